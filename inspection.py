@@ -1,0 +1,194 @@
+"""Step 2 of SAFE: what the engineer looks at. RCCs in; animated GIFs, samples and thumbnails out.
+
+The paper shows every RCC as an animated GIF of its images, and finds that five images of it are enough to see the
+root cause.
+"""
+
+import hashlib
+import os
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from artefacts import prepare_folder, replacing
+from clustering import NOISE, RootCauseClusters
+from FE import Progress, no_progress
+from images import UNREADABLE, decode, read_bytes
+
+GIF_FOLDER = "gifs"
+SAMPLE_SIZE = 5
+FRAME_MILLISECONDS = 500
+DRAWING_VERSION = 1  # raise it when frames look different, so that older GIFs are drawn anew
+CAPTION_HEIGHT = 26
+CAPTION_GROUND = (22, 24, 29)
+CAPTION_TEXT = (242, 243, 245)
+# Frame side by number of frames, so that the GIF of a very large RCC stays below 100 MB.
+FRAME_SIDES = ((400, 288), (1200, 224), (4000, 144))
+SMALLEST_FRAME_SIDE = 112
+
+
+def gif_path(folder: Path, rcc: int, n_rccs: int) -> Path:
+    """Where the GIF of an RCC (or of `NOISE`) lies, below the output folder."""
+    if rcc == NOISE:
+        return folder / GIF_FOLDER / "noise.gif"
+    digits = max(2, len(str(n_rccs - 1)))
+    return folder / GIF_FOLDER / f"RCC_{rcc:0{digits}d}.gif"
+
+
+def write_gifs(clusters: RootCauseClusters, folder: Path, progress: Progress = no_progress) -> list[Path]:
+    """Write one GIF per RCC, every image of it a frame, and one for the images in no cluster; remove older ones.
+
+    A GIF that already shows the same files is left as it is.
+
+    Returns
+    -------
+    list of Path
+        The GIFs, the largest RCC's first.
+    """
+    gifs = prepare_folder(folder / GIF_FOLDER)
+    written = []
+    done = 0
+    total = len(clusters.paths)
+    ids = [*range(clusters.n_rccs), *([NOISE] if NOISE in clusters.labels else [])]
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for rcc in ids:
+            members = clusters.members(rcc)
+            path = gif_path(folder, rcc, clusters.n_rccs)
+            stamp = _stamp(clusters.image_root, members)
+            if _stamp_of(path) != stamp:
+                frames = gif_frames(clusters.image_root, members, pool)
+                with replacing(path) as temporary:
+                    next(frames).save(
+                        temporary,
+                        save_all=True,
+                        append_images=_counted(frames, progress, done, total),
+                        duration=FRAME_MILLISECONDS,
+                        loop=0,
+                        comment=stamp,
+                    )
+            written.append(path)
+            done += len(members)
+            progress("Drawing GIFs", done, total)
+    for old in [*gifs.glob("RCC_*.gif"), *gifs.glob("noise.gif")]:
+        if old not in written:
+            old.unlink()
+    return written
+
+
+def _counted(frames: Iterator[Image.Image], progress: Progress, done: int, total: int) -> Iterator[Image.Image]:
+    for i, frame in enumerate(frames, start=2):
+        progress("Drawing GIFs", done + i, total)
+        yield frame
+
+
+def _stamp(root: Path, paths: Sequence[str]) -> bytes:
+    """Stands for what a GIF shows: names, sizes and times of the files, and the way of drawing."""
+    digest = hashlib.blake2b(f"{DRAWING_VERSION} {os.fspath(root)}".encode("utf-8", "surrogateescape"), digest_size=16)
+    for path in paths:
+        try:
+            status = (root / path).stat()
+            facts = f"{status.st_size} {status.st_mtime_ns}"
+        except OSError:
+            facts = "gone"
+        digest.update(f"\n{path} {facts}".encode("utf-8", "surrogateescape"))
+    return f"SAFE {digest.hexdigest()}".encode()
+
+
+def _stamp_of(path: Path) -> bytes | None:
+    try:
+        with Image.open(path, formats=("GIF",)) as image:
+            return image.info.get("comment")
+    except UNREADABLE:
+        return None
+
+
+def gif_frames(root: Path, paths: Sequence[str], pool: Executor) -> Iterator[Image.Image]:
+    """The frames of a GIF, drawn in parallel, a few ahead of the writer."""
+    side = next((side for most, side in FRAME_SIDES if len(paths) <= most), SMALLEST_FRAME_SIDE)
+    ahead: deque[Future] = deque()
+    for number, path in enumerate(paths, start=1):
+        ahead.append(pool.submit(_frame, root, path, f"{number}/{len(paths)}", side))
+        if len(ahead) >= 16:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
+
+
+def _frame(root: Path, path: str, number: str, side: int) -> Image.Image:
+    """Image, file name and number, in 256 colours of its own.
+
+    The number also keeps identical images apart, which Pillow would merge into one frame.
+    """
+    font = ImageFont.load_default(size=13)
+    frame = Image.new("RGB", (side, side + CAPTION_HEIGHT), CAPTION_GROUND)
+    picture = thumbnail(root / path, side)
+    frame.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    draw = ImageDraw.Draw(frame)
+    name = _shortened(path, font, side - draw.textlength(number, font) - 24)
+    middle = side + CAPTION_HEIGHT / 2
+    draw.text((8, middle), name, font=font, fill=CAPTION_TEXT, anchor="lm")
+    draw.text((side - 8, middle), number, font=font, fill=CAPTION_TEXT, anchor="rm")
+    return frame.quantize(palette=_palette(frame, side), dither=Image.Dither.NONE)
+
+
+def _palette(frame: Image.Image, side: int) -> Image.Image:
+    """240 colours of the picture and 16 of the caption.
+
+    The colours are found on a small copy: on the whole frame the search takes ten times as long and the eye sees no
+    difference. (Pillow's quick octree, on the other hand, turns dark images black.)
+    """
+    picture = frame.crop((0, 0, side, side)).resize((40, 40), Image.Resampling.NEAREST)
+    colours = picture.quantize(240, method=Image.Quantize.MEDIANCUT).getpalette()[: 3 * 240]
+    greys = [
+        round(CAPTION_GROUND[i] + step / 15 * (CAPTION_TEXT[i] - CAPTION_GROUND[i]))
+        for step in range(16)
+        for i in range(3)
+    ]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colours + greys)
+    return palette
+
+
+def _shortened(path: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """The end of a path, as much as fits: a file name says more than the folders above it."""
+    text = printable(path)
+    if font.getlength(text) <= width:
+        return text
+    return next(("…" + text[i:] for i in range(1, len(text)) if font.getlength("…" + text[i:]) <= width), "…")
+
+
+def thumbnail(path: Path, side: int) -> Image.Image:
+    """An image scaled to fit a square, RGB; a grey tile saying so where the file can no longer be read."""
+    try:
+        image = decode(read_bytes(path), at_least=(side, side))
+    except UNREADABLE:
+        tile = Image.new("RGB", (side, side), "#3a3f4a")
+        font = ImageFont.load_default(size=max(10, side // 16))
+        ImageDraw.Draw(tile).text((side / 2, side / 2), "file not found", font=font, fill="#f2f3f5", anchor="mm")
+        return tile
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC)
+
+
+def sample(clusters: RootCauseClusters, rcc: int, size: int = SAMPLE_SIZE, seed: int = 0) -> list[str]:
+    """Paths of up to `size` images of an RCC, drawn at random but always the same."""
+    members = clusters.members(rcc)
+    return sorted(random.Random(f"{seed}/{rcc}").sample(members, min(size, len(members))))
+
+
+def representative(clusters: RootCauseClusters, rcc: int) -> str:
+    """Path of the image nearest to the centre of an RCC: the face that it shows in an overview."""
+    rows = np.flatnonzero(clusters.labels == rcc)
+    points = clusters.points[rows]
+    return clusters.paths[rows[np.linalg.norm(points - points.mean(axis=0), axis=1).argmin()]]
+
+
+def printable(path: str) -> str:
+    """A path as text that can be shown anywhere, even if its bytes are not valid Unicode."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

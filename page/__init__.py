@@ -1,0 +1,1 @@
+"""The web page (Gradio): one file per tab. Nothing outside this folder knows about Gradio."""

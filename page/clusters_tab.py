@@ -1,0 +1,145 @@
+"""First tab: a folder of failing images becomes root cause clusters to browse."""
+
+import os
+from collections.abc import Iterator
+
+import gradio as gr
+from PIL import Image
+
+from clustering import CLUSTERS_FILE, NOISE, RootCauseClusters, load_clusters
+from errors import SAFEError
+from inspection import gif_path, printable, representative, sample, thumbnail
+from page.jobs import JOB, VIEW, PageSettings, done, empty, failed, run_job, thumbnails
+from runs import cluster_summary, count, generate_clusters
+
+EMPTY = empty(
+    "No root cause clusters yet.",
+    [
+        "Give the folder of images on which the network fails.",
+        "Click Generate RCCs.",
+        "Browse the clusters: each shows one reason for failing.",
+    ],
+)
+
+
+def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
+    """Lay out the tab and wire it."""
+    # 1. Layout: the form, the state of things, the RCC at hand, all RCCs along the bottom (the paper's Figure 4)
+    with gr.Row(elem_classes="safe-form"):
+        folder = gr.Textbox(
+            label="Image folder",
+            info="The failing images: a folder on this machine, or a .txt file that lists them",
+            placeholder="/path/to/failing/images",
+            scale=5,
+            elem_id="images",
+        )
+        generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
+    status = gr.HTML(EMPTY, elem_id="clusters-status")
+    with gr.Column(visible=False, elem_id="clusters-pane") as pane:
+        with gr.Row():
+            gif = gr.Image(
+                label="Every image of the RCC, in turn",
+                type="filepath",
+                interactive=False,
+                buttons=["download", "fullscreen"],
+                height=440,
+                scale=2,
+                min_width=320,
+                elem_id="rcc-gif",
+            )
+            with gr.Column(scale=3, min_width=360):
+                heading = gr.HTML(elem_id="rcc-heading")
+                five = gr.Gallery(
+                    label="Five of its images",
+                    columns=5,
+                    rows=1,
+                    height="auto",
+                    object_fit="contain",
+                    buttons=[],
+                    interactive=False,
+                    elem_id="rcc-sample",
+                )
+        bar = gr.Gallery(
+            label="All root cause clusters, largest first",
+            columns=10,
+            height="auto",
+            object_fit="cover",
+            allow_preview=False,
+            buttons=[],
+            interactive=False,
+            elem_id="rcc-bar",
+        )
+        with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as skipped_pane:
+            skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
+    one_rcc = [gif, heading, five]
+    everything = [status, pane, *one_rcc, bar, skipped_pane, skipped]
+
+    # 2. What the widgets show
+    def show_rcc(clusters: RootCauseClusters, rcc: int) -> dict:
+        path = gif_path(settings.out, rcc, clusters.n_rccs)
+        return {
+            gif: str(path) if path.is_file() else None,
+            heading: _heading(clusters, rcc),
+            five: thumbnails(clusters.image_root, sample(clusters, rcc), 240),
+        }
+
+    def show_run(clusters: RootCauseClusters) -> dict:
+        return {
+            status: done(cluster_summary(clusters), clusters.notice),
+            pane: gr.Column(visible=True),
+            bar: gr.Gallery(_faces(clusters), selected_index=0),
+            skipped_pane: gr.Accordion(f"Skipped images ({len(clusters.skipped)})", visible=bool(clusters.skipped)),
+            skipped: [[printable(path), printable(reason)] for path, reason in clusters.skipped],
+            **show_rcc(clusters, _shown_in_bar(clusters)[0]),
+        }
+
+    # 3. What the engineer does
+    def on_generate(source: str) -> Iterator[dict]:
+        def job(progress):
+            return generate_clusters(settings.accept(source), settings.out, "auto", settings.weights, progress)
+
+        yield from run_job(job, status, generate, show_run)
+
+    def on_select(event: gr.SelectData) -> dict:
+        clusters = load_clusters(settings.out)
+        shown = _shown_in_bar(clusters)
+        return show_rcc(clusters, shown[min(event.index, len(shown) - 1)])
+
+    def on_load() -> dict:
+        if not (settings.out / CLUSTERS_FILE).is_file():
+            return {status: EMPTY}
+        try:
+            clusters = load_clusters(settings.out)
+        except SAFEError as error:
+            return {status: failed(error)}
+        return {folder: printable(os.fspath(clusters.image_root)), **show_run(clusters)}
+
+    gr.on([generate.click, folder.submit], on_generate, folder, [generate, *everything], **JOB)
+    bar.select(on_select, None, one_rcc, **VIEW)
+    app.load(on_load, None, [folder, *everything], **VIEW)
+
+
+def _shown_in_bar(clusters: RootCauseClusters) -> list[int]:
+    """RCCs in the order of the bar: largest first, the images in no cluster last."""
+    return [*range(clusters.n_rccs), *([NOISE] if NOISE in clusters.labels else [])]
+
+
+def _name(rcc: int) -> str:
+    return "In no cluster" if rcc == NOISE else f"RCC {rcc}"
+
+
+def _heading(clusters: RootCauseClusters, rcc: int) -> str:
+    size = len(clusters.members(rcc))
+    return (
+        f"<h2>{_name(rcc)}</h2><p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images</p>"
+    )
+
+
+def _faces(clusters: RootCauseClusters) -> list[tuple[Image.Image, str]]:
+    return [
+        (
+            thumbnail(clusters.image_root / representative(clusters, rcc), 160),
+            f"{_name(rcc)} · {len(clusters.members(rcc)):,}",
+        )
+        for rcc in _shown_in_bar(clusters)
+    ]

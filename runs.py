@@ -1,0 +1,86 @@
+"""The steps of SAFE put together: what the page and the command line start, and how they speak of it."""
+
+import os
+import time
+from pathlib import Path
+
+from artefacts import prepare_folder
+from clustering import RootCauseClusters, find_root_cause_clusters, load_clusters, save_clusters
+from FE import Progress, choose_extractor, extract_features
+from inspection import write_gifs
+from selection import UnsafeSet, save_unsafe_set, select_unsafe_set
+
+
+def generate_clusters(
+    images: str | os.PathLike, out: Path, extractor: str, weights: str | None, progress: Progress
+) -> RootCauseClusters:
+    """Steps 1 and 2: extract features, cluster, draw the GIFs; write everything to the folder `out`."""
+    prepare_folder(out)
+    features = extract_features(images, choose_extractor(extractor, weights, progress), progress)
+    clusters = find_root_cause_clusters(features, weights, progress)
+    write_gifs(clusters, out, progress)
+    save_clusters(clusters, out)
+    return clusters
+
+
+def select_images(
+    improvement: str | os.PathLike, out: Path, weights: str | None, progress: Progress, **numbers: object
+) -> UnsafeSet:
+    """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`; write it there.
+
+    `numbers` are those of `selection.select_unsafe_set`.
+    """
+    clusters = load_clusters(out)
+    prepare_folder(out)
+    unsafe = select_unsafe_set(improvement, clusters, weights=weights, progress=progress, **numbers)
+    save_unsafe_set(unsafe, out)
+    return unsafe
+
+
+def count(n: int, noun: str) -> str:
+    """For example `1 image`, `1,200 images`."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def cluster_summary(clusters: RootCauseClusters) -> str:
+    """One line: how many images, RCCs, in no cluster, skipped; with what."""
+    parts = [
+        count(len(clusters.paths), "image"),
+        count(clusters.n_rccs, "RCC"),
+        f"{clusters.noise_share:.0%} in no cluster",
+        f"{len(clusters.skipped):,} skipped",
+        clusters.extractor,
+    ]
+    if clusters.settings:
+        parts.append(f"eps {clusters.eps:.3g}, min_samples {clusters.min_samples}")
+    else:
+        parts.append(f"fewer than {clusters.min_samples} images: too few to cluster")
+    return " · ".join(parts)
+
+
+def selection_summary(unsafe: UnsafeSet) -> str:
+    """One line: how many of how many, and the formula."""
+    text = f"{len(unsafe.images):,} of {count(unsafe.n_improvement, 'improvement image')} selected · {unsafe.formula}"
+    if len(unsafe.images) < unsafe.wanted:
+        text += " · the improvement set holds no more"
+    return text + (f" · {len(unsafe.skipped):,} skipped" if unsafe.skipped else "")
+
+
+class Pace:
+    """Turns progress calls into words: what is being done, how far it is, how long it will take."""
+
+    def __init__(self) -> None:
+        self._what = ""
+        self._began = 0.0
+
+    def describe(self, what: str, done: int, total: int) -> str:
+        """For example `Extracting features: 412 / 860, 0:58 left`."""
+        if what != self._what:
+            self._what, self._began = what, time.monotonic()
+        elapsed = time.monotonic() - self._began
+        text = f"{what}: {done:,} / {total:,}"
+        # A rate measured over less than a second would only make the number jump.
+        if 0 < done < total and elapsed > 1:
+            seconds = round(elapsed / done * (total - done))
+            text += f", {seconds // 60}:{seconds % 60:02d} left"
+        return text

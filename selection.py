@@ -1,0 +1,341 @@
+"""Steps 3 and 4 of SAFE: selection of the unsafe set. Improvement images and RCCs in, the images worth labelling out.
+
+An improvement image is a candidate of the RCC that holds its nearest core point. Of each RCC's candidates the nearest
+are taken, the same number from each RCC. Writes `IS_filenames.txt` and `unsafe_set.csv`.
+
+Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.4. The paper gives no formula for the size of the set;
+`unsafe_set_size` says which one is used here.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from sklearn.metrics import pairwise_distances_argmin_min
+
+from artefacts import write_text
+from clustering import RootCauseClusters
+from errors import SAFEError
+from FE import Progress, no_progress, recall_extractor, stream_features
+from images import Skipped, find_images
+
+FILENAMES_FILE = "IS_filenames.txt"
+UNSAFE_SET_FILE = "unsafe_set.csv"
+SELECTION_FILE = "unsafe_set.json"
+COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
+
+SELECTION_FACTOR = 0.3
+
+
+class UnsafeImage(NamedTuple):
+    """A row of `unsafe_set.csv`.
+
+    Attributes
+    ----------
+    image : str
+        Path relative to the improvement folder.
+    rcc : int
+    distance : float
+        To the nearest core point, in the space that was clustered.
+    within_eps : bool
+        Whether that distance is at most DBSCAN's eps, so that the image would have joined the RCC.
+    label : str
+        The class, where the engineer has given it.
+    """
+
+    image: str
+    rcc: int
+    distance: float
+    within_eps: bool
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class UnsafeSet:
+    """The images worth labelling.
+
+    Attributes
+    ----------
+    improvement_root : Path
+    images : tuple of UnsafeImage
+        By RCC, nearest first within each.
+    wanted : int
+        Size asked for; more than `len(images)` where the improvement set did not hold as many.
+    formula : str
+        How that number came about.
+    n_improvement : int
+        Readable images of the improvement set.
+    candidates : tuple of int
+        Improvement images nearest to each RCC.
+    skipped : tuple of Skipped
+    clusters : str
+        Fingerprint of the RCCs that the selection belongs to (see `fingerprint`).
+    """
+
+    improvement_root: Path
+    images: tuple[UnsafeImage, ...]
+    wanted: int
+    formula: str
+    n_improvement: int
+    candidates: tuple[int, ...]
+    skipped: tuple[Skipped, ...]
+    clusters: str
+
+
+# --- How many, and how many of each RCC -------------------------------------------------------------------------
+
+
+def unsafe_set_size(
+    test_accuracy: float, n_failures: int, test_size: int | None = None, factor: float = SELECTION_FACTOR
+) -> tuple[int, str]:
+    """The size of the unsafe set, N = ⌈factor · test size · test accuracy⌉, and the formula in words.
+
+    The paper says only "proportional to the test set accuracy". If the size of the test set is not known, it follows
+    from the failing images: test size = failures / (1 - accuracy).
+
+    Raises
+    ------
+    SAFEError
+        A number is out of range.
+    """
+    accuracy = _number("test_accuracy", test_accuracy)
+    if not 0 <= accuracy <= 1:
+        hint = "; a percentage?" if 1 < accuracy <= 100 else ""
+        raise SAFEError(f"test_accuracy must be between 0 and 1. Received: {test_accuracy}{hint}")
+    factor = _number("factor", factor)
+    if factor <= 0:
+        raise SAFEError(f"factor must be above 0. Received: {factor}")
+    if test_size is not None:
+        images = _number("test_size", test_size)
+        if images < 1 or images != int(images):
+            raise SAFEError(f"test_size must be a whole number of images, 1 or more. Received: {test_size}")
+        source = f"{images:g} test images"
+    elif accuracy == 1:
+        raise SAFEError(
+            "A test_accuracy of 1 leaves no failing images to derive the test set's size from. Give test_size."
+        )
+    else:
+        images = n_failures / (1 - accuracy)
+        source = f"{n_failures} failing images / (1 − {accuracy:g}) = {images:.0f} test images"
+    # Rounded first: 0.3 · 1000 · 0.9 is 270.00000000000006 in floating point, and is 270.
+    n = math.ceil(round(factor * images * accuracy, 6))
+    if n < 1:
+        raise SAFEError(
+            f"The formula must give at least one image. Received: ⌈{factor:g} · {images:.0f} · {accuracy:g}⌉ = 0. "
+            "Give the size of the unsafe set itself."
+        )
+    return n, f"⌈{factor:g} · {images:.0f} · {accuracy:g}⌉ = {n}, with {source}"
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise SAFEError(f"{name} must be a number. Received: {value!r}")
+    return number
+
+
+def quotas(n: int, sizes: np.ndarray, available: np.ndarray) -> np.ndarray:
+    """Divide n images evenly among RCCs.
+
+    Each gets n // K, the remainder goes to the largest RCCs, one each; what an RCC cannot fill is divided in the same
+    way among those that still can.
+
+    Parameters
+    ----------
+    sizes : ndarray of shape (n_rccs,), int
+        Failing images in each RCC; of equal ones the first counts as the larger.
+    available : ndarray of shape (n_rccs,), int
+        Candidates of each.
+
+    Returns
+    -------
+    ndarray of shape (n_rccs,), int
+        Its sum is min(n, sum of `available`); never above `available`.
+    """
+    taken = np.zeros(len(sizes), dtype=int)
+    largest_first = np.argsort(-np.asarray(sizes), kind="stable")
+    left = min(n, int(np.sum(available)))
+    while left:
+        open_rccs = [rcc for rcc in largest_first if taken[rcc] < available[rcc]]
+        share, remainder = divmod(left, len(open_rccs))
+        for rank, rcc in enumerate(open_rccs):
+            more = min(share + (rank < remainder), available[rcc] - taken[rcc])
+            taken[rcc] += more
+            left -= int(more)
+    return taken
+
+
+# --- Which ones -------------------------------------------------------------------------------------------------
+
+
+def select_unsafe_set(
+    improvement: str | os.PathLike,
+    clusters: RootCauseClusters,
+    test_accuracy: float | None = None,
+    test_size: int | None = None,
+    factor: float = SELECTION_FACTOR,
+    size: int | None = None,
+    weights: str | os.PathLike | None = None,
+    progress: Progress = no_progress,
+) -> UnsafeSet:
+    """Select the unsafe set from a folder of improvement images (steps 3 and 4).
+
+    The folder is streamed: of its features only the batch at hand is held, of its images the best candidates.
+
+    Parameters
+    ----------
+    test_accuracy, test_size, factor
+        The formula of `unsafe_set_size`.
+    size : int, optional
+        The size itself, instead of the formula.
+    weights : path, optional
+        As for `FE.choose_extractor`; without it, those of the clustering.
+
+    Raises
+    ------
+    SAFEError
+        A number is out of range, there are no RCCs or no images, or the network of the clustering is gone.
+    """
+    if clusters.n_rccs == 0:
+        raise SAFEError(
+            "Expected at least one root cause cluster to select for. Received none: all failing images are in no "
+            "cluster. Generate clusters from more failing images."
+        )
+    if size is not None:
+        wanted = _number("size", size)
+        if wanted < 1 or wanted != int(wanted):
+            raise SAFEError(f"size must be a whole number of images, 1 or more. Received: {size}")
+        wanted, formula = int(wanted), f"{size}, as asked for"
+    elif test_accuracy is None:
+        raise SAFEError("Expected the test accuracy (or a size). Received neither.")
+    else:
+        wanted, formula = unsafe_set_size(test_accuracy, len(clusters.paths), test_size, factor)
+    listing = find_images(improvement)
+    extractor = recall_extractor(clusters.extractor, clusters.extractor_identity, weights or clusters.weights or None)
+
+    nearest = _Nearest(clusters, keep=wanted)
+    n_improvement = 0
+    skipped = list(listing.skipped)
+    for batch in stream_features(listing, extractor, progress):
+        n_improvement += len(batch.paths)
+        skipped += batch.skipped
+        if batch.paths:
+            nearest.add(batch.paths, clusters.projection.apply(batch.features))
+    if not n_improvement:
+        raise SAFEError(
+            f"Expected improvement images. Received {len(skipped)} files of which none is readable, in {listing.root}; "
+            f"the first, {skipped[0].path}: {skipped[0].reason}"
+        )
+    taken = quotas(wanted, clusters.sizes, nearest.counts)
+    chosen = [image for rcc, quota in enumerate(taken) for image in nearest.best(rcc)[:quota]]
+    return UnsafeSet(
+        improvement_root=listing.root,
+        images=tuple(chosen),
+        wanted=wanted,
+        formula=formula,
+        n_improvement=n_improvement,
+        candidates=tuple(int(count) for count in nearest.counts),
+        skipped=tuple(sorted(skipped)),
+        clusters=fingerprint(clusters),
+    )
+
+
+class _Nearest:
+    """The `keep` nearest candidates of each RCC, out of any number; ties go to the first path."""
+
+    def __init__(self, clusters: RootCauseClusters, keep: int):
+        self._core_points = clusters.points[clusters.is_core]
+        self._core_labels = clusters.labels[clusters.is_core]
+        self._eps = clusters.eps
+        self._keep = keep
+        self._kept: list[list[UnsafeImage]] = [[] for _ in range(clusters.n_rccs)]
+        self.counts = np.zeros(clusters.n_rccs, dtype=int)
+
+    def add(self, paths: tuple[str, ...], points: np.ndarray) -> None:
+        cores, distances = pairwise_distances_argmin_min(points, self._core_points)
+        for path, rcc, distance in zip(paths, self._core_labels[cores], distances.tolist(), strict=True):
+            self._kept[rcc].append(UnsafeImage(path, int(rcc), distance, distance <= self._eps))
+            self.counts[rcc] += 1
+            # Trimmed only now and then: sorting at every image would cost more than it frees.
+            if len(self._kept[rcc]) >= 2 * self._keep + 1000:
+                self._kept[rcc] = self.best(rcc)
+
+    def best(self, rcc: int) -> list[UnsafeImage]:
+        return sorted(self._kept[rcc], key=lambda image: (image.distance, image.image))[: self._keep]
+
+
+def fingerprint(clusters: RootCauseClusters) -> str:
+    """16 hexadecimal digits that differ where the images or their RCCs differ."""
+    digest = hashlib.blake2b(digest_size=8)
+    for label, path in zip(clusters.labels.tolist(), clusters.paths, strict=True):
+        digest.update(f"{label}\t{path}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+# --- The files --------------------------------------------------------------------------------------------------
+
+
+def save_unsafe_set(unsafe: UnsafeSet, folder: Path) -> None:
+    """Write `IS_filenames.txt`, `unsafe_set.csv` and, with how they came about, `unsafe_set.json`."""
+    write_text(folder / FILENAMES_FILE, "".join(f"{image.image}\n" for image in unsafe.images))
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(image._replace(within_eps=str(image.within_eps).lower()) for image in unsafe.images)
+    write_text(folder / UNSAFE_SET_FILE, table.getvalue())
+    record = {
+        "improvement_root": os.fspath(unsafe.improvement_root),
+        "selected": len(unsafe.images),
+        "wanted": unsafe.wanted,
+        "formula": unsafe.formula,
+        "n_improvement": unsafe.n_improvement,
+        "candidates": unsafe.candidates,
+        "skipped": [skip._asdict() for skip in unsafe.skipped],
+        "clusters": unsafe.clusters,
+    }
+    write_text(folder / SELECTION_FILE, json.dumps(record, indent=2) + "\n")
+
+
+def load_unsafe_set(folder: Path) -> UnsafeSet:
+    """Read what `save_unsafe_set` wrote.
+
+    Raises
+    ------
+    SAFEError
+        There is none, or it is damaged.
+    """
+    path = folder / UNSAFE_SET_FILE
+    if not path.is_file() or not (folder / SELECTION_FILE).is_file():
+        raise SAFEError(f"Expected an unsafe set. Received none in {folder}. Select it first.")
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+        images = tuple(
+            UnsafeImage(
+                row["image"], int(row["rcc"]), float(row["distance"]), row["within_eps"] == "true", row["label"]
+            )
+            for row in rows
+        )
+        record = json.loads((folder / SELECTION_FILE).read_text(encoding="utf-8"))
+        return UnsafeSet(
+            improvement_root=Path(record["improvement_root"]),
+            images=images,
+            wanted=int(record["wanted"]),
+            formula=str(record["formula"]),
+            n_improvement=int(record["n_improvement"]),
+            candidates=tuple(map(int, record["candidates"])),
+            skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
+            clusters=str(record["clusters"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+        raise SAFEError(f"The unsafe set in {folder} is damaged ({error}). Select it again.") from error
