@@ -111,6 +111,7 @@ def _run_select(options: argparse.Namespace) -> None:
         )
     _print_skipped(unsafe.skipped)
     print(selection_summary(unsafe))
+    print(unsafe.formula)
     print(f"Written: IS_filenames.txt, unsafe_set.csv, unsafe_set.json in {out}")
 
 

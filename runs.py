@@ -59,10 +59,10 @@ def cluster_summary(clusters: RootCauseClusters) -> str:
 
 
 def selection_summary(unsafe: UnsafeSet) -> str:
-    """One line: how many of how many, and the formula."""
-    text = f"{len(unsafe.images):,} of {count(unsafe.n_improvement, 'improvement image')} selected · {unsafe.formula}"
+    """One line: how many of how many, and whether that is less than wanted."""
+    text = f"{len(unsafe.images):,} of {count(unsafe.n_improvement, 'improvement image')} selected"
     if len(unsafe.images) < unsafe.wanted:
-        text += " · the improvement set holds no more"
+        text += f", all there are; {unsafe.wanted:,} were wanted"
     return text + (f" · {len(unsafe.skipped):,} skipped" if unsafe.skipped else "")
 
 

@@ -116,14 +116,14 @@ def unsafe_set_size(
         images = _number("test_size", test_size)
         if images < 1 or images != int(images):
             raise SAFEError(f"test_size must be a whole number of images, 1 or more. Received: {test_size}")
-        source = f"{images:g} test images"
+        source = ""
     elif accuracy == 1:
         raise SAFEError(
             "A test_accuracy of 1 leaves no failing images to derive the test set's size from. Give test_size."
         )
     else:
         images = n_failures / (1 - accuracy)
-        source = f"{n_failures} failing images / (1 − {accuracy:g}) = {images:.0f} test images"
+        source = f", with test-set size = {n_failures} failing images / (1 − accuracy)"
     # Rounded first: 0.3 · 1000 · 0.9 is 270.00000000000006 in floating point, and is 270.
     n = math.ceil(round(factor * images * accuracy, 6))
     if n < 1:
@@ -131,7 +131,7 @@ def unsafe_set_size(
             f"The formula must give at least one image. Received: ⌈{factor:g} · {images:.0f} · {accuracy:g}⌉ = 0. "
             "Give the size of the unsafe set itself."
         )
-    return n, f"⌈{factor:g} · {images:.0f} · {accuracy:g}⌉ = {n}, with {source}"
+    return n, f"N = ⌈factor {factor:g} · test-set size {images:.0f} · accuracy {accuracy:g}⌉ = {n}{source}"
 
 
 def _number(name: str, value: object) -> float:
@@ -215,7 +215,7 @@ def select_unsafe_set(
         wanted = _number("size", size)
         if wanted < 1 or wanted != int(wanted):
             raise SAFEError(f"size must be a whole number of images, 1 or more. Received: {size}")
-        wanted, formula = int(wanted), f"{size}, as asked for"
+        wanted, formula = int(wanted), f"N = {size}, as asked for"
     elif test_accuracy is None:
         raise SAFEError("Expected the test accuracy (or a size). Received neither.")
     else:

@@ -38,36 +38,36 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     with gr.Column(visible=False, elem_id="clusters-pane") as pane:
         with gr.Row():
             gif = gr.Image(
-                label="Every image of the RCC, in turn",
+                show_label=False,
                 type="filepath",
                 interactive=False,
                 buttons=["download", "fullscreen"],
-                height=440,
+                height=420,
                 scale=2,
                 min_width=320,
                 elem_id="rcc-gif",
             )
             with gr.Column(scale=3, min_width=360):
                 heading = gr.HTML(elem_id="rcc-heading")
+                gr.HTML("<h3 class='safe-title'>Five of its images</h3>")
                 five = gr.Gallery(
-                    label="Five of its images",
+                    show_label=False,
                     columns=5,
-                    rows=1,
-                    height="auto",
                     object_fit="contain",
                     buttons=[],
                     interactive=False,
                     elem_id="rcc-sample",
+                    elem_classes="safe-gallery",
                 )
+        gr.HTML("<h3 class='safe-title'>All root cause clusters, largest first</h3>")
         bar = gr.Gallery(
-            label="All root cause clusters, largest first",
-            columns=10,
-            height="auto",
+            show_label=False,
             object_fit="cover",
             allow_preview=False,
             buttons=[],
             interactive=False,
             elem_id="rcc-bar",
+            elem_classes="safe-gallery",
         )
         with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as skipped_pane:
             skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
@@ -125,13 +125,14 @@ def _shown_in_bar(clusters: RootCauseClusters) -> list[int]:
 
 
 def _name(rcc: int) -> str:
-    return "In no cluster" if rcc == NOISE else f"RCC {rcc}"
+    return "No cluster" if rcc == NOISE else f"RCC {rcc}"
 
 
 def _heading(clusters: RootCauseClusters, rcc: int) -> str:
     size = len(clusters.members(rcc))
     return (
-        f"<h2>{_name(rcc)}</h2><p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images</p>"
+        f"<div class='safe-rcc'><h2>{_name(rcc)}</h2>"
+        f"<p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images</p></div>"
     )
 
 

@@ -37,8 +37,9 @@ class PageSettings(NamedTuple):
     weights: str | None = None
     root: Path | None = None
 
-    def accept(self, source: str) -> str:
+    def accept(self, source: str | None) -> str:
         """The folder as the engineer typed it; a SAFEError where it lies outside the root."""
+        source = source or ""
         if self.root is not None:
             try:
                 inside = Path(source.strip()).expanduser().resolve().is_relative_to(self.root)

@@ -64,8 +64,9 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             )
             with gr.Column(scale=3, min_width=360):
                 rcc = gr.Dropdown(label="Images selected for", choices=[], elem_id="unsafe-rcc")
+                title = gr.HTML()
                 gallery = gr.Gallery(
-                    label="Nearest first",
+                    show_label=False,
                     columns=6,
                     height=420,
                     object_fit="contain",
@@ -81,13 +82,16 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
                 show_search="filter",
                 elem_id="unsafe-table",
             )
-    everything = [status, pane, per_rcc, rcc, gallery, table]
+    everything = [status, pane, per_rcc, rcc, title, gallery, table]
 
     # 2. What the widgets show
     def show_gallery(unsafe: UnsafeSet, chosen: int) -> dict:
         images = [image.image for image in unsafe.images if image.rcc == chosen]
-        label = "Nearest first" if len(images) <= GALLERY_LIMIT else f"The {GALLERY_LIMIT} nearest of {len(images):,}"
-        return {gallery: gr.Gallery(thumbnails(unsafe.improvement_root, images[:GALLERY_LIMIT], 160), label=label)}
+        text = "Nearest first" if len(images) <= GALLERY_LIMIT else f"The {GALLERY_LIMIT} nearest of {len(images):,}"
+        return {
+            title: f"<h3 class='safe-title'>{text}</h3>",
+            gallery: thumbnails(unsafe.improvement_root, images[:GALLERY_LIMIT], 160),
+        }
 
     def show_set(unsafe: UnsafeSet) -> dict:
         clusters = load_clusters(settings.out)
@@ -102,7 +106,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         return {
             status: done(
                 selection_summary(unsafe),
-                f"Written to {settings.out / FILENAMES_FILE} and {UNSAFE_SET_FILE} beside it.",
+                f"{unsafe.formula}. Written to {settings.out / FILENAMES_FILE}, and with distances to {UNSAFE_SET_FILE}.",
             ),
             pane: gr.Column(visible=True),
             per_rcc: rows,
@@ -117,7 +121,8 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
     # 3. What the engineer does
     def on_select(source: str, accuracy: str, test_size: str, factor: str, size: str) -> Iterator[dict]:
         typed = {"test_accuracy": accuracy, "test_size": test_size, "factor": factor, "size": size}
-        numbers = {name: text.strip() for name, text in typed.items() if text.strip()}
+        # Gradio gives None for a field that was never touched.
+        numbers = {name: text.strip() for name, text in typed.items() if text and text.strip()}
 
         def job(progress):
             return select_images(settings.accept(source), settings.out, settings.weights, progress, **numbers)
@@ -139,7 +144,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
     numbers = [accuracy, test_size, factor, size]
     submitted = [select.click, folder.submit, *(box.submit for box in numbers)]
     gr.on(submitted, on_select, [folder, *numbers], [select, *everything], **JOB)
-    rcc.input(on_rcc, rcc, gallery, **VIEW)
+    rcc.input(on_rcc, rcc, [title, gallery], **VIEW)
     # Clusters made anew in the first tab outdate the set: look again whenever the tab is opened.
     tab.select(on_load, None, [folder, *everything], **VIEW)
     app.load(on_load, None, [folder, *everything], **VIEW)
