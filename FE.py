@@ -4,8 +4,10 @@ Two extractors:
 
 - `vgg16-fc2`, the paper's: VGG16 trained on ImageNet, cut at layer `fc2`; 4096 features. Keras downloads the weights
   (553 MB) once.
-- `vgg16-conv`, for machines without internet: the same network without its dense layers, `block5_pool` averaged over
-  space; 512 features. The weights come with a package from the Python package index.
+- `vgg16-conv`, for machines without internet: the same network without its dense layers; mean and standard deviation
+  over space of each channel of the last layer of each of its five blocks; 2944 features. The early blocks see what
+  spoils an image (blur, noise, darkness), the late ones what it shows. The weights come with a package from the
+  Python package index.
 
 TensorFlow is imported only when an image is new to the feature cache.
 
@@ -15,6 +17,7 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); 
 
 import contextlib
 import hashlib
+import http.client
 import importlib.util
 import os
 import sys
@@ -51,7 +54,8 @@ CONV_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
 CONNECT_SECONDS = 5
 
 EXTRACTORS = ("auto", "vgg16-fc2", "vgg16-conv")
-DIMENSIONS = {"vgg16-fc2": 4096, "vgg16-conv": 512}
+CONV_LAYERS = {"block1_conv2": 64, "block2_conv2": 128, "block3_conv3": 256, "block4_conv3": 512, "block5_conv3": 512}
+DIMENSIONS = {"vgg16-fc2": 4096, "vgg16-conv": 2 * sum(CONV_LAYERS.values())}
 
 Progress = Callable[[str, int, int], None]
 """Called as `progress(what, done, total)`. To stop a job, raise from it: what is cached stays."""
@@ -69,8 +73,8 @@ class Extractor:
     ----------
     name : "vgg16-fc2" or "vgg16-conv"
     identity : str
-        Network, weights (the first 16 digits of their SHA-256) and precision. Features may be compared and cached
-        only under equal identities.
+        Network, number of features, weights (the first 16 digits of their SHA-256) and precision. Features may be
+        compared and cached only under equal identities.
     weights : Path or None
         None where only the identity is known; then cached features can be used and new ones cannot be computed.
     notice : str
@@ -167,7 +171,7 @@ def recall_extractor(name: str, identity: str, weights: str | os.PathLike | None
     SAFEError on the first image that is not.
     """
     try:
-        extractor = choose_extractor(name, weights)
+        extractor = choose_extractor(name, weights if name == "vgg16-fc2" else None)
     except SAFEError:
         return Extractor(name, identity, None)
     return extractor if extractor.identity == identity else Extractor(name, identity, None)
@@ -178,7 +182,7 @@ class _CannotFetchError(SAFEError):
 
 
 def _identity(name: str, sha256: str) -> str:
-    return f"{name}-{sha256[:16]}-float32"
+    return f"{name}-{DIMENSIONS[name]}-{sha256[:16]}-float32"
 
 
 def _digest(path: Path, algorithm: str) -> str:
@@ -238,7 +242,7 @@ def _download(path: Path, progress: Progress) -> None:
             md5 = hashlib.md5(usedforsecurity=False)
             with temporary.open("wb") as file:
                 done = 0
-                while chunk := response.read(2**20):
+                while chunk := _receive(response):
                     file.write(chunk)
                     md5.update(chunk)
                     done += len(chunk)
@@ -247,22 +251,43 @@ def _download(path: Path, progress: Progress) -> None:
                 raise _CannotFetchError(
                     f"VGG16's ImageNet weights must have the MD5 {FC2_MD5}. Downloaded: {md5.hexdigest()}."
                 )
-    except (OSError, urllib.error.URLError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise _CannotFetchError(
-            f"VGG16's ImageNet weights could not be downloaded ({reason}). "
-            f"A local copy can be named with --weights or {FC2_VARIABLE}."
-        ) from error
+    except SAFEError as error:  # also a full disk
+        raise _CannotFetchError(str(error)) from error
+    except _CONNECTION_FAULTS as error:
+        raise _cannot_fetch(error) from error
 
 
-def _connect():
+# A proxy or a login page may answer with what is no HTTP at all; urllib turns only some of these into OSError.
+_CONNECTION_FAULTS = (OSError, http.client.HTTPException)
+
+
+def _cannot_fetch(error: Exception) -> _CannotFetchError:
+    reason = getattr(error, "reason", None) or str(error) or type(error).__name__
+    return _CannotFetchError(
+        f"VGG16's ImageNet weights could not be downloaded ({reason}). "
+        f"A local copy can be named with --weights or {FC2_VARIABLE}."
+    )
+
+
+def _receive(response: http.client.HTTPResponse) -> bytes:
+    """The next part of the download. `replacing` would take a broken connection for a full disk."""
+    try:
+        return response.read(2**20)
+    except _CONNECTION_FAULTS as error:
+        raise _cannot_fetch(error) from error
+
+
+def _connect() -> http.client.HTTPResponse:
     """Open the download, or fail within `CONNECT_SECONDS`, the look-up of the host's name included."""
     answer: list = []
 
     def connect() -> None:
         try:
             answer.append(urllib.request.urlopen(FC2_URL, timeout=CONNECT_SECONDS))
-        except OSError as error:  # URLError is one
+        except urllib.error.HTTPError as error:
+            error.close()  # it holds the connection
+            answer.append(error)
+        except _CONNECTION_FAULTS as error:
             answer.append(error)
 
     thread = threading.Thread(target=connect, daemon=True)
@@ -270,7 +295,7 @@ def _connect():
     thread.join(CONNECT_SECONDS)
     if not answer:
         raise TimeoutError(f"no answer within {CONNECT_SECONDS} s")
-    if isinstance(answer[0], OSError):
+    if isinstance(answer[0], Exception):
         raise answer[0]
     return answer[0]
 
@@ -309,7 +334,7 @@ def load_network(extractor: Extractor) -> Callable[[np.ndarray], np.ndarray]:
         else:
             trunk = applications.VGG16(include_top=False, weights=None, input_shape=(*INPUT_SIZE, 3))
             _set_conv_weights(trunk, extractor.weights)
-            network = keras.Model(trunk.input, keras.layers.GlobalAveragePooling2D()(trunk.output))
+            network = keras.Model(trunk.input, [trunk.get_layer(layer).output for layer in CONV_LAYERS])
     except (OSError, ValueError, KeyError) as error:
         first_line = str(error).strip().split("\n")[0]
         raise SAFEError(f"{extractor.weights} must hold VGG16's weights. Received: {first_line}") from error
@@ -317,7 +342,11 @@ def load_network(extractor: Extractor) -> Callable[[np.ndarray], np.ndarray]:
     # 2. Preprocessing and network as one graph, compiled once for any number of images
     @tf.function(input_signature=[tf.TensorSpec((None, *INPUT_SIZE, 3), tf.uint8)])
     def graph(pixels):
-        return network(applications.preprocess_input(tf.cast(pixels, tf.float32)), training=False)
+        outputs = network(applications.preprocess_input(tf.cast(pixels, tf.float32)), training=False)
+        if extractor.name == "vgg16-fc2":
+            return outputs
+        means, variances = zip(*(tf.nn.moments(output, axes=[1, 2]) for output in outputs), strict=True)
+        return tf.concat([*means, *map(tf.sqrt, variances)], axis=1)
 
     return lambda pixels: graph(tf.constant(pixels)).numpy()
 
@@ -348,6 +377,30 @@ def _set_conv_weights(trunk, path: Path) -> None:
             stem = f"functional_1/{layer.name}_1"
             kernel = arrays[f"{stem}/convolution/ReadVariableOp:0"]  # (out, in, height, width)
             layer.set_weights([kernel.transpose(2, 3, 1, 0), arrays[f"{stem}/Squeeze:0"]])
+
+
+def comparable(features: np.ndarray, extractor: str) -> np.ndarray:
+    """Scale an extractor's features so that Euclidean distances between them mean something.
+
+    VGG16's activations have a long tail, which a root or a logarithm tames. For `vgg16-fc2` unit length then takes away
+    how strong an image's activations are as a whole; for `vgg16-conv` each channel is divided by the fourth root of its
+    block's width, halfway between counting every channel and every block the same. The features themselves are cached
+    as the network gives them.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n, dimension), float32
+    extractor : "vgg16-fc2" or "vgg16-conv"
+
+    Returns
+    -------
+    ndarray of shape (n, dimension), float32
+    """
+    if extractor == "vgg16-fc2":
+        rooted = np.sqrt(np.maximum(features, 0, dtype=np.float32))  # after ReLU nothing is below 0
+        return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), np.finfo(np.float32).tiny)
+    widths = np.array([width for _ in ("mean", "deviation") for width in CONV_LAYERS.values()])
+    return np.log1p(np.maximum(features, 0, dtype=np.float32)) / (np.repeat(widths, widths) ** 0.25).astype(np.float32)
 
 
 # --- Extraction -------------------------------------------------------------------------------------------------

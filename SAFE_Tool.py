@@ -11,6 +11,7 @@ is all that they share. Whatever takes long to import is imported where it is ne
 import argparse
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,10 @@ from errors import SAFEError
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; 0 on success, 2 with one line on stderr for what the engineer can put right."""
+    # Results are written when they are printed: a name that the terminal cannot show must not end in a traceback.
+    sys.stdout.reconfigure(errors="replace")
+    # SAFE itself names the images that are damaged.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     options = _parser().parse_args(arguments if arguments is not None else (sys.argv[1:] or ["ui"]))
     try:
         options.run(options)
@@ -67,6 +72,12 @@ def _parser() -> argparse.ArgumentParser:
         default="auto",
         help="auto (the default) is vgg16-fc2, the paper's, where its weights can be had, otherwise vgg16-conv",
     )
+    cluster.add_argument(
+        "--reducer",
+        choices=("pca", "umap"),
+        default="pca",
+        help="pca (the default) is the paper's; umap adds UMAP to it, as the authors' study of 2024 recommends",
+    )
 
     select = command("select", _run_select, "select the unsafe set, the improvement images worth labelling")
     select.add_argument("improvement", metavar="IMPROVEMENT", help="folder of improvement images, or a .txt list")
@@ -84,7 +95,7 @@ def _run_cluster(options: argparse.Namespace) -> None:
     from runs import cluster_summary, count, generate_clusters
 
     with _terminal() as progress:
-        clusters = generate_clusters(options.images, out, options.extractor, options.weights, progress)
+        clusters = generate_clusters(options.images, out, progress, options.extractor, options.reducer, options.weights)
     if clusters.notice:
         print(f"safe: {clusters.notice}", file=sys.stderr)
     _print_skipped(clusters.skipped)
@@ -102,8 +113,8 @@ def _run_select(options: argparse.Namespace) -> None:
         unsafe = select_images(
             options.improvement,
             out,
-            options.weights,
             progress,
+            options.weights,
             test_accuracy=options.test_accuracy,
             test_size=options.test_size,
             factor=options.factor,

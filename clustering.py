@@ -1,11 +1,10 @@
 """Step 1 of SAFE, second half: clustering. Features in, root cause clusters (RCCs) out.
 
-PCA to 256 components, then DBSCAN. `tune` configures DBSCAN by itself: `eps` from the elbow of the k-distance curve,
-`min_samples` and the final setting with the silhouette. Writes `labels.txt`, `clusters.npz` and `run.json`.
+PCA to 256 components, neighbour averaging (or UMAP), then DBSCAN, which configures itself: `tuning.py` has that part.
+Writes `labels.txt`, `clusters.npz` and `run.json`.
 
-Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN); Rahmah & Sitanggang, IOP Conf. Ser.:
-Earth Environ. Sci. 31, 2016 (eps at the elbow of the k-distance curve); Rousseeuw, J. Comput. Appl. Math. 20, 1987
-(the silhouette); Satopää et al., ICDCS workshops 2011 (the knee).
+Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN); Attaoui et al., ACM TOSEM 33(5):130,
+2024 (UMAP before DBSCAN); McInnes et al., arXiv 1802.03426 (UMAP).
 """
 
 import json
@@ -19,90 +18,50 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from kneed import KneeLocator
-from sklearn.cluster import DBSCAN
 from sklearn.decomposition import PCA
-from sklearn.metrics import pairwise_distances, silhouette_samples
 from threadpoolctl import threadpool_limits
 
 from artefacts import replacing, write_text
 from errors import SAFEError
-from FE import ImageFeatures, Progress, no_progress
+from FE import ImageFeatures, Progress, comparable, no_progress
 from images import Skipped
+from tuning import INSPECTED_PER_RCC, NOISE, Setting, average_neighbours, pairwise_distances, tune
 
 LABELS_FILE = "labels.txt"
 CLUSTERS_FILE = "clusters.npz"
 RUN_FILE = "run.json"
 FORMAT_VERSION = 1
 
-NOISE = -1
 N_COMPONENTS = 256
-_RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "pillow", "tensorflow", "keras")
-MIN_SAMPLES_TRIED = (3, 5, 8)
-EPS_TRIED = 24
+REDUCERS = ("pca", "umap")
+UMAP_COMPONENTS = 10
+UMAP_NEIGHBOURS = 15
+_RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
 
 
 # --- The records ------------------------------------------------------------------------------------------------
 
 
 class Projection(NamedTuple):
-    """Features to the space that is clustered: square root, unit length, then PCA.
-
-    The square root tames the long tail of VGG16's activations; unit length takes away how strong an image's
-    activations are as a whole and keeps which ones they are.
+    """Features to points: scaled so that they can be compared, then PCA.
 
     Attributes
     ----------
+    extractor : str
+        Whose features these are; decides the scaling (see `FE.comparable`).
     mean : ndarray of shape (dimension,), float32
     components : ndarray of shape (n_components, dimension), float32
     """
 
+    extractor: str
     mean: np.ndarray
     components: np.ndarray
 
     def apply(self, features: np.ndarray) -> np.ndarray:
         """Project features of shape (n, dimension) to points of shape (n, n_components), float32."""
-        return (_normalise(features) - self.mean) @ self.components.T
-
-
-class Setting(NamedTuple):
-    """A setting of DBSCAN that was tried, and what came of it."""
-
-    eps: float
-    min_samples: int
-    n_rccs: int
-    noise: float
-    """Share of images in no cluster."""
-    largest: float
-    """Share of images in the largest RCC."""
-    silhouette: float
-    """Mean over RCCs of their images' mean silhouette; 0 with fewer than two RCCs."""
-    score: float
-
-
-class Tuning(NamedTuple):
-    """The outcome of `tune`.
-
-    Attributes
-    ----------
-    labels : ndarray of shape (n_points,), int
-        RCC of each point, `NOISE` for none. RCCs are numbered by size, the largest 0.
-    is_core : ndarray of shape (n_points,), bool
-    settings : tuple of Setting
-        Everything tried; empty where there were too few points to try anything.
-    chosen : Setting or None
-    k_distances : ndarray of shape (n_points,), float32
-        Sorted distances to the k-th nearest point, k being the chosen `min_samples`, the point itself included.
-    knee : int or None
-        Index of the curve's knee.
-    """
-
-    labels: np.ndarray
-    is_core: np.ndarray
-    settings: tuple[Setting, ...]
-    chosen: Setting | None
-    k_distances: np.ndarray
-    knee: int | None
+        # In float64: equal images then get equal points, in whatever batch they come.
+        centred = comparable(features, self.extractor).astype(np.float64) - self.mean
+        return (centred @ self.components.T.astype(np.float64)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -117,11 +76,15 @@ class RootCauseClusters:
     labels : ndarray of shape (n_images,), int
     is_core : ndarray of shape (n_images,), bool
     points : ndarray of shape (n_images, n_components), float32
-        The images in the space that was clustered.
+        The images in the space of PCA.
+    reach : ndarray of shape (n_rccs,), float32
+        How far an RCC reaches in the space of PCA (see `rcc_reach`).
+    reducer : "pca" or "umap"
     eps : float
+        DBSCAN's, a distance between points after neighbour averaging or UMAP; 0 where nothing was to be tuned.
     min_samples : int
     projection : Projection
-    extractor, extractor_identity, notice : str
+    extractor_identity, notice : str
         Which features these are (see `FE.Extractor`).
     weights : str
         The weights file as it was named for this run; empty where it was found by itself.
@@ -136,10 +99,11 @@ class RootCauseClusters:
     labels: np.ndarray
     is_core: np.ndarray
     points: np.ndarray
+    reach: np.ndarray
+    reducer: str
     eps: float
     min_samples: int
     projection: Projection
-    extractor: str
     extractor_identity: str
     notice: str
     weights: str
@@ -147,6 +111,11 @@ class RootCauseClusters:
     k_distances: np.ndarray
     knee: int | None
     skipped: tuple[Skipped, ...]
+
+    @property
+    def extractor(self) -> str:
+        """Name of the extractor."""
+        return self.projection.extractor
 
     @property
     def n_rccs(self) -> int:
@@ -172,29 +141,44 @@ class RootCauseClusters:
 
 
 def find_root_cause_clusters(
-    images: ImageFeatures, weights: str | os.PathLike | None = None, progress: Progress = no_progress
+    images: ImageFeatures,
+    reducer: str = "pca",
+    weights: str | os.PathLike | None = None,
+    progress: Progress = no_progress,
 ) -> RootCauseClusters:
     """Cluster the images of a run (the second half of step 1).
 
     Parameters
     ----------
+    reducer : "pca" or "umap"
+        PCA as in the paper, with neighbour averaging after it; or PCA, then UMAP to 10 dimensions, which the authors'
+        study of 2024 found best.
     weights : path, optional
         The weights file as the engineer named it, kept so that the selection finds it again.
+
+    Raises
+    ------
+    SAFEError
+        No such reducer, UMAP is not installed, or the features are not finite.
     """
-    projection = fit_projection(images.features)
+    if reducer not in REDUCERS:
+        raise SAFEError(f"reducer must be one of {', '.join(REDUCERS)}. Received: {reducer}")
+    projection = fit_projection(images.features, images.extractor.name)
     points = projection.apply(images.features)
-    tuning = tune(points, progress)
-    chosen = tuning.chosen
+    condensed = average_neighbours(points) if reducer == "pca" else _umap(points, progress)
+    tuning = tune(condensed, progress)
+    chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
         image_root=images.root,
         paths=images.paths,
         labels=tuning.labels,
         is_core=tuning.is_core,
         points=points,
+        reach=rcc_reach(points, tuning.labels, tuning.is_core),
+        reducer=reducer,
         eps=chosen.eps if chosen else 0.0,
-        min_samples=chosen.min_samples if chosen else MIN_SAMPLES_TRIED[0],
+        min_samples=chosen.min_samples if chosen else 0,
         projection=projection,
-        extractor=images.extractor.name,
         extractor_identity=images.extractor.identity,
         notice=images.extractor.notice,
         weights=os.fspath(weights) if weights else "",
@@ -205,113 +189,63 @@ def find_root_cause_clusters(
     )
 
 
-def _normalise(features: np.ndarray) -> np.ndarray:
-    rooted = np.sqrt(np.maximum(features, 0, dtype=np.float32))  # activations after ReLU: nothing is below 0
-    return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-
-
-def fit_projection(features: np.ndarray) -> Projection:
+def fit_projection(features: np.ndarray, extractor: str) -> Projection:
     """Fit PCA to min(256, n, d) components.
 
     Parameters
     ----------
     features : ndarray of shape (n_images, dimension), float32
+    extractor : str
+        Whose features these are.
+
+    Raises
+    ------
+    SAFEError
+        Features are NaN or infinite.
     """
-    normalised = _normalise(features)
-    n_components = min(N_COMPONENTS, *normalised.shape)
-    # One thread: the sums inside differ in their last digits with the number of threads, and so would the labels.
+    if not np.isfinite(features).all():
+        raise SAFEError("Features must be finite. Received NaN or infinity; are the network's weights damaged?")
+    scaled = comparable(features, extractor)
+    if len(scaled) < 2:  # nothing varies
+        return Projection(extractor, scaled.mean(axis=0), np.zeros((1, scaled.shape[1]), np.float32))
+    # One thread: the sums inside differ in their last digits with the number of threads, and so might the labels.
     with threadpool_limits(limits=1):
-        pca = PCA(n_components, svd_solver="full").fit(normalised)
-    return Projection(pca.mean_.astype(np.float32), pca.components_.astype(np.float32))
+        pca = PCA(min(N_COMPONENTS, *scaled.shape), svd_solver="full").fit(scaled)
+    return Projection(extractor, pca.mean_.astype(np.float32), pca.components_.astype(np.float32))
 
 
-def tune(points: np.ndarray, progress: Progress = no_progress) -> Tuning:
-    """Configure DBSCAN and run it.
+def _umap(points: np.ndarray, progress: Progress) -> np.ndarray:
+    """UMAP to 10 dimensions, the same for the same points; so few images that it cannot be fitted stay as they are."""
+    if len(points) <= UMAP_NEIGHBOURS:
+        return points
+    try:
+        from umap import UMAP
+    except ImportError as error:
+        raise SAFEError("The reducer umap expects the package umap-learn. Run: pip install umap-learn") from error
+    progress("Fitting UMAP", 0, 0)
+    umap = UMAP(UMAP_NEIGHBOURS, UMAP_COMPONENTS, min_dist=0.0, random_state=0, n_jobs=1)
+    return umap.fit_transform(points).astype(np.float32)
 
-    The textbook way (eps at the knee, the setting with the best silhouette) fails on failing images: the knee lies
-    among the last outliers, so that nearly all images form one cluster, and a few crumbs far away from it make the
-    silhouette excellent. Hence the knee is only the upper end of a sweep of eps, and the silhouette is weighed with
-    G = covered share - sum of squared cluster shares, which is small both for one giant cluster and for mostly noise:
-    score = G · √(mean silhouette of the RCCs).
 
-    Parameters
-    ----------
-    points : ndarray of shape (n_points, n_components), float32
+def rcc_reach(points: np.ndarray, labels: np.ndarray, is_core: np.ndarray) -> np.ndarray:
+    """How far each RCC reaches in the space of PCA: the largest distance from an image of it to the next core point.
+
+    It takes the place of eps where images that were not clustered are compared with RCCs: eps is a distance after
+    neighbour averaging or UMAP, neither of which says where a new image would lie.
+
+    Returns
+    -------
+    ndarray of shape (n_rccs,), float32
     """
-    n = len(points)
-    smallest = min(MIN_SAMPLES_TRIED)
-    if n < smallest:
-        return Tuning(np.full(n, NOISE), np.zeros(n, bool), (), None, np.zeros(n, np.float32), None)
-    distances = pairwise_distances(points).astype(np.float32)
-    ordered = np.sort(distances, axis=1)
-    best: Tuning | None = None
-    settings: list[Setting] = []
-    tries = [
-        (eps, k, k_distances, knee)
-        for k in MIN_SAMPLES_TRIED
-        if k <= n
-        for k_distances in [np.sort(ordered[:, k - 1])]
-        for knee in [_knee(k_distances)]
-        for eps in _eps_to_try(k_distances, knee)
-    ]
-    for i, (eps, k, k_distances, knee) in enumerate(tries):
-        progress("Tuning DBSCAN", i, len(tries))
-        dbscan = DBSCAN(eps=eps, min_samples=k, metric="precomputed").fit(distances)
-        setting = _judge(eps, k, dbscan.labels_, distances)
-        settings.append(setting)
-        if best is None or setting.score > best.chosen.score:
-            is_core = np.zeros(n, bool)
-            is_core[dbscan.core_sample_indices_] = True
-            best = Tuning(dbscan.labels_, is_core, (), setting, k_distances, knee)
-    progress("Tuning DBSCAN", len(tries), len(tries))
-    return best._replace(labels=_largest_first(best.labels), settings=tuple(settings))
-
-
-def _knee(k_distances: np.ndarray) -> int | None:
-    """Index of the knee of a sorted k-distance curve; None where it has none (straight, constant, very short)."""
-    if len(k_distances) < 4 or k_distances[0] == k_distances[-1]:
-        return None
-    knee = KneeLocator(range(len(k_distances)), k_distances, curve="convex", direction="increasing").knee
-    return None if knee is None else int(knee)
-
-
-def _eps_to_try(k_distances: np.ndarray, knee: int | None) -> list[float]:
-    """Radii between the curve's lower third and its knee, each halfway between two neighbouring k-distances.
-
-    Halfway, since DBSCAN's eps is inclusive: a radius equal to a distance would hang on the last digit of that
-    distance.
-    """
-    end = len(k_distances) - 1 if knee is None else knee
-    steps = np.unique(np.linspace(0.3 * end, end, EPS_TRIED).astype(int))
-    following = np.minimum(steps + 1, len(k_distances) - 1)
-    halfway = (k_distances[steps].astype(float) + k_distances[following]) / 2
-    # Identical images lie at distance 0, and DBSCAN wants a radius above it.
-    return sorted(set(np.maximum(halfway, 1e-6).tolist()))
-
-
-def _judge(eps: float, min_samples: int, labels: np.ndarray, distances: np.ndarray) -> Setting:
-    shares = np.bincount(labels[labels != NOISE]) / len(labels) if (labels != NOISE).any() else np.zeros(0)
-    silhouette = 0.0
-    if len(shares) > 1:
-        members = labels != NOISE
-        values = silhouette_samples(distances[np.ix_(members, members)], labels[members], metric="precomputed")
-        sums = np.bincount(labels[members], weights=values)
-        silhouette = float(np.mean(sums / np.bincount(labels[members])))
-    guard = shares.sum() - (shares**2).sum()
-    score = float(guard * np.sqrt(max(silhouette, 0.0)))
-    return Setting(
-        eps, min_samples, len(shares), float(1 - shares.sum()), float(shares.max(initial=0)), silhouette, score
-    )
-
-
-def _largest_first(labels: np.ndarray) -> np.ndarray:
-    """Number the clusters by size; of equal ones the first to appear comes first."""
-    found, first, counts = np.unique(labels[labels != NOISE], return_index=True, return_counts=True)
-    order = np.lexsort((first, -counts))
-    renamed = np.full(labels.shape, NOISE)
-    for new, old in enumerate(found[order]):
-        renamed[labels == old] = new
-    return renamed
+    reach = np.zeros(int(labels.max(initial=NOISE)) + 1, np.float32)
+    for rcc in range(len(reach)):
+        members = np.flatnonzero(labels == rcc)
+        distances = pairwise_distances(points[members])
+        np.fill_diagonal(distances, np.inf)
+        to_cores = distances[:, is_core[members]]
+        nearest = to_cores.min(axis=1)
+        reach[rcc] = nearest[np.isfinite(nearest)].max(initial=0)
+    return reach
 
 
 # --- The files --------------------------------------------------------------------------------------------------
@@ -327,6 +261,7 @@ def save_clusters(clusters: RootCauseClusters, folder: Path) -> None:
         "labels": clusters.labels.astype(np.int64),
         "is_core": clusters.is_core,
         "points": clusters.points,
+        "reach": clusters.reach,
         "projection_mean": clusters.projection.mean,
         "projection_components": clusters.projection.components,
         "k_distances": clusters.k_distances,
@@ -336,6 +271,7 @@ def save_clusters(clusters: RootCauseClusters, folder: Path) -> None:
             json.dumps(
                 {
                     "image_root": os.fspath(clusters.image_root),
+                    "reducer": clusters.reducer,
                     "eps": clusters.eps,
                     "min_samples": clusters.min_samples,
                     "extractor": clusters.extractor,
@@ -365,7 +301,8 @@ def load_clusters(folder: Path) -> RootCauseClusters:
         raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")
     again = "Generate the clusters again."
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here, since np.load leaves the file open when it turns out to be damaged.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         version = int(arrays["format_version"])
         if version != FORMAT_VERSION:
@@ -378,10 +315,11 @@ def load_clusters(folder: Path) -> RootCauseClusters:
             labels=arrays["labels"],
             is_core=arrays["is_core"],
             points=arrays["points"],
+            reach=arrays["reach"],
+            reducer=record["reducer"],
             eps=float(record["eps"]),
             min_samples=int(record["min_samples"]),
-            projection=Projection(arrays["projection_mean"], arrays["projection_components"]),
-            extractor=record["extractor"],
+            projection=Projection(record["extractor"], arrays["projection_mean"], arrays["projection_components"]),
             extractor_identity=record["extractor_identity"],
             notice=record["notice"],
             weights=record["weights"],
@@ -393,7 +331,7 @@ def load_clusters(folder: Path) -> RootCauseClusters:
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         if isinstance(error, SAFEError):
             raise
-        raise SAFEError(f"{path} is damaged ({error}). {again}") from error
+        raise SAFEError(f"{path} must be a file that SAFE wrote, and whole. {again}") from error
     n = len(clusters.paths)
     if not (len(clusters.labels) == len(clusters.is_core) == len(clusters.points) == n):
         raise SAFEError(f"{path} is damaged: its arrays differ in length. {again}")
@@ -401,8 +339,8 @@ def load_clusters(folder: Path) -> RootCauseClusters:
 
 
 def _setting(row: Sequence[float]) -> Setting:
-    eps, min_samples, n_rccs, *rest = map(float, row)
-    return Setting(eps, int(min_samples), int(n_rccs), *rest)
+    eps, min_samples, at_knee, n_rccs, *rest = map(float, row)
+    return Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
 
 
 def _as_bytes(text: str) -> np.ndarray:
@@ -430,8 +368,9 @@ def _run_record(clusters: RootCauseClusters) -> dict:
             "skipped": len(clusters.skipped),
         },
         "rcc_sizes": clusters.sizes.tolist(),
-        "inspect_percent": round(100 * float(np.minimum(clusters.sizes, 5).sum()) / n, 2) if n else 0.0,
+        "inspect_percent": round(100 * float(np.minimum(clusters.sizes, INSPECTED_PER_RCC).sum()) / n, 2) if n else 0.0,
         "components": len(clusters.projection.components),
+        "reducer": clusters.reducer,
         "eps": clusters.eps,
         "min_samples": clusters.min_samples,
         "settings_tried": [setting._asdict() for setting in clusters.settings],
@@ -439,6 +378,13 @@ def _run_record(clusters: RootCauseClusters) -> dict:
         "skipped": [skip._asdict() for skip in clusters.skipped],
         "versions": {
             "python": platform.python_version(),
-            **{name: metadata.version(name) for name in _RECORDED_PACKAGES},
+            **{name: _version(name) for name in _RECORDED_PACKAGES},
         },
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -12,19 +12,24 @@ from selection import UnsafeSet, save_unsafe_set, select_unsafe_set
 
 
 def generate_clusters(
-    images: str | os.PathLike, out: Path, extractor: str, weights: str | None, progress: Progress
+    images: str | os.PathLike,
+    out: Path,
+    progress: Progress,
+    extractor: str = "auto",
+    reducer: str = "pca",
+    weights: str | None = None,
 ) -> RootCauseClusters:
     """Steps 1 and 2: extract features, cluster, draw the GIFs; write everything to the folder `out`."""
     prepare_folder(out)
     features = extract_features(images, choose_extractor(extractor, weights, progress), progress)
-    clusters = find_root_cause_clusters(features, weights, progress)
+    clusters = find_root_cause_clusters(features, reducer, weights, progress)
     write_gifs(clusters, out, progress)
     save_clusters(clusters, out)
     return clusters
 
 
 def select_images(
-    improvement: str | os.PathLike, out: Path, weights: str | None, progress: Progress, **numbers: object
+    improvement: str | os.PathLike, out: Path, progress: Progress, weights: str | None = None, **numbers: object
 ) -> UnsafeSet:
     """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`; write it there.
 
@@ -54,7 +59,7 @@ def cluster_summary(clusters: RootCauseClusters) -> str:
     if clusters.settings:
         parts.append(f"eps {clusters.eps:.3g}, min_samples {clusters.min_samples}")
     else:
-        parts.append(f"fewer than {clusters.min_samples} images: too few to cluster")
+        parts.append("nothing to tune: too few images, or all alike")
     return " · ".join(parts)
 
 

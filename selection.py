@@ -43,9 +43,10 @@ class UnsafeImage(NamedTuple):
         Path relative to the improvement folder.
     rcc : int
     distance : float
-        To the nearest core point, in the space that was clustered.
+        To the nearest core point, in the space of PCA.
     within_eps : bool
-        Whether that distance is at most DBSCAN's eps, so that the image would have joined the RCC.
+        Whether that distance is at most the RCC's reach, the counterpart of DBSCAN's eps in that space (see
+        `clustering.rcc_reach`): as near to a core point as the RCC's own images are.
     label : str
         The class, where the engineer has given it.
     """
@@ -147,8 +148,8 @@ def _number(name: str, value: object) -> float:
 def quotas(n: int, sizes: np.ndarray, available: np.ndarray) -> np.ndarray:
     """Divide n images evenly among RCCs.
 
-    Each gets n // K, the remainder goes to the largest RCCs, one each; what an RCC cannot fill is divided in the same
-    way among those that still can.
+    Each gets n // K; what an RCC cannot fill is divided in the same way among those that still can; the remainder
+    goes to the largest of these, one each. So those that do not run out differ by at most one.
 
     Parameters
     ----------
@@ -164,14 +165,16 @@ def quotas(n: int, sizes: np.ndarray, available: np.ndarray) -> np.ndarray:
     """
     taken = np.zeros(len(sizes), dtype=int)
     largest_first = np.argsort(-np.asarray(sizes), kind="stable")
-    left = min(n, int(np.sum(available)))
+    left = wanted = min(n, int(np.sum(available)))
     while left:
-        open_rccs = [rcc for rcc in largest_first if taken[rcc] < available[rcc]]
-        share, remainder = divmod(left, len(open_rccs))
-        for rank, rcc in enumerate(open_rccs):
-            more = min(share + (rank < remainder), available[rcc] - taken[rcc])
-            taken[rcc] += more
-            left -= int(more)
+        still_open = largest_first[taken[largest_first] < available[largest_first]]
+        share = left // len(still_open)
+        if share:
+            more = np.minimum(share, available[still_open] - taken[still_open])
+        else:
+            still_open, more = still_open[:left], 1
+        taken[still_open] += more
+        left = wanted - int(taken.sum())
     return taken
 
 
@@ -256,15 +259,17 @@ class _Nearest:
     def __init__(self, clusters: RootCauseClusters, keep: int):
         self._core_points = clusters.points[clusters.is_core]
         self._core_labels = clusters.labels[clusters.is_core]
-        self._eps = clusters.eps
+        self._reach = clusters.reach
         self._keep = keep
         self._kept: list[list[UnsafeImage]] = [[] for _ in range(clusters.n_rccs)]
         self.counts = np.zeros(clusters.n_rccs, dtype=int)
 
     def add(self, paths: tuple[str, ...], points: np.ndarray) -> None:
         cores, distances = pairwise_distances_argmin_min(points, self._core_points)
+        # The digits beyond hang on an image's place in its batch, and would decide between equal images.
+        distances = distances.astype(float).round(5)
         for path, rcc, distance in zip(paths, self._core_labels[cores], distances.tolist(), strict=True):
-            self._kept[rcc].append(UnsafeImage(path, int(rcc), distance, distance <= self._eps))
+            self._kept[rcc].append(UnsafeImage(path, int(rcc), distance, bool(distance <= self._reach[rcc])))
             self.counts[rcc] += 1
             # Trimmed only now and then: sorting at every image would cost more than it frees.
             if len(self._kept[rcc]) >= 2 * self._keep + 1000:
@@ -318,14 +323,17 @@ def load_unsafe_set(folder: Path) -> UnsafeSet:
     if not path.is_file() or not (folder / SELECTION_FILE).is_file():
         raise SAFEError(f"Expected an unsafe set. Received none in {folder}. Select it first.")
     try:
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        # Engineers fill in the labels with a spreadsheet, which may add a byte order mark and write TRUE for true.
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = list(csv.DictReader(file, strict=True))
         images = tuple(
             UnsafeImage(
-                row["image"], int(row["rcc"]), float(row["distance"]), row["within_eps"] == "true", row["label"]
+                row["image"], int(row["rcc"]), float(row["distance"]), row["within_eps"].lower() == "true", row["label"]
             )
             for row in rows
         )
+        if not images:
+            raise ValueError("no image in it")
         record = json.loads((folder / SELECTION_FILE).read_text(encoding="utf-8"))
         return UnsafeSet(
             improvement_root=Path(record["improvement_root"]),

@@ -6,11 +6,13 @@ from collections.abc import Iterator
 import gradio as gr
 from PIL import Image
 
-from clustering import CLUSTERS_FILE, NOISE, RootCauseClusters, load_clusters
+from clustering import CLUSTERS_FILE, NOISE, RootCauseClusters, Setting, load_clusters
 from errors import SAFEError
-from inspection import gif_path, printable, representative, sample, thumbnail
+from inspection import elbow_svg, gif_path, printable, representative, sample, thumbnail
 from page.jobs import JOB, VIEW, PageSettings, done, empty, failed, run_job, thumbnails
 from runs import cluster_summary, count, generate_clusters
+
+SETTING_HEADERS = ["eps", "min_samples", "RCCs", "no cluster", "largest RCC", "silhouette", "score", ""]
 
 EMPTY = empty(
     "No root cause clusters yet.",
@@ -32,6 +34,14 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             placeholder="/path/to/failing/images",
             scale=5,
             elem_id="images",
+        )
+        reducer = gr.Radio(
+            label="Features reduced by",
+            choices=[("PCA (the paper)", "pca"), ("PCA + UMAP (the authors' 2024 study)", "umap")],
+            value="pca",
+            scale=2,
+            min_width=300,
+            elem_id="reducer",
         )
         generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
     status = gr.HTML(EMPTY, elem_id="clusters-status")
@@ -69,10 +79,13 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             elem_id="rcc-bar",
             elem_classes="safe-gallery",
         )
+        with gr.Accordion("Why these clusters", open=False, elem_id="why"):
+            why = gr.HTML()
+            tried = gr.Dataframe(headers=SETTING_HEADERS, interactive=False, max_height=320, elem_id="settings")
         with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as skipped_pane:
             skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
     one_rcc = [gif, heading, five]
-    everything = [status, pane, *one_rcc, bar, skipped_pane, skipped]
+    everything = [status, pane, *one_rcc, bar, why, tried, skipped_pane, skipped]
 
     # 2. What the widgets show
     def show_rcc(clusters: RootCauseClusters, rcc: int) -> dict:
@@ -88,15 +101,18 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             status: done(cluster_summary(clusters), clusters.notice),
             pane: gr.Column(visible=True),
             bar: gr.Gallery(_faces(clusters), selected_index=0),
+            why: _why(clusters),
+            tried: [_setting_row(setting, clusters) for setting in clusters.settings],
             skipped_pane: gr.Accordion(f"Skipped images ({len(clusters.skipped)})", visible=bool(clusters.skipped)),
             skipped: [[printable(path), printable(reason)] for path, reason in clusters.skipped],
             **show_rcc(clusters, _shown_in_bar(clusters)[0]),
         }
 
     # 3. What the engineer does
-    def on_generate(source: str) -> Iterator[dict]:
+    def on_generate(source: str, reducer: str) -> Iterator[dict]:
         def job(progress):
-            return generate_clusters(settings.accept(source), settings.out, "auto", settings.weights, progress)
+            folder = settings.accept(source)
+            return generate_clusters(folder, settings.out, progress, reducer=reducer, weights=settings.weights)
 
         yield from run_job(job, status, generate, show_run)
 
@@ -114,7 +130,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             return {status: failed(error)}
         return {folder: printable(os.fspath(clusters.image_root)), **show_run(clusters)}
 
-    gr.on([generate.click, folder.submit], on_generate, folder, [generate, *everything], **JOB)
+    gr.on([generate.click, folder.submit], on_generate, [folder, reducer], [generate, *everything], **JOB)
     bar.select(on_select, None, one_rcc, **VIEW)
     app.load(on_load, None, [folder, *everything], **VIEW)
 
@@ -143,4 +159,28 @@ def _faces(clusters: RootCauseClusters) -> list[tuple[Image.Image, str]]:
             f"{_name(rcc)} · {len(clusters.members(rcc)):,}",
         )
         for rcc in _shown_in_bar(clusters)
+    ]
+
+
+def _why(clusters: RootCauseClusters) -> str:
+    if not clusters.settings:
+        return "<p>Nothing was tuned: there are too few images, or they are all alike.</p>"
+    return (
+        f"<p>DBSCAN was run with {len(clusters.settings)} settings, eps being looked for along the curve of each "
+        f"image's distance to its {clusters.min_samples}. nearest. The setting with the best score was taken: RCCs "
+        f"that stand apart, most images in one, none giant, no crumbs.</p>{elbow_svg(clusters)}"
+    )
+
+
+def _setting_row(setting: Setting, clusters: RootCauseClusters) -> list:
+    chosen = (setting.eps, setting.min_samples) == (clusters.eps, clusters.min_samples)
+    return [
+        f"{setting.eps:.4f}",
+        setting.min_samples,
+        setting.n_rccs,
+        f"{setting.noise:.1%}",
+        f"{setting.largest:.1%}",
+        f"{setting.silhouette:.3f}",
+        f"{setting.score:.3f}",
+        "chosen" if chosen else "",
     ]

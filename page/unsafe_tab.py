@@ -106,7 +106,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         return {
             status: done(
                 selection_summary(unsafe),
-                f"{unsafe.formula}. Written to {settings.out / FILENAMES_FILE}, and with distances to {UNSAFE_SET_FILE}.",
+                f"{unsafe.formula}. Written to {settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}.",
             ),
             pane: gr.Column(visible=True),
             per_rcc: rows,
@@ -125,7 +125,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         numbers = {name: text.strip() for name, text in typed.items() if text and text.strip()}
 
         def job(progress):
-            return select_images(settings.accept(source), settings.out, settings.weights, progress, **numbers)
+            return select_images(settings.accept(source), settings.out, progress, settings.weights, **numbers)
 
         yield from run_job(job, status, select, show_set)
 

@@ -1,0 +1,392 @@
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import names_in
+from PIL import Image
+
+import FE
+import runs
+import SAFE_Tool
+from clustering import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
+from errors import SAFEError
+from selection import FILENAMES_FILE, UNSAFE_SET_FILE
+
+TOOL = Path(SAFE_Tool.__file__)
+
+
+def safe(*arguments: str | Path) -> int:
+    """Run the command line in this process; its exit code."""
+    return SAFE_Tool.main([str(argument) for argument in arguments])
+
+
+def in_a_process(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess:
+    """Run the command line as an engineer does."""
+    return subprocess.run(
+        [sys.executable, TOOL, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        timeout=60,
+        encoding="utf-8",
+    )
+
+
+def said(text: str) -> list[str]:
+    """The lines of stderr that are no progress."""
+    return [line for line in text.splitlines() if line.startswith("safe: ")]
+
+
+@pytest.fixture
+def failing(draw_folder, tmp_path) -> Path:
+    return draw_folder(tmp_path / "failing", {"night": 12, "snow": 10, "wood": 8})
+
+
+@pytest.fixture
+def out(tmp_path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def clustered(fake_network, failing, out, capsys) -> Path:
+    """An output folder that holds root cause clusters."""
+    assert safe("cluster", failing, "--out", out) == 0
+    capsys.readouterr()
+    return out
+
+
+# --- As a process -----------------------------------------------------------------------------------------------
+
+
+def test_help_answers_at_once_and_imports_nothing_heavy():
+    began = time.monotonic()
+    code = (
+        "import sys, runpy\n"
+        f"sys.path.insert(0, {str(TOOL.parent)!r}); sys.argv = ['SAFE_Tool.py', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path({str(TOOL)!r}, run_name='__main__')\n"
+        "finally:\n"
+        "    heavy = {'sklearn', 'tensorflow', 'keras', 'gradio', 'numpy', 'PIL', 'onnx'} & set(sys.modules)\n"
+        "    print('heavy:', sorted(heavy))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0
+    for command in ("ui", "cluster", "select"):
+        assert re.search(rf"^ +{command} ", run.stdout, re.MULTILINE)
+    assert run.stdout.endswith("heavy: []\n")
+    assert run.stderr == ""
+    assert time.monotonic() - began < 10
+
+
+def test_an_error_of_the_engineer_is_one_plain_line_and_exit_code_2(tmp_path):
+    run = in_a_process("cluster", tmp_path / "gone", "--extractor", "vgg16-conv", "--out", tmp_path / "out")
+    assert run.returncode == 2
+    assert run.stdout == ""
+    assert run.stderr == f"safe: Expected an image folder. Received: {tmp_path}/gone (No such file or directory).\n"
+
+
+def test_selecting_before_clustering_is_one_plain_line_and_exit_code_2(failing, out):
+    run = in_a_process("select", failing, "--test-accuracy", "0.9", "--out", out)
+    assert run.returncode == 2
+    assert run.stderr == f"safe: Expected root cause clusters. Received none in {out}. Generate them first.\n"
+    assert not out.exists()
+
+
+def test_a_rerun_comes_from_the_cache_without_tensorflow(fake_network, failing, out, tmp_path):
+    assert safe("cluster", failing, "--out", tmp_path / "first") == 0
+    code = (
+        "import sys\n"
+        f"sys.path.insert(0, {str(TOOL.parent)!r})\n"
+        "from pathlib import Path\n"
+        "import FE, SAFE_Tool\n"
+        f"FE._conv_extractor = lambda: FE.Extractor('vgg16-conv', {fake_network.extractor.identity!r}, Path('none'))\n"
+        f"code = SAFE_Tool.main(['cluster', {str(failing)!r}, '--extractor', 'vgg16-conv', '--out', {str(out)!r}])\n"
+        "print(code, sorted({'tensorflow', 'keras', 'gradio'} & set(sys.modules)))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert run.stdout.endswith("0 []\n"), run.stderr
+    assert (out / LABELS_FILE).read_bytes() == (tmp_path / "first" / LABELS_FILE).read_bytes()
+
+
+def test_an_output_folder_of_any_name_can_be_printed_anywhere(fake_network, failing, tmp_path):
+    assert safe("cluster", failing, "--out", tmp_path / "out") == 0
+    folder = tmp_path / os.fsdecode(b"r\xe9sultats \xe2\x88\x91")
+    shutil.copytree(tmp_path / "out", folder)
+    run = in_a_process(
+        "select", failing, "--test-accuracy", "0.5", "--out", folder, PYTHONIOENCODING="ascii", PYTHONUTF8="0"
+    )
+    assert run.returncode == 0, run.stderr
+    assert "N = ?factor 0.3" in run.stdout
+    assert (folder / FILENAMES_FILE).exists()
+
+
+# --- cluster ----------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_failing_images_becomes_clusters_and_their_files(fake_network, failing, out, capsys):
+    assert safe("cluster", failing, "--out", out) == 0
+    printed = capsys.readouterr()
+    assert names_in(out) == [CLUSTERS_FILE, "gifs", LABELS_FILE, RUN_FILE]
+    lines = [line.split("\t") for line in (out / LABELS_FILE).read_text().splitlines()]
+    assert [path for _, path in lines] == names_in(failing)
+    by_scene = {
+        scene: {label for label, path in lines if path.startswith(scene)} for scene in ("night", "snow", "wood")
+    }
+    assert all(labels - {"-1"} for labels in by_scene.values())
+    assert not by_scene["night"] & by_scene["snow"] - {"-1"}
+    assert printed.out.splitlines()[0].startswith("30 images · ")
+    assert "RCC 0: " in printed.out
+    assert str(out) in printed.out.splitlines()[-1]
+    (notice,) = said(printed.err)
+    assert notice.startswith("safe: Using vgg16-conv instead") or fake_network.extractor.notice == notice
+    assert "Extracting features: 30 / 30" in printed.err
+
+
+def test_the_choice_of_the_substitute_is_recorded_in_the_run(clustered):
+    record = json.loads((clustered / RUN_FILE).read_text())
+    assert record["extractor"]["name"] == "vgg16-conv"
+    assert record["extractor"]["notice"].startswith("Using vgg16-conv instead of the paper's vgg16-fc2.")
+    assert record["counts"]["images"] == 30
+
+
+def test_the_same_folder_gives_the_same_bytes(fake_network, failing, tmp_path, monkeypatch):
+    written = []
+    for name in ("one", "two"):
+        monkeypatch.setenv("SAFE_CACHE", str(tmp_path / f"cache-{name}"))
+        assert safe("cluster", failing, "--out", tmp_path / name) == 0
+        files = [LABELS_FILE, *(f"gifs/{gif}" for gif in names_in(tmp_path / name / "gifs"))]
+        written.append([(file, (tmp_path / name / file).read_bytes()) for file in files])
+    assert written[0] == written[1]
+    assert fake_network.loads == 2
+
+
+def test_skipped_images_are_named_with_their_reason(fake_network, failing, out, capsys):
+    (failing / "night_03.png").write_bytes(b"")
+    (failing / 'größe, "x".png').write_text("no image")
+    os.mkfifo(failing / "pipe.png")
+    assert safe("cluster", failing, "--out", out) == 0
+    printed = capsys.readouterr()
+    skipped = [line for line in said(printed.err) if "skipped" in line]
+    assert skipped == [
+        "safe: skipped 'größe, \"x\".png': not an image, or of a format that SAFE does not read",
+        "safe: skipped 'night_03.png': the file is empty",
+        "safe: skipped 'pipe.png': not a regular file",
+    ]
+    assert "3 skipped" in printed.out
+    assert len(json.loads((out / RUN_FILE).read_text())["skipped"]) == 3
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_very_few_images_are_no_error(fake_network, draw_folder, out, tmp_path, capsys, n):
+    folder = draw_folder(tmp_path / "few", {"snow": n})
+    assert safe("cluster", folder, "--out", out) == 0
+    assert len((out / LABELS_FILE).read_text().splitlines()) == n
+    assert capsys.readouterr().out.startswith(f"{n} image")
+    code = safe("select", folder, "--size", 1, "--out", out)
+    lines = said(capsys.readouterr().err)
+    has_rcc = "0\t" in (out / LABELS_FILE).read_text()
+    assert code == (0 if has_rcc else 2)
+    assert has_rcc or "at least one root cause cluster" in lines[0]
+
+
+def test_identical_images_become_one_cluster_with_a_frame_each(fake_network, out, tmp_path):
+    folder = tmp_path / "same"
+    folder.mkdir()
+    for i in range(9):
+        Image.new("RGB", (20, 20), "navy").save(folder / f"{i}.png")
+    assert safe("cluster", folder, "--out", out) == 0
+    assert (out / LABELS_FILE).read_text() == "".join(f"0\t{i}.png\n" for i in range(9))
+    with Image.open(out / "gifs" / "RCC_00.gif") as gif:
+        assert gif.n_frames == 9
+    assert safe("select", folder, "--size", 4, "--out", out) == 0
+    assert (out / FILENAMES_FILE).read_text() == "0.png\n1.png\n2.png\n3.png\n"
+    assert ",true," in (out / UNSAFE_SET_FILE).read_text()
+
+
+def test_names_of_any_kind_come_through_to_every_file(fake_network, failing, out):
+    odd = ["two words.png", 'a,"b"; c.png', "größe-図.png", "<img src=x>.png", os.fsdecode(b"caf\xe9.png"), "-1.png"]
+    for old, new in zip(sorted(failing.iterdir()), odd, strict=False):
+        old.rename(failing / new)
+    assert safe("cluster", failing, "--out", out) == 0
+    assert safe("select", failing, "--size", 30, "--out", out) == 0
+    labels = (out / LABELS_FILE).read_bytes().split(b"\n")[:-1]
+    assert {os.fsdecode(line.split(b"\t")[1]) for line in labels} == set(names_in(failing))
+    selected = (out / FILENAMES_FILE).read_bytes().split(b"\n")[:-1]
+    assert {os.fsdecode(line) for line in selected} == set(names_in(failing))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda path: None, "No such file or directory"),
+        (lambda path: path.write_text("no image"), "Received the file"),
+        (lambda path: path.mkdir(), "Received none"),
+        (lambda path: (path.mkdir(), (path / "a.png").touch()), "of which none is readable"),
+    ],
+)
+def test_a_bad_image_folder_is_an_error_that_leaves_the_last_run_as_it_was(clustered, tmp_path, capsys, make, message):
+    before = {path: path.read_bytes() for path in clustered.rglob("*") if path.is_file()}
+    make(tmp_path / "bad")
+    assert safe("cluster", tmp_path / "bad", "--out", clustered) == 2
+    (line,) = said(capsys.readouterr().err)
+    assert message in line
+    assert {path: path.read_bytes() for path in clustered.rglob("*") if path.is_file()} == before
+
+
+def test_an_output_folder_that_cannot_be_written_is_an_error_before_any_work(fake_network, failing, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert safe("cluster", failing, "--out", tmp_path / "file" / "out") == 2
+    (line,) = said(capsys.readouterr().err)
+    assert "folder that SAFE can write to" in line
+    assert fake_network.images_seen == 0
+
+
+def test_a_run_that_is_interrupted_says_that_it_can_go_on(fake_network, failing, out, capsys, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "find_root_cause_clusters", interrupted)
+    assert safe("cluster", failing, "--out", out) == 130
+    (line,) = said(capsys.readouterr().err)
+    assert "goes on from there" in line
+    assert not (out / LABELS_FILE).exists()
+
+
+def test_a_defect_keeps_its_traceback(fake_network, failing, out, monkeypatch):
+    def defect(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(runs, "find_root_cause_clusters", defect)
+    with pytest.raises(ZeroDivisionError):
+        safe("cluster", failing, "--out", out)
+
+
+def test_missing_weights_are_an_error_that_names_them(failing, out, tmp_path, capsys):
+    assert safe("cluster", failing, "--weights", tmp_path / "gone.h5", "--out", out) == 2
+    (line,) = said(capsys.readouterr().err)
+    assert "gone.h5, which does not exist" in line
+
+
+# --- select -----------------------------------------------------------------------------------------------------
+
+
+def test_an_improvement_folder_becomes_the_unsafe_set(clustered, draw_folder, tmp_path, capsys):
+    improvement = draw_folder(tmp_path / "improvement", {"night": 9, "snow": 9, "wood": 9}, seed=4)
+    assert safe("select", improvement, "--test-accuracy", "0.5", "--out", clustered) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0] == "9 of 27 improvement images selected"
+    assert printed[1].startswith("N = ⌈factor 0.3 · test-set size 60 · accuracy 0.5⌉ = 9")
+    names = (clustered / FILENAMES_FILE).read_text().splitlines()
+    assert len(set(names)) == 9
+    assert set(names) <= set(names_in(improvement))
+
+
+def test_size_test_size_and_factor_are_taken_from_the_command_line(clustered, failing, capsys):
+    for options, expected in [
+        (["--size", "7"], 7),
+        (["--test-accuracy", "0.5", "--test-size", "20"], 3),
+        (["--test-accuracy", "0.5", "--test-size", "20", "--factor", "1"], 10),
+    ]:
+        assert safe("select", failing, *options, "--out", clustered) == 0
+        assert len((clustered / FILENAMES_FILE).read_text().splitlines()) == expected
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "message"),
+    [
+        ("93", "safe: test_accuracy must be between 0 and 1. Received: 93; a percentage?"),
+        ("-1", "safe: test_accuracy must be between 0 and 1. Received: -1"),
+        ("abc", "safe: test_accuracy must be a number. Received: 'abc'"),
+    ],
+)
+def test_a_bad_accuracy_is_an_error_that_keeps_the_last_set(clustered, failing, capsys, accuracy, message):
+    assert safe("select", failing, "--size", 5, "--out", clustered) == 0
+    before = (clustered / FILENAMES_FILE).read_bytes()
+    capsys.readouterr()
+    assert safe("select", failing, "--test-accuracy", accuracy, "--out", clustered) == 2
+    assert said(capsys.readouterr().err) == [message]
+    assert (clustered / FILENAMES_FILE).read_bytes() == before
+
+
+def test_neither_accuracy_nor_size_is_an_error(clustered, failing, capsys):
+    assert safe("select", failing, "--out", clustered) == 2
+    assert said(capsys.readouterr().err) == ["safe: Expected the test accuracy (or a size). Received neither."]
+
+
+# np.load leaves a file open that turns out to be no archive
+@pytest.mark.parametrize("share", [0, 0.001, 0.5, 0.99])
+def test_truncated_clusters_are_an_error_that_says_to_generate_them_again(clustered, failing, capsys, share):
+    path = clustered / CLUSTERS_FILE
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    assert safe("select", failing, "--size", 3, "--out", clustered) == 2
+    (line,) = said(capsys.readouterr().err)
+    assert "must be a file that SAFE wrote" in line
+    assert "Generate the clusters again" in line
+
+
+# np.load leaves a file open that turns out to be no archive
+def test_clusters_with_changed_bytes_never_end_in_a_traceback(clustered, failing, capsys):
+    path = clustered / CLUSTERS_FILE
+    data = path.read_bytes()
+    rng = np.random.default_rng(0)
+    codes = []
+    for at in [*rng.integers(0, len(data), 20), *range(len(data) - 60, len(data), 5), *range(0, 60, 5)]:
+        changed = bytearray(data)
+        changed[at] ^= 0xFF
+        path.write_bytes(changed)
+        codes.append(safe("select", failing, "--size", 3, "--out", clustered))
+    assert set(codes) <= {0, 2}
+    assert codes.count(2) > 10
+
+
+def test_selecting_after_the_weights_are_gone_names_what_is_missing(
+    clustered, failing, draw_folder, tmp_path, capsys, monkeypatch
+):
+    def gone():
+        raise SAFEError("The weights are gone.")
+
+    monkeypatch.setattr(FE, "_conv_extractor", gone)
+    assert safe("select", failing, "--size", 3, "--out", clustered) == 0  # known images
+    improvement = draw_folder(tmp_path / "improvement", {"sea": 3}, seed=9)
+    assert safe("select", improvement, "--size", 3, "--out", clustered) == 2
+    (line,) = said(capsys.readouterr().err)
+    assert "vgg16-conv-fake-float32, whose weights are no longer found" in line
+
+
+# --- The words --------------------------------------------------------------------------------------------------
+
+
+def test_the_time_left_follows_from_the_rate_so_far(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(runs.time, "monotonic", lambda: now[0])
+    pace = runs.Pace()
+    assert pace.describe("Extracting features", 0, 1200) == "Extracting features: 0 / 1,200"
+    now[0] += 0.5
+    assert pace.describe("Extracting features", 300, 1200) == "Extracting features: 300 / 1,200"  # too early to tell
+    now[0] += 29.5
+    assert pace.describe("Extracting features", 300, 1200) == "Extracting features: 300 / 1,200, 1:30 left"
+    now[0] += 1000
+    assert pace.describe("Extracting features", 1200, 1200) == "Extracting features: 1,200 / 1,200"
+
+
+def test_each_piece_of_work_has_a_time_of_its_own(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(runs.time, "monotonic", lambda: now[0])
+    pace = runs.Pace()
+    pace.describe("Extracting features", 0, 10)
+    now[0] = 100
+    pace.describe("Drawing GIFs", 0, 10)
+    now[0] = 102
+    assert pace.describe("Drawing GIFs", 5, 10) == "Drawing GIFs: 5 / 10, 0:02 left"
+
+
+@pytest.mark.parametrize(("n", "text"), [(0, "0 images"), (1, "1 image"), (1200, "1,200 images")])
+def test_a_count_agrees_with_its_noun(n, text):
+    assert runs.count(n, "image") == text

@@ -1,0 +1,298 @@
+"""The real page, served as an engineer serves it, in a real browser."""
+
+import contextlib
+import io
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+from conftest import closed_port, draw_scene, names_in
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from clustering import LABELS_FILE
+from selection import FILENAMES_FILE
+
+TOOL = Path(__file__).parents[1] / "SAFE_Tool.py"
+CHROMIUM = "/usr/bin/chromium"
+MARKUP = "<img src=x onerror=document.title='broken-into'>_{}.png"
+WAIT = 60_000  # milliseconds, for what the network or the drawing of GIFs may hold up
+
+
+class Served(NamedTuple):
+    """A page that is up.
+
+    Attributes
+    ----------
+    url : str
+    out : Path
+        Its output folder.
+    images, improvement : Path
+    log : Path
+        What the server wrote to stderr.
+    """
+
+    url: str
+    out: Path
+    images: Path
+    improvement: Path
+    log: Path
+
+
+def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
+    """Drawn images, those of the snow with markup in their names."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir()
+    for scene, count in counts.items():
+        for i in range(count):
+            name = MARKUP.format(i) if scene == "snow" else f"{scene}_{i:02d}.png"
+            draw_scene(scene, rng).save(folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """`SAFE_Tool.py ui` in a process of its own, on a free port, cut off from the internet."""
+    folder = tmp_path_factory.mktemp("page")
+    images = draw(folder / "failing", {"night": 10, "snow": 8, "wood": 6}, seed=0)
+    improvement = draw(folder / "improvement", {"night": 6, "snow": 6, "wood": 6}, seed=1)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nowhere = f"http://127.0.0.1:{closed_port()}"
+    environment = {name: value for name, value in os.environ.items() if name != "SAFE_VGG16_WEIGHTS"} | {
+        "SAFE_CACHE": str(folder / "cache"),
+        "KERAS_HOME": str(folder / "keras"),
+        "HTTP_PROXY": nowhere,
+        "HTTPS_PROXY": nowhere,
+        "http_proxy": nowhere,
+        "https_proxy": nowhere,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
+    log = folder / "stderr.txt"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, TOOL, "ui", "--port", str(port), "--out", folder / "out"],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as server,
+    ):
+        try:
+            first_line = server.stdout.readline()
+            assert first_line.startswith(f"SAFE is on http://127.0.0.1:{port}"), log.read_text()
+            yield Served(f"http://127.0.0.1:{port}", folder / "out", images, improvement, log)
+        finally:
+            server.terminate()
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@contextlib.contextmanager
+def opened(browser: Browser, served: Served) -> Iterator[Page]:
+    """The page in a fresh window; at the end, that it asked no other host and nothing went wrong in it."""
+    requests, faults = [], []
+    window = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = window.new_page()
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    try:
+        page.goto(served.url)
+        expect(page).to_have_title("SAFE")
+        yield page
+        assert page.title() == "SAFE"
+        assert requests
+        assert {
+            url for url in requests if urlsplit(url).scheme not in ("data", "blob") and not url.startswith(served.url)
+        } == set()
+        assert faults == []
+    finally:
+        window.close()
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    with opened(browser, served) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def generated(browser: Browser, served: Served) -> Served:
+    """The page after the first click: clusters in the output folder."""
+    with opened(browser, served) as page:
+        expect(page.locator("#clusters-status")).to_contain_text("No root cause clusters yet")
+        page.locator("#images textarea, #images input").fill(str(served.images))
+        page.locator("#generate").click()
+        expect(page.locator("#clusters-status strong")).to_contain_text("24 images · ", timeout=WAIT)
+        expect(page.locator("#clusters-status")).to_contain_text("Using vgg16-conv instead of the paper's vgg16-fc2")
+    return served
+
+
+@pytest.fixture
+def fetched(page: Page) -> Callable[[str], bytes]:
+    """`fetched("#rcc-gif img")`: the bytes of the image that an element shows."""
+
+    def fetch(selector: str) -> bytes:
+        image = page.locator(selector)
+        expect(image).to_be_visible()
+        expect(image).not_to_have_js_property("naturalWidth", 0)
+        return page.request.get(image.evaluate("image => image.currentSrc")).body()
+
+    return fetch
+
+
+def heading_of(page: Page) -> tuple[str, int]:
+    """Name and size of the RCC that is shown, for example ("RCC 0", 10)."""
+    text = page.locator("#rcc-heading").inner_text()
+    found = re.search(r"(RCC \d+|No cluster)\s+(\d+) images? · [\d.]+ ?% of all failing images", text)
+    assert found, text
+    return found[1], int(found[2])
+
+
+def open_unsafe_tab(page: Page) -> None:
+    page.get_by_role("tab", name="Unsafe set").click()
+    expect(page.locator("#improvement")).to_be_visible()
+
+
+def select(page: Page, folder: Path, accuracy: str) -> None:
+    """Fill in the second tab and click."""
+    page.locator("#improvement textarea, #improvement input").fill(str(folder))
+    page.locator("#accuracy textarea, #accuracy input").fill(accuracy)
+    page.locator("#select").click()
+
+
+def sizes_in(folder: Path) -> list[int]:
+    """Images of each RCC, by `labels.txt`."""
+    labels = [int(line.split("\t")[0]) for line in (folder / LABELS_FILE).read_text().splitlines()]
+    return [labels.count(rcc) for rcc in range(max(labels) + 1)]
+
+
+# --- First tab --------------------------------------------------------------------------------------------------
+
+
+def test_the_gif_shown_is_animated_with_a_frame_for_each_image_of_the_rcc(generated, page, fetched):
+    expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
+    name, size = heading_of(page)
+    assert (name, size) == ("RCC 0", sizes_in(generated.out)[0])
+    with Image.open(io.BytesIO(fetched("#rcc-gif img"))) as gif:
+        assert gif.format == "GIF"
+        assert gif.is_animated
+        assert gif.n_frames == size
+
+
+def test_another_rcc_is_chosen_in_the_bar_along_the_bottom(generated, page, fetched):
+    sizes = sizes_in(generated.out)
+    assert len(sizes) >= 2
+    faces = page.locator("#rcc-bar button.thumbnail-item")
+    expect(faces.first).to_be_visible()
+    assert faces.count() >= len(sizes)
+    faces.nth(1).click()
+    expect(page.locator("#rcc-heading")).to_contain_text("RCC 1")
+    assert heading_of(page) == ("RCC 1", sizes[1])
+    expect(page.locator("#rcc-sample button.thumbnail-item")).to_have_count(min(5, sizes[1]))
+    expect(page.locator("#rcc-gif img")).to_have_attribute("src", re.compile(r"RCC_01\.gif"))
+    with Image.open(io.BytesIO(fetched("#rcc-gif img"))) as gif:
+        assert gif.n_frames == sizes[1]
+
+
+def test_a_reload_shows_the_last_run(generated, page):
+    page.reload()
+    expect(page.locator("#clusters-status strong")).to_contain_text("24 images · ")
+    expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
+    expect(page.locator("#images textarea, #images input")).to_have_value(str(generated.images))
+
+
+def test_markup_in_file_names_is_shown_as_text(generated, page):
+    rcc = next(
+        int(line.split("\t")[0])
+        for line in (generated.out / LABELS_FILE).read_text().splitlines()
+        if MARKUP.format(0) in line
+    )
+    page.locator("#rcc-bar button.thumbnail-item").nth(rcc).click()
+    expect(page.locator("#rcc-heading")).to_contain_text(f"RCC {rcc}" if rcc >= 0 else "No cluster")
+    expect(page.locator("#rcc-sample")).to_contain_text("<img src=x onerror")
+    assert page.locator("img[onerror]").count() == 0
+    assert page.title() == "SAFE"
+
+
+@pytest.mark.parametrize(
+    ("typed", "message"),
+    [
+        ("", "Expected the path of an image folder. Received: nothing."),
+        ("/no/such/<b>folder</b>", "Expected an image folder. Received: /no/such/<b>folder</b> (No such file"),
+    ],
+)
+def test_a_bad_folder_is_a_readable_error_and_the_last_run_stays(generated, page, typed, message):
+    expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
+    before = (generated.out / LABELS_FILE).read_bytes()
+    page.locator("#images textarea, #images input").fill(typed)
+    page.locator("#generate").click()
+    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text(message, timeout=WAIT)
+    expect(page.locator("#rcc-heading")).to_be_visible()
+    expect(page.locator("#generate")).to_be_enabled()
+    assert (generated.out / LABELS_FILE).read_bytes() == before
+
+
+# --- Second tab -------------------------------------------------------------------------------------------------
+
+
+def test_an_improvement_folder_becomes_the_unsafe_set_that_the_table_and_the_list_show(generated, page):
+    open_unsafe_tab(page)
+    select(page, generated.improvement, "0.5")
+    # 24 failing images are half of 48; 0.3 · 48 · 0.5 = 7.2
+    expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18 improvement images selected", timeout=WAIT)
+    expect(page.locator("#unsafe-status")).to_contain_text("N = ⌈factor 0.3 · test-set size 48 · accuracy 0.5⌉ = 8")
+    expect(page.locator("#unsafe-status")).to_contain_text(str(generated.out / FILENAMES_FILE))
+    names = (generated.out / FILENAMES_FILE).read_text().splitlines()
+    assert len(set(names)) == 8
+    assert set(names) <= set(names_in(generated.improvement))
+
+    page.get_by_text("All selected images").click()
+    first_column = page.locator("#unsafe-table [role=gridcell][data-col='0']")
+    expect(first_column).to_have_text(names)
+    expect(page.locator("#unsafe-gallery button.thumbnail-item").first).to_be_visible()
+    assert page.locator("#unsafe-gallery button.thumbnail-item").count() <= 8
+
+
+def test_an_accuracy_in_per_cent_is_a_readable_error_and_the_last_set_stays(generated, page):
+    open_unsafe_tab(page)
+    select(page, generated.improvement, "0.5")
+    expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18", timeout=WAIT)
+    before = (generated.out / FILENAMES_FILE).read_bytes()
+    select(page, generated.improvement, "93")
+    expect(page.get_by_role("alert").filter(visible=True)).to_have_text(
+        "test_accuracy must be between 0 and 1. Received: 93; a percentage?"
+    )
+    expect(page.locator("#unsafe-gallery")).to_be_visible()
+    assert (generated.out / FILENAMES_FILE).read_bytes() == before
+    page.reload()
+    open_unsafe_tab(page)
+    expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18")
+    expect(page.locator("#improvement textarea, #improvement input")).to_have_value(str(generated.improvement))
+
+
+def test_the_server_gives_out_its_gifs_and_nothing_else_of_the_disk(generated, page):
+    gif, labels = generated.out / "gifs" / "RCC_00.gif", generated.out / LABELS_FILE
+    api = f"{generated.url}/gradio_api/file="
+    assert page.request.get(f"{api}{gif}").status == 200
+    for path in (labels, generated.images / "night_00.png", "/etc/passwd", f"{gif}/../../{LABELS_FILE}"):
+        assert page.request.get(f"{api}{path}").status in (403, 404), path

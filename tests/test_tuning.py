@@ -1,0 +1,172 @@
+"""DBSCAN that configures itself, on points whose groups are known."""
+
+import numpy as np
+import pytest
+from sklearn.cluster import DBSCAN
+from sklearn.metrics import adjusted_rand_score, silhouette_samples
+
+import tuning
+from tuning import (
+    NOISE,
+    Density,
+    average_neighbours,
+    balanced_silhouette,
+    find_knee,
+    largest_first,
+    pairwise_distances,
+    tune,
+)
+
+
+def groups(sizes, spread=0.1, dimension=10, seed=0):
+    """Gaussian groups around corners of a simplex, and which group each point is of."""
+    rng = np.random.default_rng(seed)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    points = 2 * np.eye(dimension)[owner % dimension] * (1 + owner[:, None] // dimension)
+    return (points + rng.normal(0, spread, points.shape)).astype(np.float32), owner
+
+
+@pytest.mark.parametrize("sizes", [(300, 200, 100), (400, 40, 20), (25,) * 10, (60, 60)])
+def test_known_groups_are_found_whatever_their_number_and_sizes(sizes):
+    points, owner = groups(sizes)
+    found = tune(points)
+    assert adjusted_rand_score(owner, found.labels) > 0.98
+
+
+def test_outliers_do_not_make_one_giant_cluster():
+    points, owner = groups((200, 150, 100))
+    far = np.random.default_rng(1).normal(0, 60, (6, 10)).astype(np.float32)
+    found = tune(np.concatenate([points, far]))
+    assert adjusted_rand_score(owner, found.labels[:450]) > 0.98
+    assert (found.labels[450:] == NOISE).all()
+
+
+def test_one_tight_group_with_far_outliers_is_one_cluster_and_noise():
+    points, _ = groups((60,))
+    far = (np.eye(10)[:4] * 50 + np.arange(4)[:, None] * 30).astype(np.float32)
+    found = tune(np.concatenate([points, far]))
+    assert (found.labels[60:] == NOISE).all()
+    assert (found.labels[:60] == 0).mean() > 0.9
+    assert found.labels.max() == 0
+
+
+def test_two_tight_groups_only_are_two_clusters():
+    points, owner = groups((8, 6), spread=0.01)
+    assert adjusted_rand_score(owner, tune(points).labels) == 1
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_fewer_points_than_any_min_samples_are_all_noise(n):
+    found = tune(np.zeros((n, 3), np.float32))
+    assert found.labels.tolist() == [NOISE] * n
+    assert found.settings == ()
+    assert found.chosen is None
+
+
+def test_equal_points_are_one_cluster():
+    found = tune(np.ones((7, 3), np.float32))
+    assert found.labels.tolist() == [0] * 7
+    assert found.is_core.all()
+
+
+def test_the_chosen_setting_is_the_best_of_those_listed():
+    points, _ = groups((100, 60, 30), spread=0.4)
+    found = tune(points)
+    chosen = found.settings[found.chosen]
+    assert chosen.score == max(setting.score for setting in found.settings)
+    assert chosen.n_rccs == found.labels.max() + 1
+    assert chosen.noise == pytest.approx(np.mean(found.labels == NOISE))
+    assert {setting.min_samples for setting in found.settings} == set(tuning.MIN_SAMPLES_TRIED)
+
+
+def test_the_knee_is_among_the_radii_tried():
+    points, _ = groups((100, 60, 30), spread=0.4)
+    assert any(setting.at_knee for setting in tune(points).settings)
+
+
+def test_the_result_does_not_hang_on_the_order_of_the_points():
+    points, _ = groups((80, 50, 30), spread=0.4)
+    order = np.random.default_rng(3).permutation(len(points))
+    assert adjusted_rand_score(tune(points).labels[order], tune(points[order]).labels) == 1
+
+
+def test_points_are_not_modified():
+    points, _ = groups((30, 30))
+    before = points.copy()
+    tune(average_neighbours(points))
+    assert np.array_equal(points, before)
+
+
+@pytest.mark.parametrize("min_samples", [2, 3, 5, 12])
+@pytest.mark.parametrize("seed", range(4))
+def test_density_agrees_with_scikit_learn(min_samples, seed):
+    points, _ = groups((50, 40, 30), spread=0.7, seed=seed)
+    distances = pairwise_distances(points)
+    density = Density(distances, min_samples)
+    for eps in np.quantile(density.core_distances, (0.05, 0.3, 0.6, 0.9, 1.0)):
+        labels, is_core = density.cluster(float(eps))
+        theirs = DBSCAN(eps=float(eps), min_samples=min_samples, metric="precomputed").fit(distances)
+        assert np.array_equal(np.flatnonzero(is_core), theirs.core_sample_indices_)
+        assert np.array_equal(labels == NOISE, theirs.labels_ == NOISE)
+        assert adjusted_rand_score(labels[is_core], theirs.labels_[is_core]) == 1
+
+
+def test_eps_is_inclusive_and_min_samples_counts_the_point_itself():
+    line = np.array([[0.0], [1.0], [2.0], [4.0]], np.float32)
+    labels, is_core = Density(pairwise_distances(line), 3).cluster(1.0)
+    assert labels.tolist() == [0, 0, 0, NOISE]
+    assert is_core.tolist() == [False, True, False, False]
+
+
+def test_a_border_point_joins_its_nearest_core_point():
+    left, right = [0.0, 0.2, 0.3, 0.4], [2.0, 2.4, 2.6, 2.7]
+    line = np.array([*left, 1.25, *right], np.float32)[:, None]
+    labels, is_core = Density(pairwise_distances(line), 4).cluster(0.9)
+    assert not is_core[4]
+    assert labels[4] == labels[5] != labels[3]
+
+
+def test_averaging_draws_groups_together_and_leaves_a_far_one_alone():
+    points, owner = groups((100, 100, 6), spread=0.5)
+    points[owner == 2] += 20
+    moved = average_neighbours(points)
+    assert moved.dtype == np.float32
+    for group in range(3):
+        assert moved[owner == group].std(axis=0).sum() < 0.6 * points[owner == group].std(axis=0).sum()
+    assert np.abs(moved[owner == 2].mean(axis=0) - points[owner == 2].mean(axis=0)).max() < 1e-5
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_averaging_few_points_is_no_error(n):
+    assert average_neighbours(np.arange(2 * n, dtype=np.float32).reshape(n, 2)).shape == (n, 2)
+
+
+def test_balanced_silhouette_is_the_mean_of_the_clusters_means():
+    points, owner = groups((40, 10, 5), spread=0.5)
+    labels = np.where(np.arange(len(owner)) % 7 == 0, NOISE, owner)
+    distances = pairwise_distances(points)
+    members = labels != NOISE
+    values = silhouette_samples(distances[np.ix_(members, members)], labels[members], metric="precomputed")
+    expected = np.mean([values[labels[members] == group].mean() for group in range(3)])
+    assert balanced_silhouette(distances, labels) == pytest.approx(expected, abs=1e-5)
+    assert balanced_silhouette(distances, np.zeros(len(points), int)) == 0
+
+
+def test_distances_are_those_of_the_definition():
+    points = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
+    expected = np.linalg.norm(points[:, None] - points[None], axis=2)
+    assert pairwise_distances(points) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("curve", [[], [1.0], [1.0, 2.0, 3.0], [2.0] * 9])
+def test_a_curve_without_a_knee_has_none(curve):
+    assert find_knee(np.array(curve)) is None
+
+
+def test_the_knee_lies_where_the_curve_turns_up():
+    curve = np.concatenate([np.linspace(1, 1.1, 90), np.linspace(1.2, 5, 10)])
+    assert 85 <= find_knee(curve) <= 92
+
+
+def test_clusters_are_numbered_by_size_and_equal_ones_by_first_point():
+    assert largest_first(np.array([2, 0, 0, NOISE, 1, 1, 1, 2])).tolist() == [1, 2, 2, NOISE, 0, 0, 0, 1]
