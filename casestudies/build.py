@@ -1,0 +1,301 @@
+"""Build a case study: `python -m casestudies.build gd|oc --out DIR`.
+
+Out, below DIR: `train/`, `improvement/` and `test/` with a folder per class; the DNN under test, `model.keras`; the
+test images that it gets wrong, `failures/` (class folders again) and `failures.csv`; `parameters.csv`, which describes
+every image; `causes.json`, the known root causes with the failures of each; `accuracy.json`, written last.
+All of it is built beside DIR under a hidden name and renamed at the end: a folder DIR is a finished case.
+"""
+
+import argparse
+import csv
+import importlib.metadata
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from artefacts import prepare_folder, replacing, write_text
+from casestudies.camera import SIDE
+from casestudies.cases import CASES, Case, find_case
+from casestudies.eyes import render
+from casestudies.parameters import FILE as PARAMETERS_FILE
+from casestudies.parameters import Eye, write_parameters
+from errors import SAFEError
+from FE import Progress, no_progress
+
+MODEL_FILE = "model.keras"
+ACCURACY_FILE = "accuracy.json"
+CAUSES_FILE = "causes.json"
+FAILURES_FILE = "failures.csv"
+FAILURES = "failures"
+BATCH = 32
+
+Rows = list[tuple[str, str, Eye]]  # path relative to the case, label, parameters
+
+
+def build_case(
+    name: str, out: str | os.PathLike, seed: int = 0, scale: float = 1.0, progress: Progress = no_progress
+) -> dict:
+    """Build a case study into a folder that is not there yet, or empty.
+
+    Parameters
+    ----------
+    name : str
+        `gd` or `oc`.
+    seed : int
+        Fixes the images, and the DNN on one kind of machine.
+    scale : float
+        Factor on the sizes of the sets, for quick trials.
+    progress : callable
+        `progress(what, done, total)`.
+
+    Returns
+    -------
+    dict
+        What `accuracy.json` holds.
+
+    Raises
+    ------
+    SAFEError
+        The name is unknown, or the folder holds something or cannot be written.
+    """
+    case = find_case(name)
+    if scale <= 0:
+        raise SAFEError(f"scale must be above 0. Received: {scale}")
+    out = Path(out).expanduser().absolute()
+    parent = prepare_folder(out.parent)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SAFEError(
+            f"Expected a folder that does not exist or is empty. Received: {out}. Remove it, or name another."
+        )
+    folder = Path(tempfile.mkdtemp(dir=parent, prefix=f".{out.name}-"))
+    try:
+        accuracy = _build(case, folder, seed, scale, progress)
+        folder.chmod(0o755)  # a temporary folder is private to its owner
+        folder.replace(out)
+    except OSError as error:
+        raise SAFEError(f"Could not build the case {name} in {out}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return accuracy
+
+
+def _build(case: Case, folder: Path, seed: int, scale: float, progress: Progress) -> dict:
+    started = time.monotonic()
+    sets = {part: list(lay_out(case, part, max(1, round(n * scale)), seed)) for part, n in case.sizes.items()}
+    rows = [row for part in sets.values() for row in part]
+    images = np.empty((len(rows), SIDE, SIDE, 3), np.uint8)
+    for row, image in enumerate(render_images(folder, rows, progress)):
+        images[row] = image
+    labels = np.array([case.classes.index(label) for _, label, _ in rows])
+    train, test = slice(len(sets["train"])), slice(len(rows) - len(sets["test"]), None)
+
+    model = train_model(images[train], labels[train], len(case.classes), case.epochs, seed, progress)
+    with replacing(folder / MODEL_FILE) as temporary:
+        model.save(temporary)
+    predicted = predict(model, images[test], progress)
+    correct = predicted == labels[test]
+    wrong = np.flatnonzero(~correct).tolist()
+    failing = [sets["test"][i] for i in wrong]
+    collected = collect_failures(folder, failing, [case.classes[predicted[i]] for i in wrong])
+    write_parameters(folder / PARAMETERS_FILE, rows + collected)
+    _write_json(folder / CAUSES_FILE, describe_causes(case, sets["test"], set(wrong)))
+    accuracy = {
+        "case": case.name,
+        "seed": seed,
+        "test_accuracy": float(correct.mean()),
+        "test_size": len(correct),
+        "failures": len(wrong),
+        "training_accuracy": float((predict(model, images[train]) == labels[train]).mean()),
+        "sizes": {part: len(part_rows) for part, part_rows in sets.items()},
+        "classes": list(case.classes),
+        "seconds": round(time.monotonic() - started, 1),
+        "versions": {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy", "pillow")},
+    }
+    _write_json(folder / ACCURACY_FILE, accuracy)
+    return accuracy
+
+
+def lay_out(case: Case, part: str, count: int, seed: int) -> Iterator[tuple[str, str, Eye]]:
+    """Draw the images of a part, with their paths: `test/3_up_left/00012.png`."""
+    for number, (label, eye) in enumerate(case.draw(part, count, seed)):
+        yield f"{part}/{label}/{number:05d}.png", label, eye
+
+
+def render_images(folder: Path, rows: Rows, progress: Progress = no_progress) -> Iterator[np.ndarray]:
+    """Render images and write them below `folder`; their pixels, in the order of `rows`."""
+    for parent in sorted({(folder / path).parent for path, _, _ in rows}):
+        parent.mkdir(parents=True, exist_ok=True)
+
+    def write(path: str, eye: Eye) -> np.ndarray:
+        pixels = render(eye)
+        # Noise hardly compresses: more effort would take as long as the rendering.
+        Image.fromarray(pixels).save(folder / path, compress_level=1)
+        return pixels
+
+    ahead: deque = deque()
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        try:
+            for done, (path, _, eye) in enumerate(rows, start=1):
+                ahead.append(pool.submit(write, path, eye))
+                if len(ahead) >= 32:
+                    yield ahead.popleft().result()
+                progress("Rendering eyes", done, len(rows))
+            while ahead:
+                yield ahead.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def train_model(
+    images: np.ndarray, labels: np.ndarray, n_classes: int, epochs: int, seed: int, progress: Progress = no_progress
+) -> "keras.Model":  # noqa: F821, imported below
+    """Train the DNN under test: a small CNN on half-size images.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n_images, SIDE, SIDE, 3), uint8
+        The network scales them itself: whoever uses `model.keras` passes pixels from 0 to 255.
+    labels : ndarray of shape (n_images,), int
+    """
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)),
+            layers.Rescaling(1 / 64, offset=-1),
+            layers.AveragePooling2D(2),
+            layers.Conv2D(16, 5, strides=2, padding="same", activation="relu"),
+            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Conv2D(48, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Flatten(),
+            layers.Dropout(0.5),
+            layers.Dense(96, activation="relu"),
+            layers.Dropout(0.25),
+            layers.Dense(n_classes, activation="softmax"),
+        ],
+        name="eye_cnn",
+    )
+    steps = -(-len(images) // BATCH)
+    schedule = keras.optimizers.schedules.CosineDecay(1.5e-3, steps * epochs)
+    model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    report = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: progress("Training the DNN", epoch + 1, epochs)
+    )
+    model.fit(images, labels, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[report])
+    return model
+
+
+def predict(model, images: np.ndarray, progress: Progress = no_progress) -> np.ndarray:
+    """Classes that the DNN gives images: ndarray of shape (n_images,), int."""
+    classes = []
+    for start in range(0, len(images), 256):
+        classes.append(np.asarray(model(images[start : start + 256], training=False)).argmax(axis=1))
+        progress("Testing the DNN", min(start + 256, len(images)), len(images))
+    return np.concatenate(classes)
+
+
+def collect_failures(folder: Path, failing: Rows, predictions: list[str]) -> Rows:
+    """Copy the failing images to `failures/<class>/`, list them in `failures.csv`; their rows at the new place."""
+    collected = []
+    (folder / FAILURES).mkdir()
+    with replacing(folder / FAILURES_FILE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", "source", "label", "predicted"])
+        for (path, label, eye), predicted in zip(failing, predictions, strict=True):
+            copy = f"{FAILURES}/{label}/{Path(path).name}"
+            (folder / copy).parent.mkdir(exist_ok=True)
+            shutil.copyfile(folder / path, folder / copy)
+            writer.writerow([copy, path, label, predicted])
+            collected.append((copy, label, eye))
+    return collected
+
+
+def describe_causes(case: Case, test: Rows, wrong: set[int]) -> list[dict]:
+    """For each known root cause: how often the DNN fails inside and outside of it, and on which test images.
+
+    An image in several root causes counts in each. `failure_rate_elsewhere` is over the images in none of them.
+    """
+    inside = {cause.name: [i for i, (_, _, eye) in enumerate(test) if cause.holds(eye)] for cause in case.root_causes}
+    in_any = {i for members in inside.values() for i in members}
+    elsewhere = _rate(set(range(len(test))) - in_any, wrong)
+    described = []
+    for cause in case.root_causes:
+        members = set(inside[cause.name])
+        described.append(
+            {
+                "name": cause.name,
+                "description": cause.description,
+                "parameters": list(cause.parameters),
+                "kept_in_training": cause.kept,
+                "test_images": len(members),
+                "failures": len(members & wrong),
+                "failure_rate_inside": _rate(members, wrong),
+                "failure_rate_outside": _rate(set(range(len(test))) - members, wrong),
+                "failure_rate_elsewhere": elsewhere,
+                "failing": [f"{FAILURES}/{test[i][1]}/{Path(test[i][0]).name}" for i in sorted(members & wrong)],
+            }
+        )
+    return described
+
+
+def _rate(members: set[int], wrong: set[int]) -> float | None:
+    return round(len(members & wrong) / len(members), 4) if members else None
+
+
+def _write_json(path: Path, content: object) -> None:
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    """Run the command line; 0 on success, 2 with one line on stderr for what the user can put right."""
+    parser = argparse.ArgumentParser(
+        prog="python -m casestudies.build", description="Render a case study and train its DNN."
+    )
+    parser.add_argument(
+        "case", choices=list(CASES), help="; ".join(f"{case.name}: {case.title}" for case in CASES.values())
+    )
+    parser.add_argument("--out", metavar="DIR", required=True, help="a folder that is not there yet, or empty")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="fixes the images and the training (default: 0)"
+    )
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's remarks would hide the progress
+    try:
+        accuracy = build_case(options.case, options.out, options.seed, progress=_print_progress)
+    except SAFEError as error:
+        print(f"casestudies: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\ncasestudies: stopped; nothing is left of it.", file=sys.stderr)
+        return 130
+    print(
+        f"{options.out}: accuracy {accuracy['test_accuracy']:.1%} on {accuracy['test_size']} test images, "
+        f"{accuracy['failures']} failures, {accuracy['seconds']:.0f} s"
+    )
+    return 0
+
+
+def _print_progress(what: str, done: int, total: int) -> None:
+    """One line that is rewritten on a terminal, a line for each tenth elsewhere."""
+    if sys.stderr.isatty():
+        print(f"\r\033[K{what}: {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+    elif done == total or 10 * done // total != 10 * (done - 1) // total:
+        print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

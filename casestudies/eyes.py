@@ -1,0 +1,111 @@
+"""The simulator: a driver's eye as a camera in the dashboard sees it, from its parameters.
+
+In: an `Eye`. Out: 128 × 128 pixels. Surfaces are shaded from their height (`face`) or as spheres (`eyeball`); edges are
+signed distances turned into the share of a pixel that they cover, so nothing needs supersampling; only lashes and brow
+are drawn as strokes, at three times the size. Colours are linear light until the last step, in planes of shape
+(3, SIDE, SIDE).
+"""
+
+import dataclasses
+import functools
+import math
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from casestudies import eyeball, eyewear, face
+from casestudies.camera import SIDE, Camera, place_camera
+from casestudies.parameters import Eye
+
+_GAMMA = 2.2
+_TEXTURE_SIDE = 256
+_NOISE_SIDE = 512
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What the surfaces need to know to draw themselves.
+
+    Attributes
+    ----------
+    to_light : ndarray of shape (3,)
+        Unit vector from the eye to the light, in camera coordinates.
+    rng : Generator
+        For what the parameters leave open: hairs, veins, pores.
+    """
+
+    eye: Eye
+    camera: Camera
+    to_light: np.ndarray
+    rng: np.random.Generator
+
+    def texture(self, grain: str) -> np.ndarray:
+        """A piece of noise of the size of the image, mean 0 and variance 1: `fine`, `middle` or `coarse`."""
+        top, left = self.rng.integers(_TEXTURE_SIDE - SIDE, size=2)
+        return _textures()[grain][top : top + SIDE, left : left + SIDE]
+
+
+def render(eye: Eye) -> np.ndarray:
+    """The image of an eye.
+
+    Returns
+    -------
+    ndarray of shape (SIDE, SIDE, 3), uint8
+        The same for the same parameters, whatever was rendered before.
+    """
+    rng = np.random.default_rng(eye.seed)
+    scene = Scene(eye, place_camera(eye, tuple(rng.uniform(-0.08, 0.08, 2))), _to_light(eye), rng)
+    lids = face.shape_lids(scene)
+    picture = face.paint_skin(scene, lids)
+    picture = eyeball.paint_eyeball(scene, lids, picture)
+    picture = face.paint_lashes(scene, picture)
+    picture = eyewear.paint_eyewear(scene, picture)
+    return _expose(picture, eye, rng)
+
+
+def _to_light(eye: Eye) -> np.ndarray:
+    side, height = math.radians(eye.light_side_deg), math.radians(eye.light_height_deg)
+    return np.array(
+        [math.sin(side) * math.cos(height), math.sin(height), math.cos(side) * math.cos(height)], np.float32
+    )
+
+
+def _expose(picture: np.ndarray, eye: Eye, rng: np.random.Generator) -> np.ndarray:
+    """What the sensor makes of the light: brightness, defocus, gamma, noise."""
+    exposed = np.clip(picture * np.float32(eye.light), 0, 1).transpose(1, 2, 0)
+    pixels = _gamma_table()[(exposed * 4095).astype(np.int16)]
+    if eye.blur_px > 0.2:
+        blurred = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(eye.blur_px))
+        pixels = np.asarray(blurred)
+    top, left = rng.integers(_NOISE_SIDE - SIDE, size=2)
+    noise = _sensor_noise()[top : top + SIDE, left : left + SIDE]
+    return np.clip(pixels + noise * np.float32(eye.noise_levels) + np.float32(0.5), 0, 255).astype(np.uint8)
+
+
+@functools.cache
+def _gamma_table() -> np.ndarray:
+    linear = np.arange(4096) / 4095
+    return np.rint(255 * linear ** (1 / _GAMMA)).astype(np.uint8)
+
+
+@functools.cache
+def _sensor_noise() -> np.ndarray:
+    """Noise from which each image takes a piece (drawing it anew takes a tenth of the time of an image)."""
+    noise = np.random.default_rng(1).standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3), dtype=np.float32)
+    # A sensor's colour filter makes neighbours share brightness more than hue.
+    noise = 0.6 * noise + 0.8 * noise[:, :, 1:2]
+    return noise / noise.std()
+
+
+@functools.cache
+def _textures() -> dict[str, np.ndarray]:
+    """Periodic noise of three grains: white noise whose frequencies are weighted by a bell in octaves."""
+    rng = np.random.default_rng(0)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(_TEXTURE_SIDE), np.fft.rfftfreq(_TEXTURE_SIDE), indexing="ij"))
+    textures = {}
+    for grain, wavelength in (("fine", 3.0), ("middle", 12.0), ("coarse", 50.0)):
+        octaves = np.log2(np.maximum(frequency, 1e-6) * wavelength)
+        spectrum = np.fft.rfft2(rng.standard_normal((_TEXTURE_SIDE, _TEXTURE_SIDE)))
+        noise = np.fft.irfft2(spectrum * np.exp(-0.7 * octaves**2) / np.maximum(frequency, 1e-6))
+        textures[grain] = (noise / noise.std()).astype(np.float32)
+    return textures

@@ -1,0 +1,246 @@
+"""Skin, lids, lashes and brow."""
+
+import dataclasses
+import typing
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from casestudies.camera import LID_DEPTH, SIDE, bent, smooth
+from casestudies.parameters import Eye, lid_heights
+
+if typing.TYPE_CHECKING:
+    from casestudies.eyes import Scene
+
+LID_CURVATURE = 0.3  # of the lids around the eyeball
+_STROKE_SCALE = 3
+_TILT = -0.05  # the corner at the temple lies a little higher
+_SKIN = np.array([(0.95, 0.79, 0.70), (0.88, 0.68, 0.55), (0.74, 0.53, 0.40), (0.53, 0.36, 0.27), (0.36, 0.24, 0.19)])
+
+
+@dataclasses.dataclass(frozen=True)
+class Lids:
+    """Where the pixels lie relative to the edges of the lids.
+
+    Attributes
+    ----------
+    x, y : ndarray of shape (SIDE, SIDE), float32
+        Head coordinates on the skin.
+    below_upper, above_lower : ndarray of shape (SIDE, SIDE), float32
+        Signed distances to the edges, positive towards the opening.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    below_upper: np.ndarray
+    above_lower: np.ndarray
+
+    @property
+    def opening(self) -> np.ndarray:
+        """Signed distance to the edge of the opening, positive inside."""
+        return np.minimum(self.below_upper, self.above_lower)
+
+
+def upper_lid(x: np.ndarray, height: float) -> np.ndarray:
+    """y of the upper lid's edge: an arch with its top a little towards the nose."""
+    t = np.clip(x, -1, 1)
+    arch = (1 - t * t) * (1 + 0.22 * t + 0.25 * t * t)
+    return height * arch + _TILT * x
+
+
+def lower_lid(x: np.ndarray, height: float) -> np.ndarray:
+    """y of the lower lid's edge: flatter, with its bottom a little towards the temple."""
+    t = np.clip(x, -1, 1)
+    arch = (1 - t * t) * (1 - 0.18 * t + 0.35 * t * t)
+    return height * arch + _TILT * x
+
+
+def shape_lids(scene: "Scene") -> Lids:
+    """Measure how far every pixel is from the lids' edges."""
+    x, y = scene.camera.to_head(LID_DEPTH, LID_CURVATURE)
+    upper, lower = lid_heights(scene.eye)
+    # A height difference is no distance where the edge is steep: scale by the edge's slope.
+    steep = 1 / np.sqrt(1 + (1.8 * np.clip(x, -1, 1) * upper) ** 2)
+    flat = 1 / np.sqrt(1 + (1.8 * np.clip(x, -1, 1) * lower) ** 2)
+    beside = np.maximum(np.abs(x) - 1, 0)  # there is no opening beyond the corners
+    return Lids(x, y, (upper_lid(x, upper) - y) * steep - beside, (y - lower_lid(x, lower)) * flat - beside)
+
+
+def paint_skin(scene: "Scene", lids: Lids) -> np.ndarray:
+    """Skin with its folds, and the brow.
+
+    Returns
+    -------
+    ndarray of shape (3, SIDE, SIDE), float32
+    """
+    eye, x, y = scene.eye, lids.x, lids.y
+    crease = _distance_to_crease(eye, x, y)
+    height = _relief(eye, x, y, crease)
+    height += 0.0007 * scene.texture("fine") + 0.0022 * scene.texture("middle") + 0.006 * scene.texture("coarse")
+    spacing = scene.camera.pixel
+    down, right = np.gradient(height, np.float32(spacing))
+    normal = _normalised(-right, down, np.ones_like(height))
+    light = scene.camera.rotation.T.astype(np.float32) @ scene.to_light
+    facing = normal[0] * light[0] + normal[1] * light[1] + normal[2] * light[2]
+
+    colour = _skin_colour(scene, lids)
+    shade = np.empty_like(colour)
+    hidden = _occlusion(eye, x, y, crease, lids)
+    for channel, wrap in enumerate((0.50, 0.36, 0.30)):  # red light travels further under the skin
+        lit = np.maximum((facing + wrap) / (1 + wrap), 0)
+        shade[channel] = colour[channel] * (0.26 + 0.9 * lit) * (1 - (1 - hidden) * (1, 1.12, 1.2)[channel])
+    halfway = light + scene.camera.rotation.T[:, 2].astype(np.float32)
+    halfway /= np.linalg.norm(halfway)
+    mirrored = normal[0] * halfway[0] + normal[1] * halfway[1] + normal[2] * halfway[2]
+    gloss = np.exp(9 * (mirrored - 1))  # nearly the ninth power, and cheaper
+    shade += 0.04 * gloss * hidden * (1 + 0.15 * scene.texture("fine"))
+    return _paint_brow(scene, x, y, shade)
+
+
+def _distance_to_crease(eye: Eye, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Height above the fold of the upper lid, which moves with the lid by a third."""
+    upper, _ = lid_heights(eye)
+    t = 1.25 * np.tanh(x / 1.25)
+    return y - (0.36 + 0.30 * upper) * (1 - 0.55 * t * t + 0.12 * t) - 0.09 - _TILT * x
+
+
+def _relief(eye: Eye, x: np.ndarray, y: np.ndarray, crease: np.ndarray) -> np.ndarray:
+    """How far the face stands out, in half widths."""
+    _, lower = lid_heights(eye)
+    x2 = x * x
+    relief = 0.30 * np.exp(-((y - 1.25 + 0.1 * x2) ** 2) / 0.22)  # the bone under the brow
+    relief += 0.34 * np.exp(-(x2 / 1.1 + (y - 0.02) ** 2 / 0.34))  # the eyeball under the lids
+    relief += 0.10 * smooth(crease, -0.05, 0.22) * np.exp(-x2 / 1.6 - (y - 0.6) ** 2 / 0.1)  # the fold hangs over
+    below = y - lower_lid(x, lower)
+    relief += 0.055 * np.exp(-((below + 0.16) ** 2) / 0.012 - x2 / 0.9)  # the roll under the lower lid
+    relief -= 0.05 * np.exp(-((y + 0.78 + 0.12 * x + 0.1 * x2) ** 2) / 0.03 - (x - 0.4) ** 2 / 1.2)
+    relief += 0.13 * _ramp((x - 1.45) / 0.24) + 0.10 * _ramp((-y - 1.1) / 0.3)  # nose and cheek
+    relief -= 0.12 * _ramp((-x - 1.3) / 0.3)  # temple
+    return relief
+
+
+def _ramp(values: np.ndarray) -> np.ndarray:
+    """0 far below 0, the value itself far above it, and no corner between them."""
+    return np.log1p(np.exp(np.minimum(values, 20)))
+
+
+def _skin_colour(scene: "Scene", lids: Lids) -> np.ndarray:
+    """Colour of the skin without light: its tone, redder near the lids, a little bluish in the hollow, blotchy."""
+    tone = scene.eye.skin_tone * (len(_SKIN) - 1)
+    row = min(int(tone), len(_SKIN) - 2)
+    base = (_SKIN[row] + (tone - row) * (_SKIN[row + 1] - _SKIN[row])) ** 2.2
+    x2 = lids.x * lids.x
+    near = np.exp(np.minimum(lids.opening, 0) * 6)
+    blotches = 1 + 0.05 * scene.texture("coarse") + 0.035 * scene.texture("middle") + 0.02 * scene.texture("fine")
+    ring = np.exp(-x2 / 0.9 - (lids.y + 0.45) ** 2 / 0.09) + 0.6 * np.exp(
+        -((lids.x - 0.9) ** 2) / 0.2 - (lids.y - 0.35) ** 2 / 0.1
+    )
+    red, green, blue = (np.float32(value) for value in base)
+    return np.stack(
+        [
+            red * blotches * (1 - 0.08 * ring),
+            green * (blotches - 0.16 * near - 0.11 * ring),
+            blue * (blotches - 0.13 * near - 0.06 * ring),
+        ]
+    )
+
+
+def _occlusion(eye: Eye, x: np.ndarray, y: np.ndarray, crease: np.ndarray, lids: Lids) -> np.ndarray:
+    """Share of the light that reaches folds and hollows."""
+    x2 = x * x
+    across = np.exp(-x2 * x2 * x2 / 1.9)
+    # Sharp below the fold, soft above it.
+    fold = np.exp(-np.where(crease < 0, (crease / 0.035) ** 2, (crease / 0.085) ** 2)) * across
+    open_eye = smooth(np.float32(eye.openness), 0.0, 0.35)
+    hidden = 1 - (0.28 + 0.3 * open_eye) * fold
+    hidden *= 1 - 0.22 * np.exp(-((crease - 0.16) ** 2) / 0.03) * np.exp(-((x - 0.5) ** 2) / 0.5)
+    under = lids.above_lower
+    hidden *= 1 - 0.20 * np.exp(-((under + 0.27) ** 2) / 0.004) * np.exp(-x2 / 0.6)  # below the roll
+    hidden *= 1 - 0.35 * np.exp(-((x - 1.06) ** 2 + (y - 0.02) ** 2) / 0.02)  # the corners
+    hidden *= 1 - 0.35 * np.exp(-((x + 1.05) ** 2 + (y - 0.05) ** 2) / 0.015)
+    return hidden.astype(np.float32)
+
+
+def _normalised(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    length = np.sqrt(x * x + y * y + z * z)
+    return x / length, y / length, z / length
+
+
+def _paint_brow(scene: "Scene", x: np.ndarray, y: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """Some two hundred hairs, leaning to the temple, over a soft shadow of the finer ones."""
+    rng, thick = scene.rng, scene.eye.brow_thickness
+    n = int(190 + 130 * thick)
+    along = rng.beta(1.25, 1.1, n)  # 0 at the nose, 1 at the temple
+    root_x = 1.12 - 2.55 * along
+    width = (0.08 + 0.11 * thick) * np.sqrt(np.clip(1.15 - along, 0.05, 1)) * np.sqrt(np.clip(0.35 + 5 * along, 0, 1))
+    root_y = _brow_line(root_x) + width * rng.uniform(-1, 1, n)
+    # Hairs stand up at the nose and lie flat towards the temple, those from above pointing down.
+    lean = np.radians(75 + 95 * np.sqrt(along) + 18 * (root_y - _brow_line(root_x)) / width + rng.normal(0, 14, n))
+    length = rng.uniform(0.13, 0.30, n)
+    tip_x, tip_y = root_x + length * np.cos(lean), root_y + length * np.sin(lean)
+    bend = rng.normal(0.012, 0.012, n)
+    hairs = _draw_strokes(
+        scene, (root_x, root_y), (root_x - bend, root_y + 2 * bend), (tip_x, tip_y), rng.uniform(0.010, 0.019, n), 0.2
+    )
+    centre = _brow_line(x)
+    patch = np.exp(-(((y - centre) / (0.10 + 0.12 * thick)) ** 2)) * smooth(x, -1.75, -0.9) * smooth(-x, -1.3, -0.9)
+    density = 1 - (1 - (0.40 + 0.2 * thick) * patch) * (1 - (0.55 + 0.25 * thick) * hairs)
+    return picture * (1 - density) + _hair_colour(scene.eye) * density
+
+
+def _brow_line(x: np.ndarray) -> np.ndarray:
+    return 1.20 - 0.11 * (x + 0.45) ** 2 - 0.04 * x
+
+
+def _hair_colour(eye: Eye) -> np.ndarray:
+    pale, dark = np.array([0.10, 0.062, 0.036], np.float32), np.array([0.016, 0.012, 0.010], np.float32)
+    share = min(1.0, 0.35 + 1.1 * eye.skin_tone)
+    return (pale + share * (dark - pale))[:, None, None]
+
+
+def paint_lashes(scene: "Scene", picture: np.ndarray) -> np.ndarray:
+    """Lashes over everything but eyewear: the upper ones curl up as the eye opens and hang when it is closed."""
+    upper, lower = lid_heights(scene.eye)
+    rng = scene.rng
+    n = 78
+    x = np.sort(rng.uniform(-1.0, 0.86, n))
+    y = upper_lid(x, upper)
+    raised = np.clip((upper + 0.15) / 0.45, 0, 1)
+    length = rng.uniform(0.7, 1.15, n) * (0.17 + 0.13 * np.clip(0.55 - x, 0, 1.3))
+    outward = -0.12 + 0.95 * x + rng.normal(0, 0.14, n)
+    # Neighbours stick together at their tips.
+    outward = 0.5 * outward + 0.5 * outward[np.minimum(np.arange(n) // 3 * 3 + 1, n - 1)]
+    rise = -0.75 + 1.45 * raised
+    tip = (x + length * outward, y + length * rise)
+    middle = (x + 0.6 * length * outward, y + length * (0.4 * rise - 0.22))
+    strokes = _draw_strokes(scene, (x, y), middle, tip, rng.uniform(0.013, 0.027, n), 0.05)
+
+    m = 34
+    x = np.sort(rng.uniform(-0.95, 0.7, m))
+    y = lower_lid(x, lower) - 0.015
+    length = rng.uniform(0.05, 0.12, m)
+    tip = (x + length * (0.9 * x - 0.1 + rng.normal(0, 0.15, m)), y - length)
+    middle = (x + 0.2 * length * x, y - 0.6 * length)
+    fine = _draw_strokes(scene, (x, y), middle, tip, rng.uniform(0.008, 0.014, m), 0.2)
+    density = 1 - (1 - 0.88 * strokes) * (1 - 0.55 * fine)
+    return picture * (1 - density) + 0.5 * _hair_colour(scene.eye) * density
+
+
+def _draw_strokes(scene: "Scene", root: tuple, middle: tuple, tip: tuple, width: np.ndarray, tapered: float):
+    """Curved strokes (quadratic curves through root, control point and tip) that grow thinner: their coverage."""
+    t = np.linspace(0, 1, 5)[:, None]
+    points = [(1 - t) ** 2 * root[i] + 2 * t * (1 - t) * middle[i] + t * t * tip[i] for i in (0, 1)]
+    depth = bent(LID_DEPTH, LID_CURVATURE, points[0]) + 0.02
+    column, row = scene.camera.to_pixels(points[0], points[1], depth)
+    column, row = column * _STROKE_SCALE, row * _STROKE_SCALE
+    along, across = np.gradient(column, axis=0), np.gradient(row, axis=0)
+    norm = np.hypot(along, across) + 1e-6
+    half = 0.5 * width / scene.camera.pixel * _STROKE_SCALE * (1 - (1 - tapered) * t)
+    side = np.stack([-across / norm * half, along / norm * half], axis=-1)
+    line = np.stack([column, row], axis=-1)
+    outlines = np.concatenate([line + side, (line - side)[::-1]]).transpose(1, 0, 2)
+    mask = Image.new("L", (SIDE * _STROKE_SCALE, SIDE * _STROKE_SCALE))
+    draw = ImageDraw.Draw(mask)
+    for outline in outlines.reshape(len(outlines), -1).tolist():
+        draw.polygon(outline, fill=255)
+    return np.asarray(mask.reduce(_STROKE_SCALE), np.float32) / 255

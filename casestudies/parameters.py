@@ -1,0 +1,171 @@
+"""What varies from one image of an eye to the next, and how it is recorded.
+
+Lengths on the face are given in half widths of the eye, about 15 mm: its corners lie at x = −1 (towards the temple) and
+x = 1 (towards the nose), y points to the brow. The eye is the driver's right one, so the nose is on the right.
+"""
+
+import csv
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from artefacts import replacing
+from errors import SAFEError
+
+FILE = "parameters.csv"
+KEY = "image"
+EYEWEAR = ("none", "glasses", "sunglasses")
+IRISES = ("brown", "hazel", "green", "blue", "grey")
+HALF_WIDTH_MM = 15.0
+BORDER_DEG = 22.5  # of the directions of gaze: at 22.5° + 45° · k
+
+
+@dataclasses.dataclass(frozen=True)
+class Eye:
+    """The parameters of one image; together with `seed` they fix every pixel.
+
+    Attributes
+    ----------
+    gaze_deg : float
+        Direction of gaze relative to the head, as in the image: 0 is right, 90 is up, 180 is left.
+    eccentricity_deg : float
+        How far the gaze turns away from straight ahead.
+    openness : float
+        0 is closed, 1 is as open as the gaze allows (the lids follow it up and down).
+    head_yaw_deg, head_pitch_deg : float
+        Positive to the right of the image and upwards.
+    light_side_deg, light_height_deg : float
+        Where the light comes from, seen from the eye: positive from the right and from above.
+    light : float
+        Brightness of the light as the camera exposes it, 0 to 1, linear.
+    blur_px : float
+        Standard deviation of the defocus, in pixels of the image.
+    noise_levels : float
+        Standard deviation of the sensor noise, in grey levels of 255.
+    lens_reflection : float
+        How much of the surroundings the lens of glasses or sunglasses mirrors, 0 to 1; no effect without eyewear.
+    lens_tint : float
+        How dark sunglasses are, 0 to 1; no effect on anything else.
+    skin_tone : float
+        0 is the palest, 1 the darkest.
+    """
+
+    seed: int
+    gaze_deg: float
+    eccentricity_deg: float
+    openness: float
+    head_yaw_deg: float
+    head_pitch_deg: float
+    distance_cm: float
+    light_side_deg: float
+    light_height_deg: float
+    light: float
+    blur_px: float
+    noise_levels: float
+    eyewear: str
+    lens_reflection: float
+    lens_tint: float
+    skin_tone: float
+    iris: str
+    pupil_mm: float
+    brow_thickness: float
+
+    @property
+    def gaze_vector(self) -> tuple[float, float, float]:
+        """Unit vector of the gaze relative to the head: right, up, out of the face."""
+        angle, eccentricity = math.radians(self.gaze_deg), math.radians(self.eccentricity_deg)
+        return (
+            math.sin(eccentricity) * math.cos(angle),
+            math.sin(eccentricity) * math.sin(angle),
+            math.cos(eccentricity),
+        )
+
+    @property
+    def gaze_to_border_deg(self) -> float:
+        """Angle between the gaze and the nearest border of the eight directions, 0 to 22.5."""
+        return abs((self.gaze_deg - BORDER_DEG + 22.5) % 45.0 - 22.5)
+
+    @property
+    def pupil_to_lid_mm(self) -> float:
+        """From the pupil's upper edge to the upper lid; negative where the lid covers it."""
+        upper, _ = lid_heights(self)
+        gap = upper - self.gaze_vector[1]
+        return gap * HALF_WIDTH_MM - self.pupil_mm / 2
+
+
+# Recorded beside the drawn parameters, since the borders of the tasks are described with them.
+DERIVED = ("gaze_to_border_deg", "pupil_to_lid_mm")
+NAMES = tuple(field.name for field in dataclasses.fields(Eye))
+_TYPES = {field.name: field.type for field in dataclasses.fields(Eye)}
+
+
+def lid_heights(eye: Eye) -> tuple[float, float]:
+    """Heights of the upper and the lower lid at the middle of the eye, in half widths; equal when it is closed.
+
+    The lids follow the gaze: the upper one by half of the way of the pupil, the lower one hardly upwards.
+    """
+    y = eye.gaze_vector[1]
+    closed = -0.24 + 0.15 * y
+    highest = 0.41 + 0.5 * y
+    lowest = -0.31 + (0.55 if y < 0 else 0.15) * y
+    return closed + eye.openness * (highest - closed), closed + min(1.0, 1.6 * eye.openness) * (lowest - closed)
+
+
+def draw_eye(
+    rng: np.random.Generator,
+    ranges: Mapping[str, tuple[float, float]],
+    rare: Iterable[tuple[float, Mapping[str, tuple[float, float]]]],
+    eyewear: Mapping[str, float],
+) -> Eye:
+    """Draw an eye: numbers uniformly from their ranges, eyewear with the given shares, the iris's colour uniformly.
+
+    Each of the `rare` situations occurs with its share, and then replaces ranges.
+    """
+    for share, replaced in rare:
+        if rng.random() < share:
+            ranges = {**ranges, **replaced}
+    values = {name: round(float(rng.uniform(*bounds)), 3) for name, bounds in ranges.items()}
+    return Eye(
+        seed=int(rng.integers(2**31)),
+        eyewear=str(rng.choice(list(eyewear), p=list(eyewear.values()))),
+        iris=str(rng.choice(IRISES)),
+        **values,
+    )
+
+
+def write_parameters(path: Path, eyes: Iterable[tuple[str, str, Eye]]) -> None:
+    """Write `parameters.csv`.
+
+    Parameters
+    ----------
+    eyes : iterable of (image, label, Eye)
+        `image` is the path relative to the folder of the file, with `/` between folders.
+    """
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([KEY, "label", *NAMES, *DERIVED])
+        for image, label, eye in eyes:
+            derived = [round(getattr(eye, name), 3) for name in DERIVED]
+            writer.writerow([image, label, *dataclasses.astuple(eye), *derived])
+
+
+def read_parameters(path: Path) -> dict[str, Eye]:
+    """Read what `write_parameters` wrote, as a mapping from image to Eye.
+
+    Raises
+    ------
+    SAFEError
+        The file cannot be read, or lacks a column of `Eye` or holds something else than a number in it.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return {row[KEY]: Eye(**{name: _TYPES[name](row[name]) for name in NAMES}) for row in csv.DictReader(file)}
+    except OSError as error:
+        raise SAFEError(f"Could not read {path}: {error.strerror}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise SAFEError(
+            f"Expected the columns {KEY}, {', '.join(NAMES)} of a case study. Received: {path} ({error!r})."
+        ) from error

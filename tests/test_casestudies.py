@@ -1,0 +1,321 @@
+import csv
+import dataclasses
+import json
+import math
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from casestudies import build
+from casestudies.camera import SIDE
+from casestudies.cases import CASES, KNOWN_ROOT_CAUSES, OPEN_FROM, gaze_class, openness_class
+from casestudies.eyes import render
+from casestudies.parameters import DERIVED, NAMES, Eye, lid_heights, read_parameters, write_parameters
+from errors import SAFEError
+
+PLAIN = Eye(
+    seed=1,
+    gaze_deg=0.0,
+    eccentricity_deg=0.0,
+    openness=0.9,
+    head_yaw_deg=0.0,
+    head_pitch_deg=0.0,
+    distance_cm=60.0,
+    light_side_deg=-20.0,
+    light_height_deg=30.0,
+    light=0.9,
+    blur_px=0.2,
+    noise_levels=0.0,
+    eyewear="none",
+    lens_reflection=0.5,
+    lens_tint=0.5,
+    skin_tone=0.2,
+    iris="brown",
+    pupil_mm=4.0,
+    brow_thickness=0.5,
+)
+
+
+def an_eye(**changes) -> Eye:
+    return dataclasses.replace(PLAIN, **changes)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def dark_centre(image: np.ndarray) -> tuple[float, float]:
+    """Middle of the darkest pixels around the opening of the lids, right and up of the middle of the image."""
+    middle = image[32:96, 24:104].sum(axis=2, dtype=float)
+    rows, columns = np.nonzero(middle <= np.quantile(middle, 0.02))
+    return columns.mean() - 40, 32 - rows.mean()
+
+
+def test_an_image_is_fixed_by_its_parameters_whatever_was_rendered_before():
+    first = render(PLAIN)
+    render(an_eye(seed=2, eyewear="glasses"))
+    assert first.shape == (SIDE, SIDE, 3)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(render(PLAIN), first)
+
+
+def test_another_seed_gives_other_hairs_of_the_same_eye():
+    difference = np.abs(render(PLAIN).astype(int) - render(an_eye(seed=2)))
+    assert difference.max() > 20
+    assert np.median(difference) < 20
+
+
+@pytest.mark.parametrize("gaze_deg", [0, 90, 180, 270])
+def test_the_pupil_moves_where_the_gaze_points(gaze_deg):
+    ahead = dark_centre(render(PLAIN))
+    moved = dark_centre(render(an_eye(gaze_deg=float(gaze_deg), eccentricity_deg=20.0)))
+    right, up = moved[0] - ahead[0], moved[1] - ahead[1]
+    angle = math.radians(gaze_deg)
+    assert right * math.cos(angle) + up * math.sin(angle) > 2
+
+
+def test_less_light_makes_a_darker_image():
+    brightness = [render(an_eye(light=light)).mean() for light in (0.03, 0.1, 0.3, 0.9)]
+    assert brightness == sorted(brightness)
+    assert brightness[0] < brightness[-1] / 3
+
+
+def test_sunglasses_darken_the_eye_and_glasses_hardly():
+    eye = np.s_[54:74, 44:84]
+    bare, glasses, sunglasses = (
+        render(an_eye(eyewear=kind, lens_reflection=0.0))[eye].mean() for kind in ("none", "glasses", "sunglasses")
+    )
+    assert glasses > 0.85 * bare
+    assert sunglasses < 0.7 * bare
+
+
+def test_defocus_takes_away_detail():
+    sharp, blurred = (np.abs(np.diff(render(an_eye(blur_px=blur)).astype(int), axis=0)).mean() for blur in (0.2, 3.0))
+    assert blurred < sharp / 2
+
+
+def test_the_lids_of_a_closed_eye_meet_and_an_open_eye_shows_white():
+    upper, lower = lid_heights(an_eye(openness=0.0))
+    assert upper == lower
+    # White has hardly any colour, unlike skin.
+    colour = [np.ptp(render(an_eye(openness=openness)).astype(int), axis=2) for openness in (0.0, 1.0)]
+    white = [np.count_nonzero(image[50:78, 34:94] < 20) for image in colour]
+    assert white[1] > 5 * white[0]
+
+
+@pytest.mark.parametrize("angle", [0.0, 22.4999, 90.0, 200.0, 359.0])
+@pytest.mark.parametrize("openness", [0.0, 0.01, 0.5, 1.0])
+def test_the_lids_never_cross_and_follow_the_gaze(angle, openness):
+    eye = an_eye(gaze_deg=angle, eccentricity_deg=27.0, openness=openness)
+    upper, lower = lid_heights(eye)
+    assert upper >= lower
+    down = lid_heights(dataclasses.replace(eye, gaze_deg=270.0))
+    assert down[0] <= upper
+
+
+@pytest.mark.parametrize(
+    ("gaze_deg", "expected"),
+    [
+        (0.0, "0_right"),
+        (22.49, "0_right"),
+        (22.5, "1_up_right"),
+        (67.49, "1_up_right"),
+        (67.5, "2_up"),
+        (157.5, "4_left"),
+        (202.5, "5_down_left"),
+        (270.0, "6_down"),
+        (337.49, "7_down_right"),
+        (337.5, "0_right"),
+        (360.0, "0_right"),
+    ],
+)
+def test_a_direction_spans_45_degrees_and_a_border_belongs_to_the_next(gaze_deg, expected):
+    assert gaze_class(an_eye(gaze_deg=gaze_deg)) == expected
+
+
+@pytest.mark.parametrize(
+    ("gaze_deg", "expected"),
+    [(0.0, 22.5), (22.5, 0.0), (20.0, 2.5), (25.0, 2.5), (45.0, 22.5), (337.5, 0.0), (360, 22.5)],
+)
+def test_the_distance_of_the_gaze_to_the_nearest_border(gaze_deg, expected):
+    assert an_eye(gaze_deg=gaze_deg).gaze_to_border_deg == pytest.approx(expected)
+
+
+def test_an_openness_at_the_border_counts_as_open():
+    assert openness_class(an_eye(openness=OPEN_FROM)) == "1_open"
+    assert openness_class(an_eye(openness=OPEN_FROM - 1e-6)) == "0_closed"
+
+
+def test_the_distance_of_the_pupil_to_the_lid_shrinks_as_the_eye_closes_and_falls_below_zero():
+    gaps = [an_eye(openness=openness).pupil_to_lid_mm for openness in (1.0, 0.6, 0.3, 0.0)]
+    assert gaps == sorted(gaps, reverse=True)
+    # By hand: the lid is at 0.41 half widths of 15 mm, the pupil's radius is 2 mm.
+    assert gaps[0] == pytest.approx(0.41 * 15 - 2)
+    assert gaps[-1] < 0
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_training_set_lacks_the_known_root_causes_and_the_test_set_holds_them(name):
+    case = CASES[name]
+    train = [eye for _, eye in case.draw("train", 800, seed=0)]
+    test = [eye for _, eye in case.draw("test", 800, seed=0)]
+    assert KNOWN_ROOT_CAUSES[name] == case.root_causes
+    for cause in case.root_causes:
+        in_test = sum(map(cause.holds, test)) / len(test)
+        in_train = sum(map(cause.holds, train)) / len(train)
+        assert in_test > 0.05, cause.name
+        assert in_train <= 0.5 * in_test if cause.kept else in_train == 0, cause.name
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_parts_of_a_case_differ_and_a_seed_repeats_them(name):
+    case = CASES[name]
+    drawn = {part: list(case.draw(part, 5, seed=3)) for part in case.sizes}
+    assert drawn["test"] == list(case.draw("test", 5, seed=3))
+    assert drawn["test"] != drawn["improvement"]
+    assert drawn["test"] != list(case.draw("test", 5, seed=4))
+    assert all(label == case.label(eye) and label in case.classes for rows in drawn.values() for label, eye in rows)
+
+
+def test_the_classes_are_in_the_order_of_their_folders():
+    for case in CASES.values():
+        assert list(case.classes) == sorted(case.classes)
+
+
+def test_parameters_are_read_as_they_were_written(tmp_path):
+    eyes = [an_eye(), an_eye(seed=5, eyewear="glasses", gaze_deg=123.456)]
+    path = tmp_path / "parameters.csv"
+    write_parameters(path, [(f"test/0_right/{i}.png", "0_right", eye) for i, eye in enumerate(eyes)])
+    assert read_parameters(path) == {"test/0_right/0.png": eyes[0], "test/0_right/1.png": eyes[1]}
+    header = path.read_text().splitlines()[0].split(",")
+    assert header == ["image", "label", *NAMES, *DERIVED]
+
+
+@pytest.mark.parametrize("text", ["", "image,light\na.png,0.5\n", "image,light\na.png,bright\n"])
+def test_parameters_of_something_else_are_an_error_for_the_engineer(tmp_path, text):
+    path = tmp_path / "parameters.csv"
+    if text:
+        path.write_text(text)
+    with pytest.raises(SAFEError, match=r"parameters\.csv"):
+        read_parameters(path)
+
+
+def test_rendered_images_lie_where_the_parameters_say(tmp_path):
+    rows = list(build.lay_out(CASES["gd"], "test", 5, seed=0))
+    pixels = list(build.render_images(tmp_path, rows))
+    for (path, label, eye), image in zip(rows, pixels, strict=True):
+        assert path.split("/")[:2] == ["test", gaze_class(eye)]
+        assert label == gaze_class(eye)
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / path)), image)
+        np.testing.assert_array_equal(render(eye), image)
+
+
+def test_rendering_reports_every_image(tmp_path):
+    rows = list(build.lay_out(CASES["oc"], "test", 3, seed=0))
+    calls = []
+    list(build.render_images(tmp_path, rows, lambda *call: calls.append(call)))
+    assert [(done, total) for _, done, total in calls] == [(1, 3), (2, 3), (3, 3)]
+
+
+class FakeModel:
+    """Says `0_right` to everything; saved as a text file."""
+
+    def __call__(self, images, training):
+        return np.tile(np.eye(8)[0], (len(images), 1))
+
+    def save(self, path):
+        path.write_text("a model")
+
+
+@pytest.fixture
+def fake_training(monkeypatch):
+    monkeypatch.setattr(build, "train_model", lambda *_: FakeModel())
+
+
+def test_a_case_holds_sets_model_failures_and_their_parameters(tmp_path, fake_training):
+    accuracy = build.build_case("gd", tmp_path / "gd", scale=0.005)
+    folder = tmp_path / "gd"
+    parameters = read_parameters(folder / "parameters.csv")
+    images = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
+    assert set(parameters) == images
+    assert {image.split("/")[0] for image in images} == {"train", "improvement", "test", "failures"}
+
+    with (folder / "failures.csv").open(newline="") as file:
+        failures = list(csv.DictReader(file))
+    tested = [image for image in images if image.startswith("test/")]
+    assert {row["source"] for row in failures} == {image for image in tested if "/0_right/" not in image}
+    assert {row["image"] for row in failures} == {image for image in images if image.startswith("failures/")}
+    for row in failures:
+        assert row["label"] != row["predicted"] == "0_right"
+        assert (folder / row["image"]).read_bytes() == (folder / row["source"]).read_bytes()
+        assert parameters[row["image"]] == parameters[row["source"]]
+    assert accuracy == json.loads((folder / "accuracy.json").read_text())
+    assert accuracy["test_size"] == len(tested)
+    assert accuracy["failures"] == len(failures)
+    assert accuracy["test_accuracy"] == pytest.approx(1 - len(failures) / len(tested))
+
+
+def test_the_causes_list_the_failures_they_explain(tmp_path, fake_training):
+    build.build_case("gd", tmp_path / "gd", scale=0.01)
+    parameters = read_parameters(tmp_path / "gd" / "parameters.csv")
+    causes = json.loads((tmp_path / "gd" / "causes.json").read_text())
+    assert [cause["name"] for cause in causes] == [cause.name for cause in KNOWN_ROOT_CAUSES["gd"]]
+    for known, cause in zip(KNOWN_ROOT_CAUSES["gd"], causes, strict=True):
+        tested = {image for image, eye in parameters.items() if image.startswith("test/") and known.holds(eye)}
+        failing = {image for image, eye in parameters.items() if image.startswith("failures/") and known.holds(eye)}
+        assert cause["test_images"] == len(tested)
+        assert set(cause["failing"]) == failing
+        assert cause["failures"] == len(failing)
+
+
+def test_a_folder_that_holds_something_is_left_as_it_is(tmp_path):
+    (tmp_path / "kept.txt").write_text("kept")
+    with pytest.raises(SAFEError, match="does not exist or is empty"):
+        build.build_case("gd", tmp_path, scale=0.001)
+    assert names(tmp_path) == ["kept.txt"]
+
+
+@pytest.mark.parametrize("fault", [KeyboardInterrupt(), RuntimeError("a defect")])
+def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch, fault):
+    def stop(*_):
+        raise fault
+
+    monkeypatch.setattr(build, "train_model", stop)
+    with pytest.raises(type(fault)):
+        build.build_case("gd", tmp_path / "gd", scale=0.001)
+    assert names(tmp_path) == []
+
+
+def test_a_case_is_built_into_an_empty_folder_and_is_as_readable_as_any(tmp_path, fake_training):
+    (tmp_path / "gd").mkdir()
+    build.build_case("gd", tmp_path / "gd", scale=0.002)
+    assert stat.S_IMODE((tmp_path / "gd").stat().st_mode) & 0o055 == 0o055
+    assert names(tmp_path) == ["gd"]
+
+
+def test_an_unknown_case_is_an_error_for_the_engineer(tmp_path):
+    with pytest.raises(SAFEError, match=r"gd or oc\. Received: hpd"):
+        build.build_case("hpd", tmp_path / "hpd")
+
+
+def test_the_command_line_says_in_one_line_what_can_be_put_right(tmp_path, capsys):
+    (tmp_path / "kept.txt").write_text("kept")
+    assert build.main(["gd", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith("casestudies: Expected a folder that does not exist or is empty.")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CASES)
+def test_the_dnn_fails_mostly_where_its_training_set_lacks_images(tmp_path, name):
+    accuracy = build.build_case(name, tmp_path / name)
+    assert 0.70 < accuracy["test_accuracy"] < 0.95
+    assert 200 <= accuracy["failures"] <= 900
+    causes = json.loads((tmp_path / name / "causes.json").read_text())
+    explained = {image for cause in causes for image in cause["failing"]}
+    assert len(explained) > 0.75 * accuracy["failures"]
+    for cause in causes:
+        assert cause["failure_rate_inside"] > 1.5 * cause["failure_rate_elsewhere"], cause["name"]
+        assert cause["failures"] >= 20, cause["name"]
