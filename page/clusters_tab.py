@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import gradio as gr
 from PIL import Image
 
-from clustering import CLUSTERS_FILE, NOISE, RootCauseClusters, Setting, load_clusters
+from clustering import CLUSTERS_FILE, NOISE, RootCauseClusters, load_clusters
 from errors import SAFEError
 from inspection import elbow_svg, gif_path, printable, representative, sample, thumbnail
 from page.jobs import JOB, VIEW, PageSettings, done, empty, failed, run_job, thumbnails
@@ -32,15 +32,15 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             label="Image folder",
             info="The failing images: a folder on this machine, or a .txt file that lists them",
             placeholder="/path/to/failing/images",
-            scale=5,
+            scale=4,
             elem_id="images",
         )
         reducer = gr.Radio(
             label="Features reduced by",
             choices=[("PCA (the paper)", "pca"), ("PCA + UMAP (the authors' 2024 study)", "umap")],
             value="pca",
-            scale=2,
-            min_width=300,
+            scale=3,
+            min_width=340,
             elem_id="reducer",
         )
         generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
@@ -102,7 +102,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             pane: gr.Column(visible=True),
             bar: gr.Gallery(_faces(clusters), selected_index=0),
             why: _why(clusters),
-            tried: [_setting_row(setting, clusters) for setting in clusters.settings],
+            tried: _setting_rows(clusters),
             skipped_pane: gr.Accordion(f"Skipped images ({len(clusters.skipped)})", visible=bool(clusters.skipped)),
             skipped: [[printable(path), printable(reason)] for path, reason in clusters.skipped],
             **show_rcc(clusters, _shown_in_bar(clusters)[0]),
@@ -172,15 +172,18 @@ def _why(clusters: RootCauseClusters) -> str:
     )
 
 
-def _setting_row(setting: Setting, clusters: RootCauseClusters) -> list:
-    chosen = (setting.eps, setting.min_samples) == (clusters.eps, clusters.min_samples)
+def _setting_rows(clusters: RootCauseClusters) -> list[list]:
+    """The settings tried, best first."""
     return [
-        f"{setting.eps:.4f}",
-        setting.min_samples,
-        setting.n_rccs,
-        f"{setting.noise:.1%}",
-        f"{setting.largest:.1%}",
-        f"{setting.silhouette:.3f}",
-        f"{setting.score:.3f}",
-        "chosen" if chosen else "",
+        [
+            f"{setting.eps:.4f}" + (" (knee)" if setting.at_knee else ""),
+            setting.min_samples,
+            setting.n_rccs,
+            f"{setting.noise:.1%}",
+            f"{setting.largest:.1%}",
+            f"{setting.silhouette:.3f}",
+            f"{setting.score:.3f}",
+            "chosen" if (setting.eps, setting.min_samples) == (clusters.eps, clusters.min_samples) else "",
+        ]
+        for setting in sorted(clusters.settings, key=lambda setting: -setting.score)
     ]
