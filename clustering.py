@@ -123,6 +123,11 @@ class RootCauseClusters:
         return int(self.labels.max(initial=NOISE)) + 1
 
     @property
+    def groups(self) -> list[int]:
+        """RCCs in the order in which they are shown, the largest first; `NOISE` last, where there is any."""
+        return [*range(self.n_rccs), *([NOISE] if NOISE in self.labels else [])]
+
+    @property
     def sizes(self) -> np.ndarray:
         """Images in each RCC, shape (n_rccs,), int."""
         return np.bincount(self.labels[self.labels != NOISE], minlength=self.n_rccs)

@@ -54,9 +54,8 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, progress: Progress = n
     written = []
     done = 0
     total = len(clusters.paths)
-    ids = [*range(clusters.n_rccs), *([NOISE] if NOISE in clusters.labels else [])]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for rcc in ids:
+        for rcc in clusters.groups:
             members = clusters.members(rcc)
             path = gif_path(folder, rcc, clusters.n_rccs)
             stamp = _stamp(clusters.image_root, members)

@@ -105,7 +105,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             tried: _setting_rows(clusters),
             skipped_pane: gr.Accordion(f"Skipped images ({len(clusters.skipped)})", visible=bool(clusters.skipped)),
             skipped: [[printable(path), printable(reason)] for path, reason in clusters.skipped],
-            **show_rcc(clusters, _shown_in_bar(clusters)[0]),
+            **show_rcc(clusters, clusters.groups[0]),
         }
 
     # 3. What the engineer does
@@ -118,7 +118,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
 
     def on_select(event: gr.SelectData) -> dict:
         clusters = load_clusters(settings.out)
-        shown = _shown_in_bar(clusters)
+        shown = clusters.groups
         return show_rcc(clusters, shown[min(event.index, len(shown) - 1)])
 
     def on_load() -> dict:
@@ -133,11 +133,6 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     gr.on([generate.click, folder.submit], on_generate, [folder, reducer], [generate, *everything], **JOB)
     bar.select(on_select, None, one_rcc, **VIEW)
     app.load(on_load, None, [folder, *everything], **VIEW)
-
-
-def _shown_in_bar(clusters: RootCauseClusters) -> list[int]:
-    """RCCs in the order of the bar: largest first, the images in no cluster last."""
-    return [*range(clusters.n_rccs), *([NOISE] if NOISE in clusters.labels else [])]
 
 
 def _name(rcc: int) -> str:
@@ -158,7 +153,7 @@ def _faces(clusters: RootCauseClusters) -> list[tuple[Image.Image, str]]:
             thumbnail(clusters.image_root / representative(clusters, rcc), 160),
             f"{_name(rcc)} · {len(clusters.members(rcc)):,}",
         )
-        for rcc in _shown_in_bar(clusters)
+        for rcc in clusters.groups
     ]
 
 
