@@ -78,6 +78,12 @@ def _parser() -> argparse.ArgumentParser:
         default="pca",
         help="pca (the default) is the paper's; umap adds UMAP to it, as the authors' study of 2024 recommends",
     )
+    cluster.add_argument(
+        "--parameters",
+        metavar="CSV",
+        help="what is known of the images (column image, then a column per parameter), to describe each RCC by "
+        "(default: parameters.csv in the image folder or beside it)",
+    )
 
     select = command("select", _run_select, "select the unsafe set, the improvement images worth labelling")
     select.add_argument("improvement", metavar="IMPROVEMENT", help="folder of improvement images, or a .txt list")
@@ -92,17 +98,23 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run_cluster(options: argparse.Namespace) -> None:
     out = Path(options.out).absolute()
-    from runs import cluster_summary, count, generate_clusters
+    from profiles import load_profiles
+    from runs import cluster_summary, count, generate_clusters, parameter_notes
 
     with _terminal() as progress:
-        clusters = generate_clusters(options.images, out, progress, options.extractor, options.reducer, options.weights)
+        clusters = generate_clusters(
+            options.images, out, progress, options.extractor, options.reducer, options.weights, options.parameters
+        )
     if clusters.notice:
         print(f"safe: {clusters.notice}", file=sys.stderr)
     _print_skipped(clusters.skipped)
+    for note in parameter_notes(out):
+        print(f"safe: parameters: {note}", file=sys.stderr)
     print(cluster_summary(clusters))
+    texts = {profile.rcc: f": {profile.text}" for profile in load_profiles(out)}
     for rcc, size in enumerate(clusters.sizes.tolist()):
-        print(f"  RCC {rcc}: {count(size, 'image')}, {size / len(clusters.paths):.1%}")
-    print(f"Written: labels.txt, clusters.npz, run.json, gifs/ in {out}")
+        print(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){texts.get(rcc, '')}")
+    print(f"Written: labels.txt, clusters.npz, run.json, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
 
 
 def _run_select(options: argparse.Namespace) -> None:

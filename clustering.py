@@ -11,7 +11,7 @@ import json
 import os
 import platform
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -124,8 +124,13 @@ class RootCauseClusters:
 
     @property
     def groups(self) -> list[int]:
-        """RCCs in the order in which they are shown, the largest first; `NOISE` last, where there is any."""
-        return [*range(self.n_rccs), *([NOISE] if NOISE in self.labels else [])]
+        """RCCs in the order in which they are shown, the largest first; `NOISE` last, where there is any.
+
+        An RCC without images, which an engineer has merged or emptied, is left out.
+        """
+        sizes = self.sizes
+        largest_first = np.argsort(-sizes, kind="stable").tolist()
+        return [*(rcc for rcc in largest_first if sizes[rcc]), *([NOISE] if NOISE in self.labels else [])]
 
     @property
     def sizes(self) -> np.ndarray:
@@ -256,11 +261,17 @@ def rcc_reach(points: np.ndarray, labels: np.ndarray, is_core: np.ndarray) -> np
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_clusters(clusters: RootCauseClusters, folder: Path) -> None:
-    """Write `labels.txt` and `run.json` for people, `clusters.npz` for the later steps."""
+def save_clusters(clusters: RootCauseClusters, folder: Path, more: Mapping[str, object] | None = None) -> None:
+    """Write `labels.txt` and `run.json` for people, `clusters.npz` for the later steps.
+
+    Parameters
+    ----------
+    more : mapping, optional
+        What else `run.json` says of the run.
+    """
     lines = (f"{label}\t{path}\n" for label, path in zip(clusters.labels, clusters.paths, strict=True))
     write_text(folder / LABELS_FILE, "".join(lines))
-    write_text(folder / RUN_FILE, json.dumps(_run_record(clusters), indent=2) + "\n")
+    write_text(folder / RUN_FILE, json.dumps({**_run_record(clusters), **(more or {})}, indent=2) + "\n")
     exact = {
         "format_version": np.array(FORMAT_VERSION),
         "labels": clusters.labels.astype(np.int64),

@@ -1,13 +1,17 @@
 """The steps of SAFE put together: what the page and the command line start, and how they speak of it."""
 
+import json
 import os
 import time
 from pathlib import Path
 
 from artefacts import prepare_folder
-from clustering import RootCauseClusters, find_root_cause_clusters, load_clusters, save_clusters
+from clustering import RUN_FILE, RootCauseClusters, find_root_cause_clusters, load_clusters, save_clusters
+from errors import SAFEError
 from FE import Progress, choose_extractor, extract_features
 from inspection import write_gifs
+from parameters import find_parameters, read_parameters
+from profiles import PROFILES_FILE, REFERENCE, Profile, profile_clusters, save_profiles
 from selection import UnsafeSet, save_unsafe_set, select_unsafe_set
 
 
@@ -18,14 +22,62 @@ def generate_clusters(
     extractor: str = "auto",
     reducer: str = "pca",
     weights: str | None = None,
+    parameters: str | os.PathLike | None = None,
 ) -> RootCauseClusters:
-    """Steps 1 and 2: extract features, cluster, draw the GIFs; write everything to the folder `out`."""
+    """Steps 1 and 2: extract features, cluster, draw the GIFs; write everything to the folder `out`.
+
+    Parameters
+    ----------
+    parameters : path, optional
+        A CSV file of the images' parameters; by default `parameters.csv` in the image folder or beside it, if any.
+    """
     prepare_folder(out)
+    if parameters:
+        read_parameters(parameters, Path(), ())  # a file that cannot be read is told before the long work
     features = extract_features(images, choose_extractor(extractor, weights, progress), progress)
     clusters = find_root_cause_clusters(features, reducer, weights, progress)
     write_gifs(clusters, out, progress)
-    save_clusters(clusters, out)
+    save_clusters(clusters, out, describe_rccs(clusters, out, parameters))
     return clusters
+
+
+def describe_rccs(clusters: RootCauseClusters, out: Path, parameters: str | os.PathLike | None = None) -> dict:
+    """Write `rcc_profiles.csv` where the images' parameters are known; what `run.json` says of it.
+
+    A file that was only found, not named, and cannot be read is a note: the clusters do not need it.
+    """
+    source = Path(parameters) if parameters else find_parameters(clusters.image_root)
+    profiles: tuple[Profile, ...] = ()
+    record = {}
+    if source:
+        try:
+            known = read_parameters(source, clusters.image_root, clusters.paths)
+        except SAFEError as error:
+            if parameters:
+                raise
+            record = {"source": os.fspath(source), "notes": [str(error)]}
+        else:
+            profiles = profile_clusters(clusters, known) if known.columns else ()
+            record = {
+                "source": os.fspath(source),
+                "compared_with": REFERENCE,
+                "notes": known.notes,
+                "profiles": {str(profile.rcc): profile.text for profile in profiles},
+            }
+    if profiles:
+        save_profiles(profiles, out)
+    else:
+        (out / PROFILES_FILE).unlink(missing_ok=True)  # an earlier run's
+    return {"parameters": record} if record else {}
+
+
+def parameter_notes(out: Path) -> list[str]:
+    """What of the parameters could not be used in the run that `out` holds."""
+    try:
+        record = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
+        return [str(note) for note in record.get("parameters", {}).get("notes", [])]
+    except (OSError, ValueError, AttributeError, TypeError):
+        return []  # run.json is for people; nothing depends on it
 
 
 def select_images(

