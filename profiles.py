@@ -27,8 +27,9 @@ PROFILES_FILE = "rcc_profiles.csv"
 REFERENCE = "all failing images"  # what an RCC's variance is compared with
 
 REDUCTION_TOLD = 0.5  # the least variance reduction that is put into words
-SHARE_TOLD, LEAD_TOLD = 0.8, 0.1  # the same for a category: its share, and how much above its share overall
-MOST_TOLD = 4  # parameters in a sentence
+SHARE_TOLD, LEAD_TOLD = 0.8, 0.15  # the least share of an RCC's images, and how far it must exceed that of all
+MOST_TOLD = 3  # parameters in a sentence
+OUTER = (0.05, 0.95)  # quantiles between which the usual range lies
 
 
 class Finding(NamedTuple):
@@ -41,39 +42,41 @@ class Finding(NamedTuple):
         Images of the RCC whose value is known.
     low, high, mean : float
         Of numbers; of an angle (degrees) the arc that holds all values, and the circular mean. NaN for a category.
+    usual_low, usual_high : float
+        The same without the outer twentieths (5th to 95th percentile), so that one odd image does not widen it.
     value : str
-        The commonest category; empty for a number.
+        The commonest category, or the two commonest where one alone is not common enough; empty for a number.
     share, overall_share : float
-        Of images with that category in the RCC and among all failing images; NaN for a number.
+        Of images with that category, or with a number in the usual range, in the RCC and among all failing images.
     reduction : float
         1 − variance in the RCC / variance over all failing images: circular variance for an angle, the Gini impurity
         (which is a category's variance) for a category. At most 1; negative where the RCC varies more. NaN where fewer
         than two values are known.
     information : float
-        How much the parameter tells this RCC from all failing images, in bits: the Kullback–Leibler divergence of its
-        distribution in the RCC (a normal one for numbers) from that over all. Orders the findings; 0 where `reduction`
-        is NaN.
+        How much the parameter tells this RCC from all failing images, in bits: the Kullback–Leibler divergence of
+        `share` from `overall_share`. Orders the findings; 0 where `reduction` is NaN.
     """
 
     rcc: int
     parameter: str
     kind: str
     known: int
-    low: float
-    high: float
-    mean: float
-    value: str
-    share: float
-    overall_share: float
-    reduction: float
-    information: float
+    low: float = math.nan
+    high: float = math.nan
+    mean: float = math.nan
+    usual_low: float = math.nan
+    usual_high: float = math.nan
+    value: str = ""
+    share: float = math.nan
+    overall_share: float = math.nan
+    reduction: float = math.nan
+    information: float = 0.0
 
     @property
     def stands_out(self) -> bool:
-        """Whether it is worth putting into words."""
-        if self.kind == "category":
-            return self.share >= SHARE_TOLD and self.share - self.overall_share >= LEAD_TOLD
-        return self.reduction >= REDUCTION_TOLD
+        """Whether to put it into words: nearly all of the RCC share it, and far from all failing images do."""
+        common = self.share >= SHARE_TOLD and self.share - self.overall_share >= LEAD_TOLD
+        return common and (self.kind == "category" or self.reduction >= REDUCTION_TOLD)
 
     @property
     def text(self) -> str:
@@ -81,10 +84,11 @@ class Finding(NamedTuple):
         if self.kind == "category":
             return f"{self.parameter} = {self.value} ({_percent(self.share)}, {_percent(self.overall_share)} overall)"
         # As many decimals as tell the ends apart
-        decimals = max(1 - math.floor(math.log10(self.high - self.low)), 0) if self.high > self.low else 3
-        low, high = (f"{bound:.{min(decimals, 6)}f}" for bound in (self.low, self.high))
-        span = low if low == high else f"{low} to {high}" if "-" in low + high else f"{low}–{high}"
-        return f"{self.parameter} {span}{'°' if self.kind == 'angle' else ''} (variance −{_percent(self.reduction)})"
+        span = self.usual_high - self.usual_low
+        decimals = min(max(1 - math.floor(math.log10(abs(span))), 0), 6) if span else 3
+        low, high = (f"{bound:.{decimals}f}" for bound in (self.usual_low, self.usual_high))
+        told = low if low == high else f"{low} to {high}" if "-" in low + high else f"{low}–{high}"
+        return f"{self.parameter} {told}{'°' if self.kind == 'angle' else ''} (variance −{_percent(self.reduction)})"
 
 
 class Profile(NamedTuple):
@@ -122,7 +126,7 @@ def profile_clusters(clusters: RootCauseClusters, parameters: Parameters) -> tup
     for rcc in range(clusters.n_rccs):
         members = clusters.labels == rcc
         findings = [_finding(rcc, name, column, members) for name, column in parameters.columns.items()]
-        findings.sort(key=lambda finding: (-finding.information, finding.parameter))
+        findings.sort(key=lambda finding: (-round(finding.information, 9), finding.parameter))
         profiles.append(Profile(rcc, tuple(findings)))
     return tuple(profiles)
 
@@ -135,79 +139,68 @@ def _finding(rcc: int, name: str, column: np.ndarray, members: np.ndarray) -> Fi
     if name.endswith(ANGLE_SUFFIX):
         return _angle(rcc, name, overall, own)
     if not len(own):
-        return _unknown(rcc, name, "number")
-    reduction, information = _told(own.var(), overall.var(), own.mean() - overall.mean(), len(own))
-    low, high, mean = float(own.min()), float(own.max()), float(own.mean())
-    return Finding(rcc, name, "number", len(own), low, high, mean, "", math.nan, math.nan, reduction, information)
+        return Finding(rcc, name, "number", 0)
+    usual_low, usual_high = np.quantile(own, OUTER).tolist()
+    share, overall_share = (float(np.mean((usual_low <= some) & (some <= usual_high))) for some in (own, overall))
+    return _told(
+        Finding(rcc, name, "number", len(own), float(own.min()), float(own.max()), float(own.mean()), usual_low,
+                usual_high, "", share, overall_share),
+        own.var(), overall.var(),
+    )  # fmt: skip
 
 
 def _angle(rcc: int, name: str, overall: np.ndarray, own: np.ndarray) -> Finding:
     if not len(own):
-        return _unknown(rcc, name, "angle")
-    mean, overall_mean = circular_mean(own), circular_mean(overall)
-    away = (own - mean + 180) % 360 - 180
+        return Finding(rcc, name, "angle", 0)
+    mean = circular_mean(own)
+    away, overall_away = ((some - mean + 180) % 360 - 180 for some in (own, overall))
+    usual = np.quantile(away, OUTER)
+    share, overall_share = (float(np.mean((usual[0] <= some) & (some <= usual[1]))) for some in (away, overall_away))
     # Told in the way in which the file tells it: from 0 to 360, or from -180 to 180.
-    turn = -360 if (overall < 0).any() and mean >= 180 else 0
-    low, high, centre = (mean + turn + float(step) for step in (away.min(), away.max(), 0))
-    if not (overall < 0).any():
-        low, high = low % 360, high % 360
-    # The spread of a normal distribution wrapped around the circle that has the same circular variance
-    spread, overall_spread = (
-        -2 * math.log(max(1 - circular_variance(some), 1e-12)) * (180 / math.pi) ** 2 for some in (own, overall)
-    )
-    shift = (mean - overall_mean + 180) % 360 - 180
-    _, information = _told(spread, overall_spread, shift, len(own))
-    reduction = _reduction(circular_variance(own), circular_variance(overall), len(own))
-    return Finding(rcc, name, "angle", len(own), low, high, centre, "", math.nan, math.nan, reduction, information)
+    signed = bool((overall < 0).any())
+    if signed and mean >= 180:
+        mean -= 360
+    bounds = [mean + float(step) for step in (away.min(), away.max(), *usual)]
+    if not signed:
+        bounds = [bound % 360 for bound in bounds]
+    return _told(
+        Finding(rcc, name, "angle", len(own), bounds[0], bounds[1], mean, bounds[2], bounds[3], "", share,
+                overall_share),
+        circular_variance(own), circular_variance(overall),
+    )  # fmt: skip
 
 
 def _category(rcc: int, name: str, overall: np.ndarray, own: np.ndarray) -> Finding:
     if not len(own):
-        return _unknown(rcc, name, "category")
-    counts = Counter(own.tolist())
-    value = min(counts, key=lambda value: (-counts[value], value))
-    shares = {value: float(np.mean(overall == value)) for value in counts}
-    own_shares = {value: counts[value] / len(own) for value in counts}
-    impurity = 1 - sum(share**2 for share in own_shares.values())
-    overall_impurity = 1 - sum((count / len(overall)) ** 2 for count in Counter(overall.tolist()).values())
-    reduction = _reduction(impurity, overall_impurity, len(own))
-    information = sum(own_shares[value] * math.log2(own_shares[value] / shares[value]) for value in counts)
-    return Finding(
-        rcc,
-        name,
-        "category",
-        len(own),
-        math.nan,
-        math.nan,
-        math.nan,
-        value,
-        own_shares[value],
-        shares[value],
-        reduction,
-        0.0 if math.isnan(reduction) else information,
+        return Finding(rcc, name, "category", 0)
+    counts, overall_counts = (Counter(some.tolist()) for some in (own, overall))
+    commonest = sorted(counts, key=lambda value: (-counts[value], value))
+    two = len(overall_counts) > 2 and len(commonest) > 1 and counts[commonest[0]] < SHARE_TOLD * len(own)
+    values = commonest[: 2 if two else 1]
+    share = sum(counts[value] for value in values) / len(own)
+    overall_share = sum(overall_counts[value] for value in values) / len(overall)
+    finding = Finding(
+        rcc, name, "category", len(own), value=" or ".join(values), share=share, overall_share=overall_share
     )
+    return _told(finding, _impurity(counts), _impurity(overall_counts))
 
 
-def _unknown(rcc: int, name: str, kind: str) -> Finding:
-    nan = math.nan
-    return Finding(rcc, name, kind, 0, nan, nan, nan, "", nan, nan, nan, 0.0)
+def _impurity(counts: Counter) -> float:
+    return 1 - sum((count / counts.total()) ** 2 for count in counts.values())
 
 
-def _reduction(variance: float, overall: float, known: int) -> float:
-    return 1 - float(variance) / float(overall) if known > 1 and overall > 0 else math.nan
+def _told(finding: Finding, variance: float, overall: float) -> Finding:
+    """The finding with how much it tells.
 
-
-def _told(variance: float, overall: float, shift: float, known: int) -> tuple[float, float]:
-    """Variance reduction, and the Kullback–Leibler divergence of two normal distributions, in bits.
-
-    The divergence takes the variance as if one more image varied as all do: three images that are alike by chance must
-    not tell more than forty that are nearly alike.
+    Its share is taken as if one more image of the RCC were like all failing ones: three images that are alike by chance
+    must not tell more than forty that are nearly alike.
     """
-    reduction = _reduction(variance, overall, known)
-    if math.isnan(reduction):
-        return reduction, 0.0
-    ratio = (known * variance / overall + 1) / (known + 1)
-    return reduction, float(ratio + shift**2 / overall - 1 - math.log(ratio)) / 2 / math.log(2)
+    if finding.known < 2 or overall <= 0:
+        return finding
+    q = min(max(finding.overall_share, 1e-9), 1 - 1e-9)
+    p = (finding.known * finding.share + q) / (finding.known + 1)
+    bits = p * math.log2(p / q) + ((1 - p) * math.log2((1 - p) / (1 - q)) if p < 1 else 0) if p > q else 0.0
+    return finding._replace(reduction=float(1 - variance / overall), information=bits)
 
 
 def circular_mean(degrees: np.ndarray) -> float:
