@@ -3,17 +3,19 @@
 Out, below DIR: `train/`, `improvement/` and `test/` with a folder per class; the DNN under test, `model.keras`; the
 test images that it gets wrong, `failures/` (class folders again) and `failures.csv`; `parameters.csv`, which describes
 every image; `causes.json`, the known root causes with the failures of each; `accuracy.json`, written last.
-All of it is built beside DIR under a hidden name and renamed at the end: a folder DIR is a finished case.
+All of it is built beside DIR under a hidden name and renamed at the end: a folder DIR is a finished case. What a killed
+build leaves under the hidden name is removed by the next one.
 """
 
 import argparse
+import contextlib
 import csv
+import fcntl
 import importlib.metadata
 import json
 import os
 import shutil
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -26,6 +28,8 @@ from PIL import Image
 from artefacts import prepare_folder, replacing, write_text
 from casestudies.camera import SIDE
 from casestudies.cases import CASES, Case, find_case
+from casestudies.causes import FAILURES, describe_causes
+from casestudies.causes import FILE as CAUSES_FILE
 from casestudies.eyes import render
 from casestudies.parameters import FILE as PARAMETERS_FILE
 from casestudies.parameters import Eye, write_parameters
@@ -34,9 +38,7 @@ from FE import Progress, no_progress
 
 MODEL_FILE = "model.keras"
 ACCURACY_FILE = "accuracy.json"
-CAUSES_FILE = "causes.json"
 FAILURES_FILE = "failures.csv"
-FAILURES = "failures"
 BATCH = 32
 
 Rows = list[tuple[str, str, Eye]]  # path relative to the case, label, parameters
@@ -73,20 +75,45 @@ def build_case(
         raise SAFEError(f"scale must be above 0. Received: {scale}")
     out = Path(out).expanduser().absolute()
     parent = prepare_folder(out.parent)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise SAFEError(
-            f"Expected a folder that does not exist or is empty. Received: {out}. Remove it, or name another."
-        )
-    folder = Path(tempfile.mkdtemp(dir=parent, prefix=f".{out.name}-"))
     try:
-        accuracy = _build(case, folder, seed, scale, progress)
-        folder.chmod(0o755)  # a temporary folder is private to its owner
-        folder.replace(out)
+        with _building(parent / f".{out.name}-building", out) as folder:
+            if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                raise SAFEError(
+                    f"Expected a folder that does not exist or is empty. Received: {out}. Remove it, or name another."
+                )
+            accuracy = _build(case, folder, seed, scale, progress)
+            folder.replace(out)
     except OSError as error:
         raise SAFEError(f"Could not build the case {name} in {out}: {error.strerror or error}.") from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return accuracy
+
+
+@contextlib.contextmanager
+def _building(folder: Path, out: Path) -> Iterator[Path]:
+    """An empty folder that is locked, so that nobody else builds there, and gone afterwards unless it was renamed."""
+    folder.mkdir(exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if not _lock(handle, folder):
+            raise SAFEError(f"Another build into {out} is under way; wait for it, or name another folder.")
+        try:
+            for left in folder.iterdir():
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: Path) -> bool:
+    """Lock a folder for this process; the lock goes with the process, even if that is killed."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # Whoever held the lock until now may have renamed the folder.
+        return os.path.samestat(os.fstat(handle), folder.stat())
+    except (BlockingIOError, FileNotFoundError):
+        return False
 
 
 def _build(case: Case, folder: Path, seed: int, scale: float, progress: Progress) -> dict:
@@ -159,7 +186,7 @@ def render_images(folder: Path, rows: Rows, progress: Progress = no_progress) ->
 def train_model(
     images: np.ndarray, labels: np.ndarray, n_classes: int, epochs: int, seed: int, progress: Progress = no_progress
 ) -> "keras.Model":  # noqa: F821, imported below
-    """Train the DNN under test: a small CNN on half-size images.
+    """Train the DNN under test: a small CNN that sees the middle of the image, where the eye is.
 
     Parameters
     ----------
@@ -174,13 +201,13 @@ def train_model(
     model = keras.Sequential(
         [
             keras.Input((SIDE, SIDE, 3)),
-            layers.Rescaling(1 / 64, offset=-1),
-            layers.AveragePooling2D(2),
+            layers.Cropping2D(((32, 32), (16, 16))),
+            layers.Rescaling(1 / 64, offset=-2),
             layers.Conv2D(16, 5, strides=2, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
             layers.Conv2D(32, 3, padding="same", activation="relu"),
             layers.MaxPooling2D(2),
             layers.Conv2D(48, 3, padding="same", activation="relu"),
-            layers.MaxPooling2D(2),
             layers.Flatten(),
             layers.Dropout(0.5),
             layers.Dense(96, activation="relu"),
@@ -222,38 +249,6 @@ def collect_failures(folder: Path, failing: Rows, predictions: list[str]) -> Row
             writer.writerow([copy, path, label, predicted])
             collected.append((copy, label, eye))
     return collected
-
-
-def describe_causes(case: Case, test: Rows, wrong: set[int]) -> list[dict]:
-    """For each known root cause: how often the DNN fails inside and outside of it, and on which test images.
-
-    An image in several root causes counts in each. `failure_rate_elsewhere` is over the images in none of them.
-    """
-    inside = {cause.name: [i for i, (_, _, eye) in enumerate(test) if cause.holds(eye)] for cause in case.root_causes}
-    in_any = {i for members in inside.values() for i in members}
-    elsewhere = _rate(set(range(len(test))) - in_any, wrong)
-    described = []
-    for cause in case.root_causes:
-        members = set(inside[cause.name])
-        described.append(
-            {
-                "name": cause.name,
-                "description": cause.description,
-                "parameters": list(cause.parameters),
-                "kept_in_training": cause.kept,
-                "test_images": len(members),
-                "failures": len(members & wrong),
-                "failure_rate_inside": _rate(members, wrong),
-                "failure_rate_outside": _rate(set(range(len(test))) - members, wrong),
-                "failure_rate_elsewhere": elsewhere,
-                "failing": [f"{FAILURES}/{test[i][1]}/{Path(test[i][0]).name}" for i in sorted(members & wrong)],
-            }
-        )
-    return described
-
-
-def _rate(members: set[int], wrong: set[int]) -> float | None:
-    return round(len(members & wrong) / len(members), 4) if members else None
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -59,6 +59,7 @@ def render(eye: Eye) -> np.ndarray:
     picture = face.paint_skin(scene, lids)
     picture = eyeball.paint_eyeball(scene, lids, picture)
     picture = face.paint_lashes(scene, picture)
+    picture = face.paint_profile(scene, picture)
     picture = eyewear.paint_eyewear(scene, picture)
     return _expose(picture, eye, rng)
 

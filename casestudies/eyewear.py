@@ -61,30 +61,39 @@ def _through_lens(
     eye, rng = scene.eye, scene.rng
     if dark:
         tint = _TINTS[rng.integers(len(_TINTS))][:, None, None]
-        clear = 0.30 - 0.20 * eye.lens_tint
+        clear = 0.11 - 0.08 * eye.lens_tint
         seen = picture * tint * (clear * (1 - 0.45 * smooth(y, -0.9, 0.9)))
     else:
         seen = picture * np.array([0.93, 0.96, 0.95], np.float32)[:, None, None]
-    return seen + _mirrored(scene, x, y, half) * smooth(rim, 0, 0.05) * (0.45 if dark else 1.0)
+    veil, sheen = _mirrored(scene, x, y, half)
+    edge = smooth(rim, 0, 0.05)
+    if dark:  # coated against glare
+        return seen + 0.12 * sheen * edge
+    return seen * (1 - 0.8 * veil * edge) + sheen * edge
 
 
-def _mirrored(scene: "Scene", x: np.ndarray, y: np.ndarray, half: np.ndarray) -> np.ndarray:
-    """The windscreen as a slanted bright patch with a bar in it, and a faint sky above a horizon."""
+def _mirrored(scene: "Scene", x: np.ndarray, y: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The windscreen as a slanted bright patch with a bar in it, and a faint sky above a horizon.
+
+    Returns how far the patch outshines what lies behind, and the light that it adds.
+    """
     eye, rng = scene.eye, scene.rng
     strength = eye.lens_reflection
-    at = rng.uniform([-0.5, -0.25], [0.5, 0.35])
+    # A strong reflection is that of something large and near: it spreads over the middle of the lens.
+    at = rng.uniform([-0.5, -0.25], [0.5, 0.35]) * (1 - 0.75 * strength)
     slant, tilt = rng.uniform(-0.6, 0.6), rng.uniform(-0.2, 0.2)
     across = (x - at[0]) - slant * (y - at[1]) + 0.10 * y * y
     upright = (y - at[1]) + tilt * x + 0.06 * x * x
-    spread = rng.uniform(0.8, 1.3)
-    width, height = (0.25 + 0.5 * strength) * half[0] / 1.5 / spread, (0.3 + 0.4 * strength) * half[1] * spread
+    spread = rng.uniform(0.85, 1.15)
+    width, height = (0.22 + 0.7 * strength**2) * half[0] / 1.2 / spread, (0.3 + 0.5 * strength) * half[1] * spread
     patch = smooth(width - np.abs(across), -0.11, 0.11) * smooth(height - np.abs(upright), -0.2, 0.2)
     if rng.random() < 0.5:  # a bar, as between a windscreen and its vent window
         patch *= 1 - 0.6 * smooth(0.05 - np.abs(across - 0.3 * width), -0.05, 0.05)
-    patch *= 0.75 + 0.25 * smooth(upright, -height, height)
+    patch *= 0.8 + 0.2 * smooth(upright, -height, height)
     sky = smooth(y + 0.12 * x, 0.1, 0.9) * 0.07
-    sheen = (0.62 * strength**1.5) * patch + (0.25 + 0.75 * strength) * sky
-    return sheen * np.array([0.92, 0.98, 1.06], np.float32)[:, None, None]
+    veil = np.float32(strength**2) * patch
+    sheen = 0.95 * veil + (0.25 + 0.75 * strength) * sky
+    return veil, sheen * np.array([0.92, 0.98, 1.06], np.float32)[:, None, None]
 
 
 def _paint_frame(

@@ -6,7 +6,7 @@ import typing
 import numpy as np
 from PIL import Image, ImageDraw
 
-from casestudies.camera import LID_DEPTH, SIDE, bent, smooth
+from casestudies.camera import LID_DEPTH, SIDE, bent, coverage, smooth
 from casestudies.parameters import Eye, lid_heights
 
 if typing.TYPE_CHECKING:
@@ -14,6 +14,7 @@ if typing.TYPE_CHECKING:
 
 LID_CURVATURE = 0.3  # of the lids around the eyeball
 _STROKE_SCALE = 3
+_BRIDGE = (1.68, 1.10)  # x and z of the bridge of the nose
 _TILT = -0.05  # the corner at the temple lies a little higher
 _SKIN = np.array([(0.95, 0.79, 0.70), (0.88, 0.68, 0.55), (0.74, 0.53, 0.40), (0.53, 0.36, 0.27), (0.36, 0.24, 0.19)])
 
@@ -224,6 +225,25 @@ def paint_lashes(scene: "Scene", picture: np.ndarray) -> np.ndarray:
     fine = _draw_strokes(scene, (x, y), middle, tip, rng.uniform(0.008, 0.014, m), 0.2)
     density = 1 - (1 - 0.88 * strokes) * (1 - 0.55 * fine)
     return picture * (1 - density) + 0.5 * _hair_colour(scene.eye) * density
+
+
+def paint_profile(scene: "Scene", picture: np.ndarray) -> np.ndarray:
+    """What lies behind the bridge of the nose, which hides the rest of the face when the head is turned far away."""
+    far = float(smooth(np.float32(scene.eye.head_yaw_deg), 25, 45))
+    if not far:
+        return picture
+    camera, rotation = scene.camera, scene.camera.rotation
+    x, z = _BRIDGE
+    y = camera.v - np.float32(rotation[1, 2] * z)
+    # The bridge is lowest between the eyes: the forehead and the nose stand out.
+    depth = z + 0.25 * smooth(y, 0.2, 1.5) + 0.25 * _ramp((-0.35 - y) / 0.25)
+    edge = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * depth + (1 - far)
+    inside = (edge - camera.u).astype(np.float32)
+    picture = picture * (0.62 + 0.38 * smooth(inside, 0.0, 0.4))
+    grey = 0.10 + 0.05 * scene.texture("coarse") + 0.10 * smooth(camera.v, -0.5, 1.5)
+    behind = np.maximum(grey, 0.01) * np.array([0.9, 1.0, 1.12], np.float32)[:, None, None]
+    cover = coverage(inside, 1.5 * camera.pixel)
+    return picture * cover + behind * (1 - cover)
 
 
 def _draw_strokes(scene: "Scene", root: tuple, middle: tuple, tip: tuple, width: np.ndarray, tapered: float):

@@ -105,28 +105,17 @@ _TYPES = {field.name: field.type for field in dataclasses.fields(Eye)}
 def lid_heights(eye: Eye) -> tuple[float, float]:
     """Heights of the upper and the lower lid at the middle of the eye, in half widths; equal when it is closed.
 
-    The lids follow the gaze: the upper one by half of the way of the pupil, the lower one hardly upwards.
+    The lids follow the gaze: the upper one by more than half of the way of the pupil, the lower one less.
     """
     y = eye.gaze_vector[1]
     closed = -0.24 + 0.15 * y
-    highest = 0.41 + 0.5 * y
-    lowest = -0.31 + (0.55 if y < 0 else 0.15) * y
+    highest = 0.41 + (0.72 if y < 0 else 0.6) * y
+    lowest = -0.31 + (0.3 if y < 0 else 0.1) * y
     return closed + eye.openness * (highest - closed), closed + min(1.0, 1.6 * eye.openness) * (lowest - closed)
 
 
-def draw_eye(
-    rng: np.random.Generator,
-    ranges: Mapping[str, tuple[float, float]],
-    rare: Iterable[tuple[float, Mapping[str, tuple[float, float]]]],
-    eyewear: Mapping[str, float],
-) -> Eye:
-    """Draw an eye: numbers uniformly from their ranges, eyewear with the given shares, the iris's colour uniformly.
-
-    Each of the `rare` situations occurs with its share, and then replaces ranges.
-    """
-    for share, replaced in rare:
-        if rng.random() < share:
-            ranges = {**ranges, **replaced}
+def draw_eye(rng: np.random.Generator, ranges: Mapping[str, tuple[float, float]], eyewear: Mapping[str, float]) -> Eye:
+    """Draw an eye: numbers uniformly from their ranges, eyewear with the given shares, the iris's colour uniformly."""
     values = {name: round(float(rng.uniform(*bounds)), 3) for name, bounds in ranges.items()}
     return Eye(
         seed=int(rng.integers(2**31)),

@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casestudies import build
+from casestudies import build, contact_sheet
 from casestudies.camera import SIDE
 from casestudies.cases import CASES, KNOWN_ROOT_CAUSES, OPEN_FROM, gaze_class, openness_class
+from casestudies.causes import Match, match_causes
 from casestudies.eyes import render
 from casestudies.parameters import DERIVED, NAMES, Eye, lid_heights, read_parameters, write_parameters
+from clustering import find_root_cause_clusters
 from errors import SAFEError
+from FE import choose_extractor, extract_features
 
 PLAIN = Eye(
     seed=1,
@@ -89,7 +92,23 @@ def test_sunglasses_darken_the_eye_and_glasses_hardly():
         render(an_eye(eyewear=kind, lens_reflection=0.0))[eye].mean() for kind in ("none", "glasses", "sunglasses")
     )
     assert glasses > 0.85 * bare
-    assert sunglasses < 0.7 * bare
+    assert sunglasses < 0.5 * bare
+
+
+def test_a_strong_reflection_veils_the_eye():
+    eye = np.s_[54:74, 44:84]
+    clear, veiled = (
+        render(an_eye(eyewear="glasses", lens_reflection=strength))[eye].astype(float) for strength in (0.1, 1.0)
+    )
+    assert veiled.mean() > clear.mean()
+    assert veiled.std() < 0.7 * clear.std()
+
+
+def test_a_head_turned_far_away_shows_what_is_behind_the_nose():
+    strip = np.s_[50:70, -6:]
+    ahead, turned = (render(an_eye(head_yaw_deg=yaw))[strip].astype(int) for yaw in (20.0, 60.0))
+    redness = [(image[..., 0] - image[..., 2]).mean() for image in (ahead, turned)]
+    assert redness[0] > 20 > redness[1]
 
 
 def test_defocus_takes_away_detail():
@@ -166,8 +185,27 @@ def test_the_training_set_lacks_the_known_root_causes_and_the_test_set_holds_the
     for cause in case.root_causes:
         in_test = sum(map(cause.holds, test)) / len(test)
         in_train = sum(map(cause.holds, train)) / len(train)
-        assert in_test > 0.05, cause.name
+        assert in_test > 0.04, cause.name
         assert in_train <= 0.5 * in_test if cause.kept else in_train == 0, cause.name
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_situations_occur_with_their_shares_and_one_at_a_time(name):
+    case = CASES[name]
+    eyes = [eye for _, eye in case.draw("test", 1500, seed=0)]
+    assert all(map(case.clear, eyes))
+    inside = np.zeros(len(eyes), int)
+    for situation in case.situations:
+        holds = np.array(
+            [
+                all(low <= getattr(eye, key) <= high for key, (low, high) in situation.ranges.items())
+                and situation.eyewear in (None, eye.eyewear)
+                for eye in eyes
+            ]
+        )
+        assert holds.mean() == pytest.approx(situation.share, rel=0.3)
+        inside += holds
+    assert inside.max() == 1
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -289,6 +327,55 @@ def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch, fault):
     assert names(tmp_path) == []
 
 
+def test_the_next_build_removes_what_a_killed_one_left(tmp_path, fake_training):
+    left = tmp_path / ".gd-building"
+    (left / "train").mkdir(parents=True)
+    (left / "train" / "old.png").write_bytes(b"old")
+    build.build_case("gd", tmp_path / "gd", scale=0.002)
+    assert names(tmp_path) == ["gd"]
+    assert not list((tmp_path / "gd").rglob("old.png"))
+
+
+def test_a_second_build_into_the_same_folder_is_refused_and_the_first_goes_on(tmp_path, monkeypatch):
+    def build_again(*_):
+        with pytest.raises(SAFEError, match=r"Another build into .*gd is under way"):
+            build.build_case("gd", tmp_path / "gd", scale=0.002)
+        return FakeModel()
+
+    monkeypatch.setattr(build, "train_model", build_again)
+    build.build_case("gd", tmp_path / "gd", scale=0.002)
+    assert names(tmp_path) == ["gd"]
+    assert (tmp_path / "gd" / "accuracy.json").is_file()
+
+
+def test_the_cause_of_an_rcc_is_that_of_more_than_half_of_its_images():
+    causes = [
+        {"name": "dark", "failing": ["failures/a/0.png", "failures/a/1.png", "failures/b/2.png"]},
+        {"name": "glare", "failing": ["failures/b/2.png", "failures/b/4.png"]},
+    ]
+    paths = ["a/0.png", "a/1.png", "b/2.png", "b/3.png", "failures/b/4.png", "b/5.png", "b/6.png", "b/7.png"]
+    assert match_causes(paths, [0, 0, 0, 0, 1, 1, 2, -1], causes) == [
+        Match(0, 4, "dark", 0.75),
+        Match(1, 2, None, 0.5),
+        Match(2, 1, None, 0.0),
+    ]
+    assert match_causes(paths, [-1] * 8, causes) == []
+
+
+def test_the_contact_sheet_has_a_row_for_each_cause(tmp_path):
+    path = tmp_path / "eyes.png"
+    assert contact_sheet.main([str(path)]) == 0
+    sheet = np.asarray(Image.open(path))
+    n_causes = len({cause.name for case in CASES.values() for cause in case.root_causes})
+    assert sheet.shape == ((1 + n_causes) * SIDE, contact_sheet.COLUMNS * SIDE, 3)
+    assert sheet[-SIDE:, -SIDE:].any()  # the last place is filled
+
+
+def test_the_contact_sheet_is_a_picture(tmp_path, capsys):
+    assert contact_sheet.main([str(tmp_path / "eyes.csv")]) == 2
+    assert capsys.readouterr().err.startswith("casestudies: Expected a .jpg or .png.")
+
+
 def test_a_case_is_built_into_an_empty_folder_and_is_as_readable_as_any(tmp_path, fake_training):
     (tmp_path / "gd").mkdir()
     build.build_case("gd", tmp_path / "gd", scale=0.002)
@@ -309,13 +396,19 @@ def test_the_command_line_says_in_one_line_what_can_be_put_right(tmp_path, capsy
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_the_dnn_fails_mostly_where_its_training_set_lacks_images(tmp_path, name):
+def test_the_dnn_fails_for_the_known_root_causes_and_safe_finds_all_of_them(tmp_path, name):
     accuracy = build.build_case(name, tmp_path / name)
-    assert 0.70 < accuracy["test_accuracy"] < 0.95
-    assert 200 <= accuracy["failures"] <= 900
+    assert 0.60 < accuracy["test_accuracy"] < 0.90
+    assert 250 <= accuracy["failures"] <= 700
     causes = json.loads((tmp_path / name / "causes.json").read_text())
     explained = {image for cause in causes for image in cause["failing"]}
-    assert len(explained) > 0.75 * accuracy["failures"]
+    assert len(explained) > 0.95 * accuracy["failures"]
     for cause in causes:
-        assert cause["failure_rate_inside"] > 1.5 * cause["failure_rate_elsewhere"], cause["name"]
-        assert cause["failures"] >= 20, cause["name"]
+        assert cause["failure_rate_inside"] > 5 * cause["failure_rate_elsewhere"], cause["name"]
+        assert cause["failure_rate_elsewhere"] < 0.05
+        assert cause["failures"] >= 35, cause["name"]
+
+    features = extract_features(tmp_path / name / "failures", choose_extractor("vgg16-conv"))
+    clusters = find_root_cause_clusters(features)
+    matches = match_causes(clusters.paths, clusters.labels, causes)
+    assert {cause["name"] for cause in causes} <= {match.cause for match in matches}
