@@ -2,13 +2,19 @@
 
     python SAFE_Tool.py                      the page on http://127.0.0.1:7860
     python SAFE_Tool.py cluster IMAGES       steps 1 and 2: root cause clusters, as GIFs
+    python SAFE_Tool.py failures MODEL TEST  before step 1: the images that a Keras model gets wrong
     python SAFE_Tool.py select IMPROVEMENT   steps 3 and 4: the unsafe set
+    python SAFE_Tool.py retrain MODEL        steps 5 and 6: the model fine-tuned with the labelled unsafe set
+    python SAFE_Tool.py report               one HTML file of all results, for the safety case
+    python SAFE_Tool.py export               the images in a folder for each RCC, with a table and the report
 
 The page (in `page/`) and the command line (here) call the same functions and write the same files; the output folder
 is all that they share. Whatever takes long to import is imported where it is needed: `--help` answers at once.
 """
 
 import argparse
+import os
+import signal
 import sys
 import time
 import warnings
@@ -16,6 +22,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from errors import SAFEError
+
+EXAMPLE = Path(__file__).with_name("example")  # where `make run` builds the case study
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -62,6 +70,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     ui.add_argument("--port", type=int, default=7860, metavar="P", help="port (default: 7860)")
     ui.add_argument("--root", metavar="DIR", help="accept only image folders below this one")
+    ui.add_argument(
+        "--example",
+        metavar="DIR",
+        default=str(EXAMPLE),
+        help="a case study of casestudies/ that the page offers to fill in (default: example beside SAFE_Tool.py)",
+    )
     ui.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for these")
 
     cluster = command("cluster", _run_cluster, "group failing images into root cause clusters (RCCs)")
@@ -93,7 +107,65 @@ def _parser() -> argparse.ArgumentParser:
     )
     select.add_argument("--factor", default="0.3", help="selection factor (default: 0.3)")
     select.add_argument("--size", metavar="N", help="number of images, instead of factor · test size · accuracy")
+    select.add_argument(
+        "--leave-out-safe", action="store_true", help="no images for RCCs that were marked as safe on the page"
+    )
+
+    failures = command(
+        "failures", _run_failures, "run a Keras model on a labelled test set, collect what it gets wrong"
+    )
+    failures.add_argument("model", metavar="MODEL", help="a Keras model, .keras or .h5")
+    failures.add_argument("test", metavar="TEST", help="folder of test images, in a folder for each class")
+    failures.add_argument(
+        "--train", metavar="DIR", help="the training folder, where the test folder lacks some of the classes"
+    )
+    _add_model_options(failures)
+
+    retrain = command("retrain", _run_retrain, "label the unsafe set and fine-tune the Keras model with it")
+    retrain.add_argument("model", metavar="MODEL", help="a Keras model, .keras or .h5; it is only read")
+    retrain.add_argument("--train", metavar="DIR", required=True, help="training images, in a folder for each class")
+    retrain.add_argument("--test", metavar="DIR", required=True, help="test images, in a folder for each class")
+    labels = retrain.add_mutually_exclusive_group()
+    labels.add_argument(
+        "--improvement", metavar="DIR", help="improvement images in class folders, which are the unsafe set's labels"
+    )
+    labels.add_argument(
+        "--labels", metavar="CSV", help="the unsafe set's labels: columns image (in the improvement folder) and label"
+    )
+    retrain.add_argument(
+        "--only-labelled", action="store_true", help="leave out images of the unsafe set that have no label"
+    )
+    _add_model_options(retrain)
+    retrain.add_argument(
+        "--learning-rate", metavar="R", help="default: 0.7 of the rate that the model was compiled with, or 7e-4"
+    )
+    retrain.add_argument("--epochs", metavar="N", help="passes over the training images (default: 8)")
+    retrain.add_argument("--batch-size", metavar="N", help="images for each step (default: 32)")
+    retrain.add_argument("--seed", metavar="N", help="fixes the images drawn and their order (default: 0)")
+
+    command("report", _run_report, "write one self-contained HTML report of all results, for the safety case")
+
+    export = command("export", _run_export, "copy the images to a folder for each RCC, with a table and the report")
+    export.add_argument(
+        "--to", metavar="FOLDER", help="where to; a name that ends in .zip is one file (default: export in --out)"
+    )
+    export.add_argument("--rcc", metavar="N", type=int, action="append", help="this RCC alone (-1: no cluster)")
     return parser
+
+
+def _add_model_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--rescale",
+        metavar="HOW",
+        help="what the model takes: none (pixels from 0 to 255), 1/255, or signed (-1 to 1); default: seen from it",
+    )
+    command.add_argument(
+        "--trust-model", action="store_true", help="load a model that holds code (a Lambda layer), which is executed"
+    )
+    command.add_argument(
+        "--targets", metavar="CSV", help="of a regression: the column image and a numeric one for each output"
+    )
+    command.add_argument("--threshold", metavar="E", help="of a regression: an error above it is a failure")
 
 
 def _run_cluster(options: argparse.Namespace) -> None:
@@ -113,6 +185,8 @@ def _run_cluster(options: argparse.Namespace) -> None:
     print(cluster_summary(clusters))
     texts = {profile.rcc: f": {profile.text}" for profile in load_profiles(out)}
     for rcc, size in enumerate(clusters.sizes.tolist()):
+        if not size:
+            continue  # merged into another by the engineer
         print(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){texts.get(rcc, '')}")
     print(f"Written: labels.txt, clusters.npz, run.json, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
 
@@ -131,6 +205,7 @@ def _run_select(options: argparse.Namespace) -> None:
             test_size=options.test_size,
             factor=options.factor,
             size=options.size,
+            leave_out_safe=options.leave_out_safe,
         )
     _print_skipped(unsafe.skipped)
     print(selection_summary(unsafe))
@@ -138,10 +213,124 @@ def _run_select(options: argparse.Namespace) -> None:
     print(f"Written: IS_filenames.txt, unsafe_set.csv, unsafe_set.json in {out}")
 
 
+def _run_failures(options: argparse.Namespace) -> None:
+    out = Path(options.out).absolute()
+    _quiet_tensorflow()
+    from failures import find_failures
+    from runs import failures_summary
+
+    with _terminal() as progress:
+        failures = find_failures(
+            options.model,
+            options.test,
+            out,
+            options.rescale,
+            options.trust_model,
+            options.targets,
+            options.threshold,
+            options.train,
+            progress,
+        )
+    _print_skipped(failures.skipped)
+    _print_assumptions(failures.assumptions)
+    print(failures_summary(failures))
+    print(f"Written: failures/, failures.csv, accuracy.json in {out}")
+
+
+def _run_retrain(options: argparse.Namespace) -> None:
+    out = Path(options.out).absolute()
+    _quiet_tensorflow()
+    from retrain import retrain
+    from runs import retraining_summary
+
+    with _terminal() as progress, _stoppable() as stopping:
+        result = retrain(
+            options.model,
+            options.train,
+            options.test,
+            out,
+            improvement=options.improvement,
+            labels=options.labels,
+            only_labelled=options.only_labelled,
+            rescale=options.rescale,
+            trust=options.trust_model,
+            targets=options.targets,
+            threshold=options.threshold,
+            progress=progress,
+            on_epoch=stopping.on_epoch,
+            should_stop=stopping.should_stop,
+            learning_rate=options.learning_rate,
+            epochs=options.epochs,
+            batch_size=options.batch_size,
+            seed=options.seed,
+        )
+    _print_skipped(result.skipped)
+    _print_assumptions(result.assumptions)
+    print(retraining_summary(result))
+    for share in result.per_rcc:
+        name = "in no cluster" if share.name == "-1" else f"RCC {share.name}"
+        print(f"  {name}: {share.after} of {share.images} failing images now right")
+    print(f"Written: retrained.keras, retraining.json in {out}")
+
+
+def _run_report(options: argparse.Namespace) -> None:
+    out = Path(options.out).absolute()
+    from report import write_report
+
+    with _terminal() as progress:
+        print(f"Written: {write_report(out, progress)}")
+
+
+def _run_export(options: argparse.Namespace) -> None:
+    out = Path(options.out).absolute()
+    from runs import count, export_results
+
+    with _terminal() as progress:
+        done = export_results(out, options.to or out / "export", progress, options.rcc)
+    _print_skipped(done.missing)
+    print(f"{count(done.images, 'image')} exported")
+    print(f"Written: {done.path}")
+
+
+def _quiet_tensorflow() -> None:
+    """TensorFlow's remarks on the machine would hide the progress."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _print_assumptions(assumptions) -> None:
+    from inspection import printable
+
+    for line in assumptions:
+        print(f"  {printable(line)}")
+
+
 def _run_ui(options: argparse.Namespace) -> None:
     from page.app import serve
 
-    serve(options.out, options.host, options.port, options.root, options.auth, options.weights)
+    serve(options.out, options.host, options.port, options.root, options.auth, options.weights, options.example)
+
+
+class _stoppable:  # noqa: N801, used as a function
+    """Ctrl-C once an epoch of the training is over: training stops, and the best epoch so far is kept."""
+
+    def __enter__(self) -> "_stoppable":
+        self._epochs, self._asked = 0, False
+        self._before = signal.signal(signal.SIGINT, self._interrupt)
+        return self
+
+    def on_epoch(self, history: tuple) -> None:
+        self._epochs = len(history) - 1
+
+    def should_stop(self) -> bool:
+        return self._asked
+
+    def _interrupt(self, *_) -> None:
+        if self._asked or not self._epochs:
+            raise KeyboardInterrupt
+        self._asked = True
+
+    def __exit__(self, *_) -> None:
+        signal.signal(signal.SIGINT, self._before)
 
 
 class _terminal:  # noqa: N801, used as a function

@@ -3,15 +3,23 @@
 import json
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from artefacts import prepare_folder
 from clustering import RUN_FILE, RootCauseClusters, find_root_cause_clusters, load_clusters, save_clusters
 from errors import SAFEError
+from export import Export, check_target, export_rccs, export_zip
+from failures import Failures
 from FE import Progress, choose_extractor, extract_features
+from history import archive_run
 from inspection import write_gifs
+from markup import count
 from parameters import find_parameters, read_parameters
 from profiles import PROFILES_FILE, REFERENCE, Profile, profile_clusters, save_profiles
+from report import report_html
+from retrain import Retraining
+from review import Review, active_clusters, carry_over, load_review, rccs_marked_safe, rccs_of, reviewed, save_review
 from selection import UnsafeSet, save_unsafe_set, select_unsafe_set
 
 
@@ -32,12 +40,37 @@ def generate_clusters(
         A CSV file of the images' parameters; by default `parameters.csv` in the image folder or beside it, if any.
     """
     prepare_folder(out)
+    _previous(out)  # notes that cannot be read are told before the long work, and so are parameters
     if parameters:
-        read_parameters(parameters, Path(), ())  # a file that cannot be read is told before the long work
+        read_parameters(parameters, Path(), ())
     features = extract_features(images, choose_extractor(extractor, weights, progress), progress)
     clusters = find_root_cause_clusters(features, reducer, weights, progress)
+    notes, edits = carry_over(_previous(out), clusters)
+    shown = reviewed(clusters, edits)
+    write_gifs(shown, out, progress)
+    archive_run(out, clusters)
+    save_clusters(clusters, out, describe_rccs(shown, out, parameters))
+    save_review(out, clusters, notes, edits)
+    return shown
+
+
+def _previous(out: Path) -> Review | None:
+    """The run that a new one replaces; None where there is none that can be read."""
+    try:
+        load_clusters(out)
+    except SAFEError:
+        return None
+    return load_review(out)
+
+
+def refresh_rccs(out: Path, progress: Progress) -> RootCauseClusters:
+    """Draw and describe anew what the engineer's edits have changed; call it after an edit or a run brought back."""
+    clusters = active_clusters(out)
     write_gifs(clusters, out, progress)
-    save_clusters(clusters, out, describe_rccs(clusters, out, parameters))
+    try:
+        describe_rccs(clusters, out, _run_record(out).get("parameters", {}).get("source"))
+    except SAFEError:
+        (out / PROFILES_FILE).unlink(missing_ok=True)  # the parameters are gone, and the profiles are of other RCCs
     return clusters
 
 
@@ -74,36 +107,70 @@ def describe_rccs(clusters: RootCauseClusters, out: Path, parameters: str | os.P
 def parameter_notes(out: Path) -> list[str]:
     """What of the parameters could not be used in the run that `out` holds."""
     try:
+        return [str(note) for note in _run_record(out).get("parameters", {}).get("notes", [])]
+    except (AttributeError, TypeError):
+        return []
+
+
+def _run_record(out: Path) -> dict:
+    try:
         record = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
-        return [str(note) for note in record.get("parameters", {}).get("notes", [])]
-    except (OSError, ValueError, AttributeError, TypeError):
-        return []  # run.json is for people; nothing depends on it
+    except (OSError, ValueError):
+        return {}  # run.json is for people; nothing depends on it
+    return record if isinstance(record, dict) else {}
 
 
 def select_images(
-    improvement: str | os.PathLike, out: Path, progress: Progress, weights: str | None = None, **numbers: object
+    improvement: str | os.PathLike,
+    out: Path,
+    progress: Progress,
+    weights: str | None = None,
+    leave_out_safe: bool = False,
+    **numbers: object,
 ) -> UnsafeSet:
-    """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`; write it there.
+    """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, as reviewed; write it there.
 
-    `numbers` are those of `selection.select_unsafe_set`.
+    Parameters
+    ----------
+    leave_out_safe : bool
+        Whether RCCs that the engineer has marked as safe get no images.
+    **numbers
+        Those of `selection.select_unsafe_set`.
     """
-    clusters = load_clusters(out)
+    clusters = active_clusters(out)
+    leave_out = rccs_marked_safe(out) if leave_out_safe else ()
     prepare_folder(out)
-    unsafe = select_unsafe_set(improvement, clusters, weights=weights, progress=progress, **numbers)
+    unsafe = select_unsafe_set(
+        improvement, clusters, weights=weights, progress=progress, leave_out=leave_out, **numbers
+    )
     save_unsafe_set(unsafe, out)
     return unsafe
 
 
-def count(n: int, noun: str) -> str:
-    """For example `1 image`, `1,200 images`."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+def export_results(out: Path, to: str | os.PathLike, progress: Progress, rccs: Sequence[int] | None = None) -> Export:
+    """Copy the images of the RCCs in the folder `out`, as reviewed, to a folder for each, with a table of them.
+
+    Parameters
+    ----------
+    to : path
+        A folder, or a name that ends in `.zip`.
+    rccs : sequence of int, optional
+        These alone; by default all, and then the report is added.
+    """
+    review = load_review(out)
+    packed = os.fspath(to).strip().lower().endswith(".zip")
+    if not packed:
+        check_target(to)
+    write = export_zip if packed else export_rccs
+    report = "" if rccs else report_html(out, progress)
+    return write(review.clusters, review.notes, to, rccs or None, report, progress)
 
 
 def cluster_summary(clusters: RootCauseClusters) -> str:
     """One line: how many images, RCCs, in no cluster, skipped; with what."""
     parts = [
         count(len(clusters.paths), "image"),
-        count(clusters.n_rccs, "RCC"),
+        count(len(rccs_of(clusters)), "RCC"),
         f"{clusters.noise_share:.0%} in no cluster",
         f"{len(clusters.skipped):,} skipped",
         clusters.extractor,
@@ -121,6 +188,26 @@ def selection_summary(unsafe: UnsafeSet) -> str:
     if len(unsafe.images) < unsafe.wanted:
         text += f", all there are; {unsafe.wanted:,} were wanted"
     return text + (f" · {len(unsafe.skipped):,} skipped" if unsafe.skipped else "")
+
+
+def failures_summary(failures: Failures) -> str:
+    """One line: how many images the DNN gets wrong, of how many."""
+    text = f"{count(len(failures.failing), 'failing image')} of {failures.test_size:,}"
+    text += f" · test accuracy {failures.accuracy:.4f}"
+    return text + (f" · {len(failures.skipped):,} skipped" if failures.skipped else "")
+
+
+def retraining_summary(result: Retraining) -> str:
+    """One line: the accuracy before and after, what improved and what worsened, and which epoch it is."""
+    text = (
+        f"test accuracy {result.accuracy_before:.4f} → {result.accuracy_after:.4f} · "
+        f"{len(result.improved):,} improved, {len(result.worsened):,} worsened of {count(result.test_size, 'image')}"
+    )
+    if not result.best:
+        text += " · no epoch was better than the given model, whose weights are kept"
+    else:
+        text += f" · epoch {result.best} of {result.settings.epochs} kept"
+    return text + (f" · stopped: {result.stopped}" if result.stopped else "")
 
 
 class Pace:

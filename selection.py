@@ -8,11 +8,11 @@ Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.4. The paper gives n
 """
 
 import csv
-import hashlib
 import io
 import json
 import math
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -21,10 +21,11 @@ import numpy as np
 from sklearn.metrics import pairwise_distances_argmin_min
 
 from artefacts import write_text
-from clustering import RootCauseClusters
+from clustering import NOISE, RootCauseClusters
 from errors import SAFEError
 from FE import Progress, no_progress, recall_extractor, stream_features
 from images import Skipped, find_images
+from review import fingerprint
 
 FILENAMES_FILE = "IS_filenames.txt"
 UNSAFE_SET_FILE = "unsafe_set.csv"
@@ -77,7 +78,9 @@ class UnsafeSet:
         Improvement images nearest to each RCC.
     skipped : tuple of Skipped
     clusters : str
-        Fingerprint of the RCCs that the selection belongs to (see `fingerprint`).
+        Fingerprint of the RCCs that the selection belongs to (see `review.fingerprint`).
+    left_out : tuple of int
+        RCCs that no image was selected for, because the engineer wanted none.
     """
 
     improvement_root: Path
@@ -88,6 +91,7 @@ class UnsafeSet:
     candidates: tuple[int, ...]
     skipped: tuple[Skipped, ...]
     clusters: str
+    left_out: tuple[int, ...] = ()
 
 
 # --- How many, and how many of each RCC -------------------------------------------------------------------------
@@ -190,6 +194,7 @@ def select_unsafe_set(
     size: int | None = None,
     weights: str | os.PathLike | None = None,
     progress: Progress = no_progress,
+    leave_out: Collection[int] = (),
 ) -> UnsafeSet:
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
@@ -203,17 +208,17 @@ def select_unsafe_set(
         The size itself, instead of the formula.
     weights : path, optional
         As for `FE.choose_extractor`; without it, those of the clustering.
+    leave_out : collection of int
+        RCCs that get no images, for example those whose failures are no hazard. Their candidates stay theirs: an
+        image that shows such a root cause is not selected for another RCC either.
 
     Raises
     ------
     SAFEError
-        A number is out of range, there are no RCCs or no images, or the network of the clustering is gone.
+        A number is out of range, there are no RCCs or no images, all RCCs are left out, or the network of the
+        clustering is gone.
     """
-    if clusters.n_rccs == 0:
-        raise SAFEError(
-            "Expected at least one root cause cluster to select for. Received none: all failing images are in no "
-            "cluster. Generate clusters from more failing images."
-        )
+    left_out = _left_out(clusters, leave_out)
     if size is not None:
         wanted = _number("size", size)
         if wanted < 1 or wanted != int(wanted):
@@ -239,7 +244,14 @@ def select_unsafe_set(
             f"Expected improvement images. Received {len(skipped)} files of which none is readable, in {listing.root}; "
             f"the first, {skipped[0].path}: {skipped[0].reason}"
         )
-    taken = quotas(wanted, clusters.sizes, nearest.counts)
+    available = nearest.counts.copy()
+    available[list(left_out)] = 0
+    if not available.any():
+        raise SAFEError(
+            "Expected improvement images near an RCC that is not left out. Received none: all "
+            f"{n_improvement:,} are nearest to RCCs left out. Leave out fewer, or give other images."
+        )
+    taken = quotas(wanted, clusters.sizes, available)
     chosen = [image for rcc, quota in enumerate(taken) for image in nearest.best(rcc)[:quota]]
     return UnsafeSet(
         improvement_root=listing.root,
@@ -250,7 +262,24 @@ def select_unsafe_set(
         candidates=tuple(int(count) for count in nearest.counts),
         skipped=tuple(sorted(skipped)),
         clusters=fingerprint(clusters),
+        left_out=left_out,
     )
+
+
+def _left_out(clusters: RootCauseClusters, leave_out: Collection[int]) -> tuple[int, ...]:
+    """The RCCs to leave out, sorted; a SAFEError where there is no RCC, or none would be left."""
+    present = {rcc for rcc in clusters.groups if rcc != NOISE}
+    if not present:
+        raise SAFEError(
+            "Expected at least one root cause cluster to select for. Received none: all failing images are in no "
+            "cluster. Generate clusters from more failing images."
+        )
+    unknown = sorted(set(leave_out) - present)
+    if unknown:
+        raise SAFEError(f"Expected RCCs to leave out. Received {unknown[0]}, which is none.")
+    if present <= set(leave_out):
+        raise SAFEError("Expected at least one root cause cluster to select for. Received none: all are left out.")
+    return tuple(sorted({int(rcc) for rcc in leave_out}))
 
 
 class _Nearest:
@@ -279,25 +308,13 @@ class _Nearest:
         return sorted(self._kept[rcc], key=lambda image: (image.distance, image.image))[: self._keep]
 
 
-def fingerprint(clusters: RootCauseClusters) -> str:
-    """16 hexadecimal digits that differ where the images or their RCCs differ."""
-    digest = hashlib.blake2b(digest_size=8)
-    for label, path in zip(clusters.labels.tolist(), clusters.paths, strict=True):
-        digest.update(f"{label}\t{path}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
-
-
 # --- The files --------------------------------------------------------------------------------------------------
 
 
 def save_unsafe_set(unsafe: UnsafeSet, folder: Path) -> None:
     """Write `IS_filenames.txt`, `unsafe_set.csv` and, with how they came about, `unsafe_set.json`."""
     write_text(folder / FILENAMES_FILE, "".join(f"{image.image}\n" for image in unsafe.images))
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(image._replace(within_eps=str(image.within_eps).lower()) for image in unsafe.images)
-    write_text(folder / UNSAFE_SET_FILE, table.getvalue())
+    save_labels(unsafe, folder)
     record = {
         "improvement_root": os.fspath(unsafe.improvement_root),
         "selected": len(unsafe.images),
@@ -307,8 +324,18 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path) -> None:
         "candidates": unsafe.candidates,
         "skipped": [skip._asdict() for skip in unsafe.skipped],
         "clusters": unsafe.clusters,
+        "left_out": unsafe.left_out,
     }
     write_text(folder / SELECTION_FILE, json.dumps(record, indent=2) + "\n")
+
+
+def save_labels(unsafe: UnsafeSet, folder: Path) -> None:
+    """Write `unsafe_set.csv` alone, the one file that labelling changes."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(image._replace(within_eps=str(image.within_eps).lower()) for image in unsafe.images)
+    write_text(folder / UNSAFE_SET_FILE, table.getvalue())
 
 
 def load_unsafe_set(folder: Path) -> UnsafeSet:
@@ -344,6 +371,7 @@ def load_unsafe_set(folder: Path) -> UnsafeSet:
             candidates=tuple(map(int, record["candidates"])),
             skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
             clusters=str(record["clusters"]),
+            left_out=tuple(map(int, record.get("left_out", ()))),
         )
     except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
         raise SAFEError(f"The unsafe set in {folder} is damaged ({error}). Select it again.") from error

@@ -11,7 +11,9 @@ from artefacts import prepare_folder
 from errors import SAFEError
 from inspection import GIF_FOLDER
 from page.clusters_tab import clusters_tab
-from page.jobs import PageSettings
+from page.jobs import Jobs, PageSettings, find_example
+from page.results import Results
+from page.retraining_tab import retraining_tab
 from page.unsafe_tab import unsafe_tab
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -29,6 +31,8 @@ def build_app(settings: PageSettings) -> gr.Blocks:
                 clusters_tab(app, settings)
             with gr.Tab("Unsafe set") as tab:
                 unsafe_tab(app, tab, settings)
+            with gr.Tab("Retraining") as tab:
+                retraining_tab(app, tab, settings)
     return app
 
 
@@ -39,6 +43,7 @@ def serve(
     root: str | None = None,
     auth: str | None = None,
     weights: str | None = None,
+    example: str | os.PathLike | None = None,
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -51,6 +56,8 @@ def serve(
     auth : "USER:PASSWORD", optional
     weights : path, optional
         As for `FE.choose_extractor`.
+    example : path, optional
+        A case study (see `casestudies/`) that the page offers to fill in.
 
     Raises
     ------
@@ -58,7 +65,14 @@ def serve(
         The output folder, root, port or auth cannot be used, or others could reach the page without a password.
     """
     folder = prepare_folder(out)
-    settings = PageSettings(folder, weights, _root(root))
+    settings = PageSettings(
+        folder,
+        Jobs(),
+        Results(folder),
+        weights,
+        _root(root),
+        find_example(Path(example).absolute()) if example else None,
+    )
     credentials = _credentials(auth)
     if host not in LOOPBACK and not (credentials and root):
         raise SAFEError(

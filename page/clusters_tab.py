@@ -1,32 +1,40 @@
-"""First tab: a folder of failing images becomes root cause clusters to browse."""
+"""First tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
 
+import html
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import gradio as gr
 from PIL import Image
 
-from clustering import CLUSTERS_FILE, NOISE, RootCauseClusters, load_clusters
+from clustering import RootCauseClusters
 from errors import SAFEError
-from inspection import elbow_svg, gif_path, printable, representative, sample, thumbnail
-from page.jobs import JOB, VIEW, PageSettings, done, empty, failed, run_job, thumbnails
-from runs import cluster_summary, count, generate_clusters
+from inspection import elbow_svg, printable, representative, thumbnail
+from page.images_view import ImagesView
+from page.jobs import FOLLOW, VIEW, Job, PageSettings, cancel_job, done, empty, failed, follow_job, start_job
+from page.rcc_view import RccView
+from page.results import Shown
+from page.runs_view import RunsView, refreshed
+from review import title
+from runs import cluster_summary, generate_clusters, parameter_notes
 
+TAB = "clusters"
 SETTING_HEADERS = ["eps", "min_samples", "RCCs", "no cluster", "largest RCC", "silhouette", "score", ""]
+MARKS = {"safe": " ✓", "unsafe": " ⚠", "unclear": " ?", "": ""}
 
 EMPTY = empty(
     "No root cause clusters yet.",
     [
-        "Give the folder of images on which the network fails.",
+        "Give the folder of images on which the network fails, or click Example.",
         "Click Generate RCCs.",
-        "Browse the clusters: each shows one reason for failing.",
+        "Browse the clusters: each shows one reason for failing. Name it, and say whether it is a hazard.",
     ],
 )
 
 
 def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     """Lay out the tab and wire it."""
-    # 1. Layout: the form, the state of things, the RCC at hand, all RCCs along the bottom (the paper's Figure 4)
+    # 1. Layout: the form, the state of things, the RCC at hand, all RCCs (the paper's Figure 4), all images
     with gr.Row(elem_classes="safe-form"):
         folder = gr.Textbox(
             label="Image folder",
@@ -43,32 +51,15 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             min_width=340,
             elem_id="reducer",
         )
+        example = gr.Button(
+            "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-images"
+        )
         generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
-    status = gr.HTML(EMPTY, elem_id="clusters-status")
+    with gr.Row(elem_classes="safe-state"):
+        status = gr.HTML(EMPTY, elem_id="clusters-status", scale=1)
+        cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
     with gr.Column(visible=False, elem_id="clusters-pane") as pane:
-        with gr.Row():
-            gif = gr.Image(
-                show_label=False,
-                type="filepath",
-                interactive=False,
-                buttons=["download", "fullscreen"],
-                height=420,
-                scale=2,
-                min_width=320,
-                elem_id="rcc-gif",
-            )
-            with gr.Column(scale=3, min_width=360):
-                heading = gr.HTML(elem_id="rcc-heading")
-                gr.HTML("<h3 class='safe-title'>Five of its images</h3>")
-                five = gr.Gallery(
-                    show_label=False,
-                    columns=5,
-                    object_fit="contain",
-                    buttons=[],
-                    interactive=False,
-                    elem_id="rcc-sample",
-                    elem_classes="safe-gallery",
-                )
+        rcc_view = RccView(settings)
         gr.HTML("<h3 class='safe-title'>All root cause clusters, largest first</h3>")
         bar = gr.Gallery(
             show_label=False,
@@ -79,79 +70,122 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             elem_id="rcc-bar",
             elem_classes="safe-gallery",
         )
+        images_view = ImagesView(settings)
+        runs_view = RunsView(settings)
         with gr.Accordion("Why these clusters", open=False, elem_id="why"):
             why = gr.HTML()
             tried = gr.Dataframe(headers=SETTING_HEADERS, interactive=False, max_height=320, elem_id="settings")
         with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as skipped_pane:
             skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
-    one_rcc = [gif, heading, five]
-    everything = [status, pane, *one_rcc, bar, why, tried, skipped_pane, skipped]
+    rcc, run = gr.State(0), gr.State("")
+    one_rcc = [rcc, *rcc_view.outputs, *images_view.outputs]
+    everything = [
+        status,
+        cancel,
+        generate,
+        pane,
+        run,
+        *one_rcc,
+        bar,
+        *runs_view.outputs,
+        why,
+        tried,
+        skipped_pane,
+        skipped,
+    ]
 
     # 2. What the widgets show
-    def show_rcc(clusters: RootCauseClusters, rcc: int) -> dict:
-        path = gif_path(settings.out, rcc, clusters.n_rccs)
-        return {
-            gif: str(path) if path.is_file() else None,
-            heading: _heading(clusters, rcc),
-            five: thumbnails(clusters.image_root, sample(clusters, rcc), 240),
-        }
+    def show_rcc(shown: Shown, chosen: int) -> dict:
+        return {rcc: chosen, **rcc_view.show(shown, chosen), **images_view.show(shown, chosen)}
 
-    def show_run(clusters: RootCauseClusters) -> dict:
+    def show_run(chosen: int | None = None) -> dict:
+        shown = settings.results.shown()
+        clusters = shown.clusters
+        groups = clusters.groups
+        chosen = chosen if chosen in groups else groups[0]
+        told = [f"Parameters: {note}" for note in parameter_notes(settings.out)]
+        notes = " ".join([clusters.notice, shown.problem, *told]).strip()
         return {
-            status: done(cluster_summary(clusters), clusters.notice),
+            status: done(cluster_summary(clusters), notes),
             pane: gr.Column(visible=True),
-            bar: gr.Gallery(_faces(clusters), selected_index=0),
+            run: shown.run,
+            bar: gr.Gallery(_faces(shown), selected_index=groups.index(chosen)),
             why: _why(clusters),
             tried: _setting_rows(clusters),
             skipped_pane: gr.Accordion(f"Skipped images ({len(clusters.skipped)})", visible=bool(clusters.skipped)),
             skipped: [[printable(path), printable(reason)] for path, reason in clusters.skipped],
-            **show_rcc(clusters, clusters.groups[0]),
+            **runs_view.show(shown),
+            **show_rcc(shown, chosen),
         }
+
+    def changed(chosen: int | None, window: str | None, edit: Callable[[], object]) -> dict:
+        """Make an edit and show what it has changed; tell why where it cannot be made."""
+        try:
+            if window is not None:
+                settings.results.shown(window)
+            edit()
+            refreshed(settings)
+            updates = show_run(chosen)
+            return {**updates, **images_view.show_map(settings.results.shown(), updates[rcc])}
+        except SAFEError as error:
+            gr.Warning(html.escape(printable(str(error))), title="Nothing changed")
+            return gr.skip()
 
     # 3. What the engineer does
     def on_generate(source: str, reducer: str) -> Iterator[dict]:
-        def job(progress):
-            folder = settings.accept(source)
-            return generate_clusters(folder, settings.out, progress, reducer=reducer, weights=settings.weights)
+        def work(job: Job) -> None:
+            images = settings.accept(source)
+            generate_clusters(images, settings.out, job.progress, reducer=reducer, weights=settings.weights)
 
-        yield from run_job(job, status, generate, show_run)
+        yield from start_job(settings, TAB, work, status, generate, cancel, show_run)
 
-    def on_select(event: gr.SelectData) -> dict:
-        clusters = load_clusters(settings.out)
-        shown = clusters.groups
-        return show_rcc(clusters, shown[min(event.index, len(shown) - 1)])
-
-    def on_load() -> dict:
-        if not (settings.out / CLUSTERS_FILE).is_file():
-            return {status: EMPTY}
+    def on_map(chosen: int) -> dict:
+        if not settings.results.there:
+            return gr.skip()
         try:
-            clusters = load_clusters(settings.out)
+            return images_view.show_map(settings.results.shown(), chosen)
+        except SAFEError:
+            return gr.skip()  # the status says what is wrong with the clusters
+
+    def on_select(window: str, event: gr.SelectData) -> dict:
+        try:
+            shown = settings.results.shown(window)
         except SAFEError as error:
-            return {status: failed(error)}
-        return {folder: printable(os.fspath(clusters.image_root)), **show_run(clusters)}
+            gr.Warning(html.escape(str(error)), title="Out of date")
+            return gr.skip()
+        groups = shown.clusters.groups
+        return show_rcc(shown, groups[min(event.index, len(groups) - 1)])
 
-    gr.on([generate.click, folder.submit], on_generate, [folder, reducer], [generate, *everything], **JOB)
-    bar.select(on_select, None, one_rcc, **VIEW)
-    app.load(on_load, None, [folder, *everything], **VIEW)
+    def on_load() -> Iterator[dict]:
+        if settings.results.there:
+            try:
+                root = printable(os.fspath(settings.results.shown().clusters.image_root))
+                yield {folder: root, **show_run()}
+            except SAFEError as error:
+                yield {status: failed(error)}
+        yield from follow_job(settings, TAB, status, generate, cancel, show_run)
+
+    generated = gr.on([generate.click, folder.submit], on_generate, [folder, reducer], everything, **FOLLOW)
+    generated.then(on_map, rcc, images_view.map, **VIEW)
+    cancel.click(lambda: cancel_job(settings, TAB), None, None, **VIEW)
+    if settings.example:
+        example.click(lambda: str(settings.example.folder / "failures"), None, folder, **VIEW)
+    bar.select(on_select, run, one_rcc, **VIEW)
+    rcc_view.wire(rcc, run, bar, changed)
+    rcc_view.wire_merge(everything)
+    images_view.wire(rcc, run, everything, changed)
+    runs_view.wire(rcc, run, everything, changed)
+    app.load(on_load, None, [folder, *everything], **FOLLOW).then(on_map, rcc, images_view.map, **VIEW)
 
 
-def _name(rcc: int) -> str:
-    return "No cluster" if rcc == NOISE else f"RCC {rcc}"
-
-
-def _heading(clusters: RootCauseClusters, rcc: int) -> str:
-    size = len(clusters.members(rcc))
-    return (
-        f"<div class='safe-rcc'><h2>{_name(rcc)}</h2>"
-        f"<p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images</p></div>"
-    )
-
-
-def _faces(clusters: RootCauseClusters) -> list[tuple[Image.Image, str]]:
+def _faces(shown: Shown) -> list[tuple[Image.Image, str]]:
+    """A representative image of each RCC, with its number, name and verdict, and how many images it has."""
+    clusters = shown.clusters
     return [
         (
             thumbnail(clusters.image_root / representative(clusters, rcc), 160),
-            f"{_name(rcc)} · {len(clusters.members(rcc)):,}",
+            f"{printable(title(rcc, shown.notes))} · {len(clusters.members(rcc)):,}"
+            + (MARKS[shown.notes[rcc].verdict] if rcc in shown.notes else ""),
         )
         for rcc in clusters.groups
     ]

@@ -1,8 +1,12 @@
-"""What the tabs share: long work behind a button, and how its progress, result or error is told."""
+"""What the tabs share: the page's settings, long work in a thread of its own, and how its state is told."""
 
+import base64
 import html
+import io
+import json
+import threading
+import traceback
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,14 +14,125 @@ import gradio as gr
 from PIL import Image
 
 from errors import SAFEError
-from FE import Progress
 from inspection import printable, thumbnail
+from page.results import Results
 from runs import Pace
 
-# One job at a time on this machine, whichever tab or visitor starts it.
-JOB = {"concurrency_id": "job", "concurrency_limit": 1, "show_progress": "hidden", "api_visibility": "private"}
+# Handlers that follow a job stay open as long as it runs, one per browser window.
+FOLLOW = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 VIEW = {"show_progress": "hidden", "api_visibility": "private"}
 REFRESH_SECONDS = 0.3
+STOPPED = "Stopped. What was extracted is kept: the same click goes on from there."
+
+
+class _Stopped(Exception):  # noqa: N818, it is no error
+    """Raised in a job's thread, by its next report of progress, once it was cancelled."""
+
+
+class Job:
+    """Long work in a thread of its own, which goes on when the browser that started it is closed.
+
+    Attributes
+    ----------
+    tab : str
+        The tab that it belongs to.
+    drawing : str
+        HTML to show below the progress; the work may set it.
+    """
+
+    def __init__(self, tab: str, work: Callable[["Job"], object]):
+        self.tab = tab
+        self.drawing = ""
+        self.outcome: SAFEError | str | None = None  # what went wrong, once it is finished
+        self._latest = ("Starting", 0, 0)
+        self._pace = Pace()
+        self._cancelled = threading.Event()
+        self._finished = threading.Event()
+        self._work = work
+
+    def start(self) -> None:
+        # A daemon: work that is cut off when the page is shut down resumes from the cache.
+        threading.Thread(target=self._run, name=f"job {self.tab}", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self._work(self)
+        except SAFEError as error:
+            self.outcome = error
+        except _Stopped:
+            self.outcome = STOPPED
+        except Exception:  # noqa: BLE001, nobody else hears of it in this thread
+            traceback.print_exc()
+            self.outcome = "SAFE failed, and this is a defect: the terminal shows where. Nothing written is lost."
+        finally:
+            self._finished.set()
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        """Take a report of progress (see `FE.Progress`)."""
+        self._latest = (what, done, total)
+        if self._cancelled.is_set():
+            raise _Stopped
+
+    def tell(self, what: str, done: int, total: int) -> None:
+        """The same for work that asks `cancelled` itself."""
+        self._latest = (what, done, total)
+
+    def cancel(self) -> None:
+        self._cancelled.set()
+
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
+
+    def finished(self, within: float) -> bool:
+        """Whether it is, or gets so within some seconds."""
+        return self._finished.wait(within)
+
+    @property
+    def state(self) -> str:
+        """What it is doing, how far it is and how long it will take."""
+        what, _, total = self._latest
+        return self._pace.describe(*self._latest) if total else f"{what} …"
+
+    @property
+    def bar(self) -> str:
+        """The same as HTML."""
+        _, done, total = self._latest
+        value = f"max='{total}' value='{done}'" if total else ""
+        told = "Stopping after this batch …" if self.cancelled() else self.state
+        return (
+            f"<div class='safe-status' role='status'><progress aria-label='Progress' {value}></progress>"
+            f"<span>{html.escape(printable(told))}</span></div>{self.drawing}"
+        )
+
+
+class Jobs:
+    """The jobs of a page: one at a time on this machine, whichever tab or visitor starts it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._current: Job | None = None
+
+    @property
+    def running(self) -> Job | None:
+        job = self._current
+        return job if job and not job.finished(0) else None
+
+    def start(self, tab: str, work: Callable[[Job], object]) -> Job | None:
+        """Start a job; None where one is running."""
+        with self._lock:
+            if self.running:
+                return None
+            self._current = Job(tab, work)
+            self._current.start()
+            return self._current
+
+
+class Example(NamedTuple):
+    """A case study that the page offers to a newcomer (see `casestudies/`)."""
+
+    folder: Path
+    accuracy: str
+    test_size: str
 
 
 class PageSettings(NamedTuple):
@@ -27,63 +142,101 @@ class PageSettings(NamedTuple):
     ----------
     out : Path
         The output folder, the one thing that tabs, visitors and restarts share.
+    jobs : Jobs
+    results : Results
     weights : str or None
         As for `FE.choose_extractor`.
     root : Path or None
         Where given, only folders below it are accepted.
+    example : Example or None
     """
 
     out: Path
+    jobs: Jobs
+    results: Results
     weights: str | None = None
     root: Path | None = None
+    example: Example | None = None
 
     def accept(self, source: str | None) -> str:
-        """The folder as the engineer typed it; a SAFEError where it lies outside the root."""
-        source = source or ""
+        """The path as the engineer typed it; a SAFEError where it lies outside the root."""
+        source = (source or "").strip()
         if self.root is not None:
             try:
-                inside = Path(source.strip()).expanduser().resolve().is_relative_to(self.root)
+                inside = Path(source).expanduser().resolve().is_relative_to(self.root)
             except (OSError, ValueError, RuntimeError):
                 inside = False
             if not inside:
-                raise SAFEError(f"Expected a folder below {self.root}. Received: {source}")
+                raise SAFEError(f"Expected a path below {self.root}. Received: {source}")
         return source
 
 
-def run_job(
-    job: Callable[[Progress], object], status: gr.HTML, button: gr.Button, show: Callable[..., dict]
-) -> Iterator[dict]:
-    """Run `job(progress)` in a thread; yield its progress, then what `show` makes of its result, or the error.
-
-    A browser that goes away does not end the job: the results are in the output folder when the page is opened again.
-    """
-    latest = [("Starting", 0, 0)]
-    pace = Pace()
-    yield {status: working(latest[0], pace), button: gr.Button(interactive=False)}
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        future = pool.submit(job, lambda *step: latest.__setitem__(0, step))
-        while not wait([future], timeout=REFRESH_SECONDS).done:
-            yield {status: working(latest[0], pace)}
+def find_example(folder: Path) -> Example | None:
+    """The case study in a folder; None where there is none."""
     try:
-        yield {**show(future.result()), button: gr.Button(interactive=True)}
-    except SAFEError as error:
-        yield {status: failed(error), button: gr.Button(interactive=True)}
-    except Exception:
-        yield {
-            status: failed("SAFE failed, and this is a defect: the terminal shows where. Nothing written is lost."),
-            button: gr.Button(interactive=True),
-        }
-        raise
+        record = json.loads((folder / "accuracy.json").read_text(encoding="utf-8"))
+        return Example(folder, f"{float(record['test_accuracy']):.4f}", str(int(record["test_size"])))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
 
 
-def working(step: tuple[str, int, int], pace: Pace) -> str:
-    """A progress bar with what is being done, how far it is and the time left."""
-    what, done, total = step
-    value = f"max='{total}' value='{done}'" if total else ""
-    return (
-        f"<div class='safe-status' role='status'><progress aria-label='Progress' {value}></progress>"
-        f"<span>{html.escape(pace.describe(*step) if total else what + ' …')}</span></div>"
-    )
+# --- Starting and following jobs --------------------------------------------------------------------------------
+
+
+def start_job(
+    settings: PageSettings,
+    tab: str,
+    work: Callable[[Job], object],
+    status: gr.HTML,
+    button: gr.Button,
+    cancel: gr.Button,
+    show: Callable[[], dict],
+) -> Iterator[dict]:
+    """Start work for a tab and follow it; where other work is running, say so and follow that, if it is this tab's."""
+    job = settings.jobs.start(tab, work)
+    if job is None:
+        running = settings.jobs.running
+        what = f" ({running.state})" if running else ""
+        gr.Warning(f"SAFE does one thing at a time, and is at work{what}. Wait for it, or cancel it.", title="Busy")
+    yield from follow_job(settings, tab, status, button, cancel, show, job)
+
+
+def follow_job(
+    settings: PageSettings,
+    tab: str,
+    status: gr.HTML,
+    button: gr.Button,
+    cancel: gr.Button,
+    show: Callable[[], dict],
+    job: Job | None = None,
+) -> Iterator[dict]:
+    """Show the progress of a tab's job, if one is running, then what `show` finds in the folder, or the error."""
+    job = job or settings.jobs.running
+    if job is None or job.tab != tab:
+        yield gr.skip()
+        return
+    while not job.finished(REFRESH_SECONDS):
+        yield {status: job.bar, button: gr.Button(interactive=False), cancel: gr.Button(visible=True)}
+    ready = {button: gr.Button(interactive=True), cancel: gr.Button(visible=False)}
+    if job.outcome is None:
+        try:
+            yield {**show(), **ready}
+        except SAFEError as error:
+            yield {status: failed(error), **ready}
+    elif job.outcome == STOPPED:
+        yield {status: done(STOPPED), **ready}
+    else:
+        yield {status: failed(job.outcome), **ready}
+
+
+def cancel_job(settings: PageSettings, tab: str) -> None:
+    """Stop a tab's job at its next batch."""
+    job = settings.jobs.running
+    if job and job.tab == tab:
+        job.cancel()
+
+
+# --- How things are told ----------------------------------------------------------------------------------------
 
 
 def done(summary: str, notice: str = "") -> str:
@@ -106,3 +259,10 @@ def empty(what: str, steps: list[str]) -> str:
 def thumbnails(root: Path, paths: list[str], side: int) -> list[tuple[Image.Image, str]]:
     """Images for a gallery, each with its file name. Decoded here: the page never serves the files themselves."""
     return [(thumbnail(root / path, side), printable(Path(path).name)) for path in paths]
+
+
+def data_uri(path: Path, side: int) -> str:
+    """A thumbnail as a data URI."""
+    data = io.BytesIO()
+    thumbnail(path, side).save(data, "WEBP", quality=82)
+    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii")

@@ -5,12 +5,27 @@ from collections.abc import Iterator
 
 import gradio as gr
 
-from clustering import load_clusters
+from clustering import NOISE
 from errors import SAFEError
 from inspection import printable
-from page.jobs import JOB, VIEW, PageSettings, done, empty, failed, run_job, thumbnails
+from page.jobs import (
+    FOLLOW,
+    VIEW,
+    Job,
+    PageSettings,
+    cancel_job,
+    done,
+    empty,
+    failed,
+    follow_job,
+    start_job,
+    thumbnails,
+)
+from review import fingerprint, title
 from runs import count, select_images, selection_summary
-from selection import FILENAMES_FILE, UNSAFE_SET_FILE, UnsafeSet, fingerprint, load_unsafe_set
+from selection import FILENAMES_FILE, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set
+
+TAB = "unsafe set"
 
 GALLERY_LIMIT = 120  # each image is decoded here and sent to the browser
 
@@ -42,6 +57,9 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             min_width=150,
             elem_id="accuracy",
         )
+        example = gr.Button(
+            "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-improvement"
+        )
         select = gr.Button("Select unsafe set", variant="primary", scale=1, min_width=170, elem_id="select")
     with gr.Accordion("How many images", open=False), gr.Row():
         test_size = gr.Textbox(
@@ -49,7 +67,12 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         )
         factor = gr.Textbox("0.3", label="Factor", info="N = ⌈factor · test-set size · accuracy⌉", elem_id="factor")
         size = gr.Textbox(label="Number of images", info="Instead of the formula", elem_id="set-size")
-    status = gr.HTML(EMPTY, elem_id="unsafe-status")
+        leave_out = gr.Checkbox(
+            label="Leave out RCCs marked safe", info="No image is selected for them", elem_id="leave-out"
+        )
+    with gr.Row(elem_classes="safe-state"):
+        status = gr.HTML(EMPTY, elem_id="unsafe-status", scale=1)
+        cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-unsafe")
     with gr.Column(visible=False, elem_id="unsafe-pane") as pane:
         with gr.Row():
             per_rcc = gr.Dataframe(
@@ -64,7 +87,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             )
             with gr.Column(scale=3, min_width=360):
                 rcc = gr.Dropdown(label="Images selected for", choices=[], elem_id="unsafe-rcc")
-                title = gr.HTML()
+                heading = gr.HTML()
                 gallery = gr.Gallery(
                     show_label=False,
                     columns=6,
@@ -82,27 +105,38 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
                 show_search="filter",
                 elem_id="unsafe-table",
             )
-    everything = [status, pane, per_rcc, rcc, title, gallery, table]
+    everything = [status, cancel, select, pane, per_rcc, rcc, heading, gallery, table]
 
     # 2. What the widgets show
     def show_gallery(unsafe: UnsafeSet, chosen: int) -> dict:
         images = [image.image for image in unsafe.images if image.rcc == chosen]
         text = "Nearest first" if len(images) <= GALLERY_LIMIT else f"The {GALLERY_LIMIT} nearest of {len(images):,}"
         return {
-            title: f"<h3 class='safe-title'>{text}</h3>",
+            heading: f"<h3 class='safe-title'>{text}</h3>",
             gallery: thumbnails(unsafe.improvement_root, images[:GALLERY_LIMIT], 160),
         }
 
-    def show_set(unsafe: UnsafeSet) -> dict:
-        clusters = load_clusters(settings.out)
+    def show_set() -> dict:
+        unsafe = load_unsafe_set(settings.out)
+        shown = settings.results.shown()
+        clusters = shown.clusters
         if fingerprint(clusters) != unsafe.clusters:
             return {status: OUTDATED, pane: gr.Column(visible=False)}
-        selected = [[image for image in unsafe.images if image.rcc == k] for k in range(clusters.n_rccs)]
+        rccs = [k for k in clusters.groups if k != NOISE]
+        selected = {k: [image for image in unsafe.images if image.rcc == k] for k in rccs}
         rows = [
-            [k, int(clusters.sizes[k]), unsafe.candidates[k], len(images), sum(image.within_eps for image in images)]
-            for k, images in enumerate(selected)
+            [
+                title(k, shown.notes) + (" (left out)" if k in unsafe.left_out else ""),
+                int(clusters.sizes[k]),
+                unsafe.candidates[k],
+                len(images),
+                sum(image.within_eps for image in images),
+            ]
+            for k, images in selected.items()
         ]
-        choices = [(f"RCC {k} · {count(len(images), 'image')}", k) for k, images in enumerate(selected) if images]
+        choices = [
+            (f"{title(k, shown.notes)} · {count(len(images), 'image')}", k) for k, images in selected.items() if images
+        ]
         return {
             status: done(
                 selection_summary(unsafe),
@@ -119,32 +153,53 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         }
 
     # 3. What the engineer does
-    def on_select(source: str, accuracy: str, test_size: str, factor: str, size: str) -> Iterator[dict]:
+    def on_select(
+        source: str, accuracy: str, test_size: str, factor: str, size: str, leave_out: bool
+    ) -> Iterator[dict]:
         typed = {"test_accuracy": accuracy, "test_size": test_size, "factor": factor, "size": size}
         # Gradio gives None for a field that was never touched.
         numbers = {name: text.strip() for name, text in typed.items() if text and text.strip()}
 
-        def job(progress):
-            return select_images(settings.accept(source), settings.out, progress, settings.weights, **numbers)
+        def work(job: Job) -> None:
+            improvement = settings.accept(source)
+            select_images(
+                improvement, settings.out, job.progress, settings.weights, leave_out_safe=bool(leave_out), **numbers
+            )
 
-        yield from run_job(job, status, select, show_set)
+        yield from start_job(settings, TAB, work, status, select, cancel, show_set)
 
     def on_rcc(chosen: int) -> dict:
         return show_gallery(load_unsafe_set(settings.out), chosen)
 
-    def on_load() -> dict:
+    def look() -> dict:
+        """What the output folder holds, unless a job of this tab is at work on it."""
+        running = settings.jobs.running
+        if running and running.tab == TAB:
+            return gr.skip()
         if not (settings.out / UNSAFE_SET_FILE).is_file():
             return {status: EMPTY}
         try:
-            unsafe = load_unsafe_set(settings.out)
-            return {folder: printable(os.fspath(unsafe.improvement_root)), **show_set(unsafe)}
+            return {folder: printable(os.fspath(load_unsafe_set(settings.out).improvement_root)), **show_set()}
         except SAFEError as error:
             return {status: failed(error)}
 
+    def on_load() -> Iterator[dict]:
+        yield look()
+        yield from follow_job(settings, TAB, status, select, cancel, show_set)
+
     numbers = [accuracy, test_size, factor, size]
     submitted = [select.click, folder.submit, *(box.submit for box in numbers)]
-    gr.on(submitted, on_select, [folder, *numbers], [select, *everything], **JOB)
-    rcc.input(on_rcc, rcc, [title, gallery], **VIEW)
+    gr.on(submitted, on_select, [folder, *numbers, leave_out], everything, **FOLLOW)
+    cancel.click(lambda: cancel_job(settings, TAB), None, None, **VIEW)
+    if settings.example:
+        known = settings.example
+        example.click(
+            lambda: (str(known.folder / "improvement"), known.accuracy, known.test_size),
+            None,
+            [folder, accuracy, test_size],
+            **VIEW,
+        )
+    rcc.input(on_rcc, rcc, [heading, gallery], **VIEW)
     # Clusters made anew in the first tab outdate the set: look again whenever the tab is opened.
-    tab.select(on_load, None, [folder, *everything], **VIEW)
-    app.load(on_load, None, [folder, *everything], **VIEW)
+    tab.select(look, None, [folder, *everything], **VIEW)
+    app.load(on_load, None, [folder, *everything], **FOLLOW)

@@ -1,132 +1,30 @@
-"""The real page, served as an engineer serves it, in a real browser."""
+"""The first two tabs of the real page, in a real browser."""
 
-import contextlib
 import io
-import os
 import re
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
-import numpy as np
 import pytest
-from conftest import closed_port, draw_scene, names_in
+from browsing import MARKUP, WAIT, Served, field, generate, launched, opened, served_from
+from conftest import names_in
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from clustering import LABELS_FILE
 from selection import FILENAMES_FILE
 
-TOOL = Path(__file__).parents[1] / "SAFE_Tool.py"
-CHROMIUM = "/usr/bin/chromium"
-MARKUP = "<img src=x onerror=document.title='broken-into'>_{}.png"
-WAIT = 60_000  # milliseconds, for what the network or the drawing of GIFs may hold up
-
-
-class Served(NamedTuple):
-    """A page that is up.
-
-    Attributes
-    ----------
-    url : str
-    out : Path
-        Its output folder.
-    images, improvement : Path
-    log : Path
-        What the server wrote to stderr.
-    """
-
-    url: str
-    out: Path
-    images: Path
-    improvement: Path
-    log: Path
-
-
-def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
-    """Drawn images, those of the snow with markup in their names."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir()
-    for scene, count in counts.items():
-        for i in range(count):
-            name = MARKUP.format(i) if scene == "snow" else f"{scene}_{i:02d}.png"
-            draw_scene(scene, rng).save(folder / name)
-    return folder
-
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """`SAFE_Tool.py ui` in a process of its own, on a free port, cut off from the internet."""
-    folder = tmp_path_factory.mktemp("page")
-    images = draw(folder / "failing", {"night": 10, "snow": 8, "wood": 6}, seed=0)
-    improvement = draw(folder / "improvement", {"night": 6, "snow": 6, "wood": 6}, seed=1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    nowhere = f"http://127.0.0.1:{closed_port()}"
-    environment = {name: value for name, value in os.environ.items() if name != "SAFE_VGG16_WEIGHTS"} | {
-        "SAFE_CACHE": str(folder / "cache"),
-        "KERAS_HOME": str(folder / "keras"),
-        "HTTP_PROXY": nowhere,
-        "HTTPS_PROXY": nowhere,
-        "http_proxy": nowhere,
-        "https_proxy": nowhere,
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
-    }
-    log = folder / "stderr.txt"
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            [sys.executable, TOOL, "ui", "--port", str(port), "--out", folder / "out"],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        ) as server,
-    ):
-        try:
-            first_line = server.stdout.readline()
-            assert first_line.startswith(f"SAFE is on http://127.0.0.1:{port}"), log.read_text()
-            yield Served(f"http://127.0.0.1:{port}", folder / "out", images, improvement, log)
-        finally:
-            server.terminate()
-    assert "Traceback" not in log.read_text()
+    with served_from(tmp_path_factory.mktemp("page")) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        yield chromium
-        chromium.close()
-
-
-@contextlib.contextmanager
-def opened(browser: Browser, served: Served) -> Iterator[Page]:
-    """The page in a fresh window; at the end, that it asked no other host and nothing went wrong in it."""
-    requests, faults = [], []
-    window = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = window.new_page()
-    page.on("request", lambda request: requests.append(request.url))
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    try:
-        page.goto(served.url)
-        expect(page).to_have_title("SAFE")
-        yield page
-        assert page.title() == "SAFE"
-        assert requests
-        assert {
-            url for url in requests if urlsplit(url).scheme not in ("data", "blob") and not url.startswith(served.url)
-        } == set()
-        assert faults == []
-    finally:
-        window.close()
+    with launched() as browser:
+        yield browser
 
 
 @pytest.fixture
@@ -140,9 +38,7 @@ def generated(browser: Browser, served: Served) -> Served:
     """The page after the first click: clusters in the output folder."""
     with opened(browser, served) as page:
         expect(page.locator("#clusters-status")).to_contain_text("No root cause clusters yet")
-        page.locator("#images textarea, #images input").fill(str(served.images))
-        page.locator("#generate").click()
-        expect(page.locator("#clusters-status strong")).to_contain_text("24 images · ", timeout=WAIT)
+        generate(page, served)
         expect(page.locator("#clusters-status")).to_contain_text("Using vgg16-conv instead of the paper's vgg16-fc2")
     return served
 
@@ -153,7 +49,7 @@ def fetched(page: Page) -> Callable[[str], bytes]:
 
     def fetch(selector: str) -> bytes:
         image = page.locator(selector)
-        expect(image).to_be_visible()
+        expect(image).to_have_attribute("src", re.compile("."))
         expect(image).not_to_have_js_property("naturalWidth", 0)
         return page.request.get(image.evaluate("image => image.currentSrc")).body()
 
@@ -175,8 +71,8 @@ def open_unsafe_tab(page: Page) -> None:
 
 def select(page: Page, folder: Path, accuracy: str) -> None:
     """Fill in the second tab and click."""
-    page.locator("#improvement textarea, #improvement input").fill(str(folder))
-    page.locator("#accuracy textarea, #accuracy input").fill(accuracy)
+    field(page, "improvement").fill(str(folder))
+    field(page, "accuracy").fill(accuracy)
     page.locator("#select").click()
 
 
@@ -218,7 +114,7 @@ def test_a_reload_shows_the_last_run(generated, page):
     page.reload()
     expect(page.locator("#clusters-status strong")).to_contain_text("24 images · ")
     expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
-    expect(page.locator("#images textarea, #images input")).to_have_value(str(generated.images))
+    expect(field(page, "images")).to_have_value(str(generated.images))
 
 
 def test_markup_in_file_names_is_shown_as_text(generated, page):
@@ -244,7 +140,7 @@ def test_markup_in_file_names_is_shown_as_text(generated, page):
 def test_a_bad_folder_is_a_readable_error_and_the_last_run_stays(generated, page, typed, message):
     expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
     before = (generated.out / LABELS_FILE).read_bytes()
-    page.locator("#images textarea, #images input").fill(typed)
+    field(page, "images").fill(typed)
     page.locator("#generate").click()
     expect(page.get_by_role("alert").filter(visible=True)).to_contain_text(message, timeout=WAIT)
     expect(page.locator("#rcc-heading")).to_be_visible()
@@ -287,7 +183,7 @@ def test_an_accuracy_in_per_cent_is_a_readable_error_and_the_last_set_stays(gene
     page.reload()
     open_unsafe_tab(page)
     expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18")
-    expect(page.locator("#improvement textarea, #improvement input")).to_have_value(str(generated.improvement))
+    expect(field(page, "improvement")).to_have_value(str(generated.improvement))
 
 
 def test_the_server_gives_out_its_gifs_and_nothing_else_of_the_disk(generated, page):

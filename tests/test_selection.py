@@ -292,6 +292,49 @@ def test_without_rccs_there_is_nothing_to_select_for(clusters, improvement):
         select_unsafe_set(improvement, noise, size=3)
 
 
+def test_rccs_that_are_left_out_get_no_images_and_the_others_share_theirs(clusters, improvement):
+    all_three = select_unsafe_set(improvement, clusters, size=9)
+    unsafe = select_unsafe_set(improvement, clusters, size=9, leave_out=[1])
+    assert unsafe.left_out == (1,)
+    assert {image.rcc for image in unsafe.images} == {0, 2}
+    assert len(unsafe.images) == len(all_three.images) == 9
+    # Their candidates stay theirs: no image near RCC 1 is selected for another.
+    assert unsafe.candidates == all_three.candidates
+    near_it = {image.image for image in select_unsafe_set(improvement, clusters, size=100).images if image.rcc == 1}
+    assert near_it
+    assert near_it.isdisjoint(image.image for image in unsafe.images)
+
+
+@pytest.mark.parametrize(
+    ("leave_out", "message"),
+    [
+        ([0, 1, 2], "Received none: all are left out"),
+        ([0, 7], "Expected RCCs to leave out. Received 7"),
+        ([NOISE], "Expected RCCs to leave out. Received -1"),
+    ],
+)
+def test_leaving_out_all_rccs_or_one_that_is_none_is_an_error(clusters, improvement, fake_network, leave_out, message):
+    seen = fake_network.images_seen
+    with pytest.raises(SAFEError, match=message):
+        select_unsafe_set(improvement, clusters, size=9, leave_out=leave_out)
+    assert fake_network.images_seen == seen
+
+
+def test_images_that_are_all_near_rccs_left_out_are_an_error(clusters, draw_folder, tmp_path):
+    nights = draw_folder(tmp_path / "nights", {"night": 4}, seed=3)
+    with pytest.raises(SAFEError, match="all 4 are nearest to RCCs left out"):
+        select_unsafe_set(nights, clusters, size=2, leave_out=[0])
+
+
+def test_an_rcc_that_was_merged_away_has_no_candidates(clusters, improvement):
+    merged = dataclasses.replace(clusters, labels=np.where(clusters.labels == 0, 1, clusters.labels))
+    unsafe = select_unsafe_set(improvement, merged, size=8)
+    assert unsafe.candidates[0] == 0
+    assert {image.rcc for image in unsafe.images} == {1, 2}
+    with pytest.raises(SAFEError, match="Received 0, which is none"):
+        select_unsafe_set(improvement, merged, size=8, leave_out=[0])
+
+
 def test_an_improvement_folder_without_a_readable_image_is_an_error(clusters, tmp_path):
     (tmp_path / "improvement").mkdir()
     (tmp_path / "improvement" / "a.png").write_text("no image")
@@ -337,6 +380,15 @@ def unsafe(clusters, improvement):
 def test_a_set_that_was_saved_is_loaded_equal(unsafe, tmp_path):
     save_unsafe_set(unsafe, tmp_path)
     assert load_unsafe_set(tmp_path) == unsafe
+
+
+def test_rccs_left_out_are_recorded_and_a_set_of_an_older_version_left_out_none(unsafe, tmp_path):
+    save_unsafe_set(dataclasses.replace(unsafe, left_out=(1, 2)), tmp_path)
+    assert load_unsafe_set(tmp_path).left_out == (1, 2)
+    record = json.loads((tmp_path / SELECTION_FILE).read_text())
+    del record["left_out"]
+    (tmp_path / SELECTION_FILE).write_text(json.dumps(record))
+    assert load_unsafe_set(tmp_path).left_out == ()
 
 
 def test_the_list_holds_a_path_a_line_and_the_table_all_that_is_known(unsafe, tmp_path):

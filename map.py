@@ -1,0 +1,299 @@
+"""Step 2 of SAFE, the map: where the failing images lie, which RCCs are near each other, which images near the core.
+
+RCCs in; a position in the plane for each image out, computed once and kept in `map.npz`. The map is for the eye only:
+distances in it are roughly right between neighbours and mean little between far images. Distances between RCCs and of
+an image from the core of its RCC are taken in the space of PCA, not from the map.
+
+Sources: McInnes et al., arXiv 1802.03426 (UMAP). The paper has no map; FiftyOne and imcluster have made it a habit.
+"""
+
+import hashlib
+import importlib.util
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from artefacts import prepare_folder, replacing
+from clustering import NOISE, UMAP_NEIGHBOURS, RootCauseClusters
+from errors import SAFEError
+from FE import Progress, no_progress
+from inspection import printable
+from review import RccNote, title
+
+MAP_FILE = "map.npz"
+MAP_VERSION = 1  # raise it when positions come out differently, so that older maps are computed anew
+# With UMAP's own 0.1 and a start 10 wide, RCCs come out as specks far apart, too dense to point at an image. These two
+# keep as many of an image's neighbours (54 and 65 % of 15 on two case studies, against 55 and 63) and fill the map.
+MIN_DISTANCE = 0.5
+START_WIDTH = 1.0
+STEPS = 2000  # the page's canvas is seldom larger; whole numbers keep the record small
+LONGEST_SHOWN = 60
+
+
+class MapPositions(NamedTuple):
+    """Where the images lie on the map.
+
+    Attributes
+    ----------
+    xy : ndarray of shape (n_images, 2), float32
+        Between 0 and 1, the same scale in both directions; row i belongs to `paths[i]`.
+    method : "umap" or "pca"
+    """
+
+    xy: np.ndarray
+    method: str
+
+
+def map_method() -> str:
+    """What maps are made with here: "umap" where umap-learn is installed, else "pca"."""
+    return "umap" if importlib.util.find_spec("umap") else "pca"
+
+
+def map_points(clusters: RootCauseClusters, progress: Progress = no_progress, method: str | None = None) -> np.ndarray:
+    """Lay the images out in the plane, similar ones close together; the same for the same images.
+
+    Parameters
+    ----------
+    method : "umap" or "pca", optional
+        By default `map_method()`. Images so few or so alike that UMAP cannot be fitted are laid out by PCA.
+
+    Returns
+    -------
+    ndarray of shape (n_images, 2), float32
+        Between 0 and 1.
+    """
+    plane = _plane(clusters.points)
+    n = len(plane)
+    # Points on a line stay on it in UMAP, which then divides by the extent across it.
+    spread = n > UMAP_NEIGHBOURS and np.ptp(plane, axis=0).all()
+    if spread and (method or map_method()) == "umap":
+        progress(f"Drawing the map of {n:,} images", 0, 0)
+        return _scaled(_umap(clusters.points, START_WIDTH * _scaled(plane)))
+    return _scaled(plane)
+
+
+def _umap(points: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """UMAP to two dimensions from the neighbours found exactly, which for these numbers of images is the fastest."""
+    from sklearn.neighbors import NearestNeighbors
+    from umap import UMAP
+
+    with threadpool_limits(limits=1):
+        distances, neighbours = (
+            NearestNeighbors(n_neighbors=UMAP_NEIGHBOURS, algorithm="brute").fit(points).kneighbors()
+        )
+    # UMAP counts every point as its own first neighbour.
+    itself = np.arange(len(points))[:, None]
+    neighbours = np.hstack([itself, neighbours[:, :-1]])
+    distances = np.hstack([np.zeros(itself.shape), distances[:, :-1]]).astype(np.float32)
+    with warnings.catch_warnings():
+        # It warns that new points could not be added to the map; none are.
+        warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]")
+        umap = UMAP(
+            UMAP_NEIGHBOURS,
+            2,
+            min_dist=MIN_DISTANCE,
+            init=start,
+            precomputed_knn=(neighbours, distances),
+            random_state=0,
+            n_jobs=1,
+        )
+        return umap.fit_transform(points)
+
+
+def _plane(points: np.ndarray) -> np.ndarray:
+    """The first two principal components; two columns in any case.
+
+    The points come from PCA with the largest component first, so nothing is to be fitted.
+    """
+    plane = np.zeros((len(points), 2), np.float32)
+    plane[:, : min(2, points.shape[1])] = points[:, :2]
+    return plane
+
+
+def _scaled(xy: np.ndarray) -> np.ndarray:
+    """Moved and scaled into the unit square, its centre kept in the middle; equal points all to the middle."""
+    if not len(xy):
+        return np.zeros((0, 2), np.float32)
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    side = float((high - low).max()) or 1.0
+    return ((xy - (low + high) / 2) / side + 0.5).clip(0, 1).astype(np.float32)
+
+
+# --- The file ---------------------------------------------------------------------------------------------------
+
+
+def stored_map(folder: Path, clusters: RootCauseClusters, progress: Progress = no_progress) -> MapPositions:
+    """The map in a folder, drawn and kept there if it is not yet.
+
+    Raises
+    ------
+    SAFEError
+        It cannot be written.
+    """
+    known = load_map(folder, clusters)
+    if known is not None:
+        return known
+    method = map_method()
+    positions = MapPositions(map_points(clusters, progress, method), method)
+    save_map(folder, clusters, positions)
+    return positions
+
+
+def save_map(folder: Path, clusters: RootCauseClusters, positions: MapPositions) -> None:
+    """Write `map.npz`."""
+    prepare_folder(folder)
+    with replacing(folder / MAP_FILE) as temporary:
+        np.savez(temporary, xy=positions.xy, stamp=np.array(_stamp(clusters, positions.method)))
+
+
+def load_map(folder: Path, clusters: RootCauseClusters) -> MapPositions | None:
+    """The map in a folder; None where there is none, or it is damaged, of other images, or of a lesser method.
+
+    It does not hang on the labels: edits leave the map as it is.
+    """
+    path = folder / MAP_FILE
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            xy, stamp = stored["xy"], str(stored["stamp"])
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        return None  # it can be drawn again
+    method = map_method()
+    if stamp != _stamp(clusters, method) or xy.shape != (len(clusters.paths), 2) or not np.isfinite(xy).all():
+        return None
+    return MapPositions(xy.astype(np.float32), method)
+
+
+def _stamp(clusters: RootCauseClusters, method: str) -> str:
+    """Stands for what a map shows: the images, their points, and the way of drawing."""
+    digest = hashlib.blake2b(f"{MAP_VERSION} {method}".encode(), digest_size=16)
+    digest.update("\n".join(clusters.paths).encode("utf-8", "surrogateescape"))
+    digest.update(np.ascontiguousarray(clusters.points).tobytes())
+    return digest.hexdigest()
+
+
+# --- For the page -----------------------------------------------------------------------------------------------
+
+
+def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapping[int, RccNote]) -> dict:
+    """The map as plain lists, for JSON: 10,000 images take less than 1 MB, however long their names.
+
+    Returns
+    -------
+    dict
+        `method`; `steps` (coordinates are whole numbers from 0 to it); `x`, `y` (up is larger), `rcc` (−1 is noise) and
+        `name` (the file's name as plain text, shortened in the middle), each with an entry per image, in the order of
+        `paths`, so that the index stands for the image; `rccs`: a list, the largest first, of `rcc`, `title`, `size`,
+        `verdict` and `at`, the index of the image in the middle of the RCC on the map.
+    """
+    grid = np.rint(positions.xy * STEPS).astype(int)
+    return {
+        "method": positions.method,
+        "steps": STEPS,
+        "x": grid[:, 0].tolist(),
+        "y": grid[:, 1].tolist(),
+        "rcc": clusters.labels.tolist(),
+        "name": [shown_name(path) for path in clusters.paths],
+        "rccs": [
+            {
+                "rcc": rcc,
+                "title": title(rcc, notes),
+                "size": int((clusters.labels == rcc).sum()),
+                "verdict": notes[rcc].verdict if rcc in notes else "",
+                "at": _middle(positions.xy, np.flatnonzero(clusters.labels == rcc)),
+            }
+            for rcc in clusters.groups
+        ],
+    }
+
+
+def _middle(xy: np.ndarray, rows: np.ndarray) -> int:
+    """The row, of those given, nearest to their median."""
+    return int(rows[np.linalg.norm(xy[rows] - np.median(xy[rows], axis=0), axis=1).argmin()])
+
+
+def shown_name(path: str, longest: int = LONGEST_SHOWN) -> str:
+    """The name of a file as plain text, a long one shortened in its middle: its end tells images apart."""
+    name = printable(Path(path).name)
+    if len(name) <= longest:
+        return name
+    end = longest * 2 // 3
+    return f"{name[: longest - end - 1]}…{name[-end:]}"
+
+
+# --- Near and far -----------------------------------------------------------------------------------------------
+
+
+def rcc_centres(clusters: RootCauseClusters) -> dict[int, np.ndarray]:
+    """The centre of each group: the mean of its core points in the space of PCA (of its images, where none is core)."""
+    return {rcc: _centre(clusters, rcc) for rcc in clusters.groups}
+
+
+def nearest_rccs(
+    clusters: RootCauseClusters, rcc: int, n: int = 3, centres: Mapping[int, np.ndarray] | None = None
+) -> list[tuple[int, float]]:
+    """The RCCs nearest to one (or to the images in no cluster), with the distance of their centres, nearest first.
+
+    Parameters
+    ----------
+    centres : mapping of int to ndarray, optional
+        Those of `rcc_centres`, where they are needed more than once.
+
+    Raises
+    ------
+    SAFEError
+        There is no such RCC.
+    """
+    _rows(clusters, rcc)  # there is one
+    centres = centres or rcc_centres(clusters)
+    others = [other for other in centres if other not in (rcc, NOISE)]
+    distances = [(float(np.linalg.norm(centres[other] - centres[rcc])), other) for other in others]
+    return [(other, distance) for distance, other in sorted(distances)[:n]]
+
+
+def by_closeness(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, float]]:
+    """The images of an RCC with their distance from the middle of its core, nearest first; ties by path.
+
+    The middle is the core point nearest to the mean of all core points of the RCC, in the space of PCA; it comes first
+    with distance 0. (The distance to the nearest core point would be 0 for every core point, which most images are.)
+    Images in no cluster are ordered by their distance to the nearest core point of any RCC: those that nearly belong to
+    one come first.
+
+    Raises
+    ------
+    SAFEError
+        There is no such RCC.
+    """
+    rows = _rows(clusters, rcc)
+    points = clusters.points[rows].astype(np.float64)
+    cores = np.flatnonzero(clusters.is_core)
+    if rcc == NOISE and len(cores):
+        from sklearn.metrics import pairwise_distances_argmin_min
+
+        with threadpool_limits(limits=1):
+            _, distances = pairwise_distances_argmin_min(points, clusters.points[cores].astype(np.float64))
+    else:
+        candidates = np.flatnonzero(clusters.is_core[rows]) if clusters.is_core[rows].any() else np.arange(len(rows))
+        centre = _centre(clusters, rcc)
+        middle = candidates[np.linalg.norm(points[candidates] - centre, axis=1).argmin()]
+        distances = np.linalg.norm(points - points[middle], axis=1)
+    order = np.argsort(distances.round(6), kind="stable")  # paths are sorted already
+    return [(clusters.paths[rows[i]], float(distances[i])) for i in order]
+
+
+def _rows(clusters: RootCauseClusters, rcc: int) -> np.ndarray:
+    rows = np.flatnonzero(clusters.labels == rcc)
+    if not len(rows):
+        raise SAFEError(f"There is no RCC {rcc}: it was merged or emptied, or never was. Choose one that is shown.")
+    return rows
+
+
+def _centre(clusters: RootCauseClusters, rcc: int) -> np.ndarray:
+    """Mean of the core points of an RCC, of all its images where none is core; float64."""
+    rows = _rows(clusters, rcc)
+    cores = rows[clusters.is_core[rows]]
+    return clusters.points[cores if len(cores) else rows].mean(axis=0, dtype=np.float64)

@@ -1,0 +1,63 @@
+// A grid of images to select from. Props: tiles (index, name, picture, mark), picked (indices), seen.
+const $ = (selector) => element.querySelector(selector);
+let picked = new Set();
+
+function build() {
+  const grid = $(".safe-grid");
+  if (!grid) return;
+  picked = new Set(props.picked || []);
+  grid.replaceChildren(...(props.tiles || []).map((tile) => {
+    const button = document.createElement("button"), image = document.createElement("img");
+    button.type = "button";
+    button.dataset.index = tile.index;
+    button.title = tile.name + (tile.mark ? ` (${tile.mark})` : "");
+    button.setAttribute("aria-pressed", picked.has(tile.index));
+    image.src = tile.picture;
+    image.alt = tile.name;
+    image.loading = "lazy";
+    button.append(image);
+    return button;
+  }));
+}
+
+function show(on, index) {
+  if (on) picked.add(index); else picked.delete(index);
+  $(`[data-index="${index}"]`)?.setAttribute("aria-pressed", on);
+}
+
+element.addEventListener("click", (event) => {
+  const tile = event.target.closest("[data-index]"), action = event.target.closest("[data-do]")?.dataset.do;
+  if (event.target.closest("dialog")) { $("dialog").close(); return; }
+  if (tile) {
+    const index = Number(tile.dataset.index);
+    show(!picked.has(index), index);
+  } else if (action === "all") for (const { index } of props.tiles || []) show(true, index);
+  else if (action === "none") for (const index of [...picked]) show(false, index);
+  else return;
+  trigger("select", { indices: [...picked] });
+});
+
+async function enlarge(tile) {
+  const source = await server.grid_picture(Number(tile.dataset.index), props.seen);
+  if (!source) return;
+  $("dialog img").src = source;
+  $("dialog p").textContent = tile.title;
+  $("dialog").showModal();
+}
+element.addEventListener("dblclick", (event) => {
+  const tile = event.target.closest("[data-index]");
+  if (tile) enlarge(tile);
+});
+element.addEventListener("keydown", (event) => {
+  const tile = event.target.closest("[data-index]");
+  if (!tile) return;
+  const tiles = [...element.querySelectorAll("[data-index]")], at = tiles.indexOf(tile);
+  if (event.key === "ArrowRight") tiles[at + 1]?.focus();
+  else if (event.key === "ArrowLeft") tiles[at - 1]?.focus();
+  else if (event.key === "Enter") enlarge(tile);
+  else return;
+  event.preventDefault();
+});
+
+watch("tiles", build);
+build();

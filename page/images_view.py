@@ -1,0 +1,200 @@
+"""The map of all failing images and, beside it, images to look at closely and to move: those of the RCC at hand, or
+those selected on the map."""
+
+import html
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+
+from clustering import NOISE
+from errors import SAFEError
+from inspection import printable
+from map import by_closeness, map_record, stored_map
+from page.jobs import VIEW, PageSettings, data_uri
+from page.results import Shown
+from review import move_images, title
+from runs import count
+
+HERE = Path(__file__).parent
+PER_PAGE = 60
+
+
+class ImagesView:
+    """Lay out the pane; `outputs` are its widgets, `show` gives what they show."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        results = settings.results
+
+        # Called by the scripts in map.html and grid.html. They answer with an image of the run and never with a file.
+        def picture(index: object, run: object, side: int) -> str:
+            try:
+                clusters = results.shown(str(run)).clusters
+                return data_uri(clusters.image_root / clusters.paths[range(len(clusters.paths))[int(index)]], side)
+            except (SAFEError, TypeError, ValueError, IndexError):
+                return ""
+
+        def map_picture(index: int, run: str) -> str:
+            return picture(index, run, 128)
+
+        def grid_picture(index: int, run: str) -> str:
+            return picture(index, run, 720)
+
+        with gr.Row(equal_height=False):
+            with gr.Column(scale=1, min_width=380):
+                gr.HTML("<h3 class='safe-title'>Map: similar images lie close together</h3>")
+                self.map = gr.HTML(
+                    html_template=HERE.joinpath("map.html").read_text(encoding="utf-8"),
+                    js_on_load=HERE.joinpath("map.js").read_text(encoding="utf-8"),
+                    server_functions=[map_picture],
+                    record=None,
+                    chosen=None,
+                    seen="",
+                    elem_id="map",
+                )
+            with gr.Column(scale=1, min_width=380):
+                self.title = gr.HTML(elem_id="grid-title")
+                self.grid = gr.HTML(
+                    html_template=HERE.joinpath("grid.html").read_text(encoding="utf-8"),
+                    js_on_load=HERE.joinpath("grid.js").read_text(encoding="utf-8"),
+                    server_functions=[grid_picture],
+                    tiles=[],
+                    picked=[],
+                    seen="",
+                    elem_id="grid",
+                )
+                with gr.Row(elem_classes="safe-pager"):
+                    self.back = gr.Button("Back", size="sm", min_width=80, elem_id="grid-back")
+                    self.forth = gr.Button("Next", size="sm", min_width=80, elem_id="grid-next")
+                with gr.Row(equal_height=True, elem_classes="safe-form"):
+                    self.to = gr.Dropdown(
+                        label="Move the selected images to", info="None selected", choices=[], scale=3,
+                        min_width=220, elem_id="move-to",
+                    )  # fmt: skip
+                    self.move = gr.Button("Move", scale=1, min_width=130, interactive=False, elem_id="move")
+        self.listed = gr.State([])  # rows of the clusters that the grid goes through
+        self.page = gr.State(0)
+        self.picked = gr.State([])
+        self.outputs = [self.map, self.title, self.grid, self.back, self.forth, self.to, self.move, self.listed,
+                        self.page, self.picked]  # fmt: skip
+
+    def show(self, shown: Shown, rcc: int) -> dict:
+        """The images of an RCC, those nearest to its core first."""
+        clusters = shown.clusters
+        row_of = {path: row for row, path in enumerate(clusters.paths)}
+        rows = [row_of[path] for path, _ in by_closeness(clusters, rcc)]
+        # Those of a small group are worth a second look: the groups most likely meant come first.
+        targets = [(title(other, shown.notes), other) for other in [*clusters.groups, NOISE] if other != rcc]
+        return {
+            self.map: gr.HTML(chosen=rcc),
+            self.to: gr.Dropdown(choices=list(dict.fromkeys(targets)), value=None, info="None selected"),
+            **self._list(
+                shown, rows, f"{title(rcc, shown.notes)}: {count(len(rows), 'image')}, the most typical first"
+            ),
+        }
+
+    def show_map(self, shown: Shown, chosen: int) -> dict:
+        """The map; drawn and stored if it is not yet, which takes seconds."""
+        positions = stored_map(self._settings.out, shown.review.original)
+        record = map_record(shown.clusters, positions, shown.notes)
+        return {self.map: gr.HTML(record=record, seen=shown.run, chosen=chosen)}
+
+    def _list(self, shown: Shown, rows: list[int], told: str, page: int = 0, picked: list[int] | None = None) -> dict:
+        picked = picked or []
+        pages = max(1, -(-len(rows) // PER_PAGE))
+        page = min(max(page, 0), pages - 1)
+        clusters = shown.clusters
+        tiles = [
+            {
+                "index": row,
+                "name": printable(clusters.paths[row]),
+                "picture": data_uri(clusters.image_root / clusters.paths[row], 128),
+                "mark": "" if clusters.is_core[row] else "no core point",
+            }
+            for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
+        ]
+        where = f" · page {page + 1} of {pages}" if pages > 1 else ""
+        return {
+            self.title: f"<h3 class='safe-title'>{html.escape(printable(told))}{where}</h3>",
+            self.grid: gr.HTML(tiles=tiles, picked=picked, seen=shown.run),
+            self.back: gr.Button(interactive=page > 0, visible=pages > 1),
+            self.forth: gr.Button(interactive=page < pages - 1, visible=pages > 1),
+            self.listed: rows,
+            self.page: page,
+            self.picked: picked,
+            self.move: gr.Button(interactive=bool(picked)),
+        }
+
+    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed) -> None:
+        """Connect the widgets (see `RccView.wire`)."""
+        settings = self._settings
+
+        def on_pick_in_map(event: gr.EventData, rcc: int, run: str) -> dict:
+            try:
+                shown = settings.results.shown(run)
+                rows = _rows(event, len(shown.clusters.paths))
+            except SAFEError as error:
+                gr.Warning(html.escape(str(error)))
+                return gr.skip()
+            if not rows:
+                return {name: value for name, value in self.show(shown, rcc).items() if name is not self.map}
+            counts = np.unique(shown.clusters.labels[rows], return_counts=True)
+            groups = ", ".join(
+                f"{n} of {title(int(k))}" for k, n in sorted(zip(*counts, strict=True), key=lambda x: -x[1])
+            )
+            told = f"{count(len(rows), 'image')} selected on the map: {groups}"
+            return {
+                **self._list(shown, rows, told, picked=rows),
+                self.to: gr.Dropdown(info=f"{count(len(rows), 'image')} selected"),
+            }
+
+        def on_pick_in_grid(event: gr.EventData, run: str) -> dict:
+            try:
+                rows = _rows(event, len(settings.results.shown(run).clusters.paths))
+            except SAFEError as error:
+                gr.Warning(html.escape(str(error)))
+                return gr.skip()
+            return {
+                self.picked: rows,
+                self.move: gr.Button(interactive=bool(rows)),
+                self.to: gr.Dropdown(info=f"{count(len(rows), 'image')} selected" if rows else "None selected"),
+            }
+
+        def turn(by: int):
+            def on_turn(rows: list[int], page: int, picked: list[int], told: str, run: str) -> dict:
+                try:
+                    shown = settings.results.shown(run)
+                except SAFEError as error:
+                    gr.Warning(html.escape(str(error)))
+                    return gr.skip()
+                text = html.unescape(told.removeprefix("<h3 class='safe-title'>").removesuffix("</h3>"))
+                return self._list(shown, rows, text.rpartition(" · page ")[0], page + by, picked)
+
+            return on_turn
+
+        def on_move(rcc: int, run: str, rows: list[int], to: int | None) -> dict:
+            if to is None:
+                gr.Warning("Choose where the images belong.", title="Not moved")
+                return gr.skip()
+
+            def edit() -> None:
+                clusters = settings.results.shown(run).clusters
+                paths = [clusters.paths[row] for row in rows if clusters.labels[row] != to]
+                move_images(settings.out, paths, int(to))
+
+            return changed(rcc, run, edit)
+
+        self.map.select(on_pick_in_map, [rcc, run], self.outputs, **VIEW)
+        self.grid.select(on_pick_in_grid, run, [self.picked, self.move, self.to], **VIEW)
+        for button, by in ((self.back, -1), (self.forth, 1)):
+            button.click(turn(by), [self.listed, self.page, self.picked, self.title, run], self.outputs, **VIEW)
+        self.move.click(on_move, [rcc, run, self.picked, self.to], outputs, **VIEW)
+
+
+def _rows(event: gr.EventData, n: int) -> list[int]:
+    """The images that a script says are selected; what is no image is dropped."""
+    sent = event._data.get("indices", []) if isinstance(event._data, dict) else []
+    return (
+        sorted({index for index in sent if isinstance(index, int) and 0 <= index < n}) if isinstance(sent, list) else []
+    )

@@ -1,0 +1,121 @@
+"""Step 5: the unsafe set is labelled in the browser, one image or one RCC at a time; each label is saved at once."""
+
+import dataclasses
+import threading
+from collections import deque
+from pathlib import Path
+
+import gradio as gr
+
+from errors import SAFEError
+from inspection import printable
+from labels import label_images
+from page.jobs import PageSettings, data_uri
+from review import title
+from selection import UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, save_unsafe_set
+
+HERE = Path(__file__).parent
+KEPT_STEPS = 1000  # how far labelling can be undone
+MOST_TILES = 300
+
+
+class LabelView:
+    """Lay out the pane; the widget is `widget`, `show` gives what it shows."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._undo: deque[tuple[str, dict[str, str]]] = deque(maxlen=KEPT_STEPS)  # of which set, the labels before
+
+        # Called by the script in label.js; what they are sent is checked as anything from outside is.
+        def label_state(rcc: object, classes: object) -> dict | None:
+            with self._lock:
+                return self._state(rcc, classes)
+
+        def label_picture(index: object) -> str:
+            try:
+                unsafe = load_unsafe_set(settings.out)
+                image = unsafe.images[range(len(unsafe.images))[int(index)]]
+            except (SAFEError, TypeError, ValueError, IndexError):
+                return ""
+            return data_uri(unsafe.improvement_root / image.image, 480)
+
+        def give_label(rcc: object, index: object, label: object, classes: object) -> dict | None:
+            with self._lock:
+                try:
+                    unsafe = load_unsafe_set(settings.out)
+                    if index is None:
+                        images = [image.image for image in unsafe.images if image.rcc == rcc]
+                    else:
+                        images = [unsafe.images[range(len(unsafe.images))[int(index)]].image]
+                    labelled = label_images(unsafe, images, str(label), _texts(classes))
+                    save_unsafe_set(labelled, settings.out)
+                except (SAFEError, TypeError, ValueError, IndexError):
+                    return self._state(rcc, classes)
+                before = {image.image: image.label for image in unsafe.images if image.image in set(images)}
+                self._undo.append((unsafe.clusters, before))
+                return self._state(rcc, classes)
+
+        def undo_label(rcc: object, classes: object) -> dict | None:
+            with self._lock:
+                try:
+                    unsafe = load_unsafe_set(settings.out)
+                    if self._undo and self._undo[-1][0] == unsafe.clusters:
+                        _, before = self._undo.pop()
+                        images = [image._replace(label=before.get(image.image, image.label)) for image in unsafe.images]
+                        save_unsafe_set(dataclasses.replace(unsafe, images=tuple(images)), settings.out)
+                except SAFEError:
+                    pass  # the set is gone: the state says so
+                return self._state(rcc, classes)
+
+        self.widget = gr.HTML(
+            html_template=HERE.joinpath("label.html").read_text(encoding="utf-8"),
+            js_on_load=HERE.joinpath("label.js").read_text(encoding="utf-8"),
+            server_functions=[label_state, label_picture, give_label, undo_label],
+            version="",
+            classes=[],
+            elem_id="labelling",
+        )
+
+    def show(self, classes: list[str]) -> gr.HTML:
+        """The set in the output folder, to be labelled with these classes."""
+        try:
+            stamp = (self._settings.out / UNSAFE_SET_FILE).stat().st_mtime_ns
+        except OSError:
+            stamp = 0
+        return gr.HTML(version=str(stamp), classes=classes)
+
+    def _state(self, rcc: object, classes: object) -> dict | None:
+        """What the script shows of an RCC; None where there is no unsafe set."""
+        try:
+            unsafe = load_unsafe_set(self._settings.out)
+            notes = self._settings.results.shown().notes
+        except SAFEError:
+            return None
+        rccs = list(dict.fromkeys(image.rcc for image in unsafe.images))
+        chosen = rcc if rcc in rccs else rccs[0]
+        members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
+        return {
+            "rcc": chosen,
+            "classes": _texts(classes),
+            "undo": bool(self._undo) and self._undo[-1][0] == unsafe.clusters,
+            "rccs": [_count(unsafe, k, printable(title(k, notes))) for k in rccs],
+            "images": [
+                {
+                    "index": i,
+                    "name": printable(Path(image.image).name),
+                    "label": image.label,
+                    "picture": data_uri(unsafe.improvement_root / image.image, 72) if place < MOST_TILES else "",
+                }
+                for place, (i, image) in enumerate(members)
+            ],
+        }
+
+
+def _count(unsafe: UnsafeSet, rcc: int, name: str) -> dict:
+    labels = [image.label for image in unsafe.images if image.rcc == rcc]
+    return {"rcc": rcc, "title": name, "total": len(labels), "labelled": sum(map(bool, labels))}
+
+
+def _texts(sent: object) -> list[str]:
+    return [text for text in sent if isinstance(text, str)] if isinstance(sent, list) else []

@@ -1,0 +1,99 @@
+"""Drawings of a retraining, as SVG in the colour of the text around them: learning curves, RCCs before and after."""
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+from finetuning import Epoch
+from inspection import printable
+from retrain import Share
+from review import RccNote, title
+
+WIDTH, LEFT, BOTTOM = 560, 46, 34
+BEFORE, AFTER = "#94a3b8", "#0f766e"
+MOST_BARS = 40
+
+
+def learning_curves(history: Sequence[Epoch], epochs: int, best: int | None = None) -> str:
+    """Accuracy on the held-out training images and on the unsafe images, by epoch.
+
+    Parameters
+    ----------
+    history : sequence of Epoch
+        Epoch 0 is the model as it was given.
+    epochs : int
+        Where the axis ends.
+    best : int, optional
+        The epoch that was kept.
+    """
+    if not history:
+        return ""
+    height = 250
+    lowest = min(value for epoch in history for value in (epoch.validation, epoch.unsafe) if math.isfinite(value))
+    bottom = math.floor(max(lowest - 0.02, 0) * 10) / 10
+
+    def x(epoch: float) -> float:
+        return LEFT + epoch / max(epochs, 1) * (WIDTH - LEFT - 110)
+
+    def y(share: float) -> float:
+        return 12 + (1 - share) / max(1 - bottom, 1e-9) * (height - BOTTOM - 12)
+
+    parts = []
+    for tick in range(round(bottom * 10), 11):
+        parts.append(
+            f"<path d='M{LEFT} {y(tick / 10):.1f}H{x(epochs):.1f}' stroke='currentColor' stroke-opacity='.15'/>"
+            f"<text x='{LEFT - 6}' y='{y(tick / 10) + 4:.1f}' text-anchor='end'>{tick * 10} %</text>"
+        )
+    for epoch in range(0, epochs + 1, max(1, -(-epochs // 10))):
+        parts.append(f"<text x='{x(epoch):.1f}' y='{height - 12}' text-anchor='middle'>{epoch}</text>")
+    if best is not None:
+        parts.append(
+            f"<path d='M{x(best):.1f} 12V{height - BOTTOM}' stroke='currentColor' stroke-dasharray='4 4'/>"
+            f"<text x='{x(best) + 5:.1f}' y='{height - BOTTOM - 6}'>kept</text>"
+        )
+    for name, values, colour in (
+        ("held out", [epoch.validation for epoch in history], BEFORE),
+        ("unsafe set", [epoch.unsafe for epoch in history], AFTER),
+    ):
+        known = [(epoch.epoch, value) for epoch, value in zip(history, values, strict=True) if math.isfinite(value)]
+        line = " ".join(f"{x(epoch):.1f},{y(value):.1f}" for epoch, value in known)
+        parts.append(f"<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='2.5'/>")
+        parts += [f"<circle cx='{x(epoch):.1f}' cy='{y(value):.1f}' r='3' fill='{colour}'/>" for epoch, value in known]
+        if known:
+            parts.append(f"<text x='{x(known[-1][0]) + 8:.1f}' y='{y(known[-1][1]) + 4:.1f}'>{name}</text>")
+    label = "Accuracy by epoch on held-out training images and on the unsafe set"
+    return _svg(height, label, parts)
+
+
+def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
+    """How much of each RCC is right after the retraining (and was before, which of failing images is nothing)."""
+    shown = [share for share in shares if share.images][:MOST_BARS]
+    if not shown:
+        return ""
+    row, left = 24, 190
+    height = len(shown) * row + 30
+    wide = WIDTH - left - 80
+    parts = []
+    for i, share in enumerate(shown):
+        top = 8 + i * row
+        name = printable(title(int(share.name), notes))
+        name = name if len(name) <= 28 else name[:27] + "…"
+        after, before = share.after / share.images, share.before / share.images
+        parts.append(
+            f"<text x='{left - 8}' y='{top + 13}' text-anchor='end'>{html.escape(name)}</text>"
+            f"<rect x='{left}' y='{top}' width='{wide}' height='17' fill='currentColor' fill-opacity='.10' rx='3'/>"
+            f"<rect x='{left}' y='{top}' width='{wide * after:.1f}' height='17' fill='{AFTER}' rx='3'/>"
+            f"<rect x='{left}' y='{top}' width='{wide * before:.1f}' height='17' fill='{BEFORE}' rx='3'/>"
+            f"<text x='{left + wide + 6}' y='{top + 13}'>{share.after} / {share.images}</text>"
+        )
+    more = len([share for share in shares if share.images]) - len(shown)
+    if more > 0:
+        parts.append(f"<text x='{left}' y='{height - 8}'>and {more} smaller RCCs</text>")
+    return _svg(height, "Failing images of each RCC that are right after the retraining", parts)
+
+
+def _svg(height: float, label: str, parts: list[str]) -> str:
+    return (
+        f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{label}' fill='currentColor' font-size='12' "
+        f"style='max-width:{WIDTH}px;width:100%'>{''.join(parts)}</svg>"
+    )

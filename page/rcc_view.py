@@ -1,0 +1,151 @@
+"""The RCC at hand: its GIF, what its images have in common, five of them, and what the engineer says of it."""
+
+import html
+from pathlib import Path
+from urllib.parse import quote
+
+import gradio as gr
+
+from clustering import NOISE
+from errors import SAFEError
+from inspection import gif_path, printable, sample
+from map import nearest_rccs
+from page.jobs import VIEW, PageSettings, thumbnails
+from page.results import Shown
+from review import LONGEST_NAME, LONGEST_NOTE, RccNote, merge_rccs, set_note, title
+from runs import count
+
+HERE = Path(__file__).parent
+PLAYER_HTML = HERE.joinpath("player.html").read_text(encoding="utf-8")
+PLAYER_JS = HERE.joinpath("player.js").read_text(encoding="utf-8")
+VERDICTS = [("Not judged", ""), ("Unsafe", "unsafe"), ("Unclear", "unclear"), ("Safe", "safe")]
+
+
+class RccView:
+    """Lay out the pane; `outputs` are its widgets, `show` gives what they show."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with gr.Row(equal_height=False):
+            self.player = gr.HTML(
+                html_template=PLAYER_HTML,
+                js_on_load=PLAYER_JS,
+                source="",
+                name="",
+                count=0,
+                elem_id="rcc-gif",
+                scale=2,
+                min_width=320,
+            )
+            with gr.Column(scale=3, min_width=380):
+                self.heading = gr.HTML(elem_id="rcc-heading")
+                self.five = gr.Gallery(
+                    show_label=False,
+                    columns=5,
+                    object_fit="contain",
+                    buttons=[],
+                    interactive=False,
+                    elem_id="rcc-sample",
+                    elem_classes="safe-gallery",
+                )
+                with gr.Row(equal_height=True):
+                    self.name = gr.Textbox(
+                        label="Name", info="What these images have in common", placeholder="sunglasses at night",
+                        max_length=LONGEST_NAME, scale=2, min_width=200, elem_id="rcc-name",
+                    )  # fmt: skip
+                    self.verdict = gr.Radio(
+                        VERDICTS, label="Failing for this reason is", info="Not judged, or whether it is a hazard",
+                        scale=2, min_width=300, elem_id="rcc-verdict",
+                    )  # fmt: skip
+                self.note = gr.Textbox(
+                    label="Note", info="For the safety case; kept as you type, in rcc_notes.csv",
+                    placeholder="Hazard H3: the driver's gaze is lost at night", max_length=LONGEST_NOTE, lines=1,
+                    max_lines=4, elem_id="rcc-note",
+                )  # fmt: skip
+                with gr.Row(equal_height=True, elem_classes="safe-form"):
+                    self.into = gr.Dropdown(
+                        label="The same reason as", info="The nearest other RCC first", choices=[], scale=3,
+                        min_width=220, elem_id="merge-into",
+                    )  # fmt: skip
+                    self.merge = gr.Button("Merge into it", scale=1, min_width=130, elem_id="merge")
+        self.outputs = [self.player, self.heading, self.five, self.name, self.verdict, self.note, self.into, self.merge]
+
+    def show(self, shown: Shown, rcc: int) -> dict:
+        """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
+        clusters = shown.clusters
+        path = gif_path(self._settings.out, rcc, clusters.n_rccs)
+        there = path.is_file()
+        note = shown.notes.get(rcc, RccNote(rcc))
+        others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs)
+        return {
+            self.player: gr.HTML(
+                source=f"/gradio_api/file={quote(str(path))}?v={path.stat().st_mtime_ns}" if there else "",
+                name=printable(title(rcc)),
+                count=len(clusters.members(rcc)) if there else 0,
+            ),
+            self.heading: _heading(shown, rcc),
+            self.five: thumbnails(clusters.image_root, sample(clusters, rcc), 240),
+            self.name: note.name,
+            self.verdict: note.verdict,
+            self.note: note.note,
+            self.into: gr.Dropdown(
+                choices=[(title(other, shown.notes), other) for other, _ in others],
+                value=others[0][0] if others else None,
+                interactive=bool(others),
+            ),
+            self.merge: gr.Button(interactive=bool(others)),
+        }
+
+    def wire(self, rcc: gr.State, run: gr.State, bar: gr.Gallery, changed) -> None:
+        """Connect the widgets.
+
+        Parameters
+        ----------
+        rcc, run : State
+            The RCC at hand and the run that the window shows.
+        bar : Gallery
+            All RCCs, whose captions tell the names.
+        changed : callable
+            From the RCC to go on with, and an edit (without arguments), to the page's updates.
+        """
+        settings = self._settings
+
+        def on_note(rcc: int, run: str, name: str | None, verdict: str | None, note: str | None) -> None:
+            try:
+                settings.results.shown(run)
+                set_note(settings.out, RccNote(rcc, name or "", note or "", verdict or ""))
+            except SAFEError as error:
+                gr.Warning(html.escape(printable(str(error))), title="Not kept")
+
+        def on_merge(rcc: int, run: str, into: int | None) -> dict:
+            if into is None:
+                return gr.skip()
+            return changed(int(into), run, lambda: merge_rccs(settings.out, rcc, int(into)))
+
+        said = [rcc, run, self.name, self.verdict, self.note]
+        # Kept as it is typed: a window that is closed loses nothing.
+        gr.on(
+            [self.name.input, self.note.input, self.verdict.input], on_note, said, None, trigger_mode="always_last",
+            concurrency_limit=1, concurrency_id="notes", **VIEW,
+        )  # fmt: skip
+        self._on_merge, self._merge_inputs = on_merge, [rcc, run, self.into]
+
+    def wire_merge(self, outputs: list) -> None:
+        """Connect the merging, which changes the whole page."""
+        self.merge.click(self._on_merge, self._merge_inputs, outputs, **VIEW)
+
+
+def _heading(shown: Shown, rcc: int) -> str:
+    clusters = shown.clusters
+    size = len(clusters.members(rcc))
+    parts = [f"<h2>{html.escape(printable(title(rcc)))}</h2>"]
+    parts.append(f"<p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images</p>")
+    if rcc in shown.profiles:
+        parts.append(f"<p class='safe-profile'>{html.escape(printable(shown.profiles[rcc].text))}</p>")
+    elif rcc == NOISE:
+        parts.append("<p class='safe-profile'>Each fails for a reason of its own, or for one that is rare</p>")
+    near = [] if rcc == NOISE else nearest_rccs(clusters, rcc)
+    if near:
+        told = ", ".join(f"{title(other, shown.notes)} ({distance:.2f})" for other, distance in near)
+        parts.append(f"<p class='safe-near'>Nearest: {html.escape(printable(told))}</p>")
+    return f"<div class='safe-rcc'>{''.join(parts)}</div>"

@@ -1,0 +1,273 @@
+"""Third tab: the unsafe set is labelled, the model is fine-tuned with it, and the page says what got better."""
+
+import html
+from collections.abc import Iterator
+from pathlib import Path
+
+import gradio as gr
+
+from errors import SAFEError
+from inspection import printable
+from labels import label_unsafe_set, unlabelled
+from page.jobs import (
+    FOLLOW,
+    VIEW,
+    Job,
+    PageSettings,
+    cancel_job,
+    done,
+    empty,
+    failed,
+    follow_job,
+    start_job,
+    thumbnails,
+)
+from page.label_view import LabelView
+from page.plots import learning_curves, shares_right
+from retrain import MODEL_FILE, RETRAINING_FILE, Changed, Retraining, load_retraining, retrain
+from runs import count, retraining_summary
+from selection import UNSAFE_SET_FILE, load_unsafe_set, save_unsafe_set
+
+TAB = "retraining"
+GALLERY_LIMIT = 60
+RESCALE = [("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed")]
+
+STEPS = [
+    "Select the unsafe set in the second tab.",
+    "Give the Keras model and the folders of its training and test images, with a folder for each class.",
+    "Label the unsafe set, unless its images lie in class folders already.",
+    "Click Retrain: you get a new model beside the old one, and what it got better at.",
+]
+EMPTY = empty("Not retrained yet.", STEPS)
+
+
+def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
+    """Lay out the tab and wire it."""
+    # 1. Layout
+    with gr.Row(elem_classes="safe-form"):
+        model = gr.Textbox(
+            label="Model", info="A Keras model, .keras or .h5; it is only read", placeholder="/path/to/model.keras",
+            scale=3, min_width=220, elem_id="model",
+        )  # fmt: skip
+        train = gr.Textbox(
+            label="Training folder", info="A folder for each class", placeholder="/path/to/train", scale=3,
+            min_width=220, elem_id="train",
+        )  # fmt: skip
+        test = gr.Textbox(
+            label="Test folder", info="Never trained on", placeholder="/path/to/test", scale=3, min_width=220,
+            elem_id="test",
+        )  # fmt: skip
+        example = gr.Button(
+            "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-model"
+        )
+        start = gr.Button("Retrain", variant="primary", scale=1, min_width=150, elem_id="retrain")
+    with gr.Accordion("How it is trained", open=False, elem_id="training-options"):
+        with gr.Row():
+            rate = gr.Textbox(label="Learning rate", info="Empty: a third of the model's own, or 3e-4", elem_id="rate")
+            epochs = gr.Textbox(label="Epochs", info="The best one is kept", elem_id="epochs")
+            batch = gr.Textbox(label="Batch size", info="Images for each step", elem_id="batch")
+            seed = gr.Textbox(label="Seed", info="Of the images drawn", elem_id="seed")
+        with gr.Row():
+            rescale = gr.Dropdown(RESCALE, value="", label="Pixels given to the model", info="As it was trained")
+            only_labelled = gr.Checkbox(label="Leave out images without a label", info="Instead of refusing to start")
+            trust = gr.Checkbox(
+                label="The model may run code of its own", info="Lambda layers: only for a file that you trust"
+            )
+    with gr.Row(elem_classes="safe-state"):
+        status = gr.HTML(EMPTY, elem_id="retraining-status", scale=1)
+        cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-retraining")
+    with gr.Column(visible=False, elem_id="retraining-pane") as pane:
+        figures = gr.HTML(elem_id="retraining-figures")
+        with gr.Row():
+            curves = gr.HTML(elem_id="curves", min_width=360)
+            bars = gr.HTML(elem_id="bars", min_width=360)
+        with gr.Row():
+            with gr.Column(min_width=360):
+                improved_title = gr.HTML()
+                improved = gr.Gallery(
+                    show_label=False, columns=6, height=300, object_fit="contain", buttons=[], interactive=False,
+                    elem_id="improved",
+                )  # fmt: skip
+            with gr.Column(min_width=360):
+                worsened_title = gr.HTML()
+                worsened = gr.Gallery(
+                    show_label=False, columns=6, height=300, object_fit="contain", buttons=[], interactive=False,
+                    elem_id="worsened",
+                )  # fmt: skip
+        with gr.Accordion("What was assumed", open=False):
+            assumed = gr.HTML(elem_id="assumed")
+    with gr.Accordion("Label the unsafe set", open=False, elem_id="label-pane") as label_pane:
+        with gr.Row(elem_classes="safe-form"):
+            table = gr.Textbox(
+                label="Labels from a table", info="CSV with the columns image and label; or click below",
+                placeholder="/path/to/labels.csv", scale=3, elem_id="labels-table",
+            )  # fmt: skip
+            take = gr.Button("Take labels", scale=1, min_width=150, elem_id="take-labels")
+        label_status = gr.HTML(elem_id="label-status")
+        label_view = LabelView(settings)
+    shown = [pane, figures, curves, bars, improved_title, improved, worsened_title, worsened, assumed]
+    everything = [status, cancel, start, *shown]
+    labelling = [label_pane, label_status, label_view.widget]
+
+    # 2. What the widgets show
+    def gallery(result: Retraining, images: tuple[Changed, ...]) -> list:
+        pictures = thumbnails(result.test_root, [image.image for image in images[:GALLERY_LIMIT]], 160)
+        return [
+            (picture, printable(f"{image.label}: {image.before} → {image.after}"))
+            for (picture, _), image in zip(pictures, images, strict=False)
+        ]
+
+    def show_result() -> dict:
+        result = load_retraining(settings.out)
+        try:
+            notes = settings.results.shown().notes
+        except SAFEError:
+            notes = {}
+        return {
+            status: done(
+                retraining_summary(result), f"Written to {settings.out / MODEL_FILE}. {result.stopped}".strip()
+            ),
+            pane: gr.Column(visible=True),
+            figures: _figures(result),
+            curves: _titled("Accuracy by epoch", learning_curves(result.history, len(result.history) - 1, result.best)),
+            bars: _titled("Failing images of each RCC that are right now", shares_right(result.per_rcc, notes)),
+            improved_title: _title(f"Improved: {count(len(result.improved), 'image')}, wrong before and right now"),
+            improved: gallery(result, result.improved),
+            worsened_title: _title(f"Worsened: {count(len(result.worsened), 'image')}, right before and wrong now"),
+            worsened: gallery(result, result.worsened),
+            assumed: _list(result.assumptions),
+        }
+
+    def look() -> dict:
+        """What the output folder holds, unless a job of this tab is at work on it."""
+        running = settings.jobs.running
+        if running and running.tab == TAB:
+            return gr.skip()
+        if not (settings.out / RETRAINING_FILE).is_file():
+            return {status: EMPTY}
+        try:
+            return show_result()
+        except SAFEError as error:
+            return {status: failed(error)}
+
+    def show_labelling(train: str | None, open_it: bool = False) -> dict:
+        """The unsafe set, its labels taken from the class folders that it lies in, and what is still to be done."""
+        if not (settings.out / UNSAFE_SET_FILE).is_file():
+            return {label_pane: gr.Accordion("Label the unsafe set: there is none yet", open=False), label_status: ""}
+        try:
+            unsafe = load_unsafe_set(settings.out)
+            classes = _classes(train, unsafe.improvement_root, settings)
+            labelled = label_unsafe_set(unsafe, classes)
+            if labelled != unsafe:
+                save_unsafe_set(labelled, settings.out)
+        except SAFEError as error:
+            return {label_status: failed(error)}
+        missing = len(unlabelled(labelled))
+        text = "all labelled" if not missing else f"{missing:,} of {len(labelled.images):,} have no label yet"
+        return {
+            label_pane: gr.Accordion(f"Label the unsafe set: {text}", open=open_it or bool(missing and classes)),
+            label_status: "" if classes else done("Give the training folder above: its folders are the classes."),
+            label_view.widget: label_view.show(list(classes)),
+        }
+
+    # 3. What the engineer does
+    def on_retrain(
+        source: str, training: str, test: str, rate: str, epochs: str, batch: str, seed: str, rescale: str,
+        only_labelled: bool, trust: bool,
+    ) -> Iterator[dict]:  # fmt: skip
+        typed = {"learning_rate": rate, "epochs": epochs, "batch_size": batch, "seed": seed}
+        numbers = {name: text.strip() for name, text in typed.items() if text and text.strip()}
+
+        def work(job: Job) -> None:
+            def on_epoch(history) -> None:
+                job.drawing = learning_curves(history, max(len(history), 2))
+
+            retrain(
+                settings.accept(source),
+                settings.accept(training),
+                settings.accept(test),
+                settings.out,
+                progress=job.tell,
+                on_epoch=on_epoch,
+                should_stop=job.cancelled,
+                rescale=rescale or None,
+                only_labelled=bool(only_labelled),
+                trust=bool(trust),
+                **numbers,
+            )
+
+        yield from start_job(settings, TAB, work, status, start, cancel, show_result)
+
+    def on_take(table: str | None, train: str | None) -> dict:
+        try:
+            unsafe = load_unsafe_set(settings.out)
+            classes = _classes(train, unsafe.improvement_root, settings)
+            save_unsafe_set(label_unsafe_set(unsafe, classes, labels=settings.accept(table)), settings.out)
+        except SAFEError as error:
+            return {label_status: failed(error)}
+        return show_labelling(train, open_it=True)
+
+    def on_load() -> Iterator[dict]:
+        yield look()
+        yield from follow_job(settings, TAB, status, start, cancel, show_result)
+
+    given = [model, train, test, rate, epochs, batch, seed, rescale, only_labelled, trust]
+    gr.on([start.click, test.submit], on_retrain, given, everything, **FOLLOW)
+    cancel.click(lambda: cancel_job(settings, TAB), None, None, **VIEW)
+    if settings.example:
+        case = settings.example.folder
+        filled = example.click(
+            lambda: (str(case / "model.keras"), str(case / "train"), str(case / "test")), None, [model, train, test],
+            **VIEW,
+        )  # fmt: skip
+        filled.then(show_labelling, train, labelling, **VIEW)
+    gr.on([train.blur, train.submit, tab.select], show_labelling, train, labelling, **VIEW)
+    gr.on([take.click, table.submit], on_take, [table, train], labelling, **VIEW)
+    tab.select(look, None, everything, **VIEW)
+    app.load(on_load, None, everything, **FOLLOW)
+
+
+def _classes(train: str | None, improvement: Path, settings: PageSettings) -> tuple[str, ...]:
+    """The folders of the training folder or, without it, of the improvement folder, sorted; none where there are none.
+
+    Raises
+    ------
+    SAFEError
+        The training folder was given and is none.
+    """
+    given = Path(settings.accept(train)).expanduser() if train and train.strip() else None
+    folder = given or improvement
+    try:
+        return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
+    except (OSError, ValueError, RuntimeError) as error:
+        if given is None:
+            return ()
+        raise SAFEError(f"Expected the training folder, with a folder for each class. Received: {train}") from error
+
+
+def _figures(result: Retraining) -> str:
+    gained = 100 * (result.accuracy_after - result.accuracy_before)
+    held = result.test_size * result.accuracy_before
+    rows = [
+        ("Accuracy before", f"{result.accuracy_before:.2%}"),
+        ("Accuracy after", f"{result.accuracy_after:.2%}"),
+        ("Gain", f"{gained:+.2f} points"),
+        ("Improved", f"{len(result.improved):,}"),
+        ("Worsened", f"{len(result.worsened):,} ({len(result.worsened) / max(held, 1):.1%} of those right before)"),
+        ("Trained on", f"{result.train_size:,} + {result.unsafe_size:,} unsafe"),
+        ("Time", f"{result.seconds:.0f} s, {result.waiting / max(result.seconds, 1e-9):.0%} waiting for images"),
+    ]
+    cells = "".join(f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in rows)
+    return f"<dl class='safe-figures'>{cells}</dl>"
+
+
+def _title(text: str) -> str:
+    return f"<h3 class='safe-title'>{html.escape(text)}</h3>"
+
+
+def _titled(text: str, drawing: str) -> str:
+    return _title(text) + drawing if drawing else ""
+
+
+def _list(lines: tuple[str, ...]) -> str:
+    return "<ul class='safe-list'>" + "".join(f"<li>{html.escape(printable(line))}</li>" for line in lines) + "</ul>"

@@ -1,0 +1,154 @@
+"""What is done with the results as a whole: exported, reported, and set beside those of earlier runs."""
+
+import html
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+
+from errors import SAFEError
+from export import export_zip
+from history import Run, compare_runs, list_runs, restore_run
+from inspection import printable
+from page.jobs import VIEW, PageSettings, done, failed
+from report import report_html, write_report
+from review import describe_edit, redo_edit, title, undo_edit
+from runs import refresh_rccs
+
+RUN_HEADERS = ["run (UTC)", "images", "RCCs", "no cluster", "reduced by", "named", "image folder"]
+OVERLAP_HEADERS = ["RCC of the earlier run", "RCC now", "images in common", "of the earlier", "of the present"]
+
+
+class RunsView:
+    """Lay out the panes below the images; `outputs` are their widgets, `show` gives what they show."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with gr.Row(elem_classes="safe-form", elem_id="export-row"):
+            self.undo = gr.Button("Undo", size="md", min_width=90, interactive=False, elem_id="undo")
+            self.redo = gr.Button("Redo", size="md", min_width=90, interactive=False, elem_id="redo")
+            self.one = gr.Button("Export this RCC (ZIP)", size="md", min_width=170, elem_id="export-one")
+            self.all = gr.Button("Export all (ZIP)", size="md", min_width=150, elem_id="export-all")
+            self.report = gr.Button("Report (HTML)", size="md", min_width=150, elem_id="report")
+            self.file = gr.DownloadButton(
+                "Download", visible=False, variant="primary", min_width=150, elem_id="download"
+            )
+        with gr.Accordion("Edits", open=False, visible=False, elem_id="edits") as self.edits_pane:
+            self.edits = gr.Dataframe(headers=["time (UTC)", "edit"], interactive=False, max_height=260, wrap=True)
+        with gr.Accordion("Earlier runs", open=False, elem_id="runs"):
+            self.runs = gr.Dataframe(headers=RUN_HEADERS, interactive=False, max_height=260, elem_id="runs-table")
+            with gr.Row(elem_classes="safe-form"):
+                self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
+                                       info="The last 20 are kept in the folder runs")  # fmt: skip
+                self.compare = gr.Button("Compare with the present one", scale=1, elem_id="compare")
+                self.restore = gr.Button("Open", scale=1, elem_id="restore")
+            self.compared = gr.HTML(elem_id="compared")
+            self.overlaps = gr.Dataframe(headers=OVERLAP_HEADERS, interactive=False, visible=False, max_height=320)
+        self.outputs = [self.undo, self.redo, self.file, self.edits_pane, self.edits, self.runs, self.run,
+                        self.compare, self.restore, self.compared, self.overlaps]  # fmt: skip
+
+    def show(self, shown) -> dict:
+        """The state of edits and runs."""
+        review = shown.review
+        runs = list_runs(self._settings.out)
+        earlier = [run for run in runs if not run.current]
+        return {
+            self.undo: gr.Button(interactive=review.can_undo),
+            self.redo: gr.Button(interactive=review.can_redo),
+            self.file: gr.DownloadButton(visible=False),
+            self.edits_pane: gr.Accordion(f"Edits ({len(review.edits)})", visible=bool(review.edits)),
+            self.edits: [
+                [edit.time.removesuffix("+00:00").replace("T", " "), printable(describe_edit(edit))]
+                for edit in reversed(review.edits)
+            ],
+            self.runs: [_row(run) for run in runs],
+            self.run: gr.Dropdown(
+                choices=[run.name for run in earlier], value=earlier[0].name if earlier else None,
+                interactive=bool(earlier),
+            ),
+            self.compare: gr.Button(interactive=bool(earlier)),
+            self.restore: gr.Button(interactive=bool(earlier)),
+            self.compared: "",
+            self.overlaps: gr.Dataframe(visible=False),
+        }  # fmt: skip
+
+    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed) -> None:
+        """Connect the widgets (see `RccView.wire`)."""
+        settings = self._settings
+
+        def on_undo(rcc: int, run: str) -> dict:
+            return changed(rcc, run, lambda: undo_edit(settings.out))
+
+        def on_redo(rcc: int, run: str) -> dict:
+            return changed(rcc, run, lambda: redo_edit(settings.out))
+
+        def exported(what: str):
+            def on_export(rcc: int, run: str) -> dict:
+                try:
+                    return {self.file: self._export(what, rcc, run)}
+                except SAFEError as error:
+                    gr.Warning(html.escape(printable(str(error))), title="Not exported")
+                    return gr.skip()
+
+            return on_export
+
+        def on_compare(name: str | None) -> dict:
+            try:
+                current = next((run.name for run in list_runs(settings.out) if run.current), "")
+                found = compare_runs(settings.out, name or "", current)
+            except SAFEError as error:
+                return {self.compared: failed(error), self.overlaps: gr.Dataframe(visible=False)}
+            agreement = "" if found.ari is None else f" · agreement (adjusted Rand index) {found.ari:.2f}"
+            told = (
+                f"{found.common:,} images in common, {found.only_a:,} only then, {found.only_b:,} only now{agreement}"
+            )
+            rows = [
+                [title(o.rcc_a), title(o.rcc_b), o.images, f"{o.share_a:.0%}", f"{o.share_b:.0%}"]
+                for o in found.overlaps
+            ]
+            return {self.compared: done(told), self.overlaps: gr.Dataframe(rows, visible=bool(rows))}
+
+        def on_restore(name: str | None) -> dict:
+            if settings.jobs.running:
+                gr.Warning("A job is at work on the present run. Wait for it, or cancel it.", title="Busy")
+                return gr.skip()
+
+            def edit() -> None:
+                restore_run(settings.out, name or "")
+
+            return changed(None, None, edit)
+
+        gr.on(self.undo.click, on_undo, [rcc, run], outputs, **VIEW)
+        gr.on(self.redo.click, on_redo, [rcc, run], outputs, **VIEW)
+        for button, what in ((self.one, "one"), (self.all, "all"), (self.report, "report")):
+            button.click(exported(what), [rcc, run], self.file, **(VIEW | {"show_progress": "minimal"}))
+        self.compare.click(on_compare, self.run, [self.compared, self.overlaps], **VIEW)
+        self.restore.click(on_restore, self.run, outputs, **VIEW)
+
+    def _export(self, what: str, rcc: int, run: str) -> gr.DownloadButton:
+        """Write what is asked for; a button to download it."""
+        out, shown = self._settings.out, self._settings.results.shown(run)
+        if what == "report":
+            return gr.DownloadButton("Download report.html", value=str(write_report(out)), visible=True)
+        # In the temporary folder, which Gradio serves and clears.
+        folder = Path(tempfile.mkdtemp(prefix="safe-export-"))
+        name = f"RCC_{rcc}" if what == "one" and rcc >= 0 else "no_cluster" if what == "one" else "RCCs"
+        found = export_zip(
+            shown.clusters, shown.notes, folder / f"{name}.zip", [rcc] if what == "one" else None,
+            report=report_html(out) if what == "all" else "",
+        )  # fmt: skip
+        if found.missing:
+            gr.Warning(f"{len(found.missing):,} images are no longer there, and are left out.")
+        return gr.DownloadButton(f"Download {name}.zip", value=str(found.path), visible=True)
+
+
+def refreshed(settings: PageSettings) -> None:
+    """Draw and describe anew what an edit has changed."""
+    refresh_rccs(settings.out, lambda what, done, total: None)
+
+
+def _row(run: Run) -> list:
+    name = f"{run.time:%Y-%m-%d %H:%M:%S}" + (" (present)" if run.current else "")
+    if run.damaged:
+        return [name, "damaged", "", "", "", "", printable(run.damaged)]
+    return [name, run.images, run.rccs, run.noise, run.reducer.upper(), run.named, printable(run.image_root)]

@@ -1,0 +1,381 @@
+"""Step 6 of SAFE: retraining. The DNN and the labelled unsafe set in, a better DNN out, and how much better it is.
+
+`finetuning.py` has the training itself. Here is what goes into it, the comparison of the model before and after on the
+test set, and the files `retrained.keras` and `retraining.json`. The given model file is only read.
+"""
+
+import dataclasses
+import json
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from artefacts import prepare_folder, replacing, write_text
+from clustering import CLUSTERS_FILE, RootCauseClusters
+from comparison import Changed, Share, changed, shares_by_class, shares_by_rcc
+from compilation import Settings, choose_loss, choose_settings, compile_as_given
+from dnn import Dnn, load_dnn, sized_for
+from errors import SAFEError
+from failures import checked_threshold, examples_for
+from FE import Progress, no_progress
+from finetuning import TRAINING, Epoch, FineTuning, TrainingData, fine_tune
+from images import Skipped
+from labels import check_labels, label_unsafe_set
+from predictions import Judgement, LabelledImages, Pixels, check_outputs, doubts, judge, run_model, skipped_of, some
+from review import active_clusters, fingerprint
+from selection import UnsafeSet, load_unsafe_set, save_labels
+from targets import read_targets
+
+MODEL_FILE = "retrained.keras"
+RETRAINING_FILE = "retraining.json"
+
+
+@dataclass(frozen=True)
+class Retraining:
+    """What retraining brought.
+
+    Attributes
+    ----------
+    model : Path
+        The model that was given.
+    test_root : Path
+    task : "classification" or "regression"
+    accuracy_before, accuracy_after : float
+        On the test set.
+    test_size, train_size, unsafe_size : int
+        Readable images.
+    improved, worsened : tuple of Changed
+        Wrong before and right after; right before and wrong after. Sorted by path.
+    per_rcc : tuple of Share
+        By RCC, those in no cluster last; empty where there are no clusters to compare with.
+    per_class : tuple of Share
+        Of a regression, empty.
+    history : tuple of Epoch
+        Epoch 0 is the model as it was given.
+    best : int
+        The epoch that was kept; 0 if no epoch was better than the model as it was given.
+    settings : Settings
+    threshold : float or None
+        Of a regression: an error above it is a failure.
+    assumptions : tuple of str
+        What was assumed about the model, the classes and the training, in words.
+    stopped : str
+        Why the training ended early; empty if it did not.
+    seconds, waiting : float
+        Time of the training, and the part of it in which the model waited for images.
+    skipped : tuple of Skipped
+        Images that could not be used.
+    """
+
+    model: Path
+    test_root: Path
+    task: str
+    accuracy_before: float
+    accuracy_after: float
+    test_size: int
+    train_size: int
+    unsafe_size: int
+    improved: tuple[Changed, ...]
+    worsened: tuple[Changed, ...]
+    per_rcc: tuple[Share, ...]
+    per_class: tuple[Share, ...]
+    history: tuple[Epoch, ...]
+    best: int
+    settings: Settings
+    threshold: float | None
+    assumptions: tuple[str, ...]
+    stopped: str
+    seconds: float
+    waiting: float
+    skipped: tuple[Skipped, ...]
+
+
+# --- Retraining -------------------------------------------------------------------------------------------------
+
+
+class _Material(NamedTuple):
+    """All that a retraining works with."""
+
+    dnn: Dnn
+    train: LabelledImages
+    test: LabelledImages
+    unsafe: UnsafeSet
+    unsafe_labels: np.ndarray
+    clusters: RootCauseClusters | None
+    said: tuple[str, ...]
+
+
+def retrain(
+    model: str | os.PathLike,
+    train: str | os.PathLike,
+    test: str | os.PathLike,
+    out: str | os.PathLike,
+    improvement: str | os.PathLike | None = None,
+    labels: str | os.PathLike | None = None,
+    only_labelled: bool = False,
+    rescale: str | None = None,
+    trust: bool = False,
+    targets: str | os.PathLike | None = None,
+    threshold: float | None = None,
+    progress: Progress = no_progress,
+    on_epoch: Callable[[tuple[Epoch, ...]], None] = lambda history: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    **settings: float | None,
+) -> Retraining:
+    """Fine-tune the DNN with the unsafe set of the folder `out`; write the new model and what it brought there.
+
+    Parameters
+    ----------
+    model, rescale, trust
+        As for `dnn.load_dnn`.
+    train, test : path
+        Folders of class folders; of a regression, of images.
+    improvement, labels
+        As for `labels.label_unsafe_set`. The labels are saved in `unsafe_set.csv`.
+    only_labelled : bool
+        Leave out the images of the unsafe set that have no label, instead of refusing them.
+    targets, threshold
+        Of a regression, as for `failures.find_failures`; the table has the training, test and unsafe images.
+    on_epoch, should_stop
+        As for `finetuning.fine_tune`.
+    **settings
+        Those of `compilation.choose_settings`.
+
+    Raises
+    ------
+    SAFEError
+        Something does not fit, cannot be read or cannot be written. The given model is as it was.
+    """
+    threshold = checked_threshold(threshold)
+    out = prepare_folder(out)
+    _refuse_overwriting(Path(model).expanduser().absolute(), out / MODEL_FILE)
+    dnn = load_dnn(model, rescale, trust, "regression" if targets else None)
+    chosen = choose_settings(dnn, **settings)
+    material = _gather(dnn, train, test, out, improvement, labels, only_labelled, targets, threshold)
+    data = _training_data(material)
+    tested = Pixels(material.dnn, material.test.files)
+    before = _run(material, material.dnn.model, tested, threshold, progress, "Testing the model")
+    tuning = fine_tune(material.dnn, data, chosen, threshold, progress, on_epoch, should_stop)
+    after = _run(material, tuning.model, tested, threshold, progress, "Testing the retrained model")
+    result = _compare(material, before, after, tuning, chosen, threshold, data, tested)
+    compile_as_given(material.dnn, tuning.model)
+    save_retraining(result, tuning.model, out)
+    return result
+
+
+def _gather(
+    dnn: Dnn,
+    train: str | os.PathLike,
+    test: str | os.PathLike,
+    out: Path,
+    improvement: str | os.PathLike | None,
+    labels: str | os.PathLike | None,
+    only_labelled: bool,
+    targets: str | os.PathLike | None,
+    threshold: float | None,
+) -> _Material:
+    """Find the images and their labels, and refuse what does not fit."""
+    training, said = examples_for(dnn, train, targets, threshold)
+    if training.empty:
+        raise SAFEError(
+            f"Expected training images of every class, or retraining would unlearn it. Received none of "
+            f"{some(training.empty)} in {training.root}."
+        )
+    testing, also_said = examples_for(dnn, test, targets, threshold, train)
+    _refuse_overlap(training, testing)
+    unsafe = label_unsafe_set(load_unsafe_set(out), training.classes, improvement, labels)
+    clusters = active_clusters(out) if (out / CLUSTERS_FILE).is_file() else None
+    if clusters is not None and unsafe.clusters != fingerprint(clusters):
+        raise SAFEError("The unsafe set belongs to other root cause clusters than those of now. Select it again.")
+    if dnn.task == "regression":
+        unsafe, unsafe_labels = _unsafe_targets(unsafe, training, testing, targets, only_labelled)
+    else:
+        save_labels(unsafe, out)  # also those that are told now are kept, whatever comes
+        if only_labelled:
+            unsafe = dataclasses.replace(unsafe, images=tuple(image for image in unsafe.images if image.label))
+        if not unsafe.images:
+            raise SAFEError("Expected labelled images in the unsafe set. Received none. Label them first.")
+        check_labels(unsafe, training.classes)
+        unsafe_labels = np.array([training.classes.index(image.label) for image in unsafe.images])
+    inside = [i.image for i in unsafe.images if _within(unsafe.improvement_root / i.image, testing.root)]
+    if inside:
+        raise SAFEError(
+            f"Expected no test image in the unsafe set, or the test would prove nothing. Received {some(inside, 2)} "
+            f"in {testing.root}. Select the unsafe set from a folder that does not hold the test set."
+        )
+    files = [*training.files, *(unsafe.improvement_root / image.image for image in unsafe.images)]
+    dnn = sized_for(dnn, [*files, *testing.files])
+    said = (*dnn.assumptions, *dict.fromkeys((*said, *also_said)), choose_loss(dnn)[1])
+    return _Material(dnn, training, testing, unsafe, unsafe_labels, clusters, said)
+
+
+def _unsafe_targets(
+    unsafe: UnsafeSet,
+    training: LabelledImages,
+    testing: LabelledImages,
+    table: str | os.PathLike,
+    only_labelled: bool,
+) -> tuple[UnsafeSet, np.ndarray]:
+    """The targets of the unsafe images, shape (n_images, n_targets), float32."""
+    targets = read_targets(table)
+    keys = {image: targets.key(unsafe.improvement_root, image.image) for image in unsafe.images}
+    sets = [
+        {targets.key(training.root, path) for path in training.paths},
+        {targets.key(testing.root, path) for path in testing.paths},
+        set(keys.values()) - {None},
+    ]
+    twice = (sets[0] & sets[1]) | (sets[0] & sets[2]) | (sets[1] & sets[2])
+    if twice:
+        raise SAFEError(
+            f"Expected a row of {targets.file} for each image. Received one that stands for images of two folders: "
+            f"{some(sorted(twice), 2)}. Name the images relative to the table's folder."
+        )
+    missing = [image.image for image, key in keys.items() if key is None]
+    if missing and not only_labelled:
+        raise SAFEError(
+            f"Expected a row of {targets.file} for each of the {len(keys)} images of the unsafe set. Received none for "
+            f"{len(missing)}: {some(missing)}. Add them, or retrain without these (--only-labelled)."
+        )
+    known = {image: targets.rows[key] for image, key in keys.items() if key is not None}
+    if not known:
+        raise SAFEError(f"Expected images of the unsafe set in {targets.file}. Received none.")
+    return dataclasses.replace(unsafe, images=tuple(known)), np.array(list(known.values()), np.float32)
+
+
+def _refuse_overwriting(model: Path, new: Path) -> None:
+    if new.exists() and model.exists() and new.samefile(model):
+        raise SAFEError(
+            f"Expected a model other than the one that will be written. Received: {model}. Copy it to another name, "
+            "or name another output folder with --out."
+        )
+
+
+def _refuse_overlap(training: LabelledImages, testing: LabelledImages) -> None:
+    if _within(training.root, testing.root) or _within(testing.root, training.root):
+        raise SAFEError(
+            f"Expected the training and the test set in two folders, neither inside the other. Received: "
+            f"{training.root} and {testing.root}."
+        )
+
+
+def _within(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
+
+
+def _training_data(material: _Material) -> TrainingData:
+    root = material.unsafe.improvement_root
+    files = [*material.train.files, *(root / image.image for image in material.unsafe.images)]
+    rccs = [image.rcc for image in material.unsafe.images]
+    return TrainingData(
+        pixels=Pixels(material.dnn, files),
+        labels=np.concatenate([material.train.labels, material.unsafe_labels]),
+        rccs=np.concatenate([np.full(len(material.train.paths), TRAINING), np.array(rccs, int)]),
+    )
+
+
+def _run(
+    material: _Material, model: Any, tested: Pixels, threshold: float | None, progress: Progress, what: str
+) -> Judgement:
+    """Test a model; entry i belongs to the i-th test image that can be read."""
+    indices, outputs = run_model(material.dnn, model, tested, np.arange(len(tested)), progress, what)
+    check_outputs(outputs, material.dnn, material.test.root, skipped_of(tested, material.test.paths))
+    return judge(material.dnn, material.test, indices, outputs, threshold)
+
+
+# --- Before and after -------------------------------------------------------------------------------------------
+
+
+def _compare(
+    material: _Material,
+    before: Judgement,
+    after: Judgement,
+    tuning: FineTuning,
+    settings: Settings,
+    threshold: float | None,
+    data: TrainingData,
+    tested: Pixels,
+) -> Retraining:
+    test = material.test
+    roots = [material.train.root / path for path in material.train.paths]
+    roots += [material.unsafe.improvement_root / image.image for image in material.unsafe.images]
+    unreadable = [Skipped(os.fspath(roots[i]), reason) for i, reason in sorted(data.pixels.unreadable.items())]
+    readable = np.isin(np.arange(len(data.rccs)), list(data.pixels.unreadable), invert=True)
+    return Retraining(
+        model=material.dnn.path,
+        test_root=test.root,
+        task=material.dnn.task,
+        accuracy_before=before.accuracy,
+        accuracy_after=after.accuracy,
+        test_size=len(before.indices),
+        train_size=int((readable & (data.rccs == TRAINING)).sum()),
+        unsafe_size=int((readable & (data.rccs != TRAINING)).sum()),
+        improved=changed(test, before, after, ~before.right & after.right),
+        worsened=changed(test, before, after, before.right & ~after.right),
+        per_rcc=shares_by_rcc(material.clusters, test, before, after) if material.clusters else (),
+        per_class=shares_by_class(test, before, after) if material.dnn.task == "classification" else (),
+        history=tuning.history,
+        best=tuning.best,
+        settings=settings,
+        threshold=threshold,
+        assumptions=(
+            *material.said,
+            *doubts(material.dnn, tuning.history[0].validation, "the training images held out"),
+        ),
+        stopped=tuning.stopped,
+        seconds=round(tuning.seconds, 1),
+        waiting=round(tuning.waiting, 1),
+        skipped=(*material.train.skipped, *test.skipped, *skipped_of(tested, test.paths), *unreadable),
+    )
+
+
+# --- The files --------------------------------------------------------------------------------------------------
+
+
+def save_retraining(result: Retraining, model: Any, folder: Path) -> None:
+    """Write `retrained.keras` and then `retraining.json`.
+
+    Raises
+    ------
+    SAFEError
+        The disk is full or not writable; what was there before is unchanged.
+    """
+    with replacing(folder / MODEL_FILE) as temporary:
+        model.save(temporary)
+    record = dataclasses.asdict(result)
+    record |= {"model": os.fspath(result.model), "test_root": os.fspath(result.test_root)}
+    for name in ("improved", "worsened", "per_rcc", "per_class", "history", "skipped"):
+        record[name] = [row._asdict() for row in getattr(result, name)]
+    record["history"][0]["loss"] = None  # NaN is no JSON
+    record["settings"] = result.settings._asdict()
+    write_text(folder / RETRAINING_FILE, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def load_retraining(folder: Path) -> Retraining:
+    """Read what `save_retraining` wrote.
+
+    Raises
+    ------
+    SAFEError
+        There is none, or it is damaged.
+    """
+    path = folder / RETRAINING_FILE
+    if not path.is_file():
+        raise SAFEError(f"Expected the result of a retraining. Received none in {folder}. Retrain first.")
+    try:
+        record = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        record |= {"model": Path(record["model"]), "test_root": Path(record["test_root"])}
+        kinds = {"improved": Changed, "worsened": Changed, "per_rcc": Share, "per_class": Share, "skipped": Skipped}
+        for name, kind in kinds.items():
+            record[name] = tuple(kind(**row) for row in record[name])
+        history = [{**row, "loss": math.nan if row["loss"] is None else row["loss"]} for row in record["history"]]
+        record["history"] = tuple(Epoch(**row) for row in history)
+        record["settings"] = Settings(**record["settings"])
+        record["assumptions"] = tuple(record["assumptions"])
+        return Retraining(**record)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise SAFEError(f"{path} is damaged ({error}). Retrain again.") from error

@@ -1,0 +1,97 @@
+"""Numeric targets of a regression, from a table: what class folders are to a classifier."""
+
+import csv
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from errors import SAFEError
+from images import Skipped, find_images
+from predictions import LabelledImages, some
+
+
+class Targets(NamedTuple):
+    """A table of numeric targets.
+
+    Attributes
+    ----------
+    file : Path
+    names : tuple of str
+        Its numeric columns, in their order: the order of the model's outputs.
+    rows : dict of str to tuple of float
+        By image, named relative to an image folder or to the table's own.
+    """
+
+    file: Path
+    names: tuple[str, ...]
+    rows: dict[str, tuple[float, ...]]
+
+    def key(self, root: Path, path: str) -> str | None:
+        """The name under which the table has an image of a folder; None where it has none."""
+        from_table = Path(os.path.relpath(root / path, self.file.parent)).as_posix()
+        return from_table if from_table in self.rows else path if path in self.rows else None
+
+
+def read_targets(table: str | os.PathLike) -> Targets:
+    """Read a table (CSV, UTF-8) whose first line names its columns: `image`, and a numeric one for each target.
+
+    Raises
+    ------
+    SAFEError
+        There is no such file, or it is not such a table.
+    """
+    file = Path(table).expanduser().absolute()
+    try:
+        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+            header, *lines = [line for line in csv.reader(text, strict=True) if line]
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SAFEError(f"Expected a table of targets (CSV). Received: {file} ({reason}).") from error
+    if "image" not in header or len(header) < 2:
+        raise SAFEError(
+            f"Expected the columns image and at least one target in {file}. Received the columns: {some(header)}"
+        )
+    at = header.index("image")
+    rows = {}
+    for number, line in enumerate(lines, start=2):
+        try:
+            numbers = tuple(float(cell) for i, cell in enumerate(line) if i != at)
+            if len(line) != len(header) or not all(np.isfinite(numbers)):
+                raise ValueError
+        except ValueError:
+            raise SAFEError(
+                f"Expected {len(header) - 1} finite numbers beside the image in row {number} of {file}. "
+                f"Received: {some(line)}"
+            ) from None
+        rows[line[at].replace("\\", "/").removeprefix("./")] = numbers
+    return Targets(file, tuple(name for i, name in enumerate(header) if i != at), rows)
+
+
+def with_targets(folder: str | os.PathLike, targets: Targets) -> LabelledImages:
+    """List the images of a folder that have a row in a table of targets.
+
+    Raises
+    ------
+    SAFEError
+        No images, or none of them has a row.
+    """
+    listing = find_images(folder)
+    if not Path(folder).expanduser().is_dir():
+        raise SAFEError(f"Expected a folder of images. Received the file: {folder}")
+    keys = [targets.key(listing.root, path) for path in listing.paths]
+    known = [(path, key) for path, key in zip(listing.paths, keys, strict=True) if key is not None]
+    missing = [path for path, key in zip(listing.paths, keys, strict=True) if key is None]
+    if not known:
+        raise SAFEError(
+            f"Expected rows for the images of {listing.root}, named relative to it or to the table's folder. "
+            f"Received none in {targets.file}; the first image is {listing.paths[0]}."
+        )
+    return LabelledImages(
+        root=listing.root,
+        paths=tuple(path for path, _ in known),
+        classes=targets.names,
+        labels=np.array([targets.rows[key] for _, key in known], np.float32),
+        skipped=(*listing.skipped, *(Skipped(path, "no row in the table of targets") for path in missing)),
+    )

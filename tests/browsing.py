@@ -1,0 +1,134 @@
+"""The real page, served as an engineer serves it, in a real browser: what the tests of the page share."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+from conftest import closed_port, draw_scene
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+TOOL = Path(__file__).parents[1] / "SAFE_Tool.py"
+CHROMIUM = "/usr/bin/chromium"
+MARKUP = "<img src=x onerror=document.title='broken-into'>_{}.png"
+WAIT = 60_000  # milliseconds, for what the network or the drawing of GIFs may hold up
+
+
+class Served(NamedTuple):
+    """A page that is up.
+
+    Attributes
+    ----------
+    url : str
+    out : Path
+        Its output folder.
+    images, improvement : Path
+    log : Path
+        What the server wrote to stderr.
+    """
+
+    url: str
+    out: Path
+    images: Path
+    improvement: Path
+    log: Path
+
+
+def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
+    """Drawn images, those of the snow with markup in their names."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir()
+    for scene, count in counts.items():
+        for i in range(count):
+            name = MARKUP.format(i) if scene == "snow" else f"{scene}_{i:02d}.png"
+            draw_scene(scene, rng).save(folder / name)
+    return folder
+
+
+@contextlib.contextmanager
+def served_from(folder: Path, *options: str | Path) -> Iterator[Served]:
+    """`SAFE_Tool.py ui` in a process of its own, on a free port, cut off from the internet, with drawn images."""
+    images = draw(folder / "failing", {"night": 10, "snow": 8, "wood": 6}, seed=0)
+    improvement = draw(folder / "improvement", {"night": 6, "snow": 6, "wood": 6}, seed=1)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nowhere = f"http://127.0.0.1:{closed_port()}"
+    environment = {name: value for name, value in os.environ.items() if name != "SAFE_VGG16_WEIGHTS"} | {
+        "SAFE_CACHE": str(folder / "cache"),
+        "KERAS_HOME": str(folder / "keras"),
+        "HTTP_PROXY": nowhere,
+        "HTTPS_PROXY": nowhere,
+        "http_proxy": nowhere,
+        "https_proxy": nowhere,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
+    log = folder / "stderr.txt"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, TOOL, "ui", "--port", str(port), "--out", folder / "out", *options],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as server,
+    ):
+        try:
+            first_line = server.stdout.readline()
+            assert first_line.startswith(f"SAFE is on http://127.0.0.1:{port}"), log.read_text()
+            yield Served(f"http://127.0.0.1:{port}", folder / "out", images, improvement, log)
+        finally:
+            server.terminate()
+    assert "Traceback" not in log.read_text()
+
+
+@contextlib.contextmanager
+def launched() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@contextlib.contextmanager
+def opened(browser: Browser, served: Served) -> Iterator[Page]:
+    """The page in a fresh window; at the end, that it asked no other host and nothing went wrong in it."""
+    requests, faults = [], []
+    window = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = window.new_page()
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    try:
+        page.goto(served.url)
+        expect(page).to_have_title("SAFE")
+        yield page
+        assert page.title() == "SAFE"
+        assert requests
+        assert {
+            url for url in requests if urlsplit(url).scheme not in ("data", "blob") and not url.startswith(served.url)
+        } == set()
+        assert faults == []
+    finally:
+        window.close()
+
+
+def field(page: Page, name: str):
+    """A text field by the id of its widget."""
+    return page.locator(f"#{name} textarea, #{name} input")
+
+
+def generate(page: Page, served: Served) -> None:
+    """The first click: clusters in the output folder."""
+    field(page, "images").fill(str(served.images))
+    page.locator("#generate").click()
+    expect(page.locator("#clusters-status strong")).to_contain_text("24 images · ", timeout=WAIT)

@@ -1,0 +1,269 @@
+import csv
+import dataclasses
+import io
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import names_in
+
+import export
+from clustering import NOISE, save_clusters
+from errors import SAFEError
+from export import COLUMNS, export_rccs, export_rows, export_zip, folder_name, safe_name
+from map import by_closeness
+from review import RccNote, merge_rccs, set_note
+from SAFE_Tool import main
+
+NOTES = {0: RccNote(0, "sunglasses at night", "hazard", "unsafe"), 2: RccNote(2, "", "", "safe")}
+FOLDERS = ["RCC_00_sunglasses-at-night", "RCC_01", "RCC_02", "no_cluster"]
+
+
+@pytest.fixture(autouse=True)
+def without_pyarrow(monkeypatch):
+    """Whether it is installed here or not; one test puts it back."""
+    monkeypatch.setattr(export, "writes_parquet", lambda: False)
+
+
+def rows_of(text: str) -> list[dict]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def renamed(clusters, names: dict[str, str]):
+    """The clusters with files, and their paths, renamed."""
+    for old, new in names.items():
+        (clusters.image_root / new).parent.mkdir(exist_ok=True)
+        (clusters.image_root / old).rename(clusters.image_root / new)
+    return dataclasses.replace(clusters, paths=tuple(names.get(path, path) for path in clusters.paths))
+
+
+# --- A folder ---------------------------------------------------------------------------------------------------
+
+
+def test_every_rcc_becomes_a_folder_of_its_images_and_a_table_lists_them(clusters, tmp_path):
+    done = export_rccs(clusters, NOTES, tmp_path / "out", report="<html>")
+    assert done == (tmp_path / "out", 26, ())
+    assert names_in(done.path) == sorted([*FOLDERS, "labels.csv", "report.html"])
+    assert names_in(tmp_path) == ["failing", "out"]  # nothing hidden is left
+    for rcc, folder in zip(clusters.groups, FOLDERS, strict=True):
+        assert names_in(done.path / folder) == clusters.members(rcc)
+    for path in ("night_03.png", "snow_07.png"):
+        folder = FOLDERS[0] if path.startswith("night") else FOLDERS[1]
+        assert (done.path / folder / path).read_bytes() == (clusters.image_root / path).read_bytes()
+    rows = rows_of((done.path / "labels.csv").read_text())
+    assert tuple(rows[0]) == COLUMNS
+    assert [(row["image"], float(row["distance"])) for row in rows[:10]] == [
+        (path, pytest.approx(distance, abs=1e-6)) for path, distance in by_closeness(clusters, 0)
+    ]
+    of = {row["image"]: row for row in rows}
+    assert len(of) == 26
+    assert of["night_03.png"] | {"distance": ""} == {
+        "image": "night_03.png",
+        "rcc": "0",
+        "name": "sunglasses at night",
+        "verdict": "unsafe",
+        "core": "true",
+        "distance": "",
+        "file": "RCC_00_sunglasses-at-night/night_03.png",
+    }
+    assert (of["snow_07.png"]["core"], of["wood_00.png"]["verdict"]) == ("false", "safe")
+    assert (of["sea_00.png"]["rcc"], of["sea_00.png"]["file"]) == ("-1", "no_cluster/sea_00.png")
+
+
+def test_one_rcc_can_be_exported_alone(clusters, tmp_path):
+    done = export_rccs(clusters, NOTES, tmp_path / "out", what=[2])
+    assert done.images == 6
+    assert names_in(done.path) == ["RCC_02", "labels.csv"]
+    assert export_rccs(clusters, {}, tmp_path / "noise", what=[NOISE]).images == 2
+
+
+@pytest.mark.parametrize("what", [[7], [0, 7], []])
+def test_an_rcc_that_is_none_cannot_be_exported(clusters, tmp_path, what):
+    with pytest.raises(SAFEError, match=r"Expected RCCs to export. Received: (7|none)"):
+        export_rccs(clusters, NOTES, tmp_path / "out", what)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_earlier_export_is_replaced_and_an_empty_folder_filled(clusters, tmp_path):
+    (tmp_path / "out").mkdir()
+    export_rccs(clusters, NOTES, tmp_path / "out", report="old")
+    export_rccs(clusters, {}, tmp_path / "out", what=[1])
+    assert names_in(tmp_path / "out") == ["RCC_01", "labels.csv"]
+    assert names_in(tmp_path) == ["failing", "out"]
+
+
+@pytest.mark.parametrize("other", ["mine.txt", "RCC_01/mine.png", "deep/er/mine.txt", ".hidden"])
+def test_a_folder_that_holds_other_things_is_refused(clusters, tmp_path, other):
+    out = export_rccs(clusters, NOTES, tmp_path / "out").path
+    (out / other).parent.mkdir(parents=True, exist_ok=True)
+    (out / other).write_text("mine")
+    with pytest.raises(SAFEError, match=r"which holds other things\. Choose another name"):
+        export_rccs(clusters, NOTES, out)
+    (out / "labels.csv").unlink()
+    with pytest.raises(SAFEError, match="which holds other things"):
+        export_rccs(clusters, NOTES, out)
+    assert (out / other).read_text() == "mine"
+    assert (out / "RCC_02" / "wood_00.png").exists()
+
+
+def test_a_file_or_a_link_in_the_way_is_refused(clusters, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    for to in (tmp_path / "file", tmp_path / "link", clusters.image_root):
+        with pytest.raises(SAFEError, match=r"Received: .*which holds other things"):
+            export_rccs(clusters, NOTES, to)
+    with pytest.raises(SAFEError, match="Received: nothing"):
+        export_rccs(clusters, NOTES, "  ")
+
+
+def test_an_export_that_fails_leaves_what_was_there(clusters, tmp_path, monkeypatch):
+    out = export_rccs(clusters, NOTES, tmp_path / "out").path
+    before = sorted(path.relative_to(out) for path in out.rglob("*"))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(SAFEError, match=r"Could not write the export to .*: No space left on device"):
+        export_rccs(clusters, {}, out)
+    assert sorted(path.relative_to(out) for path in out.rglob("*")) == before
+    assert names_in(tmp_path) == ["failing", "out"]
+
+
+def test_an_image_that_is_gone_is_told_and_the_others_are_exported(clusters, tmp_path):
+    (clusters.image_root / "snow_02.png").unlink()
+    for done, table in (
+        (export_rccs(clusters, NOTES, tmp_path / "out"), None),
+        (export_zip(clusters, NOTES, tmp_path / "out.zip"), None),
+    ):
+        assert done.images == 25
+        assert done.missing == (("snow_02.png", "No such file or directory"),)
+        if done.path.suffix:
+            table = zipfile.ZipFile(done.path).read("labels.csv").decode()
+        else:
+            table = (done.path / "labels.csv").read_text()
+        assert [row["file"] for row in rows_of(table) if row["image"] == "snow_02.png"] == [""]
+
+
+# --- A ZIP file -------------------------------------------------------------------------------------------------
+
+
+def test_a_zip_file_holds_the_same_as_the_folder(clusters, tmp_path):
+    out = export_rccs(clusters, NOTES, tmp_path / "out", report="<html>").path
+    packed = export_zip(clusters, NOTES, tmp_path / "out.zip", report="<html>")
+    assert packed.images == 26
+    with zipfile.ZipFile(packed.path) as archive:
+        assert archive.testzip() is None
+        files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        assert {name: archive.read(name) for name in archive.namelist()} == files
+    with pytest.raises(SAFEError, match=r"ends in \.zip. Received: out.tar"):
+        export_zip(clusters, NOTES, tmp_path / "out.tar")
+
+
+# --- Names ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("", "RCC_03"),
+        ("sunglasses at night", "RCC_03_sunglasses-at-night"),
+        ("../../etc/passwd", "RCC_03_etc-passwd"),
+        ('a<b>:"c"|d?*\\e/f', "RCC_03_a-b-c-d-e-f"),
+        ("con.", "RCC_03_con"),
+        ("  - _ . ", "RCC_03"),
+        ("Dämmerung 夜", "RCC_03_Dämmerung-夜"),
+        ("x" * 80, "RCC_03_" + "x" * 40),
+        ("<script>alert(1)</script>", "RCC_03_script-alert-1-script"),
+    ],
+)
+def test_a_folder_is_called_by_number_and_name_in_a_way_that_every_system_takes(name, expected):
+    assert folder_name(3, name, 12) == expected
+
+
+def test_numbers_are_padded_to_the_same_width():
+    assert folder_name(3, "", 101) == "RCC_003"
+    assert folder_name(0, "", 0) == "RCC_00"
+    assert folder_name(NOISE, "rest", 5) == "no_cluster"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("image 1.PNG", "image 1.PNG"),
+        ('a:b"c?.png', "a_b_c_.png"),
+        ("NUL.png", "_NUL.png"),
+        ("com1.jpeg", "_com1.jpeg"),
+        ("company.png", "company.png"),
+        ("odd\udcff.png", "odd_.png"),
+        ("dots...", "dots"),
+        ("x" * 200 + ".png", "x" * 146 + ".png"),
+        ("夜" * 100 + ".png", "夜" * 48 + ".png"),
+    ],
+)
+def test_a_file_keeps_its_name_as_far_as_every_system_takes_it(name, expected):
+    assert safe_name(name) == expected
+
+
+def test_files_of_one_name_in_one_rcc_are_told_apart(clusters, tmp_path):
+    names = {"night_00.png": "a/x.png", "night_01.png": "b/x.png", "night_02.png": "c/X.png", "night_03.png": "x_2.png"}
+    odd = renamed(clusters, {**names, "snow_00.png": "a/snow.png"})
+    out = export_rccs(odd, {}, tmp_path / "out").path
+    assert len({name.lower() for name in names_in(out / "RCC_00")}) == 10
+    rows = {row["image"]: row["file"] for row in rows_of((out / "labels.csv").read_text())}
+    for image, file in rows.items():
+        assert (out / file).read_bytes() == (odd.image_root / image).read_bytes()
+    assert rows["a/snow.png"] == "RCC_01/snow.png"
+
+
+def test_names_that_are_long_or_not_unicode_are_exported(clusters, tmp_path):
+    odd = renamed(clusters, {"sea_00.png": "x" * 200 + ".png", "sea_01.png": "sea_\udcff.png"})
+    assert export_zip(odd, {}, tmp_path / "out.zip").missing == ()
+    out = export_rccs(odd, {}, tmp_path / "out").path
+    assert names_in(out / "no_cluster") == ["sea__.png", "x" * 146 + ".png"]
+    assert b"sea_\xff.png," in (out / "labels.csv").read_bytes()
+    export_rccs(odd, {}, out)  # and replaced
+
+
+# --- Parquet and progress ---------------------------------------------------------------------------------------
+
+
+def test_the_table_is_written_as_parquet_too_where_pyarrow_is_installed(clusters, tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(export, "writes_parquet", lambda: True)
+    odd = renamed(clusters, {"sea_00.png": "sea_\udcff.png"})
+    out = export_rccs(odd, NOTES, tmp_path / "out").path
+    table = parquet.read_table(out / "labels.parquet").to_pylist()
+    rows = [row._asdict() for row in export_rows(odd, NOTES)]
+    assert [row | {"image": row["image"].replace("\udcff", "\ufffd")} for row in rows] == table
+
+
+def test_progress_is_told_and_the_input_is_as_it_was(clusters, tmp_path):
+    steps = []
+    before = {path: (clusters.image_root / path).stat().st_mtime_ns for path in clusters.paths}
+    labels = clusters.labels.copy()
+    export_rccs(clusters, {}, tmp_path / "out", progress=lambda *step: steps.append(step))
+    export_zip(clusters, {}, tmp_path / "out.zip", progress=lambda *step: steps.append(step))
+    assert steps[25] == ("Copying images", 26, 26)
+    assert steps[-1] == ("Packing images", 26, 26)
+    assert before == {path: (clusters.image_root / path).stat().st_mtime_ns for path in clusters.paths}
+    assert np.array_equal(labels, clusters.labels)
+
+
+def test_the_command_line_exports_to_a_folder_or_a_zip_file_all_rccs_or_one(clusters, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    save_clusters(clusters, out)
+    merge_rccs(out, 2, 1)
+    set_note(out, RccNote(1, "daylight"))
+    assert main(["export", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"26 images exported\nWritten: {out / 'export'}\n"
+    assert names_in(out / "export") == ["RCC_00", "RCC_01_daylight", "labels.csv", "no_cluster", "report.html"]
+    assert main(["export", "--out", str(out), "--to", str(tmp_path / "one.zip"), "--rcc", "1"]) == 0
+    assert "14 images exported" in capsys.readouterr().out
+    assert len(zipfile.ZipFile(tmp_path / "one.zip").namelist()) == 15
+    for wrong in (["--rcc", "2"], ["--to", str(clusters.image_root)]):
+        assert main(["export", "--out", str(out), *wrong]) == 2
+        assert capsys.readouterr().err.startswith("safe: Expected ")

@@ -1,0 +1,252 @@
+"""What the engineer does with the clusters on the real page: looks closer, names, judges, edits, exports, goes back."""
+
+import csv
+import re
+import zipfile
+from collections.abc import Iterator
+
+import pytest
+from browsing import WAIT, Served, draw, field, generate, launched, opened, served_from
+from playwright.sync_api import Browser, Page, expect
+
+from clustering import LABELS_FILE
+from review import NOTES_FILE
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served_from(tmp_path_factory.mktemp("review")) as served:
+        with opened(browser, served) as page:
+            generate(page, served)
+        yield served
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    with opened(browser, served) as page:
+        expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
+        yield page
+
+
+def labels_of(served: Served) -> dict[str, int]:
+    rows = (line.split("\t") for line in (served.out / LABELS_FILE).read_text().splitlines())
+    return {path: int(rcc) for rcc, path in rows}
+
+
+def notes_of(served: Served) -> list[dict]:
+    path = served.out / NOTES_FILE
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def canvas_of(page: Page):
+    """The map, once it is drawn."""
+    canvas = page.locator("#map canvas")
+    expect(canvas).to_be_visible(timeout=2 * WAIT)
+    expect(page.locator("#map .safe-map-none")).to_be_hidden()
+    return canvas
+
+
+def test_a_name_a_note_and_a_verdict_are_kept_as_they_are_typed_and_shown_after_a_reload(served, page):
+    field(page, "rcc-name").fill("<b>dark</b>")
+    field(page, "rcc-note").fill("hazard H3")
+    page.locator("#rcc-verdict").get_by_text("Unsafe").click()
+    for _ in range(100):
+        if notes_of(served) and notes_of(served)[0]["verdict"]:
+            break
+        page.wait_for_timeout(100)
+    assert notes_of(served) == [{"rcc": "0", "name": "<b>dark</b>", "note": "hazard H3", "verdict": "unsafe"}]
+    page.reload()
+    expect(field(page, "rcc-name")).to_have_value("<b>dark</b>", timeout=WAIT)
+    expect(field(page, "rcc-note")).to_have_value("hazard H3")
+    expect(page.locator("#rcc-bar")).to_contain_text("RCC 0 · <b>dark</b>")
+    assert page.locator("#rcc-bar b").count() == 0
+
+
+def test_the_player_pauses_and_shows_any_image_of_the_rcc(page):
+    slider = page.locator("#rcc-gif input[type=range]")
+    expect(slider).to_be_visible(timeout=WAIT)
+    page.locator("#rcc-gif").get_by_role("button", name="Pause").click()
+    slider.fill("2")
+    expect(page.locator("#rcc-gif output")).to_have_text(re.compile(r"3 / \d+"))
+    page.locator("#rcc-gif select").select_option("4")
+    page.locator("#rcc-gif").get_by_role("button", name="Play").click()
+    expect(page.locator("#rcc-gif output")).not_to_have_text(re.compile(r"^3 /"))
+
+
+def test_the_map_selects_by_lasso_and_the_images_are_shown_beside_it(served, page):
+    canvas = canvas_of(page)
+    box = canvas.bounding_box()
+    corners = [(0.01, 0.12), (0.99, 0.12), (0.99, 0.99), (0.01, 0.99), (0.01, 0.13)]
+    x, y = corners[0]
+    page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
+    page.mouse.down()
+    for x, y in corners[1:]:
+        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
+    page.mouse.up()
+    expect(page.locator("#grid-title")).to_contain_text("24 images selected on the map")
+    expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(24)
+    expect(page.locator("#move")).to_be_enabled()
+
+
+def test_a_point_of_the_map_shows_its_image(page):
+    canvas = canvas_of(page)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    tip = page.locator("#map .safe-map-tip")
+    for row in range(8, 60):
+        for column in range(2, 60):
+            page.mouse.move(box["x"] + column / 60 * box["width"], box["y"] + row / 60 * box["height"])
+            if tip.is_visible():
+                break
+        if tip.is_visible():
+            break
+    expect(tip).to_be_visible()
+    expect(tip.locator("b")).to_contain_text(re.compile("RCC|No cluster"))
+    expect(tip.locator("img")).to_have_attribute("src", re.compile("^data:image/webp"))
+
+
+def test_choosing_an_rcc_lists_all_of_its_images(served, page):
+    labels = labels_of(served)
+    page.locator("#rcc-bar button.thumbnail-item").nth(1).click()
+    expect(page.locator("#grid-title")).to_contain_text("RCC 1: ")
+    expect(page.locator("#grid [data-index]")).to_have_count(sum(rcc == 1 for rcc in labels.values()))
+
+
+def test_an_image_is_enlarged_by_the_keyboard(page):
+    tile = page.locator("#grid [data-index]").first
+    tile.focus()
+    page.keyboard.press("Enter")
+    dialog = page.locator("#grid dialog")
+    expect(dialog).to_be_visible()
+    expect(dialog.locator("img")).to_have_attribute("src", re.compile("^data:image/webp"))
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+
+
+def test_images_are_moved_and_moved_back(served, page):
+    before = labels_of(served)
+    page.locator("#grid [data-index]").first.click()
+    expect(page.locator("#move-to")).to_contain_text("1 image selected")
+    page.locator("#move-to input").click()
+    page.get_by_role("option", name="No cluster").click()
+    page.locator("#move").click()
+    expect(page.locator("#edits")).to_contain_text("Edits (1)", timeout=WAIT)
+    after = labels_of(served)
+    assert sum(before[path] != after[path] for path in before) == 1
+    assert [after[path] for path in before if before[path] != after[path]] == [-1]
+    page.locator("#undo").click()
+    expect(page.locator("#edits")).to_contain_text("Edits (2)", timeout=WAIT)
+    assert labels_of(served) == before
+    expect(page.locator("#redo")).to_be_enabled()
+
+
+def test_rccs_are_merged_and_taken_apart_again(served, page):
+    before = labels_of(served)
+    kept = max(before.values())
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+    into = page.locator("#merge-into input").input_value()
+    page.locator("#merge").click()
+    target = int(re.search(r"RCC (\d+)", into)[1])
+    expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {target}", timeout=WAIT)
+    after = labels_of(served)
+    assert 0 not in after.values()
+    assert max(after.values()) == kept
+    page.locator("#undo").click()
+    expect(page.locator("#rcc-bar")).to_contain_text("RCC 0", timeout=WAIT)
+    assert labels_of(served) == before
+
+
+def test_all_rccs_are_exported_with_their_report(served, page):
+    page.locator("#export-all").click()
+    expect(page.locator("#download")).to_be_visible(timeout=WAIT)
+    with page.expect_download() as waiting:
+        page.locator("#download").click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        names = archive.namelist()
+    assert sum(name.endswith(".png") for name in names) == 24
+    assert any(name.endswith("labels.csv") for name in names)
+    assert any(name.endswith("report.html") for name in names)
+
+
+def test_the_report_shows_names_as_text_and_asks_nobody_for_anything(served, page, browser):
+    page.locator("#report").click()
+    expect(page.locator("#download")).to_be_visible(timeout=WAIT)
+    with page.expect_download() as waiting:
+        page.locator("#download").click()
+    text = waiting.value.path().read_text()
+    assert "onerror=document" not in text.replace("&lt;img src=x onerror=document", "")
+    asked = []
+    reader = browser.new_page()
+    reader.on("request", lambda request: asked.append(request.url))
+    reader.set_content(text)
+    assert reader.locator("h1").count() == 1
+    assert [url for url in asked if not url.startswith("data:")] == []
+    reader.close()
+
+
+def test_an_earlier_run_is_compared_and_opened_again(served, browser):
+    with opened(browser, served) as page:
+        expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
+        page.locator("#reducer").get_by_text("UMAP").click()
+        generate(page, served)
+        expect(page.locator("#clusters-status progress")).to_have_count(0, timeout=2 * WAIT)
+        page.get_by_text("Earlier runs").click()
+        expect(page.locator("#earlier-run input")).to_have_value(re.compile(r"\d{8}-\d{6}"), timeout=WAIT)
+        page.locator("#compare").click()
+        expect(page.locator("#compared")).to_contain_text("24 images in common")
+        page.locator("#restore").click()
+        expect(field(page, "rcc-name")).to_have_value("<b>dark</b>", timeout=WAIT)
+
+
+def test_a_window_that_shows_older_clusters_says_so_and_changes_nothing(served, browser):
+    with opened(browser, served) as old:
+        expect(old.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
+        expect(old.locator("#grid [data-index]").first).to_be_visible()
+        clusters = served.out / "clusters.npz"
+        whole = clusters.read_bytes()
+        with opened(browser, served) as new:
+            expect(new.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
+            (served.images / "night_00.png").rename(served.images / "night_zz.png")
+            generate(new, served)
+            expect(new.locator("#clusters-status progress")).to_have_count(0, timeout=2 * WAIT)
+        assert clusters.read_bytes() != whole
+        old.locator("#merge").click()
+        expect(old.get_by_text("generated anew in another window")).to_be_visible()
+
+
+def test_a_job_is_followed_in_every_window_and_cancelled(served, browser, tmp_path):
+    many = draw(tmp_path / "many", {"night": 150, "wood": 150}, seed=5)
+    with opened(browser, served) as first, opened(browser, served) as second:
+        field(first, "images").fill(str(many))
+        first.locator("#generate").click()
+        expect(first.locator("#cancel-clusters")).to_be_visible(timeout=WAIT)
+        second.locator("#generate").click()
+        expect(second.get_by_text("SAFE does one thing at a time").first).to_be_visible()
+        expect(second.locator("#clusters-status progress")).to_be_visible()
+        expect(first.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 300"), timeout=WAIT)
+        second.locator("#cancel-clusters").click()
+        for page in (first, second):
+            expect(page.locator("#clusters-status")).to_contain_text(
+                "Stopped. What was extracted is kept", timeout=WAIT
+            )
+            expect(page.locator("#generate")).to_be_enabled()
+            expect(page.locator("#cancel-clusters")).to_be_hidden()
+    assert len(labels_of(served)) == 24
+
+
+def test_the_page_fits_a_tablet(served, browser):
+    window = browser.new_context(viewport={"width": 820, "height": 1180})
+    page = window.new_page()
+    page.goto(served.url)
+    expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    window.close()
