@@ -321,7 +321,7 @@ def load_network(extractor: Extractor) -> Callable[[np.ndarray], np.ndarray]:
             f"These clusters were made with {extractor.identity}, whose weights are no longer found. "
             "Name them with --weights, or generate the clusters again."
         )
-    with _quiet_stderr():
+    with quiet_stderr():
         import keras
         import tensorflow as tf
 
@@ -352,7 +352,7 @@ def load_network(extractor: Extractor) -> Callable[[np.ndarray], np.ndarray]:
 
 
 @contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
+def quiet_stderr() -> Iterator[None]:
     """TensorFlow's C++ code greets on stderr while it is imported, before any setting could silence it."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

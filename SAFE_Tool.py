@@ -1,8 +1,8 @@
 """SAFE: why an image-processing DNN fails, and which images to label to repair it.
 
     python SAFE_Tool.py                      the page on http://127.0.0.1:7860
-    python SAFE_Tool.py cluster IMAGES       steps 1 and 2: root cause clusters, as GIFs
     python SAFE_Tool.py failures MODEL TEST  before step 1: the images that a Keras model gets wrong
+    python SAFE_Tool.py cluster IMAGES       steps 1 and 2: root cause clusters, as GIFs
     python SAFE_Tool.py select IMPROVEMENT   steps 3 and 4: the unsafe set
     python SAFE_Tool.py retrain MODEL        steps 5 and 6: the model fine-tuned with the labelled unsafe set
     python SAFE_Tool.py report               one HTML file of all results, for the safety case
@@ -13,7 +13,6 @@ is all that they share. Whatever takes long to import is imported where it is ne
 """
 
 import argparse
-import os
 import signal
 import sys
 import time
@@ -55,13 +54,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
-    def command(name: str, run: Callable, what: str) -> argparse.ArgumentParser:
+    def command(name: str, run: Callable, what: str, vgg16: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
         added.set_defaults(run=run)
         added.add_argument("--out", metavar="DIR", default=".", help="output folder (default: the current one)")
-        added.add_argument(
-            "--weights", metavar="FILE", help="a local copy of VGG16's ImageNet weights (default: SAFE_VGG16_WEIGHTS)"
-        )
+        if vgg16:
+            added.add_argument(
+                "--weights",
+                metavar="FILE",
+                help="a local copy of VGG16's ImageNet weights (default: SAFE_VGG16_WEIGHTS)",
+            )
         return added
 
     ui = command("ui", _run_ui, "serve the web page")
@@ -111,9 +113,8 @@ def _parser() -> argparse.ArgumentParser:
         "--leave-out-safe", action="store_true", help="no images for RCCs that were marked as safe on the page"
     )
 
-    failures = command(
-        "failures", _run_failures, "run a Keras model on a labelled test set, collect what it gets wrong"
-    )
+    what = "run a Keras model on a labelled test set, collect what it gets wrong"
+    failures = command("failures", _run_failures, what, vgg16=False)
     failures.add_argument("model", metavar="MODEL", help="a Keras model, .keras or .h5")
     failures.add_argument("test", metavar="TEST", help="folder of test images, in a folder for each class")
     failures.add_argument(
@@ -121,7 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_model_options(failures)
 
-    retrain = command("retrain", _run_retrain, "label the unsafe set and fine-tune the Keras model with it")
+    what = "label the unsafe set and fine-tune the Keras model with it"
+    retrain = command("retrain", _run_retrain, what, vgg16=False)
     retrain.add_argument("model", metavar="MODEL", help="a Keras model, .keras or .h5; it is only read")
     retrain.add_argument("--train", metavar="DIR", required=True, help="training images, in a folder for each class")
     retrain.add_argument("--test", metavar="DIR", required=True, help="test images, in a folder for each class")
@@ -215,7 +217,6 @@ def _run_select(options: argparse.Namespace) -> None:
 
 def _run_failures(options: argparse.Namespace) -> None:
     out = Path(options.out).absolute()
-    _quiet_tensorflow()
     from failures import find_failures
     from runs import failures_summary
 
@@ -239,7 +240,6 @@ def _run_failures(options: argparse.Namespace) -> None:
 
 def _run_retrain(options: argparse.Namespace) -> None:
     out = Path(options.out).absolute()
-    _quiet_tensorflow()
     from retrain import retrain
     from runs import retraining_summary
 
@@ -290,11 +290,6 @@ def _run_export(options: argparse.Namespace) -> None:
     _print_skipped(done.missing)
     print(f"{count(done.images, 'image')} exported")
     print(f"Written: {done.path}")
-
-
-def _quiet_tensorflow() -> None:
-    """TensorFlow's remarks on the machine would hide the progress."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def _print_assumptions(assumptions) -> None:

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.decomposition import PCA
 from threadpoolctl import threadpool_limits
 
 from artefacts import replacing, write_text
@@ -81,7 +80,8 @@ class RootCauseClusters:
         How far an RCC reaches in the space of PCA (see `rcc_reach`).
     reducer : "pca" or "umap"
     eps : float
-        DBSCAN's, a distance between points after neighbour averaging or UMAP; 0 where nothing was to be tuned.
+        The largest radius of an RCC, a distance between points after neighbour averaging or UMAP; 0 where nothing was
+        to be tuned.
     min_samples : int
     projection : Projection
     extractor_identity, notice : str
@@ -176,7 +176,7 @@ def find_root_cause_clusters(
     projection = fit_projection(images.features, images.extractor.name)
     points = projection.apply(images.features)
     condensed = average_neighbours(points) if reducer == "pca" else _umap(points, progress)
-    tuning = tune(condensed, progress)
+    tuning = tune(condensed, points, progress)
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
         image_root=images.root,
@@ -218,6 +218,9 @@ def fit_projection(features: np.ndarray, extractor: str) -> Projection:
     scaled = comparable(features, extractor)
     if len(scaled) < 2:  # nothing varies
         return Projection(extractor, scaled.mean(axis=0), np.zeros((1, scaled.shape[1]), np.float32))
+    # Imported here and not above: with it the page would start a second later.
+    from sklearn.decomposition import PCA
+
     # One thread: the sums inside differ in their last digits with the number of threads, and so might the labels.
     with threadpool_limits(limits=1):
         pca = PCA(min(N_COMPONENTS, *scaled.shape), svd_solver="full").fit(scaled)

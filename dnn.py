@@ -22,6 +22,7 @@ import numpy as np
 from PIL import Image
 
 from errors import SAFEError
+from FE import quiet_stderr
 from images import UNREADABLE
 
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
@@ -213,7 +214,8 @@ def _dicts(value: object) -> Iterator[dict]:
 
 
 def _load_model(file: Path, trust: bool) -> Any:
-    import keras
+    with quiet_stderr():
+        import keras
 
     try:
         # Not compiled: a custom loss would keep the model from loading, and retraining compiles it anew.
@@ -324,12 +326,22 @@ def sized_for(dnn: Dnn, files: Sequence[Path]) -> Dnn:
         return dnn
     with ThreadPoolExecutor() as pool:
         sizes = set(pool.map(_size_of, files)) - {None}
-    alike = len(sizes) == 1
-    width, height = sizes.pop() if alike else (FLEXIBLE_SIDE, FLEXIBLE_SIDE)
+    why = "the size of all images" if len(sizes) == 1 else "the images differ in size"
+    if len(sizes) == 1 and not _takes(dnn, *next(iter(sizes))):
+        sizes, why = set(), "the images' own size is too small for it"
+    width, height = sizes.pop() if len(sizes) == 1 else (FLEXIBLE_SIDE, FLEXIBLE_SIDE)
     width, height = dnn.width or width, dnn.height or height
-    why = "the size of all images" if alike else "the images differ in size"
     said = f"Input: {width} × {height} pixels ({why}; the model takes any), {'RGB' if dnn.channels == 3 else 'grey'}."
     return dataclasses.replace(dnn, height=height, width=width, assumptions=(said, *dnn.assumptions[1:]))
+
+
+def _takes(dnn: Dnn, width: int, height: int) -> bool:
+    """Whether a model of any input size can work at this one: each of its layers needs some pixels to be left."""
+    shape = (1, dnn.height or height, dnn.width or width, dnn.channels)
+    try:
+        return all(dnn.model.compute_output_shape(shape[: len(dnn.model.inputs[0].shape)]))
+    except ValueError:
+        return False
 
 
 def _size_of(file: Path) -> tuple[int, int] | None:

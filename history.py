@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import adjusted_rand_score
 
 from artefacts import prepare_folder, replacing
 from clustering import CLUSTERS_FILE, LABELS_FILE, RUN_FILE, RootCauseClusters, load_clusters
@@ -307,6 +306,9 @@ def compare_clusters(a: RootCauseClusters, b: RootCauseClusters) -> Comparison:
         for (rcc_a, rcc_b), n in zip(cells.tolist(), counts.tolist(), strict=True)
     ]
     rank = {rcc: place for place, rcc in enumerate(a.groups)}
+    # Imported here and not above: with it the page would start a second later.
+    from sklearn.metrics import adjusted_rand_score
+
     return Comparison(
         common=len(common),
         only_a=len(a.paths) - len(common),

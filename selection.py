@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import pairwise_distances_argmin_min
 
 from artefacts import write_text
 from clustering import NOISE, RootCauseClusters
@@ -294,6 +293,9 @@ class _Nearest:
         self.counts = np.zeros(clusters.n_rccs, dtype=int)
 
     def add(self, paths: tuple[str, ...], points: np.ndarray) -> None:
+        # Imported here and not above: with it the page would start a second later.
+        from sklearn.metrics import pairwise_distances_argmin_min
+
         cores, distances = pairwise_distances_argmin_min(points, self._core_points)
         # The digits beyond hang on an image's place in its batch, and would decide between equal images.
         distances = distances.astype(float).round(5)

@@ -1,22 +1,32 @@
 """The page as a whole: its tabs, its look, and how it is served."""
 
+import contextlib
+import hmac
 import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
-
 import gradio as gr
+from starlette.middleware import Middleware
 
 from artefacts import prepare_folder
 from errors import SAFEError
 from inspection import GIF_FOLDER
 from page.clusters_tab import clusters_tab
+from page.guard import Guard
 from page.jobs import Jobs, PageSettings, find_example
-from page.results import Results
+from page.results import Results, check_within
 from page.retraining_tab import retraining_tab
 from page.unsafe_tab import unsafe_tab
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+MOST_QUEUED = 256  # clicks that wait, of all visitors; a window that is opened makes up to five
+MOST_SESSIONS = 1000
 
 
 def build_app(settings: PageSettings) -> gr.Blocks:
@@ -52,7 +62,7 @@ def serve(
     out : path
         The output folder; the page shows what lies there.
     root : path, optional
-        Where given, only image folders below it are accepted.
+        Where given, only paths below it are accepted, all links followed, and only images below it are shown.
     auth : "USER:PASSWORD", optional
     weights : path, optional
         As for `FE.choose_extractor`.
@@ -64,40 +74,70 @@ def serve(
     SAFEError
         The output folder, root, port or auth cannot be used, or others could reach the page without a password.
     """
-    folder = prepare_folder(out)
-    settings = PageSettings(
-        folder,
-        Jobs(),
-        Results(folder),
-        weights,
-        _root(root),
-        find_example(Path(example).absolute()) if example else None,
-    )
     credentials = _credentials(auth)
     if host not in LOOPBACK and not (credentials and root):
         raise SAFEError(
             "On an address that other machines can reach, SAFE expects --auth USER:PASSWORD and --root DIR. "
             f"Received: --host {host} without them."
         )
-    app = build_app(settings)
+    folder = prepare_folder(out)
+    within = _root(root)
+    check_within(folder, within)
+    settings = PageSettings(
+        folder,
+        Jobs(),
+        Results(folder, within),
+        weights,
+        within,
+        find_example(Path(example).absolute()) if example else None,
+    )
+    with _served_files() as files:
+        # A page with a password needs no check of the name: its cookie does not go to another one.
+        names = None if credentials else frozenset({"127.0.0.1", "localhost", "::1"})
+        served = ((folder / GIF_FOLDER).resolve(), files.resolve())
+        app = build_app(settings)
+        try:
+            app.queue(max_size=MOST_QUEUED, api_open=False).launch(
+                server_name=host,
+                server_port=port,
+                auth=_asking(credentials) if credentials else None,
+                theme=_theme(),
+                css_paths=Path(__file__).with_name("style.css"),
+                allowed_paths=[str(folder / GIF_FOLDER)],
+                app_kwargs={"middleware": [Middleware(Guard, hosts=names, folders=served)]},
+                max_file_size=1,  # nothing is uploaded; the guard refuses it before
+                state_session_capacity=MOST_SESSIONS,
+                footer_links=[],
+                quiet=True,
+                prevent_thread_lock=True,
+                # Said here, since Gradio otherwise asks the environment: no tunnel, no other server in front
+                share=False,
+                ssr_mode=False,
+                num_workers=0,
+                mcp_server=False,
+                run_history=False,
+                enable_monitoring=False,
+                show_error=False,
+            )
+        except OSError as error:
+            raise SAFEError(
+                f"Could not listen on {host}, port {port}. Is it in use? Choose another with --port."
+            ) from error
+        print(f"SAFE is on http://{host}:{port}  (results in {folder}; Ctrl-C ends it)", flush=True)
+        app.block_thread()
+
+
+@contextlib.contextmanager
+def _served_files() -> Iterator[Path]:
+    """A folder of this page's own for thumbnails and exports; by default Gradio would share one with other programs."""
+    folder = Path(tempfile.mkdtemp(prefix="safe-page-"))
+    os.environ["GRADIO_TEMP_DIR"] = str(folder)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder goes
     try:
-        app.queue(max_size=32).launch(
-            server_name=host,
-            server_port=port,
-            auth=credentials,
-            theme=_theme(),
-            css_paths=Path(__file__).with_name("style.css"),
-            allowed_paths=[str(folder / GIF_FOLDER)],
-            footer_links=[],
-            quiet=True,
-            prevent_thread_lock=True,
-        )
-    except OSError as error:
-        raise SAFEError(
-            f"Could not listen on {host}, port {port}. Is it in use? Choose another with --port."
-        ) from error
-    print(f"SAFE is on http://{host}:{port}  (results in {folder}; Ctrl-C ends it)", flush=True)
-    app.block_thread()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _root(root: str | None) -> Path | None:
@@ -116,6 +156,18 @@ def _credentials(auth: str | None) -> tuple[str, str] | None:
     if not user or not password:
         raise SAFEError("--auth must be USER:PASSWORD. Received something else.")
     return user, password
+
+
+def _asking(credentials: tuple[str, str]) -> Callable[[str, str], Awaitable[bool]]:
+    """Compares what a visitor typed; it takes as long whichever part of it is wrong."""
+    expected = [part.encode() for part in credentials]
+
+    async def right(user: str, password: str) -> bool:
+        typed = [part.encode("utf-8", "surrogatepass") for part in (user, password)]
+        same = [hmac.compare_digest(a, b) for a, b in zip(typed, expected, strict=True)]
+        return all(same)
+
+    return right
 
 
 def _theme() -> gr.themes.Base:

@@ -3,15 +3,16 @@
 import html
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import gradio as gr
 from PIL import Image
 
 from clustering import RootCauseClusters
 from errors import SAFEError
-from inspection import elbow_svg, printable, representative, thumbnail
+from inspection import elbow_svg, printable, representative
 from page.images_view import ImagesView
-from page.jobs import FOLLOW, VIEW, Job, PageSettings, cancel_job, done, empty, failed, follow_job, start_job
+from page.jobs import FOLLOW, VIEW, Job, PageSettings, cancel_job, done, empty, failed, follow_job, picture, start_job
 from page.rcc_view import RccView
 from page.results import Shown
 from page.runs_view import RunsView, refreshed
@@ -98,6 +99,9 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     def show_rcc(shown: Shown, chosen: int) -> dict:
         return {rcc: chosen, **rcc_view.show(shown, chosen), **images_view.show(shown, chosen)}
 
+    def choose(shown: Shown, chosen: int) -> dict:
+        return {bar: gr.Gallery(selected_index=shown.clusters.groups.index(chosen)), **show_rcc(shown, chosen)}
+
     def show_run(chosen: int | None = None) -> dict:
         shown = settings.results.shown()
         clusters = shown.clusters
@@ -109,7 +113,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             status: done(cluster_summary(clusters), notes),
             pane: gr.Column(visible=True),
             run: shown.run,
-            bar: gr.Gallery(_faces(shown), selected_index=groups.index(chosen)),
+            bar: gr.Gallery(_faces(shown, settings.root), selected_index=groups.index(chosen)),
             why: _why(clusters),
             tried: _setting_rows(clusters),
             skipped_pane: gr.Accordion(f"Skipped images ({len(clusters.skipped)})", visible=bool(clusters.skipped)),
@@ -173,17 +177,17 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     bar.select(on_select, run, one_rcc, **VIEW)
     rcc_view.wire(rcc, run, bar, changed)
     rcc_view.wire_merge(everything)
-    images_view.wire(rcc, run, everything, changed)
+    images_view.wire(rcc, run, everything, changed, choose)
     runs_view.wire(rcc, run, everything, changed)
     app.load(on_load, None, [folder, *everything], **FOLLOW).then(on_map, rcc, images_view.map, **VIEW)
 
 
-def _faces(shown: Shown) -> list[tuple[Image.Image, str]]:
+def _faces(shown: Shown, within: Path | None) -> list[tuple[Image.Image, str]]:
     """A representative image of each RCC, with its number, name and verdict, and how many images it has."""
     clusters = shown.clusters
     return [
         (
-            thumbnail(clusters.image_root / representative(clusters, rcc), 160),
+            picture(clusters.image_root / representative(clusters, rcc), 160, within),
             f"{printable(title(rcc, shown.notes))} · {len(clusters.members(rcc)):,}"
             + (MARKS[shown.notes[rcc].verdict] if rcc in shown.notes else ""),
         )

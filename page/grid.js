@@ -38,7 +38,7 @@ element.addEventListener("click", (event) => {
 });
 
 async function enlarge(tile) {
-  const source = await server.grid_picture(Number(tile.dataset.index), props.seen);
+  const source = await server.grid_picture([Number(tile.dataset.index), props.seen]);
   if (!source) return;
   $("dialog img").src = source;
   $("dialog p").textContent = tile.title;

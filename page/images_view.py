@@ -27,19 +27,22 @@ class ImagesView:
         self._settings = settings
         results = settings.results
 
-        # Called by the scripts in map.html and grid.html. They answer with an image of the run and never with a file.
-        def picture(index: object, run: object, side: int) -> str:
+        # Called by the scripts in map.html and grid.html with one value, a list. What they answer is an image of the
+        # run, decoded here, and never a file.
+        def picture(sent: object, side: int) -> str:
             try:
+                index, run = sent
                 clusters = results.shown(str(run)).clusters
-                return data_uri(clusters.image_root / clusters.paths[range(len(clusters.paths))[int(index)]], side)
-            except (SAFEError, TypeError, ValueError, IndexError):
+                path = clusters.paths[range(len(clusters.paths))[int(index)]]
+                return data_uri(clusters.image_root / path, side, settings.root)
+            except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
                 return ""
 
-        def map_picture(index: int, run: str) -> str:
-            return picture(index, run, 128)
+        def map_picture(sent: list) -> str:
+            return picture(sent, 128)
 
-        def grid_picture(index: int, run: str) -> str:
-            return picture(index, run, 720)
+        def grid_picture(sent: list) -> str:
+            return picture(sent, 720)
 
         with gr.Row(equal_height=False):
             with gr.Column(scale=1, min_width=380):
@@ -109,7 +112,7 @@ class ImagesView:
             {
                 "index": row,
                 "name": printable(clusters.paths[row]),
-                "picture": data_uri(clusters.image_root / clusters.paths[row], 128),
+                "picture": data_uri(clusters.image_root / clusters.paths[row], 128, self._settings.root),
                 "mark": "" if clusters.is_core[row] else "no core point",
             }
             for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
@@ -126,8 +129,14 @@ class ImagesView:
             self.move: gr.Button(interactive=bool(picked)),
         }
 
-    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed) -> None:
-        """Connect the widgets (see `RccView.wire`)."""
+    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed, choose) -> None:
+        """Connect the widgets (see `RccView.wire`).
+
+        Parameters
+        ----------
+        choose : callable
+            From what is shown and an RCC to the page's updates where that RCC is at hand.
+        """
         settings = self._settings
 
         def on_pick_in_map(event: gr.EventData, rcc: int, run: str) -> dict:
@@ -139,6 +148,16 @@ class ImagesView:
                 return gr.skip()
             if not rows:
                 return {name: value for name, value in self.show(shown, rcc).items() if name is not self.map}
+            if len(rows) == 1:
+                [row] = rows
+                updates = choose(shown, int(shown.clusters.labels[row]))
+                listed = [row, *(other for other in updates[self.listed] if other != row)]
+                told = f"{printable(shown.clusters.paths[row])}, then the others of its group"
+                return {
+                    **updates,
+                    **self._list(shown, listed, told, picked=rows),
+                    self.to: gr.Dropdown(info="1 image selected"),
+                }
             counts = np.unique(shown.clusters.labels[rows], return_counts=True)
             groups = ", ".join(
                 f"{n} of {title(int(k))}" for k, n in sorted(zip(*counts, strict=True), key=lambda x: -x[1])
@@ -185,7 +204,7 @@ class ImagesView:
 
             return changed(rcc, run, edit)
 
-        self.map.select(on_pick_in_map, [rcc, run], self.outputs, **VIEW)
+        self.map.select(on_pick_in_map, [rcc, run], outputs, **VIEW)
         self.grid.select(on_pick_in_grid, run, [self.picked, self.move, self.to], **VIEW)
         for button, by in ((self.back, -1), (self.forth, 1)):
             button.click(turn(by), [self.listed, self.page, self.picked, self.title, run], self.outputs, **VIEW)

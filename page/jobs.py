@@ -4,6 +4,7 @@ import base64
 import html
 import io
 import json
+import os
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from PIL import Image
 
 from errors import SAFEError
 from inspection import printable, thumbnail
-from page.results import Results
+from page.results import Results, is_within
 from runs import Pace
 
 # Handlers that follow a job stay open as long as it runs, one per browser window.
@@ -159,16 +160,33 @@ class PageSettings(NamedTuple):
     example: Example | None = None
 
     def accept(self, source: str | None) -> str:
-        """The path as the engineer typed it; a SAFEError where it lies outside the root."""
+        """The path as the engineer typed it; a SAFEError where it, or an image that it leads to, is outside the root.
+
+        A folder is walked: links in it may lead elsewhere. So may the lines of a list of images.
+        """
         source = (source or "").strip()
-        if self.root is not None:
-            try:
-                inside = Path(source).expanduser().resolve().is_relative_to(self.root)
-            except (OSError, ValueError, RuntimeError):
-                inside = False
-            if not inside:
-                raise SAFEError(f"Expected a path below {self.root}. Received: {source}")
+        if self.root is None:
+            return source
+        try:
+            path = Path(source).expanduser()
+            outside = None if is_within(path, self.root) else path
+            outside = outside or next((inner for inner in _led_to(path) if not is_within(inner, self.root)), None)
+        except (OSError, ValueError, RuntimeError):
+            path = outside = Path("?")
+        if outside is not None:
+            there = "" if outside == path else f", which leads to {outside}"
+            raise SAFEError(f"Expected a path below {self.root}. Received: {source}{there}")
         return source
+
+
+def _led_to(path: Path) -> Iterator[Path]:
+    """What a folder's links and a list's lines name."""
+    if path.is_dir():
+        for folder, subfolders, names in os.walk(path):
+            yield from (inner for name in (*subfolders, *names) if (inner := Path(folder, name)).is_symlink())
+    elif path.suffix.lower() == ".txt" and path.is_file():
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        yield from (path.parent / line.strip() for line in text.split("\n") if line.strip())
 
 
 def find_example(folder: Path) -> Example | None:
@@ -256,13 +274,24 @@ def empty(what: str, steps: list[str]) -> str:
     return f"<div class='safe-empty'><p>{html.escape(printable(what))}</p><ol>{items}</ol></div>"
 
 
-def thumbnails(root: Path, paths: list[str], side: int) -> list[tuple[Image.Image, str]]:
-    """Images for a gallery, each with its file name. Decoded here: the page never serves the files themselves."""
-    return [(thumbnail(root / path, side), printable(Path(path).name)) for path in paths]
+def thumbnails(root: Path, paths: list[str], side: int, within: Path | None) -> list[tuple[Image.Image, str]]:
+    """Images for a gallery, each with its file name. Decoded here: the page never serves the files themselves.
+
+    Parameters
+    ----------
+    within : Path or None
+        The page's root: of a file outside it no picture is shown.
+    """
+    return [(picture(root / path, side, within), printable(Path(path).name)) for path in paths]
 
 
-def data_uri(path: Path, side: int) -> str:
-    """A thumbnail as a data URI."""
+def data_uri(path: Path, side: int, within: Path | None) -> str:
+    """A thumbnail as a data URI (see `thumbnails`)."""
     data = io.BytesIO()
-    thumbnail(path, side).save(data, "WEBP", quality=82)
+    picture(path, side, within).save(data, "WEBP", quality=82)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+
+
+def picture(path: Path, side: int, within: Path | None) -> Image.Image:
+    """A thumbnail; of a file outside the page's root, the tile that stands for one that cannot be read."""
+    return thumbnail(path if is_within(path, within) else Path(os.devnull), side)

@@ -6,7 +6,7 @@ let state = null, at = 0, busy = false;
 
 async function load(rcc) {
   if (!props.version) return;
-  show(await server.label_state(rcc ?? null, props.classes || []), true);
+  show(await server.label_state([rcc ?? null, props.classes || []]), true);
 }
 
 function visible() {
@@ -75,7 +75,7 @@ async function give(label) {
   if (busy || !state || (!image && !all)) return;
   busy = true;
   try {
-    const next = await server.give_label(state.rcc, all ? null : image.index, label, props.classes || []);
+    const next = await server.give_label([state.rcc, all ? null : image.index, label, props.classes || []]);
     if (!all && !$('[data-do="unlabelled"]').checked) at += 1;
     show(next, false);
     if (all) $('[name="scope"][value="one"]').checked = true;
@@ -85,7 +85,7 @@ async function give(label) {
 async function undo() {
   if (busy || !state?.undo) return;
   busy = true;
-  try { show(await server.undo_label(state.rcc, props.classes || []), false); } finally { busy = false; }
+  try { show(await server.undo_label([state.rcc, props.classes || []]), false); } finally { busy = false; }
 }
 
 function step(by) {

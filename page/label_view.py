@@ -12,7 +12,7 @@ from inspection import printable
 from labels import label_images
 from page.jobs import PageSettings, data_uri
 from review import title
-from selection import UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, save_unsafe_set
+from selection import UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, save_labels
 
 HERE = Path(__file__).parent
 KEPT_STEPS = 1000  # how far labelling can be undone
@@ -27,20 +27,22 @@ class LabelView:
         self._lock = threading.Lock()
         self._undo: deque[tuple[str, dict[str, str]]] = deque(maxlen=KEPT_STEPS)  # of which set, the labels before
 
-        # Called by the script in label.js; what they are sent is checked as anything from outside is.
-        def label_state(rcc: object, classes: object) -> dict | None:
+        # Called by the script in label.js with one value, a list; what is sent is checked as anything from outside.
+        def label_state(sent: list) -> dict | None:
+            rcc, classes = _parts(sent, 2)
             with self._lock:
                 return self._state(rcc, classes)
 
-        def label_picture(index: object) -> str:
+        def label_picture(index: int) -> str:
             try:
                 unsafe = load_unsafe_set(settings.out)
                 image = unsafe.images[range(len(unsafe.images))[int(index)]]
-            except (SAFEError, TypeError, ValueError, IndexError):
+            except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
                 return ""
-            return data_uri(unsafe.improvement_root / image.image, 480)
+            return data_uri(unsafe.improvement_root / image.image, 480, settings.root)
 
-        def give_label(rcc: object, index: object, label: object, classes: object) -> dict | None:
+        def give_label(sent: list) -> dict | None:
+            rcc, index, label, classes = _parts(sent, 4)
             with self._lock:
                 try:
                     unsafe = load_unsafe_set(settings.out)
@@ -49,21 +51,22 @@ class LabelView:
                     else:
                         images = [unsafe.images[range(len(unsafe.images))[int(index)]].image]
                     labelled = label_images(unsafe, images, str(label), _texts(classes))
-                    save_unsafe_set(labelled, settings.out)
-                except (SAFEError, TypeError, ValueError, IndexError):
+                    save_labels(labelled, settings.out)
+                except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
                     return self._state(rcc, classes)
                 before = {image.image: image.label for image in unsafe.images if image.image in set(images)}
                 self._undo.append((unsafe.clusters, before))
                 return self._state(rcc, classes)
 
-        def undo_label(rcc: object, classes: object) -> dict | None:
+        def undo_label(sent: list) -> dict | None:
+            rcc, classes = _parts(sent, 2)
             with self._lock:
                 try:
                     unsafe = load_unsafe_set(settings.out)
                     if self._undo and self._undo[-1][0] == unsafe.clusters:
                         _, before = self._undo.pop()
                         images = [image._replace(label=before.get(image.image, image.label)) for image in unsafe.images]
-                        save_unsafe_set(dataclasses.replace(unsafe, images=tuple(images)), settings.out)
+                        save_labels(dataclasses.replace(unsafe, images=tuple(images)), settings.out)
                 except SAFEError:
                     pass  # the set is gone: the state says so
                 return self._state(rcc, classes)
@@ -93,7 +96,7 @@ class LabelView:
         except SAFEError:
             return None
         rccs = list(dict.fromkeys(image.rcc for image in unsafe.images))
-        chosen = rcc if rcc in rccs else rccs[0]
+        chosen = rcc if isinstance(rcc, int) and rcc in rccs else rccs[0]
         members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
         return {
             "rcc": chosen,
@@ -105,7 +108,9 @@ class LabelView:
                     "index": i,
                     "name": printable(Path(image.image).name),
                     "label": image.label,
-                    "picture": data_uri(unsafe.improvement_root / image.image, 72) if place < MOST_TILES else "",
+                    "picture": data_uri(unsafe.improvement_root / image.image, 72, self._settings.root)
+                    if place < MOST_TILES
+                    else "",
                 }
                 for place, (i, image) in enumerate(members)
             ],
@@ -115,6 +120,12 @@ class LabelView:
 def _count(unsafe: UnsafeSet, rcc: int, name: str) -> dict:
     labels = [image.label for image in unsafe.images if image.rcc == rcc]
     return {"rcc": rcc, "title": name, "total": len(labels), "labelled": sum(map(bool, labels))}
+
+
+def _parts(sent: object, n: int) -> list:
+    """What a script has sent, as a list of n parts; those that are missing are None."""
+    parts = list(sent) if isinstance(sent, list) else []
+    return [*parts[:n], *[None] * (n - len(parts))]
 
 
 def _texts(sent: object) -> list[str]:

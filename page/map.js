@@ -127,7 +127,7 @@ async function tell(i, x, y) {
   if (!pictures.has(key)) {
     await new Promise((resume) => setTimeout(resume, 40));
     if (turn !== waiting) return;
-    const source = await server.map_picture(i, props.seen);
+    const source = await server.map_picture([i, props.seen]);
     if (pictures.size > 500) pictures.clear();
     pictures.set(key, source);
   }

@@ -84,7 +84,7 @@ class RccView:
                 count=len(clusters.members(rcc)) if there else 0,
             ),
             self.heading: _heading(shown, rcc),
-            self.five: thumbnails(clusters.image_root, sample(clusters, rcc), 240),
+            self.five: thumbnails(clusters.image_root, sample(clusters, rcc), 240, self._settings.root),
             self.name: note.name,
             self.verdict: note.verdict,
             self.note: note.note,

@@ -1,14 +1,19 @@
 """What the output folder holds, read once and kept as long as the files stay the same."""
 
+import contextlib
+import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from clustering import CLUSTERS_FILE, RootCauseClusters
+from clustering import CLUSTERS_FILE, RootCauseClusters, load_clusters
 from errors import SAFEError
+from history import RUNS_FOLDER
 from profiles import PROFILES_FILE, Profile, load_profiles
+from retrain import load_retraining
 from review import EDITS_FILE, NOTES_FILE, RccNote, Review, fingerprint, load_review
+from selection import load_unsafe_set
 
 _FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE)
 CHANGED = "These clusters were generated anew in another window. Reload the page to see the new ones."
@@ -44,10 +49,18 @@ class Shown(NamedTuple):
 
 
 class Results:
-    """The results in an output folder."""
+    """The results in an output folder.
 
-    def __init__(self, out: Path):
+    Parameters
+    ----------
+    out : Path
+    within : Path, optional
+        Clusters of images outside this folder are refused.
+    """
+
+    def __init__(self, out: Path, within: Path | None = None):
         self._out = out
+        self._within = within
         self._lock = threading.Lock()
         self._stamp: tuple = ()
         self._shown: Shown | None = None
@@ -64,6 +77,7 @@ class Results:
             stamp = tuple(self._stamp_of(name) for name in _FILES)
             if self._shown is None or stamp != self._stamp:
                 review = load_review(self._out)
+                _check_clusters(review.original, self._within, self._out)
                 profiles, problem = {}, ""
                 try:
                     profiles = {profile.rcc: profile for profile in load_profiles(self._out)}
@@ -86,3 +100,60 @@ class Results:
         except OSError:
             return None
         return status.st_mtime_ns, status.st_size
+
+
+def check_within(out: Path, within: Path | None) -> None:
+    """Make sure that the results in a folder are of images below another one, before they are shown to visitors.
+
+    The GIFs of earlier work would be given out, whoever may see its images.
+
+    Raises
+    ------
+    SAFEError
+        Some are of images elsewhere.
+    """
+    if within is None:
+        return
+    for folder in (out, *(out / RUNS_FOLDER).glob("*")):
+        try:
+            clusters = load_clusters(folder)
+        except SAFEError:
+            continue  # there are none, or they are damaged and not shown
+        _check_clusters(clusters, within, folder)
+    roots = []
+    with contextlib.suppress(SAFEError):
+        roots.append(load_unsafe_set(out).improvement_root)
+    with contextlib.suppress(SAFEError):
+        roots.append(load_retraining(out).test_root)
+    for root in roots:
+        if not is_within(root, within):
+            raise _outside(out, root, within)
+
+
+def _check_clusters(clusters: RootCauseClusters, within: Path | None, folder: Path) -> None:
+    if within is None:
+        return
+    if not is_within(clusters.image_root, within):
+        raise _outside(folder, clusters.image_root, within)
+    # A list of images may name some in other places. Links are followed when a picture is shown.
+    root = os.fspath(clusters.image_root.resolve())
+    for path in clusters.paths:
+        if not Path(os.path.normpath(f"{root}/{path}" if path[:1] != "/" else path)).is_relative_to(within):
+            raise _outside(folder, Path(path), within)
+
+
+def _outside(folder: Path, root: Path, within: Path) -> SAFEError:
+    return SAFEError(
+        f"Expected results of images below {within} (--root). Received: {folder} holds some of {root}. "
+        "Name another output folder with --out."
+    )
+
+
+def is_within(path: Path, folder: Path | None) -> bool:
+    """Whether a path, all links followed, lies in a folder; any path does where the folder is None."""
+    if folder is None:
+        return True
+    try:
+        return path.expanduser().resolve().is_relative_to(folder)
+    except (OSError, ValueError, RuntimeError):
+        return False

@@ -26,7 +26,7 @@ from page.label_view import LabelView
 from page.plots import learning_curves, shares_right
 from retrain import MODEL_FILE, RETRAINING_FILE, Changed, Retraining, load_retraining, retrain
 from runs import count, retraining_summary
-from selection import UNSAFE_SET_FILE, load_unsafe_set, save_unsafe_set
+from selection import UNSAFE_SET_FILE, load_unsafe_set, save_labels
 
 TAB = "retraining"
 GALLERY_LIMIT = 60
@@ -111,7 +111,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
 
     # 2. What the widgets show
     def gallery(result: Retraining, images: tuple[Changed, ...]) -> list:
-        pictures = thumbnails(result.test_root, [image.image for image in images[:GALLERY_LIMIT]], 160)
+        pictures = thumbnails(result.test_root, [image.image for image in images[:GALLERY_LIMIT]], 160, settings.root)
         return [
             (picture, printable(f"{image.label}: {image.before} → {image.after}"))
             for (picture, _), image in zip(pictures, images, strict=False)
@@ -159,7 +159,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             classes = _classes(train, unsafe.improvement_root, settings)
             labelled = label_unsafe_set(unsafe, classes)
             if labelled != unsafe:
-                save_unsafe_set(labelled, settings.out)
+                save_labels(labelled, settings.out)
         except SAFEError as error:
             return {label_status: failed(error)}
         missing = len(unlabelled(labelled))
@@ -202,7 +202,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         try:
             unsafe = load_unsafe_set(settings.out)
             classes = _classes(train, unsafe.improvement_root, settings)
-            save_unsafe_set(label_unsafe_set(unsafe, classes, labels=settings.accept(table)), settings.out)
+            save_labels(label_unsafe_set(unsafe, classes, labels=settings.accept(table)), settings.out)
         except SAFEError as error:
             return {label_status: failed(error)}
         return show_labelling(train, open_it=True)

@@ -113,7 +113,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         text = "Nearest first" if len(images) <= GALLERY_LIMIT else f"The {GALLERY_LIMIT} nearest of {len(images):,}"
         return {
             heading: f"<h3 class='safe-title'>{text}</h3>",
-            gallery: thumbnails(unsafe.improvement_root, images[:GALLERY_LIMIT], 160),
+            gallery: thumbnails(unsafe.improvement_root, images[:GALLERY_LIMIT], 160, settings.root),
         }
 
     def show_set() -> dict:

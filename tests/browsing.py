@@ -117,7 +117,9 @@ def opened(browser: Browser, served: Served) -> Iterator[Page]:
         assert {
             url for url in requests if urlsplit(url).scheme not in ("data", "blob") and not url.startswith(served.url)
         } == set()
-        assert faults == []
+        # Gradio complains where a window is closed or loaded anew while it still listens for progress.
+        faults = [fault for fault in faults if "signal is aborted" not in fault]
+        assert faults == [], faults
     finally:
         window.close()
 

@@ -134,6 +134,20 @@ def test_a_model_of_any_size_takes_the_images_own_size_if_they_are_alike(folder,
     assert "grey" in resized.assumptions[0]
 
 
+def test_images_too_small_for_a_model_of_any_size_are_enlarged(folder, tmp_path):
+    import keras
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [keras.Input((None, None, 3)), layers.Conv2D(2, 20), layers.GlobalMaxPooling2D(), layers.Softmax()]
+    )
+    dnn = load_dnn(saved(model, folder / "wide.keras"))
+    draw_colour("red", np.random.default_rng(0)).save(tmp_path / "a.png")
+    enlarged = sized_for(dnn, [tmp_path / "a.png"])
+    assert (enlarged.width, enlarged.height) == (224, 224)
+    assert "too small" in enlarged.assumptions[0]
+
+
 # --- What is refused --------------------------------------------------------------------------------------------
 
 

@@ -70,10 +70,12 @@ def open_unsafe_tab(page: Page) -> None:
 
 
 def select(page: Page, folder: Path, accuracy: str) -> None:
-    """Fill in the second tab and click."""
+    """Fill in the second tab, click, and wait until it is done."""
     field(page, "improvement").fill(str(folder))
     field(page, "accuracy").fill(accuracy)
     page.locator("#select").click()
+    page.wait_for_timeout(500)  # until the page has heard of the click
+    expect(page.locator("#select")).to_be_enabled(timeout=WAIT)
 
 
 def sizes_in(folder: Path) -> list[int]:
@@ -102,7 +104,7 @@ def test_another_rcc_is_chosen_in_the_bar_along_the_bottom(generated, page, fetc
     expect(faces.first).to_be_visible()
     assert faces.count() >= len(sizes)
     faces.nth(1).click()
-    expect(page.locator("#rcc-heading")).to_contain_text("RCC 1")
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
     assert heading_of(page) == ("RCC 1", sizes[1])
     expect(page.locator("#rcc-sample button.thumbnail-item")).to_have_count(min(5, sizes[1]))
     expect(page.locator("#rcc-gif img")).to_have_attribute("src", re.compile(r"RCC_01\.gif"))
@@ -176,7 +178,7 @@ def test_an_accuracy_in_per_cent_is_a_readable_error_and_the_last_set_stays(gene
     before = (generated.out / FILENAMES_FILE).read_bytes()
     select(page, generated.improvement, "93")
     expect(page.get_by_role("alert").filter(visible=True)).to_have_text(
-        "test_accuracy must be between 0 and 1. Received: 93; a percentage?"
+        "test_accuracy must be between 0 and 1. Received: 93; a percentage?", timeout=WAIT
     )
     expect(page.locator("#unsafe-gallery")).to_be_visible()
     assert (generated.out / FILENAMES_FILE).read_bytes() == before

@@ -13,7 +13,15 @@ COMMANDS = re.findall(r"^\.venv/bin/python SAFE_Tool\.py (.+)$", README, re.MULT
 
 
 def test_the_readme_shows_commands():
-    assert {command.split()[0] for command in COMMANDS} == {"cluster", "select", "ui"}
+    assert {command.split()[0] for command in COMMANDS} == {
+        "failures",
+        "cluster",
+        "select",
+        "retrain",
+        "report",
+        "export",
+        "ui",
+    }
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -29,7 +37,7 @@ def test_make_knows_the_two_commands(target):
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"`([\w/]+\.(?:py|cff|txt)|\w+/)`", README))))
 def test_each_file_that_the_readme_names_exists_or_is_written_by_a_run(name):
-    written = {"labels.txt", "IS_filenames.txt"}
+    written = {"labels.txt", "IS_filenames.txt", "export/", "runs/", "failures/"}
     assert name in written or (ROOT / name).exists()
 
 

@@ -2,20 +2,11 @@
 
 import numpy as np
 import pytest
-from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score, silhouette_samples
 
 import tuning
-from tuning import (
-    NOISE,
-    Density,
-    average_neighbours,
-    balanced_silhouette,
-    find_knee,
-    largest_first,
-    pairwise_distances,
-    tune,
-)
+from density import NOISE, Density, pairwise_distances
+from tuning import average_neighbours, balanced_silhouette, find_knee, largest_first, tune
 
 
 def groups(sizes, spread=0.1, dimension=10, seed=0):
@@ -30,7 +21,9 @@ def groups(sizes, spread=0.1, dimension=10, seed=0):
 def test_known_groups_are_found_whatever_their_number_and_sizes(sizes):
     points, owner = groups(sizes)
     found = tune(points)
-    assert adjusted_rand_score(owner, found.labels) > 0.98
+    clustered = found.labels != NOISE
+    assert clustered.mean() > 0.95
+    assert adjusted_rand_score(owner[clustered], found.labels[clustered]) == 1
 
 
 def test_outliers_do_not_make_one_giant_cluster():
@@ -79,9 +72,38 @@ def test_the_chosen_setting_is_the_best_of_those_listed():
     assert {setting.min_samples for setting in found.settings} == set(tuning.MIN_SAMPLES_TRIED)
 
 
-def test_the_knee_is_among_the_radii_tried():
+def test_no_radius_is_above_twice_the_knee():
     points, _ = groups((100, 60, 30), spread=0.4)
-    assert any(setting.at_knee for setting in tune(points).settings)
+    for setting in tune(points).settings:
+        curve = np.sort(Density(pairwise_distances(points), setting.min_samples).core_distances)
+        assert setting.eps <= 2 * curve[find_knee(curve) + 1]
+
+
+def test_one_group_is_clustered_at_the_knee_as_in_the_textbook():
+    points, _ = groups((60,), spread=0.4, dimension=30)
+    found = tune(points)
+    chosen = found.settings[found.chosen]
+    assert (chosen.at_knee, chosen.min_samples, chosen.n_rccs) == (True, 5, 1)
+    assert found.k_distances[found.knee] <= chosen.eps
+
+
+def test_causes_of_different_density_are_found_together():
+    tight, _ = groups((60, 60), spread=0.02, dimension=5)
+    tight = np.where(np.eye(5)[0] > 0, tight / 5, 0) + np.where(np.eye(5)[0] > 0, 0, tight / 5)
+    loose = np.random.default_rng(1).normal(0, 0.5, (60, 5)) + 4
+    owner = np.repeat([0, 1, 2], 60)
+    found = tune(np.concatenate([tight, loose]).astype(np.float32))
+    clustered = found.labels != NOISE
+    assert clustered.mean() > 0.85
+    assert adjusted_rand_score(owner[clustered], found.labels[clustered]) == 1
+
+
+def test_neighbours_before_averaging_decide_whether_a_group_is_divided():
+    halves, _ = groups((60, 60, 60), spread=0.05)
+    one_cause = halves.copy()
+    one_cause[:120] = np.random.default_rng(2).normal(0, 0.05, (120, 10))
+    assert tune(halves).labels.max() == 2
+    assert tune(halves, one_cause).settings[0].score < tune(halves).settings[0].score
 
 
 def test_the_result_does_not_hang_on_the_order_of_the_points():
@@ -97,42 +119,13 @@ def test_points_are_not_modified():
     assert np.array_equal(points, before)
 
 
-@pytest.mark.parametrize("min_samples", [2, 3, 5, 12])
-@pytest.mark.parametrize("seed", range(4))
-def test_density_agrees_with_scikit_learn(min_samples, seed):
-    points, _ = groups((50, 40, 30), spread=0.7, seed=seed)
-    distances = pairwise_distances(points)
-    density = Density(distances, min_samples)
-    for eps in np.quantile(density.core_distances, (0.05, 0.3, 0.6, 0.9, 1.0)):
-        labels, is_core = density.cluster(float(eps))
-        theirs = DBSCAN(eps=float(eps), min_samples=min_samples, metric="precomputed").fit(distances)
-        assert np.array_equal(np.flatnonzero(is_core), theirs.core_sample_indices_)
-        assert np.array_equal(labels == NOISE, theirs.labels_ == NOISE)
-        assert adjusted_rand_score(labels[is_core], theirs.labels_[is_core]) == 1
-
-
-def test_eps_is_inclusive_and_min_samples_counts_the_point_itself():
-    line = np.array([[0.0], [1.0], [2.0], [4.0]], np.float32)
-    labels, is_core = Density(pairwise_distances(line), 3).cluster(1.0)
-    assert labels.tolist() == [0, 0, 0, NOISE]
-    assert is_core.tolist() == [False, True, False, False]
-
-
-def test_a_border_point_joins_its_nearest_core_point():
-    left, right = [0.0, 0.2, 0.3, 0.4], [2.0, 2.4, 2.6, 2.7]
-    line = np.array([*left, 1.25, *right], np.float32)[:, None]
-    labels, is_core = Density(pairwise_distances(line), 4).cluster(0.9)
-    assert not is_core[4]
-    assert labels[4] == labels[5] != labels[3]
-
-
 def test_averaging_draws_groups_together_and_leaves_a_far_one_alone():
     points, owner = groups((100, 100, 6), spread=0.5)
     points[owner == 2] += 20
     moved = average_neighbours(points)
     assert moved.dtype == np.float32
     for group in range(3):
-        assert moved[owner == group].std(axis=0).sum() < 0.6 * points[owner == group].std(axis=0).sum()
+        assert moved[owner == group].std(axis=0).sum() < 0.8 * points[owner == group].std(axis=0).sum()
     assert np.abs(moved[owner == 2].mean(axis=0) - points[owner == 2].mean(axis=0)).max() < 1e-5
 
 
@@ -150,12 +143,6 @@ def test_balanced_silhouette_is_the_mean_of_the_clusters_means():
     expected = np.mean([values[labels[members] == group].mean() for group in range(3)])
     assert balanced_silhouette(distances, labels) == pytest.approx(expected, abs=1e-5)
     assert balanced_silhouette(distances, np.zeros(len(points), int)) == 0
-
-
-def test_distances_are_those_of_the_definition():
-    points = np.random.default_rng(0).normal(size=(20, 5)).astype(np.float32)
-    expected = np.linalg.norm(points[:, None] - points[None], axis=2)
-    assert pairwise_distances(points) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("curve", [[], [1.0], [1.0, 2.0, 3.0], [2.0] * 9])

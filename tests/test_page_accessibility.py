@@ -1,0 +1,56 @@
+"""The page by axe-core: no serious finding, filled and empty, light and dark."""
+
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from browsing import WAIT, Served, field, generate, launched, opened, served_from
+from playwright.sync_api import Browser, Page, expect
+
+# Gradio's own widgets: what is wrong inside them is not ours to mend.
+NOT_OURS = {"include": [["body"]], "exclude": [[".table-wrap"], [".gradio-dataframe"]]}
+TABS = ("Root cause clusters", "Unsafe set", "Retraining")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with launched() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served_from(tmp_path_factory.mktemp("axe")) as served:
+        yield served
+
+
+def serious(page: Page) -> list[str]:
+    found = Axe().run(page, context=NOT_OURS, options={"resultTypes": ["violations"]}).response["violations"]
+    return [
+        f"{violation['id']}: {node['html'][:200]}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
+def test_no_tab_has_a_serious_finding_in_light_or_dark(browser, served, filled):
+    with opened(browser, served) as page:
+        if filled:
+            generate(page, served)
+            page.get_by_role("tab", name="Unsafe set").click()
+            field(page, "improvement").fill(str(served.improvement))
+            field(page, "accuracy").fill("0.5")
+            page.locator("#select").click()
+            expect(page.locator("#unsafe-status strong")).to_contain_text("improvement images", timeout=WAIT)
+        findings = {}
+        for theme in ("light", "dark"):
+            page.goto(f"{served.url}/?__theme={theme}")
+            expect(page.locator("#rcc-heading h2" if filled else ".safe-empty").first).to_be_visible(timeout=WAIT)
+            for tab in TABS:
+                page.get_by_role("tab", name=tab).click()
+                page.wait_for_timeout(400)
+                if found := serious(page):
+                    findings[f"{tab}, {theme}"] = found
+        assert findings == {}

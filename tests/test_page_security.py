@@ -1,0 +1,466 @@
+"""A running page is attacked over HTTP: nothing outside its root is read, and it answers all the while."""
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import numpy as np
+import pytest
+from conftest import draw_scene
+from starlette.responses import PlainTextResponse
+from visiting import SECONDS, Visitor, serving
+
+from errors import SAFEError
+from page.app import serve
+from page.guard import MAX_BODY, Guard
+from page.jobs import Jobs, PageSettings, picture
+from page.results import Results, check_within
+
+PAGE = Path(__file__).parents[1] / "page"
+SECRET = "not-for-visitors"
+
+
+class Attacked(NamedTuple):
+    url: str
+    folder: Path
+    root: Path
+    secret: Path
+
+
+def draw_images(folder: Path, n: int = 4) -> Path:
+    rng = np.random.default_rng(0)
+    folder.mkdir(parents=True)
+    for scene in ("night", "snow", "wood"):
+        for i in range(n):
+            draw_scene(scene, rng).save(folder / f"{scene}_{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
+    """A page with a root, results, and secrets beside the root, to which links in the root lead."""
+    folder = tmp_path_factory.mktemp("attacked")
+    root, secret = folder / "root", folder / "secret"
+    draw_images(root / "failing")
+    draw_images(secret / SECRET)
+    (secret / f"{SECRET}.txt").write_text(SECRET)
+    (secret / "labels.csv").write_text(f"image,label\nnight_0.png,{SECRET}\n")
+    (root / "link").symlink_to(secret / SECRET)
+    (root / "hop").symlink_to(root / "link")
+    (root / "linked").mkdir()
+    (root / "linked" / "a.png").symlink_to(secret / SECRET / "night_0.png")
+    (root / "list.txt").write_text(f"failing/night_0.png\n{secret}/{SECRET}/night_1.png\n")
+    (root / "climbing.txt").write_text(f"../secret/{SECRET}/night_1.png\n")
+    with serving(folder, "--root", root, cwd=folder) as url:
+        visitor = Visitor(url, "first")
+        told = visitor.fire(visitor.handler("generate", "click"), [str(root / "failing"), "pca"])
+        assert "12 images" in told
+        told = visitor.fire(visitor.handler("select", "click"), [str(root / "failing"), "0.5", None, "0.3", "6", False])
+        assert "6 of 12 improvement images selected" in told
+        yield Attacked(url, folder, root, secret)
+        assert visitor.client.get("/").status_code == 200
+        visitor.client.close()
+
+
+@pytest.fixture
+def visitor(attacked: Attacked, request: pytest.FixtureRequest) -> Iterator[Visitor]:
+    visitor = Visitor(attacked.url, request.node.name)
+    yield visitor
+    visitor.client.close()
+
+
+def outside(attacked: Attacked) -> list[str]:
+    """Ways to say a path outside the root."""
+    secret = attacked.secret / SECRET
+    return [
+        str(secret),
+        f"{attacked.root}/../secret/{SECRET}",
+        f"{attacked.root}/failing/../../secret/{SECRET}",
+        f"../secret/{SECRET}",
+        f"secret/{SECRET}",
+        str(attacked.root / "link"),
+        str(attacked.root / "hop"),
+        str(attacked.root / "linked"),
+        str(attacked.root / "list.txt"),
+        str(attacked.root / "climbing.txt"),
+        f"{attacked.root}x/../secret/{SECRET}",
+        f"/proc/self/cwd/secret/{SECRET}",
+        f"//{secret}",
+        "/",
+        "~",
+        "~root",
+        "~nobody-of-this-name/x",
+        ".",
+        "",
+        f"file://{secret}",
+        f"{attacked.root}/%2e%2e/secret/{SECRET}",
+        f"\\\\server\\share\\{SECRET}",
+        f"//server/share/{SECRET}",
+        f"{attacked.root}\0/../secret",
+        f"{attacked.root}/failing\0.txt",
+        f"{attacked.root}/" + "a/" * 3000,
+        f"{attacked.root}/failing\n{secret}",
+        f"{attacked.root}/\ud800",
+        "/dev/stdin",
+        "/proc/self/environ",
+    ]
+
+
+# --- Paths in fields --------------------------------------------------------------------------------------------
+
+
+def test_no_way_to_say_a_path_outside_the_root_is_accepted(attacked):
+    settings = PageSettings(attacked.folder, Jobs(), Results(attacked.folder), root=attacked.root)
+    # These name nothing that is there, below the root, and fail when they are opened.
+    harmless = ("%2e%2e", "\n")
+    for path in outside(attacked):
+        if any(part in path for part in harmless):
+            assert not Path(settings.accept(path)).exists()
+            continue
+        with pytest.raises(SAFEError, match="Expected a path below"):
+            settings.accept(path)
+    assert settings.accept(f" {attacked.root}/failing ") == f"{attacked.root}/failing"
+    assert settings.accept(str(attacked.root)[:-4] + "secret/../root/failing")
+
+
+@pytest.mark.parametrize("field", ["images", "improvement", "model", "train", "test", "labels-table", "classes"])
+def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, field):
+    inside = str(attacked.root / "failing")
+    before = {path: path.stat().st_mtime_ns for path in (attacked.folder / "out").glob("*") if path.is_file()}
+    paths = outside(attacked)
+    # Each is tried on PageSettings.accept above; over HTTP those that differ in kind.
+    for path in (paths[0], paths[1], paths[5], paths[9], paths[21], paths[23]):
+        calls = {
+            "images": ("generate", "click", [path, "pca"]),
+            "improvement": ("select", "click", [path, "0.5", None, "0.3", None, False]),
+            "model": ("retrain", "click", [path, inside, inside, *[None] * 4, "", False, True]),
+            "train": ("retrain", "click", [inside, path, inside, *[None] * 4, "", False, True]),
+            "test": ("retrain", "click", [inside, inside, path, *[None] * 4, "", False, True]),
+            "labels-table": ("take-labels", "click", [path, None]),
+            "classes": ("train", "submit", [path]),
+        }
+        widget, event, data = calls[field]
+        told = visitor.fire(visitor.handler(widget, event), data)
+        assert "Expected a path below" in told, (path, told[:500])
+        assert "Traceback" not in told
+    after = {path: path.stat().st_mtime_ns for path in (attacked.folder / "out").glob("*") if path.is_file()}
+    assert after == before
+
+
+def test_a_picture_of_a_file_outside_the_root_is_not_shown(attacked):
+    tile = np.asarray(picture(Path("/no/such/file"), 64, None))
+    for path in (attacked.secret / SECRET / "night_0.png", attacked.root / "linked" / "a.png"):
+        assert (np.asarray(picture(path, 64, attacked.root)) == tile).all()
+        assert (np.asarray(picture(path, 64, None)) != tile).any()
+    assert (np.asarray(picture(attacked.root / "failing" / "snow_0.png", 64, attacked.root)) != tile).any()
+
+
+def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started(attacked, tmp_path):
+    out = attacked.folder / "out"
+    check_within(out, attacked.root)
+    check_within(out, None)
+    with pytest.raises(SAFEError, match="--root.*holds some of .*failing"):
+        check_within(out, tmp_path)
+    with pytest.raises(SAFEError, match="Name another output folder with --out"):
+        serve(out, root=str(tmp_path))
+    with pytest.raises(SAFEError, match="--root"):
+        Results(out, tmp_path).shown()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "myhost"])
+def test_another_address_demands_a_password_and_a_root(tmp_path, host):
+    for given in ({}, {"root": str(tmp_path)}, {"auth": "a:b"}):
+        with pytest.raises(SAFEError, match="expects --auth USER:PASSWORD and --root DIR"):
+            serve(tmp_path / "out", host, **given)
+
+
+# --- Routes -----------------------------------------------------------------------------------------------------
+
+
+def raw(url: str, path: str, **more) -> httpx.Response:
+    """A request whose path is sent as it is."""
+    target = httpx.URL(url).copy_with(raw_path=path.encode("utf-8", "surrogateescape"))
+    return httpx.request(more.pop("method", "GET"), target, timeout=SECONDS, **more)
+
+
+def test_no_route_gives_out_a_file_but_gifs(attacked):
+    out = attacked.folder / "out"
+    gif = out / "gifs" / "RCC_00.gif"
+    assert raw(attacked.url, f"/gradio_api/file={gif}").headers["content-type"] == "image/gif"
+    files = [attacked.secret / f"{SECRET}.txt", out / "labels.txt", out / "clusters.npz", Path("/etc/passwd")]
+    files += [attacked.root / "failing" / "night_0.png", attacked.root / "link" / "night_0.png"]
+    names = [str(file) for file in files]
+    names += [f"{gif}/../../labels.txt", f"{out}/gifs/../labels.txt", f"{out}/gifs/%2e%2e/labels.txt"]
+    names += [f"{out}/gifs/%252e%252e/labels.txt", f"{out}/gifs//..//labels.txt", f"{gif}%00.txt", "%00"]
+    names += [f"file://{files[0]}", f"file%3A%2F%2F{files[0]}", f"//{files[0]}", "C:\\windows\\win.ini", "."]
+    names += ["..%5c..%5cetc%5cpasswd", "https://example.org/", "http://127.0.0.1:1/", "ftp://x/y", "data:,x", ""]
+    names += ["out/labels.txt", "secret/not-for-visitors.txt", str(files[0]).replace("/", "%2f")]
+    for route in ("file=", "file/", "proxy=", "stream/", "custom_component/", "deep_link?path="):
+        for name in names:
+            answer = raw(attacked.url, f"/gradio_api/{route}{name}")
+            assert answer.status_code in (400, 403, 404, 405), (route, name, answer.status_code)
+            assert SECRET not in answer.text
+            assert "night_0" not in answer.text
+            assert "root:" not in answer.text
+    for route in ("static/", "assets/", "svelte/", ""):
+        for name in names:
+            answer = raw(attacked.url, f"/{route}..%2f..%2f..%2f..%2f..{name}")
+            assert answer.status_code in (400, 403, 404), (route, name)
+
+
+def test_what_gradio_offers_and_the_page_does_not_need_is_not_there(attacked):
+    for path in ("upload", "upload_progress?upload_id=1", "process_recording", "run/predict", "api/predict", "call/x",
+                 "call/v2/x", "dev/reload", "openapi.json", "runs", "run-history/connect", "vibe-edit", "vibe-code",
+                 "stream/x", "mcp", "mcp/sse", "profiling/summary"):  # fmt: skip
+        for method in ("GET", "POST"):
+            assert raw(attacked.url, f"/gradio_api/{path}", method=method).status_code == 404, path
+    for path in ("monitoring", "monitoring/summary", "docs", "redoc", "openapi.json", "gradio_api", "robots.txt"):
+        assert raw(attacked.url, f"/{path}").status_code == 404, path
+    info = raw(attacked.url, "/gradio_api/info").json()
+    assert info == {"named_endpoints": {}, "unnamed_endpoints": {}}
+
+
+def test_nothing_can_be_uploaded(attacked, visitor):
+    before = sorted(attacked.folder.rglob("*"))
+    file = {"files": ("x.png", b"x" * 1000)}
+    for path in ("/gradio_api/upload", "/gradio_api/component_server", "/gradio_api/queue/join"):
+        assert httpx.post(attacked.url + path, files=file).status_code in (404, 415), path
+    large = httpx.post(attacked.url + "/gradio_api/queue/join", content=b"x" * (MAX_BODY + 1))
+    assert large.status_code == 413
+    # A body that does not say how long it is: the server may close the connection before it has read all
+    with contextlib.suppress(httpx.TransportError):
+        answer = httpx.post(
+            attacked.url + "/gradio_api/queue/join", content=(b"x" * 2**16 for _ in range(2 * MAX_BODY // 2**16))
+        )
+        assert answer.status_code >= 400
+    assert sorted(attacked.folder.rglob("*")) == before
+
+
+def test_the_headers_keep_other_pages_out(attacked):
+    answer = raw(attacked.url, "/")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["x-frame-options"] == "DENY"
+    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+    gif = raw(attacked.url, f"/gradio_api/file={attacked.folder / 'out' / 'gifs' / 'RCC_00.gif'}")
+    assert "sandbox" in gif.headers["content-security-policy"]
+    assert gif.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+# --- Other origins ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+        {"origin": "http://localhost.evil.example"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"referer": "http://evil.example/x"},
+    ],
+    ids=lambda headers: " ".join(*headers.items()),
+)
+def test_requests_of_other_origins_are_refused(attacked, visitor, headers):
+    sent = {"data": ["x", "pca"], "fn_index": visitor.handler("generate", "click")["id"], "session_hash": "evil"}
+    for path in ("/gradio_api/queue/join", "/gradio_api/component_server", "/gradio_api/cancel", "/login"):
+        for kind in ("application/json", "text/plain"):
+            answer = httpx.post(
+                attacked.url + path, content=json.dumps(sent), headers={**headers, "content-type": kind}
+            )
+            assert (answer.status_code, answer.text) == (403, "Requests from other pages are refused.\n"), path
+            # Gradio would let other pages of this machine read what they are told: that they are refused
+            assert answer.headers.get("access-control-allow-origin") in (None, "http://127.0.0.1:1")
+
+
+def test_a_name_that_leads_here_by_dns_is_refused_and_a_link_is_not(attacked):
+    port = attacked.url.rpartition(":")[2]
+    for host in (f"evil.example:{port}", "evil.example", f"localhost.evil.example:{port}", f"localhost@evil:{port}",
+                 f"127.0.0.1.evil:{port}", "localhost:evil", "[::1", "169.254.169.254", ""):  # fmt: skip
+        for path in ("/", "/config", "/gradio_api/queue/join"):
+            answer = httpx.get(attacked.url + path, headers={"host": host})
+            assert answer.status_code in (400, 403), (host, path)
+    for host in (f"localhost:{port}", "localhost", "[::1]:1"):  # a tunnel may change the port
+        assert httpx.get(attacked.url + "/", headers={"host": host}).status_code == 200, host
+    followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    assert httpx.get(attacked.url + "/", headers=followed).status_code == 200
+    assert httpx.get(attacked.url + "/config", headers=followed).status_code == 403
+
+
+# --- Forged arguments -------------------------------------------------------------------------------------------
+
+FORGED = [None, True, -1, 10**30, 1e308, float("nan"), float("inf"), "", "x", "\0", "\ud800", "../../etc/passwd", [], [[]],
+          {}, {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, [[0], [0], [0], [0]], [0, 0, "a", ["a"]],
+          [{"a": 1}, {"b": 2}], ["x" * 10000] * 4]  # fmt: skip
+
+
+def test_server_functions_answer_forged_arguments_with_nothing(attacked, visitor):
+    for widget, functions in (
+        ("map", ["map_picture"]),
+        ("grid", ["grid_picture"]),
+        ("labelling", ["label_state", "label_picture", "give_label", "undo_label"]),
+    ):
+        for function in functions:
+            for data in FORGED:
+                answer = visitor.serve(widget, function, data)
+                assert answer.status_code == 200, (function, data, answer.text)
+                assert SECRET not in answer.text
+    for function in ("__class__", "__init__", "get_config", "postprocess", "preprocess", "../x", ""):
+        assert visitor.serve("grid", function, 0).status_code == 404
+    assert visitor.client.get("/").status_code == 200
+
+
+def test_event_handlers_bear_forged_arguments(attacked, visitor):
+    """Every handler is called with what no widget sends; the browser is told neither a traceback nor a file."""
+    labels = (attacked.folder / "out" / "labels.txt").read_text()
+    visitor.fire(visitor.loads()[0], [])  # so that the window shows the run, and handlers do not end at once
+    for number, handler in enumerate(visitor.handlers):
+        for k in range(3):
+            values = [FORGED[(3 * number + 7 * k + i) % len(FORGED)] for i in range(len(handler["inputs"]))]
+            if k:  # further in: Gradio refuses what is none of a widget's choices
+                kinds = [visitor.kind_of(part) for part in handler["inputs"]]
+                values = [None if kind in ("dropdown", "radio", "state") else "a\ud800\0<b>" for kind in kinds]
+            told = visitor.fire(handler, values, {"indices": [*FORGED, 0], "index": (10**9, None)[k % 2]})
+            assert "Traceback" not in told, handler["api_name"]
+            assert "site-packages" not in told
+            assert SECRET not in told
+            assert "root:x:" not in told
+    assert visitor.fire({"id": 10**6}, []).startswith(("400", "404", "422", "500"))
+    assert (attacked.folder / "out" / "labels.txt").read_text() == labels
+    # What Gradio refuses it reports with a traceback on the terminal; SAFE itself must have run into nothing.
+    log = (attacked.folder / "stderr.txt").read_text()
+    frames = {line.strip() for line in log.splitlines() if line.strip().startswith(f'File "{PAGE}')}
+    assert {frame for frame in frames if "guard.py" not in frame} == set()
+
+
+def test_a_file_that_a_browser_claims_to_have_uploaded_is_not_served(attacked, visitor):
+    secret = str(attacked.secret / f"{SECRET}.txt")
+    claimed = {"path": secret, "orig_name": "x.png", "meta": {"_type": "gradio.FileData"}}
+    for widget, event in (("generate", "click"), ("train", "submit"), ("merge", "click"), ("restore", "click")):
+        handler = visitor.handler(widget, event)
+        told = visitor.fire(handler, [claimed] * len(handler["inputs"]))
+        assert SECRET not in told.replace(secret, "")
+    for name in (secret, f"{attacked.folder}/out/labels.txt"):
+        assert raw(attacked.url, f"/gradio_api/file={name}").status_code == 404
+
+
+# --- Many at once -----------------------------------------------------------------------------------------------
+
+
+def test_two_hundred_requests_at_once_are_all_answered(attacked, visitor):
+    gif = attacked.folder / "out" / "gifs" / "RCC_00.gif"
+
+    def ask(i: int) -> int:
+        if i % 4 == 0:
+            return httpx.get(f"{attacked.url}/gradio_api/file={gif}", timeout=SECONDS).status_code
+        if i % 4 == 1:
+            return httpx.get(f"{attacked.url}/config", timeout=SECONDS).status_code
+        if i % 4 == 2:
+            return visitor.serve("labelling", "label_picture", i).status_code
+        return httpx.get(f"{attacked.url}/gradio_api/file={attacked.secret}", timeout=SECONDS).status_code
+
+    with ThreadPoolExecutor(200) as pool:
+        answers = list(pool.map(ask, range(200)))
+    assert answers == [200, 200, 200, 404] * 50
+
+
+def windows(attacked: Attacked, n: int) -> list[str]:
+    """What n windows that are opened at once are told by the first tab."""
+    first = Visitor(attacked.url, "counting")
+    load = first.loads()[0]
+    first.client.close()
+    told = [""] * n
+
+    def open_window(i: int) -> None:
+        window = Visitor.__new__(Visitor)
+        window.__dict__ |= first.__dict__ | {
+            "session": f"window {i}", "client": httpx.Client(base_url=attacked.url, timeout=2 * SECONDS),
+        }  # fmt: skip
+        with window.client, window.client.stream("GET", f"/gradio_api/heartbeat/{window.session}"):
+            told[i] = window.fire(load, [])
+
+    threads = [threading.Thread(target=open_window, args=(i,)) for i in range(n)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        began = time.monotonic()
+        assert httpx.get(attacked.url + "/gradio_api/app_id", timeout=SECONDS).status_code == 200
+        assert time.monotonic() - began < SECONDS / 2
+        time.sleep(0.1)
+    return told
+
+
+@pytest.mark.parametrize("n", [8, pytest.param(50, marks=pytest.mark.slow)])
+def test_many_windows_are_opened_at_once_and_the_page_answers_all_the_while(attacked, n):
+    for told in windows(attacked, n):
+        assert "12 images" in told
+
+
+# --- Passwords --------------------------------------------------------------------------------------------------
+
+
+def guarded(hosts: frozenset[str] | None = None) -> httpx.AsyncClient:
+    """A stand-in for Gradio that knows one password, behind the guard."""
+
+    async def gradio(scope, receive, send):
+        body = (await receive()).get("body", b"")
+        status = 200 if scope["path"] != "/login" or b"password=right" in body else 400
+        await PlainTextResponse("", status)(scope, receive, send)
+
+    guard = Guard(gradio, hosts, ())
+    return httpx.AsyncClient(transport=httpx.ASGITransport(guard, client=("10.0.0.9", 1)), base_url="http://any.name")
+
+
+def test_a_wrong_password_takes_longer_each_time_and_only_one_is_tried_at_a_time(monkeypatch):
+    waited = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        await real(0.01)
+
+    real = asyncio.sleep
+    monkeypatch.setattr("page.guard.asyncio.sleep", sleep)
+
+    async def attack() -> None:
+        async with guarded() as client:
+            for _ in range(7):
+                assert (await client.post("/login", data={"password": "wrong"})).status_code == 400
+            assert waited == [0.5, 1, 2, 4, 8, 10, 10]
+            at_once = await asyncio.gather(*(client.post("/login", data={"password": "wrong"}) for _ in range(20)))
+            assert sorted(answer.status_code for answer in at_once) == [400] + [429] * 19
+            assert (await client.post("/login", data={"password": "right"})).status_code == 200
+            waited.clear()
+            await client.post("/login", data={"password": "wrong"})
+            assert waited == [0.5]
+
+    asyncio.run(attack())
+
+
+def test_with_a_password_nothing_is_told_without_it(tmp_path):
+    draw_images(tmp_path / "root" / "failing")
+    # Gradio's default folder for files is shared by all programs of a machine that use it.
+    draw_images(tmp_path / "gradio")
+    with serving(tmp_path, "--root", tmp_path / "root", "--auth", "ann:päss:word") as url:
+        with httpx.Client(base_url=url, timeout=SECONDS) as client:
+            assert client.get("/config").status_code == 401
+            for path in ("queue/join", "component_server"):
+                assert client.post(f"/gradio_api/{path}", json={}).status_code == 401, path
+            for path in ("info", "queue/data?session_hash=x", "queue/status", f"file={tmp_path}/out/gifs/RCC_00.gif"):
+                assert client.get(f"/gradio_api/{path}").status_code == 401, path
+            assert str(tmp_path) not in client.get("/").text
+            for user, password in (("ann", "päss:wor"), ("", ""), ("bob", "päss:word"), ("ann", "")):
+                answer = client.post("/login", data={"username": user, "password": password})
+                assert answer.status_code in (400, 422)
+            assert client.get("/config").status_code == 401
+            assert client.post("/login", data={"username": "ann", "password": "päss:word"}).status_code == 200
+            assert client.get("/config").status_code == 200
+            assert client.get(f"/gradio_api/file={tmp_path}/gradio/night_0.png").status_code == 404
+    assert not list(tmp_path.glob("safe-page-*"))  # the served files are gone with the page
