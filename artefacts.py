@@ -1,15 +1,44 @@
-"""Writing the files of a run whole or not at all.
+"""Writing the files of a run whole or not at all, and reading what may be damaged or not from SAFE at all.
 
 What each file contains is decided by the module that writes it; here is only how it gets to the disk.
 """
 
 import contextlib
+import csv
+import glob
+import math
 import os
+import struct
 import tempfile
+import time
+import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
+
+import numpy as np
 
 from errors import SAFEError
+
+LEFT_OVER_SECONDS = 3600
+
+# What the readers of JSON, CSV and ZIP raise on files that are damaged or hostile.
+DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,  # too deep, encrypted, or of an unknown compression
+    MemoryError,
+    csv.Error,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def prepare_folder(folder: str | os.PathLike) -> Path:
@@ -52,27 +81,97 @@ def replacing(path: Path) -> Iterator[Path]:
     SAFEError
         The operating system refused to write: disk full, no permission.
     """
+    with replacing_together(path) as (temporary,):
+        yield temporary
+
+
+@contextlib.contextmanager
+def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
+    """The same for files that belong together: none is renamed before all are on the disk.
+
+    So a full disk leaves all old ones. Only a process that is killed between two renames, which follow each other at
+    once, would leave old beside new.
+
+    Raises
+    ------
+    SAFEError
+        As `replacing`.
+    """
+    temporaries: list[Path] = []
     try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
         try:
-            yield temporary
-            # mkstemp makes the file private to its owner; results are as readable as any new file.
-            temporary.chmod(0o666 & ~_umask())
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-            temporary.replace(path)
+            for path in paths:
+                _remove_left_over(path)
+                handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
+                os.close(handle)
+                temporaries.append(Path(name))
+            yield tuple(temporaries)
+            for temporary in temporaries:
+                # mkstemp makes the file private to its owner; results are as readable as any new file.
+                temporary.chmod(0o666 & ~_umask())
+                with temporary.open("rb") as written:
+                    os.fsync(written.fileno())
+            for temporary, path in zip(temporaries, paths, strict=True):
+                temporary.replace(path)
         finally:
-            temporary.unlink(missing_ok=True)
+            for temporary in temporaries:
+                temporary.unlink(missing_ok=True)
     except OSError as error:
-        raise SAFEError(f"Could not write {path}: {error.strerror or error}. What was there is unchanged.") from error
+        names = ", ".join(map(str, paths))
+        raise SAFEError(f"Could not write {names}: {error.strerror or error}. What was there is unchanged.") from error
+
+
+def _remove_left_over(path: Path) -> None:
+    """Remove what a killed process left of this file; one that is at work now was begun within the hour."""
+    for old in path.parent.glob(f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"):
+        with contextlib.suppress(OSError):
+            if time.time() - old.stat().st_mtime > LEFT_OVER_SECONDS:
+                old.unlink()
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace a text file (UTF-8; file names that are not valid Unicode keep their bytes)."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+        fill_text(temporary, text)
+
+
+def fill_text(path: Path, text: str) -> None:
+    """Write a text file in the way of `write_text`, to a name that `replacing_together` gave."""
+    path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a file that `np.savez` wrote; no pickle is read, and no more memory taken than the file is long.
+
+    Raises
+    ------
+    any of DAMAGED
+        It is none.
+    """
+    with path.open("rb") as file:
+        with zipfile.ZipFile(file) as archive:
+            parts = archive.infolist()
+            length = os.fstat(file.fileno()).st_size
+            # np.savez does not compress: what unpacks to more than it is long is a bomb.
+            if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+                raise ValueError("its arrays are compressed")
+            if sum(part.file_size for part in parts) > length:
+                raise ValueError("its arrays overlap")
+            for part in parts:
+                with archive.open(part) as stored:
+                    _check_length(stored, part.file_size)
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+
+
+def _check_length(stored: IO[bytes], length: int) -> None:
+    """Whether an array is as long as its header says; numpy would take the memory before it finds out."""
+    version = np.lib.format.read_magic(stored)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(stored)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize > length:
+        raise ValueError("an array is not as long as it says")
 
 
 def _umask() -> int:

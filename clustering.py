@@ -10,8 +10,7 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN);
 import json
 import os
 import platform
-import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -20,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from artefacts import replacing, write_text
+from artefacts import DAMAGED, fill_text, read_arrays, replacing_together
 from errors import SAFEError
-from FE import ImageFeatures, Progress, comparable, no_progress
+from FE import DIMENSIONS, ImageFeatures, Progress, comparable, no_progress
 from images import Skipped
 from tuning import INSPECTED_PER_RCC, NOISE, Setting, average_neighbours, pairwise_distances, tune
 
@@ -273,8 +272,7 @@ def save_clusters(clusters: RootCauseClusters, folder: Path, more: Mapping[str, 
         What else `run.json` says of the run.
     """
     lines = (f"{label}\t{path}\n" for label, path in zip(clusters.labels, clusters.paths, strict=True))
-    write_text(folder / LABELS_FILE, "".join(lines))
-    write_text(folder / RUN_FILE, json.dumps({**_run_record(clusters), **(more or {})}, indent=2) + "\n")
+    record = {**_run_record(clusters), **(more or {})}
     exact = {
         "format_version": np.array(FORMAT_VERSION),
         "labels": clusters.labels.astype(np.int64),
@@ -303,8 +301,11 @@ def save_clusters(clusters: RootCauseClusters, folder: Path, more: Mapping[str, 
             )
         ),
     }
-    with replacing(folder / CLUSTERS_FILE) as temporary:
-        np.savez(temporary, **exact)
+    files = (folder / LABELS_FILE, folder / RUN_FILE, folder / CLUSTERS_FILE)
+    with replacing_together(*files) as (labels, run, arrays):
+        fill_text(labels, "".join(lines))
+        fill_text(run, json.dumps(record, indent=2) + "\n")
+        np.savez(arrays, **exact)
 
 
 def load_clusters(folder: Path) -> RootCauseClusters:
@@ -320,9 +321,7 @@ def load_clusters(folder: Path) -> RootCauseClusters:
         raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")
     again = "Generate the clusters again."
     try:
-        # Opened here, since np.load leaves the file open when it turns out to be damaged.
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
+        arrays = read_arrays(path)
         version = int(arrays["format_version"])
         if version != FORMAT_VERSION:
             raise SAFEError(f"{path} must have format version {FORMAT_VERSION}. Received: {version}. {again}")
@@ -347,17 +346,52 @@ def load_clusters(folder: Path) -> RootCauseClusters:
             knee=record["knee"],
             skipped=tuple(Skipped(*skip) for skip in record["skipped"]),
         )
-    except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        fault = _fault_of(clusters)
+    except DAMAGED as error:
         if isinstance(error, SAFEError):
             raise
         raise SAFEError(f"{path} must be a file that SAFE wrote, and whole. {again}") from error
-    n = len(clusters.paths)
-    if not (len(clusters.labels) == len(clusters.is_core) == len(clusters.points) == n):
-        raise SAFEError(f"{path} is damaged: its arrays differ in length. {again}")
+    if fault:
+        raise SAFEError(f"{path} is damaged: {fault}. {again}")
     return clusters
 
 
-def _setting(row: Sequence[float]) -> Setting:
+def _fault_of(clusters: RootCauseClusters) -> str:
+    """What is wrong with clusters that were read from a file; empty where nothing is."""
+    n, labels, points, projection = len(clusters.paths), clusters.labels, clusters.points, clusters.projection
+    if not (labels.shape == clusters.is_core.shape == points.shape[:1] == (n,)) or points.ndim != 2:
+        return "its arrays differ in length"
+    if labels.dtype.kind != "i" or (n and not -1 <= labels.min() <= labels.max() < n):
+        return "its labels are none"
+    if clusters.is_core.dtype != bool:
+        return "its core points are none"
+    if clusters.reach.shape != (clusters.n_rccs,) or clusters.k_distances.ndim != 1:
+        return "its arrays differ in length"
+    if projection.components.shape[1:] != projection.mean.shape or len(projection.components) != points.shape[1]:
+        return "its projection does not fit"
+    if projection.extractor not in DIMENSIONS or clusters.reducer not in REDUCERS:
+        return "its features are of another kind"
+    exact = (points, clusters.reach, clusters.k_distances, projection.mean, projection.components)
+    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in exact):
+        return "its numbers are none"
+    if not np.isfinite(clusters.eps) or not (clusters.knee is None or isinstance(clusters.knee, int)):
+        return "its numbers are none"
+    told = (
+        clusters.extractor_identity,
+        clusters.notice,
+        clusters.weights,
+        *(part for s in clusters.skipped for part in s),
+    )
+    if not all(isinstance(text, str) for text in told):
+        return "its texts are none"
+    if len(set(clusters.paths)) < n or any(not path or "\0" in path for path in clusters.paths):
+        return "its paths are none"
+    return ""
+
+
+def _setting(row: np.ndarray) -> Setting:
+    if row.dtype.kind != "f":
+        raise ValueError("settings that are none")
     eps, min_samples, at_knee, n_rccs, *rest = map(float, row)
     return Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
 

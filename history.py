@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from artefacts import prepare_folder, replacing
+from artefacts import prepare_folder, replacing_together
 from clustering import CLUSTERS_FILE, LABELS_FILE, RUN_FILE, RootCauseClusters, load_clusters
 from errors import SAFEError
 from map import MAP_FILE
@@ -30,8 +30,8 @@ KEPT_RUNS = 20
 FILES = (
     LABELS_FILE,
     RUN_FILE,
+    EDITS_FILE,  # before the notes, since it says whose they are
     NOTES_FILE,
-    EDITS_FILE,
     PROFILES_FILE,
     MAP_FILE,
     FILENAMES_FILE,
@@ -342,12 +342,12 @@ def restore_run(folder: Path, name: str) -> RootCauseClusters:
     if source == folder:
         return clusters
     archive_run(folder, spare=name)
-    for file in FILES:
-        if not (source / file).is_file():
-            (folder / file).unlink(missing_ok=True)
-            continue
-        with replacing(folder / file) as temporary:
+    kept = [file for file in FILES if (source / file).is_file()]
+    with replacing_together(*(folder / file for file in kept)) as temporaries:
+        for file, temporary in zip(kept, temporaries, strict=True):
             shutil.copyfile(source / file, temporary)
             # The time of the clusters is the run's name.
             os.utime(temporary, ns=(0, (source / file).stat().st_mtime_ns))
+    for file in set(FILES) - set(kept):
+        (folder / file).unlink(missing_ok=True)
     return clusters

@@ -200,7 +200,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image))
         scale = 255 if values.max(initial=0) <= 1 else 1
-        return Image.fromarray((values * scale).clip(0, 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray((values.clip(0, 255 / scale) * scale).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")

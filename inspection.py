@@ -87,16 +87,27 @@ def _counted(frames: Iterator[Image.Image], progress: Progress, done: int, total
 
 
 def _stamp(root: Path, paths: Sequence[str]) -> bytes:
-    """Stands for what a GIF shows: names, sizes and times of the files, and the way of drawing."""
-    digest = hashlib.blake2b(f"{DRAWING_VERSION} {os.fspath(root)}".encode("utf-8", "surrogateescape"), digest_size=16)
+    """Stands for what a GIF shows: which images, and then their files' sizes and times."""
+    digest = hashlib.blake2b(digest_size=16)
     for path in paths:
         try:
             status = (root / path).stat()
-            facts = f"{status.st_size} {status.st_mtime_ns}"
+            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
         except OSError:
-            facts = "gone"
-        digest.update(f"\n{path} {facts}".encode("utf-8", "surrogateescape"))
-    return f"SAFE {digest.hexdigest()}".encode()
+            digest.update(b"gone\n")
+    return _stamp_of_images(root, paths) + digest.hexdigest().encode()
+
+
+def _stamp_of_images(root: Path, paths: Sequence[str]) -> bytes:
+    """The first part of the stamp: the images' names, and the way of drawing."""
+    text = "\n".join([f"{DRAWING_VERSION} {os.fspath(root)}", *paths])
+    return f"SAFE {hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()} ".encode()
+
+
+def gif_shows(clusters: RootCauseClusters, folder: Path, rcc: int) -> bool:
+    """Whether there is a GIF of an RCC, and of the images that it has: a run that was killed leaves those of others."""
+    stamp = _stamp_of(gif_path(folder, rcc, clusters.n_rccs))
+    return stamp is not None and stamp.startswith(_stamp_of_images(clusters.image_root, clusters.members(rcc)))
 
 
 def _stamp_of(path: Path) -> bytes | None:
@@ -191,7 +202,7 @@ def representative(clusters: RootCauseClusters, rcc: int) -> str:
 
 def printable(path: str) -> str:
     """A path as text that can be shown anywhere, even if its bytes are not valid Unicode."""
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def elbow_svg(clusters: RootCauseClusters) -> str:

@@ -10,7 +10,6 @@ Sources: McInnes et al., arXiv 1802.03426 (UMAP). The paper has no map; FiftyOne
 import hashlib
 import importlib.util
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -18,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from artefacts import prepare_folder, replacing
+from artefacts import DAMAGED, prepare_folder, read_arrays, replacing
 from clustering import NOISE, UMAP_NEIGHBOURS, RootCauseClusters
 from errors import SAFEError
 from FE import Progress, no_progress
@@ -158,12 +157,14 @@ def load_map(folder: Path, clusters: RootCauseClusters) -> MapPositions | None:
     """
     path = folder / MAP_FILE
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            xy, stamp = stored["xy"], str(stored["stamp"])
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        stored = read_arrays(path)
+        xy, stamp = stored["xy"], str(stored["stamp"])
+    except DAMAGED:
         return None  # it can be drawn again
     method = map_method()
-    if stamp != _stamp(clusters, method) or xy.shape != (len(clusters.paths), 2) or not np.isfinite(xy).all():
+    if stamp != _stamp(clusters, method) or xy.shape != (len(clusters.paths), 2):
+        return None
+    if xy.dtype.kind != "f" or not ((xy >= 0) & (xy <= 1)).all():
         return None
     return MapPositions(xy.astype(np.float32), method)
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from artefacts import write_text
+from artefacts import DAMAGED, write_text
 from clustering import RootCauseClusters
 from errors import SAFEError
 from parameters import ANGLE_SUFFIX, Parameters
@@ -243,7 +243,7 @@ def load_profiles(folder: Path) -> tuple[Profile, ...]:
             findings = [_from_row(row) for row in csv.DictReader(file, strict=True)]
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except DAMAGED as error:
         raise SAFEError(f"{path} is damaged ({error}). Generate the clusters again.") from error
     by_rcc: dict[int, list[Finding]] = {}
     for finding in findings:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from artefacts import prepare_folder, replacing, write_text
+from artefacts import DAMAGED, fill_text, prepare_folder, replacing_together
 from clustering import CLUSTERS_FILE, RootCauseClusters
 from comparison import Changed, Share, changed, shares_by_class, shares_by_rcc
 from compilation import Settings, choose_loss, choose_settings, compile_as_given
@@ -337,22 +337,22 @@ def _compare(
 
 
 def save_retraining(result: Retraining, model: Any, folder: Path) -> None:
-    """Write `retrained.keras` and then `retraining.json`.
+    """Write `retrained.keras` and `retraining.json`, both or neither.
 
     Raises
     ------
     SAFEError
         The disk is full or not writable; what was there before is unchanged.
     """
-    with replacing(folder / MODEL_FILE) as temporary:
-        model.save(temporary)
     record = dataclasses.asdict(result)
     record |= {"model": os.fspath(result.model), "test_root": os.fspath(result.test_root)}
     for name in ("improved", "worsened", "per_rcc", "per_class", "history", "skipped"):
         record[name] = [row._asdict() for row in getattr(result, name)]
     record["history"][0]["loss"] = None  # NaN is no JSON
     record["settings"] = result.settings._asdict()
-    write_text(folder / RETRAINING_FILE, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    with replacing_together(folder / MODEL_FILE, folder / RETRAINING_FILE) as (weights, told):
+        model.save(weights)
+        fill_text(told, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def load_retraining(folder: Path) -> Retraining:
@@ -375,7 +375,22 @@ def load_retraining(folder: Path) -> Retraining:
         history = [{**row, "loss": math.nan if row["loss"] is None else row["loss"]} for row in record["history"]]
         record["history"] = tuple(Epoch(**row) for row in history)
         record["settings"] = Settings(**record["settings"])
-        record["assumptions"] = tuple(record["assumptions"])
-        return Retraining(**record)
-    except (OSError, ValueError, LookupError, TypeError) as error:
+        record["assumptions"] = tuple(map(str, record["assumptions"]))
+        result = Retraining(**record)
+        _check_numbers(result)
+        return result
+    except DAMAGED as error:
         raise SAFEError(f"{path} is damaged ({error}). Retrain again.") from error
+
+
+def _check_numbers(result: Retraining) -> None:
+    """A ValueError or TypeError where the numbers of a retraining that was read from a file are none."""
+    counts = [number for share in (*result.per_rcc, *result.per_class) for number in share[1:]]
+    sizes = (result.test_size, result.train_size, result.unsafe_size, result.best, *counts)
+    if not all(isinstance(size, int) and size >= 0 for size in sizes):
+        raise ValueError("a size that is none")
+    shares = (result.accuracy_before, result.accuracy_after)
+    if not all(0 <= share <= 1 for share in shares) or not all(t >= 0 for t in (result.seconds, result.waiting)):
+        raise ValueError("a number that is none")
+    if not result.history or not all(isinstance(number, int | float) for one in result.history for number in one):
+        raise ValueError("a history that is none")

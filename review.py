@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from artefacts import prepare_folder, write_text
+from artefacts import DAMAGED, prepare_folder, write_text
 from clustering import LABELS_FILE, RootCauseClusters, load_clusters, rcc_reach
 from errors import SAFEError
 from tuning import NOISE
@@ -241,7 +241,7 @@ def describe_edit(edit: Edit) -> str:
 
 
 def _shown(path: str) -> str:
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 # --- What lies in a folder --------------------------------------------------------------------------------------
@@ -430,8 +430,9 @@ def save_review(
     with _WRITING:
         if edits or notes or (folder / EDITS_FILE).exists() or (folder / NOTES_FILE).exists():
             after = reviewed(clusters, edits)
-            write_journal(folder, clusters, edits, after)
+            # The journal last: it says whose notes these are, and the old ones must never be taken for the new RCCs'.
             _write_notes(folder, [note for _, note in sorted(notes.items())])
+            write_journal(folder, clusters, edits, after)
             if edits:
                 write_labels(folder, after)
 
@@ -493,8 +494,10 @@ def _read_journal(folder: Path) -> Journal | None:
         if not isinstance(mine, str) or not re.fullmatch("[0-9a-f]{16}", mine):
             raise ValueError("no fingerprint")
         reach = {int(rcc): float(value) for rcc, value in record.get("reach", {}).items()}
+        if not all(0 <= value < 1e38 for value in reach.values()):
+            raise ValueError("a reach that is none")
         return Journal(mine, edits, reach)
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except DAMAGED as error:
         raise SAFEError(
             f"{path} must be the journal that SAFE wrote, and whole. Received something else ({error}). "
             "Repair it, or move it away to start from the clusters as they were found."
@@ -564,8 +567,8 @@ def _note_of(row: Mapping[str | None, object]) -> RccNote:
 
 def _tidy(note: RccNote) -> RccNote:
     """A note as it is kept; a SAFEError where it cannot be."""
-    name = " ".join(note.name.split())
-    text = note.note.replace("\r\n", "\n").replace("\r", "\n").strip()
+    name = _shown(" ".join(note.name.split()))
+    text = _shown(note.note.replace("\r\n", "\n").replace("\r", "\n").strip())
     verdict = note.verdict.strip().lower()
     if verdict not in VERDICTS:
         raise SAFEError(f"verdict must be safe, unsafe, unclear or empty. Received: {note.verdict!r}")

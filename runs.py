@@ -31,6 +31,7 @@ def generate_clusters(
     reducer: str = "pca",
     weights: str | None = None,
     parameters: str | os.PathLike | None = None,
+    within: Path | None = None,
 ) -> RootCauseClusters:
     """Steps 1 and 2: extract features, cluster, draw the GIFs; write everything to the folder `out`.
 
@@ -38,6 +39,8 @@ def generate_clusters(
     ----------
     parameters : path, optional
         A CSV file of the images' parameters; by default `parameters.csv` in the image folder or beside it, if any.
+    within : path, optional
+        Parameters that are only found are not read outside this folder.
     """
     prepare_folder(out)
     _previous(out)  # notes that cannot be read are told before the long work, and so are parameters
@@ -48,8 +51,11 @@ def generate_clusters(
     notes, edits = carry_over(_previous(out), clusters)
     shown = reviewed(clusters, edits)
     write_gifs(shown, out, progress)
+    profiles, record = describe_rccs(shown, parameters, within)
     archive_run(out, clusters)
-    save_clusters(clusters, out, describe_rccs(shown, out, parameters))
+    _write_profiles((), out)  # a run that is killed between two files must not leave profiles of other RCCs
+    save_clusters(clusters, out, record)
+    _write_profiles(profiles, out)
     save_review(out, clusters, notes, edits)
     return shown
 
@@ -63,23 +69,28 @@ def _previous(out: Path) -> Review | None:
     return load_review(out)
 
 
-def refresh_rccs(out: Path, progress: Progress) -> RootCauseClusters:
+def refresh_rccs(out: Path, progress: Progress, within: Path | None = None) -> RootCauseClusters:
     """Draw and describe anew what the engineer's edits have changed; call it after an edit or a run brought back."""
     clusters = active_clusters(out)
     write_gifs(clusters, out, progress)
     try:
-        describe_rccs(clusters, out, _run_record(out).get("parameters", {}).get("source"))
+        profiles, _ = describe_rccs(clusters, _run_record(out).get("parameters", {}).get("source"), within)
     except SAFEError:
-        (out / PROFILES_FILE).unlink(missing_ok=True)  # the parameters are gone, and the profiles are of other RCCs
+        profiles = ()  # the parameters are gone, and the profiles are of other RCCs
+    _write_profiles(profiles, out)
     return clusters
 
 
-def describe_rccs(clusters: RootCauseClusters, out: Path, parameters: str | os.PathLike | None = None) -> dict:
-    """Write `rcc_profiles.csv` where the images' parameters are known; what `run.json` says of it.
+def describe_rccs(
+    clusters: RootCauseClusters, parameters: str | os.PathLike | None = None, within: Path | None = None
+) -> tuple[tuple[Profile, ...], dict]:
+    """The RCCs' profiles where the images' parameters are known; what `run.json` says of it.
 
     A file that was only found, not named, and cannot be read is a note: the clusters do not need it.
     """
     source = Path(parameters) if parameters else find_parameters(clusters.image_root)
+    if source and within and not source.resolve().is_relative_to(within):
+        source = None
     profiles: tuple[Profile, ...] = ()
     record = {}
     if source:
@@ -97,11 +108,15 @@ def describe_rccs(clusters: RootCauseClusters, out: Path, parameters: str | os.P
                 "notes": known.notes,
                 "profiles": {str(profile.rcc): profile.text for profile in profiles},
             }
+    return profiles, {"parameters": record} if record else {}
+
+
+def _write_profiles(profiles: tuple[Profile, ...], out: Path) -> None:
+    """Write `rcc_profiles.csv`, or remove that of other RCCs where there is nothing to write."""
     if profiles:
         save_profiles(profiles, out)
     else:
-        (out / PROFILES_FILE).unlink(missing_ok=True)  # an earlier run's
-    return {"parameters": record} if record else {}
+        (out / PROFILES_FILE).unlink(missing_ok=True)
 
 
 def parameter_notes(out: Path) -> list[str]:

@@ -8,18 +8,19 @@ Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.4. The paper gives n
 """
 
 import csv
+import hashlib
 import io
 import json
 import math
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from artefacts import write_text
+from artefacts import DAMAGED, fill_text, replacing_together, write_text
 from clustering import NOISE, RootCauseClusters
 from errors import SAFEError
 from FE import Progress, no_progress, recall_extractor, stream_features
@@ -315,8 +316,6 @@ class _Nearest:
 
 def save_unsafe_set(unsafe: UnsafeSet, folder: Path) -> None:
     """Write `IS_filenames.txt`, `unsafe_set.csv` and, with how they came about, `unsafe_set.json`."""
-    write_text(folder / FILENAMES_FILE, "".join(f"{image.image}\n" for image in unsafe.images))
-    save_labels(unsafe, folder)
     record = {
         "improvement_root": os.fspath(unsafe.improvement_root),
         "selected": len(unsafe.images),
@@ -327,17 +326,32 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path) -> None:
         "skipped": [skip._asdict() for skip in unsafe.skipped],
         "clusters": unsafe.clusters,
         "left_out": unsafe.left_out,
+        "images": _digest(unsafe.images),
     }
-    write_text(folder / SELECTION_FILE, json.dumps(record, indent=2) + "\n")
+    files = (folder / FILENAMES_FILE, folder / UNSAFE_SET_FILE, folder / SELECTION_FILE)
+    with replacing_together(*files) as (names, table, how):
+        fill_text(names, "".join(f"{image.image}\n" for image in unsafe.images))
+        fill_text(table, _table(unsafe))
+        fill_text(how, json.dumps(record, indent=2) + "\n")
 
 
 def save_labels(unsafe: UnsafeSet, folder: Path) -> None:
     """Write `unsafe_set.csv` alone, the one file that labelling changes."""
+    write_text(folder / UNSAFE_SET_FILE, _table(unsafe))
+
+
+def _table(unsafe: UnsafeSet) -> str:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(image._replace(within_eps=str(image.within_eps).lower()) for image in unsafe.images)
-    write_text(folder / UNSAFE_SET_FILE, table.getvalue())
+    return table.getvalue()
+
+
+def _digest(images: Sequence[UnsafeImage]) -> str:
+    """Tells the table of one selection from that of another: which images, of which RCCs, in any order."""
+    rows = sorted(f"{image.rcc}\t{image.image}\n" for image in images)
+    return hashlib.blake2b("".join(rows).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def load_unsafe_set(folder: Path) -> UnsafeSet:
@@ -355,25 +369,36 @@ def load_unsafe_set(folder: Path) -> UnsafeSet:
         # Engineers fill in the labels with a spreadsheet, which may add a byte order mark and write TRUE for true.
         with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             rows = list(csv.DictReader(file, strict=True))
-        images = tuple(
-            UnsafeImage(
-                row["image"], int(row["rcc"]), float(row["distance"]), row["within_eps"].lower() == "true", row["label"]
-            )
-            for row in rows
-        )
+        images = tuple(map(_image_of, rows))
         if not images:
             raise ValueError("no image in it")
+        if len({image.image for image in images}) < len(images):
+            raise ValueError("an image in it twice")
         record = json.loads((folder / SELECTION_FILE).read_text(encoding="utf-8"))
+        if "images" in record and record["images"] != _digest(images):
+            raise ValueError(f"{SELECTION_FILE} is of other images than {UNSAFE_SET_FILE}")
+        candidates = tuple(map(int, record["candidates"]))
+        if max(image.rcc for image in images) >= len(candidates):
+            raise ValueError("an RCC that there is not")
         return UnsafeSet(
             improvement_root=Path(record["improvement_root"]),
             images=images,
             wanted=int(record["wanted"]),
             formula=str(record["formula"]),
             n_improvement=int(record["n_improvement"]),
-            candidates=tuple(map(int, record["candidates"])),
+            candidates=candidates,
             skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
             clusters=str(record["clusters"]),
             left_out=tuple(map(int, record.get("left_out", ()))),
         )
-    except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
+    except DAMAGED as error:
         raise SAFEError(f"The unsafe set in {folder} is damaged ({error}). Select it again.") from error
+
+
+def _image_of(row: Mapping[str, str]) -> UnsafeImage:
+    """A row of `unsafe_set.csv`; a ValueError where it is none."""
+    image, label = row["image"], (row["label"] or "").strip()
+    rcc, distance = int(row["rcc"]), float(row["distance"])
+    if not image or set(image) & set("\0\r\n") or rcc < 0 or not 0 <= distance < math.inf:
+        raise ValueError(f"a row that is none: {image!r}, {rcc}, {distance}")
+    return UnsafeImage(image, rcc, distance, row["within_eps"].strip().lower() == "true", label)

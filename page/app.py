@@ -26,7 +26,7 @@ from page.unsafe_tab import unsafe_tab
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_QUEUED = 256  # clicks that wait, of all visitors; a window that is opened makes up to five
-MOST_SESSIONS = 1000
+MOST_SESSIONS = 100  # each holds about 1 MiB; the one longest unused is forgotten
 
 
 def build_app(settings: PageSettings) -> gr.Blocks:
@@ -188,6 +188,7 @@ def _theme() -> gr.themes.Base:
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_300",
         input_placeholder_color="*neutral_500",
+        input_placeholder_color_dark="*neutral_400",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",

@@ -139,7 +139,14 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     def on_generate(source: str, reducer: str) -> Iterator[dict]:
         def work(job: Job) -> None:
             images = settings.accept(source)
-            generate_clusters(images, settings.out, job.progress, reducer=reducer, weights=settings.weights)
+            generate_clusters(
+                images,
+                settings.out,
+                job.progress,
+                reducer=reducer,
+                weights=settings.weights,
+                within=settings.root,
+            )
 
         yield from start_job(settings, TAB, work, status, generate, cancel, show_run)
 
@@ -175,8 +182,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     if settings.example:
         example.click(lambda: str(settings.example.folder / "failures"), None, folder, **VIEW)
     bar.select(on_select, run, one_rcc, **VIEW)
-    rcc_view.wire(rcc, run, bar, changed)
-    rcc_view.wire_merge(everything)
+    rcc_view.wire(rcc, run, everything, changed)
     images_view.wire(rcc, run, everything, changed, choose)
     runs_view.wire(rcc, run, everything, changed)
     app.load(on_load, None, [folder, *everything], **FOLLOW).then(on_map, rcc, images_view.map, **VIEW)
@@ -199,9 +205,10 @@ def _why(clusters: RootCauseClusters) -> str:
     if not clusters.settings:
         return "<p>Nothing was tuned: there are too few images, or they are all alike.</p>"
     return (
-        f"<p>DBSCAN was run with {len(clusters.settings)} settings, eps being looked for along the curve of each "
-        f"image's distance to its {clusters.min_samples}. nearest. The setting with the best score was taken: RCCs "
-        f"that stand apart, most images in one, none giant, no crumbs.</p>{elbow_svg(clusters)}"
+        f"<p>DBSCAN was run with {len(clusters.settings)} values of min_samples. For each, eps fell from above the "
+        f"knee of the curve of each image's distance to its {clusters.min_samples}. nearest, while clusters split into "
+        f"branches; those that explain most images and stand apart best became RCCs, each at its own eps, of which the "
+        f"largest is shown. The min_samples with the best score was taken.</p>{elbow_svg(clusters)}"
     )
 
 

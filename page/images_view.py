@@ -2,6 +2,7 @@
 those selected on the map."""
 
 import html
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
@@ -129,7 +130,7 @@ class ImagesView:
             self.move: gr.Button(interactive=bool(picked)),
         }
 
-    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed, choose) -> None:
+    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed: Callable, choose: Callable) -> None:
         """Connect the widgets (see `RccView.wire`).
 
         Parameters

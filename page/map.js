@@ -87,10 +87,11 @@ function draw() {
   }
 }
 
-let asked = false;
+let asked = false, drawn = null;
 function redraw() {
   if (asked) return;
   asked = true;
+  drawn = props.record;
   requestAnimationFrame(() => { asked = false; draw(); });
 }
 
@@ -221,6 +222,8 @@ element.addEventListener("keydown", (event) => {
 });
 
 watch(["record", "chosen", "seen"], () => { picked = new Set(); redraw(); });
+// What is given before `watch` listens would be missed.
+setInterval(() => { if (props.record !== drawn) redraw(); }, 1000);
 new ResizeObserver(redraw).observe(element);
 new MutationObserver(redraw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 redraw();

@@ -2,7 +2,7 @@
 // (ImageDecoder); elsewhere the GIF just plays. Props: source (address of the GIF), name, count (frames).
 const $ = (selector) => element.querySelector(selector);
 const FRAME = 500;  // milliseconds, as in the file
-let decoder = null, frame = 0, playing = true, timer = 0, turn = 0;
+let opened = null, decoder = null, frame = 0, playing = true, timer = 0, turn = 0;
 
 async function paint(number, mine) {
   const { image } = await decoder.decode({ frameIndex: number });
@@ -33,6 +33,7 @@ function go(mine) {
 
 async function open() {
   const mine = ++turn, image = $("img");
+  opened = props.source;
   clearTimeout(timer);
   decoder?.close();
   decoder = null;
@@ -46,11 +47,11 @@ async function open() {
   if (!("ImageDecoder" in window) || props.count < 2) return;
   const answer = await fetch(props.source);
   if (!answer.ok || mine !== turn) return;
-  const opened = new ImageDecoder({ data: await answer.arrayBuffer(), type: "image/gif" });
-  await opened.tracks.ready;
-  await opened.completed;
-  if (mine !== turn) { opened.close(); return; }
-  decoder = opened;
+  const taken = new ImageDecoder({ data: await answer.arrayBuffer(), type: "image/gif" });
+  await taken.tracks.ready;
+  await taken.completed;
+  if (mine !== turn) { taken.close(); return; }
+  decoder = taken;
   $("input").max = props.count - 1;
   $(".safe-player-tools").hidden = false;
   $("canvas").setAttribute("aria-label", image.alt);
@@ -72,5 +73,7 @@ element.addEventListener("input", (event) => {
 });
 element.addEventListener("change", (event) => { if (event.target.tagName === "SELECT") go(turn); });
 watch("source", open);
+// What is given before `watch` listens would be missed.
+setInterval(() => { if (props.source !== opened) open(); }, 1000);
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) play(false);
 open();

@@ -1,6 +1,7 @@
 """The RCC at hand: its GIF, what its images have in common, five of them, and what the engineer says of it."""
 
 import html
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -8,7 +9,7 @@ import gradio as gr
 
 from clustering import NOISE
 from errors import SAFEError
-from inspection import gif_path, printable, sample
+from inspection import gif_path, gif_shows, printable, sample
 from map import nearest_rccs
 from page.jobs import VIEW, PageSettings, thumbnails
 from page.results import Shown
@@ -74,7 +75,7 @@ class RccView:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
         clusters = shown.clusters
         path = gif_path(self._settings.out, rcc, clusters.n_rccs)
-        there = path.is_file()
+        there = gif_shows(clusters, self._settings.out, rcc)
         note = shown.notes.get(rcc, RccNote(rcc))
         others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs)
         return {
@@ -96,17 +97,17 @@ class RccView:
             self.merge: gr.Button(interactive=bool(others)),
         }
 
-    def wire(self, rcc: gr.State, run: gr.State, bar: gr.Gallery, changed) -> None:
+    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed: Callable) -> None:
         """Connect the widgets.
 
         Parameters
         ----------
         rcc, run : State
             The RCC at hand and the run that the window shows.
-        bar : Gallery
-            All RCCs, whose captions tell the names.
+        outputs : list of components
+            What an edit may change: the whole tab.
         changed : callable
-            From the RCC to go on with, and an edit (without arguments), to the page's updates.
+            From the RCC to go on with, the run, and an edit (without arguments) to the page's updates.
         """
         settings = self._settings
 
@@ -128,11 +129,7 @@ class RccView:
             [self.name.input, self.note.input, self.verdict.input], on_note, said, None, trigger_mode="always_last",
             concurrency_limit=1, concurrency_id="notes", **VIEW,
         )  # fmt: skip
-        self._on_merge, self._merge_inputs = on_merge, [rcc, run, self.into]
-
-    def wire_merge(self, outputs: list) -> None:
-        """Connect the merging, which changes the whole page."""
-        self.merge.click(self._on_merge, self._merge_inputs, outputs, **VIEW)
+        self.merge.click(on_merge, [rcc, run, self.into], outputs, **VIEW)
 
 
 def _heading(shown: Shown, rcc: int) -> str:

@@ -1,22 +1,29 @@
 """What is done with the results as a whole: exported, reported, and set beside those of earlier runs."""
 
+import contextlib
 import html
+import shutil
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 
 from errors import SAFEError
 from export import export_zip
 from history import Run, compare_runs, list_runs, restore_run
 from inspection import printable
 from page.jobs import VIEW, PageSettings, done, failed
-from report import report_html, write_report
+from report import REPORT_FILE, report_html, write_report
 from review import describe_edit, redo_edit, title, undo_edit
 from runs import refresh_rccs
 
 RUN_HEADERS = ["run (UTC)", "images", "RCCs", "no cluster", "reduced by", "named", "image folder"]
 OVERLAP_HEADERS = ["RCC of the earlier run", "RCC now", "images in common", "of the earlier", "of the present"]
+
+COPIED_SECONDS = 600  # by then Gradio has its copy
 
 
 class RunsView:
@@ -72,7 +79,7 @@ class RunsView:
             self.overlaps: gr.Dataframe(visible=False),
         }  # fmt: skip
 
-    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed) -> None:
+    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed: Callable) -> None:
         """Connect the widgets (see `RccView.wire`)."""
         settings = self._settings
 
@@ -128,10 +135,11 @@ class RunsView:
     def _export(self, what: str, rcc: int, run: str) -> gr.DownloadButton:
         """Write what is asked for; a button to download it."""
         out, shown = self._settings.out, self._settings.results.shown(run)
+        folder = _export_folder()
         if what == "report":
-            return gr.DownloadButton("Download report.html", value=str(write_report(out)), visible=True)
-        # In the temporary folder, which Gradio serves and clears.
-        folder = Path(tempfile.mkdtemp(prefix="safe-export-"))
+            # A copy: Gradio gives out no file of an output folder that is neither the current nor a temporary one.
+            path = shutil.copyfile(write_report(out), folder / REPORT_FILE)
+            return gr.DownloadButton(f"Download {REPORT_FILE}", value=str(path), visible=True)
         name = f"RCC_{rcc}" if what == "one" and rcc >= 0 else "no_cluster" if what == "one" else "RCCs"
         found = export_zip(
             shown.clusters, shown.notes, folder / f"{name}.zip", [rcc] if what == "one" else None,
@@ -142,9 +150,20 @@ class RunsView:
         return gr.DownloadButton(f"Download {name}.zip", value=str(found.path), visible=True)
 
 
+def _export_folder() -> Path:
+    """A new folder below that of Gradio, which keeps a copy of its own; what was exported earlier is removed."""
+    exports = Path(get_upload_folder()) / "exports"
+    exports.mkdir(parents=True, exist_ok=True)
+    for old in exports.iterdir():
+        with contextlib.suppress(OSError):  # another window removes it too
+            if time.time() - old.stat().st_mtime > COPIED_SECONDS:
+                shutil.rmtree(old)
+    return Path(tempfile.mkdtemp(dir=exports))
+
+
 def refreshed(settings: PageSettings) -> None:
     """Draw and describe anew what an edit has changed."""
-    refresh_rccs(settings.out, lambda what, done, total: None)
+    refresh_rccs(settings.out, lambda what, done, total: None, settings.root)
 
 
 def _row(run: Run) -> list:

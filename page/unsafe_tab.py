@@ -78,7 +78,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             per_rcc = gr.Dataframe(
                 label="By root cause cluster",
                 show_label=True,
-                headers=["RCC", "failing images", "candidates", "selected", "within eps"],
+                headers=["RCC", "failing", "candidates", "selected", "within eps"],
                 interactive=False,
                 max_height=500,
                 scale=2,

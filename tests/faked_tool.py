@@ -1,4 +1,4 @@
-"""`SAFE_Tool.py` with a stand-in for VGG16, for tests that run it in a process of its own: `python faked_tool.py cluster …`
+"""`SAFE_Tool.py` with a stand-in for VGG16, for tests that run it in a process of its own.
 
 `FAKE_DELAY` is what each batch of the stand-in takes, in seconds, so that there is a time in which to be killed.
 """
@@ -8,15 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
-
-from conftest import FakeNetwork
-
-import FE
-import SAFE_Tool
-
 
 def main() -> int:
+    sys.path.insert(0, str(Path(__file__).parents[1]))
+    from conftest import FakeNetwork
+
+    import FE
+    import SAFE_Tool
+
     network = FakeNetwork()
     delay = float(os.environ.get("FAKE_DELAY", "0"))
 
@@ -24,10 +23,7 @@ def main() -> int:
         time.sleep(delay)
         return network(pixels)
 
-    def load(extractor: FE.Extractor):
-        return run
-
-    FE.load_network = load
+    FE.load_network = lambda extractor: run
     FE._conv_extractor = lambda: network.extractor
     FE.FC2_URL = "http://127.0.0.1:9/vgg16_weights.h5"  # nobody listens there
     return SAFE_Tool.main(sys.argv[1:])

@@ -164,7 +164,8 @@ def test_only_a_run_that_is_listed_can_be_opened(clusters, out, name):
 
 
 def test_runs_are_compared_on_their_common_images(clusters, out):
-    merged = dataclasses.replace(clusters, labels=np.where(clusters.labels == 2, 0, clusters.labels))
+    labels = np.where(clusters.labels == 2, 0, clusters.labels)
+    merged = dataclasses.replace(clusters, labels=labels, reach=clusters.reach[:2])
     name = replace(merged, out, 5)
     compared = compare_runs(out, name, "20240501-120500")
     assert (compared.common, compared.only_a, compared.only_b, compared.same_folder) == (26, 0, 0, True)

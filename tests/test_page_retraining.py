@@ -119,6 +119,8 @@ def test_images_are_labelled_by_key_and_by_rcc_and_each_step_is_saved(served, pa
 
 def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, given):
     whole = given.model.read_bytes()
+    page.get_by_text("How it is trained").click()
+    field(page, "epochs").fill("40")
     page.locator("#retrain").click()
     expect(page.locator("#retraining-status strong")).to_contain_text("test accuracy", timeout=3 * WAIT)
     result = json.loads((served.out / RETRAINING_FILE).read_text())

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     root, secret = folder / "root", folder / "secret"
     draw_images(root / "failing")
     draw_images(secret / SECRET)
+    (folder / "elsewhere").mkdir()
     (secret / f"{SECRET}.txt").write_text(SECRET)
     (secret / "labels.csv").write_text(f"image,label\nnight_0.png,{SECRET}\n")
     (root / "link").symlink_to(secret / SECRET)
@@ -58,7 +60,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     (root / "linked" / "a.png").symlink_to(secret / SECRET / "night_0.png")
     (root / "list.txt").write_text(f"failing/night_0.png\n{secret}/{SECRET}/night_1.png\n")
     (root / "climbing.txt").write_text(f"../secret/{SECRET}/night_1.png\n")
-    with serving(folder, "--root", root, cwd=folder) as url:
+    with serving(folder, "--root", root, cwd=folder / "elsewhere") as url:
         visitor = Visitor(url, "first")
         told = visitor.fire(visitor.handler("generate", "click"), [str(root / "failing"), "pca"])
         assert "12 images" in told
@@ -166,7 +168,7 @@ def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started
     out = attacked.folder / "out"
     check_within(out, attacked.root)
     check_within(out, None)
-    with pytest.raises(SAFEError, match="--root.*holds some of .*failing"):
+    with pytest.raises(SAFEError, match=r"--root.*holds some of .*failing"):
         check_within(out, tmp_path)
     with pytest.raises(SAFEError, match="Name another output folder with --out"):
         serve(out, root=str(tmp_path))
@@ -253,6 +255,18 @@ def test_the_headers_keep_other_pages_out(attacked):
     assert gif.headers["cross-origin-resource-policy"] == "same-origin"
 
 
+def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(attacked, visitor):
+    visitor.fire(visitor.loads()[0], [])
+    for widget, name in (("report", "report.html"), ("export-one", "RCC_0.zip"), ("export-all", "RCCs.zip")):
+        told = visitor.fire(visitor.handler(widget, "click"), [None, None])
+        path = re.search(rf'"path": "([^"]+{re.escape(name)})"', told)
+        assert path, told[-500:]
+        answer = raw(attacked.url, f"/gradio_api/file={path[1]}")
+        assert answer.status_code == 200
+        assert answer.headers["content-disposition"].startswith("attachment")
+        assert "sandbox" in answer.headers["content-security-policy"]
+
+
 # --- Other origins ----------------------------------------------------------------------------------------------
 
 
@@ -297,9 +311,9 @@ def test_a_name_that_leads_here_by_dns_is_refused_and_a_link_is_not(attacked):
 
 # --- Forged arguments -------------------------------------------------------------------------------------------
 
-FORGED = [None, True, -1, 10**30, 1e308, float("nan"), float("inf"), "", "x", "\0", "\ud800", "../../etc/passwd", [], [[]],
-          {}, {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, [[0], [0], [0], [0]], [0, 0, "a", ["a"]],
-          [{"a": 1}, {"b": 2}], ["x" * 10000] * 4]  # fmt: skip
+FORGED = [None, True, -1, 10**30, 1e308, float("nan"), float("inf"), "", "x", "\0", "\ud800", "../../etc/passwd",
+          [], [[]], {}, {"path": "/etc/passwd", "meta": {"_type": "gradio.FileData"}}, [[0], [0], [0], [0]],
+          [0, 0, "a", ["a"]], [{"a": 1}, {"b": 2}], ["x" * 10000] * 4]  # fmt: skip
 
 
 def test_server_functions_answer_forged_arguments_with_nothing(attacked, visitor):
@@ -336,7 +350,7 @@ def test_event_handlers_bear_forged_arguments(attacked, visitor):
     assert visitor.fire({"id": 10**6}, []).startswith(("400", "404", "422", "500"))
     assert (attacked.folder / "out" / "labels.txt").read_text() == labels
     # What Gradio refuses it reports with a traceback on the terminal; SAFE itself must have run into nothing.
-    log = (attacked.folder / "stderr.txt").read_text()
+    log = (attacked.folder / "stderr.txt").read_text(errors="replace")
     frames = {line.strip() for line in log.splitlines() if line.strip().startswith(f'File "{PAGE}')}
     assert {frame for frame in frames if "guard.py" not in frame} == set()
 
@@ -447,20 +461,22 @@ def test_a_wrong_password_takes_longer_each_time_and_only_one_is_tried_at_a_time
 def test_with_a_password_nothing_is_told_without_it(tmp_path):
     draw_images(tmp_path / "root" / "failing")
     # Gradio's default folder for files is shared by all programs of a machine that use it.
-    draw_images(tmp_path / "gradio")
-    with serving(tmp_path, "--root", tmp_path / "root", "--auth", "ann:päss:word") as url:
-        with httpx.Client(base_url=url, timeout=SECONDS) as client:
-            assert client.get("/config").status_code == 401
-            for path in ("queue/join", "component_server"):
-                assert client.post(f"/gradio_api/{path}", json={}).status_code == 401, path
-            for path in ("info", "queue/data?session_hash=x", "queue/status", f"file={tmp_path}/out/gifs/RCC_00.gif"):
-                assert client.get(f"/gradio_api/{path}").status_code == 401, path
-            assert str(tmp_path) not in client.get("/").text
-            for user, password in (("ann", "päss:wor"), ("", ""), ("bob", "päss:word"), ("ann", "")):
-                answer = client.post("/login", data={"username": user, "password": password})
-                assert answer.status_code in (400, 422)
-            assert client.get("/config").status_code == 401
-            assert client.post("/login", data={"username": "ann", "password": "päss:word"}).status_code == 200
-            assert client.get("/config").status_code == 200
-            assert client.get(f"/gradio_api/file={tmp_path}/gradio/night_0.png").status_code == 404
-    assert not list(tmp_path.glob("safe-page-*"))  # the served files are gone with the page
+    draw_images(tmp_path / "tmp" / "gradio")
+    with (
+        serving(tmp_path, "--root", tmp_path / "root", "--auth", "ann:päss:word") as url,
+        httpx.Client(base_url=url, timeout=SECONDS) as client,
+    ):
+        assert client.get("/config").status_code == 401
+        for path in ("queue/join", "component_server"):
+            assert client.post(f"/gradio_api/{path}", json={}).status_code == 401, path
+        for path in ("info", "queue/data?session_hash=x", "queue/status", f"file={tmp_path}/out/gifs/RCC_00.gif"):
+            assert client.get(f"/gradio_api/{path}").status_code == 401, path
+        assert str(tmp_path) not in client.get("/").text
+        for user, password in (("ann", "päss:wor"), ("", ""), ("bob", "päss:word"), ("ann", "")):
+            answer = client.post("/login", data={"username": user, "password": password})
+            assert answer.status_code in (400, 422)
+        assert client.get("/config").status_code == 401
+        assert client.post("/login", data={"username": "ann", "password": "päss:word"}).status_code == 200
+        assert client.get("/config").status_code == 200
+        assert client.get(f"/gradio_api/file={tmp_path}/tmp/gradio/night_0.png").status_code == 404
+    assert not list((tmp_path / "tmp").glob("safe-page-*"))  # the served files are gone with the page

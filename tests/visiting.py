@@ -17,12 +17,23 @@ SECONDS = 60  # for an answer; the machine may be busy
 
 @contextlib.contextmanager
 def serving(folder: Path, *options: str | Path, cwd: Path | None = None) -> Iterator[str]:
-    """`ui` with a stand-in for VGG16, in a process of its own; its address. `folder` takes cache, log and results."""
+    """`served` without the number of the process."""
+    with served(folder, *options, cwd=cwd) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def served(folder: Path, *options: str | Path, cwd: Path | None = None) -> Iterator[tuple[str, int]]:
+    """`ui` with a stand-in for VGG16, in a process of its own: its address and the process's number.
+
+    `folder` takes its cache, log, temporary files and results.
+    """
     port = closed_port()
+    (folder / "tmp").mkdir(exist_ok=True)
     environment = os.environ | {
         "SAFE_CACHE": str(folder / "cache"),
         "KERAS_HOME": str(folder / "keras"),
-        "TMPDIR": str(folder),
+        "TMPDIR": str(folder / "tmp"),
     }
     command = [sys.executable, FAKED, "ui", "--port", str(port), "--out", folder / "out", *options]
     with (
@@ -32,7 +43,7 @@ def serving(folder: Path, *options: str | Path, cwd: Path | None = None) -> Iter
         try:
             first_line = server.stdout.readline()
             assert first_line.startswith("SAFE is on http://"), (folder / "stderr.txt").read_text()
-            yield f"http://127.0.0.1:{port}"
+            yield f"http://127.0.0.1:{port}", server.pid
         finally:
             server.terminate()
 

@@ -1,0 +1,267 @@
+"""The paper's research questions measured again: SAFE against HUDD, K-means and random groups.
+
+    python -m benchmarks.paper [--cases gd oc gtsrb gd-large] [--data gd=DIR oc=DIR gtsrb=DIR] [--work DIR] [--quick]
+
+Writes the section `paper` of benchmarks/RESULTS.md and the pictures in benchmarks/plots/. `gd` and `oc` are built in
+the work folder where no folder is given for them; photographs (`gtsrb`) must be given. Every result is kept in the work
+folder: a run that was stopped goes on from there, and a result is measured anew when what it depends on has changed.
+
+All methods get the same failing images and the same features. Each is run on all failing images, and again on
+repetitions that leave a random tenth of them out; K-means and random groups have as many clusters as SAFE found,
+random groups also the same sizes.
+"""
+
+import argparse
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from sklearn.cluster import KMeans
+
+from artefacts import prepare_folder, replacing, write_text
+from benchmarks import paper_cost
+from benchmarks.hudd import cluster_layers, run_hudd
+from benchmarks.paper_cases import BUILT_FROM, CASES, PaperCase, load_case
+from benchmarks.paper_measures import known_cause_labels, measure
+from benchmarks.paper_plots import draw_plots
+from benchmarks.paper_report import write_report
+from benchmarks.results import RESULTS_FILE, write_section
+from clustering import find_root_cause_clusters
+from errors import SAFEError
+from FE import ImageFeatures, choose_extractor, extract_features
+
+ROOT = Path(__file__).parents[1]
+PLOTS = Path(__file__).with_name("plots")
+KEPT_SHARE = 0.9  # of the failing images in a repetition
+# What a kept result depends on
+HUDD_SOURCES = ("benchmarks/lrp.py", "benchmarks/hudd.py")
+SAFE_SOURCES = ("FE.py", "clustering.py", "tuning.py", "density.py")
+MEASURE_SOURCES = ("benchmarks/paper_measures.py", "benchmarks/paper_cases.py")
+ALEXNET_CASES = ("gd", "oc")  # in the paper, these have AlexNet for the DNN under test
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; see the module's text."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        data = _data_folders(options.data)
+        work = prepare_folder(options.work)
+        if not any(work.iterdir()):
+            write_text(work / ".gitignore", "*\n")  # results are kept beside the sources, and not committed
+        results = {}
+        for name in options.cases:
+            folder = _case_data(name, data, work)
+            if folder is None:
+                print(f"{name}: left out; name its folder with --data {BUILT_FROM[name]}=DIR", file=sys.stderr)
+                continue
+            results[name] = run_case(name, folder, prepare_folder(work / name), options)
+        if not results:
+            raise SAFEError("Expected at least one case. Received none that has its data; see --data.")
+        text = write_report(results)
+        if options.quick:
+            print(text)
+            return 0
+        PLOTS.mkdir(exist_ok=True)
+        draw_plots(results, PLOTS)
+        write_section("paper", text)
+    except SAFEError as error:
+        print(f"paper: {error}", file=sys.stderr)
+        return 2
+    print(f"Written: {RESULTS_FILE} and {PLOTS}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.paper", description=__doc__.split("\n")[0])
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="default: all")
+    parser.add_argument("--data", nargs="+", metavar="CASE=DIR", default=[], help="folders of the cases")
+    parser.add_argument("--work", metavar="DIR", default=".paper", help="where results are kept (default: .paper)")
+    parser.add_argument("--repetitions", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument(
+        "--cost-runs",
+        type=int,
+        default=3,
+        metavar="N",
+        help="times each run is timed (default: 3; 0: together with its memory)",
+    )
+    parser.add_argument(
+        "--cost-cases",
+        nargs="*",
+        choices=CASES,
+        default=["gd", "oc", "gtsrb"],
+        metavar="CASE",
+        help="of which to measure time and memory (default: gd oc gtsrb; --cost-cases alone: none)",
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="two repetitions, no time and memory; print the section, write nothing"
+    )
+    return parser
+
+
+def _data_folders(given: list[str]) -> dict[str, Path]:
+    folders = {}
+    for one in given:
+        name, _, folder = one.partition("=")
+        if name not in CASES or not folder:
+            raise SAFEError(f"--data must be CASE=DIR, CASE one of {', '.join(CASES)}. Received: {one}")
+        folders[name] = Path(folder).expanduser().absolute()
+    return folders
+
+
+def _case_data(name: str, data: dict[str, Path], work: Path) -> Path | None:
+    source = BUILT_FROM[name]
+    if source in data or source == "gtsrb":
+        return data.get(source)
+    folder = work / "built" / source
+    if not folder.exists():
+        from casestudies.build import build_case
+
+        build_case(source, folder, progress=_progress)
+    return folder
+
+
+# --- A case -----------------------------------------------------------------------------------------------------
+
+
+def run_case(name: str, data: Path, work: Path, options: argparse.Namespace) -> dict:
+    """Everything that is measured on a case, as JSON would hold it; kept in `work`, piece by piece.
+
+    Returns
+    -------
+    dict
+        `case` (failing images, test images, unsafe values, extractor), `whole` and `repetitions` (an `Outcome` for each
+        method), `layers` (of HUDD) and `cost`.
+    """
+    case = load_case(name, data, work, _progress)
+    images = extract_features(case.root, choose_extractor("auto"), _progress)
+    if images.paths != case.paths:
+        raise SAFEError(f"Expected readable images in {case.root}. Received {len(images.skipped)} that are not.")
+    distances = _kept_distances(case, work)
+    key = _key(case.digest, images.extractor.identity, *SAFE_SOURCES, *HUDD_SOURCES, *MEASURE_SOURCES)
+    whole = _kept(work / "whole.json", key, lambda: run_methods(case, images, distances, None))
+    repetitions = [
+        _kept(work / f"repetition-{seed}.json", key, lambda seed=seed: run_methods(case, images, distances, seed))
+        for seed in range(2 if options.quick else options.repetitions)
+    ]
+    layers = _kept(work / "layers.json", key, lambda: _layers(case, distances))
+    about = {
+        "failing": len(case.paths),
+        "tested": len(next(iter(case.reference.values()))),
+        "values": [(value.source, value.text) for value in case.values],
+        "causes": list(case.causes),
+        "extractor": images.extractor.identity,
+    }
+    cost = {} if options.quick or name not in options.cost_cases else _costs(case, work, options.cost_runs)
+    return {"case": about, "whole": whole, "repetitions": repetitions, "layers": layers, "cost": cost}
+
+
+def run_methods(case: PaperCase, images: ImageFeatures, distances: dict[str, np.ndarray], seed: int | None) -> dict:
+    """All methods on all failing images, or (`seed`) without a random tenth of them: an `Outcome` for each."""
+    n = len(case.paths)
+    chosen = np.arange(n)
+    if seed is not None:
+        chosen = np.sort(np.random.default_rng(seed).permutation(n)[: round(KEPT_SHARE * n)])
+    paths = tuple(case.paths[i] for i in chosen.tolist())
+    clusters = find_root_cause_clusters(dataclasses.replace(images, paths=paths, features=images.features[chosen]))
+    found = {"SAFE": clusters.labels}
+    found["HUDD"] = cluster_layers({layer: one[np.ix_(chosen, chosen)] for layer, one in distances.items()}).labels
+    if clusters.n_rccs > 1:
+        found["K-means"] = KMeans(clusters.n_rccs, n_init=10, random_state=seed or 0).fit_predict(clusters.points)
+    else:
+        found["K-means"] = np.zeros(len(chosen), int)
+    found["random"] = np.random.default_rng(seed or 0).permutation(clusters.labels)
+    if case.causes:
+        found["known causes"] = known_cause_labels(case.causes)[chosen]
+    failing = {name: column[chosen] for name, column in case.failing.items()}
+    return {method: measure(labels, failing, case.reference, case.values)._asdict() for method, labels in found.items()}
+
+
+def _kept_distances(case: PaperCase, work: Path) -> dict[str, np.ndarray]:
+    """Distances between heatmaps, computed once."""
+    path = work / f"heatmap-distances-{_key(case.digest, *HUDD_SOURCES)}.npz"
+    if not path.is_file():
+        _, distances, _ = run_hudd(case.model, case.root, case.paths, "disk", _progress)
+        for old in work.glob("heatmap-distances-*.npz"):
+            old.unlink()
+        with replacing(path) as temporary:
+            np.savez(temporary, **distances)
+    with np.load(path, allow_pickle=False) as stored:
+        return {layer: stored[layer] for layer in stored.files}
+
+
+def _layers(case: PaperCase, distances: dict[str, np.ndarray]) -> list[dict]:
+    """What each layer of the DNN would have given HUDD."""
+    hudd = cluster_layers(distances)
+    return [
+        {
+            "layer": one.layer,
+            "chosen": i == hudd.chosen,
+            **measure(one.labels, case.failing, case.reference, case.values)._asdict(),
+        }
+        for i, one in enumerate(hudd.layers)
+    ]
+
+
+# --- Time and memory --------------------------------------------------------------------------------------------
+
+
+def _costs(case: PaperCase, work: Path, runs: int) -> dict:
+    """Cost of each method on a case; HUDD also on AlexNet, where the paper has it."""
+    key = _key(case.digest, str(runs), "FE.py", "tuning.py", "density.py", *HUDD_SOURCES, "benchmarks/paper_cost.py")
+    costs = {}
+    tasks = [("SAFE", "safe", case.model), ("HUDD", "hudd", case.model), ("HUDD, disk", "hudd-disk", case.model)]
+    if case.name in ALEXNET_CASES:
+        alexnet = work / "alexnet.keras"
+        if not alexnet.is_file():
+            paper_cost.save_alexnet(alexnet, 8)
+        tasks.append(("HUDD, AlexNet", "hudd", alexnet))
+    for label, method, model in tasks:
+        file = work / f"cost-{label.replace(', ', '-').lower()}.json"
+        costs[label] = _kept(
+            file,
+            key,
+            lambda method=method, model=model: [
+                cost._asdict() for cost in paper_cost.measure_cost(method, model, case.root, runs)
+            ],
+        )
+    return costs
+
+
+# --- Kept results -----------------------------------------------------------------------------------------------
+
+
+def _key(*parts: str) -> str:
+    """A text that changes when one of the parts does; of a source file, when its content does."""
+    digest = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        file = ROOT / part
+        digest.update(file.read_bytes() if part.endswith(".py") and file.is_file() else part.encode())
+        digest.update(b"\0")
+    return digest.hexdigest()
+
+
+def _kept(path: Path, key: str, compute: Callable[[], object]) -> object:
+    """The result in a file, if it was computed under the same key; otherwise computed and kept."""
+    if path.is_file():
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["key"] == key:
+            return record["result"]
+    _progress(f"{path.parent.name}: {path.stem}", 1, 1)
+    result = json.loads(json.dumps(compute()))
+    write_text(path, json.dumps({"key": key, "result": result}, indent=1) + "\n")
+    return result
+
+
+def _progress(what: str, done: int, total: int) -> None:
+    if done == total:
+        print(f"{what} {done}/{total}" if total > 1 else what, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,340 @@
+"""Numbers and files of any kind: refused in a sentence or used as they are, never a traceback, never a pickle."""
+
+import csv
+import dataclasses
+import io
+import json
+import pickle
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
+from small_models import draw_set
+
+from clustering import CLUSTERS_FILE, load_clusters, save_clusters
+from comparison import Share
+from compilation import Settings
+from dnn import load_dnn
+from errors import SAFEError
+from finetuning import Epoch
+from map import MAP_FILE, load_map, save_map, stored_map
+from parameters import PARAMETERS_FILE, read_parameters
+from profiles import PROFILES_FILE, load_profiles
+from retrain import RETRAINING_FILE, Retraining, load_retraining
+from review import EDITS_FILE, NOTES_FILE, RccNote, load_review, merge_rccs, set_note
+from selection import (
+    SELECTION_FILE,
+    UNSAFE_SET_FILE,
+    UnsafeImage,
+    UnsafeSet,
+    load_unsafe_set,
+    quotas,
+    save_unsafe_set,
+    unsafe_set_size,
+)
+from tuning import NOISE, average_neighbours, tune
+
+# The machine may be busy; the fixtures are read only.
+EXAMPLES = settings(
+    max_examples=60, deadline=None, derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)  # fmt: skip
+ANY = some.one_of(
+    some.none(), some.booleans(), some.integers(), some.floats(), some.text(max_size=20), some.just("1e999"),
+    some.just("９"), some.just("1_0"), some.lists(some.integers(), max_size=2), some.binary(max_size=4),
+)  # fmt: skip
+JSON_VALUES = some.recursive(
+    some.one_of(some.none(), some.booleans(), some.integers(), some.floats(), some.text(max_size=8)),
+    lambda inner: some.one_of(
+        some.lists(inner, max_size=3), some.dictionaries(some.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+
+
+# --- Numbers ----------------------------------------------------------------------------------------------------
+
+
+@EXAMPLES
+@given(ANY, ANY, ANY)
+def test_the_size_of_the_unsafe_set_is_a_whole_number_or_a_sentence(accuracy, test_size, factor):
+    try:
+        n, formula = unsafe_set_size(accuracy, 10, test_size, factor)
+    except SAFEError as error:
+        assert str(error)  # noqa: PT017
+    else:
+        assert isinstance(n, int)
+        assert n >= 1
+        assert formula.startswith("N = ")
+
+
+@EXAMPLES
+@given(
+    some.integers(0, 300), some.lists(some.tuples(some.integers(1, 50), some.integers(0, 60)), min_size=1, max_size=12)
+)
+def test_quotas_give_all_that_is_wanted_or_there_and_differ_by_one_at_most(n, rccs):
+    sizes, available = np.array(rccs).T
+    taken = quotas(n, sizes, available)
+    assert taken.sum() == min(n, available.sum())
+    assert (taken <= available).all()
+    still_open = taken[taken < available]
+    assert not len(still_open) or still_open.max() - still_open.min() <= 1
+    assert not len(still_open) or (taken <= still_open.min() + 1).all()
+
+
+@settings(EXAMPLES, max_examples=40)
+@given(some.data())
+def test_tuning_makes_clusters_of_any_finite_points(data):
+    n = data.draw(some.integers(1, 24))
+    width = data.draw(some.integers(1, 3))
+    number = some.one_of(some.sampled_from([0.0, 1.0, -1.0, 1e-30, 1e12, -1e12]), some.floats(-1e3, 1e3, width=32))
+    points = np.array(data.draw(some.lists(some.lists(number, min_size=width, max_size=width), min_size=n, max_size=n)))
+    points = points.astype(np.float32)
+    found = tune(average_neighbours(points), points)
+    assert found.labels.shape == found.is_core.shape == (n,)
+    assert found.labels.min() >= NOISE
+    sizes = np.bincount(found.labels[found.labels != NOISE])
+    assert (np.diff(sizes) <= 0).all()  # the largest first, none empty
+    assert not len(sizes) or sizes.min() > 0
+    assert not found.is_core[found.labels == NOISE].any()
+    assert all(rcc in found.labels[found.is_core] for rcc in range(len(sizes)))
+
+
+# --- Files ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def out(clusters, tmp_path) -> Path:
+    """A folder with every file that SAFE reads again."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    save_clusters(clusters, folder)
+    set_note(folder, RccNote(0, "night", "dark", "unsafe"))
+    merge_rccs(folder, 2, 1)
+    images = tuple(UnsafeImage(f"night_{i:02d}.png", i % 2, i / 10, True, "") for i in range(4))
+    shown = load_review(folder).original
+    save_unsafe_set(UnsafeSet(tmp_path, images, 4, "N = 4", 9, (3, 3, 3), (), "0" * 16), folder)
+    stored_map(folder, shown)
+    folder.joinpath(PROFILES_FILE).write_text(
+        "rcc,parameter,kind,known,low,high,mean,usual_low,usual_high,value,share,overall_share,reduction,information\n"
+        "0,light,number,5,0.1,0.2,0.15,0.1,0.2,,1,0.5,0.9,1\n"
+    )
+    share, epoch = Share("0", 3, 0, 2), Epoch(0, 0.5, 0.5, 0.5, 1.0)
+    result = Retraining(tmp_path / "m.keras", tmp_path, "classification", 0.5, 0.75, 4, 8, 4, (), (), (share,),
+                        (share,), (epoch, epoch), 1, Settings(0.01), None, ("Input.",), "", 3.0, 0.1, ())  # fmt: skip
+    record = dataclasses.asdict(result) | {"model": "m", "test_root": "t", "settings": result.settings._asdict()}
+    record |= {name: [row._asdict() for row in getattr(result, name)] for name in ("per_rcc", "per_class", "history")}
+    folder.joinpath(RETRAINING_FILE).write_text(json.dumps(record))
+    folder.joinpath(PARAMETERS_FILE).write_text("image,light\nnight_00.png,1\nnight_01.png,2\n")
+    return folder
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    CLUSTERS_FILE: load_clusters,
+    EDITS_FILE: load_review,
+    NOTES_FILE: load_review,
+    UNSAFE_SET_FILE: load_unsafe_set,
+    SELECTION_FILE: load_unsafe_set,
+    PROFILES_FILE: load_profiles,
+    RETRAINING_FILE: load_retraining,
+    PARAMETERS_FILE: lambda folder: read_parameters(folder / PARAMETERS_FILE, folder, ["night_00.png", "night_01.png"]),
+    MAP_FILE: lambda folder: load_map(folder, load_clusters(folder)),
+}
+
+
+def read(folder: Path, name: str) -> object:
+    """What a reader makes of a file: its record, or the sentence in which it is refused."""
+    try:
+        return READERS[name](folder)
+    except SAFEError as error:
+        assert len(str(error)) > 20  # noqa: PT017
+        return None
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_reader_reads_what_was_written(out, name):
+    assert read(out, name) is not None
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_file_cut_off_anywhere_or_with_bytes_changed_is_refused_in_a_sentence_or_read(out, name):
+    whole = (out / name).read_bytes()
+    rng = np.random.default_rng(0)
+    for place in np.linspace(0, len(whole) - 1, 40).astype(int):
+        (out / name).write_bytes(whole[:place])
+        read(out, name)
+        changed = bytearray(whole)
+        for at in rng.integers(len(whole), size=3):
+            changed[at] = rng.integers(256)
+        changed[place : place + int(rng.integers(1, 20))] = rng.bytes(int(rng.integers(0, 20)))
+        (out / name).write_bytes(changed)
+        read(out, name)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_another_files_content_a_pickle_and_nonsense_are_refused_in_a_sentence(out, name):
+    others = [(out / other).read_bytes() for other in READERS if other != name]
+    nonsense = [
+        b"",
+        b"\0" * 100,
+        b"[]",
+        b"{}",
+        b"null",
+        b"1",
+        b'"x"',
+        b"[" * 100_000,
+        b'{"edits":' * 20_000,
+        b"\xff\xfe" * 50,
+    ]
+    nonsense += [b"rcc\n" + b"9" * 10_000, b'{"clusters": ' + b"9" * 10_000 + b"}", b'image,x\n"' + b"a" * 200_000]
+    for content in [*others, *nonsense, pickle.dumps(Danger())]:
+        (out / name).write_bytes(content)
+        read(out, name)
+    assert Danger.loaded == 0
+
+
+class Danger:
+    """An object that tells when it is read."""
+
+    loaded = 0
+
+    def __reduce__(self):
+        return _told, ()
+
+
+def _told() -> None:
+    Danger.loaded += 1
+
+
+@pytest.mark.parametrize("name", [EDITS_FILE, SELECTION_FILE, RETRAINING_FILE])
+@EXAMPLES
+@given(data=some.data())
+def test_json_with_any_value_in_any_place_is_refused_in_a_sentence_or_read(out, name, data):
+    record = json.loads((out / name).read_text())
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "out")
+        shutil.copytree(out, copy)
+        holder, key = record, data.draw(some.sampled_from(sorted(record)))
+        while isinstance(holder[key], (dict, list)) and holder[key] and data.draw(some.booleans()):
+            holder = holder[key]
+            key = data.draw(some.sampled_from(sorted(holder) if isinstance(holder, dict) else range(len(holder))))
+        holder[key] = data.draw(JSON_VALUES)
+        (copy / name).write_text(json.dumps(record), encoding="utf-8")
+        read(copy, name)
+
+
+@pytest.mark.parametrize("name", [NOTES_FILE, UNSAFE_SET_FILE, PROFILES_FILE, PARAMETERS_FILE])
+@EXAMPLES
+@given(data=some.data())
+def test_a_table_with_any_text_in_any_cell_is_refused_in_a_sentence_or_read(out, name, data):
+    with (out / name).open(newline="") as file:
+        rows = list(csv.reader(file))
+    row = data.draw(some.sampled_from(rows))
+    text = some.text(some.characters(codec="utf-8"), max_size=12)
+    row[data.draw(some.integers(0, len(row) - 1))] = data.draw(
+        some.one_of(text, some.sampled_from(["nan", "inf", "-1", "1e999", "9" * 30, "../../etc/passwd", "=1+1", "\0"]))
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "out")
+        shutil.copytree(out, copy)
+        with (copy / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+        read(copy, name)
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as stored:
+        return {name: stored[name] for name in stored.files}
+
+
+def hostile_arrays(good: np.ndarray) -> Iterator[np.ndarray]:
+    yield good[:-1] if good.ndim else good.astype(float) + 0.5
+    yield np.zeros((0,), good.dtype)
+    yield good.reshape(1, *good.shape)
+    yield np.full(good.shape, "x")
+    yield np.full(good.shape, 1j)
+    yield np.full(good.shape, np.nan)
+    yield np.full(good.shape, -7, np.int64)
+    yield np.full(good.shape, 2**62, np.int64)
+    yield np.zeros(good.shape, [("a", "i4")])
+    yield np.full(good.shape, b"x")
+
+
+def test_clusters_with_any_array_replaced_are_refused_or_read(out):
+    arrays = arrays_of(out / CLUSTERS_FILE)
+    for name, good in arrays.items():
+        for bad in hostile_arrays(good):
+            np.savez(out / CLUSTERS_FILE, **{**arrays, name: bad})
+            found = read(out, CLUSTERS_FILE)
+            if name in ("labels", "is_core", "points", "reach", "projection_mean"):
+                assert found is None, (name, bad.dtype, bad.shape)
+    np.savez(out / CLUSTERS_FILE, **{name: array for name, array in arrays.items() if name != "reach"})
+    with pytest.raises(SAFEError, match="whole"):
+        load_clusters(out)
+
+
+def test_objects_bombs_and_shapes_beyond_all_memory_are_refused(out):
+    arrays = arrays_of(out / CLUSTERS_FILE)
+    for name in (CLUSTERS_FILE, MAP_FILE):
+        np.savez(out / name, **{**arrays, "labels": np.array([Danger()], object)}, allow_pickle=True)
+        assert name == MAP_FILE or read(out, name) is None
+        np.savez_compressed(out / name, **{**arrays, "xy": np.zeros(10**7)})
+        assert name == MAP_FILE or read(out, name) is None
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**7)})
+        with zipfile.ZipFile(out / name, "w") as archive:
+            for part in (*arrays, "xy", "stamp"):
+                archive.writestr(f"{part}.npy", header.getvalue())
+        assert name == MAP_FILE or read(out, name) is None
+    assert Danger.loaded == 0
+    with pytest.raises(SAFEError, match=r"clusters\.npz"):
+        load_review(out)
+
+
+def test_files_of_another_run_are_not_taken_for_this_ones(out, clusters, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    images = tuple(UnsafeImage(f"snow_{i:02d}.png", 0, 0.5, True, "") for i in range(3))
+    save_unsafe_set(UnsafeSet(tmp_path, images, 3, "N = 3", 9, (3, 3, 3), (), "1" * 16), other)
+    mine = (out / UNSAFE_SET_FILE).read_bytes()
+    shutil.copy(other / UNSAFE_SET_FILE, out)
+    with pytest.raises(SAFEError, match="of other images than"):
+        load_unsafe_set(out)
+    (out / UNSAFE_SET_FILE).write_bytes(mine)
+    changed = dataclasses.replace(clusters, paths=tuple(f"x{path}" for path in clusters.paths))
+    save_clusters(changed, out)
+    review = load_review(out)
+    assert (review.notes, review.edits) == ({}, ())
+    assert load_map(out, changed) is None
+    save_map(out, changed, stored_map(tmp_path / "elsewhere", changed))
+
+
+@pytest.mark.parametrize("version", [0, 2, 99, -1])
+def test_another_version_is_refused(out, version):
+    arrays = arrays_of(out / CLUSTERS_FILE)
+    np.savez(out / CLUSTERS_FILE, **{**arrays, "format_version": np.array(version)})
+    with pytest.raises(SAFEError, match="must have format version"):
+        load_clusters(out)
+
+
+def test_a_model_file_that_is_none_or_holds_code_is_refused_before_keras_sees_it(tmp_path):
+    draw_set(tmp_path / "x", 1)
+    code = {"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda", "config": {"function": "…"}}]}}
+    foreign = {"class_name": "Popen", "module": "subprocess", "config": {"args": ["touch", "/tmp/x"]}}
+    for content in ("", "[" * 100_000, "null", "[]", json.dumps(code), json.dumps(foreign), '{"class_name": {}}'):
+        with zipfile.ZipFile(tmp_path / "m.keras", "w") as archive:
+            archive.writestr("config.json", content)
+        with pytest.raises(SAFEError):
+            load_dnn(tmp_path / "m.keras")
+    for data in (b"", b"x" * 1000, pickle.dumps(Danger()), b"PK\3\4" + b"\0" * 100, b"\x89HDF\r\n\x1a\n" + b"\0" * 100):
+        for name in ("m.keras", "m.h5"):
+            (tmp_path / name).write_bytes(data)
+            with pytest.raises(SAFEError):
+                load_dnn(tmp_path / name)
+    assert Danger.loaded == 0

@@ -1,0 +1,302 @@
+"""Damaged, hostile and odd images: none stops a run, each is named with a reason, and the good ones are as without."""
+
+import io
+import os
+import resource
+import socket
+import struct
+import subprocess
+import sys
+import warnings
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import draw_scene
+from PIL import Image, ImageFile
+
+import FE
+from clustering import LABELS_FILE, load_clusters
+from FE import extract_features
+
+FAKED = Path(__file__).parents[1] / "faked_tool.py"
+MOST_MEMORY = 2 * 2**30  # bytes; an image at the limit of pixels takes 256 MiB, and as much again to be turned
+
+
+def encoded(image: Image.Image, suffix: str, **options) -> tuple[str, bytes]:
+    data = io.BytesIO()
+    image.save(data, {"jpg": "JPEG", "tif": "TIFF", "pgm": "PPM"}.get(suffix, suffix.upper()), **options)
+    return suffix, data.getvalue()
+
+
+def valid_images() -> dict[str, tuple[str, bytes]]:
+    """Name to suffix and bytes: every format and mode that SAFE reads."""
+    rgb = draw_scene("sea", np.random.default_rng(0))
+    grey, alpha = rgb.convert("L"), rgb.copy()
+    alpha.putalpha(grey)
+    deep = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    real = Image.fromarray(np.asarray(grey).astype(np.float32) / 255)
+    frames = [draw_scene(scene, np.random.default_rng(1)) for scene in ("night", "snow")]
+    turned = Image.Exif()
+    turned[274] = 6
+    found = {}
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
+        found[f"png {mode}"] = encoded(alpha.convert(mode), "png")
+    found["png 16 bit"] = encoded(deep, "png")
+    found["png animated"] = encoded(rgb, "png", save_all=True, append_images=frames)
+    for mode in ("L", "RGB", "CMYK", "YCbCr"):
+        found[f"jpg {mode}"] = encoded(rgb.convert(mode), "jpg")
+    found["jpg progressive"] = encoded(rgb, "jpg", progressive=True)
+    found["jpg turned"] = encoded(rgb, "jpg", exif=turned)
+    found["jpg broken exif"] = encoded(rgb, "jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + bytes(range(64)))
+    for mode in ("1", "L", "P", "RGB", "RGBA"):
+        found[f"bmp {mode}"] = encoded(alpha.convert(mode), "bmp")
+    for mode in ("1", "L", "P", "RGB", "RGBA", "CMYK", "LAB"):
+        found[f"tif {mode}"] = (
+            encoded((rgb if mode == "LAB" else alpha).convert(mode), "tif")
+            if mode != "LAB"
+            else encoded(Image.new("LAB", (32, 32), (90, 120, 130)), "tif")
+        )
+    found["tif 16 bit"], found["tif float"] = encoded(deep, "tif"), encoded(real, "tif")
+    for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
+        found[f"tif {compression}"] = encoded(rgb, "tif", compression=compression)
+    found["tif of frames"] = encoded(rgb, "tif", save_all=True, append_images=frames)
+    found["webp"], found["webp lossless"] = encoded(rgb, "webp"), encoded(alpha, "webp", lossless=True)
+    found["webp animated"] = encoded(rgb, "webp", save_all=True, append_images=frames)
+    found["ppm"], found["pgm"] = encoded(rgb, "ppm"), encoded(grey, "pgm")
+    found["pgm 16 bit"] = "pgm", b"P5 8 8 65535\n" + np.arange(64, dtype=">u2").tobytes()
+    found["1 pixel"] = encoded(Image.new("RGB", (1, 1), "red"), "png")
+    found["narrow"] = encoded(Image.new("RGB", (1, 10_000), "red"), "png")
+    found["wide"] = encoded(Image.new("L", (10_000, 1), 7), "jpg")
+    found["wrong ending"] = "jpg", encoded(rgb, "png")[1]
+    return found
+
+
+def png_of(width: int, height: int, rows: bytes, bits: int = 1) -> bytes:
+    """A PNG that says what it likes about its size."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows, 9)) + chunk(b"IEND", b"")
+
+
+def unreadable_images() -> dict[str, tuple[str, bytes]]:
+    bomb = png_of(20_000, 20_000, bytes(20_000 * (1 + 20_000 // 8)))
+    text = struct.pack(">I", 0)
+    return {
+        "empty": ("png", b""),
+        "text": ("png", b"<html><script>alert(1)</script></html>"),
+        "zeros": ("jpg", bytes(10_000)),
+        "bomb": ("png", bomb),
+        "said to be vast": ("png", png_of(2**31 - 1, 2**31 - 1, b"")),
+        "said to have none": ("png", png_of(0, 0, b"")),
+        "just above the limit": ("png", png_of(9_460, 9_460, b"")),
+        "vast bmp": (
+            "bmp",
+            b"BM" + text + bytes(4) + struct.pack("<IIiiHHIIiiII", 54, 40, 2**30, 2**30, 1, 24, *[0] * 6),
+        ),
+        "vast ppm": ("ppm", b"P6 999999999 999999999 255\n"),
+        "gif": ("png", encoded(Image.new("P", (8, 8)), "gif")[1]),
+        "postscript": ("jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
+        "loop of tiff frames": ("tif", b"II*\0\x08\0\0\0\0\0\x08\0\0\0"),
+        "svg": ("png", b"<svg xmlns='http://www.w3.org/2000/svg'><image href='/etc/passwd'/></svg>"),
+    }
+
+
+def mutated_images(n: int, seed: int = 0) -> Iterator[tuple[str, str, bytes]]:
+    """Valid images with bits turned, parts cut out, doubled or overwritten; and each cut off in ten places."""
+    rng = np.random.default_rng(seed)
+    valid = list(valid_images().items())
+    made = 0
+    while True:
+        for name, (suffix, data) in valid:
+            if made == n:
+                return
+            whole = bytearray(data)
+            kind = made // len(valid)
+            if kind < 9 and n > 1000:
+                whole = whole[: len(whole) * (kind + 1) // 10]
+            else:
+                for _ in range(int(rng.integers(1, 6))):
+                    at, length = int(rng.integers(len(whole) or 1)), int(rng.integers(1, 33))
+                    what = rng.integers(5)
+                    if what == 0:
+                        whole[at : at + 1] = bytes(
+                            [(whole[at] if at < len(whole) else 0) ^ (1 << int(rng.integers(8)))]
+                        )
+                    elif what == 1:
+                        del whole[at : at + length]
+                    elif what == 2:
+                        whole[at:at] = whole[at : at + length]
+                    elif what == 3:
+                        whole[at : at + length] = rng.bytes(length)
+                    else:  # in the header, where sizes and offsets stand
+                        at = int(rng.integers(min(64, len(whole) or 1)))
+                        whole[at : at + 4] = (b"\xff\xff\xff\xff", b"\0\0\0\0", b"\x7f\xff\xff\xff")[
+                            int(rng.integers(3))
+                        ]
+            yield f"{made:05d} {name}", suffix, bytes(whole)
+            made += 1
+
+
+def write(folder: Path, images: dict[str, tuple[str, bytes]]) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (suffix, data) in images.items():
+        (folder / f"{name}.{suffix}").write_bytes(data)
+
+
+@pytest.fixture(autouse=True)
+def as_the_command_line_does() -> Iterator[None]:
+    """Pillow's remarks on damaged files are not for the engineer (see `SAFE_Tool.main`)."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        yield
+
+
+def test_every_format_and_mode_is_read(fake_network, tmp_path):
+    valid = valid_images()
+    write(tmp_path, valid)
+    found = extract_features(tmp_path, fake_network.extractor)
+    assert found.skipped == ()
+    assert len(found.paths) == len(valid) >= 40
+
+
+@pytest.mark.parametrize("name", unreadable_images())
+def test_what_cannot_be_read_is_named_with_its_reason(fake_network, tmp_path, name):
+    write(tmp_path, {"good": valid_images()["png RGB"], name: unreadable_images()[name]})
+    found = extract_features(tmp_path, fake_network.extractor)
+    assert found.paths == ("good.png",)
+    (skip,) = found.skipped
+    assert skip.path.startswith(name)
+    assert 3 < len(skip.reason) < 300
+    assert "\n" not in skip.reason
+    assert "object at 0x" not in skip.reason
+
+
+@pytest.mark.parametrize("n", [300, pytest.param(2400, marks=pytest.mark.slow)])
+def test_among_mutated_images_the_good_ones_are_as_without_them(fake_network, tmp_path, n):
+    good, all_of_them = tmp_path / "good", tmp_path / "all"
+    valid = {f"good {name}": image for name, image in valid_images().items()}
+    write(good, valid)
+    alone = extract_features(good, fake_network.extractor)
+    write(all_of_them, valid | {name: (suffix, data) for name, suffix, data in mutated_images(n)})
+    write(all_of_them, unreadable_images())
+    found = extract_features(all_of_them, fake_network.extractor)
+    rows = dict(zip(found.paths, found.features, strict=True))
+    for path, row in zip(alone.paths, alone.features, strict=True):
+        assert (rows[path] == row).all(), path
+    assert len(found.paths) + len(found.skipped) == n + len(valid) + len(unreadable_images())
+    assert len(found.skipped) > n / 20
+    assert all(3 < len(skip.reason) < 300 and "\n" not in skip.reason for skip in found.skipped)
+
+
+def test_a_whole_run_keeps_within_its_memory_and_clusters_the_good_ones_as_without_the_bad(tmp_path):
+    rng = np.random.default_rng(0)
+    for folder in (tmp_path / "good", tmp_path / "all"):
+        folder.mkdir()
+    for scene in ("night", "snow", "wood"):
+        for i in range(6):
+            draw_scene(scene, rng).save(tmp_path / "good" / f"{scene}_{i}.png")
+    for path in (tmp_path / "good").iterdir():
+        (tmp_path / "all" / path.name).write_bytes(path.read_bytes())
+    for i in range(3):
+        write(tmp_path / "all" / f"bad {i}", unreadable_images())
+    environment = os.environ | {"SAFE_CACHE": str(tmp_path / "cache")}
+    for name in ("good", "all"):
+        command = [sys.executable, FAKED, "cluster", tmp_path / name, "--out", tmp_path / f"out of {name}"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        assert "Traceback" not in done.stderr
+    assert done.stderr.count("bad ") >= 3
+    first, second = ((tmp_path / f"out of {name}" / LABELS_FILE).read_bytes() for name in ("good", "all"))
+    assert first == second
+    skipped = load_clusters(tmp_path / "out of all").skipped
+    assert len(skipped) == 3 * len(unreadable_images())
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 < MOST_MEMORY
+
+
+def test_what_is_no_regular_file_and_odd_names_are_told_and_do_not_hold_a_run(fake_network, tmp_path):
+    suffix, good = valid_images()["png RGB"]
+    folder = tmp_path / "images"
+    write(folder, {"good": (suffix, good)})
+    (folder / "to itself.png").symlink_to(folder / "to itself.png")
+    (folder / "there.png").symlink_to(folder / "back.png")
+    (folder / "back.png").symlink_to(folder / "there.png")
+    (folder / "round").symlink_to(folder)
+    (folder / "to nothing.png").symlink_to(folder / "gone.png")
+    (folder / "endless.png").symlink_to("/dev/zero")
+    (folder / "folder.png").mkdir()
+    os.mkfifo(folder / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(os.fspath(folder / "s.png"))
+    odd = {"line\nbreak.png", "return\r.png"}
+    kept = {"tab\t.png", " spaces .png", "'\"$(x);&|.png", "-rf.png", "<img src=x>.png", "é" * 100 + ".png", "..png"}
+    for name in odd | kept:
+        (folder / name).write_bytes(good)
+    (Path(os.fsdecode(os.fsencode(folder) + b"/not-utf-8-\xff\xfe.png"))).write_bytes(good)
+    found = extract_features(folder, fake_network.extractor)
+    assert set(found.paths) == (kept - {"..png"}) | {"good.png", os.fsdecode(b"not-utf-8-\xff\xfe.png")}
+    reasons = {skip.path: skip.reason for skip in found.skipped}
+    assert reasons.keys() == odd | {"to itself.png", "there.png", "back.png", "to nothing.png", "endless.png",
+                                    "pipe.png", "s.png"}  # fmt: skip
+    assert reasons["pipe.png"] == reasons["endless.png"] == "not a regular file"
+    assert "line break" in reasons["line\nbreak.png"]
+
+
+def test_files_that_vanish_shrink_or_turn_into_pipes_in_mid_run_are_skipped(fake_network, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for i in range(100):
+        draw_scene("night", rng).save(tmp_path / f"{i:03d}.png")
+    monkeypatch.setattr(FE, "BATCH_SIZE", 10)
+
+    def progress(what: str, done: int, total: int) -> None:
+        if done == 20:
+            (tmp_path / "090.png").unlink()
+            (tmp_path / "091.png").write_bytes(b"")
+            (tmp_path / "092.png").write_bytes((tmp_path / "092.png").read_bytes()[:300])
+            for name in ("093.png", "094.png"):
+                (tmp_path / name).unlink()
+            os.mkfifo(tmp_path / "093.png")
+            (tmp_path / "094.png").symlink_to("/dev/zero")
+
+    found = extract_features(tmp_path, fake_network.extractor, progress)
+    assert len(found.paths) == 95
+    assert [skip.path for skip in found.skipped] == [f"09{i}.png" for i in range(5)]
+
+
+def test_files_without_permission_are_skipped(fake_network, tmp_path, monkeypatch):
+    write(tmp_path, {"good": valid_images()["png RGB"], "locked": valid_images()["png L"]})
+    real = Path.read_bytes
+
+    def read(path: Path) -> bytes:
+        if path.name == "locked.png":  # these tests may run as root, who may read everything
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    found = extract_features(tmp_path, fake_network.extractor)
+    assert [tuple(skip) for skip in found.skipped] == [("locked.png", "Permission denied")]
+
+
+def test_a_list_may_name_anything(fake_network, tmp_path):
+    write(tmp_path / "images", {"good": valid_images()["png RGB"]})
+    lines = [
+        "images/good.png",
+        "/dev/zero",
+        "/proc/self/mem",
+        "images",
+        "\0",
+        "~",
+        "x" * 5000,
+        "a/" * 3000,
+        "images/good.png",
+    ]
+    (tmp_path / "list.txt").write_text("\n".join(lines))
+    found = extract_features(tmp_path / "list.txt", fake_network.extractor)
+    assert found.paths == ("images/good.png",)
+    assert len(found.skipped) == 7
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is False

@@ -1,0 +1,97 @@
+"""A process that has SAFE loaded and forks a child for each command, which can be killed at any point.
+
+Commands come as lines of JSON on stdin, answers go as lines of JSON to stdout: whether it was killed, the exit status,
+and how many times a file was renamed, removed or brought to the disk, or a batch of features kept.
+"""
+
+import importlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
+# What SAFE imports only when it is needed
+LATER = ("kneed", "scipy.sparse.csgraph", "sklearn.neighbors", "sklearn.metrics")
+WATCHED = ("replace", "rename", "unlink", "fsync", "mkdir", "rmdir")
+
+
+def child(job: dict, counter: int) -> int:
+    """Run the command line; die before the operation number `kill_at`, or after some seconds."""
+    from conftest import FakeNetwork
+
+    import FE
+    import SAFE_Tool
+
+    network, count = FakeNetwork(), 0
+
+    def counted(real):
+        def call(*arguments, **named):
+            nonlocal count
+            if job.get("kill_at") == count:
+                os.kill(os.getpid(), signal.SIGKILL)
+            count += 1
+            return real(*arguments, **named)
+
+        return call
+
+    def run(pixels):
+        time.sleep(job.get("delay", 0))
+        os.write(counter, b"b")  # a batch was computed
+        return network(pixels)
+
+    FE.load_network = lambda extractor: run
+    FE._conv_extractor = lambda: network.extractor
+    FE.FC2_URL = "http://127.0.0.1:9/x"  # nobody listens there
+    FE.BATCH_SIZE = 8
+    FE.FeatureCache.put = counted(FE.FeatureCache.put)
+    for name in WATCHED:
+        setattr(os, name, counted(getattr(os, name)))
+    if job.get("largest"):
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest"],) * 2)
+    if job.get("after"):
+        signal.setitimer(signal.ITIMER_REAL, job["after"])  # nobody handles the alarm, which is then as good as a kill
+    status = SAFE_Tool.main(job["arguments"])
+    os.write(counter, json.dumps({"operations": count}).encode())
+    return status
+
+
+def main() -> None:
+    for name in ("FE", "SAFE_Tool", "clustering", "inspection", "runs", "selection", *LATER):
+        importlib.import_module(name)
+
+    for line in sys.stdin:
+        job = json.loads(line)
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if not pid:
+            log = os.open(job["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(log, 1)
+            os.dup2(log, 2)
+            os.environ["SAFE_CACHE"] = job["cache"]
+            status = 70
+            try:
+                status = child(job, writing)
+            finally:
+                sys.stderr.flush()
+                os._exit(status)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as told:
+            said = told.read()
+        _, status = os.waitpid(pid, 0)
+        batches, _, rest = said.partition(b"{")
+        answer = {
+            "killed": os.WIFSIGNALED(status),
+            "status": os.waitstatus_to_exitcode(status),
+            "batches": len(batches),
+        }
+        print(json.dumps(answer | (json.loads(b"{" + rest) if rest else {})), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,287 @@
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from benchmarks import paper, paper_cost
+from benchmarks.paper_cases import PaperCase, UnsafeValue, load_case, unsafe_values
+from benchmarks.paper_figures import covered_share
+from benchmarks.paper_measures import (
+    covers,
+    effect,
+    known_cause_labels,
+    measure,
+    reduction,
+    share_above,
+    unique_share,
+)
+from benchmarks.paper_plots import draw_plots
+from benchmarks.paper_report import bar, write_report
+from casestudies.cases import find_case
+from errors import SAFEError
+from FE import Extractor, ImageFeatures
+
+# --- Measures -----------------------------------------------------------------------------------------------------
+
+
+def test_variance_reduction_is_one_minus_the_share_of_the_reference_that_is_left():
+    assert reduction("light", np.array([1.0, 3.0]), np.array([0.0, 4.0, 0.0, 4.0])) == pytest.approx(1 - 1 / 4)
+    assert reduction("light", np.array([2.0, 2.0]), np.array([0.0, 4.0])) == 1
+
+
+def test_an_angle_s_variance_does_not_jump_at_north():
+    reference = np.arange(0, 360, 10.0)
+    assert reduction("gaze_deg", np.array([355.0, 5.0]), reference) > 0.99
+
+
+def test_a_category_counts_only_where_the_rcc_s_commonest_value_is_not_everyones():
+    reference = np.array(["none"] * 6 + ["sunglasses"] * 2 + ["glasses"] * 2)
+    assert reduction("eyewear", np.array(["none"] * 5), reference) == 0
+    assert reduction("eyewear", np.array(["sunglasses"] * 5), reference) == 1
+
+
+@pytest.mark.parametrize("own", [np.array([]), np.array([3.0]), np.array([np.nan, 3.0])])
+def test_fewer_than_two_known_values_reduce_nothing(own):
+    assert reduction("light", own, np.array([0.0, 4.0])) == 0
+
+
+def test_a_parameter_that_never_varies_reduces_nothing():
+    assert reduction("light", np.array([1.0, 1.0]), np.array([1.0, 1.0])) == 0
+
+
+def test_a_value_is_covered_up_to_a_quarter_of_its_sub_range_and_half_of_the_variance():
+    value = UnsafeValue("root cause", "light", 0.5, 0.4)
+    assert covers(value, np.array([0.59, 0.59]), 0.5)
+    assert not covers(value, np.array([0.61, 0.61]), 0.9)
+    assert not covers(value, np.array([0.5, 0.5]), 0.49)
+
+
+def test_an_angle_s_distance_to_an_unsafe_value_goes_round_the_circle():
+    value = UnsafeValue("other border", "gaze_deg", 355.0, 45.0)
+    assert covers(value, np.array([3.0, 5.0]), 0.9)
+    assert not covers(value, np.array([10.0, 12.0]), 0.9)
+
+
+def test_a_category_is_covered_where_it_is_the_commonest():
+    value = UnsafeValue("root cause", "eyewear", "sunglasses", 0.0)
+    assert covers(value, np.array(["sunglasses", "sunglasses", "none"]), 0.6)
+    assert not covers(value, np.array(["none", "none", "sunglasses"]), 0.6)
+
+
+def small_case():
+    light = np.array([0.1, 0.1, 0.1, 0.9, 0.9, 0.5])
+    blur = np.array([1.0, 5.0, 9.0, 1.0, 5.0, 9.0])
+    reference = {"light": np.linspace(0, 1, 50), "blur": np.linspace(0, 10, 50)}
+    values = (UnsafeValue("root cause", "light", 0.1, 0.2), UnsafeValue("root cause", "blur", 0.0, 2.0))
+    return {"light": light, "blur": blur}, reference, values
+
+
+def test_all_measures_of_a_clustering_by_hand():
+    failing, reference, values = small_case()
+    found = measure(np.array([0, 0, 0, 1, 1, -1]), failing, reference, values)
+    assert found.sizes == [3, 2]
+    assert found.inspect_percent == pytest.approx(100 * 5 / 6)
+    assert found.noise == pytest.approx(1 / 6)
+    assert found.best == ["light", "light"]
+    assert found.reductions == pytest.approx([1, 1])
+    assert found.covered == [0]
+    assert found.unique == 1
+
+
+def test_no_cluster_at_all_covers_nothing():
+    failing, reference, values = small_case()
+    found = measure(np.full(6, -1), failing, reference, values)
+    assert (found.sizes, found.covered, found.unique, found.inspect_percent, found.noise) == ([], [], 0, 0, 1)
+    assert share_above(found.reductions, 10) == 0
+
+
+def test_rccs_are_unique_that_are_about_something_else_than_all_others():
+    one, other, none = frozenset({("light", 0)}), frozenset({("light", 1)}), frozenset()
+    assert unique_share([one, one, other, none]) == 1 / 4
+
+
+def test_the_share_above_100_percent_is_of_what_rounds_to_it():
+    assert share_above([0.996, 0.994, 0.9, 0.91], 100) == 1 / 4
+    assert share_above([0.996, 0.994, 0.9, 0.91], 90) == 3 / 4
+
+
+def test_an_image_of_several_known_causes_belongs_to_the_first():
+    causes = {"dark": np.array([True, False, True, False]), "blurred": np.array([True, True, False, False])}
+    assert known_cause_labels(causes).tolist() == [0, 1, 0, -1]
+
+
+def test_the_effect_size_is_the_chance_of_the_larger_value():
+    assert effect([3, 4], [1, 2])[1] == 1
+    assert effect([1, 2], [3, 4])[1] == 0
+    assert effect([5, 5], [5, 5]) == (1, 0.5)
+    assert all(math.isnan(one) for one in effect([], [1]))
+
+
+# --- Unsafe values ------------------------------------------------------------------------------------------------
+
+
+def test_the_unsafe_values_of_gd_are_its_root_causes_and_the_eight_borders():
+    eyes = [eye for _, eye in find_case("gd").draw("test", 800, 0)]
+    values = list(unsafe_values("gd", {}, eyes))
+    borders = {value.value: value for value in values if value.parameter == "gaze_deg" and value.width == 45}
+    assert sorted(borders) == [22.5 + 45 * k for k in range(8)]
+    assert [at for at, value in borders.items() if value.source == "root cause"] == [112.5, 292.5]
+    categories = {value.value for value in values if isinstance(value.value, str)}
+    assert categories == {"sunglasses", "glasses"}
+    dark = next(value for value in values if value.parameter == "light")
+    assert 0.008 <= dark.value <= 0.04
+    assert dark.width < 0.033
+
+
+def test_the_unsafe_values_of_oc_have_the_border_of_open_eyes_once():
+    eyes = [eye for _, eye in find_case("oc").draw("test", 800, 0)]
+    values = list(unsafe_values("oc", {}, eyes))
+    assert [v.source for v in values if v.parameter == "openness" and v.value == 0.4] == ["root cause"]
+    assert ("other border", "pupil_to_lid_mm", 0.0) in [value[:3] for value in values]
+
+
+def test_the_unsafe_values_of_photographs_are_the_ends_of_their_parameters():
+    column = np.linspace(0, 100, 101)
+    values = list(unsafe_values("gtsrb", {"brightness": column, "original_width": column}, []))
+    assert [(v.parameter, round(v.value), round(v.width)) for v in values] == [
+        ("brightness", 11, 18),
+        ("brightness", 89, 18),
+        ("original_width", 11, 18),
+    ]
+
+
+def test_a_case_that_is_not_there_is_one_sentence(tmp_path):
+    with pytest.raises(SAFEError, match="Expected the case gd"):
+        load_case("gd", tmp_path, tmp_path)
+    with pytest.raises(SAFEError, match="Expected a case of"):
+        load_case("hpd", tmp_path, tmp_path)
+
+
+# --- The runs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def results():
+    """A case of three plain root causes, measured with all methods; twice with a tenth left out."""
+    rng = np.random.default_rng(0)
+    truth = np.repeat([0, 1, 2], 30)
+    features = (np.eye(3)[truth] @ rng.random((3, 40)) * 5 + 0.1 * rng.random((90, 40))).astype(np.float32)
+    light = np.choose(truth, [0.1, 0.5, 0.9]) + 0.01 * rng.random(90)
+    extractor = Extractor("vgg16-conv", "some", None)
+    features = np.pad(features, ((0, 0), (0, 2944 - 40)))
+    paths = tuple(f"{i:03d}.png" for i in range(90))
+    images = ImageFeatures(SimpleNamespace(), paths, features, extractor, ())
+    case = PaperCase(
+        "gd",
+        None,
+        None,
+        paths,
+        {"light": light},
+        {"light": rng.random(300)},
+        {f"cause {i}": truth == i for i in range(3)},
+        (UnsafeValue("root cause", "light", 0.1, 0.2), UnsafeValue("other border", "light", 0.3, 0.1)),
+        "digest",
+    )
+    distances = {"conv": np.abs(light[:, None] - light).astype(np.float32)}
+    whole, *repetitions = (paper.run_methods(case, images, distances, seed) for seed in (None, 0, 1))
+    cost = {
+        label: [{"seconds": s, "cpu_seconds": s, "process_mb": 900.0, "python_mb": mb, "parts": {"Heatmaps": s}}]
+        for label, s, mb in (("SAFE", 10.0, 5.0), ("HUDD", 20.0, 600.0))
+    }
+    about = {
+        "failing": 90,
+        "tested": 300,
+        "values": [(value.source, value.text) for value in case.values],
+        "causes": list(case.causes),
+        "extractor": "some",
+    }
+    layers = paper._layers(case, distances)
+    result = {"case": about, "whole": whole, "repetitions": repetitions, "layers": layers, "cost": cost}
+    return json.loads(json.dumps({"gd": result}))
+
+
+def test_all_methods_see_the_same_images_and_random_groups_have_safe_s_sizes(results):
+    whole = results["gd"]["whole"]
+    assert list(whole) == ["SAFE", "HUDD", "K-means", "random", "known causes"]
+    assert whole["random"]["sizes"] == whole["SAFE"]["sizes"]
+    assert len(whole["K-means"]["sizes"]) == len(whole["SAFE"]["sizes"])
+    assert whole["known causes"]["sizes"] == [30, 30, 30]
+    for one in results["gd"]["repetitions"]:
+        assert sum(one["known causes"]["sizes"]) == 81
+
+
+def test_methods_that_find_the_causes_cover_their_value_and_random_groups_do_not(results):
+    result = results["gd"]
+    shares = {method: covered_share(result, outcome, "root cause") for method, outcome in result["whole"].items()}
+    assert shares["HUDD"] == shares["known causes"] == shares["SAFE"] == 1
+    assert shares["random"] == 0
+    assert covered_share(result, result["whole"]["known causes"]) == 1 / 2
+
+
+def test_the_report_tells_every_research_question_and_what_is_not_met(results):
+    text = write_report(results)
+    for heading in ("RQ1", "RQ2", "RQ3", "RQ4", "What was aimed for"):
+        assert f"### {heading}" in text
+    assert "- **Not met**: gd: 0.5 of the time of HUDD (aim: 0.2)." in text
+    assert "- Met: gd: 0.0083 of the Python memory of HUDD (aim: 0.01)." in text
+    assert (
+        "SAFE takes 0.5 of the time and 0.0083 of the Python memory of HUDD. 100 % of its time is “Heatmaps”." in text
+    )
+    assert "The known causes themselves do not cover light 0.3: they lie elsewhere." in text
+
+
+def test_without_costs_the_report_has_no_time_and_memory(results):
+    bare = {"gd": {**results["gd"], "cost": {}}}
+    assert "RQ4" not in write_report(bare)
+    assert not any("time" in text for _, text in bar(bare))
+
+
+def test_too_few_failures_are_never_called_a_case_of_the_paper_s_size(results):
+    met, text = list(bar(results))[-1]
+    assert not met
+    assert "there are 0" in text
+
+
+def test_the_same_results_give_the_same_pictures(results, tmp_path):
+    pytest.importorskip("matplotlib")
+    written = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        draw_plots({**results, "oc": results["gd"]}, tmp_path / name)
+        written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
+    assert written[0] == written[1]
+    assert set(written[0]) == {"paper-variance.png", "paper-coverage.png"}
+
+
+def test_a_result_is_computed_once_and_again_when_its_key_changes(tmp_path):
+    calls = []
+
+    def compute():
+        calls.append(len(calls))
+        return calls[-1]
+
+    path = tmp_path / "result.json"
+    assert [paper._kept(path, key, compute) for key in ("a", "a", "b", "b")] == [0, 0, 1, 1]
+
+
+def test_a_key_follows_the_content_of_source_files():
+    assert paper._key("x", "errors.py") == paper._key("x", "errors.py")
+    assert len({paper._key("x", "errors.py"), paper._key("y", "errors.py"), paper._key("x", "artefacts.py")}) == 3
+
+
+@pytest.mark.parametrize("data", ["gd", "gd=", "hpd=/somewhere"])
+def test_a_folder_without_its_case_is_one_line(tmp_path, capsys, data):
+    assert paper.main(["--cases", "gd", "--work", str(tmp_path), "--data", data]) == 2
+    assert "CASE=DIR" in capsys.readouterr().err
+
+
+def test_photographs_that_were_not_named_are_left_out(tmp_path, capsys):
+    assert paper.main(["--cases", "gtsrb", "--work", str(tmp_path)]) == 2
+    assert "gtsrb: left out" in capsys.readouterr().err
+
+
+def test_the_peak_of_this_process_is_more_than_what_it_holds():
+    block = np.ones(4_000_000)
+    assert paper_cost.peak_resident_mb() > block.nbytes / 1e6
