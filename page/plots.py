@@ -51,6 +51,7 @@ def learning_curves(history: Sequence[Epoch], epochs: int, best: int | None = No
             f"<path d='M{x(best):.1f} 12V{height - BOTTOM}' stroke='currentColor' stroke-dasharray='4 4'/>"
             f"<text x='{x(best) + 5:.1f}' y='{height - BOTTOM - 6}'>kept</text>"
         )
+    names: list[float] = []
     for name, values, colour in (
         ("held out", [epoch.validation for epoch in history], BEFORE),
         ("unsafe set", [epoch.unsafe for epoch in history], AFTER),
@@ -60,7 +61,10 @@ def learning_curves(history: Sequence[Epoch], epochs: int, best: int | None = No
         parts.append(f"<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='2.5'/>")
         parts += [f"<circle cx='{x(epoch):.1f}' cy='{y(value):.1f}' r='3' fill='{colour}'/>" for epoch, value in known]
         if known:
-            parts.append(f"<text x='{x(known[-1][0]) + 8:.1f}' y='{y(known[-1][1]) + 4:.1f}'>{name}</text>")
+            at = y(known[-1][1]) + 4
+            at = at if not names or abs(at - names[-1]) > 14 else names[-1] + 14  # one below the other
+            names.append(at)
+            parts.append(f"<text x='{x(known[-1][0]) + 8:.1f}' y='{at:.1f}'>{name}</text>")
     label = "Accuracy by epoch on held-out training images and on the unsafe set"
     return _svg(height, label, parts)
 

@@ -85,13 +85,13 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             with gr.Column(min_width=360):
                 improved_title = gr.HTML()
                 improved = gr.Gallery(
-                    show_label=False, columns=6, height=300, object_fit="contain", buttons=[], interactive=False,
+                    show_label=False, columns=4, height=300, object_fit="contain", buttons=[], interactive=False,
                     elem_id="improved",
                 )  # fmt: skip
             with gr.Column(min_width=360):
                 worsened_title = gr.HTML()
                 worsened = gr.Gallery(
-                    show_label=False, columns=6, height=300, object_fit="contain", buttons=[], interactive=False,
+                    show_label=False, columns=4, height=300, object_fit="contain", buttons=[], interactive=False,
                     elem_id="worsened",
                 )  # fmt: skip
         with gr.Accordion("What was assumed", open=False):

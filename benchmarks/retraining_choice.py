@@ -1,0 +1,135 @@
+"""The choices of improvement images that `benchmarks.retraining` compares.
+
+Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 4.6 (BL1, BL2); Settles, "Active Learning Literature Survey",
+2009 (entropy); Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985 (farthest first).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from selection import quotas
+
+STRATEGIES = (
+    "none",
+    "SAFE",
+    "SAFE + entropy",
+    "SAFE + spread",
+    "SAFE by size",
+    "SAFE by size + entropy",
+    "BL1",
+    "BL2",
+    "entropy",
+)
+NEEDS_NO_LABEL = ("none",)
+DESCRIPTIONS = {
+    "none": "trained further without new images",
+    "SAFE": "SAFE's unsafe set: of each RCC the nearest",
+    "SAFE + entropy": "of each RCC's nearest four quotas, those on which the model's output has the highest entropy",
+    "SAFE + spread": "of each RCC's nearest four quotas, those farthest from one another",
+    "SAFE by size": "as SAFE, but an RCC's quota grows with its number of failing images; one group in training",
+    "SAFE by size + entropy": "as SAFE + entropy, with the quotas of SAFE by size; one group in training",
+    "BL1": "random ones of those that the model gets wrong, which takes the labels of all; then random others",
+    "BL2": "random ones",
+    "entropy": "those on which the model's output has the highest entropy",
+}
+BY_SIZE = "by size"
+REACH = 4  # quotas of an RCC's nearest images among which an option of SAFE chooses
+
+
+class Pool(NamedTuple):
+    """What is known of the improvement images.
+
+    Attributes
+    ----------
+    rcc : ndarray of shape (n_images,), int
+    distance : ndarray of shape (n_images,), float
+        To the nearest core point.
+    points : ndarray of shape (n_images, n_components), float32
+    entropy : ndarray of shape (n_images,), float
+        Of the model's output.
+    wrong : ndarray of shape (n_images,), bool
+        Whether the model gets it wrong: only BL1 may look.
+    sizes : ndarray of shape (n_rccs,), int
+        Failing images in each RCC.
+    """
+
+    rcc: np.ndarray
+    distance: np.ndarray
+    points: np.ndarray
+    entropy: np.ndarray
+    wrong: np.ndarray
+    sizes: np.ndarray
+
+
+def entropy_of(outputs: np.ndarray) -> np.ndarray:
+    """Entropy of probabilities of shape (n_images, n_classes), in nats."""
+    kept = np.clip(outputs, 1e-12, 1)
+    return -(kept * np.log(kept)).sum(axis=1)
+
+
+def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Choose n improvement images; what is not random does not use `rng`.
+
+    Returns
+    -------
+    chosen : ndarray of shape (n,), int
+    groups : ndarray of shape (n,), int
+        What training balances: the RCC of SAFE's images; one group of all others.
+    """
+    total = len(pool.rcc)
+    if strategy.startswith("SAFE"):
+        chosen = _choose_by_rcc(strategy, n, pool)
+        # Balanced in training, the few images of a small RCC would weigh as much as the many of a large one
+        return chosen, np.zeros(n, int) if BY_SIZE in strategy else pool.rcc[chosen]
+    if strategy == "BL1":
+        order = rng.permutation(total)
+        chosen = order[np.argsort(~pool.wrong[order], kind="stable")][:n]
+    elif strategy == "BL2":
+        chosen = rng.permutation(total)[:n]
+    elif strategy == "entropy":
+        chosen = np.argsort(-pool.entropy, kind="stable")[:n]
+    else:
+        raise ValueError(f"expected a strategy that chooses images, received {strategy}")
+    return chosen, np.zeros(len(chosen), int)
+
+
+def _choose_by_rcc(strategy: str, n: int, pool: Pool) -> np.ndarray:
+    available = np.bincount(pool.rcc, minlength=len(pool.sizes))
+    chosen = []
+    divide = quotas_by_size if BY_SIZE in strategy else quotas
+    for rcc, quota in enumerate(divide(n, pool.sizes, available).tolist()):
+        members = np.flatnonzero(pool.rcc == rcc)
+        nearest = members[np.argsort(pool.distance[members], kind="stable")]
+        if strategy.endswith("+ entropy"):
+            near = nearest[: REACH * quota]
+            nearest = near[np.argsort(-pool.entropy[near], kind="stable")]
+        elif strategy.endswith("+ spread"):
+            near = nearest[: REACH * quota]
+            nearest = near[farthest_first(pool.points[near], quota)]
+        chosen.append(nearest[:quota])
+    return np.concatenate(chosen)
+
+
+def quotas_by_size(n: int, sizes: np.ndarray, available: np.ndarray) -> np.ndarray:
+    """Divide n images among RCCs in proportion to their failing images; see `selection.quotas` for the rest.
+
+    The images are handed out one by one, each to the RCC that has the fewest for its size (of equal ones, the first).
+    """
+    taken = np.zeros(len(sizes), int)
+    for _ in range(min(n, int(np.sum(available)))):
+        taken[np.where(taken < available, (taken + 0.5) / sizes, np.inf).argmin()] += 1
+    return taken
+
+
+def farthest_first(points: np.ndarray, n: int) -> np.ndarray:
+    """The first point, then each time the one farthest from those chosen already: n indices, fewer of fewer points."""
+    if not len(points) or not n:
+        return np.empty(0, int)
+    chosen = [0]
+    gap = np.linalg.norm(points - points[0], axis=1)
+    while len(chosen) < min(n, len(points)):
+        gap[chosen] = -1  # equal points are chosen too, but none twice
+        chosen.append(int(gap.argmax()))
+        gap = np.minimum(gap, np.linalg.norm(points - points[chosen[-1]], axis=1))
+    return np.array(chosen)
