@@ -13,6 +13,9 @@ from playwright.sync_api import Browser, Page, expect
 from clustering import LABELS_FILE
 from review import NOTES_FILE
 
+# A minute and a half, most of it for UMAP and for many windows
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
