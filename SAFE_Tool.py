@@ -293,7 +293,7 @@ def _run_export(options: argparse.Namespace) -> None:
 
 
 def _print_assumptions(assumptions) -> None:
-    from inspection import printable
+    from images import printable
 
     for line in assumptions:
         print(f"  {printable(line)}")
@@ -356,7 +356,7 @@ class _terminal:  # noqa: N801, used as a function
 
 
 def _print_skipped(skipped) -> None:
-    from inspection import printable
+    from images import printable
 
     for path, reason in skipped:
         print(f"safe: skipped {printable(path)!r}: {reason}", file=sys.stderr)

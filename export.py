@@ -24,8 +24,7 @@ from artefacts import replacing
 from clustering import RootCauseClusters
 from errors import SAFEError
 from FE import Progress, no_progress
-from images import Skipped
-from inspection import printable
+from images import Skipped, printable
 from map import by_closeness
 from report import REPORT_FILE
 from review import RccNote

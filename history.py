@@ -20,6 +20,7 @@ from clustering import CLUSTERS_FILE, LABELS_FILE, RUN_FILE, RootCauseClusters, 
 from errors import SAFEError
 from map import MAP_FILE
 from profiles import PROFILES_FILE
+from retrain import RETRAINING_FILE
 from review import EDITS_FILE, NOTES_FILE, Review, fingerprint, load_review, rccs_of
 from selection import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
 from tuning import NOISE
@@ -37,7 +38,7 @@ FILES = (
     FILENAMES_FILE,
     UNSAFE_SET_FILE,
     SELECTION_FILE,
-    "retraining.json",
+    RETRAINING_FILE,
     CLUSTERS_FILE,
 )
 _NAME = re.compile(r"\d{8}-\d{6}(-\d+)?")

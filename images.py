@@ -216,3 +216,8 @@ def reason_for(error: Exception) -> str:
         return "not an image, or of a format that SAFE does not read"
     text = (getattr(error, "strerror", None) or str(error)).split("\n")[0].strip()
     return text or type(error).__name__
+
+
+def printable(path: str) -> str:
+    """A path as text that can be shown anywhere, even if its bytes are not valid Unicode."""
+    return path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -18,10 +18,10 @@ from PIL import Image, ImageDraw, ImageFont
 from artefacts import prepare_folder, replacing
 from clustering import NOISE, RootCauseClusters
 from FE import Progress, no_progress
-from images import UNREADABLE, decode, read_bytes
+from images import UNREADABLE, decode, printable, read_bytes
+from tuning import INSPECTED_PER_RCC
 
 GIF_FOLDER = "gifs"
-SAMPLE_SIZE = 5
 FRAME_MILLISECONDS = 500
 DRAWING_VERSION = 1  # raise it when frames look different, so that older GIFs are drawn anew
 CAPTION_HEIGHT = 26
@@ -187,7 +187,7 @@ def thumbnail(path: Path, side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.BICUBIC)
 
 
-def sample(clusters: RootCauseClusters, rcc: int, size: int = SAMPLE_SIZE, seed: int = 0) -> list[str]:
+def sample(clusters: RootCauseClusters, rcc: int, size: int = INSPECTED_PER_RCC, seed: int = 0) -> list[str]:
     """Paths of up to `size` images of an RCC, drawn at random but always the same."""
     members = clusters.members(rcc)
     return sorted(random.Random(f"{seed}/{rcc}").sample(members, min(size, len(members))))
@@ -198,11 +198,6 @@ def representative(clusters: RootCauseClusters, rcc: int) -> str:
     rows = np.flatnonzero(clusters.labels == rcc)
     points = clusters.points[rows]
     return clusters.paths[rows[np.linalg.norm(points - points.mean(axis=0), axis=1).argmin()]]
-
-
-def printable(path: str) -> str:
-    """A path as text that can be shown anywhere, even if its bytes are not valid Unicode."""
-    return path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def elbow_svg(clusters: RootCauseClusters) -> str:

@@ -21,7 +21,7 @@ from artefacts import DAMAGED, prepare_folder, read_arrays, replacing
 from clustering import NOISE, UMAP_NEIGHBOURS, RootCauseClusters
 from errors import SAFEError
 from FE import Progress, no_progress
-from inspection import printable
+from images import printable
 from review import RccNote, title
 
 MAP_FILE = "map.npz"

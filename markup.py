@@ -3,7 +3,7 @@
 import html
 from collections.abc import Iterable, Sequence
 
-from inspection import printable
+from images import printable
 
 VERDICT_WORDS = {"safe": "safe", "unsafe": "unsafe", "unclear": "unclear", "": "not judged"}
 

@@ -25,6 +25,7 @@ import numpy as np
 from artefacts import DAMAGED, prepare_folder, write_text
 from clustering import LABELS_FILE, RootCauseClusters, load_clusters, rcc_reach
 from errors import SAFEError
+from images import printable
 from tuning import NOISE
 
 NOTES_FILE = "rcc_notes.csv"
@@ -194,11 +195,11 @@ def _check(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> None:
             raise SAFEError("Expected images to move. Received none. Select some first.")
         unknown = [path for path in edit.images if path not in row_of]
         if unknown:
-            raise SAFEError(f"Expected images of this clustering. Received: {_shown(unknown[0])}")
+            raise SAFEError(f"Expected images of this clustering. Received: {printable(unknown[0])}")
         there = [path for path in edit.images if labels[row_of[path]] == edit.target]
         if there:
             where = title(edit.target)
-            raise SAFEError(f"{_shown(there[0])} is in {where} already. Choose another target.")
+            raise SAFEError(f"{printable(there[0])} is in {where} already. Choose another target.")
         rccs = [] if edit.target == NOISE else [edit.target]
     for rcc in rccs:
         if rcc < 0 or rcc not in labels:
@@ -235,13 +236,9 @@ def describe_edit(edit: Edit) -> str:
         return "Did the edit again that was taken back"
     if edit.kind == "merge":
         return f"Merged {title(edit.source[0])} into {title(edit.target)}"
-    what = _shown(edit.images[0]) if len(edit.images) == 1 else f"{len(edit.images):,} images"
+    what = printable(edit.images[0]) if len(edit.images) == 1 else f"{len(edit.images):,} images"
     sources = ", ".join(title(rcc) for rcc in sorted(set(edit.source)))
     return f"Moved {what} from {sources} to {title(edit.target)}"
-
-
-def _shown(path: str) -> str:
-    return path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 # --- What lies in a folder --------------------------------------------------------------------------------------
@@ -567,8 +564,8 @@ def _note_of(row: Mapping[str | None, object]) -> RccNote:
 
 def _tidy(note: RccNote) -> RccNote:
     """A note as it is kept; a SAFEError where it cannot be."""
-    name = _shown(" ".join(note.name.split()))
-    text = _shown(note.note.replace("\r\n", "\n").replace("\r", "\n").strip())
+    name = printable(" ".join(note.name.split()))
+    text = printable(note.note.replace("\r\n", "\n").replace("\r", "\n").strip())
     verdict = note.verdict.strip().lower()
     if verdict not in VERDICTS:
         raise SAFEError(f"verdict must be safe, unsafe, unclear or empty. Received: {note.verdict!r}")

@@ -18,8 +18,8 @@ from scipy.stats import mannwhitneyu
 from benchmarks.paper_cases import UnsafeValue
 from parameters import ANGLE_SUFFIX
 from profiles import circular_mean, circular_variance
+from tuning import INSPECTED_PER_RCC
 
-INSPECTED_PER_RCC = 5
 REDUCED = 0.5  # the least variance reduction at which an RCC is about a parameter
 NEAR = 0.25  # of the sub-range's width
 BANDS = 8  # of a parameter, to tell the values that RCCs are about apart

@@ -39,9 +39,9 @@ def build_app(settings: PageSettings) -> gr.Blocks:
         with gr.Tabs():
             with gr.Tab("Root cause clusters"):
                 clusters_tab(app, settings)
-            with gr.Tab("Unsafe set") as tab:
+            with gr.Tab("Unsafe set", render_children=True) as tab:
                 unsafe_tab(app, tab, settings)
-            with gr.Tab("Retraining") as tab:
+            with gr.Tab("Retraining", render_children=True) as tab:
                 retraining_tab(app, tab, settings)
     return app
 
@@ -93,7 +93,7 @@ def serve(
     )
     with _served_files() as files:
         # A page with a password needs no check of the name: its cookie does not go to another one.
-        names = None if credentials else frozenset({"127.0.0.1", "localhost", "::1"})
+        names = None if credentials else frozenset(LOOPBACK)
         served = ((folder / GIF_FOLDER).resolve(), files.resolve())
         app = build_app(settings)
         try:

@@ -10,9 +10,25 @@ from PIL import Image
 
 from clustering import RootCauseClusters
 from errors import SAFEError
-from inspection import elbow_svg, printable, representative
+from images import printable
+from inspection import elbow_svg, representative
 from page.images_view import ImagesView
-from page.jobs import FOLLOW, VIEW, Job, PageSettings, cancel_job, done, empty, failed, follow_job, picture, start_job
+from page.jobs import (
+    FOLLOW,
+    LATEST,
+    VIEW,
+    Job,
+    PageSettings,
+    cancel_job,
+    done,
+    empty,
+    failed,
+    follow_job,
+    pane,
+    picture,
+    reveal,
+    start_job,
+)
 from page.rcc_view import RccView
 from page.results import Shown
 from page.runs_view import RunsView, refreshed
@@ -59,7 +75,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     with gr.Row(elem_classes="safe-state"):
         status = gr.HTML(EMPTY, elem_id="clusters-status", scale=1)
         cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
-    with gr.Column(visible=False, elem_id="clusters-pane") as pane:
+    with pane("clusters-pane") as clusters_pane:
         rcc_view = RccView(settings)
         gr.HTML("<h3 class='safe-title'>All root cause clusters, largest first</h3>")
         bar = gr.Gallery(
@@ -84,7 +100,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         status,
         cancel,
         generate,
-        pane,
+        clusters_pane,
         run,
         *one_rcc,
         bar,
@@ -111,7 +127,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         notes = " ".join([clusters.notice, shown.problem, *told]).strip()
         return {
             status: done(cluster_summary(clusters), notes),
-            pane: gr.Column(visible=True),
+            clusters_pane: reveal(),
             run: shown.run,
             bar: gr.Gallery(_faces(shown, settings.root), selected_index=groups.index(chosen)),
             why: _why(clusters),
@@ -181,7 +197,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     cancel.click(lambda: cancel_job(settings, TAB), None, None, **VIEW)
     if settings.example:
         example.click(lambda: str(settings.example.folder / "failures"), None, folder, **VIEW)
-    bar.select(on_select, run, one_rcc, **VIEW)
+    bar.select(on_select, run, one_rcc, **LATEST)
     rcc_view.wire(rcc, run, everything, changed)
     images_view.wire(rcc, run, everything, changed, choose)
     runs_view.wire(rcc, run, everything, changed)

@@ -1,11 +1,10 @@
 // A grid of images to select from. Props: tiles (index, name, picture, mark), picked (indices), seen.
 const $ = (selector) => element.querySelector(selector);
-let picked = new Set(), built = null;
+let picked = new Set();
 
 function build() {
   const grid = $(".safe-grid");
   if (!grid) return;
-  built = props.tiles;
   picked = new Set(props.picked || []);
   grid.replaceChildren(...(props.tiles || []).map((tile) => {
     const button = document.createElement("button"), image = document.createElement("img");
@@ -61,6 +60,4 @@ element.addEventListener("keydown", (event) => {
 });
 
 watch("tiles", build);
-// What is given before `watch` listens would be missed.
-setInterval(() => { if (props.tiles !== built) build(); }, 1000);
 build();

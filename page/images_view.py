@@ -2,6 +2,7 @@
 those selected on the map."""
 
 import html
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import numpy as np
 
 from clustering import NOISE
 from errors import SAFEError
-from inspection import printable
+from images import printable
 from map import by_closeness, map_record, stored_map
-from page.jobs import VIEW, PageSettings, data_uri
+from page.jobs import LATEST, VIEW, PageSettings, data_uri
 from page.results import Shown
-from review import move_images, title
+from review import move_images, rccs_of, title
 from runs import count
 
 HERE = Path(__file__).parent
@@ -26,6 +27,7 @@ class ImagesView:
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
+        self._drawing = threading.Lock()
         results = settings.results
 
         # Called by the scripts in map.html and grid.html with one value, a list. What they answer is an image of the
@@ -88,11 +90,10 @@ class ImagesView:
         clusters = shown.clusters
         row_of = {path: row for row, path in enumerate(clusters.paths)}
         rows = [row_of[path] for path, _ in by_closeness(clusters, rcc)]
-        # Those of a small group are worth a second look: the groups most likely meant come first.
-        targets = [(title(other, shown.notes), other) for other in [*clusters.groups, NOISE] if other != rcc]
+        targets = [(title(other, shown.notes), other) for other in (*rccs_of(clusters), NOISE) if other != rcc]
         return {
             self.map: gr.HTML(chosen=rcc),
-            self.to: gr.Dropdown(choices=list(dict.fromkeys(targets)), value=None, info="None selected"),
+            self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
             **self._list(
                 shown, rows, f"{title(rcc, shown.notes)}: {count(len(rows), 'image')}, the most typical first"
             ),
@@ -100,7 +101,8 @@ class ImagesView:
 
     def show_map(self, shown: Shown, chosen: int) -> dict:
         """The map; drawn and stored if it is not yet, which takes seconds."""
-        positions = stored_map(self._settings.out, shown.review.original)
+        with self._drawing:  # two windows that open at once must not both draw it
+            positions = stored_map(self._settings.out, shown.review.original)
         record = map_record(shown.clusters, positions, shown.notes)
         return {self.map: gr.HTML(record=record, seen=shown.run, chosen=chosen)}
 
@@ -205,8 +207,8 @@ class ImagesView:
 
             return changed(rcc, run, edit)
 
-        self.map.select(on_pick_in_map, [rcc, run], outputs, **VIEW)
-        self.grid.select(on_pick_in_grid, run, [self.picked, self.move, self.to], **VIEW)
+        self.map.select(on_pick_in_map, [rcc, run], outputs, **LATEST)
+        self.grid.select(on_pick_in_grid, run, [self.picked, self.move, self.to], **LATEST)
         for button, by in ((self.back, -1), (self.forth, 1)):
             button.click(turn(by), [self.listed, self.page, self.picked, self.title, run], self.outputs, **VIEW)
         self.move.click(on_move, [rcc, run, self.picked, self.to], outputs, **VIEW)

@@ -15,14 +15,19 @@ import gradio as gr
 from PIL import Image
 
 from errors import SAFEError
-from inspection import printable, thumbnail
+from failures import ACCURACY_FILE
+from images import printable
+from inspection import thumbnail
 from page.results import Results, is_within
 from runs import Pace
 
 # Handlers that follow a job stay open as long as it runs, one per browser window.
 FOLLOW = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
 VIEW = {"show_progress": "hidden", "api_visibility": "private"}
+# Of clicks that come faster than they are answered, the last counts; Gradio by default drops all but the first.
+LATEST = VIEW | {"trigger_mode": "always_last"}
 REFRESH_SECONDS = 0.3
+AWAY = "safe-away"  # in style.css
 STOPPED = "Stopped. What was extracted is kept: the same click goes on from there."
 
 
@@ -192,7 +197,7 @@ def _led_to(path: Path) -> Iterator[Path]:
 def find_example(folder: Path) -> Example | None:
     """The case study in a folder; None where there is none."""
     try:
-        record = json.loads((folder / "accuracy.json").read_text(encoding="utf-8"))
+        record = json.loads((folder / ACCURACY_FILE).read_text(encoding="utf-8"))
         return Example(folder, f"{float(record['test_accuracy']):.4f}", str(int(record["test_size"])))
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -247,6 +252,24 @@ def follow_job(
         yield {status: failed(job.outcome), **ready}
 
 
+def look(settings: PageSettings, tab: str, file: str, status: gr.HTML, nothing: str, show: Callable[[], dict]) -> dict:
+    """What `show` finds in the output folder, unless a job of the tab is at work on it; `nothing` without that file."""
+    running = settings.jobs.running
+    if running and running.tab == tab:
+        return gr.skip()
+    if not (settings.out / file).is_file():
+        return {status: nothing}
+    try:
+        return show()
+    except SAFEError as error:
+        return {status: failed(error)}
+
+
+def typed(**fields: str | None) -> dict[str, str]:
+    """Fields that were filled in; Gradio gives None for one that was never touched."""
+    return {name: text.strip() for name, text in fields.items() if text and text.strip()}
+
+
 def cancel_job(settings: PageSettings, tab: str) -> None:
     """Stop a tab's job at its next batch."""
     job = settings.jobs.running
@@ -272,6 +295,25 @@ def empty(what: str, steps: list[str]) -> str:
     """An empty pane: what is not there yet and how to get it."""
     items = "".join(f"<li>{html.escape(step)}</li>" for step in steps)
     return f"<div class='safe-empty'><p>{html.escape(printable(what))}</p><ol>{items}</ol></div>"
+
+
+def pane(elem_id: str) -> gr.Column:
+    """A column that is put away until `reveal`.
+
+    Put away by style, because Gradio mounts what becomes visible while the same answer's values are on their way to
+    it, and some of those get lost: galleries stay empty, and widgets with scripts without their data.
+    """
+    return gr.Column(elem_id=elem_id, elem_classes=AWAY)
+
+
+def reveal() -> gr.Column:
+    """Update that shows a `pane`."""
+    return gr.Column(elem_classes=[])
+
+
+def put_away() -> gr.Column:
+    """Update that hides a `pane`."""
+    return gr.Column(elem_classes=AWAY)
 
 
 def thumbnails(root: Path, paths: list[str], side: int, within: Path | None) -> list[tuple[Image.Image, str]]:

@@ -2,16 +2,13 @@
 // Props: version (changes when the set or its classes change), classes.
 const $ = (selector) => element.querySelector(selector);
 const KEYS = "123456789abcdefghijklmnopqrstvwxyz";  // u is for undo
-let state = null, at = 0, busy = false, turn = 0, loaded = "";
+let state = null, at = 0, busy = false, turn = 0;
 
 async function load(rcc) {
   if (!props.version) return;
-  loaded = asked();
   const mine = ++turn, next = await server.label_state([rcc ?? null, props.classes || []]);
   if (mine === turn) show(next, true);  // an answer to an earlier question may come later
 }
-
-const asked = () => `${props.version} ${props.classes}`;
 
 function visible() {
   const only = $('[data-do="unlabelled"]').checked;
@@ -118,6 +115,4 @@ element.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 watch(["version", "classes"], () => load());
-// What is given before `watch` listens would be missed.
-setInterval(() => { if (props.version && asked() !== loaded) load(); }, 1000);
 load();

@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 from errors import SAFEError
-from inspection import printable
+from images import printable
 from labels import label_images
 from page.jobs import PageSettings, data_uri
 from review import title
@@ -54,7 +54,8 @@ class LabelView:
                     save_labels(labelled, settings.out)
                 except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
                     return self._state(rcc, classes)
-                before = {image.image: image.label for image in unsafe.images if image.image in set(images)}
+                given = set(images)
+                before = {image.image: image.label for image in unsafe.images if image.image in given}
                 self._undo.append((unsafe.clusters, before))
                 return self._state(rcc, classes)
 

@@ -87,11 +87,10 @@ function draw() {
   }
 }
 
-let asked = false, drawn = null;
+let asked = false;
 function redraw() {
   if (asked) return;
   asked = true;
-  drawn = props.record;
   requestAnimationFrame(() => { asked = false; draw(); });
 }
 
@@ -222,8 +221,6 @@ element.addEventListener("keydown", (event) => {
 });
 
 watch(["record", "chosen", "seen"], () => { picked = new Set(); redraw(); });
-// What is given before `watch` listens would be missed.
-setInterval(() => { if (props.record !== drawn) redraw(); }, 1000);
 new ResizeObserver(redraw).observe(element);
 new MutationObserver(redraw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 redraw();

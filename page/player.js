@@ -2,7 +2,7 @@
 // (ImageDecoder); elsewhere the GIF just plays. Props: source (address of the GIF), name, count (frames).
 const $ = (selector) => element.querySelector(selector);
 const FRAME = 500;  // milliseconds, as in the file
-let opened = null, decoder = null, frame = 0, playing = true, timer = 0, turn = 0;
+let decoder = null, frame = 0, playing = true, timer = 0, turn = 0;
 
 async function paint(number, mine) {
   const { image } = await decoder.decode({ frameIndex: number });
@@ -33,7 +33,6 @@ function go(mine) {
 
 async function open() {
   const mine = ++turn, image = $("img");
-  opened = props.source;
   clearTimeout(timer);
   decoder?.close();
   decoder = null;
@@ -73,7 +72,5 @@ element.addEventListener("input", (event) => {
 });
 element.addEventListener("change", (event) => { if (event.target.tagName === "SELECT") go(turn); });
 watch("source", open);
-// What is given before `watch` listens would be missed.
-setInterval(() => { if (props.source !== opened) open(); }, 1000);
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) play(false);
 open();

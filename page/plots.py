@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from finetuning import Epoch
-from inspection import printable
+from images import printable
 from retrain import Share
 from review import RccNote, title
 

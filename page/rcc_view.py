@@ -9,9 +9,10 @@ import gradio as gr
 
 from clustering import NOISE
 from errors import SAFEError
-from inspection import gif_path, gif_shows, printable, sample
+from images import printable
+from inspection import gif_path, gif_shows, sample
 from map import nearest_rccs
-from page.jobs import VIEW, PageSettings, thumbnails
+from page.jobs import LATEST, VIEW, PageSettings, thumbnails
 from page.results import Shown
 from review import LONGEST_NAME, LONGEST_NOTE, RccNote, merge_rccs, set_note, title
 from runs import count
@@ -126,8 +127,8 @@ class RccView:
         said = [rcc, run, self.name, self.verdict, self.note]
         # Kept as it is typed: a window that is closed loses nothing.
         gr.on(
-            [self.name.input, self.note.input, self.verdict.input], on_note, said, None, trigger_mode="always_last",
-            concurrency_limit=1, concurrency_id="notes", **VIEW,
+            [self.name.input, self.note.input, self.verdict.input], on_note, said, None, concurrency_limit=1,
+            concurrency_id="notes", **LATEST,
         )  # fmt: skip
         self.merge.click(on_merge, [rcc, run, self.into], outputs, **VIEW)
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import gradio as gr
 
 from errors import SAFEError
-from inspection import printable
+from images import printable
 from labels import label_unsafe_set, unlabelled
 from page.jobs import (
     FOLLOW,
+    LATEST,
     VIEW,
     Job,
     PageSettings,
@@ -19,8 +20,13 @@ from page.jobs import (
     empty,
     failed,
     follow_job,
+    look,
+    pane,
+    put_away,
+    reveal,
     start_job,
     thumbnails,
+    typed,
 )
 from page.label_view import LabelView
 from page.plots import learning_curves, shares_right
@@ -76,7 +82,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
     with gr.Row(elem_classes="safe-state"):
         status = gr.HTML(EMPTY, elem_id="retraining-status", scale=1)
         cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-retraining")
-    with gr.Column(visible=False, elem_id="retraining-pane") as pane:
+    with pane("retraining-pane") as retraining_pane:
         figures = gr.HTML(elem_id="retraining-figures")
         with gr.Row():
             curves = gr.HTML(elem_id="curves", min_width=360)
@@ -96,7 +102,8 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
                 )  # fmt: skip
         with gr.Accordion("What was assumed", open=False):
             assumed = gr.HTML(elem_id="assumed")
-    with gr.Accordion("Label the unsafe set", open=False, elem_id="label-pane") as label_pane:
+    with pane("label-pane") as label_pane:
+        label_title = gr.HTML()
         with gr.Row(elem_classes="safe-form"):
             table = gr.Textbox(
                 label="Labels from a table", info="CSV with the columns image and label; or click below",
@@ -105,9 +112,9 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             take = gr.Button("Take labels", scale=1, min_width=150, elem_id="take-labels")
         label_status = gr.HTML(elem_id="label-status")
         label_view = LabelView(settings)
-    shown = [pane, figures, curves, bars, improved_title, improved, worsened_title, worsened, assumed]
+    shown = [retraining_pane, figures, curves, bars, improved_title, improved, worsened_title, worsened, assumed]
     everything = [status, cancel, start, *shown]
-    labelling = [label_pane, label_status, label_view.widget]
+    labelling = [label_pane, label_title, label_status, label_view.widget]
 
     # 2. What the widgets show
     def gallery(result: Retraining, images: tuple[Changed, ...]) -> list:
@@ -127,7 +134,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             status: done(
                 retraining_summary(result), f"Written to {settings.out / MODEL_FILE}. {result.stopped}".strip()
             ),
-            pane: gr.Column(visible=True),
+            retraining_pane: reveal(),
             figures: _figures(result),
             curves: _titled("Accuracy by epoch", learning_curves(result.history, len(result.history) - 1, result.best)),
             bars: _titled("Failing images of each RCC that are right now", shares_right(result.per_rcc, notes)),
@@ -138,22 +145,13 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             assumed: _list(result.assumptions),
         }
 
-    def look() -> dict:
-        """What the output folder holds, unless a job of this tab is at work on it."""
-        running = settings.jobs.running
-        if running and running.tab == TAB:
-            return gr.skip()
-        if not (settings.out / RETRAINING_FILE).is_file():
-            return {status: EMPTY}
-        try:
-            return show_result()
-        except SAFEError as error:
-            return {status: failed(error)}
+    def on_open() -> dict:
+        return look(settings, TAB, RETRAINING_FILE, status, EMPTY, show_result)
 
-    def show_labelling(train: str | None, open_it: bool = False) -> dict:
+    def show_labelling(train: str | None) -> dict:
         """The unsafe set, its labels taken from the class folders that it lies in, and what is still to be done."""
         if not (settings.out / UNSAFE_SET_FILE).is_file():
-            return {label_pane: gr.Accordion("Label the unsafe set: there is none yet", open=False), label_status: ""}
+            return {label_pane: put_away()}
         try:
             unsafe = load_unsafe_set(settings.out)
             classes = _classes(train, unsafe.improvement_root, settings)
@@ -165,7 +163,8 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         missing = len(unlabelled(labelled))
         text = "all labelled" if not missing else f"{missing:,} of {len(labelled.images):,} have no label yet"
         return {
-            label_pane: gr.Accordion(f"Label the unsafe set: {text}", open=open_it or bool(missing and classes)),
+            label_pane: reveal(),
+            label_title: _title(f"Label the unsafe set: {text}"),
             label_status: "" if classes else done("Give the training folder above: its folders are the classes."),
             label_view.widget: label_view.show(list(classes)),
         }
@@ -175,8 +174,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         source: str, training: str, test: str, rate: str, epochs: str, batch: str, seed: str, rescale: str,
         only_labelled: bool, trust: bool,
     ) -> Iterator[dict]:  # fmt: skip
-        typed = {"learning_rate": rate, "epochs": epochs, "batch_size": batch, "seed": seed}
-        numbers = {name: text.strip() for name, text in typed.items() if text and text.strip()}
+        numbers = typed(learning_rate=rate, epochs=epochs, batch_size=batch, seed=seed)
 
         def work(job: Job) -> None:
             def on_epoch(history) -> None:
@@ -205,10 +203,10 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             save_labels(label_unsafe_set(unsafe, classes, labels=settings.accept(table)), settings.out)
         except SAFEError as error:
             return {label_status: failed(error)}
-        return show_labelling(train, open_it=True)
+        return show_labelling(train)
 
     def on_load() -> Iterator[dict]:
-        yield look()
+        yield on_open()
         yield from follow_job(settings, TAB, status, start, cancel, show_result)
 
     given = [model, train, test, rate, epochs, batch, seed, rescale, only_labelled, trust]
@@ -221,9 +219,9 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             **VIEW,
         )  # fmt: skip
         filled.then(show_labelling, train, labelling, **VIEW)
-    gr.on([train.blur, train.submit, tab.select], show_labelling, train, labelling, **VIEW)
+    gr.on([train.blur, train.submit, tab.select], show_labelling, train, labelling, **LATEST)
     gr.on([take.click, table.submit], on_take, [table, train], labelling, **VIEW)
-    tab.select(look, None, everything, **VIEW)
+    tab.select(on_open, None, everything, **VIEW)
     app.load(on_load, None, everything, **FOLLOW)
 
 

@@ -12,13 +12,13 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from errors import SAFEError
-from export import export_zip
+from FE import no_progress
 from history import Run, compare_runs, list_runs, restore_run
-from inspection import printable
+from images import printable
 from page.jobs import VIEW, PageSettings, done, failed
-from report import REPORT_FILE, report_html, write_report
+from report import REPORT_FILE, write_report
 from review import describe_edit, redo_edit, title, undo_edit
-from runs import refresh_rccs
+from runs import export_results, refresh_rccs
 
 RUN_HEADERS = ["run (UTC)", "images", "RCCs", "no cluster", "reduced by", "named", "image folder"]
 OVERLAP_HEADERS = ["RCC of the earlier run", "RCC now", "images in common", "of the earlier", "of the present"]
@@ -134,17 +134,15 @@ class RunsView:
 
     def _export(self, what: str, rcc: int, run: str) -> gr.DownloadButton:
         """Write what is asked for; a button to download it."""
-        out, shown = self._settings.out, self._settings.results.shown(run)
+        out = self._settings.out
+        self._settings.results.shown(run)  # refuses a window that shows other clusters
         folder = _export_folder()
         if what == "report":
             # A copy: Gradio gives out no file of an output folder that is neither the current nor a temporary one.
             path = shutil.copyfile(write_report(out), folder / REPORT_FILE)
             return gr.DownloadButton(f"Download {REPORT_FILE}", value=str(path), visible=True)
         name = f"RCC_{rcc}" if what == "one" and rcc >= 0 else "no_cluster" if what == "one" else "RCCs"
-        found = export_zip(
-            shown.clusters, shown.notes, folder / f"{name}.zip", [rcc] if what == "one" else None,
-            report=report_html(out) if what == "all" else "",
-        )  # fmt: skip
+        found = export_results(out, folder / f"{name}.zip", no_progress, [rcc] if what == "one" else None)
         if found.missing:
             gr.Warning(f"{len(found.missing):,} images are no longer there, and are left out.")
         return gr.DownloadButton(f"Download {name}.zip", value=str(found.path), visible=True)
@@ -163,7 +161,7 @@ def _export_folder() -> Path:
 
 def refreshed(settings: PageSettings) -> None:
     """Draw and describe anew what an edit has changed."""
-    refresh_rccs(settings.out, lambda what, done, total: None, settings.root)
+    refresh_rccs(settings.out, no_progress, settings.root)
 
 
 def _row(run: Run) -> list:

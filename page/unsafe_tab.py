@@ -6,20 +6,24 @@ from collections.abc import Iterator
 import gradio as gr
 
 from clustering import NOISE
-from errors import SAFEError
-from inspection import printable
+from images import printable
 from page.jobs import (
     FOLLOW,
+    LATEST,
     VIEW,
     Job,
     PageSettings,
     cancel_job,
     done,
     empty,
-    failed,
     follow_job,
+    look,
+    pane,
+    put_away,
+    reveal,
     start_job,
     thumbnails,
+    typed,
 )
 from review import fingerprint, title
 from runs import count, select_images, selection_summary
@@ -73,7 +77,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
     with gr.Row(elem_classes="safe-state"):
         status = gr.HTML(EMPTY, elem_id="unsafe-status", scale=1)
         cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-unsafe")
-    with gr.Column(visible=False, elem_id="unsafe-pane") as pane:
+    with pane("unsafe-pane") as unsafe_pane:
         with gr.Row():
             per_rcc = gr.Dataframe(
                 label="By root cause cluster",
@@ -105,7 +109,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
                 show_search="filter",
                 elem_id="unsafe-table",
             )
-    everything = [status, cancel, select, pane, per_rcc, rcc, heading, gallery, table]
+    everything = [status, cancel, select, unsafe_pane, per_rcc, rcc, heading, gallery, table]
 
     # 2. What the widgets show
     def show_gallery(unsafe: UnsafeSet, chosen: int) -> dict:
@@ -121,7 +125,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         shown = settings.results.shown()
         clusters = shown.clusters
         if fingerprint(clusters) != unsafe.clusters:
-            return {status: OUTDATED, pane: gr.Column(visible=False)}
+            return {status: OUTDATED, unsafe_pane: put_away()}
         rccs = [k for k in clusters.groups if k != NOISE]
         selected = {k: [image for image in unsafe.images if image.rcc == k] for k in rccs}
         rows = [
@@ -142,7 +146,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
                 selection_summary(unsafe),
                 f"{unsafe.formula}. Written to {settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}.",
             ),
-            pane: gr.Column(visible=True),
+            unsafe_pane: reveal(),
             per_rcc: rows,
             rcc: gr.Dropdown(choices=choices, value=choices[0][1]),
             table: [
@@ -156,9 +160,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
     def on_select(
         source: str, accuracy: str, test_size: str, factor: str, size: str, leave_out: bool
     ) -> Iterator[dict]:
-        typed = {"test_accuracy": accuracy, "test_size": test_size, "factor": factor, "size": size}
-        # Gradio gives None for a field that was never touched.
-        numbers = {name: text.strip() for name, text in typed.items() if text and text.strip()}
+        numbers = typed(test_accuracy=accuracy, test_size=test_size, factor=factor, size=size)
 
         def work(job: Job) -> None:
             improvement = settings.accept(source)
@@ -171,20 +173,14 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
     def on_rcc(chosen: int) -> dict:
         return show_gallery(load_unsafe_set(settings.out), chosen)
 
-    def look() -> dict:
-        """What the output folder holds, unless a job of this tab is at work on it."""
-        running = settings.jobs.running
-        if running and running.tab == TAB:
-            return gr.skip()
-        if not (settings.out / UNSAFE_SET_FILE).is_file():
-            return {status: EMPTY}
-        try:
-            return {folder: printable(os.fspath(load_unsafe_set(settings.out).improvement_root)), **show_set()}
-        except SAFEError as error:
-            return {status: failed(error)}
+    def show_last() -> dict:
+        return {folder: printable(os.fspath(load_unsafe_set(settings.out).improvement_root)), **show_set()}
+
+    def on_open() -> dict:
+        return look(settings, TAB, UNSAFE_SET_FILE, status, EMPTY, show_last)
 
     def on_load() -> Iterator[dict]:
-        yield look()
+        yield on_open()
         yield from follow_job(settings, TAB, status, select, cancel, show_set)
 
     numbers = [accuracy, test_size, factor, size]
@@ -199,7 +195,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             [folder, accuracy, test_size],
             **VIEW,
         )
-    rcc.input(on_rcc, rcc, [heading, gallery], **VIEW)
+    rcc.input(on_rcc, rcc, [heading, gallery], **LATEST)
     # Clusters made anew in the first tab outdate the set: look again whenever the tab is opened.
-    tab.select(look, None, [folder, *everything], **VIEW)
+    tab.select(on_open, None, [folder, *everything], **VIEW)
     app.load(on_load, None, [folder, *everything], **FOLLOW)

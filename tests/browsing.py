@@ -88,7 +88,7 @@ def served_from(folder: Path, *options: str | Path) -> Iterator[Served]:
             yield Served(f"http://127.0.0.1:{port}", folder / "out", images, improvement, log)
         finally:
             server.terminate()
-    assert "Traceback" not in log.read_text()
+    assert "Traceback" not in log.read_text(), log.read_text()
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 import dataclasses
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +121,12 @@ def clusters(fake_network: FakeNetwork, draw_folder, tmp_path: Path) -> RootCaus
     is_core = labels != NOISE
     is_core[found.paths.index("snow_07.png")] = False
     return dataclasses.replace(found, labels=labels, is_core=is_core, reach=np.full(3, 0.2, np.float32))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """Debian's Chromium."""
+    from browsing import launched  # here, since most tests need no browser
+
+    with launched() as browser:
+        yield browser

@@ -1,9 +1,11 @@
 """`SAFE_Tool.py` with a stand-in for VGG16, for tests that run it in a process of its own.
 
 `FAKE_DELAY` is what each batch of the stand-in takes, in seconds, so that there is a time in which to be killed.
+`FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
 """
 
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -26,7 +28,12 @@ def main() -> int:
     FE.load_network = lambda extractor: run
     FE._conv_extractor = lambda: network.extractor
     FE.FC2_URL = "http://127.0.0.1:9/vgg16_weights.h5"  # nobody listens there
-    return SAFE_Tool.main(sys.argv[1:])
+    code = SAFE_Tool.main(sys.argv[1:])
+    if peak := os.environ.get("FAKE_PEAK"):
+        # Not of `resource`: Linux counts there what the parent had when it started this process.
+        status = Path("/proc/self/status").read_text()
+        Path(peak).write_text(str(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024))
+    return code
 
 
 if __name__ == "__main__":

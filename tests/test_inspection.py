@@ -9,7 +9,8 @@ from PIL import Image, ImageSequence
 
 from clustering import NOISE
 from errors import SAFEError
-from inspection import GIF_FOLDER, gif_path, printable, representative, sample, thumbnail, write_gifs
+from images import printable
+from inspection import GIF_FOLDER, gif_path, representative, sample, thumbnail, write_gifs
 
 
 def frames(path) -> list[Image.Image]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browsing import MARKUP, WAIT, Served, field, generate, launched, opened, served_from
+from browsing import MARKUP, WAIT, Served, field, generate, opened, served_from
 from conftest import names_in
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
@@ -19,12 +19,6 @@ from selection import FILENAMES_FILE
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served_from(tmp_path_factory.mktemp("page")) as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -4,18 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import WAIT, Served, field, generate, launched, opened, served_from
+from browsing import WAIT, Served, field, generate, opened, served_from
 from playwright.sync_api import Browser, Page, expect
 
 # Gradio's own widgets: what is wrong inside them is not ours to mend.
 NOT_OURS = {"include": [["body"]], "exclude": [[".table-wrap"], [".gradio-dataframe"]]}
 TABS = ("Root cause clusters", "Unsafe set", "Retraining")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import WAIT, Served, field, generate, launched, opened, served_from
+from browsing import WAIT, Served, field, generate, opened, served_from
 from conftest import draw_scene
 from playwright.sync_api import Browser, Page, expect
 
@@ -43,12 +43,6 @@ class Given:
         )
         model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
         model.save(self.model)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")

@@ -1,26 +1,21 @@
 """What the engineer does with the clusters on the real page: looks closer, names, judges, edits, exports, goes back."""
 
 import csv
+import itertools
 import re
 import time
 import zipfile
 from collections.abc import Callable, Iterator
 
 import pytest
-from browsing import WAIT, Served, draw, field, generate, launched, opened, served_from
-from playwright.sync_api import Browser, Page, expect
+from browsing import WAIT, Served, draw, field, generate, opened, served_from
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from clustering import LABELS_FILE
 from review import NOTES_FILE
 
 # A minute and a half, most of it for UMAP and for many windows
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as browser:
-        yield browser
 
 
 @pytest.fixture(scope="module")
@@ -106,36 +101,28 @@ def test_the_map_selects_by_lasso_and_the_images_are_shown_beside_it(served, pag
     expect(page.locator("#move")).to_be_enabled()
 
 
-def test_a_point_of_the_map_shows_its_image(page):
+def hovered(page: Page, other_than: str = "nothing") -> Locator:
+    """What the map tells of a point, once the mouse has found one; of another RCC than the one named."""
     canvas = canvas_of(page)
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     tip = page.locator("#map .safe-map-tip")
-    for row in range(8, 60):
-        for column in range(2, 60):
-            page.mouse.move(box["x"] + column / 60 * box["width"], box["y"] + row / 60 * box["height"])
-            if tip.is_visible():
-                break
-        if tip.is_visible():
+    for row, column in itertools.product(range(8, 60), range(2, 60)):
+        page.mouse.move(box["x"] + column / 60 * box["width"], box["y"] + row / 60 * box["height"])
+        if tip.is_visible() and other_than not in tip.locator("b").inner_text():
             break
+    return tip
+
+
+def test_a_point_of_the_map_shows_its_image(page):
+    tip = hovered(page)
     expect(tip).to_be_visible()
     expect(tip.locator("b")).to_contain_text(re.compile("RCC|No cluster"))
     expect(tip.locator("img")).to_have_attribute("src", re.compile("^data:image/webp"))
 
 
 def test_a_click_on_a_point_of_the_map_chooses_its_rcc(page):
-    canvas = canvas_of(page)
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    tip = page.locator("#map .safe-map-tip")
-    for row in range(8, 60):
-        for column in range(2, 60):
-            page.mouse.move(box["x"] + column / 60 * box["width"], box["y"] + row / 60 * box["height"])
-            if tip.is_visible() and "RCC 0" not in tip.locator("b").inner_text():
-                break
-        else:
-            continue
-        break
+    tip = hovered(page, other_than="RCC 0")
     title = tip.locator("b").inner_text()
     assert title.startswith("RCC")
     page.mouse.down()
