@@ -168,7 +168,7 @@ def _notes_on_rows(images: Sequence[str], described: dict[str, list[int]], other
     if repeated:
         yield f"{len(repeated):,} images have several rows, the first {repeated[0]}; the first row counts."
     if others:
-        yield f"{others:,} rows are of other images."
+        yield f"{others:,} more rows describe other images."
 
 
 def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, str]:

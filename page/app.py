@@ -19,7 +19,7 @@ from errors import SAFEError
 from inspection import GIF_FOLDER
 from page.clusters_tab import clusters_tab
 from page.guard import Guard
-from page.jobs import Jobs, PageSettings, find_example
+from page.jobs import PICTURE_FOLDER, Jobs, PageSettings, find_example
 from page.results import Results, check_within
 from page.retraining_tab import retraining_tab
 from page.unsafe_tab import unsafe_tab
@@ -96,6 +96,7 @@ def serve(
         names = None if credentials else frozenset(LOOPBACK)
         served = ((folder / GIF_FOLDER).resolve(), files.resolve())
         app = build_app(settings)
+        gr.set_static_paths(files / PICTURE_FOLDER)
         try:
             app.queue(max_size=MOST_QUEUED, api_open=False).launch(
                 server_name=host,

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import gradio as gr
-from PIL import Image
 
 from clustering import RootCauseClusters
 from errors import SAFEError
@@ -25,7 +24,7 @@ from page.jobs import (
     failed,
     follow_job,
     pane,
-    picture,
+    picture_file,
     reveal,
     start_job,
 )
@@ -204,12 +203,12 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     app.load(on_load, None, [folder, *everything], **FOLLOW).then(on_map, rcc, images_view.map, **VIEW)
 
 
-def _faces(shown: Shown, within: Path | None) -> list[tuple[Image.Image, str]]:
+def _faces(shown: Shown, within: Path | None) -> list[tuple[str, str]]:
     """A representative image of each RCC, with its number, name and verdict, and how many images it has."""
     clusters = shown.clusters
     return [
         (
-            picture(clusters.image_root / representative(clusters, rcc), 160, within),
+            picture_file(clusters.image_root / representative(clusters, rcc), 160, within),
             f"{printable(title(rcc, shown.notes))} · {len(clusters.members(rcc)):,}"
             + (MARKS[shown.notes[rcc].verdict] if rcc in shown.notes else ""),
         )

@@ -1,6 +1,7 @@
 """What the tabs share: the page's settings, long work in a thread of its own, and how its state is told."""
 
 import base64
+import hashlib
 import html
 import io
 import json
@@ -12,8 +13,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from PIL import Image
 
+from artefacts import replacing
 from errors import SAFEError
 from failures import ACCURACY_FILE
 from images import printable
@@ -28,6 +31,7 @@ VIEW = {"show_progress": "hidden", "api_visibility": "private"}
 LATEST = VIEW | {"trigger_mode": "always_last"}
 REFRESH_SECONDS = 0.3
 AWAY = "safe-away"  # in style.css
+PICTURE_FOLDER = "pictures"
 STOPPED = "Stopped. What was extracted is kept: the same click goes on from there."
 
 
@@ -316,15 +320,33 @@ def put_away() -> gr.Column:
     return gr.Column(elem_classes=AWAY)
 
 
-def thumbnails(root: Path, paths: list[str], side: int, within: Path | None) -> list[tuple[Image.Image, str]]:
-    """Images for a gallery, each with its file name. Decoded here: the page never serves the files themselves.
+def thumbnails(root: Path, paths: list[str], side: int, within: Path | None) -> list[tuple[str, str]]:
+    """Images for a gallery (see `picture_file`), each with its file name.
 
     Parameters
     ----------
     within : Path or None
         The page's root: of a file outside it no picture is shown.
     """
-    return [(picture(root / path, side, within), printable(Path(path).name)) for path in paths]
+    return [(picture_file(root / path, side, within), printable(Path(path).name)) for path in paths]
+
+
+def picture_file(path: Path, side: int, within: Path | None) -> str:
+    """A thumbnail as a file that the page serves; it never serves the images themselves.
+
+    Written once and whole: a picture handed to Gradio is written again with every answer, also while it is being sent.
+    """
+    try:
+        found = path.stat() if is_within(path, within) else None
+    except OSError:
+        found = None
+    shows = (os.fspath(path), found.st_mtime_ns, found.st_size, side) if found else (side,)
+    file = Path(get_upload_folder(), PICTURE_FOLDER, hashlib.sha256(repr(shows).encode()).hexdigest() + ".webp")
+    if not file.is_file():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(file) as temporary:
+            picture(path, side, within).save(temporary, "WEBP", quality=82)
+    return str(file)
 
 
 def data_uri(path: Path, side: int, within: Path | None) -> str:

@@ -29,16 +29,10 @@ class RccView:
     def __init__(self, settings: PageSettings):
         self._settings = settings
         with gr.Row(equal_height=False):
-            self.player = gr.HTML(
-                html_template=PLAYER_HTML,
-                js_on_load=PLAYER_JS,
-                source="",
-                name="",
-                count=0,
-                elem_id="rcc-gif",
-                scale=2,
-                min_width=320,
-            )
+            with gr.Column(scale=2, min_width=320):
+                self.player = gr.HTML(
+                    html_template=PLAYER_HTML, js_on_load=PLAYER_JS, source="", name="", count=0, elem_id="rcc-gif"
+                )
             with gr.Column(scale=3, min_width=380):
                 self.heading = gr.HTML(elem_id="rcc-heading")
                 self.five = gr.Gallery(

@@ -231,7 +231,8 @@ def test_names_that_are_long_or_not_unicode_are_exported(clusters, tmp_path):
 
 
 def test_the_table_is_written_as_parquet_too_where_pyarrow_is_installed(clusters, tmp_path, monkeypatch):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    from pyarrow import parquet
+
     monkeypatch.setattr(export, "writes_parquet", lambda: True)
     odd = renamed(clusters, {"sea_00.png": "sea_\udcff.png"})
     out = export_rccs(odd, NOTES, tmp_path / "out").path

@@ -83,7 +83,7 @@ def test_missing_repeated_and_unknown_images_are_told_and_the_rest_is_used(write
     assert known.notes == (
         "1 of 3 images have no row, the first a/1.png.",
         "1 images have several rows, the first a/0.png; the first row counts.",
-        "1 rows are of other images.",
+        "1 more rows describe other images.",
     )
 
 

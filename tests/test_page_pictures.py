@@ -1,0 +1,49 @@
+"""Thumbnails as files that the page serves."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from page.jobs import picture_file
+
+
+@pytest.fixture
+def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "served"))
+    path = tmp_path / "root" / "red.png"
+    path.parent.mkdir()
+    Image.new("RGB", (200, 100), "red").save(path)
+    return path
+
+
+def centre(file: str) -> tuple[int, int, int]:
+    with Image.open(file) as picture:
+        return picture.convert("RGB").getpixel((picture.width // 2, picture.height // 2))
+
+
+def test_a_picture_is_written_once_below_the_served_folder(image, tmp_path):
+    first = picture_file(image, 64, None)
+    written = Path(first).stat()
+    assert Path(first).is_relative_to(tmp_path / "served")
+    assert max(Image.open(first).size) == 64
+    assert picture_file(image, 64, None) == first
+    assert Path(first).stat() == written
+    assert picture_file(image, 32, None) != first
+    red, green, blue = centre(first)
+    assert red > 200 > 50 > max(green, blue)
+
+
+def test_an_image_that_has_changed_gets_another_picture(image):
+    first = picture_file(image, 64, None)
+    Image.new("RGB", (200, 101), "blue").save(image)
+    second = picture_file(image, 64, None)
+    assert second != first
+    assert centre(second)[2] > 200
+
+
+def test_of_an_image_outside_the_root_or_gone_the_tile_is_shown(image, tmp_path):
+    tile = picture_file(image, 64, tmp_path / "elsewhere")
+    assert tile == picture_file(tmp_path / "gone.png", 64, None)
+    assert tile != picture_file(image, 64, image.parent)
+    assert centre(tile)[0] < 250
