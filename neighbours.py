@@ -34,17 +34,22 @@ class Points:
 
     def __init__(self, points: np.ndarray):
         self.exact = np.ascontiguousarray(points, dtype=np.float64)
-        n, dimension = self.exact.shape
-        centred = self.exact - (self.exact.mean(axis=0) if n else 0)  # small numbers are rounded less
-        squares = np.einsum("ij,ij->i", centred, centred)
-        ones = np.ones(n)
-        # |x|² - 2xy + |y|² as one product of matrices.
-        self._left = np.column_stack([-2 * centred, squares, ones]).astype(np.float32)
-        self._right = np.column_stack([centred, ones, squares]).astype(np.float32)
-        norms = np.sqrt(squares)
-        # What rounding can add up to, whatever the order in which a product is summed.
-        rounding = (dimension + 16) * np.finfo(np.float32).eps
-        self._error = (rounding * (norms + norms.max(initial=0)) ** 2).astype(np.float32)
+        # Numbers near 0 are rounded less.
+        self._centre = self.exact.mean(axis=0) if len(self.exact) else np.zeros(self.exact.shape[1])
+        self._left, self._right, self._norms = self._factors(self.exact)
+
+    def _factors(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Matrices, float32, whose product left @ right.T is |x|² - 2xy + |y|²; and the norms |x|."""
+        centred = points - self._centre
+        squares, ones = np.einsum("ij,ij->i", centred, centred), np.ones(len(points))
+        left = np.column_stack([-2 * centred, squares, ones]).astype(np.float32)
+        right = np.column_stack([centred, ones, squares]).astype(np.float32)
+        return left, right, np.sqrt(squares)
+
+    def _error(self, norms: np.ndarray) -> np.ndarray:
+        """What rounding can add up to in squared distances from points of these norms, whatever the order of sums."""
+        rounding = (self.exact.shape[1] + 16) * np.finfo(np.float32).eps
+        return (rounding * (norms + self._norms.max(initial=0)) ** 2).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.exact)
@@ -104,7 +109,7 @@ class Points:
         limit = np.partition(least, k - 1, axis=1)[:, k - 1]
         if core_distances is not None:
             limit = np.maximum(limit, core_distances[rows] ** 2)
-        limit = np.minimum(limit + 2 * self._error[rows], np.finfo(np.float32).max)
+        limit = np.minimum(limit + 2 * self._error(self._norms[rows]), np.finfo(np.float32).max)
         row, other = np.divmod(np.flatnonzero(squared <= limit[:, None]), n)
         lengths = self.between(rows[row], other)
         if core_distances is not None:
@@ -118,16 +123,36 @@ class Points:
         others[there], nearest[there] = other[taken], lengths[taken]
         return others, nearest
 
+    def nearest_to(self, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest point to each of others; of equally near ones the first.
+
+        Parameters
+        ----------
+        others : ndarray of shape (n_others, n_components), float
+
+        Returns
+        -------
+        nearest : ndarray of shape (n_others,), int
+        distances : ndarray of shape (n_others,), float32
+        """
+        others = np.asarray(others, dtype=np.float64)
+        found = self._per_block(np.arange(len(others)), lambda block: self._nearest_to(others[block]))
+        nearest, distances = zip(*found, strict=True) if found else ((np.zeros(0, int),), (np.zeros(0, np.float32),))
+        return np.concatenate(nearest), np.concatenate(distances)
+
+    def _nearest_to(self, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        left, _, norms = self._factors(others)
+        squared = left @ self._right.T  # (others, n)
+        limit = squared.min(axis=1) + 2 * self._error(norms)
+        row, point = np.divmod(np.flatnonzero(squared <= limit[:, None]), len(self))
+        distances = _lengths(others, row, self.exact, point)
+        order = np.lexsort((point, distances, row))
+        first = order[np.searchsorted(row, np.arange(len(others)))]
+        return point[first], distances[first].astype(np.float32)
+
     def between(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """Distances of pairs of points, shape (n_pairs,), float64."""
-        lengths = np.empty(len(left))
-        step = max(1, BLOCK // (2 * self.exact.shape[1]))
-        for start in range(0, len(left), step):
-            pairs = slice(start, start + step)
-            apart = self.exact[left[pairs]]
-            apart -= self.exact[right[pairs]]
-            lengths[pairs] = np.sqrt(np.einsum("ij,ij->i", apart, apart))
-        return lengths
+        return _lengths(self.exact, left, self.exact, right)
 
     def per_block(self, rows: np.ndarray, work: Callable[[np.ndarray, np.ndarray], _Found]) -> list[_Found]:
         """What `work` makes of the distances of each block of rows to all points.
@@ -160,3 +185,15 @@ class Points:
     def _blocks(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         step = max(1, BLOCK // max(len(self), 1))
         return (rows[start : start + step] for start in range(0, len(rows), step))
+
+
+def _lengths(points: np.ndarray, rows: np.ndarray, others: np.ndarray, of_others: np.ndarray) -> np.ndarray:
+    """Distances of pairs of rows of two arrays, float64, a block at a time."""
+    lengths = np.empty(len(rows))
+    step = max(1, BLOCK // (2 * max(points.shape[1], 1)))
+    for start in range(0, len(rows), step):
+        pairs = slice(start, start + step)
+        apart = points[rows[pairs]]
+        apart -= others[of_others[pairs]]
+        lengths[pairs] = np.sqrt(np.einsum("ij,ij->i", apart, apart))
+    return lengths

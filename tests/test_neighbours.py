@@ -79,6 +79,27 @@ def test_blocks_hold_the_distances_of_the_definition(monkeypatch, block):
     assert np.concatenate([distances for _, distances in blocks]) == pytest.approx(pairwise_distances(points)[5:40])
 
 
+@pytest.mark.parametrize("block", [10**6, 150])
+def test_the_nearest_to_other_points_are_those_of_all_distances(monkeypatch, block):
+    monkeypatch.setattr(neighbours, "BLOCK", block)
+    points, others = cloud(), cloud(n=33, seed=1) + 100  # far away: what differs is small beside what is common
+    nearest, distances = Points(points).nearest_to(others)
+    expected = np.sqrt(np.square(others[:, None].astype(float) - points).sum(axis=2))
+    assert np.array_equal(nearest, expected.argmin(axis=1))
+    assert np.array_equal(distances, expected.min(axis=1).astype(np.float32))
+
+
+def test_of_points_equally_near_to_another_the_first_is_the_nearest():
+    nearest, distances = Points(np.array([[3.0], [1.0], [-1.0], [1.0]])).nearest_to(np.array([[0.0], [1.0], [3.5]]))
+    assert nearest.tolist() == [1, 1, 0]
+    assert distances.tolist() == [1, 0, 0.5]
+
+
+def test_nothing_is_near_to_no_points():
+    nearest, distances = Points(cloud()).nearest_to(np.empty((0, 7)))
+    assert nearest.shape == distances.shape == (0,)
+
+
 def test_one_point_has_no_neighbours():
     others, lengths = Points(np.ones((1, 3))).neighbours
     assert others.shape == lengths.shape == (1, 0)
