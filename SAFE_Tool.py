@@ -172,6 +172,7 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 def _run_cluster(options: argparse.Namespace) -> None:
     out = Path(options.out).absolute()
+    from inspection import gif_notes
     from profiles import load_profiles
     from runs import cluster_summary, count, generate_clusters, parameter_notes
 
@@ -184,6 +185,8 @@ def _run_cluster(options: argparse.Namespace) -> None:
     _print_skipped(clusters.skipped)
     for note in parameter_notes(out):
         print(f"safe: parameters: {note}", file=sys.stderr)
+    for note in gif_notes(clusters):
+        print(f"safe: {note}", file=sys.stderr)
     print(cluster_summary(clusters))
     texts = {profile.rcc: f": {profile.text}" for profile in load_profiles(out)}
     for rcc, size in enumerate(clusters.sizes.tolist()):

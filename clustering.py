@@ -12,6 +12,7 @@ import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +24,8 @@ from artefacts import DAMAGED, fill_text, read_arrays, replacing_together
 from errors import SAFEError
 from FE import DIMENSIONS, ImageFeatures, Progress, comparable, no_progress
 from images import Skipped
-from tuning import INSPECTED_PER_RCC, NOISE, Setting, average_neighbours, pairwise_distances, tune
+from neighbours import Points
+from tuning import INSPECTED_PER_RCC, NOISE, Setting, average_neighbours, tune
 
 LABELS_FILE = "labels.txt"
 CLUSTERS_FILE = "clusters.npz"
@@ -252,12 +254,16 @@ def rcc_reach(points: np.ndarray, labels: np.ndarray, is_core: np.ndarray) -> np
     reach = np.zeros(int(labels.max(initial=NOISE)) + 1, np.float32)
     for rcc in range(len(reach)):
         members = np.flatnonzero(labels == rcc)
-        distances = pairwise_distances(points[members])
-        np.fill_diagonal(distances, np.inf)
-        to_cores = distances[:, is_core[members]]
-        nearest = to_cores.min(axis=1)
+        to_cores = Points(points[members]).per_block(np.arange(len(members)), partial(_nearest, is_core[members]))
+        nearest = np.concatenate([np.zeros(0), *to_cores])
         reach[rcc] = nearest[np.isfinite(nearest)].max(initial=0)
     return reach
+
+
+def _nearest(among: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """Distance of each of some points to the nearest other one among those marked; infinite where there is none."""
+    distances[np.arange(len(rows)), rows] = np.inf
+    return distances[:, among].min(axis=1, initial=np.inf)
 
 
 # --- The files --------------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ root cause.
 """
 
 import hashlib
+import math
 import os
 import random
 from collections import deque
@@ -23,13 +24,15 @@ from tuning import INSPECTED_PER_RCC
 
 GIF_FOLDER = "gifs"
 FRAME_MILLISECONDS = 500
-DRAWING_VERSION = 1  # raise it when frames look different, so that older GIFs are drawn anew
+DRAWING_VERSION = 2  # raise it when frames look different, so that older GIFs are drawn anew
 CAPTION_HEIGHT = 26
 CAPTION_GROUND = (22, 24, 29)
 CAPTION_TEXT = (242, 243, 245)
-# Frame side by number of frames, so that the GIF of a very large RCC stays below 100 MB.
-FRAME_SIDES = ((400, 288), (1200, 224), (4000, 144))
-SMALLEST_FRAME_SIDE = 112
+FRAME_SIDE = 288  # of the picture, without its caption
+SMALLEST_FRAME_SIDE = 80
+LARGEST_GIF = 100_000_000  # bytes
+# What a frame takes at most, measured on noise, which is not compressed at all: bytes for each pixel, and its palette.
+BYTES_PER_PIXEL, BYTES_PER_FRAME = 1.2, 800
 
 
 def gif_path(folder: Path, rcc: int, n_rccs: int) -> Path:
@@ -80,6 +83,30 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, progress: Progress = n
     return written
 
 
+def frame_side(n_frames: int) -> int:
+    """Side of the picture in each frame, in pixels: the largest with which the GIF stays below `LARGEST_GIF` bytes.
+
+    It is never above `FRAME_SIDE`, nor below `SMALLEST_FRAME_SIDE`: with that, 9,000 frames of noise take 100 MB.
+    """
+    pixels = max(LARGEST_GIF / max(n_frames, 1) - BYTES_PER_FRAME, 0) / BYTES_PER_PIXEL
+    side = math.sqrt(pixels + CAPTION_HEIGHT**2 / 4) - CAPTION_HEIGHT / 2  # side · (side + caption) = pixels
+    return min(max(int(side), SMALLEST_FRAME_SIDE), FRAME_SIDE)
+
+
+def gif_notes(clusters: RootCauseClusters) -> list[str]:
+    """Which GIFs have smaller frames than others, because they have very many."""
+    notes = []
+    for rcc in clusters.groups:
+        frames = int(np.count_nonzero(clusters.labels == rcc))
+        if (side := frame_side(frames)) < FRAME_SIDE:
+            name = "the images in no cluster" if rcc == NOISE else f"RCC {rcc}"
+            notes.append(
+                f"The GIF of {name} has {frames:,} frames, drawn {side} pixels wide instead of {FRAME_SIDE} to keep "
+                "the file small."
+            )
+    return notes
+
+
 def _counted(frames: Iterator[Image.Image], progress: Progress, done: int, total: int) -> Iterator[Image.Image]:
     for i, frame in enumerate(frames, start=2):
         progress("Drawing GIFs", done + i, total)
@@ -120,7 +147,7 @@ def _stamp_of(path: Path) -> bytes | None:
 
 def gif_frames(root: Path, paths: Sequence[str], pool: Executor) -> Iterator[Image.Image]:
     """The frames of a GIF, drawn in parallel, a few ahead of the writer."""
-    side = next((side for most, side in FRAME_SIDES if len(paths) <= most), SMALLEST_FRAME_SIDE)
+    side = frame_side(len(paths))
     ahead: deque[Future] = deque()
     for number, path in enumerate(paths, start=1):
         ahead.append(pool.submit(_frame, root, path, f"{number}/{len(paths)}", side))

@@ -13,7 +13,7 @@ from export import Export, check_target, export_rccs, export_zip
 from failures import Failures
 from FE import Progress, choose_extractor, extract_features
 from history import archive_run
-from inspection import write_gifs
+from inspection import gif_notes, write_gifs
 from markup import count
 from parameters import find_parameters, read_parameters
 from profiles import PROFILES_FILE, REFERENCE, Profile, profile_clusters, save_profiles
@@ -54,7 +54,7 @@ def generate_clusters(
     profiles, record = describe_rccs(shown, parameters, within)
     archive_run(out, clusters)
     _write_profiles((), out)  # a run that is killed between two files must not leave profiles of other RCCs
-    save_clusters(clusters, out, record)
+    save_clusters(clusters, out, {**record, "gifs": {"notes": gif_notes(shown)}})
     _write_profiles(profiles, out)
     save_review(out, clusters, notes, edits)
     return shown

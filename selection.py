@@ -13,18 +13,21 @@ import io
 import json
 import math
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from artefacts import DAMAGED, fill_text, replacing_together, write_text
 from clustering import NOISE, RootCauseClusters
 from errors import SAFEError
-from FE import Progress, no_progress, recall_extractor, stream_features
+from FE import FeatureBatch, Progress, no_progress, recall_extractor, stream_features
 from images import Skipped, find_images
+from neighbours import Points
 from review import fingerprint
 
 FILENAMES_FILE = "IS_filenames.txt"
@@ -33,6 +36,7 @@ SELECTION_FILE = "unsafe_set.json"
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
 
 SELECTION_FACTOR = 0.3
+TOGETHER = 32  # batches of features that are compared with the core points at a time: some 25 MB
 
 
 class UnsafeImage(NamedTuple):
@@ -198,7 +202,9 @@ def select_unsafe_set(
 ) -> UnsafeSet:
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
-    The folder is streamed: of its features only the batch at hand is held, of its images the best candidates.
+    The folder is streamed: of its features only `TOGETHER` batches are held, of each RCC's candidates at most twice as
+    many as are wanted and a thousand, so that memory grows with the size of the unsafe set, not of the folder (but for
+    the names of its files).
 
     Parameters
     ----------
@@ -234,11 +240,16 @@ def select_unsafe_set(
     nearest = _Nearest(clusters, keep=wanted)
     n_improvement = 0
     skipped = list(listing.skipped)
-    for batch in stream_features(listing, extractor, progress):
-        n_improvement += len(batch.paths)
-        skipped += batch.skipped
-        if batch.paths:
-            nearest.add(batch.paths, clusters.projection.apply(batch.features))
+    for batches in _together(stream_features(listing, extractor, progress)):
+        paths = [path for batch in batches for path in batch.paths]
+        n_improvement += len(paths)
+        skipped += [skip for batch in batches for skip in batch.skipped]
+        if paths:
+            features = np.concatenate([batch.features for batch in batches])
+            # One thread: several wait for each other for longer than they compute.
+            with threadpool_limits(limits=1):
+                points = clusters.projection.apply(features)
+            nearest.add(paths, points)
     if not n_improvement:
         raise SAFEError(
             f"Expected improvement images. Received {len(skipped)} files of which none is readable, in {listing.root}; "
@@ -282,22 +293,25 @@ def _left_out(clusters: RootCauseClusters, leave_out: Collection[int]) -> tuple[
     return tuple(sorted({int(rcc) for rcc in leave_out}))
 
 
+def _together(batches: Iterator[FeatureBatch]) -> Iterator[list[FeatureBatch]]:
+    """Batches in lists of `TOGETHER`: each of them alone is too little work for the projection to be worth starting."""
+    while some := list(islice(batches, TOGETHER)):
+        yield some
+
+
 class _Nearest:
     """The `keep` nearest candidates of each RCC, out of any number; ties go to the first path."""
 
     def __init__(self, clusters: RootCauseClusters, keep: int):
-        self._core_points = clusters.points[clusters.is_core]
+        self._core_points = Points(clusters.points[clusters.is_core])
         self._core_labels = clusters.labels[clusters.is_core]
         self._reach = clusters.reach
         self._keep = keep
         self._kept: list[list[UnsafeImage]] = [[] for _ in range(clusters.n_rccs)]
         self.counts = np.zeros(clusters.n_rccs, dtype=int)
 
-    def add(self, paths: tuple[str, ...], points: np.ndarray) -> None:
-        # Imported here and not above: with it the page would start a second later.
-        from sklearn.metrics import pairwise_distances_argmin_min
-
-        cores, distances = pairwise_distances_argmin_min(points, self._core_points)
+    def add(self, paths: Sequence[str], points: np.ndarray) -> None:
+        cores, distances = self._core_points.nearest_to(points)
         # The digits beyond hang on an image's place in its batch, and would decide between equal images.
         distances = distances.astype(float).round(5)
         for path, rcc, distance in zip(paths, self._core_labels[cores], distances.tolist(), strict=True):

@@ -7,13 +7,14 @@ elbow of the k-distance curve); Satopää et al., ICDCS workshops 2011 (finding 
 Math. 20, 1987 (the silhouette); Campello et al., PAKDD 2013 (clusters chosen from the branches of DBSCAN's tree).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from density import NOISE, SAME_POINT, Branches, Density, nearest_neighbours, pairwise_distances
+from density import NOISE, SAME_POINT, Branches, Density
+from neighbours import Points
 
 AVERAGING_ROUNDS = 2
 MIN_SAMPLES_TRIED = (3, 5, 10)
@@ -121,31 +122,51 @@ def tune(
     n = len(points)
     if n < min(MIN_SAMPLES_TRIED):
         return _without_settings(np.full(n, NOISE))
-    # One thread: sums differ in their last digits with the number of threads, and so might the labels.
-    with threadpool_limits(limits=1):
-        distances = pairwise_distances(points)
-        if distances.max() < SAME_POINT:
-            return _without_settings(np.zeros(n, dtype=int))
-        neighbours = nearest_neighbours(points if original is None else original, min(NEAREST, n - 1))
-        found: list[Tuning] = []
-        tried = [k for k in MIN_SAMPLES_TRIED if k <= n]
-        for i, min_samples in enumerate(tried):
-            progress("Tuning DBSCAN", i, len(tried))
-            density = Density(distances, min_samples)
-            found.append(_best_branches(density, neighbours))
-        progress("Tuning DBSCAN", len(tried), len(tried))
-        if all(tuning.settings[0].score == 0 for tuning in found):
-            found.append(_textbook(Density(distances, min(5, n))))
-    settings = tuple(tuning.settings[0] for tuning in found)
+    cloud = Points(points)
+    if _all_one_point(cloud):
+        return _without_settings(np.zeros(n, dtype=int))
+    before_averaging = cloud if original is None else Points(original)
+    neighbours, _ = before_averaging.nearest(min(NEAREST, n - 1))
+    found: list[_Clustering] = []
+    tried = [k for k in MIN_SAMPLES_TRIED if k <= n]
+    for i, min_samples in enumerate(tried):
+        progress("Tuning DBSCAN", i, len(tried))
+        found.append(_best_branches(Density(cloud, min_samples), neighbours))
+    settings = _settings(cloud, found)
+    progress("Tuning DBSCAN", len(tried), len(tried))
+    if all(setting.score == 0 for setting in settings):
+        found.append(_textbook(Density(cloud, min(5, n))))
+        settings += _settings(cloud, found[-1:])
     chosen = max(range(len(found)), key=lambda i: (settings[i].at_knee, round(settings[i].score, 9)))
-    return found[chosen]._replace(labels=largest_first(found[chosen].labels), settings=settings, chosen=chosen)
+    best = found[chosen]
+    return Tuning(largest_first(best.labels), best.is_core, tuple(settings), chosen, best.k_distances, best.knee)
+
+
+def _all_one_point(points: Points) -> bool:
+    everything = np.arange(len(points))
+    if points.between(np.zeros_like(everything), everything).max() >= SAME_POINT:
+        return False
+    return max(points.per_block(everything, lambda _, distances: distances.max())) < SAME_POINT
 
 
 def _without_settings(labels: np.ndarray) -> Tuning:
     return Tuning(labels, labels != NOISE, (), None, np.zeros(len(labels), np.float32), None)
 
 
-def _best_branches(density: Density, neighbours: np.ndarray) -> Tuning:
+class _Clustering(NamedTuple):
+    """What one setting makes of the points, before its silhouette is known."""
+
+    labels: np.ndarray
+    is_core: np.ndarray
+    eps: float
+    min_samples: int
+    at_knee: bool
+    worth: float
+    k_distances: np.ndarray
+    knee: int | None
+
+
+def _best_branches(density: Density, neighbours: np.ndarray) -> _Clustering:
     """The RCCs of one min_samples, each with its own radius."""
     curve = np.sort(density.core_distances)
     knee = find_knee(curve)
@@ -154,11 +175,8 @@ def _best_branches(density: Density, neighbours: np.ndarray) -> Tuning:
     worth = _worth(branches, neighbours)
     chosen = branches.best(worth)
     labels, is_core = branches.cluster(chosen)
-    silhouette = balanced_silhouette(density.distances, labels)
-    score = np.sqrt(max(silhouette, 0)) * worth[chosen].sum()
-    eps = branches.radius[chosen].max(initial=0)
-    setting = _setting(eps, density.min_samples, False, labels, silhouette, score)
-    return Tuning(labels, is_core, (setting,), None, curve, knee)
+    eps = float(branches.radius[chosen].max(initial=0))
+    return _Clustering(labels, is_core, eps, density.min_samples, False, float(worth[chosen].sum()), curve, knee)
 
 
 def _worth(branches: Branches, neighbours: np.ndarray) -> np.ndarray:
@@ -169,29 +187,31 @@ def _worth(branches: Branches, neighbours: np.ndarray) -> np.ndarray:
     return (shares - shares**2) * apart - INSPECTION_WEIGHT * inspected
 
 
-def _textbook(density: Density) -> Tuning:
+def _textbook(density: Density) -> _Clustering:
     """DBSCAN at the knee: right where there is one group of images and what lies outside of it."""
     curve = np.sort(density.core_distances)
     knee = find_knee(curve)
     eps = _just_above(curve, len(curve) - 1 if knee is None else knee)
-    labels, is_core = density.cluster(eps)
-    setting = _setting(eps, density.min_samples, True, labels, balanced_silhouette(density.distances, labels), 0)
-    return Tuning(labels, is_core, (setting,), None, curve, knee)
+    return _Clustering(*density.cluster(eps), eps, density.min_samples, True, 0.0, curve, knee)
 
 
-def _setting(
-    eps: float, min_samples: int, at_knee: bool, labels: np.ndarray, silhouette: float, score: float
-) -> Setting:
+def _settings(points: Points, found: Sequence[_Clustering]) -> list[Setting]:
+    silhouettes = balanced_silhouettes(points, [clustering.labels for clustering in found])
+    return [_setting(clustering, silhouette) for clustering, silhouette in zip(found, silhouettes, strict=True)]
+
+
+def _setting(clustering: _Clustering, silhouette: float) -> Setting:
+    labels = clustering.labels
     shares = np.bincount(labels[labels != NOISE]) / len(labels)
     return Setting(
-        eps=float(eps),
-        min_samples=min_samples,
-        at_knee=at_knee,
+        eps=clustering.eps,
+        min_samples=clustering.min_samples,
+        at_knee=clustering.at_knee,
         n_rccs=len(shares),
         noise=float(np.mean(labels == NOISE)),
         largest=float(shares.max(initial=0)),
         silhouette=silhouette,
-        score=float(score),
+        score=float(np.sqrt(max(silhouette, 0)) * clustering.worth),
     )
 
 
@@ -220,9 +240,9 @@ def average_neighbours(points: np.ndarray) -> np.ndarray:
         return points
     moved = points.astype(np.float64)
     rows = np.repeat(np.arange(n), k)
-    with threadpool_limits(limits=1):
+    with threadpool_limits(limits=1):  # as in `neighbours`
         for _ in range(AVERAGING_ROUNDS):
-            nearest = nearest_neighbours(moved, k).ravel()
+            nearest = Points(moved).nearest(k)[0].ravel()
             among_nearest = csr_array((np.ones(n * k), (rows, nearest)), shape=(n, n))
             mutual = among_nearest.minimum(among_nearest.T) + eye_array(n, format="csr")
             moved = (mutual @ moved) / mutual.sum(axis=1).reshape(n, 1)
@@ -251,24 +271,67 @@ def _just_above(curve: np.ndarray, position: int) -> float:
     return (float(curve[position]) + float(curve[larger])) / 2
 
 
-def balanced_silhouette(distances: np.ndarray, labels: np.ndarray) -> float:
-    """Mean over clusters of the mean silhouette of their points; noise left out; 0 for fewer than two clusters."""
-    members = np.flatnonzero(labels != NOISE)
-    own = labels[members]
-    sizes = np.bincount(own)
-    if len(sizes) < 2:
-        return 0.0
-    rows = np.arange(len(members))
-    belongs = np.zeros((len(members), len(sizes)), np.float32)
-    belongs[rows, own] = 1
-    sums = distances[np.ix_(members, members)] @ belongs  # to each cluster, from each point
-    within = sums[rows, own] / np.maximum(sizes[own] - 1, 1)
-    means = sums / sizes
-    means[rows, own] = np.inf
-    nearest_other = means.min(axis=1)
+def balanced_silhouettes(points: Points, labellings: Sequence[np.ndarray]) -> list[float]:
+    """Mean over clusters of the mean silhouette of their points; noise left out; 0 for fewer than two clusters.
+
+    Exact, in O(n²) time; each distance is computed once for all labellings.
+
+    Parameters
+    ----------
+    points : Points
+    labellings : sequence of ndarray of shape (n_points,), int
+        From 0, none left out, and `NOISE`.
+    """
+    # Imported here and not above: with it the page would start later.
+    from scipy.sparse import csr_array
+
+    n = len(points)
+    clusters = []  # of each labelling: clusters × points, 1 where a point is in a cluster
+    for labels in labellings:
+        members = np.flatnonzero(labels != NOISE)
+        shape = (int(labels.max(initial=NOISE)) + 1, n)
+        clusters.append(csr_array((np.ones(len(members)), (labels[members], members)), shape=shape))
+
+    def silhouettes(rows: np.ndarray, distances: np.ndarray) -> list[np.ndarray]:
+        to_points = np.ascontiguousarray(distances.T)
+        return [
+            _silhouettes(belongs @ to_points, labels[rows], belongs.sum(axis=1))
+            for belongs, labels in zip(clusters, labellings, strict=True)
+        ]
+
+    of_blocks = points.per_block(np.arange(n), silhouettes)
+    scores = []
+    for labels, *of_each in zip(labellings, *of_blocks, strict=True):
+        members = labels != NOISE
+        sizes = np.bincount(labels[members])
+        sums = np.bincount(labels[members], np.concatenate(of_each)[members])
+        scores.append(float((sums / sizes).mean()) if len(sizes) > 1 else 0.0)
+    return scores
+
+
+def _silhouettes(sums: np.ndarray, own: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Silhouettes of some points; 0 for noise and for points alone in their cluster.
+
+    Parameters
+    ----------
+    sums : ndarray of shape (n_clusters, n_points), float64
+        Distances from each point to those of each cluster, summed; overwritten.
+    own : ndarray of shape (n_points,), int
+        Cluster of each point, or `NOISE`.
+    sizes : ndarray of shape (n_clusters,)
+    """
+    found = np.zeros(len(own))
+    members = np.flatnonzero(own != NOISE)
+    if len(sizes) < 2 or not len(members):
+        return found
+    own = own[members]
+    within = sums[own, members] / np.maximum(sizes[own] - 1, 1)
+    sums /= sizes[:, None]
+    sums[own, members] = np.inf
+    nearest_other = sums.min(axis=0)[members]
     larger = np.maximum(np.maximum(within, nearest_other), np.finfo(np.float32).tiny)
-    silhouettes = np.where(sizes[own] > 1, (nearest_other - within) / larger, 0)
-    return float((np.bincount(own, silhouettes) / sizes).mean())
+    found[members] = np.where(sizes[own] > 1, (nearest_other - within) / larger, 0)
+    return found
 
 
 def largest_first(labels: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import gradio as gr
 from clustering import RootCauseClusters
 from errors import SAFEError
 from images import printable
-from inspection import elbow_svg, representative
+from inspection import elbow_svg, gif_notes, representative
 from page.images_view import ImagesView
 from page.jobs import (
     FOLLOW,
@@ -123,7 +123,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         groups = clusters.groups
         chosen = chosen if chosen in groups else groups[0]
         told = [f"Parameters: {note}" for note in parameter_notes(settings.out)]
-        notes = " ".join([clusters.notice, shown.problem, *told]).strip()
+        notes = " ".join([clusters.notice, shown.problem, *told, *gif_notes(clusters)]).strip()
         return {
             status: done(cluster_summary(clusters), notes),
             clusters_pane: reveal(),

@@ -148,6 +148,14 @@ def test_a_folder_of_failing_images_becomes_clusters_and_their_files(fake_networ
     assert "Extracting features: 30 / 30" in printed.err
 
 
+def test_smaller_frames_of_a_gif_are_told_and_recorded(fake_network, failing, out, capsys, monkeypatch):
+    monkeypatch.setattr("inspection.LARGEST_GIF", 400_000)
+    assert safe("cluster", failing, "--out", out) == 0
+    told = [line.removeprefix("safe: ") for line in said(capsys.readouterr().err) if "GIF" in line]
+    assert re.match(r"The GIF of RCC 0 has \d+ frames, drawn \d+ pixels wide instead of 288", told[0])
+    assert json.loads((out / RUN_FILE).read_text())["gifs"]["notes"] == told
+
+
 def test_the_choice_of_the_substitute_is_recorded_in_the_run(clustered):
     record = json.loads((clustered / RUN_FILE).read_text())
     assert record["extractor"]["name"] == "vgg16-conv"

@@ -10,7 +10,18 @@ from PIL import Image, ImageSequence
 from clustering import NOISE
 from errors import SAFEError
 from images import printable
-from inspection import GIF_FOLDER, gif_path, representative, sample, thumbnail, write_gifs
+from inspection import (
+    FRAME_SIDE,
+    GIF_FOLDER,
+    LARGEST_GIF,
+    frame_side,
+    gif_notes,
+    gif_path,
+    representative,
+    sample,
+    thumbnail,
+    write_gifs,
+)
 
 
 def frames(path) -> list[Image.Image]:
@@ -142,6 +153,50 @@ def test_an_image_whose_file_is_gone_is_a_tile_that_says_so(clusters, tmp_path):
     ground = [np.asarray(frame)[5, 5].tolist() for frame in shown]
     tile = pytest.approx([0x3A, 0x3F, 0x4A], abs=6)
     assert [colour == tile for colour in ground] == [False, True, True, False, False, False]
+
+
+def in_one_rcc(clusters, n: int):
+    """The clusters as if they were one RCC of n images, the files taken in turn."""
+    labels = np.zeros(n, dtype=int)
+    paths = tuple(clusters.paths[i % len(clusters.paths)] for i in range(n))
+    return dataclasses.replace(clusters, paths=paths, labels=labels, is_core=labels == 0)
+
+
+def test_a_gif_of_5000_images_is_below_100_mb_even_if_they_are_noise(clusters, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for path in clusters.paths:
+        Image.fromarray(rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)).save(clusters.image_root / path)
+    side = frame_side(5000)
+    assert 100 < side < FRAME_SIDE
+    monkeypatch.setattr("inspection.frame_side", lambda _: side)
+    few = in_one_rcc(clusters, 50)
+    (gif,) = write_gifs(few, tmp_path)
+    assert {frame.width for frame in frames(gif)} == {side}
+    assert 0.8 * LARGEST_GIF < gif.stat().st_size * 100 < LARGEST_GIF
+
+
+@pytest.mark.parametrize("n", [0, 1, 900])
+def test_frames_have_their_full_size_where_there_are_not_very_many(n):
+    assert frame_side(n) == FRAME_SIDE
+
+
+def test_frames_get_smaller_the_more_there_are_but_not_without_end():
+    sides = [frame_side(n) for n in (1000, 2000, 5000, 9000, 10**6)]
+    assert sides == sorted(sides, reverse=True)
+    assert sides[-1] == 80
+
+
+def test_smaller_frames_are_told(clusters):
+    many = in_one_rcc(clusters, 5000)
+    labels = np.where(np.arange(5000) < 4000, 0, NOISE)
+    assert gif_notes(clusters) == []
+    side = frame_side(5000)
+    assert gif_notes(many) == [
+        f"The GIF of RCC 0 has 5,000 frames, drawn {side} pixels wide instead of 288 to keep the file small."
+    ]
+    first, second = gif_notes(dataclasses.replace(many, labels=labels))
+    assert first.startswith("The GIF of RCC 0 has 4,000 frames")
+    assert second.startswith("The GIF of the images in no cluster has 1,000 frames")
 
 
 def test_progress_counts_all_images_to_the_end(clusters, tmp_path):

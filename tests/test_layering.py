@@ -12,6 +12,7 @@ ORDER = (
     "images",
     "feature_cache",
     "FE",
+    "neighbours",
     "density",
     "tuning",
     "clustering",

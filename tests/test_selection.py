@@ -3,6 +3,7 @@ import dataclasses
 import json
 import os
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 import FE
 from clustering import NOISE
 from errors import SAFEError
+from images import ImageListing
 from selection import (
     COLUMNS,
     FILENAMES_FILE,
@@ -230,6 +232,36 @@ def test_equal_images_are_equally_near_and_ordered_by_their_paths(clusters, draw
     assert len(copies) == FE.BATCH_SIZE - 16
     assert len({image.distance for image in copies}) == 1
     assert [image.image for image in copies] == sorted(image.image for image in copies)
+
+
+def test_the_set_is_the_same_however_many_images_are_compared_at_a_time(clusters, improvement, monkeypatch):
+    together = select_unsafe_set(improvement, clusters, size=20)
+    monkeypatch.setattr(FE, "BATCH_SIZE", 3)
+    monkeypatch.setattr("selection.TOGETHER", 2)
+    assert select_unsafe_set(improvement, clusters, size=20) == together
+
+
+def test_memory_grows_with_the_images_wanted_and_not_with_those_there_are(clusters, monkeypatch):
+    listing = ImageListing(clusters.image_root, (), ())
+    features = np.random.default_rng(0).random((200, clusters.projection.mean.size), np.float32)
+
+    def peak_of(n_batches):
+        def stream(*_):
+            for i in range(n_batches):
+                yield FE.FeatureBatch(tuple(f"{i:04d}/{j:03d}.png" for j in range(200)), features.copy(), ())
+
+        monkeypatch.setattr("selection.find_images", lambda _: listing)
+        monkeypatch.setattr("selection.stream_features", stream)
+        monkeypatch.setattr("selection.TOGETHER", 2)
+        tracemalloc.start()
+        unsafe = select_unsafe_set("improvement", clusters, size=5)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert unsafe.n_improvement == 200 * n_batches
+        return peak
+
+    few = peak_of(20)
+    assert peak_of(60) < few + features.nbytes  # 40 batches more
 
 
 def test_only_the_best_are_kept_of_a_long_stream(clusters, draw_folder, tmp_path, fake_network):

@@ -1,12 +1,16 @@
 """DBSCAN that configures itself, on points whose groups are known."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, silhouette_samples
 
+import neighbours
 import tuning
-from density import NOISE, Density, pairwise_distances
-from tuning import average_neighbours, balanced_silhouette, find_knee, largest_first, tune
+from density import NOISE, Density
+from neighbours import Points
+from tuning import average_neighbours, balanced_silhouettes, find_knee, largest_first, tune
 
 
 def groups(sizes, spread=0.1, dimension=10, seed=0):
@@ -75,7 +79,7 @@ def test_the_chosen_setting_is_the_best_of_those_listed():
 def test_no_radius_is_above_twice_the_knee():
     points, _ = groups((100, 60, 30), spread=0.4)
     for setting in tune(points).settings:
-        curve = np.sort(Density(pairwise_distances(points), setting.min_samples).core_distances)
+        curve = np.sort(Density(Points(points), setting.min_samples).core_distances)
         assert setting.eps <= 2 * curve[find_knee(curve) + 1]
 
 
@@ -112,6 +116,27 @@ def test_the_result_does_not_hang_on_the_order_of_the_points():
     assert adjusted_rand_score(tune(points).labels[order], tune(points[order]).labels) == 1
 
 
+@pytest.mark.parametrize("sizes", [(300, 200, 100), (25,) * 10])
+def test_the_result_does_not_hang_on_the_size_of_a_block(monkeypatch, sizes):
+    points, _ = groups(sizes, spread=0.5)
+    at_once = tune(average_neighbours(points), points)
+    monkeypatch.setattr(neighbours, "BLOCK", 5000)
+    in_blocks = tune(average_neighbours(points), points)
+    assert np.array_equal(at_once.labels, in_blocks.labels)
+    assert np.array_equal(at_once.is_core, in_blocks.is_core)
+    assert [setting[:-2] for setting in at_once.settings] == [setting[:-2] for setting in in_blocks.settings]
+
+
+def test_memory_does_not_grow_with_the_square_of_the_points(monkeypatch):
+    monkeypatch.setattr(neighbours, "BLOCK", 20_000)
+    points, _ = groups((1000, 800, 700, 500), spread=0.5)
+    tracemalloc.start()
+    tune(average_neighbours(points), points)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(points) ** 2 * 4 / 2  # half of the distances, as float32
+
+
 def test_points_are_not_modified():
     points, _ = groups((30, 30))
     before = points.copy()
@@ -134,15 +159,18 @@ def test_averaging_few_points_is_no_error(n):
     assert average_neighbours(np.arange(2 * n, dtype=np.float32).reshape(n, 2)).shape == (n, 2)
 
 
-def test_balanced_silhouette_is_the_mean_of_the_clusters_means():
-    points, owner = groups((40, 10, 5), spread=0.5)
-    labels = np.where(np.arange(len(owner)) % 7 == 0, NOISE, owner)
-    distances = pairwise_distances(points)
-    members = labels != NOISE
-    values = silhouette_samples(distances[np.ix_(members, members)], labels[members], metric="precomputed")
-    expected = np.mean([values[labels[members] == group].mean() for group in range(3)])
-    assert balanced_silhouette(distances, labels) == pytest.approx(expected, abs=1e-5)
-    assert balanced_silhouette(distances, np.zeros(len(points), int)) == 0
+@pytest.mark.parametrize("block", [10**6, 150])
+def test_balanced_silhouettes_are_the_means_of_the_clusters_means(monkeypatch, block):
+    monkeypatch.setattr(neighbours, "BLOCK", block)
+    points, owner = groups((40, 10, 5, 1), spread=0.5)
+    some = np.where(np.arange(len(owner)) % 7 == 0, NOISE, owner)
+    found = balanced_silhouettes(Points(points), [owner, np.zeros_like(owner), some, np.full_like(owner, NOISE)])
+    for labels, silhouette in ((owner, found[0]), (some, found[2])):
+        members = labels != NOISE
+        values = silhouette_samples(points[members].astype(float), labels[members])
+        expected = np.mean([values[labels[members] == group].mean() for group in range(4)])
+        assert silhouette == pytest.approx(expected, abs=1e-9)
+    assert found[1::2] == [0, 0]
 
 
 @pytest.mark.parametrize("curve", [[], [1.0], [1.0, 2.0, 3.0], [2.0] * 9])

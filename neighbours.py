@@ -1,0 +1,199 @@
+"""Distances between points, computed when they are asked for: a block at a time, never all n² at once.
+
+Nearest points are found in float32, where products of matrices are fast, and decided in float64: the blocks only say,
+within the bound on their rounding, which points come into question.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+BLOCK = 4_000_000  # numbers in a block: 16 MB in float32, 32 MB in float64
+THREADS = min(os.cpu_count() or 1, 8)  # each has a few blocks at a time: some 100 MB
+LISTED = 20  # nearest points that are kept of each
+SPREAD = 8  # groups that a row is divided into, for each nearest point that is looked for
+
+_Found = TypeVar("_Found")
+
+
+class Points:
+    """Points and, whenever they are asked for, their Euclidean distances.
+
+    The memory taken is that of the points, of `LISTED` neighbours of each and of a few blocks for each thread.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_points, n_components), float
+        Finite.
+    """
+
+    def __init__(self, points: np.ndarray):
+        self.exact = np.ascontiguousarray(points, dtype=np.float64)
+        # Numbers near 0 are rounded less.
+        self._centre = self.exact.mean(axis=0) if len(self.exact) else np.zeros(self.exact.shape[1])
+        self._left, self._right, self._norms = self._factors(self.exact)
+
+    def _factors(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Matrices, float32, whose product left @ right.T is |x|² - 2xy + |y|²; and the norms |x|."""
+        centred = points - self._centre
+        squares, ones = np.einsum("ij,ij->i", centred, centred), np.ones(len(points))
+        left = np.column_stack([-2 * centred, squares, ones]).astype(np.float32)
+        right = np.column_stack([centred, ones, squares]).astype(np.float32)
+        return left, right, np.sqrt(squares)
+
+    def _error(self, norms: np.ndarray) -> np.ndarray:
+        """What rounding can add up to in squared distances from points of these norms, whatever the order of sums."""
+        rounding = (self.exact.shape[1] + 16) * np.finfo(np.float32).eps
+        return (rounding * (norms + self._norms.max(initial=0)) ** 2).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.exact)
+
+    @cached_property
+    def neighbours(self) -> tuple[np.ndarray, np.ndarray]:
+        """The `LISTED` nearest other points of each point, as `nearest` gives them; fewer where there are no more."""
+        return self.nearest(min(LISTED, len(self) - 1))
+
+    def nearest(
+        self,
+        k: int,
+        rows: np.ndarray | None = None,
+        core_distances: np.ndarray | None = None,
+        component: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The k nearest other points, nearest first; of equally near ones the first.
+
+        Parameters
+        ----------
+        k : int
+        rows : ndarray of shape (n_rows,), int, optional
+            The points whose nearest are looked for; all if not given.
+        core_distances : ndarray of shape (n_points,), float32, optional
+            Two points are taken to be at least as far apart as the core distance of either (mutual reachability).
+        component : ndarray of shape (n_points,), int, optional
+            Only points of another component than its own count for a point.
+
+        Returns
+        -------
+        others : ndarray of shape (n_rows, k), int
+            The point itself where there are fewer than k.
+        lengths : ndarray of shape (n_rows, k), float32
+            How far away they are; infinite where there are fewer than k.
+        """
+        rows = np.arange(len(self)) if rows is None else rows
+        if k < 1 or not len(rows):
+            return np.empty((len(rows), k), dtype=int), np.empty((len(rows), k), np.float32)
+        found = self._per_block(rows, lambda block: self._nearest(block, k, core_distances, component))
+        others, lengths = zip(*found, strict=True)
+        return np.concatenate(others), np.concatenate(lengths)
+
+    def _nearest(
+        self, rows: np.ndarray, k: int, core_distances: np.ndarray | None, component: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        n = len(self)
+        squared = self._left[rows] @ self._right.T  # (rows, n)
+        if core_distances is not None:
+            np.maximum(squared, core_distances**2, out=squared)
+        if component is None:
+            squared[np.arange(len(rows)), rows] = np.inf
+        else:
+            np.copyto(squared, np.inf, where=component[rows, None] == component)
+        # At least k points are as near as the k-th least of the least of each group.
+        groups = min(SPREAD * k, n)
+        least = squared[:, : n // groups * groups].reshape(len(rows), -1, groups).min(axis=1)
+        limit = np.partition(least, k - 1, axis=1)[:, k - 1]
+        if core_distances is not None:
+            limit = np.maximum(limit, core_distances[rows] ** 2)
+        limit = np.minimum(limit + 2 * self._error(self._norms[rows]), np.finfo(np.float32).max)
+        row, other = np.divmod(np.flatnonzero(squared <= limit[:, None]), n)
+        lengths = self.between(rows[row], other)
+        if core_distances is not None:
+            lengths = np.maximum(lengths, np.maximum(core_distances[rows[row]], core_distances[other]))
+        order = np.lexsort((other, lengths, row))
+        place = np.searchsorted(row, np.arange(len(rows)))[:, None] + np.arange(k)
+        there = place < np.searchsorted(row, np.arange(len(rows)), side="right")[:, None]
+        others = np.repeat(rows[:, None], k, axis=1)
+        nearest = np.full(others.shape, np.inf, np.float32)
+        taken = order[place[there]]
+        others[there], nearest[there] = other[taken], lengths[taken]
+        return others, nearest
+
+    def nearest_to(self, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The nearest point to each of others; of equally near ones the first.
+
+        Parameters
+        ----------
+        others : ndarray of shape (n_others, n_components), float
+
+        Returns
+        -------
+        nearest : ndarray of shape (n_others,), int
+        distances : ndarray of shape (n_others,), float32
+        """
+        others = np.asarray(others, dtype=np.float64)
+        found = self._per_block(np.arange(len(others)), lambda block: self._nearest_to(others[block]))
+        nearest, distances = zip(*found, strict=True) if found else ((np.zeros(0, int),), (np.zeros(0, np.float32),))
+        return np.concatenate(nearest), np.concatenate(distances)
+
+    def _nearest_to(self, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        left, _, norms = self._factors(others)
+        squared = left @ self._right.T  # (others, n)
+        limit = squared.min(axis=1) + 2 * self._error(norms)
+        row, point = np.divmod(np.flatnonzero(squared <= limit[:, None]), len(self))
+        distances = _lengths(others, row, self.exact, point)
+        order = np.lexsort((point, distances, row))
+        first = order[np.searchsorted(row, np.arange(len(others)))]
+        return point[first], distances[first].astype(np.float32)
+
+    def between(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """Distances of pairs of points, shape (n_pairs,), float64."""
+        return _lengths(self.exact, left, self.exact, right)
+
+    def per_block(self, rows: np.ndarray, work: Callable[[np.ndarray, np.ndarray], _Found]) -> list[_Found]:
+        """What `work` makes of the distances of each block of rows to all points.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows,), int
+        work : callable
+            Called, in several threads, as work(some of the rows, their distances to all points), the latter an ndarray
+            of shape (some rows, n_points), float64, that it may change.
+        """
+        squares = np.einsum("ij,ij->i", self.exact, self.exact)
+
+        def distances(block: np.ndarray) -> _Found:
+            squared = self.exact[block] @ self.exact.T
+            squared *= -2
+            squared += squares[block, None]
+            squared += squares
+            np.sqrt(np.maximum(squared, 0, out=squared), out=squared)
+            squared[np.arange(len(block)), block] = 0
+            return work(block, squared)
+
+        return self._per_block(rows, distances)
+
+    def _per_block(self, rows: np.ndarray, work: Callable[[np.ndarray], _Found]) -> list[_Found]:
+        # Each block in one thread: sums differ in their last digits with the number of threads, and so might labels.
+        with threadpool_limits(limits=1), ThreadPoolExecutor(THREADS) as pool:
+            return list(pool.map(work, self._blocks(rows)))
+
+    def _blocks(self, rows: np.ndarray) -> Iterator[np.ndarray]:
+        step = max(1, BLOCK // max(len(self), 1))
+        return (rows[start : start + step] for start in range(0, len(rows), step))
+
+
+def _lengths(points: np.ndarray, rows: np.ndarray, others: np.ndarray, of_others: np.ndarray) -> np.ndarray:
+    """Distances of pairs of rows of two arrays, float64, a block at a time."""
+    lengths = np.empty(len(rows))
+    step = max(1, BLOCK // (2 * max(points.shape[1], 1)))
+    for start in range(0, len(rows), step):
+        pairs = slice(start, start + step)
+        apart = points[rows[pairs]]
+        apart -= others[of_others[pairs]]
+        lengths[pairs] = np.sqrt(np.einsum("ij,ij->i", apart, apart))
+    return lengths

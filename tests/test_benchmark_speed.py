@@ -1,0 +1,115 @@
+import json
+import os
+
+import numpy as np
+import pytest
+
+from benchmarks import speed, speed_stages
+from benchmarks.speed_report import exponent, write_report
+from benchmarks.speed_stages import MEASURED, generated_points
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Measure without starting a process for each measurement; the names of what was measured."""
+    measured = []
+
+    def measure(name, *arguments, cache=None):
+        with monkeypatch.context() as changed:
+            if cache:
+                changed.setenv("SAFE_CACHE", str(cache))
+            measured.append(name)
+            return MEASURED[name](*json.loads(json.dumps(arguments))) | {"peak_mb": 100.0}
+
+    monkeypatch.setattr(speed, "measure", measure)
+    return measured
+
+
+def run(tmp_path, *arguments):
+    return speed.main(
+        [*map(str, arguments), "--work", str(tmp_path / "work"), "--results", str(tmp_path / "results.md")]
+    )
+
+
+def test_every_stage_that_needs_no_network_runs_on_tiny_sizes(in_this_process, draw_folder, tmp_path):
+    images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
+    stages = ("--only", "tuning", "growth", "selection", "gifs", "--repeats", 2)
+    sizes = ("--points", 300, "--settings", 7, "--growth", 120, 240, "--improvement", 60, 120, "--cores", 90)
+    assert run(tmp_path, *stages, *sizes, "--images", images, "--frames", 6) == 0
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "In 9 of 9 settings the core points, their clusters and the noise are the same" in text
+    assert "the same images in the same order" in text
+    assert "One GIF of 6 frames, 288 pixels wide" in text
+    assert "| 240 | 1 |" in text
+    assert (tmp_path / "plots" / "speed.png").stat().st_size > 1000
+    assert in_this_process.count("try_settings") == 2
+    assert in_this_process.count("try_settings_with_scikit_learn") == 1
+
+    # One stage again: the others stay as they were measured.
+    in_this_process.clear()
+    assert run(tmp_path, "--only", "growth", "--growth", 100) == 0
+    assert set(in_this_process) == {"tune_generated"}
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| 100 | 1 |" in text
+    assert "In 9 of 9 settings" in text
+
+
+def test_extraction_counts_its_images(in_this_process, draw_folder, fake_network, monkeypatch, tmp_path):
+    images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
+    monkeypatch.setattr(speed_stages, "load_network", lambda _: fake_network)
+    monkeypatch.setitem(MEASURED, "extract_images_plainly", lambda *_: {"images": 4, "seconds": 2.0})
+    monkeypatch.setenv("SAFE_CACHE", os.environ["SAFE_CACHE"])  # the measurement takes another
+    assert run(tmp_path, "--only", "extraction", "--images", images, "--extracted", 4, "--repeats", 1) == 0
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "4 images, vgg16-conv" in text
+    assert "one `predict` per image | 2.00 |" in text
+    assert fake_network.images_seen == 4 * 4  # to warm up, the bare network before and after, and SAFE's
+
+
+def test_a_measurement_runs_in_a_process_of_its_own_and_tells_its_peak_of_memory():
+    found = speed.measure("tune_generated", 60)
+    assert 30 < found["peak_mb"] < 1000
+    assert found["seconds"] >= found["averaging"] > 0
+
+
+def test_missing_images_are_an_error_in_one_line(tmp_path, capsys):
+    assert run(tmp_path, "--only", "gifs") == 2
+    assert "Give --images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["0", "-3", "many"])
+def test_a_size_that_is_none_is_refused(tmp_path, size, capsys):
+    with pytest.raises(SystemExit):
+        run(tmp_path, "--points", size)
+    assert "1 or more" in capsys.readouterr().err
+
+
+def test_the_exponent_is_the_power_by_which_a_value_grows():
+    sizes = np.array([1000, 5000, 20000])
+    assert exponent(sizes, 3e-6 * sizes**1.7) == pytest.approx(1.7)
+
+
+def test_other_images_and_other_clusters_than_the_rivals_are_shown():
+    ours = {"seconds": 1.0, "peak_mb": 200.0}
+    selection = {"sizes": [10], "cores": 5, "repeats": 1, "compared": 10, "runs": [ours], "theirs": ours}
+    assert "**other images**" in write_report({"selection": {**selection, "same": False}})
+
+
+def test_settings_that_differ_are_counted(tmp_path):
+    labels = np.array([[0, 0, 1, 1, -1], [0, 0, 1, 1, -1], [0, 0, 0, 1, 1]])
+    cores = np.ones((3, 5), bool)
+    cores[:, 4] = False
+    np.savez(tmp_path / "a.npz", labels=labels, cores=cores, silhouettes=np.array([0.5, 0.5, 0.5]))
+    other = labels.copy()
+    other[0] = [1, 1, 0, 0, -1]  # the same clusters by other numbers
+    other[1] = [0, 1, 1, 1, -1]
+    other[2] = [0, 0, 0, 1, 0]  # a border point in the other cluster
+    np.savez(tmp_path / "b.npz", labels=other, cores=cores, silhouettes=np.array([0.75, 0.5, 0.5]))
+    found = speed_stages.compare_settings(str(tmp_path / "a.npz"), str(tmp_path / "b.npz"))
+    assert (found["settings"], found["equal"], found["border_elsewhere"]) == (3, 2, 1)
+    assert found["silhouette_apart"] == 0.25
+
+
+def test_generated_points_are_the_same_each_time():
+    assert np.array_equal(generated_points(50), generated_points(50))
+    assert generated_points(50, 8).shape == (50, 8)
