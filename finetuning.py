@@ -178,7 +178,9 @@ def fine_tune(
     held = hold_out(data.labels[training], settings.validation_share, rng)
     training, validation = training[~held], training[held]
     n_unsafe = max(len(unsafe), round(settings.unsafe_share * len(training)))
-    steps = settings.epochs * -(-(len(training) + n_unsafe) // settings.batch_size)
+    # A last batch of another size would have TensorFlow build the graph of training once more.
+    n_unsafe += -(len(training) + n_unsafe) % settings.batch_size
+    steps = settings.epochs * ((len(training) + n_unsafe) // settings.batch_size)
     images = LabelledImages(None, (), (), data.labels)
     started = time.monotonic()
     indices, outputs = run_model(dnn, dnn.model, data.pixels, np.arange(len(data.labels)), progress, _LOOKING)

@@ -190,6 +190,21 @@ def test_fine_tuning_learns_the_unsafe_images_and_keeps_the_others(dnn):
         np.testing.assert_array_equal(before, after)
 
 
+@pytest.mark.parametrize("plain", [9, 10, 13])
+def test_all_batches_have_one_size_so_that_the_graph_is_built_once(dnn, monkeypatch, plain):
+    import keras
+
+    train, sizes = keras.Sequential.train_on_batch, []
+
+    def record(self, inputs, *others, **more):
+        sizes.append(len(inputs))
+        return train(self, inputs, *others, **more)
+
+    monkeypatch.setattr(keras.Sequential, "train_on_batch", record)
+    fine_tune(dnn, data_for(dnn, plain), QUICK._replace(epochs=2))
+    assert set(sizes) == {QUICK.batch_size}
+
+
 def test_the_same_seed_gives_the_same_weights(folder):
     import keras
 
