@@ -5,7 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from conftest import names_in
-from PIL import Image, ImageSequence
+from PIL import Image, ImageFont, ImageSequence
 
 from clustering import NOISE
 from errors import SAFEError
@@ -14,6 +14,7 @@ from inspection import (
     FRAME_SIDE,
     GIF_FOLDER,
     LARGEST_GIF,
+    _shortened,
     frame_side,
     gif_notes,
     gif_path,
@@ -265,3 +266,14 @@ def test_a_thumbnail_fits_the_square_and_keeps_its_proportions(tmp_path, size, e
 def test_a_name_that_is_not_unicode_can_be_shown():
     assert printable(os.fsdecode(b"caf\xe9.png")) == "caf\ufffd.png"
     assert printable("größe.png") == "größe.png"
+
+
+@pytest.mark.parametrize("name", ["a.png", "i" * 60 + ".png", "W" * 210 + ".png", "folder/" * 9 + "night_00.png"])
+def test_of_a_name_that_does_not_fit_the_longest_end_that_does_is_written(name):
+    font, width = ImageFont.load_default(13), 150
+    shown = _shortened(name, font, width)
+    assert font.getlength(shown) <= width
+    if shown != name:
+        kept = shown.removeprefix("…")
+        assert name.endswith(kept)
+        assert font.getlength("…" + name[-len(kept) - 1 :]) > width
