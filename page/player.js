@@ -40,6 +40,7 @@ async function open() {
   $("canvas").hidden = true;
   $(".safe-player-tools").hidden = true;
   image.hidden = !props.source;
+  $("p").hidden = Boolean(props.source);
   if (!props.source) { image.removeAttribute("src"); return; }
   image.src = props.source;
   image.alt = `${props.name}, its images one after the other`;

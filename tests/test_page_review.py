@@ -85,6 +85,17 @@ def test_the_player_pauses_and_shows_any_image_of_the_rcc(page):
     expect(page.locator("#rcc-gif output")).not_to_have_text(re.compile(r"^3 /"))
 
 
+def test_a_gif_that_is_gone_is_told_in_its_place(browser, served):
+    gif = next((served.out / "gifs").glob("RCC_*0.gif"))
+    away = gif.rename(served.out / "away.gif")
+    try:
+        with opened(browser, served) as page:
+            expect(page.locator("#rcc-gif p")).to_contain_text("Generate the RCCs again", timeout=WAIT)
+            expect(page.locator("#rcc-gif img")).to_be_hidden()
+    finally:
+        away.rename(gif)
+
+
 def test_the_map_selects_by_lasso_and_the_images_are_shown_beside_it(served, page):
     canvas = canvas_of(page)
     canvas.scroll_into_view_if_needed()
