@@ -74,7 +74,8 @@ class Points:
         rows : ndarray of shape (n_rows,), int, optional
             The points whose nearest are looked for; all if not given.
         core_distances : ndarray of shape (n_points,), float32, optional
-            Two points are taken to be at least as far apart as the core distance of either (mutual reachability).
+            Two points are taken to be at least as far apart as the core distance of either (mutual reachability). Equal
+            points have equal ones.
         component : ndarray of shape (n_points,), int, optional
             Only points of another component than its own count for a point.
 
@@ -88,9 +89,25 @@ class Points:
         rows = np.arange(len(self)) if rows is None else rows
         if k < 1 or not len(rows):
             return np.empty((len(rows), k), dtype=int), np.empty((len(rows), k), np.float32)
-        found = self._per_block(rows, lambda block: self._nearest(block, k, core_distances, component))
-        others, lengths = zip(*found, strict=True)
-        return np.concatenate(others), np.concatenate(lengths)
+        # Equal points of one component have the same nearest: they are looked for once.
+        alike = self._first_equal[rows]
+        if component is not None:
+            alike = alike * len(self) + component[rows]
+        _, one, of_each = np.unique(alike, return_index=True, return_inverse=True)
+        wanted = k if component is not None else k + 1  # for the point itself is among them
+        found = self._per_block(rows[one], lambda block: self._nearest(block, wanted, core_distances, component))
+        others, lengths = (np.concatenate(parts)[of_each] for parts in zip(*found, strict=True))
+        itself = others == rows[:, None]
+        last = np.argsort(itself, axis=1, kind="stable")[:, :k]
+        others, lengths = np.take_along_axis(others, last, axis=1), np.take_along_axis(lengths, last, axis=1)
+        return np.where(np.isfinite(lengths), others, rows[:, None]), lengths
+
+    @cached_property
+    def _first_equal(self) -> np.ndarray:
+        """The first point that is equal to each, shape (n_points,), int."""
+        as_bytes = self.exact.view(np.dtype((np.void, self.exact.dtype.itemsize * self.exact.shape[1])))
+        _, first, of_each = np.unique(as_bytes.ravel(), return_index=True, return_inverse=True)
+        return first[of_each]
 
     def _nearest(
         self, rows: np.ndarray, k: int, core_distances: np.ndarray | None, component: np.ndarray | None
@@ -99,9 +116,7 @@ class Points:
         squared = self._left[rows] @ self._right.T  # (rows, n)
         if core_distances is not None:
             np.maximum(squared, core_distances**2, out=squared)
-        if component is None:
-            squared[np.arange(len(rows)), rows] = np.inf
-        else:
+        if component is not None:
             np.copyto(squared, np.inf, where=component[rows, None] == component)
         # At least k points are as near as the k-th least of the least of each group.
         groups = min(SPREAD * k, n)

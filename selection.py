@@ -303,8 +303,10 @@ class _Nearest:
     """The `keep` nearest candidates of each RCC, out of any number; ties go to the first path."""
 
     def __init__(self, clusters: RootCauseClusters, keep: int):
-        self._core_points = Points(clusters.points[clusters.is_core])
-        self._core_labels = clusters.labels[clusters.is_core]
+        cores = np.flatnonzero(clusters.is_core)
+        # Of equal core points the first decides; the others would only be compared in vain.
+        cores = cores[np.sort(np.unique(clusters.points[cores], axis=0, return_index=True)[1])]
+        self._core_points, self._core_labels = Points(clusters.points[cores]), clusters.labels[cores]
         self._reach = clusters.reach
         self._keep = keep
         self._kept: list[list[UnsafeImage]] = [[] for _ in range(clusters.n_rccs)]

@@ -20,8 +20,8 @@ def write_report(kept: dict[str, dict]) -> str:
     head = (
         "## Speed\n\n"
         "`python -m benchmarks.speed` wrote this section; `speed_stages.py` has what was measured. Each measurement "
-        f"ran in a process of its own, SAFE and its rivals in turn, with {os.cpu_count()} cores shared with other "
-        "work: read the ratios rather than the seconds. Medians over the runs named. Memory is the peak of the whole "
+        f"ran in a process of its own, SAFE and its rivals in turn, on {os.cpu_count()} cores, which other work may "
+        "share: read the ratios rather than the seconds. Medians over the runs named. Memory is the peak of the whole "
         "process, Python and its libraries included.\n"
     )
     return "\n".join([head, *(SECTIONS[stage](result) for stage, result in kept.items())])

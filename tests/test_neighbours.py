@@ -48,11 +48,26 @@ def test_of_equally_near_points_the_first_are_taken():
     assert not lengths.any()
 
 
+def test_copies_of_a_point_are_compared_once_and_have_their_own_neighbours(monkeypatch):
+    points = cloud()
+    points[20:] = points[7]
+    compared = []
+    between = Points.between
+    monkeypatch.setattr(Points, "between", lambda *given: compared.append(len(given[1])) or between(*given))
+    others, lengths = Points(points).nearest(5)
+    order, expected = expected_nearest(pairwise_distances(points), 5)
+    assert np.array_equal(others, order)
+    assert np.array_equal(lengths, expected)
+    assert sum(compared) < 20 * 60  # each different point with all, and not all with all
+
+
 def test_core_distances_and_components_are_heeded():
     points = cloud()
+    points[50:] = points[3]
     rng = np.random.default_rng(1)
     core, component = rng.uniform(1, 4, 60).astype(np.float32), rng.integers(0, 4, 60)
-    rows = np.array([3, 50, 7])
+    core[50:] = core[3]
+    rows = np.array([3, 50, 7, 51, 59, 58])
     others, lengths = Points(points).nearest(5, rows, core, component)
     reachability = np.maximum(np.maximum(pairwise_distances(points), core), core[:, None])
     reachability[component[:, None] == component] = np.inf
