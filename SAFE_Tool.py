@@ -110,6 +110,10 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("--factor", default="0.3", help="selection factor (default: 0.3)")
     select.add_argument("--size", metavar="N", help="number of images, instead of factor · test size · accuracy")
     select.add_argument(
+        "--quota", choices=("size", "equal"), default="size",
+        help="images of each RCC: in proportion to its failing images, or the same number (default: size)",
+    )  # fmt: skip
+    select.add_argument(
         "--leave-out-safe", action="store_true", help="no images for RCCs that were marked as safe on the page"
     )
 
@@ -211,6 +215,7 @@ def _run_select(options: argparse.Namespace) -> None:
             factor=options.factor,
             size=options.size,
             leave_out_safe=options.leave_out_safe,
+            quota=options.quota,
         )
     _print_skipped(unsafe.skipped)
     print(selection_summary(unsafe))

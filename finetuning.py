@@ -1,8 +1,8 @@
 """Step 6 of SAFE, its inner half: fine-tuning of the DNN with the unsafe set.
 
-In: the DNN, training images and labelled unsafe images. Out: the weights of the best epoch. In each epoch the model
-sees every training image once and, drawn anew, as many images of each RCC as of any other. Training images that are
-held out decide which epoch is the best; the test set has no say.
+In: the DNN, training images and labelled unsafe images, in groups. Out: the weights of the best epoch. In each epoch
+the model sees every training image once and, drawn anew, as many unsafe images of each group as of any other. Training
+images that are held out decide which epoch is the best; the test set has no say.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.5; Fahmy et al., IEEE Transactions on Reliability 70(4),
 2021 (HUDD: training set and balanced unsafe set together, from the given weights).
@@ -22,7 +22,7 @@ from FE import Progress, no_progress
 from predictions import Judgement, LabelledImages, Pixels, batches, judge, run_model
 
 TRAINING = -2
-"""In the place of an RCC: an image of the training set."""
+"""In the place of a group: an image of the training set."""
 
 MOST_LOST = 0.05
 _LOOKING = "Running the model on the training images"
@@ -35,13 +35,13 @@ class TrainingData(NamedTuple):
     ----------
     pixels : Pixels
     labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
-    rccs : ndarray of shape (n_images,), int
-        The RCC of an unsafe image, `TRAINING` of a training image.
+    groups : ndarray of shape (n_images,), int
+        Of the unsafe images, those that weigh together as much as any other group; of a training image, `TRAINING`.
     """
 
     pixels: Pixels
     labels: np.ndarray
-    rccs: np.ndarray
+    groups: np.ndarray
 
 
 class Epoch(NamedTuple):
@@ -55,7 +55,7 @@ class Epoch(NamedTuple):
     validation : float
         Accuracy on the training images held out.
     unsafe : float
-        Accuracy on the unsafe images, each RCC weighing the same.
+        Accuracy on the unsafe images, each group weighing the same.
     seconds : float
     """
 
@@ -115,25 +115,25 @@ def hold_out(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.n
     return held
 
 
-def draw_balanced(rccs: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw n images, the same number from each RCC, give or take one.
+def draw_balanced(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw n images, the same number from each group, give or take one.
 
-    Within an RCC no image is drawn once more before all the others have been.
+    Within a group no image is drawn once more before all the others have been.
 
     Parameters
     ----------
-    rccs : ndarray of shape (n_images,), int
+    groups : ndarray of shape (n_images,), int
 
     Returns
     -------
     ndarray of shape (n,), int
-        Indices into `rccs`.
+        Indices into `groups`.
     """
-    groups = rng.permutation(np.unique(rccs))
+    present = rng.permutation(np.unique(groups))
     drawn = []
-    for i, rcc in enumerate(groups):
-        quota = n // len(groups) + (i < n % len(groups))
-        members = np.flatnonzero(rccs == rcc)
+    for i, group in enumerate(present):
+        quota = n // len(present) + (i < n % len(present))
+        members = np.flatnonzero(groups == group)
         rounds = [rng.permutation(members) for _ in range(-(-quota // len(members)))]
         drawn.append(np.concatenate([*rounds, np.empty(0, int)])[:quota].astype(int))
     return np.concatenate(drawn) if drawn else np.empty(0, int)
@@ -168,8 +168,8 @@ def fine_tune(
         There is nothing to train with, or the model does not train.
     """
     rng = np.random.default_rng(settings.seed)
-    training = np.flatnonzero(data.rccs == TRAINING)
-    unsafe = np.flatnonzero(data.rccs != TRAINING)
+    training = np.flatnonzero(data.groups == TRAINING)
+    unsafe = np.flatnonzero(data.groups != TRAINING)
     if not len(training) or not len(unsafe):
         raise SAFEError(
             f"Expected training images and unsafe images. Received {len(training)} of the first, {len(unsafe)} of the "
@@ -191,7 +191,7 @@ def fine_tune(
     def check(epoch: int, loss: float, began: float) -> Epoch:
         on_validation = judge(dnn, images, *run_model(dnn, model, data.pixels, validation), threshold)
         on_unsafe = judge(dnn, images, *run_model(dnn, model, data.pixels, unsafe), threshold)
-        share = balanced_share(on_unsafe, data.rccs)
+        share = balanced_share(on_unsafe, data.groups)
         return Epoch(epoch, loss, on_validation.accuracy, share, round(time.monotonic() - began, 2))
 
     history = [check(0, math.nan, started)]
@@ -199,7 +199,7 @@ def fine_tune(
     on_epoch(tuple(history))
     for epoch in range(1, settings.epochs + 1):
         began = time.monotonic()
-        order = rng.permutation(np.concatenate([training, unsafe[draw_balanced(data.rccs[unsafe], n_unsafe, rng)]]))
+        order = rng.permutation(np.concatenate([training, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
         what = f"Retraining, epoch {epoch} of {settings.epochs}"
         loss, waiting, stopped = _train_epoch(
             dnn, model, data.pixels, targets, weights, order, settings.batch_size, what, progress, should_stop
@@ -215,10 +215,10 @@ def fine_tune(
     return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started, waited)
 
 
-def balanced_share(judgement: Judgement, rccs: np.ndarray) -> float:
-    """Share of images that are right, each RCC weighing the same."""
-    groups = rccs[judgement.indices]
-    shares = [judgement.right[groups == rcc].mean() for rcc in np.unique(groups)]
+def balanced_share(judgement: Judgement, groups: np.ndarray) -> float:
+    """Share of images that are right, each group weighing the same."""
+    judged = groups[judgement.indices]
+    shares = [judgement.right[judged == group].mean() for group in np.unique(judged)]
     return float(np.mean(shares)) if shares else 0.0
 
 

@@ -334,6 +334,8 @@ def _unsafe_set(known: Material) -> str:
             ]
         )
     labelled = sum(bool(image.label) for image in unsafe.images)
+    by_size = unsafe.quota == "size"
+    share = "in proportion to its failing images" if by_size else "the same number from each RCC"
     facts = fact_list(
         [
             (
@@ -353,7 +355,7 @@ def _unsafe_set(known: Material) -> str:
     )
     return (
         "<p>Every improvement image is a candidate of the RCC that holds its nearest core image. Of each RCC's "
-        "candidates the nearest are taken, the same number from each RCC as far as there are as many. <em>Within "
+        f"candidates the nearest are taken, {share} as far as there are as many. <em>Within "
         "reach</em>: as near to a core image as the RCC's own images are.</p>"
         + facts
         + html_table(["RCC", "Candidates", "Selected", "Within reach", "Labelled"], rows, numbers=(1, 2, 3, 4))

@@ -8,15 +8,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selection import quotas
+from selection import QUOTA, quotas
 
 STRATEGIES = (
     "none",
     "SAFE",
+    "SAFE balanced",
+    "SAFE equal",
     "SAFE + entropy",
     "SAFE + spread",
-    "SAFE by size",
-    "SAFE by size + entropy",
     "BL1",
     "BL2",
     "entropy",
@@ -24,16 +24,16 @@ STRATEGIES = (
 NEEDS_NO_LABEL = ("none",)
 DESCRIPTIONS = {
     "none": "trained further without new images",
-    "SAFE": "SAFE's unsafe set: of each RCC the nearest",
+    "SAFE": "SAFE's unsafe set: of each RCC the nearest, the more the more failing images it has",
+    "SAFE balanced": "the same images, but in training every RCC weighs the same",
+    "SAFE equal": "the same number of each RCC, which weigh the same in training too, as in the paper",
     "SAFE + entropy": "of each RCC's nearest four quotas, those on which the model's output has the highest entropy",
     "SAFE + spread": "of each RCC's nearest four quotas, those farthest from one another",
-    "SAFE by size": "as SAFE, but an RCC's quota grows with its number of failing images; one group in training",
-    "SAFE by size + entropy": "as SAFE + entropy, with the quotas of SAFE by size; one group in training",
     "BL1": "random ones of those that the model gets wrong, which takes the labels of all; then random others",
     "BL2": "random ones",
     "entropy": "those on which the model's output has the highest entropy",
 }
-BY_SIZE = "by size"
+EQUAL, BALANCED = "SAFE equal", ("SAFE equal", "SAFE balanced")
 REACH = 4  # quotas of an RCC's nearest images among which an option of SAFE chooses
 
 
@@ -75,13 +75,12 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
     -------
     chosen : ndarray of shape (n,), int
     groups : ndarray of shape (n,), int
-        What training balances: the RCC of SAFE's images; one group of all others.
+        What weighs the same in training: each RCC, or each image where all are one group (see `retrain.weighed`).
     """
     total = len(pool.rcc)
     if strategy.startswith("SAFE"):
         chosen = _choose_by_rcc(strategy, n, pool)
-        # Balanced in training, the few images of a small RCC would weigh as much as the many of a large one
-        return chosen, np.zeros(n, int) if BY_SIZE in strategy else pool.rcc[chosen]
+        return chosen, pool.rcc[chosen] if strategy in BALANCED else np.zeros(n, int)
     if strategy == "BL1":
         order = rng.permutation(total)
         chosen = order[np.argsort(~pool.wrong[order], kind="stable")][:n]
@@ -97,8 +96,8 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
 def _choose_by_rcc(strategy: str, n: int, pool: Pool) -> np.ndarray:
     available = np.bincount(pool.rcc, minlength=len(pool.sizes))
     chosen = []
-    divide = quotas_by_size if BY_SIZE in strategy else quotas
-    for rcc, quota in enumerate(divide(n, pool.sizes, available).tolist()):
+    taken = quotas(n, pool.sizes, available, "equal" if strategy == EQUAL else QUOTA)
+    for rcc, quota in enumerate(taken.tolist()):
         members = np.flatnonzero(pool.rcc == rcc)
         nearest = members[np.argsort(pool.distance[members], kind="stable")]
         if strategy.endswith("+ entropy"):
@@ -109,17 +108,6 @@ def _choose_by_rcc(strategy: str, n: int, pool: Pool) -> np.ndarray:
             nearest = near[farthest_first(pool.points[near], quota)]
         chosen.append(nearest[:quota])
     return np.concatenate(chosen)
-
-
-def quotas_by_size(n: int, sizes: np.ndarray, available: np.ndarray) -> np.ndarray:
-    """Divide n images among RCCs in proportion to their failing images; see `selection.quotas` for the rest.
-
-    The images are handed out one by one, each to the RCC that has the fewest for its size (of equal ones, the first).
-    """
-    taken = np.zeros(len(sizes), int)
-    for _ in range(min(n, int(np.sum(available)))):
-        taken[np.where(taken < available, (taken + 0.5) / sizes, np.inf).argmin()] += 1
-    return taken
 
 
 def farthest_first(points: np.ndarray, n: int) -> np.ndarray:

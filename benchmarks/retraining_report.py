@@ -12,7 +12,7 @@ from benchmarks.retraining_choice import DESCRIPTIONS, NEEDS_NO_LABEL, STRATEGIE
 from errors import SAFEError
 
 CASE_FILE, RUNS_FILE = "case.json", "runs.jsonl"
-OURS = ("SAFE", "SAFE + entropy", "SAFE by size")  # compared with each other choice
+OURS = ("SAFE", "SAFE balanced", "SAFE equal")  # compared with each other choice
 BASELINES = ("BL1", "BL2")
 LEAST_EFFECT, MOST_CHANCE = 0.7, 0.05
 MOST_LOST = 0.01
@@ -20,10 +20,10 @@ PLOT = "plots/retraining.png"
 LEGEND_INCHES = 2.5
 STYLES = {  # colour, dashes, marker; told apart without colour too
     "SAFE": ("#0060a8", "-", "o"),
+    "SAFE balanced": ("#0060a8", "-.", "*"),
+    "SAFE equal": ("#0060a8", ":", "P"),
     "SAFE + entropy": ("#7c3aed", "-", "D"),
     "SAFE + spread": ("#0891b2", "-.", "v"),
-    "SAFE by size": ("#0060a8", ":", "P"),
-    "SAFE by size + entropy": ("#7c3aed", ":", "*"),
     "BL1": ("#3f7d20", "--", "^"),
     "BL2": ("#6b7280", ":", "x"),
     "entropy": ("#c2410c", "--", "s"),

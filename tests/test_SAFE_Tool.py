@@ -17,7 +17,7 @@ import runs
 import SAFE_Tool
 from clustering import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
 from errors import SAFEError
-from selection import FILENAMES_FILE, UNSAFE_SET_FILE
+from selection import FILENAMES_FILE, UNSAFE_SET_FILE, load_unsafe_set
 
 TOOL = Path(SAFE_Tool.__file__)
 
@@ -303,6 +303,12 @@ def test_size_test_size_and_factor_are_taken_from_the_command_line(clustered, fa
     ]:
         assert safe("select", failing, *options, "--out", clustered) == 0
         assert len((clustered / FILENAMES_FILE).read_text().splitlines()) == expected
+
+
+def test_rccs_get_images_by_their_size_or_as_many_each(clustered, failing):
+    for options, expected in [([], [8, 7, 5]), (["--quota", "equal"], [7, 7, 6])]:
+        assert safe("select", failing, "--size", 20, *options, "--out", clustered) == 0
+        assert np.bincount([image.rcc for image in load_unsafe_set(clustered).images]).tolist() == expected
 
 
 @pytest.mark.parametrize(

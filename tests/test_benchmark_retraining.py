@@ -5,7 +5,7 @@ import pytest
 from small_models import NAMES, colour_model, draw_colour, saved
 
 from benchmarks import retraining, retraining_report
-from benchmarks.retraining_choice import STRATEGIES, Pool, choose_images, entropy_of, farthest_first, quotas_by_size
+from benchmarks.retraining_choice import STRATEGIES, Pool, choose_images, entropy_of, farthest_first
 from benchmarks.retraining_report import CaseRuns, compare, gain, load_cases, read_runs, write_report
 from compilation import Settings
 from dnn import load_dnn
@@ -62,35 +62,35 @@ def case_runs(accuracies, **more):
     return CaseRuns({**about, **more}, runs)
 
 
-def test_safe_takes_the_nearest_of_each_rcc_the_same_number_of_each(pool):
-    chosen, groups = choose_images("SAFE", 6, pool, rng())
+def test_with_equal_quotas_the_nearest_of_each_rcc_are_taken_the_same_number_of_each(pool):
+    chosen, groups = choose_images("SAFE equal", 6, pool, rng())
     assert chosen.tolist() == [0, 1, 2, 12, 13, 14]
     assert groups.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_an_odd_image_goes_to_the_larger_rcc(pool):
-    assert choose_images("SAFE", 5, pool, rng())[1].tolist() == [0, 0, 0, 1, 1]
+    assert choose_images("SAFE equal", 5, pool, rng())[1].tolist() == [0, 0, 0, 1, 1]
 
 
 def test_ranked_by_entropy_only_the_nearest_four_quotas_compete(pool):
-    # Two of each RCC, of the nearest eight of each
-    assert sorted(choose_images("SAFE + entropy", 4, pool, rng())[0].tolist()) == [6, 7, 18, 19]
+    # Three of the first RCC and one of the second, of the nearest twelve and four
+    assert sorted(choose_images("SAFE + entropy", 4, pool, rng())[0].tolist()) == [9, 10, 11, 15]
 
 
 def test_spread_images_begin_with_the_nearest_and_go_far(pool):
-    assert choose_images("SAFE + spread", 4, pool, rng())[0].tolist() == [0, 7, 12, 19]
+    assert choose_images("SAFE + spread", 4, pool, rng())[0].tolist() == [0, 11, 5, 12]
 
 
-def test_by_size_an_rcc_gets_labels_as_it_has_failing_images(pool):
-    chosen, groups = choose_images("SAFE by size", 8, pool, rng())
+def test_safe_gives_an_rcc_labels_as_it_has_failing_images_and_weighs_every_image_the_same(pool):
+    chosen, groups = choose_images("SAFE", 8, pool, rng())
     assert chosen.tolist() == [0, 1, 2, 3, 4, 5, 12, 13]
     assert set(groups.tolist()) == {0}
 
 
-def test_quotas_by_size_give_what_an_rcc_cannot_fill_to_the_others():
-    assert quotas_by_size(8, np.array([30, 10]), np.array([3, 100])).tolist() == [3, 5]
-    assert quotas_by_size(9, np.array([30, 10]), np.array([3, 4])).tolist() == [3, 4]
-    assert quotas_by_size(3, np.array([5, 5, 5, 5]), np.array([9, 9, 9, 9])).tolist() == [1, 1, 1, 0]
+def test_balanced_the_same_images_weigh_by_rcc(pool):
+    chosen, groups = choose_images("SAFE balanced", 8, pool, rng())
+    assert chosen.tolist() == choose_images("SAFE", 8, pool, rng())[0].tolist()
+    assert groups.tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
 
 
 def test_farthest_first_takes_no_point_twice_even_of_equal_points():

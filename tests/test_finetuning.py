@@ -237,7 +237,7 @@ def test_a_single_output_trains(folder):
     pixels, _ = data.pixels.take(np.flatnonzero(keep))
     result = fine_tune(
         dnn,
-        TrainingData(Pixels.of_array(dnn, pixels), labels[keep], data.rccs[keep]),
+        TrainingData(Pixels.of_array(dnn, pixels), labels[keep], data.groups[keep]),
         QUICK._replace(learning_rate=0.5),
     )
     assert result.history[0].unsafe == 0
@@ -251,7 +251,7 @@ def test_a_regression_trains(folder):
     mean = pixels.mean(axis=(1, 2)) / 255
     # What the unsafe images should give is not their mean: it is the colour of their left column.
     column = pixels[:, :, 0].mean(axis=1) / 255
-    targets = np.where((data.rccs == TRAINING)[:, None], mean, column)[:, [0, 2]].astype(np.float32)
+    targets = np.where((data.groups == TRAINING)[:, None], mean, column)[:, [0, 2]].astype(np.float32)
     result = fine_tune(
         dnn, data._replace(labels=targets), QUICK._replace(learning_rate=0.005, epochs=12), threshold=0.15
     )

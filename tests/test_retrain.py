@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import resource
 import shutil
@@ -15,7 +16,7 @@ from dnn import load_dnn
 from errors import SAFEError
 from failures import find_failures
 from predictions import labelled_images, predict
-from retrain import load_retraining, retrain
+from retrain import load_retraining, retrain, weighed
 from review import fingerprint
 from selection import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 
@@ -147,6 +148,13 @@ def test_stopping_at_once_writes_the_given_model_again(case):
     assert result.accuracy_after == result.accuracy_before
     assert (result.improved, result.worsened) == ((), ())
     assert load_retraining(case / "out").stopped == "as asked for"
+
+
+def test_rccs_weigh_the_same_in_training_only_where_they_got_the_same_number_of_images(tmp_path):
+    draw_set(tmp_path, 1, TINTED)
+    images = unsafe_set(tmp_path)
+    assert weighed(dataclasses.replace(images, quota="equal")).tolist() == [image.rcc for image in images.images]
+    assert set(weighed(dataclasses.replace(images, quota="size")).tolist()) == {0}
 
 
 def test_without_clusters_there_is_no_table_of_rccs(case):

@@ -113,17 +113,48 @@ def test_a_number_out_of_range_is_an_error_that_repeats_it(numbers, message):
         (5, [3, 2], [0, 0], [0, 0]),
     ],
 )
-def test_quotas_are_even_and_what_one_rcc_cannot_fill_goes_to_the_others(n, sizes, available, expected):
-    assert quotas(n, np.array(sizes), np.array(available)).tolist() == expected
+def test_equal_quotas_are_even_and_what_one_rcc_cannot_fill_goes_to_the_others(n, sizes, available, expected):
+    assert quotas(n, np.array(sizes), np.array(available), "equal").tolist() == expected
 
 
-def test_quotas_are_as_even_as_they_can_be_for_any_numbers():
+@pytest.mark.parametrize(
+    ("n", "sizes", "available", "expected"),
+    [
+        (8, [30, 10], [99, 99], [6, 2]),
+        (8, [30, 10], [3, 99], [3, 5]),
+        (9, [30, 10], [3, 4], [3, 4]),  # all there are
+        (3, [5, 5, 5, 5], [9, 9, 9, 9], [1, 1, 1, 0]),  # of equal ones the first
+        (1, [5, 9, 5], [9, 9, 9], [0, 1, 0]),
+        (5, [100, 1], [99, 99], [4, 1]),  # none goes without, however small
+        (1, [100, 1], [99, 99], [1, 0]),
+        (6, [8, 0, 4], [9, 0, 9], [4, 0, 2]),  # the second was merged into another
+        (0, [9, 5], [4, 4], [0, 0]),
+    ],
+)
+def test_quotas_by_size_are_in_proportion_to_the_failing_images(n, sizes, available, expected):
+    assert quotas(n, np.array(sizes), np.array(available), "size").tolist() == expected
+
+
+def test_quotas_by_size_give_every_rcc_its_share_but_for_one_and_none_goes_without():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        sizes = rng.integers(1, 60, rng.integers(1, 8))
+        n = int(rng.integers(len(sizes), 200))
+        taken = quotas(n, sizes, np.full(len(sizes), n), "size")
+        assert taken.sum() == n
+        assert taken.min() >= 1
+        for a in range(len(sizes)):  # no image would have been better given to another RCC
+            others = np.delete(np.arange(len(sizes)), a)
+            assert ((taken[others] - 1) * sizes[a] <= taken[a] * sizes[others]).all()
+
+
+def test_equal_quotas_are_as_even_as_they_can_be_for_any_numbers():
     rng = np.random.default_rng(0)
     for _ in range(500):
         k = rng.integers(1, 12)
         sizes, available = rng.integers(1, 6, k), rng.integers(0, 15, k)
         n = int(rng.integers(0, 80))
-        taken = quotas(n, sizes, available)
+        taken = quotas(n, sizes, available, "equal")
         assert taken.sum() == min(n, available.sum())
         assert (taken >= 0).all()
         assert (taken <= available).all()
@@ -144,7 +175,7 @@ def improvement(draw_folder, tmp_path) -> Path:
     return draw_folder(tmp_path / "improvement", {"night": 12, "snow": 9, "wood": 4, "sea": 5}, seed=7)
 
 
-def by_hand(clusters, folder: Path, fake_network, n: int) -> list[tuple[str, int, float]]:
+def by_hand(clusters, folder: Path, fake_network, n: int, quota: str) -> list[tuple[str, int, float]]:
     """The selection with loops in the place of arrays: (path, RCC, distance), by RCC, nearest first."""
     candidates = {rcc: [] for rcc in range(clusters.n_rccs)}
     for path in names_in(folder):
@@ -158,10 +189,10 @@ def by_hand(clusters, folder: Path, fake_network, n: int) -> list[tuple[str, int
         candidates[rcc].append((distance, path))
     counts = dict.fromkeys(candidates, 0)
     order = sorted(candidates, key=lambda rcc: -len(clusters.members(rcc)))
-    while sum(counts.values()) < min(n, sum(map(len, candidates.values()))):  # one image at a time, in turn
-        for rcc in order:
-            if counts[rcc] < len(candidates[rcc]) and sum(counts.values()) < n:
-                counts[rcc] += 1
+    weight = {rcc: len(clusters.members(rcc)) if quota == "size" else 1 for rcc in candidates}
+    for _ in range(min(n, sum(map(len, candidates.values())))):
+        able = [rcc for rcc in order if counts[rcc] < len(candidates[rcc])]
+        counts[min(able, key=lambda rcc: counts[rcc] / weight[rcc])] += 1
     return [
         (path, rcc, distance)
         for rcc in candidates
@@ -169,11 +200,12 @@ def by_hand(clusters, folder: Path, fake_network, n: int) -> list[tuple[str, int
     ]
 
 
+@pytest.mark.parametrize("quota", ["size", "equal"])
 @pytest.mark.parametrize("n", [1, 2, 7, 16, 25, 30, 99])
-def test_the_selection_is_the_one_that_plain_loops_find(clusters, improvement, fake_network, n, monkeypatch):
+def test_the_selection_is_the_one_that_plain_loops_find(clusters, improvement, fake_network, n, quota, monkeypatch):
     monkeypatch.setattr(FE, "BATCH_SIZE", 7)
-    unsafe = select_unsafe_set(improvement, clusters, size=n)
-    expected = by_hand(clusters, improvement, fake_network, n)
+    unsafe = select_unsafe_set(improvement, clusters, size=n, quota=quota)
+    expected = by_hand(clusters, improvement, fake_network, n, quota)
     assert [(image.image, image.rcc) for image in unsafe.images] == [(path, rcc) for path, rcc, _ in expected]
     np.testing.assert_allclose(
         [image.distance for image in unsafe.images], [distance for _, _, distance in expected], atol=2e-5
@@ -318,6 +350,13 @@ def test_bad_numbers_are_errors_before_any_image_is_read(clusters, improvement, 
     assert fake_network.images_seen == before
 
 
+def test_a_quota_that_is_none_is_an_error_before_any_image_is_read(clusters, improvement, fake_network):
+    before = fake_network.images_seen
+    with pytest.raises(SAFEError, match=r"quota must be one of size, equal\. Received: even"):
+        select_unsafe_set(improvement, clusters, size=3, quota="even")
+    assert fake_network.images_seen == before
+
+
 def test_without_rccs_there_is_nothing_to_select_for(clusters, improvement):
     noise = dataclasses.replace(clusters, labels=np.full_like(clusters.labels, NOISE))
     with pytest.raises(SAFEError, match="at least one root cause cluster"):
@@ -418,9 +457,10 @@ def test_rccs_left_out_are_recorded_and_a_set_of_an_older_version_left_out_none(
     save_unsafe_set(dataclasses.replace(unsafe, left_out=(1, 2)), tmp_path)
     assert load_unsafe_set(tmp_path).left_out == (1, 2)
     record = json.loads((tmp_path / SELECTION_FILE).read_text())
-    del record["left_out"]
+    del record["left_out"], record["quota"]
     (tmp_path / SELECTION_FILE).write_text(json.dumps(record))
     assert load_unsafe_set(tmp_path).left_out == ()
+    assert load_unsafe_set(tmp_path).quota == "equal"
 
 
 def test_the_list_holds_a_path_a_line_and_the_table_all_that_is_known(unsafe, tmp_path):
