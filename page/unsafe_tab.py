@@ -27,7 +27,7 @@ from page.jobs import (
 )
 from review import fingerprint, title
 from runs import count, select_images, selection_summary
-from selection import FILENAMES_FILE, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set
+from selection import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set
 
 TAB = "unsafe set"
 
@@ -71,6 +71,10 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         )
         factor = gr.Textbox("0.3", label="Factor", info="N = ⌈factor · test-set size · accuracy⌉", elem_id="factor")
         size = gr.Textbox(label="Number of images", info="Instead of the formula", elem_id="set-size")
+        quota = gr.Radio(
+            [("by its failing images", "size"), ("the same of each (the paper)", "equal")], value=QUOTA,
+            label="Images for each RCC", info="How the set is divided", elem_id="quota",
+        )  # fmt: skip
         leave_out = gr.Checkbox(
             label="Leave out RCCs marked safe", info="No image is selected for them", elem_id="leave-out"
         )
@@ -158,15 +162,16 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
 
     # 3. What the engineer does
     def on_select(
-        source: str, accuracy: str, test_size: str, factor: str, size: str, leave_out: bool
+        source: str, accuracy: str, test_size: str, factor: str, size: str, quota: str, leave_out: bool
     ) -> Iterator[dict]:
         numbers = typed(test_accuracy=accuracy, test_size=test_size, factor=factor, size=size)
 
         def work(job: Job) -> None:
             improvement = settings.accept(source)
             select_images(
-                improvement, settings.out, job.progress, settings.weights, leave_out_safe=bool(leave_out), **numbers
-            )
+                improvement, settings.out, job.progress, settings.weights, leave_out_safe=bool(leave_out),
+                quota=quota, **numbers,
+            )  # fmt: skip
 
         yield from start_job(settings, TAB, work, status, select, cancel, show_set)
 
@@ -185,7 +190,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
 
     numbers = [accuracy, test_size, factor, size]
     submitted = [select.click, folder.submit, *(box.submit for box in numbers)]
-    gr.on(submitted, on_select, [folder, *numbers, leave_out], everything, **FOLLOW)
+    gr.on(submitted, on_select, [folder, *numbers, quota, leave_out], everything, **FOLLOW)
     cancel.click(lambda: cancel_job(settings, TAB), None, None, **VIEW)
     if settings.example:
         known = settings.example

@@ -6,7 +6,8 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -136,3 +137,11 @@ def generate(page: Page, served: Served) -> None:
     field(page, "images").fill(str(served.images))
     page.locator("#generate").click()
     expect(page.locator("#clusters-status strong")).to_contain_text("24 images · ", timeout=WAIT)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for what the page does behind what it shows."""
+    end = time.monotonic() + WAIT / 1000
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)

@@ -1,18 +1,19 @@
 """The first two tabs of the real page, in a real browser."""
 
 import io
+import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from browsing import MARKUP, WAIT, Served, field, generate, opened, served_from
+from browsing import MARKUP, WAIT, Served, field, generate, opened, served_from, wait_until
 from conftest import names_in
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from clustering import LABELS_FILE
-from selection import FILENAMES_FILE
+from selection import FILENAMES_FILE, SELECTION_FILE
 
 
 @pytest.fixture(scope="module")
@@ -163,6 +164,13 @@ def test_an_improvement_folder_becomes_the_unsafe_set_that_the_table_and_the_lis
     expect(first_column).to_have_text(names)
     expect(page.locator("#unsafe-gallery button.thumbnail-item").first).to_be_visible()
     assert page.locator("#unsafe-gallery button.thumbnail-item").count() <= 8
+
+    assert json.loads((generated.out / SELECTION_FILE).read_text())["quota"] == "size"
+    page.get_by_text("How many images").click()
+    page.get_by_text("the same of each (the paper)").click()
+    page.locator("#select").click()
+    wait_until(lambda: json.loads((generated.out / SELECTION_FILE).read_text())["quota"] == "equal")
+    expect(page.locator("#select")).to_be_enabled(timeout=WAIT)
 
 
 def test_an_accuracy_in_per_cent_is_a_readable_error_and_the_last_set_stays(generated, page):

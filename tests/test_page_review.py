@@ -3,12 +3,11 @@
 import csv
 import itertools
 import re
-import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-from browsing import WAIT, Served, draw, field, generate, opened, served_from
+from browsing import WAIT, Served, draw, field, generate, opened, served_from, wait_until
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from clustering import LABELS_FILE
@@ -36,13 +35,6 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
 def labels_of(served: Served) -> dict[str, int]:
     rows = (line.split("\t") for line in (served.out / LABELS_FILE).read_text().splitlines())
     return {path: int(rcc) for rcc, path in rows}
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + WAIT / 1000
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.1)
 
 
 def notes_of(served: Served) -> list[dict]:
