@@ -113,3 +113,10 @@ def test_settings_that_differ_are_counted(tmp_path):
 def test_generated_points_are_the_same_each_time():
     assert np.array_equal(generated_points(50), generated_points(50))
     assert generated_points(50, 8).shape == (50, 8)
+
+
+@pytest.mark.parametrize(("of_bare", "disturbed"), [(0.97, False), (1.2, True)])
+def test_a_share_of_the_bare_network_above_1_is_told_to_be_noise(of_bare, disturbed):
+    run = {"images": 4, "seconds": 1.0, "bare": of_bare, "peak_mb": 1.0}
+    result = {"extractor": "vgg16-conv", "repeats": 1, "ours": run, "theirs": run, "of_bare": of_bare}
+    assert ("other work disturbed" in write_report({"extraction": result})) is disturbed
