@@ -53,7 +53,7 @@ def soak(rounds: int, folder: Path) -> list[tuple[float, int, float]]:
                     visitor.fire(load, [])
                 told = visitor.fire(visitor.handler("generate", "click"), [str(folder / "ab"[k % 2]), "pca"])
                 assert "3 RCCs" in told, told[-500:]
-                given = [str(folder / "improvement"), "0.5", None, "0.3", "6", False]
+                given = [str(folder / "improvement"), "0.5", None, "0.3", "6", "size", False]
                 told = visitor.fire(visitor.handler("select", "click"), given)
                 assert "6 of 24" in told, told[-500:]
             measured.append(measure(pid, folder / "tmp"))

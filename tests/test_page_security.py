@@ -64,7 +64,9 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         visitor = Visitor(url, "first")
         told = visitor.fire(visitor.handler("generate", "click"), [str(root / "failing"), "pca"])
         assert "12 images" in told
-        told = visitor.fire(visitor.handler("select", "click"), [str(root / "failing"), "0.5", None, "0.3", "6", False])
+        told = visitor.fire(
+            visitor.handler("select", "click"), [str(root / "failing"), "0.5", None, "0.3", "6", "size", False]
+        )
         assert "6 of 12 improvement images selected" in told
         yield Attacked(url, folder, root, secret)
         assert visitor.client.get("/").status_code == 200
@@ -141,7 +143,7 @@ def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, 
     for path in (paths[0], paths[1], paths[5], paths[9], paths[21], paths[23]):
         calls = {
             "images": ("generate", "click", [path, "pca"]),
-            "improvement": ("select", "click", [path, "0.5", None, "0.3", None, False]),
+            "improvement": ("select", "click", [path, "0.5", None, "0.3", None, "size", False]),
             "model": ("retrain", "click", [path, inside, inside, *[None] * 4, "", False, True]),
             "train": ("retrain", "click", [inside, path, inside, *[None] * 4, "", False, True]),
             "test": ("retrain", "click", [inside, inside, path, *[None] * 4, "", False, True]),

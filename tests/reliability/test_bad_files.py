@@ -29,6 +29,7 @@ from profiles import PROFILES_FILE, load_profiles
 from retrain import RETRAINING_FILE, Retraining, load_retraining
 from review import EDITS_FILE, NOTES_FILE, RccNote, load_review, merge_rccs, set_note
 from selection import (
+    QUOTAS,
     SELECTION_FILE,
     UNSAFE_SET_FILE,
     UnsafeImage,
@@ -78,11 +79,15 @@ def test_the_size_of_the_unsafe_set_is_a_whole_number_or_a_sentence(accuracy, te
 @given(
     some.integers(0, 300), some.lists(some.tuples(some.integers(1, 50), some.integers(0, 60)), min_size=1, max_size=12)
 )
-def test_quotas_give_all_that_is_wanted_or_there_and_differ_by_one_at_most(n, rccs):
+def test_quotas_give_all_that_is_wanted_or_there(n, rccs):
     sizes, available = np.array(rccs).T
-    taken = quotas(n, sizes, available)
-    assert taken.sum() == min(n, available.sum())
-    assert (taken <= available).all()
+    for by in QUOTAS:
+        taken = quotas(n, sizes, available, by)
+        assert taken.sum() == min(n, available.sum())
+        assert (taken <= available).all()
+        # Every RCC that has candidates gets one before any gets two for its size
+        assert n < len(rccs) or (taken[available > 0] > 0).all()
+    # Equal ones differ by one at most
     still_open = taken[taken < available]
     assert not len(still_open) or still_open.max() - still_open.min() <= 1
     assert not len(still_open) or (taken <= still_open.min() + 1).all()
