@@ -145,7 +145,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             edit()
             refreshed(settings)
             updates = show_run(chosen)
-            return {**updates, **images_view.show_map(settings.results.shown(), updates[rcc])}
+            return {**updates, **images_view.show_map(settings.results.shown(), chosen=updates[rcc])}
         except SAFEError as error:
             gr.Warning(html.escape(printable(str(error))), title="Nothing changed")
             return gr.skip()
@@ -165,11 +165,11 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
 
         yield from start_job(settings, TAB, work, status, generate, cancel, show_run)
 
-    def on_map(chosen: int) -> dict:
+    def on_map() -> dict:
         if not settings.results.there:
             return gr.skip()
         try:
-            return images_view.show_map(settings.results.shown(), chosen)
+            return images_view.show_map(settings.results.shown())
         except SAFEError:
             return gr.skip()  # the status says what is wrong with the clusters
 
@@ -192,7 +192,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         yield from follow_job(settings, TAB, status, generate, cancel, show_run)
 
     generated = gr.on([generate.click, folder.submit], on_generate, [folder, reducer], everything, **FOLLOW)
-    generated.then(on_map, rcc, images_view.map, **VIEW)
+    generated.then(on_map, None, images_view.map, **VIEW)
     cancel.click(lambda: cancel_job(settings, TAB), None, None, **VIEW)
     if settings.example:
         example.click(lambda: str(settings.example.folder / "failures"), None, folder, **VIEW)
@@ -200,7 +200,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     rcc_view.wire(rcc, run, everything, changed)
     images_view.wire(rcc, run, everything, changed, choose)
     runs_view.wire(rcc, run, everything, changed)
-    app.load(on_load, None, [folder, *everything], **FOLLOW).then(on_map, rcc, images_view.map, **VIEW)
+    app.load(on_load, None, [folder, *everything], **FOLLOW).then(on_map, None, images_view.map, **VIEW)
 
 
 def _faces(shown: Shown, within: Path | None) -> list[tuple[str, str]]:

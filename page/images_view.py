@@ -99,12 +99,15 @@ class ImagesView:
             ),
         }
 
-    def show_map(self, shown: Shown, chosen: int) -> dict:
-        """The map; drawn and stored if it is not yet, which takes seconds."""
+    def show_map(self, shown: Shown, **more: object) -> dict:
+        """The map; drawn and stored if it is not yet, which takes seconds.
+
+        Which RCC is chosen is not said, unless by `more`: it may be another by the time that the map is there.
+        """
         with self._drawing:  # two windows that open at once must not both draw it
             positions = stored_map(self._settings.out, shown.review.original)
         record = map_record(shown.clusters, positions, shown.notes)
-        return {self.map: gr.HTML(record=record, seen=shown.run, chosen=chosen)}
+        return {self.map: gr.HTML(record=record, seen=shown.run, **more)}
 
     def _list(self, shown: Shown, rows: list[int], told: str, page: int = 0, picked: list[int] | None = None) -> dict:
         picked = picked or []

@@ -32,6 +32,7 @@ function draw() {
   if (!canvas || !canvas.clientWidth) return;
   $(".safe-map-none").hidden = Boolean(r);
   canvas.hidden = !r;
+  canvas.dataset.chosen = props.chosen ?? "";
   if (!r) return;
   const f = frame(), pen = canvas.getContext("2d"), n = r.x.length;
   pen.setTransform(f.ratio, 0, 0, f.ratio, 0, 0);

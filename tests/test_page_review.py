@@ -88,6 +88,14 @@ def test_a_gif_that_is_gone_is_told_in_its_place(browser, served):
         away.rename(gif)
 
 
+def test_the_map_shows_the_rcc_chosen_while_it_was_being_drawn(browser, served):
+    (served.out / "map.npz").unlink(missing_ok=True)
+    with opened(browser, served) as page:
+        page.locator("#rcc-bar button.thumbnail-item").nth(1).click(timeout=WAIT)
+        expect(page.locator("#rcc-heading h2")).to_contain_text("RCC 1", timeout=WAIT)
+        expect(canvas_of(page)).to_have_attribute("data-chosen", "1")
+
+
 def test_the_map_selects_by_lasso_and_the_images_are_shown_beside_it(served, page):
     canvas = canvas_of(page)
     canvas.scroll_into_view_if_needed()
