@@ -69,10 +69,15 @@ def grid(n: int, settings: int) -> list[tuple[float, int]]:
 
 def try_settings(n: int, settings: list[tuple[float, int]], kept: str) -> dict:
     """Every setting by SAFE's tree and shared distances; labels and silhouettes are kept in a file."""
+    return _timed(_labels_by_tree, n, settings, kept)
+
+
+def _timed(label: Callable[..., tuple[list, list, list]], n: int, settings: list[tuple[float, int]], kept: str) -> dict:
+    """Seconds that one way of labelling takes for all settings; what it imports is imported before."""
     data = generated_points(n)
-    _labels_by_tree(data[:200], [(1.0, 3), (2.0, 3)])
+    label(data[:200], [(1.0, 3), (2.0, 3)])
     begin = time.perf_counter()
-    labels, cores, silhouettes = _labels_by_tree(data, settings)
+    labels, cores, silhouettes = label(data, settings)
     seconds = time.perf_counter() - begin
     np.savez(kept, labels=labels, cores=cores, silhouettes=silhouettes)
     return {"seconds": seconds}
@@ -88,13 +93,7 @@ def _labels_by_tree(data: np.ndarray, settings: list[tuple[float, int]]) -> tupl
 
 def try_settings_with_scikit_learn(n: int, settings: list[tuple[float, int]], kept: str) -> dict:
     """The same by scikit-learn: DBSCAN and silhouettes for each setting, with all cores."""
-    data = generated_points(n)
-    _labels_by_scikit_learn(data[:200], [(1.0, 3), (2.0, 3)])
-    begin = time.perf_counter()
-    labels, cores, silhouettes = _labels_by_scikit_learn(data, settings)
-    seconds = time.perf_counter() - begin
-    np.savez(kept, labels=labels, cores=cores, silhouettes=silhouettes)
-    return {"seconds": seconds}
+    return _timed(_labels_by_scikit_learn, n, settings, kept)
 
 
 def _labels_by_scikit_learn(data: np.ndarray, settings: list[tuple[float, int]]) -> tuple[list, list, list]:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from conftest import closed_port, draw_scene
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 TOOL = Path(__file__).parents[1] / "SAFE_Tool.py"
 CHROMIUM = "/usr/bin/chromium"
@@ -146,3 +146,27 @@ def wait_until(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def canvas_of(page: Page) -> Locator:
+    """The map, once it is drawn."""
+    canvas = page.locator("#map canvas")
+    expect(canvas).to_be_visible(timeout=2 * WAIT)
+    expect(page.locator("#map .safe-map-none")).to_be_hidden()
+    return canvas
+
+
+def lasso_all(page: Page) -> float:
+    """Draw a lasso around the whole map; when the mouse was released, by `time.monotonic`."""
+    canvas = canvas_of(page)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    corners = [(0.005, 0.005), (0.995, 0.005), (0.995, 0.995), (0.005, 0.995), (0.005, 0.01)]
+    first, *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*first)
+    page.mouse.down()
+    for corner in others:
+        page.mouse.move(*corner, steps=4)
+    released = time.monotonic()
+    page.mouse.up()
+    return released

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import WAIT, Served, opened, served_from
+from browsing import WAIT, Served, lasso_all, opened, served_from
 from conftest import draw_scene
 from playwright.sync_api import Browser, Page, expect
 from small_models import clusters_of
@@ -107,19 +107,9 @@ def test_the_map_stays_smooth(served, page):
 
 
 def test_a_lasso_over_all_selects_all(served, page):
-    canvas = page.locator("#map canvas")
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    corners = [(0.005, 0.005), (0.995, 0.005), (0.995, 0.995), (0.005, 0.995), (0.005, 0.01)]
-    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
-    page.mouse.move(*at[0])
-    page.mouse.down()
-    for corner in at[1:]:
-        page.mouse.move(*corner, steps=4)
-    started = time.monotonic()
-    page.mouse.up()
+    released = lasso_all(page)
     expect(page.locator("#grid-title")).to_contain_text("images selected on the map", timeout=WAIT)
-    print(f"\n{served[0]}: all selected after {time.monotonic() - started:.2f} s")
+    print(f"\n{served[0]}: all selected after {time.monotonic() - released:.2f} s")
     images = len(list((served[1].out.parent / "many").iterdir()))
     expect(page.locator("#grid-title")).to_contain_text(f"{images:,} images selected")
     assert page.evaluate("document.documentElement.scrollWidth") <= 1280

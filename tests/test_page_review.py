@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator
 
 import pytest
-from browsing import WAIT, Served, draw, field, generate, opened, served_from, wait_until
+from browsing import WAIT, Served, canvas_of, draw, field, generate, lasso_all, opened, served_from, wait_until
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from clustering import LABELS_FILE
@@ -43,14 +43,6 @@ def notes_of(served: Served) -> list[dict]:
         return []
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
-
-
-def canvas_of(page: Page):
-    """The map, once it is drawn."""
-    canvas = page.locator("#map canvas")
-    expect(canvas).to_be_visible(timeout=2 * WAIT)
-    expect(page.locator("#map .safe-map-none")).to_be_hidden()
-    return canvas
 
 
 def test_a_name_a_note_and_a_verdict_are_kept_as_they_are_typed_and_shown_after_a_reload(served, page):
@@ -97,16 +89,7 @@ def test_the_map_shows_the_rcc_chosen_while_it_was_being_drawn(browser, served):
 
 
 def test_the_map_selects_by_lasso_and_the_images_are_shown_beside_it(served, page):
-    canvas = canvas_of(page)
-    canvas.scroll_into_view_if_needed()
-    box = canvas.bounding_box()
-    corners = [(0.005, 0.005), (0.995, 0.005), (0.995, 0.995), (0.005, 0.995), (0.005, 0.01)]
-    x, y = corners[0]
-    page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"])
-    page.mouse.down()
-    for x, y in corners[1:]:
-        page.mouse.move(box["x"] + x * box["width"], box["y"] + y * box["height"], steps=4)
-    page.mouse.up()
+    lasso_all(page)
     expect(page.locator("#grid-title")).to_contain_text("24 images selected on the map")
     expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(24)
     expect(page.locator("#move")).to_be_enabled()
