@@ -4,10 +4,9 @@ Two extractors:
 
 - `vgg16-fc2`, the paper's: VGG16 trained on ImageNet, cut at layer `fc2`; 4096 features. Keras downloads the weights
   (553 MB) once.
-- `vgg16-conv`, for machines without internet: the same network without its dense layers; mean and standard deviation
-  over space of each channel of the last layer of each of its five blocks; 2944 features. The early blocks see what
-  spoils an image (blur, noise, darkness), the late ones what it shows. The weights come with a package from the
-  Python package index.
+- `vgg16-conv`, for machines without internet: the same network without its dense layers; the mean over space of each
+  channel of each of its 13 convolutional layers; 4224 features. The early layers see what spoils an image (blur, noise,
+  darkness), the late ones what it shows. The weights come with a package from the Python package index.
 
 TensorFlow is imported only when an image is new to the feature cache.
 
@@ -54,8 +53,13 @@ CONV_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
 CONNECT_SECONDS = 5
 
 EXTRACTORS = ("auto", "vgg16-fc2", "vgg16-conv")
-CONV_LAYERS = {"block1_conv2": 64, "block2_conv2": 128, "block3_conv3": 256, "block4_conv3": 512, "block5_conv3": 512}
-DIMENSIONS = {"vgg16-fc2": 4096, "vgg16-conv": 2 * sum(CONV_LAYERS.values())}
+CONV_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, and how many layers have as many
+CONV_LAYERS = {
+    f"block{block}_conv{layer}": channels
+    for block, (channels, n_layers) in enumerate(CONV_BLOCKS, start=1)
+    for layer in range(1, n_layers + 1)
+}
+DIMENSIONS = {"vgg16-fc2": 4096, "vgg16-conv": sum(CONV_LAYERS.values())}
 
 Progress = Callable[[str, int, int], None]
 """Called as `progress(what, done, total)`. To stop a job, raise from it: what is cached stays."""
@@ -345,8 +349,7 @@ def load_network(extractor: Extractor) -> Callable[[np.ndarray], np.ndarray]:
         outputs = network(applications.preprocess_input(tf.cast(pixels, tf.float32)), training=False)
         if extractor.name == "vgg16-fc2":
             return outputs
-        means, variances = zip(*(tf.nn.moments(output, axes=[1, 2]) for output in outputs), strict=True)
-        return tf.concat([*means, *map(tf.sqrt, variances)], axis=1)
+        return tf.concat([tf.reduce_mean(output, axis=[1, 2]) for output in outputs], axis=1)
 
     return lambda pixels: graph(tf.constant(pixels)).numpy()
 
@@ -384,7 +387,7 @@ def comparable(features: np.ndarray, extractor: str) -> np.ndarray:
 
     VGG16's activations have a long tail, which a root or a logarithm tames. For `vgg16-fc2` unit length then takes away
     how strong an image's activations are as a whole; for `vgg16-conv` each channel is divided by the fourth root of its
-    block's width, halfway between counting every channel and every block the same. The features themselves are cached
+    layer's width, halfway between counting every channel and every layer the same. The features themselves are cached
     as the network gives them.
 
     Parameters
@@ -399,7 +402,7 @@ def comparable(features: np.ndarray, extractor: str) -> np.ndarray:
     if extractor == "vgg16-fc2":
         rooted = np.sqrt(np.maximum(features, 0, dtype=np.float32))  # after ReLU nothing is below 0
         return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), np.finfo(np.float32).tiny)
-    widths = np.array([width for _ in ("mean", "deviation") for width in CONV_LAYERS.values()])
+    widths = np.array(list(CONV_LAYERS.values()))
     return np.log1p(np.maximum(features, 0, dtype=np.float32)) / (np.repeat(widths, widths) ** 0.25).astype(np.float32)
 
 

@@ -1,6 +1,7 @@
 """Step 1 of SAFE, second half: clustering. Features in, root cause clusters (RCCs) out.
 
-PCA to 256 components, neighbour averaging (or UMAP), then DBSCAN, which configures itself: `tuning.py` has that part.
+PCA to 256 components, scaled by what neighbours differ in; neighbour averaging (or UMAP), `relevance.py` has both; then
+DBSCAN, which configures itself: `tuning.py` has that part.
 Writes `labels.txt`, `clusters.npz` and `run.json`.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN); Attaoui et al., ACM TOSEM 33(5):130,
@@ -25,7 +26,8 @@ from errors import SAFEError
 from FE import DIMENSIONS, ImageFeatures, Progress, comparable, no_progress
 from images import Skipped
 from neighbours import Points
-from tuning import INSPECTED_PER_RCC, NOISE, Setting, average_neighbours, tune
+from relevance import average_neighbours, relevant_directions
+from tuning import INSPECTED_PER_RCC, NOISE, Setting, tune
 
 LABELS_FILE = "labels.txt"
 CLUSTERS_FILE = "clusters.npz"
@@ -43,7 +45,7 @@ _RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", 
 
 
 class Projection(NamedTuple):
-    """Features to points: scaled so that they can be compared, then PCA.
+    """Features to points: scaled so that they can be compared, then PCA and the scaling of its directions.
 
     Attributes
     ----------
@@ -51,6 +53,7 @@ class Projection(NamedTuple):
         Whose features these are; decides the scaling (see `FE.comparable`).
     mean : ndarray of shape (dimension,), float32
     components : ndarray of shape (n_components, dimension), float32
+        Those of PCA, turned and scaled by `relevant_directions`; the points vary most along the first.
     """
 
     extractor: str
@@ -76,9 +79,9 @@ class RootCauseClusters:
     labels : ndarray of shape (n_images,), int
     is_core : ndarray of shape (n_images,), bool
     points : ndarray of shape (n_images, n_components), float32
-        The images in the space of PCA.
+        The images in the space of PCA, scaled by `relevant_directions`.
     reach : ndarray of shape (n_rccs,), float32
-        How far an RCC reaches in the space of PCA (see `rcc_reach`).
+        How far an RCC reaches among these points (see `rcc_reach`).
     reducer : "pca" or "umap"
     eps : float
         The largest radius of an RCC, a distance between points after neighbour averaging or UMAP; 0 where nothing was
@@ -201,7 +204,7 @@ def find_root_cause_clusters(
 
 
 def fit_projection(features: np.ndarray, extractor: str) -> Projection:
-    """Fit PCA to min(256, n, d) components.
+    """Fit PCA to min(256, n, d) components, then scale its directions by what neighbours differ in.
 
     Parameters
     ----------
@@ -225,7 +228,9 @@ def fit_projection(features: np.ndarray, extractor: str) -> Projection:
     # One thread: the sums inside differ in their last digits with the number of threads, and so might the labels.
     with threadpool_limits(limits=1):
         pca = PCA(min(N_COMPONENTS, *scaled.shape), svd_solver="full").fit(scaled)
-    return Projection(extractor, pca.mean_.astype(np.float32), pca.components_.astype(np.float32))
+        points = pca.transform(scaled)
+    components = relevant_directions(points) @ pca.components_
+    return Projection(extractor, pca.mean_.astype(np.float32), components.astype(np.float32))
 
 
 def _umap(points: np.ndarray, progress: Progress) -> np.ndarray:
@@ -242,7 +247,7 @@ def _umap(points: np.ndarray, progress: Progress) -> np.ndarray:
 
 
 def rcc_reach(points: np.ndarray, labels: np.ndarray, is_core: np.ndarray) -> np.ndarray:
-    """How far each RCC reaches in the space of PCA: the largest distance from an image of it to the next core point.
+    """How far each RCC reaches among its points: the largest distance from an image of it to the next core point.
 
     It takes the place of eps where images that were not clustered are compared with RCCs: eps is a distance after
     neighbour averaging or UMAP, neither of which says where a new image would lie.

@@ -36,12 +36,13 @@ from feature_cache import FeatureCache, content_key
 from images import find_images
 from inspection import write_gifs
 from neighbours import Points
+from relevance import average_neighbours
 from selection import quotas, select_unsafe_set
-from tuning import MIN_SAMPLES_TRIED, average_neighbours, balanced_silhouettes, tune
+from tuning import MIN_SAMPLES_TRIED, balanced_silhouettes, tune
 
 CAUSES = 40
 DIMENSION = 256
-GENERATED = ("vgg16-conv", "vgg16-conv-2944-generated-float32")  # an extractor that is only in the cache
+GENERATED = ("vgg16-conv", "vgg16-conv-4224-generated-float32")  # an extractor that is only in the cache
 
 
 def generated_points(n: int, dimension: int = DIMENSION, seed: int = 0) -> np.ndarray:

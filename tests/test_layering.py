@@ -14,6 +14,7 @@ ORDER = (
     "FE",
     "neighbours",
     "density",
+    "relevance",
     "tuning",
     "clustering",
     "parameters",

@@ -170,7 +170,7 @@ def results():
     features = (np.eye(3)[truth] @ rng.random((3, 40)) * 5 + 0.1 * rng.random((90, 40))).astype(np.float32)
     light = np.choose(truth, [0.1, 0.5, 0.9]) + 0.01 * rng.random(90)
     extractor = Extractor("vgg16-conv", "some", None)
-    features = np.pad(features, ((0, 0), (0, 2944 - 40)))
+    features = np.pad(features, ((0, 0), (0, 4224 - 40)))
     paths = tuple(f"{i:03d}.png" for i in range(90))
     images = ImageFeatures(SimpleNamespace(), paths, features, extractor, ())
     case = PaperCase(

@@ -4,21 +4,15 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from point_groups import groups
 from sklearn.metrics import adjusted_rand_score, silhouette_samples
 
 import neighbours
 import tuning
 from density import NOISE, Density
 from neighbours import Points
-from tuning import average_neighbours, balanced_silhouettes, find_knee, largest_first, tune
-
-
-def groups(sizes, spread=0.1, dimension=10, seed=0):
-    """Gaussian groups around corners of a simplex, and which group each point is of."""
-    rng = np.random.default_rng(seed)
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    points = 2 * np.eye(dimension)[owner % dimension] * (1 + owner[:, None] // dimension)
-    return (points + rng.normal(0, spread, points.shape)).astype(np.float32), owner
+from relevance import average_neighbours
+from tuning import balanced_silhouettes, find_knee, largest_first, tune
 
 
 @pytest.mark.parametrize("sizes", [(300, 200, 100), (400, 40, 20), (25,) * 10, (60, 60)])
@@ -142,21 +136,6 @@ def test_points_are_not_modified():
     before = points.copy()
     tune(average_neighbours(points))
     assert np.array_equal(points, before)
-
-
-def test_averaging_draws_groups_together_and_leaves_a_far_one_alone():
-    points, owner = groups((100, 100, 6), spread=0.5)
-    points[owner == 2] += 20
-    moved = average_neighbours(points)
-    assert moved.dtype == np.float32
-    for group in range(3):
-        assert moved[owner == group].std(axis=0).sum() < 0.8 * points[owner == group].std(axis=0).sum()
-    assert np.abs(moved[owner == 2].mean(axis=0) - points[owner == 2].mean(axis=0)).max() < 1e-5
-
-
-@pytest.mark.parametrize("n", [1, 2, 3])
-def test_averaging_few_points_is_no_error(n):
-    assert average_neighbours(np.arange(2 * n, dtype=np.float32).reshape(n, 2)).shape == (n, 2)
 
 
 @pytest.mark.parametrize("block", [10**6, 150])

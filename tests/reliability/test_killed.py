@@ -199,7 +199,7 @@ def test_the_cache_opens_after_a_kill_in_the_middle_of_a_batch(case, tmp_path):
     found = case.run(["cluster", case.images, "--out", out], cache, after=0.3, delay=0.1)
     assert found["killed"]
     (file,) = cache.glob("*.sqlite")
-    opened = FeatureCache(file.stem, 2944)
+    opened = FeatureCache(file.stem, 4224)
     rows = opened._connection.execute("SELECT count(*) FROM features").fetchone()[0]
     opened.close()
     assert rows % BATCH == 0

@@ -1,0 +1,11 @@
+"""Points whose groups are known, for the tests of what finds groups."""
+
+import numpy as np
+
+
+def groups(sizes, spread=0.1, dimension=10, seed=0):
+    """Gaussian groups around corners of a simplex, and which group each point is of."""
+    rng = np.random.default_rng(seed)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    points = 2 * np.eye(dimension)[owner % dimension] * (1 + owner[:, None] // dimension)
+    return (points + rng.normal(0, spread, points.shape)).astype(np.float32), owner
