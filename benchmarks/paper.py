@@ -40,7 +40,7 @@ PLOTS = Path(__file__).with_name("plots")
 KEPT_SHARE = 0.9  # of the failing images in a repetition
 # What a kept result depends on
 HUDD_SOURCES = ("benchmarks/lrp.py", "benchmarks/hudd.py")
-SAFE_SOURCES = ("FE.py", "clustering.py", "tuning.py", "density.py", "neighbours.py")
+SAFE_SOURCES = ("FE.py", "clustering.py", "tuning.py", "density.py", "relevance.py", "neighbours.py")
 MEASURE_SOURCES = ("benchmarks/paper_measures.py", "benchmarks/paper_cases.py")
 ALEXNET_CASES = ("gd", "oc")  # in the paper, these have AlexNet for the DNN under test
 
@@ -213,16 +213,7 @@ def _layers(case: PaperCase, distances: dict[str, np.ndarray]) -> list[dict]:
 
 def _costs(case: PaperCase, work: Path, runs: int) -> dict:
     """Cost of each method on a case; HUDD also on AlexNet, where the paper has it."""
-    key = _key(
-        case.digest,
-        str(runs),
-        "FE.py",
-        "tuning.py",
-        "density.py",
-        "neighbours.py",
-        *HUDD_SOURCES,
-        "benchmarks/paper_cost.py",
-    )
+    key = _key(case.digest, str(runs), *SAFE_SOURCES, *HUDD_SOURCES, "benchmarks/paper_cost.py")
     costs = {}
     tasks = [("SAFE", "safe", case.model), ("HUDD", "hudd", case.model), ("HUDD, disk", "hudd-disk", case.model)]
     if case.name in ALEXNET_CASES:
