@@ -4,7 +4,6 @@ import contextlib
 import html
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from runs import export_results, refresh_rccs
 RUN_HEADERS = ["run (UTC)", "images", "RCCs", "no cluster", "reduced by", "named", "image folder"]
 OVERLAP_HEADERS = ["RCC of the earlier run", "RCC now", "images in common", "of the earlier", "of the present"]
 
-COPIED_SECONDS = 600  # by then Gradio has its copy
+KEPT_EXPORTS = 20  # of all visitors
 
 
 class RunsView:
@@ -149,13 +148,15 @@ class RunsView:
 
 
 def _export_folder() -> Path:
-    """A new folder below that of Gradio, which keeps a copy of its own; what was exported earlier is removed."""
+    """A new folder below that of Gradio, which gives out what lies there; the last `KEPT_EXPORTS` are kept."""
     exports = Path(get_upload_folder()) / "exports"
     exports.mkdir(parents=True, exist_ok=True)
+    dated = []
     for old in exports.iterdir():
         with contextlib.suppress(OSError):  # another window removes it too
-            if time.time() - old.stat().st_mtime > COPIED_SECONDS:
-                shutil.rmtree(old)
+            dated.append((old.stat().st_mtime_ns, old))
+    for _, old in sorted(dated)[: 1 - KEPT_EXPORTS]:
+        shutil.rmtree(old, ignore_errors=True)
     return Path(tempfile.mkdtemp(dir=exports))
 
 

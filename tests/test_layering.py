@@ -29,6 +29,7 @@ ORDER = (
     "failures",
     "comparison",
     "compilation",
+    "checkpoint",
     "finetuning",
     "retrain",
     "history",
