@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from conftest import draw_scene
 from PIL import Image, ImageFile
+from powers import bound_by_permissions
 
 import FE
 from clustering import LABELS_FILE, load_clusters
@@ -268,18 +269,18 @@ def test_files_that_vanish_shrink_or_turn_into_pipes_in_mid_run_are_skipped(fake
     assert [skip.path for skip in found.skipped] == [f"09{i}.png" for i in range(5)]
 
 
-def test_files_without_permission_are_skipped(fake_network, tmp_path, monkeypatch):
+def test_files_and_folders_without_permission_are_skipped(fake_network, tmp_path):
     write(tmp_path, {"good": valid_images()["png RGB"], "locked": valid_images()["png L"]})
-    real = Path.read_bytes
-
-    def read(path: Path) -> bytes:
-        if path.name == "locked.png":  # these tests may run as root, who may read everything
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(Path, "read_bytes", read)
-    found = extract_features(tmp_path, fake_network.extractor)
-    assert [tuple(skip) for skip in found.skipped] == [("locked.png", "Permission denied")]
+    write(tmp_path / "room", {"inside": valid_images()["png L"]})
+    (tmp_path / "locked.png").chmod(0)
+    (tmp_path / "room").chmod(0)
+    with bound_by_permissions():
+        found = extract_features(tmp_path, fake_network.extractor)
+    (tmp_path / "room").chmod(0o700)
+    assert found.paths == ("good.png",)
+    assert [tuple(skip) for skip in found.skipped] == [
+        ("locked.png", "Permission denied"), ("room", "folder not readable: Permission denied")
+    ]  # fmt: skip
 
 
 def test_a_list_may_name_anything(fake_network, tmp_path):
