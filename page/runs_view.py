@@ -15,6 +15,7 @@ from FE import no_progress
 from history import Run, compare_runs, list_runs, restore_run
 from images import printable
 from page.jobs import VIEW, PageSettings, done, failed
+from page.results import check_links
 from report import REPORT_FILE, write_report
 from review import describe_edit, redo_edit, title, undo_edit
 from runs import export_results, refresh_rccs
@@ -134,7 +135,8 @@ class RunsView:
     def _export(self, what: str, rcc: int, run: str) -> gr.DownloadButton:
         """Write what is asked for; a button to download it."""
         out = self._settings.out
-        self._settings.results.shown(run)  # refuses a window that shows other clusters
+        shown = self._settings.results.shown(run)  # refuses a window that shows other clusters
+        check_links(shown.clusters, self._settings.root)
         folder = _export_folder()
         if what == "report":
             # A copy: Gradio gives out no file of an output folder that is neither the current nor a temporary one.
@@ -162,6 +164,7 @@ def _export_folder() -> Path:
 
 def refreshed(settings: PageSettings) -> None:
     """Draw and describe anew what an edit has changed."""
+    check_links(settings.results.shown().clusters, settings.root)
     refresh_rccs(settings.out, no_progress, settings.root)
 
 

@@ -1,8 +1,8 @@
 import csv
 import dataclasses
 import io
-import shutil
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,7 +125,7 @@ def test_an_export_that_fails_leaves_what_was_there(clusters, tmp_path, monkeypa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfileobj", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(SAFEError, match=r"Could not write the export to .*: No space left on device"):
         export_rccs(clusters, {}, out)
     assert sorted(path.relative_to(out) for path in out.rglob("*")) == before

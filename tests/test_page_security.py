@@ -2,10 +2,14 @@
 
 import asyncio
 import contextlib
+import csv
+import dataclasses
 import json
+import os
 import re
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,10 +23,13 @@ from starlette.responses import PlainTextResponse
 from visiting import SECONDS, Visitor, serving
 
 from errors import SAFEError
+from export import export_rccs, export_zip
 from page.app import serve
 from page.guard import MAX_BODY, Guard
 from page.jobs import Jobs, PageSettings, picture
 from page.results import Results, check_within
+from page.runs_view import refreshed
+from review import RccNote
 
 PAGE = Path(__file__).parents[1] / "page"
 SECRET = "not-for-visitors"
@@ -225,6 +232,12 @@ def test_what_gradio_offers_and_the_page_does_not_need_is_not_there(attacked):
                  "stream/x", "mcp", "mcp/sse", "profiling/summary"):  # fmt: skip
         for method in ("GET", "POST"):
             assert raw(attacked.url, f"/gradio_api/{path}", method=method).status_code == 404, path
+    for path in ("/gradio_api/upload", "/./gradio_api/upload", "/assets/../gradio_api/upload", "/gradio_api//upload",
+                 "/gradio_api/./upload", "/GRADIO_API/upload", "/gradio_api/upload/", "/gradio_api/queue/../upload",
+                 "/config/../gradio_api/upload", "/gradio_api%2fupload"):  # fmt: skip
+        answer = raw(attacked.url, f"/{path}", method="POST", files={"files": ("x.png", b"x")})
+        assert answer.status_code in (404, 405, 415), path
+        assert raw(attacked.url, path, method="POST").status_code in (404, 405), path
     for path in ("monitoring", "monitoring/summary", "docs", "redoc", "openapi.json", "gradio_api", "robots.txt"):
         assert raw(attacked.url, f"/{path}").status_code == 404, path
     info = raw(attacked.url, "/gradio_api/info").json()
@@ -255,6 +268,46 @@ def test_the_headers_keep_other_pages_out(attacked):
     gif = raw(attacked.url, f"/gradio_api/file={attacked.folder / 'out' / 'gifs' / 'RCC_00.gif'}")
     assert "sandbox" in gif.headers["content-security-policy"]
     assert gif.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_an_image_that_leads_out_of_the_root_by_now_is_neither_exported_nor_reported_nor_drawn(attacked, visitor):
+    visitor.fire(visitor.loads()[0], [])
+    image = attacked.root / "failing" / "snow_3.png"
+    whole = image.read_bytes()
+    image.unlink()
+    image.symlink_to(attacked.secret / f"{SECRET}.txt")
+    try:
+        for widget in ("report", "export-one", "export-all"):
+            told = visitor.fire(visitor.handler(widget, "click"), [None, None])
+            assert "leads elsewhere by now" in told, told[-500:]
+            assert '"path"' not in told
+        out = attacked.folder / "out"
+        settings = PageSettings(out, Jobs(), Results(out, attacked.root), root=attacked.root)
+        with pytest.raises(SAFEError, match="leads elsewhere by now"):
+            refreshed(settings)
+    finally:
+        image.unlink()
+        image.write_bytes(whole)
+
+
+def test_a_file_that_is_no_image_any_more_is_left_out_of_an_export(clusters, tmp_path):
+    (clusters.image_root / "snow_02.png").write_text(SECRET)
+    (clusters.image_root / "snow_03.png").unlink()
+    os.mkfifo(clusters.image_root / "snow_03.png")
+    for export in (export_rccs(clusters, {}, tmp_path / "x"), export_zip(clusters, {}, tmp_path / "x.zip")):
+        assert [skip.path for skip in export.missing] == ["snow_02.png", "snow_03.png"]
+
+
+def test_no_name_or_note_is_a_formula_in_an_exported_table(clusters, tmp_path):
+    (clusters.image_root / "snow_02.png").rename(clusters.image_root / "=cmd|' !A0.png")
+    paths = tuple(path.replace("snow_02.png", "=cmd|' !A0.png") for path in clusters.paths)
+    clusters = dataclasses.replace(clusters, paths=paths)
+    export_rccs(clusters, {0: RccNote(0, "@SUM(1)")}, tmp_path / "x")
+    with (tmp_path / "x" / "labels.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert {field[0] for row in rows for field in row if field} & set("=+@") == set()
+    assert "'=cmd|' !A0.png" in {row[0] for row in rows}
+    assert {row[2] for row in rows if row[1] == "0"} == {"'@SUM(1)"}
 
 
 def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(attacked, visitor):
@@ -357,6 +410,70 @@ def test_event_handlers_bear_forged_arguments(attacked, visitor):
     assert {frame for frame in frames if "guard.py" not in frame} == set()
 
 
+def test_a_visitor_cannot_let_a_model_run_code_on_a_page_with_a_root(attacked, visitor):
+    code = {"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda", "config": {"function": "…"}}]}}
+    with zipfile.ZipFile(attacked.root / "m.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(code))
+    model, inside = str(attacked.root / "m.keras"), str(attacked.root / "failing")
+    told = visitor.fire(visitor.handler("retrain", "click"), [model, inside, inside, *[None] * 4, "", False, True])
+    assert "holds code that runs" in told
+
+
+def test_a_label_that_would_make_the_table_unreadable_is_not_kept(attacked, visitor):
+    state = visitor.serve("labelling", "label_state", [None, ["a"]]).json()
+    table = attacked.folder / "out" / "unsafe_set.csv"
+    before = table.read_bytes()
+    for label in ("x" * 200_000, "x" * 256, "a\nb", "a\0b", "\x1b[2J", "\ud800"):
+        visitor.serve("labelling", "give_label", [state["rcc"], None, label, [label], state["set"]])
+        assert table.read_bytes() == before
+    given = visitor.serve("labelling", "give_label", [state["rcc"], None, "=a", ["=a"], state["set"]]).json()
+    assert {image["label"] for image in given["images"]} == {"=a"}
+    assert b",'=a\n" in table.read_bytes()
+    visitor.serve("labelling", "undo_label", [state["rcc"], ["=a"], state["set"]])
+    assert table.read_bytes() == before
+
+
+def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, visitor):
+    """Two visitors, one output folder: what the first window still shows is out of date, and it is told so."""
+    folder = draw_images(attacked.root / "others", 5)
+    other = Visitor(attacked.url, "other", visitor.client)
+    visitor.fire(visitor.loads()[0], [])
+    visitor.fire(visitor.loads()[1], [])
+    run = visitor.fire(visitor.loads()[0], [])
+    run = re.search(r'"([0-9a-f]{16})"', run)[1]
+    state = visitor.serve("labelling", "label_state", [None, ["a"]]).json()
+    assert visitor.serve("labelling", "label_picture", [0, state["set"]]).json().startswith("data:image")
+    assert visitor.serve("grid", "grid_picture", [0, run]).json().startswith("data:image")
+    failing, size = str(attacked.root / "failing"), ["0.5", None, "0.3", "6", "size", False]
+    try:
+        assert "15 images" in other.fire(other.handler("generate", "click"), [str(folder), "pca"])
+        assert "6 of 15" in other.fire(other.handler("select", "click"), [str(folder), *size])
+        table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
+        for widget, function, sent in (
+            ("grid", "grid_picture", [0, run]),
+            ("map", "map_picture", [0, run]),
+            ("labelling", "label_picture", [0, state["set"]]),
+        ):
+            assert visitor.serve(widget, function, sent).json() == "", function
+        visitor.serve("labelling", "give_label", [0, 0, "a", ["a"], state["set"]])
+        assert (attacked.folder / "out" / "unsafe_set.csv").read_bytes() == table
+        for handler, data in (
+            (visitor.handler("rcc-bar", "select"), [None]),
+            (visitor.handler("unsafe-rcc", "input"), [0, None]),
+            (visitor.handler("grid-next", "click"), [None] * 5),
+            (visitor.handler("export-all", "click"), [None, None]),
+            (visitor.handler("merge", "click"), [None, None, 1]),
+        ):
+            told = visitor.fire(handler, data, {"index": 0, "value": None, "selected": True})
+            refused = ("in another window", "in the meantime", '"success": false')
+            assert any(words in told for words in refused), told[-600:]
+            assert "data:image" not in told
+            assert "/pictures/" not in told
+    finally:
+        other.fire(other.handler("generate", "click"), [failing, "pca"])
+        other.fire(other.handler("select", "click"), [failing, *size])
+
+
 def test_a_file_that_a_browser_claims_to_have_uploaded_is_not_served(attacked, visitor):
     secret = str(attacked.secret / f"{SECRET}.txt")
     claimed = {"path": secret, "orig_name": "x.png", "meta": {"_type": "gradio.FileData"}}
@@ -380,7 +497,7 @@ def test_two_hundred_requests_at_once_are_all_answered(attacked, visitor):
         if i % 4 == 1:
             return httpx.get(f"{attacked.url}/config", timeout=SECONDS).status_code
         if i % 4 == 2:
-            return visitor.serve("labelling", "label_picture", i).status_code
+            return visitor.serve("labelling", "label_picture", [i, None]).status_code
         return httpx.get(f"{attacked.url}/gradio_api/file={attacked.secret}", timeout=SECONDS).status_code
 
     with ThreadPoolExecutor(200) as pool:
@@ -481,4 +598,12 @@ def test_with_a_password_nothing_is_told_without_it(tmp_path):
         assert client.post("/login", data={"username": "ann", "password": "päss:word"}).status_code == 200
         assert client.get("/config").status_code == 200
         assert client.get(f"/gradio_api/file={tmp_path}/tmp/gradio/night_0.png").status_code == 404
+
+        # Whatever address a visitor claims to have, it is one that tries.
+        def guess(i: int) -> int:
+            claimed = {"x-forwarded-for": f"10.0.0.{i}", "x-real-ip": f"10.0.0.{i}", "forwarded": f"for=10.0.0.{i}"}
+            return httpx.post(f"{url}/login", data={"username": "ann", "password": str(i)}, headers=claimed).status_code
+
+        with ThreadPoolExecutor(10) as pool:
+            assert sorted(pool.map(guess, range(10))) == [400] + [429] * 9
     assert not list((tmp_path / "tmp").glob("safe-page-*"))  # the served files are gone with the page
