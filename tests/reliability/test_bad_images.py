@@ -20,6 +20,7 @@ from powers import bound_by_permissions
 import FE
 from clustering import LABELS_FILE, load_clusters
 from FE import extract_features
+from images import UNREADABLE, decode, reason_for
 
 FAKED = Path(__file__).parents[1] / "faked_tool.py"
 MOST_MEMORY = 2 * 2**30  # bytes; an image at the limit of pixels takes 256 MiB, and as much again to be turned
@@ -192,6 +193,23 @@ def test_among_mutated_images_the_good_ones_are_as_without_them(fake_network, tm
     assert len(found.paths) + len(found.skipped) == n + len(valid) + len(unreadable_images())
     assert len(found.skipped) > n / 20
     assert all(3 < len(skip.reason) < 300 and "\n" not in skip.reason for skip in found.skipped)
+
+
+@pytest.mark.parametrize("step", [100, pytest.param(10, marks=pytest.mark.slow)])
+def test_an_image_cut_off_at_every_tenth_byte_is_decoded_or_named_with_a_reason(step, capfd):
+    cut = unreadable = 0
+    for suffix, data in valid_images().values():
+        for end in range(step // 2, len(data), step):
+            cut += 1
+            try:
+                mode, reason = decode(data[:end]).mode, ""
+            except UNREADABLE as error:
+                mode, reason = "", reason_for(error)
+            assert mode == "RGB" or 3 < len(reason) < 300, suffix
+            unreadable += not mode
+    capfd.readouterr()  # what the decoders' C code says on stderr
+    print(f"{unreadable:,} of {cut:,} cut images were unreadable")
+    assert unreadable > cut / 2 > 200
 
 
 def test_a_whole_run_keeps_within_its_memory_and_clusters_the_good_ones_as_without_the_bad(tmp_path):
