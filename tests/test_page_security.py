@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import re
+import socket
 import threading
 import time
 import zipfile
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 from conftest import draw_scene
 from starlette.responses import PlainTextResponse
-from visiting import SECONDS, Visitor, serving
+from visiting import JSON, SECONDS, Visitor, serving
 
 from errors import SAFEError
 from page.app import serve
@@ -28,6 +29,7 @@ from page.runs_view import refreshed
 
 PAGE = Path(__file__).parents[1] / "page"
 SECRET = "not-for-visitors"
+CLOSING = {"connection": "close"}  # the server closes it too, after an error, and a next request would be lost
 CLIENT = httpx.Client(timeout=SECONDS)  # one, since each sets up what it would need for encryption
 
 
@@ -449,6 +451,38 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     finally:
         other.fire(other.handler("generate", "click"), [failing, "pca"])
         other.fire(other.handler("select", "click"), [failing, *size])
+
+
+def test_requests_that_are_none_are_refused_without_a_traceback(attacked, visitor):
+    generate = visitor.handler("generate", "click")["id"]
+    join = {"data": ["x", "pca"], "fn_index": generate, "session_hash": "odd"}
+    bodies = [b"[" * 200_000, b'{"a":' * 100_000, b"\xff\xfe", b"null", b"{}", b'{"data": [NaN], "fn_index": 1e999}']
+    bodies += [b'{"data": [' + b"1" * 100_000 + b'], "fn_index": 1, "session_hash": "x"}', b""]
+    for odd in ({"fn_index": -1}, {"fn_index": "0"}, {"session_hash": None}, {"session_hash": ["x"]}, {"data": {}}):
+        bodies.append(json.dumps(join | odd).encode())
+    for body in bodies:
+        for path in ("queue/join", "component_server", "cancel", "reset"):
+            answer = CLIENT.post(f"{attacked.url}/gradio_api/{path}", content=body, headers=JSON | CLOSING)
+            assert answer.status_code >= 400 or path == "queue/join", (path, body[:60])
+            assert "Traceback" not in answer.text
+            assert "site-packages" not in answer.text
+    host = attacked.url.removeprefix("http://")
+    name, port = host.split(":")
+    for request in (
+        "GET / HTTP/1.1\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: {host}\r\nHost: evil.example\r\n\r\n",
+        f"GET http://evil.example/config HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        f"CONNECT evil.example:80 HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        f"GET /gradio_api/file=/etc/passwd HTTP/1.0\r\nHost: {host}\r\n\r\n",
+        f"POST /login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        f"GET /{'a' * 200_000} HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        "\0" * 1000 + "\r\n\r\n",
+    ):
+        with socket.create_connection((name, int(port)), SECONDS) as connection, contextlib.suppress(ConnectionError):
+            connection.sendall(request.encode())
+            first = connection.recv(1000)
+            assert not first or first[9:10] == b"4", (request[:60], first[:60])
+    assert visitor.client.get("/").status_code == 200
 
 
 def test_a_file_that_a_browser_claims_to_have_uploaded_is_not_served(attacked, visitor):
