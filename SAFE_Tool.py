@@ -13,6 +13,7 @@ is all that they share. Whatever takes long to import is imported where it is ne
 """
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -35,8 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.run(options)
     except SAFEError as error:
-        print(f"safe: {error}", file=sys.stderr)
+        from images import printable
+
+        print(f"safe: {printable(str(error))}".replace("\n", " "), file=sys.stderr)
         return 2
+    except BrokenPipeError:  # whoever read the output, `head` for instance, has read enough; the files are written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except KeyboardInterrupt:
         print(
             "safe: stopped. Features that were extracted are kept; the same command goes on from there.",
@@ -176,6 +182,7 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
 
 def _run_cluster(options: argparse.Namespace) -> None:
     out = Path(options.out).absolute()
+    from images import printable
     from inspection import gif_notes
     from profiles import load_profiles
     from runs import cluster_summary, count, generate_clusters, parameter_notes
@@ -185,14 +192,14 @@ def _run_cluster(options: argparse.Namespace) -> None:
             options.images, out, progress, options.extractor, options.reducer, options.weights, options.parameters
         )
     if clusters.notice:
-        print(f"safe: {clusters.notice}", file=sys.stderr)
+        print(f"safe: {printable(clusters.notice)}", file=sys.stderr)
     _print_skipped(clusters.skipped)
     for note in parameter_notes(out):
-        print(f"safe: parameters: {note}", file=sys.stderr)
+        print(f"safe: parameters: {printable(note)}", file=sys.stderr)
     for note in gif_notes(clusters):
         print(f"safe: {note}", file=sys.stderr)
     print(cluster_summary(clusters))
-    texts = {profile.rcc: f": {profile.text}" for profile in load_profiles(out)}
+    texts = {profile.rcc: f": {printable(profile.text)}" for profile in load_profiles(out)}
     for rcc, size in enumerate(clusters.sizes.tolist()):
         if not size:
             continue  # merged into another by the engineer
@@ -367,7 +374,7 @@ def _print_skipped(skipped) -> None:
     from images import printable
 
     for path, reason in skipped:
-        print(f"safe: skipped {printable(path)!r}: {reason}", file=sys.stderr)
+        print(f"safe: skipped {printable(path)!r}: {printable(reason)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -5,9 +5,12 @@ What each file contains is decided by the module that writes it; here is only ho
 
 import contextlib
 import csv
+import errno
 import glob
 import math
 import os
+import re
+import stat
 import struct
 import tempfile
 import time
@@ -140,6 +143,33 @@ def fill_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
+def regular(path: Path) -> Path:
+    """The path itself; an OSError where it is no regular file: a pipe or device would hold its reader for ever."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path
+
+
+_NUMBERS = re.compile(r"[-+]?[\d.][\d.eE+\- ]*")
+
+
+def _is_formula(text: str) -> bool:
+    return text[:1] in ("=", "+", "-", "@", "\t", "\r") and not _NUMBERS.fullmatch(text)
+
+
+def cell(text: str) -> str:
+    """Text for a cell of a table that may be opened in a spreadsheet: one that it would run begins with an apostrophe.
+
+    Names of files, classes and parameters come from elsewhere; `=cmd|...` is a formula to a spreadsheet.
+    """
+    return f"'{text}" if _is_formula(text.lstrip("'")) else text
+
+
+def from_cell(text: str) -> str:
+    """The text that `cell` was given."""
+    return text[1:] if text[:1] == "'" and _is_formula(text.lstrip("'")) else text
+
+
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of a file that `np.savez` wrote; no pickle is read, and no more memory taken than the file is long.
 
@@ -148,7 +178,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     any of DAMAGED
         It is none.
     """
-    with path.open("rb") as file:
+    with regular(path).open("rb") as file:
         with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
             length = os.fstat(file.fileno()).st_size

@@ -333,7 +333,7 @@ def load_clusters(folder: Path) -> RootCauseClusters:
     again = "Generate the clusters again."
     try:
         arrays = read_arrays(path)
-        version = int(arrays["format_version"])
+        version = int(arrays["format_version"].item())
         if version != FORMAT_VERSION:
             raise SAFEError(f"{path} must have format version {FORMAT_VERSION}. Received: {version}. {again}")
         record = json.loads(_as_text(arrays["record"]))

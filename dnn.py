@@ -23,15 +23,22 @@ from PIL import Image
 
 from errors import SAFEError
 from FE import quiet_stderr
-from images import UNREADABLE
+from images import FORMATS, UNREADABLE
 
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 # Factor and offset on pixels from 0 to 255.
 SCALINGS = {"none": (1.0, 0.0), "1/255": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0)}
 FLEXIBLE_SIDE = 224  # for a model of any input size, where the images differ in size
 
-# Layers that hold or fetch code or another program's model.
-_CODE = frozenset({"Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer"})
+# Layers that hold or fetch code or another program's model, and those that read a file which the model names.
+_CODE = frozenset(
+    {"Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer", "StringLookup",
+     "IntegerLookup", "TextVectorization"}
+)  # fmt: skip
+# Parts of Keras that do things, where a model consists of layers and mathematical functions.
+_DOING = frozenset({"callbacks", "config", "datasets", "export", "saving", "utils"})
+# A file may unpack to this many times its length, and some: what unpacks to more is a bomb.
+_MOST_UNPACKED, _UNPACKED_AT_LEAST = 20, 2**26
 _SCALING_LAYERS = frozenset(
     {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add", "GetItem"}
 )
@@ -152,12 +159,14 @@ def _read_config(file: Path) -> tuple[dict, dict]:
     try:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
+                _check_archive(archive, file.stat().st_size)
                 whole = json.loads(archive.read("config.json"))
             compiled = whole.get("compile_config") or {}
             return whole, {"optimizer": compiled.get("optimizer"), "loss": compiled.get("loss")} if compiled else {}
         import h5py
 
         with h5py.File(file, "r") as stored:
+            _check_weights(stored, file.stat().st_size)
             whole = json.loads(stored.attrs["model_config"])
             compiled = json.loads(stored.attrs.get("training_config") or "{}")
         return whole, (
@@ -165,6 +174,47 @@ def _read_config(file: Path) -> tuple[dict, dict]:
         )
     except _LOAD_FAULTS as error:
         raise _damaged(file, error) from error
+
+
+def _check_archive(archive: zipfile.ZipFile, length: int) -> None:
+    """A ValueError where an archive is no model's: a bomb, files that would land elsewhere, weights that lie elsewhere.
+
+    Keras unpacks some of it into a temporary folder before it looks at it.
+    """
+    import h5py
+
+    parts = archive.infolist()
+    if sum(part.file_size for part in parts) > _MOST_UNPACKED * length + _UNPACKED_AT_LEAST:
+        raise ValueError("it unpacks to far more than it is long")
+    names = [part.filename for part in parts]
+    odd = [name for name in names if name.startswith(("/", "\\")) or ".." in name or ":" in name or "\\" in name]
+    if odd or len(set(names)) < len(names) or any(part.external_attr >> 16 & 0o170000 == 0o120000 for part in parts):
+        raise ValueError("it holds files with names that no model has")
+    for name in names:
+        if name.endswith(".h5"):
+            with archive.open(name) as stored, h5py.File(stored) as weights:
+                _check_weights(weights, length)
+
+
+def _check_weights(weights: Any, length: int) -> None:
+    """A ValueError where a file of weights has them read from other files, or says that they are vast."""
+    import h5py
+
+    total, groups = 0, [weights]
+    while groups:
+        group = groups.pop()
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError("its weights lie elsewhere")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+            elif item.external or item.is_virtual:
+                raise ValueError("its weights lie elsewhere")
+            else:
+                total += (item.size or 0) * item.dtype.itemsize
+            if len(groups) > 1e6 or total > _MOST_UNPACKED * length + _UNPACKED_AT_LEAST:
+                raise ValueError("its weights are far more than it is long")
 
 
 def _damaged(file: Path, error: Exception) -> SAFEError:
@@ -190,13 +240,16 @@ def _refuse_code(file: Path, config: dict, trust: bool) -> None:
         raise _needs_custom(file, ", ".join(sorted(custom)))
     if code and not trust:
         raise SAFEError(
-            f"{file} holds code that runs when the model is loaded ({', '.join(sorted(code))}). Replace it with "
-            "Keras's own layers or, if you trust whoever made the file, say so with --trust-model."
+            f"{file} holds code that runs, or reads files, when the model is loaded ({', '.join(sorted(code))}). "
+            "Replace it with Keras's own layers or, if you trust whoever made the file, say so with --trust-model."
         )
 
 
 def _is_foreign(module: object) -> bool:
-    return isinstance(module, str) and module.split(".")[0] not in ("keras", "builtins")
+    if not isinstance(module, str):
+        return False
+    first, *rest = module.split(".")
+    return first not in ("keras", "builtins") or bool(_DOING & set(rest))
 
 
 def _needs_custom(file: Path, names: str) -> SAFEError:
@@ -346,7 +399,7 @@ def _takes(dnn: Dnn, width: int, height: int) -> bool:
 
 def _size_of(file: Path) -> tuple[int, int] | None:
     try:
-        with Image.open(file) as image:
+        with Image.open(file, formats=FORMATS) as image:
             return image.size
     except UNREADABLE:
         return None

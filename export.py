@@ -20,11 +20,13 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from artefacts import replacing
+from PIL import Image
+
+from artefacts import cell, replacing
 from clustering import RootCauseClusters
 from errors import SAFEError
 from FE import Progress, no_progress
-from images import Skipped, printable
+from images import FORMATS, UNREADABLE, Skipped, printable, read_bytes, reason_for
 from map import by_closeness
 from report import REPORT_FILE
 from review import RccNote
@@ -232,9 +234,9 @@ def export_zip(
     ):
         for done, row in enumerate(rows, start=1):
             try:
-                data = (clusters.image_root / row.image).read_bytes()
-            except OSError as error:
-                missing.append(Skipped(row.image, error.strerror or str(error)))
+                data = _image_bytes(clusters.image_root / row.image)
+            except UNREADABLE as error:
+                missing.append(Skipped(row.image, reason_for(error)))
                 written.append(row._replace(file=""))
             else:
                 archive.writestr(row.file, data)
@@ -291,16 +293,22 @@ def _copy(
     written, missing = [], []
     for done, row in enumerate(rows, start=1):
         try:
-            source = (root / row.image).open("rb")
-        except OSError as error:
-            missing.append(Skipped(row.image, error.strerror or str(error)))
+            data = _image_bytes(root / row.image)
+        except UNREADABLE as error:
+            missing.append(Skipped(row.image, reason_for(error)))
             written.append(row._replace(file=""))
         else:
-            with source, (folder / row.file).open("wb") as copy:
-                shutil.copyfileobj(source, copy)
+            (folder / row.file).write_bytes(data)
             written.append(row)
         progress("Copying images", done, len(rows))
     return written, tuple(missing)
+
+
+def _image_bytes(path: Path) -> bytes:
+    """The bytes of a file that is still an image; any of UNREADABLE where it is none, or no file that ends."""
+    data = read_bytes(path)
+    with Image.open(io.BytesIO(data), formats=FORMATS):
+        return data
 
 
 def _swap(building: Path, target: Path) -> None:
@@ -325,7 +333,8 @@ def _tables(rows: list[ExportedImage], report: str) -> Iterator[tuple[str, bytes
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(row._replace(core=str(row.core).lower()) for row in rows)
+    for row in rows:
+        writer.writerow(row._replace(image=cell(row.image), name=cell(row.name), core=str(row.core).lower()))
     yield LABELS_TABLE, table.getvalue().encode("utf-8", "surrogateescape")
     if writes_parquet():
         yield PARQUET_TABLE, _parquet(rows)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from artefacts import prepare_folder, write_text
+from artefacts import DAMAGED, cell, from_cell, prepare_folder, regular, write_text
 from dnn import Dnn, load_dnn, sized_for
 from errors import SAFEError
 from FE import Progress, no_progress
@@ -251,7 +251,7 @@ def save_failures(failures: Failures, folder: Path) -> None:
     writer = csv.writer(table, lineterminator="\n")
     score = "error" if failures.task == "regression" else "confidence"
     writer.writerow([*Failure._fields[:-1], score])
-    writer.writerows(failures.failing)
+    writer.writerows([*map(cell, failure[:-1]), failure[-1]] for failure in failures.failing)
     write_text(folder / FAILURES_FILE, table.getvalue())
     record = {
         "test_accuracy": failures.accuracy,
@@ -279,21 +279,21 @@ def load_failures(folder: Path) -> Failures:
     if not (folder / ACCURACY_FILE).is_file() or not (folder / FAILURES_FILE).is_file():
         raise SAFEError(f"Expected the failures of a DNN. Received none in {folder}. Collect them first.")
     try:
-        record = json.loads((folder / ACCURACY_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
-        with (folder / FAILURES_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+        record = json.loads(regular(folder / ACCURACY_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
+        with regular(folder / FAILURES_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             _, *rows = csv.reader(file, strict=True)
         return Failures(
             test_root=Path(record["test_root"]),
             model=Path(record["model"]),
             task=str(record["task"]),
             classes=tuple(record["classes"]),
-            failing=tuple(Failure(*row[:4], float(row[4])) for row in rows),
+            failing=tuple(Failure(*map(from_cell, row[:4]), float(row[4])) for row in rows),
             test_size=int(record["test_size"]),
             threshold=record["threshold"],
             assumptions=tuple(record["assumptions"]),
             skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
         )
-    except (OSError, ValueError, LookupError, TypeError, csv.Error) as error:
+    except DAMAGED as error:
         raise SAFEError(f"The failures in {folder} are damaged ({error}). Collect them again.") from error
 
 

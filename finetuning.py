@@ -8,13 +8,16 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.5; Fahmy et al., IE
 2021 (HUDD: training set and balanced unsafe set together, from the given weights).
 """
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from checkpoint import Checkpoint, load_checkpoint, restore_state, run_key, save_checkpoint, state_of
 from compilation import Settings, choose_loss, make_optimizer
 from dnn import Dnn
 from errors import SAFEError
@@ -150,6 +153,7 @@ def fine_tune(
     progress: Progress = no_progress,
     on_epoch: Callable[[tuple[Epoch, ...]], None] = lambda history: None,
     should_stop: Callable[[], bool] = lambda: False,
+    checkpoint: Path | None = None,
 ) -> FineTuning:
     """Fine-tune a copy of the DNN; the same data and settings give the same images in the same order.
 
@@ -161,6 +165,8 @@ def fine_tune(
         Called with the history after each epoch, epoch 0 included.
     should_stop : callable
         Asked before each batch; what the best epoch so far has is kept.
+    checkpoint : Path, optional
+        A file for the state after each epoch. Where the same fine-tuning left one, it goes on from there.
 
     Raises
     ------
@@ -196,8 +202,13 @@ def fine_tune(
 
     history = [check(0, math.nan, started)]
     best, kept, stopped, waited = 0, model.get_weights(), "", 0.0
+    key = run_key(dnn, data.pixels.files, settings, data.labels, data.groups, threshold) if checkpoint else ""
+    if (saved := load_checkpoint(checkpoint, key) if checkpoint else None) and restore_state(model, saved):
+        history = [Epoch(int(row[0]), *row[1:].tolist()) for row in saved.history]
+        best, kept, waited, rng.bit_generator.state = saved.best, saved.kept, saved.waiting, saved.rng
+        started -= sum(epoch.seconds for epoch in history[1:])
     on_epoch(tuple(history))
-    for epoch in range(1, settings.epochs + 1):
+    for epoch in range(len(history), settings.epochs + 1):
         began = time.monotonic()
         order = rng.permutation(np.concatenate([training, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
         what = f"Retraining, epoch {epoch} of {settings.epochs}"
@@ -210,6 +221,10 @@ def fine_tune(
         history.append(check(epoch, loss, began))
         if is_better(history[-1], history[best], history[0]):
             best, kept = epoch, model.get_weights()
+        if checkpoint:
+            state = Checkpoint(np.array(history, float), best, waited, rng.bit_generator.state, state_of(model), kept)
+            with contextlib.suppress(SAFEError):  # a disk too full for it is no reason to stop
+                save_checkpoint(checkpoint, key, state)
         on_epoch(tuple(history))
     model.set_weights(kept)
     return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started, waited)

@@ -7,6 +7,7 @@ silence and never fatal.
 
 import io
 import os
+import re
 import stat
 import struct
 import zlib
@@ -16,12 +17,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
+from artefacts import regular
 from errors import SAFEError
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )  # no .gif: the GIFs that SAFE writes must not come back as its input
-_FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 
 MAX_PIXELS = 89_478_485
 """Pillow's own bound, above which it suspects a decompression bomb (256 MiB as RGB)."""
@@ -122,7 +124,7 @@ def _walk(root: Path) -> ImageListing:
 
 def _read_list(path: Path) -> ImageListing:
     try:
-        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+        text = regular(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise SAFEError(f"Could not read the list {path}: {error.strerror}") from error
     lines = (line.strip() for line in text.split("\n"))
@@ -179,7 +181,7 @@ def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Image.Image:
     any of UNREADABLE
         Not an image of a known format, damaged, or more than `MAX_PIXELS`.
     """
-    with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise OSError(f"{width} × {height} pixels; the limit is {MAX_PIXELS / 1e6:.0f} megapixels")
@@ -215,9 +217,20 @@ def reason_for(error: Exception) -> str:
     if isinstance(error, Image.UnidentifiedImageError):
         return "not an image, or of a format that SAFE does not read"
     text = (getattr(error, "strerror", None) or str(error)).split("\n")[0].strip()
-    return text or type(error).__name__
+    if not re.search(r"[a-zA-Z]{2}", text):  # a number of the decoder's own, or nothing
+        return f"damaged ({text or type(error).__name__})"
+    return text
+
+
+# All but tab and line feed; and what turns the direction of text, by which a name can pass for another.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def steers(text: str) -> bool:
+    """Whether text holds control characters, or those that turn its direction."""
+    return bool(_CONTROLS.search(text))
 
 
 def printable(path: str) -> str:
-    """A path as text that can be shown anywhere, even if its bytes are not valid Unicode."""
-    return path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    """A path as text that can be shown anywhere, even if its bytes are not valid Unicode or would steer a terminal."""
+    return _CONTROLS.sub("\ufffd", path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))

@@ -12,9 +12,13 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
+from artefacts import from_cell, regular
 from errors import SAFEError
+from images import printable, steers
 from predictions import some
 from selection import UnsafeImage, UnsafeSet
+
+LONGEST_LABEL = 255
 
 
 def label_images(unsafe: UnsafeSet, images: Collection[str], label: str, classes: Sequence[str]) -> UnsafeSet:
@@ -98,6 +102,10 @@ def _class_folder(image: str, classes: Sequence[str]) -> str:
 
 
 def _with_labels(unsafe: UnsafeSet, labels: Mapping[str, str]) -> UnsafeSet:
+    for label in set(labels.values()):
+        # The class is the name of a folder, which cannot be longer. A longer one would make the table unreadable.
+        if len(label) > LONGEST_LABEL or steers(label) or "\n" in label:
+            raise SAFEError(f"Expected labels of up to {LONGEST_LABEL} characters. Received: {printable(label)[:80]!r}")
     images = tuple(image._replace(label=labels.get(image.image, image.label)) for image in unsafe.images)
     return dataclasses.replace(unsafe, images=images)
 
@@ -112,9 +120,9 @@ def read_labels(table: str | os.PathLike) -> dict[str, str]:
     """
     file = Path(table).expanduser().absolute()
     try:
-        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        with regular(file).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
             reader = csv.DictReader(text, strict=True)
-            rows = [(row["image"], (row["label"] or "").strip()) for row in reader]
+            rows = [(from_cell(row["image"] or ""), from_cell((row["label"] or "").strip())) for row in reader]
     except KeyError as error:
         raise SAFEError(f"Expected the columns image and label in {file}. Received none called {error}.") from error
     except (OSError, ValueError, csv.Error) as error:

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from artefacts import regular
 from errors import SAFEError
 
 PARAMETERS_FILE = "parameters.csv"
@@ -74,7 +75,7 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
     """
     path = Path(path)
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with regular(path).open(encoding="utf-8-sig", newline="") as file:
             header, rows = _open_table(path, file)
             key = header.index(KEY) if KEY in header else 0
             names = {PurePosixPath(image).name for image in images}

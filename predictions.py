@@ -216,6 +216,11 @@ class Pixels:
         pixels._files, pixels._cache, pixels._known = range(len(images)), images, np.ones(len(images), bool)
         return pixels
 
+    @property
+    def files(self) -> Sequence[Path]:
+        """The images; of an array, their indices."""
+        return self._files
+
     def __len__(self) -> int:
         return len(self._files)
 

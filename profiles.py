@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from artefacts import DAMAGED, write_text
+from artefacts import DAMAGED, cell, from_cell, regular, write_text
 from clustering import RootCauseClusters
 from errors import SAFEError
 from parameters import ANGLE_SUFFIX, Parameters
@@ -225,7 +225,8 @@ def save_profiles(profiles: Iterable[Profile], folder: Path) -> None:
     writer.writerow(Finding._fields)
     for profile in profiles:
         for finding in profile.findings:
-            writer.writerow("" if cell != cell else cell for cell in finding)  # NaN differs from itself
+            finding = finding._replace(parameter=cell(finding.parameter), value=cell(finding.value))
+            writer.writerow("" if field != field else field for field in finding)  # NaN differs from itself
     write_text(folder / PROFILES_FILE, table.getvalue())
 
 
@@ -239,7 +240,7 @@ def load_profiles(folder: Path) -> tuple[Profile, ...]:
     """
     path = folder / PROFILES_FILE
     try:
-        with path.open(encoding="utf-8", newline="") as file:
+        with regular(path).open(encoding="utf-8", newline="") as file:
             findings = [_from_row(row) for row in csv.DictReader(file, strict=True)]
     except FileNotFoundError:
         return ()
@@ -252,11 +253,9 @@ def load_profiles(folder: Path) -> tuple[Profile, ...]:
 
 
 def _from_row(row: dict[str, str]) -> Finding:
-    text = {"parameter", "kind", "value"}
-    whole = {"rcc", "known"}
-    return Finding(
-        **{
-            name: row[name] if name in text else int(row[name]) if name in whole else float(row[name] or "nan")
-            for name in Finding._fields
-        }
-    )
+    kinds = {"parameter": from_cell, "kind": str, "value": from_cell, "rcc": int, "known": int}
+    return Finding(**{name: kinds.get(name, _number)(row[name]) for name in Finding._fields})
+
+
+def _number(text: str) -> float:
+    return float(text or "nan")

@@ -16,7 +16,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from artefacts import prepare_folder, write_text
+from artefacts import DAMAGED, prepare_folder, regular, write_text
 from clustering import CLUSTERS_FILE, RUN_FILE, RootCauseClusters
 from errors import SAFEError
 from FE import Progress, no_progress
@@ -136,8 +136,8 @@ def _retraining(folder: Path) -> tuple[Retraining | None, str]:
 def _read_json(path: Path) -> dict:
     """A file that is for people, and that a report can do without: empty where it is missing or damaged."""
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(regular(path).read_text(encoding="utf-8"))
+    except DAMAGED:
         return {}
     return record if isinstance(record, dict) else {}
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from artefacts import DAMAGED, fill_text, prepare_folder, replacing_together
+from checkpoint import CHECKPOINT_FILE, remove_checkpoint
 from clustering import CLUSTERS_FILE, RootCauseClusters
 from comparison import Changed, Share, changed, shares_by_class, shares_by_rcc
 from compilation import Settings, choose_loss, choose_settings, compile_as_given
@@ -160,11 +161,13 @@ def retrain(
     data = _training_data(material)
     tested = Pixels(material.dnn, material.test.files)
     before = _run(material, material.dnn.model, tested, threshold, progress, "Testing the model")
-    tuning = fine_tune(material.dnn, data, chosen, threshold, progress, on_epoch, should_stop)
+    unfinished = out / CHECKPOINT_FILE
+    tuning = fine_tune(material.dnn, data, chosen, threshold, progress, on_epoch, should_stop, unfinished)
     after = _run(material, tuning.model, tested, threshold, progress, "Testing the retrained model")
     result = _compare(material, before, after, tuning, chosen, threshold, data, tested)
     compile_as_given(material.dnn, tuning.model)
     save_retraining(result, tuning.model, out)
+    remove_checkpoint(unfinished)
     return result
 
 

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from artefacts import DAMAGED, prepare_folder, write_text
+from artefacts import DAMAGED, cell, from_cell, prepare_folder, write_text
 from clustering import LABELS_FILE, RootCauseClusters, load_clusters, rcc_reach
 from errors import SAFEError
 from images import printable
@@ -518,7 +518,7 @@ def _write_notes(folder: Path, notes: Sequence[RccNote]) -> None:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(notes)
+    writer.writerows(note._replace(name=cell(note.name), note=cell(note.note)) for note in notes)
     write_text(folder / NOTES_FILE, table.getvalue())
 
 
@@ -555,7 +555,7 @@ def _read_notes(path: Path) -> dict[int, RccNote]:
 
 
 def _note_of(row: Mapping[str | None, object]) -> RccNote:
-    typed = {name: str(row.get(name) or "").strip() for name in COLUMNS}
+    typed = {name: from_cell(str(row.get(name) or "").strip()) for name in COLUMNS}
     number = re.fullmatch(r"(?:rcc)?\s*(-?\d{1,9})(?:\.0)?", typed["rcc"], re.IGNORECASE)
     if number is None or int(number[1]) < NOISE:
         raise SAFEError(f"rcc must be a whole number, -1 or more. Received: {typed['rcc']!r}")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from artefacts import prepare_folder
+from artefacts import DAMAGED, prepare_folder, regular
 from clustering import RUN_FILE, RootCauseClusters, find_root_cause_clusters, load_clusters, save_clusters
 from errors import SAFEError
 from export import Export, check_target, export_rccs, export_zip
@@ -129,8 +129,8 @@ def parameter_notes(out: Path) -> list[str]:
 
 def _run_record(out: Path) -> dict:
     try:
-        record = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = json.loads(regular(out / RUN_FILE).read_text(encoding="utf-8"))
+    except DAMAGED:
         return {}  # run.json is for people; nothing depends on it
     return record if isinstance(record, dict) else {}
 

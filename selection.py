@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from artefacts import DAMAGED, fill_text, replacing_together, write_text
+from artefacts import DAMAGED, cell, fill_text, from_cell, replacing_together, write_text
 from clustering import NOISE, RootCauseClusters
 from errors import SAFEError
 from FE import FeatureBatch, Progress, no_progress, recall_extractor, stream_features
@@ -380,8 +380,15 @@ def _table(unsafe: UnsafeSet) -> str:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(image._replace(within_eps=str(image.within_eps).lower()) for image in unsafe.images)
+    for image in unsafe.images:
+        within = str(image.within_eps).lower()
+        writer.writerow(image._replace(image=cell(image.image), within_eps=within, label=cell(image.label)))
     return table.getvalue()
+
+
+def set_key(unsafe: UnsafeSet) -> str:
+    """Tells one unsafe set from another, whatever its labels are."""
+    return f"{unsafe.clusters}-{_digest(unsafe.images)}"
 
 
 def _digest(images: Sequence[UnsafeImage]) -> str:
@@ -436,7 +443,7 @@ def load_unsafe_set(folder: Path) -> UnsafeSet:
 
 def _image_of(row: Mapping[str, str]) -> UnsafeImage:
     """A row of `unsafe_set.csv`; a ValueError where it is none."""
-    image, label = row["image"], (row["label"] or "").strip()
+    image, label = from_cell(row["image"] or ""), from_cell((row["label"] or "").strip())
     rcc, distance = int(row["rcc"]), float(row["distance"])
     if not image or set(image) & set("\0\r\n") or rcc < 0 or not 0 <= distance < math.inf:
         raise ValueError(f"a row that is none: {image!r}, {rcc}, {distance}")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from artefacts import regular
 from errors import SAFEError
 from images import Skipped, find_images
 from predictions import LabelledImages, some
@@ -44,7 +45,7 @@ def read_targets(table: str | os.PathLike) -> Targets:
     """
     file = Path(table).expanduser().absolute()
     try:
-        with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+        with regular(file).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
             header, *lines = [line for line in csv.reader(text, strict=True) if line]
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)

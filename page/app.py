@@ -91,6 +91,8 @@ def serve(
         within,
         find_example(Path(example).absolute()) if example else None,
     )
+    # Attempts at a password are counted by the address that the connection comes from, whatever its headers say.
+    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     with _served_files() as files:
         # A page with a password needs no check of the name: its cookie does not go to another one.
         names = None if credentials else frozenset(LOOPBACK)

@@ -29,7 +29,7 @@ from page.jobs import (
     start_job,
 )
 from page.rcc_view import RccView
-from page.results import Shown
+from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
 from review import title
 from runs import cluster_summary, generate_clusters, parameter_notes
@@ -141,7 +141,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         """Make an edit and show what it has changed; tell why where it cannot be made."""
         try:
             if window is not None:
-                settings.results.shown(window)
+                check_links(settings.results.shown(window).clusters, settings.root)
             edit()
             refreshed(settings)
             updates = show_run(chosen)

@@ -1,6 +1,7 @@
 """What the tabs share: the page's settings, long work in a thread of its own, and how its state is told."""
 
 import base64
+import contextlib
 import hashlib
 import html
 import io
@@ -32,6 +33,7 @@ LATEST = VIEW | {"trigger_mode": "always_last"}
 REFRESH_SECONDS = 0.3
 AWAY = "safe-away"  # in style.css
 PICTURE_FOLDER = "pictures"
+MOST_PICTURES = 10_000  # of a few kilobytes each
 STOPPED = "Stopped. What was extracted is kept: the same click goes on from there."
 
 
@@ -342,11 +344,26 @@ def picture_file(path: Path, side: int, within: Path | None) -> str:
         found = None
     shows = (os.fspath(path), found.st_mtime_ns, found.st_size, side) if found else (side,)
     file = Path(get_upload_folder(), PICTURE_FOLDER, hashlib.sha256(repr(shows).encode()).hexdigest() + ".webp")
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(file) as temporary:
-            picture(path, side, within).save(temporary, "WEBP", quality=82)
+    if file.is_file():
+        with contextlib.suppress(OSError):
+            os.utime(file)  # so that it is not taken for one of the oldest
+        return str(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        picture(path, side, within).save(temporary, "WEBP", quality=82)
+    if file.name.startswith("00"):  # of every 256 pictures or so, one looks at how many there are
+        _forget_oldest(file.parent)
     return str(file)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Remove the pictures that were not shown for longest, so that no more than `MOST_PICTURES` are left."""
+    used = []
+    for file in folder.iterdir():
+        with contextlib.suppress(OSError):  # another window removes it too
+            used.append((file.stat().st_mtime_ns, file))
+    for _, file in sorted(used)[:-MOST_PICTURES]:
+        file.unlink(missing_ok=True)
 
 
 def data_uri(path: Path, side: int, within: Path | None) -> str:

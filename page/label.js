@@ -26,7 +26,7 @@ async function picture() {
   }
   if (!image) return;
   figure.alt = image.name;
-  const source = await server.label_picture(image.index);
+  const source = await server.label_picture([image.index, state.set]);
   if (visible()[at] === image && source) figure.src = source;
 }
 
@@ -76,7 +76,7 @@ async function give(label) {
   if (busy || !state || (!image && !all)) return;
   busy = true;
   try {
-    const next = await server.give_label([state.rcc, all ? null : image.index, label, props.classes || []]);
+    const next = await server.give_label([state.rcc, all ? null : image.index, label, props.classes || [], state.set]);
     if (!all && !$('[data-do="unlabelled"]').checked) at += 1;
     show(next, false);
     if (all) $('[name="scope"][value="one"]').checked = true;
@@ -86,7 +86,7 @@ async function give(label) {
 async function undo() {
   if (busy || !state?.undo) return;
   busy = true;
-  try { show(await server.undo_label([state.rcc, props.classes || []]), false); } finally { busy = false; }
+  try { show(await server.undo_label([state.rcc, props.classes || [], state.set]), false); } finally { busy = false; }
 }
 
 function step(by) {

@@ -12,7 +12,7 @@ from images import printable
 from labels import label_images
 from page.jobs import PageSettings, data_uri
 from review import title
-from selection import UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, save_labels
+from selection import UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, save_labels, set_key
 
 HERE = Path(__file__).parent
 KEPT_STEPS = 1000  # how far labelling can be undone
@@ -33,19 +33,20 @@ class LabelView:
             with self._lock:
                 return self._state(rcc, classes)
 
-        def label_picture(index: int) -> str:
+        def label_picture(sent: list) -> str:
+            index, key = _parts(sent, 2)
             try:
-                unsafe = load_unsafe_set(settings.out)
+                unsafe = self._set(key)
                 image = unsafe.images[range(len(unsafe.images))[int(index)]]
             except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
                 return ""
             return data_uri(unsafe.improvement_root / image.image, 480, settings.root)
 
         def give_label(sent: list) -> dict | None:
-            rcc, index, label, classes = _parts(sent, 4)
+            rcc, index, label, classes, key = _parts(sent, 5)
             with self._lock:
                 try:
-                    unsafe = load_unsafe_set(settings.out)
+                    unsafe = self._set(key)
                     if index is None:
                         images = [image.image for image in unsafe.images if image.rcc == rcc]
                     else:
@@ -60,10 +61,10 @@ class LabelView:
                 return self._state(rcc, classes)
 
         def undo_label(sent: list) -> dict | None:
-            rcc, classes = _parts(sent, 2)
+            rcc, classes, key = _parts(sent, 3)
             with self._lock:
                 try:
-                    unsafe = load_unsafe_set(settings.out)
+                    unsafe = self._set(key)
                     if self._undo and self._undo[-1][0] == unsafe.clusters:
                         _, before = self._undo.pop()
                         images = [image._replace(label=before.get(image.image, image.label)) for image in unsafe.images]
@@ -89,6 +90,13 @@ class LabelView:
             stamp = 0
         return gr.HTML(version=str(stamp), classes=classes)
 
+    def _set(self, key: object) -> UnsafeSet:
+        """The unsafe set that a window shows; a SAFEError where the folder holds another by now."""
+        unsafe = load_unsafe_set(self._settings.out)
+        if key != set_key(unsafe):
+            raise SAFEError("Another unsafe set was selected in the meantime.")
+        return unsafe
+
     def _state(self, rcc: object, classes: object) -> dict | None:
         """What the script shows of an RCC; None where there is no unsafe set."""
         try:
@@ -101,6 +109,7 @@ class LabelView:
         members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
         return {
             "rcc": chosen,
+            "set": set_key(unsafe),
             "classes": _texts(classes),
             "undo": bool(self._undo) and self._undo[-1][0] == unsafe.clusters,
             "rccs": [_count(unsafe, k, printable(title(k, notes))) for k in rccs],
@@ -108,7 +117,7 @@ class LabelView:
                 {
                     "index": i,
                     "name": printable(Path(image.image).name),
-                    "label": image.label,
+                    "label": printable(image.label),
                     "picture": data_uri(unsafe.improvement_root / image.image, 72, self._settings.root)
                     if place < MOST_TILES
                     else "",
@@ -130,4 +139,4 @@ def _parts(sent: object, n: int) -> list:
 
 
 def _texts(sent: object) -> list[str]:
-    return [text for text in sent if isinstance(text, str)] if isinstance(sent, list) else []
+    return [printable(text) for text in sent if isinstance(text, str)] if isinstance(sent, list) else []

@@ -142,6 +142,19 @@ def _check_clusters(clusters: RootCauseClusters, within: Path | None, folder: Pa
             raise _outside(folder, Path(path), within)
 
 
+def check_links(clusters: RootCauseClusters, within: Path | None) -> None:
+    """Make sure that the images still lie below a folder, all links followed, before they are read to be given out.
+
+    Raises
+    ------
+    SAFEError
+        One does not.
+    """
+    for path in clusters.paths if within else ():
+        if not is_within(clusters.image_root / path, within):
+            raise SAFEError(f"Expected images below {within} (--root). {path} leads elsewhere by now.")
+
+
 def _outside(folder: Path, root: Path, within: Path) -> SAFEError:
     return SAFEError(
         f"Expected results of images below {within} (--root). Received: {folder} holds some of {root}. "

@@ -49,6 +49,7 @@ EMPTY = empty("Not retrained yet.", STEPS)
 
 def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
     """Lay out the tab and wire it."""
+    may_trust = settings.root is None  # a page for others is no way to run code on this machine
     # 1. Layout
     with gr.Row(elem_classes="safe-form"):
         model = gr.Textbox(
@@ -77,8 +78,9 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             rescale = gr.Dropdown(RESCALE, value="", label="Pixels given to the model", info="As it was trained")
             only_labelled = gr.Checkbox(label="Leave out images without a label", info="Instead of refusing to start")
             trust = gr.Checkbox(
-                label="The model may run code of its own", info="Lambda layers: only for a file that you trust"
-            )
+                label="The model may run code of its own", info="Lambda layers: only for a file that you trust",
+                visible=may_trust,
+            )  # fmt: skip
     with gr.Row(elem_classes="safe-state"):
         status = gr.HTML(EMPTY, elem_id="retraining-status", scale=1)
         cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-retraining")
@@ -190,7 +192,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
                 should_stop=job.cancelled,
                 rescale=rescale or None,
                 only_labelled=bool(only_labelled),
-                trust=bool(trust),
+                trust=bool(trust) and may_trust,
                 **numbers,
             )
 

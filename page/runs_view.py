@@ -4,7 +4,6 @@ import contextlib
 import html
 import shutil
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from FE import no_progress
 from history import Run, compare_runs, list_runs, restore_run
 from images import printable
 from page.jobs import VIEW, PageSettings, done, failed
+from page.results import check_links
 from report import REPORT_FILE, write_report
 from review import describe_edit, redo_edit, title, undo_edit
 from runs import export_results, refresh_rccs
@@ -23,7 +23,7 @@ from runs import export_results, refresh_rccs
 RUN_HEADERS = ["run (UTC)", "images", "RCCs", "no cluster", "reduced by", "named", "image folder"]
 OVERLAP_HEADERS = ["RCC of the earlier run", "RCC now", "images in common", "of the earlier", "of the present"]
 
-COPIED_SECONDS = 600  # by then Gradio has its copy
+KEPT_EXPORTS = 20  # of all visitors
 
 
 class RunsView:
@@ -135,7 +135,8 @@ class RunsView:
     def _export(self, what: str, rcc: int, run: str) -> gr.DownloadButton:
         """Write what is asked for; a button to download it."""
         out = self._settings.out
-        self._settings.results.shown(run)  # refuses a window that shows other clusters
+        shown = self._settings.results.shown(run)  # refuses a window that shows other clusters
+        check_links(shown.clusters, self._settings.root)
         folder = _export_folder()
         if what == "report":
             # A copy: Gradio gives out no file of an output folder that is neither the current nor a temporary one.
@@ -149,18 +150,21 @@ class RunsView:
 
 
 def _export_folder() -> Path:
-    """A new folder below that of Gradio, which keeps a copy of its own; what was exported earlier is removed."""
+    """A new folder below that of Gradio, which gives out what lies there; the last `KEPT_EXPORTS` are kept."""
     exports = Path(get_upload_folder()) / "exports"
     exports.mkdir(parents=True, exist_ok=True)
+    dated = []
     for old in exports.iterdir():
         with contextlib.suppress(OSError):  # another window removes it too
-            if time.time() - old.stat().st_mtime > COPIED_SECONDS:
-                shutil.rmtree(old)
+            dated.append((old.stat().st_mtime_ns, old))
+    for _, old in sorted(dated)[: 1 - KEPT_EXPORTS]:
+        shutil.rmtree(old, ignore_errors=True)
     return Path(tempfile.mkdtemp(dir=exports))
 
 
 def refreshed(settings: PageSettings) -> None:
     """Draw and describe anew what an edit has changed."""
+    check_links(settings.results.shown().clusters, settings.root)
     refresh_rccs(settings.out, no_progress, settings.root)
 
 

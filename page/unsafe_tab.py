@@ -1,11 +1,13 @@
 """Second tab: an improvement folder and the test accuracy become the unsafe set."""
 
+import html
 import os
 from collections.abc import Iterator
 
 import gradio as gr
 
 from clustering import NOISE
+from errors import SAFEError
 from images import printable
 from page.jobs import (
     FOLLOW,
@@ -27,7 +29,7 @@ from page.jobs import (
 )
 from review import fingerprint, title
 from runs import count, select_images, selection_summary
-from selection import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set
+from selection import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, set_key
 
 TAB = "unsafe set"
 
@@ -113,7 +115,8 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
                 show_search="filter",
                 elem_id="unsafe-table",
             )
-    everything = [status, cancel, select, unsafe_pane, per_rcc, rcc, heading, gallery, table]
+    shown_set = gr.State("")
+    everything = [status, cancel, select, unsafe_pane, shown_set, per_rcc, rcc, heading, gallery, table]
 
     # 2. What the widgets show
     def show_gallery(unsafe: UnsafeSet, chosen: int) -> dict:
@@ -151,6 +154,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
                 f"{unsafe.formula}. Written to {settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}.",
             ),
             unsafe_pane: reveal(),
+            shown_set: set_key(unsafe),
             per_rcc: rows,
             rcc: gr.Dropdown(choices=choices, value=choices[0][1]),
             table: [
@@ -175,8 +179,15 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
 
         yield from start_job(settings, TAB, work, status, select, cancel, show_set)
 
-    def on_rcc(chosen: int) -> dict:
-        return show_gallery(load_unsafe_set(settings.out), chosen)
+    def on_rcc(chosen: int, key: str) -> dict:
+        try:
+            unsafe = load_unsafe_set(settings.out)
+            if set_key(unsafe) != key:
+                raise SAFEError("Another unsafe set was selected in the meantime. Reload the page to see it.")
+        except SAFEError as error:
+            gr.Warning(html.escape(printable(str(error))), title="Out of date")
+            return gr.skip()
+        return show_gallery(unsafe, chosen)
 
     def show_last() -> dict:
         return {folder: printable(os.fspath(load_unsafe_set(settings.out).improvement_root)), **show_set()}
@@ -200,7 +211,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             [folder, accuracy, test_size],
             **VIEW,
         )
-    rcc.input(on_rcc, rcc, [heading, gallery], **LATEST)
+    rcc.input(on_rcc, [rcc, shown_set], [heading, gallery], **LATEST)
     # Clusters made anew in the first tab outdate the set: look again whenever the tab is opened.
     tab.select(on_open, None, [folder, *everything], **VIEW)
     app.load(on_load, None, [folder, *everything], **FOLLOW)

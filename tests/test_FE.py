@@ -63,10 +63,13 @@ def test_named_weights_come_before_those_of_the_environment(weights_file, tmp_pa
 def test_weights_in_the_cache_of_keras_are_found(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr(FE, "FC2_BYTES", 7)
+    monkeypatch.setattr(FE, "FC2_MD5", hashlib.md5(b"weights", usedforsecurity=False).hexdigest())
     cached = tmp_path / "models" / "vgg16_weights.h5"
     cached.parent.mkdir()
     cached.write_bytes(b"weights")
     assert choose_extractor().weights == cached
+    cached.write_bytes(b"Weights")  # as long, and not what they are
+    assert choose_extractor().name == "vgg16-conv"
 
 
 def test_a_short_file_in_the_cache_of_keras_is_not_taken_for_the_weights(monkeypatch, tmp_path):

@@ -20,6 +20,7 @@ from errors import SAFEError
 from selection import FILENAMES_FILE, UNSAFE_SET_FILE, load_unsafe_set
 
 TOOL = Path(SAFE_Tool.__file__)
+FAKED = Path(__file__).with_name("faked_tool.py")
 
 
 def safe(*arguments: str | Path) -> int:
@@ -404,3 +405,26 @@ def test_each_piece_of_work_has_a_time_of_its_own(monkeypatch):
 @pytest.mark.parametrize(("n", "text"), [(0, "0 images"), (1, "1 image"), (1200, "1,200 images")])
 def test_a_count_agrees_with_its_noun(n, text):
     assert runs.count(n, "image") == text
+
+
+def test_the_name_of_a_file_steers_no_terminal_and_forges_no_line(fake_network, draw_folder, tmp_path, capsys):
+    folder = draw_folder(tmp_path / "images", {"night": 3})
+    for name in ("\x1b]0;owned\x07\x1b[2J.png", "a\nsafe: all is well\r.png", "\u202egnp.exe.png"):
+        (folder / name).write_bytes(b"no image")
+    assert safe("cluster", folder, "--out", tmp_path / "out") == 0
+    assert safe("cluster", f"{folder}/\x1b[2J\nsafe: all is well", "--out", tmp_path / "out") == 2
+    printed = capsys.readouterr()
+    assert not set(printed.out + printed.err) & set("\x1b\x07\r\u202e")
+    assert "\nsafe: all is well" not in printed.err
+    assert printed.err.count("safe: skipped") == 3
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error(tmp_path, draw_folder):
+    folder = draw_folder(tmp_path / "images", {"night": 6})
+    command = [sys.executable, FAKED, "cluster", folder, "--out", tmp_path / "out"]
+    environment = os.environ | {"SAFE_CACHE": str(tmp_path / "cache")}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as run:
+        run.stdout.close()
+        assert b"Traceback" not in run.stderr.read()
+    assert run.returncode == 0
+    assert (tmp_path / "out" / "labels.txt").is_file()

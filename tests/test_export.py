@@ -1,8 +1,9 @@
 import csv
 import dataclasses
 import io
-import shutil
+import os
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def test_an_export_that_fails_leaves_what_was_there(clusters, tmp_path, monkeypa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfileobj", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(SAFEError, match=r"Could not write the export to .*: No space left on device"):
         export_rccs(clusters, {}, out)
     assert sorted(path.relative_to(out) for path in out.rglob("*")) == before
@@ -268,3 +269,23 @@ def test_the_command_line_exports_to_a_folder_or_a_zip_file_all_rccs_or_one(clus
     for wrong in (["--rcc", "2"], ["--to", str(clusters.image_root)]):
         assert main(["export", "--out", str(out), *wrong]) == 2
         assert capsys.readouterr().err.startswith("safe: Expected ")
+
+
+def test_a_file_that_is_no_image_any_more_is_left_out_of_an_export(clusters, tmp_path):
+    (clusters.image_root / "snow_02.png").write_text("no image")
+    (clusters.image_root / "snow_03.png").unlink()
+    os.mkfifo(clusters.image_root / "snow_03.png")
+    for done in (export_rccs(clusters, {}, tmp_path / "x"), export_zip(clusters, {}, tmp_path / "x.zip")):
+        assert [skip.path for skip in done.missing] == ["snow_02.png", "snow_03.png"]
+
+
+def test_no_name_or_note_is_a_formula_in_an_exported_table(clusters, tmp_path):
+    (clusters.image_root / "snow_02.png").rename(clusters.image_root / "=cmd|' !A0.png")
+    paths = tuple(path.replace("snow_02.png", "=cmd|' !A0.png") for path in clusters.paths)
+    clusters = dataclasses.replace(clusters, paths=paths)
+    export_rccs(clusters, {0: RccNote(0, "@SUM(1)")}, tmp_path / "x")
+    with (tmp_path / "x" / "labels.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert {field[0] for row in rows for field in row if field} & set("=+@") == set()
+    assert "'=cmd|' !A0.png" in {row[0] for row in rows}
+    assert {row[2] for row in rows if row[1] == "0"} == {"'@SUM(1)"}

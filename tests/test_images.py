@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from errors import SAFEError
-from images import SUFFIXES, UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
+from images import SUFFIXES, UNREADABLE, Skipped, decode, find_images, printable, read_bytes, reason_for
 
 GREY = Image.new("RGB", (8, 6), (90, 90, 90))
 
@@ -352,3 +352,16 @@ def test_damaged_bytes_raise_nothing_but_what_is_known_to_be_unreadable():
                 reasons.append(reason_for(error))
     assert len(reasons) > 100
     assert all(reason and "\n" not in reason for reason in reasons)
+
+
+def test_a_name_is_shown_without_what_steers_a_terminal_or_turns_its_text():
+    for control in "\x00\x07\x08\r\x1b\x7f\x9b\u202e\u2066":
+        assert printable(f"a{control}b") == "a\ufffdb"
+    assert printable("a\tb\nc é 日本 👍") == "a\tb\nc é 日本 👍"
+    assert printable("a\udcff\ud800b") == "a\ufffd\ufffdb"
+
+
+def test_a_reason_is_words_even_where_the_decoder_gives_a_number():
+    assert reason_for(OSError("-2")) == "damaged (-2)"
+    assert reason_for(ValueError("")) == "damaged (ValueError)"
+    assert reason_for(OSError("broken data stream")) == "broken data stream"

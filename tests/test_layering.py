@@ -30,6 +30,7 @@ ORDER = (
     "failures",
     "comparison",
     "compilation",
+    "checkpoint",
     "finetuning",
     "retrain",
     "history",

@@ -1,11 +1,14 @@
 """Thumbnails as files that the page serves."""
 
+import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from page import jobs
 from page.jobs import picture_file
+from page.runs_view import _export_folder
 
 
 @pytest.fixture
@@ -48,3 +51,27 @@ def test_of_an_image_outside_the_root_or_gone_the_tile_is_shown(image, tmp_path)
     assert tile == picture_file(tmp_path / "gone.png", 64, None)
     assert tile != picture_file(image, 64, image.parent)
     assert centre(tile)[0] < 250
+
+
+def test_no_more_pictures_are_kept_than_the_bound_and_those_shown_last_stay(image, monkeypatch):
+    monkeypatch.setattr(jobs, "MOST_PICTURES", 20)
+    Image.new("RGB", (2, 2), "red").save(image)
+    first = Path(picture_file(image, 2, None))
+    for time in range(10_000):
+        os.utime(image, ns=(0, time))
+        file = Path(picture_file(image, 2, None))
+        os.utime(first)  # as if it were shown again
+        if file.name.startswith("00"):
+            break
+    left = list(file.parent.iterdir())
+    assert len(left) == min(time + 2, 20)
+    assert {first, file} <= set(left)
+
+
+def test_the_last_exports_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    made = []
+    for time in range(25):
+        made.append(_export_folder())
+        os.utime(made[-1], (time, time))
+    assert sorted(made[-20:]) == sorted((tmp_path / "exports").iterdir())

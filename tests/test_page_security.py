@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import json
 import re
+import socket
 import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,16 +18,19 @@ import numpy as np
 import pytest
 from conftest import draw_scene
 from starlette.responses import PlainTextResponse
-from visiting import SECONDS, Visitor, serving
+from visiting import JSON, SECONDS, Visitor, serving
 
 from errors import SAFEError
 from page.app import serve
 from page.guard import MAX_BODY, Guard
 from page.jobs import Jobs, PageSettings, picture
 from page.results import Results, check_within
+from page.runs_view import refreshed
 
 PAGE = Path(__file__).parents[1] / "page"
 SECRET = "not-for-visitors"
+CLOSING = {"connection": "close"}  # the server closes it too, after an error, and a next request would be lost
+CLIENT = httpx.Client(timeout=SECONDS)  # one, since each sets up what it would need for encryption
 
 
 class Attacked(NamedTuple):
@@ -71,6 +76,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         yield Attacked(url, folder, root, secret)
         assert visitor.client.get("/").status_code == 200
         visitor.client.close()
+    CLIENT.close()
 
 
 @pytest.fixture
@@ -191,7 +197,7 @@ def test_another_address_demands_a_password_and_a_root(tmp_path, host):
 def raw(url: str, path: str, **more) -> httpx.Response:
     """A request whose path is sent as it is."""
     target = httpx.URL(url).copy_with(raw_path=path.encode("utf-8", "surrogateescape"))
-    return httpx.request(more.pop("method", "GET"), target, timeout=SECONDS, **more)
+    return CLIENT.request(more.pop("method", "GET"), target, **more)
 
 
 def test_no_route_gives_out_a_file_but_gifs(attacked):
@@ -225,6 +231,12 @@ def test_what_gradio_offers_and_the_page_does_not_need_is_not_there(attacked):
                  "stream/x", "mcp", "mcp/sse", "profiling/summary"):  # fmt: skip
         for method in ("GET", "POST"):
             assert raw(attacked.url, f"/gradio_api/{path}", method=method).status_code == 404, path
+    for path in ("/gradio_api/upload", "/./gradio_api/upload", "/assets/../gradio_api/upload", "/gradio_api//upload",
+                 "/gradio_api/./upload", "/GRADIO_API/upload", "/gradio_api/upload/", "/gradio_api/queue/../upload",
+                 "/config/../gradio_api/upload", "/gradio_api%2fupload"):  # fmt: skip
+        answer = raw(attacked.url, f"/{path}", method="POST", files={"files": ("x.png", b"x")})
+        assert answer.status_code in (404, 405, 415), path
+        assert raw(attacked.url, path, method="POST").status_code in (404, 405), path
     for path in ("monitoring", "monitoring/summary", "docs", "redoc", "openapi.json", "gradio_api", "robots.txt"):
         assert raw(attacked.url, f"/{path}").status_code == 404, path
     info = raw(attacked.url, "/gradio_api/info").json()
@@ -255,6 +267,26 @@ def test_the_headers_keep_other_pages_out(attacked):
     gif = raw(attacked.url, f"/gradio_api/file={attacked.folder / 'out' / 'gifs' / 'RCC_00.gif'}")
     assert "sandbox" in gif.headers["content-security-policy"]
     assert gif.headers["cross-origin-resource-policy"] == "same-origin"
+
+
+def test_an_image_that_leads_out_of_the_root_by_now_is_neither_exported_nor_reported_nor_drawn(attacked, visitor):
+    visitor.fire(visitor.loads()[0], [])
+    image = attacked.root / "failing" / "snow_3.png"
+    whole = image.read_bytes()
+    image.unlink()
+    image.symlink_to(attacked.secret / f"{SECRET}.txt")
+    try:
+        for widget in ("report", "export-one", "export-all"):
+            told = visitor.fire(visitor.handler(widget, "click"), [None, None])
+            assert "leads elsewhere by now" in told, told[-500:]
+            assert '"path"' not in told
+        out = attacked.folder / "out"
+        settings = PageSettings(out, Jobs(), Results(out, attacked.root), root=attacked.root)
+        with pytest.raises(SAFEError, match="leads elsewhere by now"):
+            refreshed(settings)
+    finally:
+        image.unlink()
+        image.write_bytes(whole)
 
 
 def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(attacked, visitor):
@@ -289,7 +321,7 @@ def test_requests_of_other_origins_are_refused(attacked, visitor, headers):
     sent = {"data": ["x", "pca"], "fn_index": visitor.handler("generate", "click")["id"], "session_hash": "evil"}
     for path in ("/gradio_api/queue/join", "/gradio_api/component_server", "/gradio_api/cancel", "/login"):
         for kind in ("application/json", "text/plain"):
-            answer = httpx.post(
+            answer = CLIENT.post(
                 attacked.url + path, content=json.dumps(sent), headers={**headers, "content-type": kind}
             )
             assert (answer.status_code, answer.text) == (403, "Requests from other pages are refused.\n"), path
@@ -357,6 +389,102 @@ def test_event_handlers_bear_forged_arguments(attacked, visitor):
     assert {frame for frame in frames if "guard.py" not in frame} == set()
 
 
+def test_a_visitor_cannot_let_a_model_run_code_on_a_page_with_a_root(attacked, visitor):
+    code = {"class_name": "Functional", "config": {"layers": [{"class_name": "Lambda", "config": {"function": "…"}}]}}
+    with zipfile.ZipFile(attacked.root / "m.keras", "w") as archive:
+        archive.writestr("config.json", json.dumps(code))
+    model, inside = str(attacked.root / "m.keras"), str(attacked.root / "failing")
+    told = visitor.fire(visitor.handler("retrain", "click"), [model, inside, inside, *[None] * 4, "", False, True])
+    assert "holds code that runs" in told
+
+
+def test_a_label_that_would_make_the_table_unreadable_is_not_kept(attacked, visitor):
+    state = visitor.serve("labelling", "label_state", [None, ["a"]]).json()
+    table = attacked.folder / "out" / "unsafe_set.csv"
+    before = table.read_bytes()
+    for label in ("x" * 200_000, "x" * 256, "a\nb", "a\0b", "\x1b[2J", "\ud800"):
+        visitor.serve("labelling", "give_label", [state["rcc"], None, label, [label], state["set"]])
+        assert table.read_bytes() == before
+    given = visitor.serve("labelling", "give_label", [state["rcc"], None, "=a", ["=a"], state["set"]]).json()
+    assert {image["label"] for image in given["images"]} == {"=a"}
+    assert b",'=a\n" in table.read_bytes()
+    visitor.serve("labelling", "undo_label", [state["rcc"], ["=a"], state["set"]])
+    assert table.read_bytes() == before
+
+
+def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, visitor):
+    """Two visitors, one output folder: what the first window still shows is out of date, and it is told so."""
+    folder = draw_images(attacked.root / "others", 5)
+    other = Visitor(attacked.url, "other", visitor.client)
+    visitor.fire(visitor.loads()[0], [])
+    visitor.fire(visitor.loads()[1], [])
+    run = visitor.fire(visitor.loads()[0], [])
+    run = re.search(r'"([0-9a-f]{16})"', run)[1]
+    state = visitor.serve("labelling", "label_state", [None, ["a"]]).json()
+    assert visitor.serve("labelling", "label_picture", [0, state["set"]]).json().startswith("data:image")
+    assert visitor.serve("grid", "grid_picture", [0, run]).json().startswith("data:image")
+    failing, size = str(attacked.root / "failing"), ["0.5", None, "0.3", "6", "size", False]
+    try:
+        assert "15 images" in other.fire(other.handler("generate", "click"), [str(folder), "pca"])
+        assert "6 of 15" in other.fire(other.handler("select", "click"), [str(folder), *size])
+        table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
+        for widget, function, sent in (
+            ("grid", "grid_picture", [0, run]),
+            ("map", "map_picture", [0, run]),
+            ("labelling", "label_picture", [0, state["set"]]),
+        ):
+            assert visitor.serve(widget, function, sent).json() == "", function
+        visitor.serve("labelling", "give_label", [0, 0, "a", ["a"], state["set"]])
+        assert (attacked.folder / "out" / "unsafe_set.csv").read_bytes() == table
+        for handler, data in (
+            (visitor.handler("rcc-bar", "select"), [None]),
+            (visitor.handler("unsafe-rcc", "input"), [0, None]),
+            (visitor.handler("grid-next", "click"), [None] * 5),
+            (visitor.handler("export-all", "click"), [None, None]),
+            (visitor.handler("merge", "click"), [None, None, 1]),
+        ):
+            told = visitor.fire(handler, data, {"index": 0, "value": None, "selected": True})
+            refused = ("in another window", "in the meantime", '"success": false')
+            assert any(words in told for words in refused), told[-600:]
+            assert "data:image" not in told
+            assert "/pictures/" not in told
+    finally:
+        other.fire(other.handler("generate", "click"), [failing, "pca"])
+        other.fire(other.handler("select", "click"), [failing, *size])
+
+
+def test_requests_that_are_none_are_refused_without_a_traceback(attacked, visitor):
+    generate = visitor.handler("generate", "click")["id"]
+    join = {"data": ["x", "pca"], "fn_index": generate, "session_hash": "odd"}
+    bodies = [b"[" * 200_000, b'{"a":' * 100_000, b"\xff\xfe", b"null", b"{}", b'{"data": [NaN], "fn_index": 1e999}']
+    bodies += [b'{"data": [' + b"1" * 100_000 + b'], "fn_index": 1, "session_hash": "x"}', b""]
+    for odd in ({"fn_index": -1}, {"fn_index": "0"}, {"session_hash": None}, {"session_hash": ["x"]}, {"data": {}}):
+        bodies.append(json.dumps(join | odd).encode())
+    for body in bodies:
+        for path in ("queue/join", "component_server", "cancel", "reset"):
+            answer = CLIENT.post(f"{attacked.url}/gradio_api/{path}", content=body, headers=JSON | CLOSING)
+            assert answer.status_code >= 400 or path == "queue/join", (path, body[:60])
+            assert "Traceback" not in answer.text
+            assert "site-packages" not in answer.text
+    host = attacked.url.removeprefix("http://")
+    name, port = host.split(":")
+    for request in (
+        "GET / HTTP/1.1\r\n\r\n",
+        f"GET / HTTP/1.1\r\nHost: {host}\r\nHost: evil.example\r\n\r\n",
+        f"GET http://evil.example/config HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        f"CONNECT evil.example:80 HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        f"GET /gradio_api/file=/etc/passwd HTTP/1.0\r\nHost: {host}\r\n\r\n",
+        f"POST /login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        f"GET /{'a' * 200_000} HTTP/1.1\r\nHost: {host}\r\n\r\n",
+        "\0" * 1000 + "\r\n\r\n",
+    ):
+        with socket.create_connection((name, int(port)), SECONDS) as connection, contextlib.suppress(ConnectionError):
+            connection.sendall(request.encode())
+            first = connection.recv(1000)
+            assert not first or first[9:10] == b"4", (request[:60], first[:60])
+    assert visitor.client.get("/").status_code == 200
+
+
 def test_a_file_that_a_browser_claims_to_have_uploaded_is_not_served(attacked, visitor):
     secret = str(attacked.secret / f"{SECRET}.txt")
     claimed = {"path": secret, "orig_name": "x.png", "meta": {"_type": "gradio.FileData"}}
@@ -380,7 +508,7 @@ def test_two_hundred_requests_at_once_are_all_answered(attacked, visitor):
         if i % 4 == 1:
             return httpx.get(f"{attacked.url}/config", timeout=SECONDS).status_code
         if i % 4 == 2:
-            return visitor.serve("labelling", "label_picture", i).status_code
+            return visitor.serve("labelling", "label_picture", [i, None]).status_code
         return httpx.get(f"{attacked.url}/gradio_api/file={attacked.secret}", timeout=SECONDS).status_code
 
     with ThreadPoolExecutor(200) as pool:
@@ -474,11 +602,19 @@ def test_with_a_password_nothing_is_told_without_it(tmp_path):
         for path in ("info", "queue/data?session_hash=x", "queue/status", f"file={tmp_path}/out/gifs/RCC_00.gif"):
             assert client.get(f"/gradio_api/{path}").status_code == 401, path
         assert str(tmp_path) not in client.get("/").text
-        for user, password in (("ann", "päss:wor"), ("", ""), ("bob", "päss:word"), ("ann", "")):
+        for user, password in (("ann", "päss:wor"), ("bob", "päss:word"), ("", "")):
             answer = client.post("/login", data={"username": user, "password": password})
             assert answer.status_code in (400, 422)
         assert client.get("/config").status_code == 401
         assert client.post("/login", data={"username": "ann", "password": "päss:word"}).status_code == 200
         assert client.get("/config").status_code == 200
         assert client.get(f"/gradio_api/file={tmp_path}/tmp/gradio/night_0.png").status_code == 404
+
+        # Whatever address a visitor claims to have, it is one that tries.
+        def guess(i: int) -> int:
+            claimed = {"x-forwarded-for": f"10.0.0.{i}", "x-real-ip": f"10.0.0.{i}", "forwarded": f"for=10.0.0.{i}"}
+            return httpx.post(f"{url}/login", data={"username": "ann", "password": str(i)}, headers=claimed).status_code
+
+        with ThreadPoolExecutor(10) as pool:
+            assert sorted(pool.map(guess, range(10))) == [400] + [429] * 9
     assert not list((tmp_path / "tmp").glob("safe-page-*"))  # the served files are gone with the page

@@ -23,18 +23,22 @@ def serving(folder: Path, *options: str | Path, cwd: Path | None = None) -> Iter
 
 
 @contextlib.contextmanager
-def served(folder: Path, *options: str | Path, cwd: Path | None = None) -> Iterator[tuple[str, int]]:
+def served(folder: Path, *options: str | Path, cwd: Path | None = None, **variables: str) -> Iterator[tuple[str, int]]:
     """`ui` with a stand-in for VGG16, in a process of its own: its address and the process's number.
 
-    `folder` takes its cache, log, temporary files and results.
+    `folder` takes its cache, log, temporary files and results; `variables` are those of `faked_tool.py`.
     """
     port = closed_port()
     (folder / "tmp").mkdir(exist_ok=True)
-    environment = os.environ | {
-        "SAFE_CACHE": str(folder / "cache"),
-        "KERAS_HOME": str(folder / "keras"),
-        "TMPDIR": str(folder / "tmp"),
-    }
+    environment = (
+        os.environ
+        | variables
+        | {
+            "SAFE_CACHE": str(folder / "cache"),
+            "KERAS_HOME": str(folder / "keras"),
+            "TMPDIR": str(folder / "tmp"),
+        }
+    )
     command = [sys.executable, FAKED, "ui", "--port", str(port), "--out", folder / "out", *options]
     with (
         (folder / "stderr.txt").open("w") as stderr,

@@ -4,30 +4,43 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import pickle
 import shutil
+import signal
 import tempfile
+import warnings
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
+from conftest import FakeNetwork, draw_scene
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from small_models import draw_set
+from small_models import colour_model, draw_set, saved
 
-from clustering import CLUSTERS_FILE, load_clusters, save_clusters
+import FE
+from artefacts import cell, from_cell
+from checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
+from clustering import CLUSTERS_FILE, RUN_FILE, find_root_cause_clusters, load_clusters, save_clusters
 from comparison import Share
 from compilation import Settings
 from dnn import load_dnn
 from errors import SAFEError
+from failures import ACCURACY_FILE, FAILURES_FILE, Failure, Failures, load_failures, save_failures
 from finetuning import Epoch
+from history import RUNS_FOLDER, archive_run, list_runs, run_folder
+from images import find_images
+from labels import read_labels
 from map import MAP_FILE, load_map, save_map, stored_map
 from parameters import PARAMETERS_FILE, read_parameters
 from profiles import PROFILES_FILE, load_profiles
 from retrain import RETRAINING_FILE, Retraining, load_retraining
 from review import EDITS_FILE, NOTES_FILE, RccNote, load_review, merge_rccs, set_note
+from runs import parameter_notes
 from selection import (
     QUOTAS,
     SELECTION_FILE,
@@ -39,6 +52,7 @@ from selection import (
     save_unsafe_set,
     unsafe_set_size,
 )
+from targets import read_targets
 from tuning import NOISE, average_neighbours, tune
 
 # The machine may be busy; the fixtures are read only.
@@ -114,11 +128,25 @@ def test_tuning_makes_clusters_of_any_finite_points(data):
 # --- Files ------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def out(clusters, tmp_path) -> Path:
-    """A folder with every file that SAFE reads again."""
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> Path:
+    """A folder with every file that SAFE reads again; it is copied for each test."""
+    tmp_path = tmp_path_factory.mktemp("written")
     folder = tmp_path / "out"
     folder.mkdir()
+    for scene, n in (("night", 10), ("snow", 8), ("wood", 6)):
+        for i in range(n):
+            image = draw_scene(scene, np.random.default_rng(i))
+            (tmp_path / "failing").mkdir(exist_ok=True)
+            image.save(tmp_path / "failing" / f"{scene}_{i:02d}.png")
+    network = FakeNetwork()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SAFE_CACHE", str(tmp_path / "cache"))
+        patch.setattr(FE, "load_network", lambda extractor: network)
+        clusters = find_root_cause_clusters(FE.extract_features(tmp_path / "failing", network.extractor))
+    labels = np.array([("night", "snow", "wood").index(path.split("_")[0]) for path in clusters.paths])
+    reach = np.full(3, 0.2, np.float32)
+    clusters = dataclasses.replace(clusters, labels=labels, is_core=np.ones(24, bool), reach=reach)
     save_clusters(clusters, folder)
     set_note(folder, RccNote(0, "night", "dark", "unsafe"))
     merge_rccs(folder, 2, 1)
@@ -137,9 +165,26 @@ def out(clusters, tmp_path) -> Path:
     record |= {name: [row._asdict() for row in getattr(result, name)] for name in ("per_rcc", "per_class", "history")}
     folder.joinpath(RETRAINING_FILE).write_text(json.dumps(record))
     folder.joinpath(PARAMETERS_FILE).write_text("image,light\nnight_00.png,1\nnight_01.png,2\n")
+    folder.joinpath(LABELS_TABLE).write_text("image,label\nnight_00.png,red\n")
+    state = np.random.default_rng(0).bit_generator.state
+    save_checkpoint(folder / CHECKPOINT_FILE, "key", Checkpoint(np.zeros((2, 5)), 1, 0.5, state, [np.ones(3)], []))
+    failing = (Failure("failures/red/=1.png", "red/=1.png", "red", "blue", 0.5),)
+    (tmp_path / "test" / "red").mkdir(parents=True)
+    (tmp_path / "test" / "red" / "=1.png").write_bytes(b"any")
+    names = ("blue", "red")
+    save_failures(
+        Failures(tmp_path / "test", Path("m.keras"), "classification", names, failing, 4, None, (), ()), folder
+    )
+    (folder / RUN_FILE).write_text(json.dumps({"parameters": {"source": "p.csv", "notes": ["a note"]}}))
     return folder
 
 
+@pytest.fixture
+def out(written, tmp_path) -> Path:
+    return shutil.copytree(written, tmp_path / "out")
+
+
+LABELS_TABLE = "labels.csv"
 READERS: dict[str, Callable[[Path], object]] = {
     CLUSTERS_FILE: load_clusters,
     EDITS_FILE: load_review,
@@ -150,6 +195,11 @@ READERS: dict[str, Callable[[Path], object]] = {
     RETRAINING_FILE: load_retraining,
     PARAMETERS_FILE: lambda folder: read_parameters(folder / PARAMETERS_FILE, folder, ["night_00.png", "night_01.png"]),
     MAP_FILE: lambda folder: load_map(folder, load_clusters(folder)),
+    LABELS_TABLE: lambda folder: read_labels(folder / LABELS_TABLE),
+    CHECKPOINT_FILE: lambda folder: load_checkpoint(folder / CHECKPOINT_FILE, "key"),
+    FAILURES_FILE: load_failures,
+    ACCURACY_FILE: load_failures,
+    RUN_FILE: lambda folder: parameter_notes(folder),
 }
 
 
@@ -180,6 +230,72 @@ def test_a_file_cut_off_anywhere_or_with_bytes_changed_is_refused_in_a_sentence_
         changed[place : place + int(rng.integers(1, 20))] = rng.bytes(int(rng.integers(0, 20)))
         (out / name).write_bytes(changed)
         read(out, name)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_pipe_and_a_device_in_the_place_of_a_file_do_not_hold_its_reader(out, name, alarm):
+    (out / name).unlink()
+    os.mkfifo(out / name)
+    read(out, name)
+    (out / name).unlink()
+    (out / name).symlink_to("/dev/zero")
+    read(out, name)
+    (out / name).unlink()
+    (out / name).mkdir()
+    read(out, name)
+
+
+class Late(BaseException):
+    """No reader catches it."""
+
+
+@pytest.fixture
+def alarm():
+    """The test fails where it takes longer than ten seconds."""
+
+    def late(*_):
+        raise Late
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+def test_a_list_or_table_that_is_a_pipe_or_device_is_refused(tmp_path, alarm):
+    for name, make in (("pipe.txt", os.mkfifo), ("endless.txt", lambda path: path.symlink_to("/dev/zero"))):
+        make(tmp_path / name)
+        for reader in (find_images, read_labels, read_targets, lambda path: read_parameters(path, tmp_path, ["a.png"])):
+            with pytest.raises(SAFEError, match="not a regular file"):
+                reader(tmp_path / name)
+
+
+def test_a_damaged_earlier_run_is_listed_as_damaged_whatever_is_in_its_files(out):
+    archive_run(out)
+    (name,) = [path.name for path in (out / RUNS_FOLDER).iterdir()]
+    earlier = out / RUNS_FOLDER / name
+    save_clusters(dataclasses.replace(load_clusters(out), eps=9.0, labels=load_clusters(out).labels[::-1].copy()), out)
+    assert [run.damaged for run in list_runs(out)] == ["", ""]
+    for file in (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE):
+        whole = (earlier / file).read_bytes()
+        for content in (b"", whole[: len(whole) // 2], b"rcc\n\0", pickle.dumps(Danger())):
+            (earlier / file).write_bytes(content)
+            assert {run.name for run in list_runs(out)} >= {name}
+        (earlier / file).write_bytes(whole)
+    for odd in ("../..", "20240501-120000/..", ".", "", "20240501-1200000", "20249999-999999"):
+        with pytest.raises(SAFEError, match="Expected a run of"):
+            run_folder(out, odd)
+    assert Danger.loaded == 0
+
+
+@EXAMPLES
+@given(some.text(some.characters(codec="utf-8"), max_size=8), some.sampled_from(["", "=", "'=", "''+", "-", "@", "'"]))
+def test_no_text_in_a_table_is_a_formula_and_all_of_it_comes_back(text, start):
+    written = cell(start + text)
+    assert from_cell(written) == start + text
+    assert written[:1] not in ("=", "@", "\t", "\r")
+    assert written[:1] not in ("+", "-") or set(written) <= set("0123456789.eE+- ")
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -302,7 +418,8 @@ def test_objects_bombs_and_shapes_beyond_all_memory_are_refused(out):
         load_review(out)
 
 
-def test_files_of_another_run_are_not_taken_for_this_ones(out, clusters, tmp_path):
+def test_files_of_another_run_are_not_taken_for_this_ones(out, tmp_path):
+    clusters = load_clusters(out)
     other = tmp_path / "other"
     other.mkdir()
     images = tuple(UnsafeImage(f"snow_{i:02d}.png", 0, 0.5, True, "") for i in range(3))
@@ -343,3 +460,98 @@ def test_a_model_file_that_is_none_or_holds_code_is_refused_before_keras_sees_it
             with pytest.raises(SAFEError):
                 load_dnn(tmp_path / name)
     assert Danger.loaded == 0
+
+
+def rewritten(model: Path, to: Path, change: Callable[[dict[str, bytes]], None], *more: tuple) -> Path:
+    """A model file with its members changed, and more added."""
+    with zipfile.ZipFile(model) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    change(members)
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in (*members.items(), *more):
+            archive.writestr(name, data)
+    return to
+
+
+def weights_with(change: Callable[[h5py.File], None]) -> Callable[[dict[str, bytes]], None]:
+    """Change the weights that a model file holds."""
+
+    def changed(members: dict[str, bytes]) -> None:
+        data = io.BytesIO(members["model.weights.h5"])
+        with h5py.File(data, "a") as weights:
+            change(weights)
+        members["model.weights.h5"] = data.getvalue()
+
+    return changed
+
+
+def hostile_weights(secret: Path) -> dict[str, Callable[[h5py.File], None]]:
+    def virtual(file: h5py.File) -> None:
+        layout = h5py.VirtualLayout((4,), "f4")
+        layout[:] = h5py.VirtualSource(secret, "x", (4,))
+        file.create_virtual_dataset("v", layout)
+
+    return {
+        "external link": lambda file: file.__setitem__("x", h5py.ExternalLink(secret, "/")),
+        "soft link": lambda file: file.__setitem__("x", h5py.SoftLink("/layers")),
+        "external data": lambda file: file.create_dataset("x", (4,), "f4", external=[(os.fspath(secret), 0, 16)]),
+        "virtual data": virtual,
+        "vast data": lambda file: file.create_dataset("x", (2**34,), "f4", chunks=(2**20,)),
+    }
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    return saved(colour_model(), tmp_path_factory.mktemp("model") / "m.keras")
+
+
+@pytest.mark.parametrize("kind", hostile_weights(Path("secret")))
+def test_weights_that_lie_elsewhere_or_are_vast_are_refused_before_keras_sees_them(model, tmp_path, kind):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"0123456789abcdef")
+    change = hostile_weights(secret)[kind]
+    with pytest.raises(SAFEError, match=r"elsewhere|far more"):
+        load_dnn(rewritten(model, tmp_path / "m.keras", weights_with(change)))
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file.attrs["model_config"] = "{}"
+        change(file)
+    with pytest.raises(SAFEError, match=r"elsewhere|far more"):
+        load_dnn(tmp_path / "m.h5")
+
+
+def test_a_model_archive_with_a_bomb_or_odd_members_is_refused_and_one_packed_again_is_not(model, tmp_path):
+    def nothing(members: dict[str, bytes]) -> None:
+        pass
+
+    link = zipfile.ZipInfo("assets")
+    link.external_attr = 0o120777 << 16
+    names = ("../../x", "/etc/x", "..\\x", "C:/x", "config.json", link)
+    for one in (*((name, b"{}") for name in names), ("bomb", bytes(2**28))):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # zipfile warns of a name that is there twice
+            file = rewritten(model, tmp_path / "m.keras", nothing, one)
+        with pytest.raises(SAFEError, match=r"no model has|unpacks to"):
+            load_dnn(file)
+    assert load_dnn(rewritten(model, tmp_path / "again.keras", nothing)).n_classes == 3
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"module": "keras.utils", "class_name": "function", "config": "get_file", "registered_name": "function"},
+        {"module": "keras.config", "class_name": "function", "config": "enable_unsafe_deserialization"},
+        {"module": "keras.src.saving.saving_api", "class_name": "function", "config": "load_model"},
+        {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
+        {"module": "keras.layers", "class_name": "TextVectorization", "config": {"vocabulary": "/etc/passwd"}},
+        {"module": "os", "class_name": "function", "config": "system", "registered_name": "function"},
+    ],
+    ids=lambda part: f"{part['module']}.{part['class_name']}",
+)
+def test_a_model_that_calls_or_reads_is_refused_before_keras_sees_it(model, tmp_path, part):
+    def change(members: dict[str, bytes]) -> None:
+        config = json.loads(members["config.json"])
+        config["config"]["layers"][-1]["config"]["activation"] = part
+        members["config.json"] = json.dumps(config).encode()
+
+    with pytest.raises(SAFEError, match=r"custom objects|holds code that runs, or reads"):
+        load_dnn(rewritten(model, tmp_path / "m.keras", change))

@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from conftest import draw_scene
 from PIL import Image, ImageFile
+from powers import bound_by_permissions
 
 import FE
 from clustering import LABELS_FILE, load_clusters
 from FE import extract_features
+from images import UNREADABLE, decode, reason_for
 
 FAKED = Path(__file__).parents[1] / "faked_tool.py"
 MOST_MEMORY = 2 * 2**30  # bytes; an image at the limit of pixels takes 256 MiB, and as much again to be turned
@@ -193,6 +195,23 @@ def test_among_mutated_images_the_good_ones_are_as_without_them(fake_network, tm
     assert all(3 < len(skip.reason) < 300 and "\n" not in skip.reason for skip in found.skipped)
 
 
+@pytest.mark.parametrize("step", [100, pytest.param(10, marks=pytest.mark.slow)])
+def test_an_image_cut_off_at_every_tenth_byte_is_decoded_or_named_with_a_reason(step, capfd):
+    cut = unreadable = 0
+    for suffix, data in valid_images().values():
+        for end in range(step // 2, len(data), step):
+            cut += 1
+            try:
+                mode, reason = decode(data[:end]).mode, ""
+            except UNREADABLE as error:
+                mode, reason = "", reason_for(error)
+            assert mode == "RGB" or 3 < len(reason) < 300, suffix
+            unreadable += not mode
+    capfd.readouterr()  # what the decoders' C code says on stderr
+    print(f"{unreadable:,} of {cut:,} cut images were unreadable")
+    assert unreadable > cut / 2 > 200
+
+
 def test_a_whole_run_keeps_within_its_memory_and_clusters_the_good_ones_as_without_the_bad(tmp_path):
     rng = np.random.default_rng(0)
     for folder in (tmp_path / "good", tmp_path / "all"):
@@ -268,18 +287,18 @@ def test_files_that_vanish_shrink_or_turn_into_pipes_in_mid_run_are_skipped(fake
     assert [skip.path for skip in found.skipped] == [f"09{i}.png" for i in range(5)]
 
 
-def test_files_without_permission_are_skipped(fake_network, tmp_path, monkeypatch):
+def test_files_and_folders_without_permission_are_skipped(fake_network, tmp_path):
     write(tmp_path, {"good": valid_images()["png RGB"], "locked": valid_images()["png L"]})
-    real = Path.read_bytes
-
-    def read(path: Path) -> bytes:
-        if path.name == "locked.png":  # these tests may run as root, who may read everything
-            raise PermissionError(13, "Permission denied", str(path))
-        return real(path)
-
-    monkeypatch.setattr(Path, "read_bytes", read)
-    found = extract_features(tmp_path, fake_network.extractor)
-    assert [tuple(skip) for skip in found.skipped] == [("locked.png", "Permission denied")]
+    write(tmp_path / "room", {"inside": valid_images()["png L"]})
+    (tmp_path / "locked.png").chmod(0)
+    (tmp_path / "room").chmod(0)
+    with bound_by_permissions():
+        found = extract_features(tmp_path, fake_network.extractor)
+    (tmp_path / "room").chmod(0o700)
+    assert found.paths == ("good.png",)
+    assert [tuple(skip) for skip in found.skipped] == [
+        ("locked.png", "Permission denied"), ("room", "folder not readable: Permission denied")
+    ]  # fmt: skip
 
 
 def test_a_list_may_name_anything(fake_network, tmp_path):

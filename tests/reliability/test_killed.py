@@ -1,10 +1,7 @@
 """`cluster` and `select` are killed at any point: what lies there afterwards is whole, and the same command goes on."""
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from conftest import draw_scene
+from killing import Zygote
 
 from artefacts import LEFT_OVER_SECONDS
 from clustering import CLUSTERS_FILE, LABELS_FILE, RUN_FILE, load_clusters
@@ -22,7 +20,6 @@ from profiles import PROFILES_FILE, load_profiles
 from review import RccNote, fingerprint, load_review, set_note
 from selection import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
 
-ZYGOTE = Path(__file__).with_name("zygote.py")
 FILES = (LABELS_FILE, CLUSTERS_FILE, RUN_FILE, FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
 BATCH = 8  # as zygote.py has it
 
@@ -37,22 +34,14 @@ class Case(NamedTuple):
     new: Path
     selected: Path
     operations: dict[str, int]
-    zygote: subprocess.Popen
+    zygote: Zygote
 
     def run(self, arguments: list, cache: Path, **more) -> dict:
-        job = {
-            "arguments": [str(a) for a in arguments],
-            "cache": str(cache),
-            "log": str(self.folder / "log.txt"),
-            **more,
-        }
-        self.zygote.stdin.write(json.dumps(job) + "\n")
-        self.zygote.stdin.flush()
-        return json.loads(self.zygote.stdout.readline())
+        return self.zygote.run(arguments, cache, **more)
 
     @property
     def log(self) -> str:
-        return (self.folder / "log.txt").read_text()
+        return self.zygote.log
 
 
 def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
@@ -73,8 +62,7 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     before = draw(folder / "before", {"night": 9, "snow": 9}, seed=0)
     images = draw(folder / "images", {"night": 12, "snow": 10, "wood": 8, "sea": 7}, seed=1)
     improvement = draw(folder / "improvement", {"night": 8, "wood": 9, "sea": 8}, seed=2)
-    command = [sys.executable, ZYGOTE]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as zygote:
+    with Zygote(folder) as zygote:
         case = Case(folder, images, improvement, *(folder / n for n in ("old", "new", "selected")), {}, zygote)
         # The old output folder has clusters, an unsafe set and notes.
         assert case.run(["cluster", before, "--out", case.old], folder / "c")["status"] == 0, case.log
@@ -88,7 +76,6 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
         done = case.run(["select", improvement, "--out", case.selected, "--size", 7], folder / "another cache")
         case.operations["select"] = done["operations"]
         yield case
-        zygote.stdin.close()
 
 
 def files_of(folder: Path, *names: str) -> dict[str, bytes]:
@@ -142,23 +129,24 @@ def one_kill(case: Case, step: str, tmp: Path, **kill) -> bool:
 
 
 @pytest.mark.parametrize("step", ["cluster", "select"])
-@pytest.mark.parametrize("every", [pytest.param(9, id="some"), pytest.param(1, id="all", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("some", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_rerun_completes(
-    case, tmp_path, step, every
+    case, tmp_path, step, some
 ):
-    points = range(every // 2, case.operations[step], every)
-    assert len(points) >= (2 if every > 1 else 10)
-    for point in points:
+    last = case.operations[step]
+    assert last > 10
+    for point in (last // 3, last - 3) if some else range(last):
         assert one_kill(case, step, tmp_path, kill_at=point), point
 
 
-@pytest.mark.parametrize("n", [3, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [2, pytest.param(150, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_the_old_or_the_new_is_there_and_a_rerun_completes(case, tmp_path, n):
     rng = np.random.default_rng(n)
     killed = 0
     for i in range(n):
         step = ("cluster", "select")[i % 2]
         killed += one_kill(case, step, tmp_path, after=float(rng.uniform(0.02, 1.0)), delay=0.05)
+    print(f"{killed} of {n} killed")
     assert killed > n / 4
 
 
@@ -177,20 +165,34 @@ def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_files(case, tm
     check_whole(case, out, old, case.new if step == "cluster" else case.selected)
     if found["status"]:
         assert found["status"] == 2, case.log
-        assert case.log.splitlines()[-1].startswith("safe: ")
-        assert "Traceback" not in case.log
+        told = case.log.partition("Exception ignored in")[0]  # NumPy 2.0 leaves its archive open
+        assert told.splitlines()[-1].startswith("safe: ")
+        assert "Traceback" not in told
     assert [path.name for path in out.rglob(".*")] == []
 
 
-def test_an_output_folder_that_is_read_only_is_refused_before_the_work(case, tmp_path, monkeypatch):
-    import artefacts
+def test_a_disk_too_full_for_the_features_is_an_error_in_a_sentence_and_a_rerun_completes(case, tmp_path):
+    out, cache = tmp_path / "out", tmp_path / "cache"
+    for largest in (2000, 30_000, 200_000):
+        found = case.run(["cluster", case.images, "--out", out], cache, largest=largest)
+        assert found["status"] == 2, (largest, case.log)
+        assert "safe: The feature cache" in case.log
+        assert "Traceback" not in case.log
+    assert case.run(["cluster", case.images, "--out", out], cache)["status"] == 0, case.log
+    assert (out / LABELS_FILE).read_bytes() == (case.new / LABELS_FILE).read_bytes()
 
-    def refuse(*arguments, **named):  # these tests may run as root, who may write everywhere
-        raise PermissionError(30, "Read-only file system")
 
-    monkeypatch.setattr(artefacts.tempfile, "TemporaryFile", refuse)
-    with pytest.raises(SAFEError, match=r"Read-only file system.*--out"):
-        artefacts.prepare_folder(tmp_path / "out")
+@pytest.mark.parametrize("step", ["cluster", "select"])
+def test_an_output_folder_that_is_read_only_is_refused_before_the_work(case, tmp_path, step):
+    out = tmp_path / "out"
+    shutil.copytree(case.new, out)
+    for folder in (out, out / "gifs"):
+        folder.chmod(0o555)
+    source = case.images if step == "cluster" else case.improvement
+    found = case.run([step, source, "--out", out, *([] if step == "cluster" else ["--size", 7])], tmp_path, bound=True)
+    assert (found["status"], found["batches"]) == (2, 0), case.log
+    assert case.log.startswith("safe: The output folder must be a folder that SAFE can write to."), case.log
+    check_whole(case, out, case.new, case.new)
 
 
 def test_the_cache_opens_after_a_kill_in_the_middle_of_a_batch(case, tmp_path):

@@ -1,9 +1,11 @@
 """A process that has SAFE loaded and forks a child for each command, which can be killed at any point.
 
 Commands come as lines of JSON on stdin, answers go as lines of JSON to stdout: whether it was killed, the exit status,
-and how many times a file was renamed, removed or brought to the disk, or a batch of features kept.
+how many times a file was renamed, removed or brought to the disk or a batch of features kept, how many batches of
+features were computed, and how many epochs of training begun.
 """
 
+import contextlib
 import importlib
 import json
 import os
@@ -23,6 +25,7 @@ WATCHED = ("replace", "rename", "unlink", "fsync", "mkdir", "rmdir")
 def child(job: dict, counter: int) -> int:
     """Run the command line; die before the operation number `kill_at`, or after some seconds."""
     from conftest import FakeNetwork
+    from powers import bound_by_permissions
 
     import FE
     import SAFE_Tool
@@ -44,6 +47,15 @@ def child(job: dict, counter: int) -> int:
         os.write(counter, b"b")  # a batch was computed
         return network(pixels)
 
+    def train_epoch(*arguments):
+        time.sleep(job.get("delay", 0))
+        os.write(counter, b"e")
+        return train(*arguments)
+
+    if job.get("network"):
+        import finetuning
+
+        train, finetuning._train_epoch = finetuning._train_epoch, train_epoch
     FE.load_network = lambda extractor: run
     FE._conv_extractor = lambda: network.extractor
     FE.FC2_URL = "http://127.0.0.1:9/x"  # nobody listens there
@@ -56,17 +68,24 @@ def child(job: dict, counter: int) -> int:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job["largest"],) * 2)
     if job.get("after"):
         signal.setitimer(signal.ITIMER_REAL, job["after"])  # nobody handles the alarm, which is then as good as a kill
-    status = SAFE_Tool.main(job["arguments"])
+    with bound_by_permissions() if job.get("bound") else contextlib.nullcontext():
+        status = SAFE_Tool.main(job["arguments"])
     os.write(counter, json.dumps({"operations": count}).encode())
     return status
 
 
 def main() -> None:
-    for name in ("FE", "SAFE_Tool", "clustering", "inspection", "runs", "selection", *LATER):
+    import FE
+
+    for name in ("SAFE_Tool", "clustering", "inspection", "retrain", "runs", "selection", *LATER):
         importlib.import_module(name)
 
     for line in sys.stdin:
         job = json.loads(line)
+        if job.get("network"):  # loaded once; nothing of it may run before the fork
+            with FE.quiet_stderr():
+                importlib.import_module("tensorflow")
+                importlib.import_module("keras")
         reading, writing = os.pipe()
         pid = os.fork()
         if not pid:
@@ -88,7 +107,8 @@ def main() -> None:
         answer = {
             "killed": os.WIFSIGNALED(status),
             "status": os.waitstatus_to_exitcode(status),
-            "batches": len(batches),
+            "batches": batches.count(b"b"),
+            "epochs": batches.count(b"e"),
         }
         print(json.dumps(answer | (json.loads(b"{" + rest) if rest else {})), flush=True)
 
