@@ -1,6 +1,5 @@
 """First tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
 
-import html
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from page.jobs import (
     picture_file,
     reveal,
     start_job,
+    warn,
 )
 from page.rcc_view import RccView
 from page.results import Shown
@@ -61,10 +61,11 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         )
         reducer = gr.Radio(
             label="Features reduced by",
-            choices=[("PCA (the paper)", "pca"), ("PCA + UMAP (the authors' 2024 study)", "umap")],
+            info="As in the paper, or as in the authors' study of 2024",
+            choices=[("PCA", "pca"), ("PCA + UMAP", "umap")],
             value="pca",
-            scale=3,
-            min_width=340,
+            scale=2,
+            min_width=230,
             elem_id="reducer",
         )
         example = gr.Button(
@@ -147,7 +148,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             updates = show_run(chosen)
             return {**updates, **images_view.show_map(settings.results.shown(), chosen=updates[rcc])}
         except SAFEError as error:
-            gr.Warning(html.escape(printable(str(error))), title="Nothing changed")
+            warn("Nothing changed", error)
             return gr.skip()
 
     # 3. What the engineer does
@@ -177,7 +178,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         try:
             shown = settings.results.shown(window)
         except SAFEError as error:
-            gr.Warning(html.escape(str(error)), title="Out of date")
+            warn("Out of date", error)
             return gr.skip()
         groups = shown.clusters.groups
         return show_rcc(shown, groups[min(event.index, len(groups) - 1)])

@@ -13,7 +13,7 @@ from clustering import NOISE
 from errors import SAFEError
 from images import printable
 from map import by_closeness, map_record, stored_map
-from page.jobs import LATEST, VIEW, PageSettings, data_uri
+from page.jobs import LATEST, VIEW, PageSettings, data_uri, warn
 from page.results import Shown
 from review import move_images, rccs_of, title
 from runs import count
@@ -150,7 +150,7 @@ class ImagesView:
                 shown = settings.results.shown(run)
                 rows = _rows(event, len(shown.clusters.paths))
             except SAFEError as error:
-                gr.Warning(html.escape(str(error)))
+                warn("Out of date", error)
                 return gr.skip()
             if not rows:
                 return {name: value for name, value in self.show(shown, rcc).items() if name is not self.map}
@@ -178,7 +178,7 @@ class ImagesView:
             try:
                 rows = _rows(event, len(settings.results.shown(run).clusters.paths))
             except SAFEError as error:
-                gr.Warning(html.escape(str(error)))
+                warn("Out of date", error)
                 return gr.skip()
             return {
                 self.picked: rows,
@@ -191,7 +191,7 @@ class ImagesView:
                 try:
                     shown = settings.results.shown(run)
                 except SAFEError as error:
-                    gr.Warning(html.escape(str(error)))
+                    warn("Out of date", error)
                     return gr.skip()
                 text = html.unescape(told.removeprefix("<h3 class='safe-title'>").removesuffix("</h3>"))
                 return self._list(shown, rows, text.rpartition(" · page ")[0], page + by, picked)
@@ -200,7 +200,7 @@ class ImagesView:
 
         def on_move(rcc: int, run: str, rows: list[int], to: int | None) -> dict:
             if to is None:
-                gr.Warning("Choose where the images belong.", title="Not moved")
+                warn("Not moved", "Choose where the images belong.")
                 return gr.skip()
 
             def edit() -> None:

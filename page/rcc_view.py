@@ -12,7 +12,7 @@ from errors import SAFEError
 from images import printable
 from inspection import gif_path, gif_shows, sample
 from map import nearest_rccs
-from page.jobs import LATEST, VIEW, PageSettings, thumbnails
+from page.jobs import LATEST, VIEW, PageSettings, thumbnails, warn
 from page.results import Shown
 from review import LONGEST_NAME, LONGEST_NOTE, RccNote, merge_rccs, set_note, title
 from runs import count
@@ -111,7 +111,7 @@ class RccView:
                 settings.results.shown(run)
                 set_note(settings.out, RccNote(rcc, name or "", note or "", verdict or ""))
             except SAFEError as error:
-                gr.Warning(html.escape(printable(str(error))), title="Not kept")
+                warn("Not kept", error)
 
         def on_merge(rcc: int, run: str, into: int | None) -> dict:
             if into is None:
