@@ -61,7 +61,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         )
         reducer = gr.Radio(
             label="Features reduced by",
-            info="As in the paper, or as in the authors' study of 2024",
+            info="UMAP: the authors' study of 2024",
             choices=[("PCA", "pca"), ("PCA + UMAP", "umap")],
             value="pca",
             scale=2,
@@ -77,7 +77,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
     with pane("clusters-pane") as clusters_pane:
         rcc_view = RccView(settings)
-        gr.HTML("<h3 class='safe-title'>All root cause clusters, largest first</h3>")
+        gr.HTML("<h3 class='safe-title'>All root cause clusters, largest first; arrow keys go through them</h3>")
         bar = gr.Gallery(
             show_label=False,
             object_fit="cover",
@@ -193,7 +193,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         yield from follow_job(settings, TAB, status, generate, cancel, show_run)
 
     generated = gr.on([generate.click, folder.submit], on_generate, [folder, reducer], everything, **FOLLOW)
-    generated.then(on_map, None, images_view.map, **VIEW)
+    generated.then(on_map, None, images_view.map_outputs, **VIEW)
     cancel.click(lambda: cancel_job(settings, TAB), None, None, **VIEW)
     if settings.example:
         example.click(lambda: str(settings.example.folder / "failures"), None, folder, **VIEW)
@@ -201,7 +201,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     rcc_view.wire(rcc, run, everything, changed)
     images_view.wire(rcc, run, everything, changed, choose)
     runs_view.wire(rcc, run, everything, changed)
-    app.load(on_load, None, [folder, *everything], **FOLLOW).then(on_map, None, images_view.map, **VIEW)
+    app.load(on_load, None, [folder, *everything], **FOLLOW).then(on_map, None, images_view.map_outputs, **VIEW)
 
 
 def _faces(shown: Shown, within: Path | None) -> list[tuple[str, str]]:

@@ -33,6 +33,12 @@ class RccView:
                 self.player = gr.HTML(
                     html_template=PLAYER_HTML, js_on_load=PLAYER_JS, source="", name="", count=0, elem_id="rcc-gif"
                 )
+                with gr.Row(equal_height=True, elem_classes="safe-form"):
+                    self.into = gr.Dropdown(
+                        label="The same reason as", info="The nearest other RCC first", choices=[], scale=3,
+                        min_width=140, elem_id="merge-into",
+                    )  # fmt: skip
+                    self.merge = gr.Button("Merge into it", scale=0, min_width=150, elem_id="merge")
             with gr.Column(scale=3, min_width=380):
                 self.heading = gr.HTML(elem_id="rcc-heading")
                 self.five = gr.Gallery(
@@ -51,19 +57,13 @@ class RccView:
                     )  # fmt: skip
                     self.verdict = gr.Radio(
                         VERDICTS, label="Failing for this reason is", info="Not judged, or whether it is a hazard",
-                        scale=2, min_width=300, elem_id="rcc-verdict",
+                        scale=3, min_width=300, elem_id="rcc-verdict",
                     )  # fmt: skip
                 self.note = gr.Textbox(
                     label="Note", info="For the safety case; kept as you type, in rcc_notes.csv",
                     placeholder="Hazard H3: the driver's gaze is lost at night", max_length=LONGEST_NOTE, lines=1,
                     max_lines=4, elem_id="rcc-note",
                 )  # fmt: skip
-                with gr.Row(equal_height=True, elem_classes="safe-form"):
-                    self.into = gr.Dropdown(
-                        label="The same reason as", info="The nearest other RCC first", choices=[], scale=3,
-                        min_width=220, elem_id="merge-into",
-                    )  # fmt: skip
-                    self.merge = gr.Button("Merge into it", scale=1, min_width=130, elem_id="merge")
         self.outputs = [self.player, self.heading, self.five, self.name, self.verdict, self.note, self.into, self.merge]
 
     def show(self, shown: Shown, rcc: int) -> dict:

@@ -17,6 +17,7 @@ ORDER = (
     "tuning",
     "clustering",
     "parameters",
+    "query",
     "profiles",
     "review",
     "inspection",
