@@ -146,8 +146,8 @@ class ImagesView:
         return {
             self.title: f"<h3 class='safe-title'>{html.escape(printable(told))}{where}</h3>",
             self.grid: gr.HTML(tiles=tiles, picked=picked, seen=shown.run),
-            self.back: gr.Button(interactive=page > 0, visible=pages > 1),
-            self.forth: gr.Button(interactive=page < pages - 1, visible=pages > 1),
+            self.back: gr.Button(interactive=page > 0),
+            self.forth: gr.Button(interactive=page < pages - 1),
             self.listed: rows,
             self.page: page,
             self.picked: picked,
