@@ -145,6 +145,18 @@ def test_a_bad_folder_is_a_readable_error_and_the_last_run_stays(generated, page
     assert (generated.out / LABELS_FILE).read_bytes() == before
 
 
+def test_every_input_has_a_label_and_a_hint(served, page):
+    inputs = [
+        part["props"]
+        for part in page.request.get(f"{served.url}/config").json()["components"]
+        if part["type"] in ("textbox", "dropdown", "radio", "checkbox", "number", "slider")
+    ]
+    assert len(inputs) > 20
+    for part in inputs:
+        assert part["label"], part
+        assert part["info"], part["label"]
+
+
 # --- Second tab -------------------------------------------------------------------------------------------------
 
 
