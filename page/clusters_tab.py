@@ -136,6 +136,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             skipped: [[printable(path), printable(reason)] for path, reason in clusters.skipped],
             **runs_view.show(shown),
             **show_rcc(shown, chosen),
+            images_view.map: images_view.no_map(chosen),  # not that of an earlier run while the new one is drawn
         }
 
     def changed(chosen: int | None, window: str | None, edit: Callable[[], object]) -> dict:

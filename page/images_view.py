@@ -114,6 +114,10 @@ class ImagesView:
             ),
         }
 
+    def no_map(self, rcc: int) -> gr.HTML:
+        """A map that is yet to be drawn."""
+        return gr.HTML(record=None, shade=None, chosen=rcc)
+
     def show_map(self, shown: Shown, **more: object) -> dict:
         """The map; drawn and stored if it is not yet, which takes seconds.
 
