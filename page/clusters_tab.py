@@ -175,14 +175,18 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         except SAFEError:
             return gr.skip()  # the status says what is wrong with the clusters
 
-    def on_select(window: str, event: gr.SelectData) -> dict:
+    def on_select(window: str, event: gr.SelectData) -> Iterator[dict]:
         try:
             shown = settings.results.shown(window)
         except SAFEError as error:
             warn("Out of date", error)
-            return gr.skip()
+            yield gr.skip()
+            return
         groups = shown.clusters.groups
-        return show_rcc(shown, groups[min(event.index, len(groups) - 1)])
+        chosen = groups[min(event.index, len(groups) - 1)]
+        # At once what can be typed over: pictures may take seconds, and by then a name may have been typed.
+        yield {rcc: chosen, **rcc_view.show_words(shown, chosen)}
+        yield {**rcc_view.show_pictures(shown, chosen), **images_view.show(shown, chosen)}
 
     def on_load() -> Iterator[dict]:
         if settings.results.there:

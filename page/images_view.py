@@ -105,13 +105,12 @@ class ImagesView:
         clusters = shown.clusters
         row_of = {path: row for row, path in enumerate(clusters.paths)}
         rows = [row_of[path] for path, _ in by_closeness(clusters, rcc)]
+        order = "those nearest to an RCC first" if rcc == NOISE else "the most typical first"
         targets = [(title(other, shown.notes), other) for other in (*rccs_of(clusters), NOISE) if other != rcc]
         return {
             self.map: gr.HTML(chosen=rcc),
             self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
-            **self._list(
-                shown, rows, f"{title(rcc, shown.notes)}: {count(len(rows), 'image')}, the most typical first"
-            ),
+            **self._list(shown, rows, f"{title(rcc, shown.notes)}: {count(len(rows), 'image')}, {order}"),
         }
 
     def no_map(self, rcc: int) -> gr.HTML:

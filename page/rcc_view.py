@@ -68,10 +68,23 @@ class RccView:
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
+        return {**self.show_words(shown, rcc), **self.show_pictures(shown, rcc)}
+
+    def show_words(self, shown: Shown, rcc: int) -> dict:
+        """The part of it that the engineer says, with the heading under which it stands."""
+        note = shown.notes.get(rcc, RccNote(rcc))
+        return {
+            self.heading: _heading(shown, rcc),
+            self.name: note.name,
+            self.verdict: note.verdict,
+            self.note: note.note,
+        }
+
+    def show_pictures(self, shown: Shown, rcc: int) -> dict:
+        """The rest of it."""
         clusters = shown.clusters
         path = gif_path(self._settings.out, rcc, clusters.n_rccs)
         there = gif_shows(clusters, self._settings.out, rcc)
-        note = shown.notes.get(rcc, RccNote(rcc))
         others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs)
         return {
             self.player: gr.HTML(
@@ -79,11 +92,7 @@ class RccView:
                 name=printable(title(rcc)),
                 count=len(clusters.members(rcc)) if there else 0,
             ),
-            self.heading: _heading(shown, rcc),
             self.five: thumbnails(clusters.image_root, sample(clusters, rcc), 240, self._settings.root),
-            self.name: note.name,
-            self.verdict: note.verdict,
-            self.note: note.note,
             self.into: gr.Dropdown(
                 choices=[(title(other, shown.notes), other) for other, _ in others],
                 value=others[0][0] if others else None,

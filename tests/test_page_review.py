@@ -61,6 +61,23 @@ def test_a_name_a_note_and_a_verdict_are_kept_as_they_are_typed_and_shown_after_
     assert page.locator("#rcc-bar b").count() == 0
 
 
+def test_what_is_typed_as_soon_as_an_rcc_is_shown_is_kept_though_its_pictures_come_later(served, page):
+    for number, name in ((1, "snow"), (2, "wood"), (1, "more snow")):
+        page.locator("#rcc-bar button.thumbnail-item").nth(number).click()
+        expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
+        field(page, "rcc-name").fill(name)
+        expect(page.locator("#grid-title")).to_contain_text(f"RCC {number}")  # the rest has come
+        page.wait_for_timeout(300)
+        expect(field(page, "rcc-name")).to_have_value(name)
+        wait_until(lambda name=name: name in [note["name"] for note in notes_of(served)])
+    assert {(note["rcc"], note["name"]) for note in notes_of(served)} >= {("1", "more snow"), ("2", "wood")}
+    for number in (1, 2):  # other tests know these RCCs without names
+        page.locator("#rcc-bar button.thumbnail-item").nth(number).click()
+        expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
+        field(page, "rcc-name").fill("")
+        wait_until(lambda number=number: str(number) not in [note["rcc"] for note in notes_of(served)])
+
+
 def test_the_player_pauses_and_shows_any_image_of_the_rcc(page):
     slider = page.locator("#rcc-gif input[type=range]")
     expect(slider).to_be_visible(timeout=WAIT)
