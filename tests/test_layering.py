@@ -38,6 +38,7 @@ ORDER = (
     "report",
     "export",
     "runs",
+    "holding",
     "page",
     "SAFE_Tool",
 )

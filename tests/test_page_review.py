@@ -186,7 +186,7 @@ def test_images_are_found_by_name_and_parameter_and_selected(served, page):
     expect(page.locator("#move")).to_be_enabled()
     for typed, told in (
         ("nowhere", "No failing image fits nowhere"),
-        ("<i>x</i>=1", "Received: <i>x</i>"),
+        ("<i>x</i>", "No failing image fits <i>x</i>"),
         ("", "nothing"),
     ):
         field(page, "find").fill(typed)
