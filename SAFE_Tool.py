@@ -13,6 +13,7 @@ is all that they share. Whatever takes long to import is imported where it is ne
 """
 
 import argparse
+import contextlib
 import os
 import signal
 import sys
@@ -315,9 +316,16 @@ def _print_assumptions(assumptions) -> None:
 
 
 def _run_ui(options: argparse.Namespace) -> None:
-    from page.app import serve
+    from holding import held
 
-    serve(options.out, options.host, options.port, options.root, options.auth, options.weights, options.example)
+    # Only on this machine: elsewhere nothing may be answered before it is known that a password is asked for.
+    local = options.host == "127.0.0.1"
+    with held(options.host, options.port) if local else contextlib.nullcontext(lambda: None) as free:
+        from page.app import serve
+
+        serve(
+            options.out, options.host, options.port, options.root, options.auth, options.weights, options.example, free
+        )
 
 
 class _stoppable:  # noqa: N801, used as a function

@@ -11,6 +11,8 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN);
 import json
 import os
 import platform
+import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -233,12 +235,34 @@ def fit_projection(features: np.ndarray, extractor: str) -> Projection:
     return Projection(extractor, pca.mean_.astype(np.float32), components.astype(np.float32))
 
 
+def load_umap() -> type:
+    """The class UMAP, without the variant for TensorFlow that its package imports as well: seconds, and 300 MB.
+
+    Raises
+    ------
+    ImportError
+        umap-learn is not installed.
+    """
+    variant = "umap.parametric_umap"
+    left_out = variant not in sys.modules
+    if left_out:
+        sys.modules[variant] = None  # what Python takes for a module that cannot be imported
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ImportWarning)  # of umap, that it is missing
+            from umap import UMAP
+    finally:
+        if left_out:
+            sys.modules.pop(variant, None)
+    return UMAP
+
+
 def _umap(points: np.ndarray, progress: Progress) -> np.ndarray:
     """UMAP to 10 dimensions, the same for the same points; so few images that it cannot be fitted stay as they are."""
     if len(points) <= UMAP_NEIGHBOURS:
         return points
     try:
-        from umap import UMAP
+        UMAP = load_umap()
     except ImportError as error:
         raise SAFEError("The reducer umap expects the package umap-learn. Run: pip install umap-learn") from error
     progress("Fitting UMAP", 0, 0)

@@ -250,7 +250,8 @@ def elbow_svg(clusters: RootCauseClusters) -> str:
         f"<path d='M{left} 10V{height - bottom}H{width - 10}' stroke='currentColor' stroke-opacity='.4' fill='none'/>",
         f"<polyline points='{line}' fill='none' stroke='currentColor' stroke-width='2'/>",
         f"<path d='M{left} {y(eps):.1f}H{width - 10}' stroke='#0f766e' stroke-width='2'/>",
-        f"<text x='{left + 6}' y='{y(eps) - 6:.1f}'>eps {clusters.eps:.3g}</text>",
+        # Below the line where there is no room above it
+        f"<text x='{left + 6}' y='{y(eps) + (16 if y(eps) < 24 else -6):.1f}'>eps {clusters.eps:.3g}</text>",
         f"<text x='{width - 10}' y='{height - 12}' text-anchor='end'>{len(curve):,} images, sorted</text>",
         f"<text x='{left - 6}' y='{height - bottom}' text-anchor='end'>0</text>",
         f"<text x='{left - 6}' y='18' text-anchor='end'>{float(curve[-1]):.2g}</text>",

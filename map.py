@@ -18,10 +18,11 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from artefacts import DAMAGED, prepare_folder, read_arrays, replacing
-from clustering import NOISE, UMAP_NEIGHBOURS, RootCauseClusters
+from clustering import NOISE, UMAP_NEIGHBOURS, RootCauseClusters, load_umap
 from errors import SAFEError
 from FE import Progress, no_progress
 from images import printable
+from parameters import ANGLE_SUFFIX
 from review import RccNote, title
 
 MAP_FILE = "map.npz"
@@ -79,8 +80,8 @@ def map_points(clusters: RootCauseClusters, progress: Progress = no_progress, me
 def _umap(points: np.ndarray, start: np.ndarray) -> np.ndarray:
     """UMAP to two dimensions from the neighbours found exactly, which for these numbers of images is the fastest."""
     from sklearn.neighbors import NearestNeighbors
-    from umap import UMAP
 
+    UMAP = load_umap()
     with threadpool_limits(limits=1):
         distances, neighbours = (
             NearestNeighbors(n_neighbors=UMAP_NEIGHBOURS, algorithm="brute").fit(points).kneighbors()
@@ -209,6 +210,46 @@ def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapp
             }
             for rcc in clusters.groups
         ],
+    }
+
+
+def map_shades(name: str, column: np.ndarray) -> dict:
+    """A parameter as colours of the map, for JSON.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n_images,)
+        As of `parameters.Parameters`.
+
+    Returns
+    -------
+    dict
+        `name`; `kind` ("number", "angle" or "category"); `value`, an entry per image, None where unknown: from 0 to 1
+        between the 2nd and the 98th percentile of a number and round the circle of an angle, or the place of a category
+        in `names`, the commonest first; `told`, the values as text; `low` and `high`, the ends of a number's scale.
+    """
+    if column.dtype.kind == "U":
+        known, counts = np.unique(column[column != ""], return_counts=True)
+        names = [str(known[i]) for i in np.argsort(-counts, kind="stable")]
+        place = {text: i for i, text in enumerate(names)}
+        texts = column.tolist()
+        return {
+            "name": printable(name),
+            "kind": "category",
+            "value": [place.get(text) for text in texts],
+            "told": [printable(text) for text in texts],
+            "names": [printable(text) for text in names],
+        }
+    angle = name.endswith(ANGLE_SUFFIX)
+    low, high = (0.0, 360.0) if angle else (float(end) for end in np.nanpercentile(column, (2, 98)))
+    share = (column % 360) / 360 if angle else ((column - low) / ((high - low) or 1.0)).clip(0, 1)
+    return {
+        "name": printable(name),
+        "kind": "angle" if angle else "number",
+        "value": [None if np.isnan(value) else round(value, 3) for value in share.tolist()],
+        "told": ["" if np.isnan(value) else f"{value:.3g}" for value in column.tolist()],
+        "low": f"{low:.3g}",
+        "high": f"{high:.3g}",
     }
 
 

@@ -3,8 +3,10 @@
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from artefacts import DAMAGED, prepare_folder, regular
 from clustering import RUN_FILE, RootCauseClusters, find_root_cause_clusters, load_clusters, save_clusters
@@ -109,6 +111,17 @@ def describe_rccs(
                 "profiles": {str(profile.rcc): profile.text for profile in profiles},
             }
     return profiles, {"parameters": record} if record else {}
+
+
+def known_parameters(out: Path, clusters: RootCauseClusters, within: Path | None = None) -> Mapping[str, np.ndarray]:
+    """The columns of the images' parameters by which the run in `out` was described; none where none are known now."""
+    try:
+        source = Path(_run_record(out).get("parameters", {})["source"])
+        if within and not source.resolve().is_relative_to(within):
+            return {}
+        return read_parameters(source, clusters.image_root, clusters.paths).columns
+    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+        return {}  # run.json is for people, who may have changed it, and the file may be gone
 
 
 def _write_profiles(profiles: tuple[Profile, ...], out: Path) -> None:

@@ -1,5 +1,6 @@
 """The web page (Gradio): one file per tab. Nothing outside this folder knows about Gradio."""
 
+import gc
 import inspect
 import os
 
@@ -7,9 +8,10 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
 
 def _import_gradio() -> None:
-    """Import Gradio without the type stubs for editors that it writes each time: a third of the time to start.
+    """Import Gradio quickly: without the type stubs for editors that it writes each time, and without collections.
 
-    It leaves them out for a class whose source it cannot find.
+    It leaves stubs out for a class whose source it cannot find. Of the objects that an import makes hardly any is
+    garbage, yet they are many: the collector would look through all of them several times.
     """
     find = inspect.getfile
 
@@ -19,10 +21,15 @@ def _import_gradio() -> None:
         return find(thing)
 
     inspect.getfile = getfile
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         import gradio  # noqa: F401
     finally:
         inspect.getfile = find
+        gc.freeze()  # what is imported stays: later collections need not look at it either
+        if collecting:
+            gc.enable()
 
 
 _import_gradio()

@@ -54,6 +54,7 @@ def serve(
     auth: str | None = None,
     weights: str | None = None,
     example: str | os.PathLike | None = None,
+    free: Callable[[], object] = lambda: None,
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -68,6 +69,8 @@ def serve(
         As for `FE.choose_extractor`.
     example : path, optional
         A case study (see `casestudies/`) that the page offers to fill in.
+    free : callable
+        Called when all is ready, before the page listens: whoever holds the address leaves it.
 
     Raises
     ------
@@ -99,6 +102,7 @@ def serve(
         served = ((folder / GIF_FOLDER).resolve(), files.resolve())
         app = build_app(settings)
         gr.set_static_paths(files / PICTURE_FOLDER)
+        free()
         try:
             app.queue(max_size=MOST_QUEUED, api_open=False).launch(
                 server_name=host,
@@ -122,7 +126,7 @@ def serve(
                 enable_monitoring=False,
                 show_error=False,
             )
-        except OSError as error:
+        except (OSError, OverflowError) as error:
             raise SAFEError(
                 f"Could not listen on {host}, port {port}. Is it in use? Choose another with --port."
             ) from error

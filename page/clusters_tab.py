@@ -1,6 +1,5 @@
 """First tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
 
-import html
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +26,7 @@ from page.jobs import (
     picture_file,
     reveal,
     start_job,
+    warn,
 )
 from page.rcc_view import RccView
 from page.results import Shown, check_links
@@ -61,10 +61,11 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         )
         reducer = gr.Radio(
             label="Features reduced by",
-            choices=[("PCA (the paper)", "pca"), ("PCA + UMAP (the authors' 2024 study)", "umap")],
+            info="UMAP: the authors' study of 2024",
+            choices=[("PCA", "pca"), ("PCA + UMAP", "umap")],
             value="pca",
-            scale=3,
-            min_width=340,
+            scale=2,
+            min_width=230,
             elem_id="reducer",
         )
         example = gr.Button(
@@ -76,7 +77,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
     with pane("clusters-pane") as clusters_pane:
         rcc_view = RccView(settings)
-        gr.HTML("<h3 class='safe-title'>All root cause clusters, largest first</h3>")
+        gr.HTML("<h3 class='safe-title'>All root cause clusters, largest first; arrow keys go through them</h3>")
         bar = gr.Gallery(
             show_label=False,
             object_fit="cover",
@@ -135,6 +136,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             skipped: [[printable(path), printable(reason)] for path, reason in clusters.skipped],
             **runs_view.show(shown),
             **show_rcc(shown, chosen),
+            images_view.map: images_view.no_map(chosen),  # not that of an earlier run while the new one is drawn
         }
 
     def changed(chosen: int | None, window: str | None, edit: Callable[[], object]) -> dict:
@@ -147,7 +149,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             updates = show_run(chosen)
             return {**updates, **images_view.show_map(settings.results.shown(), chosen=updates[rcc])}
         except SAFEError as error:
-            gr.Warning(html.escape(printable(str(error))), title="Nothing changed")
+            warn("Nothing changed", error)
             return gr.skip()
 
     # 3. What the engineer does
@@ -173,14 +175,18 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         except SAFEError:
             return gr.skip()  # the status says what is wrong with the clusters
 
-    def on_select(window: str, event: gr.SelectData) -> dict:
+    def on_select(window: str, event: gr.SelectData) -> Iterator[dict]:
         try:
             shown = settings.results.shown(window)
         except SAFEError as error:
-            gr.Warning(html.escape(str(error)), title="Out of date")
-            return gr.skip()
+            warn("Out of date", error)
+            yield gr.skip()
+            return
         groups = shown.clusters.groups
-        return show_rcc(shown, groups[min(event.index, len(groups) - 1)])
+        chosen = groups[min(event.index, len(groups) - 1)]
+        # At once what can be typed over: pictures may take seconds, and by then a name may have been typed.
+        yield {rcc: chosen, **rcc_view.show_words(shown, chosen)}
+        yield {**rcc_view.show_pictures(shown, chosen), **images_view.show(shown, chosen)}
 
     def on_load() -> Iterator[dict]:
         if settings.results.there:
@@ -192,7 +198,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         yield from follow_job(settings, TAB, status, generate, cancel, show_run)
 
     generated = gr.on([generate.click, folder.submit], on_generate, [folder, reducer], everything, **FOLLOW)
-    generated.then(on_map, None, images_view.map, **VIEW)
+    generated.then(on_map, None, images_view.map_outputs, **VIEW)
     cancel.click(lambda: cancel_job(settings, TAB), None, None, **VIEW)
     if settings.example:
         example.click(lambda: str(settings.example.folder / "failures"), None, folder, **VIEW)
@@ -200,7 +206,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
     rcc_view.wire(rcc, run, everything, changed)
     images_view.wire(rcc, run, everything, changed, choose)
     runs_view.wire(rcc, run, everything, changed)
-    app.load(on_load, None, [folder, *everything], **FOLLOW).then(on_map, None, images_view.map, **VIEW)
+    app.load(on_load, None, [folder, *everything], **FOLLOW).then(on_map, None, images_view.map_outputs, **VIEW)
 
 
 def _faces(shown: Shown, within: Path | None) -> list[tuple[str, str]]:

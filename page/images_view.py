@@ -3,6 +3,7 @@ those selected on the map."""
 
 import html
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,14 +13,16 @@ import numpy as np
 from clustering import NOISE
 from errors import SAFEError
 from images import printable
-from map import by_closeness, map_record, stored_map
-from page.jobs import LATEST, VIEW, PageSettings, data_uri
+from map import by_closeness, map_record, map_shades, stored_map
+from page.jobs import LATEST, VIEW, PageSettings, data_uri, warn
 from page.results import Shown
+from query import find_images
 from review import move_images, rccs_of, title
 from runs import count
 
 HERE = Path(__file__).parent
 PER_PAGE = 60
+BY_RCC = ("RCC", "")
 
 
 class ImagesView:
@@ -56,9 +59,20 @@ class ImagesView:
                     server_functions=[map_picture],
                     record=None,
                     chosen=None,
+                    shade=None,
+                    found=None,
                     seen="",
                     elem_id="map",
                 )
+                with gr.Row(equal_height=True):
+                    self.colour = gr.Dropdown(
+                        [BY_RCC], value="", label="Colour by", info="The RCC, or a parameter", scale=1,
+                        min_width=150, elem_id="colour-by",
+                    )  # fmt: skip
+                    self.find = gr.Textbox(
+                        label="Find images", info="Part of a name, or eyewear=sun light<0.1, then Enter",
+                        placeholder="night_", max_length=200, scale=2, min_width=200, elem_id="find",
+                    )  # fmt: skip
             with gr.Column(scale=1, min_width=380):
                 self.title = gr.HTML(elem_id="grid-title")
                 self.grid = gr.HTML(
@@ -82,22 +96,26 @@ class ImagesView:
         self.listed = gr.State([])  # rows of the clusters that the grid goes through
         self.page = gr.State(0)
         self.picked = gr.State([])
-        self.outputs = [self.map, self.title, self.grid, self.back, self.forth, self.to, self.move, self.listed,
-                        self.page, self.picked]  # fmt: skip
+        self.map_outputs = [self.map, self.colour]
+        self.outputs = [*self.map_outputs, self.title, self.grid, self.back, self.forth, self.to, self.move,
+                        self.listed, self.page, self.picked]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """The images of an RCC, those nearest to its core first."""
         clusters = shown.clusters
         row_of = {path: row for row, path in enumerate(clusters.paths)}
         rows = [row_of[path] for path, _ in by_closeness(clusters, rcc)]
+        order = "those nearest to an RCC first" if rcc == NOISE else "the most typical first"
         targets = [(title(other, shown.notes), other) for other in (*rccs_of(clusters), NOISE) if other != rcc]
         return {
             self.map: gr.HTML(chosen=rcc),
             self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
-            **self._list(
-                shown, rows, f"{title(rcc, shown.notes)}: {count(len(rows), 'image')}, the most typical first"
-            ),
+            **self._list(shown, rows, f"{title(rcc, shown.notes)}: {count(len(rows), 'image')}, {order}"),
         }
+
+    def no_map(self, rcc: int) -> gr.HTML:
+        """A map that is yet to be drawn."""
+        return gr.HTML(record=None, shade=None, chosen=rcc)
 
     def show_map(self, shown: Shown, **more: object) -> dict:
         """The map; drawn and stored if it is not yet, which takes seconds.
@@ -107,7 +125,11 @@ class ImagesView:
         with self._drawing:  # two windows that open at once must not both draw it
             positions = stored_map(self._settings.out, shown.review.original)
         record = map_record(shown.clusters, positions, shown.notes)
-        return {self.map: gr.HTML(record=record, seen=shown.run, **more)}
+        names = self._settings.results.parameters()
+        return {
+            self.map: gr.HTML(record=record, seen=shown.run, shade=None, **more),
+            self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in names)], value=""),
+        }
 
     def _list(self, shown: Shown, rows: list[int], told: str, page: int = 0, picked: list[int] | None = None) -> dict:
         picked = picked or []
@@ -127,8 +149,8 @@ class ImagesView:
         return {
             self.title: f"<h3 class='safe-title'>{html.escape(printable(told))}{where}</h3>",
             self.grid: gr.HTML(tiles=tiles, picked=picked, seen=shown.run),
-            self.back: gr.Button(interactive=page > 0, visible=pages > 1),
-            self.forth: gr.Button(interactive=page < pages - 1, visible=pages > 1),
+            self.back: gr.Button(interactive=page > 0),
+            self.forth: gr.Button(interactive=page < pages - 1),
             self.listed: rows,
             self.page: page,
             self.picked: picked,
@@ -150,7 +172,7 @@ class ImagesView:
                 shown = settings.results.shown(run)
                 rows = _rows(event, len(shown.clusters.paths))
             except SAFEError as error:
-                gr.Warning(html.escape(str(error)))
+                warn("Out of date", error)
                 return gr.skip()
             if not rows:
                 return {name: value for name, value in self.show(shown, rcc).items() if name is not self.map}
@@ -164,21 +186,45 @@ class ImagesView:
                     **self._list(shown, listed, told, picked=rows),
                     self.to: gr.Dropdown(info="1 image selected"),
                 }
+            return selected(shown, rows, "selected on the map")
+
+        def selected(shown: Shown, rows: list[int], how: str) -> dict:
             counts = np.unique(shown.clusters.labels[rows], return_counts=True)
             groups = ", ".join(
                 f"{n} of {title(int(k))}" for k, n in sorted(zip(*counts, strict=True), key=lambda x: -x[1])
             )
-            told = f"{count(len(rows), 'image')} selected on the map: {groups}"
+            told = f"{count(len(rows), 'image')} {how}: {groups}"
             return {
                 **self._list(shown, rows, told, picked=rows),
                 self.to: gr.Dropdown(info=f"{count(len(rows), 'image')} selected"),
             }
 
+        def on_find(text: str | None, run: str) -> dict:
+            try:
+                shown = settings.results.shown(run)
+                found = find_images(text or "", shown.clusters.paths, settings.results.parameters()).tolist()
+            except SAFEError as error:
+                warn("Nothing looked for", error)
+                return gr.skip()
+            if not found:
+                warn("Nothing found", f"No failing image fits {text}")
+                return gr.skip()
+            return {**selected(shown, found, "found"), self.map: gr.HTML(found={"rows": found, "at": time.monotonic()})}
+
+        def on_colour(name: str | None, run: str) -> dict:
+            try:
+                settings.results.shown(run)
+                column = settings.results.parameters().get(name or "")
+            except SAFEError as error:
+                warn("Out of date", error)
+                return gr.skip()
+            return {self.map: gr.HTML(shade=None if column is None else map_shades(name, column))}
+
         def on_pick_in_grid(event: gr.EventData, run: str) -> dict:
             try:
                 rows = _rows(event, len(settings.results.shown(run).clusters.paths))
             except SAFEError as error:
-                gr.Warning(html.escape(str(error)))
+                warn("Out of date", error)
                 return gr.skip()
             return {
                 self.picked: rows,
@@ -191,7 +237,7 @@ class ImagesView:
                 try:
                     shown = settings.results.shown(run)
                 except SAFEError as error:
-                    gr.Warning(html.escape(str(error)))
+                    warn("Out of date", error)
                     return gr.skip()
                 text = html.unescape(told.removeprefix("<h3 class='safe-title'>").removesuffix("</h3>"))
                 return self._list(shown, rows, text.rpartition(" · page ")[0], page + by, picked)
@@ -200,7 +246,7 @@ class ImagesView:
 
         def on_move(rcc: int, run: str, rows: list[int], to: int | None) -> dict:
             if to is None:
-                gr.Warning("Choose where the images belong.", title="Not moved")
+                warn("Not moved", "Choose where the images belong.")
                 return gr.skip()
 
             def edit() -> None:
@@ -210,6 +256,8 @@ class ImagesView:
 
             return changed(rcc, run, edit)
 
+        self.colour.input(on_colour, [self.colour, run], self.map, **LATEST)
+        self.find.submit(on_find, [self.find, run], self.outputs, **LATEST)
         self.map.select(on_pick_in_map, [rcc, run], outputs, **LATEST)
         self.grid.select(on_pick_in_grid, run, [self.picked, self.move, self.to], **LATEST)
         for button, by in ((self.back, -1), (self.forth, 1)):

@@ -226,7 +226,7 @@ def start_job(
     if job is None:
         running = settings.jobs.running
         what = f" ({running.state})" if running else ""
-        gr.Warning(f"SAFE does one thing at a time, and is at work{what}. Wait for it, or cancel it.", title="Busy")
+        warn("Busy", f"SAFE does one thing at a time, and is at work{what}. Wait for it, or cancel it.")
     yield from follow_job(settings, tab, status, button, cancel, show, job)
 
 
@@ -295,6 +295,11 @@ def done(summary: str, notice: str = "") -> str:
 def failed(error: SAFEError | str) -> str:
     """A readable error."""
     return f"<div class='safe-status safe-error' role='alert'>{html.escape(printable(str(error)))}</div>"
+
+
+def warn(what: str, why: SAFEError | str) -> None:
+    """Tell in passing why what was asked for has not happened. (Gradio's page shows no title of a warning.)"""
+    gr.Warning(f"<strong>{html.escape(what)}</strong><br>{html.escape(printable(str(why)))}")
 
 
 def empty(what: str, steps: list[str]) -> str:

@@ -1,12 +1,46 @@
 // The map of all failing images: a canvas, so that 10,000 points stay smooth.
-// Gradio gives `element`, `props`, `watch`, `trigger` and `server`. Props: record (see map.py), chosen (an RCC), seen.
-const NOISE = -1, NEAR = 9, LABELS = 60;
+// Gradio gives `element`, `props`, `watch`, `trigger` and `server`. Props: record and shade (see map.py), chosen (an RCC),
+// found (images looked for), seen.
+const NOISE = -1, NEAR = 9, LABELS = 60, NAMED = 8, ABOVE = 46, BELOW = 34;
 let view = { x: 0, y: 0, scale: 1 }, hovered = -1, lasso = null, dragged = null, mode = "lasso";
 let picked = new Set(), pictures = new Map(), waiting = 0;
 const $ = (selector) => element.querySelector(selector);
 const dark = () => document.body.classList.contains("dark");
 const colour = (rcc) => rcc === NOISE ? (dark() ? "#7d8590" : "#9aa2ad")
   : `hsl(${(rcc * 137.508) % 360} ${rcc % 2 ? 75 : 58}% ${dark() ? 62 : rcc % 3 ? 42 : 52}%)`;
+
+const SCALE = { light: [[49, 76, 168], [24, 134, 124], [230, 160, 0]], dark: [[124, 145, 255], [45, 190, 175], [255, 205, 70]] };
+function shadeOf(value) {
+  if (value == null) return colour(NOISE);
+  if (props.shade.kind === "category") return colour(value);
+  if (props.shade.kind === "angle") return `hsl(${value * 360} 65% ${dark() ? 62 : 45}%)`;
+  const stops = SCALE[dark() ? "dark" : "light"], i = value < 0.5 ? 0 : 1, part = 2 * value - i;
+  return `rgb(${stops[i].map((from, k) => Math.round(from + part * (stops[i + 1][k] - from))).join(" ")})`;
+}
+
+function legend() {
+  const box = $(".safe-map-legend"), shade = props.shade;
+  box.hidden = !shade;
+  box.replaceChildren();
+  if (!shade) return;
+  const part = (tag, text, style) => {
+    const made = document.createElement(tag);
+    made.textContent = text;
+    if (style) made.style.background = style;
+    box.append(made);
+  };
+  part("b", shade.name);
+  if (shade.kind === "category") {
+    shade.names.slice(0, NAMED).forEach((name, i) => { part("i", "", shadeOf(i)); part("span", name); });
+    if (shade.names.length > NAMED) part("span", `and ${shade.names.length - NAMED} more`);
+  } else {
+    part("span", shade.low);
+    const stops = Array.from({ length: 13 }, (_, i) => shadeOf(i / 12)).join(", ");
+    part("i", "", `linear-gradient(90deg, ${stops})`);
+    box.lastChild.className = "safe-map-scale";
+    part("span", shade.high);
+  }
+}
 
 function frame() {
   const canvas = $("canvas"), ratio = window.devicePixelRatio || 1;
@@ -15,8 +49,8 @@ function frame() {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
   }
-  const side = Math.min(width, height) - 28;
-  return { canvas, ratio, width, height, side, left: (width - side) / 2, top: (height - side) / 2 };
+  const side = Math.min(width - 28, height - ABOVE - BELOW);  // the buttons above and the legend below cover no point
+  return { canvas, ratio, width, height, side, left: (width - side) / 2, top: ABOVE + (height - ABOVE - BELOW - side) / 2 };
 }
 
 function place(f, i) {
@@ -38,14 +72,15 @@ function draw() {
   pen.setTransform(f.ratio, 0, 0, f.ratio, 0, 0);
   pen.clearRect(0, 0, f.width, f.height);
   const size = Math.max(2.2, Math.min(5, 110 / Math.sqrt(n))) * Math.min(1.8, Math.sqrt(view.scale));
+  const shade = props.shade?.value.length === n ? props.shade : null;  // else of clusters that are no longer shown
   const some = picked.size > 0, isLit = (i) => some ? picked.has(i) : props.chosen == null || r.rcc[i] === props.chosen;
   for (const lit of [false, true]) {
-    pen.globalAlpha = lit ? 0.95 : 0.22;
+    pen.globalAlpha = lit ? 0.95 : shade && !some ? 0.6 : 0.22;
     for (let i = 0; i < n; i++) {
       if (isLit(i) !== lit) continue;
       const [x, y] = place(f, i);
       if (x < -9 || y < -9 || x > f.width + 9 || y > f.height + 9) continue;
-      pen.fillStyle = colour(r.rcc[i]);
+      pen.fillStyle = shade ? shadeOf(shade.value[i]) : colour(r.rcc[i]);
       const half = (r.rcc[i] === NOISE ? 0.75 : 1) * size * (lit && n < 3000 ? 1.15 : 1);
       if (n > 3000) pen.fillRect(x - half, y - half, 2 * half, 2 * half);
       else { pen.beginPath(); pen.arc(x, y, half, 0, 7); pen.fill(); }
@@ -119,7 +154,7 @@ async function tell(i, x, y) {
   if (i < 0) { tip.hidden = true; return; }
   const rcc = props.record.rcc[i], known = props.record.rccs.find((entry) => entry.rcc === rcc);
   tip.querySelector("b").textContent = known ? known.title : "No cluster";
-  tip.querySelector("span").textContent = props.record.name[i];
+  tip.querySelector("span").textContent = props.record.name[i] + (props.shade ? ` · ${props.shade.name}: ${props.shade.told[i] || "unknown"}` : "");
   tip.style.left = `${Math.min(x + 14, f.width - 150)}px`;
   tip.style.top = `${y > f.height - 190 ? y - 186 : y + 14}px`;
   tip.hidden = false;
@@ -222,6 +257,8 @@ element.addEventListener("keydown", (event) => {
 });
 
 watch(["record", "chosen", "seen"], () => { picked = new Set(); redraw(); });
+watch("found", () => { picked = new Set(props.found?.rows); redraw(); });
+watch("shade", () => { legend(); redraw(); });
 new ResizeObserver(redraw).observe(element);
-new MutationObserver(redraw).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+new MutationObserver(() => { legend(); redraw(); }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 redraw();

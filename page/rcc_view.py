@@ -12,7 +12,7 @@ from errors import SAFEError
 from images import printable
 from inspection import gif_path, gif_shows, sample
 from map import nearest_rccs
-from page.jobs import LATEST, VIEW, PageSettings, thumbnails
+from page.jobs import LATEST, VIEW, PageSettings, thumbnails, warn
 from page.results import Shown
 from review import LONGEST_NAME, LONGEST_NOTE, RccNote, merge_rccs, set_note, title
 from runs import count
@@ -33,6 +33,12 @@ class RccView:
                 self.player = gr.HTML(
                     html_template=PLAYER_HTML, js_on_load=PLAYER_JS, source="", name="", count=0, elem_id="rcc-gif"
                 )
+                with gr.Row(equal_height=True, elem_classes="safe-form"):
+                    self.into = gr.Dropdown(
+                        label="The same reason as", info="The nearest other RCC first", choices=[], scale=3,
+                        min_width=140, elem_id="merge-into",
+                    )  # fmt: skip
+                    self.merge = gr.Button("Merge into it", scale=0, min_width=150, elem_id="merge")
             with gr.Column(scale=3, min_width=380):
                 self.heading = gr.HTML(elem_id="rcc-heading")
                 self.five = gr.Gallery(
@@ -51,27 +57,34 @@ class RccView:
                     )  # fmt: skip
                     self.verdict = gr.Radio(
                         VERDICTS, label="Failing for this reason is", info="Not judged, or whether it is a hazard",
-                        scale=2, min_width=300, elem_id="rcc-verdict",
+                        scale=3, min_width=300, elem_id="rcc-verdict",
                     )  # fmt: skip
                 self.note = gr.Textbox(
                     label="Note", info="For the safety case; kept as you type, in rcc_notes.csv",
                     placeholder="Hazard H3: the driver's gaze is lost at night", max_length=LONGEST_NOTE, lines=1,
                     max_lines=4, elem_id="rcc-note",
                 )  # fmt: skip
-                with gr.Row(equal_height=True, elem_classes="safe-form"):
-                    self.into = gr.Dropdown(
-                        label="The same reason as", info="The nearest other RCC first", choices=[], scale=3,
-                        min_width=220, elem_id="merge-into",
-                    )  # fmt: skip
-                    self.merge = gr.Button("Merge into it", scale=1, min_width=130, elem_id="merge")
         self.outputs = [self.player, self.heading, self.five, self.name, self.verdict, self.note, self.into, self.merge]
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
+        return {**self.show_words(shown, rcc), **self.show_pictures(shown, rcc)}
+
+    def show_words(self, shown: Shown, rcc: int) -> dict:
+        """The part of it that the engineer says, with the heading under which it stands."""
+        note = shown.notes.get(rcc, RccNote(rcc))
+        return {
+            self.heading: _heading(shown, rcc),
+            self.name: note.name,
+            self.verdict: note.verdict,
+            self.note: note.note,
+        }
+
+    def show_pictures(self, shown: Shown, rcc: int) -> dict:
+        """The rest of it."""
         clusters = shown.clusters
         path = gif_path(self._settings.out, rcc, clusters.n_rccs)
         there = gif_shows(clusters, self._settings.out, rcc)
-        note = shown.notes.get(rcc, RccNote(rcc))
         others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs)
         return {
             self.player: gr.HTML(
@@ -79,11 +92,7 @@ class RccView:
                 name=printable(title(rcc)),
                 count=len(clusters.members(rcc)) if there else 0,
             ),
-            self.heading: _heading(shown, rcc),
             self.five: thumbnails(clusters.image_root, sample(clusters, rcc), 240, self._settings.root),
-            self.name: note.name,
-            self.verdict: note.verdict,
-            self.note: note.note,
             self.into: gr.Dropdown(
                 choices=[(title(other, shown.notes), other) for other, _ in others],
                 value=others[0][0] if others else None,
@@ -111,7 +120,7 @@ class RccView:
                 settings.results.shown(run)
                 set_note(settings.out, RccNote(rcc, name or "", note or "", verdict or ""))
             except SAFEError as error:
-                gr.Warning(html.escape(printable(str(error))), title="Not kept")
+                warn("Not kept", error)
 
         def on_merge(rcc: int, run: str, into: int | None) -> dict:
             if into is None:

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from clustering import CLUSTERS_FILE, RootCauseClusters, load_clusters
+import numpy as np
+
+from clustering import CLUSTERS_FILE, RUN_FILE, RootCauseClusters, load_clusters
 from errors import SAFEError
 from history import RUNS_FOLDER
 from profiles import PROFILES_FILE, Profile, load_profiles
 from retrain import load_retraining
 from review import EDITS_FILE, NOTES_FILE, RccNote, Review, fingerprint, load_review
+from runs import known_parameters
 from selection import load_unsafe_set
 
 _FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE)
@@ -64,6 +67,7 @@ class Results:
         self._lock = threading.Lock()
         self._stamp: tuple = ()
         self._shown: Shown | None = None
+        self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
 
     def shown(self, run: str | None = None) -> Shown:
         """The clusters, notes and profiles.
@@ -88,6 +92,15 @@ class Results:
             if run is not None and run != self._shown.run:
                 raise SAFEError(CHANGED)
             return self._shown
+
+    def parameters(self) -> Mapping[str, np.ndarray]:
+        """The columns of the images' parameters (see `parameters.Parameters`); none where none are known."""
+        shown = self.shown()
+        with self._lock:
+            stamp = (shown.run, self._stamp_of(RUN_FILE))
+            if self._described[0] != stamp:
+                self._described = (stamp, known_parameters(self._out, shown.clusters, self._within))
+            return self._described[1]
 
     @property
     def there(self) -> bool:

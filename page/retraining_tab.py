@@ -87,8 +87,8 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
     with pane("retraining-pane") as retraining_pane:
         figures = gr.HTML(elem_id="retraining-figures")
         with gr.Row():
-            curves = gr.HTML(elem_id="curves", min_width=360)
-            bars = gr.HTML(elem_id="bars", min_width=360)
+            curves = gr.HTML(elem_id="curves", min_width=430)
+            bars = gr.HTML(elem_id="bars", min_width=430)
         with gr.Row():
             with gr.Column(min_width=360):
                 improved_title = gr.HTML()
@@ -121,10 +121,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
     # 2. What the widgets show
     def gallery(result: Retraining, images: tuple[Changed, ...]) -> list:
         pictures = thumbnails(result.test_root, [image.image for image in images[:GALLERY_LIMIT]], 160, settings.root)
-        return [
-            (picture, printable(f"{image.label}: {image.before} → {image.after}"))
-            for (picture, _), image in zip(pictures, images, strict=False)
-        ]
+        return [(picture, printable(_change(image))) for (picture, _), image in zip(pictures, images, strict=False)]
 
     def show_result() -> dict:
         result = load_retraining(settings.out)
@@ -249,16 +246,24 @@ def _figures(result: Retraining) -> str:
     gained = 100 * (result.accuracy_after - result.accuracy_before)
     held = result.test_size * result.accuracy_before
     rows = [
-        ("Accuracy before", f"{result.accuracy_before:.2%}"),
-        ("Accuracy after", f"{result.accuracy_after:.2%}"),
-        ("Gain", f"{gained:+.2f} points"),
-        ("Improved", f"{len(result.improved):,}"),
-        ("Worsened", f"{len(result.worsened):,} ({len(result.worsened) / max(held, 1):.1%} of those right before)"),
-        ("Trained on", f"{result.train_size:,} + {result.unsafe_size:,} unsafe"),
-        ("Time", f"{result.seconds:.0f} s, {result.waiting / max(result.seconds, 1e-9):.0%} waiting for images"),
+        ("Accuracy before", f"{result.accuracy_before:.2%}", f"of {result.test_size:,} test images"),
+        ("Accuracy after", f"{result.accuracy_after:.2%}", f"{gained:+.2f} points"),
+        ("Improved", f"{len(result.improved):,}", "wrong before, right now"),
+        ("Worsened", f"{len(result.worsened):,}", f"{len(result.worsened) / max(held, 1):.1%} of those right before"),
+        ("Trained on", f"{result.train_size:,} + {result.unsafe_size:,}", "training and unsafe images"),
+        ("Time", f"{result.seconds:.0f} s", f"{result.waiting / max(result.seconds, 1e-9):.0%} waiting for images"),
     ]
-    cells = "".join(f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(value)}</dd></div>" for name, value in rows)
+    cells = "".join(
+        f"<div><dt>{name}</dt><dd>{html.escape(value)}<small>{html.escape(more)}</small></dd></div>"
+        for name, value, more in rows
+    )
     return f"<dl class='safe-figures'>{cells}</dl>"
+
+
+def _change(image: Changed) -> str:
+    """What was predicted before and after; and the class, which for an image of a classifier is one of the two."""
+    change = f"{image.before} → {image.after}"
+    return change if image.label in (image.before, image.after) else f"{image.label}: {change}"
 
 
 def _title(text: str) -> str:

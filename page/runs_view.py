@@ -1,7 +1,6 @@
 """What is done with the results as a whole: exported, reported, and set beside those of earlier runs."""
 
 import contextlib
-import html
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from errors import SAFEError
 from FE import no_progress
 from history import Run, compare_runs, list_runs, restore_run
 from images import printable
-from page.jobs import VIEW, PageSettings, done, failed
+from page.jobs import VIEW, PageSettings, done, failed, warn
 from page.results import check_links
 from report import REPORT_FILE, write_report
 from review import describe_edit, redo_edit, title, undo_edit
@@ -94,7 +93,7 @@ class RunsView:
                 try:
                     return {self.file: self._export(what, rcc, run)}
                 except SAFEError as error:
-                    gr.Warning(html.escape(printable(str(error))), title="Not exported")
+                    warn("Not exported", error)
                     return gr.skip()
 
             return on_export
@@ -117,7 +116,7 @@ class RunsView:
 
         def on_restore(name: str | None) -> dict:
             if settings.jobs.running:
-                gr.Warning("A job is at work on the present run. Wait for it, or cancel it.", title="Busy")
+                warn("Busy", "A job is at work on the present run. Wait for it, or cancel it.")
                 return gr.skip()
 
             def edit() -> None:
@@ -145,7 +144,7 @@ class RunsView:
         name = f"RCC_{rcc}" if what == "one" and rcc >= 0 else "no_cluster" if what == "one" else "RCCs"
         found = export_results(out, folder / f"{name}.zip", no_progress, [rcc] if what == "one" else None)
         if found.missing:
-            gr.Warning(f"{len(found.missing):,} images are no longer there, and are left out.")
+            warn("Not all exported", f"{len(found.missing):,} images are no longer there, and are left out.")
         return gr.DownloadButton(f"Download {name}.zip", value=str(found.path), visible=True)
 
 

@@ -57,7 +57,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         )
         accuracy = gr.Textbox(
             label="Test accuracy",
-            info="Of the network, 0 to 1",
+            info="From 0 to 1",
             placeholder="0.93",
             scale=1,
             min_width=150,
@@ -92,11 +92,13 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
                 interactive=False,
                 max_height=500,
                 scale=2,
-                min_width=360,
+                min_width=430,
                 elem_id="unsafe-rccs",
             )
             with gr.Column(scale=3, min_width=360):
-                rcc = gr.Dropdown(label="Images selected for", choices=[], elem_id="unsafe-rcc")
+                rcc = gr.Dropdown(
+                    label="Images selected for", info="The largest RCC first", choices=[], elem_id="unsafe-rcc"
+                )
                 heading = gr.HTML()
                 gallery = gr.Gallery(
                     show_label=False,

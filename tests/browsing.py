@@ -17,6 +17,7 @@ from conftest import closed_port, draw_scene
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 TOOL = Path(__file__).parents[1] / "SAFE_Tool.py"
+FAKED = Path(__file__).with_name("faked_tool.py")
 CHROMIUM = "/usr/bin/chromium"
 MARKUP = "<img src=x onerror=document.title='broken-into'>_{}.png"
 WAIT = 60_000  # milliseconds, for what the network or the drawing of GIFs may hold up
@@ -33,6 +34,8 @@ class Served(NamedTuple):
     images, improvement : Path
     log : Path
         What the server wrote to stderr.
+    process : int
+        Its number.
     """
 
     url: str
@@ -40,6 +43,7 @@ class Served(NamedTuple):
     images: Path
     improvement: Path
     log: Path
+    process: int
 
 
 def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
@@ -54,8 +58,11 @@ def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
 
 
 @contextlib.contextmanager
-def served_from(folder: Path, *options: str | Path) -> Iterator[Served]:
-    """`SAFE_Tool.py ui` in a process of its own, on a free port, cut off from the internet, with drawn images."""
+def served_from(folder: Path, *options: str | Path, tool: Path = TOOL, delay: float = 0) -> Iterator[Served]:
+    """`SAFE_Tool.py ui` in a process of its own, on a free port, cut off from the internet, with drawn images.
+
+    With `tool=FAKED` a stand-in for VGG16 needs no TensorFlow, and takes `delay` seconds for each batch.
+    """
     images = draw(folder / "failing", {"night": 10, "snow": 8, "wood": 6}, seed=0)
     improvement = draw(folder / "improvement", {"night": 6, "snow": 6, "wood": 6}, seed=1)
     with socket.socket() as probe:
@@ -64,6 +71,7 @@ def served_from(folder: Path, *options: str | Path) -> Iterator[Served]:
     nowhere = f"http://127.0.0.1:{closed_port()}"
     environment = {name: value for name, value in os.environ.items() if name != "SAFE_VGG16_WEIGHTS"} | {
         "SAFE_CACHE": str(folder / "cache"),
+        "FAKE_DELAY": str(delay),
         "KERAS_HOME": str(folder / "keras"),
         "HTTP_PROXY": nowhere,
         "HTTPS_PROXY": nowhere,
@@ -76,7 +84,7 @@ def served_from(folder: Path, *options: str | Path) -> Iterator[Served]:
     with (
         log.open("w") as stderr,
         subprocess.Popen(
-            [sys.executable, TOOL, "ui", "--port", str(port), "--out", folder / "out", *options],
+            [sys.executable, tool, "ui", "--port", str(port), "--out", folder / "out", *options],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=stderr,
@@ -86,7 +94,7 @@ def served_from(folder: Path, *options: str | Path) -> Iterator[Served]:
         try:
             first_line = server.stdout.readline()
             assert first_line.startswith(f"SAFE is on http://127.0.0.1:{port}"), log.read_text()
-            yield Served(f"http://127.0.0.1:{port}", folder / "out", images, improvement, log)
+            yield Served(f"http://127.0.0.1:{port}", folder / "out", images, improvement, log, server.pid)
         finally:
             server.terminate()
     said = log.read_text()

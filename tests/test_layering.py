@@ -18,6 +18,7 @@ ORDER = (
     "tuning",
     "clustering",
     "parameters",
+    "query",
     "profiles",
     "review",
     "inspection",
@@ -39,6 +40,7 @@ ORDER = (
     "report",
     "export",
     "runs",
+    "holding",
     "page",
     "SAFE_Tool",
 )

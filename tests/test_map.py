@@ -1,5 +1,8 @@
 import dataclasses
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,7 +10,17 @@ import pytest
 import map as maps
 from clustering import NOISE
 from errors import SAFEError
-from map import MAP_FILE, MapPositions, by_closeness, load_map, map_points, map_record, nearest_rccs, stored_map
+from map import (
+    MAP_FILE,
+    MapPositions,
+    by_closeness,
+    load_map,
+    map_points,
+    map_record,
+    map_shades,
+    nearest_rccs,
+    stored_map,
+)
 from review import RccNote
 
 
@@ -176,3 +189,45 @@ def test_an_rcc_without_a_core_point_has_a_middle_too(on_a_line):
     assert by_closeness(none, 0)[0] == ("c", 0)
     assert nearest_rccs(none, 0, n=1) == [(1, 8.25)]
     assert [path for path, _ in by_closeness(none, NOISE)] == ["h", "i"]
+
+
+# --- Shades -----------------------------------------------------------------------------------------------------
+
+
+def test_a_number_is_shaded_between_its_percentiles_and_an_outlier_does_not_flatten_the_rest():
+    shades = map_shades("light", np.array([*np.linspace(0, 1, 98), 1e6, np.nan]))
+    assert (shades["kind"], shades["name"]) == ("number", "light")
+    assert shades["value"][0] == 0
+    assert shades["value"][48] == pytest.approx(0.5, abs=0.02)
+    assert shades["value"][98] == 1
+    assert shades["value"][99] is None
+    assert (shades["told"][98], shades["told"][99]) == ("1e+06", "")
+    assert float(shades["low"]) == pytest.approx(0.02, abs=0.01)
+    assert float(shades["high"]) == pytest.approx(1, abs=0.02)
+
+
+def test_an_angle_is_shaded_round_the_circle_and_a_category_by_how_common_it_is():
+    angle = map_shades("head_yaw_deg", np.array([0.0, 90.0, -90.0, 360.0, np.nan]))
+    assert angle["kind"] == "angle"
+    assert angle["value"] == [0, 0.25, 0.75, 0, None]
+    category = map_shades("eyewear", np.array(["none", "sun", "none", "", "\ud800"]))
+    assert category["kind"] == "category"
+    assert category["names"][0] == "none"
+    assert category["value"][:4] == [0, category["names"].index("sun"), 0, None]
+    for shades in (angle, category):
+        json.dumps(shades, allow_nan=False).encode("utf-8")
+
+
+def test_equal_numbers_are_shaded_alike():
+    assert map_shades("n", np.array([3.0, 3.0, 3.0]))["value"] == [0, 0, 0]
+
+
+@pytest.mark.slow  # a fresh interpreter, and numba compiles
+def test_umap_is_used_without_importing_tensorflow():
+    pytest.importorskip("umap")
+    code = (
+        "import sys; from clustering import load_umap; import numpy as np; "
+        "assert load_umap()(5, 2, n_epochs=2).fit_transform(np.eye(30)).shape == (30, 2); "
+        "assert 'tensorflow' not in sys.modules; assert 'umap.parametric_umap' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(maps.__file__).parent)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from browsing import WAIT, Served, field, generate, opened, served_from
+from browsing import FAKED, WAIT, Served, field, generate, opened, served_from
 from playwright.sync_api import Browser, Page, expect
 
 # Gradio's own widgets: what is wrong inside them is not ours to mend.
@@ -14,7 +14,7 @@ TABS = ("Root cause clusters", "Unsafe set", "Retraining")
 
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served_from(tmp_path_factory.mktemp("axe")) as served:
+    with served_from(tmp_path_factory.mktemp("axe"), tool=FAKED) as served:
         yield served
 
 

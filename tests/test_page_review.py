@@ -20,6 +20,9 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served_from(tmp_path_factory.mktemp("review")) as served:
+        names = sorted(path.name for path in served.images.iterdir())
+        rows = [f"{name},{number},{'dark' if 'night' in name else 'bright'}" for number, name in enumerate(names)]
+        (served.images / "parameters.csv").write_text("\n".join(["image,number,<b>sky</b>", *rows]))
         with opened(browser, served) as page:
             generate(page, served)
         yield served
@@ -56,6 +59,23 @@ def test_a_name_a_note_and_a_verdict_are_kept_as_they_are_typed_and_shown_after_
     expect(field(page, "rcc-note")).to_have_value("hazard H3")
     expect(page.locator("#rcc-bar")).to_contain_text("RCC 0 · <b>dark</b>")
     assert page.locator("#rcc-bar b").count() == 0
+
+
+def test_what_is_typed_as_soon_as_an_rcc_is_shown_is_kept_though_its_pictures_come_later(served, page):
+    for number, name in ((1, "snow"), (2, "wood"), (1, "more snow")):
+        page.locator("#rcc-bar button.thumbnail-item").nth(number).click()
+        expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
+        field(page, "rcc-name").fill(name)
+        expect(page.locator("#grid-title")).to_contain_text(f"RCC {number}")  # the rest has come
+        page.wait_for_timeout(300)
+        expect(field(page, "rcc-name")).to_have_value(name)
+        wait_until(lambda name=name: name in [note["name"] for note in notes_of(served)])
+    assert {(note["rcc"], note["name"]) for note in notes_of(served)} >= {("1", "more snow"), ("2", "wood")}
+    for number in (1, 2):  # other tests know these RCCs without names
+        page.locator("#rcc-bar button.thumbnail-item").nth(number).click()
+        expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
+        field(page, "rcc-name").fill("")
+        wait_until(lambda number=number: str(number) not in [note["rcc"] for note in notes_of(served)])
 
 
 def test_the_player_pauses_and_shows_any_image_of_the_rcc(page):
@@ -124,6 +144,55 @@ def test_a_click_on_a_point_of_the_map_chooses_its_rcc(page):
     expect(page.locator("#rcc-heading h2")).to_have_text(title)
     expect(page.locator("#rcc-bar button.thumbnail-item.selected")).to_contain_text(title)
     expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(1)
+
+
+def test_the_arrow_keys_go_through_the_rccs(page):
+    faces = page.locator("#rcc-bar button.thumbnail-item")
+    faces.first.focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#rcc-heading h2")).to_contain_text("RCC 1")
+    expect(faces.nth(1)).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(page.locator("#rcc-heading h2")).to_contain_text("RCC 0")
+    page.keyboard.press("ArrowLeft")
+    expect(faces.first).to_be_focused()
+
+
+def test_the_map_is_coloured_by_a_parameter(page):
+    canvas = canvas_of(page)
+    legend = page.locator("#map .safe-map-legend")
+    expect(legend).to_be_hidden()
+    before = canvas.evaluate("canvas => canvas.toDataURL()")
+    page.locator("#colour-by input").click()
+    page.get_by_role("option", name="<b>sky</b>").click()
+    expect(legend).to_have_text("<b>sky</b>brightdark")
+    assert canvas.evaluate("canvas => canvas.toDataURL()") != before
+    page.locator("#colour-by input").click()
+    page.get_by_role("option", name="number").click()
+    expect(legend).to_have_text(re.compile(r"number0\.\d+22\.\d"))
+    assert "sky: " not in hovered(page).inner_text()
+    expect(page.locator("#map .safe-map-tip span")).to_contain_text(re.compile(r"number: \d+"))
+    page.locator("#colour-by input").click()
+    page.get_by_role("option", name="RCC", exact=True).click()
+    expect(legend).to_be_hidden()
+
+
+def test_images_are_found_by_name_and_parameter_and_selected(served, page):
+    canvas_of(page)
+    field(page, "find").fill("night number<11")
+    field(page, "find").press("Enter")
+    expect(page.locator("#grid-title")).to_contain_text("3 images found: 3 of RCC 0")
+    expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(3)
+    expect(page.locator("#move")).to_be_enabled()
+    for typed, told in (
+        ("nowhere", "No failing image fits nowhere"),
+        ("<i>x</i>", "No failing image fits <i>x</i>"),
+        ("", "nothing"),
+    ):
+        field(page, "find").fill(typed)
+        field(page, "find").press("Enter")
+        expect(page.get_by_text(told).first).to_be_visible()
+    expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(3)
 
 
 def test_choosing_an_rcc_lists_all_of_its_images(served, page):
@@ -208,7 +277,7 @@ def test_the_report_shows_names_as_text_and_asks_nobody_for_anything(served, pag
 def test_an_earlier_run_is_compared_and_opened_again(served, browser):
     with opened(browser, served) as page:
         expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
-        page.locator("#reducer").get_by_text("UMAP").click()
+        page.locator("#reducer").get_by_text("PCA + UMAP").click()
         generate(page, served)
         expect(page.locator("#clusters-status progress")).to_have_count(0, timeout=2 * WAIT)
         page.get_by_text("Earlier runs").click()

@@ -1,0 +1,59 @@
+import numpy as np
+import pytest
+
+from errors import SAFEError
+from query import find_images
+
+PATHS = ("night/Eye_0.png", "night/eye_1.png", "day/eye_2.png", "day/a=b.png")
+COLUMNS = {
+    "light": np.array([0.1, 0.5, np.nan, 0.9]),
+    "eyewear": np.array(["sunglasses", "none", "", "glasses"]),
+    "head_yaw_deg": np.array([10.0, -20.0, 30.0, np.nan]),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("night", [0, 1]),
+        ("EYE_", [0, 1, 2]),
+        ("  night   eye_1 ", [1]),
+        ("nowhere", []),
+        ("light<0.5", [0]),
+        ("light<=0.5", [0, 1]),
+        ("light>=.9", [3]),
+        ("light=0.1", [0]),
+        ("Light>-1", [0, 1, 3]),  # unknown fits no condition
+        ("eyewear=sun", [0]),
+        ("eyewear=GLASSES", [0, 3]),
+        ("eyewear=", [0, 1, 3]),
+        ("head_yaw_deg>0 light<1", [0]),
+        ("day eyewear=glasses", [3]),
+    ],
+)
+def test_images_are_those_that_every_word_fits(text, expected):
+    assert find_images(text, PATHS, COLUMNS).tolist() == expected
+
+
+def test_without_parameters_a_sign_may_be_part_of_a_name():
+    assert find_images("a=b", PATHS, {}).tolist() == [3]
+    with pytest.raises(SAFEError, match=r"Expected a parameter of these images \(none is known\). Received: light"):
+        find_images("light<1", PATHS, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (" ", "Received: nothing"),
+        ("lite<1", r"\(light, eyewear, head_yaw_deg\)\. Received: lite"),
+        ("light<dark", "light is a number. Received: light<dark"),
+        ("eyewear<1", "eyewear is no number: expected eyewear=… Received: eyewear<1"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_told(text, message):
+    with pytest.raises(SAFEError, match=message):
+        find_images(text, PATHS, COLUMNS)
+
+
+def test_no_images_are_none_found():
+    assert find_images("x", (), {}).tolist() == []
