@@ -67,17 +67,8 @@ class RccView:
         # Whose name and note the fields hold: a browser sends it along with them, while the RCC at hand, which the
         # server keeps, may be another one by the time that they arrive.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
-        self.outputs = [
-            self.owner,
-            self.player,
-            self.heading,
-            self.five,
-            self.name,
-            self.verdict,
-            self.note,
-            self.into,
-            self.merge,
-        ]
+        self.outputs = [self.owner, self.player, self.heading, self.five, self.name, self.verdict, self.note, self.into,
+                        self.merge]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
@@ -145,10 +136,8 @@ class RccView:
         said = [self.owner, run, self.name, self.verdict, self.note]
         # Kept as it is typed: a window that is closed loses nothing. And when a field is left, since Gradio keeps quiet
         # about what is pasted into one right after it was filled in.
-        gr.on(
-            [self.name.input, self.note.input, self.verdict.input, self.name.blur, self.note.blur], on_note, said, None, concurrency_limit=1,
-            concurrency_id="notes", **LATEST,
-        )  # fmt: skip
+        typed = [self.name.input, self.note.input, self.verdict.input, self.name.blur, self.note.blur]
+        gr.on(typed, on_note, said, None, concurrency_limit=1, concurrency_id="notes", **LATEST)
         self.merge.click(on_merge, [rcc, run, self.into], outputs, **VIEW)
 
 

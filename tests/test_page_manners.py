@@ -151,8 +151,8 @@ def test_the_page_can_be_used_while_a_job_is_at_work(browser, served, tmp_path):
         field(page, "rcc-note").focus()
         notes = served.out / NOTES_FILE
         wait_until(lambda: notes.is_file() and "kept while" in notes.read_text())
+        expect(page.locator("#clusters-status progress")).to_be_visible()  # still
         with opened(browser, served) as second:
-            expect(second.locator("#clusters-status progress")).to_be_visible()  # still
             expect(second.locator("#rcc-heading h2")).to_be_visible()
             finish(second, 640)
         finish(page, 640)
