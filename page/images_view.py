@@ -239,6 +239,7 @@ class ImagesView:
                 except SAFEError as error:
                     warn("Out of date", error)
                     return gr.skip()
+                told = told if isinstance(told, str) else ""  # what another client may send
                 text = html.unescape(told.removeprefix("<h3 class='safe-title'>").removesuffix("</h3>"))
                 return self._list(shown, rows, text.rpartition(" · page ")[0], page + by, picked)
 

@@ -5,7 +5,11 @@ const FRAME = 500;  // milliseconds, as in the file
 let decoder = null, frame = 0, playing = true, timer = 0, turn = 0;
 
 async function paint(number, mine) {
-  const { image } = await decoder.decode({ frameIndex: number });
+  let image;
+  try { ({ image } = await decoder.decode({ frameIndex: number })); } catch (error) {
+    if (mine !== turn) return;  // another GIF is shown by now, and this one's decoder was closed
+    throw error;
+  }
   if (mine !== turn) { image.close(); return; }
   const canvas = $("canvas");
   if (canvas.width !== image.displayWidth || canvas.height !== image.displayHeight) {

@@ -64,7 +64,11 @@ class RccView:
                     placeholder="Hazard H3: the driver's gaze is lost at night", max_length=LONGEST_NOTE, lines=1,
                     max_lines=4, elem_id="rcc-note",
                 )  # fmt: skip
-        self.outputs = [self.player, self.heading, self.five, self.name, self.verdict, self.note, self.into, self.merge]
+        # Whose name and note the fields hold: a browser sends it along with them, while the RCC at hand, which the
+        # server keeps, may be another one by the time that they arrive.
+        self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
+        self.outputs = [self.owner, self.player, self.heading, self.five, self.name, self.verdict, self.note, self.into,
+                        self.merge]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
@@ -74,6 +78,7 @@ class RccView:
         """The part of it that the engineer says, with the heading under which it stands."""
         note = shown.notes.get(rcc, RccNote(rcc))
         return {
+            self.owner: rcc,
             self.heading: _heading(shown, rcc),
             self.name: note.name,
             self.verdict: note.verdict,
@@ -115,10 +120,11 @@ class RccView:
         """
         settings = self._settings
 
-        def on_note(rcc: int, run: str, name: str | None, verdict: str | None, note: str | None) -> None:
+        def on_note(owner: int | None, run: str, name: str | None, verdict: str | None, note: str | None) -> None:
+            said = RccNote(owner if owner is not None else NOISE, name or "", note or "", verdict or "")
             try:
-                settings.results.shown(run)
-                set_note(settings.out, RccNote(rcc, name or "", note or "", verdict or ""))
+                if said != settings.results.shown(run).notes.get(said.rcc, RccNote(said.rcc)):
+                    set_note(settings.out, said)
             except SAFEError as error:
                 warn("Not kept", error)
 
@@ -127,12 +133,11 @@ class RccView:
                 return gr.skip()
             return changed(int(into), run, lambda: merge_rccs(settings.out, rcc, int(into)))
 
-        said = [rcc, run, self.name, self.verdict, self.note]
-        # Kept as it is typed: a window that is closed loses nothing.
-        gr.on(
-            [self.name.input, self.note.input, self.verdict.input], on_note, said, None, concurrency_limit=1,
-            concurrency_id="notes", **LATEST,
-        )  # fmt: skip
+        said = [self.owner, run, self.name, self.verdict, self.note]
+        # Kept as it is typed: a window that is closed loses nothing. And when a field is left, since Gradio keeps quiet
+        # about what is pasted into one right after it was filled in.
+        typed = [self.name.input, self.note.input, self.verdict.input, self.name.blur, self.note.blur]
+        gr.on(typed, on_note, said, None, concurrency_limit=1, concurrency_id="notes", **LATEST)
         self.merge.click(on_merge, [rcc, run, self.into], outputs, **VIEW)
 
 

@@ -140,7 +140,7 @@ def test_after_the_connection_was_lost_the_job_is_followed_again_and_nothing_is_
 
 @pytest.mark.slow
 def test_the_page_can_be_used_while_a_job_is_at_work(browser, served, tmp_path):
-    other = draw(tmp_path / "other", {"sea": 200}, seed=6)
+    other = draw(tmp_path / "other", {"sea": 640}, seed=6)
     with opened(browser, served) as page:
         expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0", timeout=WAIT)
         regenerate(page, other)
@@ -148,13 +148,14 @@ def test_the_page_can_be_used_while_a_job_is_at_work(browser, served, tmp_path):
         page.locator("#rcc-bar button.thumbnail-item").nth(1).click()
         expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
         field(page, "rcc-name").fill("kept while a job is at work")
+        field(page, "rcc-note").focus()
         notes = served.out / NOTES_FILE
         wait_until(lambda: notes.is_file() and "kept while" in notes.read_text())
+        expect(page.locator("#clusters-status progress")).to_be_visible()  # still
         with opened(browser, served) as second:
-            expect(second.locator("#clusters-status progress")).to_be_visible()  # still
             expect(second.locator("#rcc-heading h2")).to_be_visible()
-            finish(second, 200)
-        finish(page, 200)
+            finish(second, 640)
+        finish(page, 640)
 
 
 @pytest.mark.slow

@@ -66,6 +66,7 @@ def test_what_is_typed_as_soon_as_an_rcc_is_shown_is_kept_though_its_pictures_co
         page.locator("#rcc-bar button.thumbnail-item").nth(number).click()
         expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
         field(page, "rcc-name").fill(name)
+        field(page, "rcc-note").focus()
         expect(page.locator("#grid-title")).to_contain_text(f"RCC {number}")  # the rest has come
         page.wait_for_timeout(300)
         expect(field(page, "rcc-name")).to_have_value(name)
@@ -75,6 +76,7 @@ def test_what_is_typed_as_soon_as_an_rcc_is_shown_is_kept_though_its_pictures_co
         page.locator("#rcc-bar button.thumbnail-item").nth(number).click()
         expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
         field(page, "rcc-name").fill("")
+        field(page, "rcc-note").focus()
         wait_until(lambda number=number: str(number) not in [note["rcc"] for note in notes_of(served)])
 
 
