@@ -41,7 +41,9 @@ from images import UNREADABLE, ImageListing, Skipped, decode, find_images, read_
 
 EXTRACTING = "Extracting features"
 INPUT_SIZE = (224, 224)
-BATCH_SIZE = 32  # from 32 upwards the network's rate no longer grows on a CPU; larger only costs memory
+# Measured from 1 to 64 on 2 cores with AVX-512: the rate is the same from 4 upwards in float32, within 3 % from 8 in
+# bfloat16. A process that takes 8 at a time has 1.1 GB, 16 take 1.5 and 32 take 1.9. GPUs and dense layers like many.
+BATCH_SIZE = 16
 LOADING_THREADS = min(os.cpu_count() or 1, 16)  # each may hold an image of `images.MAX_PIXELS`
 
 FC2_URL = (
@@ -206,7 +208,22 @@ def recall_extractor(name: str, identity: str, weights: str | os.PathLike | None
 def choose_precision(asked: str) -> str:
     """What the network computes in: float32 unless the engineer asks for something else.
 
-    EVIDENCE
+    bfloat16 has 8 binary digits. With it an image takes 55 % of the processor's time (AVX-512 BF16: 70 against 128 ms
+    of one core), and features of `vgg16-conv` are .3 to .5 % (at most 1.4 %) from those in float32. That is enough to
+    tip decisions of the clustering. RCCs in bfloat16 against float32, where the bound for a default was an adjusted
+    Rand index of .99 on every set:
+
+    ==================================  ======  ====  ==================
+    failing images                      images  RCCs  adjusted Rand index
+    ==================================  ======  ====  ==================
+    signs with injected disturbances    1,200   11    .990 (.9895)
+    photographs of traffic signs        711     41    .859
+    case study gd                       504     9     1.000
+    case study oc                       382     6     .991
+    ==================================  ======  ====  ==================
+
+    So it is on request. Nothing says that either answer on the photographs is the better one; but a run should not
+    change its RCCs with the machine.
 
     Parameters
     ----------

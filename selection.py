@@ -37,7 +37,7 @@ SELECTION_FILE = "unsafe_set.json"
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
 
 SELECTION_FACTOR = 0.3
-TOGETHER = 32  # batches of features that are compared with the core points at a time: some 25 MB
+TOGETHER = 64  # batches of features that are compared with the core points at a time: some 25 MB
 QUOTAS = ("size", "equal")
 QUOTA = "size"
 
