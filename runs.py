@@ -13,7 +13,7 @@ from clustering import RUN_FILE, RootCauseClusters, find_root_cause_clusters, lo
 from errors import SAFEError
 from export import Export, check_target, export_rccs, export_zip
 from failures import Failures
-from FE import Progress, choose_extractor, extract_features
+from FE import Progress, Stream, choose_extractor, extract_features
 from history import archive_run
 from inspection import gif_notes, write_gifs
 from markup import count
@@ -34,6 +34,8 @@ def generate_clusters(
     weights: str | None = None,
     parameters: str | os.PathLike | None = None,
     within: Path | None = None,
+    precision: str = "float32",
+    stream: Stream | None = None,
 ) -> RootCauseClusters:
     """Steps 1 and 2: extract features, cluster, draw the GIFs; write everything to the folder `out`.
 
@@ -43,12 +45,16 @@ def generate_clusters(
         A CSV file of the images' parameters; by default `parameters.csv` in the image folder or beside it, if any.
     within : path, optional
         Parameters that are only found are not read outside this folder.
+    precision : str
+        As for `FE.choose_extractor`.
+    stream : callable, optional
+        As for `FE.extract_features`.
     """
     prepare_folder(out)
     _previous(out)  # notes that cannot be read are told before the long work, and so are parameters
     if parameters:
         read_parameters(parameters, Path(), ())
-    features = extract_features(images, choose_extractor(extractor, weights, progress), progress)
+    features = extract_features(images, choose_extractor(extractor, weights, progress, precision), progress, stream)
     clusters = find_root_cause_clusters(features, reducer, weights, progress)
     notes, edits = carry_over(_previous(out), clusters)
     shown = reviewed(clusters, edits)

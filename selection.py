@@ -26,7 +26,7 @@ from threadpoolctl import threadpool_limits
 from artefacts import DAMAGED, cell, fill_text, from_cell, replacing_together, write_text
 from clustering import NOISE, RootCauseClusters
 from errors import SAFEError
-from FE import FeatureBatch, Progress, no_progress, recall_extractor, stream_features
+from FE import FeatureBatch, Progress, Stream, no_progress, recall_extractor, stream_features
 from images import Skipped, find_images
 from neighbours import Points
 from review import fingerprint
@@ -37,7 +37,7 @@ SELECTION_FILE = "unsafe_set.json"
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
 
 SELECTION_FACTOR = 0.3
-TOGETHER = 32  # batches of features that are compared with the core points at a time: some 25 MB
+TOGETHER = 64  # batches of features that are compared with the core points at a time: some 25 MB
 QUOTAS = ("size", "equal")
 QUOTA = "size"
 
@@ -213,6 +213,7 @@ def select_unsafe_set(
     progress: Progress = no_progress,
     leave_out: Collection[int] = (),
     quota: str = QUOTA,
+    stream: Stream | None = None,
 ) -> UnsafeSet:
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
@@ -233,6 +234,8 @@ def select_unsafe_set(
         image that shows such a root cause is not selected for another RCC either.
     quota : "size" or "equal"
         As for `quotas`.
+    stream : callable, optional
+        As for `FE.extract_features`.
 
     Raises
     ------
@@ -258,7 +261,7 @@ def select_unsafe_set(
     nearest = _Nearest(clusters, keep=wanted)
     n_improvement = 0
     skipped = list(listing.skipped)
-    for batches in _together(stream_features(listing, extractor, progress)):
+    for batches in _together((stream or stream_features)(listing, extractor, progress)):
         paths = [path for batch in batches for path in batch.paths]
         n_improvement += len(paths)
         skipped += [skip for batch in batches for skip in batch.skipped]

@@ -3,13 +3,16 @@
     python -m benchmarks.speed [--only STAGE ...] [--images DIR] [--work DIR]
 
 Stages: `tuning` (against scikit-learn's DBSCAN and silhouettes for each setting), `growth` (of time and memory with the
-number of failing images), `selection` (against brute force, and its growth), `gifs` (against Pillow alone) and
-`extraction` (against one `predict` per image, and the bare network). Each measurement runs in a process of its own;
-SAFE and its rival take turns, and ratios are of medians. Results are kept in the work folder, a file for each stage;
-the section `speed` of benchmarks/RESULTS.md and the plot tell of all stages found there.
+number of failing images), `selection` (against brute force, and its growth), `gifs` (against Pillow alone),
+`extraction` (against one `predict` per image, PyTorch where it is installed, the bare network and the machine's rate
+of multiplying matrices), `workers` (a Dask cluster of one worker and of two; needs requirements-scale.txt) and `start`
+(whole commands, and the page until its first paint). Each measurement runs in a process of its own; SAFE and its rival
+take turns, and ratios are of medians. Results are kept in the work folder, a file for each stage; the section `speed`
+of benchmarks/RESULTS.md and the plot tell of all stages found there.
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import subprocess
@@ -17,6 +20,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from artefacts import prepare_folder, write_text
 from benchmarks.results import RESULTS_FILE, write_section
@@ -76,9 +80,10 @@ def _parser() -> argparse.ArgumentParser:
         help="improvement images; brute force has the smallest but one, if there is one (default: 1000 10000 100000)",
     )  # fmt: skip
     parser.add_argument("--cores", type=_count, default=5_000, metavar="N", help="core points (default: 5000)")
-    parser.add_argument("--images", metavar="DIR", help="needed by `gifs` and `extraction`")
+    parser.add_argument("--images", metavar="DIR", help="needed by `gifs`, `extraction`, `workers` and `start`")
     parser.add_argument("--frames", type=_count, default=400, metavar="N", help="of a GIF (default: 400)")
     parser.add_argument("--extracted", type=_count, default=200, metavar="N", help="images (default: 200)")
+    parser.add_argument("--cached", type=_count, default=1_200, metavar="N", help="images in `start` (default: 1200)")
     parser.add_argument("--extractor", choices=EXTRACTORS[1:], default="vgg16-conv", help="(default: vgg16-conv)")
     parser.add_argument("--work", metavar="DIR", default=".speed", help="kept results (default: .speed)")
     parser.add_argument("--results", type=Path, default=RESULTS_FILE, metavar="FILE", help="(default: RESULTS.md)")
@@ -185,23 +190,63 @@ def run_gifs(options: argparse.Namespace, work: Path) -> dict:
 def run_extraction(options: argparse.Namespace, work: Path) -> dict:
     images = _needed(options)
     given = images, options.extracted, options.extractor
-    ours, theirs = [], []
+    runs: dict[str, list[dict]] = {}
     for _ in range(options.repeats):
-        ours.append(measure("extract_images", *given, str(work)))
-        theirs.append(measure("extract_images_plainly", *given))
+        for name, function, *more in (
+            ("ours", "extract_images", "float32", str(work)),
+            ("theirs", "extract_images_plainly"),
+            ("bfloat16", "extract_images", "bfloat16", str(work)),
+            *([("pytorch", "extract_images_with_pytorch")] if importlib.util.find_spec("torchvision") else []),
+        ):
+            runs.setdefault(name, []).append(measure(function, *given, *more))
+        runs.setdefault("gemm", []).append(measure("multiply_matrices"))
     return {
         "extractor": options.extractor,
         "repeats": options.repeats,
-        "ours": middle(ours),
-        "theirs": middle(theirs),
-        "of_bare": median(run["bare"] / run["seconds"] for run in ours),
+        **{name: middle(measured) for name, measured in runs.items()},
+        "of_bare": median(run["bare"] / run["seconds"] for run in runs["ours"]),
     }
+
+
+def run_workers(options: argparse.Namespace, work: Path) -> dict:
+    given = _needed(options), options.extracted, options.extractor
+    if not importlib.util.find_spec("distributed"):
+        raise SAFEError("`workers` needs dask.distributed. Run: pip install -r requirements-scale.txt")
+    runs: dict[int, list[dict]] = {1: [], 2: []}
+    for _ in range(options.repeats):
+        for workers, measured in runs.items():
+            measured.append(measure("extract_on_workers", *given, workers, str(work)))
+    digests = {run["digest"] for measured in runs.values() for run in measured}
+    here = measure("digest_here", *given, str(work))["digest"]
+    return {
+        "repeats": options.repeats, "one": middle(runs[1]), "two": middle(runs[2]), "same": digests == {here},
+    }  # fmt: skip
+
+
+def run_start(options: argparse.Namespace, work: Path) -> dict:
+    images = _needed(options)
+    cache = prepare_folder(work / "cache")
+    given = images, options.cached, options.extractor, str(work / "out")
+    measure("run_command", *given, cache=cache)
+    traced = measure("run_command", *given, True, cache=cache)
+    cached, pages, helps = [], [], []
+    for _ in range(options.repeats):
+        cached.append(measure("run_command", *given, cache=cache))
+        pages.append(measure("open_page", str(work / "page"), cache=cache))
+        helps.append(measure("start_help"))
+    with TemporaryDirectory(dir=work) as empty:
+        whole = measure("run_command", images, options.extracted, *given[2:], cache=Path(empty))
+    return {
+        "repeats": options.repeats, "cached": middle(cached), "page": middle(pages), "help": middle(helps),
+        "whole": whole, "networks": traced["networks"],
+    }  # fmt: skip
 
 
 def _needed(options: argparse.Namespace) -> str:
     if not options.images:
         raise SAFEError(
-            "Expected a folder of images for `gifs` and `extraction`. Give --images, or --only other stages."
+            "Expected a folder of images for `gifs`, `extraction`, `workers` and `start`. Give --images, or --only "
+            "other stages."
         )
     return str(Path(options.images).absolute())
 
@@ -212,6 +257,8 @@ STAGES: dict[str, Callable[[argparse.Namespace, Path], dict]] = {
     "selection": run_selection,
     "gifs": run_gifs,
     "extraction": run_extraction,
+    "workers": run_workers,
+    "start": run_start,
 }
 
 

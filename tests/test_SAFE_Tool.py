@@ -218,6 +218,29 @@ def test_identical_images_become_one_cluster_with_a_frame_each(fake_network, out
     assert ",true," in (out / UNSAFE_SET_FILE).read_text()
 
 
+def test_the_selection_is_made_in_the_precision_of_the_clusters(fake_network, failing, out):
+    assert safe("cluster", failing, "--precision", "bfloat16", "--out", out) == 0
+    assert json.loads((out / RUN_FILE).read_text())["extractor"]["identity"] == "vgg16-conv-fake-bfloat16"
+    assert safe("select", failing, "--size", 4, "--out", out) == 0
+    assert [path.name for path in Path(os.environ["SAFE_CACHE"]).glob("*.sqlite")] == [
+        "vgg16-conv-fake-bfloat16.sqlite"
+    ]
+    assert fake_network.images_seen == len(names_in(failing))
+
+
+def test_a_place_for_the_workers_without_a_cluster_is_an_error(failing, out, capsys):
+    assert safe("cluster", failing, "--dask-images", "/mnt/images", "--out", out) == 2
+    assert said(capsys.readouterr().err) == ["safe: --dask-images expects --dask. Received alone: /mnt/images"]
+
+
+@pytest.mark.parametrize("command", [("cluster",), ("select", "--size", "4")])
+def test_a_cluster_that_does_not_answer_is_one_plain_line(clustered, failing, monkeypatch, capsys, command):
+    pytest.importorskip("distributed")
+    monkeypatch.setattr("distributed_extraction.CONNECT_SECONDS", 0.2)
+    assert safe(command[0], failing, *command[1:], "--dask", "tcp://127.0.0.1:9", "--out", clustered) == 2
+    assert said(capsys.readouterr().err)[0].startswith("safe: Expected the address of Dask's scheduler. Received: tcp:")
+
+
 def test_names_of_any_kind_come_through_to_every_file(fake_network, failing, out):
     odd = ["two words.png", 'a,"b"; c.png', "größe-図.png", "<img src=x>.png", os.fsdecode(b"caf\xe9.png"), "-1.png"]
     for old, new in zip(sorted(failing.iterdir()), odd, strict=False):

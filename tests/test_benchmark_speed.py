@@ -57,13 +57,64 @@ def test_every_stage_that_needs_no_network_runs_on_tiny_sizes(in_this_process, d
 def test_extraction_counts_its_images(in_this_process, draw_folder, fake_network, monkeypatch, tmp_path):
     images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
     monkeypatch.setattr(speed_stages, "load_network", lambda _: fake_network)
-    monkeypatch.setitem(MEASURED, "extract_images_plainly", lambda *_: {"images": 4, "seconds": 2.0})
+    monkeypatch.setattr(speed.importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setitem(MEASURED, "extract_images_plainly", lambda *_: {"images": 4, "seconds": 2.0, "gflop": 30.7})
+    monkeypatch.setitem(MEASURED, "extract_images_with_pytorch", lambda *_: {"images": 4, "seconds": 1.0})
+    monkeypatch.setitem(MEASURED, "multiply_matrices", lambda: {"gflops": 200.0})
     monkeypatch.setenv("SAFE_CACHE", os.environ["SAFE_CACHE"])  # the measurement takes another
     assert run(tmp_path, "--only", "extraction", "--images", images, "--extracted", 4, "--repeats", 1) == 0
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "4 images, vgg16-conv" in text
-    assert "one `predict` per image | 2.00 |" in text
-    assert fake_network.images_seen == 4 * 4  # to warm up, the bare network before and after, and SAFE's
+    assert "one `predict` per image | 2.00 | 1.00 |" in text
+    assert "batches | 4.00 | 2.00 |" in text
+    assert "30.7 GFLOP" in text
+    # In both precisions: to warm up, the bare network before and after, and SAFE's
+    assert fake_network.images_seen == 2 * 4 * 4
+
+
+def test_the_work_of_vgg16_for_an_image_is_that_of_its_layers():
+    network = speed_stages._plain_network("vgg16-conv")
+    assert speed_stages._flop(network) == pytest.approx(30.69e9, rel=1e-3)  # 15.3 G multiplications and additions
+
+
+def test_whole_commands_are_timed(in_this_process, draw_folder, fake_network, monkeypatch, tmp_path):
+    images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
+    taken = []
+    monkeypatch.setattr(speed_stages.speed_start, "_ran", lambda *command, **_: taken.append(command) or (1.5, LOG))
+    monkeypatch.setitem(MEASURED, "open_page", lambda _: {"seconds": 2.0, "server": 1.0})
+    assert run(tmp_path, "--only", "start", "--images", images, "--repeats", 1, "--cached", 4, "--extracted", 3) == 0
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| `cluster`, 4 images, all cached | 1.5 |" in text
+    assert "| `cluster`, 3 images, nothing cached (one run) | 1.5 |" in text
+    assert "TensorFlow is not loaded" in text
+    assert [command[0] for command in taken] == ["cluster", "cluster", "cluster", "--help", "cluster"]
+
+
+LOG = "import time: self [us] | cumulative | imported package\nimport time:       100 |        100 |   numpy\n"
+
+
+def test_workers_whose_rows_are_other_ones_are_shown(monkeypatch, in_this_process, draw_folder, tmp_path):
+    images = draw_folder(tmp_path / "images", {"night": 1})
+    monkeypatch.setattr(speed.importlib.util, "find_spec", lambda _: True)
+    monkeypatch.setitem(MEASURED, "digest_here", lambda *_: {"digest": "a"})
+    for digest, told in (("a", "byte for byte"), ("b", "**other rows**")):
+        measured = {
+            1: {"images": 4, "seconds": 2.0, "digest": "a"},
+            2: {"images": 4, "seconds": 1.25, "digest": digest},
+        }
+        monkeypatch.setitem(MEASURED, "extract_on_workers", lambda *given, measured=measured: measured[given[3]])
+        assert run(tmp_path, "--only", "workers", "--images", images, "--repeats", 1) == 0
+        text = (tmp_path / "results.md").read_text(encoding="utf-8")
+        assert told in text
+        assert "1.60 times as fast" in text
+
+
+def test_a_cached_run_that_loads_a_network_is_told(monkeypatch, draw_folder, tmp_path):
+    log = LOG + "import time:       100 |        100 | keras\n"
+    monkeypatch.setattr(speed_stages.speed_start, "_ran", lambda *_, **__: (1.5, log))
+    images = draw_folder(tmp_path / "images", {"night": 1})
+    found = MEASURED["run_command"](str(images), 1, "vgg16-conv", str(tmp_path / "out"), True)
+    assert found["networks"] == 1
 
 
 def test_a_measurement_runs_in_a_process_of_its_own_and_tells_its_peak_of_memory():
@@ -117,6 +168,7 @@ def test_generated_points_are_the_same_each_time():
 
 @pytest.mark.parametrize(("of_bare", "disturbed"), [(0.97, False), (1.2, True)])
 def test_a_share_of_the_bare_network_above_1_is_told_to_be_noise(of_bare, disturbed):
-    run = {"images": 4, "seconds": 1.0, "bare": of_bare, "peak_mb": 1.0}
-    result = {"extractor": "vgg16-conv", "repeats": 1, "ours": run, "theirs": run, "of_bare": of_bare}
+    run = {"images": 4, "seconds": 1.0, "bare": of_bare, "peak_mb": 1.0, "gflop": 30.7}
+    measured = {"ours": run, "theirs": run, "bfloat16": run, "gemm": {"gflops": 200.0}}
+    result = {"extractor": "vgg16-conv", "repeats": 1, "of_bare": of_bare, **measured}
     assert ("other work disturbed" in write_report({"extraction": result})) is disturbed

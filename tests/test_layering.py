@@ -12,6 +12,7 @@ ORDER = (
     "images",
     "feature_cache",
     "FE",
+    "distributed_extraction",
     "neighbours",
     "density",
     "relevance",
@@ -44,7 +45,7 @@ ORDER = (
     "page",
     "SAFE_Tool",
 )
-HEAVY = {"tensorflow", "keras", "onnx"}
+HEAVY = {"tensorflow", "keras", "onnx", "distributed", "fsspec"}
 FILES = sorted([*ROOT.glob("*.py"), *(ROOT / "page").glob("*.py")])
 
 

@@ -257,11 +257,11 @@ def test_an_image_exactly_at_the_reach_of_its_rcc_is_within_it(clusters, improve
 
 def test_equal_images_are_equally_near_and_ordered_by_their_paths(clusters, draw_folder, tmp_path):
     folder = draw_folder(tmp_path / "improvement", {"wood": 13, "snow": 5}, seed=5)
-    for i in range(FE.BATCH_SIZE - 17):  # so that the last copy is a batch of its own
+    for i in range(2 * FE.BATCH_SIZE - 17):  # so that the last copy is a batch of its own
         shutil.copy(folder / "snow_03.png", folder / f"{'zz' if i % 2 else 'copy'}_{i:02d}.png")
     images = [image for image in select_unsafe_set(folder, clusters, size=99).images if image.rcc == 1]
     copies = [image for image in images if image.image.startswith(("zz", "copy", "snow_03"))]
-    assert len(copies) == FE.BATCH_SIZE - 16
+    assert len(copies) == 2 * FE.BATCH_SIZE - 16
     assert len({image.distance for image in copies}) == 1
     assert [image.image for image in copies] == sorted(image.image for image in copies)
 
