@@ -176,6 +176,7 @@ def test_every_input_has_a_label_and_a_hint(served, page):
         part["props"]
         for part in page.request.get(f"{served.url}/config").json()["components"]
         if part["type"] in ("textbox", "dropdown", "radio", "checkbox", "number", "slider")
+        and part["props"].get("visible") != "hidden"
     ]
     assert len(inputs) > 20
     for part in inputs:

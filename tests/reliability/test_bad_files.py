@@ -38,6 +38,7 @@ from labels import read_labels
 from map import MAP_FILE, load_map, save_map, stored_map
 from parameters import PARAMETERS_FILE, read_parameters
 from profiles import PROFILES_FILE, load_profiles
+from relevance import average_neighbours
 from retrain import RETRAINING_FILE, Retraining, load_retraining
 from review import EDITS_FILE, NOTES_FILE, RccNote, load_review, merge_rccs, set_note
 from runs import parameter_notes
@@ -53,7 +54,7 @@ from selection import (
     unsafe_set_size,
 )
 from targets import read_targets
-from tuning import NOISE, average_neighbours, tune
+from tuning import NOISE, tune
 
 # The machine may be busy; the fixtures are read only.
 EXAMPLES = settings(
