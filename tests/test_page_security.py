@@ -545,7 +545,7 @@ def windows(attacked: Attacked, n: int) -> list[str]:
 @pytest.mark.parametrize("n", [8, pytest.param(50, marks=pytest.mark.slow)])
 def test_many_windows_are_opened_at_once_and_the_page_answers_all_the_while(attacked, n):
     for told in windows(attacked, n):
-        assert "12 images" in told
+        assert "12 images" in told, (attacked.folder / "stderr.txt").read_text(errors="replace")[-3000:]
 
 
 # --- Passwords --------------------------------------------------------------------------------------------------
