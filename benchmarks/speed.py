@@ -7,8 +7,8 @@ number of failing images), `selection` (against brute force, and its growth), `g
 `extraction` (against one `predict` per image, PyTorch where it is installed, the bare network and the machine's rate
 of multiplying matrices), `workers` (a Dask cluster of one worker and of two; needs requirements-scale.txt) and `start`
 (whole commands, and the page until its first paint). Each measurement runs in a process of its own; SAFE and its rival
-take turns, and ratios are of medians. Results are kept in the work folder, a file for each stage; the section `speed`
-of benchmarks/RESULTS.md and the plot tell of all stages found there.
+take turns, and ratios are of medians. Results are kept in the work folder, a file for each stage; benchmarks/RESULTS.md
+has a section for each stage found there, and keeps those of other stages as they are.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from tempfile import TemporaryDirectory
 
 from artefacts import prepare_folder, write_text
 from benchmarks.results import RESULTS_FILE, write_section
-from benchmarks.speed_report import draw_plot, write_report
+from benchmarks.speed_report import HEAD, SECTIONS, draw_plot
 from benchmarks.speed_stages import compare_settings, grid
 from errors import SAFEError
 from FE import EXTRACTORS
@@ -49,7 +49,9 @@ def main(arguments: list[str] | None = None) -> int:
         }
         if not kept:
             raise SAFEError(f"Expected results in {work}. Received none. Run a stage first.")
-        write_section("speed", write_report(kept), options.results)
+        write_section("speed", HEAD, options.results)
+        for stage, result in kept.items():
+            write_section(f"speed-{stage}", SECTIONS[stage](result), options.results)
         if "growth" in kept:
             draw_plot(kept, options.results.parent / "plots" / PLOT.name)
     except SAFEError as error:

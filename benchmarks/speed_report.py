@@ -1,4 +1,4 @@
-"""The section on speed in `benchmarks/RESULTS.md`, and its plot: every sentence is computed from the results."""
+"""The sections on speed in `benchmarks/RESULTS.md`, and their plot: every sentence is computed from the results."""
 
 import os
 from collections.abc import Sequence
@@ -8,23 +8,13 @@ import numpy as np
 
 from artefacts import replacing
 
-
-def write_report(kept: dict[str, dict]) -> str:
-    """Markdown.
-
-    Parameters
-    ----------
-    kept : dict of str to dict
-        What `speed.STAGES` give, by stage; those that are missing are left out.
-    """
-    head = (
-        "## Speed\n\n"
-        "`python -m benchmarks.speed` wrote this section; `speed_stages.py` has what was measured. Each measurement "
-        f"ran in a process of its own, SAFE and its rivals in turn, on {os.cpu_count()} cores, which other work may "
-        "share: read the ratios rather than the seconds. Medians over the runs named. Memory is the peak of the whole "
-        "process, Python and its libraries included.\n"
-    )
-    return "\n".join([head, *(SECTIONS[stage](result) for stage, result in kept.items())])
+HEAD = (
+    "## Speed\n\n"
+    "`python -m benchmarks.speed` wrote this section and those of its stages below; `speed_stages.py` has what was "
+    "measured. Each measurement ran in a process of its own, SAFE and its rivals in turn, on "
+    f"{os.cpu_count()} cores, which other work may share: read the ratios rather than the seconds. Medians over the "
+    "runs named. Memory is the peak of the whole process, Python and its libraries included.\n"
+)
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:

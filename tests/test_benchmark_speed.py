@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from benchmarks import speed, speed_stages
-from benchmarks.speed_report import exponent, write_report
+from benchmarks.speed_report import SECTIONS, exponent
 from benchmarks.speed_stages import MEASURED, generated_points
 
 
@@ -52,6 +52,11 @@ def test_every_stage_that_needs_no_network_runs_on_tiny_sizes(in_this_process, d
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "| 100 | 1 |" in text
     assert "In 9 of 9 settings" in text
+
+    # What was measured elsewhere stays, too.
+    (tmp_path / "work" / "tuning.json").unlink()
+    assert run(tmp_path, "--only", "growth", "--report") == 0
+    assert (tmp_path / "results.md").read_text(encoding="utf-8") == text
 
 
 def test_extraction_counts_its_images(in_this_process, draw_folder, fake_network, monkeypatch, tmp_path):
@@ -143,7 +148,7 @@ def test_the_exponent_is_the_power_by_which_a_value_grows():
 def test_other_images_and_other_clusters_than_the_rivals_are_shown():
     ours = {"seconds": 1.0, "peak_mb": 200.0}
     selection = {"sizes": [10], "cores": 5, "repeats": 1, "compared": 10, "runs": [ours], "theirs": ours}
-    assert "**other images**" in write_report({"selection": {**selection, "same": False}})
+    assert "**other images**" in SECTIONS["selection"]({**selection, "same": False})
 
 
 def test_settings_that_differ_are_counted(tmp_path):
@@ -171,4 +176,4 @@ def test_a_share_of_the_bare_network_above_1_is_told_to_be_noise(of_bare, distur
     run = {"images": 4, "seconds": 1.0, "bare": of_bare, "peak_mb": 1.0, "gflop": 30.7}
     measured = {"ours": run, "theirs": run, "bfloat16": run, "gemm": {"gflops": 200.0}}
     result = {"extractor": "vgg16-conv", "repeats": 1, "of_bare": of_bare, **measured}
-    assert ("other work disturbed" in write_report({"extraction": result})) is disturbed
+    assert ("other work disturbed" in SECTIONS["extraction"](result)) is disturbed
