@@ -222,17 +222,44 @@ def fit_projection(features: np.ndarray, extractor: str) -> Projection:
     if not np.isfinite(features).all():
         raise SAFEError("Features must be finite. Received NaN or infinity; are the network's weights damaged?")
     scaled = comparable(features, extractor)
+    mean = scaled.mean(axis=0, dtype=np.float64)
     if len(scaled) < 2:  # nothing varies
-        return Projection(extractor, scaled.mean(axis=0), np.zeros((1, scaled.shape[1]), np.float32))
-    # Imported here and not above: with it the page would start a second later.
-    from sklearn.decomposition import PCA
+        return Projection(extractor, mean.astype(np.float32), np.zeros((1, scaled.shape[1]), np.float32))
+    centred = scaled - mean
+    components = _principal_components(centred, min(N_COMPONENTS, *scaled.shape))
+    components = relevant_directions(centred @ components.T) @ components
+    return Projection(extractor, mean.astype(np.float32), components.astype(np.float32))
 
+
+def _principal_components(centred: np.ndarray, n_components: int) -> np.ndarray:
+    """PCA by the eigenvectors of the smaller of X Xᵀ and Xᵀ X.
+
+    Scikit-learn's exact solvers factor X itself, or always Xᵀ X: they take several times as long for a thousand images
+    with four thousand features.
+
+    Parameters
+    ----------
+    centred : ndarray of shape (n_images, dimension), float64
+
+    Returns
+    -------
+    ndarray of shape (n_components, dimension), float64
+        The largest first; orthonormal, but 0 where fewer directions vary.
+    """
+    # Imported here and not above: with it the page would start later.
+    from scipy.linalg import eigh
+
+    n, dimension = centred.shape
+    few_images = n < dimension
     # One thread: the sums inside differ in their last digits with the number of threads, and so might the labels.
     with threadpool_limits(limits=1):
-        pca = PCA(min(N_COMPONENTS, *scaled.shape), svd_solver="full").fit(scaled)
-        points = pca.transform(scaled)
-    components = relevant_directions(points) @ pca.components_
-    return Projection(extractor, pca.mean_.astype(np.float32), components.astype(np.float32))
+        products = centred @ centred.T if few_images else centred.T @ centred
+        variances, vectors = eigh(products, subset_by_index=(len(products) - n_components, len(products) - 1))
+        components = (centred.T @ vectors if few_images else vectors).T[::-1]
+        lengths = np.linalg.norm(components, axis=1, keepdims=True)
+        # Beside the largest, eigenvalues as small as this are rounding, and so would be their directions.
+        varies = variances[::-1, None] > variances[-1] * 1e-12
+    return np.divide(components, lengths, where=varies & (lengths > 0), out=np.zeros_like(components))
 
 
 def load_umap() -> type:

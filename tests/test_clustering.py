@@ -186,3 +186,21 @@ def test_all_noise_has_no_rccs():
     assert found.noise_share == 1
     assert found.sizes.tolist() == []
     assert len(found.members(NOISE)) == 2
+
+
+@pytest.mark.parametrize("n", [30, 5000])
+def test_components_are_those_of_scikit_learn(n):
+    from sklearn.decomposition import PCA
+
+    rng = np.random.default_rng(0)
+    features = (rng.normal(size=(n, 60)) @ rng.normal(size=(60, 60))).astype(np.float32)
+    centred = features - features.mean(axis=0, dtype=np.float64)
+    found = clustering._principal_components(centred, 20)
+    expected = PCA(20, svd_solver="full").fit(centred).components_
+    np.testing.assert_allclose(np.abs(np.sum(found * expected, axis=1)), 1, atol=1e-6)
+
+
+def test_directions_in_which_nothing_varies_are_left_out():
+    centred = np.random.default_rng(0).normal(size=(20, 3)) @ np.random.default_rng(1).normal(size=(3, 50))
+    found = clustering._principal_components(centred - centred.mean(axis=0), 10)
+    assert np.linalg.norm(found, axis=1).round(6).tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]
