@@ -62,22 +62,18 @@ def test_a_name_a_note_and_a_verdict_are_kept_as_they_are_typed_and_shown_after_
 
 
 def test_what_is_typed_as_soon_as_an_rcc_is_shown_is_kept_though_its_pictures_come_later(served, page):
-    for number, name in ((1, "snow"), (2, "wood"), (1, "more snow")):
-        page.locator("#rcc-bar button.thumbnail-item").nth(number).click()
-        expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
+    faces = page.locator("#rcc-bar button.thumbnail-item")
+    for name in ("snow", "more snow", ""):  # at the end none: other tests know this RCC without a name
+        faces.nth(1).click()
+        expect(page.locator("#rcc-heading h2")).to_contain_text("RCC 1")
         field(page, "rcc-name").fill(name)
         field(page, "rcc-note").focus()
-        expect(page.locator("#grid-title")).to_contain_text(f"RCC {number}")  # the rest has come
+        expect(page.locator("#grid-title")).to_contain_text("RCC 1")  # the rest has come
         page.wait_for_timeout(300)
         expect(field(page, "rcc-name")).to_have_value(name)
-        wait_until(lambda name=name: name in [note["name"] for note in notes_of(served)])
-    assert {(note["rcc"], note["name"]) for note in notes_of(served)} >= {("1", "more snow"), ("2", "wood")}
-    for number in (1, 2):  # other tests know these RCCs without names
-        page.locator("#rcc-bar button.thumbnail-item").nth(number).click()
-        expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
-        field(page, "rcc-name").fill("")
-        field(page, "rcc-note").focus()
-        wait_until(lambda number=number: str(number) not in [note["rcc"] for note in notes_of(served)])
+        wait_until(lambda name=name: name == {note["rcc"]: note["name"] for note in notes_of(served)}.get("1", ""))
+        faces.nth(0).click()
+        expect(page.locator("#grid-title")).to_contain_text("RCC 0")
 
 
 def test_the_player_pauses_and_shows_any_image_of_the_rcc(page):
@@ -183,7 +179,7 @@ def test_images_are_found_by_name_and_parameter_and_selected(served, page):
     canvas_of(page)
     field(page, "find").fill("night number<11")
     field(page, "find").press("Enter")
-    expect(page.locator("#grid-title")).to_contain_text("3 images found: 3 of RCC 0")
+    expect(page.locator("#grid-title")).to_contain_text(re.compile(r"3 images found: 3 of RCC \d"))
     expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(3)
     expect(page.locator("#move")).to_be_enabled()
     for typed, told in (
