@@ -50,9 +50,10 @@ def _ran(*command: str, flags: tuple[str, ...] = ()) -> tuple[float, str]:
 
 
 def open_page(out: str) -> dict:
-    """`ui` until the first paint in a browser that was never there: seconds from the command; those of the server.
+    """`ui` in a browser that was never there, seconds from the command: first answer, first paint, page to work with.
 
-    The browser is started beforehand. It asks for the page again and again from the command on.
+    What is painted first may only say that SAFE is starting (`holding.py`); the page is there when its button is. The
+    browser is started beforehand. It asks for the page again and again from the command on.
     """
     from playwright.sync_api import sync_playwright
 
@@ -74,11 +75,13 @@ def open_page(out: str) -> dict:
             page.goto(url, wait_until="commit")
             page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length", polling=20)
             painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") / 1000
+            page.wait_for_selector("#generate", timeout=60_000)
+            usable = time.perf_counter() - begin
         finally:
             server.terminate()
             server.wait()
             browser.close()
-    return {"seconds": answered + painted, "server": answered}
+    return {"seconds": usable, "painted": answered + painted, "server": answered}
 
 
 def _wait_for(url: str, seconds: float = 60) -> None:

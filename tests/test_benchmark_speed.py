@@ -86,7 +86,7 @@ def test_whole_commands_are_timed(in_this_process, draw_folder, fake_network, mo
     images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
     taken = []
     monkeypatch.setattr(speed_stages.speed_start, "_ran", lambda *command, **_: taken.append(command) or (1.5, LOG))
-    monkeypatch.setitem(MEASURED, "open_page", lambda _: {"seconds": 2.0, "server": 1.0})
+    monkeypatch.setitem(MEASURED, "open_page", lambda _: {"seconds": 3.0, "painted": 2.0, "server": 1.0})
     assert run(tmp_path, "--only", "start", "--images", images, "--repeats", 1, "--cached", 4, "--extracted", 3) == 0
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "| `cluster`, 4 images, all cached | 1.5 |" in text
