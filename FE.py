@@ -201,12 +201,12 @@ def recall_extractor(name: str, identity: str, weights: str | os.PathLike | None
     Where its weights are gone, the extractor that is returned still finds what is in the feature cache, and raises a
     SAFEError on the first image that is not.
     """
+    recalled = Extractor(name, identity, None)
     try:
-        precision = identity.rsplit("-", 1)[-1]
-        extractor = choose_extractor(name, weights if name == "vgg16-fc2" else None, precision=precision)
+        found = choose_extractor(name, weights if name == "vgg16-fc2" else None, precision=recalled.precision)
     except SAFEError:
-        return Extractor(name, identity, None)
-    return extractor if extractor.identity == identity else Extractor(name, identity, None)
+        return recalled
+    return found if found.identity == identity else recalled
 
 
 def choose_precision(asked: str) -> str:

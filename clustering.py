@@ -29,7 +29,7 @@ from FE import DIMENSIONS, ImageFeatures, Progress, comparable, no_progress
 from images import Skipped
 from neighbours import Points
 from relevance import average_neighbours, relevant_directions
-from tuning import INSPECTED_PER_RCC, NOISE, Setting, tune
+from tuning import NOISE, Setting, tune
 
 LABELS_FILE = "labels.txt"
 CLUSTERS_FILE = "clusters.npz"
@@ -40,6 +40,7 @@ N_COMPONENTS = 256
 REDUCERS = ("pca", "umap")
 UMAP_COMPONENTS = 10
 UMAP_NEIGHBOURS = 15
+INSPECTED_PER_RCC = 5  # images that an engineer looks at in each (the paper)
 _RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
 
 

@@ -18,10 +18,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from artefacts import prepare_folder, replacing
-from clustering import NOISE, RootCauseClusters
+from clustering import INSPECTED_PER_RCC, NOISE, RootCauseClusters
 from FE import Progress, no_progress
 from images import UNREADABLE, decode, printable, read_bytes
-from tuning import INSPECTED_PER_RCC
 
 GIF_FOLDER = "gifs"
 FRAME_MILLISECONDS = 500

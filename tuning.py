@@ -20,7 +20,6 @@ UPPER_END = 2  # of eps, in knees of the k-distance curve
 NEAREST = 10  # neighbours asked whether they are in the same RCC
 KEPT_POWER = 4
 GAP_POWER = 0.1
-INSPECTED_PER_RCC = 5  # images that an engineer looks at in each (the paper)
 
 
 class Setting(NamedTuple):

@@ -16,9 +16,9 @@ import numpy as np
 from scipy.stats import mannwhitneyu
 
 from benchmarks.paper_cases import UnsafeValue
+from clustering import INSPECTED_PER_RCC
 from parameters import ANGLE_SUFFIX
 from profiles import circular_mean, circular_variance
-from tuning import INSPECTED_PER_RCC
 
 REDUCED = 0.5  # the least variance reduction at which an RCC is about a parameter
 NEAR = 0.25  # of the sub-range's width
