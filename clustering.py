@@ -182,8 +182,8 @@ def find_root_cause_clusters(
         raise SAFEError(f"reducer must be one of {', '.join(REDUCERS)}. Received: {reducer}")
     projection = fit_projection(images.features, images.extractor.name)
     points = projection.apply(images.features)
-    condensed = average_neighbours(points) if reducer == "pca" else _umap(points, progress)
-    tuning = tune(condensed, points, progress)
+    averaged = average_neighbours(points)
+    tuning = tune(averaged if reducer == "pca" else _umap(points, progress), points, averaged, progress)
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
         image_root=images.root,

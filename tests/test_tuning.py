@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from point_groups import groups
-from sklearn.metrics import adjusted_rand_score, silhouette_samples
+from sklearn.metrics import adjusted_rand_score, silhouette_samples, silhouette_score
 
 import neighbours
 import tuning
@@ -102,6 +102,16 @@ def test_neighbours_before_averaging_decide_whether_a_group_is_divided():
     one_cause[:120] = np.random.default_rng(2).normal(0, 0.05, (120, 10))
     assert tune(halves).labels.max() == 2
     assert tune(halves, one_cause).settings[0].score < tune(halves).settings[0].score
+
+
+def test_silhouettes_are_those_of_the_averaged_images():
+    points, owner = groups((60, 60, 60), spread=0.05)
+    spread_out, _ = groups((60, 60, 60), spread=0.5)
+    found = tune(points, averaged=spread_out)
+    assert np.array_equal(found.labels, tune(points).labels)
+    expected = silhouette_score(spread_out, owner)  # of equal sizes, so all images' mean is the RCCs' mean
+    assert found.settings[found.chosen].silhouette == pytest.approx(expected, abs=1e-4)
+    assert tune(points).settings[found.chosen].silhouette > expected + 0.2
 
 
 def test_the_result_does_not_hang_on_the_order_of_the_points():
