@@ -21,7 +21,7 @@ from starlette.responses import PlainTextResponse
 from visiting import JSON, SECONDS, Visitor, serving
 
 from errors import SAFEError
-from page.app import serve
+from page.app import MOST_QUEUED, serve
 from page.guard import MAX_BODY, Guard
 from page.jobs import Jobs, PageSettings, picture
 from page.results import Results, check_within
@@ -546,6 +546,24 @@ def windows(attacked: Attacked, n: int) -> list[str]:
 def test_many_windows_are_opened_at_once_and_the_page_answers_all_the_while(attacked, n):
     for told in windows(attacked, n):
         assert "12 images" in told, (attacked.folder / "stderr.txt").read_text(errors="replace")[-3000:]
+
+
+@pytest.mark.slow  # the queue is worked off for a minute
+def test_more_clicks_than_the_queue_holds_are_refused_and_the_page_goes_on(attacked, visitor):
+    load = visitor.loads()[0]["id"]
+
+    def click(i: int) -> int:
+        sent = {"data": [], "fn_index": load, "session_hash": f"impatient {i}"}
+        return CLIENT.post(f"{attacked.url}/gradio_api/queue/join", content=json.dumps(sent), headers=JSON).status_code
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(click, range(3 * MOST_QUEUED)))
+    assert set(answers) == {200, 503}
+    assert answers.count(200) >= MOST_QUEUED
+    deadline = time.monotonic() + 5 * SECONDS
+    while "12 images" not in (told := visitor.fire(visitor.loads()[0], [])):  # some are still waiting
+        assert time.monotonic() < deadline, told
+        time.sleep(0.5)
 
 
 # --- Passwords --------------------------------------------------------------------------------------------------
