@@ -25,9 +25,11 @@ from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
 
 from benchmarks.scenarios import SCENARIOS_FILE, make_mix
-from clustering import NOISE, find_root_cause_clusters
+from clustering import NOISE, RootCauseClusters, find_root_cause_clusters
 from errors import SAFEError
 from FE import ImageFeatures, choose_extractor, extract_features
+from parameters import Parameters, read_parameters
+from profiles import profile_clusters
 
 SAFE_METHODS = ("SAFE (PCA)", "SAFE (PCA + UMAP)")
 
@@ -171,14 +173,15 @@ def run_methods(images: ImageFeatures, scenarios: np.ndarray, methods: list[str]
 # --- Parameters: root causes that are values, not names ---------------------------------------------------------
 
 
-def parameter_report(labels: np.ndarray, values: dict[str, np.ndarray]) -> str:
-    """In how many RCCs of five or more images the variance of the best parameter falls, against all failing images."""
-    sizes = np.bincount(labels[labels != NOISE])
-    best = []
-    for rcc in np.flatnonzero(sizes >= 5):
-        members = labels == rcc
-        best.append(max(1 - column[members].var() / column.var() for column in values.values()))
-    reductions = np.array(best)
+def parameter_report(clusters: RootCauseClusters, parameters: Parameters) -> str:
+    """In how many RCCs of five or more images the variance of the best number or angle falls, against all images."""
+    reductions = np.array(
+        [
+            max(finding.reduction for finding in profile.findings if finding.kind != "category")
+            for profile in profile_clusters(clusters, parameters)
+            if clusters.sizes[profile.rcc] >= 5
+        ]
+    )
     if not len(reductions):
         return "no RCC of five or more images"
     return (
@@ -221,7 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument("--images", metavar="DIR", help="images with known scenarios or parameters")
     source.add_argument("--generate", metavar="DIR", help="inject scenarios into these images")
     parser.add_argument("--scenarios", metavar="CSV", help="columns image, scenario")
-    parser.add_argument("--parameters", metavar="CSV", help="column image, all others numbers")
+    parser.add_argument("--parameters", metavar="CSV", help="what is known of the images, a column each")
     parser.add_argument("--mixes", type=int, default=20, help="sets to generate (default: 20)")
     parser.add_argument("--size", type=int, default=600, help="images in a generated set (default: 600)")
     parser.add_argument("--seed", type=int, default=0, help="of the first generated set (default: 0)")
@@ -250,17 +253,16 @@ def _generated(options: argparse.Namespace, extractor, methods: list[str]) -> No
 
 
 def _parameters(options: argparse.Namespace, images: ImageFeatures, methods: list[str]) -> None:
-    with Path(options.parameters).open(newline="") as file:
-        rows = {row.pop("image"): row for row in csv.DictReader(file)}
-    found = [next(rows[key] for key in rows if path.endswith(key)) for path in images.paths]
-    values = {name: np.array([float(row[name]) for row in found]) for name in found[0]}
+    parameters = read_parameters(options.parameters, images.root, images.paths)
+    for note in parameters.notes:
+        print(note)
     for method in [method for method in methods if method in SAFE_METHODS]:
         clusters = find_root_cause_clusters(images, reducer="pca" if method == SAFE_METHODS[0] else "umap")
         inspect = 100 * np.minimum(clusters.sizes, 5).sum() / len(images.paths)
         print(
             f"{method}: {clusters.n_rccs} RCCs, noise {clusters.noise_share:.2f}, inspect {inspect:.1f} %, "
             f"largest {clusters.sizes.max(initial=0) / len(images.paths):.0%}; "
-            + parameter_report(clusters.labels, values)
+            + parameter_report(clusters, parameters)
         )
 
 
