@@ -19,7 +19,9 @@ from errors import SAFEError
 from inspection import GIF_FOLDER
 from page.clusters_tab import clusters_tab
 from page.guard import Guard
-from page.jobs import PICTURE_FOLDER, Jobs, PageSettings, find_example
+from page.job_view import News
+from page.jobs import Jobs, PageSettings, find_example
+from page.pictures import PICTURE_FOLDER
 from page.results import Results, check_within
 from page.retraining_tab import retraining_tab
 from page.unsafe_tab import unsafe_tab
@@ -36,13 +38,14 @@ def build_app(settings: PageSettings) -> gr.Blocks:
             "<header class='safe-header'><h1>SAFE</h1>"
             "<p>Why the network fails, and which images to label to repair it</p></header>"
         )
+        news = News(settings)
         with gr.Tabs():
             with gr.Tab("Root cause clusters"):
-                clusters_tab(app, settings)
+                clusters_tab(app, settings, news)
             with gr.Tab("Unsafe set", render_children=True) as tab:
-                unsafe_tab(app, tab, settings)
+                unsafe_tab(app, tab, settings, news)
             with gr.Tab("Retraining", render_children=True) as tab:
-                retraining_tab(app, tab, settings)
+                retraining_tab(app, tab, settings, news)
     return app
 
 

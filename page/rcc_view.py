@@ -12,7 +12,9 @@ from errors import SAFEError
 from images import printable
 from inspection import gif_path, gif_shows, sample
 from map import nearest_rccs
-from page.jobs import LATEST, VIEW, PageSettings, thumbnails, warn
+from page.bar_view import BarView
+from page.jobs import LATEST, VIEW, PageSettings, warn
+from page.pictures import thumbnails
 from page.results import Shown
 from review import LONGEST_NAME, LONGEST_NOTE, RccNote, merge_rccs, set_note, title
 from runs import count
@@ -106,13 +108,15 @@ class RccView:
             self.merge: gr.Button(interactive=bool(others)),
         }
 
-    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed: Callable) -> None:
+    def wire(self, bar: BarView, run: gr.State, outputs: list, changed: Callable) -> None:
         """Connect the widgets.
 
         Parameters
         ----------
-        rcc, run : State
-            The RCC at hand and the run that the window shows.
+        bar : BarView
+            Where the names are shown as well.
+        run : State
+            The run that the window shows.
         outputs : list of components
             What an edit may change: the whole tab.
         changed : callable
@@ -120,25 +124,27 @@ class RccView:
         """
         settings = self._settings
 
-        def on_note(owner: int | None, run: str, name: str | None, verdict: str | None, note: str | None) -> None:
+        def on_note(owner: int | None, run: str, name: str | None, verdict: str | None, note: str | None) -> dict:
             said = RccNote(owner if owner is not None else NOISE, name or "", note or "", verdict or "")
             try:
                 if said != settings.results.shown(run).notes.get(said.rcc, RccNote(said.rcc)):
                     set_note(settings.out, said)
+                return {bar.widget: bar.rename(settings.results.shown(run), said.rcc)}
             except SAFEError as error:
                 warn("Not kept", error)
-
-        def on_merge(rcc: int, run: str, into: int | None) -> dict:
-            if into is None:
                 return gr.skip()
-            return changed(int(into), run, lambda: merge_rccs(settings.out, rcc, int(into)))
+
+        def on_merge(owner: int | None, run: str, into: int | None) -> dict:
+            if into is None or owner is None:
+                return gr.skip()
+            return changed(int(into), run, lambda: merge_rccs(settings.out, int(owner), int(into)))
 
         said = [self.owner, run, self.name, self.verdict, self.note]
         # Kept as it is typed: a window that is closed loses nothing. And when a field is left, since Gradio keeps quiet
         # about what is pasted into one right after it was filled in.
         typed = [self.name.input, self.note.input, self.verdict.input, self.name.blur, self.note.blur]
-        gr.on(typed, on_note, said, None, concurrency_limit=1, concurrency_id="notes", **LATEST)
-        self.merge.click(on_merge, [rcc, run, self.into], outputs, **VIEW)
+        gr.on(typed, on_note, said, bar.widget, concurrency_limit=1, concurrency_id="notes", **LATEST)
+        self.merge.click(on_merge, [self.owner, run, self.into], outputs, **VIEW)
 
 
 def _heading(shown: Shown, rcc: int) -> str:
