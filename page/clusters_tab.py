@@ -21,18 +21,10 @@ from runs import cluster_summary, generate_clusters, parameter_notes
 TAB = "clusters"
 SETTING_HEADERS = ["eps", "min_samples", "RCCs", "no cluster", "largest RCC", "silhouette", "score", ""]
 
-EMPTY = empty(
-    "No root cause clusters yet.",
-    [
-        "Give the folder of images on which the network fails, or click Example.",
-        "Click Generate RCCs.",
-        "Browse the clusters: each shows one reason for failing. Name it, and say whether it is a hazard.",
-    ],
-)
-
 
 def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
     """Lay out the tab and wire it."""
+    nothing = _nothing(settings)
     # 1. Layout: the form, the state of things, the RCC at hand, all RCCs (the paper's Figure 4), all images
     with gr.Row(elem_classes="safe-form"):
         folder = gr.Textbox(
@@ -56,11 +48,10 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
         )
         generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
     with gr.Row(elem_classes="safe-state"):
-        status = gr.HTML(EMPTY, elem_id="clusters-status", scale=1)
+        status = gr.HTML(nothing, elem_id="clusters-status", scale=1)
         cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
     with pane("clusters-pane") as clusters_pane:
         rcc_view = RccView(settings)
-        gr.HTML("<h3 class='safe-title'>All root cause clusters, largest first; arrow keys go through them</h3>")
         bar = BarView(settings)
         images_view = ImagesView(settings)
         runs_view = RunsView(settings)
@@ -165,7 +156,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
 
     def show_last() -> dict:
         if not settings.results.there:
-            return {status: EMPTY}
+            return {status: nothing}
         try:
             root = printable(os.fspath(settings.results.shown().clusters.image_root))
             return {folder: root, **show_run()}
@@ -186,6 +177,19 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
     followed = job_view.wire(news, show_run, everything)
     for shown in (generated, loaded, followed):
         shown.then(on_map, None, images_view.map_outputs, **VIEW)
+
+
+def _nothing(settings: PageSettings) -> str:
+    """What the tab shows as long as there are no clusters."""
+    example = ", or click Example" if settings.example else ""
+    return empty(
+        "No root cause clusters yet.",
+        [
+            ("Give the failing images", f"Type the folder of images on which the network fails{example}."),
+            ("Click Generate RCCs", "SAFE groups them by the reason for failing: root cause clusters, RCCs."),
+            ("Name the reasons", "Look through each cluster, say what its images share, and whether it is a hazard."),
+        ],
+    )
 
 
 def _why(clusters: RootCauseClusters) -> str:

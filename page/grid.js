@@ -14,7 +14,6 @@ function build() {
     button.setAttribute("aria-pressed", picked.has(tile.index));
     image.src = tile.picture;
     image.alt = tile.name;
-    image.loading = "lazy";
     button.append(image);
     return button;
   }));

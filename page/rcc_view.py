@@ -30,18 +30,12 @@ class RccView:
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=True):
             with gr.Column(scale=2, min_width=320):
                 self.player = gr.HTML(
                     html_template=PLAYER_HTML, js_on_load=PLAYER_JS, source="", name="", count=0, elem_id="rcc-gif"
                 )
-                with gr.Row(equal_height=True, elem_classes="safe-form"):
-                    self.into = gr.Dropdown(
-                        label="The same reason as", info="The nearest other RCC first", choices=[], scale=3,
-                        min_width=140, elem_id="merge-into",
-                    )  # fmt: skip
-                    self.merge = gr.Button("Merge into it", scale=0, min_width=150, elem_id="merge")
-            with gr.Column(scale=3, min_width=380):
+            with gr.Column(scale=3, min_width=380, elem_id="rcc-words"):
                 self.heading = gr.HTML(elem_id="rcc-heading")
                 self.five = gr.Gallery(
                     show_label=False,
@@ -61,11 +55,17 @@ class RccView:
                         VERDICTS, label="Failing for this reason is", info="Not judged, or whether it is a hazard",
                         scale=3, min_width=300, elem_id="rcc-verdict",
                     )  # fmt: skip
-                self.note = gr.Textbox(
-                    label="Note", info="For the safety case; kept as you type, in rcc_notes.csv",
-                    placeholder="Hazard H3: the driver's gaze is lost at night", max_length=LONGEST_NOTE, lines=1,
-                    max_lines=4, elem_id="rcc-note",
-                )  # fmt: skip
+                with gr.Row(equal_height=True, elem_classes="safe-form"):
+                    self.note = gr.Textbox(
+                        label="Note", info="For the safety case; kept as you type",
+                        placeholder="Hazard H3: gaze lost at night", max_length=LONGEST_NOTE, lines=1, max_lines=4,
+                        scale=3, min_width=270, elem_id="rcc-note",
+                    )  # fmt: skip
+                    self.into = gr.Dropdown(
+                        label="The same reason as", info="Nearest first", choices=[], scale=2, min_width=150,
+                        elem_id="merge-into",
+                    )  # fmt: skip
+                    self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
         # Whose name and note the fields hold: a browser sends it along with them, while the RCC at hand, which the
         # server keeps, may be another one by the time that they arrive.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")

@@ -26,10 +26,10 @@ GALLERY_LIMIT = 60
 RESCALE = [("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed")]
 
 STEPS = [
-    "Select the unsafe set in the second tab.",
-    "Give the Keras model and the folders of its training and test images, with a folder for each class.",
-    "Label the unsafe set, unless its images lie in class folders already.",
-    "Click Retrain: you get a new model beside the old one, and what it got better at.",
+    ("Select the unsafe set", "In the second tab: the images worth labelling."),
+    ("Give the model", "The Keras model, and the folders of its training and test images, a folder for each class."),
+    ("Label", "By key or click; not needed where the improvement images lie in class folders."),
+    ("Click Retrain", "You get a new model beside the old one, and what it got better and worse at."),
 ]
 EMPTY = empty("Not retrained yet.", STEPS)
 

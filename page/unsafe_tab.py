@@ -23,9 +23,12 @@ TAB = "unsafe"
 GALLERY_LIMIT = 120  # each image is decoded here and sent to the browser
 
 STEPS = [
-    "Generate root cause clusters in the first tab.",
-    "Give a folder of improvement images, and the network's accuracy on its test set.",
-    "Click Select unsafe set: you get the images worth labelling.",
+    ("Generate RCCs", "In the first tab: the reasons for which the network fails."),
+    (
+        "Give the improvement images",
+        "A folder of images that the network was not trained on, and its test accuracy.",
+    ),
+    ("Click Select unsafe set", "You get the images nearest to the RCCs: those worth labelling."),
 ]
 EMPTY = empty("No unsafe set yet.", STEPS)
 OUTDATED = empty("The last unsafe set belongs to earlier clusters.", STEPS[1:])
@@ -72,16 +75,14 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
         cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-unsafe")
     with pane("unsafe-pane") as unsafe_pane:
         with gr.Row():
-            per_rcc = gr.Dataframe(
-                label="By root cause cluster",
-                show_label=True,
-                headers=["RCC", "failing", "candidates", "selected", "within eps"],
-                interactive=False,
-                max_height=500,
-                scale=2,
-                min_width=430,
-                elem_id="unsafe-rccs",
-            )
+            with gr.Column(scale=2, min_width=430):
+                gr.HTML("<h3 class='safe-title'>By root cause cluster</h3>")
+                per_rcc = gr.Dataframe(
+                    headers=["RCC", "failing", "candidates", "selected", "within eps"],
+                    interactive=False,
+                    max_height=500,
+                    elem_id="unsafe-rccs",
+                )
             with gr.Column(scale=3, min_width=360):
                 rcc = gr.Dropdown(
                     label="Images selected for", info="The largest RCC first", choices=[], elem_id="unsafe-rcc"
