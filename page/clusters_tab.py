@@ -62,7 +62,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
             skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
     rcc, run = gr.State(0), gr.State("")
     one_rcc = [rcc, *rcc_view.outputs, *images_view.outputs]
-    job_view = JobView(settings, TAB, status, generate, cancel)
+    job_view = JobView(settings, TAB, status, generate, cancel, guide=lambda: "" if settings.results.there else nothing)
     everything = [
         *job_view.outputs,
         clusters_pane,
@@ -197,9 +197,9 @@ def _why(clusters: RootCauseClusters) -> str:
         return "<p>Nothing was tuned: there are too few images, or they are all alike.</p>"
     return (
         f"<p>DBSCAN was run with {len(clusters.settings)} values of min_samples. For each, eps fell from above the "
-        f"knee of the curve of each image's distance to its {clusters.min_samples}. nearest, while clusters split into "
-        f"branches; those that explain most images and stand apart best became RCCs, each at its own eps, of which the "
-        f"largest is shown. The min_samples with the best score was taken.</p>{elbow_svg(clusters)}"
+        f"knee of the curve of each image's distance to its neighbour {clusters.min_samples}, while clusters split "
+        f"into branches; those that explain most images and stand apart best became RCCs, each at its own eps, of "
+        f"which the largest is shown. The min_samples with the best score was taken.</p>{elbow_svg(clusters)}"
     )
 
 

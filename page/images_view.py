@@ -97,9 +97,10 @@ class ImagesView:
                     self.move = gr.Button("Move", scale=1, min_width=130, interactive=False, elem_id="move")
         self.listed = gr.State([])  # rows of the clusters that the grid goes through
         self.page = gr.State(0)
+        self.told = gr.State("")
         self.map_outputs = [self.map, self.colour]
         self.outputs = [*self.map_outputs, self.title, self.grid, self.back, self.forth, self.to, self.move,
-                        self.listed, self.page]  # fmt: skip
+                        self.listed, self.page, self.told]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """The images of an RCC, those nearest to its core first."""
@@ -146,9 +147,10 @@ class ImagesView:
             }
             for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
         ]
-        where = f" · page {page + 1} of {pages}" if pages > 1 else ""
+        where = f"<span>· page {page + 1} of {pages}</span>" if pages > 1 else ""
         return {
-            self.title: f"<h3 class='safe-title'>{html.escape(printable(told))}{where}</h3>",
+            self.title: f"<h3 class='safe-title'><span>{html.escape(printable(told))}</span> {where}</h3>",
+            self.told: told,
             self.grid: gr.HTML(picked, tiles=tiles, seen=shown.run),
             self.back: gr.Button(interactive=page > 0),
             self.forth: gr.Button(interactive=page < pages - 1),
@@ -239,9 +241,7 @@ class ImagesView:
                 except SAFEError as error:
                     warn("Out of date", error)
                     return gr.skip()
-                told = told if isinstance(told, str) else ""  # what another client may send
-                text = html.unescape(told.removeprefix("<h3 class='safe-title'>").removesuffix("</h3>"))
-                return self._list(shown, rows, text.rpartition(" · page ")[0], page + by, picked)
+                return self._list(shown, rows, told, page + by, picked)
 
             return on_turn
 
@@ -263,7 +263,7 @@ class ImagesView:
         self.map.select(on_pick_in_map, [self.map, rcc, run], outputs, **LATEST)
         self.grid.select(on_pick_in_grid, [self.grid, run], [self.move, self.to], **LATEST)
         for button, by in ((self.back, -1), (self.forth, 1)):
-            button.click(turn(by), [self.listed, self.page, self.grid, self.title, run], self.outputs, **VIEW)
+            button.click(turn(by), [self.listed, self.page, self.grid, self.told, run], self.outputs, **VIEW)
         self.move.click(on_move, [rcc, run, self.grid, self.to], outputs, **VIEW)
 
 

@@ -46,10 +46,20 @@ class JobView:
         Shows the progress, then the result or the error.
     button, cancel : Button
         What starts the work, and what stops it at its next batch.
+    guide : callable
+        What stands below the state as long as there is no result: what to do. HTML.
     """
 
-    def __init__(self, settings: PageSettings, tab: str, status: gr.HTML, button: gr.Button, cancel: gr.Button):
-        self._jobs, self._tab = settings.jobs, tab
+    def __init__(
+        self,
+        settings: PageSettings,
+        tab: str,
+        status: gr.HTML,
+        button: gr.Button,
+        cancel: gr.Button,
+        guide: Callable[[], str],
+    ):
+        self._jobs, self._tab, self._guide = settings.jobs, tab, guide
         self._status, self._button, self._cancel = status, button, cancel
         self._followed = gr.State(0)  # the number of the last job that this window has shown
         self.outputs = [status, cancel, button, self._followed]
@@ -89,7 +99,7 @@ class JobView:
         at_work = {self._button: gr.Button(interactive=False), self._cancel: gr.Button(visible=True)}
         wait = 0.0
         while not job.finished(wait):
-            yield {self._followed: job.number, self._status: job.bar, **at_work}
+            yield {self._followed: job.number, self._status: job.bar + self._guide(), **at_work}
             wait = REFRESH_SECONDS
         ready = {
             self._followed: job.number,
@@ -100,11 +110,11 @@ class JobView:
             try:
                 yield {**show(), **ready}
             except SAFEError as error:
-                yield {self._status: failed(error), **ready}
+                yield {self._status: failed(error) + self._guide(), **ready}
         elif job.outcome == STOPPED:
-            yield {self._status: done(STOPPED), **ready}
+            yield {self._status: done(STOPPED) + self._guide(), **ready}
         else:
-            yield {self._status: failed(job.outcome), **ready}
+            yield {self._status: failed(job.outcome) + self._guide(), **ready}
 
     def _stop(self) -> None:
         job = self._jobs.running

@@ -214,12 +214,15 @@ def typed(**fields: str | None) -> dict[str, str]:
 # --- How things are told ----------------------------------------------------------------------------------------
 
 
+SHORT = 160  # characters: a line
+
+
 def done(summary: str, notice: str = "") -> str:
     """The summary of a result, and what else should be known: its first sentence, and the rest where it is opened."""
     state = f"<div class='safe-status' role='status'><strong>{html.escape(printable(summary))}</strong></div>"
     first, more, rest = printable(notice).partition(". ")
-    if not rest:
-        return state + (f"<p class='safe-notice'>{html.escape(first)}</p>" if first else "")
+    if not rest or len(notice) <= SHORT:
+        return state + (f"<p class='safe-notice'>{html.escape(printable(notice))}</p>" if notice else "")
     return (
         f"{state}<details class='safe-notice'><summary>{html.escape(first + more)}</summary>"
         f"{html.escape(rest)}</details>"
@@ -239,7 +242,7 @@ def warn(what: str, why: SAFEError | str) -> None:
 def empty(what: str, steps: list[tuple[str, str]]) -> str:
     """An empty pane: what is not there yet and how to get it, step by step, each with a heading and a sentence."""
     items = "".join(
-        f"<li><strong>{html.escape(heading)}</strong><span>{html.escape(text)}</span></li>" for heading, text in steps
+        f"<li><b>{html.escape(heading)}</b><span>{html.escape(text)}</span></li>" for heading, text in steps
     )
     return f"<div class='safe-empty'><p>{html.escape(printable(what))}</p><ol>{items}</ol></div>"
 

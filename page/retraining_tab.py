@@ -40,7 +40,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
     # 1. Layout
     with gr.Row(elem_classes="safe-form"):
         model = gr.Textbox(
-            label="Model", info="A Keras model, .keras or .h5; it is only read", placeholder="/path/to/model.keras",
+            label="Model", info="Keras, .keras or .h5; only read", placeholder="/path/to/model.keras",
             scale=3, min_width=220, elem_id="model",
         )  # fmt: skip
         train = gr.Textbox(
@@ -102,7 +102,10 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
         label_status = gr.HTML(elem_id="label-status")
         label_view = LabelView(settings)
     shown = [retraining_pane, figures, curves, bars, improved_title, improved, worsened_title, worsened, assumed]
-    job_view = JobView(settings, TAB, status, start, cancel)
+    job_view = JobView(
+        settings, TAB, status, start, cancel,
+        guide=lambda: "" if (settings.out / RETRAINING_FILE).is_file() else EMPTY,
+    )  # fmt: skip
     everything = [*job_view.outputs, *shown]
     # All but the trust in the model, which is given anew each time
     form = {"model": model, "train": train, "test": test, "rate": rate, "epochs": epochs, "batch": batch, "seed": seed,
@@ -169,7 +172,8 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
 
         def work(job: Job) -> None:
             def on_epoch(history) -> None:
-                job.drawing = learning_curves(history, max(len(history), 2))
+                drawn = learning_curves(history, max(len(history), 2))
+                job.drawing = _titled("Accuracy by epoch of the model that is being trained", drawn)
 
             paths = [settings.accept(path) for path in (source, training, test)]
             remember(settings.out, TAB, dict(zip(form, said, strict=True)))

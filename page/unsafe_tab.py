@@ -57,19 +57,22 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
             "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-improvement"
         )
         select = gr.Button("Select unsafe set", variant="primary", scale=1, min_width=170, elem_id="select")
-    with gr.Accordion("How many images", open=False) as options, gr.Row():
-        test_size = gr.Textbox(
-            label="Test-set size", info="Left empty: failing images / (1 − accuracy)", elem_id="test-size"
-        )
-        factor = gr.Textbox("0.3", label="Factor", info="N = ⌈factor · test-set size · accuracy⌉", elem_id="factor")
-        size = gr.Textbox(label="Number of images", info="Instead of the formula", elem_id="set-size")
-        quota = gr.Radio(
-            [("by its failing images", "size"), ("the same of each (the paper)", "equal")], value=QUOTA,
-            label="Images for each RCC", info="How the set is divided", elem_id="quota",
-        )  # fmt: skip
-        leave_out = gr.Checkbox(
-            label="Leave out RCCs marked safe", info="No image is selected for them", elem_id="leave-out"
-        )
+    with gr.Accordion("How many images", open=False) as options:
+        with gr.Row():
+            size = gr.Textbox(label="Number of images", info="Instead of the formula", elem_id="set-size")
+            factor = gr.Textbox("0.3", label="Factor", info="N = ⌈factor · test-set size · accuracy⌉", elem_id="factor")
+            test_size = gr.Textbox(
+                label="Test-set size", info="Empty: failing images / (1 − accuracy)", elem_id="test-size"
+            )
+        with gr.Row():
+            quota = gr.Radio(
+                [("by its failing images", "size"), ("the same of each (the paper)", "equal")], value=QUOTA,
+                label="Images for each RCC", info="How the set is divided", scale=2, min_width=460, elem_id="quota",
+            )  # fmt: skip
+            leave_out = gr.Checkbox(
+                label="Leave out RCCs marked safe", info="No image is selected for them", min_width=230,
+                elem_id="leave-out",
+            )  # fmt: skip
     with gr.Row(elem_classes="safe-state"):
         status = gr.HTML(EMPTY, elem_id="unsafe-status", scale=1)
         cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-unsafe")
@@ -81,6 +84,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
                     headers=["RCC", "failing", "candidates", "selected", "within eps"],
                     interactive=False,
                     max_height=500,
+                    buttons=[],
                     elem_id="unsafe-rccs",
                 )
             with gr.Column(scale=3, min_width=360):
@@ -106,7 +110,10 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
                 elem_id="unsafe-table",
             )
     shown_set = gr.State("")
-    job_view = JobView(settings, TAB, status, select, cancel)
+    job_view = JobView(
+        settings, TAB, status, select, cancel,
+        guide=lambda: "" if (settings.out / UNSAFE_SET_FILE).is_file() else EMPTY,
+    )  # fmt: skip
     form = {"folder": folder, "accuracy": accuracy, "test_size": test_size, "factor": factor, "size": size,
             "quota": quota, "leave_out": leave_out}  # fmt: skip
     everything = [*job_view.outputs, unsafe_pane, shown_set, per_rcc, rcc, heading, gallery, table]

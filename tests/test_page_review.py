@@ -279,7 +279,9 @@ def test_an_earlier_run_is_compared_and_opened_again(served, browser):
         generate(page, served)
         expect(page.locator("#clusters-status progress")).to_have_count(0, timeout=2 * WAIT)
         page.get_by_text("Earlier runs").click()
-        expect(page.locator("#earlier-run input")).to_have_value(re.compile(r"\d{8}-\d{6}"), timeout=WAIT)
+        expect(page.locator("#earlier-run input")).to_have_value(
+            re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), timeout=WAIT
+        )
         page.locator("#compare").click()
         expect(page.locator("#compared")).to_contain_text("24 images in common")
         page.locator("#restore").click()
