@@ -12,7 +12,7 @@ from inspection import elbow_svg, gif_notes
 from page.bar_view import BarView
 from page.images_view import ImagesView
 from page.job_view import JobView, News
-from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal, warn
+from page.jobs import FOLLOW, IN_TURN, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal, warn
 from page.rcc_view import RccView
 from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
@@ -169,7 +169,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
     generated = gr.on([generate.click, folder.submit], on_generate, [folder, reducer], everything, **FOLLOW)
     if settings.example:
         example.click(lambda: str(settings.example.folder / "failures"), None, folder, **VIEW)
-    bar.widget.select(on_select, [bar.widget, run], one_rcc, **LATEST)
+    bar.widget.select(on_select, [bar.widget, run], one_rcc, **LATEST, **IN_TURN)
     rcc_view.wire(bar, run, everything, changed)
     images_view.wire(rcc, run, everything, changed, choose)
     runs_view.wire(rcc, run, everything, changed)

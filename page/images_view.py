@@ -14,7 +14,7 @@ from clustering import NOISE
 from errors import SAFEError
 from images import printable
 from map import by_closeness, map_record, map_shades, stored_map
-from page.jobs import LATEST, VIEW, PageSettings, warn
+from page.jobs import IN_TURN, LATEST, VIEW, PageSettings, warn
 from page.pictures import data_uri
 from page.results import Shown
 from query import find_images
@@ -259,11 +259,12 @@ class ImagesView:
             return changed(rcc, run, edit)
 
         self.colour.input(on_colour, [self.colour, run], self.map, **LATEST)
-        self.find.submit(on_find, [self.find, run], self.outputs, **LATEST)
-        self.map.select(on_pick_in_map, [self.map, rcc, run], outputs, **LATEST)
+        self.find.submit(on_find, [self.find, run], self.outputs, **LATEST, **IN_TURN)
+        self.map.select(on_pick_in_map, [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         self.grid.select(on_pick_in_grid, [self.grid, run], [self.move, self.to], **LATEST)
         for button, by in ((self.back, -1), (self.forth, 1)):
-            button.click(turn(by), [self.listed, self.page, self.grid, self.told, run], self.outputs, **VIEW)
+            given = [self.listed, self.page, self.grid, self.told, run]
+            button.click(turn(by), given, self.outputs, **VIEW, **IN_TURN)
         self.move.click(on_move, [rcc, run, self.grid, self.to], outputs, **VIEW)
 
 

@@ -22,6 +22,8 @@ FOLLOW = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility"
 VIEW = {"show_progress": "hidden", "api_visibility": "private"}
 # Of clicks that come faster than they are answered, the last counts; Gradio by default drops all but the first.
 LATEST = VIEW | {"trigger_mode": "always_last"}
+# What changes the images that are listed is done one after the other: no earlier answer comes after a later one.
+IN_TURN = {"concurrency_id": "listed images", "concurrency_limit": 1}
 AWAY = "safe-away"  # in style.css
 STOPPED = "Stopped. What was extracted is kept: the same click goes on from there."
 
