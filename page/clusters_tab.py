@@ -91,7 +91,8 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
         told = [f"Parameters: {note}" for note in parameter_notes(settings.out)]
         notes = " ".join([clusters.notice, shown.problem, *told, *gif_notes(clusters)]).strip()
         return {
-            status: done(cluster_summary(clusters), notes),
+            # Whose images they are: another window may have chosen them.
+            status: done(f"{clusters.image_root.name}: {cluster_summary(clusters)}", notes),
             clusters_pane: reveal(),
             run: shown.run,
             bar.widget: bar.show(shown, chosen),
