@@ -152,12 +152,14 @@ def _heading(shown: Shown, rcc: int) -> str:
     size = len(clusters.members(rcc))
     parts = [f"<h2>{html.escape(printable(title(rcc)))}</h2>"]
     parts.append(f"<p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images</p>")
-    if rcc in shown.profiles:
-        parts.append(f"<p class='safe-profile'>{html.escape(printable(shown.profiles[rcc].text))}</p>")
-    elif rcc == NOISE:
-        parts.append("<p class='safe-profile'>Each fails for a reason of its own, or for one that is rare</p>")
-    near = [] if rcc == NOISE else nearest_rccs(clusters, rcc)
-    if near:
+    if shown.profiles:  # as high where there is none: nothing below moves
+        text = shown.profiles[rcc].text if rcc in shown.profiles else ""
+        parts.append(f"<p class='safe-profile'>{html.escape(printable(text))}</p>")
+    if rcc == NOISE:
+        told = "Each fails for a reason of its own, or for one that is rare"
+    else:
+        near = nearest_rccs(clusters, rcc)
         told = ", ".join(f"{title(other, shown.notes)} ({distance:.2f})" for other, distance in near)
-        parts.append(f"<p class='safe-near'>Nearest: {html.escape(printable(told))}</p>")
+        told = f"Nearest: {told or 'there is no other RCC'}"
+    parts.append(f"<p class='safe-near'>{html.escape(printable(told))}</p>")
     return f"<div class='safe-rcc'>{''.join(parts)}</div>"
