@@ -50,6 +50,10 @@ def generated(browser: Browser, served: Served, start: Start) -> Served:
     """The page after the first click: clusters in the output folder."""
     with opened(browser, served) as page:
         expect(page.locator("#clusters-status")).to_contain_text("No root cause clusters yet")
+        field(page, "images").fill("/nowhere")
+        page.locator("#generate").click()
+        expect(page.locator("#clusters-status [role=alert]")).to_contain_text("/nowhere")
+        expect(page.locator("#clusters-status .safe-empty li")).to_have_count(3)  # what to do stays in sight
         generate(page, served)
         expect(page.locator("#clusters-status")).to_contain_text("Using vgg16-conv instead of the paper's vgg16-fc2")
     return served
