@@ -28,6 +28,7 @@ from page.unsafe_tab import unsafe_tab
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_QUEUED = 256  # clicks that wait, of all visitors; a window that is opened makes up to five
+LAST_ANSWERS = 0.5  # seconds; a window that is open would hold the page for ever
 MOST_SESSIONS = 100  # each holds about 1 MiB; the one longest unused is forgotten
 
 
@@ -134,7 +135,11 @@ def serve(
                 f"Could not listen on {host}, port {port}. Is it in use? Choose another with --port."
             ) from error
         print(f"SAFE is on http://{host}:{port}  (results in {folder}; Ctrl-C ends it)", flush=True)
-        app.block_thread()
+        try:
+            app.block_thread()
+        finally:
+            app.server.should_exit = True  # what is being answered ends, before the pictures go
+            app.server.thread.join(timeout=LAST_ANSWERS)
 
 
 @contextlib.contextmanager
