@@ -332,5 +332,6 @@ def test_the_page_fits_a_tablet(served, browser):
     page = window.new_page()
     page.goto(served.url)
     expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
+    canvas_of(page)  # all is there; Gradio complains where a window is closed while it still listens
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
     window.close()
