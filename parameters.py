@@ -168,8 +168,8 @@ def _notes_on_rows(images: Sequence[str], described: dict[str, list[int]], other
     repeated = [image for image, rows in described.items() if len(rows) > 1]
     if repeated:
         yield f"{len(repeated):,} images have several rows, the first {repeated[0]}; the first row counts."
-    if others:
-        yield f"{others:,} more rows describe other images."
+    if others and missing:  # else it is a table of the whole test set, of which these images are a part
+        yield f"{others:,} rows describe other images."
 
 
 def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, str]:

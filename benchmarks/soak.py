@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.results import write_section
 
 TESTS = Path(__file__).parents[1] / "tests"
-PICTURES = 500  # instead of `page.jobs.MOST_PICTURES`, so that the bound is reached
+PICTURES = 500  # instead of `page.pictures.MOST_PICTURES`, so that the bound is reached
 EXPORTING = 10  # rounds
 
 

@@ -19,13 +19,16 @@ from errors import SAFEError
 from inspection import GIF_FOLDER
 from page.clusters_tab import clusters_tab
 from page.guard import Guard
-from page.jobs import PICTURE_FOLDER, Jobs, PageSettings, find_example
+from page.job_view import News
+from page.jobs import Jobs, PageSettings, find_example
+from page.pictures import PICTURE_FOLDER
 from page.results import Results, check_within
 from page.retraining_tab import retraining_tab
 from page.unsafe_tab import unsafe_tab
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_QUEUED = 256  # clicks that wait, of all visitors; a window that is opened makes up to five
+LAST_ANSWERS = 0.5  # seconds; a window that is open would hold the page for ever
 MOST_SESSIONS = 100  # each holds about 1 MiB; the one longest unused is forgotten
 
 
@@ -36,13 +39,14 @@ def build_app(settings: PageSettings) -> gr.Blocks:
             "<header class='safe-header'><h1>SAFE</h1>"
             "<p>Why the network fails, and which images to label to repair it</p></header>"
         )
+        news = News(settings)
         with gr.Tabs():
             with gr.Tab("Root cause clusters"):
-                clusters_tab(app, settings)
+                clusters_tab(app, settings, news)
             with gr.Tab("Unsafe set", render_children=True) as tab:
-                unsafe_tab(app, tab, settings)
+                unsafe_tab(app, tab, settings, news)
             with gr.Tab("Retraining", render_children=True) as tab:
-                retraining_tab(app, tab, settings)
+                retraining_tab(app, tab, settings, news)
     return app
 
 
@@ -131,7 +135,11 @@ def serve(
                 f"Could not listen on {host}, port {port}. Is it in use? Choose another with --port."
             ) from error
         print(f"SAFE is on http://{host}:{port}  (results in {folder}; Ctrl-C ends it)", flush=True)
-        app.block_thread()
+        try:
+            app.block_thread()
+        finally:
+            app.server.should_exit = True  # what is being answered ends, before the pictures go
+            app.server.thread.join(timeout=LAST_ANSWERS)
 
 
 @contextlib.contextmanager
@@ -199,6 +207,6 @@ def _theme() -> gr.themes.Base:
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_800",
         color_accent="*primary_700",
     )

@@ -2,54 +2,29 @@
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import gradio as gr
 
 from clustering import RootCauseClusters
 from errors import SAFEError
 from images import printable
-from inspection import elbow_svg, gif_notes, representative
+from inspection import elbow_svg, gif_notes
+from page.bar_view import BarView
 from page.images_view import ImagesView
-from page.jobs import (
-    FOLLOW,
-    LATEST,
-    VIEW,
-    Job,
-    PageSettings,
-    cancel_job,
-    done,
-    empty,
-    failed,
-    follow_job,
-    pane,
-    picture_file,
-    reveal,
-    start_job,
-    warn,
-)
+from page.job_view import JobView, News
+from page.jobs import FOLLOW, IN_TURN, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal, warn
 from page.rcc_view import RccView
 from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
-from review import title
 from runs import cluster_summary, generate_clusters, parameter_notes
 
 TAB = "clusters"
 SETTING_HEADERS = ["eps", "min_samples", "RCCs", "no cluster", "largest RCC", "silhouette", "score", ""]
-MARKS = {"safe": " ✓", "unsafe": " ⚠", "unclear": " ?", "": ""}
-
-EMPTY = empty(
-    "No root cause clusters yet.",
-    [
-        "Give the folder of images on which the network fails, or click Example.",
-        "Click Generate RCCs.",
-        "Browse the clusters: each shows one reason for failing. Name it, and say whether it is a hazard.",
-    ],
-)
 
 
-def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
+def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
     """Lay out the tab and wire it."""
+    nothing = _nothing(settings)
     # 1. Layout: the form, the state of things, the RCC at hand, all RCCs (the paper's Figure 4), all images
     with gr.Row(elem_classes="safe-form"):
         folder = gr.Textbox(
@@ -73,20 +48,11 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         )
         generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
     with gr.Row(elem_classes="safe-state"):
-        status = gr.HTML(EMPTY, elem_id="clusters-status", scale=1)
+        status = gr.HTML(nothing, elem_id="clusters-status", scale=1)
         cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
     with pane("clusters-pane") as clusters_pane:
         rcc_view = RccView(settings)
-        gr.HTML("<h3 class='safe-title'>All root cause clusters, largest first; arrow keys go through them</h3>")
-        bar = gr.Gallery(
-            show_label=False,
-            object_fit="cover",
-            allow_preview=False,
-            buttons=[],
-            interactive=False,
-            elem_id="rcc-bar",
-            elem_classes="safe-gallery",
-        )
+        bar = BarView(settings)
         images_view = ImagesView(settings)
         runs_view = RunsView(settings)
         with gr.Accordion("Why these clusters", open=False, elem_id="why"):
@@ -96,14 +62,13 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
             skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
     rcc, run = gr.State(0), gr.State("")
     one_rcc = [rcc, *rcc_view.outputs, *images_view.outputs]
+    job_view = JobView(settings, TAB, status, generate, cancel, guide=lambda: "" if settings.results.there else nothing)
     everything = [
-        status,
-        cancel,
-        generate,
+        *job_view.outputs,
         clusters_pane,
         run,
         *one_rcc,
-        bar,
+        bar.widget,
         *runs_view.outputs,
         why,
         tried,
@@ -116,7 +81,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         return {rcc: chosen, **rcc_view.show(shown, chosen), **images_view.show(shown, chosen)}
 
     def choose(shown: Shown, chosen: int) -> dict:
-        return {bar: gr.Gallery(selected_index=shown.clusters.groups.index(chosen)), **show_rcc(shown, chosen)}
+        return {bar.widget: bar.choose(chosen), **show_rcc(shown, chosen)}
 
     def show_run(chosen: int | None = None) -> dict:
         shown = settings.results.shown()
@@ -126,10 +91,11 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         told = [f"Parameters: {note}" for note in parameter_notes(settings.out)]
         notes = " ".join([clusters.notice, shown.problem, *told, *gif_notes(clusters)]).strip()
         return {
-            status: done(cluster_summary(clusters), notes),
+            # Whose images they are: another window may have chosen them.
+            status: done(f"{clusters.image_root.name}: {cluster_summary(clusters)}", notes),
             clusters_pane: reveal(),
             run: shown.run,
-            bar: gr.Gallery(_faces(shown, settings.root), selected_index=groups.index(chosen)),
+            bar.widget: bar.show(shown, chosen),
             why: _why(clusters),
             tried: _setting_rows(clusters),
             skipped_pane: gr.Accordion(f"Skipped images ({len(clusters.skipped)})", visible=bool(clusters.skipped)),
@@ -165,7 +131,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
                 within=settings.root,
             )
 
-        yield from start_job(settings, TAB, work, status, generate, cancel, show_run)
+        yield from job_view.start(work, show_run)
 
     def on_map() -> dict:
         if not settings.results.there:
@@ -175,51 +141,56 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings) -> None:
         except SAFEError:
             return gr.skip()  # the status says what is wrong with the clusters
 
-    def on_select(window: str, event: gr.SelectData) -> Iterator[dict]:
+    def on_select(chosen: int | None, window: str) -> Iterator[dict]:
         try:
             shown = settings.results.shown(window)
         except SAFEError as error:
             warn("Out of date", error)
             yield gr.skip()
             return
-        groups = shown.clusters.groups
-        chosen = groups[min(event.index, len(groups) - 1)]
+        if not isinstance(chosen, int) or chosen not in shown.clusters.groups:
+            yield gr.skip()  # what another client may send
+            return
         # At once what can be typed over: pictures may take seconds, and by then a name may have been typed.
         yield {rcc: chosen, **rcc_view.show_words(shown, chosen)}
         yield {**rcc_view.show_pictures(shown, chosen), **images_view.show(shown, chosen)}
 
+    def show_last() -> dict:
+        if not settings.results.there:
+            return {status: nothing}
+        try:
+            root = printable(os.fspath(settings.results.shown().clusters.image_root))
+            return {folder: root, **show_run()}
+        except SAFEError as error:
+            return {status: failed(error)}
+
     def on_load() -> Iterator[dict]:
-        if settings.results.there:
-            try:
-                root = printable(os.fspath(settings.results.shown().clusters.image_root))
-                yield {folder: root, **show_run()}
-            except SAFEError as error:
-                yield {status: failed(error)}
-        yield from follow_job(settings, TAB, status, generate, cancel, show_run)
+        yield from job_view.load(show_last, show_run)
 
     generated = gr.on([generate.click, folder.submit], on_generate, [folder, reducer], everything, **FOLLOW)
-    generated.then(on_map, None, images_view.map_outputs, **VIEW)
-    cancel.click(lambda: cancel_job(settings, TAB), None, None, **VIEW)
     if settings.example:
         example.click(lambda: str(settings.example.folder / "failures"), None, folder, **VIEW)
-    bar.select(on_select, run, one_rcc, **LATEST)
-    rcc_view.wire(rcc, run, everything, changed)
+    bar.widget.select(on_select, [bar.widget, run], one_rcc, **LATEST, **IN_TURN)
+    rcc_view.wire(bar, run, everything, changed)
     images_view.wire(rcc, run, everything, changed, choose)
     runs_view.wire(rcc, run, everything, changed)
-    app.load(on_load, None, [folder, *everything], **FOLLOW).then(on_map, None, images_view.map_outputs, **VIEW)
+    loaded = app.load(on_load, None, [folder, *everything], **FOLLOW)
+    followed = job_view.wire(news, show_run, everything)
+    for shown in (generated, loaded, followed):
+        shown.then(on_map, None, images_view.map_outputs, **VIEW)
 
 
-def _faces(shown: Shown, within: Path | None) -> list[tuple[str, str]]:
-    """A representative image of each RCC, with its number, name and verdict, and how many images it has."""
-    clusters = shown.clusters
-    return [
-        (
-            picture_file(clusters.image_root / representative(clusters, rcc), 160, within),
-            f"{printable(title(rcc, shown.notes))} · {len(clusters.members(rcc)):,}"
-            + (MARKS[shown.notes[rcc].verdict] if rcc in shown.notes else ""),
-        )
-        for rcc in clusters.groups
-    ]
+def _nothing(settings: PageSettings) -> str:
+    """What the tab shows as long as there are no clusters."""
+    example = ", or click Example" if settings.example else ""
+    return empty(
+        "No root cause clusters yet.",
+        [
+            ("Give the failing images", f"Type the folder of images on which the network fails{example}."),
+            ("Click Generate RCCs", "SAFE groups them by the reason for failing: root cause clusters, RCCs."),
+            ("Name the reasons", "Look through each cluster, say what its images share, and whether it is a hazard."),
+        ],
+    )
 
 
 def _why(clusters: RootCauseClusters) -> str:
@@ -227,9 +198,9 @@ def _why(clusters: RootCauseClusters) -> str:
         return "<p>Nothing was tuned: there are too few images, or they are all alike.</p>"
     return (
         f"<p>DBSCAN was run with {len(clusters.settings)} values of min_samples. For each, eps fell from above the "
-        f"knee of the curve of each image's distance to its {clusters.min_samples}. nearest, while clusters split into "
-        f"branches; those that explain most images and stand apart best became RCCs, each at its own eps, of which the "
-        f"largest is shown. The min_samples with the best score was taken.</p>{elbow_svg(clusters)}"
+        f"knee of the curve of each image's distance to its neighbour {clusters.min_samples}, while clusters split "
+        f"into branches; those that explain most images and stand apart best became RCCs, each at its own eps, of "
+        f"which the largest is shown. The min_samples with the best score was taken.</p>{elbow_svg(clusters)}"
     )
 
 

@@ -1,11 +1,11 @@
-// A grid of images to select from. Props: tiles (index, name, picture, mark), picked (indices), seen.
+// A grid of images to select from. Props: value (indices of those selected), tiles (index, name, picture, mark), seen.
 const $ = (selector) => element.querySelector(selector);
 let picked = new Set();
 
 function build() {
   const grid = $(".safe-grid");
   if (!grid) return;
-  picked = new Set(props.picked || []);
+  picked = new Set(props.value || []);
   grid.replaceChildren(...(props.tiles || []).map((tile) => {
     const button = document.createElement("button"), image = document.createElement("img");
     button.type = "button";
@@ -14,7 +14,6 @@ function build() {
     button.setAttribute("aria-pressed", picked.has(tile.index));
     image.src = tile.picture;
     image.alt = tile.name;
-    image.loading = "lazy";
     button.append(image);
     return button;
   }));
@@ -34,7 +33,8 @@ element.addEventListener("click", (event) => {
   } else if (action === "all") for (const { index } of props.tiles || []) show(true, index);
   else if (action === "none") for (const index of [...picked]) show(false, index);
   else return;
-  trigger("select", { indices: [...picked] });
+  props.value = [...picked];  // Gradio reads it when it sends the event: the last of quick clicks counts
+  trigger("select");
 });
 
 async function enlarge(tile) {
@@ -59,5 +59,5 @@ element.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-watch("tiles", build);
+watch(["tiles", "value"], build);
 build();

@@ -14,7 +14,8 @@ from clustering import NOISE
 from errors import SAFEError
 from images import printable
 from map import by_closeness, map_record, map_shades, stored_map
-from page.jobs import LATEST, VIEW, PageSettings, data_uri, warn
+from page.jobs import IN_TURN, LATEST, VIEW, PageSettings, warn
+from page.pictures import data_uri
 from page.results import Shown
 from query import find_images
 from review import move_images, rccs_of, title
@@ -54,6 +55,7 @@ class ImagesView:
             with gr.Column(scale=1, min_width=380):
                 gr.HTML("<h3 class='safe-title'>Map: similar images lie close together</h3>")
                 self.map = gr.HTML(
+                    [],  # the images selected, by row of the clusters
                     html_template=HERE.joinpath("map.html").read_text(encoding="utf-8"),
                     js_on_load=HERE.joinpath("map.js").read_text(encoding="utf-8"),
                     server_functions=[map_picture],
@@ -76,11 +78,11 @@ class ImagesView:
             with gr.Column(scale=1, min_width=380):
                 self.title = gr.HTML(elem_id="grid-title")
                 self.grid = gr.HTML(
+                    [],  # the images selected
                     html_template=HERE.joinpath("grid.html").read_text(encoding="utf-8"),
                     js_on_load=HERE.joinpath("grid.js").read_text(encoding="utf-8"),
                     server_functions=[grid_picture],
                     tiles=[],
-                    picked=[],
                     seen="",
                     elem_id="grid",
                 )
@@ -95,10 +97,10 @@ class ImagesView:
                     self.move = gr.Button("Move", scale=1, min_width=130, interactive=False, elem_id="move")
         self.listed = gr.State([])  # rows of the clusters that the grid goes through
         self.page = gr.State(0)
-        self.picked = gr.State([])
+        self.told = gr.State("")
         self.map_outputs = [self.map, self.colour]
         self.outputs = [*self.map_outputs, self.title, self.grid, self.back, self.forth, self.to, self.move,
-                        self.listed, self.page, self.picked]  # fmt: skip
+                        self.listed, self.page, self.told]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """The images of an RCC, those nearest to its core first."""
@@ -145,15 +147,15 @@ class ImagesView:
             }
             for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
         ]
-        where = f" · page {page + 1} of {pages}" if pages > 1 else ""
+        where = f"<span>· page {page + 1} of {pages}</span>" if pages > 1 else ""
         return {
-            self.title: f"<h3 class='safe-title'>{html.escape(printable(told))}{where}</h3>",
-            self.grid: gr.HTML(tiles=tiles, picked=picked, seen=shown.run),
+            self.title: f"<h3 class='safe-title'><span>{html.escape(printable(told))}</span> {where}</h3>",
+            self.told: told,
+            self.grid: gr.HTML(picked, tiles=tiles, seen=shown.run),
             self.back: gr.Button(interactive=page > 0),
             self.forth: gr.Button(interactive=page < pages - 1),
             self.listed: rows,
             self.page: page,
-            self.picked: picked,
             self.move: gr.Button(interactive=bool(picked)),
         }
 
@@ -167,10 +169,10 @@ class ImagesView:
         """
         settings = self._settings
 
-        def on_pick_in_map(event: gr.EventData, rcc: int, run: str) -> dict:
+        def on_pick_in_map(sent: object, rcc: int, run: str) -> dict:
             try:
                 shown = settings.results.shown(run)
-                rows = _rows(event, len(shown.clusters.paths))
+                rows = _rows(sent, len(shown.clusters.paths))
             except SAFEError as error:
                 warn("Out of date", error)
                 return gr.skip()
@@ -220,55 +222,53 @@ class ImagesView:
                 return gr.skip()
             return {self.map: gr.HTML(shade=None if column is None else map_shades(name, column))}
 
-        def on_pick_in_grid(event: gr.EventData, run: str) -> dict:
+        def on_pick_in_grid(sent: object, run: str) -> dict:
             try:
-                rows = _rows(event, len(settings.results.shown(run).clusters.paths))
+                rows = _rows(sent, len(settings.results.shown(run).clusters.paths))
             except SAFEError as error:
                 warn("Out of date", error)
                 return gr.skip()
             return {
-                self.picked: rows,
                 self.move: gr.Button(interactive=bool(rows)),
                 self.to: gr.Dropdown(info=f"{count(len(rows), 'image')} selected" if rows else "None selected"),
             }
 
         def turn(by: int):
-            def on_turn(rows: list[int], page: int, picked: list[int], told: str, run: str) -> dict:
+            def on_turn(rows: list[int], page: int, sent: object, told: str, run: str) -> dict:
                 try:
                     shown = settings.results.shown(run)
+                    picked = _rows(sent, len(shown.clusters.paths))
                 except SAFEError as error:
                     warn("Out of date", error)
                     return gr.skip()
-                told = told if isinstance(told, str) else ""  # what another client may send
-                text = html.unescape(told.removeprefix("<h3 class='safe-title'>").removesuffix("</h3>"))
-                return self._list(shown, rows, text.rpartition(" · page ")[0], page + by, picked)
+                return self._list(shown, rows, told, page + by, picked)
 
             return on_turn
 
-        def on_move(rcc: int, run: str, rows: list[int], to: int | None) -> dict:
+        def on_move(rcc: int, run: str, sent: object, to: int | None) -> dict:
             if to is None:
                 warn("Not moved", "Choose where the images belong.")
                 return gr.skip()
 
             def edit() -> None:
                 clusters = settings.results.shown(run).clusters
+                rows = _rows(sent, len(clusters.paths))
                 paths = [clusters.paths[row] for row in rows if clusters.labels[row] != to]
                 move_images(settings.out, paths, int(to))
 
             return changed(rcc, run, edit)
 
         self.colour.input(on_colour, [self.colour, run], self.map, **LATEST)
-        self.find.submit(on_find, [self.find, run], self.outputs, **LATEST)
-        self.map.select(on_pick_in_map, [rcc, run], outputs, **LATEST)
-        self.grid.select(on_pick_in_grid, run, [self.picked, self.move, self.to], **LATEST)
+        self.find.submit(on_find, [self.find, run], self.outputs, **LATEST, **IN_TURN)
+        self.map.select(on_pick_in_map, [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
+        self.grid.select(on_pick_in_grid, [self.grid, run], [self.move, self.to], **LATEST)
         for button, by in ((self.back, -1), (self.forth, 1)):
-            button.click(turn(by), [self.listed, self.page, self.picked, self.title, run], self.outputs, **VIEW)
-        self.move.click(on_move, [rcc, run, self.picked, self.to], outputs, **VIEW)
+            given = [self.listed, self.page, self.grid, self.told, run]
+            button.click(turn(by), given, self.outputs, **VIEW, **IN_TURN)
+        self.move.click(on_move, [rcc, run, self.grid, self.to], outputs, **VIEW)
 
 
-def _rows(event: gr.EventData, n: int) -> list[int]:
+def _rows(sent: object, n: int) -> list[int]:
     """The images that a script says are selected; what is no image is dropped."""
-    sent = event._data.get("indices", []) if isinstance(event._data, dict) else []
-    return (
-        sorted({index for index in sent if isinstance(index, int) and 0 <= index < n}) if isinstance(sent, list) else []
-    )
+    sent = sent if isinstance(sent, list) else []
+    return sorted({row for row in sent if isinstance(row, int) and 0 <= row < n})

@@ -1,10 +1,6 @@
 """What the tabs share: the page's settings, long work in a thread of its own, and how its state is told."""
 
-import base64
-import contextlib
-import hashlib
 import html
-import io
 import json
 import os
 import threading
@@ -14,14 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import gradio as gr
-from gradio.utils import get_upload_folder
-from PIL import Image
 
-from artefacts import replacing
 from errors import SAFEError
 from failures import ACCURACY_FILE
 from images import printable
-from inspection import thumbnail
 from page.results import Results, is_within
 from runs import Pace
 
@@ -30,10 +22,9 @@ FOLLOW = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility"
 VIEW = {"show_progress": "hidden", "api_visibility": "private"}
 # Of clicks that come faster than they are answered, the last counts; Gradio by default drops all but the first.
 LATEST = VIEW | {"trigger_mode": "always_last"}
-REFRESH_SECONDS = 0.3
+# What changes the images that are listed is done one after the other: no earlier answer comes after a later one.
+IN_TURN = {"concurrency_id": "listed images", "concurrency_limit": 1}
 AWAY = "safe-away"  # in style.css
-PICTURE_FOLDER = "pictures"
-MOST_PICTURES = 10_000  # of a few kilobytes each
 STOPPED = "Stopped. What was extracted is kept: the same click goes on from there."
 
 
@@ -48,12 +39,15 @@ class Job:
     ----------
     tab : str
         The tab that it belongs to.
+    number : int
+        Of the page's jobs, from 1.
     drawing : str
         HTML to show below the progress; the work may set it.
     """
 
-    def __init__(self, tab: str, work: Callable[["Job"], object]):
+    def __init__(self, tab: str, number: int, work: Callable[["Job"], object]):
         self.tab = tab
+        self.number = number
         self.drawing = ""
         self.outcome: SAFEError | str | None = None  # what went wrong, once it is finished
         self._latest = ("Starting", 0, 0)
@@ -122,21 +116,26 @@ class Jobs:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._current: Job | None = None
+        self._started = 0
+        self._latest: dict[str, Job] = {}
 
     @property
     def running(self) -> Job | None:
-        job = self._current
-        return job if job and not job.finished(0) else None
+        return next((job for job in list(self._latest.values()) if not job.finished(0)), None)
+
+    def latest(self, tab: str) -> Job | None:
+        """The job of a tab that was started last, finished or not."""
+        return self._latest.get(tab)
 
     def start(self, tab: str, work: Callable[[Job], object]) -> Job | None:
         """Start a job; None where one is running."""
         with self._lock:
             if self.running:
                 return None
-            self._current = Job(tab, work)
-            self._current.start()
-            return self._current
+            self._started += 1
+            job = self._latest[tab] = Job(tab, self._started, work)
+            job.start()
+            return job
 
 
 class Example(NamedTuple):
@@ -209,87 +208,27 @@ def find_example(folder: Path) -> Example | None:
         return None
 
 
-# --- Starting and following jobs --------------------------------------------------------------------------------
-
-
-def start_job(
-    settings: PageSettings,
-    tab: str,
-    work: Callable[[Job], object],
-    status: gr.HTML,
-    button: gr.Button,
-    cancel: gr.Button,
-    show: Callable[[], dict],
-) -> Iterator[dict]:
-    """Start work for a tab and follow it; where other work is running, say so and follow that, if it is this tab's."""
-    job = settings.jobs.start(tab, work)
-    if job is None:
-        running = settings.jobs.running
-        what = f" ({running.state})" if running else ""
-        warn("Busy", f"SAFE does one thing at a time, and is at work{what}. Wait for it, or cancel it.")
-    yield from follow_job(settings, tab, status, button, cancel, show, job)
-
-
-def follow_job(
-    settings: PageSettings,
-    tab: str,
-    status: gr.HTML,
-    button: gr.Button,
-    cancel: gr.Button,
-    show: Callable[[], dict],
-    job: Job | None = None,
-) -> Iterator[dict]:
-    """Show the progress of a tab's job, if one is running, then what `show` finds in the folder, or the error."""
-    job = job or settings.jobs.running
-    if job is None or job.tab != tab:
-        yield gr.skip()
-        return
-    while not job.finished(REFRESH_SECONDS):
-        yield {status: job.bar, button: gr.Button(interactive=False), cancel: gr.Button(visible=True)}
-    ready = {button: gr.Button(interactive=True), cancel: gr.Button(visible=False)}
-    if job.outcome is None:
-        try:
-            yield {**show(), **ready}
-        except SAFEError as error:
-            yield {status: failed(error), **ready}
-    elif job.outcome == STOPPED:
-        yield {status: done(STOPPED), **ready}
-    else:
-        yield {status: failed(job.outcome), **ready}
-
-
-def look(settings: PageSettings, tab: str, file: str, status: gr.HTML, nothing: str, show: Callable[[], dict]) -> dict:
-    """What `show` finds in the output folder, unless a job of the tab is at work on it; `nothing` without that file."""
-    running = settings.jobs.running
-    if running and running.tab == tab:
-        return gr.skip()
-    if not (settings.out / file).is_file():
-        return {status: nothing}
-    try:
-        return show()
-    except SAFEError as error:
-        return {status: failed(error)}
-
-
 def typed(**fields: str | None) -> dict[str, str]:
     """Fields that were filled in; Gradio gives None for one that was never touched."""
     return {name: text.strip() for name, text in fields.items() if text and text.strip()}
 
 
-def cancel_job(settings: PageSettings, tab: str) -> None:
-    """Stop a tab's job at its next batch."""
-    job = settings.jobs.running
-    if job and job.tab == tab:
-        job.cancel()
-
-
 # --- How things are told ----------------------------------------------------------------------------------------
 
 
+SHORT = 160  # characters: a line
+
+
 def done(summary: str, notice: str = "") -> str:
-    """The summary of a result, and what else should be known."""
-    note = f"<p class='safe-notice'>{html.escape(printable(notice))}</p>" if notice else ""
-    return f"<div class='safe-status' role='status'><strong>{html.escape(printable(summary))}</strong></div>{note}"
+    """The summary of a result, and what else should be known: its first sentence, and the rest where it is opened."""
+    state = f"<div class='safe-status' role='status'><strong>{html.escape(printable(summary))}</strong></div>"
+    first, more, rest = printable(notice).partition(". ")
+    if not rest or len(notice) <= SHORT:
+        return state + (f"<p class='safe-notice'>{html.escape(printable(notice))}</p>" if notice else "")
+    return (
+        f"{state}<details class='safe-notice'><summary>{html.escape(first + more)}</summary>"
+        f"{html.escape(rest)}</details>"
+    )
 
 
 def failed(error: SAFEError | str) -> str:
@@ -302,9 +241,11 @@ def warn(what: str, why: SAFEError | str) -> None:
     gr.Warning(f"<strong>{html.escape(what)}</strong><br>{html.escape(printable(str(why)))}")
 
 
-def empty(what: str, steps: list[str]) -> str:
-    """An empty pane: what is not there yet and how to get it."""
-    items = "".join(f"<li>{html.escape(step)}</li>" for step in steps)
+def empty(what: str, steps: list[tuple[str, str]]) -> str:
+    """An empty pane: what is not there yet and how to get it, step by step, each with a heading and a sentence."""
+    items = "".join(
+        f"<li><b>{html.escape(heading)}</b><span>{html.escape(text)}</span></li>" for heading, text in steps
+    )
     return f"<div class='safe-empty'><p>{html.escape(printable(what))}</p><ol>{items}</ol></div>"
 
 
@@ -325,59 +266,3 @@ def reveal() -> gr.Column:
 def put_away() -> gr.Column:
     """Update that hides a `pane`."""
     return gr.Column(elem_classes=AWAY)
-
-
-def thumbnails(root: Path, paths: list[str], side: int, within: Path | None) -> list[tuple[str, str]]:
-    """Images for a gallery (see `picture_file`), each with its file name.
-
-    Parameters
-    ----------
-    within : Path or None
-        The page's root: of a file outside it no picture is shown.
-    """
-    return [(picture_file(root / path, side, within), printable(Path(path).name)) for path in paths]
-
-
-def picture_file(path: Path, side: int, within: Path | None) -> str:
-    """A thumbnail as a file that the page serves; it never serves the images themselves.
-
-    Written once and whole: a picture handed to Gradio is written again with every answer, also while it is being sent.
-    """
-    try:
-        found = path.stat() if is_within(path, within) else None
-    except OSError:
-        found = None
-    shows = (os.fspath(path), found.st_mtime_ns, found.st_size, side) if found else (side,)
-    file = Path(get_upload_folder(), PICTURE_FOLDER, hashlib.sha256(repr(shows).encode()).hexdigest() + ".webp")
-    if file.is_file():
-        with contextlib.suppress(OSError):
-            os.utime(file)  # so that it is not taken for one of the oldest
-        return str(file)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(file) as temporary:
-        picture(path, side, within).save(temporary, "WEBP", quality=82)
-    if file.name.startswith("00"):  # of every 256 pictures or so, one looks at how many there are
-        _forget_oldest(file.parent)
-    return str(file)
-
-
-def _forget_oldest(folder: Path) -> None:
-    """Remove the pictures that were not shown for longest, so that no more than `MOST_PICTURES` are left."""
-    used = []
-    for file in folder.iterdir():
-        with contextlib.suppress(OSError):  # another window removes it too
-            used.append((file.stat().st_mtime_ns, file))
-    for _, file in sorted(used)[:-MOST_PICTURES]:
-        file.unlink(missing_ok=True)
-
-
-def data_uri(path: Path, side: int, within: Path | None) -> str:
-    """A thumbnail as a data URI (see `thumbnails`)."""
-    data = io.BytesIO()
-    picture(path, side, within).save(data, "WEBP", quality=82)
-    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii")
-
-
-def picture(path: Path, side: int, within: Path | None) -> Image.Image:
-    """A thumbnail; of a file outside the page's root, the tile that stands for one that cannot be read."""
-    return thumbnail(path if is_within(path, within) else Path(os.devnull), side)

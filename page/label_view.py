@@ -10,7 +10,8 @@ import gradio as gr
 from errors import SAFEError
 from images import printable
 from labels import label_images
-from page.jobs import PageSettings, data_uri
+from page.jobs import PageSettings
+from page.pictures import data_uri
 from review import title
 from selection import UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, save_labels, set_key
 

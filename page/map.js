@@ -1,6 +1,6 @@
 // The map of all failing images: a canvas, so that 10,000 points stay smooth.
-// Gradio gives `element`, `props`, `watch`, `trigger` and `server`. Props: record and shade (see map.py), chosen (an RCC),
-// found (images looked for), seen.
+// Gradio gives `element`, `props`, `watch`, `trigger` and `server`. Props: value (indices of the images
+// selected), record and shade (see map.py), chosen (an RCC), found (images looked for), seen.
 const NOISE = -1, NEAR = 9, LABELS = 60, NAMED = 8, ABOVE = 46, BELOW = 34;
 let view = { x: 0, y: 0, scale: 1 }, hovered = -1, lasso = null, dragged = null, mode = "lasso";
 let picked = new Set(), pictures = new Map(), waiting = 0;
@@ -187,7 +187,8 @@ function zoom(factor, x, y) {
 function pick(indices, add) {
   picked = new Set(add ? [...picked, ...indices] : indices);
   redraw();
-  trigger("select", { indices: [...picked] });
+  props.value = [...picked];
+  trigger("select");
 }
 
 element.addEventListener("pointerdown", (event) => {

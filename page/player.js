@@ -76,15 +76,6 @@ element.addEventListener("input", (event) => {
   paint(Number(event.target.value), turn);
 });
 element.addEventListener("change", (event) => { if (event.target.tagName === "SELECT") go(turn); });
-// The row of all RCCs, gone through by arrow keys.
-document.addEventListener("keydown", (event) => {
-  const face = event.target.closest?.("#rcc-bar .thumbnail-item"), by = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-  if (!face || !by) return;
-  const faces = [...document.querySelectorAll("#rcc-bar .thumbnail-item")], next = faces[faces.indexOf(face) + by];
-  event.preventDefault();
-  next?.focus();
-  next?.click();
-});
 watch("source", open);
 if (matchMedia("(prefers-reduced-motion: reduce)").matches) play(false);
 open();

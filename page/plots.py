@@ -10,7 +10,7 @@ from retrain import Share
 from review import RccNote, title
 
 WIDTH, LEFT, BOTTOM = 560, 46, 34
-BEFORE, AFTER = "#94a3b8", "#0f766e"
+BEFORE, AFTER = "#94a3b8", "#0d9488"
 MOST_BARS = 40
 
 
@@ -74,14 +74,14 @@ def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
     shown = [share for share in shares if share.images][:MOST_BARS]
     if not shown:
         return ""
-    row, left = 24, 190
+    names = [printable(title(int(share.name), notes)) for share in shown]
+    names = [name if len(name) <= 28 else name[:27] + "…" for name in names]
+    row, left = 24, 14 + 7 * max(len(name) for name in names)
     height = len(shown) * row + 30
     wide = WIDTH - left - 80
     parts = []
-    for i, share in enumerate(shown):
+    for i, (share, name) in enumerate(zip(shown, names, strict=True)):
         top = 8 + i * row
-        name = printable(title(int(share.name), notes))
-        name = name if len(name) <= 28 else name[:27] + "…"
         after, before = share.after / share.images, share.before / share.images
         parts.append(
             f"<text x='{left - 8}' y='{top + 13}' text-anchor='end'>{html.escape(name)}</text>"

@@ -12,7 +12,9 @@ from errors import SAFEError
 from images import printable
 from inspection import gif_path, gif_shows, sample
 from map import nearest_rccs
-from page.jobs import LATEST, VIEW, PageSettings, thumbnails, warn
+from page.bar_view import BarView
+from page.jobs import LATEST, VIEW, PageSettings, warn
+from page.pictures import thumbnails
 from page.results import Shown
 from review import LONGEST_NAME, LONGEST_NOTE, RccNote, merge_rccs, set_note, title
 from runs import count
@@ -28,18 +30,12 @@ class RccView:
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        with gr.Row(equal_height=False):
+        with gr.Row(equal_height=True):
             with gr.Column(scale=2, min_width=320):
                 self.player = gr.HTML(
                     html_template=PLAYER_HTML, js_on_load=PLAYER_JS, source="", name="", count=0, elem_id="rcc-gif"
                 )
-                with gr.Row(equal_height=True, elem_classes="safe-form"):
-                    self.into = gr.Dropdown(
-                        label="The same reason as", info="The nearest other RCC first", choices=[], scale=3,
-                        min_width=140, elem_id="merge-into",
-                    )  # fmt: skip
-                    self.merge = gr.Button("Merge into it", scale=0, min_width=150, elem_id="merge")
-            with gr.Column(scale=3, min_width=380):
+            with gr.Column(scale=3, min_width=380, elem_id="rcc-words"):
                 self.heading = gr.HTML(elem_id="rcc-heading")
                 self.five = gr.Gallery(
                     show_label=False,
@@ -59,11 +55,17 @@ class RccView:
                         VERDICTS, label="Failing for this reason is", info="Not judged, or whether it is a hazard",
                         scale=3, min_width=300, elem_id="rcc-verdict",
                     )  # fmt: skip
-                self.note = gr.Textbox(
-                    label="Note", info="For the safety case; kept as you type, in rcc_notes.csv",
-                    placeholder="Hazard H3: the driver's gaze is lost at night", max_length=LONGEST_NOTE, lines=1,
-                    max_lines=4, elem_id="rcc-note",
-                )  # fmt: skip
+                with gr.Row(equal_height=True, elem_classes="safe-form"):
+                    self.note = gr.Textbox(
+                        label="Note", info="For the safety case; kept as you type",
+                        placeholder="Hazard H3: gaze lost at night", max_length=LONGEST_NOTE, lines=1, max_lines=4,
+                        scale=3, min_width=270, elem_id="rcc-note",
+                    )  # fmt: skip
+                    self.into = gr.Dropdown(
+                        label="The same reason as", info="Nearest first", choices=[], scale=2, min_width=150,
+                        elem_id="merge-into",
+                    )  # fmt: skip
+                    self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
         # Whose name and note the fields hold: a browser sends it along with them, while the RCC at hand, which the
         # server keeps, may be another one by the time that they arrive.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
@@ -106,13 +108,15 @@ class RccView:
             self.merge: gr.Button(interactive=bool(others)),
         }
 
-    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed: Callable) -> None:
+    def wire(self, bar: BarView, run: gr.State, outputs: list, changed: Callable) -> None:
         """Connect the widgets.
 
         Parameters
         ----------
-        rcc, run : State
-            The RCC at hand and the run that the window shows.
+        bar : BarView
+            Where the names are shown as well.
+        run : State
+            The run that the window shows.
         outputs : list of components
             What an edit may change: the whole tab.
         changed : callable
@@ -120,25 +124,27 @@ class RccView:
         """
         settings = self._settings
 
-        def on_note(owner: int | None, run: str, name: str | None, verdict: str | None, note: str | None) -> None:
+        def on_note(owner: int | None, run: str, name: str | None, verdict: str | None, note: str | None) -> dict:
             said = RccNote(owner if owner is not None else NOISE, name or "", note or "", verdict or "")
             try:
                 if said != settings.results.shown(run).notes.get(said.rcc, RccNote(said.rcc)):
                     set_note(settings.out, said)
+                return {bar.widget: bar.rename(settings.results.shown(run), said.rcc)}
             except SAFEError as error:
                 warn("Not kept", error)
-
-        def on_merge(rcc: int, run: str, into: int | None) -> dict:
-            if into is None:
                 return gr.skip()
-            return changed(int(into), run, lambda: merge_rccs(settings.out, rcc, int(into)))
+
+        def on_merge(owner: int | None, run: str, into: int | None) -> dict:
+            if into is None or owner is None:
+                return gr.skip()
+            return changed(int(into), run, lambda: merge_rccs(settings.out, int(owner), int(into)))
 
         said = [self.owner, run, self.name, self.verdict, self.note]
         # Kept as it is typed: a window that is closed loses nothing. And when a field is left, since Gradio keeps quiet
         # about what is pasted into one right after it was filled in.
         typed = [self.name.input, self.note.input, self.verdict.input, self.name.blur, self.note.blur]
-        gr.on(typed, on_note, said, None, concurrency_limit=1, concurrency_id="notes", **LATEST)
-        self.merge.click(on_merge, [rcc, run, self.into], outputs, **VIEW)
+        gr.on(typed, on_note, said, bar.widget, concurrency_limit=1, concurrency_id="notes", **LATEST)
+        self.merge.click(on_merge, [self.owner, run, self.into], outputs, **VIEW)
 
 
 def _heading(shown: Shown, rcc: int) -> str:
@@ -146,12 +152,14 @@ def _heading(shown: Shown, rcc: int) -> str:
     size = len(clusters.members(rcc))
     parts = [f"<h2>{html.escape(printable(title(rcc)))}</h2>"]
     parts.append(f"<p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images</p>")
-    if rcc in shown.profiles:
-        parts.append(f"<p class='safe-profile'>{html.escape(printable(shown.profiles[rcc].text))}</p>")
-    elif rcc == NOISE:
-        parts.append("<p class='safe-profile'>Each fails for a reason of its own, or for one that is rare</p>")
-    near = [] if rcc == NOISE else nearest_rccs(clusters, rcc)
-    if near:
+    if shown.profiles:  # as high where there is none: nothing below moves
+        text = shown.profiles[rcc].text if rcc in shown.profiles else ""
+        parts.append(f"<p class='safe-profile'>{html.escape(printable(text))}</p>")
+    if rcc == NOISE:
+        told = "Each fails for a reason of its own, or for one that is rare"
+    else:
+        near = nearest_rccs(clusters, rcc)
         told = ", ".join(f"{title(other, shown.notes)} ({distance:.2f})" for other, distance in near)
-        parts.append(f"<p class='safe-near'>Nearest: {html.escape(printable(told))}</p>")
+        told = f"Nearest: {told or 'there is no other RCC'}"
+    parts.append(f"<p class='safe-near'>{html.escape(printable(told))}</p>")
     return f"<div class='safe-rcc'>{''.join(parts)}</div>"

@@ -1,6 +1,8 @@
 """Third tab: the unsafe set is labelled, the model is fine-tuned with it, and the page says what got better."""
 
+import contextlib
 import html
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,26 +11,11 @@ import gradio as gr
 from errors import SAFEError
 from images import printable
 from labels import label_unsafe_set, unlabelled
-from page.jobs import (
-    FOLLOW,
-    LATEST,
-    VIEW,
-    Job,
-    PageSettings,
-    cancel_job,
-    done,
-    empty,
-    failed,
-    follow_job,
-    look,
-    pane,
-    put_away,
-    reveal,
-    start_job,
-    thumbnails,
-    typed,
-)
+from page.forms import remember, remembered
+from page.job_view import JobView, News, look
+from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, put_away, reveal, typed
 from page.label_view import LabelView
+from page.pictures import thumbnails
 from page.plots import learning_curves, shares_right
 from retrain import MODEL_FILE, RETRAINING_FILE, Changed, Retraining, load_retraining, retrain
 from runs import count, retraining_summary
@@ -39,21 +26,21 @@ GALLERY_LIMIT = 60
 RESCALE = [("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed")]
 
 STEPS = [
-    "Select the unsafe set in the second tab.",
-    "Give the Keras model and the folders of its training and test images, with a folder for each class.",
-    "Label the unsafe set, unless its images lie in class folders already.",
-    "Click Retrain: you get a new model beside the old one, and what it got better at.",
+    ("Select the unsafe set", "In the second tab: the images worth labelling."),
+    ("Give the model", "The Keras model, and the folders of its training and test images, a folder for each class."),
+    ("Label", "By key or click; not needed where the improvement images lie in class folders."),
+    ("Click Retrain", "You get a new model beside the old one, and what it got better and worse at."),
 ]
 EMPTY = empty("Not retrained yet.", STEPS)
 
 
-def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
+def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) -> None:
     """Lay out the tab and wire it."""
     may_trust = settings.root is None  # a page for others is no way to run code on this machine
     # 1. Layout
     with gr.Row(elem_classes="safe-form"):
         model = gr.Textbox(
-            label="Model", info="A Keras model, .keras or .h5; it is only read", placeholder="/path/to/model.keras",
+            label="Model", info="Keras, .keras or .h5; only read", placeholder="/path/to/model.keras",
             scale=3, min_width=220, elem_id="model",
         )  # fmt: skip
         train = gr.Textbox(
@@ -68,7 +55,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-model"
         )
         start = gr.Button("Retrain", variant="primary", scale=1, min_width=150, elem_id="retrain")
-    with gr.Accordion("How it is trained", open=False, elem_id="training-options"):
+    with gr.Accordion("How it is trained", open=False, elem_id="training-options") as options:
         with gr.Row():
             rate = gr.Textbox(label="Learning rate", info="Empty: a third of the model's own, or 3e-4", elem_id="rate")
             epochs = gr.Textbox(label="Epochs", info="The best one is kept", elem_id="epochs")
@@ -115,7 +102,14 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         label_status = gr.HTML(elem_id="label-status")
         label_view = LabelView(settings)
     shown = [retraining_pane, figures, curves, bars, improved_title, improved, worsened_title, worsened, assumed]
-    everything = [status, cancel, start, *shown]
+    job_view = JobView(
+        settings, TAB, status, start, cancel,
+        guide=lambda: "" if (settings.out / RETRAINING_FILE).is_file() else EMPTY,
+    )  # fmt: skip
+    everything = [*job_view.outputs, *shown]
+    # All but the trust in the model, which is given anew each time
+    form = {"model": model, "train": train, "test": test, "rate": rate, "epochs": epochs, "batch": batch, "seed": seed,
+            "rescale": rescale, "only_labelled": only_labelled}  # fmt: skip
     labelling = [label_pane, label_title, label_status, label_view.widget]
 
     # 2. What the widgets show
@@ -173,16 +167,18 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         source: str, training: str, test: str, rate: str, epochs: str, batch: str, seed: str, rescale: str,
         only_labelled: bool, trust: bool,
     ) -> Iterator[dict]:  # fmt: skip
+        said = (source, training, test, rate, epochs, batch, seed, rescale, only_labelled)
         numbers = typed(learning_rate=rate, epochs=epochs, batch_size=batch, seed=seed)
 
         def work(job: Job) -> None:
             def on_epoch(history) -> None:
-                job.drawing = learning_curves(history, max(len(history), 2))
+                drawn = learning_curves(history, max(len(history), 2))
+                job.drawing = _titled("Accuracy by epoch of the model that is being trained", drawn)
 
+            paths = [settings.accept(path) for path in (source, training, test)]
+            remember(settings.out, TAB, dict(zip(form, said, strict=True)))
             retrain(
-                settings.accept(source),
-                settings.accept(training),
-                settings.accept(test),
+                *paths,
                 settings.out,
                 progress=job.tell,
                 on_epoch=on_epoch,
@@ -193,7 +189,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
                 **numbers,
             )
 
-        yield from start_job(settings, TAB, work, status, start, cancel, show_result)
+        yield from job_view.start(work, show_result)
 
     def on_take(table: str | None, train: str | None) -> dict:
         try:
@@ -204,13 +200,20 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             return {label_status: failed(error)}
         return show_labelling(train)
 
-    def on_load() -> Iterator[dict]:
-        yield on_open()
-        yield from follow_job(settings, TAB, status, start, cancel, show_result)
+    def filled_in() -> dict:
+        """The form as it was last sent; before that, what a retraining by the command has used."""
+        said = remembered(settings.out, TAB)
+        if not said:
+            with contextlib.suppress(SAFEError):
+                result = load_retraining(settings.out)
+                said = {"model": printable(os.fspath(result.model)), "test": printable(os.fspath(result.test_root))}
+        changed = any(said.get(name) for name in ("rate", "epochs", "batch", "seed", "rescale", "only_labelled"))
+        return {options: gr.Accordion(open=changed), **{form[name]: said[name] for name in form if name in said}}
 
-    given = [model, train, test, rate, epochs, batch, seed, rescale, only_labelled, trust]
-    gr.on([start.click, test.submit], on_retrain, given, everything, **FOLLOW)
-    cancel.click(lambda: cancel_job(settings, TAB), None, None, **VIEW)
+    def on_load() -> Iterator[dict]:
+        yield from job_view.load(lambda: {**on_open(), **filled_in()}, show_result)
+
+    gr.on([start.click, test.submit], on_retrain, [*form.values(), trust], everything, **FOLLOW)
     if settings.example:
         case = settings.example.folder
         filled = example.click(
@@ -221,7 +224,8 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
     gr.on([train.blur, train.submit, tab.select], show_labelling, train, labelling, **LATEST)
     gr.on([take.click, table.submit], on_take, [table, train], labelling, **VIEW)
     tab.select(on_open, None, everything, **VIEW)
-    app.load(on_load, None, everything, **FOLLOW)
+    app.load(on_load, None, [options, *form.values(), *everything], **FOLLOW)
+    job_view.wire(news, show_result, everything)
 
 
 def _classes(train: str | None, improvement: Path, settings: PageSettings) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class RunsView:
             with gr.Row(elem_classes="safe-form"):
                 self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
                                        info="The last 20 are kept in the folder runs")  # fmt: skip
-                self.compare = gr.Button("Compare with the present one", scale=1, elem_id="compare")
+                self.compare = gr.Button("Compare with the present", scale=1, elem_id="compare")
                 self.restore = gr.Button("Open", scale=1, elem_id="restore")
             self.compared = gr.HTML(elem_id="compared")
             self.overlaps = gr.Dataframe(headers=OVERLAP_HEADERS, interactive=False, visible=False, max_height=320)
@@ -69,7 +69,7 @@ class RunsView:
             ],
             self.runs: [_row(run) for run in runs],
             self.run: gr.Dropdown(
-                choices=[run.name for run in earlier], value=earlier[0].name if earlier else None,
+                choices=[(_named(run), run.name) for run in earlier], value=earlier[0].name if earlier else None,
                 interactive=bool(earlier),
             ),
             self.compare: gr.Button(interactive=bool(earlier)),
@@ -167,8 +167,12 @@ def refreshed(settings: PageSettings) -> None:
     refresh_rccs(settings.out, no_progress, settings.root)
 
 
+def _named(run: Run) -> str:
+    return f"{run.time:%Y-%m-%d %H:%M:%S}" + (" (present)" if run.current else "")
+
+
 def _row(run: Run) -> list:
-    name = f"{run.time:%Y-%m-%d %H:%M:%S}" + (" (present)" if run.current else "")
+    name = _named(run)
     if run.damaged:
         return [name, "damaged", "", "", "", "", printable(run.damaged)]
     return [name, run.images, run.rccs, run.noise, run.reducer.upper(), run.named, printable(run.image_root)]

@@ -1,5 +1,6 @@
 """Second tab: an improvement folder and the test accuracy become the unsafe set."""
 
+import contextlib
 import html
 import os
 from collections.abc import Iterator
@@ -9,42 +10,31 @@ import gradio as gr
 from clustering import NOISE
 from errors import SAFEError
 from images import printable
-from page.jobs import (
-    FOLLOW,
-    LATEST,
-    VIEW,
-    Job,
-    PageSettings,
-    cancel_job,
-    done,
-    empty,
-    follow_job,
-    look,
-    pane,
-    put_away,
-    reveal,
-    start_job,
-    thumbnails,
-    typed,
-)
+from page.forms import remember, remembered
+from page.job_view import JobView, News, look
+from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, pane, put_away, reveal, typed
+from page.pictures import thumbnails
 from review import fingerprint, title
 from runs import count, select_images, selection_summary
 from selection import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, set_key
 
-TAB = "unsafe set"
+TAB = "unsafe"
 
 GALLERY_LIMIT = 120  # each image is decoded here and sent to the browser
 
 STEPS = [
-    "Generate root cause clusters in the first tab.",
-    "Give a folder of improvement images, and the network's accuracy on its test set.",
-    "Click Select unsafe set: you get the images worth labelling.",
+    ("Generate RCCs", "In the first tab: the reasons for which the network fails."),
+    (
+        "Give the improvement images",
+        "A folder of images that the network was not trained on, and its test accuracy.",
+    ),
+    ("Click Select unsafe set", "You get the images nearest to the RCCs: those worth labelling."),
 ]
 EMPTY = empty("No unsafe set yet.", STEPS)
 OUTDATED = empty("The last unsafe set belongs to earlier clusters.", STEPS[1:])
 
 
-def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
+def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) -> None:
     """Lay out the tab and wire it."""
     # 1. Layout
     with gr.Row(elem_classes="safe-form"):
@@ -67,34 +57,36 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-improvement"
         )
         select = gr.Button("Select unsafe set", variant="primary", scale=1, min_width=170, elem_id="select")
-    with gr.Accordion("How many images", open=False), gr.Row():
-        test_size = gr.Textbox(
-            label="Test-set size", info="Left empty: failing images / (1 − accuracy)", elem_id="test-size"
-        )
-        factor = gr.Textbox("0.3", label="Factor", info="N = ⌈factor · test-set size · accuracy⌉", elem_id="factor")
-        size = gr.Textbox(label="Number of images", info="Instead of the formula", elem_id="set-size")
-        quota = gr.Radio(
-            [("by its failing images", "size"), ("the same of each (the paper)", "equal")], value=QUOTA,
-            label="Images for each RCC", info="How the set is divided", elem_id="quota",
-        )  # fmt: skip
-        leave_out = gr.Checkbox(
-            label="Leave out RCCs marked safe", info="No image is selected for them", elem_id="leave-out"
-        )
+    with gr.Accordion("How many images", open=False) as options:
+        with gr.Row():
+            size = gr.Textbox(label="Number of images", info="Instead of the formula", elem_id="set-size")
+            factor = gr.Textbox("0.3", label="Factor", info="N = ⌈factor · test-set size · accuracy⌉", elem_id="factor")
+            test_size = gr.Textbox(
+                label="Test-set size", info="Empty: failing images / (1 − accuracy)", elem_id="test-size"
+            )
+        with gr.Row():
+            quota = gr.Radio(
+                [("by its failing images", "size"), ("the same of each (the paper)", "equal")], value=QUOTA,
+                label="Images for each RCC", info="How the set is divided", scale=2, min_width=460, elem_id="quota",
+            )  # fmt: skip
+            leave_out = gr.Checkbox(
+                label="Leave out RCCs marked safe", info="No image is selected for them", min_width=230,
+                elem_id="leave-out",
+            )  # fmt: skip
     with gr.Row(elem_classes="safe-state"):
         status = gr.HTML(EMPTY, elem_id="unsafe-status", scale=1)
         cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-unsafe")
     with pane("unsafe-pane") as unsafe_pane:
         with gr.Row():
-            per_rcc = gr.Dataframe(
-                label="By root cause cluster",
-                show_label=True,
-                headers=["RCC", "failing", "candidates", "selected", "within eps"],
-                interactive=False,
-                max_height=500,
-                scale=2,
-                min_width=430,
-                elem_id="unsafe-rccs",
-            )
+            with gr.Column(scale=2, min_width=430):
+                gr.HTML("<h3 class='safe-title'>By root cause cluster</h3>")
+                per_rcc = gr.Dataframe(
+                    headers=["RCC", "failing", "candidates", "selected", "within eps"],
+                    interactive=False,
+                    max_height=500,
+                    buttons=[],
+                    elem_id="unsafe-rccs",
+                )
             with gr.Column(scale=3, min_width=360):
                 rcc = gr.Dropdown(
                     label="Images selected for", info="The largest RCC first", choices=[], elem_id="unsafe-rcc"
@@ -118,7 +110,13 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
                 elem_id="unsafe-table",
             )
     shown_set = gr.State("")
-    everything = [status, cancel, select, unsafe_pane, shown_set, per_rcc, rcc, heading, gallery, table]
+    job_view = JobView(
+        settings, TAB, status, select, cancel,
+        guide=lambda: "" if (settings.out / UNSAFE_SET_FILE).is_file() else EMPTY,
+    )  # fmt: skip
+    form = {"folder": folder, "accuracy": accuracy, "test_size": test_size, "factor": factor, "size": size,
+            "quota": quota, "leave_out": leave_out}  # fmt: skip
+    everything = [*job_view.outputs, unsafe_pane, shown_set, per_rcc, rcc, heading, gallery, table]
 
     # 2. What the widgets show
     def show_gallery(unsafe: UnsafeSet, chosen: int) -> dict:
@@ -171,15 +169,17 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         source: str, accuracy: str, test_size: str, factor: str, size: str, quota: str, leave_out: bool
     ) -> Iterator[dict]:
         numbers = typed(test_accuracy=accuracy, test_size=test_size, factor=factor, size=size)
+        said = (source, accuracy, test_size, factor, size, quota, leave_out)
 
         def work(job: Job) -> None:
             improvement = settings.accept(source)
+            remember(settings.out, TAB, dict(zip(form, said, strict=True)))
             select_images(
                 improvement, settings.out, job.progress, settings.weights, leave_out_safe=bool(leave_out),
                 quota=quota, **numbers,
             )  # fmt: skip
 
-        yield from start_job(settings, TAB, work, status, select, cancel, show_set)
+        yield from job_view.start(work, show_set)
 
     def on_rcc(chosen: int, key: str) -> dict:
         try:
@@ -191,20 +191,25 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
             return gr.skip()
         return show_gallery(unsafe, chosen)
 
-    def show_last() -> dict:
-        return {folder: printable(os.fspath(load_unsafe_set(settings.out).improvement_root)), **show_set()}
-
     def on_open() -> dict:
-        return look(settings, TAB, UNSAFE_SET_FILE, status, EMPTY, show_last)
+        return look(settings, TAB, UNSAFE_SET_FILE, status, EMPTY, show_set)
+
+    def filled_in() -> dict:
+        """The form as it was last sent; the folder as it is in the set, which a command may have selected."""
+        said = remembered(settings.out, TAB)
+        with contextlib.suppress(SAFEError):
+            said["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
+        changed = (
+            said.get("size") or said.get("test_size") or said.get("leave_out") or said.get("quota", QUOTA) != QUOTA
+        )
+        return {options: gr.Accordion(open=bool(changed)), **{form[name]: said[name] for name in form if name in said}}
 
     def on_load() -> Iterator[dict]:
-        yield on_open()
-        yield from follow_job(settings, TAB, status, select, cancel, show_set)
+        yield from job_view.load(lambda: {**on_open(), **filled_in()}, show_set)
 
     numbers = [accuracy, test_size, factor, size]
     submitted = [select.click, folder.submit, *(box.submit for box in numbers)]
     gr.on(submitted, on_select, [folder, *numbers, quota, leave_out], everything, **FOLLOW)
-    cancel.click(lambda: cancel_job(settings, TAB), None, None, **VIEW)
     if settings.example:
         known = settings.example
         example.click(
@@ -215,5 +220,6 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings) -> None:
         )
     rcc.input(on_rcc, [rcc, shown_set], [heading, gallery], **LATEST)
     # Clusters made anew in the first tab outdate the set: look again whenever the tab is opened.
-    tab.select(on_open, None, [folder, *everything], **VIEW)
-    app.load(on_load, None, [folder, *everything], **FOLLOW)
+    tab.select(on_open, None, everything, **VIEW)
+    app.load(on_load, None, [options, *form.values(), *everything], **FOLLOW)
+    job_view.wire(news, show_set, everything)

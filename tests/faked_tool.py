@@ -2,7 +2,7 @@
 
 `FAKE_DELAY` is what each batch of the stand-in takes, in seconds, so that there is a time in which to be killed.
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
-`FAKE_PICTURES` is how many thumbnails the page keeps, instead of `page.jobs.MOST_PICTURES`.
+`FAKE_PICTURES` is how many thumbnails the page keeps, instead of `page.pictures.MOST_PICTURES`.
 """
 
 import os
@@ -30,9 +30,9 @@ def main() -> int:
     FE._conv_extractor = lambda: network.extractor
     FE.FC2_URL = "http://127.0.0.1:9/vgg16_weights.h5"  # nobody listens there
     if pictures := os.environ.get("FAKE_PICTURES"):
-        import page.jobs
+        import page.pictures
 
-        page.jobs.MOST_PICTURES = int(pictures)
+        page.pictures.MOST_PICTURES = int(pictures)
     code = SAFE_Tool.main(sys.argv[1:])
     if peak := os.environ.get("FAKE_PEAK"):
         # Not of `resource`: Linux counts there what the parent had when it started this process.

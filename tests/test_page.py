@@ -50,6 +50,10 @@ def generated(browser: Browser, served: Served, start: Start) -> Served:
     """The page after the first click: clusters in the output folder."""
     with opened(browser, served) as page:
         expect(page.locator("#clusters-status")).to_contain_text("No root cause clusters yet")
+        field(page, "images").fill("/nowhere")
+        page.locator("#generate").click()
+        expect(page.locator("#clusters-status [role=alert]")).to_contain_text("/nowhere")
+        expect(page.locator("#clusters-status .safe-empty li")).to_have_count(3)  # what to do stays in sight
         generate(page, served)
         expect(page.locator("#clusters-status")).to_contain_text("Using vgg16-conv instead of the paper's vgg16-fc2")
     return served
@@ -131,6 +135,51 @@ def test_another_rcc_is_chosen_in_the_bar_along_the_bottom(generated, page, fetc
     expect(page.locator("#rcc-gif img")).to_have_attribute("src", re.compile(r"RCC_01\.gif"))
     with Image.open(io.BytesIO(fetched("#rcc-gif img"))) as gif:
         assert gif.n_frames == sizes[1]
+
+
+def test_of_clicks_on_rccs_in_quick_succession_the_last_one_counts(generated, page):
+    faces = page.locator("#rcc-bar button.thumbnail-item")
+    expect(page.locator("#grid-title")).to_contain_text("RCC 0")
+    for last, pause in ((1, 0), (0, 20), (1, 40), (0, 30)):  # milliseconds; an answer takes some 100
+        faces.nth(1 - last).click()
+        page.wait_for_timeout(pause)
+        faces.nth(last).click()
+        expect(page.locator("#grid-title")).to_contain_text(f"RCC {last}")
+        page.wait_for_timeout(200)  # for whatever else may be on its way
+        expect(page.locator("#grid-title")).to_contain_text(f"RCC {last}")
+        expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {last}")
+        expect(page.locator("#rcc-bar button.thumbnail-item.selected")).to_contain_text(f"RCC {last}")
+
+
+def test_images_clicked_in_quick_succession_are_all_selected(generated, page):
+    expect(page.locator("#grid-title")).to_contain_text("RCC 0")
+    tiles = page.locator("#grid [data-index]")
+    for number in range(5):
+        tiles.nth(number).click()
+    expect(page.locator("#move-to")).to_contain_text("5 images selected")
+    page.wait_for_timeout(300)
+    expect(page.locator("#move-to")).to_contain_text("5 images selected")
+
+
+def test_a_name_and_a_verdict_are_shown_below_the_picture_at_once(generated, page):
+    faces = page.locator("#rcc-bar button.thumbnail-item")
+    expect(page.locator("#grid-title")).to_contain_text("RCC 0")
+    first = faces.first.evaluate_handle("face => face")
+    faces.nth(1).click()
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
+    field(page, "rcc-name").fill("<i>snow</i>")
+    field(page, "rcc-note").focus()
+    expect(faces.nth(1)).to_contain_text("RCC 1 · <i>snow</i> · ")
+    page.locator("#rcc-verdict").get_by_text("Unclear").click()
+    expect(faces.nth(1)).to_contain_text(re.compile(r" · \d+ \?$"))
+    assert first.evaluate("face => face.isConnected")  # no picture was built anew
+    page.reload()  # and so it is when the row is drawn again
+    expect(faces.nth(1)).to_contain_text(re.compile(r"RCC 1 · <i>snow</i> · \d+ \?$"))
+    faces.nth(1).click()
+    expect(field(page, "rcc-name")).to_have_value("<i>snow</i>")
+    field(page, "rcc-name").fill("")
+    page.locator("#rcc-verdict").get_by_text("Not judged", exact=True).click()  # leaves the field, too
+    expect(faces.nth(1)).to_contain_text(re.compile(r"RCC 1 · \d+$"))
 
 
 def test_a_reload_shows_the_last_run(generated, page):

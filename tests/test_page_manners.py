@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from clustering import CLUSTERS_FILE, LABELS_FILE
 from page.jobs import Job, Jobs
 from review import NOTES_FILE
+from selection import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
 
 
 def test_of_many_clicks_at_once_one_starts_a_job():
@@ -159,6 +160,41 @@ def test_the_page_can_be_used_while_a_job_is_at_work(browser, served, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_window_that_is_open_follows_what_another_one_starts(browser, served, many, tmp_path):
+    few = draw(tmp_path / "few", {"night": 40, "wood": 50}, seed=7)
+    with opened(browser, served) as other, opened(browser, served) as page:
+        expect(other.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
+        regenerate(page, few)
+        for window in (page, other):
+            expect(window.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 90"), timeout=WAIT)
+            expect(window.locator("#cancel-clusters")).to_be_visible()
+            expect(window.locator("#generate")).to_be_disabled()
+        for window in (page, other):
+            finish(window, 90)
+            expect(window.locator("#cancel-clusters")).to_be_hidden()
+            expect(window.locator("#rcc-bar button.thumbnail-item")).not_to_have_count(0)
+            expect(window.locator("#map .safe-map-none")).to_be_hidden(timeout=WAIT)
+        # What it shows is of the present run: an edit is not refused.
+        field(other, "rcc-name").fill("seen here too")
+        field(other, "rcc-note").focus()
+        notes = served.out / NOTES_FILE
+        wait_until(lambda: notes.is_file() and "seen here too" in notes.read_text())
+        # An error is told in both, and so is the work of another tab.
+        regenerate(page, tmp_path / "nowhere")
+        for window in (page, other):
+            expect(window.locator("#clusters-status [role=alert]")).to_contain_text("nowhere", timeout=WAIT)
+        for window in (page, other):
+            window.get_by_role("tab", name="Unsafe set").click()
+        field(page, "improvement").fill(str(served.improvement))
+        field(page, "accuracy").fill("0.5")
+        page.locator("#select").click()
+        for window in (page, other):
+            expect(window.locator("#unsafe-status strong")).to_contain_text("of 18 improvement images", timeout=WAIT)
+    for name in (UNSAFE_SET_FILE, SELECTION_FILE, FILENAMES_FILE):  # other tests know none
+        (served.out / name).unlink()
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 820])
 def test_choosing_another_rcc_moves_nothing(browser, served, many, width):
     with opened(browser, served) as page:
@@ -203,7 +239,7 @@ def test_the_grid_is_paged_and_begins_with_the_most_typical_image(browser, serve
         page.locator("#grid-next").click()
         expect(page.locator("#grid-title")).to_contain_text("page 2 of")
         expect(tiles).to_have_count(min(60, size - 60))
-        assert tiles.first.get_attribute("title") != first
+        expect(tiles.first).not_to_have_attribute("title", first)
         page.locator("#grid-back").click()
         expect(tiles.first).to_have_attribute("title", first)
 

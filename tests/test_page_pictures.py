@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from page import jobs
-from page.jobs import picture_file
+from page import pictures
+from page.pictures import picture_file
 from page.runs_view import _export_folder
 
 
@@ -54,7 +54,7 @@ def test_of_an_image_outside_the_root_or_gone_the_tile_is_shown(image, tmp_path)
 
 
 def test_no_more_pictures_are_kept_than_the_bound_and_those_shown_last_stay(image, monkeypatch):
-    monkeypatch.setattr(jobs, "MOST_PICTURES", 20)
+    monkeypatch.setattr(pictures, "MOST_PICTURES", 20)
     Image.new("RGB", (2, 2), "red").save(image)
     first = Path(picture_file(image, 2, None))
     for time in range(10_000):

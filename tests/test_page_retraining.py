@@ -128,6 +128,13 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     page.reload()
     page.get_by_role("tab", name="Retraining").click()
     expect(page.locator("#retraining-status strong")).to_contain_text("test accuracy", timeout=WAIT)
+    for name, value in (("model", given.model), ("train", given.train), ("test", given.test), ("epochs", 40)):
+        expect(field(page, name)).to_have_value(str(value))
+    expect(page.locator("#labelling output")).to_have_text("9 / 9 labelled")
+    page.get_by_role("tab", name="Unsafe set").click()
+    expect(field(page, "improvement")).to_have_value(str(served.improvement))
+    expect(field(page, "set-size")).to_be_visible()  # what differs from the usual is in sight
+    expect(field(page, "set-size")).to_have_value("9")
 
 
 def test_a_file_that_is_no_model_is_a_readable_error(served, page):

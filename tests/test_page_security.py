@@ -23,7 +23,8 @@ from visiting import JSON, SECONDS, Visitor, serving
 from errors import SAFEError
 from page.app import MOST_QUEUED, serve
 from page.guard import MAX_BODY, Guard
-from page.jobs import Jobs, PageSettings, picture
+from page.jobs import Jobs, PageSettings
+from page.pictures import picture
 from page.results import Results, check_within
 from page.runs_view import refreshed
 

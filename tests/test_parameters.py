@@ -83,8 +83,14 @@ def test_missing_repeated_and_unknown_images_are_told_and_the_rest_is_used(write
     assert known.notes == (
         "1 of 3 images have no row, the first a/1.png.",
         "1 images have several rows, the first a/0.png; the first row counts.",
-        "1 more rows describe other images.",
+        "1 rows describe other images.",
     )
+
+
+def test_of_a_table_of_the_whole_test_set_nothing_is_said(write):
+    known = read_parameters(*write("image,x\na/0.png,1\na/1.png,2\nb/0.png,3\nc/7.png,4\nc/8.png,5\n"), IMAGES)
+    assert known.columns["x"].tolist() == [1, 2, 3]
+    assert known.notes == ()
 
 
 def test_text_among_numbers_is_told_and_unknown(write):

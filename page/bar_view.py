@@ -1,0 +1,70 @@
+"""The row of all RCCs along the bottom (the paper's Figure 4), from which the RCC at hand is chosen."""
+
+from pathlib import Path
+from urllib.parse import quote
+
+import gradio as gr
+
+from clustering import NOISE
+from images import printable
+from inspection import representative
+from page.jobs import PageSettings
+from page.pictures import picture_file
+from page.results import Shown
+from review import title
+
+HERE = Path(__file__).parent
+MARKS = {"safe": " ✓", "unsafe": " ⚠", "unclear": " ?", "": ""}
+
+
+class BarView:
+    """Lay out the row; its widget is `widget`, whose value is the RCC that is chosen.
+
+    Not a gallery of Gradio's: that builds all of its pictures anew with every answer, also while one is being clicked,
+    and tells which was clicked in the data of an event, of which Gradio repeats an older one where clicks come faster
+    than answers. A value is read when the event is sent.
+    """
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self.widget = gr.HTML(
+            NOISE,
+            html_template=HERE.joinpath("bar.html").read_text(encoding="utf-8"),
+            js_on_load=HERE.joinpath("bar.js").read_text(encoding="utf-8"),
+            faces=[],
+            named=None,
+            elem_id="rcc-bar",
+        )
+
+    def show(self, shown: Shown, chosen: int) -> gr.HTML:
+        """All RCCs, with a representative image of each."""
+        clusters = shown.clusters
+        faces = [
+            {
+                "rcc": rcc,
+                "caption": caption(shown, rcc),
+                "picture": _address(
+                    picture_file(clusters.image_root / representative(clusters, rcc), 160, self._settings.root)
+                ),
+            }
+            for rcc in clusters.groups
+        ]
+        return gr.HTML(chosen, faces=faces, named=None)
+
+    def choose(self, chosen: int) -> gr.HTML:
+        """Another RCC at hand."""
+        return gr.HTML(chosen)
+
+    def rename(self, shown: Shown, rcc: int) -> gr.HTML:
+        """What is written below one RCC; the others, and what is clicked meanwhile, stay as they are."""
+        return gr.HTML(named={"rcc": rcc, "caption": caption(shown, rcc)})
+
+
+def caption(shown: Shown, rcc: int) -> str:
+    """An RCC's number, name and verdict, and how many images it has; plain text."""
+    mark = MARKS[shown.notes[rcc].verdict] if rcc in shown.notes else ""
+    return f"{printable(title(rcc, shown.notes))} · {len(shown.clusters.members(rcc)):,}{mark}"
+
+
+def _address(path: str) -> str:
+    return f"/gradio_api/file={quote(path)}"

@@ -1,0 +1,38 @@
+"""What was last typed into the forms, kept in the output folder: a page that is opened again is filled in as it was."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+from artefacts import DAMAGED, regular, write_text
+from errors import SAFEError
+
+FORMS_FILE = "forms.json"
+LONGEST = 4096
+_WRITING = threading.Lock()
+
+
+def remember(out: Path, tab: str, fields: Mapping[str, str | bool | None]) -> None:
+    """Keep what a tab's fields hold, by their names."""
+    kept = {name: value for name, value in fields.items() if isinstance(value, bool) or len(value or "") < LONGEST}
+    # Where nothing can be written, the work itself says so.
+    with _WRITING, contextlib.suppress(SAFEError, OSError):
+        write_text(out / FORMS_FILE, json.dumps({**_read(out), tab: kept}, indent=1))
+
+
+def remembered(out: Path, tab: str) -> dict[str, str | bool]:
+    """What was kept; nothing where there is nothing, or it is damaged."""
+    fields = _read(out).get(tab)
+    if not isinstance(fields, dict):
+        return {}
+    return {name: value for name, value in fields.items() if isinstance(value, str | bool)}
+
+
+def _read(out: Path) -> dict:
+    try:
+        record = json.loads(regular(out / FORMS_FILE).read_text(encoding="utf-8"))
+    except DAMAGED:
+        return {}
+    return record if isinstance(record, dict) else {}

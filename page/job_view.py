@@ -1,0 +1,135 @@
+"""Long work as the windows of the page show it: its progress, its result, and what another window has started."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gradio as gr
+
+from errors import SAFEError
+from page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, failed, warn
+
+TABS = ("clusters", "unsafe", "retraining")
+REFRESH_SECONDS = 0.3
+
+
+class News:
+    """Tells windows that are open of jobs that others start: a script asks for their numbers every few seconds."""
+
+    def __init__(self, settings: PageSettings):
+        def latest_jobs(_: object) -> dict[str, int]:
+            """Called by the script; by tab, the number of the job that was started last."""
+            jobs = ((tab, settings.jobs.latest(tab)) for tab in TABS)
+            return {tab: job.number for tab, job in jobs if job}
+
+        self._widget = gr.HTML(
+            html_template="<span></span>",
+            js_on_load=Path(__file__).with_name("news.js").read_text(encoding="utf-8"),
+            server_functions=[latest_jobs],
+            elem_id="news",
+            elem_classes=AWAY,
+        )
+
+    def listen(self, tab: str, told: Callable, inputs: gr.State, outputs: list) -> gr.events.Dependency:
+        """Let a handler know of a tab's jobs."""
+        event = getattr(self._widget, tab)  # the script names the tabs as its events
+        return event(told, inputs, outputs, **(FOLLOW | {"trigger_mode": "always_last"}))
+
+
+class JobView:
+    """The long work of a tab as its windows show it; `outputs` are the widgets.
+
+    Parameters
+    ----------
+    settings : PageSettings
+    tab : str
+    status : HTML
+        Shows the progress, then the result or the error.
+    button, cancel : Button
+        What starts the work, and what stops it at its next batch.
+    guide : callable
+        What stands below the state as long as there is no result: what to do. HTML.
+    """
+
+    def __init__(
+        self,
+        settings: PageSettings,
+        tab: str,
+        status: gr.HTML,
+        button: gr.Button,
+        cancel: gr.Button,
+        guide: Callable[[], str],
+    ):
+        self._jobs, self._tab, self._guide = settings.jobs, tab, guide
+        self._status, self._button, self._cancel = status, button, cancel
+        self._followed = gr.State(0)  # the number of the last job that this window has shown
+        self.outputs = [status, cancel, button, self._followed]
+        cancel.click(self._stop, None, None, **VIEW)
+
+    def start(self, work: Callable[[Job], object], show: Callable[[], dict]) -> Iterator[dict]:
+        """Start work and follow it; where other work is running, say so and follow that, if it is this tab's."""
+        job = self._jobs.start(self._tab, work)
+        if job is None:
+            running = self._jobs.running
+            what = f" ({running.state})" if running else ""
+            warn("Busy", f"SAFE does one thing at a time, and is at work{what}. Wait for it, or cancel it.")
+            job = running if running and running.tab == self._tab else None
+        yield from self._follow(job, show)
+
+    def load(self, found: Callable[[], dict], show: Callable[[], dict]) -> Iterator[dict]:
+        """For a window that is opened: what was `found` in the folder, then the tab's job, if one is running."""
+        job = self._jobs.latest(self._tab)
+        yield {self._followed: job.number if job else 0, **found()}
+        if job and not job.finished(0):
+            yield from self._follow(job, show)
+
+    def wire(self, news: News, show: Callable[[], dict], outputs: list) -> gr.events.Dependency:
+        """Follow what other windows start."""
+
+        def on_news(followed: int) -> Iterator[dict]:
+            job = self._jobs.latest(self._tab)
+            yield from self._follow(job if job and job.number != followed else None, show)
+
+        return news.listen(self._tab, on_news, self._followed, outputs)
+
+    def _follow(self, job: Job | None, show: Callable[[], dict]) -> Iterator[dict]:
+        """Show the progress of a job, then what `show` finds in the folder, or the error."""
+        if job is None:
+            yield gr.skip()
+            return
+        at_work = {self._button: gr.Button(interactive=False), self._cancel: gr.Button(visible=True)}
+        wait = 0.0
+        while not job.finished(wait):
+            yield {self._followed: job.number, self._status: job.bar + self._guide(), **at_work}
+            wait = REFRESH_SECONDS
+        ready = {
+            self._followed: job.number,
+            self._button: gr.Button(interactive=True),
+            self._cancel: gr.Button(visible=False),
+        }
+        if job.outcome is None:
+            try:
+                yield {**show(), **ready}
+            except SAFEError as error:
+                yield {self._status: failed(error) + self._guide(), **ready}
+        elif job.outcome == STOPPED:
+            yield {self._status: done(STOPPED) + self._guide(), **ready}
+        else:
+            yield {self._status: failed(job.outcome) + self._guide(), **ready}
+
+    def _stop(self) -> None:
+        job = self._jobs.running
+        if job and job.tab == self._tab:
+            job.cancel()
+
+
+def look(settings: PageSettings, tab: str, file: str, status: gr.HTML, nothing: str, show: Callable[[], dict]) -> dict:
+    """What `show` finds in the output folder, unless a job of the tab is at work on it; `nothing` without that file."""
+    running = settings.jobs.running
+    if running and running.tab == tab:
+        return {status: gr.skip()}
+    if not (settings.out / file).is_file():
+        return {status: nothing}
+    try:
+        return show()
+    except SAFEError as error:
+        return {status: failed(error)}

@@ -1,0 +1,75 @@
+"""Pictures of images: small, decoded here, and never the files themselves."""
+
+import base64
+import contextlib
+import hashlib
+import io
+import os
+from pathlib import Path
+
+from gradio.utils import get_upload_folder
+from PIL import Image
+
+from artefacts import replacing
+from images import printable
+from inspection import thumbnail
+from page.results import is_within
+
+PICTURE_FOLDER = "pictures"
+MOST_PICTURES = 10_000  # of a few kilobytes each
+
+
+def thumbnails(root: Path, paths: list[str], side: int, within: Path | None) -> list[tuple[str, str]]:
+    """Images for a gallery (see `picture_file`), each with its file name.
+
+    Parameters
+    ----------
+    within : Path or None
+        The page's root: of a file outside it no picture is shown.
+    """
+    return [(picture_file(root / path, side, within), printable(Path(path).name)) for path in paths]
+
+
+def picture_file(path: Path, side: int, within: Path | None) -> str:
+    """A thumbnail as a file that the page serves; it never serves the images themselves.
+
+    Written once and whole: a picture handed to Gradio is written again with every answer, also while it is being sent.
+    """
+    try:
+        found = path.stat() if is_within(path, within) else None
+    except OSError:
+        found = None
+    shows = (os.fspath(path), found.st_mtime_ns, found.st_size, side) if found else (side,)
+    file = Path(get_upload_folder(), PICTURE_FOLDER, hashlib.sha256(repr(shows).encode()).hexdigest() + ".webp")
+    if file.is_file():
+        with contextlib.suppress(OSError):
+            os.utime(file)  # so that it is not taken for one of the oldest
+        return str(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(file) as temporary:
+        picture(path, side, within).save(temporary, "WEBP", quality=82)
+    if file.name.startswith("00"):  # of every 256 pictures or so, one looks at how many there are
+        _forget_oldest(file.parent)
+    return str(file)
+
+
+def _forget_oldest(folder: Path) -> None:
+    """Remove the pictures that were not shown for longest, so that no more than `MOST_PICTURES` are left."""
+    used = []
+    for file in folder.iterdir():
+        with contextlib.suppress(OSError):  # another window removes it too
+            used.append((file.stat().st_mtime_ns, file))
+    for _, file in sorted(used)[:-MOST_PICTURES]:
+        file.unlink(missing_ok=True)
+
+
+def data_uri(path: Path, side: int, within: Path | None) -> str:
+    """A thumbnail as a data URI (see `thumbnails`)."""
+    data = io.BytesIO()
+    picture(path, side, within).save(data, "WEBP", quality=82)
+    return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+
+
+def picture(path: Path, side: int, within: Path | None) -> Image.Image:
+    """A thumbnail; of a file outside the page's root, the tile that stands for one that cannot be read."""
+    return thumbnail(path if is_within(path, within) else Path(os.devnull), side)
