@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from density import NOISE, SAME_POINT, Branches, Density
+from density import NOISE, SAME_POINT, SMALLEST_BRANCH, Branches, Density
 from neighbours import Points
 
 MIN_SAMPLES_TRIED = (3, 5, 10)
 UPPER_END = 2  # of eps, in knees of the k-distance curve
-NEAREST = 10  # neighbours asked whether they are in the same RCC
+NEAREST = 10  # neighbours asked whether they are in the same RCC; a tenth of fewer than 100 images
 KEPT_POWER = 4
 GAP_POWER = 0.1
 APART_WEIGHT, APART_POWER = 3, 7  # of large branches that stand apart
@@ -136,7 +136,7 @@ def tune(
         return _without_settings(np.zeros(n, dtype=int))
     before_averaging = cloud if original is None else Points(original)
     judged = cloud if averaged is None else Points(averaged)
-    neighbours, _ = before_averaging.nearest(min(NEAREST, n - 1))
+    neighbours, _ = before_averaging.nearest(_neighbours_asked(n))
     found: list[_Clustering] = []
     tried = [k for k in MIN_SAMPLES_TRIED if k <= n]
     for i, min_samples in enumerate(tried):
@@ -150,6 +150,11 @@ def tune(
     chosen = max(range(len(found)), key=lambda i: (settings[i].at_knee, round(settings[i].score, 9)))
     best = found[chosen]
     return Tuning(largest_first(best.labels), best.is_core, tuple(settings), chosen, best.k_distances, best.knee)
+
+
+def _neighbours_asked(n: int) -> int:
+    # As many as the smallest branch can keep to itself, where there are few images.
+    return min(max(SMALLEST_BRANCH - 1, n // 10), NEAREST, n - 1)
 
 
 def _all_one_point(points: Points) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import WAIT, Served, field, generate, opened, served_from
+from browsing import FAKED, WAIT, Served, field, generate, opened, served_from
 from conftest import draw_scene
 from playwright.sync_api import Browser, Page, expect
 
@@ -53,7 +53,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """With clusters, and an unsafe set of 9 images without labels."""
-    with served_from(tmp_path_factory.mktemp("retraining")) as served:
+    with served_from(tmp_path_factory.mktemp("retraining"), tool=FAKED) as served:
         with opened(browser, served) as page:
             generate(page, served)
             page.get_by_role("tab", name="Unsafe set").click()

@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import signal
+import sys
 import tempfile
 import warnings
 import zipfile
@@ -154,7 +155,9 @@ def written(tmp_path_factory) -> Path:
     images = tuple(UnsafeImage(f"night_{i:02d}.png", i % 2, i / 10, True, "") for i in range(4))
     shown = load_review(folder).original
     save_unsafe_set(UnsafeSet(tmp_path, images, 4, "N = 4", 9, (3, 3, 3), (), "0" * 16), folder)
-    stored_map(folder, shown)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "umap", None)  # by PCA, which is drawn sooner
+        stored_map(folder, shown)
     folder.joinpath(PROFILES_FILE).write_text(
         "rcc,parameter,kind,known,low,high,mean,usual_low,usual_high,value,share,overall_share,reduction,information\n"
         "0,light,number,5,0.1,0.2,0.15,0.1,0.2,,1,0.5,0.9,1\n"
