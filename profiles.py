@@ -80,7 +80,7 @@ class Finding(NamedTuple):
 
     @property
     def text(self) -> str:
-        """For example `eyewear = sunglasses (100 %, 18 % overall)` or `light 0.05–0.21 (variance −94 %)`."""
+        """For example `eyewear = sunglasses (100%, 18% overall)` or `light 0.05–0.21 (variance −94%)`."""
         if self.kind == "category":
             return f"{self.parameter} = {self.value} ({_percent(self.share)}, {_percent(self.overall_share)} overall)"
         # As many decimals as tell the ends apart
@@ -111,7 +111,7 @@ class Profile(NamedTuple):
 def _percent(share: float) -> str:
     # A share of 99.7 % is not all of them.
     shown = math.floor(100 * share) if share > 0.99 else round(100 * share)
-    return f"{shown} %"
+    return f"{shown}%"
 
 
 def profile_clusters(clusters: RootCauseClusters, parameters: Parameters) -> tuple[Profile, ...]:

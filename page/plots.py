@@ -42,7 +42,7 @@ def learning_curves(history: Sequence[Epoch], epochs: int, best: int | None = No
     for tick in range(round(bottom * 10), 11):
         parts.append(
             f"<path d='M{LEFT} {y(tick / 10):.1f}H{x(epochs):.1f}' stroke='currentColor' stroke-opacity='.15'/>"
-            f"<text x='{LEFT - 6}' y='{y(tick / 10) + 4:.1f}' text-anchor='end'>{tick * 10} %</text>"
+            f"<text x='{LEFT - 6}' y='{y(tick / 10) + 4:.1f}' text-anchor='end'>{tick * 10}%</text>"
         )
     for epoch in range(0, epochs + 1, max(1, -(-epochs // 10))):
         parts.append(f"<text x='{x(epoch):.1f}' y='{height - 12}' text-anchor='middle'>{epoch}</text>")

@@ -64,7 +64,7 @@ def test_profiles_agree_with_the_standard_library(clusters, known):
 
 def test_a_profile_says_in_words_what_its_images_have_in_common(clusters, known):
     night, snow, _ = profile_clusters(clusters, known)
-    assert night.text == "eyewear = sunglasses (100 %, 38 % overall); light 0.05–0.20 (variance −97 %)"
+    assert night.text == "eyewear = sunglasses (100%, 38% overall); light 0.05–0.20 (variance −97%)"
     assert snow.findings[0].parameter == "gaze_deg"
     assert "°" in snow.findings[0].text
 
@@ -72,7 +72,7 @@ def test_a_profile_says_in_words_what_its_images_have_in_common(clusters, known)
 def test_two_categories_are_told_together_where_neither_is_common_enough(clusters, known):
     column = np.where(clusters.labels == 1, np.tile(["glasses", "sunglasses"], 13), np.full(26, "none"))
     snow = profile_clusters(clusters, dataclasses.replace(known, columns={"eyewear": column}))[1]
-    assert snow.text == "eyewear = glasses or sunglasses (100 %, 31 % overall)"
+    assert snow.text == "eyewear = glasses or sunglasses (100%, 31% overall)"
 
 
 def test_one_odd_image_does_not_widen_what_is_told(clusters, known):
@@ -112,8 +112,8 @@ def test_a_category_that_is_common_everywhere_is_not_mentioned(clusters, known):
 def test_nearly_all_is_not_told_as_all(clusters, known):
     column = np.full(26, "a")
     finding = profile_clusters(clusters, dataclasses.replace(known, columns={"c": column, "d": column}))[0].findings[0]
-    assert "100 %" in finding.text
-    assert "99 %" in finding._replace(share=0.997).text
+    assert "100%" in finding.text
+    assert "99%" in finding._replace(share=0.997).text
 
 
 def test_one_known_image_compares_with_nothing(clusters, known):
