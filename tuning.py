@@ -100,11 +100,11 @@ def tune(
     20 of `benchmarks.rcc_quality --generate`, give .96 / .94 / .85 / .04 / 6.7, the worst ARI .61; without the second
     bracket .16, of a mix of which 85 % are one disturbance. (From 2 to 8 for its 3 and from 5 to 10 for its 7 make no
     difference.) 50 mixes on which nothing was chosen give .94 / .80 / .79 / .05 / 6.7, the worst ARI .34. On
-    `injected`, .95 / .83 / .92 / .04 / 2.9. Of few images fewer neighbours are asked: in 20 mixes of 40 images and 30 of
-    60, mean coverage rises from .17 and .35 to .22 and .39, purity from .71 and .82 to .73 and .84, and ARI hardly
-    changes (.41 and .60 to .42 and .59). Failures of two eye classifiers with 7 and 5 known causes form 7 and 5
-    RCCs, one of each. Blur among motion blur, shadow among occlusion, images upside down and glare are least often RCCs
-    of their own.
+    `injected`, .95 / .83 / .92 / .04 / 2.9. Of few images fewer neighbours are asked: in 20 mixes of 40 images and 30
+    of 60, mean coverage rises from .17 and .35 to .22 and .39, purity from .71 and .82 to .73 and .84, and ARI hardly
+    changes (.41 and .60 to .42 and .59). Failures of two eye classifiers with 7 and 5 known causes form 7 and 5 RCCs,
+    one of each. Blur among motion blur, shadow among occlusion, images upside down and glare are least often RCCs of
+    their own.
 
     On pairs of clusters, whether both are one cause shows in the gap between them and in the neighbours they share
     (area under the ROC curve .89 and .86), hardly in the silhouette (.65). Structureless clouds are still divided.

@@ -599,4 +599,14 @@ def test_weights_of_another_network_are_an_error_that_names_the_file(tmp_path):
     path = tmp_path / "other.weights.h5"
     other.save_weights(path)
     with pytest.raises(SAFEError, match=r"other\.weights\.h5 must hold VGG16's weights"):
-        load_network(Extractor("vgg16-fc2", "identity", path))
+        load_network(choose_extractor("vgg16-fc2", path))
+
+
+def test_weights_that_changed_since_they_were_chosen_are_not_loaded(weights_file):
+    extractor = choose_extractor("vgg16-fc2", weights_file)
+    weights_file.write_bytes(b"others")
+    with pytest.raises(SAFEError, match=r"must hold the weights of vgg16-fc2-4096-.* it has changed"):
+        load_network(extractor)
+    weights_file.unlink()
+    with pytest.raises(SAFEError, match="Could not read VGG16's weights"):
+        load_network(extractor)

@@ -11,6 +11,7 @@ ORDER = (
     "artefacts",
     "images",
     "feature_cache",
+    "digests",
     "FE",
     "distributed_extraction",
     "neighbours",

@@ -131,7 +131,15 @@ def test_tuning_makes_clusters_of_any_finite_points(data):
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory) -> Path:
+def no_umap():
+    """Maps are drawn by PCA, which takes no compiling."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "umap", None)
+        yield
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, no_umap) -> Path:
     """A folder with every file that SAFE reads again; it is copied for each test."""
     tmp_path = tmp_path_factory.mktemp("written")
     folder = tmp_path / "out"
@@ -155,9 +163,7 @@ def written(tmp_path_factory) -> Path:
     images = tuple(UnsafeImage(f"night_{i:02d}.png", i % 2, i / 10, True, "") for i in range(4))
     shown = load_review(folder).original
     save_unsafe_set(UnsafeSet(tmp_path, images, 4, "N = 4", 9, (3, 3, 3), (), "0" * 16), folder)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "umap", None)  # by PCA, which is drawn sooner
-        stored_map(folder, shown)
+    stored_map(folder, shown)
     folder.joinpath(PROFILES_FILE).write_text(
         "rcc,parameter,kind,known,low,high,mean,usual_low,usual_high,value,share,overall_share,reduction,information\n"
         "0,light,number,5,0.1,0.2,0.15,0.1,0.2,,1,0.5,0.9,1\n"
