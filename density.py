@@ -298,6 +298,26 @@ class Branches:
             kept[branch] = np.mean((of_each[first:stop] >= first) & (of_each[first:stop] < stop))
         return kept
 
+    def apart(self, elsewhere: Density) -> np.ndarray:
+        """How far the points of each branch stand apart from all others in another space, shape (n_branches,).
+
+        1 − their mean core distance / the shortest step that leads out of them, from 0 to 1.
+
+        Parameters
+        ----------
+        elsewhere : Density
+            Of the same points in that space. Its spanning tree has the shortest step out of any set of points.
+        """
+        ends = self._position[elsewhere.edges]
+        core_distances = elsewhere.core_distances[self._order]
+        longest = elsewhere.lengths.max(initial=0)
+        apart = np.zeros(len(self._ends))
+        for branch, (first, stop) in enumerate(zip(self._first, self._stop, strict=True)):
+            within = (ends >= first) & (ends < stop)
+            out = elsewhere.lengths[within[:, 0] != within[:, 1]].min(initial=longest)
+            apart[branch] = (out - np.minimum(core_distances[first:stop], out).mean()) / max(out, SAME_POINT)
+        return apart
+
     def best(self, worth: np.ndarray) -> list[int]:
         """The branches, none within another, that are worth most together; those worth nothing are left out."""
         value: list[float] = []

@@ -207,7 +207,9 @@ def cluster_summary(clusters: RootCauseClusters) -> str:
         count(len(rccs_of(clusters)), "RCC"),
         f"{clusters.noise_share:.0%} in no cluster",
         f"{len(clusters.skipped):,} skipped",
-        clusters.extractor,
+        clusters.extractor
+        + (" in bfloat16" if clusters.extractor_identity.endswith("-bfloat16") else "")
+        + (" + UMAP" if clusters.reducer == "umap" else ""),
     ]
     if clusters.settings:
         parts.append(f"eps {clusters.eps:.3g}, min_samples {clusters.min_samples}")

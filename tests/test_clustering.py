@@ -24,6 +24,7 @@ from clustering import (
 from errors import SAFEError
 from FE import Extractor, ImageFeatures
 from images import Skipped
+from runs import cluster_summary
 
 
 def features_of(sizes, extractor="vgg16-conv", seed=0):
@@ -55,6 +56,7 @@ def test_umap_finds_the_groups_too_and_always_the_same():
     images = features_of((40, 25, 60))
     found = find_root_cause_clusters(images, reducer="umap")
     assert found.sizes.tolist() == [60, 40, 25]
+    assert " · vgg16-conv + UMAP · " in cluster_summary(found)
     assert find_root_cause_clusters(images, reducer="umap").labels.tolist() == found.labels.tolist()
 
 

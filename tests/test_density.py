@@ -145,3 +145,31 @@ def test_without_a_branch_there_is_no_cluster():
     branches = Branches(Density(Points(np.arange(4, dtype=np.float32)[:, None]), 3))
     assert branches.best(np.ones(0)) == []
     assert branches.cluster([])[0].tolist() == [NOISE] * 4
+
+
+def test_how_far_branches_stand_apart_in_another_space_is_what_all_distances_say():
+    points, owner = groups((40, 30, 20), spread=0.1)
+    elsewhere = points.copy()
+    elsewhere[owner == 1] = elsewhere[owner == 0][:30] + np.random.default_rng(1).normal(0, 0.1, (30, 10))
+    branches = Branches(Density(Points(points), 3))
+    core, *_ = prim(pairwise_distances(elsewhere), 3)
+    reachability = np.maximum(np.maximum(pairwise_distances(elsewhere), core), core[:, None])
+    apart = branches.apart(Density(Points(elsewhere), 3))
+    seen = set()
+    for branch in range(len(apart)):
+        members = np.isin(np.arange(90), branches._members(branch))
+        if members.all():
+            continue
+        out = reachability[np.ix_(members, ~members)].min()
+        assert apart[branch] == pytest.approx(1 - np.minimum(core[members], out).mean() / out, abs=1e-5)
+        for group in range(3):
+            if np.array_equal(members, owner == group):
+                seen.add(group)
+                assert (apart[branch] > 0.5) == (group == 2)  # the others are among one another there
+    assert seen == {0, 1, 2}
+
+
+def test_equal_points_do_not_stand_apart():
+    points, _ = groups((20, 15))
+    branches = Branches(Density(Points(points), 3))
+    assert branches.apart(Density(Points(np.zeros_like(points)), 3)).tolist() == [0] * len(branches.sizes)
