@@ -211,9 +211,9 @@ def fine_tune(
     for epoch in range(len(history), settings.epochs + 1):
         began = time.monotonic()
         order = rng.permutation(np.concatenate([training, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
-        what = f"Retraining, epoch {epoch} of {settings.epochs}"
+        told = _of_all_epochs(progress, epoch, settings.epochs)
         loss, waiting, stopped = _train_epoch(
-            dnn, model, data.pixels, targets, weights, order, settings.batch_size, what, progress, should_stop
+            dnn, model, data.pixels, targets, weights, order, settings.batch_size, told, should_stop
         )
         waited += waiting
         if stopped:
@@ -281,6 +281,13 @@ def soft_targets(
     return targets, weights
 
 
+def _of_all_epochs(progress: Progress, epoch: int, epochs: int) -> Callable[[int, int], None]:
+    """Takes how many images of an epoch are done, and tells how many of all, so that the time left is that of all."""
+    return lambda done, total: progress(
+        f"Retraining, epoch {epoch} of {epochs}", (epoch - 1) * total + done, epochs * total
+    )
+
+
 def _train_epoch(
     dnn: Dnn,
     model: Any,
@@ -289,13 +296,12 @@ def _train_epoch(
     weights: np.ndarray,
     order: np.ndarray,
     batch_size: int,
-    what: str,
-    progress: Progress,
+    progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
 ) -> tuple[float, float, str]:
     """One pass over images; mean loss, seconds spent waiting for images, and why it was broken off, if it was."""
     done, waited, total = 0, 0.0, 0.0
-    progress(what, 0, len(order))
+    progress(0, len(order))
     stream = iter(batches(dnn, pixels, order, batch_size))
     while True:
         asked = time.monotonic()
@@ -314,7 +320,7 @@ def _train_epoch(
                 return loss, waited, "the loss was no longer a number; a smaller learning rate may help"
             total += loss * min(batch_size, len(order) - done)
         done = min(done + batch_size, len(order))
-        progress(what, done, len(order))
+        progress(done, len(order))
 
 
 def _compiled_copy(dnn: Dnn, settings: Settings, steps: int) -> Any:

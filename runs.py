@@ -250,17 +250,23 @@ class Pace:
     """Turns progress calls into words: what is being done, how far it is, how long it will take."""
 
     def __init__(self) -> None:
-        self._what = ""
+        self._task = ""
         self._began = 0.0
+        self._first = 0
 
     def describe(self, what: str, done: int, total: int) -> str:
-        """For example `Extracting features: 412 / 860, 0:58 left`."""
-        if what != self._what:
-            self._what, self._began = what, time.monotonic()
+        """For example `Extracting features: 412 / 860, 0:58 left`.
+
+        What comes before a comma in `what` is one task, whose pace is measured; after it stands which part is at hand.
+        """
+        task = what.partition(", ")[0]
+        if task != self._task or done < self._first:
+            # Work that goes on from where it was cut off begins in the middle.
+            self._task, self._began, self._first = task, time.monotonic(), done
         elapsed = time.monotonic() - self._began
         text = f"{what}: {done:,} / {total:,}"
         # A rate measured over less than a second would only make the number jump.
-        if 0 < done < total and elapsed > 1:
-            seconds = round(elapsed / done * (total - done))
+        if self._first < done < total and elapsed > 1:
+            seconds = round(elapsed / (done - self._first) * (total - done))
             text += f", {seconds // 60}:{seconds % 60:02d} left"
         return text

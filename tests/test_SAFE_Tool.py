@@ -426,6 +426,15 @@ def test_each_piece_of_work_has_a_time_of_its_own(monkeypatch):
     assert pace.describe("Drawing GIFs", 5, 10) == "Drawing GIFs: 5 / 10, 0:02 left"
 
 
+def test_the_time_left_is_that_of_all_epochs_and_counts_only_what_this_run_has_done(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(runs.time, "monotonic", lambda: now[0])
+    pace = runs.Pace()
+    pace.describe("Retraining, epoch 3 of 5", 200, 500)  # goes on after its second epoch
+    now[0] = 30
+    assert pace.describe("Retraining, epoch 4 of 5", 350, 500) == "Retraining, epoch 4 of 5: 350 / 500, 0:30 left"
+
+
 @pytest.mark.parametrize(("n", "text"), [(0, "0 images"), (1, "1 image"), (1200, "1,200 images")])
 def test_a_count_agrees_with_its_noun(n, text):
     assert runs.count(n, "image") == text
