@@ -87,8 +87,8 @@ def tune(
        and crumbs keep none. `gap` is how far below its end a branch takes up its images, relative to that end. The
        first bracket is small for one giant RCC; the second makes up for it where a large one stands far apart, since
        then many images do fail for one reason. (Where UMAP's images are clustered, that is asked of the averaged ones;
-       see `Branches.apart`.) The branches that are worth most
-       together, none within another, are the RCCs, and the rest is noise.
+       see `Branches.apart`.) The branches that are worth most together, none within another, are the RCCs, and the rest
+       is noise.
     3. min_samples is that with the largest √silhouette · worth, the silhouette being the mean over RCCs of each RCC's
        own mean, so that a small RCC counts as much as a large one. It is that of the averaged images even where UMAP's
        are clustered: UMAP sets everything apart, pieces of one cause as well. Where no min_samples gives two RCCs that
