@@ -21,6 +21,7 @@ NEAREST = 10  # neighbours asked whether they are in the same RCC; an eighth of 
 KEPT_POWER = 4
 GAP_POWER = 0.1
 APART_WEIGHT, APART_POWER = 3, 7  # of large branches that stand apart
+APART_BEFORE_UMAP_POWER = 3
 
 
 class Setting(NamedTuple):
@@ -86,9 +87,9 @@ def tune(
        ten nearest neighbours, before averaging, that are in it too: parts of one cause share neighbours, causes do not,
        and crumbs keep none. `gap` is how far below its end a branch takes up its images, relative to that end. The
        first bracket is small for one giant RCC; the second makes up for it where a large one stands far apart, since
-       then many images do fail for one reason. (Where UMAP's images are clustered, that is asked of the averaged ones;
-       see `Branches.apart`.) The branches that are worth most together, none within another, are the RCCs, and the rest
-       is noise.
+       then many images do fail for one reason. (Where UMAP's images are clustered, that is asked of the averaged ones,
+       and the second bracket is 1 + 3 · share · apart³; see `Branches.apart`.) The branches that are worth most
+       together, none within another, are the RCCs, and the rest is noise.
     3. min_samples is that with the largest √silhouette · worth, the silhouette being the mean over RCCs of each RCC's
        own mean, so that a small RCC counts as much as a large one. It is that of the averaged images even where UMAP's
        are clustered: UMAP sets everything apart, pieces of one cause as well. Where no min_samples gives two RCCs that
@@ -113,12 +114,13 @@ def tune(
     More than that needs features that tell more: in the trees of 40 mixes, 85 % of the disturbances have a branch that
     is 90 % theirs and holds half of their images, and tuning finds 83 % of them.
 
-    With UMAP, the 20 mixes give .97 / .86 / .86 / .00 / 6.7 in bfloat16, the worst ARI .69; with UMAP's own gaps in the
-    second bracket .97 / .86 / .80 / .00 / 7.5, the worst .42, since UMAP set apart the pieces of the disturbance of
-    85 %. Ten fresh mixes, on which that was checked: .97 / .75 / .89 instead of .97 / .73 / .87, the worst .70 in both.
-    (From 2 to 8 for its 3 and from 1 to 7 for its 7 make little difference.) No powers give it more coverage;
-    min_samples up to 20 raises ARI by .01 and loses coverage by .03; 10 or 30 neighbours for UMAP instead of 15, 20
-    dimensions instead of 10, or averaged images for it gain nothing.
+    With UMAP, the 20 mixes give .96 / .82 / .88 / .00 / 6.7, the worst ARI .65; with UMAP's own gaps in the second bracket
+    .97 / .86 / .84, the worst .40, since UMAP set apart the pieces of the disturbance of 85 %. In bfloat16 .96 / .86 /
+    .87, the worst .64, instead of .97 / .86 / .80, the worst .42; ten fresh mixes, on which that was checked,
+    .97 / .75 / .89 instead of .97 / .73 / .87, the worst .70 in both. (The power may be from 1 to 3; with 7 the worst of
+    the 20 is .69 in bfloat16 and .25 in float32.) No powers give it more coverage; min_samples up to 20 raises ARI by
+    .01 and loses coverage by .03; 10 or 30 neighbours for UMAP instead of 15, 20 dimensions instead of 10, averaged
+    images for it, or its coordinates beside the averaged images gain nothing.
 
     Tried without gain: persistence alone as the worth (one giant RCC wins), DBCV's separation or the neighbours kept as
     the score of one eps for all, the share to another power than 2 (1.5: crumbs; 3: causes joined), running the same
@@ -206,8 +208,8 @@ def _best_branches(density: Density, neighbours: np.ndarray, averaged: Density |
 def _worth(branches: Branches, neighbours: np.ndarray, averaged: Density | None) -> np.ndarray:
     shares = branches.sizes / len(neighbours)
     gap = np.maximum(branches.gap, 0)
-    apart = gap if averaged is None else branches.apart(averaged)
-    large_and_apart = 1 + APART_WEIGHT * shares * apart**APART_POWER
+    apart = gap**APART_POWER if averaged is None else branches.apart(averaged) ** APART_BEFORE_UMAP_POWER
+    large_and_apart = 1 + APART_WEIGHT * shares * apart
     return (shares - shares**2) * large_and_apart * branches.kept(neighbours) ** KEPT_POWER * gap**GAP_POWER
 
 
