@@ -114,12 +114,12 @@ def tune(
     More than that needs features that tell more: in the trees of 40 mixes, 85 % of the disturbances have a branch that
     is 90 % theirs and holds half of their images, and tuning finds 83 % of them.
 
-    With UMAP, the 20 mixes give .96 / .82 / .88 / .00 / 6.7, the worst ARI .65; with UMAP's own gaps in the second bracket
-    .97 / .86 / .84, the worst .40, since UMAP set apart the pieces of the disturbance of 85 %. In bfloat16 .96 / .86 /
-    .87, the worst .64, instead of .97 / .86 / .80, the worst .42; ten fresh mixes, on which that was checked,
-    .97 / .75 / .89 instead of .97 / .73 / .87, the worst .70 in both. (The power may be from 1 to 3; with 7 the worst of
-    the 20 is .69 in bfloat16 and .25 in float32.) No powers give it more coverage; min_samples up to 20 raises ARI by
-    .01 and loses coverage by .03; 10 or 30 neighbours for UMAP instead of 15, 20 dimensions instead of 10, averaged
+    With UMAP, the 20 mixes give .96 / .82 / .88 / .00 / 6.7, the worst ARI .65; with UMAP's own gaps in the second
+    bracket .97 / .86 / .84, the worst .40, since UMAP set apart the pieces of the disturbance of 85 %. In bfloat16 .96
+    / .86 / .87, the worst .64, instead of .97 / .86 / .80, the worst .42; ten fresh mixes, on which that was checked,
+    .97 / .75 / .89 instead of .97 / .73 / .87, the worst .70 in both. (The power may be from 1 to 3; with 7 the worst
+    of the 20 is .69 in bfloat16 and .25 in float32.) No powers give it more coverage; min_samples up to 20 raises ARI
+    by .01 and loses coverage by .03; 10 or 30 neighbours for UMAP instead of 15, 20 dimensions instead of 10, averaged
     images for it, or its coordinates beside the averaged images gain nothing.
 
     Tried without gain: persistence alone as the worth (one giant RCC wins), DBCV's separation or the neighbours kept as
