@@ -34,7 +34,7 @@ import numpy as np
 from PIL import Image
 
 from artefacts import replacing
-from digests import remembered_digests, sha256_of
+from digests import Digests, remembered_digests, sha256_of
 from errors import SAFEError
 from feature_cache import FeatureCache, content_key
 from images import UNREADABLE, ImageListing, Skipped, decode, find_images, read_bytes, reason_for
@@ -287,26 +287,32 @@ def _conv_extractor() -> Extractor:
 
 def _fc2_extractor(weights: str | os.PathLike | None, progress: Progress) -> Extractor:
     named = weights or os.environ.get(FC2_VARIABLE)
+    digests = None
     if named:
         path = Path(named).expanduser().absolute()
         if not path.is_file():
             raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
     else:
         path = _keras_folder() / "models" / FC2_URL.rsplit("/", 1)[1]
-        if not _is_whole(path):
+        digests = _digests_if_whole(path)
+        if digests is None:
             _download(path, progress)
     try:
-        return Extractor("vgg16-fc2", _identity("vgg16-fc2", remembered_digests(path).sha256), path)
+        digests = digests or remembered_digests(path)
+        return Extractor("vgg16-fc2", _identity("vgg16-fc2", digests.sha256), path)
     except OSError as error:
         raise SAFEError(f"Could not read VGG16's weights {path}: {error.strerror}") from error
 
 
-def _is_whole(path: Path) -> bool:
-    """Whether a file is the weights: an interrupted download leaves a short one, and any program can write there."""
+def _digests_if_whole(path: Path) -> Digests | None:
+    """None unless a file is the weights: a broken-off download leaves a short one, and any program can write there."""
     try:
-        return path.stat().st_size == FC2_BYTES and remembered_digests(path).md5 == FC2_MD5
+        if path.stat().st_size != FC2_BYTES:
+            return None
+        digests = remembered_digests(path)
     except OSError:
-        return False
+        return None
+    return digests if digests.md5 == FC2_MD5 else None
 
 
 def _keras_folder() -> Path:

@@ -25,7 +25,7 @@ from threadpoolctl import threadpool_limits
 
 from artefacts import DAMAGED, fill_text, read_arrays, replacing_together
 from errors import SAFEError
-from FE import DIMENSIONS, ImageFeatures, Progress, comparable, no_progress
+from FE import DIMENSIONS, Extractor, ImageFeatures, Progress, comparable, no_progress
 from images import Skipped
 from neighbours import Points
 from relevance import average_neighbours, relevant_directions
@@ -123,6 +123,11 @@ class RootCauseClusters:
     def extractor(self) -> str:
         """Name of the extractor."""
         return self.projection.extractor
+
+    @property
+    def precision(self) -> str:
+        """What the features were computed in (see `FE.Extractor.precision`)."""
+        return Extractor(self.extractor, self.extractor_identity, None).precision
 
     @property
     def n_rccs(self) -> int:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from artefacts import replacing
+from artefacts import write_text
 from errors import SAFEError
 from feature_cache import cache_folder
 
@@ -87,7 +87,6 @@ def _known() -> dict[str, object]:
 def _remember(known: dict[str, object]) -> None:
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with replacing(cache_folder() / FILE) as temporary:
-            temporary.write_text(json.dumps(known, indent=1), encoding="utf-8")
+        write_text(cache_folder() / FILE, json.dumps(known, indent=1))
     except (OSError, SAFEError):
         pass  # it only saves time; the features' cache tells of a folder that cannot be written to

@@ -208,7 +208,7 @@ def cluster_summary(clusters: RootCauseClusters) -> str:
         f"{clusters.noise_share:.0%} in no cluster",
         f"{len(clusters.skipped):,} skipped",
         clusters.extractor
-        + (" in bfloat16" if clusters.extractor_identity.endswith("-bfloat16") else "")
+        + (" in bfloat16" if clusters.precision == "bfloat16" else "")
         + (" + UMAP" if clusters.reducer == "umap" else ""),
     ]
     if clusters.settings:

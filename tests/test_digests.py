@@ -16,7 +16,7 @@ def cache(tmp_path, monkeypatch):
 
 @pytest.fixture
 def weights(tmp_path, cache, monkeypatch):
-    """A file, which counts as settled at once, and how often it has been read."""
+    """A file, which counts as settled at once."""
     monkeypatch.setattr(digests, "SETTLED_SECONDS", -1)
     path = tmp_path / "weights.h5"
     path.write_bytes(b"weights")
@@ -25,6 +25,7 @@ def weights(tmp_path, cache, monkeypatch):
 
 @pytest.fixture
 def passes(monkeypatch):
+    """The files that were read, in turn."""
     computed, seen = digests._compute, []
 
     def compute(path):
