@@ -188,7 +188,9 @@ def find_root_cause_clusters(
     projection = fit_projection(images.features, images.extractor.name)
     points = projection.apply(images.features)
     averaged = average_neighbours(points)
-    tuning = tune(averaged if reducer == "pca" else _umap(points, progress), points, averaged, progress)
+    tuning = tune(averaged, points, averaged, progress=progress)
+    if reducer == "umap":
+        tuning = tune(_umap(points, progress), points, averaged, tuning.labels, progress)
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
         image_root=images.root,

@@ -188,6 +188,7 @@ class Branches:
 
     Attributes
     ----------
+    density : Density
     radius : ndarray of shape (n_branches,)
         The eps of each as a cluster: halfway between the last point that it takes up and its end.
     gap : ndarray of shape (n_branches,)
@@ -196,7 +197,7 @@ class Branches:
 
     def __init__(self, density: Density, upper: float = np.inf):
         n = len(density.points)
-        self._density = density
+        self.density = density
         self._children: list[tuple[int, ...]] = []  # those that a branch was joined from; they come before it
         self._branch_of_point = np.full(n, -1)  # the first that took it up
         self._taken_up_at = np.full(n, np.inf)  # the eps at which it did
@@ -214,7 +215,7 @@ class Branches:
 
         Returns the eps at which each begins and ends.
         """
-        density, n = self._density, len(self._branch_of_point)
+        density, n = self.density, len(self._branch_of_point)
         open_end = min(upper, float(density.lengths.max()) * 1.001)
         parent, size, branch = list(range(n)), [1] * n, [-1] * n
         loose = [[point] for point in range(n)]  # those of a component that no branch has taken up
@@ -272,13 +273,14 @@ class Branches:
         self._position = np.empty(n, dtype=int)
         self._position[self._order] = np.arange(n)
 
-    def _members(self, branch: int) -> np.ndarray:
+    def members(self, branch: int) -> np.ndarray:
+        """Core points of a branch, its children's included, shape (size,), int."""
         return self._order[self._first[branch] : self._stop[branch]]
 
     def _radii(self, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         radius, gap = np.zeros(len(begins)), np.zeros(len(begins))
         for branch, (begin, end) in enumerate(zip(begins, self._ends, strict=True)):
-            taken_up_at = np.maximum(self._taken_up_at[self._members(branch)], begin)
+            taken_up_at = np.maximum(self._taken_up_at[self.members(branch)], begin)
             last = taken_up_at[taken_up_at < end].max(initial=begin)
             radius[branch] = (last + end) / 2
             gap[branch] = 1 - taken_up_at.mean() / max(end, SAME_POINT)
@@ -336,7 +338,7 @@ class Branches:
         """Labels and core points when these branches are the clusters, each of shape (n,)."""
         labels, reach = np.full(len(self._order), NOISE), np.zeros(len(self._order))
         for label, branch in enumerate(branches):
-            members = self._members(branch)
+            members = self.members(branch)
             members = members[self._taken_up_at[members] < self._ends[branch]]  # at its end it is one with another
             labels[members], reach[members] = label, self.radius[branch]
-        return self._density.with_border_points(labels, reach), labels != NOISE
+        return self.density.with_border_points(labels, reach), labels != NOISE

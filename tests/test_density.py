@@ -157,7 +157,7 @@ def test_how_far_branches_stand_apart_in_another_space_is_what_all_distances_say
     apart = branches.apart(Density(Points(elsewhere), 3))
     seen = set()
     for branch in range(len(apart)):
-        members = np.isin(np.arange(90), branches._members(branch))
+        members = np.isin(np.arange(90), branches.members(branch))
         if members.all():
             continue
         out = reachability[np.ix_(members, ~members)].min()

@@ -17,6 +17,7 @@ ORDER = (
     "neighbours",
     "density",
     "relevance",
+    "consensus",
     "tuning",
     "clustering",
     "parameters",

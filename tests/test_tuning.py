@@ -183,3 +183,30 @@ def test_the_knee_lies_where_the_curve_turns_up():
 
 def test_clusters_are_numbered_by_size_and_equal_ones_by_first_point():
     assert largest_first(np.array([2, 0, 0, NOISE, 1, 1, 1, 2])).tolist() == [1, 2, 2, NOISE, 0, 0, 0, 1]
+
+
+def test_what_another_clustering_tells_apart_is_not_joined():
+    apart, owner = groups((60, 60, 60), spread=0.05)
+    joined = apart.copy()
+    joined[:120] = np.random.default_rng(2).normal(0, 0.05, (120, 10))  # as UMAP may draw two causes
+    images = [apart, apart]
+    alone = tune(joined, *images)
+    assert sorted(np.bincount(alone.labels)) == [60, 120]
+    checked = tune(joined, *images, known=owner)
+    assert adjusted_rand_score(owner, checked.labels) == 1
+    assert checked.is_core.all()
+
+
+def test_what_another_clustering_joins_may_still_be_told_apart():
+    points, owner = groups((60, 60, 60))
+    assert adjusted_rand_score(owner, tune(points, points, points, known=np.minimum(owner, 1)).labels) == 1
+
+
+def test_images_whose_neighbours_are_elsewhere_are_noise_where_another_clustering_is_known():
+    images, owner = groups((60, 60, 60), spread=0.05)
+    drawn = images.copy()
+    drawn[:3] = images[60:63]  # as UMAP may draw images of one cause among those of another
+    assert (tune(drawn, images, images).labels[:3] != NOISE).all()
+    checked = tune(drawn, images, images, known=owner)
+    assert checked.labels[:3].tolist() == [NOISE] * 3
+    assert adjusted_rand_score(owner[3:], checked.labels[3:]) == 1
