@@ -209,4 +209,5 @@ def _theme() -> gr.themes.Base:
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover_dark="*primary_800",
         color_accent="*primary_700",
+        checkbox_border_color_selected_dark="*primary_300",  # of what is chosen, seen on dark ground
     )
