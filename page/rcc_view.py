@@ -160,6 +160,6 @@ def _heading(shown: Shown, rcc: int) -> str:
     else:
         near = nearest_rccs(clusters, rcc)
         told = ", ".join(f"{title(other, shown.notes)} ({distance:.2f})" for other, distance in near)
-        told = f"Nearest: {told or 'there is no other RCC'}"
+        told = f"Nearest, by distance: {told}" if told else "There is no other RCC"
     parts.append(f"<p class='safe-near'>{html.escape(printable(told))}</p>")
     return f"<div class='safe-rcc'>{''.join(parts)}</div>"

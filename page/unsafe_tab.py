@@ -95,7 +95,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
                 gallery = gr.Gallery(
                     show_label=False,
                     columns=6,
-                    height=420,
+                    height=384,  # to the middle of a row: there is more below
                     object_fit="contain",
                     buttons=[],
                     interactive=False,
@@ -150,7 +150,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
         ]
         return {
             status: done(
-                selection_summary(unsafe),
+                f"{selection_summary(unsafe)}. Label the images in the tab Retraining.",
                 f"{unsafe.formula}. Written to {settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}.",
             ),
             unsafe_pane: reveal(),
