@@ -8,7 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from compilation import EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR
+from compilation import BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR
 from errors import SAFEError
 from images import printable
 from labels import label_unsafe_set, unlabelled
@@ -62,9 +62,13 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
                 label="Learning rate", info=f"Empty: {LEARNING_RATE_FACTOR:g} of the model's own, or {LEARNING_RATE:g}",
                 elem_id="rate",
             )  # fmt: skip
-            epochs = gr.Textbox(label="Epochs", info="The best one is kept", elem_id="epochs")
-            batch = gr.Textbox(label="Batch size", info="Images for each step", elem_id="batch")
-            seed = gr.Textbox(label="Seed", info="Of the images drawn", elem_id="seed")
+            epochs = gr.Textbox(
+                label="Epochs", info="The best one is kept", placeholder=str(EPOCHS), elem_id="epochs"
+            )  # fmt: skip
+            batch = gr.Textbox(
+                label="Batch size", info="Images for each step", placeholder=str(BATCH_SIZE), elem_id="batch"
+            )  # fmt: skip
+            seed = gr.Textbox(label="Seed", info="Of the images drawn", placeholder="0", elem_id="seed")
         with gr.Row():
             rescale = gr.Dropdown(RESCALE, value="", label="Pixels given to the model", info="As it was trained")
             only_labelled = gr.Checkbox(label="Leave out images without a label", info="Instead of refusing to start")
