@@ -7,6 +7,7 @@ an image from the core of its RCC are taken in the space of PCA, not from the ma
 Sources: McInnes et al., arXiv 1802.03426 (UMAP). The paper has no map; FiftyOne and imcluster have made it a habit.
 """
 
+import contextlib
 import hashlib
 import importlib.util
 import warnings
@@ -128,19 +129,14 @@ def _scaled(xy: np.ndarray) -> np.ndarray:
 
 
 def stored_map(folder: Path, clusters: RootCauseClusters, progress: Progress = no_progress) -> MapPositions:
-    """The map in a folder, drawn and kept there if it is not yet.
-
-    Raises
-    ------
-    SAFEError
-        It cannot be written.
-    """
+    """The map in a folder, drawn if it is not there yet, and kept there if it can be written."""
     known = load_map(folder, clusters)
     if known is not None:
         return known
     method = map_method()
     positions = MapPositions(map_points(clusters, progress, method), method)
-    save_map(folder, clusters, positions)
+    with contextlib.suppress(SAFEError):  # a folder that cannot be written any more is no reason to show none
+        save_map(folder, clusters, positions)
     return positions
 
 

@@ -209,4 +209,8 @@ def _theme() -> gr.themes.Base:
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover_dark="*primary_800",
         color_accent="*primary_700",
+        # The edge of a box or radio button: 3 : 1, and of one that is chosen, seen on dark ground as well
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
+        checkbox_border_color_selected_dark="*primary_300",
     )

@@ -96,10 +96,14 @@ class JobView:
         if job is None:
             yield gr.skip()
             return
-        at_work = {self._button: gr.Button(interactive=False), self._cancel: gr.Button(visible=True)}
         wait = 0.0
         while not job.finished(wait):
-            yield {self._followed: job.number, self._status: job.bar + self._guide(), **at_work}
+            yield {
+                self._followed: job.number,
+                self._status: job.bar + self._guide(),
+                self._button: gr.Button(interactive=False),
+                self._cancel: gr.Button(visible=True, interactive=not job.cancelled()),
+            }
             wait = REFRESH_SECONDS
         ready = {
             self._followed: job.number,

@@ -17,6 +17,7 @@ from page.results import is_within
 
 PICTURE_FOLDER = "pictures"
 MOST_PICTURES = 10_000  # of a few kilobytes each
+WEBP = {"quality": 82, "method": 2}  # twice as fast as the usual method, 4, for 1% more bytes
 
 
 def thumbnails(root: Path, paths: list[str], side: int, within: Path | None) -> list[tuple[str, str]]:
@@ -47,7 +48,7 @@ def picture_file(path: Path, side: int, within: Path | None) -> str:
         return str(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as temporary:
-        picture(path, side, within).save(temporary, "WEBP", quality=82)
+        picture(path, side, within).save(temporary, "WEBP", **WEBP)
     if file.name.startswith("00"):  # of every 256 pictures or so, one looks at how many there are
         _forget_oldest(file.parent)
     return str(file)
@@ -66,7 +67,7 @@ def _forget_oldest(folder: Path) -> None:
 def data_uri(path: Path, side: int, within: Path | None) -> str:
     """A thumbnail as a data URI (see `thumbnails`)."""
     data = io.BytesIO()
-    picture(path, side, within).save(data, "WEBP", quality=82)
+    picture(path, side, within).save(data, "WEBP", **WEBP)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii")
 
 

@@ -10,7 +10,7 @@ from retrain import Share
 from review import RccNote, title
 
 WIDTH, LEFT, BOTTOM = 560, 46, 34
-BEFORE, AFTER = "#94a3b8", "#0d9488"
+BEFORE, AFTER = "#7b8aa2", "#0d9488"  # at least 3 : 1 on light and on dark ground (WCAG AA)
 MOST_BARS = 40
 
 

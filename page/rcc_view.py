@@ -160,6 +160,7 @@ def _heading(shown: Shown, rcc: int) -> str:
     else:
         near = nearest_rccs(clusters, rcc)
         told = ", ".join(f"{title(other, shown.notes)} ({distance:.2f})" for other, distance in near)
-        told = f"Nearest: {told or 'there is no other RCC'}"
-    parts.append(f"<p class='safe-near'>{html.escape(printable(told))}</p>")
+        told = f"Nearest: {told}" if told else "There is no other RCC"
+    told = html.escape(printable(told))
+    parts.append(f"<p class='safe-near' title='{told}'>{told}</p>")  # one line: what is cut off is said on hovering
     return f"<div class='safe-rcc'>{''.join(parts)}</div>"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from compilation import BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR
 from errors import SAFEError
 from images import printable
 from labels import label_unsafe_set, unlabelled
@@ -57,10 +58,17 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
         start = gr.Button("Retrain", variant="primary", scale=1, min_width=150, elem_id="retrain")
     with gr.Accordion("How it is trained", open=False, elem_id="training-options") as options:
         with gr.Row():
-            rate = gr.Textbox(label="Learning rate", info="Empty: a third of the model's own, or 3e-4", elem_id="rate")
-            epochs = gr.Textbox(label="Epochs", info="The best one is kept", elem_id="epochs")
-            batch = gr.Textbox(label="Batch size", info="Images for each step", elem_id="batch")
-            seed = gr.Textbox(label="Seed", info="Of the images drawn", elem_id="seed")
+            rate = gr.Textbox(
+                label="Learning rate", info=f"Empty: {LEARNING_RATE_FACTOR:g} of the model's own, or {LEARNING_RATE:g}",
+                elem_id="rate",
+            )  # fmt: skip
+            epochs = gr.Textbox(
+                label="Epochs", info="The best one is kept", placeholder=str(EPOCHS), elem_id="epochs"
+            )  # fmt: skip
+            batch = gr.Textbox(
+                label="Batch size", info="Images for each step", placeholder=str(BATCH_SIZE), elem_id="batch"
+            )  # fmt: skip
+            seed = gr.Textbox(label="Seed", info="Of the images drawn", placeholder="0", elem_id="seed")
         with gr.Row():
             rescale = gr.Dropdown(RESCALE, value="", label="Pixels given to the model", info="As it was trained")
             only_labelled = gr.Checkbox(label="Leave out images without a label", info="Instead of refusing to start")
@@ -124,9 +132,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
         except SAFEError:
             notes = {}
         return {
-            status: done(
-                retraining_summary(result), f"Written to {settings.out / MODEL_FILE}. {result.stopped}".strip()
-            ),
+            status: done(retraining_summary(result), f"Written to {settings.out / MODEL_FILE}."),
             retraining_pane: reveal(),
             figures: _figures(result),
             curves: _titled("Accuracy by epoch", learning_curves(result.history, len(result.history) - 1, result.best)),
@@ -172,10 +178,14 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
 
         def work(job: Job) -> None:
             def on_epoch(history) -> None:
-                drawn = learning_curves(history, max(len(history), 2))
+                drawn = learning_curves(history, int(float(numbers.get("epochs", EPOCHS))))
                 job.drawing = _titled("Accuracy by epoch of the model that is being trained", drawn)
 
-            paths = [settings.accept(path) for path in (source, training, test)]
+            given = {"model": source, "training folder": training, "test folder": test}
+            for what, path in given.items():
+                if not (path or "").strip():
+                    raise SAFEError(f"Expected the {what}. Received: nothing.")
+            paths = [settings.accept(path) for path in given.values()]
             remember(settings.out, TAB, dict(zip(form, said, strict=True)))
             retrain(
                 *paths,

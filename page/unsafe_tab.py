@@ -78,16 +78,18 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
         cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-unsafe")
     with pane("unsafe-pane") as unsafe_pane:
         with gr.Row():
-            with gr.Column(scale=2, min_width=430):
+            with gr.Column(scale=5, min_width=430):
                 gr.HTML("<h3 class='safe-title'>By root cause cluster</h3>")
                 per_rcc = gr.Dataframe(
                     headers=["RCC", "failing", "candidates", "selected", "within eps"],
                     interactive=False,
                     max_height=500,
+                    wrap=True,
+                    column_widths=["30%", "14%", "20%", "16%", "20%"],  # or a long name would hide the numbers
                     buttons=[],
                     elem_id="unsafe-rccs",
                 )
-            with gr.Column(scale=3, min_width=360):
+            with gr.Column(scale=6, min_width=360):
                 rcc = gr.Dropdown(
                     label="Images selected for", info="The largest RCC first", choices=[], elem_id="unsafe-rcc"
                 )
@@ -95,7 +97,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
                 gallery = gr.Gallery(
                     show_label=False,
                     columns=6,
-                    height=420,
+                    height=384,  # to the middle of a row: there is more below
                     object_fit="contain",
                     buttons=[],
                     interactive=False,
@@ -150,7 +152,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
         ]
         return {
             status: done(
-                selection_summary(unsafe),
+                f"{selection_summary(unsafe)}. Label the images in the tab Retraining.",
                 f"{unsafe.formula}. Written to {settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}.",
             ),
             unsafe_pane: reveal(),

@@ -94,6 +94,12 @@ def test_a_map_is_drawn_once_and_edits_leave_it_as_it_is(clusters, tmp_path, wit
     assert load_map(tmp_path, edited).xy.tolist() == drawn.xy.tolist()
 
 
+def test_a_map_that_cannot_be_kept_is_drawn_all_the_same(clusters, tmp_path, without_umap):
+    no_folder = tmp_path / "file"
+    no_folder.write_text("")
+    assert len(stored_map(no_folder, clusters).xy) == len(clusters.paths)
+
+
 def test_a_map_of_other_images_or_damaged_is_drawn_anew(clusters, tmp_path, without_umap):
     stored_map(tmp_path, clusters)
     assert load_map(tmp_path, dataclasses.replace(clusters, points=clusters.points + 1)) is None

@@ -16,6 +16,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from clustering import LABELS_FILE
+from review import NOTES_FILE
 from selection import FILENAMES_FILE, SELECTION_FILE
 
 
@@ -259,6 +260,26 @@ def test_an_improvement_folder_becomes_the_unsafe_set_that_the_table_and_the_lis
     page.locator("#select").click()
     wait_until(lambda: json.loads((generated.out / SELECTION_FILE).read_text())["quota"] == "equal")
     expect(page.locator("#select")).to_be_enabled(timeout=WAIT)
+
+
+def test_a_long_name_of_an_rcc_leaves_the_numbers_in_sight(generated, page):
+    notes = generated.out / NOTES_FILE
+    name = "glasses " * 10
+    expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
+    field(page, "rcc-name").fill(name)
+    field(page, "rcc-note").focus()
+    wait_until(lambda: notes.is_file() and name.strip() in notes.read_text())
+    open_unsafe_tab(page)
+    select(page, generated.improvement, "0.5")
+    table = page.locator("#unsafe-rccs")
+    expect(table.locator("[role=gridcell]").first).to_contain_text(name.strip(), timeout=WAIT)
+    number = table.locator("[role=gridcell][data-col='4']").first.bounding_box()
+    box = table.bounding_box()
+    assert number["x"] + number["width"] <= box["x"] + box["width"] + 1
+    page.get_by_role("tab", name="Root cause clusters").click()
+    field(page, "rcc-name").fill("")
+    field(page, "rcc-note").focus()
+    wait_until(lambda: name.strip() not in notes.read_text())
 
 
 def test_an_accuracy_in_per_cent_is_a_readable_error_and_the_last_set_stays(generated, page):

@@ -1,4 +1,4 @@
-"""The page by axe-core: no serious finding, filled and empty, light and dark."""
+"""The page by axe-core: no serious finding, filled and empty, light and dark. And by keyboard."""
 
 from collections.abc import Iterator
 
@@ -52,3 +52,34 @@ def test_no_tab_has_a_serious_finding_in_light_or_dark(browser, served, filled):
                 findings[f"{tab}, {theme}"] = found
     window.close()
     assert findings == {}
+
+
+# Of what has the focus: the ids around it, and whether an outline shows it.
+FOCUSED = """() => {
+  const at = document.activeElement, ids = [], { outlineStyle, outlineWidth } = getComputedStyle(at);
+  for (let around = at; around; around = around.parentElement) if (around.id) ids.push(around.id);
+  return at === document.body ? null : { ids, shown: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
+}"""
+
+
+def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served):
+    wanted = {
+        "Root cause clusters": "images reducer generate rcc-gif rcc-sample rcc-name rcc-verdict rcc-note merge-into "
+        "rcc-bar map colour-by find grid move-to export-all report runs why",
+        "Unsafe set": "improvement accuracy select",
+        "Retraining": "model train test retrain training-options",
+    }
+    with opened(browser, served) as page:
+        generate(page, served)
+        expect(page.locator("#map canvas")).to_be_visible(timeout=WAIT)
+        for tab in TABS:
+            page.get_by_role("tab", name=tab).click()
+            reached, unseen = set(), []
+            for _ in range(120):
+                page.keyboard.press("Tab")
+                if focused := page.evaluate(FOCUSED):
+                    reached |= set(focused["ids"])
+                    if not focused["shown"]:
+                        unseen.append(focused["ids"])
+            assert set(wanted[tab].split()) <= reached
+            assert unseen == []

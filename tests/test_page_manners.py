@@ -159,6 +159,25 @@ def test_the_page_can_be_used_while_a_job_is_at_work(browser, served, tmp_path):
         finish(page, 640)
 
 
+def test_while_a_job_is_at_work_nothing_gets_narrower_and_cancel_is_clicked_once(browser, tmp_path):
+    with served_from(tmp_path, tool=FAKED, delay=5) as served, opened(browser, served) as page:
+        steps, cancel = page.locator("#clusters-status ol"), page.locator("#cancel-clusters")
+        expect(steps).to_be_visible(timeout=WAIT)
+        width = steps.bounding_box()["width"]
+        field(page, "images").fill(str(served.images))
+        page.locator("#generate").click()
+        expect(cancel).to_be_enabled(timeout=WAIT)
+        assert steps.bounding_box()["width"] == width
+        bar, button = page.locator("#clusters-status [role=status]").bounding_box(), cancel.bounding_box()
+        assert bar["x"] + bar["width"] < button["x"]
+        assert button["x"] + button["width"] == pytest.approx(steps.bounding_box()["x"] + width, abs=1)
+        cancel.click()
+        expect(cancel).to_be_disabled()
+        expect(page.locator("#clusters-status strong")).to_contain_text("Stopped.", timeout=WAIT)
+        expect(cancel).to_be_hidden()
+        expect(page.locator("#generate")).to_be_enabled()
+
+
 @pytest.mark.slow
 def test_a_window_that_is_open_follows_what_another_one_starts(browser, served, many, tmp_path):
     few = draw(tmp_path / "few", {"night": 40, "wood": 50}, seed=7)

@@ -79,6 +79,16 @@ def labels_in(served: Served) -> dict[str, str]:
         return {row["image"]: row["label"] for row in csv.DictReader(file)}
 
 
+@pytest.mark.parametrize(
+    ("name", "called"), [("model", "model"), ("train", "training folder"), ("test", "test folder")]
+)
+def test_of_fields_left_empty_the_error_says_which(page, name, called):
+    field(page, name).fill("")  # nothing was sent before, with which the page would fill it in again
+    page.locator("#retrain").click()
+    alert = page.locator("#retraining-status [role=alert]")
+    expect(alert).to_have_text(f"Expected the {called}. Received: nothing.", timeout=WAIT)
+
+
 def test_an_unlabelled_set_is_refused_with_what_to_do(served, page):
     page.locator("#retrain").click()
     alert = page.locator("#retraining-status [role=alert]")
@@ -135,6 +145,18 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     expect(field(page, "improvement")).to_have_value(str(served.improvement))
     expect(field(page, "set-size")).to_be_visible()  # what differs from the usual is in sight
     expect(field(page, "set-size")).to_have_value("9")
+
+
+def test_the_curve_of_a_training_that_is_stopped_has_room_for_all_epochs(served, page):
+    expect(field(page, "epochs")).to_have_value("40", timeout=WAIT)  # as it was sent last, and in sight
+    field(page, "epochs").fill("9000")
+    page.locator("#retrain").click()
+    drawing = page.locator("#retraining-status svg")
+    expect(drawing.get_by_text("9000", exact=True)).to_be_visible(timeout=3 * WAIT)
+    page.locator("#cancel-retraining").click()
+    told = page.locator("#retraining-status strong")
+    expect(told).to_contain_text("stopped: as asked for", timeout=WAIT)
+    expect(page.locator("#retraining-status .safe-notice")).to_have_text(f"Written to {served.out / MODEL_FILE}.")
 
 
 def test_a_file_that_is_no_model_is_a_readable_error(served, page):

@@ -204,11 +204,16 @@ def test_what_retraining_brought_is_told(out):
         "left & up",
         "left/019.png",
         "5 more; retraining.json lists all.",
-        "1 epoch, the one kept: 1.",
+        "Training 1 epoch, the one kept: 1 Settings",
         "learning_rate 0.0001",
     ):
         assert expected in text
     assert "left/020.png" not in text
+
+
+def test_why_a_retraining_was_stopped_is_told(out):
+    retrain(out, stopped="as asked for")
+    assert "the one kept: 1 Stopped as asked for Settings" in Page(report_html(out)).text
 
 
 def test_a_retraining_of_other_clusters_or_damaged_is_said_to_be_so(out):
