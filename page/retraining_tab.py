@@ -59,15 +59,14 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
     with gr.Accordion("How it is trained", open=False, elem_id="training-options") as options:
         with gr.Row():
             rate = gr.Textbox(
-                label="Learning rate", info=f"Empty: {LEARNING_RATE_FACTOR:g} of the model's own, or {LEARNING_RATE:g}",
+                label="Learning rate",
+                info=f"Empty: {LEARNING_RATE_FACTOR:g} of the model's own, or {LEARNING_RATE:g}",
                 elem_id="rate",
-            )  # fmt: skip
-            epochs = gr.Textbox(
-                label="Epochs", info="The best one is kept", placeholder=str(EPOCHS), elem_id="epochs"
-            )  # fmt: skip
+            )
+            epochs = gr.Textbox(label="Epochs", info="The best one is kept", placeholder=str(EPOCHS), elem_id="epochs")
             batch = gr.Textbox(
                 label="Batch size", info="Images for each step", placeholder=str(BATCH_SIZE), elem_id="batch"
-            )  # fmt: skip
+            )
             seed = gr.Textbox(label="Seed", info="Of the images drawn", placeholder="0", elem_id="seed")
         with gr.Row():
             rescale = gr.Dropdown(RESCALE, value="", label="Pixels given to the model", info="As it was trained")
