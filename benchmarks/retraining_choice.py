@@ -18,6 +18,7 @@ STRATEGIES = (
     "SAFE + entropy",
     "SAFE + spread",
     "BL1",
+    "BL1 counted",
     "BL2",
     "entropy",
 )
@@ -30,6 +31,8 @@ DESCRIPTIONS = {
     "SAFE + entropy": "of each RCC's nearest four quotas, those on which the model's output has the highest entropy",
     "SAFE + spread": "of each RCC's nearest four quotas, those farthest from one another",
     "BL1": "random ones of those that the model gets wrong, which takes the labels of all; then random others",
+    "BL1 counted": "those that the model gets wrong among as many random ones: BL1 where every label taken is counted; "
+    "repeated to the number of the others",
     "BL2": "random ones",
     "entropy": "those on which the model's output has the highest entropy",
 }
@@ -49,7 +52,7 @@ class Pool(NamedTuple):
     entropy : ndarray of shape (n_images,), float
         Of the model's output.
     wrong : ndarray of shape (n_images,), bool
-        Whether the model gets it wrong: only BL1 may look.
+        Whether the model gets it wrong: only the strategies named BL1 may look.
     sizes : ndarray of shape (n_rccs,), int
         Failing images in each RCC.
     """
@@ -84,6 +87,10 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
     if strategy == "BL1":
         order = rng.permutation(total)
         chosen = order[np.argsort(~pool.wrong[order], kind="stable")][:n]
+    elif strategy == "BL1 counted":
+        drawn = rng.permutation(total)[:n]
+        wrong = drawn[pool.wrong[drawn]]
+        chosen = np.resize(wrong if len(wrong) else drawn, n)
     elif strategy == "BL2":
         chosen = rng.permutation(total)[:n]
     elif strategy == "entropy":

@@ -13,7 +13,7 @@ from errors import SAFEError
 
 CASE_FILE, RUNS_FILE = "case.json", "runs.jsonl"
 OURS = ("SAFE", "SAFE balanced", "SAFE equal")  # compared with each other choice
-BASELINES = ("BL1", "BL2")
+BASELINES = ("BL1", "BL1 counted", "BL2")
 LEAST_EFFECT, MOST_CHANCE = 0.7, 0.05
 MOST_LOST = 0.01
 PLOT = "plots/retraining.png"
@@ -25,6 +25,7 @@ STYLES = {  # colour, dashes, marker; told apart without colour too
     "SAFE + entropy": ("#7c3aed", "-", "D"),
     "SAFE + spread": ("#0891b2", "-.", "v"),
     "BL1": ("#3f7d20", "--", "^"),
+    "BL1 counted": ("#3f7d20", ":", "<"),
     "BL2": ("#6b7280", ":", "x"),
     "entropy": ("#c2410c", "--", "s"),
 }

@@ -152,7 +152,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
         ]
         return {
             status: done(
-                f"{selection_summary(unsafe)}. Label the images in the tab Retraining.",
+                f"{selection_summary(unsafe)}. Next: labels and training, in the tab Retraining.",
                 f"{unsafe.formula}. Written to {settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}.",
             ),
             unsafe_pane: reveal(),
