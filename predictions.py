@@ -8,6 +8,7 @@ TensorFlow is imported only inside the functions that need it.
 
 import dataclasses
 import os
+import weakref
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -270,6 +271,8 @@ class Pixels:
 def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Any:
     """A `tf.data` pipeline over images in the given order, read by several threads ahead of the model.
 
+    Whoever goes through it holds on to `pixels` meanwhile.
+
     Returns
     -------
     tf.data.Dataset
@@ -279,12 +282,15 @@ def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Any
     import tensorflow as tf
 
     factor, offset = SCALINGS[dnn.scaling]
-    shape = (None, *(pixels.shape if len(dnn.model.inputs[0].shape) == 4 else pixels.shape[:2]))
+    of_image = pixels.shape
+    shape = (None, *(of_image if len(dnn.model.inputs[0].shape) == 4 else of_image[:2]))
+    # TensorFlow keeps the function for as long as the process lives; by it, it would keep the images.
+    take = weakref.WeakMethod(pixels.take)
 
     def read(indices: Any) -> tuple:
-        taken, kept = tf.numpy_function(pixels.take, [indices], (tf.uint8, tf.int64))
+        taken, kept = tf.numpy_function(lambda which: take()(which), [indices], (tf.uint8, tf.int64))
         kept.set_shape((None,))
-        taken.set_shape((None, *pixels.shape))
+        taken.set_shape((None, *of_image))
         scaled = tf.cast(taken, tf.float32) * factor + offset
         return (scaled if len(shape) == 4 else tf.squeeze(scaled, -1)), kept
 

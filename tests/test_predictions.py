@@ -1,4 +1,6 @@
 import dataclasses
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -178,3 +180,12 @@ def test_a_single_output_tells_two_classes_apart(tmp_path, last, loss):
 def test_the_error_of_a_regression_is_the_root_mean_square_over_its_targets():
     errors = errors_of(np.array([[0.0, 0.0], [3.0, 4.0]]), np.array([[0.0, 0.0], [0.0, 0.0]]))
     np.testing.assert_allclose(errors, [0, np.sqrt(12.5)])
+
+
+def test_images_are_not_kept_when_the_model_has_been_run_on_them(dnn):
+    pixels = Pixels.of_array(dnn, np.zeros((3, SIDE, SIDE, 3), np.uint8))
+    run_model(dnn, dnn.model, pixels, np.arange(3))
+    gone = weakref.ref(pixels)
+    del pixels
+    gc.collect()
+    assert gone() is None
