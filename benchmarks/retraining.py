@@ -29,7 +29,7 @@ import numpy as np
 import finetuning
 from artefacts import prepare_folder, write_text
 from benchmarks.results import write_section
-from benchmarks.retraining_choice import NEEDS_NO_LABEL, STRATEGIES, Pool, choose_images, entropy_of
+from benchmarks.retraining_choice import NEEDS_NO_LABEL, STRATEGIES, Pool, choose_images, entropy_of, likely_wrong
 from benchmarks.retraining_report import CASE_FILE, RUNS_FILE, draw_plot, load_cases, read_runs, write_report
 from clustering import CLUSTERS_FILE, find_root_cause_clusters, load_clusters, save_clusters
 from compilation import Settings, choose_settings
@@ -285,7 +285,8 @@ def load_case(options: argparse.Namespace, work: Path) -> Case:
     dnn = sized_for(dnn, folders["train"].files)
     check_classes(dnn, folders["train"])
     parts = {name: read_part(dnn, images) for name, images in folders.items()}
-    right = is_right(dnn, dnn.model, parts["test"])
+    tested = outputs_of(dnn, dnn.model, parts["test"])
+    right = tested.argmax(axis=1) == parts["test"].labels
     clusters = cluster_failures(folders["test"], right, work)
 
     listed = part_of(folders["improvement"], options.improvement_images, work / LIST_FILE)
@@ -304,7 +305,15 @@ def load_case(options: argparse.Namespace, work: Path) -> Case:
     distance[order] = [image.distance for image in unsafe.images]
     place = np.empty((len(listed), clusters.points.shape[1]), np.float32)
     place[order] = [points[image.image] for image in unsafe.images]
-    pool = Pool(rcc, distance, place, entropy_of(outputs), outputs.argmax(axis=1) != improvement.labels, clusters.sizes)
+    pool = Pool(
+        rcc=rcc,
+        distance=distance,
+        points=place,
+        entropy=entropy_of(outputs),
+        likely_wrong=likely_wrong(outputs, tested, ~right),
+        wrong=outputs.argmax(axis=1) != improvement.labels,
+        sizes=clusters.sizes,
+    )
 
     settings = choose_settings(dnn, epochs=options.epochs)
     training_images = min(options.training_images or len(folders["train"].labels), len(folders["train"].labels))

@@ -24,6 +24,7 @@ STYLES = {  # colour, dashes, marker; told apart without colour too
     "SAFE equal": ("#0060a8", ":", "P"),
     "SAFE + entropy": ("#7c3aed", "-", "D"),
     "SAFE + spread": ("#0891b2", "-.", "v"),
+    "SAFE + likely wrong": ("#db2777", "-", "d"),
     "BL1": ("#3f7d20", "--", "^"),
     "BL1 counted": ("#3f7d20", ":", "<"),
     "BL2": ("#6b7280", ":", "x"),
