@@ -129,6 +129,13 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument(
         "--leave-out-safe", action="store_true", help="no images for RCCs that were marked as safe on the page"
     )
+    select.add_argument(
+        "--model", metavar="MODEL",
+        help="the Keras classifier, with --test: half of the images are chosen as ones that it is likely to get wrong, "
+        "and --test-accuracy need not be given",
+    )  # fmt: skip
+    select.add_argument("--test", metavar="DIR", help="its test images, in a folder for each class")
+    _add_loading_options(select)
     _add_dask_options(select)
 
     what = "run a Keras model on a labelled test set, collect what it gets wrong"
@@ -174,6 +181,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
+    _add_loading_options(command)
+    command.add_argument(
+        "--targets", metavar="CSV", help="of a regression: the column image and a numeric one for each output"
+    )
+    command.add_argument("--threshold", metavar="E", help="of a regression: an error above it is a failure")
+
+
+def _add_loading_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rescale",
         metavar="HOW",
@@ -182,10 +197,6 @@ def _add_model_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--trust-model", action="store_true", help="load a model that holds code (a Lambda layer), which is executed"
     )
-    command.add_argument(
-        "--targets", metavar="CSV", help="of a regression: the column image and a numeric one for each output"
-    )
-    command.add_argument("--threshold", metavar="E", help="of a regression: an error above it is a failure")
 
 
 def _add_dask_options(command: argparse.ArgumentParser) -> None:
@@ -246,7 +257,9 @@ def _run_cluster(options: argparse.Namespace) -> None:
 
 def _run_select(options: argparse.Namespace) -> None:
     out = Path(options.out).absolute()
+    from images import printable
     from runs import select_images, selection_summary
+    from selection import chosen_by_model
 
     with _terminal() as progress:
         unsafe = select_images(
@@ -260,11 +273,17 @@ def _run_select(options: argparse.Namespace) -> None:
             size=options.size,
             leave_out_safe=options.leave_out_safe,
             quota=options.quota,
+            model=options.model,
+            test=options.test,
+            rescale=options.rescale,
+            trust=options.trust_model,
             stream=_stream(options),
         )
     _print_skipped(unsafe.skipped)
     print(selection_summary(unsafe))
     print(unsafe.formula)
+    if unsafe.model:
+        print(printable(chosen_by_model(unsafe)))
     print(f"Written: IS_filenames.txt, unsafe_set.csv, unsafe_set.json in {out}")
 
 

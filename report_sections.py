@@ -15,7 +15,7 @@ from map import load_map, map_points, nearest_rccs, rcc_centres, shown_name
 from markup import badge, count, escaped, fact_list, html_table, more, path_text, percent
 from retrain import RETRAINING_FILE, Changed, Retraining, Share
 from review import EDITS_FILE, Review, describe_edit, fingerprint, rccs_of, title
-from selection import UnsafeSet
+from selection import UnsafeSet, chosen_by_model
 from tuning import NOISE
 
 MOST_CARDS = 400  # RCCs with images; the others are in the table
@@ -343,6 +343,7 @@ def _unsafe_set(known: Material) -> str:
                 f"{path_text(unsafe.improvement_root)}, {count(unsafe.n_improvement, 'readable image')}",
             ),
             ("Size", escaped(unsafe.formula)),
+            ("Chosen with", path_text(Path(unsafe.model)) if unsafe.model else ""),
             (
                 "Selected",
                 f"{len(unsafe.images):,}"
@@ -355,8 +356,8 @@ def _unsafe_set(known: Material) -> str:
     )
     return (
         "<p>Every improvement image is a candidate of the RCC that holds its nearest core image. Of each RCC's "
-        f"candidates the nearest are taken, {share} as far as there are as many. <em>Within "
-        "reach</em>: as near to a core image as the RCC's own images are.</p>"
+        f"candidates the nearest are taken, {share} as far as there are as many. {escaped(chosen_by_model(unsafe))} "
+        "<em>Within reach</em>: as near to a core image as the RCC's own images are.</p>"
         + facts
         + html_table(["RCC", "Candidates", "Selected", "Within reach", "Labelled"], rows, numbers=(1, 2, 3, 4))
     )

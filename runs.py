@@ -1,5 +1,7 @@
 """The steps of SAFE put together: what the page and the command line start, and how they speak of it."""
 
+import dataclasses
+import functools
 import json
 import os
 import time
@@ -12,6 +14,7 @@ from artefacts import DAMAGED, prepare_folder, regular
 from clustering import RUN_FILE, RootCauseClusters, find_root_cause_clusters, load_clusters, save_clusters
 from errors import SAFEError
 from export import Export, check_target, export_rccs, export_zip
+from failure_prediction import predict_failures
 from failures import Failures
 from FE import Progress, Stream, choose_extractor, extract_features
 from history import archive_run
@@ -160,6 +163,10 @@ def select_images(
     progress: Progress,
     weights: str | None = None,
     leave_out_safe: bool = False,
+    model: str | os.PathLike | None = None,
+    test: str | os.PathLike | None = None,
+    rescale: str | None = None,
+    trust: bool = False,
     **numbers: object,
 ) -> UnsafeSet:
     """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, as reviewed; write it there.
@@ -168,15 +175,36 @@ def select_images(
     ----------
     leave_out_safe : bool
         Whether RCCs that the engineer has marked as safe get no images.
+    model, test, rescale, trust
+        As for `failure_prediction.predict_failures`: with both, half of each RCC's images are some that the model is
+        likely to get wrong, and the accuracy on the test set and its size are found out where they are not given.
     **numbers
         Those of `selection.select_unsafe_set`.
+
+    Raises
+    ------
+    SAFEError
+        A model without a test set, or the other way round.
     """
+    if bool(model) != bool(test):
+        raise SAFEError(
+            "Expected a model and its test folder, to tell which images the model is likely to get wrong (or neither). "
+            f"Received only the {f'model, {model}' if model else f'test folder, {test}'}."
+        )
     clusters = active_clusters(out)
     leave_out = rccs_marked_safe(out) if leave_out_safe else ()
     prepare_folder(out)
+    prediction = predict_failures(model, test, rescale, trust, progress) if model else None
+    if prediction and numbers.get("test_accuracy") is None:
+        numbers["test_accuracy"] = prediction.accuracy
+        if numbers.get("test_size") is None:
+            numbers["test_size"] = len(prediction.wrong)
     unsafe = select_unsafe_set(
-        improvement, clusters, weights=weights, progress=progress, leave_out=leave_out, **numbers
-    )
+        improvement, clusters, weights=weights, progress=progress, leave_out=leave_out,
+        likely_wrong=prediction and functools.partial(prediction.of, progress=progress), **numbers,
+    )  # fmt: skip
+    if prediction:
+        unsafe = dataclasses.replace(unsafe, model=os.fspath(prediction.dnn.path))
     save_unsafe_set(unsafe, out)
     return unsafe
 

@@ -29,12 +29,13 @@ import numpy as np
 import finetuning
 from artefacts import prepare_folder, write_text
 from benchmarks.results import write_section
-from benchmarks.retraining_choice import NEEDS_NO_LABEL, STRATEGIES, Pool, choose_images, entropy_of, likely_wrong
+from benchmarks.retraining_choice import NEEDS_NO_LABEL, STRATEGIES, Pool, choose_images, entropy_of
 from benchmarks.retraining_report import CASE_FILE, RUNS_FILE, draw_plot, load_cases, read_runs, write_report
 from clustering import CLUSTERS_FILE, find_root_cause_clusters, load_clusters, save_clusters
 from compilation import Settings, choose_settings
 from dnn import Dnn, load_dnn, sized_for
 from errors import SAFEError
+from failure_prediction import likely_wrong
 from FE import choose_extractor, extract_features, stream_features
 from finetuning import TRAINING, TrainingData, fine_tune
 from images import find_images

@@ -1,17 +1,14 @@
 """The choices of improvement images that `benchmarks.retraining` compares.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 4.6 (BL1, BL2); Settles, "Active Learning Literature Survey",
-2009 (entropy); Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985 (farthest first); Jiang et
-al., "To Trust Or Not To Trust A Classifier", NeurIPS 2018 (that neighbours tell better than the output itself whether
-a model is wrong).
+2009 (entropy); Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985 (farthest first).
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.neighbors import NearestNeighbors
 
-from selection import QUOTA, quotas
+from selection import QUOTA, choose_half, contested, quotas
 
 STRATEGIES = (
     "none",
@@ -34,8 +31,8 @@ DESCRIPTIONS = {
     "SAFE equal": "the same number of each RCC, which weigh the same in training too, as in the paper",
     "SAFE + entropy": "of each RCC's nearest four quotas, those on which the model's output has the highest entropy",
     "SAFE + spread": "of each RCC's nearest four quotas, those farthest from one another",
-    "SAFE + likely wrong": "of each RCC half the quota the nearest; the rest out of the next four times as many, those "
-    "on which the model's output is most like outputs that were wrong on test images",
+    "SAFE + likely wrong": "as `select --model` chooses: of each RCC half are the nearest, half, out of the next four "
+    "times as many, those on which the model's output is most like outputs that were wrong on test images",
     "BL1": "random ones of those that the model gets wrong, which takes the labels of all; then random others",
     "BL1 counted": "those that the model gets wrong among as many random ones: BL1 where every label taken is counted; "
     "repeated to the number of the others",
@@ -43,8 +40,6 @@ DESCRIPTIONS = {
     "entropy": "those on which the model's output has the highest entropy",
 }
 EQUAL, BALANCED = "SAFE equal", ("SAFE equal", "SAFE balanced")
-ALIKE = 30  # test images whose outputs are compared with that on an improvement image
-LEAST = 1e-6  # a probability; differences between smaller ones say nothing
 REACH = 4  # quotas of an RCC's nearest images among which an option of SAFE chooses
 
 
@@ -60,7 +55,7 @@ class Pool(NamedTuple):
     entropy : ndarray of shape (n_images,), float
         Of the model's output.
     likely_wrong : ndarray of shape (n_images,), float
-        As `likely_wrong` gives it.
+        As `failure_prediction.likely_wrong` gives it.
     wrong : ndarray of shape (n_images,), bool
         Whether the model gets it wrong: only the strategies named BL1 may look.
     sizes : ndarray of shape (n_rccs,), int
@@ -80,27 +75,6 @@ def entropy_of(outputs: np.ndarray) -> np.ndarray:
     """Entropy of probabilities of shape (n_images, n_classes), in nats."""
     kept = np.clip(outputs, 1e-12, 1)
     return -(kept * np.log(kept)).sum(axis=1)
-
-
-def likely_wrong(outputs: np.ndarray, tested: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """How likely the model is wrong on images whose classes are not known, going by test images with like outputs.
-
-    Parameters
-    ----------
-    outputs : ndarray of shape (n_images, n_classes)
-        Probabilities, of the images asked about.
-    tested : ndarray of shape (n_test, n_classes)
-        Of the test images.
-    wrong : ndarray of shape (n_test,), bool
-        Which of these the model gets wrong.
-
-    Returns
-    -------
-    ndarray of shape (n_images,), float
-        The share of wrong ones among the `ALIKE` test images whose logarithms of probabilities are nearest.
-    """
-    near = NearestNeighbors(n_neighbors=min(ALIKE, len(tested))).fit(np.log(np.maximum(tested, LEAST)))
-    return wrong[near.kneighbors(np.log(np.maximum(outputs, LEAST)), return_distance=False)].mean(axis=1)
 
 
 def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -146,9 +120,7 @@ def _choose_by_rcc(strategy: str, n: int, pool: Pool) -> np.ndarray:
             near = nearest[: REACH * quota]
             nearest = near[farthest_first(pool.points[near], quota)]
         elif strategy.endswith("+ likely wrong"):
-            half = (quota + 1) // 2
-            near = nearest[half : half + REACH * (quota - half)]
-            nearest = np.append(nearest[:half], near[np.argsort(-pool.likely_wrong[near], kind="stable")])
+            nearest = nearest[choose_half(quota, pool.likely_wrong[nearest[contested(quota)]])]
         chosen.append(nearest[:quota])
     return np.concatenate(chosen)
 

@@ -36,7 +36,7 @@ class News:
 
 
 class JobView:
-    """The long work of a tab as its windows show it; `outputs` are the widgets.
+    """The long work of a tab as its windows show it.
 
     Parameters
     ----------
@@ -48,6 +48,13 @@ class JobView:
         What starts the work, and what stops it at its next batch.
     guide : callable
         What stands below the state as long as there is no result: what to do. HTML.
+
+    Attributes
+    ----------
+    outputs : list
+        The widgets.
+    followed : State
+        The number of the last job that a window has shown.
     """
 
     def __init__(
@@ -61,8 +68,8 @@ class JobView:
     ):
         self._jobs, self._tab, self._guide = settings.jobs, tab, guide
         self._status, self._button, self._cancel = status, button, cancel
-        self._followed = gr.State(0)  # the number of the last job that this window has shown
-        self.outputs = [status, cancel, button, self._followed]
+        self.followed = gr.State(0)
+        self.outputs = [status, cancel, button, self.followed]
         cancel.click(self._stop, None, None, **VIEW)
 
     def start(self, work: Callable[[Job], object], show: Callable[[], dict]) -> Iterator[dict]:
@@ -78,9 +85,30 @@ class JobView:
     def load(self, found: Callable[[], dict], show: Callable[[], dict]) -> Iterator[dict]:
         """For a window that is opened: what was `found` in the folder, then the tab's job, if one is running."""
         job = self._jobs.latest(self._tab)
-        yield {self._followed: job.number if job else 0, **found()}
+        yield {self.followed: job.number if job else 0, **found()}
         if job and not job.finished(0):
             yield from self._follow(job, show)
+
+    def look(self, show: Callable[[], dict], followed: int | None = None) -> dict:
+        """What `show` finds in the folder or, where there is no result, what to do.
+
+        Parameters
+        ----------
+        followed : int, optional
+            The last job that the window had shown when it asked: the state of a later one is left standing. A window
+            that is opened has shown none, but it shows what to do already.
+        """
+        earlier = self._jobs.latest(self._tab)
+        number = followed if followed is not None else earlier.number if earlier else 0
+        guide = self._guide()
+        try:
+            found = show() if not guide else {} if followed is None else {self._status: guide}
+        except SAFEError as error:
+            found = {self._status: failed(error)}
+        latest = self._jobs.latest(self._tab)
+        if latest and (latest.number != number or not latest.finished(0)):
+            return {self._status: gr.skip()}
+        return found
 
     def wire(self, news: News, show: Callable[[], dict], outputs: list) -> gr.events.Dependency:
         """Follow what other windows start."""
@@ -89,7 +117,7 @@ class JobView:
             job = self._jobs.latest(self._tab)
             yield from self._follow(job if job and job.number != followed else None, show)
 
-        return news.listen(self._tab, on_news, self._followed, outputs)
+        return news.listen(self._tab, on_news, self.followed, outputs)
 
     def _follow(self, job: Job | None, show: Callable[[], dict]) -> Iterator[dict]:
         """Show the progress of a job, then what `show` finds in the folder, or the error."""
@@ -99,14 +127,14 @@ class JobView:
         wait = 0.0
         while not job.finished(wait):
             yield {
-                self._followed: job.number,
+                self.followed: job.number,
                 self._status: job.bar + self._guide(),
                 self._button: gr.Button(interactive=False),
                 self._cancel: gr.Button(visible=True, interactive=not job.cancelled()),
             }
             wait = REFRESH_SECONDS
         ready = {
-            self._followed: job.number,
+            self.followed: job.number,
             self._button: gr.Button(interactive=True),
             self._cancel: gr.Button(visible=False),
         }
@@ -124,16 +152,3 @@ class JobView:
         job = self._jobs.running
         if job and job.tab == self._tab:
             job.cancel()
-
-
-def look(settings: PageSettings, tab: str, file: str, status: gr.HTML, nothing: str, show: Callable[[], dict]) -> dict:
-    """What `show` finds in the output folder, unless a job of the tab is at work on it; `nothing` without that file."""
-    running = settings.jobs.running
-    if running and running.tab == tab:
-        return {status: gr.skip()}
-    if not (settings.out / file).is_file():
-        return {status: nothing}
-    try:
-        return show()
-    except SAFEError as error:
-        return {status: failed(error)}

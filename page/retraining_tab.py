@@ -13,7 +13,7 @@ from errors import SAFEError
 from images import printable
 from labels import label_unsafe_set, unlabelled
 from page.forms import remember, remembered
-from page.job_view import JobView, News, look
+from page.job_view import JobView, News
 from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, put_away, reveal, typed
 from page.label_view import LabelView
 from page.pictures import thumbnails
@@ -143,9 +143,6 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
             assumed: _list(result.assumptions),
         }
 
-    def on_open() -> dict:
-        return look(settings, TAB, RETRAINING_FILE, status, EMPTY, show_result)
-
     def show_labelling(train: str | None) -> dict:
         """The unsafe set, its labels taken from the class folders that it lies in, and what is still to be done."""
         if not (settings.out / UNSAFE_SET_FILE).is_file():
@@ -220,7 +217,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
         return {options: gr.Accordion(open=changed), **{form[name]: said[name] for name in form if name in said}}
 
     def on_load() -> Iterator[dict]:
-        yield from job_view.load(lambda: {**on_open(), **filled_in()}, show_result)
+        yield from job_view.load(lambda: {**job_view.look(show_result), **filled_in()}, show_result)
 
     gr.on([start.click, test.submit], on_retrain, [*form.values(), trust], everything, **FOLLOW)
     if settings.example:
@@ -232,7 +229,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
         filled.then(show_labelling, train, labelling, **VIEW)
     gr.on([train.blur, train.submit, tab.select], show_labelling, train, labelling, **LATEST)
     gr.on([take.click, table.submit], on_take, [table, train], labelling, **VIEW)
-    tab.select(on_open, None, everything, **VIEW)
+    tab.select(lambda followed: job_view.look(show_result, followed), job_view.followed, everything, **VIEW)
     app.load(on_load, None, [options, *form.values(), *everything], **FOLLOW)
     job_view.wire(news, show_result, everything)
 

@@ -11,12 +11,20 @@ from clustering import NOISE
 from errors import SAFEError
 from images import printable
 from page.forms import remember, remembered
-from page.job_view import JobView, News, look
+from page.job_view import JobView, News
 from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, pane, put_away, reveal, typed
 from page.pictures import thumbnails
 from review import fingerprint, title
 from runs import count, select_images, selection_summary
-from selection import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, set_key
+from selection import (
+    FILENAMES_FILE,
+    QUOTA,
+    UNSAFE_SET_FILE,
+    UnsafeSet,
+    chosen_by_model,
+    load_unsafe_set,
+    set_key,
+)
 
 TAB = "unsafe"
 
@@ -57,7 +65,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
             "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-improvement"
         )
         select = gr.Button("Select unsafe set", variant="primary", scale=1, min_width=170, elem_id="select")
-    with gr.Accordion("How many images", open=False) as options:
+    with gr.Accordion("How many images, and which", open=False) as options:
         with gr.Row():
             size = gr.Textbox(label="Number of images", info="Instead of the formula", elem_id="set-size")
             factor = gr.Textbox("0.3", label="Factor", info="N = ⌈factor · test-set size · accuracy⌉", elem_id="factor")
@@ -72,6 +80,15 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
             leave_out = gr.Checkbox(
                 label="Leave out RCCs marked safe", info="No image is selected for them", min_width=230,
                 elem_id="leave-out",
+            )  # fmt: skip
+        with gr.Row():
+            model = gr.Textbox(
+                label="Model", info="With it, half of the images are ones that it is likely to get wrong",
+                placeholder="/path/to/model.keras", elem_id="select-model",
+            )  # fmt: skip
+            test = gr.Textbox(
+                label="Test folder of the model", info="A folder for each class; it tells the accuracy as well",
+                placeholder="/path/to/test", elem_id="select-test",
             )  # fmt: skip
     with gr.Row(elem_classes="safe-state"):
         status = gr.HTML(EMPTY, elem_id="unsafe-status", scale=1)
@@ -117,7 +134,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
         guide=lambda: "" if (settings.out / UNSAFE_SET_FILE).is_file() else EMPTY,
     )  # fmt: skip
     form = {"folder": folder, "accuracy": accuracy, "test_size": test_size, "factor": factor, "size": size,
-            "quota": quota, "leave_out": leave_out}  # fmt: skip
+            "quota": quota, "leave_out": leave_out, "model": model, "test": test}  # fmt: skip
     everything = [*job_view.outputs, unsafe_pane, shown_set, per_rcc, rcc, heading, gallery, table]
 
     # 2. What the widgets show
@@ -150,10 +167,11 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
         choices = [
             (f"{title(k, shown.notes)} · {count(len(images), 'image')}", k) for k, images in selected.items() if images
         ]
+        written = f"Written to {settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
         return {
             status: done(
                 f"{selection_summary(unsafe)}. Next: labels and training, in the tab Retraining.",
-                f"{unsafe.formula}. Written to {settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}.",
+                " ".join(filter(None, [f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
             ),
             unsafe_pane: reveal(),
             shown_set: set_key(unsafe),
@@ -168,17 +186,20 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
 
     # 3. What the engineer does
     def on_select(
-        source: str, accuracy: str, test_size: str, factor: str, size: str, quota: str, leave_out: bool
-    ) -> Iterator[dict]:
+        source: str, accuracy: str, test_size: str, factor: str, size: str, quota: str, leave_out: bool,
+        model: str, test: str,
+    ) -> Iterator[dict]:  # fmt: skip
         numbers = typed(test_accuracy=accuracy, test_size=test_size, factor=factor, size=size)
-        said = (source, accuracy, test_size, factor, size, quota, leave_out)
+        given = typed(model=model, test=test)
+        said = (source, accuracy, test_size, factor, size, quota, leave_out, model, test)
 
         def work(job: Job) -> None:
             improvement = settings.accept(source)
+            asked = {name: settings.accept(path) for name, path in given.items()}
             remember(settings.out, TAB, dict(zip(form, said, strict=True)))
             select_images(
                 improvement, settings.out, job.progress, settings.weights, leave_out_safe=bool(leave_out),
-                quota=quota, **numbers,
+                quota=quota, **asked, **numbers,
             )  # fmt: skip
 
         yield from job_view.start(work, show_set)
@@ -193,25 +214,22 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
             return gr.skip()
         return show_gallery(unsafe, chosen)
 
-    def on_open() -> dict:
-        return look(settings, TAB, UNSAFE_SET_FILE, status, EMPTY, show_set)
-
     def filled_in() -> dict:
         """The form as it was last sent; the folder as it is in the set, which a command may have selected."""
         said = remembered(settings.out, TAB)
         with contextlib.suppress(SAFEError):
             said["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
-        changed = (
-            said.get("size") or said.get("test_size") or said.get("leave_out") or said.get("quota", QUOTA) != QUOTA
+        changed = said.get("quota", QUOTA) != QUOTA or any(
+            said.get(name) for name in ("size", "test_size", "leave_out", "model", "test")
         )
         return {options: gr.Accordion(open=bool(changed)), **{form[name]: said[name] for name in form if name in said}}
 
     def on_load() -> Iterator[dict]:
-        yield from job_view.load(lambda: {**on_open(), **filled_in()}, show_set)
+        yield from job_view.load(lambda: {**job_view.look(show_set), **filled_in()}, show_set)
 
     numbers = [accuracy, test_size, factor, size]
-    submitted = [select.click, folder.submit, *(box.submit for box in numbers)]
-    gr.on(submitted, on_select, [folder, *numbers, quota, leave_out], everything, **FOLLOW)
+    submitted = [select.click, folder.submit, *(box.submit for box in (*numbers, model, test))]
+    gr.on(submitted, on_select, list(form.values()), everything, **FOLLOW)
     if settings.example:
         known = settings.example
         example.click(
@@ -222,6 +240,6 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
         )
     rcc.input(on_rcc, [rcc, shown_set], [heading, gallery], **LATEST)
     # Clusters made anew in the first tab outdate the set: look again whenever the tab is opened.
-    tab.select(on_open, None, everything, **VIEW)
+    tab.select(lambda followed: job_view.look(show_set, followed), job_view.followed, everything, **VIEW)
     app.load(on_load, None, [options, *form.values(), *everything], **FOLLOW)
     job_view.wire(news, show_set, everything)

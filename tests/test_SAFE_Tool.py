@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import names_in
 from PIL import Image
+from small_models import colour_model, draw_set, saved
 
 import FE
 import runs
@@ -334,6 +335,45 @@ def test_rccs_get_images_by_their_size_or_as_many_each(clustered, failing):
     for options, expected in [([], [8, 7, 5]), (["--quota", "equal"], [7, 7, 6])]:
         assert safe("select", failing, "--size", 20, *options, "--out", clustered) == 0
         assert np.bincount([image.rcc for image in load_unsafe_set(clustered).images]).tolist() == expected
+
+
+@pytest.fixture(scope="module")
+def colours(tmp_path_factory):
+    """A model that tells colours apart, and its test set, of which it gets 15 of 35 right."""
+    folder = tmp_path_factory.mktemp("colours")
+    test = draw_set(folder / "test", 5, {"red": ("blue", 15), "green": ("red", 5)})
+    return saved(colour_model(), folder / "colours.keras"), test
+
+
+def test_with_the_model_images_that_it_is_likely_to_get_wrong_are_preferred(
+    clustered, draw_folder, colours, tmp_path, capsys
+):
+    model, test = colours
+    improvement = draw_folder(tmp_path / "improvement", {"night": 9, "snow": 9, "wood": 9}, seed=4)
+    assert safe("select", improvement, "--model", model, "--test", test, "--out", clustered) == 0
+    printed = capsys.readouterr().out.splitlines()
+    # ⌈0.3 · 35 · 15/35⌉
+    assert printed[0] == "5 of 27 improvement images selected"
+    assert "test-set size 35 · accuracy 0.428571⌉ = 5" in printed[1]
+    assert "colours.keras is likely to get wrong" in printed[2]
+    assert load_unsafe_set(clustered).model == str(model)
+    assert safe("select", improvement, "--size", 9, "--out", clustered) == 0
+    assert "likely" not in capsys.readouterr().out
+
+
+def test_an_accuracy_that_is_given_goes_before_that_of_the_model(clustered, failing, colours, capsys):
+    model, test = colours
+    options = ["--model", model, "--test", test, "--test-accuracy", "0.5", "--test-size", 20]
+    assert safe("select", failing, *options, "--out", clustered) == 0
+    assert "test-set size 20 · accuracy 0.5⌉ = 3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("option", "named"), [("--model", "only the model"), ("--test", "only the test folder")])
+def test_a_model_without_its_test_set_is_an_error_and_the_other_way_round(clustered, failing, option, named, capsys):
+    assert safe("select", failing, option, "x", "--size", 5, "--out", clustered) == 2
+    (line,) = said(capsys.readouterr().err)
+    assert line.startswith("safe: Expected a model and its test folder")
+    assert named in line
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import pytest
 from small_models import NAMES, colour_model, draw_colour, saved
 
 from benchmarks import retraining, retraining_report
-from benchmarks.retraining_choice import STRATEGIES, Pool, choose_images, entropy_of, farthest_first, likely_wrong
+from benchmarks.retraining_choice import STRATEGIES, Pool, choose_images, entropy_of, farthest_first
 from benchmarks.retraining_report import CaseRuns, compare, gain, load_cases, read_runs, write_report
 from compilation import Settings
 from dnn import load_dnn
@@ -90,15 +90,6 @@ def test_half_are_the_nearest_and_half_those_of_the_next_on_which_the_model_is_l
 
 def test_a_single_image_of_an_rcc_is_its_nearest(pool):
     assert choose_images("SAFE + likely wrong", 2, pool, rng())[0].tolist() == [0, 12]
-
-
-def test_outputs_like_those_of_test_images_that_were_wrong_are_likely_wrong():
-    tested = np.repeat([[0.9, 0.1], [0.6, 0.4]], 40, axis=0)
-    wrong = np.arange(80) >= 50  # none of the first kind, three in four of the second
-    certain, in_doubt = likely_wrong(np.array([[0.89, 0.11], [0.0, 1.0]]), tested, wrong)
-    assert certain == 0
-    assert in_doubt >= 0.6
-    assert likely_wrong(np.array([[0.5, 0.5]]), tested[:3], np.array([True, False, False])) == pytest.approx(1 / 3)
 
 
 def test_safe_gives_an_rcc_labels_as_it_has_failing_images_and_weighs_every_image_the_same(pool):

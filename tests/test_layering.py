@@ -32,6 +32,7 @@ ORDER = (
     "labels",
     "targets",
     "failures",
+    "failure_prediction",
     "comparison",
     "compilation",
     "checkpoint",

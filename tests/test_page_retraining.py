@@ -13,7 +13,7 @@ from conftest import draw_scene
 from playwright.sync_api import Browser, Page, expect
 
 from retrain import MODEL_FILE, RETRAINING_FILE
-from selection import UNSAFE_SET_FILE
+from selection import SELECTION_FILE, UNSAFE_SET_FILE
 
 CLASSES = ("night", "snow", "wood")
 
@@ -164,3 +164,25 @@ def test_a_file_that_is_no_model_is_a_readable_error(served, page):
     page.locator("#retrain").click()
     expect(page.locator("#retraining-status [role=alert]")).to_contain_text("Expected", timeout=WAIT)
     expect(page.locator("#retrain")).to_be_enabled()
+
+
+def test_with_the_model_and_its_test_folder_the_set_holds_images_that_it_is_likely_to_get_wrong(served, given, page):
+    page.get_by_role("tab", name="Unsafe set").click()
+    field(page, "accuracy").fill("")
+    for name, text in (("set-size", ""), ("select-model", str(given.model)), ("select-test", "")):
+        field(page, name).fill(text)
+    page.locator("#select").click()
+    alert = page.locator("#unsafe-status [role=alert]")
+    expect(alert).to_contain_text("Received only the model", timeout=WAIT)
+
+    field(page, "select-test").fill(str(given.test))
+    page.locator("#select").click()
+    status = page.locator("#unsafe-status")
+    expect(status).to_contain_text("test-set size 18 · accuracy", timeout=2 * WAIT)
+    expect(status).to_contain_text("given.keras is likely to get wrong")
+    assert json.loads((served.out / SELECTION_FILE).read_text())["model"] == str(given.model)
+
+    page.reload()  # what was asked for is filled in again, and in sight
+    page.get_by_role("tab", name="Unsafe set").click()
+    expect(field(page, "select-model")).to_be_visible(timeout=WAIT)
+    expect(field(page, "select-model")).to_have_value(str(given.model))

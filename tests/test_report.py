@@ -180,6 +180,11 @@ def test_the_unsafe_set_is_told_rcc_by_rcc(clusters, out):
     assert "nearest are taken, in proportion to its failing images as far" in rows
     select(clusters, out, quota="equal")
     assert "nearest are taken, the same number from each RCC as far" in " ".join(Page(report_html(out)).text.split())
+    assert "likely to get wrong" not in rows
+    select(clusters, out, model="/models/<gaze>.keras")
+    text = " ".join(Page(report_html(out)).text.split())
+    assert "Chosen with /models/<gaze>.keras" in text
+    assert "are ones that <gaze>.keras is likely to get wrong." in text
 
 
 def test_an_unsafe_set_of_other_clusters_is_not_reported_as_of_these(clusters, out):

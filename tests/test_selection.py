@@ -21,6 +21,7 @@ from selection import (
     SELECTION_FILE,
     UNSAFE_SET_FILE,
     UnsafeImage,
+    chosen_by_model,
     fingerprint,
     load_unsafe_set,
     quotas,
@@ -232,6 +233,43 @@ def test_a_candidate_belongs_to_the_rcc_of_its_scene(clusters, improvement):
     assert {scenes[f"night_{i:02d}.png"] for i in range(12)} == {0}
     assert {scenes[f"snow_{i:02d}.png"] for i in range(9)} == {1}
     assert {scenes[f"wood_{i:02d}.png"] for i in range(4)} == {2}
+
+
+def test_half_of_each_rcc_are_the_nearest_and_half_those_that_the_dnn_is_likely_to_get_wrong(clusters, improvement):
+    everything = select_unsafe_set(improvement, clusters, size=30).images
+    likelihood = {path: (i * 7 % 11) / 10 for i, path in enumerate(names_in(improvement))}
+    asked = []
+
+    def likely_wrong(root, paths):
+        assert root == improvement
+        asked.extend(paths)
+        return np.array([likelihood[path] for path in paths])
+
+    for n in (1, 4, 9, 30):
+        asked.clear()
+        unsafe = select_unsafe_set(improvement, clusters, size=n, likely_wrong=likely_wrong)
+        plain = select_unsafe_set(improvement, clusters, size=n)
+        assert len(unsafe.images) == n
+        competing = []
+        for rcc in range(3):
+            nearest = [image.image for image in everything if image.rcc == rcc]
+            quota = sum(image.rcc == rcc for image in plain.images)
+            half = quota - quota // 2
+            rest = nearest[half : half + 4 * (quota - half)]
+            competing += rest
+            likeliest = sorted(rest, key=lambda path: -likelihood[path])[: quota - half]  # stable: the nearest first
+            chosen = [image.image for image in unsafe.images if image.rcc == rcc]
+            assert chosen == [path for path in nearest if path in (*nearest[:half], *likeliest)]
+        assert asked == competing
+
+
+def test_the_set_tells_by_which_model_it_was_chosen(clusters, improvement, tmp_path):
+    unsafe = select_unsafe_set(improvement, clusters, size=5)
+    assert chosen_by_model(unsafe) == ""
+    unsafe = dataclasses.replace(unsafe, model="/models/gaze.keras")
+    save_unsafe_set(unsafe, tmp_path)
+    assert load_unsafe_set(tmp_path).model == "/models/gaze.keras"
+    assert "gaze.keras is likely to get wrong" in chosen_by_model(unsafe)
 
 
 def test_only_core_points_attract_candidates(clusters, tmp_path):
@@ -457,10 +495,11 @@ def test_rccs_left_out_are_recorded_and_a_set_of_an_older_version_left_out_none(
     save_unsafe_set(dataclasses.replace(unsafe, left_out=(1, 2)), tmp_path)
     assert load_unsafe_set(tmp_path).left_out == (1, 2)
     record = json.loads((tmp_path / SELECTION_FILE).read_text())
-    del record["left_out"], record["quota"]
+    del record["left_out"], record["quota"], record["model"]
     (tmp_path / SELECTION_FILE).write_text(json.dumps(record))
     assert load_unsafe_set(tmp_path).left_out == ()
     assert load_unsafe_set(tmp_path).quota == "equal"
+    assert load_unsafe_set(tmp_path).model == ""
 
 
 def test_the_list_holds_a_path_a_line_and_the_table_all_that_is_known(unsafe, tmp_path):
