@@ -123,8 +123,9 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("--factor", default="0.3", help="selection factor (default: 0.3)")
     select.add_argument("--size", metavar="N", help="number of images, instead of factor · test size · accuracy")
     select.add_argument(
-        "--quota", choices=("size", "equal"), default="size",
-        help="images of each RCC: in proportion to its failing images, or the same number (default: size)",
+        "--quota", choices=("equal", "size"), default="equal",
+        help="images of each RCC: the same number, as in the paper, or in proportion to its failing images (default: "
+        "equal)",
     )  # fmt: skip
     select.add_argument(
         "--leave-out-safe", action="store_true", help="no images for RCCs that were marked as safe on the page"

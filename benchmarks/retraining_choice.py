@@ -8,13 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selection import QUOTA, choose_half, contested, quotas
+from selection import choose_half, contested, quotas
 
 STRATEGIES = (
     "none",
     "SAFE",
-    "SAFE balanced",
-    "SAFE equal",
+    "SAFE by size",
     "SAFE + entropy",
     "SAFE + spread",
     "SAFE + likely wrong",
@@ -26,9 +25,9 @@ STRATEGIES = (
 NEEDS_NO_LABEL = ("none",)
 DESCRIPTIONS = {
     "none": "trained further without new images",
-    "SAFE": "SAFE's unsafe set: of each RCC the nearest, the more the more failing images it has",
-    "SAFE balanced": "the same images, but in training every RCC weighs the same",
-    "SAFE equal": "the same number of each RCC, which weigh the same in training too, as in the paper",
+    "SAFE": "SAFE's unsafe set: of each RCC the nearest, the same number; in training, too, every RCC weighs the same",
+    "SAFE by size": "as `select --quota size` chooses: the more of an RCC the more failing images it has; every image "
+    "weighs the same",
     "SAFE + entropy": "of each RCC's nearest four quotas, those on which the model's output has the highest entropy",
     "SAFE + spread": "of each RCC's nearest four quotas, those farthest from one another",
     "SAFE + likely wrong": "as `select --model` chooses: of each RCC half are the nearest, half, out of the next four "
@@ -39,7 +38,7 @@ DESCRIPTIONS = {
     "BL2": "random ones",
     "entropy": "those on which the model's output has the highest entropy",
 }
-EQUAL, BALANCED = "SAFE equal", ("SAFE equal", "SAFE balanced")
+BY_SIZE = "SAFE by size"
 REACH = 4  # quotas of an RCC's nearest images among which an option of SAFE chooses
 
 
@@ -89,7 +88,7 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
     total = len(pool.rcc)
     if strategy.startswith("SAFE"):
         chosen = _choose_by_rcc(strategy, n, pool)
-        return chosen, pool.rcc[chosen] if strategy in BALANCED else np.zeros(n, int)
+        return chosen, np.zeros(n, int) if strategy == BY_SIZE else pool.rcc[chosen]
     if strategy == "BL1":
         order = rng.permutation(total)
         chosen = order[np.argsort(~pool.wrong[order], kind="stable")][:n]
@@ -109,7 +108,7 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
 def _choose_by_rcc(strategy: str, n: int, pool: Pool) -> np.ndarray:
     available = np.bincount(pool.rcc, minlength=len(pool.sizes))
     chosen = []
-    taken = quotas(n, pool.sizes, available, "equal" if strategy == EQUAL else QUOTA)
+    taken = quotas(n, pool.sizes, available, "size" if strategy == BY_SIZE else "equal")
     for rcc, quota in enumerate(taken.tolist()):
         members = np.flatnonzero(pool.rcc == rcc)
         nearest = members[np.argsort(pool.distance[members], kind="stable")]

@@ -12,7 +12,7 @@ from benchmarks.retraining_choice import DESCRIPTIONS, NEEDS_NO_LABEL, STRATEGIE
 from errors import SAFEError
 
 CASE_FILE, RUNS_FILE = "case.json", "runs.jsonl"
-OURS = ("SAFE", "SAFE balanced", "SAFE equal")  # compared with each other choice
+OURS = ("SAFE", "SAFE by size")  # compared with each other choice
 BASELINES = ("BL1", "BL1 counted", "BL2")
 LEAST_EFFECT, MOST_CHANCE = 0.7, 0.05
 MOST_LOST = 0.01
@@ -20,8 +20,7 @@ PLOT = "plots/retraining.png"
 LEGEND_INCHES = 2.5
 STYLES = {  # colour, dashes, marker; told apart without colour too
     "SAFE": ("#0060a8", "-", "o"),
-    "SAFE balanced": ("#0060a8", "-.", "*"),
-    "SAFE equal": ("#0060a8", ":", "P"),
+    "SAFE by size": ("#0060a8", ":", "P"),
     "SAFE + entropy": ("#7c3aed", "-", "D"),
     "SAFE + spread": ("#0891b2", "-.", "v"),
     "SAFE + likely wrong": ("#db2777", "-", "d"),

@@ -74,7 +74,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
             )
         with gr.Row():
             quota = gr.Radio(
-                [("by its failing images", "size"), ("the same of each (the paper)", "equal")], value=QUOTA,
+                [("the same of each (the paper)", "equal"), ("by its failing images", "size")], value=QUOTA,
                 label="Images for each RCC", info="How the set is divided", scale=2, min_width=460, elem_id="quota",
             )  # fmt: skip
             leave_out = gr.Checkbox(

@@ -64,44 +64,38 @@ def case_runs(accuracies, **more):
 
 
 def test_with_equal_quotas_the_nearest_of_each_rcc_are_taken_the_same_number_of_each(pool):
-    chosen, groups = choose_images("SAFE equal", 6, pool, rng())
+    chosen, groups = choose_images("SAFE", 6, pool, rng())
     assert chosen.tolist() == [0, 1, 2, 12, 13, 14]
     assert groups.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_an_odd_image_goes_to_the_larger_rcc(pool):
-    assert choose_images("SAFE equal", 5, pool, rng())[1].tolist() == [0, 0, 0, 1, 1]
+    assert choose_images("SAFE", 5, pool, rng())[1].tolist() == [0, 0, 0, 1, 1]
 
 
 def test_ranked_by_entropy_only_the_nearest_four_quotas_compete(pool):
-    # Three of the first RCC and one of the second, of the nearest twelve and four
-    assert sorted(choose_images("SAFE + entropy", 4, pool, rng())[0].tolist()) == [9, 10, 11, 15]
+    # Two of each RCC, of the nearest eight
+    assert sorted(choose_images("SAFE + entropy", 4, pool, rng())[0].tolist()) == [6, 7, 18, 19]
 
 
 def test_spread_images_begin_with_the_nearest_and_go_far(pool):
-    assert choose_images("SAFE + spread", 4, pool, rng())[0].tolist() == [0, 11, 5, 12]
+    assert choose_images("SAFE + spread", 4, pool, rng())[0].tolist() == [0, 7, 12, 19]
 
 
 def test_half_are_the_nearest_and_half_those_of_the_next_on_which_the_model_is_likely_wrong(pool):
-    # Six of the first RCC, three of them out of the next nine; two of the second, one out of the next four
+    # Four of each RCC, two of them out of the next eight
     chosen = choose_images("SAFE + likely wrong", 8, pool, rng())[0]
-    assert chosen.tolist() == [0, 1, 2, 6, 10, 5, 12, 14]
+    assert chosen.tolist() == [0, 1, 2, 6, 12, 13, 14, 18]
 
 
 def test_a_single_image_of_an_rcc_is_its_nearest(pool):
     assert choose_images("SAFE + likely wrong", 2, pool, rng())[0].tolist() == [0, 12]
 
 
-def test_safe_gives_an_rcc_labels_as_it_has_failing_images_and_weighs_every_image_the_same(pool):
-    chosen, groups = choose_images("SAFE", 8, pool, rng())
+def test_by_size_an_rcc_gets_labels_as_it_has_failing_images_and_weighs_every_image_the_same(pool):
+    chosen, groups = choose_images("SAFE by size", 8, pool, rng())
     assert chosen.tolist() == [0, 1, 2, 3, 4, 5, 12, 13]
     assert set(groups.tolist()) == {0}
-
-
-def test_balanced_the_same_images_weigh_by_rcc(pool):
-    chosen, groups = choose_images("SAFE balanced", 8, pool, rng())
-    assert chosen.tolist() == choose_images("SAFE", 8, pool, rng())[0].tolist()
-    assert groups.tolist() == [0, 0, 0, 0, 0, 0, 1, 1]
 
 
 def test_farthest_first_takes_no_point_twice_even_of_equal_points():
@@ -237,8 +231,8 @@ def test_without_a_case_it_says_what_is_missing(tmp_path, capsys):
 def test_the_table_tells_mean_deviation_gain_and_effect():
     case = case_runs({"SAFE": [0.9, 0.92, 0.94, 0.96], "BL2": [0.8, 0.82, 0.84, 0.86], "none": [0.81]})
     text = write_report([case])
-    assert "| 100 | BL2 | 4 | 0.8300 | 0.0258 | +3.00 | 98.0% | 50% | 1.00, 0.029 |  |  |" in text
-    assert "| 0 | none | 1 | 0.8100 |  | +1.00 | 98.0% |  |  |  |  |" in text
+    assert "| 100 | BL2 | 4 | 0.8300 | 0.0258 | +3.00 | 98.0% | 50% | 1.00, 0.029 |  |" in text
+    assert "| 0 | none | 1 | 0.8100 |  | +1.00 | 98.0% |  |  |  |" in text
     assert "900 (a random part of 1,500) improvement images" in text
     assert "All 4,000 training images" in text
 
@@ -262,7 +256,7 @@ def test_the_aim_is_met_only_where_the_effect_is_large_and_not_chance():
 
 def test_a_single_seed_gives_no_effect():
     text = write_report([case_runs({"SAFE": [0.9], "BL2": [0.8]})])
-    assert "| 100 | BL2 | 1 | 0.8000 |  | +0.00 | 98.0% | 50% |  |  |  |" in text
+    assert "| 100 | BL2 | 1 | 0.8000 |  | +0.00 | 98.0% | 50% |  |  |" in text
 
 
 def test_the_plot_is_drawn_and_the_same_each_time(tmp_path):

@@ -71,7 +71,8 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         told = visitor.fire(visitor.handler("generate", "click"), [str(root / "failing"), "pca"])
         assert "12 images" in told
         told = visitor.fire(
-            visitor.handler("select", "click"), [str(root / "failing"), "0.5", None, "0.3", "6", "size", False]
+            visitor.handler("select", "click"),
+            [str(root / "failing"), "0.5", None, "0.3", "6", "equal", False, None, None],
         )
         assert "6 of 12 improvement images selected" in told
         yield Attacked(url, folder, root, secret)
@@ -141,7 +142,10 @@ def test_no_way_to_say_a_path_outside_the_root_is_accepted(attacked):
     assert settings.accept(str(attacked.root)[:-4] + "secret/../root/failing")
 
 
-@pytest.mark.parametrize("field", ["images", "improvement", "model", "train", "test", "labels-table", "classes"])
+@pytest.mark.parametrize(
+    "field",
+    ["images", "improvement", "select-model", "select-test", "model", "train", "test", "labels-table", "classes"],
+)
 def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, field):
     inside = str(attacked.root / "failing")
     before = {path: path.stat().st_mtime_ns for path in (attacked.folder / "out").glob("*") if path.is_file()}
@@ -150,7 +154,9 @@ def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, 
     for path in (paths[0], paths[1], paths[5], paths[9], paths[21], paths[23]):
         calls = {
             "images": ("generate", "click", [path, "pca"]),
-            "improvement": ("select", "click", [path, "0.5", None, "0.3", None, "size", False]),
+            "improvement": ("select", "click", [path, "0.5", None, "0.3", None, "equal", False, None, None]),
+            "select-model": ("select", "click", [inside, "0.5", None, "0.3", None, "equal", False, path, inside]),
+            "select-test": ("select", "click", [inside, "0.5", None, "0.3", None, "equal", False, inside, path]),
             "model": ("retrain", "click", [path, inside, inside, *[None] * 4, "", False, True]),
             "train": ("retrain", "click", [inside, path, inside, *[None] * 4, "", False, True]),
             "test": ("retrain", "click", [inside, inside, path, *[None] * 4, "", False, True]),
@@ -424,7 +430,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     state = visitor.serve("labelling", "label_state", [None, ["a"]]).json()
     assert visitor.serve("labelling", "label_picture", [0, state["set"]]).json().startswith("data:image")
     assert visitor.serve("grid", "grid_picture", [0, run]).json().startswith("data:image")
-    failing, size = str(attacked.root / "failing"), ["0.5", None, "0.3", "6", "size", False]
+    failing, size = str(attacked.root / "failing"), ["0.5", None, "0.3", "6", "equal", False, None, None]
     try:
         assert "15 images" in other.fire(other.handler("generate", "click"), [str(folder), "pca"])
         assert "6 of 15" in other.fire(other.handler("select", "click"), [str(folder), *size])

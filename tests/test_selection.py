@@ -390,7 +390,7 @@ def test_bad_numbers_are_errors_before_any_image_is_read(clusters, improvement, 
 
 def test_a_quota_that_is_none_is_an_error_before_any_image_is_read(clusters, improvement, fake_network):
     before = fake_network.images_seen
-    with pytest.raises(SAFEError, match=r"quota must be one of size, equal\. Received: even"):
+    with pytest.raises(SAFEError, match=r"quota must be one of equal, size\. Received: even"):
         select_unsafe_set(improvement, clusters, size=3, quota="even")
     assert fake_network.images_seen == before
 
