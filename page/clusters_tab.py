@@ -133,11 +133,11 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
 
         yield from job_view.start(work, show_run)
 
-    def on_map() -> dict:
+    def on_map(by: str | None) -> dict:
         if not settings.results.there:
             return gr.skip()
         try:
-            return images_view.show_map(settings.results.shown())
+            return images_view.show_map(settings.results.shown(), by)
         except SAFEError:
             return gr.skip()  # the status says what is wrong with the clusters
 
@@ -177,7 +177,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
     loaded = app.load(on_load, None, [folder, *everything], **FOLLOW)
     followed = job_view.wire(news, show_run, everything)
     for shown in (generated, loaded, followed):
-        shown.then(on_map, None, images_view.map_outputs, **VIEW)
+        shown.then(on_map, images_view.colour, images_view.map_outputs, **VIEW)
 
 
 def _nothing(settings: PageSettings) -> str:

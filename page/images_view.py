@@ -119,18 +119,28 @@ class ImagesView:
         """A map that is yet to be drawn."""
         return gr.HTML(record=None, shade=None, chosen=rcc)
 
-    def show_map(self, shown: Shown, **more: object) -> dict:
+    def show_map(self, shown: Shown, by: str | None = None, **more: object) -> dict:
         """The map; drawn and stored if it is not yet, which takes seconds.
 
-        Which RCC is chosen is not said, unless by `more`: it may be another by the time that the map is there.
+        Parameters
+        ----------
+        by : str, optional
+            The parameter that the window colours it by, "" if by RCC: it goes on so. Without it, by RCC.
+        **more
+            Which RCC is `chosen`, if that is to be said: it may be another by the time that the map is there.
         """
         with self._drawing:  # two windows that open at once must not both draw it
             positions = stored_map(self._settings.out, shown.review.original)
         record = map_record(shown.clusters, positions, shown.notes)
-        names = self._settings.results.parameters()
+        columns = self._settings.results.parameters()
+        value = {}
+        if by in columns:
+            more["shade"] = map_shades(by, columns[by])
+        elif by != "":  # otherwise left alone: it may be another by the time that the map is there
+            more["shade"], value = None, {"value": ""}
         return {
-            self.map: gr.HTML(record=record, seen=shown.run, shade=None, **more),
-            self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in names)], value=""),
+            self.map: gr.HTML(record=record, seen=shown.run, **more),
+            self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value),
         }
 
     def _list(self, shown: Shown, rows: list[int], told: str, page: int = 0, picked: list[int] | None = None) -> dict:

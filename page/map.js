@@ -259,7 +259,7 @@ element.addEventListener("keydown", (event) => {
 
 watch(["record", "chosen", "seen"], () => { picked = new Set(); redraw(); });
 watch("found", () => { picked = new Set(props.found?.rows); redraw(); });
-watch("shade", () => { legend(); redraw(); });
+watch("shade", () => { hovered = -1; tell(-1); legend(); redraw(); });
 new ResizeObserver(redraw).observe(element);
 new MutationObserver(() => { legend(); redraw(); }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
 redraw();

@@ -314,7 +314,7 @@ def test_a_job_is_followed_in_every_window_and_cancelled(served, browser, tmp_pa
         expect(second.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
         second.get_by_role("tab", name="Unsafe set").click()
         second.locator("#select").click()  # other work
-        expect(second.get_by_text("SAFE does one thing at a time").first).to_be_visible()
+        expect(second.get_by_text("SAFE does one thing at a time").first).to_be_visible(timeout=WAIT)
         second.get_by_role("tab", name="Root cause clusters").click()
         expect(first.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 300"), timeout=WAIT)
         second.locator("#cancel-clusters").click()
