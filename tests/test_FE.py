@@ -147,7 +147,7 @@ def test_the_precision_is_float32_unless_asked_otherwise_and_part_of_the_identit
     assert choose_extractor("vgg16-conv").precision == "float32"
     asked = choose_extractor("vgg16-conv", precision="bfloat16")
     assert asked.precision == "bfloat16"
-    assert asked.identity == "vgg16-conv-4224-3be917fb4375d2d5-bfloat16"
+    assert asked.identity == "vgg16-conv-4224-3be917fb4375d2d5-tiles-bfloat16"
 
 
 def test_an_unknown_precision_is_an_error_that_lists_the_known_ones():

@@ -222,10 +222,10 @@ def test_identical_images_become_one_cluster_with_a_frame_each(fake_network, out
 def test_the_selection_is_made_in_the_precision_of_the_clusters(fake_network, failing, out, capsys):
     assert safe("cluster", failing, "--precision", "bfloat16", "--out", out) == 0
     assert " · vgg16-conv in bfloat16 · eps " in capsys.readouterr().out
-    assert json.loads((out / RUN_FILE).read_text())["extractor"]["identity"] == "vgg16-conv-fake-bfloat16"
+    assert json.loads((out / RUN_FILE).read_text())["extractor"]["identity"] == "vgg16-conv-fake-tiles-bfloat16"
     assert safe("select", failing, "--size", 4, "--out", out) == 0
     assert [path.name for path in Path(os.environ["SAFE_CACHE"]).glob("*.sqlite")] == [
-        "vgg16-conv-fake-bfloat16.sqlite"
+        "vgg16-conv-fake-tiles-bfloat16.sqlite"
     ]
     assert fake_network.images_seen == len(names_in(failing))
 
