@@ -329,7 +329,7 @@ def choose_half(quota: int, likelihood: np.ndarray) -> np.ndarray:
     makes it wrong in one way, they lack the counterexamples: 100 random ones bring it from .761 to .834, the nearest
     ones to .932, these halves to .915. There they are a risk with few labels (three of ten trainings lose over a tenth
     of what was right) and level with the nearest from 300 on; on `gd` they are .5 to 1.0 points better with any number
-    (p ≤ .02 with 50, 100 and 389 labels), on `gtsrb` level. Means of 10 seeds, benchmarks/RESULTS.md.
+    (p ≤ .03 with 50, 100 and 389 labels), on `gtsrb` level. Means of 10 seeds, benchmarks/RESULTS.md.
 
     Parameters
     ----------
