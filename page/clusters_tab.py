@@ -137,7 +137,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
         if not settings.results.there:
             return gr.skip()
         try:
-            return images_view.show_map(settings.results.shown(), by)
+            return images_view.show_map(settings.results.shown(), by if isinstance(by, str) else None)
         except SAFEError:
             return gr.skip()  # the status says what is wrong with the clusters
 
