@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dnn import Dnn, load_dnn
+from dnn import Dnn, load_dnn, sized_for
 from errors import SAFEError
 from failures import examples_for
 from FE import Progress, no_progress
@@ -93,6 +93,7 @@ def predict_failures(
             f"{dnn.path}. Select without the model."
         )
     images, _ = examples_for(dnn, test)
+    dnn = sized_for(dnn, images.files)  # once: other images are to be compared in the same size
     said = predict(dnn, images.root, images.paths, progress, "Running the model on test images")
     place = {path: i for i, path in enumerate(images.paths)}
     indices = np.array([place[path] for path in said.paths])
