@@ -13,7 +13,7 @@ import os
 import platform
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -37,6 +37,7 @@ RUN_FILE = "run.json"
 FORMAT_VERSION = 1
 
 N_COMPONENTS = 256
+BLOCK_ROWS = 256  # of features that are scaled and centred at a time: 9 MB
 REDUCERS = ("pca", "umap")
 UMAP_COMPONENTS = 10
 UMAP_NEIGHBOURS = 15
@@ -66,8 +67,11 @@ class Projection(NamedTuple):
     def apply(self, features: np.ndarray) -> np.ndarray:
         """Project features of shape (n, dimension) to points of shape (n, n_components), float32."""
         # In float64: equal images then get equal points, in whatever batch they come.
-        centred = comparable(features, self.extractor).astype(np.float64) - self.mean
-        return (centred @ self.components.T.astype(np.float64)).astype(np.float32)
+        turned = self.components.T.astype(np.float64)
+        points = np.empty((len(features), len(self.components)), np.float32)
+        for rows, centred in _Centred(features, self.extractor, self.mean):
+            points[rows] = centred @ turned
+        return points
 
 
 @dataclass(frozen=True)
@@ -229,25 +233,42 @@ def fit_projection(features: np.ndarray, extractor: str) -> Projection:
     """
     if not np.isfinite(features).all():
         raise SAFEError("Features must be finite. Received NaN or infinity; are the network's weights damaged?")
-    scaled = comparable(features, extractor)
-    mean = scaled.mean(axis=0, dtype=np.float64)
-    if len(scaled) < 2:  # nothing varies
-        return Projection(extractor, mean.astype(np.float32), np.zeros((1, scaled.shape[1]), np.float32))
-    centred = scaled - mean
-    components = _principal_components(centred, min(N_COMPONENTS, *scaled.shape))
-    components = relevant_directions(centred @ components.T) @ components
+    dimension = features.shape[1]
+    mean = sum(block.sum(axis=0) for _, block in _Centred(features, extractor, np.zeros(dimension))) / len(features)
+    if len(features) < 2:  # nothing varies
+        return Projection(extractor, mean.astype(np.float32), np.zeros((1, dimension), np.float32))
+    centred = _Centred(features, extractor, mean)
+    components = _principal_components(centred, min(N_COMPONENTS, *features.shape))
+    points = np.concatenate([block @ components.T for _, block in centred])
+    components = relevant_directions(points) @ components
     return Projection(extractor, mean.astype(np.float32), components.astype(np.float32))
 
 
-def _principal_components(centred: np.ndarray, n_components: int) -> np.ndarray:
+class _Centred:
+    """Features, scaled and centred, as blocks of rows in float64: all at once they would be three times the features.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Of all blocks together.
+    """
+
+    def __init__(self, features: np.ndarray, extractor: str, mean: np.ndarray) -> None:
+        self.shape = features.shape
+        self._features, self._extractor, self._mean = features, extractor, mean.astype(np.float64)
+
+    def __iter__(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Which rows, and the block."""
+        for start in range(0, len(self._features), BLOCK_ROWS):
+            rows = slice(start, min(start + BLOCK_ROWS, len(self._features)))
+            yield rows, comparable(self._features[rows], self._extractor) - self._mean
+
+
+def _principal_components(centred: _Centred, n_components: int) -> np.ndarray:
     """PCA by the eigenvectors of the smaller of X Xᵀ and Xᵀ X.
 
     Scikit-learn's exact solvers factor X itself, or always Xᵀ X: they take several times as long for a thousand images
-    with four thousand features.
-
-    Parameters
-    ----------
-    centred : ndarray of shape (n_images, dimension), float64
+    with four thousand features, and X whole.
 
     Returns
     -------
@@ -256,18 +277,33 @@ def _principal_components(centred: np.ndarray, n_components: int) -> np.ndarray:
     """
     # Imported here and not above: with it the page would start later.
     from scipy.linalg import eigh
+    from scipy.linalg.blas import dsyrk
 
     n, dimension = centred.shape
-    few_images = n < dimension
+    size = min(n, dimension)
+    products = np.zeros((size, size), order="F")  # eigh then works in place; it reads the lower triangle
     # One thread: the sums inside differ in their last digits with the number of threads, and so might the labels.
     with threadpool_limits(limits=1):
-        products = centred @ centred.T if few_images else centred.T @ centred
-        variances, vectors = eigh(products, subset_by_index=(len(products) - n_components, len(products) - 1))
-        components = (centred.T @ vectors if few_images else vectors).T[::-1]
-        lengths = np.linalg.norm(components, axis=1, keepdims=True)
+        for rows, block in centred:
+            if n >= dimension:
+                products = dsyrk(1, block.T, beta=1, c=products, lower=True, overwrite_c=True)
+                continue
+            for columns, other in centred:
+                if columns.start > rows.start:
+                    break
+                products[rows, columns] = block @ other.T
+        wanted = (size - n_components, size - 1)
+        variances, vectors = eigh(products, subset_by_index=wanted, overwrite_a=True, check_finite=False)
+        variances, components = variances[::-1], vectors.T[::-1]
+        if n < dimension:
+            turned, components = components, np.zeros((n_components, dimension))
+            for rows, block in centred:
+                components += turned[:, rows] @ block
+        lengths = np.linalg.norm(components, axis=1)
         # Beside the largest, eigenvalues as small as this are rounding, and so would be their directions.
-        varies = variances[::-1, None] > variances[-1] * 1e-12
-    return np.divide(components, lengths, where=varies & (lengths > 0), out=np.zeros_like(components))
+        varies = (variances > variances[0] * 1e-12) & (lengths > 0)
+        components /= np.where(varies, lengths, np.inf)[:, None]
+    return components
 
 
 def load_umap() -> type:

@@ -13,8 +13,9 @@ from typing import TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-BLOCK = 4_000_000  # numbers in a block: 16 MB in float32, 32 MB in float64
-THREADS = min(os.cpu_count() or 1, 8)  # each has a few blocks at a time: some 100 MB
+BLOCK = 1_000_000  # numbers in a block: 4 MB in float32, 8 MB in float64
+LEAST_ROWS = 64  # of a block, be it larger: products of fewer rows are slow
+THREADS = min(os.cpu_count() or 1, 8)  # each has a few blocks at a time
 LISTED = 20  # nearest points that are kept of each
 SPREAD = 8  # groups that a row is divided into, for each nearest point that is looked for
 
@@ -198,7 +199,7 @@ class Points:
             return list(pool.map(work, self._blocks(rows)))
 
     def _blocks(self, rows: np.ndarray) -> Iterator[np.ndarray]:
-        step = max(1, BLOCK // max(len(self), 1))
+        step = max(LEAST_ROWS, BLOCK // max(len(self), 1))
         return (rows[start : start + step] for start in range(0, len(rows), step))
 
 

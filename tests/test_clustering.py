@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from clustering import (
     save_clusters,
 )
 from errors import SAFEError
-from FE import Extractor, ImageFeatures
+from FE import DIMENSIONS, Extractor, ImageFeatures
 from images import Skipped
 from runs import cluster_summary
 
@@ -190,19 +191,37 @@ def test_all_noise_has_no_rccs():
     assert len(found.members(NOISE)) == 2
 
 
-@pytest.mark.parametrize("n", [30, 5000])
-def test_components_are_those_of_scikit_learn(n):
+def principal_components(features, n_components, monkeypatch):
+    monkeypatch.setattr(clustering, "comparable", lambda features, extractor: features)
+    return clustering._principal_components(
+        clustering._Centred(features, "as they are", features.mean(axis=0, dtype=np.float64)), n_components
+    )
+
+
+@pytest.mark.parametrize(("n", "dimension"), [(30, 60), (600, 900), (5000, 60)])
+def test_components_are_those_of_scikit_learn(n, dimension, monkeypatch):
     from sklearn.decomposition import PCA
 
     rng = np.random.default_rng(0)
-    features = (rng.normal(size=(n, 60)) @ rng.normal(size=(60, 60))).astype(np.float32)
-    centred = features - features.mean(axis=0, dtype=np.float64)
-    found = clustering._principal_components(centred, 20)
-    expected = PCA(20, svd_solver="full").fit(centred).components_
+    features = (rng.normal(size=(n, 60)) @ rng.normal(size=(60, dimension))).astype(np.float32)
+    found = principal_components(features, 20, monkeypatch)
+    expected = PCA(20, svd_solver="full").fit(features.astype(np.float64)).components_
     np.testing.assert_allclose(np.abs(np.sum(found * expected, axis=1)), 1, atol=1e-6)
 
 
-def test_directions_in_which_nothing_varies_are_left_out():
-    centred = np.random.default_rng(0).normal(size=(20, 3)) @ np.random.default_rng(1).normal(size=(3, 50))
-    found = clustering._principal_components(centred - centred.mean(axis=0), 10)
+def test_pca_holds_no_copy_of_the_features():
+    features = np.random.default_rng(0).random((2000, DIMENSIONS["vgg16-conv"]), dtype=np.float32)
+    fit_projection(features[:9], "vgg16-conv")  # imports what it needs
+    tracemalloc.start()
+    try:
+        fit_projection(features, "vgg16-conv")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2.5 * features.nbytes  # products of all pairs and a few blocks; with copies it was 5 times
+
+
+def test_directions_in_which_nothing_varies_are_left_out(monkeypatch):
+    features = np.random.default_rng(0).normal(size=(20, 3)) @ np.random.default_rng(1).normal(size=(3, 50))
+    found = principal_components(features, 10, monkeypatch)
     assert np.linalg.norm(found, axis=1).round(6).tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]

@@ -26,6 +26,7 @@ def expected_nearest(distances, k):
 @pytest.mark.parametrize("k", [1, 4, 59])
 def test_the_nearest_are_those_of_all_distances_whatever_the_block(monkeypatch, block, k):
     monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
     points = cloud()
     others, lengths = Points(points).nearest(k)
     order, expected = expected_nearest(pairwise_distances(points), k)
@@ -86,6 +87,7 @@ def test_where_there_are_fewer_than_asked_for_a_point_stands_for_itself():
 @pytest.mark.parametrize("block", [10**6, 150])
 def test_blocks_hold_the_distances_of_the_definition(monkeypatch, block):
     monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
     points = cloud()
     rows = np.arange(5, 40)
     blocks = Points(points).per_block(rows, lambda some, distances: (some, distances))
@@ -97,6 +99,7 @@ def test_blocks_hold_the_distances_of_the_definition(monkeypatch, block):
 @pytest.mark.parametrize("block", [10**6, 150])
 def test_the_nearest_to_other_points_are_those_of_all_distances(monkeypatch, block):
     monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
     points, others = cloud(), cloud(n=33, seed=1) + 100  # far away: what differs is small beside what is common
     nearest, distances = Points(points).nearest_to(others)
     expected = np.sqrt(np.square(others[:, None].astype(float) - points).sum(axis=2))

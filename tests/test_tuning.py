@@ -134,6 +134,7 @@ def test_the_result_does_not_hang_on_the_size_of_a_block(monkeypatch, sizes):
     points, _ = groups(sizes, spread=0.5)
     at_once = tune(average_neighbours(points), points)
     monkeypatch.setattr(neighbours, "BLOCK", 5000)
+    monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
     in_blocks = tune(average_neighbours(points), points)
     assert np.array_equal(at_once.labels, in_blocks.labels)
     assert np.array_equal(at_once.is_core, in_blocks.is_core)
@@ -142,6 +143,7 @@ def test_the_result_does_not_hang_on_the_size_of_a_block(monkeypatch, sizes):
 
 def test_memory_does_not_grow_with_the_square_of_the_points(monkeypatch):
     monkeypatch.setattr(neighbours, "BLOCK", 20_000)
+    monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
     points, _ = groups((1000, 800, 700, 500), spread=0.5)
     tracemalloc.start()
     tune(average_neighbours(points), points)
@@ -160,6 +162,7 @@ def test_points_are_not_modified():
 @pytest.mark.parametrize("block", [10**6, 150])
 def test_balanced_silhouettes_are_the_means_of_the_clusters_means(monkeypatch, block):
     monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
     points, owner = groups((40, 10, 5, 1), spread=0.5)
     some = np.where(np.arange(len(owner)) % 7 == 0, NOISE, owner)
     found = balanced_silhouettes(Points(points), [owner, np.zeros_like(owner), some, np.full_like(owner, NOISE)])
