@@ -1,14 +1,16 @@
 """HUDD, the white-box predecessor of SAFE, as the baseline: failing images grouped by heatmaps of the DNN under test.
 
-    python -m benchmarks.hudd MODEL IMAGES [--store memory|disk]
+    python -m benchmarks.hudd MODEL IMAGES [--store memory|disk] [--one-by-one]
 
 Per layer: LRP heatmaps of all failing images, their Euclidean distances, Ward's linkage, as many clusters as the knee
 of the weighted intra-cluster distance says. The layer with the least of it is taken; clusters of one image are dropped.
 
 As published, all heatmaps of all layers are kept (`store="memory"`). `store="disk"` writes them to a temporary folder
-and reads them block by block, with the same result.
+and reads them block by block, with the same result. Heatmaps are computed in batches and distances as products of
+matrices; `one_by_one` takes a single image and a single pair of heatmaps at a time instead, as the published tool does.
 
-Sources: Fahmy et al., IEEE Trans. Reliability 70(4), 2021 (HUDD); Satopää et al., ICDCSW 2011 (kneed).
+Sources: Fahmy et al., IEEE Trans. Reliability 70(4), 2021 (HUDD), and its tool, SNTSVV/HUDD-Toolset, HeatmapModule.py;
+Satopää et al., ICDCSW 2011 (kneed).
 """
 
 import argparse
@@ -77,7 +79,12 @@ class Hudd(NamedTuple):
 
 
 def heatmap_distances(
-    lrp: Lrp, batches: Iterator[np.ndarray], n_images: int, store: str = "memory", progress: Progress = no_progress
+    lrp: Lrp,
+    batches: Iterator[np.ndarray],
+    n_images: int,
+    store: str = "memory",
+    progress: Progress = no_progress,
+    one_by_one: bool = False,
 ) -> dict[str, np.ndarray]:
     """Euclidean distances between the heatmaps of each layer.
 
@@ -87,6 +94,8 @@ def heatmap_distances(
         Pixels as the model takes them; `n_images` in all.
     store : "memory" or "disk"
         Where the heatmaps of all layers are kept: n_images · lrp.floats · 4 bytes.
+    one_by_one : bool
+        Compute the distance of one pair of images at a time.
 
     Returns
     -------
@@ -111,7 +120,7 @@ def heatmap_distances(
             progress("Heatmaps", done, n_images)
         distances = {}
         for number, layer in enumerate(lrp.layers):
-            distances[layer] = euclidean_distances(kept[number])
+            distances[layer] = (paired_distances if one_by_one else euclidean_distances)(kept[number])
             progress("Distances", number + 1, len(lrp.layers))
         del kept
     return distances
@@ -149,6 +158,16 @@ def euclidean_distances(rows: np.ndarray, block_bytes: int = BLOCK_BYTES) -> np.
             distances[j : j + step, i : i + step] = block.T
     np.fill_diagonal(distances, 0)
     return (distances + distances.T) / 2
+
+
+def paired_distances(rows: np.ndarray) -> np.ndarray:
+    """Distances between all rows as `euclidean_distances` gives them, one pair at a time."""
+    distances = np.zeros((len(rows), len(rows)), np.float32)
+    for i, left in enumerate(rows):
+        for j in range(i):
+            apart = left - rows[j]
+            distances[i, j] = distances[j, i] = np.sqrt(np.dot(apart, apart))
+    return distances
 
 
 # --- Clusters ---------------------------------------------------------------------------------------------------
@@ -236,6 +255,7 @@ def run_hudd(
     paths: Sequence[str],
     store: str = "memory",
     progress: Progress = no_progress,
+    one_by_one: bool = False,
 ) -> tuple[Hudd, dict[str, np.ndarray], Lrp]:
     """HUDD on failing images, from the files.
 
@@ -245,6 +265,8 @@ def run_hudd(
         The DNN under test, a Keras model file.
     root, paths
         The images, relative to `root`.
+    one_by_one : bool
+        One image, and one pair of heatmaps, at a time.
 
     Returns
     -------
@@ -262,8 +284,8 @@ def run_hudd(
     dnn = sized_for(load_dnn(model_path), files)
     lrp = prepare_lrp(dnn.model)
     pixels = Pixels(dnn, files, cache_bytes=0)
-    read = (inputs for inputs, _ in batches(dnn, pixels, np.arange(len(files)), BATCH))
-    distances = heatmap_distances(lrp, read, len(files), store, progress)
+    read = (inputs for inputs, _ in batches(dnn, pixels, np.arange(len(files)), 1 if one_by_one else BATCH))
+    distances = heatmap_distances(lrp, read, len(files), store, progress, one_by_one)
     if pixels.unreadable:
         first = min(pixels.unreadable)
         raise SAFEError(f"Expected readable images. Received: {files[first]} ({pixels.unreadable[first]}). Remove it.")
@@ -278,11 +300,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("model", metavar="MODEL", help="the DNN under test, a Keras model")
     parser.add_argument("images", metavar="IMAGES", help="folder of failing images, or a .txt file that lists them")
     parser.add_argument("--store", choices=STORES, default="memory", help="where heatmaps are kept (default: memory)")
+    parser.add_argument("--one-by-one", action="store_true", help="one image and one pair at a time, as published")
     options = parser.parse_args(arguments)
     try:
         listing = find_images(options.images)
         began = time.perf_counter()
-        hudd, _, lrp = run_hudd(options.model, listing.root, listing.paths, options.store)
+        hudd, _, lrp = run_hudd(
+            options.model, listing.root, listing.paths, options.store, one_by_one=options.one_by_one
+        )
     except SAFEError as error:
         print(f"hudd: {error}", file=sys.stderr)
         return 2

@@ -1,6 +1,6 @@
 """The paper's research questions measured again: SAFE against HUDD, K-means and random groups.
 
-    python -m benchmarks.paper [--cases gd oc gtsrb gd-large] [--data gd=DIR oc=DIR gtsrb=DIR] [--work DIR] [--quick]
+    python -m benchmarks.paper [--cases gd oc gtsrb gd-large oc-large] [--data CASE=DIR ...] [--work DIR] [--quick]
 
 Writes the section `paper` of benchmarks/RESULTS.md and the pictures in benchmarks/plots/. `gd` and `oc` are built in
 the work folder where no folder is given for them; photographs (`gtsrb`) must be given. Every result is kept in the work
@@ -43,6 +43,11 @@ HUDD_SOURCES = ("benchmarks/lrp.py", "benchmarks/hudd.py")
 SAFE_SOURCES = ("FE.py", "clustering.py", "tuning.py", "density.py", "relevance.py", "neighbours.py")
 MEASURE_SOURCES = ("benchmarks/paper_measures.py", "benchmarks/paper_cases.py")
 ALEXNET_CASES = ("gd", "oc")  # in the paper, these have AlexNet for the DNN under test
+SUBSET_SIZES = (250, 500, 1000, 2000, 3000)  # failing images of which RCCs are inspected
+SUBSETS = 5  # random ones of each size
+GROWTH_CASE = "gd-large"
+ONE_BY_ONE_UP_TO = 2000  # images; from there on it takes hours
+VGG16_IMAGES = 100  # VGG16's heatmaps take 60 MB an image
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -99,6 +104,14 @@ def _parser() -> argparse.ArgumentParser:
         help="of which to measure time and memory (default: gd oc gtsrb; --cost-cases alone: none)",
     )
     parser.add_argument(
+        "--growth-sizes",
+        nargs="*",
+        type=int,
+        default=[VGG16_IMAGES, 500, 1000, 2000],
+        metavar="N",
+        help=f"failing images of {GROWTH_CASE} with which time and memory are measured (--growth-sizes alone: none)",
+    )
+    parser.add_argument(
         "--quick", action="store_true", help="two repetitions, no time and memory; print the section, write nothing"
     )
     return parser
@@ -136,7 +149,8 @@ def run_case(name: str, data: Path, work: Path, options: argparse.Namespace) -> 
     -------
     dict
         `case` (failing images, test images, unsafe values, extractor), `whole` and `repetitions` (an `Outcome` for each
-        method), `layers` (of HUDD) and `cost`.
+        method), `subsets` (of smaller numbers of failing images: what SAFE finds), `layers` (of HUDD), `cost` and
+        `growth` (what the methods cost with more and more images).
     """
     case = load_case(name, data, work, _progress)
     images = extract_features(case.root, choose_extractor("auto"), _progress)
@@ -149,6 +163,7 @@ def run_case(name: str, data: Path, work: Path, options: argparse.Namespace) -> 
         _kept(work / f"repetition-{seed}.json", key, lambda seed=seed: run_methods(case, images, distances, seed))
         for seed in range(2 if options.quick else options.repetitions)
     ]
+    subsets = _kept(work / "subsets.json", key, lambda: _subsets(case, images))
     layers = _kept(work / "layers.json", key, lambda: _layers(case, distances))
     about = {
         "failing": len(case.paths),
@@ -158,7 +173,16 @@ def run_case(name: str, data: Path, work: Path, options: argparse.Namespace) -> 
         "extractor": images.extractor.identity,
     }
     cost = {} if options.quick or name not in options.cost_cases else _costs(case, work, options.cost_runs)
-    return {"case": about, "whole": whole, "repetitions": repetitions, "layers": layers, "cost": cost}
+    growth = [] if options.quick or name != GROWTH_CASE else _growth(case, work, options.growth_sizes)
+    return {
+        "case": about,
+        "whole": whole,
+        "repetitions": repetitions,
+        "subsets": subsets,
+        "layers": layers,
+        "cost": cost,
+        "growth": growth,
+    }
 
 
 def run_methods(case: PaperCase, images: ImageFeatures, distances: dict[str, np.ndarray], seed: int | None) -> dict:
@@ -167,8 +191,7 @@ def run_methods(case: PaperCase, images: ImageFeatures, distances: dict[str, np.
     chosen = np.arange(n)
     if seed is not None:
         chosen = np.sort(np.random.default_rng(seed).permutation(n)[: round(KEPT_SHARE * n)])
-    paths = tuple(case.paths[i] for i in chosen.tolist())
-    clusters = find_root_cause_clusters(dataclasses.replace(images, paths=paths, features=images.features[chosen]))
+    clusters = find_root_cause_clusters(_only(images, chosen))
     found = {"SAFE": clusters.labels}
     found["HUDD"] = cluster_layers({layer: one[np.ix_(chosen, chosen)] for layer, one in distances.items()}).labels
     if clusters.n_rccs > 1:
@@ -178,8 +201,34 @@ def run_methods(case: PaperCase, images: ImageFeatures, distances: dict[str, np.
     found["random"] = np.random.default_rng(seed or 0).permutation(clusters.labels)
     if case.causes:
         found["known causes"] = known_cause_labels(case.causes)[chosen]
-    failing = {name: column[chosen] for name, column in case.failing.items()}
+    failing = _columns(case, chosen)
     return {method: measure(labels, failing, case.reference, case.values)._asdict() for method, labels in found.items()}
+
+
+def _only(images: ImageFeatures, chosen: np.ndarray) -> ImageFeatures:
+    paths = tuple(images.paths[i] for i in chosen.tolist())
+    return dataclasses.replace(images, paths=paths, features=images.features[chosen])
+
+
+def _columns(case: PaperCase, chosen: np.ndarray) -> dict[str, np.ndarray]:
+    return {name: column[chosen] for name, column in case.failing.items()}
+
+
+def _subset(n: int, size: int, seed: int) -> np.ndarray:
+    return np.sort(np.random.default_rng([size, seed]).permutation(n)[:size])
+
+
+def _subsets(case: PaperCase, images: ImageFeatures) -> list[dict]:
+    """What SAFE finds in fewer failing images: an `Outcome` for each subset, and of how many images it is."""
+    n = len(case.paths)
+    found = []
+    for size in [size for size in SUBSET_SIZES if size < n]:
+        for seed in range(SUBSETS):
+            chosen = _subset(n, size, seed)
+            labels = find_root_cause_clusters(_only(images, chosen)).labels
+            outcome = measure(labels, _columns(case, chosen), case.reference, case.values)
+            found.append({"size": size, **outcome._asdict()})
+    return found
 
 
 def _kept_distances(case: PaperCase, work: Path) -> dict[str, np.ndarray]:
@@ -231,6 +280,40 @@ def _costs(case: PaperCase, work: Path, runs: int) -> dict:
             ],
         )
     return costs
+
+
+def _growth(case: PaperCase, work: Path, sizes: list[int]) -> list[dict]:
+    """Cost of each method on random subsets of the failing images of a case: `size`, `label` and a `Cost` each.
+
+    One run each, but of the heatmaps one by one only the time, which grows with n² and soon is hours.
+    """
+    key = _key(case.digest, *SAFE_SOURCES, *HUDD_SOURCES, "benchmarks/paper_cost.py")
+    networks = {"AlexNet": work / "alexnet.keras", "VGG16": work / "vgg16.keras"}
+    for path, save in zip(networks.values(), (paper_cost.save_alexnet, paper_cost.save_vgg16), strict=True):
+        if not path.is_file():
+            save(path, 8)
+    tasks = []
+    for size in sorted({min(size, len(case.paths)) for size in sizes}):
+        tasks += [(size, "SAFE", "safe", case.model), (size, "SAFE, bfloat16", "safe-bfloat16", case.model)]
+        tasks.append((size, "HUDD, AlexNet", "hudd", networks["AlexNet"]))
+        if size <= VGG16_IMAGES:
+            tasks.append((size, "HUDD, VGG16", "hudd", networks["VGG16"]))
+        if size <= ONE_BY_ONE_UP_TO:
+            tasks.append((size, "HUDD, AlexNet, one by one", "hudd-one-by-one", networks["AlexNet"]))
+    measured = []
+    for size, label, method, model in sorted(tasks, key=lambda task: task[2] == "hudd-one-by-one"):  # the longest last
+        listing = work / f"images-{size}.txt"
+        chosen = _subset(len(case.paths), size, 0).tolist()
+        write_text(listing, "".join(f"{case.root / case.paths[i]}\n" for i in chosen))
+        file = work / f"growth-{size}-{label.replace(', ', '-').replace(' ', '-').lower()}.json"
+        trace = method != "hudd-one-by-one"
+        cost = _kept(
+            file,
+            key,
+            lambda task=(method, model, listing), trace=trace: paper_cost.measure_cost(*task, 1, trace)[0]._asdict(),
+        )
+        measured.append({"size": size, "label": label, **cost})
+    return measured
 
 
 # --- Kept results -----------------------------------------------------------------------------------------------

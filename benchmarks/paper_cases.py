@@ -1,8 +1,8 @@
 """The cases on which the paper's research questions are measured again: failing images, parameters, unsafe values.
 
-`gd` and `oc` are built case studies (`python -m casestudies.build`); `gd-large` is the DNN of `gd` on a test set six
-times as large, which gives failures of the order of the paper's; `gtsrb` are photographs of traffic signs (folders
-`train` and `test`, and `parameters.csv`), for which a small CNN is trained here.
+`gd` and `oc` are built case studies (`python -m casestudies.build`); `gd-large` and `oc-large` are their DNNs on test
+sets several times as large, which give failures of the order of the paper's; `gtsrb` are photographs of traffic signs
+(folders `train` and `test`, and `parameters.csv`), for which a small CNN is trained here.
 """
 
 import csv
@@ -27,10 +27,10 @@ from FE import Progress, no_progress
 from images import decode, find_images, read_bytes
 from parameters import read_parameters
 
-CASES = ("gd", "oc", "gtsrb", "gd-large")
-BUILT_FROM = {"gd": "gd", "oc": "oc", "gtsrb": "gtsrb", "gd-large": "gd"}
-LARGE_TEST_SET = 12_000
-LARGE_SEED = 1  # other images than those of `gd`
+CASES = ("gd", "oc", "gtsrb", "gd-large", "oc-large")
+BUILT_FROM = {"gd": "gd", "oc": "oc", "gtsrb": "gtsrb", "gd-large": "gd", "oc-large": "oc"}
+LARGE_TEST_SETS = {"gd-large": 12_000, "oc-large": 13_500}
+LARGE_SEED = 1  # other images than those of `gd` and `oc`
 NO_PARAMETERS = ("seed", "label")  # columns that say nothing of what is seen
 PUPIL_MM = 4.25  # the mean pupil
 EDGE = 0.2  # of the test set's photographs, the share at an edge of a parameter
@@ -115,8 +115,8 @@ def load_case(name: str, data: Path, work: Path, progress: Progress = no_progres
         folder = work
         model = _trained(data / "train", work, progress)
         _failures_of(model, data / "test", folder, progress)
-    elif name == "gd-large":
-        folder = _enlarged(data, work, progress)
+    elif name in LARGE_TEST_SETS:
+        folder = _enlarged(name, data, work, progress)
         table = folder / PARAMETERS_FILE
     listing = find_images(folder / "failures")
     test_images = sorted(_test_images(table))
@@ -268,13 +268,13 @@ def _small(file: Path) -> np.ndarray:
     return np.asarray(decode(read_bytes(file)).resize((32, 32), resample=2))
 
 
-def _enlarged(data: Path, work: Path, progress: Progress) -> Path:
-    """Failures of the DNN of `gd` on a larger test set."""
+def _enlarged(name: str, data: Path, work: Path, progress: Progress) -> Path:
+    """Failures of the DNN of a case study on a larger test set."""
     done = work / PARAMETERS_FILE  # written last
     if done.is_file():
         return work
-    case = find_case("gd")
-    rows = list(lay_out(case, "test", LARGE_TEST_SET, LARGE_SEED))
+    case = find_case(BUILT_FROM[name])
+    rows = list(lay_out(case, "test", LARGE_TEST_SETS[name], LARGE_SEED))
     for _ in render_images(work, rows, progress):
         pass
     _failures_of(data / MODEL_FILE, work / "test", work, progress)

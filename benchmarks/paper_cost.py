@@ -2,7 +2,8 @@
 
     python -m benchmarks.paper_cost METHOD MODEL IMAGES OUT.json [--trace]
 
-METHOD is `safe`, `hudd` (heatmaps in memory, as published) or `hudd-disk`. OUT gets the seconds from the start of the
+METHOD is `safe`, `safe-bfloat16`, `hudd` (heatmaps in memory, as published), `hudd-disk` or `hudd-one-by-one` (as
+published: heatmaps in memory, one image and one pair of them at a time). OUT gets the seconds from the start of the
 process, the largest resident size of the process, and with --trace the peak of the memory that Python allocated
 (tracemalloc, which slows the run down: its seconds are not to be used).
 """
@@ -18,8 +19,14 @@ import tracemalloc
 from pathlib import Path
 from typing import NamedTuple
 
-METHODS = ("safe", "hudd", "hudd-disk")
+from benchmarks.hudd import run_hudd
+from clustering import find_root_cause_clusters
+from FE import choose_extractor, extract_features
+from images import find_images
+
+METHODS = ("safe", "safe-bfloat16", "hudd", "hudd-disk", "hudd-one-by-one")
 ROOT = Path(__file__).parents[1]
+FIRST_STEPS = ("Extracting features", "Heatmaps")  # the network is loaded before them
 ALEXNET_SIDE = 227
 
 
@@ -35,7 +42,8 @@ class Cost(NamedTuple):
     process_mb : float
         Largest resident size, in 10⁶ bytes.
     python_mb : float
-        Peak of what Python and NumPy allocated after the libraries were loaded, in 10⁶ bytes.
+        Peak of what Python and NumPy hold once the libraries and the network (VGG16, or the DNN under test) are
+        loaded, in 10⁶ bytes; 0 where it was not measured.
     parts : dict of str to float
         Seconds of the steps.
     """
@@ -47,12 +55,19 @@ class Cost(NamedTuple):
     parts: dict[str, float]
 
 
-def measure_cost(method: str, model: Path, images: Path, runs: int = 1) -> list[Cost]:
+def measure_cost(method: str, model: Path, images: Path, runs: int = 1, trace: bool = True) -> list[Cost]:
     """Run a method from cold: once with tracemalloc for the memory, `runs` times without for the time.
 
     SAFE's feature cache is empty each time. Without any run for the time, it is that of the run with tracemalloc.
+
+    Parameters
+    ----------
+    images : Path
+        A folder, or a .txt file that lists images.
+    trace : bool
+        Without it Python's memory is not measured.
     """
-    traced = _run(method, model, images, trace=True)
+    traced = _run(method, model, images, trace=True) if trace else {"python_mb": 0.0}
     costs = []
     for plain in [_run(method, model, images, trace=False) for _ in range(runs)] or [traced]:
         costs.append(
@@ -117,6 +132,17 @@ def save_alexnet(path: Path, n_classes: int) -> None:
         model.save(temporary)
 
 
+def save_vgg16(path: Path, n_classes: int) -> None:
+    """VGG16, with random weights, as the DNN under test: one of the size of the network by which SAFE sees."""
+    import keras
+
+    from artefacts import replacing
+
+    keras.utils.set_random_seed(0)
+    with replacing(path) as temporary:
+        keras.applications.VGG16(weights=None, classes=n_classes).save(temporary)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one method; see the module's text."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paper_cost", description=__doc__.split("\n")[0])
@@ -126,39 +152,49 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("out", type=Path)
     parser.add_argument("--trace", action="store_true", help="measure what Python allocates")
     options = parser.parse_args(arguments)
-    if options.trace:  # what the libraries themselves take is the same for all methods, and left out
-        import keras  # noqa: F401
-        import sklearn.cluster
-        import sklearn.decomposition  # noqa: F401
-
+    if options.trace:
+        _import_what_is_imported_late()
         tracemalloc.start()
     steps: dict[str, float] = {}
     last = [time.perf_counter(), "Loading"]
+    loaded = False
 
     def progress(what: str, done: int, total: int) -> None:
+        nonlocal loaded
         now = time.perf_counter()
         steps[last[1]] = steps.get(last[1], 0.0) + now - last[0]
         last[:] = [now, what]
+        if what in FIRST_STEPS and done and not loaded:
+            loaded = True  # what the first batch took is taken again by the next
+            if options.trace:
+                tracemalloc.reset_peak()
 
-    if options.method == "safe":
-        from clustering import find_root_cause_clusters
-        from FE import choose_extractor, extract_features
-
-        images = extract_features(options.images, choose_extractor("auto"), progress)
+    if options.method.startswith("safe"):
+        extractor = choose_extractor("auto", precision="bfloat16" if "bfloat16" in options.method else "float32")
+        images = extract_features(options.images, extractor, progress)
         progress("Clustering", 0, 0)
         find_root_cause_clusters(images)
     else:
-        from benchmarks.hudd import run_hudd
-        from images import find_images
-
         listing = find_images(options.images)
-        store = "memory" if options.method == "hudd" else "disk"
-        run_hudd(options.model, listing.root, listing.paths, store, progress)
+        store = "disk" if options.method == "hudd-disk" else "memory"
+        run_hudd(options.model, listing.root, listing.paths, store, progress, options.method == "hudd-one-by-one")
     progress("", 0, 0)
     peak = tracemalloc.get_traced_memory()[1] / 1e6 if options.trace else 0.0
     record = {"cpu_seconds": time.process_time(), "process_mb": peak_resident_mb(), "python_mb": peak, "parts": steps}
     options.out.write_text(json.dumps(record))
     return 0
+
+
+def _import_what_is_imported_late() -> None:
+    """What the libraries themselves take is the same for all methods, and left out."""
+    import keras  # noqa: F401
+    import kneed  # noqa: F401
+    import onnx.numpy_helper  # noqa: F401
+    import scipy.cluster.hierarchy
+    import scipy.linalg
+    import scipy.sparse  # noqa: F401
+    import sklearn.cluster  # noqa: F401
+    import tensorflow  # noqa: F401
 
 
 if __name__ == "__main__":

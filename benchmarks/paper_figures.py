@@ -1,5 +1,6 @@
 """Figures that tables, sentences and pictures share, read from the results of `benchmarks.paper`."""
 
+PAPER_INSPECTED = (1.07, 5.12, 26.15)  # per cent of the failures, in the paper: least, median, most
 UNCOUNTED = "region middle"  # unsafe values that are only listed beside the others
 
 
@@ -12,3 +13,19 @@ def covered_share(result: dict, outcome: dict, source: str = "") -> float:
 def of_source(result: dict, source: str) -> list[int]:
     """Indices of a case's unsafe values of one source, or of all that count."""
     return [i for i, (of, _) in enumerate(result["case"]["values"]) if of == source or (not source and of != UNCOUNTED)]
+
+
+def by_size(result: dict) -> dict[int, list[dict]]:
+    """What SAFE found by how many failing images it was given; all of them last. Empty without subsets."""
+    found: dict[int, list[dict]] = {}
+    for one in result["subsets"]:
+        found.setdefault(one["size"], []).append(one)
+    return found | {result["case"]["failing"]: [result["whole"]["SAFE"]]} if found else {}
+
+
+def growth_of(runs: list[dict]) -> dict[int, dict[str, dict]]:
+    """What each method cost, by number of failing images and method."""
+    found: dict[int, dict[str, dict]] = {}
+    for run in sorted(runs, key=lambda run: run["size"]):
+        found.setdefault(run["size"], {})[run["label"]] = run
+    return found

@@ -39,6 +39,8 @@ class Outcome(NamedTuple):
         Of each RCC's best parameter.
     best : list of str
         That parameter.
+    among_failing : list of float
+        The same as `reductions`, but compared with the variance of the failing images.
     covered : list of int
         Indices of the unsafe values that some RCC covers.
     unique : float
@@ -50,6 +52,7 @@ class Outcome(NamedTuple):
     noise: float
     reductions: list[float]
     best: list[str]
+    among_failing: list[float]
     covered: list[int]
     unique: float
 
@@ -80,6 +83,7 @@ def measure(labels: np.ndarray, failing: Columns, reference: Columns, values: Se
         float(np.mean(labels < 0)),
         [of_rcc[name] for of_rcc, name in zip(found, best, strict=True)],
         best,
+        [max(reduction(name, column[rcc], column) for name, column in failing.items()) for rcc in rccs],
         sorted(covered),
         unique_share([_described(rcc, of_rcc, failing, reference) for rcc, of_rcc in zip(rccs, found, strict=True)]),
     )

@@ -13,6 +13,7 @@ from benchmarks.hudd import (
     euclidean_distances,
     heatmap_distances,
     main,
+    paired_distances,
     run_hudd,
     spread_curve,
 )
@@ -357,11 +358,17 @@ def test_hudd_groups_images_of_files_by_what_the_network_looks_at(case):
         assert len({i % 3 for i in np.flatnonzero(hudd.labels == rcc).tolist()}) == 1
 
 
-def test_the_program_names_the_layer_it_chose(case, capsys):
-    assert main([str(case / "model.keras"), str(case / "failures"), "--store", "disk"]) == 0
+@pytest.mark.parametrize("options", [["--store", "disk"], ["--one-by-one"]])
+def test_the_program_names_the_layer_it_chose(case, capsys, options):
+    assert main([str(case / "model.keras"), str(case / "failures"), *options]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert sum(line.startswith("*") for line in lines) == 1
     assert "24 images" in lines[-1]
+
+
+def test_one_pair_at_a_time_gives_the_same_distances():
+    rows = np.random.default_rng(0).random((9, 40), dtype=np.float32)
+    np.testing.assert_allclose(paired_distances(rows), euclidean_distances(rows), atol=1e-5)
 
 
 def test_what_the_user_can_put_right_is_one_line(case, capsys):

@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks import paper, paper_cost
 from benchmarks.paper_cases import PaperCase, UnsafeValue, load_case, unsafe_values
-from benchmarks.paper_figures import covered_share
+from benchmarks.paper_figures import by_size, covered_share, growth_of
 from benchmarks.paper_measures import (
     covers,
     effect,
@@ -18,7 +18,7 @@ from benchmarks.paper_measures import (
     unique_share,
 )
 from benchmarks.paper_plots import draw_plots
-from benchmarks.paper_report import bar, write_report
+from benchmarks.paper_report import bar, largest_of_each_dnn, write_report
 from casestudies.cases import find_case
 from errors import SAFEError
 from FE import Extractor, ImageFeatures
@@ -86,6 +86,7 @@ def test_all_measures_of_a_clustering_by_hand():
     assert found.noise == pytest.approx(1 / 6)
     assert found.best == ["light", "light"]
     assert found.reductions == pytest.approx([1, 1])
+    assert found.among_failing == pytest.approx([1, 1])
     assert found.covered == [0]
     assert found.unique == 1
 
@@ -198,7 +199,38 @@ def results():
         "extractor": "some",
     }
     layers = paper._layers(case, distances)
-    result = {"case": about, "whole": whole, "repetitions": repetitions, "layers": layers, "cost": cost}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paper, "SUBSET_SIZES", (60, 500))
+        subsets = paper._subsets(case, images)
+    growth = [
+        {
+            "size": size,
+            "label": label,
+            "seconds": s,
+            "cpu_seconds": s,
+            "process_mb": 900.0,
+            "python_mb": mb,
+            "parts": {},
+        }
+        for size, label, s, mb in (
+            (80, "SAFE", 8.0, 4.0),
+            (80, "SAFE, bfloat16", 4.0, 3.0),
+            (80, "HUDD, AlexNet", 16.0, 500.0),
+            (40, "SAFE", 4.0, 2.0),
+            (40, "SAFE, bfloat16", 2.0, 2.0),
+            (40, "HUDD, AlexNet", 10.0, 250.0),
+            (40, "HUDD, AlexNet, one by one", 80.0, 0.0),
+        )
+    ]
+    result = {
+        "case": about,
+        "whole": whole,
+        "repetitions": repetitions,
+        "subsets": subsets,
+        "layers": layers,
+        "cost": cost,
+        "growth": growth,
+    }
     return json.loads(json.dumps({"gd": result}))
 
 
@@ -232,8 +264,40 @@ def test_the_report_tells_every_research_question_and_what_is_not_met(results):
     assert "The known causes themselves do not cover light 0.3: they lie elsewhere." in text
 
 
+def test_what_is_found_in_fewer_failures_stands_beside_what_is_found_in_all(results):
+    sizes = by_size(results["gd"])
+    assert {size: len(found) for size, found in sizes.items()} == {60: paper.SUBSETS, 90: 1}
+    assert all(sum(one["sizes"]) <= 60 for one in sizes[60])
+    assert sizes[60][0]["sizes"] != sizes[60][1]["sizes"]
+    assert "| gd | 90 | 3 (3–3) |" in write_report(results)
+    assert by_size({**results["gd"], "subsets": []}) == {}
+
+
+def test_growth_compares_safe_with_each_rival_at_the_most_images_that_it_was_run_on(results):
+    assert list(growth_of(results["gd"]["growth"])) == [40, 80]
+    text = write_report(results)
+    assert "| 80 | HUDD, AlexNet | 16 (0.5, 0.25) | 16 | 500.0 (0.008) | 900 |" in text
+    assert "| 40 | HUDD, AlexNet, one by one | 80 (0.05, 0.025) | 80 |  | 900 |" in text
+    assert "- **Not met**: gd, 80 images: SAFE takes 0.5 of the time of HUDD, AlexNet (aim: 0.2)." in text
+    assert "- Met: gd, 80 images: 0.008 of the Python memory of HUDD, AlexNet (aim: 0.01)." in text
+    assert "- Met: gd, 40 images: SAFE takes 0.05 of the time of HUDD, AlexNet, one by one (aim: 0.2)." in text
+
+
+def test_known_causes_that_vary_too_much_are_named(results):
+    exact = results["gd"]["whole"]["known causes"]
+    whole = {**results["gd"]["whole"], "known causes": {**exact, "reductions": [0.99, 0.83, 0.98]}}
+    assert "more than 90 %: cause 1 (light by 83 %)" in write_report({"gd": {**results["gd"], "whole": whole}})
+    assert "would not reduce" not in write_report(results)
+
+
+def test_a_dnn_counts_once_with_its_largest_test_set(results):
+    large = {**results["gd"], "case": {**results["gd"]["case"], "failing": 4000}}
+    chosen = largest_of_each_dnn({"gd-large": large, "gd": results["gd"], "oc": results["gd"]})
+    assert {name: result["case"]["failing"] for name, result in chosen.items()} == {"gd": 4000, "oc": 90}
+
+
 def test_without_costs_the_report_has_no_time_and_memory(results):
-    bare = {"gd": {**results["gd"], "cost": {}}}
+    bare = {"gd": {**results["gd"], "cost": {}, "growth": []}}
     assert "RQ4" not in write_report(bare)
     assert not any("time" in text for _, text in bar(bare))
 
@@ -252,7 +316,7 @@ def test_the_same_results_give_the_same_pictures(results, tmp_path):
         draw_plots({**results, "oc": results["gd"]}, tmp_path / name)
         written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert written[0] == written[1]
-    assert set(written[0]) == {"paper-variance.png", "paper-coverage.png"}
+    assert set(written[0]) == {f"paper-{name}.png" for name in ("variance", "coverage", "inspected", "cost")}
 
 
 def test_a_result_is_computed_once_and_again_when_its_key_changes(tmp_path):
