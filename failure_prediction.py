@@ -34,14 +34,12 @@ class FailurePrediction:
     Attributes
     ----------
     dnn : Dnn
-    test_root : Path
     outputs : ndarray of shape (n_test, n_classes), float32
         Probabilities, of the test images that could be read.
     wrong : ndarray of shape (n_test,), bool
     """
 
     dnn: Dnn
-    test_root: Path
     outputs: np.ndarray
     wrong: np.ndarray
 
@@ -97,7 +95,7 @@ def predict_failures(
     said = predict(dnn, images.root, images.paths, progress, "Running the model on test images")
     place = {path: i for i, path in enumerate(images.paths)}
     indices = np.array([place[path] for path in said.paths])
-    return FailurePrediction(dnn, images.root, said.outputs, ~judge(dnn, images, indices, said.outputs).right)
+    return FailurePrediction(dnn, said.outputs, ~judge(dnn, images, indices, said.outputs).right)
 
 
 def likely_wrong(outputs: np.ndarray, tested: np.ndarray, wrong: np.ndarray) -> np.ndarray:

@@ -24,7 +24,6 @@ def prediction(model, test_set) -> FailurePrediction:
 
 
 def test_what_the_model_got_wrong_on_the_test_set_is_known(prediction, test_set):
-    assert prediction.test_root == test_set
     assert prediction.outputs.shape == (160, 3)
     paths = np.array(labelled_images(test_set).paths)
     assert all("in_blue" in path for path in paths[prediction.wrong])
