@@ -545,16 +545,19 @@ def extract_features(
         No folder, no readable image, no weights, or features that are not finite.
     """
     listing = find_images(source)
-    batches = list((stream or stream_features)(listing, extractor, progress))
-    paths = tuple(path for batch in batches for path in batch.paths)
-    skipped = listing.skipped + tuple(skip for batch in batches for skip in batch.skipped)
+    features = np.empty((len(listing.paths), extractor.dimension), np.float32)  # filled as they come: no second copy
+    paths: list[str] = []
+    skipped = list(listing.skipped)
+    for batch in (stream or stream_features)(listing, extractor, progress):
+        features[len(paths) : len(paths) + len(batch.paths)] = batch.features
+        paths += batch.paths
+        skipped += batch.skipped
     if not paths:
         raise SAFEError(
             f"Expected images. Received {len(skipped)} files of which none is readable, in {listing.root}; "
             f"the first, {skipped[0].path}: {skipped[0].reason}"
         )
-    features = np.concatenate([batch.features for batch in batches])
-    return ImageFeatures(listing.root, paths, features, extractor, tuple(sorted(skipped)))
+    return ImageFeatures(listing.root, tuple(paths), features[: len(paths)], extractor, tuple(sorted(skipped)))
 
 
 class Loaded(NamedTuple):

@@ -37,7 +37,7 @@ RUN_FILE = "run.json"
 FORMAT_VERSION = 1
 
 N_COMPONENTS = 256
-BLOCK_ROWS = 256  # of features that are scaled and centred at a time: 9 MB
+BLOCK_ROWS = 128  # of features that are scaled and centred at a time: 4 MB
 REDUCERS = ("pca", "umap")
 UMAP_COMPONENTS = 10
 UMAP_NEIGHBOURS = 15
@@ -69,7 +69,7 @@ class Projection(NamedTuple):
         # In float64: equal images then get equal points, in whatever batch they come.
         turned = self.components.T.astype(np.float64)
         points = np.empty((len(features), len(self.components)), np.float32)
-        for rows, centred in _Centred(features, self.extractor, self.mean):
+        for rows, centred in _Centred(features, self.extractor, self.mean).blocks():
             points[rows] = centred @ turned
         return points
 
@@ -234,12 +234,13 @@ def fit_projection(features: np.ndarray, extractor: str) -> Projection:
     if not np.isfinite(features).all():
         raise SAFEError("Features must be finite. Received NaN or infinity; are the network's weights damaged?")
     dimension = features.shape[1]
-    mean = sum(block.sum(axis=0) for _, block in _Centred(features, extractor, np.zeros(dimension))) / len(features)
+    scaled = _Centred(features, extractor, np.zeros(dimension))
+    mean = sum(block.sum(axis=0) for _, block in scaled.blocks()) / len(features)
     if len(features) < 2:  # nothing varies
         return Projection(extractor, mean.astype(np.float32), np.zeros((1, dimension), np.float32))
     centred = _Centred(features, extractor, mean)
     components = _principal_components(centred, min(N_COMPONENTS, *features.shape))
-    points = np.concatenate([block @ components.T for _, block in centred])
+    points = np.concatenate([block @ components.T for _, block in centred.blocks()])
     components = relevant_directions(points) @ components
     return Projection(extractor, mean.astype(np.float32), components.astype(np.float32))
 
@@ -257,10 +258,11 @@ class _Centred:
         self.shape = features.shape
         self._features, self._extractor, self._mean = features, extractor, mean.astype(np.float64)
 
-    def __iter__(self) -> Iterator[tuple[slice, np.ndarray]]:
-        """Which rows, and the block."""
-        for start in range(0, len(self._features), BLOCK_ROWS):
-            rows = slice(start, min(start + BLOCK_ROWS, len(self._features)))
+    def blocks(self, before: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+        """Which rows, and the block; only those up to the row `before`, where one begins, if it is given."""
+        stop = len(self._features) if before is None else before
+        for start in range(0, stop, BLOCK_ROWS):
+            rows = slice(start, min(start + BLOCK_ROWS, stop))
             yield rows, comparable(self._features[rows], self._extractor) - self._mean
 
 
@@ -284,20 +286,20 @@ def _principal_components(centred: _Centred, n_components: int) -> np.ndarray:
     products = np.zeros((size, size), order="F")  # eigh then works in place; it reads the lower triangle
     # One thread: the sums inside differ in their last digits with the number of threads, and so might the labels.
     with threadpool_limits(limits=1):
-        for rows, block in centred:
+        for rows, block in centred.blocks():
             if n >= dimension:
                 products = dsyrk(1, block.T, beta=1, c=products, lower=True, overwrite_c=True)
                 continue
-            for columns, other in centred:
-                if columns.start > rows.start:
-                    break
+            products[rows, rows] = block @ block.T
+            for columns, other in centred.blocks(before=rows.start):
                 products[rows, columns] = block @ other.T
         wanted = (size - n_components, size - 1)
         variances, vectors = eigh(products, subset_by_index=wanted, overwrite_a=True, check_finite=False)
+        del products
         variances, components = variances[::-1], vectors.T[::-1]
         if n < dimension:
             turned, components = components, np.zeros((n_components, dimension))
-            for rows, block in centred:
+            for rows, block in centred.blocks():
                 components += turned[:, rows] @ block
         lengths = np.linalg.norm(components, axis=1)
         # Beside the largest, eigenvalues as small as this are rounding, and so would be their directions.

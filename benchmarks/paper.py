@@ -44,7 +44,7 @@ SAFE_SOURCES = ("FE.py", "clustering.py", "tuning.py", "density.py", "relevance.
 MEASURE_SOURCES = ("benchmarks/paper_measures.py", "benchmarks/paper_cases.py")
 ALEXNET_CASES = ("gd", "oc")  # in the paper, these have AlexNet for the DNN under test
 SUBSET_SIZES = (250, 500, 1000, 2000, 3000)  # failing images of which RCCs are inspected
-SUBSETS = 5  # random ones of each size
+SUBSETS = 10  # random ones of each size
 GROWTH_CASE = "gd-large"
 ONE_BY_ONE_UP_TO = 2000  # images; from there on it takes hours
 VGG16_IMAGES = 100  # VGG16's heatmaps take 60 MB an image
@@ -163,7 +163,8 @@ def run_case(name: str, data: Path, work: Path, options: argparse.Namespace) -> 
         _kept(work / f"repetition-{seed}.json", key, lambda seed=seed: run_methods(case, images, distances, seed))
         for seed in range(2 if options.quick else options.repetitions)
     ]
-    subsets = _kept(work / "subsets.json", key, lambda: _subsets(case, images))
+    subsets_key = _key(key, str(SUBSET_SIZES), str(SUBSETS))
+    subsets = _kept(work / "subsets.json", subsets_key, lambda: _subsets(case, images))
     layers = _kept(work / "layers.json", key, lambda: _layers(case, distances))
     about = {
         "failing": len(case.paths),
@@ -262,7 +263,6 @@ def _layers(case: PaperCase, distances: dict[str, np.ndarray]) -> list[dict]:
 
 def _costs(case: PaperCase, work: Path, runs: int) -> dict:
     """Cost of each method on a case; HUDD also on AlexNet, where the paper has it."""
-    key = _key(case.digest, str(runs), *SAFE_SOURCES, *HUDD_SOURCES, "benchmarks/paper_cost.py")
     costs = {}
     tasks = [("SAFE", "safe", case.model), ("HUDD", "hudd", case.model), ("HUDD, disk", "hudd-disk", case.model)]
     if case.name in ALEXNET_CASES:
@@ -274,7 +274,7 @@ def _costs(case: PaperCase, work: Path, runs: int) -> dict:
         file = work / f"cost-{label.replace(', ', '-').lower()}.json"
         costs[label] = _kept(
             file,
-            key,
+            _cost_key(case, method, runs),
             lambda method=method, model=model: [
                 cost._asdict() for cost in paper_cost.measure_cost(method, model, case.root, runs)
             ],
@@ -282,12 +282,16 @@ def _costs(case: PaperCase, work: Path, runs: int) -> dict:
     return costs
 
 
+def _cost_key(case: PaperCase, method: str, runs: int) -> str:
+    sources = SAFE_SOURCES if method.startswith("safe") else HUDD_SOURCES
+    return _key(case.digest, str(runs), *sources, "benchmarks/paper_cost.py")
+
+
 def _growth(case: PaperCase, work: Path, sizes: list[int]) -> list[dict]:
     """Cost of each method on random subsets of the failing images of a case: `size`, `label` and a `Cost` each.
 
     One run each, but of the heatmaps one by one only the time, which grows with n² and soon is hours.
     """
-    key = _key(case.digest, *SAFE_SOURCES, *HUDD_SOURCES, "benchmarks/paper_cost.py")
     networks = {"AlexNet": work / "alexnet.keras", "VGG16": work / "vgg16.keras"}
     for path, save in zip(networks.values(), (paper_cost.save_alexnet, paper_cost.save_vgg16), strict=True):
         if not path.is_file():
@@ -309,7 +313,7 @@ def _growth(case: PaperCase, work: Path, sizes: list[int]) -> list[dict]:
         trace = method != "hudd-one-by-one"
         cost = _kept(
             file,
-            key,
+            _cost_key(case, method, 1),
             lambda task=(method, model, listing), trace=trace: paper_cost.measure_cost(*task, 1, trace)[0]._asdict(),
         )
         measured.append({"size": size, "label": label, **cost})

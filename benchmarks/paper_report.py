@@ -50,7 +50,8 @@ def _opening(results: Results) -> Iterator[str]:
         f"Each method runs on all failing images and on {repetitions} subsets that leave a random tenth of them out: "
         "medians and ranges over these. The subsets overlap, so the p-values only say how steady a difference is on "
         "this set of failures.",
-        "Variances are compared with those of the whole test set, as in the paper's text.",
+        "Variances are compared with those of the whole test set, as in the paper's text. What retraining gains is "
+        "measured by `benchmarks.retraining`, in the section after this one.",
         "",
     )
 
