@@ -216,9 +216,9 @@ def choose_precision(asked: str) -> str:
     """What the network computes in: float32 unless the engineer asks for something else.
 
     bfloat16 has 8 binary digits. With it an image takes half of the processor's time (AVX-512 BF16: 66 against 125 ms
-    of one core), and features of `vgg16-conv` are .4 to .6 % (at most 1.2 %) from those in float32. That is enough to
-    tip decisions of the clustering. RCCs in bfloat16 against float32, where the bound for a default was an adjusted
-    Rand index of .99 on every set:
+    of one core; with AMX a sixth), and features of `vgg16-conv` are .4 to .6 % (at most 1.2 %) from those in float32.
+    That is enough to tip decisions of the clustering. RCCs in bfloat16 against float32, where the bound for a default
+    was an adjusted Rand index of .99 on every set:
 
     ==================================  ======  ====  ===================
     failing images                      images  RCCs  adjusted Rand index

@@ -97,8 +97,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     cluster.add_argument(
         "--precision", choices=("float32", "bfloat16", "auto"), default="float32",
-        help="what the network computes in: float32 (the default); bfloat16, nearly twice as fast on processors that "
-        "have it, with RCCs that may differ; auto, bfloat16 on such processors. select follows",
+        help="what the network computes in: float32 (the default); bfloat16, twice as fast on processors that have it "
+        "(with AMX five times), with RCCs that may differ; auto, bfloat16 on such processors. select follows",
     )  # fmt: skip
     cluster.add_argument(
         "--reducer",
