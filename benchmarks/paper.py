@@ -191,7 +191,7 @@ def run_methods(case: PaperCase, images: ImageFeatures, distances: dict[str, np.
     n = len(case.paths)
     chosen = np.arange(n)
     if seed is not None:
-        chosen = np.sort(np.random.default_rng(seed).permutation(n)[: round(KEPT_SHARE * n)])
+        chosen = _subset(n, round(KEPT_SHARE * n), seed)
     clusters = find_root_cause_clusters(_only(images, chosen))
     found = {"SAFE": clusters.labels}
     found["HUDD"] = cluster_layers({layer: one[np.ix_(chosen, chosen)] for layer, one in distances.items()}).labels
@@ -215,8 +215,8 @@ def _columns(case: PaperCase, chosen: np.ndarray) -> dict[str, np.ndarray]:
     return {name: column[chosen] for name, column in case.failing.items()}
 
 
-def _subset(n: int, size: int, seed: int) -> np.ndarray:
-    return np.sort(np.random.default_rng([size, seed]).permutation(n)[:size])
+def _subset(n: int, size: int, seed: int | list[int]) -> np.ndarray:
+    return np.sort(np.random.default_rng(seed).permutation(n)[:size])
 
 
 def _subsets(case: PaperCase, images: ImageFeatures) -> list[dict]:
@@ -225,7 +225,7 @@ def _subsets(case: PaperCase, images: ImageFeatures) -> list[dict]:
     found = []
     for size in [size for size in SUBSET_SIZES if size < n]:
         for seed in range(SUBSETS):
-            chosen = _subset(n, size, seed)
+            chosen = _subset(n, size, [size, seed])
             labels = find_root_cause_clusters(_only(images, chosen)).labels
             outcome = measure(labels, _columns(case, chosen), case.reference, case.values)
             found.append({"size": size, **outcome._asdict()})
@@ -266,12 +266,9 @@ def _costs(case: PaperCase, work: Path, runs: int) -> dict:
     costs = {}
     tasks = [("SAFE", "safe", case.model), ("HUDD", "hudd", case.model), ("HUDD, disk", "hudd-disk", case.model)]
     if case.name in ALEXNET_CASES:
-        alexnet = work / "alexnet.keras"
-        if not alexnet.is_file():
-            paper_cost.save_alexnet(alexnet, 8)
-        tasks.append(("HUDD, AlexNet", "hudd", alexnet))
+        tasks.append(("HUDD, AlexNet", "hudd", _saved(work / "alexnet.keras", paper_cost.save_alexnet)))
     for label, method, model in tasks:
-        file = work / f"cost-{label.replace(', ', '-').lower()}.json"
+        file = work / f"cost-{_in_file_name(label)}.json"
         costs[label] = _kept(
             file,
             _cost_key(case, method, runs),
@@ -280,6 +277,16 @@ def _costs(case: PaperCase, work: Path, runs: int) -> dict:
             ],
         )
     return costs
+
+
+def _saved(path: Path, save: Callable[[Path, int], None]) -> Path:
+    if not path.is_file():
+        save(path, 8)
+    return path
+
+
+def _in_file_name(label: str) -> str:
+    return label.replace(", ", "-").replace(" ", "-").lower()
 
 
 def _cost_key(case: PaperCase, method: str, runs: int) -> str:
@@ -292,24 +299,22 @@ def _growth(case: PaperCase, work: Path, sizes: list[int]) -> list[dict]:
 
     One run each, but of the heatmaps one by one only the time, which grows with n² and soon is hours.
     """
-    networks = {"AlexNet": work / "alexnet.keras", "VGG16": work / "vgg16.keras"}
-    for path, save in zip(networks.values(), (paper_cost.save_alexnet, paper_cost.save_vgg16), strict=True):
-        if not path.is_file():
-            save(path, 8)
+    alexnet = _saved(work / "alexnet.keras", paper_cost.save_alexnet)
+    vgg16 = _saved(work / "vgg16.keras", paper_cost.save_vgg16)
     tasks = []
     for size in sorted({min(size, len(case.paths)) for size in sizes}):
         tasks += [(size, "SAFE", "safe", case.model), (size, "SAFE, bfloat16", "safe-bfloat16", case.model)]
-        tasks.append((size, "HUDD, AlexNet", "hudd", networks["AlexNet"]))
+        tasks.append((size, "HUDD, AlexNet", "hudd", alexnet))
         if size <= VGG16_IMAGES:
-            tasks.append((size, "HUDD, VGG16", "hudd", networks["VGG16"]))
+            tasks.append((size, "HUDD, VGG16", "hudd", vgg16))
         if size <= ONE_BY_ONE_UP_TO:
-            tasks.append((size, "HUDD, AlexNet, one by one", "hudd-one-by-one", networks["AlexNet"]))
+            tasks.append((size, "HUDD, AlexNet, one by one", "hudd-one-by-one", alexnet))
     measured = []
     for size, label, method, model in sorted(tasks, key=lambda task: task[2] == "hudd-one-by-one"):  # the longest last
         listing = work / f"images-{size}.txt"
-        chosen = _subset(len(case.paths), size, 0).tolist()
+        chosen = _subset(len(case.paths), size, [size, 0]).tolist()
         write_text(listing, "".join(f"{case.root / case.paths[i]}\n" for i in chosen))
-        file = work / f"growth-{size}-{label.replace(', ', '-').replace(' ', '-').lower()}.json"
+        file = work / f"growth-{size}-{_in_file_name(label)}.json"
         trace = method != "hudd-one-by-one"
         cost = _kept(
             file,

@@ -23,9 +23,9 @@ def by_size(result: dict) -> dict[int, list[dict]]:
     return found | {result["case"]["failing"]: [result["whole"]["SAFE"]]} if found else {}
 
 
-def growth_of(runs: list[dict]) -> dict[int, dict[str, dict]]:
-    """What each method cost, by number of failing images and method."""
-    found: dict[int, dict[str, dict]] = {}
+def growth_of(runs: list[dict]) -> dict[int, dict[str, list[dict]]]:
+    """By number of failing images, what each method cost: its runs, as in the `cost` of a case."""
+    found: dict[int, dict[str, list[dict]]] = {}
     for run in sorted(runs, key=lambda run: run["size"]):
-        found.setdefault(run["size"], {})[run["label"]] = run
+        found.setdefault(run["size"], {}).setdefault(run["label"], []).append(run)
     return found

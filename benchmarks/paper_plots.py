@@ -94,11 +94,12 @@ def _inspected(plt, cases: dict[str, dict[int, list[dict]]], path: Path) -> None
     _save(plt, figure, path)
 
 
-def _growth(plt, sizes: dict[int, dict[str, dict]], path: Path) -> None:
+def _growth(plt, sizes: dict[int, dict[str, list[dict]]], path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(9.8, 3.4))
     for axis, (what, unit) in zip(axes, (("seconds", "seconds, from cold"), ("python_mb", "Python, MB")), strict=True):
         for method, (colour, dashes, marker) in COST_STYLES.items():
-            costs = {size: cost[method][what] for size, cost in sizes.items() if method in cost and cost[method][what]}
+            costs = {size: cost[method][0][what] for size, cost in sizes.items() if method in cost}
+            costs = {size: cost for size, cost in costs.items() if cost}  # 0 was not measured
             axis.plot(
                 list(costs), list(costs.values()), dashes, color=colour, marker=marker, markersize=4, label=method
             )

@@ -328,12 +328,12 @@ def _growth(name: str, runs: Sequence[dict]) -> Iterator[str]:
     sizes = growth_of(runs)
     rows = []
     for size, costs in sizes.items():
-        for label, cost in costs.items():
+        for label, (cost,) in costs.items():
             memory = f"{cost['python_mb']:,.1f}" if cost["python_mb"] else ""
             if label.startswith("HUDD"):
-                seconds, lower = (costs[ours]["seconds"] / cost["seconds"] for ours in ("SAFE", "SAFE, bfloat16"))
-                share = f" ({seconds:.2g}, {lower:.2g})"
-                memory += f" ({costs['SAFE']['python_mb'] / cost['python_mb']:.2g})" if memory else ""
+                seconds, of_memory = cost_ratios(costs, label)
+                share = f" ({seconds:.2g}, {cost_ratios(costs, label, 'SAFE, bfloat16')[0]:.2g})"
+                memory += f" ({of_memory:.2g})" if memory else ""
             else:
                 share = ""
             rows.append(
@@ -349,12 +349,12 @@ def _growth(name: str, runs: Sequence[dict]) -> Iterator[str]:
     yield from _table(("failures", "", "seconds", "CPU seconds", "Python, MB", "process, MB"), rows)
 
 
-def cost_ratios(costs: dict, rival: str) -> tuple[float, float]:
+def cost_ratios(costs: dict, rival: str, ours: str = "SAFE") -> tuple[float, float]:
     """SAFE's seconds and Python memory as shares of a rival's."""
     seconds = {label: statistics.median(run["seconds"] for run in runs) for label, runs in costs.items()}
     return (
-        seconds["SAFE"] / seconds[rival],
-        costs["SAFE"][0]["python_mb"] / max(costs[rival][0]["python_mb"], 1e-9),
+        seconds[ours] / seconds[rival],
+        costs[ours][0]["python_mb"] / max(costs[rival][0]["python_mb"], 1e-9),
     )
 
 
@@ -434,20 +434,19 @@ def bar(results: Results) -> Iterator[tuple[bool, str]]:
     )
 
 
-def _growth_bar(name: str, sizes: dict[int, dict[str, dict]]) -> Iterator[tuple[bool, str]]:
+def _growth_bar(name: str, sizes: dict[int, dict[str, list[dict]]]) -> Iterator[tuple[bool, str]]:
     """The same aims with the most failing images that each rival was run on."""
     rivals = dict.fromkeys(label for costs in sizes.values() for label in costs if label.startswith("HUDD"))
     for rival in rivals:
         size = max(size for size, costs in sizes.items() if rival in costs)
-        theirs = sizes[size][rival]
         for ours in ("SAFE", "SAFE, bfloat16"):
-            share = sizes[size][ours]["seconds"] / theirs["seconds"]
+            share, _ = cost_ratios(sizes[size], rival, ours)
             yield (
                 share <= BAR_TIME,
                 f"{name}, {size:,} images: {ours} takes {share:.2g} of the time of {rival} (aim: 0.2).",
             )
-        if theirs["python_mb"]:
-            share = sizes[size]["SAFE"]["python_mb"] / theirs["python_mb"]
+        if sizes[size][rival][0]["python_mb"]:
+            _, share = cost_ratios(sizes[size], rival)
             yield (
                 share <= BAR_MEMORY,
                 f"{name}, {size:,} images: {share:.2g} of the Python memory of {rival} (aim: 0.01).",
