@@ -23,11 +23,12 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from artefacts import DAMAGED, fill_text, read_arrays, replacing_together
+from artefacts import DAMAGED, read_arrays
 from errors import SAFEError
 from FE import DIMENSIONS, Extractor, ImageFeatures, Progress, comparable, no_progress
 from images import Skipped
 from neighbours import Points
+from output_folder import Writer, save_files
 from relevance import average_neighbours, relevant_directions
 from tuning import NOISE, Setting, tune
 
@@ -371,15 +372,19 @@ def _nearest(among: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> np.n
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_clusters(clusters: RootCauseClusters, folder: Path, more: Mapping[str, object] | None = None) -> None:
-    """Write `labels.txt` and `run.json` for people, `clusters.npz` for the later steps.
+def save_clusters(clusters: RootCauseClusters, folder: Path) -> None:
+    """Write the files of `cluster_files` (SAFEError where they cannot be written, or one is somebody else's)."""
+    save_files(folder, cluster_files(clusters))
+
+
+def cluster_files(clusters: RootCauseClusters, more: Mapping[str, object] | None = None) -> dict[str, Writer]:
+    """`labels.txt` and `run.json` for people, `clusters.npz` for the later steps, for `output_folder.save_files`.
 
     Parameters
     ----------
     more : mapping, optional
         What else `run.json` says of the run.
     """
-    lines = (f"{label}\t{path}\n" for label, path in zip(clusters.labels, clusters.paths, strict=True))
     record = {**_run_record(clusters), **(more or {})}
     exact = {
         "format_version": np.array(FORMAT_VERSION),
@@ -409,11 +414,16 @@ def save_clusters(clusters: RootCauseClusters, folder: Path, more: Mapping[str, 
             )
         ),
     }
-    files = (folder / LABELS_FILE, folder / RUN_FILE, folder / CLUSTERS_FILE)
-    with replacing_together(*files) as (labels, run, arrays):
-        fill_text(labels, "".join(lines))
-        fill_text(run, json.dumps(record, indent=2) + "\n")
-        np.savez(arrays, **exact)
+    return {
+        LABELS_FILE: labels_text(clusters),
+        RUN_FILE: json.dumps(record, indent=2) + "\n",
+        CLUSTERS_FILE: lambda path: np.savez(path, **exact),
+    }
+
+
+def labels_text(clusters: RootCauseClusters) -> str:
+    """What `labels.txt` holds: a line per image, the cluster's id, a tab, and the path."""
+    return "".join(f"{label}\t{path}\n" for label, path in zip(clusters.labels, clusters.paths, strict=True))
 
 
 def load_clusters(folder: Path) -> RootCauseClusters:

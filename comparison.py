@@ -1,5 +1,6 @@
 """The DNN before and after retraining: which test images improved or worsened, how much of each RCC is right now."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,6 +49,22 @@ class Share(NamedTuple):
     after: int
 
 
+class Outcome(NamedTuple):
+    """What the models say of a failing image that was found in the test set again.
+
+    Attributes
+    ----------
+    image : str
+        Path relative to the folder of failing images.
+    before, after : bool
+        Whether the model got it right.
+    """
+
+    image: str
+    before: bool
+    after: bool
+
+
 def changed(test: LabelledImages, before: Judgement, after: Judgement, which: np.ndarray) -> tuple[Changed, ...]:
     """The test images for which the boolean array `which` holds."""
     return tuple(
@@ -70,20 +87,27 @@ def shares_by_class(test: LabelledImages, before: Judgement, after: Judgement) -
     )
 
 
-def shares_by_rcc(
+def outcomes(
     clusters: RootCauseClusters, test: LabelledImages, before: Judgement, after: Judgement
-) -> tuple[Share, ...]:
-    """How many of the failing images of each RCC are right.
+) -> tuple[Outcome, ...]:
+    """What the models say of the failing images.
 
     Failing images are copies of test images, wherever they lie. A failing image is taken for the test image that has
     the same content and, of several, the same path or else the same class.
     """
     row_of = {int(index): row for row, index in enumerate(before.indices)}
     found = find_again(clusters, test)
+    rows = {path: row_of[found[path]] for path in clusters.paths if found.get(path) in row_of}
+    return tuple(Outcome(path, bool(before.right[row]), bool(after.right[row])) for path, row in rows.items())
+
+
+def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Outcome]) -> tuple[Share, ...]:
+    """How many of the failing images of each RCC are right: of the RCCs as they are now, whatever was merged since."""
+    by_image = {outcome.image: outcome for outcome in found}
     shares = []
     for rcc in clusters.groups:
-        rows = [row_of[found[path]] for path in clusters.members(rcc) if found.get(path) in row_of]
-        shares.append(Share(str(rcc), len(rows), int(before.right[rows].sum()), int(after.right[rows].sum())))
+        of_rcc = [by_image[path] for path in clusters.members(rcc) if path in by_image]
+        shares.append(Share(str(rcc), len(of_rcc), sum(one.before for one in of_rcc), sum(one.after for one in of_rcc)))
     return tuple(shares)
 
 

@@ -1,32 +1,41 @@
-"""Earlier runs: kept when a new one takes their place, listed, compared and brought back.
+"""Earlier runs: kept whole when a new one takes their place, listed, compared and brought back.
 
-`runs/<YYYYmmdd-HHMMSS>/` in the output folder holds the files of an earlier run, all but the GIFs, which can be drawn
-again. The name is the time, in UTC, at which its clusters were written; the last `KEPT_RUNS` are kept. A run that is
-brought back keeps its name, so that it is never there twice.
+`runs/<YYYYmmdd-HHMMSS>/` in the output folder holds the files of an earlier run: clusters, names, notes, verdicts and
+edits, the unsafe set with its labels, the retraining, and what the forms held. GIFs can be drawn again; models lie in
+`models/` beside it, under the hash of their content (see `retrain.py`). The name is the time, in UTC, at which its
+clusters were written. A run that is brought back keeps its name, so that it is never there twice.
+
+Of runs on which nobody has done anything the last `KEPT_RUNS` are kept; those that the engineer has worked on, all.
 """
 
+import contextlib
 import datetime
 import os
 import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from artefacts import prepare_folder, replacing_together
+from artefacts import prepare_folder
 from clustering import CLUSTERS_FILE, LABELS_FILE, RUN_FILE, RootCauseClusters, load_clusters
 from errors import SAFEError
+from labels import labels_of
 from map import MAP_FILE
+from output_folder import save_files, working, writing
 from profiles import PROFILES_FILE
-from retrain import RETRAINING_FILE
+from retrain import MODEL_FILE, RETRAINING_FILE, kept_model, retraining_run
 from review import EDITS_FILE, NOTES_FILE, Review, fingerprint, load_review, rccs_of
-from selection import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
+from selection import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE, selection_run
 from tuning import NOISE
 
 RUNS_FOLDER = "runs"
 KEPT_RUNS = 20
+FORMS_FILE = "forms.json"  # written by the page, which comes after this module
+_SELECTION = (FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
 # The clusters last: what else a run has is worthless without them, so they say that the rest is there.
 FILES = (
     LABELS_FILE,
@@ -35,9 +44,8 @@ FILES = (
     NOTES_FILE,
     PROFILES_FILE,
     MAP_FILE,
-    FILENAMES_FILE,
-    UNSAFE_SET_FILE,
-    SELECTION_FILE,
+    FORMS_FILE,
+    *_SELECTION,
     RETRAINING_FILE,
     CLUSTERS_FILE,
 )
@@ -155,20 +163,46 @@ def archive_run(folder: Path, successor: RootCauseClusters | None = None, spare:
     try:
         building = Path(tempfile.mkdtemp(dir=runs, prefix=f".{name}-"))
         try:
-            for file in FILES:
-                if (folder / file).is_file():
-                    shutil.copy2(folder / file, building / file)
+            for file in _files_of_run(folder, current):
+                shutil.copy2(folder / file, building / file)
             building.chmod(0o755)
             if (runs / name).exists():  # this run, brought back: its notes may have changed since
-                shutil.rmtree(runs / name)
-            building.rename(runs / name)
+                old = building.with_name(f"{building.name}-old")
+                (runs / name).rename(old)
+                building.rename(runs / name)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                building.rename(runs / name)
         finally:
             shutil.rmtree(building, ignore_errors=True)
     except OSError as error:
         raise SAFEError(f"Could not keep the earlier run in {runs / name}: {error.strerror or error}.") from error
-    for old in [old for old in _archived(runs) if old != spare][:-KEPT_RUNS]:
+    unused = [old for old in _archived(runs) if not _worked_on(runs / old) and old not in (spare, name)]
+    for old in unused[: max(len(unused) + 1 - KEPT_RUNS, 0)]:
         shutil.rmtree(runs / old, ignore_errors=True)
     return name
+
+
+def _files_of_run(folder: Path, clusters: RootCauseClusters | None) -> list[str]:
+    """The files in a folder that are of these clusters: what an earlier run has left there is kept with that one."""
+    run = fingerprint(clusters) if clusters else None
+    foreign: set[str] = set()
+    if run not in (selection_run(folder), None) and selection_run(folder):
+        foreign |= {*_SELECTION}
+    if run not in (retraining_run(folder), None) and retraining_run(folder):
+        foreign.add(RETRAINING_FILE)
+    return [file for file in FILES if file not in foreign and (folder / file).is_file()]
+
+
+def _worked_on(folder: Path) -> bool:
+    """Whether the engineer has named, noted, judged, edited, labelled or retrained anything: that is never removed."""
+    if (folder / RETRAINING_FILE).is_file() or labels_of(folder):
+        return True
+    try:
+        review = load_review(folder)
+    except SAFEError:
+        return (folder / NOTES_FILE).is_file() or (folder / EDITS_FILE).is_file()
+    return bool(review.notes or review.edits)
 
 
 def _came_about(clusters: RootCauseClusters) -> tuple:
@@ -326,7 +360,8 @@ def compare_clusters(a: RootCauseClusters, b: RootCauseClusters) -> Comparison:
 def restore_run(folder: Path, name: str) -> RootCauseClusters:
     """Make an earlier run the current one; the current one is kept among the earlier ones.
 
-    The GIFs are not part of it: draw them for the clusters returned (`inspection.write_gifs`).
+    The GIFs are not part of it: draw them for the clusters returned (`inspection.write_gifs`). The model of its
+    retraining comes back from `models/`.
 
     Returns
     -------
@@ -336,19 +371,50 @@ def restore_run(folder: Path, name: str) -> RootCauseClusters:
     Raises
     ------
     SAFEError
-        There is no such run, it is damaged, or the files cannot be written.
+        There is no such run, it is damaged, the files cannot be written, or long work is being done in the folder.
     """
-    source = run_folder(folder, name)
-    clusters = load_review(source).clusters  # a damaged one must not take the place of a good one
-    if source == folder:
+    with working(folder, "opening an earlier run"), writing(folder):
+        source = run_folder(folder, name)
+        clusters = load_review(source).clusters  # a damaged one must not take the place of a good one
+        if source == folder:
+            return clusters
+        archive_run(folder, spare=name)
+        kept = [file for file in FILES if (source / file).is_file()]
+        files = {file: _copied(source / file) for file in kept}
+        model = kept_model(folder, source)
+        if model:
+            files = {MODEL_FILE: _copied(model), **files}
+        save_files(folder, files)
+        for file in {*FILES, MODEL_FILE} - files.keys():
+            (folder / file).unlink(missing_ok=True)
         return clusters
-    archive_run(folder, spare=name)
-    kept = [file for file in FILES if (source / file).is_file()]
-    with replacing_together(*(folder / file for file in kept)) as temporaries:
-        for file, temporary in zip(kept, temporaries, strict=True):
-            shutil.copyfile(source / file, temporary)
-            # The time of the clusters is the run's name.
-            os.utime(temporary, ns=(0, (source / file).stat().st_mtime_ns))
-    for file in set(FILES) - set(kept):
-        (folder / file).unlink(missing_ok=True)
-    return clusters
+
+
+def _copied(source: Path) -> Callable[[Path], None]:
+    """Writes a copy of a file; the time stays, since that of the clusters is the run's name."""
+
+    def write(path: Path) -> None:
+        shutil.copyfile(source, path)
+        os.utime(path, ns=(0, source.stat().st_mtime_ns))
+
+    return write
+
+
+def earlier_reviews(folder: Path) -> list[Review]:
+    """What the engineer has said of earlier runs, of the one kept last first; damaged ones are left out."""
+    runs = folder / RUNS_FOLDER
+    names = sorted(_archived(runs), key=lambda name: (runs / name).stat().st_mtime_ns, reverse=True)
+    reviews = []
+    for name in names:
+        with contextlib.suppress(SAFEError):
+            reviews.append(load_review(runs / name))
+    return reviews
+
+
+def folder_of(folder: Path, run: str) -> Path | None:
+    """Where the run with a fingerprint lies by now, in the output folder or among the earlier runs; None where not."""
+    for place in (folder, *(folder / RUNS_FOLDER / name for name in reversed(_archived(folder / RUNS_FOLDER)))):
+        with contextlib.suppress(SAFEError):
+            if fingerprint(load_clusters(place)) == run:
+                return place
+    return None

@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from artefacts import prepare_folder, replacing
 from clustering import INSPECTED_PER_RCC, NOISE, RootCauseClusters
+from errors import SAFEError
 from FE import Progress, no_progress
 from images import UNREADABLE, decode, printable, read_bytes
 
@@ -46,12 +47,17 @@ def gif_path(folder: Path, rcc: int, n_rccs: int) -> Path:
 def write_gifs(clusters: RootCauseClusters, folder: Path, progress: Progress = no_progress) -> list[Path]:
     """Write one GIF per RCC, every image of it a frame, and one for the images in no cluster; remove older ones.
 
-    A GIF that already shows the same files is left as it is.
+    A GIF that already shows the same files is left as it is, and so is one that SAFE did not draw.
 
     Returns
     -------
     list of Path
         The GIFs, the largest RCC's first.
+
+    Raises
+    ------
+    SAFEError
+        One would take the place of a GIF that SAFE did not draw, or cannot be written.
     """
     gifs = prepare_folder(folder / GIF_FOLDER)
     written = []
@@ -62,6 +68,11 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, progress: Progress = n
             members = clusters.members(rcc)
             path = gif_path(folder, rcc, clusters.n_rccs)
             stamp = _stamp(clusters.image_root, members)
+            if _is_foreign(path):
+                raise SAFEError(
+                    f"Expected {path} to be missing or drawn by SAFE. Received another file, which is left as it is. "
+                    "Move it away, or use another output folder (--out)."
+                )
             if _stamp_of(path) != stamp:
                 frames = gif_frames(clusters.image_root, members, pool)
                 with replacing(path) as temporary:
@@ -78,8 +89,8 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, progress: Progress = n
             progress("Drawing GIFs", done, total)
     names = {path.name for path in written}
     for old in [*gifs.glob("RCC_*.gif"), *gifs.glob("noise.gif")]:
-        if old.name not in names:
-            old.unlink()
+        if old.name not in names and not _is_foreign(old):
+            old.unlink(missing_ok=True)
     return written
 
 
@@ -143,6 +154,15 @@ def _stamp_of(path: Path) -> bytes | None:
             return image.info.get("comment")
     except UNREADABLE:
         return None
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether it is a GIF that SAFE did not draw; one that cannot be read is a damaged one of SAFE's, by its name."""
+    try:
+        with Image.open(path, formats=("GIF",)) as image:
+            return not bytes(image.info.get("comment") or b"").startswith(b"SAFE ")
+    except UNREADABLE:
+        return False
 
 
 def gif_frames(root: Path, paths: Sequence[str], pool: Executor) -> Iterator[Image.Image]:

@@ -1,24 +1,33 @@
 """Step 5 of SAFE: the labels of the unsafe set.
 
 They come from the improvement set's class folders, from a table, or from the engineer, one image or one RCC at a time.
-All of them end up in the column `label` of `unsafe_set.csv`. Every function here returns a new `UnsafeSet`, so that
+All of them end up in the column `label` of `unsafe_set.csv`. Functions that label return a new `UnsafeSet`, so that
 undoing a step means keeping the one before.
+
+A label belongs to its image, by content and place, and not to the selection: `image_labels.csv` keeps the labels of all
+earlier sets, and gives them back whenever an image is selected again.
 """
 
 import csv
 import dataclasses
+import io
+import json
 import os
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from artefacts import from_cell, regular
+from artefacts import DAMAGED, cell, from_cell, regular
 from errors import SAFEError
-from images import printable, steers
+from feature_cache import content_key
+from images import printable, read_bytes, steers
+from output_folder import save_text, writing
 from predictions import some
-from selection import UnsafeImage, UnsafeSet
+from selection import SELECTION_FILE, UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
 
 LONGEST_LABEL = 255
+KEPT_LABELS_FILE = "image_labels.csv"
 
 
 def label_images(unsafe: UnsafeSet, images: Collection[str], label: str, classes: Sequence[str]) -> UnsafeSet:
@@ -156,3 +165,174 @@ def check_labels(unsafe: UnsafeSet, classes: Sequence[str]) -> None:
             f"Expected labels that are classes ({some(classes)}). Received: {some(list(wrong))}, "
             f"in {sum(wrong.values())} images of the unsafe set. Correct the column label of unsafe_set.csv."
         )
+
+
+# --- From one unsafe set to the next ----------------------------------------------------------------------------
+
+
+class KeptLabel(NamedTuple):
+    """A row of `image_labels.csv`.
+
+    Attributes
+    ----------
+    image : str
+        Path relative to the improvement folder.
+    folder : str
+        The improvement folder.
+    content : str
+        Stands for the bytes of the file (see `feature_cache.content_key`), in hexadecimal; empty where it could not be
+        read.
+    label : str
+    """
+
+    image: str
+    folder: str
+    content: str
+    label: str
+
+    def is_of(self, image: str, folder: str, content: str) -> bool:
+        """Whether it is the label of an image: of the same bytes, and in the same place.
+
+        The place is the same where the path below the improvement folder is, which may have been moved as a whole, or
+        where the whole path is, whichever folder it was selected from. A copy elsewhere is another image: it may lie in
+        the folder of another class.
+        """
+        same_place = self.image == image or os.path.join(self.folder, self.image) == os.path.join(folder, image)  # noqa: PTH118
+        return same_place and self.content == content
+
+
+def replace_unsafe_set(unsafe: UnsafeSet, folder: Path) -> UnsafeSet:
+    """Write an unsafe set in place of the one in a folder; images that were labelled before have their labels again.
+
+    Returns
+    -------
+    UnsafeSet
+        The set with these labels, and in `labels` what became of those of the set before.
+
+    Raises
+    ------
+    SAFEError
+        The kept labels cannot be read, or something cannot be written: the set before is unchanged.
+    """
+    with writing(folder):
+        _put_aside_unreadable(folder)
+        before = labels_of(folder)
+        unsafe = with_kept_labels(unsafe, keep_labels(folder))
+        back = sum(image.label != "" and image.image in before for image in unsafe.images)
+        if before:
+            text = f"{back:,} of {len(before):,} labels of the set before are of images in this one"
+            aside = f"; {KEPT_LABELS_FILE} keeps the others until their images are selected again"
+            unsafe = dataclasses.replace(unsafe, labels=f"{text}{aside if back < len(before) else ''}.")
+        save_unsafe_set(unsafe, folder)
+        return unsafe
+
+
+def keep_labels(folder: Path) -> list[KeptLabel]:
+    """Add the labels of the set in a folder to `image_labels.csv`; all that it holds then.
+
+    A label that was taken away from an image of the set is taken away here as well.
+    """
+    with writing(folder):
+        kept = load_kept_labels(folder)
+        rows, root = _rows_of(folder)
+        if not rows:
+            return kept
+        by_name: dict[str, list[KeptLabel]] = {}
+        for one in kept:
+            by_name.setdefault(Path(one.image).name, []).append(one)
+        gone: set[KeptLabel] = set()
+        added = []
+        for image, label in rows.items():
+            near = by_name.get(Path(image).name, [])
+            if not label and not near:
+                continue
+            content = _content(Path(root, image))
+            gone |= {one for one in near if one.is_of(image, root, content)}
+            if label:
+                added.append(KeptLabel(image, root, content, label))
+        now = [*(one for one in kept if one not in gone), *added]
+        if now != kept:
+            table = io.StringIO()
+            writer = csv.writer(table, lineterminator="\n")
+            writer.writerow(KeptLabel._fields)
+            writer.writerows(map(cell, one) for one in now)
+            save_text(folder, KEPT_LABELS_FILE, table.getvalue())
+        return now
+
+
+def with_kept_labels(unsafe: UnsafeSet, kept: Sequence[KeptLabel]) -> UnsafeSet:
+    """Give images that have no label the one that they had before."""
+    by_name: dict[str, list[KeptLabel]] = {}
+    for one in kept:
+        by_name.setdefault(Path(one.image).name, []).append(one)
+    root = os.fspath(unsafe.improvement_root)
+    found = {}
+    for image in unsafe.images:
+        near = by_name.get(Path(image.image).name, []) if not image.label else []
+        content = _content(unsafe.improvement_root / image.image) if near else ""
+        labels = [one.label for one in near if one.is_of(image.image, root, content)]
+        if labels:
+            found[image.image] = labels[-1]
+    return _with_labels(unsafe, found)
+
+
+def load_kept_labels(folder: Path) -> list[KeptLabel]:
+    """Read `image_labels.csv`, in the order in which the labels were given; nothing where there is none.
+
+    Raises
+    ------
+    SAFEError
+        It is damaged.
+    """
+    path = folder / KEPT_LABELS_FILE
+    try:
+        with regular(path).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            rows = csv.DictReader(file, strict=True)
+            return [KeptLabel(*(from_cell(row[name] or "") for name in KeptLabel._fields)) for row in rows]
+    except FileNotFoundError:
+        return []
+    except DAMAGED as error:
+        raise SAFEError(
+            f"{path} must be the table of labels that SAFE wrote, and whole. Received something else ({error}). Repair "
+            "it, or move it away to go on without these labels."
+        ) from error
+
+
+def labels_of(folder: Path) -> dict[str, str]:
+    """The labels of the unsafe set in a folder, by image; nothing where there is none."""
+    return {image: label for image, label in _rows_of(folder)[0].items() if label}
+
+
+def _rows_of(folder: Path) -> tuple[dict[str, str], str]:
+    """The images of the set in a folder with their labels, and the improvement folder, empty where it is unknown.
+
+    Engineers edit the table: a row that cannot be used otherwise may hold a label all the same.
+    """
+    try:
+        with regular(folder / UNSAFE_SET_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            rows = list(csv.DictReader(file))
+        table = {from_cell(row["image"] or ""): from_cell((row["label"] or "").strip()) for row in rows}
+    except DAMAGED:
+        return {}, ""
+    try:
+        root = str(json.loads(regular(folder / SELECTION_FILE).read_text(encoding="utf-8"))["improvement_root"])
+    except DAMAGED:
+        root = ""
+    return table, root
+
+
+def _put_aside_unreadable(folder: Path) -> None:
+    """Rename a table whose labels cannot be read, before another one takes its place."""
+    table = folder / UNSAFE_SET_FILE
+    if table.is_file() and table.stat().st_size and not _rows_of(folder)[0]:
+        number = 1
+        while (aside := table.with_stem(f"{table.stem}-unreadable-{number}")).exists():
+            number += 1
+        table.replace(aside)
+
+
+def _content(file: Path) -> str:
+    try:
+        return content_key(read_bytes(file)).hex()
+    except OSError:
+        return ""

@@ -18,11 +18,12 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from artefacts import DAMAGED, prepare_folder, read_arrays, replacing
+from artefacts import DAMAGED, read_arrays
 from clustering import NOISE, UMAP_NEIGHBOURS, RootCauseClusters, load_umap
 from errors import SAFEError
 from FE import Progress, no_progress
 from images import printable
+from output_folder import save_files
 from parameters import ANGLE_SUFFIX
 from review import RccNote, title
 
@@ -141,10 +142,9 @@ def stored_map(folder: Path, clusters: RootCauseClusters, progress: Progress = n
 
 
 def save_map(folder: Path, clusters: RootCauseClusters, positions: MapPositions) -> None:
-    """Write `map.npz`."""
-    prepare_folder(folder)
-    with replacing(folder / MAP_FILE) as temporary:
-        np.savez(temporary, xy=positions.xy, stamp=np.array(_stamp(clusters, positions.method)))
+    """Write `map.npz` (SAFEError where it cannot be written, or is somebody else's)."""
+    stamp = np.array(_stamp(clusters, positions.method))
+    save_files(folder, {MAP_FILE: lambda path: np.savez(path, xy=positions.xy, stamp=stamp)})
 
 
 def load_map(folder: Path, clusters: RootCauseClusters) -> MapPositions | None:

@@ -18,9 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from artefacts import DAMAGED, cell, from_cell, regular, write_text
+from artefacts import DAMAGED, cell, from_cell, regular
 from clustering import RootCauseClusters
 from errors import SAFEError
+from output_folder import save_text
 from parameters import ANGLE_SUFFIX, Parameters
 
 PROFILES_FILE = "rcc_profiles.csv"
@@ -219,7 +220,12 @@ def circular_variance(degrees: np.ndarray) -> float:
 
 
 def save_profiles(profiles: Iterable[Profile], folder: Path) -> None:
-    """Write `rcc_profiles.csv`: a row per RCC and parameter, the most telling first; what is undefined is empty."""
+    """Write `rcc_profiles.csv` (SAFEError where it cannot be written, or is somebody else's)."""
+    save_text(folder, PROFILES_FILE, profiles_text(profiles))
+
+
+def profiles_text(profiles: Iterable[Profile]) -> str:
+    """`rcc_profiles.csv`: a row per RCC and parameter, the most telling first; what is undefined is empty."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(Finding._fields)
@@ -227,7 +233,7 @@ def save_profiles(profiles: Iterable[Profile], folder: Path) -> None:
         for finding in profile.findings:
             finding = finding._replace(parameter=cell(finding.parameter), value=cell(finding.value))
             writer.writerow("" if field != field else field for field in finding)  # NaN differs from itself
-    write_text(folder / PROFILES_FILE, table.getvalue())
+    return table.getvalue()
 
 
 def load_profiles(folder: Path) -> tuple[Profile, ...]:

@@ -16,16 +16,17 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from artefacts import DAMAGED, prepare_folder, regular, write_text
-from clustering import CLUSTERS_FILE, RUN_FILE, RootCauseClusters
+from artefacts import DAMAGED, prepare_folder, regular
+from clustering import RUN_FILE, RootCauseClusters
 from errors import SAFEError
 from FE import Progress, no_progress
 from inspection import sample, thumbnail
 from markup import escaped
+from output_folder import check_own, save_text
 from profiles import load_profiles
 from report_sections import MOST_CARDS, SECTIONS, Material, head, subject
-from retrain import RETRAINING_FILE, Retraining, load_retraining
-from review import fingerprint, load_review, rccs_of
+from retrain import RETRAINING_FILE, Retraining, retraining_of
+from review import Review, fingerprint, load_review, rccs_of
 from selection import UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set
 from tuning import NOISE
 
@@ -46,7 +47,8 @@ def write_report(folder: Path, progress: Progress = no_progress) -> Path:
         There are no clusters, one of the files is damaged, or the report cannot be written.
     """
     prepare_folder(folder)
-    write_text(folder / REPORT_FILE, report_html(folder, progress))
+    check_own(folder, REPORT_FILE)
+    save_text(folder, REPORT_FILE, report_html(folder, progress))
     return folder / REPORT_FILE
 
 
@@ -87,7 +89,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
     except SAFEError as error:
         profiles, profiles_missing = {}, str(error)
     unsafe, unsafe_missing = _unsafe_set(folder, fingerprint(review.clusters))
-    retraining, retraining_missing = _retraining(folder)
+    retraining, retraining_missing = _retraining(folder, review)
     return Material(
         folder=folder,
         review=review,
@@ -118,17 +120,12 @@ def _unsafe_set(folder: Path, clusters: str) -> tuple[UnsafeSet | None, str]:
     return unsafe, ""
 
 
-def _retraining(folder: Path) -> tuple[Retraining | None, str]:
-    """The result of a retraining since the clusters were generated, or why there is none."""
-    file = folder / RETRAINING_FILE
-    if not file.is_file():
+def _retraining(folder: Path, review: Review) -> tuple[Retraining | None, str]:
+    """The result of a retraining with the unsafe set of these clusters, or why there is none."""
+    if not (folder / RETRAINING_FILE).is_file():
         return None, "The network has not been retrained."
-    if file.stat().st_mtime < (folder / CLUSTERS_FILE).stat().st_mtime:
-        return None, (
-            "The retraining in this folder is older than these clusters and is not part of this report. Retrain again."
-        )
     try:
-        return load_retraining(folder), ""
+        return retraining_of(folder, review), ""
     except SAFEError as error:
         return None, str(error)
 

@@ -303,7 +303,7 @@ def _edits(known: Material) -> str:
     if not edits:
         return "<p>Nothing: the RCCs are as the clustering found them.</p>"
     rows = [
-        [escaped(edit.time.replace("T", " ").replace("+00:00", " UTC")), escaped(describe_edit(edit))]
+        [escaped(edit.time.replace("T", " ").replace("+00:00", " UTC")), escaped(describe_edit(edit, edits))]
         for edit in edits[-MOST_ROWS:]
     ]
     found = len(rccs_of(known.review.original))

@@ -2,12 +2,17 @@
 
 `finetuning.py` has the training itself. Here is what goes into it, the comparison of the model before and after on the
 test set, and the files `retrained.keras` and `retraining.json`. The given model file is only read.
+
+Every model that was ever trained stays in `retrained_models/`, with its figures, under the hash of its content:
+`retrained.keras` is a copy of the last one, or of that of the run at hand.
 """
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +20,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from artefacts import DAMAGED, fill_text, prepare_folder, replacing_together
+from artefacts import DAMAGED, fill_text, prepare_folder, regular, replacing, replacing_together
 from checkpoint import CHECKPOINT_FILE, remove_checkpoint
-from clustering import CLUSTERS_FILE, RootCauseClusters
-from comparison import Changed, Share, changed, shares_by_class, shares_by_rcc
+from clustering import CLUSTERS_FILE
+from comparison import Changed, Outcome, Share, changed, outcomes, shares_by_class, shares_by_rcc
 from compilation import Settings, choose_loss, choose_settings, compile_as_given
 from dnn import Dnn, load_dnn, sized_for
 from errors import SAFEError
@@ -27,13 +32,15 @@ from FE import Progress, no_progress
 from finetuning import TRAINING, Epoch, FineTuning, TrainingData, fine_tune
 from images import Skipped
 from labels import check_labels, label_unsafe_set
+from output_folder import check_own, save_files, working, writing
 from predictions import Judgement, LabelledImages, Pixels, check_outputs, doubts, judge, run_model, skipped_of, some
-from review import active_clusters, fingerprint
+from review import Review, fingerprint, load_review
 from selection import UnsafeSet, load_unsafe_set, save_labels
 from targets import read_targets
 
 MODEL_FILE = "retrained.keras"
 RETRAINING_FILE = "retraining.json"
+MODELS_FOLDER = "retrained_models"
 
 
 @dataclass(frozen=True)
@@ -71,6 +78,12 @@ class Retraining:
         Time of the training, and the part of it in which the model waited for images.
     skipped : tuple of Skipped
         Images that could not be used.
+    outcomes : tuple of Outcome
+        What both models say of the failing images of the RCCs.
+    run : str
+        Fingerprint of the clusters, as they were found, whose unsafe set it was; empty where there were none.
+    digest : str
+        SHA-256 of the retrained model's file, in hexadecimal.
     """
 
     model: Path
@@ -94,6 +107,9 @@ class Retraining:
     seconds: float
     waiting: float
     skipped: tuple[Skipped, ...]
+    outcomes: tuple[Outcome, ...] = ()
+    run: str = ""
+    digest: str = ""
 
 
 # --- Retraining -------------------------------------------------------------------------------------------------
@@ -107,7 +123,7 @@ class _Material(NamedTuple):
     test: LabelledImages
     unsafe: UnsafeSet
     unsafe_labels: np.ndarray
-    clusters: RootCauseClusters | None
+    review: Review | None
     said: tuple[str, ...]
 
 
@@ -155,20 +171,22 @@ def retrain(
     threshold = checked_threshold(threshold)
     out = prepare_folder(out)
     _refuse_overwriting(Path(model).expanduser().absolute(), out / MODEL_FILE)
-    dnn = load_dnn(model, rescale, trust, "regression" if targets else None)
-    chosen = choose_settings(dnn, **settings)
-    material = _gather(dnn, train, test, out, improvement, labels, only_labelled, targets, threshold)
-    data = _training_data(material)
-    tested = Pixels(material.dnn, material.test.files)
-    before = _run(material, material.dnn.model, tested, threshold, progress, "Testing the model")
-    unfinished = out / CHECKPOINT_FILE
-    tuning = fine_tune(material.dnn, data, chosen, threshold, progress, on_epoch, should_stop, unfinished)
-    after = _run(material, tuning.model, tested, threshold, progress, "Testing the retrained model")
-    result = _compare(material, before, after, tuning, chosen, threshold, data, tested)
-    compile_as_given(material.dnn, tuning.model)
-    save_retraining(result, tuning.model, out)
-    remove_checkpoint(unfinished)
-    return result
+    with working(out, "retraining"):
+        check_own(out, MODEL_FILE, RETRAINING_FILE)
+        dnn = load_dnn(model, rescale, trust, "regression" if targets else None)
+        chosen = choose_settings(dnn, **settings)
+        material = _gather(dnn, train, test, out, improvement, labels, only_labelled, targets, threshold)
+        data = _training_data(material)
+        tested = Pixels(material.dnn, material.test.files)
+        before = _run(material, material.dnn.model, tested, threshold, progress, "Testing the model")
+        unfinished = out / CHECKPOINT_FILE
+        tuning = fine_tune(material.dnn, data, chosen, threshold, progress, on_epoch, should_stop, unfinished)
+        after = _run(material, tuning.model, tested, threshold, progress, "Testing the retrained model")
+        result = _compare(material, before, after, tuning, chosen, threshold, data, tested)
+        compile_as_given(material.dnn, tuning.model)
+        result = save_retraining(result, tuning.model, out)
+        remove_checkpoint(unfinished)
+        return result
 
 
 def _gather(
@@ -191,14 +209,19 @@ def _gather(
         )
     testing, also_said = examples_for(dnn, test, targets, threshold, train)
     _refuse_overlap(training, testing)
-    unsafe = label_unsafe_set(load_unsafe_set(out), training.classes, improvement, labels)
-    clusters = active_clusters(out) if (out / CLUSTERS_FILE).is_file() else None
-    if clusters is not None and unsafe.clusters != fingerprint(clusters):
-        raise SAFEError("The unsafe set belongs to other root cause clusters than those of now. Select it again.")
+    with writing(out):
+        unsafe = label_unsafe_set(load_unsafe_set(out), training.classes, improvement, labels)
+        review = load_review(out) if (out / CLUSTERS_FILE).is_file() else None
+        if review is not None and unsafe.clusters != fingerprint(review.clusters):
+            raise SAFEError(
+                "The unsafe set belongs to other root cause clusters than those of now. Select it again: images keep "
+                "the labels that they have."
+            )
+        if dnn.task == "classification":
+            save_labels(unsafe, out)  # also those that are given now are kept, whatever comes
     if dnn.task == "regression":
         unsafe, unsafe_labels = _unsafe_targets(unsafe, training, testing, targets, only_labelled)
     else:
-        save_labels(unsafe, out)  # also those that are told now are kept, whatever comes
         if only_labelled:
             unsafe = dataclasses.replace(unsafe, images=tuple(image for image in unsafe.images if image.label))
         if not unsafe.images:
@@ -214,7 +237,7 @@ def _gather(
     files = [*training.files, *(unsafe.improvement_root / image.image for image in unsafe.images)]
     dnn = sized_for(dnn, [*files, *testing.files])
     said = (*dnn.assumptions, *dict.fromkeys((*said, *also_said)), choose_loss(dnn)[1])
-    return _Material(dnn, training, testing, unsafe, unsafe_labels, clusters, said)
+    return _Material(dnn, training, testing, unsafe, unsafe_labels, review, said)
 
 
 def _unsafe_targets(
@@ -318,6 +341,8 @@ def _compare(
     roots += [material.unsafe.improvement_root / image.image for image in material.unsafe.images]
     unreadable = [Skipped(os.fspath(roots[i]), reason) for i, reason in sorted(data.pixels.unreadable.items())]
     readable = np.isin(np.arange(len(data.groups)), list(data.pixels.unreadable), invert=True)
+    review = material.review
+    found = outcomes(review.clusters, test, before, after) if review else ()
     return Retraining(
         model=material.dnn.path,
         test_root=test.root,
@@ -329,7 +354,7 @@ def _compare(
         unsafe_size=int((readable & (data.groups != TRAINING)).sum()),
         improved=changed(test, before, after, ~before.right & after.right),
         worsened=changed(test, before, after, before.right & ~after.right),
-        per_rcc=shares_by_rcc(material.clusters, test, before, after) if material.clusters else (),
+        per_rcc=shares_by_rcc(review.clusters, found) if review else (),
         per_class=shares_by_class(test, before, after) if material.dnn.task == "classification" else (),
         history=tuning.history,
         best=tuning.best,
@@ -343,29 +368,130 @@ def _compare(
         seconds=round(tuning.seconds, 1),
         waiting=round(tuning.waiting, 1),
         skipped=(*material.train.skipped, *test.skipped, *skipped_of(tested, test.paths), *unreadable),
+        outcomes=found,
+        run=fingerprint(review.original) if review else "",
     )
 
 
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_retraining(result: Retraining, model: Any, folder: Path) -> None:
-    """Write `retrained.keras` and `retraining.json`, both or neither.
+def save_retraining(result: Retraining, model: Any, folder: Path) -> Retraining:
+    """Write `retrained.keras` and `retraining.json`, both or neither, and keep both in `retrained_models/`.
+
+    Returns
+    -------
+    Retraining
+        The result with the digest of the model's file.
 
     Raises
     ------
     SAFEError
         The disk is full or not writable; what was there before is unchanged.
     """
+    with writing(folder):
+        check_own(folder, MODEL_FILE, RETRAINING_FILE)
+        keep_model(folder)
+        models = prepare_folder(folder / MODELS_FOLDER)
+        new = models / MODEL_FILE
+        with replacing(new) as temporary:
+            model.save(temporary)
+        result = dataclasses.replace(result, digest=_digest(new))
+        kept, text = _kept(folder, result.digest), _retraining_text(result)
+        with replacing_together(kept, kept.with_suffix(".json")) as (weights, record):
+            new.replace(weights)
+            fill_text(record, text)
+        save_files(folder, {MODEL_FILE: lambda path: shutil.copyfile(kept, path), RETRAINING_FILE: text})
+        return result
+
+
+def _retraining_text(result: Retraining) -> str:
     record = dataclasses.asdict(result)
     record |= {"model": os.fspath(result.model), "test_root": os.fspath(result.test_root)}
-    for name in ("improved", "worsened", "per_rcc", "per_class", "history", "skipped"):
+    for name in ("improved", "worsened", "per_rcc", "per_class", "history", "skipped", "outcomes"):
         record[name] = [row._asdict() for row in getattr(result, name)]
     record["history"][0]["loss"] = None  # NaN is no JSON
     record["settings"] = result.settings._asdict()
-    with replacing_together(folder / MODEL_FILE, folder / RETRAINING_FILE) as (weights, told):
-        model.save(weights)
-        fill_text(told, json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def keep_model(folder: Path) -> Path | None:
+    """Make sure that the model in a folder is in `retrained_models/` as well; None where there is none."""
+    model = folder / MODEL_FILE
+    if not model.is_file():
+        return None
+    try:
+        kept = _kept(folder, _digest(model))
+        if not kept.is_file():
+            prepare_folder(kept.parent)
+            with replacing(kept) as temporary:
+                shutil.copyfile(model, temporary)
+        return kept
+    except OSError as error:
+        raise SAFEError(f"Could not keep the earlier model {model}: {error.strerror or error}.") from error
+
+
+def kept_model(folder: Path, run: Path) -> Path | None:
+    """The model of the retraining in the folder of a run, among those kept; None where it is gone."""
+    try:
+        digest = str(json.loads(regular(run / RETRAINING_FILE).read_text(encoding="utf-8", errors="replace"))["digest"])
+    except DAMAGED:
+        return None
+    kept = _kept(folder, digest)
+    return kept if len(digest) == 64 and digest.isalnum() and kept.is_file() else None
+
+
+def _kept(folder: Path, digest: str) -> Path:
+    return folder / MODELS_FOLDER / f"{digest[:16]}{Path(MODEL_FILE).suffix}"
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as data:
+        return hashlib.file_digest(data, "sha256").hexdigest()
+
+
+def retraining_run(folder: Path) -> str:
+    """The fingerprint of the clusters, as found, that the retraining in a folder was for; empty where unknown."""
+    try:
+        return str(json.loads(regular(folder / RETRAINING_FILE).read_text(encoding="utf-8", errors="replace"))["run"])
+    except DAMAGED:
+        return ""
+
+
+def retraining_of(folder: Path, review: Review | None) -> Retraining:
+    """The retraining in a folder, with the shares of the RCCs as they are now.
+
+    Parameters
+    ----------
+    review : Review or None
+        The RCCs in the folder; None where there are none.
+
+    Raises
+    ------
+    SAFEError
+        There is none, it is damaged, or it was for other clusters.
+    """
+    result = load_retraining(folder)
+    if review is None:
+        return result
+    ours = result.run == fingerprint(review.original) if result.run else _is_newer(folder)
+    if not ours:
+        raise SAFEError(
+            "The last retraining was for other root cause clusters. Open their run to see it (under Earlier runs), or "
+            "retrain."
+        )
+    if result.outcomes:
+        return dataclasses.replace(result, per_rcc=shares_by_rcc(review.clusters, result.outcomes))
+    # Older versions kept the shares alone: they hold as long as nothing was merged or moved.
+    return result if not review.edits else dataclasses.replace(result, per_rcc=())
+
+
+def _is_newer(folder: Path) -> bool:
+    """Whether the retraining, of an older version that does not say for what it was, came after the clusters."""
+    try:
+        return (folder / RETRAINING_FILE).stat().st_mtime >= (folder / CLUSTERS_FILE).stat().st_mtime
+    except OSError:
+        return False
 
 
 def load_retraining(folder: Path) -> Retraining:
@@ -385,6 +511,7 @@ def load_retraining(folder: Path) -> Retraining:
         kinds = {"improved": Changed, "worsened": Changed, "per_rcc": Share, "per_class": Share, "skipped": Skipped}
         for name, kind in kinds.items():
             record[name] = tuple(kind(**row) for row in record[name])
+        record["outcomes"] = tuple(Outcome(**row) for row in record.get("outcomes", ()))
         history = [{**row, "loss": math.nan if row["loss"] is None else row["loss"]} for row in record["history"]]
         record["history"] = tuple(Epoch(**row) for row in history)
         record["settings"] = Settings(**record["settings"])
@@ -405,5 +532,7 @@ def _check_numbers(result: Retraining) -> None:
     shares = (result.accuracy_before, result.accuracy_after)
     if not all(0 <= share <= 1 for share in shares) or not all(t >= 0 for t in (result.seconds, result.waiting)):
         raise ValueError("a number that is none")
+    if not all(isinstance(text, str) for text in (result.run, result.digest)):
+        raise ValueError("a fingerprint that is invalid")
     if not result.history or not all(isinstance(number, int | float) for one in result.history for number in one):
         raise ValueError("a history that is none")

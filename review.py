@@ -15,17 +15,17 @@ import hashlib
 import io
 import json
 import re
-import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from artefacts import DAMAGED, cell, from_cell, prepare_folder, write_text
-from clustering import LABELS_FILE, RootCauseClusters, load_clusters, rcc_reach
+from artefacts import DAMAGED, cell, from_cell
+from clustering import LABELS_FILE, RootCauseClusters, cluster_files, labels_text, load_clusters, rcc_reach
 from errors import SAFEError
 from images import printable
+from output_folder import Writer, save_files, save_text, writing
 from tuning import NOISE
 
 NOTES_FILE = "rcc_notes.csv"
@@ -34,10 +34,10 @@ COLUMNS = ("rcc", "name", "note", "verdict")
 VERDICTS = ("", "safe", "unsafe", "unclear")
 KINDS = ("merge", "move", "undo", "redo")
 LONGEST_NAME = 80
-LONGEST_NOTE = 4000
-
-# Two tabs may click at once: reading the files, changing them and writing them is one step.
-_WRITING = threading.RLock()
+LONGEST_NOTE = 20_000
+CHANGED = "These clusters were generated anew in another window. Reload the page to see the new ones."
+# What two RCCs that are merged are judged as: what either of them may be, so that no hazard is lost.
+_GRAVITY = ("safe", "", "unclear", "unsafe")
 
 
 class RccNote(NamedTuple):
@@ -69,13 +69,19 @@ class Edit(NamedTuple):
     time : str
         ISO 8601, UTC.
     kind : "merge", "move", "undo" or "redo"
-        An undo takes back the last edit that still holds, a redo the last undo; neither has images, source or target.
+        An undo takes an edit back, a redo does it again; neither has images, source or target.
     images : tuple of str
         The images moved; empty for a merge.
     source : tuple of int
         For a merge the RCC that disappears; for a move the RCC of each image before it.
     target : int or None
         The RCC that they belong to from then on; `NOISE` for none.
+    by : str
+        Who made it: a window of the page; empty where that is unknown.
+    of : int or None
+        For an undo or redo the number of the edit in the journal, from 0; None, in older journals, for the last one.
+    notes : tuple of RccNote, or None
+        For a merge the note on the target before and after it.
     """
 
     time: str
@@ -83,6 +89,9 @@ class Edit(NamedTuple):
     images: tuple[str, ...] = ()
     source: tuple[int, ...] = ()
     target: int | None = None
+    by: str = ""
+    of: int | None = None
+    notes: tuple[RccNote, RccNote] | None = None
 
 
 class Review(NamedTuple):
@@ -98,15 +107,23 @@ class Review(NamedTuple):
         By RCC; those of merged RCCs are kept for the case of an undo.
     edits : tuple of Edit
         The whole journal, oldest first.
-    can_undo, can_redo : bool
+    touched : bool
+        Whether the engineer has ever noted or edited anything: notes that are missing were then removed.
     """
 
     original: RootCauseClusters
     clusters: RootCauseClusters
     notes: dict[int, RccNote]
     edits: tuple[Edit, ...]
-    can_undo: bool
-    can_redo: bool
+    touched: bool
+
+    def last_edit(self, by: str | None = None) -> int | None:
+        """The number of the last edit that holds, of one visitor or of all; None where there is none."""
+        return max((number for number in standing(self.edits)[0] if by in (None, self.edits[number].by)), default=None)
+
+    def last_undone(self, by: str | None = None) -> int | None:
+        """The number of the edit that was taken back last, by one visitor or by any, and can be done again."""
+        return next((number for number, who in reversed(standing(self.edits)[1]) if by in (None, who)), None)
 
 
 # --- RCCs with edits applied ------------------------------------------------------------------------------------
@@ -134,7 +151,8 @@ def reviewed(
     SAFEError
         An edit speaks of an image or RCC that there is not.
     """
-    applied, _ = _standing(edits)
+    edits = tuple(edits)
+    applied = [edits[number] for number in standing(edits)[0]]
     if not applied:
         return clusters
     row_of = {path: row for row, path in enumerate(clusters.paths)}
@@ -163,23 +181,50 @@ def reviewed(
     return dataclasses.replace(clusters, labels=labels, is_core=is_core, reach=reach)
 
 
-def _standing(edits: Iterable[Edit]) -> tuple[list[Edit], list[Edit]]:
-    """The edits of a journal that hold, oldest first, and those that a redo would bring back, the next one last."""
-    done: list[Edit] = []
-    undone: list[Edit] = []
-    for edit in edits:
+def standing(edits: Sequence[Edit]) -> tuple[list[int], list[tuple[int, str]]]:
+    """The edits of a journal that hold, and those that can be done again.
+
+    An edit that is done again counts as the last one. What somebody has taken back can be done again until the same one
+    makes another edit.
+
+    Returns
+    -------
+    done : list of int
+        Numbers of edits in the order in which they apply.
+    undone : list of (int, str)
+        Numbers and who has taken them back, the last one last.
+
+    Raises
+    ------
+    SAFEError
+        Something is taken back, or done again, that is not there.
+    """
+    done: list[int] = []
+    undone: list[tuple[int, str]] = []
+    for number, edit in enumerate(edits):
         if edit.kind == "undo":
-            if not done:
+            of = edit.of if edit.of is not None else done[-1] if done else None
+            if of not in done:
                 raise SAFEError("There is no edit to undo.")
-            undone.append(done.pop())
+            done.remove(of)
+            undone.append((of, edit.by))
         elif edit.kind == "redo":
-            if not undone:
+            of = edit.of if edit.of is not None else undone[-1][0] if undone else None
+            if of not in [number for number, _ in undone]:
                 raise SAFEError("There is no undone edit to redo.")
-            done.append(undone.pop())
+            undone = [one for one in undone if one[0] != of]
+            done.append(of)
         else:
-            done.append(edit)
-            undone.clear()
+            done.append(number)
+            undone = [one for one in undone if one[1] != edit.by]
     return done, undone
+
+
+def touches(a: Edit, b: Edit) -> bool:
+    """Whether one of two edits, merges or moves, changes what the other is about: their order then counts."""
+    if a.kind == b.kind == "move":
+        return not {*a.images}.isdisjoint(b.images)
+    return not ({*a.source, a.target} & {*b.source, b.target}) <= {NOISE}
 
 
 def _check(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> None:
@@ -228,12 +273,12 @@ def title(rcc: int, notes: Mapping[int, RccNote] | None = None) -> str:
     return ("No cluster" if rcc == NOISE else f"RCC {rcc}") + (f" · {name}" if name else "")
 
 
-def describe_edit(edit: Edit) -> str:
-    """One sentence, plain text, for a list of edits."""
-    if edit.kind == "undo":
-        return "Took back the last edit"
-    if edit.kind == "redo":
-        return "Did the edit again that was taken back"
+def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
+    """One sentence, plain text, for a list of edits; `journal` has the edit that an undo or redo is about."""
+    if edit.kind in ("undo", "redo"):
+        known = edit.of is not None and edit.of < len(journal)
+        which = f": {describe_edit(journal[edit.of])}" if known else ""
+        return f"Took back{which or ' the last edit'}" if edit.kind == "undo" else f"Done again{which}"
     if edit.kind == "merge":
         return f"Merged {title(edit.source[0])} into {title(edit.target)}"
     what = printable(edit.images[0]) if len(edit.images) == 1 else f"{len(edit.images):,} images"
@@ -256,14 +301,13 @@ def load_review(folder: Path) -> Review:
     journal = _read_journal(folder)
     ours = journal is None or journal.clusters == fingerprint(original)
     edits, known_reach = (journal.edits, journal.reach) if journal and ours else ((), {})
-    done, undone = _standing(edits)
+    notes = _read_notes(folder / NOTES_FILE) if ours else {}
     return Review(
         original=original,
         clusters=reviewed(original, edits, known_reach),
-        notes=_read_notes(folder / NOTES_FILE) if ours else {},
+        notes=notes,
         edits=edits,
-        can_undo=bool(done),
-        can_redo=bool(undone),
+        touched=bool(notes or (journal and ours)),
     )
 
 
@@ -289,24 +333,67 @@ def rccs_marked_safe(folder: Path) -> tuple[int, ...]:
     return tuple(rcc for rcc in sorted(rccs_of(review.clusters)) if rcc in safe)
 
 
-# --- What the engineer does -------------------------------------------------------------------------------------
+# --- What the engineer says -------------------------------------------------------------------------------------
 
 
-def set_note(folder: Path, note: RccNote) -> dict[int, RccNote]:
-    """Write the note on one RCC; one that says nothing is removed. Returns all notes.
+class Kept(NamedTuple):
+    """What became of a note.
+
+    Attributes
+    ----------
+    notes : dict of int to RccNote
+        All notes as they are now.
+    conflicts : tuple of str
+        The fields, of `name`, `note` and `verdict`, that somebody else had changed meanwhile: theirs are kept.
+    """
+
+    notes: dict[int, RccNote]
+    conflicts: tuple[str, ...]
+
+
+def set_note(folder: Path, note: RccNote, seen: RccNote | None = None, run: str | None = None) -> Kept:
+    """Write what has changed of the note on one RCC; one that says nothing is removed.
+
+    Parameters
+    ----------
+    note : RccNote
+        As it is to be.
+    seen : RccNote, optional
+        As it was when whoever changes it last saw it: fields that are the same in both are left as they are by now, and
+        those that somebody else has changed meanwhile are conflicts. Without it, all fields are written.
+    run : str, optional
+        Fingerprint of the clusters, as they were found, that the note is about.
 
     Raises
     ------
     SAFEError
-        There is no such RCC, the verdict is none of `VERDICTS`, or the name or note is too long.
+        There is no such RCC, the clusters are others by now, the verdict is not one of `VERDICTS`, or the name or note
+        is too long.
     """
-    with _WRITING:
+    with writing(folder):
         review = load_review(folder)
+        _check_run(review, run)
         if note.rcc not in review.clusters.labels and note.rcc != NOISE:
             raise SAFEError(f"There is no RCC {note.rcc} to note something on. Choose one that is shown.")
-        notes = {**review.notes, note.rcc: note}
-        save_notes(folder, notes)
-        return load_notes(folder)
+        theirs = review.notes.get(note.rcc, RccNote(note.rcc))
+        kept, conflicts = combined(_tidy(seen) if seen else theirs, _tidy(note), theirs)
+        notes = {**review.notes, note.rcc: kept}
+        if kept != theirs:
+            save_notes(folder, notes)
+        return Kept({rcc: note for rcc, note in sorted(notes.items()) if _says_something(note)}, conflicts)
+
+
+def combined(seen: RccNote, mine: RccNote, theirs: RccNote) -> tuple[RccNote, tuple[str, ...]]:
+    """Two changes of one note that began from the same: field by field, and the fields that both have changed."""
+    conflicts = []
+    fields = {}
+    for name in ("name", "note", "verdict"):
+        before, here, there = (getattr(note, name) for note in (seen, mine, theirs))
+        fields[name] = there if here == before else here
+        if here not in (before, there) and there != before:
+            fields[name] = there
+            conflicts.append(name)
+    return theirs._replace(**fields), tuple(conflicts)
 
 
 def save_notes(folder: Path, notes: Mapping[int, RccNote]) -> None:
@@ -315,132 +402,300 @@ def save_notes(folder: Path, notes: Mapping[int, RccNote]) -> None:
     Raises
     ------
     SAFEError
-        A verdict is none of `VERDICTS`, or a name or note is too long.
+        A verdict is not one of `VERDICTS`, or a name or note is too long.
     """
-    tidy = [_tidy(note) for _, note in sorted(notes.items())]
-    with _WRITING:
+    tidy = {rcc: _tidy(note) for rcc, note in notes.items()}
+    with writing(folder):
         review = load_review(folder)
-        _claim(folder, review)
-        _write_notes(folder, [note for note in tidy if note.name or note.note or note.verdict])
+        _put_aside(folder, review)
+        save_files(folder, _review_files(review.original, review.clusters, tidy, review.edits, labels=False))
 
 
-def merge_rccs(folder: Path, rcc: int, into: int) -> Review:
+def merged_note(source: RccNote, target: RccNote) -> RccNote:
+    """The note on an RCC that another one is merged into: nothing of either is lost.
+
+    The graver verdict holds; an RCC that nobody has judged is not safe because another one is. The name is the
+    target's, or else the source's. The note has both notes, and what the name and verdict no longer say.
+    """
+    name = target.name or source.name
+    verdict = max(source.verdict, target.verdict, key=_GRAVITY.index)
+    lines = [target.note] if source.note in target.note else [target.note, source.note]
+    for note in (source, target):
+        was = f"“{note.name}”" if note.name and note.name != name else ""
+        was += f"{' and ' if was else ''}judged {note.verdict}" if note.verdict and note.verdict != verdict else ""
+        lines.append(f"{title(note.rcc)} was {was}." if was else "")
+    return RccNote(target.rcc, name, "\n".join(filter(None, lines)), verdict)
+
+
+def differ(source: RccNote, target: RccNote) -> bool:
+    """Whether a merge of two RCCs has to decide between what was said of them."""
+    return merged_note(source, target) != target
+
+
+# --- What the engineer changes ----------------------------------------------------------------------------------
+
+
+class Maker(NamedTuple):
+    """Who makes an edit, and what they have seen of the RCCs.
+
+    Attributes
+    ----------
+    by : str
+        A name of the visitor's own; empty for the one who has none.
+    run : str or None
+        Fingerprint of the clusters, as they were found.
+    seen : int or None
+        How many entries of the journal they have seen; None for all.
+    """
+
+    by: str = ""
+    run: str | None = None
+    seen: int | None = None
+
+
+NOBODY = Maker()
+
+
+def merge_rccs(folder: Path, rcc: int, into: int, note: RccNote | None = None, maker: Maker = NOBODY) -> Review:
     """Let the images of an RCC belong to another one from now on.
+
+    Parameters
+    ----------
+    note : RccNote, optional
+        What is then said of the latter; by default what `merged_note` gives.
 
     Raises
     ------
     SAFEError
-        They are the same, or there is no such RCC.
+        They are the same, there is no such RCC, the note is too long, or somebody else has changed one of them.
     """
-    return _edit(folder, "merge", (), (int(rcc),), int(into))
+    rcc, into = int(rcc), int(into)
+    with writing(folder):
+        notes = load_review(folder).notes
+        target = notes.get(into, RccNote(into))
+        after = _tidy((note or merged_note(notes.get(rcc, RccNote(rcc)), target))._replace(rcc=into))
+        return _edit(folder, Edit(_now(), "merge", (), (rcc,), into, maker.by, notes=(target, after)), maker)
 
 
-def move_images(folder: Path, paths: Sequence[str], to: int) -> Review:
+def move_images(folder: Path, paths: Sequence[str], to: int, maker: Maker = NOBODY) -> Review:
     """Let images belong to another RCC, or with `to=NOISE` to none, from now on: one edit, however many they are.
 
     Raises
     ------
     SAFEError
-        There is no such image or RCC, no image is given, or one of them is there already.
+        There is no such image or RCC, no image is given, one is there already, or somebody else has moved one.
     """
-    return _edit(folder, "move", tuple(dict.fromkeys(paths)), (), int(to))
+    images = tuple(dict.fromkeys(paths))
+    with writing(folder):
+        clusters = load_review(folder).clusters
+        label_of = dict(zip(clusters.paths, clusters.labels.tolist(), strict=True))
+        source = tuple(label_of.get(path, NOISE) for path in images)
+        return _edit(folder, Edit(_now(), "move", images, source, int(to), maker.by), maker)
 
 
-def undo_edit(folder: Path) -> Review:
-    """Take back the last edit that holds (SAFEError where there is none)."""
-    return _edit(folder, "undo")
+def undo_edit(folder: Path, number: int | None = None, maker: Maker | None = None) -> Review:
+    """Take back an edit.
+
+    Parameters
+    ----------
+    number : int, optional
+        Which one, from 0; by default the last one of `maker`, or of all where there is no maker.
+
+    Raises
+    ------
+    SAFEError
+        There is none, or a later one is about the same images or RCCs.
+    """
+    return _turn(folder, "undo", number, maker)
 
 
-def redo_edit(folder: Path) -> Review:
+def redo_edit(folder: Path, number: int | None = None, maker: Maker | None = None) -> Review:
     """Do again what was last taken back (SAFEError where there is nothing, or an edit has been made since)."""
-    return _edit(folder, "redo")
+    return _turn(folder, "redo", number, maker)
 
 
-def _edit(
-    folder: Path, kind: str, images: tuple[str, ...] = (), source: tuple[int, ...] = (), target: int | None = None
-) -> Review:
-    """Add an edit to the journal and write `labels.txt` anew."""
-    with _WRITING:
+def _turn(folder: Path, kind: str, number: int | None, maker: Maker | None) -> Review:
+    by = maker.by if maker else None
+    with writing(folder):
         review = load_review(folder)
-        if kind == "move":
-            label_of = dict(zip(review.clusters.paths, review.clusters.labels.tolist(), strict=True))
-            source = tuple(label_of.get(path, NOISE) for path in images)
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        edits = (*review.edits, Edit(now, kind, images, source, target))
+        if number is None:
+            number = review.last_edit(by) if kind == "undo" else review.last_undone(by)
+        if number is None:
+            others = " of yours; those of others are under Edits" if by is not None and review.edits else ""
+            what = "edit to undo" if kind == "undo" else "undone edit to redo"
+            raise SAFEError(f"There is no {what}{others}.")
+        done, _ = standing(review.edits)
+        if kind == "undo" and number in done:
+            later = [review.edits[other] for other in done[done.index(number) + 1 :]]
+            over = next((edit for edit in later if touches(edit, review.edits[number])), None)
+            if over is not None:
+                raise SAFEError(
+                    f"A later edit is about the same images or RCCs: {describe_edit(over)}. Take that back first."
+                )
+        return _edit(folder, Edit(_now(), kind, by=by or "", of=number), maker or NOBODY)
+
+
+def _edit(folder: Path, edit: Edit, maker: Maker) -> Review:
+    """Add an edit to the journal; the journal, the notes and `labels.txt` are all written or none."""
+    with writing(folder):
+        review = load_review(folder)
+        _check_run(review, maker.run)
+        unseen = review.edits[maker.seen :] if maker.seen is not None and edit.kind in ("merge", "move") else ()
+        for entry in unseen:
+            other = review.edits[entry.of] if entry.of is not None else entry
+            if entry.by != maker.by and other.kind in ("merge", "move") and touches(edit, other):
+                raise SAFEError(
+                    f"Meanwhile somebody else has changed these RCCs: {describe_edit(other)}. Look at them again first."
+                )
+        edits = (*review.edits, edit)
         clusters = reviewed(review.original, edits)
-        _claim(folder, review)
-        write_journal(folder, review.original, edits, clusters)
-        write_labels(folder, clusters)
+        notes = dict(review.notes)
+        about = review.edits[edit.of] if edit.of is not None else edit
+        if about.notes:
+            before, after = about.notes if edit.kind != "undo" else about.notes[::-1]
+            notes[after.rcc], _ = combined(before, after, notes.get(after.rcc, RccNote(after.rcc)))
+        _put_aside(folder, review)
+        save_files(folder, _review_files(review.original, clusters, notes, edits))
         return load_review(folder)
 
 
-def _claim(folder: Path, review: Review) -> None:
-    """Put aside notes and edits of another clustering, and begin a journal for this one.
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
-    Running a clustering carries over or archives them; this is for files that came here in another way.
-    """
-    prepare_folder(folder)
+
+def _check_run(review: Review, run: str | None) -> None:
+    if run is not None and run != fingerprint(review.original):
+        raise SAFEError(CHANGED)
+
+
+def _put_aside(folder: Path, review: Review) -> None:
+    """Rename notes and edits of another clustering, which came here in another way than by running one."""
     journal = _read_journal(folder)
-    mine = fingerprint(review.original)
-    if journal is not None and journal.clusters == mine:
+    if journal is None or journal.clusters == fingerprint(review.original):
         return
-    if journal is not None:
-        for name in (NOTES_FILE, EDITS_FILE):
-            old = folder / name
-            if old.is_file():
-                old.replace(old.with_stem(f"{old.stem}-{journal.clusters}"))
-    write_journal(folder, review.original, ())
+    for name in (NOTES_FILE, EDITS_FILE):
+        old = folder / name
+        if old.is_file():
+            old.replace(old.with_stem(f"{old.stem}-{journal.clusters}"))
 
 
 # --- From one clustering to the next ----------------------------------------------------------------------------
 
 
-def carry_over(previous: Review | None, clusters: RootCauseClusters) -> tuple[dict[int, RccNote], tuple[Edit, ...]]:
-    """Which notes and edits still hold where clusters are generated anew.
+class Carried(NamedTuple):
+    """What the engineer has said that holds for new clusters.
 
-    The same clusters keep all. Otherwise a note is kept where an RCC has exactly the same images as the reviewed RCC
-    that it was written for, and no edit is kept: the earlier run's record has the rest.
+    Attributes
+    ----------
+    notes : dict of int to RccNote
+    edits : tuple of Edit
+    left : tuple of RccNote
+        Notes of the run before on RCCs that the new clusters do not have.
     """
-    if previous is None:
-        return {}, ()
-    if fingerprint(previous.original) == fingerprint(clusters):
-        return previous.notes, previous.edits
-    group_of = {frozenset(clusters.members(rcc)): rcc for rcc in clusters.groups}
-    kept = {}
-    for rcc, note in previous.notes.items():
-        now = group_of.get(frozenset(previous.clusters.members(rcc)))
-        if now is not None and (now == NOISE) == (rcc == NOISE):
-            kept[now] = note._replace(rcc=now)
-    return kept, ()
+
+    notes: dict[int, RccNote]
+    edits: tuple[Edit, ...]
+    left: tuple[RccNote, ...]
 
 
-def save_review(
-    folder: Path, clusters: RootCauseClusters, notes: Mapping[int, RccNote], edits: tuple[Edit, ...]
+def carry_over(runs: Sequence[Review], clusters: RootCauseClusters) -> Carried:
+    """Which notes and edits hold where clusters are generated anew.
+
+    Edits are those of the latest run that found the same clusters. A note belongs to the images of its RCC: it holds
+    for the RCC that has exactly these images, whichever run it was written in. Of several runs that have such an RCC,
+    the latest that the engineer has looked through decides, also that there is no note.
+
+    Parameters
+    ----------
+    runs : sequence of Review
+        The run before, then earlier ones, the latest first.
+    """
+    same = next((run for run in runs if run.touched and fingerprint(run.original) == fingerprint(clusters)), None)
+    edits = same.edits if same else ()
+    notes = dict(same.notes) if same else {}
+    now = reviewed(clusters, edits)
+    groups = {rcc: _images(now, rcc) for rcc in now.groups}
+    rcc_of = [{_images(run.clusters, rcc): rcc for rcc in run.clusters.groups} for run in runs]
+    for rcc, images in groups.items():
+        for run, known in zip(runs, rcc_of, strict=True):
+            if run.touched and images in known:
+                note = run.notes.get(known[images])
+                notes = {**notes, rcc: note._replace(rcc=rcc)} if note else {k: v for k, v in notes.items() if k != rcc}
+                break
+    there = set(groups.values())
+    before = runs[0] if runs else None
+    left = () if before is None or before is same else tuple(
+        note for rcc, note in sorted(before.notes.items())
+        if rcc in before.clusters.groups and _images(before.clusters, rcc) not in there
+    )  # fmt: skip
+    return Carried(notes, edits, left)
+
+
+def _images(clusters: RootCauseClusters, rcc: int) -> tuple[bool, frozenset[str]]:
+    """Which images an RCC has, and whether it is one at all."""
+    return rcc == NOISE, frozenset(clusters.members(rcc))
+
+
+def save_run(
+    clusters: RootCauseClusters,
+    carried: Carried,
+    folder: Path,
+    more: Mapping[str, object] | None = None,
+    files: Mapping[str, Writer] | None = None,
 ) -> None:
-    """Write what `carry_over` gave, in place of what is there, for clusters that have just been saved.
+    """Write new clusters, and what holds of the engineer's notes and edits, in place of the run that is there.
 
     Parameters
     ----------
     clusters : RootCauseClusters
-        As the clustering found them, no edit applied.
+        As the clustering found them.
+    more : mapping, optional
+        What else `run.json` says of the run.
+    files : mapping, optional
+        Further files that belong to it (see `output_folder.save_files`).
+
+    Raises
+    ------
+    SAFEError
+        As `output_folder.save_files`.
     """
-    with _WRITING:
-        if edits or notes or (folder / EDITS_FILE).exists() or (folder / NOTES_FILE).exists():
-            after = reviewed(clusters, edits)
-            # The journal last: it says whose notes these are, and the old ones must never be taken for the new RCCs'.
-            _write_notes(folder, [note for _, note in sorted(notes.items())])
-            write_journal(folder, clusters, edits, after)
-            if edits:
-                write_labels(folder, after)
+    after = reviewed(clusters, carried.edits)
+    said = _review_files(clusters, after, carried.notes, carried.edits) if carried.notes or carried.edits else {}
+    with writing(folder):
+        # The journal last: it says whose notes these are, and the old ones must never be taken for the new RCCs'.
+        save_files(folder, {**(files or {}), **cluster_files(clusters, more), **said})
+        for name in () if said else (NOTES_FILE, EDITS_FILE):
+            (folder / name).unlink(missing_ok=True)
 
 
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def write_labels(folder: Path, clusters: RootCauseClusters) -> None:
-    """Write `labels.txt`, as `clustering.save_clusters` does."""
-    lines = (f"{label}\t{path}\n" for label, path in zip(clusters.labels, clusters.paths, strict=True))
-    write_text(folder / LABELS_FILE, "".join(lines))
+def mend_labels(folder: Path) -> bool:
+    """Write `labels.txt` anew where it is not what the clusters and edits say; whether it was.
+
+    A process that is killed between two files, or a full disk, may leave it behind.
+    """
+    with writing(folder):
+        expected = labels_text(active_clusters(folder))
+        path = folder / LABELS_FILE
+        if path.is_file() and path.read_bytes() == expected.encode("utf-8", "surrogateescape"):
+            return False
+        save_text(folder, LABELS_FILE, expected)
+        return True
+
+
+def _review_files(
+    original: RootCauseClusters,
+    after: RootCauseClusters,
+    notes: Mapping[int, RccNote],
+    edits: Sequence[Edit],
+    labels: bool = True,
+) -> dict[str, Writer]:
+    """The files that hold what the engineer says and changes, in the order in which they are to be replaced."""
+    files: dict[str, Writer] = {LABELS_FILE: labels_text(after)} if labels else {}
+    said = [note for _, note in sorted(notes.items()) if _says_something(note)]
+    return {**files, NOTES_FILE: _notes_text(said), EDITS_FILE: _journal_text(original, edits, after)}
 
 
 class Journal(NamedTuple):
@@ -460,22 +715,25 @@ class Journal(NamedTuple):
     reach: dict[int, float]
 
 
-def write_journal(
-    folder: Path, clusters: RootCauseClusters, edits: Collection[Edit], after: RootCauseClusters | None = None
-) -> None:
-    """Write `rcc_edits.json`; `clusters` are those before any edit, `after` those after all."""
-    entries = [
-        {"time": time, "kind": kind, **({"images": images} if images else {}), "from": source, "to": target}
-        if kind in ("merge", "move")
-        else {"time": time, "kind": kind}
-        for time, kind, images, source, target in edits
-    ]
-    reach = {}
-    if after is not None:
-        touched = {rcc for edit in edits if edit.target is not None for rcc in (*edit.source, edit.target)}
-        reach = {str(rcc): float(after.reach[rcc]) for rcc in sorted(touched) if 0 <= rcc < len(after.reach)}
-    record = {"clusters": fingerprint(clusters), "edits": entries, "reach": reach}
-    write_text(folder / EDITS_FILE, json.dumps(record, indent=1) + "\n")
+def _journal_text(clusters: RootCauseClusters, edits: Collection[Edit], after: RootCauseClusters) -> str:
+    """What `rcc_edits.json` holds; `clusters` are those before any edit, `after` those after all."""
+    entries = []
+    for edit in edits:
+        entry: dict[str, object] = {"time": edit.time, "kind": edit.kind}
+        if edit.images:
+            entry["images"] = edit.images
+        if edit.kind in ("merge", "move"):
+            entry |= {"from": edit.source, "to": edit.target}
+        if edit.by:
+            entry["by"] = edit.by
+        if edit.of is not None:
+            entry["of"] = edit.of
+        if edit.notes:
+            entry["notes"] = [note._asdict() for note in edit.notes]
+        entries.append(entry)
+    touched = {rcc for edit in edits if edit.target is not None for rcc in (*edit.source, edit.target)}
+    reach = {str(rcc): float(after.reach[rcc]) for rcc in sorted(touched) if 0 <= rcc < len(after.reach)}
+    return json.dumps({"clusters": fingerprint(clusters), "edits": entries, "reach": reach}, indent=1) + "\n"
 
 
 def _read_journal(folder: Path) -> Journal | None:
@@ -486,7 +744,7 @@ def _read_journal(folder: Path) -> Journal | None:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         edits = tuple(_edit_of(entry) for entry in record["edits"])
-        _standing(edits)
+        standing(edits)
         mine = record["clusters"]
         if not isinstance(mine, str) or not re.fullmatch("[0-9a-f]{16}", mine):
             raise ValueError("no fingerprint")
@@ -505,21 +763,27 @@ def _edit_of(entry: Mapping) -> Edit:
     kind = entry["kind"]
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}")
+    time, by = str(entry["time"]), str(entry.get("by", ""))
     if kind in ("undo", "redo"):
-        return Edit(str(entry["time"]), kind)
+        return Edit(time, kind, by=by, of=None if entry.get("of") is None else int(entry["of"]))
     images = tuple(map(str, entry.get("images", ())))
     source = tuple(map(int, entry["from"]))
     if len(source) != (1 if kind == "merge" else len(images)):
         raise ValueError("from does not fit")
-    return Edit(str(entry["time"]), kind, images, source, int(entry["to"]))
+    notes = None
+    if "notes" in entry:
+        before, after = (_tidy(RccNote(int(note["rcc"]), note["name"], note["note"], note["verdict"]))
+                         for note in entry["notes"])  # fmt: skip
+        notes = before, after
+    return Edit(time, kind, images, source, int(entry["to"]), by, notes=notes)
 
 
-def _write_notes(folder: Path, notes: Sequence[RccNote]) -> None:
+def _notes_text(notes: Sequence[RccNote]) -> str:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
     writer.writerows(note._replace(name=cell(note.name), note=cell(note.note)) for note in notes)
-    write_text(folder / NOTES_FILE, table.getvalue())
+    return table.getvalue()
 
 
 def _read_notes(path: Path) -> dict[int, RccNote]:
@@ -560,6 +824,10 @@ def _note_of(row: Mapping[str | None, object]) -> RccNote:
     if number is None or int(number[1]) < NOISE:
         raise SAFEError(f"rcc must be a whole number, -1 or more. Received: {typed['rcc']!r}")
     return _tidy(RccNote(int(number[1]), typed["name"], typed["note"], typed["verdict"]))
+
+
+def _says_something(note: RccNote) -> bool:
+    return bool(note.name or note.note or note.verdict)
 
 
 def _tidy(note: RccNote) -> RccNote:

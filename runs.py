@@ -11,21 +11,44 @@ from pathlib import Path
 import numpy as np
 
 from artefacts import DAMAGED, prepare_folder, regular
-from clustering import RUN_FILE, RootCauseClusters, find_root_cause_clusters, load_clusters, save_clusters
+from clustering import (
+    CLUSTERS_FILE,
+    LABELS_FILE,
+    RUN_FILE,
+    RootCauseClusters,
+    find_root_cause_clusters,
+    load_clusters,
+)
 from errors import SAFEError
 from export import Export, check_target, export_rccs, export_zip
 from failure_prediction import predict_failures
 from failures import Failures
 from FE import Progress, Stream, choose_extractor, extract_features
-from history import archive_run
-from inspection import gif_notes, write_gifs
+from history import FORMS_FILE, archive_run, earlier_reviews
+from inspection import gif_notes, gif_shows, write_gifs
+from labels import replace_unsafe_set
 from markup import count
+from output_folder import check_own, working, writing
 from parameters import find_parameters, read_parameters
-from profiles import PROFILES_FILE, REFERENCE, Profile, profile_clusters, save_profiles
+from profiles import PROFILES_FILE, REFERENCE, Profile, profile_clusters, profiles_text, save_profiles
 from report import report_html
 from retrain import Retraining
-from review import Review, active_clusters, carry_over, load_review, rccs_marked_safe, rccs_of, reviewed, save_review
-from selection import UnsafeSet, save_unsafe_set, select_unsafe_set
+from review import (
+    EDITS_FILE,
+    NOTES_FILE,
+    Carried,
+    Review,
+    carry_over,
+    fingerprint,
+    load_review,
+    mend_labels,
+    rccs_marked_safe,
+    rccs_of,
+    reviewed,
+    save_run,
+    title,
+)
+from selection import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE, UnsafeSet, select_unsafe_set
 
 
 def generate_clusters(
@@ -54,21 +77,51 @@ def generate_clusters(
         As for `FE.extract_features`.
     """
     prepare_folder(out)
-    _previous(out)  # notes that cannot be read are told before the long work, and so are parameters
-    if parameters:
-        read_parameters(parameters, Path(), ())
-    features = extract_features(images, choose_extractor(extractor, weights, progress, precision), progress, stream)
-    clusters = find_root_cause_clusters(features, reducer, weights, progress)
-    notes, edits = carry_over(_previous(out), clusters)
-    shown = reviewed(clusters, edits)
-    write_gifs(shown, out, progress)
-    profiles, record = describe_rccs(shown, parameters, within)
-    archive_run(out, clusters)
-    _write_profiles((), out)  # a run that is killed between two files must not leave profiles of other RCCs
-    save_clusters(clusters, out, {**record, "gifs": {"notes": gif_notes(shown)}})
-    _write_profiles(profiles, out)
-    save_review(out, clusters, notes, edits)
-    return shown
+    with working(out, "clustering"):
+        check_own(out, LABELS_FILE, RUN_FILE, CLUSTERS_FILE, PROFILES_FILE, NOTES_FILE, EDITS_FILE)
+        _previous(out)  # notes that cannot be read are told before the long work, and so are parameters
+        if parameters:
+            read_parameters(parameters, Path(), ())
+        features = extract_features(images, choose_extractor(extractor, weights, progress, precision), progress, stream)
+        clusters = find_root_cause_clusters(features, reducer, weights, progress)
+        shown = reviewed(clusters, _carried(out, clusters).edits)
+        write_gifs(shown, out, progress)
+        profiles, record = describe_rccs(shown, parameters, within)
+        # What the engineer has said and edited meanwhile counts: it is read in the same step as the run is written.
+        with writing(out):
+            carried = _carried(out, clusters)
+            previous = _previous(out)
+            replaced = archive_run(out, clusters)
+            # The same run again says again what it left behind when it came.
+            behind = _left_behind(carried) if replaced or not previous else left_behind(out)
+            record |= {"gifs": {"notes": gif_notes(shown)}, "left_behind": behind}
+            if previous and previous.original.image_root != clusters.image_root:
+                (out / FORMS_FILE).unlink(missing_ok=True)  # other images have other folders, and another network
+            files = {PROFILES_FILE: profiles_text(profiles)} if profiles else {}
+            save_run(clusters, carried, out, record, files)
+            if not profiles:
+                (out / PROFILES_FILE).unlink(missing_ok=True)
+        if reviewed(clusters, carried.edits).labels.tolist() != shown.labels.tolist():
+            return refresh_rccs(out, progress, within)
+        write_gifs(shown, out, progress)  # an edit meanwhile may have drawn some of those before
+        return shown
+
+
+def _carried(out: Path, clusters: RootCauseClusters) -> Carried:
+    previous = _previous(out)
+    return carry_over([*([previous] if previous else []), *earlier_reviews(out)], clusters)
+
+
+def _left_behind(carried: Carried) -> str:
+    """A sentence on what the engineer has said of RCCs that there are no longer; empty where there is nothing."""
+    if not carried.left:
+        return ""
+    some = ", ".join(title(note.rcc, {note.rcc: note}) for note in carried.left[:3])
+    more = ", …" if len(carried.left) > 3 else ""
+    return (
+        f"What was said of {count(len(carried.left), 'RCC')} of the run before does not apply to these ({some}{more}). "
+        "It is kept with that run under Earlier runs, and comes back when the same images are an RCC again."
+    )
 
 
 def _previous(out: Path) -> Review | None:
@@ -82,14 +135,26 @@ def _previous(out: Path) -> Review | None:
 
 def refresh_rccs(out: Path, progress: Progress, within: Path | None = None) -> RootCauseClusters:
     """Draw and describe anew what the engineer's edits have changed; call it after an edit or a run brought back."""
-    clusters = active_clusters(out)
-    write_gifs(clusters, out, progress)
+    review = load_review(out)
+    write_gifs(review.clusters, out, progress)
     try:
-        profiles, _ = describe_rccs(clusters, _run_record(out).get("parameters", {}).get("source"), within)
+        profiles, _ = describe_rccs(review.clusters, _run_record(out).get("parameters", {}).get("source"), within)
     except SAFEError:
         profiles = ()  # the parameters are gone, and the profiles are of other RCCs
-    _write_profiles(profiles, out)
-    return clusters
+    with writing(out):
+        if fingerprint(load_review(out).clusters) == fingerprint(review.clusters):  # else whoever changed it does this
+            _write_profiles(profiles, out)
+    return review.clusters
+
+
+def mend(out: Path, progress: Progress, within: Path | None = None) -> bool:
+    """Write anew what a killed process or a full disk has left behind the RCCs and edits; whether anything was."""
+    behind = mend_labels(out)
+    clusters = load_review(out).clusters
+    if all(gif_shows(clusters, out, rcc) for rcc in clusters.groups):
+        return behind
+    refresh_rccs(out, progress, within)
+    return True
 
 
 def describe_rccs(
@@ -139,6 +204,12 @@ def _write_profiles(profiles: tuple[Profile, ...], out: Path) -> None:
         save_profiles(profiles, out)
     else:
         (out / PROFILES_FILE).unlink(missing_ok=True)
+
+
+def left_behind(out: Path) -> str:
+    """What the run in `out` says of names, notes and verdicts that are about RCCs of an earlier run; a sentence."""
+    text = _run_record(out).get("left_behind", "")
+    return text if isinstance(text, str) else ""
 
 
 def parameter_notes(out: Path) -> list[str]:
@@ -191,22 +262,21 @@ def select_images(
             "Expected a model and its test folder, to tell which images the model is likely to get wrong (or neither). "
             f"Received only the {f'model, {model}' if model else f'test folder, {test}'}."
         )
-    clusters = active_clusters(out)
-    leave_out = rccs_marked_safe(out) if leave_out_safe else ()
-    prepare_folder(out)
-    prediction = predict_failures(model, test, rescale, trust, progress) if model else None
-    if prediction and numbers.get("test_accuracy") is None:
-        numbers["test_accuracy"] = prediction.accuracy
-        if numbers.get("test_size") is None:
-            numbers["test_size"] = len(prediction.wrong)
-    unsafe = select_unsafe_set(
-        improvement, clusters, weights=weights, progress=progress, leave_out=leave_out,
-        likely_wrong=prediction and functools.partial(prediction.of, progress=progress), **numbers,
-    )  # fmt: skip
-    if prediction:
-        unsafe = dataclasses.replace(unsafe, model=os.fspath(prediction.dnn.path))
-    save_unsafe_set(unsafe, out)
-    return unsafe
+    review = load_review(out)
+    with working(out, "selecting"):
+        check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
+        leave_out = rccs_marked_safe(out) if leave_out_safe else ()
+        prediction = predict_failures(model, test, rescale, trust, progress) if model else None
+        if prediction and numbers.get("test_accuracy") is None:
+            numbers["test_accuracy"] = prediction.accuracy
+            if numbers.get("test_size") is None:
+                numbers["test_size"] = len(prediction.wrong)
+        unsafe = select_unsafe_set(
+            improvement, review.clusters, weights=weights, progress=progress, leave_out=leave_out,
+            likely_wrong=prediction and functools.partial(prediction.of, progress=progress), **numbers,
+        )  # fmt: skip
+        model = os.fspath(prediction.dnn.path) if prediction else ""
+        return replace_unsafe_set(dataclasses.replace(unsafe, model=model, run=fingerprint(review.original)), out)
 
 
 def export_results(out: Path, to: str | os.PathLike, progress: Progress, rccs: Sequence[int] | None = None) -> Export:

@@ -24,12 +24,13 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from artefacts import DAMAGED, cell, fill_text, from_cell, replacing_together, write_text
+from artefacts import DAMAGED, cell, from_cell, regular
 from clustering import NOISE, RootCauseClusters
 from errors import SAFEError
 from FE import FeatureBatch, Progress, Stream, no_progress, recall_extractor, stream_features
 from images import Skipped, find_images
 from neighbours import Points
+from output_folder import save_files, save_text
 from review import fingerprint
 
 FILENAMES_FILE = "IS_filenames.txt"
@@ -97,6 +98,10 @@ class UnsafeSet:
         How the images were divided among the RCCs (see `quotas`).
     model : str
         The DNN of which images that it is likely to get wrong were preferred, if there was one.
+    run : str
+        Fingerprint of those clusters as they were found, without the engineer's edits; empty in sets of older versions.
+    labels : str
+        What became of the labels of the set before, in words.
     """
 
     improvement_root: Path
@@ -110,6 +115,8 @@ class UnsafeSet:
     left_out: tuple[int, ...] = ()
     quota: str = QUOTA
     model: str = ""
+    run: str = ""
+    labels: str = ""
 
 
 # --- How many, and how many of each RCC -------------------------------------------------------------------------
@@ -438,18 +445,21 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path) -> None:
         "left_out": unsafe.left_out,
         "quota": unsafe.quota,
         "model": unsafe.model,
+        "run": unsafe.run,
+        "labels": unsafe.labels,
         "images": _digest(unsafe.images),
     }
-    files = (folder / FILENAMES_FILE, folder / UNSAFE_SET_FILE, folder / SELECTION_FILE)
-    with replacing_together(*files) as (names, table, how):
-        fill_text(names, "".join(f"{image.image}\n" for image in unsafe.images))
-        fill_text(table, _table(unsafe))
-        fill_text(how, json.dumps(record, indent=2) + "\n")
+    files = {
+        FILENAMES_FILE: "".join(f"{image.image}\n" for image in unsafe.images),
+        UNSAFE_SET_FILE: _table(unsafe),
+        SELECTION_FILE: json.dumps(record, indent=2) + "\n",
+    }
+    save_files(folder, files)
 
 
 def save_labels(unsafe: UnsafeSet, folder: Path) -> None:
     """Write `unsafe_set.csv` alone, the one file that labelling changes."""
-    write_text(folder / UNSAFE_SET_FILE, _table(unsafe))
+    save_text(folder, UNSAFE_SET_FILE, _table(unsafe))
 
 
 def _table(unsafe: UnsafeSet) -> str:
@@ -513,9 +523,19 @@ def load_unsafe_set(folder: Path) -> UnsafeSet:
             left_out=tuple(map(int, record.get("left_out", ()))),
             quota=record.get("quota", "equal"),  # those of older versions were
             model=str(record.get("model", "")),
+            run=str(record.get("run", "")),
+            labels=str(record.get("labels", "")),
         )
     except DAMAGED as error:
         raise SAFEError(f"The unsafe set in {folder} is damaged ({error}). Select it again.") from error
+
+
+def selection_run(folder: Path) -> str:
+    """The fingerprint of the clusters, as found, that the unsafe set in a folder belongs to; empty where unknown."""
+    try:
+        return str(json.loads(regular(folder / SELECTION_FILE).read_text(encoding="utf-8"))["run"])
+    except DAMAGED:
+        return ""
 
 
 def _image_of(row: Mapping[str, str]) -> UnsafeImage:

@@ -1,12 +1,13 @@
 """First tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import gradio as gr
 
 from clustering import RootCauseClusters
 from errors import SAFEError
+from FE import no_progress
 from images import printable
 from inspection import elbow_svg, gif_notes
 from page.bar_view import BarView
@@ -16,7 +17,9 @@ from page.jobs import FOLLOW, IN_TURN, LATEST, VIEW, Job, PageSettings, done, em
 from page.rcc_view import RccView
 from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
-from runs import cluster_summary, generate_clusters, parameter_notes
+from page.visitors import Window, maker_of
+from review import Maker
+from runs import cluster_summary, generate_clusters, left_behind, mend, parameter_notes
 
 TAB = "clusters"
 SETTING_HEADERS = ["eps", "min_samples", "RCCs", "no cluster", "largest RCC", "silhouette", "score", ""]
@@ -60,13 +63,13 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
             tried = gr.Dataframe(headers=SETTING_HEADERS, interactive=False, max_height=320, elem_id="settings")
         with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as skipped_pane:
             skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
-    rcc, run = gr.State(0), gr.State("")
+    rcc, window = gr.State(0), Window(app)
     one_rcc = [rcc, *rcc_view.outputs, *images_view.outputs]
     job_view = JobView(settings, TAB, status, generate, cancel, guide=lambda: "" if settings.results.there else nothing)
     everything = [
         *job_view.outputs,
         clusters_pane,
-        run,
+        *window.outputs,
         *one_rcc,
         bar.widget,
         *runs_view.outputs,
@@ -89,12 +92,13 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
         groups = clusters.groups
         chosen = chosen if chosen in groups else groups[0]
         told = [f"Parameters: {note}" for note in parameter_notes(settings.out)]
-        notes = " ".join([clusters.notice, shown.problem, *told, *gif_notes(clusters)]).strip()
+        told.append(left_behind(settings.out))
+        notes = " ".join(filter(None, [clusters.notice, shown.problem, *told, *gif_notes(clusters)]))
         return {
             # Whose images they are: another window may have chosen them.
             status: done(f"{clusters.image_root.name}: {cluster_summary(clusters)}", notes),
             clusters_pane: reveal(),
-            run: shown.run,
+            **window.show(shown),
             bar.widget: bar.show(shown, chosen),
             why: _why(clusters),
             tried: _setting_rows(clusters),
@@ -102,21 +106,28 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
             skipped: [[printable(path), printable(reason)] for path, reason in clusters.skipped],
             **runs_view.show(shown),
             **show_rcc(shown, chosen),
+            images_view.find: "",  # what was looked for is no longer what is listed
             images_view.map: images_view.no_map(chosen),  # not that of an earlier run while the new one is drawn
         }
 
-    def changed(chosen: int | None, window: str | None, edit: Callable[[], object]) -> dict:
+    def changed(chosen: int | None, parts: Sequence[object], edit: Callable[[Maker], object]) -> dict:
         """Make an edit and show what it has changed; tell why where it cannot be made."""
         try:
-            if window is not None:
-                check_links(settings.results.shown(window).clusters, settings.root)
-            edit()
-            refreshed(settings)
-            updates = show_run(chosen)
-            return {**updates, **images_view.show_map(settings.results.shown(), chosen=updates[rcc])}
+            maker = maker_of(*parts)
+            check_links(settings.results.shown(maker.run).clusters, settings.root)
+            edit(maker)
         except SAFEError as error:
             warn("Nothing changed", error)
             return gr.skip()
+        try:
+            refreshed(settings)
+        except SAFEError as error:  # the edit is kept; what is drawn from it is drawn at the next look
+            warn("Changed, but not all of it could be drawn anew", error)
+        try:
+            updates = show_run(chosen)
+            return {**updates, **images_view.show_map(settings.results.shown(), chosen=updates[rcc])}
+        except SAFEError as error:
+            return {status: failed(error)}
 
     # 3. What the engineer does
     def on_generate(source: str, reducer: str) -> Iterator[dict]:
@@ -141,9 +152,9 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
         except SAFEError:
             return gr.skip()  # the status says what is wrong with the clusters
 
-    def on_select(chosen: int | None, window: str) -> Iterator[dict]:
+    def on_select(chosen: int | None, run: str) -> Iterator[dict]:
         try:
-            shown = settings.results.shown(window)
+            shown = settings.results.shown(run)
         except SAFEError as error:
             warn("Out of date", error)
             yield gr.skip()
@@ -154,6 +165,17 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
         # At once what can be typed over: pictures may take seconds, and by then a name may have been typed.
         yield {rcc: chosen, **rcc_view.show_words(shown, chosen)}
         yield {**rcc_view.show_pictures(shown, chosen), **images_view.show(shown, chosen)}
+
+    def on_look(chosen: int) -> dict:
+        """Draw what a killed process has left out."""
+        try:
+            shown = settings.results.shown()
+            check_links(shown.clusters, settings.root)
+            if settings.jobs.running or not mend(settings.out, no_progress, settings.root):
+                return gr.skip()
+            return rcc_view.show_pictures(settings.results.shown(), chosen)
+        except SAFEError:
+            return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
 
     def show_last() -> dict:
         if not settings.results.there:
@@ -170,14 +192,15 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
     generated = gr.on([generate.click, folder.submit], on_generate, [folder, reducer], everything, **FOLLOW)
     if settings.example:
         example.click(lambda: str(settings.example.folder / "failures"), None, folder, **VIEW)
-    bar.widget.select(on_select, [bar.widget, run], one_rcc, **LATEST, **IN_TURN)
-    rcc_view.wire(bar, run, everything, changed)
-    images_view.wire(rcc, run, everything, changed, choose)
-    runs_view.wire(rcc, run, everything, changed)
+    bar.widget.select(on_select, [bar.widget, window.run], one_rcc, **LATEST, **IN_TURN)
+    rcc_view.wire(bar, window, everything, changed)
+    images_view.wire(rcc, window, everything, changed, choose)
+    runs_view.wire(rcc, window, everything, changed)
     loaded = app.load(on_load, None, [folder, *everything], **FOLLOW)
     followed = job_view.wire(news, show_run, everything)
     for shown in (generated, loaded, followed):
         shown.then(on_map, images_view.colour, images_view.map_outputs, **VIEW)
+    loaded.then(on_look, rcc, rcc_view.outputs, **VIEW)
 
 
 def _nothing(settings: PageSettings) -> str:

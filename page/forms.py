@@ -2,24 +2,23 @@
 
 import contextlib
 import json
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from artefacts import DAMAGED, regular, write_text
+from artefacts import DAMAGED, regular
 from errors import SAFEError
+from history import FORMS_FILE
+from output_folder import save_text, writing
 
-FORMS_FILE = "forms.json"
 LONGEST = 4096
-_WRITING = threading.Lock()
 
 
 def remember(out: Path, tab: str, fields: Mapping[str, str | bool | None]) -> None:
     """Keep what a tab's fields hold, by their names."""
     kept = {name: value for name, value in fields.items() if isinstance(value, bool) or len(value or "") < LONGEST}
     # Where nothing can be written, the work itself says so.
-    with _WRITING, contextlib.suppress(SAFEError, OSError):
-        write_text(out / FORMS_FILE, json.dumps({**_read(out), tab: kept}, indent=1))
+    with contextlib.suppress(SAFEError, OSError), writing(out):
+        save_text(out, FORMS_FILE, json.dumps({**_read(out), tab: kept}, indent=1))
 
 
 def remembered(out: Path, tab: str) -> dict[str, str | bool]:

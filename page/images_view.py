@@ -17,8 +17,9 @@ from map import by_closeness, map_record, map_shades, stored_map
 from page.jobs import IN_TURN, LATEST, VIEW, PageSettings, warn
 from page.pictures import data_uri
 from page.results import Shown
+from page.visitors import Window
 from query import find_images
-from review import move_images, rccs_of, title
+from review import Maker, move_images, rccs_of, title
 from runs import count
 
 HERE = Path(__file__).parent
@@ -99,7 +100,7 @@ class ImagesView:
         self.page = gr.State(0)
         self.told = gr.State("")
         self.map_outputs = [self.map, self.colour]
-        self.outputs = [*self.map_outputs, self.title, self.grid, self.back, self.forth, self.to, self.move,
+        self.outputs = [*self.map_outputs, self.find, self.title, self.grid, self.back, self.forth, self.to, self.move,
                         self.listed, self.page, self.told]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
@@ -169,7 +170,7 @@ class ImagesView:
             self.move: gr.Button(interactive=bool(picked)),
         }
 
-    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed: Callable, choose: Callable) -> None:
+    def wire(self, rcc: gr.State, window: Window, outputs: list, changed: Callable, choose: Callable) -> None:
         """Connect the widgets (see `RccView.wire`).
 
         Parameters
@@ -177,7 +178,7 @@ class ImagesView:
         choose : callable
             From what is shown and an RCC to the page's updates where that RCC is at hand.
         """
-        settings = self._settings
+        settings, run = self._settings, window.run
 
         def on_pick_in_map(sent: object, rcc: int, run: str) -> dict:
             try:
@@ -255,18 +256,18 @@ class ImagesView:
 
             return on_turn
 
-        def on_move(rcc: int, run: str, sent: object, to: int | None) -> dict:
+        def on_move(rcc: int, sent: object, to: int | None, *parts: object) -> dict:
             if to is None:
                 warn("Not moved", "Choose where the images belong.")
                 return gr.skip()
 
-            def edit() -> None:
-                clusters = settings.results.shown(run).clusters
+            def edit(maker: Maker) -> None:
+                clusters = settings.results.shown(maker.run).clusters
                 rows = _rows(sent, len(clusters.paths))
                 paths = [clusters.paths[row] for row in rows if clusters.labels[row] != to]
-                move_images(settings.out, paths, int(to))
+                move_images(settings.out, paths, int(to), maker)
 
-            return changed(rcc, run, edit)
+            return changed(rcc, parts, edit)
 
         self.colour.input(on_colour, [self.colour, run], self.map, **LATEST)
         self.find.submit(on_find, [self.find, run], self.outputs, **LATEST, **IN_TURN)
@@ -275,7 +276,7 @@ class ImagesView:
         for button, by in ((self.back, -1), (self.forth, 1)):
             given = [self.listed, self.page, self.grid, self.told, run]
             button.click(turn(by), given, self.outputs, **VIEW, **IN_TURN)
-        self.move.click(on_move, [rcc, run, self.grid, self.to], outputs, **VIEW)
+        self.move.click(on_move, [rcc, self.grid, self.to, *window.parts], outputs, **VIEW)
 
 
 def _rows(sent: object, n: int) -> list[int]:

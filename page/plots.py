@@ -4,8 +4,10 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
+from clustering import NOISE
 from finetuning import Epoch
 from images import printable
+from markup import count
 from retrain import Share
 from review import RccNote, title
 
@@ -90,9 +92,12 @@ def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
             f"<rect x='{left}' y='{top}' width='{wide * before:.1f}' height='17' fill='{BEFORE}' rx='3'/>"
             f"<text x='{left + wide + 6}' y='{top + 13}'>{share.after} / {share.images}</text>"
         )
-    more = len([share for share in shares if share.images]) - len(shown)
-    if more > 0:
-        parts.append(f"<text x='{left}' y='{height - 8}'>and {more} smaller RCCs</text>")
+    rest = [share for share in shares if share.images][len(shown) :]
+    smaller = sum(int(share.name) != NOISE for share in rest)
+    more = [count(smaller, "smaller RCC")] if smaller else []
+    more += ["the images in no cluster"] if len(rest) > smaller else []
+    if more:
+        parts.append(f"<text x='{left}' y='{height - 8}'>and {' and '.join(more)}</text>")
     return _svg(height, "Failing images of each RCC that are right after the retraining", parts)
 
 

@@ -1,4 +1,4 @@
-"""The RCC at hand: its GIF, what its images have in common, five of them, and what the engineer says of it."""
+"""The RCC at hand: its GIF, what its images have in common, five of them, and what the engineer says of it; merging."""
 
 import html
 from collections.abc import Callable
@@ -13,10 +13,12 @@ from images import printable
 from inspection import gif_path, gif_shows, sample
 from map import nearest_rccs
 from page.bar_view import BarView
-from page.jobs import LATEST, VIEW, PageSettings, warn
+from page.jobs import LATEST, VIEW, PageSettings, pane, put_away, reveal, warn
+from page.note_view import NoteView
 from page.pictures import thumbnails
 from page.results import Shown
-from review import LONGEST_NAME, LONGEST_NOTE, RccNote, merge_rccs, set_note, title
+from page.visitors import Window
+from review import LONGEST_NAME, LONGEST_NOTE, RccNote, differ, merge_rccs, merged_note, title
 from runs import count
 
 HERE = Path(__file__).parent
@@ -46,31 +48,32 @@ class RccView:
                     elem_id="rcc-sample",
                     elem_classes="safe-gallery",
                 )
-                with gr.Row(equal_height=True):
-                    self.name = gr.Textbox(
-                        label="Name", info="What these images have in common", placeholder="sunglasses at night",
-                        max_length=LONGEST_NAME, scale=2, min_width=200, elem_id="rcc-name",
-                    )  # fmt: skip
-                    self.verdict = gr.Radio(
-                        VERDICTS, label="Failing for this reason is", info="Not judged, or whether it is a hazard",
-                        scale=3, min_width=300, elem_id="rcc-verdict",
-                    )  # fmt: skip
+                self.note_view = NoteView(settings)
                 with gr.Row(equal_height=True, elem_classes="safe-form"):
-                    self.note = gr.Textbox(
-                        label="Note", info="For the safety case; kept as you type",
-                        placeholder="Hazard H3: gaze lost at night", max_length=LONGEST_NOTE, lines=1, max_lines=4,
-                        scale=3, min_width=270, elem_id="rcc-note",
-                    )  # fmt: skip
                     self.into = gr.Dropdown(
                         label="The same reason as", info="Nearest first", choices=[], scale=2, min_width=150,
                         elem_id="merge-into",
                     )  # fmt: skip
                     self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
-        # Whose name and note the fields hold: a browser sends it along with them, while the RCC at hand, which the
-        # server keeps, may be another one by the time that they arrive.
+                with pane("merge-question") as self.question:
+                    self.asked = gr.HTML()
+                    with gr.Row(equal_height=True):
+                        self.name = gr.Textbox(label="Name", info="Of both together", max_length=LONGEST_NAME, scale=2, min_width=200,
+                                               elem_id="merged-name")  # fmt: skip
+                        self.verdict = gr.Radio(VERDICTS, label="Failing for this reason is", info="The graver verdict of the two", scale=3,
+                                                min_width=300,
+                                                elem_id="merged-verdict")  # fmt: skip
+                    self.note = gr.Textbox(label="Note", info="Both notes", max_length=LONGEST_NOTE, lines=2, max_lines=8,
+                                           elem_id="merged-note")  # fmt: skip
+                    with gr.Row(elem_classes="safe-form"):
+                        self.confirm = gr.Button("Merge as written here", variant="primary", elem_id="merge-confirm")
+                        self.refuse = gr.Button("Do not merge", elem_id="merge-refuse")
+        # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
-        self.outputs = [self.owner, self.player, self.heading, self.five, self.name, self.verdict, self.note, self.into,
-                        self.merge]  # fmt: skip
+        self.pair = gr.State(None)  # the RCCs that the question is about
+        self._answers = [self.question, self.asked, self.name, self.verdict, self.note, self.pair]
+        self.outputs = [self.owner, self.player, self.heading, self.five, self.note_view.widget, self.into, self.merge,
+                        self.question]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
@@ -78,13 +81,11 @@ class RccView:
 
     def show_words(self, shown: Shown, rcc: int) -> dict:
         """The part of it that the engineer says, with the heading under which it stands."""
-        note = shown.notes.get(rcc, RccNote(rcc))
         return {
             self.owner: rcc,
             self.heading: _heading(shown, rcc),
-            self.name: note.name,
-            self.verdict: note.verdict,
-            self.note: note.note,
+            self.note_view.widget: self.note_view.show(shown, rcc),
+            self.question: put_away(),
         }
 
     def show_pictures(self, shown: Shown, rcc: int) -> dict:
@@ -108,43 +109,68 @@ class RccView:
             self.merge: gr.Button(interactive=bool(others)),
         }
 
-    def wire(self, bar: BarView, run: gr.State, outputs: list, changed: Callable) -> None:
+    def wire(self, bar: BarView, window: Window, outputs: list, changed: Callable) -> None:
         """Connect the widgets.
 
         Parameters
         ----------
         bar : BarView
             Where the names are shown as well.
-        run : State
-            The run that the window shows.
+        window : Window
+            What the window shows, and whose it is.
         outputs : list of components
             What an edit may change: the whole tab.
         changed : callable
-            From the RCC to go on with, the run, and an edit (without arguments) to the page's updates.
+            From the RCC to go on with, the window's `window.parts`, and an edit, which takes a `review.Maker`, to the
+            page's updates.
         """
         settings = self._settings
 
-        def on_note(owner: int | None, run: str, name: str | None, verdict: str | None, note: str | None) -> dict:
-            said = RccNote(owner if owner is not None else NOISE, name or "", note or "", verdict or "")
+        def on_kept(rcc: int | None, run: str) -> dict:
             try:
-                if said != settings.results.shown(run).notes.get(said.rcc, RccNote(said.rcc)):
-                    set_note(settings.out, said)
-                return {bar.widget: bar.rename(settings.results.shown(run), said.rcc)}
+                shown = settings.results.shown(run)
+            except SAFEError:
+                return gr.skip()  # kept with the earlier run
+            return {bar.widget: bar.rename(shown, rcc)} if isinstance(rcc, int) else gr.skip()
+
+        def on_merge(rcc: int | None, into: int | None, *parts: object) -> dict:
+            if into is None or rcc is None:
+                return gr.skip()
+            rcc, into = int(rcc), int(into)
+            try:
+                notes = settings.results.shown(str(parts[1])).notes
             except SAFEError as error:
-                warn("Not kept", error)
+                warn("Nothing changed", error)
                 return gr.skip()
+            source, target = (notes.get(one, RccNote(one)) for one in (rcc, into))
+            if not differ(source, target):
+                return changed(into, parts, lambda maker: merge_rccs(settings.out, rcc, into, maker=maker))
+            asked = merged_note(source, target)
+            sentence = f"What was said of {title(rcc, notes)} and {title(into, notes)} differs. Merged they are:"
+            return {
+                self.question: reveal(),
+                self.asked: f"<p class='safe-question' role='alert'>{html.escape(printable(sentence))}</p>",
+                self.name: asked.name,
+                self.verdict: asked.verdict,
+                self.note: asked.note,
+                self.pair: (rcc, into),
+            }
 
-        def on_merge(owner: int | None, run: str, into: int | None) -> dict:
-            if into is None or owner is None:
+        def on_confirm(pair: tuple[int, int] | None, name: str, verdict: str | None, note: str, *parts: object) -> dict:
+            if pair is None:
                 return gr.skip()
-            return changed(int(into), run, lambda: merge_rccs(settings.out, int(owner), int(into)))
+            rcc, into = pair
+            said = RccNote(into, name or "", note or "", verdict or "")
+            return changed(into, parts, lambda maker: merge_rccs(settings.out, rcc, into, said, maker))
 
-        said = [self.owner, run, self.name, self.verdict, self.note]
-        # Kept as it is typed: a window that is closed loses nothing. And when a field is left, since Gradio keeps quiet
-        # about what is pasted into one right after it was filled in.
-        typed = [self.name.input, self.note.input, self.verdict.input, self.name.blur, self.note.blur]
-        gr.on(typed, on_note, said, bar.widget, concurrency_limit=1, concurrency_id="notes", **LATEST)
-        self.merge.click(on_merge, [self.owner, run, self.into], outputs, **VIEW)
+        self.note_view.widget.kept(
+            on_kept, [self.note_view.widget, window.run], bar.widget, concurrency_limit=1, concurrency_id="notes",
+            **LATEST,
+        )  # fmt: skip
+        self.merge.click(on_merge, [self.owner, self.into, *window.parts], [*outputs, *self._answers[1:]], **VIEW)
+        answers = [self.pair, self.name, self.verdict, self.note]
+        self.confirm.click(on_confirm, [*answers, *window.parts], outputs, **VIEW)
+        self.refuse.click(put_away, None, self.question, **VIEW)
 
 
 def _heading(shown: Shown, rcc: int) -> str:

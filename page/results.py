@@ -14,12 +14,11 @@ from errors import SAFEError
 from history import RUNS_FOLDER
 from profiles import PROFILES_FILE, Profile, load_profiles
 from retrain import load_retraining
-from review import EDITS_FILE, NOTES_FILE, RccNote, Review, fingerprint, load_review
+from review import CHANGED, EDITS_FILE, NOTES_FILE, RccNote, Review, fingerprint, load_review
 from runs import known_parameters
-from selection import load_unsafe_set
+from selection import load_unsafe_set, selection_run
 
 _FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE)
-CHANGED = "These clusters were generated anew in another window. Reload the page to see the new ones."
 
 
 class Shown(NamedTuple):
@@ -101,6 +100,14 @@ class Results:
             if self._described[0] != stamp:
                 self._described = (stamp, known_parameters(self._out, shown.clusters, self._within))
             return self._described[1]
+
+    def holds_unsafe_set(self) -> bool:
+        """Whether the unsafe set in the folder belongs to the clusters there, or to none that could be others."""
+        try:
+            run = selection_run(self._out)
+            return not self.there or not run or run == self.shown().run
+        except SAFEError:
+            return False
 
     @property
     def there(self) -> bool:

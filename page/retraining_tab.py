@@ -11,14 +11,15 @@ import gradio as gr
 from compilation import BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR
 from errors import SAFEError
 from images import printable
-from labels import label_unsafe_set, unlabelled
+from labels import label_unsafe_set
+from output_folder import writing
 from page.forms import remember, remembered
 from page.job_view import JobView, News
 from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, put_away, reveal, typed
 from page.label_view import LabelView
 from page.pictures import thumbnails
 from page.plots import learning_curves, shares_right
-from retrain import MODEL_FILE, RETRAINING_FILE, Changed, Retraining, load_retraining, retrain
+from retrain import MODEL_FILE, RETRAINING_FILE, Changed, Retraining, load_retraining, retrain, retraining_of
 from runs import count, retraining_summary
 from selection import UNSAFE_SET_FILE, load_unsafe_set, save_labels
 
@@ -125,41 +126,42 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
         return [(picture, printable(_change(image))) for (picture, _), image in zip(pictures, images, strict=False)]
 
     def show_result() -> dict:
-        result = load_retraining(settings.out)
+        load_retraining(settings.out)  # what is damaged is an error
         try:
-            notes = settings.results.shown().notes
-        except SAFEError:
-            notes = {}
+            review = settings.results.shown().review if settings.results.there else None
+            result = retraining_of(settings.out, review)
+        except SAFEError as error:
+            return {status: done(str(error)) + EMPTY, retraining_pane: put_away()}
+        notes = review.notes if review else {}
         return {
             status: done(retraining_summary(result), f"Written to {settings.out / MODEL_FILE}."),
             retraining_pane: reveal(),
             figures: _figures(result),
             curves: _titled("Accuracy by epoch", learning_curves(result.history, len(result.history) - 1, result.best)),
             bars: _titled("Failing images of each RCC that are right now", shares_right(result.per_rcc, notes)),
-            improved_title: _title(f"Improved: {count(len(result.improved), 'image')}, wrong before and right now"),
+            improved_title: _title(_counted("Improved", result.improved, "wrong before and right now")),
             improved: gallery(result, result.improved),
-            worsened_title: _title(f"Worsened: {count(len(result.worsened), 'image')}, right before and wrong now"),
+            worsened_title: _title(_counted("Worsened", result.worsened, "right before and wrong now")),
             worsened: gallery(result, result.worsened),
             assumed: _list(result.assumptions),
         }
 
     def show_labelling(train: str | None) -> dict:
         """The unsafe set, its labels taken from the class folders that it lies in, and what is still to be done."""
-        if not (settings.out / UNSAFE_SET_FILE).is_file():
+        if not (settings.out / UNSAFE_SET_FILE).is_file() or not settings.results.holds_unsafe_set():
             return {label_pane: put_away()}
         try:
-            unsafe = load_unsafe_set(settings.out)
-            classes = _classes(train, unsafe.improvement_root, settings)
-            labelled = label_unsafe_set(unsafe, classes)
-            if labelled != unsafe:
-                save_labels(labelled, settings.out)
+            with writing(settings.out):
+                unsafe = load_unsafe_set(settings.out)
+                classes = _classes(train, unsafe.improvement_root, settings)
+                labelled = label_unsafe_set(unsafe, classes)
+                if labelled != unsafe:
+                    save_labels(labelled, settings.out)
         except SAFEError as error:
             return {label_status: failed(error)}
-        missing = len(unlabelled(labelled))
-        text = "all labelled" if not missing else f"{missing:,} of {len(labelled.images):,} have no label yet"
         return {
             label_pane: reveal(),
-            label_title: _title(f"Label the unsafe set: {text}"),
+            label_title: _title("Label the unsafe set"),  # how many have a label is counted beside it, as it changes
             label_status: "" if classes else done("Give the training folder above: its folders are the classes."),
             label_view.widget: label_view.show(list(classes)),
         }
@@ -199,9 +201,10 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
 
     def on_take(table: str | None, train: str | None) -> dict:
         try:
-            unsafe = load_unsafe_set(settings.out)
-            classes = _classes(train, unsafe.improvement_root, settings)
-            save_labels(label_unsafe_set(unsafe, classes, labels=settings.accept(table)), settings.out)
+            with writing(settings.out):
+                unsafe = load_unsafe_set(settings.out)
+                classes = _classes(train, unsafe.improvement_root, settings)
+                save_labels(label_unsafe_set(unsafe, classes, labels=settings.accept(table)), settings.out)
         except SAFEError as error:
             return {label_status: failed(error)}
         return show_labelling(train)
@@ -211,7 +214,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
         said = remembered(settings.out, TAB)
         if not said:
             with contextlib.suppress(SAFEError):
-                result = load_retraining(settings.out)
+                result = retraining_of(settings.out, settings.results.shown().review)
                 said = {"model": printable(os.fspath(result.model)), "test": printable(os.fspath(result.test_root))}
         changed = any(said.get(name) for name in ("rate", "epochs", "batch", "seed", "rescale", "only_labelled"))
         return {options: gr.Accordion(open=changed), **{form[name]: said[name] for name in form if name in said}}
@@ -274,6 +277,11 @@ def _change(image: Changed) -> str:
     """What was predicted before and after; and the class, which for an image of a classifier is one of the two."""
     change = f"{image.before} → {image.after}"
     return change if image.label in (image.before, image.after) else f"{image.label}: {change}"
+
+
+def _counted(what: str, images: tuple[Changed, ...], meaning: str) -> str:
+    shown = f"; the first {GALLERY_LIMIT} are shown" if len(images) > GALLERY_LIMIT else ""
+    return f"{what}: {count(len(images), 'image')}, {meaning}{shown}"
 
 
 def _title(text: str) -> str:

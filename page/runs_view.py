@@ -15,8 +15,9 @@ from history import Run, compare_runs, list_runs, restore_run
 from images import printable
 from page.jobs import VIEW, PageSettings, done, failed, warn
 from page.results import check_links
+from page.visitors import Window
 from report import REPORT_FILE, write_report
-from review import describe_edit, redo_edit, title, undo_edit
+from review import describe_edit, redo_edit, standing, title, undo_edit
 from runs import export_results, refresh_rccs
 
 RUN_HEADERS = ["run (UTC)", "images", "RCCs", "no cluster", "reduced by", "named", "image folder"]
@@ -41,6 +42,12 @@ class RunsView:
             )
         with gr.Accordion("Edits", open=False, visible=False, elem_id="edits") as self.edits_pane:
             self.edits = gr.Dataframe(headers=["time (UTC)", "edit"], interactive=False, max_height=260, wrap=True)
+            with gr.Row(elem_classes="safe-form"):
+                self.edit = gr.Dropdown(
+                    label="An edit to take back", info="Whoever made it, if no later one is about the same", choices=[],
+                    scale=3, elem_id="edit",
+                )  # fmt: skip
+                self.take_back = gr.Button("Take back", scale=1, elem_id="take-back")
         with gr.Accordion("Earlier runs", open=False, elem_id="runs"):
             self.runs = gr.Dataframe(headers=RUN_HEADERS, interactive=False, max_height=260, elem_id="runs-table")
             with gr.Row(elem_classes="safe-form"):
@@ -50,7 +57,7 @@ class RunsView:
                 self.restore = gr.Button("Open", scale=1, elem_id="restore")
             self.compared = gr.HTML(elem_id="compared")
             self.overlaps = gr.Dataframe(headers=OVERLAP_HEADERS, interactive=False, visible=False, max_height=320)
-        self.outputs = [self.undo, self.redo, self.file, self.edits_pane, self.edits, self.runs, self.run,
+        self.outputs = [self.undo, self.redo, self.file, self.edits_pane, self.edits, self.edit, self.runs, self.run,
                         self.compare, self.restore, self.compared, self.overlaps]  # fmt: skip
 
     def show(self, shown) -> dict:
@@ -59,14 +66,18 @@ class RunsView:
         runs = list_runs(self._settings.out)
         earlier = [run for run in runs if not run.current]
         return {
-            self.undo: gr.Button(interactive=review.can_undo),
-            self.redo: gr.Button(interactive=review.can_redo),
+            self.undo: gr.Button(interactive=review.last_edit() is not None),
+            self.redo: gr.Button(interactive=review.last_undone() is not None),
             self.file: gr.DownloadButton(visible=False),
             self.edits_pane: gr.Accordion(f"Edits ({len(review.edits)})", visible=bool(review.edits)),
             self.edits: [
-                [edit.time.removesuffix("+00:00").replace("T", " "), printable(describe_edit(edit))]
+                [edit.time.removesuffix("+00:00").replace("T", " "), printable(describe_edit(edit, review.edits))]
                 for edit in reversed(review.edits)
             ],
+            self.edit: gr.Dropdown(
+                choices=[(printable(describe_edit(review.edits[n])), n) for n in reversed(standing(review.edits)[0])],
+                value=None,
+            ),
             self.runs: [_row(run) for run in runs],
             self.run: gr.Dropdown(
                 choices=[(_named(run), run.name) for run in earlier], value=earlier[0].name if earlier else None,
@@ -78,15 +89,21 @@ class RunsView:
             self.overlaps: gr.Dataframe(visible=False),
         }  # fmt: skip
 
-    def wire(self, rcc: gr.State, run: gr.State, outputs: list, changed: Callable) -> None:
+    def wire(self, rcc: gr.State, window: Window, outputs: list, changed: Callable) -> None:
         """Connect the widgets (see `RccView.wire`)."""
-        settings = self._settings
+        settings, run = self._settings, window.run
 
-        def on_undo(rcc: int, run: str) -> dict:
-            return changed(rcc, run, lambda: undo_edit(settings.out))
+        def on_undo(rcc: int, *parts: object) -> dict:
+            return changed(rcc, parts, lambda maker: undo_edit(settings.out, maker=maker))
 
-        def on_redo(rcc: int, run: str) -> dict:
-            return changed(rcc, run, lambda: redo_edit(settings.out))
+        def on_redo(rcc: int, *parts: object) -> dict:
+            return changed(rcc, parts, lambda maker: redo_edit(settings.out, maker=maker))
+
+        def on_take_back(rcc: int, number: int | None, *parts: object) -> dict:
+            if number is None:
+                warn("Nothing changed", "Choose the edit to take back.")
+                return gr.skip()
+            return changed(rcc, parts, lambda maker: undo_edit(settings.out, int(number), maker))
 
         def exported(what: str):
             def on_export(rcc: int, run: str) -> dict:
@@ -114,22 +131,23 @@ class RunsView:
             ]
             return {self.compared: done(told), self.overlaps: gr.Dataframe(rows, visible=bool(rows))}
 
-        def on_restore(name: str | None) -> dict:
-            if settings.jobs.running:
-                warn("Busy", "A job is at work on the present run. Wait for it, or cancel it.")
-                return gr.skip()
-
-            def edit() -> None:
+        def on_restore(name: str | None) -> None:
+            """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
+            try:
                 restore_run(settings.out, name or "")
+                refreshed(settings)
+            except SAFEError as error:
+                warn("Not opened", error)
+                raise gr.Error(visible=False, print_exception=False) from error
 
-            return changed(None, None, edit)
-
-        gr.on(self.undo.click, on_undo, [rcc, run], outputs, **VIEW)
-        gr.on(self.redo.click, on_redo, [rcc, run], outputs, **VIEW)
+        self.undo.click(on_undo, [rcc, *window.parts], outputs, **VIEW)
+        self.redo.click(on_redo, [rcc, *window.parts], outputs, **VIEW)
+        self.take_back.click(on_take_back, [rcc, self.edit, *window.parts], outputs, **VIEW)
         for button, what in ((self.one, "one"), (self.all, "all"), (self.report, "report")):
             button.click(exported(what), [rcc, run], self.file, **(VIEW | {"show_progress": "minimal"}))
         self.compare.click(on_compare, self.run, [self.compared, self.overlaps], **VIEW)
-        self.restore.click(on_restore, self.run, outputs, **VIEW)
+        restored = self.restore.click(on_restore, self.run, None, **VIEW)
+        restored.success(None, None, None, js="() => { location.reload(); }")
 
     def _export(self, what: str, rcc: int, run: str) -> gr.DownloadButton:
         """Write what is asked for; a button to download it."""

@@ -171,7 +171,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
         return {
             status: done(
                 f"{selection_summary(unsafe)}. Next: labels and training, in the tab Retraining.",
-                " ".join(filter(None, [f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
+                " ".join(filter(None, [unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
             ),
             unsafe_pane: reveal(),
             shown_set: set_key(unsafe),
@@ -218,7 +218,8 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
         """The form as it was last sent; the folder as it is in the set, which a command may have selected."""
         said = remembered(settings.out, TAB)
         with contextlib.suppress(SAFEError):
-            said["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
+            if settings.results.holds_unsafe_set():
+                said["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
         changed = said.get("quota", QUOTA) != QUOTA or any(
             said.get(name) for name in ("size", "test_size", "leave_out", "model", "test")
         )

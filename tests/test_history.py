@@ -21,6 +21,7 @@ from history import (
     open_run,
     restore_run,
 )
+from output_folder import save_text
 from review import NOTES_FILE, RccNote, fingerprint, load_review, merge_rccs, set_note
 from runs import generate_clusters, refresh_rccs, select_images
 
@@ -104,10 +105,10 @@ def test_two_runs_of_one_second_are_both_kept(clusters, out):
 def test_a_run_that_is_brought_back_is_as_it_was_and_the_other_one_is_kept(clusters, out):
     set_note(out, RccNote(0, "night"))
     merge_rccs(out, 2, 1)
-    was = {path.name: path.read_bytes() for path in out.iterdir()}
-    (out / NOTES_FILE).with_name("unsafe_set.csv").write_text("of the first")
+    was = {path.name: path.read_bytes() for path in out.iterdir() if path.name[0] != "."}
+    save_text(out, "unsafe_set.csv", "of the first")
     name = replace(other(clusters), out, 5)
-    (out / "IS_filenames.txt").write_text("of the second")
+    save_text(out, "IS_filenames.txt", "of the second")
     restored = restore_run(out, name)
     assert restored.groups == [1, 0, NOISE]
     assert {file: (out / file).read_bytes() for file in was} == was

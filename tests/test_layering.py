@@ -9,6 +9,7 @@ ROOT = Path(__file__).parents[1]
 ORDER = (
     "errors",
     "artefacts",
+    "output_folder",
     "images",
     "feature_cache",
     "digests",

@@ -162,7 +162,7 @@ def test_names_notes_verdicts_and_edits_are_told(out):
         "odd ones",
         "Merged RCC 2 into RCC 1",
         "Moved sea_00.png from No cluster to RCC 1",
-        "Took back the last edit",
+        "Took back: Moved sea_00.png from No cluster to RCC 1",
         "The clustering found 3 RCCs; after the edits there are 2, and 6 images have another place",
     ):
         assert expected in text
@@ -229,7 +229,7 @@ def test_a_retraining_of_other_clusters_or_damaged_is_said_to_be_so(out):
     retrain(out)
     newer = (out / RETRAINING_FILE).stat().st_mtime + 60
     os.utime(out / CLUSTERS_FILE, (newer, newer))
-    assert "is older than these clusters" in Page(report_html(out)).text
+    assert "was for other root cause clusters" in Page(report_html(out)).text
     os.utime(out / CLUSTERS_FILE, (newer - 120, newer - 120))
     (out / RETRAINING_FILE).write_text("{}")
     assert "is damaged" in Page(report_html(out)).text

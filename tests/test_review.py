@@ -11,14 +11,17 @@ from review import (
     EDITS_FILE,
     NOTES_FILE,
     Edit,
+    Maker,
     RccNote,
     active_clusters,
     carry_over,
     describe_edit,
+    differ,
     fingerprint,
     load_edits,
     load_notes,
     load_review,
+    mend_labels,
     merge_rccs,
     move_images,
     rccs_marked_safe,
@@ -26,7 +29,7 @@ from review import (
     redo_edit,
     reviewed,
     save_notes,
-    save_review,
+    save_run,
     set_note,
     title,
     undo_edit,
@@ -156,8 +159,7 @@ def test_an_edit_is_kept_recorded_and_written_to_labels_txt(clusters, out):
     exact = (out / CLUSTERS_FILE).read_bytes()
     merge_rccs(out, 2, 0)
     review = move_images(out, ["sea_00.png", "snow_07.png"], 0)
-    assert review.can_undo
-    assert not review.can_redo
+    assert (review.last_edit(), review.last_undone()) == (1, None)
     assert review.clusters.labels.tolist() == active_clusters(out).labels.tolist()
     lines = [line.split("\t") for line in (out / LABELS_FILE).read_text().splitlines()]
     assert [(int(label), path) for label, path in lines] == list(
@@ -176,10 +178,10 @@ def test_undo_and_redo_are_recorded_too_and_labels_txt_follows(out):
     move_images(out, ["sea_01.png"], 1)
     after = (out / LABELS_FILE).read_text()
     review = undo_edit(out)
-    assert (review.can_undo, review.can_redo) == (False, True)
+    assert (review.last_edit(), review.last_undone()) == (None, 0)
     assert (out / LABELS_FILE).read_text() == before
     review = redo_edit(out)
-    assert (review.can_undo, review.can_redo) == (True, False)
+    assert (review.last_edit(), review.last_undone()) == (0, None)
     assert (out / LABELS_FILE).read_text() == after != before
     assert [edit.kind for edit in review.edits] == ["move", "undo", "redo"]
 
@@ -218,12 +220,12 @@ def test_two_tabs_that_click_at_once_lose_nothing(out):
 
 def test_notes_come_back_as_they_were_given(out):
     note = RccNote(1, '  "sunglasses", <b>at</b>\nnight ', "hazard H3;\r\nsee §4, ümläut 夜", "Unsafe")
-    notes = set_note(out, note)
+    notes, _ = set_note(out, note)
     assert notes == {1: RccNote(1, '"sunglasses", <b>at</b> night', "hazard H3;\nsee §4, ümläut 夜", "unsafe")}
     assert load_notes(out) == notes
     set_note(out, RccNote(NOISE, note="odd ones"))
     assert list(load_notes(out)) == [NOISE, 1]
-    assert set_note(out, RccNote(1)) == {NOISE: RccNote(NOISE, note="odd ones")}  # an empty one is removed
+    assert set_note(out, RccNote(1)).notes == {NOISE: RccNote(NOISE, note="odd ones")}  # an empty one is removed
 
 
 def test_a_note_on_a_merged_rcc_comes_back_with_it(out):
@@ -291,6 +293,165 @@ def test_a_damaged_journal_is_an_error_that_says_what_to_do(out):
             load_review(out)
 
 
+# --- Several visitors -------------------------------------------------------------------------------------------
+
+A, B = Maker("a"), Maker("b")
+
+
+def test_a_window_writes_only_the_field_that_was_changed_in_it(out):
+    """Two windows: one that was opened before names nothing, and takes nothing away."""
+    before = RccNote(0)
+    set_note(out, RccNote(0, "sunglasses", "hazard H3"), before)
+    assert set_note(out, before, before).notes[0] == RccNote(0, "sunglasses", "hazard H3")  # clicked in and out again
+    kept = set_note(out, before._replace(verdict="unsafe"), before)
+    assert kept == ({0: RccNote(0, "sunglasses", "hazard H3", "unsafe")}, ())
+
+
+def test_a_field_that_somebody_else_has_changed_meanwhile_is_a_conflict_and_the_others_are_kept(out):
+    before = RccNote(0, "dark")
+    set_note(out, before)
+    set_note(out, RccNote(0, "night"), before)
+    kept = set_note(out, RccNote(0, "dusk", "hazard H3"), before)
+    assert kept == ({0: RccNote(0, "night", "hazard H3")}, ("name",))
+    assert set_note(out, RccNote(0, "dusk"), RccNote(0, "night")).notes[0].name == "dusk"  # once it was seen
+    assert set_note(out, RccNote(0, "dusk"), before).conflicts == ()  # both want the same
+
+
+def test_a_note_on_clusters_that_are_others_by_now_is_refused(clusters, out):
+    with pytest.raises(SAFEError, match="generated anew"):
+        set_note(out, RccNote(0, "night"), run="0" * 16)
+    assert load_notes(out) == {}
+    set_note(out, RccNote(0, "night"), run=fingerprint(clusters))
+
+
+def test_undo_takes_back_ones_own_last_edit_and_not_that_of_another_visitor(out):
+    move_images(out, ["sea_00.png"], 0, A)
+    move_images(out, ["sea_01.png"], 1, B)
+    review = undo_edit(out, maker=A)
+    assert "sea_00.png" in review.clusters.members(NOISE)
+    assert "sea_01.png" in review.clusters.members(1)
+    with pytest.raises(SAFEError, match=r"no edit to undo of yours; those of others are under Edits"):
+        undo_edit(out, maker=A)
+    assert "sea_00.png" in redo_edit(out, maker=A).clusters.members(0)
+    undo_edit(out, 1, A)  # that of another, named
+    assert "sea_01.png" in active_clusters(out).members(NOISE)
+
+
+def test_what_another_visitor_does_takes_no_redo_away(out):
+    move_images(out, ["sea_00.png"], 0, A)
+    undo_edit(out, maker=A)
+    move_images(out, ["sea_01.png"], 1, B)
+    assert "sea_00.png" in redo_edit(out, maker=A).clusters.members(0)
+    undo_edit(out, maker=A)
+    move_images(out, ["night_00.png"], 1, A)
+    with pytest.raises(SAFEError, match="no undone edit to redo"):
+        redo_edit(out, maker=A)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        lambda out: move_images(out, ["sea_00.png"], 1, B),
+        lambda out: merge_rccs(out, 0, 1, maker=B),
+        lambda out: merge_rccs(out, 2, 0, maker=B),
+    ],
+)
+def test_an_edit_that_a_later_one_builds_upon_is_not_taken_back(out, later):
+    move_images(out, ["sea_00.png"], 0, A)
+    later(out)
+    before = (out / EDITS_FILE).read_bytes()
+    with pytest.raises(SAFEError, match=r"A later edit is about the same images or RCCs: (Moved|Merged).*first"):
+        undo_edit(out, maker=A)
+    assert (out / EDITS_FILE).read_bytes() == before
+    undo_edit(out, maker=B)
+    undo_edit(out, maker=A)
+
+
+def test_an_edit_of_rccs_that_somebody_else_has_changed_since_is_refused(out):
+    seen = len(load_edits(out))
+    move_images(out, ["wood_00.png"], 0, A)
+    with pytest.raises(SAFEError, match=r"Meanwhile somebody else has changed these RCCs: Moved wood_00\.png"):
+        merge_rccs(out, 2, 1, maker=Maker("b", seen=seen))
+    move_images(out, ["sea_01.png"], 1, Maker("b", seen=seen))  # about other images
+    merge_rccs(out, 2, 0, maker=Maker("a", seen=seen))  # one's own edits are known
+    with pytest.raises(SAFEError, match="generated anew"):
+        merge_rccs(out, 1, 0, maker=Maker("a", run="0" * 16))
+
+
+def test_journals_of_older_versions_take_back_the_last_edit(out, clusters):
+    edits = [merge(1, 0), move("sea_00.png", NOISE, 2), UNDO]
+    entries = [
+        {"time": e.time, "kind": e.kind, "images": e.images, "from": e.source, "to": e.target}
+        if e.target is not None
+        else {"time": e.time, "kind": e.kind}
+        for e in edits
+    ]
+    (out / EDITS_FILE).write_text(json.dumps({"clusters": fingerprint(clusters), "edits": entries}))
+    assert load_review(out).clusters.labels.tolist() == reviewed(clusters, edits[:1]).labels.tolist()
+    assert redo_edit(out).clusters.labels.tolist() == reviewed(clusters, edits[:2]).labels.tolist()
+
+
+# --- Merging what was judged ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "merged"),
+    [
+        (("sun", "H3", "unsafe"), ("light", "", "safe"),
+         ("light", "H3\nRCC 2 was “sun”.\nRCC 1 was judged safe.", "unsafe")),
+        (("", "", "safe"), ("", "", ""), ("", "RCC 2 was judged safe.", "")),
+        (("", "", ""), ("", "", "safe"), ("", "RCC 1 was judged safe.", "")),
+        (("sun", "", "unclear"), ("", "", ""), ("sun", "", "unclear")),
+        (("sun", "same", "safe"), ("sun", "same", "safe"), ("sun", "same", "safe")),
+        (("", "", ""), ("sun", "H1", "unsafe"), ("sun", "H1", "unsafe")),
+    ],
+)  # fmt: skip
+def test_a_merge_keeps_the_graver_verdict_and_both_notes_and_names(out, source, target, merged):
+    for rcc, said in ((2, source), (1, target)):
+        set_note(out, RccNote(rcc, *said))
+    before = load_notes(out)
+    assert differ(RccNote(2, *source), RccNote(1, *target)) == (merged != target)
+    merge_rccs(out, 2, 1)
+    assert load_notes(out).get(1, RccNote(1)) == RccNote(1, *merged)
+    undo_edit(out)
+    assert load_notes(out) == before
+    redo_edit(out)
+    assert load_notes(out).get(1, RccNote(1)) == RccNote(1, *merged)
+
+
+def test_what_was_said_after_a_merge_survives_its_undo(out):
+    set_note(out, RccNote(2, "sun", "H3", "unsafe"))
+    merge_rccs(out, 2, 1, RccNote(1, "sun and light", "H3", "unsafe"))
+    set_note(out, RccNote(1, "glare", "H3", "unsafe"))
+    undo_edit(out)
+    assert load_notes(out) == {1: RccNote(1, "glare"), 2: RccNote(2, "sun", "H3", "unsafe")}
+
+
+# --- When the disk is full, or the process killed ---------------------------------------------------------------
+
+
+def test_an_edit_on_a_full_disk_leaves_journal_labels_and_notes_as_they_were(out, monkeypatch):
+    set_note(out, RccNote(2, "sun", "H3", "unsafe"))
+    files = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    monkeypatch.setattr("artefacts.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    for edit in (lambda: merge_rccs(out, 2, 1), lambda: move_images(out, ["sea_00.png"], 1)):
+        with pytest.raises(SAFEError, match=r"No space left.*unchanged"):
+            edit()
+    assert {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()} == files
+
+
+def test_labels_that_a_killed_process_left_behind_are_mended_on_the_next_look(out):
+    merge_rccs(out, 2, 1)
+    right = (out / LABELS_FILE).read_bytes()
+    assert not mend_labels(out)
+    for left in (b"0\tnight_00.png\n", None):
+        (out / LABELS_FILE).unlink()
+        if left:
+            (out / LABELS_FILE).write_bytes(left)
+        assert mend_labels(out)
+        assert (out / LABELS_FILE).read_bytes() == right
+
+
 # --- From one clustering to the next ----------------------------------------------------------------------------
 
 
@@ -298,9 +459,9 @@ def test_the_same_clusters_keep_notes_and_edits(clusters, out):
     set_note(out, RccNote(0, "night"))
     merge_rccs(out, 2, 1)
     previous = load_review(out)
-    notes, edits = carry_over(previous, clusters)
-    save_clusters(clusters, out)
-    save_review(out, clusters, notes, edits)
+    carried = carry_over([previous], clusters)
+    assert carried.left == ()
+    save_run(clusters, carried, out)
     assert load_review(out).notes == previous.notes
     assert load_review(out).edits == previous.edits
     assert (out / LABELS_FILE).read_text().count("\n1\t") == 14
@@ -314,12 +475,13 @@ def test_a_new_clustering_keeps_the_notes_of_rccs_with_the_same_images_and_no_ot
     labels = clusters.labels.copy()
     for old, new in ((0, 2), (1, 1), (2, 0)):
         labels[clusters.labels == old] = new
-    notes, edits = carry_over(previous, dataclasses.replace(clusters, labels=labels))
+    notes, edits, left = carry_over([previous], dataclasses.replace(clusters, labels=labels))
+    assert left == (RccNote(1, "daylight"),)
     assert notes == {2: RccNote(2, "night"), NOISE: RccNote(NOISE, "odd")}  # RCC 1 was the merged one
     assert edits == ()
     labels[labels == 1] = 0
-    assert carry_over(previous, dataclasses.replace(clusters, labels=labels))[0][0].name == "daylight"
-    assert carry_over(None, clusters) == ({}, ())
+    assert carry_over([previous], dataclasses.replace(clusters, labels=labels)).notes[0].name == "daylight"
+    assert carry_over([], clusters) == ({}, (), ())
 
 
 def test_notes_and_edits_of_other_clusters_are_not_attached_but_put_aside(clusters, out):

@@ -1,0 +1,50 @@
+"""Who a window of the page belongs to, and what it shows: by these, edits of several visitors are told apart."""
+
+import gradio as gr
+
+from page.results import Shown
+from review import Maker
+
+# The browser keeps the name; where it may not, the window has one for as long as it is open.
+_NAME = """() => {
+  const hex = (n) => n.toString(16).padStart(2, "0");
+  const fresh = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), hex).join("");
+  try {
+    let name = localStorage.getItem("safe-visitor");
+    if (!name) localStorage.setItem("safe-visitor", name = fresh());
+    return name;
+  } catch { return fresh(); }
+}"""
+
+
+class Window:
+    """What a window shows; `parts` are the inputs of a handler that edits, from which `maker` makes its `Maker`.
+
+    Attributes
+    ----------
+    visitor : Textbox
+        A random name of the browser's own.
+    run : State
+        Fingerprint of the clusters as they were found.
+    seen : State
+        How many entries of the journal of edits are shown.
+    """
+
+    def __init__(self, app: gr.Blocks):
+        self.visitor = gr.Textbox(
+            "", label="Visitor", info="A name of this browser's", visible="hidden", elem_id="visitor"
+        )
+        self.run, self.seen = gr.State(""), gr.State(0)
+        self.parts = [self.visitor, self.run, self.seen]
+        self.outputs = [self.run, self.seen]
+        app.load(None, None, self.visitor, js=_NAME)
+
+    def show(self, shown: Shown) -> dict:
+        """What is shown from now on."""
+        return {self.run: shown.run, self.seen: len(shown.review.edits)}
+
+
+def maker_of(visitor: object, run: object, seen: object) -> Maker:
+    """Whoever makes an edit, from the values of `Window.parts`."""
+    by = visitor if isinstance(visitor, str) and visitor.isalnum() and len(visitor) <= 64 else ""
+    return Maker(by, str(run), seen if isinstance(seen, int) else None)
