@@ -214,6 +214,25 @@ def test_tables_that_do_not_fit_are_refused(regression, text, words):
         regress(regression)
 
 
+@pytest.mark.parametrize("name", ["test/0.png", "./test/0.png", "test//0.png", "test\\0.png", "0.png"])
+def test_rows_that_contradict_each_other_are_refused_and_repeated_ones_are_not(regression, name):
+    text = (regression / "targets.csv").read_text()
+    first = text.splitlines()[1].split(",", 1)[1]
+    (regression / "targets.csv").write_text(f"{text}{name},{first}\n")
+    assert regress(regression).test_size == 10
+    (regression / "targets.csv").write_text(f"{text}{name},0.25,0.75\n")
+    where = "one as test/0.png, one as 0.png" if name == "0.png" else "in rows 2 and 12"
+    with pytest.raises(SAFEError, match=f"the same targets .* Received different ones, {where}"):
+        regress(regression)
+
+
+def test_images_of_one_name_beside_the_table_and_in_the_folder_have_their_own_targets(regression):
+    shutil.copyfile(regression / "test" / "1.png", regression / "0.png")
+    with (regression / "targets.csv").open("a") as file:
+        file.write("0.png,0.25,0.75\n")
+    assert [failure.source for failure in regress(regression).failing] == ["8.png", "9.png"]
+
+
 def test_a_regression_needs_targets_and_a_threshold(regression):
     with pytest.raises(SAFEError, match="--targets"):
         find_failures(regression / "regression.keras", regression / "test", regression / "out")
