@@ -8,9 +8,11 @@ import pytest
 from conftest import names_in
 from small_models import brightness_model, colour_model, draw_colour, draw_set, saved
 
+import artefacts
 import failures as failures_module
 from errors import SAFEError
 from failures import find_failures, load_failures
+from images import find_images
 from predictions import labelled_images
 from targets import read_targets
 
@@ -95,10 +97,24 @@ def test_a_folder_with_foreign_files_is_never_replaced(model, test_set, tmp_path
 
 
 def test_results_inside_the_test_folder_are_refused(model, test_set):
-    for out in (test_set, test_set / "red"):
+    for out in (test_set, test_set / "red", test_set / "results", test_set / "red" / "a" / "b"):
         with pytest.raises(SAFEError, match="outside the test folder"):
             find_failures(model, test_set, out)
     assert names_in(test_set) == ["blue", "green", "red"]
+    assert labelled_images(test_set).classes == ("blue", "green", "red")
+    assert not (test_set / "red" / "a").exists()
+
+
+def test_failures_that_a_killed_process_had_moved_aside_are_put_back_when_they_are_looked_for(
+    model, test_set, tmp_path
+):
+    find_failures(model, test_set, tmp_path / "out")
+    target = tmp_path / "out" / "failures"
+    for look in (lambda: find_images(target), lambda: find_failures(model, test_set, tmp_path / "out")):
+        target.rename(artefacts._aside(target))
+        look()
+        assert len(find_images(target).paths) == 3
+    assert names_in(tmp_path / "out") == ["accuracy.json", "failures", "failures.csv"]
 
 
 def test_a_full_disk_leaves_the_failures_of_before(model, test_set, tmp_path, monkeypatch):
