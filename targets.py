@@ -49,7 +49,7 @@ class Targets(NamedTuple):
 def _contradiction(file: Path, image: str, where: str) -> SAFEError:
     return SAFEError(
         f"Expected the same targets wherever {file} has a row for {image}. Received different ones, {where}. "
-        "Remove the wrong row."
+        "Remove the wrong row; if they are of two images, name each relative to the table's folder."
     )
 
 
