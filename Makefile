@@ -4,6 +4,7 @@
 # make audit        what is installed, looked up in PyPI's list of known weaknesses
 # make lint         ruff
 # make clean        remove the virtual environments and the example
+# With PYTHON=python3.13 VENV=.venv-3.13 the same with that Python, in an environment of its own.
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,7 +36,7 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 
 clean:
-	rm -rf $(VENV) $(LOWEST) $(AUDIT) $(EXAMPLE)
+	rm -rf $(VENV) .venv-3.* $(LOWEST) $(AUDIT) $(EXAMPLE)
 
 # A network that fails for known reasons, for the page's Example button: built once, in about two minutes. Without it
 # the page works as well.

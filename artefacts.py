@@ -5,11 +5,14 @@ What each file contains is decided by the module that writes it; here is only ho
 
 import contextlib
 import csv
+import ctypes
 import errno
 import glob
+import hashlib
 import math
 import os
 import re
+import shutil
 import stat
 import struct
 import tempfile
@@ -130,6 +133,88 @@ def _remove_left_over(path: Path) -> None:
         with contextlib.suppress(OSError):
             if time.time() - old.stat().st_mtime > LEFT_OVER_SECONDS:
                 old.unlink()
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Give a hidden folder to fill; afterwards it takes the place of the folder `path`, which need not exist.
+
+    Whoever opens `path` finds the old folder or the new one, even if the process is killed. Only where the operating
+    system cannot exchange two folders at once is there a moment without either; `put_back` mends a kill just then.
+
+    Raises
+    ------
+    OSError
+        The operating system refused to write: disk full, no permission. The old folder is unchanged.
+    """
+    put_back(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_over_folders(path)
+    building = Path(tempfile.mkdtemp(dir=path.parent, prefix=_hidden(path, "new")))
+    try:
+        yield building
+        building.chmod(0o777 & ~_umask())  # mkdtemp makes it private to its owner
+        if not path.exists():
+            building.rename(path)
+        elif not _exchange(building, path):
+            _replace_in_two_steps(building, path)
+    finally:
+        _remove_folder(building)  # half of the new one or, exchanged, the old one
+
+
+def put_back(path: Path) -> None:
+    """Put back a folder that was moved aside to be replaced, by a process that was killed before it did so."""
+    aside = _aside(path)
+    if not os.path.lexists(path) and aside.is_dir():
+        with contextlib.suppress(OSError):  # another process was faster
+            aside.rename(path)
+
+
+def _exchange(first: Path, second: Path) -> bool:
+    """Let two folders change places at once; False where that is impossible: only Linux has such a call."""
+    try:
+        renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
+    except (AttributeError, OSError, TypeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return renameat2(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0
+
+
+def _replace_in_two_steps(building: Path, path: Path) -> None:
+    aside = _aside(path)
+    _remove_folder(aside)  # since `path` is there, it is of no use any more
+    path.rename(aside)
+    try:
+        building.rename(path)
+    finally:
+        put_back(path)
+    _remove_folder(aside)
+
+
+def _hidden(path: Path, what: str) -> str:
+    """The beginning of the hidden names that belong to a folder; cut, since a name has 255 bytes at most."""
+    return f".{path.name[:40]}.safe-{what}-"
+
+
+def _aside(path: Path) -> Path:
+    """Where a folder is moved aside, the same in every process."""
+    return path.with_name(_hidden(path, "old") + hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest())
+
+
+def _remove_left_over_folders(path: Path) -> None:
+    """Remove what a killed process left beside a folder; where one is at work, a folder has changed within the hour."""
+    for old in path.parent.glob(f"{glob.escape(_hidden(path, 'new'))}????????"):
+        with contextlib.suppress(OSError):
+            changed = max(Path(folder).stat().st_mtime for folder, _, _ in os.walk(old))
+            if time.time() - changed > LEFT_OVER_SECONDS:
+                _remove_folder(old)
+
+
+def _remove_folder(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:

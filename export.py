@@ -5,28 +5,31 @@ no_cluster/
 labels.csv                    image, rcc, name, verdict, core, distance, file
 labels.parquet                the same, where pyarrow is installed
 report.html                   where it was asked for
+.safe-export                  what SAFE wrote there, with digests: `b2sum -l 128 -c .safe-export` compares them
+
+Only an export that is as SAFE wrote it is ever replaced. A ZIP file says so in its comment.
 """
 
 import csv
+import hashlib
 import importlib.util
 import io
+import itertools
 import os
 import re
-import shutil
-import tempfile
 import unicodedata
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from PIL import Image
 
-from artefacts import cell, replacing
+from artefacts import DAMAGED, cell, put_back, regular, replacing, replacing_folder
 from clustering import RootCauseClusters
 from errors import SAFEError
 from FE import Progress, no_progress
-from images import FORMATS, UNREADABLE, Skipped, printable, read_bytes, reason_for
+from images import EXPORT_MARK, FORMATS, UNREADABLE, Skipped, printable, read_bytes, reason_for
 from map import by_closeness
 from report import REPORT_FILE
 from review import RccNote
@@ -172,7 +175,7 @@ def export_rccs(
     Parameters
     ----------
     to : path
-        A folder that does not exist yet, is empty, or holds an earlier export and nothing else.
+        A folder that does not exist yet, is empty, or is an earlier export (see `check_target`).
     what : collection of int, optional
         The RCCs to export; all by default, and the images in no cluster.
     report : str
@@ -187,18 +190,15 @@ def export_rccs(
     target = _target(to)
     check_target(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:80]}-"))
-        try:
+        with replacing_folder(target) as building:
             for folder in {Path(row.file).parent for row in rows}:
                 (building / folder).mkdir()
-            rows, missing = _copy(clusters.image_root, rows, building, progress)
-            for name, data in _tables(rows, report):
+            written, missing, digests = _copy(clusters.image_root, rows, building, progress)
+            for name, data in _tables(written, report):
                 (building / name).write_bytes(data)
-            building.chmod(0o755)
-            _swap(building, target)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
+                digests[name] = _digest(io.BytesIO(data))
+            (building / EXPORT_MARK).write_bytes("".join(f"{d}  {name}\n" for name, d in digests.items()).encode())
+            check_target(target)  # again, since copying takes a while
     except OSError as error:
         raise SAFEError(
             f"Could not write the export to {target}: {error.strerror or error}. Choose another folder."
@@ -214,17 +214,18 @@ def export_zip(
     report: str = "",
     progress: Progress = no_progress,
 ) -> Export:
-    """Write the same as `export_rccs` to a ZIP file, which takes the place of an earlier one of that name.
+    """Write the same as `export_rccs` to a ZIP file, which takes the place of an earlier export of that name.
 
     Raises
     ------
     SAFEError
-        The file cannot be written, or there is nothing to export.
+        Another file has that name, it cannot be written, or there is nothing to export.
     """
     rows = export_rows(clusters, notes, what)
     target = _target(to)
     if target.suffix.lower() != ".zip":
         raise SAFEError(f"Expected a file name that ends in .zip. Received: {target.name}")
+    check_target(target)
     written: list[ExportedImage] = []
     missing: list[Skipped] = []
     # Images are compressed already: stored as they are. A time before 1980, which ZIP does not know, becomes 1980.
@@ -244,6 +245,8 @@ def export_zip(
             progress("Packing images", done, len(rows))
         for name, data in _tables(written, report):
             archive.writestr(name, data, zipfile.ZIP_DEFLATED)
+        archive.comment = _zip_mark(archive)
+        check_target(target)
     return Export(target, len(rows) - len(missing), tuple(missing))
 
 
@@ -257,40 +260,98 @@ def _target(to: str | os.PathLike) -> Path:
         raise SAFEError(f"Expected a place to export to. Received: {text} ({error}).") from error
 
 
+# --- What may be replaced ---------------------------------------------------------------------------------------
+
+
 def check_target(to: str | os.PathLike) -> None:
-    """Whether a folder can take an export, to be known before long work.
+    """Whether a folder, or a file name that ends in .zip, can take an export, to be known before long work.
 
     Raises
     ------
     SAFEError
-        The folder is there and holds anything but an earlier export, as its own table lists it.
+        It is there and is not an export all of whose files are as SAFE wrote them. Exports of versions that left no
+        mark cannot be told from the engineer's own folders.
     """
-    folder = _target(to)
-    if not folder.exists():
+    target = _target(to)
+    put_back(target)
+    if not os.path.lexists(target):
         return
-    refusal = SAFEError(
-        f"Expected a folder that is new, empty, or an earlier export. Received: {folder}, which holds other things. "
-        "Choose another name."
-    )
-    if not folder.is_dir() or folder.is_symlink():
-        raise refusal
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    if not found and not any(folder.iterdir()):
-        return
+    is_zip = target.suffix.lower() == ".zip"
     try:
-        with (folder / LABELS_TABLE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            listed = {row["file"] for row in csv.DictReader(file, strict=True)}
-    except (OSError, ValueError, KeyError, csv.Error) as error:
-        raise refusal from error
-    if found - listed - {LABELS_TABLE, PARQUET_TABLE, REPORT_FILE}:
-        raise refusal
+        fault = _fault_of_zip(target) if is_zip else _fault_of_folder(target)
+    except OSError as error:
+        fault = f"unreadable: {error.strerror or error}"
+    if fault:
+        raise SAFEError(
+            f"Expected a new {'file' if is_zip else 'or empty folder'}, or an export as SAFE wrote it. Received: "
+            f"{target} ({fault}). Choose another name, such as {_free_target(target).name}."
+        )
+
+
+def _fault_of_folder(folder: Path) -> str:
+    """Why a folder is not an export as SAFE wrote it; empty where it is one, or holds nothing."""
+    if folder.is_symlink() or not folder.is_dir():
+        return "not a folder"
+    if not any(folder.iterdir()):
+        return ""
+    try:
+        mark = regular(folder / EXPORT_MARK).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return f"without SAFE's mark, {EXPORT_MARK}"
+    written = {name: digest for digest, _, name in (line.partition("  ") for line in mark.split("\n"))}
+    for place, subfolders, names in os.walk(folder):
+        # os.walk counts links to folders as folders.
+        for path in (Path(place, name) for name in (*names, *subfolders)):
+            name = path.relative_to(folder).as_posix()
+            if name == EXPORT_MARK or (path.is_dir() and not path.is_symlink()):
+                continue
+            if name not in written:
+                return f"{printable(name)} is not from SAFE"
+            if path.is_symlink() or _digest_of_file(path) != written[name]:
+                return f"{printable(name)} was changed"
+    return ""
+
+
+def _fault_of_zip(path: Path) -> str:
+    """Why a file is not a ZIP as SAFE wrote it; empty where it is one."""
+    if path.is_symlink():
+        return "a link"
+    try:
+        with regular(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+            return "" if archive.comment == _zip_mark(archive) else "without SAFE's mark, or changed"
+    except DAMAGED:
+        return "not a ZIP file of SAFE's"
+
+
+def _zip_mark(archive: zipfile.ZipFile) -> bytes:
+    """The comment of a ZIP that SAFE wrote: a digest of the names, lengths and checksums of all that is in it."""
+    parts = sorted(f"{part.filename}\0{part.file_size}\0{part.CRC}\0" for part in archive.infolist())
+    return f"SAFE export {_digest(io.BytesIO(''.join(parts).encode('utf-8', 'surrogateescape')))}".encode()
+
+
+def _digest(file: IO[bytes]) -> str:
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _digest_of_file(path: Path) -> str:
+    with regular(path).open("rb") as file:
+        return _digest(file)
+
+
+def _free_target(target: Path) -> Path:
+    """The first name of its kind that nothing has: export-2, export-3, …"""
+    names = (target.with_name(f"{target.stem}-{number}{target.suffix}") for number in itertools.count(2))
+    return next(path for path in names if not os.path.lexists(path))
+
+
+# --- Copying ----------------------------------------------------------------------------------------------------
 
 
 def _copy(
     root: Path, rows: list[ExportedImage], folder: Path, progress: Progress
-) -> tuple[list[ExportedImage], tuple[Skipped, ...]]:
-    """Copy the images; rows as they came out, and what could not be read. A full disk is an OSError."""
-    written, missing = [], []
+) -> tuple[list[ExportedImage], tuple[Skipped, ...], dict[str, str]]:
+    """Copy the images; rows as they came out, what could not be read, and digests. A full disk is an OSError."""
+    written, missing, digests = [], [], {}
     for done, row in enumerate(rows, start=1):
         try:
             data = _image_bytes(root / row.image)
@@ -299,9 +360,10 @@ def _copy(
             written.append(row._replace(file=""))
         else:
             (folder / row.file).write_bytes(data)
+            digests[row.file] = _digest(io.BytesIO(data))
             written.append(row)
         progress("Copying images", done, len(rows))
-    return written, tuple(missing)
+    return written, tuple(missing), digests
 
 
 def _image_bytes(path: Path) -> bytes:
@@ -309,23 +371,6 @@ def _image_bytes(path: Path) -> bytes:
     data = read_bytes(path)
     with Image.open(io.BytesIO(data), formats=FORMATS):
         return data
-
-
-def _swap(building: Path, target: Path) -> None:
-    """Put a folder in the place of another, which goes only when the new one is there."""
-    if not target.exists():
-        building.rename(target)
-        return
-    old = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:80]}-old-"))
-    target.rename(old / "export")
-    try:
-        building.rename(target)
-    except OSError:
-        (old / "export").rename(target)
-        raise
-    finally:
-        if target.exists():
-            shutil.rmtree(old, ignore_errors=True)
 
 
 def _tables(rows: list[ExportedImage], report: str) -> Iterator[tuple[str, bytes]]:

@@ -9,18 +9,17 @@ import io
 import json
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from artefacts import DAMAGED, cell, from_cell, prepare_folder, regular, write_text
+from artefacts import DAMAGED, cell, from_cell, prepare_folder, put_back, regular, replacing_folder, write_text
 from dnn import Dnn, load_dnn, sized_for
 from errors import SAFEError
 from FE import Progress, no_progress
-from images import Skipped
+from images import FAILURES, FAILURES_MARK, Skipped
 from predictions import (
     Judgement,
     LabelledImages,
@@ -36,11 +35,8 @@ from predictions import (
 )
 from targets import read_targets, with_targets
 
-FAILURES = "failures"
 FAILURES_FILE = "failures.csv"
 ACCURACY_FILE = "accuracy.json"
-_MARK = ".safe"
-"""Hidden file in the folder of failures: the files that SAFE wrote there, a path per line."""
 
 
 class Failure(NamedTuple):
@@ -134,8 +130,9 @@ def find_failures(
         folder `failures` that SAFE did not write.
     """
     threshold = checked_threshold(threshold)
+    # Before anything is made: a new folder in the test folder would be a class.
+    _refuse_inside(Path(out).expanduser().absolute(), Path(test).expanduser().absolute())
     out = prepare_folder(out)
-    _refuse_inside(out, Path(test).expanduser().absolute())
     _check_replaceable(out / FAILURES)
     dnn = load_dnn(model, rescale, trust, "regression" if targets else None)
     images, said = examples_for(dnn, test, targets, threshold, train)
@@ -298,40 +295,30 @@ def load_failures(folder: Path) -> Failures:
 
 
 def _copy_failures(failures: Failures, folder: Path) -> None:
-    """Copy the failing images beside `failures/`, then rename: there are the old ones or the new ones, never some."""
+    """Copy the failing images beside `failures/`, which they then replace: it holds the old ones or the new ones."""
     target = folder / FAILURES
     _check_replaceable(target)
-    new = None
     try:
-        new = Path(tempfile.mkdtemp(dir=folder, prefix=f".{FAILURES}-"))
-        for failure in failures.failing:
-            copy = new / failure.source
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(failures.test_root / failure.source, copy)
-        names = "".join(f"{failure.source}\n" for failure in failures.failing)
-        (new / _MARK).write_text(names, encoding="utf-8", errors="surrogateescape")
-        new.chmod(0o755)  # a temporary folder is private to its owner
-        if target.exists():
-            old = Path(tempfile.mkdtemp(dir=folder, prefix=f".{FAILURES}-"))
-            target.rename(old / FAILURES)
-            new.rename(target)
-            shutil.rmtree(old)
-        else:
-            new.rename(target)
+        with replacing_folder(target) as new:
+            for failure in failures.failing:
+                copy = new / failure.source
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(failures.test_root / failure.source, copy)
+            # The files that SAFE wrote there, a path per line
+            names = "".join(f"{failure.source}\n" for failure in failures.failing)
+            (new / FAILURES_MARK).write_text(names, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise SAFEError(f"Could not write {target}: {error.strerror or error}. What was there is unchanged.") from error
-    finally:
-        if new is not None:
-            shutil.rmtree(new, ignore_errors=True)
 
 
 def _check_replaceable(target: Path) -> None:
     """Refuse a folder `failures` that holds a file which SAFE did not write."""
+    put_back(target)
     if not target.exists():
         return
-    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()} - {_MARK}
+    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()} - {FAILURES_MARK}
     try:
-        written = set((target / _MARK).read_text(encoding="utf-8", errors="surrogateescape").split("\n"))
+        written = set((target / FAILURES_MARK).read_text(encoding="utf-8", errors="surrogateescape").split("\n"))
     except OSError:
         written = set()
     if not target.is_dir() or there - written:

@@ -3,6 +3,10 @@
 A rerun, a moved folder or ten added images cost only what is new, and a killed extraction resumes where it stopped:
 rows are committed batch by batch. One SQLite file per extractor identity, so that features of different networks,
 weights or precisions can never meet, and can be deleted one by one.
+
+Each row ends in a checksum, since SQLite has none: what a disk or a copy has damaged is computed anew. So is a row that
+has none, of an earlier version: whether it is whole cannot be known, and a safety case rests on it. That costs one
+extraction.
 """
 
 import contextlib
@@ -18,6 +22,8 @@ import platformdirs
 
 from errors import SAFEError
 
+CHECKSUM_BYTES = 8
+
 
 def cache_folder() -> Path:
     """Where features are kept: `SAFE_CACHE`, or the user's cache folder."""
@@ -27,6 +33,11 @@ def cache_folder() -> Path:
 def content_key(data: bytes) -> bytes:
     """16 bytes that stand for an image file's content (BLAKE2b)."""
     return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _checksum(key: bytes, row: bytes) -> bytes:
+    """Of a row and the content that it belongs to (BLAKE2b)."""
+    return hashlib.blake2b(row, key=key, digest_size=CHECKSUM_BYTES).digest()
 
 
 class FeatureCache:
@@ -82,16 +93,21 @@ class FeatureCache:
         return connection
 
     def get(self, key: bytes) -> np.ndarray | None:
-        """The row, float32 of shape (dimension,), or None where the content is new."""
+        """The row, float32 of shape (dimension,), or None where the content is new or its row damaged."""
         with self._lock, self._explained():
             found = self._connection.execute("SELECT row FROM features WHERE content = ?", (key,)).fetchone()
-        if found is None or len(found[0]) != 4 * self._dimension:
+        length = 4 * self._dimension
+        if found is None or len(found[0]) != length + CHECKSUM_BYTES:
             return None
-        return np.frombuffer(found[0], dtype="<f4")
+        row = memoryview(found[0])
+        if row[length:] != _checksum(key, row[:length]):
+            return None
+        return np.frombuffer(row[:length], dtype="<f4")
 
     def put(self, rows: Iterable[tuple[bytes, np.ndarray]]) -> None:
         """Keep a batch of (key, row), all or nothing."""
-        values = [(key, np.ascontiguousarray(row, dtype="<f4").tobytes()) for key, row in rows]
+        data = ((key, np.ascontiguousarray(row, dtype="<f4").tobytes()) for key, row in rows)
+        values = [(key, row + _checksum(key, row)) for key, row in data]
         with self._lock, self._explained(), self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", values)
 

@@ -17,13 +17,18 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps
 
-from artefacts import regular
+from artefacts import put_back, regular
 from errors import SAFEError
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
 )  # no .gif: the GIFs that SAFE writes must not come back as its input
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+
+EXPORT_MARK = ".safe-export"
+"""Hidden file in an export: what SAFE wrote there, with digests (see `export.py`)."""
+FAILURES, FAILURES_MARK = "failures", ".safe"
+"""The folder of a DNN's failures, and a hidden file in it: what SAFE wrote there (see `failures.py`)."""
 
 MAX_PIXELS = 89_478_485
 """Pillow's own bound, above which it suspects a decompression bomb (256 MiB as RGB)."""
@@ -66,7 +71,8 @@ class ImageListing(NamedTuple):
         Relative to `root`, with `/` between folders, sorted. A listed image outside `root` keeps its absolute path;
         `root / path` is the file in either case.
     skipped : tuple of Skipped
-        What was found and is no regular file, or has a name that a line of `labels.txt` cannot hold.
+        What was found and is no regular file, or has a name that a line of `labels.txt` cannot hold; folders of copies
+        that SAFE made.
     """
 
     root: Path
@@ -77,7 +83,8 @@ class ImageListing(NamedTuple):
 def find_images(source: str | os.PathLike) -> ImageListing:
     """List the images of a folder and all folders below it, or those named by a text file, one path a line.
 
-    Hidden files and folders are left out, links to folders are not followed.
+    Hidden files and folders are left out, links to folders are not followed. Folders of copies that SAFE made (exports,
+    the failures of a DNN) are skipped below the folder given, and used where one is that folder.
 
     Raises
     ------
@@ -89,6 +96,7 @@ def find_images(source: str | os.PathLike) -> ImageListing:
         raise SAFEError("Expected the path of an image folder. Received: nothing.")
     try:
         path = Path(text.strip()).expanduser().absolute()
+        put_back(path)
         mode = path.stat().st_mode
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
@@ -109,17 +117,27 @@ def find_images(source: str | os.PathLike) -> ImageListing:
 
 def _walk(root: Path) -> ImageListing:
     found: list[str] = []
-    unreadable: list[Skipped] = []
+    skipped: list[Skipped] = []
 
     def cannot_enter(error: OSError) -> None:
-        unreadable.append(Skipped(_relative(Path(error.filename), root), f"folder not readable: {error.strerror}"))
+        skipped.append(Skipped(_relative(Path(error.filename), root), f"folder not readable: {error.strerror}"))
 
     for folder, subfolders, names in os.walk(root, onerror=cannot_enter):
+        place = Path(folder)
+        if place != root and _are_copies(place, names):
+            skipped.append(Skipped(_relative(place, root), "copies that SAFE made"))
+            subfolders.clear()
+            continue
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 found.append(_relative(Path(folder, name), root))
-    return _only_usable(root, found, unreadable)
+    return _only_usable(root, found, skipped)
+
+
+def _are_copies(folder: Path, names: list[str]) -> bool:
+    """Whether a folder with files of these names holds copies of images that SAFE made."""
+    return EXPORT_MARK in names or (folder.name == FAILURES and FAILURES_MARK in names)
 
 
 def _read_list(path: Path) -> ImageListing:
@@ -201,13 +219,25 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return Image.fromarray((values.clip(0) >> shift).astype(np.uint8)).convert("RGB")
     if image.mode == "F":
         values = np.nan_to_num(np.asarray(image))
-        scale = 255 if values.max(initial=0) <= 1 else 1
+        scale = 255 if _is_from_0_to_1(values) else 1
         return Image.fromarray((values.clip(0, 255 / scale) * scale).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")
+
+
+def _is_from_0_to_1(values: np.ndarray) -> bool:
+    """Whether the pixels of a float image are from 0 to 1; else they are from 0 to 255.
+
+    They are where none is above 1. Sharpening, resampling and hot pixels exceed that: 1 in 100 may be anything, the
+    others up to 2, which in an image from 0 to 255 would all be black. A dark image from 0 to 255 that was made from
+    8 bits stays dark by its whole numbers.
+    """
+    if values.max(initial=0) <= 1:
+        return True
+    return np.mean(values <= 2) >= 0.99 and not (values == np.rint(values)).all()
 
 
 def reason_for(error: Exception) -> str:

@@ -287,6 +287,8 @@ def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Any
     # TensorFlow keeps the function for as long as the process lives; by it, it would keep the images.
     take = weakref.WeakMethod(pixels.take)
 
+    # AutoGraph has nothing to convert here; under Python 3.13 it fails, warns, and keeps the images.
+    @tf.autograph.experimental.do_not_convert
     def read(indices: Any) -> tuple:
         taken, kept = tf.numpy_function(lambda which: take()(which), [indices], (tf.uint8, tf.int64))
         kept.set_shape((None,))

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import posixpath
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,9 +31,26 @@ class Targets(NamedTuple):
     rows: dict[str, tuple[float, ...]]
 
     def key(self, root: Path, path: str) -> str | None:
-        """The name under which the table has an image of a folder; None where it has none."""
+        """The name under which the table has an image of a folder; None where it has none.
+
+        Raises
+        ------
+        SAFEError
+            It has the image under both names, with different targets.
+        """
         from_table = Path(os.path.relpath(root / path, self.file.parent)).as_posix()
-        return from_table if from_table in self.rows else path if path in self.rows else None
+        names = [name for name in (from_table, path) if name in self.rows]
+        # Relative to the table, the same name may be another image's.
+        if len({self.rows[name] for name in names}) > 1 and not (self.file.parent / path).exists():
+            raise _contradiction(self.file, path, f"one as {from_table}, one as {path}")
+        return names[0] if names else None
+
+
+def _contradiction(file: Path, image: str, where: str) -> SAFEError:
+    return SAFEError(
+        f"Expected the same targets wherever {file} has a row for {image}. Received different ones, {where}. "
+        "Remove the wrong row; if they are of two images, name each relative to the table's folder."
+    )
 
 
 def read_targets(table: str | os.PathLike) -> Targets:
@@ -41,7 +59,7 @@ def read_targets(table: str | os.PathLike) -> Targets:
     Raises
     ------
     SAFEError
-        There is no such file, or it is not such a table.
+        There is no such file, it is not such a table, or two of its rows contradict each other.
     """
     file = Path(table).expanduser().absolute()
     try:
@@ -55,7 +73,8 @@ def read_targets(table: str | os.PathLike) -> Targets:
             f"Expected the columns image and at least one target in {file}. Received the columns: {some(header)}"
         )
     at = header.index("image")
-    rows = {}
+    rows: dict[str, tuple[float, ...]] = {}
+    row_of: dict[str, int] = {}
     for number, line in enumerate(lines, start=2):
         try:
             numbers = tuple(float(cell) for i, cell in enumerate(line) if i != at)
@@ -66,7 +85,10 @@ def read_targets(table: str | os.PathLike) -> Targets:
                 f"Expected {len(header) - 1} finite numbers beside the image in row {number} of {file}. "
                 f"Received: {some(line)}"
             ) from None
-        rows[line[at].replace("\\", "/").removeprefix("./")] = numbers
+        image = posixpath.normpath(line[at].replace("\\", "/"))
+        if rows.setdefault(image, numbers) != numbers:
+            raise _contradiction(file, image, f"in rows {row_of[image]} and {number}")
+        row_of.setdefault(image, number)
     return Targets(file, tuple(name for i, name in enumerate(header) if i != at), rows)
 
 

@@ -1,13 +1,28 @@
-// Labelling of the unsafe set, one image or one RCC at a time; every label is saved before the next is shown.
+// Labelling of the unsafe set, one image or one RCC at a time; every label is saved before the next is shown. When the
+// last image of an RCC has its label, the next RCC with images without one follows; after the last of all, nothing does.
 // Props: version (changes when the set or its classes change), classes.
 const $ = (selector) => element.querySelector(selector);
-const KEYS = "123456789abcdefghijklmnopqrstvwxyz";  // u is for undo
+const LETTERS = "abcdefghijklmnopqrstvwxyz";  // u is for undo
+const KEYS = [..."1234567890", ...LETTERS, ...LETTERS.toUpperCase()];  // the last with Shift
+// at: the place of the image among those visible; behind the last one where there is nothing more to label
 let state = null, at = 0, busy = false, turn = 0;
 
-async function load(rcc) {
+const first = () => 0;
+const firstUnlabelled = (images) => Math.max(0, images.findIndex((image) => !image.label));
+
+async function load(rcc, start = first) {
   if (!props.version) return;
   const mine = ++turn, next = await server.label_state([rcc ?? null, props.classes || []]);
-  if (mine === turn) show(next, true);  // an answer to an earlier question may come later
+  if (mine === turn) show(next, start);  // an answer to an earlier question may come later
+}
+
+function say(text) {
+  $(".safe-label-news").textContent = text;
+}
+
+function keyOf(event) {
+  // With Caps Lock, a letter is the one that it is without.
+  return /^[a-z]$/i.test(event.key) ? event.key[event.shiftKey ? "toUpperCase" : "toLowerCase"]() : event.key;
 }
 
 function visible() {
@@ -18,7 +33,7 @@ function visible() {
 async function picture() {
   const list = visible(), image = list[at], figure = $("figure img");
   figure.hidden = !image;
-  $("figcaption").textContent = image ? `${image.name} · ${image.label || "no label yet"} · ${at + 1} of ${list.length}` : "Every image of this RCC has a label.";
+  $("figcaption").textContent = image ? `${image.name} · ${image.label || "no label yet"} · ${at + 1} of ${list.length}` : `Every image of this RCC has a label.${list.length ? " ← goes back to the last one." : ""}`;
   for (const tile of element.querySelectorAll("[data-index]")) {
     const on = image && Number(tile.dataset.index) === image.index;
     tile.setAttribute("aria-current", Boolean(on));
@@ -30,8 +45,9 @@ async function picture() {
   if (visible()[at] === image && source) figure.src = source;
 }
 
-function show(next, fresh) {
+function show(next, start = () => at) {
   if (!next) return;
+  const focused = element.querySelector(":focus");
   state = next;
   const rccs = $("select");
   rccs.replaceChildren(...state.rccs.map(({ rcc, title, labelled, total }) =>
@@ -48,12 +64,14 @@ function show(next, fresh) {
     button.dataset.label = name;
     if (KEYS[i]) {
       const key = document.createElement("kbd");
-      key.textContent = KEYS[i];
+      key.textContent = /[A-Z]/.test(KEYS[i]) ? `⇧${KEYS[i]}` : KEYS[i];
       button.append(key, " ");
     }
     button.append(name);
     return button;
   }));
+  $(".safe-label-other").hidden = state.classes.length <= KEYS.length;
+  $("datalist").replaceChildren(...state.classes.slice(KEYS.length).map((name) => new Option(name)));
   $(".safe-label-tiles").replaceChildren(...visible().map((image) => {
     const button = document.createElement("button"), img = document.createElement("img");
     const label = document.createElement("span");
@@ -66,53 +84,93 @@ function show(next, fresh) {
     button.append(img, label);
     return button;
   }));
-  if (fresh) at = 0;
-  at = Math.max(0, Math.min(at, visible().length - 1));
+  at = Math.max(0, Math.min(start(visible()), visible().length));
+  if (focused) keepFocus(focused);
   picture();
+}
+
+function keepFocus(focused) {
+  // Without the focus in here, the keys would go nowhere: what had it may be replaced, or switched off.
+  if (focused.isConnected && !focused.disabled) return;
+  const { label, index } = focused.dataset;
+  const same = [...element.querySelectorAll("[data-label], [data-index]")].find((button) =>
+    label === undefined ? index !== undefined && button.dataset.index === index : button.dataset.label === label);
+  (same || $(".safe-label")).focus({ preventScroll: true });
 }
 
 async function give(label) {
   const list = visible(), image = list[at], all = $('[name="scope"][value="all"]').checked;
   if (busy || !state || (!image && !all)) return;
   busy = true;
+  say("");
   try {
     const next = await server.give_label([state.rcc, all ? null : image.index, label, props.classes || [], state.set]);
-    if (!all && !$('[data-do="unlabelled"]').checked) at += 1;
-    show(next, false);
+    if (!next || next.set !== state.set) return show(next, first);
     if (all) $('[name="scope"][value="one"]').checked = true;
+    const wasLast = at === list.length - 1;
+    if (next.images.some((other) => !other.label)) {
+      if (wasLast) say("Some images of this RCC were passed over, and have no label yet.");
+      show(next, wasLast ? firstUnlabelled : $('[data-do="unlabelled"]').checked ? undefined : () => at + 1);
+    } else if (all || wasLast || !image.label) await moveOn(next);
+    else show(next, () => at + 1);  // one label of a finished RCC was changed
   } finally { busy = false; }
+}
+
+async function moveOn(next) {
+  show(next, (images) => images.length);
+  const here = next.rccs.findIndex(({ rcc }) => rcc === next.rcc);
+  const open = [...next.rccs.slice(here + 1), ...next.rccs.slice(0, here)].find(({ labelled, total }) => labelled < total);
+  if (!open) return say("Every image of the unsafe set has a label.");
+  say(`${next.rccs[here].title} is labelled. This is ${open.title}.`);
+  await load(open.rcc, firstUnlabelled);
 }
 
 async function undo() {
   if (busy || !state?.undo) return;
   busy = true;
-  try { show(await server.undo_label([state.rcc, props.classes || [], state.set]), false); } finally { busy = false; }
+  say("");
+  try {
+    const next = await server.undo_label([state.rcc, props.classes || [], state.set]);
+    show(next, (images) => Math.max(0, images.findIndex((image) => image.index === next.undone)));
+  } finally { busy = false; }
 }
 
 function step(by) {
-  at = Math.max(0, Math.min(at + by, visible().length - 1));
+  if (by > 0 && at >= visible().length - 1) return;
+  at = Math.max(0, at + by);
+  say("");
   picture();
 }
 
 element.addEventListener("click", (event) => {
   const tile = event.target.closest("[data-index]"), label = event.target.closest("[data-label]")?.dataset.label;
   if (label !== undefined) give(label);
-  else if (tile) { at = visible().findIndex((image) => image.index === Number(tile.dataset.index)); picture(); }
+  else if (tile) { say(""); at = visible().findIndex((image) => image.index === Number(tile.dataset.index)); picture(); }
   else if (event.target.closest('[data-do="undo"]')) undo();
 });
 element.addEventListener("change", (event) => {
-  if (event.target.tagName === "SELECT") load(Number(event.target.value));
-  else if (event.target.dataset.do === "unlabelled" && state) show(state, true);
+  if (event.target.tagName === "SELECT") { say(""); load(Number(event.target.value)); }
+  else if (event.target.dataset.do === "unlabelled" && state) show(state, first);
 });
 element.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || !state || ["SELECT"].includes(event.target.tagName)) return;
-  const i = KEYS.indexOf(event.key);
-  if (event.key === "ArrowRight" || event.key === "ArrowDown") step(1);
-  else if (event.key === "ArrowLeft" || event.key === "ArrowUp") step(-1);
-  else if (event.key === "u") undo();
-  else if (event.key.length === 1 && i >= 0 && i < state.classes.length) give(state.classes[i]);
+  if (event.ctrlKey || event.metaKey || event.altKey || !state || event.target.tagName === "SELECT") return;
+  if (event.target.type === "text") return typed(event);
+  const key = keyOf(event), i = KEYS.indexOf(key);
+  if (key.startsWith("Arrow") && event.target.type === "radio") return;  // these choose among the buttons
+  if (key === "ArrowRight" || key === "ArrowDown") step(1);
+  else if (key === "ArrowLeft" || key === "ArrowUp") step(-1);
+  else if (key === "u") undo();
+  else if (i >= 0 && i < state.classes.length) give(state.classes[i]);
   else return;
   event.preventDefault();
 });
+
+function typed(event) {
+  if (event.key !== "Enter" || !state.classes.includes(event.target.value)) return;
+  event.preventDefault();
+  give(event.target.value);
+  event.target.value = "";
+}
+
 watch(["version", "classes"], () => load());
 load();

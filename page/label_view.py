@@ -63,6 +63,7 @@ class LabelView:
 
         def undo_label(sent: list) -> dict | None:
             rcc, classes, key = _parts(sent, 3)
+            undone = None  # the first image that changed: the script goes back to it, in another RCC as well
             with self._lock:
                 try:
                     unsafe = self._set(key)
@@ -70,9 +71,12 @@ class LabelView:
                         _, before = self._undo.pop()
                         images = [image._replace(label=before.get(image.image, image.label)) for image in unsafe.images]
                         save_labels(dataclasses.replace(unsafe, images=tuple(images)), settings.out)
+                        undone = next((i for i, image in enumerate(unsafe.images) if image.image in before), None)
+                        rcc = rcc if undone is None else unsafe.images[undone].rcc
                 except SAFEError:
                     pass  # the set is gone: the state says so
-                return self._state(rcc, classes)
+                state = self._state(rcc, classes)
+                return state and {**state, "undone": undone}
 
         self.widget = gr.HTML(
             html_template=HERE.joinpath("label.html").read_text(encoding="utf-8"),

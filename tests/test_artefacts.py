@@ -1,10 +1,17 @@
 import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
 
 import pytest
 from conftest import names_in
 
-from artefacts import prepare_folder, replacing, write_text
+import artefacts
+from artefacts import LEFT_OVER_SECONDS, prepare_folder, put_back, replacing, replacing_folder, write_text
 from errors import SAFEError
+
+ROOT = Path(__file__).parents[1]
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
@@ -81,3 +88,130 @@ def test_a_file_cannot_be_the_folder_for_results(tmp_path):
     with pytest.raises(SAFEError, match="folder that SAFE can write to"):
         prepare_folder(tmp_path / "file")
     assert (tmp_path / "file").read_text() == "kept"
+
+
+# --- Folders ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["exchanged", "in two steps"])
+def either_way(request, monkeypatch):
+    """With the call that exchanges two folders at once, and on a system that has none."""
+    if request.param == "in two steps":
+        monkeypatch.setattr(artefacts, "_exchange", lambda *_: False)
+
+
+def fill(path: Path, text: str) -> None:
+    with replacing_folder(path) as folder:
+        (folder / "file").write_text(text)
+
+
+def test_a_folder_is_replaced_as_a_whole(either_way, tmp_path):
+    path = tmp_path / "new" / "export"
+    for text in ("old", "new"):
+        fill(path, text)
+        assert names_in(path) == ["file"]
+        assert (path / "file").read_text() == text
+        assert names_in(tmp_path / "new") == ["export"]
+    (tmp_path / "plain").mkdir()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_the_old_folder_stays_and_nothing_hidden_when_the_writer_raises(tmp_path, fault):
+    fill(tmp_path / "export", "old")
+
+    def write() -> None:
+        with replacing_folder(tmp_path / "export") as folder:
+            (folder / "file").write_text("half of the n")
+            raise fault
+
+    with pytest.raises(type(fault)):
+        write()
+    assert (tmp_path / "export" / "file").read_text() == "old"
+    assert names_in(tmp_path) == ["export"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system exchanges folders")
+def test_a_folder_is_there_at_every_moment_while_it_is_replaced(tmp_path):
+    path, over, missing = tmp_path / "export", threading.Event(), []
+    fill(path, "0")
+
+    def watch() -> None:
+        while not over.is_set():
+            if not (path / "file").exists():
+                missing.append(path)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for i in range(300):
+        fill(path, str(i))
+    over.set()
+    watcher.join()
+    assert missing == []
+
+
+def test_a_kill_between_the_two_steps_is_mended_at_the_next_look(tmp_path):
+    fill(tmp_path / "export", "old")
+    killed = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+import artefacts
+from pathlib import Path
+artefacts._exchange = lambda *_: False
+rename = Path.rename
+def one_rename(path, target):
+    rename(path, target)
+    os._exit(9)
+Path.rename = one_rename
+with artefacts.replacing_folder(Path({str(tmp_path / "export")!r})) as folder:
+    (folder / "file").write_text("new")
+"""
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == 9
+    assert not (tmp_path / "export").exists()
+    put_back(tmp_path / "another")
+    put_back(tmp_path / "export")
+    assert (tmp_path / "export" / "file").read_text() == "old"
+    assert not (tmp_path / "another").exists()
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    fill(tmp_path / "export", "old")
+    monkeypatch.setattr(artefacts, "_exchange", lambda *_: False)
+    rename = Path.rename
+
+    def refuse(path, target):
+        if ".safe-new-" in path.name:
+            raise OSError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="Permission denied"):
+        fill(tmp_path / "export", "new")
+    assert (tmp_path / "export" / "file").read_text() == "old"
+    assert names_in(tmp_path) == ["export"]
+
+
+def test_what_a_killed_process_left_of_a_folder_is_removed_after_an_hour(tmp_path):
+    left, fresh, active, other = (
+        tmp_path / name
+        for name in (
+            ".export.safe-new-abcdefgh",
+            ".export.safe-new-ijklmnop",
+            ".export.safe-new-qrstuvwx",
+            ".other.safe-new-abcdefgh",
+        )
+    )
+    for folder in (left, fresh, active, other):
+        (folder / "RCC_00").mkdir(parents=True)
+    for folder in (left, left / "RCC_00", active, other, other / "RCC_00"):  # active: in a folder within
+        os.utime(folder, (0, folder.stat().st_mtime - LEFT_OVER_SECONDS - 60))
+    fill(tmp_path / "export", "new")
+    assert names_in(tmp_path) == sorted([fresh.name, active.name, other.name, "export"])
+
+
+def test_a_name_as_long_as_a_name_can_be_is_taken(either_way, tmp_path):
+    for name in ("x" * 255, "夜" * 85):
+        for text in ("old", "new"):
+            fill(tmp_path / name, text)
+        assert (tmp_path / name / "file").read_text() == "new"
+    assert len(names_in(tmp_path)) == 2

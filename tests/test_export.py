@@ -1,7 +1,9 @@
 import csv
 import dataclasses
+import hashlib
 import io
 import os
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -45,7 +47,7 @@ def renamed(clusters, names: dict[str, str]):
 def test_every_rcc_becomes_a_folder_of_its_images_and_a_table_lists_them(clusters, tmp_path):
     done = export_rccs(clusters, NOTES, tmp_path / "out", report="<html>")
     assert done == (tmp_path / "out", 26, ())
-    assert names_in(done.path) == sorted([*FOLDERS, "labels.csv", "report.html"])
+    assert names_in(done.path) == sorted([*FOLDERS, ".safe-export", "labels.csv", "report.html"])
     assert names_in(tmp_path) == ["failing", "out"]  # nothing hidden is left
     for rcc, folder in zip(clusters.groups, FOLDERS, strict=True):
         assert names_in(done.path / folder) == clusters.members(rcc)
@@ -75,7 +77,7 @@ def test_every_rcc_becomes_a_folder_of_its_images_and_a_table_lists_them(cluster
 def test_one_rcc_can_be_exported_alone(clusters, tmp_path):
     done = export_rccs(clusters, NOTES, tmp_path / "out", what=[2])
     assert done.images == 6
-    assert names_in(done.path) == ["RCC_02", "labels.csv"]
+    assert names_in(done.path) == [".safe-export", "RCC_02", "labels.csv"]
     assert export_rccs(clusters, {}, tmp_path / "noise", what=[NOISE]).images == 2
 
 
@@ -90,7 +92,7 @@ def test_an_earlier_export_is_replaced_and_an_empty_folder_filled(clusters, tmp_
     (tmp_path / "out").mkdir()
     export_rccs(clusters, NOTES, tmp_path / "out", report="old")
     export_rccs(clusters, {}, tmp_path / "out", what=[1])
-    assert names_in(tmp_path / "out") == ["RCC_01", "labels.csv"]
+    assert names_in(tmp_path / "out") == [".safe-export", "RCC_01", "labels.csv"]
     assert names_in(tmp_path) == ["failing", "out"]
 
 
@@ -99,22 +101,72 @@ def test_a_folder_that_holds_other_things_is_refused(clusters, tmp_path, other):
     out = export_rccs(clusters, NOTES, tmp_path / "out").path
     (out / other).parent.mkdir(parents=True, exist_ok=True)
     (out / other).write_text("mine")
-    with pytest.raises(SAFEError, match=r"which holds other things\. Choose another name"):
+    with pytest.raises(SAFEError, match=rf"\({other} is not from SAFE\)\. Choose another name, such as out-2\."):
         export_rccs(clusters, NOTES, out)
-    (out / "labels.csv").unlink()
-    with pytest.raises(SAFEError, match="which holds other things"):
+    (tmp_path / "out-2").write_text("taken")
+    with pytest.raises(SAFEError, match=r"such as out-3\."):
         export_rccs(clusters, NOTES, out)
     assert (out / other).read_text() == "mine"
     assert (out / "RCC_02" / "wood_00.png").exists()
+
+
+def test_what_was_changed_since_it_was_exported_is_not_replaced(clusters, tmp_path):
+    out = export_rccs(clusters, NOTES, tmp_path / "out").path
+    whole = (out / "labels.csv").read_bytes()
+    (out / "labels.csv").write_bytes(whole.replace(b"safe", b"SAFE"))
+    with pytest.raises(SAFEError, match=r"\(labels\.csv was changed\)"):
+        export_rccs(clusters, NOTES, out)
+    (out / "labels.csv").write_bytes(whole)
+    (out / "RCC_01" / "snow_00.png").unlink()  # what was only removed can be
+    export_rccs(clusters, NOTES, out)
+    (out / "RCC_01" / "snow_00.png").unlink()
+    (out / "RCC_01" / "snow_00.png").symlink_to(clusters.image_root / "snow_00.png")
+    with pytest.raises(SAFEError, match=r"\(RCC_01/snow_00\.png was changed\)"):
+        export_rccs(clusters, NOTES, out)
+    shutil.rmtree(out / "RCC_01")
+    (out / "RCC_01").symlink_to(clusters.image_root)
+    with pytest.raises(SAFEError, match=r"\(RCC_01 is not from SAFE\)"):
+        export_rccs(clusters, NOTES, out)
+
+
+def test_a_folder_of_the_engineers_own_with_images_and_a_table_of_them_is_not_replaced(clusters, tmp_path):
+    """Nor is an export of a version that left no mark: the two look the same."""
+    own = tmp_path / "own"
+    shutil.copytree(clusters.image_root, own)
+    table = "file,label\n" + "".join(f"{path},night\n" for path in clusters.paths)
+    (own / "labels.csv").write_text(table)
+    with pytest.raises(SAFEError, match=r"\(without SAFE's mark, \.safe-export\)\. Choose .* such as own-2\."):
+        export_rccs(clusters, NOTES, own)
+    assert names_in(own) == sorted([*clusters.paths, "labels.csv"])
+
+
+def test_what_comes_into_the_folder_while_images_are_copied_is_not_lost(clusters, tmp_path):
+    out = export_rccs(clusters, NOTES, tmp_path / "out").path
+    with pytest.raises(SAFEError, match=r"\(note\.txt is not from SAFE\)"):
+        export_rccs(clusters, NOTES, out, progress=lambda *_: (out / "note.txt").write_text("mine"))
+    assert (out / "note.txt").read_text() == "mine"
+    assert names_in(tmp_path) == ["failing", "out"]
+
+
+def test_the_mark_lists_what_was_written_as_b2sum_checks_it(clusters, tmp_path):
+    out = export_rccs(clusters, NOTES, tmp_path / "out", report="<html>").path
+    lines = dict(line.split("  ")[::-1] for line in (out / ".safe-export").read_text().splitlines())
+    files = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
+    del files[".safe-export"]
+    digests = {name: hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() for name, path in files.items()}
+    assert lines == digests
 
 
 def test_a_file_or_a_link_in_the_way_is_refused(clusters, tmp_path):
     (tmp_path / "file").write_text("mine")
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
-    for to in (tmp_path / "file", tmp_path / "link", clusters.image_root):
-        with pytest.raises(SAFEError, match=r"Received: .*which holds other things"):
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    for to in (tmp_path / "file", tmp_path / "link", tmp_path / "nowhere"):
+        with pytest.raises(SAFEError, match=r"Received: .*\(not a folder\)"):
             export_rccs(clusters, NOTES, to)
+    with pytest.raises(SAFEError, match="without SAFE's mark"):
+        export_rccs(clusters, NOTES, clusters.image_root)
     with pytest.raises(SAFEError, match="Received: nothing"):
         export_rccs(clusters, NOTES, "  ")
 
@@ -158,9 +210,31 @@ def test_a_zip_file_holds_the_same_as_the_folder(clusters, tmp_path):
     with zipfile.ZipFile(packed.path) as archive:
         assert archive.testzip() is None
         files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        del files[".safe-export"]  # of a ZIP, the comment
         assert {name: archive.read(name) for name in archive.namelist()} == files
     with pytest.raises(SAFEError, match=r"ends in \.zip. Received: out.tar"):
         export_zip(clusters, NOTES, tmp_path / "out.tar")
+
+
+def test_only_a_zip_file_as_safe_wrote_it_is_replaced(clusters, tmp_path):
+    target = tmp_path / "out.zip"
+    export_zip(clusters, NOTES, target)
+    export_zip(clusters, {}, target, what=[1])
+    assert len(zipfile.ZipFile(target).namelist()) == 9
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.writestr("mine.txt", "mine")
+    own = tmp_path / "own.zip"
+    with zipfile.ZipFile(own, "w") as archive:
+        archive.writestr("mine.txt", "mine")
+    (tmp_path / "text.zip").write_text("mine")
+    (tmp_path / "folder.zip").mkdir()
+    (tmp_path / "link.zip").symlink_to(own)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.zip") if path.is_file()}
+    for name in (*before, "folder.zip"):
+        free = name.replace(".zip", r"-2\.zip")
+        with pytest.raises(SAFEError, match=rf"Expected a new file, or an export as .* Choose .* such as {free}\."):
+            export_zip(clusters, NOTES, tmp_path / name)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.zip") if path.is_file()} == before
 
 
 # --- Names ------------------------------------------------------------------------------------------------------
@@ -262,7 +336,8 @@ def test_the_command_line_exports_to_a_folder_or_a_zip_file_all_rccs_or_one(clus
     set_note(out, RccNote(1, "daylight"))
     assert main(["export", "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"26 images exported\nWritten: {out / 'export'}\n"
-    assert names_in(out / "export") == ["RCC_00", "RCC_01_daylight", "labels.csv", "no_cluster", "report.html"]
+    exported = [".safe-export", "RCC_00", "RCC_01_daylight", "labels.csv", "no_cluster", "report.html"]
+    assert names_in(out / "export") == exported
     assert main(["export", "--out", str(out), "--to", str(tmp_path / "one.zip"), "--rcc", "1"]) == 0
     assert "14 images exported" in capsys.readouterr().out
     assert len(zipfile.ZipFile(tmp_path / "one.zip").namelist()) == 15

@@ -8,9 +8,11 @@ import pytest
 from conftest import names_in
 from small_models import brightness_model, colour_model, draw_colour, draw_set, saved
 
+import artefacts
 import failures as failures_module
 from errors import SAFEError
 from failures import find_failures, load_failures
+from images import find_images
 from predictions import labelled_images
 from targets import read_targets
 
@@ -95,10 +97,24 @@ def test_a_folder_with_foreign_files_is_never_replaced(model, test_set, tmp_path
 
 
 def test_results_inside_the_test_folder_are_refused(model, test_set):
-    for out in (test_set, test_set / "red"):
+    for out in (test_set, test_set / "red", test_set / "results", test_set / "red" / "a" / "b"):
         with pytest.raises(SAFEError, match="outside the test folder"):
             find_failures(model, test_set, out)
     assert names_in(test_set) == ["blue", "green", "red"]
+    assert labelled_images(test_set).classes == ("blue", "green", "red")
+    assert not (test_set / "red" / "a").exists()
+
+
+def test_failures_that_a_killed_process_had_moved_aside_are_put_back_when_they_are_looked_for(
+    model, test_set, tmp_path
+):
+    find_failures(model, test_set, tmp_path / "out")
+    target = tmp_path / "out" / "failures"
+    for look in (lambda: find_images(target), lambda: find_failures(model, test_set, tmp_path / "out")):
+        target.rename(artefacts._aside(target))
+        look()
+        assert len(find_images(target).paths) == 3
+    assert names_in(tmp_path / "out") == ["accuracy.json", "failures", "failures.csv"]
 
 
 def test_a_full_disk_leaves_the_failures_of_before(model, test_set, tmp_path, monkeypatch):
@@ -212,6 +228,25 @@ def test_tables_that_do_not_fit_are_refused(regression, text, words):
     (regression / "targets.csv").write_text(text)
     with pytest.raises(SAFEError, match=words):
         regress(regression)
+
+
+@pytest.mark.parametrize("name", ["test/0.png", "./test/0.png", "test//0.png", "test\\0.png", "0.png"])
+def test_rows_that_contradict_each_other_are_refused_and_repeated_ones_are_not(regression, name):
+    text = (regression / "targets.csv").read_text()
+    first = text.splitlines()[1].split(",", 1)[1]
+    (regression / "targets.csv").write_text(f"{text}{name},{first}\n")
+    assert regress(regression).test_size == 10
+    (regression / "targets.csv").write_text(f"{text}{name},0.25,0.75\n")
+    where = "one as test/0.png, one as 0.png" if name == "0.png" else "in rows 2 and 12"
+    with pytest.raises(SAFEError, match=f"the same targets .* Received different ones, {where}"):
+        regress(regression)
+
+
+def test_images_of_one_name_beside_the_table_and_in_the_folder_have_their_own_targets(regression):
+    shutil.copyfile(regression / "test" / "1.png", regression / "0.png")
+    with (regression / "targets.csv").open("a") as file:
+        file.write("0.png,0.25,0.75\n")
+    assert [failure.source for failure in regress(regression).failing] == ["8.png", "9.png"]
 
 
 def test_a_regression_needs_targets_and_a_threshold(regression):

@@ -63,6 +63,38 @@ def test_a_row_of_another_length_is_as_good_as_none(open_cache):
     assert open_cache(dimension=4).get(b"key") is None
 
 
+def test_a_row_whose_bytes_were_damaged_is_as_good_as_none_until_it_is_put_again(open_cache):
+    rows = {bytes([i]): np.full(400, i, np.float32) for i in range(20)}
+    cache = open_cache("net", 400)
+    cache.put(rows.items())
+    cache.close()
+    path = cache_folder() / "net.sqlite"
+    data = bytearray(path.read_bytes())
+    data[data.index(rows[b"\x07"].tobytes()) + 801] ^= 1  # a bit: 7 becomes 7.03
+    path.write_bytes(data)
+    cache = open_cache("net", 400)
+    assert [key for key in rows if cache.get(key) is None] == [b"\x07"]
+    cache.put([(b"\x07", rows[b"\x07"])])
+    np.testing.assert_array_equal(cache.get(b"\x07"), rows[b"\x07"])
+
+
+def test_a_row_of_other_content_is_as_good_as_none(open_cache):
+    cache = open_cache()
+    cache.put([(b"key", np.ones(4))])
+    with cache._connection as connection:
+        connection.execute("UPDATE features SET content = ?", (b"another",))
+    assert cache.get(b"another") is None
+
+
+def test_a_row_of_an_earlier_version_without_a_checksum_is_computed_anew(open_cache):
+    cache = open_cache()
+    with cache._connection as connection:
+        connection.execute("INSERT INTO features VALUES (?, ?)", (b"key", np.ones(4, "<f4").tobytes()))
+    assert cache.get(b"key") is None
+    cache.put([(b"key", np.zeros(4))])
+    np.testing.assert_array_equal(cache.get(b"key"), np.zeros(4))
+
+
 def test_equal_content_has_equal_keys_and_different_content_different_ones():
     assert content_key(b"an image") == content_key(b"an image")
     assert content_key(b"an image") != content_key(b"another")

@@ -76,6 +76,22 @@ def test_hidden_files_hidden_folders_gifs_and_other_files_are_left_out(tmp_path)
     assert find_images(tmp_path).skipped == ()
 
 
+def test_copies_that_safe_made_are_skipped_below_the_folder_given_and_used_where_they_are_that_folder(tmp_path):
+    put(tmp_path, "a.png", "export/RCC_00/a.png", "results/failures/red/a.png", "failures/mine.png", "safe/b.png")
+    (tmp_path / "export" / ".safe-export").touch()
+    (tmp_path / "results" / "failures" / ".safe").touch()
+    (tmp_path / "safe" / ".safe").touch()  # another program's
+    listing = find_images(tmp_path)
+    assert listing.paths == ("a.png", "failures/mine.png", "safe/b.png")
+    assert listing.skipped == (
+        Skipped("export", "copies that SAFE made"),
+        Skipped("results/failures", "copies that SAFE made"),
+    )
+    assert find_images(tmp_path / "export").paths == ("RCC_00/a.png",)
+    assert find_images(tmp_path / "export" / "RCC_00").paths == ("a.png",)
+    assert find_images(tmp_path / "results" / "failures").paths == ("red/a.png",)
+
+
 def test_images_below_a_hidden_root_are_found(tmp_path):
     put(tmp_path / ".data", "a.png")
     assert find_images(tmp_path / ".data").paths == ("a.png",)
@@ -277,6 +293,11 @@ def test_cmyk_becomes_rgb():
         ([0, 0.5, 1], [0, 127, 255]),  # 0 to 1
         ([0, 100, 255], [0, 100, 255]),  # 0 to 255
         ([-5, float("nan"), 300], [0, 0, 255]),
+        ([0, 0.5, 1] * 50 + [1.02], [0, 127, 255] * 50 + [255]),  # a pixel above 1
+        ([0, 0.5, 1.1, 1.5] * 50 + [40], [0, 127, 255, 255] * 50 + [255]),  # overshoot, and a hot pixel
+        ([0, 1, 1, 0] * 50 + [200], [0, 1, 1, 0] * 50 + [200]),  # a lamp at night, from 8 bits
+        ([0.5, 1.5, 2.5, 6.4], [0, 1, 2, 6]),  # dark
+        ([0, 1], [0, 255]),  # a mask
     ],
 )
 def test_a_float_image_is_read_as_0_to_1_or_as_0_to_255(levels, expected):

@@ -182,10 +182,11 @@ def test_the_error_of_a_regression_is_the_root_mean_square_over_its_targets():
     np.testing.assert_allclose(errors, [0, np.sqrt(12.5)])
 
 
-def test_images_are_not_kept_when_the_model_has_been_run_on_them(dnn):
+def test_images_are_not_kept_when_the_model_has_been_run_on_them(dnn, caplog):
     pixels = Pixels.of_array(dnn, np.zeros((3, SIDE, SIDE, 3), np.uint8))
     run_model(dnn, dnn.model, pixels, np.arange(3))
     gone = weakref.ref(pixels)
     del pixels
     gc.collect()
     assert gone() is None
+    assert caplog.messages == []  # AutoGraph, in vain

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from errors import SAFEError
-from query import find_images
+from query import example_for, find_images
 
 PATHS = ("night/Eye_0.png", "night/eye_1.png", "day/eye_2.png", "day/a=b.png")
 COLUMNS = {
@@ -29,10 +29,45 @@ COLUMNS = {
         ("eyewear=", [0, 1, 3]),
         ("head_yaw_deg>0 light<1", [0]),
         ("day eyewear=glasses", [3]),
+        ("light < 0.5", [0]),
+        ("light <=0.5", [0, 1]),
+        ("light>= .9", [3]),
+        ("eyewear = sun light < 1", [0]),
+        ("eyewear= light < 1", [0, 1, 3]),
+        ("eyewear= day", []),  # the space is taken
+        ('eyewear="" day', [3]),
     ],
 )
 def test_images_are_those_that_every_word_fits(text, expected):
     assert find_images(text, PATHS, COLUMNS).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('weather="light rain"', [0]),
+        ("weather = 'light rain' day", []),
+        ("weather=light rain", []),  # a word of its own
+        ('"road type"=motorway', [1]),
+        ('"my night"', [1]),
+        ("driver's", [0]),
+        ("weather=driver's", [1]),
+        ('weather="light', []),
+    ],
+)
+def test_what_has_spaces_stands_in_quotes(text, expected):
+    columns = {"weather": np.array(["light rain", "driver's view"]), "road type": np.array(["town", "motorway"])}
+    assert find_images(text, ("night/driver's.png", "my night/b.png"), columns).tolist() == expected
+
+
+def test_the_example_of_a_query_fits_images():
+    assert example_for(COLUMNS) == "eyewear=glasses light<0.99"
+    for columns in (COLUMNS, {"light": COLUMNS["light"]}, {"eyewear": COLUMNS["eyewear"]}):
+        assert len(find_images(example_for(columns), PATHS, columns))
+    odd = {"seed": np.array([5.0, 7.0]), "road type": np.array(['a "b"', ""]), "t": np.array([-0.123456789, 1e-9])}
+    assert example_for(odd) == """"road type"='a "b"' t<-0.11"""
+    assert find_images(example_for(odd), ("a", "b"), odd).tolist() == [0]
+    assert example_for({}) == ""
 
 
 def test_without_parameters_a_sign_may_be_part_of_a_name():
@@ -47,6 +82,7 @@ def test_without_parameters_a_sign_may_be_part_of_a_name():
         (" ", "Received: nothing"),
         ("lite<1", r"\(light, eyewear, head_yaw_deg\)\. Received: lite"),
         ("light<dark", "light is a number. Received: light<dark"),
+        ("light <", "light is a number. Received: light<"),
         ("eyewear<1", "eyewear is no number: expected eyewear=… Received: eyewear<1"),
     ],
 )
