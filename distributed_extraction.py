@@ -265,7 +265,7 @@ def _read(root: str, path: str) -> bytes:
 
         with fsspec.open(f"{root.rstrip('/')}/{path}", "rb") as file:
             return file.read()
-    except OSError as error:
+    except (OSError, ValueError, ImportError) as error:  # the last two: no such protocol, or not installed
         raise SAFEError(
             f"The workers must be able to read the images. {socket.gethostname()} cannot read {path} in {root} "
             f"({reason_for(error)}). Name where they find the folder with --dask-images: a path or an fsspec URL."

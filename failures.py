@@ -18,6 +18,7 @@ import numpy as np
 
 from artefacts import DAMAGED, cell, from_cell, prepare_folder, regular, write_text
 from dnn import Dnn, load_dnn, sized_for
+from entries import number_of, path_of
 from errors import SAFEError
 from FE import Progress, no_progress
 from images import Skipped
@@ -135,7 +136,7 @@ def find_failures(
     """
     threshold = checked_threshold(threshold)
     out = prepare_folder(out)
-    _refuse_inside(out, Path(test).expanduser().absolute())
+    _refuse_inside(out, path_of(test, "a test folder"))
     _check_replaceable(out / FAILURES)
     dnn = load_dnn(model, rescale, trust, "regression" if targets else None)
     images, said = examples_for(dnn, test, targets, threshold, train)
@@ -206,11 +207,8 @@ def checked_threshold(threshold: object) -> float | None:
     """
     if threshold is None:
         return None
-    try:
-        number = float(threshold)
-    except (TypeError, ValueError):
-        number = 0.0
-    if not 0 < number < float("inf"):
+    number = number_of(threshold, "threshold")
+    if number <= 0:
         raise SAFEError(f"threshold must be a number above 0, in the unit of the targets. Received: {threshold}")
     return number
 

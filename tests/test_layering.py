@@ -8,9 +8,11 @@ ROOT = Path(__file__).parents[1]
 # Each imports only from its left.
 ORDER = (
     "errors",
+    "entries",
     "artefacts",
     "images",
     "feature_cache",
+    "defects",
     "digests",
     "FE",
     "distributed_extraction",
