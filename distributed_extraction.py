@@ -46,7 +46,7 @@ from FE import (
 from feature_cache import FeatureCache, content_key
 from images import UNREADABLE, ImageListing, read_bytes, reason_for
 
-SENT = ("errors", "artefacts", "images", "feature_cache", "FE", "distributed_extraction")
+SENT = ("errors", "entries", "artefacts", "images", "feature_cache", "digests", "FE", "distributed_extraction")
 CONNECT_SECONDS = 10
 WORKER_SECONDS = 60  # how long the first worker may take to come
 PER_THREAD = 3  # batches under way for each thread of the cluster, so that none waits for this machine
