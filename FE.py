@@ -35,6 +35,7 @@ from PIL import Image
 
 from artefacts import replacing
 from digests import Digests, remembered_digests, sha256_of
+from entries import path_of
 from errors import SAFEError
 from feature_cache import FeatureCache, content_key
 from images import UNREADABLE, ImageListing, Skipped, decode, find_images, read_bytes, reason_for
@@ -291,7 +292,7 @@ def _fc2_extractor(weights: str | os.PathLike | None, progress: Progress) -> Ext
     named = weights or os.environ.get(FC2_VARIABLE)
     digests = None
     if named:
-        path = Path(named).expanduser().absolute()
+        path = path_of(named, "a file with VGG16's weights")
         if not path.is_file():
             raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
     else:
@@ -318,7 +319,10 @@ def _digests_if_whole(path: Path) -> Digests | None:
 
 
 def _keras_folder() -> Path:
-    return Path(os.environ.get("KERAS_HOME") or Path.home() / ".keras")
+    try:
+        return path_of(os.environ.get("KERAS_HOME") or "~/.keras", "a folder for VGG16's weights (KERAS_HOME)")
+    except SAFEError as error:
+        raise _CannotFetchError(str(error)) from error
 
 
 def _download(path: Path, progress: Progress) -> None:

@@ -25,17 +25,43 @@ from pathlib import Path
 from errors import SAFEError
 
 EXAMPLE = Path(__file__).with_name("example")  # where `make run` builds the case study
+PATHS = {
+    "out": "an output folder",
+    "images": "an image folder",
+    "improvement": "a folder of improvement images",
+    "model": "a Keras model",
+    "test": "a test folder",
+    "train": "a training folder",
+    "weights": "a file with VGG16's weights",
+    "parameters": "parameters as a CSV file",
+    "labels": "a table of labels (CSV)",
+    "targets": "a table of targets (CSV)",
+    "to": "a place to export to",
+    "root": "a folder (--root)",
+    "example": "a case study (--example)",
+}
+"""The arguments that are paths on this machine, and what each is."""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; 0 on success, 2 with one line on stderr for what the engineer can put right."""
+    """Run the command line.
+
+    Returns
+    -------
+    int
+        0 on success; 2, with one line on stderr, for what the engineer can put right; 1, with one line as well, for a
+        defect of SAFE, whose traceback is logged (see `defects.py`); 130 where it was interrupted.
+    """
+    _replace_closed_streams()
     # Results are written when they are printed: a name that the terminal cannot show must not end in a traceback.
     sys.stdout.reconfigure(errors="replace")
     # SAFE itself names the images that are damaged.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     options = _parser().parse_args(arguments if arguments is not None else (sys.argv[1:] or ["ui"]))
     try:
+        _read_paths(options)
         options.run(options)
+        sys.stdout.flush()
     except SAFEError as error:
         from images import printable
 
@@ -50,7 +76,31 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 130
+    except Exception as error:  # noqa: BLE001, the door: whatever it is, the engineer gets a line and no traceback
+        from defects import describe_defect
+
+        print(f"safe: {describe_defect(error)}", file=sys.stderr)
+        return 1
     return 0
+
+
+def _replace_closed_streams() -> None:
+    """What is printed to a stream that the shell has closed (`>&-`) is lost.
+
+    Left closed, its number would go to the next file that is opened, and libraries in C would print into that.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123, as long as the process
+
+
+def _read_paths(options: argparse.Namespace) -> None:
+    """Make paths of the arguments that are some; a SAFEError where one can lead nowhere."""
+    from entries import path_of
+
+    for name, what in PATHS.items():
+        if (typed := getattr(options, name, None)) is not None:
+            setattr(options, name, path_of(typed, what))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -82,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
     ui.add_argument(
         "--example",
         metavar="DIR",
-        default=str(EXAMPLE),
+        default=EXAMPLE,
         help="a case study of casestudies/ that the page offers to fill in (default: example beside SAFE_Tool.py)",
     )
     ui.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for these")
@@ -222,7 +272,7 @@ def _stream(options: argparse.Namespace):
 
 
 def _run_cluster(options: argparse.Namespace) -> None:
-    out = Path(options.out).absolute()
+    out = options.out
     from images import printable
     from inspection import gif_notes
     from profiles import load_profiles
@@ -257,7 +307,7 @@ def _run_cluster(options: argparse.Namespace) -> None:
 
 
 def _run_select(options: argparse.Namespace) -> None:
-    out = Path(options.out).absolute()
+    out = options.out
     from images import printable
     from runs import select_images, selection_summary
     from selection import chosen_by_model
@@ -289,7 +339,7 @@ def _run_select(options: argparse.Namespace) -> None:
 
 
 def _run_failures(options: argparse.Namespace) -> None:
-    out = Path(options.out).absolute()
+    out = options.out
     from failures import find_failures
     from runs import failures_summary
 
@@ -312,7 +362,7 @@ def _run_failures(options: argparse.Namespace) -> None:
 
 
 def _run_retrain(options: argparse.Namespace) -> None:
-    out = Path(options.out).absolute()
+    out = options.out
     from retrain import retrain
     from runs import retraining_summary
 
@@ -347,7 +397,7 @@ def _run_retrain(options: argparse.Namespace) -> None:
 
 
 def _run_report(options: argparse.Namespace) -> None:
-    out = Path(options.out).absolute()
+    out = options.out
     from report import write_report
 
     with _terminal() as progress:
@@ -355,7 +405,7 @@ def _run_report(options: argparse.Namespace) -> None:
 
 
 def _run_export(options: argparse.Namespace) -> None:
-    out = Path(options.out).absolute()
+    out = options.out
     from runs import count, export_results
 
     with _terminal() as progress:
@@ -422,12 +472,13 @@ class _terminal:  # noqa: N801, used as a function
     def _show(self, what: str, done: int, total: int) -> None:
         text = self._pace.describe(what, done, total)
         tenth = (what, 10 * done // max(total, 1))
-        if sys.stderr.isatty():
-            if done == total or time.monotonic() - self._shown > 0.1:
-                self._shown = time.monotonic()
-                print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-        elif tenth != self._last:
-            print(text, file=sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # that nobody reads the progress is no reason to stop
+            if sys.stderr.isatty():
+                if done == total or time.monotonic() - self._shown > 0.1:
+                    self._shown = time.monotonic()
+                    print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+            elif tenth != self._last:
+                print(text, file=sys.stderr, flush=True)
         self._last = tenth
 
     def __exit__(self, *_) -> None:

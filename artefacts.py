@@ -25,6 +25,7 @@ from typing import IO
 
 import numpy as np
 
+from entries import path_of
 from errors import SAFEError
 
 LEFT_OVER_SECONDS = 3600
@@ -62,7 +63,7 @@ def prepare_folder(folder: str | os.PathLike) -> Path:
     SAFEError
         The folder cannot be created or written to.
     """
-    path = Path(folder).expanduser().absolute()
+    path = path_of(folder, "an output folder")
     try:
         path.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=path):

@@ -46,7 +46,7 @@ from FE import (
 from feature_cache import FeatureCache, content_key
 from images import UNREADABLE, ImageListing, read_bytes, reason_for
 
-SENT = ("errors", "artefacts", "images", "feature_cache", "FE", "distributed_extraction")
+SENT = ("errors", "entries", "artefacts", "images", "feature_cache", "digests", "FE", "distributed_extraction")
 CONNECT_SECONDS = 10
 WORKER_SECONDS = 60  # how long the first worker may take to come
 PER_THREAD = 3  # batches under way for each thread of the cluster, so that none waits for this machine
@@ -265,7 +265,7 @@ def _read(root: str, path: str) -> bytes:
 
         with fsspec.open(f"{root.rstrip('/')}/{path}", "rb") as file:
             return file.read()
-    except OSError as error:
+    except (OSError, ValueError, ImportError) as error:  # the last two: no such protocol, or not installed
         raise SAFEError(
             f"The workers must be able to read the images. {socket.gethostname()} cannot read {path} in {root} "
             f"({reason_for(error)}). Name where they find the folder with --dask-images: a path or an fsspec URL."

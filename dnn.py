@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from entries import path_of
 from errors import SAFEError
 from FE import quiet_stderr
 from images import FORMATS, UNREADABLE
@@ -122,7 +123,7 @@ def load_dnn(path: str | os.PathLike, rescale: str | None = None, trust: bool = 
     """
     if rescale is not None and rescale not in SCALINGS:
         raise SAFEError(f"rescale must be one of {', '.join(SCALINGS)}. Received: {rescale}")
-    file = Path(path).expanduser().absolute()
+    file = path_of(path, "a Keras model")
     if file.suffix.lower() not in MODEL_SUFFIXES:
         raise SAFEError(
             f"Expected a Keras model, a file .keras or .h5. Received: {file}. Save it with model.save('model.keras')."
@@ -138,6 +139,11 @@ def load_dnn(path: str | os.PathLike, rescale: str | None = None, trust: bool = 
         raise SAFEError(
             f"Expected a model with one row of outputs for an image. Received: outputs of shape "
             f"{', '.join(str(tuple(one.shape)) for one in model.outputs)} in {file}."
+        )
+    if isinstance(model.compute_output_spec(model.inputs[0]), dict):
+        raise SAFEError(
+            f"Expected a model whose output is a row of numbers. Received: {file}, whose output is a dict. Rebuild it "
+            "as keras.Model(model.inputs, model.outputs) and save that."
         )
     scaling, why = (rescale, "as asked for") if rescale else _find_scaling(model)
     activation = _last_activation(model.outputs[0]._keras_history.operation)

@@ -27,6 +27,7 @@ from PIL import Image
 
 from artefacts import DAMAGED, cell, put_back, regular, replacing, replacing_folder
 from clustering import RootCauseClusters
+from entries import path_of
 from errors import SAFEError
 from FE import Progress, no_progress
 from images import EXPORT_MARK, FORMATS, UNREADABLE, Skipped, printable, read_bytes, reason_for
@@ -251,13 +252,7 @@ def export_zip(
 
 
 def _target(to: str | os.PathLike) -> Path:
-    text = os.fspath(to).strip()
-    if not text:
-        raise SAFEError("Expected a place to export to. Received: nothing.")
-    try:
-        return Path(text).expanduser().absolute()
-    except RuntimeError as error:  # a home directory that there is not
-        raise SAFEError(f"Expected a place to export to. Received: {text} ({error}).") from error
+    return path_of(to, "a place to export to")
 
 
 # --- What may be replaced ---------------------------------------------------------------------------------------

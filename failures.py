@@ -17,6 +17,7 @@ import numpy as np
 
 from artefacts import DAMAGED, cell, from_cell, prepare_folder, put_back, regular, replacing_folder, write_text
 from dnn import Dnn, load_dnn, sized_for
+from entries import number_of, path_of
 from errors import SAFEError
 from FE import Progress, no_progress
 from images import FAILURES, FAILURES_MARK, Skipped
@@ -131,7 +132,7 @@ def find_failures(
     """
     threshold = checked_threshold(threshold)
     # Before anything is made: a new folder in the test folder would be a class.
-    _refuse_inside(Path(out).expanduser().absolute(), Path(test).expanduser().absolute())
+    _refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
     out = prepare_folder(out)
     _check_replaceable(out / FAILURES)
     dnn = load_dnn(model, rescale, trust, "regression" if targets else None)
@@ -203,11 +204,8 @@ def checked_threshold(threshold: object) -> float | None:
     """
     if threshold is None:
         return None
-    try:
-        number = float(threshold)
-    except (TypeError, ValueError):
-        number = 0.0
-    if not 0 < number < float("inf"):
+    number = number_of(threshold, "threshold")
+    if number <= 0:
         raise SAFEError(f"threshold must be a number above 0, in the unit of the targets. Received: {threshold}")
     return number
 

@@ -20,14 +20,27 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from entries import path_of
 from errors import SAFEError
 
 CHECKSUM_BYTES = 8
 
 
 def cache_folder() -> Path:
-    """Where features are kept: `SAFE_CACHE`, or the user's cache folder."""
-    return Path(os.environ.get("SAFE_CACHE") or platformdirs.user_cache_dir("safe-dnn")).expanduser()
+    """Where features are kept: `SAFE_CACHE`, or the user's cache folder.
+
+    Raises
+    ------
+    SAFEError
+        The variable names no path, or it is not set and the user has no home folder.
+    """
+    named = os.environ.get("SAFE_CACHE")
+    if not named:
+        try:
+            named = platformdirs.user_cache_dir("safe-dnn")
+        except RuntimeError:  # of newer versions, where the user has no home folder; older ones keep the ~
+            named = "~"
+    return path_of(named, "a folder for SAFE's cache (name it in the environment variable SAFE_CACHE)")
 
 
 def content_key(data: bytes) -> bytes:

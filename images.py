@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from artefacts import put_back, regular
+from entries import path_of
 from errors import SAFEError
 
 SUFFIXES = frozenset(
@@ -91,16 +92,12 @@ def find_images(source: str | os.PathLike) -> ImageListing:
     SAFEError
         `source` is neither, cannot be read, or holds no image.
     """
-    text = os.fspath(source)
-    if not text.strip():
-        raise SAFEError("Expected the path of an image folder. Received: nothing.")
+    path = path_of(source, "an image folder")
     try:
-        path = Path(text.strip()).expanduser().absolute()
         put_back(path)
         mode = path.stat().st_mode
-    except (OSError, ValueError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SAFEError(f"Expected an image folder. Received: {text.strip()} ({reason}).") from error
+    except OSError as error:
+        raise SAFEError(f"Expected an image folder. Received: {path} ({error.strerror}).") from error
     if stat.S_ISDIR(mode):
         listing = _walk(path)
     elif path.suffix.lower() == ".txt":

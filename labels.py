@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from artefacts import DAMAGED, cell, from_cell, regular
+from entries import path_of
 from errors import SAFEError
 from feature_cache import content_key
 from images import printable, read_bytes, steers
@@ -89,7 +90,7 @@ def label_unsafe_set(
         The table or the folder cannot be read, or the table has no image of the set.
     """
     if improvement is not None:
-        root = Path(improvement).expanduser().absolute()
+        root = path_of(improvement, "the improvement folder")
         if not root.is_dir():
             raise SAFEError(f"Expected the improvement folder. Received: {root}, which is no folder.")
         unsafe = dataclasses.replace(unsafe, improvement_root=root)
@@ -127,7 +128,7 @@ def read_labels(table: str | os.PathLike) -> dict[str, str]:
     SAFEError
         There is no such file, it lacks a column, or it labels an image in two ways.
     """
-    file = Path(table).expanduser().absolute()
+    file = path_of(table, "a table of labels (CSV)")
     try:
         with regular(file).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
             reader = csv.DictReader(text, strict=True)

@@ -69,9 +69,14 @@ def working(folder: Path, what: str) -> Iterator[None]:
     try:
         with _lock(folder, WORK_FILE, 0):
             since = datetime.datetime.now().strftime("%H:%M:%S")
+            note = folder / WORK_FILE
             with contextlib.suppress(OSError):
-                (folder / WORK_FILE).write_text(f"{what} since {since}, process {os.getpid()}", encoding="utf-8")
-            yield
+                note.write_text(f"{what} since {since}, process {os.getpid()}", encoding="utf-8")
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    note.write_text("", encoding="utf-8")
     except filelock.Timeout as error:
         raise SAFEError(
             f"Another SAFE is at work in {folder}{_holder(folder)}. Wait until it has finished, or use another output "

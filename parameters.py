@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from artefacts import regular
+from entries import path_of
 from errors import SAFEError
 
 PARAMETERS_FILE = "parameters.csv"
@@ -73,7 +74,7 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
     SAFEError
         The file cannot be read or is no table.
     """
-    path = Path(path)
+    path = path_of(path, "parameters as a CSV file")
     try:
         with regular(path).open(encoding="utf-8-sig", newline="") as file:
             header, rows = _open_table(path, file)

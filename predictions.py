@@ -18,9 +18,10 @@ import numpy as np
 from PIL import Image
 
 from dnn import SCALINGS, Dnn, sized_for
+from entries import path_of
 from errors import SAFEError
 from FE import Progress, no_progress
-from images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
+from images import EXPORT_MARK, UNREADABLE, Skipped, decode, find_images, printable, read_bytes, reason_for
 
 BATCH_SIZE = 128  # of running, not of training
 CACHE_BYTES = 2**30
@@ -106,6 +107,28 @@ class Judgement(NamedTuple):
 # --- Labelled images --------------------------------------------------------------------------------------------
 
 
+def class_folders(folder: Path) -> list[str]:
+    """The classes that a folder has folders for, sorted; hidden folders, and those that SAFE exported, are none.
+
+    Raises
+    ------
+    SAFEError
+        A name cannot stand in a table, which an engineer may edit in any program: as a label it would come back as
+        another one.
+    OSError
+        The folder cannot be read.
+    """
+    folders = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    names = sorted(entry.name for entry in folders if not (entry / EXPORT_MARK).is_file())
+    odd = [name for name in names if name != printable(name) or name != name.strip() or "\n" in name]
+    if odd:
+        raise SAFEError(
+            "Expected class folders whose names are text (UTF-8) that neither begins nor ends with a space. "
+            f"Received {printable(some(map(repr, odd)))} in {folder}. Rename {'it' if len(odd) == 1 else 'them'}."
+        )
+    return names
+
+
 def labelled_images(folder: str | os.PathLike, classes: Sequence[str] | None = None) -> LabelledImages:
     """List the images of a folder of class folders.
 
@@ -120,10 +143,10 @@ def labelled_images(folder: str | os.PathLike, classes: Sequence[str] | None = N
     Raises
     ------
     SAFEError
-        No class folders, no images in them, or a class that is not among `classes`.
+        No class folders, no images in them, names that no label can have, or a class that is not among `classes`.
     """
     listing = find_images(folder)
-    if not Path(folder).expanduser().is_dir():
+    if not path_of(folder, "a folder with a folder for each class").is_dir():
         raise SAFEError(f"Expected a folder with a folder for each class. Received the file: {folder}")
     pairs = [(path, path.split("/", 1)[0]) for path in listing.paths if "/" in path]
     loose = [Skipped(path, "in no class folder") for path in listing.paths if "/" not in path]
@@ -132,7 +155,7 @@ def labelled_images(folder: str | os.PathLike, classes: Sequence[str] | None = N
             f"Expected a folder for each class in {listing.root}. Received {len(loose)} images in none. "
             "Move each image into a folder named after its class."
         )
-    found = sorted(entry.name for entry in listing.root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    found = class_folders(listing.root)
     names = tuple(found if classes is None else classes)
     unknown = [name for name in found if name not in names and any(label == name for _, label in pairs)]
     if unknown:

@@ -26,6 +26,7 @@ from clustering import CLUSTERS_FILE
 from comparison import Changed, Outcome, Share, changed, outcomes, shares_by_class, shares_by_rcc
 from compilation import Settings, choose_loss, choose_settings, compile_as_given
 from dnn import Dnn, load_dnn, sized_for
+from entries import path_of
 from errors import SAFEError
 from failures import checked_threshold, examples_for
 from FE import Progress, no_progress
@@ -170,7 +171,7 @@ def retrain(
     """
     threshold = checked_threshold(threshold)
     out = prepare_folder(out)
-    _refuse_overwriting(Path(model).expanduser().absolute(), out / MODEL_FILE)
+    _refuse_overwriting(path_of(model, "a Keras model"), out / MODEL_FILE)
     with working(out, "retraining"):
         check_own(out, MODEL_FILE, RETRAINING_FILE)
         dnn = load_dnn(model, rescale, trust, "regression" if targets else None)

@@ -19,6 +19,7 @@ from clustering import (
     find_root_cause_clusters,
     load_clusters,
 )
+from entries import path_of
 from errors import SAFEError
 from export import Export, check_target, export_rccs, export_zip
 from failure_prediction import predict_failures
@@ -164,7 +165,7 @@ def describe_rccs(
 
     A file that was only found, not named, and cannot be read is a note: the clusters do not need it.
     """
-    source = Path(parameters) if parameters else find_parameters(clusters.image_root)
+    source = path_of(parameters, "a table of parameters") if parameters else find_parameters(clusters.image_root)
     if source and within and not source.resolve().is_relative_to(within):
         source = None
     profiles: tuple[Profile, ...] = ()
@@ -291,8 +292,7 @@ def export_results(out: Path, to: str | os.PathLike, progress: Progress, rccs: S
     """
     review = load_review(out)
     packed = os.fspath(to).strip().lower().endswith(".zip")
-    if not packed:
-        check_target(to)
+    check_target(to)
     write = export_zip if packed else export_rccs
     report = "" if rccs else report_html(out, progress)
     return write(review.clusters, review.notes, to, rccs or None, report, progress)

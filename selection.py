@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 
 from artefacts import DAMAGED, cell, from_cell, regular
 from clustering import NOISE, RootCauseClusters
+from entries import number_of
 from errors import SAFEError
 from FE import FeatureBatch, Progress, Stream, no_progress, recall_extractor, stream_features
 from images import Skipped, find_images
@@ -39,6 +40,7 @@ SELECTION_FILE = "unsafe_set.json"
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
 
 SELECTION_FACTOR = 0.3
+MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number is mistyped
 TOGETHER = 64  # batches of features that are compared with the core points at a time: some 25 MB
 QUOTAS = ("equal", "size")
 QUOTA = "equal"
@@ -135,17 +137,15 @@ def unsafe_set_size(
     SAFEError
         A number is out of range.
     """
-    accuracy = _number("test_accuracy", test_accuracy)
+    accuracy = number_of(test_accuracy, "test_accuracy")
     if not 0 <= accuracy <= 1:
         hint = "; a percentage?" if 1 < accuracy <= 100 else ""
         raise SAFEError(f"test_accuracy must be between 0 and 1. Received: {test_accuracy}{hint}")
-    factor = _number("factor", factor)
+    factor = number_of(factor, "factor")
     if factor <= 0:
         raise SAFEError(f"factor must be above 0. Received: {factor}")
     if test_size is not None:
-        images = _number("test_size", test_size)
-        if images < 1 or images != int(images):
-            raise SAFEError(f"test_size must be a whole number of images, 1 or more. Received: {test_size}")
+        images = _images("test_size", test_size)
         source = ""
     elif accuracy == 1:
         raise SAFEError(
@@ -154,8 +154,14 @@ def unsafe_set_size(
     else:
         images = n_failures / (1 - accuracy)
         source = f", with test-set size = {n_failures} failing images / (1 − accuracy)"
+    product = factor * images * accuracy
+    if product > MOST_IMAGES:
+        raise SAFEError(
+            f"The formula must give at most {MOST_IMAGES:,} images. Received: ⌈{factor:g} · {images:.0f} · "
+            f"{accuracy:g}⌉. Give a smaller factor, or the size of the unsafe set itself."
+        )
     # Rounded first: 0.3 · 1000 · 0.9 is 270.00000000000006 in floating point, and is 270.
-    n = math.ceil(round(factor * images * accuracy, 6))
+    n = math.ceil(round(product, 6))
     if n < 1:
         raise SAFEError(
             f"The formula must give at least one image. Received: ⌈{factor:g} · {images:.0f} · {accuracy:g}⌉ = 0. "
@@ -164,14 +170,13 @@ def unsafe_set_size(
     return n, f"N = ⌈factor {factor:g} · test-set size {images:.0f} · accuracy {accuracy:g}⌉ = {n}{source}"
 
 
-def _number(name: str, value: object) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise SAFEError(f"{name} must be a number. Received: {value!r}")
-    return number
+def _images(name: str, value: object) -> int:
+    number = number_of(value, name)
+    if number < 1 or number != int(number):
+        raise SAFEError(f"{name} must be a whole number of images, 1 or more. Received: {value}")
+    if number > MOST_IMAGES:
+        raise SAFEError(f"{name} must be at most {MOST_IMAGES:,} images. Received: {value}")
+    return int(number)
 
 
 def quotas(n: int, sizes: np.ndarray, available: np.ndarray, by: str = QUOTA) -> np.ndarray:
@@ -264,10 +269,8 @@ def select_unsafe_set(
     if quota not in QUOTAS:
         raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {quota}")
     if size is not None:
-        wanted = _number("size", size)
-        if wanted < 1 or wanted != int(wanted):
-            raise SAFEError(f"size must be a whole number of images, 1 or more. Received: {size}")
-        wanted, formula = int(wanted), f"N = {size}, as asked for"
+        wanted = _images("size", size)
+        formula = f"N = {size}, as asked for"
     elif test_accuracy is None:
         raise SAFEError("Expected the test accuracy (or a size). Received neither.")
     else:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from artefacts import regular
+from entries import path_of
 from errors import SAFEError
 from images import Skipped, find_images
 from predictions import LabelledImages, some
@@ -61,7 +62,7 @@ def read_targets(table: str | os.PathLike) -> Targets:
     SAFEError
         There is no such file, it is not such a table, or two of its rows contradict each other.
     """
-    file = Path(table).expanduser().absolute()
+    file = path_of(table, "a table of targets (CSV)")
     try:
         with regular(file).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
             header, *lines = [line for line in csv.reader(text, strict=True) if line]
@@ -101,7 +102,7 @@ def with_targets(folder: str | os.PathLike, targets: Targets) -> LabelledImages:
         No images, or none of them has a row.
     """
     listing = find_images(folder)
-    if not Path(folder).expanduser().is_dir():
+    if not path_of(folder, "a folder of images").is_dir():
         raise SAFEError(f"Expected a folder of images. Received the file: {folder}")
     keys = [targets.key(listing.root, path) for path in listing.paths]
     known = [(path, key) for path, key in zip(listing.paths, keys, strict=True) if key is not None]

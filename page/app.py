@@ -5,6 +5,7 @@ import hmac
 import os
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -15,9 +16,12 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from artefacts import prepare_folder
+from entries import path_of
 from errors import SAFEError
+from images import printable
 from inspection import GIF_FOLDER
 from page.clusters_tab import clusters_tab
+from page.door import Page
 from page.guard import Guard
 from page.job_view import News
 from page.jobs import Jobs, PageSettings, find_example
@@ -34,7 +38,7 @@ MOST_SESSIONS = 100  # each holds about 1 MiB; the one longest unused is forgott
 
 def build_app(settings: PageSettings) -> gr.Blocks:
     """Build the page without serving it."""
-    with gr.Blocks(title="SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
+    with Page(title="SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
         gr.HTML(
             "<header class='safe-header'><h1>SAFE</h1>"
             "<p>Why the network fails, and which images to label to repair it</p></header>"
@@ -88,6 +92,11 @@ def serve(
             f"Received: --host {host} without them."
         )
     folder = prepare_folder(out)
+    if printable(os.fspath(folder)) != os.fspath(folder):
+        raise SAFEError(
+            f"The page expects an output folder whose name is text (UTF-8). Received: {folder}. Rename it, or choose "
+            "another one with --out."
+        )
     within = _root(root)
     check_within(folder, within)
     settings = PageSettings(
@@ -96,9 +105,10 @@ def serve(
         Results(folder, within),
         weights,
         within,
-        find_example(Path(example).absolute()) if example else None,
+        find_example(path_of(example, "a case study (--example)")) if example else None,
     )
-    # Attempts at a password are counted by the address that the connection comes from, whatever its headers say.
+    # Attempts at a password are counted by the address that the connection comes from, whatever its headers say; who
+    # has put a proxy in front names its address in this variable, and they are counted by visitor.
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     with _served_files() as files:
         # A page with a password needs no check of the name: its cookie does not go to another one.
@@ -108,6 +118,7 @@ def serve(
         gr.set_static_paths(files / PICTURE_FOLDER)
         free()
         try:
+            _try_address(host, port)
             app.queue(max_size=MOST_QUEUED, api_open=False).launch(
                 server_name=host,
                 server_port=port,
@@ -130,7 +141,7 @@ def serve(
                 enable_monitoring=False,
                 show_error=False,
             )
-        except (OSError, OverflowError) as error:
+        except (OSError, OverflowError, ValueError) as error:
             raise SAFEError(
                 f"Could not listen on {host}, port {port}. Is it in use? Choose another with --port."
             ) from error
@@ -155,10 +166,25 @@ def _served_files() -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _try_address(host: str, port: int) -> None:
+    """An OSError or ValueError where nobody can listen there; the server would say so at length on the terminal."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for place, (family, kind, protocol, _, address) in enumerate(found, start=1):
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(address)
+            except OSError:
+                if place == len(found):
+                    raise
+            else:
+                return
+
+
 def _root(root: str | None) -> Path | None:
     if root is None:
         return None
-    path = Path(root).expanduser().resolve()
+    path = path_of(root, "a folder (--root)").resolve()
     if not path.is_dir():
         raise SAFEError(f"--root must be a folder. Received: {root}")
     return path
@@ -168,8 +194,8 @@ def _credentials(auth: str | None) -> tuple[str, str] | None:
     if auth is None:
         return None
     user, _, password = auth.partition(":")
-    if not user or not password:
-        raise SAFEError("--auth must be USER:PASSWORD. Received something else.")
+    if not user or not password or printable(auth) != auth:
+        raise SAFEError("--auth must be USER:PASSWORD, in characters that can be typed. Received something else.")
     return user, password
 
 

@@ -3,7 +3,7 @@
 Gradio serves more than this page needs (uploads, a proxy, calls by name), answers under any host name, and leaves the
 question who may frame or call it to the browser. Here the routes are a short list, the host name is checked (a page of
 another host could otherwise reach this one by DNS rebinding), requests of other origins are refused, bodies are
-bounded, and guessing a password takes time.
+bounded, guessing a password takes time, and whatever goes wrong further in ends here in a sentence.
 """
 
 import asyncio
@@ -12,8 +12,12 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from defects import tell_of_defect
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
 ROUTES = frozenset(
@@ -41,8 +45,34 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
-FIRST_DELAY, LONGEST_DELAY = 0.5, 10.0  # seconds, after a wrong password; doubled with each
+FIRST_DELAY, LONGEST_DELAY = 0.5, 4.0  # seconds, after a wrong password; doubled with each
+LONGEST_LINE = 64  # attempts of one address that wait
 REMEMBERED = 1000  # addresses whose failures are counted
+
+
+class _Line:
+    """The attempts of one address at the password, in the order in which they came.
+
+    Attributes
+    ----------
+    length : int
+        Attempts that wait or are being answered.
+    turn : Lock
+        Held by the one that is being answered; the next is the one that has waited longest.
+    failures : int
+        Wrong ones; a right one halves them. It does not clear them: behind a proxy, one address is that of all
+        visitors, and whoever guesses would go on at full speed each time that another one logs in.
+    """
+
+    def __init__(self) -> None:
+        self.length = 0
+        self.turn = asyncio.Lock()
+        self.failures = 0
+
+    @property
+    def delay(self) -> float:
+        """How long the answer to a wrong one waits."""
+        return min(FIRST_DELAY * 2 ** min(self.failures, 10), LONGEST_DELAY)
 
 
 class Guard:
@@ -62,8 +92,7 @@ class Guard:
         self._app = app
         self._hosts = hosts
         self._folders = folders
-        self._failures: OrderedDict[str, int] = OrderedDict()
-        self._trying: set[str] = set()
+        self._lines: OrderedDict[str, _Line] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -72,9 +101,30 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})  # the page uses none
             return
+        send = _with_headers(send, FILE_POLICY if f"/{_FILE}" in scope["path"] else PAGE_POLICY)
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._answer(scope, receive, sending)
+        except ClientDisconnect:  # or its body was too long
+            status, why = 400, "The request ended early."
+        except Exception as error:  # noqa: BLE001, the door: what is wrong is in the log, not in the answer
+            if isinstance(error.__cause__, HTTPException):
+                return  # a refusal amid an answer: a window of an earlier start of SAFE asks for its events
+            status, why = 500, tell_of_defect(error)
+        else:
+            return
+        if not begun:
+            await PlainTextResponse(why + "\n", status)(scope, receive, send)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = Headers(scope=scope)
         path, method = scope["path"], scope["method"]
-        send = _with_headers(send, FILE_POLICY if f"/{_FILE}" in path else PAGE_POLICY)
         refusal = self._refusal(method, path, headers)
         if refusal:
             status, why = refusal
@@ -121,29 +171,42 @@ class Guard:
         return any(real.is_relative_to(folder) for folder in self._folders)
 
     async def _login(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Each address tries one password at a time, and waits after a wrong one before it learns of it."""
-        client = scope["client"][0] if scope.get("client") else ""
-        if client in self._trying:
-            await PlainTextResponse("One attempt at a time.\n", 429)(scope, receive, send)
+        """Attempts of one address are answered one after the other; a wrong one holds up the line for its delay.
+
+        So an address makes one guess in each delay, however many it sends at once, and whoever knows the password gets
+        in once those before it are answered.
+        """
+        line = self._line(scope["client"][0] if scope.get("client") else "")
+        if line.length >= LONGEST_LINE:
+            await PlainTextResponse("Many attempts are waiting. Try again in a minute.\n", 429)(scope, receive, send)
             return
 
         async def delayed(message: Message) -> None:
             if message["type"] == "http.response.start":
-                if message["status"] < 400:
-                    self._failures.pop(client, None)
-                else:
-                    failures = self._failures.pop(client, 0)
-                    self._failures[client] = failures + 1
-                    while len(self._failures) > REMEMBERED:
-                        self._failures.popitem(last=False)
-                    await asyncio.sleep(min(FIRST_DELAY * 2 ** min(failures, 10), LONGEST_DELAY))
+                # A redirect, for example, is neither a right password nor a wrong one.
+                if message["status"] == 200:
+                    line.failures //= 2
+                elif message["status"] >= 400:
+                    delay = line.delay
+                    line.failures += 1
+                    await asyncio.sleep(delay)
             await send(message)
 
-        self._trying.add(client)
+        line.length += 1
         try:
-            await self._app(scope, receive, delayed)
+            async with line.turn:
+                await self._app(scope, receive, delayed)
         finally:
-            self._trying.discard(client)
+            line.length -= 1
+
+    def _line(self, client: str) -> _Line:
+        line = self._lines.setdefault(client, _Line())
+        self._lines.move_to_end(client)
+        if len(self._lines) > REMEMBERED:
+            # The address that has tried least lately, but none where an attempt waits
+            idle = next((name for name, other in self._lines.items() if not other.length and other is not line), None)
+            self._lines.pop(idle, None)
+        return line
 
 
 def _name_of(host: str) -> str:
@@ -161,14 +224,22 @@ def _name_of(host: str) -> str:
 def _is_foreign(method: str, path: str, host: str, headers: Headers) -> bool:
     """Whether another page makes the request. Following a link to this page is no such thing."""
     origin = headers.get("origin")
-    if origin is not None and urlsplit(origin).netloc != host:
+    if origin is not None and _place_of(origin) != host:
         return True
     opened = method == "GET" and path == "/" and headers.get("sec-fetch-mode") == "navigate"
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return not opened
     # Browsers that send no Sec-Fetch-Site send where a form or script comes from.
     referrer = headers.get("referer")
-    return method not in _SAFE_METHODS and origin is None and bool(referrer) and urlsplit(referrer).netloc != host
+    return method not in _SAFE_METHODS and origin is None and bool(referrer) and _place_of(referrer) != host
+
+
+def _place_of(url: str) -> str | None:
+    """Host and port of a URL; None where it has none, as `null` and `http://[`."""
+    try:
+        return urlsplit(url).netloc or None
+    except ValueError:
+        return None
 
 
 def _with_headers(send: Send, policy: str) -> Send:

@@ -18,7 +18,7 @@ from page.jobs import IN_TURN, LATEST, VIEW, PageSettings, warn
 from page.pictures import data_uri
 from page.results import Shown
 from page.visitors import Window
-from query import find_images
+from query import example_for, find_images
 from review import Maker, move_images, rccs_of, title
 from runs import count
 
@@ -73,7 +73,7 @@ class ImagesView:
                         min_width=150, elem_id="colour-by",
                     )  # fmt: skip
                     self.find = gr.Textbox(
-                        label="Find images", info="Part of a name, or eyewear=sun light<0.1, then Enter",
+                        label="Find images", info="Part of a name, then Enter",
                         placeholder="night_", max_length=200, scale=2, min_width=200, elem_id="find",
                     )  # fmt: skip
             with gr.Column(scale=1, min_width=380):
@@ -99,8 +99,8 @@ class ImagesView:
         self.listed = gr.State([])  # rows of the clusters that the grid goes through
         self.page = gr.State(0)
         self.told = gr.State("")
-        self.map_outputs = [self.map, self.colour]
-        self.outputs = [*self.map_outputs, self.find, self.title, self.grid, self.back, self.forth, self.to, self.move,
+        self.map_outputs = [self.map, self.colour, self.find]
+        self.outputs = [*self.map_outputs, self.title, self.grid, self.back, self.forth, self.to, self.move,
                         self.listed, self.page, self.told]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
@@ -134,7 +134,7 @@ class ImagesView:
             positions = stored_map(self._settings.out, shown.review.original)
         record = map_record(shown.clusters, positions, shown.notes)
         columns = self._settings.results.parameters()
-        value = {}
+        value, example = {}, example_for(columns)
         if by in columns:
             more["shade"] = map_shades(by, columns[by])
         elif by != "":  # otherwise left alone: it may be another by the time that the map is there
@@ -142,6 +142,7 @@ class ImagesView:
         return {
             self.map: gr.HTML(record=record, seen=shown.run, **more),
             self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value),
+            self.find: gr.Textbox(info=f"Part of a name{f', or {printable(example)}' if example else ''}, then Enter"),
         }
 
     def _list(self, shown: Shown, rows: list[int], told: str, page: int = 0, picked: list[int] | None = None) -> dict:

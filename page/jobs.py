@@ -4,13 +4,15 @@ import html
 import json
 import os
 import threading
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import gradio as gr
 
+from artefacts import DAMAGED
+from defects import tell_of_defect
+from entries import path_of, quoted
 from errors import SAFEError
 from failures import ACCURACY_FILE
 from images import printable
@@ -67,9 +69,8 @@ class Job:
             self.outcome = error
         except _Stopped:
             self.outcome = STOPPED
-        except Exception:  # noqa: BLE001, nobody else hears of it in this thread
-            traceback.print_exc()
-            self.outcome = "SAFE failed, and this is a defect: the terminal shows where. Nothing written is lost."
+        except Exception as error:  # noqa: BLE001, nobody else hears of it in this thread
+            self.outcome = tell_of_defect(error)
         finally:
             self._finished.set()
 
@@ -170,23 +171,28 @@ class PageSettings(NamedTuple):
     example: Example | None = None
 
     def accept(self, source: str | None) -> str:
-        """The path as the engineer typed it; a SAFEError where it, or an image that it leads to, is outside the root.
+        """The path that was typed, absolute.
 
         A folder is walked: links in it may lead elsewhere. So may the lines of a list of images.
+
+        Raises
+        ------
+        SAFEError
+            It can lead nowhere (see `entries.path_of`), or it, or an image that it leads to, is outside the root.
         """
         source = (source or "").strip()
         if self.root is None:
-            return source
+            return os.fspath(path_of(source, "a path")) if source else ""  # the work says what it expects
         try:
-            path = Path(source).expanduser()
+            path = path_of(source, "a path")
             outside = None if is_within(path, self.root) else path
             outside = outside or next((inner for inner in _led_to(path) if not is_within(inner, self.root)), None)
         except (OSError, ValueError, RuntimeError):
             path = outside = Path("?")
         if outside is not None:
             there = "" if outside == path else f", which leads to {outside}"
-            raise SAFEError(f"Expected a path below {self.root}. Received: {source}{there}")
-        return source
+            raise SAFEError(f"Expected a path below {self.root}. Received: {quoted(source)}{there}")
+        return os.fspath(path)
 
 
 def _led_to(path: Path) -> Iterator[Path]:
@@ -204,7 +210,7 @@ def find_example(folder: Path) -> Example | None:
     try:
         record = json.loads((folder / ACCURACY_FILE).read_text(encoding="utf-8"))
         return Example(folder, f"{float(record['test_accuracy']):.4f}", str(int(record["test_size"])))
-    except (OSError, ValueError, KeyError, TypeError):
+    except DAMAGED:
         return None
 
 

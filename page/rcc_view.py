@@ -58,13 +58,18 @@ class RccView:
                 with pane("merge-question") as self.question:
                     self.asked = gr.HTML()
                     with gr.Row(equal_height=True):
-                        self.name = gr.Textbox(label="Name", info="Of both together", max_length=LONGEST_NAME, scale=2, min_width=200,
-                                               elem_id="merged-name")  # fmt: skip
-                        self.verdict = gr.Radio(VERDICTS, label="Failing for this reason is", info="The graver verdict of the two", scale=3,
-                                                min_width=300,
-                                                elem_id="merged-verdict")  # fmt: skip
-                    self.note = gr.Textbox(label="Note", info="Both notes", max_length=LONGEST_NOTE, lines=2, max_lines=8,
-                                           elem_id="merged-note")  # fmt: skip
+                        self.name = gr.Textbox(
+                            label="Name", info="Of both together", max_length=LONGEST_NAME, scale=2, min_width=200,
+                            elem_id="merged-name",
+                        )  # fmt: skip
+                        self.verdict = gr.Radio(
+                            VERDICTS, label="Failing for this reason is", info="The graver verdict of the two", scale=3,
+                            min_width=300, elem_id="merged-verdict",
+                        )  # fmt: skip
+                    self.note = gr.Textbox(
+                        label="Note", info="Both notes", max_length=LONGEST_NOTE, lines=2, max_lines=8,
+                        elem_id="merged-note",
+                    )  # fmt: skip
                     with gr.Row(elem_classes="safe-form"):
                         self.confirm = gr.Button("Merge as written here", variant="primary", elem_id="merge-confirm")
                         self.refuse = gr.Button("Do not merge", elem_id="merge-refuse")

@@ -19,6 +19,7 @@ from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, fail
 from page.label_view import LabelView
 from page.pictures import thumbnails
 from page.plots import learning_curves, shares_right
+from predictions import class_folders
 from retrain import MODEL_FILE, RETRAINING_FILE, Changed, Retraining, load_retraining, retrain, retraining_of
 from runs import count, retraining_summary
 from selection import UNSAFE_SET_FILE, load_unsafe_set, save_labels
@@ -243,13 +244,13 @@ def _classes(train: str | None, improvement: Path, settings: PageSettings) -> tu
     Raises
     ------
     SAFEError
-        The training folder was given and is none.
+        The training folder was given and is none, or a class has a name that no label can have.
     """
-    given = Path(settings.accept(train)).expanduser() if train and train.strip() else None
+    given = Path(settings.accept(train)) if train and train.strip() else None
     folder = given or improvement
     try:
-        return tuple(sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != "."))
-    except (OSError, ValueError, RuntimeError) as error:
+        return tuple(class_folders(folder))
+    except OSError as error:
         if given is None:
             return ()
         raise SAFEError(f"Expected the training folder, with a folder for each class. Received: {train}") from error

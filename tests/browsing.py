@@ -99,6 +99,7 @@ def served_from(folder: Path, *options: str | Path, tool: Path = TOOL, delay: fl
             server.terminate()
     said = log.read_text()
     # Ended while a window was still being answered
+    assert "this is a defect" not in said
     assert "Traceback" not in said or "after interpreter shutdown" in said, said
 
 

@@ -39,8 +39,8 @@ def closed_port() -> int:
 
 
 def names_in(folder: Path) -> list[str]:
-    """The names of what lies in a folder, sorted."""
-    return sorted(path.name for path in folder.iterdir())
+    """The names of what lies in a folder, sorted; SAFE's own hidden files are left out."""
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".safe"))
 
 
 def draw_scene(scene: str, rng: np.random.Generator, side: int = 64) -> Image.Image:

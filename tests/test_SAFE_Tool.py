@@ -12,6 +12,7 @@ import pytest
 from conftest import names_in
 from PIL import Image
 from small_models import colour_model, draw_set, saved
+from test_entries import bad_paths
 
 import FE
 import runs
@@ -292,13 +293,104 @@ def test_a_run_that_is_interrupted_says_that_it_can_go_on(fake_network, failing,
     assert not (out / LABELS_FILE).exists()
 
 
-def test_a_defect_keeps_its_traceback(fake_network, failing, out, monkeypatch):
+def test_a_defect_is_one_line_and_its_traceback_is_in_the_log(fake_network, failing, out, monkeypatch, capsys):
     def defect(*_):
         raise ZeroDivisionError
 
     monkeypatch.setattr(runs, "find_root_cause_clusters", defect)
-    with pytest.raises(ZeroDivisionError):
-        safe("cluster", failing, "--out", out)
+    assert safe("cluster", failing, "--out", out) == 1
+    (line,) = said(capsys.readouterr().err)
+    log = Path(os.environ["SAFE_CACHE"]) / "defects.log"
+    assert line == f"safe: this is a defect of SAFE (ZeroDivisionError); details are in {log}. Please report it."
+    assert "raise ZeroDivisionError" in log.read_text()
+
+
+MODEL, TRAIN = ("retrain", "m.keras"), ("--train", "t", "--test", "t")
+PATHS = {
+    "cluster": ("cluster", "PATH"),
+    "cluster --out": ("cluster", "images", "--out", "PATH"),
+    "cluster --weights": ("cluster", "images", "--weights", "PATH"),
+    "cluster --parameters": ("cluster", "images", "--parameters", "PATH"),
+    "select": ("select", "PATH", "--size", "3"),
+    "select --weights": ("select", "images", "--size", "3", "--weights", "PATH"),
+    "select --model": ("select", "images", "--model", "PATH", "--test", "t"),
+    "select --test": ("select", "images", "--model", "m.keras", "--test", "PATH"),
+    "failures MODEL": ("failures", "PATH", "t"),
+    "failures TEST": ("failures", "m.keras", "PATH"),
+    "failures --train": ("failures", "m.keras", "t", "--train", "PATH"),
+    "failures --targets": ("failures", "m.keras", "t", "--targets", "PATH", "--threshold", "1"),
+    "retrain MODEL": ("retrain", "PATH", *TRAIN),
+    "retrain --train": (*MODEL, "--train", "PATH", "--test", "t"),
+    "retrain --test": (*MODEL, "--train", "t", "--test", "PATH"),
+    "retrain --labels": (*MODEL, *TRAIN, "--labels", "PATH"),
+    "retrain --improvement": (*MODEL, *TRAIN, "--improvement", "PATH"),
+    "retrain --targets": (*MODEL, *TRAIN, "--targets", "PATH", "--threshold", "1"),
+    "report --out": ("report", "--out", "PATH"),
+    "export --out": ("export", "--out", "PATH"),
+    "export --to": ("export", "--to", "PATH"),
+    "ui --out": ("ui", "--port", "1", "--out", "PATH"),
+    "ui --root": ("ui", "--port", "1", "--root", "PATH"),
+    "ui --example": ("ui", "--port", "1", "--example", "PATH"),
+}
+
+
+@pytest.mark.parametrize("arguments", PATHS.values(), ids=PATHS)
+def test_no_way_to_mistype_a_path_ends_in_a_traceback(tmp_path, monkeypatch, capsys, arguments):
+    monkeypatch.chdir(tmp_path)
+    before = names_in(tmp_path)
+    for kind, path in bad_paths(tmp_path).items():
+        assert safe(*(path if argument == "PATH" else argument for argument in arguments)) == 2, kind
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.match(r"safe: Expected (an? [A-Za-z]|parameters as).*\. Received: ", line), line
+        assert "\0" not in line
+    assert set(names_in(tmp_path)) - set(before) == {"loop", "circle"}
+
+
+@pytest.mark.parametrize("options", [("--factor", "1e308"), ("--factor", "1e9"), ("--test-size", "1e308")])
+def test_numbers_beyond_all_measure_are_one_plain_line(clustered, failing, capsys, options):
+    given = ["--test-accuracy", "0.9", "--test-size", "1000", *options]
+    assert safe("select", failing, *given, "--out", clustered) == 2
+    assert "at most 1,000,000,000 images" in said(capsys.readouterr().err)[0]
+    for size in ("1e308", "1e999", "1" * 400):
+        assert safe("select", failing, "--size", size, "--out", clustered) == 2
+        assert said(capsys.readouterr().err)[0].startswith("safe: size must be ")
+
+
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"])
+def test_a_stream_that_the_shell_has_closed_changes_nothing_else(draw_folder, tmp_path, closed):
+    folder = draw_folder(tmp_path / "images", {"night": 6})
+    command = f'exec "$0" "$@" {closed}'
+
+    def run(*arguments: str | Path) -> subprocess.CompletedProcess:
+        shell = ["sh", "-c", command, sys.executable, FAKED]
+        return subprocess.run([*shell, *arguments], capture_output=True, check=False)
+
+    assert run("cluster", folder, "--out", tmp_path / "out").returncode == 0
+    assert (tmp_path / "out" / LABELS_FILE).read_text().count("\n") == 6
+    bad = run("cluster", tmp_path / "gone", "--out", tmp_path / "out")
+    assert bad.returncode == 2
+    assert b"Traceback" not in bad.stderr + bad.stdout
+
+
+def test_a_terminal_that_reads_no_progress_loses_nothing(tmp_path, draw_folder):
+    folder = draw_folder(tmp_path / "images", {"night": 6})
+    command = [sys.executable, FAKED, "cluster", folder, "--out", tmp_path / "out"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as run:
+        run.stderr.close()
+    assert (tmp_path / "out" / LABELS_FILE).is_file()
+
+
+def test_without_a_home_folder_there_is_a_sentence(failing, out, monkeypatch, capsys):
+    for variable in ("HOME", "SAFE_CACHE", "KERAS_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    monkeypatch.setattr(FE, "_conv_extractor", lambda: FE.Extractor("vgg16-conv", "a-b", Path("none")))
+    assert safe("cluster", failing, "--out", out) == 2
+    (line,) = said(capsys.readouterr().err)
+    assert "SAFE_CACHE" in line
+    assert safe("cluster", failing, "--extractor", "vgg16-fc2", "--out", out) == 2
+    (line,) = said(capsys.readouterr().err)
+    assert "KERAS_HOME" in line
 
 
 def test_missing_weights_are_an_error_that_names_them(failing, out, tmp_path, capsys):

@@ -247,6 +247,18 @@ def test_models_that_are_not_one_image_to_one_row_are_refused(folder):
                 load_dnn(path)
 
 
+def test_a_model_whose_output_is_a_dict_is_refused_in_a_sentence(folder):
+    import keras
+
+    pixels = keras.Input((8, 8, 3))
+    row = keras.layers.Dense(3, "softmax")(keras.layers.Flatten()(pixels))
+    named = keras.Model(pixels, {"class": row})
+    for number, model in enumerate((named, keras.Sequential([keras.Input((8, 8, 3)), named]))):
+        with pytest.raises(SAFEError, match=r"whose output is a dict\. Rebuild it as keras\.Model"):
+            load_dnn(saved(model, folder / f"dict {number}.keras"))
+    assert load_dnn(saved(keras.Model(named.inputs, named.outputs), folder / "row.keras")).n_outputs == 3
+
+
 def test_an_unknown_scaling_is_refused(folder):
     with pytest.raises(SAFEError, match="rescale must be one of none, 1/255, signed"):
         load_dnn(folder / "any.keras", "2/255")

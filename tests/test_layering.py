@@ -4,14 +4,18 @@ from pathlib import Path
 
 import pytest
 
+from distributed_extraction import SENT
+
 ROOT = Path(__file__).parents[1]
 # Each imports only from its left.
 ORDER = (
     "errors",
+    "entries",
     "artefacts",
     "output_folder",
     "images",
     "feature_cache",
+    "defects",
     "digests",
     "FE",
     "distributed_extraction",
@@ -88,6 +92,12 @@ def test_a_module_imports_only_from_its_left(path):
         if name in ORDER and not (own == name == "page"):
             assert ORDER.index(name) < ORDER.index(own), f"line {node.lineno}"
             assert {own, name} != {"inspection", "selection"}, f"line {node.lineno}"
+
+
+def test_workers_of_a_cluster_are_sent_all_that_they_import():
+    for module in SENT:
+        needed = {name for name, _ in imports(parsed(ROOT / f"{module}.py")) if name in ORDER}
+        assert needed <= set(SENT), module
 
 
 def test_only_the_page_knows_gradio():

@@ -206,7 +206,7 @@ def test_markup_in_file_names_is_shown_as_text(generated, page):
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        ("", "Expected the path of an image folder. Received: nothing."),
+        ("", "Expected an image folder. Received: nothing."),
         ("/no/such/<b>folder</b>", "Expected an image folder. Received: /no/such/<b>folder</b> (No such file"),
     ],
 )

@@ -1,5 +1,6 @@
 import dataclasses
 import gc
+import os
 import weakref
 
 import numpy as np
@@ -9,6 +10,7 @@ from small_models import NAMES, SIDE, colour_model, draw_colour, draw_set, red_m
 
 from dnn import load_dnn
 from errors import SAFEError
+from images import printable
 from predictions import (
     LabelledImages,
     Pixels,
@@ -53,6 +55,15 @@ def test_class_names_are_matched_by_name_with_those_of_training(tmp_path):
     images = labelled_images(tmp_path, classes=NAMES)
     assert images.labels.tolist() == [0, 2]
     assert images.empty == ("green",)
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b" blue", b"blue ", "blue\u3000".encode(), b"bl\x1bue", b"bl\nue"])
+def test_a_class_folder_whose_name_would_not_come_back_as_a_label_is_to_be_renamed(tmp_path, name):
+    draw_set(tmp_path, 1)
+    (tmp_path / "red").rename(tmp_path / os.fsdecode(name))
+    with pytest.raises(SAFEError, match=r"Expected class folders whose names are text .* Rename it") as caught:
+        labelled_images(tmp_path)
+    assert printable(str(caught.value)) == str(caught.value)
 
 
 def test_an_empty_class_folder_counts_as_an_output(tmp_path, dnn):

@@ -101,6 +101,7 @@ def test_what_cannot_be_done_is_one_line_and_status_2(sets, out, capsys, more, w
     error = capsys.readouterr().err
     assert words in error.strip().split("\n")[-1]
     assert "Traceback" not in error
+    assert "this is a defect" not in error
 
 
 def test_a_model_with_a_lambda_layer_needs_the_option(sets, tmp_path, capsys):

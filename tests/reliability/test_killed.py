@@ -169,6 +169,7 @@ def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_files(case, tm
         told = case.log.partition("Exception ignored in")[0]  # NumPy 2.0 leaves its archive open
         assert told.splitlines()[-1].startswith("safe: ")
         assert "Traceback" not in told
+        assert "this is a defect" not in told
     assert {path.name for path in out.rglob(".*")} <= {LOCK_FILE, WORK_FILE, MARK_FILE}
 
 
@@ -179,6 +180,7 @@ def test_a_disk_too_full_for_the_features_is_an_error_in_a_sentence_and_a_rerun_
         assert found["status"] == 2, (largest, case.log)
         assert "safe: The feature cache" in case.log
         assert "Traceback" not in case.log
+        assert "this is a defect" not in case.log
     assert case.run(["cluster", case.images, "--out", out], cache)["status"] == 0, case.log
     assert (out / LABELS_FILE).read_bytes() == (case.new / LABELS_FILE).read_bytes()
 
