@@ -14,15 +14,15 @@ from inspection import write_gifs
 from output_folder import MARK_FILE, check_own, save_files, save_text, working, writing
 from report import REPORT_FILE, write_report
 
-ROOT = Path(__file__).parents[1]
-
 
 def elsewhere(code: str, folder: Path) -> subprocess.Popen:
     """Another process that runs some code with `folder` in its hands; it says when it has come to `ready()`."""
-    start = f"import sys\nfrom pathlib import Path\nfrom output_folder import *\nfolder = Path({str(folder)!r})\n"
+    module = output_folder.__name__
+    start = f"import sys\nfrom pathlib import Path\nfrom {module} import *\nfolder = Path({str(folder)!r})\n"
     start += "def ready():\n    print('ready', flush=True)\n    sys.stdin.readline()\n"
     command = [sys.executable, "-c", start + textwrap.dedent(code)]
-    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    root = Path(output_folder.__file__).parents[module.count(".")]
+    return subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 # --- One writer -------------------------------------------------------------------------------------------------
