@@ -1,6 +1,6 @@
 """Step 6 of SAFE: retraining. The DNN and the labelled unsafe set in, a better DNN out, and how much better it is.
 
-`finetuning.py` has the training itself. Here is what goes into it, the comparison of the model before and after on the
+`training/finetuning.py` has the training itself. Here is what goes into it, the comparison of the model before and after on the
 test set, and the files `retrained.keras` and `retraining.json`. The given model file is only read.
 
 Every model that was ever trained stays in `retrained_models/`, with its figures, under the hash of its content:
@@ -20,28 +20,67 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from artefacts import DAMAGED, fill_text, prepare_folder, regular, replacing, replacing_together
-from checkpoint import CHECKPOINT_FILE, remove_checkpoint
-from clustering import CLUSTERS_FILE
-from comparison import Changed, Outcome, Share, changed, outcomes, shares_by_class, shares_by_rcc
-from compilation import Settings, choose_loss, choose_settings, compile_as_given
-from dnn import Dnn, load_dnn, sized_for
-from entries import path_of
-from errors import SAFEError
-from failures import checked_threshold, examples_for
-from FE import Progress, no_progress
-from finetuning import TRAINING, Epoch, FineTuning, TrainingData, fine_tune
-from images import Skipped
-from labels import check_labels, label_unsafe_set
-from output_folder import check_own, save_files, working, writing
-from predictions import Judgement, LabelledImages, Pixels, check_outputs, doubts, judge, run_model, skipped_of, some
-from review import Review, fingerprint, load_review
-from selection import UnsafeSet, load_unsafe_set, save_labels
-from targets import read_targets
+from support.files import DAMAGED
+from support.files import fill_text
+from support.files import prepare_folder
+from support.files import regular
+from support.files import replacing
+from support.files import replacing_together
+from support.run_folder import CHECKPOINT_FILE
+from training.checkpoint import remove_checkpoint
+from support.run_folder import CLUSTERS_FILE
+from training.comparison import Changed
+from training.comparison import Outcome
+from training.comparison import Share
+from training.comparison import changed
+from training.comparison import outcomes
+from training.comparison import shares_by_class
+from training.comparison import shares_by_rcc
+from training.settings import Settings
+from training.settings import choose_loss
+from training.settings import choose_settings
+from training.settings import compile_as_given
+from dnn.model import Dnn
+from dnn.model import load_dnn
+from dnn.model import sized_for
+from support.entries import path_of
+from support.errors import SAFEError
+from dnn.failures import checked_threshold
+from dnn.failures import examples_for
+from support.progress import Progress
+from support.progress import no_progress
+from training.finetuning import TRAINING
+from training.finetuning import Epoch
+from training.finetuning import FineTuning
+from training.finetuning import TrainingData
+from training.finetuning import fine_tune
+from support.images import Skipped
+from training.labels import check_labels
+from training.labels import label_unsafe_set
+from support.output_folder import check_own
+from support.output_folder import save_files
+from support.output_folder import working
+from support.output_folder import writing
+from dnn.predictions import Judgement
+from dnn.predictions import LabelledImages
+from dnn.predictions import Pixels
+from dnn.predictions import check_outputs
+from dnn.predictions import doubts
+from dnn.predictions import judge
+from dnn.predictions import run_model
+from dnn.predictions import skipped_of
+from support.text import some
+from rccs.review import Review
+from rccs.clusters import fingerprint
+from rccs.review import load_review
+from selection import UnsafeSet
+from selection import load_unsafe_set
+from selection import save_labels
+from dnn.targets import read_targets
+from support.run_folder import MODELS_FOLDER
+from support.run_folder import MODEL_FILE
+from support.run_folder import RETRAINING_FILE
 
-MODEL_FILE = "retrained.keras"
-RETRAINING_FILE = "retraining.json"
-MODELS_FOLDER = "retrained_models"
 
 
 @dataclass(frozen=True)
@@ -150,19 +189,19 @@ def retrain(
     Parameters
     ----------
     model, rescale, trust
-        As for `dnn.load_dnn`.
+        As for `dnn.model.load_dnn`.
     train, test : path
         Folders of class folders; of a regression, of images.
     improvement, labels
-        As for `labels.label_unsafe_set`. The labels are saved in `unsafe_set.csv`.
+        As for `training.labels.label_unsafe_set`. The labels are saved in `unsafe_set.csv`.
     only_labelled : bool
         Leave out the images of the unsafe set that have no label, instead of refusing them.
     targets, threshold
-        Of a regression, as for `failures.find_failures`; the table has the training, test and unsafe images.
+        Of a regression, as for `dnn.failures.find_failures`; the table has the training, test and unsafe images.
     on_epoch, should_stop
-        As for `finetuning.fine_tune`.
+        As for `training.finetuning.fine_tune`.
     **settings
-        Those of `compilation.choose_settings`.
+        Those of `training.settings.choose_settings`.
 
     Raises
     ------

@@ -24,19 +24,30 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from artefacts import DAMAGED, cell, from_cell, regular
-from clustering import NOISE, RootCauseClusters
-from entries import number_of
-from errors import SAFEError
-from FE import FeatureBatch, Progress, Stream, no_progress, recall_extractor, stream_features
-from images import Skipped, find_images
-from neighbours import Points
-from output_folder import save_files, save_text
-from review import fingerprint
+from support.files import DAMAGED
+from support.tables import cell
+from support.tables import from_cell
+from support.files import regular
+from dbscan.outcome import NOISE
+from rccs.clusters import RootCauseClusters
+from support.entries import number_of
+from support.errors import SAFEError
+from features.batches import FeatureBatch
+from support.progress import Progress
+from features.batches import Stream
+from support.progress import no_progress
+from features.weights import recall_extractor
+from FE import stream_features
+from support.images import Skipped
+from support.images import find_images
+from dbscan.neighbours import Points
+from support.output_folder import save_files
+from support.output_folder import save_text
+from rccs.clusters import fingerprint
+from support.run_folder import FILENAMES_FILE
+from support.run_folder import SELECTION_FILE
+from support.run_folder import UNSAFE_SET_FILE
 
-FILENAMES_FILE = "IS_filenames.txt"
-UNSAFE_SET_FILE = "unsafe_set.csv"
-SELECTION_FILE = "unsafe_set.json"
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
 
 SELECTION_FACTOR = 0.3
@@ -62,7 +73,7 @@ class UnsafeImage(NamedTuple):
         To the nearest core point, in the space of PCA.
     within_eps : bool
         Whether that distance is at most the RCC's reach, the counterpart of DBSCAN's eps in that space (see
-        `clustering.rcc_reach`): as near to a core point as the RCC's own images are.
+        `rccs.clusters.rcc_reach`): as near to a core point as the RCC's own images are.
     label : str
         The class, where the engineer has given it.
     """
@@ -93,7 +104,7 @@ class UnsafeSet:
         Improvement images nearest to each RCC.
     skipped : tuple of Skipped
     clusters : str
-        Fingerprint of the RCCs that the selection belongs to (see `review.fingerprint`).
+        Fingerprint of the RCCs that the selection belongs to (see `rccs.clusters.fingerprint`).
     left_out : tuple of int
         RCCs that no image was selected for, because the engineer wanted none.
     quota : "equal" or "size"
@@ -247,7 +258,7 @@ def select_unsafe_set(
     size : int, optional
         The size itself, instead of the formula.
     weights : path, optional
-        As for `FE.choose_extractor`; without it, those of the clustering.
+        As for `features.weights.choose_extractor`; without it, those of the clustering.
     leave_out : collection of int
         RCCs that get no images, for example those whose failures are no hazard. Their candidates stay theirs: an
         image that shows such a root cause is not selected for another RCC either.
@@ -256,7 +267,7 @@ def select_unsafe_set(
     stream : callable, optional
         As for `FE.extract_features`.
     likely_wrong : callable, optional
-        As `failure_prediction.FailurePrediction.of`: then half of each RCC's images are chosen by it (see
+        As `dnn.failure_prediction.FailurePrediction.of`: then half of each RCC's images are chosen by it (see
         `choose_half`).
 
     Raises

@@ -22,7 +22,6 @@ import numpy as np
 
 from benchmarks.results import write_section
 
-TESTS = Path(__file__).parents[1] / "tests"
 PICTURES = 500  # instead of `page.pictures.MOST_PICTURES`, so that the bound is reached
 EXPORTING = 10  # rounds
 
@@ -51,9 +50,9 @@ def slope(values: list[float]) -> float:
 
 def soak(rounds: int, folder: Path) -> list[Measured]:
     """Cluster new images and select from others, `rounds` times, each in a window of its own."""
-    sys.path.insert(0, str(TESTS))
-    from conftest import draw_scene
-    from visiting import Visitor, served
+    from tests.helpers.scenes import draw_scene
+    from tests.helpers.visiting import Visitor
+    from tests.helpers.visiting import served
 
     rng = np.random.default_rng(0)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from artefacts import replacing
+from support.files import replacing
 from casestudies.camera import SIDE
 from casestudies.cases import CASES
 from casestudies.eyes import render
 from casestudies.parameters import Eye
-from errors import SAFEError
+from support.errors import SAFEError
 
 COLUMNS = 9
 _DRAWN = 1500  # test images among which the rows are filled

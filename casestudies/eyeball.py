@@ -1,15 +1,13 @@
 """The eyeball in the opening of the lids: sclera, iris, pupil, and what the wet cornea mirrors."""
 
-import typing
-
 import numpy as np
 
-from casestudies.camera import coverage, smooth
+from casestudies.camera import coverage
+from casestudies.camera import smooth
 from casestudies.face import Lids
 from casestudies.parameters import HALF_WIDTH_MM
 
-if typing.TYPE_CHECKING:
-    from casestudies.eyes import Scene
+from casestudies.scene import Scene
 
 _IRIS_RADIUS = 0.40
 # Colour near the pupil and near the edge, linear.
@@ -22,7 +20,7 @@ _IRIS_COLOURS = {
 }
 
 
-def paint_eyeball(scene: "Scene", lids: Lids, picture: np.ndarray) -> np.ndarray:
+def paint_eyeball(scene: Scene, lids: Lids, picture: np.ndarray) -> np.ndarray:
     """Put the eyeball behind the opening of the lids, with the wet edges between them."""
     camera = scene.camera
     u, v = camera.u, camera.v
@@ -64,7 +62,7 @@ def _polar(normal: tuple, gaze: np.ndarray, up: np.ndarray) -> tuple[np.ndarray,
     return cosine, rho, np.arctan2(b, a)
 
 
-def _sclera(scene: "Scene", lids: Lids, u: np.ndarray) -> np.ndarray:
+def _sclera(scene: Scene, lids: Lids, u: np.ndarray) -> np.ndarray:
     """White, warmer towards the corners, with a hint of veins, and the pink corner at the nose."""
     edge = smooth(np.abs(lids.x), 0.35, 1.05)
     ridges = np.abs(scene.texture("middle") + 0.35 * scene.texture("fine"))
@@ -76,7 +74,7 @@ def _sclera(scene: "Scene", lids: Lids, u: np.ndarray) -> np.ndarray:
     return white * (1 - 0.75 * corner) + pink * (0.75 * corner)
 
 
-def _iris(scene: "Scene", rho: np.ndarray, phi: np.ndarray, cosine: np.ndarray) -> np.ndarray:
+def _iris(scene: Scene, rho: np.ndarray, phi: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     """Fibres from the pupil outwards, a lighter collar around the pupil, a dark ring at the edge, and the pupil."""
     eye, rng = scene.eye, scene.rng
     inner, outer = (np.array(colour, np.float32)[:, None, None] for colour in _IRIS_COLOURS[eye.iris])
@@ -105,7 +103,7 @@ def _shadow_of_lids(lids: Lids) -> np.ndarray:
     return upper * lower * corners
 
 
-def _reflections(scene: "Scene", normal: tuple, gaze: np.ndarray) -> np.ndarray:
+def _reflections(scene: Scene, normal: tuple, gaze: np.ndarray) -> np.ndarray:
     """The lamp in the cornea, a weaker window beside it, and a glint on the wet sclera."""
     u, v, pixel = scene.camera.u, scene.camera.v, scene.camera.pixel
     light = scene.to_light

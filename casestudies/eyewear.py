@@ -1,20 +1,18 @@
 """Glasses and sunglasses: frame, its shadow, and lenses that tint and mirror."""
 
-import typing
-
 import numpy as np
 
-from casestudies.camera import coverage, smooth
+from casestudies.camera import coverage
+from casestudies.camera import smooth
 
-if typing.TYPE_CHECKING:
-    from casestudies.eyes import Scene
+from casestudies.scene import Scene
 
 _DEPTH = 1.35  # of the lens, in front of the middle of the eyeball
 _FRAMES = np.array([(0.012, 0.012, 0.014), (0.05, 0.022, 0.012), (0.03, 0.035, 0.06), (0.16, 0.15, 0.14)], np.float32)
 _TINTS = np.array([(0.9, 0.95, 1.0), (1.0, 0.78, 0.55), (0.8, 1.0, 0.82)], np.float32)
 
 
-def paint_eyewear(scene: "Scene", picture: np.ndarray) -> np.ndarray:
+def paint_eyewear(scene: Scene, picture: np.ndarray) -> np.ndarray:
     """Put on what `eye.eyewear` says."""
     if scene.eye.eyewear == "none":
         return picture
@@ -42,7 +40,7 @@ def _distance_to_rim(x: np.ndarray, y: np.ndarray, half: np.ndarray, squareness:
     return corner - outside - np.minimum(np.maximum(qx, qy), 0)
 
 
-def _shadow(scene: "Scene", half: np.ndarray, squareness: float, thickness: float, dark: bool) -> np.ndarray:
+def _shadow(scene: Scene, half: np.ndarray, squareness: float, thickness: float, dark: bool) -> np.ndarray:
     """The frame's shadow on the skin, thrown away from the light, and the lens's if it is dark."""
     x, y = scene.camera.to_head(0.85)
     light = scene.camera.rotation.T @ scene.to_light
@@ -55,7 +53,7 @@ def _shadow(scene: "Scene", half: np.ndarray, squareness: float, thickness: floa
 
 
 def _through_lens(
-    scene: "Scene", picture: np.ndarray, x: np.ndarray, y: np.ndarray, half: np.ndarray, rim: np.ndarray, dark: bool
+    scene: Scene, picture: np.ndarray, x: np.ndarray, y: np.ndarray, half: np.ndarray, rim: np.ndarray, dark: bool
 ) -> np.ndarray:
     """What is seen through the lens, plus what the lens mirrors."""
     eye, rng = scene.eye, scene.rng
@@ -72,7 +70,7 @@ def _through_lens(
     return seen * (1 - 0.8 * veil * edge) + sheen * edge
 
 
-def _mirrored(scene: "Scene", x: np.ndarray, y: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _mirrored(scene: Scene, x: np.ndarray, y: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The windscreen as a slanted bright patch with a bar in it, and a faint sky above a horizon.
 
     Returns how far the patch outshines what lies behind, and the light that it adds.
@@ -97,7 +95,7 @@ def _mirrored(scene: "Scene", x: np.ndarray, y: np.ndarray, half: np.ndarray) ->
 
 
 def _paint_frame(
-    scene: "Scene",
+    scene: Scene,
     picture: np.ndarray,
     x: np.ndarray,
     y: np.ndarray,

@@ -1,16 +1,19 @@
 """Skin, lids, lashes and brow."""
 
 import dataclasses
-import typing
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from casestudies.camera import LID_DEPTH, SIDE, bent, coverage, smooth
-from casestudies.parameters import Eye, lid_heights
+from casestudies.camera import LID_DEPTH
+from casestudies.camera import SIDE
+from casestudies.camera import bent
+from casestudies.camera import coverage
+from casestudies.camera import smooth
+from casestudies.parameters import Eye
+from casestudies.parameters import lid_heights
 
-if typing.TYPE_CHECKING:
-    from casestudies.eyes import Scene
+from casestudies.scene import Scene
 
 LID_CURVATURE = 0.3  # of the lids around the eyeball
 _STROKE_SCALE = 3
@@ -56,7 +59,7 @@ def lower_lid(x: np.ndarray, height: float) -> np.ndarray:
     return height * arch + _TILT * x
 
 
-def shape_lids(scene: "Scene") -> Lids:
+def shape_lids(scene: Scene) -> Lids:
     """Measure how far every pixel is from the lids' edges."""
     x, y = scene.camera.to_head(LID_DEPTH, LID_CURVATURE)
     upper, lower = lid_heights(scene.eye)
@@ -67,7 +70,7 @@ def shape_lids(scene: "Scene") -> Lids:
     return Lids(x, y, (upper_lid(x, upper) - y) * steep - beside, (y - lower_lid(x, lower)) * flat - beside)
 
 
-def paint_skin(scene: "Scene", lids: Lids) -> np.ndarray:
+def paint_skin(scene: Scene, lids: Lids) -> np.ndarray:
     """Skin with its folds, and the brow.
 
     Returns
@@ -125,7 +128,7 @@ def _ramp(values: np.ndarray) -> np.ndarray:
     return np.log1p(np.exp(np.minimum(values, 20)))
 
 
-def _skin_colour(scene: "Scene", lids: Lids) -> np.ndarray:
+def _skin_colour(scene: Scene, lids: Lids) -> np.ndarray:
     """Colour of the skin without light: its tone, redder near the lids, a little bluish in the hollow, blotchy."""
     tone = scene.eye.skin_tone * (len(_SKIN) - 1)
     row = min(int(tone), len(_SKIN) - 2)
@@ -167,7 +170,7 @@ def _normalised(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray
     return x / length, y / length, z / length
 
 
-def _paint_brow(scene: "Scene", x: np.ndarray, y: np.ndarray, picture: np.ndarray) -> np.ndarray:
+def _paint_brow(scene: Scene, x: np.ndarray, y: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """Some two hundred hairs, leaning to the temple, over a soft shadow of the finer ones."""
     rng, thick = scene.rng, scene.eye.brow_thickness
     n = int(190 + 130 * thick)
@@ -199,7 +202,7 @@ def _hair_colour(eye: Eye) -> np.ndarray:
     return (pale + share * (dark - pale))[:, None, None]
 
 
-def paint_lashes(scene: "Scene", picture: np.ndarray) -> np.ndarray:
+def paint_lashes(scene: Scene, picture: np.ndarray) -> np.ndarray:
     """Lashes over everything but eyewear: the upper ones curl up as the eye opens and hang when it is closed."""
     upper, lower = lid_heights(scene.eye)
     rng = scene.rng
@@ -227,7 +230,7 @@ def paint_lashes(scene: "Scene", picture: np.ndarray) -> np.ndarray:
     return picture * (1 - density) + 0.5 * _hair_colour(scene.eye) * density
 
 
-def paint_profile(scene: "Scene", picture: np.ndarray) -> np.ndarray:
+def paint_profile(scene: Scene, picture: np.ndarray) -> np.ndarray:
     """What lies behind the bridge of the nose, which hides the rest of the face when the head is turned far away."""
     far = float(smooth(np.float32(scene.eye.head_yaw_deg), 25, 45))
     if not far:
@@ -246,7 +249,7 @@ def paint_profile(scene: "Scene", picture: np.ndarray) -> np.ndarray:
     return picture * cover + behind * (1 - cover)
 
 
-def _draw_strokes(scene: "Scene", root: tuple, middle: tuple, tip: tuple, width: np.ndarray, tapered: float):
+def _draw_strokes(scene: Scene, root: tuple, middle: tuple, tip: tuple, width: np.ndarray, tapered: float):
     """Curved strokes (quadratic curves through root, control point and tip) that grow thinner: their coverage."""
     t = np.linspace(0, 1, 5)[:, None]
     points = [(1 - t) ** 2 * root[i] + 2 * t * (1 - t) * middle[i] + t * t * tip[i] for i in (0, 1)]

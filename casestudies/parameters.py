@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from artefacts import replacing
-from errors import SAFEError
+from support.files import replacing
+from support.errors import SAFEError
 
 FILE = "parameters.csv"
 KEY = "image"

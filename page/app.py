@@ -15,18 +15,21 @@ from pathlib import Path
 import gradio as gr
 from starlette.middleware import Middleware
 
-from artefacts import prepare_folder
-from entries import path_of
-from errors import SAFEError
-from images import printable
-from inspection import GIF_FOLDER
+from support.files import prepare_folder
+from support.entries import path_of
+from support.errors import SAFEError
+from support.text import printable
+from support.run_folder import GIF_FOLDER
 from page.clusters_tab import clusters_tab
 from page.door import Page
 from page.guard import Guard
 from page.job_view import News
-from page.jobs import Jobs, PageSettings, find_example
+from page.jobs import Jobs
+from page.jobs import PageSettings
+from page.jobs import find_example
 from page.pictures import PICTURE_FOLDER
-from page.results import Results, check_within
+from page.results import Results
+from page.results import check_within
 from page.retraining_tab import retraining_tab
 from page.unsafe_tab import unsafe_tab
 
@@ -74,7 +77,7 @@ def serve(
         Where given, only paths below it are accepted, all links followed, and only images below it are shown.
     auth : "USER:PASSWORD", optional
     weights : path, optional
-        As for `FE.choose_extractor`.
+        As for `features.weights.choose_extractor`.
     example : path, optional
         A case study (see `casestudies/`) that the page offers to fill in.
     free : callable

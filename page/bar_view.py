@@ -5,13 +5,13 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from clustering import NOISE
-from images import printable
-from inspection import representative
+from dbscan.outcome import NOISE
+from support.text import printable
+from rccs.nearness import representative
 from page.jobs import PageSettings
 from page.pictures import picture_file
 from page.results import Shown
-from review import title
+from rccs.notes import title
 
 HERE = Path(__file__).parent
 MARKS = {"safe": " ✓", "unsafe": " ⚠", "unclear": " ?", "": ""}
@@ -30,7 +30,7 @@ class BarView:
         self.widget = gr.HTML(
             NOISE,
             html_template=HERE.joinpath("bar.html").read_text(encoding="utf-8"),
-            js_on_load=HERE.joinpath("bar.js").read_text(encoding="utf-8"),
+            js_on_load=HERE.joinpath("scripts", "bar.js").read_text(encoding="utf-8"),
             faces=[],
             named=None,
             elem_id="rcc-bar",

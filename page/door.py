@@ -6,9 +6,9 @@ from typing import Any
 import gradio as gr
 import orjson
 
-from defects import tell_of_defect
-from errors import SAFEError
-from images import printable
+from support.defects import tell_of_defect
+from support.errors import SAFEError
+from support.text import printable
 
 NOT_OURS = "The page received something that none of its fields sends. Reload it and try again."
 

@@ -5,10 +5,12 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from artefacts import DAMAGED, regular
-from errors import SAFEError
-from history import FORMS_FILE
-from output_folder import save_text, writing
+from support.files import DAMAGED
+from support.files import regular
+from support.errors import SAFEError
+from support.run_folder import FORMS_FILE
+from support.output_folder import save_text
+from support.output_folder import writing
 
 LONGEST = 4096
 

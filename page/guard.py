@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from defects import tell_of_defect
+from support.defects import tell_of_defect
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
 ROUTES = frozenset(

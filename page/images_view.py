@@ -10,17 +10,28 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 
-from clustering import NOISE
-from errors import SAFEError
-from images import printable
-from map import by_closeness, map_record, map_shades, stored_map
-from page.jobs import IN_TURN, LATEST, VIEW, PageSettings, warn
+from dbscan.outcome import NOISE
+from support.errors import SAFEError
+from support.text import printable
+from rccs.nearness import by_closeness
+from rccs.image_map import map_record
+from rccs.image_map import map_shades
+from rccs.image_map import stored_map
+from page.jobs import IN_TURN
+from page.jobs import LATEST
+from page.jobs import VIEW
+from page.jobs import PageSettings
+from page.jobs import warn
 from page.pictures import data_uri
 from page.results import Shown
 from page.visitors import Window
-from query import example_for, find_images
-from review import Maker, move_images, rccs_of, title
-from runs import count
+from rccs.search import example_for
+from rccs.search import matching_images
+from rccs.review import Maker
+from rccs.review import move_images
+from rccs.clusters import rccs_of
+from rccs.notes import title
+from support.text import count
 
 HERE = Path(__file__).parent
 PER_PAGE = 60
@@ -58,7 +69,7 @@ class ImagesView:
                 self.map = gr.HTML(
                     [],  # the images selected, by row of the clusters
                     html_template=HERE.joinpath("map.html").read_text(encoding="utf-8"),
-                    js_on_load=HERE.joinpath("map.js").read_text(encoding="utf-8"),
+                    js_on_load=HERE.joinpath("scripts", "map.js").read_text(encoding="utf-8"),
                     server_functions=[map_picture],
                     record=None,
                     chosen=None,
@@ -81,7 +92,7 @@ class ImagesView:
                 self.grid = gr.HTML(
                     [],  # the images selected
                     html_template=HERE.joinpath("grid.html").read_text(encoding="utf-8"),
-                    js_on_load=HERE.joinpath("grid.js").read_text(encoding="utf-8"),
+                    js_on_load=HERE.joinpath("scripts", "grid.js").read_text(encoding="utf-8"),
                     server_functions=[grid_picture],
                     tiles=[],
                     seen="",
@@ -216,7 +227,7 @@ class ImagesView:
         def on_find(text: str | None, run: str) -> dict:
             try:
                 shown = settings.results.shown(run)
-                found = find_images(text or "", shown.clusters.paths, settings.results.parameters()).tolist()
+                found = matching_images(text or "", shown.clusters.paths, settings.results.parameters()).tolist()
             except SAFEError as error:
                 warn("Nothing looked for", error)
                 return gr.skip()

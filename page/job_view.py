@@ -5,8 +5,16 @@ from pathlib import Path
 
 import gradio as gr
 
-from errors import SAFEError
-from page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, failed, warn
+from support.errors import SAFEError
+from page.jobs import AWAY
+from page.jobs import FOLLOW
+from page.jobs import STOPPED
+from page.jobs import VIEW
+from page.jobs import Job
+from page.jobs import PageSettings
+from page.jobs import done
+from page.jobs import failed
+from page.jobs import warn
 
 TABS = ("clusters", "unsafe", "retraining")
 REFRESH_SECONDS = 0.3
@@ -23,7 +31,7 @@ class News:
 
         self._widget = gr.HTML(
             html_template="<span></span>",
-            js_on_load=Path(__file__).with_name("news.js").read_text(encoding="utf-8"),
+            js_on_load=Path(__file__).parent.joinpath("scripts", "news.js").read_text(encoding="utf-8"),
             server_functions=[latest_jobs],
             elem_id="news",
             elem_classes=AWAY,

@@ -10,14 +10,16 @@ from typing import NamedTuple
 
 import gradio as gr
 
-from artefacts import DAMAGED
-from defects import tell_of_defect
-from entries import path_of, quoted
-from errors import SAFEError
-from failures import ACCURACY_FILE
-from images import printable
-from page.results import Results, is_within
-from runs import Pace
+from support.files import DAMAGED
+from support.defects import tell_of_defect
+from support.entries import path_of
+from support.entries import quoted
+from support.errors import SAFEError
+from support.run_folder import ACCURACY_FILE
+from support.text import printable
+from page.results import Results
+from page.results import is_within
+from support.progress import Pace
 
 # Handlers that follow a job stay open as long as it runs, one per browser window.
 FOLLOW = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
@@ -75,7 +77,7 @@ class Job:
             self._finished.set()
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """Take a report of progress (see `FE.Progress`)."""
+        """Take a report of progress (see `support.progress.Progress`)."""
         self._latest = (what, done, total)
         if self._cancelled.is_set():
             raise _Stopped
@@ -157,7 +159,7 @@ class PageSettings(NamedTuple):
     jobs : Jobs
     results : Results
     weights : str or None
-        As for `FE.choose_extractor`.
+        As for `features.weights.choose_extractor`.
     root : Path or None
         Where given, only folders below it are accepted.
     example : Example or None
@@ -178,7 +180,7 @@ class PageSettings(NamedTuple):
         Raises
         ------
         SAFEError
-            It can lead nowhere (see `entries.path_of`), or it, or an image that it leads to, is outside the root.
+            It can lead nowhere (see `support.entries.path_of`), or it, or an image that it leads to, is outside the root.
         """
         source = (source or "").strip()
         if self.root is None:

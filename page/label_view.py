@@ -7,13 +7,17 @@ from pathlib import Path
 
 import gradio as gr
 
-from errors import SAFEError
-from images import printable
-from labels import label_images
+from support.errors import SAFEError
+from support.text import printable
+from training.labels import label_images
 from page.jobs import PageSettings
 from page.pictures import data_uri
-from review import title
-from selection import UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, save_labels, set_key
+from rccs.notes import title
+from support.run_folder import UNSAFE_SET_FILE
+from selection import UnsafeSet
+from selection import load_unsafe_set
+from selection import save_labels
+from selection import set_key
 
 HERE = Path(__file__).parent
 KEPT_STEPS = 1000  # how far labelling can be undone
@@ -80,7 +84,7 @@ class LabelView:
 
         self.widget = gr.HTML(
             html_template=HERE.joinpath("label.html").read_text(encoding="utf-8"),
-            js_on_load=HERE.joinpath("label.js").read_text(encoding="utf-8"),
+            js_on_load=HERE.joinpath("scripts", "label.js").read_text(encoding="utf-8"),
             server_functions=[label_state, label_picture, give_label, undo_label],
             version="",
             classes=[],

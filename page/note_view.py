@@ -4,12 +4,16 @@ from pathlib import Path
 
 import gradio as gr
 
-from clustering import NOISE
-from errors import SAFEError
-from history import folder_of
+from dbscan.outcome import NOISE
+from support.errors import SAFEError
+from reporting.history import folder_of
 from page.jobs import PageSettings
 from page.results import Shown
-from review import LONGEST_NAME, LONGEST_NOTE, VERDICTS, RccNote, set_note
+from rccs.notes import LONGEST_NAME
+from rccs.notes import LONGEST_NOTE
+from rccs.notes import VERDICTS
+from rccs.notes import RccNote
+from rccs.review import set_note
 
 HERE = Path(__file__).parent
 LENGTHS = {"name": LONGEST_NAME, "note": LONGEST_NOTE}
@@ -44,7 +48,7 @@ class NoteView:
         self.widget = gr.HTML(
             NOISE,  # the RCC that something was kept of last
             html_template=HERE.joinpath("note.html").read_text(encoding="utf-8"),
-            js_on_load=HERE.joinpath("note.js").read_text(encoding="utf-8"),
+            js_on_load=HERE.joinpath("scripts", "note.js").read_text(encoding="utf-8"),
             server_functions=[keep_note],
             said=None,
             elem_id="rcc-says",

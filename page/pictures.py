@@ -10,9 +10,9 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from artefacts import replacing
-from images import printable
-from inspection import thumbnail
+from support.files import replacing
+from support.text import printable
+from support.images import thumbnail
 from page.results import is_within
 
 PICTURE_FOLDER = "pictures"

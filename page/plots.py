@@ -4,12 +4,13 @@ import html
 import math
 from collections.abc import Mapping, Sequence
 
-from clustering import NOISE
-from finetuning import Epoch
-from images import printable
-from markup import count
-from retrain import Share
-from review import RccNote, title
+from dbscan.outcome import NOISE
+from training.finetuning import Epoch
+from support.text import printable
+from support.text import count
+from training.comparison import Share
+from rccs.notes import RccNote
+from rccs.notes import title
 
 WIDTH, LEFT, BOTTOM = 560, 46, 34
 BEFORE, AFTER = "#7b8aa2", "#0d9488"  # at least 3 : 1 on light and on dark ground (WCAG AA)

@@ -7,23 +7,37 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from clustering import NOISE
-from errors import SAFEError
-from images import printable
-from inspection import gif_path, gif_shows, sample
-from map import nearest_rccs
+from dbscan.outcome import NOISE
+from support.errors import SAFEError
+from support.text import printable
+from rccs.gifs import gif_path
+from rccs.gifs import gif_shows
+from rccs.clusters import sample
+from rccs.nearness import nearest_rccs
 from page.bar_view import BarView
-from page.jobs import LATEST, VIEW, PageSettings, pane, put_away, reveal, warn
+from page.jobs import LATEST
+from page.jobs import VIEW
+from page.jobs import PageSettings
+from page.jobs import pane
+from page.jobs import put_away
+from page.jobs import reveal
+from page.jobs import warn
 from page.note_view import NoteView
 from page.pictures import thumbnails
 from page.results import Shown
 from page.visitors import Window
-from review import LONGEST_NAME, LONGEST_NOTE, RccNote, differ, merge_rccs, merged_note, title
-from runs import count
+from rccs.notes import LONGEST_NAME
+from rccs.notes import LONGEST_NOTE
+from rccs.notes import RccNote
+from rccs.notes import differ
+from rccs.review import merge_rccs
+from rccs.notes import merged_note
+from rccs.notes import title
+from support.text import count
 
 HERE = Path(__file__).parent
 PLAYER_HTML = HERE.joinpath("player.html").read_text(encoding="utf-8")
-PLAYER_JS = HERE.joinpath("player.js").read_text(encoding="utf-8")
+PLAYER_JS = HERE.joinpath("scripts", "player.js").read_text(encoding="utf-8")
 VERDICTS = [("Not judged", ""), ("Unsafe", "unsafe"), ("Unclear", "unclear"), ("Safe", "safe")]
 
 
@@ -126,7 +140,7 @@ class RccView:
         outputs : list of components
             What an edit may change: the whole tab.
         changed : callable
-            From the RCC to go on with, the window's `window.parts`, and an edit, which takes a `review.Maker`, to the
+            From the RCC to go on with, the window's `window.parts`, and an edit, which takes a `rccs.review.Maker`, to the
             page's updates.
         """
         settings = self._settings

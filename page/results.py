@@ -9,14 +9,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from clustering import CLUSTERS_FILE, RUN_FILE, RootCauseClusters, load_clusters
-from errors import SAFEError
-from history import RUNS_FOLDER
-from profiles import PROFILES_FILE, Profile, load_profiles
+from support.run_folder import CLUSTERS_FILE
+from support.run_folder import RUN_FILE
+from rccs.clusters import RootCauseClusters
+from rccs.clusters import load_clusters
+from support.errors import SAFEError
+from support.run_folder import RUNS_FOLDER
+from support.run_folder import PROFILES_FILE
+from rccs.profiles import Profile
+from rccs.profiles import load_profiles
 from retrain import load_retraining
-from review import CHANGED, EDITS_FILE, NOTES_FILE, RccNote, Review, fingerprint, load_review
-from runs import known_parameters
-from selection import load_unsafe_set, selection_run
+from rccs.review import CHANGED
+from support.run_folder import EDITS_FILE
+from support.run_folder import NOTES_FILE
+from rccs.notes import RccNote
+from rccs.review import Review
+from rccs.clusters import fingerprint
+from rccs.review import load_review
+from pipeline import known_parameters
+from selection import load_unsafe_set
+from selection import selection_run
 
 _FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE)
 
@@ -93,7 +105,7 @@ class Results:
             return self._shown
 
     def parameters(self) -> Mapping[str, np.ndarray]:
-        """The columns of the images' parameters (see `parameters.Parameters`); none where none are known."""
+        """The columns of the images' parameters (see `rccs.parameters.Parameters`); none where none are known."""
         shown = self.shown()
         with self._lock:
             stamp = (shown.run, self._stamp_of(RUN_FILE))

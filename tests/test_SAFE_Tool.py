@@ -9,20 +9,29 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import names_in
+from tests.helpers.places import names_in
 from PIL import Image
-from small_models import colour_model, draw_set, saved
-from test_entries import bad_paths
+from tests.helpers.small_models import colour_model
+from tests.helpers.small_models import draw_set
+from tests.helpers.small_models import saved
+from tests.support.test_entries import bad_paths
 
-import FE
-import runs
+from features.extractor import Extractor
+import pipeline
+import time
+from support.progress import Pace
+from support.text import count
 import SAFE_Tool
-from clustering import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
-from errors import SAFEError
-from selection import FILENAMES_FILE, UNSAFE_SET_FILE, load_unsafe_set
+from support.run_folder import CLUSTERS_FILE
+from support.run_folder import LABELS_FILE
+from support.run_folder import RUN_FILE
+from support.errors import SAFEError
+from support.run_folder import FILENAMES_FILE
+from support.run_folder import UNSAFE_SET_FILE
+from selection import load_unsafe_set
 
 TOOL = Path(SAFE_Tool.__file__)
-FAKED = Path(__file__).with_name("faked_tool.py")
+FAKED = Path(__file__).parent / "helpers" / "faked_tool.py"
 
 
 def safe(*arguments: str | Path) -> int:
@@ -107,8 +116,11 @@ def test_a_rerun_comes_from_the_cache_without_tensorflow(fake_network, failing, 
         "import sys\n"
         f"sys.path.insert(0, {str(TOOL.parent)!r})\n"
         "from pathlib import Path\n"
-        "import FE, SAFE_Tool\n"
-        f"FE._conv_extractor = lambda: FE.Extractor('vgg16-conv', {fake_network.extractor.identity!r}, Path('none'))\n"
+        "import SAFE_Tool\n"
+        "from features import weights\n"
+        "from features.extractor import Extractor\n"
+        "weights._conv_extractor = lambda: Extractor("
+        f"'vgg16-conv', {fake_network.extractor.identity!r}, Path('none'))\n"
         f"code = SAFE_Tool.main(['cluster', {str(failing)!r}, '--extractor', 'vgg16-conv', '--out', {str(out)!r}])\n"
         "print(code, sorted({'tensorflow', 'keras', 'gradio'} & set(sys.modules)))\n"
     )
@@ -152,7 +164,7 @@ def test_a_folder_of_failing_images_becomes_clusters_and_their_files(fake_networ
 
 
 def test_smaller_frames_of_a_gif_are_told_and_recorded(fake_network, failing, out, capsys, monkeypatch):
-    monkeypatch.setattr("inspection.LARGEST_GIF", 400_000)
+    monkeypatch.setattr("rccs.gifs.LARGEST_GIF", 400_000)
     assert safe("cluster", failing, "--out", out) == 0
     told = [line.removeprefix("safe: ") for line in said(capsys.readouterr().err) if "GIF" in line]
     assert re.match(r"The GIF of RCC 0 has \d+ frames, drawn \d+ pixels wide instead of 288", told[0])
@@ -239,7 +251,7 @@ def test_a_place_for_the_workers_without_a_cluster_is_an_error(failing, out, cap
 @pytest.mark.parametrize("command", [("cluster",), ("select", "--size", "4")])
 def test_a_cluster_that_does_not_answer_is_one_plain_line(clustered, failing, monkeypatch, capsys, command):
     pytest.importorskip("distributed")
-    monkeypatch.setattr("distributed_extraction.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("features.on_cluster.CONNECT_SECONDS", 0.2)
     assert safe(command[0], failing, *command[1:], "--dask", "tcp://127.0.0.1:9", "--out", clustered) == 2
     assert said(capsys.readouterr().err)[0].startswith("safe: Expected the address of Dask's scheduler. Received: tcp:")
 
@@ -286,7 +298,7 @@ def test_a_run_that_is_interrupted_says_that_it_can_go_on(fake_network, failing,
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(runs, "find_root_cause_clusters", interrupted)
+    monkeypatch.setattr(pipeline, "find_root_cause_clusters", interrupted)
     assert safe("cluster", failing, "--out", out) == 130
     (line,) = said(capsys.readouterr().err)
     assert "goes on from there" in line
@@ -297,7 +309,7 @@ def test_a_defect_is_one_line_and_its_traceback_is_in_the_log(fake_network, fail
     def defect(*_):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(runs, "find_root_cause_clusters", defect)
+    monkeypatch.setattr(pipeline, "find_root_cause_clusters", defect)
     assert safe("cluster", failing, "--out", out) == 1
     (line,) = said(capsys.readouterr().err)
     log = Path(os.environ["SAFE_CACHE"]) / "defects.log"
@@ -384,7 +396,7 @@ def test_without_a_home_folder_there_is_a_sentence(failing, out, monkeypatch, ca
     for variable in ("HOME", "SAFE_CACHE", "KERAS_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
-    monkeypatch.setattr(FE, "_conv_extractor", lambda: FE.Extractor("vgg16-conv", "a-b", Path("none")))
+    monkeypatch.setattr("features.weights._conv_extractor", lambda: Extractor("vgg16-conv", "a-b", Path("none")))
     assert safe("cluster", failing, "--out", out) == 2
     (line,) = said(capsys.readouterr().err)
     assert "SAFE_CACHE" in line
@@ -523,7 +535,7 @@ def test_selecting_after_the_weights_are_gone_names_what_is_missing(
     def gone():
         raise SAFEError("The weights are gone.")
 
-    monkeypatch.setattr(FE, "_conv_extractor", gone)
+    monkeypatch.setattr("features.weights._conv_extractor", gone)
     assert safe("select", failing, "--size", 3, "--out", clustered) == 0  # known images
     improvement = draw_folder(tmp_path / "improvement", {"sea": 3}, seed=9)
     assert safe("select", improvement, "--size", 3, "--out", clustered) == 2
@@ -536,8 +548,8 @@ def test_selecting_after_the_weights_are_gone_names_what_is_missing(
 
 def test_the_time_left_follows_from_the_rate_so_far(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr(runs.time, "monotonic", lambda: now[0])
-    pace = runs.Pace()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pace = Pace()
     assert pace.describe("Extracting features", 0, 1200) == "Extracting features: 0 / 1,200"
     now[0] += 0.5
     assert pace.describe("Extracting features", 300, 1200) == "Extracting features: 300 / 1,200"  # too early to tell
@@ -549,8 +561,8 @@ def test_the_time_left_follows_from_the_rate_so_far(monkeypatch):
 
 def test_each_piece_of_work_has_a_time_of_its_own(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(runs.time, "monotonic", lambda: now[0])
-    pace = runs.Pace()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pace = Pace()
     pace.describe("Extracting features", 0, 10)
     now[0] = 100
     pace.describe("Drawing GIFs", 0, 10)
@@ -560,8 +572,8 @@ def test_each_piece_of_work_has_a_time_of_its_own(monkeypatch):
 
 def test_the_time_left_is_that_of_all_epochs_and_counts_only_what_this_run_has_done(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(runs.time, "monotonic", lambda: now[0])
-    pace = runs.Pace()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    pace = Pace()
     pace.describe("Retraining, epoch 3 of 5", 200, 500)  # goes on after its second epoch
     now[0] = 30
     assert pace.describe("Retraining, epoch 4 of 5", 350, 500) == "Retraining, epoch 4 of 5: 350 / 500, 0:30 left"
@@ -569,7 +581,7 @@ def test_the_time_left_is_that_of_all_epochs_and_counts_only_what_this_run_has_d
 
 @pytest.mark.parametrize(("n", "text"), [(0, "0 images"), (1, "1 image"), (1200, "1,200 images")])
 def test_a_count_agrees_with_its_noun(n, text):
-    assert runs.count(n, "image") == text
+    assert count(n, "image") == text
 
 
 def test_the_name_of_a_file_steers_no_terminal_and_forges_no_line(fake_network, draw_folder, tmp_path, capsys):

@@ -9,31 +9,32 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-import clustering
-import FE
-from clustering import (
-    CLUSTERS_FILE,
-    LABELS_FILE,
-    NOISE,
-    RUN_FILE,
-    find_root_cause_clusters,
-    fit_projection,
-    load_clusters,
-    rcc_reach,
-    save_clusters,
-)
-from errors import SAFEError
-from FE import DIMENSIONS, Extractor, ImageFeatures
-from images import Skipped
-from runs import cluster_summary
+from dbscan.projection import _principal_components
+from dbscan.projection import _Centred
+from features.extractor import DIMENSIONS
+from support.run_folder import CLUSTERS_FILE
+from support.run_folder import LABELS_FILE
+from dbscan.outcome import NOISE
+from support.run_folder import RUN_FILE
+from clustering import find_root_cause_clusters
+from dbscan.projection import fit_projection
+from rccs.clusters import load_clusters
+from rccs.clusters import rcc_reach
+from rccs.clusters import save_clusters
+from support.errors import SAFEError
+from features.extractor import DIMENSIONS
+from features.extractor import Extractor
+from FE import ImageFeatures
+from support.images import Skipped
+from pipeline import cluster_summary
 
 
 def features_of(sizes, extractor="vgg16-conv", seed=0):
     """Features as the network could give them: 0 or above, one pattern of active channels per group."""
     rng = np.random.default_rng(seed)
     owner = np.repeat(np.arange(len(sizes)), sizes)
-    patterns = rng.exponential(1, (len(sizes), FE.DIMENSIONS[extractor]))
-    features = patterns[owner] * rng.lognormal(0, 0.3, (len(owner), FE.DIMENSIONS[extractor]))
+    patterns = rng.exponential(1, (len(sizes), DIMENSIONS[extractor]))
+    features = patterns[owner] * rng.lognormal(0, 0.3, (len(owner), DIMENSIONS[extractor]))
     paths = tuple(f"group {group}/{i:04d}.png" for i, group in enumerate(owner))
     return ImageFeatures(
         Path("/images"),
@@ -166,7 +167,7 @@ def test_missing_clusters_are_asked_for(tmp_path):
 def test_damaged_clusters_are_refused_in_a_sentence(damage, tmp_path, monkeypatch):
     found = find_root_cause_clusters(features_of((6, 5)))
     if damage == "later version":
-        monkeypatch.setattr(clustering, "FORMAT_VERSION", 99)
+        monkeypatch.setattr("rccs.clusters.FORMAT_VERSION", 99)
     save_clusters(found, tmp_path)
     monkeypatch.undo()
     path = tmp_path / CLUSTERS_FILE
@@ -192,9 +193,9 @@ def test_all_noise_has_no_rccs():
 
 
 def principal_components(features, n_components, monkeypatch):
-    monkeypatch.setattr(clustering, "comparable", lambda features, extractor: features)
-    return clustering._principal_components(
-        clustering._Centred(features, "as they are", features.mean(axis=0, dtype=np.float64)), n_components
+    monkeypatch.setattr("dbscan.projection.comparable", lambda features, extractor: features)
+    return _principal_components(
+        _Centred(features, "as they are", features.mean(axis=0, dtype=np.float64)), n_components
     )
 
 

@@ -1,118 +1,150 @@
+"""The order of the house: what may import what, read from the code."""
+
 import ast
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from distributed_extraction import SENT
+from features.on_cluster import SENT
 
 ROOT = Path(__file__).parents[1]
-# Each imports only from its left.
-ORDER = (
-    "errors",
-    "entries",
-    "artefacts",
-    "output_folder",
-    "images",
-    "feature_cache",
-    "defects",
-    "digests",
-    "FE",
-    "distributed_extraction",
-    "neighbours",
-    "density",
-    "relevance",
-    "consensus",
-    "tuning",
-    "clustering",
-    "parameters",
-    "query",
-    "profiles",
-    "review",
-    "inspection",
-    "map",
-    "selection",
-    "dnn",
-    "predictions",
-    "labels",
-    "targets",
-    "failures",
-    "failure_prediction",
-    "comparison",
-    "compilation",
-    "checkpoint",
-    "finetuning",
-    "retrain",
-    "history",
-    "markup",
-    "report_sections",
-    "report",
-    "export",
-    "runs",
-    "holding",
-    "page",
-    "SAFE_Tool",
-)
+# Each imports only from those above it, and the modules of a package only from those of it that stand before them.
+HOUSE = {
+    "support": ("errors", "text", "tables", "run_folder", "progress", "quiet", "entries", "files", "output_folder", "defects", "images", ),
+    "features": ("extractor", "cache", "digests", "weights", "network", "batches", "on_cluster", ),
+    "FE": (),
+    "dbscan": ("outcome", "neighbours", "density", "relevance", "projection", "branches", "consensus", "silhouettes", "tuning", "umap_reducer", ),
+    "rccs": ("clusters", "parameters", "profiles", "search", "nearness", "gifs", "notes", "journal", "review", "image_map", ),
+    "clustering": (),
+    "selection": (),
+    "dnn": ("model_file", "model", "predictions", "targets", "failures", "failure_prediction", ),
+    "training": ("labels", "settings", "checkpoint", "finetuning", "comparison", ),
+    "retrain": (),
+    "reporting": ("markup", "elbow", "sections", "report", "export", "history", ),
+    "pipeline": (),
+    "page": ("door", "forms", "guard", "plots", "results", "jobs", "pictures", "visitors", "bar_view", "images_view", "job_view", "label_view", "note_view", "runs_view", "rcc_view", "retraining_tab", "unsafe_tab", "clusters_tab", "app", ),
+    "cli": ("holding", "terminal", "commands", "arguments", ),
+    "SAFE_Tool": (),
+}
+ANNEXES = ("casestudies", "benchmarks", "tests")  # they import, and are not imported
 HEAVY = {"tensorflow", "keras", "onnx", "distributed", "fsspec"}
-FILES = sorted([*ROOT.glob("*.py"), *(ROOT / "page").glob("*.py")])
+FILES = sorted(path for name in HOUSE for path in [*ROOT.glob(f"{name}.py"), *ROOT.glob(f"{name}/**/*.py")])
+COMMAND_LINE = [ROOT / "SAFE_Tool.py", *sorted((ROOT / "cli").glob("*.py"))]
+CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
 
 
-def module_of(path: Path) -> str:
-    """The name in ORDER: a file of `page/` counts as `page`."""
-    return path.relative_to(ROOT).with_suffix("").parts[0]
+def each(paths):
+    return pytest.mark.parametrize("path", paths, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def place_of(path: Path) -> tuple[str, str]:
+    """Package and module; of a module at the root its name and nothing."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0], "".join(parts[1:2]).replace("__init__", "")
 
 
 def imports(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
-    """The first part of each imported name, and the statement."""
+    """The whole name of each imported module, or of what is imported from it, and the statement."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name.split(".")[0], node) for alias in node.names)
+            yield from ((alias.name, node) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield node.module.split(".")[0], node
+            yield from ((f"{node.module}.{alias.name}", node) for alias in node.names)
 
 
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def functions_of(tree: ast.Module) -> list[ast.AST]:
+    return [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))]
+
+
 def inside_functions(tree: ast.Module) -> set[ast.AST]:
-    functions = [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))]
-    return {inner for function in functions for inner in ast.walk(function)}
+    return {inner for function in functions_of(tree) for inner in ast.walk(function)}
 
 
-def test_every_module_has_its_place_in_the_order():
-    assert {module_of(path) for path in FILES} <= set(ORDER)
+def test_every_module_has_its_place_in_the_house():
+    here = {path.stem for path in ROOT.glob("*.py")}
+    here |= {path.parent.name for path in ROOT.glob("*/__init__.py")} - set(ANNEXES)
+    assert here == set(HOUSE)
+    for package, modules in HOUSE.items():
+        assert {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"} == set(modules)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_module_imports_only_from_its_left(path):
-    own = module_of(path)
+@each(FILES)
+def test_a_module_imports_only_from_above_it(path):
+    package, module = place_of(path)
+    order = list(HOUSE)
     for name, node in imports(parsed(path)):
-        if name in ORDER and not (own == name == "page"):
-            assert ORDER.index(name) < ORDER.index(own), f"line {node.lineno}"
-            assert {own, name} != {"inspection", "selection"}, f"line {node.lineno}"
+        other, _, rest = name.partition(".")
+        assert other not in ANNEXES, f"line {node.lineno}"
+        if other == package and module:
+            modules, inner = HOUSE[package], rest.partition(".")[0]
+            assert modules.index(inner) < modules.index(module), f"line {node.lineno}"
+        elif other in HOUSE:
+            assert order.index(other) < order.index(package), f"line {node.lineno}"
+
+
+@each(FILES)
+def test_each_name_is_imported_from_where_it_is_defined(path):
+    for name, node in imports(parsed(path)):
+        if name.partition(".")[0] in HOUSE and isinstance(node, ast.ImportFrom):
+            source = ROOT / f"{node.module.replace('.', '/')}.py"
+            if source.is_file():
+                defined = {n.id for n in ast.walk(parsed(source)) if isinstance(n, ast.Name)}
+                defined |= {n.name for n in parsed(source).body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+                imported = {inner.rpartition(".")[2] for inner, _ in imports(parsed(source))}
+                assert name.rpartition(".")[2] in defined - imported, f"line {node.lineno}"
 
 
 def test_workers_of_a_cluster_are_sent_all_that_they_import():
-    for module in SENT:
-        needed = {name for name, _ in imports(parsed(ROOT / f"{module}.py")) if name in ORDER}
-        assert needed <= set(SENT), module
+    for path in FILES:
+        if place_of(path)[0] in SENT:
+            needed = {name.partition(".")[0] for name, _ in imports(parsed(path))}
+            assert needed & set(HOUSE) <= set(SENT), path
 
 
 def test_only_the_page_knows_gradio():
-    users = {module_of(path) for path in FILES for name, _ in imports(parsed(path)) if name == "gradio"}
+    users = {place_of(path)[0] for path in FILES for name, _ in imports(parsed(path)) if name.startswith("gradio")}
     assert users == {"page"}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+@each(FILES)
 def test_what_loads_a_network_is_imported_only_inside_functions(path):
     tree = parsed(path)
     inside = inside_functions(tree)
-    assert [name for name, node in imports(tree) if name in HEAVY and node not in inside] == []
+    assert [name for name, node in imports(tree) if name.split(".")[0] in HEAVY and node not in inside] == []
 
 
-def test_the_command_line_imports_nothing_of_safe_but_errors_until_it_knows_the_command():
-    tree = parsed(ROOT / "SAFE_Tool.py")
+@each(COMMAND_LINE)
+def test_the_command_line_imports_nothing_of_safe_but_errors_until_it_knows_the_command(path):
+    tree = parsed(path)
     inside = inside_functions(tree)
-    assert {name for name, node in imports(tree) if name in ORDER and node not in inside} == {"errors"}
+    early = {name for name, node in imports(tree) if name.split(".")[0] in HOUSE and node not in inside}
+    assert {name for name in early if not name.startswith(("cli.", "support.errors.", "support.defects."))} == set()
+
+
+@each(FILES)
+def test_no_function_changes_what_a_module_holds(path):
+    tree = parsed(path)
+    held = {n.id for s in tree.body if isinstance(s, (ast.Assign, ast.AnnAssign)) for n in ast.walk(s) if is_stored(n)}
+    for function in functions_of(tree):
+        own = {n.id for n in ast.walk(function) if is_stored(n)} | {
+            n.arg for n in ast.walk(function) if isinstance(n, ast.arg)
+        }
+        for node in ast.walk(function):
+            assert not isinstance(node, ast.Global), f"line {node.lineno}"
+            changed = None
+            if isinstance(node, ast.Subscript) and isinstance(node.ctx, (ast.Store, ast.Del)):
+                changed = node.value
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
+                changed = node.func.value
+            if isinstance(changed, ast.Name):
+                assert changed.id not in held - own, f"line {node.lineno}"
+
+
+def is_stored(node: ast.AST) -> bool:
+    return isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)

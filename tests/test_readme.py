@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-import SAFE_Tool
+from cli.arguments import build_parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,7 +26,7 @@ def test_the_readme_shows_commands():
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_of_the_readme_is_accepted(command):
-    assert callable(SAFE_Tool._parser().parse_args(command.split()).run)
+    assert callable(build_parser().parse_args(command.split()).run)
 
 
 @pytest.mark.parametrize("target", ["run", "test"])

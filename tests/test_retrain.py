@@ -7,18 +7,31 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import names_in
-from small_models import brightness_model, clusters_of, colour_model, draw_colour, draw_set, saved
+from tests.helpers.places import names_in
+from tests.helpers.small_models import brightness_model
+from tests.helpers.small_models import clusters_of
+from tests.helpers.small_models import colour_model
+from tests.helpers.small_models import draw_colour
+from tests.helpers.small_models import draw_set
+from tests.helpers.small_models import saved
 
-from clustering import NOISE, save_clusters
-from comparison import find_again
-from dnn import load_dnn
-from errors import SAFEError
-from failures import find_failures
-from predictions import labelled_images, predict
-from retrain import MODELS_FOLDER, load_retraining, retrain, weighed
-from review import fingerprint
-from selection import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from dbscan.outcome import NOISE
+from rccs.clusters import save_clusters
+from training.comparison import find_again
+from dnn.model import load_dnn
+from support.errors import SAFEError
+from dnn.failures import find_failures
+from dnn.predictions import labelled_images
+from dnn.predictions import predict
+from support.run_folder import MODELS_FOLDER
+from retrain import load_retraining
+from retrain import retrain
+from retrain import weighed
+from rccs.clusters import fingerprint
+from selection import UnsafeImage
+from selection import UnsafeSet
+from selection import load_unsafe_set
+from selection import save_unsafe_set
 
 TINTED = {"red": ("blue", 5), "green": ("red", 4)}
 QUICK = {"learning_rate": 0.05, "epochs": 5, "batch_size": 8}

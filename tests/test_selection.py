@@ -8,27 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import names_in
+from tests.helpers.places import names_in
 from PIL import Image
 
-import FE
-from clustering import NOISE
-from errors import SAFEError
-from images import ImageListing
-from selection import (
-    COLUMNS,
-    FILENAMES_FILE,
-    SELECTION_FILE,
-    UNSAFE_SET_FILE,
-    UnsafeImage,
-    chosen_by_model,
-    fingerprint,
-    load_unsafe_set,
-    quotas,
-    save_unsafe_set,
-    select_unsafe_set,
-    unsafe_set_size,
-)
+from features.network import BATCH_SIZE
+from features.batches import FeatureBatch
+from dbscan.outcome import NOISE
+from support.errors import SAFEError
+from support.images import ImageListing
+from selection import COLUMNS
+from support.run_folder import FILENAMES_FILE
+from support.run_folder import SELECTION_FILE
+from support.run_folder import UNSAFE_SET_FILE
+from selection import UnsafeImage
+from selection import chosen_by_model
+from rccs.clusters import fingerprint
+from selection import load_unsafe_set
+from selection import quotas
+from selection import save_unsafe_set
+from selection import select_unsafe_set
+from selection import unsafe_set_size
 
 # --- How many ---------------------------------------------------------------------------------------------------
 
@@ -204,7 +203,7 @@ def by_hand(clusters, folder: Path, fake_network, n: int, quota: str) -> list[tu
 @pytest.mark.parametrize("quota", ["size", "equal"])
 @pytest.mark.parametrize("n", [1, 2, 7, 16, 25, 30, 99])
 def test_the_selection_is_the_one_that_plain_loops_find(clusters, improvement, fake_network, n, quota, monkeypatch):
-    monkeypatch.setattr(FE, "BATCH_SIZE", 7)
+    monkeypatch.setattr("features.batches.BATCH_SIZE", 7)
     unsafe = select_unsafe_set(improvement, clusters, size=n, quota=quota)
     expected = by_hand(clusters, improvement, fake_network, n, quota)
     assert [(image.image, image.rcc) for image in unsafe.images] == [(path, rcc) for path, rcc, _ in expected]
@@ -295,18 +294,18 @@ def test_an_image_exactly_at_the_reach_of_its_rcc_is_within_it(clusters, improve
 
 def test_equal_images_are_equally_near_and_ordered_by_their_paths(clusters, draw_folder, tmp_path):
     folder = draw_folder(tmp_path / "improvement", {"wood": 13, "snow": 5}, seed=5)
-    for i in range(2 * FE.BATCH_SIZE - 17):  # so that the last copy is a batch of its own
+    for i in range(2 * BATCH_SIZE - 17):  # so that the last copy is a batch of its own
         shutil.copy(folder / "snow_03.png", folder / f"{'zz' if i % 2 else 'copy'}_{i:02d}.png")
     images = [image for image in select_unsafe_set(folder, clusters, size=99).images if image.rcc == 1]
     copies = [image for image in images if image.image.startswith(("zz", "copy", "snow_03"))]
-    assert len(copies) == 2 * FE.BATCH_SIZE - 16
+    assert len(copies) == 2 * BATCH_SIZE - 16
     assert len({image.distance for image in copies}) == 1
     assert [image.image for image in copies] == sorted(image.image for image in copies)
 
 
 def test_the_set_is_the_same_however_many_images_are_compared_at_a_time(clusters, improvement, monkeypatch):
     together = select_unsafe_set(improvement, clusters, size=20)
-    monkeypatch.setattr(FE, "BATCH_SIZE", 3)
+    monkeypatch.setattr("features.batches.BATCH_SIZE", 3)
     monkeypatch.setattr("selection.TOGETHER", 2)
     assert select_unsafe_set(improvement, clusters, size=20) == together
 
@@ -318,7 +317,7 @@ def test_memory_grows_with_the_images_wanted_and_not_with_those_there_are(cluste
     def peak_of(n_batches):
         def stream(*_):
             for i in range(n_batches):
-                yield FE.FeatureBatch(tuple(f"{i:04d}/{j:03d}.png" for j in range(200)), features.copy(), ())
+                yield FeatureBatch(tuple(f"{i:04d}/{j:03d}.png" for j in range(200)), features.copy(), ())
 
         monkeypatch.setattr("selection.find_images", lambda _: listing)
         monkeypatch.setattr("selection.stream_features", stream)
@@ -342,7 +341,7 @@ def test_only_the_best_are_kept_of_a_long_stream(clusters, draw_folder, tmp_path
     unsafe = select_unsafe_set(folder, clusters, size=2)
     assert [image.image for image in unsafe.images] == names[:2]
     assert unsafe.candidates == (2501, 0, 0)
-    assert fake_network.images_seen <= 26 + FE.BATCH_SIZE * 3  # equal files are computed once
+    assert fake_network.images_seen <= 26 + BATCH_SIZE * 3  # equal files are computed once
 
 
 def test_a_size_overrides_the_formula(clusters, improvement):
@@ -459,7 +458,7 @@ def test_without_the_weights_known_images_are_selected_and_new_ones_are_an_error
     def gone():
         raise SAFEError("The weights are gone.")
 
-    monkeypatch.setattr(FE, "_conv_extractor", gone)
+    monkeypatch.setattr("features.weights._conv_extractor", gone)
     assert select_unsafe_set(improvement, clusters, size=9) == with_weights
     draw_folder(improvement, {"sea": 1}, seed=11)
     with pytest.raises(SAFEError, match=r"weights are no longer found\. Name them with --weights"):

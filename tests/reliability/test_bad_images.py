@@ -13,16 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import draw_scene
+from tests.helpers.scenes import draw_scene
 from PIL import Image, ImageFile
-from powers import bound_by_permissions
+from tests.helpers.powers import bound_by_permissions
 
 import FE
-from clustering import LABELS_FILE, load_clusters
+from support.run_folder import LABELS_FILE
+from rccs.clusters import load_clusters
 from FE import extract_features
-from images import UNREADABLE, decode, reason_for
+from support.images import UNREADABLE
+from support.images import decode
+from support.images import reason_for
 
-FAKED = Path(__file__).parents[1] / "faked_tool.py"
+FAKED = Path(__file__).parents[1] / "helpers" / "faked_tool.py"
 MOST_MEMORY = 2 * 2**30  # bytes; an image at the limit of pixels takes 256 MiB, and as much again to be turned
 
 
@@ -270,7 +273,7 @@ def test_files_that_vanish_shrink_or_turn_into_pipes_in_mid_run_are_skipped(fake
     rng = np.random.default_rng(0)
     for i in range(100):
         draw_scene("night", rng).save(tmp_path / f"{i:03d}.png")
-    monkeypatch.setattr(FE, "BATCH_SIZE", 10)
+    monkeypatch.setattr("features.batches.BATCH_SIZE", 10)
 
     def progress(what: str, done: int, total: int) -> None:
         if done == 20:

@@ -1,0 +1,1 @@
+"""Clusters measured against injected root causes: `python -m benchmarks.clusters`."""

@@ -1,0 +1,298 @@
+"""Are the clusters root causes? SAFE and its rivals on images whose reasons for failing are known.
+
+    python -m benchmarks.clusters --images DIR --scenarios CSV
+    python -m benchmarks.clusters --generate DIR --mixes 20
+    python -m benchmarks.clusters --images LIST.txt --parameters CSV
+
+Features are extracted once and cached; all methods see the same. Definitions: noise and inspect % are shares of all
+images; purity is the mean over RCCs of their largest scenario's share; coverage the share of scenarios that make up
+90 % or more of some RCC; ARI counts noise as one label; silhouette is over the clustered images, in PCA space.
+"""
+
+import argparse
+import csv
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from kneed import KneeLocator
+from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
+from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
+
+from benchmarks.clusters.scenarios import SCENARIOS_FILE
+from benchmarks.clusters.scenarios import make_mix
+from dbscan.outcome import NOISE
+from rccs.clusters import RootCauseClusters
+from clustering import find_root_cause_clusters
+from support.errors import SAFEError
+from FE import ImageFeatures
+from features.weights import choose_extractor
+from FE import extract_features
+from rccs.parameters import Parameters
+from rccs.parameters import read_parameters
+from rccs.profiles import profile_clusters
+
+SAFE_METHODS = ("SAFE (PCA)", "SAFE (PCA + UMAP)")
+
+
+class Quality(NamedTuple):
+    """One row of the table."""
+
+    rccs: int
+    noise: float
+    purity: float
+    coverage: float
+    ari: float
+    inspect_percent: float
+    largest: float
+    silhouette: float
+    seconds: float
+
+
+def measure(labels: np.ndarray, scenarios: np.ndarray, points: np.ndarray, seconds: float) -> Quality:
+    """Quality of a clustering against known scenarios.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_images,), int
+        `NOISE` for images in no cluster.
+    scenarios : ndarray of shape (n_images,), str
+    points : ndarray of shape (n_images, n_components)
+        For the silhouette.
+    """
+    rccs = [labels == rcc for rcc in np.unique(labels[labels != NOISE])]
+    sizes = np.array([members.sum() for members in rccs], dtype=int)
+    purities, covered = [], set()
+    for members in rccs:
+        names, counts = np.unique(scenarios[members], return_counts=True)
+        purities.append(counts.max() / members.sum())
+        if purities[-1] >= 0.9:
+            covered.add(names[counts.argmax()])
+    clustered = labels != NOISE
+    several = len(rccs) > 1 and clustered.sum() > len(rccs)
+    return Quality(
+        rccs=len(rccs),
+        noise=float(1 - clustered.mean()),
+        purity=float(np.mean(purities)) if purities else 0.0,
+        coverage=len(covered) / len(np.unique(scenarios)),
+        ari=float(adjusted_rand_score(scenarios, labels)),
+        inspect_percent=100 * float(np.minimum(5, sizes).sum()) / len(labels),
+        largest=float(sizes.max(initial=0) / len(labels)),
+        silhouette=float(silhouette_score(points[clustered], labels[clustered])) if several else float("nan"),
+        seconds=seconds,
+    )
+
+
+# --- The rivals: points of shape (n_images, n_components) to labels ---------------------------------------------
+
+
+def textbook_dbscan(points: np.ndarray) -> np.ndarray:
+    """The method as usually read: eps at the knee of the whole k-distance curve, min_samples by silhouette."""
+    distances = pairwise_distances(points)
+    ordered = np.sort(distances, axis=1)
+    best, best_score = np.zeros(len(points), int), -2.0
+    for min_samples in (3, 5, 10, 20):
+        curve = np.sort(ordered[:, min_samples - 1])
+        knee = KneeLocator(range(len(curve)), curve, curve="convex", direction="increasing").knee
+        if knee is None or curve[knee] <= 0:
+            continue
+        labels = DBSCAN(eps=curve[knee], min_samples=min_samples, metric="precomputed").fit_predict(distances)
+        if 2 <= len(np.unique(labels)) < len(labels):
+            score = silhouette_score(distances, labels, metric="precomputed")
+            if score > best_score:
+                best, best_score = labels, score
+    return best
+
+
+def _k_by_silhouette(points: np.ndarray, cluster: Callable[[int], np.ndarray]) -> np.ndarray:
+    distances = pairwise_distances(points)
+    tried = [cluster(k) for k in (*range(2, 21), 25, 30, 40, 50) if k < len(points)]
+    return max(tried, key=lambda labels: silhouette_score(distances, labels, metric="precomputed"))
+
+
+def kmeans(points: np.ndarray) -> np.ndarray:
+    """K-means, k from 2 to 50 by silhouette."""
+    return _k_by_silhouette(points, lambda k: KMeans(k, n_init=3, random_state=0).fit_predict(points))
+
+
+def ward(points: np.ndarray) -> np.ndarray:
+    """Agglomerative clustering with Ward's linkage, k from 2 to 50 by silhouette."""
+    return _k_by_silhouette(points, lambda k: AgglomerativeClustering(k).fit_predict(points))
+
+
+def hdbscan(points: np.ndarray) -> np.ndarray:
+    """HDBSCAN with its usual minimum of five images a cluster."""
+    return HDBSCAN(min_cluster_size=5, copy=True).fit_predict(points)
+
+
+def umap_hdbscan(points: np.ndarray) -> np.ndarray:
+    """UMAP to 10 dimensions, then HDBSCAN."""
+    from umap import UMAP
+
+    return hdbscan(UMAP(n_components=10, min_dist=0.0, random_state=0, n_jobs=1).fit_transform(points))
+
+
+RIVALS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "knee + silhouette": textbook_dbscan,
+    "K-means": kmeans,
+    "Ward": ward,
+    "HDBSCAN": hdbscan,
+    "UMAP + HDBSCAN": umap_hdbscan,
+}
+
+
+def oracle(points: np.ndarray, scenarios: np.ndarray) -> np.ndarray:
+    """The labels of the best ARI that one setting of DBSCAN reaches: what no tuning without the answer can promise."""
+    distances = pairwise_distances(points)
+    ordered = np.sort(distances, axis=1)
+    tried = [
+        DBSCAN(eps=max(eps, 1e-6), min_samples=min_samples, metric="precomputed").fit_predict(distances)
+        for min_samples in (3, 5, 10, 20)
+        for eps in np.quantile(ordered[:, min(min_samples, len(points)) - 1], np.linspace(0.02, 0.99, 40))
+    ]
+    return max(tried, key=lambda labels: adjusted_rand_score(scenarios, labels))
+
+
+def run_methods(images: ImageFeatures, scenarios: np.ndarray, methods: list[str]) -> dict[str, Quality]:
+    """All methods on one set of images, on the same features."""
+    rows = {}
+    points = None
+    for method in methods:
+        began = time.perf_counter()
+        if method in SAFE_METHODS:
+            reducer = "pca" if method == SAFE_METHODS[0] else "umap"
+            clusters = find_root_cause_clusters(images, reducer=reducer)
+            labels, points = clusters.labels, clusters.points
+        elif method == "oracle":
+            labels = oracle(points, scenarios)
+        else:
+            labels = RIVALS[method](points)
+        rows[method] = measure(labels, scenarios, points, time.perf_counter() - began)
+    return rows
+
+
+# --- Parameters: root causes that are values, not names ---------------------------------------------------------
+
+
+def parameter_report(clusters: RootCauseClusters, parameters: Parameters) -> str:
+    """In how many RCCs of five or more images the variance of the best number or angle falls, against all images."""
+    reductions = np.array(
+        [
+            max(finding.reduction for finding in profile.findings if finding.kind != "category")
+            for profile in profile_clusters(clusters, parameters)
+            if clusters.sizes[profile.rcc] >= 5
+        ]
+    )
+    if not len(reductions):
+        return "no RCC of five or more images"
+    return (
+        f"{len(reductions)} RCCs of five or more; best parameter's variance reduced by 50 % or more in "
+        f"{np.mean(reductions >= 0.5):.0%}, by 90 % or more in {np.mean(reductions >= 0.9):.0%}"
+    )
+
+
+# --- The program ------------------------------------------------------------------------------------------------
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; see the module's text."""
+    options = _parser().parse_args(arguments)
+    methods = [SAFE_METHODS[0]] if options.only_safe else [SAFE_METHODS[0], *RIVALS, "oracle"]
+    if options.umap:
+        methods.insert(1, SAFE_METHODS[1])
+    extractor = choose_extractor(options.extractor)
+    print(f"features: {extractor.identity}")
+    try:
+        if options.generate:
+            _generated(options, extractor, methods)
+        else:
+            images = extract_features(options.images, extractor, _progress)
+            if options.scenarios:
+                names = _column(options.scenarios, "scenario")
+                scenarios = np.array([names[path] for path in images.paths])
+                _print_table(options.images, run_methods(images, scenarios, methods))
+            else:
+                _parameters(options, images, methods)
+    except SAFEError as error:
+        print(f"rcc_quality: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.clusters", description=__doc__.split("\n")[0])
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--images", metavar="DIR", help="images with known scenarios or parameters")
+    source.add_argument("--generate", metavar="DIR", help="inject scenarios into these images")
+    parser.add_argument("--scenarios", metavar="CSV", help="columns image, scenario")
+    parser.add_argument("--parameters", metavar="CSV", help="what is known of the images, a column each")
+    parser.add_argument("--mixes", type=int, default=20, help="sets to generate (default: 20)")
+    parser.add_argument("--size", type=int, default=600, help="images in a generated set (default: 600)")
+    parser.add_argument("--seed", type=int, default=0, help="of the first generated set (default: 0)")
+    parser.add_argument("--extractor", default="vgg16-conv", help="default: vgg16-conv, which is everywhere the same")
+    parser.add_argument("--umap", action="store_true", help="also SAFE with PCA + UMAP")
+    parser.add_argument("--only-safe", action="store_true", help="leave out the rivals and the oracle")
+    return parser
+
+
+def _generated(options: argparse.Namespace, extractor, methods: list[str]) -> None:
+    per_mix = []
+    for mix in range(options.mixes):
+        with tempfile.TemporaryDirectory() as folder:
+            rows = make_mix(options.generate, folder, options.size, seed=options.seed + mix)
+            images = extract_features(Path(folder, "images"), extractor, _progress)
+            names = dict(rows)
+            scenarios = np.array([names[path] for path in images.paths])
+            per_mix.append(run_methods(images, scenarios, methods))
+        _print_table(f"mix {mix}: {len(set(names.values()))} scenarios in {SCENARIOS_FILE}", per_mix[-1])
+    for what, choose in (("median", statistics.median), ("worst ARI, fewest RCCs", min)):
+        summary = {
+            method: Quality(*(choose(row[method][i] for row in per_mix) for i in range(len(Quality._fields))))
+            for method in methods
+        }
+        _print_table(f"{what} of {options.mixes} mixes", summary)
+
+
+def _parameters(options: argparse.Namespace, images: ImageFeatures, methods: list[str]) -> None:
+    parameters = read_parameters(options.parameters, images.root, images.paths)
+    for note in parameters.notes:
+        print(note)
+    for method in [method for method in methods if method in SAFE_METHODS]:
+        clusters = find_root_cause_clusters(images, reducer="pca" if method == SAFE_METHODS[0] else "umap")
+        inspect = 100 * np.minimum(clusters.sizes, 5).sum() / len(images.paths)
+        print(
+            f"{method}: {clusters.n_rccs} RCCs, noise {clusters.noise_share:.2f}, inspect {inspect:.1f} %, "
+            f"largest {clusters.sizes.max(initial=0) / len(images.paths):.0%}; "
+            + parameter_report(clusters, parameters)
+        )
+
+
+def _column(path: str, name: str) -> dict[str, str]:
+    with Path(path).open(newline="") as file:
+        return {row["image"]: row[name] for row in csv.DictReader(file)}
+
+
+def _print_table(title: str, rows: dict[str, Quality]) -> None:
+    print(f"\n{title}")
+    print(f"{'':20s} {'K':>4s} {'noise':>6s} {'purity':>7s} {'cover':>6s} {'ARI':>6s} {'insp%':>6s} {'large':>6s} "
+          f"{'silh':>6s} {'s':>6s}")  # fmt: skip
+    for method, q in rows.items():
+        print(
+            f"{method:20s} {q.rccs:4.0f} {q.noise:6.2f} {q.purity:7.3f} {q.coverage:6.2f} {q.ari:6.3f} "
+            f"{q.inspect_percent:6.1f} {q.largest:6.2f} {q.silhouette:6.2f} {q.seconds:6.1f}",
+            flush=True,
+        )
+
+
+def _progress(what: str, done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

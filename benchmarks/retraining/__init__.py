@@ -1,0 +1,1 @@
+"""Whether choosing by RCC pays: `python -m benchmarks.retraining`."""

@@ -1,0 +1,411 @@
+"""Does SAFE's choice pay? Retraining with SAFE's unsafe set against other choices of as many images.
+
+    python -m benchmarks.retraining --case gd --data DIR [--seeds 10] [--budgets 50 100 300 formula] [--work DIR]
+
+A case is a folder with `train`, `improvement` and `test`, each with class folders, and `model.keras` (or --model).
+The failing images are clustered, improvement images are chosen in several ways, the model is fine-tuned with them
+(`training.finetuning.fine_tune`, as the tool does), and its accuracy on the test set is measured. All choices get the same
+number of labels, the same images of the training set and the same number of epochs. What differs from seed to seed: the
+draw of the choices that are random, the training images seen, their order, and dropout.
+
+Seed 0 of everything runs before seed 1. Each run is kept in the work folder as soon as it ends, so that a benchmark
+that was stopped goes on from there and one of more seeds costs only what is new. The section `retraining` of
+benchmarks/RESULTS.md and the plot tell of all cases in the work folder.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from training import finetuning
+from support.files import prepare_folder
+from support.files import write_text
+from benchmarks.results import write_section
+from benchmarks.retraining.choice import NEEDS_NO_LABEL
+from benchmarks.retraining.choice import STRATEGIES
+from benchmarks.retraining.choice import Pool
+from benchmarks.retraining.choice import choose_images
+from benchmarks.retraining.choice import entropy_of
+from benchmarks.retraining.report import CASE_FILE
+from benchmarks.retraining.report import RUNS_FILE
+from benchmarks.retraining.report import draw_plot
+from benchmarks.retraining.report import load_cases
+from benchmarks.retraining.report import read_runs
+from benchmarks.retraining.report import write_report
+from support.run_folder import CLUSTERS_FILE
+from clustering import find_root_cause_clusters
+from rccs.clusters import load_clusters
+from rccs.clusters import save_clusters
+from training.settings import Settings
+from training.settings import choose_settings
+from dnn.model import Dnn
+from dnn.model import load_dnn
+from dnn.model import sized_for
+from support.errors import SAFEError
+from dnn.failure_prediction import likely_wrong
+from features.weights import choose_extractor
+from FE import extract_features
+from FE import stream_features
+from training.finetuning import TRAINING
+from training.finetuning import TrainingData
+from training.finetuning import fine_tune
+from support.images import find_images
+from dnn.predictions import LabelledImages
+from dnn.predictions import Pixels
+from dnn.predictions import check_classes
+from dnn.predictions import labelled_images
+from dnn.predictions import run_model
+from selection import select_unsafe_set
+from selection import unsafe_set_size
+
+PLOT = Path(__file__).parents[1] / "plots" / "retraining.png"
+LIST_FILE = "improvement.txt"
+FORMULA = "formula"
+
+
+class Part(NamedTuple):
+    """Images of a case in memory: uint8 of shape (n, height, width, channels), and their classes."""
+
+    pixels: np.ndarray
+    labels: np.ndarray
+
+
+class Case(NamedTuple):
+    """What the runs of a case share.
+
+    Attributes
+    ----------
+    dnn : Dnn
+    train, improvement, test : Part
+    pool : Pool
+        What the choices know of the improvement images.
+    right : ndarray of shape (n_test,), bool
+        Test images that the model as it was given gets right.
+    settings : Settings
+        Of fine-tuning, but for the seed.
+    training_images : int
+        Images of the training set in a run.
+    about : dict
+        Of the case, for the report.
+    """
+
+    dnn: Dnn
+    train: Part
+    improvement: Part
+    test: Part
+    pool: Pool
+    right: np.ndarray
+    settings: Settings
+    training_images: int
+    about: dict
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; see the module's text."""
+    options = _parser().parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    # Several cases at a time use the cores better than several threads on one small network.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(options.threads))
+    try:
+        work = prepare_folder(options.work)
+        if not options.report:
+            if not options.case or not options.data:
+                raise SAFEError("Expected --case and --data (or --report). Received only one of them, or neither.")
+            run_case(options, prepare_folder(work / options.case))
+        cases = load_cases(work)
+        write_section("retraining", write_report(cases))
+        PLOT.parent.mkdir(exist_ok=True)
+        draw_plot(cases, PLOT)
+    except SAFEError as error:
+        print(f"retraining: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.retraining", description=__doc__.split("\n")[0])
+    parser.add_argument("--case", metavar="NAME", help="its name in the report, for example gd, oc or gtsrb")
+    parser.add_argument("--data", metavar="DIR", help="its folder: train, improvement and test")
+    parser.add_argument("--model", metavar="FILE", help="the Keras model (default: model.keras in the folder)")
+    parser.add_argument("--seeds", type=int, default=10, metavar="N", help="seeds 0 to N - 1 (default: 10)")
+    parser.add_argument(
+        "--budgets", nargs="+", default=["50", "100", "300", FORMULA], metavar="N", type=_budget,
+        help="labels; `formula` is SAFE's own size of an unsafe set (default: 50 100 300 formula)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), metavar="NAME",
+        help=f"of {', '.join(STRATEGIES)} (default: all)",
+    )  # fmt: skip
+    parser.add_argument("--epochs", type=int, metavar="N", help="of fine-tuning (default: that of the tool)")
+    parser.add_argument(
+        "--training-images", type=int, metavar="N",
+        help="images of the training set in a run, drawn anew for each seed (default: all)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--improvement-images", type=int, metavar="N",
+        help="a random part of the improvement set, always the same one (default: all)",
+    )  # fmt: skip
+    parser.add_argument("--work", metavar="DIR", default=".retraining", help="kept results (default: .retraining)")
+    parser.add_argument("--minutes", type=float, metavar="N", help="begin no run after that time")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of one operation (default: 1)")
+    parser.add_argument("--report", action="store_true", help="only write the report anew, of what is in --work")
+    return parser
+
+
+def _budget(text: str) -> str:
+    if text != FORMULA and not (text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"expected a number of labels or `{FORMULA}`, received {text}")
+    return text
+
+
+# --- A case -----------------------------------------------------------------------------------------------------
+
+
+def run_case(options: argparse.Namespace, work: Path) -> None:
+    """Do what is not done yet of a case, and keep each run in `work`."""
+    started = time.monotonic()
+    case = load_case(options, work)
+    budgets = [case.about["formula"] if budget == FORMULA else int(budget) for budget in options.budgets]
+    limit = case.about["improvement_images"]
+    if max(budgets) > limit:
+        print(f"{options.case}: at most {limit:,} images can be chosen; larger budgets left out", file=sys.stderr)
+    write_text(work / CASE_FILE, json.dumps(case.about, indent=1) + "\n")
+    kept = read_runs(work / RUNS_FILE)
+    done = {(run["strategy"], run["labels"], run["seed"]) for run in kept if run["setup"] == case.about["setup"]}
+    wanted = plan(options.seeds, [budget for budget in budgets if budget <= limit], options.strategies)
+    compiled: dict = {}
+    for strategy, labels, seed in wanted:
+        if (strategy, labels, seed) in done:
+            continue
+        if options.minutes is not None and time.monotonic() - started > 60 * options.minutes:
+            print(f"{options.case}: stopped after {options.minutes:g} minutes", file=sys.stderr)
+            return
+        with compiled_once(compiled):
+            run = run_once(case, strategy, labels, seed)
+        kept.append(run)
+        write_text(work / RUNS_FILE, "".join(json.dumps(one) + "\n" for one in kept))
+        print(
+            f"{options.case} {strategy} {labels} seed {seed}: {run['accuracy']:.4f}, still right {run['kept']:.4f}, "
+            f"{run['seconds']:.0f} s",
+            flush=True,
+        )
+
+
+def plan(seeds: int, budgets: Iterable[int], strategies: Iterable[str]) -> Iterator[tuple[str, int, int]]:
+    """Strategy, labels and seed of each run, in the order of running: a seed is finished before the next begins.
+
+    What needs no label is run once for each seed.
+    """
+    strategies = list(strategies)
+    for seed in range(seeds):
+        yield from ((strategy, 0, seed) for strategy in strategies if strategy in NEEDS_NO_LABEL)
+        for labels in dict.fromkeys(budgets):
+            yield from ((strategy, labels, seed) for strategy in strategies if strategy not in NEEDS_NO_LABEL)
+
+
+def run_once(case: Case, strategy: str, labels: int, seed: int) -> dict:
+    """Choose images, fine-tune with them, test."""
+    order = np.random.default_rng((seed, 0)).permutation(len(case.train.labels))
+    seen, unseen = order[: case.training_images], order[case.training_images :]
+    if strategy in NEEDS_NO_LABEL:
+        # In the place of the unsafe set: images that the model has been trained with before
+        source, n = case.train, round(case.settings.unsafe_share * len(seen))
+        chosen, rccs = np.resize(unseen if len(unseen) else seen, n), np.zeros(n, int)
+    else:
+        source = case.improvement
+        chosen, rccs = choose_images(strategy, labels, case.pool, np.random.default_rng((seed, 1)))
+    data = TrainingData(
+        Pixels.of_array(case.dnn, np.concatenate([case.train.pixels[seen], source.pixels[chosen]])),
+        np.concatenate([case.train.labels[seen], source.labels[chosen]]),
+        np.concatenate([np.full(len(seen), TRAINING), rccs]),
+    )
+    result = fine_tune(case.dnn, data, case.settings._replace(seed=seed))
+    right = is_right(case.dnn, result.model, case.test)
+    return {
+        "setup": case.about["setup"],
+        "strategy": strategy,
+        "labels": labels,
+        "seed": seed,
+        "accuracy": float(right.mean()),
+        "kept": float(right[case.right].mean()),
+        "wrong": None if strategy in NEEDS_NO_LABEL else float(case.pool.wrong[chosen].mean()),
+        "best": result.best,
+        "stopped": result.stopped,
+        "seconds": round(result.seconds, 1),
+    }
+
+
+@contextlib.contextmanager
+def compiled_once(kept: dict) -> Iterator[None]:
+    """Within it, `fine_tune` trains the same copy of a model in every run of as many steps, set back to its beginning.
+
+    For a small network, building the graph of training costs more than the training. The weights, the optimizer's state
+    and what dropout draws from are set back, so the result is that of a new copy (a test compares them); but a model
+    that was returned is overwritten by the next run.
+
+    Parameters
+    ----------
+    kept : dict
+        The copies; filled here.
+    """
+    make = finetuning._compiled_copy
+
+    def reuse(dnn: Dnn, settings: Settings, steps: int) -> Any:
+        key = (settings._replace(seed=0), steps)
+        if key not in kept:
+            model = make(dnn, settings, steps)
+            model.optimizer.build(model.trainable_variables)
+            kept[key] = model, [variable.numpy() for variable in model.optimizer.variables]
+        model, begin = kept[key]
+        model.set_weights(dnn.model.get_weights())
+        for variable, value in zip(model.optimizer.variables, begin, strict=True):
+            variable.assign(value)
+        seeds = [variable for variable in model.variables if "seed_generator_state" in variable.path]
+        for i, variable in enumerate(seeds):
+            variable.assign(np.array([settings.seed, i << 20], variable.dtype))
+        return model
+
+    finetuning._compiled_copy = reuse
+    try:
+        yield
+    finally:
+        finetuning._compiled_copy = make
+
+
+def is_right(dnn: Dnn, model: Any, part: Part) -> np.ndarray:
+    """Which images a model gets right: bool of shape (n_images,)."""
+    return outputs_of(dnn, model, part).argmax(axis=1) == part.labels
+
+
+def outputs_of(dnn: Dnn, model: Any, part: Part) -> np.ndarray:
+    """Probabilities of shape (n_images, n_classes)."""
+    return run_model(dnn, model, Pixels.of_array(dnn, part.pixels), np.arange(len(part.labels)))[1]
+
+
+# --- Loading ----------------------------------------------------------------------------------------------------
+
+
+def load_case(options: argparse.Namespace, work: Path) -> Case:
+    """Read the images, cluster the failing ones, and place the improvement images near their RCCs.
+
+    Raises
+    ------
+    SAFEError
+        Something is missing or does not fit together.
+    """
+    data = Path(options.data).expanduser().absolute()
+    folders = {name: labelled_images(data / name) for name in ("train", "test", "improvement")}
+    classes = folders["train"].classes
+    folders = {name: images if name == "train" else labelled_images(data / name, classes)
+               for name, images in folders.items()}  # fmt: skip
+    dnn = load_dnn(options.model or data / "model.keras")
+    dnn = sized_for(dnn, folders["train"].files)
+    check_classes(dnn, folders["train"])
+    parts = {name: read_part(dnn, images) for name, images in folders.items()}
+    tested = outputs_of(dnn, dnn.model, parts["test"])
+    right = tested.argmax(axis=1) == parts["test"].labels
+    clusters = cluster_failures(folders["test"], right, work)
+
+    listed = part_of(folders["improvement"], options.improvement_images, work / LIST_FILE)
+    at = {os.fspath(file): i for i, file in enumerate(folders["improvement"].files)}
+    improvement = Part(*(array[listed] for array in parts["improvement"]))
+    outputs = outputs_of(dnn, dnn.model, improvement)
+    unsafe = select_unsafe_set(work / LIST_FILE, clusters, size=len(listed), progress=_progress)
+    points = {}
+    listing = find_images(work / LIST_FILE)
+    for batch in stream_features(listing, choose_extractor(clusters.extractor), _progress):
+        points.update(zip(batch.paths, clusters.projection.apply(batch.features), strict=True))
+    row = {image: i for i, image in enumerate(listed.tolist())}
+    order = np.array([row[at[image.image]] for image in unsafe.images])
+    rcc, distance = np.zeros(len(listed), int), np.zeros(len(listed))
+    rcc[order] = [image.rcc for image in unsafe.images]
+    distance[order] = [image.distance for image in unsafe.images]
+    place = np.empty((len(listed), clusters.points.shape[1]), np.float32)
+    place[order] = [points[image.image] for image in unsafe.images]
+    pool = Pool(
+        rcc=rcc,
+        distance=distance,
+        points=place,
+        entropy=entropy_of(outputs),
+        likely_wrong=likely_wrong(outputs, tested, ~right),
+        wrong=outputs.argmax(axis=1) != improvement.labels,
+        sizes=clusters.sizes,
+    )
+
+    settings = choose_settings(dnn, epochs=options.epochs)
+    training_images = min(options.training_images or len(folders["train"].labels), len(folders["train"].labels))
+    size, _ = unsafe_set_size(float(right.mean()), int((~right).sum()), len(right))
+    about = {
+        "name": options.case,
+        "accuracy": float(right.mean()),
+        "test_images": len(right),
+        "rccs": clusters.n_rccs,
+        "noise": int((clusters.labels < 0).sum()),
+        "formula": size,
+        "improvement_images": len(listed),
+        "of_improvement_images": len(folders["improvement"].labels),
+        "wrong": int(pool.wrong.sum()),
+        "training_images": training_images,
+        "of_training_images": len(folders["train"].labels),
+        "settings": settings._asdict(),
+    }
+    model = hashlib.blake2b(Path(dnn.path).read_bytes(), digest_size=8).hexdigest()
+    told = json.dumps([model, about, clusters.labels.tolist(), order.tolist()], sort_keys=True)
+    setup = hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
+    return Case(dnn, parts["train"], improvement, parts["test"], pool, right, settings, training_images,
+                {**about, "setup": setup})  # fmt: skip
+
+
+def read_part(dnn: Dnn, images: LabelledImages) -> Part:
+    """Read all images of a folder.
+
+    Raises
+    ------
+    SAFEError
+        One cannot be read.
+    """
+    pixels, kept = Pixels(dnn, images.files, cache_bytes=0).take(np.arange(len(images.paths)))
+    if len(kept) != len(images.paths):
+        raise SAFEError(f"Expected readable images in {images.root}. Received {len(images.paths) - len(kept)} others.")
+    return Part(pixels, images.labels)
+
+
+def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path) -> Any:
+    """The RCCs of the test images that the model gets wrong; kept in `work` for these images."""
+    lines = "".join(f"{file}\n" for file, fine in zip(test.files, right, strict=True) if not fine)
+    listed = work / "failures.txt"
+    if (work / CLUSTERS_FILE).is_file() and listed.is_file() and listed.read_text(encoding="utf-8") == lines:
+        return load_clusters(work)
+    write_text(listed, lines)
+    clusters = find_root_cause_clusters(extract_features(listed, choose_extractor("auto"), _progress))
+    save_clusters(clusters, work)
+    return clusters
+
+
+def part_of(images: LabelledImages, n: int | None, path: Path) -> np.ndarray:
+    """Indices of a random part of images, always the same and sorted; listed in a file for the selection.
+
+    A smaller part is always contained in a larger one.
+    """
+    chosen = np.sort(np.random.default_rng(0).permutation(len(images.paths))[:n])
+    files = images.files
+    write_text(path, "".join(f"{files[i]}\n" for i in chosen))
+    return chosen
+
+
+def _progress(what: str, done: int, total: int) -> None:
+    if done == total or done % 320 == 0:
+        print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

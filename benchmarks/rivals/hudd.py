@@ -1,0 +1,331 @@
+"""HUDD, the white-box predecessor of SAFE, as the baseline: failing images grouped by heatmaps of the DNN under test.
+
+    python -m benchmarks.rivals.hudd MODEL IMAGES [--store memory|disk] [--one-by-one]
+
+Per layer: LRP heatmaps of all failing images, their Euclidean distances, Ward's linkage, as many clusters as the knee
+of the weighted intra-cluster distance says. The layer with the least of it is taken; clusters of one image are dropped.
+
+As published, all heatmaps of all layers are kept (`store="memory"`). `store="disk"` writes them to a temporary folder
+and reads them block by block, with the same result. Heatmaps are computed in batches and distances as products of
+matrices; `one_by_one` takes a single image and a single pair of heatmaps at a time instead, as the published tool does.
+
+Sources: Fahmy et al., IEEE Trans. Reliability 70(4), 2021 (HUDD), and its tool, SNTSVV/HUDD-Toolset, HeatmapModule.py;
+Satopää et al., ICDCSW 2011 (kneed).
+"""
+
+import argparse
+import math
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from kneed import KneeLocator
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
+
+from benchmarks.rivals.lrp import Lrp
+from benchmarks.rivals.lrp import prepare_lrp
+from support.errors import SAFEError
+from support.progress import Progress
+from support.progress import no_progress
+
+NOISE = -1
+MOST_CLUSTERS = 100  # the largest number that is tried, as in the published tool
+BATCH = 32
+BLOCK_BYTES = 32 * 2**20  # of heatmaps that are read at once
+STORES = ("memory", "disk")
+
+
+class LayerClusters(NamedTuple):
+    """The clusters that one layer's heatmaps give.
+
+    Attributes
+    ----------
+    layer : str
+    labels : ndarray of shape (n_images,), int
+        The largest cluster is 0; `NOISE` for an image that is alone in its cluster.
+    n_clusters : int
+        At the knee, those of one image included.
+    spread : float
+        Weighted intra-cluster distance at the knee: what layers are compared by, as published. Relevance that is
+        spread over more neurons makes distances smaller, so that it favours wide layers. Infinite where nothing varies.
+    curve : ndarray, float64
+        The same for 1, 2, … clusters.
+    """
+
+    layer: str
+    labels: np.ndarray
+    n_clusters: int
+    spread: float
+    curve: np.ndarray
+
+
+class Hudd(NamedTuple):
+    """HUDD's result: `layers[chosen].labels` are its root cause clusters."""
+
+    layers: tuple[LayerClusters, ...]
+    chosen: int
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Cluster per image, shape (n_images,), int."""
+        return self.layers[self.chosen].labels
+
+
+# --- Heatmaps and distances -------------------------------------------------------------------------------------
+
+
+def heatmap_distances(
+    lrp: Lrp,
+    batches: Iterator[np.ndarray],
+    n_images: int,
+    store: str = "memory",
+    progress: Progress = no_progress,
+    one_by_one: bool = False,
+) -> dict[str, np.ndarray]:
+    """Euclidean distances between the heatmaps of each layer.
+
+    Parameters
+    ----------
+    batches : iterator of ndarray of shape (n, height, width, channels)
+        Pixels as the model takes them; `n_images` in all.
+    store : "memory" or "disk"
+        Where the heatmaps of all layers are kept: n_images · lrp.floats · 4 bytes.
+    one_by_one : bool
+        Compute the distance of one pair of images at a time.
+
+    Returns
+    -------
+    dict of str to ndarray of shape (n_images, n_images), float32
+        Symmetric, zeros on the diagonal.
+    """
+    if store not in STORES:
+        raise SAFEError(f"store must be one of {', '.join(STORES)}. Received: {store}")
+    with tempfile.TemporaryDirectory() as folder:
+        kept = []
+        for number, shape in enumerate(lrp.shapes):
+            size = (n_images, int(np.prod(shape)))
+            if store == "memory":
+                kept.append(np.empty(size, np.float32))
+            else:
+                kept.append(np.memmap(Path(folder, str(number)), np.float32, "w+", shape=size))
+        done = 0
+        for batch in batches:
+            for rows, heatmap in zip(kept, lrp.heatmaps(batch), strict=True):
+                rows[done : done + len(batch)] = heatmap.numpy().reshape(len(batch), -1)
+            done += len(batch)
+            progress("Heatmaps", done, n_images)
+        distances = {}
+        for number, layer in enumerate(lrp.layers):
+            distances[layer] = (paired_distances if one_by_one else euclidean_distances)(kept[number])
+            progress("Distances", number + 1, len(lrp.layers))
+        del kept
+    return distances
+
+
+def euclidean_distances(rows: np.ndarray, block_bytes: int = BLOCK_BYTES) -> np.ndarray:
+    """Distances between all rows, in float32, reading two blocks of rows at a time.
+
+    Rows are centred first: |a|² + |b|² − 2ab then loses no digits to a large mean.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, dimension), float32
+        In memory or mapped from a file.
+
+    Returns
+    -------
+    ndarray of shape (n, n), float32
+    """
+    n, dimension = rows.shape
+    step = max(1, block_bytes // max(4 * dimension, 1))
+    mean = np.zeros(dimension)
+    for start in range(0, n, step):
+        mean += rows[start : start + step].sum(axis=0, dtype=np.float64)
+    mean = (mean / max(n, 1)).astype(np.float32)
+    distances = np.zeros((n, n), np.float32)
+    for i in range(0, n, step):
+        left = rows[i : i + step] - mean
+        left_squares = np.einsum("ij,ij->i", left, left)
+        for j in range(i, n, step):
+            right = left if i == j else rows[j : j + step] - mean
+            squares = left_squares if i == j else np.einsum("ij,ij->i", right, right)
+            block = np.sqrt(np.maximum(left_squares[:, None] + squares - 2 * (left @ right.T), 0))
+            distances[i : i + step, j : j + step] = block
+            distances[j : j + step, i : i + step] = block.T
+    np.fill_diagonal(distances, 0)
+    return (distances + distances.T) / 2
+
+
+def paired_distances(rows: np.ndarray) -> np.ndarray:
+    """Distances between all rows as `euclidean_distances` gives them, one pair at a time."""
+    distances = np.zeros((len(rows), len(rows)), np.float32)
+    for i, left in enumerate(rows):
+        for j in range(i):
+            apart = left - rows[j]
+            distances[i, j] = distances[j, i] = np.sqrt(np.dot(apart, apart))
+    return distances
+
+
+# --- Clusters ---------------------------------------------------------------------------------------------------
+
+
+def cluster_layers(distances: dict[str, np.ndarray], most_clusters: int = MOST_CLUSTERS) -> Hudd:
+    """Cluster each layer's heatmaps and choose the layer.
+
+    Parameters
+    ----------
+    distances : dict of str to ndarray of shape (n_images, n_images)
+    """
+    layers = tuple(cluster_layer(layer, matrix, most_clusters) for layer, matrix in distances.items())
+    return Hudd(layers, min(range(len(layers)), key=lambda i: layers[i].spread))
+
+
+def cluster_layer(layer: str, distances: np.ndarray, most_clusters: int = MOST_CLUSTERS) -> LayerClusters:
+    """Ward's linkage, cut at the knee of the weighted intra-cluster distance over the number of clusters."""
+    n = len(distances)
+    if n < 3 or not distances.any():
+        labels = np.zeros(n, int) if n > 1 else np.full(n, NOISE)
+        return LayerClusters(layer, labels, min(n, 1), math.inf, np.zeros(min(n, 1)))
+    merges = linkage(squareform(distances.astype(np.float64), checks=False), "ward")
+    curve = spread_curve(distances, merges, min(most_clusters, n - 1))
+    counts = np.arange(1, len(curve) + 1)
+    knee = KneeLocator(counts, curve, curve="convex", direction="decreasing").knee if len(curve) > 3 else None
+    n_clusters = int(knee) if knee is not None else min(2, len(curve))
+    found = fcluster(merges, n_clusters, "maxclust") - 1
+    return LayerClusters(layer, _without_singletons(found), n_clusters, float(curve[n_clusters - 1]), curve)
+
+
+def spread_curve(distances: np.ndarray, merges: np.ndarray, most_clusters: int) -> np.ndarray:
+    """HUDD's weighted intra-cluster distance for 1, 2, …, `most_clusters` clusters of a linkage.
+
+    Of each cluster the mean distance between its images (0 for a single one), weighted by its share of all images, and
+    averaged over the clusters, as published: the sum is divided by their number.
+
+    Parameters
+    ----------
+    distances : ndarray of shape (n, n)
+    merges : ndarray of shape (n − 1, 4)
+        As scipy's `linkage` gives them.
+
+    Returns
+    -------
+    ndarray of shape (most_clusters,), float64
+    """
+    n = len(distances)
+    members: dict[int, np.ndarray] = {i: np.array([i]) for i in range(n)}
+    sums = dict.fromkeys(range(n), 0.0)  # of the distances between the images of a cluster
+    weighted = 0.0  # sum over clusters of share · mean distance
+    curve = np.zeros(most_clusters)
+
+    def part(cluster: int) -> float:
+        size = len(members[cluster])
+        return size / n * sums[cluster] / (size * (size - 1) / 2) if size > 1 else 0.0
+
+    for made, (one, other) in enumerate(merges[:, :2].astype(int).tolist(), start=n):
+        weighted -= part(one) + part(other)
+        cross = float(distances[np.ix_(members[one], members[other])].sum(dtype=np.float64))
+        sums[made] = sums.pop(one) + sums.pop(other) + cross
+        members[made] = np.concatenate([members.pop(one), members.pop(other)])
+        weighted += part(made)
+        if len(members) <= most_clusters:
+            curve[len(members) - 1] = weighted / len(members)
+    return curve
+
+
+def _without_singletons(labels: np.ndarray) -> np.ndarray:
+    """The largest cluster becomes 0; an image that is alone becomes noise."""
+    sizes = np.bincount(labels)
+    order = np.argsort(-sizes, kind="stable")
+    new = np.full(len(sizes), NOISE)
+    new[order] = np.arange(len(sizes))
+    new[sizes < 2] = NOISE
+    return new[labels]
+
+
+# --- All of it --------------------------------------------------------------------------------------------------
+
+
+def run_hudd(
+    model_path: str | os.PathLike,
+    root: Path,
+    paths: Sequence[str],
+    store: str = "memory",
+    progress: Progress = no_progress,
+    one_by_one: bool = False,
+) -> tuple[Hudd, dict[str, np.ndarray], Lrp]:
+    """HUDD on failing images, from the files.
+
+    Parameters
+    ----------
+    model_path : path
+        The DNN under test, a Keras model file.
+    root, paths
+        The images, relative to `root`.
+    one_by_one : bool
+        One image, and one pair of heatmaps, at a time.
+
+    Returns
+    -------
+    Hudd, distances per layer, Lrp
+
+    Raises
+    ------
+    SAFEError
+        The model is none that relevance can be propagated through, or an image cannot be read.
+    """
+    from dnn.model import load_dnn
+    from dnn.model import sized_for
+    from dnn.predictions import Pixels
+    from dnn.predictions import batches
+
+    files = [root / path for path in paths]
+    dnn = sized_for(load_dnn(model_path), files)
+    lrp = prepare_lrp(dnn.model)
+    pixels = Pixels(dnn, files, cache_bytes=0)
+    read = (inputs for inputs, _ in batches(dnn, pixels, np.arange(len(files)), 1 if one_by_one else BATCH))
+    distances = heatmap_distances(lrp, read, len(files), store, progress, one_by_one)
+    if pixels.unreadable:
+        first = min(pixels.unreadable)
+        raise SAFEError(f"Expected readable images. Received: {files[first]} ({pixels.unreadable[first]}). Remove it.")
+    return cluster_layers(distances), distances, lrp
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run HUDD alone; see the module's text."""
+    from support.images import find_images
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.rivals.hudd", description=__doc__.split("\n")[0])
+    parser.add_argument("model", metavar="MODEL", help="the DNN under test, a Keras model")
+    parser.add_argument("images", metavar="IMAGES", help="folder of failing images, or a .txt file that lists them")
+    parser.add_argument("--store", choices=STORES, default="memory", help="where heatmaps are kept (default: memory)")
+    parser.add_argument("--one-by-one", action="store_true", help="one image and one pair at a time, as published")
+    options = parser.parse_args(arguments)
+    try:
+        listing = find_images(options.images)
+        began = time.perf_counter()
+        hudd, _, lrp = run_hudd(
+            options.model, listing.root, listing.paths, options.store, one_by_one=options.one_by_one
+        )
+    except SAFEError as error:
+        print(f"hudd: {error}", file=sys.stderr)
+        return 2
+    for i, one in enumerate(hudd.layers):
+        print(
+            f"{'*' if i == hudd.chosen else ' '} {one.layer:24s} {one.n_clusters:4d} clusters, "
+            f"{int((one.labels == NOISE).sum()):4d} images alone, spread {one.spread:.4g}"
+        )
+    print(
+        f"{len(listing.paths)} images, {lrp.floats * 4 / 1e6:.2f} MB of heatmaps an image, "
+        f"{time.perf_counter() - began:.1f} s"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

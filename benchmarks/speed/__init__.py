@@ -1,0 +1,1 @@
+"""Time and memory against rivals: `python -m benchmarks.speed`."""

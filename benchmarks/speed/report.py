@@ -1,0 +1,189 @@
+"""The sections on speed in `benchmarks/RESULTS.md`, and their plot: every sentence is computed from the results."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from support.files import replacing
+
+HEAD = (
+    "## Speed\n\n"
+    "`python -m benchmarks.speed` wrote this section and those of its stages below; `benchmarks/speed/stages.py` has "
+    "what was measured. Each measurement ran in a process of its own, SAFE and its rivals in turn, on "
+    f"{os.cpu_count()} cores, which other work may share: read the ratios rather than the seconds. Medians over the "
+    "runs named. Memory is the peak of the whole process, Python and its libraries included.\n"
+)
+
+
+def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+    """The slope of the line through the logarithms: by which power of the size a value grows."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def _tuning(result: dict) -> str:
+    ours, theirs = result["ours"], result["theirs"]
+    return (
+        "### Tuning\n\n"
+        f"{result['points']:,} generated points × 256, {result['settings']} settings (eps, min_samples), labels and "
+        f"silhouettes of each; {min(result['rccs'])} to {max(result['rccs'])} clusters.\n\n"
+        "| | runs | seconds | peak, MB |\n|---|---|---|---|\n"
+        f"| SAFE | {result['repeats']} | {ours['seconds']:.1f} | {ours['peak_mb']:,.0f} |\n"
+        f"| scikit-learn's DBSCAN and silhouettes, each setting | {result['rival_repeats']} | "
+        f"{theirs['seconds']:.1f} | {theirs['peak_mb']:,.0f} |\n\n"
+        f"SAFE is {theirs['seconds'] / ours['seconds']:.1f} times as fast. In {result['equal']} of "
+        f"{result['settings']} settings the core points, their clusters and the noise are the same; in "
+        f"{result['border_elsewhere']} of these, border points within reach of two clusters are given to another of "
+        "the two (SAFE: to the nearest core point; scikit-learn: to the one found first). Where all labels are the "
+        "same, silhouettes are at most "
+        f"{result['silhouette_apart']:.1e} apart.\n"
+    )
+
+
+def _growth(result: dict) -> str:
+    runs = result["runs"]
+    rows = "".join(
+        f"| {size:,} | {count} | {run['averaging']:.1f} | {run['seconds'] - run['averaging']:.1f} | "
+        f"{run['seconds']:.1f} | {run['peak_mb']:,.0f} |\n"
+        for size, count, run in zip(result["sizes"], result["repeats"], runs, strict=True)
+    )
+    seconds, peaks = [run["seconds"] for run in runs], [run["peak_mb"] for run in runs]
+    text = (
+        "### Growth of tuning\n\nNeighbour averaging and tuning of generated points × 256; exact at every size, "
+        "nothing is sampled.\n\n| points | runs | averaging, s | tuning, s | together, s | peak, MB |\n"
+        "|---|---|---|---|---|---|\n" + rows
+    )
+    if len(runs) > 1:
+        text += (
+            f"\nTime grows with the power {exponent(result['sizes'], seconds):.2f} of the number of points "
+            f"(between the two largest: {exponent(result['sizes'][-2:], seconds[-2:]):.2f}), memory with the power "
+            f"{exponent(result['sizes'], peaks):.2f}.\n\n![Time and memory by number of points](plots/speed.png)\n"
+        )
+    return text
+
+
+def _selection(result: dict) -> str:
+    rows = "".join(
+        f"| {size:,} | {run['seconds']:.1f} | {run['peak_mb']:,.0f} |\n"
+        for size, run in zip(result["sizes"], result["runs"], strict=True)
+    )
+    ours, theirs = result["runs"][result["sizes"].index(result["compared"])], result["theirs"]
+    return (
+        f"### Selection\n\nA tenth of an improvement set, against {result['cores']:,} core points × 256; the files are "
+        f"tiny, their 2,944 features cached. Medians of {result['repeats']} runs.\n\n"
+        f"| improvement images | seconds | peak, MB |\n|---|---|---|\n{rows}\n"
+        f"Brute force (all features and all distances in memory) takes {theirs['seconds']:.1f} s and "
+        f"{theirs['peak_mb']:,.0f} MB for {result['compared']:,}: {theirs['seconds'] / ours['seconds']:.1f} times "
+        f"SAFE's time, {theirs['peak_mb'] / ours['peak_mb']:.1f} times its memory. It selects "
+        f"{'the same images in the same order' if result['same'] else '**other images**'}.\n"
+    )
+
+
+def _gifs(result: dict) -> str:
+    ours, theirs = result["ours"], result["theirs"]
+    return (
+        f"### GIFs\n\nOne GIF of {result['frames']:,} frames, {ours['side']:.0f} pixels wide; medians of "
+        f"{result['repeats']} runs.\n\n| | seconds | MB |\n|---|---|---|\n"
+        f"| SAFE, with captions | {ours['seconds']:.1f} | {ours['mb']:.1f} |\n"
+        f"| Pillow, one thread, no captions | {theirs['seconds']:.1f} | {theirs['mb']:.1f} |\n\n"
+        f"SAFE is {theirs['seconds'] / ours['seconds']:.1f} times as fast.\n"
+    )
+
+
+def _extraction(result: dict) -> str:
+    ours, theirs, half = result["ours"], result["theirs"], result["bfloat16"]
+    rate = {
+        name: run["images"] / run["seconds"]
+        for name, run in result.items()
+        if isinstance(run, dict) and "images" in run
+    }
+    noisy = result["of_bare"] > 1
+    rows = [
+        ("SAFE, float32", rate["ours"]),
+        ("SAFE, bfloat16 (`--precision bfloat16`)", rate["bfloat16"]),
+        ("bare network, float32, batches in memory", ours["images"] / ours["bare"]),
+        ("bare network, bfloat16, batches in memory", half["images"] / half["bare"]),
+        ("`load_img` and one `predict` per image", rate["theirs"]),
+    ]
+    if "pytorch" in result:
+        rows.append(("PyTorch's VGG16 (random weights), batches", rate["pytorch"]))
+    used = rate["ours"] * theirs["gflop"]
+    return (
+        f"### Extraction\n\n{ours['images']:.0f} images, {result['extractor']}, nothing cached, the network "
+        f"built beforehand; medians of {result['repeats']} runs.\n\n| | images a second | of the plain way |\n"
+        "|---|---|---|\n"
+        + "".join(f"| {name} | {value:.2f} | {value / rate['theirs']:.2f} |\n" for name, value in rows)
+        + f"\nSAFE reaches {result['of_bare']:.2f} of the bare network. An image takes {theirs['gflop']:.1f} GFLOP: "
+        f"in float32 SAFE computes {used:,.0f} GFLOP/s, {used / result['gemm']['gflops']:.2f} of the "
+        f"{result['gemm']['gflops']:,.0f} GFLOP/s at which TensorFlow multiplies large matrices. Peak of memory: "
+        f"{ours['peak_mb']:,.0f} MB."
+        + (
+            " SAFE cannot outrun its own network: more than 1 says that other work disturbed this measurement.\n"
+            if noisy
+            else "\n"
+        )
+    )
+
+
+def _workers(result: dict) -> str:
+    one, two = result["one"], result["two"]
+    return (
+        "### Several workers\n\nExtraction on a Dask cluster of this machine, a core for each worker, nothing cached, "
+        f"the networks loaded; medians of {result['repeats']} runs of {one['images']:.0f} images.\n\n"
+        "| workers | images a second |\n|---|---|\n"
+        f"| 1 | {one['images'] / one['seconds']:.2f} |\n| 2 | {two['images'] / two['seconds']:.2f} |\n\n"
+        f"Two workers are {one['seconds'] / two['seconds']:.2f} times as fast as one. The rows are "
+        + ("those of this machine alone, byte for byte.\n" if result["same"] else "**other rows** than without Dask.\n")
+    )
+
+
+def _start(result: dict) -> str:
+    cached, page, whole = result["cached"], result["page"], result["whole"]
+    loaded = "is loaded" if result["networks"] else "is not loaded"
+    return (
+        f"### Whole commands\n\nFrom the start of the process; medians of {result['repeats']} runs.\n\n"
+        "| | seconds |\n|---|---|\n"
+        f"| `--help` | {result['help']['seconds']:.2f} |\n"
+        f"| `ui` until the server answers, if only that SAFE is starting | {page['server']:.1f} |\n"
+        f"| until a browser without a cache paints that | {page['painted']:.1f} |\n"
+        f"| until it shows the page | {page['seconds']:.1f} |\n"
+        f"| `cluster`, {cached['images']:,.0f} images, all cached | {cached['seconds']:.1f} |\n"
+        f"| `cluster`, {whole['images']:,} images, nothing cached (one run) | {whole['seconds']:.1f} |\n\n"
+        f"In the cached run TensorFlow {loaded}.\n"
+    )
+
+
+SECTIONS = {
+    "tuning": _tuning,
+    "growth": _growth,
+    "selection": _selection,
+    "gifs": _gifs,
+    "extraction": _extraction,
+    "workers": _workers,
+    "start": _start,
+}
+
+
+def draw_plot(kept: dict[str, dict], path: Path) -> None:
+    """Time and memory by size: of tuning and, where it was measured, of selection."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    curves = [(kept["growth"], "tuning", "#0060a8", "o")]
+    if "selection" in kept:
+        curves.append((kept["selection"], "selection", "#c2410c", "s"))
+    with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
+        figure, axes = plt.subplots(1, 2, figsize=(8, 3.2), layout="constrained")
+        for result, name, colour, marker in curves:
+            for ax, key in zip(axes, ("seconds", "peak_mb"), strict=True):
+                ax.plot(result["sizes"], [run[key] for run in result["runs"]], color=colour, marker=marker, label=name)
+        for ax, label in zip(axes, ("seconds", "peak of memory, MB"), strict=True):
+            ax.set(xscale="log", yscale="log", xlabel="images", ylabel=label)
+            ax.legend(frameon=False)
+        path.parent.mkdir(exist_ok=True)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+        plt.close(figure)

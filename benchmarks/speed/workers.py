@@ -1,0 +1,61 @@
+"""Extraction on a Dask cluster of this machine, as `benchmarks/speed/` measures it: a core for each worker."""
+
+import hashlib
+import os
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from support.files import prepare_folder
+from features.on_cluster import on_cluster
+from features.network import BATCH_SIZE
+from features.weights import choose_extractor
+from support.progress import no_progress
+from FE import stream_features
+from support.images import find_images
+
+
+def extract_on_workers(images: str, n: int, extractor: str, workers: int, cache: str) -> dict:
+    """Extraction of n images by some workers, nothing cached, their networks loaded; the rows' digest."""
+    from distributed import Client, LocalCluster
+
+    listing = find_images(images)
+    listing = listing._replace(paths=listing.paths[:n])
+    chosen = choose_extractor(extractor)
+    with (
+        TemporaryDirectory(dir=prepare_folder(Path(cache))) as empty,
+        LocalCluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0", silence_logs=50) as cluster,
+        Client(cluster, set_as_default=False) as client,
+    ):
+        for core, worker in enumerate(client.nthreads()):
+            client.run(os.sched_setaffinity, 0, {core % os.cpu_count()}, workers=[worker])
+        stream = on_cluster(cluster.scheduler_address)
+        os.environ["SAFE_CACHE"] = f"{empty}/warm"
+        warm = listing._replace(paths=listing.paths[: 2 * workers * BATCH_SIZE])
+        for _ in stream(warm, chosen, no_progress):
+            pass
+        os.environ["SAFE_CACHE"] = f"{empty}/cold"
+        begin = time.perf_counter()
+        batches = list(stream(listing, chosen, no_progress))
+        seconds = time.perf_counter() - begin
+    return {"images": sum(len(batch.paths) for batch in batches), "seconds": seconds, "digest": _digest(batches)}
+
+
+def digest_here(images: str, n: int, extractor: str, cache: str) -> dict:
+    """The digest of the rows that this machine alone computes."""
+    listing = find_images(images)
+    with TemporaryDirectory(dir=prepare_folder(Path(cache))) as empty:
+        os.environ["SAFE_CACHE"] = empty
+        batches = list(stream_features(listing._replace(paths=listing.paths[:n]), choose_extractor(extractor)))
+    return {"digest": _digest(batches)}
+
+
+def _digest(batches: list) -> str:
+    digest = hashlib.blake2b(digest_size=8)
+    for batch in batches:
+        digest.update("\n".join(batch.paths).encode("utf-8", "surrogateescape"))
+        digest.update(batch.features.tobytes())
+    return digest.hexdigest()
+
+
+MEASURED = {function.__name__: function for function in (extract_on_workers, digest_here)}

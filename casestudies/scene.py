@@ -1,0 +1,47 @@
+"""What the surfaces of an eye need to know to draw themselves."""
+
+import dataclasses
+import numpy as np
+from casestudies.camera import SIDE
+from casestudies.camera import Camera
+from casestudies.parameters import Eye
+import functools
+
+_TEXTURE_SIDE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """What the surfaces need to know to draw themselves.
+
+    Attributes
+    ----------
+    to_light : ndarray of shape (3,)
+        Unit vector from the eye to the light, in camera coordinates.
+    rng : Generator
+        For what the parameters leave open: hairs, veins, pores.
+    """
+
+    eye: Eye
+    camera: Camera
+    to_light: np.ndarray
+    rng: np.random.Generator
+
+    def texture(self, grain: str) -> np.ndarray:
+        """A piece of noise of the size of the image, mean 0 and variance 1: `fine`, `middle` or `coarse`."""
+        top, left = self.rng.integers(_TEXTURE_SIDE - SIDE, size=2)
+        return _textures()[grain][top : top + SIDE, left : left + SIDE]
+
+
+@functools.cache
+def _textures() -> dict[str, np.ndarray]:
+    """Periodic noise of three grains: white noise whose frequencies are weighted by a bell in octaves."""
+    rng = np.random.default_rng(0)
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(_TEXTURE_SIDE), np.fft.rfftfreq(_TEXTURE_SIDE), indexing="ij"))
+    textures = {}
+    for grain, wavelength in (("fine", 3.0), ("middle", 12.0), ("coarse", 50.0)):
+        octaves = np.log2(np.maximum(frequency, 1e-6) * wavelength)
+        spectrum = np.fft.rfft2(rng.standard_normal((_TEXTURE_SIDE, _TEXTURE_SIDE)))
+        noise = np.fft.irfft2(spectrum * np.exp(-0.7 * octaves**2) / np.maximum(frequency, 1e-6))
+        textures[grain] = (noise / noise.std()).astype(np.float32)
+    return textures

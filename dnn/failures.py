@@ -1,0 +1,346 @@
+"""Failures of the DNN under test: run it on a labelled test set, collect the images that it gets wrong.
+
+They are where SAFE begins: `failures/` is the image folder of step 1. Writes `failures/`, `failures.csv` and
+`accuracy.json`.
+"""
+
+import csv
+import io
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from support.files import DAMAGED
+from support.tables import cell
+from support.tables import from_cell
+from support.files import prepare_folder
+from support.files import put_back
+from support.files import regular
+from support.files import replacing_folder
+from support.files import write_text
+from dnn.model import Dnn
+from dnn.model import load_dnn
+from dnn.model import sized_for
+from support.entries import number_of
+from support.entries import path_of
+from support.errors import SAFEError
+from support.progress import Progress
+from support.progress import no_progress
+from support.run_folder import FAILURES
+from support.run_folder import FAILURES_MARK
+from support.images import Skipped
+from dnn.predictions import Judgement
+from dnn.predictions import LabelledImages
+from dnn.predictions import Pixels
+from dnn.predictions import check_classes
+from dnn.predictions import check_outputs
+from dnn.predictions import doubts
+from dnn.predictions import judge
+from dnn.predictions import labelled_images
+from dnn.predictions import run_model
+from dnn.predictions import skipped_of
+from support.text import some
+from dnn.targets import read_targets
+from dnn.targets import with_targets
+from support.run_folder import ACCURACY_FILE
+from support.run_folder import FAILURES_FILE
+
+
+
+class Failure(NamedTuple):
+    """A row of `failures.csv`.
+
+    Attributes
+    ----------
+    image : str
+        The copy, relative to the output folder: `failures/<path in the test folder>`.
+    source : str
+        Path relative to the test folder.
+    label, predicted : str
+        Classes; of a regression, the numbers, separated by spaces.
+    score : float
+        Probability of the predicted class; of a regression, the error (the column is then called `error`).
+    """
+
+    image: str
+    source: str
+    label: str
+    predicted: str
+    score: float
+
+
+@dataclass(frozen=True)
+class Failures:
+    """The images of a test set that a DNN gets wrong.
+
+    Attributes
+    ----------
+    test_root, model : Path
+    task : "classification" or "regression"
+    classes : tuple of str
+    failing : tuple of Failure
+        Sorted by path.
+    test_size : int
+        Readable images.
+    threshold : float or None
+        Of a regression: an error above it is a failure.
+    assumptions : tuple of str
+        What was assumed about the model and the classes, in words.
+    skipped : tuple of Skipped
+    """
+
+    test_root: Path
+    model: Path
+    task: str
+    classes: tuple[str, ...]
+    failing: tuple[Failure, ...]
+    test_size: int
+    threshold: float | None
+    assumptions: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the test set that the DNN gets right."""
+        return 1 - len(self.failing) / self.test_size
+
+
+def find_failures(
+    model: str | os.PathLike,
+    test: str | os.PathLike,
+    out: str | os.PathLike,
+    rescale: str | None = None,
+    trust: bool = False,
+    targets: str | os.PathLike | None = None,
+    threshold: float | None = None,
+    train: str | os.PathLike | None = None,
+    progress: Progress = no_progress,
+) -> Failures:
+    """Run a DNN on a test set; write the images that it gets wrong, and its accuracy, to the folder `out`.
+
+    Parameters
+    ----------
+    model, rescale, trust
+        As for `dnn.model.load_dnn`.
+    test : path
+        A folder of class folders; of a regression, of images.
+    targets : path, optional
+        Of a regression: a table (CSV) of the columns `image` and one for each output (see `dnn.targets.read_targets`).
+    threshold : float, optional
+        Of a regression: a larger error (see `dnn.predictions.errors_of`) is a failure.
+    train : path, optional
+        The training folder, where the test folder does not have a folder for every class.
+
+    Raises
+    ------
+    SAFEError
+        The model does not load or does not fit the classes, no image is readable, `out` cannot be written, or holds a
+        folder `failures` that SAFE did not write.
+    """
+    threshold = checked_threshold(threshold)
+    # Before anything is made: a new folder in the test folder would be a class.
+    _refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
+    out = prepare_folder(out)
+    _check_replaceable(out / FAILURES)
+    dnn = load_dnn(model, rescale, trust, "regression" if targets else None)
+    images, said = examples_for(dnn, test, targets, threshold, train)
+    dnn = sized_for(dnn, images.files)
+    judgement, skipped = run_on(dnn, images, threshold, progress, "Running the model")
+    failures = Failures(
+        test_root=images.root,
+        model=dnn.path,
+        task=dnn.task,
+        classes=images.classes,
+        failing=tuple(_failure(images, judgement, i) for i in np.flatnonzero(~judgement.right)),
+        test_size=len(judgement.indices),
+        threshold=threshold,
+        assumptions=(*dnn.assumptions, *said, *doubts(dnn, judgement.accuracy, "the test images")),
+        skipped=tuple(sorted((*images.skipped, *skipped))),
+    )
+    save_failures(failures, out)
+    return failures
+
+
+def examples_for(
+    dnn: Dnn,
+    folder: str | os.PathLike,
+    targets: str | os.PathLike | None = None,
+    threshold: float | None = None,
+    train: str | os.PathLike | None = None,
+) -> tuple[LabelledImages, tuple[str, ...]]:
+    """The labelled images of a folder, checked against the DNN, and what was assumed of them in words.
+
+    Raises
+    ------
+    SAFEError
+        They do not fit, or a regression lacks its targets or threshold.
+    """
+    if dnn.task == "classification":
+        images = labelled_images(folder, labelled_images(train).classes if train else None)
+        said = [check_classes(dnn, images)]
+        if images.empty:
+            said.append(f"No image of {some(images.empty)} in {images.root}.")
+        return images, tuple(said)
+    if targets is None:
+        raise SAFEError("Expected a table of targets, since the model is a regression. Name it with --targets.")
+    if threshold is None:
+        raise SAFEError(
+            "Expected a threshold, since the model is a regression: an error above it is a failure. Give it with "
+            "--threshold, in the unit of the targets."
+        )
+    images = with_targets(folder, read_targets(targets))
+    if len(images.classes) != dnn.n_outputs:
+        raise SAFEError(
+            f"Expected a column of targets for each of the model's {dnn.n_outputs} outputs. Received "
+            f"{len(images.classes)} ({some(images.classes)}) in {targets}."
+        )
+    names = ", ".join(f"output {i} is {name}" for i, name in enumerate(images.classes))
+    return images, (
+        f"Targets: in the order of the table's columns, {names}. An error (root mean square over the outputs) above "
+        f"{threshold:g} is a failure.",
+    )
+
+
+def checked_threshold(threshold: object) -> float | None:
+    """The threshold on the error of a regression, as a number; None where none is given.
+
+    Raises
+    ------
+    SAFEError
+        It is not a number above 0.
+    """
+    if threshold is None:
+        return None
+    number = number_of(threshold, "threshold")
+    if number <= 0:
+        raise SAFEError(f"threshold must be a number above 0, in the unit of the targets. Received: {threshold}")
+    return number
+
+
+def run_on(
+    dnn: Dnn, images: LabelledImages, threshold: float | None, progress: Progress, what: str
+) -> tuple[Judgement, tuple[Skipped, ...]]:
+    """Run the DNN on labelled images, streaming them from disk; also those that could not be read."""
+    pixels = Pixels(dnn, images.files, cache_bytes=0)
+    indices, outputs = run_model(dnn, dnn.model, pixels, np.arange(len(images.paths)), progress, what)
+    skipped = skipped_of(pixels, images.paths)
+    check_outputs(outputs, dnn, images.root, skipped)
+    return judge(dnn, images, indices, outputs, threshold), skipped
+
+
+def _failure(images: LabelledImages, judgement: Judgement, i: int) -> Failure:
+    source = images.paths[judgement.indices[i]]
+    label, predicted = (
+        describe(images, value) for value in (images.labels[judgement.indices[i]], judgement.predicted[i])
+    )
+    return Failure(f"{FAILURES}/{source}", source, label, predicted, round(float(judgement.score[i]), 4))
+
+
+def describe(images: LabelledImages, value: object) -> str:
+    """A label or prediction as text: the class's name or, of a regression, the numbers."""
+    if np.ndim(value):
+        return " ".join(f"{number:.6g}" for number in value)
+    return images.classes[int(value)]
+
+
+# --- The files --------------------------------------------------------------------------------------------------
+
+
+def save_failures(failures: Failures, folder: Path) -> None:
+    """Write `failures/` (the images, in their class folders), `failures.csv` and, last, `accuracy.json`."""
+    _copy_failures(failures, folder)
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    score = "error" if failures.task == "regression" else "confidence"
+    writer.writerow([*Failure._fields[:-1], score])
+    writer.writerows([*map(cell, failure[:-1]), failure[-1]] for failure in failures.failing)
+    write_text(folder / FAILURES_FILE, table.getvalue())
+    record = {
+        "test_accuracy": failures.accuracy,
+        "test_size": failures.test_size,
+        "failures": len(failures.failing),
+        "classes": failures.classes,
+        "task": failures.task,
+        "threshold": failures.threshold,
+        "model": os.fspath(failures.model),
+        "test_root": os.fspath(failures.test_root),
+        "assumptions": failures.assumptions,
+        "skipped": [skip._asdict() for skip in failures.skipped],
+    }
+    write_text(folder / ACCURACY_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def load_failures(folder: Path) -> Failures:
+    """Read what `save_failures` wrote.
+
+    Raises
+    ------
+    SAFEError
+        There is none, or it is damaged.
+    """
+    if not (folder / ACCURACY_FILE).is_file() or not (folder / FAILURES_FILE).is_file():
+        raise SAFEError(f"Expected the failures of a DNN. Received none in {folder}. Collect them first.")
+    try:
+        record = json.loads(regular(folder / ACCURACY_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
+        with regular(folder / FAILURES_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            _, *rows = csv.reader(file, strict=True)
+        return Failures(
+            test_root=Path(record["test_root"]),
+            model=Path(record["model"]),
+            task=str(record["task"]),
+            classes=tuple(record["classes"]),
+            failing=tuple(Failure(*map(from_cell, row[:4]), float(row[4])) for row in rows),
+            test_size=int(record["test_size"]),
+            threshold=record["threshold"],
+            assumptions=tuple(record["assumptions"]),
+            skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
+        )
+    except DAMAGED as error:
+        raise SAFEError(f"The failures in {folder} are damaged ({error}). Collect them again.") from error
+
+
+def _copy_failures(failures: Failures, folder: Path) -> None:
+    """Copy the failing images beside `failures/`, which they then replace: it holds the old ones or the new ones."""
+    target = folder / FAILURES
+    _check_replaceable(target)
+    try:
+        with replacing_folder(target) as new:
+            for failure in failures.failing:
+                copy = new / failure.source
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(failures.test_root / failure.source, copy)
+            # The files that SAFE wrote there, a path per line
+            names = "".join(f"{failure.source}\n" for failure in failures.failing)
+            (new / FAILURES_MARK).write_text(names, encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise SAFEError(f"Could not write {target}: {error.strerror or error}. What was there is unchanged.") from error
+
+
+def _check_replaceable(target: Path) -> None:
+    """Refuse a folder `failures` that holds a file which SAFE did not write."""
+    put_back(target)
+    if not target.exists():
+        return
+    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()} - {FAILURES_MARK}
+    try:
+        written = set((target / FAILURES_MARK).read_text(encoding="utf-8", errors="surrogateescape").split("\n"))
+    except OSError:
+        written = set()
+    if not target.is_dir() or there - written:
+        raise SAFEError(
+            f"Expected {target} to be free, or as SAFE wrote it. Received one with other files"
+            f"{f' ({some(sorted(there - written), 2)})' if there else ''}. Name another folder with --out."
+        )
+
+
+def _refuse_inside(out: Path, test: Path) -> None:
+    if out.resolve().is_relative_to(test.resolve()):
+        raise SAFEError(
+            f"The output folder must lie outside the test folder, or the copies would become test images. Received: "
+            f"{out}. Name another one with --out."
+        )

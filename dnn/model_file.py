@@ -1,0 +1,159 @@
+"""A Keras model's file, read with distrust: nothing that it brings along runs unless the engineer says so.
+
+In: a `.keras` or `.h5` file. Out: what it describes, and the model as Keras loads it; a SAFEError where it is damaged,
+holds code, or would unpack to far more than it is long. TensorFlow is imported only inside functions.
+"""
+
+import struct
+import zipfile
+import zlib
+import json
+from pathlib import Path
+from typing import Any
+from support.errors import SAFEError
+from collections.abc import Iterator
+from support.quiet import quiet_stderr
+
+# Layers that hold or fetch code or another program's model, and those that read a file which the model names.
+_CODE = frozenset(
+    {"Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer", "StringLookup",
+     "IntegerLookup", "TextVectorization"}
+)  # fmt: skip
+# Parts of Keras that do things, where a model consists of layers and mathematical functions.
+_DOING = frozenset({"callbacks", "config", "datasets", "export", "saving", "utils"})
+# A file may unpack to this many times its length, and some: what unpacks to more is a bomb.
+_MOST_UNPACKED, _UNPACKED_AT_LEAST = 20, 2**26
+# What Keras, h5py and zipfile raise on files that are damaged or need what is not there.
+_LOAD_FAULTS = (OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, ImportError, RuntimeError)
+_LOAD_FAULTS += (struct.error, zlib.error, zipfile.BadZipFile)
+
+
+def read_config(file: Path) -> tuple[dict, dict]:
+    """The architecture and the compile state that a model file describes, read as text: nothing is executed."""
+    try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                _check_archive(archive, file.stat().st_size)
+                whole = json.loads(archive.read("config.json"))
+            compiled = whole.get("compile_config") or {}
+            return whole, {"optimizer": compiled.get("optimizer"), "loss": compiled.get("loss")} if compiled else {}
+        import h5py
+
+        with h5py.File(file, "r") as stored:
+            _check_weights(stored, file.stat().st_size)
+            whole = json.loads(stored.attrs["model_config"])
+            compiled = json.loads(stored.attrs.get("training_config") or "{}")
+        return whole, (
+            {"optimizer": compiled.get("optimizer_config"), "loss": compiled.get("loss")} if compiled else {}
+        )
+    except _LOAD_FAULTS as error:
+        raise _damaged(file, error) from error
+
+
+def _check_archive(archive: zipfile.ZipFile, length: int) -> None:
+    """A ValueError where an archive is no model's: a bomb, files that would land elsewhere, weights that lie elsewhere.
+
+    Keras unpacks some of it into a temporary folder before it looks at it.
+    """
+    import h5py
+
+    parts = archive.infolist()
+    if sum(part.file_size for part in parts) > _MOST_UNPACKED * length + _UNPACKED_AT_LEAST:
+        raise ValueError("it unpacks to far more than it is long")
+    names = [part.filename for part in parts]
+    odd = [name for name in names if name.startswith(("/", "\\")) or ".." in name or ":" in name or "\\" in name]
+    if odd or len(set(names)) < len(names) or any(part.external_attr >> 16 & 0o170000 == 0o120000 for part in parts):
+        raise ValueError("it holds files with names that no model has")
+    for name in names:
+        if name.endswith(".h5"):
+            with archive.open(name) as stored, h5py.File(stored) as weights:
+                _check_weights(weights, length)
+
+
+def _check_weights(weights: Any, length: int) -> None:
+    """A ValueError where a file of weights has them read from other files, or says that they are vast."""
+    import h5py
+
+    total, groups = 0, [weights]
+    while groups:
+        group = groups.pop()
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise ValueError("its weights lie elsewhere")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+            elif item.external or item.is_virtual:
+                raise ValueError("its weights lie elsewhere")
+            else:
+                total += (item.size or 0) * item.dtype.itemsize
+            if len(groups) > 1e6 or total > _MOST_UNPACKED * length + _UNPACKED_AT_LEAST:
+                raise ValueError("its weights are far more than it is long")
+
+
+def _damaged(file: Path, error: Exception) -> SAFEError:
+    reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+    return SAFEError(
+        f"Expected a whole Keras model. Received: {file}, which cannot be read ({reason}). "
+        "Is it damaged, or written by another version of Keras? Save it again with model.save('model.keras')."
+    )
+
+
+def refuse_code(file: Path, config: dict, trust: bool) -> None:
+    """A SAFEError where a model needs custom objects, or holds code and is not trusted."""
+    custom, code = set(), set()
+    for part in _dicts({key: value for key, value in config.items() if key != "compile_config"}):
+        name = part.get("class_name")
+        if not isinstance(name, str):
+            continue
+        module = part.get("module")
+        if name in _CODE:
+            code.add(name.strip("_"))
+        elif _is_foreign(module) or ">" in str(part.get("registered_name") or ""):
+            custom.add(name)
+    if custom:
+        raise _needs_custom(file, ", ".join(sorted(custom)))
+    if code and not trust:
+        raise SAFEError(
+            f"{file} holds code that runs, or reads files, when the model is loaded ({', '.join(sorted(code))}). "
+            "Replace it with Keras's own layers or, if you trust whoever made the file, say so with --trust-model."
+        )
+
+
+def _is_foreign(module: object) -> bool:
+    if not isinstance(module, str):
+        return False
+    first, *rest = module.split(".")
+    return first not in ("keras", "builtins") or bool(_DOING & set(rest))
+
+
+def _needs_custom(file: Path, names: str) -> SAFEError:
+    return SAFEError(
+        f"Expected a model made of Keras's own layers. Received: {file}, which needs custom objects ({names}). "
+        "Rebuild it with Keras's own layers, copy the weights with set_weights, and save it again."
+    )
+
+
+def _dicts(value: object) -> Iterator[dict]:
+    if isinstance(value, dict):
+        yield value
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _dicts(inner)
+
+
+def load_model(file: Path, trust: bool) -> Any:
+    """The model, not compiled; a SAFEError where Keras cannot load it."""
+    with quiet_stderr():
+        import keras
+
+    try:
+        # Not compiled: a custom loss would keep the model from loading, and retraining compiles it anew.
+        model = keras.saving.load_model(file, compile=False, safe_mode=not trust)
+    except _LOAD_FAULTS as error:
+        text = str(error)
+        if "Could not locate" in text or "Unknown layer" in text or "Unknown object" in text:
+            raise _needs_custom(file, text.split("'")[1] if "'" in text else "unnamed") from error
+        raise _damaged(file, error) from error
+    if not isinstance(model, keras.Model) or not getattr(model, "outputs", None):
+        raise SAFEError(f"Expected a Keras model that knows its input. Received: {file}. Save a built model.")
+    return model

@@ -1,0 +1,123 @@
+"""Numeric targets of a regression, from a table: what class folders are to a classifier."""
+
+import csv
+import os
+import posixpath
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from support.files import regular
+from support.entries import path_of
+from support.errors import SAFEError
+from support.images import Skipped
+from support.images import find_images
+from dnn.predictions import LabelledImages
+from support.text import some
+
+
+class Targets(NamedTuple):
+    """A table of numeric targets.
+
+    Attributes
+    ----------
+    file : Path
+    names : tuple of str
+        Its numeric columns, in their order: the order of the model's outputs.
+    rows : dict of str to tuple of float
+        By image, named relative to an image folder or to the table's own.
+    """
+
+    file: Path
+    names: tuple[str, ...]
+    rows: dict[str, tuple[float, ...]]
+
+    def key(self, root: Path, path: str) -> str | None:
+        """The name under which the table has an image of a folder; None where it has none.
+
+        Raises
+        ------
+        SAFEError
+            It has the image under both names, with different targets.
+        """
+        from_table = Path(os.path.relpath(root / path, self.file.parent)).as_posix()
+        names = [name for name in (from_table, path) if name in self.rows]
+        # Relative to the table, the same name may be another image's.
+        if len({self.rows[name] for name in names}) > 1 and not (self.file.parent / path).exists():
+            raise _contradiction(self.file, path, f"one as {from_table}, one as {path}")
+        return names[0] if names else None
+
+
+def _contradiction(file: Path, image: str, where: str) -> SAFEError:
+    return SAFEError(
+        f"Expected the same targets wherever {file} has a row for {image}. Received different ones, {where}. "
+        "Remove the wrong row; if they are of two images, name each relative to the table's folder."
+    )
+
+
+def read_targets(table: str | os.PathLike) -> Targets:
+    """Read a table (CSV, UTF-8) whose first line names its columns: `image`, and a numeric one for each target.
+
+    Raises
+    ------
+    SAFEError
+        There is no such file, it is not such a table, or two of its rows contradict each other.
+    """
+    file = path_of(table, "a table of targets (CSV)")
+    try:
+        with regular(file).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
+            header, *lines = [line for line in csv.reader(text, strict=True) if line]
+    except (OSError, ValueError, csv.Error) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise SAFEError(f"Expected a table of targets (CSV). Received: {file} ({reason}).") from error
+    if "image" not in header or len(header) < 2:
+        raise SAFEError(
+            f"Expected the columns image and at least one target in {file}. Received the columns: {some(header)}"
+        )
+    at = header.index("image")
+    rows: dict[str, tuple[float, ...]] = {}
+    row_of: dict[str, int] = {}
+    for number, line in enumerate(lines, start=2):
+        try:
+            numbers = tuple(float(cell) for i, cell in enumerate(line) if i != at)
+            if len(line) != len(header) or not all(np.isfinite(numbers)):
+                raise ValueError
+        except ValueError:
+            raise SAFEError(
+                f"Expected {len(header) - 1} finite numbers beside the image in row {number} of {file}. "
+                f"Received: {some(line)}"
+            ) from None
+        image = posixpath.normpath(line[at].replace("\\", "/"))
+        if rows.setdefault(image, numbers) != numbers:
+            raise _contradiction(file, image, f"in rows {row_of[image]} and {number}")
+        row_of.setdefault(image, number)
+    return Targets(file, tuple(name for i, name in enumerate(header) if i != at), rows)
+
+
+def with_targets(folder: str | os.PathLike, targets: Targets) -> LabelledImages:
+    """List the images of a folder that have a row in a table of targets.
+
+    Raises
+    ------
+    SAFEError
+        No images, or none of them has a row.
+    """
+    listing = find_images(folder)
+    if not path_of(folder, "a folder of images").is_dir():
+        raise SAFEError(f"Expected a folder of images. Received the file: {folder}")
+    keys = [targets.key(listing.root, path) for path in listing.paths]
+    known = [(path, key) for path, key in zip(listing.paths, keys, strict=True) if key is not None]
+    missing = [path for path, key in zip(listing.paths, keys, strict=True) if key is None]
+    if not known:
+        raise SAFEError(
+            f"Expected rows for the images of {listing.root}, named relative to it or to the table's folder. "
+            f"Received none in {targets.file}; the first image is {listing.paths[0]}."
+        )
+    return LabelledImages(
+        root=listing.root,
+        paths=tuple(path for path, _ in known),
+        classes=targets.names,
+        labels=np.array([targets.rows[key] for _, key in known], np.float32),
+        skipped=(*listing.skipped, *(Skipped(path, "no row in the table of targets") for path in missing)),
+    )

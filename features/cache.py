@@ -1,0 +1,124 @@
+"""Features that were extracted before, keyed by the image's content.
+
+A rerun, a moved folder or ten added images cost only what is new, and a killed extraction resumes where it stopped:
+rows are committed batch by batch. One SQLite file per extractor identity, so that features of different networks,
+weights or precisions can never meet, and can be deleted one by one.
+
+Each row ends in a checksum, since SQLite has none: what a disk or a copy has damaged is computed anew. So is a row that
+has none, of an earlier version: whether it is whole cannot be known, and a safety case rests on it. That costs one
+extraction.
+"""
+
+import contextlib
+import hashlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from support.entries import path_of
+from support.errors import SAFEError
+from support.files import cache_folder
+
+CHECKSUM_BYTES = 8
+
+
+
+
+def content_key(data: bytes) -> bytes:
+    """16 bytes that stand for an image file's content (BLAKE2b)."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def _checksum(key: bytes, row: bytes) -> bytes:
+    """Of a row and the content that it belongs to (BLAKE2b)."""
+    return hashlib.blake2b(row, key=key, digest_size=CHECKSUM_BYTES).digest()
+
+
+class FeatureCache:
+    """Rows of features by content key; safe to read from several threads.
+
+    Parameters
+    ----------
+    identity : str
+        The extractor's identity (network, weights, precision); names the file.
+    dimension : int
+        Length of a row.
+
+    Raises
+    ------
+    SAFEError
+        The cache folder cannot be used. A damaged file is set aside and begun anew.
+    """
+
+    def __init__(self, identity: str, dimension: int):
+        self._dimension = dimension
+        self._lock = threading.Lock()
+        self._path = cache_folder() / f"{identity}.sqlite"
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = self._connect()
+        except (OSError, sqlite3.OperationalError) as error:
+            raise SAFEError(
+                f"The feature cache must be a folder that SAFE can write to. Received: {self._path.parent} ({error}). "
+                "Name another one in the environment variable SAFE_CACHE."
+            ) from error
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            return self._open()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            self._path.replace(self._path.with_suffix(".damaged"))
+            return self._open()
+
+    def _open(self) -> sqlite3.Connection:
+        # check_same_thread: every use holds the lock
+        connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False)
+        try:
+            # A write-ahead log survives a killed process without a wait for the disk at each batch.
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.execute("CREATE TABLE IF NOT EXISTS features (content BLOB PRIMARY KEY, row BLOB NOT NULL)")
+            connection.commit()
+        except sqlite3.Error:
+            connection.close()
+            raise
+        return connection
+
+    def get(self, key: bytes) -> np.ndarray | None:
+        """The row, float32 of shape (dimension,), or None where the content is new or its row damaged."""
+        with self._lock, self._explained():
+            found = self._connection.execute("SELECT row FROM features WHERE content = ?", (key,)).fetchone()
+        length = 4 * self._dimension
+        if found is None or len(found[0]) != length + CHECKSUM_BYTES:
+            return None
+        row = memoryview(found[0])
+        if row[length:] != _checksum(key, row[:length]):
+            return None
+        return np.frombuffer(row[:length], dtype="<f4")
+
+    def put(self, rows: Iterable[tuple[bytes, np.ndarray]]) -> None:
+        """Keep a batch of (key, row), all or nothing."""
+        data = ((key, np.ascontiguousarray(row, dtype="<f4").tobytes()) for key, row in rows)
+        values = [(key, row + _checksum(key, row)) for key, row in data]
+        with self._lock, self._explained(), self._connection:
+            self._connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", values)
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise SAFEError(
+                f"The feature cache could not be used: {error}. Free some disk space, or delete the file: {self._path}"
+            ) from error

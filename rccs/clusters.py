@@ -1,0 +1,358 @@
+"""The record of a run's root cause clusters (RCCs), and the files that keep it.
+
+`labels.txt` and `run.json` are for people and scripts, `clusters.npz` for the later steps.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+import numpy as np
+from features.extractor import Extractor
+from support.images import Skipped
+from dbscan.outcome import NOISE
+from dbscan.outcome import Setting
+from dbscan.projection import Projection
+from functools import partial
+from dbscan.neighbours import Points
+from support.output_folder import save_files
+import json
+import os
+from collections.abc import Mapping
+from support.output_folder import Writer
+from support.run_folder import CLUSTERS_FILE
+from support.run_folder import LABELS_FILE
+from support.run_folder import RUN_FILE
+from support.files import DAMAGED
+from support.files import read_arrays
+from support.errors import SAFEError
+from features.extractor import DIMENSIONS
+import platform
+from importlib import metadata
+import random
+import hashlib
+
+FORMAT_VERSION = 1
+REDUCERS = ("pca", "umap")
+INSPECTED_PER_RCC = 5  # images that an engineer looks at in each (the paper)
+_RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
+
+
+@dataclass(frozen=True)
+class RootCauseClusters:
+    """The RCCs of a set of failing images.
+
+    Attributes
+    ----------
+    image_root : Path
+    paths : tuple of str
+        Relative to `image_root`, sorted; entry i belongs to row i of every array.
+    labels : ndarray of shape (n_images,), int
+    is_core : ndarray of shape (n_images,), bool
+    points : ndarray of shape (n_images, n_components), float32
+        The images in the space of PCA, scaled by `relevant_directions`.
+    reach : ndarray of shape (n_rccs,), float32
+        How far an RCC reaches among these points (see `rcc_reach`).
+    reducer : "pca" or "umap"
+    eps : float
+        The largest radius of an RCC, a distance between points after neighbour averaging or UMAP; 0 where nothing was
+        to be tuned.
+    min_samples : int
+    projection : Projection
+    extractor_identity, notice : str
+        Which features these are (see `features.extractor.Extractor`).
+    weights : str
+        The weights file as it was named for this run; empty where it was found by itself.
+    settings : tuple of Setting
+    k_distances : ndarray, float32
+    knee : int or None
+    skipped : tuple of Skipped
+    """
+
+    image_root: Path
+    paths: tuple[str, ...]
+    labels: np.ndarray
+    is_core: np.ndarray
+    points: np.ndarray
+    reach: np.ndarray
+    reducer: str
+    eps: float
+    min_samples: int
+    projection: Projection
+    extractor_identity: str
+    notice: str
+    weights: str
+    settings: tuple[Setting, ...]
+    k_distances: np.ndarray
+    knee: int | None
+    skipped: tuple[Skipped, ...]
+
+    @property
+    def extractor(self) -> str:
+        """Name of the extractor."""
+        return self.projection.extractor
+
+    @property
+    def precision(self) -> str:
+        """What the features were computed in (see `features.extractor.Extractor.precision`)."""
+        return Extractor(self.extractor, self.extractor_identity, None).precision
+
+    @property
+    def n_rccs(self) -> int:
+        """Number of RCCs; noise is none."""
+        return int(self.labels.max(initial=NOISE)) + 1
+
+    @property
+    def groups(self) -> list[int]:
+        """RCCs in the order in which they are shown, the largest first; `NOISE` last, where there is any.
+
+        An RCC without images, which an engineer has merged or emptied, is left out.
+        """
+        sizes = self.sizes
+        largest_first = np.argsort(-sizes, kind="stable").tolist()
+        return [*(rcc for rcc in largest_first if sizes[rcc]), *([NOISE] if NOISE in self.labels else [])]
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Images in each RCC, shape (n_rccs,), int."""
+        return np.bincount(self.labels[self.labels != NOISE], minlength=self.n_rccs)
+
+    @property
+    def noise_share(self) -> float:
+        """Images in no cluster / all images."""
+        return float(np.mean(self.labels == NOISE))
+
+    def members(self, rcc: int) -> list[str]:
+        """Paths of the images of an RCC (of `NOISE`: of those in no cluster), sorted."""
+        return [self.paths[i] for i in np.flatnonzero(self.labels == rcc)]
+
+
+def rcc_reach(points: np.ndarray, labels: np.ndarray, is_core: np.ndarray) -> np.ndarray:
+    """How far each RCC reaches among its points: the largest distance from an image of it to the next core point.
+
+    It takes the place of eps where images that were not clustered are compared with RCCs: eps is a distance after
+    neighbour averaging or UMAP, neither of which says where a new image would lie.
+
+    Returns
+    -------
+    ndarray of shape (n_rccs,), float32
+    """
+    reach = np.zeros(int(labels.max(initial=NOISE)) + 1, np.float32)
+    for rcc in range(len(reach)):
+        members = np.flatnonzero(labels == rcc)
+        to_cores = Points(points[members]).per_block(np.arange(len(members)), partial(_nearest, is_core[members]))
+        nearest = np.concatenate([np.zeros(0), *to_cores])
+        reach[rcc] = nearest[np.isfinite(nearest)].max(initial=0)
+    return reach
+
+
+def _nearest(among: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """Distance of each of some points to the nearest other one among those marked; infinite where there is none."""
+    distances[np.arange(len(rows)), rows] = np.inf
+    return distances[:, among].min(axis=1, initial=np.inf)
+
+
+def save_clusters(clusters: RootCauseClusters, folder: Path) -> None:
+    """Write the files of `cluster_files` (SAFEError where they cannot be written, or one is somebody else's)."""
+    save_files(folder, cluster_files(clusters))
+
+
+def cluster_files(clusters: RootCauseClusters, more: Mapping[str, object] | None = None) -> dict[str, Writer]:
+    """`labels.txt` and `run.json` for people, `clusters.npz` for the later steps, for `support.output_folder.save_files`.
+
+    Parameters
+    ----------
+    more : mapping, optional
+        What else `run.json` says of the run.
+    """
+    record = {**_run_record(clusters), **(more or {})}
+    exact = {
+        "format_version": np.array(FORMAT_VERSION),
+        "labels": clusters.labels.astype(np.int64),
+        "is_core": clusters.is_core,
+        "points": clusters.points,
+        "reach": clusters.reach,
+        "projection_mean": clusters.projection.mean,
+        "projection_components": clusters.projection.components,
+        "k_distances": clusters.k_distances,
+        "paths": _as_bytes("\n".join(clusters.paths)),
+        "settings": np.array(clusters.settings, dtype=np.float64).reshape(-1, len(Setting._fields)),
+        "record": _as_bytes(
+            json.dumps(
+                {
+                    "image_root": os.fspath(clusters.image_root),
+                    "reducer": clusters.reducer,
+                    "eps": clusters.eps,
+                    "min_samples": clusters.min_samples,
+                    "extractor": clusters.extractor,
+                    "extractor_identity": clusters.extractor_identity,
+                    "notice": clusters.notice,
+                    "weights": clusters.weights,
+                    "knee": clusters.knee,
+                    "skipped": clusters.skipped,
+                }
+            )
+        ),
+    }
+    return {
+        LABELS_FILE: labels_text(clusters),
+        RUN_FILE: json.dumps(record, indent=2) + "\n",
+        CLUSTERS_FILE: lambda path: np.savez(path, **exact),
+    }
+
+
+def labels_text(clusters: RootCauseClusters) -> str:
+    """What `labels.txt` holds: a line per image, the cluster's id, a tab, and the path."""
+    return "".join(f"{label}\t{path}\n" for label, path in zip(clusters.labels, clusters.paths, strict=True))
+
+
+def load_clusters(folder: Path) -> RootCauseClusters:
+    """Read `clusters.npz`, as `save_clusters` wrote it.
+
+    Raises
+    ------
+    SAFEError
+        There is none, or it is damaged or of another version.
+    """
+    path = folder / CLUSTERS_FILE
+    if not path.is_file():
+        raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")
+    again = "Generate the clusters again."
+    try:
+        arrays = read_arrays(path)
+        version = int(arrays["format_version"].item())
+        if version != FORMAT_VERSION:
+            raise SAFEError(f"{path} must have format version {FORMAT_VERSION}. Received: {version}. {again}")
+        record = json.loads(_as_text(arrays["record"]))
+        paths = _as_text(arrays["paths"])
+        clusters = RootCauseClusters(
+            image_root=Path(record["image_root"]),
+            paths=tuple(paths.split("\n")) if paths else (),
+            labels=arrays["labels"],
+            is_core=arrays["is_core"],
+            points=arrays["points"],
+            reach=arrays["reach"],
+            reducer=record["reducer"],
+            eps=float(record["eps"]),
+            min_samples=int(record["min_samples"]),
+            projection=Projection(record["extractor"], arrays["projection_mean"], arrays["projection_components"]),
+            extractor_identity=record["extractor_identity"],
+            notice=record["notice"],
+            weights=record["weights"],
+            settings=tuple(_setting(row) for row in arrays["settings"]),
+            k_distances=arrays["k_distances"],
+            knee=record["knee"],
+            skipped=tuple(Skipped(*skip) for skip in record["skipped"]),
+        )
+        fault = _fault_of(clusters)
+    except DAMAGED as error:
+        if isinstance(error, SAFEError):
+            raise
+        raise SAFEError(f"{path} must be a file that SAFE wrote, and whole. {again}") from error
+    if fault:
+        raise SAFEError(f"{path} is damaged: {fault}. {again}")
+    return clusters
+
+
+def _fault_of(clusters: RootCauseClusters) -> str:
+    """What is wrong with clusters that were read from a file; empty where nothing is."""
+    n, labels, points, projection = len(clusters.paths), clusters.labels, clusters.points, clusters.projection
+    if not (labels.shape == clusters.is_core.shape == points.shape[:1] == (n,)) or points.ndim != 2:
+        return "its arrays differ in length"
+    if labels.dtype.kind != "i" or (n and not -1 <= labels.min() <= labels.max() < n):
+        return "its labels are none"
+    if clusters.is_core.dtype != bool:
+        return "its core points are none"
+    if clusters.reach.shape != (clusters.n_rccs,) or clusters.k_distances.ndim != 1:
+        return "its arrays differ in length"
+    if projection.components.shape[1:] != projection.mean.shape or len(projection.components) != points.shape[1]:
+        return "its projection does not fit"
+    if projection.extractor not in DIMENSIONS or clusters.reducer not in REDUCERS:
+        return "its features are of another kind"
+    exact = (points, clusters.reach, clusters.k_distances, projection.mean, projection.components)
+    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in exact):
+        return "its numbers are none"
+    if not np.isfinite(clusters.eps) or not (clusters.knee is None or isinstance(clusters.knee, int)):
+        return "its numbers are none"
+    told = (
+        clusters.extractor_identity,
+        clusters.notice,
+        clusters.weights,
+        *(part for s in clusters.skipped for part in s),
+    )
+    if not all(isinstance(text, str) for text in told):
+        return "its texts are none"
+    if len(set(clusters.paths)) < n or any(not path or "\0" in path for path in clusters.paths):
+        return "its paths are none"
+    return ""
+
+
+def _setting(row: np.ndarray) -> Setting:
+    if row.dtype.kind != "f":
+        raise ValueError("settings that are none")
+    eps, min_samples, at_knee, n_rccs, *rest = map(float, row)
+    return Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
+
+
+def _as_bytes(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-8", "surrogateescape"), dtype=np.uint8)
+
+
+def _as_text(array: np.ndarray) -> str:
+    return array.tobytes().decode("utf-8", "surrogateescape")
+
+
+def _run_record(clusters: RootCauseClusters) -> dict:
+    """What `run.json` says: how the clusters came about, in a form that people and programs read."""
+    n = len(clusters.paths)
+    return {
+        "image_root": os.fspath(clusters.image_root),
+        "extractor": {
+            "name": clusters.extractor,
+            "identity": clusters.extractor_identity,
+            "notice": clusters.notice,
+        },
+        "counts": {
+            "images": n,
+            "rccs": clusters.n_rccs,
+            "noise": int((clusters.labels == NOISE).sum()),
+            "skipped": len(clusters.skipped),
+        },
+        "rcc_sizes": clusters.sizes.tolist(),
+        "inspect_percent": round(100 * float(np.minimum(clusters.sizes, INSPECTED_PER_RCC).sum()) / n, 2) if n else 0.0,
+        "components": len(clusters.projection.components),
+        "reducer": clusters.reducer,
+        "eps": clusters.eps,
+        "min_samples": clusters.min_samples,
+        "settings_tried": [setting._asdict() for setting in clusters.settings],
+        "k_distance_knee": clusters.knee,
+        "skipped": [skip._asdict() for skip in clusters.skipped],
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in _RECORDED_PACKAGES},
+        },
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def sample(clusters: RootCauseClusters, rcc: int, size: int = INSPECTED_PER_RCC, seed: int = 0) -> list[str]:
+    """Paths of up to `size` images of an RCC, drawn at random but always the same."""
+    members = clusters.members(rcc)
+    return sorted(random.Random(f"{seed}/{rcc}").sample(members, min(size, len(members))))
+
+
+def fingerprint(clusters: RootCauseClusters) -> str:
+    """16 hexadecimal digits that differ where the images or their RCCs differ."""
+    digest = hashlib.blake2b(digest_size=8)
+    for label, path in zip(clusters.labels.tolist(), clusters.paths, strict=True):
+        digest.update(f"{label}\t{path}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def rccs_of(clusters: RootCauseClusters) -> list[int]:
+    """The RCCs that have images, the largest first. Their number may be below `n_rccs`, the bound of their ids."""
+    return [rcc for rcc in clusters.groups if rcc != NOISE]

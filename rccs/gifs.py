@@ -1,0 +1,238 @@
+"""Step 2 of SAFE: what the engineer looks at. RCCs in; animated GIFs out.
+
+The paper shows every RCC as an animated GIF of its images, and finds that five images of it are enough to see the
+root cause.
+"""
+
+import bisect
+import hashlib
+import math
+import os
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from support.files import prepare_folder
+from support.files import replacing
+from rccs.clusters import INSPECTED_PER_RCC
+from dbscan.outcome import NOISE
+from rccs.clusters import RootCauseClusters
+from support.errors import SAFEError
+from support.progress import Progress
+from support.progress import no_progress
+from support.images import UNREADABLE
+from support.images import decode
+from support.text import printable
+from support.images import read_bytes
+from support.run_folder import GIF_FOLDER
+from support.images import thumbnail
+
+FRAME_MILLISECONDS = 500
+DRAWING_VERSION = 2  # raise it when frames look different, so that older GIFs are drawn anew
+CAPTION_HEIGHT = 26
+CAPTION_GROUND = (22, 24, 29)
+CAPTION_TEXT = (242, 243, 245)
+FRAME_SIDE = 288  # of the picture, without its caption
+SMALLEST_FRAME_SIDE = 80
+LARGEST_GIF = 100_000_000  # bytes
+# What a frame takes at most, measured on noise, which is not compressed at all: bytes for each pixel, and its palette.
+BYTES_PER_PIXEL, BYTES_PER_FRAME = 1.2, 800
+
+
+def gif_path(folder: Path, rcc: int, n_rccs: int) -> Path:
+    """Where the GIF of an RCC (or of `NOISE`) lies, below the output folder."""
+    if rcc == NOISE:
+        return folder / GIF_FOLDER / "noise.gif"
+    digits = max(2, len(str(n_rccs - 1)))
+    return folder / GIF_FOLDER / f"RCC_{rcc:0{digits}d}.gif"
+
+
+def write_gifs(clusters: RootCauseClusters, folder: Path, progress: Progress = no_progress) -> list[Path]:
+    """Write one GIF per RCC, every image of it a frame, and one for the images in no cluster; remove older ones.
+
+    A GIF that already shows the same files is left as it is, and so is one that SAFE did not draw.
+
+    Returns
+    -------
+    list of Path
+        The GIFs, the largest RCC's first.
+
+    Raises
+    ------
+    SAFEError
+        One would take the place of a GIF that SAFE did not draw, or cannot be written.
+    """
+    gifs = prepare_folder(folder / GIF_FOLDER)
+    written = []
+    done = 0
+    total = len(clusters.paths)
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for rcc in clusters.groups:
+            members = clusters.members(rcc)
+            path = gif_path(folder, rcc, clusters.n_rccs)
+            stamp = _stamp(clusters.image_root, members)
+            if _is_foreign(path):
+                raise SAFEError(
+                    f"Expected {path} to be missing or drawn by SAFE. Received another file, which is left as it is. "
+                    "Move it away, or use another output folder (--out)."
+                )
+            if _stamp_of(path) != stamp:
+                frames = gif_frames(clusters.image_root, members, pool)
+                with replacing(path) as temporary:
+                    next(frames).save(
+                        temporary,
+                        save_all=True,
+                        append_images=_counted(frames, progress, done, total),
+                        duration=FRAME_MILLISECONDS,
+                        loop=0,
+                        comment=stamp,
+                    )
+            written.append(path)
+            done += len(members)
+            progress("Drawing GIFs", done, total)
+    names = {path.name for path in written}
+    for old in [*gifs.glob("RCC_*.gif"), *gifs.glob("noise.gif")]:
+        if old.name not in names and not _is_foreign(old):
+            old.unlink(missing_ok=True)
+    return written
+
+
+def frame_side(n_frames: int) -> int:
+    """Side of the picture in each frame, in pixels: the largest with which the GIF stays below `LARGEST_GIF` bytes.
+
+    It is never above `FRAME_SIDE`, nor below `SMALLEST_FRAME_SIDE`: with that, 9,000 frames of noise take 100 MB.
+    """
+    pixels = max(LARGEST_GIF / max(n_frames, 1) - BYTES_PER_FRAME, 0) / BYTES_PER_PIXEL
+    side = math.sqrt(pixels + CAPTION_HEIGHT**2 / 4) - CAPTION_HEIGHT / 2  # side · (side + caption) = pixels
+    return min(max(int(side), SMALLEST_FRAME_SIDE), FRAME_SIDE)
+
+
+def gif_notes(clusters: RootCauseClusters) -> list[str]:
+    """Which GIFs have smaller frames than others, because they have very many."""
+    notes = []
+    for rcc in clusters.groups:
+        frames = int(np.count_nonzero(clusters.labels == rcc))
+        if (side := frame_side(frames)) < FRAME_SIDE:
+            name = "the images in no cluster" if rcc == NOISE else f"RCC {rcc}"
+            notes.append(
+                f"The GIF of {name} has {frames:,} frames, drawn {side} pixels wide instead of {FRAME_SIDE} to keep "
+                "the file small."
+            )
+    return notes
+
+
+def _counted(frames: Iterator[Image.Image], progress: Progress, done: int, total: int) -> Iterator[Image.Image]:
+    for i, frame in enumerate(frames, start=2):
+        progress("Drawing GIFs", done + i, total)
+        yield frame
+
+
+def _stamp(root: Path, paths: Sequence[str]) -> bytes:
+    """Stands for what a GIF shows: which images, and then their files' sizes and times."""
+    digest = hashlib.blake2b(digest_size=16)
+    for path in paths:
+        try:
+            status = (root / path).stat()
+            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(b"gone\n")
+    return _stamp_of_images(root, paths) + digest.hexdigest().encode()
+
+
+def _stamp_of_images(root: Path, paths: Sequence[str]) -> bytes:
+    """The first part of the stamp: the images' names, and the way of drawing."""
+    text = "\n".join([f"{DRAWING_VERSION} {os.fspath(root)}", *paths])
+    return f"SAFE {hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()} ".encode()
+
+
+def gif_shows(clusters: RootCauseClusters, folder: Path, rcc: int) -> bool:
+    """Whether there is a GIF of an RCC, and of the images that it has: a run that was killed leaves those of others."""
+    stamp = _stamp_of(gif_path(folder, rcc, clusters.n_rccs))
+    return stamp is not None and stamp.startswith(_stamp_of_images(clusters.image_root, clusters.members(rcc)))
+
+
+def _stamp_of(path: Path) -> bytes | None:
+    try:
+        with Image.open(path, formats=("GIF",)) as image:
+            return image.info.get("comment")
+    except UNREADABLE:
+        return None
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether it is a GIF that SAFE did not draw; one that cannot be read is a damaged one of SAFE's, by its name."""
+    try:
+        with Image.open(path, formats=("GIF",)) as image:
+            return not bytes(image.info.get("comment") or b"").startswith(b"SAFE ")
+    except UNREADABLE:
+        return False
+
+
+def gif_frames(root: Path, paths: Sequence[str], pool: Executor) -> Iterator[Image.Image]:
+    """The frames of a GIF, drawn in parallel, a few ahead of the writer."""
+    side = frame_side(len(paths))
+    ahead: deque[Future] = deque()
+    for number, path in enumerate(paths, start=1):
+        ahead.append(pool.submit(_frame, root, path, f"{number}/{len(paths)}", side))
+        if len(ahead) >= 16:
+            yield ahead.popleft().result()
+    while ahead:
+        yield ahead.popleft().result()
+
+
+def _frame(root: Path, path: str, number: str, side: int) -> Image.Image:
+    """Image, file name and number, in 256 colours of its own.
+
+    The number also keeps identical images apart, which Pillow would merge into one frame.
+    """
+    font = ImageFont.load_default(size=13)
+    frame = Image.new("RGB", (side, side + CAPTION_HEIGHT), CAPTION_GROUND)
+    picture = thumbnail(root / path, side)
+    frame.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
+    draw = ImageDraw.Draw(frame)
+    name = _shortened(path, font, side - draw.textlength(number, font) - 24)
+    middle = side + CAPTION_HEIGHT / 2
+    draw.text((8, middle), name, font=font, fill=CAPTION_TEXT, anchor="lm")
+    draw.text((side - 8, middle), number, font=font, fill=CAPTION_TEXT, anchor="rm")
+    return frame.quantize(palette=_palette(frame, side), dither=Image.Dither.NONE)
+
+
+def _palette(frame: Image.Image, side: int) -> Image.Image:
+    """240 colours of the picture and 16 of the caption.
+
+    The colours are found on a small copy: on the whole frame the search takes ten times as long and the eye sees no
+    difference. (Pillow's quick octree, on the other hand, turns dark images black.)
+    """
+    picture = frame.crop((0, 0, side, side)).resize((40, 40), Image.Resampling.NEAREST)
+    colours = picture.quantize(240, method=Image.Quantize.MEDIANCUT).getpalette()[: 3 * 240]
+    greys = [
+        round(CAPTION_GROUND[i] + step / 15 * (CAPTION_TEXT[i] - CAPTION_GROUND[i]))
+        for step in range(16)
+        for i in range(3)
+    ]
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(colours + greys)
+    return palette
+
+
+def _shortened(path: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """The end of a path, as much as fits: a file name says more than the folders above it."""
+    text = printable(path)
+    if font.getlength(text) <= width:
+        return text
+    # By bisection: measuring a name takes long beside drawing a frame.
+    cut = bisect.bisect_left(range(len(text)), True, lo=1, key=lambda i: font.getlength("…" + text[i:]) <= width)
+    return "…" + text[cut:]
+
+
+
+
+
+
+
+

@@ -1,0 +1,274 @@
+"""Step 2 of SAFE, the map: where the failing images lie.
+
+RCCs in; a position in the plane for each image out, computed once and kept in `map.npz`. The map is for the eye only:
+distances in it are roughly right between neighbours and mean little between far images (`nearness.py` has those in the
+space of PCA).
+
+Sources: McInnes et al., arXiv 1802.03426 (UMAP). The paper has no map; FiftyOne and imcluster have made it a habit.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from support.files import DAMAGED
+from support.files import read_arrays
+from dbscan.outcome import NOISE
+from dbscan.umap_reducer import UMAP_NEIGHBOURS
+from rccs.clusters import RootCauseClusters
+from dbscan.umap_reducer import load_umap
+from support.errors import SAFEError
+from support.progress import Progress
+from support.progress import no_progress
+from support.text import printable
+from support.output_folder import save_files
+from rccs.parameters import ANGLE_SUFFIX
+from rccs.notes import RccNote
+from rccs.notes import title
+from support.run_folder import MAP_FILE
+from support.text import shown_name
+
+MAP_VERSION = 1  # raise it when positions come out differently, so that older maps are computed anew
+# With UMAP's own 0.1 and a start 10 wide, RCCs come out as specks far apart, too dense to point at an image. These two
+# keep as many of an image's neighbours (54 and 65 % of 15 on two case studies, against 55 and 63) and fill the map.
+MIN_DISTANCE = 0.5
+START_WIDTH = 1.0
+STEPS = 2000  # the page's canvas is seldom larger; whole numbers keep the record small
+
+
+class MapPositions(NamedTuple):
+    """Where the images lie on the map.
+
+    Attributes
+    ----------
+    xy : ndarray of shape (n_images, 2), float32
+        Between 0 and 1, the same scale in both directions; row i belongs to `paths[i]`.
+    method : "umap" or "pca"
+    """
+
+    xy: np.ndarray
+    method: str
+
+
+def map_method() -> str:
+    """What maps are made with here: "umap" where umap-learn is installed, else "pca"."""
+    return "umap" if importlib.util.find_spec("umap") else "pca"
+
+
+def map_points(clusters: RootCauseClusters, progress: Progress = no_progress, method: str | None = None) -> np.ndarray:
+    """Lay the images out in the plane, similar ones close together; the same for the same images.
+
+    Parameters
+    ----------
+    method : "umap" or "pca", optional
+        By default `map_method()`. Images so few or so alike that UMAP cannot be fitted are laid out by PCA.
+
+    Returns
+    -------
+    ndarray of shape (n_images, 2), float32
+        Between 0 and 1.
+    """
+    plane = _plane(clusters.points)
+    n = len(plane)
+    # Points on a line stay on it in UMAP, which then divides by the extent across it.
+    spread = n > UMAP_NEIGHBOURS and np.ptp(plane, axis=0).all()
+    if spread and (method or map_method()) == "umap":
+        progress(f"Drawing the map of {n:,} images", 0, 0)
+        return _scaled(_umap(clusters.points, START_WIDTH * _scaled(plane)))
+    return _scaled(plane)
+
+
+def _umap(points: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """UMAP to two dimensions from the neighbours found exactly, which for these numbers of images is the fastest."""
+    from sklearn.neighbors import NearestNeighbors
+
+    UMAP = load_umap()
+    with threadpool_limits(limits=1):
+        distances, neighbours = (
+            NearestNeighbors(n_neighbors=UMAP_NEIGHBOURS, algorithm="brute").fit(points).kneighbors()
+        )
+    # UMAP counts every point as its own first neighbour.
+    itself = np.arange(len(points))[:, None]
+    neighbours = np.hstack([itself, neighbours[:, :-1]])
+    distances = np.hstack([np.zeros(itself.shape), distances[:, :-1]]).astype(np.float32)
+    with warnings.catch_warnings():
+        # It warns that new points could not be added to the map; none are.
+        warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]")
+        umap = UMAP(
+            UMAP_NEIGHBOURS,
+            2,
+            min_dist=MIN_DISTANCE,
+            init=start,
+            precomputed_knn=(neighbours, distances),
+            random_state=0,
+            n_jobs=1,
+        )
+        return umap.fit_transform(points)
+
+
+def _plane(points: np.ndarray) -> np.ndarray:
+    """The first two principal components; two columns in any case.
+
+    The points come from PCA with the largest component first, so nothing is to be fitted.
+    """
+    plane = np.zeros((len(points), 2), np.float32)
+    plane[:, : min(2, points.shape[1])] = points[:, :2]
+    return plane
+
+
+def _scaled(xy: np.ndarray) -> np.ndarray:
+    """Moved and scaled into the unit square, its centre kept in the middle; equal points all to the middle."""
+    if not len(xy):
+        return np.zeros((0, 2), np.float32)
+    low, high = xy.min(axis=0), xy.max(axis=0)
+    side = float((high - low).max()) or 1.0
+    return ((xy - (low + high) / 2) / side + 0.5).clip(0, 1).astype(np.float32)
+
+
+# --- The file ---------------------------------------------------------------------------------------------------
+
+
+def stored_map(folder: Path, clusters: RootCauseClusters, progress: Progress = no_progress) -> MapPositions:
+    """The map in a folder, drawn if it is not there yet, and kept there if it can be written."""
+    known = load_map(folder, clusters)
+    if known is not None:
+        return known
+    method = map_method()
+    positions = MapPositions(map_points(clusters, progress, method), method)
+    with contextlib.suppress(SAFEError):  # a folder that cannot be written any more is no reason to show none
+        save_map(folder, clusters, positions)
+    return positions
+
+
+def save_map(folder: Path, clusters: RootCauseClusters, positions: MapPositions) -> None:
+    """Write `map.npz` (SAFEError where it cannot be written, or is somebody else's)."""
+    stamp = np.array(_stamp(clusters, positions.method))
+    save_files(folder, {MAP_FILE: lambda path: np.savez(path, xy=positions.xy, stamp=stamp)})
+
+
+def load_map(folder: Path, clusters: RootCauseClusters) -> MapPositions | None:
+    """The map in a folder; None where there is none, or it is damaged, of other images, or of a lesser method.
+
+    It does not hang on the labels: edits leave the map as it is.
+    """
+    path = folder / MAP_FILE
+    try:
+        stored = read_arrays(path)
+        xy, stamp = stored["xy"], str(stored["stamp"])
+    except DAMAGED:
+        return None  # it can be drawn again
+    method = map_method()
+    if stamp != _stamp(clusters, method) or xy.shape != (len(clusters.paths), 2):
+        return None
+    if xy.dtype.kind != "f" or not ((xy >= 0) & (xy <= 1)).all():
+        return None
+    return MapPositions(xy.astype(np.float32), method)
+
+
+def _stamp(clusters: RootCauseClusters, method: str) -> str:
+    """Stands for what a map shows: the images, their points, and the way of drawing."""
+    digest = hashlib.blake2b(f"{MAP_VERSION} {method}".encode(), digest_size=16)
+    digest.update("\n".join(clusters.paths).encode("utf-8", "surrogateescape"))
+    digest.update(np.ascontiguousarray(clusters.points).tobytes())
+    return digest.hexdigest()
+
+
+# --- For the page -----------------------------------------------------------------------------------------------
+
+
+def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapping[int, RccNote]) -> dict:
+    """The map as plain lists, for JSON: 10,000 images take less than 1 MB, however long their names.
+
+    Returns
+    -------
+    dict
+        `method`; `steps` (coordinates are whole numbers from 0 to it); `x`, `y` (up is larger), `rcc` (−1 is noise) and
+        `name` (the file's name as plain text, shortened in the middle), each with an entry per image, in the order of
+        `paths`, so that the index stands for the image; `rccs`: a list, the largest first, of `rcc`, `title`, `size`,
+        `verdict` and `at`, the index of the image in the middle of the RCC on the map.
+    """
+    grid = np.rint(positions.xy * STEPS).astype(int)
+    return {
+        "method": positions.method,
+        "steps": STEPS,
+        "x": grid[:, 0].tolist(),
+        "y": grid[:, 1].tolist(),
+        "rcc": clusters.labels.tolist(),
+        "name": [shown_name(path) for path in clusters.paths],
+        "rccs": [
+            {
+                "rcc": rcc,
+                "title": title(rcc, notes),
+                "size": int((clusters.labels == rcc).sum()),
+                "verdict": notes[rcc].verdict if rcc in notes else "",
+                "at": _middle(positions.xy, np.flatnonzero(clusters.labels == rcc)),
+            }
+            for rcc in clusters.groups
+        ],
+    }
+
+
+def map_shades(name: str, column: np.ndarray) -> dict:
+    """A parameter as colours of the map, for JSON.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n_images,)
+        As of `rccs.parameters.Parameters`.
+
+    Returns
+    -------
+    dict
+        `name`; `kind` ("number", "angle" or "category"); `value`, an entry per image, None where unknown: from 0 to 1
+        between the 2nd and the 98th percentile of a number and round the circle of an angle, or the place of a category
+        in `names`, the commonest first; `told`, the values as text; `low` and `high`, the ends of a number's scale.
+    """
+    if column.dtype.kind == "U":
+        known, counts = np.unique(column[column != ""], return_counts=True)
+        names = [str(known[i]) for i in np.argsort(-counts, kind="stable")]
+        place = {text: i for i, text in enumerate(names)}
+        texts = column.tolist()
+        return {
+            "name": printable(name),
+            "kind": "category",
+            "value": [place.get(text) for text in texts],
+            "told": [printable(text) for text in texts],
+            "names": [printable(text) for text in names],
+        }
+    angle = name.endswith(ANGLE_SUFFIX)
+    low, high = (0.0, 360.0) if angle else (float(end) for end in np.nanpercentile(column, (2, 98)))
+    share = (column % 360) / 360 if angle else ((column - low) / ((high - low) or 1.0)).clip(0, 1)
+    return {
+        "name": printable(name),
+        "kind": "angle" if angle else "number",
+        "value": [None if np.isnan(value) else round(value, 3) for value in share.tolist()],
+        "told": ["" if np.isnan(value) else f"{value:.3g}" for value in column.tolist()],
+        "low": f"{low:.3g}",
+        "high": f"{high:.3g}",
+    }
+
+
+def _middle(xy: np.ndarray, rows: np.ndarray) -> int:
+    """The row, of those given, nearest to their median."""
+    return int(rows[np.linalg.norm(xy[rows] - np.median(xy[rows], axis=0), axis=1).argmin()])
+
+
+
+
+
+
+
+
+
+
+
+
+
+

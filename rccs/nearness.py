@@ -1,0 +1,90 @@
+"""Which RCCs are near each other, and which images of an RCC near its core. Step 2.
+
+Distances are taken in the space of PCA.
+"""
+
+import numpy as np
+from rccs.clusters import RootCauseClusters
+from collections.abc import Mapping
+from dbscan.outcome import NOISE
+from threadpoolctl import threadpool_limits
+from support.errors import SAFEError
+
+
+
+def rcc_centres(clusters: RootCauseClusters) -> dict[int, np.ndarray]:
+    """The centre of each group: the mean of its core points in the space of PCA (of its images, where none is core)."""
+    return {rcc: _centre(clusters, rcc) for rcc in clusters.groups}
+
+
+def nearest_rccs(
+    clusters: RootCauseClusters, rcc: int, n: int = 3, centres: Mapping[int, np.ndarray] | None = None
+) -> list[tuple[int, float]]:
+    """The RCCs nearest to one (or to the images in no cluster), with the distance of their centres, nearest first.
+
+    Parameters
+    ----------
+    centres : mapping of int to ndarray, optional
+        Those of `rcc_centres`, where they are needed more than once.
+
+    Raises
+    ------
+    SAFEError
+        There is no such RCC.
+    """
+    _rows(clusters, rcc)  # there is one
+    centres = centres or rcc_centres(clusters)
+    others = [other for other in centres if other not in (rcc, NOISE)]
+    distances = [(float(np.linalg.norm(centres[other] - centres[rcc])), other) for other in others]
+    return [(other, distance) for distance, other in sorted(distances)[:n]]
+
+
+def by_closeness(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, float]]:
+    """The images of an RCC with their distance from the middle of its core, nearest first; ties by path.
+
+    The middle is the core point nearest to the mean of all core points of the RCC, in the space of PCA; it comes first
+    with distance 0. (The distance to the nearest core point would be 0 for every core point, which most images are.)
+    Images in no cluster are ordered by their distance to the nearest core point of any RCC: those that nearly belong to
+    one come first.
+
+    Raises
+    ------
+    SAFEError
+        There is no such RCC.
+    """
+    rows = _rows(clusters, rcc)
+    points = clusters.points[rows].astype(np.float64)
+    cores = np.flatnonzero(clusters.is_core)
+    if rcc == NOISE and len(cores):
+        from sklearn.metrics import pairwise_distances_argmin_min
+
+        with threadpool_limits(limits=1):
+            _, distances = pairwise_distances_argmin_min(points, clusters.points[cores].astype(np.float64))
+    else:
+        candidates = np.flatnonzero(clusters.is_core[rows]) if clusters.is_core[rows].any() else np.arange(len(rows))
+        centre = _centre(clusters, rcc)
+        middle = candidates[np.linalg.norm(points[candidates] - centre, axis=1).argmin()]
+        distances = np.linalg.norm(points - points[middle], axis=1)
+    order = np.argsort(distances.round(6), kind="stable")  # paths are sorted already
+    return [(clusters.paths[rows[i]], float(distances[i])) for i in order]
+
+
+def _rows(clusters: RootCauseClusters, rcc: int) -> np.ndarray:
+    rows = np.flatnonzero(clusters.labels == rcc)
+    if not len(rows):
+        raise SAFEError(f"There is no RCC {rcc}: it was merged or emptied, or never was. Choose one that is shown.")
+    return rows
+
+
+def _centre(clusters: RootCauseClusters, rcc: int) -> np.ndarray:
+    """Mean of the core points of an RCC, of all its images where none is core; float64."""
+    rows = _rows(clusters, rcc)
+    cores = rows[clusters.is_core[rows]]
+    return clusters.points[cores if len(cores) else rows].mean(axis=0, dtype=np.float64)
+
+
+def representative(clusters: RootCauseClusters, rcc: int) -> str:
+    """Path of the image nearest to the centre of an RCC: the face that it shows in an overview."""
+    rows = np.flatnonzero(clusters.labels == rcc)
+    points = clusters.points[rows]
+    return clusters.paths[rows[np.linalg.norm(points - points.mean(axis=0), axis=1).argmin()]]

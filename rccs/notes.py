@@ -1,0 +1,147 @@
+"""What the engineer says of RCCs, and `rcc_notes.csv`, which people also fill in with a spreadsheet. Step 2."""
+
+from typing import NamedTuple
+from collections.abc import Mapping
+from dbscan.outcome import NOISE
+import csv
+import io
+from collections.abc import Sequence
+from support.tables import cell
+from pathlib import Path
+from support.errors import SAFEError
+import re
+from support.tables import from_cell
+from support.text import printable
+
+COLUMNS = ("rcc", "name", "note", "verdict")
+VERDICTS = ("", "safe", "unsafe", "unclear")
+LONGEST_NAME = 80
+LONGEST_NOTE = 20_000
+# What two RCCs that are merged are judged as: what either of them may be, so that no hazard is lost.
+_GRAVITY = ("safe", "", "unclear", "unsafe")
+
+
+class RccNote(NamedTuple):
+    """What the engineer says of an RCC.
+
+    Attributes
+    ----------
+    rcc : int
+        `NOISE` for the images in no cluster.
+    name : str
+        One line, for example "sunglasses at night".
+    note : str
+        Any text, for example "hazard H3".
+    verdict : "", "safe", "unsafe" or "unclear"
+        Whether failing for this reason is a hazard; empty as long as nobody has judged it.
+    """
+
+    rcc: int
+    name: str = ""
+    note: str = ""
+    verdict: str = ""
+
+
+def title(rcc: int, notes: Mapping[int, RccNote] | None = None) -> str:
+    """For example `RCC 3 · sunglasses at night`, `RCC 3`, `No cluster`; plain text."""
+    name = notes[rcc].name if notes and rcc in notes else ""
+    return ("No cluster" if rcc == NOISE else f"RCC {rcc}") + (f" · {name}" if name else "")
+
+
+def combined(seen: RccNote, mine: RccNote, theirs: RccNote) -> tuple[RccNote, tuple[str, ...]]:
+    """Two changes of one note that began from the same: field by field, and the fields that both have changed."""
+    conflicts = []
+    fields = {}
+    for name in ("name", "note", "verdict"):
+        before, here, there = (getattr(note, name) for note in (seen, mine, theirs))
+        fields[name] = there if here == before else here
+        if here not in (before, there) and there != before:
+            fields[name] = there
+            conflicts.append(name)
+    return theirs._replace(**fields), tuple(conflicts)
+
+
+def merged_note(source: RccNote, target: RccNote) -> RccNote:
+    """The note on an RCC that another one is merged into: nothing of either is lost.
+
+    The graver verdict holds; an RCC that nobody has judged is not safe because another one is. The name is the
+    target's, or else the source's. The note has both notes, and what the name and verdict no longer say.
+    """
+    name = target.name or source.name
+    verdict = max(source.verdict, target.verdict, key=_GRAVITY.index)
+    lines = [target.note] if source.note in target.note else [target.note, source.note]
+    for note in (source, target):
+        was = f"“{note.name}”" if note.name and note.name != name else ""
+        was += f"{' and ' if was else ''}judged {note.verdict}" if note.verdict and note.verdict != verdict else ""
+        lines.append(f"{title(note.rcc)} was {was}." if was else "")
+    return RccNote(target.rcc, name, "\n".join(filter(None, lines)), verdict)
+
+
+def differ(source: RccNote, target: RccNote) -> bool:
+    """Whether a merge of two RCCs has to decide between what was said of them."""
+    return merged_note(source, target) != target
+
+
+def notes_text(notes: Sequence[RccNote]) -> str:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(note._replace(name=cell(note.name), note=cell(note.note)) for note in notes)
+    return table.getvalue()
+
+
+def read_notes(path: Path) -> dict[int, RccNote]:
+    """Read `rcc_notes.csv`, which people fill in with a spreadsheet too: other separators and code pages are known."""
+    if not path.is_file():
+        return {}
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise SAFEError(f"Could not read {path}: {error.strerror}") from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = data.decode("cp1252", "replace")
+    header = text.partition("\n")[0]
+    separator = max(",;\t", key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    notes: dict[int, RccNote] = {}
+    try:
+        reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
+        if "rcc" not in reader.fieldnames:
+            raise SAFEError(f"{path} must begin with a line of column names, rcc,name,note,verdict. Add it.")
+        for row in reader:
+            note = _note_of(row)
+            if note.rcc in notes:
+                raise SAFEError(f"{title(note.rcc)} has two rows")
+            notes[note.rcc] = note
+    except (SAFEError, csv.Error) as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise SAFEError(f"{path}, line {reader.reader.line_num}: {error}. Correct the line, or remove it.") from error
+    return notes
+
+
+def _note_of(row: Mapping[str | None, object]) -> RccNote:
+    typed = {name: from_cell(str(row.get(name) or "").strip()) for name in COLUMNS}
+    number = re.fullmatch(r"(?:rcc)?\s*(-?\d{1,9})(?:\.0)?", typed["rcc"], re.IGNORECASE)
+    if number is None or int(number[1]) < NOISE:
+        raise SAFEError(f"rcc must be a whole number, -1 or more. Received: {typed['rcc']!r}")
+    return tidy_note(RccNote(int(number[1]), typed["name"], typed["note"], typed["verdict"]))
+
+
+def says_something(note: RccNote) -> bool:
+    return bool(note.name or note.note or note.verdict)
+
+
+def tidy_note(note: RccNote) -> RccNote:
+    """A note as it is kept; a SAFEError where it cannot be."""
+    name = printable(" ".join(note.name.split()))
+    text = printable(note.note.replace("\r\n", "\n").replace("\r", "\n").strip())
+    verdict = note.verdict.strip().lower()
+    if verdict not in VERDICTS:
+        raise SAFEError(f"verdict must be safe, unsafe, unclear or empty. Received: {note.verdict!r}")
+    for what, value, longest in (("name", name, LONGEST_NAME), ("note", text, LONGEST_NOTE)):
+        if len(value) > longest:
+            raise SAFEError(f"A {what} may have {longest:,} characters. Received: {len(value):,}")
+    return RccNote(note.rcc, name, text, verdict)

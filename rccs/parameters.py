@@ -1,0 +1,200 @@
+"""What is known of the failing images beside their pixels: a CSV file with a row per image, read as columns.
+
+A simulator records such parameters, and so do annotators. SAFE describes RCCs with them (see `profiles.py`) and needs
+none of them. Images and a CSV file in; a column per parameter out, in the order of the images.
+"""
+
+import csv
+import io
+import math
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from support.files import regular
+from support.entries import path_of
+from support.errors import SAFEError
+
+PARAMETERS_FILE = "parameters.csv"
+KEY = "image"
+ANGLE_SUFFIX = "_deg"
+NUMERIC_FROM = 0.9  # share of a column's values that must be numbers
+MOST_CATEGORIES = 50  # a column of text with more values than these is a name or a remark
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """What is known about the failing images.
+
+    Attributes
+    ----------
+    source : Path
+        The CSV file.
+    columns : mapping of str to ndarray of shape (n_images,)
+        float64 for a number or an angle, NaN where unknown; str for a category, empty where unknown.
+    notes : tuple of str
+        What in the file could not be used, a sentence each.
+    """
+
+    source: Path
+    columns: dict[str, np.ndarray]
+    notes: tuple[str, ...]
+
+
+def find_parameters(image_root: Path) -> Path | None:
+    """`parameters.csv` in the image folder or, failing that, beside it."""
+    for folder in (image_root, image_root.parent):
+        if (folder / PARAMETERS_FILE).is_file():
+            return folder / PARAMETERS_FILE
+    return None
+
+
+def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[str]) -> Parameters:
+    """Read the parameters of images from a CSV file.
+
+    The column `image` (or else the first) names the image. One reading of those names is used for the whole file, the
+    first of these that fits any image: relative to the CSV's folder, or absolute; relative to the image folder; the
+    last parts of the path; the bare file name where no two images share it.
+
+    A column whose name ends in `_deg` is an angle in degrees. A column is a number where nine of ten values are, unless
+    it holds only two different ones again and again (0 and 1, say): these, and text, are categories.
+
+    Parameters
+    ----------
+    image_root : Path
+    images : sequence of str
+        Relative to `image_root`.
+
+    Raises
+    ------
+    SAFEError
+        The file cannot be read or is no table.
+    """
+    path = path_of(path, "parameters as a CSV file")
+    try:
+        with regular(path).open(encoding="utf-8-sig", newline="") as file:
+            header, rows = _open_table(path, file)
+            key = header.index(KEY) if KEY in header else 0
+            names = {PurePosixPath(image).name for image in images}
+            others, kept, notes = 0, [], []
+            for row in rows:
+                if len(row) > key and PurePosixPath(row[key].strip().replace("\\", "/")).name in names:
+                    kept.append(row)
+                else:
+                    others += bool(row)
+    except OSError as error:
+        raise SAFEError(f"Could not read the parameters in {path}: {error.strerror}.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise SAFEError(f"Expected parameters as a CSV file (UTF-8). Received: {path} ({error}).") from error
+    if KEY not in header:
+        notes.append(f"There is no column {KEY}; the first one, {header[0]}, is taken for it.")
+    described = _rows_by_image([row[key] for row in kept], path.parent, image_root, images)
+    used = sum(map(len, described.values()))
+    notes += _notes_on_rows(images, described, others + len(kept) - used)
+    columns = {}
+    for place, name in enumerate(header):
+        if place == key or not name:
+            continue
+        texts = [
+            kept[rows[0]][place].strip() if (rows := described.get(image)) and place < len(kept[rows[0]]) else ""
+            for image in images
+        ]
+        column, note = _typed(name, texts)
+        notes += [note] if note else []
+        if column is not None:
+            columns[name] = column
+    if not columns:
+        notes.append("No column tells the failing images apart.")
+    return Parameters(path, columns, tuple(notes))
+
+
+def _open_table(path: Path, file: io.TextIOBase) -> tuple[list[str], Iterator[list[str]]]:
+    """Header and rows; spreadsheets separate by semicolons or tabs where the comma is the decimal mark."""
+    first = file.readline()
+    separator = max(",;\t", key=first.count)
+    file.seek(0)
+    rows = csv.reader(file, delimiter=separator)
+    header = [name.strip() for name in next(rows, [])]
+    if len(header) < 2 or "\0" in first:
+        raise SAFEError(
+            f"Expected parameters as a CSV file with a header: {KEY}, then a column a parameter. Received: {path}"
+        )
+    return header, rows
+
+
+def _rows_by_image(keys: list[str], folder: Path, image_root: Path, images: Sequence[str]) -> dict[str, list[int]]:
+    """The rows that name each image, by the first reading of the names that fits any image."""
+    keys = [os.path.normpath(key.strip().replace("\\", "/")) for key in keys]
+    in_folder = {os.path.normpath(folder / key): [] for key in keys}
+    for row, key in enumerate(keys):
+        in_folder[os.path.normpath(folder / key)].append(row)
+    exact: dict[str, list[int]] = {}
+    endings: dict[str, list[int]] = {}
+    for row, key in enumerate(keys):
+        exact.setdefault(key, []).append(row)
+        parts = PurePosixPath(key).parts
+        for start in range(1, len(parts) - 1):
+            endings.setdefault("/".join(parts[start:]), []).append(row)
+    names: dict[str, list[int]] = {}
+    for row, key in enumerate(keys):
+        names.setdefault(PurePosixPath(key).name, []).append(row)
+    image_names = Counter(PurePosixPath(image).name for image in images)
+
+    def unambiguous(rows: list[int]) -> list[int]:
+        return rows if len({keys[row] for row in rows}) == 1 else []
+
+    readings = (
+        lambda image: in_folder.get(os.path.normpath(image_root / image), []),
+        lambda image: exact.get(image, []),
+        lambda image: unambiguous(endings.get(image, [])),
+        lambda image: (
+            unambiguous(names.get(PurePosixPath(image).name, [])) if image_names[PurePosixPath(image).name] == 1 else []
+        ),
+    )
+    for reading in readings:
+        found = {image: rows for image in images if (rows := reading(image))}
+        if found:
+            return found
+    return {}
+
+
+def _notes_on_rows(images: Sequence[str], described: dict[str, list[int]], others: int) -> Iterator[str]:
+    missing = [image for image in images if image not in described]
+    if missing:
+        yield f"{len(missing):,} of {len(images):,} images have no row, the first {missing[0]}."
+    repeated = [image for image, rows in described.items() if len(rows) > 1]
+    if repeated:
+        yield f"{len(repeated):,} images have several rows, the first {repeated[0]}; the first row counts."
+    if others and missing:  # else it is a table of the whole test set, of which these images are a part
+        yield f"{others:,} rows describe other images."
+
+
+def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, str]:
+    """The column as numbers or as categories, None where it tells nothing apart; and what is to be said about it."""
+    known = [text for text in texts if text]
+    if len(set(known)) < 2:
+        return None, ""
+    numbers = np.array([_number(text) for text in texts])
+    wrong = [text for text, number in zip(texts, numbers, strict=True) if text and math.isnan(number)]
+    if len(wrong) > (1 - NUMERIC_FROM) * len(known) or (_is_flag(known) and not name.endswith(ANGLE_SUFFIX)):
+        if len(set(known)) > MOST_CATEGORIES:
+            return None, f"The column {name} is left out: text with {len(set(known)):,} different values."
+        return np.array(texts), ""
+    note = f"The column {name} has {len(wrong):,} values that are no numbers, the first {wrong[0]!r}." if wrong else ""
+    return numbers, note
+
+
+def _is_flag(known: list[str]) -> bool:
+    return len(set(known)) == 2 and len(known) > 5
+
+
+def _number(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan

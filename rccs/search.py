@@ -1,0 +1,132 @@
+"""Step 2 of SAFE, looking for images: words that an engineer types in, the images that all of them fit out.
+
+A word is part of a path (`night_`), or a condition on a parameter: `eyewear=sunglasses`, `light<0.1`, `blur_px >= 2`.
+What has spaces in it stands in quotes: `"my folder"`, `weather="light rain"`.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from support.errors import SAFEError
+
+_NAME = r"""(?:"[^"]+"|'[^']+'|[^\s<>="']+)"""
+_VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s<>=]*)"""
+# A condition ends where a space follows, and no sign: in `eyewear= light<1` eyewear has no value.
+_CONDITION = re.compile(rf"(?P<name>{_NAME})\s*(?P<sign><=|>=|=|<|>)\s*(?P<value>{_VALUE})(?=\s|$)(?!\s*[<>=])")
+_WORD = re.compile(r"""(?:"[^"]+"|'[^']+')(?=\s|$)|\S+""")
+_COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
+MOST_NAMED = 12  # parameters in an error
+
+
+def matching_images(text: str, paths: Sequence[str], columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The images that every word of a text fits; upper and lower case are the same.
+
+    Parameters
+    ----------
+    text : str
+        Words, separated by spaces. `=` with a category fits a part of it (`eyewear=sun`), with a number the number, and
+        without either whatever is known (`eyewear=`).
+    paths : sequence of str
+    columns : mapping of str to ndarray of shape (n_images,)
+        As of `rccs.parameters.Parameters`. What is unknown fits no condition.
+
+    Returns
+    -------
+    ndarray of int
+        Indices of `paths`, ascending.
+
+    Raises
+    ------
+    SAFEError
+        There is no word, no such parameter, or a condition that does not go with it.
+    """
+    words = list(_words(text))
+    if not words:
+        raise SAFEError("Expected part of a file name, or a condition such as light<0.1. Received: nothing.")
+    fits = np.ones(len(paths), bool)
+    lower = [path.lower() for path in paths]
+    for word, condition in words:
+        # Without parameters a sign may be part of a name.
+        if condition and (columns or not any(word in path for path in lower)):
+            fits &= _fits(columns, *condition)
+        else:
+            fits &= np.array([word in path for path in lower], bool)
+    return np.flatnonzero(fits)
+
+
+def example_for(columns: Mapping[str, np.ndarray]) -> str:
+    """A query that fits at least one image, as a hint to the engineer: `eyewear=sunglasses light<0.8`.
+
+    A condition on the category of the fewest different values, for its rarest, and one on the first number that is not
+    always whole, since whole ones often only count images; empty where there is neither.
+    """
+    texts = {name: values for name, values in columns.items() if values.dtype.kind == "U" and values.any()}
+    numbers = {name: values for name, values in columns.items() if values.dtype.kind != "U"}
+    words, among = [], slice(None)
+    if texts:
+        name = min(texts, key=lambda name: len(set(texts[name].tolist())))
+        (category, _), *_ = sorted(Counter(filter(None, texts[name].tolist())).items(), key=lambda pair: pair[::-1])
+        among = texts[name] == category
+        words.append(f"{_quoted(name)}={_quoted(category)}")
+    for name, values in numbers.items():
+        known = values[among][np.isfinite(values[among])]
+        if len(known) and (known % 1).any():
+            words.append(f"{_quoted(name)}<{_just_above(float(np.median(known)))}")
+            break
+    return " ".join(words)
+
+
+def _just_above(number: float) -> str:
+    """A number of few digits above another one."""
+    for digits in range(2, 18):
+        text = f"{number + abs(number) * 10.0 ** (1 - digits):.{digits}g}"
+        if "e" not in text and float(text) > number:
+            return text
+    return repr(math.nextafter(number, math.inf))
+
+
+def _quoted(text: str) -> str:
+    quote = "'" if '"' in text else '"'
+    return f"{quote}{text}{quote}" if re.search(r"""[\s<>="']""", text) else text
+
+
+def _words(text: str) -> Iterator[tuple[str, tuple[str, str, str] | None]]:
+    """The words of a text in lower case, each with its name, sign and value where it is a condition."""
+    at = 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        condition = _CONDITION.match(text, at)
+        found = condition or _WORD.match(text, at)
+        parts = tuple(map(_unquoted, condition.group("name", "sign", "value"))) if condition else None
+        yield _unquoted(found.group()).lower(), parts
+        at = found.end()
+
+
+def _unquoted(text: str) -> str:
+    return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
+
+
+def _fits(columns: Mapping[str, np.ndarray], name: str, sign: str, value: str) -> np.ndarray:
+    """Which images a condition fits."""
+    known = {column.lower(): column for column in columns}
+    if name.lower() not in known:
+        named = ", ".join(list(columns)[:MOST_NAMED]) + (", …" if len(columns) > MOST_NAMED else "")
+        raise SAFEError(f"Expected a parameter of these images ({named or 'none is known'}). Received: {name}")
+    column = columns[known[name.lower()]]
+    if column.dtype.kind == "U":
+        if sign != "=":
+            raise SAFEError(f"{name} is no number: expected {name}=… Received: {name}{sign}{value}")
+        return np.array([bool(text) and value.lower() in text.lower() for text in column.tolist()], bool)
+    try:
+        number = float(value)
+    except ValueError as error:
+        raise SAFEError(f"{name} is a number. Received: {name}{sign}{value}") from error
+    if sign == "=":
+        return np.isclose(column, number)
+    return _COMPARE[sign](column, number)  # NaN, unknown, is in no order

@@ -1,0 +1,412 @@
+"""RCCs to take away: a folder or ZIP file with a folder of images per RCC, and a table of all that is known of them.
+
+RCC_03_sunglasses-at-night/   the images, under their own names
+no_cluster/
+labels.csv                    image, rcc, name, verdict, core, distance, file
+labels.parquet                the same, where pyarrow is installed
+report.html                   where it was asked for
+.safe-export                  what SAFE wrote there, with digests: `b2sum -l 128 -c .safe-export` compares them
+
+Only an export that is as SAFE wrote it is ever replaced. A ZIP file says so in its comment.
+"""
+
+import csv
+import hashlib
+import importlib.util
+import io
+import itertools
+import os
+import re
+import unicodedata
+import zipfile
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from PIL import Image
+
+from support.files import DAMAGED
+from support.tables import cell
+from support.files import put_back
+from support.files import regular
+from support.files import replacing
+from support.files import replacing_folder
+from rccs.clusters import RootCauseClusters
+from support.entries import path_of
+from support.errors import SAFEError
+from support.progress import Progress
+from support.progress import no_progress
+from support.run_folder import EXPORT_MARK
+from support.images import FORMATS
+from support.images import UNREADABLE
+from support.images import Skipped
+from support.text import printable
+from support.images import read_bytes
+from support.images import reason_for
+from rccs.nearness import by_closeness
+from support.run_folder import REPORT_FILE
+from rccs.notes import RccNote
+from dbscan.outcome import NOISE
+
+LABELS_TABLE, PARQUET_TABLE = "labels.csv", "labels.parquet"
+COLUMNS = ("image", "rcc", "name", "verdict", "core", "distance", "file")
+NOISE_FOLDER = "no_cluster"
+LONGEST_SLUG = 40
+LONGEST_NAME = 150  # bytes: leaves room in Windows' 260 characters for the folders above
+
+# Names that Windows keeps for devices, whatever their ending.
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+
+
+class ExportedImage(NamedTuple):
+    """A row of `labels.csv`.
+
+    Attributes
+    ----------
+    image : str
+        Path relative to the image folder.
+    rcc : int
+    name, verdict : str
+        Of the RCC.
+    core : bool
+        Whether it is a core point.
+    distance : float
+        From the middle of its RCC's core (see `rccs.nearness.by_closeness`).
+    file : str
+        Where it lies in the export, `/` between folders; empty where its file was gone.
+    """
+
+    image: str
+    rcc: int
+    name: str
+    verdict: str
+    core: bool
+    distance: float
+    file: str
+
+
+class Export(NamedTuple):
+    """What was written.
+
+    Attributes
+    ----------
+    path : Path
+        The folder or ZIP file.
+    images : int
+        Copied.
+    missing : tuple of Skipped
+        Images that could not be copied, and why.
+    """
+
+    path: Path
+    images: int
+    missing: tuple[Skipped, ...]
+
+
+# --- What goes where --------------------------------------------------------------------------------------------
+
+
+def export_rows(
+    clusters: RootCauseClusters, notes: Mapping[int, RccNote], what: Collection[int] | None = None
+) -> list[ExportedImage]:
+    """The rows of an export: RCC by RCC, the largest first, the images nearest to the core first.
+
+    Parameters
+    ----------
+    what : collection of int, optional
+        The RCCs to export, `NOISE` for the images in no cluster; all by default.
+
+    Raises
+    ------
+    SAFEError
+        One of them is none, or nothing is to be exported.
+    """
+    wanted = clusters.groups if what is None else [rcc for rcc in clusters.groups if rcc in what]
+    unknown = set(what or ()) - set(wanted)
+    if unknown or not wanted:
+        raise SAFEError(
+            f"Expected RCCs to export. Received: {', '.join(map(str, sorted(unknown))) or 'none'}, "
+            "which have no images. Choose from those that are shown."
+        )
+    core = dict(zip(clusters.paths, clusters.is_core.tolist(), strict=True))
+    rows = []
+    for rcc in wanted:
+        note = notes.get(rcc, RccNote(rcc))
+        folder = folder_name(rcc, note.name, clusters.n_rccs)
+        taken: set[str] = set()
+        for path, distance in by_closeness(clusters, rcc):
+            file = f"{folder}/{_free(safe_name(Path(path).name), taken)}"
+            rows.append(ExportedImage(path, rcc, note.name, note.verdict, core[path], round(distance, 6), file))
+    return rows
+
+
+def folder_name(rcc: int, name: str, n_rccs: int) -> str:
+    """For example `RCC_03_sunglasses-at-night`: a name that every file system takes."""
+    if rcc == NOISE:
+        return NOISE_FOLDER
+    slug = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFC", printable(name))).strip("-_")[:LONGEST_SLUG].strip("-_")
+    while len(slug.encode()) > LONGEST_NAME:
+        slug = slug[:-1]
+    number = f"RCC_{rcc:0{max(2, len(str(max(n_rccs - 1, 0))))}d}"
+    return f"{number}_{slug}" if slug else number
+
+
+def safe_name(name: str) -> str:
+    """A file's name, changed only where Windows or a ZIP file would not take it; shortened before its ending."""
+    name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f\ufffd]', "_", printable(name)).rstrip(". ") or "_"
+    if _DEVICES.match(name):
+        name = f"_{name}"
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122, a name alone
+    while len(stem.encode()) + len(suffix.encode()) > LONGEST_NAME and stem:
+        stem = stem[:-1]
+    return stem + suffix
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, with a number where another file of the folder has it already; large and small letters are the same."""
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122, a name alone
+    number = 2
+    while unicodedata.normalize("NFC", name).casefold() in taken:
+        name, number = f"{stem}_{number}{suffix}", number + 1
+    taken.add(unicodedata.normalize("NFC", name).casefold())
+    return name
+
+
+# --- Writing ----------------------------------------------------------------------------------------------------
+
+
+def export_rccs(
+    clusters: RootCauseClusters,
+    notes: Mapping[int, RccNote],
+    to: str | os.PathLike,
+    what: Collection[int] | None = None,
+    report: str = "",
+    progress: Progress = no_progress,
+) -> Export:
+    """Copy the images of RCCs to a folder. It appears whole or not at all; an earlier export there is replaced.
+
+    Parameters
+    ----------
+    to : path
+        A folder that does not exist yet, is empty, or is an earlier export (see `check_target`).
+    what : collection of int, optional
+        The RCCs to export; all by default, and the images in no cluster.
+    report : str
+        HTML to write there as `report.html`.
+
+    Raises
+    ------
+    SAFEError
+        The folder holds something else, cannot be written to, or there is nothing to export.
+    """
+    rows = export_rows(clusters, notes, what)
+    target = _target(to)
+    check_target(target)
+    try:
+        with replacing_folder(target) as building:
+            for folder in {Path(row.file).parent for row in rows}:
+                (building / folder).mkdir()
+            written, missing, digests = _copy(clusters.image_root, rows, building, progress)
+            for name, data in _tables(written, report):
+                (building / name).write_bytes(data)
+                digests[name] = _digest(io.BytesIO(data))
+            (building / EXPORT_MARK).write_bytes("".join(f"{d}  {name}\n" for name, d in digests.items()).encode())
+            check_target(target)  # again, since copying takes a while
+    except OSError as error:
+        raise SAFEError(
+            f"Could not write the export to {target}: {error.strerror or error}. Choose another folder."
+        ) from error
+    return Export(target, len(rows) - len(missing), missing)
+
+
+def export_zip(
+    clusters: RootCauseClusters,
+    notes: Mapping[int, RccNote],
+    to: str | os.PathLike,
+    what: Collection[int] | None = None,
+    report: str = "",
+    progress: Progress = no_progress,
+) -> Export:
+    """Write the same as `export_rccs` to a ZIP file, which takes the place of an earlier export of that name.
+
+    Raises
+    ------
+    SAFEError
+        Another file has that name, it cannot be written, or there is nothing to export.
+    """
+    rows = export_rows(clusters, notes, what)
+    target = _target(to)
+    if target.suffix.lower() != ".zip":
+        raise SAFEError(f"Expected a file name that ends in .zip. Received: {target.name}")
+    check_target(target)
+    written: list[ExportedImage] = []
+    missing: list[Skipped] = []
+    # Images are compressed already: stored as they are. A time before 1980, which ZIP does not know, becomes 1980.
+    with (
+        replacing(target) as temporary,
+        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive,
+    ):
+        for done, row in enumerate(rows, start=1):
+            try:
+                data = _image_bytes(clusters.image_root / row.image)
+            except UNREADABLE as error:
+                missing.append(Skipped(row.image, reason_for(error)))
+                written.append(row._replace(file=""))
+            else:
+                archive.writestr(row.file, data)
+                written.append(row)
+            progress("Packing images", done, len(rows))
+        for name, data in _tables(written, report):
+            archive.writestr(name, data, zipfile.ZIP_DEFLATED)
+        archive.comment = _zip_mark(archive)
+        check_target(target)
+    return Export(target, len(rows) - len(missing), tuple(missing))
+
+
+def _target(to: str | os.PathLike) -> Path:
+    return path_of(to, "a place to export to")
+
+
+# --- What may be replaced ---------------------------------------------------------------------------------------
+
+
+def check_target(to: str | os.PathLike) -> None:
+    """Whether a folder, or a file name that ends in .zip, can take an export, to be known before long work.
+
+    Raises
+    ------
+    SAFEError
+        It is there and is not an export all of whose files are as SAFE wrote them. Exports of versions that left no
+        mark cannot be told from the engineer's own folders.
+    """
+    target = _target(to)
+    put_back(target)
+    if not os.path.lexists(target):
+        return
+    is_zip = target.suffix.lower() == ".zip"
+    try:
+        fault = _fault_of_zip(target) if is_zip else _fault_of_folder(target)
+    except OSError as error:
+        fault = f"unreadable: {error.strerror or error}"
+    if fault:
+        raise SAFEError(
+            f"Expected a new {'file' if is_zip else 'or empty folder'}, or an export as SAFE wrote it. Received: "
+            f"{target} ({fault}). Choose another name, such as {_free_target(target).name}."
+        )
+
+
+def _fault_of_folder(folder: Path) -> str:
+    """Why a folder is not an export as SAFE wrote it; empty where it is one, or holds nothing."""
+    if folder.is_symlink() or not folder.is_dir():
+        return "not a folder"
+    if not any(folder.iterdir()):
+        return ""
+    try:
+        mark = regular(folder / EXPORT_MARK).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return f"without SAFE's mark, {EXPORT_MARK}"
+    written = {name: digest for digest, _, name in (line.partition("  ") for line in mark.split("\n"))}
+    for place, subfolders, names in os.walk(folder):
+        # os.walk counts links to folders as folders.
+        for path in (Path(place, name) for name in (*names, *subfolders)):
+            name = path.relative_to(folder).as_posix()
+            if name == EXPORT_MARK or (path.is_dir() and not path.is_symlink()):
+                continue
+            if name not in written:
+                return f"{printable(name)} is not from SAFE"
+            if path.is_symlink() or _digest_of_file(path) != written[name]:
+                return f"{printable(name)} was changed"
+    return ""
+
+
+def _fault_of_zip(path: Path) -> str:
+    """Why a file is not a ZIP as SAFE wrote it; empty where it is one."""
+    if path.is_symlink():
+        return "a link"
+    try:
+        with regular(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+            return "" if archive.comment == _zip_mark(archive) else "without SAFE's mark, or changed"
+    except DAMAGED:
+        return "not a ZIP file of SAFE's"
+
+
+def _zip_mark(archive: zipfile.ZipFile) -> bytes:
+    """The comment of a ZIP that SAFE wrote: a digest of the names, lengths and checksums of all that is in it."""
+    parts = sorted(f"{part.filename}\0{part.file_size}\0{part.CRC}\0" for part in archive.infolist())
+    return f"SAFE export {_digest(io.BytesIO(''.join(parts).encode('utf-8', 'surrogateescape')))}".encode()
+
+
+def _digest(file: IO[bytes]) -> str:
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _digest_of_file(path: Path) -> str:
+    with regular(path).open("rb") as file:
+        return _digest(file)
+
+
+def _free_target(target: Path) -> Path:
+    """The first name of its kind that nothing has: export-2, export-3, …"""
+    names = (target.with_name(f"{target.stem}-{number}{target.suffix}") for number in itertools.count(2))
+    return next(path for path in names if not os.path.lexists(path))
+
+
+# --- Copying ----------------------------------------------------------------------------------------------------
+
+
+def _copy(
+    root: Path, rows: list[ExportedImage], folder: Path, progress: Progress
+) -> tuple[list[ExportedImage], tuple[Skipped, ...], dict[str, str]]:
+    """Copy the images; rows as they came out, what could not be read, and digests. A full disk is an OSError."""
+    written, missing, digests = [], [], {}
+    for done, row in enumerate(rows, start=1):
+        try:
+            data = _image_bytes(root / row.image)
+        except UNREADABLE as error:
+            missing.append(Skipped(row.image, reason_for(error)))
+            written.append(row._replace(file=""))
+        else:
+            (folder / row.file).write_bytes(data)
+            digests[row.file] = _digest(io.BytesIO(data))
+            written.append(row)
+        progress("Copying images", done, len(rows))
+    return written, tuple(missing), digests
+
+
+def _image_bytes(path: Path) -> bytes:
+    """The bytes of a file that is still an image; any of UNREADABLE where it is none, or no file that ends."""
+    data = read_bytes(path)
+    with Image.open(io.BytesIO(data), formats=FORMATS):
+        return data
+
+
+def _tables(rows: list[ExportedImage], report: str) -> Iterator[tuple[str, bytes]]:
+    """Names and contents of the files beside the images."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow(row._replace(image=cell(row.image), name=cell(row.name), core=str(row.core).lower()))
+    yield LABELS_TABLE, table.getvalue().encode("utf-8", "surrogateescape")
+    if writes_parquet():
+        yield PARQUET_TABLE, _parquet(rows)
+    if report:
+        yield REPORT_FILE, report.encode("utf-8")
+
+
+def writes_parquet() -> bool:
+    """Whether exports hold a Parquet table too."""
+    return importlib.util.find_spec("pyarrow") is not None
+
+
+def _parquet(rows: list[ExportedImage]) -> bytes:
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    kinds = (arrow.string(), arrow.int32(), arrow.string(), arrow.string(), arrow.bool_(), arrow.float64())
+    schema = arrow.schema(list(zip(COLUMNS, (*kinds, arrow.string()), strict=True)))
+    shown = (row._replace(image=printable(row.image)) for row in rows)  # Parquet knows valid Unicode only
+    columns = [arrow.array(column, kind) for column, kind in zip(zip(*shown, strict=True), schema.types, strict=True)]
+    buffer = arrow.BufferOutputStream()
+    parquet.write_table(arrow.Table.from_arrays(columns, schema=schema), buffer)
+    return buffer.getvalue().to_pybytes()

@@ -1,0 +1,58 @@
+"""HTML for the report: text, tables, lists of facts. Whatever is handed over as text is shown as text."""
+
+import html
+from collections.abc import Iterable, Sequence
+
+from support.text import printable
+
+VERDICT_WORDS = {"safe": "safe", "unsafe": "unsafe", "unclear": "unclear", "": "not judged"}
+
+
+def escaped(value: object) -> str:
+    """Anything as text in HTML: markup in it is shown, not obeyed."""
+    return html.escape(printable(str(value)), quote=True)
+
+
+def html_table(
+    headers: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", numbers: Iterable[int] = ()
+) -> str:
+    """A table of cells that are HTML already; `numbers` are the columns of numbers."""
+    right = set(numbers)
+
+    def cells(tag: str, row: Sequence[str]) -> str:
+        kind = " scope='col'" if tag == "th" else ""
+        return "".join(f"<{tag}{kind}{' class=n' if i in right else ''}>{cell}</{tag}>" for i, cell in enumerate(row))
+
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    head = f"<caption>{escaped(caption)}</caption>" if caption else ""
+    return (
+        f"<div class='scroll'><table>{head}<thead><tr>{cells('th', [escaped(name) for name in headers])}</tr></thead>"
+        f"<tbody>{body}</tbody></table></div>"
+    )
+
+
+def fact_list(facts: Iterable[tuple[str, str]]) -> str:
+    """A list of terms and values; the values are HTML already, empty ones are left out."""
+    return f"<dl class='facts'>{''.join(f'<dt>{escaped(t)}</dt><dd>{v}</dd>' for t, v in facts if v)}</dl>"
+
+
+def path_text(path: object) -> str:
+    """A path, in the type of a path."""
+    return f"<span class='path'>{escaped(path)}</span>"
+
+
+def badge(verdict: str) -> str:
+    """A verdict as a coloured word."""
+    return f"<span class='verdict {verdict or 'none'}'>{VERDICT_WORDS[verdict]}</span>"
+
+
+
+
+def percent(share: float) -> str:
+    """For example `12.5%`."""
+    return f"{share:.1%}"
+
+
+def more(total: int, shown: int, where: str) -> str:
+    """A line saying that a list goes on elsewhere; nothing where it does not."""
+    return f"<p class='soft small'>{total - shown:,} more; {escaped(where)} lists all.</p>" if total > shown else ""

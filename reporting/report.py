@@ -1,0 +1,177 @@
+"""The report: one HTML file of all that is known of a run, for the safety case. A folder in, `report.html` out.
+
+It opens without a network and without scripts, and prints. Whatever comes from file names, notes or other files is
+shown as text. Limits on the number of cards, images and rows keep it at a size that a browser opens at once; where
+something is left out, the report says so.
+
+Sources: ISO 21448:2022 (safety of the intended functionality), clauses 7 and 8; Attaoui et al., ACM TOSEM 32(3):79,
+2023, section 3.3 (five images are enough to see a root cause).
+"""
+
+import base64
+import datetime
+import io
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from support.files import DAMAGED
+from support.files import prepare_folder
+from support.files import regular
+from support.run_folder import RUN_FILE
+from rccs.clusters import RootCauseClusters
+from support.errors import SAFEError
+from support.progress import Progress
+from support.progress import no_progress
+from rccs.clusters import sample
+from support.images import thumbnail
+from reporting.markup import escaped
+from support.output_folder import check_own
+from support.output_folder import save_text
+from rccs.profiles import load_profiles
+from reporting.sections import MOST_CARDS
+from reporting.sections import SECTIONS
+from reporting.sections import Material
+from reporting.sections import head
+from reporting.sections import subject
+from support.run_folder import RETRAINING_FILE
+from retrain import Retraining
+from retrain import retraining_of
+from rccs.review import Review
+from rccs.clusters import fingerprint
+from rccs.review import load_review
+from rccs.clusters import rccs_of
+from support.run_folder import UNSAFE_SET_FILE
+from selection import UnsafeSet
+from selection import load_unsafe_set
+from dbscan.outcome import NOISE
+from support.run_folder import REPORT_FILE
+
+MOST_IMAGE_BYTES = 20 * 2**20
+# Side and JPEG quality of an image by the number of images, so that the report of very many RCCs stays small.
+IMAGE_SIDES = ((300, 240, 82), (1000, 176, 78))
+SMALLEST_IMAGE = (128, 72)
+
+
+def write_report(folder: Path, progress: Progress = no_progress) -> Path:
+    """Write `report.html` for the run in a folder.
+
+    Raises
+    ------
+    SAFEError
+        There are no clusters, one of the files is damaged, or the report cannot be written.
+    """
+    prepare_folder(folder)
+    check_own(folder, REPORT_FILE)
+    save_text(folder, REPORT_FILE, report_html(folder, progress))
+    return folder / REPORT_FILE
+
+
+def report_html(folder: Path, progress: Progress = no_progress, now: datetime.datetime | None = None) -> str:
+    """The report of the run in a folder, one HTML document.
+
+    Raises
+    ------
+    SAFEError
+        There are no clusters, or one of the files is damaged.
+    """
+    known = _gather(folder, progress)
+    now = now or datetime.datetime.now().astimezone()
+    contents = "".join(f"<li><a href='#{key}'>{name}</a></li>" for key, name, _ in SECTIONS)
+    body = "".join(
+        f"<section id='{key}'><h2>{number}. {name}</h2>{content(known)}</section>"
+        for number, (key, name, content) in enumerate(SECTIONS, start=1)
+    )
+    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
+    return (
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
+        # Not even a mistake in this file can make the report load or run anything.
+        "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; img-src data:; "
+        "style-src 'unsafe-inline'\">"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>SAFE report: {escaped(subject(known))}</title><style>{style}</style></head><body><main>"
+        f"{head(known, now)}<nav aria-label='Contents'><ol>{contents}</ol></nav>{body}</main></body></html>\n"
+    )
+
+
+# --- What it is made of -----------------------------------------------------------------------------------------
+
+
+def _gather(folder: Path, progress: Progress) -> Material:
+    review = load_review(folder)
+    try:
+        profiles, profiles_missing = {profile.rcc: profile.text for profile in load_profiles(folder)}, ""
+    except SAFEError as error:
+        profiles, profiles_missing = {}, str(error)
+    unsafe, unsafe_missing = _unsafe_set(folder, fingerprint(review.clusters))
+    retraining, retraining_missing = _retraining(folder, review)
+    return Material(
+        folder=folder,
+        review=review,
+        profiles=profiles,
+        profiles_missing=profiles_missing,
+        unsafe=unsafe,
+        unsafe_missing=unsafe_missing,
+        retraining=retraining,
+        retraining_missing=retraining_missing,
+        run=_read_json(folder / RUN_FILE),
+        images=_images(review.clusters, progress),
+    )
+
+
+def _unsafe_set(folder: Path, clusters: str) -> tuple[UnsafeSet | None, str]:
+    """The unsafe set of these very clusters, or why there is none."""
+    if not (folder / UNSAFE_SET_FILE).is_file():
+        return None, "No unsafe set has been selected."
+    try:
+        unsafe = load_unsafe_set(folder)
+    except SAFEError as error:
+        return None, str(error)
+    if unsafe.clusters != clusters:
+        return None, (
+            "The unsafe set in this folder was selected for other clusters, or before the last edit of these, and is "
+            "not part of this report. Select it again."
+        )
+    return unsafe, ""
+
+
+def _retraining(folder: Path, review: Review) -> tuple[Retraining | None, str]:
+    """The result of a retraining with the unsafe set of these clusters, or why there is none."""
+    if not (folder / RETRAINING_FILE).is_file():
+        return None, "The network has not been retrained."
+    try:
+        return retraining_of(folder, review), ""
+    except SAFEError as error:
+        return None, str(error)
+
+
+def _read_json(path: Path) -> dict:
+    """A file that is for people, and that a report can do without: empty where it is missing or damaged."""
+    try:
+        record = json.loads(regular(path).read_text(encoding="utf-8"))
+    except DAMAGED:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _images(clusters: RootCauseClusters, progress: Progress) -> dict[str, str]:
+    """Data URIs of the samples, the largest RCC's first, until the report would become too large."""
+    shown = [*rccs_of(clusters)[:MOST_CARDS], *([NOISE] if NOISE in clusters.groups else [])]
+    paths = [path for rcc in shown for path in sample(clusters, rcc)]
+    side, quality = next((kind for most, *kind in IMAGE_SIDES if len(paths) <= most), SMALLEST_IMAGE)
+
+    def uri(path: str) -> str:
+        buffer = io.BytesIO()
+        thumbnail(clusters.image_root / path, side).save(buffer, "JPEG", quality=quality)
+        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+    images: dict[str, str] = {}
+    used = 0
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for done, (path, data) in enumerate(zip(paths, pool.map(uri, paths), strict=True), start=1):
+            used += len(data)
+            if used <= MOST_IMAGE_BYTES:
+                images[path] = data
+            progress("Collecting images for the report", done, len(paths))
+    return images

@@ -1,0 +1,553 @@
+"""The sections of the report, each a function from what is known of a run to HTML."""
+
+import datetime
+import os
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from support.run_folder import CLUSTERS_FILE
+from support.run_folder import RUN_FILE
+from rccs.clusters import RootCauseClusters
+from reporting.elbow import elbow_svg
+from rccs.clusters import sample
+from rccs.image_map import load_map
+from rccs.image_map import map_points
+from rccs.nearness import nearest_rccs
+from rccs.nearness import rcc_centres
+from support.text import shown_name
+from reporting.markup import badge
+from support.text import count
+from reporting.markup import escaped
+from reporting.markup import fact_list
+from reporting.markup import html_table
+from reporting.markup import more
+from reporting.markup import path_text
+from reporting.markup import percent
+from support.run_folder import RETRAINING_FILE
+from training.comparison import Changed
+from retrain import Retraining
+from training.comparison import Share
+from support.run_folder import EDITS_FILE
+from rccs.review import Review
+from rccs.journal import describe_edit
+from rccs.clusters import fingerprint
+from rccs.clusters import rccs_of
+from rccs.notes import title
+from selection import UnsafeSet
+from selection import chosen_by_model
+from dbscan.outcome import NOISE
+
+MOST_CARDS = 400  # RCCs with images; the others are in the table
+MOST_ROWS = 200  # of skipped images, edits and the like
+MOST_LISTED = 20  # images that retraining has changed
+MOST_MAPPED = 4000  # points on the map
+MOST_NUMBERED = 20  # RCCs on the map
+# Told apart by people with colour blindness too (Okabe and Ito, 2008); the last four are darker ones.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6000", "#5b3f8c", "#005f4b", "#a33b20")
+NOISE_COLOUR = "#8a94a0"
+
+
+class Material(NamedTuple):
+    """What a report is made of.
+
+    Attributes
+    ----------
+    folder : Path
+    review : Review
+    profiles : dict of int to str
+        A sentence per RCC, where the images' parameters are known.
+    profiles_missing : str
+        Why they could not be read; empty where they could, or where there are none.
+    unsafe : UnsafeSet or None
+        Of these very clusters.
+    unsafe_missing : str
+        Why there is none.
+    retraining : Retraining or None
+    retraining_missing : str
+        Why there is none.
+    run : dict
+        `run.json`.
+    images : dict of str to str
+        Data URIs by path; images left out for their size are missing.
+    """
+
+    folder: Path
+    review: Review
+    profiles: dict[int, str]
+    profiles_missing: str
+    unsafe: UnsafeSet | None
+    unsafe_missing: str
+    retraining: Retraining | None
+    retraining_missing: str
+    run: dict
+    images: dict[str, str]
+
+    @property
+    def clusters(self) -> RootCauseClusters:
+        """With the engineer's edits applied."""
+        return self.review.clusters
+
+    def verdict(self, rcc: int) -> str:
+        """The engineer's, empty where there is none."""
+        return self.review.notes[rcc].verdict if rcc in self.review.notes else ""
+
+
+def subject(known: Material) -> str:
+    """What the report is about: the end of the image folder's path."""
+    return "/".join(known.clusters.image_root.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.image_root)
+
+
+def head(known: Material, now: datetime.datetime) -> str:
+    """Title, dates, and where images and results lie."""
+    clusters = known.clusters
+    written = datetime.datetime.fromtimestamp((known.folder / CLUSTERS_FILE).stat().st_mtime, now.tzinfo)
+    facts = fact_list(
+        [
+            ("Report of", escaped(now.strftime("%Y-%m-%d %H:%M %Z"))),
+            ("Clusters of", escaped(written.strftime("%Y-%m-%d %H:%M %Z"))),
+            ("Failing images", path_text(clusters.image_root)),
+            ("Results", path_text(known.folder)),
+            ("Clusters' fingerprint", f"<code>{fingerprint(clusters)}</code>"),
+        ]
+    )
+    return (
+        "<header><p class='kicker'>SAFE · safety analysis of a DNN's failures</p>"
+        f"<h1>Why the network fails: {escaped(subject(known))}</h1>"
+        f"<p class='lede'>{count(len(clusters.paths), 'image')} on which an image-processing DNN fails, grouped by "
+        "the reason for failing. Each group, a <em>root cause cluster</em> (RCC), was found by what its images look "
+        "like, and judged by an engineer where this report says so.</p>"
+        f"{facts}</header>"
+    )
+
+
+def _summary(known: Material) -> str:
+    clusters = known.clusters
+    rccs = rccs_of(clusters)
+    verdicts = Counter(known.verdict(rcc) for rcc in rccs)
+    tiles = [
+        (f"{len(clusters.paths):,}", "failing images"),
+        (f"{len(rccs):,}", "root cause clusters"),
+        (percent(clusters.noise_share), "in no cluster"),
+        (f"{verdicts['unsafe']:,}", "RCCs judged unsafe"),
+        (f"{verdicts['']:,}", "RCCs not judged yet"),
+    ]
+    if known.unsafe:
+        tiles.append((f"{len(known.unsafe.images):,}", "images worth labelling"))
+    if known.retraining:
+        was, now = known.retraining.accuracy_before, known.retraining.accuracy_after
+        tiles.append((f"{was:.1%} → {now:.1%}", "test accuracy by retraining"))
+    rows = []
+    per_rcc = Counter(image.rcc for image in known.unsafe.images) if known.unsafe else {}
+    for rcc in clusters.groups:
+        size = int((clusters.labels == rcc).sum())
+        selected = "–" if known.unsafe is None or rcc == NOISE else f"{per_rcc[rcc]:,}"
+        name = known.review.notes[rcc].name if rcc in known.review.notes else ""
+        profile = known.profiles.get(rcc, "")
+        described = "<br>".join(
+            [
+                *([f"<b>{escaped(name)}</b>"] if name else []),
+                *([f"<span class='soft small'>{escaped(profile)}</span>"] if profile else []),
+            ]
+        )
+        link = "noise" if rcc == NOISE else f"rcc-{rcc}"
+        label = f"<a href='#{link}'>{escaped(title(rcc))}</a>"
+        rows.append(
+            [
+                label,
+                described,
+                f"{size:,}",
+                percent(size / len(clusters.paths)),
+                badge(known.verdict(rcc)),
+                selected,
+            ]
+        )
+    about = "Name, and what its images have in common" if known.profiles else "Name"
+    headers = ["RCC", about, "Images", "Share", "Judged", "Unsafe set"]
+    drawn = "".join(f"<div class='tile'><b>{escaped(n)}</b><span>{escaped(what)}</span></div>" for n, what in tiles)
+    return f"<div class='tiles'>{drawn}</div>{html_table(headers, rows, numbers=(2, 3, 5))}{_map(known)}"
+
+
+def _map(known: Material) -> str:
+    """All images as points, similar ones close together; drawn once more by PCA where no map is kept."""
+    clusters = known.clusters
+    stored = load_map(known.folder, clusters)
+    xy = stored.xy if stored else map_points(clusters, method="pca")
+    if len(xy) < 3:
+        return ""
+    colour = {rcc: COLOURS[i % len(COLOURS)] for i, rcc in enumerate(rccs_of(clusters))}
+    colour[NOISE] = NOISE_COLOUR
+    shown = np.unique(np.linspace(0, len(xy) - 1, MOST_MAPPED).astype(int))
+    width, height, edge = 720, 470, 14
+    places = np.column_stack([edge + xy[:, 0] * (width - 2 * edge), edge + (1 - xy[:, 1]) * (height - 2 * edge)])
+    places = _filled(places, width, height, edge)
+    parts = []
+    for rcc in reversed(clusters.groups):  # the largest last would hide the small ones
+        rows = shown[clusters.labels[shown] == rcc]
+        dots = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in places[rows])
+        parts.append(
+            f"<path d='{dots}' stroke='{colour[rcc]}' stroke-width='5' stroke-linecap='round' stroke-opacity='.75' "
+            "fill='none'/>"
+        )
+    for rcc in rccs_of(clusters)[:MOST_NUMBERED]:
+        x, y = np.median(places[clusters.labels == rcc], axis=0)
+        parts.append(
+            f"<text x='{x:.0f}' y='{y:.0f}' text-anchor='middle' dominant-baseline='middle' font-size='15' "
+            "font-weight='700' stroke='var(--paper)' stroke-width='4' paint-order='stroke' fill='currentColor'>"
+            f"{rcc}</text>"
+        )
+    how = "UMAP" if stored and stored.method == "umap" else "the first two principal components"
+    n_rccs = len(rccs_of(clusters))
+    numbers = f"the numbers are the {MOST_NUMBERED} largest RCCs" if n_rccs > MOST_NUMBERED else "the numbers are RCCs"
+    again = ", colours come again" if n_rccs > len(COLOURS) else ""
+    fewer = f" {len(shown):,} of the {len(xy):,} are drawn." if len(shown) < len(xy) else ""
+    return (
+        f"<div class='figure'><svg viewBox='0 0 {width} {height}' role='img' style='width:100%;max-width:{width}px' "
+        f"aria-label='Map of the failing images, coloured by RCC'>{''.join(parts)}</svg>"
+        f"<p class='soft small'>Map of all failing images, laid out by {how}: similar images lie close together; "
+        f"{numbers}, grey is no cluster{again}.{fewer} Distances between far points mean little.</p></div>"
+    )
+
+
+def _filled(places: np.ndarray, width: int, height: int, edge: int) -> np.ndarray:
+    """Points scaled to fill the drawing in both directions; one without extent stays where it is."""
+    low, high = places.min(axis=0), places.max(axis=0)
+    room = np.array([width - 2 * edge, height - 2 * edge])
+    extent = np.where(high > low, high - low, np.inf)
+    return np.where(high > low, edge + (places - low) / extent * room, places)
+
+
+def _reading(known: Material) -> str:
+    judged = "Its name, note and verdict are the engineer's." if known.review.notes else "None has been judged yet."
+    return (
+        "<ul>"
+        "<li>An <b>RCC</b> is a set of failing images that look alike to a network trained on everyday pictures. What "
+        "they have in common is a hypothesis of why the DNN fails: in the terms of ISO 21448 (SOTIF), a candidate for "
+        f"a triggering condition that meets a functional insufficiency. {judged}</li>"
+        "<li><b>Five images</b> of each are shown, drawn at random (always the same). They are enough for most people "
+        "to see the root cause; the animated GIFs in the results show all.</li>"
+        "<li><b>Judged</b> says whether failing for this reason is a hazard in the intended use: <em>unsafe</em>, "
+        "<em>safe</em>, <em>unclear</em>, or not judged.</li>"
+        "<li>Where the images' <b>parameters</b> are known, a sentence says which vary much less within the RCC than "
+        "among all failing images.</li>"
+        "<li><b>Near RCCs</b> are those whose centres are closest, with the distance; they may share a root cause.</li>"
+        "<li>The <b>unsafe set</b> holds the new images most like the RCCs' core images: those worth labelling and "
+        "retraining with.</li>"
+        "</ul>"
+        "<p>The report supports the identification and evaluation of functional insufficiencies and triggering "
+        "conditions (ISO 21448:2022, clause 7) and records the retraining as a functional modification (clause 8). It "
+        "is evidence for a safety case, not an assessment: see the limits at its end.</p>"
+    )
+
+
+def _cards(known: Material) -> str:
+    rccs = rccs_of(known.clusters)
+    if not rccs:
+        return "<p>There is none: all failing images are in no cluster.</p>"
+    centres = rcc_centres(known.clusters)
+    cards = "".join(_card(known, rcc, centres) for rcc in rccs[:MOST_CARDS])
+    rest = len(rccs) - MOST_CARDS
+    problem = f"<p class='warning'>{escaped(known.profiles_missing)}</p>" if known.profiles_missing else ""
+    fewer = f"<p class='warning'>Only in the table above: the smallest {count(rest, 'RCC')}.</p>" if rest > 0 else ""
+    return problem + cards + fewer
+
+
+def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
+    clusters = known.clusters
+    size = int((clusters.labels == rcc).sum())
+    share = size / len(clusters.paths)
+    note = known.review.notes.get(rcc)
+    near = ", ".join(
+        f"<a href='#rcc-{other}'>{escaped(title(other, known.review.notes))}</a> ({distance:.2f})"
+        for other, distance in nearest_rccs(clusters, rcc, centres=centres)
+    )
+    facts = [("Parameters", escaped(known.profiles.get(rcc, ""))), ("Near RCCs", near)]
+    if known.unsafe and known.unsafe.candidates[rcc : rcc + 1]:
+        selected = sum(image.rcc == rcc for image in known.unsafe.images)
+        left = " (left out by the engineer)" if rcc in known.unsafe.left_out else ""
+        facts.append(("Unsafe set", f"{selected:,} of {count(known.unsafe.candidates[rcc], 'candidate')}{left}"))
+    return (
+        f"<article class='card' id='rcc-{rcc}'><header><h3>{escaped(title(rcc, known.review.notes))}</h3>"
+        f"{badge(known.verdict(rcc))}</header>"
+        f"<p class='size'>{count(size, 'image')} · {percent(share)} of all failing images · "
+        f"{count(int(clusters.is_core[clusters.labels == rcc].sum()), 'core image')}</p>"
+        f"<div class='bar'><i style='width:{100 * share:.1f}%'></i></div>"
+        + (f"<p class='note'>{escaped(note.note)}</p>" if note and note.note else "")
+        + _five(known, rcc)
+        + fact_list(facts)
+        + "</article>"
+    )
+
+
+def _five(known: Material, rcc: int) -> str:
+    paths = sample(known.clusters, rcc)
+    figures = "".join(
+        f"<figure><img alt='{escaped(shown_name(path))}' src='{known.images[path]}'>"
+        f"<figcaption>{escaped(shown_name(path, 32))}</figcaption></figure>"
+        for path in paths
+        if path in known.images
+    )
+    if not figures:
+        return "<p class='soft small'>Its images are left out to keep this report small; its GIF has them.</p>"
+    return f"<div class='five'>{figures}</div>"
+
+
+def _noise(known: Material) -> str:
+    clusters = known.clusters
+    noise = clusters.members(NOISE)
+    if not noise:
+        return "<p>Every failing image is in an RCC.</p>"
+    note = known.review.notes.get(NOISE)
+    return (
+        f"<article class='card'><p><b>{count(len(noise), 'image')}</b>, {percent(clusters.noise_share)} of all failing "
+        "images. Too few others look like these to form a cluster: the network fails on each for a reason of its own, "
+        "or a rare one. No statement about RCCs covers them; they have to be looked at one by one.</p>"
+        + (f"<p class='note'>{escaped(note.note)}</p>" if note and note.note else "")
+        + f"{_five(known, NOISE)}</article>"
+    )
+
+
+def _skipped(known: Material) -> str:
+    skipped = known.clusters.skipped
+    if not skipped:
+        return "<p>None: every image found was used.</p>"
+    rows = [[path_text(path), escaped(reason)] for path, reason in skipped[:MOST_ROWS]]
+    return (
+        f"<p>{count(len(skipped), 'file')} could not be used and are in no RCC.</p>"
+        f"{html_table(['Image', 'Reason'], rows)}{more(len(skipped), len(rows), RUN_FILE)}"
+    )
+
+
+def _edits(known: Material) -> str:
+    edits = known.review.edits
+    if not edits:
+        return "<p>Nothing: the RCCs are as the clustering found them.</p>"
+    rows = [
+        [escaped(edit.time.replace("T", " ").replace("+00:00", " UTC")), escaped(describe_edit(edit, edits))]
+        for edit in edits[-MOST_ROWS:]
+    ]
+    found = len(rccs_of(known.review.original))
+    changed = int((known.review.original.labels != known.clusters.labels).sum())
+    return (
+        f"<p>The clustering found {count(found, 'RCC')}; after the edits there are "
+        f"{len(rccs_of(known.clusters)):,}, and {count(changed, 'image')} have another place than they were found "
+        f"in. Every edit is recorded, undone ones too.</p>{html_table(['Time', 'Edit'], rows)}"
+        f"{more(len(edits), len(rows), EDITS_FILE)}"
+    )
+
+
+def _unsafe_set(known: Material) -> str:
+    unsafe = known.unsafe
+    if unsafe is None:
+        return f"<p class='warning'>{escaped(known.unsafe_missing)}</p>"
+    rows = []
+    for rcc in rccs_of(known.clusters):
+        images = [image for image in unsafe.images if image.rcc == rcc]
+        candidates = unsafe.candidates[rcc] if rcc < len(unsafe.candidates) else 0
+        rows.append(
+            [
+                escaped(title(rcc, known.review.notes)) + (" (left out)" if rcc in unsafe.left_out else ""),
+                f"{candidates:,}",
+                f"{len(images):,}",
+                f"{sum(image.within_eps for image in images):,}",
+                f"{sum(bool(image.label) for image in images):,}",
+            ]
+        )
+    labelled = sum(bool(image.label) for image in unsafe.images)
+    by_size = unsafe.quota == "size"
+    share = "in proportion to its failing images" if by_size else "the same number from each RCC"
+    facts = fact_list(
+        [
+            (
+                "Improvement set",
+                f"{path_text(unsafe.improvement_root)}, {count(unsafe.n_improvement, 'readable image')}",
+            ),
+            ("Size", escaped(unsafe.formula)),
+            ("Chosen with", path_text(Path(unsafe.model)) if unsafe.model else ""),
+            (
+                "Selected",
+                f"{len(unsafe.images):,}"
+                + (f" of {unsafe.wanted:,} wanted: all there are" if len(unsafe.images) < unsafe.wanted else ""),
+            ),
+            ("Labelled", f"{labelled:,}"),
+            ("Skipped", f"{len(unsafe.skipped):,}" if unsafe.skipped else ""),
+            ("Left out", escaped(", ".join(title(rcc, known.review.notes) for rcc in unsafe.left_out))),
+        ]
+    )
+    return (
+        "<p>Every improvement image is a candidate of the RCC that holds its nearest core image. Of each RCC's "
+        f"candidates the nearest are taken, {share} as far as there are as many. {escaped(chosen_by_model(unsafe))} "
+        "<em>Within reach</em>: as near to a core image as the RCC's own images are.</p>"
+        + facts
+        + html_table(["RCC", "Candidates", "Selected", "Within reach", "Labelled"], rows, numbers=(1, 2, 3, 4))
+    )
+
+
+def _retraining(known: Material) -> str:
+    result = known.retraining
+    if result is None:
+        return f"<p class='warning'>{escaped(known.retraining_missing)}</p>"
+    was, now = result.accuracy_before, result.accuracy_after
+    epochs = len(result.history) - 1
+    facts = fact_list(
+        [
+            ("Model given", path_text(result.model)),
+            ("Test set", f"{path_text(result.test_root)}, {count(result.test_size, 'image')}"),
+            (
+                "Trained with",
+                f"{count(result.train_size, 'training image')} and {count(result.unsafe_size, 'unsafe image')}",
+            ),
+            ("Test accuracy before", percent(was)),
+            ("Test accuracy after", f"<b>{percent(now)}</b> ({100 * (now - was):+.1f} percentage points)"),
+            ("Put right", f"{count(len(result.improved), 'image')} that the network got wrong before"),
+            ("Got worse", f"{count(len(result.worsened), 'image')} that the network got right before"),
+            ("Training", escaped(f"{count(epochs, 'epoch')}, the one kept: {result.best}")),
+            ("Stopped", escaped(result.stopped)),
+            ("Settings", escaped(", ".join(f"{name} {value:g}" for name, value in result.settings._asdict().items()))),
+            ("Counts as a failure", f"an error above {result.threshold:g}" if result.threshold is not None else ""),
+            ("Skipped", count(len(result.skipped), "image") if result.skipped else ""),
+        ]
+    )
+    assumed = "".join(f"<li>{escaped(assumption)}</li>" for assumption in result.assumptions)
+    # Only of these very RCCs: retraining.json does not say which clusters it is of, their numbers and sizes do.
+    sizes = {str(rcc): int((known.clusters.labels == rcc).sum()) for rcc in known.clusters.groups}
+    ours = all(share.images <= sizes.get(share.name, -1) for share in result.per_rcc)
+    per_rcc = _shares("RCC", result.per_rcc, "Failing images of each RCC that were found in the test set")
+    return (
+        facts
+        + (f"<h4>What was assumed</h4><ul>{assumed}</ul>" if assumed else "")
+        + (per_rcc if ours else "<p class='warning'>The shares per RCC are of other clusters and left out.</p>")
+        + _shares("Class", result.per_class, "Test images of each class")
+        + _changes("Images that are wrong now and were right before", result.worsened)
+        + _changes("Images that are right now and were wrong before", result.improved)
+    )
+
+
+def _shares(group: str, shares: tuple[Share, ...], caption: str) -> str:
+    if not shares:
+        return ""
+    rows = [
+        [
+            escaped(title(int(share.name)) if group == "RCC" and share.name.lstrip("-").isdigit() else share.name),
+            f"{share.images:,}",
+            f"{share.before:,}",
+            f"{share.after:,}",
+            percent(share.after / share.images) if share.images else "–",
+        ]
+        for share in shares
+    ]
+    return html_table([group, "Images", "Right before", "Right after", "Share after"], rows, caption, range(1, 5))
+
+
+def _changes(what: str, images: tuple[Changed, ...]) -> str:
+    if not images:
+        return ""
+    rows = [
+        [path_text(image.image), *(escaped(value) for value in (image.label, image.before, image.after))]
+        for image in images[:MOST_LISTED]
+    ]
+    table = html_table(["Image", "Class", "Predicted before", "Predicted after"], rows, what)
+    return table + more(len(images), len(rows), RETRAINING_FILE)
+
+
+def _run(known: Material) -> str:
+    clusters = known.review.original
+    versions = known.run.get("versions")
+    facts = fact_list(
+        [
+            ("Features", escaped(clusters.extractor) + (f": {escaped(clusters.notice)}" if clusters.notice else "")),
+            ("Identity of the features", f"<code>{escaped(clusters.extractor_identity)}</code>"),
+            (
+                "Reduced by",
+                f"PCA to {clusters.points.shape[1]} components"
+                + (", then UMAP" if clusters.reducer == "umap" else ", then neighbour averaging"),
+            ),
+            (
+                "DBSCAN",
+                f"eps {clusters.eps:.4g}, min_samples {clusters.min_samples}"
+                if clusters.settings
+                else "nothing to tune: too few images, or all alike",
+            ),
+            ("Found", f"{count(len(rccs_of(clusters)), 'RCC')}, {percent(clusters.noise_share)} in no cluster"),
+            (
+                "Versions",
+                escaped(", ".join(f"{name} {version}" for name, version in versions.items() if version))
+                if isinstance(versions, dict)
+                else "",
+            ),
+        ]
+    )
+    best = sorted(clusters.settings, key=lambda setting: -setting.score)[:10]
+    rows = [
+        [
+            f"{s.eps:.4f}" + (" (knee)" if s.at_knee else ""),
+            str(s.min_samples),
+            f"{s.n_rccs:,}",
+            percent(s.noise),
+            percent(s.largest),
+            f"{s.silhouette:.3f}",
+            f"{s.score:.3f}",
+        ]
+        for s in best
+    ]
+    tried = (
+        html_table(
+            ["eps", "min_samples", "RCCs", "In no cluster", "Largest RCC", "Silhouette", "Score"],
+            rows,
+            f"The best {len(best)} of {count(len(clusters.settings), 'setting')} tried; the first was taken",
+            range(7),
+        )
+        if rows
+        else ""
+    )
+    curve = elbow_svg(clusters)
+    what = (
+        f"The distance of each image to its neighbour number {clusters.min_samples}, sorted, its knee, and the eps "
+        "that was taken."
+    )
+    figure = f"<div class='figure'>{curve}<p class='soft small'>{what}</p></div>" if curve else ""
+    return f"{facts}{tried}{figure}"
+
+
+def _limits(known: Material) -> str:
+    return (
+        "<ul>"
+        "<li>The RCCs group the failing images that were given. Failures that the test set does not contain cannot "
+        "appear in them; how complete the test set is has to be argued elsewhere.</li>"
+        "<li>Images are grouped by what a network trained on everyday pictures sees: texture, colour, shape, blur, "
+        "darkness. Two causes that look alike may share an RCC, and one cause may be spread over several.</li>"
+        "<li>That the images of an RCC have something in common does not prove that it makes the network fail. The "
+        "profiles and the retraining are evidence for or against it.</li>"
+        f"<li>{count(int((known.clusters.labels == NOISE).sum()), 'image')} in no cluster and "
+        f"{count(len(known.clusters.skipped), 'skipped file')} are covered by no RCC.</li>"
+        "<li>Verdicts and names are an engineer's judgement on samples.</li>"
+        "<li>The size of the unsafe set follows a formula that the method's authors leave open (see README).</li>"
+        "</ul>"
+        "<p class='small soft'>Method: Attaoui, Pastore, Briand, “SAFE: Safety Analysis and Retraining of DNNs”, "
+        "ICSE-Companion 2024, doi 10.1145/3639478.3640028; Attaoui, Fahmy, Pastore, Briand, ACM TOSEM 32(3):79, 2023, "
+        "doi 10.1145/3550271.</p>"
+    )
+
+
+def _sign_off(known: Material) -> str:
+    rows = [[role, "", "", ""] for role in ("Analysed by", "Reviewed by")]
+    return f"<div class='sign'>{html_table(['Role', 'Name', 'Date', 'Signature'], rows)}</div>"
+
+
+# What the report consists of: key, title, and who writes it.
+SECTIONS = (
+    ("summary", "Summary", _summary),
+    ("reading", "How to read this report", _reading),
+    ("rccs", "Root cause clusters", _cards),
+    ("noise", "Images in no cluster", _noise),
+    ("skipped", "Skipped images", _skipped),
+    ("edits", "What was changed by hand", _edits),
+    ("unsafe-set", "The unsafe set", _unsafe_set),
+    ("retraining", "Retraining", _retraining),
+    ("run", "How the clusters came about", _run),
+    ("limits", "Limits", _limits),
+    ("sign-off", "Sign-off", _sign_off),
+)

@@ -1,0 +1,266 @@
+"""Finding images and decoding them: what every later step starts from.
+
+In: a folder, or a text file that lists paths. Out: the images in one fixed order, and pixels of one kind (RGB, 8 bits),
+whatever the camera, simulator or tool wrote. An image that cannot be used is reported as `Skipped`, never dropped in
+silence and never fatal.
+"""
+
+import io
+import os
+import re
+import stat
+import struct
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from support.files import put_back
+from support.files import regular
+from support.entries import path_of
+from support.errors import SAFEError
+from support.run_folder import EXPORT_MARK
+from support.run_folder import FAILURES
+from support.run_folder import FAILURES_MARK
+from pathlib import Path
+from PIL import Image
+from PIL import ImageDraw
+from PIL import ImageFont
+
+SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+)  # no .gif: the GIFs that SAFE writes must not come back as its input
+FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
+
+MAX_PIXELS = 89_478_485
+"""Pillow's own bound, above which it suspects a decompression bomb (256 MiB as RGB)."""
+MAX_BYTES = 256 * 2**20
+
+# What Pillow's decoders are known to raise on damaged files. Python's own errors of control flow and memory are
+# not among them.
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+class Skipped(NamedTuple):
+    """An image that could not be used, and why."""
+
+    path: str
+    reason: str
+
+
+class ImageListing(NamedTuple):
+    """Images in the order that every array of a run follows.
+
+    Attributes
+    ----------
+    root : Path
+        The image folder (of a list, the folder where the list lies), absolute.
+    paths : tuple of str
+        Relative to `root`, with `/` between folders, sorted. A listed image outside `root` keeps its absolute path;
+        `root / path` is the file in either case.
+    skipped : tuple of Skipped
+        What was found and is no regular file, or has a name that a line of `labels.txt` cannot hold; folders of copies
+        that SAFE made.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def find_images(source: str | os.PathLike) -> ImageListing:
+    """List the images of a folder and all folders below it, or those named by a text file, one path a line.
+
+    Hidden files and folders are left out, links to folders are not followed. Folders of copies that SAFE made (exports,
+    the failures of a DNN) are skipped below the folder given, and used where one is that folder.
+
+    Raises
+    ------
+    SAFEError
+        `source` is neither, cannot be read, or holds no image.
+    """
+    path = path_of(source, "an image folder")
+    try:
+        put_back(path)
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise SAFEError(f"Expected an image folder. Received: {path} ({error.strerror}).") from error
+    if stat.S_ISDIR(mode):
+        listing = _walk(path)
+    elif path.suffix.lower() == ".txt":
+        listing = _read_list(path)
+    else:
+        raise SAFEError(f"Expected an image folder, or a .txt file that lists images. Received the file: {path}")
+    if not listing.paths:
+        raise SAFEError(
+            f"Expected images ({', '.join(sorted(s[1:] for s in SUFFIXES))}). Received none: {path}"
+            + (f" ({len(listing.skipped)} skipped, the first: {listing.skipped[0].reason})" if listing.skipped else "")
+        )
+    return listing
+
+
+def _walk(root: Path) -> ImageListing:
+    found: list[str] = []
+    skipped: list[Skipped] = []
+
+    def cannot_enter(error: OSError) -> None:
+        skipped.append(Skipped(_relative(Path(error.filename), root), f"folder not readable: {error.strerror}"))
+
+    for folder, subfolders, names in os.walk(root, onerror=cannot_enter):
+        place = Path(folder)
+        if place != root and _are_copies(place, names):
+            skipped.append(Skipped(_relative(place, root), "copies that SAFE made"))
+            subfolders.clear()
+            continue
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in names:
+            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+                found.append(_relative(Path(folder, name), root))
+    return _only_usable(root, found, skipped)
+
+
+def _are_copies(folder: Path, names: list[str]) -> bool:
+    """Whether a folder with files of these names holds copies of images that SAFE made."""
+    return EXPORT_MARK in names or (folder.name == FAILURES and FAILURES_MARK in names)
+
+
+def _read_list(path: Path) -> ImageListing:
+    try:
+        text = regular(path).read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise SAFEError(f"Could not read the list {path}: {error.strerror}") from error
+    lines = (line.strip() for line in text.split("\n"))
+    named = [_relative(path.parent / line, path.parent) for line in lines if line]
+    return _only_usable(path.parent, list(dict.fromkeys(named)), [])
+
+
+def _relative(path: Path, root: Path) -> str:
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
+
+
+def _only_usable(root: Path, paths: list[str], skipped: list[Skipped]) -> ImageListing:
+    usable = []
+    for path in sorted(paths):
+        if "\n" in path or "\r" in path:
+            skipped.append(Skipped(path, "a line break in its name, which a line of labels.txt cannot hold"))
+            continue
+        try:
+            mode = (root / path).stat().st_mode
+        except (OSError, ValueError) as error:
+            skipped.append(Skipped(path, f"not readable: {getattr(error, 'strerror', None) or error}"))
+            continue
+        # A pipe or a device would hold the reader for ever.
+        if stat.S_ISREG(mode):
+            usable.append(path)
+        else:
+            skipped.append(Skipped(path, "not a regular file"))
+    return ImageListing(root, tuple(usable), tuple(sorted(skipped)))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an image file; OSError where there are none or more than `MAX_BYTES`."""
+    size = path.stat().st_size
+    if size == 0:
+        raise OSError("the file is empty")
+    if size > MAX_BYTES:
+        raise OSError(f"{size / 2**20:.0f} MiB; the limit is {MAX_BYTES // 2**20} MiB")
+    return path.read_bytes()
+
+
+def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Image.Image:
+    """Decode the bytes of an image file to 8-bit RGB, upright.
+
+    EXIF orientation is honoured; transparency is shown on white; 16-bit and 32-bit grey levels are scaled to 8 bits
+    (their full range, not the image's own, so that dark images stay dark); of several frames the first is taken.
+
+    Parameters
+    ----------
+    at_least : (width, height), optional
+        A size that is enough: a larger JPEG is decoded at 1/2, 1/4 or 1/8 while it stays above it.
+
+    Raises
+    ------
+    any of UNREADABLE
+        Not an image of a known format, damaged, or more than `MAX_PIXELS`.
+    """
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        width, height = image.size
+        if width * height > MAX_PIXELS:
+            raise OSError(f"{width} × {height} pixels; the limit is {MAX_PIXELS / 1e6:.0f} megapixels")
+        if at_least is not None:
+            image.draft(None, at_least)
+        image.load()
+        return _to_rgb(ImageOps.exif_transpose(image))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode == "I":
+        values = np.asarray(image)
+        # Pillow opens a 16-bit PGM as 32-bit integers.
+        shift = 8 if values.max(initial=0) < 2**16 else 24
+        return Image.fromarray((values.clip(0) >> shift).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        values = np.nan_to_num(np.asarray(image))
+        scale = 255 if _is_from_0_to_1(values) else 1
+        return Image.fromarray((values.clip(0, 255 / scale) * scale).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
+
+
+def _is_from_0_to_1(values: np.ndarray) -> bool:
+    """Whether the pixels of a float image are from 0 to 1; else they are from 0 to 255.
+
+    They are where none is above 1. Sharpening, resampling and hot pixels exceed that: 1 in 100 may be anything, the
+    others up to 2, which in an image from 0 to 255 would all be black. A dark image from 0 to 255 that was made from
+    8 bits stays dark by its whole numbers.
+    """
+    if values.max(initial=0) <= 1:
+        return True
+    return np.mean(values <= 2) >= 0.99 and not (values == np.rint(values)).all()
+
+
+def reason_for(error: Exception) -> str:
+    """Why an image is unreadable, as one short line for the engineer."""
+    if isinstance(error, Image.DecompressionBombError):
+        return f"more than {MAX_PIXELS / 1e6:.0f} megapixels; a decompression bomb?"
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "not an image, or of a format that SAFE does not read"
+    text = (getattr(error, "strerror", None) or str(error)).split("\n")[0].strip()
+    if not re.search(r"[a-zA-Z]{2}", text):  # a number of the decoder's own, or nothing
+        return f"damaged ({text or type(error).__name__})"
+    return text
+
+
+def thumbnail(path: Path, side: int) -> Image.Image:
+    """An image scaled to fit a square, RGB; a grey tile saying so where the file can no longer be read."""
+    try:
+        image = decode(read_bytes(path), at_least=(side, side))
+    except UNREADABLE:
+        tile = Image.new("RGB", (side, side), "#3a3f4a")
+        font = ImageFont.load_default(size=max(10, side // 16))
+        ImageDraw.Draw(tile).text((side / 2, side / 2), "file not found", font=font, fill="#f2f3f5", anchor="mm")
+        return tile
+    scale = side / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    return image.resize(size, Image.Resampling.BICUBIC)

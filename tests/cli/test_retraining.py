@@ -1,0 +1,159 @@
+import csv
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers.places import names_in
+from tests.helpers.small_models import clusters_of
+from tests.helpers.small_models import colour_model
+from tests.helpers.small_models import draw_colour
+from tests.helpers.small_models import draw_set
+from tests.helpers.small_models import saved
+
+import SAFE_Tool
+from rccs.clusters import save_clusters
+from dnn.predictions import labelled_images
+from rccs.clusters import fingerprint
+from selection import UnsafeImage
+from selection import UnsafeSet
+from selection import save_unsafe_set
+
+TINTED = {"red": ("blue", 4), "green": ("red", 4)}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sets")
+    saved(colour_model(), folder / "model.keras")
+    draw_set(folder / "train", 10, seed=1)
+    draw_set(folder / "improvement", 0, TINTED, seed=2)
+    draw_set(folder / "test", 6, TINTED, seed=3)
+    return folder
+
+
+@pytest.fixture
+def out(sets, tmp_path):
+    """An output folder after steps 1 to 4."""
+    out = tmp_path / "out"
+    failing = {path: int(path.startswith("green")) for path in labelled_images(sets / "test").paths if "/in_" in path}
+    clusters = clusters_of(sets / "test", failing)
+    out.mkdir()
+    save_clusters(clusters, out)
+    rows = tuple(
+        UnsafeImage(path, int(path.startswith("green")), 0.5, True)
+        for path in labelled_images(sets / "improvement").paths
+    )
+    save_unsafe_set(UnsafeSet(sets / "improvement", rows, 8, "N = 8", 8, (4, 4), (), fingerprint(clusters)), out)
+    return out
+
+
+def command(*arguments):
+    return SAFE_Tool.main([str(argument) for argument in arguments])
+
+
+def retraining(sets, out, *more):
+    sources = ("--train", sets / "train", "--test", sets / "test")
+    quick = ("--epochs", 5, "--learning-rate", 0.05, "--batch-size", 8)
+    return command("retrain", sets / "model.keras", *sources, "--out", out, *quick, *more)
+
+
+def test_failures_are_collected_and_told(sets, tmp_path, capsys):
+    assert command("failures", sets / "model.keras", sets / "test", "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr().out
+    assert "8 failing images of 26 · test accuracy 0.6923" in printed
+    assert "output 0 is blue" in printed
+    assert "Pixels: from 0 to 255" in printed
+    assert names_in(tmp_path / "out") == ["accuracy.json", "failures", "failures.csv"]
+    assert json.loads((tmp_path / "out" / "accuracy.json").read_text())["failures"] == 8
+
+
+def test_retraining_is_told_with_the_share_of_each_rcc(sets, out, capsys):
+    assert retraining(sets, out, "--improvement", sets / "improvement") == 0
+    printed = capsys.readouterr()
+    assert "test accuracy 0.6923 → " in printed.out
+    assert "RCC 0: 4 of 4 failing images now right" in printed.out
+    assert "Retraining, epoch 1 of 5" in printed.err
+    assert {"retrained.keras", "retraining.json"} <= set(names_in(out))
+    with (out / "unsafe_set.csv").open(newline="") as file:
+        assert {row["label"] for row in csv.DictReader(file)} == {"red", "green"}
+
+
+def test_labels_may_come_from_a_table(sets, out, capsys):
+    wrong = out / "labels.csv"
+    images = labelled_images(sets / "improvement").paths
+    wrong.write_text("image,label\n" + "".join(f"{path},violet\n" for path in images))
+    assert retraining(sets, out, "--labels", wrong) == 2
+    assert "Received: violet, in 8 images" in capsys.readouterr().err
+    assert "retrained.keras" not in names_in(out)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--epochs", "many"), "epochs must be a whole number"),
+        (("--learning-rate", "-1"), "learning_rate must be a number"),
+        (("--rescale", "2/255"), "rescale must be one of"),
+        (("--labels", "gone.csv"), "No such file"),
+        (("--improvement", "gone"), "is no folder"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_status_2(sets, out, capsys, more, words):
+    assert retraining(sets, out, *more) == 2
+    error = capsys.readouterr().err
+    assert words in error.strip().split("\n")[-1]
+    assert "Traceback" not in error
+    assert "this is a defect" not in error
+
+
+def test_a_model_with_a_lambda_layer_needs_the_option(sets, tmp_path, capsys):
+    import keras
+
+    layers = keras.layers
+    shape = (8, 8, 3)
+    dense = [layers.Flatten(), layers.Dense(3, "softmax")]
+    model = keras.Sequential([keras.Input(shape), layers.Lambda(lambda x: x / 255.0, output_shape=shape), *dense])
+    path = saved(model, tmp_path / "lambda.keras")
+    assert command("failures", path, sets / "test", "--out", tmp_path / "out") == 2
+    assert "--trust-model" in capsys.readouterr().err
+    assert command("failures", path, sets / "test", "--out", tmp_path / "out", "--trust-model") == 0
+
+
+def test_a_missing_or_damaged_model_is_told(sets, tmp_path, capsys):
+    (tmp_path / "cut.keras").write_bytes((sets / "model.keras").read_bytes()[:3000])
+    for name, words in (("gone.keras", "is no file"), ("cut.keras", "cannot be read")):
+        assert command("failures", tmp_path / name, sets / "test", "--out", tmp_path / "out") == 2
+        assert words in capsys.readouterr().err
+
+
+def test_images_that_cannot_be_used_are_named(sets, tmp_path, capsys):
+    test = tmp_path / "test"
+    shutil.copytree(sets / "test", test)
+    (test / "red" / "broken.png").write_bytes(b"no image")
+    draw_colour("red", np.random.default_rng(0)).save(test / "loose.png")
+    assert command("failures", sets / "model.keras", test, "--out", tmp_path / "out") == 0
+    printed = capsys.readouterr()
+    assert "skipped 'red/broken.png'" in printed.err
+    assert "skipped 'loose.png': in no class folder" in printed.err
+    assert "2 skipped" in printed.out
+
+
+def test_ctrl_c_keeps_the_best_epoch_so_far(sets, out):
+    tool = Path(SAFE_Tool.__file__)
+    words = ["retrain", sets / "model.keras", "--train", sets / "train", "--test", sets / "test", "--out", out]
+    words += ["--improvement", sets / "improvement", "--epochs", "5000", "--learning-rate", "0.01"]
+    process = subprocess.Popen(
+        [sys.executable, tool, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=tool.parent
+    )
+    for line in process.stderr:
+        if "epoch 3 of" in line:
+            process.send_signal(signal.SIGINT)
+            break
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert "stopped: as asked for" in printed
+    assert json.loads((out / "retraining.json").read_text())["stopped"] == "as asked for"

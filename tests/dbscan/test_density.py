@@ -1,0 +1,177 @@
+"""DBSCAN at every eps, against scikit-learn's, and the branches of its tree."""
+
+import numpy as np
+import pytest
+from sklearn.cluster import DBSCAN
+from sklearn.metrics import adjusted_rand_score
+
+from dbscan.outcome import NOISE
+from dbscan.branches import Branches
+from dbscan.density import Density
+from dbscan.neighbours import Points
+
+
+def groups(sizes, spread=0.1, dimension=10, seed=0):
+    """Gaussian groups around corners of a simplex, and which group each point is of."""
+    rng = np.random.default_rng(seed)
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    points = 2 * np.eye(dimension)[owner % dimension] * (1 + owner[:, None] // dimension)
+    return (points + rng.normal(0, spread, points.shape)).astype(np.float32), owner
+
+
+def pairwise_distances(points):
+    """All n², by the definition, as float32."""
+    exact = points.astype(float)
+    return np.sqrt(np.square(exact[:, None] - exact).sum(axis=2)).astype(np.float32)
+
+
+def prim(distances, min_samples):
+    """Core distances, and Prim's tree over all n² mutual reachability distances, row by row."""
+    core = np.sort(distances, axis=1)[:, min_samples - 1]
+    reachability = np.maximum(np.maximum(distances, core), core[:, None])
+    outside = np.ones(len(core), bool)
+    reach, parent, current = np.full(len(core), np.inf), np.zeros(len(core), int), 0
+    edges, lengths = [], []
+    for _ in range(len(core) - 1):
+        outside[current] = False
+        nearer = outside & (reachability[current] < reach)
+        reach[nearer], parent[nearer] = reachability[current, nearer], current
+        current = int(np.where(outside, reach, np.inf).argmin())
+        edges.append((parent[current], current))
+        lengths.append(reach[current])
+    return core, np.array(edges), np.array(lengths)
+
+
+@pytest.mark.parametrize("min_samples", [1, 2, 3, 5, 12])
+@pytest.mark.parametrize("shape", ["groups", "far apart", "one cloud"])
+def test_the_tree_is_the_one_that_all_distances_give(min_samples, shape):
+    sizes, spread = {"groups": ((150, 90, 60, 30), 0.4), "far apart": ((60,) * 8, 0.01), "one cloud": ((300,), 1)}[
+        shape
+    ]
+    points, _ = groups(sizes, spread)
+    made = Density(Points(points), min_samples)
+    core, edges, lengths = prim(pairwise_distances(points), min_samples)
+    assert np.array_equal(made.core_distances, core)
+    assert np.array_equal(made.edges, edges)
+    assert np.array_equal(made.lengths, lengths)
+
+
+@pytest.mark.parametrize("min_samples", [3, 10])
+def test_equal_points_have_a_tree_of_the_least_length(min_samples):
+    points, _ = groups((40, 30), spread=0.3)
+    points = np.concatenate([points, np.repeat(points[:3], 40, axis=0)])  # more copies than neighbours are listed
+    made = Density(Points(points), min_samples)
+    _, _, lengths = prim(pairwise_distances(points), min_samples)
+    assert np.array_equal(np.sort(made.lengths), np.sort(lengths).astype(np.float32))
+
+
+@pytest.mark.parametrize(("n", "min_samples"), [(1, 1), (2, 2), (3, 1)])
+def test_few_points_have_a_tree(n, min_samples):
+    made = Density(Points(np.arange(n, dtype=np.float32)[:, None]), min_samples)
+    assert made.lengths.tolist() == [1.0] * (n - 1)
+    assert made.cluster(1.0)[0].tolist() == [0] * n
+
+
+@pytest.mark.parametrize("n", [4, 50])
+def test_more_min_samples_than_points_or_listed_neighbours_are_an_error(n):
+    with pytest.raises(ValueError, match="min_samples must be at most"):
+        Density(Points(groups((n,))[0]), min(n, 21) + 1)
+
+
+@pytest.mark.parametrize("min_samples", [2, 3, 5, 12])
+@pytest.mark.parametrize("seed", range(4))
+def test_density_agrees_with_scikit_learn(min_samples, seed):
+    points, _ = groups((50, 40, 30), spread=0.7, seed=seed)
+    distances = pairwise_distances(points)
+    made = Density(Points(points), min_samples)
+    for eps in np.quantile(made.core_distances, (0.05, 0.3, 0.6, 0.9, 1.0)):
+        labels, is_core = made.cluster(float(eps))
+        theirs = DBSCAN(eps=float(eps), min_samples=min_samples, metric="precomputed").fit(distances)
+        assert np.array_equal(np.flatnonzero(is_core), theirs.core_sample_indices_)
+        assert np.array_equal(labels == NOISE, theirs.labels_ == NOISE)
+        assert adjusted_rand_score(labels[is_core], theirs.labels_[is_core]) == 1
+
+
+@pytest.mark.parametrize("min_samples", [3, 5, 10])
+@pytest.mark.parametrize("seed", range(3))
+def test_each_branch_is_a_cluster_of_dbscan_at_its_radius(min_samples, seed):
+    points, _ = groups((50, 40, 30), spread=0.7, seed=seed)
+    distances = pairwise_distances(points)
+    branches = Branches(Density(Points(points), min_samples))
+    assert len(branches.radius)
+    for branch, radius in enumerate(branches.radius):
+        members = np.flatnonzero(branches.cluster([branch])[1])
+        theirs = DBSCAN(eps=float(radius), min_samples=min_samples, metric="precomputed").fit(distances)
+        cores = theirs.core_sample_indices_
+        assert members.tolist() == cores[theirs.labels_[cores] == theirs.labels_[members[0]]].tolist()
+
+
+def test_the_best_branches_are_worth_more_than_any_one_and_do_not_overlap():
+    points, _ = groups((80, 50, 30, 20), spread=0.4)
+    branches = Branches(Density(Points(points), 5))
+    worth = branches.sizes * branches.gap
+    best = branches.best(worth)
+    assert worth[best].sum() >= worth.max()
+    members = np.sum([branches.cluster([branch])[1] for branch in best], axis=0)
+    assert members.max() == 1
+    assert len(best) == branches.cluster(best)[0].max() + 1
+
+
+def test_eps_is_inclusive_and_min_samples_counts_the_point_itself():
+    line = np.array([[0.0], [1.0], [2.0], [4.0]], np.float32)
+    labels, is_core = Density(Points(line), 3).cluster(1.0)
+    assert labels.tolist() == [0, 0, 0, NOISE]
+    assert is_core.tolist() == [False, True, False, False]
+
+
+def test_a_border_point_joins_its_nearest_core_point():
+    left, right = [0.0, 0.2, 0.3, 0.4], [2.0, 2.4, 2.6, 2.7]
+    line = np.array([*left, 1.25, *right], np.float32)[:, None]
+    labels, is_core = Density(Points(line), 4).cluster(0.9)
+    assert not is_core[4]
+    assert labels[4] == labels[5] != labels[3]
+
+
+def test_branches_know_which_neighbours_they_keep():
+    points, owner = groups((20, 30), spread=0.05)
+    branches = Branches(Density(Points(points), 3))
+    kept = branches.kept(Points(points).nearest(4)[0])
+    whole, pair = [kept[branches.sizes == size] for size in (50, 20)]
+    assert whole.tolist() == [1.0]
+    assert pair.tolist() == [1.0]
+    strangers = np.where(owner[:, None] == 0, [[20, 21]], [[0, 1]])
+    assert branches.kept(strangers)[branches.sizes == 20].tolist() == [0.0]
+
+
+def test_without_a_branch_there_is_no_cluster():
+    branches = Branches(Density(Points(np.arange(4, dtype=np.float32)[:, None]), 3))
+    assert branches.best(np.ones(0)) == []
+    assert branches.cluster([])[0].tolist() == [NOISE] * 4
+
+
+def test_how_far_branches_stand_apart_in_another_space_is_what_all_distances_say():
+    points, owner = groups((40, 30, 20), spread=0.1)
+    elsewhere = points.copy()
+    elsewhere[owner == 1] = elsewhere[owner == 0][:30] + np.random.default_rng(1).normal(0, 0.1, (30, 10))
+    branches = Branches(Density(Points(points), 3))
+    core, *_ = prim(pairwise_distances(elsewhere), 3)
+    reachability = np.maximum(np.maximum(pairwise_distances(elsewhere), core), core[:, None])
+    apart = branches.apart(Density(Points(elsewhere), 3))
+    seen = set()
+    for branch in range(len(apart)):
+        members = np.isin(np.arange(90), branches.members(branch))
+        if members.all():
+            continue
+        out = reachability[np.ix_(members, ~members)].min()
+        assert apart[branch] == pytest.approx(1 - np.minimum(core[members], out).mean() / out, abs=1e-5)
+        for group in range(3):
+            if np.array_equal(members, owner == group):
+                seen.add(group)
+                assert (apart[branch] > 0.5) == (group == 2)  # the others are among one another there
+    assert seen == {0, 1, 2}
+
+
+def test_equal_points_do_not_stand_apart():
+    points, _ = groups((20, 15))
+    branches = Branches(Density(Points(points), 3))
+    assert branches.apart(Density(Points(np.zeros_like(points)), 3)).tolist() == [0] * len(branches.sizes)

@@ -1,0 +1,219 @@
+"""DBSCAN that configures itself, on points whose groups are known."""
+
+import tracemalloc
+
+import numpy as np
+import pytest
+from tests.helpers.point_groups import groups
+from sklearn.metrics import adjusted_rand_score, silhouette_samples, silhouette_score
+
+from dbscan import neighbours
+from dbscan import tuning
+from dbscan.outcome import NOISE
+from dbscan.density import Density
+from dbscan.neighbours import Points
+from dbscan.relevance import average_neighbours
+from dbscan.silhouettes import balanced_silhouettes
+from dbscan.tuning import find_knee
+from dbscan.tuning import largest_first
+from dbscan.tuning import tune
+
+
+@pytest.mark.parametrize("sizes", [(300, 200, 100), (400, 40, 20), (25,) * 10, (60, 60)])
+def test_known_groups_are_found_whatever_their_number_and_sizes(sizes):
+    points, owner = groups(sizes)
+    found = tune(points)
+    clustered = found.labels != NOISE
+    assert clustered.mean() > 0.95
+    assert adjusted_rand_score(owner[clustered], found.labels[clustered]) == 1
+
+
+def test_outliers_do_not_make_one_giant_cluster():
+    points, owner = groups((200, 150, 100))
+    far = np.random.default_rng(1).normal(0, 60, (6, 10)).astype(np.float32)
+    found = tune(np.concatenate([points, far]))
+    assert adjusted_rand_score(owner, found.labels[:450]) > 0.98
+    assert (found.labels[450:] == NOISE).all()
+
+
+def test_one_tight_group_with_far_outliers_is_one_cluster_and_noise():
+    points, _ = groups((60,))
+    far = (np.eye(10)[:4] * 50 + np.arange(4)[:, None] * 30).astype(np.float32)
+    found = tune(np.concatenate([points, far]))
+    assert (found.labels[60:] == NOISE).all()
+    assert (found.labels[:60] == 0).mean() > 0.9
+    assert found.labels.max() == 0
+
+
+def test_two_tight_groups_only_are_two_clusters():
+    points, owner = groups((8, 6), spread=0.01)
+    assert adjusted_rand_score(owner, tune(points).labels) == 1
+
+
+@pytest.mark.parametrize("n", [0, 1, 2])
+def test_fewer_points_than_any_min_samples_are_all_noise(n):
+    found = tune(np.zeros((n, 3), np.float32))
+    assert found.labels.tolist() == [NOISE] * n
+    assert found.settings == ()
+    assert found.chosen is None
+
+
+def test_equal_points_are_one_cluster():
+    found = tune(np.ones((7, 3), np.float32))
+    assert found.labels.tolist() == [0] * 7
+    assert found.is_core.all()
+
+
+def test_the_chosen_setting_is_the_best_of_those_listed():
+    points, _ = groups((100, 60, 30), spread=0.4)
+    found = tune(points)
+    chosen = found.settings[found.chosen]
+    assert chosen.score == max(setting.score for setting in found.settings)
+    assert chosen.n_rccs == found.labels.max() + 1
+    assert chosen.noise == pytest.approx(np.mean(found.labels == NOISE))
+    assert {setting.min_samples for setting in found.settings} == set(tuning.MIN_SAMPLES_TRIED)
+
+
+def test_no_radius_is_above_twice_the_knee():
+    points, _ = groups((100, 60, 30), spread=0.4)
+    for setting in tune(points).settings:
+        curve = np.sort(Density(Points(points), setting.min_samples).core_distances)
+        assert setting.eps <= 2 * curve[find_knee(curve) + 1]
+
+
+def test_one_group_is_clustered_at_the_knee_as_in_the_textbook():
+    points, _ = groups((60,), spread=0.4, dimension=30)
+    found = tune(points)
+    chosen = found.settings[found.chosen]
+    assert (chosen.at_knee, chosen.min_samples, chosen.n_rccs) == (True, 5, 1)
+    assert found.k_distances[found.knee] <= chosen.eps
+
+
+def test_causes_of_different_density_are_found_together():
+    tight, _ = groups((60, 60), spread=0.02, dimension=5)
+    tight = np.where(np.eye(5)[0] > 0, tight / 5, 0) + np.where(np.eye(5)[0] > 0, 0, tight / 5)
+    loose = np.random.default_rng(1).normal(0, 0.5, (60, 5)) + 4
+    owner = np.repeat([0, 1, 2], 60)
+    found = tune(np.concatenate([tight, loose]).astype(np.float32))
+    clustered = found.labels != NOISE
+    assert clustered.mean() > 0.85
+    assert adjusted_rand_score(owner[clustered], found.labels[clustered]) == 1
+
+
+@pytest.mark.parametrize("spread", [0.8, 0.9, 1.2])
+def test_one_cause_of_nearly_all_images_is_not_divided_if_it_stands_apart(spread):
+    rng = np.random.default_rng(4)
+    common, _ = groups((170, 170, 170), spread)  # three that are hardly any
+    rare = [(corner + rng.normal(0, 0.2, (n, 10))).astype(np.float32) for corner, n in ((3, 50), (-3, 40))]
+    points = np.concatenate([common, *rare])
+    assert np.bincount(tune(average_neighbours(points), points).labels).tolist() == [510, 50, 40]
+
+
+def test_neighbours_before_averaging_decide_whether_a_group_is_divided():
+    halves, _ = groups((60, 60, 60), spread=0.05)
+    one_cause = halves.copy()
+    one_cause[:120] = np.random.default_rng(2).normal(0, 0.05, (120, 10))
+    assert tune(halves).labels.max() == 2
+    assert tune(halves, one_cause).settings[0].score < tune(halves).settings[0].score
+
+
+def test_silhouettes_are_those_of_the_averaged_images():
+    points, owner = groups((60, 60, 60), spread=0.05)
+    spread_out, _ = groups((60, 60, 60), spread=0.5)
+    found = tune(points, averaged=spread_out)
+    assert np.array_equal(found.labels, tune(points).labels)
+    expected = silhouette_score(spread_out, owner)  # of equal sizes, so all images' mean is the RCCs' mean
+    assert found.settings[found.chosen].silhouette == pytest.approx(expected, abs=1e-4)
+    assert tune(points).settings[found.chosen].silhouette > expected + 0.2
+
+
+def test_the_result_does_not_hang_on_the_order_of_the_points():
+    points, _ = groups((80, 50, 30), spread=0.4)
+    order = np.random.default_rng(3).permutation(len(points))
+    assert adjusted_rand_score(tune(points).labels[order], tune(points[order]).labels) == 1
+
+
+@pytest.mark.parametrize("sizes", [(300, 200, 100), (25,) * 10])
+def test_the_result_does_not_hang_on_the_size_of_a_block(monkeypatch, sizes):
+    points, _ = groups(sizes, spread=0.5)
+    at_once = tune(average_neighbours(points), points)
+    monkeypatch.setattr(neighbours, "BLOCK", 5000)
+    monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
+    in_blocks = tune(average_neighbours(points), points)
+    assert np.array_equal(at_once.labels, in_blocks.labels)
+    assert np.array_equal(at_once.is_core, in_blocks.is_core)
+    assert [setting[:-2] for setting in at_once.settings] == [setting[:-2] for setting in in_blocks.settings]
+
+
+def test_memory_does_not_grow_with_the_square_of_the_points(monkeypatch):
+    monkeypatch.setattr(neighbours, "BLOCK", 20_000)
+    monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
+    points, _ = groups((1000, 800, 700, 500), spread=0.5)
+    tracemalloc.start()
+    tune(average_neighbours(points), points)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < len(points) ** 2 * 4 / 2  # half of the distances, as float32
+
+
+def test_points_are_not_modified():
+    points, _ = groups((30, 30))
+    before = points.copy()
+    tune(average_neighbours(points))
+    assert np.array_equal(points, before)
+
+
+@pytest.mark.parametrize("block", [10**6, 150])
+def test_balanced_silhouettes_are_the_means_of_the_clusters_means(monkeypatch, block):
+    monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
+    points, owner = groups((40, 10, 5, 1), spread=0.5)
+    some = np.where(np.arange(len(owner)) % 7 == 0, NOISE, owner)
+    found = balanced_silhouettes(Points(points), [owner, np.zeros_like(owner), some, np.full_like(owner, NOISE)])
+    for labels, silhouette in ((owner, found[0]), (some, found[2])):
+        members = labels != NOISE
+        values = silhouette_samples(points[members].astype(float), labels[members])
+        expected = np.mean([values[labels[members] == group].mean() for group in range(4)])
+        assert silhouette == pytest.approx(expected, abs=1e-9)
+    assert found[1::2] == [0, 0]
+
+
+@pytest.mark.parametrize("curve", [[], [1.0], [1.0, 2.0, 3.0], [2.0] * 9])
+def test_a_curve_without_a_knee_has_none(curve):
+    assert find_knee(np.array(curve)) is None
+
+
+def test_the_knee_lies_where_the_curve_turns_up():
+    curve = np.concatenate([np.linspace(1, 1.1, 90), np.linspace(1.2, 5, 10)])
+    assert 85 <= find_knee(curve) <= 92
+
+
+def test_clusters_are_numbered_by_size_and_equal_ones_by_first_point():
+    assert largest_first(np.array([2, 0, 0, NOISE, 1, 1, 1, 2])).tolist() == [1, 2, 2, NOISE, 0, 0, 0, 1]
+
+
+def test_what_another_clustering_tells_apart_is_not_joined():
+    apart, owner = groups((60, 60, 60), spread=0.05)
+    joined = apart.copy()
+    joined[:120] = np.random.default_rng(2).normal(0, 0.05, (120, 10))  # as UMAP may draw two causes
+    images = [apart, apart]
+    alone = tune(joined, *images)
+    assert sorted(np.bincount(alone.labels)) == [60, 120]
+    checked = tune(joined, *images, known=owner)
+    assert adjusted_rand_score(owner, checked.labels) == 1
+    assert checked.is_core.all()
+
+
+def test_what_another_clustering_joins_may_still_be_told_apart():
+    points, owner = groups((60, 60, 60))
+    assert adjusted_rand_score(owner, tune(points, points, points, known=np.minimum(owner, 1)).labels) == 1
+
+
+def test_images_whose_neighbours_are_elsewhere_are_noise_where_another_clustering_is_known():
+    images, owner = groups((60, 60, 60), spread=0.05)
+    drawn = images.copy()
+    drawn[:3] = images[60:63]  # as UMAP may draw images of one cause among those of another
+    assert (tune(drawn, images, images).labels[:3] != NOISE).all()
+    checked = tune(drawn, images, images, known=owner)
+    assert checked.labels[:3].tolist() == [NOISE] * 3
+    assert adjusted_rand_score(owner[3:], checked.labels[3:]) == 1

@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+from tests.helpers.small_models import brightness_model
+from tests.helpers.small_models import colour_model
+from tests.helpers.small_models import draw_set
+from tests.helpers.small_models import saved
+
+from support.errors import SAFEError
+from dnn.failure_prediction import FailurePrediction
+from dnn.failure_prediction import likely_wrong
+from dnn.failure_prediction import predict_failures
+from dnn.predictions import labelled_images
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return saved(colour_model(), tmp_path_factory.mktemp("models") / "colours.keras")
+
+
+@pytest.fixture(scope="module")
+def test_set(tmp_path_factory):
+    """Of each colour 40 that the model gets right; 40 red ones under a blue tint that it gets wrong."""
+    return draw_set(tmp_path_factory.mktemp("test"), 40, {"red": ("blue", 40)})
+
+
+@pytest.fixture(scope="module")
+def prediction(model, test_set) -> FailurePrediction:
+    return predict_failures(model, test_set)
+
+
+def test_what_the_model_got_wrong_on_the_test_set_is_known(prediction, test_set):
+    assert prediction.outputs.shape == (160, 3)
+    paths = np.array(labelled_images(test_set).paths)
+    assert all("in_blue" in path for path in paths[prediction.wrong])
+    assert prediction.wrong.sum() == 40
+    assert prediction.accuracy == pytest.approx(120 / 160)
+
+
+def test_images_like_those_that_were_wrong_are_told_from_the_others_without_labels(prediction, tmp_path):
+    folder = draw_set(tmp_path / "new", 5, {"red": ("blue", 5)}, seed=1)
+    paths = labelled_images(folder).paths
+    told = dict(zip(paths, prediction.of(folder, paths), strict=True))
+    assert min(value for path, value in told.items() if "in_blue" in path) > 0.9
+    assert max(value for path, value in told.items() if "in_blue" not in path) < 0.1
+
+
+def test_an_image_that_cannot_be_read_counts_as_one_that_is_right(prediction, tmp_path):
+    folder = draw_set(tmp_path / "new", 0, {"red": ("blue", 2)})
+    (folder / "red" / "broken.png").write_bytes(b"none")
+    paths = ("red/broken.png", "red/in_blue_00.png")
+    told = prediction.of(folder, paths)
+    assert told[0] == 0
+    assert told[1] > 0.9
+
+
+def test_a_regression_is_refused(test_set, tmp_path):
+    with pytest.raises(SAFEError, match=r"Expected a classifier.*Received a regression.*Select without the model"):
+        predict_failures(saved(brightness_model(), tmp_path / "model.keras"), test_set)
+
+
+def test_a_model_of_other_classes_is_refused(model, tmp_path):
+    folder = draw_set(tmp_path / "test", 2)
+    (folder / "yellow").mkdir()
+    with pytest.raises(SAFEError, match="Expected a class folder for each of the model's 3 classes"):
+        predict_failures(model, folder)
+
+
+def test_the_share_is_that_of_the_nearest_test_images():
+    tested = np.repeat([[0.9, 0.1], [0.6, 0.4]], 40, axis=0)
+    wrong = np.arange(80) >= 50  # none of the first kind, three in four of the second
+    certain, in_doubt = likely_wrong(np.array([[0.89, 0.11], [0.0, 1.0]]), tested, wrong)
+    assert certain == 0
+    assert in_doubt >= 0.6
+    assert likely_wrong(np.array([[0.5, 0.5]]), tested[:3], np.array([True, False, False])) == pytest.approx(1 / 3)

@@ -1,0 +1,184 @@
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from features import on_cluster as extraction
+import FE
+from support.progress import no_progress
+from features.on_cluster import on_cluster
+from support.errors import SAFEError
+from features.weights import choose_extractor
+from FE import extract_features
+from FE import stream_features
+from support.images import find_images
+
+distributed = pytest.importorskip("distributed")
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning", "ignore:unclosed:ResourceWarning")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A scheduler and two workers in threads of this process, where a stand-in for VGG16 can be put in its place."""
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0", silence_logs=50
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def address(cluster, monkeypatch):
+    """Of that cluster, which has loaded no network yet."""
+    monkeypatch.setattr(extraction, "load_network", lambda extractor: FE.load_network(extractor))
+    extraction._network.cache_clear()
+    return cluster.scheduler_address
+
+
+def rows_of(batches) -> tuple[list[str], bytes, list]:
+    batches = list(batches)
+    return (
+        [path for batch in batches for path in batch.paths],
+        b"".join(batch.features.tobytes() for batch in batches),
+        [skip for batch in batches for skip in batch.skipped],
+    )
+
+
+def test_a_cluster_gives_the_bytes_of_this_machine_and_fills_its_cache(
+    address, fake_network, draw_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("features.batches.BATCH_SIZE", 4)
+    folder = draw_folder(tmp_path / "in", {"snow": 9, "night": 8})
+    shutil.copy(folder / "snow_00.png", folder / "again.png")
+    (folder / "night_01.png").write_text("no image")
+    (folder / "snow_02.png").write_bytes(b"")
+    listing = find_images(folder)
+    steps = []
+    found = rows_of(on_cluster(address)(listing, fake_network.extractor, lambda what, done, total: steps.append(done)))
+    loads = fake_network.loads
+    assert loads == 1  # both workers are in this process
+    assert rows_of(stream_features(listing, fake_network.extractor)) == found
+    assert fake_network.loads == loads  # all from the cache
+    assert [skip.path for skip in found[2]] == ["night_01.png", "snow_02.png"]
+    assert steps[0] == 0
+    assert steps[-1] == len(listing.paths) == 18
+    monkeypatch.setenv("SAFE_CACHE", str(tmp_path / "empty"))
+    assert rows_of(stream_features(listing, fake_network.extractor)) == found
+    assert fake_network.loads == loads + 1
+
+
+def test_what_is_cached_is_not_sent_to_the_workers(address, fake_network, draw_folder, tmp_path):
+    folder = draw_folder(tmp_path / "in", {"snow": 3})
+    first = extract_features(folder, fake_network.extractor)
+    seen = fake_network.images_seen
+    draw_folder(folder, {"night": 2})
+    both = extract_features(folder, fake_network.extractor, stream=on_cluster(address))
+    assert fake_network.images_seen == seen + 2
+    np.testing.assert_array_equal(both.features[2:], first.features)
+
+
+@pytest.mark.parametrize("scheme", ["", "file://"])
+def test_workers_may_find_the_images_elsewhere(address, fake_network, draw_folder, tmp_path, scheme):
+    folder = draw_folder(tmp_path / "in", {"snow": 3})
+    elsewhere = shutil.copytree(folder, tmp_path / "mounted")
+    found = extract_features(folder, fake_network.extractor, stream=on_cluster(address, f"{scheme}{elsewhere}"))
+    assert found.paths == ("snow_00.png", "snow_01.png", "snow_02.png")
+    assert found.root == folder
+
+
+def test_workers_that_do_not_find_the_images_say_how_to_name_the_place(address, fake_network, draw_folder, tmp_path):
+    folder = draw_folder(tmp_path / "in", {"snow": 3})
+    with pytest.raises(SAFEError, match=r"cannot read snow_00\.png in /nowhere .*--dask-images"):
+        extract_features(folder, fake_network.extractor, stream=on_cluster(address, "/nowhere"))
+
+
+def test_workers_that_see_other_images_are_an_error(address, fake_network, draw_folder, tmp_path):
+    folder = draw_folder(tmp_path / "in", {"snow": 3})
+    other = draw_folder(tmp_path / "other", {"snow": 3}, seed=1)
+    with pytest.raises(SAFEError, match=r"Received another snow_00\.png"):
+        extract_features(folder, fake_network.extractor, stream=on_cluster(address, str(other)))
+
+
+def test_images_outside_the_folder_cannot_be_found_elsewhere(address, fake_network, draw_folder, tmp_path):
+    folder = draw_folder(tmp_path / "in", {"snow": 1})
+    (tmp_path / "lists").mkdir()
+    listing = tmp_path / "lists" / "list.txt"
+    listing.write_text(f"{folder / 'snow_00.png'}\n")
+    with pytest.raises(SAFEError, match=r"expects all images below"):
+        extract_features(listing, fake_network.extractor, stream=on_cluster(address, str(folder)))
+
+
+def test_a_job_on_a_cluster_can_be_stopped(address, fake_network, draw_folder, tmp_path):
+    def stop(what, done, total):
+        if done:
+            raise KeyboardInterrupt
+
+    folder = draw_folder(tmp_path / "in", {"snow": 3})
+    with pytest.raises(KeyboardInterrupt):
+        extract_features(folder, fake_network.extractor, stop, on_cluster(address))
+
+
+def test_an_address_where_nobody_answers_is_an_error(fake_network, draw_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("features.on_cluster.CONNECT_SECONDS", 0.2)
+    folder = draw_folder(tmp_path / "in", {"snow": 1})
+    with pytest.raises(SAFEError, match=r"Received: tcp://127\.0\.0\.1:9 "):
+        extract_features(folder, fake_network.extractor, stream=on_cluster("tcp://127.0.0.1:9"))
+
+
+def test_a_cluster_without_workers_is_an_error(fake_network, draw_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("features.on_cluster.WORKER_SECONDS", 0.1)
+    folder = draw_folder(tmp_path / "in", {"snow": 1})
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0", silence_logs=50) as empty,
+        pytest.raises(SAFEError, match=r"Received none within 0\.1 s"),
+    ):
+        extract_features(folder, fake_network.extractor, stream=on_cluster(empty.scheduler_address))
+
+
+def test_without_dask_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("features.on_cluster.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(SAFEError, match=r"requirements-scale\.txt"):
+        on_cluster("tcp://127.0.0.1:9")
+
+
+# --- Real processes and the real network ------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_in_mid_run_changes_nothing(draw_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("features.batches.BATCH_SIZE", 8)
+    listing = find_images(draw_folder(tmp_path / "in", {"snow": 60, "night": 60}))
+    extractor = choose_extractor("vgg16-conv")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
+    ) as cluster:
+        batches = on_cluster(cluster.scheduler_address)(listing, extractor, no_progress)
+        first = next(batches)
+        os.kill(cluster.workers[0].process.pid, signal.SIGKILL)
+        found = rows_of([first, *batches])
+    assert len(found[0]) == 120
+    monkeypatch.setenv("SAFE_CACHE", str(tmp_path / "empty"))
+    assert rows_of(stream_features(listing, extractor)) == found
+
+
+@pytest.mark.slow
+def test_a_worker_that_knows_nothing_of_safe_is_sent_what_it_runs(draw_folder, tmp_path, monkeypatch):
+    listing = find_images(draw_folder(tmp_path / "in", {"snow": 3}))
+    extractor = choose_extractor("vgg16-conv")
+    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    with distributed.LocalCluster(n_workers=0, processes=True, dashboard_address=":0", silence_logs=50) as cluster:
+        worker = subprocess.Popen(
+            [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address, "--no-nanny"],
+            cwd=tmp_path, env=alone, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            found = rows_of(on_cluster(cluster.scheduler_address)(listing, extractor, no_progress))
+        finally:
+            worker.terminate()
+            worker.wait()
+    monkeypatch.setenv("SAFE_CACHE", str(tmp_path / "empty"))
+    assert rows_of(stream_features(listing, extractor)) == found

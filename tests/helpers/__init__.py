@@ -1,0 +1,1 @@
+"""What tests share: drawn images, stand-ins, small models, pages that are up and processes to kill."""

@@ -1,0 +1,182 @@
+"""The real page, served as an engineer serves it, in a real browser: what the tests of the page share."""
+
+import contextlib
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import numpy as np
+from tests.helpers.places import closed_port
+from tests.helpers.scenes import draw_scene
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
+TOOL = Path(__file__).parents[2] / "SAFE_Tool.py"
+FAKED = Path(__file__).with_name("faked_tool.py")
+CHROMIUM = "/usr/bin/chromium"
+MARKUP = "<img src=x onerror=document.title='broken-into'>_{}.png"
+WAIT = 60_000  # milliseconds, for what the network or the drawing of GIFs may hold up
+
+
+class Served(NamedTuple):
+    """A page that is up.
+
+    Attributes
+    ----------
+    url : str
+    out : Path
+        Its output folder.
+    images, improvement : Path
+    log : Path
+        What the server wrote to stderr.
+    process : int
+        Its number.
+    """
+
+    url: str
+    out: Path
+    images: Path
+    improvement: Path
+    log: Path
+    process: int
+
+
+def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
+    """Drawn images, those of the snow with markup in their names."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir()
+    for scene, count in counts.items():
+        for i in range(count):
+            name = MARKUP.format(i) if scene == "snow" else f"{scene}_{i:02d}.png"
+            draw_scene(scene, rng).save(folder / name)
+    return folder
+
+
+@contextlib.contextmanager
+def served_from(folder: Path, *options: str | Path, tool: Path = TOOL, delay: float = 0) -> Iterator[Served]:
+    """`SAFE_Tool.py ui` in a process of its own, on a free port, cut off from the internet, with drawn images.
+
+    With `tool=FAKED` a stand-in for VGG16 needs no TensorFlow, and takes `delay` seconds for each batch.
+    """
+    images = draw(folder / "failing", {"night": 10, "snow": 8, "wood": 6}, seed=0)
+    improvement = draw(folder / "improvement", {"night": 6, "snow": 6, "wood": 6}, seed=1)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nowhere = f"http://127.0.0.1:{closed_port()}"
+    environment = {name: value for name, value in os.environ.items() if name != "SAFE_VGG16_WEIGHTS"} | {
+        "SAFE_CACHE": str(folder / "cache"),
+        "FAKE_DELAY": str(delay),
+        "KERAS_HOME": str(folder / "keras"),
+        "HTTP_PROXY": nowhere,
+        "HTTPS_PROXY": nowhere,
+        "http_proxy": nowhere,
+        "https_proxy": nowhere,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+    }
+    log = folder / "stderr.txt"
+    with (
+        log.open("w") as stderr,
+        subprocess.Popen(
+            [sys.executable, tool, "ui", "--port", str(port), "--out", folder / "out", *options],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as server,
+    ):
+        try:
+            first_line = server.stdout.readline()
+            assert first_line.startswith(f"SAFE is on http://127.0.0.1:{port}"), log.read_text()
+            yield Served(f"http://127.0.0.1:{port}", folder / "out", images, improvement, log, server.pid)
+        finally:
+            server.terminate()
+    said = log.read_text()
+    # Ended while a window was still being answered
+    assert "this is a defect" not in said
+    assert "Traceback" not in said or "after interpreter shutdown" in said, said
+
+
+@contextlib.contextmanager
+def launched() -> Iterator[Browser]:
+    """Debian's Chromium, without a window."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@contextlib.contextmanager
+def opened(browser: Browser, served: Served) -> Iterator[Page]:
+    """The page in a fresh window; at the end, that it asked no other host and nothing went wrong in it."""
+    requests, faults = [], []
+    window = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = window.new_page()
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    try:
+        page.goto(served.url)
+        expect(page).to_have_title("SAFE")
+        yield page
+        assert page.title() == "SAFE"
+        assert requests
+        assert {
+            url for url in requests if urlsplit(url).scheme not in ("data", "blob") and not url.startswith(served.url)
+        } == set()
+        # Gradio complains where a window is closed or loaded anew while it still listens for progress.
+        faults = [fault for fault in faults if not re.search("signal is aborted|Connection errored out", fault)]
+        assert faults == [], faults
+    finally:
+        window.close()
+
+
+def field(page: Page, name: str):
+    """A text field by the id of its widget."""
+    return page.locator(f"#{name} textarea, #{name} input")
+
+
+def generate(page: Page, served: Served) -> None:
+    """The first click: clusters in the output folder."""
+    field(page, "images").fill(str(served.images))
+    page.locator("#generate").click()
+    expect(page.locator("#clusters-status strong")).to_contain_text("24 images · ", timeout=WAIT)
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Wait for what the page does behind what it shows."""
+    end = time.monotonic() + WAIT / 1000
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def canvas_of(page: Page) -> Locator:
+    """The map, once it is drawn."""
+    canvas = page.locator("#map canvas")
+    expect(canvas).to_be_visible(timeout=2 * WAIT)
+    expect(page.locator("#map .safe-map-none")).to_be_hidden()
+    return canvas
+
+
+def lasso_all(page: Page) -> float:
+    """Draw a lasso around the whole map; when the mouse was released, by `time.monotonic`."""
+    canvas = canvas_of(page)
+    canvas.scroll_into_view_if_needed()
+    box = canvas.bounding_box()
+    corners = [(0.005, 0.005), (0.995, 0.005), (0.995, 0.995), (0.005, 0.995), (0.005, 0.01)]
+    first, *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
+    page.mouse.move(*first)
+    page.mouse.down()
+    for corner in others:
+        page.mouse.move(*corner, steps=4)
+    released = time.monotonic()
+    page.mouse.up()
+    return released

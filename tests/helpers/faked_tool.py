@@ -1,0 +1,46 @@
+"""`SAFE_Tool.py` with a stand-in for VGG16, for tests that run it in a process of its own.
+
+`FAKE_DELAY` is what each batch of the stand-in takes, in seconds, so that there is a time in which to be killed.
+`FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
+`FAKE_PICTURES` is how many thumbnails the page keeps, instead of `page.pictures.MOST_PICTURES`.
+"""
+
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> int:
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from tests.helpers.fake_network import FakeNetwork
+
+    import FE
+    from features import weights
+    import SAFE_Tool
+
+    network = FakeNetwork()
+    delay = float(os.environ.get("FAKE_DELAY", "0"))
+
+    def run(pixels):
+        time.sleep(delay)
+        return network(pixels)
+
+    FE.load_network = lambda extractor: run
+    weights._conv_extractor = lambda: network.extractor
+    weights.FC2_URL = "http://127.0.0.1:9/vgg16_weights.h5"  # nobody listens there
+    if pictures := os.environ.get("FAKE_PICTURES"):
+        import page.pictures
+
+        page.pictures.MOST_PICTURES = int(pictures)
+    code = SAFE_Tool.main(sys.argv[1:])
+    if peak := os.environ.get("FAKE_PEAK"):
+        # Not of `resource`: Linux counts there what the parent had when it started this process.
+        status = Path("/proc/self/status").read_text()
+        Path(peak).write_text(str(int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) * 1024))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,130 @@
+"""Small Keras models with weights set by hand, and the tiny images that they tell apart: three colours."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dbscan.projection import Projection
+from rccs.clusters import RootCauseClusters
+
+SIDE = 8
+COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
+NAMES = tuple(COLOURS)  # sorted, as the outputs are
+
+
+def draw_colour(name: str, rng: np.random.Generator, tint: str | None = None) -> Image.Image:
+    """A square of a colour; with a tint, only its left column has the colour and the rest that of the tint."""
+    pixels = np.empty((SIDE, SIDE, 3))
+    pixels[:] = COLOURS[tint or name]
+    pixels[:, 0] = COLOURS[name]
+    noisy = pixels + rng.normal(0, 8, pixels.shape)
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8))
+
+
+def draw_set(folder: Path, plain: int, tinted: Mapping[str, tuple[str, int]] | None = None, seed: int = 0) -> Path:
+    """Class folders with `plain` images each and, as {"red": ("blue", 4)}, tinted ones, which the models get wrong."""
+    rng = np.random.default_rng(seed)
+    for name in NAMES:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for i in range(plain):
+            draw_colour(name, rng).save(folder / name / f"plain_{i:02d}.png")
+    for name, (tint, count) in (tinted or {}).items():
+        for i in range(count):
+            draw_colour(name, rng, tint).save(folder / name / f"in_{tint}_{i:02d}.png")
+    return folder
+
+
+def colour_model(
+    last: str = "softmax",
+    loss: Any = "sparse_categorical_crossentropy",
+    optimizer: Any = "adam",
+    scaling: bool = True,
+    head: str = "dense",
+) -> Any:
+    """A model that says which of blue, green and red is strongest on average.
+
+    Parameters
+    ----------
+    last : str
+        The last activation; `linear` gives logits.
+    loss : optional
+        None leaves the model uncompiled.
+    head : "dense" or "layer"
+        Whether the activation belongs to the dense layer or is a layer of its own.
+    """
+    import keras
+
+    layers = keras.layers
+    dense = layers.Dense(3, activation=last if head == "dense" else None)
+    parts = [keras.Input((SIDE, SIDE, 3)), *([layers.Rescaling(1 / 255)] if scaling else []), layers.Flatten(), dense]
+    if head == "layer":
+        parts.append(layers.Softmax() if last == "softmax" else layers.Activation(last))
+    model = keras.Sequential(parts)
+    # Channels are red, green, blue; outputs are blue, green, red.
+    kernel = np.tile(np.eye(3)[::-1], (SIDE * SIDE, 1)) * 8 / SIDE**2
+    dense.set_weights([kernel, np.full(3, -3.0 if last == "sigmoid" else 0.0)])
+    if loss is not None:
+        model.compile(optimizer, loss)
+    return model
+
+
+def red_model(last: str = "sigmoid", loss: Any = "binary_crossentropy") -> Any:
+    """A model with one output, which says whether red is stronger than blue: classes `blue` and `red`."""
+    import keras
+
+    layers = keras.layers
+    dense = layers.Dense(1, activation=last)
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), layers.Rescaling(1 / 255), layers.Flatten(), dense])
+    kernel = np.tile([[8.0], [0.0], [-8.0]], (SIDE * SIDE, 1)) / SIDE**2
+    dense.set_weights([kernel, np.zeros(1)])
+    if loss is not None:
+        model.compile("sgd", loss)
+    return model
+
+
+def brightness_model(loss: Any = "mse") -> Any:
+    """A regression: the mean red and the mean blue of an image, from 0 to 1."""
+    import keras
+
+    layers = keras.layers
+    dense = layers.Dense(2)
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), layers.Rescaling(1 / 255), layers.Flatten(), dense])
+    kernel = np.tile([[1.0, 0.0], [0.0, 0.0], [0.0, 1.0]], (SIDE * SIDE, 1)) / SIDE**2
+    dense.set_weights([kernel, np.zeros(2)])
+    if loss is not None:
+        model.compile("adam", loss)
+    return model
+
+
+def saved(model: Any, path: Path) -> Path:
+    """Save a model; its file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    model.save(path)
+    return path
+
+
+def clusters_of(root: Path, labels: Mapping[str, int]) -> RootCauseClusters:
+    """RCCs of the images of a folder, given as {path: label}."""
+    paths = tuple(sorted(labels))
+    return RootCauseClusters(
+        image_root=root,
+        paths=paths,
+        labels=np.array([labels[path] for path in paths]),
+        is_core=np.array([labels[path] >= 0 for path in paths]),
+        points=np.zeros((len(paths), 1), np.float32),
+        reach=np.zeros(max(labels.values()) + 1, np.float32),
+        reducer="pca",
+        eps=1.0,
+        min_samples=2,
+        projection=Projection("vgg16-conv", np.zeros(2, np.float32), np.zeros((1, 2), np.float32)),
+        extractor_identity="vgg16-conv-fake-float32",
+        notice="",
+        weights="",
+        settings=(),
+        k_distances=np.zeros(1, np.float32),
+        knee=None,
+        skipped=(),
+    )

@@ -1,0 +1,108 @@
+"""A page that is up, spoken to as its own scripts do, or as no script of it would."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+from tests.helpers.places import closed_port
+
+FAKED = Path(__file__).with_name("faked_tool.py")
+SECONDS = 60  # for an answer; the machine may be busy
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *options: str | Path, cwd: Path | None = None) -> Iterator[str]:
+    """`served` without the number of the process."""
+    with served(folder, *options, cwd=cwd) as (url, _):
+        yield url
+
+
+@contextlib.contextmanager
+def served(folder: Path, *options: str | Path, cwd: Path | None = None, **variables: str) -> Iterator[tuple[str, int]]:
+    """`ui` with a stand-in for VGG16, in a process of its own: its address and the process's number.
+
+    `folder` takes its cache, log, temporary files and results; `variables` are those of `faked_tool.py`.
+    """
+    port = closed_port()
+    (folder / "tmp").mkdir(exist_ok=True)
+    environment = (
+        os.environ
+        | variables
+        | {
+            "SAFE_CACHE": str(folder / "cache"),
+            "KERAS_HOME": str(folder / "keras"),
+            "TMPDIR": str(folder / "tmp"),
+        }
+    )
+    command = [sys.executable, FAKED, "ui", "--port", str(port), "--out", folder / "out", *options]
+    with (
+        (folder / "stderr.txt").open("w") as stderr,
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=cwd) as server,
+    ):
+        try:
+            first_line = server.stdout.readline()
+            assert first_line.startswith("SAFE is on http://"), (folder / "stderr.txt").read_text()
+            yield f"http://127.0.0.1:{port}", server.pid
+        finally:
+            server.terminate()
+
+
+class Visitor:
+    """One window of the page: calls its event handlers with whatever is given."""
+
+    def __init__(self, url: str, session: str, client: httpx.Client | None = None):
+        self.url = url
+        self.session = session
+        self.client = client or httpx.Client(base_url=url, timeout=SECONDS)
+        config = self.client.get("/config").json()
+        self._ids = {part["props"].get("elem_id"): part["id"] for part in config["components"]}
+        self._types = {part["id"]: part["type"] for part in config["components"]}
+        self.handlers = config["dependencies"]
+
+    def id_of(self, widget: str) -> int:
+        return self._ids[widget]
+
+    def kind_of(self, number: int) -> str:
+        """The type of a widget, for example `dropdown`."""
+        return self._types[number]
+
+    def handler(self, widget: str, event: str) -> dict:
+        """The handler of an event of a widget."""
+        return next(one for one in self.handlers if [self._ids[widget], event] in one["targets"])
+
+    def loads(self) -> list[dict]:
+        """The handlers of a window that is opened."""
+        return [one for one in self.handlers if any(target[1] == "load" for target in one["targets"])]
+
+    def fire(self, handler: dict, data: list, event_data: object = None) -> str:
+        """What the handler answers, as text; an HTTP status where it is refused before."""
+        sent = {"data": data, "fn_index": handler["id"], "session_hash": self.session, "event_data": event_data}
+        joined = self.client.post("/gradio_api/queue/join", content=json.dumps(sent), headers=JSON)
+        if joined.status_code != 200:
+            return f"{joined.status_code} {joined.text}"
+        event, answers = joined.json()["event_id"], []
+        with self.client.stream("GET", "/gradio_api/queue/data", params={"session_hash": self.session}) as stream:
+            for line in stream.iter_lines():
+                if not line.startswith("data: "):
+                    continue
+                message = json.loads(line.removeprefix("data: "))
+                if message.get("event_id") == event:
+                    answers.append(json.dumps(message, ensure_ascii=False))
+                if message["msg"] == "process_completed" and message.get("event_id") == event:
+                    break
+                if message["msg"] == "close_stream":
+                    break
+        return "\n".join(answers)
+
+    def serve(self, widget: str, function: str, data: object) -> httpx.Response:
+        """Call a server function of a widget's script."""
+        sent = {"component_id": self._ids[widget], "fn_name": function, "data": data, "session_hash": self.session}
+        return self.client.post("/gradio_api/component_server", content=json.dumps(sent), headers=JSON)
+
+
+JSON = {"content-type": "application/json"}

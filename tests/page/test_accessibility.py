@@ -1,0 +1,91 @@
+"""The page by axe-core: no serious finding, filled and empty, light and dark. And by keyboard."""
+
+from collections.abc import Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from tests.helpers.browsing import FAKED
+from tests.helpers.browsing import WAIT
+from tests.helpers.browsing import Served
+from tests.helpers.browsing import field
+from tests.helpers.browsing import generate
+from tests.helpers.browsing import opened
+from tests.helpers.browsing import served_from
+from playwright.sync_api import Browser, Page, expect
+
+# Gradio's own widgets: what is wrong inside them is not ours to mend.
+NOT_OURS = {"include": [["body"]], "exclude": [[".table-wrap"], [".gradio-dataframe"]]}
+TABS = ("Root cause clusters", "Unsafe set", "Retraining")
+
+
+@pytest.fixture(scope="module")
+def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served_from(tmp_path_factory.mktemp("axe"), tool=FAKED) as served:
+        yield served
+
+
+def serious(page: Page) -> list[str]:
+    found = Axe().run(page, context=NOT_OURS, options={"resultTypes": ["violations"]}).response["violations"]
+    return [
+        f"{violation['id']}: {node['html'][:200]}"
+        for violation in found
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("filled", [False, True], ids=["empty", "filled"])
+def test_no_tab_has_a_serious_finding_in_light_or_dark(browser, served, filled):
+    with opened(browser, served) as page:
+        if filled:
+            generate(page, served)
+            page.get_by_role("tab", name="Unsafe set").click()
+            field(page, "improvement").fill(str(served.improvement))
+            field(page, "accuracy").fill("0.5")
+            page.locator("#select").click()
+            expect(page.locator("#unsafe-status strong")).to_contain_text("improvement images", timeout=WAIT)
+    # In a window of its own: Gradio complains in the console where a page is left while it listens for progress.
+    findings = {}
+    window = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = window.new_page()
+    for theme in ("light", "dark"):
+        page.goto(f"{served.url}/?__theme={theme}")
+        expect(page.locator("#rcc-heading h2" if filled else ".safe-empty").first).to_be_visible(timeout=WAIT)
+        for tab in TABS:
+            page.get_by_role("tab", name=tab).click()
+            page.wait_for_timeout(400)
+            if found := serious(page):
+                findings[f"{tab}, {theme}"] = found
+    window.close()
+    assert findings == {}
+
+
+# Of what has the focus: the ids around it, and whether an outline shows it.
+FOCUSED = """() => {
+  const at = document.activeElement, ids = [], { outlineStyle, outlineWidth } = getComputedStyle(at);
+  for (let around = at; around; around = around.parentElement) if (around.id) ids.push(around.id);
+  return at === document.body ? null : { ids, shown: outlineStyle !== "none" && parseFloat(outlineWidth) >= 2 };
+}"""
+
+
+def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served):
+    wanted = {
+        "Root cause clusters": "images reducer generate rcc-gif rcc-sample rcc-name rcc-verdict rcc-note merge-into "
+        "rcc-bar map colour-by find grid move-to export-all report runs why",
+        "Unsafe set": "improvement accuracy select",
+        "Retraining": "model train test retrain training-options",
+    }
+    with opened(browser, served) as page:
+        generate(page, served)
+        expect(page.locator("#map canvas")).to_be_visible(timeout=WAIT)
+        for tab in TABS:
+            page.get_by_role("tab", name=tab).click()
+            reached, unseen = set(), []
+            for _ in range(120):
+                page.keyboard.press("Tab")
+                if focused := page.evaluate(FOCUSED):
+                    reached |= set(focused["ids"])
+                    if not focused["shown"]:
+                        unseen.append(focused["ids"])
+            assert set(wanted[tab].split()) <= reached
+            assert unseen == []

@@ -1,0 +1,59 @@
+"""What was typed into the page's forms is kept in the output folder."""
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from support.run_folder import FORMS_FILE
+from page.forms import LONGEST
+from page.forms import remember
+from page.forms import remembered
+
+
+def test_each_tab_gets_back_what_it_kept_last(tmp_path):
+    remember(tmp_path, "unsafe", {"accuracy": "0.9", "leave_out": True, "size": None})
+    remember(tmp_path, "retraining", {"model": "<b>\ud800</b>", "only_labelled": False, "rate": ""})
+    remember(tmp_path, "unsafe", {"accuracy": "0.8", "leave_out": False, "size": "7"})
+    assert remembered(tmp_path, "unsafe") == {"accuracy": "0.8", "leave_out": False, "size": "7"}
+    assert remembered(tmp_path, "retraining") == {"model": "<b>\ud800</b>", "only_labelled": False, "rate": ""}
+    assert remembered(tmp_path, "clusters") == {}
+
+
+def test_what_is_too_long_or_was_never_typed_is_not_kept(tmp_path):
+    remember(tmp_path, "unsafe", {"accuracy": "1" * LONGEST, "size": None, "factor": "0.3"})
+    assert remembered(tmp_path, "unsafe") == {"factor": "0.3"}
+
+
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"unsafe": 3}', '{"unsafe": {"size": [1]}}', "[" * 100_000]
+)
+def test_a_damaged_file_holds_nothing_and_is_replaced(tmp_path, content):
+    (tmp_path / FORMS_FILE).write_text(content)
+    assert remembered(tmp_path, "unsafe") == {}
+    remember(tmp_path, "unsafe", {"size": "7"})
+    assert remembered(tmp_path, "unsafe") == {"size": "7"}
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / FORMS_FILE)
+    assert remembered(tmp_path, "unsafe") == {}
+
+
+def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
+    remember(tmp_path / "nowhere", "unsafe", {"size": "7"})
+    assert remembered(tmp_path / "nowhere", "unsafe") == {}
+
+
+def test_tabs_that_keep_at_once_lose_nothing(tmp_path: Path):
+    def keep(tab: str) -> None:
+        for number in range(30):
+            remember(tmp_path, tab, {"size": str(number)})
+
+    threads = [threading.Thread(target=keep, args=(tab,)) for tab in ("unsafe", "retraining")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {remembered(tmp_path, tab)["size"] for tab in ("unsafe", "retraining")} == {"29"}

@@ -1,0 +1,189 @@
+"""Labelling on the real page by keyboard, from the first image to the last."""
+
+import csv
+import dataclasses
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.helpers.browsing import FAKED
+from tests.helpers.browsing import WAIT
+from tests.helpers.browsing import Served
+from tests.helpers.browsing import field
+from tests.helpers.browsing import generate
+from tests.helpers.browsing import opened
+from tests.helpers.browsing import served_from
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from support.run_folder import UNSAFE_SET_FILE
+from selection import load_unsafe_set
+from selection import save_labels
+
+CLASSES = [f"sign_{i:02d}" for i in range(43)]
+
+
+@pytest.fixture(scope="module")
+def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """With an unsafe set of 9 images."""
+    with served_from(tmp_path_factory.mktemp("labelling"), tool=FAKED) as served:
+        with opened(browser, served) as page:
+            generate(page, served)
+            page.get_by_role("tab", name="Unsafe set").click()
+            field(page, "improvement").fill(str(served.improvement))
+            page.get_by_text("How many images").click()
+            field(page, "set-size").fill("9")
+            page.locator("#select").click()
+            expect(page.locator("#unsafe-status strong")).to_contain_text("9 of 18 improvement", timeout=WAIT)
+        yield served
+
+
+def class_folders(root: Path, names: list[str]) -> Path:
+    for name in names:
+        (root / name).mkdir(parents=True, exist_ok=True)
+        (root / name / "a.png").touch()
+    return root
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served, tmp_path: Path) -> Iterator[Page]:
+    """The third tab, with 43 classes and no label."""
+    unsafe = load_unsafe_set(served.out)
+    without = tuple(image._replace(label="") for image in unsafe.images)
+    save_labels(dataclasses.replace(unsafe, images=without), served.out)
+    with opened(browser, served) as page:
+        page.get_by_role("tab", name="Retraining").click()
+        field(page, "train").fill(str(class_folders(tmp_path / "train", CLASSES)))
+        field(page, "train").press("Tab")
+        expect(page.locator("#labelling [data-label]")).to_have_count(43, timeout=WAIT)
+        yield page
+
+
+@pytest.fixture
+def widget(page: Page) -> Locator:
+    widget = page.locator("#labelling")
+    widget.locator(".safe-label").focus()
+    expect(widget.locator("output")).to_have_text("0 / 9 labelled")
+    return widget
+
+
+def rows(served: Served) -> list[dict[str, str]]:
+    """The unsafe set, RCC by RCC as the page shows it."""
+    with (served.out / UNSAFE_SET_FILE).open(newline="") as file:
+        table = list(csv.DictReader(file))
+    order = list(dict.fromkeys(row["rcc"] for row in table))
+    return sorted(table, key=lambda row: order.index(row["rcc"]))
+
+
+def labels(served: Served) -> list[str]:
+    return [row["label"] for row in rows(served)]
+
+
+def press(page: Page, widget: Locator, key: str, labelled: int) -> None:
+    page.keyboard.press(key)
+    expect(widget.locator("output")).to_have_text(f"{labelled} / 9 labelled")
+    page.wait_for_timeout(150)  # what follows a label, or what a key must not do
+
+
+def test_keys_work_after_a_click_on_a_class_an_image_or_undo(served, page, widget):
+    widget.locator("[data-label=sign_02]").click()
+    expect(widget.locator("output")).to_have_text("1 / 9 labelled")
+    press(page, widget, "2", 2)
+    assert sorted(labels(served))[-2:] == ["sign_01", "sign_02"]
+    widget.locator("[data-index]").nth(0).click()
+    press(page, widget, "3", 2)
+    press(page, widget, "4", 2)  # the second image, which had a label
+    for labelled in (2, 2, 1, 0):  # till nothing is left to undo, and the button is switched off
+        widget.locator("[data-do=undo]").click()
+        expect(widget.locator("output")).to_have_text(f"{labelled} / 9 labelled")
+        page.wait_for_timeout(150)
+    expect(widget.locator("[data-do=undo]")).to_be_disabled()
+    press(page, widget, "5", 1)
+    assert [label for label in labels(served) if label] == ["sign_04"]
+
+
+def test_after_the_last_image_of_an_rcc_the_next_one_follows_and_after_the_last_of_all_keys_do_nothing(
+    served, page, widget
+):
+    caption, news = widget.locator("figcaption"), widget.locator("[role=status]")
+    chosen = widget.locator("select option:checked")
+    sizes = [
+        int(re.search(r"of (\d+) labelled", option.inner_text())[1]) for option in widget.locator("option").all()[:3]
+    ]
+    assert sum(sizes) == 9
+    labelled = 0
+    for size in sizes:
+        first = chosen.inner_text().partition(" ·")[0]
+        for _ in range(size):
+            assert news.inner_text() == "" or labelled in (sizes[0], sizes[0] + sizes[1])
+            labelled += 1
+            press(page, widget, "1", labelled)
+        if labelled < 9:
+            second = chosen.inner_text().partition(" ·")[0]
+            assert first != second
+            expect(news).to_have_text(f"{first} is labelled. This is {second}.")
+            expect(caption).to_contain_text(f"no label yet · 1 of {sizes[0]}")
+    expect(news).to_have_text("Every image of the unsafe set has a label.")
+    for key in ("2", "ArrowRight", "2"):
+        press(page, widget, key, 9)
+    assert set(labels(served)) == {"sign_00"}
+    page.keyboard.press("ArrowLeft")
+    expect(caption).to_contain_text(f"sign_00 · {sizes[-1]} of {sizes[-1]}")
+    press(page, widget, "2", 9)
+    press(page, widget, "3", 9)
+    assert labels(served) == ["sign_00"] * 8 + ["sign_01"]
+
+
+def test_images_that_were_passed_over_come_before_the_next_rcc(page, widget):
+    chosen = widget.locator("select option:checked")
+    first = chosen.inner_text().partition(" ·")[0]
+    page.keyboard.press("ArrowRight")
+    press(page, widget, "1", 1)
+    press(page, widget, "1", 2)
+    expect(widget.locator("[role=status]")).to_contain_text("passed over")
+    expect(widget.locator("figcaption")).to_contain_text("no label yet · 1 of 3")
+    assert chosen.inner_text().startswith(first)
+    press(page, widget, "1", 3)
+    expect(chosen).not_to_contain_text(first)
+
+
+def test_undo_goes_back_to_the_image_in_the_rcc_before(page, widget):
+    chosen = widget.locator("select option:checked")
+    first = chosen.inner_text().partition(" ·")[0]
+    for labelled in (1, 2, 3):
+        press(page, widget, "1", labelled)
+    expect(chosen).not_to_contain_text(first)
+    press(page, widget, "u", 2)
+    expect(chosen).to_contain_text(first)
+    expect(widget.locator("figcaption")).to_contain_text("no label yet · 3 of 3")
+
+
+def test_with_only_those_without_a_label_the_next_one_takes_the_place_of_the_last(served, page, widget):
+    widget.get_by_text("only those without a label").click()
+    for labelled in range(1, 10):
+        press(page, widget, str(labelled), labelled)
+    press(page, widget, "a", 9)
+    assert labels(served) == CLASSES[:9]
+    expect(widget.locator("figcaption")).to_have_text("Every image of this RCC has a label.")
+
+
+def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_typed(served, page, widget, tmp_path):
+    keys = widget.locator("[data-label] kbd").all_inner_texts()
+    assert len(set(keys)) == 43
+    assert (keys[9], keys[10], keys[34], keys[35], keys[42]) == ("0", "a", "z", "⇧A", "⇧H")
+    expect(widget.locator(".safe-label-other")).to_be_hidden()
+    press(page, widget, "Shift+H", 1)
+    press(page, widget, "h", 2)
+    assert labels(served)[:2] == ["sign_42", "sign_17"]
+
+    many = class_folders(tmp_path / "many", [f"sign_{i:02d}" for i in range(62)])
+    field(page, "train").fill(str(many))
+    field(page, "train").press("Tab")
+    expect(widget.locator("[data-label]")).to_have_count(62, timeout=WAIT)
+    other = widget.get_by_label("Other classes")
+    other.fill("sign_9")
+    press(page, widget, "Enter", 2)
+    other.fill("sign_61")
+    press(page, widget, "Enter", 2)  # the first image, which had a label
+    assert labels(served)[0] == "sign_61"
+    expect(other).to_have_value("")

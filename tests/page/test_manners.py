@@ -1,0 +1,326 @@
+"""How the page behaves when things are out of the ordinary: the connection drops, the folder is old, images are few."""
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers.browsing import FAKED
+from tests.helpers.browsing import WAIT
+from tests.helpers.browsing import Served
+from tests.helpers.browsing import draw
+from tests.helpers.browsing import field
+from tests.helpers.browsing import generate
+from tests.helpers.browsing import opened
+from tests.helpers.browsing import served_from
+from tests.helpers.browsing import wait_until
+from tests.helpers.scenes import draw_scene
+from playwright.sync_api import Browser, Page, expect
+
+from support.run_folder import CLUSTERS_FILE
+from support.run_folder import LABELS_FILE
+from page.jobs import Job
+from page.jobs import Jobs
+from support.run_folder import NOTES_FILE
+from support.run_folder import FILENAMES_FILE
+from support.run_folder import SELECTION_FILE
+from support.run_folder import UNSAFE_SET_FILE
+
+
+def test_of_many_clicks_at_once_one_starts_a_job():
+    jobs, gate, started = Jobs(), threading.Event(), []
+    ready = threading.Barrier(20)
+
+    def click() -> None:
+        ready.wait()
+        job = jobs.start("clusters", lambda job: gate.wait())
+        if job:
+            started.append(job)
+
+    threads = [threading.Thread(target=click) for _ in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    [job] = started
+    assert jobs.running is job
+    gate.set()
+    assert job.finished(10)
+    assert jobs.running is None
+    again = jobs.start("clusters", lambda job: None)
+    assert isinstance(again, Job)
+    assert again is not job
+
+
+# --- In a browser -----------------------------------------------------------------------------------------------
+
+
+class Line:
+    """A connection to the page that can be cut."""
+
+    def __init__(self, served: Served):
+        self._to = int(served.url.rpartition(":")[2])
+        self._ends: list[socket.socket] = []
+        self._up = True
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):  # closed
+            while True:
+                near, _ = self._listening.accept()
+                if not self._up:
+                    near.close()
+                    continue
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self._ends += [near, far]
+                for source, target in ((near, far), (far, near)):
+                    threading.Thread(target=self._pass_on, args=(source, target), daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(2**16):
+                target.sendall(data)
+        self._end(source, target)
+
+    def _end(self, *ends: socket.socket) -> None:
+        for end in ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+    def cut(self) -> None:
+        self._up = False
+        self._end(*self._ends)
+
+    def mend(self) -> None:
+        self._up = True
+
+    def close(self) -> None:
+        self.cut()
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for visitors
+        self._listening.close()
+
+
+@pytest.fixture(scope="module")
+def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """With clusters; each further batch of 32 images takes a second."""
+    with served_from(tmp_path_factory.mktemp("manners"), tool=FAKED, delay=1) as served:
+        with opened(browser, served) as page:
+            generate(page, served)
+        yield served
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return draw(tmp_path_factory.mktemp("drawn") / "many", {"night": 150, "wood": 170}, seed=5)
+
+
+def finish(page: Page, images: int) -> None:
+    expect(page.locator("#clusters-status strong")).to_contain_text(f"{images} images · ", timeout=WAIT)
+    expect(page.locator("#generate")).to_be_enabled()
+
+
+def regenerate(page: Page, folder: Path) -> None:
+    expect(field(page, "images")).not_to_have_value("", timeout=WAIT)  # the page has filled in the last run's
+    field(page, "images").fill(str(folder))
+    page.locator("#generate").click()
+
+
+@pytest.mark.slow
+def test_after_the_connection_was_lost_the_job_is_followed_again_and_nothing_is_lost(browser, served, many):
+    line = Line(served)
+    window = browser.new_context()
+    page = window.new_page()
+    page.goto(line.url)
+    regenerate(page, many)
+    expect(page.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 320"), timeout=WAIT)
+    line.cut()
+    time.sleep(2)
+    line.mend()
+    finish(page, 320)
+    expect(page.locator("#rcc-heading h2")).to_be_visible()
+    line.close()
+    window.close()
+
+
+@pytest.mark.slow
+def test_the_page_can_be_used_while_a_job_is_at_work(browser, served, tmp_path):
+    other = draw(tmp_path / "other", {"sea": 640}, seed=6)
+    with opened(browser, served) as page:
+        expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0", timeout=WAIT)
+        regenerate(page, other)
+        expect(page.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
+        page.locator("#rcc-bar button.thumbnail-item").nth(1).click()
+        expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
+        field(page, "rcc-name").fill("kept while a job is at work")
+        field(page, "rcc-note").focus()
+        notes = served.out / NOTES_FILE
+        wait_until(lambda: notes.is_file() and "kept while" in notes.read_text())
+        expect(page.locator("#clusters-status progress")).to_be_visible()  # still
+        with opened(browser, served) as second:
+            expect(second.locator("#rcc-heading h2")).to_be_visible()
+            finish(second, 640)
+        finish(page, 640)
+
+
+def test_while_a_job_is_at_work_nothing_gets_narrower_and_cancel_is_clicked_once(browser, tmp_path):
+    with served_from(tmp_path, tool=FAKED, delay=5) as served, opened(browser, served) as page:
+        steps, cancel = page.locator("#clusters-status ol"), page.locator("#cancel-clusters")
+        expect(steps).to_be_visible(timeout=WAIT)
+        width = steps.bounding_box()["width"]
+        field(page, "images").fill(str(served.images))
+        page.locator("#generate").click()
+        expect(cancel).to_be_enabled(timeout=WAIT)
+        assert steps.bounding_box()["width"] == width
+        bar, button = page.locator("#clusters-status [role=status]").bounding_box(), cancel.bounding_box()
+        assert bar["x"] + bar["width"] < button["x"]
+        assert button["x"] + button["width"] == pytest.approx(steps.bounding_box()["x"] + width, abs=1)
+        cancel.click()
+        expect(cancel).to_be_disabled()
+        expect(page.locator("#clusters-status strong")).to_contain_text("Stopped.", timeout=WAIT)
+        expect(cancel).to_be_hidden()
+        expect(page.locator("#generate")).to_be_enabled()
+
+
+@pytest.mark.slow
+def test_a_window_that_is_open_follows_what_another_one_starts(browser, served, many, tmp_path):
+    few = draw(tmp_path / "few", {"night": 40, "wood": 50}, seed=7)
+    with opened(browser, served) as other, opened(browser, served) as page:
+        expect(other.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
+        regenerate(page, few)
+        for window in (page, other):
+            expect(window.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 90"), timeout=WAIT)
+            expect(window.locator("#cancel-clusters")).to_be_visible()
+            expect(window.locator("#generate")).to_be_disabled()
+        for window in (page, other):
+            finish(window, 90)
+            expect(window.locator("#cancel-clusters")).to_be_hidden()
+            expect(window.locator("#rcc-bar button.thumbnail-item")).not_to_have_count(0)
+            expect(window.locator("#map .safe-map-none")).to_be_hidden(timeout=WAIT)
+        # What it shows is of the present run: an edit is not refused.
+        field(other, "rcc-name").fill("seen here too")
+        field(other, "rcc-note").focus()
+        notes = served.out / NOTES_FILE
+        wait_until(lambda: notes.is_file() and "seen here too" in notes.read_text())
+        # An error is told in both, and so is the work of another tab.
+        regenerate(page, tmp_path / "nowhere")
+        for window in (page, other):
+            expect(window.locator("#clusters-status [role=alert]")).to_contain_text("nowhere", timeout=WAIT)
+        for window in (page, other):
+            window.get_by_role("tab", name="Unsafe set").click()
+        field(page, "improvement").fill(str(served.improvement))
+        field(page, "accuracy").fill("0.5")
+        page.locator("#select").click()
+        for window in (page, other):
+            expect(window.locator("#unsafe-status strong")).to_contain_text("of 18 improvement images", timeout=WAIT)
+    for name in (UNSAFE_SET_FILE, SELECTION_FILE, FILENAMES_FILE):  # other tests know none
+        (served.out / name).unlink()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 820])
+def test_choosing_another_rcc_moves_nothing(browser, served, many, width):
+    with opened(browser, served) as page:
+        regenerate(page, many)
+        finish(page, 320)
+        page.set_viewport_size({"width": width, "height": 1100})
+        page.wait_for_timeout(1000)
+        faces = page.locator("#rcc-bar button.thumbnail-item")
+        expect(faces.nth(2)).to_be_visible()
+        places = []
+        for number in (0, 1, 2, 0):
+            faces.nth(number).click()
+            expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
+            page.wait_for_timeout(500)
+            tops = "ids => ids.map(id => document.querySelector(id).getBoundingClientRect().top + scrollY)"
+            places.append(page.evaluate(tops, ["#rcc-name", "#rcc-bar", "#map", "#grid", "#export-row"]))
+        assert np.ptp(places, axis=0).max() <= 2, places
+        assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.slow
+def test_the_grid_is_paged_and_begins_with_the_most_typical_image(browser, served, tmp_path):
+    alike = tmp_path / "alike"
+    alike.mkdir()
+    rng = np.random.default_rng(0)
+    for scene, count in (("night", 70), ("wood", 10)):
+        image = draw_scene(scene, rng)
+        for i in range(count):
+            image.save(alike / f"{scene}_{i:02d}.png")
+    with opened(browser, served) as page:
+        regenerate(page, alike)
+        finish(page, 80)
+        labels = [line.split("\t") for line in (served.out / LABELS_FILE).read_text().splitlines()]
+        size = sum(rcc == "0" for rcc, _ in labels)
+        assert size > 60
+        page.locator("#rcc-bar button.thumbnail-item").first.click()
+        tiles = page.locator("#grid [data-index]")
+        expect(tiles).to_have_count(60)
+        expect(page.locator("#grid-title")).to_contain_text("the most typical first · page 1 of")
+        expect(page.locator("#grid-back")).to_be_disabled()
+        first = tiles.first.get_attribute("title")
+        page.locator("#grid-next").click()
+        expect(page.locator("#grid-title")).to_contain_text("page 2 of")
+        expect(tiles).to_have_count(min(60, size - 60))
+        expect(tiles.first).not_to_have_attribute("title", first)
+        page.locator("#grid-back").click()
+        expect(tiles.first).to_have_attribute("title", first)
+
+
+@pytest.mark.slow
+def test_three_images_are_shown_and_so_they_are_when_all_are_in_no_cluster(browser, served, tmp_path):
+    rng = np.random.default_rng(0)
+    few = tmp_path / "few"
+    few.mkdir()
+    for scene in ("night", "snow", "wood"):
+        draw_scene(scene, rng).save(few / f"{scene}.png")
+    with opened(browser, served) as page:
+        regenerate(page, few)
+        finish(page, 3)
+        expect(page.locator("#rcc-heading h2")).to_have_text(re.compile("RCC 0|No cluster"))
+        expect(page.locator("#map .safe-map-none")).to_be_hidden(timeout=WAIT)
+        expect(page.locator("#grid [data-index]")).to_have_count(3)
+        page.get_by_role("button", name="Select all shown").click()
+        expect(page.locator("#move-to")).to_contain_text("3 images selected")
+        page.locator("#move-to input").click()
+        page.get_by_role("option", name="No cluster").click()
+        page.locator("#move").click()
+        expect(page.locator("#clusters-status")).to_contain_text("0 RCCs · 100% in no cluster", timeout=WAIT)
+        expect(page.locator("#rcc-heading h2")).to_have_text("No cluster")
+        expect(page.locator("#merge")).to_be_disabled()
+        expect(page.locator("#grid-title")).to_contain_text("3 images, those nearest to an RCC first")
+        page.locator("#report").click()
+        expect(page.locator("#download")).to_be_visible(timeout=WAIT)
+        page.get_by_role("tab", name="Unsafe set").click()
+        field(page, "improvement").fill(str(served.improvement))
+        field(page, "accuracy").fill("0.5")
+        page.locator("#select").click()
+        alert = page.locator("#unsafe-status [role=alert]")
+        expect(alert).to_contain_text("all failing images are in no cluster", timeout=WAIT)
+
+
+@pytest.mark.slow
+def test_results_of_another_version_are_told_and_can_be_replaced(browser, served):
+    with opened(browser, served) as page:
+        regenerate(page, served.images)
+        finish(page, 24)
+    file = served.out / CLUSTERS_FILE
+    arrays = dict(np.load(file))
+    np.savez(file, **arrays | {"format_version": np.array(0)})
+    with opened(browser, served) as page:
+        alert = page.locator("#clusters-status [role=alert]")
+        expect(alert).to_contain_text("must have format version 1. Received: 0. Generate the clusters again.")
+        expect(page.locator("#clusters-pane")).to_be_hidden()
+        page.get_by_role("tab", name="Unsafe set").click()
+        expect(page.locator("#unsafe-status .safe-empty")).to_be_visible()
+        page.get_by_role("tab", name="Root cause clusters").click()
+        generate(page, served)
+        expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")

@@ -1,0 +1,195 @@
+"""The third tab of the real page: labels by click and key, a real model retrained, what got better."""
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.helpers.browsing import FAKED
+from tests.helpers.browsing import WAIT
+from tests.helpers.browsing import Served
+from tests.helpers.browsing import field
+from tests.helpers.browsing import generate
+from tests.helpers.browsing import opened
+from tests.helpers.browsing import served_from
+from tests.helpers.scenes import draw_scene
+from playwright.sync_api import Browser, Page, expect
+
+from support.run_folder import MODEL_FILE
+from support.run_folder import RETRAINING_FILE
+from support.run_folder import SELECTION_FILE
+from support.run_folder import UNSAFE_SET_FILE
+
+CLASSES = ("night", "snow", "wood")
+
+
+class Given:
+    """A model and its class folders; the model has learned nothing yet."""
+
+    def __init__(self, folder: Path):
+        import keras
+
+        rng = np.random.default_rng(3)
+        self.train, self.test, self.model = folder / "train", folder / "test", folder / "given.keras"
+        for part, count in ((self.train, 12), (self.test, 6)):
+            for name in CLASSES:
+                (part / name).mkdir(parents=True)
+                for i in range(count):
+                    draw_scene(name, rng, side=32).save(part / name / f"{i:02d}.png")
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.layers.Input((32, 32, 3)),
+                keras.layers.Rescaling(1 / 255),
+                keras.layers.AveragePooling2D(8),
+                keras.layers.Flatten(),
+                keras.layers.Dense(len(CLASSES), activation="softmax"),
+            ]
+        )
+        model.compile(keras.optimizers.Adam(0.02), "sparse_categorical_crossentropy")
+        model.save(self.model)
+
+
+@pytest.fixture(scope="module")
+def given(tmp_path_factory: pytest.TempPathFactory) -> Given:
+    return Given(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """With clusters, and an unsafe set of 9 images without labels."""
+    with served_from(tmp_path_factory.mktemp("retraining"), tool=FAKED) as served:
+        with opened(browser, served) as page:
+            generate(page, served)
+            page.get_by_role("tab", name="Unsafe set").click()
+            field(page, "improvement").fill(str(served.improvement))
+            page.get_by_text("How many images").click()
+            field(page, "set-size").fill("9")
+            page.locator("#select").click()
+            expect(page.locator("#unsafe-status strong")).to_contain_text("9 of 18 improvement", timeout=WAIT)
+        yield served
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served, given: Given) -> Iterator[Page]:
+    with opened(browser, served) as page:
+        page.get_by_role("tab", name="Retraining").click()
+        for name, path in (("model", given.model), ("train", given.train), ("test", given.test)):
+            field(page, name).fill(str(path))
+        yield page
+
+
+def labels_in(served: Served) -> dict[str, str]:
+    with (served.out / UNSAFE_SET_FILE).open(newline="") as file:
+        return {row["image"]: row["label"] for row in csv.DictReader(file)}
+
+
+@pytest.mark.parametrize(
+    ("name", "called"), [("model", "model"), ("train", "training folder"), ("test", "test folder")]
+)
+def test_of_fields_left_empty_the_error_says_which(page, name, called):
+    field(page, name).fill("")  # nothing was sent before, with which the page would fill it in again
+    page.locator("#retrain").click()
+    alert = page.locator("#retraining-status [role=alert]")
+    expect(alert).to_have_text(f"Expected the {called}. Received: nothing.", timeout=WAIT)
+
+
+def test_an_unlabelled_set_is_refused_with_what_to_do(served, page):
+    page.locator("#retrain").click()
+    alert = page.locator("#retraining-status [role=alert]")
+    expect(alert).to_contain_text("Expected a label for each of the 9 images", timeout=2 * WAIT)
+    assert not (served.out / MODEL_FILE).exists()
+
+
+def test_images_are_labelled_by_key_and_by_rcc_and_each_step_is_saved(served, page):
+    labelling = page.locator("#labelling")
+    expect(labelling.locator("[data-label]")).to_have_text([re.compile(name) for name in CLASSES], timeout=WAIT)
+    expect(labelling.locator("output")).to_have_text("0 / 9 labelled")
+    labelling.locator(".safe-label").focus()
+    page.keyboard.press("2")
+    expect(labelling.locator("output")).to_have_text("1 / 9 labelled")
+    assert sorted(labels_in(served).values()) == [""] * 8 + ["snow"]
+    page.keyboard.press("u")
+    expect(labelling.locator("output")).to_have_text("0 / 9 labelled")
+    assert set(labels_in(served).values()) == {""}
+
+    # The RCCs are pure: what most of its images are, all of them are.
+    for number in range(1, 4):
+        expect(labelling.locator("figcaption")).to_contain_text("no label yet")
+        shown = labelling.locator("figcaption").inner_text()
+        scene = next((name for name in ("night", "wood") if name in shown), "snow")
+        labelling.get_by_text("All of this RCC are").click()
+        labelling.locator(f"[data-label={scene}]").click()
+        expect(labelling.locator("output")).to_have_text(f"{3 * number} / 9 labelled")
+    expect(labelling.locator("output")).to_have_text("9 / 9 labelled")
+    assert all(labels_in(served).values())
+
+
+def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, given):
+    whole = given.model.read_bytes()
+    page.get_by_text("How it is trained").click()
+    field(page, "epochs").fill("40")
+    page.locator("#retrain").click()
+    expect(page.locator("#retraining-status strong")).to_contain_text("test accuracy", timeout=3 * WAIT)
+    result = json.loads((served.out / RETRAINING_FILE).read_text())
+    assert result["accuracy_after"] > result["accuracy_before"]
+    expect(page.locator("#retraining-figures")).to_contain_text(f"{result['accuracy_after']:.2%}")
+    expect(page.locator("#curves svg")).to_be_visible()
+    expect(page.locator("#improved button.thumbnail-item").first).to_be_visible()
+    expect(page.locator("#improved")).to_contain_text("→")
+    assert given.model.read_bytes() == whole
+    assert (served.out / MODEL_FILE).is_file()
+    page.reload()
+    page.get_by_role("tab", name="Retraining").click()
+    expect(page.locator("#retraining-status strong")).to_contain_text("test accuracy", timeout=WAIT)
+    for name, value in (("model", given.model), ("train", given.train), ("test", given.test), ("epochs", 40)):
+        expect(field(page, name)).to_have_value(str(value))
+    expect(page.locator("#labelling output")).to_have_text("9 / 9 labelled")
+    page.get_by_role("tab", name="Unsafe set").click()
+    expect(field(page, "improvement")).to_have_value(str(served.improvement))
+    expect(field(page, "set-size")).to_be_visible()  # what differs from the usual is in sight
+    expect(field(page, "set-size")).to_have_value("9")
+
+
+def test_the_curve_of_a_training_that_is_stopped_has_room_for_all_epochs(served, page):
+    expect(field(page, "epochs")).to_have_value("40", timeout=WAIT)  # as it was sent last, and in sight
+    field(page, "epochs").fill("9000")
+    page.locator("#retrain").click()
+    drawing = page.locator("#retraining-status svg")
+    expect(drawing.get_by_text("9000", exact=True)).to_be_visible(timeout=3 * WAIT)
+    page.locator("#cancel-retraining").click()
+    told = page.locator("#retraining-status strong")
+    expect(told).to_contain_text("stopped: as asked for", timeout=WAIT)
+    expect(page.locator("#retraining-status .safe-notice")).to_have_text(f"Written to {served.out / MODEL_FILE}.")
+
+
+def test_a_file_that_is_no_model_is_a_readable_error(served, page):
+    field(page, "model").fill(str(served.out / UNSAFE_SET_FILE))
+    page.locator("#retrain").click()
+    expect(page.locator("#retraining-status [role=alert]")).to_contain_text("Expected", timeout=WAIT)
+    expect(page.locator("#retrain")).to_be_enabled()
+
+
+def test_with_the_model_and_its_test_folder_the_set_holds_images_that_it_is_likely_to_get_wrong(served, given, page):
+    page.get_by_role("tab", name="Unsafe set").click()
+    field(page, "accuracy").fill("")
+    for name, text in (("set-size", ""), ("select-model", str(given.model)), ("select-test", "")):
+        field(page, name).fill(text)
+    page.locator("#select").click()
+    alert = page.locator("#unsafe-status [role=alert]")
+    expect(alert).to_contain_text("Received only the model", timeout=WAIT)
+
+    field(page, "select-test").fill(str(given.test))
+    page.locator("#select").click()
+    status = page.locator("#unsafe-status")
+    expect(status).to_contain_text("test-set size 18 · accuracy", timeout=2 * WAIT)
+    expect(status).to_contain_text("given.keras is likely to get wrong")
+    assert json.loads((served.out / SELECTION_FILE).read_text())["model"] == str(given.model)
+
+    page.reload()  # what was asked for is filled in again, and in sight
+    page.get_by_role("tab", name="Unsafe set").click()
+    expect(field(page, "select-model")).to_be_visible(timeout=WAIT)
+    expect(field(page, "select-model")).to_have_value(str(given.model))

@@ -1,0 +1,277 @@
+import dataclasses
+import os
+import shutil
+
+import numpy as np
+import pytest
+from tests.helpers.places import names_in
+from PIL import Image, ImageFont, ImageSequence
+
+from dbscan.outcome import NOISE
+from support.errors import SAFEError
+from support.text import printable
+from rccs.gifs import FRAME_SIDE
+from support.run_folder import GIF_FOLDER
+from rccs.gifs import LARGEST_GIF
+from rccs.gifs import _shortened
+from rccs.gifs import frame_side
+from rccs.gifs import gif_notes
+from rccs.gifs import gif_path
+from rccs.nearness import representative
+from rccs.clusters import sample
+from support.images import thumbnail
+from rccs.gifs import write_gifs
+
+
+def frames(path) -> list[Image.Image]:
+    """The frames of a GIF, RGB."""
+    with Image.open(path) as gif:
+        return [frame.convert("RGB") for frame in ImageSequence.Iterator(gif)]
+
+
+def caption(frame: Image.Image) -> np.ndarray:
+    """The part of a frame below its picture."""
+    return np.asarray(frame)[frame.width :]
+
+
+def renamed(clusters, changes: dict[str, str]):
+    """The clusters with files, and their paths, renamed; the order of the paths does not matter here."""
+    for old, new in changes.items():
+        (clusters.image_root / old).rename(clusters.image_root / new)
+    return dataclasses.replace(clusters, paths=tuple(changes.get(path, path) for path in clusters.paths))
+
+
+# --- GIFs -------------------------------------------------------------------------------------------------------
+
+
+def test_every_rcc_becomes_an_animated_gif_with_a_frame_for_each_image(clusters, tmp_path):
+    written = write_gifs(clusters, tmp_path / "out")
+    names = ["RCC_00.gif", "RCC_01.gif", "RCC_02.gif", "noise.gif"]
+    assert written == [tmp_path / "out" / GIF_FOLDER / name for name in names]
+    assert names_in(tmp_path / "out" / GIF_FOLDER) == names
+    assert [len(frames(path)) for path in written] == [10, 8, 6, 2]
+    for path in written:
+        with Image.open(path) as gif:
+            assert gif.is_animated
+            assert gif.info["loop"] == 0
+            assert gif.info["duration"] == 500
+
+
+def test_a_frame_shows_its_image_above_its_caption(clusters, tmp_path):
+    gif = write_gifs(clusters, tmp_path / "out")[1]
+    for frame, path in zip(frames(gif), clusters.members(1), strict=True):
+        expected = np.asarray(Image.open(clusters.image_root / path).resize(2 * (frame.width,)), float)
+        shown = np.asarray(frame, float)[: frame.width]
+        assert np.abs(shown - expected).mean() < 8, path
+        assert caption(frame).max() > 200  # bright letters
+        assert np.median(caption(frame)) < 40  # on a dark ground
+
+
+def test_identical_images_stay_separate_frames(clusters, tmp_path):
+    first, *others = clusters.members(0)
+    for path in others:
+        shutil.copy(clusters.image_root / first, clusters.image_root / path)
+    shown = frames(write_gifs(clusters, tmp_path / "out")[0])
+    assert len(shown) == 10
+    assert len({caption(frame).tobytes() for frame in shown}) == 10
+
+
+def test_identical_images_stay_separate_frames_even_where_their_names_look_the_same(clusters, tmp_path):
+    clusters = renamed(clusters, {path: f"{i}{'x' * 200}.png" for i, path in enumerate(clusters.members(2))})
+    for path in clusters.members(2):
+        shutil.copy(clusters.image_root / clusters.members(2)[0], tmp_path / "copy")
+        shutil.move(tmp_path / "copy", clusters.image_root / path)
+    assert len(frames(write_gifs(clusters, tmp_path / "out")[2])) == 6
+
+
+def test_a_single_image_becomes_a_gif_of_one_frame(clusters, tmp_path):
+    labels = np.full(len(clusters.labels), NOISE)
+    labels[0] = 0
+    written = write_gifs(dataclasses.replace(clusters, labels=labels), tmp_path)
+    assert [len(frames(path)) for path in written] == [1, len(labels) - 1]
+
+
+def test_without_noise_there_is_no_gif_of_it(clusters, tmp_path):
+    written = write_gifs(dataclasses.replace(clusters, labels=np.zeros_like(clusters.labels)), tmp_path)
+    assert [path.name for path in written] == ["RCC_00.gif"]
+
+
+def test_gifs_of_earlier_clusters_are_removed_and_other_files_are_kept(clusters, tmp_path):
+    gifs = tmp_path / "out" / GIF_FOLDER
+    write_gifs(clusters, tmp_path / "out")
+    (gifs / "RCC_07.gif").touch()
+    (gifs / "mine.gif").touch()
+    write_gifs(dataclasses.replace(clusters, labels=np.zeros_like(clusters.labels)), tmp_path / "out")
+    assert names_in(gifs) == ["RCC_00.gif", "mine.gif"]
+
+
+def test_gifs_can_be_written_to_a_relative_folder(clusters, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_gifs(clusters, tmp_path.__class__("out"))
+    assert len(names_in(tmp_path / "out" / GIF_FOLDER)) == 4
+
+
+def test_a_gif_that_shows_the_same_files_is_not_written_again(clusters, tmp_path):
+    first = {path: path.stat() for path in write_gifs(clusters, tmp_path)}
+    for path in write_gifs(clusters, tmp_path):
+        assert path.stat().st_ino == first[path].st_ino
+        assert path.stat().st_mtime_ns == first[path].st_mtime_ns
+
+
+def test_a_gif_is_written_again_where_an_image_changed_and_where_it_is_damaged(clusters, tmp_path):
+    gifs = write_gifs(clusters, tmp_path)
+    before = [path.stat().st_ino for path in gifs]
+    Image.new("RGB", (64, 64), "red").save(clusters.image_root / clusters.members(0)[3])
+    gifs[1].write_bytes(b"GIF89a")
+    assert write_gifs(clusters, tmp_path) == gifs
+    assert gifs[0].stat().st_ino != before[0]
+    assert np.asarray(frames(gifs[0])[3])[50, 50].tolist() == pytest.approx([255, 0, 0], abs=12)
+    assert len(frames(gifs[1])) == 8
+    assert gifs[2].stat().st_ino == before[2]
+
+
+def test_names_of_any_kind_can_be_captions(clusters, tmp_path):
+    names = ["größe-図.png", "<b>&.png", os.fsdecode(b"caf\xe9.png"), "x" * 200 + ".png", "tab\there.png"]
+    clusters = renamed(clusters, dict(zip(clusters.members(0), names, strict=False)))
+    assert len(frames(write_gifs(clusters, tmp_path)[0])) == 10
+
+
+def test_captions_of_different_names_differ(clusters, tmp_path):
+    before = frames(write_gifs(clusters, tmp_path)[0])
+    clusters = renamed(clusters, {"night_00.png": "größe.png"})
+    after = frames(write_gifs(clusters, tmp_path)[0])
+    changed = clusters.members(0).index("größe.png")
+    assert (caption(before[changed]) != caption(after[changed])).any()
+
+
+def test_an_image_whose_file_is_gone_is_a_tile_that_says_so(clusters, tmp_path):
+    for path in clusters.members(2)[1:3]:
+        (clusters.image_root / path).unlink()
+    shown = frames(write_gifs(clusters, tmp_path)[2])
+    assert len(shown) == 6
+    ground = [np.asarray(frame)[5, 5].tolist() for frame in shown]
+    tile = pytest.approx([0x3A, 0x3F, 0x4A], abs=6)
+    assert [colour == tile for colour in ground] == [False, True, True, False, False, False]
+
+
+def in_one_rcc(clusters, n: int):
+    """The clusters as if they were one RCC of n images, the files taken in turn."""
+    labels = np.zeros(n, dtype=int)
+    paths = tuple(clusters.paths[i % len(clusters.paths)] for i in range(n))
+    return dataclasses.replace(clusters, paths=paths, labels=labels, is_core=labels == 0)
+
+
+def test_a_gif_of_5000_images_is_below_100_mb_even_if_they_are_noise(clusters, tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    for path in clusters.paths:
+        Image.fromarray(rng.integers(0, 256, (200, 200, 3), dtype=np.uint8)).save(clusters.image_root / path)
+    side = frame_side(5000)
+    assert 100 < side < FRAME_SIDE
+    monkeypatch.setattr("rccs.gifs.frame_side", lambda _: side)
+    few = in_one_rcc(clusters, 50)
+    (gif,) = write_gifs(few, tmp_path)
+    assert {frame.width for frame in frames(gif)} == {side}
+    assert 0.8 * LARGEST_GIF < gif.stat().st_size * 100 < LARGEST_GIF
+
+
+@pytest.mark.parametrize("n", [0, 1, 900])
+def test_frames_have_their_full_size_where_there_are_not_very_many(n):
+    assert frame_side(n) == FRAME_SIDE
+
+
+def test_frames_get_smaller_the_more_there_are_but_not_without_end():
+    sides = [frame_side(n) for n in (1000, 2000, 5000, 9000, 10**6)]
+    assert sides == sorted(sides, reverse=True)
+    assert sides[-1] == 80
+
+
+def test_smaller_frames_are_told(clusters):
+    many = in_one_rcc(clusters, 5000)
+    labels = np.where(np.arange(5000) < 4000, 0, NOISE)
+    assert gif_notes(clusters) == []
+    side = frame_side(5000)
+    assert gif_notes(many) == [
+        f"The GIF of RCC 0 has 5,000 frames, drawn {side} pixels wide instead of 288 to keep the file small."
+    ]
+    first, second = gif_notes(dataclasses.replace(many, labels=labels))
+    assert first.startswith("The GIF of RCC 0 has 4,000 frames")
+    assert second.startswith("The GIF of the images in no cluster has 1,000 frames")
+
+
+def test_progress_counts_all_images_to_the_end(clusters, tmp_path):
+    steps = []
+    write_gifs(clusters, tmp_path, lambda *step: steps.append(step))
+    counts = [done for _, done, _ in steps]
+    assert counts == sorted(counts)
+    assert steps[-1] == ("Drawing GIFs", 26, 26)
+    assert {total for _, _, total in steps} == {26}
+
+
+def test_a_file_in_the_place_of_the_gif_folder_is_an_error_for_the_engineer(clusters, tmp_path):
+    (tmp_path / GIF_FOLDER).touch()
+    with pytest.raises(SAFEError, match="folder that SAFE can write to"):
+        write_gifs(clusters, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("rcc", "n_rccs", "name"),
+    [
+        (0, 1, "RCC_00.gif"),
+        (9, 100, "RCC_09.gif"),
+        (9, 101, "RCC_009.gif"),
+        (1000, 1001, "RCC_1000.gif"),
+        (NOISE, 5, "noise.gif"),
+    ],
+)
+def test_names_of_gifs_are_padded_so_that_they_sort(tmp_path, rcc, n_rccs, name):
+    assert gif_path(tmp_path, rcc, n_rccs) == tmp_path / "gifs" / name
+
+
+# --- Samples and faces ------------------------------------------------------------------------------------------
+
+
+def test_a_sample_is_five_different_members_and_always_the_same(clusters):
+    for rcc in (0, 1, 2):
+        chosen = sample(clusters, rcc)
+        assert len(set(chosen)) == 5
+        assert set(chosen) <= set(clusters.members(rcc))
+        assert chosen == sample(clusters, rcc)
+
+
+def test_a_sample_hangs_on_its_seed(clusters):
+    assert len({tuple(sample(clusters, 0, seed=seed)) for seed in range(10)}) > 1
+
+
+def test_a_sample_of_fewer_than_five_is_all_of_them(clusters):
+    assert sample(clusters, NOISE) == ["sea_00.png", "sea_01.png"]
+
+
+def test_the_representative_is_the_member_nearest_to_the_centre(clusters):
+    points = np.full_like(clusters.points, 100)
+    labels = np.full_like(clusters.labels, NOISE)
+    labels[[2, 5, 9]] = 0
+    points[[2, 5, 9], 0] = [0, 1, 5]  # their centre is 2
+    placed = dataclasses.replace(clusters, points=points, labels=labels)
+    assert representative(placed, 0) == clusters.paths[5]
+
+
+@pytest.mark.parametrize(("size", "expected"), [((100, 50), (40, 20)), ((10, 20), (20, 40)), ((4000, 1), (40, 1))])
+def test_a_thumbnail_fits_the_square_and_keeps_its_proportions(tmp_path, size, expected):
+    Image.new("RGB", size, "red").save(tmp_path / "a.png")
+    assert thumbnail(tmp_path / "a.png", 40).size == expected
+
+
+def test_a_name_that_is_not_unicode_can_be_shown():
+    assert printable(os.fsdecode(b"caf\xe9.png")) == "caf\ufffd.png"
+    assert printable("größe.png") == "größe.png"
+
+
+@pytest.mark.parametrize("name", ["a.png", "i" * 60 + ".png", "W" * 210 + ".png", "folder/" * 9 + "night_00.png"])
+def test_of_a_name_that_does_not_fit_the_longest_end_that_does_is_written(name):
+    font, width = ImageFont.load_default(13), 150
+    shown = _shortened(name, font, width)
+    assert font.getlength(shown) <= width
+    if shown != name:
+        kept = shown.removeprefix("…")
+        assert name.endswith(kept)
+        assert font.getlength("…" + name[-len(kept) - 1 :]) > width

@@ -1,0 +1,237 @@
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rccs import image_map as maps
+from dbscan.outcome import NOISE
+from support.errors import SAFEError
+from support.run_folder import MAP_FILE
+from rccs.image_map import MapPositions
+from rccs.nearness import by_closeness
+from rccs.image_map import load_map
+from rccs.image_map import map_points
+from rccs.image_map import map_record
+from rccs.image_map import map_shades
+from rccs.nearness import nearest_rccs
+from rccs.image_map import stored_map
+from rccs.notes import RccNote
+
+
+def many(clusters, n: int, dimension: int = 5):
+    """Clusters of n points around three centres, with a tenth of noise, and no files behind them."""
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, n)
+    points = (10 * np.eye(3, dimension)[labels] + rng.normal(0, 1, (n, dimension))).astype(np.float32)
+    labels[::10] = NOISE
+    return dataclasses.replace(
+        clusters,
+        paths=tuple(f"images/{'long' * 45}_{i:05d}.png" for i in range(n)),
+        labels=labels,
+        is_core=labels != NOISE,
+        points=points,
+        reach=np.ones(3, np.float32),
+    )
+
+
+@pytest.fixture
+def without_umap(monkeypatch):
+    monkeypatch.setattr(maps, "map_method", lambda: "pca")
+
+
+# --- Positions --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["umap", "pca"])
+def test_every_image_has_a_place_in_the_unit_square_and_rccs_lie_apart(clusters, method):
+    if method == "umap":
+        pytest.importorskip("umap")
+    big = many(clusters, 120)
+    xy = map_points(big, method=method)
+    assert xy.shape == (120, 2)
+    assert xy.dtype == np.float32
+    assert xy.min() >= 0
+    assert xy.max() <= 1
+    assert (xy.max(axis=0) - xy.min(axis=0)).max() == pytest.approx(1)
+    centres = np.array([xy[big.labels == rcc].mean(axis=0) for rcc in range(3)])
+    spread = max(xy[big.labels == rcc].std() for rcc in range(3))
+    assert min(np.linalg.norm(centres[i] - centres[j]) for i, j in ((0, 1), (0, 2), (1, 2))) > spread
+    assert map_points(big, method=method).tolist() == xy.tolist()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 15])
+def test_few_images_have_a_map_too(clusters, n):
+    rows = slice(0, n)
+    few = dataclasses.replace(
+        clusters, paths=clusters.paths[rows], labels=clusters.labels[rows], points=clusters.points[rows]
+    )
+    xy = map_points(few)
+    assert xy.shape == (n, 2)
+    assert np.isfinite(xy).all()
+    assert n > 1 or xy.tolist() == [[0.5, 0.5]]
+
+
+def test_equal_images_and_points_of_one_component_have_a_map(clusters):
+    flat = dataclasses.replace(clusters, points=np.zeros((26, 1), np.float32))
+    assert map_points(flat, method="pca").tolist() == [[0.5, 0.5]] * 26
+    if maps.map_method() == "umap":
+        line = dataclasses.replace(clusters, points=np.arange(26, dtype=np.float32)[:, None])
+        assert np.isfinite(map_points(line)).all()
+
+
+def test_a_map_is_drawn_once_and_edits_leave_it_as_it_is(clusters, tmp_path, without_umap, monkeypatch):
+    assert load_map(tmp_path, clusters) is None
+    drawn = stored_map(tmp_path, clusters)
+    monkeypatch.setattr(maps, "map_points", lambda *_: pytest.fail("drawn again"))
+    assert stored_map(tmp_path, clusters).xy.tolist() == drawn.xy.tolist()
+    edited = dataclasses.replace(clusters, labels=np.zeros(26, int))
+    assert load_map(tmp_path, edited).xy.tolist() == drawn.xy.tolist()
+
+
+def test_a_map_that_cannot_be_kept_is_drawn_all_the_same(clusters, tmp_path, without_umap):
+    no_folder = tmp_path / "file"
+    no_folder.write_text("")
+    assert len(stored_map(no_folder, clusters).xy) == len(clusters.paths)
+
+
+def test_a_map_of_other_images_or_damaged_is_drawn_anew(clusters, tmp_path, without_umap):
+    stored_map(tmp_path, clusters)
+    assert load_map(tmp_path, dataclasses.replace(clusters, points=clusters.points + 1)) is None
+    renamed = dataclasses.replace(clusters, paths=("other.png", *clusters.paths[1:]))
+    assert load_map(tmp_path, renamed) is None
+    whole = (tmp_path / MAP_FILE).read_bytes()
+    for damage in (b"", b"PK", whole[: len(whole) // 2], b"\x80\x04N."):
+        (tmp_path / MAP_FILE).write_bytes(damage)
+        assert load_map(tmp_path, clusters) is None
+    assert stored_map(tmp_path, clusters).method == "pca"
+    assert load_map(tmp_path, clusters) is not None
+
+
+def test_a_map_by_pca_is_drawn_anew_once_umap_is_installed(clusters, tmp_path, monkeypatch):
+    monkeypatch.setattr(maps, "map_method", lambda: "pca")
+    stored_map(tmp_path, clusters)
+    monkeypatch.setattr(maps, "map_method", lambda: "umap")
+    assert load_map(tmp_path, clusters) is None
+
+
+# --- For the page -----------------------------------------------------------------------------------------------
+
+
+def test_the_record_says_of_every_image_where_it_lies_and_of_every_rcc_what_it_is_called(clusters):
+    xy = np.tile(np.linspace(0, 1, 26, dtype=np.float32)[:, None], 2)
+    record = map_record(clusters, MapPositions(xy, "pca"), {1: RccNote(1, "<b>snow</b>", "", "safe")})
+    assert record["method"] == "pca"
+    assert record["x"] == np.rint(np.linspace(0, 1, 26) * record["steps"]).astype(int).tolist() == record["y"]
+    assert record["rcc"] == clusters.labels.tolist()
+    assert record["name"] == list(clusters.paths)
+    assert [(rcc["rcc"], rcc["title"], rcc["size"], rcc["verdict"]) for rcc in record["rccs"]] == [
+        (0, "RCC 0", 10, ""),
+        (1, "RCC 1 · <b>snow</b>", 8, "safe"),
+        (2, "RCC 2", 6, ""),
+        (NOISE, "No cluster", 2, ""),
+    ]
+    assert all(clusters.labels[rcc["at"]] == rcc["rcc"] for rcc in record["rccs"])
+    json.dumps(record, allow_nan=False)
+
+
+def test_the_record_of_ten_thousand_images_with_long_names_is_below_one_megabyte(clusters):
+    big = many(clusters, 10_000)
+    record = map_record(big, MapPositions(map_points(big, method="pca"), "pca"), {})
+    text = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
+    assert len(text) < 2**20
+    assert record["name"][4711].endswith("_04711.png")
+    assert len(record["name"][4711]) == 60
+
+
+def test_a_name_that_is_not_valid_unicode_is_shown(clusters):
+    odd = dataclasses.replace(clusters, paths=("a/\udcff.png", *clusters.paths[1:]))
+    record = map_record(odd, MapPositions(np.zeros((26, 2), np.float32), "pca"), {})
+    assert record["name"][0] == "\ufffd.png"
+
+
+# --- Near and far -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def on_a_line(clusters):
+    """Images on a line. RCC 0: 0, 1, 2 and 6, which is no core point; RCC 1: 10, 11; RCC 2: −20; noise: 7, 100."""
+    places = {"a": 0, "b": 1, "c": 2, "d": 6, "e": 10, "f": 11, "g": -20, "h": 7, "i": 100}
+    return dataclasses.replace(
+        clusters,
+        paths=tuple(places),
+        labels=np.array([0, 0, 0, 0, 1, 1, 2, NOISE, NOISE]),
+        is_core=np.array([1, 1, 1, 0, 1, 1, 1, 0, 0], bool),
+        points=np.array(list(places.values()), np.float32)[:, None],
+    )
+
+
+def test_the_nearest_rccs_come_with_the_distance_of_their_centres(on_a_line):
+    assert nearest_rccs(on_a_line, 0) == [(1, 9.5), (2, 21.0)]  # the centre of RCC 0 is that of its core, 1
+    assert nearest_rccs(on_a_line, 2, n=1) == [(0, 21.0)]
+    assert nearest_rccs(on_a_line, NOISE, n=1) == [(1, 43.0)]
+    with pytest.raises(SAFEError, match="There is no RCC 5"):
+        nearest_rccs(on_a_line, 5)
+
+
+def test_images_are_ordered_by_their_distance_from_the_middle_of_the_core(on_a_line):
+    assert by_closeness(on_a_line, 0) == [("b", 0), ("a", 1), ("c", 1), ("d", 5)]
+    assert by_closeness(on_a_line, 2) == [("g", 0)]
+    with pytest.raises(SAFEError, match="There is no RCC 5"):
+        by_closeness(on_a_line, 5)
+
+
+def test_images_in_no_cluster_are_ordered_by_how_near_they_are_to_any_core_point(on_a_line):
+    assert by_closeness(on_a_line, NOISE) == [("h", 3), ("i", 89)]
+
+
+def test_an_rcc_without_a_core_point_has_a_middle_too(on_a_line):
+    none = dataclasses.replace(on_a_line, is_core=np.zeros(9, bool))
+    assert by_closeness(none, 0)[0] == ("c", 0)
+    assert nearest_rccs(none, 0, n=1) == [(1, 8.25)]
+    assert [path for path, _ in by_closeness(none, NOISE)] == ["h", "i"]
+
+
+# --- Shades -----------------------------------------------------------------------------------------------------
+
+
+def test_a_number_is_shaded_between_its_percentiles_and_an_outlier_does_not_flatten_the_rest():
+    shades = map_shades("light", np.array([*np.linspace(0, 1, 98), 1e6, np.nan]))
+    assert (shades["kind"], shades["name"]) == ("number", "light")
+    assert shades["value"][0] == 0
+    assert shades["value"][48] == pytest.approx(0.5, abs=0.02)
+    assert shades["value"][98] == 1
+    assert shades["value"][99] is None
+    assert (shades["told"][98], shades["told"][99]) == ("1e+06", "")
+    assert float(shades["low"]) == pytest.approx(0.02, abs=0.01)
+    assert float(shades["high"]) == pytest.approx(1, abs=0.02)
+
+
+def test_an_angle_is_shaded_round_the_circle_and_a_category_by_how_common_it_is():
+    angle = map_shades("head_yaw_deg", np.array([0.0, 90.0, -90.0, 360.0, np.nan]))
+    assert angle["kind"] == "angle"
+    assert angle["value"] == [0, 0.25, 0.75, 0, None]
+    category = map_shades("eyewear", np.array(["none", "sun", "none", "", "\ud800"]))
+    assert category["kind"] == "category"
+    assert category["names"][0] == "none"
+    assert category["value"][:4] == [0, category["names"].index("sun"), 0, None]
+    for shades in (angle, category):
+        json.dumps(shades, allow_nan=False).encode("utf-8")
+
+
+def test_equal_numbers_are_shaded_alike():
+    assert map_shades("n", np.array([3.0, 3.0, 3.0]))["value"] == [0, 0, 0]
+
+
+@pytest.mark.slow  # a fresh interpreter, and numba compiles
+def test_umap_is_used_without_importing_tensorflow():
+    pytest.importorskip("umap")
+    code = (
+        "import sys; from dbscan.umap_reducer import load_umap; import numpy as np; "
+        "assert load_umap()(5, 2, n_epochs=2).fit_transform(np.eye(30)).shape == (30, 2); "
+        "assert 'tensorflow' not in sys.modules; assert 'umap.parametric_umap' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(maps.__file__).parents[1])

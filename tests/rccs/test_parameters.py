@@ -1,0 +1,145 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support.errors import SAFEError
+from rccs.parameters import find_parameters
+from rccs.parameters import read_parameters
+
+IMAGES = ("a/0.png", "a/1.png", "b/0.png")
+
+
+@pytest.fixture
+def write(tmp_path: Path):
+    """`write(text)`: parameters.csv beside the folder `failing`; returns the two paths."""
+
+    def write(text: str, encoding: str = "utf-8") -> tuple[Path, Path]:
+        (tmp_path / "failing").mkdir(exist_ok=True)
+        path = tmp_path / "parameters.csv"
+        path.write_text(text, encoding=encoding)
+        return path, tmp_path / "failing"
+
+    return write
+
+
+def test_a_table_beside_the_images_is_found_and_one_among_them_goes_first(write):
+    path, root = write("image,x\n")
+    assert find_parameters(root) == path
+    (root / "parameters.csv").write_text("image,x\n")
+    assert find_parameters(root) == root / "parameters.csv"
+    (root / "parameters.csv").unlink()
+    path.unlink()
+    assert find_parameters(root) is None
+
+
+@pytest.mark.parametrize("prefix", ["failing/", "", "test/", "./failing/", "failing\\"])
+def test_images_are_named_relative_to_the_table_or_to_their_folder_or_by_the_end_of_the_path(write, prefix):
+    rows = "".join(f"{prefix}{image},{i},{i / 2}\n" for i, image in enumerate(IMAGES))
+    known = read_parameters(*write("image,x,y\n" + rows), IMAGES)
+    assert known.columns["x"].tolist() == [0, 1, 2]
+    assert known.columns["y"].tolist() == [0, 0.5, 1]
+    assert known.notes == ()
+
+
+def test_absolute_names_are_understood(write, tmp_path):
+    rows = "".join(f"{tmp_path}/failing/{image},{i}\n" for i, image in enumerate(IMAGES))
+    assert read_parameters(*write("image,x\n" + rows), IMAGES).columns["x"].tolist() == [0, 1, 2]
+
+
+def test_bare_file_names_count_where_no_two_images_share_one(write):
+    known = read_parameters(*write("image,x\n0.png,7\n1.png,8\n9.png,9\n"), ("c/0.png", "c/1.png", "d/2.png"))
+    assert known.columns["x"][:2].tolist() == [7, 8]
+    assert np.isnan(known.columns["x"][2])
+    ambiguous = read_parameters(*write("image,x\n0.png,7\n1.png,8\n"), ("a/0.png", "b/0.png"))
+    assert ambiguous.columns == {}
+
+
+def test_a_row_of_another_set_with_the_same_file_name_is_not_taken(write):
+    known = read_parameters(*write("image,x\ntrain/a/0.png,5\nfailing/a/1.png,6\nfailing/b/0.png,7\n"), IMAGES)
+    assert np.isnan(known.columns["x"][0])
+    assert known.columns["x"][1:].tolist() == [6, 7]
+
+
+def test_kinds_of_columns(write):
+    images = tuple(f"{i}.png" for i in range(8))
+    rows = "".join(f"{image},{i - 3},{i + 0.5},{i % 2},place {i % 3}\n" for i, image in enumerate(images))
+    columns = read_parameters(*write("image,yaw_deg,speed,belt,place\n" + rows), images).columns
+    assert {name: column.dtype.kind for name, column in columns.items()} == {
+        "yaw_deg": "f",
+        "speed": "f",
+        "belt": "U",  # 0 and 1 again and again: a category
+        "place": "U",
+    }
+
+
+def test_a_spreadsheets_semicolons_and_byte_order_mark_are_understood(write):
+    known = read_parameters(*write("image;x\na/0.png;1\na/1.png;2\nb/0.png;3\n", encoding="utf-8-sig"), IMAGES)
+    assert known.columns["x"].tolist() == [1, 2, 3]
+
+
+def test_missing_repeated_and_unknown_images_are_told_and_the_rest_is_used(write):
+    known = read_parameters(*write("image,x\na/0.png,1\na/0.png,9\nz/5.png,3\nb/0.png,4\n"), IMAGES)
+    assert known.columns["x"][[0, 2]].tolist() == [1, 4]
+    assert known.notes == (
+        "1 of 3 images have no row, the first a/1.png.",
+        "1 images have several rows, the first a/0.png; the first row counts.",
+        "1 rows describe other images.",
+    )
+
+
+def test_of_a_table_of_the_whole_test_set_nothing_is_said(write):
+    known = read_parameters(*write("image,x\na/0.png,1\na/1.png,2\nb/0.png,3\nc/7.png,4\nc/8.png,5\n"), IMAGES)
+    assert known.columns["x"].tolist() == [1, 2, 3]
+    assert known.notes == ()
+
+
+def test_text_among_numbers_is_told_and_unknown(write):
+    images = tuple(f"{i}.png" for i in range(20))
+    rows = "".join(f"{image},{'dark' if i == 3 else i}\n" for i, image in enumerate(images))
+    known = read_parameters(*write("image,x\n" + rows), images)
+    assert np.isnan(known.columns["x"][3])
+    assert np.isfinite(np.delete(known.columns["x"], 3)).all()
+    assert known.notes == ("The column x has 1 values that are no numbers, the first 'dark'.",)
+
+
+def test_infinity_is_no_value(write):
+    images = tuple(f"{i}.png" for i in range(20))
+    rows = "".join(f"{image},{'inf' if i == 3 else i}\n" for i, image in enumerate(images))
+    assert np.isnan(read_parameters(*write("image,x\n" + rows), images).columns["x"][3])
+
+
+def test_remarks_and_constants_are_left_out(write):
+    images = tuple(f"{i}.png" for i in range(60))
+    rows = "".join(f"{image},remark number {i},7\n" for i, image in enumerate(images))
+    known = read_parameters(*write("image,remark,seven\n" + rows), images)
+    assert known.columns == {}
+    assert known.notes == (
+        "The column remark is left out: text with 60 different values.",
+        "No column tells the failing images apart.",
+    )
+
+
+def test_short_and_empty_rows_leave_unknown_values(write):
+    known = read_parameters(*write("image,x,y\na/0.png,1\n\na/1.png,2,5\nb/0.png,,6\n"), IMAGES)
+    assert np.isnan(known.columns["x"]).tolist() == [False, False, True]
+    assert known.columns["y"].tolist()[1:] == [5, 6]
+
+
+def test_a_table_without_the_column_image_takes_the_first_and_says_so(write):
+    known = read_parameters(*write("file,x\na/0.png,1\na/1.png,2\nb/0.png,3\n"), IMAGES)
+    assert known.columns["x"].tolist() == [1, 2, 3]
+    assert known.notes[0] == "There is no column image; the first one, file, is taken for it."
+
+
+@pytest.mark.parametrize("content", [b"", b"image\na.png\n", b"\x89PNG\r\n\x1a\n\0\0,\0", b"image,x\n\xff\xfe,1\n"])
+def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content):
+    path = tmp_path / "parameters.csv"
+    path.write_bytes(content)
+    with pytest.raises(SAFEError, match="Expected parameters as a CSV file"):
+        read_parameters(path, tmp_path, ["a.png"])
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(SAFEError, match="Could not read the parameters"):
+        read_parameters(tmp_path / "none.csv", tmp_path, [])

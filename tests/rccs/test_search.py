@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from support.errors import SAFEError
+from rccs.search import example_for
+from rccs.search import matching_images
+
+PATHS = ("night/Eye_0.png", "night/eye_1.png", "day/eye_2.png", "day/a=b.png")
+COLUMNS = {
+    "light": np.array([0.1, 0.5, np.nan, 0.9]),
+    "eyewear": np.array(["sunglasses", "none", "", "glasses"]),
+    "head_yaw_deg": np.array([10.0, -20.0, 30.0, np.nan]),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("night", [0, 1]),
+        ("EYE_", [0, 1, 2]),
+        ("  night   eye_1 ", [1]),
+        ("nowhere", []),
+        ("light<0.5", [0]),
+        ("light<=0.5", [0, 1]),
+        ("light>=.9", [3]),
+        ("light=0.1", [0]),
+        ("Light>-1", [0, 1, 3]),  # unknown fits no condition
+        ("eyewear=sun", [0]),
+        ("eyewear=GLASSES", [0, 3]),
+        ("eyewear=", [0, 1, 3]),
+        ("head_yaw_deg>0 light<1", [0]),
+        ("day eyewear=glasses", [3]),
+        ("light < 0.5", [0]),
+        ("light <=0.5", [0, 1]),
+        ("light>= .9", [3]),
+        ("eyewear = sun light < 1", [0]),
+        ("eyewear= light < 1", [0, 1, 3]),
+        ("eyewear= day", []),  # the space is taken
+        ('eyewear="" day', [3]),
+    ],
+)
+def test_images_are_those_that_every_word_fits(text, expected):
+    assert matching_images(text, PATHS, COLUMNS).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('weather="light rain"', [0]),
+        ("weather = 'light rain' day", []),
+        ("weather=light rain", []),  # a word of its own
+        ('"road type"=motorway', [1]),
+        ('"my night"', [1]),
+        ("driver's", [0]),
+        ("weather=driver's", [1]),
+        ('weather="light', []),
+    ],
+)
+def test_what_has_spaces_stands_in_quotes(text, expected):
+    columns = {"weather": np.array(["light rain", "driver's view"]), "road type": np.array(["town", "motorway"])}
+    assert matching_images(text, ("night/driver's.png", "my night/b.png"), columns).tolist() == expected
+
+
+def test_the_example_of_a_query_fits_images():
+    assert example_for(COLUMNS) == "eyewear=glasses light<0.99"
+    for columns in (COLUMNS, {"light": COLUMNS["light"]}, {"eyewear": COLUMNS["eyewear"]}):
+        assert len(matching_images(example_for(columns), PATHS, columns))
+    odd = {"seed": np.array([5.0, 7.0]), "road type": np.array(['a "b"', ""]), "t": np.array([-0.123456789, 1e-9])}
+    assert example_for(odd) == """"road type"='a "b"' t<-0.11"""
+    assert matching_images(example_for(odd), ("a", "b"), odd).tolist() == [0]
+    assert example_for({}) == ""
+
+
+def test_without_parameters_a_sign_may_be_part_of_a_name():
+    assert matching_images("a=b", PATHS, {}).tolist() == [3]
+    with pytest.raises(SAFEError, match=r"Expected a parameter of these images \(none is known\). Received: light"):
+        matching_images("light<1", PATHS, {})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (" ", "Received: nothing"),
+        ("lite<1", r"\(light, eyewear, head_yaw_deg\)\. Received: lite"),
+        ("light<dark", "light is a number. Received: light<dark"),
+        ("light <", "light is a number. Received: light<"),
+        ("eyewear<1", "eyewear is no number: expected eyewear=… Received: eyewear<1"),
+    ],
+)
+def test_what_cannot_be_looked_for_is_told(text, message):
+    with pytest.raises(SAFEError, match=message):
+        matching_images(text, PATHS, COLUMNS)
+
+
+def test_no_images_are_none_found():
+    assert matching_images("x", (), {}).tolist() == []

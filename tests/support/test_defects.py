@@ -1,0 +1,53 @@
+from pathlib import Path
+
+import pytest
+
+from support.defects import FOR_VISITORS
+from support.defects import LARGEST
+from support.defects import LOG_FILE
+from support.defects import describe_defect
+from support.defects import tell_of_defect
+from support.files import cache_folder
+
+
+@pytest.fixture
+def defect() -> ZeroDivisionError:
+    try:
+        _ = 1 // 0
+    except ZeroDivisionError as error:
+        return error
+
+
+def test_a_defect_is_a_line_and_its_traceback_is_in_the_log(defect):
+    line = describe_defect(defect)
+    log = cache_folder() / LOG_FILE
+    assert line == (
+        "this is a defect of SAFE (ZeroDivisionError: integer division or modulo by zero); "
+        f"details are in {log}. Please report it."
+    )
+    assert "1 // 0" in log.read_text()
+    describe_defect(defect)
+    assert log.read_text().count("Traceback") == 2
+
+
+def test_the_log_does_not_grow_for_ever(defect):
+    log = cache_folder() / LOG_FILE
+    log.parent.mkdir(exist_ok=True)
+    for _ in range(3):
+        log.write_text("x" * (LARGEST + 1))
+        describe_defect(defect)
+    assert log.stat().st_size < LARGEST
+    assert sum(path.stat().st_size for path in log.parent.iterdir()) < 2 * LARGEST
+
+
+def test_where_no_log_can_be_written_the_details_are_on_stderr(defect, tmp_path, monkeypatch, capsys):
+    for folder in (tmp_path / "file" / "x", "~nosuchuser/x", Path("/dev/full")):
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("SAFE_CACHE", str(folder))
+        assert "details are above" in describe_defect(defect)
+        assert "1 // 0" in capsys.readouterr().err
+
+
+def test_visitors_are_told_nothing_of_this_machine(capsys):
+    assert tell_of_defect(ValueError("/home/ann/\x1b[2J")) == FOR_VISITORS
+    assert capsys.readouterr().err.startswith("safe: this is a defect of SAFE (ValueError: /home/ann/\ufffd[2J)")

@@ -1,0 +1,72 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from support.entries import LONGEST_QUOTED
+from support.entries import number_of
+from support.entries import path_of
+from support.errors import SAFEError
+
+
+def test_a_path_is_taken_without_white_space_around_it_and_made_absolute(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert path_of(" images\n", "an image folder") == tmp_path / "images"
+    assert path_of("~/images", "an image folder") == tmp_path / "home" / "images"
+    assert path_of(tmp_path / "two words ", "an image folder") == tmp_path / "two words "
+    assert path_of(os.fsdecode(b"caf\xe9"), "an image folder") == tmp_path / os.fsdecode(b"caf\xe9")
+
+
+def bad_paths(folder: Path) -> dict[str, str]:
+    """Paths that can lead nowhere, by what is wrong with them; links for it are made in the folder."""
+    (folder / "loop").symlink_to(folder / "circle")
+    (folder / "circle").symlink_to(folder / "loop")
+    return {
+        "nothing": " ",
+        "unknown user": "~nosuchuser/x",
+        "NUL": f"{folder}/a\0b",
+        "long name": f"{folder}/{'x' * 300}",
+        "long path": f"{folder}/" + "x/" * 3000,
+        "loop": f"{folder}/loop",
+        "below a loop": f"{folder}/loop/x.csv",
+        "behind a loop": f"{folder}/gone/../loop",
+        "no Unicode": f"{folder}/\ud800",
+    }
+
+
+def test_what_can_lead_nowhere_is_an_error_that_says_what_was_expected(tmp_path):
+    for kind, path in bad_paths(tmp_path).items():
+        with pytest.raises(SAFEError, match=r"^Expected an image folder\. Received: ") as caught:
+            path_of(path, "an image folder")
+        assert len(str(caught.value)) < LONGEST_QUOTED + 200, kind
+
+
+def test_a_path_of_which_nothing_is_there_is_no_error(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "gone" / "x", tmp_path / "file" / "x"):
+        assert path_of(str(path), "an image folder") == path
+
+
+def test_without_a_home_or_a_current_folder_there_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    with pytest.raises(SAFEError, match=r"Received: ~/x \(Could not determine home directory\)"):
+        path_of("~/x", "an image folder")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(SAFEError, match=r"Expected an output folder\. Received: \. \("):
+        path_of(".", "an output folder")
+
+
+@pytest.mark.parametrize(("typed", "number"), [("0.3", 0.3), (" 7 ", 7), (1e308, 1e308), (True, 1)])
+def test_a_number_is_read_from_text(typed, number):
+    assert number_of(typed, "factor") == number
+
+
+@pytest.mark.parametrize("typed", ["", "x", "1e309", "-inf", "nan", None, [], 10**400, "9" * 5000])
+def test_what_is_no_finite_number_is_an_error(typed):
+    with pytest.raises(SAFEError, match=r"^factor must be a number\. Received: ") as caught:
+        number_of(typed, "factor")
+    assert len(str(caught.value)) < LONGEST_QUOTED + 50

@@ -1,0 +1,222 @@
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from tests.helpers.places import names_in
+
+from support import files
+from support.files import LEFT_OVER_SECONDS
+from support.files import prepare_folder
+from support.files import put_back
+from support.files import replacing
+from support.files import replacing_folder
+from support.files import write_text
+from support.errors import SAFEError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text("old")
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert names_in(tmp_path) == ["labels.txt"]
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a defect"), KeyboardInterrupt()])
+def test_the_old_file_stays_and_no_temporary_one_when_the_writer_raises(tmp_path, fault):
+    path = tmp_path / "labels.txt"
+    path.write_text("old")
+
+    def write() -> None:
+        with replacing(path) as temporary:
+            temporary.write_text("half of the n")
+            raise fault
+
+    with pytest.raises(type(fault)):
+        write()
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["labels.txt"]
+
+
+def test_a_full_disk_is_an_error_for_the_engineer_and_keeps_the_old_file(tmp_path):
+    path = tmp_path / "labels.txt"
+    path.write_text("old")
+    with pytest.raises(SAFEError, match=r"labels\.txt: No space left on device"), replacing(path):
+        raise OSError(28, "No space left on device")
+    assert path.read_text() == "old"
+    assert names_in(tmp_path) == ["labels.txt"]
+
+
+def test_a_folder_that_is_gone_is_an_error_for_the_engineer(tmp_path):
+    with pytest.raises(SAFEError, match=r"Could not write .*labels\.txt"):
+        write_text(tmp_path / "gone" / "labels.txt", "new")
+
+
+def test_the_temporary_name_ends_like_the_file(tmp_path):
+    with replacing(tmp_path / "clusters.npz") as temporary:
+        assert temporary.suffix == ".npz"
+        assert temporary.parent == tmp_path
+
+
+def test_a_written_file_has_the_mode_of_any_new_file(tmp_path):
+    (tmp_path / "plain.txt").write_text("")
+    write_text(tmp_path / "replaced.txt", "")
+    assert (tmp_path / "replaced.txt").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
+
+
+def test_text_keeps_line_ends_and_the_bytes_of_names_that_are_not_unicode(tmp_path):
+    write_text(tmp_path / "names.txt", os.fsdecode(b"caf\xe9.png\n") + "schön.png\n")
+    assert (tmp_path / "names.txt").read_bytes() == b"caf\xe9.png\n" + "schön.png\n".encode()
+
+
+def test_a_folder_for_results_is_created_with_its_parents_and_left_empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert prepare_folder("a/b") == tmp_path / "a" / "b"
+    assert names_in(tmp_path / "a" / "b") == []
+
+
+def test_a_folder_below_a_file_cannot_be_prepared(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SAFEError, match=r"folder that SAFE can write to\. Received: .*file/out .*--out"):
+        prepare_folder(tmp_path / "file" / "out")
+
+
+def test_a_file_cannot_be_the_folder_for_results(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises(SAFEError, match="folder that SAFE can write to"):
+        prepare_folder(tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "kept"
+
+
+# --- Folders ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["exchanged", "in two steps"])
+def either_way(request, monkeypatch):
+    """With the call that exchanges two folders at once, and on a system that has none."""
+    if request.param == "in two steps":
+        monkeypatch.setattr(files, "_exchange", lambda *_: False)
+
+
+def fill(path: Path, text: str) -> None:
+    with replacing_folder(path) as folder:
+        (folder / "file").write_text(text)
+
+
+def test_a_folder_is_replaced_as_a_whole(either_way, tmp_path):
+    path = tmp_path / "new" / "export"
+    for text in ("old", "new"):
+        fill(path, text)
+        assert names_in(path) == ["file"]
+        assert (path / "file").read_text() == text
+        assert names_in(tmp_path / "new") == ["export"]
+    (tmp_path / "plain").mkdir()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("fault", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+def test_the_old_folder_stays_and_nothing_hidden_when_the_writer_raises(tmp_path, fault):
+    fill(tmp_path / "export", "old")
+
+    def write() -> None:
+        with replacing_folder(tmp_path / "export") as folder:
+            (folder / "file").write_text("half of the n")
+            raise fault
+
+    with pytest.raises(type(fault)):
+        write()
+    assert (tmp_path / "export" / "file").read_text() == "old"
+    assert names_in(tmp_path) == ["export"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other system exchanges folders")
+def test_a_folder_is_there_at_every_moment_while_it_is_replaced(tmp_path):
+    path, over, missing = tmp_path / "export", threading.Event(), []
+    fill(path, "0")
+
+    def watch() -> None:
+        while not over.is_set():
+            if not (path / "file").exists():
+                missing.append(path)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    for i in range(300):
+        fill(path, str(i))
+    over.set()
+    watcher.join()
+    assert missing == []
+
+
+def test_a_kill_between_the_two_steps_is_mended_at_the_next_look(tmp_path):
+    fill(tmp_path / "export", "old")
+    killed = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+from support import files as artefacts
+from pathlib import Path
+artefacts._exchange = lambda *_: False
+rename = Path.rename
+def one_rename(path, target):
+    rename(path, target)
+    os._exit(9)
+Path.rename = one_rename
+with artefacts.replacing_folder(Path({str(tmp_path / "export")!r})) as folder:
+    (folder / "file").write_text("new")
+"""
+    assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == 9
+    assert not (tmp_path / "export").exists()
+    put_back(tmp_path / "another")
+    put_back(tmp_path / "export")
+    assert (tmp_path / "export" / "file").read_text() == "old"
+    assert not (tmp_path / "another").exists()
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    fill(tmp_path / "export", "old")
+    monkeypatch.setattr(files, "_exchange", lambda *_: False)
+    rename = Path.rename
+
+    def refuse(path, target):
+        if ".safe-new-" in path.name:
+            raise OSError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="Permission denied"):
+        fill(tmp_path / "export", "new")
+    assert (tmp_path / "export" / "file").read_text() == "old"
+    assert names_in(tmp_path) == ["export"]
+
+
+def test_what_a_killed_process_left_of_a_folder_is_removed_after_an_hour(tmp_path):
+    left, fresh, active, other = (
+        tmp_path / name
+        for name in (
+            ".export.safe-new-abcdefgh",
+            ".export.safe-new-ijklmnop",
+            ".export.safe-new-qrstuvwx",
+            ".other.safe-new-abcdefgh",
+        )
+    )
+    for folder in (left, fresh, active, other):
+        (folder / "RCC_00").mkdir(parents=True)
+    for folder in (left, left / "RCC_00", active, other, other / "RCC_00"):  # active: in a folder within
+        os.utime(folder, (0, folder.stat().st_mtime - LEFT_OVER_SECONDS - 60))
+    fill(tmp_path / "export", "new")
+    assert names_in(tmp_path) == sorted([fresh.name, active.name, other.name, "export"])
+
+
+def test_a_name_as_long_as_a_name_can_be_is_taken(either_way, tmp_path):
+    for name in ("x" * 255, "夜" * 85):
+        for text in ("old", "new"):
+            fill(tmp_path / name, text)
+        assert (tmp_path / name / "file").read_text() == "new"
+    assert len(names_in(tmp_path)) == 2

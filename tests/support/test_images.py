@@ -1,0 +1,395 @@
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from support.errors import SAFEError
+from support.images import SUFFIXES
+from support.images import UNREADABLE
+from support.images import Skipped
+from support.images import decode
+from support.images import find_images
+from support.text import printable
+from support.images import read_bytes
+from support.images import reason_for
+
+GREY = Image.new("RGB", (8, 6), (90, 90, 90))
+
+
+def encoded(image: Image.Image, kind: str, **options) -> bytes:
+    """The bytes of an image file."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def put(folder: Path, *names: str | bytes) -> None:
+    """Save a small image under each of the names, below the folder."""
+    for name in names:
+        path = folder / os.fsdecode(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(GREY, "PNG"))
+
+
+def decoded(image: Image.Image, kind: str, **options) -> np.ndarray:
+    """The image after saving and decoding: (height, width, 3), uint8."""
+    result = decode(encoded(image, kind, **options))
+    assert result.mode == "RGB"
+    return np.asarray(result)
+
+
+def png_of_size(width: int, height: int) -> bytes:
+    """A PNG that claims to be that large and holds no pixels."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+# --- Finding ----------------------------------------------------------------------------------------------------
+
+
+def test_every_format_is_found_in_either_case_and_decoded(tmp_path):
+    kinds = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".ppm": "PPM", ".pgm": "PPM"}
+    for suffix in SUFFIXES:
+        image = GREY.convert("L") if suffix == ".pgm" else GREY
+        data = encoded(image, kinds.get(suffix, suffix[1:].upper()))
+        (tmp_path / f"lower{suffix}").write_bytes(data)
+        (tmp_path / f"UPPER{suffix.upper()}").write_bytes(data)
+    listing = find_images(tmp_path)
+    assert len(listing.paths) == 2 * len(SUFFIXES) == 18
+    for path in listing.paths:
+        assert np.abs(np.asarray(decode(read_bytes(tmp_path / path))).astype(int) - 90).max() <= 2, path
+
+
+def test_images_are_found_in_all_folders_in_the_order_of_their_paths(tmp_path):
+    put(tmp_path, "b.png", "a/z.png", "a/b/c.png", "B.png", "a.png", "a0/x.png")
+    listing = find_images(tmp_path)
+    assert listing.paths == ("B.png", "a.png", "a/b/c.png", "a/z.png", "a0/x.png", "b.png")
+    assert listing.root == tmp_path
+    assert listing.skipped == ()
+
+
+def test_hidden_files_hidden_folders_gifs_and_other_files_are_left_out(tmp_path):
+    put(tmp_path, "shown.png", ".hidden.png", ".thumbnails/a.png", "gifs/RCC_00.gif", "labels.txt", "png", "a.png.bak")
+    assert find_images(tmp_path).paths == ("shown.png",)
+    assert find_images(tmp_path).skipped == ()
+
+
+def test_copies_that_safe_made_are_skipped_below_the_folder_given_and_used_where_they_are_that_folder(tmp_path):
+    put(tmp_path, "a.png", "export/RCC_00/a.png", "results/failures/red/a.png", "failures/mine.png", "safe/b.png")
+    (tmp_path / "export" / ".safe-export").touch()
+    (tmp_path / "results" / "failures" / ".safe").touch()
+    (tmp_path / "safe" / ".safe").touch()  # another program's
+    listing = find_images(tmp_path)
+    assert listing.paths == ("a.png", "failures/mine.png", "safe/b.png")
+    assert listing.skipped == (
+        Skipped("export", "copies that SAFE made"),
+        Skipped("results/failures", "copies that SAFE made"),
+    )
+    assert find_images(tmp_path / "export").paths == ("RCC_00/a.png",)
+    assert find_images(tmp_path / "export" / "RCC_00").paths == ("a.png",)
+    assert find_images(tmp_path / "results" / "failures").paths == ("red/a.png",)
+
+
+def test_images_below_a_hidden_root_are_found(tmp_path):
+    put(tmp_path / ".data", "a.png")
+    assert find_images(tmp_path / ".data").paths == ("a.png",)
+
+
+def test_links_to_images_are_followed_and_links_to_folders_are_not(tmp_path):
+    put(tmp_path, "in/a.png", "elsewhere/b.png")
+    (tmp_path / "in" / "link.png").symlink_to(tmp_path / "elsewhere" / "b.png")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    assert find_images(tmp_path / "in").paths == ("a.png", "link.png")
+
+
+def test_a_link_to_nowhere_is_skipped_and_named(tmp_path):
+    put(tmp_path, "a.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing")
+    listing = find_images(tmp_path)
+    assert listing.paths == ("a.png",)
+    assert listing.skipped == (Skipped("gone.png", "not readable: No such file or directory"),)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two words.png",
+        'it\'s "so".png',
+        "a,b;c.png",
+        "größe-図.png",
+        "<img src=x>.png",
+        "tab\there.png",
+        b"caf\xe9.png",
+    ],
+)
+def test_a_file_may_have_any_name_without_a_line_break(tmp_path, name):
+    put(tmp_path, name)
+    assert find_images(tmp_path).paths == (os.fsdecode(name),)
+
+
+@pytest.mark.parametrize("name", ["two\nlines.png", "two\rlines.png"])
+def test_a_name_with_a_line_break_is_skipped_and_named(tmp_path, name):
+    put(tmp_path, "a.png", name)
+    listing = find_images(tmp_path)
+    assert listing.paths == ("a.png",)
+    assert [skip.path for skip in listing.skipped] == [name]
+    assert "line break" in listing.skipped[0].reason
+
+
+def test_a_pipe_is_skipped_and_not_read(tmp_path):
+    put(tmp_path, "a.png")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "folder.png").mkdir()
+    assert find_images(tmp_path).skipped == (Skipped("pipe.png", "not a regular file"),)
+
+
+def test_a_list_names_images_relative_to_it_or_absolute(tmp_path):
+    put(tmp_path, "lists/a.png", "lists/sub/b.png", "elsewhere/c.png")
+    absolute = tmp_path / "elsewhere" / "c.png"
+    (tmp_path / "lists" / "all.txt").write_text(f"sub/b.png\n{absolute}\na.png\n{tmp_path}/lists/a.png\n")
+    listing = find_images(tmp_path / "lists" / "all.txt")
+    assert listing.root == tmp_path / "lists"
+    assert listing.paths == (str(absolute), "a.png", "sub/b.png")
+    assert all((listing.root / path).is_file() for path in listing.paths)
+
+
+def test_a_list_may_have_a_byte_order_mark_blank_lines_and_line_ends_of_windows(tmp_path):
+    put(tmp_path, "ä 1.png", "b.png")
+    (tmp_path / "all.TXT").write_bytes("\ufeffä 1.png\r\n\r\n   \r\nb.png".encode())
+    assert find_images(tmp_path / "all.TXT").paths == ("b.png", "ä 1.png")
+
+
+def test_names_in_a_list_keep_their_bytes(tmp_path):
+    put(tmp_path, b"caf\xe9.png")
+    (tmp_path / "all.txt").write_bytes(b"caf\xe9.png\n")
+    assert find_images(tmp_path / "all.txt").paths == (os.fsdecode(b"caf\xe9.png"),)
+
+
+def test_what_a_list_names_and_is_no_file_is_skipped_and_named(tmp_path):
+    put(tmp_path, "a.png")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "all.txt").write_bytes(b"a.png\ngone.png\nfolder\nnu\x00l.png\n")
+    listing = find_images(tmp_path / "all.txt")
+    assert listing.paths == ("a.png",)
+    assert [skip.path for skip in listing.skipped] == ["folder", "gone.png", "nu\x00l.png"]
+    assert listing.skipped[0].reason == "not a regular file"
+    assert listing.skipped[1].reason == "not readable: No such file or directory"
+
+
+@pytest.mark.parametrize("around", ["", " ", "\n"])
+def test_the_path_of_a_folder_may_be_pasted_with_space_around_it(tmp_path, around):
+    put(tmp_path, "a.png")
+    assert find_images(f"{around}{tmp_path}{around}").paths == ("a.png",)
+
+
+def test_a_relative_folder_becomes_absolute(tmp_path, monkeypatch):
+    put(tmp_path, "in/a.png")
+    monkeypatch.chdir(tmp_path)
+    assert find_images("in").root == tmp_path / "in"
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("", "Received: nothing"),
+        ("  ", "Received: nothing"),
+        ("{tmp}/gone", r"Expected an image folder\. Received: .*/gone \(No such file or directory\)"),
+        ("{tmp}/file.png", r"Received the file: .*/file\.png"),
+        ("{tmp}/empty", r"Expected images \(bmp, jpeg, .*\)\. Received none: .*/empty"),
+        ("{tmp}/empty.txt", r"Received none: .*/empty\.txt"),
+        ("{tmp}/nul\0l", "null"),
+        ("~no such user/images", "Expected an image folder"),
+        ("{tmp}/" + "x" * 300, "name too long"),
+    ],
+)
+def test_what_is_no_folder_of_images_is_an_error_that_says_what_it_is(tmp_path, source, message):
+    put(tmp_path, "file.png")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty.txt").touch()
+    with pytest.raises(SAFEError, match=f"(?i){message}"):
+        find_images(source.replace("{tmp}", str(tmp_path)))
+
+
+def test_a_list_of_which_nothing_is_there_says_why(tmp_path):
+    (tmp_path / "all.txt").write_text("gone.png\n")
+    with pytest.raises(SAFEError, match="1 skipped, the first: not readable: No such file"):
+        find_images(tmp_path / "all.txt")
+
+
+# --- Decoding ---------------------------------------------------------------------------------------------------
+
+
+def test_exif_orientation_is_honoured():
+    upright = Image.new("RGB", (16, 8), "black")
+    upright.paste("white", (0, 0, 8, 8))  # the left half
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter: left becomes top
+    pixels = decoded(upright, "PNG", exif=exif)
+    assert pixels.shape == (16, 8, 3)
+    assert pixels[:8].min() == 255
+    assert pixels[8:].max() == 0
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PPM", "TIFF"])
+def test_16_bit_grey_levels_are_scaled_by_their_full_range(kind):
+    levels = np.array([[0, 255, 256, 0x1234, 65535]], np.uint16)
+    pixels = decoded(Image.fromarray(levels), kind)
+    assert pixels[0, :, 0].tolist() == [0, 0, 1, 0x12, 255]
+    np.testing.assert_array_equal(pixels, pixels[:, :, :1].repeat(3, axis=2))
+
+
+def test_a_dark_16_bit_image_stays_dark():
+    pixels = decoded(Image.fromarray(np.full((4, 4), 2000, np.uint16)), "PNG")
+    assert pixels.max() == 2000 >> 8
+
+
+def test_black_and_white_become_0_and_255():
+    image = Image.fromarray(np.array([[True, False]]))
+    assert image.mode == "1"
+    assert decoded(image, "PNG")[0].tolist() == [[255] * 3, [0] * 3]
+
+
+def test_transparency_is_shown_on_white():
+    rgba = Image.new("RGBA", (3, 1))
+    rgba.putpixel((0, 0), (255, 0, 0, 255))
+    rgba.putpixel((1, 0), (255, 0, 0, 0))
+    rgba.putpixel((2, 0), (0, 0, 0, 51))
+    assert decoded(rgba, "PNG")[0].tolist() == [[255, 0, 0], [255, 255, 255], [204, 204, 204]]
+
+
+def test_grey_with_alpha_is_shown_on_white():
+    la = Image.new("LA", (2, 1), (40, 255))
+    la.putpixel((1, 0), (40, 0))
+    assert decoded(la, "PNG")[0].tolist() == [[40] * 3, [255] * 3]
+
+
+@pytest.mark.parametrize("transparency", [1, bytes([255, 0])])
+def test_a_transparent_palette_colour_is_shown_on_white(transparency):
+    image = Image.new("P", (2, 1))
+    image.putpalette([10, 20, 30, 200, 0, 0])
+    image.putpixel((1, 0), 1)
+    assert decoded(image, "PNG", transparency=transparency)[0].tolist() == [[10, 20, 30], [255, 255, 255]]
+
+
+def test_a_transparent_colour_of_rgb_and_of_black_and_white_is_shown_on_white():
+    rgb = Image.new("RGB", (2, 1), (1, 2, 3))
+    rgb.putpixel((1, 0), (9, 9, 9))
+    assert decoded(rgb, "PNG", transparency=(9, 9, 9))[0].tolist() == [[1, 2, 3], [255, 255, 255]]
+    assert decoded(Image.new("1", (2, 1)), "PNG", transparency=0).min() == 255
+
+
+def test_cmyk_becomes_rgb():
+    red = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    pixels = decoded(red, "JPEG", quality=95)[8, 8].astype(int)
+    assert pixels[0] > 225
+    assert max(pixels[1:]) < 50
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ([0, 0.5, 1], [0, 127, 255]),  # 0 to 1
+        ([0, 100, 255], [0, 100, 255]),  # 0 to 255
+        ([-5, float("nan"), 300], [0, 0, 255]),
+        ([0, 0.5, 1] * 50 + [1.02], [0, 127, 255] * 50 + [255]),  # a pixel above 1
+        ([0, 0.5, 1.1, 1.5] * 50 + [40], [0, 127, 255, 255] * 50 + [255]),  # overshoot, and a hot pixel
+        ([0, 1, 1, 0] * 50 + [200], [0, 1, 1, 0] * 50 + [200]),  # a lamp at night, from 8 bits
+        ([0.5, 1.5, 2.5, 6.4], [0, 1, 2, 6]),  # dark
+        ([0, 1], [0, 255]),  # a mask
+    ],
+)
+def test_a_float_image_is_read_as_0_to_1_or_as_0_to_255(levels, expected):
+    pixels = decoded(Image.fromarray(np.array([levels], np.float32)), "TIFF")
+    assert pixels[0, :, 0].tolist() == expected
+
+
+def test_of_several_frames_the_first_is_taken():
+    pages = encoded(GREY, "TIFF", save_all=True, append_images=[Image.new("RGB", (8, 6), "red")])
+    assert np.asarray(decode(pages)).tolist() == np.asarray(GREY).tolist()
+
+
+def test_a_large_jpeg_is_decoded_at_less_than_its_size_but_not_below_what_is_asked_for():
+    data = encoded(Image.new("RGB", (2000, 1000), (90, 90, 90)), "JPEG")
+    assert decode(data).size == (2000, 1000)
+    assert decode(data, at_least=(224, 224)).size == (500, 250)
+
+
+# --- Unreadable -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:-400], "truncated"),
+        (encoded(Image.effect_noise((64, 64), 50), "PNG")[:-400], "truncated"),
+        (b"This is text, whatever its name says.", "not an image, or of a format that SAFE does not read"),
+        (encoded(GREY, "GIF"), "not an image, or of a format that SAFE does not read"),
+        (png_of_size(20_000, 20_000), "more than 89 megapixels; a decompression bomb?"),
+        (png_of_size(0, 10), ""),
+        (png_of_size(10, 10), ""),
+    ],
+)
+def test_an_image_that_cannot_be_decoded_has_a_reason_in_one_line(data, reason):
+    with pytest.raises(UNREADABLE) as caught:
+        decode(data)
+    text = reason_for(caught.value)
+    assert reason in text
+    assert text
+    assert "\n" not in text
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_an_image_above_the_limit_that_is_no_bomb_yet_has_its_size_as_the_reason():
+    with pytest.raises(OSError, match="10000 × 10000 pixels; the limit is 89 megapixels"):
+        decode(png_of_size(10_000, 10_000))
+
+
+def test_an_empty_file_and_a_huge_one_are_not_read(tmp_path):
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(OSError, match="the file is empty"):
+        read_bytes(tmp_path / "empty.png")
+    with (tmp_path / "huge.png").open("wb") as file:
+        file.truncate(300 * 2**20)  # holds no blocks on the disk
+    with pytest.raises(OSError, match="300 MiB; the limit is 256 MiB"):
+        read_bytes(tmp_path / "huge.png")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_bytes_raise_nothing_but_what_is_known_to_be_unreadable():
+    rng = np.random.default_rng(0)
+    photo = Image.fromarray(rng.integers(0, 255, (24, 24, 3), dtype=np.uint8))
+    whole = [encoded(photo, kind) for kind in ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")]
+    reasons = []
+    for data in whole:
+        for _ in range(60):
+            changed = bytearray(data[: rng.integers(20, len(data) + 1)])
+            for at in rng.integers(0, len(changed), 4):
+                changed[at] = rng.integers(256)
+            try:
+                decode(bytes(changed))
+            except UNREADABLE as error:
+                reasons.append(reason_for(error))
+    assert len(reasons) > 100
+    assert all(reason and "\n" not in reason for reason in reasons)
+
+
+def test_a_name_is_shown_without_what_steers_a_terminal_or_turns_its_text():
+    for control in "\x00\x07\x08\r\x1b\x7f\x9b\u202e\u2066":
+        assert printable(f"a{control}b") == "a\ufffdb"
+    assert printable("a\tb\nc é 日本 👍") == "a\tb\nc é 日本 👍"
+    assert printable("a\udcff\ud800b") == "a\ufffd\ufffdb"
+
+
+def test_a_reason_is_words_even_where_the_decoder_gives_a_number():
+    assert reason_for(OSError("-2")) == "damaged (-2)"
+    assert reason_for(ValueError("")) == "damaged (ValueError)"
+    assert reason_for(OSError("broken data stream")) == "broken data stream"

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from tests.helpers.small_models import SIDE
+from tests.helpers.small_models import saved
+from tests.training.test_finetuning import QUICK
+from tests.training.test_finetuning import data_for
+
+from support.run_folder import CHECKPOINT_FILE
+from training.checkpoint import Checkpoint
+from training.checkpoint import load_checkpoint
+from training.checkpoint import restore_state
+from training.checkpoint import run_key
+from training.checkpoint import save_checkpoint
+from training.checkpoint import state_of
+from dnn.model import load_dnn
+from training.finetuning import fine_tune
+
+
+class CutOff(Exception):  # noqa: N818, it stands for a process that is killed
+    pass
+
+
+@pytest.fixture(scope="module")
+def dnn(tmp_path_factory):
+    """A model with dropout and batch normalisation, which have a state of their own, compiled with Adam, which has."""
+    import keras
+
+    layers = keras.layers
+    parts = [keras.Input((SIDE, SIDE, 3)), layers.Rescaling(1 / 255), layers.Flatten(), layers.Dropout(0.2)]
+    model = keras.Sequential([*parts, layers.Dense(8), layers.BatchNormalization(), layers.Dense(3, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    return load_dnn(saved(model, tmp_path_factory.mktemp("models") / "m.keras"))
+
+
+def cut_off_after(epoch: int):
+    def on_epoch(history) -> None:
+        if len(history) > epoch:
+            raise CutOff
+
+    return on_epoch
+
+
+def test_a_fine_tuning_that_is_cut_off_goes_on_and_comes_to_the_same(dnn, tmp_path):
+    data, file = data_for(dnn), tmp_path / CHECKPOINT_FILE
+    whole = fine_tune(dnn, data, QUICK)
+    with pytest.raises(CutOff):
+        fine_tune(dnn, data, QUICK, on_epoch=cut_off_after(3), checkpoint=file)
+    trained = []
+    resumed = fine_tune(dnn, data, QUICK, progress=lambda *step: trained.append(step), checkpoint=file)
+    told = [(done / total, what) for what, done, total in trained if "epoch" in what]
+    assert told == sorted(told)
+    assert told[0] == (0.6, "Retraining, epoch 4 of 5")
+    assert told[-1] == (1, "Retraining, epoch 5 of 5")
+    assert [row[:4] for row in resumed.history[1:]] == [row[:4] for row in whole.history[1:]]
+    assert resumed.best == whole.best
+    for mine, theirs in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
+        assert (mine == theirs).all()
+    assert resumed.seconds >= sum(row.seconds for row in resumed.history[1:])
+
+
+def test_the_state_of_another_fine_tuning_is_not_taken(dnn, tmp_path):
+    file = tmp_path / CHECKPOINT_FILE
+    with pytest.raises(CutOff):
+        fine_tune(dnn, data_for(dnn), QUICK, on_epoch=cut_off_after(1), checkpoint=file)
+    (key,) = {run_key(dnn, range(38), QUICK, data_for(dnn).labels) for _ in range(2)}
+    keys = {
+        key,
+        run_key(dnn, range(37), QUICK, data_for(dnn).labels),
+        run_key(dnn, range(38), QUICK._replace(seed=1), data_for(dnn).labels),
+        run_key(dnn, range(38), QUICK, data_for(dnn, plain=9).labels),
+        run_key(dnn, [file], QUICK, data_for(dnn).labels),
+    }
+    assert len(keys) == 5
+    found = fine_tune(dnn, data_for(dnn, plain=9), QUICK._replace(epochs=1), checkpoint=file)
+    assert len(found.history) == 2
+
+
+def test_a_damaged_or_hostile_state_is_not_taken(dnn, tmp_path):
+    file = tmp_path / CHECKPOINT_FILE
+    with pytest.raises(CutOff):
+        fine_tune(dnn, data_for(dnn), QUICK, on_epoch=cut_off_after(1), checkpoint=file)
+    whole = file.read_bytes()
+    for place in np.linspace(0, len(whole) - 1, 25).astype(int):
+        file.write_bytes(whole[:place])
+        assert load_checkpoint(file, "any") is None
+    state = Checkpoint(np.zeros((5, 5)), 0, 0.0, np.random.default_rng().bit_generator.state, [], [])
+    save_checkpoint(file, "k", state)
+    assert load_checkpoint(file, "k") is not None
+    assert load_checkpoint(file, "other") is None
+    for bad in ({"best": 9}, {"rng": {}}, {"rng": {"bit_generator": "MT19937"}}, {"history": np.zeros(3)}):
+        save_checkpoint(file, "k", state._replace(**bad))
+        assert load_checkpoint(file, "k") is None
+    dnn.model.compile("sgd", "mse")
+    assert restore_state(dnn.model, state._replace(weights=state_of(dnn.model), kept=dnn.model.get_weights()))
+    for arrays in ([], [np.zeros(2)], [np.full(array.shape, "x") for array in state_of(dnn.model)]):
+        assert not restore_state(dnn.model, state._replace(weights=arrays, kept=dnn.model.get_weights()))
+        assert not restore_state(dnn.model, state._replace(weights=state_of(dnn.model), kept=arrays))

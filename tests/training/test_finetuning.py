@@ -1,0 +1,358 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from tests.helpers.small_models import NAMES
+from tests.helpers.small_models import SIDE
+from tests.helpers.small_models import brightness_model
+from tests.helpers.small_models import colour_model
+from tests.helpers.small_models import draw_colour
+from tests.helpers.small_models import red_model
+from tests.helpers.small_models import saved
+
+from training.settings import Settings
+from training.settings import choose_loss
+from training.settings import choose_settings
+from training.settings import compile_as_given
+from dnn.model import load_dnn
+from support.errors import SAFEError
+from training.finetuning import TRAINING
+from training.finetuning import Epoch
+from training.finetuning import TrainingData
+from training.finetuning import balanced_share
+from training.finetuning import draw_balanced
+from training.finetuning import fine_tune
+from training.finetuning import hold_out
+from training.finetuning import is_better
+from training.finetuning import soft_targets
+from dnn.predictions import Judgement
+from dnn.predictions import Pixels
+
+QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def dnn(folder):
+    return load_dnn(saved(colour_model(), folder / "colours.keras"))
+
+
+def data_for(dnn, plain=10, unsafe=(("red", "blue", 0), ("green", "red", 1)), each=4):
+    """Plain training images, and tinted ones of two RCCs that the colour models get wrong."""
+    rng = np.random.default_rng(0)
+    images, labels, rccs = [], [], []
+    for label, name in enumerate(NAMES):
+        for _ in range(plain):
+            images.append(np.asarray(draw_colour(name, rng)))
+            labels.append(label)
+            rccs.append(TRAINING)
+    for name, tint, rcc in unsafe:
+        for _ in range(each):
+            images.append(np.asarray(draw_colour(name, rng, tint)))
+            labels.append(NAMES.index(name))
+            rccs.append(rcc)
+    return TrainingData(Pixels.of_array(dnn, np.stack(images)), np.array(labels), np.array(rccs))
+
+
+# --- Which images -----------------------------------------------------------------------------------------------
+
+
+def test_every_rcc_is_drawn_equally_often():
+    rccs = np.array([0] * 50 + [1] * 3 + [5])
+    drawn = draw_balanced(rccs, 31, np.random.default_rng(0))
+    counts = {rcc: int((rccs[drawn] == rcc).sum()) for rcc in (0, 1, 5)}
+    assert sorted(counts.values()) == [10, 10, 11]
+    assert len(set(drawn[rccs[drawn] == 0])) == counts[0]
+    # 10 or 11 draws of 3 images: each three or four times
+    assert set(np.bincount(drawn[rccs[drawn] == 1])[50:53]) <= {3, 4}
+
+
+def test_drawing_is_repeatable_and_differs_between_seeds():
+    rccs = np.repeat([0, 1, 2], 20)
+    first, again, other = (draw_balanced(rccs, 15, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert first.tolist() == again.tolist()
+    assert first.tolist() != other.tolist()
+
+
+def test_fewer_draws_than_rccs_are_of_different_rccs():
+    rccs = np.array([0, 0, 1, 2, 3])
+    assert len(set(rccs[draw_balanced(rccs, 3, np.random.default_rng(0))])) == 3
+    assert draw_balanced(rccs, 0, np.random.default_rng(0)).size == 0
+
+
+def test_the_same_share_of_each_class_is_held_out():
+    labels = np.array([0] * 20 + [1] * 4 + [2] + [3] * 2)
+    held = hold_out(labels, 0.25, np.random.default_rng(0))
+    assert [int(held[labels == label].sum()) for label in range(4)] == [5, 1, 0, 1]
+    numbers = np.random.default_rng(0).normal(size=(40, 2))
+    assert hold_out(numbers, 0.25, np.random.default_rng(0)).sum() == 10
+
+
+def test_the_share_that_is_right_weighs_every_rcc_the_same():
+    judgement = Judgement(np.arange(4), np.zeros(4), np.zeros(4), np.array([True, True, True, False]))
+    assert balanced_share(judgement, np.array([0, 0, 0, 1])) == 0.5
+
+
+# --- Settings ---------------------------------------------------------------------------------------------------
+
+
+def test_the_learning_rate_comes_from_the_model(folder):
+    import keras
+
+    optimizers = keras.optimizers
+    for optimizer, expected in (
+        (optimizers.SGD(0.004), 0.0028),
+        (optimizers.Adam(optimizers.schedules.CosineDecay(2e-3, 100)), 1.4e-3),
+        (optimizers.Adam(1e-9), 1e-4),
+        (optimizers.SGD(0.5), 1e-2),
+    ):
+        compiled = load_dnn(saved(colour_model(optimizer=optimizer), folder / "rate.keras"))
+        assert choose_settings(compiled).learning_rate == pytest.approx(expected)
+    assert choose_settings(load_dnn(saved(colour_model(loss=None), folder / "plain.keras"))).learning_rate == 7e-4
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("learning_rate", "fast"),
+        ("learning_rate", 0),
+        ("learning_rate", float("nan")),
+        ("epochs", 0),
+        ("epochs", 2.5),
+        ("batch_size", "-1"),
+        ("seed", -1),
+        ("validation_share", 0.9),
+        ("unsafe_share", None),
+    ],
+)
+def test_settings_out_of_range_are_refused(dnn, name, value):
+    if value is None:
+        assert choose_settings(dnn, **{name: None}) == choose_settings(dnn)
+        return
+    with pytest.raises(SAFEError, match=f"{name} must be a"):
+        choose_settings(dnn, **{name: value})
+
+
+def test_settings_may_be_texts(dnn):
+    assert choose_settings(dnn, epochs="3", learning_rate="1e-2")[:2] == (0.01, 3)
+
+
+@pytest.mark.parametrize(
+    ("last", "loss", "expected", "from_logits"),
+    [
+        ("softmax", "sparse_categorical_crossentropy", "CategoricalCrossentropy", False),
+        ("softmax", "categorical_crossentropy", "CategoricalCrossentropy", False),
+        ("softmax", "mse", "MeanSquaredError", None),
+        ("linear", None, "CategoricalCrossentropy", True),
+        ("sigmoid", "binary_crossentropy", "BinaryCrossentropy", False),
+    ],
+)
+def test_the_loss_is_that_of_the_model_for_targets_like_its_outputs(folder, last, loss, expected, from_logits):
+    chosen, said = choose_loss(load_dnn(saved(colour_model(last, loss), folder / "loss.keras")), dense=True)
+    assert type(chosen).__name__ == expected
+    assert chosen.get_config().get("from_logits") is from_logits
+    assert ("as the model was compiled with" in said) == (loss is not None)
+
+
+def test_a_loss_keeps_its_own_settings(folder):
+    import keras
+
+    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
+    chosen, _ = choose_loss(load_dnn(saved(colour_model(loss=loss), folder / "smooth.keras")), dense=True)
+    assert chosen.get_config()["label_smoothing"] == 0.1
+
+
+def test_a_custom_loss_gives_way_to_the_usual_one(folder):
+    def my_loss(y, p):
+        return (y - p) ** 2
+
+    chosen, said = choose_loss(load_dnn(saved(colour_model(loss=my_loss), folder / "custom.keras")))
+    assert type(chosen).__name__ == "SparseCategoricalCrossentropy"
+    assert "not known" in said
+
+
+def test_targets_hold_on_to_what_was_right(dnn):
+    outputs = np.array([[0.6, 0.2, 0.2], [0.6, 0.2, 0.2]], np.float32)
+    targets, weights = soft_targets(dnn, np.array([0, 1, 2]), np.array([0, 1]), outputs, np.array([True, False]), 1.0)
+    np.testing.assert_allclose(targets, [[0.8, 0.1, 0.1], [0, 1, 0], [0, 0, 1]], rtol=1e-6)
+    assert weights.tolist() == [2, 1, 1]
+
+
+# --- Training ---------------------------------------------------------------------------------------------------
+
+
+def test_fine_tuning_learns_the_unsafe_images_and_keeps_the_others(dnn):
+    given = [weights.copy() for weights in dnn.model.get_weights()]
+    seen = []
+    result = fine_tune(dnn, data_for(dnn), QUICK, on_epoch=lambda history: seen.append(len(history)))
+    assert (result.history[0].unsafe, result.history[0].validation) == (0, 1)
+    assert result.history[result.best].unsafe == 1
+    assert result.history[result.best].validation == 1
+    assert seen == list(range(1, 7))
+    assert result.stopped == ""
+    for before, after in zip(given, dnn.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize("plain", [9, 10, 13])
+def test_all_batches_have_one_size_so_that_the_graph_is_built_once(dnn, monkeypatch, plain):
+    import keras
+
+    train, sizes = keras.Sequential.train_on_batch, []
+
+    def record(self, inputs, *others, **more):
+        sizes.append(len(inputs))
+        return train(self, inputs, *others, **more)
+
+    monkeypatch.setattr(keras.Sequential, "train_on_batch", record)
+    fine_tune(dnn, data_for(dnn, plain), QUICK._replace(epochs=2))
+    assert set(sizes) == {QUICK.batch_size}
+
+
+def test_the_same_seed_gives_the_same_weights(folder):
+    import keras
+
+    *first, last = colour_model().layers
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), *first, keras.layers.Dropout(0.3), last])
+    dnn = load_dnn(saved(model, folder / "dropout.keras"))
+    data = data_for(dnn)
+    first, again, other = (
+        fine_tune(dnn, data, QUICK._replace(epochs=1, seed=seed)).model.get_weights()[0] for seed in (3, 3, 4)
+    )
+    np.testing.assert_allclose(first, again, atol=1e-6)
+    assert np.abs(first - other).max() > 1e-4
+
+
+@pytest.mark.parametrize(
+    ("last", "loss"),
+    [("softmax", "categorical_crossentropy"), ("sigmoid", "binary_crossentropy"), ("linear", None)],
+)
+def test_outputs_and_losses_of_every_kind_train(folder, last, loss):
+    dnn = load_dnn(saved(colour_model(last, loss), folder / "kind.keras"))
+    result = fine_tune(dnn, data_for(dnn), QUICK)
+    assert result.history[result.best].unsafe > 0.7
+
+
+def test_a_single_output_trains(folder):
+    dnn = load_dnn(saved(red_model(), folder / "binary.keras"))
+    data = data_for(dnn, unsafe=(("red", "blue", 0), ("blue", "red", 1)))
+    labels = data.labels // 2  # blue and green are 0: no green among these
+    keep = data.labels != 1
+    pixels, _ = data.pixels.take(np.flatnonzero(keep))
+    result = fine_tune(
+        dnn,
+        TrainingData(Pixels.of_array(dnn, pixels), labels[keep], data.groups[keep]),
+        QUICK._replace(learning_rate=0.5),
+    )
+    assert result.history[0].unsafe == 0
+    assert result.history[result.best].unsafe == 1
+
+
+def test_a_regression_trains(folder):
+    dnn = load_dnn(saved(brightness_model(), folder / "regression.keras"))
+    data = data_for(dnn)
+    pixels, _ = data.pixels.take(np.arange(len(data.labels)))
+    mean = pixels.mean(axis=(1, 2)) / 255
+    # What the unsafe images should give is not their mean: it is the colour of their left column.
+    column = pixels[:, :, 0].mean(axis=1) / 255
+    targets = np.where((data.groups == TRAINING)[:, None], mean, column)[:, [0, 2]].astype(np.float32)
+    result = fine_tune(
+        dnn, data._replace(labels=targets), QUICK._replace(learning_rate=0.005, epochs=12), threshold=0.15
+    )
+    assert result.history[0].unsafe == 0
+    assert result.history[result.best].unsafe > 0.8
+
+
+def test_stopping_keeps_the_best_epoch_so_far(dnn):
+    history = []
+    slow = QUICK._replace(learning_rate=0.02, epochs=30)
+    result = fine_tune(
+        dnn, data_for(dnn), slow, on_epoch=history.append, should_stop=lambda: bool(history) and len(history[-1]) == 5
+    )
+    assert len(result.history) == 5
+    assert result.stopped == "as asked for"
+    assert result.best > 0
+    best = result.history[result.best]
+    assert all(is_better(best, epoch, result.history[0]) for epoch in result.history[: result.best])
+    at_once = fine_tune(dnn, data_for(dnn), QUICK, should_stop=lambda: True)
+    assert at_once.best == 0
+    for before, after in zip(dnn.model.get_weights(), at_once.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_good_weights(folder):
+    import keras
+
+    optimizer = keras.optimizers.SGD(1.0)
+    unbounded = load_dnn(saved(brightness_model(), folder / "unbounded.keras"))
+    compiled = {**unbounded.compiled, "optimizer": keras.optimizers.serialize(optimizer)}
+    unbounded = dataclasses.replace(unbounded, compiled=compiled)
+    data = data_for(unbounded)
+    targets = np.full((len(data.labels), 2), 1e18, np.float32)
+    result = fine_tune(unbounded, data._replace(labels=targets), QUICK._replace(learning_rate=1.0), threshold=1.0)
+    assert "no longer a number" in result.stopped
+    assert all(np.isfinite(weights).all() for weights in result.model.get_weights())
+
+
+def test_without_unsafe_or_training_images_there_is_nothing_to_do(dnn):
+    with pytest.raises(SAFEError, match="Received 30 of the first, 0 of the second"):
+        fine_tune(dnn, data_for(dnn, unsafe=()), QUICK)
+
+
+def test_frozen_layers_stay_frozen(folder):
+    import keras
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)),
+            layers.Rescaling(1 / 255),
+            layers.Conv2D(3, 1, trainable=False),
+            layers.Flatten(),
+        ]
+    )
+    model.add(layers.Dense(3, "softmax"))
+    # Takes red for blue and blue for red at first, so that the epoch trained is better and kept
+    model.layers[1].set_weights([np.eye(3).reshape(1, 1, 3, 3), np.zeros(3)])
+    model.layers[3].set_weights([np.tile(np.eye(3), (SIDE * SIDE, 1)) / SIDE**2, np.zeros(3)])
+    dnn = load_dnn(saved(model, folder / "frozen.keras"))
+    result = fine_tune(dnn, data_for(dnn), QUICK._replace(epochs=1))
+    np.testing.assert_array_equal(result.model.get_weights()[0], dnn.model.get_weights()[0])
+    assert np.abs(result.model.get_weights()[2] - dnn.model.get_weights()[2]).max() > 0
+
+
+def test_a_fine_tuned_model_is_compiled_like_the_given_one(dnn, folder):
+    result = fine_tune(dnn, data_for(dnn), QUICK._replace(epochs=1))
+    compile_as_given(dnn, result.model)
+    again = load_dnn(saved(result.model, folder / "again.keras"))
+    assert again.compiled["optimizer"]["class_name"] == "Adam"
+    assert again.compiled["optimizer"]["config"]["learning_rate"] == pytest.approx(1e-3)
+    assert choose_settings(again) == choose_settings(dnn)
+
+
+def test_a_trusted_model_with_a_lambda_layer_trains(folder):
+    import keras
+
+    layers = keras.layers
+    shape = (SIDE, SIDE, 3)
+    scaled = layers.Lambda(lambda x: x / 255.0, output_shape=shape)
+    model = keras.Sequential([keras.Input(shape), scaled, layers.Flatten(), layers.Dense(3, "softmax")])
+    dnn = load_dnn(saved(model, folder / "lambda.keras"), rescale="none", trust=True)
+    result = fine_tune(dnn, data_for(dnn), QUICK._replace(epochs=1))
+    assert np.abs(result.model.get_weights()[0] - dnn.model.get_weights()[0]).max() > 0
+
+
+def test_no_epoch_that_forgets_much_is_kept():
+    def epoch(number, validation, unsafe):
+        return Epoch(number, 0.1, validation, unsafe, 1.0)
+
+    given = epoch(0, 0.96, 0.5)
+    assert is_better(epoch(1, 0.93, 0.9), given, given)
+    assert not is_better(epoch(1, 0.90, 0.9), given, given)
+    assert is_better(epoch(2, 0.94, 0.89), epoch(1, 0.93, 0.9), given)
+    assert not is_better(epoch(2, 0.94, 0.88), epoch(1, 0.93, 0.9), given)
+    assert not is_better(epoch(1, 0.95, 0.5), given, given)

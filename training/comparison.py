@@ -1,0 +1,145 @@
+"""The DNN before and after retraining: which test images improved or worsened, how much of each RCC is right now."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from rccs.clusters import RootCauseClusters
+from dnn.failures import describe
+from features.cache import content_key
+from support.images import read_bytes
+from dnn.predictions import Judgement
+from dnn.predictions import LabelledImages
+
+
+class Changed(NamedTuple):
+    """A test image on which the model before and the model after differ in being right.
+
+    Attributes
+    ----------
+    image : str
+        Path relative to the test folder.
+    label, before, after : str
+        The class, and what was predicted; of a regression, numbers separated by spaces.
+    """
+
+    image: str
+    label: str
+    before: str
+    after: str
+
+
+class Share(NamedTuple):
+    """How much of a group of test images is right.
+
+    Attributes
+    ----------
+    name : str
+        The RCC's id (-1: in no cluster), or the class.
+    images : int
+        Test images of the group. Of an RCC: its failing images that were found in the test set again.
+    before, after : int
+        How many of them the model got right.
+    """
+
+    name: str
+    images: int
+    before: int
+    after: int
+
+
+class Outcome(NamedTuple):
+    """What the models say of a failing image that was found in the test set again.
+
+    Attributes
+    ----------
+    image : str
+        Path relative to the folder of failing images.
+    before, after : bool
+        Whether the model got it right.
+    """
+
+    image: str
+    before: bool
+    after: bool
+
+
+def changed(test: LabelledImages, before: Judgement, after: Judgement, which: np.ndarray) -> tuple[Changed, ...]:
+    """The test images for which the boolean array `which` holds."""
+    return tuple(
+        Changed(
+            test.paths[before.indices[i]],
+            describe(test, test.labels[before.indices[i]]),
+            describe(test, before.predicted[i]),
+            describe(test, after.predicted[i]),
+        )
+        for i in np.flatnonzero(which)
+    )
+
+
+def shares_by_class(test: LabelledImages, before: Judgement, after: Judgement) -> tuple[Share, ...]:
+    """How many images of each class are right."""
+    labels = test.labels[before.indices]
+    return tuple(
+        Share(name, int(of.sum()), int(before.right[of].sum()), int(after.right[of].sum()))
+        for name, of in ((name, labels == i) for i, name in enumerate(test.classes))
+    )
+
+
+def outcomes(
+    clusters: RootCauseClusters, test: LabelledImages, before: Judgement, after: Judgement
+) -> tuple[Outcome, ...]:
+    """What the models say of the failing images.
+
+    Failing images are copies of test images, wherever they lie. A failing image is taken for the test image that has
+    the same content and, of several, the same path or else the same class.
+    """
+    row_of = {int(index): row for row, index in enumerate(before.indices)}
+    found = find_again(clusters, test)
+    rows = {path: row_of[found[path]] for path in clusters.paths if found.get(path) in row_of}
+    return tuple(Outcome(path, bool(before.right[row]), bool(after.right[row])) for path, row in rows.items())
+
+
+def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Outcome]) -> tuple[Share, ...]:
+    """How many of the failing images of each RCC are right: of the RCCs as they are now, whatever was merged since."""
+    by_image = {outcome.image: outcome for outcome in found}
+    shares = []
+    for rcc in clusters.groups:
+        of_rcc = [by_image[path] for path in clusters.members(rcc) if path in by_image]
+        shares.append(Share(str(rcc), len(of_rcc), sum(one.before for one in of_rcc), sum(one.after for one in of_rcc)))
+    return tuple(shares)
+
+
+def find_again(clusters: RootCauseClusters, test: LabelledImages) -> dict[str, int]:
+    """For each failing image that is found in the test set: which test image it is, as an index into its paths."""
+    sizes = {path: _size(clusters.image_root / path) for path in clusters.paths}
+    wanted = set(sizes.values()) - {None}
+    by_content: dict[bytes, list[int]] = {}
+    # Only files that are as long as a failing one can be equal to it, so only these are read.
+    for i, file in enumerate(test.files):
+        if _size(file) in wanted:
+            by_content.setdefault(_key(file), []).append(i)
+    found = {}
+    for path, size in sizes.items():
+        same = by_content.get(_key(clusters.image_root / path), []) if size is not None else []
+        if same:
+            found[path] = max(
+                same, key=lambda i: (test.paths[i] == path, test.paths[i].split("/")[0] == path.split("/")[0])
+            )
+    return found
+
+
+def _size(file: Path) -> int | None:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None
+
+
+def _key(file: Path) -> bytes | None:
+    try:
+        return content_key(read_bytes(file))
+    except OSError:
+        return None

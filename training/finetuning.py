@@ -1,0 +1,357 @@
+"""Step 6 of SAFE, its inner half: fine-tuning of the DNN with the unsafe set.
+
+In: the DNN, training images and labelled unsafe images, in groups. Out: the weights of the best epoch. In each epoch
+the model sees every training image once and, drawn anew, as many unsafe images of each group as of any other. Training
+images that are held out decide which epoch is the best; the test set has no say.
+
+Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.5; Fahmy et al., IEEE Transactions on Reliability 70(4),
+2021 (HUDD: training set and balanced unsafe set together, from the given weights).
+"""
+
+import contextlib
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from training.checkpoint import Checkpoint
+from training.checkpoint import load_checkpoint
+from training.checkpoint import restore_state
+from training.checkpoint import run_key
+from training.checkpoint import save_checkpoint
+from training.checkpoint import state_of
+from training.settings import Settings
+from training.settings import choose_loss
+from training.settings import make_optimizer
+from dnn.model import Dnn
+from support.errors import SAFEError
+from support.progress import Progress
+from support.progress import no_progress
+from dnn.predictions import Judgement
+from dnn.predictions import LabelledImages
+from dnn.predictions import Pixels
+from dnn.predictions import batches
+from dnn.predictions import judge
+from dnn.predictions import run_model
+
+TRAINING = -2
+"""In the place of a group: an image of the training set."""
+
+MOST_LOST = 0.05
+_LOOKING = "Running the model on the training images"
+
+
+class TrainingData(NamedTuple):
+    """What to fine-tune with; entry i of all belongs together.
+
+    Attributes
+    ----------
+    pixels : Pixels
+    labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
+    groups : ndarray of shape (n_images,), int
+        Of the unsafe images, those that weigh together as much as any other group; of a training image, `TRAINING`.
+    """
+
+    pixels: Pixels
+    labels: np.ndarray
+    groups: np.ndarray
+
+
+class Epoch(NamedTuple):
+    """What is known after an epoch; epoch 0 is the model as it was given.
+
+    Attributes
+    ----------
+    epoch : int
+    loss : float
+        Mean over the images trained on; NaN of epoch 0.
+    validation : float
+        Accuracy on the training images held out.
+    unsafe : float
+        Accuracy on the unsafe images, each group weighing the same.
+    seconds : float
+    """
+
+    epoch: int
+    loss: float
+    validation: float
+    unsafe: float
+    seconds: float
+
+
+class FineTuning(NamedTuple):
+    """The result.
+
+    Attributes
+    ----------
+    model : keras.Model
+        With the weights of the best epoch; the DNN's own model is as it was.
+    history : tuple of Epoch
+    best : int
+        The epoch kept.
+    stopped : str
+        Why it ended before the last epoch; empty if it did not.
+    seconds, waiting : float
+        Time of training, and the part of it in which the model waited for images.
+    """
+
+    model: Any
+    history: tuple[Epoch, ...]
+    best: int
+    stopped: str
+    seconds: float
+    waiting: float
+
+
+# --- Which images -----------------------------------------------------------------------------------------------
+
+
+def hold_out(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """Choose a share of the images, the same of each class; a class of fewer than two images gives none.
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
+        Of a regression there are no classes: a share of all.
+
+    Returns
+    -------
+    ndarray of shape (n_images,), bool
+    """
+    held = np.zeros(len(labels), bool)
+    classes = labels if labels.ndim == 1 else np.zeros(len(labels), int)
+    for label in np.unique(classes):
+        members = np.flatnonzero(classes == label)
+        if len(members) > 1:
+            n = min(max(1, round(share * len(members))), len(members) - 1)
+            held[rng.permutation(members)[:n]] = True
+    return held
+
+
+def draw_balanced(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw n images, the same number from each group, give or take one.
+
+    Within a group no image is drawn once more before all the others have been.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n_images,), int
+
+    Returns
+    -------
+    ndarray of shape (n,), int
+        Indices into `groups`.
+    """
+    present = rng.permutation(np.unique(groups))
+    drawn = []
+    for i, group in enumerate(present):
+        quota = n // len(present) + (i < n % len(present))
+        members = np.flatnonzero(groups == group)
+        rounds = [rng.permutation(members) for _ in range(-(-quota // len(members)))]
+        drawn.append(np.concatenate([*rounds, np.empty(0, int)])[:quota].astype(int))
+    return np.concatenate(drawn) if drawn else np.empty(0, int)
+
+
+# --- Training ---------------------------------------------------------------------------------------------------
+
+
+def fine_tune(
+    dnn: Dnn,
+    data: TrainingData,
+    settings: Settings,
+    threshold: float | None = None,
+    progress: Progress = no_progress,
+    on_epoch: Callable[[tuple[Epoch, ...]], None] = lambda history: None,
+    should_stop: Callable[[], bool] = lambda: False,
+    checkpoint: Path | None = None,
+) -> FineTuning:
+    """Fine-tune a copy of the DNN; the same data and settings give the same images in the same order.
+
+    Parameters
+    ----------
+    threshold : float, optional
+        Of a regression: an error above it is a failure.
+    on_epoch : callable
+        Called with the history after each epoch, epoch 0 included.
+    should_stop : callable
+        Asked before each batch; what the best epoch so far has is kept.
+    checkpoint : Path, optional
+        A file for the state after each epoch. Where the same fine-tuning left one, it goes on from there.
+
+    Raises
+    ------
+    SAFEError
+        There is nothing to train with, or the model does not train.
+    """
+    rng = np.random.default_rng(settings.seed)
+    training = np.flatnonzero(data.groups == TRAINING)
+    unsafe = np.flatnonzero(data.groups != TRAINING)
+    if not len(training) or not len(unsafe):
+        raise SAFEError(
+            f"Expected training images and unsafe images. Received {len(training)} of the first, {len(unsafe)} of the "
+            "second."
+        )
+    held = hold_out(data.labels[training], settings.validation_share, rng)
+    training, validation = training[~held], training[held]
+    n_unsafe = max(len(unsafe), round(settings.unsafe_share * len(training)))
+    # A last batch of another size would have TensorFlow build the graph of training once more.
+    n_unsafe += -(len(training) + n_unsafe) % settings.batch_size
+    steps = settings.epochs * ((len(training) + n_unsafe) // settings.batch_size)
+    images = LabelledImages(None, (), (), data.labels)
+    started = time.monotonic()
+    indices, outputs = run_model(dnn, dnn.model, data.pixels, np.arange(len(data.labels)), progress, _LOOKING)
+    right = judge(dnn, images, indices, outputs, threshold).right
+    targets, weights = soft_targets(dnn, data.labels, indices, outputs, right, settings.keep)
+    model = _compiled_copy(dnn, settings, steps)
+
+    def check(epoch: int, loss: float, began: float) -> Epoch:
+        on_validation = judge(dnn, images, *run_model(dnn, model, data.pixels, validation), threshold)
+        on_unsafe = judge(dnn, images, *run_model(dnn, model, data.pixels, unsafe), threshold)
+        share = balanced_share(on_unsafe, data.groups)
+        return Epoch(epoch, loss, on_validation.accuracy, share, round(time.monotonic() - began, 2))
+
+    history = [check(0, math.nan, started)]
+    best, kept, stopped, waited = 0, model.get_weights(), "", 0.0
+    key = run_key(dnn, data.pixels.files, settings, data.labels, data.groups, threshold) if checkpoint else ""
+    if (saved := load_checkpoint(checkpoint, key) if checkpoint else None) and restore_state(model, saved):
+        history = [Epoch(int(row[0]), *row[1:].tolist()) for row in saved.history]
+        best, kept, waited, rng.bit_generator.state = saved.best, saved.kept, saved.waiting, saved.rng
+        started -= sum(epoch.seconds for epoch in history[1:])
+    on_epoch(tuple(history))
+    for epoch in range(len(history), settings.epochs + 1):
+        began = time.monotonic()
+        order = rng.permutation(np.concatenate([training, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
+        told = _of_all_epochs(progress, epoch, settings.epochs)
+        loss, waiting, stopped = _train_epoch(
+            dnn, model, data.pixels, targets, weights, order, settings.batch_size, told, should_stop
+        )
+        waited += waiting
+        if stopped:
+            break
+        history.append(check(epoch, loss, began))
+        if is_better(history[-1], history[best], history[0]):
+            best, kept = epoch, model.get_weights()
+        if checkpoint:
+            state = Checkpoint(np.array(history, float), best, waited, rng.bit_generator.state, state_of(model), kept)
+            with contextlib.suppress(SAFEError):  # a disk too full for it is no reason to stop
+                save_checkpoint(checkpoint, key, state)
+        on_epoch(tuple(history))
+    model.set_weights(kept)
+    return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started, waited)
+
+
+def balanced_share(judgement: Judgement, groups: np.ndarray) -> float:
+    """Share of images that are right, each group weighing the same."""
+    judged = groups[judgement.indices]
+    shares = [judgement.right[judged == group].mean() for group in np.unique(judged)]
+    return float(np.mean(shares)) if shares else 0.0
+
+
+def is_better(epoch: Epoch, best: Epoch, given: Epoch) -> bool:
+    """Whether an epoch is to be kept in place of an earlier one; equal ones are.
+
+    Compared is the accuracy on the training images held out, plus that on the unsafe images. The first alone would
+    nearly always favour the model as it was given: it was trained on these very images and the later epochs were not.
+    But whatever loses more than `MOST_LOST` of that accuracy has forgotten too much to be kept.
+    """
+    lost = given.validation - epoch.validation
+    return lost <= MOST_LOST and epoch.validation + epoch.unsafe >= best.validation + best.unsafe
+
+
+def soft_targets(
+    dnn: Dnn, labels: np.ndarray, indices: np.ndarray, outputs: np.ndarray, right: np.ndarray, keep: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels mixed with what the model as it was given says of the images that it gets right.
+
+    For cross-entropy and for squared errors, training on (label + keep · output) / (1 + keep), weighted by 1 + keep, is
+    the same as adding to the loss `keep` times the distance to the given model's outputs. It holds on to what was right
+    (knowledge distillation; Yan et al., "Positive-congruent training", CVPR 2021).
+
+    Parameters
+    ----------
+    labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
+    indices, outputs, right
+        Of the images that could be read: which these are, the given model's outputs, and whether they are right.
+
+    Returns
+    -------
+    targets : ndarray of shape (n_images, n_outputs), float32
+    weights : ndarray of shape (n_images,), float32
+    """
+    if dnn.task == "regression":
+        targets = labels.astype(np.float32)
+    elif dnn.n_outputs == 1:
+        targets, outputs = labels.astype(np.float32)[:, None], outputs[:, 1:]
+    else:
+        targets = np.eye(dnn.n_outputs, dtype=np.float32)[labels]
+    weights = np.ones(len(labels), np.float32)
+    rows = indices[right]
+    targets[rows] = (targets[rows] + keep * outputs[right]) / (1 + keep)
+    weights[rows] += keep
+    return targets, weights
+
+
+def _of_all_epochs(progress: Progress, epoch: int, epochs: int) -> Callable[[int, int], None]:
+    """Takes how many images of an epoch are done, and tells how many of all, so that the time left is that of all."""
+    return lambda done, total: progress(
+        f"Retraining, epoch {epoch} of {epochs}", (epoch - 1) * total + done, epochs * total
+    )
+
+
+def _train_epoch(
+    dnn: Dnn,
+    model: Any,
+    pixels: Pixels,
+    targets: np.ndarray,
+    weights: np.ndarray,
+    order: np.ndarray,
+    batch_size: int,
+    progress: Callable[[int, int], None],
+    should_stop: Callable[[], bool],
+) -> tuple[float, float, str]:
+    """One pass over images; mean loss, seconds spent waiting for images, and why it was broken off, if it was."""
+    done, waited, total = 0, 0.0, 0.0
+    progress(0, len(order))
+    stream = iter(batches(dnn, pixels, order, batch_size))
+    while True:
+        asked = time.monotonic()
+        batch = next(stream, None)
+        waited += time.monotonic() - asked
+        if batch is None:
+            return total / max(done, 1), waited, ""
+        if should_stop():
+            return math.nan, waited, "as asked for"
+        inputs, indices = batch
+        rows = indices.numpy()
+        if len(rows):
+            model.reset_metrics()  # the loss of this batch alone
+            loss = float(model.train_on_batch(inputs, targets[rows], weights[rows], return_dict=True)["loss"])
+            if not math.isfinite(loss):
+                return loss, waited, "the loss was no longer a number; a smaller learning rate may help"
+            total += loss * min(batch_size, len(order) - done)
+        done = min(done + batch_size, len(order))
+        progress(done, len(order))
+
+
+def _compiled_copy(dnn: Dnn, settings: Settings, steps: int) -> Any:
+    """A copy of the model, ready to train; the learning rate falls to 0 along a cosine."""
+    import keras
+
+    # A Lambda layer, of a model that is trusted, is shared: Keras would refuse to build it again from its description.
+    trusted = any(type(layer).__name__ == "Lambda" for layer in dnn.model._flatten_layers())
+    model = keras.models.clone_model(dnn.model, **({"clone_function": _clone, "recursive": True} if trusted else {}))
+    model.set_weights(dnn.model.get_weights())
+    # What dropout and the like draw from, so that a run can be repeated; different for each layer.
+    states = [variable for variable in model.variables if "seed_generator_state" in variable.path]
+    for i, state in enumerate(states):
+        state.assign(np.array([settings.seed, i << 20], state.dtype))
+    rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
+    model.compile(optimizer=make_optimizer(dnn, rate), loss=choose_loss(dnn, dense=True)[0])
+    return model
+
+
+def _clone(layer: Any) -> Any:
+    return layer if type(layer).__name__ == "Lambda" else type(layer).from_config(layer.get_config())
