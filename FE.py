@@ -14,62 +14,32 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); 
 `keras.applications` (weights and preprocessing).
 """
 
-import contextlib
-import hashlib
-import http.client
-import importlib.util
 import os
-import sys
-import threading
-import urllib.error
-import urllib.request
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
-from support.files import replacing
-from features.digests import Digests
-from features.digests import remembered_digests
-from features.digests import sha256_of
-from support.entries import path_of
-from support.errors import SAFEError
-from features.cache import FeatureCache
-from features.cache import content_key
-from support.images import UNREADABLE
-from support.images import ImageListing
-from support.images import Skipped
-from support.images import decode
-from support.images import find_images
-from support.images import read_bytes
-from support.images import reason_for
-from features.batches import EXTRACTING
+from features.batches import (
+    EXTRACTING,
+    LOADING_THREADS,
+    FeatureBatch,
+    Loaded,
+    Stream,
+    ahead,
+    as_batch,
+    compute,
+    in_batches,
+    pixels_of,
+)
+from features.cache import FeatureCache, content_key
 from features.extractor import Extractor
-from features.batches import FeatureBatch
-from features.batches import LOADING_THREADS
-from features.batches import Loaded
-from support.progress import Progress
-from features.batches import Stream
-from features.batches import ahead
-from features.batches import as_batch
-from features.batches import compute
-from features.batches import in_batches
 from features.network import load_network
-from support.progress import no_progress
-from features.batches import pixels_of
-
-
-
-
-
-
-
-
+from support.errors import SAFEError
+from support.images import UNREADABLE, ImageListing, Skipped, find_images, read_bytes, reason_for
+from support.progress import Progress, no_progress
 
 
 @dataclass(frozen=True)
@@ -93,58 +63,6 @@ class ImageFeatures:
     features: np.ndarray
     extractor: Extractor
     skipped: tuple[Skipped, ...]
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def extract_features(
@@ -176,8 +94,6 @@ def extract_features(
             f"the first, {skipped[0].path}: {skipped[0].reason}"
         )
     return ImageFeatures(listing.root, tuple(paths), features[: len(paths)], extractor, tuple(sorted(skipped)))
-
-
 
 
 def stream_features(
@@ -214,8 +130,6 @@ def stream_features(
         cache.close()
 
 
-
-
 def _load(root: Path, path: str, cache: FeatureCache) -> Loaded:
     try:
         data = read_bytes(root / path)
@@ -226,11 +140,3 @@ def _load(root: Path, path: str, cache: FeatureCache) -> Loaded:
         raise
     except UNREADABLE as error:
         return Loaded(path, reason=reason_for(error))
-
-
-
-
-
-
-
-

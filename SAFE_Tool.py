@@ -13,17 +13,12 @@ is all that they share. Whatever takes long to import is imported where it is ne
 """
 
 import argparse
-import contextlib
 import os
-import signal
 import sys
-import time
 import warnings
-from collections.abc import Callable
-from pathlib import Path
 
-from support.errors import SAFEError
 from cli.arguments import build_parser
+from support.errors import SAFEError
 
 PATHS = {
     "out": "an output folder",
@@ -101,38 +96,6 @@ def _read_paths(options: argparse.Namespace) -> None:
     for name, what in PATHS.items():
         if (typed := getattr(options, name, None)) is not None:
             setattr(options, name, path_of(typed, what))
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 if __name__ == "__main__":

@@ -7,54 +7,16 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN);
 2024 (UMAP before DBSCAN); McInnes et al., arXiv 1802.03426 (UMAP).
 """
 
-import json
 import os
-import platform
-import sys
-import warnings
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import partial
-from importlib import metadata
-from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from threadpoolctl import threadpool_limits
-
-from support.files import DAMAGED
-from support.files import read_arrays
-from support.errors import SAFEError
-from features.extractor import DIMENSIONS
-from features.extractor import Extractor
-from FE import ImageFeatures
-from support.progress import Progress
-from features.extractor import comparable
-from support.progress import no_progress
-from support.images import Skipped
-from dbscan.neighbours import Points
-from support.output_folder import Writer
-from support.output_folder import save_files
-from dbscan.relevance import average_neighbours
-from dbscan.relevance import relevant_directions
-from dbscan.outcome import NOISE
-from dbscan.outcome import Setting
-from dbscan.tuning import tune
-from rccs.clusters import REDUCERS
-from rccs.clusters import RootCauseClusters
 from dbscan.projection import fit_projection
-from rccs.clusters import rcc_reach
+from dbscan.relevance import average_neighbours
+from dbscan.tuning import tune
 from dbscan.umap_reducer import reduced_by_umap
-
-
-
-
-
-
-
-
-
-
+from FE import ImageFeatures
+from rccs.clusters import REDUCERS, RootCauseClusters, rcc_reach
+from support.errors import SAFEError
+from support.progress import Progress, no_progress
 
 
 def find_root_cause_clusters(
@@ -106,39 +68,3 @@ def find_root_cause_clusters(
         knee=tuning.knee,
         skipped=images.skipped,
     )
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

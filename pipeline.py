@@ -4,72 +4,47 @@ import dataclasses
 import functools
 import json
 import os
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from support.files import DAMAGED
-from support.files import prepare_folder
-from support.files import regular
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import LABELS_FILE
-from support.run_folder import RUN_FILE
-from rccs.clusters import RootCauseClusters
 from clustering import find_root_cause_clusters
-from rccs.clusters import load_clusters
-from support.entries import path_of
-from support.errors import SAFEError
-from reporting.export import Export
-from reporting.export import check_target
-from reporting.export import export_rccs
-from reporting.export import export_zip
 from dnn.failure_prediction import predict_failures
 from dnn.failures import Failures
-from support.progress import Progress
+from FE import extract_features
 from features.batches import Stream
 from features.weights import choose_extractor
-from FE import extract_features
-from support.run_folder import FORMS_FILE
-from reporting.history import archive_run
-from reporting.history import earlier_reviews
-from rccs.gifs import gif_notes
-from rccs.gifs import gif_shows
-from rccs.gifs import write_gifs
-from training.labels import replace_unsafe_set
-from support.text import count
-from support.output_folder import check_own
-from support.output_folder import working
-from support.output_folder import writing
-from rccs.parameters import find_parameters
-from rccs.parameters import read_parameters
-from support.run_folder import PROFILES_FILE
-from rccs.profiles import REFERENCE
-from rccs.profiles import Profile
-from rccs.profiles import profile_clusters
-from rccs.profiles import profiles_text
-from rccs.profiles import save_profiles
+from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, rccs_of
+from rccs.gifs import gif_notes, gif_shows, write_gifs
+from rccs.notes import title
+from rccs.parameters import find_parameters, read_parameters
+from rccs.profiles import REFERENCE, Profile, profile_clusters, profiles_text, save_profiles
+from rccs.review import Carried, Review, carry_over, load_review, mend_labels, rccs_marked_safe, reviewed, save_run
+from reporting.export import Export, check_target, export_rccs, export_zip
+from reporting.history import archive_run, earlier_reviews
 from reporting.report import report_html
 from retrain import Retraining
-from support.run_folder import EDITS_FILE
-from support.run_folder import NOTES_FILE
-from rccs.review import Carried
-from rccs.review import Review
-from rccs.review import carry_over
-from rccs.clusters import fingerprint
-from rccs.review import load_review
-from rccs.review import mend_labels
-from rccs.review import rccs_marked_safe
-from rccs.clusters import rccs_of
-from rccs.review import reviewed
-from rccs.review import save_run
-from rccs.notes import title
-from support.run_folder import FILENAMES_FILE
-from support.run_folder import SELECTION_FILE
-from support.run_folder import UNSAFE_SET_FILE
-from selection import UnsafeSet
-from selection import select_unsafe_set
+from selection import UnsafeSet, select_unsafe_set
+from support.entries import path_of
+from support.errors import SAFEError
+from support.files import DAMAGED, prepare_folder, regular
+from support.output_folder import check_own, working, writing
+from support.progress import Progress
+from support.run_folder import (
+    CLUSTERS_FILE,
+    EDITS_FILE,
+    FILENAMES_FILE,
+    FORMS_FILE,
+    LABELS_FILE,
+    NOTES_FILE,
+    PROFILES_FILE,
+    RUN_FILE,
+    SELECTION_FILE,
+    UNSAFE_SET_FILE,
+)
+from support.text import count
+from training.labels import replace_unsafe_set
 
 
 def generate_clusters(
@@ -362,5 +337,3 @@ def retraining_summary(result: Retraining) -> str:
     else:
         text += f" · epoch {result.best} of {result.settings.epochs} kept"
     return text + (f" · stopped: {result.stopped}" if result.stopped else "")
-
-

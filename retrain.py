@@ -20,67 +20,26 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from support.files import DAMAGED
-from support.files import fill_text
-from support.files import prepare_folder
-from support.files import regular
-from support.files import replacing
-from support.files import replacing_together
-from support.run_folder import CHECKPOINT_FILE
-from training.checkpoint import remove_checkpoint
-from support.run_folder import CLUSTERS_FILE
-from training.comparison import Changed
-from training.comparison import Outcome
-from training.comparison import Share
-from training.comparison import changed
-from training.comparison import outcomes
-from training.comparison import shares_by_class
-from training.comparison import shares_by_rcc
-from training.settings import Settings
-from training.settings import choose_loss
-from training.settings import choose_settings
-from training.settings import compile_as_given
-from dnn.model import Dnn
-from dnn.model import load_dnn
-from dnn.model import sized_for
+from dnn.failures import checked_threshold, examples_for
+from dnn.model import Dnn, load_dnn, sized_for
+from dnn.predictions import Judgement, LabelledImages, Pixels, check_outputs, doubts, judge, run_model, skipped_of
+from dnn.targets import read_targets
+from rccs.clusters import fingerprint
+from rccs.review import Review, load_review
+from selection import UnsafeSet, load_unsafe_set, save_labels
 from support.entries import path_of
 from support.errors import SAFEError
-from dnn.failures import checked_threshold
-from dnn.failures import examples_for
-from support.progress import Progress
-from support.progress import no_progress
-from training.finetuning import TRAINING
-from training.finetuning import Epoch
-from training.finetuning import FineTuning
-from training.finetuning import TrainingData
-from training.finetuning import fine_tune
+from support.files import DAMAGED, fill_text, prepare_folder, regular, replacing, replacing_together
 from support.images import Skipped
-from training.labels import check_labels
-from training.labels import label_unsafe_set
-from support.output_folder import check_own
-from support.output_folder import save_files
-from support.output_folder import working
-from support.output_folder import writing
-from dnn.predictions import Judgement
-from dnn.predictions import LabelledImages
-from dnn.predictions import Pixels
-from dnn.predictions import check_outputs
-from dnn.predictions import doubts
-from dnn.predictions import judge
-from dnn.predictions import run_model
-from dnn.predictions import skipped_of
+from support.output_folder import check_own, save_files, working, writing
+from support.progress import Progress, no_progress
+from support.run_folder import CHECKPOINT_FILE, CLUSTERS_FILE, MODEL_FILE, MODELS_FOLDER, RETRAINING_FILE
 from support.text import some
-from rccs.review import Review
-from rccs.clusters import fingerprint
-from rccs.review import load_review
-from selection import UnsafeSet
-from selection import load_unsafe_set
-from selection import save_labels
-from dnn.targets import read_targets
-from support.run_folder import MODELS_FOLDER
-from support.run_folder import MODEL_FILE
-from support.run_folder import RETRAINING_FILE
-
+from training.checkpoint import remove_checkpoint
+from training.comparison import Changed, Outcome, Share, changed, outcomes, shares_by_class, shares_by_rcc
+from training.finetuning import TRAINING, Epoch, FineTuning, TrainingData, fine_tune
+from training.labels import check_labels, label_unsafe_set
+from training.settings import Settings, choose_loss, choose_settings, compile_as_given
 
 
 @dataclass(frozen=True)

@@ -24,29 +24,20 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from support.files import DAMAGED
-from support.tables import cell
-from support.tables import from_cell
-from support.files import regular
+from dbscan.neighbours import Points
 from dbscan.outcome import NOISE
-from rccs.clusters import RootCauseClusters
+from FE import stream_features
+from features.batches import FeatureBatch, Stream
+from features.weights import recall_extractor
+from rccs.clusters import RootCauseClusters, fingerprint
 from support.entries import number_of
 from support.errors import SAFEError
-from features.batches import FeatureBatch
-from support.progress import Progress
-from features.batches import Stream
-from support.progress import no_progress
-from features.weights import recall_extractor
-from FE import stream_features
-from support.images import Skipped
-from support.images import find_images
-from dbscan.neighbours import Points
-from support.output_folder import save_files
-from support.output_folder import save_text
-from rccs.clusters import fingerprint
-from support.run_folder import FILENAMES_FILE
-from support.run_folder import SELECTION_FILE
-from support.run_folder import UNSAFE_SET_FILE
+from support.files import DAMAGED, regular
+from support.images import Skipped, find_images
+from support.output_folder import save_files, save_text
+from support.progress import Progress, no_progress
+from support.run_folder import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
+from support.tables import cell, from_cell
 
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
 

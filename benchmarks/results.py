@@ -8,8 +8,8 @@ between the sections.
 import re
 from pathlib import Path
 
-from support.files import write_text
 from support.errors import SAFEError
+from support.files import write_text
 
 RESULTS_FILE = Path(__file__).with_name("RESULTS.md")
 _HEADER = "# What was measured\n\nEach section is written by the program that it names; do not edit it by hand.\n"

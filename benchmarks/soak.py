@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import os
 import re
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -51,8 +50,7 @@ def slope(values: list[float]) -> float:
 def soak(rounds: int, folder: Path) -> list[Measured]:
     """Cluster new images and select from others, `rounds` times, each in a window of its own."""
     from tests.helpers.scenes import draw_scene
-    from tests.helpers.visiting import Visitor
-    from tests.helpers.visiting import served
+    from tests.helpers.visiting import Visitor, served
 
     rng = np.random.default_rng(0)
 

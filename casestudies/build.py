@@ -25,23 +25,16 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from support.files import prepare_folder
-from support.files import replacing
-from support.files import write_text
 from casestudies.camera import SIDE
-from casestudies.cases import CASES
-from casestudies.cases import Case
-from casestudies.cases import find_case
-from casestudies.causes import FAILURES
-from casestudies.causes import describe_causes
+from casestudies.cases import CASES, Case, find_case
+from casestudies.causes import FAILURES, describe_causes
 from casestudies.causes import FILE as CAUSES_FILE
 from casestudies.eyes import render
 from casestudies.parameters import FILE as PARAMETERS_FILE
-from casestudies.parameters import Eye
-from casestudies.parameters import write_parameters
+from casestudies.parameters import Eye, write_parameters
 from support.errors import SAFEError
-from support.progress import Progress
-from support.progress import no_progress
+from support.files import prepare_folder, replacing, write_text
+from support.progress import Progress, no_progress
 
 MODEL_FILE = "model.keras"
 ACCURACY_FILE = "accuracy.json"

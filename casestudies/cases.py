@@ -17,8 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from casestudies.parameters import Eye
-from casestudies.parameters import draw_eye
+from casestudies.parameters import Eye, draw_eye
 from support.errors import SAFEError
 
 DIRECTIONS = ("right", "up_right", "up", "up_left", "left", "down_left", "down", "down_right")

@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from support.files import replacing
 from casestudies.camera import SIDE
 from casestudies.cases import CASES
 from casestudies.eyes import render
 from casestudies.parameters import Eye
 from support.errors import SAFEError
+from support.files import replacing
 
 COLUMNS = 9
 _DRAWN = 1500  # test images among which the rows are filled

@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from casestudies.camera import coverage
-from casestudies.camera import smooth
+from casestudies.camera import coverage, smooth
 from casestudies.face import Lids
 from casestudies.parameters import HALF_WIDTH_MM
-
 from casestudies.scene import Scene
 
 _IRIS_RADIUS = 0.40

@@ -6,26 +6,19 @@ are drawn as strokes, at three times the size. Colours are linear light until th
 (3, SIDE, SIDE).
 """
 
-import dataclasses
 import functools
 import math
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-from casestudies import eyeball
-from casestudies import eyewear
-from casestudies import face
-from casestudies.camera import SIDE
-from casestudies.camera import Camera
-from casestudies.camera import place_camera
+from casestudies import eyeball, eyewear, face
+from casestudies.camera import SIDE, place_camera
 from casestudies.parameters import Eye
 from casestudies.scene import Scene
 
 _GAMMA = 2.2
 _NOISE_SIDE = 512
-
-
 
 
 def render(eye: Eye) -> np.ndarray:
@@ -79,5 +72,3 @@ def _sensor_noise() -> np.ndarray:
     # A sensor's colour filter makes neighbours share brightness more than hue.
     noise = 0.6 * noise + 0.8 * noise[:, :, 1:2]
     return noise / noise.std()
-
-

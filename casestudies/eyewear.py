@@ -2,9 +2,7 @@
 
 import numpy as np
 
-from casestudies.camera import coverage
-from casestudies.camera import smooth
-
+from casestudies.camera import coverage, smooth
 from casestudies.scene import Scene
 
 _DEPTH = 1.35  # of the lens, in front of the middle of the eyeball

@@ -5,14 +5,8 @@ import dataclasses
 import numpy as np
 from PIL import Image, ImageDraw
 
-from casestudies.camera import LID_DEPTH
-from casestudies.camera import SIDE
-from casestudies.camera import bent
-from casestudies.camera import coverage
-from casestudies.camera import smooth
-from casestudies.parameters import Eye
-from casestudies.parameters import lid_heights
-
+from casestudies.camera import LID_DEPTH, SIDE, bent, coverage, smooth
+from casestudies.parameters import Eye, lid_heights
 from casestudies.scene import Scene
 
 LID_CURVATURE = 0.3  # of the lids around the eyeball

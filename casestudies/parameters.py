@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from support.files import replacing
 from support.errors import SAFEError
+from support.files import replacing
 
 FILE = "parameters.csv"
 KEY = "image"

@@ -1,11 +1,12 @@
 """What the surfaces of an eye need to know to draw themselves."""
 
 import dataclasses
-import numpy as np
-from casestudies.camera import SIDE
-from casestudies.camera import Camera
-from casestudies.parameters import Eye
 import functools
+
+import numpy as np
+
+from casestudies.camera import SIDE, Camera
+from casestudies.parameters import Eye
 
 _TEXTURE_SIDE = 256
 

@@ -1,15 +1,10 @@
 """What the commands take: names, options and their help. Nothing of SAFE's steps is imported for it."""
 
-from pathlib import Path
 import argparse
 from collections.abc import Callable
-from cli.commands import run_cluster
-from cli.commands import run_export
-from cli.commands import run_failures
-from cli.commands import run_report
-from cli.commands import run_retrain
-from cli.commands import run_select
-from cli.commands import run_ui
+from pathlib import Path
+
+from cli.commands import run_cluster, run_export, run_failures, run_report, run_retrain, run_select, run_ui
 
 EXAMPLE = Path(__file__).parents[1] / "example"  # where `make run` builds the case study
 

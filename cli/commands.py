@@ -4,12 +4,11 @@ Page and command line call the same functions. Each function imports what it nee
 """
 
 import argparse
-from support.errors import SAFEError
-import sys
-from cli.terminal import terminal
-from cli.terminal import stoppable
 import contextlib
+import sys
 
+from cli.terminal import stoppable, terminal
+from support.errors import SAFEError
 
 
 def _stream(options: argparse.Namespace):
@@ -26,13 +25,10 @@ def _stream(options: argparse.Namespace):
 def run_cluster(options: argparse.Namespace) -> None:
     """Steps 1 and 2."""
     out = options.out
-    from support.text import printable
+    from pipeline import cluster_summary, generate_clusters, parameter_notes
     from rccs.gifs import gif_notes
     from rccs.profiles import load_profiles
-    from pipeline import cluster_summary
-    from support.text import count
-    from pipeline import generate_clusters
-    from pipeline import parameter_notes
+    from support.text import count, printable
 
     with terminal() as progress:
         clusters = generate_clusters(
@@ -65,10 +61,9 @@ def run_cluster(options: argparse.Namespace) -> None:
 def run_select(options: argparse.Namespace) -> None:
     """Steps 3 and 4."""
     out = options.out
-    from support.text import printable
-    from pipeline import select_images
-    from pipeline import selection_summary
+    from pipeline import select_images, selection_summary
     from selection import chosen_by_model
+    from support.text import printable
 
     with terminal() as progress:
         unsafe = select_images(
@@ -123,8 +118,8 @@ def run_failures(options: argparse.Namespace) -> None:
 def run_retrain(options: argparse.Namespace) -> None:
     """Steps 5 and 6."""
     out = options.out
-    from retrain import retrain
     from pipeline import retraining_summary
+    from retrain import retrain
 
     with terminal() as progress, stoppable() as stopping:
         result = retrain(
@@ -168,8 +163,8 @@ def run_report(options: argparse.Namespace) -> None:
 def run_export(options: argparse.Namespace) -> None:
     """The images in folders."""
     out = options.out
-    from support.text import count
     from pipeline import export_results
+    from support.text import count
 
     with terminal() as progress:
         done = export_results(out, options.to or out / "export", progress, options.rcc)

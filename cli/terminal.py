@@ -1,11 +1,10 @@
 """The terminal: progress on stderr, and what Ctrl-C does."""
 
-import signal
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Callable
-
 
 
 class stoppable:  # noqa: N801, used as a function

@@ -4,9 +4,9 @@ Source: Campello et al., PAKDD 2013 (clusters as branches of the spanning tree o
 """
 
 import numpy as np
-from dbscan.density import Density
+
+from dbscan.density import SAME_POINT, Density
 from dbscan.outcome import NOISE
-from dbscan.density import SAME_POINT
 
 SMALLEST_BRANCH = 5  # points; fewer could not be told from chance
 

@@ -13,9 +13,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from dbscan.outcome import NOISE
 from dbscan.branches import SMALLEST_BRANCH
 from dbscan.neighbours import Points
+from dbscan.outcome import NOISE
 
 
 def agreement(group: np.ndarray, sizes: np.ndarray) -> float:

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dbscan.neighbours import LISTED
-from dbscan.neighbours import Points
+from dbscan.neighbours import LISTED, Points
 from dbscan.outcome import NOISE
 
 SAME_POINT = 1e-4  # points within this of each other are one: rounding, not difference
@@ -172,5 +171,3 @@ def _prim(n: int, left: np.ndarray, right: np.ndarray, lengths: np.ndarray) -> t
                 heapq.heappush(nearest, (cost[i], to[i]))
     ends = [current for _, current in edges[1:]]
     return np.array(edges[1:], dtype=int).reshape(-1, 2), np.array([reach[end] for end in ends], np.float32)
-
-

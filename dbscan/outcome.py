@@ -1,6 +1,7 @@
 """What DBSCAN and its tuning find: the records that later steps read."""
 
 from typing import NamedTuple
+
 import numpy as np
 
 NOISE = -1

@@ -3,13 +3,15 @@
 Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA before DBSCAN).
 """
 
-from typing import NamedTuple
-import numpy as np
-from support.errors import SAFEError
-from dbscan.relevance import relevant_directions
 from collections.abc import Iterator
-from features.extractor import comparable
+from typing import NamedTuple
+
+import numpy as np
 from threadpoolctl import threadpool_limits
+
+from dbscan.relevance import relevant_directions
+from features.extractor import comparable
+from support.errors import SAFEError
 
 N_COMPONENTS = 256
 BLOCK_ROWS = 128  # of features that are scaled and centred at a time: 4 MB

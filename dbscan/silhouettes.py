@@ -4,10 +4,11 @@ Source: Rousseeuw, J. Comput. Appl. Math. 20, 1987.
 """
 
 from collections.abc import Sequence
-import numpy as np
-from dbscan.outcome import NOISE
-from dbscan.neighbours import Points
 
+import numpy as np
+
+from dbscan.neighbours import Points
+from dbscan.outcome import NOISE
 
 
 def balanced_silhouettes(points: Points, labellings: Sequence[np.ndarray]) -> list[float]:

@@ -12,17 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbscan.consensus import agreement
-from dbscan.consensus import divide
-from dbscan.consensus import without_strays
-from dbscan.outcome import NOISE
-from dbscan.density import SAME_POINT
-from dbscan.branches import SMALLEST_BRANCH
-from dbscan.branches import Branches
-from dbscan.density import Density
+from dbscan.branches import SMALLEST_BRANCH, Branches
+from dbscan.consensus import agreement, divide, without_strays
+from dbscan.density import SAME_POINT, Density
 from dbscan.neighbours import Points
-from dbscan.outcome import Setting
-from dbscan.outcome import Tuning
+from dbscan.outcome import NOISE, Setting, Tuning
 from dbscan.silhouettes import balanced_silhouettes
 
 MIN_SAMPLES_TRIED = (3, 5, 10)
@@ -33,10 +27,6 @@ GAP_POWER = 0.1
 APART_WEIGHT, APART_POWER = 3, 7  # of large branches that stand apart
 APART_BEFORE_UMAP_POWER = 3
 AGREEMENT_POWER = 0.5  # of UMAP's branches with PCA's RCCs
-
-
-
-
 
 
 def tune(
@@ -286,10 +276,6 @@ def _just_above(curve: np.ndarray, position: int) -> float:
     if larger == len(curve):
         return float(curve[position]) * 1.001 + SAME_POINT
     return (float(curve[position]) + float(curve[larger])) / 2
-
-
-
-
 
 
 def largest_first(labels: np.ndarray) -> np.ndarray:

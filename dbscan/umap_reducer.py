@@ -5,7 +5,9 @@ Sources: Attaoui et al., ACM TOSEM 33(5):130, 2024 (UMAP before DBSCAN); McInnes
 
 import sys
 import warnings
+
 import numpy as np
+
 from support.errors import SAFEError
 from support.progress import Progress
 

@@ -17,15 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dnn.model import Dnn
-from dnn.model import load_dnn
-from dnn.model import sized_for
-from support.errors import SAFEError
 from dnn.failures import examples_for
-from support.progress import Progress
-from support.progress import no_progress
-from dnn.predictions import judge
-from dnn.predictions import predict
+from dnn.model import Dnn, load_dnn, sized_for
+from dnn.predictions import judge, predict
+from support.errors import SAFEError
+from support.progress import Progress, no_progress
 
 ALIKE = 30  # test images; 10 to 100 tell about as well
 LEAST = 1e-6  # a probability; differences between smaller ones say nothing

@@ -15,41 +15,28 @@ from typing import NamedTuple
 
 import numpy as np
 
-from support.files import DAMAGED
-from support.tables import cell
-from support.tables import from_cell
-from support.files import prepare_folder
-from support.files import put_back
-from support.files import regular
-from support.files import replacing_folder
-from support.files import write_text
-from dnn.model import Dnn
-from dnn.model import load_dnn
-from dnn.model import sized_for
-from support.entries import number_of
-from support.entries import path_of
+from dnn.model import Dnn, load_dnn, sized_for
+from dnn.predictions import (
+    Judgement,
+    LabelledImages,
+    Pixels,
+    check_classes,
+    check_outputs,
+    doubts,
+    judge,
+    labelled_images,
+    run_model,
+    skipped_of,
+)
+from dnn.targets import read_targets, with_targets
+from support.entries import number_of, path_of
 from support.errors import SAFEError
-from support.progress import Progress
-from support.progress import no_progress
-from support.run_folder import FAILURES
-from support.run_folder import FAILURES_MARK
+from support.files import DAMAGED, prepare_folder, put_back, regular, replacing_folder, write_text
 from support.images import Skipped
-from dnn.predictions import Judgement
-from dnn.predictions import LabelledImages
-from dnn.predictions import Pixels
-from dnn.predictions import check_classes
-from dnn.predictions import check_outputs
-from dnn.predictions import doubts
-from dnn.predictions import judge
-from dnn.predictions import labelled_images
-from dnn.predictions import run_model
-from dnn.predictions import skipped_of
+from support.progress import Progress, no_progress
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
+from support.tables import cell, from_cell
 from support.text import some
-from dnn.targets import read_targets
-from dnn.targets import with_targets
-from support.run_folder import ACCURACY_FILE
-from support.run_folder import FAILURES_FILE
-
 
 
 class Failure(NamedTuple):

@@ -7,11 +7,7 @@ TensorFlow is imported only inside the functions that need it.
 """
 
 import dataclasses
-import json
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,14 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from dnn.model_file import load_model, read_config, refuse_code
 from support.entries import path_of
 from support.errors import SAFEError
-from support.quiet import quiet_stderr
-from support.images import FORMATS
-from support.images import UNREADABLE
-from dnn.model_file import load_model
-from dnn.model_file import read_config
-from dnn.model_file import refuse_code
+from support.images import FORMATS, UNREADABLE
 
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
 # Factor and offset on pixels from 0 to 255.
@@ -148,25 +140,8 @@ def load_dnn(path: str | os.PathLike, rescale: str | None = None, trust: bool = 
     )
     return Dnn(model, file, height, width, channels, scaling, task, activation, int(output[1]), compiled, assumptions)
 
+
 _SCALING_WORDS = {"none": "from 0 to 255", "1/255": "divided by 255, from 0 to 1", "signed": "from -1 to 1"}
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def _input_size(model: Any) -> tuple[int | None, int | None, int]:

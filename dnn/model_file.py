@@ -4,14 +4,15 @@ In: a `.keras` or `.h5` file. Out: what it describes, and the model as Keras loa
 holds code, or would unpack to far more than it is long. TensorFlow is imported only inside functions.
 """
 
+import json
 import struct
 import zipfile
 import zlib
-import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
 from support.errors import SAFEError
-from collections.abc import Iterator
 from support.quiet import quiet_stderr
 
 # Layers that hold or fetch code or another program's model, and those that read a file which the model names.

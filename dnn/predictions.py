@@ -9,7 +9,7 @@ TensorFlow is imported only inside the functions that need it.
 import dataclasses
 import os
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,22 +17,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from dnn.model import SCALINGS
-from dnn.model import Dnn
-from dnn.model import sized_for
+from dnn.model import SCALINGS, Dnn, sized_for
 from support.entries import path_of
 from support.errors import SAFEError
-from support.progress import Progress
-from support.progress import no_progress
+from support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
+from support.progress import Progress, no_progress
 from support.run_folder import EXPORT_MARK
-from support.images import UNREADABLE
-from support.images import Skipped
-from support.images import decode
-from support.images import find_images
-from support.text import printable
-from support.images import read_bytes
-from support.images import reason_for
-from support.text import some
+from support.text import printable, some
 
 BATCH_SIZE = 128  # of running, not of training
 CACHE_BYTES = 2**30
@@ -210,8 +201,6 @@ def doubts(dnn: Dnn, accuracy: float, what: str) -> tuple[str, ...]:
         f"Doubtful: the model is right on {accuracy:.0%} of {what}, hardly more than by guessing. Are its classes in "
         "another order, or its pixels scaled in another way (--rescale)?",
     )
-
-
 
 
 # --- Running ----------------------------------------------------------------------------------------------------

@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from support.files import regular
+from dnn.predictions import LabelledImages
 from support.entries import path_of
 from support.errors import SAFEError
-from support.images import Skipped
-from support.images import find_images
-from dnn.predictions import LabelledImages
+from support.files import regular
+from support.images import Skipped, find_images
 from support.text import some
 
 

@@ -1,23 +1,19 @@
 """Batches of images on their way to the network: loaded ahead, computed, and put in order. Step 1."""
 
 import os
-from typing import NamedTuple
-import numpy as np
-from support.images import Skipped
-from collections.abc import Callable
-from collections.abc import Iterator
-from support.images import ImageListing
-from features.extractor import Extractor
-from support.progress import Progress
-from features.network import BATCH_SIZE
-from PIL import Image
-from support.images import decode
-from features.extractor import INPUT_SIZE
-from support.errors import SAFEError
-from features.network import Network
 from collections import deque
-from concurrent.futures import Future
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from features.extractor import INPUT_SIZE, Extractor
+from features.network import BATCH_SIZE, Network
+from support.errors import SAFEError
+from support.images import ImageListing, Skipped, decode
+from support.progress import Progress
 
 EXTRACTING = "Extracting features"
 LOADING_THREADS = min(os.cpu_count() or 1, 16)  # each may hold an image of `support.images.MAX_PIXELS`

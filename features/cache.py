@@ -11,22 +11,16 @@ extraction.
 
 import contextlib
 import hashlib
-import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import numpy as np
-import platformdirs
 
-from support.entries import path_of
 from support.errors import SAFEError
 from support.files import cache_folder
 
 CHECKSUM_BYTES = 8
-
-
 
 
 def content_key(data: bytes) -> bytes:

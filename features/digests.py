@@ -10,9 +10,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from support.files import write_text
 from support.errors import SAFEError
-from support.files import cache_folder
+from support.files import cache_folder, write_text
 
 FILE = "digests.json"
 SETTLED_SECONDS = 2  # a file changed more recently may change again without a difference in its times

@@ -5,6 +5,7 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); 
 
 from dataclasses import dataclass
 from pathlib import Path
+
 import numpy as np
 
 INPUT_SIZE = (224, 224)

@@ -24,29 +24,25 @@ from typing import NamedTuple
 
 import numpy as np
 
-from support.errors import SAFEError
-from features.batches import EXTRACTING
-from features.batches import LOADING_THREADS
+from features.batches import (
+    EXTRACTING,
+    LOADING_THREADS,
+    FeatureBatch,
+    Loaded,
+    Stream,
+    ahead,
+    as_batch,
+    compute,
+    in_batches,
+    pixels_of,
+)
+from features.cache import FeatureCache, content_key
 from features.extractor import Extractor
-from features.batches import FeatureBatch
-from features.batches import Loaded
-from features.network import Network
-from support.progress import Progress
-from features.batches import Stream
-from features.batches import ahead
-from features.batches import as_batch
-from features.batches import compute
-from features.batches import in_batches
-from features.network import load_network
-from support.progress import no_progress
-from features.batches import pixels_of
+from features.network import Network, load_network
 from features.weights import recall_extractor
-from features.cache import FeatureCache
-from features.cache import content_key
-from support.images import UNREADABLE
-from support.images import ImageListing
-from support.images import read_bytes
-from support.images import reason_for
+from support.errors import SAFEError
+from support.images import UNREADABLE, ImageListing, read_bytes, reason_for
+from support.progress import Progress, no_progress
 
 SENT = ("support", "features")  # packages
 CONNECT_SECONDS = 10

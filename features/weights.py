@@ -3,26 +3,22 @@
 In: what the engineer asks for. Out: an `Extractor`, whose identity names its weights. Nothing is loaded here.
 """
 
-import os
-from dataclasses import replace
-from support.errors import SAFEError
-from features.extractor import EXTRACTORS
-from features.extractor import Extractor
-from support.progress import Progress
-from support.progress import no_progress
-from features.extractor import PRECISIONS
-from pathlib import Path
-from features.extractor import DIMENSIONS
-import importlib.util
-from features.digests import remembered_digests
-from support.entries import path_of
-from features.digests import Digests
 import hashlib
-from support.files import replacing
 import http.client
+import importlib.util
+import os
 import threading
 import urllib.error
 import urllib.request
+from dataclasses import replace
+from pathlib import Path
+
+from features.digests import Digests, remembered_digests
+from features.extractor import DIMENSIONS, EXTRACTORS, PRECISIONS, Extractor
+from support.entries import path_of
+from support.errors import SAFEError
+from support.files import replacing
+from support.progress import Progress, no_progress
 
 FC2_URL = (
     "https://storage.googleapis.com/tensorflow/keras-applications/vgg16/vgg16_weights_tf_dim_ordering_tf_kernels.h5"

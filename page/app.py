@@ -15,23 +15,20 @@ from pathlib import Path
 import gradio as gr
 from starlette.middleware import Middleware
 
-from support.files import prepare_folder
-from support.entries import path_of
-from support.errors import SAFEError
-from support.text import printable
-from support.run_folder import GIF_FOLDER
 from page.clusters_tab import clusters_tab
 from page.door import Page
 from page.guard import Guard
 from page.job_view import News
-from page.jobs import Jobs
-from page.jobs import PageSettings
-from page.jobs import find_example
+from page.jobs import Jobs, PageSettings, find_example
 from page.pictures import PICTURE_FOLDER
-from page.results import Results
-from page.results import check_within
+from page.results import Results, check_within
 from page.retraining_tab import retraining_tab
 from page.unsafe_tab import unsafe_tab
+from support.entries import path_of
+from support.errors import SAFEError
+from support.files import prepare_folder
+from support.run_folder import GIF_FOLDER
+from support.text import printable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_QUEUED = 256  # clicks that wait, of all visitors; a window that is opened makes up to five

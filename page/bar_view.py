@@ -6,12 +6,12 @@ from urllib.parse import quote
 import gradio as gr
 
 from dbscan.outcome import NOISE
-from support.text import printable
-from rccs.nearness import representative
 from page.jobs import PageSettings
 from page.pictures import picture_file
 from page.results import Shown
+from rccs.nearness import representative
 from rccs.notes import title
+from support.text import printable
 
 HERE = Path(__file__).parent
 MARKS = {"safe": " ✓", "unsafe": " ⚠", "unclear": " ?", "": ""}

@@ -5,41 +5,22 @@ from collections.abc import Callable, Iterator, Sequence
 
 import gradio as gr
 
+from page.bar_view import BarView
+from page.images_view import ImagesView
+from page.job_view import JobView, News
+from page.jobs import FOLLOW, IN_TURN, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal, warn
+from page.rcc_view import RccView
+from page.results import Shown, check_links
+from page.runs_view import RunsView, refreshed
+from page.visitors import Window, maker_of
+from pipeline import cluster_summary, generate_clusters, left_behind, mend, parameter_notes
 from rccs.clusters import RootCauseClusters
+from rccs.gifs import gif_notes
+from rccs.review import Maker
+from reporting.elbow import elbow_svg
 from support.errors import SAFEError
 from support.progress import no_progress
 from support.text import printable
-from reporting.elbow import elbow_svg
-from rccs.gifs import gif_notes
-from page.bar_view import BarView
-from page.images_view import ImagesView
-from page.job_view import JobView
-from page.job_view import News
-from page.jobs import FOLLOW
-from page.jobs import IN_TURN
-from page.jobs import LATEST
-from page.jobs import VIEW
-from page.jobs import Job
-from page.jobs import PageSettings
-from page.jobs import done
-from page.jobs import empty
-from page.jobs import failed
-from page.jobs import pane
-from page.jobs import reveal
-from page.jobs import warn
-from page.rcc_view import RccView
-from page.results import Shown
-from page.results import check_links
-from page.runs_view import RunsView
-from page.runs_view import refreshed
-from page.visitors import Window
-from page.visitors import maker_of
-from rccs.review import Maker
-from pipeline import cluster_summary
-from pipeline import generate_clusters
-from pipeline import left_behind
-from pipeline import mend
-from pipeline import parameter_notes
 
 TAB = "clusters"
 SETTING_HEADERS = ["eps", "min_samples", "RCCs", "no cluster", "largest RCC", "silhouette", "score", ""]

@@ -5,12 +5,10 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from support.files import DAMAGED
-from support.files import regular
 from support.errors import SAFEError
+from support.files import DAMAGED, regular
+from support.output_folder import save_text, writing
 from support.run_folder import FORMS_FILE
-from support.output_folder import save_text
-from support.output_folder import writing
 
 LONGEST = 4096
 

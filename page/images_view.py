@@ -11,27 +11,18 @@ import gradio as gr
 import numpy as np
 
 from dbscan.outcome import NOISE
-from support.errors import SAFEError
-from support.text import printable
-from rccs.nearness import by_closeness
-from rccs.image_map import map_record
-from rccs.image_map import map_shades
-from rccs.image_map import stored_map
-from page.jobs import IN_TURN
-from page.jobs import LATEST
-from page.jobs import VIEW
-from page.jobs import PageSettings
-from page.jobs import warn
+from page.jobs import IN_TURN, LATEST, VIEW, PageSettings, warn
 from page.pictures import data_uri
 from page.results import Shown
 from page.visitors import Window
-from rccs.search import example_for
-from rccs.search import matching_images
-from rccs.review import Maker
-from rccs.review import move_images
 from rccs.clusters import rccs_of
+from rccs.image_map import map_record, map_shades, stored_map
+from rccs.nearness import by_closeness
 from rccs.notes import title
-from support.text import count
+from rccs.review import Maker, move_images
+from rccs.search import example_for, matching_images
+from support.errors import SAFEError
+from support.text import count, printable
 
 HERE = Path(__file__).parent
 PER_PAGE = 60

@@ -5,16 +5,8 @@ from pathlib import Path
 
 import gradio as gr
 
+from page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, failed, warn
 from support.errors import SAFEError
-from page.jobs import AWAY
-from page.jobs import FOLLOW
-from page.jobs import STOPPED
-from page.jobs import VIEW
-from page.jobs import Job
-from page.jobs import PageSettings
-from page.jobs import done
-from page.jobs import failed
-from page.jobs import warn
 
 TABS = ("clusters", "unsafe", "retraining")
 REFRESH_SECONDS = 0.3

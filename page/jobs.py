@@ -10,16 +10,14 @@ from typing import NamedTuple
 
 import gradio as gr
 
-from support.files import DAMAGED
+from page.results import Results, is_within
 from support.defects import tell_of_defect
-from support.entries import path_of
-from support.entries import quoted
+from support.entries import path_of, quoted
 from support.errors import SAFEError
+from support.files import DAMAGED
+from support.progress import Pace
 from support.run_folder import ACCURACY_FILE
 from support.text import printable
-from page.results import Results
-from page.results import is_within
-from support.progress import Pace
 
 # Handlers that follow a job stay open as long as it runs, one per browser window.
 FOLLOW = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}

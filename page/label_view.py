@@ -7,17 +7,14 @@ from pathlib import Path
 
 import gradio as gr
 
-from support.errors import SAFEError
-from support.text import printable
-from training.labels import label_images
 from page.jobs import PageSettings
 from page.pictures import data_uri
 from rccs.notes import title
+from selection import UnsafeSet, load_unsafe_set, save_labels, set_key
+from support.errors import SAFEError
 from support.run_folder import UNSAFE_SET_FILE
-from selection import UnsafeSet
-from selection import load_unsafe_set
-from selection import save_labels
-from selection import set_key
+from support.text import printable
+from training.labels import label_images
 
 HERE = Path(__file__).parent
 KEPT_STEPS = 1000  # how far labelling can be undone

@@ -5,15 +5,12 @@ from pathlib import Path
 import gradio as gr
 
 from dbscan.outcome import NOISE
-from support.errors import SAFEError
-from reporting.history import folder_of
 from page.jobs import PageSettings
 from page.results import Shown
-from rccs.notes import LONGEST_NAME
-from rccs.notes import LONGEST_NOTE
-from rccs.notes import VERDICTS
-from rccs.notes import RccNote
+from rccs.notes import LONGEST_NAME, LONGEST_NOTE, VERDICTS, RccNote
 from rccs.review import set_note
+from reporting.history import folder_of
+from support.errors import SAFEError
 
 HERE = Path(__file__).parent
 LENGTHS = {"name": LONGEST_NAME, "note": LONGEST_NOTE}

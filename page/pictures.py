@@ -10,10 +10,10 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from support.files import replacing
-from support.text import printable
-from support.images import thumbnail
 from page.results import is_within
+from support.files import replacing
+from support.images import thumbnail
+from support.text import printable
 
 PICTURE_FOLDER = "pictures"
 MOST_PICTURES = 10_000  # of a few kilobytes each

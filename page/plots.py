@@ -5,12 +5,10 @@ import math
 from collections.abc import Mapping, Sequence
 
 from dbscan.outcome import NOISE
-from training.finetuning import Epoch
-from support.text import printable
-from support.text import count
+from rccs.notes import RccNote, title
+from support.text import count, printable
 from training.comparison import Share
-from rccs.notes import RccNote
-from rccs.notes import title
+from training.finetuning import Epoch
 
 WIDTH, LEFT, BOTTOM = 560, 46, 34
 BEFORE, AFTER = "#7b8aa2", "#0d9488"  # at least 3 : 1 on light and on dark ground (WCAG AA)

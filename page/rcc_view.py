@@ -8,32 +8,19 @@ from urllib.parse import quote
 import gradio as gr
 
 from dbscan.outcome import NOISE
-from support.errors import SAFEError
-from support.text import printable
-from rccs.gifs import gif_path
-from rccs.gifs import gif_shows
-from rccs.clusters import sample
-from rccs.nearness import nearest_rccs
 from page.bar_view import BarView
-from page.jobs import LATEST
-from page.jobs import VIEW
-from page.jobs import PageSettings
-from page.jobs import pane
-from page.jobs import put_away
-from page.jobs import reveal
-from page.jobs import warn
+from page.jobs import LATEST, VIEW, PageSettings, pane, put_away, reveal, warn
 from page.note_view import NoteView
 from page.pictures import thumbnails
 from page.results import Shown
 from page.visitors import Window
-from rccs.notes import LONGEST_NAME
-from rccs.notes import LONGEST_NOTE
-from rccs.notes import RccNote
-from rccs.notes import differ
+from rccs.clusters import sample
+from rccs.gifs import gif_path, gif_shows
+from rccs.nearness import nearest_rccs
+from rccs.notes import LONGEST_NAME, LONGEST_NOTE, RccNote, differ, merged_note, title
 from rccs.review import merge_rccs
-from rccs.notes import merged_note
-from rccs.notes import title
-from support.text import count
+from support.errors import SAFEError
+from support.text import count, printable
 
 HERE = Path(__file__).parent
 PLAYER_HTML = HERE.joinpath("player.html").read_text(encoding="utf-8")

@@ -9,26 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import RUN_FILE
-from rccs.clusters import RootCauseClusters
-from rccs.clusters import load_clusters
-from support.errors import SAFEError
-from support.run_folder import RUNS_FOLDER
-from support.run_folder import PROFILES_FILE
-from rccs.profiles import Profile
-from rccs.profiles import load_profiles
-from retrain import load_retraining
-from rccs.review import CHANGED
-from support.run_folder import EDITS_FILE
-from support.run_folder import NOTES_FILE
-from rccs.notes import RccNote
-from rccs.review import Review
-from rccs.clusters import fingerprint
-from rccs.review import load_review
 from pipeline import known_parameters
-from selection import load_unsafe_set
-from selection import selection_run
+from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
+from rccs.notes import RccNote
+from rccs.profiles import Profile, load_profiles
+from rccs.review import CHANGED, Review, load_review
+from retrain import load_retraining
+from selection import load_unsafe_set, selection_run
+from support.errors import SAFEError
+from support.run_folder import CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE, RUN_FILE, RUNS_FOLDER
 
 _FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE)
 

@@ -8,47 +8,23 @@ from pathlib import Path
 
 import gradio as gr
 
-from training.settings import BATCH_SIZE
-from training.settings import EPOCHS
-from training.settings import LEARNING_RATE
-from training.settings import LEARNING_RATE_FACTOR
-from support.errors import SAFEError
-from support.text import printable
-from training.labels import label_unsafe_set
-from support.output_folder import writing
-from page.forms import remember
-from page.forms import remembered
-from page.job_view import JobView
-from page.job_view import News
-from page.jobs import FOLLOW
-from page.jobs import LATEST
-from page.jobs import VIEW
-from page.jobs import Job
-from page.jobs import PageSettings
-from page.jobs import done
-from page.jobs import empty
-from page.jobs import failed
-from page.jobs import pane
-from page.jobs import put_away
-from page.jobs import reveal
-from page.jobs import typed
+from dnn.predictions import class_folders
+from page.forms import remember, remembered
+from page.job_view import JobView, News
+from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, put_away, reveal, typed
 from page.label_view import LabelView
 from page.pictures import thumbnails
-from page.plots import learning_curves
-from page.plots import shares_right
-from dnn.predictions import class_folders
-from support.run_folder import MODEL_FILE
-from support.run_folder import RETRAINING_FILE
-from training.comparison import Changed
-from retrain import Retraining
-from retrain import load_retraining
-from retrain import retrain
-from retrain import retraining_of
-from support.text import count
+from page.plots import learning_curves, shares_right
 from pipeline import retraining_summary
-from support.run_folder import UNSAFE_SET_FILE
-from selection import load_unsafe_set
-from selection import save_labels
+from retrain import Retraining, load_retraining, retrain, retraining_of
+from selection import load_unsafe_set, save_labels
+from support.errors import SAFEError
+from support.output_folder import writing
+from support.run_folder import MODEL_FILE, RETRAINING_FILE, UNSAFE_SET_FILE
+from support.text import count, printable
+from training.comparison import Changed
+from training.labels import label_unsafe_set
+from training.settings import BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR
 
 TAB = "retraining"
 GALLERY_LIMIT = 60

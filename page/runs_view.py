@@ -9,29 +9,19 @@ from pathlib import Path
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from support.errors import SAFEError
-from support.progress import no_progress
-from reporting.history import Run
-from reporting.history import compare_runs
-from reporting.history import list_runs
-from reporting.history import restore_run
-from support.text import printable
-from page.jobs import VIEW
-from page.jobs import PageSettings
-from page.jobs import done
-from page.jobs import failed
-from page.jobs import warn
+from page.jobs import VIEW, PageSettings, done, failed, warn
 from page.results import check_links
 from page.visitors import Window
-from support.run_folder import REPORT_FILE
-from reporting.report import write_report
-from rccs.journal import describe_edit
-from rccs.review import redo_edit
-from rccs.journal import standing
+from pipeline import export_results, refresh_rccs
+from rccs.journal import describe_edit, standing
 from rccs.notes import title
-from rccs.review import undo_edit
-from pipeline import export_results
-from pipeline import refresh_rccs
+from rccs.review import redo_edit, undo_edit
+from reporting.history import Run, compare_runs, list_runs, restore_run
+from reporting.report import write_report
+from support.errors import SAFEError
+from support.progress import no_progress
+from support.run_folder import REPORT_FILE
+from support.text import printable
 
 RUN_HEADERS = ["run (UTC)", "images", "RCCs", "no cluster", "reduced by", "named", "image folder"]
 OVERLAP_HEADERS = ["RCC of the earlier run", "RCC now", "images in common", "of the earlier", "of the present"]

@@ -8,36 +8,17 @@ from collections.abc import Iterator
 import gradio as gr
 
 from dbscan.outcome import NOISE
-from support.errors import SAFEError
-from support.text import printable
-from page.forms import remember
-from page.forms import remembered
-from page.job_view import JobView
-from page.job_view import News
-from page.jobs import FOLLOW
-from page.jobs import LATEST
-from page.jobs import VIEW
-from page.jobs import Job
-from page.jobs import PageSettings
-from page.jobs import done
-from page.jobs import empty
-from page.jobs import pane
-from page.jobs import put_away
-from page.jobs import reveal
-from page.jobs import typed
+from page.forms import remember, remembered
+from page.job_view import JobView, News
+from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, pane, put_away, reveal, typed
 from page.pictures import thumbnails
+from pipeline import select_images, selection_summary
 from rccs.clusters import fingerprint
 from rccs.notes import title
-from support.text import count
-from pipeline import select_images
-from pipeline import selection_summary
-from support.run_folder import FILENAMES_FILE
-from selection import QUOTA
-from support.run_folder import UNSAFE_SET_FILE
-from selection import UnsafeSet
-from selection import chosen_by_model
-from selection import load_unsafe_set
-from selection import set_key
+from selection import QUOTA, UnsafeSet, chosen_by_model, load_unsafe_set, set_key
+from support.errors import SAFEError
+from support.run_folder import FILENAMES_FILE, UNSAFE_SET_FILE
+from support.text import count, printable
 
 TAB = "unsafe"
 

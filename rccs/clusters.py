@@ -3,32 +3,28 @@
 `labels.txt` and `run.json` are for people and scripts, `clusters.npz` for the later steps.
 """
 
-from dataclasses import dataclass
-from pathlib import Path
-import numpy as np
-from features.extractor import Extractor
-from support.images import Skipped
-from dbscan.outcome import NOISE
-from dbscan.outcome import Setting
-from dbscan.projection import Projection
-from functools import partial
-from dbscan.neighbours import Points
-from support.output_folder import save_files
+import hashlib
 import json
 import os
-from collections.abc import Mapping
-from support.output_folder import Writer
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import LABELS_FILE
-from support.run_folder import RUN_FILE
-from support.files import DAMAGED
-from support.files import read_arrays
-from support.errors import SAFEError
-from features.extractor import DIMENSIONS
 import platform
-from importlib import metadata
 import random
-import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+
+from dbscan.neighbours import Points
+from dbscan.outcome import NOISE, Setting
+from dbscan.projection import Projection
+from features.extractor import DIMENSIONS, Extractor
+from support.errors import SAFEError
+from support.files import DAMAGED, read_arrays
+from support.images import Skipped
+from support.output_folder import Writer, save_files
+from support.run_folder import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
 
 FORMAT_VERSION = 1
 REDUCERS = ("pca", "umap")

@@ -8,7 +8,6 @@ import bisect
 import hashlib
 import math
 import os
-import random
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -17,20 +16,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from support.files import prepare_folder
-from support.files import replacing
-from rccs.clusters import INSPECTED_PER_RCC
 from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters
 from support.errors import SAFEError
-from support.progress import Progress
-from support.progress import no_progress
-from support.images import UNREADABLE
-from support.images import decode
-from support.text import printable
-from support.images import read_bytes
+from support.files import prepare_folder, replacing
+from support.images import UNREADABLE, thumbnail
+from support.progress import Progress, no_progress
 from support.run_folder import GIF_FOLDER
-from support.images import thumbnail
+from support.text import printable
 
 FRAME_MILLISECONDS = 500
 DRAWING_VERSION = 2  # raise it when frames look different, so that older GIFs are drawn anew
@@ -228,11 +221,3 @@ def _shortened(path: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     # By bisection: measuring a name takes long beside drawing a frame.
     cut = bisect.bisect_left(range(len(text)), True, lo=1, key=lambda i: font.getlength("…" + text[i:]) <= width)
     return "…" + text[cut:]
-
-
-
-
-
-
-
-

@@ -18,22 +18,16 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from support.files import DAMAGED
-from support.files import read_arrays
-from dbscan.outcome import NOISE
-from dbscan.umap_reducer import UMAP_NEIGHBOURS
+from dbscan.umap_reducer import UMAP_NEIGHBOURS, load_umap
 from rccs.clusters import RootCauseClusters
-from dbscan.umap_reducer import load_umap
-from support.errors import SAFEError
-from support.progress import Progress
-from support.progress import no_progress
-from support.text import printable
-from support.output_folder import save_files
+from rccs.notes import RccNote, title
 from rccs.parameters import ANGLE_SUFFIX
-from rccs.notes import RccNote
-from rccs.notes import title
+from support.errors import SAFEError
+from support.files import DAMAGED, read_arrays
+from support.output_folder import save_files
+from support.progress import Progress, no_progress
 from support.run_folder import MAP_FILE
-from support.text import shown_name
+from support.text import printable, shown_name
 
 MAP_VERSION = 1  # raise it when positions come out differently, so that older maps are computed anew
 # With UMAP's own 0.1 and a start 10 wide, RCCs come out as specks far apart, too dense to point at an image. These two
@@ -258,17 +252,3 @@ def map_shades(name: str, column: np.ndarray) -> dict:
 def _middle(xy: np.ndarray, rows: np.ndarray) -> int:
     """The row, of those given, nearest to their median."""
     return int(rows[np.linalg.norm(xy[rows] - np.median(xy[rows], axis=0), axis=1).argmin()])
-
-
-
-
-
-
-
-
-
-
-
-
-
-

@@ -1,22 +1,18 @@
 """The engineer's edits of RCCs, and `rcc_edits.json`, the journal that keeps them. Step 2."""
 
-from typing import NamedTuple
-from rccs.notes import RccNote
-from collections.abc import Sequence
-from support.errors import SAFEError
-from dbscan.outcome import NOISE
-from support.text import printable
-from rccs.notes import title
 import json
-from collections.abc import Collection
-from rccs.clusters import RootCauseClusters
-from rccs.clusters import fingerprint
 import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
+
+from dbscan.outcome import NOISE
+from rccs.clusters import RootCauseClusters, fingerprint
+from rccs.notes import RccNote, tidy_note, title
+from support.errors import SAFEError
 from support.files import DAMAGED
 from support.run_folder import EDITS_FILE
-from collections.abc import Mapping
-from rccs.notes import tidy_note
+from support.text import printable
 
 KINDS = ("merge", "move", "undo", "redo")
 

@@ -3,13 +3,14 @@
 Distances are taken in the space of PCA.
 """
 
-import numpy as np
-from rccs.clusters import RootCauseClusters
 from collections.abc import Mapping
-from dbscan.outcome import NOISE
-from threadpoolctl import threadpool_limits
-from support.errors import SAFEError
 
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from dbscan.outcome import NOISE
+from rccs.clusters import RootCauseClusters
+from support.errors import SAFEError
 
 
 def rcc_centres(clusters: RootCauseClusters) -> dict[int, np.ndarray]:

@@ -1,16 +1,15 @@
 """What the engineer says of RCCs, and `rcc_notes.csv`, which people also fill in with a spreadsheet. Step 2."""
 
-from typing import NamedTuple
-from collections.abc import Mapping
-from dbscan.outcome import NOISE
 import csv
 import io
-from collections.abc import Sequence
-from support.tables import cell
-from pathlib import Path
-from support.errors import SAFEError
 import re
-from support.tables import from_cell
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from dbscan.outcome import NOISE
+from support.errors import SAFEError
+from support.tables import cell, from_cell
 from support.text import printable
 
 COLUMNS = ("rcc", "name", "note", "verdict")

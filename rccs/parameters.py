@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from support.files import regular
 from support.entries import path_of
 from support.errors import SAFEError
+from support.files import regular
 
 PARAMETERS_FILE = "parameters.csv"
 KEY = "image"

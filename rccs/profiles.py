@@ -18,16 +18,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from support.files import DAMAGED
-from support.tables import cell
-from support.tables import from_cell
-from support.files import regular
 from rccs.clusters import RootCauseClusters
+from rccs.parameters import ANGLE_SUFFIX, Parameters
 from support.errors import SAFEError
+from support.files import DAMAGED, regular
 from support.output_folder import save_text
-from rccs.parameters import ANGLE_SUFFIX
-from rccs.parameters import Parameters
 from support.run_folder import PROFILES_FILE
+from support.tables import cell, from_cell
 
 REFERENCE = "all failing images"  # what an RCC's variance is compared with
 

@@ -8,59 +8,24 @@ The paper leaves the root causes to the engineer's eye (Attaoui et al., ACM TOSE
 not say what is done with what the engineer sees. The edits, and what they mean for core points, are decided here.
 """
 
-import csv
 import dataclasses
 import datetime
-import hashlib
-import io
-import json
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from support.files import DAMAGED
-from support.tables import cell
-from support.tables import from_cell
-from support.run_folder import LABELS_FILE
-from rccs.clusters import RootCauseClusters
-from rccs.clusters import cluster_files
-from rccs.clusters import labels_text
-from rccs.clusters import load_clusters
-from rccs.clusters import rcc_reach
-from support.errors import SAFEError
-from support.text import printable
-from support.output_folder import Writer
-from support.output_folder import save_files
-from support.output_folder import save_text
-from support.output_folder import writing
 from dbscan.outcome import NOISE
-from support.run_folder import EDITS_FILE
-from rccs.journal import Edit
-from support.run_folder import NOTES_FILE
-from rccs.notes import RccNote
-from rccs.notes import combined
-from rccs.journal import describe_edit
-from rccs.clusters import fingerprint
-from rccs.journal import journal_text
-from rccs.notes import merged_note
-from rccs.notes import notes_text
-from rccs.clusters import rccs_of
-from rccs.journal import read_journal
-from rccs.notes import read_notes
-from rccs.notes import says_something
-from rccs.journal import standing
-from rccs.notes import tidy_note
-from rccs.notes import title
-from rccs.journal import touches
+from rccs.clusters import RootCauseClusters, cluster_files, fingerprint, labels_text, load_clusters, rcc_reach, rccs_of
+from rccs.journal import Edit, describe_edit, journal_text, read_journal, standing, touches
+from rccs.notes import RccNote, combined, merged_note, notes_text, read_notes, says_something, tidy_note, title
+from support.errors import SAFEError
+from support.output_folder import Writer, save_files, save_text, writing
+from support.run_folder import EDITS_FILE, LABELS_FILE, NOTES_FILE
+from support.text import printable
 
 CHANGED = "These clusters were generated anew in another window. Reload the page to see the new ones."
-
-
-
-
 
 
 class Review(NamedTuple):
@@ -150,10 +115,6 @@ def reviewed(
     return dataclasses.replace(clusters, labels=labels, is_core=is_core, reach=reach)
 
 
-
-
-
-
 def _check(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> None:
     """Whether an edit can be applied to these labels; a SAFEError that says why not."""
     if edit.kind == "merge":
@@ -176,16 +137,6 @@ def _check(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> None:
     for rcc in rccs:
         if rcc < 0 or rcc not in labels:
             raise SAFEError(f"There is no RCC {rcc}: it was merged or emptied, or never was. Choose one that is shown.")
-
-
-
-
-
-
-
-
-
-
 
 
 # --- What lies in a folder --------------------------------------------------------------------------------------
@@ -285,8 +236,6 @@ def set_note(folder: Path, note: RccNote, seen: RccNote | None = None, run: str 
         return Kept({rcc: note for rcc, note in sorted(notes.items()) if says_something(note)}, conflicts)
 
 
-
-
 def save_notes(folder: Path, notes: Mapping[int, RccNote]) -> None:
     """Write all notes, in place of those that there are.
 
@@ -300,10 +249,6 @@ def save_notes(folder: Path, notes: Mapping[int, RccNote]) -> None:
         review = load_review(folder)
         _put_aside(folder, review)
         save_files(folder, _review_files(review.original, review.clusters, tidy, review.edits, labels=False))
-
-
-
-
 
 
 # --- What the engineer changes ----------------------------------------------------------------------------------
@@ -325,6 +270,7 @@ class Maker(NamedTuple):
     by: str = ""
     run: str | None = None
     seen: int | None = None
+
 
 NOBODY = Maker()
 
@@ -569,21 +515,3 @@ def _review_files(
     files: dict[str, Writer] = {LABELS_FILE: labels_text(after)} if labels else {}
     said = [note for _, note in sorted(notes.items()) if says_something(note)]
     return {**files, NOTES_FILE: notes_text(said), EDITS_FILE: journal_text(original, edits, after)}
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-

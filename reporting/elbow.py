@@ -1,8 +1,8 @@
 """The k-distance curve, drawn."""
 
 import numpy as np
-from rccs.clusters import RootCauseClusters
 
+from rccs.clusters import RootCauseClusters
 
 
 def elbow_svg(clusters: RootCauseClusters) -> str:

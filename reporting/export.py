@@ -25,28 +25,18 @@ from typing import IO, NamedTuple
 
 from PIL import Image
 
-from support.files import DAMAGED
-from support.tables import cell
-from support.files import put_back
-from support.files import regular
-from support.files import replacing
-from support.files import replacing_folder
+from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters
+from rccs.nearness import by_closeness
+from rccs.notes import RccNote
 from support.entries import path_of
 from support.errors import SAFEError
-from support.progress import Progress
-from support.progress import no_progress
-from support.run_folder import EXPORT_MARK
-from support.images import FORMATS
-from support.images import UNREADABLE
-from support.images import Skipped
+from support.files import DAMAGED, put_back, regular, replacing, replacing_folder
+from support.images import FORMATS, UNREADABLE, Skipped, read_bytes, reason_for
+from support.progress import Progress, no_progress
+from support.run_folder import EXPORT_MARK, REPORT_FILE
+from support.tables import cell
 from support.text import printable
-from support.images import read_bytes
-from support.images import reason_for
-from rccs.nearness import by_closeness
-from support.run_folder import REPORT_FILE
-from rccs.notes import RccNote
-from dbscan.outcome import NOISE
 
 LABELS_TABLE, PARQUET_TABLE = "labels.csv", "labels.parquet"
 COLUMNS = ("image", "rcc", "name", "verdict", "core", "distance", "file")

@@ -20,36 +20,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from support.files import prepare_folder
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import LABELS_FILE
-from support.run_folder import RUN_FILE
-from rccs.clusters import RootCauseClusters
-from rccs.clusters import load_clusters
-from support.errors import SAFEError
-from training.labels import labels_of
-from support.run_folder import MAP_FILE
-from support.output_folder import save_files
-from support.output_folder import working
-from support.output_folder import writing
-from support.run_folder import PROFILES_FILE
-from support.run_folder import MODEL_FILE
-from support.run_folder import RETRAINING_FILE
-from retrain import kept_model
-from retrain import retraining_run
-from support.run_folder import EDITS_FILE
-from support.run_folder import NOTES_FILE
-from rccs.review import Review
-from rccs.clusters import fingerprint
-from rccs.review import load_review
-from rccs.clusters import rccs_of
-from support.run_folder import FILENAMES_FILE
-from support.run_folder import SELECTION_FILE
-from support.run_folder import UNSAFE_SET_FILE
-from selection import selection_run
 from dbscan.outcome import NOISE
-from support.run_folder import FORMS_FILE
-from support.run_folder import RUNS_FOLDER
+from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, rccs_of
+from rccs.review import Review, load_review
+from retrain import kept_model, retraining_run
+from selection import selection_run
+from support.errors import SAFEError
+from support.files import prepare_folder
+from support.output_folder import save_files, working, writing
+from support.run_folder import (
+    CLUSTERS_FILE,
+    EDITS_FILE,
+    FILENAMES_FILE,
+    FORMS_FILE,
+    LABELS_FILE,
+    MAP_FILE,
+    MODEL_FILE,
+    NOTES_FILE,
+    PROFILES_FILE,
+    RETRAINING_FILE,
+    RUN_FILE,
+    RUNS_FOLDER,
+    SELECTION_FILE,
+    UNSAFE_SET_FILE,
+)
+from training.labels import labels_of
 
 KEPT_RUNS = 20
 _SELECTION = (FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)

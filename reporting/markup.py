@@ -46,8 +46,6 @@ def badge(verdict: str) -> str:
     return f"<span class='verdict {verdict or 'none'}'>{VERDICT_WORDS[verdict]}</span>"
 
 
-
-
 def percent(share: float) -> str:
     """For example `12.5%`."""
     return f"{share:.1%}"

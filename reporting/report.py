@@ -16,37 +16,20 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from support.files import DAMAGED
-from support.files import prepare_folder
-from support.files import regular
-from support.run_folder import RUN_FILE
-from rccs.clusters import RootCauseClusters
-from support.errors import SAFEError
-from support.progress import Progress
-from support.progress import no_progress
-from rccs.clusters import sample
-from support.images import thumbnail
-from reporting.markup import escaped
-from support.output_folder import check_own
-from support.output_folder import save_text
-from rccs.profiles import load_profiles
-from reporting.sections import MOST_CARDS
-from reporting.sections import SECTIONS
-from reporting.sections import Material
-from reporting.sections import head
-from reporting.sections import subject
-from support.run_folder import RETRAINING_FILE
-from retrain import Retraining
-from retrain import retraining_of
-from rccs.review import Review
-from rccs.clusters import fingerprint
-from rccs.review import load_review
-from rccs.clusters import rccs_of
-from support.run_folder import UNSAFE_SET_FILE
-from selection import UnsafeSet
-from selection import load_unsafe_set
 from dbscan.outcome import NOISE
-from support.run_folder import REPORT_FILE
+from rccs.clusters import RootCauseClusters, fingerprint, rccs_of, sample
+from rccs.profiles import load_profiles
+from rccs.review import Review, load_review
+from reporting.markup import escaped
+from reporting.sections import MOST_CARDS, SECTIONS, Material, head, subject
+from retrain import Retraining, retraining_of
+from selection import UnsafeSet, load_unsafe_set
+from support.errors import SAFEError
+from support.files import DAMAGED, prepare_folder, regular
+from support.images import thumbnail
+from support.output_folder import check_own, save_text
+from support.progress import Progress, no_progress
+from support.run_folder import REPORT_FILE, RETRAINING_FILE, RUN_FILE, UNSAFE_SET_FILE
 
 MOST_IMAGE_BYTES = 20 * 2**20
 # Side and JPEG quality of an image by the number of images, so that the report of very many RCCs stays small.

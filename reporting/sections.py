@@ -9,37 +9,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import RUN_FILE
-from rccs.clusters import RootCauseClusters
-from reporting.elbow import elbow_svg
-from rccs.clusters import sample
-from rccs.image_map import load_map
-from rccs.image_map import map_points
-from rccs.nearness import nearest_rccs
-from rccs.nearness import rcc_centres
-from support.text import shown_name
-from reporting.markup import badge
-from support.text import count
-from reporting.markup import escaped
-from reporting.markup import fact_list
-from reporting.markup import html_table
-from reporting.markup import more
-from reporting.markup import path_text
-from reporting.markup import percent
-from support.run_folder import RETRAINING_FILE
-from training.comparison import Changed
-from retrain import Retraining
-from training.comparison import Share
-from support.run_folder import EDITS_FILE
-from rccs.review import Review
-from rccs.journal import describe_edit
-from rccs.clusters import fingerprint
-from rccs.clusters import rccs_of
-from rccs.notes import title
-from selection import UnsafeSet
-from selection import chosen_by_model
 from dbscan.outcome import NOISE
+from rccs.clusters import RootCauseClusters, fingerprint, rccs_of, sample
+from rccs.image_map import load_map, map_points
+from rccs.journal import describe_edit
+from rccs.nearness import nearest_rccs, rcc_centres
+from rccs.notes import title
+from rccs.review import Review
+from reporting.elbow import elbow_svg
+from reporting.markup import badge, escaped, fact_list, html_table, more, path_text, percent
+from retrain import Retraining
+from selection import UnsafeSet, chosen_by_model
+from support.run_folder import CLUSTERS_FILE, EDITS_FILE, RETRAINING_FILE, RUN_FILE
+from support.text import count, shown_name
+from training.comparison import Changed, Share
 
 MOST_CARDS = 400  # RCCs with images; the others are in the table
 MOST_ROWS = 200  # of skipped images, edits and the like

@@ -11,7 +11,6 @@ import glob
 import hashlib
 import math
 import os
-import re
 import shutil
 import stat
 import struct
@@ -24,13 +23,10 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import platformdirs
 
 from support.entries import path_of
 from support.errors import SAFEError
-import os
-from pathlib import Path
-import platformdirs
-from support.entries import path_of
 
 LEFT_OVER_SECONDS = 3600
 
@@ -238,14 +234,6 @@ def regular(path: Path) -> Path:
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
     return path
-
-
-
-
-
-
-
-
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

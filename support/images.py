@@ -15,19 +15,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from support.files import put_back
-from support.files import regular
 from support.entries import path_of
 from support.errors import SAFEError
-from support.run_folder import EXPORT_MARK
-from support.run_folder import FAILURES
-from support.run_folder import FAILURES_MARK
-from pathlib import Path
-from PIL import Image
-from PIL import ImageDraw
-from PIL import ImageFont
+from support.files import put_back, regular
+from support.run_folder import EXPORT_MARK, FAILURES, FAILURES_MARK
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}

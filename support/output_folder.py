@@ -17,16 +17,9 @@ from pathlib import Path
 
 import filelock
 
-from support.files import DAMAGED
-from support.files import fill_text
-from support.files import prepare_folder
-from support.files import regular
-from support.files import replacing_together
-from support.files import write_text
 from support.errors import SAFEError
-from support.run_folder import LOCK_FILE
-from support.run_folder import MARK_FILE
-from support.run_folder import WORK_FILE
+from support.files import DAMAGED, fill_text, prepare_folder, regular, replacing_together, write_text
+from support.run_folder import LOCK_FILE, MARK_FILE, WORK_FILE
 
 PATIENCE = 30.0  # seconds that a change waits for another one, which takes a fraction of one
 

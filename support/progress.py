@@ -1,7 +1,7 @@
 """How long jobs tell how far they are, and how that is put into words."""
 
-from collections.abc import Callable
 import time
+from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
 """Called as `progress(what, done, total)`. To stop a job, raise from it: what is cached stays."""

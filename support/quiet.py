@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator
 
 
-
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
     """TensorFlow's C++ code greets on stderr while it is imported, before any setting could silence it."""

@@ -3,7 +3,6 @@
 README.md says what each holds; the module that writes a file also reads it.
 """
 
-
 LABELS_FILE = "labels.txt"
 CLUSTERS_FILE = "clusters.npz"
 RUN_FILE = "run.json"
@@ -32,5 +31,3 @@ KEPT_LABELS_FILE = "image_labels.csv"
 REPORT_FILE = "report.html"
 RUNS_FOLDER = "runs"
 FORMS_FILE = "forms.json"  # written by the page, which comes after this module
-
-

@@ -1,8 +1,8 @@
 """Names, numbers and lists as text that can be shown anywhere."""
 
-from pathlib import Path
 import re
 from collections.abc import Iterable
+from pathlib import Path
 
 LONGEST_SHOWN = 60
 # All but tab and line feed; and what turns the direction of text, by which a name can pass for another.

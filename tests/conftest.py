@@ -1,25 +1,22 @@
 """What all tests share: nothing is downloaded, images are drawn, and a stand-in for VGG16 needs no TensorFlow."""
 
 import dataclasses
-import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
 import FE
+from clustering import find_root_cause_clusters
+from dbscan.outcome import NOISE
+from features.extractor import Extractor
 from features.network import load_network
 from features.weights import FC2_VARIABLE
-from features.extractor import Extractor
-from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters
-from clustering import find_root_cause_clusters
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scene
-
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +27,6 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.delenv(FC2_VARIABLE, raising=False)
     monkeypatch.setattr("features.weights.FC2_URL", f"http://127.0.0.1:{closed_port()}/vgg16_weights.h5")
-
-
-
-
-
-
 
 
 @pytest.fixture
@@ -51,8 +42,6 @@ def draw_folder() -> Callable[..., Path]:
         return folder
 
     return draw
-
-
 
 
 @pytest.fixture

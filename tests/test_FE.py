@@ -13,23 +13,16 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.helpers.places import names_in
 from PIL import Image
 
 import FE
-from features.weights import CONV_FILE
-import importlib.util
-from features.weights import CONV_PACKAGE
-from features.weights import _conv_extractor
-from features.weights import CONV_SHA256
-from support.errors import SAFEError
+from FE import extract_features, stream_features
 from features.extractor import Extractor
-from features.weights import choose_extractor
-from FE import extract_features
 from features.network import load_network
-from features.weights import recall_extractor
-from FE import stream_features
+from features.weights import CONV_FILE, CONV_PACKAGE, CONV_SHA256, _conv_extractor, choose_extractor, recall_extractor
+from support.errors import SAFEError
 from support.images import find_images
+from tests.helpers.places import names_in
 
 # --- Choosing the extractor -------------------------------------------------------------------------------------
 

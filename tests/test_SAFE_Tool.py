@@ -9,26 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.places import names_in
 from PIL import Image
-from tests.helpers.small_models import colour_model
-from tests.helpers.small_models import draw_set
-from tests.helpers.small_models import saved
-from tests.support.test_entries import bad_paths
 
-from features.extractor import Extractor
 import pipeline
-import time
-from support.progress import Pace
-from support.text import count
 import SAFE_Tool
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import LABELS_FILE
-from support.run_folder import RUN_FILE
-from support.errors import SAFEError
-from support.run_folder import FILENAMES_FILE
-from support.run_folder import UNSAFE_SET_FILE
+from features.extractor import Extractor
 from selection import load_unsafe_set
+from support.errors import SAFEError
+from support.progress import Pace
+from support.run_folder import CLUSTERS_FILE, FILENAMES_FILE, LABELS_FILE, RUN_FILE, UNSAFE_SET_FILE
+from support.text import count
+from tests.helpers.places import names_in
+from tests.helpers.small_models import colour_model, draw_set, saved
+from tests.support.test_entries import bad_paths
 
 TOOL = Path(SAFE_Tool.__file__)
 FAKED = Path(__file__).parent / "helpers" / "faked_tool.py"

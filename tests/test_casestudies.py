@@ -9,27 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from casestudies import build
-from casestudies import contact_sheet
+from casestudies import build, contact_sheet
 from casestudies.camera import SIDE
-from casestudies.cases import CASES
-from casestudies.cases import KNOWN_ROOT_CAUSES
-from casestudies.cases import OPEN_FROM
-from casestudies.cases import gaze_class
-from casestudies.cases import openness_class
-from casestudies.causes import Match
-from casestudies.causes import match_causes
+from casestudies.cases import CASES, KNOWN_ROOT_CAUSES, OPEN_FROM, gaze_class, openness_class
+from casestudies.causes import Match, match_causes
 from casestudies.eyes import render
-from casestudies.parameters import DERIVED
-from casestudies.parameters import NAMES
-from casestudies.parameters import Eye
-from casestudies.parameters import lid_heights
-from casestudies.parameters import read_parameters
-from casestudies.parameters import write_parameters
+from casestudies.parameters import DERIVED, NAMES, Eye, lid_heights, read_parameters, write_parameters
 from clustering import find_root_cause_clusters
-from support.errors import SAFEError
-from features.weights import choose_extractor
 from FE import extract_features
+from features.weights import choose_extractor
+from support.errors import SAFEError
 
 PLAIN = Eye(
     seed=1,

@@ -9,24 +9,16 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from dbscan.projection import _principal_components
-from dbscan.projection import _Centred
-from features.extractor import DIMENSIONS
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import LABELS_FILE
-from dbscan.outcome import NOISE
-from support.run_folder import RUN_FILE
 from clustering import find_root_cause_clusters
-from dbscan.projection import fit_projection
-from rccs.clusters import load_clusters
-from rccs.clusters import rcc_reach
-from rccs.clusters import save_clusters
-from support.errors import SAFEError
-from features.extractor import DIMENSIONS
-from features.extractor import Extractor
+from dbscan.outcome import NOISE
+from dbscan.projection import _Centred, _principal_components, fit_projection
 from FE import ImageFeatures
-from support.images import Skipped
+from features.extractor import DIMENSIONS, Extractor
 from pipeline import cluster_summary
+from rccs.clusters import load_clusters, rcc_reach, save_clusters
+from support.errors import SAFEError
+from support.images import Skipped
+from support.run_folder import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
 
 
 def features_of(sizes, extractor="vgg16-conv", seed=0):

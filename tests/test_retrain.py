@@ -7,31 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.places import names_in
-from tests.helpers.small_models import brightness_model
-from tests.helpers.small_models import clusters_of
-from tests.helpers.small_models import colour_model
-from tests.helpers.small_models import draw_colour
-from tests.helpers.small_models import draw_set
-from tests.helpers.small_models import saved
 
 from dbscan.outcome import NOISE
-from rccs.clusters import save_clusters
-from training.comparison import find_again
-from dnn.model import load_dnn
-from support.errors import SAFEError
 from dnn.failures import find_failures
-from dnn.predictions import labelled_images
-from dnn.predictions import predict
+from dnn.model import load_dnn
+from dnn.predictions import labelled_images, predict
+from rccs.clusters import fingerprint, save_clusters
+from retrain import load_retraining, retrain, weighed
+from selection import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from support.errors import SAFEError
 from support.run_folder import MODELS_FOLDER
-from retrain import load_retraining
-from retrain import retrain
-from retrain import weighed
-from rccs.clusters import fingerprint
-from selection import UnsafeImage
-from selection import UnsafeSet
-from selection import load_unsafe_set
-from selection import save_unsafe_set
+from tests.helpers.places import names_in
+from tests.helpers.small_models import brightness_model, clusters_of, colour_model, draw_colour, draw_set, saved
+from training.comparison import find_again
 
 TINTED = {"red": ("blue", 5), "green": ("red", 4)}
 QUICK = {"learning_rate": 0.05, "epochs": 5, "batch_size": 8}

@@ -8,26 +8,26 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.places import names_in
 from PIL import Image
 
-from features.network import BATCH_SIZE
-from features.batches import FeatureBatch
 from dbscan.outcome import NOISE
+from features.batches import FeatureBatch
+from features.network import BATCH_SIZE
+from rccs.clusters import fingerprint
+from selection import (
+    COLUMNS,
+    UnsafeImage,
+    chosen_by_model,
+    load_unsafe_set,
+    quotas,
+    save_unsafe_set,
+    select_unsafe_set,
+    unsafe_set_size,
+)
 from support.errors import SAFEError
 from support.images import ImageListing
-from selection import COLUMNS
-from support.run_folder import FILENAMES_FILE
-from support.run_folder import SELECTION_FILE
-from support.run_folder import UNSAFE_SET_FILE
-from selection import UnsafeImage
-from selection import chosen_by_model
-from rccs.clusters import fingerprint
-from selection import load_unsafe_set
-from selection import quotas
-from selection import save_unsafe_set
-from selection import select_unsafe_set
-from selection import unsafe_set_size
+from support.run_folder import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
+from tests.helpers.places import names_in
 
 # --- How many ---------------------------------------------------------------------------------------------------
 

@@ -13,12 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from support.files import DAMAGED
-from support.files import read_arrays
-from support.files import replacing
-from training.settings import Settings
 from dnn.model import Dnn
 from support.errors import SAFEError
+from support.files import DAMAGED, read_arrays, replacing
+from training.settings import Settings
 
 _WEIGHTS, _KEPT = "weights", "kept"
 

@@ -6,12 +6,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.clusters import RootCauseClusters
 from dnn.failures import describe
+from dnn.predictions import Judgement, LabelledImages
 from features.cache import content_key
+from rccs.clusters import RootCauseClusters
 from support.images import read_bytes
-from dnn.predictions import Judgement
-from dnn.predictions import LabelledImages
 
 
 class Changed(NamedTuple):

@@ -17,25 +17,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training.checkpoint import Checkpoint
-from training.checkpoint import load_checkpoint
-from training.checkpoint import restore_state
-from training.checkpoint import run_key
-from training.checkpoint import save_checkpoint
-from training.checkpoint import state_of
-from training.settings import Settings
-from training.settings import choose_loss
-from training.settings import make_optimizer
 from dnn.model import Dnn
+from dnn.predictions import Judgement, LabelledImages, Pixels, batches, judge, run_model
 from support.errors import SAFEError
-from support.progress import Progress
-from support.progress import no_progress
-from dnn.predictions import Judgement
-from dnn.predictions import LabelledImages
-from dnn.predictions import Pixels
-from dnn.predictions import batches
-from dnn.predictions import judge
-from dnn.predictions import run_model
+from support.progress import Progress, no_progress
+from training.checkpoint import Checkpoint, load_checkpoint, restore_state, run_key, save_checkpoint, state_of
+from training.settings import Settings, choose_loss, make_optimizer
 
 TRAINING = -2
 """In the place of a group: an image of the training set."""

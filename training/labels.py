@@ -18,25 +18,16 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from support.files import DAMAGED
-from support.tables import cell
-from support.tables import from_cell
-from support.files import regular
+from features.cache import content_key
+from selection import UnsafeImage, UnsafeSet, save_unsafe_set
 from support.entries import path_of
 from support.errors import SAFEError
-from features.cache import content_key
-from support.text import printable
+from support.files import DAMAGED, regular
 from support.images import read_bytes
-from support.text import steers
-from support.output_folder import save_text
-from support.output_folder import writing
-from support.text import some
-from support.run_folder import SELECTION_FILE
-from support.run_folder import UNSAFE_SET_FILE
-from selection import UnsafeImage
-from selection import UnsafeSet
-from selection import save_unsafe_set
-from support.run_folder import KEPT_LABELS_FILE
+from support.output_folder import save_text, writing
+from support.run_folder import KEPT_LABELS_FILE, SELECTION_FILE, UNSAFE_SET_FILE
+from support.tables import cell, from_cell
+from support.text import printable, some, steers
 
 LONGEST_LABEL = 255
 

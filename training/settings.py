@@ -5,8 +5,7 @@ In: what the model file says of its training. Out: numbers with sound defaults, 
 
 from typing import Any, NamedTuple
 
-from dnn.model import Dnn
-from dnn.model import loss_name
+from dnn.model import Dnn, loss_name
 from support.errors import SAFEError
 
 LEARNING_RATE = 7e-4

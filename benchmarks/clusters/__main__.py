@@ -24,18 +24,15 @@ from kneed import KneeLocator
 from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
 
-from benchmarks.clusters.scenarios import SCENARIOS_FILE
-from benchmarks.clusters.scenarios import make_mix
-from dbscan.outcome import NOISE
-from rccs.clusters import RootCauseClusters
+from benchmarks.clusters.scenarios import SCENARIOS_FILE, make_mix
 from clustering import find_root_cause_clusters
-from support.errors import SAFEError
-from FE import ImageFeatures
+from dbscan.outcome import NOISE
+from FE import ImageFeatures, extract_features
 from features.weights import choose_extractor
-from FE import extract_features
-from rccs.parameters import Parameters
-from rccs.parameters import read_parameters
+from rccs.clusters import RootCauseClusters
+from rccs.parameters import Parameters, read_parameters
 from rccs.profiles import profile_clusters
+from support.errors import SAFEError
 
 SAFE_METHODS = ("SAFE (PCA)", "SAFE (PCA + UMAP)")
 

@@ -23,27 +23,18 @@ from pathlib import Path
 import numpy as np
 from sklearn.cluster import KMeans
 
-from support.files import prepare_folder
-from support.files import replacing
-from support.files import write_text
 from benchmarks.paper import cost as paper_cost
-from benchmarks.rivals.hudd import cluster_layers
-from benchmarks.rivals.hudd import run_hudd
-from benchmarks.paper.cases import BUILT_FROM
-from benchmarks.paper.cases import CASES
-from benchmarks.paper.cases import PaperCase
-from benchmarks.paper.cases import load_case
-from benchmarks.paper.measures import known_cause_labels
-from benchmarks.paper.measures import measure
+from benchmarks.paper.cases import BUILT_FROM, CASES, PaperCase, load_case
+from benchmarks.paper.measures import known_cause_labels, measure
 from benchmarks.paper.plots import draw_plots
 from benchmarks.paper.report import write_report
-from benchmarks.results import RESULTS_FILE
-from benchmarks.results import write_section
+from benchmarks.results import RESULTS_FILE, write_section
+from benchmarks.rivals.hudd import cluster_layers, run_hudd
 from clustering import find_root_cause_clusters
-from support.errors import SAFEError
-from FE import ImageFeatures
+from FE import ImageFeatures, extract_features
 from features.weights import choose_extractor
-from FE import extract_features
+from support.errors import SAFEError
+from support.files import prepare_folder, replacing, write_text
 
 ROOT = Path(__file__).parents[2]
 PLOTS = Path(__file__).parents[1] / "plots"

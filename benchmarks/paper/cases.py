@@ -14,27 +14,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from support.files import replacing
-from support.files import write_text
-from casestudies.build import MODEL_FILE
-from casestudies.build import lay_out
-from casestudies.build import render_images
-from casestudies.cases import OPEN_FROM
-from casestudies.cases import find_case
+from casestudies.build import MODEL_FILE, lay_out, render_images
+from casestudies.cases import OPEN_FROM, find_case
 from casestudies.causes import FILE as CAUSES_FILE
 from casestudies.causes import describe_causes
-from casestudies.parameters import BORDER_DEG
-from casestudies.parameters import Eye
-from casestudies.parameters import write_parameters
+from casestudies.parameters import BORDER_DEG, Eye, write_parameters
 from casestudies.parameters import FILE as PARAMETERS_FILE
 from casestudies.parameters import read_parameters as read_eyes
-from support.errors import SAFEError
-from support.progress import Progress
-from support.progress import no_progress
-from support.images import decode
-from support.images import find_images
-from support.images import read_bytes
 from rccs.parameters import read_parameters
+from support.errors import SAFEError
+from support.files import replacing, write_text
+from support.images import decode, find_images, read_bytes
+from support.progress import Progress, no_progress
 
 CASES = ("gd", "oc", "gtsrb", "gd-large", "oc-large")
 BUILT_FROM = {"gd": "gd", "oc": "oc", "gtsrb": "gtsrb", "gd-large": "gd", "oc-large": "oc"}
@@ -238,8 +229,8 @@ def _edge(parameter: str, low: float, high: float) -> UnsafeValue:
 
 
 def _failures_of(model: Path, test: Path, out: Path, progress: Progress) -> None:
-    from support.run_folder import ACCURACY_FILE
     from dnn.failures import find_failures
+    from support.run_folder import ACCURACY_FILE
 
     if not (out / ACCURACY_FILE).is_file():
         find_failures(model, test, out, progress=progress)

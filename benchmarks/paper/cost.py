@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 from benchmarks.rivals.hudd import run_hudd
 from clustering import find_root_cause_clusters
-from features.weights import choose_extractor
 from FE import extract_features
+from features.weights import choose_extractor
 from support.images import find_images
 
 METHODS = ("safe", "safe-bfloat16", "hudd", "hudd-disk", "hudd-one-by-one")

@@ -18,8 +18,7 @@ from scipy.stats import mannwhitneyu
 from benchmarks.paper.cases import UnsafeValue
 from rccs.clusters import INSPECTED_PER_RCC
 from rccs.parameters import ANGLE_SUFFIX
-from rccs.profiles import circular_mean
-from rccs.profiles import circular_variance
+from rccs.profiles import circular_mean, circular_variance
 
 REDUCED = 0.5  # the least variance reduction at which an RCC is about a parameter
 NEAR = 0.25  # of the sub-range's width

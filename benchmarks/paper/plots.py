@@ -4,12 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from support.files import replacing
-from benchmarks.paper.figures import PAPER_INSPECTED
-from benchmarks.paper.figures import by_size
-from benchmarks.paper.figures import covered_share
-from benchmarks.paper.figures import growth_of
+from benchmarks.paper.figures import PAPER_INSPECTED, by_size, covered_share, growth_of
 from benchmarks.paper.measures import share_above
+from support.files import replacing
 
 PERCENTS = tuple(range(10, 101, 10))
 STYLES = {  # method: colour, dashes, marker; told apart without colour too

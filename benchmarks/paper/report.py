@@ -4,18 +4,9 @@ import statistics
 from collections.abc import Callable, Iterator, Sequence
 
 from benchmarks.paper.cases import BUILT_FROM
-from benchmarks.paper.figures import PAPER_INSPECTED
-from benchmarks.paper.figures import by_size
-from benchmarks.paper.figures import covered_share
-from benchmarks.paper.figures import growth_of
-from benchmarks.paper.figures import of_source
-from benchmarks.paper.measures import effect
-from benchmarks.paper.measures import share_above
-from benchmarks.paper.plots import COVERAGE_PLOT
-from benchmarks.paper.plots import GROWTH_PLOT
-from benchmarks.paper.plots import INSPECTED_PLOT
-from benchmarks.paper.plots import PERCENTS
-from benchmarks.paper.plots import REDUCTION_PLOT
+from benchmarks.paper.figures import PAPER_INSPECTED, by_size, covered_share, growth_of, of_source
+from benchmarks.paper.measures import effect, share_above
+from benchmarks.paper.plots import COVERAGE_PLOT, GROWTH_PLOT, INSPECTED_PLOT, PERCENTS, REDUCTION_PLOT
 
 METHODS = ("SAFE", "HUDD", "K-means", "random")
 BAR_COVERED = {"gd": 0.92, "oc": 0.80}

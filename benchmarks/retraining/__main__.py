@@ -26,46 +26,24 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from training import finetuning
-from support.files import prepare_folder
-from support.files import write_text
 from benchmarks.results import write_section
-from benchmarks.retraining.choice import NEEDS_NO_LABEL
-from benchmarks.retraining.choice import STRATEGIES
-from benchmarks.retraining.choice import Pool
-from benchmarks.retraining.choice import choose_images
-from benchmarks.retraining.choice import entropy_of
-from benchmarks.retraining.report import CASE_FILE
-from benchmarks.retraining.report import RUNS_FILE
-from benchmarks.retraining.report import draw_plot
-from benchmarks.retraining.report import load_cases
-from benchmarks.retraining.report import read_runs
-from benchmarks.retraining.report import write_report
-from support.run_folder import CLUSTERS_FILE
+from benchmarks.retraining.choice import NEEDS_NO_LABEL, STRATEGIES, Pool, choose_images, entropy_of
+from benchmarks.retraining.report import CASE_FILE, RUNS_FILE, draw_plot, load_cases, read_runs, write_report
 from clustering import find_root_cause_clusters
-from rccs.clusters import load_clusters
-from rccs.clusters import save_clusters
-from training.settings import Settings
-from training.settings import choose_settings
-from dnn.model import Dnn
-from dnn.model import load_dnn
-from dnn.model import sized_for
-from support.errors import SAFEError
 from dnn.failure_prediction import likely_wrong
+from dnn.model import Dnn, load_dnn, sized_for
+from dnn.predictions import LabelledImages, Pixels, check_classes, labelled_images, run_model
+from FE import extract_features, stream_features
 from features.weights import choose_extractor
-from FE import extract_features
-from FE import stream_features
-from training.finetuning import TRAINING
-from training.finetuning import TrainingData
-from training.finetuning import fine_tune
+from rccs.clusters import load_clusters, save_clusters
+from selection import select_unsafe_set, unsafe_set_size
+from support.errors import SAFEError
+from support.files import prepare_folder, write_text
 from support.images import find_images
-from dnn.predictions import LabelledImages
-from dnn.predictions import Pixels
-from dnn.predictions import check_classes
-from dnn.predictions import labelled_images
-from dnn.predictions import run_model
-from selection import select_unsafe_set
-from selection import unsafe_set_size
+from support.run_folder import CLUSTERS_FILE
+from training import finetuning
+from training.finetuning import TRAINING, TrainingData, fine_tune
+from training.settings import Settings, choose_settings
 
 PLOT = Path(__file__).parents[1] / "plots" / "retraining.png"
 LIST_FILE = "improvement.txt"

@@ -8,9 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from selection import choose_half
-from selection import contested
-from selection import quotas
+from selection import choose_half, contested, quotas
 
 STRATEGIES = (
     "none",

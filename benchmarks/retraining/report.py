@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from support.files import replacing
 from benchmarks.paper.measures import effect
-from benchmarks.retraining.choice import DESCRIPTIONS
-from benchmarks.retraining.choice import NEEDS_NO_LABEL
-from benchmarks.retraining.choice import STRATEGIES
+from benchmarks.retraining.choice import DESCRIPTIONS, NEEDS_NO_LABEL, STRATEGIES
 from support.errors import SAFEError
+from support.files import replacing
 
 CASE_FILE, RUNS_FILE = "case.json", "runs.jsonl"
 OURS = ("SAFE", "SAFE by size")  # compared with each other choice

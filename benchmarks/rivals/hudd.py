@@ -28,11 +28,9 @@ from kneed import KneeLocator
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from benchmarks.rivals.lrp import Lrp
-from benchmarks.rivals.lrp import prepare_lrp
+from benchmarks.rivals.lrp import Lrp, prepare_lrp
 from support.errors import SAFEError
-from support.progress import Progress
-from support.progress import no_progress
+from support.progress import Progress, no_progress
 
 NOISE = -1
 MOST_CLUSTERS = 100  # the largest number that is tried, as in the published tool
@@ -279,10 +277,8 @@ def run_hudd(
     SAFEError
         The model is none that relevance can be propagated through, or an image cannot be read.
     """
-    from dnn.model import load_dnn
-    from dnn.model import sized_for
-    from dnn.predictions import Pixels
-    from dnn.predictions import batches
+    from dnn.model import load_dnn, sized_for
+    from dnn.predictions import Pixels, batches
 
     files = [root / path for path in paths]
     dnn = sized_for(load_dnn(model_path), files)

@@ -22,17 +22,12 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from support.files import prepare_folder
-from support.files import write_text
-from benchmarks.results import RESULTS_FILE
-from benchmarks.results import write_section
-from benchmarks.speed.report import HEAD
-from benchmarks.speed.report import SECTIONS
-from benchmarks.speed.report import draw_plot
-from benchmarks.speed.stages import compare_settings
-from benchmarks.speed.stages import grid
-from support.errors import SAFEError
+from benchmarks.results import RESULTS_FILE, write_section
+from benchmarks.speed.report import HEAD, SECTIONS, draw_plot
+from benchmarks.speed.stages import compare_settings, grid
 from features.extractor import EXTRACTORS
+from support.errors import SAFEError
+from support.files import prepare_folder, write_text
 
 ROOT = Path(__file__).parents[2]
 PLOT = Path(__file__).parents[1] / "plots" / "speed.png"

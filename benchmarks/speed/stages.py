@@ -19,36 +19,25 @@ from unittest.mock import patch
 import numpy as np
 from PIL import Image
 
-from support.files import prepare_folder
 from benchmarks.speed import start as speed_start
 from benchmarks.speed import workers
-from dbscan.outcome import NOISE
-from dbscan.projection import Projection
-from rccs.clusters import RootCauseClusters
-from dbscan.projection import fit_projection
-from rccs.clusters import load_clusters
-from rccs.clusters import rcc_reach
-from rccs.clusters import save_clusters
 from dbscan.density import Density
-from features.network import BATCH_SIZE
-from features.extractor import DIMENSIONS
-from features.extractor import INPUT_SIZE
-from features.weights import choose_extractor
-from FE import extract_features
-from features.network import load_network
-from features.weights import recall_extractor
-from FE import stream_features
-from features.cache import FeatureCache
-from features.cache import content_key
-from support.images import find_images
-from rccs.gifs import write_gifs
 from dbscan.neighbours import Points
+from dbscan.outcome import NOISE
+from dbscan.projection import Projection, fit_projection
 from dbscan.relevance import average_neighbours
-from selection import quotas
-from selection import select_unsafe_set
-from dbscan.tuning import MIN_SAMPLES_TRIED
 from dbscan.silhouettes import balanced_silhouettes
-from dbscan.tuning import tune
+from dbscan.tuning import MIN_SAMPLES_TRIED, tune
+from FE import extract_features, stream_features
+from features.cache import FeatureCache, content_key
+from features.extractor import DIMENSIONS, INPUT_SIZE
+from features.network import BATCH_SIZE, load_network
+from features.weights import choose_extractor, recall_extractor
+from rccs.clusters import RootCauseClusters, load_clusters, rcc_reach, save_clusters
+from rccs.gifs import write_gifs
+from selection import quotas, select_unsafe_set
+from support.files import prepare_folder
+from support.images import find_images
 
 CAUSES = 40
 DIMENSION = 256

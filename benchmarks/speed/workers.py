@@ -6,13 +6,13 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from support.files import prepare_folder
-from features.on_cluster import on_cluster
-from features.network import BATCH_SIZE
-from features.weights import choose_extractor
-from support.progress import no_progress
 from FE import stream_features
+from features.network import BATCH_SIZE
+from features.on_cluster import on_cluster
+from features.weights import choose_extractor
+from support.files import prepare_folder
 from support.images import find_images
+from support.progress import no_progress
 
 
 def extract_on_workers(images: str, n: int, extractor: str, workers: int, cache: str) -> dict:

@@ -3,16 +3,10 @@
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers.point_groups import groups
 
-from benchmarks.clusters.__main__ import RIVALS
-from benchmarks.clusters.__main__ import measure
-from benchmarks.clusters.__main__ import oracle
-from benchmarks.clusters.scenarios import SCENARIOS
-from benchmarks.clusters.scenarios import SMALLEST_SHARE
-from benchmarks.clusters.scenarios import disturb
-from benchmarks.clusters.scenarios import draw_shares
-from benchmarks.clusters.scenarios import make_mix
+from benchmarks.clusters.__main__ import RIVALS, measure, oracle
+from benchmarks.clusters.scenarios import SCENARIOS, SMALLEST_SHARE, disturb, draw_shares, make_mix
+from tests.helpers.point_groups import groups
 
 NOISE = -1
 

@@ -5,16 +5,18 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from benchmarks.paper import cost
-from benchmarks.rivals.hudd import NOISE
-from benchmarks.rivals.hudd import Hudd
-from benchmarks.rivals.hudd import cluster_layer
-from benchmarks.rivals.hudd import cluster_layers
-from benchmarks.rivals.hudd import euclidean_distances
-from benchmarks.rivals.hudd import heatmap_distances
-from benchmarks.rivals.hudd import main
-from benchmarks.rivals.hudd import paired_distances
-from benchmarks.rivals.hudd import run_hudd
-from benchmarks.rivals.hudd import spread_curve
+from benchmarks.rivals.hudd import (
+    NOISE,
+    Hudd,
+    cluster_layer,
+    cluster_layers,
+    euclidean_distances,
+    heatmap_distances,
+    main,
+    paired_distances,
+    run_hudd,
+    spread_curve,
+)
 from benchmarks.rivals.lrp import prepare_lrp
 from support.errors import SAFEError
 

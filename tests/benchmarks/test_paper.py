@@ -7,28 +7,15 @@ import pytest
 
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper import cost as paper_cost
-from benchmarks.paper.cases import PaperCase
-from benchmarks.paper.cases import UnsafeValue
-from benchmarks.paper.cases import load_case
-from benchmarks.paper.cases import unsafe_values
-from benchmarks.paper.figures import by_size
-from benchmarks.paper.figures import covered_share
-from benchmarks.paper.figures import growth_of
-from benchmarks.paper.measures import covers
-from benchmarks.paper.measures import effect
-from benchmarks.paper.measures import known_cause_labels
-from benchmarks.paper.measures import measure
-from benchmarks.paper.measures import reduction
-from benchmarks.paper.measures import share_above
-from benchmarks.paper.measures import unique_share
+from benchmarks.paper.cases import PaperCase, UnsafeValue, load_case, unsafe_values
+from benchmarks.paper.figures import by_size, covered_share, growth_of
+from benchmarks.paper.measures import covers, effect, known_cause_labels, measure, reduction, share_above, unique_share
 from benchmarks.paper.plots import draw_plots
-from benchmarks.paper.report import bar
-from benchmarks.paper.report import largest_of_each_dnn
-from benchmarks.paper.report import write_report
+from benchmarks.paper.report import bar, largest_of_each_dnn, write_report
 from casestudies.cases import find_case
-from support.errors import SAFEError
-from features.extractor import Extractor
 from FE import ImageFeatures
+from features.extractor import Extractor
+from support.errors import SAFEError
 
 # --- Measures -----------------------------------------------------------------------------------------------------
 

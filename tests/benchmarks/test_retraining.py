@@ -2,31 +2,17 @@ import json
 
 import numpy as np
 import pytest
-from tests.helpers.small_models import NAMES
-from tests.helpers.small_models import colour_model
-from tests.helpers.small_models import draw_colour
-from tests.helpers.small_models import saved
 
 from benchmarks.retraining import __main__ as retraining
 from benchmarks.retraining import report
-from benchmarks.retraining.choice import STRATEGIES
-from benchmarks.retraining.choice import Pool
-from benchmarks.retraining.choice import choose_images
-from benchmarks.retraining.choice import entropy_of
-from benchmarks.retraining.choice import farthest_first
-from benchmarks.retraining.report import CaseRuns
-from benchmarks.retraining.report import compare
-from benchmarks.retraining.report import gain
-from benchmarks.retraining.report import load_cases
-from benchmarks.retraining.report import read_runs
-from benchmarks.retraining.report import write_report
-from training.settings import Settings
+from benchmarks.retraining.choice import STRATEGIES, Pool, choose_images, entropy_of, farthest_first
+from benchmarks.retraining.report import CaseRuns, compare, gain, load_cases, read_runs, write_report
 from dnn.model import load_dnn
-from support.errors import SAFEError
-from training.finetuning import TRAINING
-from training.finetuning import TrainingData
-from training.finetuning import fine_tune
 from dnn.predictions import Pixels
+from support.errors import SAFEError
+from tests.helpers.small_models import NAMES, colour_model, draw_colour, saved
+from training.finetuning import TRAINING, TrainingData, fine_tune
+from training.settings import Settings
 
 
 @pytest.fixture

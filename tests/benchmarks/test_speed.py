@@ -6,10 +6,8 @@ import pytest
 
 from benchmarks.speed import __main__ as speed
 from benchmarks.speed import stages as speed_stages
-from benchmarks.speed.report import SECTIONS
-from benchmarks.speed.report import exponent
-from benchmarks.speed.stages import MEASURED
-from benchmarks.speed.stages import generated_points
+from benchmarks.speed.report import SECTIONS, exponent
+from benchmarks.speed.stages import MEASURED, generated_points
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 import socket
 
 import httpx
-from tests.helpers.places import closed_port
 
-from cli.holding import MARK
-from cli.holding import held
+from cli.holding import MARK, held
+from tests.helpers.places import closed_port
 
 
 def test_the_address_answers_that_safe_is_starting_and_is_free_afterwards():

@@ -8,20 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.places import names_in
-from tests.helpers.small_models import clusters_of
-from tests.helpers.small_models import colour_model
-from tests.helpers.small_models import draw_colour
-from tests.helpers.small_models import draw_set
-from tests.helpers.small_models import saved
 
 import SAFE_Tool
-from rccs.clusters import save_clusters
 from dnn.predictions import labelled_images
-from rccs.clusters import fingerprint
-from selection import UnsafeImage
-from selection import UnsafeSet
-from selection import save_unsafe_set
+from rccs.clusters import fingerprint, save_clusters
+from selection import UnsafeImage, UnsafeSet, save_unsafe_set
+from tests.helpers.places import names_in
+from tests.helpers.small_models import clusters_of, colour_model, draw_colour, draw_set, saved
 
 TINTED = {"red": ("blue", 4), "green": ("red", 4)}
 

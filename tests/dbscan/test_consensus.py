@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 
-from dbscan.consensus import agreement
-from dbscan.consensus import divide
-from dbscan.consensus import without_strays
-from dbscan.outcome import NOISE
+from dbscan.consensus import agreement, divide, without_strays
 from dbscan.neighbours import Points
+from dbscan.outcome import NOISE
 
 
 def test_agreement_is_the_mean_jaccard_index_over_the_images():

@@ -5,10 +5,10 @@ import pytest
 from sklearn.cluster import DBSCAN
 from sklearn.metrics import adjusted_rand_score
 
-from dbscan.outcome import NOISE
 from dbscan.branches import Branches
 from dbscan.density import Density
 from dbscan.neighbours import Points
+from dbscan.outcome import NOISE
 
 
 def groups(sizes, spread=0.1, dimension=10, seed=0):

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from tests.helpers.point_groups import groups
 
-from dbscan.relevance import average_neighbours
-from dbscan.relevance import relevant_directions
+from dbscan.relevance import average_neighbours, relevant_directions
+from tests.helpers.point_groups import groups
 
 
 def test_what_neighbours_differ_in_counts_less():

@@ -4,19 +4,16 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from tests.helpers.point_groups import groups
 from sklearn.metrics import adjusted_rand_score, silhouette_samples, silhouette_score
 
-from dbscan import neighbours
-from dbscan import tuning
-from dbscan.outcome import NOISE
+from dbscan import neighbours, tuning
 from dbscan.density import Density
 from dbscan.neighbours import Points
+from dbscan.outcome import NOISE
 from dbscan.relevance import average_neighbours
 from dbscan.silhouettes import balanced_silhouettes
-from dbscan.tuning import find_knee
-from dbscan.tuning import largest_first
-from dbscan.tuning import tune
+from dbscan.tuning import find_knee, largest_first, tune
+from tests.helpers.point_groups import groups
 
 
 @pytest.mark.parametrize("sizes", [(300, 200, 100), (400, 40, 20), (25,) * 10, (60, 60)])

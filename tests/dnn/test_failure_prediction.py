@@ -1,15 +1,10 @@
 import numpy as np
 import pytest
-from tests.helpers.small_models import brightness_model
-from tests.helpers.small_models import colour_model
-from tests.helpers.small_models import draw_set
-from tests.helpers.small_models import saved
 
-from support.errors import SAFEError
-from dnn.failure_prediction import FailurePrediction
-from dnn.failure_prediction import likely_wrong
-from dnn.failure_prediction import predict_failures
+from dnn.failure_prediction import FailurePrediction, likely_wrong, predict_failures
 from dnn.predictions import labelled_images
+from support.errors import SAFEError
+from tests.helpers.small_models import brightness_model, colour_model, draw_set, saved
 
 
 @pytest.fixture(scope="module")

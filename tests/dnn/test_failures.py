@@ -5,21 +5,15 @@ import shutil
 
 import numpy as np
 import pytest
-from tests.helpers.places import names_in
-from tests.helpers.small_models import brightness_model
-from tests.helpers.small_models import colour_model
-from tests.helpers.small_models import draw_colour
-from tests.helpers.small_models import draw_set
-from tests.helpers.small_models import saved
 
-from support import files
-import shutil
-from support.errors import SAFEError
-from dnn.failures import find_failures
-from dnn.failures import load_failures
-from support.images import find_images
+from dnn.failures import find_failures, load_failures
 from dnn.predictions import labelled_images
 from dnn.targets import read_targets
+from support import files
+from support.errors import SAFEError
+from support.images import find_images
+from tests.helpers.places import names_in
+from tests.helpers.small_models import brightness_model, colour_model, draw_colour, draw_set, saved
 
 
 @pytest.fixture(scope="module")

@@ -4,18 +4,10 @@ import zipfile
 
 import numpy as np
 import pytest
-from tests.helpers.small_models import NAMES
-from tests.helpers.small_models import SIDE
-from tests.helpers.small_models import brightness_model
-from tests.helpers.small_models import colour_model
-from tests.helpers.small_models import draw_colour
-from tests.helpers.small_models import red_model
-from tests.helpers.small_models import saved
 
-from dnn.model import load_dnn
-from dnn.model import loss_name
-from dnn.model import sized_for
+from dnn.model import load_dnn, loss_name, sized_for
 from support.errors import SAFEError
+from tests.helpers.small_models import NAMES, SIDE, brightness_model, colour_model, draw_colour, red_model, saved
 
 
 @pytest.fixture(scope="module")

@@ -6,26 +6,22 @@ import weakref
 import numpy as np
 import pytest
 from PIL import Image
-from tests.helpers.small_models import NAMES
-from tests.helpers.small_models import SIDE
-from tests.helpers.small_models import colour_model
-from tests.helpers.small_models import draw_colour
-from tests.helpers.small_models import draw_set
-from tests.helpers.small_models import red_model
-from tests.helpers.small_models import saved
 
 from dnn.model import load_dnn
+from dnn.predictions import (
+    LabelledImages,
+    Pixels,
+    as_probabilities,
+    check_classes,
+    errors_of,
+    judge,
+    labelled_images,
+    predict,
+    run_model,
+)
 from support.errors import SAFEError
 from support.text import printable
-from dnn.predictions import LabelledImages
-from dnn.predictions import Pixels
-from dnn.predictions import as_probabilities
-from dnn.predictions import check_classes
-from dnn.predictions import errors_of
-from dnn.predictions import judge
-from dnn.predictions import labelled_images
-from dnn.predictions import predict
-from dnn.predictions import run_model
+from tests.helpers.small_models import NAMES, SIDE, colour_model, draw_colour, draw_set, red_model, saved
 
 
 @pytest.fixture(scope="module")

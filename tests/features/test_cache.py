@@ -4,10 +4,9 @@ import threading
 import numpy as np
 import pytest
 
+from features.cache import FeatureCache, content_key
 from support.errors import SAFEError
-from features.cache import FeatureCache
 from support.files import cache_folder
-from features.cache import content_key
 
 
 @pytest.fixture

@@ -5,10 +5,7 @@ import os
 import pytest
 
 from features import digests
-from features.digests import FILE
-from features.digests import Digests
-from features.digests import remembered_digests
-from features.digests import sha256_of
+from features.digests import FILE, Digests, remembered_digests, sha256_of
 
 
 @pytest.fixture

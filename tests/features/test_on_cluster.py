@@ -7,15 +7,14 @@ import sys
 import numpy as np
 import pytest
 
-from features import on_cluster as extraction
 import FE
-from support.progress import no_progress
+from FE import extract_features, stream_features
+from features import on_cluster as extraction
 from features.on_cluster import on_cluster
-from support.errors import SAFEError
 from features.weights import choose_extractor
-from FE import extract_features
-from FE import stream_features
+from support.errors import SAFEError
 from support.images import find_images
+from support.progress import no_progress
 
 distributed = pytest.importorskip("distributed")
 

@@ -13,9 +13,10 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
+from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scene
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 TOOL = Path(__file__).parents[2] / "SAFE_Tool.py"
 FAKED = Path(__file__).with_name("faked_tool.py")

@@ -1,9 +1,10 @@
 """A stand-in for VGG16 that needs no TensorFlow."""
 
 from pathlib import Path
-import numpy as np
-from features.extractor import Extractor
 
+import numpy as np
+
+from features.extractor import Extractor
 
 
 class FakeNetwork:

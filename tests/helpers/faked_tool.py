@@ -14,11 +14,10 @@ from pathlib import Path
 
 def main() -> int:
     sys.path.insert(0, str(Path(__file__).parents[2]))
-    from tests.helpers.fake_network import FakeNetwork
-
     import FE
-    from features import weights
     import SAFE_Tool
+    from features import weights
+    from tests.helpers.fake_network import FakeNetwork
 
     network = FakeNetwork()
     delay = float(os.environ.get("FAKE_DELAY", "0"))

@@ -4,7 +4,6 @@ import socket
 from pathlib import Path
 
 
-
 def closed_port() -> int:
     """A port of this machine on which nobody listens."""
     with socket.socket() as probe:

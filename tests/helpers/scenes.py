@@ -1,8 +1,7 @@
 """Images that are drawn: one look per root cause."""
 
 import numpy as np
-from PIL import Image
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 
 # One look per root cause: ground, colour of the shape, and the shape.
 SCENES = {

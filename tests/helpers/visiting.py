@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
+
 from tests.helpers.places import closed_port
 
 FAKED = Path(__file__).with_name("faked_tool.py")

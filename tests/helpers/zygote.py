@@ -24,14 +24,13 @@ WATCHED = ("replace", "rename", "unlink", "fsync", "mkdir", "rmdir")
 
 def child(job: dict, counter: int) -> int:
     """Run the command line; die before the operation number `kill_at`, or after some seconds."""
+    import FE
+    import SAFE_Tool
+    from features import batches as features_batches
+    from features import weights
+    from features.cache import FeatureCache
     from tests.helpers.fake_network import FakeNetwork
     from tests.helpers.powers import bound_by_permissions
-
-    import FE
-    from features import weights
-    from features import batches as features_batches
-    from features.cache import FeatureCache
-    import SAFE_Tool
 
     network, count = FakeNetwork(), 0
 

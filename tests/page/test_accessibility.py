@@ -4,14 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from tests.helpers.browsing import FAKED
-from tests.helpers.browsing import WAIT
-from tests.helpers.browsing import Served
-from tests.helpers.browsing import field
-from tests.helpers.browsing import generate
-from tests.helpers.browsing import opened
-from tests.helpers.browsing import served_from
 from playwright.sync_api import Browser, Page, expect
+
+from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, served_from
 
 # Gradio's own widgets: what is wrong inside them is not ours to mend.
 NOT_OURS = {"include": [["body"]], "exclude": [[".table-wrap"], [".gradio-dataframe"]]}

@@ -7,25 +7,18 @@ from typing import Any
 
 import gradio as gr
 import pytest
-from tests.helpers.places import closed_port
-from tests.helpers.scenes import draw_scene
-from tests.support.test_entries import bad_paths
-from tests.helpers.visiting import Visitor
-from tests.helpers.visiting import serving
 
-from support.defects import FOR_VISITORS
-from support.defects import LOG_FILE
+from page.app import _try_address, serve
+from page.door import NOT_OURS, Page
+from page.jobs import Job, Jobs, PageSettings, find_example
+from page.results import Results
+from support.defects import FOR_VISITORS, LOG_FILE
 from support.errors import SAFEError
 from support.files import cache_folder
-from page.app import _try_address
-from page.app import serve
-from page.door import NOT_OURS
-from page.door import Page
-from page.jobs import Job
-from page.jobs import Jobs
-from page.jobs import PageSettings
-from page.jobs import find_example
-from page.results import Results
+from tests.helpers.places import closed_port
+from tests.helpers.scenes import draw_scene
+from tests.helpers.visiting import Visitor, serving
+from tests.support.test_entries import bad_paths
 
 # --- Paths ------------------------------------------------------------------------------------------------------
 

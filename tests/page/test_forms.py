@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from page.forms import LONGEST, remember, remembered
 from support.run_folder import FORMS_FILE
-from page.forms import LONGEST
-from page.forms import remember
-from page.forms import remembered
 
 
 def test_each_tab_gets_back_what_it_kept_last(tmp_path):

@@ -7,18 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.helpers.browsing import FAKED
-from tests.helpers.browsing import WAIT
-from tests.helpers.browsing import Served
-from tests.helpers.browsing import field
-from tests.helpers.browsing import generate
-from tests.helpers.browsing import opened
-from tests.helpers.browsing import served_from
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from selection import load_unsafe_set, save_labels
 from support.run_folder import UNSAFE_SET_FILE
-from selection import load_unsafe_set
-from selection import save_labels
+from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, served_from
 
 CLASSES = [f"sign_{i:02d}" for i in range(43)]
 

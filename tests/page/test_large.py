@@ -8,18 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.browsing import WAIT
-from tests.helpers.browsing import Served
-from tests.helpers.browsing import lasso_all
-from tests.helpers.browsing import opened
-from tests.helpers.browsing import served_from
-from tests.helpers.scenes import draw_scene
 from playwright.sync_api import Browser, Page, expect
-from tests.helpers.small_models import clusters_of
 
 from dbscan.projection import Projection
 from rccs.clusters import save_clusters
 from rccs.gifs import write_gifs
+from tests.helpers.browsing import WAIT, Served, lasso_all, opened, served_from
+from tests.helpers.scenes import draw_scene
+from tests.helpers.small_models import clusters_of
 
 # Minutes: 30,000 images are written and drawn
 pytestmark = pytest.mark.slow

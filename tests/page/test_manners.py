@@ -10,26 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.browsing import FAKED
-from tests.helpers.browsing import WAIT
-from tests.helpers.browsing import Served
-from tests.helpers.browsing import draw
-from tests.helpers.browsing import field
-from tests.helpers.browsing import generate
-from tests.helpers.browsing import opened
-from tests.helpers.browsing import served_from
-from tests.helpers.browsing import wait_until
-from tests.helpers.scenes import draw_scene
 from playwright.sync_api import Browser, Page, expect
 
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import LABELS_FILE
-from page.jobs import Job
-from page.jobs import Jobs
-from support.run_folder import NOTES_FILE
-from support.run_folder import FILENAMES_FILE
-from support.run_folder import SELECTION_FILE
-from support.run_folder import UNSAFE_SET_FILE
+from page.jobs import Job, Jobs
+from support.run_folder import CLUSTERS_FILE, FILENAMES_FILE, LABELS_FILE, NOTES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
+from tests.helpers.browsing import FAKED, WAIT, Served, draw, field, generate, opened, served_from, wait_until
+from tests.helpers.scenes import draw_scene
 
 
 def test_of_many_clicks_at_once_one_starts_a_job():

@@ -8,20 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.browsing import FAKED
-from tests.helpers.browsing import WAIT
-from tests.helpers.browsing import Served
-from tests.helpers.browsing import field
-from tests.helpers.browsing import generate
-from tests.helpers.browsing import opened
-from tests.helpers.browsing import served_from
-from tests.helpers.scenes import draw_scene
 from playwright.sync_api import Browser, Page, expect
 
-from support.run_folder import MODEL_FILE
-from support.run_folder import RETRAINING_FILE
-from support.run_folder import SELECTION_FILE
-from support.run_folder import UNSAFE_SET_FILE
+from support.run_folder import MODEL_FILE, RETRAINING_FILE, SELECTION_FILE, UNSAFE_SET_FILE
+from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, served_from
+from tests.helpers.scenes import draw_scene
 
 CLASSES = ("night", "snow", "wood")
 

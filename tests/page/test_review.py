@@ -9,25 +9,24 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from tests.helpers.browsing import WAIT
-from tests.helpers.browsing import Served
-from tests.helpers.browsing import canvas_of
-from tests.helpers.browsing import draw
-from tests.helpers.browsing import field
-from tests.helpers.browsing import generate
-from tests.helpers.browsing import lasso_all
-from tests.helpers.browsing import opened
-from tests.helpers.browsing import served_from
-from tests.helpers.browsing import wait_until
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import LABELS_FILE
 from dbscan.outcome import NOISE
-from rccs.clusters import load_clusters
-from rccs.clusters import save_clusters
-from support.run_folder import NOTES_FILE
+from rccs.clusters import load_clusters, save_clusters
 from rccs.review import load_edits
+from support.run_folder import CLUSTERS_FILE, LABELS_FILE, NOTES_FILE
+from tests.helpers.browsing import (
+    WAIT,
+    Served,
+    canvas_of,
+    draw,
+    field,
+    generate,
+    lasso_all,
+    opened,
+    served_from,
+    wait_until,
+)
 
 # A minute and a half, most of it for UMAP and for many windows
 pytestmark = pytest.mark.slow

@@ -16,29 +16,19 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 import pytest
-from tests.helpers.scenes import draw_scene
 from starlette.responses import PlainTextResponse
-from tests.helpers.visiting import JSON
-from tests.helpers.visiting import SECONDS
-from tests.helpers.visiting import Visitor
-from tests.helpers.visiting import serving
 
-from support.defects import FOR_VISITORS
-from support.defects import LOG_FILE
+from page.app import MOST_QUEUED, serve
+from page.guard import FIRST_DELAY, LONGEST_LINE, MAX_BODY, Guard
+from page.jobs import Jobs, PageSettings
+from page.pictures import picture
+from page.results import Results, check_within
+from page.runs_view import refreshed
+from support.defects import FOR_VISITORS, LOG_FILE
 from support.errors import SAFEError
 from support.files import cache_folder
-from page.app import MOST_QUEUED
-from page.app import serve
-from page.guard import FIRST_DELAY
-from page.guard import LONGEST_LINE
-from page.guard import MAX_BODY
-from page.guard import Guard
-from page.jobs import Jobs
-from page.jobs import PageSettings
-from page.pictures import picture
-from page.results import Results
-from page.results import check_within
-from page.runs_view import refreshed
+from tests.helpers.scenes import draw_scene
+from tests.helpers.visiting import JSON, SECONDS, Visitor, serving
 
 PAGE = Path(__file__).parents[2] / "page"
 SECRET = "not-for-visitors"

@@ -10,22 +10,12 @@ from typing import NamedTuple
 
 import httpx
 import pytest
-from tests.helpers.browsing import MARKUP
-from tests.helpers.browsing import WAIT
-from tests.helpers.browsing import Served
-from tests.helpers.browsing import field
-from tests.helpers.browsing import generate
-from tests.helpers.browsing import opened
-from tests.helpers.browsing import served_from
-from tests.helpers.browsing import wait_until
-from tests.helpers.places import names_in
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from support.run_folder import LABELS_FILE
-from support.run_folder import NOTES_FILE
-from support.run_folder import FILENAMES_FILE
-from support.run_folder import SELECTION_FILE
+from support.run_folder import FILENAMES_FILE, LABELS_FILE, NOTES_FILE, SELECTION_FILE
+from tests.helpers.browsing import MARKUP, WAIT, Served, field, generate, opened, served_from, wait_until
+from tests.helpers.places import names_in
 
 
 @pytest.fixture(scope="module")

@@ -4,23 +4,17 @@ import shutil
 
 import numpy as np
 import pytest
-from tests.helpers.places import names_in
 from PIL import Image, ImageFont, ImageSequence
 
 from dbscan.outcome import NOISE
-from support.errors import SAFEError
-from support.text import printable
-from rccs.gifs import FRAME_SIDE
-from support.run_folder import GIF_FOLDER
-from rccs.gifs import LARGEST_GIF
-from rccs.gifs import _shortened
-from rccs.gifs import frame_side
-from rccs.gifs import gif_notes
-from rccs.gifs import gif_path
-from rccs.nearness import representative
 from rccs.clusters import sample
+from rccs.gifs import FRAME_SIDE, LARGEST_GIF, _shortened, frame_side, gif_notes, gif_path, write_gifs
+from rccs.nearness import representative
+from support.errors import SAFEError
 from support.images import thumbnail
-from rccs.gifs import write_gifs
+from support.run_folder import GIF_FOLDER
+from support.text import printable
+from tests.helpers.places import names_in
 
 
 def frames(path) -> list[Image.Image]:

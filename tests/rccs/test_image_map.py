@@ -7,19 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rccs import image_map as maps
 from dbscan.outcome import NOISE
+from rccs import image_map as maps
+from rccs.image_map import MapPositions, load_map, map_points, map_record, map_shades, stored_map
+from rccs.nearness import by_closeness, nearest_rccs
+from rccs.notes import RccNote
 from support.errors import SAFEError
 from support.run_folder import MAP_FILE
-from rccs.image_map import MapPositions
-from rccs.nearness import by_closeness
-from rccs.image_map import load_map
-from rccs.image_map import map_points
-from rccs.image_map import map_record
-from rccs.image_map import map_shades
-from rccs.nearness import nearest_rccs
-from rccs.image_map import stored_map
-from rccs.notes import RccNote
 
 
 def many(clusters, n: int, dimension: int = 5):

@@ -3,9 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from rccs.parameters import find_parameters, read_parameters
 from support.errors import SAFEError
-from rccs.parameters import find_parameters
-from rccs.parameters import read_parameters
 
 IMAGES = ("a/0.png", "a/1.png", "b/0.png")
 

@@ -9,17 +9,11 @@ import numpy as np
 import pytest
 
 from dbscan.outcome import NOISE
-from support.errors import SAFEError
+from pipeline import describe_rccs, generate_clusters, parameter_notes
 from rccs.parameters import Parameters
+from rccs.profiles import circular_mean, circular_variance, load_profiles, profile_clusters, save_profiles
+from support.errors import SAFEError
 from support.run_folder import PROFILES_FILE
-from rccs.profiles import circular_mean
-from rccs.profiles import circular_variance
-from rccs.profiles import load_profiles
-from rccs.profiles import profile_clusters
-from rccs.profiles import save_profiles
-from pipeline import describe_rccs
-from pipeline import generate_clusters
-from pipeline import parameter_notes
 
 
 @pytest.fixture

@@ -5,36 +5,30 @@ import threading
 import numpy as np
 import pytest
 
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import LABELS_FILE
 from dbscan.outcome import NOISE
-from rccs.clusters import save_clusters
+from rccs.clusters import fingerprint, rccs_of, save_clusters
+from rccs.journal import Edit, describe_edit
+from rccs.notes import RccNote, differ, title
+from rccs.review import (
+    Maker,
+    active_clusters,
+    carry_over,
+    load_edits,
+    load_notes,
+    load_review,
+    mend_labels,
+    merge_rccs,
+    move_images,
+    rccs_marked_safe,
+    redo_edit,
+    reviewed,
+    save_notes,
+    save_run,
+    set_note,
+    undo_edit,
+)
 from support.errors import SAFEError
-from support.run_folder import EDITS_FILE
-from support.run_folder import NOTES_FILE
-from rccs.journal import Edit
-from rccs.review import Maker
-from rccs.notes import RccNote
-from rccs.review import active_clusters
-from rccs.review import carry_over
-from rccs.journal import describe_edit
-from rccs.notes import differ
-from rccs.clusters import fingerprint
-from rccs.review import load_edits
-from rccs.review import load_notes
-from rccs.review import load_review
-from rccs.review import mend_labels
-from rccs.review import merge_rccs
-from rccs.review import move_images
-from rccs.review import rccs_marked_safe
-from rccs.clusters import rccs_of
-from rccs.review import redo_edit
-from rccs.review import reviewed
-from rccs.review import save_notes
-from rccs.review import save_run
-from rccs.review import set_note
-from rccs.notes import title
-from rccs.review import undo_edit
+from support.run_folder import CLUSTERS_FILE, EDITS_FILE, LABELS_FILE, NOTES_FILE
 
 
 @pytest.fixture
@@ -434,7 +428,9 @@ def test_what_was_said_after_a_merge_survives_its_undo(out):
 def test_an_edit_on_a_full_disk_leaves_journal_labels_and_notes_as_they_were(out, monkeypatch):
     set_note(out, RccNote(2, "sun", "H3", "unsafe"))
     files = {path.name: path.read_bytes() for path in out.iterdir() if path.is_file()}
-    monkeypatch.setattr("support.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        "support.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     for edit in (lambda: merge_rccs(out, 2, 1), lambda: move_images(out, ["sea_00.png"], 1)):
         with pytest.raises(SAFEError, match=r"No space left.*unchanged"):
             edit()

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
+from rccs.search import example_for, matching_images
 from support.errors import SAFEError
-from rccs.search import example_for
-from rccs.search import matching_images
 
 PATHS = ("night/Eye_0.png", "night/eye_1.png", "day/eye_2.png", "day/a=b.png")
 COLUMNS = {

@@ -18,74 +18,53 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from tests.helpers.fake_network import FakeNetwork
-from tests.helpers.scenes import draw_scene
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from tests.helpers.small_models import colour_model
-from tests.helpers.small_models import draw_set
-from tests.helpers.small_models import saved
 
 import FE
-from support.tables import cell
-from support.tables import from_cell
-from support.run_folder import CHECKPOINT_FILE
-from training.checkpoint import Checkpoint
-from training.checkpoint import load_checkpoint
-from training.checkpoint import save_checkpoint
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import RUN_FILE
 from clustering import find_root_cause_clusters
-from rccs.clusters import load_clusters
-from rccs.clusters import save_clusters
-from training.comparison import Share
-from training.settings import Settings
-from dnn.model import load_dnn
-from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE
-from support.run_folder import FAILURES_FILE
-from dnn.failures import Failure
-from dnn.failures import Failures
-from dnn.failures import load_failures
-from dnn.failures import save_failures
-from training.finetuning import Epoch
-from support.run_folder import RUNS_FOLDER
-from reporting.history import archive_run
-from reporting.history import list_runs
-from reporting.history import run_folder
-from support.images import find_images
-from training.labels import read_labels
-from support.run_folder import MAP_FILE
-from rccs.image_map import load_map
-from rccs.image_map import save_map
-from rccs.image_map import stored_map
-from rccs.parameters import PARAMETERS_FILE
-from rccs.parameters import read_parameters
-from support.run_folder import PROFILES_FILE
-from rccs.profiles import load_profiles
-from dbscan.relevance import average_neighbours
-from support.run_folder import RETRAINING_FILE
-from retrain import Retraining
-from retrain import load_retraining
-from support.run_folder import EDITS_FILE
-from support.run_folder import NOTES_FILE
-from rccs.notes import RccNote
-from rccs.review import load_review
-from rccs.review import merge_rccs
-from rccs.review import set_note
-from pipeline import parameter_notes
-from selection import QUOTAS
-from support.run_folder import SELECTION_FILE
-from support.run_folder import UNSAFE_SET_FILE
-from selection import UnsafeImage
-from selection import UnsafeSet
-from selection import load_unsafe_set
-from selection import quotas
-from selection import save_unsafe_set
-from selection import unsafe_set_size
-from dnn.targets import read_targets
 from dbscan.outcome import NOISE
+from dbscan.relevance import average_neighbours
 from dbscan.tuning import tune
+from dnn.failures import Failure, Failures, load_failures, save_failures
+from dnn.model import load_dnn
+from dnn.targets import read_targets
+from pipeline import parameter_notes
+from rccs.clusters import load_clusters, save_clusters
+from rccs.image_map import load_map, save_map, stored_map
+from rccs.notes import RccNote
+from rccs.parameters import PARAMETERS_FILE, read_parameters
+from rccs.profiles import load_profiles
+from rccs.review import load_review, merge_rccs, set_note
+from reporting.history import archive_run, list_runs, run_folder
+from retrain import Retraining, load_retraining
+from selection import QUOTAS, UnsafeImage, UnsafeSet, load_unsafe_set, quotas, save_unsafe_set, unsafe_set_size
+from support.errors import SAFEError
+from support.images import find_images
+from support.run_folder import (
+    ACCURACY_FILE,
+    CHECKPOINT_FILE,
+    CLUSTERS_FILE,
+    EDITS_FILE,
+    FAILURES_FILE,
+    MAP_FILE,
+    NOTES_FILE,
+    PROFILES_FILE,
+    RETRAINING_FILE,
+    RUN_FILE,
+    RUNS_FOLDER,
+    SELECTION_FILE,
+    UNSAFE_SET_FILE,
+)
+from support.tables import cell, from_cell
+from tests.helpers.fake_network import FakeNetwork
+from tests.helpers.scenes import draw_scene
+from tests.helpers.small_models import colour_model, draw_set, saved
+from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.comparison import Share
+from training.finetuning import Epoch
+from training.labels import read_labels
+from training.settings import Settings
 
 # The machine may be busy; the fixtures are read only.
 EXAMPLES = settings(

@@ -13,17 +13,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.scenes import draw_scene
 from PIL import Image, ImageFile
-from tests.helpers.powers import bound_by_permissions
 
-import FE
-from support.run_folder import LABELS_FILE
-from rccs.clusters import load_clusters
 from FE import extract_features
-from support.images import UNREADABLE
-from support.images import decode
-from support.images import reason_for
+from rccs.clusters import load_clusters
+from support.images import UNREADABLE, decode, reason_for
+from support.run_folder import LABELS_FILE
+from tests.helpers.powers import bound_by_permissions
+from tests.helpers.scenes import draw_scene
 
 FAKED = Path(__file__).parents[1] / "helpers" / "faked_tool.py"
 MOST_MEMORY = 2 * 2**30  # bytes; an image at the limit of pixels takes 256 MiB, and as much again to be turned

@@ -8,32 +8,30 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from tests.helpers.scenes import draw_scene
-from tests.helpers.killing import Zygote
 
-from support.files import LEFT_OVER_SECONDS
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import LABELS_FILE
-from support.run_folder import RUN_FILE
-from rccs.clusters import load_clusters
-from support.errors import SAFEError
 from features.cache import FeatureCache
-from rccs.gifs import gif_path
-from rccs.gifs import gif_shows
-from rccs.gifs import write_gifs
-from support.run_folder import LOCK_FILE
-from support.run_folder import MARK_FILE
-from support.run_folder import WORK_FILE
-from support.run_folder import PROFILES_FILE
-from rccs.profiles import load_profiles
+from rccs.clusters import fingerprint, load_clusters
+from rccs.gifs import gif_path, gif_shows, write_gifs
 from rccs.notes import RccNote
-from rccs.clusters import fingerprint
-from rccs.review import load_review
-from rccs.review import set_note
-from support.run_folder import FILENAMES_FILE
-from support.run_folder import SELECTION_FILE
-from support.run_folder import UNSAFE_SET_FILE
+from rccs.profiles import load_profiles
+from rccs.review import load_review, set_note
 from selection import load_unsafe_set
+from support.errors import SAFEError
+from support.files import LEFT_OVER_SECONDS
+from support.run_folder import (
+    CLUSTERS_FILE,
+    FILENAMES_FILE,
+    LABELS_FILE,
+    LOCK_FILE,
+    MARK_FILE,
+    PROFILES_FILE,
+    RUN_FILE,
+    SELECTION_FILE,
+    UNSAFE_SET_FILE,
+    WORK_FILE,
+)
+from tests.helpers.killing import Zygote
+from tests.helpers.scenes import draw_scene
 
 FILES = (LABELS_FILE, CLUSTERS_FILE, RUN_FILE, FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
 BATCH = 8  # as tests/helpers/zygote.py has it

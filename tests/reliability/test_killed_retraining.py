@@ -10,23 +10,13 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 import pytest
-from tests.helpers.killing import Zygote
-from tests.helpers.small_models import clusters_of
-from tests.helpers.small_models import colour_model
-from tests.helpers.small_models import draw_set
-from tests.helpers.small_models import saved
 
-from support.run_folder import CHECKPOINT_FILE
-from rccs.clusters import save_clusters
 from dnn.predictions import labelled_images
-from support.run_folder import MODEL_FILE
-from support.run_folder import RETRAINING_FILE
-from rccs.clusters import fingerprint
-from support.run_folder import UNSAFE_SET_FILE
-from selection import UnsafeImage
-from selection import UnsafeSet
-from selection import load_unsafe_set
-from selection import save_unsafe_set
+from rccs.clusters import fingerprint, save_clusters
+from selection import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from support.run_folder import CHECKPOINT_FILE, MODEL_FILE, RETRAINING_FILE, UNSAFE_SET_FILE
+from tests.helpers.killing import Zygote
+from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved
 
 TINTED = {"red": ("blue", 4), "green": ("red", 4)}
 EPOCHS = 4

@@ -9,23 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.helpers.places import names_in
 
-from reporting import export
 from dbscan.outcome import NOISE
 from rccs.clusters import save_clusters
-from support.errors import SAFEError
-from reporting.export import COLUMNS
-from reporting.export import export_rccs
-from reporting.export import export_rows
-from reporting.export import export_zip
-from reporting.export import folder_name
-from reporting.export import safe_name
 from rccs.nearness import by_closeness
 from rccs.notes import RccNote
-from rccs.review import merge_rccs
-from rccs.review import set_note
+from rccs.review import merge_rccs, set_note
+from reporting import export
+from reporting.export import COLUMNS, export_rccs, export_rows, export_zip, folder_name, safe_name
 from SAFE_Tool import main
+from support.errors import SAFEError
+from tests.helpers.places import names_in
 
 NOTES = {0: RccNote(0, "sunglasses at night", "hazard", "unsafe"), 2: RccNote(2, "", "", "safe")}
 FOLDERS = ["RCC_00_sunglasses-at-night", "RCC_01", "RCC_02", "no_cluster"]

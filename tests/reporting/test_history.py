@@ -5,35 +5,20 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
-from tests.helpers.places import names_in
 
-from reporting import history
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import LABELS_FILE
-from dbscan.outcome import NOISE
 from clustering import find_root_cause_clusters
-from rccs.clusters import load_clusters
-from rccs.clusters import save_clusters
-from support.errors import SAFEError
-from support.progress import no_progress
-from support.run_folder import RUNS_FOLDER
-from reporting.history import Overlap
-from reporting.history import archive_run
-from reporting.history import compare_clusters
-from reporting.history import compare_runs
-from reporting.history import list_runs
-from reporting.history import open_run
-from reporting.history import restore_run
-from support.output_folder import save_text
-from support.run_folder import NOTES_FILE
+from dbscan.outcome import NOISE
+from pipeline import generate_clusters, refresh_rccs, select_images
+from rccs.clusters import fingerprint, load_clusters, save_clusters
 from rccs.notes import RccNote
-from rccs.clusters import fingerprint
-from rccs.review import load_review
-from rccs.review import merge_rccs
-from rccs.review import set_note
-from pipeline import generate_clusters
-from pipeline import refresh_rccs
-from pipeline import select_images
+from rccs.review import load_review, merge_rccs, set_note
+from reporting import history
+from reporting.history import Overlap, archive_run, compare_clusters, compare_runs, list_runs, open_run, restore_run
+from support.errors import SAFEError
+from support.output_folder import save_text
+from support.progress import no_progress
+from support.run_folder import CLUSTERS_FILE, LABELS_FILE, NOTES_FILE, RUNS_FOLDER
+from tests.helpers.places import names_in
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 

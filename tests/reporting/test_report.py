@@ -5,37 +5,25 @@ import json
 import os
 import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from reporting import report
-from pathlib import Path
-from reporting import sections
-from support.run_folder import CLUSTERS_FILE
 from dbscan.outcome import NOISE
-from rccs.clusters import save_clusters
+from rccs.clusters import fingerprint, save_clusters
+from rccs.notes import RccNote
+from rccs.review import load_review, merge_rccs, move_images, set_note, undo_edit
+from reporting import report, sections
+from reporting.report import report_html, write_report
+from SAFE_Tool import main
+from selection import UnsafeImage, UnsafeSet, save_unsafe_set
 from support.errors import SAFEError
+from support.images import Skipped
+from support.run_folder import CLUSTERS_FILE, PROFILES_FILE, RETRAINING_FILE, UNSAFE_SET_FILE
 from training.finetuning import Epoch
 from training.settings import Settings
-from support.images import Skipped
-from support.run_folder import PROFILES_FILE
-from reporting.report import report_html
-from reporting.report import write_report
-from support.run_folder import RETRAINING_FILE
-from rccs.notes import RccNote
-from rccs.clusters import fingerprint
-from rccs.review import load_review
-from rccs.review import merge_rccs
-from rccs.review import move_images
-from rccs.review import set_note
-from rccs.review import undo_edit
-from SAFE_Tool import main
-from support.run_folder import UNSAFE_SET_FILE
-from selection import UnsafeImage
-from selection import UnsafeSet
-from selection import save_unsafe_set
 
 NOW = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
 VOID = {"meta", "img", "br"}

@@ -2,11 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from support.defects import FOR_VISITORS
-from support.defects import LARGEST
-from support.defects import LOG_FILE
-from support.defects import describe_defect
-from support.defects import tell_of_defect
+from support.defects import FOR_VISITORS, LARGEST, LOG_FILE, describe_defect, tell_of_defect
 from support.files import cache_folder
 
 

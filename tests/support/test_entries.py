@@ -3,9 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from support.entries import LONGEST_QUOTED
-from support.entries import number_of
-from support.entries import path_of
+from support.entries import LONGEST_QUOTED, number_of, path_of
 from support.errors import SAFEError
 
 

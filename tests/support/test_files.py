@@ -5,16 +5,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.helpers.places import names_in
 
 from support import files
-from support.files import LEFT_OVER_SECONDS
-from support.files import prepare_folder
-from support.files import put_back
-from support.files import replacing
-from support.files import replacing_folder
-from support.files import write_text
 from support.errors import SAFEError
+from support.files import LEFT_OVER_SECONDS, prepare_folder, put_back, replacing, replacing_folder, write_text
+from tests.helpers.places import names_in
 
 ROOT = Path(__file__).parents[2]
 

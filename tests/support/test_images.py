@@ -9,14 +9,8 @@ import pytest
 from PIL import Image
 
 from support.errors import SAFEError
-from support.images import SUFFIXES
-from support.images import UNREADABLE
-from support.images import Skipped
-from support.images import decode
-from support.images import find_images
+from support.images import SUFFIXES, UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from support.text import printable
-from support.images import read_bytes
-from support.images import reason_for
 
 GREY = Image.new("RGB", (8, 6), (90, 90, 90))
 

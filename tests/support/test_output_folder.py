@@ -7,21 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from support import output_folder
-from support.run_folder import CLUSTERS_FILE
-from support.run_folder import LABELS_FILE
-from support.run_folder import RUN_FILE
 from rccs.clusters import save_clusters
-from support.errors import SAFEError
 from rccs.gifs import write_gifs
-from support.run_folder import MARK_FILE
-from support.output_folder import check_own
-from support.output_folder import save_files
-from support.output_folder import save_text
-from support.output_folder import working
-from support.output_folder import writing
-from support.run_folder import REPORT_FILE
 from reporting.report import write_report
+from support import output_folder
+from support.errors import SAFEError
+from support.output_folder import check_own, save_files, save_text, working, writing
+from support.run_folder import CLUSTERS_FILE, LABELS_FILE, MARK_FILE, REPORT_FILE, RUN_FILE
 
 
 def elsewhere(code: str, folder: Path) -> subprocess.Popen:

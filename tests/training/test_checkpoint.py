@@ -1,18 +1,11 @@
 import numpy as np
 import pytest
-from tests.helpers.small_models import SIDE
-from tests.helpers.small_models import saved
-from tests.training.test_finetuning import QUICK
-from tests.training.test_finetuning import data_for
 
-from support.run_folder import CHECKPOINT_FILE
-from training.checkpoint import Checkpoint
-from training.checkpoint import load_checkpoint
-from training.checkpoint import restore_state
-from training.checkpoint import run_key
-from training.checkpoint import save_checkpoint
-from training.checkpoint import state_of
 from dnn.model import load_dnn
+from support.run_folder import CHECKPOINT_FILE
+from tests.helpers.small_models import SIDE, saved
+from tests.training.test_finetuning import QUICK, data_for
+from training.checkpoint import Checkpoint, load_checkpoint, restore_state, run_key, save_checkpoint, state_of
 from training.finetuning import fine_tune
 
 

@@ -2,31 +2,23 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tests.helpers.small_models import NAMES
-from tests.helpers.small_models import SIDE
-from tests.helpers.small_models import brightness_model
-from tests.helpers.small_models import colour_model
-from tests.helpers.small_models import draw_colour
-from tests.helpers.small_models import red_model
-from tests.helpers.small_models import saved
 
-from training.settings import Settings
-from training.settings import choose_loss
-from training.settings import choose_settings
-from training.settings import compile_as_given
 from dnn.model import load_dnn
+from dnn.predictions import Judgement, Pixels
 from support.errors import SAFEError
-from training.finetuning import TRAINING
-from training.finetuning import Epoch
-from training.finetuning import TrainingData
-from training.finetuning import balanced_share
-from training.finetuning import draw_balanced
-from training.finetuning import fine_tune
-from training.finetuning import hold_out
-from training.finetuning import is_better
-from training.finetuning import soft_targets
-from dnn.predictions import Judgement
-from dnn.predictions import Pixels
+from tests.helpers.small_models import NAMES, SIDE, brightness_model, colour_model, draw_colour, red_model, saved
+from training.finetuning import (
+    TRAINING,
+    Epoch,
+    TrainingData,
+    balanced_share,
+    draw_balanced,
+    fine_tune,
+    hold_out,
+    is_better,
+    soft_targets,
+)
+from training.settings import Settings, choose_loss, choose_settings, compile_as_given
 
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
 

@@ -2,18 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from selection import UnsafeImage, UnsafeSet, load_unsafe_set, save_labels, save_unsafe_set
 from support.errors import SAFEError
-from training.labels import check_labels
-from training.labels import label_images
-from training.labels import label_rcc
-from training.labels import label_unsafe_set
-from training.labels import read_labels
-from training.labels import unlabelled
-from selection import UnsafeImage
-from selection import UnsafeSet
-from selection import load_unsafe_set
-from selection import save_labels
-from selection import save_unsafe_set
+from training.labels import check_labels, label_images, label_rcc, label_unsafe_set, read_labels, unlabelled
 
 CLASSES = ("blue", "green", "red")
 
