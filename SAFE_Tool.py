@@ -8,8 +8,8 @@
     python SAFE_Tool.py report               one HTML file of all results, for the safety case
     python SAFE_Tool.py export               the images in a folder for each RCC, with a table and the report
 
-The page (in `page/`) and the command line (in `cli/`) call the same functions and write the same files; the output folder
-is all that they share. Whatever takes long to import is imported where it is needed: `--help` answers at once.
+The page (in `page/`) and the command line (in `cli/`) call the same functions and write the same files; the output
+folder is all that they share. Whatever takes long to import is imported where it is needed: `--help` answers at once.
 """
 
 import argparse

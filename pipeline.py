@@ -243,8 +243,8 @@ def select_images(
     leave_out_safe : bool
         Whether RCCs that the engineer has marked as safe get no images.
     model, test, rescale, trust
-        As for `dnn.failure_prediction.predict_failures`: with both, half of each RCC's images are some that the model is
-        likely to get wrong, and the accuracy on the test set and its size are found out where they are not given.
+        As for `dnn.failure_prediction.predict_failures`: with both, half of each RCC's images are some that the model
+        is likely to get wrong, and the accuracy on the test set and its size are found out where they are not given.
     **numbers
         Those of `selection.select_unsafe_set`.
 

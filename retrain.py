@@ -1,7 +1,7 @@
 """Step 6 of SAFE: retraining. The DNN and the labelled unsafe set in, a better DNN out, and how much better it is.
 
-`training/finetuning.py` has the training itself. Here is what goes into it, the comparison of the model before and after on the
-test set, and the files `retrained.keras` and `retraining.json`. The given model file is only read.
+`training/finetuning.py` has the training itself. Here is what goes into it, the comparison of the model before and
+after on the test set, and the files `retrained.keras` and `retraining.json`. The given model file is only read.
 
 Every model that was ever trained stays in `retrained_models/`, with its figures, under the hash of its content:
 `retrained.keras` is a copy of the last one, or of that of the run at hand.

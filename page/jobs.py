@@ -178,7 +178,8 @@ class PageSettings(NamedTuple):
         Raises
         ------
         SAFEError
-            It can lead nowhere (see `support.entries.path_of`), or it, or an image that it leads to, is outside the root.
+            It can lead nowhere (see `support.entries.path_of`), or it, or an image that it leads to, is outside the
+            root.
         """
         source = (source or "").strip()
         if self.root is None:

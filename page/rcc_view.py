@@ -127,8 +127,8 @@ class RccView:
         outputs : list of components
             What an edit may change: the whole tab.
         changed : callable
-            From the RCC to go on with, the window's `window.parts`, and an edit, which takes a `rccs.review.Maker`, to the
-            page's updates.
+            From the RCC to go on with, the window's `window.parts`, and an edit, which takes a `rccs.review.Maker`, to
+            the page's updates.
         """
         settings = self._settings
 

@@ -152,7 +152,7 @@ def save_clusters(clusters: RootCauseClusters, folder: Path) -> None:
 
 
 def cluster_files(clusters: RootCauseClusters, more: Mapping[str, object] | None = None) -> dict[str, Writer]:
-    """`labels.txt` and `run.json` for people, `clusters.npz` for the later steps, for `support.output_folder.save_files`.
+    """What to write (`support.output_folder.save_files`): `labels.txt` and `run.json` for people, `clusters.npz`.
 
     Parameters
     ----------

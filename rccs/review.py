@@ -72,8 +72,8 @@ def reviewed(
 
     An image moved to noise is no core point. An image moved to an RCC becomes a core point of it: the engineer vouches
     that it shows this root cause, and only as a core point does it draw candidates in the selection. An RCC reaches as
-    far as the images that the clustering gave it (see `rccs.clusters.rcc_reach`), since one odd image moved there by hand
-    would otherwise let everything count as near. An image moved back to where it was found is as it was found.
+    far as the images that the clustering gave it (see `rccs.clusters.rcc_reach`), since one odd image moved there by
+    hand would otherwise let everything count as near. An image moved back to where it was found is as it was found.
 
     Parameters
     ----------

@@ -4,9 +4,9 @@
 
 A case is a folder with `train`, `improvement` and `test`, each with class folders, and `model.keras` (or --model).
 The failing images are clustered, improvement images are chosen in several ways, the model is fine-tuned with them
-(`training.finetuning.fine_tune`, as the tool does), and its accuracy on the test set is measured. All choices get the same
-number of labels, the same images of the training set and the same number of epochs. What differs from seed to seed: the
-draw of the choices that are random, the training images seen, their order, and dropout.
+(`training.finetuning.fine_tune`, as the tool does), and its accuracy on the test set is measured. All choices get the
+same number of labels, the same images of the training set and the same number of epochs. What differs from seed to
+seed: the draw of the choices that are random, the training images seen, their order, and dropout.
 
 Seed 0 of everything runs before seed 1. Each run is kept in the work folder as soon as it ends, so that a benchmark
 that was stopped goes on from there and one of more seeds costs only what is new. The section `retraining` of

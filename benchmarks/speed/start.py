@@ -52,8 +52,8 @@ def _ran(*command: str, flags: tuple[str, ...] = ()) -> tuple[float, str]:
 def open_page(out: str) -> dict:
     """`ui` in a browser that was never there, seconds from the command: first answer, first paint, page to work with.
 
-    What is painted first may only say that SAFE is starting (`cli/holding.py`); the page is there when its button is. The
-    browser is started beforehand. It asks for the page again and again from the command on.
+    What is painted first may only say that SAFE is starting (`cli/holding.py`); the page is there when its button is.
+    The browser is started beforehand. It asks for the page again and again from the command on.
     """
     from playwright.sync_api import sync_playwright
 
