@@ -179,7 +179,10 @@ def retrain(
         tested = Pixels(material.dnn, material.test.files)
         before = _run(material, material.dnn.model, tested, threshold, progress, "Testing the model")
         unfinished = out / CHECKPOINT_FILE
-        tuning = fine_tune(material.dnn, data, chosen, threshold, progress, on_epoch, should_stop, unfinished)
+        tuning = fine_tune(
+            material.dnn, data, chosen, threshold=threshold, progress=progress, on_epoch=on_epoch,
+            should_stop=should_stop, checkpoint=unfinished,
+        )  # fmt: skip
         after = _run(material, tuning.model, tested, threshold, progress, "Testing the retrained model")
         result = _compare(material, before, after, tuning, chosen, threshold, data, tested)
         compile_as_given(material.dnn, tuning.model)
@@ -209,7 +212,7 @@ def _gather(
     testing, also_said = examples_for(dnn, test, targets, threshold, train)
     _refuse_overlap(training, testing)
     with writing(out):
-        unsafe = label_unsafe_set(load_unsafe_set(out), training.classes, improvement, labels)
+        unsafe = label_unsafe_set(load_unsafe_set(out), training.classes, improvement=improvement, labels=labels)
         review = load_review(out) if (out / CLUSTERS_FILE).is_file() else None
         if review is not None and unsafe.clusters != fingerprint(review.clusters):
             raise SAFEError(
@@ -317,9 +320,9 @@ def _run(
     material: _Material, model: Any, tested: Pixels, threshold: float | None, progress: Progress, what: str
 ) -> Judgement:
     """Test a model; entry i belongs to the i-th test image that can be read."""
-    indices, outputs = run_model(material.dnn, model, tested, np.arange(len(tested)), progress, what)
+    indices, outputs = run_model(material.dnn, model, tested, np.arange(len(tested)), progress=progress, what=what)
     check_outputs(outputs, material.dnn, material.test.root, skipped_of(tested, material.test.paths))
-    return judge(material.dnn, material.test, indices, outputs, threshold)
+    return judge(material.dnn, material.test, indices, outputs, threshold=threshold)
 
 
 # --- Before and after -------------------------------------------------------------------------------------------

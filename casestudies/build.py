@@ -1,10 +1,10 @@
 """Build a case study: `python -m casestudies.build gd|oc --out DIR`.
 
-Out, below DIR: `train/`, `improvement/` and `test/` with a folder per class; the DNN under test, `model.keras`; the
-test images that it gets wrong, `failures/` (class folders again) and `failures.csv`; `parameters.csv`, which describes
-every image; `causes.json`, the known root causes with the failures of each; `accuracy.json`, written last.
-All of it is built beside DIR under a hidden name and renamed at the end: a folder DIR is a finished case. What a killed
-build leaves under the hidden name is removed by the next one.
+Written to DIR: `train/`, `improvement/` and `test/`, with a folder per class; the DNN under test, `model.keras`; the
+test images that it misclassifies, `failures/` (again in class folders) and `failures.csv`; `parameters.csv`, which
+describes every image; `causes.json`, the known root causes with the failures of each; `accuracy.json`, written last.
+Everything is built under a hidden name beside DIR and renamed at the end, so a folder DIR is always a finished case.
+What a killed build leaves under the hidden name is removed by the next build.
 """
 
 import argparse
@@ -18,43 +18,45 @@ import shutil
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from casestudies.camera import SIDE
 from casestudies.cases import CASES, Case, find_case
-from casestudies.causes import FAILURES, describe_causes
-from casestudies.causes import FILE as CAUSES_FILE
+from casestudies.causes import CAUSES_FILE, describe_causes
 from casestudies.eyes import render
-from casestudies.parameters import FILE as PARAMETERS_FILE
-from casestudies.parameters import Eye, write_parameters
+from casestudies.parameters import Eye, write_eyes
+from rccs.parameters import PARAMETERS_FILE
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing, write_text
 from support.progress import Progress, no_progress
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE
+
+if TYPE_CHECKING:
+    import keras
 
 MODEL_FILE = "model.keras"
-ACCURACY_FILE = "accuracy.json"
-FAILURES_FILE = "failures.csv"
 BATCH = 32
 
 Rows = list[tuple[str, str, Eye]]  # path relative to the case, label, parameters
 
 
 def build_case(
-    name: str, out: str | os.PathLike, seed: int = 0, scale: float = 1.0, progress: Progress = no_progress
-) -> dict:
-    """Build a case study into a folder that is not there yet, or empty.
+    name: str, out: str | os.PathLike, *, seed: int = 0, scale: float = 1.0, progress: Progress = no_progress
+) -> dict[str, Any]:
+    """Build a case study in a folder that is new or empty.
 
     Parameters
     ----------
     name : str
         `gd` or `oc`.
     seed : int
-        Fixes the images, and the DNN on one kind of machine.
+        Determines the images and, on the same kind of machine, the DNN.
     scale : float
         Factor on the sizes of the sets, for quick trials.
     progress : callable
@@ -63,12 +65,12 @@ def build_case(
     Returns
     -------
     dict
-        What `accuracy.json` holds.
+        The content of `accuracy.json`.
 
     Raises
     ------
     SAFEError
-        The name is unknown, or the folder holds something or cannot be written.
+        The name is unknown, or the folder is not empty or cannot be written.
     """
     case = find_case(name)
     if scale <= 0:
@@ -79,9 +81,9 @@ def build_case(
         with _building(parent / f".{out.name}-building", out) as folder:
             if out.exists() and (not out.is_dir() or any(out.iterdir())):
                 raise SAFEError(
-                    f"Expected a folder that does not exist or is empty. Received: {out}. Remove it, or name another."
+                    f"Expected a folder that does not exist or is empty. Received: {out}. Remove it, or choose another."
                 )
-            accuracy = _build(case, folder, seed, scale, progress)
+            accuracy = _build(case, folder, seed=seed, scale=scale, progress=progress)
             folder.replace(out)
     except OSError as error:
         raise SAFEError(f"Could not build the case {name} in {out}: {error.strerror or error}.") from error
@@ -90,15 +92,15 @@ def build_case(
 
 @contextlib.contextmanager
 def _building(folder: Path, out: Path) -> Iterator[Path]:
-    """An empty folder that is locked, so that nobody else builds there, and gone afterwards unless it was renamed."""
+    """An empty, locked folder, so that nobody else builds there; removed afterwards unless it was renamed."""
     folder.mkdir(exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
         if not _lock(handle, folder):
-            raise SAFEError(f"Another build into {out} is under way; wait for it, or name another folder.")
+            raise SAFEError(f"Another build into {out} is in progress; wait for it, or choose another folder.")
         try:
-            for left in folder.iterdir():
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+            for leftover in folder.iterdir():
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
@@ -107,34 +109,36 @@ def _building(folder: Path, out: Path) -> Iterator[Path]:
 
 
 def _lock(handle: int, folder: Path) -> bool:
-    """Lock a folder for this process; the lock goes with the process, even if that is killed."""
+    """Lock a folder for this process; the lock ends with the process, even if it is killed."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Whoever held the lock until now may have renamed the folder.
+        # The previous holder of the lock may have renamed the folder.
         return os.path.samestat(os.fstat(handle), folder.stat())
     except (BlockingIOError, FileNotFoundError):
         return False
 
 
-def _build(case: Case, folder: Path, seed: int, scale: float, progress: Progress) -> dict:
+def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progress) -> dict[str, Any]:
     started = time.monotonic()
     sets = {part: list(lay_out(case, part, max(1, round(n * scale)), seed)) for part, n in case.sizes.items()}
     rows = [row for part in sets.values() for row in part]
     images = np.empty((len(rows), SIDE, SIDE, 3), np.uint8)
-    for row, image in enumerate(render_images(folder, rows, progress)):
+    for row, image in enumerate(render_images(folder, rows, progress=progress)):
         images[row] = image
     labels = np.array([case.classes.index(label) for _, label, _ in rows])
     train, test = slice(len(sets["train"])), slice(len(rows) - len(sets["test"]), None)
 
-    model = train_model(images[train], labels[train], len(case.classes), case.epochs, seed, progress)
+    model = train_model(
+        images[train], labels[train], len(case.classes), epochs=case.epochs, seed=seed, progress=progress
+    )
     with replacing(folder / MODEL_FILE) as temporary:
         model.save(temporary)
-    predicted = predict(model, images[test], progress)
+    predicted = predicted_classes(model, images[test], progress=progress)
     correct = predicted == labels[test]
     wrong = np.flatnonzero(~correct).tolist()
     failing = [sets["test"][i] for i in wrong]
     collected = collect_failures(folder, failing, [case.classes[predicted[i]] for i in wrong])
-    write_parameters(folder / PARAMETERS_FILE, rows + collected)
+    write_eyes(folder / PARAMETERS_FILE, rows + collected)
     _write_json(folder / CAUSES_FILE, describe_causes(case, sets["test"], set(wrong)))
     accuracy = {
         "case": case.name,
@@ -142,7 +146,7 @@ def _build(case: Case, folder: Path, seed: int, scale: float, progress: Progress
         "test_accuracy": float(correct.mean()),
         "test_size": len(correct),
         "failures": len(wrong),
-        "training_accuracy": float((predict(model, images[train]) == labels[train]).mean()),
+        "training_accuracy": float((predicted_classes(model, images[train]) == labels[train]).mean()),
         "sizes": {part: len(part_rows) for part, part_rows in sets.items()},
         "classes": list(case.classes),
         "seconds": round(time.monotonic() - started, 1),
@@ -153,19 +157,19 @@ def _build(case: Case, folder: Path, seed: int, scale: float, progress: Progress
 
 
 def lay_out(case: Case, part: str, count: int, seed: int) -> Iterator[tuple[str, str, Eye]]:
-    """Draw the images of a part, with their paths: `test/3_up_left/00012.png`."""
+    """Draw the parameters of a set's images, with their paths, for example `test/3_up_left/00012.png`."""
     for number, (label, eye) in enumerate(case.draw(part, count, seed)):
         yield f"{part}/{label}/{number:05d}.png", label, eye
 
 
-def render_images(folder: Path, rows: Rows, progress: Progress = no_progress) -> Iterator[np.ndarray]:
-    """Render images and write them below `folder`; their pixels, in the order of `rows`."""
+def render_images(folder: Path, rows: Rows, *, progress: Progress = no_progress) -> Iterator[np.ndarray]:
+    """Render images, write them below `folder` and yield their pixels in the order of `rows`."""
     for parent in sorted({(folder / path).parent for path, _, _ in rows}):
         parent.mkdir(parents=True, exist_ok=True)
 
     def write(path: str, eye: Eye) -> np.ndarray:
         pixels = render(eye)
-        # Noise hardly compresses: more effort would take as long as the rendering.
+        # Noise hardly compresses; a higher level would take as long as the rendering.
         Image.fromarray(pixels).save(folder / path, compress_level=1)
         return pixels
 
@@ -184,14 +188,20 @@ def render_images(folder: Path, rows: Rows, progress: Progress = no_progress) ->
 
 
 def train_model(
-    images: np.ndarray, labels: np.ndarray, n_classes: int, epochs: int, seed: int, progress: Progress = no_progress
-) -> "keras.Model":  # noqa: F821, imported below
-    """Train the DNN under test: a small CNN that sees the middle of the image, where the eye is.
+    images: np.ndarray,
+    labels: np.ndarray,
+    n_classes: int,
+    *,
+    epochs: int,
+    seed: int,
+    progress: Progress = no_progress,
+) -> "keras.Model":
+    """Train the DNN under test: a small CNN that sees the centre of the image, where the eye is.
 
     Parameters
     ----------
     images : ndarray of shape (n_images, SIDE, SIDE, 3), uint8
-        The network scales them itself: whoever uses `model.keras` passes pixels from 0 to 255.
+        The network scales them itself, so `model.keras` takes pixels from 0 to 255.
     labels : ndarray of shape (n_images,), int
     """
     import keras
@@ -226,8 +236,8 @@ def train_model(
     return model
 
 
-def predict(model, images: np.ndarray, progress: Progress = no_progress) -> np.ndarray:
-    """Classes that the DNN gives images: ndarray of shape (n_images,), int."""
+def predicted_classes(model: "keras.Model", images: np.ndarray, *, progress: Progress = no_progress) -> np.ndarray:
+    """Predict the class of each image: ndarray of shape (n_images,), int."""
     classes = []
     for start in range(0, len(images), 256):
         classes.append(np.asarray(model(images[start : start + 256], training=False)).argmax(axis=1))
@@ -236,7 +246,7 @@ def predict(model, images: np.ndarray, progress: Progress = no_progress) -> np.n
 
 
 def collect_failures(folder: Path, failing: Rows, predictions: list[str]) -> Rows:
-    """Copy the failing images to `failures/<class>/`, list them in `failures.csv`; their rows at the new place."""
+    """Copy the failing images to `failures/<class>/` and list them in `failures.csv`; return the rows of the copies."""
     collected = []
     (folder / FAILURES).mkdir()
     with replacing(folder / FAILURES_FILE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
@@ -255,27 +265,25 @@ def _write_json(path: Path, content: object) -> None:
     write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
-def main(arguments: Iterable[str] | None = None) -> int:
-    """Run the command line; 0 on success, 2 with one line on stderr for what the user can put right."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0 on success, 2 after an error that the user can correct (one line on stderr)."""
     parser = argparse.ArgumentParser(
         prog="python -m casestudies.build", description="Render a case study and train its DNN."
     )
     parser.add_argument(
         "case", choices=list(CASES), help="; ".join(f"{case.name}: {case.title}" for case in CASES.values())
     )
-    parser.add_argument("--out", metavar="DIR", required=True, help="a folder that is not there yet, or empty")
-    parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="fixes the images and the training (default: 0)"
-    )
+    parser.add_argument("--out", metavar="DIR", required=True, help="output folder, which must be new or empty")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of images and training (default: 0)")
     options = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's remarks would hide the progress
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's messages would hide the progress
     try:
-        accuracy = build_case(options.case, options.out, options.seed, progress=_print_progress)
+        accuracy = build_case(options.case, options.out, seed=options.seed, progress=_print_progress)
     except SAFEError as error:
         print(f"casestudies: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ncasestudies: stopped; nothing is left of it.", file=sys.stderr)
+        print("\ncasestudies: stopped; nothing was written.", file=sys.stderr)
         return 130
     print(
         f"{options.out}: accuracy {accuracy['test_accuracy']:.1%} on {accuracy['test_size']} test images, "
@@ -285,7 +293,7 @@ def main(arguments: Iterable[str] | None = None) -> int:
 
 
 def _print_progress(what: str, done: int, total: int) -> None:
-    """One line that is rewritten on a terminal, a line for each tenth elsewhere."""
+    """Rewrite one line on a terminal; elsewhere, print a line for each tenth."""
     if sys.stderr.isatty():
         print(f"\r\033[K{what}: {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
     elif done == total or 10 * done // total != 10 * (done - 1) // total:

@@ -1,14 +1,14 @@
 """The two tasks, and what their training sets lack on purpose.
 
-GD is the direction of a driver's gaze in eight classes, OC whether the eye is open or closed, as in the paper. The
-improvement and the test set are drawn alike; from the training set what a `RootCause` describes is taken out. A DNN
-trained without it fails there: these are the root causes SAFE should find.
+As in the paper, GD is the direction of a driver's gaze in eight classes, and OC is whether the eye is open or closed.
+The improvement set and the test set come from the same distribution; the training set lacks the images described by
+each `RootCause`. A DNN trained without them fails on them: these are the root causes that SAFE should find.
 
-Numbers are drawn uniformly from their ranges, with two exceptions. Some images are drawn in a `Situation`, night or a
-missed focus for example, whose ranges lie apart from the usual ones: uniform draws over all of it would leave too few
-images outside of every root cause. An image is in one situation at most, so that its failure has one reason, unless
-its gaze or openness is another. And eyes so near to the border of two classes that people would not agree on the label
-are not drawn at all: a DNN fails there whatever it was trained on.
+Numbers are drawn uniformly from their ranges, with two exceptions. Some images are drawn in a `Situation`, for example
+night or missed focus, with ranges apart from the usual ones: uniform draws over the combined range would leave too few
+images outside every root cause. An image is in at most one situation, so that its failure has one reason, unless its
+gaze or openness is another. Eyes so close to the border between two classes that people would disagree on the label are
+never drawn: a DNN fails there whatever it was trained on.
 """
 
 import dataclasses
@@ -22,13 +22,13 @@ from support.errors import SAFEError
 
 DIRECTIONS = ("right", "up_right", "up", "up_left", "left", "down_left", "down", "down_right")
 OPEN_FROM = 0.4
-"""Openness from which on an eye counts as open."""
+"""Smallest openness at which an eye counts as open."""
 
 Ranges = Mapping[str, tuple[float, float]]
 
 
 class Situation(NamedTuple):
-    """Something rare under which other ranges hold.
+    """A rare condition with ranges of its own.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Situation(NamedTuple):
     ranges : mapping
         Bounds that replace those of the case.
     eyewear : str or None
-        What the driver then wears; None leaves it open.
+        The driver's eyewear in this situation; None leaves it open.
     """
 
     share: float
@@ -54,9 +54,9 @@ class RootCause:
     parameters : tuple of str
         The columns of `parameters.csv` by which an engineer would recognise it.
     holds : callable
-        From an Eye to whether it lies in the region.
+        Whether an Eye lies in the region.
     kept : float
-        Share of the region's images that the training set keeps; 0 is none.
+        Share of the region's images that the training set keeps.
     """
 
     name: str
@@ -68,24 +68,24 @@ class RootCause:
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A task, its space of parameters and its known root causes.
+    """A task, its parameter space and its known root causes.
 
     Attributes
     ----------
     classes : tuple of str
         Names of the class folders, sorted: the order of the DNN's outputs.
     label : callable
-        From an Eye to its class.
+        The class of an Eye.
     ranges : mapping
         Bounds of each numeric parameter, drawn uniformly.
     situations : tuple of Situation
-        Of which an image is in one at most.
+        An image is in at most one of them.
     eyewear : mapping
-        Share of each kind of eyewear outside of the situations that fix it.
+        Share of each kind of eyewear outside the situations that determine it.
     clear : callable
-        From an Eye to whether a person could label it; other eyes are in none of the sets.
+        Whether a person could label an Eye; other eyes are left out of all sets.
     sizes : mapping
-        Images in the training, improvement and test set.
+        Number of images in the training, improvement and test set.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Case:
     epochs: int
 
     def draw(self, part: str, count: int, seed: int) -> Iterator[tuple[str, Eye]]:
-        """Draw labels and parameters of a part: `train` (without most of the root causes), `improvement` or `test`."""
+        """Draw labels and parameters of a set: `train` (without the root causes), `improvement` or `test`."""
         rng = np.random.default_rng([seed, sorted(self.sizes).index(part)])
         while count:
             eye = self._draw_eye(rng)
@@ -113,17 +113,17 @@ class Case:
             count -= 1
 
     def _draw_eye(self, rng: np.random.Generator) -> Eye:
-        left = rng.random()
+        remaining = rng.random()
         for situation in self.situations:
-            left -= situation.share
-            if left < 0:
+            remaining -= situation.share
+            if remaining < 0:
                 eyewear = {situation.eyewear: 1.0} if situation.eyewear else self.eyewear
                 return draw_eye(rng, {**self.ranges, **situation.ranges}, eyewear)
         return draw_eye(rng, self.ranges, self.eyewear)
 
 
 def gaze_class(eye: Eye) -> str:
-    """Class folder of a direction: each spans 45° around a multiple of 45°; a border belongs to the next one."""
+    """Class folder of a direction: each spans 45° around a multiple of 45°, and a border belongs to the next."""
     number = int((eye.gaze_deg + 22.5) % 360 // 45)
     return f"{number}_{DIRECTIONS[number]}"
 
@@ -164,7 +164,7 @@ SUNGLASSES = RootCause(
 )
 GLARE = RootCause(
     "glare",
-    "glasses mirror more than 0.6 of the surroundings; no training image shows that",
+    "the lenses reflect more than 0.6 of the surroundings; no training image shows this",
     ("eyewear", "lens_reflection"),
     lambda eye: eye.eyewear == "glasses" and eye.lens_reflection > 0.6,
 )
@@ -182,25 +182,25 @@ BLURRED = RootCause(
 )
 TURNED = RootCause(
     "head turned right",
-    "the head is turned right by more than 35°; no training image shows that",
+    "the head is turned right by more than 35°; no training image shows this",
     ("head_yaw_deg",),
     lambda eye: eye.head_yaw_deg > 35,
 )
 UP_LEFT_BORDER = RootCause(
     "looking up-left at the border",
-    "the gaze is at 112.5 to 147.5°, up-left but near the border to up; no training image shows that",
+    "the gaze is at 112.5 to 147.5°, up-left but near the border with up; no training image shows this",
     ("gaze_deg",),
     lambda eye: 112.5 <= eye.gaze_deg < 147.5,
 )
 DOWN_RIGHT_BORDER = RootCause(
     "looking down-right at the border",
-    "the gaze is at 292.5 to 327.5°, down-right but near the border to down; no training image shows that",
+    "the gaze is at 292.5 to 327.5°, down-right but near the border with down; no training image shows this",
     ("gaze_deg",),
     lambda eye: 292.5 <= eye.gaze_deg < 327.5,
 )
 HALF_OPEN = RootCause(
     "half open",
-    "the openness is 0.4 to 0.55, just open; no training image shows that",
+    "the openness is 0.4 to 0.55, just open; no training image shows this",
     ("openness",),
     lambda eye: OPEN_FROM <= eye.openness < 0.55,
 )
@@ -251,12 +251,12 @@ KNOWN_ROOT_CAUSES = {name: case.root_causes for name, case in CASES.items()}
 
 
 def find_case(name: str) -> Case:
-    """The case of a name.
+    """The case with this name.
 
     Raises
     ------
     SAFEError
-        There is none.
+        There is no such case.
     """
     if name not in CASES:
         raise SAFEError(f"Expected a case study: {' or '.join(CASES)}. Received: {name}")

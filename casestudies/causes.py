@@ -1,31 +1,31 @@
-"""Which known root causes a DNN's failures have, and which of them SAFE finds."""
+"""The known root causes of a DNN's failures, and which of them SAFE finds."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from casestudies.cases import Case
 from casestudies.parameters import Eye
+from support.run_folder import FAILURES
 
-FILE = "causes.json"
-FAILURES = "failures"
+CAUSES_FILE = "causes.json"
 
 
 class Match(NamedTuple):
-    """What an RCC is about.
+    """The known root cause that an RCC matches.
 
     Attributes
     ----------
     rcc : int
     size : int
-        Images in it.
+        Number of images in the RCC.
     cause : str or None
-        The known root cause of more than half of them; None where there is none.
+        The known root cause of more than half of the images; None if there is none.
     share : float
-        Share of the images with the most frequent cause, 0 to 1, be it a majority or not.
+        Share of the images with the most frequent cause, 0 to 1, even if that is not a majority.
     """
 
     rcc: int
@@ -34,18 +34,18 @@ class Match(NamedTuple):
     share: float
 
 
-def describe_causes(case: Case, test: Sequence[tuple[str, str, Eye]], wrong: Collection[int]) -> list[dict]:
-    """For each known root cause: how often the DNN fails inside and outside of it, and on which test images.
+def describe_causes(case: Case, test: Sequence[tuple[str, str, Eye]], failing: Collection[int]) -> list[dict[str, Any]]:
+    """For each known root cause: how often the DNN fails inside and outside it, and on which test images.
 
-    An image in several root causes counts in each. `failure_rate_elsewhere` is over the images in none of them.
+    An image with several root causes counts for each. `failure_rate_elsewhere` is over the images without any.
 
     Parameters
     ----------
     test : sequence of (path, label, Eye)
-    wrong : collection of int
-        Which of them the DNN gets wrong.
+    failing : collection of int
+        Indices of the test images that the DNN misclassifies.
     """
-    wrong, every = set(wrong), set(range(len(test)))
+    wrong, every = set(failing), set(range(len(test)))
     inside = {cause.name: {i for i in every if cause.holds(test[i][2])} for cause in case.root_causes}
     elsewhere = _rate(every.difference(*inside.values()), wrong)
     described = []
@@ -68,8 +68,10 @@ def describe_causes(case: Case, test: Sequence[tuple[str, str, Eye]], wrong: Col
     return described
 
 
-def match_causes(paths: Sequence[str], labels: Sequence[int], causes: Sequence[Mapping]) -> list[Match]:
-    """Say for each RCC which known root cause most of its images have.
+def match_causes(
+    paths: Sequence[str], labels: Sequence[int] | np.ndarray, causes: Sequence[Mapping[str, Any]]
+) -> list[Match]:
+    """Find the known root cause of most of the images in each RCC.
 
     Parameters
     ----------
@@ -78,21 +80,21 @@ def match_causes(paths: Sequence[str], labels: Sequence[int], causes: Sequence[M
     labels : sequence of int
         Their RCCs; −1 is noise.
     causes : sequence of mapping
-        What `causes.json` holds.
+        The content of `causes.json`.
 
     Returns
     -------
     list of Match
-        In the order of the RCCs. The causes that no RCC is about are those which occur in none of them.
+        In the order of the RCCs. A cause that no RCC matches occurs in none of them.
     """
     causes_of: dict[str, list[str]] = {}
     for cause in causes:
         for image in cause["failing"]:
             causes_of.setdefault(image.removeprefix(f"{FAILURES}/"), []).append(cause["name"])
-    labels = np.asarray(labels)
+    rcc_of = np.asarray(labels)
     matches = []
-    for rcc in np.unique(labels[labels >= 0]).tolist():
-        members = [paths[i].removeprefix(f"{FAILURES}/") for i in np.flatnonzero(labels == rcc)]
+    for rcc in np.unique(rcc_of[rcc_of >= 0]).tolist():
+        members = [paths[i].removeprefix(f"{FAILURES}/") for i in np.flatnonzero(rcc_of == rcc).tolist()]
         counts = Counter(name for image in members for name in causes_of.get(image, ()))
         name, count = counts.most_common(1)[0] if counts else (None, 0)
         share = count / len(members)

@@ -1,11 +1,11 @@
-"""A picture of what the simulator draws: `python -m casestudies.contact_sheet FILE`.
+"""An overview of the simulator's images: `python -m casestudies.contact_sheet FILE`.
 
-A row of eyes outside of every known root cause, then a row for each of them.
+The first row has eyes without any known root cause, each further row eyes with one of them.
 """
 
 import argparse
 import sys
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,10 @@ from support.errors import SAFEError
 from support.files import replacing
 
 COLUMNS = 9
-_DRAWN = 1500  # test images among which the rows are filled
+_DRAWN = 1500  # number of test images from which the rows are filled
 
 
-def contact_sheet(columns: int = COLUMNS, seed: int = 1) -> np.ndarray:
+def contact_sheet(*, columns: int = COLUMNS, seed: int = 1) -> np.ndarray:
     """Eyes of both cases, arranged by root cause.
 
     Returns
@@ -35,7 +35,7 @@ def contact_sheet(columns: int = COLUMNS, seed: int = 1) -> np.ndarray:
         rows |= {cause.name: [] for cause in case.root_causes if cause.name in new}
         for _, eye in case.draw("test", _DRAWN, seed):
             causes = [cause.name for cause in case.root_causes if cause.holds(eye)]
-            # Only what shows one cause alone.
+            # Only images with at most one cause.
             name = causes[0] if causes else ""
             if len(causes) < 2 and (name in new or not name) and len(rows[name]) < columns:
                 rows[name].append(eye)
@@ -46,10 +46,10 @@ def contact_sheet(columns: int = COLUMNS, seed: int = 1) -> np.ndarray:
     return sheet
 
 
-def main(arguments: Iterable[str] | None = None) -> int:
-    """Run the command line; 0 on success, 2 with one line on stderr for what the user can put right."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0 on success, 2 after an error that the user can correct (one line on stderr)."""
     parser = argparse.ArgumentParser(prog="python -m casestudies.contact_sheet", description="Draw a sheet of eyes.")
-    parser.add_argument("file", metavar="FILE", type=Path, help="a .jpg or .png")
+    parser.add_argument("file", metavar="FILE", type=Path, help="output file, .jpg or .png")
     options = parser.parse_args(arguments)
     if options.file.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         print(f"casestudies: Expected a .jpg or .png. Received: {options.file}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The eyeball in the opening of the lids: sclera, iris, pupil, and what the wet cornea mirrors."""
+"""The eyeball between the lids: sclera, iris, pupil and the reflections in the wet cornea."""
 
 import numpy as np
 
@@ -7,8 +7,10 @@ from casestudies.face import Lids
 from casestudies.parameters import HALF_WIDTH_MM
 from casestudies.scene import Scene
 
+_Normal = tuple[np.ndarray, np.ndarray, np.ndarray]
+
 _IRIS_RADIUS = 0.40
-# Colour near the pupil and near the edge, linear.
+# Linear colour near the pupil and near the edge.
 _IRIS_COLOURS = {
     "brown": ((0.16, 0.065, 0.022), (0.075, 0.030, 0.012)),
     "hazel": ((0.24, 0.12, 0.030), (0.13, 0.10, 0.035)),
@@ -19,7 +21,7 @@ _IRIS_COLOURS = {
 
 
 def paint_eyeball(scene: Scene, lids: Lids, picture: np.ndarray) -> np.ndarray:
-    """Put the eyeball behind the opening of the lids, with the wet edges between them."""
+    """Paint the eyeball between the lids, with the wet rims of the lids."""
     camera = scene.camera
     u, v = camera.u, camera.v
     radius2 = np.minimum(u * u + v * v, 0.96)
@@ -36,7 +38,7 @@ def paint_eyeball(scene: Scene, lids: Lids, picture: np.ndarray) -> np.ndarray:
     colour += _reflections(scene, normal, gaze)
 
     pixel = camera.pixel
-    # The lids have a thickness: a wet, pinkish rim above the lower one, and a dark one where the upper lashes grow.
+    # The lids are thick: a wet, pinkish rim above the lower one, and a dark rim where the upper lashes grow.
     rim = np.exp(-(((lids.above_lower - 0.03) / 0.026) ** 2))
     flesh = picture.mean(axis=(1, 2))[:, None, None] * np.array([1.15, 0.86, 0.82], np.float32)[:, None, None]
     colour = colour * (1 - 0.62 * rim) + flesh * (0.62 * rim)
@@ -47,8 +49,8 @@ def paint_eyeball(scene: Scene, lids: Lids, picture: np.ndarray) -> np.ndarray:
     return picture * (1 - 0.78 * np.minimum(dark, 1))
 
 
-def _polar(normal: tuple, gaze: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Polar coordinates around the gaze: its cosine, the distance in radii of the iris, and the angle."""
+def _polar(normal: _Normal, gaze: np.ndarray, up: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Polar coordinates around the gaze: cosine to the gaze, distance in radii of the iris, and angle."""
     gaze = gaze.astype(np.float32)
     axis2 = (up - (up @ gaze) * gaze).astype(np.float32)
     axis2 /= np.linalg.norm(axis2)
@@ -61,7 +63,7 @@ def _polar(normal: tuple, gaze: np.ndarray, up: np.ndarray) -> tuple[np.ndarray,
 
 
 def _sclera(scene: Scene, lids: Lids, u: np.ndarray) -> np.ndarray:
-    """White, warmer towards the corners, with a hint of veins, and the pink corner at the nose."""
+    """White, warmer towards the corners, with faint veins and the pink corner at the nose."""
     edge = smooth(np.abs(lids.x), 0.35, 1.05)
     ridges = np.abs(scene.texture("middle") + 0.35 * scene.texture("fine"))
     veins = np.exp(-((ridges / 0.14) ** 2)) * (0.06 + 0.34 * edge)
@@ -73,7 +75,7 @@ def _sclera(scene: Scene, lids: Lids, u: np.ndarray) -> np.ndarray:
 
 
 def _iris(scene: Scene, rho: np.ndarray, phi: np.ndarray, cosine: np.ndarray) -> np.ndarray:
-    """Fibres from the pupil outwards, a lighter collar around the pupil, a dark ring at the edge, and the pupil."""
+    """Fibres running outwards from the pupil, a lighter collar around it, a dark ring at the edge, and the pupil."""
     eye, rng = scene.eye, scene.rng
     inner, outer = (np.array(colour, np.float32)[:, None, None] for colour in _IRIS_COLOURS[eye.iris])
     fibres = rng.standard_normal((2, 90)).astype(np.float32)
@@ -87,7 +89,7 @@ def _iris(scene: Scene, rho: np.ndarray, phi: np.ndarray, cosine: np.ndarray) ->
     collar = 0.45 * np.exp(-(((rho - pupil - 0.18) / 0.10) ** 2))
     ring = 1 - 0.72 * smooth(rho, 0.76, 1.0)
     colour = colour * ((1 + strand + collar) * ring)
-    # The cornea gathers light on the side of the iris away from the lamp.
+    # The cornea focuses light on the side of the iris away from the lamp.
     side = np.cos(phi - np.arctan2(scene.to_light[1], scene.to_light[0]))
     colour *= 1 - 0.35 * side * np.minimum(rho, 1)
     dark = coverage((pupil - rho) * _IRIS_RADIUS, 1.3 * scene.camera.pixel)
@@ -101,13 +103,13 @@ def _shadow_of_lids(lids: Lids) -> np.ndarray:
     return upper * lower * corners
 
 
-def _reflections(scene: Scene, normal: tuple, gaze: np.ndarray) -> np.ndarray:
-    """The lamp in the cornea, a weaker window beside it, and a glint on the wet sclera."""
+def _reflections(scene: Scene, normal: _Normal, gaze: np.ndarray) -> np.ndarray:
+    """The lamp reflected in the cornea, a weaker window beside it, and a glint on the wet sclera."""
     u, v, pixel = scene.camera.u, scene.camera.v, scene.camera.pixel
     light = scene.to_light
     halfway = light + np.array([0, 0, 1], np.float32)
     halfway /= np.linalg.norm(halfway)
-    # The cornea is a smaller sphere (0.55) whose middle lies on the line of gaze.
+    # The cornea is a smaller sphere (radius 0.55) whose centre lies on the line of gaze.
     centre = 0.5 * gaze + 0.55 * halfway
     lamp = coverage(0.068 - np.hypot(u - centre[0], v - centre[1]), 1.6 * pixel)
     second = 0.5 * gaze + 0.55 * np.array([-0.45 * np.sign(light[0] or 1), 0.30, 0.8])

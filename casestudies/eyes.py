@@ -1,9 +1,8 @@
-"""The simulator: a driver's eye as a camera in the dashboard sees it, from its parameters.
+"""The simulator: renders a driver's eye, as seen by a camera in the dashboard, from its parameters.
 
-In: an `Eye`. Out: 128 × 128 pixels. Surfaces are shaded from their height (`face`) or as spheres (`eyeball`); edges are
-signed distances turned into the share of a pixel that they cover, so nothing needs supersampling; only lashes and brow
-are drawn as strokes, at three times the size. Colours are linear light until the last step, in planes of shape
-(3, SIDE, SIDE).
+In: an `Eye`. Out: 128 × 128 pixels. Surfaces are shaded from a height map (`face`) or as spheres (`eyeball`). Edges are
+signed distances converted to pixel coverage, so nothing needs supersampling; only lashes and brow are drawn as strokes,
+at three times the size. Colours are linear light, in planes of shape (3, SIDE, SIDE), until the last step.
 """
 
 import functools
@@ -22,15 +21,16 @@ _NOISE_SIDE = 512
 
 
 def render(eye: Eye) -> np.ndarray:
-    """The image of an eye.
+    """Render the image of an eye.
 
     Returns
     -------
     ndarray of shape (SIDE, SIDE, 3), uint8
-        The same for the same parameters, whatever was rendered before.
+        Determined by the parameters, whatever was rendered before.
     """
     rng = np.random.default_rng(eye.seed)
-    scene = Scene(eye, place_camera(eye, tuple(rng.uniform(-0.08, 0.08, 2))), _to_light(eye), rng)
+    right, up = rng.uniform(-0.08, 0.08, 2).tolist()
+    scene = Scene(eye, place_camera(eye, (right, up)), _to_light(eye), rng)
     lids = face.shape_lids(scene)
     picture = face.paint_skin(scene, lids)
     picture = eyeball.paint_eyeball(scene, lids, picture)
@@ -48,7 +48,7 @@ def _to_light(eye: Eye) -> np.ndarray:
 
 
 def _expose(picture: np.ndarray, eye: Eye, rng: np.random.Generator) -> np.ndarray:
-    """What the sensor makes of the light: brightness, defocus, gamma, noise."""
+    """Turn light into pixels as the sensor does: brightness, defocus, gamma, noise."""
     exposed = np.clip(picture * np.float32(eye.light), 0, 1).transpose(1, 2, 0)
     pixels = _gamma_table()[(exposed * 4095).astype(np.int16)]
     if eye.blur_px > 0.2:
@@ -67,8 +67,8 @@ def _gamma_table() -> np.ndarray:
 
 @functools.cache
 def _sensor_noise() -> np.ndarray:
-    """Noise from which each image takes a piece (drawing it anew takes a tenth of the time of an image)."""
+    """Noise from which each image takes a crop; drawing new noise would take a tenth of an image's rendering time."""
     noise = np.random.default_rng(1).standard_normal((_NOISE_SIDE, _NOISE_SIDE, 3), dtype=np.float32)
-    # A sensor's colour filter makes neighbours share brightness more than hue.
+    # Because of a sensor's colour filter, neighbouring pixels share brightness more than hue.
     noise = 0.6 * noise + 0.8 * noise[:, :, 1:2]
     return noise / noise.std()

@@ -1,17 +1,17 @@
-"""Glasses and sunglasses: frame, its shadow, and lenses that tint and mirror."""
+"""Glasses and sunglasses: the frame, its shadow, and tinted, reflecting lenses."""
 
 import numpy as np
 
 from casestudies.camera import coverage, smooth
 from casestudies.scene import Scene
 
-_DEPTH = 1.35  # of the lens, in front of the middle of the eyeball
+_DEPTH = 1.35  # of the lens, in front of the centre of the eyeball
 _FRAMES = np.array([(0.012, 0.012, 0.014), (0.05, 0.022, 0.012), (0.03, 0.035, 0.06), (0.16, 0.15, 0.14)], np.float32)
 _TINTS = np.array([(0.9, 0.95, 1.0), (1.0, 0.78, 0.55), (0.8, 1.0, 0.82)], np.float32)
 
 
 def paint_eyewear(scene: Scene, picture: np.ndarray) -> np.ndarray:
-    """Put on what `eye.eyewear` says."""
+    """Paint the eyewear named in `eye.eyewear`."""
     if scene.eye.eyewear == "none":
         return picture
     camera, rng = scene.camera, scene.rng
@@ -39,7 +39,7 @@ def _distance_to_rim(x: np.ndarray, y: np.ndarray, half: np.ndarray, squareness:
 
 
 def _shadow(scene: Scene, half: np.ndarray, squareness: float, thickness: float, dark: bool) -> np.ndarray:
-    """The frame's shadow on the skin, thrown away from the light, and the lens's if it is dark."""
+    """The frame's shadow on the skin, cast away from the light, and the lens's shadow if it is dark."""
     x, y = scene.camera.to_head(0.85)
     light = scene.camera.rotation.T @ scene.to_light
     reach = 0.45 / max(float(light[2]), 0.35)
@@ -53,7 +53,7 @@ def _shadow(scene: Scene, half: np.ndarray, squareness: float, thickness: float,
 def _through_lens(
     scene: Scene, picture: np.ndarray, x: np.ndarray, y: np.ndarray, half: np.ndarray, rim: np.ndarray, dark: bool
 ) -> np.ndarray:
-    """What is seen through the lens, plus what the lens mirrors."""
+    """What is visible through the lens, plus the lens's reflections."""
     eye, rng = scene.eye, scene.rng
     if dark:
         tint = _TINTS[rng.integers(len(_TINTS))][:, None, None]
@@ -63,19 +63,24 @@ def _through_lens(
         seen = picture * np.array([0.93, 0.96, 0.95], np.float32)[:, None, None]
     veil, sheen = _mirrored(scene, x, y, half)
     edge = smooth(rim, 0, 0.05)
-    if dark:  # coated against glare
+    if dark:  # anti-reflective coating
         return seen + 0.12 * sheen * edge
     return seen * (1 - 0.8 * veil * edge) + sheen * edge
 
 
 def _mirrored(scene: Scene, x: np.ndarray, y: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The windscreen as a slanted bright patch with a bar in it, and a faint sky above a horizon.
+    """The reflected windscreen as a slanted bright patch, sometimes with a bar, and a faint sky above a horizon.
 
-    Returns how far the patch outshines what lies behind, and the light that it adds.
+    Returns
+    -------
+    veil : ndarray of shape (SIDE, SIDE)
+        How far the patch outshines what lies behind.
+    sheen : ndarray of shape (3, SIDE, SIDE)
+        The light that it adds.
     """
     eye, rng = scene.eye, scene.rng
     strength = eye.lens_reflection
-    # A strong reflection is that of something large and near: it spreads over the middle of the lens.
+    # A strong reflection comes from something large and near: it spreads over the centre of the lens.
     at = rng.uniform([-0.5, -0.25], [0.5, 0.35]) * (1 - 0.75 * strength)
     slant, tilt = rng.uniform(-0.6, 0.6), rng.uniform(-0.2, 0.2)
     across = (x - at[0]) - slant * (y - at[1]) + 0.10 * y * y
@@ -101,7 +106,7 @@ def _paint_frame(
     thickness: float,
     half: np.ndarray,
 ) -> np.ndarray:
-    """Rim, bridge and temple: a rounded bar, lit along its upper side."""
+    """Rim, bridge and temple: a rounded bar, lit along the upper side."""
     pixel = scene.camera.pixel
     bar = thickness / 2 - np.abs(rim + thickness / 2)
     bridge = np.minimum(0.075 - np.abs(y - 0.22 - 0.12 * (x - half[0] - 0.3) ** 2), x - half[0] + 0.02)

@@ -9,16 +9,18 @@ from casestudies.camera import LID_DEPTH, SIDE, bent, coverage, smooth
 from casestudies.parameters import Eye, lid_heights
 from casestudies.scene import Scene
 
+_Points = tuple[np.ndarray, np.ndarray]  # x and y
+
 LID_CURVATURE = 0.3  # of the lids around the eyeball
 _STROKE_SCALE = 3
 _BRIDGE = (1.68, 1.10)  # x and z of the bridge of the nose
-_TILT = -0.05  # the corner at the temple lies a little higher
+_TILT = -0.05  # the corner at the temple is slightly higher
 _SKIN = np.array([(0.95, 0.79, 0.70), (0.88, 0.68, 0.55), (0.74, 0.53, 0.40), (0.53, 0.36, 0.27), (0.36, 0.24, 0.19)])
 
 
 @dataclasses.dataclass(frozen=True)
 class Lids:
-    """Where the pixels lie relative to the edges of the lids.
+    """Positions of the pixels relative to the edges of the lids.
 
     Attributes
     ----------
@@ -40,24 +42,24 @@ class Lids:
 
 
 def upper_lid(x: np.ndarray, height: float) -> np.ndarray:
-    """y of the upper lid's edge: an arch with its top a little towards the nose."""
+    """y of the upper lid's edge: an arch whose top is slightly towards the nose."""
     t = np.clip(x, -1, 1)
     arch = (1 - t * t) * (1 + 0.22 * t + 0.25 * t * t)
     return height * arch + _TILT * x
 
 
 def lower_lid(x: np.ndarray, height: float) -> np.ndarray:
-    """y of the lower lid's edge: flatter, with its bottom a little towards the temple."""
+    """y of the lower lid's edge: flatter, with its lowest point slightly towards the temple."""
     t = np.clip(x, -1, 1)
     arch = (1 - t * t) * (1 - 0.18 * t + 0.35 * t * t)
     return height * arch + _TILT * x
 
 
 def shape_lids(scene: Scene) -> Lids:
-    """Measure how far every pixel is from the lids' edges."""
-    x, y = scene.camera.to_head(LID_DEPTH, LID_CURVATURE)
+    """Measure each pixel's distance to the edges of the lids."""
+    x, y = scene.camera.to_head(LID_DEPTH, curvature=LID_CURVATURE)
     upper, lower = lid_heights(scene.eye)
-    # A height difference is no distance where the edge is steep: scale by the edge's slope.
+    # Where the edge is steep, a height difference is not a distance: scale by the edge's slope.
     steep = 1 / np.sqrt(1 + (1.8 * np.clip(x, -1, 1) * upper) ** 2)
     flat = 1 / np.sqrt(1 + (1.8 * np.clip(x, -1, 1) * lower) ** 2)
     beside = np.maximum(np.abs(x) - 1, 0)  # there is no opening beyond the corners
@@ -65,7 +67,7 @@ def shape_lids(scene: Scene) -> Lids:
 
 
 def paint_skin(scene: Scene, lids: Lids) -> np.ndarray:
-    """Skin with its folds, and the brow.
+    """Paint the skin with its folds, and the brow.
 
     Returns
     -------
@@ -96,14 +98,14 @@ def paint_skin(scene: Scene, lids: Lids) -> np.ndarray:
 
 
 def _distance_to_crease(eye: Eye, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Height above the fold of the upper lid, which moves with the lid by a third."""
+    """Height above the fold of the upper lid, which moves a third as far as the lid."""
     upper, _ = lid_heights(eye)
     t = 1.25 * np.tanh(x / 1.25)
     return y - (0.36 + 0.30 * upper) * (1 - 0.55 * t * t + 0.12 * t) - 0.09 - _TILT * x
 
 
 def _relief(eye: Eye, x: np.ndarray, y: np.ndarray, crease: np.ndarray) -> np.ndarray:
-    """How far the face stands out, in half widths."""
+    """Height map of the face, in half widths."""
     _, lower = lid_heights(eye)
     x2 = x * x
     relief = 0.30 * np.exp(-((y - 1.25 + 0.1 * x2) ** 2) / 0.22)  # the bone under the brow
@@ -118,12 +120,12 @@ def _relief(eye: Eye, x: np.ndarray, y: np.ndarray, crease: np.ndarray) -> np.nd
 
 
 def _ramp(values: np.ndarray) -> np.ndarray:
-    """0 far below 0, the value itself far above it, and no corner between them."""
+    """Softplus: 0 far below 0, the value itself far above it, smooth in between."""
     return np.log1p(np.exp(np.minimum(values, 20)))
 
 
 def _skin_colour(scene: Scene, lids: Lids) -> np.ndarray:
-    """Colour of the skin without light: its tone, redder near the lids, a little bluish in the hollow, blotchy."""
+    """Unlit colour of the skin: its tone, redder near the lids, slightly bluish in the hollow, blotchy."""
     tone = scene.eye.skin_tone * (len(_SKIN) - 1)
     row = min(int(tone), len(_SKIN) - 2)
     base = (_SKIN[row] + (tone - row) * (_SKIN[row + 1] - _SKIN[row])) ** 2.2
@@ -144,12 +146,12 @@ def _skin_colour(scene: Scene, lids: Lids) -> np.ndarray:
 
 
 def _occlusion(eye: Eye, x: np.ndarray, y: np.ndarray, crease: np.ndarray, lids: Lids) -> np.ndarray:
-    """Share of the light that reaches folds and hollows."""
+    """Share of the light that reaches a point: less in folds and hollows."""
     x2 = x * x
     across = np.exp(-x2 * x2 * x2 / 1.9)
     # Sharp below the fold, soft above it.
     fold = np.exp(-np.where(crease < 0, (crease / 0.035) ** 2, (crease / 0.085) ** 2)) * across
-    open_eye = smooth(np.float32(eye.openness), 0.0, 0.35)
+    open_eye = smooth(np.asarray(eye.openness, np.float32), 0.0, 0.35)
     hidden = 1 - (0.28 + 0.3 * open_eye) * fold
     hidden *= 1 - 0.22 * np.exp(-((crease - 0.16) ** 2) / 0.03) * np.exp(-((x - 0.5) ** 2) / 0.5)
     under = lids.above_lower
@@ -165,14 +167,14 @@ def _normalised(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> tuple[np.ndarray
 
 
 def _paint_brow(scene: Scene, x: np.ndarray, y: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """Some two hundred hairs, leaning to the temple, over a soft shadow of the finer ones."""
+    """Paint 190 to 320 hairs leaning towards the temple, over a soft shadow of the finer ones."""
     rng, thick = scene.rng, scene.eye.brow_thickness
     n = int(190 + 130 * thick)
     along = rng.beta(1.25, 1.1, n)  # 0 at the nose, 1 at the temple
     root_x = 1.12 - 2.55 * along
     width = (0.08 + 0.11 * thick) * np.sqrt(np.clip(1.15 - along, 0.05, 1)) * np.sqrt(np.clip(0.35 + 5 * along, 0, 1))
     root_y = _brow_line(root_x) + width * rng.uniform(-1, 1, n)
-    # Hairs stand up at the nose and lie flat towards the temple, those from above pointing down.
+    # Hairs stand upright at the nose and lie flat towards the temple; the upper ones point down.
     lean = np.radians(75 + 95 * np.sqrt(along) + 18 * (root_y - _brow_line(root_x)) / width + rng.normal(0, 14, n))
     length = rng.uniform(0.13, 0.30, n)
     tip_x, tip_y = root_x + length * np.cos(lean), root_y + length * np.sin(lean)
@@ -197,7 +199,7 @@ def _hair_colour(eye: Eye) -> np.ndarray:
 
 
 def paint_lashes(scene: Scene, picture: np.ndarray) -> np.ndarray:
-    """Lashes over everything but eyewear: the upper ones curl up as the eye opens and hang when it is closed."""
+    """Paint the lashes over everything but eyewear: the upper ones curl up when the eye is open, else hang down."""
     upper, lower = lid_heights(scene.eye)
     rng = scene.rng
     n = 78
@@ -206,7 +208,7 @@ def paint_lashes(scene: Scene, picture: np.ndarray) -> np.ndarray:
     raised = np.clip((upper + 0.15) / 0.45, 0, 1)
     length = rng.uniform(0.7, 1.15, n) * (0.17 + 0.13 * np.clip(0.55 - x, 0, 1.3))
     outward = -0.12 + 0.95 * x + rng.normal(0, 0.14, n)
-    # Neighbours stick together at their tips.
+    # Neighbouring lashes stick together at the tips.
     outward = 0.5 * outward + 0.5 * outward[np.minimum(np.arange(n) // 3 * 3 + 1, n - 1)]
     rise = -0.75 + 1.45 * raised
     tip = (x + length * outward, y + length * rise)
@@ -225,14 +227,14 @@ def paint_lashes(scene: Scene, picture: np.ndarray) -> np.ndarray:
 
 
 def paint_profile(scene: Scene, picture: np.ndarray) -> np.ndarray:
-    """What lies behind the bridge of the nose, which hides the rest of the face when the head is turned far away."""
-    far = float(smooth(np.float32(scene.eye.head_yaw_deg), 25, 45))
+    """Paint the background behind the bridge of the nose, which hides the far side of a strongly turned head."""
+    far = float(smooth(np.asarray(scene.eye.head_yaw_deg, np.float32), 25, 45))
     if not far:
         return picture
     camera, rotation = scene.camera, scene.camera.rotation
     x, z = _BRIDGE
     y = camera.v - np.float32(rotation[1, 2] * z)
-    # The bridge is lowest between the eyes: the forehead and the nose stand out.
+    # The bridge is lowest between the eyes; forehead and nose protrude.
     depth = z + 0.25 * smooth(y, 0.2, 1.5) + 0.25 * _ramp((-0.35 - y) / 0.25)
     edge = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * depth + (1 - far)
     inside = (edge - camera.u).astype(np.float32)
@@ -243,8 +245,10 @@ def paint_profile(scene: Scene, picture: np.ndarray) -> np.ndarray:
     return picture * cover + behind * (1 - cover)
 
 
-def _draw_strokes(scene: Scene, root: tuple, middle: tuple, tip: tuple, width: np.ndarray, tapered: float):
-    """Curved strokes (quadratic curves through root, control point and tip) that grow thinner: their coverage."""
+def _draw_strokes(
+    scene: Scene, root: _Points, middle: _Points, tip: _Points, width: np.ndarray, tapered: float
+) -> np.ndarray:
+    """Draw tapering strokes, quadratic Bézier curves from root to tip with one control point; return their coverage."""
     t = np.linspace(0, 1, 5)[:, None]
     points = [(1 - t) ** 2 * root[i] + 2 * t * (1 - t) * middle[i] + t * t * tip[i] for i in (0, 1)]
     depth = bent(LID_DEPTH, LID_CURVATURE, points[0]) + 0.02

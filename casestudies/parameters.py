@@ -1,54 +1,54 @@
-"""What varies from one image of an eye to the next, and how it is recorded.
+"""The parameters of an image of an eye, and the table that records them.
 
-Lengths on the face are given in half widths of the eye, about 15 mm: its corners lie at x = −1 (towards the temple) and
-x = 1 (towards the nose), y points to the brow. The eye is the driver's right one, so the nose is on the right.
+Lengths on the face are in half widths of the eye, about 15 mm: its corners are at x = −1 (temple) and x = 1 (nose), and
+y points to the brow. It is the driver's right eye, so the nose is on the right.
 """
 
 import csv
 import dataclasses
 import math
+import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from rccs.parameters import KEY
 from support.errors import SAFEError
 from support.files import replacing
 
-FILE = "parameters.csv"
-KEY = "image"
 EYEWEAR = ("none", "glasses", "sunglasses")
 IRISES = ("brown", "hazel", "green", "blue", "grey")
 HALF_WIDTH_MM = 15.0
-BORDER_DEG = 22.5  # of the directions of gaze: at 22.5° + 45° · k
+BORDER_DEG = 22.5  # the first border between two directions of gaze; the others follow every 45°
 
 
 @dataclasses.dataclass(frozen=True)
 class Eye:
-    """The parameters of one image; together with `seed` they fix every pixel.
+    """The parameters of one image; including `seed`, they determine every pixel.
 
     Attributes
     ----------
     gaze_deg : float
-        Direction of gaze relative to the head, as in the image: 0 is right, 90 is up, 180 is left.
+        Direction of gaze relative to the head, as seen in the image: 0 is right, 90 is up, 180 is left.
     eccentricity_deg : float
-        How far the gaze turns away from straight ahead.
+        Angle between the gaze and straight ahead.
     openness : float
         0 is closed, 1 is as open as the gaze allows (the lids follow it up and down).
     head_yaw_deg, head_pitch_deg : float
         Positive to the right of the image and upwards.
     light_side_deg, light_height_deg : float
-        Where the light comes from, seen from the eye: positive from the right and from above.
+        Direction of the light as seen from the eye: positive from the right and from above.
     light : float
-        Brightness of the light as the camera exposes it, 0 to 1, linear.
+        Brightness of the light as exposed by the camera, 0 to 1, linear.
     blur_px : float
         Standard deviation of the defocus, in pixels of the image.
     noise_levels : float
-        Standard deviation of the sensor noise, in grey levels of 255.
+        Standard deviation of the sensor noise, in grey levels (0 to 255).
     lens_reflection : float
-        How much of the surroundings the lens of glasses or sunglasses mirrors, 0 to 1; no effect without eyewear.
+        Share of the surroundings reflected by the lenses, 0 to 1; without effect if there is no eyewear.
     lens_tint : float
-        How dark sunglasses are, 0 to 1; no effect on anything else.
+        Darkness of sunglasses, 0 to 1; without effect on other eyewear.
     skin_tone : float
         0 is the palest, 1 the darkest.
     """
@@ -90,22 +90,22 @@ class Eye:
 
     @property
     def pupil_to_lid_mm(self) -> float:
-        """From the pupil's upper edge to the upper lid; negative where the lid covers it."""
+        """Distance from the pupil's upper edge to the upper lid; negative where the lid covers it."""
         upper, _ = lid_heights(self)
         gap = upper - self.gaze_vector[1]
         return gap * HALF_WIDTH_MM - self.pupil_mm / 2
 
 
-# Recorded beside the drawn parameters, since the borders of the tasks are described with them.
+# Recorded with the drawn parameters, since the class borders are described with them.
 DERIVED = ("gaze_to_border_deg", "pupil_to_lid_mm")
 NAMES = tuple(field.name for field in dataclasses.fields(Eye))
-_TYPES = {field.name: field.type for field in dataclasses.fields(Eye)}
+_TYPES: dict[str, type] = typing.get_type_hints(Eye)
 
 
 def lid_heights(eye: Eye) -> tuple[float, float]:
-    """Heights of the upper and the lower lid at the middle of the eye, in half widths; equal when it is closed.
+    """Heights of the upper and the lower lid at the centre of the eye, in half widths; equal when it is closed.
 
-    The lids follow the gaze: the upper one by more than half of the way of the pupil, the lower one less.
+    The lids follow the gaze: the upper lid moves more than half as far as the pupil, the lower lid less.
     """
     y = eye.gaze_vector[1]
     closed = -0.24 + 0.15 * y
@@ -115,7 +115,7 @@ def lid_heights(eye: Eye) -> tuple[float, float]:
 
 
 def draw_eye(rng: np.random.Generator, ranges: Mapping[str, tuple[float, float]], eyewear: Mapping[str, float]) -> Eye:
-    """Draw an eye: numbers uniformly from their ranges, eyewear with the given shares, the iris's colour uniformly."""
+    """Draw an eye: numbers uniformly from their ranges, eyewear with the given shares, iris colour uniformly."""
     values = {name: round(float(rng.uniform(*bounds)), 3) for name, bounds in ranges.items()}
     return Eye(
         seed=int(rng.integers(2**31)),
@@ -125,13 +125,13 @@ def draw_eye(rng: np.random.Generator, ranges: Mapping[str, tuple[float, float]]
     )
 
 
-def write_parameters(path: Path, eyes: Iterable[tuple[str, str, Eye]]) -> None:
+def write_eyes(path: Path, eyes: Iterable[tuple[str, str, Eye]]) -> None:
     """Write `parameters.csv`.
 
     Parameters
     ----------
     eyes : iterable of (image, label, Eye)
-        `image` is the path relative to the folder of the file, with `/` between folders.
+        `image` is the path relative to the file's folder, with `/` as the separator.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -141,13 +141,13 @@ def write_parameters(path: Path, eyes: Iterable[tuple[str, str, Eye]]) -> None:
             writer.writerow([image, label, *dataclasses.astuple(eye), *derived])
 
 
-def read_parameters(path: Path) -> dict[str, Eye]:
-    """Read what `write_parameters` wrote, as a mapping from image to Eye.
+def read_eyes(path: Path) -> dict[str, Eye]:
+    """Read a file written by `write_eyes`, as a mapping from image to Eye.
 
     Raises
     ------
     SAFEError
-        The file cannot be read, or lacks a column of `Eye` or holds something else than a number in it.
+        The file cannot be read, lacks a column of `Eye`, or has an invalid number.
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:

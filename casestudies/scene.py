@@ -1,4 +1,4 @@
-"""What the surfaces of an eye need to know to draw themselves."""
+"""What every surface of an eye needs for painting: parameters, camera, light, random numbers and textures."""
 
 import dataclasses
 import functools
@@ -13,14 +13,14 @@ _TEXTURE_SIDE = 256
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """What the surfaces need to know to draw themselves.
+    """What every surface needs for painting.
 
     Attributes
     ----------
     to_light : ndarray of shape (3,)
         Unit vector from the eye to the light, in camera coordinates.
     rng : Generator
-        For what the parameters leave open: hairs, veins, pores.
+        For details not determined by the parameters: hairs, veins, pores.
     """
 
     eye: Eye
@@ -29,14 +29,14 @@ class Scene:
     rng: np.random.Generator
 
     def texture(self, grain: str) -> np.ndarray:
-        """A piece of noise of the size of the image, mean 0 and variance 1: `fine`, `middle` or `coarse`."""
+        """A crop of noise of the size of the image, mean 0 and variance 1; `grain` is `fine`, `middle` or `coarse`."""
         top, left = self.rng.integers(_TEXTURE_SIDE - SIDE, size=2)
         return _textures()[grain][top : top + SIDE, left : left + SIDE]
 
 
 @functools.cache
 def _textures() -> dict[str, np.ndarray]:
-    """Periodic noise of three grains: white noise whose frequencies are weighted by a bell in octaves."""
+    """Periodic noise of three grains: white noise, its frequencies weighted by a bell curve over octaves."""
     rng = np.random.default_rng(0)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(_TEXTURE_SIDE), np.fft.rfftfreq(_TEXTURE_SIDE), indexing="ij"))
     textures = {}

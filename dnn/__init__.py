@@ -1,5 +1,5 @@
-"""The DNN under test: what it takes, what it says, where it fails and where it is likely to.
+"""The DNN under test: its inputs and outputs, its failures, and where it is likely to fail.
 
-In order, each importing only from those before it: `model_file` (read without executing anything of it), `model` (what
-it takes and gives), `predictions`, `targets` (of a regression), `failures` and `failure_prediction`.
+In order, each importing only from those before it: `model_file` (read without executing anything in it), `model`
+(inputs and outputs), `predictions`, `targets` (of a regression), `failures` and `failure_prediction`.
 """

@@ -1,13 +1,12 @@
-"""Images that the DNN under test is likely to get wrong, told without their labels from how it did on the test set.
+"""Images that the DNN under test is likely to misclassify, predicted without their labels from its test set.
 
-In: a labelled test set and the DNN. Out: for any images, how many of the test images with the most like outputs the DNN
-got wrong. `selection.py` prefers such images where the engineer gives the model.
+In: a labelled test set and the DNN. Out: for any image, the share of failures among the test images with the most
+similar outputs. `selection.py` prefers likely failures if the engineer gives the model.
 
-That neighbours tell better than a network's own certainty whether it is wrong is from Jiang et al., "To Trust Or Not To
-Trust A Classifier", NeurIPS 2018. There they are classes' training images in a layer's space; here they are test images
-in the space of the outputs, which any classifier has. On `gd` this tells wrong improvement images from right ones with
-an area under the ROC curve of .94, the entropy of the output with .83; on `oc` with .87, on `gtsrb` with .84 (entropy
-.86).
+Jiang et al., "To Trust Or Not To Trust A Classifier", NeurIPS 2018, found that neighbours predict failures better than
+the network's own confidence. Their neighbours are training images of each class in the feature space of a layer; here
+they are test images in the space of the outputs, which every classifier has. docs/decisions/040-likely-failures.md has
+figures.
 """
 
 import os
@@ -23,20 +22,21 @@ from dnn.predictions import judge, predict
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 
-ALIKE = 30  # test images; 10 to 100 tell about as well
-LEAST = 1e-6  # a probability; differences between smaller ones say nothing
+NEIGHBOURS = 30  # test images; the prediction is about as good with 10 to 100
+LEAST = 1e-6  # lower bound of a probability; differences between smaller ones carry no information
 
 
 @dataclass(frozen=True)
 class FailurePrediction:
-    """What a DNN says of its test set, and where that was wrong.
+    """A DNN's outputs for its test set, and its failures there.
 
     Attributes
     ----------
     dnn : Dnn
     outputs : ndarray of shape (n_test, n_classes), float32
-        Probabilities, of the test images that could be read.
+        Probabilities of the readable test images.
     wrong : ndarray of shape (n_test,), bool
+        Whether the DNN misclassifies the image.
     """
 
     dnn: Dnn
@@ -45,21 +45,22 @@ class FailurePrediction:
 
     @property
     def accuracy(self) -> float:
-        """Share of the test set that the DNN gets right."""
+        """Share of the test set that the DNN classifies correctly."""
         return float(1 - self.wrong.mean())
 
-    def of(self, root: Path, paths: Sequence[str], progress: Progress = no_progress) -> np.ndarray:
-        """How likely the DNN is wrong on each of some images: ndarray of shape (n_images,), float, from 0 to 1.
+    def of(self, root: Path, paths: Sequence[str], *, progress: Progress = no_progress) -> np.ndarray:
+        """How likely the DNN misclassifies each image: ndarray of shape (n_images,), float, from 0 to 1.
 
-        An image that cannot be read counts as one that it gets right.
+        An unreadable image counts as correctly classified.
 
         Raises
         ------
         SAFEError
-            None can be read, or an output is NaN or infinite.
+            No image is readable, or an output is NaN or infinite.
         """
-        said = predict(self.dnn, root, paths, progress, "Asking the model about candidates")
-        likelihood = dict(zip(said.paths, likely_wrong(said.outputs, self.outputs, self.wrong), strict=True))
+        predictions = predict(self.dnn, root, paths, progress=progress, what="Running the model on candidates")
+        shares = likely_wrong(predictions.outputs, self.outputs, self.wrong)
+        likelihood = dict(zip(predictions.paths, shares, strict=True))
         return np.array([likelihood.get(path, 0.0) for path in paths])
 
 
@@ -70,7 +71,7 @@ def predict_failures(
     trust: bool = False,
     progress: Progress = no_progress,
 ) -> FailurePrediction:
-    """Run a classifier on its test set, to tell on which other images it is likely wrong.
+    """Run a classifier on its test set, in order to predict its failures on other images.
 
     Parameters
     ----------
@@ -87,33 +88,34 @@ def predict_failures(
     dnn = load_dnn(model, rescale, trust)
     if dnn.task == "regression":
         raise SAFEError(
-            "Expected a classifier, to tell which images it is likely to get wrong. Received a regression: "
+            "Expected a classifier, since its likely failures are to be predicted. Received a regression: "
             f"{dnn.path}. Select without the model."
         )
     images, _ = examples_for(dnn, test)
-    dnn = sized_for(dnn, images.files)  # once: other images are to be compared in the same size
-    said = predict(dnn, images.root, images.paths, progress, "Running the model on test images")
+    dnn = sized_for(dnn, images.files)  # once, so that other images are compared at the same size
+    predictions = predict(dnn, images.root, images.paths, progress=progress, what="Running the model on test images")
     place = {path: i for i, path in enumerate(images.paths)}
-    indices = np.array([place[path] for path in said.paths])
-    return FailurePrediction(dnn, said.outputs, ~judge(dnn, images, indices, said.outputs).right)
+    indices = np.array([place[path] for path in predictions.paths])
+    return FailurePrediction(dnn, predictions.outputs, ~judge(dnn, images, indices, predictions.outputs).right)
 
 
 def likely_wrong(outputs: np.ndarray, tested: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Share of wrong ones among the `ALIKE` test images whose logarithms of probabilities are nearest.
+    """Share of failures among the `NEIGHBOURS` test images with the nearest log probabilities.
 
     Parameters
     ----------
     outputs : ndarray of shape (n_images, n_classes)
-        Probabilities, of the images asked about.
+        Probabilities of the images in question.
     tested : ndarray of shape (n_test, n_classes)
-        Of the test images.
+        Probabilities of the test images.
     wrong : ndarray of shape (n_test,), bool
+        Whether the DNN misclassifies the test image.
 
     Returns
     -------
     ndarray of shape (n_images,), float
     """
-    from sklearn.neighbors import NearestNeighbors  # not where no model is given
+    from sklearn.neighbors import NearestNeighbors  # loaded only if a model is given
 
-    near = NearestNeighbors(n_neighbors=min(ALIKE, len(tested))).fit(np.log(np.maximum(tested, LEAST)))
+    near = NearestNeighbors(n_neighbors=min(NEIGHBOURS, len(tested))).fit(np.log(np.maximum(tested, LEAST)))
     return wrong[near.kneighbors(np.log(np.maximum(outputs, LEAST)), return_distance=False)].mean(axis=1)

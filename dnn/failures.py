@@ -1,7 +1,6 @@
-"""Failures of the DNN under test: run it on a labelled test set, collect the images that it gets wrong.
+"""Failures of the DNN under test: run it on a labelled test set and collect the failing images.
 
-They are where SAFE begins: `failures/` is the image folder of step 1. Writes `failures/`, `failures.csv` and
-`accuracy.json`.
+They are the input of step 1: `failures/` is its image folder. Writes `failures/`, `failures.csv` and `accuracy.json`.
 """
 
 import csv
@@ -45,13 +44,13 @@ class Failure(NamedTuple):
     Attributes
     ----------
     image : str
-        The copy, relative to the output folder: `failures/<path in the test folder>`.
+        Path of the copy, relative to the output folder: `failures/<path in the test folder>`.
     source : str
         Path relative to the test folder.
     label, predicted : str
-        Classes; of a regression, the numbers, separated by spaces.
+        Classes; for a regression, the numbers, separated by spaces.
     score : float
-        Probability of the predicted class; of a regression, the error (the column is then called `error`).
+        Probability of the predicted class; for a regression, the error (the column is then called `error`).
     """
 
     image: str
@@ -63,7 +62,7 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class Failures:
-    """The images of a test set that a DNN gets wrong.
+    """The images of a test set on which a DNN fails.
 
     Attributes
     ----------
@@ -73,11 +72,11 @@ class Failures:
     failing : tuple of Failure
         Sorted by path.
     test_size : int
-        Readable images.
+        Number of readable images.
     threshold : float or None
-        Of a regression: an error above it is a failure.
+        For a regression: an error above it is a failure.
     assumptions : tuple of str
-        What was assumed about the model and the classes, in words.
+        Assumptions about the model and the classes, a sentence each.
     skipped : tuple of Skipped
     """
 
@@ -93,7 +92,7 @@ class Failures:
 
     @property
     def accuracy(self) -> float:
-        """Share of the test set that the DNN gets right."""
+        """Share of the test set on which the DNN does not fail."""
         return 1 - len(self.failing) / self.test_size
 
 
@@ -108,7 +107,7 @@ def find_failures(
     train: str | os.PathLike | None = None,
     progress: Progress = no_progress,
 ) -> Failures:
-    """Run a DNN on a test set; write the images that it gets wrong, and its accuracy, to the folder `out`.
+    """Run a DNN on a test set; write the failing images and the accuracy to the folder `out`.
 
     Parameters
     ----------
@@ -121,16 +120,16 @@ def find_failures(
     threshold : float, optional
         Of a regression: a larger error (see `dnn.predictions.errors_of`) is a failure.
     train : path, optional
-        The training folder, where the test folder does not have a folder for every class.
+        The training folder, if the test folder does not have a folder for every class.
 
     Raises
     ------
     SAFEError
-        The model does not load or does not fit the classes, no image is readable, `out` cannot be written, or holds a
-        folder `failures` that SAFE did not write.
+        The model cannot be loaded or does not match the classes, no image is readable, or `out` cannot be written or
+        has a folder `failures` that SAFE did not write.
     """
     threshold = checked_threshold(threshold)
-    # Before anything is made: a new folder in the test folder would be a class.
+    # Checked before anything is created: a new folder in the test folder would count as a class.
     _refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
     out = prepare_folder(out)
     _check_replaceable(out / FAILURES)
@@ -143,7 +142,7 @@ def find_failures(
         model=dnn.path,
         task=dnn.task,
         classes=images.classes,
-        failing=tuple(_failure(images, judgement, i) for i in np.flatnonzero(~judgement.right)),
+        failing=tuple(_failure(images, judgement, i) for i in np.flatnonzero(~judgement.right).tolist()),
         test_size=len(judgement.indices),
         threshold=threshold,
         assumptions=(*dnn.assumptions, *said, *doubts(dnn, judgement.accuracy, "the test images")),
@@ -160,21 +159,21 @@ def examples_for(
     threshold: float | None = None,
     train: str | os.PathLike | None = None,
 ) -> tuple[LabelledImages, tuple[str, ...]]:
-    """The labelled images of a folder, checked against the DNN, and what was assumed of them in words.
+    """The labelled images of a folder, checked against the DNN, and the assumptions about them, a sentence each.
 
     Raises
     ------
     SAFEError
-        They do not fit, or a regression lacks its targets or threshold.
+        They do not match the DNN, or a regression lacks its targets or threshold.
     """
     if dnn.task == "classification":
-        images = labelled_images(folder, labelled_images(train).classes if train else None)
+        images = labelled_images(folder, classes=labelled_images(train).classes if train else None)
         said = [check_classes(dnn, images)]
         if images.empty:
             said.append(f"No image of {some(images.empty)} in {images.root}.")
         return images, tuple(said)
     if targets is None:
-        raise SAFEError("Expected a table of targets, since the model is a regression. Name it with --targets.")
+        raise SAFEError("Expected a table of targets, since the model is a regression. Give it with --targets.")
     if threshold is None:
         raise SAFEError(
             "Expected a threshold, since the model is a regression: an error above it is a failure. Give it with "
@@ -212,12 +211,12 @@ def checked_threshold(threshold: object) -> float | None:
 def run_on(
     dnn: Dnn, images: LabelledImages, threshold: float | None, progress: Progress, what: str
 ) -> tuple[Judgement, tuple[Skipped, ...]]:
-    """Run the DNN on labelled images, streaming them from disk; also those that could not be read."""
+    """Run the DNN on labelled images streamed from disk; return its judgement and the unreadable images."""
     pixels = Pixels(dnn, images.files, cache_bytes=0)
-    indices, outputs = run_model(dnn, dnn.model, pixels, np.arange(len(images.paths)), progress, what)
+    indices, outputs = run_model(dnn, dnn.model, pixels, np.arange(len(images.paths)), progress=progress, what=what)
     skipped = skipped_of(pixels, images.paths)
     check_outputs(outputs, dnn, images.root, skipped)
-    return judge(dnn, images, indices, outputs, threshold), skipped
+    return judge(dnn, images, indices, outputs, threshold=threshold), skipped
 
 
 def _failure(images: LabelledImages, judgement: Judgement, i: int) -> Failure:
@@ -228,9 +227,9 @@ def _failure(images: LabelledImages, judgement: Judgement, i: int) -> Failure:
     return Failure(f"{FAILURES}/{source}", source, label, predicted, round(float(judgement.score[i]), 4))
 
 
-def describe(images: LabelledImages, value: object) -> str:
-    """A label or prediction as text: the class's name or, of a regression, the numbers."""
-    if np.ndim(value):
+def describe(images: LabelledImages, value: np.ndarray | np.integer) -> str:
+    """A label or prediction as text: the name of the class or, for a regression, the numbers."""
+    if isinstance(value, np.ndarray):
         return " ".join(f"{number:.6g}" for number in value)
     return images.classes[int(value)]
 
@@ -263,15 +262,15 @@ def save_failures(failures: Failures, folder: Path) -> None:
 
 
 def load_failures(folder: Path) -> Failures:
-    """Read what `save_failures` wrote.
+    """Read the files written by `save_failures`.
 
     Raises
     ------
     SAFEError
-        There is none, or it is damaged.
+        They are missing or damaged.
     """
     if not (folder / ACCURACY_FILE).is_file() or not (folder / FAILURES_FILE).is_file():
-        raise SAFEError(f"Expected the failures of a DNN. Received none in {folder}. Collect them first.")
+        raise SAFEError(f"Expected the failures of a DNN in {folder}. Received none. Collect them first.")
     try:
         record = json.loads(regular(folder / ACCURACY_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
         with regular(folder / FAILURES_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
@@ -281,7 +280,7 @@ def load_failures(folder: Path) -> Failures:
             model=Path(record["model"]),
             task=str(record["task"]),
             classes=tuple(record["classes"]),
-            failing=tuple(Failure(*map(from_cell, row[:4]), float(row[4])) for row in rows),
+            failing=tuple(_failure_of(row) for row in rows),
             test_size=int(record["test_size"]),
             threshold=record["threshold"],
             assumptions=tuple(record["assumptions"]),
@@ -291,8 +290,13 @@ def load_failures(folder: Path) -> Failures:
         raise SAFEError(f"The failures in {folder} are damaged ({error}). Collect them again.") from error
 
 
+def _failure_of(row: list[str]) -> Failure:
+    image, source, label, predicted = map(from_cell, row[:4])
+    return Failure(image, source, label, predicted, float(row[4]))
+
+
 def _copy_failures(failures: Failures, folder: Path) -> None:
-    """Copy the failing images beside `failures/`, which they then replace: it holds the old ones or the new ones."""
+    """Copy the failing images to a new folder that then replaces `failures/`, so that it is never a mixture."""
     target = folder / FAILURES
     _check_replaceable(target)
     try:
@@ -301,33 +305,33 @@ def _copy_failures(failures: Failures, folder: Path) -> None:
                 copy = new / failure.source
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(failures.test_root / failure.source, copy)
-            # The files that SAFE wrote there, a path per line
+            # The files written by SAFE, a path per line
             names = "".join(f"{failure.source}\n" for failure in failures.failing)
             (new / FAILURES_MARK).write_text(names, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
-        raise SAFEError(f"Could not write {target}: {error.strerror or error}. What was there is unchanged.") from error
+        raise SAFEError(f"Could not write {target}: {error.strerror or error}. Its content is unchanged.") from error
 
 
 def _check_replaceable(target: Path) -> None:
-    """Refuse a folder `failures` that holds a file which SAFE did not write."""
+    """Refuse to replace a folder `failures` with files that SAFE did not write."""
     put_back(target)
     if not target.exists():
         return
-    there = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()} - {FAILURES_MARK}
+    found = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()} - {FAILURES_MARK}
     try:
         written = set((target / FAILURES_MARK).read_text(encoding="utf-8", errors="surrogateescape").split("\n"))
     except OSError:
         written = set()
-    if not target.is_dir() or there - written:
+    if not target.is_dir() or found - written:
         raise SAFEError(
-            f"Expected {target} to be free, or as SAFE wrote it. Received one with other files"
-            f"{f' ({some(sorted(there - written), 2)})' if there else ''}. Name another folder with --out."
+            f"Expected {target} to be missing or written by SAFE. Received one with other files"
+            f"{f' ({some(sorted(found - written), 2)})' if found else ''}. Choose another output folder with --out."
         )
 
 
 def _refuse_inside(out: Path, test: Path) -> None:
     if out.resolve().is_relative_to(test.resolve()):
         raise SAFEError(
-            f"The output folder must lie outside the test folder, or the copies would become test images. Received: "
-            f"{out}. Name another one with --out."
+            f"The output folder must be outside the test folder, or the copies would become test images. Received: "
+            f"{out}. Choose another output folder with --out."
         )

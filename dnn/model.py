@@ -1,7 +1,7 @@
-"""The DNN under test: loading a Keras model and finding out what it takes and gives.
+"""The DNN under test: loading a Keras model and finding out its inputs and outputs.
 
-In: a `.keras` or `.h5` file. Out: the model, with what was assumed about it in words. Nothing that a model file brings
-along is executed unless the engineer says so.
+In: a `.keras` or `.h5` file. Out: the model and the assumptions about it, a sentence each. No code in a model file is
+executed unless the engineer allows it.
 
 TensorFlow is imported only inside the functions that need it.
 """
@@ -23,17 +23,18 @@ from support.errors import SAFEError
 from support.images import FORMATS, UNREADABLE
 
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
-# Factor and offset on pixels from 0 to 255.
+# Factor and offset applied to pixels from 0 to 255.
 SCALINGS = {"none": (1.0, 0.0), "1/255": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0)}
-FLEXIBLE_SIDE = 224  # for a model of any input size, where the images differ in size
+FLEXIBLE_SIDE = 224  # for a model of any input size, if the images differ in size
 
 _SCALING_LAYERS = frozenset(
     {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add", "GetItem"}
 )
-# What may come before a scaling layer and leaves the range of pixels as it is.
+# Layers that may precede a scaling layer and do not change the range of the pixels.
 _NEUTRAL_LAYERS = frozenset({"InputLayer", "Resizing", "CenterCrop", "ZeroPadding2D", "Cropping2D", "AveragePooling2D"})
 _SHAPE_LAYERS = frozenset({"Dropout", "Flatten", "Reshape", "Identity", "Squeeze"})
-_REGRESSION_LOSSES = ("mse", "mae", "squarederror", "absoluteerror", "percentageerror", "huber", "logcosh")  # or parts
+# Names of regression losses, or substrings of them.
+_REGRESSION_LOSSES = ("mse", "mae", "squarederror", "absoluteerror", "percentageerror", "huber", "logcosh")
 
 
 # --- The records ------------------------------------------------------------------------------------------------
@@ -41,7 +42,7 @@ _REGRESSION_LOSSES = ("mse", "mae", "squarederror", "absoluteerror", "percentage
 
 @dataclass(frozen=True)
 class Dnn:
-    """A Keras model and what it takes and gives.
+    """A Keras model with its inputs and outputs.
 
     Attributes
     ----------
@@ -49,18 +50,18 @@ class Dnn:
     path : Path
         The file, absolute; only read, never written.
     height, width : int or None
-        Of the input; None where the model takes any (see `sized_for`).
+        Size of the input; None if the model takes any (see `sized_for`).
     channels : 1 or 3
         Grey or RGB.
     scaling : key of SCALINGS
-        What is done to pixels from 0 to 255 before the model gets them.
+        How pixels from 0 to 255 are scaled for the model.
     task : "classification" or "regression"
-    activation : "softmax", "sigmoid" or "logits"; of a regression, the name of the last activation
+    activation : "softmax", "sigmoid" or "logits"; for a regression, the name of the last activation
     n_outputs : int
     compiled : dict
-        `optimizer` and `loss` as the model was compiled with, in Keras's own form; empty where it was not.
+        `optimizer` and `loss` that the model was compiled with, as Keras serialises them; empty if not compiled.
     assumptions : tuple of str
-        What was assumed on size, scaling, channels and outputs, in plain words.
+        Assumptions about size, scaling, channels and outputs, a sentence each.
     """
 
     model: Any
@@ -77,7 +78,7 @@ class Dnn:
 
     @property
     def n_classes(self) -> int:
-        """Classes that the outputs tell apart: a single sigmoid or logit tells two. 0 for a regression."""
+        """Number of classes; 2 for a single sigmoid or logit, 0 for a regression."""
         if self.task == "regression":
             return 0
         return 2 if self.n_outputs == 1 else self.n_outputs
@@ -92,28 +93,28 @@ def load_dnn(path: str | os.PathLike, rescale: str | None = None, trust: bool = 
     Parameters
     ----------
     rescale : key of SCALINGS, optional
-        What the model expects of pixels from 0 to 255. Without it: nothing, where the model begins with a layer that
-        scales them; otherwise division by 255.
+        How the model expects pixels from 0 to 255 to be scaled. By default not at all if the model begins with a layer
+        that scales them; otherwise division by 255.
     trust : bool
-        Load a model that holds code (a Lambda layer). Such code is executed with all rights of the user.
+        Load a model that contains code (a Lambda layer). Such code is executed with all rights of the user.
     task : "classification" or "regression", optional
-        Without it, classification, unless the model was compiled with a loss for regression.
+        By default classification, unless the model was compiled with a regression loss.
 
     Raises
     ------
     SAFEError
-        No such file, a damaged one, one that holds code or custom objects, or a model that does not go from one image
-        to one row of outputs.
+        The file is missing, damaged, or contains code or custom objects, or the model does not map one image to one
+        row of outputs.
     """
     if rescale is not None and rescale not in SCALINGS:
         raise SAFEError(f"rescale must be one of {', '.join(SCALINGS)}. Received: {rescale}")
     file = path_of(path, "a Keras model")
     if file.suffix.lower() not in MODEL_SUFFIXES:
         raise SAFEError(
-            f"Expected a Keras model, a file .keras or .h5. Received: {file}. Save it with model.save('model.keras')."
+            f"Expected a Keras model, a .keras or .h5 file. Received: {file}. Save it with model.save('model.keras')."
         )
     if not file.is_file():
-        raise SAFEError(f"Expected a Keras model. Received: {file}, which is no file.")
+        raise SAFEError(f"Expected a Keras model. Received: {file}, which is not a file.")
     config, compiled = read_config(file)
     refuse_code(file, config, trust)
     model = load_model(file, trust)
@@ -121,22 +122,22 @@ def load_dnn(path: str | os.PathLike, rescale: str | None = None, trust: bool = 
     output = model.outputs[0].shape
     if len(model.outputs) != 1 or len(output) != 2 or not output[1]:
         raise SAFEError(
-            f"Expected a model with one row of outputs for an image. Received: outputs of shape "
+            f"Expected a model with one row of outputs for each image. Received: outputs of shape "
             f"{', '.join(str(tuple(one.shape)) for one in model.outputs)} in {file}."
         )
     if isinstance(model.compute_output_spec(model.inputs[0]), dict):
         raise SAFEError(
             f"Expected a model whose output is a row of numbers. Received: {file}, whose output is a dict. Rebuild it "
-            "as keras.Model(model.inputs, model.outputs) and save that."
+            "as keras.Model(model.inputs, model.outputs) and save that model."
         )
-    scaling, why = (rescale, "as asked for") if rescale else _find_scaling(model)
-    activation = _last_activation(model.outputs[0]._keras_history.operation)
-    task, activation, said = _task(task, activation, compiled, int(output[1]))
+    scaling, why = (rescale, "as requested") if rescale else _find_scaling(model)
+    last = _last_activation(model.outputs[0]._keras_history.operation)
+    task, activation, outputs_text = _task(task, last, compiled, int(output[1]))
     assumptions = (
         f"Input: {'any size' if height is None else f'{width} × {height} pixels'}, "
         f"{'RGB' if channels == 3 else 'grey'}.",
         f"Pixels: {_SCALING_WORDS[scaling]} ({why}).",
-        said,
+        outputs_text,
     )
     return Dnn(model, file, height, width, channels, scaling, task, activation, int(output[1]), compiled, assumptions)
 
@@ -153,7 +154,7 @@ def _input_size(model: Any) -> tuple[int | None, int | None, int]:
         if len(shape) == 3 and shape[2] in (1, 3):
             return shape[0], shape[1], shape[2]
     raise SAFEError(
-        "Expected a model of one image, grey or RGB, its channels last: (height, width, 1 or 3). "
+        "Expected a model with one image as input, grey or RGB, channels last: (height, width, 1 or 3). "
         f"Received input of shape {', '.join(map(str, shapes))}."
     )
 
@@ -170,12 +171,12 @@ def _find_scaling(model: Any) -> tuple[str, str]:
     for layer in _flat_operations(model):
         kind = type(layer).__name__
         if kind == "Normalization" and layer.mean is not None and float(np.abs(np.asarray(layer.mean)).max()) <= 1.5:
-            return "1/255", "assumed, since the model's Normalization layer is adapted to such values"
+            return "1/255", "assumed, since the model's Normalization layer was adapted to such values"
         if kind in _SCALING_LAYERS:
-            return "none", f"the model scales them itself, its layer {layer.name}"
+            return "none", f"the model scales them itself, in its layer {layer.name}"
         if kind not in _NEUTRAL_LAYERS and not kind.startswith("Random"):
             break
-    return "1/255", "assumed, since the model has no scaling layer; --rescale says otherwise"
+    return "1/255", "assumed, since the model has no scaling layer; --rescale overrides this"
 
 
 def _last_activation(operation: Any) -> str:
@@ -184,10 +185,8 @@ def _last_activation(operation: Any) -> str:
         return _last_activation(operation.outputs[0]._keras_history.operation)
     if kind in ("Softmax", "Sigmoid"):
         return kind.lower()
-    name = getattr(getattr(operation, "activation", None), "__name__", None)
-    if name == "linear" and kind != "Activation":
-        return name
-    if name not in (None, "linear"):
+    name: str | None = getattr(getattr(operation, "activation", None), "__name__", None)
+    if name is not None and (name != "linear" or kind != "Activation"):
         return name
     if kind == "Activation" or kind in _SHAPE_LAYERS:
         return _last_activation(operation.input._keras_history.operation)
@@ -195,7 +194,7 @@ def _last_activation(operation: Any) -> str:
 
 
 def loss_name(compiled: dict) -> str:
-    """The loss that a model was compiled with, as lower-case letters: `sparsecategoricalcrossentropy`, or ``."""
+    """The loss of a compiled model in lower-case letters, as `sparsecategoricalcrossentropy`; empty if unknown."""
     loss = compiled.get("loss")
     if isinstance(loss, dict) and loss.get("class_name") == "function":
         loss = loss.get("config")
@@ -208,49 +207,45 @@ def _is_regression_loss(name: str) -> bool:
     return any(part in name for part in _REGRESSION_LOSSES)
 
 
-def _task(asked: str | None, activation: str, compiled: dict, n_outputs: int) -> tuple[str, str, str]:
-    """Task, activation, and both in words."""
+def _task(task: str | None, activation: str, compiled: dict, n_outputs: int) -> tuple[str, str, str]:
+    """Task, activation, and a sentence about both."""
     loss = loss_name(compiled)
-    if asked is None:
+    if task is None:
         regression = activation not in ("softmax", "sigmoid") and _is_regression_loss(loss)
-        asked = "regression" if regression else "classification"
-    if asked == "regression":
-        return asked, activation, f"Outputs: {n_outputs} numbers (regression)."
+        task = "regression" if regression else "classification"
+    if task == "regression":
+        return task, activation, f"Outputs: {n_outputs} numbers (regression)."
     if activation not in ("softmax", "sigmoid"):
         if _is_regression_loss(loss):
             raise SAFEError(
-                f"Expected a classifier. Received a model whose last activation is {activation} and that was trained "
-                f"with the loss {loss}, a regression. Give the targets (--targets) and a threshold on the error."
+                f"Expected a classifier. Received a regression: a model whose last activation is {activation}, trained "
+                f"with the loss {loss}. Give the targets (--targets) and a threshold on the error (--threshold)."
             )
         activation = "logits"
     if activation == "softmax" and n_outputs == 1:
-        raise SAFEError("Expected at least two outputs of a softmax. Received one, which is always 1.")
+        raise SAFEError("Expected a softmax with at least two outputs. Received one output, which is always 1.")
     if n_outputs == 1:
-        return (
-            asked,
-            activation,
-            f"Outputs: one ({activation}) that tells two classes apart, the second above one half.",
-        )
-    return asked, activation, f"Outputs: {n_outputs} classes ({activation}); the largest is the prediction."
+        return task, activation, f"Outputs: one ({activation}) for two classes; above one half it is the second."
+    return task, activation, f"Outputs: {n_outputs} classes ({activation}); the largest is the prediction."
 
 
 def sized_for(dnn: Dnn, files: Sequence[Path]) -> Dnn:
-    """Settle the input size of a model that takes any: the images' own where they are all alike, otherwise 224."""
+    """Fix the input size of a model that takes any: the size of the images if all have the same, otherwise 224."""
     if dnn.height is not None and dnn.width is not None:
         return dnn
     with ThreadPoolExecutor() as pool:
-        sizes = set(pool.map(_size_of, files)) - {None}
+        sizes = {size for size in pool.map(_size_of, files) if size is not None}
     why = "the size of all images" if len(sizes) == 1 else "the images differ in size"
     if len(sizes) == 1 and not _takes(dnn, *next(iter(sizes))):
-        sizes, why = set(), "the images' own size is too small for it"
+        sizes, why = set(), "the images are too small for the model"
     width, height = sizes.pop() if len(sizes) == 1 else (FLEXIBLE_SIDE, FLEXIBLE_SIDE)
     width, height = dnn.width or width, dnn.height or height
-    said = f"Input: {width} × {height} pixels ({why}; the model takes any), {'RGB' if dnn.channels == 3 else 'grey'}."
-    return dataclasses.replace(dnn, height=height, width=width, assumptions=(said, *dnn.assumptions[1:]))
+    size = f"Input: {width} × {height} pixels ({why}; the model takes any), {'RGB' if dnn.channels == 3 else 'grey'}."
+    return dataclasses.replace(dnn, height=height, width=width, assumptions=(size, *dnn.assumptions[1:]))
 
 
 def _takes(dnn: Dnn, width: int, height: int) -> bool:
-    """Whether a model of any input size can work at this one: each of its layers needs some pixels to be left."""
+    """Whether a model of any input size works at this size: each of its layers must have some pixels left."""
     shape = (1, dnn.height or height, dnn.width or width, dnn.channels)
     try:
         return all(dnn.model.compute_output_shape(shape[: len(dnn.model.inputs[0].shape)]))

@@ -1,7 +1,7 @@
-"""A Keras model's file, read with distrust: nothing that it brings along runs unless the engineer says so.
+"""Reading untrusted Keras model files: no code in the file runs unless the engineer allows it.
 
-In: a `.keras` or `.h5` file. Out: what it describes, and the model as Keras loads it; a SAFEError where it is damaged,
-holds code, or would unpack to far more than it is long. TensorFlow is imported only inside functions.
+In: a `.keras` or `.h5` file. Out: the configuration in it, and the model as loaded by Keras; a SAFEError if it is
+damaged, contains code, or would unpack to far more than its own size. TensorFlow is imported only inside functions.
 """
 
 import json
@@ -15,22 +15,24 @@ from typing import Any
 from support.errors import SAFEError
 from support.quiet import quiet_stderr
 
-# Layers that hold or fetch code or another program's model, and those that read a file which the model names.
+# Layers that contain or fetch code or another framework's model, and layers that read a file named by the model.
 _CODE = frozenset(
     {"Lambda", "__lambda__", "TorchModuleWrapper", "TFSMLayer", "JaxLayer", "FlaxLayer", "StringLookup",
      "IntegerLookup", "TextVectorization"}
 )  # fmt: skip
-# Parts of Keras that do things, where a model consists of layers and mathematical functions.
+# Parts of Keras with side effects; a model consists of layers and mathematical functions.
 _DOING = frozenset({"callbacks", "config", "datasets", "export", "saving", "utils"})
-# A file may unpack to this many times its length, and some: what unpacks to more is a bomb.
+# A file may unpack to this many times its size, plus a constant; one that unpacks to more is a decompression bomb.
 _MOST_UNPACKED, _UNPACKED_AT_LEAST = 20, 2**26
-# What Keras, h5py and zipfile raise on files that are damaged or need what is not there.
-_LOAD_FAULTS = (OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, ImportError, RuntimeError)
-_LOAD_FAULTS += (struct.error, zlib.error, zipfile.BadZipFile)
+# Raised by Keras, h5py and zipfile for files that are damaged or need something that is missing.
+_LOAD_FAULTS: tuple[type[Exception], ...] = (
+    OSError, ValueError, TypeError, LookupError, AttributeError, EOFError, ImportError, RuntimeError, struct.error,
+    zlib.error, zipfile.BadZipFile,
+)  # fmt: skip
 
 
 def read_config(file: Path) -> tuple[dict, dict]:
-    """The architecture and the compile state that a model file describes, read as text: nothing is executed."""
+    """Read the architecture and the compile state in a model file as text, without executing anything."""
     try:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
@@ -52,19 +54,19 @@ def read_config(file: Path) -> tuple[dict, dict]:
 
 
 def _check_archive(archive: zipfile.ZipFile, length: int) -> None:
-    """A ValueError where an archive is no model's: a bomb, files that would land elsewhere, weights that lie elsewhere.
+    """Raise a ValueError for a decompression bomb, for files outside the archive's folder, and for external weights.
 
-    Keras unpacks some of it into a temporary folder before it looks at it.
+    Keras unpacks part of an archive to a temporary folder before checking it.
     """
     import h5py
 
     parts = archive.infolist()
     if sum(part.file_size for part in parts) > _MOST_UNPACKED * length + _UNPACKED_AT_LEAST:
-        raise ValueError("it unpacks to far more than it is long")
+        raise ValueError("it unpacks to far more than its own size")
     names = [part.filename for part in parts]
     odd = [name for name in names if name.startswith(("/", "\\")) or ".." in name or ":" in name or "\\" in name]
     if odd or len(set(names)) < len(names) or any(part.external_attr >> 16 & 0o170000 == 0o120000 for part in parts):
-        raise ValueError("it holds files with names that no model has")
+        raise ValueError("it contains files with names that no model has")
     for name in names:
         if name.endswith(".h5"):
             with archive.open(name) as stored, h5py.File(stored) as weights:
@@ -72,7 +74,7 @@ def _check_archive(archive: zipfile.ZipFile, length: int) -> None:
 
 
 def _check_weights(weights: Any, length: int) -> None:
-    """A ValueError where a file of weights has them read from other files, or says that they are vast."""
+    """Raise a ValueError for weights that are stored in other files or are far larger than the file."""
     import h5py
 
     total, groups = 0, [weights]
@@ -80,29 +82,30 @@ def _check_weights(weights: Any, length: int) -> None:
         group = groups.pop()
         for name in group:
             if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-                raise ValueError("its weights lie elsewhere")
+                raise ValueError("its weights are stored elsewhere")
             item = group[name]
             if isinstance(item, h5py.Group):
                 groups.append(item)
             elif item.external or item.is_virtual:
-                raise ValueError("its weights lie elsewhere")
+                raise ValueError("its weights are stored elsewhere")
             else:
                 total += (item.size or 0) * item.dtype.itemsize
             if len(groups) > 1e6 or total > _MOST_UNPACKED * length + _UNPACKED_AT_LEAST:
-                raise ValueError("its weights are far more than it is long")
+                raise ValueError("its weights are far larger than the file")
 
 
 def _damaged(file: Path, error: Exception) -> SAFEError:
     reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
     return SAFEError(
-        f"Expected a whole Keras model. Received: {file}, which cannot be read ({reason}). "
+        f"Expected a complete Keras model. Received: {file}, which cannot be read ({reason}). "
         "Is it damaged, or written by another version of Keras? Save it again with model.save('model.keras')."
     )
 
 
 def refuse_code(file: Path, config: dict, trust: bool) -> None:
-    """A SAFEError where a model needs custom objects, or holds code and is not trusted."""
-    custom, code = set(), set()
+    """Raise a SAFEError for a model that needs custom objects, or contains code and is not trusted."""
+    custom: set[str] = set()
+    code: set[str] = set()
     for part in _dicts({key: value for key, value in config.items() if key != "compile_config"}):
         name = part.get("class_name")
         if not isinstance(name, str):
@@ -116,8 +119,8 @@ def refuse_code(file: Path, config: dict, trust: bool) -> None:
         raise _needs_custom(file, ", ".join(sorted(custom)))
     if code and not trust:
         raise SAFEError(
-            f"{file} holds code that runs, or reads files, when the model is loaded ({', '.join(sorted(code))}). "
-            "Replace it with Keras's own layers or, if you trust whoever made the file, say so with --trust-model."
+            f"{file} contains code that runs, or reads files, when the model is loaded ({', '.join(sorted(code))}). "
+            "Replace it with Keras's own layers or, if you trust the author of the file, add --trust-model."
         )
 
 
@@ -143,12 +146,12 @@ def _dicts(value: object) -> Iterator[dict]:
 
 
 def load_model(file: Path, trust: bool) -> Any:
-    """The model, not compiled; a SAFEError where Keras cannot load it."""
+    """Load the model without compiling it; raise a SAFEError if Keras cannot load it."""
     with quiet_stderr():
         import keras
 
     try:
-        # Not compiled: a custom loss would keep the model from loading, and retraining compiles it anew.
+        # Not compiled: a custom loss would prevent loading, and retraining compiles the model again.
         model = keras.saving.load_model(file, compile=False, safe_mode=not trust)
     except _LOAD_FAULTS as error:
         text = str(error)
@@ -156,5 +159,5 @@ def load_model(file: Path, trust: bool) -> Any:
             raise _needs_custom(file, text.split("'")[1] if "'" in text else "unnamed") from error
         raise _damaged(file, error) from error
     if not isinstance(model, keras.Model) or not getattr(model, "outputs", None):
-        raise SAFEError(f"Expected a Keras model that knows its input. Received: {file}. Save a built model.")
+        raise SAFEError(f"Expected a Keras model with a known input. Received: {file}. Build the model, then save it.")
     return model

@@ -1,4 +1,4 @@
-"""Images with labels, and what the DNN under test says of them.
+"""Labelled images, and the predictions of the DNN under test.
 
 In: class folders. Out: the images with their classes, and the model's outputs. Images are streamed from disk; training
 (`retrain.py`) uses the same pipeline.
@@ -7,6 +7,7 @@ TensorFlow is imported only inside the functions that need it.
 """
 
 import dataclasses
+import math
 import os
 import weakref
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from support.progress import Progress, no_progress
 from support.run_folder import EXPORT_MARK
 from support.text import printable, some
 
-BATCH_SIZE = 128  # of running, not of training
+BATCH_SIZE = 128  # for inference, not for training
 CACHE_BYTES = 2**30
 
 
@@ -34,7 +35,7 @@ CACHE_BYTES = 2**30
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """Images and what the DNN should say of them.
+    """Images and the expected predictions.
 
     Attributes
     ----------
@@ -42,13 +43,13 @@ class LabelledImages:
     paths : tuple of str
         Relative to `root`, sorted.
     classes : tuple of str
-        Names of the outputs, in their order: class names or, of a regression, the names of the targets.
+        Names of the outputs, in their order: class names or, for a regression, names of the targets.
     labels : ndarray of shape (n_images,), int
-        Index into `classes`. Of a regression, shape (n_images, n_targets), float32.
+        Index into `classes`. For a regression, shape (n_images, n_targets), float32.
     skipped : tuple of Skipped
         Files that have no label or cannot be used.
     empty : tuple of str
-        Classes without an image.
+        Classes without any image.
     """
 
     root: Path
@@ -65,14 +66,14 @@ class LabelledImages:
 
 
 class Predictions(NamedTuple):
-    """What the DNN says of images.
+    """The DNN's outputs for images.
 
     Attributes
     ----------
     paths : tuple of str
-        Those that could be read, in the order given.
+        The readable images, in the given order.
     outputs : ndarray of shape (n_images, n_classes), float32
-        Probabilities (of several sigmoids: each by itself). Of a regression, the outputs, shape (n_images, n_outputs).
+        Probabilities (of several sigmoids: each on its own). For a regression, outputs of shape (n_images, n_outputs).
     skipped : tuple of Skipped
     """
 
@@ -82,17 +83,18 @@ class Predictions(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """What the DNN says of labelled images, compared with their labels.
+    """The DNN's predictions for labelled images, compared with the labels.
 
     Attributes
     ----------
     indices : ndarray of shape (n,), int64
-        The images that could be read, as indices into `LabelledImages.paths`; entry i of the others belongs to them.
+        The readable images, as indices into `LabelledImages.paths`; entry i of the other arrays belongs to entry i.
     predicted : ndarray of shape (n,), int
-        Index of the class; of a regression, the outputs, shape (n, n_targets), float32.
+        Index of the class; for a regression, the outputs, shape (n, n_targets), float32.
     score : ndarray of shape (n,), float32
-        Probability of that class; of a regression, the error (see `errors_of`).
+        Probability of that class; for a regression, the error (see `errors_of`).
     right : ndarray of shape (n,), bool
+        Whether the prediction is correct.
     """
 
     indices: np.ndarray
@@ -102,7 +104,7 @@ class Judgement(NamedTuple):
 
     @property
     def accuracy(self) -> float:
-        """Share of right predictions; 0 of no images."""
+        """Share of correct predictions; 0 if there are no images."""
         return float(self.right.mean()) if len(self.right) else 0.0
 
 
@@ -110,13 +112,13 @@ class Judgement(NamedTuple):
 
 
 def class_folders(folder: Path) -> list[str]:
-    """The classes that a folder has folders for, sorted; hidden folders, and those that SAFE exported, are none.
+    """The class folders in a folder, sorted by name, without hidden folders and those exported by SAFE.
 
     Raises
     ------
     SAFEError
-        A name cannot stand in a table, which an engineer may edit in any program: as a label it would come back as
-        another one.
+        A name would not survive in a table that an engineer edits in another program: as a label it would come back
+        as a different one.
     OSError
         The folder cannot be read.
     """
@@ -125,36 +127,37 @@ def class_folders(folder: Path) -> list[str]:
     odd = [name for name in names if name != printable(name) or name != name.strip() or "\n" in name]
     if odd:
         raise SAFEError(
-            "Expected class folders whose names are text (UTF-8) that neither begins nor ends with a space. "
+            "Expected class folders whose names are text (UTF-8) and neither begin nor end with a space. "
             f"Received {printable(some(map(repr, odd)))} in {folder}. Rename {'it' if len(odd) == 1 else 'them'}."
         )
     return names
 
 
-def labelled_images(folder: str | os.PathLike, classes: Sequence[str] | None = None) -> LabelledImages:
+def labelled_images(folder: str | os.PathLike, *, classes: Sequence[str] | None = None) -> LabelledImages:
     """List the images of a folder of class folders.
 
-    The class of an image is the first folder of its path. Sorted class names are the DNN's outputs in their order, as
-    in `keras.utils.image_dataset_from_directory`; a class folder without images counts.
+    The class of an image is the first folder of its path. The sorted class names are in the order of the DNN's outputs,
+    as in `keras.utils.image_dataset_from_directory`; a class folder without images counts as well.
 
     Parameters
     ----------
     classes : sequence of str, optional
-        The names in the order of the outputs, for instance of the training folder: matched by name.
+        The names in the order of the outputs, for example those of the training folder. Classes are matched by name.
 
     Raises
     ------
     SAFEError
-        No class folders, no images in them, names that no label can have, or a class that is not among `classes`.
+        There are no class folders or no images in them, a name is not valid as a label, or a class is not among
+        `classes`.
     """
     listing = find_images(folder)
     if not path_of(folder, "a folder with a folder for each class").is_dir():
         raise SAFEError(f"Expected a folder with a folder for each class. Received the file: {folder}")
     pairs = [(path, path.split("/", 1)[0]) for path in listing.paths if "/" in path]
-    loose = [Skipped(path, "in no class folder") for path in listing.paths if "/" not in path]
+    loose = [Skipped(path, "not in a class folder") for path in listing.paths if "/" not in path]
     if not pairs:
         raise SAFEError(
-            f"Expected a folder for each class in {listing.root}. Received {len(loose)} images in none. "
+            f"Expected a folder for each class in {listing.root}. Received {len(loose)} images outside such folders. "
             "Move each image into a folder named after its class."
         )
     found = class_folders(listing.root)
@@ -174,7 +177,7 @@ def labelled_images(folder: str | os.PathLike, classes: Sequence[str] | None = N
 
 
 def check_classes(dnn: Dnn, images: LabelledImages) -> str:
-    """Make sure that there is a class for each output; what was assumed, in words.
+    """Make sure that there is a class for each output; return the assumption about their order as a sentence.
 
     Raises
     ------
@@ -184,22 +187,22 @@ def check_classes(dnn: Dnn, images: LabelledImages) -> str:
     if len(images.classes) != dnn.n_classes:
         raise SAFEError(
             f"Expected a class folder for each of the model's {dnn.n_classes} classes. Received "
-            f"{len(images.classes)} ({some(images.classes)}) in {images.root}. Is it the folder of this model? "
-            "A class without images needs a folder too."
+            f"{len(images.classes)} ({some(images.classes)}) in {images.root}. Is this the right folder for the model? "
+            "A class without images needs a folder as well."
         )
-    told = [f"output {i} is {name}" for i, name in enumerate(images.classes)]
-    if len(told) > 10:
-        told[3:-1] = ["…"]
-    return f"Classes: sorted by name, {', '.join(told)}."
+    outputs = [f"output {i} is {name}" for i, name in enumerate(images.classes)]
+    if len(outputs) > 10:
+        outputs[3:-1] = ["…"]
+    return f"Classes: sorted by name, {', '.join(outputs)}."
 
 
 def doubts(dnn: Dnn, accuracy: float, what: str) -> tuple[str, ...]:
-    """What is to be said, if anything, of a classifier that is hardly better than guessing."""
+    """A warning about a classifier that is hardly better than guessing; empty if it is clearly better."""
     if dnn.task == "regression" or accuracy > 1 / dnn.n_classes + 0.1:
         return ()
     return (
-        f"Doubtful: the model is right on {accuracy:.0%} of {what}, hardly more than by guessing. Are its classes in "
-        "another order, or its pixels scaled in another way (--rescale)?",
+        f"Doubtful: the model is right on {accuracy:.0%} of {what}, hardly better than guessing. Are its classes in "
+        "a different order, or its pixels scaled in a different way (--rescale)?",
     )
 
 
@@ -207,45 +210,50 @@ def doubts(dnn: Dnn, accuracy: float, what: str) -> tuple[str, ...]:
 
 
 class Pixels:
-    """Images as the DNN takes them, read when they are needed and kept in memory where all of them fit.
+    """Images as inputs of the DNN, read on demand and kept in memory if all of them fit.
 
     Parameters
     ----------
+    dnn : Dnn
+        With a known input size (see `sized_for`).
     files : sequence of Path
     cache_bytes : int
-        Bound on what is kept; if the images need more, they are read anew each time.
+        Limit of the memory for images; if they need more, they are read again each time.
 
     Attributes
     ----------
     unreadable : dict of int to str
-        Index of each image that could not be read, and why; filled as they are met.
+        Index of each unreadable image, and the reason; filled as the images are read.
     """
 
-    def __init__(self, dnn: Dnn, files: Sequence[Path], cache_bytes: int = CACHE_BYTES):
+    def __init__(self, dnn: Dnn, files: Sequence[Path], *, cache_bytes: int = CACHE_BYTES):
+        if dnn.height is None or dnn.width is None:
+            raise ValueError("expected a DNN with a known input size, see sized_for")
         self.shape = (dnn.height, dnn.width, dnn.channels)
         self.unreadable: dict[int, str] = {}
         self._files = files
-        fits = len(files) * int(np.prod(self.shape)) <= cache_bytes
+        self._length = len(files)
+        fits = len(files) * math.prod(self.shape) <= cache_bytes
         self._cache = np.empty((len(files), *self.shape), np.uint8) if fits else None
         self._known = np.zeros(len(files), bool)
 
     @classmethod
     def of_array(cls, dnn: Dnn, images: np.ndarray) -> "Pixels":
-        """Images that are in memory already: uint8 of shape (n, height, width, channels)."""
-        pixels = cls(dataclasses.replace(dnn, height=images.shape[1], width=images.shape[2]), (), 0)
-        pixels._files, pixels._cache, pixels._known = range(len(images)), images, np.ones(len(images), bool)
+        """Images that are already in memory: uint8 of shape (n, height, width, channels)."""
+        pixels = cls(dataclasses.replace(dnn, height=images.shape[1], width=images.shape[2]), (), cache_bytes=0)
+        pixels._length, pixels._cache, pixels._known = len(images), images, np.ones(len(images), bool)
         return pixels
 
     @property
     def files(self) -> Sequence[Path]:
-        """The images; of an array, their indices."""
+        """The image files; empty for an array."""
         return self._files
 
     def __len__(self) -> int:
-        return len(self._files)
+        return self._length
 
     def take(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Those of `indices` that can be read.
+        """The readable images among `indices`.
 
         Returns
         -------
@@ -272,7 +280,7 @@ class Pixels:
             self.unreadable[i] = reason_for(error)
             return None
         if self._cache is not None:
-            # Several threads may do this for the same image; they write the same.
+            # Several threads may do this for the same image; they write the same pixels.
             self._cache[i] = image
             self._known[i] = True
         return image
@@ -288,28 +296,34 @@ class Pixels:
 
 
 def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Any:
-    """A `tf.data` pipeline over images in the given order, read by several threads ahead of the model.
+    """A `tf.data` pipeline over images in the given order, read ahead of the model by several threads.
 
-    Whoever goes through it holds on to `pixels` meanwhile.
+    The caller must keep a reference to `pixels` while iterating.
 
     Returns
     -------
     tf.data.Dataset
-        Of (input, indices): float32 of shape (n, height, width, channels), scaled as the model expects it, and int64
-        of shape (n,). Images that cannot be read are left out.
+        Pairs (input, indices): float32 of shape (n, height, width, channels), scaled as the model expects it, and int64
+        of shape (n,). Unreadable images are left out.
     """
     import tensorflow as tf
 
     factor, offset = SCALINGS[dnn.scaling]
     of_image = pixels.shape
     shape = (None, *(of_image if len(dnn.model.inputs[0].shape) == 4 else of_image[:2]))
-    # TensorFlow keeps the function for as long as the process lives; by it, it would keep the images.
-    take = weakref.WeakMethod(pixels.take)
+    # TensorFlow keeps the function until the process ends; a strong reference in it would keep the images as well.
+    images = weakref.ref(pixels)
+
+    def take(which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        held = images()
+        if held is None:
+            raise RuntimeError("the images were released during the iteration")
+        return held.take(which)
 
     # AutoGraph has nothing to convert here; under Python 3.13 it fails, warns, and keeps the images.
     @tf.autograph.experimental.do_not_convert
     def read(indices: Any) -> tuple:
-        taken, kept = tf.numpy_function(lambda which: take()(which), [indices], (tf.uint8, tf.int64))
+        taken, kept = tf.numpy_function(take, [indices], (tf.uint8, tf.int64))
         kept.set_shape((None,))
         taken.set_shape((None, *of_image))
         scaled = tf.cast(taken, tf.float32) * factor + offset
@@ -320,14 +334,21 @@ def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Any
 
 
 def run_model(
-    dnn: Dnn, model: Any, pixels: Pixels, order: np.ndarray, progress: Progress = no_progress, what: str = ""
+    dnn: Dnn, model: Any, pixels: Pixels, order: np.ndarray, *, progress: Progress = no_progress, what: str = ""
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run a model that takes and gives what `dnn.model` does.
+    """Run a model with the same inputs and outputs as `dnn.model`.
+
+    Parameters
+    ----------
+    order : ndarray of shape (n_images,), int
+        Indices of the images.
+    what : str
+        Description of the step, for `progress`.
 
     Returns
     -------
     indices : ndarray of shape (n,), int64
-        Those of `order` that could be read.
+        The readable images of `order`.
     outputs : ndarray of shape (n, n_classes or n_outputs), float32
         As in `Predictions`; not necessarily finite.
     """
@@ -345,11 +366,11 @@ def run_model(
 
 
 def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndarray:
-    """Outputs of shape (n, n_outputs) as probabilities of shape (n, n_classes); those of a regression as they are."""
+    """Convert outputs of shape (n, n_outputs) to probabilities of shape (n, n_classes); not those of a regression."""
     if task == "regression":
         return outputs
     if outputs.shape[1] == 1:
-        # A logit and tanh: what 1 / (1 + exp(-x)) is, without its overflow.
+        # For a logit, tanh gives 1 / (1 + exp(-x)) without overflow.
         second = outputs if activation == "sigmoid" else (1 + np.tanh(outputs / 2)) / 2
         return np.hstack([1 - second, second])
     if activation != "logits":
@@ -359,58 +380,60 @@ def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndar
 
 
 def predict(
-    dnn: Dnn, root: Path, paths: Sequence[str], progress: Progress = no_progress, what: str = "Running the model"
+    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model"
 ) -> Predictions:
-    """Run the DNN on images, streaming them from disk.
+    """Run the DNN on images streamed from disk.
 
     Raises
     ------
     SAFEError
-        None can be read, or an output is NaN or infinite.
+        No image is readable, or an output is NaN or infinite.
     """
     files = [root / path for path in paths]
     dnn = sized_for(dnn, files)
     pixels = Pixels(dnn, files, cache_bytes=0)
-    indices, outputs = run_model(dnn, dnn.model, pixels, np.arange(len(files)), progress, what)
+    indices, outputs = run_model(dnn, dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
     skipped = skipped_of(pixels, paths)
     check_outputs(outputs, dnn, root, skipped)
     return Predictions(tuple(paths[i] for i in indices), outputs, skipped)
 
 
 def skipped_of(pixels: Pixels, paths: Sequence[str]) -> tuple[Skipped, ...]:
-    """The images that turned out to be unreadable, by name."""
+    """The unreadable images found so far, by name."""
     return tuple(Skipped(paths[i], reason) for i, reason in sorted(pixels.unreadable.items()))
 
 
 def check_outputs(outputs: np.ndarray, dnn: Dnn, root: Path, skipped: Sequence[Skipped]) -> None:
-    """Make sure that there are outputs and that they are numbers.
+    """Make sure that there are outputs and that they are finite.
 
     Raises
     ------
     SAFEError
-        They are not.
+        There are no outputs, or one is NaN or infinite.
     """
     if not len(outputs):
-        first = f"; the first, {skipped[0].path}: {skipped[0].reason}" if skipped else ""
-        raise SAFEError(f"Expected readable images in {root}. Received {len(skipped)}, none of them readable{first}")
+        first = f". The first, {skipped[0].path}: {skipped[0].reason}" if skipped else ""
+        raise SAFEError(f"Expected readable images in {root}. Received {len(skipped)}, all of them unreadable{first}")
     if not np.isfinite(outputs).all():
         raise SAFEError(f"The model's outputs must be finite. Received NaN or infinity; is {dnn.path} damaged?")
 
 
 def judge(
-    dnn: Dnn, images: LabelledImages, indices: np.ndarray, outputs: np.ndarray, threshold: float | None = None
+    dnn: Dnn, images: LabelledImages, indices: np.ndarray, outputs: np.ndarray, *, threshold: float | None = None
 ) -> Judgement:
-    """Compare outputs (see `run_model`) with the labels of those images.
+    """Compare outputs (see `run_model`) with the labels of the images.
 
     Parameters
     ----------
-    threshold : float, optional
-        Of a regression: a prediction is right where its error is at most this.
+    threshold : float
+        Required for a regression: a prediction is correct if its error is at most this.
     """
     labels = images.labels[indices]
     if dnn.task == "regression":
+        if threshold is None:
+            raise ValueError("expected a threshold on the error of a regression")
         error = errors_of(outputs, labels)
-        # NaN is not right
+        # An error of NaN is not correct.
         return Judgement(indices, outputs, error, error <= threshold)
     predicted = outputs.argmax(axis=1)
     return Judgement(indices, predicted, outputs.max(axis=1), predicted == labels)
@@ -419,8 +442,8 @@ def judge(
 def errors_of(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Error of each image of a regression: root mean square over its targets, in their unit.
 
-    For landmarks (x and y of each) it grows with the root mean square distance of the landmarks, by a fixed factor of
-    the square root of two.
+    For landmarks (x and y of each) this is the root mean square distance of the landmarks divided by the square root
+    of two.
 
     Parameters
     ----------

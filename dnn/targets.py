@@ -1,4 +1,4 @@
-"""Numeric targets of a regression, from a table: what class folders are to a classifier."""
+"""Numeric targets of a regression, read from a table; they correspond to the class folders of a classifier."""
 
 import csv
 import os
@@ -23,9 +23,9 @@ class Targets(NamedTuple):
     ----------
     file : Path
     names : tuple of str
-        Its numeric columns, in their order: the order of the model's outputs.
+        The numeric columns, in the order of the model's outputs.
     rows : dict of str to tuple of float
-        By image, named relative to an image folder or to the table's own.
+        Targets by image, named relative to an image folder or to the table's folder.
     """
 
     file: Path
@@ -33,40 +33,40 @@ class Targets(NamedTuple):
     rows: dict[str, tuple[float, ...]]
 
     def key(self, root: Path, path: str) -> str | None:
-        """The name under which the table has an image of a folder; None where it has none.
+        """The name of a folder's image in the table; None if the table does not have the image.
 
         Raises
         ------
         SAFEError
-            It has the image under both names, with different targets.
+            The table has the image under both names, with different targets.
         """
         from_table = Path(os.path.relpath(root / path, self.file.parent)).as_posix()
         names = [name for name in (from_table, path) if name in self.rows]
-        # Relative to the table, the same name may be another image's.
+        # Relative to the table's folder, the same name may belong to another image.
         if len({self.rows[name] for name in names}) > 1 and not (self.file.parent / path).exists():
-            raise _contradiction(self.file, path, f"one as {from_table}, one as {path}")
+            raise _contradiction(self.file, path, f"one named {from_table}, one named {path}")
         return names[0] if names else None
 
 
 def _contradiction(file: Path, image: str, where: str) -> SAFEError:
     return SAFEError(
-        f"Expected the same targets wherever {file} has a row for {image}. Received different ones, {where}. "
-        "Remove the wrong row; if they are of two images, name each relative to the table's folder."
+        f"Expected the same targets in all rows for {image} in {file}. Received different ones, {where}. "
+        "Remove the wrong row; if they belong to two images, name both relative to the table's folder."
     )
 
 
 def read_targets(table: str | os.PathLike) -> Targets:
-    """Read a table (CSV, UTF-8) whose first line names its columns: `image`, and a numeric one for each target.
+    """Read a table (CSV, UTF-8) whose first line names its columns: `image` and a numeric column for each target.
 
     Raises
     ------
     SAFEError
-        There is no such file, it is not such a table, or two of its rows contradict each other.
+        The file is missing or not such a table, or two rows contradict each other.
     """
     file = path_of(table, "a table of targets (CSV)")
     try:
-        with regular(file).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-            header, *lines = [line for line in csv.reader(text, strict=True) if line]
+        with regular(file).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
+            header, *lines = [line for line in csv.reader(opened, strict=True) if line]
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SAFEError(f"Expected a table of targets (CSV). Received: {file} ({reason}).") from error
@@ -79,12 +79,12 @@ def read_targets(table: str | os.PathLike) -> Targets:
     row_of: dict[str, int] = {}
     for number, line in enumerate(lines, start=2):
         try:
-            numbers = tuple(float(cell) for i, cell in enumerate(line) if i != at)
+            numbers = tuple(float(text) for i, text in enumerate(line) if i != at)
             if len(line) != len(header) or not all(np.isfinite(numbers)):
                 raise ValueError
         except ValueError:
             raise SAFEError(
-                f"Expected {len(header) - 1} finite numbers beside the image in row {number} of {file}. "
+                f"Expected {len(header) - 1} finite numbers besides the image in row {number} of {file}. "
                 f"Received: {some(line)}"
             ) from None
         image = posixpath.normpath(line[at].replace("\\", "/"))
@@ -100,7 +100,7 @@ def with_targets(folder: str | os.PathLike, targets: Targets) -> LabelledImages:
     Raises
     ------
     SAFEError
-        No images, or none of them has a row.
+        There are no images, or none of them has a row.
     """
     listing = find_images(folder)
     if not path_of(folder, "a folder of images").is_dir():
@@ -111,7 +111,7 @@ def with_targets(folder: str | os.PathLike, targets: Targets) -> LabelledImages:
     if not known:
         raise SAFEError(
             f"Expected rows for the images of {listing.root}, named relative to it or to the table's folder. "
-            f"Received none in {targets.file}; the first image is {listing.paths[0]}."
+            f"Received no such row in {targets.file}; the first image is {listing.paths[0]}."
         )
     return LabelledImages(
         root=listing.root,

@@ -14,7 +14,7 @@ from casestudies.camera import SIDE
 from casestudies.cases import CASES, KNOWN_ROOT_CAUSES, OPEN_FROM, gaze_class, openness_class
 from casestudies.causes import Match, match_causes
 from casestudies.eyes import render
-from casestudies.parameters import DERIVED, NAMES, Eye, lid_heights, read_parameters, write_parameters
+from casestudies.parameters import DERIVED, NAMES, Eye, lid_heights, read_eyes, write_eyes
 from clustering import find_root_cause_clusters
 from FE import extract_features
 from features.weights import choose_extractor
@@ -227,8 +227,8 @@ def test_the_classes_are_in_the_order_of_their_folders():
 def test_parameters_are_read_as_they_were_written(tmp_path):
     eyes = [an_eye(), an_eye(seed=5, eyewear="glasses", gaze_deg=123.456)]
     path = tmp_path / "parameters.csv"
-    write_parameters(path, [(f"test/0_right/{i}.png", "0_right", eye) for i, eye in enumerate(eyes)])
-    assert read_parameters(path) == {"test/0_right/0.png": eyes[0], "test/0_right/1.png": eyes[1]}
+    write_eyes(path, [(f"test/0_right/{i}.png", "0_right", eye) for i, eye in enumerate(eyes)])
+    assert read_eyes(path) == {"test/0_right/0.png": eyes[0], "test/0_right/1.png": eyes[1]}
     header = path.read_text().splitlines()[0].split(",")
     assert header == ["image", "label", *NAMES, *DERIVED]
 
@@ -239,7 +239,7 @@ def test_parameters_of_something_else_are_an_error_for_the_engineer(tmp_path, te
     if text:
         path.write_text(text)
     with pytest.raises(SAFEError, match=r"parameters\.csv"):
-        read_parameters(path)
+        read_eyes(path)
 
 
 def test_rendered_images_lie_where_the_parameters_say(tmp_path):
@@ -255,7 +255,7 @@ def test_rendered_images_lie_where_the_parameters_say(tmp_path):
 def test_rendering_reports_every_image(tmp_path):
     rows = list(build.lay_out(CASES["oc"], "test", 3, seed=0))
     calls = []
-    list(build.render_images(tmp_path, rows, lambda *call: calls.append(call)))
+    list(build.render_images(tmp_path, rows, progress=lambda *call: calls.append(call)))
     assert [(done, total) for _, done, total in calls] == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -271,13 +271,13 @@ class FakeModel:
 
 @pytest.fixture
 def fake_training(monkeypatch):
-    monkeypatch.setattr(build, "train_model", lambda *_: FakeModel())
+    monkeypatch.setattr(build, "train_model", lambda *_, **__: FakeModel())
 
 
 def test_a_case_holds_sets_model_failures_and_their_parameters(tmp_path, fake_training):
     accuracy = build.build_case("gd", tmp_path / "gd", scale=0.005)
     folder = tmp_path / "gd"
-    parameters = read_parameters(folder / "parameters.csv")
+    parameters = read_eyes(folder / "parameters.csv")
     images = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
     assert set(parameters) == images
     assert {image.split("/")[0] for image in images} == {"train", "improvement", "test", "failures"}
@@ -299,7 +299,7 @@ def test_a_case_holds_sets_model_failures_and_their_parameters(tmp_path, fake_tr
 
 def test_the_causes_list_the_failures_they_explain(tmp_path, fake_training):
     build.build_case("gd", tmp_path / "gd", scale=0.01)
-    parameters = read_parameters(tmp_path / "gd" / "parameters.csv")
+    parameters = read_eyes(tmp_path / "gd" / "parameters.csv")
     causes = json.loads((tmp_path / "gd" / "causes.json").read_text())
     assert [cause["name"] for cause in causes] == [cause.name for cause in KNOWN_ROOT_CAUSES["gd"]]
     for known, cause in zip(KNOWN_ROOT_CAUSES["gd"], causes, strict=True):
@@ -319,7 +319,7 @@ def test_a_folder_that_holds_something_is_left_as_it_is(tmp_path):
 
 @pytest.mark.parametrize("fault", [KeyboardInterrupt(), RuntimeError("a defect")])
 def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch, fault):
-    def stop(*_):
+    def stop(*_, **__):
         raise fault
 
     monkeypatch.setattr(build, "train_model", stop)
@@ -338,8 +338,8 @@ def test_the_next_build_removes_what_a_killed_one_left(tmp_path, fake_training):
 
 
 def test_a_second_build_into_the_same_folder_is_refused_and_the_first_goes_on(tmp_path, monkeypatch):
-    def build_again(*_):
-        with pytest.raises(SAFEError, match=r"Another build into .*gd is under way"):
+    def build_again(*_, **__):
+        with pytest.raises(SAFEError, match=r"Another build into .*gd is in progress"):
             build.build_case("gd", tmp_path / "gd", scale=0.002)
         return FakeModel()
 

@@ -19,7 +19,7 @@ from support.errors import SAFEError
 from support.run_folder import MODELS_FOLDER
 from tests.helpers.places import names_in
 from tests.helpers.small_models import brightness_model, clusters_of, colour_model, draw_colour, draw_set, saved
-from training.comparison import find_again
+from training.comparison import find_in_test_set
 
 TINTED = {"red": ("blue", 5), "green": ("red", 4)}
 QUICK = {"learning_rate": 0.05, "epochs": 5, "batch_size": 8}
@@ -131,7 +131,7 @@ def test_failing_images_are_found_again_by_their_content(tmp_path):
     copies.mkdir()
     shutil.copy(tmp_path / "test" / "red" / "plain_01.png", copies / "renamed.png")
     draw_colour("red", np.random.default_rng(99)).save(copies / "foreign.png")
-    found = find_again(clusters_of(copies, {"renamed.png": 0, "foreign.png": 0, "gone.png": 0}), test)
+    found = find_in_test_set(clusters_of(copies, {"renamed.png": 0, "foreign.png": 0, "gone.png": 0}), test)
     assert {path: test.paths[i] for path, i in found.items()} == {"renamed.png": "red/plain_01.png"}
 
 
@@ -139,16 +139,16 @@ def test_of_equal_images_the_one_with_the_same_path_is_meant(tmp_path):
     draw_set(tmp_path / "test", 1)
     shutil.copy(tmp_path / "test" / "red" / "plain_00.png", tmp_path / "test" / "blue" / "plain_00.png")
     test = labelled_images(tmp_path / "test")
-    found = find_again(clusters_of(tmp_path / "test", {"red/plain_00.png": 0}), test)
+    found = find_in_test_set(clusters_of(tmp_path / "test", {"red/plain_00.png": 0}), test)
     assert test.paths[found["red/plain_00.png"]] == "red/plain_00.png"
 
 
 def test_stopping_at_once_writes_the_given_model_again(case):
     result = run(case, should_stop=lambda: True)
-    assert (result.best, result.stopped) == (0, "as asked for")
+    assert (result.best, result.stopped) == (0, "on request")
     assert result.accuracy_after == result.accuracy_before
     assert (result.improved, result.worsened) == ((), ())
-    assert load_retraining(case / "out").stopped == "as asked for"
+    assert load_retraining(case / "out").stopped == "on request"
 
 
 def test_rccs_weigh_the_same_in_training_only_where_they_got_the_same_number_of_images(tmp_path):
@@ -193,7 +193,7 @@ def test_an_unlabelled_image_is_refused_or_left_out(case):
 def test_a_label_that_is_no_class_is_refused(case):
     names = flat_improvement(case)
     (case / "labels.csv").write_text("image,label\n" + "".join(f"{name},violet\n" for name in names))
-    with pytest.raises(SAFEError, match="Received: violet, in 9 images"):
+    with pytest.raises(SAFEError, match="Received: violet, for 9 images"):
         run(case, labels=case / "labels.csv")
 
 

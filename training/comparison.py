@@ -1,4 +1,4 @@
-"""The DNN before and after retraining: which test images improved or worsened, how much of each RCC is right now."""
+"""The DNN before and after retraining: which test images improved or worsened, and the correct share of each RCC."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,14 +14,14 @@ from support.images import read_bytes
 
 
 class Changed(NamedTuple):
-    """A test image on which the model before and the model after differ in being right.
+    """A test image that only one of the two models, before and after, predicts correctly.
 
     Attributes
     ----------
     image : str
         Path relative to the test folder.
     label, before, after : str
-        The class, and what was predicted; of a regression, numbers separated by spaces.
+        The class and the predictions; for a regression, numbers separated by spaces.
     """
 
     image: str
@@ -31,16 +31,16 @@ class Changed(NamedTuple):
 
 
 class Share(NamedTuple):
-    """How much of a group of test images is right.
+    """The number of correct predictions in a group of test images.
 
     Attributes
     ----------
     name : str
-        The RCC's id (-1: in no cluster), or the class.
+        The RCC's id (-1 for noise), or the class.
     images : int
-        Test images of the group. Of an RCC: its failing images that were found in the test set again.
+        Number of test images in the group. For an RCC: its failing images that are found in the test set.
     before, after : int
-        How many of them the model got right.
+        How many of them the model predicts correctly.
     """
 
     name: str
@@ -50,14 +50,14 @@ class Share(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What the models say of a failing image that was found in the test set again.
+    """The results of both models on a failing image that is found in the test set.
 
     Attributes
     ----------
     image : str
         Path relative to the folder of failing images.
     before, after : bool
-        Whether the model got it right.
+        Whether the model predicts it correctly.
     """
 
     image: str
@@ -66,7 +66,7 @@ class Outcome(NamedTuple):
 
 
 def changed(test: LabelledImages, before: Judgement, after: Judgement, which: np.ndarray) -> tuple[Changed, ...]:
-    """The test images for which the boolean array `which` holds."""
+    """The test images for which the boolean array `which` is true."""
     return tuple(
         Changed(
             test.paths[before.indices[i]],
@@ -74,12 +74,12 @@ def changed(test: LabelledImages, before: Judgement, after: Judgement, which: np
             describe(test, before.predicted[i]),
             describe(test, after.predicted[i]),
         )
-        for i in np.flatnonzero(which)
+        for i in np.flatnonzero(which).tolist()
     )
 
 
 def shares_by_class(test: LabelledImages, before: Judgement, after: Judgement) -> tuple[Share, ...]:
-    """How many images of each class are right."""
+    """The number of correct predictions for each class."""
     labels = test.labels[before.indices]
     return tuple(
         Share(name, int(of.sum()), int(before.right[of].sum()), int(after.right[of].sum()))
@@ -90,19 +90,19 @@ def shares_by_class(test: LabelledImages, before: Judgement, after: Judgement) -
 def outcomes(
     clusters: RootCauseClusters, test: LabelledImages, before: Judgement, after: Judgement
 ) -> tuple[Outcome, ...]:
-    """What the models say of the failing images.
+    """The results of both models on the failing images.
 
-    Failing images are copies of test images, wherever they lie. A failing image is taken for the test image that has
-    the same content and, of several, the same path or else the same class.
+    Failing images are copies of test images, in any folder. A failing image is matched to the test image with the same
+    content; if there are several, to the one with the same path or else the same class.
     """
     row_of = {int(index): row for row, index in enumerate(before.indices)}
-    found = find_again(clusters, test)
+    found = find_in_test_set(clusters, test)
     rows = {path: row_of[found[path]] for path in clusters.paths if found.get(path) in row_of}
     return tuple(Outcome(path, bool(before.right[row]), bool(after.right[row])) for path, row in rows.items())
 
 
 def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Outcome]) -> tuple[Share, ...]:
-    """How many of the failing images of each RCC are right: of the RCCs as they are now, whatever was merged since."""
+    """The number of correct predictions for the failing images of each RCC, with the RCCs as they are now."""
     by_image = {outcome.image: outcome for outcome in found}
     shares = []
     for rcc in clusters.groups:
@@ -111,12 +111,12 @@ def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Outcome]) -> tupl
     return tuple(shares)
 
 
-def find_again(clusters: RootCauseClusters, test: LabelledImages) -> dict[str, int]:
-    """For each failing image that is found in the test set: which test image it is, as an index into its paths."""
+def find_in_test_set(clusters: RootCauseClusters, test: LabelledImages) -> dict[str, int]:
+    """Map each failing image that is found in the test set to the index of the test image."""
     sizes = {path: _size(clusters.image_root / path) for path in clusters.paths}
     wanted = set(sizes.values()) - {None}
-    by_content: dict[bytes, list[int]] = {}
-    # Only files that are as long as a failing one can be equal to it, so only these are read.
+    by_content: dict[bytes | None, list[int]] = {}
+    # Only files of the same size as a failing image can be equal to it, so only these are read.
     for i, file in enumerate(test.files):
         if _size(file) in wanted:
             by_content.setdefault(_key(file), []).append(i)

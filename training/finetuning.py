@@ -1,8 +1,8 @@
-"""Step 6 of SAFE, its inner half: fine-tuning of the DNN with the unsafe set.
+"""The core of step 6 of SAFE: fine-tuning the DNN with the unsafe set.
 
 In: the DNN, training images and labelled unsafe images, in groups. Out: the weights of the best epoch. In each epoch
-the model sees every training image once and, drawn anew, as many unsafe images of each group as of any other. Training
-images that are held out decide which epoch is the best; the test set has no say.
+the model sees every training image once, and newly drawn unsafe images, the same number from each group. The best epoch
+is chosen by held-out training images and the unsafe images; the test set is not used.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.5; Fahmy et al., IEEE Transactions on Reliability 70(4),
 2021 (HUDD: training set and balanced unsafe set together, from the given weights).
@@ -25,21 +25,21 @@ from training.checkpoint import Checkpoint, load_checkpoint, restore_state, run_
 from training.settings import Settings, choose_loss, make_optimizer
 
 TRAINING = -2
-"""In the place of a group: an image of the training set."""
+"""In place of a group: an image of the training set."""
 
 MOST_LOST = 0.05
-_LOOKING = "Running the model on the training images"
+_RUNNING = "Running the model on the training images"
 
 
 class TrainingData(NamedTuple):
-    """What to fine-tune with; entry i of all belongs together.
+    """The images for fine-tuning; entry i of each field belongs to the same image.
 
     Attributes
     ----------
     pixels : Pixels
     labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
     groups : ndarray of shape (n_images,), int
-        Of the unsafe images, those that weigh together as much as any other group; of a training image, `TRAINING`.
+        Group of an unsafe image, where all groups have the same total weight; `TRAINING` for a training image.
     """
 
     pixels: Pixels
@@ -48,17 +48,17 @@ class TrainingData(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """What is known after an epoch; epoch 0 is the model as it was given.
+    """The figures of an epoch; epoch 0 is the original model.
 
     Attributes
     ----------
     epoch : int
     loss : float
-        Mean over the images trained on; NaN of epoch 0.
+        Mean over the images of the epoch; NaN for epoch 0.
     validation : float
-        Accuracy on the training images held out.
+        Accuracy on the held-out training images.
     unsafe : float
-        Accuracy on the unsafe images, each group weighing the same.
+        Accuracy on the unsafe images, each group with the same weight.
     seconds : float
     """
 
@@ -70,19 +70,19 @@ class Epoch(NamedTuple):
 
 
 class FineTuning(NamedTuple):
-    """The result.
+    """The result of fine-tuning.
 
     Attributes
     ----------
     model : keras.Model
-        With the weights of the best epoch; the DNN's own model is as it was.
+        With the weights of the best epoch; the DNN's own model is unchanged.
     history : tuple of Epoch
     best : int
-        The epoch kept.
+        The best epoch, whose weights are kept.
     stopped : str
-        Why it ended before the last epoch; empty if it did not.
+        The reason if it stopped before the last epoch, otherwise empty.
     seconds, waiting : float
-        Time of training, and the part of it in which the model waited for images.
+        Total time, and the part of it spent waiting for images.
     """
 
     model: Any
@@ -97,12 +97,12 @@ class FineTuning(NamedTuple):
 
 
 def hold_out(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
-    """Choose a share of the images, the same of each class; a class of fewer than two images gives none.
+    """Choose the same share of each class; no image of a class with fewer than two.
 
     Parameters
     ----------
     labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
-        Of a regression there are no classes: a share of all.
+        A regression has no classes: the share is of all images.
 
     Returns
     -------
@@ -119,9 +119,9 @@ def hold_out(labels: np.ndarray, share: float, rng: np.random.Generator) -> np.n
 
 
 def draw_balanced(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw n images, the same number from each group, give or take one.
+    """Draw n images, the same number from each group up to a difference of one.
 
-    Within a group no image is drawn once more before all the others have been.
+    Within a group, no image is drawn again before all the others have been drawn.
 
     Parameters
     ----------
@@ -149,6 +149,7 @@ def fine_tune(
     dnn: Dnn,
     data: TrainingData,
     settings: Settings,
+    *,
     threshold: float | None = None,
     progress: Progress = no_progress,
     on_epoch: Callable[[tuple[Epoch, ...]], None] = lambda history: None,
@@ -160,43 +161,44 @@ def fine_tune(
     Parameters
     ----------
     threshold : float, optional
-        Of a regression: an error above it is a failure.
+        For a regression: an error above it is a failure.
     on_epoch : callable
-        Called with the history after each epoch, epoch 0 included.
+        Called with the history after each epoch, including epoch 0.
     should_stop : callable
-        Asked before each batch; what the best epoch so far has is kept.
+        Called before each batch; if it returns True, training stops and the weights of the best epoch are kept.
     checkpoint : Path, optional
-        A file for the state after each epoch. Where the same fine-tuning left one, it goes on from there.
+        A file for the state after each epoch. Fine-tuning resumes from it if it was written by the same fine-tuning.
 
     Raises
     ------
     SAFEError
-        There is nothing to train with, or the model does not train.
+        There are no training images or no unsafe images.
     """
     rng = np.random.default_rng(settings.seed)
     training = np.flatnonzero(data.groups == TRAINING)
     unsafe = np.flatnonzero(data.groups != TRAINING)
     if not len(training) or not len(unsafe):
         raise SAFEError(
-            f"Expected training images and unsafe images. Received {len(training)} of the first, {len(unsafe)} of the "
-            "second."
+            f"Expected training images and unsafe images. Received {len(training)} training images and {len(unsafe)} "
+            "unsafe images."
         )
     held = hold_out(data.labels[training], settings.validation_share, rng)
     training, validation = training[~held], training[held]
     n_unsafe = max(len(unsafe), round(settings.unsafe_share * len(training)))
-    # A last batch of another size would have TensorFlow build the graph of training once more.
+    # With a last batch of another size, TensorFlow would build the training graph a second time.
     n_unsafe += -(len(training) + n_unsafe) % settings.batch_size
     steps = settings.epochs * ((len(training) + n_unsafe) // settings.batch_size)
-    images = LabelledImages(None, (), (), data.labels)
+    images = LabelledImages(Path(), (), (), data.labels)
     started = time.monotonic()
-    indices, outputs = run_model(dnn, dnn.model, data.pixels, np.arange(len(data.labels)), progress, _LOOKING)
-    right = judge(dnn, images, indices, outputs, threshold).right
-    targets, weights = soft_targets(dnn, data.labels, indices, outputs, right, settings.keep)
+    every = np.arange(len(data.labels))
+    indices, outputs = run_model(dnn, dnn.model, data.pixels, every, progress=progress, what=_RUNNING)
+    right = judge(dnn, images, indices, outputs, threshold=threshold).right
+    targets, weights = soft_targets(dnn, data.labels, indices, outputs, right, keep=settings.keep)
     model = _compiled_copy(dnn, settings, steps)
 
     def check(epoch: int, loss: float, began: float) -> Epoch:
-        on_validation = judge(dnn, images, *run_model(dnn, model, data.pixels, validation), threshold)
-        on_unsafe = judge(dnn, images, *run_model(dnn, model, data.pixels, unsafe), threshold)
+        on_validation = judge(dnn, images, *run_model(dnn, model, data.pixels, validation), threshold=threshold)
+        on_unsafe = judge(dnn, images, *run_model(dnn, model, data.pixels, unsafe), threshold=threshold)
         share = balanced_share(on_unsafe, data.groups)
         return Epoch(epoch, loss, on_validation.accuracy, share, round(time.monotonic() - began, 2))
 
@@ -211,9 +213,9 @@ def fine_tune(
     for epoch in range(len(history), settings.epochs + 1):
         began = time.monotonic()
         order = rng.permutation(np.concatenate([training, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
-        told = _of_all_epochs(progress, epoch, settings.epochs)
+        in_epoch = _overall_progress(progress, epoch, settings.epochs)
         loss, waiting, stopped = _train_epoch(
-            dnn, model, data.pixels, targets, weights, order, settings.batch_size, told, should_stop
+            dnn, model, data.pixels, targets, weights, order, settings.batch_size, in_epoch, should_stop
         )
         waited += waiting
         if stopped:
@@ -223,7 +225,7 @@ def fine_tune(
             best, kept = epoch, model.get_weights()
         if checkpoint:
             state = Checkpoint(np.array(history, float), best, waited, rng.bit_generator.state, state_of(model), kept)
-            with contextlib.suppress(SAFEError):  # a disk too full for it is no reason to stop
+            with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
                 save_checkpoint(checkpoint, key, state)
         on_epoch(tuple(history))
     model.set_weights(kept)
@@ -231,37 +233,40 @@ def fine_tune(
 
 
 def balanced_share(judgement: Judgement, groups: np.ndarray) -> float:
-    """Share of images that are right, each group weighing the same."""
+    """Share of correct predictions, each group with the same weight."""
     judged = groups[judgement.indices]
     shares = [judgement.right[judged == group].mean() for group in np.unique(judged)]
     return float(np.mean(shares)) if shares else 0.0
 
 
-def is_better(epoch: Epoch, best: Epoch, given: Epoch) -> bool:
-    """Whether an epoch is to be kept in place of an earlier one; equal ones are.
+def is_better(epoch: Epoch, best: Epoch, original: Epoch) -> bool:
+    """Whether an epoch replaces an earlier best one; it does if both are equal.
 
-    Compared is the accuracy on the training images held out, plus that on the unsafe images. The first alone would
-    nearly always favour the model as it was given: it was trained on these very images and the later epochs were not.
-    But whatever loses more than `MOST_LOST` of that accuracy has forgotten too much to be kept.
+    The criterion is the sum of the accuracies on the held-out training images and on the unsafe images. The former
+    alone would nearly always favour the original model, which was trained on these very images, unlike the later
+    epochs. But an epoch that loses more than `MOST_LOST` of that accuracy has forgotten too much to be kept.
     """
-    lost = given.validation - epoch.validation
+    lost = original.validation - epoch.validation
     return lost <= MOST_LOST and epoch.validation + epoch.unsafe >= best.validation + best.unsafe
 
 
 def soft_targets(
-    dnn: Dnn, labels: np.ndarray, indices: np.ndarray, outputs: np.ndarray, right: np.ndarray, keep: float
+    dnn: Dnn, labels: np.ndarray, indices: np.ndarray, outputs: np.ndarray, right: np.ndarray, *, keep: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Labels mixed with what the model as it was given says of the images that it gets right.
+    """Labels mixed with the outputs of the original model, for the images that it predicts correctly.
 
     For cross-entropy and for squared errors, training on (label + keep · output) / (1 + keep), weighted by 1 + keep, is
-    the same as adding to the loss `keep` times the distance to the given model's outputs. It holds on to what was right
-    (knowledge distillation; Yan et al., "Positive-congruent training", CVPR 2021).
+    equivalent to adding `keep` times the distance to the original model's outputs to the loss. It preserves correct
+    predictions (knowledge distillation; Yan et al., "Positive-congruent training", CVPR 2021).
+    docs/decisions/042-keeping-what-was-right.md has figures.
 
     Parameters
     ----------
     labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
     indices, outputs, right
-        Of the images that could be read: which these are, the given model's outputs, and whether they are right.
+        The readable images: their indices, the original model's outputs, and whether these are correct.
+    keep : float
+        Weight of the original model's outputs relative to the label.
 
     Returns
     -------
@@ -281,8 +286,8 @@ def soft_targets(
     return targets, weights
 
 
-def _of_all_epochs(progress: Progress, epoch: int, epochs: int) -> Callable[[int, int], None]:
-    """Takes how many images of an epoch are done, and tells how many of all, so that the time left is that of all."""
+def _overall_progress(progress: Progress, epoch: int, epochs: int) -> Callable[[int, int], None]:
+    """Convert progress within an epoch to progress over all epochs, so that the time left is that of all epochs."""
     return lambda done, total: progress(
         f"Retraining, epoch {epoch} of {epochs}", (epoch - 1) * total + done, epochs * total
     )
@@ -299,7 +304,7 @@ def _train_epoch(
     progress: Callable[[int, int], None],
     should_stop: Callable[[], bool],
 ) -> tuple[float, float, str]:
-    """One pass over images; mean loss, seconds spent waiting for images, and why it was broken off, if it was."""
+    """Train one epoch; return the mean loss, the seconds spent waiting for images, and why it stopped early, if so."""
     done, waited, total = 0, 0.0, 0.0
     progress(0, len(order))
     stream = iter(batches(dnn, pixels, order, batch_size))
@@ -310,33 +315,35 @@ def _train_epoch(
         if batch is None:
             return total / max(done, 1), waited, ""
         if should_stop():
-            return math.nan, waited, "as asked for"
+            return math.nan, waited, "on request"
         inputs, indices = batch
         rows = indices.numpy()
         if len(rows):
             model.reset_metrics()  # the loss of this batch alone
             loss = float(model.train_on_batch(inputs, targets[rows], weights[rows], return_dict=True)["loss"])
             if not math.isfinite(loss):
-                return loss, waited, "the loss was no longer a number; a smaller learning rate may help"
+                return loss, waited, "the loss became infinite or NaN; a smaller learning rate may help"
             total += loss * min(batch_size, len(order) - done)
         done = min(done + batch_size, len(order))
         progress(done, len(order))
 
 
 def _compiled_copy(dnn: Dnn, settings: Settings, steps: int) -> Any:
-    """A copy of the model, ready to train; the learning rate falls to 0 along a cosine."""
+    """A compiled copy of the model; its learning rate decays to 0 along a cosine."""
     import keras
 
-    # A Lambda layer, of a model that is trusted, is shared: Keras would refuse to build it again from its description.
-    trusted = any(type(layer).__name__ == "Lambda" for layer in dnn.model._flatten_layers())
-    model = keras.models.clone_model(dnn.model, **({"clone_function": _clone, "recursive": True} if trusted else {}))
+    # A Lambda layer of a trusted model is shared, since Keras would refuse to rebuild it from its configuration.
+    if any(type(layer).__name__ == "Lambda" for layer in dnn.model._flatten_layers()):
+        model = keras.models.clone_model(dnn.model, clone_function=_clone, recursive=True)
+    else:
+        model = keras.models.clone_model(dnn.model)
     model.set_weights(dnn.model.get_weights())
-    # What dropout and the like draw from, so that a run can be repeated; different for each layer.
+    # The seeds of dropout and similar layers, so that a run is reproducible; different for each layer.
     states = [variable for variable in model.variables if "seed_generator_state" in variable.path]
     for i, state in enumerate(states):
         state.assign(np.array([settings.seed, i << 20], state.dtype))
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
-    model.compile(optimizer=make_optimizer(dnn, rate), loss=choose_loss(dnn, dense=True)[0])
+    model.compile(optimizer=make_optimizer(dnn, learning_rate=rate), loss=choose_loss(dnn, dense=True)[0])
     return model
 
 

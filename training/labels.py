@@ -1,11 +1,11 @@
 """Step 5 of SAFE: the labels of the unsafe set.
 
 They come from the improvement set's class folders, from a table, or from the engineer, one image or one RCC at a time.
-All of them end up in the column `label` of `unsafe_set.csv`. Functions that label return a new `UnsafeSet`, so that
-undoing a step means keeping the one before.
+All of them are stored in the column `label` of `unsafe_set.csv`. The labelling functions return a new `UnsafeSet`, so
+undoing a step means keeping the previous one.
 
-A label belongs to its image, by content and place, and not to the selection: `image_labels.csv` keeps the labels of all
-earlier sets, and gives them back whenever an image is selected again.
+A label belongs to its image, identified by content and path, not to the selection: `image_labels.csv` keeps the labels
+of all earlier sets and restores them when an image is selected again.
 """
 
 import csv
@@ -27,18 +27,18 @@ from support.images import read_bytes
 from support.output_folder import save_text, writing
 from support.run_folder import KEPT_LABELS_FILE, SELECTION_FILE, UNSAFE_SET_FILE
 from support.tables import cell, from_cell
-from support.text import printable, some, steers
+from support.text import count, printable, some, steers
 
 LONGEST_LABEL = 255
 
 
 def label_images(unsafe: UnsafeSet, images: Collection[str], label: str, classes: Sequence[str]) -> UnsafeSet:
-    """Give images of the unsafe set a label, or take it away with an empty one.
+    """Set the label of images of the unsafe set; an empty label removes it.
 
     Raises
     ------
     SAFEError
-        No such class, or an image is not in the set.
+        The class does not exist, or an image is not in the set.
     """
     if label and label not in classes:
         raise SAFEError(f"Expected one of the classes {some(classes)}. Received: {label}")
@@ -49,61 +49,62 @@ def label_images(unsafe: UnsafeSet, images: Collection[str], label: str, classes
 
 
 def label_rcc(
-    unsafe: UnsafeSet, rcc: int, label: str, classes: Sequence[str], only_unlabelled: bool = False
+    unsafe: UnsafeSet, rcc: int, label: str, classes: Sequence[str], *, only_unlabelled: bool = False
 ) -> UnsafeSet:
-    """Give all images of an RCC the same label; with `only_unlabelled`, those that have none yet.
+    """Set the same label for all images of an RCC or, with `only_unlabelled`, for its unlabelled images.
 
     Raises
     ------
     SAFEError
-        No such class.
+        The class does not exist.
     """
     images = [image.image for image in unsafe.images if image.rcc == rcc and not (only_unlabelled and image.label)]
     return label_images(unsafe, images, label, classes)
 
 
 def unlabelled(unsafe: UnsafeSet) -> list[UnsafeImage]:
-    """The images that have no label yet, in the order of the set."""
+    """The images without a label, in the order of the set."""
     return [image for image in unsafe.images if not image.label]
 
 
 def label_unsafe_set(
     unsafe: UnsafeSet,
     classes: Sequence[str],
+    *,
     improvement: str | os.PathLike | None = None,
     labels: str | os.PathLike | None = None,
 ) -> UnsafeSet:
-    """Label as many images as can be done without the engineer.
+    """Label as many images as possible without the engineer.
 
-    A label in the table `labels` comes first; then one that the image has already; then the class folder that it lies
-    in, if the first part of its path is a class. An image that none of these tells keeps an empty label.
+    A label in the table `labels` takes precedence, then the image's existing label, then its class folder, if the first
+    part of its path is a class. If there is none of these, the label stays empty.
 
     Parameters
     ----------
     improvement : path, optional
-        Where the improvement set is now; without it, where it was when it was selected from.
+        The current improvement folder; by default the one that the set was selected from.
     labels : path, optional
         A table (CSV) with the columns `image` (relative to the improvement folder) and `label`.
 
     Raises
     ------
     SAFEError
-        The table or the folder cannot be read, or the table has no image of the set.
+        The table or the folder cannot be read, or the table does not have any image of the set.
     """
     if improvement is not None:
         root = path_of(improvement, "the improvement folder")
         if not root.is_dir():
-            raise SAFEError(f"Expected the improvement folder. Received: {root}, which is no folder.")
+            raise SAFEError(f"Expected the improvement folder. Received: {root}, which is not a folder.")
         unsafe = dataclasses.replace(unsafe, improvement_root=root)
     found = {image.image: image.label.strip() or _class_folder(image.image, classes) for image in unsafe.images}
     if labels is not None:
-        told = read_labels(labels)
-        if not told.keys() & found.keys():
+        table = read_labels(labels)
+        if not table.keys() & found.keys():
             raise SAFEError(
-                f"Expected labels for images of the unsafe set, for instance {unsafe.images[0].image}. Received none "
+                f"Expected labels for images of the unsafe set, for example {unsafe.images[0].image}. Received none "
                 f"in {labels}. Name the images relative to the improvement folder."
             )
-        found = {image: told.get(image) or label for image, label in found.items()}
+        found = {image: table.get(image) or label for image, label in found.items()}
     return _with_labels(unsafe, found)
 
 
@@ -114,7 +115,7 @@ def _class_folder(image: str, classes: Sequence[str]) -> str:
 
 def _with_labels(unsafe: UnsafeSet, labels: Mapping[str, str]) -> UnsafeSet:
     for label in set(labels.values()):
-        # The class is the name of a folder, which cannot be longer. A longer one would make the table unreadable.
+        # A class is the name of a folder, which cannot be longer. A longer label would make the table unreadable.
         if len(label) > LONGEST_LABEL or steers(label) or "\n" in label:
             raise SAFEError(f"Expected labels of up to {LONGEST_LABEL} characters. Received: {printable(label)[:80]!r}")
     images = tuple(image._replace(label=labels.get(image.image, image.label)) for image in unsafe.images)
@@ -122,12 +123,12 @@ def _with_labels(unsafe: UnsafeSet, labels: Mapping[str, str]) -> UnsafeSet:
 
 
 def read_labels(table: str | os.PathLike) -> dict[str, str]:
-    """Read a table (CSV, UTF-8) with the columns `image` and `label`; further columns are left alone.
+    """Read a table (CSV, UTF-8) with the columns `image` and `label`; other columns are ignored.
 
     Raises
     ------
     SAFEError
-        There is no such file, it lacks a column, or it labels an image in two ways.
+        The file is missing, lacks a column, or has two different labels for an image.
     """
     file = path_of(table, "a table of labels (CSV)")
     try:
@@ -135,7 +136,7 @@ def read_labels(table: str | os.PathLike) -> dict[str, str]:
             reader = csv.DictReader(text, strict=True)
             rows = [(from_cell(row["image"] or ""), from_cell((row["label"] or "").strip())) for row in reader]
     except KeyError as error:
-        raise SAFEError(f"Expected the columns image and label in {file}. Received none called {error}.") from error
+        raise SAFEError(f"Expected the columns image and label in {file}. The column {error} is missing.") from error
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SAFEError(f"Expected a table of labels (CSV). Received: {file} ({reason}).") from error
@@ -148,24 +149,24 @@ def read_labels(table: str | os.PathLike) -> dict[str, str]:
 
 
 def check_labels(unsafe: UnsafeSet, classes: Sequence[str]) -> None:
-    """Make sure that every image of the unsafe set has a label that is a class.
+    """Make sure that every image of the unsafe set is labelled with a class.
 
     Raises
     ------
     SAFEError
-        One has not.
+        A label is missing or is not a class.
     """
     missing = [image.image for image in unlabelled(unsafe)]
     if missing:
         raise SAFEError(
             f"Expected a label for each of the {len(unsafe.images)} images of the unsafe set. Received none for "
-            f"{len(missing)}: {some(missing)}. Label them, or retrain with the labelled ones alone (--only-labelled)."
+            f"{len(missing)}: {some(missing)}. Label them, or retrain with the labelled images only (--only-labelled)."
         )
     wrong = Counter(image.label for image in unsafe.images if image.label not in classes)
     if wrong:
         raise SAFEError(
             f"Expected labels that are classes ({some(classes)}). Received: {some(list(wrong))}, "
-            f"in {sum(wrong.values())} images of the unsafe set. Correct the column label of unsafe_set.csv."
+            f"for {count(wrong.total(), 'image')} of the unsafe set. Correct the column label of unsafe_set.csv."
         )
 
 
@@ -182,8 +183,7 @@ class KeptLabel(NamedTuple):
     folder : str
         The improvement folder.
     content : str
-        Stands for the bytes of the file (see `features.cache.content_key`), in hexadecimal; empty where it could not be
-        read.
+        Hash of the file's content (see `features.cache.content_key`), in hexadecimal; empty if it was unreadable.
     label : str
     """
 
@@ -193,10 +193,10 @@ class KeptLabel(NamedTuple):
     label: str
 
     def is_of(self, image: str, folder: str, content: str) -> bool:
-        """Whether it is the label of an image: of the same bytes, and in the same place.
+        """Whether the label belongs to an image: the content and the path must be the same.
 
-        The place is the same where the path below the improvement folder is, which may have been moved as a whole, or
-        where the whole path is, whichever folder it was selected from. A copy elsewhere is another image: it may lie in
+        The path is the same if it is so relative to the improvement folder, which may have been moved as a whole, or if
+        the whole path is so, whichever folder it was selected from. A copy elsewhere is a different image: it may be in
         the folder of another class.
         """
         same_place = self.image == image or os.path.join(self.folder, self.image) == os.path.join(folder, image)  # noqa: PTH118
@@ -204,17 +204,17 @@ class KeptLabel(NamedTuple):
 
 
 def replace_unsafe_set(unsafe: UnsafeSet, folder: Path) -> UnsafeSet:
-    """Write an unsafe set in place of the one in a folder; images that were labelled before have their labels again.
+    """Replace the unsafe set in a folder; images that were labelled before get their labels back.
 
     Returns
     -------
     UnsafeSet
-        The set with these labels, and in `labels` what became of those of the set before.
+        The set with these labels; its field `labels` says how many of the previous set's labels were restored.
 
     Raises
     ------
     SAFEError
-        The kept labels cannot be read, or something cannot be written: the set before is unchanged.
+        The kept labels cannot be read, or a file cannot be written; the previous set is then unchanged.
     """
     with writing(folder):
         _put_aside_unreadable(folder)
@@ -222,7 +222,7 @@ def replace_unsafe_set(unsafe: UnsafeSet, folder: Path) -> UnsafeSet:
         unsafe = with_kept_labels(unsafe, keep_labels(folder))
         back = sum(image.label != "" and image.image in before for image in unsafe.images)
         if before:
-            text = f"{back:,} of {len(before):,} labels of the set before are of images in this one"
+            text = f"{back:,} of {len(before):,} labels of the previous set belong to images in this one"
             aside = f"; {KEPT_LABELS_FILE} keeps the others until their images are selected again"
             unsafe = dataclasses.replace(unsafe, labels=f"{text}{aside if back < len(before) else ''}.")
         save_unsafe_set(unsafe, folder)
@@ -230,9 +230,9 @@ def replace_unsafe_set(unsafe: UnsafeSet, folder: Path) -> UnsafeSet:
 
 
 def keep_labels(folder: Path) -> list[KeptLabel]:
-    """Add the labels of the set in a folder to `image_labels.csv`; all that it holds then.
+    """Add the labels of the unsafe set in a folder to `image_labels.csv`; return all labels in it.
 
-    A label that was taken away from an image of the set is taken away here as well.
+    A label that was removed from an image of the set is removed here as well.
     """
     with writing(folder):
         kept = load_kept_labels(folder)
@@ -263,7 +263,7 @@ def keep_labels(folder: Path) -> list[KeptLabel]:
 
 
 def with_kept_labels(unsafe: UnsafeSet, kept: Sequence[KeptLabel]) -> UnsafeSet:
-    """Give images that have no label the one that they had before."""
+    """Restore the previous labels of unlabelled images."""
     by_name: dict[str, list[KeptLabel]] = {}
     for one in kept:
         by_name.setdefault(Path(one.image).name, []).append(one)
@@ -279,12 +279,12 @@ def with_kept_labels(unsafe: UnsafeSet, kept: Sequence[KeptLabel]) -> UnsafeSet:
 
 
 def load_kept_labels(folder: Path) -> list[KeptLabel]:
-    """Read `image_labels.csv`, in the order in which the labels were given; nothing where there is none.
+    """Read `image_labels.csv`, in the order in which the labels were given; empty if the file does not exist.
 
     Raises
     ------
     SAFEError
-        It is damaged.
+        The file is damaged.
     """
     path = folder / KEPT_LABELS_FILE
     try:
@@ -295,20 +295,20 @@ def load_kept_labels(folder: Path) -> list[KeptLabel]:
         return []
     except DAMAGED as error:
         raise SAFEError(
-            f"{path} must be the table of labels that SAFE wrote, and whole. Received something else ({error}). Repair "
-            "it, or move it away to go on without these labels."
+            f"{path} must be the complete table of labels written by SAFE. Received something else ({error}). Repair "
+            "it, or move it away to continue without these labels."
         ) from error
 
 
 def labels_of(folder: Path) -> dict[str, str]:
-    """The labels of the unsafe set in a folder, by image; nothing where there is none."""
+    """The labels of the unsafe set in a folder, by image; empty if there is no set."""
     return {image: label for image, label in _rows_of(folder)[0].items() if label}
 
 
 def _rows_of(folder: Path) -> tuple[dict[str, str], str]:
-    """The images of the set in a folder with their labels, and the improvement folder, empty where it is unknown.
+    """The images of the set in a folder with their labels, and the improvement folder, empty if unknown.
 
-    Engineers edit the table: a row that cannot be used otherwise may hold a label all the same.
+    Engineers edit the table: a row that is otherwise invalid may still have a label.
     """
     try:
         with regular(folder / UNSAFE_SET_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
@@ -324,7 +324,7 @@ def _rows_of(folder: Path) -> tuple[dict[str, str], str]:
 
 
 def _put_aside_unreadable(folder: Path) -> None:
-    """Rename a table whose labels cannot be read, before another one takes its place."""
+    """Rename a table whose labels cannot be read before it is replaced."""
     table = folder / UNSAFE_SET_FILE
     if table.is_file() and table.stat().st_size and not _rows_of(folder)[0]:
         number = 1

@@ -1,6 +1,6 @@
-"""How to train the DNN further: settings, optimizer and loss, from what the model was compiled with.
+"""How to fine-tune the DNN: settings, optimizer and loss, derived from what the model was compiled with.
 
-In: what the model file says of its training. Out: numbers with sound defaults, and Keras's optimizer and loss.
+In: the training configuration in the model file. Out: settings with suitable defaults, and a Keras optimizer and loss.
 """
 
 from typing import Any, NamedTuple
@@ -29,11 +29,11 @@ class Settings(NamedTuple):
     learning_rate : float
     epochs, batch_size, seed : int
     validation_share : float
-        Of the training images that is held out.
+        Share of the training images that is held out.
     unsafe_share : float
-        The unsafe images drawn in an epoch are at least this many for each training image; never fewer than there are.
+        Least number of unsafe images drawn in an epoch, per training image; each unsafe image is drawn at least once.
     keep : float
-        How much the outputs of the model as it was given count beside the label, for images that it gets right.
+        Weight of the original model's outputs relative to the label, for images that it predicts correctly.
     """
 
     learning_rate: float
@@ -49,8 +49,7 @@ def choose_settings(dnn: Dnn, **chosen: float | None) -> Settings:
     """Settings with defaults for those that are None.
 
     The learning rate is 0.7 of that which the model was compiled with (where it fell during training: of the first),
-    and 7e-4 where it is not known. It falls to 0 along a cosine. Measured on two networks (signs, eyes): a third of the
-    rate learns less from the unsafe set, the whole rate loses more of what was right.
+    and 7e-4 where it is not known. It falls to 0 along a cosine (docs/decisions/041-learning-rate.md).
 
     Raises
     ------
@@ -89,13 +88,13 @@ def _default_learning_rate(dnn: Dnn) -> float:
         rate = rate.get("config", {}).get("initial_learning_rate")
     if name is None or not isinstance(rate, (int, float)) or not 0 < rate < 1:
         return LEARNING_RATE
-    # A schedule or a callback may have left next to nothing of it.
+    # A schedule or a callback may have reduced it to almost nothing.
     low, high = LEARNING_RATES
     return float(f"{min(max(LEARNING_RATE_FACTOR * rate, low), high):.3g}")
 
 
 def _optimizer_config(dnn: Dnn) -> tuple[str | None, dict]:
-    """Name and settings of the optimizer that the model was compiled with; None where it is none of Keras's."""
+    """Name and configuration of the optimizer that the model was compiled with; None if it is not from Keras."""
     optimizer = dnn.compiled.get("optimizer")
     if isinstance(optimizer, dict) and optimizer.get("class_name") == "LossScaleOptimizer":
         optimizer = optimizer.get("config", {}).get("inner_optimizer")
@@ -104,8 +103,14 @@ def _optimizer_config(dnn: Dnn) -> tuple[str | None, dict]:
     return None, {}
 
 
-def make_optimizer(dnn: Dnn, learning_rate: Any = None) -> Any:
-    """The kind of optimizer that the model was compiled with, or Adam; without a state."""
+def make_optimizer(dnn: Dnn, *, learning_rate: Any = None) -> Any:
+    """A new optimizer of the kind that the model was compiled with, or Adam.
+
+    Parameters
+    ----------
+    learning_rate : float or keras.optimizers.schedules.LearningRateSchedule, optional
+        By default that of the compiled model.
+    """
     import keras
 
     name, config = _optimizer_config(dnn)
@@ -116,25 +121,26 @@ def make_optimizer(dnn: Dnn, learning_rate: Any = None) -> Any:
 
 
 def compile_as_given(dnn: Dnn, model: Any) -> None:
-    """Compile a fine-tuned model as the DNN was, so that it is saved, and one day retrained, like that one."""
+    """Compile a fine-tuned model like the original one, so that it is saved, and can be retrained, in the same way."""
     if dnn.compiled:
         metrics = ["accuracy"] if dnn.task == "classification" else None
         model.compile(optimizer=make_optimizer(dnn), loss=choose_loss(dnn)[0], metrics=metrics)
 
 
-def choose_loss(dnn: Dnn, dense: bool = False) -> tuple[Any, str]:
-    """The loss that the model was compiled with or, where that is none of Keras's, the usual one for its outputs.
+def choose_loss(dnn: Dnn, *, dense: bool = False) -> tuple[Any, str]:
+    """The loss that the model was compiled with or, if that is not from Keras, the usual one for its outputs.
 
     Parameters
     ----------
     dense : bool
-        Take targets of the shape of the outputs: cross-entropy of integers becomes that of one-hot rows, its equal.
+        Choose a loss for targets of the same shape as the outputs: sparse cross-entropy is replaced by the equivalent
+        cross-entropy for one-hot rows.
 
     Returns
     -------
     loss : keras.losses.Loss
-    said : str
-        Which loss it is and why, in words.
+    summary : str
+        A sentence with the name of the loss and the reason for it.
     """
     import keras
 
@@ -149,8 +155,12 @@ def choose_loss(dnn: Dnn, dense: bool = False) -> tuple[Any, str]:
         usual, fits = "sparsecategoricalcrossentropy", True
     fits = fits and name in kinds
     name = name if fits else usual
-    why = "as the model was compiled with" if fits else "the usual one for such outputs; the model's own is not known"
-    said = f"Loss: {kinds[name].__name__} ({why})."
+    why = (
+        "the one that the model was compiled with"
+        if fits
+        else "the usual one for such outputs, since the model's own is unknown"
+    )
+    summary = f"Loss: {kinds[name].__name__} ({why})."
     kind = kinds[name.removeprefix("sparse") if dense else name]
     loss = dnn.compiled.get("loss")
     stored = loss.get("config") if fits and isinstance(loss, dict) else None
@@ -158,4 +168,4 @@ def choose_loss(dnn: Dnn, dense: bool = False) -> tuple[Any, str]:
     config = {key: value for key, value in stored.items() if key in known} if isinstance(stored, dict) else {}
     if "from_logits" in known:
         config["from_logits"] = dnn.activation == "logits"
-    return kind(**config), said
+    return kind(**config), summary

@@ -81,7 +81,7 @@ def test_labels_may_come_from_a_table(sets, out, capsys):
     images = labelled_images(sets / "improvement").paths
     wrong.write_text("image,label\n" + "".join(f"{path},violet\n" for path in images))
     assert retraining(sets, out, "--labels", wrong) == 2
-    assert "Received: violet, in 8 images" in capsys.readouterr().err
+    assert "Received: violet, for 8 images" in capsys.readouterr().err
     assert "retrained.keras" not in names_in(out)
 
 
@@ -92,7 +92,7 @@ def test_labels_may_come_from_a_table(sets, out, capsys):
         (("--learning-rate", "-1"), "learning_rate must be a number"),
         (("--rescale", "2/255"), "rescale must be one of"),
         (("--labels", "gone.csv"), "No such file"),
-        (("--improvement", "gone"), "is no folder"),
+        (("--improvement", "gone"), "is not a folder"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_status_2(sets, out, capsys, more, words):
@@ -118,7 +118,7 @@ def test_a_model_with_a_lambda_layer_needs_the_option(sets, tmp_path, capsys):
 
 def test_a_missing_or_damaged_model_is_told(sets, tmp_path, capsys):
     (tmp_path / "cut.keras").write_bytes((sets / "model.keras").read_bytes()[:3000])
-    for name, words in (("gone.keras", "is no file"), ("cut.keras", "cannot be read")):
+    for name, words in (("gone.keras", "is not a file"), ("cut.keras", "cannot be read")):
         assert command("failures", tmp_path / name, sets / "test", "--out", tmp_path / "out") == 2
         assert words in capsys.readouterr().err
 
@@ -131,7 +131,7 @@ def test_images_that_cannot_be_used_are_named(sets, tmp_path, capsys):
     assert command("failures", sets / "model.keras", test, "--out", tmp_path / "out") == 0
     printed = capsys.readouterr()
     assert "skipped 'red/broken.png'" in printed.err
-    assert "skipped 'loose.png': in no class folder" in printed.err
+    assert "skipped 'loose.png': not in a class folder" in printed.err
     assert "2 skipped" in printed.out
 
 
@@ -148,5 +148,5 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(sets, out):
             break
     printed, _ = process.communicate(timeout=120)
     assert process.returncode == 0
-    assert "stopped: as asked for" in printed
-    assert json.loads((out / "retraining.json").read_text())["stopped"] == "as asked for"
+    assert "stopped: on request" in printed
+    assert json.loads((out / "retraining.json").read_text())["stopped"] == "on request"

@@ -91,7 +91,7 @@ def test_a_folder_with_foreign_files_is_never_replaced(model, test_set, tmp_path
     assert note.read_text() == "mine"
     (tmp_path / "other" / "failures").mkdir(parents=True)
     (tmp_path / "other" / "failures" / "thesis.txt").write_text("mine")
-    with pytest.raises(SAFEError, match="Name another folder"):
+    with pytest.raises(SAFEError, match="Choose another output folder"):
         find_failures(model, test_set, tmp_path / "other")
 
 
@@ -145,7 +145,7 @@ def test_a_model_that_hardly_guesses_raises_doubts(model, tmp_path):
     for old, new in (("red", "0"), ("green", "1"), ("blue", "2")):
         (tmp_path / "test" / old).rename(tmp_path / "test" / new)
     found = find_failures(model, tmp_path / "test", tmp_path / "out")
-    assert any("another order" in line for line in found.assumptions)
+    assert any("a different order" in line for line in found.assumptions)
     (tmp_path / "good").mkdir()
     assert not any(
         "Doubtful" in line for line in find_failures(model, draw_set(tmp_path / "ok", 2), tmp_path / "good").assumptions
@@ -220,7 +220,7 @@ def test_images_without_targets_are_named(regression):
         ("image,x,y\ntest/0.png,1,high\n", "row 2"),
         ("image,x,y\ntest/0.png,1,nan\n", "row 2"),
         ("image,x\ntest/0.png,1\n", "each of the model's 2 outputs. Received 1"),
-        ("image,x,y\nother.png,1,2\n", "Received none"),
+        ("image,x,y\nother.png,1,2\n", "Received no such row"),
     ],
 )
 def test_tables_that_do_not_fit_are_refused(regression, text, words):
@@ -236,7 +236,7 @@ def test_rows_that_contradict_each_other_are_refused_and_repeated_ones_are_not(r
     (regression / "targets.csv").write_text(f"{text}{name},{first}\n")
     assert regress(regression).test_size == 10
     (regression / "targets.csv").write_text(f"{text}{name},0.25,0.75\n")
-    where = "one as test/0.png, one as 0.png" if name == "0.png" else "in rows 2 and 12"
+    where = "one named test/0.png, one named 0.png" if name == "0.png" else "in rows 2 and 12"
     with pytest.raises(SAFEError, match=f"the same targets .* Received different ones, {where}"):
         regress(regression)
 

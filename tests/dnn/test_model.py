@@ -89,7 +89,7 @@ def test_the_scaling_is_the_models_own_or_one_that_is_said(folder, scaling, resc
     dnn = load_dnn(saved(colour_model(scaling=scaling), folder / "scaling.keras"), rescale)
     assert dnn.scaling == expected
     said = dnn.assumptions[1]
-    assert ("as asked for" if rescale else "assumed" if expected == "1/255" else "itself") in said
+    assert ("as requested" if rescale else "assumed" if expected == "1/255" else "itself") in said
 
 
 def test_scaling_by_a_division_inside_the_model_is_seen(folder):
@@ -163,7 +163,7 @@ def lambda_model(scale=2.0):
 def test_a_lambda_layer_is_refused_unless_the_model_is_trusted(folder, suffix):
     save = saved if suffix == ".keras" else save_legacy
     path = save(lambda_model(), folder / f"lambda{suffix}")
-    with pytest.raises(SAFEError, match=r"holds code .*Lambda.*--trust-model"):
+    with pytest.raises(SAFEError, match=r"contains code .*Lambda.*--trust-model"):
         load_dnn(path)
 
 
@@ -205,9 +205,9 @@ def test_a_custom_loss_does_not_keep_a_model_from_loading(folder):
 
 
 def test_missing_foreign_and_damaged_files_are_refused(folder, tmp_path):
-    with pytest.raises(SAFEError, match=r"gone\.keras, which is no file"):
+    with pytest.raises(SAFEError, match=r"gone\.keras, which is not a file"):
         load_dnn(tmp_path / "gone.keras")
-    with pytest.raises(SAFEError, match=r"a file \.keras or \.h5"):
+    with pytest.raises(SAFEError, match=r"a \.keras or \.h5 file"):
         load_dnn(tmp_path)
     whole = saved(colour_model(), folder / "whole.keras").read_bytes()
     old = save_legacy(colour_model(), folder / "whole.h5").read_bytes()

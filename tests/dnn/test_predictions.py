@@ -108,7 +108,7 @@ def test_predictions_come_in_order_and_unreadable_images_are_named(tmp_path, dnn
     images = labelled_images(draw_set(tmp_path, 50))
     (tmp_path / "green" / "plain_03.png").write_bytes(b"no image")
     seen = []
-    found = predict(dnn, images.root, images.paths, lambda what, done, total: seen.append((done, total)))
+    found = predict(dnn, images.root, images.paths, progress=lambda what, done, total: seen.append((done, total)))
     assert found.outputs.shape == (149, 3)
     assert found.outputs.dtype == np.float32
     assert [skip.path for skip in found.skipped] == ["green/plain_03.png"]
@@ -118,7 +118,7 @@ def test_predictions_come_in_order_and_unreadable_images_are_named(tmp_path, dnn
 
 def test_no_readable_image_is_refused(tmp_path, dnn):
     (tmp_path / "bad.png").write_bytes(b"no image")
-    with pytest.raises(SAFEError, match=r"the first, bad\.png"):
+    with pytest.raises(SAFEError, match=r"The first, bad\.png"):
         predict(dnn, tmp_path, ["bad.png"])
 
 

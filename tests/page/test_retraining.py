@@ -153,7 +153,7 @@ def test_the_curve_of_a_training_that_is_stopped_has_room_for_all_epochs(served,
     expect(drawing.get_by_text("9000", exact=True)).to_be_visible(timeout=3 * WAIT)
     page.locator("#cancel-retraining").click()
     told = page.locator("#retraining-status strong")
-    expect(told).to_contain_text("stopped: as asked for", timeout=WAIT)
+    expect(told).to_contain_text("stopped: on request", timeout=WAIT)
     expect(page.locator("#retraining-status .safe-notice")).to_have_text(f"Written to {served.out / MODEL_FILE}.")
 
 

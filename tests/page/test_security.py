@@ -409,7 +409,7 @@ def test_a_visitor_cannot_let_a_model_run_code_on_a_page_with_a_root(attacked, v
         archive.writestr("config.json", json.dumps(code))
     model, inside = str(attacked.root / "m.keras"), str(attacked.root / "failing")
     told = visitor.fire(visitor.handler("retrain", "click"), [model, inside, inside, *[None] * 4, "", False, True])
-    assert "holds code that runs" in told
+    assert "contains code that runs" in told
 
 
 def test_a_label_that_would_make_the_table_unreadable_is_not_kept(attacked, visitor):

@@ -573,5 +573,5 @@ def test_a_model_that_calls_or_reads_is_refused_before_keras_sees_it(model, tmp_
         config["config"]["layers"][-1]["config"]["activation"] = part
         members["config.json"] = json.dumps(config).encode()
 
-    with pytest.raises(SAFEError, match=r"custom objects|holds code that runs, or reads"):
+    with pytest.raises(SAFEError, match=r"custom objects|contains code that runs, or reads"):
         load_dnn(rewritten(model, tmp_path / "m.keras", change))

@@ -221,8 +221,8 @@ def test_what_retraining_brought_is_told(out):
 
 
 def test_why_a_retraining_was_stopped_is_told(out):
-    retrain(out, stopped="as asked for")
-    assert "the one kept: 1 Stopped as asked for Settings" in Page(report_html(out)).text
+    retrain(out, stopped="on request")
+    assert "the one kept: 1 Stopped on request Settings" in Page(report_html(out)).text
 
 
 def test_a_retraining_of_other_clusters_or_damaged_is_said_to_be_so(out):

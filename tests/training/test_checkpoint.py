@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -55,12 +57,13 @@ def test_the_state_of_another_fine_tuning_is_not_taken(dnn, tmp_path):
     file = tmp_path / CHECKPOINT_FILE
     with pytest.raises(CutOff):
         fine_tune(dnn, data_for(dnn), QUICK, on_epoch=cut_off_after(1), checkpoint=file)
-    (key,) = {run_key(dnn, range(38), QUICK, data_for(dnn).labels) for _ in range(2)}
+    images = [Path(f"{i}.png") for i in range(38)]
+    (key,) = {run_key(dnn, images, QUICK, data_for(dnn).labels) for _ in range(2)}
     keys = {
         key,
-        run_key(dnn, range(37), QUICK, data_for(dnn).labels),
-        run_key(dnn, range(38), QUICK._replace(seed=1), data_for(dnn).labels),
-        run_key(dnn, range(38), QUICK, data_for(dnn, plain=9).labels),
+        run_key(dnn, images[:37], QUICK, data_for(dnn).labels),
+        run_key(dnn, images, QUICK._replace(seed=1), data_for(dnn).labels),
+        run_key(dnn, images, QUICK, data_for(dnn, plain=9).labels),
         run_key(dnn, [file], QUICK, data_for(dnn).labels),
     }
     assert len(keys) == 5

@@ -56,9 +56,9 @@ def test_a_table_comes_before_what_is_known_already(tmp_path, unsafe):
 
 
 def test_a_moved_improvement_folder_is_taken_note_of(tmp_path, unsafe):
-    assert label_unsafe_set(unsafe, CLASSES, tmp_path).improvement_root == tmp_path
-    with pytest.raises(SAFEError, match="is no folder"):
-        label_unsafe_set(unsafe, CLASSES, tmp_path / "gone")
+    assert label_unsafe_set(unsafe, CLASSES, improvement=tmp_path).improvement_root == tmp_path
+    with pytest.raises(SAFEError, match="is not a folder"):
+        label_unsafe_set(unsafe, CLASSES, improvement=tmp_path / "gone")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_unlabelled_images_and_labels_that_are_no_class_are_told(unsafe):
     with pytest.raises(SAFEError, match=r"none for 2: a\.png, c\.png.*--only-labelled"):
         check_labels(unsafe, CLASSES)
     wrong = unsafe_set(("a.png", 0, "violet"), ("b.png", 0, "red"))
-    with pytest.raises(SAFEError, match="Received: violet, in 1 images"):
+    with pytest.raises(SAFEError, match="Received: violet, for 1 image of"):
         check_labels(wrong, CLASSES)
     check_labels(unsafe_set(("a.png", 0, "red")), CLASSES)
 
