@@ -13,7 +13,7 @@ import pytest
 
 from dnn.predictions import labelled_images
 from rccs.clusters import fingerprint, save_clusters
-from selection import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from support.run_folder import CHECKPOINT_FILE, MODEL_FILE, RETRAINING_FILE, UNSAFE_SET_FILE
 from tests.helpers.killing import Zygote
 from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved
