@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from dnn.failures import examples_for
-from dnn.model import Dnn, load_dnn, sized_for
+from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import judge, predict
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
@@ -67,25 +67,27 @@ class FailurePrediction:
 def predict_failures(
     model: str | os.PathLike,
     test: str | os.PathLike,
-    rescale: str | None = None,
-    trust: bool = False,
+    *,
+    options: DnnOptions = AS_IN_THE_FILE,
     progress: Progress = no_progress,
 ) -> FailurePrediction:
     """Run a classifier on its test set, in order to predict its failures on other images.
 
     Parameters
     ----------
-    model, rescale, trust
+    model : path
         As for `dnn.model.load_dnn`.
     test : path
         A folder of class folders.
+    options : DnnOptions
+        What the engineer specifies about the model.
 
     Raises
     ------
     SAFEError
         The model does not load, is a regression or does not fit the classes, or no image is readable.
     """
-    dnn = load_dnn(model, rescale, trust)
+    dnn = load_dnn(model, rescale=options.rescale, trust=options.trust)
     if dnn.task == "regression":
         raise SAFEError(
             "Expected a classifier, since its likely failures are to be predicted. Received a regression: "

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -38,6 +38,34 @@ _REGRESSION_LOSSES = ("mse", "mae", "squarederror", "absoluteerror", "percentage
 
 
 # --- The records ------------------------------------------------------------------------------------------------
+
+
+class DnnOptions(NamedTuple):
+    """What the engineer specifies about a DNN, since its file does not.
+
+    Attributes
+    ----------
+    rescale, trust
+        As for `load_dnn`.
+    targets : path, optional
+        For a regression: a table (CSV) with the column `image` and one for each output (see `targets.read_targets`).
+    threshold : float, optional
+        For a regression: an error (see `predictions.errors_of`) above it is a failure. Text from a form or a command
+        line is converted by `failures.checked`.
+    """
+
+    rescale: str | None = None
+    trust: bool = False
+    targets: str | os.PathLike | None = None
+    threshold: float | None = None
+
+    @property
+    def task(self) -> str | None:
+        """The task specified by the engineer; None if it is to be derived from the model."""
+        return "regression" if self.targets else None
+
+
+AS_IN_THE_FILE = DnnOptions()
 
 
 @dataclass(frozen=True)
@@ -87,7 +115,9 @@ class Dnn:
 # --- Loading ----------------------------------------------------------------------------------------------------
 
 
-def load_dnn(path: str | os.PathLike, rescale: str | None = None, trust: bool = False, task: str | None = None) -> Dnn:
+def load_dnn(
+    path: str | os.PathLike, *, rescale: str | None = None, trust: bool = False, task: str | None = None
+) -> Dnn:
     """Load a Keras model, `.keras` or `.h5`.
 
     Parameters

@@ -48,6 +48,7 @@ HOUSE = {
     ),
     "rccs": (
         "clusters",
+        "unsafe_set",
         "parameters",
         "profiles",
         "search",
@@ -74,6 +75,7 @@ HOUSE = {
         "checkpoint",
         "finetuning",
         "comparison",
+        "result",
     ),
     "retrain": (),
     "reporting": (

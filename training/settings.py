@@ -17,6 +17,7 @@ VALIDATION_SHARE = 0.1
 UNSAFE_SHARE = 0.2
 KEEP = 1.0
 
+_WHOLE = ("epochs", "batch_size", "seed")
 _OPTIMIZERS = ("Adam", "AdamW", "Nadam", "Adamax", "RMSprop", "Lion", "SGD", "Adagrad", "Adadelta", "Ftrl")
 _ALIASES = {"mse": "meansquarederror", "mae": "meanabsoluteerror", "kld": "kldivergence", "logcosh": "logcosh"}
 
@@ -45,19 +46,34 @@ class Settings(NamedTuple):
     keep: float = KEEP
 
 
-def choose_settings(dnn: Dnn, **chosen: float | None) -> Settings:
-    """Settings with defaults for those that are None.
+class Wishes(NamedTuple):
+    """The settings requested by the engineer, numbers or text; None for the default."""
 
-    The learning rate is 0.7 of that which the model was compiled with (where it fell during training: of the first),
-    and 7e-4 where it is not known. It falls to 0 along a cosine (docs/decisions/041-learning-rate.md).
+    learning_rate: float | str | None = None
+    epochs: int | str | None = None
+    batch_size: int | str | None = None
+    seed: int | str | None = None
+    validation_share: float | None = None
+    unsafe_share: float | None = None
+    keep: float | None = None
+
+
+NO_WISHES = Wishes()
+
+
+def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES) -> Settings:
+    """Settings with defaults for those that were not requested.
+
+    The default learning rate is 0.7 times the one that the model was compiled with (the initial one of a schedule), or
+    7e-4 if that is unknown. It decays to 0 along a cosine (docs/decisions/041-learning-rate.md).
 
     Raises
     ------
     SAFEError
-        A number is out of range.
+        A number is invalid or out of range.
     """
-    given = {name: value for name, value in chosen.items() if value is not None}
-    settings = Settings(**{"learning_rate": _default_learning_rate(dnn), **given})
+    given = {name: value for name, value in wishes._asdict().items() if value is not None}
+    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **given}
     for name, lowest, highest in (
         ("learning_rate", 0, 1),
         ("epochs", 1, 10_000),
@@ -67,8 +83,9 @@ def choose_settings(dnn: Dnn, **chosen: float | None) -> Settings:
         ("unsafe_share", 0, 100),
         ("keep", 0, 100),
     ):
-        value = getattr(settings, name)
-        whole = isinstance(getattr(Settings(0.1), name), int)
+        if name not in values:
+            continue
+        value, whole = values[name], name in _WHOLE
         try:
             number = float(value)
             fits = lowest <= number <= highest and not (whole and number != int(number))
@@ -77,8 +94,8 @@ def choose_settings(dnn: Dnn, **chosen: float | None) -> Settings:
         if not fits or (name in ("learning_rate", "validation_share") and number == 0):
             kind = "a whole number" if whole else "a number"
             raise SAFEError(f"{name} must be {kind} from {lowest:g} to {highest:g}. Received: {value}")
-        settings = settings._replace(**{name: int(number) if whole else number})
-    return settings
+        values[name] = int(number) if whole else number
+    return Settings(**values)
 
 
 def _default_learning_rate(dnn: Dnn) -> float:
