@@ -19,6 +19,7 @@ import tracemalloc
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.memory import peak_resident_mb
 from benchmarks.rivals.hudd import run_hudd
 from clustering import find_root_cause_clusters
 from FE import extract_features
@@ -87,20 +88,6 @@ def _run(method: str, model: Path, images: Path, *, trace: bool) -> dict[str, An
         environment = {**os.environ, "SAFE_CACHE": folder, "TF_CPP_MIN_LOG_LEVEL": "3"}
         subprocess.run([*command, *(["--trace"] if trace else [])], cwd=ROOT, env=environment, check=True)
         return {**json.loads(out.read_text()), "seconds": time.perf_counter() - began}
-
-
-def peak_resident_mb() -> float:
-    """Peak resident memory of this process so far, in 10⁶ bytes.
-
-    Not by `getrusage`, whose figure starts with the size of the parent process.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: bytes
 
 
 def save_alexnet(path: Path, n_classes: int) -> None:

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks.memory import peak_resident_mb
 from benchmarks.paper import __main__ as paper
-from benchmarks.paper import cost as paper_cost
 from benchmarks.paper.cases import PaperCase, UnsafeValue, load_paper_case, unsafe_values
 from benchmarks.paper.figures import by_size, covered_share, growth_of
 from benchmarks.paper.measures import (
@@ -353,4 +353,4 @@ def test_photographs_that_were_not_named_are_left_out(tmp_path, capsys):
 
 def test_the_peak_of_this_process_is_more_than_what_it_holds():
     block = np.ones(4_000_000)
-    assert paper_cost.peak_resident_mb() > block.nbytes / 1e6
+    assert peak_resident_mb() > block.nbytes / 1e6
