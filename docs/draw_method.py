@@ -197,12 +197,17 @@ def radius_of(density: Density, members: np.ndarray, upper: float) -> float:
     return float(within + out) / 2
 
 
-def draw_dbscan(plt: Any, example: Example) -> Any:
-    """DBSCAN on points in the plane: one eps for all finds two of three groups, one for each branch all three."""
+def groups_in_the_plane() -> np.ndarray:
+    """Two tight groups of 26 and 24 points, a loose one of 34, and three points away from all."""
     rng = np.random.default_rng(7)
     groups = [((0, 0), 0.3, 26), ((1.7, 0.1), 0.3, 24), ((5.2, 1.0), 0.95, 34)]
     points = np.concatenate([rng.normal(centre, spread, (n, 2)) for centre, spread, n in groups])
-    points = np.concatenate([points, [(1.2, 3.2), (-1.2, 2.4), (2.9, -1.6)]]).astype(np.float32)
+    return np.concatenate([points, [(1.2, 3.2), (-1.2, 2.4), (2.9, -1.6)]]).astype(np.float32)
+
+
+def draw_dbscan(plt: Any, example: Example | None) -> Any:
+    """DBSCAN on points in the plane: one eps for all finds two of three groups, one for each branch all three."""
+    points = groups_in_the_plane()
     density = Density(Points(points), 5)
     tuned = tune(points)
     upper = 2 * float(tuned.k_distances[tuned.knee or -1])
@@ -400,6 +405,11 @@ PLOTS: Mapping[str, Callable[[Any, Example], Any]] = {
 }
 
 
+def kind_of(name: str) -> str:
+    """What a picture's name ends in."""
+    return "jpg" if name in PHOTOGRAPHS else "png"
+
+
 def run_steps(case: Path, work: Path) -> None:
     """Run the steps whose results are not in the work folder yet.
 
@@ -446,7 +456,7 @@ def main(arguments: list[str] | None = None) -> int:
     with plt.rc_context(STYLE):
         for name in options.only:
             figure = PLOTS[name](plt, example)
-            kind = "jpg" if name in PHOTOGRAPHS else "png"
+            kind = kind_of(name)
             with replacing(PICTURES / f"{name}.{kind}") as temporary:
                 figure.savefig(temporary, format=kind, bbox_inches="tight", pad_inches=0.12, pil_kwargs=SAVING[kind])
             plt.close(figure)
