@@ -49,6 +49,7 @@ HOUSE = {
     ),
     "rccs": (
         "clusters",
+        "unsafe_set",
         "parameters",
         "profiles",
         "search",
@@ -75,6 +76,7 @@ HOUSE = {
         "checkpoint",
         "finetuning",
         "comparison",
+        "result",
     ),
     "retrain": (),
     "reporting": (
