@@ -5,7 +5,7 @@
 # make test-lowest  the fast tests with the lowest versions that the requirements allow (Python 3.11 or 3.12)
 # make audit        look up what is installed in PyPI's list of known vulnerabilities
 # make lint         style, formatting, types and spelling
-# make method       draw the pictures of docs/method.md again
+# make pictures     draw the pictures of README and docs/method.md again
 # make clean        remove the virtual environments and the example
 # PYTHON=python3.13 VENV=.venv-3.13 does the same with that Python, in an environment of its own.
 
@@ -17,7 +17,7 @@ LOWEST := .venv-lowest
 AUDIT := .venv-audit
 REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt
 
-.PHONY: run test test-slow test-all test-lowest audit lint method clean
+.PHONY: run test test-slow test-all test-lowest audit lint pictures clean
 
 run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 	$(BIN)/python SAFE_Tool.py ui --example $(EXAMPLE)
@@ -49,8 +49,9 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-method: $(VENV)/.installed-dev $(EXAMPLE)/accuracy.json
+pictures: $(VENV)/.installed-dev $(EXAMPLE)/accuracy.json
 	$(BIN)/python -m docs.draw_method --case $(EXAMPLE)
+	$(BIN)/python -m docs.draw_page --case $(EXAMPLE)
 
 clean:
 	rm -rf $(VENV) .venv-3.* $(LOWEST) $(AUDIT) $(EXAMPLE)

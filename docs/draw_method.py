@@ -30,8 +30,8 @@ from features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
 from features.weights import choose_extractor
 from rccs.clusters import RootCauseClusters, load_clusters
 from rccs.nearness import by_closeness
+from rccs.unsafe_set import load_unsafe_set
 from SAFE_Tool import main as run_safe
-from selection import load_unsafe_set
 from support.errors import SAFEError
 from support.files import replacing
 from support.run_folder import ACCURACY_FILE, CLUSTERS_FILE, RETRAINING_FILE, RUN_FILE, SELECTION_FILE

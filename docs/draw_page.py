@@ -8,8 +8,9 @@ Names some of the RCCs first, as an engineer would. Needs Chromium and the tools
 import argparse
 import subprocess
 import sys
-import time
 from pathlib import Path
+
+from PIL import Image
 
 from docs.draw_method import Example, run_steps
 from rccs.notes import RccNote
@@ -32,17 +33,20 @@ def take_picture(url: str, rcc_position: int, images: str) -> None:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1010})
+        page = browser.new_page(viewport={"width": 1280, "height": 1070})
         page.goto(url)
         expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
         page.locator("#rcc-bar button.thumbnail-item").nth(rcc_position).click()
         expect(page.locator("#rcc-name input, #rcc-name textarea")).to_have_value(SHOWN, timeout=WAIT)
         page.locator("#images input, #images textarea").fill(images)
-        page.wait_for_load_state("networkidle")
-        time.sleep(3)  # for the player to have begun
+        page.wait_for_timeout(5000)  # until the pictures are there and the player has begun
+        page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
         page.mouse.move(0, 0)
         page.screenshot(path=PICTURE)
         browser.close()
+    with Image.open(PICTURE) as picture:
+        reduced = picture.convert("RGB").quantize(256)  # a third of the bytes
+    reduced.save(PICTURE, optimize=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
