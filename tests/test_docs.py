@@ -53,7 +53,7 @@ def commands_of(text: str) -> list[str]:
     blocks = "\n".join(re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
     indented = re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE)
     lines = [*blocks.splitlines(), *indented, *INLINE.findall(without_code(text))]
-    lines = [line.split(" #")[0].strip().removeprefix(".venv/bin/") for line in lines]
+    lines = [part.split(" #")[0].strip().removeprefix(".venv/bin/") for line in lines for part in line.split("&&")]
     return [line for line in lines if re.match(r"(python -m|python SAFE_Tool\.py|make|pip install) \S", line)]
 
 
@@ -134,7 +134,7 @@ def test_each_link_of_a_document_leads_somewhere(name):
             assert anchor in anchors_of(path.read_text(encoding="utf-8")), link
 
 
-WRITTEN = {value for value in vars(run_folder).values() if isinstance(value, str)}
+WRITTEN = {value for name, value in vars(run_folder).items() if name.isupper() and isinstance(value, str)}
 WRITTEN |= {"gifs/RCC_<id>.gif", "gifs/noise.gif", "export", "defects.log", "causes.json"}
 READ = {"parameters.csv", "tests/", "NNN-title.md", "package/module.py"}
 
@@ -182,6 +182,16 @@ def test_the_picture_of_dbscan_shows_what_its_titles_say(tmp_path):
 def test_without_the_example_the_script_says_how_to_build_it(tmp_path, capsys):
     assert draw_method.main(["--case", str(tmp_path / "none"), "--work", str(tmp_path / "work")]) == 2
     assert "python -m casestudies.build gd --out" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", sorted(name for name in TEXTS if re.match(r"docs/decisions/\d", name)))
+def test_a_decision_has_a_number_of_its_own_evidence_and_a_way_to_reproduce_it(name):
+    number = Path(name).name[:3]
+    assert re.fullmatch(r"\d{3}-[a-z0-9-]+\.md", Path(name).name)
+    assert [other for other in TEXTS if other.startswith(f"docs/decisions/{number}-")] == [name]
+    assert TEXTS[name].startswith(f"# {number} ")
+    sections = re.findall(r"^## (.+)$", TEXTS[name], re.MULTILINE)
+    assert {"Decision", "Evidence", "Reproduce"} <= set(sections)
 
 
 # --- Numbers ------------------------------------------------------------------------------------------------------
