@@ -239,8 +239,7 @@ def weighed(unsafe: UnsafeSet) -> np.ndarray:
 
     With equal quotas these are the RCCs, as HUDD has it. Quotas by size have given each RCC its weight already: then
     all images are one group. Or the two images of the smallest RCC would be drawn as often as the twenty of the
-    largest: on `gd` that costs 1.3 points of accuracy with 100 labels and 0.5 with 300, while on `oc` no difference is
-    shown (`SAFE balanced` in benchmarks/RESULTS.md).
+    largest (docs/decisions/043-weights-of-rccs-in-training.md).
     """
     return np.array([image.rcc if unsafe.quota == "equal" else 0 for image in unsafe.images], int)
 
