@@ -241,10 +241,10 @@ def test_the_table_tells_mean_deviation_gain_and_effect():
 def test_the_sentences_say_better_worse_and_no_difference_shown():
     good, bad, mixed = [0.9, 0.92, 0.94, 0.96], [0.8, 0.82, 0.84, 0.86], [0.89, 0.93, 0.95, 0.91]
     case = case_runs({"SAFE": good, "BL1": mixed, "BL2": bad, "entropy": [0.97, 0.98, 0.99, 0.975]})
-    said = compare(case, "SAFE", 100)
-    assert "better than BL2 (+10.00)" in said
-    assert "worse than entropy" in said
-    assert "no significant difference from BL1" in said
+    sentence = compare(case, "SAFE", 100)
+    assert "better than BL2 (+10.00)" in sentence
+    assert "worse than entropy" in sentence
+    assert "no significant difference from BL1" in sentence
     assert gain(case, "SAFE", 100) == pytest.approx(13)
 
 

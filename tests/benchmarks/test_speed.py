@@ -103,7 +103,7 @@ def test_workers_whose_rows_are_other_ones_are_shown(monkeypatch, in_this_proces
     images = draw_folder(tmp_path / "images", {"night": 1})
     monkeypatch.setattr(speed.importlib.util, "find_spec", lambda _: True)
     monkeypatch.setitem(MEASURED, "digest_here", lambda *_: {"digest": "a"})
-    for digest, told in (("a", "byte for byte"), ("b", "**not the same**")):
+    for digest, words in (("a", "byte for byte"), ("b", "**not the same**")):
         measured = {
             1: {"images": 4, "seconds": 2.0, "digest": "a"},
             2: {"images": 4, "seconds": 1.25, "digest": digest},
@@ -111,7 +111,7 @@ def test_workers_whose_rows_are_other_ones_are_shown(monkeypatch, in_this_proces
         monkeypatch.setitem(MEASURED, "extract_on_workers", lambda *given, measured=measured: measured[given[3]])
         assert run(tmp_path, "--only", "workers", "--images", images, "--repeats", 1) == 0
         text = (tmp_path / "results.md").read_text(encoding="utf-8")
-        assert told in text
+        assert words in text
         assert "1.60 times as fast" in text
 
 
