@@ -321,7 +321,7 @@ def _check_replaceable(target: Path) -> None:
     if not target.is_dir() or there - written:
         raise SAFEError(
             f"Expected {target} to be free, or as SAFE wrote it. Received one with other files"
-            f"{f' ({some(sorted(there - written), 2)})' if there else ''}. Name another folder with --out."
+            f"{f' ({some(sorted(there - written), limit=2)})' if there else ''}. Name another folder with --out."
         )
 
 
