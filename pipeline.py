@@ -78,8 +78,9 @@ def generate_clusters(
         _previous(out)  # notes that cannot be read are told before the long work, and so are parameters
         if parameters:
             read_parameters(parameters, Path(), ())
-        features = extract_features(images, choose_extractor(extractor, weights, progress, precision), progress, stream)
-        clusters = find_root_cause_clusters(features, reducer, weights, progress)
+        chosen = choose_extractor(extractor, weights=weights, precision=precision, progress=progress)
+        features = extract_features(images, chosen, progress=progress, stream=stream)
+        clusters = find_root_cause_clusters(features, reducer=reducer, weights=weights, progress=progress)
         shown = reviewed(clusters, _carried(out, clusters).edits)
         write_gifs(shown, out, progress)
         profiles, record = describe_rccs(shown, parameters, within)

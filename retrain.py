@@ -230,8 +230,9 @@ def _gather(
     inside = [i.image for i in unsafe.images if _within(unsafe.improvement_root / i.image, testing.root)]
     if inside:
         raise SAFEError(
-            f"Expected no test image in the unsafe set, or the test would prove nothing. Received "
-            f"{some(inside, limit=2)} in {testing.root}. Select the unsafe set from a folder that does not hold the test set."
+            "Expected no test image in the unsafe set, or the test would prove nothing. Received "
+            f"{some(inside, limit=2)} in {testing.root}. Select the unsafe set from a folder that does not hold the "
+            "test set."
         )
     files = [*training.files, *(unsafe.improvement_root / image.image for image in unsafe.images)]
     dnn = sized_for(dnn, [*files, *testing.files])

@@ -19,7 +19,7 @@ def _stream(options: argparse.Namespace):
         return None
     from features.on_cluster import on_cluster
 
-    return on_cluster(options.dask, options.dask_images)
+    return on_cluster(options.dask, images=options.dask_images)
 
 
 def run_cluster(options: argparse.Namespace) -> None:

@@ -267,7 +267,7 @@ def test_names_of_any_kind_come_through_to_every_file(fake_network, failing, out
         (lambda path: None, "No such file or directory"),
         (lambda path: path.write_text("no image"), "Received the file"),
         (lambda path: path.mkdir(), "Received none"),
-        (lambda path: (path.mkdir(), (path / "a.png").touch()), "of which none is readable"),
+        (lambda path: (path.mkdir(), (path / "a.png").touch()), "all of them unreadable"),
     ],
 )
 def test_a_bad_image_folder_is_an_error_that_leaves_the_last_run_as_it_was(clustered, tmp_path, capsys, make, message):

@@ -1,4 +1,3 @@
-import io
 import os
 import struct
 import zlib
@@ -11,15 +10,9 @@ from PIL import Image
 from support.errors import SAFEError
 from support.images import SUFFIXES, UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from support.text import printable
+from tests.helpers.encoding import encoded
 
 GREY = Image.new("RGB", (8, 6), (90, 90, 90))
-
-
-def encoded(image: Image.Image, kind: str, **options) -> bytes:
-    """The bytes of an image file."""
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def put(folder: Path, *names: str | bytes) -> None:
@@ -51,10 +44,9 @@ def png_of_size(width: int, height: int) -> bytes:
 
 
 def test_every_format_is_found_in_either_case_and_decoded(tmp_path):
-    kinds = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".ppm": "PPM", ".pgm": "PPM"}
     for suffix in SUFFIXES:
         image = GREY.convert("L") if suffix == ".pgm" else GREY
-        data = encoded(image, kinds.get(suffix, suffix[1:].upper()))
+        data = encoded(image, suffix[1:])
         (tmp_path / f"lower{suffix}").write_bytes(data)
         (tmp_path / f"UPPER{suffix.upper()}").write_bytes(data)
     listing = find_images(tmp_path)
