@@ -266,7 +266,7 @@ def test_names_of_any_kind_come_through_to_every_file(fake_network, failing, out
     [
         (lambda path: None, "No such file or directory"),
         (lambda path: path.write_text("no image"), "Received the file"),
-        (lambda path: path.mkdir(), "Received none"),
+        (lambda path: path.mkdir(), "Received no images"),
         (lambda path: (path.mkdir(), (path / "a.png").touch()), "all of them unreadable"),
     ],
 )
@@ -288,7 +288,7 @@ def test_an_output_folder_that_cannot_be_written_is_an_error_before_any_work(fak
 
 
 def test_a_run_that_is_interrupted_says_that_it_can_go_on(fake_network, failing, out, capsys, monkeypatch):
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(pipeline, "find_root_cause_clusters", interrupted)
@@ -299,7 +299,7 @@ def test_a_run_that_is_interrupted_says_that_it_can_go_on(fake_network, failing,
 
 
 def test_a_defect_is_one_line_and_its_traceback_is_in_the_log(fake_network, failing, out, monkeypatch, capsys):
-    def defect(*_):
+    def defect(*_, **__):
         raise ZeroDivisionError
 
     monkeypatch.setattr(pipeline, "find_root_cause_clusters", defect)
