@@ -6,12 +6,14 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from clustering import find_root_cause_clusters
 from dnn.failure_prediction import predict_failures
 from dnn.failures import Failures
+from dnn.model import AS_IN_THE_FILE, DnnOptions
 from FE import extract_features
 from features.batches import Stream
 from features.weights import choose_extractor
@@ -21,16 +23,16 @@ from rccs.notes import title
 from rccs.parameters import find_parameters, read_parameters
 from rccs.profiles import REFERENCE, Profile, profile_clusters, profiles_text, save_profiles
 from rccs.review import Carried, Review, carry_over, load_review, mend_labels, rccs_marked_safe, reviewed, save_run
+from rccs.unsafe_set import UnsafeSet
 from reporting.export import Export, check_target, export_rccs, export_zip
 from reporting.history import archive_run, earlier_reviews
 from reporting.report import report_html
-from retrain import Retraining
-from selection import UnsafeSet, select_unsafe_set
+from selection import SelectionSettings, select_unsafe_set
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, prepare_folder, regular
 from support.output_folder import check_own, working, writing
-from support.progress import Progress
+from support.progress import Progress, no_progress
 from support.run_folder import (
     CLUSTERS_FILE,
     EDITS_FILE,
@@ -45,42 +47,69 @@ from support.run_folder import (
 )
 from support.text import count
 from training.labels import replace_unsafe_set
+from training.result import Retraining
+
+
+class ClusteringSettings(NamedTuple):
+    """How RCCs are generated.
+
+    Attributes
+    ----------
+    extractor, weights, precision
+        As for `features.weights.choose_extractor`.
+    reducer : "pca" or "umap"
+        As for `clustering.find_root_cause_clusters`.
+    parameters : path, optional
+        A CSV file of the images' parameters; by default `parameters.csv` in the image folder or beside it, if any.
+    """
+
+    extractor: str = "auto"
+    reducer: str = "pca"
+    weights: str | os.PathLike | None = None
+    precision: str = "float32"
+    parameters: str | os.PathLike | None = None
+
+
+DEFAULTS = ClusteringSettings()
 
 
 def generate_clusters(
     images: str | os.PathLike,
     out: Path,
-    progress: Progress,
-    extractor: str = "auto",
-    reducer: str = "pca",
-    weights: str | None = None,
-    parameters: str | os.PathLike | None = None,
+    settings: ClusteringSettings = DEFAULTS,
+    *,
     within: Path | None = None,
-    precision: str = "float32",
     stream: Stream | None = None,
+    progress: Progress = no_progress,
 ) -> RootCauseClusters:
     """Steps 1 and 2: extract features, cluster, draw the GIFs; write everything to the folder `out`.
 
     Parameters
     ----------
-    parameters : path, optional
-        A CSV file of the images' parameters; by default `parameters.csv` in the image folder or beside it, if any.
     within : path, optional
         Parameters that are only found are not read outside this folder.
-    precision : str
-        As for `features.weights.choose_extractor`.
     stream : callable, optional
         As for `FE.extract_features`.
+
+    Raises
+    ------
+    SAFEError
+        Images, weights or parameters cannot be used, or the folder cannot be written to.
     """
+    parameters = settings.parameters
     prepare_folder(out)
     with working(out, "clustering"):
         check_own(out, LABELS_FILE, RUN_FILE, CLUSTERS_FILE, PROFILES_FILE, NOTES_FILE, EDITS_FILE)
         _previous(out)  # notes that cannot be read are told before the long work, and so are parameters
         if parameters:
             read_parameters(parameters, Path(), ())
-        chosen = choose_extractor(extractor, weights=weights, precision=precision, progress=progress)
-        features = extract_features(images, chosen, progress=progress, stream=stream)
-        clusters = find_root_cause_clusters(features, reducer=reducer, weights=weights, progress=progress)
+        extractor = choose_extractor(
+            settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
+        )
+        features = extract_features(images, extractor, progress=progress, stream=stream)
+        clusters = find_root_cause_clusters(
+            features, reducer=settings.reducer, weights=settings.weights, progress=progress
+        )
         shown = reviewed(clusters, _carried(out, clusters).edits)
         write_gifs(shown, out, progress)
         profiles, record = describe_rccs(shown, parameters, within)
@@ -99,7 +128,7 @@ def generate_clusters(
             if not profiles:
                 (out / PROFILES_FILE).unlink(missing_ok=True)
         if reviewed(clusters, carried.edits).labels.tolist() != shown.labels.tolist():
-            return refresh_rccs(out, progress, within)
+            return refresh_rccs(out, within=within, progress=progress)
         write_gifs(shown, out, progress)  # an edit meanwhile may have drawn some of those before
         return shown
 
@@ -130,7 +159,7 @@ def _previous(out: Path) -> Review | None:
     return load_review(out)
 
 
-def refresh_rccs(out: Path, progress: Progress, within: Path | None = None) -> RootCauseClusters:
+def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> RootCauseClusters:
     """Draw and describe anew what the engineer's edits have changed; call it after an edit or a run brought back."""
     review = load_review(out)
     write_gifs(review.clusters, out, progress)
@@ -144,13 +173,13 @@ def refresh_rccs(out: Path, progress: Progress, within: Path | None = None) -> R
     return review.clusters
 
 
-def mend(out: Path, progress: Progress, within: Path | None = None) -> bool:
+def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> bool:
     """Write anew what a killed process or a full disk has left behind the RCCs and edits; whether anything was."""
     behind = mend_labels(out)
     clusters = load_review(out).clusters
     if all(gif_shows(clusters, out, rcc) for rcc in clusters.groups):
         return behind
-    refresh_rccs(out, progress, within)
+    refresh_rccs(out, within=within, progress=progress)
     return True
 
 
@@ -228,14 +257,15 @@ def _run_record(out: Path) -> dict:
 def select_images(
     improvement: str | os.PathLike,
     out: Path,
-    progress: Progress,
-    weights: str | None = None,
+    settings: SelectionSettings,
+    *,
     leave_out_safe: bool = False,
     model: str | os.PathLike | None = None,
     test: str | os.PathLike | None = None,
-    rescale: str | None = None,
-    trust: bool = False,
-    **numbers: object,
+    options: DnnOptions = AS_IN_THE_FILE,
+    weights: str | os.PathLike | None = None,
+    stream: Stream | None = None,
+    progress: Progress = no_progress,
 ) -> UnsafeSet:
     """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, as reviewed; write it there.
 
@@ -243,11 +273,11 @@ def select_images(
     ----------
     leave_out_safe : bool
         Whether RCCs that the engineer has marked as safe get no images.
-    model, test, rescale, trust
+    model, test, options
         As for `dnn.failure_prediction.predict_failures`: with both, half of each RCC's images are some that the model
         is likely to get wrong, and the accuracy on the test set and its size are found out where they are not given.
-    **numbers
-        Those of `selection.select_unsafe_set`.
+    weights, stream
+        As for `selection.select_unsafe_set`.
 
     Raises
     ------
@@ -262,21 +292,23 @@ def select_images(
     review = load_review(out)
     with working(out, "selecting"):
         check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
-        leave_out = rccs_marked_safe(out) if leave_out_safe else ()
-        prediction = predict_failures(model, test, rescale, trust, progress) if model else None
-        if prediction and numbers.get("test_accuracy") is None:
-            numbers["test_accuracy"] = prediction.accuracy
-            if numbers.get("test_size") is None:
-                numbers["test_size"] = len(prediction.wrong)
+        if leave_out_safe:
+            settings = settings._replace(leave_out=rccs_marked_safe(out))
+        prediction = predict_failures(model, test, options=options, progress=progress) if model and test else None
+        if prediction and settings.test_accuracy is None:
+            test_size = len(prediction.wrong) if settings.test_size is None else settings.test_size
+            settings = settings._replace(test_accuracy=prediction.accuracy, test_size=test_size)
         unsafe = select_unsafe_set(
-            improvement, review.clusters, weights=weights, progress=progress, leave_out=leave_out,
-            likely_wrong=prediction and functools.partial(prediction.of, progress=progress), **numbers,
+            improvement, review.clusters, settings, weights=weights, stream=stream, progress=progress,
+            likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None,
         )  # fmt: skip
-        model = os.fspath(prediction.dnn.path) if prediction else ""
-        return replace_unsafe_set(dataclasses.replace(unsafe, model=model, run=fingerprint(review.original)), out)
+        asked = os.fspath(prediction.dnn.path) if prediction else ""
+        return replace_unsafe_set(dataclasses.replace(unsafe, model=asked, run=fingerprint(review.original)), out)
 
 
-def export_results(out: Path, to: str | os.PathLike, progress: Progress, rccs: Sequence[int] | None = None) -> Export:
+def export_results(
+    out: Path, to: str | os.PathLike, *, rccs: Sequence[int] | None = None, progress: Progress = no_progress
+) -> Export:
     """Copy the images of the RCCs in the folder `out`, as reviewed, to a folder for each, with a table of them.
 
     Parameters

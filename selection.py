@@ -9,14 +9,9 @@ Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.4. The paper gives n
 `unsafe_set_size` says which one is used here.
 """
 
-import csv
-import hashlib
-import io
-import json
 import math
 import os
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -30,97 +25,19 @@ from FE import stream_features
 from features.batches import FeatureBatch, Stream
 from features.weights import recall_extractor
 from rccs.clusters import RootCauseClusters, fingerprint
+from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from support.entries import number_of
 from support.errors import SAFEError
-from support.files import DAMAGED, regular
-from support.images import Skipped, find_images
-from support.output_folder import save_files, save_text
+from support.images import find_images
 from support.progress import Progress, no_progress
-from support.run_folder import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
-from support.tables import cell, from_cell
-
-COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
 
 SELECTION_FACTOR = 0.3
 MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number is mistyped
 TOGETHER = 64  # batches of features that are compared with the core points at a time: some 25 MB
-QUOTAS = ("equal", "size")
-QUOTA = "equal"
 REACH = 4  # times as many of the next nearest images compete to be among those that the DNN is likely to get wrong
 
 LikelyWrong = Callable[[Path, Sequence[str]], np.ndarray]
 """How likely the DNN is wrong on images, of a folder and by paths in it: floats of shape (n_images,)."""
-
-
-class UnsafeImage(NamedTuple):
-    """A row of `unsafe_set.csv`.
-
-    Attributes
-    ----------
-    image : str
-        Path relative to the improvement folder.
-    rcc : int
-    distance : float
-        To the nearest core point, in the space of PCA.
-    within_eps : bool
-        Whether that distance is at most the RCC's reach, the counterpart of DBSCAN's eps in that space (see
-        `rccs.clusters.rcc_reach`): as near to a core point as the RCC's own images are.
-    label : str
-        The class, where the engineer has given it.
-    """
-
-    image: str
-    rcc: int
-    distance: float
-    within_eps: bool
-    label: str = ""
-
-
-@dataclass(frozen=True)
-class UnsafeSet:
-    """The images worth labelling.
-
-    Attributes
-    ----------
-    improvement_root : Path
-    images : tuple of UnsafeImage
-        By RCC, nearest first within each.
-    wanted : int
-        Size asked for; more than `len(images)` where the improvement set did not hold as many.
-    formula : str
-        How that number came about.
-    n_improvement : int
-        Readable images of the improvement set.
-    candidates : tuple of int
-        Improvement images nearest to each RCC.
-    skipped : tuple of Skipped
-    clusters : str
-        Fingerprint of the RCCs that the selection belongs to (see `rccs.clusters.fingerprint`).
-    left_out : tuple of int
-        RCCs that no image was selected for, because the engineer wanted none.
-    quota : "equal" or "size"
-        How the images were divided among the RCCs (see `quotas`).
-    model : str
-        The DNN of which images that it is likely to get wrong were preferred, if there was one.
-    run : str
-        Fingerprint of those clusters as they were found, without the engineer's edits; empty in sets of older versions.
-    labels : str
-        What became of the labels of the set before, in words.
-    """
-
-    improvement_root: Path
-    images: tuple[UnsafeImage, ...]
-    wanted: int
-    formula: str
-    n_improvement: int
-    candidates: tuple[int, ...]
-    skipped: tuple[Skipped, ...]
-    clusters: str
-    left_out: tuple[int, ...] = ()
-    quota: str = QUOTA
-    model: str = ""
-    run: str = ""
-    labels: str = ""
 
 
 # --- How many, and how many of each RCC -------------------------------------------------------------------------
@@ -222,19 +139,39 @@ def quotas(n: int, sizes: np.ndarray, available: np.ndarray, by: str = QUOTA) ->
 # --- Which ones -------------------------------------------------------------------------------------------------
 
 
+class SelectionSettings(NamedTuple):
+    """How many images, and of which RCCs. Numbers may be as typed.
+
+    Attributes
+    ----------
+    test_accuracy, test_size, factor
+        The formula of `unsafe_set_size`.
+    size : int, optional
+        The size itself, instead of the formula.
+    quota : "equal" or "size"
+        As for `quotas`.
+    leave_out : collection of int
+        RCCs that get no images, for example those whose failures are no hazard. Their candidates stay theirs: an image
+        that shows such a root cause is not selected for another RCC either.
+    """
+
+    test_accuracy: float | str | None = None
+    test_size: int | str | None = None
+    factor: float | str = SELECTION_FACTOR
+    size: int | str | None = None
+    quota: str = QUOTA
+    leave_out: Collection[int] = ()
+
+
 def select_unsafe_set(
     improvement: str | os.PathLike,
     clusters: RootCauseClusters,
-    test_accuracy: float | None = None,
-    test_size: int | None = None,
-    factor: float = SELECTION_FACTOR,
-    size: int | None = None,
+    settings: SelectionSettings,
+    *,
     weights: str | os.PathLike | None = None,
-    progress: Progress = no_progress,
-    leave_out: Collection[int] = (),
-    quota: str = QUOTA,
     stream: Stream | None = None,
     likely_wrong: LikelyWrong | None = None,
+    progress: Progress = no_progress,
 ) -> UnsafeSet:
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
@@ -244,17 +181,9 @@ def select_unsafe_set(
 
     Parameters
     ----------
-    test_accuracy, test_size, factor
-        The formula of `unsafe_set_size`.
-    size : int, optional
-        The size itself, instead of the formula.
+    settings : SelectionSettings
     weights : path, optional
         As for `features.weights.choose_extractor`; without it, those of the clustering.
-    leave_out : collection of int
-        RCCs that get no images, for example those whose failures are no hazard. Their candidates stay theirs: an
-        image that shows such a root cause is not selected for another RCC either.
-    quota : "equal" or "size"
-        As for `quotas`.
     stream : callable, optional
         As for `FE.extract_features`.
     likely_wrong : callable, optional
@@ -267,16 +196,10 @@ def select_unsafe_set(
         A number is out of range, there are no RCCs or no images, all RCCs are left out, or the network of the
         clustering is gone.
     """
-    left_out = _left_out(clusters, leave_out)
-    if quota not in QUOTAS:
-        raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {quota}")
-    if size is not None:
-        wanted = _images("size", size)
-        formula = f"N = {size}, as asked for"
-    elif test_accuracy is None:
-        raise SAFEError("Expected the test accuracy (or a size). Received neither.")
-    else:
-        wanted, formula = unsafe_set_size(test_accuracy, len(clusters.paths), test_size, factor)
+    left_out = _left_out(clusters, settings.leave_out)
+    if settings.quota not in QUOTAS:
+        raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {settings.quota}")
+    wanted, formula = _wanted(settings, len(clusters.paths))
     listing = find_images(improvement)
     named = weights or clusters.weights or None
     extractor = recall_extractor(clusters.extractor, clusters.extractor_identity, weights=named)
@@ -306,7 +229,7 @@ def select_unsafe_set(
             "Expected improvement images near an RCC that is not left out. Received none: all "
             f"{n_improvement:,} are nearest to RCCs left out. Leave out fewer, or give other images."
         )
-    taken = quotas(wanted, clusters.sizes, available, quota)
+    taken = quotas(wanted, clusters.sizes, available, settings.quota)
     candidates = [nearest.best(rcc) for rcc in range(len(taken))]
     if likely_wrong:
         chosen = _choose_halves(candidates, taken.tolist(), lambda paths: likely_wrong(listing.root, paths))
@@ -322,8 +245,17 @@ def select_unsafe_set(
         skipped=tuple(sorted(skipped)),
         clusters=fingerprint(clusters),
         left_out=left_out,
-        quota=quota,
+        quota=settings.quota,
     )
+
+
+def _wanted(settings: SelectionSettings, n_failures: int) -> tuple[int, str]:
+    """The size of the set, and how it came about."""
+    if settings.size is not None:
+        return _images("size", settings.size), f"N = {settings.size}, as asked for"
+    if settings.test_accuracy is None:
+        raise SAFEError("Expected the test accuracy (or a size). Received neither.")
+    return unsafe_set_size(settings.test_accuracy, n_failures, settings.test_size, settings.factor)
 
 
 def contested(quota: int) -> slice:
@@ -432,122 +364,3 @@ class _Nearest:
 
     def best(self, rcc: int) -> list[UnsafeImage]:
         return sorted(self._kept[rcc], key=lambda image: (image.distance, image.image))[: self._keep]
-
-
-# --- The files --------------------------------------------------------------------------------------------------
-
-
-def save_unsafe_set(unsafe: UnsafeSet, folder: Path) -> None:
-    """Write `IS_filenames.txt`, `unsafe_set.csv` and, with how they came about, `unsafe_set.json`."""
-    record = {
-        "improvement_root": os.fspath(unsafe.improvement_root),
-        "selected": len(unsafe.images),
-        "wanted": unsafe.wanted,
-        "formula": unsafe.formula,
-        "n_improvement": unsafe.n_improvement,
-        "candidates": unsafe.candidates,
-        "skipped": [skip._asdict() for skip in unsafe.skipped],
-        "clusters": unsafe.clusters,
-        "left_out": unsafe.left_out,
-        "quota": unsafe.quota,
-        "model": unsafe.model,
-        "run": unsafe.run,
-        "labels": unsafe.labels,
-        "images": _digest(unsafe.images),
-    }
-    files = {
-        FILENAMES_FILE: "".join(f"{image.image}\n" for image in unsafe.images),
-        UNSAFE_SET_FILE: _table(unsafe),
-        SELECTION_FILE: json.dumps(record, indent=2) + "\n",
-    }
-    save_files(folder, files)
-
-
-def save_labels(unsafe: UnsafeSet, folder: Path) -> None:
-    """Write `unsafe_set.csv` alone, the one file that labelling changes."""
-    save_text(folder, UNSAFE_SET_FILE, _table(unsafe))
-
-
-def _table(unsafe: UnsafeSet) -> str:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for image in unsafe.images:
-        within = str(image.within_eps).lower()
-        writer.writerow(image._replace(image=cell(image.image), within_eps=within, label=cell(image.label)))
-    return table.getvalue()
-
-
-def set_key(unsafe: UnsafeSet) -> str:
-    """Tells one unsafe set from another, whatever its labels are."""
-    return f"{unsafe.clusters}-{_digest(unsafe.images)}"
-
-
-def _digest(images: Sequence[UnsafeImage]) -> str:
-    """Tells the table of one selection from that of another: which images, of which RCCs, in any order."""
-    rows = sorted(f"{image.rcc}\t{image.image}\n" for image in images)
-    return hashlib.blake2b("".join(rows).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
-
-
-def load_unsafe_set(folder: Path) -> UnsafeSet:
-    """Read what `save_unsafe_set` wrote.
-
-    Raises
-    ------
-    SAFEError
-        There is none, or it is damaged.
-    """
-    path = folder / UNSAFE_SET_FILE
-    if not path.is_file() or not (folder / SELECTION_FILE).is_file():
-        raise SAFEError(f"Expected an unsafe set. Received none in {folder}. Select it first.")
-    try:
-        # Engineers fill in the labels with a spreadsheet, which may add a byte order mark and write TRUE for true.
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-        images = tuple(map(_image_of, rows))
-        if not images:
-            raise ValueError("no image in it")
-        if len({image.image for image in images}) < len(images):
-            raise ValueError("an image in it twice")
-        record = json.loads((folder / SELECTION_FILE).read_text(encoding="utf-8"))
-        if "images" in record and record["images"] != _digest(images):
-            raise ValueError(f"{SELECTION_FILE} is of other images than {UNSAFE_SET_FILE}")
-        if record.get("quota", "equal") not in QUOTAS:
-            raise ValueError(f"a quota that is none: {record['quota']}")
-        candidates = tuple(map(int, record["candidates"]))
-        if max(image.rcc for image in images) >= len(candidates):
-            raise ValueError("an RCC that there is not")
-        return UnsafeSet(
-            improvement_root=Path(record["improvement_root"]),
-            images=images,
-            wanted=int(record["wanted"]),
-            formula=str(record["formula"]),
-            n_improvement=int(record["n_improvement"]),
-            candidates=candidates,
-            skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
-            clusters=str(record["clusters"]),
-            left_out=tuple(map(int, record.get("left_out", ()))),
-            quota=record.get("quota", "equal"),  # those of older versions were
-            model=str(record.get("model", "")),
-            run=str(record.get("run", "")),
-            labels=str(record.get("labels", "")),
-        )
-    except DAMAGED as error:
-        raise SAFEError(f"The unsafe set in {folder} is damaged ({error}). Select it again.") from error
-
-
-def selection_run(folder: Path) -> str:
-    """The fingerprint of the clusters, as found, that the unsafe set in a folder belongs to; empty where unknown."""
-    try:
-        return str(json.loads(regular(folder / SELECTION_FILE).read_text(encoding="utf-8"))["run"])
-    except DAMAGED:
-        return ""
-
-
-def _image_of(row: Mapping[str, str]) -> UnsafeImage:
-    """A row of `unsafe_set.csv`; a ValueError where it is none."""
-    image, label = from_cell(row["image"] or ""), from_cell((row["label"] or "").strip())
-    rcc, distance = int(row["rcc"]), float(row["distance"])
-    if not image or set(image) & set("\0\r\n") or rcc < 0 or not 0 <= distance < math.inf:
-        raise ValueError(f"a row that is none: {image!r}, {rcc}, {distance}")
-    return UnsafeImage(image, rcc, distance, row["within_eps"].strip().lower() == "true", label)

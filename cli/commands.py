@@ -6,12 +6,14 @@ Page and command line call the same functions. Each function imports what it nee
 import argparse
 import contextlib
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 from cli.terminal import stoppable, terminal
 from support.errors import SAFEError
 
 
-def _stream(options: argparse.Namespace):
+def _stream(options: argparse.Namespace) -> Any:
     """What extracts features: None for this machine."""
     if not options.dask:
         if options.dask_images:
@@ -22,33 +24,35 @@ def _stream(options: argparse.Namespace):
     return on_cluster(options.dask, images=options.dask_images)
 
 
+def _dnn_options(options: argparse.Namespace) -> Any:
+    """What the engineer says of the DNN; `select`, which takes classifiers alone, has fewer options."""
+    from dnn.model import DnnOptions
+
+    regression = (options.targets, options.threshold) if "targets" in options else ()
+    return DnnOptions(options.rescale, options.trust_model, *regression)
+
+
 def run_cluster(options: argparse.Namespace) -> None:
     """Steps 1 and 2."""
     out = options.out
-    from pipeline import cluster_summary, generate_clusters, parameter_notes
+    from pipeline import ClusteringSettings, cluster_summary, generate_clusters, left_behind, parameter_notes
     from rccs.gifs import gif_notes
     from rccs.profiles import load_profiles
     from support.text import count, printable
 
     with terminal() as progress:
-        clusters = generate_clusters(
-            options.images,
-            out,
-            progress,
-            options.extractor,
-            options.reducer,
-            options.weights,
-            options.parameters,
-            precision=options.precision,
-            stream=_stream(options),
+        settings = ClusteringSettings(
+            options.extractor, options.reducer, options.weights, options.precision, options.parameters
         )
+        clusters = generate_clusters(options.images, out, settings, stream=_stream(options), progress=progress)
     if clusters.notice:
         print(f"safe: {printable(clusters.notice)}", file=sys.stderr)
     _print_skipped(clusters.skipped)
     for note in parameter_notes(out):
         print(f"safe: parameters: {printable(note)}", file=sys.stderr)
-    for note in gif_notes(clusters):
-        print(f"safe: {note}", file=sys.stderr)
+    for note in (*gif_notes(clusters), left_behind(out)):
+        if note:
+            print(f"safe: {printable(note)}", file=sys.stderr)
     print(cluster_summary(clusters))
     texts = {profile.rcc: f": {printable(profile.text)}" for profile in load_profiles(out)}
     for rcc, size in enumerate(clusters.sizes.tolist()):
@@ -62,32 +66,29 @@ def run_select(options: argparse.Namespace) -> None:
     """Steps 3 and 4."""
     out = options.out
     from pipeline import select_images, selection_summary
-    from selection import chosen_by_model
+    from selection import SelectionSettings, chosen_by_model
     from support.text import printable
 
     with terminal() as progress:
         unsafe = select_images(
             options.improvement,
             out,
-            progress,
-            options.weights,
-            test_accuracy=options.test_accuracy,
-            test_size=options.test_size,
-            factor=options.factor,
-            size=options.size,
+            SelectionSettings(options.test_accuracy, options.test_size, options.factor, options.size, options.quota),
             leave_out_safe=options.leave_out_safe,
-            quota=options.quota,
             model=options.model,
             test=options.test,
-            rescale=options.rescale,
-            trust=options.trust_model,
+            options=_dnn_options(options),
+            weights=options.weights,
             stream=_stream(options),
+            progress=progress,
         )
     _print_skipped(unsafe.skipped)
     print(selection_summary(unsafe))
     print(unsafe.formula)
     if unsafe.model:
         print(printable(chosen_by_model(unsafe)))
+    if unsafe.labels:
+        print(unsafe.labels)
     print(f"Written: IS_filenames.txt, unsafe_set.csv, unsafe_set.json in {out}")
 
 
@@ -102,12 +103,9 @@ def run_failures(options: argparse.Namespace) -> None:
             options.model,
             options.test,
             out,
-            options.rescale,
-            options.trust_model,
-            options.targets,
-            options.threshold,
-            options.train,
-            progress,
+            options=_dnn_options(options),
+            train=options.train,
+            progress=progress,
         )
     _print_skipped(failures.skipped)
     _print_assumptions(failures.assumptions)
@@ -120,6 +118,8 @@ def run_retrain(options: argparse.Namespace) -> None:
     out = options.out
     from pipeline import retraining_summary
     from retrain import retrain
+    from training.labels import Labelling
+    from training.settings import Wishes
 
     with terminal() as progress, stoppable() as stopping:
         result = retrain(
@@ -127,20 +127,12 @@ def run_retrain(options: argparse.Namespace) -> None:
             options.train,
             options.test,
             out,
-            improvement=options.improvement,
-            labels=options.labels,
-            only_labelled=options.only_labelled,
-            rescale=options.rescale,
-            trust=options.trust_model,
-            targets=options.targets,
-            threshold=options.threshold,
+            options=_dnn_options(options),
+            labelling=Labelling(options.improvement, options.labels, options.only_labelled),
+            wishes=Wishes(options.learning_rate, options.epochs, options.batch_size, options.seed),
             progress=progress,
             on_epoch=stopping.on_epoch,
             should_stop=stopping.should_stop,
-            learning_rate=options.learning_rate,
-            epochs=options.epochs,
-            batch_size=options.batch_size,
-            seed=options.seed,
         )
     _print_skipped(result.skipped)
     _print_assumptions(result.assumptions)
@@ -167,13 +159,13 @@ def run_export(options: argparse.Namespace) -> None:
     from support.text import count
 
     with terminal() as progress:
-        done = export_results(out, options.to or out / "export", progress, options.rcc)
+        done = export_results(out, options.to or out / "export", rccs=options.rcc, progress=progress)
     _print_skipped(done.missing)
     print(f"{count(done.images, 'image')} exported")
     print(f"Written: {done.path}")
 
 
-def _print_assumptions(assumptions) -> None:
+def _print_assumptions(assumptions: Iterable[str]) -> None:
     from support.text import printable
 
     for line in assumptions:
@@ -194,7 +186,7 @@ def run_ui(options: argparse.Namespace) -> None:
         )
 
 
-def _print_skipped(skipped) -> None:
+def _print_skipped(skipped: Iterable[tuple[str, str]]) -> None:
     from support.text import printable
 
     for path, reason in skipped:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from dnn.failures import examples_for
-from dnn.model import Dnn, load_dnn, sized_for
+from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import judge, predict
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
@@ -66,25 +66,27 @@ class FailurePrediction:
 def predict_failures(
     model: str | os.PathLike,
     test: str | os.PathLike,
-    rescale: str | None = None,
-    trust: bool = False,
+    *,
+    options: DnnOptions = AS_IN_THE_FILE,
     progress: Progress = no_progress,
 ) -> FailurePrediction:
     """Run a classifier on its test set, to tell on which other images it is likely wrong.
 
     Parameters
     ----------
-    model, rescale, trust
+    model : path
         As for `dnn.model.load_dnn`.
     test : path
         A folder of class folders.
+    options : DnnOptions
+        What the engineer says of the model.
 
     Raises
     ------
     SAFEError
         The model does not load, is a regression or does not fit the classes, or no image is readable.
     """
-    dnn = load_dnn(model, rescale, trust)
+    dnn = load_dnn(model, rescale=options.rescale, trust=options.trust)
     if dnn.task == "regression":
         raise SAFEError(
             "Expected a classifier, to tell which images it is likely to get wrong. Received a regression: "

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnn.model import Dnn, load_dnn, sized_for
+from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import (
     Judgement,
     LabelledImages,
@@ -31,8 +31,9 @@ from dnn.predictions import (
 from dnn.targets import read_targets, with_targets
 from support.entries import number_of, path_of
 from support.errors import SAFEError
-from support.files import DAMAGED, prepare_folder, put_back, regular, replacing_folder, write_text
+from support.files import DAMAGED, prepare_folder, put_back, regular, replacing_folder
 from support.images import Skipped
+from support.output_folder import check_own, save_files
 from support.progress import Progress, no_progress
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
 from support.tables import cell, from_cell
@@ -101,10 +102,8 @@ def find_failures(
     model: str | os.PathLike,
     test: str | os.PathLike,
     out: str | os.PathLike,
-    rescale: str | None = None,
-    trust: bool = False,
-    targets: str | os.PathLike | None = None,
-    threshold: float | None = None,
+    *,
+    options: DnnOptions = AS_IN_THE_FILE,
     train: str | os.PathLike | None = None,
     progress: Progress = no_progress,
 ) -> Failures:
@@ -112,14 +111,12 @@ def find_failures(
 
     Parameters
     ----------
-    model, rescale, trust
+    model : path
         As for `dnn.model.load_dnn`.
     test : path
         A folder of class folders; of a regression, of images.
-    targets : path, optional
-        Of a regression: a table (CSV) of the columns `image` and one for each output (see `dnn.targets.read_targets`).
-    threshold : float, optional
-        Of a regression: a larger error (see `dnn.predictions.errors_of`) is a failure.
+    options : DnnOptions
+        What the engineer says of the model.
     train : path, optional
         The training folder, where the test folder does not have a folder for every class.
 
@@ -129,14 +126,16 @@ def find_failures(
         The model does not load or does not fit the classes, no image is readable, `out` cannot be written, or holds a
         folder `failures` that SAFE did not write.
     """
-    threshold = checked_threshold(threshold)
+    options = checked(options)
     # Before anything is made: a new folder in the test folder would be a class.
     _refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
     out = prepare_folder(out)
+    check_own(out, FAILURES_FILE, ACCURACY_FILE)
     _check_replaceable(out / FAILURES)
-    dnn = load_dnn(model, rescale, trust, "regression" if targets else None)
-    images, said = examples_for(dnn, test, targets, threshold, train)
+    dnn = load_dnn(model, rescale=options.rescale, trust=options.trust, task=options.task)
+    images, assumptions = examples_for(dnn, test, options=options, train=train)
     dnn = sized_for(dnn, images.files)
+    threshold = options.threshold
     judgement, skipped = run_on(dnn, images, threshold, progress, "Running the model")
     failures = Failures(
         test_root=images.root,
@@ -146,7 +145,7 @@ def find_failures(
         failing=tuple(_failure(images, judgement, i) for i in np.flatnonzero(~judgement.right)),
         test_size=len(judgement.indices),
         threshold=threshold,
-        assumptions=(*dnn.assumptions, *said, *doubts(dnn, judgement.accuracy, "the test images")),
+        assumptions=(*dnn.assumptions, *assumptions, *doubts(dnn, judgement.accuracy, "the test images")),
         skipped=tuple(sorted((*images.skipped, *skipped))),
     )
     save_failures(failures, out)
@@ -156,8 +155,8 @@ def find_failures(
 def examples_for(
     dnn: Dnn,
     folder: str | os.PathLike,
-    targets: str | os.PathLike | None = None,
-    threshold: float | None = None,
+    *,
+    options: DnnOptions = AS_IN_THE_FILE,
     train: str | os.PathLike | None = None,
 ) -> tuple[LabelledImages, tuple[str, ...]]:
     """The labelled images of a folder, checked against the DNN, and what was assumed of them in words.
@@ -169,44 +168,46 @@ def examples_for(
     """
     if dnn.task == "classification":
         images = labelled_images(folder, labelled_images(train).classes if train else None)
-        said = [check_classes(dnn, images)]
+        assumptions = [check_classes(dnn, images)]
         if images.empty:
-            said.append(f"No image of {some(images.empty)} in {images.root}.")
-        return images, tuple(said)
-    if targets is None:
+            assumptions.append(f"No image of {some(images.empty)} in {images.root}.")
+        return images, tuple(assumptions)
+    if options.targets is None:
         raise SAFEError("Expected a table of targets, since the model is a regression. Name it with --targets.")
-    if threshold is None:
+    if options.threshold is None:
         raise SAFEError(
             "Expected a threshold, since the model is a regression: an error above it is a failure. Give it with "
             "--threshold, in the unit of the targets."
         )
-    images = with_targets(folder, read_targets(targets))
+    images = with_targets(folder, read_targets(options.targets))
     if len(images.classes) != dnn.n_outputs:
         raise SAFEError(
             f"Expected a column of targets for each of the model's {dnn.n_outputs} outputs. Received "
-            f"{len(images.classes)} ({some(images.classes)}) in {targets}."
+            f"{len(images.classes)} ({some(images.classes)}) in {options.targets}."
         )
     names = ", ".join(f"output {i} is {name}" for i, name in enumerate(images.classes))
     return images, (
         f"Targets: in the order of the table's columns, {names}. An error (root mean square over the outputs) above "
-        f"{threshold:g} is a failure.",
+        f"{options.threshold:g} is a failure.",
     )
 
 
-def checked_threshold(threshold: object) -> float | None:
-    """The threshold on the error of a regression, as a number; None where none is given.
+def checked(options: DnnOptions) -> DnnOptions:
+    """The options with the threshold of a regression, where one is given, as a number.
 
     Raises
     ------
     SAFEError
         It is not a number above 0.
     """
-    if threshold is None:
-        return None
-    number = number_of(threshold, "threshold")
+    if options.threshold is None:
+        return options
+    number = number_of(options.threshold, "threshold")
     if number <= 0:
-        raise SAFEError(f"threshold must be a number above 0, in the unit of the targets. Received: {threshold}")
-    return number
+        raise SAFEError(
+            f"threshold must be a number above 0, in the unit of the targets. Received: {options.threshold}"
+        )
+    return options._replace(threshold=number)
 
 
 def run_on(
@@ -246,7 +247,6 @@ def save_failures(failures: Failures, folder: Path) -> None:
     score = "error" if failures.task == "regression" else "confidence"
     writer.writerow([*Failure._fields[:-1], score])
     writer.writerows([*map(cell, failure[:-1]), failure[-1]] for failure in failures.failing)
-    write_text(folder / FAILURES_FILE, table.getvalue())
     record = {
         "test_accuracy": failures.accuracy,
         "test_size": failures.test_size,
@@ -259,7 +259,8 @@ def save_failures(failures: Failures, folder: Path) -> None:
         "assumptions": failures.assumptions,
         "skipped": [skip._asdict() for skip in failures.skipped],
     }
-    write_text(folder / ACCURACY_FILE, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+    accuracy = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    save_files(folder, {FAILURES_FILE: table.getvalue(), ACCURACY_FILE: accuracy})
 
 
 def load_failures(folder: Path) -> Failures:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -37,6 +37,35 @@ _REGRESSION_LOSSES = ("mse", "mae", "squarederror", "absoluteerror", "percentage
 
 
 # --- The records ------------------------------------------------------------------------------------------------
+
+
+class DnnOptions(NamedTuple):
+    """What the engineer says of a DNN that its file does not.
+
+    Attributes
+    ----------
+    rescale : key of SCALINGS, optional
+        As for `load_dnn`.
+    trust : bool
+        As for `load_dnn`.
+    targets : path, optional
+        Of a regression: a table (CSV) of the columns `image` and one for each output (see `targets.read_targets`).
+    threshold : float or text, optional
+        Of a regression: a larger error (see `predictions.errors_of`) is a failure.
+    """
+
+    rescale: str | None = None
+    trust: bool = False
+    targets: str | os.PathLike | None = None
+    threshold: float | str | None = None
+
+    @property
+    def task(self) -> str | None:
+        """The task that the engineer says it has; None where it is to be seen from the model."""
+        return "regression" if self.targets else None
+
+
+AS_IN_THE_FILE = DnnOptions()
 
 
 @dataclass(frozen=True)
@@ -86,7 +115,9 @@ class Dnn:
 # --- Loading ----------------------------------------------------------------------------------------------------
 
 
-def load_dnn(path: str | os.PathLike, rescale: str | None = None, trust: bool = False, task: str | None = None) -> Dnn:
+def load_dnn(
+    path: str | os.PathLike, *, rescale: str | None = None, trust: bool = False, task: str | None = None
+) -> Dnn:
     """Load a Keras model, `.keras` or `.h5`.
 
     Parameters

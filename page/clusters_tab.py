@@ -13,13 +13,12 @@ from page.rcc_view import RccView
 from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
 from page.visitors import Window, maker_of
-from pipeline import cluster_summary, generate_clusters, left_behind, mend, parameter_notes
+from pipeline import ClusteringSettings, cluster_summary, generate_clusters, left_behind, mend, parameter_notes
 from rccs.clusters import RootCauseClusters
 from rccs.gifs import gif_notes
 from rccs.review import Maker
 from reporting.elbow import elbow_svg
 from support.errors import SAFEError
-from support.progress import no_progress
 from support.text import printable
 
 TAB = "clusters"
@@ -137,10 +136,9 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
             generate_clusters(
                 images,
                 settings.out,
-                job.progress,
-                reducer=reducer,
-                weights=settings.weights,
+                ClusteringSettings(reducer=reducer, weights=settings.weights),
                 within=settings.root,
+                progress=job.progress,
             )
 
         yield from job_view.start(work, show_run)
@@ -172,7 +170,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
         try:
             shown = settings.results.shown()
             check_links(shown.clusters, settings.root)
-            if settings.jobs.running or not mend(settings.out, no_progress, settings.root):
+            if settings.jobs.running or not mend(settings.out, within=settings.root):
                 return gr.skip()
             return rcc_view.show_pictures(settings.results.shown(), chosen)
         except SAFEError:

@@ -10,7 +10,7 @@ import gradio as gr
 from page.jobs import PageSettings
 from page.pictures import data_uri
 from rccs.notes import title
-from selection import UnsafeSet, load_unsafe_set, save_labels, set_key
+from rccs.unsafe_set import UnsafeSet, load_unsafe_set, save_labels, set_key
 from support.errors import SAFEError
 from support.run_folder import UNSAFE_SET_FILE
 from support.text import printable

@@ -14,10 +14,10 @@ from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from rccs.notes import RccNote
 from rccs.profiles import Profile, load_profiles
 from rccs.review import CHANGED, Review, load_review
-from retrain import load_retraining
-from selection import load_unsafe_set, selection_run
+from rccs.unsafe_set import load_unsafe_set, selection_run
 from support.errors import SAFEError
 from support.run_folder import CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE, RUN_FILE, RUNS_FOLDER
+from training.result import load_retraining
 
 _FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import gradio as gr
 
+from dnn.model import DnnOptions
 from dnn.predictions import class_folders
 from page.forms import remember, remembered
 from page.job_view import JobView, News
@@ -16,15 +17,16 @@ from page.label_view import LabelView
 from page.pictures import thumbnails
 from page.plots import learning_curves, shares_right
 from pipeline import retraining_summary
-from retrain import Retraining, load_retraining, retrain, retraining_of
-from selection import load_unsafe_set, save_labels
+from rccs.unsafe_set import load_unsafe_set, save_labels
+from retrain import retrain
 from support.errors import SAFEError
 from support.output_folder import writing
 from support.run_folder import MODEL_FILE, RETRAINING_FILE, UNSAFE_SET_FILE
 from support.text import count, printable
 from training.comparison import Changed
-from training.labels import label_unsafe_set
-from training.settings import BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR
+from training.labels import Labelling, label_unsafe_set
+from training.result import Retraining, load_retraining, retraining_of
+from training.settings import BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 
 TAB = "retraining"
 GALLERY_LIMIT = 60
@@ -191,13 +193,12 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
             retrain(
                 *paths,
                 settings.out,
+                options=DnnOptions(rescale or None, bool(trust) and may_trust),
+                labelling=Labelling(only_labelled=bool(only_labelled)),
+                wishes=Wishes(**numbers),
                 progress=job.tell,
                 on_epoch=on_epoch,
                 should_stop=job.cancelled,
-                rescale=rescale or None,
-                only_labelled=bool(only_labelled),
-                trust=bool(trust) and may_trust,
-                **numbers,
             )
 
         yield from job_view.start(work, show_result)

@@ -19,7 +19,6 @@ from rccs.review import redo_edit, undo_edit
 from reporting.history import Run, compare_runs, list_runs, restore_run
 from reporting.report import write_report
 from support.errors import SAFEError
-from support.progress import no_progress
 from support.run_folder import REPORT_FILE
 from support.text import printable
 
@@ -163,7 +162,7 @@ class RunsView:
             path = shutil.copyfile(write_report(out), folder / REPORT_FILE)
             return gr.DownloadButton(f"Download {REPORT_FILE}", value=str(path), visible=True)
         name = f"RCC_{rcc}" if what == "one" and rcc >= 0 else "no_cluster" if what == "one" else "RCCs"
-        found = export_results(out, folder / f"{name}.zip", no_progress, [rcc] if what == "one" else None)
+        found = export_results(out, folder / f"{name}.zip", rccs=[rcc] if what == "one" else None)
         if found.missing:
             warn("Not all exported", f"{len(found.missing):,} images are no longer there, and are left out.")
         return gr.DownloadButton(f"Download {name}.zip", value=str(found.path), visible=True)
@@ -185,7 +184,7 @@ def _export_folder() -> Path:
 def refreshed(settings: PageSettings) -> None:
     """Draw and describe anew what an edit has changed."""
     check_links(settings.results.shown().clusters, settings.root)
-    refresh_rccs(settings.out, no_progress, settings.root)
+    refresh_rccs(settings.out, within=settings.root)
 
 
 def _named(run: Run) -> str:

@@ -15,7 +15,8 @@ from page.pictures import thumbnails
 from pipeline import select_images, selection_summary
 from rccs.clusters import fingerprint
 from rccs.notes import title
-from selection import QUOTA, UnsafeSet, chosen_by_model, load_unsafe_set, set_key
+from rccs.unsafe_set import QUOTA, UnsafeSet, load_unsafe_set, set_key
+from selection import SelectionSettings, chosen_by_model
 from support.errors import SAFEError
 from support.run_folder import FILENAMES_FILE, UNSAFE_SET_FILE
 from support.text import count, printable
@@ -192,8 +193,8 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
             asked = {name: settings.accept(path) for name, path in given.items()}
             remember(settings.out, TAB, dict(zip(form, said, strict=True)))
             select_images(
-                improvement, settings.out, job.progress, settings.weights, leave_out_safe=bool(leave_out),
-                quota=quota, **asked, **numbers,
+                improvement, settings.out, SelectionSettings(quota=quota, **numbers), leave_out_safe=bool(leave_out),
+                weights=settings.weights, progress=job.progress, **asked,
             )  # fmt: skip
 
         yield from job_view.start(work, show_set)

@@ -23,8 +23,7 @@ import numpy as np
 from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, rccs_of
 from rccs.review import Review, load_review
-from retrain import kept_model, retraining_run
-from selection import selection_run
+from rccs.unsafe_set import selection_run
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.output_folder import save_files, working, writing
@@ -45,6 +44,7 @@ from support.run_folder import (
     UNSAFE_SET_FILE,
 )
 from training.labels import labels_of
+from training.result import kept_model, retraining_run
 
 KEPT_RUNS = 20
 _SELECTION = (FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)

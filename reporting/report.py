@@ -20,16 +20,16 @@ from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters, fingerprint, rccs_of, sample
 from rccs.profiles import load_profiles
 from rccs.review import Review, load_review
+from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reporting.markup import escaped
 from reporting.sections import MOST_CARDS, SECTIONS, Material, head, subject
-from retrain import Retraining, retraining_of
-from selection import UnsafeSet, load_unsafe_set
 from support.errors import SAFEError
 from support.files import DAMAGED, prepare_folder, regular
 from support.images import thumbnail
 from support.output_folder import check_own, save_text
 from support.progress import Progress, no_progress
 from support.run_folder import REPORT_FILE, RETRAINING_FILE, RUN_FILE, UNSAFE_SET_FILE
+from training.result import Retraining, retraining_of
 
 MOST_IMAGE_BYTES = 20 * 2**20
 # Side and JPEG quality of an image by the number of images, so that the report of very many RCCs stays small.

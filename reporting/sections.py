@@ -16,13 +16,14 @@ from rccs.journal import describe_edit
 from rccs.nearness import nearest_rccs, rcc_centres
 from rccs.notes import title
 from rccs.review import Review
+from rccs.unsafe_set import UnsafeSet
 from reporting.elbow import elbow_svg
 from reporting.markup import badge, escaped, fact_list, html_table, more, path_text, percent
-from retrain import Retraining
-from selection import UnsafeSet, chosen_by_model
+from selection import chosen_by_model
 from support.run_folder import CLUSTERS_FILE, EDITS_FILE, RETRAINING_FILE, RUN_FILE
 from support.text import count, display_name
 from training.comparison import Changed, Share
+from training.result import Retraining
 
 MOST_CARDS = 400  # RCCs with images; the others are in the table
 MOST_ROWS = 200  # of skipped images, edits and the like

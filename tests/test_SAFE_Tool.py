@@ -14,7 +14,7 @@ from PIL import Image
 import pipeline
 import SAFE_Tool
 from features.extractor import Extractor
-from selection import load_unsafe_set
+from rccs.unsafe_set import load_unsafe_set
 from support.errors import SAFEError
 from support.progress import Pace
 from support.run_folder import CLUSTERS_FILE, FILENAMES_FILE, LABELS_FILE, RUN_FILE, UNSAFE_SET_FILE

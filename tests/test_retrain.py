@@ -10,16 +10,19 @@ import pytest
 
 from dbscan.outcome import NOISE
 from dnn.failures import find_failures
-from dnn.model import load_dnn
+from dnn.model import DnnOptions, load_dnn
 from dnn.predictions import labelled_images, predict
 from rccs.clusters import fingerprint, save_clusters
-from retrain import load_retraining, retrain, weighed
-from selection import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from retrain import retrain, weighed
 from support.errors import SAFEError
 from support.run_folder import MODELS_FOLDER
 from tests.helpers.places import names_in
 from tests.helpers.small_models import brightness_model, clusters_of, colour_model, draw_colour, draw_set, saved
 from training.comparison import find_again
+from training.labels import Labelling
+from training.result import load_retraining
+from training.settings import Wishes
 
 TINTED = {"red": ("blue", 5), "green": ("red", 4)}
 QUICK = {"learning_rate": 0.05, "epochs": 5, "batch_size": 8}
@@ -72,8 +75,16 @@ def build(folder):
 
 
 def run(folder, **changes):
-    options = {**QUICK, **changes}
-    return retrain(folder / "model.keras", folder / "train", folder / "test", folder / "out", **options)
+    """Retrain with the options of three records, or with callbacks, as keywords."""
+    given = {**QUICK, **changes}
+    options, labelling, wishes = (
+        record(**{name: given.pop(name) for name in record._fields if name in given})
+        for record in (DnnOptions, Labelling, Wishes)
+    )
+    return retrain(
+        folder / "model.keras", folder / "train", folder / "test", folder / "out",
+        options=options, labelling=labelling, wishes=wishes, **given,
+    )  # fmt: skip
 
 
 # --- What comes out ---------------------------------------------------------------------------------------------

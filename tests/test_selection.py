@@ -14,16 +14,8 @@ from dbscan.outcome import NOISE
 from features.batches import FeatureBatch
 from features.network import BATCH_SIZE
 from rccs.clusters import fingerprint
-from selection import (
-    COLUMNS,
-    UnsafeImage,
-    chosen_by_model,
-    load_unsafe_set,
-    quotas,
-    save_unsafe_set,
-    select_unsafe_set,
-    unsafe_set_size,
-)
+from rccs.unsafe_set import COLUMNS, UnsafeImage, load_unsafe_set, save_unsafe_set
+from selection import SelectionSettings, chosen_by_model, quotas, select_unsafe_set, unsafe_set_size
 from support.errors import SAFEError
 from support.images import ImageListing
 from support.run_folder import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
@@ -204,7 +196,7 @@ def by_hand(clusters, folder: Path, fake_network, n: int, quota: str) -> list[tu
 @pytest.mark.parametrize("n", [1, 2, 7, 16, 25, 30, 99])
 def test_the_selection_is_the_one_that_plain_loops_find(clusters, improvement, fake_network, n, quota, monkeypatch):
     monkeypatch.setattr("features.batches.BATCH_SIZE", 7)
-    unsafe = select_unsafe_set(improvement, clusters, size=n, quota=quota)
+    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=n, quota=quota))
     expected = by_hand(clusters, improvement, fake_network, n, quota)
     assert [(image.image, image.rcc) for image in unsafe.images] == [(path, rcc) for path, rcc, _ in expected]
     np.testing.assert_allclose(
@@ -215,7 +207,7 @@ def test_the_selection_is_the_one_that_plain_loops_find(clusters, improvement, f
 
 
 def test_the_set_is_a_part_of_the_improvement_set_without_repeats_and_nearest_first(clusters, improvement):
-    unsafe = select_unsafe_set(improvement, clusters, test_accuracy=0.5, test_size=140)
+    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(test_accuracy=0.5, test_size=140))
     paths = [image.image for image in unsafe.images]
     assert unsafe.wanted == len(paths) == 21
     assert len(set(paths)) == len(paths)
@@ -227,7 +219,7 @@ def test_the_set_is_a_part_of_the_improvement_set_without_repeats_and_nearest_fi
 
 
 def test_a_candidate_belongs_to_the_rcc_of_its_scene(clusters, improvement):
-    unsafe = select_unsafe_set(improvement, clusters, size=30)
+    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=30))
     scenes = {image.image: image.rcc for image in unsafe.images}
     assert {scenes[f"night_{i:02d}.png"] for i in range(12)} == {0}
     assert {scenes[f"snow_{i:02d}.png"] for i in range(9)} == {1}
@@ -235,7 +227,7 @@ def test_a_candidate_belongs_to_the_rcc_of_its_scene(clusters, improvement):
 
 
 def test_half_of_each_rcc_are_the_nearest_and_half_those_that_the_dnn_is_likely_to_get_wrong(clusters, improvement):
-    everything = select_unsafe_set(improvement, clusters, size=30).images
+    everything = select_unsafe_set(improvement, clusters, SelectionSettings(size=30)).images
     likelihood = {path: (i * 7 % 11) / 10 for i, path in enumerate(names_in(improvement))}
     asked = []
 
@@ -246,8 +238,8 @@ def test_half_of_each_rcc_are_the_nearest_and_half_those_that_the_dnn_is_likely_
 
     for n in (1, 4, 9, 30):
         asked.clear()
-        unsafe = select_unsafe_set(improvement, clusters, size=n, likely_wrong=likely_wrong)
-        plain = select_unsafe_set(improvement, clusters, size=n)
+        unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=n), likely_wrong=likely_wrong)
+        plain = select_unsafe_set(improvement, clusters, SelectionSettings(size=n))
         assert len(unsafe.images) == n
         competing = []
         for rcc in range(3):
@@ -263,7 +255,7 @@ def test_half_of_each_rcc_are_the_nearest_and_half_those_that_the_dnn_is_likely_
 
 
 def test_the_set_tells_by_which_model_it_was_chosen(clusters, improvement, tmp_path):
-    unsafe = select_unsafe_set(improvement, clusters, size=5)
+    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=5))
     assert chosen_by_model(unsafe) == ""
     unsafe = dataclasses.replace(unsafe, model="/models/gaze.keras")
     save_unsafe_set(unsafe, tmp_path)
@@ -277,16 +269,20 @@ def test_only_core_points_attract_candidates(clusters, tmp_path):
     shutil.copy(clusters.image_root / "snow_07.png", folder)  # in RCC 1, and no core point of it
     shutil.copy(clusters.image_root / "snow_00.png", folder)
     shutil.copy(clusters.image_root / "sea_00.png", folder)  # in no cluster
-    distances = {image.image: image.distance for image in select_unsafe_set(folder, clusters, size=9).images}
+    distances = {
+        image.image: image.distance for image in select_unsafe_set(folder, clusters, SelectionSettings(size=9)).images
+    }
     assert distances["snow_00.png"] == 0
     assert distances["snow_07.png"] > 1e-4
     assert distances["sea_00.png"] > 1e-2
 
 
 def test_an_image_exactly_at_the_reach_of_its_rcc_is_within_it(clusters, improvement):
-    before = select_unsafe_set(improvement, clusters, size=30).images
+    before = select_unsafe_set(improvement, clusters, SelectionSettings(size=30)).images
     reach = np.array([[image.distance for image in before if image.rcc == rcc][2] for rcc in range(3)])
-    images = select_unsafe_set(improvement, dataclasses.replace(clusters, reach=reach), size=30).images
+    images = select_unsafe_set(
+        improvement, dataclasses.replace(clusters, reach=reach), SelectionSettings(size=30)
+    ).images
     for rcc in range(3):
         within = [image.within_eps for image in images if image.rcc == rcc]
         assert within == [True] * 3 + [False] * (len(within) - 3)
@@ -296,7 +292,9 @@ def test_equal_images_are_equally_near_and_ordered_by_their_paths(clusters, draw
     folder = draw_folder(tmp_path / "improvement", {"wood": 13, "snow": 5}, seed=5)
     for i in range(2 * BATCH_SIZE - 17):  # so that the last copy is a batch of its own
         shutil.copy(folder / "snow_03.png", folder / f"{'zz' if i % 2 else 'copy'}_{i:02d}.png")
-    images = [image for image in select_unsafe_set(folder, clusters, size=99).images if image.rcc == 1]
+    images = [
+        image for image in select_unsafe_set(folder, clusters, SelectionSettings(size=99)).images if image.rcc == 1
+    ]
     copies = [image for image in images if image.image.startswith(("zz", "copy", "snow_03"))]
     assert len(copies) == 2 * BATCH_SIZE - 16
     assert len({image.distance for image in copies}) == 1
@@ -304,10 +302,10 @@ def test_equal_images_are_equally_near_and_ordered_by_their_paths(clusters, draw
 
 
 def test_the_set_is_the_same_however_many_images_are_compared_at_a_time(clusters, improvement, monkeypatch):
-    together = select_unsafe_set(improvement, clusters, size=20)
+    together = select_unsafe_set(improvement, clusters, SelectionSettings(size=20))
     monkeypatch.setattr("features.batches.BATCH_SIZE", 3)
     monkeypatch.setattr("selection.TOGETHER", 2)
-    assert select_unsafe_set(improvement, clusters, size=20) == together
+    assert select_unsafe_set(improvement, clusters, SelectionSettings(size=20)) == together
 
 
 def test_memory_grows_with_the_images_wanted_and_not_with_those_there_are(clusters, monkeypatch):
@@ -323,7 +321,7 @@ def test_memory_grows_with_the_images_wanted_and_not_with_those_there_are(cluste
         monkeypatch.setattr("selection.stream_features", stream)
         monkeypatch.setattr("selection.TOGETHER", 2)
         tracemalloc.start()
-        unsafe = select_unsafe_set("improvement", clusters, size=5)
+        unsafe = select_unsafe_set("improvement", clusters, SelectionSettings(size=5))
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert unsafe.n_improvement == 200 * n_batches
@@ -338,33 +336,33 @@ def test_only_the_best_are_kept_of_a_long_stream(clusters, draw_folder, tmp_path
     names = [f"{i:04d}.png" for i in range(2500)]
     for name in names:
         os.link(folder / "night_00.png", folder / name)
-    unsafe = select_unsafe_set(folder, clusters, size=2)
+    unsafe = select_unsafe_set(folder, clusters, SelectionSettings(size=2))
     assert [image.image for image in unsafe.images] == names[:2]
     assert unsafe.candidates == (2501, 0, 0)
     assert fake_network.images_seen <= 26 + BATCH_SIZE * 3  # equal files are computed once
 
 
 def test_a_size_overrides_the_formula(clusters, improvement):
-    unsafe = select_unsafe_set(improvement, clusters, test_accuracy=0.9, size="4")
+    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(test_accuracy=0.9, size="4"))
     assert len(unsafe.images) == unsafe.wanted == 4
     assert unsafe.formula == "N = 4, as asked for"
 
 
 def test_fewer_improvement_images_than_wanted_are_all_taken(clusters, improvement):
-    unsafe = select_unsafe_set(improvement, clusters, test_accuracy=0.9, test_size=1000)
+    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(test_accuracy=0.9, test_size=1000))
     assert unsafe.wanted == 270
     assert sorted(image.image for image in unsafe.images) == names_in(improvement)
 
 
 def test_a_test_size_is_derived_from_the_failing_images(clusters, improvement):
     # 26 failing images are half of 52; 0.3 · 52 · 0.5 = 7.8
-    assert select_unsafe_set(improvement, clusters, test_accuracy=0.5).wanted == 8
+    assert select_unsafe_set(improvement, clusters, SelectionSettings(test_accuracy=0.5)).wanted == 8
 
 
 def test_unreadable_improvement_images_are_skipped_and_named(clusters, improvement):
     (improvement / "bad.png").write_text("no image")
     (improvement / "line\nbreak.png").write_text("no image")
-    unsafe = select_unsafe_set(improvement, clusters, size=5)
+    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=5))
     assert [skip.path for skip in unsafe.skipped] == ["bad.png", "line\nbreak.png"]
     assert unsafe.n_improvement == 30
 
@@ -383,32 +381,36 @@ def test_unreadable_improvement_images_are_skipped_and_named(clusters, improveme
 def test_bad_numbers_are_errors_before_any_image_is_read(clusters, improvement, fake_network, numbers, message):
     before = fake_network.images_seen
     with pytest.raises(SAFEError, match=message):
-        select_unsafe_set(improvement, clusters, **numbers)
+        select_unsafe_set(improvement, clusters, SelectionSettings(**numbers))
     assert fake_network.images_seen == before
 
 
 def test_a_quota_that_is_none_is_an_error_before_any_image_is_read(clusters, improvement, fake_network):
     before = fake_network.images_seen
     with pytest.raises(SAFEError, match=r"quota must be one of equal, size\. Received: even"):
-        select_unsafe_set(improvement, clusters, size=3, quota="even")
+        select_unsafe_set(improvement, clusters, SelectionSettings(size=3, quota="even"))
     assert fake_network.images_seen == before
 
 
 def test_without_rccs_there_is_nothing_to_select_for(clusters, improvement):
     noise = dataclasses.replace(clusters, labels=np.full_like(clusters.labels, NOISE))
     with pytest.raises(SAFEError, match="at least one root cause cluster"):
-        select_unsafe_set(improvement, noise, size=3)
+        select_unsafe_set(improvement, noise, SelectionSettings(size=3))
 
 
 def test_rccs_that_are_left_out_get_no_images_and_the_others_share_theirs(clusters, improvement):
-    all_three = select_unsafe_set(improvement, clusters, size=9)
-    unsafe = select_unsafe_set(improvement, clusters, size=9, leave_out=[1])
+    all_three = select_unsafe_set(improvement, clusters, SelectionSettings(size=9))
+    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=9, leave_out=[1]))
     assert unsafe.left_out == (1,)
     assert {image.rcc for image in unsafe.images} == {0, 2}
     assert len(unsafe.images) == len(all_three.images) == 9
     # Their candidates stay theirs: no image near RCC 1 is selected for another.
     assert unsafe.candidates == all_three.candidates
-    near_it = {image.image for image in select_unsafe_set(improvement, clusters, size=100).images if image.rcc == 1}
+    near_it = {
+        image.image
+        for image in select_unsafe_set(improvement, clusters, SelectionSettings(size=100)).images
+        if image.rcc == 1
+    }
     assert near_it
     assert near_it.isdisjoint(image.image for image in unsafe.images)
 
@@ -424,45 +426,45 @@ def test_rccs_that_are_left_out_get_no_images_and_the_others_share_theirs(cluste
 def test_leaving_out_all_rccs_or_one_that_is_none_is_an_error(clusters, improvement, fake_network, leave_out, message):
     seen = fake_network.images_seen
     with pytest.raises(SAFEError, match=message):
-        select_unsafe_set(improvement, clusters, size=9, leave_out=leave_out)
+        select_unsafe_set(improvement, clusters, SelectionSettings(size=9, leave_out=leave_out))
     assert fake_network.images_seen == seen
 
 
 def test_images_that_are_all_near_rccs_left_out_are_an_error(clusters, draw_folder, tmp_path):
     nights = draw_folder(tmp_path / "nights", {"night": 4}, seed=3)
     with pytest.raises(SAFEError, match="all 4 are nearest to RCCs left out"):
-        select_unsafe_set(nights, clusters, size=2, leave_out=[0])
+        select_unsafe_set(nights, clusters, SelectionSettings(size=2, leave_out=[0]))
 
 
 def test_an_rcc_that_was_merged_away_has_no_candidates(clusters, improvement):
     merged = dataclasses.replace(clusters, labels=np.where(clusters.labels == 0, 1, clusters.labels))
-    unsafe = select_unsafe_set(improvement, merged, size=8)
+    unsafe = select_unsafe_set(improvement, merged, SelectionSettings(size=8))
     assert unsafe.candidates[0] == 0
     assert {image.rcc for image in unsafe.images} == {1, 2}
     with pytest.raises(SAFEError, match="Received 0, which is none"):
-        select_unsafe_set(improvement, merged, size=8, leave_out=[0])
+        select_unsafe_set(improvement, merged, SelectionSettings(size=8, leave_out=[0]))
 
 
 def test_an_improvement_folder_without_a_readable_image_is_an_error(clusters, tmp_path):
     (tmp_path / "improvement").mkdir()
     (tmp_path / "improvement" / "a.png").write_text("no image")
     with pytest.raises(SAFEError, match=r"Received 1 files of which none is readable.*a\.png"):
-        select_unsafe_set(tmp_path / "improvement", clusters, size=3)
+        select_unsafe_set(tmp_path / "improvement", clusters, SelectionSettings(size=3))
 
 
 def test_without_the_weights_known_images_are_selected_and_new_ones_are_an_error(
     clusters, improvement, draw_folder, monkeypatch
 ):
-    with_weights = select_unsafe_set(improvement, clusters, size=9)
+    with_weights = select_unsafe_set(improvement, clusters, SelectionSettings(size=9))
 
     def gone():
         raise SAFEError("The weights are gone.")
 
     monkeypatch.setattr("features.weights._conv_extractor", gone)
-    assert select_unsafe_set(improvement, clusters, size=9) == with_weights
+    assert select_unsafe_set(improvement, clusters, SelectionSettings(size=9)) == with_weights
     draw_folder(improvement, {"sea": 1}, seed=11)
     with pytest.raises(SAFEError, match=r"weights are no longer found\. Set --weights"):
-        select_unsafe_set(improvement, clusters, size=9)
+        select_unsafe_set(improvement, clusters, SelectionSettings(size=9))
 
 
 def test_the_fingerprint_changes_with_the_clusters_and_only_with_them(clusters):
@@ -480,7 +482,7 @@ def test_the_fingerprint_changes_with_the_clusters_and_only_with_them(clusters):
 def unsafe(clusters, improvement):
     """A set with names that need quoting, and a label."""
     (improvement / "bad.png").write_text("no image")
-    found = select_unsafe_set(improvement, clusters, size=9)
+    found = select_unsafe_set(improvement, clusters, SelectionSettings(size=9))
     odd = [UnsafeImage(n, 2, 0.5, False, 'a, "b"') for n in ('a,"b".png', "größe.png", os.fsdecode(b"caf\xe9.png"))]
     return dataclasses.replace(found, images=(*found.images, *odd))
 

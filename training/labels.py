@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from features.cache import content_key
-from selection import UnsafeImage, UnsafeSet, save_unsafe_set
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
@@ -30,6 +30,25 @@ from support.tables import cell, from_cell
 from support.text import printable, some, steers
 
 LONGEST_LABEL = 255
+
+
+class Labelling(NamedTuple):
+    """Where the labels of an unsafe set come from.
+
+    Attributes
+    ----------
+    improvement, labels : path, optional
+        As for `label_unsafe_set`.
+    only_labelled : bool
+        Leave out the images that have no label, instead of refusing them.
+    """
+
+    improvement: str | os.PathLike | None = None
+    labels: str | os.PathLike | None = None
+    only_labelled: bool = False
+
+
+AS_LABELLED = Labelling()
 
 
 def label_images(unsafe: UnsafeSet, images: Collection[str], label: str, classes: Sequence[str]) -> UnsafeSet:

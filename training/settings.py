@@ -45,8 +45,23 @@ class Settings(NamedTuple):
     keep: float = KEEP
 
 
-def choose_settings(dnn: Dnn, **chosen: float | None) -> Settings:
-    """Settings with defaults for those that are None.
+class Wishes(NamedTuple):
+    """What the engineer asks for of `Settings`, as typed; None for the default."""
+
+    learning_rate: float | str | None = None
+    epochs: int | str | None = None
+    batch_size: int | str | None = None
+    seed: int | str | None = None
+    validation_share: float | None = None
+    unsafe_share: float | None = None
+    keep: float | None = None
+
+
+NO_WISHES = Wishes()
+
+
+def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES) -> Settings:
+    """Settings with defaults for what was not asked for.
 
     The learning rate is 0.7 of that which the model was compiled with (where it fell during training: of the first),
     and 7e-4 where it is not known. It falls to 0 along a cosine. Measured on two networks (signs, eyes): a third of the
@@ -57,7 +72,7 @@ def choose_settings(dnn: Dnn, **chosen: float | None) -> Settings:
     SAFEError
         A number is out of range.
     """
-    given = {name: value for name, value in chosen.items() if value is not None}
+    given = {name: value for name, value in wishes._asdict().items() if value is not None}
     settings = Settings(**{"learning_rate": _default_learning_rate(dnn), **given})
     for name, lowest, highest in (
         ("learning_rate", 0, 1),

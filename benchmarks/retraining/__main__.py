@@ -36,14 +36,14 @@ from dnn.predictions import LabelledImages, Pixels, check_classes, labelled_imag
 from FE import extract_features, stream_features
 from features.weights import choose_extractor
 from rccs.clusters import load_clusters, save_clusters
-from selection import select_unsafe_set, unsafe_set_size
+from selection import SelectionSettings, select_unsafe_set, unsafe_set_size
 from support.errors import SAFEError
 from support.files import prepare_folder, write_text
 from support.images import find_images
 from support.run_folder import CLUSTERS_FILE
 from training import finetuning
 from training.finetuning import TRAINING, TrainingData, fine_tune
-from training.settings import Settings, choose_settings
+from training.settings import Settings, Wishes, choose_settings
 
 PLOT = Path(__file__).parents[1] / "plots" / "retraining.png"
 LIST_FILE = "improvement.txt"
@@ -297,7 +297,7 @@ def load_case(options: argparse.Namespace, work: Path) -> Case:
     at = {os.fspath(file): i for i, file in enumerate(folders["improvement"].files)}
     improvement = Part(*(array[listed] for array in parts["improvement"]))
     outputs = outputs_of(dnn, dnn.model, improvement)
-    unsafe = select_unsafe_set(work / LIST_FILE, clusters, size=len(listed), progress=_progress)
+    unsafe = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=len(listed)), progress=_progress)
     points = {}
     listing = find_images(work / LIST_FILE)
     for batch in stream_features(listing, choose_extractor(clusters.extractor), progress=_progress):
@@ -319,7 +319,7 @@ def load_case(options: argparse.Namespace, work: Path) -> Case:
         sizes=clusters.sizes,
     )
 
-    settings = choose_settings(dnn, epochs=options.epochs)
+    settings = choose_settings(dnn, Wishes(epochs=options.epochs))
     training_images = min(options.training_images or len(folders["train"].labels), len(folders["train"].labels))
     size, _ = unsafe_set_size(float(right.mean()), int((~right).sum()), len(right))
     about = {

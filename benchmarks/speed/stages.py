@@ -35,7 +35,7 @@ from features.network import BATCH_SIZE, load_network
 from features.weights import choose_extractor, recall_extractor
 from rccs.clusters import RootCauseClusters, load_clusters, rcc_reach, save_clusters
 from rccs.gifs import write_gifs
-from selection import quotas, select_unsafe_set
+from selection import SelectionSettings, quotas, select_unsafe_set
 from support.files import prepare_folder
 from support.images import find_images
 
@@ -218,7 +218,7 @@ def select_generated(folder: str, n: int) -> dict:
     clusters = load_clusters(Path(folder))
     listing = _first(Path(folder), n)
     begin = time.perf_counter()
-    unsafe = select_unsafe_set(listing, clusters, size=max(1, n // 10))
+    unsafe = select_unsafe_set(listing, clusters, SelectionSettings(size=max(1, n // 10)))
     seconds = time.perf_counter() - begin
     return {"seconds": seconds, "images": _kept(folder, "ours", [image.image for image in unsafe.images])}
 

@@ -12,7 +12,7 @@ import pytest
 import SAFE_Tool
 from dnn.predictions import labelled_images
 from rccs.clusters import fingerprint, save_clusters
-from selection import UnsafeImage, UnsafeSet, save_unsafe_set
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from tests.helpers.places import names_in
 from tests.helpers.small_models import clusters_of, colour_model, draw_colour, draw_set, saved
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from dnn.failures import find_failures, load_failures
+from dnn.model import DnnOptions
 from dnn.predictions import labelled_images
 from dnn.targets import read_targets
 from support import files
@@ -182,7 +183,10 @@ def regression(tmp_path):
 
 def regress(folder, targets="targets.csv", threshold=0.1):
     return find_failures(
-        folder / "regression.keras", folder / "test", folder / "out", targets=folder / targets, threshold=threshold
+        folder / "regression.keras",
+        folder / "test",
+        folder / "out",
+        options=DnnOptions(targets=folder / targets, threshold=threshold),
     )
 
 

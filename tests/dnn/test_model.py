@@ -86,7 +86,7 @@ def test_a_softmax_trained_with_squared_errors_is_a_classifier(folder):
     [(True, None, "none"), (False, None, "1/255"), (False, "signed", "signed"), (True, "1/255", "1/255")],
 )
 def test_the_scaling_is_the_models_own_or_one_that_is_said(folder, scaling, rescale, expected):
-    dnn = load_dnn(saved(colour_model(scaling=scaling), folder / "scaling.keras"), rescale)
+    dnn = load_dnn(saved(colour_model(scaling=scaling), folder / "scaling.keras"), rescale=rescale)
     assert dnn.scaling == expected
     said = dnn.assumptions[1]
     assert ("as asked for" if rescale else "assumed" if expected == "1/255" else "itself") in said
@@ -261,7 +261,7 @@ def test_a_model_whose_output_is_a_dict_is_refused_in_a_sentence(folder):
 
 def test_an_unknown_scaling_is_refused(folder):
     with pytest.raises(SAFEError, match="rescale must be one of none, 1/255, signed"):
-        load_dnn(folder / "any.keras", "2/255")
+        load_dnn(folder / "any.keras", rescale="2/255")
 
 
 def test_loading_leaves_the_file_as_it_was(folder):

@@ -3,6 +3,8 @@
 import socket
 from pathlib import Path
 
+from support.run_folder import LOCK_FILE, MARK_FILE, WORK_FILE
+
 
 def closed_port() -> int:
     """A port of this machine on which nobody listens."""
@@ -11,6 +13,9 @@ def closed_port() -> int:
         return probe.getsockname()[1]
 
 
+OWN = {MARK_FILE, LOCK_FILE, WORK_FILE}
+
+
 def names_in(folder: Path) -> list[str]:
-    """The names of what lies in a folder, sorted; SAFE's own hidden files are left out."""
-    return sorted(path.name for path in folder.iterdir() if not path.name.startswith(".safe"))
+    """The names of what lies in a folder, sorted; those that every output folder has are left out."""
+    return sorted(path.name for path in folder.iterdir() if path.name not in OWN)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from selection import load_unsafe_set, save_labels
+from rccs.unsafe_set import load_unsafe_set, save_labels
 from support.run_folder import UNSAFE_SET_FILE
 from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, served_from
 

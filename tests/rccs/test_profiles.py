@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dbscan.outcome import NOISE
-from pipeline import describe_rccs, generate_clusters, parameter_notes
+from pipeline import ClusteringSettings, describe_rccs, generate_clusters, parameter_notes
 from rccs.parameters import Parameters
 from rccs.profiles import circular_mean, circular_variance, load_profiles, profile_clusters, save_profiles
 from support.errors import SAFEError
@@ -47,7 +47,8 @@ def test_profiles_agree_with_the_standard_library(clusters, known):
         assert found["light"].mean == pytest.approx(statistics.fmean(light))
 
         def spread(some):
-            return 1 - abs(sum(complex(math.cos(math.radians(row[2])), math.sin(math.radians(row[2]))) for row in some)) / len(some)  # fmt: skip  # noqa: E501
+            angles = [math.radians(row[2]) for row in some]
+            return 1 - abs(sum(complex(math.cos(angle), math.sin(angle)) for angle in angles)) / len(some)
 
         assert found["gaze_deg"].reduction == pytest.approx(1 - spread(own) / spread(rows))
         told = set(found["eyewear"].value.split(" or "))
@@ -155,7 +156,7 @@ def test_a_run_describes_its_rccs_by_the_table_beside_the_images(fake_network, d
             [["image", "scene", "hour"], *([f"failing/{n}", n.split("_")[0], int(n[-6:-4])] for n in names)]
         )
     out = tmp_path / "out"
-    clusters = generate_clusters(folder, out, lambda *step: None)
+    clusters = generate_clusters(folder, out, progress=lambda *step: None)
     texts = [profile.text for profile in load_profiles(out)]
     assert clusters.n_rccs >= 3
     assert all("% overall)" in text and text.startswith("scene = ") for text in texts)
@@ -165,7 +166,7 @@ def test_a_run_describes_its_rccs_by_the_table_beside_the_images(fake_network, d
 
     # A table that was only found and cannot be read costs a note, and no earlier profiles are left.
     (tmp_path / "case" / "parameters.csv").write_bytes(b"\xff\xfe")
-    again = generate_clusters(folder, out, lambda *step: None)
+    again = generate_clusters(folder, out, progress=lambda *step: None)
     assert again.labels.tolist() == clusters.labels.tolist()
     assert load_profiles(out) == ()
     assert "Expected parameters" in parameter_notes(out)[0]
@@ -173,7 +174,12 @@ def test_a_run_describes_its_rccs_by_the_table_beside_the_images(fake_network, d
     # One that was named is refused before the long work.
     before = fake_network.images_seen
     with pytest.raises(SAFEError, match="Expected parameters"):
-        generate_clusters(folder, out, lambda *step: None, parameters=tmp_path / "case" / "parameters.csv")
+        generate_clusters(
+            folder,
+            out,
+            ClusteringSettings(parameters=tmp_path / "case" / "parameters.csv"),
+            progress=lambda *step: None,
+        )
     assert fake_network.images_seen == before
 
 

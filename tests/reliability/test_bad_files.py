@@ -36,9 +36,9 @@ from rccs.notes import RccNote
 from rccs.parameters import PARAMETERS_FILE, read_parameters
 from rccs.profiles import load_profiles
 from rccs.review import load_review, merge_rccs, set_note
+from rccs.unsafe_set import QUOTAS, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from reporting.history import archive_run, list_runs, run_folder
-from retrain import Retraining, load_retraining
-from selection import QUOTAS, UnsafeImage, UnsafeSet, load_unsafe_set, quotas, save_unsafe_set, unsafe_set_size
+from selection import quotas, unsafe_set_size
 from support.errors import SAFEError
 from support.images import find_images
 from support.run_folder import (
@@ -64,6 +64,7 @@ from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.comparison import Share
 from training.finetuning import Epoch
 from training.labels import read_labels
+from training.result import Retraining, load_retraining
 from training.settings import Settings
 
 # The machine may be busy; the fixtures are read only.

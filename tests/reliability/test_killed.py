@@ -15,7 +15,7 @@ from rccs.gifs import gif_path, gif_shows, write_gifs
 from rccs.notes import RccNote
 from rccs.profiles import load_profiles
 from rccs.review import load_review, set_note
-from selection import load_unsafe_set
+from rccs.unsafe_set import load_unsafe_set
 from support.errors import SAFEError
 from support.files import LEFT_OVER_SECONDS
 from support.run_folder import (

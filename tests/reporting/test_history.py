@@ -14,6 +14,7 @@ from rccs.notes import RccNote
 from rccs.review import load_review, merge_rccs, set_note
 from reporting import history
 from reporting.history import Overlap, archive_run, compare_clusters, compare_runs, list_runs, open_run, restore_run
+from selection import SelectionSettings
 from support.errors import SAFEError
 from support.output_folder import save_text
 from support.progress import no_progress
@@ -217,7 +218,7 @@ def generate(fake_network, draw_folder, tmp_path, monkeypatch):
     def run(counts):
         shutil.rmtree(tmp_path / "images", ignore_errors=True)
         draw_folder(tmp_path / "images", counts)
-        generate_clusters(tmp_path / "images", tmp_path / "results", no_progress)
+        generate_clusters(tmp_path / "images", tmp_path / "results", progress=no_progress)
         return tmp_path / "results"
 
     return run
@@ -241,7 +242,7 @@ def test_the_same_run_again_keeps_notes_and_edits_in_files_and_gifs(generate):
     out = generate(counts)
     set_note(out, RccNote(0, "first"))
     merge_rccs(out, 2, 1)
-    refresh_rccs(out, no_progress)
+    refresh_rccs(out, progress=no_progress)
     gifs = names_in(out / "gifs")
     labels = (out / LABELS_FILE).read_text()
     assert "RCC_02.gif" not in gifs
@@ -268,9 +269,9 @@ def test_the_selection_honours_edits_and_verdicts(generate, draw_folder, tmp_pat
     improvement = draw_folder(tmp_path / "improvement", {"night": 5, "snow": 5, "wood": 5}, seed=5)
     merge_rccs(out, 2, 1)
     set_note(out, RccNote(0, verdict="safe"))
-    unsafe = select_images(improvement, out, no_progress, size=8)
+    unsafe = select_images(improvement, out, SelectionSettings(size=8), progress=no_progress)
     assert (unsafe.candidates, unsafe.left_out) == ((5, 10), ())
-    unsafe = select_images(improvement, out, no_progress, leave_out_safe=True, size=8)
+    unsafe = select_images(improvement, out, SelectionSettings(size=8), progress=no_progress, leave_out_safe=True)
     assert unsafe.left_out == (0,)
     assert {image.rcc for image in unsafe.images} == {1}
     assert unsafe.clusters == fingerprint(load_review(out).clusters)

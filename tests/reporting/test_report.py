@@ -15,10 +15,10 @@ from dbscan.outcome import NOISE
 from rccs.clusters import fingerprint, save_clusters
 from rccs.notes import RccNote
 from rccs.review import load_review, merge_rccs, move_images, set_note, undo_edit
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from reporting import report, sections
 from reporting.report import report_html, write_report
 from SAFE_Tool import main
-from selection import UnsafeImage, UnsafeSet, save_unsafe_set
 from support.errors import SAFEError
 from support.images import Skipped
 from support.run_folder import CLUSTERS_FILE, PROFILES_FILE, RETRAINING_FILE, UNSAFE_SET_FILE

@@ -18,7 +18,7 @@ from training.finetuning import (
     is_better,
     soft_targets,
 )
-from training.settings import Settings, choose_loss, choose_settings, compile_as_given
+from training.settings import Settings, Wishes, choose_loss, choose_settings, compile_as_given
 
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
 
@@ -123,14 +123,14 @@ def test_the_learning_rate_comes_from_the_model(folder):
 )
 def test_settings_out_of_range_are_refused(dnn, name, value):
     if value is None:
-        assert choose_settings(dnn, **{name: None}) == choose_settings(dnn)
+        assert choose_settings(dnn, Wishes(**{name: None})) == choose_settings(dnn)
         return
     with pytest.raises(SAFEError, match=f"{name} must be a"):
-        choose_settings(dnn, **{name: value})
+        choose_settings(dnn, Wishes(**{name: value}))
 
 
 def test_settings_may_be_texts(dnn):
-    assert choose_settings(dnn, epochs="3", learning_rate="1e-2")[:2] == (0.01, 3)
+    assert choose_settings(dnn, Wishes(epochs="3", learning_rate="1e-2"))[:2] == (0.01, 3)
 
 
 @pytest.mark.parametrize(

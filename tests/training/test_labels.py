@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from selection import UnsafeImage, UnsafeSet, load_unsafe_set, save_labels, save_unsafe_set
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_labels, save_unsafe_set
 from support.errors import SAFEError
 from training.labels import check_labels, label_images, label_rcc, label_unsafe_set, read_labels, unlabelled
 
