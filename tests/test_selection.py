@@ -313,7 +313,7 @@ def test_memory_grows_with_the_images_wanted_and_not_with_those_there_are(cluste
     features = np.random.default_rng(0).random((200, clusters.projection.mean.size), np.float32)
 
     def peak_of(n_batches):
-        def stream(*_):
+        def stream(*_, **__):
             for i in range(n_batches):
                 yield FeatureBatch(tuple(f"{i:04d}/{j:03d}.png" for j in range(200)), features.copy(), ())
 
@@ -463,7 +463,7 @@ def test_without_the_weights_known_images_are_selected_and_new_ones_are_an_error
     monkeypatch.setattr("features.weights._conv_extractor", gone)
     assert select_unsafe_set(improvement, clusters, SelectionSettings(size=9)) == with_weights
     draw_folder(improvement, {"sea": 1}, seed=11)
-    with pytest.raises(SAFEError, match=r"weights are no longer found\. Name them with --weights"):
+    with pytest.raises(SAFEError, match=r"weights are no longer found\. Set --weights"):
         select_unsafe_set(improvement, clusters, SelectionSettings(size=9))
 
 

@@ -212,7 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.generate:
             _generated(options, extractor, methods)
         else:
-            images = extract_features(options.images, extractor, print_progress)
+            images = extract_features(options.images, extractor, progress=print_progress)
             if options.scenarios:
                 names = _column(options.scenarios, "scenario")
                 scenarios = np.array([names[path] for path in images.paths])
@@ -246,7 +246,7 @@ def _generated(options: argparse.Namespace, extractor: Extractor, methods: list[
     for mix in range(options.mixes):
         with tempfile.TemporaryDirectory() as folder:
             rows = make_mix(options.generate, folder, n_images=options.size, seed=options.seed + mix)
-            images = extract_features(Path(folder, "images"), extractor, print_progress)
+            images = extract_features(Path(folder, "images"), extractor, progress=print_progress)
             names = dict(rows)
             scenarios = np.array([names[path] for path in images.paths])
             per_mix.append(run_methods(images, scenarios, methods))

@@ -164,7 +164,7 @@ def measure_case(name: str, data: Path, work: Path, options: argparse.Namespace)
         of the methods by number of images).
     """
     case = load_paper_case(name, data, work, progress=print_progress)
-    images = extract_features(case.root, choose_extractor("auto"), print_progress)
+    images = extract_features(case.root, choose_extractor("auto"), progress=print_progress)
     if images.paths != case.paths:
         raise SAFEError(f"Expected readable images in {case.root}. Received {len(images.skipped)} unreadable images.")
     distances = _kept_distances(case, work)

@@ -309,7 +309,7 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     unsafe = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=len(listed)), progress=print_progress)
     points: dict[str, np.ndarray] = {}
     listing = find_images(work / LIST_FILE)
-    for batch in stream_features(listing, choose_extractor(clusters.extractor), print_progress):
+    for batch in stream_features(listing, choose_extractor(clusters.extractor), progress=print_progress):
         points.update(zip(batch.paths, clusters.projection.apply(batch.features), strict=True))
     row = {image: i for i, image in enumerate(listed.tolist())}
     order = np.array([row[at[image.image]] for image in unsafe.images])
@@ -374,7 +374,7 @@ def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path) -> Roo
     if (work / CLUSTERS_FILE).is_file() and listed.is_file() and listed.read_text(encoding="utf-8") == lines:
         return load_clusters(work)
     write_text(listed, lines)
-    clusters = find_root_cause_clusters(extract_features(listed, choose_extractor("auto"), print_progress))
+    clusters = find_root_cause_clusters(extract_features(listed, choose_extractor("auto"), progress=print_progress))
     save_clusters(clusters, work)
     return clusters
 
