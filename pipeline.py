@@ -121,12 +121,11 @@ def generate_clusters(
             # The same run again says again what it left behind when it came.
             behind = _left_behind(carried) if replaced or not previous else left_behind(out)
             record |= {"gifs": {"notes": gif_notes(shown)}, "left_behind": behind}
-            if previous and previous.original.image_root != clusters.image_root:
-                (out / FORMS_FILE).unlink(missing_ok=True)  # other images have other folders, and another network
             files = {PROFILES_FILE: profiles_text(profiles)} if profiles else {}
-            save_run(clusters, carried, out, record, files)
-            if not profiles:
-                (out / PROFILES_FILE).unlink(missing_ok=True)
+            remove = [PROFILES_FILE]
+            if previous and previous.original.image_root != clusters.image_root:
+                remove.append(FORMS_FILE)  # other images have other folders, and another network
+            save_run(clusters, carried, out, record, files, remove)
         if reviewed(clusters, carried.edits).labels.tolist() != shown.labels.tolist():
             return refresh_rccs(out, within=within, progress=progress)
         write_gifs(shown, out, progress)  # an edit meanwhile may have drawn some of those before

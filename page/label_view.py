@@ -14,12 +14,12 @@ from page.pictures import data_uri
 from page.visitors import visitor_of
 from rccs.clusters import fingerprint
 from rccs.notes import title
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_labels, set_key
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, set_key
 from support.errors import SAFEError
 from support.output_folder import writing
 from support.run_folder import UNSAFE_SET_FILE
 from support.text import count, printable
-from training.labels import label_images
+from training.labels import label_images, save_labels
 
 HERE = Path(__file__).parent
 KEPT_STEPS = 1000  # how far a visitor can undo labelling

@@ -19,14 +19,14 @@ from page.plots import learning_curves, shares_right
 from page.results import Marks
 from pipeline import retraining_summary
 from rccs.clusters import fingerprint
-from rccs.unsafe_set import load_unsafe_set, save_labels
+from rccs.unsafe_set import load_unsafe_set
 from retrain import retrain
 from support.errors import SAFEError
 from support.output_folder import writing
 from support.run_folder import MODEL_FILE, RETRAINING_FILE, UNSAFE_SET_FILE
 from support.text import count, printable
 from training.comparison import Changed
-from training.labels import Labelling, label_unsafe_set
+from training.labels import Labelling, label_unsafe_set, save_labels
 from training.result import Retraining, load_retraining, retraining_of
 from training.settings import BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 

@@ -10,7 +10,7 @@ not say what is done with what the engineer sees. The edits, and what they mean 
 
 import dataclasses
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -275,25 +275,38 @@ class Maker(NamedTuple):
 NOBODY = Maker()
 
 
-def merge_rccs(folder: Path, rcc: int, into: int, note: RccNote | None = None, maker: Maker = NOBODY) -> Review:
+def merge_rccs(
+    folder: Path,
+    rcc: int,
+    into: int,
+    note: RccNote | None = None,
+    maker: Maker = NOBODY,
+    asked: RccNote | None = None,
+) -> Review:
     """Let the images of an RCC belong to another one from now on.
 
     Parameters
     ----------
     note : RccNote, optional
         What is then said of the latter; by default what `merged_note` gives.
+    asked : RccNote, optional
+        What that was when the engineer was asked for `note`.
 
     Raises
     ------
     SAFEError
-        They are the same, there is no such RCC, the note is too long, or somebody else has changed one of them.
+        They are the same, there is no such RCC, the note is too long, or somebody else has changed one of them, or
+        what is said of it.
     """
     rcc, into = int(rcc), int(into)
     with writing(folder):
         notes = load_review(folder).notes
-        target = notes.get(into, RccNote(into))
-        after = tidy_note((note or merged_note(notes.get(rcc, RccNote(rcc)), target))._replace(rcc=into))
-        return _edit(folder, Edit(_now(), "merge", (), (rcc,), into, maker.by, notes=(target, after)), maker)
+        source, target = notes.get(rcc, RccNote(rcc)), notes.get(into, RccNote(into))
+        merged = merged_note(source, target)
+        if asked is not None and asked != merged:
+            raise SAFEError("Meanwhile something else was said of these RCCs. Merge them again to see it first.")
+        after = tidy_note((note or merged)._replace(rcc=into))
+        return _edit(folder, Edit(_now(), "merge", (), (rcc,), into, maker.by, notes=(target, after, source)), maker)
 
 
 def move_images(folder: Path, paths: Sequence[str], to: int, maker: Maker = NOBODY) -> Review:
@@ -371,8 +384,15 @@ def _edit(folder: Path, edit: Edit, maker: Maker) -> Review:
         notes = dict(review.notes)
         about = review.edits[edit.of] if edit.of is not None else edit
         if about.notes:
-            before, after = about.notes if edit.kind != "undo" else about.notes[::-1]
-            notes[after.rcc], _ = combined(before, after, notes.get(after.rcc, RccNote(after.rcc)))
+            before, after, *source = about.notes
+            target = notes.get(after.rcc, RccNote(after.rcc))
+            seen, mine = (after, before) if edit.kind == "undo" else (before, after)
+            notes[after.rcc], _ = combined(seen, mine, target)
+            if edit.kind == "redo" and source:
+                now = notes.get(source[0].rcc, RccNote(source[0].rcc))
+                # What was said since it was taken back is not lost either.
+                if (now, target) != (source[0], before):
+                    notes[after.rcc] = tidy_note(merged_note(now, notes[after.rcc]))
         _put_aside(folder, review)
         save_files(folder, _review_files(review.original, clusters, notes, edits))
         return load_review(folder)
@@ -461,6 +481,7 @@ def save_run(
     folder: Path,
     more: Mapping[str, object] | None = None,
     files: Mapping[str, Writer] | None = None,
+    remove: Collection[str] = (),
 ) -> None:
     """Write new clusters, and what holds of the engineer's notes and edits, in place of the run that is there.
 
@@ -472,6 +493,8 @@ def save_run(
         What else `run.json` says of the run.
     files : mapping, optional
         Further files that belong to it (see `support.output_folder.save_files`).
+    remove : collection of str
+        Files of the run before that this one does not have.
 
     Raises
     ------
@@ -480,11 +503,10 @@ def save_run(
     """
     after = reviewed(clusters, carried.edits)
     said = _review_files(clusters, after, carried.notes, carried.edits) if carried.notes or carried.edits else {}
-    with writing(folder):
-        # The journal last: it says whose notes these are, and the old ones must never be taken for the new RCCs'.
-        save_files(folder, {**(files or {}), **cluster_files(clusters, more), **said})
-        for name in () if said else (NOTES_FILE, EDITS_FILE):
-            (folder / name).unlink(missing_ok=True)
+    # The journal last: it says whose notes these are, and the old ones must never be taken for the new RCCs'.
+    save_files(
+        folder, {**(files or {}), **cluster_files(clusters, more), **said}, remove=(*remove, NOTES_FILE, EDITS_FILE)
+    )
 
 
 # --- The files --------------------------------------------------------------------------------------------------

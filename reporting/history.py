@@ -2,8 +2,8 @@
 
 `runs/<YYYYmmdd-HHMMSS>/` in the output folder holds the files of an earlier run: clusters, names, notes, verdicts and
 edits, the unsafe set with its labels, the retraining, and what the forms held. GIFs can be drawn again; models lie in
-`models/` beside it, under the hash of their content (see `retrain.py`). The name is the time, in UTC, at which its
-clusters were written. A run that is brought back keeps its name, so that it is never there twice.
+`retrained_models/` beside it, under the hash of their content (see `retrain.py`). The name is the time, in UTC, at
+which its clusters were written. A run that is brought back keeps its name, so that it is never there twice.
 
 Of runs on which nobody has done anything the last `KEPT_RUNS` are kept; those that the engineer has worked on, all.
 """
@@ -13,7 +13,6 @@ import datetime
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -22,11 +21,12 @@ import numpy as np
 
 from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, rccs_of
-from rccs.review import Review, load_review
+from rccs.notes import RccNote
+from rccs.review import Kept, Review, load_review, set_note
 from rccs.unsafe_set import selection_run
 from support.errors import SAFEError
-from support.files import prepare_folder
-from support.output_folder import save_files, working, writing
+from support.files import prepare_folder, replacing_folder
+from support.output_folder import own_files, save_files, working, writing
 from support.run_folder import (
     CLUSTERS_FILE,
     EDITS_FILE,
@@ -43,8 +43,8 @@ from support.run_folder import (
     SELECTION_FILE,
     UNSAFE_SET_FILE,
 )
-from training.labels import labels_of
-from training.result import kept_model, retraining_run
+from training.labels import labels_brought_back, labels_of
+from training.result import keep_model, kept_model, retraining_run
 
 KEPT_RUNS = 20
 _SELECTION = (FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
@@ -61,6 +61,7 @@ FILES = (
     RETRAINING_FILE,
     CLUSTERS_FILE,
 )
+_GONE = ".safe-gone"
 _NAME = re.compile(r"\d{8}-\d{6}(-\d+)?")
 
 
@@ -160,38 +161,30 @@ def archive_run(folder: Path, successor: RootCauseClusters | None = None, spare:
     SAFEError
         It cannot be written.
     """
-    if not (folder / CLUSTERS_FILE).is_file():
-        return None
     try:
         current = load_clusters(folder)
     except SAFEError:
         current = None
-    if current is None and not (folder / NOTES_FILE).is_file():
+    if current is None and not own_files(folder, (NOTES_FILE, EDITS_FILE)):
         return None  # nothing of worth
     if current and successor and _came_about(current) == _came_about(successor):
         return None
     runs = prepare_folder(folder / RUNS_FOLDER)
     name = _free_name(runs, folder, current)
     try:
-        building = Path(tempfile.mkdtemp(dir=runs, prefix=f".{name}-"))
-        try:
+        # It may be there already: this run, brought back, whose notes may have changed since.
+        with replacing_folder(runs / name) as building:
             for file in _files_of_run(folder, current):
                 shutil.copy2(folder / file, building / file)
-            building.chmod(0o755)
-            if (runs / name).exists():  # this run, brought back: its notes may have changed since
-                old = building.with_name(f"{building.name}-old")
-                (runs / name).rename(old)
-                building.rename(runs / name)
-                shutil.rmtree(old, ignore_errors=True)
-            else:
-                building.rename(runs / name)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
     except OSError as error:
         raise SAFEError(f"Could not keep the earlier run in {runs / name}: {error.strerror or error}.") from error
     unused = [old for old in _archived(runs) if not _worked_on(runs / old) and old not in (spare, name)]
     for old in unused[: max(len(unused) + 1 - KEPT_RUNS, 0)]:
-        shutil.rmtree(runs / old, ignore_errors=True)
+        # Away at once: a process that is killed must not leave a part of a run.
+        with contextlib.suppress(OSError):
+            (runs / old).rename(runs / f".{old}{_GONE}")
+    for gone in runs.glob(f".*{_GONE}"):
+        shutil.rmtree(gone, ignore_errors=True)
     return name
 
 
@@ -203,7 +196,7 @@ def _files_of_run(folder: Path, clusters: RootCauseClusters | None) -> list[str]
         foreign |= {*_SELECTION}
     if run not in (retraining_run(folder), None) and retraining_run(folder):
         foreign.add(RETRAINING_FILE)
-    return [file for file in FILES if file not in foreign and (folder / file).is_file()]
+    return [file for file in own_files(folder, FILES) if file not in foreign]
 
 
 def _worked_on(folder: Path) -> bool:
@@ -232,7 +225,7 @@ def _came_about(clusters: RootCauseClusters) -> tuple:
 
 def _free_name(runs: Path, folder: Path, clusters: RootCauseClusters | None) -> str:
     """The name of the run in a folder: its time, with a number where another run has that time."""
-    time = base = _time_of(folder / CLUSTERS_FILE).strftime("%Y%m%d-%H%M%S")
+    time = base = _time_of_run(folder).strftime("%Y%m%d-%H%M%S")
     number = 2
     while (runs / time).exists() and not _holds(runs / time, clusters):
         time, number = f"{base}-{number}", number + 1
@@ -246,8 +239,10 @@ def _holds(folder: Path, clusters: RootCauseClusters | None) -> bool:
         return False
 
 
-def _time_of(path: Path) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(int(path.stat().st_mtime), datetime.UTC)
+def _time_of_run(folder: Path) -> datetime.datetime:
+    """When its clusters were written; where they are gone, when the engineer last said something of them."""
+    files = [folder / name for name in (CLUSTERS_FILE, NOTES_FILE, EDITS_FILE) if (folder / name).is_file()]
+    return datetime.datetime.fromtimestamp(int(files[0].stat().st_mtime), datetime.UTC)
 
 
 def _archived(runs: Path) -> list[str]:
@@ -277,7 +272,7 @@ def _current_name(folder: Path) -> str:
     try:
         clusters = load_clusters(folder)
     except SAFEError:
-        return _time_of(folder / CLUSTERS_FILE).strftime("%Y%m%d-%H%M%S")
+        return _time_of_run(folder).strftime("%Y%m%d-%H%M%S")
     return _free_name(folder / RUNS_FOLDER, folder, clusters)
 
 
@@ -373,7 +368,7 @@ def restore_run(folder: Path, name: str) -> RootCauseClusters:
     """Make an earlier run the current one; the current one is kept among the earlier ones.
 
     The GIFs are not part of it: draw them for the clusters returned (`rccs.gifs.write_gifs`). The model of its
-    retraining comes back from `models/`.
+    retraining comes back from `retrained_models/`.
 
     Returns
     -------
@@ -391,14 +386,14 @@ def restore_run(folder: Path, name: str) -> RootCauseClusters:
         if source == folder:
             return clusters
         archive_run(folder, spare=name)
+        if own_files(folder, [MODEL_FILE]):
+            keep_model(folder)  # one of an older version may not be kept yet
         kept = [file for file in FILES if (source / file).is_file()]
-        files = {file: _copied(source / file) for file in kept}
+        files = {file: _copied(source / file) for file in kept} | labels_brought_back(folder, source)
         model = kept_model(folder, source)
         if model:
             files = {MODEL_FILE: _copied(model), **files}
-        save_files(folder, files)
-        for file in {*FILES, MODEL_FILE} - files.keys():
-            (folder / file).unlink(missing_ok=True)
+        save_files(folder, files, remove=(*FILES, MODEL_FILE))
         return clusters
 
 
@@ -421,6 +416,31 @@ def earlier_reviews(folder: Path) -> list[Review]:
         with contextlib.suppress(SAFEError):
             reviews.append(load_review(runs / name))
     return reviews
+
+
+def set_note_of_run(folder: Path, note: RccNote, seen: RccNote, run: str) -> tuple[Kept, bool]:
+    """Write what has changed of a note on an RCC of a run, which may have been replaced meanwhile.
+
+    Parameters
+    ----------
+    note, seen, run
+        As for `rccs.review.set_note`.
+
+    Returns
+    -------
+    Kept
+    bool
+        Whether it was kept with an earlier run, since another one has taken its place.
+
+    Raises
+    ------
+    SAFEError
+        As `rccs.review.set_note`; the run is there no longer.
+    """
+    # The lock of the output folder: meanwhile the run is neither kept nor opened again.
+    with writing(folder):
+        place = folder_of(folder, run) or folder
+        return set_note(place, note, seen, run), place != folder
 
 
 def folder_of(folder: Path, run: str) -> Path | None:
