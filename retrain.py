@@ -140,8 +140,9 @@ def _gather(
     inside = [i.image for i in unsafe.images if _within(unsafe.improvement_root / i.image, testing.root)]
     if inside:
         raise SAFEError(
-            f"Expected no test image in the unsafe set, or the test would prove nothing. Received {some(inside, 2)} "
-            f"in {testing.root}. Select the unsafe set from a folder that does not hold the test set."
+            "Expected no test image in the unsafe set, or the test would prove nothing. Received "
+            f"{some(inside, limit=2)} in {testing.root}. Select the unsafe set from a folder that does not hold the "
+            "test set."
         )
     files = [*training.files, *(unsafe.improvement_root / image.image for image in unsafe.images)]
     dnn = sized_for(dnn, [*files, *testing.files])
@@ -190,7 +191,7 @@ def _unsafe_targets(
     if twice:
         raise SAFEError(
             f"Expected a row of {targets.file} for each image. Received one that stands for images of two folders: "
-            f"{some(sorted(twice), 2)}. Name the images relative to the table's folder."
+            f"{some(sorted(twice), limit=2)}. Name the images relative to the table's folder."
         )
     missing = [image.image for image, key in keys.items() if key is None]
     if missing and not labelling.only_labelled:

@@ -201,12 +201,13 @@ def select_unsafe_set(
         raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {settings.quota}")
     wanted, formula = _wanted(settings, len(clusters.paths))
     listing = find_images(improvement)
-    extractor = recall_extractor(clusters.extractor, clusters.extractor_identity, weights or clusters.weights or None)
+    named = weights or clusters.weights or None
+    extractor = recall_extractor(clusters.extractor, clusters.extractor_identity, weights=named)
 
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
     n_improvement = 0
     skipped = list(listing.skipped)
-    for batches in _together((stream or stream_features)(listing, extractor, progress)):
+    for batches in _together((stream or stream_features)(listing, extractor, progress=progress)):
         paths = [path for batch in batches for path in batch.paths]
         n_improvement += len(paths)
         skipped += [skip for batch in batches for skip in batch.skipped]

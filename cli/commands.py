@@ -21,7 +21,7 @@ def _stream(options: argparse.Namespace) -> Any:
         return None
     from features.on_cluster import on_cluster
 
-    return on_cluster(options.dask, options.dask_images)
+    return on_cluster(options.dask, images=options.dask_images)
 
 
 def _dnn_options(options: argparse.Namespace) -> Any:

@@ -1,6 +1,7 @@
-"""Step 1, second half: DBSCAN that tunes itself, and what comes before it; `clustering.py` puts it together.
+"""Step 1, second half: self-tuning DBSCAN and the steps before it, which `clustering.py` puts together.
 
-In order, each importing only from those before it: `outcome` (the records, and what noise is), `neighbours` (distances
-in blocks), `density` (DBSCAN at every eps as a tree), `relevance` (what of the images counts), `projection` (PCA),
-`branches` (of that tree), `consensus`, `silhouettes`, `tuning` (decides) and `umap_reducer`.
+The modules in order, each importing only from those before it: `outcome` (records of the result), `neighbours`
+(distances in blocks), `density` (DBSCAN at every eps, as a tree), `relevance` (scaling of directions, neighbour
+averaging), `projection` (PCA), `branches` (of the tree), `consensus` (of two clusterings), `silhouettes`, `tuning`
+(the choice of the clusters; read `tune` first) and `umap_reducer`.
 """

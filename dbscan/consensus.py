@@ -1,9 +1,9 @@
-"""UMAP's root cause clusters (RCCs) checked against PCA's. Step 1, for `tuning.py`; only with `--reducer umap`.
+"""Comparison of the root cause clusters (RCCs) found with UMAP and with PCA. Step 1, for `tuning.py`.
 
-UMAP draws images of one cause together that PCA leaves apart, and with them images of other causes: it leaves hardly
-any image out, and joins causes that PCA tells apart. Where both say the same, they are seldom wrong.
+It is used only with `--reducer umap`. UMAP brings images of one cause together that PCA leaves apart, but also merges
+causes that PCA separates, and leaves hardly any noise. Where both agree, they are seldom wrong.
 
-Pure functions on arrays. Labels are of shape (n_images,), int, from 0, `NOISE` for images in no RCC.
+Pure functions on arrays. Labels have the shape (n_images,), int, start at 0, and are `NOISE` for images in no RCC.
 
 Sources: Jaccard, Bull. Soc. Vaud. Sci. Nat. 37, 1901 (the index); Strehl & Ghosh, JMLR 3, 2002 (consensus of several
 clusterings).
@@ -19,17 +19,17 @@ from dbscan.outcome import NOISE
 
 
 def agreement(group: np.ndarray, sizes: np.ndarray) -> float:
-    """How well some images are one RCC of another clustering, from 0 to 1.
+    """How well a group of images matches one RCC of another clustering, from 0 to 1.
 
-    The mean, over those that are in an RCC there, of the Jaccard index between the images and that RCC: small where the
-    images are of several RCCs, and where they are only part of one. 1 where none of them is in an RCC there.
+    The mean, over the images that are in an RCC of the other clustering, of the Jaccard index between the group and
+    that RCC. It is small if the group spans several RCCs or is only part of one, and 1 if all its images are noise.
 
     Parameters
     ----------
     group : ndarray of shape (n_group,), int
-        RCC of each of the images in the other clustering, or `NOISE`.
+        Label of each image of the group in the other clustering.
     sizes : ndarray of shape (n_rccs,), int
-        Of the other clustering's RCCs.
+        Sizes of the RCCs of the other clustering.
     """
     shared = np.bincount(group[group != NOISE], minlength=len(sizes))
     n = shared.sum()
@@ -40,29 +40,30 @@ def divide(
     labels: np.ndarray,
     is_core: np.ndarray,
     other: np.ndarray,
+    *,
     worth: Callable[[np.ndarray], float],
     images: Points,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Divide each RCC along another clustering's, where the parts are worth more than the whole.
+    """Divide RCCs along those of another clustering, if the parts are worth more than the whole.
 
-    A part is what an RCC shares with one of the other clustering, `SMALLEST_BRANCH` images or more. Its other images
-    join the part that has the nearest of them.
+    A part is the intersection of an RCC with one of the other clustering, if it has at least `SMALLEST_BRANCH` images.
+    The remaining images of the RCC join the part with the nearest image.
 
     Parameters
     ----------
     labels, is_core : ndarray of shape (n_images,)
-        The clustering that is divided.
+        The clustering to divide.
     other : ndarray of shape (n_images,), int
-        The other clustering.
+        Labels of the other clustering.
     worth : callable
-        Takes the indices of some images.
+        Worth of a group of images, given by their indices.
     images : Points
-        To find the nearest.
+        Used to find the nearest image.
 
     Returns
     -------
     labels, is_core : ndarray of shape (n_images,)
-        The core points of a part are those shared.
+        The core points of a part are the images of the intersection.
     """
     labels, is_core = labels.copy(), is_core.copy()
     for rcc in range(labels.max(initial=NOISE) + 1):
@@ -81,30 +82,30 @@ def divide(
 
 
 def _nearest(images: Points, rows: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Of some images, the nearest to each of others, shape (n_rows,), int."""
+    """For each of `rows`, the nearest of the images `among`, shape (n_rows,), int."""
     found = images.per_block(rows, lambda block, distances: among[distances[:, among].argmin(axis=1)])
     return np.concatenate([np.empty(0, dtype=int), *found])
 
 
 def without_strays(labels: np.ndarray, is_core: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Make noise of images of whose nearest neighbours fewer than half are in their RCC.
+    """Turn images into noise if fewer than half of their nearest neighbours are in the same RCC.
 
-    So is an RCC of which that leaves fewer than `SMALLEST_BRANCH` core points.
+    RCCs left with fewer than `SMALLEST_BRANCH` core points become noise as well.
 
     Parameters
     ----------
     labels, is_core : ndarray of shape (n_images,)
     neighbours : ndarray of shape (n_images, k), int
-        Of each image.
+        The nearest neighbours of each image.
 
     Returns
     -------
     labels, is_core : ndarray of shape (n_images,)
-        Numbered anew, in the same order.
+        The remaining RCCs are renumbered in the same order.
     """
     settled = (labels != NOISE) & ((labels[neighbours] == labels[:, None]).mean(axis=1) >= 0.5)
     cores = np.bincount(labels[settled & is_core], minlength=labels.max(initial=NOISE) + 1)
-    settled &= np.append(cores, 0)[labels] >= SMALLEST_BRANCH  # the last for noise, -1
+    settled &= np.append(cores, 0)[labels] >= SMALLEST_BRANCH  # the appended 0 is for noise, -1
     remaining = np.full(len(labels), NOISE)
     remaining[settled] = np.unique(labels[settled], return_inverse=True)[1]
     return remaining, is_core & settled

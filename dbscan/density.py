@@ -1,4 +1,4 @@
-"""What DBSCAN finds at every eps: its clusters, and how they split as eps falls. Step 1 decides in `tuning.py`.
+"""DBSCAN at every eps: its clusters, and how they split as eps decreases. Step 1, for `tuning.py`.
 
 Sources: Ester et al., KDD 1996 (DBSCAN); Campello et al., PAKDD 2013 (mutual reachability, by which one spanning tree
 holds DBSCAN's answer for every eps, and clusters as branches of that tree).
@@ -12,37 +12,38 @@ import numpy as np
 from dbscan.neighbours import LISTED, Points
 from dbscan.outcome import NOISE
 
-SAME_POINT = 1e-4  # points within this of each other are one: rounding, not difference
+SAME_POINT = 1e-4  # smaller distances are rounding errors
 
 
 class Density:
-    """What DBSCAN with one `min_samples` makes of the points, at every eps.
+    """The clusters of DBSCAN with a given `min_samples`, at every eps.
 
-    Two core points are in one cluster at eps exactly if a chain of core points with steps of at most eps joins them,
-    that is, if the minimum spanning tree of the mutual reachability distances joins them by edges of at most eps. So
-    the tree is built once, in O(n²) time and O(n) memory, and every eps costs O(n).
+    Two core points are in the same cluster at eps if and only if a chain of core points with steps of at most eps joins
+    them, that is, if edges of at most eps of the minimum spanning tree of mutual reachability distances join them. So
+    the tree is built once, in O(n²) time and O(n) memory, and every eps takes O(n).
 
     Parameters
     ----------
     points : Points
     min_samples : int
-        Points within eps, the point itself counted, that make a point a core point; at most `LISTED` + 1.
+        A core point has at least as many points within eps, the point itself counted. At most `LISTED` + 1.
 
     Attributes
     ----------
     core_distances : ndarray of shape (n,), float32
-        The least eps at which each point is a core point.
+        The smallest eps at which each point is a core point.
     edges : ndarray of shape (n - 1, 2), int
+        The edges of the tree.
     lengths : ndarray of shape (n - 1,), float32
-        The tree.
+        Their lengths.
 
     Raises
     ------
     ValueError
-        `min_samples` is above `LISTED` + 1 or the number of points.
+        `min_samples` is larger than `LISTED` + 1 or the number of points.
     """
 
-    def __init__(self, points: Points, min_samples: int):
+    def __init__(self, points: Points, min_samples: int) -> None:
         if min_samples > min(LISTED + 1, len(points)):
             raise ValueError(f"min_samples must be at most {min(LISTED + 1, len(points))}. Received: {min_samples}")
         self.points = points
@@ -55,8 +56,8 @@ class Density:
     def cluster(self, eps: float) -> tuple[np.ndarray, np.ndarray]:
         """Labels and core points at eps (inclusive), each of shape (n,).
 
-        As DBSCAN defines it, with one choice made where DBSCAN leaves it open: a border point between two clusters
-        joins that of its nearest core point, rather than that which happens to be found first.
+        DBSCAN leaves open to which cluster a border point within reach of several clusters belongs. Here it is the
+        cluster of the nearest core point.
         """
         n = len(self.points)
         component = _components(n, *self.edges[self.lengths <= eps].T)
@@ -66,18 +67,18 @@ class Density:
         return self.with_border_points(labels, np.full(n, eps)), is_core
 
     def with_border_points(self, labels: np.ndarray, reach: np.ndarray) -> np.ndarray:
-        """Give each point without a label that of its nearest labelled one, where that one reaches as far.
+        """Add border points: noise gets the label of the nearest labelled point, if that is within its reach.
 
         Parameters
         ----------
         labels : ndarray of shape (n,), int
-            Those of the core points of whole clusters of DBSCAN, each with an eps of its own.
+            The core points of complete DBSCAN clusters, each with its own eps; `NOISE` elsewhere.
         reach : ndarray of shape (n,)
-            That eps (inclusive) around each core point.
+            For each core point, the eps (inclusive) of its cluster.
         """
         others = np.flatnonzero(labels == NOISE)
-        # A point that is reached is no core point at that eps, or it would be in the cluster: fewer than min_samples
-        # points are as near, all of which are among its neighbours.
+        # A border point is not a core point at that eps, or it would be in the cluster. So fewer than min_samples
+        # points are within eps, and all of these are among its listed neighbours.
         neighbours, distances = (listed[others] for listed in self.points.neighbours)
         if not neighbours.size:
             return labels.copy()
@@ -91,8 +92,8 @@ class Density:
 
 
 def _components(n: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Number of the component of each of n nodes, when these edges join them."""
-    # Imported here and not above: with them the page would start later.
+    """Connected components of a graph of n nodes: the component of each node."""
+    # Imported here so that the page starts faster.
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -101,13 +102,18 @@ def _components(n: int, left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _spanning_tree(points: Points, core_distances: np.ndarray, min_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum spanning tree of max(distance, core distance of either end).
+    """Minimum spanning tree of the mutual reachability distances: max(distance, both core distances).
 
-    Borůvka's algorithm finds edges that join all points at the least cost: in each round, every component's shortest to
-    another. Where several edges are equally short, as those are that are as long as a point's core distance, it takes
-    any; so these are added, and Prim's algorithm draws from all of them the tree that it would from all n² edges.
+    The tree is the one that Prim's algorithm finds among all n² edges, but from O(n) candidates. Borůvka's algorithm
+    yields edges that join all points at minimum cost: in each round, the shortest edge from every component to another.
+    It chooses arbitrarily between edges of equal length. Those are edges as long as the core distance of one end, so
+    the edges to all points within the core distance are added. Prim's algorithm then runs on these candidates.
 
-    Returns edges of shape (n - 1, 2) and their lengths, in Prim's order from point 0.
+    Returns
+    -------
+    edges : ndarray of shape (n - 1, 2), int
+        In Prim's order from point 0.
+    lengths : ndarray of shape (n - 1,), float32
     """
     n = len(points)
     within_core = points.neighbours[0][:, : min_samples - 1]
@@ -121,37 +127,39 @@ def _spanning_tree(points: Points, core_distances: np.ndarray, min_samples: int)
 
 
 def _shortest_between_components(points: Points, core_distances: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The edges of Borůvka's rounds: each component's shortest to another, from one (left) to the other (right).
+    """The edges (left, right) of each round of Borůvka: from every component, the shortest to another one.
 
-    Of each point some neighbours are known, and how far away the others are at least. Only where that leaves a
-    component's shortest edge open are a point's nearest in other components looked for anew, among all points.
+    For each point, some neighbours and a lower bound on the distance of all others are known. All points are searched
+    again only for points where this does not determine the shortest edge of their component.
     """
     n = len(points)
     others, lengths = (listed.copy() for listed in points.neighbours)
-    beyond = np.maximum(lengths[:, -1:].max(axis=1, initial=0), core_distances)  # no other point is nearer
+    beyond = np.maximum(lengths[:, -1:].max(axis=1, initial=0), core_distances)  # lower bound for all others
     np.maximum(lengths, np.maximum(core_distances[:, None], core_distances[others]), out=lengths)
     component, each = np.arange(n), np.arange(n)
-    while (count := component.max(initial=0) + 1) > 1:
+    while (n_components := component.max(initial=0) + 1) > 1:
         to_others = np.where(component[others] != component[:, None], lengths, np.inf)
         place = to_others.argmin(axis=1)
         shortest = to_others[each, place]
         known = shortest <= beyond
-        least = np.full(count, np.inf, np.float32)
+        least = np.full(n_components, np.inf, np.float32)
         np.minimum.at(least, component[known], shortest[known])
         unknown = np.flatnonzero(~known & (beyond < least[component]))
         if len(unknown):
-            others[unknown], lengths[unknown] = points.nearest(others.shape[1], unknown, core_distances, component)
+            others[unknown], lengths[unknown] = points.nearest(
+                others.shape[1], rows=unknown, core_distances=core_distances, component=component
+            )
             beyond[unknown] = lengths[unknown, -1]
             continue
         ends = np.flatnonzero(known & (shortest == least[component]))
         ends = ends[np.unique(component[ends], return_index=True)[1]]
         found = others[ends, place[ends]]
         yield ends, found
-        component = _components(count, component[ends], component[found])[component]
+        component = _components(n_components, component[ends], component[found])[component]
 
 
 def _prim(n: int, left: np.ndarray, right: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Minimum spanning tree of a connected graph, from node 0; of equally near nodes the first is taken."""
+    """Minimum spanning tree of a connected graph by Prim's algorithm from node 0. Ties are broken by index."""
     both = np.concatenate([left, right]), np.concatenate([right, left])
     order = np.lexsort((both[1], both[0]))
     starts = np.searchsorted(both[0][order], np.arange(n + 1)).tolist()

@@ -1,7 +1,7 @@
-"""Distances between points, computed when they are asked for: a block at a time, never all n² at once.
+"""Distances between points, computed on demand and in blocks, so that memory does not grow with n².
 
-Nearest points are found in float32, where products of matrices are fast, and decided in float64: the blocks only say,
-within the bound on their rounding, which points come into question.
+Nearest points are searched in two steps: float32, in which matrix products are fast, selects the candidates within a
+bound on the rounding error, and float64 decides between them (see docs/decisions/012-distances-in-blocks.md).
 """
 
 import os
@@ -14,33 +14,33 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 BLOCK = 1_000_000  # numbers in a block: 4 MB in float32, 8 MB in float64
-LEAST_ROWS = 64  # of a block, be it larger: products of fewer rows are slow
-THREADS = min(os.cpu_count() or 1, 8)  # each has a few blocks at a time
-LISTED = 20  # nearest points that are kept of each
-SPREAD = 8  # groups that a row is divided into, for each nearest point that is looked for
+LEAST_ROWS = 64  # of a block, even if that makes it larger: products with fewer rows are slow
+THREADS = min(os.cpu_count() or 1, 8)  # each holds a few blocks at a time
+LISTED = 20  # nearest points stored for each point
+SPREAD = 8  # groups into which a row is divided, per nearest point searched for
 
 _Found = TypeVar("_Found")
 
 
 class Points:
-    """Points and, whenever they are asked for, their Euclidean distances.
+    """Points and, on demand, their Euclidean distances.
 
-    The memory taken is that of the points, of `LISTED` neighbours of each and of a few blocks for each thread.
+    Memory is needed for the points, `LISTED` neighbours of each, and a few blocks per thread.
 
     Parameters
     ----------
     points : ndarray of shape (n_points, n_components), float
-        Finite.
+        Must be finite.
     """
 
-    def __init__(self, points: np.ndarray):
+    def __init__(self, points: np.ndarray) -> None:
         self.exact = np.ascontiguousarray(points, dtype=np.float64)
-        # Numbers near 0 are rounded less.
+        # Centred, since rounding errors grow with the norms.
         self._centre = self.exact.mean(axis=0) if len(self.exact) else np.zeros(self.exact.shape[1])
         self._left, self._right, self._norms = self._factors(self.exact)
 
     def _factors(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Matrices, float32, whose product left @ right.T is |x|² - 2xy + |y|²; and the norms |x|."""
+        """Matrices, float32, such that left @ right.T is |x|² - 2xy + |y|², and the norms |x|."""
         centred = points - self._centre
         squares, ones = np.einsum("ij,ij->i", centred, centred), np.ones(len(points))
         left = np.column_stack([-2 * centred, squares, ones]).astype(np.float32)
@@ -48,7 +48,7 @@ class Points:
         return left, right, np.sqrt(squares)
 
     def _error(self, norms: np.ndarray) -> np.ndarray:
-        """What rounding can add up to in squared distances from points of these norms, whatever the order of sums."""
+        """Bound on the rounding error of squared distances from points with these norms, for any order of summation."""
         rounding = (self.exact.shape[1] + 16) * np.finfo(np.float32).eps
         return (rounding * (norms + self._norms.max(initial=0)) ** 2).astype(np.float32)
 
@@ -57,45 +57,46 @@ class Points:
 
     @cached_property
     def neighbours(self) -> tuple[np.ndarray, np.ndarray]:
-        """The `LISTED` nearest other points of each point, as `nearest` gives them; fewer where there are no more."""
+        """The `LISTED` nearest other points of each point, as returned by `nearest`; fewer if n is small."""
         return self.nearest(min(LISTED, len(self) - 1))
 
     def nearest(
         self,
         k: int,
+        *,
         rows: np.ndarray | None = None,
         core_distances: np.ndarray | None = None,
         component: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The k nearest other points, nearest first; of equally near ones the first.
+        """The k nearest other points, nearest first. Ties are broken by index.
 
         Parameters
         ----------
         k : int
         rows : ndarray of shape (n_rows,), int, optional
-            The points whose nearest are looked for; all if not given.
+            The points whose neighbours are searched for; all points by default.
         core_distances : ndarray of shape (n_points,), float32, optional
-            Two points are taken to be at least as far apart as the core distance of either (mutual reachability). Equal
-            points have equal ones.
+            Use the mutual reachability distance: the maximum of the distance and both core distances. Equal points must
+            have equal core distances.
         component : ndarray of shape (n_points,), int, optional
-            Only points of another component than its own count for a point.
+            Consider only points in a different component.
 
         Returns
         -------
         others : ndarray of shape (n_rows, k), int
-            The point itself where there are fewer than k.
+            Filled up with the point itself if there are fewer than k.
         lengths : ndarray of shape (n_rows, k), float32
-            How far away they are; infinite where there are fewer than k.
+            Their distances; infinite where `others` is filled up.
         """
         rows = np.arange(len(self)) if rows is None else rows
         if k < 1 or not len(rows):
             return np.empty((len(rows), k), dtype=int), np.empty((len(rows), k), np.float32)
-        # Equal points of one component have the same nearest: they are looked for once.
+        # Equal points in one component have the same nearest points, which are searched for once.
         alike = self._first_equal[rows]
         if component is not None:
             alike = alike * len(self) + component[rows]
         _, one, of_each = np.unique(alike, return_index=True, return_inverse=True)
-        wanted = k if component is not None else k + 1  # for the point itself is among them
+        wanted = k if component is not None else k + 1  # one more, since the point itself is among them
         found = self._per_block(rows[one], lambda block: self._nearest(block, wanted, core_distances, component))
         others, lengths = (np.concatenate(parts)[of_each] for parts in zip(*found, strict=True))
         itself = others == rows[:, None]
@@ -105,7 +106,7 @@ class Points:
 
     @cached_property
     def _first_equal(self) -> np.ndarray:
-        """The first point that is equal to each, shape (n_points,), int."""
+        """Index of the first point equal to each point, shape (n_points,), int."""
         as_bytes = self.exact.view(np.dtype((np.void, self.exact.dtype.itemsize * self.exact.shape[1])))
         _, first, of_each = np.unique(as_bytes.ravel(), return_index=True, return_inverse=True)
         return first[of_each]
@@ -119,7 +120,7 @@ class Points:
             np.maximum(squared, core_distances**2, out=squared)
         if component is not None:
             np.copyto(squared, np.inf, where=component[rows, None] == component)
-        # At least k points are as near as the k-th least of the least of each group.
+        # At least k points are within the k-th smallest of the groups' minima.
         groups = min(SPREAD * k, n)
         least = squared[:, : n // groups * groups].reshape(len(rows), -1, groups).min(axis=1)
         limit = np.partition(least, k - 1, axis=1)[:, k - 1]
@@ -140,7 +141,7 @@ class Points:
         return others, nearest
 
     def nearest_to(self, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The nearest point to each of others; of equally near ones the first.
+        """The nearest point to each of some other points. Ties are broken by index.
 
         Parameters
         ----------
@@ -171,14 +172,14 @@ class Points:
         return _lengths(self.exact, left, self.exact, right)
 
     def per_block(self, rows: np.ndarray, work: Callable[[np.ndarray, np.ndarray], _Found]) -> list[_Found]:
-        """What `work` makes of the distances of each block of rows to all points.
+        """Apply `work` to the distances between each block of rows and all points; the results in order.
 
         Parameters
         ----------
         rows : ndarray of shape (n_rows,), int
         work : callable
-            Called, in several threads, as work(some of the rows, their distances to all points), the latter an ndarray
-            of shape (some rows, n_points), float64, that it may change.
+            Called from several threads as work(block, distances): some of the rows, and their distances to all points,
+            an ndarray of shape (len(block), n_points), float64, which it may modify.
         """
         squares = np.einsum("ij,ij->i", self.exact, self.exact)
 
@@ -194,7 +195,7 @@ class Points:
         return self._per_block(rows, distances)
 
     def _per_block(self, rows: np.ndarray, work: Callable[[np.ndarray], _Found]) -> list[_Found]:
-        # Each block in one thread: sums differ in their last digits with the number of threads, and so might labels.
+        # One thread per block: the last digits of sums, and so perhaps labels, depend on the number of BLAS threads.
         with threadpool_limits(limits=1), ThreadPoolExecutor(THREADS) as pool:
             return list(pool.map(work, self._blocks(rows)))
 
@@ -204,7 +205,7 @@ class Points:
 
 
 def _lengths(points: np.ndarray, rows: np.ndarray, others: np.ndarray, of_others: np.ndarray) -> np.ndarray:
-    """Distances of pairs of rows of two arrays, float64, a block at a time."""
+    """Distances between pairs of rows of two arrays, float64, computed in blocks."""
     lengths = np.empty(len(rows))
     step = max(1, BLOCK // (2 * max(points.shape[1], 1)))
     for start in range(0, len(rows), step):

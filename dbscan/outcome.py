@@ -1,4 +1,4 @@
-"""What DBSCAN and its tuning find: the records that later steps read."""
+"""The result of tuning DBSCAN, as the later steps read it."""
 
 from typing import NamedTuple
 
@@ -8,39 +8,40 @@ NOISE = -1
 
 
 class Setting(NamedTuple):
-    """A setting of DBSCAN that was tried, and what came of it."""
+    """A setting of DBSCAN that was tried, and its result."""
 
     eps: float
-    """The largest radius of an RCC."""
+    """The largest eps of an RCC."""
     min_samples: int
     at_knee: bool
-    """Whether all RCCs have the knee of the k-distance curve for a radius, rather than each its own below it."""
+    """Whether all RCCs share the eps at the knee of the k-distance curve, rather than having their own."""
     n_rccs: int
     noise: float
-    """Share of images in no cluster."""
+    """Share of the images that are in no RCC."""
     largest: float
-    """Share of images in the largest RCC."""
+    """Share of the images in the largest RCC."""
     silhouette: float
-    """Mean over RCCs of their images' mean silhouette; 0 with fewer than two RCCs."""
+    """Mean over RCCs of the mean silhouette of their images; 0 if there are fewer than two RCCs."""
     score: float
+    """√silhouette · worth (see `dbscan.tuning.tune`)."""
 
 
 class Tuning(NamedTuple):
-    """The outcome of `tune`.
+    """The result of `tune`.
 
     Attributes
     ----------
     labels : ndarray of shape (n_points,), int
-        RCC of each point, `NOISE` for none. RCCs are numbered by size, the largest 0; of equal ones the first point's.
+        RCC of each point, or `NOISE`. RCCs are numbered by decreasing size from 0; ties are broken by the first point.
     is_core : ndarray of shape (n_points,), bool
     settings : tuple of Setting
-        Everything tried; empty where there was nothing to try.
+        All settings tried; empty if there are too few points or all are equal.
     chosen : int or None
-        Index into `settings`.
+        Index into `settings`; None if that is empty.
     k_distances : ndarray of shape (n_points,), float32
-        Sorted distances to the k-th nearest point, k being the chosen `min_samples`, the point itself counted.
+        Sorted distances to the k-th nearest point, where k is the chosen `min_samples`. The point itself is counted.
     knee : int or None
-        Index of the knee of that curve.
+        Index of the knee of that curve, if it has one.
     """
 
     labels: np.ndarray

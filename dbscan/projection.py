@@ -1,4 +1,4 @@
-"""Features to points: scaled, PCA to 256 components, directions scaled by what neighbours differ in. Step 1.
+"""From features to points: scaling, PCA to 256 components, and scaling of the components. Step 1.
 
 Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA before DBSCAN).
 """
@@ -14,19 +14,20 @@ from features.extractor import comparable
 from support.errors import SAFEError
 
 N_COMPONENTS = 256
-BLOCK_ROWS = 128  # of features that are scaled and centred at a time: 4 MB
+BLOCK_ROWS = 128  # rows of features that are scaled and centred at a time: 4 MB
 
 
 class Projection(NamedTuple):
-    """Features to points: scaled so that they can be compared, then PCA and the scaling of its directions.
+    """A fitted mapping from features to points.
 
     Attributes
     ----------
     extractor : str
-        Whose features these are; decides the scaling (see `features.extractor.comparable`).
+        Name of the extractor of the features, which determines their scaling (see `features.extractor.comparable`).
     mean : ndarray of shape (dimension,), float32
+        Mean of the scaled features.
     components : ndarray of shape (n_components, dimension), float32
-        Those of PCA, turned and scaled by `relevant_directions`; the points vary most along the first.
+        Principal components, rotated and scaled by `dbscan.relevance.relevant_directions`, by decreasing variance.
     """
 
     extractor: str
@@ -35,7 +36,7 @@ class Projection(NamedTuple):
 
     def apply(self, features: np.ndarray) -> np.ndarray:
         """Project features of shape (n, dimension) to points of shape (n, n_components), float32."""
-        # In float64: equal images then get equal points, in whatever batch they come.
+        # In float64, so that equal images get equal points in any batch.
         turned = self.components.T.astype(np.float64)
         points = np.empty((len(features), len(self.components)), np.float32)
         for rows, centred in _Centred(features, self.extractor, self.mean).blocks():
@@ -44,13 +45,13 @@ class Projection(NamedTuple):
 
 
 def fit_projection(features: np.ndarray, extractor: str) -> Projection:
-    """Fit PCA to min(256, n, d) components, then scale its directions by what neighbours differ in.
+    """Fit PCA with min(256, n_images, dimension) components, then scale them by how much neighbours differ.
 
     Parameters
     ----------
     features : ndarray of shape (n_images, dimension), float32
     extractor : str
-        Whose features these are.
+        Name of their extractor.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def fit_projection(features: np.ndarray, extractor: str) -> Projection:
         Features are NaN or infinite.
     """
     if not np.isfinite(features).all():
-        raise SAFEError("Features must be finite. Received NaN or infinity; are the network's weights damaged?")
+        raise SAFEError("Features must be finite. Received NaN or infinity. The network's weights may be damaged.")
     dimension = features.shape[1]
     scaled = _Centred(features, extractor, np.zeros(dimension))
     mean = sum(block.sum(axis=0) for _, block in scaled.blocks()) / len(features)
@@ -72,20 +73,20 @@ def fit_projection(features: np.ndarray, extractor: str) -> Projection:
 
 
 class _Centred:
-    """Features, scaled and centred, as blocks of rows in float64: all at once they would be three times the features.
+    """Features, scaled and centred, as blocks of rows in float64, since a copy would take three times their memory.
 
     Attributes
     ----------
     shape : tuple of int
-        Of all blocks together.
+        Shape of all features, (n_images, dimension).
     """
 
     def __init__(self, features: np.ndarray, extractor: str, mean: np.ndarray) -> None:
         self.shape = features.shape
         self._features, self._extractor, self._mean = features, extractor, mean.astype(np.float64)
 
-    def blocks(self, before: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
-        """Which rows, and the block; only those up to the row `before`, where one begins, if it is given."""
+    def blocks(self, *, before: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield (rows, block); only the blocks before the row `before`, at which a block begins, if that is given."""
         stop = len(self._features) if before is None else before
         for start in range(0, stop, BLOCK_ROWS):
             rows = slice(start, min(start + BLOCK_ROWS, stop))
@@ -93,28 +94,25 @@ class _Centred:
 
 
 def _principal_components(centred: _Centred, n_components: int) -> np.ndarray:
-    """PCA by the eigenvectors of the smaller of X Xᵀ and Xᵀ X.
-
-    Scikit-learn's exact solvers factor X itself, or always Xᵀ X: they take several times as long for a thousand images
-    with four thousand features, and X whole.
+    """PCA by the eigenvectors of the smaller one of X Xᵀ and Xᵀ X (see docs/decisions/013-pca-in-blocks.md).
 
     Returns
     -------
     ndarray of shape (n_components, dimension), float64
-        The largest first; orthonormal, but 0 where fewer directions vary.
+        Orthonormal rows by decreasing variance; rows beyond the rank of X are 0.
     """
-    # Imported here and not above: with it the page would start later.
-    from scipy.linalg import eigh
-    from scipy.linalg.blas import dsyrk
+    # Imported here so that the page starts faster.
+    from scipy.linalg import eigh, get_blas_funcs
 
     n, dimension = centred.shape
     size = min(n, dimension)
-    products = np.zeros((size, size), order="F")  # eigh then works in place; it reads the lower triangle
-    # One thread: the sums inside differ in their last digits with the number of threads, and so might the labels.
+    products = np.zeros((size, size), order="F")  # eigh works in place and reads the lower triangle
+    syrk = get_blas_funcs("syrk", (products,))  # adds AᵀA or AAᵀ to a triangle of a symmetric matrix
+    # One thread: the last digits of sums, and so perhaps labels, depend on the number of BLAS threads.
     with threadpool_limits(limits=1):
         for rows, block in centred.blocks():
             if n >= dimension:
-                products = dsyrk(1, block.T, beta=1, c=products, lower=True, overwrite_c=True)
+                products = syrk(1, block.T, beta=1, c=products, lower=True, overwrite_c=True)
                 continue
             products[rows, rows] = block @ block.T
             for columns, other in centred.blocks(before=rows.start):
@@ -128,7 +126,7 @@ def _principal_components(centred: _Centred, n_components: int) -> np.ndarray:
             for rows, block in centred.blocks():
                 components += turned[:, rows] @ block
         lengths = np.linalg.norm(components, axis=1)
-        # Beside the largest, eigenvalues as small as this are rounding, and so would be their directions.
+        # Relative to the largest one, smaller eigenvalues are rounding errors, and so are their directions.
         varies = (variances > variances[0] * 1e-12) & (lengths > 0)
         components /= np.where(varies, lengths, np.inf)[:, None]
     return components

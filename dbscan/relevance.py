@@ -1,11 +1,11 @@
-"""What of the images counts: what images that fail for one reason have in common, rather than what they show.
+"""Emphasizing why images fail over what they show. Step 1, between PCA and DBSCAN.
 
-Step 1 of SAFE between PCA and DBSCAN. Nobody has named the reasons yet, but an image's nearest neighbours mostly share
-its own. So what neighbours differ in is of less importance (`relevant_directions`), and an image may stand where its
-neighbours stand on average (`average_neighbours`).
+The root causes are not known yet, but most of an image's nearest neighbours share its cause. So directions in which
+neighbours differ are scaled down (`relevant_directions`), and images are moved towards the mean of their neighbours
+(`average_neighbours`).
 
-Sources: Bar-Hillel, Hertz, Shental, Weinshall, JMLR 6, 2005 (relevant component analysis: directions scaled by how much
-points of one group differ in them; there the groups are given).
+Source: Bar-Hillel, Hertz, Shental, Weinshall, JMLR 6, 2005 (relevant component analysis, which scales directions by the
+variance within given groups; here the groups are the neighbourhoods).
 """
 
 import numpy as np
@@ -15,29 +15,23 @@ from dbscan.density import SAME_POINT
 from dbscan.neighbours import Points
 
 AVERAGING_ROUNDS = 2
-EVENNESS = 0.3  # 1: all directions count as PCA has them; 0: each by what neighbours differ in alone
-LEAST_DIFFERENCE = 1e-3  # of neighbours, as a share of that of all images: neighbours that are equal say nothing
+EVENNESS = 0.3  # 1: directions keep their scale; 0: the variance of neighbours becomes equal in all directions
+LEAST_DIFFERENCE = 1e-3  # least variance of neighbours, relative to that of all images: neighbours may be equal
 
 
 def neighbourhood(n: int) -> int:
-    """How many nearest neighbours of n points are asked, .45 √n; fewer where there are no more.
-
-    (A fixed number of 20 left more of the small scenarios of a set of 500 without an RCC of their own.)
-    """
+    """Number of nearest neighbours to consider among n points: .45 √n, at least 1 and at most n − 1."""
     return min(max(round(0.45 * np.sqrt(n)), 1), n - 1)
 
 
 def relevant_directions(points: np.ndarray) -> np.ndarray:
-    """Scale directions so that neighbours differ equally in all.
+    """Directions scaled such that neighbours differ about equally in all of them.
 
-    What images of one cause differ in, what they show, mostly differs between nearest neighbours as well; what sets
-    causes apart differs between images but not between neighbours. After scaling, distances count the latter. The
-    neighbours are those after `average_neighbours`, which are more often of one cause.
-
-    Evidence (`vgg16-conv`; mixes of 3 to 9 disturbances of traffic signs, 600 images). Of an image's five nearest, the
-    share with its disturbance rises from .935 to .955 (median of 20 mixes), purity and coverage of `tune` from
-    .94 / .75 to .96 / .89. An evenness from .15 to .5 hardly differs; keeping only the first 64 or 128 directions,
-    scaling a second time with the neighbours of the first, and neighbours before averaging were no better.
+    What images with one cause differ in is mostly what they show, and nearest neighbours differ in that as well. What
+    separates causes varies between images but not between neighbours. After the scaling, distances reflect the latter.
+    With C the covariance of all points and N that of neighbours, the directions solve the generalized eigenproblem
+    C v = λ ((1 − e) N + e tr(N)/d I) v, where e is `EVENNESS`. Neighbours are determined after `average_neighbours`,
+    since more of them then share a cause. See docs/decisions/003-scaling-of-directions.md.
 
     Parameters
     ----------
@@ -46,24 +40,24 @@ def relevant_directions(points: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n_components, n_components), float64
-        Directions as rows, for `points @ directions.T`; the points vary most along the first.
+        Directions as rows, for `points @ directions.T`, by decreasing variance of the result.
     """
     points = np.asarray(points, dtype=np.float64)
     n, n_components = points.shape
     overall = _covariance(points - points.mean(axis=0))
-    if n < 2 or np.sqrt(overall.trace()) < SAME_POINT:  # nothing differs
+    if n < 2 or np.sqrt(overall.trace()) < SAME_POINT:  # all points are equal
         return np.eye(n_components)
-    # Imported here and not above: with it the page would start later.
+    # Imported here so that the page starts faster.
     from scipy.linalg import eigh
 
     nearest, _ = Points(average_neighbours(points.astype(np.float32))).nearest(neighbourhood(n))
-    # One thread: the sums differ in their last digits with the number of threads, and so might the labels.
+    # One thread: the last digits of sums, and so perhaps labels, depend on the number of BLAS threads.
     with threadpool_limits(limits=1):
-        # Two differ from each other by twice as much as each from what they have in common.
+        # The variance of a difference of two points is twice that of each of them.
         of_neighbours = sum(_covariance(points[others] - points) for others in nearest.T) / (2 * nearest.shape[1])
         even = (of_neighbours.trace() + LEAST_DIFFERENCE * overall.trace()) / n_components
         of_neighbours = (1 - EVENNESS) * of_neighbours + EVENNESS * even * np.eye(n_components)
-        _, directions = eigh(overall, of_neighbours)  # along each, neighbours' variance is 1; that of all ascends
+        _, directions = eigh(overall, of_neighbours)  # by ascending variance
     return directions.T[::-1]
 
 
@@ -74,9 +68,10 @@ def _covariance(differences: np.ndarray) -> np.ndarray:
 def average_neighbours(points: np.ndarray) -> np.ndarray:
     """Move each point to the mean of itself and its mutual nearest neighbours, twice.
 
-    Images that fail for one reason draw together, and what else differs between them, such as what they show, averages
-    out. Two points are mutual neighbours when each is among the nearest (see `neighbourhood`) of the other: a small
-    group far away from the rest keeps to itself, since strangers do not count its members among their nearest.
+    Images with one cause move together, and other differences, such as what they show, average out. Two points are
+    mutual neighbours if each is among the nearest `neighbourhood(n)` points of the other. A small, distant group is not
+    mixed with others, since its points are not among the nearest of any other point.
+    See docs/decisions/004-neighbour-averaging.md.
 
     Parameters
     ----------
@@ -86,7 +81,7 @@ def average_neighbours(points: np.ndarray) -> np.ndarray:
     -------
     ndarray of the same shape and dtype
     """
-    # Imported here and not above: with it the page would start later.
+    # Imported here so that the page starts faster.
     from scipy.sparse import csr_array, eye_array
 
     n = len(points)
@@ -95,7 +90,7 @@ def average_neighbours(points: np.ndarray) -> np.ndarray:
         return points
     moved = points.astype(np.float64)
     rows = np.repeat(np.arange(n), k)
-    with threadpool_limits(limits=1):  # as in `neighbours`
+    with threadpool_limits(limits=1):  # as in `relevant_directions`
         for _ in range(AVERAGING_ROUNDS):
             nearest = Points(moved).nearest(k)[0].ravel()
             among_nearest = csr_array((np.ones(n * k), (rows, nearest)), shape=(n, n))

@@ -1,4 +1,4 @@
-"""The silhouette, for many labellings at a time. Step 1, for `tuning.py`.
+"""The silhouette index of several labellings at once. Step 1, for `tuning.py`.
 
 Source: Rousseeuw, J. Comput. Appl. Math. 20, 1987.
 """
@@ -12,21 +12,22 @@ from dbscan.outcome import NOISE
 
 
 def balanced_silhouettes(points: Points, labellings: Sequence[np.ndarray]) -> list[float]:
-    """Mean over clusters of the mean silhouette of their points; noise left out; 0 for fewer than two clusters.
+    """Mean over clusters of the mean silhouette of their points, for each labelling.
 
-    Exact, in O(n²) time; each distance is computed once for all labellings.
+    Noise is ignored. The result is 0 if there are fewer than two clusters. It is exact and takes O(n²) time; each
+    distance is computed once for all labellings.
 
     Parameters
     ----------
     points : Points
     labellings : sequence of ndarray of shape (n_points,), int
-        From 0, none left out, and `NOISE`.
+        Consecutive labels from 0, and `NOISE`.
     """
-    # Imported here and not above: with it the page would start later.
+    # Imported here so that the page starts faster.
     from scipy.sparse import csr_array
 
     n = len(points)
-    clusters = []  # of each labelling: clusters × points, 1 where a point is in a cluster
+    clusters = []  # for each labelling, a matrix of shape (n_clusters, n_points): 1 if a point is in a cluster
     for labels in labellings:
         members = np.flatnonzero(labels != NOISE)
         shape = (int(labels.max(initial=NOISE)) + 1, n)
@@ -50,15 +51,16 @@ def balanced_silhouettes(points: Points, labellings: Sequence[np.ndarray]) -> li
 
 
 def _silhouettes(sums: np.ndarray, own: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Silhouettes of some points; 0 for noise and for points alone in their cluster.
+    """Silhouettes of points; 0 for noise and for points that are alone in their cluster.
 
     Parameters
     ----------
     sums : ndarray of shape (n_clusters, n_points), float64
-        Distances from each point to those of each cluster, summed; overwritten.
+        Sum of the distances from each point to the points of each cluster. Overwritten.
     own : ndarray of shape (n_points,), int
         Cluster of each point, or `NOISE`.
     sizes : ndarray of shape (n_clusters,)
+        Number of points in each cluster.
     """
     found = np.zeros(len(own))
     members = np.flatnonzero(own != NOISE)

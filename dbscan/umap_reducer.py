@@ -1,4 +1,4 @@
-"""UMAP before DBSCAN, on request. Step 1.
+"""UMAP before DBSCAN (`--reducer umap`). Step 1.
 
 Sources: Attaoui et al., ACM TOSEM 33(5):130, 2024 (UMAP before DBSCAN); McInnes et al., arXiv 1802.03426 (UMAP).
 """
@@ -16,7 +16,7 @@ UMAP_NEIGHBOURS = 15
 
 
 def load_umap() -> type:
-    """The class UMAP, without the variant for TensorFlow that its package imports as well: seconds, and 300 MB.
+    """Import the class UMAP without its TensorFlow variant, which takes seconds and 300 MB to import.
 
     Raises
     ------
@@ -26,10 +26,10 @@ def load_umap() -> type:
     variant = "umap.parametric_umap"
     left_out = variant not in sys.modules
     if left_out:
-        sys.modules[variant] = None  # what Python takes for a module that cannot be imported
+        sys.modules[variant] = None  # type: ignore[assignment]  # documented: importing it raises ImportError
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ImportWarning)  # of umap, that it is missing
+            warnings.simplefilter("ignore", ImportWarning)  # umap warns that it is missing
             from umap import UMAP
     finally:
         if left_out:
@@ -38,13 +38,21 @@ def load_umap() -> type:
 
 
 def reduced_by_umap(points: np.ndarray, progress: Progress) -> np.ndarray:
-    """UMAP to 10 dimensions, the same for the same points; so few images that it cannot be fitted stay as they are."""
+    """Reduce points to 10 dimensions with UMAP, deterministically.
+
+    Points are returned unchanged if there are too few of them to fit UMAP.
+
+    Raises
+    ------
+    SAFEError
+        umap-learn is not installed.
+    """
     if len(points) <= UMAP_NEIGHBOURS:
         return points
     try:
         UMAP = load_umap()
     except ImportError as error:
-        raise SAFEError("The reducer umap expects the package umap-learn. Run: pip install umap-learn") from error
+        raise SAFEError("The reducer umap needs the package umap-learn. Run: pip install umap-learn") from error
     progress("Fitting UMAP", 0, 0)
     umap = UMAP(UMAP_NEIGHBOURS, UMAP_COMPONENTS, min_dist=0.0, random_state=0, n_jobs=1)
     return umap.fit_transform(points).astype(np.float32)

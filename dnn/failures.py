@@ -326,7 +326,7 @@ def _check_replaceable(target: Path) -> None:
     if not target.is_dir() or found - written:
         raise SAFEError(
             f"Expected {target} to be missing or written by SAFE. Received one with other files"
-            f"{f' ({some(sorted(found - written), 2)})' if found else ''}. Choose another output folder with --out."
+            f"{f' ({some(sorted(found - written), limit=2)})' if found else ''}. Choose another folder with --out."
         )
 
 
@@ -334,5 +334,5 @@ def _refuse_inside(out: Path, test: Path) -> None:
     if out.resolve().is_relative_to(test.resolve()):
         raise SAFEError(
             f"The output folder must be outside the test folder, or the copies would become test images. Received: "
-            f"{out}. Choose another output folder with --out."
+            f"{out}. Choose another folder with --out."
         )

@@ -1,6 +1,7 @@
-"""Step 1, first half: what feature extraction (`FE.py`) is made of.
+"""Step 1, first half: the parts of feature extraction (`FE.py`).
 
-In order, each importing only from those before it: `extractor` (which network, and how its features are compared),
-`cache`, `digests` (of weights files, remembered), `weights` (found, checked and downloaded), `network` (loaded, with
-TensorFlow), `batches` (images in, rows out, while the next are loaded) and `on_cluster` (the same on a Dask cluster).
+The modules in order, each importing only from those before it: `extractor` (the networks, and how their features are
+scaled), `cache` (of features), `digests` (cached digests of weights files), `weights` (finding, checking and
+downloading them), `network` (VGG16 in TensorFlow), `batches` (loading images ahead of the network) and `on_cluster`
+(extraction on a Dask cluster).
 """

@@ -1,10 +1,10 @@
-"""Batches of images on their way to the network: loaded ahead, computed, and put in order. Step 1."""
+"""Batches of images on their way through the network: loaded ahead of it, computed, and put in order. Step 1."""
 
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
@@ -13,26 +13,30 @@ from features.extractor import INPUT_SIZE, Extractor
 from features.network import BATCH_SIZE, Network
 from support.errors import SAFEError
 from support.images import ImageListing, Skipped, decode
-from support.progress import Progress
+from support.progress import Progress, no_progress
 
 EXTRACTING = "Extracting features"
-LOADING_THREADS = min(os.cpu_count() or 1, 16)  # each may hold an image of `support.images.MAX_PIXELS`
+LOADING_THREADS = min(os.cpu_count() or 1, 16)  # each may hold an image with `support.images.MAX_PIXELS`
 
 
 class FeatureBatch(NamedTuple):
-    """A part of an extraction: `features` of shape (len(paths), dimension), float32."""
+    """One batch of an extraction; `features` has the shape (len(paths), dimension), float32."""
 
     paths: tuple[str, ...]
     features: np.ndarray
     skipped: tuple[Skipped, ...]
 
 
-Stream = Callable[[ImageListing, Extractor, Progress], Iterator[FeatureBatch]]
-"""Extracts features as `stream_features` does: in the order of the listing, and cached as they come."""
+class Stream(Protocol):
+    """Extracts features as `FE.stream_features` does: in the order of the listing, each batch cached at once."""
+
+    def __call__(
+        self, listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress
+    ) -> Iterator[FeatureBatch]: ...
 
 
 class Loaded(NamedTuple):
-    """What is known of a file: a cached row, or pixels for the network, or a reason to skip it."""
+    """A file that was read: a cached row of features, or pixels for the network, or the reason why it is skipped."""
 
     path: str
     key: bytes = b""
@@ -42,37 +46,47 @@ class Loaded(NamedTuple):
 
 
 def in_batches(paths: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The paths in parts of `BATCH_SIZE`."""
+    """Split paths into batches of `BATCH_SIZE`."""
     return [paths[i : i + BATCH_SIZE] for i in range(0, len(paths), BATCH_SIZE)]
 
 
 def pixels_of(data: bytes) -> np.ndarray:
-    """What the network takes of an image file: uint8 of shape (224, 224, 3), RGB; any of UNREADABLE where it is none.
+    """Decode an image file for the network: uint8 of shape (224, 224, 3), RGB.
 
-    A large JPEG is decoded at a reduced size, which its features hang on: that is part of what an extractor's identity
-    stands for, as the resizing is.
+    Large JPEGs are decoded at a reduced size. The features depend on that and on the resizing, so a change here needs a
+    new identity of the extractors.
+
+    Raises
+    ------
+    any of UNREADABLE
+        Not a readable image.
     """
-    # Bilinear with antialiasing: taking the nearest pixel instead would turn fine texture into noise.
+    # Bilinear with antialiasing; nearest-neighbour sampling would turn fine texture into noise.
     image = decode(data, at_least=INPUT_SIZE).resize(INPUT_SIZE, Image.Resampling.BILINEAR)
     return np.asarray(image)
 
 
-def compute(network: Network, pixels: list[np.ndarray], extractor: Extractor) -> np.ndarray:
-    """Rows of features, float32; a SAFEError where they are not finite.
+def compute_rows(network: Network, pixels: list[np.ndarray], extractor: Extractor) -> np.ndarray:
+    """Compute features of shape (len(pixels), dimension), float32.
 
-    On one machine a row is the same to the last bit whatever else is in the batch, and however many threads there are.
+    On a given machine a row is the same to the last bit, whatever else is in the batch and however many threads run.
+
+    Raises
+    ------
+    SAFEError
+        Features are not finite.
     """
     rows = network(np.stack(pixels))
     if not np.isfinite(rows).all():
         raise SAFEError(
-            f"The network's features must be finite. Received NaN or infinity; are these weights damaged? "
+            "The network's features must be finite. Received NaN or infinity. The weights may be damaged: "
             f"{extractor.weights}"
         )
     return rows
 
 
 def as_batch(loaded: list[Loaded], computed: dict[bytes, np.ndarray], extractor: Extractor) -> FeatureBatch:
-    """A batch of files with their rows, cached or computed."""
+    """Combine files with their rows of features, cached or computed."""
     readable = [item for item in loaded if not item.reason]
     rows = [item.row if item.row is not None else computed[item.key] for item in readable]
     return FeatureBatch(
@@ -82,10 +96,10 @@ def as_batch(loaded: list[Loaded], computed: dict[bytes, np.ndarray], extractor:
     )
 
 
-def ahead(
+def load_ahead(
     pool: ThreadPoolExecutor, batches: list[tuple[str, ...]], load: Callable[[str], Loaded]
 ) -> Iterator[list[Loaded]]:
-    """The loaded batches in order, always one more under way than is asked for."""
+    """Load batches in the pool and yield them in order; while one is in use, the next is being loaded."""
     pending: deque[list[Future]] = deque()
     for batch in batches:
         pending.append([pool.submit(load, path) for path in batch])

@@ -1,12 +1,10 @@
-"""Features that were extracted before, keyed by the image's content.
+"""A cache of extracted features, keyed by the content of the image.
 
-A rerun, a moved folder or ten added images cost only what is new, and a killed extraction resumes where it stopped:
-rows are committed batch by batch. One SQLite file per extractor identity, so that features of different networks,
-weights or precisions can never meet, and can be deleted one by one.
+Only new images cost time after a rerun, a moved folder or an added image, and a killed extraction resumes where it
+stopped, since rows are committed batch by batch. There is one SQLite file per extractor identity, so that features of
+different networks, weights or precisions cannot be mixed and can be deleted separately.
 
-Each row ends in a checksum, since SQLite has none: what a disk or a copy has damaged is computed anew. So is a row that
-has none, of an earlier version: whether it is whole cannot be known, and a safety case rests on it. That costs one
-extraction.
+Each row ends with a checksum, and damaged rows are computed again (see docs/decisions/011-cached-features.md).
 """
 
 import contextlib
@@ -24,32 +22,34 @@ CHECKSUM_BYTES = 8
 
 
 def content_key(data: bytes) -> bytes:
-    """16 bytes that stand for an image file's content (BLAKE2b)."""
+    """Digest of an image file's content, 16 bytes (BLAKE2b)."""
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
 def _checksum(key: bytes, row: bytes) -> bytes:
-    """Of a row and the content that it belongs to (BLAKE2b)."""
+    """Checksum of a row and of the key that it belongs to (BLAKE2b)."""
     return hashlib.blake2b(row, key=key, digest_size=CHECKSUM_BYTES).digest()
 
 
 class FeatureCache:
-    """Rows of features by content key; safe to read from several threads.
+    """Rows of features by content key. Thread-safe.
+
+    A damaged file is renamed to `*.damaged`, and an empty one takes its place.
 
     Parameters
     ----------
     identity : str
-        The extractor's identity (network, weights, precision); names the file.
+        The extractor's identity, which names the file.
     dimension : int
         Length of a row.
 
     Raises
     ------
     SAFEError
-        The cache folder cannot be used. A damaged file is set aside and begun anew.
+        The cache folder cannot be used.
     """
 
-    def __init__(self, identity: str, dimension: int):
+    def __init__(self, identity: str, dimension: int) -> None:
         self._dimension = dimension
         self._lock = threading.Lock()
         self._path = cache_folder() / f"{identity}.sqlite"
@@ -59,7 +59,7 @@ class FeatureCache:
         except (OSError, sqlite3.OperationalError) as error:
             raise SAFEError(
                 f"The feature cache must be a folder that SAFE can write to. Received: {self._path.parent} ({error}). "
-                "Name another one in the environment variable SAFE_CACHE."
+                "Set the environment variable SAFE_CACHE to another one."
             ) from error
 
     def _connect(self) -> sqlite3.Connection:
@@ -72,10 +72,10 @@ class FeatureCache:
             return self._open()
 
     def _open(self) -> sqlite3.Connection:
-        # check_same_thread: every use holds the lock
+        # check_same_thread=False is safe because every use holds the lock.
         connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False)
         try:
-            # A write-ahead log survives a killed process without a wait for the disk at each batch.
+            # A write-ahead log survives a killed process without waiting for the disk after each batch.
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("CREATE TABLE IF NOT EXISTS features (content BLOB PRIMARY KEY, row BLOB NOT NULL)")
@@ -86,7 +86,7 @@ class FeatureCache:
         return connection
 
     def get(self, key: bytes) -> np.ndarray | None:
-        """The row, float32 of shape (dimension,), or None where the content is new or its row damaged."""
+        """The row, float32 of shape (dimension,), or None if there is none or it is damaged."""
         with self._lock, self._explained():
             found = self._connection.execute("SELECT row FROM features WHERE content = ?", (key,)).fetchone()
         length = 4 * self._dimension
@@ -98,13 +98,14 @@ class FeatureCache:
         return np.frombuffer(row[:length], dtype="<f4")
 
     def put(self, rows: Iterable[tuple[bytes, np.ndarray]]) -> None:
-        """Keep a batch of (key, row), all or nothing."""
+        """Store (key, row) pairs in one transaction."""
         data = ((key, np.ascontiguousarray(row, dtype="<f4").tobytes()) for key, row in rows)
         values = [(key, row + _checksum(key, row)) for key, row in data]
         with self._lock, self._explained(), self._connection:
             self._connection.executemany("INSERT OR REPLACE INTO features VALUES (?, ?)", values)
 
     def close(self) -> None:
+        """Close the file; the cache cannot be used afterwards."""
         with self._lock:
             self._connection.close()
 

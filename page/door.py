@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 import orjson
 
-from support.defects import tell_of_defect
+from support.defects import report_defect
 from support.errors import SAFEError
 from support.text import printable
 
@@ -26,7 +26,7 @@ class Page(gr.Blocks):
         except SAFEError as error:
             sentence = str(error)
         except Exception as error:  # noqa: BLE001, the door: Gradio would show a toast without a word
-            sentence = tell_of_defect(error)
+            sentence = report_defect(error)
         raise gr.Error(html.escape(printable(sentence)), title="Not done", print_exception=False)
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **named: Any) -> list[Any]:

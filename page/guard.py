@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from support.defects import tell_of_defect
+from support.defects import report_defect
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
 ROUTES = frozenset(
@@ -116,7 +116,7 @@ class Guard:
         except Exception as error:  # noqa: BLE001, the door: what is wrong is in the log, not in the answer
             if isinstance(error.__cause__, HTTPException):
                 return  # a refusal amid an answer: a window of an earlier start of SAFE asks for its events
-            status, why = 500, tell_of_defect(error)
+            status, why = 500, report_defect(error)
         else:
             return
         if not begun:

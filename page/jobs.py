@@ -11,7 +11,7 @@ from typing import NamedTuple
 import gradio as gr
 
 from page.results import Results, is_within
-from support.defects import tell_of_defect
+from support.defects import report_defect
 from support.entries import path_of, quoted
 from support.errors import SAFEError
 from support.files import DAMAGED
@@ -70,7 +70,7 @@ class Job:
         except _Stopped:
             self.outcome = STOPPED
         except Exception as error:  # noqa: BLE001, nobody else hears of it in this thread
-            self.outcome = tell_of_defect(error)
+            self.outcome = report_defect(error)
         finally:
             self._finished.set()
 

@@ -27,7 +27,7 @@ from support.files import DAMAGED, read_arrays
 from support.output_folder import save_files
 from support.progress import Progress, no_progress
 from support.run_folder import MAP_FILE
-from support.text import printable, shown_name
+from support.text import display_name, printable
 
 MAP_VERSION = 1  # raise it when positions come out differently, so that older maps are computed anew
 # With UMAP's own 0.1 and a start 10 wide, RCCs come out as specks far apart, too dense to point at an image. These two
@@ -195,7 +195,7 @@ def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapp
         "x": grid[:, 0].tolist(),
         "y": grid[:, 1].tolist(),
         "rcc": clusters.labels.tolist(),
-        "name": [shown_name(path) for path in clusters.paths],
+        "name": [display_name(path) for path in clusters.paths],
         "rccs": [
             {
                 "rcc": rcc,

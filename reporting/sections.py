@@ -21,7 +21,7 @@ from reporting.elbow import elbow_svg
 from reporting.markup import badge, escaped, fact_list, html_table, more, path_text, percent
 from selection import chosen_by_model
 from support.run_folder import CLUSTERS_FILE, EDITS_FILE, RETRAINING_FILE, RUN_FILE
-from support.text import count, shown_name
+from support.text import count, display_name
 from training.comparison import Changed, Share
 from training.result import Retraining
 
@@ -269,8 +269,8 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
 def _five(known: Material, rcc: int) -> str:
     paths = sample(known.clusters, rcc)
     figures = "".join(
-        f"<figure><img alt='{escaped(shown_name(path))}' src='{known.images[path]}'>"
-        f"<figcaption>{escaped(shown_name(path, 32))}</figcaption></figure>"
+        f"<figure><img alt='{escaped(display_name(path))}' src='{known.images[path]}'>"
+        f"<figcaption>{escaped(display_name(path, longest=32))}</figcaption></figure>"
         for path in paths
         if path in known.images
     )

@@ -1,6 +1,6 @@
-"""What nobody has foreseen: a sentence for whoever meets it, and the details in a file for whoever mends it.
+"""Unexpected exceptions: a sentence for the user, and a traceback in a log file for whoever fixes the bug.
 
-Called at the doors alone: by the command line, by the requests of the page and by its jobs.
+Called only at the outermost level: by the command line, by the page's request handlers and by its background jobs.
 """
 
 import sys
@@ -12,15 +12,15 @@ from pathlib import Path
 from support.errors import SAFEError
 
 LOG_FILE = "defects.log"
-LARGEST = 2**20  # bytes; what is older is kept in one other file
-FOR_VISITORS = "SAFE failed, and this is a defect: the terminal says where the details are. Nothing written is lost."
+LARGEST = 2**20  # bytes; above that, the log is moved to `older-defects.log`
+VISITOR_MESSAGE = "SAFE failed because of a defect. The terminal shows where the details are. Nothing written is lost."
 _WRITING = threading.Lock()
 
 
 def describe_defect(error: BaseException) -> str:
-    """Log an exception; what it is and where its details are, as one line.
+    """Log an exception and return one line that summarizes it and says where the traceback is.
 
-    They are in `defects.log` in the folder of the cache or, where that cannot be written, on stderr.
+    The traceback goes to `defects.log` in the cache folder, or to stderr if that file cannot be written.
     """
     details = "".join(traceback.format_exception(error))
     last = " ".join(traceback.format_exception_only(error)[-1].split())[:300]
@@ -29,19 +29,22 @@ def describe_defect(error: BaseException) -> str:
     except (OSError, SAFEError, ImportError):
         print(details, file=sys.stderr)
         place = "above"
-    return f"this is a defect of SAFE ({last}); details are {place}. Please report it."
+    return f"this is a defect in SAFE ({last}); details are {place}. Please report it."
 
 
-def tell_of_defect(error: BaseException) -> str:
-    """The same on the terminal of the page; the sentence is for its visitors, who are told nothing of this machine."""
+def report_defect(error: BaseException) -> str:
+    """Log an exception, print its summary on the server's terminal, and return a sentence for visitors of the page.
+
+    That sentence reveals nothing about the machine.
+    """
     from support.text import printable
 
     print(f"safe: {printable(describe_defect(error))}", file=sys.stderr, flush=True)
-    return FOR_VISITORS
+    return VISITOR_MESSAGE
 
 
 def _log(details: str) -> Path:
-    from support.files import cache_folder  # only here: `--help` needs none of what it imports
+    from support.files import cache_folder  # imported here to keep `--help` fast
 
     path = cache_folder() / LOG_FILE
     with _WRITING:

@@ -1,34 +1,35 @@
-"""What people type: the path of a file or folder, or a number. It becomes a value that can be used, or a sentence.
+"""Parsing what users type: paths and numbers. The result is a usable value or a `SAFEError`.
 
-Everything that takes one from a command line, a field of the page or an environment variable takes it from here, so
-that all of them understand the same and no way to mistype ends in a traceback.
+The command line, the fields of the page and environment variables are all parsed here, so that they accept the same
+input and no typing mistake ends in a traceback.
 """
 
 import contextlib
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 from support.errors import SAFEError
 
-LONGEST_QUOTED = 200  # characters of what was typed that a sentence repeats
+LONGEST_QUOTED = 200  # characters of the input that an error message repeats
 
 
 def path_of(typed: str | os.PathLike, what: str) -> Path:
-    """The path that was typed, absolute, `~` and `~user` replaced; nothing need be there.
+    """Parse a path: absolute, with `~` and `~user` expanded. Nothing needs to exist there.
 
     Parameters
     ----------
     typed : str or path
-        White space around text is left out, since it comes along when text is copied.
+        Surrounding white space of a string is stripped, since it is often copied along with the text.
     what : str
-        What was expected, for the sentence: "an image folder".
+        What was expected, for the error message, e.g. "an image folder".
 
     Raises
     ------
     SAFEError
-        It is empty or can lead nowhere: it holds a NUL byte, is too long, has links in a circle, or a home folder that
-        there is not, or leads through a folder that may not be entered.
+        The path is empty or unusable: it contains a NUL byte, is too long, runs into a loop of links, refers to a home
+        folder that does not exist, or leads through a folder without access permission.
     """
     text = typed.strip() if isinstance(typed, str) else os.fspath(typed)
     if not text:
@@ -36,31 +37,32 @@ def path_of(typed: str | os.PathLike, what: str) -> Path:
     try:
         path = Path(text).expanduser().absolute()
         path.resolve()
-        _look(path)
+        _check_reachable(path)
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise SAFEError(f"Expected {what}. Received: {quoted(text)} ({reason}).") from error
     return path
 
 
-def _look(path: Path) -> None:
-    """An OSError or ValueError where a path cannot be looked up; that nothing is there is no error."""
+def _check_reachable(path: Path) -> None:
+    """Raise OSError or ValueError if a path cannot be looked up. A missing file is not an error."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         path.stat()
 
 
-def number_of(typed: object, what: str) -> float:
-    """The number that was typed.
+def number_of(typed: Any, what: str) -> float:
+    """Parse a number.
 
     Parameters
     ----------
+    typed : str, number or anything else
     what : str
-        What it is, for the sentence: "factor".
+        Its name, for the error message, e.g. "factor".
 
     Raises
     ------
     SAFEError
-        It is not a finite number.
+        Not a finite number.
     """
     try:
         number = float(typed)
@@ -72,5 +74,5 @@ def number_of(typed: object, what: str) -> float:
 
 
 def quoted(text: str) -> str:
-    """What was typed as a sentence can repeat it: its beginning, where it is very long."""
+    """Input as an error message repeats it: only the beginning if it is very long."""
     return text if len(text) <= LONGEST_QUOTED else f"{text[:LONGEST_QUOTED]}…"

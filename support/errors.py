@@ -1,9 +1,9 @@
-"""The one kind of error that SAFE shows to the engineer."""
+"""The one error type that SAFE shows to the engineer."""
 
 
 class SAFEError(ValueError):
-    """Something that the engineer can put right.
+    """An error that the engineer can fix.
 
-    The message is shown as it stands, in the page and on the command line. It says what was expected, what was
-    received, and what to do. Every other exception is a defect of SAFE, which `defects.py` logs with its traceback.
+    The message is shown unchanged on the page and on the command line. It states what was expected, what was received,
+    and what to do about it. Any other exception is a bug in SAFE; `defects.py` logs it with its traceback.
     """

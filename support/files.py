@@ -1,6 +1,6 @@
-"""Writing the files of a run whole or not at all, and reading what may be damaged or not from SAFE at all.
+"""Atomic writing of files and folders, and reading of files that may be damaged or hostile.
 
-What each file contains is decided by the module that writes it; here is only how it gets to the disk.
+The content of each file is up to the module that writes it; this module only gets it to the disk.
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from support.errors import SAFEError
 
 LEFT_OVER_SECONDS = 3600
 
-# What the readers of JSON, CSV and ZIP raise on files that are damaged or hostile.
+# What the readers of JSON, CSV and ZIP files raise on damaged or hostile input.
 DAMAGED = (
     OSError,
     EOFError,
@@ -39,7 +39,7 @@ DAMAGED = (
     TypeError,
     AttributeError,
     ArithmeticError,
-    RuntimeError,  # too deep, encrypted, or of an unknown compression
+    RuntimeError,  # nested too deeply, encrypted, or an unknown compression method
     MemoryError,
     csv.Error,
     struct.error,
@@ -49,14 +49,14 @@ DAMAGED = (
 
 
 def prepare_folder(folder: str | os.PathLike) -> Path:
-    """Create a folder for results and make sure that files can be written there.
+    """Create a folder for results and check that it is writable.
 
-    Called before a long computation, so that its results are not lost to a full or read-only disk.
+    Call it before a long computation, so that its results are not lost to a read-only disk.
 
     Returns
     -------
     Path
-        The folder, absolute.
+        The absolute path of the folder.
 
     Raises
     ------
@@ -78,15 +78,15 @@ def prepare_folder(folder: str | os.PathLike) -> Path:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name to write to; afterwards rename it to `path`.
+    """Replace a file atomically: yield a temporary path to write to, and rename it to `path` at the end.
 
-    Whoever opens `path` finds the old file or the new one, never a part of one, even if the process is killed.
-    The temporary name ends like `path`, since some writers choose the format by the ending.
+    Readers of `path` see the old file or the new one, never a partial one, even if the process is killed. The temporary
+    path has the suffix of `path`, since some writers choose the format by the suffix.
 
     Raises
     ------
     SAFEError
-        The operating system refused to write: disk full, no permission.
+        The operating system refused to write, e.g. because the disk is full or permission is missing.
     """
     with replacing_together(path) as (temporary,):
         yield temporary
@@ -94,15 +94,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
-    """The same for files that belong together: none is renamed before all are on the disk.
+    """Replace files that belong together: none is renamed before all of them are on the disk.
 
-    So a full disk leaves all old ones. Only a process that is killed between two renames, which follow each other at
-    once, would leave old beside new.
+    If the disk is full, all old files stay. Only a process killed between two of the renames, which immediately follow
+    each other, leaves a mixture of old and new files.
 
     Raises
     ------
     SAFEError
-        As `replacing`.
+        As for `replacing`.
     """
     temporaries: list[Path] = []
     try:
@@ -114,7 +114,7 @@ def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
                 temporaries.append(Path(name))
             yield tuple(temporaries)
             for temporary in temporaries:
-                # mkstemp makes the file private to its owner; results are as readable as any new file.
+                # mkstemp creates files that only the owner can read; give results the usual permissions.
                 temporary.chmod(0o666 & ~_umask())
                 with temporary.open("rb") as written:
                     os.fsync(written.fileno())
@@ -125,11 +125,11 @@ def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         names = ", ".join(map(str, paths))
-        raise SAFEError(f"Could not write {names}: {error.strerror or error}. What was there is unchanged.") from error
+        raise SAFEError(f"Could not write {names}: {error.strerror or error}. Existing files are unchanged.") from error
 
 
 def _remove_left_over(path: Path) -> None:
-    """Remove what a killed process left of this file; one that is at work now was begun within the hour."""
+    """Remove temporary files of killed processes; younger ones may belong to a process that is still writing."""
     for old in path.parent.glob(f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"):
         with contextlib.suppress(OSError):
             if time.time() - old.stat().st_mtime > LEFT_OVER_SECONDS:
@@ -138,15 +138,17 @@ def _remove_left_over(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give a hidden folder to fill; afterwards it takes the place of the folder `path`, which need not exist.
+    """Replace a folder atomically: yield a hidden folder to fill, which takes the place of `path` at the end.
 
-    Whoever opens `path` finds the old folder or the new one, even if the process is killed. Only where the operating
-    system cannot exchange two folders at once is there a moment without either; `put_back` mends a kill just then.
+    `path` need not exist. Its readers see the old folder or the new one, even if the process is killed. Where the
+    operating system cannot exchange two folders atomically, neither exists for a moment; if the process is killed just
+    then, `put_back` restores the old one.
 
     Raises
     ------
     OSError
-        The operating system refused to write: disk full, no permission. The old folder is unchanged.
+        The operating system refused to write, e.g. because the disk is full or permission is missing. The old folder is
+        unchanged.
     """
     put_back(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -154,17 +156,17 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     building = Path(tempfile.mkdtemp(dir=path.parent, prefix=_hidden(path, "new")))
     try:
         yield building
-        building.chmod(0o777 & ~_umask())  # mkdtemp makes it private to its owner
+        building.chmod(0o777 & ~_umask())  # mkdtemp creates folders that only the owner can read
         if not path.exists():
             building.rename(path)
         elif not _exchange(building, path):
             _replace_in_two_steps(building, path)
     finally:
-        _remove_folder(building)  # half of the new one or, exchanged, the old one
+        _remove_folder(building)  # an incomplete new folder or, after the exchange, the old one
 
 
 def put_back(path: Path) -> None:
-    """Put back a folder that was moved aside to be replaced, by a process that was killed before it did so."""
+    """Restore a folder that was moved aside by a process that was killed before it could put the new one in place."""
     aside = _aside(path)
     if not os.path.lexists(path) and aside.is_dir():
         with contextlib.suppress(OSError):  # another process was faster
@@ -172,7 +174,7 @@ def put_back(path: Path) -> None:
 
 
 def _exchange(first: Path, second: Path) -> bool:
-    """Let two folders change places at once; False where that is impossible: only Linux has such a call."""
+    """Exchange two folders atomically; False where that is not possible (only Linux has such a system call)."""
     try:
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):
@@ -183,7 +185,7 @@ def _exchange(first: Path, second: Path) -> bool:
 
 def _replace_in_two_steps(building: Path, path: Path) -> None:
     aside = _aside(path)
-    _remove_folder(aside)  # since `path` is there, it is of no use any more
+    _remove_folder(aside)  # obsolete, since `path` exists
     path.rename(aside)
     try:
         building.rename(path)
@@ -193,17 +195,17 @@ def _replace_in_two_steps(building: Path, path: Path) -> None:
 
 
 def _hidden(path: Path, what: str) -> str:
-    """The beginning of the hidden names that belong to a folder; cut, since a name has 255 bytes at most."""
+    """Prefix of the hidden names that belong to a folder; truncated, since a file name is limited to 255 bytes."""
     return f".{path.name[:40]}.safe-{what}-"
 
 
 def _aside(path: Path) -> Path:
-    """Where a folder is moved aside, the same in every process."""
+    """The path a folder is moved aside to, the same in every process."""
     return path.with_name(_hidden(path, "old") + hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest())
 
 
 def _remove_left_over_folders(path: Path) -> None:
-    """Remove what a killed process left beside a folder; where one is at work, a folder has changed within the hour."""
+    """Remove hidden folders of killed processes; a folder changed recently may belong to one that is still writing."""
     for old in path.parent.glob(f"{glob.escape(_hidden(path, 'new'))}????????"):
         with contextlib.suppress(OSError):
             changed = max(Path(folder).stat().st_mtime for folder, _, _ in os.walk(old))
@@ -219,36 +221,36 @@ def _remove_folder(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a text file (UTF-8; file names that are not valid Unicode keep their bytes)."""
+    """Replace a text file atomically (UTF-8; undecodable bytes of file names are preserved)."""
     with replacing(path) as temporary:
         fill_text(temporary, text)
 
 
 def fill_text(path: Path, text: str) -> None:
-    """Write a text file in the way of `write_text`, to a name that `replacing_together` gave."""
+    """Write a text file as `write_text` does, but directly, to a path given by `replacing_together`."""
     path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
 
 
 def regular(path: Path) -> Path:
-    """The path itself; an OSError where it is no regular file: a pipe or device would hold its reader for ever."""
+    """Return the path, or raise OSError if it is not a regular file: reading a pipe or device could block forever."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
     return path
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a file that `np.savez` wrote; no pickle is read, and no more memory taken than the file is long.
+    """The arrays of a file written by `np.savez`. Nothing is unpickled, and memory use is bounded by the file's size.
 
     Raises
     ------
     any of DAMAGED
-        It is none.
+        Not such a file.
     """
     with regular(path).open("rb") as file:
         with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()
             length = os.fstat(file.fileno()).st_size
-            # np.savez does not compress: what unpacks to more than it is long is a bomb.
+            # np.savez does not compress, so an archive that expands is a decompression bomb.
             if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
                 raise ValueError("its arrays are compressed")
             if sum(part.file_size for part in parts) > length:
@@ -262,12 +264,12 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _check_length(stored: IO[bytes], length: int) -> None:
-    """Whether an array is as long as its header says; numpy would take the memory before it finds out."""
+    """Check that an array is as long as its header claims: NumPy would allocate the memory before finding out."""
     version = np.lib.format.read_magic(stored)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, dtype = read(stored)
     if dtype.hasobject or math.prod(shape) * dtype.itemsize > length:
-        raise ValueError("an array is not as long as it says")
+        raise ValueError("an array is shorter than its header claims")
 
 
 def _umask() -> int:
@@ -277,17 +279,17 @@ def _umask() -> int:
 
 
 def cache_folder() -> Path:
-    """Where features are kept: `SAFE_CACHE`, or the user's cache folder.
+    """The folder of the feature cache: `SAFE_CACHE` if that is set, otherwise the user's cache folder.
 
     Raises
     ------
     SAFEError
-        The variable names no path, or it is not set and the user has no home folder.
+        `SAFE_CACHE` is not a usable path, or it is not set and the user has no home folder.
     """
     named = os.environ.get("SAFE_CACHE")
     if not named:
         try:
             named = platformdirs.user_cache_dir("safe-dnn")
-        except RuntimeError:  # of newer versions, where the user has no home folder; older ones keep the ~
+        except RuntimeError:  # no home folder; older versions of platformdirs return a path that starts with ~
             named = "~"
-    return path_of(named, "a folder for SAFE's cache (name it in the environment variable SAFE_CACHE)")
+    return path_of(named, "a folder for SAFE's cache (set the environment variable SAFE_CACHE)")

@@ -1,8 +1,8 @@
-"""Finding images and decoding them: what every later step starts from.
+"""Finding and decoding images, which every later step starts from.
 
-In: a folder, or a text file that lists paths. Out: the images in one fixed order, and pixels of one kind (RGB, 8 bits),
-whatever the camera, simulator or tool wrote. An image that cannot be used is reported as `Skipped`, never dropped in
-silence and never fatal.
+In: a folder, or a text file that lists paths. Out: the images in a fixed order, and their pixels in one format (RGB,
+8 bits), whatever camera, simulator or tool wrote them. An unusable image is reported as `Skipped`; it is neither fatal
+nor dropped silently.
 """
 
 import io
@@ -24,15 +24,15 @@ from support.run_folder import EXPORT_MARK, FAILURES, FAILURES_MARK
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
-)  # no .gif: the GIFs that SAFE writes must not come back as its input
+)  # no .gif, or SAFE would read its own GIFs
 FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 
 MAX_PIXELS = 89_478_485
-"""Pillow's own bound, above which it suspects a decompression bomb (256 MiB as RGB)."""
+"""Pillow's default limit, above which it suspects a decompression bomb (256 MiB as RGB)."""
 MAX_BYTES = 256 * 2**20
 
-# What Pillow's decoders are known to raise on damaged files. Python's own errors of control flow and memory are
-# not among them.
+# What Pillow's decoders are known to raise on damaged files. KeyboardInterrupt, MemoryError and the like are not
+# included.
 UNREADABLE = (
     OSError,
     SyntaxError,
@@ -51,25 +51,25 @@ UNREADABLE = (
 
 
 class Skipped(NamedTuple):
-    """An image that could not be used, and why."""
+    """An image that could not be used, and the reason."""
 
     path: str
     reason: str
 
 
 class ImageListing(NamedTuple):
-    """Images in the order that every array of a run follows.
+    """Images in a fixed order, which all arrays of a run follow.
 
     Attributes
     ----------
     root : Path
-        The image folder (of a list, the folder where the list lies), absolute.
+        Absolute path of the image folder or, for a list of images, of the folder that contains the list.
     paths : tuple of str
-        Relative to `root`, with `/` between folders, sorted. A listed image outside `root` keeps its absolute path;
+        Sorted; relative to `root`, with `/` as the separator. A listed image outside `root` keeps its absolute path;
         `root / path` is the file in either case.
     skipped : tuple of Skipped
-        What was found and is no regular file, or has a name that a line of `labels.txt` cannot hold; folders of copies
-        that SAFE made.
+        Files that are not regular files or whose names do not fit on a line of `labels.txt`, and folders of copies made
+        by SAFE.
     """
 
     root: Path
@@ -78,15 +78,15 @@ class ImageListing(NamedTuple):
 
 
 def find_images(source: str | os.PathLike) -> ImageListing:
-    """List the images of a folder and all folders below it, or those named by a text file, one path a line.
+    """List the images in a folder and its subfolders, or those listed in a text file, one path per line.
 
-    Hidden files and folders are left out, links to folders are not followed. Folders of copies that SAFE made (exports,
-    the failures of a DNN) are skipped below the folder given, and used where one is that folder.
+    Hidden files and folders are left out, and links to folders are not followed. Folders of copies made by SAFE
+    (exports, the failures of a DNN) are skipped, unless `source` itself is such a folder.
 
     Raises
     ------
     SAFEError
-        `source` is neither, cannot be read, or holds no image.
+        `source` is neither a folder nor a `.txt` file, cannot be read, or contains no images.
     """
     path = path_of(source, "an image folder")
     try:
@@ -99,10 +99,10 @@ def find_images(source: str | os.PathLike) -> ImageListing:
     elif path.suffix.lower() == ".txt":
         listing = _read_list(path)
     else:
-        raise SAFEError(f"Expected an image folder, or a .txt file that lists images. Received the file: {path}")
+        raise SAFEError(f"Expected an image folder or a .txt file that lists images. Received the file: {path}")
     if not listing.paths:
         raise SAFEError(
-            f"Expected images ({', '.join(sorted(s[1:] for s in SUFFIXES))}). Received none: {path}"
+            f"Expected images ({', '.join(sorted(s[1:] for s in SUFFIXES))}). Received no images: {path}"
             + (f" ({len(listing.skipped)} skipped, the first: {listing.skipped[0].reason})" if listing.skipped else "")
         )
     return listing
@@ -118,7 +118,7 @@ def _walk(root: Path) -> ImageListing:
     for folder, subfolders, names in os.walk(root, onerror=cannot_enter):
         place = Path(folder)
         if place != root and _are_copies(place, names):
-            skipped.append(Skipped(_relative(place, root), "copies that SAFE made"))
+            skipped.append(Skipped(_relative(place, root), "copies made by SAFE"))
             subfolders.clear()
             continue
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
@@ -129,7 +129,7 @@ def _walk(root: Path) -> ImageListing:
 
 
 def _are_copies(folder: Path, names: list[str]) -> bool:
-    """Whether a folder with files of these names holds copies of images that SAFE made."""
+    """Whether a folder with files of these names contains copies of images made by SAFE."""
     return EXPORT_MARK in names or (folder.name == FAILURES and FAILURES_MARK in names)
 
 
@@ -151,14 +151,14 @@ def _only_usable(root: Path, paths: list[str], skipped: list[Skipped]) -> ImageL
     usable = []
     for path in sorted(paths):
         if "\n" in path or "\r" in path:
-            skipped.append(Skipped(path, "a line break in its name, which a line of labels.txt cannot hold"))
+            skipped.append(Skipped(path, "a line break in its name, which does not fit on a line of labels.txt"))
             continue
         try:
             mode = (root / path).stat().st_mode
         except (OSError, ValueError) as error:
             skipped.append(Skipped(path, f"not readable: {getattr(error, 'strerror', None) or error}"))
             continue
-        # A pipe or a device would hold the reader for ever.
+        # Reading a pipe or a device could block forever.
         if stat.S_ISREG(mode):
             usable.append(path)
         else:
@@ -167,7 +167,7 @@ def _only_usable(root: Path, paths: list[str], skipped: list[Skipped]) -> ImageL
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of an image file; OSError where there are none or more than `MAX_BYTES`."""
+    """The bytes of an image file; OSError if it is empty or larger than `MAX_BYTES`."""
     size = path.stat().st_size
     if size == 0:
         raise OSError("the file is empty")
@@ -176,21 +176,22 @@ def read_bytes(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def decode(data: bytes, at_least: tuple[int, int] | None = None) -> Image.Image:
-    """Decode the bytes of an image file to 8-bit RGB, upright.
+def decode(data: bytes, *, at_least: tuple[int, int] | None = None) -> Image.Image:
+    """Decode the bytes of an image file to 8-bit RGB.
 
-    EXIF orientation is honoured; transparency is shown on white; 16-bit and 32-bit grey levels are scaled to 8 bits
-    (their full range, not the image's own, so that dark images stay dark); of several frames the first is taken.
+    EXIF orientation is applied, and transparent images are composited on white. 16-bit and 32-bit grey levels are
+    scaled to 8 bits by the range of their type rather than that of the image, so that dark images stay dark. Of an
+    animation, the first frame is taken.
 
     Parameters
     ----------
     at_least : (width, height), optional
-        A size that is enough: a larger JPEG is decoded at 1/2, 1/4 or 1/8 while it stays above it.
+        The size that is needed: a larger JPEG is decoded at 1/2, 1/4 or 1/8 of its size, but not below this size.
 
     Raises
     ------
     any of UNREADABLE
-        Not an image of a known format, damaged, or more than `MAX_PIXELS`.
+        Unknown format, damaged, or more than `MAX_PIXELS`.
     """
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         width, height = image.size
@@ -222,31 +223,31 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _is_from_0_to_1(values: np.ndarray) -> bool:
-    """Whether the pixels of a float image are from 0 to 1; else they are from 0 to 255.
+    """Whether the pixels of a float image range from 0 to 1 rather than from 0 to 255.
 
-    They are where none is above 1. Sharpening, resampling and hot pixels exceed that: 1 in 100 may be anything, the
-    others up to 2, which in an image from 0 to 255 would all be black. A dark image from 0 to 255 that was made from
-    8 bits stays dark by its whole numbers.
+    They do if none is above 1. Sharpening, resampling and hot pixels exceed that, so 1 % of the pixels may have any
+    value and the others may be up to 2; in an image from 0 to 255, that would be black. A dark 8-bit image converted to
+    float is recognized by its integer values.
     """
     if values.max(initial=0) <= 1:
         return True
-    return np.mean(values <= 2) >= 0.99 and not (values == np.rint(values)).all()
+    return bool(np.mean(values <= 2) >= 0.99 and not (values == np.rint(values)).all())
 
 
 def reason_for(error: Exception) -> str:
-    """Why an image is unreadable, as one short line for the engineer."""
+    """Why an image is unreadable, as one short line."""
     if isinstance(error, Image.DecompressionBombError):
         return f"more than {MAX_PIXELS / 1e6:.0f} megapixels; a decompression bomb?"
     if isinstance(error, Image.UnidentifiedImageError):
-        return "not an image, or of a format that SAFE does not read"
+        return "not an image, or not in a format that SAFE reads"
     text = (getattr(error, "strerror", None) or str(error)).split("\n")[0].strip()
-    if not re.search(r"[a-zA-Z]{2}", text):  # a number of the decoder's own, or nothing
+    if not re.search(r"[a-zA-Z]{2}", text):  # only an error code, or nothing
         return f"damaged ({text or type(error).__name__})"
     return text
 
 
 def thumbnail(path: Path, side: int) -> Image.Image:
-    """An image scaled to fit a square, RGB; a grey tile saying so where the file can no longer be read."""
+    """An image scaled to fit a square, RGB; a grey tile with the text "file not found" if it cannot be read."""
     try:
         image = decode(read_bytes(path), at_least=(side, side))
     except UNREADABLE:

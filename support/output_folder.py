@@ -1,11 +1,11 @@
-"""The output folder: one writer at a time, and only files that SAFE wrote are replaced.
+"""The output folder: one writer at a time, and only files written by SAFE are replaced.
 
-Page, command line and several processes may work in one folder. Whoever changes something there holds a lock for the
-moments that it takes (`writing`), and long work holds another one from beginning to end (`working`). Readers need
-neither: every file is replaced whole (see `files.py`).
+The page, the command line and several processes may share a folder. A change holds a lock for a moment (`writing`), and
+a long job holds another one from start to end (`working`). Readers need neither, since every file is replaced
+atomically (see `files.py`).
 
-`.safe.json` lists the names that SAFE has written in the folder. A file of such a name that is not listed is somebody
-else's, and is never replaced.
+`.safe.json` lists the files that SAFE has written to the folder. A file that is not listed belongs to somebody else and
+is never replaced.
 """
 
 import contextlib
@@ -21,48 +21,48 @@ from support.errors import SAFEError
 from support.files import DAMAGED, fill_text, prepare_folder, regular, replacing_together, write_text
 from support.run_folder import LOCK_FILE, MARK_FILE, WORK_FILE
 
-PATIENCE = 30.0  # seconds that a change waits for another one, which takes a fraction of one
+PATIENCE = 30.0  # seconds that a change waits for another one; a change takes a fraction of a second
 
-# What engineers may bring into a folder that is SAFE's; it is read before it is replaced, and kept.
+# Files that engineers may copy into SAFE's folder; their content is read and carried over before they are replaced.
 _SHARED = ("rcc_notes.csv", "rcc_edits.json")
-# What older versions of SAFE left in each folder that they wrote to, without a list of names.
+# Files by which a folder of an older version, which has no list of names, is recognized.
 _SIGNS = ("clusters.npz", "accuracy.json")
 
 
 @contextlib.contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """Hold the folder for a change: what is read, changed and written in this block is one step for all processes.
+    """Lock the folder for a change: reading, changing and writing within the block is atomic across processes.
 
-    It may be nested within a thread. Threads and processes wait for each other, up to `PATIENCE` seconds.
+    Re-entrant within a thread. Threads and processes wait for each other for up to `PATIENCE` seconds.
 
     Raises
     ------
     SAFEError
-        The folder cannot be written to, or another process holds it for too long.
+        The folder cannot be written to, or another process holds the lock for too long.
     """
     try:
         with _lock(folder, LOCK_FILE, PATIENCE):
             yield
     except filelock.Timeout as error:
         raise SAFEError(
-            f"Another SAFE has been writing in {folder} for more than {PATIENCE:.0f} seconds. Nothing was changed. "
-            "Try again, or end the other one."
+            f"Another SAFE process has been writing to {folder} for more than {PATIENCE:.0f} seconds. Nothing was "
+            "changed. Try again, or stop the other process."
         ) from error
 
 
 @contextlib.contextmanager
 def working(folder: Path, what: str) -> Iterator[None]:
-    """Hold the folder for long work; who comes second is refused at once.
+    """Lock the folder for a long job. A second job is refused at once.
 
     Parameters
     ----------
     what : str
-        The work, as whoever is refused reads of it: for example "clustering".
+        The job, as the error message of a refused job names it, e.g. "clustering".
 
     Raises
     ------
     SAFEError
-        Another process, or another part of this one, is at work there; or the folder cannot be written to.
+        Another job is running in the folder, or the folder cannot be written to.
     """
     try:
         with _lock(folder, WORK_FILE, 0):
@@ -77,15 +77,15 @@ def working(folder: Path, what: str) -> Iterator[None]:
                     note.write_text("", encoding="utf-8")
     except filelock.Timeout as error:
         raise SAFEError(
-            f"Another SAFE is at work in {folder}{_holder(folder)}. Wait until it has finished, or use another output "
-            "folder (--out)."
+            f"Another SAFE job is running in {folder}{_holder(folder)}. Wait until it has finished, or use another "
+            "output folder (--out)."
         ) from error
 
 
 @contextlib.contextmanager
 def _lock(folder: Path, name: str, patience: float) -> Iterator[None]:
     prepare_folder(folder)
-    # A singleton: nested blocks of one thread share it. The system releases it when its process ends, however it does.
+    # A singleton, so that nested blocks of one thread share it. The operating system releases it when the process ends.
     lock = filelock.FileLock(folder.resolve() / name, is_singleton=True)
     try:
         lock.acquire(timeout=patience)
@@ -110,16 +110,16 @@ def _holder(folder: Path) -> str:
     return f" ({text})" if text else ""
 
 
-# --- Whose files these are --------------------------------------------------------------------------------------
+# --- Ownership of files -----------------------------------------------------------------------------------------
 
 
 def check_own(folder: Path, *names: str) -> None:
-    """Make sure that files of these names are missing or SAFE's own: call it before long work.
+    """Check that each of these files is missing or was written by SAFE. Call it before a long job.
 
     Raises
     ------
     SAFEError
-        One is somebody else's.
+        One of them belongs to somebody else.
     """
     listed = _listed(folder)
     foreign = [name for name in names if name not in listed and os.path.lexists(folder / name)]
@@ -127,23 +127,28 @@ def check_own(folder: Path, *names: str) -> None:
         free = next(path for i in range(1, 1000) if not (path := folder / f"safe-{i}").exists())
         raise SAFEError(
             f"Expected {foreign[0]} in {folder} to be missing or written by SAFE. Received a file that SAFE did not "
-            f"write, which is left as it is. Use another output folder, for example --out {free}."
+            f"write; it is left unchanged. Use another output folder, for example --out {free}."
         )
 
 
 Writer = str | Callable[[Path], object]
-"""What a file is to hold: a text, or a function that writes it to the path that it is given."""
+"""Content of a file: a text, or a function that writes it to a given path."""
 
 
 def save_files(folder: Path, files: Mapping[str, Writer]) -> None:
-    """Replace files of the output folder that belong together, by name: all or none, and only SAFE's own.
+    """Replace files of the output folder that belong together: all or none, and only those written by SAFE.
 
-    They get their names in the order given, at once after each other, when all are on the disk.
+    When all of them are on the disk, they are renamed one after another, in the given order.
+
+    Parameters
+    ----------
+    files : mapping of str to Writer
+        Name to content.
 
     Raises
     ------
     SAFEError
-        One of the files is somebody else's, or the operating system refuses to write: what was there is unchanged.
+        One of the files belongs to somebody else, or the operating system refused to write. Nothing is changed.
     """
     with writing(folder):
         check_own(folder, *files)
@@ -153,7 +158,7 @@ def save_files(folder: Path, files: Mapping[str, Writer]) -> None:
                     fill_text(temporary, content)
                 else:
                     content(temporary)
-            # Before the files get their names: a process that is killed must not leave files that are not listed.
+            # Before the files are renamed, so that a killed process does not leave files that are not listed.
             _claim(folder, files)
 
 
@@ -170,21 +175,21 @@ def _claim(folder: Path, names: Collection[str]) -> None:
 
 
 def _listed(folder: Path) -> set[str]:
-    """The names that SAFE has written in a folder; of an older version's folder, all that are there."""
+    """Names of the files that SAFE has written to a folder; all files if an older version wrote the folder."""
     try:
         record = json.loads(regular(folder / MARK_FILE).read_text(encoding="utf-8"))
         return {*map(str, record["files"]), *_SHARED}
     except FileNotFoundError:
         pass
     except DAMAGED:
-        pass  # as in a folder of an older version
+        pass  # treated like a folder of an older version
     if not any(_is_safes(folder / sign) for sign in _SIGNS):
         return set()
     return set(os.listdir(folder))  # noqa: PTH208, names
 
 
 def _is_safes(path: Path) -> bool:
-    """Whether a file is one of those by which a folder of an older version is known."""
+    """Whether a file is one by which a folder of an older version is recognized."""
     try:
         with regular(path).open("rb") as file:
             start = file.read(4096)

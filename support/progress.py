@@ -1,18 +1,18 @@
-"""How long jobs tell how far they are, and how that is put into words."""
+"""Progress of long jobs, and how it is worded."""
 
 import time
 from collections.abc import Callable
 
 Progress = Callable[[str, int, int], None]
-"""Called as `progress(what, done, total)`. To stop a job, raise from it: what is cached stays."""
+"""Called as `progress(what, done, total)`. Raise an exception from it to stop the job; cached results are kept."""
 
 
 def no_progress(what: str, done: int, total: int) -> None:
-    """The default: nobody is watching."""
+    """The default: progress is ignored."""
 
 
 class Pace:
-    """Turns progress calls into words: what is being done, how far it is, how long it will take."""
+    """Turns progress calls into text: the task, how much of it is done, and the time left."""
 
     def __init__(self) -> None:
         self._task = ""
@@ -22,15 +22,16 @@ class Pace:
     def describe(self, what: str, done: int, total: int) -> str:
         """For example `Extracting features: 412 / 860, 0:58 left`.
 
-        What comes before a comma in `what` is one task, whose pace is measured; after it stands which part is at hand.
+        The text before the first comma in `what` identifies the task whose rate is measured; the rest names the current
+        part of it.
         """
         task = what.partition(", ")[0]
         if task != self._task or done < self._first:
-            # Work that goes on from where it was cut off begins in the middle.
+            # A resumed job does not start at 0.
             self._task, self._began, self._first = task, time.monotonic(), done
         elapsed = time.monotonic() - self._began
         text = f"{what}: {done:,} / {total:,}"
-        # A rate measured over less than a second would only make the number jump.
+        # A rate measured over less than a second would make the estimate jump.
         if self._first < done < total and elapsed > 1:
             seconds = round(elapsed / (done - self._first) * (total - done))
             text += f", {seconds // 60}:{seconds % 60:02d} left"

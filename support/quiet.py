@@ -1,4 +1,4 @@
-"""Libraries that write to the terminal while they are imported."""
+"""Silencing libraries that write to the terminal while they are imported."""
 
 import contextlib
 import os
@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_stderr() -> Iterator[None]:
-    """TensorFlow's C++ code greets on stderr while it is imported, before any setting could silence it."""
+    """Discard stderr at the level of the file descriptor.
+
+    TensorFlow's C++ code logs to stderr during import, before any setting could silence it.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     stderr = os.dup(2)

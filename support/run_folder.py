@@ -1,6 +1,6 @@
 """The names of the files and folders that a run writes to its output folder.
 
-README.md says what each holds; the module that writes a file also reads it.
+README.md describes their content. Each file is read by the module that writes it.
 """
 
 LABELS_FILE = "labels.txt"
@@ -11,9 +11,9 @@ GIF_FOLDER = "gifs"
 NOTES_FILE = "rcc_notes.csv"
 EDITS_FILE = "rcc_edits.json"
 EXPORT_MARK = ".safe-export"
-"""Hidden file in an export: what SAFE wrote there, with digests (see `reporting/export.py`)."""
+"""Hidden file in an export that lists what SAFE wrote, with digests (see `reporting/export.py`)."""
 FAILURES, FAILURES_MARK = "failures", ".safe"
-"""The folder of a DNN's failures, and a hidden file in it: what SAFE wrote there (see `dnn/failures.py`)."""
+"""The folder of a DNN's failures, and a hidden file in it that lists what SAFE wrote (see `dnn/failures.py`)."""
 PROFILES_FILE = "rcc_profiles.csv"
 FILENAMES_FILE = "IS_filenames.txt"
 UNSAFE_SET_FILE = "unsafe_set.csv"
@@ -30,4 +30,4 @@ WORK_FILE = ".safe-work.lock"
 KEPT_LABELS_FILE = "image_labels.csv"
 REPORT_FILE = "report.html"
 RUNS_FOLDER = "runs"
-FORMS_FILE = "forms.json"  # written by the page, which comes after this module
+FORMS_FILE = "forms.json"  # what was entered in the page's forms

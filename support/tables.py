@@ -1,4 +1,4 @@
-"""Cells of tables that may be opened in a spreadsheet."""
+"""Escaping cells of CSV tables that may be opened in a spreadsheet."""
 
 import re
 
@@ -10,13 +10,13 @@ def _is_formula(text: str) -> bool:
 
 
 def cell(text: str) -> str:
-    """Text for a cell of a table that may be opened in a spreadsheet: one that it would run begins with an apostrophe.
+    """Escape text for a cell: an apostrophe is prepended to what a spreadsheet would execute as a formula.
 
-    Names of files, classes and parameters come from elsewhere; `=cmd|...` is a formula to a spreadsheet.
+    Names of files, classes and parameters are not under SAFE's control, and `=cmd|...` is a formula to a spreadsheet.
     """
     return f"'{text}" if _is_formula(text.lstrip("'")) else text
 
 
 def from_cell(text: str) -> str:
-    """The text that `cell` was given."""
+    """The inverse of `cell`."""
     return text[1:] if text[:1] == "'" and _is_formula(text.lstrip("'")) else text

@@ -1,16 +1,16 @@
-"""Names, numbers and lists as text that can be shown anywhere."""
+"""Names, numbers and lists as text that is safe to display anywhere."""
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
-LONGEST_SHOWN = 60
-# All but tab and line feed; and what turns the direction of text, by which a name can pass for another.
+DISPLAY_LENGTH = 60
+# All control characters but tab and line feed, and those that change the text direction, which can disguise a name.
 _CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
-def shown_name(path: str, longest: int = LONGEST_SHOWN) -> str:
-    """The name of a file as plain text, a long one shortened in its middle: its end tells images apart."""
+def display_name(path: str, *, longest: int = DISPLAY_LENGTH) -> str:
+    """A file's name as plain text. Long names are shortened in the middle, since names of images differ at the end."""
     name = printable(Path(path).name)
     if len(name) <= longest:
         return name
@@ -19,12 +19,12 @@ def shown_name(path: str, longest: int = LONGEST_SHOWN) -> str:
 
 
 def steers(text: str) -> bool:
-    """Whether text holds control characters, or those that turn its direction."""
+    """Whether text contains control characters or characters that change the text direction."""
     return bool(_CONTROLS.search(text))
 
 
 def printable(path: str) -> str:
-    """A path as text that can be shown anywhere, even if its bytes are not valid Unicode or would steer a terminal."""
+    """A path as text that is safe to display, even if it is not valid Unicode or contains control characters."""
     return _CONTROLS.sub("\ufffd", path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
 
 
@@ -33,7 +33,7 @@ def count(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
-def some(names: Iterable[str], limit: int = 5) -> str:
-    """The first few of some names, and how many there are."""
+def some(names: Iterable[str], *, limit: int = 5) -> str:
+    """The first few names and, if there are more, their number: `a, b, … (7 in all)`."""
     names = list(names)
     return ", ".join(names[:limit]) + (f", … ({len(names)} in all)" if len(names) > limit else "")

@@ -190,7 +190,7 @@ def test_skipped_images_are_named_with_their_reason(fake_network, failing, out, 
     printed = capsys.readouterr()
     skipped = [line for line in said(printed.err) if "skipped" in line]
     assert skipped == [
-        "safe: skipped 'größe, \"x\".png': not an image, or of a format that SAFE does not read",
+        "safe: skipped 'größe, \"x\".png': not an image, or not in a format that SAFE reads",
         "safe: skipped 'night_03.png': the file is empty",
         "safe: skipped 'pipe.png': not a regular file",
     ]
@@ -267,7 +267,7 @@ def test_names_of_any_kind_come_through_to_every_file(fake_network, failing, out
         (lambda path: None, "No such file or directory"),
         (lambda path: path.write_text("no image"), "Received the file"),
         (lambda path: path.mkdir(), "Received none"),
-        (lambda path: (path.mkdir(), (path / "a.png").touch()), "of which none is readable"),
+        (lambda path: (path.mkdir(), (path / "a.png").touch()), "all of them unreadable"),
     ],
 )
 def test_a_bad_image_folder_is_an_error_that_leaves_the_last_run_as_it_was(clustered, tmp_path, capsys, make, message):
@@ -306,7 +306,7 @@ def test_a_defect_is_one_line_and_its_traceback_is_in_the_log(fake_network, fail
     assert safe("cluster", failing, "--out", out) == 1
     (line,) = said(capsys.readouterr().err)
     log = Path(os.environ["SAFE_CACHE"]) / "defects.log"
-    assert line == f"safe: this is a defect of SAFE (ZeroDivisionError); details are in {log}. Please report it."
+    assert line == f"safe: this is a defect in SAFE (ZeroDivisionError); details are in {log}. Please report it."
     assert "raise ZeroDivisionError" in log.read_text()
 
 

@@ -208,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.generate:
             _generated(options, extractor, methods)
         else:
-            images = extract_features(options.images, extractor, _progress)
+            images = extract_features(options.images, extractor, progress=_progress)
             if options.scenarios:
                 names = _column(options.scenarios, "scenario")
                 scenarios = np.array([names[path] for path in images.paths])
@@ -242,7 +242,7 @@ def _generated(options: argparse.Namespace, extractor, methods: list[str]) -> No
     for mix in range(options.mixes):
         with tempfile.TemporaryDirectory() as folder:
             rows = make_mix(options.generate, folder, options.size, seed=options.seed + mix)
-            images = extract_features(Path(folder, "images"), extractor, _progress)
+            images = extract_features(Path(folder, "images"), extractor, progress=_progress)
             names = dict(rows)
             scenarios = np.array([names[path] for path in images.paths])
             per_mix.append(run_methods(images, scenarios, methods))

@@ -162,7 +162,7 @@ def run_case(name: str, data: Path, work: Path, options: argparse.Namespace) -> 
         `growth` (what the methods cost with more and more images).
     """
     case = load_case(name, data, work, _progress)
-    images = extract_features(case.root, choose_extractor("auto"), _progress)
+    images = extract_features(case.root, choose_extractor("auto"), progress=_progress)
     if images.paths != case.paths:
         raise SAFEError(f"Expected readable images in {case.root}. Received {len(images.skipped)} that are not.")
     distances = _kept_distances(case, work)

@@ -172,7 +172,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     if options.method.startswith("safe"):
         extractor = choose_extractor("auto", precision="bfloat16" if "bfloat16" in options.method else "float32")
-        images = extract_features(options.images, extractor, progress)
+        images = extract_features(options.images, extractor, progress=progress)
         progress("Clustering", 0, 0)
         find_root_cause_clusters(images)
     else:

@@ -300,7 +300,7 @@ def load_case(options: argparse.Namespace, work: Path) -> Case:
     unsafe = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=len(listed)), progress=_progress)
     points = {}
     listing = find_images(work / LIST_FILE)
-    for batch in stream_features(listing, choose_extractor(clusters.extractor), _progress):
+    for batch in stream_features(listing, choose_extractor(clusters.extractor), progress=_progress):
         points.update(zip(batch.paths, clusters.projection.apply(batch.features), strict=True))
     row = {image: i for i, image in enumerate(listed.tolist())}
     order = np.array([row[at[image.image]] for image in unsafe.images])
@@ -364,7 +364,7 @@ def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path) -> Any
     if (work / CLUSTERS_FILE).is_file() and listed.is_file() and listed.read_text(encoding="utf-8") == lines:
         return load_clusters(work)
     write_text(listed, lines)
-    clusters = find_root_cause_clusters(extract_features(listed, choose_extractor("auto"), _progress))
+    clusters = find_root_cause_clusters(extract_features(listed, choose_extractor("auto"), progress=_progress))
     save_clusters(clusters, work)
     return clusters
 

@@ -144,11 +144,11 @@ def compare_settings(ours: str, theirs: str) -> dict:
 def tune_generated(n: int) -> dict:
     """What a run does after PCA: neighbours averaged, DBSCAN tuned."""
     data = generated_points(n)
-    tune(average_neighbours(data[:200]), data[:200])
+    tune(average_neighbours(data[:200]), original=data[:200])
     begin = time.perf_counter()
     averaged = average_neighbours(data)
     between = time.perf_counter()
-    found = tune(averaged, data)
+    found = tune(averaged, original=data)
     end = time.perf_counter()
     return {
         "seconds": end - begin,

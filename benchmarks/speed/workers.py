@@ -12,7 +12,6 @@ from features.on_cluster import on_cluster
 from features.weights import choose_extractor
 from support.files import prepare_folder
 from support.images import find_images
-from support.progress import no_progress
 
 
 def extract_on_workers(images: str, n: int, extractor: str, workers: int, cache: str) -> dict:
@@ -32,11 +31,11 @@ def extract_on_workers(images: str, n: int, extractor: str, workers: int, cache:
         stream = on_cluster(cluster.scheduler_address)
         os.environ["SAFE_CACHE"] = f"{empty}/warm"
         warm = listing._replace(paths=listing.paths[: 2 * workers * BATCH_SIZE])
-        for _ in stream(warm, chosen, no_progress):
+        for _ in stream(warm, chosen):
             pass
         os.environ["SAFE_CACHE"] = f"{empty}/cold"
         begin = time.perf_counter()
-        batches = list(stream(listing, chosen, no_progress))
+        batches = list(stream(listing, chosen))
         seconds = time.perf_counter() - begin
     return {"images": sum(len(batch.paths) for batch in batches), "seconds": seconds, "digest": _digest(batches)}
 

@@ -31,10 +31,10 @@ def test_an_rcc_is_divided_where_its_parts_are_worth_more():
     labels = np.zeros(12, int)
     other = np.array([0] * 5 + [1] * 5 + [NOISE, 2])
     images = in_a_row(0, 1, 2, 3, 4, 20, 21, 22, 23, 24, 6, 19)
-    divided, is_core = divide(labels, np.ones(12, bool), other, lambda members: 1, images)
+    divided, is_core = divide(labels, np.ones(12, bool), other, worth=lambda members: 1, images=images)
     assert divided.tolist() == [0] * 5 + [1] * 5 + [0, 1], "the others join the nearest part"
     assert is_core.tolist() == [True] * 10 + [False] * 2
-    whole, is_core = divide(labels, np.ones(12, bool), other, len, images)
+    whole, is_core = divide(labels, np.ones(12, bool), other, worth=len, images=images)
     assert whole.tolist() == labels.tolist(), "ten are not worth more than twelve"
     assert is_core.all()
 
@@ -42,14 +42,14 @@ def test_an_rcc_is_divided_where_its_parts_are_worth_more():
 def test_a_part_has_five_images_or_more_and_noise_is_not_divided():
     other = np.array([0] * 5 + [1] * 4 + [2] * 5 + [3] * 5)
     labels = np.array([0] * 9 + [NOISE] * 10)
-    divided, _ = divide(labels, labels == 0, other, lambda members: 1, in_a_row(*range(19)))
+    divided, _ = divide(labels, labels == 0, other, worth=lambda members: 1, images=in_a_row(*range(19)))
     assert divided.tolist() == labels.tolist()
 
 
 def test_several_rccs_are_divided_and_what_is_given_stays():
     other = np.repeat([0, 1, 2, 3], 5)
     labels = np.repeat([0, 1], 10)
-    divided, _ = divide(labels, np.ones(20, bool), other, lambda members: 1, in_a_row(*range(20)))
+    divided, _ = divide(labels, np.ones(20, bool), other, worth=lambda members: 1, images=in_a_row(*range(20)))
     assert divided.tolist() == [0] * 5 + [2] * 5 + [1] * 5 + [3] * 5
     assert labels.tolist() == [0] * 10 + [1] * 10
 

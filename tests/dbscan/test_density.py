@@ -9,24 +9,12 @@ from dbscan.branches import Branches
 from dbscan.density import Density
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE
+from tests.helpers.point_groups import groups, pairwise_distances
 
 
-def groups(sizes, spread=0.1, dimension=10, seed=0):
-    """Gaussian groups around corners of a simplex, and which group each point is of."""
-    rng = np.random.default_rng(seed)
-    owner = np.repeat(np.arange(len(sizes)), sizes)
-    points = 2 * np.eye(dimension)[owner % dimension] * (1 + owner[:, None] // dimension)
-    return (points + rng.normal(0, spread, points.shape)).astype(np.float32), owner
-
-
-def pairwise_distances(points):
-    """All n², by the definition, as float32."""
-    exact = points.astype(float)
-    return np.sqrt(np.square(exact[:, None] - exact).sum(axis=2)).astype(np.float32)
-
-
-def prim(distances, min_samples):
+def prim(points, min_samples):
     """Core distances, and Prim's tree over all n² mutual reachability distances, row by row."""
+    distances = pairwise_distances(points).astype(np.float32)
     core = np.sort(distances, axis=1)[:, min_samples - 1]
     reachability = np.maximum(np.maximum(distances, core), core[:, None])
     outside = np.ones(len(core), bool)
@@ -50,7 +38,7 @@ def test_the_tree_is_the_one_that_all_distances_give(min_samples, shape):
     ]
     points, _ = groups(sizes, spread)
     made = Density(Points(points), min_samples)
-    core, edges, lengths = prim(pairwise_distances(points), min_samples)
+    core, edges, lengths = prim(points, min_samples)
     assert np.array_equal(made.core_distances, core)
     assert np.array_equal(made.edges, edges)
     assert np.array_equal(made.lengths, lengths)
@@ -61,7 +49,7 @@ def test_equal_points_have_a_tree_of_the_least_length(min_samples):
     points, _ = groups((40, 30), spread=0.3)
     points = np.concatenate([points, np.repeat(points[:3], 40, axis=0)])  # more copies than neighbours are listed
     made = Density(Points(points), min_samples)
-    _, _, lengths = prim(pairwise_distances(points), min_samples)
+    _, _, lengths = prim(points, min_samples)
     assert np.array_equal(np.sort(made.lengths), np.sort(lengths).astype(np.float32))
 
 
@@ -82,7 +70,7 @@ def test_more_min_samples_than_points_or_listed_neighbours_are_an_error(n):
 @pytest.mark.parametrize("seed", range(4))
 def test_density_agrees_with_scikit_learn(min_samples, seed):
     points, _ = groups((50, 40, 30), spread=0.7, seed=seed)
-    distances = pairwise_distances(points)
+    distances = pairwise_distances(points).astype(np.float32)
     made = Density(Points(points), min_samples)
     for eps in np.quantile(made.core_distances, (0.05, 0.3, 0.6, 0.9, 1.0)):
         labels, is_core = made.cluster(float(eps))
@@ -96,7 +84,7 @@ def test_density_agrees_with_scikit_learn(min_samples, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_each_branch_is_a_cluster_of_dbscan_at_its_radius(min_samples, seed):
     points, _ = groups((50, 40, 30), spread=0.7, seed=seed)
-    distances = pairwise_distances(points)
+    distances = pairwise_distances(points).astype(np.float32)
     branches = Branches(Density(Points(points), min_samples))
     assert len(branches.radius)
     for branch, radius in enumerate(branches.radius):
@@ -154,8 +142,8 @@ def test_how_far_branches_stand_apart_in_another_space_is_what_all_distances_say
     elsewhere = points.copy()
     elsewhere[owner == 1] = elsewhere[owner == 0][:30] + np.random.default_rng(1).normal(0, 0.1, (30, 10))
     branches = Branches(Density(Points(points), 3))
-    core, *_ = prim(pairwise_distances(elsewhere), 3)
-    reachability = np.maximum(np.maximum(pairwise_distances(elsewhere), core), core[:, None])
+    core, *_ = prim(elsewhere, 3)
+    reachability = np.maximum(np.maximum(pairwise_distances(elsewhere).astype(np.float32), core), core[:, None])
     apart = branches.apart(Density(Points(elsewhere), 3))
     seen = set()
     for branch in range(len(apart)):

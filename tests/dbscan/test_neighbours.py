@@ -5,15 +5,11 @@ import pytest
 
 from dbscan import neighbours
 from dbscan.neighbours import Points
+from tests.helpers.point_groups import pairwise_distances
 
 
 def cloud(n=60, dimension=7, seed=0):
     return np.random.default_rng(seed).normal(size=(n, dimension)).astype(np.float32)
-
-
-def pairwise_distances(points):
-    exact = points.astype(float)
-    return np.sqrt(np.square(exact[:, None] - exact).sum(axis=2))
 
 
 def expected_nearest(distances, k):
@@ -69,7 +65,7 @@ def test_core_distances_and_components_are_heeded():
     core, component = rng.uniform(1, 4, 60).astype(np.float32), rng.integers(0, 4, 60)
     core[50:] = core[3]
     rows = np.array([3, 50, 7, 51, 59, 58])
-    others, lengths = Points(points).nearest(5, rows, core, component)
+    others, lengths = Points(points).nearest(5, rows=rows, core_distances=core, component=component)
     reachability = np.maximum(np.maximum(pairwise_distances(points), core), core[:, None])
     reachability[component[:, None] == component] = np.inf
     order, expected = expected_nearest(reachability, 5)
@@ -79,7 +75,8 @@ def test_core_distances_and_components_are_heeded():
 
 def test_where_there_are_fewer_than_asked_for_a_point_stands_for_itself():
     component = np.array([0, 0, 0, 1])
-    others, lengths = Points(np.arange(4.0)[:, None]).nearest(2, np.arange(4), np.zeros(4, np.float32), component)
+    core = np.zeros(4, np.float32)
+    others, lengths = Points(np.arange(4.0)[:, None]).nearest(2, core_distances=core, component=component)
     assert others.tolist() == [[3, 0], [3, 1], [3, 2], [2, 1]]
     assert lengths.tolist() == [[3, np.inf], [2, np.inf], [1, np.inf], [1, 2]]
 

@@ -103,7 +103,7 @@ def test_one_cause_of_nearly_all_images_is_not_divided_if_it_stands_apart(spread
     common, _ = groups((170, 170, 170), spread)  # three that are hardly any
     rare = [(corner + rng.normal(0, 0.2, (n, 10))).astype(np.float32) for corner, n in ((3, 50), (-3, 40))]
     points = np.concatenate([common, *rare])
-    assert np.bincount(tune(average_neighbours(points), points).labels).tolist() == [510, 50, 40]
+    assert np.bincount(tune(average_neighbours(points), original=points).labels).tolist() == [510, 50, 40]
 
 
 def test_neighbours_before_averaging_decide_whether_a_group_is_divided():
@@ -111,7 +111,7 @@ def test_neighbours_before_averaging_decide_whether_a_group_is_divided():
     one_cause = halves.copy()
     one_cause[:120] = np.random.default_rng(2).normal(0, 0.05, (120, 10))
     assert tune(halves).labels.max() == 2
-    assert tune(halves, one_cause).settings[0].score < tune(halves).settings[0].score
+    assert tune(halves, original=one_cause).settings[0].score < tune(halves).settings[0].score
 
 
 def test_silhouettes_are_those_of_the_averaged_images():
@@ -124,19 +124,19 @@ def test_silhouettes_are_those_of_the_averaged_images():
     assert tune(points).settings[found.chosen].silhouette > expected + 0.2
 
 
-def test_the_result_does_not_hang_on_the_order_of_the_points():
+def test_the_result_does_not_depend_on_the_order_of_the_points():
     points, _ = groups((80, 50, 30), spread=0.4)
     order = np.random.default_rng(3).permutation(len(points))
     assert adjusted_rand_score(tune(points).labels[order], tune(points[order]).labels) == 1
 
 
 @pytest.mark.parametrize("sizes", [(300, 200, 100), (25,) * 10])
-def test_the_result_does_not_hang_on_the_size_of_a_block(monkeypatch, sizes):
+def test_the_result_does_not_depend_on_the_size_of_a_block(monkeypatch, sizes):
     points, _ = groups(sizes, spread=0.5)
-    at_once = tune(average_neighbours(points), points)
+    at_once = tune(average_neighbours(points), original=points)
     monkeypatch.setattr(neighbours, "BLOCK", 5000)
     monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
-    in_blocks = tune(average_neighbours(points), points)
+    in_blocks = tune(average_neighbours(points), original=points)
     assert np.array_equal(at_once.labels, in_blocks.labels)
     assert np.array_equal(at_once.is_core, in_blocks.is_core)
     assert [setting[:-2] for setting in at_once.settings] == [setting[:-2] for setting in in_blocks.settings]
@@ -147,7 +147,7 @@ def test_memory_does_not_grow_with_the_square_of_the_points(monkeypatch):
     monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
     points, _ = groups((1000, 800, 700, 500), spread=0.5)
     tracemalloc.start()
-    tune(average_neighbours(points), points)
+    tune(average_neighbours(points), original=points)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < len(points) ** 2 * 4 / 2  # half of the distances, as float32
@@ -193,24 +193,27 @@ def test_what_another_clustering_tells_apart_is_not_joined():
     apart, owner = groups((60, 60, 60), spread=0.05)
     joined = apart.copy()
     joined[:120] = np.random.default_rng(2).normal(0, 0.05, (120, 10))  # as UMAP may draw two causes
-    images = [apart, apart]
-    alone = tune(joined, *images)
+    images = {"original": apart, "averaged": apart}
+    alone = tune(joined, **images)
     assert sorted(np.bincount(alone.labels)) == [60, 120]
-    checked = tune(joined, *images, known=owner)
+    checked = tune(joined, **images, known=owner)
     assert adjusted_rand_score(owner, checked.labels) == 1
     assert checked.is_core.all()
 
 
 def test_what_another_clustering_joins_may_still_be_told_apart():
     points, owner = groups((60, 60, 60))
-    assert adjusted_rand_score(owner, tune(points, points, points, known=np.minimum(owner, 1)).labels) == 1
+    assert (
+        adjusted_rand_score(owner, tune(points, original=points, averaged=points, known=np.minimum(owner, 1)).labels)
+        == 1
+    )
 
 
 def test_images_whose_neighbours_are_elsewhere_are_noise_where_another_clustering_is_known():
     images, owner = groups((60, 60, 60), spread=0.05)
     drawn = images.copy()
     drawn[:3] = images[60:63]  # as UMAP may draw images of one cause among those of another
-    assert (tune(drawn, images, images).labels[:3] != NOISE).all()
-    checked = tune(drawn, images, images, known=owner)
+    assert (tune(drawn, original=images, averaged=images).labels[:3] != NOISE).all()
+    checked = tune(drawn, original=images, averaged=images, known=owner)
     assert checked.labels[:3].tolist() == [NOISE] * 3
     assert adjusted_rand_score(owner[3:], checked.labels[3:]) == 1

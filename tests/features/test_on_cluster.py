@@ -14,7 +14,6 @@ from features.on_cluster import on_cluster
 from features.weights import choose_extractor
 from support.errors import SAFEError
 from support.images import find_images
-from support.progress import no_progress
 
 distributed = pytest.importorskip("distributed")
 
@@ -57,7 +56,9 @@ def test_a_cluster_gives_the_bytes_of_this_machine_and_fills_its_cache(
     (folder / "snow_02.png").write_bytes(b"")
     listing = find_images(folder)
     steps = []
-    found = rows_of(on_cluster(address)(listing, fake_network.extractor, lambda what, done, total: steps.append(done)))
+    found = rows_of(
+        on_cluster(address)(listing, fake_network.extractor, progress=lambda what, done, total: steps.append(done))
+    )
     loads = fake_network.loads
     assert loads == 1  # both workers are in this process
     assert rows_of(stream_features(listing, fake_network.extractor)) == found
@@ -84,7 +85,7 @@ def test_what_is_cached_is_not_sent_to_the_workers(address, fake_network, draw_f
 def test_workers_may_find_the_images_elsewhere(address, fake_network, draw_folder, tmp_path, scheme):
     folder = draw_folder(tmp_path / "in", {"snow": 3})
     elsewhere = shutil.copytree(folder, tmp_path / "mounted")
-    found = extract_features(folder, fake_network.extractor, stream=on_cluster(address, f"{scheme}{elsewhere}"))
+    found = extract_features(folder, fake_network.extractor, stream=on_cluster(address, images=f"{scheme}{elsewhere}"))
     assert found.paths == ("snow_00.png", "snow_01.png", "snow_02.png")
     assert found.root == folder
 
@@ -92,14 +93,14 @@ def test_workers_may_find_the_images_elsewhere(address, fake_network, draw_folde
 def test_workers_that_do_not_find_the_images_say_how_to_name_the_place(address, fake_network, draw_folder, tmp_path):
     folder = draw_folder(tmp_path / "in", {"snow": 3})
     with pytest.raises(SAFEError, match=r"cannot read snow_00\.png in /nowhere .*--dask-images"):
-        extract_features(folder, fake_network.extractor, stream=on_cluster(address, "/nowhere"))
+        extract_features(folder, fake_network.extractor, stream=on_cluster(address, images="/nowhere"))
 
 
 def test_workers_that_see_other_images_are_an_error(address, fake_network, draw_folder, tmp_path):
     folder = draw_folder(tmp_path / "in", {"snow": 3})
     other = draw_folder(tmp_path / "other", {"snow": 3}, seed=1)
-    with pytest.raises(SAFEError, match=r"Received another snow_00\.png"):
-        extract_features(folder, fake_network.extractor, stream=on_cluster(address, str(other)))
+    with pytest.raises(SAFEError, match=r"Received a different snow_00\.png"):
+        extract_features(folder, fake_network.extractor, stream=on_cluster(address, images=str(other)))
 
 
 def test_images_outside_the_folder_cannot_be_found_elsewhere(address, fake_network, draw_folder, tmp_path):
@@ -107,8 +108,8 @@ def test_images_outside_the_folder_cannot_be_found_elsewhere(address, fake_netwo
     (tmp_path / "lists").mkdir()
     listing = tmp_path / "lists" / "list.txt"
     listing.write_text(f"{folder / 'snow_00.png'}\n")
-    with pytest.raises(SAFEError, match=r"expects all images below"):
-        extract_features(listing, fake_network.extractor, stream=on_cluster(address, str(folder)))
+    with pytest.raises(SAFEError, match=r"requires all images to be in"):
+        extract_features(listing, fake_network.extractor, stream=on_cluster(address, images=str(folder)))
 
 
 def test_a_job_on_a_cluster_can_be_stopped(address, fake_network, draw_folder, tmp_path):
@@ -118,7 +119,7 @@ def test_a_job_on_a_cluster_can_be_stopped(address, fake_network, draw_folder, t
 
     folder = draw_folder(tmp_path / "in", {"snow": 3})
     with pytest.raises(KeyboardInterrupt):
-        extract_features(folder, fake_network.extractor, stop, on_cluster(address))
+        extract_features(folder, fake_network.extractor, progress=stop, stream=on_cluster(address))
 
 
 def test_an_address_where_nobody_answers_is_an_error(fake_network, draw_folder, tmp_path, monkeypatch):
@@ -133,7 +134,7 @@ def test_a_cluster_without_workers_is_an_error(fake_network, draw_folder, tmp_pa
     folder = draw_folder(tmp_path / "in", {"snow": 1})
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0", silence_logs=50) as empty,
-        pytest.raises(SAFEError, match=r"Received none within 0\.1 s"),
+        pytest.raises(SAFEError, match=r"Received no worker within 0\.1 s"),
     ):
         extract_features(folder, fake_network.extractor, stream=on_cluster(empty.scheduler_address))
 
@@ -155,7 +156,7 @@ def test_a_worker_that_is_killed_in_mid_run_changes_nothing(draw_folder, tmp_pat
     with distributed.LocalCluster(
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", silence_logs=50
     ) as cluster:
-        batches = on_cluster(cluster.scheduler_address)(listing, extractor, no_progress)
+        batches = on_cluster(cluster.scheduler_address)(listing, extractor)
         first = next(batches)
         os.kill(cluster.workers[0].process.pid, signal.SIGKILL)
         found = rows_of([first, *batches])
@@ -175,7 +176,7 @@ def test_a_worker_that_knows_nothing_of_safe_is_sent_what_it_runs(draw_folder, t
             cwd=tmp_path, env=alone, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         try:
-            found = rows_of(on_cluster(cluster.scheduler_address)(listing, extractor, no_progress))
+            found = rows_of(on_cluster(cluster.scheduler_address)(listing, extractor))
         finally:
             worker.terminate()
             worker.wait()

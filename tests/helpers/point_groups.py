@@ -1,4 +1,4 @@
-"""Points whose groups are known, for the tests of what finds groups."""
+"""Points in known groups, and their distances."""
 
 import numpy as np
 
@@ -9,3 +9,9 @@ def groups(sizes, spread=0.1, dimension=10, seed=0):
     owner = np.repeat(np.arange(len(sizes)), sizes)
     points = 2 * np.eye(dimension)[owner % dimension] * (1 + owner[:, None] // dimension)
     return (points + rng.normal(0, spread, points.shape)).astype(np.float32), owner
+
+
+def pairwise_distances(points):
+    """All n² distances, by the definition, in float64."""
+    exact = points.astype(float)
+    return np.sqrt(np.square(exact[:, None] - exact).sum(axis=2))

@@ -12,7 +12,7 @@ from page.app import _try_address, serve
 from page.door import NOT_OURS, Page
 from page.jobs import Job, Jobs, PageSettings, find_example
 from page.results import Results
-from support.defects import FOR_VISITORS, LOG_FILE
+from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
 from support.files import cache_folder
 from tests.helpers.places import closed_port
@@ -134,7 +134,7 @@ def answered(monkeypatch: pytest.MonkeyPatch, handler: Callable) -> dict:
 def test_a_defect_in_a_handler_is_a_sentence_in_the_window_and_a_traceback_in_the_log(monkeypatch, capsys):
     with pytest.raises(gr.Error) as caught:
         answered(monkeypatch, lambda: {}["night"])
-    assert (caught.value.message, caught.value.print_exception) == (FOR_VISITORS, False)
+    assert (caught.value.message, caught.value.print_exception) == (VISITOR_MESSAGE, False)
     assert "KeyError: 'night'" in (cache_folder() / LOG_FILE).read_text()
     assert "Traceback" not in capsys.readouterr().err
 
@@ -176,6 +176,6 @@ def test_a_job_that_meets_a_defect_says_so_and_logs_it(capsys):
     job = Job("clusters", 1, work)
     job.start()
     assert job.finished(10)
-    assert job.outcome == FOR_VISITORS
+    assert job.outcome == VISITOR_MESSAGE
     assert "ZeroDivisionError" in (cache_folder() / LOG_FILE).read_text()
     assert "Traceback" not in capsys.readouterr().err

@@ -24,7 +24,7 @@ from page.jobs import Jobs, PageSettings
 from page.pictures import picture
 from page.results import Results, check_within
 from page.runs_view import refreshed
-from support.defects import FOR_VISITORS, LOG_FILE
+from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
 from support.files import cache_folder
 from tests.helpers.scenes import draw_scene
@@ -689,7 +689,7 @@ def test_what_fails_further_in_is_a_sentence_and_a_traceback_in_the_log(capsys):
             return await client.get("/config")
 
     answer = asyncio.run(ask())
-    assert (answer.status_code, answer.text) == (500, FOR_VISITORS + "\n")
+    assert (answer.status_code, answer.text) == (500, VISITOR_MESSAGE + "\n")
     assert answer.headers["x-frame-options"] == "DENY"
     assert "raise ZeroDivisionError" in (cache_folder() / LOG_FILE).read_text()
     assert "Traceback" not in capsys.readouterr().err

@@ -128,7 +128,7 @@ def test_tuning_makes_clusters_of_any_finite_points(data):
     number = some.one_of(some.sampled_from([0.0, 1.0, -1.0, 1e-30, 1e12, -1e12]), some.floats(-1e3, 1e3, width=32))
     points = np.array(data.draw(some.lists(some.lists(number, min_size=width, max_size=width), min_size=n, max_size=n)))
     points = points.astype(np.float32)
-    found = tune(average_neighbours(points), points)
+    found = tune(average_neighbours(points), original=points)
     assert found.labels.shape == found.is_core.shape == (n,)
     assert found.labels.min() >= NOISE
     sizes = np.bincount(found.labels[found.labels != NOISE])

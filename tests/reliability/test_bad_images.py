@@ -1,6 +1,5 @@
 """Damaged, hostile and odd images: none stops a run, each is named with a reason, and the good ones are as without."""
 
-import io
 import os
 import socket
 import struct
@@ -19,6 +18,7 @@ from FE import extract_features
 from rccs.clusters import load_clusters
 from support.images import UNREADABLE, decode, reason_for
 from support.run_folder import LABELS_FILE
+from tests.helpers.encoding import encoded
 from tests.helpers.powers import bound_by_permissions
 from tests.helpers.scenes import draw_scene
 
@@ -26,10 +26,9 @@ FAKED = Path(__file__).parents[1] / "helpers" / "faked_tool.py"
 MOST_MEMORY = 2 * 2**30  # bytes; an image at the limit of pixels takes 256 MiB, and as much again to be turned
 
 
-def encoded(image: Image.Image, suffix: str, **options) -> tuple[str, bytes]:
-    data = io.BytesIO()
-    image.save(data, {"jpg": "JPEG", "tif": "TIFF", "pgm": "PPM"}.get(suffix, suffix.upper()), **options)
-    return suffix, data.getvalue()
+def drawn(image: Image.Image, suffix: str, **options) -> tuple[str, bytes]:
+    """Suffix and bytes of an image file."""
+    return suffix, encoded(image, suffix, **options)
 
 
 def valid_images() -> dict[str, tuple[str, bytes]]:
@@ -44,34 +43,34 @@ def valid_images() -> dict[str, tuple[str, bytes]]:
     turned[274] = 6
     found = {}
     for mode in ("1", "L", "LA", "P", "RGB", "RGBA"):
-        found[f"png {mode}"] = encoded(alpha.convert(mode), "png")
-    found["png 16 bit"] = encoded(deep, "png")
-    found["png animated"] = encoded(rgb, "png", save_all=True, append_images=frames)
+        found[f"png {mode}"] = drawn(alpha.convert(mode), "png")
+    found["png 16 bit"] = drawn(deep, "png")
+    found["png animated"] = drawn(rgb, "png", save_all=True, append_images=frames)
     for mode in ("L", "RGB", "CMYK", "YCbCr"):
-        found[f"jpg {mode}"] = encoded(rgb.convert(mode), "jpg")
-    found["jpg progressive"] = encoded(rgb, "jpg", progressive=True)
-    found["jpg turned"] = encoded(rgb, "jpg", exif=turned)
-    found["jpg broken exif"] = encoded(rgb, "jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + bytes(range(64)))
+        found[f"jpg {mode}"] = drawn(rgb.convert(mode), "jpg")
+    found["jpg progressive"] = drawn(rgb, "jpg", progressive=True)
+    found["jpg turned"] = drawn(rgb, "jpg", exif=turned)
+    found["jpg broken exif"] = drawn(rgb, "jpg", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f" + bytes(range(64)))
     for mode in ("1", "L", "P", "RGB", "RGBA"):
-        found[f"bmp {mode}"] = encoded(alpha.convert(mode), "bmp")
+        found[f"bmp {mode}"] = drawn(alpha.convert(mode), "bmp")
     for mode in ("1", "L", "P", "RGB", "RGBA", "CMYK", "LAB"):
         found[f"tif {mode}"] = (
-            encoded((rgb if mode == "LAB" else alpha).convert(mode), "tif")
+            drawn((rgb if mode == "LAB" else alpha).convert(mode), "tif")
             if mode != "LAB"
-            else encoded(Image.new("LAB", (32, 32), (90, 120, 130)), "tif")
+            else drawn(Image.new("LAB", (32, 32), (90, 120, 130)), "tif")
         )
-    found["tif 16 bit"], found["tif float"] = encoded(deep, "tif"), encoded(real, "tif")
+    found["tif 16 bit"], found["tif float"] = drawn(deep, "tif"), drawn(real, "tif")
     for compression in ("tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg"):
-        found[f"tif {compression}"] = encoded(rgb, "tif", compression=compression)
-    found["tif of frames"] = encoded(rgb, "tif", save_all=True, append_images=frames)
-    found["webp"], found["webp lossless"] = encoded(rgb, "webp"), encoded(alpha, "webp", lossless=True)
-    found["webp animated"] = encoded(rgb, "webp", save_all=True, append_images=frames)
-    found["ppm"], found["pgm"] = encoded(rgb, "ppm"), encoded(grey, "pgm")
+        found[f"tif {compression}"] = drawn(rgb, "tif", compression=compression)
+    found["tif of frames"] = drawn(rgb, "tif", save_all=True, append_images=frames)
+    found["webp"], found["webp lossless"] = drawn(rgb, "webp"), drawn(alpha, "webp", lossless=True)
+    found["webp animated"] = drawn(rgb, "webp", save_all=True, append_images=frames)
+    found["ppm"], found["pgm"] = drawn(rgb, "ppm"), drawn(grey, "pgm")
     found["pgm 16 bit"] = "pgm", b"P5 8 8 65535\n" + np.arange(64, dtype=">u2").tobytes()
-    found["1 pixel"] = encoded(Image.new("RGB", (1, 1), "red"), "png")
-    found["narrow"] = encoded(Image.new("RGB", (1, 10_000), "red"), "png")
-    found["wide"] = encoded(Image.new("L", (10_000, 1), 7), "jpg")
-    found["wrong ending"] = "jpg", encoded(rgb, "png")[1]
+    found["1 pixel"] = drawn(Image.new("RGB", (1, 1), "red"), "png")
+    found["narrow"] = drawn(Image.new("RGB", (1, 10_000), "red"), "png")
+    found["wide"] = drawn(Image.new("L", (10_000, 1), 7), "jpg")
+    found["wrong ending"] = "jpg", drawn(rgb, "png")[1]
     return found
 
 
@@ -101,7 +100,7 @@ def unreadable_images() -> dict[str, tuple[str, bytes]]:
             b"BM" + text + bytes(4) + struct.pack("<IIiiHHIIiiII", 54, 40, 2**30, 2**30, 1, 24, *[0] * 6),
         ),
         "vast ppm": ("ppm", b"P6 999999999 999999999 255\n"),
-        "gif": ("png", encoded(Image.new("P", (8, 8)), "gif")[1]),
+        "gif": ("png", drawn(Image.new("P", (8, 8)), "gif")[1]),
         "postscript": ("jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
         "loop of tiff frames": ("tif", b"II*\0\x08\0\0\0\0\0\x08\0\0\0"),
         "svg": ("png", b"<svg xmlns='http://www.w3.org/2000/svg'><image href='/etc/passwd'/></svg>"),
@@ -282,7 +281,7 @@ def test_files_that_vanish_shrink_or_turn_into_pipes_in_mid_run_are_skipped(fake
             os.mkfifo(tmp_path / "093.png")
             (tmp_path / "094.png").symlink_to("/dev/zero")
 
-    found = extract_features(tmp_path, fake_network.extractor, progress)
+    found = extract_features(tmp_path, fake_network.extractor, progress=progress)
     assert len(found.paths) == 95
     assert [skip.path for skip in found.skipped] == [f"09{i}.png" for i in range(5)]
 

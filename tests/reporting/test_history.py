@@ -203,8 +203,8 @@ def test_a_folder_that_cannot_be_written_to_is_an_error(clusters, out, monkeypat
 def generate(fake_network, draw_folder, tmp_path, monkeypatch):
     """`generate({"night": 8, …})`: draw these failing images and cluster them, by scene, to `tmp_path / "results"`."""
 
-    def by_scene(*arguments):
-        found = find_root_cause_clusters(*arguments)
+    def by_scene(*arguments, **options):
+        found = find_root_cause_clusters(*arguments, **options)
         scenes = [path.split("_")[0] for path in found.paths]
         largest_first = sorted(set(scenes), key=lambda scene: (-scenes.count(scene), scene))
         labels = np.array([largest_first.index(scene) for scene in scenes])

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from support.defects import FOR_VISITORS, LARGEST, LOG_FILE, describe_defect, tell_of_defect
+from support.defects import LARGEST, LOG_FILE, VISITOR_MESSAGE, describe_defect, report_defect
 from support.files import cache_folder
 
 
@@ -18,7 +18,7 @@ def test_a_defect_is_a_line_and_its_traceback_is_in_the_log(defect):
     line = describe_defect(defect)
     log = cache_folder() / LOG_FILE
     assert line == (
-        "this is a defect of SAFE (ZeroDivisionError: integer division or modulo by zero); "
+        "this is a defect in SAFE (ZeroDivisionError: integer division or modulo by zero); "
         f"details are in {log}. Please report it."
     )
     assert "1 // 0" in log.read_text()
@@ -45,5 +45,5 @@ def test_where_no_log_can_be_written_the_details_are_on_stderr(defect, tmp_path,
 
 
 def test_visitors_are_told_nothing_of_this_machine(capsys):
-    assert tell_of_defect(ValueError("/home/ann/\x1b[2J")) == FOR_VISITORS
-    assert capsys.readouterr().err.startswith("safe: this is a defect of SAFE (ValueError: /home/ann/\ufffd[2J)")
+    assert report_defect(ValueError("/home/ann/\x1b[2J")) == VISITOR_MESSAGE
+    assert capsys.readouterr().err.startswith("safe: this is a defect in SAFE (ValueError: /home/ann/\ufffd[2J)")

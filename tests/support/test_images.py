@@ -1,4 +1,3 @@
-import io
 import os
 import struct
 import zlib
@@ -11,15 +10,9 @@ from PIL import Image
 from support.errors import SAFEError
 from support.images import SUFFIXES, UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from support.text import printable
+from tests.helpers.encoding import encoded
 
 GREY = Image.new("RGB", (8, 6), (90, 90, 90))
-
-
-def encoded(image: Image.Image, kind: str, **options) -> bytes:
-    """The bytes of an image file."""
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def put(folder: Path, *names: str | bytes) -> None:
@@ -51,10 +44,9 @@ def png_of_size(width: int, height: int) -> bytes:
 
 
 def test_every_format_is_found_in_either_case_and_decoded(tmp_path):
-    kinds = {".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF", ".ppm": "PPM", ".pgm": "PPM"}
     for suffix in SUFFIXES:
         image = GREY.convert("L") if suffix == ".pgm" else GREY
-        data = encoded(image, kinds.get(suffix, suffix[1:].upper()))
+        data = encoded(image, suffix[1:])
         (tmp_path / f"lower{suffix}").write_bytes(data)
         (tmp_path / f"UPPER{suffix.upper()}").write_bytes(data)
     listing = find_images(tmp_path)
@@ -85,8 +77,8 @@ def test_copies_that_safe_made_are_skipped_below_the_folder_given_and_used_where
     listing = find_images(tmp_path)
     assert listing.paths == ("a.png", "failures/mine.png", "safe/b.png")
     assert listing.skipped == (
-        Skipped("export", "copies that SAFE made"),
-        Skipped("results/failures", "copies that SAFE made"),
+        Skipped("export", "copies made by SAFE"),
+        Skipped("results/failures", "copies made by SAFE"),
     )
     assert find_images(tmp_path / "export").paths == ("RCC_00/a.png",)
     assert find_images(tmp_path / "export" / "RCC_00").paths == ("a.png",)
@@ -198,8 +190,8 @@ def test_a_relative_folder_becomes_absolute(tmp_path, monkeypatch):
         ("  ", "Received: nothing"),
         ("{tmp}/gone", r"Expected an image folder\. Received: .*/gone \(No such file or directory\)"),
         ("{tmp}/file.png", r"Received the file: .*/file\.png"),
-        ("{tmp}/empty", r"Expected images \(bmp, jpeg, .*\)\. Received none: .*/empty"),
-        ("{tmp}/empty.txt", r"Received none: .*/empty\.txt"),
+        ("{tmp}/empty", r"Expected images \(bmp, jpeg, .*\)\. Received no images: .*/empty"),
+        ("{tmp}/empty.txt", r"Received no images: .*/empty\.txt"),
         ("{tmp}/nul\0l", "null"),
         ("~no such user/images", "Expected an image folder"),
         ("{tmp}/" + "x" * 300, "name too long"),
@@ -325,8 +317,8 @@ def test_a_large_jpeg_is_decoded_at_less_than_its_size_but_not_below_what_is_ask
     [
         (encoded(Image.effect_noise((64, 64), 50), "JPEG")[:-400], "truncated"),
         (encoded(Image.effect_noise((64, 64), 50), "PNG")[:-400], "truncated"),
-        (b"This is text, whatever its name says.", "not an image, or of a format that SAFE does not read"),
-        (encoded(GREY, "GIF"), "not an image, or of a format that SAFE does not read"),
+        (b"This is text, whatever its name says.", "not an image, or not in a format that SAFE reads"),
+        (encoded(GREY, "GIF"), "not an image, or not in a format that SAFE reads"),
         (png_of_size(20_000, 20_000), "more than 89 megapixels; a decompression bomb?"),
         (png_of_size(0, 10), ""),
         (png_of_size(10, 10), ""),

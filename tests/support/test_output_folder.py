@@ -66,8 +66,8 @@ def test_long_work_in_a_folder_where_another_process_is_at_work_is_refused_in_wo
     other = elsewhere("with working(folder, 'clustering'):\n    ready()", tmp_path)
     try:
         assert other.stdout.readline() == "ready\n"
-        refused = pytest.raises(SAFEError, match=rf"at work in .*\(clustering since .*process {other.pid}\).*--out")
-        with refused, working(tmp_path, "selecting"):
+        message = rf"job is running in .*\(clustering since .*process {other.pid}\).*--out"
+        with pytest.raises(SAFEError, match=message), working(tmp_path, "selecting"):
             pytest.fail("two at work")
         save_text(tmp_path, "note.txt", "changes are made all the same")
     finally:

@@ -1,0 +1,40 @@
+"""How features are scaled before they are compared."""
+
+import numpy as np
+import pytest
+
+from features.extractor import CONV_LAYERS, DIMENSIONS, Extractor, comparable
+
+
+def test_vgg16_conv_has_the_13_convolutional_layers_of_vgg16():
+    assert len(CONV_LAYERS) == 13
+    assert DIMENSIONS["vgg16-conv"] == sum(CONV_LAYERS.values()) == 4224
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_the_precision_is_read_from_the_identity(precision):
+    assert Extractor("vgg16-conv", f"vgg16-conv-4224-abc-tiles-{precision}", None).precision == precision
+
+
+def test_features_of_fc2_become_square_roots_of_unit_length():
+    features = np.zeros((2, 4096), np.float32)
+    features[0, :2] = [9, 16]
+    scaled = comparable(features, "vgg16-fc2")
+    np.testing.assert_allclose(scaled[0, :3], [0.6, 0.8, 0])
+    assert not scaled[1].any(), "an image without any activation stays 0"
+    assert scaled.dtype == np.float32
+
+
+def test_features_of_the_layers_become_logarithms_that_count_less_in_wider_layers():
+    features = np.full((1, 4224), np.e - 1, np.float32)
+    scaled = comparable(features, "vgg16-conv")
+    assert scaled[0, 0] == pytest.approx(64**-0.25)
+    assert scaled[0, -1] == pytest.approx(512**-0.25)
+    assert scaled.dtype == np.float32
+
+
+@pytest.mark.parametrize("extractor", ["vgg16-fc2", "vgg16-conv"])
+def test_scaling_leaves_the_features_themselves_alone(extractor):
+    features = np.ones((2, DIMENSIONS[extractor]), np.float32)
+    comparable(features, extractor)
+    assert (features == 1).all()

