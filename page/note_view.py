@@ -35,7 +35,7 @@ class NoteView:
                 place = settings.out
                 if run != settings.results.shown().run:  # generated anew meanwhile
                     place = folder_of(settings.out, str(run)) or settings.out
-                kept = set_note(place, note, before, str(run))
+                kept = set_note(place, note, seen=before, run=str(run))
             except SAFEError as error:
                 return {"problem": f"Not kept: {error}"}
             now = kept.notes.get(note.rcc, RccNote(note.rcc))

@@ -167,7 +167,7 @@ class RccView:
                 return gr.skip()
             rcc, into = pair
             said = RccNote(into, name or "", note or "", verdict or "")
-            return changed(into, parts, lambda maker: merge_rccs(settings.out, rcc, into, said, maker))
+            return changed(into, parts, lambda maker: merge_rccs(settings.out, rcc, into, note=said, maker=maker))
 
         self.note_view.widget.kept(
             on_kept, [self.note_view.widget, window.run], bar.widget, concurrency_limit=1, concurrency_id="notes",
