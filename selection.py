@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE
+from dbscan.projection import Projection
 from FE import stream_features
 from features.batches import FeatureBatch, Stream
 from features.weights import recall_extractor
@@ -28,7 +29,7 @@ from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from support.entries import number_of
 from support.errors import SAFEError
-from support.images import find_images
+from support.images import Skipped, find_images
 from support.progress import Progress, no_progress
 from support.text import count
 
@@ -207,18 +208,9 @@ def select_unsafe_set(
     extractor = recall_extractor(clusters.extractor, clusters.extractor_identity, weights=named)
 
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
-    n_improvement = 0
-    skipped = list(listing.skipped)
-    for batches in _together((stream or stream_features)(listing, extractor, progress=progress)):
-        paths = [path for batch in batches for path in batch.paths]
-        n_improvement += len(paths)
-        skipped += [skip for batch in batches for skip in batch.skipped]
-        if paths:
-            features = np.concatenate([batch.features for batch in batches])
-            # One thread: several would spend more time waiting for each other than computing.
-            with threadpool_limits(limits=1):
-                points = clusters.projection.apply(features)
-            nearest.add(paths, points)
+    batches = (stream or stream_features)(listing, extractor, progress=progress)
+    n_improvement, unreadable = _add_candidates(nearest, clusters.projection, batches)
+    skipped = [*listing.skipped, *unreadable]
     if not n_improvement:
         raise SAFEError(
             f"Expected improvement images. Received {count(len(skipped), 'file')} in {listing.root}, all of them "
@@ -249,6 +241,25 @@ def select_unsafe_set(
         left_out=left_out,
         quota=settings.quota,
     )
+
+
+def _add_candidates(
+    nearest: "_Nearest", projection: Projection, batches: Iterator[FeatureBatch]
+) -> tuple[int, list[Skipped]]:
+    """Add all improvement images to the candidates; how many there are, and those that could not be read."""
+    n_improvement = 0
+    skipped: list[Skipped] = []
+    for group in _together(batches):
+        paths = [path for batch in group for path in batch.paths]
+        n_improvement += len(paths)
+        skipped += [skip for batch in group for skip in batch.skipped]
+        if paths:
+            features = np.concatenate([batch.features for batch in group])
+            # One thread: several would spend more time waiting for each other than computing.
+            with threadpool_limits(limits=1):
+                points = projection.apply(features)
+            nearest.add(paths, points)
+    return n_improvement, skipped
 
 
 def _wanted(settings: SelectionSettings, n_failures: int) -> tuple[int, str]:
