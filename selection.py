@@ -282,7 +282,7 @@ def choose_half(quota: int, likelihood: np.ndarray) -> np.ndarray:
 
     Half are the nearest; the other half are those, among the next nearest candidates (`REACH` times as many), on which
     the DNN is most likely wrong, the nearest first if equally likely. Images that a DNN gets wrong teach it more, but
-    on their own they also mislead it (docs/decisions/021-half-by-likely-errors.md).
+    on their own they also mislead it (docs/decisions/040-likely-failures.md).
 
     Parameters
     ----------

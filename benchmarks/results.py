@@ -1,8 +1,7 @@
-"""The sections of `benchmarks/RESULTS.md`, one for each program that measures.
+"""The sections of `benchmarks/RESULTS.md`, one or more for each benchmark.
 
-A section stands between `<!-- NAME -->` and `<!-- /NAME -->`, each on a line of its own. A program replaces its own
-section and leaves every other line as it is, so that programs can be run in any order, and text can be written by hand
-between the sections.
+A section is enclosed by `<!-- NAME -->` and `<!-- /NAME -->`, each on a line of its own. A program replaces its own
+sections and leaves every other line unchanged, so programs can be run in any order.
 """
 
 import re
@@ -12,31 +11,31 @@ from support.errors import SAFEError
 from support.files import write_text
 
 RESULTS_FILE = Path(__file__).with_name("RESULTS.md")
-_HEADER = "# What was measured\n\nEach section is written by the program that it names; do not edit it by hand.\n"
+_HEADER = "# Results\n\nEach section is written by the program named in it; do not edit it by hand.\n"
 
 
-def write_section(name: str, text: str, path: Path = RESULTS_FILE) -> None:
-    """Replace a section of a file, or add it at the end; the file is replaced whole or not at all.
+def write_section(name: str, text: str, *, path: Path = RESULTS_FILE) -> None:
+    """Replace a section of a file, or append it. The file is replaced atomically.
 
     Parameters
     ----------
     name : str
         Letters, digits and hyphens.
     text : str
-        Markdown, with its heading; without the markers.
+        Markdown, with a heading, without the markers.
     path : Path
-        Created where it is missing.
+        Created if it does not exist.
 
     Raises
     ------
     SAFEError
-        The name is no name, the file cannot be read or written, or only one of the section's markers is in it.
+        The name is invalid, the file cannot be read or written, or it has only one of the section's markers.
     """
     if not re.fullmatch(r"[a-z0-9-]+", name):
-        raise SAFEError(f"A section's name must be made of a-z, 0-9 and hyphens. Received: {name!r}")
+        raise SAFEError(f"The name of a section must consist of a-z, 0-9 and hyphens. Received: {name!r}")
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if begin in text or end in text:
-        raise SAFEError(f"The text of the section {name} must not hold its own markers, {begin} and {end}.")
+        raise SAFEError(f"The text of the section {name} must not contain its markers, {begin} and {end}.")
     try:
         old = path.read_text(encoding="utf-8") if path.exists() else _HEADER
     except (OSError, UnicodeDecodeError) as error:
@@ -49,5 +48,5 @@ def write_section(name: str, text: str, path: Path = RESULTS_FILE) -> None:
         write_text(path, old.rstrip("\n") + "\n\n" + section)
         return
     if len(begins) != 1 or len(ends) != 1 or begins[0] > ends[0]:
-        raise SAFEError(f"Expected the line {begin} once in {path} and {end} once after it. Repair the file by hand.")
+        raise SAFEError(f"Expected the line {begin} once in {path}, and {end} once after it. Repair the file by hand.")
     write_text(path, "".join(lines[: begins[0]]) + section + "".join(lines[ends[0] + 1 :]))

@@ -1,11 +1,11 @@
-"""A long day of the page: clusterings and selections one after another, while memory and open files are watched.
+"""Soak test of the page: many clusterings and selections in a row, while memory and open files are monitored.
 
     python -m benchmarks.soak [--rounds 200]
 
-The page runs with a stand-in for VGG16 (the network's own memory is not the question) in a process of its own. Each
-round clusters new images in a window of its own and selects from others; each tenth also exports. Then the process's
-resident memory, open files and temporary folder are read. The slopes told are those of a line fitted to the second
-half, when all that is loaded once has been loaded. Linux only, since it reads /proc.
+The page runs in a separate process, with a stub for VGG16, since the memory of the network is not of interest. In each
+round, a new window clusters new images and selects from others; every tenth round also exports. Then the process's
+resident memory, open files and temporary folder are measured. The reported slopes are those of a line fitted to the
+second half, when everything that is loaded once has been loaded. Linux only, since it reads /proc.
 """
 
 import argparse
@@ -21,12 +21,12 @@ import numpy as np
 
 from benchmarks.results import write_section
 
-PICTURES = 500  # instead of `page.pictures.MOST_PICTURES`, so that the bound is reached
-EXPORTING = 10  # rounds
+PICTURES = 500  # in place of `page.pictures.MOST_PICTURES`, so that the limit is reached
+EXPORTING = 10  # rounds from one export to the next
 
 
-class Measured(NamedTuple):
-    """After a round: resident memory in MiB, open files, MiB in the temporary folder, and seconds that it took."""
+class Usage(NamedTuple):
+    """After a round: resident memory (MiB), open files, size of the temporary folder (MiB), duration (seconds)."""
 
     memory: float
     files: int
@@ -34,11 +34,12 @@ class Measured(NamedTuple):
     seconds: float
 
 
-def measure(pid: int, temporary: Path, seconds: float) -> Measured:
+def usage_of(pid: int, temporary: Path, seconds: float) -> Usage:
+    """The current usage of a process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     size = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
-    return Measured(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, files, size / 2**20, seconds)
+    return Usage(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, files, size / 2**20, seconds)
 
 
 def slope(values: list[float]) -> float:
@@ -47,8 +48,8 @@ def slope(values: list[float]) -> float:
     return float(np.polyfit(range(len(half)), half, 1)[0]) if len(half) > 1 else 0.0
 
 
-def soak(rounds: int, folder: Path) -> list[Measured]:
-    """Cluster new images and select from others, `rounds` times, each in a window of its own."""
+def soak(rounds: int, folder: Path) -> list[Usage]:
+    """Cluster new images and select from others, `rounds` times, each time in a new window."""
     from tests.helpers.scenes import draw_scene
     from tests.helpers.visiting import Visitor, served
 
@@ -70,47 +71,50 @@ def soak(rounds: int, folder: Path) -> list[Measured]:
             with contextlib.closing(visitor.client):
                 for load in visitor.loads():
                     visitor.fire(load, [])
-                told = visitor.fire(visitor.handler("generate", "click"), [images, "pca"])
-                assert re.search(r"3[06] images · [2-9] RCCs", told), told[-500:]
-                given = [improvement, "0.5", None, "0.3", "6", "size", False]
-                told = visitor.fire(visitor.handler("select", "click"), given)
-                assert "6 of 24" in told, told[-500:]
+                answer = visitor.fire(visitor.handler("generate", "click"), [images, "pca"])
+                assert re.search(r"3[06] images · [2-9] RCCs", answer), answer[-500:]
+                form = [improvement, "0.5", None, "0.3", "6", "size", False]
+                answer = visitor.fire(visitor.handler("select", "click"), form)
+                assert "6 of 24" in answer, answer[-500:]
                 for button in ("export-all", "report") if k % EXPORTING == 0 else ():
-                    visitor.fire(visitor.loads()[0], [])  # this window shows the run before
-                    told = visitor.fire(visitor.handler(button, "click"), [None, None])
-                    assert "Download" in told, told[-500:]
-            measured.append(measure(pid, folder / "tmp", time.monotonic() - began))
+                    visitor.fire(visitor.loads()[0], [])  # this window still shows the previous run
+                    answer = visitor.fire(visitor.handler(button, "click"), [None, None])
+                    assert "Download" in answer, answer[-500:]
+            measured.append(usage_of(pid, folder / "tmp", time.monotonic() - began))
             if k % 10 == 0 or k == rounds - 1:
                 print(k, *(f"{value:.1f}" for value in measured[-1]), flush=True)
     return measured
 
 
-def report(measured: list[Measured]) -> str:
-    """The section of `RESULTS.md`; every figure is computed from what was measured."""
-    memory, files, temporary, seconds = map(list, zip(*measured, strict=True))
+def soak_section(measured: list[Usage]) -> str:
+    """The section of `RESULTS.md`; every figure is computed from the measurements."""
+    memory = [one.memory for one in measured]
+    files = [float(one.files) for one in measured]
+    temporary = [one.temporary for one in measured]
     places = sorted({0, *(len(measured) * k // 4 for k in (1, 2, 3)), len(measured) - 1})
-    rows = "".join(f"| {k + 1} | {memory[k]:.0f} | {files[k]} | {temporary[k]:.1f} |\n" for k in places)
+    rows = "".join(f"| {k + 1} | {memory[k]:.0f} | {files[k]:.0f} | {temporary[k]:.1f} |\n" for k in places)
     return (
         "## The page under long use\n\n"
-        f"`python -m benchmarks.soak` wrote this section. {len(measured)} times, a window of its own clustered new "
-        "images (30 or 36) and selected from 24 others, one round after another in one process of the page; each "
-        f"{EXPORTING}th also exported all and wrote the report. VGG16 is a stand-in. A round took "
-        f"{np.median(seconds):.1f} s (median).\n\n"
+        f"This section was written by `python -m benchmarks.soak`. In each of {len(measured)} rounds, a new window of "
+        "the same page process clustered new images (30 or 36) and selected from 24 others; every "
+        f"{EXPORTING}th round also exported everything and wrote the report. VGG16 was replaced with a stub. A round "
+        f"took {np.median([one.seconds for one in measured]):.1f} s (median).\n\n"
         "| round | resident memory, MiB | open files | temporary folder, MiB |\n|---|---|---|---|\n"
         f"{rows}\n"
         f"Growth per round over the second half (slope of a fitted line): {slope(memory) * 1024:.0f} KiB of memory, "
         f"{round(slope(files), 3) + 0:.3f} open files, {slope(temporary) * 1024:.1f} KiB of temporary files. "
-        f"For this run the page kept {PICTURES:,} thumbnails at most, so that the bound was reached.\n"
+        f"In this run the page kept at most {PICTURES:,} thumbnails, so that the limit was reached.\n"
     )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rounds", type=int, default=200)
+    """Run the benchmark; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.soak", description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=200, metavar="N", help="default: 200")
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as folder:
         print("round, memory (MiB), open files, temporary folder (MiB), seconds")
-        text = report(soak(rounds, Path(folder)))
+        text = soak_section(soak(rounds, Path(folder)))
     write_section("soak", text)
     print(text)
 

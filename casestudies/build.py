@@ -278,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's messages would hide the progress
     try:
-        accuracy = build_case(options.case, options.out, seed=options.seed, progress=_print_progress)
+        accuracy = build_case(options.case, options.out, seed=options.seed, progress=print_progress)
     except SAFEError as error:
         print(f"casestudies: {error}", file=sys.stderr)
         return 2
@@ -292,7 +292,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _print_progress(what: str, done: int, total: int) -> None:
+def print_progress(what: str, done: int, total: int) -> None:
     """Rewrite one line on a terminal; elsewhere, print a line for each tenth."""
     if sys.stderr.isatty():
         print(f"\r\033[K{what}: {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cli.commands import run_cluster, run_export, run_failures, run_report, run_retrain, run_select, run_ui
+from support.version import VERSION
 
 EXAMPLE = Path(__file__).parents[1] / "example"  # where `make run` builds the case study
 
@@ -18,6 +19,7 @@ def build_parser() -> argparse.ArgumentParser:
         description="Find the root causes of a DNN's failures, and the images to label to repair it. "
         "Without a command, serve the web page.",
     )
+    parser.add_argument("--version", action="version", version=f"SAFE {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_ui(commands)
     _add_cluster(commands)

@@ -326,7 +326,8 @@ def _check_replaceable(target: Path) -> None:
     if not target.is_dir() or found - written:
         raise SAFEError(
             f"Expected {target} to be missing or written by SAFE. Received one with other files"
-            f"{f' ({some(sorted(found - written), limit=2)})' if found else ''}. Choose another folder with --out."
+            f"{f' ({some(sorted(found - written), limit=2)})' if found else ''}. "
+            "Choose another output folder with --out."
         )
 
 

@@ -55,9 +55,9 @@ class BarView:
         """Another RCC at hand."""
         return gr.HTML(chosen)
 
-    def rename(self, shown: Shown, rcc: int) -> gr.HTML:
-        """What is written below one RCC; the others, and what is clicked meanwhile, stay as they are."""
-        return gr.HTML(named={"rcc": rcc, "caption": caption(shown, rcc)})
+    def rename(self, shown: Shown, *rccs: int) -> gr.HTML:
+        """What is written below some RCCs; the others, and what is clicked meanwhile, stay as they are."""
+        return gr.HTML(named=[{"rcc": rcc, "caption": caption(shown, rcc)} for rcc in rccs])
 
 
 def caption(shown: Shown, rcc: int) -> str:

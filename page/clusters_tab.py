@@ -8,7 +8,7 @@ import gradio as gr
 from page.bar_view import BarView
 from page.images_view import ImagesView
 from page.job_view import JobView, News
-from page.jobs import FOLLOW, IN_TURN, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal, warn
+from page.jobs import EDITS, FOLLOW, IN_TURN, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal, warn
 from page.rcc_view import RccView
 from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
@@ -64,8 +64,12 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
         with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as skipped_pane:
             skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
     rcc, window = gr.State(0), Window(app)
+    root = gr.State("")  # what the folder was filled in with
     one_rcc = [rcc, *rcc_view.outputs, *images_view.outputs]
-    job_view = JobView(settings, TAB, status, generate, cancel, guide=lambda: "" if settings.results.there else nothing)
+    job_view = JobView(
+        settings, TAB, status, generate, cancel,
+        guide=lambda: "" if settings.results.there else nothing, result=clusters_pane,
+    )  # fmt: skip
     everything = [
         *job_view.outputs,
         clusters_pane,
@@ -92,8 +96,9 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
         groups = clusters.groups
         chosen = chosen if chosen in groups else groups[0]
         told = [f"Parameters: {note}" for note in parameter_notes(settings.out)]
-        told.append(left_behind(settings.out))
-        notes = " ".join(filter(None, [clusters.notice, shown.problem, *told, *gif_notes(clusters)]))
+        # First what is in sight without being opened: what the engineer has said and does not see here
+        notices = [left_behind(settings.out), clusters.notice, shown.problem, *told, *gif_notes(clusters)]
+        notes = " ".join(filter(None, notices))
         return {
             # Whose images they are: another window may have chosen them.
             status: done(f"{clusters.image_root.name}: {cluster_summary(clusters)}", notes),
@@ -141,6 +146,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
                 progress=job.progress,
             )
 
+        yield {root: source}
         yield from job_view.start(work, show_run)
 
     def on_map(by: str | None) -> dict:
@@ -162,7 +168,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
             yield gr.skip()  # what another client may send
             return
         # At once what can be typed over: pictures may take seconds, and by then a name may have been typed.
-        yield {rcc: chosen, **rcc_view.show_words(shown, chosen)}
+        yield {rcc: chosen, **rcc_view.show_words(shown, chosen, forced=False)}
         yield {**rcc_view.show_pictures(shown, chosen), **images_view.show(shown, chosen)}
 
     def on_look(chosen: int) -> dict:
@@ -176,30 +182,63 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
         except SAFEError:
             return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
 
+    def form_of(shown: Shown) -> dict:
+        """The form as these clusters came about."""
+        path = printable(os.fspath(shown.clusters.image_root))
+        return {folder: path, root: path, reducer: shown.clusters.reducer}
+
     def show_last() -> dict:
         if not settings.results.there:
             return {status: nothing}
         try:
-            root = printable(os.fspath(settings.results.shown().clusters.image_root))
-            return {folder: root, **show_run()}
+            return {**form_of(settings.results.shown()), **show_run()}
         except SAFEError as error:
             return {status: failed(error)}
+
+    def on_folder(
+        followed: int, chosen: int, pair: tuple[int, int] | None, typed: str | None, before: str, run: str, seen: int
+    ) -> Iterator[dict]:
+        """Show what others have said and changed; a question that is open is answered first."""
+        if pair is not None or not settings.results.there:
+            yield gr.skip()
+            return
+        try:
+            shown = settings.results.shown()
+        except SAFEError as error:
+            yield {status: failed(error)}
+            return
+        form = form_of(shown)
+        form = form if form[root] != before and (typed or "") in ("", before) else {}
+        if (shown.run, len(shown.review.edits)) == (run, seen):
+            if chosen in shown.clusters.groups:
+                renamed = bar.rename(shown, *shown.clusters.groups)
+                yield {
+                    **form,
+                    bar.widget: renamed,
+                    rcc_view.note_view.widget: rcc_view.note_view.show(shown, chosen, forced=False),
+                }
+            return
+        yield {**form, **job_view.look(lambda: show_run(chosen if shown.run == run else None), followed)}
+        yield on_map(None)
 
     def on_load() -> Iterator[dict]:
         yield from job_view.load(show_last, show_run)
 
-    generated = gr.on([generate.click, folder.submit], on_generate, [folder, reducer], everything, **FOLLOW)
+    generated = gr.on([generate.click, folder.submit], on_generate, [folder, reducer], [root, *everything], **FOLLOW)
     if settings.example:
         example.click(lambda: str(settings.example.folder / "failures"), None, folder, **VIEW)
     bar.widget.select(on_select, [bar.widget, window.run], one_rcc, **LATEST, **IN_TURN)
     rcc_view.wire(bar, window, everything, changed)
     images_view.wire(rcc, window, everything, changed, choose)
     runs_view.wire(rcc, window, everything, changed)
-    loaded = app.load(on_load, None, [folder, *everything], **FOLLOW)
+    loaded = app.load(on_load, None, [folder, root, reducer, *everything], **FOLLOW)
     followed = job_view.wire(news, show_run, everything)
     for shown in (generated, loaded, followed):
         shown.then(on_map, images_view.colour, images_view.map_outputs, **VIEW)
     loaded.then(on_look, rcc, rcc_view.outputs, **VIEW)
+    looked = [job_view.followed, rcc, rcc_view.pair, folder, root, window.run, window.seen]
+    for event in (news.folder, rcc_view.refused.then):
+        event(on_folder, looked, [folder, root, reducer, *everything], **LATEST, **EDITS)
 
 
 def _nothing(settings: PageSettings) -> str:

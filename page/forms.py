@@ -29,6 +29,22 @@ def remembered(out: Path, tab: str) -> dict[str, str | bool]:
     return {name: value for name, value in fields.items() if isinstance(value, str | bool)}
 
 
+def renewed(
+    before: Mapping[str, object], typed: Mapping[str, object], after: Mapping[str, object]
+) -> dict[str, object]:
+    """What fields are to hold instead where another run is at hand: what was typed since the last time stays.
+
+    Parameters
+    ----------
+    before, after : mapping
+        What the fields were filled in with, or sent with, last; what they hold with the run that is at hand now.
+    typed : mapping
+        What stands in them.
+    """
+    same = {name for name in after if (typed[name] or "") == (before.get(name) or "")}
+    return {name: after[name] for name in after if name in same and (typed[name] or "") != (after[name] or "")}
+
+
 def _read(out: Path) -> dict:
     try:
         record = json.loads(regular(out / FORMS_FILE).read_text(encoding="utf-8"))

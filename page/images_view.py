@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 
 from dbscan.outcome import NOISE
-from page.jobs import IN_TURN, LATEST, VIEW, PageSettings, warn
+from page.jobs import EDITS, IN_TURN, LATEST, VIEW, PageSettings, warn
 from page.pictures import data_uri
 from page.results import Shown
 from page.visitors import Window
@@ -115,7 +115,7 @@ class ImagesView:
         return {
             self.map: gr.HTML(chosen=rcc),
             self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
-            **self._list(shown, rows, f"{title(rcc, shown.notes)}: {count(len(rows), 'image')}, {order}"),
+            **self._list(shown, rows, f"{title(rcc)}: {count(len(rows), 'image')}, {order}"),
         }
 
     def no_map(self, rcc: int) -> gr.HTML:
@@ -279,7 +279,7 @@ class ImagesView:
         for button, by in ((self.back, -1), (self.forth, 1)):
             given = [self.listed, self.page, self.grid, self.told, run]
             button.click(turn(by), given, self.outputs, **VIEW, **IN_TURN)
-        self.move.click(on_move, [rcc, self.grid, self.to, *window.parts], outputs, **VIEW)
+        self.move.click(on_move, [rcc, self.grid, self.to, *window.parts], outputs, **VIEW, **EDITS)
 
 
 def _rows(sent: object, n: int) -> list[int]:

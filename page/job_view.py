@@ -5,7 +5,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, failed, warn
+from page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, failed, put_away, warn
 from support.errors import SAFEError
 
 TABS = ("clusters", "unsafe", "retraining")
@@ -13,18 +13,19 @@ REFRESH_SECONDS = 0.3
 
 
 class News:
-    """Tells windows that are open of jobs that others start: a script asks for their numbers every few seconds."""
+    """Tells windows that are open of what others do: a script asks every few seconds for the numbers of the jobs, and
+    for what stands for the state of the folder."""
 
     def __init__(self, settings: PageSettings):
-        def latest_jobs(_: object) -> dict[str, int]:
-            """Called by the script; by tab, the number of the job that was started last."""
+        def latest_news(_: object) -> dict[str, int | str]:
+            """Called by the script; by tab, the number of the job that was started last, and the folder's state."""
             jobs = ((tab, settings.jobs.latest(tab)) for tab in TABS)
-            return {tab: job.number for tab, job in jobs if job}
+            return {**{tab: job.number for tab, job in jobs if job}, "folder": settings.results.stamp}
 
         self._widget = gr.HTML(
             html_template="<span></span>",
             js_on_load=Path(__file__).parent.joinpath("scripts", "news.js").read_text(encoding="utf-8"),
-            server_functions=[latest_jobs],
+            server_functions=[latest_news],
             elem_id="news",
             elem_classes=AWAY,
         )
@@ -33,6 +34,12 @@ class News:
         """Let a handler know of a tab's jobs."""
         event = getattr(self._widget, tab)  # the script names the tabs as its events
         return event(told, inputs, outputs, **(FOLLOW | {"trigger_mode": "always_last"}))
+
+    @property
+    def folder(self) -> Callable:
+        """The event that something in the folder has changed. Let its handlers take turns with edits (`jobs.EDITS`):
+        what they show must not be older than what an edit has shown."""
+        return self._widget.folder
 
 
 class JobView:
@@ -48,6 +55,8 @@ class JobView:
         What starts the work, and what stops it at its next batch.
     guide : callable
         What stands below the state as long as there is no result: what to do. HTML.
+    result : Column
+        Holds the result (see `page.jobs.pane`); put away where there is none.
 
     Attributes
     ----------
@@ -65,8 +74,9 @@ class JobView:
         button: gr.Button,
         cancel: gr.Button,
         guide: Callable[[], str],
+        result: gr.Column,
     ):
-        self._jobs, self._tab, self._guide = settings.jobs, tab, guide
+        self._jobs, self._tab, self._guide, self._result = settings.jobs, tab, guide, result
         self._status, self._button, self._cancel = status, button, cancel
         self.followed = gr.State(0)
         self.outputs = [status, cancel, button, self.followed]
@@ -90,7 +100,7 @@ class JobView:
             yield from self._follow(job, show)
 
     def look(self, show: Callable[[], dict], followed: int | None = None) -> dict:
-        """What `show` finds in the folder or, where there is no result, what to do.
+        """What `show` finds in the folder or, where there is no result, what to do, and no earlier result.
 
         Parameters
         ----------
@@ -102,12 +112,14 @@ class JobView:
         number = followed if followed is not None else earlier.number if earlier else 0
         guide = self._guide()
         try:
-            found = show() if not guide else {} if followed is None else {self._status: guide}
+            found = show() if not guide else {self._result: put_away()}
+            if guide and followed is not None:
+                found[self._status] = guide
         except SAFEError as error:
-            found = {self._status: failed(error)}
+            found = {self._status: failed(error), self._result: put_away()}
         latest = self._jobs.latest(self._tab)
         if latest and (latest.number != number or not latest.finished(0)):
-            return {self._status: gr.skip()}
+            return {**found, self._status: gr.skip()}
         return found
 
     def wire(self, news: News, show: Callable[[], dict], outputs: list) -> gr.events.Dependency:
@@ -124,13 +136,15 @@ class JobView:
         if job is None:
             yield gr.skip()
             return
-        wait = 0.0
+        wait, guide = 0.0, self._guide()
+        earlier = {self._result: put_away()} if guide else {}  # no result of other clusters beside this progress
         while not job.finished(wait):
             yield {
                 self.followed: job.number,
-                self._status: job.bar + self._guide(),
+                self._status: job.bar + guide,
                 self._button: gr.Button(interactive=False),
                 self._cancel: gr.Button(visible=True, interactive=not job.cancelled()),
+                **earlier,
             }
             wait = REFRESH_SECONDS
         ready = {

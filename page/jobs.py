@@ -26,6 +26,8 @@ VIEW = {"show_progress": "hidden", "api_visibility": "private"}
 LATEST = VIEW | {"trigger_mode": "always_last"}
 # What changes the images that are listed is done one after the other: no earlier answer comes after a later one.
 IN_TURN = {"concurrency_id": "listed images", "concurrency_limit": 1}
+# Edits of the clusters, and what shows those of others: one after the other.
+EDITS = {"concurrency_id": "edits", "concurrency_limit": 1}
 AWAY = "safe-away"  # in style.css
 STOPPED = "Stopped. What was extracted is kept: the same click goes on from there."
 

@@ -2,23 +2,38 @@
 
 import dataclasses
 import threading
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import gradio as gr
 
 from page.jobs import PageSettings
 from page.pictures import data_uri
+from page.visitors import visitor_of
+from rccs.clusters import fingerprint
 from rccs.notes import title
-from rccs.unsafe_set import UnsafeSet, load_unsafe_set, save_labels, set_key
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_labels, set_key
 from support.errors import SAFEError
+from support.output_folder import writing
 from support.run_folder import UNSAFE_SET_FILE
-from support.text import printable
+from support.text import count, printable
 from training.labels import label_images
 
 HERE = Path(__file__).parent
-KEPT_STEPS = 1000  # how far labelling can be undone
+KEPT_STEPS = 1000  # how far a visitor can undo labelling
+MOST_VISITORS = 100  # whose steps are kept; the one who has labelled nothing for longest is forgotten
 MOST_TILES = 300
+NOT_OURS = "Not kept: the page sent something else than a label. Reload it."
+
+
+class _Step(NamedTuple):
+    """What a visitor has labelled at once: the unsafe set, and the labels of its images before and after."""
+
+    key: str
+    before: Mapping[str, str]
+    after: Mapping[str, str]
 
 
 class LabelView:
@@ -27,13 +42,12 @@ class LabelView:
     def __init__(self, settings: PageSettings):
         self._settings = settings
         self._lock = threading.Lock()
-        self._undo: deque[tuple[str, dict[str, str]]] = deque(maxlen=KEPT_STEPS)  # of which set, the labels before
+        self._steps: OrderedDict[str, deque[_Step]] = OrderedDict()  # by visitor
 
         # Called by the script in label.js with one value, a list; what is sent is checked as anything from outside.
-        def label_state(sent: list) -> dict | None:
-            rcc, classes = _parts(sent, 2)
-            with self._lock:
-                return self._state(rcc, classes)
+        def label_state(sent: list) -> dict:
+            rcc, classes, visitor = _parts(sent, 3)
+            return self._state(rcc, classes, visitor)
 
         def label_picture(sent: list) -> str:
             index, key = _parts(sent, 2)
@@ -44,40 +58,52 @@ class LabelView:
                 return ""
             return data_uri(unsafe.improvement_root / image.image, 480, settings.root)
 
-        def give_label(sent: list) -> dict | None:
-            rcc, index, label, classes, key = _parts(sent, 5)
-            with self._lock:
-                try:
+        def give_label(sent: list) -> dict:
+            rcc, index, label, classes, key, visitor, seen = _parts(sent, 7)
+            problem = ""
+            try:
+                with self._lock, writing(settings.out):
                     unsafe = self._set(key)
                     if index is None:
-                        images = [image.image for image in unsafe.images if image.rcc == rcc]
+                        images = [image for image in unsafe.images if image.rcc == rcc]
                     else:
-                        images = [unsafe.images[range(len(unsafe.images))[int(index)]].image]
-                    labelled = label_images(unsafe, images, str(label), _texts(classes))
-                    save_labels(labelled, settings.out)
-                except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
-                    return self._state(rcc, classes)
-                given = set(images)
-                before = {image.image: image.label for image in unsafe.images if image.image in given}
-                self._undo.append((unsafe.clusters, before))
-                return self._state(rcc, classes)
+                        images = [unsafe.images[range(len(unsafe.images))[int(index)]]]
+                    _check_seen(images, seen)
+                    after = {image.image: str(label) for image in images}
+                    save_labels(label_images(unsafe, after.keys(), str(label), _texts(classes)), settings.out)
+                    before = {image.image: image.label for image in images}
+                    self._steps_of(visitor).append(_Step(set_key(unsafe), before, after))
+            except SAFEError as error:
+                problem = f"Not kept: {error}"
+            except (TypeError, ValueError, OverflowError, IndexError):
+                problem = NOT_OURS
+            return self._state(rcc, classes, visitor, problem)
 
-        def undo_label(sent: list) -> dict | None:
-            rcc, classes, key = _parts(sent, 3)
-            undone = None  # the first image that changed: the script goes back to it, in another RCC as well
-            with self._lock:
-                try:
+        def undo_label(sent: list) -> dict:
+            rcc, classes, key, visitor = _parts(sent, 4)
+            undone, problem = None, ""  # undone: the first image that changed; the script goes back to it
+            try:
+                with self._lock, writing(settings.out):
                     unsafe = self._set(key)
-                    if self._undo and self._undo[-1][0] == unsafe.clusters:
-                        _, before = self._undo.pop()
-                        images = [image._replace(label=before.get(image.image, image.label)) for image in unsafe.images]
+                    steps = self._steps_of(visitor)
+                    if steps and steps[-1].key == set_key(unsafe):
+                        step = steps[-1]
+                        changed = [
+                            image for image in unsafe.images if step.after.get(image.image, image.label) != image.label
+                        ]
+                        if changed:
+                            steps.pop()  # it can never be taken back; the one before may
+                            raise SAFEError(_changed_since(changed))
+                        images = [
+                            image._replace(label=step.before.get(image.image, image.label)) for image in unsafe.images
+                        ]
                         save_labels(dataclasses.replace(unsafe, images=tuple(images)), settings.out)
-                        undone = next((i for i, image in enumerate(unsafe.images) if image.image in before), None)
-                        rcc = rcc if undone is None else unsafe.images[undone].rcc
-                except SAFEError:
-                    pass  # the set is gone: the state says so
-                state = self._state(rcc, classes)
-                return state and {**state, "undone": undone}
+                        steps.pop()
+                        undone = next(i for i, image in enumerate(unsafe.images) if image.image in step.before)
+                        rcc = unsafe.images[undone].rcc
+            except SAFEError as error:
+                problem = f"Not undone: {error}"
+            return {**self._state(rcc, classes, visitor, problem), "undone": undone}
 
         self.widget = gr.HTML(
             html_template=HERE.joinpath("label.html").read_text(encoding="utf-8"),
@@ -92,32 +118,48 @@ class LabelView:
         """The set in the output folder, to be labelled with these classes."""
         try:
             stamp = (self._settings.out / UNSAFE_SET_FILE).stat().st_mtime_ns
-        except OSError:
-            stamp = 0
-        return gr.HTML(version=str(stamp), classes=classes)
+            clusters = fingerprint(self._settings.results.shown().clusters)
+        except (OSError, SAFEError):
+            stamp, clusters = 0, ""
+        return gr.HTML(version=f"{stamp} {clusters}", classes=classes)
 
     def _set(self, key: object) -> UnsafeSet:
         """The unsafe set that a window shows; a SAFEError where the folder holds another by now."""
         unsafe = load_unsafe_set(self._settings.out)
-        if key != set_key(unsafe):
+        if key != set_key(unsafe) or not self._settings.results.holds_unsafe_set():
             raise SAFEError("Another unsafe set was selected in the meantime.")
         return unsafe
 
-    def _state(self, rcc: object, classes: object) -> dict | None:
-        """What the script shows of an RCC; None where there is no unsafe set."""
+    def _steps_of(self, visitor: object) -> deque[_Step]:
+        steps = self._steps.setdefault(visitor_of(visitor), deque(maxlen=KEPT_STEPS))
+        self._steps.move_to_end(visitor_of(visitor))
+        while len(self._steps) > MOST_VISITORS:
+            self._steps.popitem(last=False)
+        return steps
+
+    def _state(self, rcc: object, classes: object, visitor: object, problem: str = "") -> dict:
+        """What the script shows of an RCC, and a sentence on what went wrong; without images where there is no set."""
         try:
             unsafe = load_unsafe_set(self._settings.out)
-            notes = self._settings.results.shown().notes
-        except SAFEError:
-            return None
+            if not self._settings.results.holds_unsafe_set():
+                raise SAFEError("The unsafe set in the folder belongs to other root cause clusters.")
+            shown = self._settings.results.shown()
+        except SAFEError as error:
+            return {"problem": problem or printable(str(error))}
+        # After a merge the set is still to be labelled, but its RCCs are not those that have the names now.
+        notes = shown.notes if unsafe.clusters == fingerprint(shown.clusters) else {}
         rccs = list(dict.fromkeys(image.rcc for image in unsafe.images))
         chosen = rcc if isinstance(rcc, int) and rcc in rccs else rccs[0]
         members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
+        with self._lock:
+            steps = self._steps.get(visitor_of(visitor))
+            undo = bool(steps) and steps[-1].key == set_key(unsafe)
         return {
+            "problem": printable(problem),
             "rcc": chosen,
             "set": set_key(unsafe),
             "classes": _texts(classes),
-            "undo": bool(self._undo) and self._undo[-1][0] == unsafe.clusters,
+            "undo": undo,
             "rccs": [_count(unsafe, k, printable(title(k, notes))) for k in rccs],
             "images": [
                 {
@@ -131,6 +173,31 @@ class LabelView:
                 for place, (i, image) in enumerate(members)
             ],
         }
+
+
+def _check_seen(images: list[UnsafeImage], seen: object) -> None:
+    """Make sure that images have the labels that a window shows, in the same order; where it does not say, they have.
+
+    Raises
+    ------
+    SAFEError
+        One was labelled elsewhere in the meantime.
+    """
+    if not isinstance(seen, list):
+        return
+    changed = [image for image, label in zip(images, seen, strict=True) if printable(image.label) != label]
+    if changed:
+        raise SAFEError(f"{_changed_since(changed)} Give your label again to replace it.")
+
+
+def _changed_since(images: list[UnsafeImage]) -> str:
+    """A sentence: which images were labelled elsewhere in the meantime."""
+    first, *more = images
+    others = (
+        f", and so were {count(len(more), 'other image')}" if len(more) > 1 else ", and so was another" if more else ""
+    )
+    label = f"“{first.label}”" if first.label else "no label"
+    return f"{printable(Path(first.image).name)} was changed meanwhile, to {printable(label)}{others}."
 
 
 def _count(unsafe: UnsafeSet, rcc: int, name: str) -> dict:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from dbscan.outcome import NOISE
 from page.bar_view import BarView
-from page.jobs import LATEST, VIEW, PageSettings, pane, put_away, reveal, warn
+from page.jobs import EDITS, LATEST, VIEW, PageSettings, pane, put_away, reveal, warn
 from page.note_view import NoteView
 from page.pictures import thumbnails
 from page.results import Shown
@@ -52,7 +52,7 @@ class RccView:
                 self.note_view = NoteView(settings)
                 with gr.Row(equal_height=True, elem_classes="safe-form"):
                     self.into = gr.Dropdown(
-                        label="The same reason as", info="Nearest first", choices=[], scale=2, min_width=150,
+                        label="The same reason as", info="The nearest RCC first", choices=[], scale=2, min_width=150,
                         elem_id="merge-into",
                     )  # fmt: skip
                     self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
@@ -60,12 +60,12 @@ class RccView:
                     self.asked = gr.HTML()
                     with gr.Row(equal_height=True):
                         self.name = gr.Textbox(
-                            label="Name", info="Of both together", max_length=LONGEST_NAME, scale=2, min_width=200,
+                            label="Name", info="Of both together", max_length=LONGEST_NAME, scale=1, min_width=200,
                             elem_id="merged-name",
                         )  # fmt: skip
                         self.verdict = gr.Radio(
-                            VERDICTS, label="Failing for this reason is", info="The graver verdict of the two", scale=3,
-                            min_width=300, elem_id="merged-verdict",
+                            VERDICTS, label="Failing for this reason is", info="The graver verdict of the two", scale=2,
+                            min_width=440, elem_id="merged-verdict",
                         )  # fmt: skip
                     self.note = gr.Textbox(
                         label="Note", info="Both notes", max_length=LONGEST_NOTE, lines=2, max_lines=8,
@@ -77,21 +77,22 @@ class RccView:
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
         self.pair = gr.State(None)  # the RCCs that the question is about
-        self._answers = [self.question, self.asked, self.name, self.verdict, self.note, self.pair]
+        self._answers = [self.question, self.pair, self.asked, self.name, self.verdict, self.note]
         self.outputs = [self.owner, self.player, self.heading, self.five, self.note_view.widget, self.into, self.merge,
-                        self.question]  # fmt: skip
+                        self.question, self.pair]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
         return {**self.show_words(shown, rcc), **self.show_pictures(shown, rcc)}
 
-    def show_words(self, shown: Shown, rcc: int) -> dict:
-        """The part of it that the engineer says, with the heading under which it stands."""
+    def show_words(self, shown: Shown, rcc: int, forced: bool = True) -> dict:
+        """The part of it that the engineer says, with the heading under which it stands (see `NoteView.show`)."""
         return {
             self.owner: rcc,
             self.heading: _heading(shown, rcc),
-            self.note_view.widget: self.note_view.show(shown, rcc),
+            self.note_view.widget: self.note_view.show(shown, rcc, forced),
             self.question: put_away(),
+            self.pair: None,
         }
 
     def show_pictures(self, shown: Shown, rcc: int) -> dict:
@@ -173,10 +174,11 @@ class RccView:
             on_kept, [self.note_view.widget, window.run], bar.widget, concurrency_limit=1, concurrency_id="notes",
             **LATEST,
         )  # fmt: skip
-        self.merge.click(on_merge, [self.owner, self.into, *window.parts], [*outputs, *self._answers[1:]], **VIEW)
+        merged = [*outputs, *self._answers[2:]]
+        self.merge.click(on_merge, [self.owner, self.into, *window.parts], merged, **VIEW, **EDITS)
         answers = [self.pair, self.name, self.verdict, self.note]
-        self.confirm.click(on_confirm, [*answers, *window.parts], outputs, **VIEW)
-        self.refuse.click(put_away, None, self.question, **VIEW)
+        self.confirm.click(on_confirm, [*answers, *window.parts], outputs, **VIEW, **EDITS)
+        self.refused = self.refuse.click(lambda: (put_away(), None), None, [self.question, self.pair], **VIEW)
 
 
 def _heading(shown: Shown, rcc: int) -> str:

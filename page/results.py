@@ -3,6 +3,7 @@
 import contextlib
 import os
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -16,8 +17,17 @@ from rccs.profiles import Profile, load_profiles
 from rccs.review import CHANGED, Review, load_review
 from rccs.unsafe_set import load_unsafe_set, selection_run
 from support.errors import SAFEError
-from support.run_folder import CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE, RUN_FILE, RUNS_FOLDER
-from training.result import load_retraining
+from support.run_folder import (
+    CLUSTERS_FILE,
+    EDITS_FILE,
+    NOTES_FILE,
+    PROFILES_FILE,
+    RETRAINING_FILE,
+    RUN_FILE,
+    RUNS_FOLDER,
+    SELECTION_FILE,
+)
+from training.result import load_retraining, retraining_of
 
 _FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE)
 
@@ -34,12 +44,15 @@ class Shown(NamedTuple):
         Why the profiles cannot be shown, the clusters not needing them.
     run : str
         Fingerprint of the clusters as they were found: windows that show another one are out of date.
+    at : int
+        When the folder was looked at, in nanoseconds of this machine's clock: of two looks the later one counts.
     """
 
     review: Review
     profiles: Mapping[int, Profile]
     problem: str
     run: str
+    at: int
 
     @property
     def clusters(self) -> RootCauseClusters:
@@ -49,6 +62,15 @@ class Shown(NamedTuple):
     @property
     def notes(self) -> Mapping[int, RccNote]:
         return self.review.notes
+
+
+class Marks(NamedTuple):
+    """By which changes of the folder are told: clusters, edits, unsafe set and retraining."""
+
+    run: str
+    edits: int
+    selection: tuple[int, int] | None
+    retraining: tuple[int, int] | None
 
 
 class Results:
@@ -78,6 +100,7 @@ class Results:
             What the window shows; a SAFEError where the folder holds something else by now.
         """
         with self._lock:
+            at = time.monotonic_ns()
             stamp = tuple(self._stamp_of(name) for name in _FILES)
             if self._shown is None or stamp != self._stamp:
                 review = load_review(self._out)
@@ -87,11 +110,11 @@ class Results:
                     profiles = {profile.rcc: profile for profile in load_profiles(self._out)}
                 except SAFEError as error:
                     problem = str(error)
-                self._shown = Shown(review, profiles, problem, fingerprint(review.original))
+                self._shown = Shown(review, profiles, problem, fingerprint(review.original), at)
                 self._stamp = stamp
             if run is not None and run != self._shown.run:
                 raise SAFEError(CHANGED)
-            return self._shown
+            return self._shown._replace(at=at)
 
     def parameters(self) -> Mapping[str, np.ndarray]:
         """The columns of the images' parameters (see `rccs.parameters.Parameters`); none where none are known."""
@@ -109,6 +132,28 @@ class Results:
             return not self.there or not run or run == self.shown().run
         except SAFEError:
             return False
+
+    def holds_retraining(self) -> bool:
+        """Whether there is a retraining in the folder that belongs to the clusters there."""
+        try:
+            retraining_of(self._out, self.shown().review if self.there else None)
+        except SAFEError:
+            return False
+        return True
+
+    def marks(self) -> Marks:
+        """By which a window knows whether the folder is as it has shown it."""
+        try:
+            shown = self.shown() if self.there else None
+        except SAFEError:
+            shown = None
+        run, edits = (shown.run, len(shown.review.edits)) if shown else ("", 0)
+        return Marks(run, edits, self._stamp_of(SELECTION_FILE), self._stamp_of(RETRAINING_FILE))
+
+    @property
+    def stamp(self) -> str:
+        """A text that differs where anything has changed that the windows show."""
+        return str([self._stamp_of(name) for name in (*_FILES, SELECTION_FILE, RETRAINING_FILE)])
 
     @property
     def there(self) -> bool:

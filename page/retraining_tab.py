@@ -10,13 +10,15 @@ import gradio as gr
 
 from dnn.model import DnnOptions
 from dnn.predictions import class_folders
-from page.forms import remember, remembered
+from page.forms import remember, remembered, renewed
 from page.job_view import JobView, News
-from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, put_away, reveal, typed
+from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, put_away, reveal, typed
 from page.label_view import LabelView
 from page.pictures import thumbnails
 from page.plots import learning_curves, shares_right
+from page.results import Marks
 from pipeline import retraining_summary
+from rccs.clusters import fingerprint
 from rccs.unsafe_set import load_unsafe_set, save_labels
 from retrain import retrain
 from support.errors import SAFEError
@@ -39,6 +41,10 @@ STEPS = [
     ("Click Retrain", "You get a new model beside the old one, and what it got better and worse at."),
 ]
 EMPTY = empty("Not retrained yet.", STEPS)
+EARLIER = empty(
+    "The last retraining was for other clusters. To see it, open their run: Earlier runs, in the first tab.",
+    STEPS,
+)
 
 
 def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) -> None:
@@ -117,12 +123,14 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
     shown = [retraining_pane, figures, curves, bars, improved_title, improved, worsened_title, worsened, assumed]
     job_view = JobView(
         settings, TAB, status, start, cancel,
-        guide=lambda: "" if (settings.out / RETRAINING_FILE).is_file() else EMPTY,
+        guide=lambda: guide(), result=retraining_pane,
     )  # fmt: skip
-    everything = [*job_view.outputs, *shown]
+    marks, filled = gr.State(None), gr.State({})  # as the window shows the folder, and as it has filled in the form
+    everything = [*job_view.outputs, marks, filled, *shown]
     # All but the trust in the model, which is given anew each time
     form = {"model": model, "train": train, "test": test, "rate": rate, "epochs": epochs, "batch": batch, "seed": seed,
             "rescale": rescale, "only_labelled": only_labelled}  # fmt: skip
+    usual = {name: widget.value or "" for name, widget in form.items()}
     labelling = [label_pane, label_title, label_status, label_view.widget]
 
     # 2. What the widgets show
@@ -130,15 +138,22 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
         pictures = thumbnails(result.test_root, [image.image for image in images[:GALLERY_LIMIT]], 160, settings.root)
         return [(picture, printable(_change(image))) for (picture, _), image in zip(pictures, images, strict=False)]
 
-    def show_result() -> dict:
-        load_retraining(settings.out)  # what is damaged is an error
+    def guide() -> str:
+        if not (settings.out / RETRAINING_FILE).is_file():
+            return EMPTY
         try:
-            review = settings.results.shown().review if settings.results.there else None
-            result = retraining_of(settings.out, review)
-        except SAFEError as error:
-            return {status: done(str(error)) + EMPTY, retraining_pane: put_away()}
+            load_retraining(settings.out)
+        except SAFEError:
+            return ""  # `show_result` says that it is damaged
+        return "" if settings.results.holds_retraining() else EARLIER
+
+    def show_result() -> dict:
+        seen = settings.results.marks()
+        review = settings.results.shown().review if settings.results.there else None
+        result = retraining_of(settings.out, review)
         notes = review.notes if review else {}
         return {
+            marks: seen,
             status: done(retraining_summary(result), f"Written to {settings.out / MODEL_FILE}."),
             retraining_pane: reveal(),
             figures: _figures(result),
@@ -164,9 +179,12 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
                     save_labels(labelled, settings.out)
         except SAFEError as error:
             return {label_status: failed(error)}
+        changed = fingerprint(settings.results.shown().clusters) != unsafe.clusters if settings.results.there else False
+        since = ", selected before the RCCs were changed" if changed else ""
         return {
             label_pane: reveal(),
-            label_title: _title("Label the unsafe set"),  # how many have a label is counted beside it, as it changes
+            # How many have a label is counted beside it, as it changes.
+            label_title: _title(f"Label the unsafe set{since}"),
             label_status: "" if classes else done("Give the training folder above: its folders are the classes."),
             label_view.widget: label_view.show(list(classes)),
         }
@@ -201,6 +219,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
                 should_stop=job.cancelled,
             )
 
+        yield {filled: {"run": settings.results.marks().run, **dict(zip(form, said, strict=True))}}
         yield from job_view.start(work, show_result)
 
     def on_take(table: str | None, train: str | None) -> dict:
@@ -213,18 +232,41 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
             return {label_status: failed(error)}
         return show_labelling(train)
 
-    def filled_in() -> dict:
+    def last_form() -> dict:
         """The form as it was last sent; before that, what a retraining by the command has used."""
         said = remembered(settings.out, TAB)
         if not said:
             with contextlib.suppress(SAFEError):
                 result = retraining_of(settings.out, settings.results.shown().review)
                 said = {"model": printable(os.fspath(result.model)), "test": printable(os.fspath(result.test_root))}
-        changed = any(said.get(name) for name in ("rate", "epochs", "batch", "seed", "rescale", "only_labelled"))
-        return {options: gr.Accordion(open=changed), **{form[name]: said[name] for name in form if name in said}}
+        return {name: said[name] for name in form if name in said}
+
+    def fill_in(values: dict) -> dict:
+        changed = any(values.get(name) for name in ("rate", "epochs", "batch", "seed", "rescale", "only_labelled"))
+        in_sight = {options: gr.Accordion(open=True)} if changed else {}
+        return {**in_sight, **{form[name]: value for name, value in values.items()}}
+
+    def first_look() -> dict:
+        last, seen = last_form(), settings.results.marks()
+        state = {marks: seen, filled: {**usual, **last, "run": seen.run}}
+        return {**job_view.look(show_result), **fill_in(last), **state}
 
     def on_load() -> Iterator[dict]:
-        yield from job_view.load(lambda: {**job_view.look(show_result), **filled_in()}, show_result)
+        yield from job_view.load(first_look, show_result)
+
+    def on_folder(followed: int, shown: Marks | None, before: dict, *typed: object) -> dict:
+        """Show what others have made of the folder: other clusters, edits, another set, another retraining."""
+        now = settings.results.marks()
+        updates, values = {}, dict(zip(form, typed, strict=True))
+        if before.get("run") != now.run:
+            last = {**usual, **last_form()}
+            renewal = renewed(before, values, last)
+            values |= renewal
+            updates = {**fill_in(renewal), filled: {**last, "run": now.run}}
+        if now != shown:
+            look = job_view.look(show_result, followed)
+            updates = {**updates, marks: now, **look, **show_labelling(values["train"])}
+        return updates or gr.skip()
 
     gr.on([start.click, test.submit], on_retrain, [*form.values(), trust], everything, **FOLLOW)
     if settings.example:
@@ -239,6 +281,10 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
     tab.select(lambda followed: job_view.look(show_result, followed), job_view.followed, everything, **VIEW)
     app.load(on_load, None, [options, *form.values(), *everything], **FOLLOW)
     job_view.wire(news, show_result, everything)
+    news.folder(
+        on_folder, [job_view.followed, marks, filled, *form.values()],
+        [options, *form.values(), *labelling, *everything], **LATEST, **EDITS,
+    )  # fmt: skip
 
 
 def _classes(train: str | None, improvement: Path, settings: PageSettings) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from page.jobs import VIEW, PageSettings, done, failed, warn
+from page.jobs import EDITS, VIEW, PageSettings, done, failed, warn
 from page.results import check_links
 from page.visitors import Window
 from pipeline import export_results, refresh_rccs
@@ -43,7 +43,10 @@ class RunsView:
                 "Download", visible=False, variant="primary", min_width=150, elem_id="download"
             )
         with gr.Accordion("Edits", open=False, visible=False, elem_id="edits") as self.edits_pane:
-            self.edits = gr.Dataframe(headers=["time (UTC)", "edit"], interactive=False, max_height=260, wrap=True)
+            self.edits = gr.Dataframe(
+                headers=["time (UTC)", "edit"], interactive=False, max_height=260, wrap=True, buttons=[],
+                column_widths=["18%", "82%"],
+            )  # fmt: skip
             with gr.Row(elem_classes="safe-form"):
                 self.edit = gr.Dropdown(
                     label="An edit to take back", info="Whoever made it, if no later one is about the same", choices=[],
@@ -54,7 +57,7 @@ class RunsView:
             self.runs = gr.Dataframe(headers=RUN_HEADERS, interactive=False, max_height=260, elem_id="runs-table")
             with gr.Row(elem_classes="safe-form"):
                 self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
-                                       info="The last 20 are kept in the folder runs")  # fmt: skip
+                                       info="All worked on, and the last 20 others")  # fmt: skip
                 self.compare = gr.Button("Compare with the present", scale=1, elem_id="compare")
                 self.restore = gr.Button("Open", scale=1, elem_id="restore")
             self.compared = gr.HTML(elem_id="compared")
@@ -142,9 +145,9 @@ class RunsView:
                 warn("Not opened", error)
                 raise gr.Error(visible=False, print_exception=False) from error
 
-        self.undo.click(on_undo, [rcc, *window.parts], outputs, **VIEW)
-        self.redo.click(on_redo, [rcc, *window.parts], outputs, **VIEW)
-        self.take_back.click(on_take_back, [rcc, self.edit, *window.parts], outputs, **VIEW)
+        self.undo.click(on_undo, [rcc, *window.parts], outputs, **VIEW, **EDITS)
+        self.redo.click(on_redo, [rcc, *window.parts], outputs, **VIEW, **EDITS)
+        self.take_back.click(on_take_back, [rcc, self.edit, *window.parts], outputs, **VIEW, **EDITS)
         for button, what in ((self.one, "one"), (self.all, "all"), (self.report, "report")):
             button.click(exported(what), [rcc, run], self.file, **(VIEW | {"show_progress": "minimal"}))
         self.compare.click(on_compare, self.run, [self.compared, self.overlaps], **VIEW)

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import gradio as gr
 
 from dbscan.outcome import NOISE
-from page.forms import remember, remembered
+from page.forms import remember, remembered, renewed
 from page.job_view import JobView, News
-from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, pane, put_away, reveal, typed
+from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, pane, reveal, typed
 from page.pictures import thumbnails
+from page.results import Marks
 from pipeline import select_images, selection_summary
 from rccs.clusters import fingerprint
 from rccs.notes import title
@@ -35,6 +36,7 @@ STEPS = [
 ]
 EMPTY = empty("No unsafe set yet.", STEPS)
 OUTDATED = empty("The last unsafe set belongs to earlier clusters.", STEPS[1:])
+CHANGED_SINCE = empty("The RCCs were changed after the last unsafe set was selected. Its labels are kept.", STEPS[1:])
 
 
 def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) -> None:
@@ -126,11 +128,13 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
     shown_set = gr.State("")
     job_view = JobView(
         settings, TAB, status, select, cancel,
-        guide=lambda: "" if (settings.out / UNSAFE_SET_FILE).is_file() else EMPTY,
+        guide=lambda: guide(), result=unsafe_pane,
     )  # fmt: skip
     form = {"folder": folder, "accuracy": accuracy, "test_size": test_size, "factor": factor, "size": size,
             "quota": quota, "leave_out": leave_out, "model": model, "test": test}  # fmt: skip
-    everything = [*job_view.outputs, unsafe_pane, shown_set, per_rcc, rcc, heading, gallery, table]
+    marks, filled = gr.State(None), gr.State({})  # as the window shows the folder, and as it has filled in the form
+    everything = [*job_view.outputs, unsafe_pane, shown_set, marks, filled, per_rcc, rcc, heading, gallery, table]
+    usual = {name: widget.value or "" for name, widget in form.items()}
 
     # 2. What the widgets show
     def show_gallery(unsafe: UnsafeSet, chosen: int) -> dict:
@@ -141,12 +145,24 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
             gallery: thumbnails(unsafe.improvement_root, images[:GALLERY_LIMIT], 160, settings.root),
         }
 
+    def guide() -> str:
+        if not (settings.out / UNSAFE_SET_FILE).is_file():
+            return EMPTY
+        try:
+            unsafe, shown = load_unsafe_set(settings.out), settings.results.shown()
+        except SAFEError:
+            return ""  # `show_set` says what is wrong
+        if fingerprint(shown.clusters) == unsafe.clusters:
+            return ""
+        return CHANGED_SINCE if unsafe.run == shown.run else OUTDATED
+
     def show_set() -> dict:
+        seen = settings.results.marks()
         unsafe = load_unsafe_set(settings.out)
         shown = settings.results.shown()
         clusters = shown.clusters
         if fingerprint(clusters) != unsafe.clusters:
-            return {status: OUTDATED, unsafe_pane: put_away()}
+            raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
         rccs = [k for k in clusters.groups if k != NOISE]
         selected = {k: [image for image in unsafe.images if image.rcc == k] for k in rccs}
         rows = [
@@ -170,6 +186,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
             ),
             unsafe_pane: reveal(),
             shown_set: set_key(unsafe),
+            marks: seen,
             per_rcc: rows,
             rcc: gr.Dropdown(choices=choices, value=choices[0][1]),
             table: [
@@ -197,6 +214,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
                 weights=settings.weights, progress=job.progress, **asked,
             )  # fmt: skip
 
+        yield {filled: {"run": settings.results.marks().run, **dict(zip(form, said, strict=True))}}
         yield from job_view.start(work, show_set)
 
     def on_rcc(chosen: int, key: str) -> dict:
@@ -209,19 +227,42 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
             return gr.skip()
         return show_gallery(unsafe, chosen)
 
-    def filled_in() -> dict:
+    def last_form() -> dict:
         """The form as it was last sent; the folder as it is in the set, which a command may have selected."""
         said = remembered(settings.out, TAB)
         with contextlib.suppress(SAFEError):
             if settings.results.holds_unsafe_set():
                 said["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
-        changed = said.get("quota", QUOTA) != QUOTA or any(
-            said.get(name) for name in ("size", "test_size", "leave_out", "model", "test")
+        return {name: said[name] for name in form if name in said}
+
+    def fill_in(values: dict) -> dict:
+        changed = values.get("quota", QUOTA) != QUOTA or any(
+            values.get(name) for name in ("size", "test_size", "leave_out", "model", "test")
         )
-        return {options: gr.Accordion(open=bool(changed)), **{form[name]: said[name] for name in form if name in said}}
+        in_sight = {options: gr.Accordion(open=True)} if changed else {}
+        return {**in_sight, **{form[name]: value for name, value in values.items()}}
+
+    def first_look() -> dict:
+        last, seen = last_form(), settings.results.marks()
+        state = {marks: seen, filled: {**usual, **last, "run": seen.run}}
+        return {**job_view.look(show_set), **fill_in(last), **state}
 
     def on_load() -> Iterator[dict]:
-        yield from job_view.load(lambda: {**job_view.look(show_set), **filled_in()}, show_set)
+        yield from job_view.load(first_look, show_set)
+
+    def on_folder(followed: int, shown: Marks | None, before: dict, *typed: object) -> dict:
+        """Show what others have made of the folder: other clusters, edits, another set."""
+        now = settings.results.marks()
+        updates = {}
+        if before.get("run") != now.run:
+            last = {**usual, **last_form()}
+            updates = {
+                **fill_in(renewed(before, dict(zip(form, typed, strict=True)), last)),
+                filled: {**last, "run": now.run},
+            }
+        if shown is None or now._replace(retraining=None) != shown._replace(retraining=None):
+            updates = {**updates, marks: now, **job_view.look(show_set, followed)}
+        return updates or gr.skip()
 
     numbers = [accuracy, test_size, factor, size]
     submitted = [select.click, folder.submit, *(box.submit for box in (*numbers, model, test))]
@@ -239,3 +280,7 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
     tab.select(lambda followed: job_view.look(show_set, followed), job_view.followed, everything, **VIEW)
     app.load(on_load, None, [options, *form.values(), *everything], **FOLLOW)
     job_view.wire(news, show_set, everything)
+    news.folder(
+        on_folder, [job_view.followed, marks, filled, *form.values()], [options, *form.values(), *everything],
+        **LATEST, **EDITS,
+    )  # fmt: skip

@@ -46,5 +46,9 @@ class Window:
 
 def maker_of(visitor: object, run: object, seen: object) -> Maker:
     """Whoever makes an edit, from the values of `Window.parts`."""
-    by = visitor if isinstance(visitor, str) and visitor.isalnum() and len(visitor) <= 64 else ""
-    return Maker(by, str(run), seen if isinstance(seen, int) else None)
+    return Maker(visitor_of(visitor), str(run), seen if isinstance(seen, int) else None)
+
+
+def visitor_of(sent: object) -> str:
+    """The name of a visitor that a browser has sent; empty where it is no such name."""
+    return sent if isinstance(sent, str) and sent.isalnum() and len(sent) <= 64 else ""

@@ -28,6 +28,7 @@ from support.images import Skipped
 from support.output_folder import Writer, save_files
 from support.run_folder import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
 from support.text import count
+from support.version import VERSION
 
 FORMAT_VERSION = 1
 REDUCERS = ("pca", "umap")
@@ -324,6 +325,7 @@ def _run_record(clusters: RootCauseClusters) -> dict:
         "k_distance_knee": clusters.knee,
         "skipped": [skip._asdict() for skip in clusters.skipped],
         "versions": {
+            "safe": VERSION,
             "python": platform.python_version(),
             **{name: _version(name) for name in _RECORDED_PACKAGES},
         },

@@ -33,7 +33,7 @@ CAPTION_TEXT = (242, 243, 245)
 FRAME_SIDE = 288  # pixels, without the caption
 SMALLEST_FRAME_SIDE = 80
 LARGEST_GIF = 100_000_000  # bytes
-# The most that a frame takes: bytes per pixel, and for its palette (docs/decisions/024-size-of-gifs.md).
+# What a frame takes at most, approximately: bytes per pixel, and for its palette (docs/decisions/022-size-of-gifs.md).
 BYTES_PER_PIXEL, BYTES_PER_FRAME = 1.2, 800
 
 
@@ -199,7 +199,7 @@ def _palette(frame: Image.Image, side: int) -> Image.Image:
     """240 colours of the image and 16 of the caption.
 
     The colours are chosen on a small copy, which is ten times as fast as on the whole frame and looks the same
-    (docs/decisions/024-size-of-gifs.md).
+    (docs/decisions/022-size-of-gifs.md).
     """
     picture = frame.crop((0, 0, side, side)).resize((40, 40), Image.Resampling.NEAREST)
     colours = (picture.quantize(240, method=Image.Quantize.MEDIANCUT).getpalette() or [])[: 3 * 240]

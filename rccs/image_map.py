@@ -30,7 +30,7 @@ from support.run_folder import MAP_FILE
 from support.text import display_name, printable
 
 MAP_VERSION = 1  # increase it when positions change, so that older maps are computed again
-# With UMAP's defaults, RCCs are too dense to point at an image (docs/decisions/023-map.md).
+# With UMAP's defaults, RCCs are too dense to point at an image (docs/decisions/021-map.md).
 MIN_DISTANCE = 0.5
 START_WIDTH = 1.0
 STEPS = 2000  # the page's canvas is rarely larger; integers keep the record small

@@ -225,10 +225,11 @@ def _category(rcc: int, name: str, overall: np.ndarray, own: np.ndarray) -> Find
     finding = Finding(
         rcc, name, "category", len(own), value=" or ".join(values), share=share, overall_share=overall_share
     )
-    return _weighed(finding, _impurity(counts), _impurity(overall_counts))
+    return _weighed(finding, gini_impurity(counts), gini_impurity(overall_counts))
 
 
-def _impurity(counts: Counter) -> float:
+def gini_impurity(counts: Counter) -> float:
+    """Gini impurity of categories, from the count of each."""
     return 1 - sum((count / counts.total()) ** 2 for count in counts.values())
 
 

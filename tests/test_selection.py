@@ -313,7 +313,7 @@ def test_memory_grows_with_the_images_wanted_and_not_with_those_there_are(cluste
     features = np.random.default_rng(0).random((200, clusters.projection.mean.size), np.float32)
 
     def peak_of(n_batches):
-        def stream(*_, progress):
+        def stream(*_, **__):
             for i in range(n_batches):
                 yield FeatureBatch(tuple(f"{i:04d}/{j:03d}.png" for j in range(200)), features.copy(), ())
 

@@ -18,6 +18,7 @@ from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays, replacing
 from training.settings import Settings
 
+# Names of the arrays in the file; "said" is kept so that files of earlier versions can be read.
 _RECORD, _WEIGHTS, _KEPT = "said", "weights", "kept"
 
 

@@ -1,1 +1,1 @@
-"""Clusters measured against injected root causes: `python -m benchmarks.clusters`."""
+"""Clusters compared with injected root causes: `python -m benchmarks.clusters`."""

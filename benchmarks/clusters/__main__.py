@@ -1,12 +1,12 @@
-"""Are the clusters root causes? SAFE and its rivals on images whose reasons for failing are known.
+"""Do the clusters match root causes? SAFE and its rivals on images with known root causes.
 
     python -m benchmarks.clusters --images DIR --scenarios CSV
     python -m benchmarks.clusters --generate DIR --mixes 20
     python -m benchmarks.clusters --images LIST.txt --parameters CSV
 
-Features are extracted once and cached; all methods see the same. Definitions: noise and inspect % are shares of all
-images; purity is the mean over RCCs of their largest scenario's share; coverage the share of scenarios that make up
-90 % or more of some RCC; ARI counts noise as one label; silhouette is over the clustered images, in PCA space.
+Features are extracted once and cached; all methods use the same ones. Definitions: noise and inspect % are shares of
+all images; purity is the mean over RCCs of the share of their largest scenario; coverage is the share of scenarios that
+make up 90 % or more of some RCC; ARI counts noise as one label; silhouette is over the clustered images, in PCA space.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,9 +25,11 @@ from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
 
 from benchmarks.clusters.scenarios import SCENARIOS_FILE, make_mix
+from casestudies.build import print_progress
 from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
 from FE import ImageFeatures, extract_features
+from features.extractor import Extractor
 from features.weights import choose_extractor
 from rccs.clusters import RootCauseClusters
 from rccs.parameters import Parameters, read_parameters
@@ -40,7 +42,7 @@ SAFE_METHODS = ("SAFE (PCA)", "SAFE (PCA + UMAP)")
 class Quality(NamedTuple):
     """One row of the table."""
 
-    rccs: int
+    rccs: float  # a median may be halfway between two numbers
     noise: float
     purity: float
     coverage: float
@@ -51,16 +53,18 @@ class Quality(NamedTuple):
     seconds: float
 
 
-def measure(labels: np.ndarray, scenarios: np.ndarray, points: np.ndarray, seconds: float) -> Quality:
-    """Quality of a clustering against known scenarios.
+def measure_quality(labels: np.ndarray, scenarios: np.ndarray, points: np.ndarray, seconds: float) -> Quality:
+    """Quality of a clustering with respect to known scenarios.
 
     Parameters
     ----------
     labels : ndarray of shape (n_images,), int
-        `NOISE` for images in no cluster.
+        Clusters, or `NOISE`.
     scenarios : ndarray of shape (n_images,), str
     points : ndarray of shape (n_images, n_components)
         For the silhouette.
+    seconds : float
+        Time of the clustering, for the table.
     """
     rccs = [labels == rcc for rcc in np.unique(labels[labels != NOISE])]
     sizes = np.array([members.sum() for members in rccs], dtype=int)
@@ -89,7 +93,7 @@ def measure(labels: np.ndarray, scenarios: np.ndarray, points: np.ndarray, secon
 
 
 def textbook_dbscan(points: np.ndarray) -> np.ndarray:
-    """The method as usually read: eps at the knee of the whole k-distance curve, min_samples by silhouette."""
+    """The usual reading of the method: eps at the knee of the whole k-distance curve, min_samples by silhouette."""
     distances = pairwise_distances(points)
     ordered = np.sort(distances, axis=1)
     best, best_score = np.zeros(len(points), int), -2.0
@@ -123,7 +127,7 @@ def ward(points: np.ndarray) -> np.ndarray:
 
 
 def hdbscan(points: np.ndarray) -> np.ndarray:
-    """HDBSCAN with its usual minimum of five images a cluster."""
+    """HDBSCAN with its usual minimum of five images per cluster."""
     return HDBSCAN(min_cluster_size=5, copy=True).fit_predict(points)
 
 
@@ -144,7 +148,7 @@ RIVALS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def oracle(points: np.ndarray, scenarios: np.ndarray) -> np.ndarray:
-    """The labels of the best ARI that one setting of DBSCAN reaches: what no tuning without the answer can promise."""
+    """The labels with the best ARI over many settings of DBSCAN: an upper bound for tuning without known scenarios."""
     distances = pairwise_distances(points)
     ordered = np.sort(distances, axis=1)
     tried = [
@@ -156,9 +160,9 @@ def oracle(points: np.ndarray, scenarios: np.ndarray) -> np.ndarray:
 
 
 def run_methods(images: ImageFeatures, scenarios: np.ndarray, methods: list[str]) -> dict[str, Quality]:
-    """All methods on one set of images, on the same features."""
+    """The quality of each method on the same features; SAFE (PCA) must be among them, and is run first."""
     rows = {}
-    points = None
+    points = np.empty(0)
     for method in methods:
         began = time.perf_counter()
         if method in SAFE_METHODS:
@@ -169,15 +173,15 @@ def run_methods(images: ImageFeatures, scenarios: np.ndarray, methods: list[str]
             labels = oracle(points, scenarios)
         else:
             labels = RIVALS[method](points)
-        rows[method] = measure(labels, scenarios, points, time.perf_counter() - began)
+        rows[method] = measure_quality(labels, scenarios, points, time.perf_counter() - began)
     return rows
 
 
-# --- Parameters: root causes that are values, not names ---------------------------------------------------------
+# --- Parameters: root causes given by values instead of names ---------------------------------------------------
 
 
 def parameter_report(clusters: RootCauseClusters, parameters: Parameters) -> str:
-    """In how many RCCs of five or more images the variance of the best number or angle falls, against all images."""
+    """A sentence on the variance of the best number or angle in the RCCs of five or more images."""
     reductions = np.array(
         [
             max(finding.reduction for finding in profile.findings if finding.kind != "category")
@@ -188,7 +192,7 @@ def parameter_report(clusters: RootCauseClusters, parameters: Parameters) -> str
     if not len(reductions):
         return "no RCC of five or more images"
     return (
-        f"{len(reductions)} RCCs of five or more; best parameter's variance reduced by 50 % or more in "
+        f"{len(reductions)} RCCs of five or more images; best parameter's variance reduced by 50 % or more in "
         f"{np.mean(reductions >= 0.5):.0%}, by 90 % or more in {np.mean(reductions >= 0.9):.0%}"
     )
 
@@ -197,7 +201,7 @@ def parameter_report(clusters: RootCauseClusters, parameters: Parameters) -> str
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; see the module's text."""
+    """Run the benchmark; see the module's docstring."""
     options = _parser().parse_args(arguments)
     methods = [SAFE_METHODS[0]] if options.only_safe else [SAFE_METHODS[0], *RIVALS, "oracle"]
     if options.umap:
@@ -208,7 +212,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.generate:
             _generated(options, extractor, methods)
         else:
-            images = extract_features(options.images, extractor, progress=_progress)
+            images = extract_features(options.images, extractor, progress=print_progress)
             if options.scenarios:
                 names = _column(options.scenarios, "scenario")
                 scenarios = np.array([names[path] for path in images.paths])
@@ -216,7 +220,7 @@ def main(arguments: list[str] | None = None) -> int:
             else:
                 _parameters(options, images, methods)
     except SAFEError as error:
-        print(f"rcc_quality: {error}", file=sys.stderr)
+        print(f"clusters: {error}", file=sys.stderr)
         return 2
     return 0
 
@@ -225,33 +229,38 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.clusters", description=__doc__.split("\n")[0])
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--images", metavar="DIR", help="images with known scenarios or parameters")
-    source.add_argument("--generate", metavar="DIR", help="inject scenarios into these images")
-    parser.add_argument("--scenarios", metavar="CSV", help="columns image, scenario")
-    parser.add_argument("--parameters", metavar="CSV", help="what is known of the images, a column each")
-    parser.add_argument("--mixes", type=int, default=20, help="sets to generate (default: 20)")
-    parser.add_argument("--size", type=int, default=600, help="images in a generated set (default: 600)")
-    parser.add_argument("--seed", type=int, default=0, help="of the first generated set (default: 0)")
-    parser.add_argument("--extractor", default="vgg16-conv", help="default: vgg16-conv, which is everywhere the same")
-    parser.add_argument("--umap", action="store_true", help="also SAFE with PCA + UMAP")
+    source.add_argument("--generate", metavar="DIR", help="inject scenarios into the images of this folder")
+    parser.add_argument("--scenarios", metavar="CSV", help="table with the columns image and scenario")
+    parser.add_argument("--parameters", metavar="CSV", help="table with the parameters of the images, a column each")
+    parser.add_argument("--mixes", type=int, default=20, metavar="N", help="number of generated sets (default: 20)")
+    parser.add_argument("--size", type=int, default=600, metavar="N", help="images in a generated set (default: 600)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first generated set (default: 0)")
+    parser.add_argument("--extractor", default="vgg16-conv", metavar="NAME", help="default: vgg16-conv")
+    parser.add_argument("--umap", action="store_true", help="also run SAFE with PCA + UMAP")
     parser.add_argument("--only-safe", action="store_true", help="leave out the rivals and the oracle")
     return parser
 
 
-def _generated(options: argparse.Namespace, extractor, methods: list[str]) -> None:
+def _generated(options: argparse.Namespace, extractor: Extractor, methods: list[str]) -> None:
     per_mix = []
     for mix in range(options.mixes):
         with tempfile.TemporaryDirectory() as folder:
-            rows = make_mix(options.generate, folder, options.size, seed=options.seed + mix)
-            images = extract_features(Path(folder, "images"), extractor, progress=_progress)
+            rows = make_mix(options.generate, folder, n_images=options.size, seed=options.seed + mix)
+            images = extract_features(Path(folder, "images"), extractor, progress=print_progress)
             names = dict(rows)
             scenarios = np.array([names[path] for path in images.paths])
             per_mix.append(run_methods(images, scenarios, methods))
         _print_table(f"mix {mix}: {len(set(names.values()))} scenarios in {SCENARIOS_FILE}", per_mix[-1])
-    for what, choose in (("median", statistics.median), ("worst ARI, fewest RCCs", min)):
-        summary = {
-            method: Quality(*(choose(row[method][i] for row in per_mix) for i in range(len(Quality._fields))))
-            for method in methods
-        }
+    choices: tuple[tuple[str, Callable[[Iterable[float]], float]], ...] = (
+        ("median", statistics.median),
+        ("worst ARI, fewest RCCs", min),
+    )
+    for what, choose in choices:
+        summary = {}
+        for method in methods:
+            columns = zip(*(row[method] for row in per_mix), strict=True)
+            rccs, *others = (choose(column) for column in columns)
+            summary[method] = Quality(rccs, *others)
         _print_table(f"{what} of {options.mixes} mixes", summary)
 
 
@@ -284,11 +293,6 @@ def _print_table(title: str, rows: dict[str, Quality]) -> None:
             f"{q.inspect_percent:6.1f} {q.largest:6.2f} {q.silhouette:6.2f} {q.seconds:6.1f}",
             flush=True,
         )
-
-
-def _progress(what: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        print(f"\r{what} {done}/{total}", end="\n" if done == total else "", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,62 +1,66 @@
-"""Injected failure scenarios: image sets whose root causes are known.
+"""Injected failure scenarios: image sets with known root causes.
 
-A scenario is a disturbance an image can suffer: blur, fog, a dirty lens. `make_mix` disturbs the images of any folder,
-one scenario per image, in chosen and usually very unequal shares, and writes them with a `scenarios.csv` that names
-each image's scenario: the ground truth for purity and coverage of root cause clusters.
+A scenario is a disturbance of an image: blur, fog, a dirty lens. `make_mix` disturbs the images of any folder, with one
+scenario per image in given, usually very unequal shares. It writes the images and a `scenarios.csv` with the scenario
+of each: the ground truth for purity and coverage of root cause clusters.
 
 Every function of `SCENARIOS` takes an image, uint8 of shape (height, width, 3), RGB, and a `numpy.random.Generator`,
-from which it draws where and how strongly it acts, and returns a new array of the same shape and type. Sizes are
-relative to the shorter side, so any resolution will do. The random numbers of an image depend on its name and its
-scenario alone: the same pair gives the same pixels in every mix.
+which determines the place and the strength of the disturbance, and returns a new array of the same shape and type.
+Sizes are relative to the shorter side, so any resolution works. The random numbers of an image depend only on its name
+and its scenario: the same pair gives the same pixels in every mix.
 """
 
 import csv
 import io
+import os
 import zlib
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageFilter
 
-SIDE = 128  # pixels; smaller images are enlarged to this before they are disturbed, as in the `injected` set
+Pixels = np.ndarray
+
+SIDE = 128  # pixels; smaller images are enlarged to this size before they are disturbed, as in the `injected` set
 SMALLEST_SHARE = 0.02
 SCENARIOS_FILE = "scenarios.csv"
 
 
-def _to_image(pixels):
-    """Round and clip an array of floats to 8-bit pixels."""
+def _to_image(pixels: np.ndarray) -> Pixels:
+    """Round and clip floats to 8-bit pixels."""
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
 
 
-def _luminance(image):
+def _luminance(image: Pixels) -> np.ndarray:
     return image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
 
 
-def _smooth_field(shape, cells, rng):
-    """Random field in 0 … 1 of the given (height, width) that varies over about 1 / cells of the image."""
+def _smooth_field(shape: tuple[int, int], cells: int, rng: np.random.Generator) -> np.ndarray:
+    """Random field from 0 to 1 of shape (height, width) that varies over about 1 / cells of the image."""
     coarse = Image.fromarray((rng.random((cells + 1, cells + 1)) * 255).astype(np.uint8))
-    return np.asarray(coarse.resize(shape[::-1], Image.BICUBIC), np.float64) / 255
+    return np.asarray(coarse.resize(shape[::-1], Image.Resampling.BICUBIC), np.float64) / 255
 
 
-def _convolve(image, kernel):
-    """Filter each channel with a kernel, the border repeated; by FFT, so that any kernel size costs the same."""
+def _convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """Filter each channel with a kernel, repeating the border; by FFT, so that the cost is the same for any kernel."""
     pad = max(kernel.shape) // 2 + 1
     padded = np.pad(image.astype(np.float64), ((pad, pad), (pad, pad), (0, 0)), mode="edge")
-    size = padded.shape[:2]
+    size = (padded.shape[0], padded.shape[1])
     spectrum = np.fft.rfft2(kernel, size)[..., None] * np.fft.rfft2(padded, axes=(0, 1))
     filtered = np.fft.irfft2(spectrum, size, axes=(0, 1))
     shift = (kernel.shape[0] // 2, kernel.shape[1] // 2)
     return np.roll(filtered, (-shift[0], -shift[1]), (0, 1))[pad:-pad, pad:-pad]
 
 
-def blur(image, rng):
-    """Out of focus: a Gaussian of 3–6 % of the side."""
+def blur(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Out of focus: Gaussian blur of 3–6 % of the side."""
     radius = rng.uniform(0.03, 0.06) * min(image.shape[:2])
     return np.asarray(Image.fromarray(image).filter(ImageFilter.GaussianBlur(radius)))
 
 
-def motion_blur(image, rng):
-    """The camera moved: a straight streak of 16–28 % of the side, in any direction."""
+def motion_blur(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Moving camera: straight motion blur of 16–28 % of the side, in any direction."""
     length = int(rng.uniform(0.16, 0.28) * min(image.shape[:2])) | 1
     angle = rng.uniform(0, np.pi)
     along = np.linspace(-length / 2, length / 2, 8 * length)
@@ -68,45 +72,46 @@ def motion_blur(image, rng):
     return _to_image(_convolve(image, kernel / kernel.sum()))
 
 
-def noise(image, rng):
-    """Sensor noise: Gaussian, independent per pixel and channel, sigma 25–60."""
+def noise(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Sensor noise: Gaussian, independent for each pixel and channel, sigma 25–60."""
     return _to_image(image + rng.normal(0, rng.uniform(25, 60), image.shape))
 
 
-def salt_and_pepper(image, rng):
+def salt_and_pepper(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Dead and hot pixels: 4–12 % of the pixels black or white."""
     share = rng.uniform(0.04, 0.12)
     draw = rng.random(image.shape[:2])[..., None]
     return np.where(draw < share / 2, 0, np.where(draw > 1 - share / 2, 255, image)).astype(np.uint8)
 
 
-def dark(image, rng):
+def dark(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Night: 8–25 % of the light."""
     return _to_image(image * rng.uniform(0.08, 0.25))
 
 
-def bright(image, rng):
+def bright(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Overexposed: 1.8–3 times the light plus 30–70, highlights lost."""
     return _to_image(image * rng.uniform(1.8, 3.0) + rng.uniform(30, 70))
 
 
-def fog(image, rng):
-    """White-grey haze in drifts that hides 50–85 % of the scene."""
-    drifts = _smooth_field(image.shape[:2], 3, rng)[..., None]
+def fog(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Drifting whitish haze that hides 50–85 % of the scene."""
+    drifts = _smooth_field((image.shape[0], image.shape[1]), 3, rng)[..., None]
     density = np.clip(rng.uniform(0.60, 0.75) + 0.25 * (drifts - 0.5), 0, 1)
     return _to_image(image * (1 - density) + rng.uniform(200, 230) * density)
 
 
-def low_resolution(image, rng):
-    """Far away or badly scaled: the shorter side reduced to 10–18 square pixels."""
+def low_resolution(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Far away or badly scaled: the shorter side reduced to 10–18 pixels, shown as squares."""
     height, width = image.shape[:2]
     scale = rng.uniform(10, 18) / min(height, width)
     small = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(Image.fromarray(image).resize(small, Image.BOX).resize((width, height), Image.NEAREST))
+    reduced = Image.fromarray(image).resize(small, Image.Resampling.BOX)
+    return np.asarray(reduced.resize((width, height), Image.Resampling.NEAREST))
 
 
-def occlusion(image, rng):
-    """Something in front: a plain dark rectangle over 12–25 % of the image, near the middle."""
+def occlusion(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Something in front: a plain dark rectangle over 12–25 % of the image, near the centre."""
     height, width = image.shape[:2]
     share, aspect = rng.uniform(0.12, 0.25), rng.uniform(0.7, 1.4)
     rows, columns = int(height * np.sqrt(share * aspect)), int(width * np.sqrt(share / aspect))
@@ -117,31 +122,31 @@ def occlusion(image, rng):
     return covered
 
 
-def rotation(image, rng):
-    """The camera tilted by 35–75° to either side; what leaves the frame is black."""
+def rotation(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Camera tilted by 35–75° to either side; the empty corners are black."""
     angle = rng.uniform(35, 75) * rng.choice([-1, 1])
-    return np.asarray(Image.fromarray(image).rotate(angle, Image.BICUBIC))
+    return np.asarray(Image.fromarray(image).rotate(angle, Image.Resampling.BICUBIC))
 
 
-def upside_down(image, rng):
-    """The camera mounted the wrong way round: rotated by 180°."""
+def upside_down(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Camera mounted upside down: rotated by 180°."""
     return np.ascontiguousarray(image[::-1, ::-1])
 
 
-def jpeg(image, rng):
-    """Compressed too hard: JPEG quality 3–8, so 8×8 blocks show."""
+def jpeg(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Compressed too strongly: JPEG quality 3–8, with visible 8×8 blocks."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=int(rng.integers(3, 9)))
     return np.asarray(Image.open(buffer).convert("RGB"))
 
 
-def colour_cast(image, rng):
-    """White balance gone: orange light, red raised by 20–50 %, most of the blue lost."""
+def colour_cast(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Wrong white balance: orange light, red raised by 20–50 %, most of the blue lost."""
     gains = np.array([rng.uniform(1.2, 1.5), rng.uniform(0.6, 0.75), rng.uniform(0.15, 0.35)])
     return _to_image(image * gains + np.array([30, 0, 0]))
 
 
-def rain(image, rng):
+def rain(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Bright slanted streaks over a slightly darkened scene."""
     side = min(image.shape[:2])
     length = int(rng.uniform(0.10, 0.18) * side) | 1
@@ -154,21 +159,21 @@ def rain(image, rng):
     return _to_image(image * 0.8 * (1 - streaks) + 235 * streaks)
 
 
-def low_contrast(image, rng):
-    """Everything drawn towards one mid grey, 10–22 % of the contrast left."""
+def low_contrast(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """Everything close to a mid grey, with 10–22 % of the contrast left."""
     return _to_image(rng.uniform(90, 150) + rng.uniform(0.10, 0.22) * (image - 127.5))
 
 
-def grey(image, rng):
-    """Colour lost: luminance only, contrast slightly raised."""
+def grey(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """No colour: luminance only, contrast slightly raised."""
     luminance = _luminance(image)
     return _to_image(
         np.repeat((luminance.mean() + rng.uniform(1.0, 1.3) * (luminance - luminance.mean()))[..., None], 3, 2)
     )
 
 
-def shadow(image, rng):
-    """A hard shadow edge: one side of a slanted line keeps 10–25 % of its light."""
+def shadow(image: Pixels, rng: np.random.Generator) -> Pixels:
+    """A hard shadow: one side of a slanted line keeps 10–25 % of its light."""
     height, width = image.shape[:2]
     y, x = np.mgrid[0:height, 0:width]
     angle = rng.uniform(0, 2 * np.pi)
@@ -176,7 +181,7 @@ def shadow(image, rng):
     return _to_image(image * np.where(side, rng.uniform(0.10, 0.25), 1.0)[..., None])
 
 
-def dirt(image, rng):
+def dirt(image: Pixels, rng: np.random.Generator) -> Pixels:
     """Mud on the lens: 15–30 soft brown spots."""
     height, width = image.shape[:2]
     y, x = np.mgrid[0:height, 0:width]
@@ -188,7 +193,7 @@ def dirt(image, rng):
     return _to_image(image * (1 - cover) + np.array([72, 54, 34]) * cover)
 
 
-def glare(image, rng):
+def glare(image: Pixels, rng: np.random.Generator) -> Pixels:
     """The sun in the picture: a white disc with a wide halo, anywhere."""
     height, width = image.shape[:2]
     y, x = np.mgrid[0:height, 0:width]
@@ -198,7 +203,7 @@ def glare(image, rng):
     return _to_image(image * (1 - light) + np.array([255, 252, 235]) * light)
 
 
-SCENARIOS = {
+SCENARIOS: dict[str, Callable[[Pixels, np.random.Generator], Pixels]] = {
     "blur": blur,
     "motion-blur": motion_blur,
     "noise": noise,
@@ -221,36 +226,40 @@ SCENARIOS = {
 }
 
 
-def disturb(image, name, scenario):
+def disturb(image: Pixels, name: str, scenario: str) -> Pixels:
     """Disturb an image.
 
     Parameters
     ----------
     image : ndarray of shape (height, width, 3), uint8
     name : str
-        The image's name; with `scenario` it seeds the random numbers.
+        The image's name, which with `scenario` seeds the random numbers.
     scenario : str
         A key of `SCENARIOS`.
 
     Returns
     -------
-    ndarray of the shape and type of `image`
+    ndarray of the same shape and type as `image`
     """
     rng = np.random.default_rng([zlib.crc32(name.encode()), zlib.crc32(scenario.encode())])
     return SCENARIOS[scenario](image, rng)
 
 
-def read_base(path):
-    """An image file as RGB pixels, enlarged to `SIDE` on its shorter side if it is smaller."""
+def read_base(path: Path) -> Pixels:
+    """Read an image file as RGB pixels; if its shorter side is smaller than `SIDE`, it is enlarged to that."""
     image = Image.open(path).convert("RGB")
     shorter = min(image.size)
     if shorter < SIDE:
-        image = image.resize([round(edge * SIDE / shorter) for edge in image.size], Image.BICUBIC)
+        image = image.resize(
+            (round(image.width * SIDE / shorter), round(image.height * SIDE / shorter)), Image.Resampling.BICUBIC
+        )
     return np.asarray(image)
 
 
-def draw_shares(rng, scenarios=tuple(SCENARIOS), fewest=3, most=9):
-    """Draw which scenarios a mix has, and how much of it each makes up.
+def draw_shares(
+    rng: np.random.Generator, *, scenarios: Sequence[str] = tuple(SCENARIOS), fewest: int = 3, most: int = 9
+) -> dict[str, float]:
+    """Draw the scenarios of a mix and the share of each.
 
     The shares are log-uniform over a factor of 25, so most mixes have one or two large scenarios and a tail of small
     ones; none is below `SMALLEST_SHARE`.
@@ -258,7 +267,7 @@ def draw_shares(rng, scenarios=tuple(SCENARIOS), fewest=3, most=9):
     Returns
     -------
     dict of str to float
-        Scenario → share; the shares sum to 1.
+        Share of each scenario; the sum is 1.
     """
     count = int(rng.integers(fewest, min(most, len(scenarios)) + 1))
     chosen = rng.choice(list(scenarios), count, replace=False)
@@ -267,32 +276,41 @@ def draw_shares(rng, scenarios=tuple(SCENARIOS), fewest=3, most=9):
     return dict(zip(chosen.tolist(), shares.tolist(), strict=True))
 
 
-def plan_mix(names, n_images, shares, rng):
-    """Choose which image gets which scenario; no image twice.
+def plan_mix(
+    names: Sequence[str], n_images: int, shares: Mapping[str, float], rng: np.random.Generator
+) -> list[tuple[str, str]]:
+    """Assign scenarios to images; no image is used twice.
 
     Parameters
     ----------
     names : sequence of str
-        The images to choose from, at least as many as are asked for.
+        The images to choose from, at least `n_images`.
     n_images : int
-    shares : dict of str to float
-        Scenario → share.
+    shares : mapping of str to float
+        Share of each scenario.
     rng : numpy.random.Generator
 
     Returns
     -------
     list of (name, scenario)
-        `n_images` pairs. Each scenario has its share of them, rounded, and at least one; the largest takes the
+        `n_images` pairs. Each scenario has its rounded share of them, but at least one; the largest takes the
         remainder.
     """
     counts = {scenario: max(1, round(share * n_images)) for scenario, share in shares.items()}
-    counts[max(shares, key=shares.get)] += n_images - sum(counts.values())
+    counts[max(shares, key=shares.__getitem__)] += n_images - sum(counts.values())
     chosen = rng.choice(sorted(names), n_images, replace=False).tolist()
     scenarios = [scenario for scenario, count in counts.items() for _ in range(count)]
     return list(zip(chosen, scenarios, strict=True))
 
 
-def make_mix(image_folder, out_dir, n_images=600, shares=None, seed=0):
+def make_mix(
+    image_folder: str | os.PathLike,
+    out_dir: str | os.PathLike,
+    *,
+    n_images: int = 600,
+    shares: Mapping[str, float] | None = None,
+    seed: int = 0,
+) -> list[tuple[str, str]]:
     """Write a set of disturbed images and the scenario of each.
 
     Parameters
@@ -300,10 +318,10 @@ def make_mix(image_folder, out_dir, n_images=600, shares=None, seed=0):
     image_folder : path
         Searched recursively for PNG and JPEG files.
     out_dir : path
-        Receives `images/00000.png` … in random order, and `scenarios.csv` with the columns image, scenario.
+        Output folder for `images/00000.png` … in random order, and `scenarios.csv` with the columns image, scenario.
     n_images : int
-    shares : dict of str to float, optional
-        Scenario → share; drawn by `draw_shares` when not given.
+    shares : mapping of str to float, optional
+        Share of each scenario; drawn by `draw_shares` if not given.
     seed : int
 
     Returns
@@ -312,18 +330,18 @@ def make_mix(image_folder, out_dir, n_images=600, shares=None, seed=0):
         The rows of `scenarios.csv`.
     """
     rng = np.random.default_rng(seed)
-    image_folder, out_dir = Path(image_folder), Path(out_dir)
-    found = (path for path in image_folder.rglob("*") if path.suffix.lower() in {".png", ".jpg", ".jpeg"})
-    names = sorted(path.relative_to(image_folder).as_posix() for path in found)
+    source, out = Path(image_folder), Path(out_dir)
+    found = (path for path in source.rglob("*") if path.suffix.lower() in {".png", ".jpg", ".jpeg"})
+    names = sorted(path.relative_to(source).as_posix() for path in found)
     shares = draw_shares(rng) if shares is None else shares
     plan = plan_mix(names, n_images, shares, rng)
     rng.shuffle(plan)
-    (out_dir / "images").mkdir(parents=True, exist_ok=True)
+    (out / "images").mkdir(parents=True, exist_ok=True)
     rows = []
     for index, (name, scenario) in enumerate(plan):
-        pixels = disturb(read_base(image_folder / name), name, scenario)
-        Image.fromarray(pixels).save(out_dir / "images" / f"{index:05d}.png")
+        pixels = disturb(read_base(source / name), name, scenario)
+        Image.fromarray(pixels).save(out / "images" / f"{index:05d}.png")
         rows.append((f"{index:05d}.png", scenario))
-    with (out_dir / SCENARIOS_FILE).open("w", newline="") as file:
+    with (out / SCENARIOS_FILE).open("w", newline="") as file:
         csv.writer(file).writerows([("image", "scenario"), *rows])
     return rows

@@ -1,14 +1,14 @@
-"""The paper's research questions measured again: SAFE against HUDD, K-means and random groups.
+"""Evaluation of the paper's research questions: SAFE against HUDD, K-means and random groups.
 
     python -m benchmarks.paper [--cases gd oc gtsrb gd-large oc-large] [--data CASE=DIR ...] [--work DIR] [--quick]
 
 Writes the section `paper` of benchmarks/RESULTS.md and the pictures in benchmarks/plots/. `gd` and `oc` are built in
-the work folder where no folder is given for them; photographs (`gtsrb`) must be given. Every result is kept in the work
-folder: a run that was stopped goes on from there, and a result is measured anew when what it depends on has changed.
+the work folder if no folder is given for them; photographs (`gtsrb`) must be given. Every result is kept in the work
+folder: an interrupted run resumes from there, and a result is measured again when something it depends on has changed.
 
-All methods get the same failing images and the same features. Each is run on all failing images, and again on
-repetitions that leave a random tenth of them out; K-means and random groups have as many clusters as SAFE found,
-random groups also the same sizes.
+All methods get the same failing images and the same features. Each method runs on all failing images, and on subsets
+that leave out a random tenth of them. K-means and random groups have as many clusters as SAFE found; random groups also
+have the same sizes.
 """
 
 import argparse
@@ -18,18 +18,21 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from sklearn.cluster import KMeans
 
 from benchmarks.paper import cost as paper_cost
-from benchmarks.paper.cases import BUILT_FROM, CASES, PaperCase, load_case
-from benchmarks.paper.measures import known_cause_labels, measure
-from benchmarks.paper.plots import draw_plots
-from benchmarks.paper.report import write_report
+from benchmarks.paper.cases import BUILT_FROM, CASES, PaperCase, load_paper_case
+from benchmarks.paper.measures import known_cause_labels, measure_outcome
+from benchmarks.paper.plots import draw_paper_plots
+from benchmarks.paper.report import paper_section
 from benchmarks.results import RESULTS_FILE, write_section
 from benchmarks.rivals.hudd import cluster_layers, run_hudd
+from casestudies.build import print_progress
 from clustering import find_root_cause_clusters
 from FE import ImageFeatures, extract_features
 from features.weights import choose_extractor
@@ -39,50 +42,48 @@ from support.files import prepare_folder, replacing, write_text
 ROOT = Path(__file__).parents[2]
 PLOTS = Path(__file__).parents[1] / "plots"
 KEPT_SHARE = 0.9  # of the failing images in a repetition
-# What a kept result depends on
+# The sources that a kept result depends on
 HUDD_SOURCES = ("benchmarks/rivals/lrp.py", "benchmarks/rivals/hudd.py")
 SAFE_SOURCES = (
     "FE.py",
     *(f"features/{name}.py" for name in ("extractor", "weights", "network", "batches")),
     "clustering.py",
-    *(
-        f"dbscan/{name}.py"
-        for name in ("projection", "neighbours", "density", "branches", "relevance", "silhouettes", "tuning")
-    ),
+    *(f"dbscan/{name}.py" for name in ("projection", "neighbours", "density", "relevance", "branches", "consensus")),
+    *(f"dbscan/{name}.py" for name in ("silhouettes", "tuning")),
 )
 MEASURE_SOURCES = ("benchmarks/paper/measures.py", "benchmarks/paper/cases.py")
-ALEXNET_CASES = ("gd", "oc")  # in the paper, these have AlexNet for the DNN under test
-SUBSET_SIZES = (250, 500, 1000, 2000, 3000)  # failing images of which RCCs are inspected
-SUBSETS = 10  # random ones of each size
+ALEXNET_CASES = ("gd", "oc")  # in the paper, the DNN under test of these cases is AlexNet
+SUBSET_SIZES = (250, 500, 1000, 2000, 3000)  # numbers of failing images
+SUBSETS = 10  # random subsets of each size
 GROWTH_CASE = "gd-large"
-ONE_BY_ONE_UP_TO = 2000  # images; from there on it takes hours
-VGG16_IMAGES = 100  # VGG16's heatmaps take 60 MB an image
+ONE_BY_ONE_UP_TO = 2000  # images; more would take hours
+VGG16_IMAGES = 100  # VGG16's heatmaps take 60 MB per image
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; see the module's text."""
+    """Run the benchmark; see the module's docstring."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         data = _data_folders(options.data)
         work = prepare_folder(options.work)
         if not any(work.iterdir()):
-            write_text(work / ".gitignore", "*\n")  # results are kept beside the sources, and not committed
+            write_text(work / ".gitignore", "*\n")  # the default work folder is in the repository
         results = {}
         for name in options.cases:
             folder = _case_data(name, data, work)
             if folder is None:
-                print(f"{name}: left out; name its folder with --data {BUILT_FROM[name]}=DIR", file=sys.stderr)
+                print(f"{name}: left out; give its folder with --data {BUILT_FROM[name]}=DIR", file=sys.stderr)
                 continue
-            results[name] = run_case(name, folder, prepare_folder(work / name), options)
+            results[name] = measure_case(name, folder, prepare_folder(work / name), options)
         if not results:
-            raise SAFEError("Expected at least one case. Received none that has its data; see --data.")
-        text = write_report(results)
+            raise SAFEError("Expected at least one case with data. Received none; see --data.")
+        text = paper_section(results)
         if options.quick:
             print(text)
             return 0
         PLOTS.mkdir(exist_ok=True)
-        draw_plots(results, PLOTS)
+        draw_paper_plots(results, PLOTS)
         write_section("paper", text)
     except SAFEError as error:
         print(f"paper: {error}", file=sys.stderr)
@@ -95,14 +96,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paper", description=__doc__.split("\n")[0])
     parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES), help="default: all")
     parser.add_argument("--data", nargs="+", metavar="CASE=DIR", default=[], help="folders of the cases")
-    parser.add_argument("--work", metavar="DIR", default=".paper", help="where results are kept (default: .paper)")
+    parser.add_argument("--work", metavar="DIR", default=".paper", help="folder for results (default: .paper)")
     parser.add_argument("--repetitions", type=int, default=10, metavar="N", help="default: 10")
     parser.add_argument(
         "--cost-runs",
         type=int,
         default=3,
         metavar="N",
-        help="times each run is timed (default: 3; 0: together with its memory)",
+        help="number of timed runs (default: 3; 0: measure the time in the run that measures the memory)",
     )
     parser.add_argument(
         "--cost-cases",
@@ -110,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
         choices=CASES,
         default=["gd", "oc", "gtsrb"],
         metavar="CASE",
-        help="of which to measure time and memory (default: gd oc gtsrb; --cost-cases alone: none)",
+        help="cases whose time and memory are measured (default: gd oc gtsrb; none if given without a CASE)",
     )
     parser.add_argument(
         "--growth-sizes",
@@ -118,10 +119,11 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=[VGG16_IMAGES, 500, 1000, 2000],
         metavar="N",
-        help=f"failing images of {GROWTH_CASE} with which time and memory are measured (--growth-sizes alone: none)",
+        help=f"numbers of failing images of {GROWTH_CASE} for which time and memory are measured (default: 100 500 "
+        "1000 2000; none if given without an N)",
     )
     parser.add_argument(
-        "--quick", action="store_true", help="two repetitions, no time and memory; print the section, write nothing"
+        "--quick", action="store_true", help="two subsets, no time and memory; print the section, write nothing"
     )
     return parser
 
@@ -131,7 +133,7 @@ def _data_folders(given: list[str]) -> dict[str, Path]:
     for one in given:
         name, _, folder = one.partition("=")
         if name not in CASES or not folder:
-            raise SAFEError(f"--data must be CASE=DIR, CASE one of {', '.join(CASES)}. Received: {one}")
+            raise SAFEError(f"--data must be CASE=DIR, with a CASE of {', '.join(CASES)}. Received: {one}")
         folders[name] = Path(folder).expanduser().absolute()
     return folders
 
@@ -144,32 +146,32 @@ def _case_data(name: str, data: dict[str, Path], work: Path) -> Path | None:
     if not folder.exists():
         from casestudies.build import build_case
 
-        build_case(source, folder, progress=_progress)
+        build_case(source, folder, progress=print_progress)
     return folder
 
 
 # --- A case -----------------------------------------------------------------------------------------------------
 
 
-def run_case(name: str, data: Path, work: Path, options: argparse.Namespace) -> dict:
-    """Everything that is measured on a case, as JSON would hold it; kept in `work`, piece by piece.
+def measure_case(name: str, data: Path, work: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """All measurements of a case, in the types of JSON; each is kept in `work` as soon as it is complete.
 
     Returns
     -------
     dict
         `case` (failing images, test images, unsafe values, extractor), `whole` and `repetitions` (an `Outcome` for each
-        method), `subsets` (of smaller numbers of failing images: what SAFE finds), `layers` (of HUDD), `cost` and
-        `growth` (what the methods cost with more and more images).
+        method), `subsets` (SAFE's results for fewer failing images), `layers` (of HUDD), `cost`, and `growth` (the cost
+        of the methods by number of images).
     """
-    case = load_case(name, data, work, _progress)
-    images = extract_features(case.root, choose_extractor("auto"), progress=_progress)
+    case = load_paper_case(name, data, work, progress=print_progress)
+    images = extract_features(case.root, choose_extractor("auto"), progress=print_progress)
     if images.paths != case.paths:
-        raise SAFEError(f"Expected readable images in {case.root}. Received {len(images.skipped)} that are not.")
+        raise SAFEError(f"Expected readable images in {case.root}. Received {len(images.skipped)} unreadable images.")
     distances = _kept_distances(case, work)
     key = _key(case.digest, images.extractor.identity, *SAFE_SOURCES, *HUDD_SOURCES, *MEASURE_SOURCES)
-    whole = _kept(work / "whole.json", key, lambda: run_methods(case, images, distances, None))
+    whole = _kept(work / "whole.json", key, lambda: compare_methods(case, images, distances, None))
     repetitions = [
-        _kept(work / f"repetition-{seed}.json", key, lambda seed=seed: run_methods(case, images, distances, seed))
+        _kept(work / f"repetition-{seed}.json", key, partial(compare_methods, case, images, distances, seed))
         for seed in range(2 if options.quick else options.repetitions)
     ]
     subsets_key = _key(key, str(SUBSET_SIZES), str(SUBSETS))
@@ -195,8 +197,10 @@ def run_case(name: str, data: Path, work: Path, options: argparse.Namespace) -> 
     }
 
 
-def run_methods(case: PaperCase, images: ImageFeatures, distances: dict[str, np.ndarray], seed: int | None) -> dict:
-    """All methods on all failing images, or (`seed`) without a random tenth of them: an `Outcome` for each."""
+def compare_methods(
+    case: PaperCase, images: ImageFeatures, distances: dict[str, np.ndarray], seed: int | None
+) -> dict[str, dict[str, Any]]:
+    """An `Outcome` for each method, on all failing images or, with a seed, without a random tenth of them."""
     n = len(case.paths)
     chosen = np.arange(n)
     if seed is not None:
@@ -212,7 +216,10 @@ def run_methods(case: PaperCase, images: ImageFeatures, distances: dict[str, np.
     if case.causes:
         found["known causes"] = known_cause_labels(case.causes)[chosen]
     failing = _columns(case, chosen)
-    return {method: measure(labels, failing, case.reference, case.values)._asdict() for method, labels in found.items()}
+    return {
+        method: measure_outcome(labels, failing, case.reference, case.values)._asdict()
+        for method, labels in found.items()
+    }
 
 
 def _only(images: ImageFeatures, chosen: np.ndarray) -> ImageFeatures:
@@ -228,40 +235,40 @@ def _subset(n: int, size: int, seed: int | list[int]) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(n)[:size])
 
 
-def _subsets(case: PaperCase, images: ImageFeatures) -> list[dict]:
-    """What SAFE finds in fewer failing images: an `Outcome` for each subset, and of how many images it is."""
+def _subsets(case: PaperCase, images: ImageFeatures) -> list[dict[str, Any]]:
+    """SAFE's results for fewer failing images: the fields of an `Outcome` and the `size` of each subset."""
     n = len(case.paths)
     found = []
     for size in [size for size in SUBSET_SIZES if size < n]:
         for seed in range(SUBSETS):
             chosen = _subset(n, size, [size, seed])
             labels = find_root_cause_clusters(_only(images, chosen)).labels
-            outcome = measure(labels, _columns(case, chosen), case.reference, case.values)
+            outcome = measure_outcome(labels, _columns(case, chosen), case.reference, case.values)
             found.append({"size": size, **outcome._asdict()})
     return found
 
 
 def _kept_distances(case: PaperCase, work: Path) -> dict[str, np.ndarray]:
-    """Distances between heatmaps, computed once."""
+    """Distances between heatmaps, computed only once."""
     path = work / f"heatmap-distances-{_key(case.digest, *HUDD_SOURCES)}.npz"
     if not path.is_file():
-        _, distances, _ = run_hudd(case.model, case.root, case.paths, "disk", _progress)
+        _, distances, _ = run_hudd(case.model, case.root, case.paths, store="disk", progress=print_progress)
         for old in work.glob("heatmap-distances-*.npz"):
             old.unlink()
         with replacing(path) as temporary:
-            np.savez(temporary, **distances)
+            np.savez(temporary, **dict[str, Any](distances))
     with np.load(path, allow_pickle=False) as stored:
         return {layer: stored[layer] for layer in stored.files}
 
 
-def _layers(case: PaperCase, distances: dict[str, np.ndarray]) -> list[dict]:
-    """What each layer of the DNN would have given HUDD."""
+def _layers(case: PaperCase, distances: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """HUDD's results for each layer of the DNN."""
     hudd = cluster_layers(distances)
     return [
         {
             "layer": one.layer,
             "chosen": i == hudd.chosen,
-            **measure(one.labels, case.failing, case.reference, case.values)._asdict(),
+            **measure_outcome(one.labels, case.failing, case.reference, case.values)._asdict(),
         }
         for i, one in enumerate(hudd.layers)
     ]
@@ -270,22 +277,22 @@ def _layers(case: PaperCase, distances: dict[str, np.ndarray]) -> list[dict]:
 # --- Time and memory --------------------------------------------------------------------------------------------
 
 
-def _costs(case: PaperCase, work: Path, runs: int) -> dict:
-    """Cost of each method on a case; HUDD also on AlexNet, where the paper has it."""
-    costs = {}
+def _costs(case: PaperCase, work: Path, runs: int) -> dict[str, list[dict[str, Any]]]:
+    """Cost of each method on a case; that of HUDD also on AlexNet, for the cases in which the paper uses it."""
+    costs: dict[str, list[dict[str, Any]]] = {}
     tasks = [("SAFE", "safe", case.model), ("HUDD", "hudd", case.model), ("HUDD, disk", "hudd-disk", case.model)]
     if case.name in ALEXNET_CASES:
         tasks.append(("HUDD, AlexNet", "hudd", _saved(work / "alexnet.keras", paper_cost.save_alexnet)))
     for label, method, model in tasks:
         file = work / f"cost-{_in_file_name(label)}.json"
         costs[label] = _kept(
-            file,
-            _cost_key(case, method, runs),
-            lambda method=method, model=model: [
-                cost._asdict() for cost in paper_cost.measure_cost(method, model, case.root, runs)
-            ],
+            file, _cost_key(case, method, runs), partial(_cost_records, method, model, case.root, runs, trace=True)
         )
     return costs
+
+
+def _cost_records(method: str, model: Path, images: Path, runs: int, *, trace: bool) -> list[dict[str, Any]]:
+    return [cost._asdict() for cost in paper_cost.measure_cost(method, model, images, runs=runs, trace=trace)]
 
 
 def _saved(path: Path, save: Callable[[Path, int], None]) -> Path:
@@ -303,10 +310,10 @@ def _cost_key(case: PaperCase, method: str, runs: int) -> str:
     return _key(case.digest, str(runs), *sources, "benchmarks/paper/cost.py")
 
 
-def _growth(case: PaperCase, work: Path, sizes: list[int]) -> list[dict]:
-    """Cost of each method on random subsets of the failing images of a case: `size`, `label` and a `Cost` each.
+def _growth(case: PaperCase, work: Path, sizes: list[int]) -> list[dict[str, Any]]:
+    """Cost of each method on random subsets of a case's failing images: `size`, `label` and the fields of a `Cost`.
 
-    One run each, but of the heatmaps one by one only the time, which grows with n² and soon is hours.
+    One run each. For heatmaps one by one, only the time is measured, since it grows with n² and soon reaches hours.
     """
     alexnet = _saved(work / "alexnet.keras", paper_cost.save_alexnet)
     vgg16 = _saved(work / "vgg16.keras", paper_cost.save_vgg16)
@@ -319,16 +326,14 @@ def _growth(case: PaperCase, work: Path, sizes: list[int]) -> list[dict]:
         if size <= ONE_BY_ONE_UP_TO:
             tasks.append((size, "HUDD, AlexNet, one by one", "hudd-one-by-one", alexnet))
     measured = []
-    for size, label, method, model in sorted(tasks, key=lambda task: task[2] == "hudd-one-by-one"):  # the longest last
+    for size, label, method, model in sorted(tasks, key=lambda task: task[2] == "hudd-one-by-one"):  # slowest last
         listing = work / f"images-{size}.txt"
         chosen = _subset(len(case.paths), size, [size, 0]).tolist()
         write_text(listing, "".join(f"{case.root / case.paths[i]}\n" for i in chosen))
         file = work / f"growth-{size}-{_in_file_name(label)}.json"
         trace = method != "hudd-one-by-one"
-        cost = _kept(
-            file,
-            _cost_key(case, method, 1),
-            lambda task=(method, model, listing), trace=trace: paper_cost.measure_cost(*task, 1, trace)[0]._asdict(),
+        (cost,) = _kept(
+            file, _cost_key(case, method, 1), partial(_cost_records, method, model, listing, 1, trace=trace)
         )
         measured.append({"size": size, "label": label, **cost})
     return measured
@@ -338,7 +343,7 @@ def _growth(case: PaperCase, work: Path, sizes: list[int]) -> list[dict]:
 
 
 def _key(*parts: str) -> str:
-    """A text that changes when one of the parts does; of a source file, when its content does."""
+    """A hash of the parts; a part that is the path of a source file stands for its content."""
     digest = hashlib.blake2b(digest_size=8)
     for part in parts:
         file = ROOT / part
@@ -347,21 +352,16 @@ def _key(*parts: str) -> str:
     return digest.hexdigest()
 
 
-def _kept(path: Path, key: str, compute: Callable[[], object]) -> object:
-    """The result in a file, if it was computed under the same key; otherwise computed and kept."""
+def _kept(path: Path, key: str, compute: Callable[[], object]) -> Any:
+    """The result in a file if it has the same key; otherwise compute the result and write it to the file."""
     if path.is_file():
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["key"] == key:
             return record["result"]
-    _progress(f"{path.parent.name}: {path.stem}", 1, 1)
+    print(f"{path.parent.name}: {path.stem}", file=sys.stderr, flush=True)
     result = json.loads(json.dumps(compute()))
     write_text(path, json.dumps({"key": key, "result": result}, indent=1) + "\n")
     return result
-
-
-def _progress(what: str, done: int, total: int) -> None:
-    if done == total:
-        print(f"{what} {done}/{total}" if total > 1 else what, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

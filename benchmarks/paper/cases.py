@@ -1,7 +1,7 @@
-"""The cases on which the paper's research questions are measured again: failing images, parameters, unsafe values.
+"""The cases for evaluating the paper's research questions: failing images, parameters and unsafe values.
 
-`gd` and `oc` are built case studies (`python -m casestudies.build`); `gd-large` and `oc-large` are their DNNs on test
-sets several times as large, which give failures of the order of the paper's; `gtsrb` are photographs of traffic signs
+`gd` and `oc` are case studies built by `python -m casestudies.build`. `gd-large` and `oc-large` are their DNNs on test
+sets several times as large, with about as many failures as in the paper. `gtsrb` are photographs of traffic signs
 (folders `train` and `test`, and `parameters.csv`), for which a small CNN is trained here.
 """
 
@@ -13,42 +13,41 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from casestudies.build import MODEL_FILE, lay_out, render_images
 from casestudies.cases import OPEN_FROM, find_case
-from casestudies.causes import FILE as CAUSES_FILE
-from casestudies.causes import describe_causes
-from casestudies.parameters import BORDER_DEG, Eye, write_parameters
-from casestudies.parameters import FILE as PARAMETERS_FILE
-from casestudies.parameters import read_parameters as read_eyes
-from rccs.parameters import read_parameters
+from casestudies.causes import CAUSES_FILE, describe_causes
+from casestudies.parameters import BORDER_DEG, Eye, read_eyes, write_eyes
+from rccs.parameters import PARAMETERS_FILE, read_parameters
 from support.errors import SAFEError
 from support.files import replacing, write_text
 from support.images import decode, find_images, read_bytes
 from support.progress import Progress, no_progress
+from support.run_folder import ACCURACY_FILE, FAILURES
 
 CASES = ("gd", "oc", "gtsrb", "gd-large", "oc-large")
 BUILT_FROM = {"gd": "gd", "oc": "oc", "gtsrb": "gtsrb", "gd-large": "gd", "oc-large": "oc"}
 LARGE_TEST_SETS = {"gd-large": 12_000, "oc-large": 13_500}
-LARGE_SEED = 1  # other images than those of `gd` and `oc`
-NO_PARAMETERS = ("seed", "label")  # columns that say nothing of what is seen
-PUPIL_MM = 4.25  # the mean pupil
-EDGE = 0.2  # of the test set's photographs, the share at an edge of a parameter
+LARGE_SEED = 1  # not that of `gd` and `oc`, so that the images differ
+NO_PARAMETERS = ("seed", "label")  # columns that do not describe the image
+PUPIL_MM = 4.25  # mean diameter of the pupil
+EDGE = 0.2  # share of the test photographs at an edge of a parameter
 
 
 class UnsafeValue(NamedTuple):
-    """A value of a parameter near which the DNN is to be expected to fail.
+    """A value of a parameter near which the DNN is expected to fail.
 
     Attributes
     ----------
     source : "root cause", "other border", "edge" or "region middle"
-        Of a region that the training set lacks; a border between two classes, as in the paper, where no such region
-        is; the lowest or highest fifth of photographs; see `unsafe_values` for the last.
+        A region that the training set lacks; a border between two classes, as in the paper, without such a region; the
+        lowest or highest fifth of the photographs; for the last, see `unsafe_values`.
     parameter : str
     value : float or str
-        A category where it is one.
+        A str for a category.
     width : float
-        Of its sub-range; 0 for a category.
+        Width of the value's sub-range; 0 for a category.
     """
 
     source: str
@@ -63,7 +62,7 @@ class UnsafeValue(NamedTuple):
 
 
 class PaperCase(NamedTuple):
-    """A case, ready to be measured.
+    """A case that is ready to be measured.
 
     Attributes
     ----------
@@ -74,10 +73,10 @@ class PaperCase(NamedTuple):
     failing, reference : dict of str to ndarray
         Parameters of the failing images and of the whole test set: float64, or str for a category.
     causes : dict of str to ndarray of shape (n_images,), bool
-        The known root causes and which failing images have them; empty where none is known.
+        The known root causes, and which failing images have them; empty if none is known.
     values : tuple of UnsafeValue
     digest : str
-        Stands for the model and the failing images.
+        Hash of the model and of the paths of the failing images.
     """
 
     name: str
@@ -91,8 +90,8 @@ class PaperCase(NamedTuple):
     digest: str
 
 
-def load_case(name: str, data: Path, work: Path, progress: Progress = no_progress) -> PaperCase:
-    """Load a case; prepare what is missing of it in the folder `work`.
+def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = no_progress) -> PaperCase:
+    """Load a case; its missing parts are prepared in the folder `work`.
 
     Parameters
     ----------
@@ -102,7 +101,7 @@ def load_case(name: str, data: Path, work: Path, progress: Progress = no_progres
     Raises
     ------
     SAFEError
-        No such case, or `data` does not hold it.
+        The case does not exist, or is not in `data`.
     """
     if name not in CASES:
         raise SAFEError(f"Expected a case of {', '.join(CASES)}. Received: {name}")
@@ -118,14 +117,14 @@ def load_case(name: str, data: Path, work: Path, progress: Progress = no_progres
     elif name in LARGE_TEST_SETS:
         folder = _enlarged(name, data, work, progress)
         table = folder / PARAMETERS_FILE
-    listing = find_images(folder / "failures")
+    listing = find_images(folder / FAILURES)
     test_images = sorted(_test_images(table))
     reference = read_parameters(table, table.parent, [f"test/{image}" for image in test_images]).columns
     reference = {key: column for key, column in reference.items() if key not in NO_PARAMETERS}
     place = {image: i for i, image in enumerate(test_images)}
     missing = [path for path in listing.paths if path not in place]
     if missing:
-        raise SAFEError(f"Expected a row test/{missing[0]} in {table}. Received none ({len(missing)} are missing).")
+        raise SAFEError(f"Expected a row test/{missing[0]} in {table}. It is missing ({len(missing)} rows in all are).")
     rows = np.array([place[path] for path in listing.paths])
     failing = {key: column[rows] for key, column in reference.items()}
     eyes = {} if name == "gtsrb" else _test_eyes(table)
@@ -153,7 +152,7 @@ def _test_eyes(table: Path) -> dict[str, Eye]:
 
 def _cause_masks(path: Path, paths: tuple[str, ...]) -> dict[str, np.ndarray]:
     causes = json.loads(path.read_text(encoding="utf-8"))
-    held = {cause["name"]: {image.removeprefix("failures/") for image in cause["failing"]} for cause in causes}
+    held = {cause["name"]: {image.removeprefix(f"{FAILURES}/") for image in cause["failing"]} for cause in causes}
     return {name: np.array([image in images for image in paths]) for name, images in held.items()}
 
 
@@ -167,18 +166,18 @@ def _digest(model: Path, paths: Iterable[str]) -> str:
 
 
 def unsafe_values(name: str, reference: dict[str, np.ndarray], eyes: Iterable[Eye]) -> Iterator[UnsafeValue]:
-    """The unsafe values of a case; they depend on the test set alone, not on what is clustered how.
+    """The unsafe values of a case; they depend only on the test set, not on the clusters.
 
-    Of each known root cause and each of its parameters: the middle of the range that the test images with that cause
-    span, and the range's width. But where such a region begins at a border between two classes, the border is the
-    value, as in the paper, and the class its sub-range: the DNN fails there the more, the nearer to the border an image
-    is, and the middle of the region is only listed beside (`region middle`), not counted.
+    For each parameter of each known root cause: the middle and the width of the range of the test images with that
+    cause. If the region begins at a border between two classes, the border is the value, as in the paper, and the class
+    is its sub-range; the middle of the region is listed as `region middle` but not counted
+    (docs/decisions/045-unsafe-values.md).
 
-    Other borders, as in the paper, lie where the training set lacks nothing: of `gd` the remaining six borders between
-    directions, 45° apart; of `oc` the upper lid touching the pupil, with the size of a pupil for the sub-range.
+    Other borders, as in the paper, are those where the training set lacks nothing: for `gd` the remaining six borders
+    between directions, 45° apart; for `oc` the upper lid touching the pupil, with the size of a pupil as sub-range.
 
-    Of photographs, the ends of each parameter at which a fifth of the test set lies: the low end, and for brightness
-    the high one too.
+    For photographs, the fifth of the test set with the lowest values of each parameter, and for brightness also the
+    fifth with the highest.
 
     Parameters
     ----------
@@ -193,7 +192,7 @@ def unsafe_values(name: str, reference: dict[str, np.ndarray], eyes: Iterable[Ey
             if parameter == "brightness":
                 yield _edge(parameter, *np.quantile(column, [1 - EDGE, 0.98]))
         return
-    eyes = list(eyes)
+    test = list(eyes)
     borders = {
         "gd": ("gaze_deg", [BORDER_DEG + 45 * k for k in range(8)], 45.0),
         "oc": ("openness", [OPEN_FROM], OPEN_FROM),
@@ -201,7 +200,7 @@ def unsafe_values(name: str, reference: dict[str, np.ndarray], eyes: Iterable[Ey
     bordered, at, width = borders[name]
     used = set()
     for cause in find_case(name).root_causes:
-        held = [eye for eye in eyes if cause.holds(eye)]
+        held = [eye for eye in test if cause.holds(eye)]
         for parameter in cause.parameters:
             values = [getattr(eye, parameter) for eye in held]
             if values and isinstance(values[0], str):
@@ -225,12 +224,11 @@ def _edge(parameter: str, low: float, high: float) -> UnsafeValue:
     return UnsafeValue("edge", parameter, float(low + high) / 2, float(high - low))
 
 
-# --- What has to be prepared ------------------------------------------------------------------------------------
+# --- Preparation ------------------------------------------------------------------------------------------------
 
 
 def _failures_of(model: Path, test: Path, out: Path, progress: Progress) -> None:
     from dnn.failures import find_failures
-    from support.run_folder import ACCURACY_FILE
 
     if not (out / ACCURACY_FILE).is_file():
         find_failures(model, test, out, progress=progress)
@@ -258,15 +256,15 @@ def _trained(train: Path, work: Path, progress: Progress) -> Path:
     model.add(layers.Dense(len(images.classes), "softmax"))
     model.compile("adam", "sparse_categorical_crossentropy")
     epochs = 16
-    told = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress("Training", epoch + 1, epochs))
-    model.fit(pixels, np.asarray(images.labels), batch_size=64, epochs=epochs, verbose=0, callbacks=[told])
+    report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress("Training", epoch + 1, epochs))
+    model.fit(pixels, np.asarray(images.labels), batch_size=64, epochs=epochs, verbose=0, callbacks=[report])
     with replacing(path) as temporary:
         model.save(temporary)
     return path
 
 
 def _small(file: Path) -> np.ndarray:
-    return np.asarray(decode(read_bytes(file)).resize((32, 32), resample=2))
+    return np.asarray(decode(read_bytes(file)).resize((32, 32), resample=Image.Resampling.BILINEAR))
 
 
 def _enlarged(name: str, data: Path, work: Path, progress: Progress) -> Path:
@@ -276,11 +274,11 @@ def _enlarged(name: str, data: Path, work: Path, progress: Progress) -> Path:
         return work
     case = find_case(BUILT_FROM[name])
     rows = list(lay_out(case, "test", LARGE_TEST_SETS[name], LARGE_SEED))
-    for _ in render_images(work, rows, progress):
+    for _ in render_images(work, rows, progress=progress):
         pass
     _failures_of(data / MODEL_FILE, work / "test", work, progress)
-    failing = set(find_images(work / "failures").paths)
+    failing = set(find_images(work / FAILURES).paths)
     wrong = [i for i, (path, _, _) in enumerate(rows) if path.removeprefix("test/") in failing]
     write_text(work / CAUSES_FILE, json.dumps(describe_causes(case, rows, wrong), ensure_ascii=False))
-    write_parameters(done, rows)
+    write_eyes(done, rows)
     return work

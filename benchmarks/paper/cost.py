@@ -1,11 +1,11 @@
-"""Time and memory of SAFE and of HUDD from cold, each in a process of its own.
+"""Time and memory of SAFE and of HUDD from a cold start, each in a separate process.
 
     python -m benchmarks.paper.cost METHOD MODEL IMAGES OUT.json [--trace]
 
 METHOD is `safe`, `safe-bfloat16`, `hudd` (heatmaps in memory, as published), `hudd-disk` or `hudd-one-by-one` (as
-published: heatmaps in memory, one image and one pair of them at a time). OUT gets the seconds from the start of the
-process, the largest resident size of the process, and with --trace the peak of the memory that Python allocated
-(tracemalloc, which slows the run down: its seconds are not to be used).
+published: heatmaps in memory, one image and one pair of heatmaps at a time). Written to OUT: the seconds of each step,
+the peak resident memory of the process and, with --trace, the peak of the memory allocated by Python (measured with
+tracemalloc, which slows the run down, so its times should not be used).
 """
 
 import argparse
@@ -17,8 +17,9 @@ import tempfile
 import time
 import tracemalloc
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from benchmarks.memory import peak_resident_mb
 from benchmarks.rivals.hudd import run_hudd
 from clustering import find_root_cause_clusters
 from FE import extract_features
@@ -27,26 +28,26 @@ from support.images import find_images
 
 METHODS = ("safe", "safe-bfloat16", "hudd", "hudd-disk", "hudd-one-by-one")
 ROOT = Path(__file__).parents[2]
-FIRST_STEPS = ("Extracting features", "Heatmaps")  # the network is loaded before them
+FIRST_STEPS = ("Extracting features", "Heatmaps")  # the first steps after loading the network
 ALEXNET_SIDE = 227
 
 
 class Cost(NamedTuple):
-    """What one run cost.
+    """The cost of one run.
 
     Attributes
     ----------
     seconds : float
-        From starting the process to its end.
+        From the start of the process to its end.
     cpu_seconds : float
-        Of all its threads: other programs of the machine lengthen them far less.
+        Sum over all threads; much less affected by other programs than `seconds`.
     process_mb : float
-        Largest resident size, in 10⁶ bytes.
+        Peak resident memory, in 10⁶ bytes.
     python_mb : float
-        Peak of what Python and NumPy hold once the libraries and the network (VGG16, or the DNN under test) are
-        loaded, in 10⁶ bytes; 0 where it was not measured.
+        Peak memory of Python and NumPy after the libraries and the network (VGG16, or the DNN under test) are loaded,
+        in 10⁶ bytes; 0 if not measured.
     parts : dict of str to float
-        Seconds of the steps.
+        Seconds of each step.
     """
 
     seconds: float
@@ -56,19 +57,21 @@ class Cost(NamedTuple):
     parts: dict[str, float]
 
 
-def measure_cost(method: str, model: Path, images: Path, runs: int = 1, trace: bool = True) -> list[Cost]:
-    """Run a method from cold: once with tracemalloc for the memory, `runs` times without for the time.
+def measure_cost(method: str, model: Path, images: Path, *, runs: int = 1, trace: bool = True) -> list[Cost]:
+    """Run a method from a cold start: once with tracemalloc for the memory, `runs` times without it for the time.
 
-    SAFE's feature cache is empty each time. Without any run for the time, it is that of the run with tracemalloc.
+    SAFE's feature cache is always empty at the start.
 
     Parameters
     ----------
     images : Path
         A folder, or a .txt file that lists images.
+    runs : int
+        If 0, the time is that of the run with tracemalloc.
     trace : bool
-        Without it Python's memory is not measured.
+        Whether Python's memory is measured.
     """
-    traced = _run(method, model, images, trace=True) if trace else {"python_mb": 0.0}
+    traced: dict[str, Any] = _run(method, model, images, trace=True) if trace else {"python_mb": 0.0}
     costs = []
     for plain in [_run(method, model, images, trace=False) for _ in range(runs)] or [traced]:
         costs.append(
@@ -77,32 +80,18 @@ def measure_cost(method: str, model: Path, images: Path, runs: int = 1, trace: b
     return costs
 
 
-def _run(method: str, model: Path, images: Path, trace: bool) -> dict:
+def _run(method: str, model: Path, images: Path, *, trace: bool) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "cost.json")
-        command = [sys.executable, "-m", "benchmarks.paper.cost", method, model, images, out]
+        command = [sys.executable, "-m", "benchmarks.paper.cost", method, str(model), str(images), str(out)]
         began = time.perf_counter()
         environment = {**os.environ, "SAFE_CACHE": folder, "TF_CPP_MIN_LOG_LEVEL": "3"}
         subprocess.run([*command, *(["--trace"] if trace else [])], cwd=ROOT, env=environment, check=True)
         return {**json.loads(out.read_text()), "seconds": time.perf_counter() - began}
 
 
-def peak_resident_mb() -> float:
-    """Largest resident size of this process so far, in 10⁶ bytes.
-
-    Not `getrusage`: its figure begins with the size of the process that started this one.
-    """
-    status = Path("/proc/self/status")
-    if status.is_file():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024 / 1e6
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # macOS: bytes
-
-
 def save_alexnet(path: Path, n_classes: int) -> None:
-    """AlexNet, which the paper's case studies use, with random weights: HUDD's cost does not depend on their values."""
+    """Save AlexNet, used in the paper's case studies, with random weights, which do not affect HUDD's cost."""
     import keras
 
     from support.files import replacing
@@ -134,7 +123,7 @@ def save_alexnet(path: Path, n_classes: int) -> None:
 
 
 def save_vgg16(path: Path, n_classes: int) -> None:
-    """VGG16, with random weights, as the DNN under test: one of the size of the network by which SAFE sees."""
+    """Save VGG16 with random weights, as a DNN under test of the same size as SAFE's feature extractor."""
     import keras
 
     from support.files import replacing
@@ -145,28 +134,28 @@ def save_vgg16(path: Path, n_classes: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one method; see the module's text."""
+    """Run one method; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paper.cost", description=__doc__.split("\n")[0])
     parser.add_argument("method", choices=METHODS)
-    parser.add_argument("model", type=Path)
-    parser.add_argument("images", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--trace", action="store_true", help="measure what Python allocates")
+    parser.add_argument("model", type=Path, help="the DNN under test, a Keras model")
+    parser.add_argument("images", type=Path, help="folder of failing images, or a .txt file that lists them")
+    parser.add_argument("out", type=Path, help="output file, JSON")
+    parser.add_argument("--trace", action="store_true", help="measure the memory allocated by Python")
     options = parser.parse_args(arguments)
     if options.trace:
-        _import_what_is_imported_late()
+        _import_libraries()
         tracemalloc.start()
     steps: dict[str, float] = {}
-    last = [time.perf_counter(), "Loading"]
+    began, step = time.perf_counter(), "Loading"
     loaded = False
 
     def progress(what: str, done: int, total: int) -> None:
-        nonlocal loaded
+        nonlocal began, step, loaded
         now = time.perf_counter()
-        steps[last[1]] = steps.get(last[1], 0.0) + now - last[0]
-        last[:] = [now, what]
+        steps[step] = steps.get(step, 0.0) + now - began
+        began, step = now, what
         if what in FIRST_STEPS and done and not loaded:
-            loaded = True  # what the first batch took is taken again by the next
+            loaded = True  # the peak is reset after the first batch; the next one needs the same memory again
             if options.trace:
                 tracemalloc.reset_peak()
 
@@ -178,7 +167,8 @@ def main(arguments: list[str] | None = None) -> int:
     else:
         listing = find_images(options.images)
         store = "disk" if options.method == "hudd-disk" else "memory"
-        run_hudd(options.model, listing.root, listing.paths, store, progress, options.method == "hudd-one-by-one")
+        one_by_one = options.method == "hudd-one-by-one"
+        run_hudd(options.model, listing.root, listing.paths, store=store, progress=progress, one_by_one=one_by_one)
     progress("", 0, 0)
     peak = tracemalloc.get_traced_memory()[1] / 1e6 if options.trace else 0.0
     record = {"cpu_seconds": time.process_time(), "process_mb": peak_resident_mb(), "python_mb": peak, "parts": steps}
@@ -186,8 +176,8 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def _import_what_is_imported_late() -> None:
-    """What the libraries themselves take is the same for all methods, and left out."""
+def _import_libraries() -> None:
+    """Import the libraries beforehand: their memory is the same for all methods and is not counted."""
     import keras  # noqa: F401
     import kneed  # noqa: F401
     import onnx.numpy_helper  # noqa: F401

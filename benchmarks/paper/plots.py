@@ -1,15 +1,16 @@
-"""The pictures of `benchmarks/RESULTS.md`, drawn from results alone: the same results give the same files."""
+"""The pictures of the section `paper` of `benchmarks/RESULTS.md`; the same results give the same files."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from benchmarks.paper.figures import PAPER_INSPECTED, by_size, covered_share, growth_of
+from benchmarks.paper.figures import PAPER_INSPECTED, Results, by_size, covered_share, growth_of
 from benchmarks.paper.measures import share_above
 from support.files import replacing
 
 PERCENTS = tuple(range(10, 101, 10))
-STYLES = {  # method: colour, dashes, marker; told apart without colour too
+STYLES = {  # method: colour, dashes, marker; distinguishable without colour as well
     "SAFE": ("#0060a8", "-", "o"),
     "HUDD": ("#c2410c", "--", "s"),
     "K-means": ("#3f7d20", "-.", "^"),
@@ -26,14 +27,8 @@ REDUCTION_PLOT, COVERAGE_PLOT = "paper-variance.png", "paper-coverage.png"
 INSPECTED_PLOT, GROWTH_PLOT = "paper-inspected.png", "paper-cost.png"
 
 
-def draw_plots(results: dict[str, dict], folder: Path) -> None:
-    """Draw what is inspected by size (RQ1), the curves of RQ2, the coverage of RQ3 and the costs of RQ4.
-
-    Parameters
-    ----------
-    results : dict of str to dict
-        Per case, what `paper.run_case` gives.
-    """
+def draw_paper_plots(results: Results, folder: Path) -> None:
+    """Draw the inspected share by size (RQ1), variance reductions (RQ2), coverage (RQ3) and costs (RQ4)."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -50,7 +45,7 @@ def draw_plots(results: dict[str, dict], folder: Path) -> None:
                 _growth(plt, growth_of(result["growth"]), folder / GROWTH_PLOT)
 
 
-def _reductions(plt, results: dict[str, dict], path: Path) -> None:
+def _reductions(plt: Any, results: Results, path: Path) -> None:
     figure, axes = plt.subplots(1, len(results), figsize=(3.2 * len(results) + 1.6, 3.4), sharey=True, squeeze=False)
     for axis, (name, result) in zip(axes[0], results.items(), strict=True):
         for method, (colour, dashes, marker) in STYLES.items():
@@ -64,7 +59,7 @@ def _reductions(plt, results: dict[str, dict], path: Path) -> None:
     _save(plt, figure, path)
 
 
-def _coverage(plt, results: dict[str, dict], path: Path) -> None:
+def _coverage(plt: Any, results: Results, path: Path) -> None:
     figure, axis = plt.subplots(figsize=(1.8 * len(results) + 2.4, 3.4))
     for number, result in enumerate(results.values()):
         for place, (method, (colour, _, marker)) in enumerate(STYLES.items()):
@@ -79,7 +74,7 @@ def _coverage(plt, results: dict[str, dict], path: Path) -> None:
     _save(plt, figure, path)
 
 
-def _inspected(plt, cases: dict[str, dict[int, list[dict]]], path: Path) -> None:
+def _inspected(plt: Any, cases: dict[str, dict[int, list[dict]]], path: Path) -> None:
     figure, axis = plt.subplots(figsize=(6.4, 3.4))
     for (name, sizes), (colour, marker) in zip(cases.items(), CASE_STYLES, strict=False):
         shares = [[one["inspect_percent"] for one in found] for found in sizes.values()]
@@ -94,12 +89,12 @@ def _inspected(plt, cases: dict[str, dict[int, list[dict]]], path: Path) -> None
     _save(plt, figure, path)
 
 
-def _growth(plt, sizes: dict[int, dict[str, list[dict]]], path: Path) -> None:
+def _growth(plt: Any, sizes: dict[int, dict[str, list[dict]]], path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(9.8, 3.4))
     for axis, (what, unit) in zip(axes, (("seconds", "seconds, from cold"), ("python_mb", "Python, MB")), strict=True):
         for method, (colour, dashes, marker) in COST_STYLES.items():
             costs = {size: cost[method][0][what] for size, cost in sizes.items() if method in cost}
-            costs = {size: cost for size, cost in costs.items() if cost}  # 0 was not measured
+            costs = {size: cost for size, cost in costs.items() if cost}  # 0 means not measured
             axis.plot(
                 list(costs), list(costs.values()), dashes, color=colour, marker=marker, markersize=4, label=method
             )
@@ -110,13 +105,13 @@ def _growth(plt, sizes: dict[int, dict[str, list[dict]]], path: Path) -> None:
     _save(plt, figure, path)
 
 
-def _plain_ticks(axis, at: list[int]) -> None:
-    """Write the numbers of images out, instead of powers of ten."""
+def _plain_ticks(axis: Any, at: list[int]) -> None:
+    """Label the axis with numbers of images instead of powers of ten."""
     axis.set_xticks(at, [f"{one:,}" for one in at])
     axis.set_xticks([], minor=True)
 
 
-def _save(plt, figure, path: Path) -> None:
+def _save(plt: Any, figure: Any, path: Path) -> None:
     figure.tight_layout()
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=110, metadata={"Software": None})

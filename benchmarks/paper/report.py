@@ -1,30 +1,27 @@
-"""The section on the paper in `benchmarks/RESULTS.md`: tables and sentences, each computed from the results."""
+"""The section `paper` of `benchmarks/RESULTS.md`: tables and sentences, all computed from the results."""
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any
 
 from benchmarks.paper.cases import BUILT_FROM
-from benchmarks.paper.figures import PAPER_INSPECTED, by_size, covered_share, growth_of, of_source
+from benchmarks.paper.figures import PAPER_INSPECTED, Results, by_size, covered_share, growth_of, of_source
 from benchmarks.paper.measures import effect, share_above
 from benchmarks.paper.plots import COVERAGE_PLOT, GROWTH_PLOT, INSPECTED_PLOT, PERCENTS, REDUCTION_PLOT
 
+Result = dict[str, Any]
+Costs = dict[str, list[dict[str, Any]]]
+
 METHODS = ("SAFE", "HUDD", "K-means", "random")
-BAR_COVERED = {"gd": 0.92, "oc": 0.80}
-BAR_REDUCED = 0.9  # share of RCCs with a reduction above 90 %
+AIM_COVERED = {"gd": 0.92, "oc": 0.80}
+AIM_REDUCED = 0.9  # share of RCCs with a reduction above 90 %
 PAPER_CASE_SIZE = 3000  # failing images
-BAR_TIME, BAR_MEMORY = 1 / 5, 1 / 100  # of HUDD's
-
-Results = dict[str, dict]
+AIM_TIME, AIM_MEMORY = 1 / 5, 1 / 100  # of HUDD's
 
 
-def write_report(results: Results) -> str:
-    """The section as Markdown.
-
-    Parameters
-    ----------
-    results : dict of str to dict
-        Per case, what `paper.run_case` gives.
-    """
+def paper_section(results: Results) -> str:
+    """The section as Markdown."""
     return "\n".join(
         [
             *_opening(results),
@@ -32,7 +29,7 @@ def write_report(results: Results) -> str:
             *_reduced(results),
             *_covered(results),
             *_costs(results),
-            *_bar(results),
+            *_aims(results),
         ]
     )
 
@@ -41,18 +38,18 @@ def _opening(results: Results) -> Iterator[str]:
     repetitions = max(len(result["repetitions"]) for result in results.values())
     extractors = sorted({result["case"]["extractor"] for result in results.values()})
     yield from (
-        "## The paper's research questions, measured again",
+        "## The paper's research questions",
         "",
-        "`python -m benchmarks.paper` wrote this section; definitions are in "
+        "This section was written by `python -m benchmarks.paper`; for definitions see "
         "`benchmarks/paper/measures.py` and `benchmarks/paper/cases.py`. "
         f"Features: {', '.join(extractors)}. All methods get the same failing images. K-means gets SAFE's points and "
-        "number of clusters; random groups have the sizes of SAFE's. *Known causes* are the groups that a perfect "
-        "method would find, the most that the definitions allow.",
-        f"Each method runs on all failing images and on {repetitions} subsets that leave a random tenth of them out: "
-        "medians and ranges over these. The subsets overlap, so the p-values only say how steady a difference is on "
-        "this set of failures.",
-        "Variances are compared with those of the whole test set, as in the paper's text. What retraining gains is "
-        "measured by `benchmarks.retraining`, in the section after this one.",
+        "number of clusters; random groups have the same sizes as SAFE's clusters. *Known causes* are the groups that "
+        "a perfect method would find, the best result that the definitions allow.",
+        f"Each method runs on all failing images and on {repetitions} subsets that leave out a random tenth of them; "
+        "medians and ranges are over these subsets. The subsets overlap, so a p-value only tells how stable a "
+        "difference is on this set of failures.",
+        "Variances are compared with those of the whole test set, as in the text of the paper. The gain from "
+        "retraining is measured by `benchmarks.retraining`, in the next section.",
         "",
     )
 
@@ -60,8 +57,13 @@ def _opening(results: Results) -> Iterator[str]:
 # --- Figures of the results -------------------------------------------------------------------------------------
 
 
-def _over(result: dict, method: str, figure: Callable[[dict], float]) -> list[float]:
+def _over(result: Result, method: str, figure: Callable[[dict[str, Any]], float]) -> list[float]:
+    """A figure of a method's outcomes on the subsets or, without subsets, on all failing images."""
     return [figure(one[method]) for one in result["repetitions"] or [result["whole"]]]
+
+
+def _reduced_by_90(outcome: dict[str, Any]) -> float:
+    return share_above(outcome["reductions"], 90)
 
 
 def _spread(values: Sequence[float], form: str = "{:.0f}") -> str:
@@ -73,8 +75,8 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f}"
 
 
-def main_source(result: dict) -> str:
-    """The unsafe values that the bar is about: those of the known root causes where there are any, otherwise all."""
+def main_source(result: Result) -> str:
+    """The source of the unsafe values in the aims: the known root causes if there are any, otherwise all sources."""
     return "root cause" if result["case"]["causes"] else ""
 
 
@@ -90,7 +92,7 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str
 
 def _inspected(results: Results) -> Iterator[str]:
     low, middle, high = PAPER_INSPECTED
-    yield f"### RQ1: how much has to be looked at (paper: {low}–{high} %, median {middle} %)"
+    yield f"### RQ1: share of the failures to inspect (paper: {low}–{high} %, median {middle} %)"
     yield ""
     rows = []
     for name, result in results.items():
@@ -112,7 +114,7 @@ def _inspected(results: Results) -> Iterator[str]:
             "case",
             "failures of test images",
             "RCCs",
-            "in none, %",
+            "noise, %",
             "inspected, %",
             "on subsets",
             "HUDD's RCCs",
@@ -124,8 +126,8 @@ def _inspected(results: Results) -> Iterator[str]:
     largest = [result["whole"]["SAFE"]["inspect_percent"] for result in largest_of_each_dnn(results).values()]
     yield (
         f"The median over the cases is {statistics.median(inspected):.1f} %; with the largest test set of each DNN, "
-        f"{statistics.median(largest):.1f} %. Five images of each RCC weigh less the more failures there are: the "
-        "share is a matter of the size of the case as much as of the method."
+        f"{statistics.median(largest):.1f} %. With five images of each RCC, the share falls as the number of failures "
+        "grows: it depends as much on the size of the case as on the method."
     )
     yield ""
     rows = [
@@ -134,22 +136,22 @@ def _inspected(results: Results) -> Iterator[str]:
             f"{size:,}",
             _spread([len(one["sizes"]) for one in found]),
             _spread([one["inspect_percent"] for one in found], "{:.1f}"),
-            _spread([100 * covered_share(result, one, main_source(result)) for one in found]),
+            _spread([100 * covered_share(result, one, source=main_source(result)) for one in found]),
         ]
         for name, result in results.items()
         for size, found in by_size(result).items()
     ]
     if rows:
-        yield "What SAFE finds in fewer of the failures: random subsets, and all of them in the last row of each case"
+        yield "SAFE's results for random subsets of the failures; the last row of each case is for all of them"
         yield ""
-        yield f"![Share of the failures that is inspected, by their number](plots/{INSPECTED_PLOT})"
+        yield f"![Inspected share by number of failures](plots/{INSPECTED_PLOT})"
         yield ""
-        header = ("case", "failures", "RCCs", "inspected, %", "values of known root causes (or all) covered, %")
+        header = ("case", "failures", "RCCs", "inspected, %", "covered values of known root causes (or all), %")
         yield from _table(header, rows)
 
 
 def largest_of_each_dnn(results: Results) -> Results:
-    """Of the cases with the same DNN under test, the one with the most failures."""
+    """For each DNN under test, the case with the most failures."""
     found: Results = {}
     for name, result in sorted(results.items(), key=lambda one: one[1]["case"]["failing"]):
         found[BUILT_FROM[name]] = result
@@ -159,9 +161,10 @@ def largest_of_each_dnn(results: Results) -> Results:
 def _reduced(results: Results) -> Iterator[str]:
     yield "### RQ2: do the images of an RCC have something in common?"
     yield ""
-    yield f"![Share of RCCs whose best parameter's variance falls by more than 10 to 100 %](plots/{REDUCTION_PLOT})"
+    picture = "Share of RCCs whose best parameter's variance is reduced by more than 10 to 100 %"
+    yield f"![{picture}](plots/{REDUCTION_PLOT})"
     yield ""
-    yield "Share of RCCs, %, whose best parameter's variance falls by more than"
+    yield "Share of RCCs, %, whose best parameter's variance is reduced by more than"
     yield ""
     rows = []
     for name, result in results.items():
@@ -175,29 +178,27 @@ def _reduced(results: Results) -> Iterator[str]:
     ends = ("90 % on subsets", "90 % of the failing images' variance")
     yield from _table(("", "RCCs", *(f"{percent} %" for percent in PERCENTS), *ends), rows)
     yield (
-        "In the last column an RCC's variance is compared with that of the failing images, as HUDD's code does, and "
-        "not with that of the test set."
+        "In the last column, an RCC's variance is compared with that of the failing images, as in HUDD's code, instead "
+        "of that of the test set."
     )
     yield (
-        "A group without the rare images of a parameter (no blurred one, say) reduces its variance too, as the paper "
-        "counts: a reduction alone does not say that the group is about that parameter. RQ3 asks for that."
+        "By the paper's definition, a group that merely lacks a parameter's rare images (for example the blurred ones) "
+        "also reduces its variance: a reduction alone does not mean that the parameter characterises the group. RQ3 "
+        "tests this."
     )
     yield ""
-    yield "In the paper, a variance falls by more than 90 % in a median of 100 % of RCCs (GD and OC; HUDD 86 and 57 %)."
+    yield "In the paper, a median of 100 % of RCCs reduce a variance by more than 90 % (GD and OC; HUDD 86 and 57 %)."
     for name, result in results.items():
         yield (
             f"- {name}: "
-            + "; ".join(
-                _compared(result, other, lambda one: share_above(one["reductions"], 90), "RCCs above 90 %")
-                for other in METHODS[1:]
-            )
+            + "; ".join(_compared(result, other, _reduced_by_90, "RCCs above 90 %") for other in METHODS[1:])
             + _causes_that_vary(result)
         )
     yield ""
 
 
-def _causes_that_vary(result: dict) -> str:
-    """The known causes that would not count if they were found exactly, and why."""
+def _causes_that_vary(result: Result) -> str:
+    """A sentence on the known causes that would not reach 90 % even if they were found exactly."""
     causes, perfect = result["case"]["causes"], result["whole"].get("known causes")
     if not perfect or len(perfect["reductions"]) != len(causes):
         return ""
@@ -208,23 +209,25 @@ def _causes_that_vary(result: dict) -> str:
     ]
     if not below:
         return ""
-    return f". Found exactly, these known causes would not reduce a variance by more than 90 %: {', '.join(below)}"
+    return (
+        f". Even if found exactly, these known causes would not reduce a variance by more than 90 %: {', '.join(below)}"
+    )
 
 
-def _compared(result: dict, other: str, figure: Callable[[dict], float], what: str) -> str:
+def _compared(result: Result, other: str, figure: Callable[[dict[str, Any]], float], what: str) -> str:
     ours, theirs = (_over(result, method, figure) for method in ("SAFE", other))
     p, a12 = effect(ours, theirs)
-    ours, theirs = (100 * statistics.median(one) for one in (ours, theirs))
-    word = f"more {what} than" if ours > theirs else f"fewer {what} than" if ours < theirs else f"as many {what} as"
-    return f"{word} {other} ({ours:.0f} against {theirs:.0f} %, p {p:.2g}, Â12 {a12:.2f})"
+    mine, others = (100 * statistics.median(one) for one in (ours, theirs))
+    word = f"more {what} than" if mine > others else f"fewer {what} than" if mine < others else f"as many {what} as"
+    return f"{word} {other} ({mine:.0f} against {others:.0f} %, p {p:.2g}, Â12 {a12:.2f})"
 
 
 def _covered(results: Results) -> Iterator[str]:
     yield "### RQ3: unsafe values covered"
     yield ""
-    yield f"![Unsafe values covered: median and range](plots/{COVERAGE_PLOT})"
+    yield f"![Covered unsafe values: median and range](plots/{COVERAGE_PLOT})"
     yield ""
-    yield "Share of the unsafe values, %, that are covered on all failing images, and on subsets in brackets"
+    yield "Share of the unsafe values, %, covered on all failing images and, in brackets, on subsets"
     yield ""
     rows = []
     for name, result in results.items():
@@ -233,47 +236,48 @@ def _covered(results: Results) -> Iterator[str]:
             count = len(of_source(result, source))
             cells = [_covered_cell(result, method, source) for method in METHODS]
             perfect = result["whole"].get("known causes")
-            cells.append(_percent(covered_share(result, perfect, source)) if perfect else "")
+            cells.append(_percent(covered_share(result, perfect, source=source)) if perfect else "")
             rows.append([f"{name}, {source or 'all'}", str(count), *cells])
     yield from _table(("values", "number", *METHODS, "known causes"), rows)
-    yield "Share of RCCs, %, with a set of values that no other RCC has"
+    yield "Share of RCCs, %, with a unique set of values"
     yield ""
     rows = [
         [name, *(_spread(_over(result, method, lambda one: 100 * one["unique"])) for method in METHODS)]
         for name, result in results.items()
     ]
     yield from _table(("", *METHODS), rows)
-    yield "The paper's coverage: 92 and 64 % (GD, OC); HUDD 71 and 50 %."
+    yield "Coverage in the paper: 92 and 64 % (GD, OC); HUDD 71 and 50 %."
     for name, result in results.items():
         yield f"- {name}: {_coverage_sentence(result)}"
     yield ""
 
 
-def _covered_cell(result: dict, method: str, source: str) -> str:
-    whole = _percent(covered_share(result, result["whole"][method], source))
-    return f"{whole} [{_spread(_over(result, method, lambda one: 100 * covered_share(result, one, source)))}]"
+def _covered_cell(result: Result, method: str, source: str) -> str:
+    whole = _percent(covered_share(result, result["whole"][method], source=source))
+    return f"{whole} [{_spread(_over(result, method, lambda one: 100 * covered_share(result, one, source=source)))}]"
 
 
-def _coverage_sentence(result: dict) -> str:
+def _coverage_sentence(result: Result) -> str:
     source = main_source(result)
-    said = "; ".join(
-        _compared(result, other, lambda one: covered_share(result, one, source), "values") for other in METHODS[1:]
+    comparison = "; ".join(
+        _compared(result, other, lambda one: covered_share(result, one, source=source), "values")
+        for other in METHODS[1:]
     )
     covered = set(result["whole"]["SAFE"]["covered"])
     values = result["case"]["values"]
-    left = [values[i][1] for i in of_source(result, source) if i not in covered]
+    missed = [values[i][1] for i in of_source(result, source) if i not in covered]
     perfect = result["whole"].get("known causes")
     out_of_reach = [values[i][1] for i in of_source(result, "") if perfect and i not in perfect["covered"]]
-    said += f". SAFE does not cover {', '.join(left)}" if left else ". SAFE covers all of them"
+    comparison += f". SAFE does not cover {', '.join(missed)}" if missed else ". SAFE covers all of them"
     of_what = " of the known root causes" if source else ""
-    said = f"values{of_what}: {said}."
+    text = f"values{of_what}: {comparison}."
     if out_of_reach:
-        said += f" The known causes themselves do not cover {', '.join(out_of_reach)}: they lie elsewhere."
+        text += f" Even the known causes do not cover {', '.join(out_of_reach)}, since they lie elsewhere."
     chosen = next(layer for layer in result["layers"] if layer["chosen"])
-    best = max(result["layers"], key=lambda layer: covered_share(result, layer, source))
-    return said + (
-        f" HUDD took the layer {chosen['layer']} ({_percent(covered_share(result, chosen, source))} %); "
-        f"with hindsight its best was {best['layer']} ({_percent(covered_share(result, best, source))} %)."
+    best = max(result["layers"], key=lambda layer: covered_share(result, layer, source=source))
+    return text + (
+        f" HUDD chose the layer {chosen['layer']} ({_percent(covered_share(result, chosen, source=source))} %); "
+        f"the best layer in hindsight was {best['layer']} ({_percent(covered_share(result, best, source=source))} %)."
     )
 
 
@@ -282,15 +286,15 @@ def _costs(results: Results) -> Iterator[str]:
     growth = {name: result["growth"] for name, result in results.items() if result["growth"]}
     if not measured and not growth:
         return
-    yield "### RQ4: time and memory, from cold"
+    yield "### RQ4: time and memory from a cold start"
     yield ""
     yield (
         "Each run is a new process: loading, features or heatmaps, clusters; nothing is cached. *Python* is the peak "
-        "of what Python and NumPy hold once the libraries and the network (VGG16, or the DNN under test) are loaded "
-        "(tracemalloc); *process* the largest resident size. HUDD keeps the heatmaps of all layers in memory, as "
-        "published; *disk* is this project's way, with the same clusters. *AlexNet* is the network of the paper's case "
-        "studies, untrained, on the same images: what HUDD costs on a network of that size. SAFE's cost does not "
-        "depend on the DNN under test."
+        "memory of Python and NumPy after the libraries and the network (VGG16, or the DNN under test) are loaded "
+        "(tracemalloc); *process* is the peak resident memory. HUDD keeps the heatmaps of all layers in memory, as "
+        "published; *disk* is this project's variant, with the same clusters. *AlexNet* is the network of the paper's "
+        "case studies, untrained, on the same images, and shows the cost of HUDD on a network of that size. SAFE's "
+        "cost does not depend on the DNN under test."
     )
     yield ""
     if measured:
@@ -306,7 +310,7 @@ def _costs(results: Results) -> Iterator[str]:
             for label, runs in costs.items()
         ]
         yield from _table(("", "seconds", "CPU seconds", "Python, MB", "process, MB"), rows)
-    yield "In the paper, SAFE's Python memory is 0.82–74.2 MB, HUDD's 3,551–78,641 MB."
+    yield "In the paper, Python's memory is 0.82–74.2 MB for SAFE and 3,551–78,641 MB for HUDD."
     for name, costs in measured.items():
         yield f"- {name}: {_cost_sentence(costs)}"
     yield ""
@@ -314,16 +318,16 @@ def _costs(results: Results) -> Iterator[str]:
         yield from _growth(name, runs)
 
 
-def _growth(name: str, runs: Sequence[dict]) -> Iterator[str]:
-    yield f"#### Time and memory by the number of failures: random subsets of {name}"
+def _growth(name: str, runs: list[dict[str, Any]]) -> Iterator[str]:
+    yield f"#### Time and memory by number of failures: random subsets of {name}"
     yield ""
-    yield f"![Seconds and memory of SAFE and HUDD, by the number of failing images](plots/{GROWTH_PLOT})"
+    yield f"![Time and memory of SAFE and HUDD by number of failing images](plots/{GROWTH_PLOT})"
     yield ""
     yield (
-        "*One by one*: one image and one pair of heatmaps at a time, as the published tool computes them; this "
-        "project's HUDD takes batches, and products of matrices. *bfloat16*: `cluster --precision bfloat16`, on a "
-        "processor that multiplies it. *VGG16* as the DNN under test is a network as large as the one by which SAFE "
-        "sees. One run each. In brackets, SAFE's share of HUDD's, for time that of SAFE in bfloat16 behind it."
+        "*One by one*: one image and one pair of heatmaps at a time, as in the published tool; this project's HUDD "
+        "uses batches and matrix products. *bfloat16*: `cluster --precision bfloat16`, on a processor with bfloat16 "
+        "instructions. *VGG16* as the DNN under test is as large as SAFE's feature extractor. One run each. In "
+        "brackets: SAFE's time and SAFE's time in bfloat16, or SAFE's memory, as a share of HUDD's."
     )
     yield ""
     sizes = growth_of(runs)
@@ -333,7 +337,7 @@ def _growth(name: str, runs: Sequence[dict]) -> Iterator[str]:
             memory = f"{cost['python_mb']:,.1f}" if cost["python_mb"] else ""
             if label.startswith("HUDD"):
                 seconds, of_memory = cost_ratios(costs, label)
-                share = f" ({seconds:.2g}, {cost_ratios(costs, label, 'SAFE, bfloat16')[0]:.2g})"
+                share = f" ({seconds:.2g}, {cost_ratios(costs, label, ours='SAFE, bfloat16')[0]:.2g})"
                 memory += f" ({of_memory:.2g})" if memory else ""
             else:
                 share = ""
@@ -350,8 +354,8 @@ def _growth(name: str, runs: Sequence[dict]) -> Iterator[str]:
     yield from _table(("failures", "", "seconds", "CPU seconds", "Python, MB", "process, MB"), rows)
 
 
-def cost_ratios(costs: dict, rival: str, ours: str = "SAFE") -> tuple[float, float]:
-    """SAFE's seconds and Python memory as shares of a rival's."""
+def cost_ratios(costs: Costs, rival: str, *, ours: str = "SAFE") -> tuple[float, float]:
+    """SAFE's time and Python memory as shares of a rival's."""
     seconds = {label: statistics.median(run["seconds"] for run in runs) for label, runs in costs.items()}
     return (
         seconds[ours] / seconds[rival],
@@ -359,7 +363,7 @@ def cost_ratios(costs: dict, rival: str, ours: str = "SAFE") -> tuple[float, flo
     )
 
 
-def _cost_sentence(costs: dict) -> str:
+def _cost_sentence(costs: Costs) -> str:
     parts = []
     for rival in (label for label in costs if label != "SAFE"):
         time_ratio, memory_ratio = cost_ratios(costs, rival)
@@ -369,23 +373,23 @@ def _cost_sentence(costs: dict) -> str:
     return f"SAFE takes {'; '.join(parts)}. {100 * slowest[1] / total:.0f} % of its time is “{slowest[0]}”."
 
 
-# --- The bar ----------------------------------------------------------------------------------------------------
+# --- The aims ---------------------------------------------------------------------------------------------------
 
 
-def _bar(results: Results) -> Iterator[str]:
-    yield "### What was aimed for"
+def _aims(results: Results) -> Iterator[str]:
+    yield "### Aims"
     yield ""
-    yield from (f"- {'Met' if met else '**Not met**'}: {text}" for met, text in bar(results))
+    yield from (f"- {'Met' if met else '**Not met**'}: {text}" for met, text in aims(results))
 
 
-def bar(results: Results) -> Iterator[tuple[bool, str]]:
-    """Each aim, whether it is met, and the figures that say so."""
-    for name in [name for name in results if BUILT_FROM[name] in BAR_COVERED]:
+def aims(results: Results) -> Iterator[tuple[bool, str]]:
+    """Whether each aim is met, and a sentence with the figures."""
+    for name in [name for name in results if BUILT_FROM[name] in AIM_COVERED]:
         result = results[name]
-        covered_aim = BAR_COVERED[BUILT_FROM[name]]
+        covered_aim = AIM_COVERED[BUILT_FROM[name]]
         reduced = share_above(result["whole"]["SAFE"]["reductions"], 90)
         yield (
-            reduced >= BAR_REDUCED,
+            reduced >= AIM_REDUCED,
             f"{name}: {_percent(reduced)} % of RCCs have a variance reduction above 90 % (aim: 90 %); HUDD "
             f"{_percent(share_above(result['whole']['HUDD']['reductions'], 90))} %"
             + "".join(
@@ -395,39 +399,38 @@ def bar(results: Results) -> Iterator[tuple[bool, str]]:
             )
             + ".",
         )
-        share = covered_share(result, result["whole"]["SAFE"], main_source(result))
+        share = covered_share(result, result["whole"]["SAFE"], source=main_source(result))
         yield (
             share >= covered_aim,
             f"{name}: {_percent(share)} % of the values of known root causes are covered "
             f"(aim: {_percent(covered_aim)} %; HUDD "
-            f"{_percent(covered_share(result, result['whole']['HUDD'], main_source(result)))} %); "
-            f"{_percent(covered_share(result, result['whole']['SAFE']))} % with all the other borders.",
+            f"{_percent(covered_share(result, result['whole']['HUDD'], source=main_source(result)))} %); "
+            f"{_percent(covered_share(result, result['whole']['SAFE']))} % including all other borders.",
         )
     for name, result in results.items():
         medians = {
-            method: statistics.median(_over(result, method, lambda one, r=result: covered_share(r, one)))
-            for method in METHODS
+            method: statistics.median(_over(result, method, partial(covered_share, result))) for method in METHODS
         }
         above = all(medians["SAFE"] > medians[other] for other in ("HUDD", "random"))
         yield (
             above,
-            f"{name}: all unsafe values covered on subsets, median: SAFE {_percent(medians['SAFE'])}, "
+            f"{name}: coverage of all unsafe values on subsets, median: SAFE {_percent(medians['SAFE'])}, "
             f"HUDD {_percent(medians['HUDD'])}, K-means {_percent(medians['K-means'])}, random "
             f"{_percent(medians['random'])} % (aim: above HUDD and random groups).",
         )
     for name, result in results.items():
         for rival in [label for label in result["cost"] if label in ("HUDD", "HUDD, AlexNet")]:
             seconds, memory = cost_ratios(result["cost"], rival)
-            yield seconds <= BAR_TIME, f"{name}: {seconds:.2g} of the time of {rival} (aim: 0.2)."
-            yield memory <= BAR_MEMORY, f"{name}: {memory:.2g} of the Python memory of {rival} (aim: 0.01)."
-        yield from _growth_bar(name, growth_of(result["growth"]))
+            yield seconds <= AIM_TIME, f"{name}: {seconds:.2g} of the time of {rival} (aim: 0.2)."
+            yield memory <= AIM_MEMORY, f"{name}: {memory:.2g} of the Python memory of {rival} (aim: 0.01)."
+        yield from _growth_aims(name, growth_of(result["growth"]))
     large = [result for result in results.values() if result["case"]["failing"] >= PAPER_CASE_SIZE]
     inspected = [result["whole"]["SAFE"]["inspect_percent"] for result in largest_of_each_dnn(results).values()]
     every = [result["whole"]["SAFE"]["inspect_percent"] for result in results.values()]
     middle = statistics.median(inspected)
     yield (
         bool(large) and middle <= PAPER_INSPECTED[1],
-        f"{middle:.1f} % of failures are inspected, median over the DNNs with the largest test set of each, "
+        f"{middle:.1f} % of failures are inspected, the median over the DNNs with the largest test set of each; "
         f"{statistics.median(every):.1f} % over all cases (aim: {PAPER_INSPECTED[1]} %, with at least one case of "
         f"{PAPER_CASE_SIZE:,} failures or more; there are {len(large)}"
         + "".join(f", of {r['case']['failing']:,} with {r['whole']['SAFE']['inspect_percent']:.1f} %" for r in large)
@@ -435,20 +438,20 @@ def bar(results: Results) -> Iterator[tuple[bool, str]]:
     )
 
 
-def _growth_bar(name: str, sizes: dict[int, dict[str, list[dict]]]) -> Iterator[tuple[bool, str]]:
-    """The same aims with the most failing images that each rival was run on."""
+def _growth_aims(name: str, sizes: dict[int, Costs]) -> Iterator[tuple[bool, str]]:
+    """The same aims for the largest number of failing images on which each rival was run."""
     rivals = dict.fromkeys(label for costs in sizes.values() for label in costs if label.startswith("HUDD"))
     for rival in rivals:
         size = max(size for size, costs in sizes.items() if rival in costs)
         for ours in ("SAFE", "SAFE, bfloat16"):
-            share, _ = cost_ratios(sizes[size], rival, ours)
+            share, _ = cost_ratios(sizes[size], rival, ours=ours)
             yield (
-                share <= BAR_TIME,
+                share <= AIM_TIME,
                 f"{name}, {size:,} images: {ours} takes {share:.2g} of the time of {rival} (aim: 0.2).",
             )
         if sizes[size][rival][0]["python_mb"]:
             _, share = cost_ratios(sizes[size], rival)
             yield (
-                share <= BAR_MEMORY,
+                share <= AIM_MEMORY,
                 f"{name}, {size:,} images: {share:.2g} of the Python memory of {rival} (aim: 0.01).",
             )

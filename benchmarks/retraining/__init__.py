@@ -1,1 +1,1 @@
-"""Whether choosing by RCC pays: `python -m benchmarks.retraining`."""
+"""Whether selecting images by RCC improves retraining: `python -m benchmarks.retraining`."""

@@ -1,16 +1,16 @@
-"""Does SAFE's choice pay? Retraining with SAFE's unsafe set against other choices of as many images.
+"""Does SAFE's selection pay off? Retraining with SAFE's unsafe set compared with other selections of the same size.
 
     python -m benchmarks.retraining --case gd --data DIR [--seeds 10] [--budgets 50 100 300 formula] [--work DIR]
 
 A case is a folder with `train`, `improvement` and `test`, each with class folders, and `model.keras` (or --model).
-The failing images are clustered, improvement images are chosen in several ways, the model is fine-tuned with them
-(`training.finetuning.fine_tune`, as the tool does), and its accuracy on the test set is measured. All choices get the
-same number of labels, the same images of the training set and the same number of epochs. What differs from seed to
-seed: the draw of the choices that are random, the training images seen, their order, and dropout.
+The failing images are clustered, improvement images are selected with several strategies, the model is fine-tuned with
+them (`training.finetuning.fine_tune`, as in the tool), and its accuracy on the test set is measured. All strategies get
+the same number of labels, the same training images and the same number of epochs. The seed determines the random
+selections, the training images, their order, and dropout.
 
-Seed 0 of everything runs before seed 1. Each run is kept in the work folder as soon as it ends, so that a benchmark
-that was stopped goes on from there and one of more seeds costs only what is new. The section `retraining` of
-benchmarks/RESULTS.md and the plot tell of all cases in the work folder.
+All runs of seed 0 come before those of seed 1. Each run is kept in the work folder as soon as it ends, so an
+interrupted benchmark resumes from there, and additional seeds cost only the new runs. The section `retraining` of
+benchmarks/RESULTS.md and the plot cover all cases in the work folder.
 """
 
 import argparse
@@ -20,7 +20,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,14 +28,22 @@ import numpy as np
 
 from benchmarks.results import write_section
 from benchmarks.retraining.choice import NEEDS_NO_LABEL, STRATEGIES, Pool, choose_images, entropy_of
-from benchmarks.retraining.report import CASE_FILE, RUNS_FILE, draw_plot, load_cases, read_runs, write_report
+from benchmarks.retraining.report import (
+    CASE_FILE,
+    RUNS_FILE,
+    draw_retraining_plot,
+    load_cases,
+    read_runs,
+    retraining_section,
+)
+from casestudies.build import MODEL_FILE, print_progress
 from clustering import find_root_cause_clusters
 from dnn.failure_prediction import likely_wrong
 from dnn.model import Dnn, load_dnn, sized_for
 from dnn.predictions import LabelledImages, Pixels, check_classes, labelled_images, run_model
 from FE import extract_features, stream_features
 from features.weights import choose_extractor
-from rccs.clusters import load_clusters, save_clusters
+from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from selection import SelectionSettings, select_unsafe_set, unsafe_set_size
 from support.errors import SAFEError
 from support.files import prepare_folder, write_text
@@ -51,29 +59,29 @@ FORMULA = "formula"
 
 
 class Part(NamedTuple):
-    """Images of a case in memory: uint8 of shape (n, height, width, channels), and their classes."""
+    """A set of images in memory: uint8 of shape (n, height, width, channels), and their classes."""
 
     pixels: np.ndarray
     labels: np.ndarray
 
 
-class Case(NamedTuple):
-    """What the runs of a case share.
+class RetrainingCase(NamedTuple):
+    """What the runs of a case have in common.
 
     Attributes
     ----------
     dnn : Dnn
     train, improvement, test : Part
     pool : Pool
-        What the choices know of the improvement images.
+        What the strategies know about the improvement images.
     right : ndarray of shape (n_test,), bool
-        Test images that the model as it was given gets right.
+        Whether the original model classifies the test image correctly.
     settings : Settings
-        Of fine-tuning, but for the seed.
+        Settings of fine-tuning, except for the seed.
     training_images : int
-        Images of the training set in a run.
+        Number of training images in a run.
     about : dict
-        Of the case, for the report.
+        Facts about the case for the report.
     """
 
     dnn: Dnn
@@ -84,25 +92,25 @@ class Case(NamedTuple):
     right: np.ndarray
     settings: Settings
     training_images: int
-    about: dict
+    about: dict[str, Any]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; see the module's text."""
+    """Run the benchmark; see the module's docstring."""
     options = _parser().parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    # Several cases at a time use the cores better than several threads on one small network.
+    # Running several cases at a time uses the cores better than several threads on one small network.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", str(options.threads))
     try:
         work = prepare_folder(options.work)
         if not options.report:
             if not options.case or not options.data:
-                raise SAFEError("Expected --case and --data (or --report). Received only one of them, or neither.")
+                raise SAFEError("Expected --case and --data, or --report. Received only one of the former, or neither.")
             run_case(options, prepare_folder(work / options.case))
         cases = load_cases(work)
-        write_section("retraining", write_report(cases))
+        write_section("retraining", retraining_section(cases))
         PLOT.parent.mkdir(exist_ok=True)
-        draw_plot(cases, PLOT)
+        draw_retraining_plot(cases, PLOT)
     except SAFEError as error:
         print(f"retraining: {error}", file=sys.stderr)
         return 2
@@ -111,31 +119,31 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.retraining", description=__doc__.split("\n")[0])
-    parser.add_argument("--case", metavar="NAME", help="its name in the report, for example gd, oc or gtsrb")
-    parser.add_argument("--data", metavar="DIR", help="its folder: train, improvement and test")
-    parser.add_argument("--model", metavar="FILE", help="the Keras model (default: model.keras in the folder)")
+    parser.add_argument("--case", metavar="NAME", help="name of the case in the report, for example gd, oc or gtsrb")
+    parser.add_argument("--data", metavar="DIR", help="folder of the case, with train, improvement and test")
+    parser.add_argument("--model", metavar="FILE", help="the Keras model (default: model.keras in DIR)")
     parser.add_argument("--seeds", type=int, default=10, metavar="N", help="seeds 0 to N - 1 (default: 10)")
     parser.add_argument(
         "--budgets", nargs="+", default=["50", "100", "300", FORMULA], metavar="N", type=_budget,
-        help="labels; `formula` is SAFE's own size of an unsafe set (default: 50 100 300 formula)",
+        help="numbers of labels; `formula` is the size given by SAFE's formula (default: 50 100 300 formula)",
     )  # fmt: skip
     parser.add_argument(
         "--strategies", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), metavar="NAME",
-        help=f"of {', '.join(STRATEGIES)} (default: all)",
+        help=f"strategies: {', '.join(STRATEGIES)} (default: all)",
     )  # fmt: skip
-    parser.add_argument("--epochs", type=int, metavar="N", help="of fine-tuning (default: that of the tool)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (default: that of the tool)")
     parser.add_argument(
         "--training-images", type=int, metavar="N",
-        help="images of the training set in a run, drawn anew for each seed (default: all)",
+        help="training images in a run, drawn for each seed (default: all)",
     )  # fmt: skip
     parser.add_argument(
         "--improvement-images", type=int, metavar="N",
-        help="a random part of the improvement set, always the same one (default: all)",
+        help="size of a random, fixed part of the improvement set (default: all)",
     )  # fmt: skip
-    parser.add_argument("--work", metavar="DIR", default=".retraining", help="kept results (default: .retraining)")
-    parser.add_argument("--minutes", type=float, metavar="N", help="begin no run after that time")
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="of one operation (default: 1)")
-    parser.add_argument("--report", action="store_true", help="only write the report anew, of what is in --work")
+    parser.add_argument("--work", metavar="DIR", default=".retraining", help="results folder (default: .retraining)")
+    parser.add_argument("--minutes", type=float, metavar="N", help="start no run after this time")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for an operation (default: 1)")
+    parser.add_argument("--report", action="store_true", help="only write the report, from the results in --work")
     return parser
 
 
@@ -149,13 +157,13 @@ def _budget(text: str) -> str:
 
 
 def run_case(options: argparse.Namespace, work: Path) -> None:
-    """Do what is not done yet of a case, and keep each run in `work`."""
+    """Do the missing runs of a case; each is kept in `work`."""
     started = time.monotonic()
-    case = load_case(options, work)
+    case = load_retraining_case(options, work)
     budgets = [case.about["formula"] if budget == FORMULA else int(budget) for budget in options.budgets]
     limit = case.about["improvement_images"]
     if max(budgets) > limit:
-        print(f"{options.case}: at most {limit:,} images can be chosen; larger budgets left out", file=sys.stderr)
+        print(f"{options.case}: at most {limit:,} images can be selected; larger budgets are left out", file=sys.stderr)
     write_text(work / CASE_FILE, json.dumps(case.about, indent=1) + "\n")
     kept = read_runs(work / RUNS_FILE)
     done = {(run["strategy"], run["labels"], run["seed"]) for run in kept if run["setup"] == case.about["setup"]}
@@ -178,24 +186,25 @@ def run_case(options: argparse.Namespace, work: Path) -> None:
         )
 
 
-def plan(seeds: int, budgets: Iterable[int], strategies: Iterable[str]) -> Iterator[tuple[str, int, int]]:
-    """Strategy, labels and seed of each run, in the order of running: a seed is finished before the next begins.
+def plan(seeds: int, budgets: Iterable[int], strategies: Sequence[str]) -> Iterator[tuple[str, int, int]]:
+    """Strategy, labels and seed of each run, in order: a seed is finished before the next one begins.
 
-    What needs no label is run once for each seed.
+    A strategy that needs no labels runs once for each seed.
     """
-    strategies = list(strategies)
+    labelling = [strategy for strategy in strategies if strategy not in NEEDS_NO_LABEL]
+    sizes = dict.fromkeys(budgets)
     for seed in range(seeds):
         yield from ((strategy, 0, seed) for strategy in strategies if strategy in NEEDS_NO_LABEL)
-        for labels in dict.fromkeys(budgets):
-            yield from ((strategy, labels, seed) for strategy in strategies if strategy not in NEEDS_NO_LABEL)
+        for labels in sizes:
+            yield from ((strategy, labels, seed) for strategy in labelling)
 
 
-def run_once(case: Case, strategy: str, labels: int, seed: int) -> dict:
-    """Choose images, fine-tune with them, test."""
+def run_once(case: RetrainingCase, strategy: str, labels: int, seed: int) -> dict[str, Any]:
+    """Select images, fine-tune with them and test the model."""
     order = np.random.default_rng((seed, 0)).permutation(len(case.train.labels))
     seen, unseen = order[: case.training_images], order[case.training_images :]
     if strategy in NEEDS_NO_LABEL:
-        # In the place of the unsafe set: images that the model has been trained with before
+        # In place of the unsafe set: images of the training set
         source, n = case.train, round(case.settings.unsafe_share * len(seen))
         chosen, rccs = np.resize(unseen if len(unseen) else seen, n), np.zeros(n, int)
     else:
@@ -224,16 +233,16 @@ def run_once(case: Case, strategy: str, labels: int, seed: int) -> dict:
 
 @contextlib.contextmanager
 def compiled_once(kept: dict) -> Iterator[None]:
-    """Within it, `fine_tune` trains the same copy of a model in every run of as many steps, set back to its beginning.
+    """Inside this context, `fine_tune` reuses one compiled copy of a model for all runs with the same number of steps.
 
-    For a small network, building the graph of training costs more than the training. The weights, the optimizer's state
-    and what dropout draws from are set back, so the result is that of a new copy (a test compares them); but a model
-    that was returned is overwritten by the next run.
+    For a small network, building the training graph takes longer than the training. The weights, the state of the
+    optimizer and the seeds of dropout are reset, so the result is that of a new copy (a test compares them), but each
+    run overwrites the model returned by the previous one.
 
     Parameters
     ----------
     kept : dict
-        The copies; filled here.
+        The copies; filled by this function.
     """
     make = finetuning._compiled_copy
 
@@ -260,7 +269,7 @@ def compiled_once(kept: dict) -> Iterator[None]:
 
 
 def is_right(dnn: Dnn, model: Any, part: Part) -> np.ndarray:
-    """Which images a model gets right: bool of shape (n_images,)."""
+    """Whether a model classifies each image correctly: bool of shape (n_images,)."""
     return outputs_of(dnn, model, part).argmax(axis=1) == part.labels
 
 
@@ -272,20 +281,20 @@ def outputs_of(dnn: Dnn, model: Any, part: Part) -> np.ndarray:
 # --- Loading ----------------------------------------------------------------------------------------------------
 
 
-def load_case(options: argparse.Namespace, work: Path) -> Case:
-    """Read the images, cluster the failing ones, and place the improvement images near their RCCs.
+def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingCase:
+    """Read the images, cluster the failing ones, and assign the improvement images to RCCs.
 
     Raises
     ------
     SAFEError
-        Something is missing or does not fit together.
+        A folder or the model is missing, or they do not match.
     """
     data = Path(options.data).expanduser().absolute()
     folders = {name: labelled_images(data / name) for name in ("train", "test", "improvement")}
     classes = folders["train"].classes
-    folders = {name: images if name == "train" else labelled_images(data / name, classes)
+    folders = {name: images if name == "train" else labelled_images(data / name, classes=classes)
                for name, images in folders.items()}  # fmt: skip
-    dnn = load_dnn(options.model or data / "model.keras")
+    dnn = load_dnn(options.model or data / MODEL_FILE)
     dnn = sized_for(dnn, folders["train"].files)
     check_classes(dnn, folders["train"])
     parts = {name: read_part(dnn, images) for name, images in folders.items()}
@@ -297,10 +306,10 @@ def load_case(options: argparse.Namespace, work: Path) -> Case:
     at = {os.fspath(file): i for i, file in enumerate(folders["improvement"].files)}
     improvement = Part(*(array[listed] for array in parts["improvement"]))
     outputs = outputs_of(dnn, dnn.model, improvement)
-    unsafe = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=len(listed)), progress=_progress)
-    points = {}
+    unsafe = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=len(listed)), progress=print_progress)
+    points: dict[str, np.ndarray] = {}
     listing = find_images(work / LIST_FILE)
-    for batch in stream_features(listing, choose_extractor(clusters.extractor), progress=_progress):
+    for batch in stream_features(listing, choose_extractor(clusters.extractor), progress=print_progress):
         points.update(zip(batch.paths, clusters.projection.apply(batch.features), strict=True))
     row = {image: i for i, image in enumerate(listed.tolist())}
     order = np.array([row[at[image.image]] for image in unsafe.images])
@@ -337,9 +346,9 @@ def load_case(options: argparse.Namespace, work: Path) -> Case:
         "settings": settings._asdict(),
     }
     model = hashlib.blake2b(Path(dnn.path).read_bytes(), digest_size=8).hexdigest()
-    told = json.dumps([model, about, clusters.labels.tolist(), order.tolist()], sort_keys=True)
-    setup = hashlib.blake2b(told.encode(), digest_size=8).hexdigest()
-    return Case(dnn, parts["train"], improvement, parts["test"], pool, right, settings, training_images,
+    record = json.dumps([model, about, clusters.labels.tolist(), order.tolist()], sort_keys=True)
+    setup = hashlib.blake2b(record.encode(), digest_size=8).hexdigest()
+    return RetrainingCase(dnn, parts["train"], improvement, parts["test"], pool, right, settings, training_images,
                 {**about, "setup": setup})  # fmt: skip
 
 
@@ -353,24 +362,25 @@ def read_part(dnn: Dnn, images: LabelledImages) -> Part:
     """
     pixels, kept = Pixels(dnn, images.files, cache_bytes=0).take(np.arange(len(images.paths)))
     if len(kept) != len(images.paths):
-        raise SAFEError(f"Expected readable images in {images.root}. Received {len(images.paths) - len(kept)} others.")
+        n_unreadable = len(images.paths) - len(kept)
+        raise SAFEError(f"Expected readable images in {images.root}. Received {n_unreadable} unreadable images.")
     return Part(pixels, images.labels)
 
 
-def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path) -> Any:
-    """The RCCs of the test images that the model gets wrong; kept in `work` for these images."""
+def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path) -> RootCauseClusters:
+    """The RCCs of the test images that the model misclassifies; kept in `work` for these images."""
     lines = "".join(f"{file}\n" for file, fine in zip(test.files, right, strict=True) if not fine)
     listed = work / "failures.txt"
     if (work / CLUSTERS_FILE).is_file() and listed.is_file() and listed.read_text(encoding="utf-8") == lines:
         return load_clusters(work)
     write_text(listed, lines)
-    clusters = find_root_cause_clusters(extract_features(listed, choose_extractor("auto"), progress=_progress))
+    clusters = find_root_cause_clusters(extract_features(listed, choose_extractor("auto"), progress=print_progress))
     save_clusters(clusters, work)
     return clusters
 
 
 def part_of(images: LabelledImages, n: int | None, path: Path) -> np.ndarray:
-    """Indices of a random part of images, always the same and sorted; listed in a file for the selection.
+    """Sorted indices of a random but fixed part of images, which are listed in a file for the selection.
 
     A smaller part is always contained in a larger one.
     """
@@ -378,11 +388,6 @@ def part_of(images: LabelledImages, n: int | None, path: Path) -> np.ndarray:
     files = images.files
     write_text(path, "".join(f"{files[i]}\n" for i in chosen))
     return chosen
-
-
-def _progress(what: str, done: int, total: int) -> None:
-    if done == total or done % 320 == 0:
-        print(f"{what} {done}/{total}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

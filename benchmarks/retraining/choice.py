@@ -1,4 +1,4 @@
-"""The choices of improvement images that `benchmarks.retraining` compares.
+"""The strategies for selecting improvement images that `benchmarks.retraining` compares.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 4.6 (BL1, BL2); Settles, "Active Learning Literature Survey",
 2009 (entropy); Gonzalez, "Clustering to minimize the maximum intercluster distance", 1985 (farthest first).
@@ -24,41 +24,45 @@ STRATEGIES = (
 )
 NEEDS_NO_LABEL = ("none",)
 DESCRIPTIONS = {
-    "none": "trained further without new images",
-    "SAFE": "SAFE's unsafe set: of each RCC the nearest, the same number; in training, too, every RCC weighs the same",
-    "SAFE by size": "as `select --quota size` chooses: the more of an RCC the more failing images it has; every image "
-    "weighs the same",
-    "SAFE + entropy": "of each RCC's nearest four quotas, those on which the model's output has the highest entropy",
-    "SAFE + spread": "of each RCC's nearest four quotas, those farthest from one another",
-    "SAFE + likely wrong": "as `select --model` chooses: of each RCC half are the nearest, half, out of the next four "
-    "times as many, those on which the model's output is most like outputs that were wrong on test images",
-    "BL1": "random ones of those that the model gets wrong, which takes the labels of all; then random others",
-    "BL1 counted": "those that the model gets wrong among as many random ones: BL1 where every label taken is counted; "
-    "repeated to the number of the others",
-    "BL2": "random ones",
-    "entropy": "those on which the model's output has the highest entropy",
+    "none": "further training without new images",
+    "SAFE": "SAFE's unsafe set: the nearest images of each RCC, the same number for each; in training, every RCC has "
+    "the same weight",
+    "SAFE by size": "as with `select --quota size`: numbers in proportion to the RCCs' failing images; in training, "
+    "every image has the same weight",
+    "SAFE + entropy": "of the nearest images of each RCC, four times its quota, those with the highest entropy of the "
+    "model's output",
+    "SAFE + spread": "of the nearest images of each RCC, four times its quota, those farthest from one another",
+    "SAFE + likely wrong": "as with `select --model`: for each RCC, half of the quota are the nearest images; the "
+    "other half are, of the next ones, four times as many, those whose outputs are most similar to outputs of "
+    "misclassified test images",
+    "BL1": "random images among those that the model misclassifies, which requires the labels of all images; then "
+    "random others",
+    "BL1 counted": "the misclassified ones among random images of the same number, which is BL1 if every label used is "
+    "counted; repeated up to the number of the others",
+    "BL2": "random images",
+    "entropy": "images with the highest entropy of the model's output",
 }
 BY_SIZE = "SAFE by size"
-REACH = 4  # quotas of an RCC's nearest images among which an option of SAFE chooses
+REACH = 4  # candidates of an RCC, in quotas, for the variants of SAFE
 
 
 class Pool(NamedTuple):
-    """What is known of the improvement images.
+    """What is known about the improvement images.
 
     Attributes
     ----------
     rcc : ndarray of shape (n_images,), int
     distance : ndarray of shape (n_images,), float
-        To the nearest core point.
+        Distance to the nearest core point.
     points : ndarray of shape (n_images, n_components), float32
     entropy : ndarray of shape (n_images,), float
-        Of the model's output.
+        Entropy of the model's output.
     likely_wrong : ndarray of shape (n_images,), float
-        As `dnn.failure_prediction.likely_wrong` gives it.
+        As returned by `dnn.failure_prediction.likely_wrong`.
     wrong : ndarray of shape (n_images,), bool
-        Whether the model gets it wrong: only the strategies named BL1 may look.
+        Whether the model misclassifies the image; used only by the strategies named BL1.
     sizes : ndarray of shape (n_rccs,), int
-        Failing images in each RCC.
+        Number of failing images in each RCC.
     """
 
     rcc: np.ndarray
@@ -77,13 +81,13 @@ def entropy_of(outputs: np.ndarray) -> np.ndarray:
 
 
 def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Choose n improvement images; what is not random does not use `rng`.
+    """Select n improvement images; only random strategies use `rng`.
 
     Returns
     -------
     chosen : ndarray of shape (n,), int
     groups : ndarray of shape (n,), int
-        What weighs the same in training: each RCC, or each image where all are one group (see `retrain.weighed`).
+        Groups with the same weight in training: each RCC, or all images as one group (see `retrain.weighed`).
     """
     total = len(pool.rcc)
     if strategy.startswith("SAFE"):
@@ -101,7 +105,7 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
     elif strategy == "entropy":
         chosen = np.argsort(-pool.entropy, kind="stable")[:n]
     else:
-        raise ValueError(f"expected a strategy that chooses images, received {strategy}")
+        raise ValueError(f"expected a strategy that selects images, received {strategy}")
     return chosen, np.zeros(len(chosen), int)
 
 
@@ -125,13 +129,13 @@ def _choose_by_rcc(strategy: str, n: int, pool: Pool) -> np.ndarray:
 
 
 def farthest_first(points: np.ndarray, n: int) -> np.ndarray:
-    """The first point, then each time the one farthest from those chosen already: n indices, fewer of fewer points."""
+    """The first point, then repeatedly the one farthest from those chosen so far: at most n indices."""
     if not len(points) or not n:
         return np.empty(0, int)
     chosen = [0]
     gap = np.linalg.norm(points - points[0], axis=1)
     while len(chosen) < min(n, len(points)):
-        gap[chosen] = -1  # equal points are chosen too, but none twice
+        gap[chosen] = -1  # equal points may be chosen, but no point twice
         chosen.append(int(gap.argmax()))
         gap = np.minimum(gap, np.linalg.norm(points - points[chosen[-1]], axis=1))
     return np.array(chosen)

@@ -1,10 +1,10 @@
-"""The section on retraining in `benchmarks/RESULTS.md`, and its plot: every sentence is computed from the runs."""
+"""The section on retraining in `benchmarks/RESULTS.md`, and its plot: all sentences are computed from the runs."""
 
 import json
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.paper.measures import effect
 from benchmarks.retraining.choice import DESCRIPTIONS, NEEDS_NO_LABEL, STRATEGIES
@@ -12,13 +12,13 @@ from support.errors import SAFEError
 from support.files import replacing
 
 CASE_FILE, RUNS_FILE = "case.json", "runs.jsonl"
-OURS = ("SAFE", "SAFE by size")  # compared with each other choice
+OURS = ("SAFE", "SAFE by size")  # compared with each other strategy
 BASELINES = ("BL1", "BL1 counted", "BL2")
 LEAST_EFFECT, MOST_CHANCE = 0.7, 0.05
 MOST_LOST = 0.01
 PLOT = "plots/retraining.png"
 LEGEND_INCHES = 2.5
-STYLES = {  # colour, dashes, marker; told apart without colour too
+STYLES = {  # colour, dashes, marker; distinguishable without colour as well
     "SAFE": ("#0060a8", "-", "o"),
     "SAFE by size": ("#0060a8", ":", "P"),
     "SAFE + entropy": ("#7c3aed", "-", "D"),
@@ -32,18 +32,18 @@ STYLES = {  # colour, dashes, marker; told apart without colour too
 
 
 class CaseRuns(NamedTuple):
-    """What is kept of a case: `about` (see `retraining.load_case`) and the runs of that setup."""
+    """The kept results of a case: `about` (see `load_retraining_case`) and the runs of that setup."""
 
-    about: dict
-    runs: list[dict]
+    about: dict[str, Any]
+    runs: list[dict[str, Any]]
 
-    def values(self, strategy: str, labels: int, what: str = "accuracy") -> list[float]:
-        """One number of each seed, of the runs with a strategy and so many labels."""
+    def values(self, strategy: str, labels: int, *, what: str = "accuracy") -> list[float]:
+        """One figure of the runs with a strategy and a number of labels, for each seed."""
         return [run[what] for run in self.runs if (run["strategy"], run["labels"]) == (strategy, labels)]
 
     @property
     def budgets(self) -> list[int]:
-        """Numbers of labels, ascending; that of no labels is not among them."""
+        """Numbers of labels above 0, ascending."""
         return sorted({run["labels"] for run in self.runs} - {0})
 
 
@@ -53,7 +53,7 @@ def load_cases(work: Path) -> list[CaseRuns]:
     Raises
     ------
     SAFEError
-        There is no run.
+        There are no runs.
     """
     cases = []
     for path in sorted(work.glob(f"*/{CASE_FILE}")):
@@ -68,7 +68,7 @@ def load_cases(work: Path) -> list[CaseRuns]:
 
 
 def read_runs(path: Path) -> list[dict]:
-    """The runs kept so far.
+    """Read the runs kept so far.
 
     Raises
     ------
@@ -80,27 +80,28 @@ def read_runs(path: Path) -> list[dict]:
     try:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SAFEError(f"{path} must hold a JSON record in each line. Received: {error}. Delete it.") from error
+        raise SAFEError(f"{path} must contain a JSON record in each line. Received: {error}. Delete it.") from error
 
 
-def write_report(cases: list[CaseRuns]) -> str:
+def retraining_section(cases: list[CaseRuns]) -> str:
     """The section as Markdown."""
     lines = [
-        "## Does SAFE's choice pay? Retraining",
+        "## Does SAFE's selection pay off? Retraining",
         "",
-        "`python -m benchmarks.retraining` wrote this section. Improvement images are chosen in several ways, the "
-        "model is fine-tuned with as many of each choice, and tested:",
+        "This section was written by `python -m benchmarks.retraining`. Improvement images are selected with several "
+        "strategies, and the model is fine-tuned with the same number of images of each and tested:",
         "",
         *(f"- {name}: {DESCRIPTIONS[name]}" for name in STRATEGIES),
         "",
-        "All runs of a case see the same number of training images and epochs; runs of one seed also the same training "
-        "images. *Chosen, wrong*: share of the chosen images that the model as it was given gets wrong. *Still right*: "
-        "of the test images that it got right, the share that is right after retraining. The effect is Â12 (the chance "
-        "that a run of SAFE is the more accurate one; 0.5 is none) with Mann–Whitney's two-sided p, against "
-        "the choice of that row. The p-values are not corrected for their number; with three seeds no p can be below "
-        "0.1, with four none below 0.028, whatever the difference.",
+        "All runs of a case use the same number of training images and epochs, and runs with the same seed the same "
+        "training images. *Selected, wrong*: share of the selected images that the original model misclassifies. "
+        "*Still right*: of the test images that it classified correctly, the share that is still correct after "
+        "retraining. The effect size is Â12 (the probability that a run of SAFE is more accurate than one of the "
+        "strategy in that row; 0.5 means no effect), with Mann–Whitney's two-sided p. The p-values are not corrected "
+        "for multiple comparisons; with three seeds p cannot be below 0.1, with four not below 0.028, whatever the "
+        "difference.",
         "",
-        f"![Accuracy against labels]({PLOT})",
+        f"![Accuracy by number of labels]({PLOT})",
     ]
     for case in cases:
         lines += ["", f"### {case.about['name']}", "", _describe(case), "", *_table(case), "", *_sentences(case)]
@@ -111,12 +112,12 @@ def _describe(case: CaseRuns) -> str:
     about, settings = case.about, case.about["settings"]
     seconds = statistics.mean(run["seconds"] for run in case.runs)
     return (
-        f"The model gets {about['accuracy']:.1%} of {about['test_images']:,} test images right; its failures form "
-        f"{about['rccs']} RCCs ({about['noise']} failures in none). {_share(about, 'improvement_images')} improvement "
-        f"images, of which it gets {about['wrong']:,} wrong. Fine-tuned on: {_share(about, 'training_images')} "
-        f"training images and the chosen ones, {settings['epochs']} epochs, learning rate "
-        f"{settings['learning_rate']:g}, batches of {settings['batch_size']}. SAFE's formula gives "
-        f"{about['formula']:,} labels. {len(case.runs)} runs of {seconds:.0f} s on average."
+        f"The model classifies {about['accuracy']:.1%} of {about['test_images']:,} test images correctly; its failures "
+        f"form {about['rccs']} RCCs ({about['noise']} failures are noise). {_share(about, 'improvement_images')} "
+        f"improvement images, {about['wrong']:,} of them misclassified. Fine-tuning: "
+        f"{_share(about, 'training_images')} training images and the selected ones, {settings['epochs']} epochs, "
+        f"learning rate {settings['learning_rate']:g}, batches of {settings['batch_size']}. SAFE's formula gives "
+        f"{about['formula']:,} labels. {len(case.runs)} runs, {seconds:.0f} s each on average."
     )
 
 
@@ -127,9 +128,12 @@ def _share(about: dict, name: str) -> str:
 
 def _table(case: CaseRuns) -> Iterator[str]:
     effects = " | ".join(f"{ours}: Â12, p" for ours in OURS)
-    yield f"| labels | choice | seeds | accuracy, mean | sd | gain, points | still right | chosen, wrong | {effects} |"
+    yield (
+        "| labels | strategy | seeds | accuracy, mean | sd | gain, points | still right | selected, wrong | "
+        f"{effects} |"
+    )
     yield f"|---:|---|---:|---:|---:|---:|---:|---:|{'---|' * len(OURS)}"
-    yield f"| – | the model as given | – | {case.about['accuracy']:.4f} | | | | |{' |' * len(OURS)}"
+    yield f"| – | original model | – | {case.about['accuracy']:.4f} | | | | |{' |' * len(OURS)}"
     for labels in [0, *case.budgets]:
         for strategy in STRATEGIES:
             accuracy = case.values(strategy, labels)
@@ -138,7 +142,7 @@ def _table(case: CaseRuns) -> Iterator[str]:
 
 
 def _row(case: CaseRuns, strategy: str, labels: int, accuracy: list[float]) -> str:
-    wrong = [share for share in case.values(strategy, labels, "wrong") if share is not None]
+    wrong = [share for share in case.values(strategy, labels, what="wrong") if share is not None]
     cells = [
         f"{labels} (formula)" if labels == case.about["formula"] else str(labels),
         strategy,
@@ -146,7 +150,7 @@ def _row(case: CaseRuns, strategy: str, labels: int, accuracy: list[float]) -> s
         f"{statistics.mean(accuracy):.4f}",
         f"{statistics.stdev(accuracy):.4f}" if len(accuracy) > 1 else "",
         f"{gain(case, strategy, labels):+.2f}",
-        f"{statistics.mean(case.values(strategy, labels, 'kept')):.1%}",
+        f"{statistics.mean(case.values(strategy, labels, what='kept')):.1%}",
         f"{statistics.mean(wrong):.0%}" if wrong else "",
         *(_effect_cell(case, ours, strategy, labels) for ours in OURS),
     ]
@@ -164,7 +168,7 @@ def _effect_cell(case: CaseRuns, ours: str, strategy: str, labels: int) -> str:
 
 
 def gain(case: CaseRuns, strategy: str, labels: int) -> float:
-    """Mean accuracy over that of the model as given, in points."""
+    """Gain of the mean accuracy over the original model, in percentage points."""
     return 100 * (statistics.mean(case.values(strategy, labels)) - case.about["accuracy"])
 
 
@@ -177,15 +181,15 @@ def _sentences(case: CaseRuns) -> Iterator[str]:
             if case.values(ours, labels):
                 yield f"- {labels} labels, {ours}: {compare(case, ours, labels)}"
     if case.values("none", 0):
-        yield f"- Trained further without new images: {gain(case, 'none', 0):+.2f} points."
-    yield f"- {_bar(case)}"
-    yield f"- {_kept(case)}"
+        yield f"- Further training without new images: {gain(case, 'none', 0):+.2f} points."
+    yield f"- {_effect_aim(case)}"
+    yield f"- {_loss_aim(case)}"
 
 
 def compare(case: CaseRuns, ours: str, labels: int) -> str:
-    """In words, how a choice of SAFE's fares against the others with as many labels."""
-    said = [f"{gain(case, ours, labels):+.2f} points over the model as given"]
-    groups: dict[str, list[str]] = {"better than": [], "worse than": [], "no difference shown from": []}
+    """A sentence that compares a strategy of SAFE with the others for the same number of labels."""
+    parts = [f"{gain(case, ours, labels):+.2f} points over the original model"]
+    groups: dict[str, list[str]] = {"better than": [], "worse than": [], "no significant difference from": []}
     mine = case.values(ours, labels)
     for strategy in STRATEGIES:
         theirs = case.values(strategy, labels)
@@ -193,15 +197,16 @@ def compare(case: CaseRuns, ours: str, labels: int) -> str:
             continue
         p, _ = effect(mine, theirs)
         points = 100 * (statistics.mean(mine) - statistics.mean(theirs))
-        kind = "no difference shown from" if p >= MOST_CHANCE else "better than" if points > 0 else "worse than"
+        kind = "no significant difference from" if p >= MOST_CHANCE else "better than" if points > 0 else "worse than"
         groups[kind].append(f"{strategy} ({points:+.2f})")
-    said += [f"{kind} {', '.join(names)}" for kind, names in groups.items() if names]
-    return "; ".join(said) + "."
+    parts += [f"{kind} {', '.join(names)}" for kind, names in groups.items() if names]
+    return "; ".join(parts) + "."
 
 
-def _bar(case: CaseRuns) -> str:
-    """Whether SAFE beats the random baselines clearly with few labels."""
-    verdicts = []
+def _effect_aim(case: CaseRuns) -> str:
+    """Whether SAFE is clearly better than the random baselines with few labels."""
+    met: list[str] = []
+    missed: list[str] = []
     for labels in (100, 300):
         for ours in OURS:
             for baseline in BASELINES:
@@ -209,39 +214,38 @@ def _bar(case: CaseRuns) -> str:
                 if len(mine) < 2 or len(theirs) < 2:
                     continue
                 p, a12 = effect(mine, theirs)
-                met = a12 >= LEAST_EFFECT and p < MOST_CHANCE
-                verdicts.append((met, f"{ours} against {baseline} at {labels}"))
-    met = [text for passed, text in verdicts if passed]
-    missed = [text for passed, text in verdicts if not passed]
+                passed = a12 >= LEAST_EFFECT and p < MOST_CHANCE
+                (met if passed else missed).append(f"{ours} against {baseline} at {labels}")
     return (
-        f"Aim, Â12 ≥ {LEAST_EFFECT:g} and p < {MOST_CHANCE:g} against the random choices at 100 and 300 labels: met by "
-        f"{'; '.join(met) or 'none'}. Missed by {'; '.join(missed) or 'none'}."
+        f"Aim, Â12 ≥ {LEAST_EFFECT:g} and p < {MOST_CHANCE:g} against the random strategies at 100 and 300 labels: met "
+        f"by {'; '.join(met) or 'none'}. Missed by {'; '.join(missed) or 'none'}."
     )
 
 
-def _kept(case: CaseRuns) -> str:
-    """How much of what was right is lost."""
+def _loss_aim(case: CaseRuns) -> str:
+    """Whether few of the correct predictions are lost."""
     shares = {
-        (strategy, labels): statistics.mean(case.values(strategy, labels, "kept"))
+        (strategy, labels): statistics.mean(case.values(strategy, labels, what="kept"))
         for labels in case.budgets
         for strategy in OURS
         if case.values(strategy, labels)
     }
     if not shares:
-        return "No run of SAFE yet."
+        return "There is no run of SAFE yet."
     (strategy, labels), least = min(shares.items(), key=lambda item: item[1])
     fine = sum(share >= 1 - MOST_LOST for share in shares.values())
     return (
-        f"Aim, at most {MOST_LOST:.0%} of the test images that were right are lost: met in {fine} of {len(shares)} "
-        f"rows of {', '.join(OURS)}; the most is lost by {strategy} at {labels} labels, {1 - least:.1%}."
+        f"Aim, at most {MOST_LOST:.0%} of the correct predictions on test images are lost: met in {fine} of "
+        f"{len(shares)} rows of {', '.join(OURS)}; the largest loss is that of {strategy} at {labels} labels, "
+        f"{1 - least:.1%}."
     )
 
 
 # --- The plot ---------------------------------------------------------------------------------------------------
 
 
-def draw_plot(cases: list[CaseRuns], path: Path) -> None:
-    """Mean accuracy against labels, with one standard deviation to either side."""
+def draw_retraining_plot(cases: list[CaseRuns], path: Path) -> None:
+    """Mean accuracy by number of labels, with one standard deviation on either side."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -260,7 +264,7 @@ def draw_plot(cases: list[CaseRuns], path: Path) -> None:
         plt.close(figure)
 
 
-def _draw_case(axis, case: CaseRuns) -> None:
+def _draw_case(axis: Any, case: CaseRuns) -> None:
     for place, (strategy, (colour, dashes, marker)) in enumerate(STYLES.items()):
         found = [(labels, case.values(strategy, labels)) for labels in case.budgets]
         found = [(labels, accuracy) for labels, accuracy in found if accuracy]
@@ -271,7 +275,7 @@ def _draw_case(axis, case: CaseRuns) -> None:
                 [statistics.stdev(accuracy) if len(accuracy) > 1 else 0 for _, accuracy in found],
                 color=colour, linestyle=dashes, marker=marker, markersize=4, capsize=2, linewidth=1.2, label=strategy,
             )  # fmt: skip
-    axis.axhline(case.about["accuracy"], color="black", linewidth=0.8, label="as given")
+    axis.axhline(case.about["accuracy"], color="black", linewidth=0.8, label="original")
     if case.values("none", 0):
         axis.axhline(statistics.mean(case.values("none", 0)), color="black", linewidth=0.8, linestyle=":", label="none")
     axis.set_xscale("log")

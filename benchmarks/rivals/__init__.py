@@ -1,1 +1,1 @@
-"""What others do, as published: HUDD (`hudd`), and the heatmaps that it needs (`lrp`)."""
+"""Rival methods as published: HUDD (`hudd`), and the heatmaps that it needs (`lrp`)."""

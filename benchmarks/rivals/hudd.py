@@ -1,13 +1,14 @@
-"""HUDD, the white-box predecessor of SAFE, as the baseline: failing images grouped by heatmaps of the DNN under test.
+"""HUDD, the white-box predecessor of SAFE, as a baseline: failing images clustered by heatmaps of the DNN under test.
 
     python -m benchmarks.rivals.hudd MODEL IMAGES [--store memory|disk] [--one-by-one]
 
-Per layer: LRP heatmaps of all failing images, their Euclidean distances, Ward's linkage, as many clusters as the knee
-of the weighted intra-cluster distance says. The layer with the least of it is taken; clusters of one image are dropped.
+For each layer: LRP heatmaps of all failing images, their Euclidean distances, Ward's linkage, and the number of
+clusters at the knee of the weighted intra-cluster distance. The layer with the smallest such distance is chosen;
+clusters of one image are dropped.
 
-As published, all heatmaps of all layers are kept (`store="memory"`). `store="disk"` writes them to a temporary folder
-and reads them block by block, with the same result. Heatmaps are computed in batches and distances as products of
-matrices; `one_by_one` takes a single image and a single pair of heatmaps at a time instead, as the published tool does.
+As published, the heatmaps of all layers are kept in memory (`store="memory"`). `store="disk"` writes them to a
+temporary folder and reads them block by block, with the same result. Heatmaps are computed in batches and distances as
+matrix products; with `one_by_one`, a single image and a single pair of heatmaps at a time, as in the published tool.
 
 Sources: Fahmy et al., IEEE Trans. Reliability 70(4), 2021 (HUDD), and its tool, SNTSVV/HUDD-Toolset, HeatmapModule.py;
 Satopää et al., ICDCSW 2011 (kneed).
@@ -29,18 +30,18 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from benchmarks.rivals.lrp import Lrp, prepare_lrp
+from dbscan.outcome import NOISE
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 
-NOISE = -1
-MOST_CLUSTERS = 100  # the largest number that is tried, as in the published tool
+MOST_CLUSTERS = 100  # largest number that is tried, as in the published tool
 BATCH = 32
-BLOCK_BYTES = 32 * 2**20  # of heatmaps that are read at once
+BLOCK_BYTES = 32 * 2**20  # of heatmaps read at a time
 STORES = ("memory", "disk")
 
 
 class LayerClusters(NamedTuple):
-    """The clusters that one layer's heatmaps give.
+    """The clusters of one layer's heatmaps.
 
     Attributes
     ----------
@@ -48,12 +49,12 @@ class LayerClusters(NamedTuple):
     labels : ndarray of shape (n_images,), int
         The largest cluster is 0; `NOISE` for an image that is alone in its cluster.
     n_clusters : int
-        At the knee, those of one image included.
+        Number at the knee, including clusters of one image.
     spread : float
-        Weighted intra-cluster distance at the knee: what layers are compared by, as published. Relevance that is
-        spread over more neurons makes distances smaller, so that it favours wide layers. Infinite where nothing varies.
+        Weighted intra-cluster distance at the knee, the published criterion for choosing a layer. Relevance that is
+        spread over more neurons makes distances smaller, so it favours wide layers. Infinite if nothing varies.
     curve : ndarray, float64
-        The same for 1, 2, … clusters.
+        Weighted intra-cluster distance for 1, 2, … clusters.
     """
 
     layer: str
@@ -64,7 +65,7 @@ class LayerClusters(NamedTuple):
 
 
 class Hudd(NamedTuple):
-    """HUDD's result: `layers[chosen].labels` are its root cause clusters."""
+    """HUDD's result: `layers[chosen].labels` are the root cause clusters."""
 
     layers: tuple[LayerClusters, ...]
     chosen: int
@@ -82,6 +83,7 @@ def heatmap_distances(
     lrp: Lrp,
     batches: Iterator[np.ndarray],
     n_images: int,
+    *,
     store: str = "memory",
     progress: Progress = no_progress,
     one_by_one: bool = False,
@@ -91,9 +93,9 @@ def heatmap_distances(
     Parameters
     ----------
     batches : iterator of ndarray of shape (n, height, width, channels)
-        Pixels as the model takes them; `n_images` in all.
+        Inputs of the model, `n_images` in all.
     store : "memory" or "disk"
-        Where the heatmaps of all layers are kept: n_images · lrp.floats · 4 bytes.
+        Where the heatmaps of all layers are stored, n_images · lrp.floats · 4 bytes.
     one_by_one : bool
         Compute the distance of one pair of images at a time.
 
@@ -126,10 +128,10 @@ def heatmap_distances(
     return distances
 
 
-def euclidean_distances(rows: np.ndarray, block_bytes: int = BLOCK_BYTES) -> np.ndarray:
+def euclidean_distances(rows: np.ndarray, *, block_bytes: int = BLOCK_BYTES) -> np.ndarray:
     """Distances between all rows, in float32, reading two blocks of rows at a time.
 
-    Rows are centred first: |a|² + |b|² − 2ab then loses no digits to a large mean.
+    Rows are centred first, so that |a|² + |b|² − 2ab does not lose digits to a large mean.
 
     Parameters
     ----------
@@ -161,7 +163,7 @@ def euclidean_distances(rows: np.ndarray, block_bytes: int = BLOCK_BYTES) -> np.
 
 
 def paired_distances(rows: np.ndarray) -> np.ndarray:
-    """Distances between all rows as `euclidean_distances` gives them, one pair at a time."""
+    """The same as `euclidean_distances`, one pair at a time."""
     distances = np.zeros((len(rows), len(rows)), np.float32)
     for i, left in enumerate(rows):
         for j in range(i):
@@ -173,18 +175,18 @@ def paired_distances(rows: np.ndarray) -> np.ndarray:
 # --- Clusters ---------------------------------------------------------------------------------------------------
 
 
-def cluster_layers(distances: dict[str, np.ndarray], most_clusters: int = MOST_CLUSTERS) -> Hudd:
+def cluster_layers(distances: dict[str, np.ndarray], *, most_clusters: int = MOST_CLUSTERS) -> Hudd:
     """Cluster each layer's heatmaps and choose the layer.
 
     Parameters
     ----------
     distances : dict of str to ndarray of shape (n_images, n_images)
     """
-    layers = tuple(cluster_layer(layer, matrix, most_clusters) for layer, matrix in distances.items())
+    layers = tuple(cluster_layer(layer, matrix, most_clusters=most_clusters) for layer, matrix in distances.items())
     return Hudd(layers, min(range(len(layers)), key=lambda i: layers[i].spread))
 
 
-def cluster_layer(layer: str, distances: np.ndarray, most_clusters: int = MOST_CLUSTERS) -> LayerClusters:
+def cluster_layer(layer: str, distances: np.ndarray, *, most_clusters: int = MOST_CLUSTERS) -> LayerClusters:
     """Ward's linkage, cut at the knee of the weighted intra-cluster distance over the number of clusters."""
     n = len(distances)
     if n < 3 or not distances.any():
@@ -202,14 +204,14 @@ def cluster_layer(layer: str, distances: np.ndarray, most_clusters: int = MOST_C
 def spread_curve(distances: np.ndarray, merges: np.ndarray, most_clusters: int) -> np.ndarray:
     """HUDD's weighted intra-cluster distance for 1, 2, …, `most_clusters` clusters of a linkage.
 
-    Of each cluster the mean distance between its images (0 for a single one), weighted by its share of all images, and
-    averaged over the clusters, as published: the sum is divided by their number.
+    As published: for each cluster, the mean distance between its images (0 for a single image) is weighted by its share
+    of all images; the sum over the clusters is divided by their number.
 
     Parameters
     ----------
     distances : ndarray of shape (n, n)
     merges : ndarray of shape (n − 1, 4)
-        As scipy's `linkage` gives them.
+        As returned by scipy's `linkage`.
 
     Returns
     -------
@@ -237,7 +239,7 @@ def spread_curve(distances: np.ndarray, merges: np.ndarray, most_clusters: int) 
 
 
 def _without_singletons(labels: np.ndarray) -> np.ndarray:
-    """The largest cluster becomes 0; an image that is alone becomes noise."""
+    """Renumber clusters by size, the largest as 0; clusters of one image become noise."""
     sizes = np.bincount(labels)
     order = np.argsort(-sizes, kind="stable")
     new = np.full(len(sizes), NOISE)
@@ -246,18 +248,19 @@ def _without_singletons(labels: np.ndarray) -> np.ndarray:
     return new[labels]
 
 
-# --- All of it --------------------------------------------------------------------------------------------------
+# --- The method as a whole --------------------------------------------------------------------------------------
 
 
 def run_hudd(
     model_path: str | os.PathLike,
     root: Path,
     paths: Sequence[str],
+    *,
     store: str = "memory",
     progress: Progress = no_progress,
     one_by_one: bool = False,
 ) -> tuple[Hudd, dict[str, np.ndarray], Lrp]:
-    """HUDD on failing images, from the files.
+    """Run HUDD on image files.
 
     Parameters
     ----------
@@ -275,7 +278,7 @@ def run_hudd(
     Raises
     ------
     SAFEError
-        The model is none that relevance can be propagated through, or an image cannot be read.
+        Relevance cannot be propagated through the model, or an image cannot be read.
     """
     from dnn.model import load_dnn, sized_for
     from dnn.predictions import Pixels, batches
@@ -285,7 +288,7 @@ def run_hudd(
     lrp = prepare_lrp(dnn.model)
     pixels = Pixels(dnn, files, cache_bytes=0)
     read = (inputs for inputs, _ in batches(dnn, pixels, np.arange(len(files)), 1 if one_by_one else BATCH))
-    distances = heatmap_distances(lrp, read, len(files), store, progress, one_by_one)
+    distances = heatmap_distances(lrp, read, len(files), store=store, progress=progress, one_by_one=one_by_one)
     if pixels.unreadable:
         first = min(pixels.unreadable)
         raise SAFEError(f"Expected readable images. Received: {files[first]} ({pixels.unreadable[first]}). Remove it.")
@@ -293,20 +296,20 @@ def run_hudd(
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run HUDD alone; see the module's text."""
+    """Run HUDD alone; see the module's docstring."""
     from support.images import find_images
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rivals.hudd", description=__doc__.split("\n")[0])
     parser.add_argument("model", metavar="MODEL", help="the DNN under test, a Keras model")
     parser.add_argument("images", metavar="IMAGES", help="folder of failing images, or a .txt file that lists them")
-    parser.add_argument("--store", choices=STORES, default="memory", help="where heatmaps are kept (default: memory)")
+    parser.add_argument("--store", choices=STORES, default="memory", help="where heatmaps are stored (default: memory)")
     parser.add_argument("--one-by-one", action="store_true", help="one image and one pair at a time, as published")
     options = parser.parse_args(arguments)
     try:
         listing = find_images(options.images)
         began = time.perf_counter()
         hudd, _, lrp = run_hudd(
-            options.model, listing.root, listing.paths, options.store, one_by_one=options.one_by_one
+            options.model, listing.root, listing.paths, store=options.store, one_by_one=options.one_by_one
         )
     except SAFEError as error:
         print(f"hudd: {error}", file=sys.stderr)
@@ -317,7 +320,7 @@ def main(arguments: list[str] | None = None) -> int:
             f"{int((one.labels == NOISE).sum()):4d} images alone, spread {one.spread:.4g}"
         )
     print(
-        f"{len(listing.paths)} images, {lrp.floats * 4 / 1e6:.2f} MB of heatmaps an image, "
+        f"{len(listing.paths)} images, {lrp.floats * 4 / 1e6:.2f} MB of heatmaps per image, "
         f"{time.perf_counter() - began:.1f} s"
     )
     return 0

@@ -1,9 +1,9 @@
-"""Layer-wise relevance propagation (LRP) through a Keras CNN, by the z+ rule: the heatmaps that HUDD clusters.
+"""Layer-wise relevance propagation (LRP) through a Keras CNN by the z+ rule: the heatmaps clustered by HUDD.
 
-A neuron's relevance for the winning class is handed down to the neurons below in proportion to what each contributes to
-its activation, counting only contributions above zero: a·w⁺ where the input a is positive, a·w⁻ where it is negative.
-Biases take part in the forward pass and get no relevance, so that the sum over a layer stays the winning logit, but for
-neurons that nothing positive reaches. Every step is computed as gradient times input, in batches.
+A neuron's relevance for the winning class is distributed to the neurons below in proportion to their contributions to
+its activation, counting only positive contributions: a·w⁺ for a positive input a, a·w⁻ for a negative one. Biases take
+part in the forward pass but get no relevance, so the sum over a layer remains the winning logit, except for neurons
+without any positive contribution. Every step is computed in batches as gradient times input.
 
 Sources: Bach et al., PLOS ONE 10(7), 2015; Montavon et al., Pattern Recognition 65, 2017 (z+ rule).
 TensorFlow is imported only inside the functions that need it.
@@ -16,11 +16,11 @@ import numpy as np
 
 from support.errors import SAFEError
 
-_FRONT = frozenset({"Rescaling", "Normalization", "Resizing", "CenterCrop"})  # prepare pixels, when nothing is before
+_FRONT = frozenset({"Rescaling", "Normalization", "Resizing", "CenterCrop"})  # preparation, if at the front
 _WEIGHTED = frozenset({"Conv2D", "DepthwiseConv2D", "Dense"})
 _MAX = frozenset({"MaxPooling2D", "GlobalMaxPooling2D"})
 _AVERAGE = frozenset({"AveragePooling2D", "GlobalAveragePooling2D"})
-_MOVED = frozenset({"Flatten", "Reshape", "Cropping2D", "ZeroPadding2D", "Permute"})  # each output is one input, or 0
+_MOVED = frozenset({"Flatten", "Reshape", "Cropping2D", "ZeroPadding2D", "Permute"})  # an output is an input, or 0
 _PASSED = frozenset(
     {"Dropout", "SpatialDropout2D", "GaussianNoise", "Activation", "ReLU", "LeakyReLU", "ELU", "Softmax", "Identity"}
 )
@@ -46,18 +46,18 @@ class Step(NamedTuple):
 
 
 class Lrp(NamedTuple):
-    """What computes heatmaps.
+    """Computes heatmaps.
 
     Attributes
     ----------
     layers : tuple of str
-        Those that have a heatmap: `pixels`, as the first weighted layer takes them, then every convolution, pooling,
-        dense layer and addition but the logits. Layers between them only pass relevance on.
+        The layers with a heatmap: `pixels`, the input of the first weighted layer, then every convolution, pooling,
+        dense layer and addition except the logits. Layers between them only pass on relevance.
     shapes : tuple of tuple of int
-        Of one image's heatmap, per layer.
+        Shape of one image's heatmap for each layer.
     heatmaps : callable
-        From pixels of shape (n, height, width, channels), as the model takes them, to a list of tensors of shape
-        (n, *shape), float32, one per layer.
+        Maps inputs of the model, of shape (n, height, width, channels), to a list of tensors of shape (n, *shape),
+        float32, one for each layer.
     """
 
     layers: tuple[str, ...]
@@ -66,7 +66,7 @@ class Lrp(NamedTuple):
 
     @property
     def floats(self) -> int:
-        """Numbers in all heatmaps of one image."""
+        """Number of values in all heatmaps of one image."""
         return sum(int(np.prod(shape)) for shape in self.shapes)
 
 
@@ -81,7 +81,7 @@ def prepare_lrp(model: Any) -> Lrp:
     Raises
     ------
     SAFEError
-        It has a layer that is none of these, or does not end in a dense layer or global pooling.
+        It has a layer of another kind, or does not end in a dense layer or global pooling.
     """
     import tensorflow as tf
 
@@ -89,12 +89,12 @@ def prepare_lrp(model: Any) -> Lrp:
     last = _logits_step(steps)
     front = _front(steps)
     weights = {i: _positive_form(steps, i, i == last) for i, step in enumerate(steps) if step.kind in _WEIGHTED}
-    shown = [i for i in range(front, last) if _has_heatmap(steps, i, front)]
+    mapped = [i for i in range(front, last) if _has_heatmap(steps, i, front)]
 
     @tf.function(reduce_retracing=True)
     def heatmaps(pixels: Any) -> list:
         outputs = _forward(steps, last, weights, pixels)
-        winner = tf.one_hot(tf.argmax(outputs[last], axis=1), outputs[last].shape[1])
+        winner = tf.one_hot(tf.argmax(outputs[last], axis=1), outputs[last].shape[1], on_value=1.0, off_value=0.0)
         relevance = {last: tf.abs(outputs[last]) * winner}
         for i in range(last, front, -1):
             if i not in relevance:
@@ -102,11 +102,11 @@ def prepare_lrp(model: Any) -> Lrp:
             parts = _down(steps[i], weights.get(i), [outputs[s] for s in steps[i].sources], relevance[i])
             for source, part in zip(steps[i].sources, parts, strict=True):
                 relevance[source] = relevance[source] + part if source in relevance else part
-        return [relevance[i] for i in shown]
+        return [relevance[i] for i in mapped]
 
     size = [side or 224 for side in model.inputs[0].shape[1:]]
     traced = heatmaps(tf.zeros((1, *size), tf.float32))
-    names = tuple("pixels" if i == front else steps[i].layer.name for i in shown)
+    names = tuple("pixels" if i == front else steps[i].layer.name for i in mapped)
     return Lrp(names, tuple(tuple(one.shape[1:]) for one in traced), heatmaps)
 
 
@@ -114,7 +114,7 @@ def prepare_lrp(model: Any) -> Lrp:
 
 
 def _steps(model: Any) -> list[Step]:
-    """The layers in the order of computation, nested models unfolded."""
+    """The layers in the order of computation, including those of nested models."""
     steps = [Step(None, "InputLayer", ())]
 
     def trace(tensor: Any, known: dict[int, int]) -> int:
@@ -159,7 +159,7 @@ def _logits_step(steps: list[Step]) -> int:
 
 
 def _front(steps: list[Step]) -> int:
-    """The last of the steps that only prepare the pixels: relevance ends there."""
+    """The last of the steps that only prepare the pixels, where the propagation ends."""
     front = 0
     while front + 1 < len(steps) and steps[front + 1].kind in _FRONT | {"Cropping2D", "ZeroPadding2D"}:
         if steps[front + 1].sources != (front,):
@@ -173,7 +173,7 @@ def _has_heatmap(steps: list[Step], i: int, front: int) -> bool:
 
 
 class _Weights(NamedTuple):
-    """Of a weighted layer: `kernel` as it is; `positive` and `negative` parts with batch normalisation folded in."""
+    """The weights of a layer: `kernel`; its `positive` and `negative` parts with batch normalisation folded in."""
 
     kernel: Any
     bias: Any
@@ -187,7 +187,7 @@ def _positive_form(steps: list[Step], i: int, is_last: bool) -> _Weights:
     layer = steps[i].layer
     kernel = np.asarray(layer.kernel, np.float32)
     bias = np.asarray(layer.bias, np.float32) if layer.use_bias else np.zeros(kernel.shape[-1], np.float32)
-    if is_last and kernel.shape[-1] == 1:  # one logit tells two classes apart: it wins, or its opposite does
+    if is_last and kernel.shape[-1] == 1:  # one logit for two classes: either it wins or its negative
         kernel, bias = np.concatenate([-kernel, kernel], axis=-1), np.concatenate([-bias, bias])
     scale = _folded_scale(steps, i)
     if steps[i].kind == "DepthwiseConv2D":
@@ -197,9 +197,9 @@ def _positive_form(steps: list[Step], i: int, is_last: bool) -> _Weights:
 
 
 def _folded_scale(steps: list[Step], i: int) -> np.ndarray:
-    """What a batch normalisation right after the layer multiplies its channels by; 1 where there is none.
+    """The factor of each channel in a batch normalisation directly after the layer; 1 if there is none.
 
-    A layer with an activation of its own is not linear up to the normalisation, which then only passes relevance on.
+    A layer with an activation is not linear up to the normalisation, which then only passes on relevance.
     """
     after = [step for step in steps if i in step.sources]
     linear = getattr(getattr(steps[i].layer, "activation", None), "__name__", "linear") == "linear"
@@ -235,20 +235,21 @@ def _down(step: Step, weights: _Weights | None, inputs: list, relevance: Any) ->
     """The relevance of each input, given that of the output."""
     import tensorflow as tf
 
-    if step.kind in _WEIGHTED:
+    if weights is not None:
+        positive, negative = weights.positive, weights.negative
         above, below = tf.nn.relu(inputs[0]), -tf.nn.relu(-inputs[0])
         yield _shared(
-            lambda a, b: _linear(step, a, weights.positive) + _linear(step, b, weights.negative),
+            lambda a, b: _linear(step, a, positive) + _linear(step, b, negative),
             (above, below),
             relevance,
         )
     elif step.kind in _AVERAGE:
         yield _shared(lambda a: step.layer(a), (tf.nn.relu(inputs[0]),), relevance)
     elif step.kind == "Add":
-        above = [tf.nn.relu(one) for one in inputs]
-        share = _ratio(relevance, tf.add_n(above))
-        yield from (one * share for one in above)
-    elif step.kind in _MAX | _MOVED:  # all to the one input that made the output
+        summands = [tf.nn.relu(one) for one in inputs]
+        share = _ratio(relevance, tf.add_n(summands))
+        yield from (one * share for one in summands)
+    elif step.kind in _MAX | _MOVED:  # all relevance goes to the input that equals the output
         yield _pulled_back(lambda a: step.layer(a), inputs[0], relevance)
     else:  # one input per output: activations, dropout, batch normalisation
         yield relevance
@@ -267,7 +268,7 @@ def _linear(step: Step, inputs: Any, kernel: Any) -> Any:
 
 
 def _shared(contributions: Callable, inputs: tuple, relevance: Any) -> Any:
-    """z+ : inputs times the gradient of their summed positive contributions, each weighted by relevance per sum."""
+    """The z+ rule: inputs times the gradient of the sum of positive contributions, weighted by relevance / sum."""
     import tensorflow as tf
 
     with tf.GradientTape() as tape:

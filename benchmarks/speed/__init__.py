@@ -1,1 +1,1 @@
-"""Time and memory against rivals: `python -m benchmarks.speed`."""
+"""Time and memory compared with rivals: `python -m benchmarks.speed`."""

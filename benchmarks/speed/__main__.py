@@ -1,14 +1,15 @@
-"""How fast SAFE is, against rivals in the same run, and how its cost grows.
+"""Speed of SAFE compared with rivals in the same run, and growth of its cost.
 
     python -m benchmarks.speed [--only STAGE ...] [--images DIR] [--work DIR]
 
-Stages: `tuning` (against scikit-learn's DBSCAN and silhouettes for each setting), `growth` (of time and memory with the
-number of failing images), `selection` (against brute force, and its growth), `gifs` (against Pillow alone),
-`extraction` (against one `predict` per image, PyTorch where it is installed, the bare network and the machine's rate
-of multiplying matrices), `workers` (a Dask cluster of one worker and of two; needs requirements-scale.txt) and `start`
-(whole commands, and the page until its first paint). Each measurement runs in a process of its own; SAFE and its rival
-take turns, and ratios are of medians. Results are kept in the work folder, a file for each stage; benchmarks/RESULTS.md
-has a section for each stage found there, and keeps those of other stages as they are.
+Stages: `tuning` (compared with scikit-learn's DBSCAN and silhouettes for each setting), `growth` (of time and memory
+with the number of failing images), `selection` (compared with brute force, and its growth), `gifs` (compared with
+Pillow alone), `extraction` (compared with one `predict` per image, PyTorch if installed, the bare network, and the
+machine's rate of matrix multiplication), `workers` (a Dask cluster with one worker and with two; needs
+requirements-scale.txt) and `start` (whole commands, and the page until its first paint). Each measurement runs in a
+separate process; SAFE and its rival take turns, and ratios are between medians. Results are kept in the work folder, a
+file for each stage. The section of each stage found there is written to benchmarks/RESULTS.md; sections of other stages
+are unchanged.
 """
 
 import argparse
@@ -23,7 +24,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from benchmarks.results import RESULTS_FILE, write_section
-from benchmarks.speed.report import HEAD, SECTIONS, draw_plot
+from benchmarks.speed.report import HEAD, SECTIONS, draw_speed_plot
 from benchmarks.speed.stages import compare_settings, grid
 from features.extractor import EXTRACTORS
 from support.errors import SAFEError
@@ -34,7 +35,7 @@ PLOT = Path(__file__).parents[1] / "plots" / "speed.png"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the benchmark; see the module's text."""
+    """Run the benchmark; see the module's docstring."""
     options = _parser().parse_args(arguments)
     try:
         work = prepare_folder(options.work)
@@ -49,11 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
         }
         if not kept:
             raise SAFEError(f"Expected results in {work}. Received none. Run a stage first.")
-        write_section("speed", HEAD, options.results)
+        write_section("speed", HEAD, path=options.results)
         for stage, result in kept.items():
-            write_section(f"speed-{stage}", SECTIONS[stage](result), options.results)
+            write_section(f"speed-{stage}", SECTIONS[stage](result), path=options.results)
         if "growth" in kept:
-            draw_plot(kept, options.results.parent / "plots" / PLOT.name)
+            draw_speed_plot(kept, options.results.parent / "plots" / PLOT.name)
     except SAFEError as error:
         print(f"speed: {error}", file=sys.stderr)
         return 2
@@ -64,32 +65,36 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__.split("\n")[0])
     parser.add_argument(
         "--only", nargs="+", choices=STAGES, default=list(STAGES), metavar="STAGE",
-        help=f"of {', '.join(STAGES)} (default: all)",
+        help=f"stages to run: {', '.join(STAGES)} (default: all)",
     )  # fmt: skip
-    parser.add_argument("--repeats", type=_count, default=3, metavar="N", help="of each measurement (default: 3)")
+    parser.add_argument("--repeats", type=_count, default=3, metavar="N", help="runs of each measurement (default: 3)")
     parser.add_argument(
         "--rival-repeats", type=_count, default=1, metavar="N",
-        help="of scikit-learn in `tuning` and of the two largest sizes in `growth`, which take long (default: 1)",
+        help="runs of scikit-learn in `tuning` and of the two largest sizes in `growth`, which are slow (default: 1)",
     )  # fmt: skip
-    parser.add_argument("--points", type=_count, default=10_000, metavar="N", help="in `tuning` (default: 10000)")
-    parser.add_argument("--settings", type=_count, default=102, metavar="N", help="in `tuning` (default: 102)")
+    parser.add_argument("--points", type=_count, default=10_000, metavar="N", help="of `tuning` (default: 10000)")
+    parser.add_argument("--settings", type=_count, default=102, metavar="N", help="of `tuning` (default: 102)")
     parser.add_argument(
         "--growth", type=_count, nargs="+", default=[1_000, 5_000, 20_000, 50_000], metavar="N",
-        help="points (default: 1000 5000 20000 50000)",
+        help="numbers of points in `growth` (default: 1000 5000 20000 50000)",
     )  # fmt: skip
     parser.add_argument(
         "--improvement", type=_count, nargs="+", default=[1_000, 10_000, 100_000], metavar="N",
-        help="improvement images; brute force has the smallest but one, if there is one (default: 1000 10000 100000)",
+        help="numbers of improvement images; brute force runs on the second smallest (default: 1000 10000 100000)",
     )  # fmt: skip
-    parser.add_argument("--cores", type=_count, default=5_000, metavar="N", help="core points (default: 5000)")
-    parser.add_argument("--images", metavar="DIR", help="needed by `gifs`, `extraction`, `workers` and `start`")
-    parser.add_argument("--frames", type=_count, default=400, metavar="N", help="of a GIF (default: 400)")
-    parser.add_argument("--extracted", type=_count, default=200, metavar="N", help="images (default: 200)")
+    parser.add_argument(
+        "--cores", type=_count, default=5_000, metavar="N", help="core points of `selection` (default: 5000)"
+    )
+    parser.add_argument("--images", metavar="DIR", help="images for `gifs`, `extraction`, `workers` and `start`")
+    parser.add_argument("--frames", type=_count, default=400, metavar="N", help="frames of a GIF (default: 400)")
+    parser.add_argument(
+        "--extracted", type=_count, default=200, metavar="N", help="images of `extraction` (default: 200)"
+    )
     parser.add_argument("--cached", type=_count, default=1_200, metavar="N", help="images in `start` (default: 1200)")
-    parser.add_argument("--extractor", choices=EXTRACTORS[1:], default="vgg16-conv", help="(default: vgg16-conv)")
-    parser.add_argument("--work", metavar="DIR", default=".speed", help="kept results (default: .speed)")
-    parser.add_argument("--results", type=Path, default=RESULTS_FILE, metavar="FILE", help="(default: RESULTS.md)")
-    parser.add_argument("--report", action="store_true", help="only write the report anew, of what is in --work")
+    parser.add_argument("--extractor", choices=EXTRACTORS[1:], default="vgg16-conv", help="default: vgg16-conv")
+    parser.add_argument("--work", metavar="DIR", default=".speed", help="folder for results (default: .speed)")
+    parser.add_argument("--results", type=Path, default=RESULTS_FILE, metavar="FILE", help="default: RESULTS.md")
+    parser.add_argument("--report", action="store_true", help="only write the report, from the results in --work")
     return parser
 
 
@@ -99,8 +104,8 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def measure(name: str, *arguments: object, cache: Path | None = None) -> dict:
-    """Run a function of `speed_stages` in a process of its own; with what it returns comes its `peak_mb`."""
+def run_apart(name: str, *arguments: object, cache: Path | None = None) -> dict:
+    """Run a function of `stages.MEASURED` in a separate process; return its result with `peak_mb`."""
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"} | ({"SAFE_CACHE": str(cache)} if cache else {})
     ran = subprocess.run(
         [sys.executable, "-m", "benchmarks.speed.stages", name, json.dumps(arguments)],
@@ -112,19 +117,20 @@ def measure(name: str, *arguments: object, cache: Path | None = None) -> dict:
 
 
 def middle(runs: list[dict]) -> dict:
-    """The median of every number in some runs of one measurement."""
+    """The medians of all numbers over the runs of a measurement."""
     return {key: median(run[key] for run in runs) for key, value in runs[0].items() if isinstance(value, int | float)}
 
 
 def run_tuning(options: argparse.Namespace, work: Path) -> dict:
+    """Tuning compared with scikit-learn."""
     settings = grid(options.points, options.settings)
     files = str(work / "ours.npz"), str(work / "theirs.npz")
     ours, theirs = [], []
     for repeat in range(max(options.repeats, options.rival_repeats)):
         if repeat < options.repeats:
-            ours.append(measure("try_settings", options.points, settings, files[0]))
+            ours.append(run_apart("try_settings", options.points, settings, files[0]))
         if repeat < options.rival_repeats:
-            theirs.append(measure("try_settings_with_scikit_learn", options.points, settings, files[1]))
+            theirs.append(run_apart("try_settings_with_scikit_learn", options.points, settings, files[1]))
     return {
         "points": options.points,
         "repeats": len(ours),
@@ -136,33 +142,35 @@ def run_tuning(options: argparse.Namespace, work: Path) -> dict:
 
 
 def run_growth(options: argparse.Namespace, work: Path) -> dict:
+    """Time and memory of tuning by number of points."""
     sizes = sorted(options.growth)
     repeats = [options.rival_repeats if size in sizes[-2:] else options.repeats for size in sizes]
     runs = [
-        middle([measure("tune_generated", size) for _ in range(count)])
+        middle([run_apart("tune_generated", size) for _ in range(count)])
         for size, count in zip(sizes, repeats, strict=True)
     ]
     return {"sizes": sizes, "repeats": repeats, "runs": runs}
 
 
 def run_selection(options: argparse.Namespace, work: Path) -> dict:
+    """Selection by number of improvement images, and compared with brute force."""
     sizes = sorted(options.improvement)
     cache = work / "cache"
     made = work / f"made-{sizes[-1]}-{options.cores}"
     if not made.exists():
-        measure("make_improvement_set", str(work), sizes[-1], options.cores, cache=cache)
+        run_apart("make_improvement_set", str(work), sizes[-1], options.cores, cache=cache)
         made.touch()
     compared = sizes[min(1, len(sizes) - 1)]
     ours, theirs, same = [], [], True
     for _ in range(options.repeats):
-        ours.append(measure("select_generated", str(work), compared, cache=cache))
-        theirs.append(measure("select_by_brute_force", str(work), compared, cache=cache))
+        ours.append(run_apart("select_generated", str(work), compared, cache=cache))
+        theirs.append(run_apart("select_by_brute_force", str(work), compared, cache=cache))
         same &= _images(ours[-1]) == _images(theirs[-1])
     runs = [
         middle(
             ours
             if size == compared
-            else [measure("select_generated", str(work), size, cache=cache) for _ in range(options.repeats)]
+            else [run_apart("select_generated", str(work), size, cache=cache) for _ in range(options.repeats)]
         )
         for size in sizes
     ]
@@ -177,12 +185,13 @@ def _images(run: dict) -> list[str]:
 
 
 def run_gifs(options: argparse.Namespace, work: Path) -> dict:
+    """Writing a GIF compared with Pillow alone."""
     images = _needed(options)
     ours, theirs = [], []
     for repeat in range(options.repeats):
-        ours.append(measure("draw_gif", images, options.frames, str(work / f"ours-{repeat}")))
+        ours.append(run_apart("draw_gif", images, options.frames, str(work / f"ours-{repeat}")))
         theirs.append(
-            measure("draw_gif_with_pillow", images, options.frames, ours[-1]["side"], str(work / f"theirs-{repeat}"))
+            run_apart("draw_gif_with_pillow", images, options.frames, ours[-1]["side"], str(work / f"theirs-{repeat}"))
         )
         for gif in [*work.glob("*/*.gif"), *work.glob("*/gifs/*.gif")]:
             gif.unlink()
@@ -190,6 +199,7 @@ def run_gifs(options: argparse.Namespace, work: Path) -> dict:
 
 
 def run_extraction(options: argparse.Namespace, work: Path) -> dict:
+    """Extraction compared with one `predict` per image, the bare network, PyTorch and matrix multiplication."""
     images = _needed(options)
     given = images, options.extracted, options.extractor
     runs: dict[str, list[dict]] = {}
@@ -200,8 +210,8 @@ def run_extraction(options: argparse.Namespace, work: Path) -> dict:
             ("bfloat16", "extract_images", "bfloat16", str(work)),
             *([("pytorch", "extract_images_with_pytorch")] if importlib.util.find_spec("torchvision") else []),
         ):
-            runs.setdefault(name, []).append(measure(function, *given, *more))
-        runs.setdefault("gemm", []).append(measure("multiply_matrices"))
+            runs.setdefault(name, []).append(run_apart(function, *given, *more))
+        runs.setdefault("gemm", []).append(run_apart("multiply_matrices"))
     return {
         "extractor": options.extractor,
         "repeats": options.repeats,
@@ -211,33 +221,35 @@ def run_extraction(options: argparse.Namespace, work: Path) -> dict:
 
 
 def run_workers(options: argparse.Namespace, work: Path) -> dict:
+    """Extraction on a Dask cluster with one worker and with two."""
     given = _needed(options), options.extracted, options.extractor
     if not importlib.util.find_spec("distributed"):
         raise SAFEError("`workers` needs dask.distributed. Run: pip install -r requirements-scale.txt")
     runs: dict[int, list[dict]] = {1: [], 2: []}
     for _ in range(options.repeats):
         for workers, measured in runs.items():
-            measured.append(measure("extract_on_workers", *given, workers, str(work)))
+            measured.append(run_apart("extract_on_workers", *given, workers, str(work)))
     digests = {run["digest"] for measured in runs.values() for run in measured}
-    here = measure("digest_here", *given, str(work))["digest"]
+    here = run_apart("digest_here", *given, str(work))["digest"]
     return {
         "repeats": options.repeats, "one": middle(runs[1]), "two": middle(runs[2]), "same": digests == {here},
     }  # fmt: skip
 
 
 def run_start(options: argparse.Namespace, work: Path) -> dict:
+    """Whole commands, and the page until its first paint."""
     images = _needed(options)
     cache = prepare_folder(work / "cache")
     given = images, options.cached, options.extractor, str(work / "out")
-    measure("run_command", *given, cache=cache)
-    traced = measure("run_command", *given, True, cache=cache)
+    run_apart("run_command", *given, cache=cache)
+    traced = run_apart("run_command", *given, True, cache=cache)
     cached, pages, helps = [], [], []
     for _ in range(options.repeats):
-        cached.append(measure("run_command", *given, cache=cache))
-        pages.append(measure("open_page", str(work / "page"), cache=cache))
-        helps.append(measure("start_help"))
+        cached.append(run_apart("run_command", *given, cache=cache))
+        pages.append(run_apart("open_page", str(work / "page"), cache=cache))
+        helps.append(run_apart("start_help"))
     with TemporaryDirectory(dir=work) as empty:
-        whole = measure("run_command", images, options.extracted, *given[2:], cache=Path(empty))
+        whole = run_apart("run_command", images, options.extracted, *given[2:], cache=Path(empty))
     return {
         "repeats": options.repeats, "cached": middle(cached), "page": middle(pages), "help": middle(helps),
         "whole": whole, "networks": traced["networks"],
@@ -247,8 +259,8 @@ def run_start(options: argparse.Namespace, work: Path) -> dict:
 def _needed(options: argparse.Namespace) -> str:
     if not options.images:
         raise SAFEError(
-            "Expected a folder of images for `gifs`, `extraction`, `workers` and `start`. Give --images, or --only "
-            "other stages."
+            "Expected a folder of images for `gifs`, `extraction`, `workers` and `start`. Give --images, or choose "
+            "other stages with --only."
         )
     return str(Path(options.images).absolute())
 

@@ -1,4 +1,4 @@
-"""The sections on speed in `benchmarks/RESULTS.md`, and their plot: every sentence is computed from the results."""
+"""The sections on speed in `benchmarks/RESULTS.md`, and their plot: all sentences are computed from the results."""
 
 import os
 from collections.abc import Sequence
@@ -6,19 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from features.extractor import DIMENSIONS
 from support.files import replacing
 
 HEAD = (
     "## Speed\n\n"
-    "`python -m benchmarks.speed` wrote this section and those of its stages below; `benchmarks/speed/stages.py` has "
-    "what was measured. Each measurement ran in a process of its own, SAFE and its rivals in turn, on "
-    f"{os.cpu_count()} cores, which other work may share: read the ratios rather than the seconds. Medians over the "
-    "runs named. Memory is the peak of the whole process, Python and its libraries included.\n"
+    "This section and those of the stages below were written by `python -m benchmarks.speed`; for the measurements see "
+    "`benchmarks/speed/stages.py`. Each measurement ran in a separate process, SAFE and its rivals in turn, on "
+    f"{os.cpu_count()} cores, possibly shared with other work: the ratios are more reliable than the seconds. Figures "
+    "are medians over the given number of runs. Memory is the peak of the whole process, including Python and its "
+    "libraries.\n"
 )
 
 
 def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
-    """The slope of the line through the logarithms: by which power of the size a value grows."""
+    """The power of the size with which a value grows: the slope of a line fitted to the logarithms."""
     return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
 
 
@@ -26,18 +28,17 @@ def _tuning(result: dict) -> str:
     ours, theirs = result["ours"], result["theirs"]
     return (
         "### Tuning\n\n"
-        f"{result['points']:,} generated points × 256, {result['settings']} settings (eps, min_samples), labels and "
-        f"silhouettes of each; {min(result['rccs'])} to {max(result['rccs'])} clusters.\n\n"
+        f"{result['points']:,} generated points in 256 dimensions, {result['settings']} settings (eps, min_samples), "
+        f"each with labels and silhouettes; {min(result['rccs'])} to {max(result['rccs'])} clusters.\n\n"
         "| | runs | seconds | peak, MB |\n|---|---|---|---|\n"
         f"| SAFE | {result['repeats']} | {ours['seconds']:.1f} | {ours['peak_mb']:,.0f} |\n"
-        f"| scikit-learn's DBSCAN and silhouettes, each setting | {result['rival_repeats']} | "
+        f"| scikit-learn's DBSCAN and silhouettes for each setting | {result['rival_repeats']} | "
         f"{theirs['seconds']:.1f} | {theirs['peak_mb']:,.0f} |\n\n"
         f"SAFE is {theirs['seconds'] / ours['seconds']:.1f} times as fast. In {result['equal']} of "
         f"{result['settings']} settings the core points, their clusters and the noise are the same; in "
-        f"{result['border_elsewhere']} of these, border points within reach of two clusters are given to another of "
-        "the two (SAFE: to the nearest core point; scikit-learn: to the one found first). Where all labels are the "
-        "same, silhouettes are at most "
-        f"{result['silhouette_apart']:.1e} apart.\n"
+        f"{result['border_elsewhere']} of these, some border points within reach of two clusters are assigned to the "
+        "other cluster (SAFE: that of the nearest core point; scikit-learn: the one found first). If all labels are "
+        f"the same, silhouettes differ by at most {result['silhouette_apart']:.1e}.\n"
     )
 
 
@@ -50,15 +51,16 @@ def _growth(result: dict) -> str:
     )
     seconds, peaks = [run["seconds"] for run in runs], [run["peak_mb"] for run in runs]
     text = (
-        "### Growth of tuning\n\nNeighbour averaging and tuning of generated points × 256; exact at every size, "
-        "nothing is sampled.\n\n| points | runs | averaging, s | tuning, s | together, s | peak, MB |\n"
+        "### Growth of tuning\n\nNeighbour averaging and tuning of generated points in 256 dimensions; exact at every "
+        "size, without sampling.\n\n| points | runs | averaging, s | tuning, s | total, s | peak, MB |\n"
         "|---|---|---|---|---|---|\n" + rows
     )
     if len(runs) > 1:
         text += (
             f"\nTime grows with the power {exponent(result['sizes'], seconds):.2f} of the number of points "
-            f"(between the two largest: {exponent(result['sizes'][-2:], seconds[-2:]):.2f}), memory with the power "
-            f"{exponent(result['sizes'], peaks):.2f}.\n\n![Time and memory by number of points](plots/speed.png)\n"
+            f"(between the two largest sizes: {exponent(result['sizes'][-2:], seconds[-2:]):.2f}), memory with the "
+            f"power {exponent(result['sizes'], peaks):.2f}.\n\n"
+            "![Time and memory by number of points](plots/speed.png)\n"
         )
     return text
 
@@ -70,12 +72,13 @@ def _selection(result: dict) -> str:
     )
     ours, theirs = result["runs"][result["sizes"].index(result["compared"])], result["theirs"]
     return (
-        f"### Selection\n\nA tenth of an improvement set, against {result['cores']:,} core points × 256; the files are "
-        f"tiny, their 2,944 features cached. Medians of {result['repeats']} runs.\n\n"
+        f"### Selection\n\nSelecting a tenth of an improvement set, with {result['cores']:,} core points in 256 "
+        f"dimensions; the files are tiny and their {DIMENSIONS['vgg16-conv']:,} features cached. Medians of "
+        f"{result['repeats']} runs.\n\n"
         f"| improvement images | seconds | peak, MB |\n|---|---|---|\n{rows}\n"
         f"Brute force (all features and all distances in memory) takes {theirs['seconds']:.1f} s and "
-        f"{theirs['peak_mb']:,.0f} MB for {result['compared']:,}: {theirs['seconds'] / ours['seconds']:.1f} times "
-        f"SAFE's time, {theirs['peak_mb'] / ours['peak_mb']:.1f} times its memory. It selects "
+        f"{theirs['peak_mb']:,.0f} MB for {result['compared']:,} images: {theirs['seconds'] / ours['seconds']:.1f} "
+        f"times SAFE's time, {theirs['peak_mb'] / ours['peak_mb']:.1f} times its memory. It selects "
         f"{'the same images in the same order' if result['same'] else '**other images**'}.\n"
     )
 
@@ -111,15 +114,17 @@ def _extraction(result: dict) -> str:
     used = rate["ours"] * theirs["gflop"]
     return (
         f"### Extraction\n\n{ours['images']:.0f} images, {result['extractor']}, nothing cached, the network "
-        f"built beforehand; medians of {result['repeats']} runs.\n\n| | images a second | of the plain way |\n"
+        f"built beforehand; medians of {result['repeats']} runs.\n\n| | images per second | relative to one `predict` "
+        "per image |\n"
         "|---|---|---|\n"
         + "".join(f"| {name} | {value:.2f} | {value / rate['theirs']:.2f} |\n" for name, value in rows)
-        + f"\nSAFE reaches {result['of_bare']:.2f} of the bare network. An image takes {theirs['gflop']:.1f} GFLOP: "
-        f"in float32 SAFE computes {used:,.0f} GFLOP/s, {used / result['gemm']['gflops']:.2f} of the "
-        f"{result['gemm']['gflops']:,.0f} GFLOP/s at which TensorFlow multiplies large matrices. Peak of memory: "
+        + f"\nSAFE reaches {result['of_bare']:.2f} of the bare network's speed. An image takes {theirs['gflop']:.1f} "
+        f"GFLOP: in float32 SAFE computes {used:,.0f} GFLOP/s, {used / result['gemm']['gflops']:.2f} of the "
+        f"{result['gemm']['gflops']:,.0f} GFLOP/s at which TensorFlow multiplies large matrices. Peak memory: "
         f"{ours['peak_mb']:,.0f} MB."
         + (
-            " SAFE cannot outrun its own network: more than 1 says that other work disturbed this measurement.\n"
+            " SAFE cannot be faster than its own network: a value above 1 means that other work disturbed this "
+            "measurement.\n"
             if noisy
             else "\n"
         )
@@ -129,12 +134,12 @@ def _extraction(result: dict) -> str:
 def _workers(result: dict) -> str:
     one, two = result["one"], result["two"]
     return (
-        "### Several workers\n\nExtraction on a Dask cluster of this machine, a core for each worker, nothing cached, "
-        f"the networks loaded; medians of {result['repeats']} runs of {one['images']:.0f} images.\n\n"
-        "| workers | images a second |\n|---|---|\n"
+        "### Several workers\n\nExtraction on a Dask cluster on this machine, one core for each worker, nothing "
+        f"cached, the networks loaded; medians of {result['repeats']} runs of {one['images']:.0f} images.\n\n"
+        "| workers | images per second |\n|---|---|\n"
         f"| 1 | {one['images'] / one['seconds']:.2f} |\n| 2 | {two['images'] / two['seconds']:.2f} |\n\n"
         f"Two workers are {one['seconds'] / two['seconds']:.2f} times as fast as one. The rows are "
-        + ("those of this machine alone, byte for byte.\n" if result["same"] else "**other rows** than without Dask.\n")
+        + ("the same as without Dask, byte for byte.\n" if result["same"] else "**not the same** as without Dask.\n")
     )
 
 
@@ -142,12 +147,12 @@ def _start(result: dict) -> str:
     cached, page, whole = result["cached"], result["page"], result["whole"]
     loaded = "is loaded" if result["networks"] else "is not loaded"
     return (
-        f"### Whole commands\n\nFrom the start of the process; medians of {result['repeats']} runs.\n\n"
+        f"### Whole commands\n\nTime since the start of the process; medians of {result['repeats']} runs.\n\n"
         "| | seconds |\n|---|---|\n"
         f"| `--help` | {result['help']['seconds']:.2f} |\n"
-        f"| `ui` until the server answers, if only that SAFE is starting | {page['server']:.1f} |\n"
-        f"| until a browser without a cache paints that | {page['painted']:.1f} |\n"
-        f"| until it shows the page | {page['seconds']:.1f} |\n"
+        f"| `ui` until the server answers (with a page saying that SAFE is starting) | {page['server']:.1f} |\n"
+        f"| `ui` until a browser without a cache paints that page | {page['painted']:.1f} |\n"
+        f"| `ui` until the browser shows SAFE's page | {page['seconds']:.1f} |\n"
         f"| `cluster`, {cached['images']:,.0f} images, all cached | {cached['seconds']:.1f} |\n"
         f"| `cluster`, {whole['images']:,} images, nothing cached (one run) | {whole['seconds']:.1f} |\n\n"
         f"In the cached run TensorFlow {loaded}.\n"
@@ -165,8 +170,8 @@ SECTIONS = {
 }
 
 
-def draw_plot(kept: dict[str, dict], path: Path) -> None:
-    """Time and memory by size: of tuning and, where it was measured, of selection."""
+def draw_speed_plot(kept: dict[str, dict], path: Path) -> None:
+    """Time and memory by size: of tuning and, if measured, of selection."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -180,7 +185,7 @@ def draw_plot(kept: dict[str, dict], path: Path) -> None:
         for result, name, colour, marker in curves:
             for ax, key in zip(axes, ("seconds", "peak_mb"), strict=True):
                 ax.plot(result["sizes"], [run[key] for run in result["runs"]], color=colour, marker=marker, label=name)
-        for ax, label in zip(axes, ("seconds", "peak of memory, MB"), strict=True):
+        for ax, label in zip(axes, ("seconds", "peak memory, MB"), strict=True):
             ax.set(xscale="log", yscale="log", xlabel="images", ylabel=label)
             ax.legend(frameon=False)
         path.parent.mkdir(exist_ok=True)

@@ -1,10 +1,10 @@
-"""What `benchmarks/speed/` measures. Each function of `MEASURED` runs in a process of its own, so that its peak of
-memory is its own:
+"""The measurements of `benchmarks/speed/`.
 
     python -m benchmarks.speed.stages NAME ARGUMENTS
 
-prints what the function NAME returns for the ARGUMENTS (a JSON list), as a line of JSON, with the process's peak of
-resident memory, `peak_mb`: Python and its libraries are in it. Inputs are generated from seeds.
+calls the function NAME of `MEASURED` with the ARGUMENTS (a JSON list) and prints its result as a line of JSON, with the
+peak resident memory of the process as `peak_mb`, including Python and its libraries. Each measurement runs in a
+separate process, so that it has a peak of its own. Inputs are generated from seeds.
 """
 
 import json
@@ -14,11 +14,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 from PIL import Image
 
+from benchmarks.memory import peak_resident_mb
 from benchmarks.speed import start as speed_start
 from benchmarks.speed import workers
 from dbscan.density import Density
@@ -41,11 +43,11 @@ from support.images import find_images
 
 CAUSES = 40
 DIMENSION = 256
-GENERATED = ("vgg16-conv", "vgg16-conv-4224-generated-float32")  # an extractor that is only in the cache
+GENERATED = ("vgg16-conv", "vgg16-conv-4224-generated-float32")  # exists only in the cache
 
 
-def generated_points(n: int, dimension: int = DIMENSION, seed: int = 0) -> np.ndarray:
-    """Points like those of PCA: groups of all sizes and densities, variances that fall; float32 (n, dimension)."""
+def generated_points(n: int, *, dimension: int = DIMENSION, seed: int = 0) -> np.ndarray:
+    """Points as after PCA: groups of various sizes and densities, decreasing variances; float32 (n, dimension)."""
     rng = np.random.default_rng(seed)
     cause = rng.choice(CAUSES, n, p=rng.dirichlet(np.ones(CAUSES)))
     fall = 0.95 ** np.arange(dimension)
@@ -57,7 +59,7 @@ def generated_points(n: int, dimension: int = DIMENSION, seed: int = 0) -> np.nd
 
 
 def grid(n: int, settings: int) -> list[tuple[float, int]]:
-    """Settings (eps, min_samples) of DBSCAN that reach from almost all noise to almost none."""
+    """Settings (eps, min_samples) of DBSCAN, from almost all noise to almost no noise."""
     points = Points(generated_points(n))
     each = -(-settings // len(MIN_SAMPLES_TRIED))
     return [
@@ -68,12 +70,12 @@ def grid(n: int, settings: int) -> list[tuple[float, int]]:
 
 
 def try_settings(n: int, settings: list[tuple[float, int]], kept: str) -> dict:
-    """Every setting by SAFE's tree and shared distances; labels and silhouettes are kept in a file."""
+    """All settings with SAFE's tree and shared distances; labels and silhouettes are written to a file."""
     return _timed(_labels_by_tree, n, settings, kept)
 
 
 def _timed(label: Callable[..., tuple[list, list, list]], n: int, settings: list[tuple[float, int]], kept: str) -> dict:
-    """Seconds that one way of labelling takes for all settings; what it imports is imported before."""
+    """Seconds for labelling with all settings; imports are done beforehand."""
     data = generated_points(n)
     label(data[:200], [(1.0, 3), (2.0, 3)])
     begin = time.perf_counter()
@@ -92,7 +94,7 @@ def _labels_by_tree(data: np.ndarray, settings: list[tuple[float, int]]) -> tupl
 
 
 def try_settings_with_scikit_learn(n: int, settings: list[tuple[float, int]], kept: str) -> dict:
-    """The same by scikit-learn: DBSCAN and silhouettes for each setting, with all cores."""
+    """The same with scikit-learn: DBSCAN and silhouettes for each setting, on all cores."""
     return _timed(_labels_by_scikit_learn, n, settings, kept)
 
 
@@ -109,15 +111,15 @@ def _labels_by_scikit_learn(data: np.ndarray, settings: list[tuple[float, int]])
         silhouette = 0.0
         if 2 <= count < members.sum():
             of_each = silhouette_samples(data[members], labels[members], n_jobs=-1)
-            silhouette = np.mean(np.bincount(labels[members], of_each) / np.bincount(labels[members]))
+            silhouette = float(np.mean(np.bincount(labels[members], of_each) / np.bincount(labels[members])))
         all_labels.append(labels)
         all_cores.append(cores)
-        silhouettes.append(float(silhouette))
+        silhouettes.append(silhouette)
     return all_labels, all_cores, silhouettes
 
 
 def compare_settings(ours: str, theirs: str) -> dict:
-    """In how many settings two runs agree, and how far their silhouettes are apart where they do."""
+    """The number of settings for which two runs agree, and the largest difference of silhouettes among these."""
     from sklearn.metrics import adjusted_rand_score
 
     with np.load(ours) as a, np.load(theirs) as b:
@@ -142,7 +144,7 @@ def compare_settings(ours: str, theirs: str) -> dict:
 
 
 def tune_generated(n: int) -> dict:
-    """What a run does after PCA: neighbours averaged, DBSCAN tuned."""
+    """The steps of a run after PCA: neighbour averaging and tuning of DBSCAN."""
     data = generated_points(n)
     tune(average_neighbours(data[:200]), original=data[:200])
     begin = time.perf_counter()
@@ -162,7 +164,7 @@ def tune_generated(n: int) -> dict:
 
 
 def make_improvement_set(folder: str, n: int, n_cores: int) -> dict:
-    """Files of an improvement set whose features are cached, `n.txt` lists of them, and RCCs; `SAFE_CACHE` is used."""
+    """Create files of an improvement set with features in the cache (`SAFE_CACHE`), and RCCs."""
     root = prepare_folder(Path(folder))
     name, identity = GENERATED
     cache = FeatureCache(identity, DIMENSIONS[name])
@@ -188,7 +190,7 @@ def make_improvement_set(folder: str, n: int, n_cores: int) -> dict:
 
 
 def _clusters(root: Path, features: np.ndarray, labels: np.ndarray) -> RootCauseClusters:
-    """RCCs of which every image is a core point."""
+    """RCCs in which every image is a core point."""
     projection = fit_projection(features[:: max(1, len(features) // 1000)], GENERATED[0])
     points, is_core = projection.apply(features), np.ones(len(labels), dtype=bool)
     labels = np.unique(labels, return_inverse=True)[1]
@@ -224,7 +226,7 @@ def select_generated(folder: str, n: int) -> dict:
 
 
 def select_by_brute_force(folder: str, n: int) -> dict:
-    """The same, with all features and all distances to core points in memory, and every distance sorted."""
+    """The same selection, with all features and all distances to core points in memory, and all distances sorted."""
     from scipy.spatial.distance import cdist
 
     clusters = load_clusters(Path(folder))
@@ -274,7 +276,7 @@ def draw_gif(images: str, n: int, out: str) -> dict:
 
 
 def draw_gif_with_pillow(images: str, n: int, side: int, out: str) -> dict:
-    """The plain way: each image opened, scaled and handed to Pillow, one after another."""
+    """The straightforward way: each image is opened, scaled and passed to Pillow, one after another."""
     gif = prepare_folder(Path(out)) / "plain.gif"
     begin = time.perf_counter()
     frames = [Image.open(Path(images) / path).convert("RGB").resize((side, side)) for path in _cycled(images, n)]
@@ -296,10 +298,10 @@ def _cycled(images: str, n: int) -> tuple[str, ...]:
 
 
 def extract_images(images: str, n: int, extractor: str, precision: str, cache: str) -> dict:
-    """SAFE's extraction of n images, nothing cached; and the bare network on the same pixels, in memory.
+    """SAFE's extraction of n images, nothing cached, and the bare network on the same pixels in memory.
 
-    The network is built beforehand. The bare network runs before and after SAFE, and its times are averaged, so that
-    both see the machine in the same state.
+    The network is built beforehand. The bare network runs before and after SAFE, and the mean of its times is taken, so
+    that a changing load of the machine affects both.
     """
     listing = find_images(images)
     paths = listing.paths[:n]
@@ -325,7 +327,7 @@ def extract_images(images: str, n: int, extractor: str, precision: str, cache: s
 
 
 def extract_images_plainly(images: str, n: int, extractor: str) -> dict:
-    """The plain way: `keras.utils.load_img` and one `predict` for each image."""
+    """The straightforward way: `keras.utils.load_img` and one `predict` for each image."""
     import keras
 
     listing = find_images(images)
@@ -340,8 +342,8 @@ def extract_images_plainly(images: str, n: int, extractor: str) -> dict:
     return {"images": len(paths), "seconds": time.perf_counter() - begin, "gflop": _flop(network) / 1e9}
 
 
-def _flop(network) -> int:
-    """Multiplications and additions for one image, of convolutions and dense layers."""
+def _flop(network: Any) -> int:
+    """Number of multiplications and additions for one image in convolutions and dense layers."""
     return sum(
         2 * int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))
         for layer in network.layers
@@ -350,7 +352,7 @@ def _flop(network) -> int:
 
 
 def multiply_matrices() -> dict:
-    """The rate at which TensorFlow multiplies large matrices of float32, the limit of the network in float32."""
+    """TensorFlow's rate for large float32 matrix products, the upper limit for the network in float32."""
     import tensorflow as tf
 
     side, times = 4096, 5
@@ -364,7 +366,7 @@ def multiply_matrices() -> dict:
 
 
 def extract_images_with_pytorch(images: str, n: int, extractor: str) -> dict:
-    """PyTorch's VGG16 on the same files, in batches; random weights, which do not matter to its speed."""
+    """PyTorch's VGG16 on the same files, in batches, with random weights, which do not affect its speed."""
     import torch
     import torchvision
 
@@ -382,8 +384,8 @@ def extract_images_with_pytorch(images: str, n: int, extractor: str) -> dict:
     return {"images": len(paths), "seconds": time.perf_counter() - begin}
 
 
-def _plain_network(extractor: str):
-    """VGG16 as far as the extractor uses it; its weights do not matter to its speed."""
+def _plain_network(extractor: str) -> Any:
+    """VGG16 up to the layer used by the extractor; the weights do not affect its speed."""
     import keras
 
     full = keras.applications.VGG16(weights=None, include_top=extractor == "vgg16-fc2", input_shape=(*INPUT_SIZE, 3))
@@ -418,12 +420,6 @@ MEASURED: dict[str, Callable[..., dict]] = (
 )
 
 
-def peak_mb() -> float:
-    """The largest resident memory of this process so far, MB."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(next(line for line in status.splitlines() if line.startswith("VmHWM")).split()[1]) / 1000
-
-
 if __name__ == "__main__":
     found = MEASURED[sys.argv[1]](*json.loads(sys.argv[2]))
-    print(json.dumps({**found, "peak_mb": peak_mb()}))
+    print(json.dumps({**found, "peak_mb": peak_resident_mb()}))

@@ -1,6 +1,6 @@
-"""What an engineer waits for, as `benchmarks/speed/` measures it: whole commands, each a process of its own.
+"""Waiting times for `benchmarks/speed/`: whole commands as typed by an engineer, each in a separate process.
 
-The commands run as they are typed, in a cache folder of the benchmark's.
+They use the benchmark's own cache folder.
 """
 
 import os
@@ -20,12 +20,12 @@ CHROMIUM = "/usr/bin/chromium"
 
 
 def start_help() -> dict:
-    """`--help`."""
+    """Time of `--help`."""
     return {"seconds": _ran("--help")[0]}
 
 
 def run_command(images: str, n: int, extractor: str, out: str, traced: bool = False) -> dict:
-    """`cluster` on the first n images of a folder, with what is in the cache; if traced, whether it imports Keras."""
+    """Time of `cluster` on the first n images of a folder, using the cache; if traced, whether it imports Keras."""
     folder = prepare_folder(Path(out))
     listing = find_images(images)
     names = folder / "images.txt"
@@ -37,7 +37,7 @@ def run_command(images: str, n: int, extractor: str, out: str, traced: bool = Fa
 
 
 def _ran(*command: str, flags: tuple[str, ...] = ()) -> tuple[float, str]:
-    """Seconds that a command of SAFE takes from its start to its end, and what it writes to stderr."""
+    """Run a command of SAFE; return its time in seconds and its stderr."""
     begin = time.perf_counter()
     ran = subprocess.run(
         [sys.executable, *flags, TOOL, *command],
@@ -50,10 +50,10 @@ def _ran(*command: str, flags: tuple[str, ...] = ()) -> tuple[float, str]:
 
 
 def open_page(out: str) -> dict:
-    """`ui` in a browser that was never there, seconds from the command: first answer, first paint, page to work with.
+    """Time of `ui` in a browser without a cache, since the command: first answer, first paint, usable page.
 
-    What is painted first may only say that SAFE is starting (`cli/holding.py`); the page is there when its button is.
-    The browser is started beforehand. It asks for the page again and again from the command on.
+    The first paint may be a page saying that SAFE is starting (`cli/holding.py`); the page is usable when its button is
+    there. The browser is started beforehand and requests the page repeatedly from the time of the command.
     """
     from playwright.sync_api import sync_playwright
 

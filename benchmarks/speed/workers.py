@@ -1,4 +1,4 @@
-"""Extraction on a Dask cluster of this machine, as `benchmarks/speed/` measures it: a core for each worker."""
+"""Extraction on a Dask cluster on this machine, for `benchmarks/speed/`: one core for each worker."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ from support.images import find_images
 
 
 def extract_on_workers(images: str, n: int, extractor: str, workers: int, cache: str) -> dict:
-    """Extraction of n images by some workers, nothing cached, their networks loaded; the rows' digest."""
+    """Extraction of n images by a number of workers, nothing cached, networks loaded; with a hash of the rows."""
     from distributed import Client, LocalCluster
 
     listing = find_images(images)
@@ -27,7 +27,7 @@ def extract_on_workers(images: str, n: int, extractor: str, workers: int, cache:
         Client(cluster, set_as_default=False) as client,
     ):
         for core, worker in enumerate(client.nthreads()):
-            client.run(os.sched_setaffinity, 0, {core % os.cpu_count()}, workers=[worker])
+            client.run(os.sched_setaffinity, 0, {core % (os.cpu_count() or 1)}, workers=[worker])
         stream = on_cluster(cluster.scheduler_address)
         os.environ["SAFE_CACHE"] = f"{empty}/warm"
         warm = listing._replace(paths=listing.paths[: 2 * workers * BATCH_SIZE])
@@ -41,7 +41,7 @@ def extract_on_workers(images: str, n: int, extractor: str, workers: int, cache:
 
 
 def digest_here(images: str, n: int, extractor: str, cache: str) -> dict:
-    """The digest of the rows that this machine alone computes."""
+    """The hash of the rows computed without a cluster."""
     listing = find_images(images)
     with TemporaryDirectory(dir=prepare_folder(Path(cache))) as empty:
         os.environ["SAFE_CACHE"] = empty

@@ -1,5 +1,5 @@
-// The row of all RCCs. Props: value (the RCC at hand), faces (rcc, caption, picture), named (rcc, caption: one that has
-// changed). Gradio asks for the value when it sends the event, so of clicks in quick succession the last one counts.
+// The row of all RCCs. Props: value (the RCC at hand), faces (rcc, caption, picture), named (rcc, caption: those that
+// have changed). Gradio asks for the value when it sends the event, so of clicks in quick succession the last one counts.
 const row = element.querySelector(".safe-bar");
 const faces = () => [...row.querySelectorAll(".thumbnail-item")];
 const faceOf = (rcc) => row.querySelector(`[data-rcc="${Number(rcc)}"]`);
@@ -42,13 +42,17 @@ function mark() {
 }
 
 function rename() {
-  const face = props.named && faceOf(props.named.rcc);
-  if (face) caption(face, props.named.caption);
+  for (const { rcc, caption: text } of props.named || []) {
+    const face = faceOf(rcc);
+    if (face) caption(face, text);
+  }
 }
 
 function choose(face) {
   props.value = Number(face.dataset.rcc);
   mark();
+  // What is typed from now on is about this RCC, though what there is to show of it comes later (see note.js).
+  document.dispatchEvent(new CustomEvent("safe-rcc", { detail: props.value }));
   trigger("select");
 }
 

@@ -1,18 +1,26 @@
-// Labelling of the unsafe set, one image or one RCC at a time; every label is saved before the next is shown. When the
-// last image of an RCC has its label, the next RCC with images without one follows; after the last of all, nothing does.
-// Props: version (changes when the set or its classes change), classes.
+// Labelling of the unsafe set, one image or one RCC at a time; every label is saved before the next is shown, and what
+// could not be saved is told. When the last image of an RCC has its label, the next RCC with images without one follows;
+// after the last of all, nothing does.
+// Props: version (changes with the set and the RCCs), classes.
 const $ = (selector) => element.querySelector(selector);
 const LETTERS = "abcdefghijklmnopqrstvwxyz";  // u is for undo
 const KEYS = [..."1234567890", ...LETTERS, ...LETTERS.toUpperCase()];  // the last with Shift
 // at: the place of the image among those visible; behind the last one where there is nothing more to label
 let state = null, at = 0, busy = false, turn = 0;
+const UNHEARD = "Not kept: SAFE does not answer. Try again.";
+const OWN = Math.random().toString(36).slice(2);  // where the browser keeps no name (see visitors.py)
+
+// By this name the server knows whose steps an undo takes back.
+function visitor() {
+  try { return localStorage.getItem("safe-visitor") || OWN; } catch { return OWN; }
+}
 
 const first = () => 0;
 const firstUnlabelled = (images) => Math.max(0, images.findIndex((image) => !image.label));
 
 async function load(rcc, start = first) {
   if (!props.version) return;
-  const mine = ++turn, next = await server.label_state([rcc ?? null, props.classes || []]);
+  const mine = ++turn, next = await server.label_state([rcc ?? null, props.classes || [], visitor()]);
   if (mine === turn) show(next, start);  // an answer to an earlier question may come later
 }
 
@@ -46,7 +54,8 @@ async function picture() {
 }
 
 function show(next, start = () => at) {
-  if (!next) return;
+  if (next?.problem) say(next.problem);
+  if (!next?.images) return;
   const focused = element.querySelector(":focus");
   state = next;
   const rccs = $("select");
@@ -104,8 +113,10 @@ async function give(label) {
   busy = true;
   say("");
   try {
-    const next = await server.give_label([state.rcc, all ? null : image.index, label, props.classes || [], state.set]);
-    if (!next || next.set !== state.set) return show(next, first);
+    const seen = all ? state.images.map((one) => one.label) : [image.label];
+    const next = await server.give_label(
+      [state.rcc, all ? null : image.index, label, props.classes || [], state.set, visitor(), seen]);
+    if (next.problem || next.set !== state.set) return show(next, next.set === state.set ? undefined : first);
     if (all) $('[name="scope"][value="one"]').checked = true;
     const wasLast = at === list.length - 1;
     if (next.images.some((other) => !other.label)) {
@@ -113,7 +124,7 @@ async function give(label) {
       show(next, wasLast ? firstUnlabelled : $('[data-do="unlabelled"]').checked ? undefined : () => at + 1);
     } else if (all || wasLast || !image.label) await moveOn(next);
     else show(next, () => at + 1);  // one label of a finished RCC was changed
-  } finally { busy = false; }
+  } catch { say(UNHEARD); } finally { busy = false; }
 }
 
 async function moveOn(next) {
@@ -130,9 +141,9 @@ async function undo() {
   busy = true;
   say("");
   try {
-    const next = await server.undo_label([state.rcc, props.classes || [], state.set]);
-    show(next, (images) => Math.max(0, images.findIndex((image) => image.index === next.undone)));
-  } finally { busy = false; }
+    const next = await server.undo_label([state.rcc, props.classes || [], state.set, visitor()]);
+    show(next, next.problem ? undefined : (images) => Math.max(0, images.findIndex((image) => image.index === next.undone)));
+  } catch { say(UNHEARD); } finally { busy = false; }
 }
 
 function step(by) {
@@ -172,5 +183,5 @@ function typed(event) {
   event.target.value = "";
 }
 
-watch(["version", "classes"], () => load());
+watch(["version", "classes"], () => { say(""); load(); });
 load();

@@ -1,15 +1,15 @@
-// Asks every few seconds which jobs were started last, and tells a tab of one that it has not been told of.
-const EVENTS = ["clusters", "unsafe", "retraining"], EVERY = 2000;
+// Asks every few seconds which jobs were started last and whether the folder has changed, and tells the tabs.
+const EVENTS = ["clusters", "unsafe", "retraining", "folder"], EVERY = 2000;
 const told = {};
 
 async function look() {
   if (!document.hidden) {
     try {
-      const jobs = await server.latest_jobs([]);
-      for (const tab of EVENTS) {
-        if (!jobs[tab] || jobs[tab] === told[tab]) continue;
-        told[tab] = jobs[tab];
-        trigger(tab);
+      const latest = await server.latest_news([]);
+      for (const event of EVENTS) {
+        if (!latest[event] || latest[event] === told[event]) continue;
+        told[event] = latest[event];
+        trigger(event);
       }
     } catch { /* the connection is lost for a moment */ }
   }

@@ -1,13 +1,23 @@
-// What the engineer says of an RCC. Props: said (rcc, run, name, note, verdict, lengths); value: the RCC kept last.
-// Fields belong to the RCC that they were filled in with: what is typed is sent with it, and with what stood there
-// before, so that the server can tell a change from what merely stood in this window.
-const FIELDS = ["name", "note", "verdict"];
+// What the engineer says of an RCC. Props: said (see note_view.py); value: the RCC of which something was kept last.
+// Fields belong to an RCC: what is typed is sent with it, and with what stood there before, so that the server can tell
+// a change from what merely stood in this window. What is not kept yet when another RCC is chosen is sent all the same,
+// and stays in sight until it is kept or the engineer lets it go.
+const FIELDS = ["name", "note", "verdict"], BLANK = { name: "", note: "", verdict: "" };
+const AGAIN = 4000;  // milliseconds until a connection that was lost is tried again
 const status = element.querySelector(".safe-note-state");
 const input = (field) => element.querySelector(`[data-field="${field}"]`);
 const radio = (value) => element.querySelector(`[name="verdict"][value="${value}"]`);
-let owner = null;  // rcc and run that the fields belong to
-let seen = {};  // by field: what stood there when it was last filled in or kept
-let sending = false;
+const keyOf = ({ rcc, run }) => `${run} ${rcc}`;
+const same = (a, b) => a && b && keyOf(a) === keyOf(b);
+let clicked = null;  // an RCC of which the server has not answered yet
+let owner = null;  // rcc, run and title that the fields belong to
+let seen = BLANK;  // by field: what stood there when it was last filled in or kept
+let own = [];  // what there is to tell about them
+let open = {};  // by field: the question that the engineer has not decided yet; until then the field is not sent
+let flying = null, again = false, timer = 0;  // what is on its way
+let all = { at: -1, run: "", notes: {} };  // what the server has said of all RCCs, and when
+const known = new Map();  // by RCC and run: what it has said of one
+const drafts = new Map();  // by RCC and run: what is not kept yet of RCCs that are no longer at hand
 
 function get(field) {
   if (field !== "verdict") return input(field).value;
@@ -19,89 +29,166 @@ function put(field, value) {
   else if (input(field).value !== value) input(field).value = value;
 }
 
-const changed = () => owner && FIELDS.some((field) => get(field) !== seen[field]);
-const same = (a, b) => a && b && a.rcc === b.rcc && a.run === b.run;
+const values = () => Object.fromEntries(FIELDS.map((field) => [field, get(field)]));
+const differ = (a, b) => FIELDS.some((field) => a[field] !== b[field]);
+const changed = () => owner && differ(values(), seen);
+const decided = () => Object.fromEntries(FIELDS.map((field) => [field, open[field] ? seen[field] : get(field)]));
+// The server drops spaces at the ends; whoever is typing keeps them.
+const plain = (text) => text.trim().replace(/\s+/g, " ");
 
+function learn(key, { at, name, note, verdict }) {
+  if (at > (known.get(key)?.at ?? -1)) known.set(key, { at, name, note, verdict });
+}
+
+function latest(here) {
+  const one = known.get(keyOf(here)) || { ...BLANK, at: -1 };
+  return all.run === here.run && all.at > one.at ? all.notes[here.rcc] || BLANK : one;
+}
+
+// What the server says of the RCC at hand, or of the one that was just chosen.
 function fill() {
-  const said = props.said;
-  if (!said) return;
-  const here = { rcc: said.rcc, run: said.run };
-  for (const field of ["name", "note"]) input(field).maxLength = said.lengths[field];
-  if (same(owner, here)) {
-    // What is being typed here stays; the rest follows what others have written.
-    for (const field of FIELDS) {
-      if (get(field) !== seen[field]) continue;
-      put(field, said[field]);
-      seen[field] = said[field];
-    }
-    return;
-  }
-  if (changed()) send(owner, values(), { ...seen });  // of the RCC before, typed as this one was chosen
+  if (!props.said) return;
+  const { rcc, run, title, lengths } = props.said, here = { rcc, run, title };
+  for (const field of ["name", "note"]) input(field).maxLength = lengths[field];
+  if (props.said.at > all.at) all = props.said;
+  learn(keyOf(here), props.said);
+  if (clicked && !props.said.forced && !same(clicked, here)) return;  // the answer to an earlier click
+  clicked = null;
+  if (!same(owner, here)) return take(here);
   owner = here;
-  tell("");
+  // What is being typed here stays; the rest follows what others have written.
+  const now = latest(here);
   for (const field of FIELDS) {
-    put(field, said[field]);
-    seen[field] = said[field];
+    const mine = get(field);
+    if (mine !== seen[field]) continue;
+    if (plain(mine) !== plain(now[field])) put(field, now[field]);
+    seen = { ...seen, [field]: get(field) };
   }
 }
 
-const values = () => Object.fromEntries(FIELDS.map((field) => [field, get(field)]));
-
-async function send(to, mine, before) {
-  const answer = await server.keep_note([to.rcc, to.run, before, mine]);
-  if (answer?.kept) {
-    props.value = to.rcc;
-    trigger("kept");
+function take(here) {
+  if (changed()) drafts.set(keyOf(owner), { to: owner, mine: values(), seen });
+  const key = keyOf(here), draft = drafts.get(key), now = latest(here);
+  drafts.delete(key);
+  owner = here;
+  [seen, open, own] = [{}, {}, []];
+  for (const field of FIELDS) {
+    const typed = draft && draft.mine[field] !== draft.seen[field];
+    seen[field] = typed ? draft.seen[field] : now[field];
+    put(field, typed ? draft.mine[field] : now[field]);
   }
-  return answer;
+  tell();
+  keep();
 }
 
 // One request at a time: what is typed while one is on its way goes with the next.
 async function keep() {
-  if (sending) return;
-  sending = true;
-  try {
-    while (changed()) {
-      const to = owner, mine = values();
-      let answer = null;
-      try { answer = await send(to, mine, { ...seen }); } catch { /* the connection is lost */ }
-      if (!same(to, owner)) continue;
-      if (!answer?.kept) {
-        tell(answer?.problem || "Not kept: SAFE does not answer. It is kept when you type on, or leave the field.");
-        break;
-      }
-      for (const field of FIELDS) seen[field] = answer.conflicts.includes(field) ? seen[field] : mine[field];
-      if (answer.conflicts.length) {
-        ask(answer.conflicts, answer.kept);
-        break;
-      }
-      tell(answer.problem || "");
-    }
-  } finally { sending = false; }
+  again = true;
+  if (flying) return;
+  while (again) {
+    again = false;
+    for (const draft of [...drafts.values()]) await send(draft);
+    if (owner && differ(decided(), seen)) await send({ to: owner, mine: decided(), seen });
+  }
 }
 
-function tell(text) {
-  status.textContent = text;
+async function send(entry) {
+  const { to, mine } = entry;
+  let answer = null;
+  flying = entry;
+  try {
+    answer = await server.keep_note([to.rcc, to.run, [entry.seen], mine]);
+  } catch { /* the connection is lost */ } finally { flying = null; }
+  let problem = answer?.problem;
+  if (answer?.kept) {
+    learn(keyOf(to), { ...answer.kept, at: answer.at });
+    settle(to, Object.fromEntries(FIELDS.filter((field) => !answer.conflicts.includes(field)).map((field) => [field, mine[field]])));
+    props.value = to.rcc;
+    trigger("kept");
+  } else {
+    problem ||= "Not kept yet: SAFE does not answer. This is tried again.";
+    clearTimeout(timer);
+    if (!answer) timer = setTimeout(keep, AGAIN);
+  }
+  const conflicts = answer?.conflicts || [];
+  if (same(to, owner)) {
+    own = problem ? [line(problem)] : [];
+    for (const field of conflicts) open[field] = question(field, answer.kept[field]);
+  } else if (drafts.has(keyOf(to))) {
+    drafts.get(keyOf(to)).problem = conflicts.length ? "another window changed it. Choose this RCC to decide." : problem;
+  }
+  tell();
+}
+
+// These values are kept: they are what a later change begins from.
+function settle(to, kept) {
+  if (same(to, owner)) seen = { ...seen, ...kept };
+  const key = keyOf(to), draft = drafts.get(key);
+  if (!draft) return;
+  draft.seen = { ...draft.seen, ...kept };
+  if (!differ(draft.mine, draft.seen)) drafts.delete(key);
+}
+
+function line(text, ...buttons) {
+  const made = document.createElement("p");
+  made.append(text, ...buttons);
+  return made;
+}
+
+function button(text, act) {
+  const made = document.createElement("button");
+  made.type = "button";
+  made.textContent = text;
+  made.onclick = act;
+  return made;
 }
 
 // Somebody else has changed a field meanwhile: the engineer decides; both texts stay in sight until then.
-function ask(conflicts, kept) {
-  status.replaceChildren(...conflicts.map((field) => {
-    const line = document.createElement("p"), theirs = document.createElement("button");
-    const mine = document.createElement("button");
-    const value = kept[field] || (field === "verdict" ? "not judged" : "nothing");
-    line.append(`Meanwhile another window has changed the ${field} to “${value}”. Yours is not kept yet.`, theirs, mine);
-    theirs.type = mine.type = "button";
-    theirs.textContent = "Take theirs";
-    mine.textContent = "Keep mine";
-    theirs.onclick = () => { seen[field] = kept[field]; put(field, kept[field]); line.remove(); keep(); };
-    mine.onclick = () => { seen[field] = kept[field]; line.remove(); keep(); };
-    return line;
-  }));
+function question(field, theirs) {
+  const text = theirs || (field === "verdict" ? "not judged" : "empty");
+  const decide = (replaced) => () => {
+    seen = { ...seen, [field]: theirs };
+    if (replaced) put(field, theirs);
+    delete open[field];
+    tell();
+    keep();
+  };
+  return line(`Another window changed the ${field}: “${text}”. Yours is not kept yet.`,
+    button("Take theirs", decide(true)), button("Keep mine", decide(false)));
+}
+
+function tell() {
+  const others = [...drafts.values()].filter((draft) => draft.problem).map((draft) => {
+    const typed = FIELDS.filter((field) => draft.mine[field] !== draft.seen[field]).map((field) => `${field} “${draft.mine[field]}”`);
+    return line(`Not kept of ${draft.to.title || `RCC ${draft.to.rcc}`}: ${typed.join(", ")}; ${draft.problem}`,
+      button("Discard", () => { drafts.delete(keyOf(draft.to)); tell(); }));
+  });
+  status.replaceChildren(...Object.values(open), ...own, ...others);
+}
+
+// The window is closed: what is on its way may be lost, and what is not yet is sent in a way that outlives it. Which of
+// them comes first is not known, so the server is told of both what stood there and what may stand there by now.
+function leave() {
+  const entries = [...drafts.values(), ...(changed() ? [{ to: owner, mine: values(), seen }] : [])];
+  for (const { to, mine, seen: before } of entries) {
+    const states = flying && same(flying.to, to) ? [before, flying.mine] : [before];
+    const body = JSON.stringify({ data: [to.rcc, to.run, states, mine], fn_name: "keep_note",
+      component_id: props.said.component, session_hash: "closed" });
+    const keepalive = body.length < 20_000;  // browsers refuse more than 64 KiB, of all that is on its way
+    fetch("/gradio_api/component_server", { method: "POST", headers: { "Content-Type": "application/json" }, body, keepalive })
+      .catch(() => {});
+  }
 }
 
 element.addEventListener("input", keep);
 element.addEventListener("change", keep);
-element.addEventListener("focusout", keep);
+element.addEventListener("focusout", () => { if (changed()) keep(); });
+// Chosen in the row of RCCs: what is typed from now on is about this one, before the server has answered.
+document.addEventListener("safe-rcc", ({ detail }) => {
+  if (!owner) return;
+  clicked = { rcc: detail, run: owner.run, title: "" };
+  if (!same(clicked, owner)) take(clicked);
+});
+window.addEventListener("pagehide", leave);
 watch("said", fill);
 fill();

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.clusters.__main__ import RIVALS, measure, oracle
+from benchmarks.clusters.__main__ import RIVALS, measure_quality, oracle
 from benchmarks.clusters.scenarios import SCENARIOS, SMALLEST_SHARE, disturb, draw_shares, make_mix
 from tests.helpers.point_groups import groups
 
@@ -14,7 +14,7 @@ NOISE = -1
 def test_measures_by_hand():
     scenarios = np.array(["fog"] * 10 + ["blur"] * 9 + ["dark"] * 6)
     labels = np.array([0] * 10 + [0] + [1] * 8 + [NOISE] * 3 + [2] * 3)
-    found = measure(labels, scenarios, np.random.default_rng(0).normal(size=(25, 2)), 1.5)
+    found = measure_quality(labels, scenarios, np.random.default_rng(0).normal(size=(25, 2)), 1.5)
     assert found.rccs == 3
     assert found.noise == pytest.approx(3 / 25)
     assert found.purity == pytest.approx((10 / 11 + 1 + 1) / 3)
@@ -25,12 +25,12 @@ def test_measures_by_hand():
 
 def test_a_scenario_that_is_mixed_with_another_is_not_covered():
     scenarios = np.array(["fog"] * 8 + ["blur"] * 2 + ["dark"] * 5)
-    found = measure(np.array([0] * 10 + [1] * 5), scenarios, np.random.default_rng(0).normal(size=(15, 2)), 0)
+    found = measure_quality(np.array([0] * 10 + [1] * 5), scenarios, np.random.default_rng(0).normal(size=(15, 2)), 0)
     assert found.coverage == pytest.approx(1 / 3)
 
 
 def test_nothing_clustered_is_measured_too():
-    found = measure(np.full(6, NOISE), np.array(["fog", "blur"] * 3), np.zeros((6, 2)), 0)
+    found = measure_quality(np.full(6, NOISE), np.array(["fog", "blur"] * 3), np.zeros((6, 2)), 0)
     assert (found.rccs, found.noise, found.purity, found.coverage) == (0, 1, 0, 0)
 
 
@@ -38,12 +38,12 @@ def test_nothing_clustered_is_measured_too():
 def test_rivals_tell_far_groups_apart(rival):
     points, owner = groups((60, 60), spread=0.1)
     labels = RIVALS[rival](points)
-    assert measure(labels, owner.astype(str), points, 0).coverage == 1
+    assert measure_quality(labels, owner.astype(str), points, 0).coverage == 1
 
 
 def test_the_oracle_is_at_least_as_good_as_any_setting():
     points, owner = groups((60, 30, 20), spread=0.3)
-    assert measure(oracle(points, owner), owner.astype(str), points, 0).ari > 0.9
+    assert measure_quality(oracle(points, owner), owner.astype(str), points, 0).ari > 0.9
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS)
@@ -71,7 +71,8 @@ def test_a_mix_is_the_same_for_the_same_seed(tmp_path):
         Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(tmp_path / "base" / f"{i}.png")
     shares = {"fog": 0.7, "blur": 0.2, "dark": 0.1}
     one, two, other = (
-        make_mix(tmp_path / "base", tmp_path / name, 20, shares, seed) for name, seed in (("1", 5), ("2", 5), ("3", 6))
+        make_mix(tmp_path / "base", tmp_path / name, n_images=20, shares=shares, seed=seed)
+        for name, seed in (("1", 5), ("2", 5), ("3", 6))
     )
     assert one == two != other
     assert sorted(scenario for _, scenario in one) == ["blur"] * 4 + ["dark"] * 2 + ["fog"] * 14

@@ -6,7 +6,6 @@ from scipy.spatial.distance import cdist
 
 from benchmarks.paper import cost
 from benchmarks.rivals.hudd import (
-    NOISE,
     Hudd,
     cluster_layer,
     cluster_layers,
@@ -18,6 +17,7 @@ from benchmarks.rivals.hudd import (
     spread_curve,
 )
 from benchmarks.rivals.lrp import prepare_lrp
+from dbscan.outcome import NOISE
 from support.errors import SAFEError
 
 
@@ -251,7 +251,7 @@ def test_a_layer_that_is_not_understood_is_refused_by_name(keras):
 @pytest.mark.parametrize("block_bytes", [1, 200, 10**6])
 def test_distances_do_not_depend_on_the_blocks_and_are_as_scipy_has_them(block_bytes):
     rows = images(23, 10) * 0.01 + 100  # differences that are small beside their mean
-    found = euclidean_distances(rows, block_bytes)
+    found = euclidean_distances(rows, block_bytes=block_bytes)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, cdist(rows, rows), atol=2e-6)
     np.testing.assert_array_equal(found, found.T)
@@ -263,7 +263,7 @@ def test_heatmaps_on_disk_give_the_same_distances_as_in_memory(keras):
     lrp = prepare_lrp(cnn(keras))
     pixels = images(7, 16, 16, 3) * 255
     batches = [pixels[:3], pixels[3:6], pixels[6:]]
-    kept = {store: heatmap_distances(lrp, iter(batches), 7, store) for store in ("memory", "disk")}
+    kept = {store: heatmap_distances(lrp, iter(batches), 7, store=store) for store in ("memory", "disk")}
     assert list(kept["memory"]) == list(lrp.layers)
     for layer in lrp.layers:
         np.testing.assert_array_equal(kept["memory"][layer], kept["disk"][layer])
@@ -272,7 +272,7 @@ def test_heatmaps_on_disk_give_the_same_distances_as_in_memory(keras):
 
 def test_heatmaps_are_kept_in_memory_or_on_disk(keras):
     with pytest.raises(SAFEError, match="memory, disk"):
-        heatmap_distances(prepare_lrp(cnn(keras)), iter([]), 0, "tape")
+        heatmap_distances(prepare_lrp(cnn(keras)), iter([]), 0, store="tape")
 
 
 # --- Clusters -----------------------------------------------------------------------------------------------------

@@ -5,13 +5,21 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks.memory import peak_resident_mb
 from benchmarks.paper import __main__ as paper
-from benchmarks.paper import cost as paper_cost
-from benchmarks.paper.cases import PaperCase, UnsafeValue, load_case, unsafe_values
+from benchmarks.paper.cases import PaperCase, UnsafeValue, load_paper_case, unsafe_values
 from benchmarks.paper.figures import by_size, covered_share, growth_of
-from benchmarks.paper.measures import covers, effect, known_cause_labels, measure, reduction, share_above, unique_share
-from benchmarks.paper.plots import draw_plots
-from benchmarks.paper.report import bar, largest_of_each_dnn, write_report
+from benchmarks.paper.measures import (
+    covers,
+    effect,
+    known_cause_labels,
+    measure_outcome,
+    reduction,
+    share_above,
+    unique_share,
+)
+from benchmarks.paper.plots import draw_paper_plots
+from benchmarks.paper.report import aims, largest_of_each_dnn, paper_section
 from casestudies.cases import find_case
 from FE import ImageFeatures
 from features.extractor import Extractor
@@ -74,7 +82,7 @@ def small_case():
 
 def test_all_measures_of_a_clustering_by_hand():
     failing, reference, values = small_case()
-    found = measure(np.array([0, 0, 0, 1, 1, -1]), failing, reference, values)
+    found = measure_outcome(np.array([0, 0, 0, 1, 1, -1]), failing, reference, values)
     assert found.sizes == [3, 2]
     assert found.inspect_percent == pytest.approx(100 * 5 / 6)
     assert found.noise == pytest.approx(1 / 6)
@@ -87,7 +95,7 @@ def test_all_measures_of_a_clustering_by_hand():
 
 def test_no_cluster_at_all_covers_nothing():
     failing, reference, values = small_case()
-    found = measure(np.full(6, -1), failing, reference, values)
+    found = measure_outcome(np.full(6, -1), failing, reference, values)
     assert (found.sizes, found.covered, found.unique, found.inspect_percent, found.noise) == ([], [], 0, 0, 1)
     assert share_above(found.reductions, 10) == 0
 
@@ -149,9 +157,9 @@ def test_the_unsafe_values_of_photographs_are_the_ends_of_their_parameters():
 
 def test_a_case_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(SAFEError, match="Expected the case gd"):
-        load_case("gd", tmp_path, tmp_path)
+        load_paper_case("gd", tmp_path, tmp_path)
     with pytest.raises(SAFEError, match="Expected a case of"):
-        load_case("hpd", tmp_path, tmp_path)
+        load_paper_case("hpd", tmp_path, tmp_path)
 
 
 # --- The runs -----------------------------------------------------------------------------------------------------
@@ -180,7 +188,7 @@ def results():
         "digest",
     )
     distances = {"conv": np.abs(light[:, None] - light).astype(np.float32)}
-    whole, *repetitions = (paper.run_methods(case, images, distances, seed) for seed in (None, 0, 1))
+    whole, *repetitions = (paper.compare_methods(case, images, distances, seed) for seed in (None, 0, 1))
     cost = {
         label: [{"seconds": s, "cpu_seconds": s, "process_mb": 900.0, "python_mb": mb, "parts": {"Heatmaps": s}}]
         for label, s, mb in (("SAFE", 10.0, 5.0), ("HUDD", 20.0, 600.0))
@@ -240,22 +248,24 @@ def test_all_methods_see_the_same_images_and_random_groups_have_safe_s_sizes(res
 
 def test_methods_that_find_the_causes_cover_their_value_and_random_groups_do_not(results):
     result = results["gd"]
-    shares = {method: covered_share(result, outcome, "root cause") for method, outcome in result["whole"].items()}
+    shares = {
+        method: covered_share(result, outcome, source="root cause") for method, outcome in result["whole"].items()
+    }
     assert shares["HUDD"] == shares["known causes"] == shares["SAFE"] == 1
     assert shares["random"] == 0
     assert covered_share(result, result["whole"]["known causes"]) == 1 / 2
 
 
 def test_the_report_tells_every_research_question_and_what_is_not_met(results):
-    text = write_report(results)
-    for heading in ("RQ1", "RQ2", "RQ3", "RQ4", "What was aimed for"):
+    text = paper_section(results)
+    for heading in ("RQ1", "RQ2", "RQ3", "RQ4", "Aims"):
         assert f"### {heading}" in text
     assert "- **Not met**: gd: 0.5 of the time of HUDD (aim: 0.2)." in text
     assert "- Met: gd: 0.0083 of the Python memory of HUDD (aim: 0.01)." in text
     assert (
         "SAFE takes 0.5 of the time and 0.0083 of the Python memory of HUDD. 100 % of its time is “Heatmaps”." in text
     )
-    assert "The known causes themselves do not cover light 0.3: they lie elsewhere." in text
+    assert "Even the known causes do not cover light 0.3, since they lie elsewhere." in text
 
 
 def test_what_is_found_in_fewer_failures_stands_beside_what_is_found_in_all(results):
@@ -263,13 +273,13 @@ def test_what_is_found_in_fewer_failures_stands_beside_what_is_found_in_all(resu
     assert {size: len(found) for size, found in sizes.items()} == {60: paper.SUBSETS, 90: 1}
     assert all(sum(one["sizes"]) <= 60 for one in sizes[60])
     assert sizes[60][0]["sizes"] != sizes[60][1]["sizes"]
-    assert "| gd | 90 | 3 (3–3) |" in write_report(results)
+    assert "| gd | 90 | 3 (3–3) |" in paper_section(results)
     assert by_size({**results["gd"], "subsets": []}) == {}
 
 
 def test_growth_compares_safe_with_each_rival_at_the_most_images_that_it_was_run_on(results):
     assert list(growth_of(results["gd"]["growth"])) == [40, 80]
-    text = write_report(results)
+    text = paper_section(results)
     assert "| 80 | HUDD, AlexNet | 16 (0.5, 0.25) | 16 | 500.0 (0.008) | 900 |" in text
     assert "| 40 | HUDD, AlexNet, one by one | 80 (0.05, 0.025) | 80 |  | 900 |" in text
     assert "- **Not met**: gd, 80 images: SAFE takes 0.5 of the time of HUDD, AlexNet (aim: 0.2)." in text
@@ -280,8 +290,8 @@ def test_growth_compares_safe_with_each_rival_at_the_most_images_that_it_was_run
 def test_known_causes_that_vary_too_much_are_named(results):
     exact = results["gd"]["whole"]["known causes"]
     whole = {**results["gd"]["whole"], "known causes": {**exact, "reductions": [0.99, 0.83, 0.98]}}
-    assert "more than 90 %: cause 1 (light by 83 %)" in write_report({"gd": {**results["gd"], "whole": whole}})
-    assert "would not reduce" not in write_report(results)
+    assert "more than 90 %: cause 1 (light by 83 %)" in paper_section({"gd": {**results["gd"], "whole": whole}})
+    assert "would not reduce" not in paper_section(results)
 
 
 def test_a_dnn_counts_once_with_its_largest_test_set(results):
@@ -292,12 +302,12 @@ def test_a_dnn_counts_once_with_its_largest_test_set(results):
 
 def test_without_costs_the_report_has_no_time_and_memory(results):
     bare = {"gd": {**results["gd"], "cost": {}, "growth": []}}
-    assert "RQ4" not in write_report(bare)
-    assert not any("time" in text for _, text in bar(bare))
+    assert "RQ4" not in paper_section(bare)
+    assert not any("time" in text for _, text in aims(bare))
 
 
 def test_too_few_failures_are_never_called_a_case_of_the_paper_s_size(results):
-    met, text = list(bar(results))[-1]
+    met, text = list(aims(results))[-1]
     assert not met
     assert "there are 0" in text
 
@@ -307,7 +317,7 @@ def test_the_same_results_give_the_same_pictures(results, tmp_path):
     written = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        draw_plots({**results, "oc": results["gd"]}, tmp_path / name)
+        draw_paper_plots({**results, "oc": results["gd"]}, tmp_path / name)
         written.append({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()})
     assert written[0] == written[1]
     assert set(written[0]) == {f"paper-{name}.png" for name in ("variance", "coverage", "inspected", "cost")}
@@ -343,4 +353,4 @@ def test_photographs_that_were_not_named_are_left_out(tmp_path, capsys):
 
 def test_the_peak_of_this_process_is_more_than_what_it_holds():
     block = np.ones(4_000_000)
-    assert paper_cost.peak_resident_mb() > block.nbytes / 1e6
+    assert peak_resident_mb() > block.nbytes / 1e6

@@ -6,7 +6,7 @@ from support.errors import SAFEError
 
 def test_a_section_is_added_to_a_new_file_under_a_heading(tmp_path):
     path = tmp_path / "RESULTS.md"
-    write_section("paper", "## Paper\n\ntext\n", path)
+    write_section("paper", "## Paper\n\ntext\n", path=path)
     written = path.read_text(encoding="utf-8")
     assert written.startswith("# ")
     assert written.endswith("\n\n<!-- paper -->\n## Paper\n\ntext\n<!-- /paper -->\n")
@@ -17,7 +17,7 @@ def test_replacing_a_section_leaves_every_other_line_as_it_is(tmp_path):
     path.write_text(
         "top\n<!-- paper -->\nold\n<!-- /paper -->\nby hand\n<!-- retraining -->\nkept\n<!-- /retraining -->\n"
     )
-    write_section("paper", "new – ²", path)
+    write_section("paper", "new – ²", path=path)
     assert path.read_text(encoding="utf-8") == (
         "top\n<!-- paper -->\nnew – ²\n<!-- /paper -->\nby hand\n<!-- retraining -->\nkept\n<!-- /retraining -->\n"
     )
@@ -25,11 +25,11 @@ def test_replacing_a_section_leaves_every_other_line_as_it_is(tmp_path):
 
 def test_writing_a_section_twice_changes_nothing(tmp_path):
     path = tmp_path / "RESULTS.md"
-    write_section("retraining", "a\n", path)
-    write_section("paper", "b\n", path)
+    write_section("retraining", "a\n", path=path)
+    write_section("paper", "b\n", path=path)
     once = path.read_bytes()
-    write_section("retraining", "a\n", path)
-    write_section("paper", "b\n", path)
+    write_section("retraining", "a\n", path=path)
+    write_section("paper", "b\n", path=path)
     assert path.read_bytes() == once
 
 
@@ -38,11 +38,11 @@ def test_a_file_with_half_a_section_is_refused_and_left_as_it_is(tmp_path, damag
     path = tmp_path / "RESULTS.md"
     path.write_text(damaged)
     with pytest.raises(SAFEError, match="Repair"):
-        write_section("paper", "text", path)
+        write_section("paper", "text", path=path)
     assert path.read_text() == damaged
 
 
 @pytest.mark.parametrize(("name", "text"), [("Two words", "text"), ("paper", "a\n<!-- /paper -->\n")])
 def test_a_name_or_text_that_would_break_the_markers_is_refused(tmp_path, name, text):
     with pytest.raises(SAFEError):
-        write_section(name, text, tmp_path / "RESULTS.md")
+        write_section(name, text, path=tmp_path / "RESULTS.md")

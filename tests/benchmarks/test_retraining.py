@@ -6,7 +6,7 @@ import pytest
 from benchmarks.retraining import __main__ as retraining
 from benchmarks.retraining import report
 from benchmarks.retraining.choice import STRATEGIES, Pool, choose_images, entropy_of, farthest_first
-from benchmarks.retraining.report import CaseRuns, compare, gain, load_cases, read_runs, write_report
+from benchmarks.retraining.report import CaseRuns, compare, gain, load_cases, read_runs, retraining_section
 from dnn.model import load_dnn
 from dnn.predictions import Pixels
 from support.errors import SAFEError
@@ -156,7 +156,7 @@ def test_a_seed_is_finished_before_the_next_and_what_needs_no_label_runs_once():
 
 def test_a_benchmark_goes_on_where_it_stopped(tmp_path, monkeypatch):
     case = case_runs({}).about
-    monkeypatch.setattr(retraining, "load_case", lambda options, work: FakeCase(case))
+    monkeypatch.setattr(retraining, "load_retraining_case", lambda options, work: FakeCase(case))
     ran = []
 
     def run_once(case, strategy, labels, seed):
@@ -182,7 +182,7 @@ def test_a_benchmark_goes_on_where_it_stopped(tmp_path, monkeypatch):
 
 
 def test_runs_of_another_setup_are_run_anew(tmp_path, monkeypatch):
-    monkeypatch.setattr(retraining, "load_case", lambda options, work: FakeCase(case_runs({}).about))
+    monkeypatch.setattr(retraining, "load_retraining_case", lambda options, work: FakeCase(case_runs({}).about))
     monkeypatch.setattr(
         retraining, "run_once",
         lambda case, strategy, labels, seed: {"setup": "a", "strategy": strategy, "labels": labels, "seed": seed,
@@ -231,7 +231,7 @@ def test_without_a_case_it_says_what_is_missing(tmp_path, capsys):
 
 def test_the_table_tells_mean_deviation_gain_and_effect():
     case = case_runs({"SAFE": [0.9, 0.92, 0.94, 0.96], "BL2": [0.8, 0.82, 0.84, 0.86], "none": [0.81]})
-    text = write_report([case])
+    text = retraining_section([case])
     assert "| 100 | BL2 | 4 | 0.8300 | 0.0258 | +3.00 | 98.0% | 50% | 1.00, 0.029 |  |" in text
     assert "| 0 | none | 1 | 0.8100 |  | +1.00 | 98.0% |  |  |  |" in text
     assert "900 (a random part of 1,500) improvement images" in text
@@ -241,29 +241,29 @@ def test_the_table_tells_mean_deviation_gain_and_effect():
 def test_the_sentences_say_better_worse_and_no_difference_shown():
     good, bad, mixed = [0.9, 0.92, 0.94, 0.96], [0.8, 0.82, 0.84, 0.86], [0.89, 0.93, 0.95, 0.91]
     case = case_runs({"SAFE": good, "BL1": mixed, "BL2": bad, "entropy": [0.97, 0.98, 0.99, 0.975]})
-    said = compare(case, "SAFE", 100)
-    assert "better than BL2 (+10.00)" in said
-    assert "worse than entropy" in said
-    assert "no difference shown from BL1" in said
+    sentence = compare(case, "SAFE", 100)
+    assert "better than BL2 (+10.00)" in sentence
+    assert "worse than entropy" in sentence
+    assert "no significant difference from BL1" in sentence
     assert gain(case, "SAFE", 100) == pytest.approx(13)
 
 
 def test_the_aim_is_met_only_where_the_effect_is_large_and_not_chance():
     good, bad = [0.9, 0.92, 0.94, 0.96], [0.8, 0.82, 0.84, 0.86]
-    text = write_report([case_runs({"SAFE": good, "BL1": good, "BL2": bad})])
+    text = retraining_section([case_runs({"SAFE": good, "BL1": good, "BL2": bad})])
     assert "met by SAFE against BL2 at 100. Missed by SAFE against BL1 at 100." in text
     assert "met in 0 of 1 rows" in text  # 2 % are lost
 
 
 def test_a_single_seed_gives_no_effect():
-    text = write_report([case_runs({"SAFE": [0.9], "BL2": [0.8]})])
+    text = retraining_section([case_runs({"SAFE": [0.9], "BL2": [0.8]})])
     assert "| 100 | BL2 | 1 | 0.8000 |  | +0.00 | 98.0% | 50% |  |  |" in text
 
 
 def test_the_plot_is_drawn_and_the_same_each_time(tmp_path):
     cases = [case_runs({"SAFE": [0.9, 0.92], "BL2": [0.8, 0.82], "none": [0.81]})] * 2
-    report.draw_plot(cases, tmp_path / "a.png")
-    report.draw_plot(cases, tmp_path / "b.png")
+    report.draw_retraining_plot(cases, tmp_path / "a.png")
+    report.draw_retraining_plot(cases, tmp_path / "b.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 

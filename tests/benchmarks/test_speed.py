@@ -15,14 +15,14 @@ def in_this_process(monkeypatch):
     """Measure without starting a process for each measurement; the names of what was measured."""
     measured = []
 
-    def measure(name, *arguments, cache=None):
+    def run_apart(name, *arguments, cache=None):
         with monkeypatch.context() as changed:
             if cache:
                 changed.setenv("SAFE_CACHE", str(cache))
             measured.append(name)
             return MEASURED[name](*json.loads(json.dumps(arguments))) | {"peak_mb": 100.0}
 
-    monkeypatch.setattr(speed, "measure", measure)
+    monkeypatch.setattr(speed, "run_apart", run_apart)
     return measured
 
 
@@ -103,7 +103,7 @@ def test_workers_whose_rows_are_other_ones_are_shown(monkeypatch, in_this_proces
     images = draw_folder(tmp_path / "images", {"night": 1})
     monkeypatch.setattr(speed.importlib.util, "find_spec", lambda _: True)
     monkeypatch.setitem(MEASURED, "digest_here", lambda *_: {"digest": "a"})
-    for digest, told in (("a", "byte for byte"), ("b", "**other rows**")):
+    for digest, words in (("a", "byte for byte"), ("b", "**not the same**")):
         measured = {
             1: {"images": 4, "seconds": 2.0, "digest": "a"},
             2: {"images": 4, "seconds": 1.25, "digest": digest},
@@ -111,7 +111,7 @@ def test_workers_whose_rows_are_other_ones_are_shown(monkeypatch, in_this_proces
         monkeypatch.setitem(MEASURED, "extract_on_workers", lambda *given, measured=measured: measured[given[3]])
         assert run(tmp_path, "--only", "workers", "--images", images, "--repeats", 1) == 0
         text = (tmp_path / "results.md").read_text(encoding="utf-8")
-        assert told in text
+        assert words in text
         assert "1.60 times as fast" in text
 
 
@@ -124,7 +124,7 @@ def test_a_cached_run_that_loads_a_network_is_told(monkeypatch, draw_folder, tmp
 
 
 def test_a_measurement_runs_in_a_process_of_its_own_and_tells_its_peak_of_memory():
-    found = speed.measure("tune_generated", 60)
+    found = speed.run_apart("tune_generated", 60)
     assert 30 < found["peak_mb"] < 1000
     assert found["seconds"] >= found["averaging"] > 0
 
@@ -169,7 +169,7 @@ def test_settings_that_differ_are_counted(tmp_path):
 
 def test_generated_points_are_the_same_each_time():
     assert np.array_equal(generated_points(50), generated_points(50))
-    assert generated_points(50, 8).shape == (50, 8)
+    assert generated_points(50, dimension=8).shape == (50, 8)
 
 
 @pytest.mark.parametrize(("of_bare", "disturbed"), [(0.97, False), (1.2, True)])

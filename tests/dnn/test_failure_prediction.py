@@ -34,18 +34,18 @@ def test_what_the_model_got_wrong_on_the_test_set_is_known(prediction, test_set)
 def test_images_like_those_that_were_wrong_are_told_from_the_others_without_labels(prediction, tmp_path):
     folder = draw_set(tmp_path / "new", 5, {"red": ("blue", 5)}, seed=1)
     paths = labelled_images(folder).paths
-    told = dict(zip(paths, prediction.of(folder, paths), strict=True))
-    assert min(value for path, value in told.items() if "in_blue" in path) > 0.9
-    assert max(value for path, value in told.items() if "in_blue" not in path) < 0.1
+    likelihood = dict(zip(paths, prediction.of(folder, paths), strict=True))
+    assert min(value for path, value in likelihood.items() if "in_blue" in path) > 0.9
+    assert max(value for path, value in likelihood.items() if "in_blue" not in path) < 0.1
 
 
 def test_an_image_that_cannot_be_read_counts_as_one_that_is_right(prediction, tmp_path):
     folder = draw_set(tmp_path / "new", 0, {"red": ("blue", 2)})
     (folder / "red" / "broken.png").write_bytes(b"none")
     paths = ("red/broken.png", "red/in_blue_00.png")
-    told = prediction.of(folder, paths)
-    assert told[0] == 0
-    assert told[1] > 0.9
+    likelihood = prediction.of(folder, paths)
+    assert likelihood[0] == 0
+    assert likelihood[1] > 0.9
 
 
 def test_a_regression_is_refused(test_set, tmp_path):

@@ -88,8 +88,8 @@ def test_a_softmax_trained_with_squared_errors_is_a_classifier(folder):
 def test_the_scaling_is_the_models_own_or_one_that_is_said(folder, scaling, rescale, expected):
     dnn = load_dnn(saved(colour_model(scaling=scaling), folder / "scaling.keras"), rescale=rescale)
     assert dnn.scaling == expected
-    said = dnn.assumptions[1]
-    assert ("as requested" if rescale else "assumed" if expected == "1/255" else "itself") in said
+    pixels_text = dnn.assumptions[1]
+    assert ("as requested" if rescale else "assumed" if expected == "1/255" else "itself") in pixels_text
 
 
 def test_scaling_by_a_division_inside_the_model_is_seen(folder):

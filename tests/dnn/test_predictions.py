@@ -42,8 +42,8 @@ def test_class_folders_in_sorted_order_are_the_outputs(tmp_path, dnn):
 
 def test_many_classes_are_told_by_the_first_and_the_last(tmp_path, dnn):
     many = LabelledImages(tmp_path, (), tuple(f"{i:02d}" for i in range(43)), np.empty(0, int))
-    told = check_classes(dataclasses.replace(dnn, n_outputs=43), many)
-    assert told.endswith("output 2 is 02, …, output 42 is 42.")
+    assumption = check_classes(dataclasses.replace(dnn, n_outputs=43), many)
+    assert assumption.endswith("output 2 is 02, …, output 42 is 42.")
     with pytest.raises(SAFEError, match="each of the model's 3 classes"):
         check_classes(dnn, many)
 

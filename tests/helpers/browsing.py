@@ -60,10 +60,13 @@ def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
 
 
 @contextlib.contextmanager
-def served_from(folder: Path, *options: str | Path, tool: Path = TOOL, delay: float = 0) -> Iterator[Served]:
+def served_from(
+    folder: Path, *options: str | Path, tool: Path = TOOL, delay: float = 0, **variables: str
+) -> Iterator[Served]:
     """`SAFE_Tool.py ui` in a process of its own, on a free port, cut off from the internet, with drawn images.
 
-    With `tool=FAKED` a stand-in for VGG16 needs no TensorFlow, and takes `delay` seconds for each batch.
+    With `tool=FAKED` a stand-in for VGG16 needs no TensorFlow, and takes `delay` seconds for each batch;
+    `variables` are those of `faked_tool.py`.
     """
     images = draw(folder / "failing", {"night": 10, "snow": 8, "wood": 6}, seed=0)
     improvement = draw(folder / "improvement", {"night": 6, "snow": 6, "wood": 6}, seed=1)
@@ -71,17 +74,21 @@ def served_from(folder: Path, *options: str | Path, tool: Path = TOOL, delay: fl
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     nowhere = f"http://127.0.0.1:{closed_port()}"
-    environment = {name: value for name, value in os.environ.items() if name != "SAFE_VGG16_WEIGHTS"} | {
-        "SAFE_CACHE": str(folder / "cache"),
-        "FAKE_DELAY": str(delay),
-        "KERAS_HOME": str(folder / "keras"),
-        "HTTP_PROXY": nowhere,
-        "HTTPS_PROXY": nowhere,
-        "http_proxy": nowhere,
-        "https_proxy": nowhere,
-        "NO_PROXY": "127.0.0.1,localhost",
-        "no_proxy": "127.0.0.1,localhost",
-    }
+    environment = (
+        {name: value for name, value in os.environ.items() if name != "SAFE_VGG16_WEIGHTS"}
+        | variables
+        | {
+            "SAFE_CACHE": str(folder / "cache"),
+            "FAKE_DELAY": str(delay),
+            "KERAS_HOME": str(folder / "keras"),
+            "HTTP_PROXY": nowhere,
+            "HTTPS_PROXY": nowhere,
+            "http_proxy": nowhere,
+            "https_proxy": nowhere,
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+        }
+    )
     log = folder / "stderr.txt"
     with (
         log.open("w") as stderr,
@@ -149,6 +156,12 @@ def generate(page: Page, served: Served) -> None:
     field(page, "images").fill(str(served.images))
     page.locator("#generate").click()
     expect(page.locator("#clusters-status strong")).to_contain_text("24 images · ", timeout=WAIT)
+
+
+def asks_for_no_news(page: Page) -> None:
+    """Let a window take itself for one in the background, which does not ask what others do."""
+    page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
+    page.wait_for_timeout(500)  # what it has asked for before is answered
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

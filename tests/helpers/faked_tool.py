@@ -2,12 +2,16 @@
 
 `FAKE_DELAY` is what each batch of the stand-in takes, in seconds, so that there is a time in which to be killed.
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
+`FAKE_DRAWING` is what the drawing of a run's GIFs takes at least, in seconds.
+`FAKE_FULL` names a file: while it is there, the disk is full.
 `FAKE_PICTURES` is how many thumbnails the page keeps, instead of `page.pictures.MOST_PICTURES`.
 """
 
+import errno
 import os
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -15,8 +19,10 @@ from pathlib import Path
 def main() -> int:
     sys.path.insert(0, str(Path(__file__).parents[2]))
     import FE
+    import pipeline
     import SAFE_Tool
     from features import weights
+    from rccs.gifs import write_gifs
     from tests.helpers.fake_network import FakeNetwork
 
     network = FakeNetwork()
@@ -29,6 +35,21 @@ def main() -> int:
     FE.load_network = lambda extractor: run
     weights._conv_extractor = lambda: network.extractor
     weights.FC2_URL = "http://127.0.0.1:9/vgg16_weights.h5"  # nobody listens there
+    draw, drawing = write_gifs, float(os.environ.get("FAKE_DRAWING", "0"))
+
+    def write_gifs(*arguments):
+        time.sleep(drawing)
+        return draw(*arguments)
+
+    pipeline.write_gifs = write_gifs
+    make, full = tempfile.mkstemp, os.environ.get("FAKE_FULL", "")
+
+    def mkstemp(*arguments, **named):
+        if full and Path(full).exists():
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return make(*arguments, **named)
+
+    tempfile.mkstemp = mkstemp
     if pictures := os.environ.get("FAKE_PICTURES"):
         import page.pictures
 

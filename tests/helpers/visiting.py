@@ -77,8 +77,9 @@ class Visitor:
         return next(one for one in self.handlers if [self._ids[widget], event] in one["targets"])
 
     def loads(self) -> list[dict]:
-        """The handlers of a window that is opened."""
-        return [one for one in self.handlers if any(target[1] == "load" for target in one["targets"])]
+        """The handlers of a window that is opened, but for scripts that ask the server for nothing."""
+        opened = [one for one in self.handlers if any(target[1] == "load" for target in one["targets"])]
+        return [one for one in opened if one["backend_fn"]]
 
     def fire(self, handler: dict, data: list, event_data: object = None) -> str:
         """What the handler answers, as text; an HTTP status where it is refused before."""

@@ -161,12 +161,23 @@ def test_what_is_no_number_of_an_rcc_is_refused_in_a_sentence(visitor, forged):
         visitor.fire(load, [])
     for widget, event, values in (
         ("unsafe-rcc", "input", [forged, None]),
-        ("merge", "click", [0, None, forged]),
-        ("merge", "click", [forged, None, None]),
-        ("rcc-name", "input", [forged, None, "a", "", ""]),
+        ("merge", "click", [0, forged, "", None, None]),
+        ("merge", "click", [forged, None, "", None, None]),
     ):
         told = visitor.fire(visitor.handler(widget, event), values)
         assert NOT_OURS in told or "not in the list of choices" in told, (widget, told[-500:])
+
+
+@pytest.mark.parametrize("place", range(4))
+@pytest.mark.parametrize("forged", [[0], [[0]], {"a": 1}, [{}], "x", None, 1e308, True])
+def test_what_is_no_note_is_refused_in_a_sentence(visitor, forged, place):
+    note = {"name": "a", "note": "", "verdict": ""}
+    sent = [0, "0" * 16, [note], note]
+    sent[place] = forged
+    answer = visitor.serve("rcc-says", "keep_note", sent).json()
+    assert answer["problem"].startswith("Not kept: ")
+    for sent in ([], None, "x", [0], [0, "0" * 16, [], note], [0, "0" * 16, [note], {**note, "verdict": "fatal"}]):
+        assert visitor.serve("rcc-says", "keep_note", sent).json()["problem"].startswith("Not kept: ")
 
 
 def test_a_job_that_meets_a_defect_says_so_and_logs_it(capsys):

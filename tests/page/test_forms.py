@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from page.forms import LONGEST, remember, remembered
+from page.forms import LONGEST, remember, remembered, renewed
 from support.run_folder import FORMS_FILE
 
 
@@ -28,6 +28,7 @@ def test_what_is_too_long_or_was_never_typed_is_not_kept(tmp_path):
     "content", ["", "{", "[]", "null", '{"unsafe": 3}', '{"unsafe": {"size": [1]}}', "[" * 100_000]
 )
 def test_a_damaged_file_holds_nothing_and_is_replaced(tmp_path, content):
+    remember(tmp_path, "unsafe", {"size": "6"})
     (tmp_path / FORMS_FILE).write_text(content)
     assert remembered(tmp_path, "unsafe") == {}
     remember(tmp_path, "unsafe", {"size": "7"})
@@ -39,7 +40,22 @@ def test_a_pipe_is_not_waited_for(tmp_path):
     assert remembered(tmp_path, "unsafe") == {}
 
 
+def test_a_file_that_another_program_wrote_stays(tmp_path):
+    (tmp_path / FORMS_FILE).write_text('{"fields": 3}')
+    remember(tmp_path, "unsafe", {"size": "7"})
+    assert (tmp_path / FORMS_FILE).read_text() == '{"fields": 3}'
+
+
+def test_with_another_run_fields_hold_what_it_was_made_with_but_for_what_was_typed_since():
+    before = {"model": "a.keras", "train": "a", "rate": "", "seed": "1", "only_labelled": True}
+    typed = {"model": "a.keras", "train": "typed", "rate": None, "seed": "1", "only_labelled": True}
+    after = {"model": "b.keras", "train": "b", "rate": "0.1", "seed": "1", "only_labelled": False}
+    assert renewed(before, typed, after) == {"model": "b.keras", "rate": "0.1", "only_labelled": False}
+    assert renewed({}, dict.fromkeys(after, "typed"), after) == {}
+
+
 def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
+    (tmp_path / "nowhere").touch()
     remember(tmp_path / "nowhere", "unsafe", {"size": "7"})
     assert remembered(tmp_path / "nowhere", "unsafe") == {}
 

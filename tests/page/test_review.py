@@ -18,6 +18,7 @@ from support.run_folder import CLUSTERS_FILE, LABELS_FILE, NOTES_FILE
 from tests.helpers.browsing import (
     WAIT,
     Served,
+    asks_for_no_news,
     canvas_of,
     draw,
     field,
@@ -192,6 +193,10 @@ def test_the_map_is_coloured_by_a_parameter(page):
 
 def test_images_are_found_by_name_and_parameter_and_selected(served, page):
     canvas_of(page)
+    hint = re.search("or (.*), then Enter", page.locator("#find").inner_text())[1]
+    field(page, "find").fill(hint)
+    field(page, "find").press("Enter")
+    expect(page.locator("#grid-title")).to_contain_text("images found")
     field(page, "find").fill("night number<11")
     field(page, "find").press("Enter")
     expect(page.locator("#grid-title")).to_contain_text(re.compile(r"3 images found: 3 of RCC \d"))
@@ -248,7 +253,9 @@ def test_rccs_are_merged_and_taken_apart_again(served, page):
     kept = max(before.values())
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
     into = page.locator("#merge-into input").input_value()
+    field(page, "rcc-name").fill("<b>dark</b>")
     page.locator("#merge").click()
+    page.get_by_role("button", name="Merge as written here").click()  # the other one has no name
     target = int(re.search(r"RCC (\d+)", into)[1])
     expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {target}", timeout=WAIT)
     after = labels_of(served)
@@ -293,7 +300,7 @@ def test_an_earlier_run_is_compared_and_opened_again(served, browser):
         page.locator("#reducer").get_by_text("PCA + UMAP").click()
         generate(page, served)
         expect(page.locator("#clusters-status progress")).to_have_count(0, timeout=2 * WAIT)
-        page.get_by_text("Earlier runs").click()
+        page.get_by_role("button", name="Earlier runs").click()
         expect(page.locator("#earlier-run input")).to_have_value(
             re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), timeout=WAIT
         )
@@ -307,6 +314,7 @@ def test_a_window_that_shows_older_clusters_says_so_and_changes_nothing(served, 
     with opened(browser, served) as old:
         expect(old.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
         expect(old.locator("#grid [data-index]").first).to_be_visible()
+        asks_for_no_news(old)
         clusters = load_clusters(served.out)  # and others take their place, by a command: the page hears of no job
         labels = np.where(np.arange(len(clusters.labels)) == 0, NOISE, clusters.labels)
         changed = dataclasses.replace(clusters, labels=labels, is_core=clusters.is_core & (labels != NOISE))

@@ -11,6 +11,7 @@ from dbscan.outcome import NOISE
 from rccs.clusters import load_clusters, rcc_reach, save_clusters
 from support.errors import SAFEError
 from support.run_folder import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
+from support.version import VERSION
 from tests.helpers.features import features_of
 
 
@@ -62,6 +63,7 @@ def test_run_json_says_how_the_clusters_came_about(tmp_path):
     assert record["extractor"]["notice"] == "a notice"
     assert len(record["settings_tried"]) == len(found.settings)
     assert record["versions"]["numpy"] == np.__version__
+    assert record["versions"]["safe"] == VERSION
 
 
 def test_paths_that_are_no_unicode_survive(tmp_path):

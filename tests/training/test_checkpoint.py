@@ -42,10 +42,10 @@ def test_a_fine_tuning_that_is_cut_off_goes_on_and_comes_to_the_same(dnn, tmp_pa
         fine_tune(dnn, data, QUICK, on_epoch=cut_off_after(3), checkpoint=file)
     trained = []
     resumed = fine_tune(dnn, data, QUICK, progress=lambda *step: trained.append(step), checkpoint=file)
-    told = [(done / total, what) for what, done, total in trained if "epoch" in what]
-    assert told == sorted(told)
-    assert told[0] == (0.6, "Retraining, epoch 4 of 5")
-    assert told[-1] == (1, "Retraining, epoch 5 of 5")
+    shares = [(done / total, what) for what, done, total in trained if "epoch" in what]
+    assert shares == sorted(shares)
+    assert shares[0] == (0.6, "Retraining, epoch 4 of 5")
+    assert shares[-1] == (1, "Retraining, epoch 5 of 5")
     assert [row[:4] for row in resumed.history[1:]] == [row[:4] for row in whole.history[1:]]
     assert resumed.best == whole.best
     for mine, theirs in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):

@@ -144,10 +144,10 @@ def test_settings_may_be_texts(dnn):
     ],
 )
 def test_the_loss_is_that_of_the_model_for_targets_like_its_outputs(folder, last, loss, expected, from_logits):
-    chosen, said = choose_loss(load_dnn(saved(colour_model(last, loss), folder / "loss.keras")), dense=True)
+    chosen, summary = choose_loss(load_dnn(saved(colour_model(last, loss), folder / "loss.keras")), dense=True)
     assert type(chosen).__name__ == expected
     assert chosen.get_config().get("from_logits") is from_logits
-    assert ("that the model was compiled with" in said) == (loss is not None)
+    assert ("that the model was compiled with" in summary) == (loss is not None)
 
 
 def test_a_loss_keeps_its_own_settings(folder):
@@ -162,9 +162,9 @@ def test_a_custom_loss_gives_way_to_the_usual_one(folder):
     def my_loss(y, p):
         return (y - p) ** 2
 
-    chosen, said = choose_loss(load_dnn(saved(colour_model(loss=my_loss), folder / "custom.keras")))
+    chosen, summary = choose_loss(load_dnn(saved(colour_model(loss=my_loss), folder / "custom.keras")))
     assert type(chosen).__name__ == "SparseCategoricalCrossentropy"
-    assert "own is unknown" in said
+    assert "own is unknown" in summary
 
 
 def test_targets_hold_on_to_what_was_right(dnn):

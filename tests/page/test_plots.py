@@ -1,0 +1,34 @@
+"""What the drawings and headings of a retraining say in words."""
+
+import pytest
+
+from page.plots import MOST_BARS, shares_right
+from page.retraining_tab import GALLERY_LIMIT, _counted
+from training.comparison import Changed, Share
+
+
+def shares(rccs: int, noise: int) -> list[Share]:
+    known = [Share(str(rcc), images=5, before=0, after=3) for rcc in range(rccs)]
+    return [*known, *[Share("-1", images=noise, before=0, after=1)][: bool(noise)]]
+
+
+@pytest.mark.parametrize(
+    ("more", "noise", "told"),
+    [
+        (0, 0, ""),
+        (0, 4, "and the images in no cluster<"),
+        (1, 0, "and 1 smaller RCC<"),
+        (2, 4, "and 2 smaller RCCs and the images in no cluster<"),
+    ],
+)
+def test_what_has_no_bar_is_named_for_what_it_is(more, noise, told):
+    drawn = shares_right(shares(MOST_BARS + more, noise), {})
+    assert told in drawn
+    assert ("smaller" in drawn) == bool(more)
+
+
+def test_how_many_images_of_those_counted_are_shown_is_told():
+    image = Changed("a.png", "night", "snow", "night")
+    assert _counted("Improved", (image,), "right now") == "Improved: 1 image, right now"
+    many = _counted("Improved", (image,) * 336, "right now")
+    assert many == f"Improved: 336 images, right now; the first {GALLERY_LIMIT} are shown"

@@ -1,0 +1,443 @@
+"""Two engineers, each in a window of their own, on one page: nothing that either gives is lost or taken back by the
+other, and nothing is shown as something else's."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from rccs.review import load_edits, load_notes, load_review, rccs_marked_safe
+from reporting.report import write_report
+from selection import load_unsafe_set
+from support.run_folder import LABELS_FILE, MODEL_FILE, NOTES_FILE, RUNS_FOLDER
+from tests.helpers.browsing import (
+    FAKED,
+    WAIT,
+    Served,
+    asks_for_no_news,
+    draw,
+    field,
+    generate,
+    opened,
+    served_from,
+    wait_until,
+)
+from tests.helpers.small_models import colour_model, draw_set, saved
+
+
+@pytest.fixture(scope="module")
+def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """With three RCCs: nights, snows, woods."""
+    with served_from(tmp_path_factory.mktemp("windows"), tool=FAKED) as served:
+        with opened(browser, served) as page:
+            generate(page, served)
+        yield served
+
+
+@pytest.fixture
+def windows(browser: Browser, served: Served) -> Iterator[tuple[Page, Page]]:
+    """Two windows that show RCC 0, of which nothing has been said."""
+    for name in (NOTES_FILE, "rcc_edits.json"):
+        (served.out / name).unlink(missing_ok=True)
+    with opened(browser, served) as a, opened(browser, served) as b:
+        for page in (a, b):
+            expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0", timeout=WAIT)
+            expect(page.locator("#grid-title")).to_contain_text("RCC 0")
+        yield a, b
+
+
+def noted(served: Served, rcc: int) -> tuple[str, str, str]:
+    note = load_notes(served.out).get(rcc)
+    return (note.name, note.note, note.verdict) if note else ("", "", "")
+
+
+def judge(page: Page, verdict: str) -> None:
+    page.locator("#rcc-verdict").get_by_text(verdict, exact=True).click()
+
+
+def choose(page: Page, rcc: int) -> None:
+    page.locator(f"#rcc-bar [data-rcc='{rcc}']").click()
+    expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {rcc}")
+    expect(page.locator("#grid-title")).to_contain_text(f"RCC {rcc}")
+
+
+def state_of(page: Page) -> Locator:
+    """What the window says of what was typed."""
+    return page.locator("#rcc-says [role=status]")
+
+
+# --- Names, notes and verdicts ----------------------------------------------------------------------------------
+
+
+def test_fields_that_a_window_does_not_change_stay_as_another_one_has_written_them(served, windows):
+    a, b = windows
+    field(a, "rcc-name").fill("dark")
+    field(a, "rcc-note").fill("hazard H3")
+    wait_until(lambda: noted(served, 0) == ("dark", "hazard H3", ""))
+    field(b, "rcc-name").focus()
+    field(b, "rcc-note").focus()
+    judge(b, "Unsafe")
+    wait_until(lambda: noted(served, 0) == ("dark", "hazard H3", "unsafe"))
+    expect(field(b, "rcc-name")).to_have_value("dark", timeout=WAIT)  # at its next look
+    expect(b.locator("#rcc-bar")).to_contain_text("RCC 0 · dark")
+    expect(a.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
+    expect(field(a, "rcc-note")).to_have_value("hazard H3")
+
+
+def test_where_both_have_changed_a_field_both_texts_are_shown_and_the_engineer_decides(served, windows):
+    a, b = windows
+    for page in windows:
+        asks_for_no_news(page)
+    field(a, "rcc-name").fill("night")
+    wait_until(lambda: noted(served, 0)[0] == "night")
+    field(b, "rcc-name").fill("no light")
+    expect(state_of(b)).to_contain_text("Another window changed the name: “night”. Yours is not kept yet.")
+    expect(field(b, "rcc-name")).to_have_value("no light")
+    assert noted(served, 0)[0] == "night"
+    b.get_by_role("button", name="Keep mine").click()
+    wait_until(lambda: noted(served, 0)[0] == "no light")
+    expect(state_of(b)).to_be_hidden()
+
+    field(a, "rcc-name").fill("night again")
+    expect(state_of(a)).to_contain_text("“no light”")
+    a.get_by_role("button", name="Take theirs").click()
+    expect(field(a, "rcc-name")).to_have_value("no light")
+    expect(state_of(a)).to_be_hidden()
+    assert noted(served, 0)[0] == "no light"
+
+
+def test_a_text_given_at_once_right_after_an_rcc_was_chosen_is_its_own_also_if_the_window_is_closed(browser, served):
+    (served.out / NOTES_FILE).unlink(missing_ok=True)
+    for turn in range(3):
+        window = browser.new_context()
+        page = window.new_page()
+        page.goto(served.url)
+        expect(page.locator("#grid-title")).to_contain_text("RCC 0", timeout=WAIT)
+        page.locator("#rcc-bar [data-rcc='1']").click()
+        field(page, "rcc-name").focus()
+        page.keyboard.press("Control+A")
+        page.keyboard.insert_text(f"in one event {turn}")
+        page.locator("#rcc-bar [data-rcc='2']").click()
+        field(page, "rcc-note").fill(f"pasted {turn}")
+        page.keyboard.type(" and typed")
+        page.close()
+        wait_until(lambda turn=turn: noted(served, 2)[1] == f"pasted {turn} and typed")
+        wait_until(lambda turn=turn: noted(served, 1)[0] == f"in one event {turn}")
+        window.close()
+        assert noted(served, 0) == ("", "", "")
+
+
+# --- Merging, and taking edits back -----------------------------------------------------------------------------
+
+
+def say(page: Page, rcc: int, name: str, note: str, verdict: str) -> None:
+    choose(page, rcc)
+    field(page, "rcc-name").fill(name)
+    field(page, "rcc-note").fill(note)
+    judge(page, verdict)
+
+
+def merge(page: Page, rcc: int, into: int) -> None:
+    """Click on Merge."""
+    choose(page, rcc)
+    page.locator("#merge-into input").click()
+    page.get_by_role("option", name=re.compile(f"^RCC {into}( |$)")).click()
+    page.locator("#merge").click()
+
+
+def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, windows):
+    a, b = windows
+    say(a, 2, "trunks", "Hazard H7", "Unsafe")
+    say(a, 1, "snow", "harmless", "Safe")
+    wait_until(lambda: noted(served, 1)[2] == "safe" and noted(served, 2)[2] == "unsafe")
+    labels = (served.out / LABELS_FILE).read_bytes()
+    merge(a, 2, into=1)
+    question = a.locator("#merge-question")
+    expect(question).to_contain_text("What was said of RCC 2 · trunks and RCC 1 · snow differs.")
+    expect(field(a, "merged-name")).to_have_value("snow")
+    expect(a.locator("#merged-verdict input:checked")).to_have_value("unsafe")
+    expect(field(a, "merged-note")).to_have_value("harmless\nHazard H7\nRCC 2 was “trunks”.\nRCC 1 was judged safe.")
+    a.get_by_role("button", name="Do not merge").click()
+    expect(question).to_be_hidden()
+    assert (served.out / LABELS_FILE).read_bytes() == labels
+    assert load_edits(served.out) == ()
+    assert noted(served, 2) == ("trunks", "Hazard H7", "unsafe")
+
+    a.locator("#merge").click()
+    a.get_by_role("button", name="Merge as written here").click()
+    expect(a.locator("#rcc-heading h2")).to_have_text("RCC 1", timeout=WAIT)
+    expect(a.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
+    assert (load_review(served.out).clusters.labels == 2).sum() == 0
+    assert noted(served, 1)[2] == "unsafe"
+    assert "Hazard H7" in noted(served, 1)[1]
+    assert rccs_marked_safe(served.out) == ()
+    assert "Hazard H7" in write_report(served.out).read_text()
+
+    # The other window hears of it, and its Undo is not for what it has not made.
+    expect(b.locator("#edits")).to_contain_text("Edits (1)", timeout=WAIT)
+    expect(b.locator("#rcc-bar [data-rcc='2']")).to_have_count(0)
+    merged = (served.out / LABELS_FILE).read_bytes()
+    b.locator("#undo").click()
+    expect(b.get_by_text("There is no edit to undo of yours; those of others are under Edits.")).to_be_visible()
+    assert (served.out / LABELS_FILE).read_bytes() == merged
+    a.locator("#undo").click()
+    expect(a.locator("#edits")).to_contain_text("Edits (2)", timeout=WAIT)
+    assert (served.out / LABELS_FILE).read_bytes() == labels
+    assert noted(served, 1) == ("snow", "harmless", "safe")
+    assert noted(served, 2) == ("trunks", "Hazard H7", "unsafe")
+
+
+# --- While the clusters are generated anew, and afterwards ------------------------------------------------------
+
+
+def notes_of_runs(served: Served) -> list[dict]:
+    return [load_notes(run) for run in sorted((served.out / RUNS_FOLDER).iterdir())]
+
+
+@pytest.mark.slow
+def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_about(browser, tmp_path):
+    with (
+        served_from(tmp_path, tool=FAKED, FAKE_DRAWING="4") as served,
+        opened(browser, served) as a,
+        opened(browser, served) as b,
+    ):
+        generate(a, served)
+        for page in (a, b):
+            expect(page.locator("#grid-title")).to_contain_text("RCC 0", timeout=WAIT)
+        # The same images again: the same RCCs
+        a.locator("#generate").click()
+        expect(b.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
+        field(b, "rcc-name").fill("said while GIFs are drawn")
+        expect(a.locator("#generate")).to_be_enabled(timeout=WAIT)
+        assert noted(served, 0)[0] == "said while GIFs are drawn"
+        expect(field(a, "rcc-name")).to_have_value("said while GIFs are drawn", timeout=WAIT)
+
+        # Other images: other RCCs, and what was said of the first is with the earlier run.
+        other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
+        field(a, "images").fill(str(other))
+        field(a, "find").fill("night_")
+        a.locator("#generate").click()
+        expect(b.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
+        field(b, "rcc-note").fill("said of the first images")
+        wait_until(lambda: noted(served, 0)[1] == "said of the first images")
+        asks_for_no_news(b)
+        expect(a.locator("#clusters-status strong")).to_contain_text("16 images", timeout=WAIT)
+        [earlier] = notes_of_runs(served)
+        assert earlier[0].note == "said of the first images"
+        assert noted(served, 0) == ("", "", "")
+        expect(field(a, "find")).to_have_value("")
+        expect(field(a, "rcc-name")).to_have_value("")
+
+        # A window that does not know yet that they are others
+        with opened(browser, served) as c:
+            expect(c.locator("#grid-title")).to_contain_text("RCC 0", timeout=WAIT)
+            asks_for_no_news(c)
+            field(a, "images").fill(str(served.images))
+            a.locator("#generate").click()
+            expect(a.locator("#clusters-status strong")).to_contain_text("24 images", timeout=WAIT)
+            expect(field(a, "rcc-name")).to_have_value("said while GIFs are drawn")
+            field(c, "rcc-name").fill("by the sea")
+            expect(state_of(c)).to_have_text("Kept with the earlier run, which these clusters belong to.")
+        assert noted(served, 0)[:2] == ("said while GIFs are drawn", "said of the first images")
+        assert "by the sea" in {notes[0].name for notes in notes_of_runs(served) if 0 in notes}
+
+
+def select(page: Page, improvement: Path, size: str) -> None:
+    """The unsafe set, in the second tab."""
+    page.get_by_role("tab", name="Unsafe set").click()
+    if not field(page, "set-size").is_visible():
+        page.get_by_text("How many images").click()
+    field(page, "improvement").fill(str(improvement))
+    field(page, "set-size").fill(size)
+    page.locator("#select").click()
+    expect(page.locator("#unsafe-status strong")).to_contain_text(f"{size} of ", timeout=WAIT)
+
+
+def open_labelling(page: Page, train: Path) -> Locator:
+    page.get_by_role("tab", name="Retraining").click()
+    field(page, "train").fill(str(train))
+    field(page, "train").press("Tab")
+    widget = page.locator("#labelling")
+    expect(widget.locator("[data-label]")).to_have_count(3, timeout=WAIT)
+    return widget
+
+
+@pytest.fixture
+def train(tmp_path: Path) -> Path:
+    """Three classes."""
+    for name in ("night", "snow", "wood"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+        (tmp_path / "train" / name / "a.png").touch()
+    return tmp_path / "train"
+
+
+@pytest.mark.slow
+def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser, tmp_path, train):
+    full = tmp_path / "full"
+    with (
+        served_from(tmp_path, tool=FAKED, FAKE_FULL=str(full)) as served,
+        opened(browser, served) as a,
+        opened(browser, served) as b,
+    ):
+        generate(a, served)
+        select(a, served.improvement, "9")
+        a_labels, b_labels = open_labelling(a, train), open_labelling(b, train)
+
+        def labels() -> list[str]:
+            return [image.label for image in load_unsafe_set(served.out).images]
+
+        def give(page: Page, widget: Locator, place: int, key: str) -> None:
+            widget.locator("[data-index]").nth(place).click()
+            page.keyboard.press(key)
+
+        for widget in (a_labels, b_labels):
+            expect(widget.locator("output")).to_have_text("0 / 9 labelled", timeout=WAIT)
+        give(a, a_labels, 0, "1")
+        expect(a_labels.locator("output")).to_have_text("1 / 9 labelled")
+        give(b, b_labels, 1, "2")
+        expect(b_labels.locator("output")).to_have_text("2 / 9 labelled")
+        a.keyboard.press("u")  # its own step, though the other one's is the last
+        wait_until(lambda: sorted(labels())[-2:] == ["", "snow"])
+
+        # A label that somebody else has given is neither replaced nor taken back unseen.
+        give(a, a_labels, 2, "1")
+        wait_until(lambda: "night" in labels())
+        news = b_labels.locator("[role=status]")
+        give(b, b_labels, 2, "3")
+        expect(news).to_contain_text("was changed meanwhile, to “night”. Give your label again to replace it.")
+        assert "wood" not in labels()
+        b.keyboard.press("3")
+        wait_until(lambda: "wood" in labels())
+        a.keyboard.press("u")
+        expect(a_labels.locator("[role=status]")).to_contain_text("Not undone: ")
+        expect(a_labels.locator("[role=status]")).to_contain_text("was changed meanwhile, to “wood”.")
+        assert sorted(labels())[-2:] == ["snow", "wood"]
+
+        full.touch()
+        before = labels()
+        give(a, a_labels, 0, "1")
+        expect(a_labels.locator("[role=status]")).to_contain_text("Not kept: Could not write")
+        expect(a_labels.locator("[role=status]")).to_contain_text("No space left on device")
+        expect(a_labels.locator("output")).to_have_text("2 / 9 labelled")
+        assert labels() == before
+        a.get_by_role("tab", name="Root cause clusters").click()
+        field(a, "rcc-name").fill("typed on a full disk")
+        expect(state_of(a)).to_contain_text("No space left on device")
+        expect(field(a, "rcc-name")).to_have_value("typed on a full disk")
+        full.unlink()
+        field(a, "rcc-note").focus()  # leaves the field
+        expect(state_of(a)).to_be_hidden()
+        assert noted(served, 0)[0] == "typed on a full disk"
+
+        # Selected again, in other numbers, and after a merge
+        for size in ("9", "12"):
+            select(a, served.improvement, size)
+            widget = open_labelling(a, train)
+            expect(widget.locator("output")).to_have_text(f"2 / {size} labelled", timeout=WAIT)
+            expect(a.locator("#label-pane")).not_to_contain_text("have no label yet")
+        a.get_by_role("tab", name="Root cause clusters").click()
+        merge(a, 2, into=1)
+        expect(a.locator("#edits")).to_contain_text("Edits (1)", timeout=WAIT)
+        a.get_by_role("tab", name="Unsafe set").click()
+        expect(a.locator("#unsafe-status")).to_contain_text(
+            "The RCCs were changed after the last unsafe set was selected"
+        )
+        expect(a.locator("#unsafe-pane")).to_be_hidden()
+        expect(b.locator("#labelling")).not_to_contain_text("typed on a full disk")  # a name that is RCC 0's by now
+        select(a, served.improvement, "12")
+        expect(open_labelling(a, train).locator("output")).to_have_text("2 / 12 labelled", timeout=WAIT)
+
+
+@pytest.mark.slow
+def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it(browser, tmp_path):
+    models = {"one": colour_model(), "two": colour_model("linear")}
+    paths = {name: saved(model, tmp_path / "models" / f"{name}.keras") for name, model in models.items()}
+    train, test = draw_set(tmp_path / "train", 6, seed=1), draw_set(tmp_path / "test", 4, {"red": ("blue", 3)}, seed=2)
+    improvement = draw_set(tmp_path / "colours", 3, {"red": ("blue", 4)}, seed=3)
+
+    def fill_in_and_retrain(page: Page, model: str, epochs: str) -> None:
+        page.get_by_role("tab", name="Retraining").click()
+        for name, path in (("model", paths[model]), ("train", train), ("test", test)):
+            field(page, name).fill(str(path))
+        if not field(page, "epochs").is_visible():
+            page.get_by_text("How it is trained").click()
+        field(page, "epochs").fill(epochs)
+        page.locator("#retrain").click()
+
+    def finished(page: Page) -> None:
+        expect(page.locator("#retraining-status strong")).to_contain_text("accuracy", timeout=4 * WAIT)
+        expect(page.locator("#retraining-pane")).to_be_visible()
+
+    with (
+        served_from(tmp_path, tool=FAKED) as served,
+        opened(browser, served) as a,
+        opened(browser, served) as b,
+    ):
+        generate(a, served)
+        field(a, "rcc-name").fill("first images")
+        select(a, improvement, "8")
+        b.get_by_role("tab", name="Retraining").click()
+        fill_in_and_retrain(a, "one", "3")
+        for page in (a, b):
+            finished(page)
+        expect(b.locator("#labelling output")).to_have_text("8 / 8 labelled", timeout=WAIT)
+        first = (served.out / MODEL_FILE).read_bytes()
+        figures = a.locator("#retraining-figures").inner_text()
+
+        # Another data set: nothing of the first is to be seen, in either window.
+        other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
+        a.get_by_role("tab", name="Root cause clusters").click()
+        field(a, "images").fill(str(other))
+        a.locator("#generate").click()
+        expect(a.locator("#clusters-status strong")).to_contain_text("16 images", timeout=WAIT)
+
+        def shows_nothing_of_the_first(page: Page) -> None:
+            page.get_by_role("tab", name="Retraining").click()
+            expect(page.locator("#retraining-pane")).to_be_hidden(timeout=WAIT)
+            expect(page.locator("#label-pane")).to_be_hidden()
+            page.get_by_role("tab", name="Unsafe set").click()
+            expect(page.locator("#unsafe-pane")).to_be_hidden()
+            expect(page.locator("#unsafe-status")).to_contain_text("The last unsafe set belongs to earlier clusters.")
+            expect(page.get_by_text("first images").filter(visible=True)).to_have_count(0)
+
+        expect(b.locator("#retraining-status")).to_contain_text("was for other clusters", timeout=WAIT)
+        for page in (b, a):
+            shows_nothing_of_the_first(page)
+            for name in ("improvement", "model", "train", "test", *(("set-size", "epochs") if page is a else ())):
+                expect(field(page, name)).to_have_value("", timeout=WAIT)
+        assert field(b, "images").input_value() == str(other)
+
+        select(a, improvement, "7")
+        b.get_by_role("tab", name="Retraining").click()
+        expect(b.locator("#labelling output")).to_have_text("7 / 7 labelled", timeout=WAIT)
+        fill_in_and_retrain(a, "two", "9000")
+        for page in (a, b):
+            expect(page.locator("#retraining-status progress")).to_be_visible(timeout=WAIT)
+            expect(page.locator("#retraining-pane")).to_be_hidden()
+        expect(a.locator("#retraining-status svg")).to_be_visible(timeout=WAIT)  # an epoch is done
+        expect(b.locator("#retraining-pane")).to_be_hidden()
+        a.locator("#cancel-retraining").click()
+        for page in (a, b):
+            finished(page)
+        assert (served.out / MODEL_FILE).read_bytes() != first
+
+        # The earlier run, whole
+        a.get_by_role("tab", name="Root cause clusters").click()
+        a.get_by_role("button", name="Earlier runs").click()
+        a.locator("#restore").click()
+        expect(a.locator("#clusters-status strong")).to_contain_text("24 images", timeout=WAIT)
+        expect(field(a, "rcc-name")).to_have_value("first images", timeout=WAIT)
+        expect(field(a, "images")).to_have_value(str(served.images))
+        for page in (a, b):
+            page.get_by_role("tab", name="Retraining").click()
+            expect(field(page, "model")).to_have_value(str(paths["one"]), timeout=WAIT)
+            finished(page)
+            expect(page.locator("#retraining-figures")).to_have_text(figures, use_inner_text=True)
+            expect(page.locator("#labelling [data-label]")).to_have_count(3, timeout=WAIT)
+            expect(page.locator("#labelling output")).to_have_text("8 / 8 labelled")
+            page.get_by_role("tab", name="Unsafe set").click()
+            expect(field(page, "set-size")).to_have_value("8", timeout=WAIT)
+            expect(page.locator("#unsafe-status strong")).to_contain_text("8 of ")
+        assert (served.out / MODEL_FILE).read_bytes() == first
