@@ -1,18 +1,19 @@
 """SAFE: why an image-processing DNN fails, and which images to label to repair it.
 
-    python SAFE_Tool.py                      the page on http://127.0.0.1:7860
-    python SAFE_Tool.py failures MODEL TEST  before step 1: the images that a Keras model gets wrong
-    python SAFE_Tool.py cluster IMAGES       steps 1 and 2: root cause clusters, as GIFs
-    python SAFE_Tool.py select IMPROVEMENT   steps 3 and 4: the unsafe set
-    python SAFE_Tool.py retrain MODEL        steps 5 and 6: the model fine-tuned with the labelled unsafe set
-    python SAFE_Tool.py report               one HTML file of all results, for the safety case
-    python SAFE_Tool.py export               the images in a folder for each RCC, with a table and the report
+    python SAFE_Tool.py                      the web page on http://127.0.0.1:7860
+    python SAFE_Tool.py failures MODEL TEST  before step 1: collect the images that a Keras model gets wrong
+    python SAFE_Tool.py cluster IMAGES       steps 1 and 2: group them into root cause clusters, drawn as GIFs
+    python SAFE_Tool.py select IMPROVEMENT   steps 3 and 4: select the images to label (the unsafe set)
+    python SAFE_Tool.py retrain MODEL        steps 5 and 6: fine-tune the model with the labelled unsafe set
+    python SAFE_Tool.py report               write all results to one HTML file, for the safety case
+    python SAFE_Tool.py export               copy the images to a folder per RCC, with a table and the report
 
-The page (in `page/`) and the command line (in `cli/`) call the same functions and write the same files; the output
-folder is all that they share. Whatever takes long to import is imported where it is needed: `--help` answers at once.
+The page (`page/`) and the command line (`cli/`) call the same functions and write the same files; they share nothing
+but the output folder. Slow imports are local to the functions that need them, so `--help` answers at once.
 """
 
 import argparse
+import io
 import os
 import sys
 import warnings
@@ -35,7 +36,7 @@ PATHS = {
     "root": "a folder (--root)",
     "example": "a case study (--example)",
 }
-"""The arguments that are paths on this machine, and what each is."""
+"""The arguments that are paths on this machine, and what each of them should be."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -44,13 +45,14 @@ def main(arguments: list[str] | None = None) -> int:
     Returns
     -------
     int
-        0 on success; 2, with one line on stderr, for what the engineer can put right; 1, with one line as well, for a
-        defect of SAFE, whose traceback is logged (see `support/defects.py`); 130 where it was interrupted.
+        0 on success; 2, with one line on stderr, for an error that the engineer can correct; 1, also with one line,
+        for a defect of SAFE, whose traceback is logged (see `support/defects.py`); 130 if interrupted.
     """
     _replace_closed_streams()
-    # Results are written when they are printed: a name that the terminal cannot show must not end in a traceback.
-    sys.stdout.reconfigure(errors="replace")
-    # SAFE itself names the images that are damaged.
+    # The results are already written when they are printed: a name that the terminal cannot encode is no failure.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+    # SAFE reports damaged images itself.
     warnings.filterwarnings("ignore", module=r"PIL\.")
     options = build_parser().parse_args(arguments if arguments is not None else (sys.argv[1:] or ["ui"]))
     try:
@@ -62,16 +64,16 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"safe: {printable(str(error))}".replace("\n", " "), file=sys.stderr)
         return 2
-    except BrokenPipeError:  # whoever read the output, `head` for instance, has read enough; the files are written
+    except BrokenPipeError:  # the reader of the output, for example `head`, has closed it; the files are written
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except KeyboardInterrupt:
         print(
-            "safe: stopped. Features that were extracted are kept; the same command goes on from there.",
+            "safe: stopped. Extracted features are kept; run the same command again to continue from there.",
             file=sys.stderr,
         )
         return 130
-    except Exception as error:  # noqa: BLE001, the door: whatever it is, the engineer gets a line and no traceback
+    except Exception as error:  # noqa: BLE001, the outermost handler: the engineer gets a line, not a traceback
         from support.defects import describe_defect
 
         print(f"safe: {describe_defect(error)}", file=sys.stderr)
@@ -80,17 +82,17 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _replace_closed_streams() -> None:
-    """What is printed to a stream that the shell has closed (`>&-`) is lost.
+    """Discard what is printed to a stream that the shell has closed (`>&-`).
 
-    Left closed, its number would go to the next file that is opened, and libraries in C would print into that.
+    Otherwise the next file opened would get the stream's file descriptor, and C libraries would print into that file.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123, as long as the process
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123, open until the process ends
 
 
 def _read_paths(options: argparse.Namespace) -> None:
-    """Make paths of the arguments that are some; a SAFEError where one can lead nowhere."""
+    """Convert the arguments that are paths to paths; a SAFEError if one is invalid."""
     from support.entries import path_of
 
     for name, what in PATHS.items():

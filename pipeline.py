@@ -1,4 +1,8 @@
-"""The steps of SAFE put together: what the page and the command line start, and how they speak of it."""
+"""The steps of SAFE put together: what the page and the command line run, and the summaries that they show.
+
+`generate_clusters` runs steps 1 and 2, `select_images` steps 3 and 4; steps 5 and 6 are `retrain.retrain`.
+`export_results` copies the images of the RCCs to folders.
+"""
 
 import dataclasses
 import functools
@@ -17,11 +21,11 @@ from dnn.model import AS_IN_THE_FILE, DnnOptions
 from FE import extract_features
 from features.batches import Stream
 from features.weights import choose_extractor
-from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, rccs_of
+from rccs.clusters import RootCauseClusters, explained_percent, fingerprint, headline, load_clusters
 from rccs.gifs import gif_notes, gif_shows, write_gifs
 from rccs.notes import title
 from rccs.parameters import find_parameters, read_parameters
-from rccs.profiles import REFERENCE, Profile, profile_clusters, profiles_text, save_profiles
+from rccs.profiles import REFERENCE, Profile, known_ranges, profile_clusters, profiles_text, save_profiles
 from rccs.review import Carried, Review, carry_over, load_review, mend_labels, rccs_marked_safe, reviewed, save_run
 from rccs.unsafe_set import UnsafeSet
 from reporting.export import Export, check_target, export_rccs, export_zip
@@ -45,7 +49,7 @@ from support.run_folder import (
     SELECTION_FILE,
     UNSAFE_SET_FILE,
 )
-from support.text import count
+from support.text import count, some
 from training.labels import replace_unsafe_set
 from training.result import Retraining
 
@@ -60,7 +64,8 @@ class ClusteringSettings(NamedTuple):
     reducer : "pca" or "umap"
         As for `clustering.find_root_cause_clusters`.
     parameters : path, optional
-        A CSV file of the images' parameters; by default `parameters.csv` in the image folder or beside it, if any.
+        A CSV file of the images' parameters; by default `parameters.csv` in the image folder or beside it, if it
+        exists.
     """
 
     extractor: str = "auto"
@@ -82,12 +87,12 @@ def generate_clusters(
     stream: Stream | None = None,
     progress: Progress = no_progress,
 ) -> RootCauseClusters:
-    """Steps 1 and 2: extract features, cluster, draw the GIFs; write everything to the folder `out`.
+    """Steps 1 and 2: extract features, cluster them, draw the GIFs; write everything to the folder `out`.
 
     Parameters
     ----------
     within : path, optional
-        Parameters that are only found are not read outside this folder.
+        A file of parameters that is not given, but found by itself, is only read inside this folder.
     stream : callable, optional
         As for `FE.extract_features`.
 
@@ -100,7 +105,7 @@ def generate_clusters(
     prepare_folder(out)
     with working(out, "clustering"):
         check_own(out, LABELS_FILE, RUN_FILE, CLUSTERS_FILE, PROFILES_FILE, NOTES_FILE, EDITS_FILE)
-        _previous(out)  # notes that cannot be read are told before the long work, and so are parameters
+        _previous(out)  # notes that cannot be read are an error before the long work, and so are parameters
         if parameters:
             read_parameters(parameters, Path(), ())
         extractor = choose_extractor(
@@ -110,26 +115,26 @@ def generate_clusters(
         clusters = find_root_cause_clusters(
             features, reducer=settings.reducer, weights=settings.weights, progress=progress
         )
-        shown = reviewed(clusters, _carried(out, clusters).edits)
-        write_gifs(shown, out, progress)
-        profiles, record = describe_rccs(shown, parameters, within)
-        # What the engineer has said and edited meanwhile counts: it is read in the same step as the run is written.
+        edited = reviewed(clusters, _carried(out, clusters).edits)
+        write_gifs(edited, out, progress=progress)
+        profiles, record = describe_rccs(edited, parameters=parameters, within=within)
+        # Read under the same lock as the run is written, to include notes and edits made in the meantime.
         with writing(out):
             carried = _carried(out, clusters)
             previous = _previous(out)
-            replaced = archive_run(out, clusters)
-            # The same run again says again what it left behind when it came.
+            replaced = archive_run(out, successor=clusters)
+            # If the run is the same again, so is the sentence on the notes that it did not take over.
             behind = _left_behind(carried) if replaced or not previous else left_behind(out)
-            record |= {"gifs": {"notes": gif_notes(shown)}, "left_behind": behind}
+            record |= {"gifs": {"notes": gif_notes(edited)}, "left_behind": behind}
             files = {PROFILES_FILE: profiles_text(profiles)} if profiles else {}
             remove = [PROFILES_FILE]
             if previous and previous.original.image_root != clusters.image_root:
-                remove.append(FORMS_FILE)  # other images have other folders, and another network
-            save_run(clusters, carried, out, record, files, remove)
-        if reviewed(clusters, carried.edits).labels.tolist() != shown.labels.tolist():
+                remove.append(FORMS_FILE)  # the forms name folders and the DNN of other images
+            save_run(clusters, carried, out, more=record, files=files, remove=remove)
+        if reviewed(clusters, carried.edits).labels.tolist() != edited.labels.tolist():
             return refresh_rccs(out, within=within, progress=progress)
-        write_gifs(shown, out, progress)  # an edit meanwhile may have drawn some of those before
-        return shown
+        write_gifs(edited, out, progress=progress)  # an edit in the meantime may have drawn the previous RCCs again
+        return edited
 
 
 def _carried(out: Path, clusters: RootCauseClusters) -> Carried:
@@ -138,19 +143,18 @@ def _carried(out: Path, clusters: RootCauseClusters) -> Carried:
 
 
 def _left_behind(carried: Carried) -> str:
-    """A sentence on what the engineer has said of RCCs that there are no longer; empty where there is nothing."""
+    """A sentence on notes about RCCs that no longer exist; empty if there are none."""
     if not carried.left:
         return ""
-    some = ", ".join(title(note.rcc, {note.rcc: note}) for note in carried.left[:3])
-    more = ", …" if len(carried.left) > 3 else ""
+    titles = some((title(note.rcc, {note.rcc: note}) for note in carried.left), limit=3)
     return (
-        f"What was said of {count(len(carried.left), 'RCC')} of the run before does not apply to these ({some}{more}). "
-        "It is kept with that run under Earlier runs, and comes back when the same images are an RCC again."
+        f"Notes on {count(len(carried.left), 'RCC')} of the previous run do not apply to the new RCCs ({titles}). They "
+        "are kept with that run under Earlier runs, and are restored when the same images form an RCC again."
     )
 
 
 def _previous(out: Path) -> Review | None:
-    """The run that a new one replaces; None where there is none that can be read."""
+    """The run that a new one replaces; None if there is none or it cannot be read."""
     try:
         load_clusters(out)
     except SAFEError:
@@ -159,21 +163,29 @@ def _previous(out: Path) -> Review | None:
 
 
 def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> RootCauseClusters:
-    """Draw and describe anew what the engineer's edits have changed; call it after an edit or a run brought back."""
+    """Update GIFs and profiles to the engineer's edits; to be called after an edit or after restoring a run."""
     review = load_review(out)
-    write_gifs(review.clusters, out, progress)
+    write_gifs(review.clusters, out, progress=progress)
     try:
-        profiles, _ = describe_rccs(review.clusters, _run_record(out).get("parameters", {}).get("source"), within)
+        source = _run_record(out).get("parameters", {}).get("source")
+        profiles, _ = describe_rccs(review.clusters, parameters=source, within=within)
     except SAFEError:
-        profiles = ()  # the parameters are gone, and the profiles are of other RCCs
+        profiles = ()  # the parameters can no longer be read, and the old profiles are about other RCCs
     with writing(out):
-        if fingerprint(load_review(out).clusters) == fingerprint(review.clusters):  # else whoever changed it does this
+        # Otherwise there is a later edit, whose own call of this function writes the profiles.
+        if fingerprint(load_review(out).clusters) == fingerprint(review.clusters):
             _write_profiles(profiles, out)
     return review.clusters
 
 
 def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> bool:
-    """Write anew what a killed process or a full disk has left behind the RCCs and edits; whether anything was."""
+    """Update `labels.txt`, GIFs and profiles that a killed process or a full disk has left outdated.
+
+    Returns
+    -------
+    bool
+        Whether anything was outdated.
+    """
     behind = mend_labels(out)
     clusters = load_review(out).clusters
     if all(gif_shows(clusters, out, rcc) for rcc in clusters.groups):
@@ -183,17 +195,17 @@ def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progr
 
 
 def describe_rccs(
-    clusters: RootCauseClusters, parameters: str | os.PathLike | None = None, within: Path | None = None
+    clusters: RootCauseClusters, *, parameters: str | os.PathLike | None = None, within: Path | None = None
 ) -> tuple[tuple[Profile, ...], dict]:
-    """The RCCs' profiles where the images' parameters are known; what `run.json` says of it.
+    """The RCCs' profiles, if the images' parameters are known, and the entries of `run.json` about them.
 
-    A file that was only found, not named, and cannot be read is a note: the clusters do not need it.
+    A file that was not given, but found by itself, and cannot be read only causes a note: the clusters do not need it.
     """
     source = path_of(parameters, "a table of parameters") if parameters else find_parameters(clusters.image_root)
     if source and within and not source.resolve().is_relative_to(within):
         source = None
     profiles: tuple[Profile, ...] = ()
-    record = {}
+    record: dict[str, object] = {}
     if source:
         try:
             known = read_parameters(source, clusters.image_root, clusters.paths)
@@ -207,24 +219,25 @@ def describe_rccs(
                 "source": os.fspath(source),
                 "compared_with": REFERENCE,
                 "notes": known.notes,
+                "ranges": known_ranges(profiles),
                 "profiles": {str(profile.rcc): profile.text for profile in profiles},
             }
     return profiles, {"parameters": record} if record else {}
 
 
-def known_parameters(out: Path, clusters: RootCauseClusters, within: Path | None = None) -> Mapping[str, np.ndarray]:
-    """The columns of the images' parameters by which the run in `out` was described; none where none are known now."""
+def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | None = None) -> Mapping[str, np.ndarray]:
+    """The columns of the parameters with which the run in `out` was described; empty if they cannot be read."""
     try:
         source = Path(_run_record(out).get("parameters", {})["source"])
         if within and not source.resolve().is_relative_to(within):
             return {}
         return read_parameters(source, clusters.image_root, clusters.paths).columns
     except (AttributeError, KeyError, OSError, TypeError, ValueError):
-        return {}  # run.json is for people, who may have changed it, and the file may be gone
+        return {}  # people may have edited run.json, and the file may be gone
 
 
 def _write_profiles(profiles: tuple[Profile, ...], out: Path) -> None:
-    """Write `rcc_profiles.csv`, or remove that of other RCCs where there is nothing to write."""
+    """Write `rcc_profiles.csv`, or remove the file, which is about other RCCs, if there are no profiles."""
     if profiles:
         save_profiles(profiles, out)
     else:
@@ -232,13 +245,13 @@ def _write_profiles(profiles: tuple[Profile, ...], out: Path) -> None:
 
 
 def left_behind(out: Path) -> str:
-    """What the run in `out` says of names, notes and verdicts that are about RCCs of an earlier run; a sentence."""
+    """A sentence on names, notes and verdicts that the run in `out` did not take over; empty if it took all."""
     text = _run_record(out).get("left_behind", "")
     return text if isinstance(text, str) else ""
 
 
 def parameter_notes(out: Path) -> list[str]:
-    """What of the parameters could not be used in the run that `out` holds."""
+    """Sentences on parameters that could not be used in the run in `out`."""
     try:
         return [str(note) for note in _run_record(out).get("parameters", {}).get("notes", [])]
     except (AttributeError, TypeError):
@@ -249,7 +262,7 @@ def _run_record(out: Path) -> dict:
     try:
         record = json.loads(regular(out / RUN_FILE).read_text(encoding="utf-8"))
     except DAMAGED:
-        return {}  # run.json is for people; nothing depends on it
+        return {}  # run.json is written for people; nothing depends on it
     return record if isinstance(record, dict) else {}
 
 
@@ -266,26 +279,26 @@ def select_images(
     stream: Stream | None = None,
     progress: Progress = no_progress,
 ) -> UnsafeSet:
-    """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, as reviewed; write it there.
+    """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, with the engineer's edits; write it there.
 
     Parameters
     ----------
     leave_out_safe : bool
-        Whether RCCs that the engineer has marked as safe get no images.
+        Select no images for RCCs that the engineer has judged safe.
     model, test, options
-        As for `dnn.failure_prediction.predict_failures`: with both, half of each RCC's images are some that the model
-        is likely to get wrong, and the accuracy on the test set and its size are found out where they are not given.
+        As for `dnn.failure_prediction.predict_failures`. If both are given, half of each RCC's images are chosen among
+        those that the model is likely to get wrong, and the accuracy on the test set and its size need not be given.
     weights, stream
         As for `selection.select_unsafe_set`.
 
     Raises
     ------
     SAFEError
-        A model without a test set, or the other way round.
+        Only one of the model and its test set is given.
     """
     if bool(model) != bool(test):
         raise SAFEError(
-            "Expected a model and its test folder, to tell which images the model is likely to get wrong (or neither). "
+            "Expected a model and its test folder, to predict which images the model gets wrong, or neither of them. "
             f"Received only the {f'model, {model}' if model else f'test folder, {test}'}."
         )
     review = load_review(out)
@@ -301,53 +314,53 @@ def select_images(
             improvement, review.clusters, settings, weights=weights, stream=stream, progress=progress,
             likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None,
         )  # fmt: skip
-        asked = os.fspath(prediction.dnn.path) if prediction else ""
-        return replace_unsafe_set(dataclasses.replace(unsafe, model=asked, run=fingerprint(review.original)), out)
+        path = os.fspath(prediction.dnn.path) if prediction else ""
+        return replace_unsafe_set(dataclasses.replace(unsafe, model=path, run=fingerprint(review.original)), out)
 
 
 def export_results(
     out: Path, to: str | os.PathLike, *, rccs: Sequence[int] | None = None, progress: Progress = no_progress
 ) -> Export:
-    """Copy the images of the RCCs in the folder `out`, as reviewed, to a folder for each, with a table of them.
+    """Copy the images of the RCCs in the folder `out` to a folder per RCC, with a table; the engineer's edits count.
 
     Parameters
     ----------
     to : path
         A folder, or a name that ends in `.zip`.
     rccs : sequence of int, optional
-        These alone; by default all, and then the report is added.
+        The RCCs to export; by default all of them, with the report.
     """
     review = load_review(out)
-    packed = os.fspath(to).strip().lower().endswith(".zip")
     check_target(to)
-    write = export_zip if packed else export_rccs
-    report = "" if rccs else report_html(out, progress)
-    return write(review.clusters, review.notes, to, rccs or None, report, progress)
+    write = export_zip if os.fspath(to).strip().lower().endswith(".zip") else export_rccs
+    report = "" if rccs else report_html(out, progress=progress)
+    return write(review.clusters, review.notes, to, what=rccs or None, report=report, progress=progress)
 
 
 def cluster_summary(clusters: RootCauseClusters) -> str:
-    """One line: how many images, RCCs, in no cluster, skipped; with what."""
-    parts = [
-        count(len(clusters.paths), "image"),
-        count(len(rccs_of(clusters)), "RCC"),
-        f"{clusters.noise_share:.0%} in no cluster",
-        f"{len(clusters.skipped):,} skipped",
-        clusters.extractor
-        + (" in bfloat16" if clusters.precision == "bfloat16" else "")
-        + (" + UMAP" if clusters.reducer == "umap" else ""),
-    ]
-    if clusters.settings:
-        parts.append(f"eps {clusters.eps:.3g}, min_samples {clusters.min_samples}")
-    else:
-        parts.append("nothing to tune: too few images, or all alike")
-    return " · ".join(parts)
+    """One line, for example `7 root cause clusters explain 98% of 504 failures · 2% in no cluster · 1 skipped`."""
+    text = headline(clusters)
+    if clusters.noise_share:
+        text += f" · {100 - explained_percent(clusters)}% in no cluster"
+    return text + (f" · {len(clusters.skipped):,} skipped" if clusters.skipped else "")
+
+
+def how_found(clusters: RootCauseClusters) -> str:
+    """One line on the algorithm, for example `vgg16-fc2 · PCA, then UMAP · DBSCAN with eps 3.21, min_samples 5`."""
+    features = clusters.extractor + (" in bfloat16" if clusters.precision == "bfloat16" else "")
+    reduced = "PCA, then UMAP" if clusters.reducer == "umap" else "PCA, then neighbour averaging"
+    dbscan = f"DBSCAN with eps {clusters.eps:.3g}, min_samples {clusters.min_samples}"
+    if not clusters.settings:
+        dbscan = "nothing to tune: too few images, or all of them alike"
+    return f"{features} · {reduced} · {dbscan}"
 
 
 def selection_summary(unsafe: UnsafeSet) -> str:
-    """One line: how many of how many, and whether that is less than wanted."""
+    """One line: how many images were selected, of how many, and whether these are fewer than wanted."""
     text = f"{len(unsafe.images):,} of {count(unsafe.n_improvement, 'improvement image')} selected"
+    text += " to label (the unsafe set)"
     if len(unsafe.images) < unsafe.wanted:
-        text += f", all there are; {unsafe.wanted:,} were wanted"
+        text += f"; {unsafe.wanted:,} were wanted, but there are no more candidates"
     return text + (f" · {len(unsafe.skipped):,} skipped" if unsafe.skipped else "")
 
 
@@ -359,7 +372,7 @@ def failures_summary(failures: Failures) -> str:
 
 
 def retraining_summary(result: Retraining) -> str:
-    """One line: the accuracy before and after, what improved and what worsened, and which epoch it is."""
+    """One line: the accuracy before and after, how many images improved and worsened, and which epoch was kept."""
     text = (
         f"test accuracy {result.accuracy_before:.4f} → {result.accuracy_after:.4f} · "
         f"{len(result.improved):,} improved, {len(result.worsened):,} worsened of {count(result.test_size, 'image')}"

@@ -1,8 +1,8 @@
-"""Step 6 of SAFE: retraining. The DNN and the labelled unsafe set in, a better DNN out, and how much better it is.
+"""Step 6 of SAFE: retraining. The DNN and the labelled unsafe set in; a better DNN out, and how much better it is.
 
-`training/finetuning.py` has the training itself, `training/result.py` the record of what it brought and the files that
-keep it. Here is what goes into the training, and the comparison of the model before and after on the test set. The
-given model file is only read.
+This module collects the images and labels, checks them, and compares the model before and after on the test set. The
+training itself is in `training/finetuning.py`, the record of the result and its files in `training/result.py`. The
+given model file is not changed.
 """
 
 import dataclasses
@@ -51,27 +51,28 @@ def retrain(
     on_epoch: Callable[[tuple[Epoch, ...]], None] = lambda history: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Retraining:
-    """Fine-tune the DNN with the unsafe set of the folder `out`; write the new model and what it brought there.
+    """Fine-tune the DNN with the unsafe set in the folder `out`; write the new model and the comparison there.
 
     Parameters
     ----------
     model : path
         As for `dnn.model.load_dnn`.
     train, test : path
-        Folders of class folders; of a regression, of images.
+        Folders of class folders; for a regression, of images.
     options : DnnOptions
-        What the engineer says of the model. The targets of a regression have the training, test and unsafe images.
+        Properties of the model that its file lacks. The targets of a regression cover the training, test and unsafe
+        images.
     labelling : Labelling
-        Where labels come from. They are saved in `unsafe_set.csv`.
+        The sources of the labels, which are saved in `unsafe_set.csv`.
     wishes : Wishes
-        Settings of the training other than the defaults.
+        Training settings that differ from the defaults.
     on_epoch, should_stop
         As for `training.finetuning.fine_tune`.
 
     Raises
     ------
     SAFEError
-        Something does not fit, cannot be read or cannot be written. The given model is as it was.
+        The inputs do not match, or a file cannot be read or written. The given model is unchanged.
     """
     options = checked(options)
     out = prepare_folder(out)
@@ -98,7 +99,7 @@ def retrain(
 
 
 class _Material(NamedTuple):
-    """All that a retraining works with."""
+    """The inputs of a retraining."""
 
     dnn: Dnn
     threshold: float | None
@@ -118,11 +119,11 @@ def _gather(
     options: DnnOptions,
     labelling: Labelling,
 ) -> _Material:
-    """Find the images and their labels, and refuse what does not fit."""
+    """Find the images and their labels; a SAFEError if they do not match."""
     training, of_training = examples_for(dnn, train, options=options)
     if training.empty:
         raise SAFEError(
-            f"Expected training images of every class, or retraining would unlearn it. Received none of "
+            "Expected training images of every class, since retraining would unlearn a missing one. Received none of "
             f"{some(training.empty)} in {training.root}."
         )
     testing, of_testing = examples_for(dnn, test, options=options, train=train)
@@ -140,9 +141,8 @@ def _gather(
     inside = [i.image for i in unsafe.images if _within(unsafe.improvement_root / i.image, testing.root)]
     if inside:
         raise SAFEError(
-            "Expected no test image in the unsafe set, or the test would prove nothing. Received "
-            f"{some(inside, limit=2)} in {testing.root}. Select the unsafe set from a folder that does not hold the "
-            "test set."
+            "Expected no test images in the unsafe set, since the test would then prove nothing. Received "
+            f"{some(inside, limit=2)} in {testing.root}. Select the unsafe set from a folder without the test set."
         )
     files = [*training.files, *(unsafe.improvement_root / image.image for image in unsafe.images)]
     dnn = sized_for(dnn, [*files, *testing.files])
@@ -154,7 +154,7 @@ def _gather(
 def _labelled_unsafe_set(
     dnn: Dnn, training: LabelledImages, out: Path, labelling: Labelling
 ) -> tuple[UnsafeSet, Review | None]:
-    """The unsafe set with all labels that can be found, which are saved, and the RCCs that it belongs to."""
+    """The unsafe set with all labels that are known, which are saved, and the RCCs that it belongs to."""
     with writing(out):
         unsafe = label_unsafe_set(
             load_unsafe_set(out), training.classes, improvement=labelling.improvement, labels=labelling.labels
@@ -162,8 +162,8 @@ def _labelled_unsafe_set(
         review = load_review(out) if (out / CLUSTERS_FILE).is_file() else None
         if review is not None and unsafe.clusters != fingerprint(review.clusters):
             raise SAFEError(
-                "The unsafe set belongs to other root cause clusters than those of now. Select it again: images keep "
-                "the labels that they have."
+                "The unsafe set belongs to root cause clusters other than the current ones. Select it again; images "
+                "keep their labels."
             )
         if dnn.task == "classification":
             save_labels(unsafe, out)
@@ -179,25 +179,23 @@ def _unsafe_targets(
 ) -> tuple[UnsafeSet, np.ndarray]:
     """The targets of the unsafe images, shape (n_images, n_targets), float32."""
     if options.targets is None:
-        raise SAFEError("Expected a table of targets, since the model is a regression. Name it with --targets.")
+        raise SAFEError("Expected a table of targets, since the model is a regression. Give it with --targets.")
     targets = read_targets(options.targets)
     keys = {image: targets.key(unsafe.improvement_root, image.image) for image in unsafe.images}
-    sets = [
-        {targets.key(training.root, path) for path in training.paths},
-        {targets.key(testing.root, path) for path in testing.paths},
-        set(keys.values()) - {None},
-    ]
-    twice = (sets[0] & sets[1]) | (sets[0] & sets[2]) | (sets[1] & sets[2])
+    first = {targets.key(training.root, path) for path in training.paths}
+    second = {targets.key(testing.root, path) for path in testing.paths}
+    third = set(keys.values())
+    twice = {key for key in (first & second) | (first & third) | (second & third) if key is not None}
     if twice:
         raise SAFEError(
-            f"Expected a row of {targets.file} for each image. Received one that stands for images of two folders: "
+            f"Expected a row of {targets.file} for each image. Received a row that matches images of two folders: "
             f"{some(sorted(twice), limit=2)}. Name the images relative to the table's folder."
         )
     missing = [image.image for image, key in keys.items() if key is None]
     if missing and not labelling.only_labelled:
         raise SAFEError(
             f"Expected a row of {targets.file} for each of the {len(keys)} images of the unsafe set. Received none for "
-            f"{len(missing)}: {some(missing)}. Add them, or retrain without these (--only-labelled)."
+            f"{len(missing)}: {some(missing)}. Add the rows, or retrain without these images (--only-labelled)."
         )
     known = {image: targets.rows[key] for image, key in keys.items() if key is not None}
     if not known:
@@ -208,15 +206,15 @@ def _unsafe_targets(
 def _refuse_overwriting(model: Path, new: Path) -> None:
     if new.exists() and model.exists() and new.samefile(model):
         raise SAFEError(
-            f"Expected a model other than the one that will be written. Received: {model}. Copy it to another name, "
-            "or name another output folder with --out."
+            f"Expected a model other than the file that retraining writes. Received: {model}. Copy it to another name, "
+            "or choose another output folder with --out."
         )
 
 
 def _refuse_overlap(training: LabelledImages, testing: LabelledImages) -> None:
     if _within(training.root, testing.root) or _within(testing.root, training.root):
         raise SAFEError(
-            f"Expected the training and the test set in two folders, neither inside the other. Received: "
+            f"Expected the training and test sets in two folders, neither inside the other. Received: "
             f"{training.root} and {testing.root}."
         )
 
@@ -236,17 +234,17 @@ def _training_data(material: _Material) -> TrainingData:
 
 
 def weighed(unsafe: UnsafeSet) -> np.ndarray:
-    """The groups of unsafe images that weigh the same in training, shape (n_images,), int.
+    """The groups of unsafe images that have the same weight in training, shape (n_images,), int.
 
-    With equal quotas these are the RCCs, as HUDD has it. Quotas by size have given each RCC its weight already: then
-    all images are one group. Or the two images of the smallest RCC would be drawn as often as the twenty of the
-    largest (docs/decisions/043-weights-of-rccs-in-training.md).
+    With equal quotas, these are the RCCs, as in HUDD. Quotas by size have already weighted the RCCs, so all images are
+    one group: otherwise the few images of the smallest RCC would be drawn as often as the many of the largest
+    (docs/decisions/043-weights-of-rccs-in-training.md).
     """
     return np.array([image.rcc if unsafe.quota == "equal" else 0 for image in unsafe.images], int)
 
 
 def _run(material: _Material, model: Any, tested: Pixels, progress: Progress, what: str) -> Judgement:
-    """Test a model; entry i belongs to the i-th test image that can be read."""
+    """Test a model; entry i belongs to the i-th readable test image."""
     indices, outputs = run_model(material.dnn, model, tested, np.arange(len(tested)), progress=progress, what=what)
     check_outputs(outputs, material.dnn, material.test.root, skipped_of(tested, material.test.paths))
     return judge(material.dnn, material.test, indices, outputs, threshold=material.threshold)

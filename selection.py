@@ -1,12 +1,12 @@
-"""Steps 3 and 4 of SAFE: selection of the unsafe set. Improvement images and RCCs in, the images worth labelling out.
+"""Steps 3 and 4 of SAFE: selection of the unsafe set. Improvement images and RCCs in, the images to label out.
 
-An improvement image is a candidate of the RCC that holds its nearest core point. Of each RCC's candidates the nearest
-are taken, the same number from each; or, on request, the more the more failing images the RCC has. Where it is known
-which images the DNN is likely to get wrong, half of them are such ones. Writes `IS_filenames.txt`,
-`unsafe_set.csv` and `unsafe_set.json`.
+An improvement image is a candidate of the RCC of its nearest core point. From each RCC's candidates, the nearest ones
+are selected, the same number for each RCC or, on request, in proportion to its failing images. If the DNN's likely
+errors are known, half of the images are chosen by them. The unsafe set is written to `IS_filenames.txt`,
+`unsafe_set.csv` and `unsafe_set.json` (see `rccs/unsafe_set.py`).
 
-Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.4. The paper gives no formula for the size of the set;
-`unsafe_set_size` says which one is used here.
+Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.4. The paper gives no formula for the size of the set; the
+one used here is in `unsafe_set_size`.
 """
 
 import math
@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE
+from dbscan.projection import Projection
 from FE import stream_features
 from features.batches import FeatureBatch, Stream
 from features.weights import recall_extractor
@@ -28,33 +29,38 @@ from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from support.entries import number_of
 from support.errors import SAFEError
-from support.images import find_images
+from support.images import Skipped, find_images
 from support.progress import Progress, no_progress
+from support.text import count
 
 SELECTION_FACTOR = 0.3
-MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number is mistyped
-TOGETHER = 64  # batches of features that are compared with the core points at a time: some 25 MB
-REACH = 4  # times as many of the next nearest images compete to be among those that the DNN is likely to get wrong
+MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number must be a typing error
+TOGETHER = 64  # batches of features that are compared with the core points at a time, about 25 MB
+REACH = 4  # candidates that compete for each place given to images that the DNN is likely to get wrong
 
 LikelyWrong = Callable[[Path, Sequence[str]], np.ndarray]
-"""How likely the DNN is wrong on images, of a folder and by paths in it: floats of shape (n_images,)."""
+"""How likely the DNN is wrong on images, given by a folder and paths in it: floats of shape (n_images,)."""
 
 
-# --- How many, and how many of each RCC -------------------------------------------------------------------------
+# --- How many images, in all and for each RCC -------------------------------------------------------------------
 
 
 def unsafe_set_size(
-    test_accuracy: float, n_failures: int, test_size: int | None = None, factor: float = SELECTION_FACTOR
+    test_accuracy: float | str,
+    n_failures: int,
+    *,
+    test_size: int | str | None = None,
+    factor: float | str = SELECTION_FACTOR,
 ) -> tuple[int, str]:
     """The size of the unsafe set, N = ⌈factor · test size · test accuracy⌉, and the formula in words.
 
-    The paper says only "proportional to the test set accuracy". If the size of the test set is not known, it follows
-    from the failing images: test size = failures / (1 - accuracy).
+    The paper says only "proportional to the test set accuracy". If the size of the test set is not given, it is
+    derived from the failing images: test size = failures / (1 - accuracy).
 
     Raises
     ------
     SAFEError
-        A number is out of range.
+        A number is invalid or out of range.
     """
     accuracy = number_of(test_accuracy, "test_accuracy")
     if not 0 <= accuracy <= 1:
@@ -63,6 +69,7 @@ def unsafe_set_size(
     factor = number_of(factor, "factor")
     if factor <= 0:
         raise SAFEError(f"factor must be above 0. Received: {factor}")
+    images: float
     if test_size is not None:
         images = _images("test_size", test_size)
         source = ""
@@ -79,7 +86,7 @@ def unsafe_set_size(
             f"The formula must give at most {MOST_IMAGES:,} images. Received: ⌈{factor:g} · {images:.0f} · "
             f"{accuracy:g}⌉. Give a smaller factor, or the size of the unsafe set itself."
         )
-    # Rounded first: 0.3 · 1000 · 0.9 is 270.00000000000006 in floating point, and is 270.
+    # Rounded first: in floating point, 0.3 · 1000 · 0.9 is 270.00000000000006.
     n = math.ceil(round(product, 6))
     if n < 1:
         raise SAFEError(
@@ -98,35 +105,31 @@ def _images(name: str, value: object) -> int:
     return int(number)
 
 
-def quotas(n: int, sizes: np.ndarray, available: np.ndarray, by: str = QUOTA) -> np.ndarray:
-    """Divide n images among RCCs: evenly, or in proportion to their failing images.
+def quotas(n: int, sizes: np.ndarray, available: np.ndarray, *, by: str = QUOTA) -> np.ndarray:
+    """Divide n images among RCCs: equally, as in the paper, or in proportion to their failing images.
 
-    The images are handed out one by one, each to the RCC that has the fewest for its weight (Adams's method): even
-    quotas of RCCs that do not run out differ by at most one, the remainder going to the largest; by size, every RCC
-    gets one before any gets two. What one cannot fill goes to the others.
-
-    Even quotas are the paper's and the default: with them, choosing by RCC beats as many random images on all three
-    cases of benchmarks/RESULTS.md with 100 and with 300 labels, by size on two. Between the two, 10 seeds show a
-    difference in three of eleven places: by size is .9 points better on `gd` with 50 labels, even quotas 1.2 and .7
-    points on `oc` with 50 and 300.
+    The images are allocated one by one, each to the RCC with the fewest for its weight (Adams's method). Equal quotas
+    differ by at most one, the remainder going to the largest RCCs; by size, every RCC gets one image before any gets
+    two. Images that an RCC lacks candidates for go to the others. Equal quotas are the default because by size is no
+    better (docs/decisions/020-equal-quotas.md).
 
     Parameters
     ----------
     sizes : ndarray of shape (n_rccs,), int
-        Failing images in each RCC; of equal ones the first counts as the larger.
+        Failing images in each RCC; of equal RCCs, the first counts as the larger.
     available : ndarray of shape (n_rccs,), int
-        Candidates of each.
+        Candidates of each RCC.
     by : "equal" or "size"
-        Whether an RCC weighs as much as it has failing images, or as much as any other.
+        "equal": all RCCs have the same weight; "size": their number of failing images.
 
     Returns
     -------
     ndarray of shape (n_rccs,), int
-        Its sum is min(n, sum of `available`); never above `available`.
+        At most `available`; the sum is min(n, sum of `available`).
     """
     largest_first = np.argsort(-np.asarray(sizes), kind="stable")
     open_to = np.asarray(available)[largest_first]
-    # An RCC without failing images, one that was merged into another, has no candidates either: any weight will do.
+    # An RCC that was merged into another has no failing images and no candidates: its weight is irrelevant.
     weights = np.maximum(np.asarray(sizes)[largest_first], 1) if by == "size" else np.ones(len(open_to))
     taken = np.zeros(len(open_to), dtype=int)
     for _ in range(min(n, int(open_to.sum()))):
@@ -136,23 +139,23 @@ def quotas(n: int, sizes: np.ndarray, available: np.ndarray, by: str = QUOTA) ->
     return in_order
 
 
-# --- Which ones -------------------------------------------------------------------------------------------------
+# --- Which images -----------------------------------------------------------------------------------------------
 
 
 class SelectionSettings(NamedTuple):
-    """How many images, and of which RCCs. Numbers may be as typed.
+    """How many images to select, and for which RCCs. Numbers may be text.
 
     Attributes
     ----------
     test_accuracy, test_size, factor
-        The formula of `unsafe_set_size`.
+        As for `unsafe_set_size`.
     size : int, optional
-        The size itself, instead of the formula.
+        The number of images, instead of the formula.
     quota : "equal" or "size"
-        As for `quotas`.
+        As `by` of `quotas`.
     leave_out : collection of int
-        RCCs that get no images, for example those whose failures are no hazard. Their candidates stay theirs: an image
-        that shows such a root cause is not selected for another RCC either.
+        RCCs to select no images for, for example because their failures are no hazard. Their candidates are not
+        selected for another RCC either.
     """
 
     test_accuracy: float | str | None = None
@@ -175,26 +178,26 @@ def select_unsafe_set(
 ) -> UnsafeSet:
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
-    The folder is streamed: of its features only `TOGETHER` batches are held, of each RCC's candidates at most twice as
-    many as are wanted and a thousand, so that memory grows with the size of the unsafe set, not of the folder (but for
-    the names of its files).
+    The folder is streamed: in memory are the features of `TOGETHER` batches and, for each RCC, at most 1,000 candidates
+    more than twice the number wanted. Apart from the file names, memory grows with the size of the unsafe set, not of
+    the folder.
 
     Parameters
     ----------
     settings : SelectionSettings
     weights : path, optional
-        As for `features.weights.choose_extractor`; without it, those of the clustering.
+        As for `features.weights.choose_extractor`; by default those of the clustering.
     stream : callable, optional
         As for `FE.extract_features`.
     likely_wrong : callable, optional
-        As `dnn.failure_prediction.FailurePrediction.of`: then half of each RCC's images are chosen by it (see
+        Such as `dnn.failure_prediction.FailurePrediction.of`; half of each RCC's images are then chosen by it (see
         `choose_half`).
 
     Raises
     ------
     SAFEError
         A number is out of range, there are no RCCs or no images, all RCCs are left out, or the network of the
-        clustering is gone.
+        clustering is not available.
     """
     left_out = _left_out(clusters, settings.leave_out)
     if settings.quota not in QUOTAS:
@@ -205,31 +208,22 @@ def select_unsafe_set(
     extractor = recall_extractor(clusters.extractor, clusters.extractor_identity, weights=named)
 
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
-    n_improvement = 0
-    skipped = list(listing.skipped)
-    for batches in _together((stream or stream_features)(listing, extractor, progress=progress)):
-        paths = [path for batch in batches for path in batch.paths]
-        n_improvement += len(paths)
-        skipped += [skip for batch in batches for skip in batch.skipped]
-        if paths:
-            features = np.concatenate([batch.features for batch in batches])
-            # One thread: several wait for each other for longer than they compute.
-            with threadpool_limits(limits=1):
-                points = clusters.projection.apply(features)
-            nearest.add(paths, points)
+    batches = (stream or stream_features)(listing, extractor, progress=progress)
+    n_improvement, unreadable = _add_candidates(nearest, clusters.projection, batches)
+    skipped = [*listing.skipped, *unreadable]
     if not n_improvement:
         raise SAFEError(
-            f"Expected improvement images. Received {len(skipped)} files of which none is readable, in {listing.root}; "
-            f"the first, {skipped[0].path}: {skipped[0].reason}"
+            f"Expected improvement images. Received {count(len(skipped), 'file')} in {listing.root}, all of them "
+            f"unreadable; the first, {skipped[0].path}: {skipped[0].reason}"
         )
     available = nearest.counts.copy()
     available[list(left_out)] = 0
     if not available.any():
         raise SAFEError(
             "Expected improvement images near an RCC that is not left out. Received none: all "
-            f"{n_improvement:,} are nearest to RCCs left out. Leave out fewer, or give other images."
+            f"{n_improvement:,} are nearest to RCCs that are left out. Leave out fewer RCCs, or choose other images."
         )
-    taken = quotas(wanted, clusters.sizes, available, settings.quota)
+    taken = quotas(wanted, clusters.sizes, available, by=settings.quota)
     candidates = [nearest.best(rcc) for rcc in range(len(taken))]
     if likely_wrong:
         chosen = _choose_halves(candidates, taken.tolist(), lambda paths: likely_wrong(listing.root, paths))
@@ -241,7 +235,7 @@ def select_unsafe_set(
         wanted=wanted,
         formula=formula,
         n_improvement=n_improvement,
-        candidates=tuple(int(count) for count in nearest.counts),
+        candidates=tuple(nearest.counts.tolist()),
         skipped=tuple(sorted(skipped)),
         clusters=fingerprint(clusters),
         left_out=left_out,
@@ -249,43 +243,57 @@ def select_unsafe_set(
     )
 
 
+def _add_candidates(
+    nearest: "_Nearest", projection: Projection, batches: Iterator[FeatureBatch]
+) -> tuple[int, list[Skipped]]:
+    """Add all improvement images to the candidates; how many there are, and those that could not be read."""
+    n_improvement = 0
+    skipped: list[Skipped] = []
+    for group in _together(batches):
+        paths = [path for batch in group for path in batch.paths]
+        n_improvement += len(paths)
+        skipped += [skip for batch in group for skip in batch.skipped]
+        if paths:
+            features = np.concatenate([batch.features for batch in group])
+            # One thread: several would spend more time waiting for each other than computing.
+            with threadpool_limits(limits=1):
+                points = projection.apply(features)
+            nearest.add(paths, points)
+    return n_improvement, skipped
+
+
 def _wanted(settings: SelectionSettings, n_failures: int) -> tuple[int, str]:
-    """The size of the set, and how it came about."""
+    """The size of the set, and in words where it is from."""
     if settings.size is not None:
-        return _images("size", settings.size), f"N = {settings.size}, as asked for"
+        return _images("size", settings.size), f"N = {settings.size}, as requested"
     if settings.test_accuracy is None:
-        raise SAFEError("Expected the test accuracy (or a size). Received neither.")
-    return unsafe_set_size(settings.test_accuracy, n_failures, settings.test_size, settings.factor)
+        raise SAFEError("Expected the test accuracy, or the size of the unsafe set. Received neither.")
+    return unsafe_set_size(settings.test_accuracy, n_failures, test_size=settings.test_size, factor=settings.factor)
 
 
 def contested(quota: int) -> slice:
-    """Of an RCC's candidates, nearest first: those that compete for the half that the DNN is likely to get wrong."""
+    """The candidates, in order of distance, that compete for the half chosen by likely errors of the DNN."""
     half = (quota + 1) // 2
     return slice(half, half + REACH * (quota - half))
 
 
 def choose_half(quota: int, likelihood: np.ndarray) -> np.ndarray:
-    """Which of an RCC's candidates are chosen where it is known on which of them the DNN is likely wrong.
+    """Choose an RCC's images among its candidates, given on which of them the DNN is likely wrong.
 
-    Half are the nearest, half those out of the next four times as many on which the DNN is most likely wrong; of equal
-    ones the nearest.
-
-    Why half: images that a DNN gets wrong teach it more, but those alone also mislead it. On `oc`, where each cause
-    makes it wrong in one way, they lack the counterexamples: 100 random ones bring it from .761 to .834, the nearest
-    ones to .932, these halves to .915. There they are a risk with few labels (three of ten trainings lose over a tenth
-    of what was right) and level with the nearest from 300 on; on `gd` they are .5 to 1.0 points better with any number
-    (p ≤ .03 with 50, 100 and 389 labels), on `gtsrb` level. Means of 10 seeds, benchmarks/RESULTS.md.
+    Half are the nearest; the other half are those, among the next nearest candidates (`REACH` times as many), on which
+    the DNN is most likely wrong, the nearest first if equally likely. Images that a DNN gets wrong teach it more, but
+    on their own they also mislead it (docs/decisions/040-likely-failures.md).
 
     Parameters
     ----------
     quota : int
     likelihood : ndarray of shape (n,), float
-        Of the candidates that compete (see `contested`).
+        For the candidates that compete (see `contested`).
 
     Returns
     -------
     ndarray of shape (min(quota, half + n),), int
-        Places among the candidates, the nearest half first.
+        Indices of candidates, the nearest half first.
     """
     half = contested(quota).start
     likeliest = np.argsort(-likelihood, kind="stable")[: quota - half]
@@ -293,19 +301,19 @@ def choose_half(quota: int, likelihood: np.ndarray) -> np.ndarray:
 
 
 def chosen_by_model(unsafe: UnsafeSet) -> str:
-    """A sentence on how the DNN took part in the choice; empty where it did not."""
+    """A sentence on how the DNN influenced the choice; empty if it did not."""
     if not unsafe.model:
         return ""
     return (
-        "Half of each RCC's images are the nearest; half, out of the next nearest, are ones that "
-        f"{Path(unsafe.model).name} is likely to get wrong."
+        "Half of each RCC's images are the nearest; the other half are those of the next nearest that "
+        f"{Path(unsafe.model).name} is most likely to get wrong."
     )
 
 
 def _choose_halves(
     candidates: Sequence[Sequence[UnsafeImage]], taken: Sequence[int], likely_wrong: Callable[[list[str]], np.ndarray]
 ) -> list[UnsafeImage]:
-    """`choose_half` for every RCC; the DNN is asked once, about no more images than compete."""
+    """`choose_half` for every RCC; the DNN is run once, only on the images that compete."""
     competing = [[image.image for image in images[contested(n)]] for images, n in zip(candidates, taken, strict=True)]
     paths = [path for names in competing for path in names]
     likelihood = dict(zip(paths, likely_wrong(paths), strict=True)) if paths else {}
@@ -317,7 +325,7 @@ def _choose_halves(
 
 
 def _left_out(clusters: RootCauseClusters, leave_out: Collection[int]) -> tuple[int, ...]:
-    """The RCCs to leave out, sorted; a SAFEError where there is no RCC, or none would be left."""
+    """The RCCs to leave out, sorted; a SAFEError if there are no RCCs, or none would be left."""
     present = {rcc for rcc in clusters.groups if rcc != NOISE}
     if not present:
         raise SAFEError(
@@ -326,24 +334,24 @@ def _left_out(clusters: RootCauseClusters, leave_out: Collection[int]) -> tuple[
         )
     unknown = sorted(set(leave_out) - present)
     if unknown:
-        raise SAFEError(f"Expected RCCs to leave out. Received {unknown[0]}, which is none.")
+        raise SAFEError(f"Expected RCCs to leave out. Received {unknown[0]}, which does not exist.")
     if present <= set(leave_out):
         raise SAFEError("Expected at least one root cause cluster to select for. Received none: all are left out.")
     return tuple(sorted({int(rcc) for rcc in leave_out}))
 
 
 def _together(batches: Iterator[FeatureBatch]) -> Iterator[list[FeatureBatch]]:
-    """Batches in lists of `TOGETHER`: each of them alone is too little work for the projection to be worth starting."""
-    while some := list(islice(batches, TOGETHER)):
-        yield some
+    """Batches in lists of `TOGETHER`: a single batch is too little work for one call of the projection."""
+    while group := list(islice(batches, TOGETHER)):
+        yield group
 
 
 class _Nearest:
-    """The `keep` nearest candidates of each RCC, out of any number; ties go to the first path."""
+    """The `keep` nearest candidates of each RCC, of any number that are added; ties go to the first path."""
 
     def __init__(self, clusters: RootCauseClusters, keep: int):
         cores = np.flatnonzero(clusters.is_core)
-        # Of equal core points the first decides; the others would only be compared in vain.
+        # Of equal core points only the first matters.
         cores = cores[np.sort(np.unique(clusters.points[cores], axis=0, return_index=True)[1])]
         self._core_points, self._core_labels = Points(clusters.points[cores]), clusters.labels[cores]
         self._reach = clusters.reach
@@ -352,15 +360,17 @@ class _Nearest:
         self.counts = np.zeros(clusters.n_rccs, dtype=int)
 
     def add(self, paths: Sequence[str], points: np.ndarray) -> None:
+        """Add improvement images, as points of the projection."""
         cores, distances = self._core_points.nearest_to(points)
-        # The digits beyond hang on an image's place in its batch, and would decide between equal images.
+        # Further digits depend on an image's place in its batch, and would decide between equal images.
         distances = distances.astype(float).round(5)
         for path, rcc, distance in zip(paths, self._core_labels[cores], distances.tolist(), strict=True):
             self._kept[rcc].append(UnsafeImage(path, int(rcc), distance, bool(distance <= self._reach[rcc])))
             self.counts[rcc] += 1
-            # Trimmed only now and then: sorting at every image would cost more than it frees.
+            # Trimmed rarely: sorting for every image would take too long.
             if len(self._kept[rcc]) >= 2 * self._keep + 1000:
                 self._kept[rcc] = self.best(rcc)
 
     def best(self, rcc: int) -> list[UnsafeImage]:
+        """The candidates of an RCC that are kept, nearest first."""
         return sorted(self._kept[rcc], key=lambda image: (image.distance, image.image))[: self._keep]

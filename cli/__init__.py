@@ -1,5 +1,5 @@
-"""The command line. What takes long to import is imported where it is needed: `--help` answers at once.
+"""The command line. Slow imports are local to the functions that need them, so `--help` answers at once.
 
-In order, each importing only from those before it: `holding` (what the page's address answers until the page is
-loaded), `terminal` (progress, and Ctrl-C), `commands` (what each runs) and `arguments` (what each takes).
+The modules in order, each importing only from earlier ones: `holding` (answers at the page's address until the page is
+loaded), `terminal` (progress and Ctrl-C), `commands` (what each command does) and `arguments` (the options of each).
 """

@@ -1,4 +1,4 @@
-"""What the commands take: names, options and their help. Nothing of SAFE's steps is imported for it."""
+"""What each command accepts: its options and their help. None of the code that the commands run is imported for it."""
 
 import argparse
 from collections.abc import Callable
@@ -9,72 +9,90 @@ from support.version import VERSION
 
 EXAMPLE = Path(__file__).parents[1] / "example"  # where `make run` builds the case study
 
+Commands = argparse._SubParsersAction  # what `add_subparsers` returns has no public name
+
 
 def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; `options.run` is the function of the command that was given."""
     parser = argparse.ArgumentParser(
         prog="SAFE_Tool.py",
-        description="Find the root causes of a DNN's failures, and the images worth labelling. "
-        "Without a command: the web page.",
+        description="Find the root causes of a DNN's failures, and the images to label to repair it. "
+        "Without a command, serve the web page.",
     )
     parser.add_argument("--version", action="version", version=f"SAFE {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_ui(commands)
+    _add_cluster(commands)
+    _add_select(commands)
+    _add_failures(commands)
+    _add_retrain(commands)
+    _add_report(commands)
+    _add_export(commands)
+    return parser
 
-    def command(name: str, run: Callable, what: str, vgg16: bool = True) -> argparse.ArgumentParser:
-        added = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
-        added.set_defaults(run=run)
-        added.add_argument("--out", metavar="DIR", default=".", help="output folder (default: the current one)")
-        if vgg16:
-            added.add_argument(
-                "--weights",
-                metavar="FILE",
-                help="a local copy of VGG16's ImageNet weights (default: SAFE_VGG16_WEIGHTS)",
-            )
-        return added
 
-    ui = command("ui", run_ui, "serve the web page")
+def _add_command(
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], None], what: str
+) -> argparse.ArgumentParser:
+    """A command with the options that all commands have."""
+    command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+    command.set_defaults(run=run)
+    command.add_argument("--out", metavar="DIR", default=".", help="output folder (default: the current folder)")
+    return command
+
+
+def _add_ui(commands: Commands) -> None:
+    ui = _add_command(commands, "ui", run_ui, "serve the web page")
+    _add_weights(ui)
     ui.add_argument(
         "--host", default="127.0.0.1", metavar="H", help="address to listen on (default: 127.0.0.1, this machine only)"
     )
     ui.add_argument("--port", type=int, default=7860, metavar="P", help="port (default: 7860)")
-    ui.add_argument("--root", metavar="DIR", help="accept only image folders below this one")
+    ui.add_argument("--root", metavar="DIR", help="accept only image folders inside this one")
     ui.add_argument(
         "--example",
         metavar="DIR",
         default=EXAMPLE,
-        help="a case study of casestudies/ that the page offers to fill in (default: example beside SAFE_Tool.py)",
+        help="a case study of casestudies/ that the page offers as an example (default: example beside SAFE_Tool.py)",
     )
-    ui.add_argument("--auth", metavar="USER:PASSWORD", help="ask visitors for these")
+    ui.add_argument("--auth", metavar="USER:PASSWORD", help="require this user name and password")
 
-    cluster = command("cluster", run_cluster, "group failing images into root cause clusters (RCCs)")
+
+def _add_cluster(commands: Commands) -> None:
+    cluster = _add_command(commands, "cluster", run_cluster, "group failing images into root cause clusters (RCCs)")
+    _add_weights(cluster)
     cluster.add_argument("images", metavar="IMAGES", help="folder of failing images, or a .txt file that lists them")
     cluster.add_argument(
         "--extractor",
         choices=("auto", "vgg16-fc2", "vgg16-conv"),
         default="auto",
-        help="auto (the default) is vgg16-fc2, the paper's, where its weights can be had, otherwise vgg16-conv",
+        help="auto (default): vgg16-fc2, the paper's extractor, if its weights are available, otherwise vgg16-conv",
     )
     cluster.add_argument(
         "--precision", choices=("float32", "bfloat16", "auto"), default="float32",
-        help="what the network computes in: float32 (the default); bfloat16, twice as fast on processors that have it "
-        "(with AMX five times), with RCCs that may differ; auto, bfloat16 on such processors. select follows",
+        help="number format of the network: float32 (default); bfloat16, twice as fast on processors that support it "
+        "(five times with AMX), with RCCs that may differ; auto, bfloat16 on such processors. select uses the same",
     )  # fmt: skip
     cluster.add_argument(
         "--reducer",
         choices=("pca", "umap"),
         default="pca",
-        help="pca (the default) is the paper's; umap adds UMAP to it, as the authors' study of 2024 recommends",
+        help="pca (default), as in the paper, or umap: PCA, then UMAP, as the authors' study of 2024 recommends",
     )
     cluster.add_argument(
         "--parameters",
         metavar="CSV",
-        help="what is known of the images (column image, then a column per parameter), to describe each RCC by "
-        "(default: parameters.csv in the image folder or beside it)",
+        help="known parameters of the images (a column named image, and one for each parameter) to describe the RCCs "
+        "with (default: parameters.csv in the image folder or beside it)",
     )
     _add_dask_options(cluster)
 
-    select = command("select", run_select, "select the unsafe set, the improvement images worth labelling")
+
+def _add_select(commands: Commands) -> None:
+    select = _add_command(commands, "select", run_select, "select the images to label (the unsafe set)")
+    _add_weights(select)
     select.add_argument("improvement", metavar="IMPROVEMENT", help="folder of improvement images, or a .txt list")
-    select.add_argument("--test-accuracy", metavar="A", help="the DNN's accuracy on its test set, 0 to 1")
+    select.add_argument("--test-accuracy", metavar="A", help="the DNN's accuracy on its test set, from 0 to 1")
     select.add_argument(
         "--test-size", metavar="N", help="images in the test set (default: failing images / (1 - accuracy))"
     )
@@ -82,87 +100,108 @@ def build_parser() -> argparse.ArgumentParser:
     select.add_argument("--size", metavar="N", help="number of images, instead of factor · test size · accuracy")
     select.add_argument(
         "--quota", choices=("equal", "size"), default="equal",
-        help="images of each RCC: the same number, as in the paper, or in proportion to its failing images (default: "
-        "equal)",
+        help="images per RCC: equal (default), the same number, as in the paper; size, in proportion to its failing "
+        "images",
     )  # fmt: skip
-    select.add_argument(
-        "--leave-out-safe", action="store_true", help="no images for RCCs that were marked as safe on the page"
-    )
+    select.add_argument("--leave-out-safe", action="store_true", help="no images for RCCs judged safe on the page")
     select.add_argument(
         "--model", metavar="MODEL",
-        help="the Keras classifier, with --test: half of the images are chosen as ones that it is likely to get wrong, "
-        "and --test-accuracy need not be given",
+        help="the Keras classifier, given with --test: half of the images are chosen among those that it is likely to "
+        "get wrong, and --test-accuracy is not needed",
     )  # fmt: skip
-    select.add_argument("--test", metavar="DIR", help="its test images, in a folder for each class")
+    select.add_argument("--test", metavar="DIR", help="its test images, in a folder per class")
     _add_loading_options(select)
     _add_dask_options(select)
 
-    what = "run a Keras model on a labelled test set, collect what it gets wrong"
-    failures = command("failures", run_failures, what, vgg16=False)
+
+def _add_failures(commands: Commands) -> None:
+    what = "run a Keras model on a labelled test set and collect the images that it gets wrong"
+    failures = _add_command(commands, "failures", run_failures, what)
     failures.add_argument("model", metavar="MODEL", help="a Keras model, .keras or .h5")
-    failures.add_argument("test", metavar="TEST", help="folder of test images, in a folder for each class")
+    failures.add_argument("test", metavar="TEST", help="folder of test images, in a folder per class")
     failures.add_argument(
-        "--train", metavar="DIR", help="the training folder, where the test folder lacks some of the classes"
+        "--train", metavar="DIR", help="the training folder, needed if the test folder lacks some of the classes"
     )
     _add_model_options(failures)
 
+
+def _add_retrain(commands: Commands) -> None:
     what = "label the unsafe set and fine-tune the Keras model with it"
-    retrain = command("retrain", run_retrain, what, vgg16=False)
-    retrain.add_argument("model", metavar="MODEL", help="a Keras model, .keras or .h5; it is only read")
-    retrain.add_argument("--train", metavar="DIR", required=True, help="training images, in a folder for each class")
-    retrain.add_argument("--test", metavar="DIR", required=True, help="test images, in a folder for each class")
+    retrain = _add_command(commands, "retrain", run_retrain, what)
+    retrain.add_argument("model", metavar="MODEL", help="a Keras model, .keras or .h5; it is not changed")
+    retrain.add_argument("--train", metavar="DIR", required=True, help="training images, in a folder per class")
+    retrain.add_argument("--test", metavar="DIR", required=True, help="test images, in a folder per class")
     labels = retrain.add_mutually_exclusive_group()
     labels.add_argument(
-        "--improvement", metavar="DIR", help="improvement images in class folders, which are the unsafe set's labels"
+        "--improvement", metavar="DIR", help="improvement images in class folders, which label the unsafe set"
     )
     labels.add_argument(
-        "--labels", metavar="CSV", help="the unsafe set's labels: columns image (in the improvement folder) and label"
+        "--labels", metavar="CSV", help="labels of the unsafe set: columns image (in the improvement folder) and label"
     )
-    retrain.add_argument(
-        "--only-labelled", action="store_true", help="leave out images of the unsafe set that have no label"
-    )
+    retrain.add_argument("--only-labelled", action="store_true", help="leave out unlabelled images of the unsafe set")
     _add_model_options(retrain)
     retrain.add_argument(
-        "--learning-rate", metavar="R", help="default: 0.7 of the rate that the model was compiled with, or 7e-4"
+        "--learning-rate", metavar="R", help="default: 0.7 times the rate that the model was compiled with, or 7e-4"
     )
     retrain.add_argument("--epochs", metavar="N", help="passes over the training images (default: 8)")
-    retrain.add_argument("--batch-size", metavar="N", help="images for each step (default: 32)")
-    retrain.add_argument("--seed", metavar="N", help="fixes the images drawn and their order (default: 0)")
+    retrain.add_argument("--batch-size", metavar="N", help="images per training step (default: 32)")
+    retrain.add_argument("--seed", metavar="N", help="determines the images drawn and their order (default: 0)")
 
-    command("report", run_report, "write one self-contained HTML report of all results, for the safety case")
 
-    export = command("export", run_export, "copy the images to a folder for each RCC, with a table and the report")
+def _add_report(commands: Commands) -> None:
+    what = "write all results to one HTML file, for the safety case"
+    _add_weights(_add_command(commands, "report", run_report, what))
+
+
+def _add_export(commands: Commands) -> None:
+    what = "copy the images to a folder per RCC, with a table and the report"
+    export = _add_command(commands, "export", run_export, what)
+    _add_weights(export)
     export.add_argument(
-        "--to", metavar="FOLDER", help="where to; a name that ends in .zip is one file (default: export in --out)"
+        "--to", metavar="FOLDER", help="destination; a name ending in .zip makes a ZIP file (default: export in --out)"
     )
-    export.add_argument("--rcc", metavar="N", type=int, action="append", help="this RCC alone (-1: no cluster)")
-    return parser
+    export.add_argument(
+        "--rcc", metavar="N", type=int, action="append", help="export only this RCC (-1: the images in no cluster)"
+    )
+
+
+def _add_weights(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--weights",
+        metavar="FILE",
+        help="a local copy of VGG16's ImageNet weights (default: the file named by SAFE_VGG16_WEIGHTS)",
+    )
 
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
     _add_loading_options(command)
     command.add_argument(
-        "--targets", metavar="CSV", help="of a regression: the column image and a numeric one for each output"
+        "--targets", metavar="CSV", help="regression only: the column image and a numeric column for each output"
     )
-    command.add_argument("--threshold", metavar="E", help="of a regression: an error above it is a failure")
+    command.add_argument("--threshold", metavar="E", help="regression only: an error above it is a failure")
 
 
 def _add_loading_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rescale",
         metavar="HOW",
-        help="what the model takes: none (pixels from 0 to 255), 1/255, or signed (-1 to 1); default: seen from it",
+        help="pixel values that the model expects: none (0 to 255), 1/255 (0 to 1) or signed (-1 to 1); default: "
+        "determined from the model",
     )
     command.add_argument(
-        "--trust-model", action="store_true", help="load a model that holds code (a Lambda layer), which is executed"
+        "--trust-model",
+        action="store_true",
+        help="load a model that contains code (a Lambda layer); the code is executed",
     )
 
 
 def _add_dask_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
-        "--dask", metavar="ADDRESS", help="extract features on the Dask cluster of this scheduler (docs/scaling.md)"
+        "--dask",
+        metavar="ADDRESS",
+        help="extract features on the Dask cluster with this scheduler (docs/scaling.md)",
     )
     command.add_argument(
         "--dask-images", metavar="PLACE", default="",
-        help="where its workers find the image folder: a path or an fsspec URL (default: the same path)",
+        help="where the workers find the image folder: a path or an fsspec URL (default: the same path)",
     )  # fmt: skip

@@ -1,6 +1,6 @@
-"""What each command does: it calls one function of SAFE and prints what came of it.
+"""What each command does: it calls one function of SAFE and prints the result.
 
-Page and command line call the same functions. Each function imports what it needs.
+The page and the command line call the same functions. Slow imports are local to the functions that need them.
 """
 
 import argparse
@@ -14,10 +14,10 @@ from support.errors import SAFEError
 
 
 def _stream(options: argparse.Namespace) -> Any:
-    """What extracts features: None for this machine."""
+    """The function that extracts features; None to extract them on this machine."""
     if not options.dask:
         if options.dask_images:
-            raise SAFEError(f"--dask-images expects --dask. Received alone: {options.dask_images}")
+            raise SAFEError(f"--dask-images requires --dask. Received without it: {options.dask_images}")
         return None
     from features.on_cluster import on_cluster
 
@@ -25,7 +25,7 @@ def _stream(options: argparse.Namespace) -> Any:
 
 
 def _dnn_options(options: argparse.Namespace) -> Any:
-    """What the engineer says of the DNN; `select`, which takes classifiers alone, has fewer options."""
+    """The options that describe the DNN; `select`, which accepts only classifiers, has fewer."""
     from dnn.model import DnnOptions
 
     regression = (options.targets, options.threshold) if "targets" in options else ()
@@ -33,9 +33,16 @@ def _dnn_options(options: argparse.Namespace) -> Any:
 
 
 def run_cluster(options: argparse.Namespace) -> None:
-    """Steps 1 and 2."""
+    """Steps 1 and 2: root cause clusters."""
     out = options.out
-    from pipeline import ClusteringSettings, cluster_summary, generate_clusters, left_behind, parameter_notes
+    from pipeline import (
+        ClusteringSettings,
+        cluster_summary,
+        generate_clusters,
+        how_found,
+        left_behind,
+        parameter_notes,
+    )
     from rccs.gifs import gif_notes
     from rccs.profiles import load_profiles
     from support.text import count, printable
@@ -57,13 +64,14 @@ def run_cluster(options: argparse.Namespace) -> None:
     texts = {profile.rcc: f": {printable(profile.text)}" for profile in load_profiles(out)}
     for rcc, size in enumerate(clusters.sizes.tolist()):
         if not size:
-            continue  # merged into another by the engineer
+            continue  # the engineer has merged it into another RCC
         print(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){texts.get(rcc, '')}")
+    print(f"How these were found: {how_found(clusters)}")
     print(f"Written: labels.txt, clusters.npz, run.json, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
 
 
 def run_select(options: argparse.Namespace) -> None:
-    """Steps 3 and 4."""
+    """Steps 3 and 4: the unsafe set."""
     out = options.out
     from pipeline import select_images, selection_summary
     from selection import SelectionSettings, chosen_by_model
@@ -93,7 +101,7 @@ def run_select(options: argparse.Namespace) -> None:
 
 
 def run_failures(options: argparse.Namespace) -> None:
-    """Before step 1: what the DNN gets wrong."""
+    """Before step 1: the images that the DNN gets wrong."""
     out = options.out
     from dnn.failures import find_failures
     from pipeline import failures_summary
@@ -114,10 +122,11 @@ def run_failures(options: argparse.Namespace) -> None:
 
 
 def run_retrain(options: argparse.Namespace) -> None:
-    """Steps 5 and 6."""
+    """Steps 5 and 6: labelling and retraining."""
     out = options.out
     from pipeline import retraining_summary
     from retrain import retrain
+    from support.text import count
     from training.labels import Labelling
     from training.settings import Wishes
 
@@ -139,7 +148,7 @@ def run_retrain(options: argparse.Namespace) -> None:
     print(retraining_summary(result))
     for share in result.per_rcc:
         name = "in no cluster" if share.name == "-1" else f"RCC {share.name}"
-        print(f"  {name}: {share.after} of {share.images} failing images now right")
+        print(f"  {name}: {share.after} of {count(share.images, 'failing image')} now right")
     print(f"Written: retrained.keras, retraining.json in {out}")
 
 
@@ -149,11 +158,11 @@ def run_report(options: argparse.Namespace) -> None:
     from reporting.report import write_report
 
     with terminal() as progress:
-        print(f"Written: {write_report(out, progress)}")
+        print(f"Written: {write_report(out, progress=progress)}")
 
 
 def run_export(options: argparse.Namespace) -> None:
-    """The images in folders."""
+    """The images in a folder per RCC."""
     out = options.out
     from pipeline import export_results
     from support.text import count
@@ -173,10 +182,10 @@ def _print_assumptions(assumptions: Iterable[str]) -> None:
 
 
 def run_ui(options: argparse.Namespace) -> None:
-    """The web page, until it is ended."""
+    """The web page, until it is stopped."""
     from cli.holding import held
 
-    # Only on this machine: elsewhere nothing may be answered before it is known that a password is asked for.
+    # Only on this machine: an address that others can reach must not answer before the password is set up.
     local = options.host == "127.0.0.1"
     with held(options.host, options.port) if local else contextlib.nullcontext(lambda: None) as free:
         from page.app import serve

@@ -1,7 +1,7 @@
-"""What the page's address answers while the page is being loaded: that SAFE is starting.
+"""A placeholder at the page's address while the page is loading: "SAFE is starting".
 
-Loading takes seconds on a busy machine or from a cold disk. A browser that comes earlier waits here, and is shown the
-page as soon as it is there.
+Loading takes seconds on a busy machine or from a cold disk. A browser that connects earlier waits here and reloads as
+soon as the page is ready.
 """
 
 import contextlib
@@ -18,13 +18,15 @@ setInterval(async () => {{
   try {{
     const answer = await fetch("/", {{ cache: "no-store" }});
     if (!answer.headers.has("{MARK}")) location.reload();
-  }} catch {{ /* nobody listens for a moment, while the page takes over */ }}
+  }} catch {{ /* the page is taking over the port */ }}
 }}, 250);
 </script></body></html>
 """.encode()
 
 
 class _Holding(BaseHTTPRequestHandler):
+    """Answers every request with `PAGE`."""
+
     def do_GET(self) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/html; charset=utf-8")
@@ -35,15 +37,15 @@ class _Holding(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(PAGE)
 
-    def log_message(self, *_) -> None:
-        """Nothing on the terminal."""
+    def log_message(self, *_: object) -> None:
+        """Log nothing on the terminal."""
 
 
 @contextlib.contextmanager
 def held(host: str, port: int) -> Iterator[Callable[[], None]]:
-    """Answer on an address; what is yielded, called at any time, ends that and frees the address, as the end does.
+    """Serve the placeholder at an address until the block ends, or until the function that is yielded is called.
 
-    Where it cannot be had, nothing is answered: the page itself will say why.
+    If the address is not available, nothing is served: the page itself will report why.
     """
     try:
         server = ThreadingHTTPServer((host, port), _Holding)

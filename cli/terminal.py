@@ -1,4 +1,4 @@
-"""The terminal: progress on stderr, and what Ctrl-C does."""
+"""The terminal: progress on stderr, and Ctrl-C."""
 
 import contextlib
 import signal
@@ -8,30 +8,30 @@ from collections.abc import Callable
 
 
 class stoppable:  # noqa: N801, used as a function
-    """Ctrl-C once an epoch of the training is over: training stops, and the best epoch so far is kept."""
+    """Let Ctrl-C stop the training and keep its best epoch, once the first epoch is over."""
 
     def __enter__(self) -> "stoppable":
         self._epochs, self._asked = 0, False
         self._before = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
-    def on_epoch(self, history: tuple) -> None:
+    def on_epoch(self, history: tuple[object, ...]) -> None:
         self._epochs = len(history) - 1
 
     def should_stop(self) -> bool:
         return self._asked
 
-    def _interrupt(self, *_) -> None:
+    def _interrupt(self, *_: object) -> None:
         if self._asked or not self._epochs:
             raise KeyboardInterrupt
         self._asked = True
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGINT, self._before)
 
 
 class terminal:  # noqa: N801, used as a function
-    """Progress on stderr: one line that is rewritten on a terminal, a line for each tenth elsewhere."""
+    """Progress on stderr: on a terminal one line that is rewritten, elsewhere a line for each 10 %."""
 
     def __enter__(self) -> Callable[[str, int, int], None]:
         from support.progress import Pace
@@ -44,7 +44,7 @@ class terminal:  # noqa: N801, used as a function
     def _show(self, what: str, done: int, total: int) -> None:
         text = self._pace.describe(what, done, total)
         tenth = (what, 10 * done // max(total, 1))
-        with contextlib.suppress(OSError):  # that nobody reads the progress is no reason to stop
+        with contextlib.suppress(OSError):  # a closed stderr is no reason to stop
             if sys.stderr.isatty():
                 if done == total or time.monotonic() - self._shown > 0.1:
                     self._shown = time.monotonic()
@@ -53,6 +53,6 @@ class terminal:  # noqa: N801, used as a function
                 print(text, file=sys.stderr, flush=True)
         self._last = tenth
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         if sys.stderr.isatty():
             print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -335,5 +335,5 @@ def _refuse_inside(out: Path, test: Path) -> None:
     if out.resolve().is_relative_to(test.resolve()):
         raise SAFEError(
             f"The output folder must be outside the test folder, or the copies would become test images. Received: "
-            f"{out}. Choose another output folder with --out."
+            f"{out}. Choose another folder with --out."
         )

@@ -268,7 +268,7 @@ class ImagesView:
                 clusters = settings.results.shown(maker.run).clusters
                 rows = _rows(sent, len(clusters.paths))
                 paths = [clusters.paths[row] for row in rows if clusters.labels[row] != to]
-                move_images(settings.out, paths, int(to), maker)
+                move_images(settings.out, paths, int(to), maker=maker)
 
             return changed(rcc, parts, edit)
 

@@ -54,7 +54,7 @@ class NoteView:
                 with writing(settings.out):  # so that the run at hand stays the one at hand
                     place = self._place(str(run), rcc)
                     theirs = load_review(place.folder).notes.get(place.rcc, RccNote(place.rcc))
-                    kept = set_note(place.folder, note._replace(rcc=place.rcc), _before(states, theirs))
+                    kept = set_note(place.folder, note._replace(rcc=place.rcc), seen=_before(states, theirs))
             except SAFEError as error:
                 return {"problem": f"Not kept: {error}"}
             now = kept.notes.get(place.rcc, RccNote(place.rcc))

@@ -168,7 +168,9 @@ class RccView:
                 return gr.skip()
             rcc, into, asked = pair
             said = RccNote(into, name or "", note or "", verdict or "")
-            return changed(into, parts, lambda maker: merge_rccs(settings.out, rcc, into, said, maker, asked))
+            return changed(
+                into, parts, lambda maker: merge_rccs(settings.out, rcc, into, note=said, maker=maker, asked=asked)
+            )
 
         self.note_view.widget.kept(
             on_kept, [self.note_view.widget, window.run], bar.widget, concurrency_limit=1, concurrency_id="notes",

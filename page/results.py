@@ -122,7 +122,7 @@ class Results:
         with self._lock:
             stamp = (shown.run, self._stamp_of(RUN_FILE))
             if self._described[0] != stamp:
-                self._described = (stamp, known_parameters(self._out, shown.clusters, self._within))
+                self._described = (stamp, known_parameters(self._out, shown.clusters, within=self._within))
             return self._described[1]
 
     def holds_unsafe_set(self) -> bool:

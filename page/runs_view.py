@@ -108,7 +108,7 @@ class RunsView:
             if number is None:
                 warn("Nothing changed", "Choose the edit to take back.")
                 return gr.skip()
-            return changed(rcc, parts, lambda maker: undo_edit(settings.out, int(number), maker))
+            return changed(rcc, parts, lambda maker: undo_edit(settings.out, number=int(number), maker=maker))
 
         def exported(what: str):
             def on_export(rcc: int, run: str) -> dict:

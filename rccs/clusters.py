@@ -1,10 +1,11 @@
-"""The record of a run's root cause clusters (RCCs), and the files that keep it.
+"""The record of a run's root cause clusters (RCCs), and its files.
 
-`labels.txt` and `run.json` are for people and scripts, `clusters.npz` for the later steps.
+`labels.txt` and `run.json` are for people and scripts, `clusters.npz` is for the later steps.
 """
 
 import hashlib
 import json
+import math
 import os
 import platform
 import random
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -25,11 +27,12 @@ from support.files import DAMAGED, read_arrays
 from support.images import Skipped
 from support.output_folder import Writer, save_files
 from support.run_folder import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
+from support.text import count
 from support.version import VERSION
 
 FORMAT_VERSION = 1
 REDUCERS = ("pca", "umap")
-INSPECTED_PER_RCC = 5  # images that an engineer looks at in each (the paper)
+INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper)
 _RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
 
 
@@ -41,23 +44,22 @@ class RootCauseClusters:
     ----------
     image_root : Path
     paths : tuple of str
-        Relative to `image_root`, sorted; entry i belongs to row i of every array.
+        Relative to `image_root`, sorted; entry i belongs to row i of each array.
     labels : ndarray of shape (n_images,), int
     is_core : ndarray of shape (n_images,), bool
     points : ndarray of shape (n_images, n_components), float32
-        The images in the space of PCA, scaled by `relevant_directions`.
+        The images in the space of PCA, scaled by `dbscan.relevance.relevant_directions`.
     reach : ndarray of shape (n_rccs,), float32
-        How far an RCC reaches among these points (see `rcc_reach`).
+        How far each RCC reaches in that space (see `rcc_reach`).
     reducer : "pca" or "umap"
     eps : float
-        The largest radius of an RCC, a distance between points after neighbour averaging or UMAP; 0 where nothing was
-        to be tuned.
+        The largest radius of an RCC, a distance after neighbour averaging or UMAP; 0 if there was nothing to tune.
     min_samples : int
     projection : Projection
     extractor_identity, notice : str
-        Which features these are (see `features.extractor.Extractor`).
+        Of the features (see `features.extractor.Extractor`).
     weights : str
-        The weights file as it was named for this run; empty where it was found by itself.
+        The weights file, if it was given for this run; otherwise empty.
     settings : tuple of Setting
     k_distances : ndarray, float32
     knee : int or None
@@ -89,19 +91,19 @@ class RootCauseClusters:
 
     @property
     def precision(self) -> str:
-        """What the features were computed in (see `features.extractor.Extractor.precision`)."""
+        """The number format of the network (see `features.extractor.Extractor.precision`)."""
         return Extractor(self.extractor, self.extractor_identity, None).precision
 
     @property
     def n_rccs(self) -> int:
-        """Number of RCCs; noise is none."""
+        """Number of RCCs; noise does not count."""
         return int(self.labels.max(initial=NOISE)) + 1
 
     @property
     def groups(self) -> list[int]:
-        """RCCs in the order in which they are shown, the largest first; `NOISE` last, where there is any.
+        """RCCs in the order in which they are displayed: the largest first, `NOISE` last if there is any.
 
-        An RCC without images, which an engineer has merged or emptied, is left out.
+        RCCs without images, which the engineer has merged or emptied, are left out.
         """
         sizes = self.sizes
         largest_first = np.argsort(-sizes, kind="stable").tolist()
@@ -114,19 +116,19 @@ class RootCauseClusters:
 
     @property
     def noise_share(self) -> float:
-        """Images in no cluster / all images."""
+        """Share of the images that are in no cluster."""
         return float(np.mean(self.labels == NOISE))
 
     def members(self, rcc: int) -> list[str]:
-        """Paths of the images of an RCC (of `NOISE`: of those in no cluster), sorted."""
+        """Paths of the images of an RCC, or of `NOISE`, sorted."""
         return [self.paths[i] for i in np.flatnonzero(self.labels == rcc)]
 
 
 def rcc_reach(points: np.ndarray, labels: np.ndarray, is_core: np.ndarray) -> np.ndarray:
-    """How far each RCC reaches among its points: the largest distance from an image of it to the next core point.
+    """How far each RCC reaches: the largest distance from one of its images to the nearest other core point of it.
 
-    It takes the place of eps where images that were not clustered are compared with RCCs: eps is a distance after
-    neighbour averaging or UMAP, neither of which says where a new image would lie.
+    It replaces eps when images that were not clustered are compared with RCCs: eps is a distance after neighbour
+    averaging or UMAP, and neither of them defines the place of a new image.
 
     Returns
     -------
@@ -142,26 +144,26 @@ def rcc_reach(points: np.ndarray, labels: np.ndarray, is_core: np.ndarray) -> np
 
 
 def _nearest(among: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """Distance of each of some points to the nearest other one among those marked; infinite where there is none."""
+    """Distance of each row's point to the nearest other point of a mask; infinite if there is none."""
     distances[np.arange(len(rows)), rows] = np.inf
     return distances[:, among].min(axis=1, initial=np.inf)
 
 
 def save_clusters(clusters: RootCauseClusters, folder: Path) -> None:
-    """Write the files of `cluster_files` (SAFEError where they cannot be written, or one is somebody else's)."""
+    """Write `cluster_files` (SAFEError if a file cannot be written, or the file there is not SAFE's)."""
     save_files(folder, cluster_files(clusters))
 
 
-def cluster_files(clusters: RootCauseClusters, more: Mapping[str, object] | None = None) -> dict[str, Writer]:
-    """What to write (`support.output_folder.save_files`): `labels.txt` and `run.json` for people, `clusters.npz`.
+def cluster_files(clusters: RootCauseClusters, *, more: Mapping[str, object] | None = None) -> dict[str, Writer]:
+    """The contents of `labels.txt`, `run.json` and `clusters.npz`, for `support.output_folder.save_files`.
 
     Parameters
     ----------
     more : mapping, optional
-        What else `run.json` says of the run.
+        Further entries of `run.json`.
     """
     record = {**_run_record(clusters), **(more or {})}
-    exact = {
+    arrays: dict[str, Any] = {
         "format_version": np.array(FORMAT_VERSION),
         "labels": clusters.labels.astype(np.int64),
         "is_core": clusters.is_core,
@@ -192,22 +194,22 @@ def cluster_files(clusters: RootCauseClusters, more: Mapping[str, object] | None
     return {
         LABELS_FILE: labels_text(clusters),
         RUN_FILE: json.dumps(record, indent=2) + "\n",
-        CLUSTERS_FILE: lambda path: np.savez(path, **exact),
+        CLUSTERS_FILE: lambda path: np.savez(path, **arrays),
     }
 
 
 def labels_text(clusters: RootCauseClusters) -> str:
-    """What `labels.txt` holds: a line per image, the cluster's id, a tab, and the path."""
+    """The contents of `labels.txt`: a line per image with the id of its cluster, a tab, and its path."""
     return "".join(f"{label}\t{path}\n" for label, path in zip(clusters.labels, clusters.paths, strict=True))
 
 
 def load_clusters(folder: Path) -> RootCauseClusters:
-    """Read `clusters.npz`, as `save_clusters` wrote it.
+    """Read `clusters.npz`.
 
     Raises
     ------
     SAFEError
-        There is none, or it is damaged or of another version.
+        The file is missing, damaged or of another version.
     """
     path = folder / CLUSTERS_FILE
     if not path.is_file():
@@ -243,48 +245,48 @@ def load_clusters(folder: Path) -> RootCauseClusters:
     except DAMAGED as error:
         if isinstance(error, SAFEError):
             raise
-        raise SAFEError(f"{path} must be a file that SAFE wrote, and whole. {again}") from error
+        raise SAFEError(f"{path} must be a complete file written by SAFE. {again}") from error
     if fault:
         raise SAFEError(f"{path} is damaged: {fault}. {again}")
     return clusters
 
 
 def _fault_of(clusters: RootCauseClusters) -> str:
-    """What is wrong with clusters that were read from a file; empty where nothing is."""
+    """What is wrong with clusters that were read from a file; empty if nothing is."""
     n, labels, points, projection = len(clusters.paths), clusters.labels, clusters.points, clusters.projection
     if not (labels.shape == clusters.is_core.shape == points.shape[:1] == (n,)) or points.ndim != 2:
         return "its arrays differ in length"
     if labels.dtype.kind != "i" or (n and not -1 <= labels.min() <= labels.max() < n):
-        return "its labels are none"
+        return "its labels are invalid"
     if clusters.is_core.dtype != bool:
-        return "its core points are none"
+        return "its core points are invalid"
     if clusters.reach.shape != (clusters.n_rccs,) or clusters.k_distances.ndim != 1:
         return "its arrays differ in length"
     if projection.components.shape[1:] != projection.mean.shape or len(projection.components) != points.shape[1]:
-        return "its projection does not fit"
+        return "its projection has the wrong shape"
     if projection.extractor not in DIMENSIONS or clusters.reducer not in REDUCERS:
-        return "its features are of another kind"
-    exact = (points, clusters.reach, clusters.k_distances, projection.mean, projection.components)
-    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in exact):
-        return "its numbers are none"
+        return "its features are of an unknown kind"
+    numbers = (points, clusters.reach, clusters.k_distances, projection.mean, projection.components)
+    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in numbers):
+        return "its numbers are invalid"
     if not np.isfinite(clusters.eps) or not (clusters.knee is None or isinstance(clusters.knee, int)):
-        return "its numbers are none"
-    told = (
+        return "its numbers are invalid"
+    texts = (
         clusters.extractor_identity,
         clusters.notice,
         clusters.weights,
         *(part for s in clusters.skipped for part in s),
     )
-    if not all(isinstance(text, str) for text in told):
-        return "its texts are none"
+    if not all(isinstance(text, str) for text in texts):
+        return "its texts are invalid"
     if len(set(clusters.paths)) < n or any(not path or "\0" in path for path in clusters.paths):
-        return "its paths are none"
+        return "its paths are invalid"
     return ""
 
 
 def _setting(row: np.ndarray) -> Setting:
     if row.dtype.kind != "f":
-        raise ValueError("settings that are none")
+        raise ValueError("invalid settings")
     eps, min_samples, at_knee, n_rccs, *rest = map(float, row)
     return Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
 
@@ -298,7 +300,7 @@ def _as_text(array: np.ndarray) -> str:
 
 
 def _run_record(clusters: RootCauseClusters) -> dict:
-    """What `run.json` says: how the clusters came about, in a form that people and programs read."""
+    """The contents of `run.json`: how the clusters were found, for people and programs."""
     n = len(clusters.paths)
     return {
         "image_root": os.fspath(clusters.image_root),
@@ -337,20 +339,36 @@ def _version(package: str) -> str | None:
         return None
 
 
-def sample(clusters: RootCauseClusters, rcc: int, size: int = INSPECTED_PER_RCC, seed: int = 0) -> list[str]:
-    """Paths of up to `size` images of an RCC, drawn at random but always the same."""
+def sample(clusters: RootCauseClusters, rcc: int, *, size: int = INSPECTED_PER_RCC, seed: int = 0) -> list[str]:
+    """Paths of up to `size` images of an RCC, drawn at random, but always the same for a seed."""
     members = clusters.members(rcc)
     return sorted(random.Random(f"{seed}/{rcc}").sample(members, min(size, len(members))))
 
 
 def fingerprint(clusters: RootCauseClusters) -> str:
-    """16 hexadecimal digits that differ where the images or their RCCs differ."""
+    """16 hexadecimal digits that identify the images and their RCCs."""
     digest = hashlib.blake2b(digest_size=8)
     for label, path in zip(clusters.labels.tolist(), clusters.paths, strict=True):
         digest.update(f"{label}\t{path}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
+def headline(clusters: RootCauseClusters) -> str:
+    """For example `7 root cause clusters explain 98% of 504 failures`, without a full stop."""
+    n_rccs = len(rccs_of(clusters))
+    failures = count(len(clusters.paths), "failure")
+    if not n_rccs:
+        return f"No root cause clusters in {failures}"
+    verb = "explains" if n_rccs == 1 else "explain"
+    return f"{count(n_rccs, 'root cause cluster')} {verb} {explained_percent(clusters)}% of {failures}"
+
+
+def explained_percent(clusters: RootCauseClusters) -> int:
+    """Percentage of the images that are in an RCC; below 100 if any image is in no cluster."""
+    share = 1 - clusters.noise_share
+    return math.floor(100 * share) if share > 0.99 else round(100 * share)
+
+
 def rccs_of(clusters: RootCauseClusters) -> list[int]:
-    """The RCCs that have images, the largest first. Their number may be below `n_rccs`, the bound of their ids."""
+    """The RCCs that have images, the largest first. They may be fewer than `n_rccs`, which counts ids."""
     return [rcc for rcc in clusters.groups if rcc != NOISE]

@@ -1,6 +1,6 @@
-"""Step 2 of SAFE: what the engineer looks at. RCCs in; animated GIFs out.
+"""Step 2 of SAFE: the images of each RCC for inspection. RCCs in, animated GIFs out.
 
-The paper shows every RCC as an animated GIF of its images, and finds that five images of it are enough to see the
+The paper shows every RCC as an animated GIF of its images, and finds that five of its images suffice to recognize the
 root cause.
 """
 
@@ -26,39 +26,39 @@ from support.run_folder import GIF_FOLDER
 from support.text import printable
 
 FRAME_MILLISECONDS = 500
-DRAWING_VERSION = 2  # raise it when frames look different, so that older GIFs are drawn anew
+DRAWING_VERSION = 2  # increase it when frames look different, so that older GIFs are drawn again
 CAPTION_HEIGHT = 26
 CAPTION_GROUND = (22, 24, 29)
 CAPTION_TEXT = (242, 243, 245)
-FRAME_SIDE = 288  # of the picture, without its caption
+FRAME_SIDE = 288  # pixels, without the caption
 SMALLEST_FRAME_SIDE = 80
 LARGEST_GIF = 100_000_000  # bytes
-# What a frame takes at most, measured on noise, which is not compressed at all: bytes for each pixel, and its palette.
+# What a frame takes at most, approximately: bytes per pixel, and for its palette (docs/decisions/022-size-of-gifs.md).
 BYTES_PER_PIXEL, BYTES_PER_FRAME = 1.2, 800
 
 
 def gif_path(folder: Path, rcc: int, n_rccs: int) -> Path:
-    """Where the GIF of an RCC (or of `NOISE`) lies, below the output folder."""
+    """Path of the GIF of an RCC (or of `NOISE`) in the output folder."""
     if rcc == NOISE:
         return folder / GIF_FOLDER / "noise.gif"
     digits = max(2, len(str(n_rccs - 1)))
     return folder / GIF_FOLDER / f"RCC_{rcc:0{digits}d}.gif"
 
 
-def write_gifs(clusters: RootCauseClusters, folder: Path, progress: Progress = no_progress) -> list[Path]:
-    """Write one GIF per RCC, every image of it a frame, and one for the images in no cluster; remove older ones.
+def write_gifs(clusters: RootCauseClusters, folder: Path, *, progress: Progress = no_progress) -> list[Path]:
+    """Write a GIF per RCC with a frame per image, and one for the images in no cluster; remove outdated ones.
 
-    A GIF that already shows the same files is left as it is, and so is one that SAFE did not draw.
+    A GIF that already shows the same files is not written again. A GIF that SAFE did not draw is never changed.
 
     Returns
     -------
     list of Path
-        The GIFs, the largest RCC's first.
+        The GIFs, in the order of `RootCauseClusters.groups`.
 
     Raises
     ------
     SAFEError
-        One would take the place of a GIF that SAFE did not draw, or cannot be written.
+        A GIF that SAFE did not draw would be replaced, or a GIF cannot be written.
     """
     gifs = prepare_folder(folder / GIF_FOLDER)
     written = []
@@ -71,8 +71,8 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, progress: Progress = n
             stamp = _stamp(clusters.image_root, members)
             if _is_foreign(path):
                 raise SAFEError(
-                    f"Expected {path} to be missing or drawn by SAFE. Received another file, which is left as it is. "
-                    "Move it away, or use another output folder (--out)."
+                    f"Expected {path} to be missing or drawn by SAFE. Received another file, which is kept. Move it "
+                    "away, or use another output folder (--out)."
                 )
             if _stamp_of(path) != stamp:
                 frames = gif_frames(clusters.image_root, members, pool)
@@ -96,9 +96,9 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, progress: Progress = n
 
 
 def frame_side(n_frames: int) -> int:
-    """Side of the picture in each frame, in pixels: the largest with which the GIF stays below `LARGEST_GIF` bytes.
+    """Side of the image in each frame, in pixels: the largest for which the GIF stays below `LARGEST_GIF` bytes.
 
-    It is never above `FRAME_SIDE`, nor below `SMALLEST_FRAME_SIDE`: with that, 9,000 frames of noise take 100 MB.
+    At most `FRAME_SIDE` and at least `SMALLEST_FRAME_SIDE`, for which 9,000 frames of noise take 100 MB.
     """
     pixels = max(LARGEST_GIF / max(n_frames, 1) - BYTES_PER_FRAME, 0) / BYTES_PER_PIXEL
     side = math.sqrt(pixels + CAPTION_HEIGHT**2 / 4) - CAPTION_HEIGHT / 2  # side · (side + caption) = pixels
@@ -106,7 +106,7 @@ def frame_side(n_frames: int) -> int:
 
 
 def gif_notes(clusters: RootCauseClusters) -> list[str]:
-    """Which GIFs have smaller frames than others, because they have very many."""
+    """Sentences on GIFs with smaller frames than the others, because there are so many of them."""
     notes = []
     for rcc in clusters.groups:
         frames = int(np.count_nonzero(clusters.labels == rcc))
@@ -126,7 +126,7 @@ def _counted(frames: Iterator[Image.Image], progress: Progress, done: int, total
 
 
 def _stamp(root: Path, paths: Sequence[str]) -> bytes:
-    """Stands for what a GIF shows: which images, and then their files' sizes and times."""
+    """Identifies the content of a GIF: the images, followed by the sizes and times of their files."""
     digest = hashlib.blake2b(digest_size=16)
     for path in paths:
         try:
@@ -138,13 +138,13 @@ def _stamp(root: Path, paths: Sequence[str]) -> bytes:
 
 
 def _stamp_of_images(root: Path, paths: Sequence[str]) -> bytes:
-    """The first part of the stamp: the images' names, and the way of drawing."""
+    """The first part of the stamp: the names of the images, and the version of the drawing."""
     text = "\n".join([f"{DRAWING_VERSION} {os.fspath(root)}", *paths])
     return f"SAFE {hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()} ".encode()
 
 
 def gif_shows(clusters: RootCauseClusters, folder: Path, rcc: int) -> bool:
-    """Whether there is a GIF of an RCC, and of the images that it has: a run that was killed leaves those of others."""
+    """Whether there is a GIF of an RCC that shows its current images; after a killed run, it may show others."""
     stamp = _stamp_of(gif_path(folder, rcc, clusters.n_rccs))
     return stamp is not None and stamp.startswith(_stamp_of_images(clusters.image_root, clusters.members(rcc)))
 
@@ -158,7 +158,7 @@ def _stamp_of(path: Path) -> bytes | None:
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether it is a GIF that SAFE did not draw; one that cannot be read is a damaged one of SAFE's, by its name."""
+    """Whether a file is a GIF that SAFE did not draw. An unreadable file is a damaged GIF of SAFE's, by its name."""
     try:
         with Image.open(path, formats=("GIF",)) as image:
             return not bytes(image.info.get("comment") or b"").startswith(b"SAFE ")
@@ -167,7 +167,7 @@ def _is_foreign(path: Path) -> bool:
 
 
 def gif_frames(root: Path, paths: Sequence[str], pool: Executor) -> Iterator[Image.Image]:
-    """The frames of a GIF, drawn in parallel, a few ahead of the writer."""
+    """The frames of a GIF, drawn in parallel, a few frames ahead of the writer."""
     side = frame_side(len(paths))
     ahead: deque[Future] = deque()
     for number, path in enumerate(paths, start=1):
@@ -179,9 +179,9 @@ def gif_frames(root: Path, paths: Sequence[str], pool: Executor) -> Iterator[Ima
 
 
 def _frame(root: Path, path: str, number: str, side: int) -> Image.Image:
-    """Image, file name and number, in 256 colours of its own.
+    """An image with its file name and number, in a palette of its own.
 
-    The number also keeps identical images apart, which Pillow would merge into one frame.
+    The number also distinguishes identical images, which Pillow would merge into one frame.
     """
     font = ImageFont.load_default(size=13)
     frame = Image.new("RGB", (side, side + CAPTION_HEIGHT), CAPTION_GROUND)
@@ -196,13 +196,13 @@ def _frame(root: Path, path: str, number: str, side: int) -> Image.Image:
 
 
 def _palette(frame: Image.Image, side: int) -> Image.Image:
-    """240 colours of the picture and 16 of the caption.
+    """240 colours of the image and 16 of the caption.
 
-    The colours are found on a small copy: on the whole frame the search takes ten times as long and the eye sees no
-    difference. (Pillow's quick octree, on the other hand, turns dark images black.)
+    The colours are chosen on a small copy, which is ten times as fast as on the whole frame and looks the same
+    (docs/decisions/022-size-of-gifs.md).
     """
     picture = frame.crop((0, 0, side, side)).resize((40, 40), Image.Resampling.NEAREST)
-    colours = picture.quantize(240, method=Image.Quantize.MEDIANCUT).getpalette()[: 3 * 240]
+    colours = (picture.quantize(240, method=Image.Quantize.MEDIANCUT).getpalette() or [])[: 3 * 240]
     greys = [
         round(CAPTION_GROUND[i] + step / 15 * (CAPTION_TEXT[i] - CAPTION_GROUND[i]))
         for step in range(16)
@@ -213,11 +213,11 @@ def _palette(frame: Image.Image, side: int) -> Image.Image:
     return palette
 
 
-def _shortened(path: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    """The end of a path, as much as fits: a file name says more than the folders above it."""
+def _shortened(path: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
+    """As much of the end of a path as fits: the file name is more informative than its folders."""
     text = printable(path)
     if font.getlength(text) <= width:
         return text
-    # By bisection: measuring a name takes long beside drawing a frame.
+    # By bisection, since measuring a name is slow compared to drawing a frame.
     cut = bisect.bisect_left(range(len(text)), True, lo=1, key=lambda i: font.getlength("…" + text[i:]) <= width)
     return "…" + text[cut:]

@@ -1,10 +1,10 @@
-"""Step 2 of SAFE, the map: where the failing images lie.
+"""Step 2 of SAFE, the map: the failing images as points in the plane, similar images close together.
 
-RCCs in; a position in the plane for each image out, computed once and kept in `map.npz`. The map is for the eye only:
-distances in it are roughly right between neighbours and mean little between far images (`nearness.py` has those in the
-space of PCA).
+RCCs in; a position for each image out, computed once and kept in `map.npz`. The map is for viewing only: its distances
+are roughly right between neighbours and mean little between distant images. Distances in the space of PCA are in
+`nearness.py`.
 
-Sources: McInnes et al., arXiv 1802.03426 (UMAP). The paper has no map; FiftyOne and imcluster have made it a habit.
+Sources: McInnes et al., arXiv 1802.03426 (UMAP). The paper has no map; it is common in tools such as FiftyOne.
 """
 
 import contextlib
@@ -29,21 +29,20 @@ from support.progress import Progress, no_progress
 from support.run_folder import MAP_FILE
 from support.text import display_name, printable
 
-MAP_VERSION = 1  # raise it when positions come out differently, so that older maps are computed anew
-# With UMAP's own 0.1 and a start 10 wide, RCCs come out as specks far apart, too dense to point at an image. These two
-# keep as many of an image's neighbours (54 and 65 % of 15 on two case studies, against 55 and 63) and fill the map.
+MAP_VERSION = 1  # increase it when positions change, so that older maps are computed again
+# With UMAP's defaults, RCCs are too dense to point at an image (docs/decisions/021-map.md).
 MIN_DISTANCE = 0.5
 START_WIDTH = 1.0
-STEPS = 2000  # the page's canvas is seldom larger; whole numbers keep the record small
+STEPS = 2000  # the page's canvas is rarely larger; integers keep the record small
 
 
 class MapPositions(NamedTuple):
-    """Where the images lie on the map.
+    """The positions of the images on the map.
 
     Attributes
     ----------
     xy : ndarray of shape (n_images, 2), float32
-        Between 0 and 1, the same scale in both directions; row i belongs to `paths[i]`.
+        Between 0 and 1, at the same scale in both directions; row i belongs to `paths[i]`.
     method : "umap" or "pca"
     """
 
@@ -52,17 +51,19 @@ class MapPositions(NamedTuple):
 
 
 def map_method() -> str:
-    """What maps are made with here: "umap" where umap-learn is installed, else "pca"."""
+    """The method for maps on this machine: "umap" if umap-learn is installed, otherwise "pca"."""
     return "umap" if importlib.util.find_spec("umap") else "pca"
 
 
-def map_points(clusters: RootCauseClusters, progress: Progress = no_progress, method: str | None = None) -> np.ndarray:
-    """Lay the images out in the plane, similar ones close together; the same for the same images.
+def map_points(
+    clusters: RootCauseClusters, *, method: str | None = None, progress: Progress = no_progress
+) -> np.ndarray:
+    """Positions of the images in the plane, similar images close together; the same for the same images.
 
     Parameters
     ----------
     method : "umap" or "pca", optional
-        By default `map_method()`. Images so few or so alike that UMAP cannot be fitted are laid out by PCA.
+        By default `map_method()`. If the images are too few or too similar for UMAP, PCA is used.
 
     Returns
     -------
@@ -71,7 +72,7 @@ def map_points(clusters: RootCauseClusters, progress: Progress = no_progress, me
     """
     plane = _plane(clusters.points)
     n = len(plane)
-    # Points on a line stay on it in UMAP, which then divides by the extent across it.
+    # UMAP leaves points on a line there, and then divides by their extent across it, which is 0.
     spread = n > UMAP_NEIGHBOURS and np.ptp(plane, axis=0).all()
     if spread and (method or map_method()) == "umap":
         progress(f"Drawing the map of {n:,} images", 0, 0)
@@ -80,7 +81,7 @@ def map_points(clusters: RootCauseClusters, progress: Progress = no_progress, me
 
 
 def _umap(points: np.ndarray, start: np.ndarray) -> np.ndarray:
-    """UMAP to two dimensions from the neighbours found exactly, which for these numbers of images is the fastest."""
+    """UMAP to two dimensions, with exact neighbours, which are the fastest for these numbers of images."""
     from sklearn.neighbors import NearestNeighbors
 
     UMAP = load_umap()
@@ -93,7 +94,7 @@ def _umap(points: np.ndarray, start: np.ndarray) -> np.ndarray:
     neighbours = np.hstack([itself, neighbours[:, :-1]])
     distances = np.hstack([np.zeros(itself.shape), distances[:, :-1]]).astype(np.float32)
     with warnings.catch_warnings():
-        # It warns that new points could not be added to the map; none are.
+        # It warns that new points cannot be added to the map; none will be.
         warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]")
         umap = UMAP(
             UMAP_NEIGHBOURS,
@@ -108,9 +109,9 @@ def _umap(points: np.ndarray, start: np.ndarray) -> np.ndarray:
 
 
 def _plane(points: np.ndarray) -> np.ndarray:
-    """The first two principal components; two columns in any case.
+    """The first two principal components, always two columns.
 
-    The points come from PCA with the largest component first, so nothing is to be fitted.
+    The points are from PCA, the largest component first, so nothing is fitted.
     """
     plane = np.zeros((len(points), 2), np.float32)
     plane[:, : min(2, points.shape[1])] = points[:, :2]
@@ -118,7 +119,7 @@ def _plane(points: np.ndarray) -> np.ndarray:
 
 
 def _scaled(xy: np.ndarray) -> np.ndarray:
-    """Moved and scaled into the unit square, its centre kept in the middle; equal points all to the middle."""
+    """Positions moved and scaled to fill the unit square, centred; identical points are all in its middle."""
     if not len(xy):
         return np.zeros((0, 2), np.float32)
     low, high = xy.min(axis=0), xy.max(axis=0)
@@ -129,35 +130,35 @@ def _scaled(xy: np.ndarray) -> np.ndarray:
 # --- The file ---------------------------------------------------------------------------------------------------
 
 
-def stored_map(folder: Path, clusters: RootCauseClusters, progress: Progress = no_progress) -> MapPositions:
-    """The map in a folder, drawn if it is not there yet, and kept there if it can be written."""
+def stored_map(folder: Path, clusters: RootCauseClusters, *, progress: Progress = no_progress) -> MapPositions:
+    """The map in a folder; if there is none, it is computed, and saved if the folder can be written to."""
     known = load_map(folder, clusters)
     if known is not None:
         return known
     method = map_method()
-    positions = MapPositions(map_points(clusters, progress, method), method)
-    with contextlib.suppress(SAFEError):  # a folder that cannot be written any more is no reason to show none
+    positions = MapPositions(map_points(clusters, method=method, progress=progress), method)
+    with contextlib.suppress(SAFEError):  # a map that cannot be saved can still be displayed
         save_map(folder, clusters, positions)
     return positions
 
 
 def save_map(folder: Path, clusters: RootCauseClusters, positions: MapPositions) -> None:
-    """Write `map.npz` (SAFEError where it cannot be written, or is somebody else's)."""
+    """Write `map.npz` (SAFEError if it cannot be written, or the file there is not SAFE's)."""
     stamp = np.array(_stamp(clusters, positions.method))
     save_files(folder, {MAP_FILE: lambda path: np.savez(path, xy=positions.xy, stamp=stamp)})
 
 
 def load_map(folder: Path, clusters: RootCauseClusters) -> MapPositions | None:
-    """The map in a folder; None where there is none, or it is damaged, of other images, or of a lesser method.
+    """The map in a folder; None if it is missing, damaged, of other images, or made with another method.
 
-    It does not hang on the labels: edits leave the map as it is.
+    It does not depend on the labels, so edits do not change the map.
     """
     path = folder / MAP_FILE
     try:
         stored = read_arrays(path)
         xy, stamp = stored["xy"], str(stored["stamp"])
     except DAMAGED:
-        return None  # it can be drawn again
+        return None  # it can be computed again
     method = map_method()
     if stamp != _stamp(clusters, method) or xy.shape != (len(clusters.paths), 2):
         return None
@@ -167,7 +168,7 @@ def load_map(folder: Path, clusters: RootCauseClusters) -> MapPositions | None:
 
 
 def _stamp(clusters: RootCauseClusters, method: str) -> str:
-    """Stands for what a map shows: the images, their points, and the way of drawing."""
+    """Identifies the content of a map: the images, their points, the method and its version."""
     digest = hashlib.blake2b(f"{MAP_VERSION} {method}".encode(), digest_size=16)
     digest.update("\n".join(clusters.paths).encode("utf-8", "surrogateescape"))
     digest.update(np.ascontiguousarray(clusters.points).tobytes())
@@ -178,15 +179,15 @@ def _stamp(clusters: RootCauseClusters, method: str) -> str:
 
 
 def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapping[int, RccNote]) -> dict:
-    """The map as plain lists, for JSON: 10,000 images take less than 1 MB, however long their names.
+    """The map as plain lists, for JSON: 10,000 images take less than 1 MB, however long their names are.
 
     Returns
     -------
     dict
-        `method`; `steps` (coordinates are whole numbers from 0 to it); `x`, `y` (up is larger), `rcc` (−1 is noise) and
-        `name` (the file's name as plain text, shortened in the middle), each with an entry per image, in the order of
-        `paths`, so that the index stands for the image; `rccs`: a list, the largest first, of `rcc`, `title`, `size`,
-        `verdict` and `at`, the index of the image in the middle of the RCC on the map.
+        `method`; `steps`, the largest coordinate, all of them integers from 0; `x`, `y` (upwards), `rcc` (−1 is noise)
+        and `name` (the file name as plain text, shortened in the middle), lists with an entry per image in the order
+        of `paths`; `rccs`, a list, the largest RCC first, of `rcc`, `title`, `size`, `verdict` and `at`, the index of
+        the image in the middle of the RCC on the map.
     """
     grid = np.rint(positions.xy * STEPS).astype(int)
     return {
@@ -215,14 +216,15 @@ def map_shades(name: str, column: np.ndarray) -> dict:
     Parameters
     ----------
     column : ndarray of shape (n_images,)
-        As of `rccs.parameters.Parameters`.
+        Of `rccs.parameters.Parameters.columns`.
 
     Returns
     -------
     dict
-        `name`; `kind` ("number", "angle" or "category"); `value`, an entry per image, None where unknown: from 0 to 1
-        between the 2nd and the 98th percentile of a number and round the circle of an angle, or the place of a category
-        in `names`, the commonest first; `told`, the values as text; `low` and `high`, the ends of a number's scale.
+        `name`; `kind` ("number", "angle" or "category"); `value`, an entry per image, None if unknown: for a number,
+        from 0 to 1 between the 2nd and 98th percentiles; for an angle, from 0 to 1 around the circle; for a category,
+        its index in `names`, the most common first; `told`, the values as text; `low` and `high`, the ends of a
+        number's scale.
     """
     if column.dtype.kind == "U":
         known, counts = np.unique(column[column != ""], return_counts=True)
@@ -250,5 +252,5 @@ def map_shades(name: str, column: np.ndarray) -> dict:
 
 
 def _middle(xy: np.ndarray, rows: np.ndarray) -> int:
-    """The row, of those given, nearest to their median."""
+    """The row, among those given, that is nearest to their median."""
     return int(rows[np.linalg.norm(xy[rows] - np.median(xy[rows], axis=0), axis=1).argmin()])

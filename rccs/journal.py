@@ -1,4 +1,4 @@
-"""The engineer's edits of RCCs, and `rcc_edits.json`, the journal that keeps them. Step 2."""
+"""The engineer's edits of RCCs, and the journal of them, `rcc_edits.json`. Step 2."""
 
 import json
 import re
@@ -25,19 +25,19 @@ class Edit(NamedTuple):
     time : str
         ISO 8601, UTC.
     kind : "merge", "move", "undo" or "redo"
-        An undo takes an edit back, a redo does it again; neither has images, source or target.
+        Neither an undo nor a redo has images, source or target.
     images : tuple of str
         The images moved; empty for a merge.
     source : tuple of int
-        For a merge the RCC that disappears; for a move the RCC of each image before it.
+        For a merge, the RCC that disappears; for a move, the previous RCC of each image.
     target : int or None
-        The RCC that they belong to from then on; `NOISE` for none.
+        The RCC that the images belong to afterwards, or `NOISE`.
     by : str
-        Who made it: a window of the page; empty where that is unknown.
+        The author: a window of the page; empty if unknown.
     of : int or None
-        For an undo or redo the number of the edit in the journal, from 0; None, in older journals, for the last one.
+        For an undo or redo, the number of the edit in the journal, from 0; None, in older journals, for the last edit.
     notes : tuple of RccNote, or None
-        For a merge the notes on the target before and after it and, but for older journals, the one on the source.
+        For a merge, the notes on the target before and after it and, except in older journals, that on the source.
     """
 
     time: str
@@ -51,22 +51,22 @@ class Edit(NamedTuple):
 
 
 def standing(edits: Sequence[Edit]) -> tuple[list[int], list[tuple[int, str]]]:
-    """The edits of a journal that hold, and those that can be done again.
+    """The edits of a journal that are in effect, and those that can be redone.
 
-    An edit that is done again counts as the last one. What somebody has taken back can be done again until the same one
-    makes another edit.
+    An edit that is redone counts as the last one. An undone edit can be redone until the author of the undo makes
+    another edit.
 
     Returns
     -------
     done : list of int
-        Numbers of edits in the order in which they apply.
+        Numbers of edits, in the order in which they apply.
     undone : list of (int, str)
-        Numbers and who has taken them back, the last one last.
+        Numbers, and the authors of the undos, the last one last.
 
     Raises
     ------
     SAFEError
-        Something is taken back, or done again, that is not there.
+        An undo or redo is about an edit that cannot be undone or redone.
     """
     done: list[int] = []
     undone: list[tuple[int, str]] = []
@@ -81,27 +81,28 @@ def standing(edits: Sequence[Edit]) -> tuple[list[int], list[tuple[int, str]]]:
             of = edit.of if edit.of is not None else undone[-1][0] if undone else None
             if of not in [number for number, _ in undone]:
                 raise SAFEError("There is no undone edit to redo.")
-            undone = [one for one in undone if one[0] != of]
+            undone = [(other, by) for other, by in undone if other != of]
             done.append(of)
         else:
             done.append(number)
-            undone = [one for one in undone if one[1] != edit.by]
+            undone = [(other, by) for other, by in undone if by != edit.by]
     return done, undone
 
 
 def touches(a: Edit, b: Edit) -> bool:
-    """Whether one of two edits, merges or moves, changes what the other is about: their order then counts."""
+    """Whether two merges or moves are about the same images or RCCs, so that their order matters."""
     if a.kind == b.kind == "move":
         return not {*a.images}.isdisjoint(b.images)
     return not ({*a.source, a.target} & {*b.source, b.target}) <= {NOISE}
 
 
 def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
-    """One sentence, plain text, for a list of edits; `journal` has the edit that an undo or redo is about."""
-    if edit.kind in ("undo", "redo"):
-        known = edit.of is not None and edit.of < len(journal)
-        which = f": {describe_edit(journal[edit.of])}" if known else ""
-        return f"Took back{which or ' the last edit'}" if edit.kind == "undo" else f"Done again{which}"
+    """A plain sentence for a list of edits; `journal` has the edit that an undo or redo is about."""
+    if edit.target is None:  # an undo or redo
+        done = "Undone" if edit.kind == "undo" else "Redone"
+        if edit.of is None or edit.of >= len(journal):
+            return f"{done}: the last edit"
+        return f"{done}: {describe_edit(journal[edit.of])}"
     if edit.kind == "merge":
         return f"Merged {title(edit.source[0])} into {title(edit.target)}"
     what = printable(edit.images[0]) if len(edit.images) == 1 else f"{len(edit.images):,} images"
@@ -110,7 +111,7 @@ def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
 
 
 class Journal(NamedTuple):
-    """What `rcc_edits.json` holds.
+    """The contents of `rcc_edits.json`.
 
     Attributes
     ----------
@@ -118,7 +119,7 @@ class Journal(NamedTuple):
         Fingerprint of the clusters before any edit.
     edits : tuple of Edit
     reach : dict of int to float
-        How far the RCCs reach after the edits, of those that the edits have changed.
+        The reach of the RCCs that the edits have changed (see `rccs.clusters.rcc_reach`).
     """
 
     clusters: str
@@ -127,7 +128,7 @@ class Journal(NamedTuple):
 
 
 def journal_text(clusters: RootCauseClusters, edits: Collection[Edit], after: RootCauseClusters) -> str:
-    """What `rcc_edits.json` holds; `clusters` are those before any edit, `after` those after all."""
+    """The text of `rcc_edits.json`; `clusters` are those before any edit, `after` those after all edits."""
     entries = []
     for edit in edits:
         entry: dict[str, object] = {"time": edit.time, "kind": edit.kind}
@@ -148,7 +149,13 @@ def journal_text(clusters: RootCauseClusters, edits: Collection[Edit], after: Ro
 
 
 def read_journal(folder: Path) -> Journal | None:
-    """The journal in a folder; None where nothing was ever written."""
+    """The journal in a folder; None if there is none.
+
+    Raises
+    ------
+    SAFEError
+        The journal is damaged.
+    """
     path = folder / EDITS_FILE
     if not path.is_file():
         return None
@@ -156,17 +163,17 @@ def read_journal(folder: Path) -> Journal | None:
         record = json.loads(path.read_text(encoding="utf-8"))
         edits = tuple(_edit_of(entry) for entry in record["edits"])
         standing(edits)
-        mine = record["clusters"]
-        if not isinstance(mine, str) or not re.fullmatch("[0-9a-f]{16}", mine):
-            raise ValueError("no fingerprint")
+        clusters = record["clusters"]
+        if not isinstance(clusters, str) or not re.fullmatch("[0-9a-f]{16}", clusters):
+            raise ValueError("an invalid fingerprint")
         reach = {int(rcc): float(value) for rcc, value in record.get("reach", {}).items()}
         if not all(0 <= value < 1e38 for value in reach.values()):
-            raise ValueError("a reach that is none")
-        return Journal(mine, edits, reach)
+            raise ValueError("an invalid reach")
+        return Journal(clusters, edits, reach)
     except DAMAGED as error:
         raise SAFEError(
-            f"{path} must be the journal that SAFE wrote, and whole. Received something else ({error}). "
-            "Repair it, or move it away to start from the clusters as they were found."
+            f"{path} must be the complete journal written by SAFE. Received something else ({error}). Repair it, or "
+            "move it away to start from the unedited clusters."
         ) from error
 
 
@@ -180,7 +187,7 @@ def _edit_of(entry: Mapping) -> Edit:
     images = tuple(map(str, entry.get("images", ())))
     source = tuple(map(int, entry["from"]))
     if len(source) != (1 if kind == "merge" else len(images)):
-        raise ValueError("from does not fit")
+        raise ValueError("wrong length of from")
     notes = None
     if "notes" in entry:
         notes = tuple(

@@ -1,7 +1,4 @@
-"""Which RCCs are near each other, and which images of an RCC near its core. Step 2.
-
-Distances are taken in the space of PCA.
-"""
+"""Distances between RCCs, and from images to the core of their RCC, in the space of PCA. Step 2."""
 
 from collections.abc import Mapping
 
@@ -14,26 +11,26 @@ from support.errors import SAFEError
 
 
 def rcc_centres(clusters: RootCauseClusters) -> dict[int, np.ndarray]:
-    """The centre of each group: the mean of its core points in the space of PCA (of its images, where none is core)."""
+    """The centre of each group: the mean of its core points or, if there are none, of its images."""
     return {rcc: _centre(clusters, rcc) for rcc in clusters.groups}
 
 
 def nearest_rccs(
-    clusters: RootCauseClusters, rcc: int, n: int = 3, centres: Mapping[int, np.ndarray] | None = None
+    clusters: RootCauseClusters, rcc: int, *, n: int = 3, centres: Mapping[int, np.ndarray] | None = None
 ) -> list[tuple[int, float]]:
-    """The RCCs nearest to one (or to the images in no cluster), with the distance of their centres, nearest first.
+    """The `n` RCCs nearest to an RCC (or to `NOISE`), with the distance of their centres, nearest first.
 
     Parameters
     ----------
     centres : mapping of int to ndarray, optional
-        Those of `rcc_centres`, where they are needed more than once.
+        The result of `rcc_centres`, to compute it only once.
 
     Raises
     ------
     SAFEError
-        There is no such RCC.
+        The RCC does not exist.
     """
-    _rows(clusters, rcc)  # there is one
+    _rows(clusters, rcc)  # raises if it does not exist
     centres = centres or rcc_centres(clusters)
     others = [other for other in centres if other not in (rcc, NOISE)]
     distances = [(float(np.linalg.norm(centres[other] - centres[rcc])), other) for other in others]
@@ -43,15 +40,15 @@ def nearest_rccs(
 def by_closeness(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, float]]:
     """The images of an RCC with their distance from the middle of its core, nearest first; ties by path.
 
-    The middle is the core point nearest to the mean of all core points of the RCC, in the space of PCA; it comes first
-    with distance 0. (The distance to the nearest core point would be 0 for every core point, which most images are.)
-    Images in no cluster are ordered by their distance to the nearest core point of any RCC: those that nearly belong to
-    one come first.
+    The middle is the core point nearest to the mean of the RCC's core points; it comes first with distance 0. (The
+    distance to the nearest core point would be 0 for every core point, and most images are core points.) Images in no
+    cluster are ordered by their distance to the nearest core point of any RCC: those that almost belong to one come
+    first.
 
     Raises
     ------
     SAFEError
-        There is no such RCC.
+        The RCC does not exist.
     """
     rows = _rows(clusters, rcc)
     points = clusters.points[rows].astype(np.float64)
@@ -73,19 +70,19 @@ def by_closeness(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, float
 def _rows(clusters: RootCauseClusters, rcc: int) -> np.ndarray:
     rows = np.flatnonzero(clusters.labels == rcc)
     if not len(rows):
-        raise SAFEError(f"There is no RCC {rcc}: it was merged or emptied, or never was. Choose one that is shown.")
+        raise SAFEError(f"There is no RCC {rcc}; it may have been merged or emptied. Choose one that is displayed.")
     return rows
 
 
 def _centre(clusters: RootCauseClusters, rcc: int) -> np.ndarray:
-    """Mean of the core points of an RCC, of all its images where none is core; float64."""
+    """Mean of the core points of an RCC or, if there are none, of all its images; float64."""
     rows = _rows(clusters, rcc)
     cores = rows[clusters.is_core[rows]]
     return clusters.points[cores if len(cores) else rows].mean(axis=0, dtype=np.float64)
 
 
 def representative(clusters: RootCauseClusters, rcc: int) -> str:
-    """Path of the image nearest to the centre of an RCC: the face that it shows in an overview."""
+    """Path of the image nearest to the mean of an RCC's images, which represents it in an overview."""
     rows = np.flatnonzero(clusters.labels == rcc)
     points = clusters.points[rows]
     return clusters.paths[rows[np.linalg.norm(points - points.mean(axis=0), axis=1).argmin()]]

@@ -1,4 +1,4 @@
-"""What the engineer says of RCCs, and `rcc_notes.csv`, which people also fill in with a spreadsheet. Step 2."""
+"""The engineer's notes on RCCs, and `rcc_notes.csv`, which can also be edited in a spreadsheet. Step 2."""
 
 import csv
 import io
@@ -16,12 +16,12 @@ COLUMNS = ("rcc", "name", "note", "verdict")
 VERDICTS = ("", "safe", "unsafe", "unclear")
 LONGEST_NAME = 80
 LONGEST_NOTE = 20_000
-# What two RCCs that are merged are judged as: what either of them may be, so that no hazard is lost.
+# From the least to the most serious: merged RCCs get the more serious verdict of the two, so that no hazard is lost.
 _GRAVITY = ("safe", "", "unclear", "unsafe")
 
 
 class RccNote(NamedTuple):
-    """What the engineer says of an RCC.
+    """The engineer's note on an RCC.
 
     Attributes
     ----------
@@ -32,7 +32,7 @@ class RccNote(NamedTuple):
     note : str
         Any text, for example "hazard H3".
     verdict : "", "safe", "unsafe" or "unclear"
-        Whether failing for this reason is a hazard; empty as long as nobody has judged it.
+        Whether failures of this root cause are a hazard; empty if not judged yet.
     """
 
     rcc: int
@@ -48,7 +48,14 @@ def title(rcc: int, notes: Mapping[int, RccNote] | None = None) -> str:
 
 
 def combined(seen: RccNote, mine: RccNote, theirs: RccNote) -> tuple[RccNote, tuple[str, ...]]:
-    """Two changes of one note that began from the same: field by field, and the fields that both have changed."""
+    """Combine two changes of the same note field by field.
+
+    Returns
+    -------
+    note : RccNote
+    conflicts : tuple of str
+        Fields that both have changed, differently; `theirs` is kept.
+    """
     conflicts = []
     fields = {}
     for name in ("name", "note", "verdict"):
@@ -61,10 +68,10 @@ def combined(seen: RccNote, mine: RccNote, theirs: RccNote) -> tuple[RccNote, tu
 
 
 def merged_note(source: RccNote, target: RccNote) -> RccNote:
-    """The note on an RCC that another one is merged into: nothing of either is lost.
+    """The note on an RCC after another RCC was merged into it; nothing of either note is lost.
 
-    The graver verdict holds; an RCC that nobody has judged is not safe because another one is. The name is the
-    target's, or else the source's. The note has both notes, and what the name and verdict no longer say.
+    The more serious verdict is kept; an RCC that is not judged yet does not become safe. The name is the target's or,
+    if it has none, the source's. The text has both texts, and the names and verdicts that were not kept.
     """
     name = target.name or source.name
     verdict = max(source.verdict, target.verdict, key=_GRAVITY.index)
@@ -80,11 +87,12 @@ def merged_note(source: RccNote, target: RccNote) -> RccNote:
 
 
 def differ(source: RccNote, target: RccNote) -> bool:
-    """Whether a merge of two RCCs has to decide between what was said of them."""
+    """Whether merging two RCCs would change the target's note."""
     return merged_note(source, target) != target
 
 
 def notes_text(notes: Sequence[RccNote]) -> str:
+    """The text of `rcc_notes.csv`."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
@@ -93,7 +101,15 @@ def notes_text(notes: Sequence[RccNote]) -> str:
 
 
 def read_notes(path: Path) -> dict[int, RccNote]:
-    """Read `rcc_notes.csv`, which people fill in with a spreadsheet too: other separators and code pages are known."""
+    """Read `rcc_notes.csv`; empty if there is none.
+
+    Spreadsheets may have saved it with semicolons or tabs, or in the code page cp1252.
+
+    Raises
+    ------
+    SAFEError
+        The file cannot be read, or a row is invalid.
+    """
     if not path.is_file():
         return {}
     try:
@@ -111,7 +127,7 @@ def read_notes(path: Path) -> dict[int, RccNote]:
     try:
         reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or ()]
         if "rcc" not in reader.fieldnames:
-            raise SAFEError(f"{path} must begin with a line of column names, rcc,name,note,verdict. Add it.")
+            raise SAFEError(f"{path} must begin with the column names rcc,name,note,verdict. Add this line.")
         for row in reader:
             note = _note_of(row)
             if note.rcc in notes:
@@ -133,11 +149,12 @@ def _note_of(row: Mapping[str | None, object]) -> RccNote:
 
 
 def says_something(note: RccNote) -> bool:
+    """Whether any field of a note is filled in."""
     return bool(note.name or note.note or note.verdict)
 
 
 def tidy_note(note: RccNote) -> RccNote:
-    """A note as it is kept; a SAFEError where it cannot be."""
+    """A note in the form in which it is saved; a SAFEError if it is invalid."""
     name = printable(" ".join(note.name.split()))
     text = printable(note.note.replace("\r\n", "\n").replace("\r", "\n").strip())
     verdict = note.verdict.strip().lower()

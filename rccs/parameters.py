@@ -1,7 +1,7 @@
-"""What is known of the failing images beside their pixels: a CSV file with a row per image, read as columns.
+"""Parameters of the failing images, such as weather or brightness: a CSV file with a row per image, read as columns.
 
-A simulator records such parameters, and so do annotators. SAFE describes RCCs with them (see `profiles.py`) and needs
-none of them. Images and a CSV file in; a column per parameter out, in the order of the images.
+Simulators record such parameters, and annotators provide them. SAFE describes RCCs with them (see `profiles.py`), but
+does not need them. Images and a CSV file in; a column per parameter out, in the order of the images.
 """
 
 import csv
@@ -22,22 +22,22 @@ from support.files import regular
 PARAMETERS_FILE = "parameters.csv"
 KEY = "image"
 ANGLE_SUFFIX = "_deg"
-NUMERIC_FROM = 0.9  # share of a column's values that must be numbers
-MOST_CATEGORIES = 50  # a column of text with more values than these is a name or a remark
+NUMERIC_FROM = 0.9  # least share of a column's values that are numbers
+MOST_CATEGORIES = 50  # a text column with more different values contains names or remarks
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """What is known about the failing images.
+    """Known parameters of the failing images.
 
     Attributes
     ----------
     source : Path
         The CSV file.
     columns : mapping of str to ndarray of shape (n_images,)
-        float64 for a number or an angle, NaN where unknown; str for a category, empty where unknown.
+        float64 for a number or an angle, NaN if unknown; str for a category, empty if unknown.
     notes : tuple of str
-        What in the file could not be used, a sentence each.
+        Sentences on what could not be used in the file.
     """
 
     source: Path
@@ -46,7 +46,7 @@ class Parameters:
 
 
 def find_parameters(image_root: Path) -> Path | None:
-    """`parameters.csv` in the image folder or, failing that, beside it."""
+    """`parameters.csv` in the image folder or, if it is not there, beside it; otherwise None."""
     for folder in (image_root, image_root.parent):
         if (folder / PARAMETERS_FILE).is_file():
             return folder / PARAMETERS_FILE
@@ -56,12 +56,12 @@ def find_parameters(image_root: Path) -> Path | None:
 def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[str]) -> Parameters:
     """Read the parameters of images from a CSV file.
 
-    The column `image` (or else the first) names the image. One reading of those names is used for the whole file, the
-    first of these that fits any image: relative to the CSV's folder, or absolute; relative to the image folder; the
-    last parts of the path; the bare file name where no two images share it.
+    The column `image` (or, if there is none, the first) names the image. The names of a file are all interpreted in
+    the same way, the first of these that matches an image: relative to the CSV's folder, or absolute; relative to the
+    image folder; the end of the path; the file name alone, if no two images have the same.
 
-    A column whose name ends in `_deg` is an angle in degrees. A column is a number where nine of ten values are, unless
-    it holds only two different ones again and again (0 and 1, say): these, and text, are categories.
+    A column whose name ends in `_deg` contains angles in degrees. A column contains numbers if at least 90 % of its
+    values are numbers, unless these are only two different ones, such as 0 and 1. Other columns contain categories.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
     Raises
     ------
     SAFEError
-        The file cannot be read or is no table.
+        The file cannot be read or is not a table.
     """
     path = path_of(path, "parameters as a CSV file")
     try:
@@ -91,7 +91,7 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
     except (UnicodeDecodeError, csv.Error) as error:
         raise SAFEError(f"Expected parameters as a CSV file (UTF-8). Received: {path} ({error}).") from error
     if KEY not in header:
-        notes.append(f"There is no column {KEY}; the first one, {header[0]}, is taken for it.")
+        notes.append(f"There is no column {KEY}; the first column, {header[0]}, is used instead.")
     described = _rows_by_image([row[key] for row in kept], path.parent, image_root, images)
     used = sum(map(len, described.values()))
     notes += _notes_on_rows(images, described, others + len(kept) - used)
@@ -100,7 +100,7 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
         if place == key or not name:
             continue
         texts = [
-            kept[rows[0]][place].strip() if (rows := described.get(image)) and place < len(kept[rows[0]]) else ""
+            kept[at[0]][place].strip() if (at := described.get(image)) and place < len(kept[at[0]]) else ""
             for image in images
         ]
         column, note = _typed(name, texts)
@@ -108,12 +108,12 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
         if column is not None:
             columns[name] = column
     if not columns:
-        notes.append("No column tells the failing images apart.")
+        notes.append("No column has different values for the failing images.")
     return Parameters(path, columns, tuple(notes))
 
 
 def _open_table(path: Path, file: io.TextIOBase) -> tuple[list[str], Iterator[list[str]]]:
-    """Header and rows; spreadsheets separate by semicolons or tabs where the comma is the decimal mark."""
+    """Header and rows; the separator may also be a semicolon or tab, as spreadsheets use with decimal commas."""
     first = file.readline()
     separator = max(",;\t", key=first.count)
     file.seek(0)
@@ -121,15 +121,15 @@ def _open_table(path: Path, file: io.TextIOBase) -> tuple[list[str], Iterator[li
     header = [name.strip() for name in next(rows, [])]
     if len(header) < 2 or "\0" in first:
         raise SAFEError(
-            f"Expected parameters as a CSV file with a header: {KEY}, then a column a parameter. Received: {path}"
+            f"Expected parameters as a CSV file with a header: {KEY}, then a column per parameter. Received: {path}"
         )
     return header, rows
 
 
 def _rows_by_image(keys: list[str], folder: Path, image_root: Path, images: Sequence[str]) -> dict[str, list[int]]:
-    """The rows that name each image, by the first reading of the names that fits any image."""
+    """The rows of each image, by the first interpretation of the names that matches an image."""
     keys = [os.path.normpath(key.strip().replace("\\", "/")) for key in keys]
-    in_folder = {os.path.normpath(folder / key): [] for key in keys}
+    in_folder: dict[str, list[int]] = {os.path.normpath(folder / key): [] for key in keys}
     for row, key in enumerate(keys):
         in_folder[os.path.normpath(folder / key)].append(row)
     exact: dict[str, list[int]] = {}
@@ -168,13 +168,13 @@ def _notes_on_rows(images: Sequence[str], described: dict[str, list[int]], other
         yield f"{len(missing):,} of {len(images):,} images have no row, the first {missing[0]}."
     repeated = [image for image, rows in described.items() if len(rows) > 1]
     if repeated:
-        yield f"{len(repeated):,} images have several rows, the first {repeated[0]}; the first row counts."
-    if others and missing:  # else it is a table of the whole test set, of which these images are a part
-        yield f"{others:,} rows describe other images."
+        yield f"{len(repeated):,} images have several rows, the first {repeated[0]}; the first row is used."
+    if others and missing:  # otherwise it is a table of the whole test set, which contains these images
+        yield f"{others:,} rows are about other images."
 
 
 def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, str]:
-    """The column as numbers or as categories, None where it tells nothing apart; and what is to be said about it."""
+    """The column as numbers or categories, None if all values are the same; and a note on it, or an empty string."""
     known = [text for text in texts if text]
     if len(set(known)) < 2:
         return None, ""
@@ -184,7 +184,7 @@ def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, str]:
         if len(set(known)) > MOST_CATEGORIES:
             return None, f"The column {name} is left out: text with {len(set(known)):,} different values."
         return np.array(texts), ""
-    note = f"The column {name} has {len(wrong):,} values that are no numbers, the first {wrong[0]!r}." if wrong else ""
+    note = f"The column {name} has {len(wrong):,} values that are not numbers, the first {wrong[0]!r}." if wrong else ""
     return numbers, note
 
 

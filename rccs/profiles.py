@@ -1,7 +1,7 @@
-"""Step 2 of SAFE, where the images' parameters are known: what the images of each RCC have in common, in words.
+"""Step 2 of SAFE, if the images' parameters are known: what the images of each RCC have in common, in words.
 
 A parameter that varies much less within an RCC than among all failing images is what its images have in common. RCCs
-and parameters in; profiles out, written as `rcc_profiles.csv`.
+and parameters in; profiles out, written to `rcc_profiles.csv`.
 
 Sources: Fahmy et al., IEEE Trans. Reliability 70(4), 2021 (HUDD: variance reduction of a parameter within a root cause
 cluster); Mardia & Jupp, Directional Statistics, 2000 (circular variance); Kullback & Leibler, Ann. Math. Stat. 22,
@@ -10,11 +10,12 @@ cluster); Mardia & Jupp, Directional Statistics, 2000 (circular variance); Kullb
 
 import csv
 import io
+import json
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,19 +24,19 @@ from rccs.parameters import ANGLE_SUFFIX, Parameters
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.output_folder import save_text
-from support.run_folder import PROFILES_FILE
+from support.run_folder import PROFILES_FILE, RUN_FILE
 from support.tables import cell, from_cell
 
 REFERENCE = "all failing images"  # what an RCC's variance is compared with
 
-REDUCTION_TOLD = 0.5  # the least variance reduction that is put into words
-SHARE_TOLD, LEAD_TOLD = 0.8, 0.15  # the least share of an RCC's images, and how far it must exceed that of all
-MOST_TOLD = 3  # parameters in a sentence
-OUTER = (0.05, 0.95)  # quantiles between which the usual range lies
+LEAST_REDUCTION = 0.5  # of the variance, for a parameter to be mentioned
+LEAST_SHARE, LEAST_LEAD = 0.8, 0.15  # of an RCC's images, and by how much it must exceed the share among all
+MOST_MENTIONED = 3  # parameters in a sentence
+OUTER = (0.05, 0.95)  # quantiles that bound the usual range
 
 
 class Finding(NamedTuple):
-    """A parameter in an RCC; a row of `rcc_profiles.csv`.
+    """A parameter in an RCC; a row of `rcc_profiles.csv`, but for the last two fields.
 
     Attributes
     ----------
@@ -43,20 +44,23 @@ class Finding(NamedTuple):
     known : int
         Images of the RCC whose value is known.
     low, high, mean : float
-        Of numbers; of an angle (degrees) the arc that holds all values, and the circular mean. NaN for a category.
+        Of numbers; for an angle (degrees), the arc that contains all values, and the circular mean. NaN for a category.
     usual_low, usual_high : float
-        The same without the outer twentieths (5th to 95th percentile), so that one odd image does not widen it.
+        The same from the 5th to the 95th percentile, so that a single outlier does not widen it.
     value : str
-        The commonest category, or the two commonest where one alone is not common enough; empty for a number.
+        The most common category, or the two most common if one alone is not common enough; empty for a number.
     share, overall_share : float
-        Of images with that category, or with a number in the usual range, in the RCC and among all failing images.
+        Share of images with that category, or with a number in the usual range, in the RCC and among all failing
+        images.
     reduction : float
-        1 − variance in the RCC / variance over all failing images: circular variance for an angle, the Gini impurity
-        (which is a category's variance) for a category. At most 1; negative where the RCC varies more. NaN where fewer
-        than two values are known.
+        1 − variance in the RCC / variance over all failing images: circular variance for an angle, Gini impurity (the
+        variance of a category) for a category. At most 1; negative if the RCC varies more. NaN if fewer than two values
+        are known.
     information : float
-        How much the parameter tells this RCC from all failing images, in bits: the Kullback–Leibler divergence of
-        `share` from `overall_share`. Orders the findings; 0 where `reduction` is NaN.
+        How much the parameter distinguishes this RCC from all failing images, in bits: the Kullback–Leibler divergence
+        of `share` from `overall_share`. Orders the findings; 0 if `reduction` is NaN.
+    overall_low, overall_high : float
+        The range among all failing images. NaN for a category, and if unknown.
     """
 
     rcc: int
@@ -73,28 +77,33 @@ class Finding(NamedTuple):
     overall_share: float = math.nan
     reduction: float = math.nan
     information: float = 0.0
+    overall_low: float = math.nan
+    overall_high: float = math.nan
 
     @property
     def stands_out(self) -> bool:
-        """Whether to put it into words: nearly all of the RCC share it, and far from all failing images do."""
-        common = self.share >= SHARE_TOLD and self.share - self.overall_share >= LEAD_TOLD
-        return common and (self.kind == "category" or self.reduction >= REDUCTION_TOLD)
+        """Whether to mention it: nearly all images of the RCC share it, and far fewer of all failing images do."""
+        common = self.share >= LEAST_SHARE and self.share - self.overall_share >= LEAST_LEAD
+        return common and (self.kind == "category" or self.reduction >= LEAST_REDUCTION)
 
     @property
     def text(self) -> str:
-        """For example `eyewear = sunglasses (100%, 18% overall)` or `light 0.05–0.21 (variance −94%)`."""
+        """For example `eyewear = sunglasses (100%, 18% overall)` or `light 0.05–0.21 (all failures 0.01–0.99)`."""
+        shares = f"{_percent(self.share)}, {_percent(self.overall_share)} overall"
         if self.kind == "category":
-            return f"{self.parameter} = {self.value} ({_percent(self.share)}, {_percent(self.overall_share)} overall)"
-        # As many decimals as tell the ends apart
-        span = self.usual_high - self.usual_low
-        decimals = min(max(1 - math.floor(math.log10(abs(span))), 0), 6) if span else 3
-        low, high = (f"{bound:.{decimals}f}" for bound in (self.usual_low, self.usual_high))
-        told = low if low == high else f"{low} to {high}" if "-" in low + high else f"{low}–{high}"
-        return f"{self.parameter} {told}{'°' if self.kind == 'angle' else ''} (variance −{_percent(self.reduction)})"
+            return f"{self.parameter} = {self.value} ({shares})"
+        unit = "°" if self.kind == "angle" else ""
+        own = f"{self.parameter} {_range(self.usual_low, self.usual_high)}{unit}"
+        if math.isnan(self.overall_low):  # runs of earlier versions did not record it
+            return f"{own} ({shares})"
+        return f"{own} (all failures {_range(self.overall_low, self.overall_high)}{unit})"
+
+
+COLUMNS = Finding._fields[:-2]  # of `rcc_profiles.csv`
 
 
 class Profile(NamedTuple):
-    """What the images of an RCC have in common; its findings, the most telling first."""
+    """What the images of an RCC have in common; its findings, the most informative first."""
 
     rcc: int
     findings: tuple[Finding, ...]
@@ -106,14 +115,22 @@ class Profile(NamedTuple):
             return "No parameter of its images is known."
         if all(math.isnan(finding.reduction) for finding in self.findings):
             return "The parameters of only one image are known: nothing to compare."
-        told = [finding.text for finding in self.findings if finding.stands_out][:MOST_TOLD]
-        return "; ".join(told) if told else "No parameter stands out."
+        texts = [finding.text for finding in self.findings if finding.stands_out]
+        return "; ".join(texts[:MOST_MENTIONED]) if texts else "No parameter stands out."
 
 
 def _percent(share: float) -> str:
-    # A share of 99.7 % is not all of them.
-    shown = math.floor(100 * share) if share > 0.99 else round(100 * share)
-    return f"{shown}%"
+    # 99.7 % must not be rounded to all images.
+    percent = math.floor(100 * share) if share > 0.99 else round(100 * share)
+    return f"{percent}%"
+
+
+def _range(low: float, high: float) -> str:
+    """For example `0.05–0.21`, with as many decimals as distinguish the ends."""
+    span = high - low
+    decimals = min(max(1 - math.floor(math.log10(abs(span))), 0), 6) if span else 3
+    first, last = (f"{bound:.{decimals}f}" for bound in (low, high))
+    return first if first == last else f"{first} to {last}" if "-" in first + last else f"{first}–{last}"
 
 
 def profile_clusters(clusters: RootCauseClusters, parameters: Parameters) -> tuple[Profile, ...]:
@@ -142,49 +159,73 @@ def _finding(rcc: int, name: str, column: np.ndarray, members: np.ndarray) -> Fi
         return _angle(rcc, name, overall, own)
     if not len(own):
         return Finding(rcc, name, "number", 0)
-    usual_low, usual_high = np.quantile(own, OUTER).tolist()
-    share, overall_share = (float(np.mean((usual_low <= some) & (some <= usual_high))) for some in (own, overall))
-    return _told(
-        Finding(rcc, name, "number", len(own), float(own.min()), float(own.max()), float(own.mean()), usual_low,
-                usual_high, "", share, overall_share),
-        own.var(), overall.var(),
+    low, high = np.quantile(own, OUTER).tolist()
+    share, overall_share = (float(np.mean((low <= values) & (values <= high))) for values in (own, overall))
+    finding = Finding(
+        rcc, name, "number", len(own), float(own.min()), float(own.max()), float(own.mean()), low, high,
+        share=share, overall_share=overall_share, overall_low=float(overall.min()), overall_high=float(overall.max()),
     )  # fmt: skip
+    return _weighed(finding, own.var(), overall.var())
 
 
 def _angle(rcc: int, name: str, overall: np.ndarray, own: np.ndarray) -> Finding:
     if not len(own):
         return Finding(rcc, name, "angle", 0)
     mean = circular_mean(own)
-    away, overall_away = ((some - mean + 180) % 360 - 180 for some in (own, overall))
+    away, overall_away = _differences(own, mean), _differences(overall, mean)
     usual = np.quantile(away, OUTER)
-    share, overall_share = (float(np.mean((usual[0] <= some) & (some <= usual[1]))) for some in (away, overall_away))
-    # Told in the way in which the file tells it: from 0 to 360, or from -180 to 180.
-    signed = bool((overall < 0).any())
+    share, overall_share = (float(np.mean((usual[0] <= steps) & (steps <= usual[1]))) for steps in (away, overall_away))
+    signed = bool((overall < 0).any())  # in the file, angles are from -180 to 180, not from 0 to 360
     if signed and mean >= 180:
         mean -= 360
     bounds = [mean + float(step) for step in (away.min(), away.max(), *usual)]
     if not signed:
         bounds = [bound % 360 for bound in bounds]
-    return _told(
-        Finding(rcc, name, "angle", len(own), bounds[0], bounds[1], mean, bounds[2], bounds[3], "", share,
-                overall_share),
-        circular_variance(own), circular_variance(overall),
+    overall_low, overall_high = _arc(overall, signed)
+    finding = Finding(
+        rcc, name, "angle", len(own), bounds[0], bounds[1], mean, bounds[2], bounds[3],
+        share=share, overall_share=overall_share, overall_low=overall_low, overall_high=overall_high,
     )  # fmt: skip
+    return _weighed(finding, circular_variance(own), circular_variance(overall))
+
+
+def _differences(degrees: np.ndarray, mean: float) -> np.ndarray:
+    """Signed differences of angles from a mean, from -180 to 180 degrees."""
+    return (degrees - mean + 180) % 360 - 180
+
+
+def _arc(degrees: np.ndarray, signed: bool) -> tuple[float, float]:
+    """The arc around the mean that contains all angles; the whole circle if it spans more than 300 degrees.
+
+    Parameters
+    ----------
+    signed : bool
+        Whether angles are from -180 to 180, not from 0 to 360.
+    """
+    mean = circular_mean(degrees)
+    differences = _differences(degrees, mean)
+    low, high = float(differences.min()), float(differences.max())
+    if high - low > 300:
+        return (-180.0, 180.0) if signed else (0.0, 360.0)
+    if signed:
+        mean -= 360 if mean >= 180 else 0
+        return mean + low, mean + high
+    return (mean + low) % 360, (mean + high) % 360
 
 
 def _category(rcc: int, name: str, overall: np.ndarray, own: np.ndarray) -> Finding:
     if not len(own):
         return Finding(rcc, name, "category", 0)
-    counts, overall_counts = (Counter(some.tolist()) for some in (own, overall))
+    counts, overall_counts = (Counter(values.tolist()) for values in (own, overall))
     commonest = sorted(counts, key=lambda value: (-counts[value], value))
-    two = len(overall_counts) > 2 and len(commonest) > 1 and counts[commonest[0]] < SHARE_TOLD * len(own)
+    two = len(overall_counts) > 2 and len(commonest) > 1 and counts[commonest[0]] < LEAST_SHARE * len(own)
     values = commonest[: 2 if two else 1]
     share = sum(counts[value] for value in values) / len(own)
     overall_share = sum(overall_counts[value] for value in values) / len(overall)
     finding = Finding(
         rcc, name, "category", len(own), value=" or ".join(values), share=share, overall_share=overall_share
     )
-    return _told(finding, gini_impurity(counts), gini_impurity(overall_counts))
+    return _weighed(finding, gini_impurity(counts), gini_impurity(overall_counts))
 
 
 def gini_impurity(counts: Counter) -> float:
@@ -192,11 +233,11 @@ def gini_impurity(counts: Counter) -> float:
     return 1 - sum((count / counts.total()) ** 2 for count in counts.values())
 
 
-def _told(finding: Finding, variance: float, overall: float) -> Finding:
-    """The finding with how much it tells.
+def _weighed(finding: Finding, variance: float, overall: float) -> Finding:
+    """The finding with its variance reduction and information.
 
-    Its share is taken as if one more image of the RCC were like all failing ones: three images that are alike by chance
-    must not tell more than forty that are nearly alike.
+    The share is computed as if the RCC had one more image, like all failing images: three images that are alike by
+    chance must not be more informative than forty that are nearly alike.
     """
     if finding.known < 2 or overall <= 0:
         return finding
@@ -218,33 +259,44 @@ def circular_variance(degrees: np.ndarray) -> float:
     return max(1 - math.hypot(np.sin(radians).mean(), np.cos(radians).mean()), 0.0)
 
 
+def known_ranges(profiles: Iterable[Profile]) -> dict[str, tuple[float, float]]:
+    """The range of each number and angle among all failing images, for `run.json`."""
+    return {
+        finding.parameter: (finding.overall_low, finding.overall_high)
+        for profile in profiles
+        for finding in profile.findings
+        if not math.isnan(finding.overall_low)
+    }
+
+
 # --- The file ---------------------------------------------------------------------------------------------------
 
 
 def save_profiles(profiles: Iterable[Profile], folder: Path) -> None:
-    """Write `rcc_profiles.csv` (SAFEError where it cannot be written, or is somebody else's)."""
+    """Write `rcc_profiles.csv` (SAFEError if it cannot be written, or the file there is not SAFE's)."""
     save_text(folder, PROFILES_FILE, profiles_text(profiles))
 
 
 def profiles_text(profiles: Iterable[Profile]) -> str:
-    """`rcc_profiles.csv`: a row per RCC and parameter, the most telling first; what is undefined is empty."""
+    """`rcc_profiles.csv`: a row per RCC and parameter, the most informative first; undefined values are empty."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(Finding._fields)
+    writer.writerow(COLUMNS)
     for profile in profiles:
         for finding in profile.findings:
             finding = finding._replace(parameter=cell(finding.parameter), value=cell(finding.value))
-            writer.writerow("" if field != field else field for field in finding)  # NaN differs from itself
+            # NaN differs from itself.
+            writer.writerow("" if field != field else field for field in finding[: len(COLUMNS)])
     return table.getvalue()
 
 
 def load_profiles(folder: Path) -> tuple[Profile, ...]:
-    """Read `rcc_profiles.csv`; nothing where there is none.
+    """Read `rcc_profiles.csv`, and the ranges among all failing images from `run.json`; empty if there is no table.
 
     Raises
     ------
     SAFEError
-        It is damaged.
+        The table is damaged.
     """
     path = folder / PROFILES_FILE
     try:
@@ -254,16 +306,30 @@ def load_profiles(folder: Path) -> tuple[Profile, ...]:
         return ()
     except DAMAGED as error:
         raise SAFEError(f"{path} is damaged ({error}). Generate the clusters again.") from error
+    ranges = _load_ranges(folder)
     by_rcc: dict[int, list[Finding]] = {}
     for finding in findings:
-        by_rcc.setdefault(finding.rcc, []).append(finding)
+        low, high = ranges.get(finding.parameter, (math.nan, math.nan))
+        by_rcc.setdefault(finding.rcc, []).append(finding._replace(overall_low=low, overall_high=high))
     return tuple(Profile(rcc, tuple(of_rcc)) for rcc, of_rcc in sorted(by_rcc.items()))
 
 
 def _from_row(row: dict[str, str]) -> Finding:
-    kinds = {"parameter": from_cell, "kind": str, "value": from_cell, "rcc": int, "known": int}
-    return Finding(**{name: kinds.get(name, _number)(row[name]) for name in Finding._fields})
+    kinds: dict[str, Callable[[str], Any]] = {
+        "parameter": from_cell, "kind": str, "value": from_cell, "rcc": int, "known": int,
+    }  # fmt: skip
+    return Finding(*(kinds.get(name, _number)(row[name]) for name in COLUMNS))
 
 
 def _number(text: str) -> float:
     return float(text or "nan")
+
+
+def _load_ranges(folder: Path) -> dict[str, tuple[float, float]]:
+    """What `known_ranges` gave for the run in a folder; empty if `run.json` does not have it."""
+    try:
+        record = json.loads(regular(folder / RUN_FILE).read_text(encoding="utf-8"))
+        ranges = {name: (float(low), float(high)) for name, (low, high) in record["parameters"]["ranges"].items()}
+        return {name: ends for name, ends in ranges.items() if all(map(math.isfinite, ends))}
+    except DAMAGED:
+        return {}  # people may have edited run.json, and earlier versions did not record the ranges

@@ -1,11 +1,11 @@
-"""Step 2 of SAFE, the engineer's part: names, notes, verdicts and edits of RCCs. RCCs in, reviewed RCCs out.
+"""Step 2 of SAFE, the review: the engineer's names, notes, verdicts and edits of RCCs. RCCs in, reviewed RCCs out.
 
-`clusters.npz` stays what the clustering found. Beside it, `rcc_notes.csv` says what the engineer calls each RCC and
-thinks of it, and `rcc_edits.json` is a journal of what was merged, moved, undone and redone. Both belong to one
-clustering: the journal carries its fingerprint, and what belongs to another is never attached to it.
+`clusters.npz` is not changed by a review. `rcc_notes.csv` has the name, note and verdict of each RCC, and
+`rcc_edits.json` is a journal of merges, moves, undos and redos. Both belong to one clustering, whose fingerprint is in
+the journal, and are never applied to another.
 
-The paper leaves the root causes to the engineer's eye (Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.3); it does
-not say what is done with what the engineer sees. The edits, and what they mean for core points, are decided here.
+In the paper, the engineer recognizes the root causes by inspecting the RCCs (Attaoui et al., ACM TOSEM 32(3):79, 2023,
+section 3.3); it does not say what follows from that. Edits, and their effect on core points, are defined here.
 """
 
 import dataclasses
@@ -25,24 +25,24 @@ from support.output_folder import Writer, save_files, save_text, writing
 from support.run_folder import EDITS_FILE, LABELS_FILE, NOTES_FILE
 from support.text import printable
 
-CHANGED = "These clusters were generated anew in another window. Reload the page to see the new ones."
+CHANGED = "The clusters have been generated again in another window. Reload the page to see the new ones."
 
 
 class Review(NamedTuple):
-    """RCCs with what the engineer has added to them.
+    """RCCs with the engineer's notes and edits.
 
     Attributes
     ----------
     original : RootCauseClusters
         As the clustering found them.
     clusters : RootCauseClusters
-        With the edits applied: what every later step works on.
+        With the edits applied: the input of all later steps.
     notes : dict of int to RccNote
-        By RCC; those of merged RCCs are kept for the case of an undo.
+        By RCC; notes on merged RCCs are kept in case the merge is undone.
     edits : tuple of Edit
         The whole journal, oldest first.
     touched : bool
-        Whether the engineer has ever noted or edited anything: notes that are missing were then removed.
+        Whether the engineer has ever written a note or made an edit: missing notes were then removed on purpose.
     """
 
     original: RootCauseClusters
@@ -51,12 +51,12 @@ class Review(NamedTuple):
     edits: tuple[Edit, ...]
     touched: bool
 
-    def last_edit(self, by: str | None = None) -> int | None:
-        """The number of the last edit that holds, of one visitor or of all; None where there is none."""
+    def last_edit(self, *, by: str | None = None) -> int | None:
+        """The number of the last edit in effect, of one visitor or of anyone; None if there is none."""
         return max((number for number in standing(self.edits)[0] if by in (None, self.edits[number].by)), default=None)
 
-    def last_undone(self, by: str | None = None) -> int | None:
-        """The number of the edit that was taken back last, by one visitor or by any, and can be done again."""
+    def last_undone(self, *, by: str | None = None) -> int | None:
+        """The number of the last undone edit, of one visitor or of anyone; None if none can be redone."""
         return next((number for number, who in reversed(standing(self.edits)[1]) if by in (None, who)), None)
 
 
@@ -64,26 +64,26 @@ class Review(NamedTuple):
 
 
 def reviewed(
-    clusters: RootCauseClusters, edits: Iterable[Edit], known_reach: Mapping[int, float] | None = None
+    clusters: RootCauseClusters, edits: Iterable[Edit], *, known_reach: Mapping[int, float] | None = None
 ) -> RootCauseClusters:
     """Apply a journal of edits.
 
-    Ids are stable: the id of a merged or emptied RCC is missing from `groups`, no other changes.
+    Ids are stable: the id of a merged or emptied RCC is missing from `groups`, the other ids do not change.
 
-    An image moved to noise is no core point. An image moved to an RCC becomes a core point of it: the engineer vouches
-    that it shows this root cause, and only as a core point does it draw candidates in the selection. An RCC reaches as
-    far as the images that the clustering gave it (see `rccs.clusters.rcc_reach`), since one odd image moved there by
-    hand would otherwise let everything count as near. An image moved back to where it was found is as it was found.
+    An image moved to noise is not a core point. An image moved to an RCC becomes a core point of it: the engineer has
+    confirmed that it shows this root cause, and only core points attract candidates in the selection. The reach of an
+    RCC (see `rccs.clusters.rcc_reach`) is computed without the images that were moved to it, since a single outlier
+    would otherwise bring all images within reach. An image moved back to its original RCC is as the clustering left it.
 
     Parameters
     ----------
     known_reach : mapping of int to float, optional
-        How far RCCs reach after these very edits: of an RCC of 5,000 images it takes a second to find out.
+        The reach of RCCs after these edits, since computing it takes a second for an RCC of 5,000 images.
 
     Raises
     ------
     SAFEError
-        An edit speaks of an image or RCC that there is not.
+        An edit is about an image or RCC that does not exist.
     """
     edits = tuple(edits)
     applied = [edits[number] for number in standing(edits)[0]]
@@ -91,16 +91,16 @@ def reviewed(
         return clusters
     row_of = {path: row for row, path in enumerate(clusters.paths)}
     labels = clusters.labels.copy()
-    home = clusters.labels.copy()  # where the images were found, merges followed
-    touched = set()
+    home = clusters.labels.copy()  # the RCCs in which the images were found, after merges
+    touched: set[int] = set()
     for edit in applied:
-        _check(edit, labels, row_of)
-        touched |= {*edit.source, edit.target}
+        target = _checked_target(edit, labels, row_of)
+        touched |= {*edit.source, target}
         if edit.kind == "merge":
-            labels[labels == edit.source[0]] = edit.target
-            home[home == edit.source[0]] = edit.target
+            labels[labels == edit.source[0]] = target
+            home[home == edit.source[0]] = target
         else:
-            labels[[row_of[path] for path in edit.images]] = edit.target
+            labels[[row_of[path] for path in edit.images]] = target
     moved = labels != home
     is_core = np.where(moved, labels != NOISE, clusters.is_core)
     reach = clusters.reach[: int(labels.max(initial=NOISE)) + 1].copy()
@@ -115,35 +115,36 @@ def reviewed(
     return dataclasses.replace(clusters, labels=labels, is_core=is_core, reach=reach)
 
 
-def _check(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> None:
-    """Whether an edit can be applied to these labels; a SAFEError that says why not."""
+def _checked_target(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> int:
+    """The target of a merge or move; a SAFEError if the edit cannot be applied to these labels."""
+    target = NOISE if edit.target is None else edit.target
     if edit.kind == "merge":
-        if NOISE in (edit.source[0], edit.target):
+        if NOISE in (edit.source[0], target):
             raise SAFEError("Expected two RCCs to merge. Received the images in no cluster; move them instead.")
-        if edit.source[0] == edit.target:
-            raise SAFEError(f"Expected two RCCs to merge. Received RCC {edit.target} twice.")
-        rccs = [edit.source[0], edit.target]
+        if edit.source[0] == target:
+            raise SAFEError(f"Expected two RCCs to merge. Received RCC {target} twice.")
+        rccs = [edit.source[0], target]
     else:
         if not edit.images:
             raise SAFEError("Expected images to move. Received none. Select some first.")
         unknown = [path for path in edit.images if path not in row_of]
         if unknown:
             raise SAFEError(f"Expected images of this clustering. Received: {printable(unknown[0])}")
-        there = [path for path in edit.images if labels[row_of[path]] == edit.target]
+        there = [path for path in edit.images if labels[row_of[path]] == target]
         if there:
-            where = title(edit.target)
-            raise SAFEError(f"{printable(there[0])} is in {where} already. Choose another target.")
-        rccs = [] if edit.target == NOISE else [edit.target]
+            raise SAFEError(f"{printable(there[0])} is already in {title(target)}. Choose another target.")
+        rccs = [] if target == NOISE else [target]
     for rcc in rccs:
         if rcc < 0 or rcc not in labels:
-            raise SAFEError(f"There is no RCC {rcc}: it was merged or emptied, or never was. Choose one that is shown.")
+            raise SAFEError(f"There is no RCC {rcc}; it may have been merged or emptied. Choose one that is displayed.")
+    return target
 
 
-# --- What lies in a folder --------------------------------------------------------------------------------------
+# --- The review in a folder -------------------------------------------------------------------------------------
 
 
 def load_review(folder: Path) -> Review:
-    """The RCCs in a folder with all that the engineer has added.
+    """The RCCs in a folder with the engineer's notes and edits.
 
     Raises
     ------
@@ -153,11 +154,12 @@ def load_review(folder: Path) -> Review:
     original = load_clusters(folder)
     journal = read_journal(folder)
     ours = journal is None or journal.clusters == fingerprint(original)
-    edits, known_reach = (journal.edits, journal.reach) if journal and ours else ((), {})
+    edits = journal.edits if journal and ours else ()
+    known_reach = journal.reach if journal and ours else {}
     notes = read_notes(folder / NOTES_FILE) if ours else {}
     return Review(
         original=original,
-        clusters=reviewed(original, edits, known_reach),
+        clusters=reviewed(original, edits, known_reach=known_reach),
         notes=notes,
         edits=edits,
         touched=bool(notes or (journal and ours)),
@@ -180,54 +182,54 @@ def load_edits(folder: Path) -> tuple[Edit, ...]:
 
 
 def rccs_marked_safe(folder: Path) -> tuple[int, ...]:
-    """The RCCs, of those that there still are, whose verdict is safe."""
+    """The RCCs that have images and the verdict safe."""
     review = load_review(folder)
     safe = {rcc for rcc, note in review.notes.items() if note.verdict == "safe"}
     return tuple(rcc for rcc in sorted(rccs_of(review.clusters)) if rcc in safe)
 
 
-# --- What the engineer says -------------------------------------------------------------------------------------
+# --- Notes ------------------------------------------------------------------------------------------------------
 
 
 class Kept(NamedTuple):
-    """What became of a note.
+    """The result of `set_note`.
 
     Attributes
     ----------
     notes : dict of int to RccNote
-        All notes as they are now.
+        All notes after the change.
     conflicts : tuple of str
-        The fields, of `name`, `note` and `verdict`, that somebody else had changed meanwhile: theirs are kept.
+        The fields (`name`, `note`, `verdict`) that someone else had changed in the meantime and that were not changed.
     """
 
     notes: dict[int, RccNote]
     conflicts: tuple[str, ...]
 
 
-def set_note(folder: Path, note: RccNote, seen: RccNote | None = None, run: str | None = None) -> Kept:
-    """Write what has changed of the note on one RCC; one that says nothing is removed.
+def set_note(folder: Path, note: RccNote, *, seen: RccNote | None = None, run: str | None = None) -> Kept:
+    """Write the changed fields of the note on one RCC; an empty note is removed.
 
     Parameters
     ----------
     note : RccNote
-        As it is to be.
+        The new note.
     seen : RccNote, optional
-        As it was when whoever changes it last saw it: fields that are the same in both are left as they are by now, and
-        those that somebody else has changed meanwhile are conflicts. Without it, all fields are written.
+        The note as its author last saw it: fields that are the same in `note` are not changed, and fields that someone
+        else has changed in the meantime are conflicts. By default all fields are written.
     run : str, optional
-        Fingerprint of the clusters, as they were found, that the note is about.
+        Fingerprint of the unedited clusters that the note is about.
 
     Raises
     ------
     SAFEError
-        There is no such RCC, the clusters are others by now, the verdict is not one of `VERDICTS`, or the name or note
-        is too long.
+        The RCC does not exist, the clusters have changed, the verdict is not one of `VERDICTS`, or the name or note is
+        too long.
     """
     with writing(folder):
         review = load_review(folder)
         _check_run(review, run)
         if note.rcc not in review.clusters.labels and note.rcc != NOISE:
-            raise SAFEError(f"There is no RCC {note.rcc} to note something on. Choose one that is shown.")
+            raise SAFEError(f"There is no RCC {note.rcc} to write a note on. Choose one that is displayed.")
         theirs = review.notes.get(note.rcc, RccNote(note.rcc))
         kept, conflicts = combined(tidy_note(seen) if seen else theirs, tidy_note(note), theirs)
         notes = {**review.notes, note.rcc: kept}
@@ -237,7 +239,7 @@ def set_note(folder: Path, note: RccNote, seen: RccNote | None = None, run: str 
 
 
 def save_notes(folder: Path, notes: Mapping[int, RccNote]) -> None:
-    """Write all notes, in place of those that there are.
+    """Replace all notes.
 
     Raises
     ------
@@ -251,20 +253,20 @@ def save_notes(folder: Path, notes: Mapping[int, RccNote]) -> None:
         save_files(folder, _review_files(review.original, review.clusters, tidy, review.edits, labels=False))
 
 
-# --- What the engineer changes ----------------------------------------------------------------------------------
+# --- Edits ------------------------------------------------------------------------------------------------------
 
 
 class Maker(NamedTuple):
-    """Who makes an edit, and what they have seen of the RCCs.
+    """The author of an edit, and what they have seen of the RCCs.
 
     Attributes
     ----------
     by : str
-        A name of the visitor's own; empty for the one who has none.
+        Identifies the visitor; empty if unknown.
     run : str or None
-        Fingerprint of the clusters, as they were found.
+        Fingerprint of the unedited clusters.
     seen : int or None
-        How many entries of the journal they have seen; None for all.
+        Number of journal entries that they have seen; None for all.
     """
 
     by: str = ""
@@ -279,24 +281,25 @@ def merge_rccs(
     folder: Path,
     rcc: int,
     into: int,
+    *,
     note: RccNote | None = None,
     maker: Maker = NOBODY,
     asked: RccNote | None = None,
 ) -> Review:
-    """Let the images of an RCC belong to another one from now on.
+    """Merge an RCC into another one.
 
     Parameters
     ----------
     note : RccNote, optional
-        What is then said of the latter; by default what `merged_note` gives.
+        The note on the merged RCC; by default that of `merged_note`.
     asked : RccNote, optional
-        What that was when the engineer was asked for `note`.
+        What `merged_note` gave when the engineer was asked for `note`.
 
     Raises
     ------
     SAFEError
-        They are the same, there is no such RCC, the note is too long, or somebody else has changed one of them, or
-        what is said of it.
+        The RCCs are the same, one does not exist, the note is too long, or someone else has changed one of them or its
+        note.
     """
     rcc, into = int(rcc), int(into)
     with writing(folder):
@@ -309,13 +312,14 @@ def merge_rccs(
         return _edit(folder, Edit(_now(), "merge", (), (rcc,), into, maker.by, notes=(target, after, source)), maker)
 
 
-def move_images(folder: Path, paths: Sequence[str], to: int, maker: Maker = NOBODY) -> Review:
-    """Let images belong to another RCC, or with `to=NOISE` to none, from now on: one edit, however many they are.
+def move_images(folder: Path, paths: Sequence[str], to: int, *, maker: Maker = NOBODY) -> Review:
+    """Move images to another RCC or, with `to=NOISE`, to no cluster, as a single edit.
 
     Raises
     ------
     SAFEError
-        There is no such image or RCC, no image is given, one is there already, or somebody else has moved one.
+        No images are given, an image or the RCC does not exist, an image is already there, or someone else has moved
+        one.
     """
     images = tuple(dict.fromkeys(paths))
     with writing(folder):
@@ -325,24 +329,24 @@ def move_images(folder: Path, paths: Sequence[str], to: int, maker: Maker = NOBO
         return _edit(folder, Edit(_now(), "move", images, source, int(to), maker.by), maker)
 
 
-def undo_edit(folder: Path, number: int | None = None, maker: Maker | None = None) -> Review:
-    """Take back an edit.
+def undo_edit(folder: Path, *, number: int | None = None, maker: Maker | None = None) -> Review:
+    """Undo an edit.
 
     Parameters
     ----------
     number : int, optional
-        Which one, from 0; by default the last one of `maker`, or of all where there is no maker.
+        The number of the edit in the journal, from 0; by default the last edit by `maker` or, without one, by anyone.
 
     Raises
     ------
     SAFEError
-        There is none, or a later one is about the same images or RCCs.
+        There is no such edit, or a later edit is about the same images or RCCs.
     """
     return _turn(folder, "undo", number, maker)
 
 
-def redo_edit(folder: Path, number: int | None = None, maker: Maker | None = None) -> Review:
-    """Do again what was last taken back (SAFEError where there is nothing, or an edit has been made since)."""
+def redo_edit(folder: Path, *, number: int | None = None, maker: Maker | None = None) -> Review:
+    """Redo the last edit that was undone (SAFEError if there is none, or an edit has been made since)."""
     return _turn(folder, "redo", number, maker)
 
 
@@ -351,9 +355,9 @@ def _turn(folder: Path, kind: str, number: int | None, maker: Maker | None) -> R
     with writing(folder):
         review = load_review(folder)
         if number is None:
-            number = review.last_edit(by) if kind == "undo" else review.last_undone(by)
+            number = review.last_edit(by=by) if kind == "undo" else review.last_undone(by=by)
         if number is None:
-            others = " of yours; those of others are under Edits" if by is not None and review.edits else ""
+            others = " of yours; edits by others are listed under Edits" if by is not None and review.edits else ""
             what = "edit to undo" if kind == "undo" else "undone edit to redo"
             raise SAFEError(f"There is no {what}{others}.")
         done, _ = standing(review.edits)
@@ -362,13 +366,13 @@ def _turn(folder: Path, kind: str, number: int | None, maker: Maker | None) -> R
             over = next((edit for edit in later if touches(edit, review.edits[number])), None)
             if over is not None:
                 raise SAFEError(
-                    f"A later edit is about the same images or RCCs: {describe_edit(over)}. Take that back first."
+                    f"A later edit is about the same images or RCCs: {describe_edit(over)}. Undo that edit first."
                 )
         return _edit(folder, Edit(_now(), kind, by=by or "", of=number), maker or NOBODY)
 
 
 def _edit(folder: Path, edit: Edit, maker: Maker) -> Review:
-    """Add an edit to the journal; the journal, the notes and `labels.txt` are all written or none."""
+    """Add an edit to the journal; the journal, the notes and `labels.txt` are written together."""
     with writing(folder):
         review = load_review(folder)
         _check_run(review, maker.run)
@@ -377,7 +381,8 @@ def _edit(folder: Path, edit: Edit, maker: Maker) -> Review:
             other = review.edits[entry.of] if entry.of is not None else entry
             if entry.by != maker.by and other.kind in ("merge", "move") and touches(edit, other):
                 raise SAFEError(
-                    f"Meanwhile somebody else has changed these RCCs: {describe_edit(other)}. Look at them again first."
+                    f"Someone else has changed these RCCs in the meantime: {describe_edit(other)}. Check them again "
+                    "first."
                 )
         edits = (*review.edits, edit)
         clusters = reviewed(review.original, edits)
@@ -408,7 +413,7 @@ def _check_run(review: Review, run: str | None) -> None:
 
 
 def _put_aside(folder: Path, review: Review) -> None:
-    """Rename notes and edits of another clustering, which came here in another way than by running one."""
+    """Rename notes and edits that belong to another clustering, for example because files were copied here."""
     journal = read_journal(folder)
     if journal is None or journal.clusters == fingerprint(review.original):
         return
@@ -422,14 +427,14 @@ def _put_aside(folder: Path, review: Review) -> None:
 
 
 class Carried(NamedTuple):
-    """What the engineer has said that holds for new clusters.
+    """The notes and edits that also apply to new clusters.
 
     Attributes
     ----------
     notes : dict of int to RccNote
     edits : tuple of Edit
     left : tuple of RccNote
-        Notes of the run before on RCCs that the new clusters do not have.
+        Notes of the previous run on RCCs that the new clusters do not have.
     """
 
     notes: dict[int, RccNote]
@@ -438,16 +443,16 @@ class Carried(NamedTuple):
 
 
 def carry_over(runs: Sequence[Review], clusters: RootCauseClusters) -> Carried:
-    """Which notes and edits hold where clusters are generated anew.
+    """The notes and edits that apply when clusters are generated again.
 
-    Edits are those of the latest run that found the same clusters. A note belongs to the images of its RCC: it holds
-    for the RCC that has exactly these images, whichever run it was written in. Of several runs that have such an RCC,
-    the latest that the engineer has looked through decides, also that there is no note.
+    Edits are those of the latest run that found the same clusters. A note belongs to the images of its RCC: it applies
+    to the RCC with exactly the same images, whichever run it was written in. If several runs have such an RCC, the
+    latest one that the engineer has reviewed decides, even if it has no note.
 
     Parameters
     ----------
     runs : sequence of Review
-        The run before, then earlier ones, the latest first.
+        The previous run, then earlier ones, the latest first.
     """
     same = next((run for run in runs if run.touched and fingerprint(run.original) == fingerprint(clusters)), None)
     edits = same.edits if same else ()
@@ -471,7 +476,7 @@ def carry_over(runs: Sequence[Review], clusters: RootCauseClusters) -> Carried:
 
 
 def _images(clusters: RootCauseClusters, rcc: int) -> tuple[bool, frozenset[str]]:
-    """Which images an RCC has, and whether it is one at all."""
+    """The images of an RCC, and whether it is `NOISE`."""
     return rcc == NOISE, frozenset(clusters.members(rcc))
 
 
@@ -479,33 +484,36 @@ def save_run(
     clusters: RootCauseClusters,
     carried: Carried,
     folder: Path,
+    *,
     more: Mapping[str, object] | None = None,
     files: Mapping[str, Writer] | None = None,
     remove: Collection[str] = (),
 ) -> None:
-    """Write new clusters, and what holds of the engineer's notes and edits, in place of the run that is there.
+    """Replace the run in a folder by new clusters, with the notes and edits that apply to them.
 
     Parameters
     ----------
     clusters : RootCauseClusters
         As the clustering found them.
     more : mapping, optional
-        What else `run.json` says of the run.
+        Further entries of `run.json`.
     files : mapping, optional
-        Further files that belong to it (see `support.output_folder.save_files`).
+        Further files of the run (see `support.output_folder.save_files`).
     remove : collection of str
-        Files of the run before that this one does not have.
+        Files of the previous run that this one does not have.
 
     Raises
     ------
     SAFEError
-        As `support.output_folder.save_files`.
+        As for `support.output_folder.save_files`.
     """
     after = reviewed(clusters, carried.edits)
-    said = _review_files(clusters, after, carried.notes, carried.edits) if carried.notes or carried.edits else {}
-    # The journal last: it says whose notes these are, and the old ones must never be taken for the new RCCs'.
+    review = _review_files(clusters, after, carried.notes, carried.edits) if carried.notes or carried.edits else {}
+    # The journal last: it identifies the clusters of the notes, and old notes must never be applied to new RCCs.
     save_files(
-        folder, {**(files or {}), **cluster_files(clusters, more), **said}, remove=(*remove, NOTES_FILE, EDITS_FILE)
+        folder,
+        {**(files or {}), **cluster_files(clusters, more=more), **review},
+        remove=(*remove, NOTES_FILE, EDITS_FILE),
     )
 
 
@@ -513,9 +521,9 @@ def save_run(
 
 
 def mend_labels(folder: Path) -> bool:
-    """Write `labels.txt` anew where it is not what the clusters and edits say; whether it was.
+    """Write `labels.txt` again if it does not match the clusters and edits; whether it did not.
 
-    A process that is killed between two files, or a full disk, may leave it behind.
+    It may be outdated after a process was killed between two files, or a disk was full.
     """
     with writing(folder):
         expected = labels_text(active_clusters(folder))
@@ -533,7 +541,7 @@ def _review_files(
     edits: Sequence[Edit],
     labels: bool = True,
 ) -> dict[str, Writer]:
-    """The files that hold what the engineer says and changes, in the order in which they are to be replaced."""
+    """The files of a review, in the order in which they must be replaced."""
     files: dict[str, Writer] = {LABELS_FILE: labels_text(after)} if labels else {}
-    said = [note for _, note in sorted(notes.items()) if says_something(note)]
-    return {**files, NOTES_FILE: notes_text(said), EDITS_FILE: journal_text(original, edits, after)}
+    filled = [note for _, note in sorted(notes.items()) if says_something(note)]
+    return {**files, NOTES_FILE: notes_text(filled), EDITS_FILE: journal_text(original, edits, after)}

@@ -1,7 +1,7 @@
-"""Step 2 of SAFE, looking for images: words that an engineer types in, the images that all of them fit out.
+"""Step 2 of SAFE, searching for images: a query typed by the engineer in, the images that match it out.
 
-A word is part of a path (`night_`), or a condition on a parameter: `eyewear=sunglasses`, `light<0.1`, `blur_px >= 2`.
-What has spaces in it stands in quotes: `"my folder"`, `weather="light rain"`.
+A word of the query is part of a path (`night_`) or a condition on a parameter: `eyewear=sunglasses`, `light<0.1`,
+`blur_px >= 2`. Names and values with spaces are quoted: `"my folder"`, `weather="light rain"`.
 """
 
 import math
@@ -15,24 +15,24 @@ from support.errors import SAFEError
 
 _NAME = r"""(?:"[^"]+"|'[^']+'|[^\s<>="']+)"""
 _VALUE = r"""(?:"[^"]*"|'[^']*'|[^\s<>=]*)"""
-# A condition ends where a space follows, and no sign: in `eyewear= light<1` eyewear has no value.
+# A condition ends before a space that no sign follows: in `eyewear= light<1`, eyewear has no value.
 _CONDITION = re.compile(rf"(?P<name>{_NAME})\s*(?P<sign><=|>=|=|<|>)\s*(?P<value>{_VALUE})(?=\s|$)(?!\s*[<>=])")
 _WORD = re.compile(r"""(?:"[^"]+"|'[^']+')(?=\s|$)|\S+""")
 _COMPARE = {"<": np.less, "<=": np.less_equal, ">": np.greater, ">=": np.greater_equal}
-MOST_NAMED = 12  # parameters in an error
+MOST_NAMED = 12  # parameters in an error message
 
 
 def matching_images(text: str, paths: Sequence[str], columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The images that every word of a text fits; upper and lower case are the same.
+    """The images that match every word of a query, ignoring case.
 
     Parameters
     ----------
     text : str
-        Words, separated by spaces. `=` with a category fits a part of it (`eyewear=sun`), with a number the number, and
-        without either whatever is known (`eyewear=`).
+        Words, separated by spaces. `=` matches a part of a category (`eyewear=sun`) or a number; without a value, it
+        matches every image whose value is known (`eyewear=`).
     paths : sequence of str
     columns : mapping of str to ndarray of shape (n_images,)
-        As of `rccs.parameters.Parameters`. What is unknown fits no condition.
+        Of `rccs.parameters.Parameters`. Unknown values match no condition.
 
     Returns
     -------
@@ -42,15 +42,15 @@ def matching_images(text: str, paths: Sequence[str], columns: Mapping[str, np.nd
     Raises
     ------
     SAFEError
-        There is no word, no such parameter, or a condition that does not go with it.
+        There is no word, a parameter does not exist, or a condition does not suit its kind.
     """
     words = list(_words(text))
     if not words:
-        raise SAFEError("Expected part of a file name, or a condition such as light<0.1. Received: nothing.")
+        raise SAFEError("Expected part of a file name, or a condition such as light<0.1. Received nothing.")
     fits = np.ones(len(paths), bool)
     lower = [path.lower() for path in paths]
     for word, condition in words:
-        # Without parameters a sign may be part of a name.
+        # Without parameters, a sign can only be part of a name.
         if condition and (columns or not any(word in path for path in lower)):
             fits &= _fits(columns, *condition)
         else:
@@ -59,14 +59,15 @@ def matching_images(text: str, paths: Sequence[str], columns: Mapping[str, np.nd
 
 
 def example_for(columns: Mapping[str, np.ndarray]) -> str:
-    """A query that fits at least one image, as a hint to the engineer: `eyewear=sunglasses light<0.8`.
+    """A query that matches at least one image, as a hint to the engineer: `eyewear=sunglasses light<0.8`.
 
-    A condition on the category of the fewest different values, for its rarest, and one on the first number that is not
-    always whole, since whole ones often only count images; empty where there is neither.
+    It has a condition for the rarest value of the category with the fewest values, and one on the first number that is
+    not always an integer, since integers often only count images; it is empty if there is neither.
     """
     texts = {name: values for name, values in columns.items() if values.dtype.kind == "U" and values.any()}
     numbers = {name: values for name, values in columns.items() if values.dtype.kind != "U"}
-    words, among = [], slice(None)
+    words: list[str] = []
+    among: slice | np.ndarray = slice(None)
     if texts:
         name = min(texts, key=lambda name: len(set(texts[name].tolist())))
         (category, _), *_ = sorted(Counter(filter(None, texts[name].tolist())).items(), key=lambda pair: pair[::-1])
@@ -81,7 +82,7 @@ def example_for(columns: Mapping[str, np.ndarray]) -> str:
 
 
 def _just_above(number: float) -> str:
-    """A number of few digits above another one."""
+    """A number with few digits that is slightly above another one."""
     for digits in range(2, 18):
         text = f"{number + abs(number) * 10.0 ** (1 - digits):.{digits}g}"
         if "e" not in text and float(text) > number:
@@ -95,7 +96,7 @@ def _quoted(text: str) -> str:
 
 
 def _words(text: str) -> Iterator[tuple[str, tuple[str, str, str] | None]]:
-    """The words of a text in lower case, each with its name, sign and value where it is a condition."""
+    """The words of a query in lower case, each with its name, sign and value if it is a condition."""
     at = 0
     while at < len(text):
         if text[at].isspace():
@@ -103,7 +104,8 @@ def _words(text: str) -> Iterator[tuple[str, tuple[str, str, str] | None]]:
             continue
         condition = _CONDITION.match(text, at)
         found = condition or _WORD.match(text, at)
-        parts = tuple(map(_unquoted, condition.group("name", "sign", "value"))) if condition else None
+        assert found  # a word matches wherever there is no space
+        parts = (_unquoted(condition["name"]), condition["sign"], _unquoted(condition["value"])) if condition else None
         yield _unquoted(found.group()).lower(), parts
         at = found.end()
 
@@ -113,15 +115,15 @@ def _unquoted(text: str) -> str:
 
 
 def _fits(columns: Mapping[str, np.ndarray], name: str, sign: str, value: str) -> np.ndarray:
-    """Which images a condition fits."""
+    """Which images match a condition."""
     known = {column.lower(): column for column in columns}
     if name.lower() not in known:
         named = ", ".join(list(columns)[:MOST_NAMED]) + (", …" if len(columns) > MOST_NAMED else "")
-        raise SAFEError(f"Expected a parameter of these images ({named or 'none is known'}). Received: {name}")
+        raise SAFEError(f"Expected a parameter of these images ({named or 'none are known'}). Received: {name}")
     column = columns[known[name.lower()]]
     if column.dtype.kind == "U":
         if sign != "=":
-            raise SAFEError(f"{name} is no number: expected {name}=… Received: {name}{sign}{value}")
+            raise SAFEError(f"{name} is not a number; expected {name}=… Received: {name}{sign}{value}")
         return np.array([bool(text) and value.lower() in text.lower() for text in column.tolist()], bool)
     try:
         number = float(value)
@@ -129,4 +131,4 @@ def _fits(columns: Mapping[str, np.ndarray], name: str, sign: str, value: str) -
         raise SAFEError(f"{name} is a number. Received: {name}{sign}{value}") from error
     if sign == "=":
         return np.isclose(column, number)
-    return _COMPARE[sign](column, number)  # NaN, unknown, is in no order
+    return _COMPARE[sign](column, number)  # False for NaN, unknown values

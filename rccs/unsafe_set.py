@@ -1,7 +1,7 @@
-"""The unsafe set: the record of a selection, and the files that keep it. Steps 3 and 4, for `selection.py`.
+"""The unsafe set, that is, the images to label: the record of a selection, and its files. Used by `selection.py`.
 
-`IS_filenames.txt` is the paper's, `unsafe_set.csv` the same with distances and labels, `unsafe_set.json` says how the
-selection came about.
+`IS_filenames.txt` is the paper's file, `unsafe_set.csv` adds distances and labels, and `unsafe_set.json` describes the
+selection.
 """
 
 import csv
@@ -38,10 +38,10 @@ class UnsafeImage(NamedTuple):
     distance : float
         To the nearest core point, in the space of PCA.
     within_eps : bool
-        Whether that distance is at most the RCC's reach, the counterpart of DBSCAN's eps in that space (see
-        `rccs.clusters.rcc_reach`): as near to a core point as the RCC's own images are.
+        Whether that distance is at most the RCC's reach, which replaces DBSCAN's eps in that space (see
+        `rccs.clusters.rcc_reach`): the image is as near to a core point as the RCC's own images.
     label : str
-        The class, where the engineer has given it.
+        The class; empty if the image is not labelled.
     """
 
     image: str
@@ -53,34 +53,34 @@ class UnsafeImage(NamedTuple):
 
 @dataclass(frozen=True)
 class UnsafeSet:
-    """The images worth labelling.
+    """The images to label.
 
     Attributes
     ----------
     improvement_root : Path
     images : tuple of UnsafeImage
-        By RCC, nearest first within each.
+        By RCC, the nearest first within each.
     wanted : int
-        Size asked for; more than `len(images)` where the improvement set did not hold as many.
+        Requested size; more than `len(images)` if there were not enough candidates.
     formula : str
-        How that number came about.
+        How that size was computed, in words.
     n_improvement : int
         Readable images of the improvement set.
     candidates : tuple of int
-        Improvement images nearest to each RCC.
+        Number of improvement images nearest to each RCC.
     skipped : tuple of Skipped
     clusters : str
         Fingerprint of the RCCs that the selection belongs to (see `rccs.clusters.fingerprint`).
     left_out : tuple of int
-        RCCs that no image was selected for, because the engineer wanted none.
+        RCCs that no images were selected for, by the engineer's choice.
     quota : "equal" or "size"
-        How the images were divided among the RCCs (see `quotas`).
+        How the images were divided among the RCCs (see `selection.quotas`).
     model : str
-        The DNN of which images that it is likely to get wrong were preferred, if there was one.
+        The DNN whose likely errors half of the images were chosen by; empty if there was none.
     run : str
         Fingerprint of those clusters as they were found, without the engineer's edits; empty in sets of older versions.
     labels : str
-        What became of the labels of the set before, in words.
+        A sentence on the labels of the previous set; empty if there were none.
     """
 
     improvement_root: Path
@@ -107,7 +107,7 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path) -> None:
 
 
 def unsafe_set_files(unsafe: UnsafeSet) -> dict[str, Writer]:
-    """`IS_filenames.txt`, `unsafe_set.csv` and, with how they came about, `unsafe_set.json`."""
+    """`IS_filenames.txt`, `unsafe_set.csv` and `unsafe_set.json`, by name."""
     record = {
         "improvement_root": os.fspath(unsafe.improvement_root),
         "selected": len(unsafe.images),
@@ -132,34 +132,34 @@ def unsafe_set_files(unsafe: UnsafeSet) -> dict[str, Writer]:
 
 
 def unsafe_table(unsafe: UnsafeSet) -> str:
-    """What `unsafe_set.csv` holds: the one file of the set that labelling changes."""
+    """The content of `unsafe_set.csv`, the only file that labelling changes."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
     for image in unsafe.images:
         within = str(image.within_eps).lower()
-        writer.writerow(image._replace(image=cell(image.image), within_eps=within, label=cell(image.label)))
+        writer.writerow([cell(image.image), image.rcc, image.distance, within, cell(image.label)])
     return table.getvalue()
 
 
 def set_key(unsafe: UnsafeSet) -> str:
-    """Tells one unsafe set from another, whatever its labels are."""
+    """Identifies an unsafe set, independently of its labels."""
     return f"{unsafe.clusters}-{_digest(unsafe.images)}"
 
 
 def _digest(images: Sequence[UnsafeImage]) -> str:
-    """Tells the table of one selection from that of another: which images, of which RCCs, in any order."""
+    """Identifies a selection: the images and their RCCs, in any order."""
     rows = sorted(f"{image.rcc}\t{image.image}\n" for image in images)
     return hashlib.blake2b("".join(rows).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def load_unsafe_set(folder: Path) -> UnsafeSet:
-    """Read what `save_unsafe_set` wrote.
+    """Read the unsafe set in a folder.
 
     Raises
     ------
     SAFEError
-        There is none, or it is damaged.
+        There is no unsafe set, or it is damaged.
     """
     path = folder / UNSAFE_SET_FILE
     if not path.is_file() or not (folder / SELECTION_FILE).is_file():
@@ -170,17 +170,17 @@ def load_unsafe_set(folder: Path) -> UnsafeSet:
             rows = list(csv.DictReader(file, strict=True))
         images = tuple(map(_image_of, rows))
         if not images:
-            raise ValueError("no image in it")
+            raise ValueError("no images")
         if len({image.image for image in images}) < len(images):
-            raise ValueError("an image in it twice")
+            raise ValueError("the same image twice")
         record = json.loads((folder / SELECTION_FILE).read_text(encoding="utf-8"))
         if "images" in record and record["images"] != _digest(images):
-            raise ValueError(f"{SELECTION_FILE} is of other images than {UNSAFE_SET_FILE}")
+            raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
         if record.get("quota", "equal") not in QUOTAS:
-            raise ValueError(f"a quota that is none: {record['quota']}")
+            raise ValueError(f"an invalid quota: {record['quota']}")
         candidates = tuple(map(int, record["candidates"]))
         if max(image.rcc for image in images) >= len(candidates):
-            raise ValueError("an RCC that there is not")
+            raise ValueError("an RCC that does not exist")
         return UnsafeSet(
             improvement_root=Path(record["improvement_root"]),
             images=images,
@@ -191,7 +191,7 @@ def load_unsafe_set(folder: Path) -> UnsafeSet:
             skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
             clusters=str(record["clusters"]),
             left_out=tuple(map(int, record.get("left_out", ()))),
-            quota=record.get("quota", "equal"),  # those of older versions were
+            quota=record.get("quota", "equal"),  # older versions had no other
             model=str(record.get("model", "")),
             run=str(record.get("run", "")),
             labels=str(record.get("labels", "")),
@@ -201,7 +201,7 @@ def load_unsafe_set(folder: Path) -> UnsafeSet:
 
 
 def selection_run(folder: Path) -> str:
-    """The fingerprint of the clusters, as found, that the unsafe set in a folder belongs to; empty where unknown."""
+    """Fingerprint of the unedited clusters that the unsafe set in a folder belongs to; empty if unknown."""
     try:
         return str(json.loads(regular(folder / SELECTION_FILE).read_text(encoding="utf-8"))["run"])
     except DAMAGED:
@@ -209,9 +209,9 @@ def selection_run(folder: Path) -> str:
 
 
 def _image_of(row: Mapping[str, str]) -> UnsafeImage:
-    """A row of `unsafe_set.csv`; a ValueError where it is none."""
+    """A row of `unsafe_set.csv`; a ValueError if it is invalid."""
     image, label = from_cell(row["image"] or ""), from_cell((row["label"] or "").strip())
     rcc, distance = int(row["rcc"]), float(row["distance"])
     if not image or set(image) & set("\0\r\n") or rcc < 0 or not 0 <= distance < math.inf:
-        raise ValueError(f"a row that is none: {image!r}, {rcc}, {distance}")
+        raise ValueError(f"an invalid row: {image!r}, {rcc}, {distance}")
     return UnsafeImage(image, rcc, distance, row["within_eps"].strip().lower() == "true", label)

@@ -1,5 +1,5 @@
-"""What leaves SAFE: the report for the safety case, the images in folders, and the runs before this one.
+"""The outputs of SAFE: the report for the safety case, exported images, and the history of runs.
 
-In order, each importing only from those before it: `markup` (HTML), `elbow` (a drawing), `sections` and `report`,
-`export`, and `history`.
+The modules in order, each importing only from earlier ones: `markup` (HTML), `elbow` (the k-distance curve), `sections`
+and `report`, `export`, and `history`.
 """

@@ -1,13 +1,13 @@
-"""RCCs to take away: a folder or ZIP file with a folder of images per RCC, and a table of all that is known of them.
+"""Exported RCCs: a folder or ZIP file with a folder of images per RCC, and a table of the images.
 
 RCC_03_sunglasses-at-night/   the images, under their own names
 no_cluster/
 labels.csv                    image, rcc, name, verdict, core, distance, file
-labels.parquet                the same, where pyarrow is installed
-report.html                   where it was asked for
-.safe-export                  what SAFE wrote there, with digests: `b2sum -l 128 -c .safe-export` compares them
+labels.parquet                the same, if pyarrow is installed
+report.html                   if requested
+.safe-export                  names and digests of these files; `b2sum -l 128 -c .safe-export` checks them
 
-Only an export that is as SAFE wrote it is ever replaced. A ZIP file says so in its comment.
+Only an export that has not been changed since SAFE wrote it is ever replaced. In a ZIP file, the comment shows that.
 """
 
 import csv
@@ -21,7 +21,7 @@ import unicodedata
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -42,9 +42,9 @@ LABELS_TABLE, PARQUET_TABLE = "labels.csv", "labels.parquet"
 COLUMNS = ("image", "rcc", "name", "verdict", "core", "distance", "file")
 NOISE_FOLDER = "no_cluster"
 LONGEST_SLUG = 40
-LONGEST_NAME = 150  # bytes: leaves room in Windows' 260 characters for the folders above
+LONGEST_NAME = 150  # bytes; of the 260 characters of Windows' paths, this leaves some for the folders
 
-# Names that Windows keeps for devices, whatever their ending.
+# Names that Windows reserves for devices, with any extension.
 _DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
 
 
@@ -59,11 +59,11 @@ class ExportedImage(NamedTuple):
     name, verdict : str
         Of the RCC.
     core : bool
-        Whether it is a core point.
+        Whether the image is a core point.
     distance : float
-        From the middle of its RCC's core (see `rccs.nearness.by_closeness`).
+        From the middle of the RCC's core (see `rccs.nearness.by_closeness`).
     file : str
-        Where it lies in the export, `/` between folders; empty where its file was gone.
+        Path in the export, with `/` between folders; empty if the image could not be copied.
     """
 
     image: str
@@ -76,14 +76,14 @@ class ExportedImage(NamedTuple):
 
 
 class Export(NamedTuple):
-    """What was written.
+    """The result of an export.
 
     Attributes
     ----------
     path : Path
         The folder or ZIP file.
     images : int
-        Copied.
+        Number of images copied.
     missing : tuple of Skipped
         Images that could not be copied, and why.
     """
@@ -93,13 +93,13 @@ class Export(NamedTuple):
     missing: tuple[Skipped, ...]
 
 
-# --- What goes where --------------------------------------------------------------------------------------------
+# --- The table --------------------------------------------------------------------------------------------------
 
 
 def export_rows(
-    clusters: RootCauseClusters, notes: Mapping[int, RccNote], what: Collection[int] | None = None
+    clusters: RootCauseClusters, notes: Mapping[int, RccNote], *, what: Collection[int] | None = None
 ) -> list[ExportedImage]:
-    """The rows of an export: RCC by RCC, the largest first, the images nearest to the core first.
+    """The rows of an export by RCC, the largest first, and within each the images nearest to its core first.
 
     Parameters
     ----------
@@ -109,14 +109,14 @@ def export_rows(
     Raises
     ------
     SAFEError
-        One of them is none, or nothing is to be exported.
+        One of them does not exist, or there is nothing to export.
     """
     wanted = clusters.groups if what is None else [rcc for rcc in clusters.groups if rcc in what]
     unknown = set(what or ()) - set(wanted)
     if unknown or not wanted:
         raise SAFEError(
             f"Expected RCCs to export. Received: {', '.join(map(str, sorted(unknown))) or 'none'}, "
-            "which have no images. Choose from those that are shown."
+            "which have no images. Choose from those that are displayed."
         )
     core = dict(zip(clusters.paths, clusters.is_core.tolist(), strict=True))
     rows = []
@@ -131,7 +131,7 @@ def export_rows(
 
 
 def folder_name(rcc: int, name: str, n_rccs: int) -> str:
-    """For example `RCC_03_sunglasses-at-night`: a name that every file system takes."""
+    """For example `RCC_03_sunglasses-at-night`, a name that is valid on every file system."""
     if rcc == NOISE:
         return NOISE_FOLDER
     slug = re.sub(r"[^\w]+", "-", unicodedata.normalize("NFC", printable(name))).strip("-_")[:LONGEST_SLUG].strip("-_")
@@ -142,7 +142,7 @@ def folder_name(rcc: int, name: str, n_rccs: int) -> str:
 
 
 def safe_name(name: str) -> str:
-    """A file's name, changed only where Windows or a ZIP file would not take it; shortened before its ending."""
+    """A file name, changed only if it is invalid on Windows or in a ZIP file; long stems are shortened."""
     name = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f\ufffd]', "_", printable(name)).rstrip(". ") or "_"
     if _DEVICES.match(name):
         name = f"_{name}"
@@ -153,7 +153,7 @@ def safe_name(name: str) -> str:
 
 
 def _free(name: str, taken: set[str]) -> str:
-    """The name, with a number where another file of the folder has it already; large and small letters are the same."""
+    """The name, with a number if it is already taken in the folder, ignoring case."""
     stem, suffix = os.path.splitext(name)  # noqa: PTH122, a name alone
     number = 2
     while unicodedata.normalize("NFC", name).casefold() in taken:
@@ -169,27 +169,28 @@ def export_rccs(
     clusters: RootCauseClusters,
     notes: Mapping[int, RccNote],
     to: str | os.PathLike,
+    *,
     what: Collection[int] | None = None,
     report: str = "",
     progress: Progress = no_progress,
 ) -> Export:
-    """Copy the images of RCCs to a folder. It appears whole or not at all; an earlier export there is replaced.
+    """Copy the images of RCCs to a folder, completely or not at all; an earlier export there is replaced.
 
     Parameters
     ----------
     to : path
-        A folder that does not exist yet, is empty, or is an earlier export (see `check_target`).
+        A folder that does not exist, is empty, or is an earlier export (see `check_target`).
     what : collection of int, optional
-        The RCCs to export; all by default, and the images in no cluster.
+        The RCCs to export; by default all, and the images in no cluster.
     report : str
-        HTML to write there as `report.html`.
+        HTML to write as `report.html`.
 
     Raises
     ------
     SAFEError
-        The folder holds something else, cannot be written to, or there is nothing to export.
+        The folder contains something else or cannot be written to, or there is nothing to export.
     """
-    rows = export_rows(clusters, notes, what)
+    rows = export_rows(clusters, notes, what=what)
     target = _target(to)
     check_target(target)
     try:
@@ -201,7 +202,7 @@ def export_rccs(
                 (building / name).write_bytes(data)
                 digests[name] = _digest(io.BytesIO(data))
             (building / EXPORT_MARK).write_bytes("".join(f"{d}  {name}\n" for name, d in digests.items()).encode())
-            check_target(target)  # again, since copying takes a while
+            check_target(target)  # again, since copying takes time
     except OSError as error:
         raise SAFEError(
             f"Could not write the export to {target}: {error.strerror or error}. Choose another folder."
@@ -213,25 +214,26 @@ def export_zip(
     clusters: RootCauseClusters,
     notes: Mapping[int, RccNote],
     to: str | os.PathLike,
+    *,
     what: Collection[int] | None = None,
     report: str = "",
     progress: Progress = no_progress,
 ) -> Export:
-    """Write the same as `export_rccs` to a ZIP file, which takes the place of an earlier export of that name.
+    """Write the same as `export_rccs` to a ZIP file, which replaces an earlier export of that name.
 
     Raises
     ------
     SAFEError
-        Another file has that name, it cannot be written, or there is nothing to export.
+        The name is taken by another file, the file cannot be written, or there is nothing to export.
     """
-    rows = export_rows(clusters, notes, what)
+    rows = export_rows(clusters, notes, what=what)
     target = _target(to)
     if target.suffix.lower() != ".zip":
         raise SAFEError(f"Expected a file name that ends in .zip. Received: {target.name}")
     check_target(target)
     written: list[ExportedImage] = []
     missing: list[Skipped] = []
-    # Images are compressed already: stored as they are. A time before 1980, which ZIP does not know, becomes 1980.
+    # Images are already compressed, so they are only stored. ZIP has no times before 1980: they become 1980.
     with (
         replacing(target) as temporary,
         zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive,
@@ -261,13 +263,13 @@ def _target(to: str | os.PathLike) -> Path:
 
 
 def check_target(to: str | os.PathLike) -> None:
-    """Whether a folder, or a file name that ends in .zip, can take an export, to be known before long work.
+    """Check, before long work, that an export can be written to a folder or to a file name that ends in .zip.
 
     Raises
     ------
     SAFEError
-        It is there and is not an export all of whose files are as SAFE wrote them. Exports of versions that left no
-        mark cannot be told from the engineer's own folders.
+        It exists and is not an unchanged export by SAFE. Exports by versions that left no mark cannot be distinguished
+        from the engineer's own folders.
     """
     target = _target(to)
     put_back(target)
@@ -280,13 +282,13 @@ def check_target(to: str | os.PathLike) -> None:
         fault = f"unreadable: {error.strerror or error}"
     if fault:
         raise SAFEError(
-            f"Expected a new {'file' if is_zip else 'or empty folder'}, or an export as SAFE wrote it. Received: "
+            f"Expected a new {'file' if is_zip else 'or empty folder'}, or an unchanged export by SAFE. Received: "
             f"{target} ({fault}). Choose another name, such as {_free_target(target).name}."
         )
 
 
 def _fault_of_folder(folder: Path) -> str:
-    """Why a folder is not an export as SAFE wrote it; empty where it is one, or holds nothing."""
+    """Why a folder is not an unchanged export by SAFE; empty if it is one, or an empty folder."""
     if folder.is_symlink() or not folder.is_dir():
         return "not a folder"
     if not any(folder.iterdir()):
@@ -310,23 +312,23 @@ def _fault_of_folder(folder: Path) -> str:
 
 
 def _fault_of_zip(path: Path) -> str:
-    """Why a file is not a ZIP as SAFE wrote it; empty where it is one."""
+    """Why a file is not an unchanged ZIP file by SAFE; empty if it is one."""
     if path.is_symlink():
         return "a link"
     try:
         with regular(path).open("rb") as file, zipfile.ZipFile(file) as archive:
             return "" if archive.comment == _zip_mark(archive) else "without SAFE's mark, or changed"
     except DAMAGED:
-        return "not a ZIP file of SAFE's"
+        return "not a ZIP file by SAFE"
 
 
 def _zip_mark(archive: zipfile.ZipFile) -> bytes:
-    """The comment of a ZIP that SAFE wrote: a digest of the names, lengths and checksums of all that is in it."""
+    """The comment of a ZIP file by SAFE: a digest of the names, lengths and checksums of its contents."""
     parts = sorted(f"{part.filename}\0{part.file_size}\0{part.CRC}\0" for part in archive.infolist())
     return f"SAFE export {_digest(io.BytesIO(''.join(parts).encode('utf-8', 'surrogateescape')))}".encode()
 
 
-def _digest(file: IO[bytes]) -> str:
+def _digest(file: io.BytesIO | io.BufferedReader) -> str:
     return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
@@ -336,7 +338,7 @@ def _digest_of_file(path: Path) -> str:
 
 
 def _free_target(target: Path) -> Path:
-    """The first name of its kind that nothing has: export-2, export-3, …"""
+    """The first name that is not taken: export-2, export-3, …"""
     names = (target.with_name(f"{target.stem}-{number}{target.suffix}") for number in itertools.count(2))
     return next(path for path in names if not os.path.lexists(path))
 
@@ -347,7 +349,17 @@ def _free_target(target: Path) -> Path:
 def _copy(
     root: Path, rows: list[ExportedImage], folder: Path, progress: Progress
 ) -> tuple[list[ExportedImage], tuple[Skipped, ...], dict[str, str]]:
-    """Copy the images; rows as they came out, what could not be read, and digests. A full disk is an OSError."""
+    """Copy the images (OSError if the disk is full).
+
+    Returns
+    -------
+    list of ExportedImage
+        All rows; those that could not be copied have no file.
+    tuple of Skipped
+        Images that could not be copied.
+    dict of str to str
+        Digests of the files.
+    """
     written, missing, digests = [], [], {}
     for done, row in enumerate(rows, start=1):
         try:
@@ -364,19 +376,20 @@ def _copy(
 
 
 def _image_bytes(path: Path) -> bytes:
-    """The bytes of a file that is still an image; any of UNREADABLE where it is none, or no file that ends."""
+    """The content of an image file; one of UNREADABLE if it is no longer a readable image."""
     data = read_bytes(path)
     with Image.open(io.BytesIO(data), formats=FORMATS):
         return data
 
 
 def _tables(rows: list[ExportedImage], report: str) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the files beside the images."""
+    """Names and contents of the files other than the images."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        writer.writerow(row._replace(image=cell(row.image), name=cell(row.name), core=str(row.core).lower()))
+        core = str(row.core).lower()
+        writer.writerow([cell(row.image), row.rcc, cell(row.name), row.verdict, core, row.distance, row.file])
     yield LABELS_TABLE, table.getvalue().encode("utf-8", "surrogateescape")
     if writes_parquet():
         yield PARQUET_TABLE, _parquet(rows)
@@ -385,7 +398,7 @@ def _tables(rows: list[ExportedImage], report: str) -> Iterator[tuple[str, bytes
 
 
 def writes_parquet() -> bool:
-    """Whether exports hold a Parquet table too."""
+    """Whether exports also contain a Parquet table."""
     return importlib.util.find_spec("pyarrow") is not None
 
 
@@ -395,8 +408,8 @@ def _parquet(rows: list[ExportedImage]) -> bytes:
 
     kinds = (arrow.string(), arrow.int32(), arrow.string(), arrow.string(), arrow.bool_(), arrow.float64())
     schema = arrow.schema(list(zip(COLUMNS, (*kinds, arrow.string()), strict=True)))
-    shown = (row._replace(image=printable(row.image)) for row in rows)  # Parquet knows valid Unicode only
-    columns = [arrow.array(column, kind) for column, kind in zip(zip(*shown, strict=True), schema.types, strict=True)]
+    valid = (row._replace(image=printable(row.image)) for row in rows)  # Parquet requires valid Unicode
+    columns = [arrow.array(column, kind) for column, kind in zip(zip(*valid, strict=True), schema.types, strict=True)]
     buffer = arrow.BufferOutputStream()
     parquet.write_table(arrow.Table.from_arrays(columns, schema=schema), buffer)
     return buffer.getvalue().to_pybytes()

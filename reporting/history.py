@@ -1,11 +1,11 @@
-"""Earlier runs: kept whole when a new one takes their place, listed, compared and brought back.
+"""Earlier runs: archived when a new run replaces them, listed, compared and restored.
 
-`runs/<YYYYmmdd-HHMMSS>/` in the output folder holds the files of an earlier run: clusters, names, notes, verdicts and
-edits, the unsafe set with its labels, the retraining, and what the forms held. GIFs can be drawn again; models lie in
-`retrained_models/` beside it, under the hash of their content (see `retrain.py`). The name is the time, in UTC, at
-which its clusters were written. A run that is brought back keeps its name, so that it is never there twice.
+`runs/<YYYYmmdd-HHMMSS>/` in the output folder contains the files of an earlier run: clusters, names, notes, verdicts
+and edits, the unsafe set with its labels, the retraining, and the values of the page's forms. GIFs can be drawn again;
+models are in `retrained_models/`, named by the hash of their content (see `training/result.py`). The name of a run is
+the time, in UTC, at which its clusters were written. A restored run keeps its name, so it never exists twice.
 
-Of runs on which nobody has done anything the last `KEPT_RUNS` are kept; those that the engineer has worked on, all.
+All runs that the engineer has worked on are kept, and the last `KEPT_RUNS` of the others.
 """
 
 import contextlib
@@ -21,8 +21,7 @@ import numpy as np
 
 from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, rccs_of
-from rccs.notes import RccNote
-from rccs.review import Kept, Review, load_review, set_note
+from rccs.review import Review, load_review
 from rccs.unsafe_set import selection_run
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing_folder
@@ -48,11 +47,11 @@ from training.result import keep_model, kept_model, retraining_run
 
 KEPT_RUNS = 20
 _SELECTION = (FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
-# The clusters last: what else a run has is worthless without them, so they say that the rest is there.
+# The clusters last: the other files are worthless without them, so their presence means that the rest is complete.
 FILES = (
     LABELS_FILE,
     RUN_FILE,
-    EDITS_FILE,  # before the notes, since it says whose they are
+    EDITS_FILE,  # before the notes, since it identifies their clusters
     NOTES_FILE,
     PROFILES_FILE,
     MAP_FILE,
@@ -75,14 +74,14 @@ class Run(NamedTuple):
     time : datetime
         When its clusters were written, UTC.
     current : bool
-        Whether it is the one that the output folder itself holds.
+        Whether it is the run in the output folder itself.
     images, rccs, noise : int
         With the engineer's edits applied.
     reducer, image_root : str
     named : int
-        RCCs that the engineer has named, noted something on, or judged.
+        RCCs that the engineer has named, judged or written a note on.
     damaged : str
-        Why it cannot be opened; empty where it can. The numbers of a damaged run are 0.
+        Why the run cannot be opened; otherwise empty. The numbers of a damaged run are 0.
     """
 
     name: str
@@ -98,12 +97,12 @@ class Run(NamedTuple):
 
 
 class Overlap(NamedTuple):
-    """Images that one RCC of the first run and one of the second have in common; `NOISE` stands for no cluster.
+    """Images that an RCC of the first run and one of the second have in common; `NOISE` stands for no cluster.
 
     Attributes
     ----------
     share_a, share_b : float
-        Of the RCC's images that both runs know.
+        Share of the RCC's images, of those that both runs have.
     """
 
     rcc_a: int
@@ -114,19 +113,19 @@ class Overlap(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Two runs side by side.
+    """A comparison of two runs.
 
     Attributes
     ----------
     common, only_a, only_b : int
-        Images, told apart by their paths relative to the image folder.
+        Images, identified by their paths relative to the image folder.
     ari : float or None
-        Adjusted Rand index on the common images, those in no cluster counting as one group: 1 for equal clusters, near
-        0 for unrelated ones. None where fewer than two images are common.
+        Adjusted Rand index on the common images, where those in no cluster count as one group: 1 for equal clusters,
+        near 0 for unrelated ones. None if fewer than two images are common.
     overlaps : tuple of Overlap
-        Those that are not empty; by RCC of the first run, the largest overlap first within each, noise last.
+        The overlaps that are not empty; by RCC of the first run, noise last, the largest overlap first within each.
     same_folder : bool
-        Whether both runs are of the same image folder.
+        Whether both runs have the same image folder.
     """
 
     common: int
@@ -137,36 +136,34 @@ class Comparison(NamedTuple):
     same_folder: bool
 
 
-# --- Keeping ----------------------------------------------------------------------------------------------------
+# --- Archiving --------------------------------------------------------------------------------------------------
 
 
-def archive_run(folder: Path, successor: RootCauseClusters | None = None, spare: str = "") -> str | None:
-    """Copy the run in a folder to `runs/`, since a new one is about to take its place.
+def archive_run(folder: Path, *, successor: RootCauseClusters | None = None, spare: str = "") -> str | None:
+    """Copy the run in a folder to `runs/`, before a new run replaces it.
 
     Parameters
     ----------
     successor : RootCauseClusters, optional
-        The new one. Where it comes to the same clusters in the same way, there is nothing to keep.
+        The new run. If it has the same clusters, found in the same way, nothing is archived.
     spare : str
         A run that is not removed, even if it is the oldest of too many.
 
     Returns
     -------
     str or None
-        The name of the run; None where there was none, or the successor is the same, or it is damaged and nobody has
-        written notes on it.
+        The name of the run; None if there was none, the successor is the same, or the run is damaged and has no notes.
 
     Raises
     ------
     SAFEError
         It cannot be written.
     """
-    try:
+    current = None
+    with contextlib.suppress(SAFEError):
         current = load_clusters(folder)
-    except SAFEError:
-        current = None
     if current is None and not own_files(folder, (NOTES_FILE, EDITS_FILE)):
-        return None  # nothing of worth
+        return None  # nothing worth keeping
     if current and successor and _came_about(current) == _came_about(successor):
         return None
     runs = prepare_folder(folder / RUNS_FOLDER)
@@ -189,7 +186,7 @@ def archive_run(folder: Path, successor: RootCauseClusters | None = None, spare:
 
 
 def _files_of_run(folder: Path, clusters: RootCauseClusters | None) -> list[str]:
-    """The files in a folder that are of these clusters: what an earlier run has left there is kept with that one."""
+    """The files in a folder that belong to these clusters; files of an earlier run are already archived with it."""
     run = fingerprint(clusters) if clusters else None
     foreign: set[str] = set()
     if run not in (selection_run(folder), None) and selection_run(folder):
@@ -200,7 +197,7 @@ def _files_of_run(folder: Path, clusters: RootCauseClusters | None) -> list[str]
 
 
 def _worked_on(folder: Path) -> bool:
-    """Whether the engineer has named, noted, judged, edited, labelled or retrained anything: that is never removed."""
+    """Whether the engineer has named, judged, edited, labelled or retrained anything; such a run is never removed."""
     if (folder / RETRAINING_FILE).is_file() or labels_of(folder):
         return True
     try:
@@ -211,7 +208,7 @@ def _worked_on(folder: Path) -> bool:
 
 
 def _came_about(clusters: RootCauseClusters) -> tuple:
-    """What two runs must have in common to be one."""
+    """The properties in which two runs are equal if they are the same run."""
     return (
         fingerprint(clusters),
         os.fspath(clusters.image_root),
@@ -224,7 +221,7 @@ def _came_about(clusters: RootCauseClusters) -> tuple:
 
 
 def _free_name(runs: Path, folder: Path, clusters: RootCauseClusters | None) -> str:
-    """The name of the run in a folder: its time, with a number where another run has that time."""
+    """The name of the run in a folder: its time, with a number if another run has the same time."""
     time = base = _time_of_run(folder).strftime("%Y%m%d-%H%M%S")
     number = 2
     while (runs / time).exists() and not _holds(runs / time, clusters):
@@ -246,7 +243,7 @@ def _time_of_run(folder: Path) -> datetime.datetime:
 
 
 def _archived(runs: Path) -> list[str]:
-    """Names of the runs kept, oldest first."""
+    """Names of the archived runs, oldest first."""
     try:
         names = [path.name for path in runs.iterdir() if _NAME.fullmatch(path.name) and path.is_dir()]
     except OSError:
@@ -258,12 +255,12 @@ def _archived(runs: Path) -> list[str]:
 
 
 def list_runs(folder: Path) -> tuple[Run, ...]:
-    """The current run and the earlier ones, newest first; a damaged one is listed as damaged."""
+    """The current and the earlier runs, newest first; damaged runs are listed as damaged."""
     runs = folder / RUNS_FOLDER
     listed = [_describe(runs / name, name, current=False) for name in _archived(runs)]
     if (folder / CLUSTERS_FILE).is_file():
         name = _current_name(folder)
-        listed = [run for run in listed if run.name != name]  # one that was brought back
+        listed = [run for run in listed if run.name != name]  # the current run may have been restored
         listed.append(_describe(folder, name, current=True))
     return tuple(sorted(listed, key=lambda run: (run.time, run.current, run.name), reverse=True))
 
@@ -279,7 +276,7 @@ def _current_name(folder: Path) -> str:
 def _describe(folder: Path, name: str, current: bool) -> Run:
     try:
         time = datetime.datetime.strptime(name[:15], "%Y%m%d-%H%M%S").replace(tzinfo=datetime.UTC)
-    except ValueError:  # a folder that only looks like a run, of a 32nd of a month
+    except ValueError:  # not a date, such as the 32nd day of a month
         time = datetime.datetime.fromtimestamp(0, datetime.UTC)
     try:
         review = load_review(folder)
@@ -300,42 +297,42 @@ def _describe(folder: Path, name: str, current: bool) -> Run:
 
 
 def open_run(folder: Path, name: str) -> Review:
-    """What a run found and the engineer added to it.
+    """The clusters of a run with the engineer's notes and edits.
 
     Raises
     ------
     SAFEError
-        There is no such run, or it is damaged.
+        The run does not exist, or it is damaged.
     """
     return load_review(run_folder(folder, name))
 
 
 def run_folder(folder: Path, name: str) -> Path:
-    """Where the files of a run lie: the output folder itself for the current one.
+    """The folder of a run; for the current run, the output folder itself.
 
     Raises
     ------
     SAFEError
-        There is no such run.
+        The run does not exist.
     """
     if (folder / CLUSTERS_FILE).is_file() and name == _current_name(folder):
         return folder
-    # The name comes from a browser: nothing but the names that are listed.
+    # The name comes from a browser, so only listed names are accepted.
     if name in _archived(folder / RUNS_FOLDER):
         return folder / RUNS_FOLDER / name
-    raise SAFEError(f"Expected a run of {folder}. Received: {name}. The last {KEPT_RUNS} are kept; look at the list.")
+    raise SAFEError(f"Expected a run of {folder}. Received: {name}. Choose one of the list under Earlier runs.")
 
 
 # --- Comparing --------------------------------------------------------------------------------------------------
 
 
 def compare_runs(folder: Path, a: str, b: str) -> Comparison:
-    """Set two runs of an output folder side by side, by name (SAFEError as for `open_run`)."""
+    """Compare two runs of an output folder, given by name (SAFEError as for `open_run`)."""
     return compare_clusters(open_run(folder, a).clusters, open_run(folder, b).clusters)
 
 
 def compare_clusters(a: RootCauseClusters, b: RootCauseClusters) -> Comparison:
-    """Set two clusterings side by side."""
+    """Compare two clusterings."""
     label_a = dict(zip(a.paths, a.labels.tolist(), strict=True))
     label_b = dict(zip(b.paths, b.labels.tolist(), strict=True))
     common = [path for path in a.paths if path in label_b]
@@ -348,7 +345,7 @@ def compare_clusters(a: RootCauseClusters, b: RootCauseClusters) -> Comparison:
         for (rcc_a, rcc_b), n in zip(cells.tolist(), counts.tolist(), strict=True)
     ]
     rank = {rcc: place for place, rcc in enumerate(a.groups)}
-    # Imported here and not above: with it the page would start a second later.
+    # Imported here because it takes a second, which would delay the start of the page.
     from sklearn.metrics import adjusted_rand_score
 
     return Comparison(
@@ -361,28 +358,28 @@ def compare_clusters(a: RootCauseClusters, b: RootCauseClusters) -> Comparison:
     )
 
 
-# --- Bringing back ----------------------------------------------------------------------------------------------
+# --- Restoring --------------------------------------------------------------------------------------------------
 
 
 def restore_run(folder: Path, name: str) -> RootCauseClusters:
-    """Make an earlier run the current one; the current one is kept among the earlier ones.
+    """Make an earlier run the current run; the current run is archived.
 
-    The GIFs are not part of it: draw them for the clusters returned (`rccs.gifs.write_gifs`). The model of its
-    retraining comes back from `retrained_models/`.
+    GIFs are not restored: draw them for the clusters returned (`rccs.gifs.write_gifs`). The retrained model is restored
+    from `retrained_models/`.
 
     Returns
     -------
     RootCauseClusters
-        Those of the run brought back, with the engineer's edits applied.
+        The clusters of the restored run, with the engineer's edits applied.
 
     Raises
     ------
     SAFEError
-        There is no such run, it is damaged, the files cannot be written, or long work is being done in the folder.
+        The run does not exist or is damaged, the files cannot be written, or other work is in progress in the folder.
     """
     with working(folder, "opening an earlier run"), writing(folder):
         source = run_folder(folder, name)
-        clusters = load_review(source).clusters  # a damaged one must not take the place of a good one
+        clusters = load_review(source).clusters  # a damaged run must not replace an intact one
         if source == folder:
             return clusters
         archive_run(folder, spare=name)
@@ -398,7 +395,7 @@ def restore_run(folder: Path, name: str) -> RootCauseClusters:
 
 
 def _copied(source: Path) -> Callable[[Path], None]:
-    """Writes a copy of a file; the time stays, since that of the clusters is the run's name."""
+    """A function that writes a copy of a file with the same time, since the time of the clusters is the run's name."""
 
     def write(path: Path) -> None:
         shutil.copyfile(source, path)
@@ -408,7 +405,7 @@ def _copied(source: Path) -> Callable[[Path], None]:
 
 
 def earlier_reviews(folder: Path) -> list[Review]:
-    """What the engineer has said of earlier runs, of the one kept last first; damaged ones are left out."""
+    """The reviews of the earlier runs, the last archived one first, without damaged ones."""
     runs = folder / RUNS_FOLDER
     names = sorted(_archived(runs), key=lambda name: (runs / name).stat().st_mtime_ns, reverse=True)
     reviews = []
@@ -418,33 +415,8 @@ def earlier_reviews(folder: Path) -> list[Review]:
     return reviews
 
 
-def set_note_of_run(folder: Path, note: RccNote, seen: RccNote, run: str) -> tuple[Kept, bool]:
-    """Write what has changed of a note on an RCC of a run, which may have been replaced meanwhile.
-
-    Parameters
-    ----------
-    note, seen, run
-        As for `rccs.review.set_note`.
-
-    Returns
-    -------
-    Kept
-    bool
-        Whether it was kept with an earlier run, since another one has taken its place.
-
-    Raises
-    ------
-    SAFEError
-        As `rccs.review.set_note`; the run is there no longer.
-    """
-    # The lock of the output folder: meanwhile the run is neither kept nor opened again.
-    with writing(folder):
-        place = folder_of(folder, run) or folder
-        return set_note(place, note, seen, run), place != folder
-
-
 def folder_of(folder: Path, run: str) -> Path | None:
-    """Where the run with a fingerprint lies by now, in the output folder or among the earlier runs; None where not."""
+    """The folder of the run with a fingerprint, current or earlier; None if it does not exist."""
     for place in (folder, *(folder / RUNS_FOLDER / name for name in reversed(_archived(folder / RUNS_FOLDER)))):
         with contextlib.suppress(SAFEError):
             if fingerprint(load_clusters(place)) == run:

@@ -1,4 +1,4 @@
-"""HTML for the report: text, tables, lists of facts. Whatever is handed over as text is shown as text."""
+"""HTML for the report: text, tables and lists of facts. Text is escaped."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -9,14 +9,14 @@ VERDICT_WORDS = {"safe": "safe", "unsafe": "unsafe", "unclear": "unclear", "": "
 
 
 def escaped(value: object) -> str:
-    """Anything as text in HTML: markup in it is shown, not obeyed."""
+    """Any value as text in HTML; markup in it is displayed, not interpreted."""
     return html.escape(printable(str(value)), quote=True)
 
 
 def html_table(
-    headers: Sequence[str], rows: Iterable[Sequence[str]], caption: str = "", numbers: Iterable[int] = ()
+    headers: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", numbers: Iterable[int] = ()
 ) -> str:
-    """A table of cells that are HTML already; `numbers` are the columns of numbers."""
+    """A table of cells that are already HTML; `numbers` are the columns that contain numbers."""
     right = set(numbers)
 
     def cells(tag: str, row: Sequence[str]) -> str:
@@ -32,12 +32,12 @@ def html_table(
 
 
 def fact_list(facts: Iterable[tuple[str, str]]) -> str:
-    """A list of terms and values; the values are HTML already, empty ones are left out."""
+    """A list of terms and values; values are already HTML, and empty ones are left out."""
     return f"<dl class='facts'>{''.join(f'<dt>{escaped(t)}</dt><dd>{v}</dd>' for t, v in facts if v)}</dl>"
 
 
 def path_text(path: object) -> str:
-    """A path, in the type of a path."""
+    """A path, in a monospaced font."""
     return f"<span class='path'>{escaped(path)}</span>"
 
 
@@ -52,5 +52,5 @@ def percent(share: float) -> str:
 
 
 def more(total: int, shown: int, where: str) -> str:
-    """A line saying that a list goes on elsewhere; nothing where it does not."""
+    """A line that names the file with the whole list; empty if the whole list is displayed."""
     return f"<p class='soft small'>{total - shown:,} more; {escaped(where)} lists all.</p>" if total > shown else ""

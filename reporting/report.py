@@ -1,11 +1,11 @@
-"""The report: one HTML file of all that is known of a run, for the safety case. A folder in, `report.html` out.
+"""The report: all results of a run in one HTML file, for the safety case. A folder in, `report.html` out.
 
-It opens without a network and without scripts, and prints. Whatever comes from file names, notes or other files is
-shown as text. Limits on the number of cards, images and rows keep it at a size that a browser opens at once; where
-something is left out, the report says so.
+It needs neither a network nor scripts, and can be printed. File names, notes and other files' contents are escaped.
+Limits on the number of cards, images and rows keep it at a size that a browser opens at once; if something is left out,
+the report says so.
 
 Sources: ISO 21448:2022 (safety of the intended functionality), clauses 7 and 8; Attaoui et al., ACM TOSEM 32(3):79,
-2023, section 3.3 (five images are enough to see a root cause).
+2023, section 3.3 (five images suffice to recognize a root cause).
 """
 
 import base64
@@ -32,13 +32,13 @@ from support.run_folder import REPORT_FILE, RETRAINING_FILE, RUN_FILE, UNSAFE_SE
 from training.result import Retraining, retraining_of
 
 MOST_IMAGE_BYTES = 20 * 2**20
-# Side and JPEG quality of an image by the number of images, so that the report of very many RCCs stays small.
+# Number of images up to which they have this side and JPEG quality, to keep the report of many RCCs small.
 IMAGE_SIDES = ((300, 240, 82), (1000, 176, 78))
 SMALLEST_IMAGE = (128, 72)
 
 
-def write_report(folder: Path, progress: Progress = no_progress) -> Path:
-    """Write `report.html` for the run in a folder.
+def write_report(folder: Path, *, progress: Progress = no_progress) -> Path:
+    """Write `report.html` for the run in a folder, and return its path.
 
     Raises
     ------
@@ -47,12 +47,12 @@ def write_report(folder: Path, progress: Progress = no_progress) -> Path:
     """
     prepare_folder(folder)
     check_own(folder, REPORT_FILE)
-    save_text(folder, REPORT_FILE, report_html(folder, progress))
+    save_text(folder, REPORT_FILE, report_html(folder, progress=progress))
     return folder / REPORT_FILE
 
 
-def report_html(folder: Path, progress: Progress = no_progress, now: datetime.datetime | None = None) -> str:
-    """The report of the run in a folder, one HTML document.
+def report_html(folder: Path, *, now: datetime.datetime | None = None, progress: Progress = no_progress) -> str:
+    """The report of the run in a folder, an HTML document.
 
     Raises
     ------
@@ -69,7 +69,7 @@ def report_html(folder: Path, progress: Progress = no_progress, now: datetime.da
     style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
     return (
         "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        # Not even a mistake in this file can make the report load or run anything.
+        # Even a defect of this module cannot make the report load or run anything.
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; img-src data:; "
         "style-src 'unsafe-inline'\">"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
@@ -78,7 +78,7 @@ def report_html(folder: Path, progress: Progress = no_progress, now: datetime.da
     )
 
 
-# --- What it is made of -----------------------------------------------------------------------------------------
+# --- The material -----------------------------------------------------------------------------------------------
 
 
 def _gather(folder: Path, progress: Progress) -> Material:
@@ -104,23 +104,23 @@ def _gather(folder: Path, progress: Progress) -> Material:
 
 
 def _unsafe_set(folder: Path, clusters: str) -> tuple[UnsafeSet | None, str]:
-    """The unsafe set of these very clusters, or why there is none."""
+    """The unsafe set of these clusters, or why there is none."""
     if not (folder / UNSAFE_SET_FILE).is_file():
-        return None, "No unsafe set has been selected."
+        return None, "No images to label (unsafe set) have been selected."
     try:
         unsafe = load_unsafe_set(folder)
     except SAFEError as error:
         return None, str(error)
     if unsafe.clusters != clusters:
         return None, (
-            "The unsafe set in this folder was selected for other clusters, or before the last edit of these, and is "
+            "The unsafe set in this folder was selected for other clusters, or before these were last edited, and is "
             "not part of this report. Select it again."
         )
     return unsafe, ""
 
 
 def _retraining(folder: Path, review: Review) -> tuple[Retraining | None, str]:
-    """The result of a retraining with the unsafe set of these clusters, or why there is none."""
+    """The result of retraining with the unsafe set of these clusters, or why there is none."""
     if not (folder / RETRAINING_FILE).is_file():
         return None, "The network has not been retrained."
     try:
@@ -130,7 +130,7 @@ def _retraining(folder: Path, review: Review) -> tuple[Retraining | None, str]:
 
 
 def _read_json(path: Path) -> dict:
-    """A file that is for people, and that a report can do without: empty where it is missing or damaged."""
+    """A JSON file that the report can do without; empty if it is missing or damaged."""
     try:
         record = json.loads(regular(path).read_text(encoding="utf-8"))
     except DAMAGED:
@@ -139,9 +139,9 @@ def _read_json(path: Path) -> dict:
 
 
 def _images(clusters: RootCauseClusters, progress: Progress) -> dict[str, str]:
-    """Data URIs of the samples, the largest RCC's first, until the report would become too large."""
-    shown = [*rccs_of(clusters)[:MOST_CARDS], *([NOISE] if NOISE in clusters.groups else [])]
-    paths = [path for rcc in shown for path in sample(clusters, rcc)]
+    """Data URIs of the samples, in the order of the RCCs' sizes, until the report would become too large."""
+    groups = [*rccs_of(clusters)[:MOST_CARDS], *([NOISE] if NOISE in clusters.groups else [])]
+    paths = [path for rcc in groups for path in sample(clusters, rcc)]
     side, quality = next((kind for most, *kind in IMAGE_SIDES if len(paths) <= most), SMALLEST_IMAGE)
 
     def uri(path: str) -> str:

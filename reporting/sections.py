@@ -1,4 +1,4 @@
-"""The sections of the report, each a function from what is known of a run to HTML."""
+"""The sections of the report: functions from the material of a run to HTML."""
 
 import datetime
 import os
@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dbscan.outcome import NOISE
-from rccs.clusters import RootCauseClusters, fingerprint, rccs_of, sample
+from rccs.clusters import RootCauseClusters, fingerprint, headline, rccs_of, sample
 from rccs.image_map import load_map, map_points
 from rccs.journal import describe_edit
 from rccs.nearness import nearest_rccs, rcc_centres
@@ -26,28 +26,28 @@ from training.comparison import Changed, Share
 from training.result import Retraining
 
 MOST_CARDS = 400  # RCCs with images; the others are in the table
-MOST_ROWS = 200  # of skipped images, edits and the like
+MOST_ROWS = 200  # of skipped images and of edits
 MOST_LISTED = 20  # images that retraining has changed
 MOST_MAPPED = 4000  # points on the map
 MOST_NUMBERED = 20  # RCCs on the map
-# Told apart by people with colour blindness too (Okabe and Ito, 2008); the last four are darker ones.
+# Distinguishable with colour blindness as well (Okabe and Ito, 2008); the last four are darker.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6000", "#5b3f8c", "#005f4b", "#a33b20")
 NOISE_COLOUR = "#8a94a0"
 
 
 class Material(NamedTuple):
-    """What a report is made of.
+    """The material of a report.
 
     Attributes
     ----------
     folder : Path
     review : Review
     profiles : dict of int to str
-        A sentence per RCC, where the images' parameters are known.
+        A sentence per RCC, if the images' parameters are known.
     profiles_missing : str
-        Why they could not be read; empty where they could, or where there are none.
+        Why the profiles could not be read; otherwise empty.
     unsafe : UnsafeSet or None
-        Of these very clusters.
+        Of these clusters.
     unsafe_missing : str
         Why there is none.
     retraining : Retraining or None
@@ -56,7 +56,7 @@ class Material(NamedTuple):
     run : dict
         `run.json`.
     images : dict of str to str
-        Data URIs by path; images left out for their size are missing.
+        Data URIs by path, without images left out to keep the report small.
     """
 
     folder: Path
@@ -76,34 +76,34 @@ class Material(NamedTuple):
         return self.review.clusters
 
     def verdict(self, rcc: int) -> str:
-        """The engineer's, empty where there is none."""
+        """The engineer's verdict on an RCC; empty if there is none."""
         return self.review.notes[rcc].verdict if rcc in self.review.notes else ""
 
 
 def subject(known: Material) -> str:
-    """What the report is about: the end of the image folder's path."""
+    """The subject of the report: the end of the image folder's path."""
     return "/".join(known.clusters.image_root.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.image_root)
 
 
 def head(known: Material, now: datetime.datetime) -> str:
-    """Title, dates, and where images and results lie."""
+    """Title, dates, and the folders of images and results."""
     clusters = known.clusters
     written = datetime.datetime.fromtimestamp((known.folder / CLUSTERS_FILE).stat().st_mtime, now.tzinfo)
     facts = fact_list(
         [
-            ("Report of", escaped(now.strftime("%Y-%m-%d %H:%M %Z"))),
-            ("Clusters of", escaped(written.strftime("%Y-%m-%d %H:%M %Z"))),
+            ("Report written", escaped(now.strftime("%Y-%m-%d %H:%M %Z"))),
+            ("Clusters found", escaped(written.strftime("%Y-%m-%d %H:%M %Z"))),
             ("Failing images", path_text(clusters.image_root)),
             ("Results", path_text(known.folder)),
-            ("Clusters' fingerprint", f"<code>{fingerprint(clusters)}</code>"),
+            ("Fingerprint of the clusters", f"<code>{fingerprint(clusters)}</code>"),
         ]
     )
     return (
         "<header><p class='kicker'>SAFE · safety analysis of a DNN's failures</p>"
         f"<h1>Why the network fails: {escaped(subject(known))}</h1>"
         f"<p class='lede'>{count(len(clusters.paths), 'image')} on which an image-processing DNN fails, grouped by "
-        "the reason for failing. Each group, a <em>root cause cluster</em> (RCC), was found by what its images look "
-        "like, and judged by an engineer where this report says so.</p>"
+        "the reason for failing. The images of a group, a <em>root cause cluster</em> (RCC), look alike. Where this "
+        "report says so, an engineer has judged them.</p>"
         f"{facts}</header>"
     )
 
@@ -120,10 +120,10 @@ def _summary(known: Material) -> str:
         (f"{verdicts['']:,}", "RCCs not judged yet"),
     ]
     if known.unsafe:
-        tiles.append((f"{len(known.unsafe.images):,}", "images worth labelling"))
+        tiles.append((f"{len(known.unsafe.images):,}", "images to label (the unsafe set)"))
     if known.retraining:
         was, now = known.retraining.accuracy_before, known.retraining.accuracy_after
-        tiles.append((f"{was:.1%} → {now:.1%}", "test accuracy by retraining"))
+        tiles.append((f"{was:.1%} → {now:.1%}", "test accuracy before and after retraining"))
     rows = []
     per_rcc = Counter(image.rcc for image in known.unsafe.images) if known.unsafe else {}
     for rcc in clusters.groups:
@@ -150,13 +150,14 @@ def _summary(known: Material) -> str:
             ]
         )
     about = "Name, and what its images have in common" if known.profiles else "Name"
-    headers = ["RCC", about, "Images", "Share", "Judged", "Unsafe set"]
+    headers = ["RCC", about, "Images", "Share", "Judged", "To label"]
     drawn = "".join(f"<div class='tile'><b>{escaped(n)}</b><span>{escaped(what)}</span></div>" for n, what in tiles)
-    return f"<div class='tiles'>{drawn}</div>{html_table(headers, rows, numbers=(2, 3, 5))}{_map(known)}"
+    first = f"<p class='lede'><b>{escaped(headline(clusters))}.</b></p><div class='tiles'>{drawn}</div>"
+    return f"{first}{html_table(headers, rows, numbers=(2, 3, 5))}{_map(known)}"
 
 
 def _map(known: Material) -> str:
-    """All images as points, similar ones close together; drawn once more by PCA where no map is kept."""
+    """All images as points, similar images close together; laid out by PCA if no map is stored."""
     clusters = known.clusters
     stored = load_map(known.folder, clusters)
     xy = stored.xy if stored else map_points(clusters, method="pca")
@@ -164,13 +165,13 @@ def _map(known: Material) -> str:
         return ""
     colour = {rcc: COLOURS[i % len(COLOURS)] for i, rcc in enumerate(rccs_of(clusters))}
     colour[NOISE] = NOISE_COLOUR
-    shown = np.unique(np.linspace(0, len(xy) - 1, MOST_MAPPED).astype(int))
+    drawn = np.unique(np.linspace(0, len(xy) - 1, MOST_MAPPED).astype(int))
     width, height, edge = 720, 470, 14
     places = np.column_stack([edge + xy[:, 0] * (width - 2 * edge), edge + (1 - xy[:, 1]) * (height - 2 * edge)])
     places = _filled(places, width, height, edge)
     parts = []
-    for rcc in reversed(clusters.groups):  # the largest last would hide the small ones
-        rows = shown[clusters.labels[shown] == rcc]
+    for rcc in reversed(clusters.groups):  # small RCCs last would be hidden by large ones
+        rows = drawn[clusters.labels[drawn] == rcc]
         dots = "".join(f"M{x:.1f} {y:.1f}h0" for x, y in places[rows])
         parts.append(
             f"<path d='{dots}' stroke='{colour[rcc]}' stroke-width='5' stroke-linecap='round' stroke-opacity='.75' "
@@ -186,18 +187,18 @@ def _map(known: Material) -> str:
     how = "UMAP" if stored and stored.method == "umap" else "the first two principal components"
     n_rccs = len(rccs_of(clusters))
     numbers = f"the numbers are the {MOST_NUMBERED} largest RCCs" if n_rccs > MOST_NUMBERED else "the numbers are RCCs"
-    again = ", colours come again" if n_rccs > len(COLOURS) else ""
-    fewer = f" {len(shown):,} of the {len(xy):,} are drawn." if len(shown) < len(xy) else ""
+    again = ", and colours are used more than once" if n_rccs > len(COLOURS) else ""
+    fewer = f" {len(drawn):,} of the {len(xy):,} are drawn." if len(drawn) < len(xy) else ""
     return (
         f"<div class='figure'><svg viewBox='0 0 {width} {height}' role='img' style='width:100%;max-width:{width}px' "
         f"aria-label='Map of the failing images, coloured by RCC'>{''.join(parts)}</svg>"
-        f"<p class='soft small'>Map of all failing images, laid out by {how}: similar images lie close together; "
-        f"{numbers}, grey is no cluster{again}.{fewer} Distances between far points mean little.</p></div>"
+        f"<p class='soft small'>Map of all failing images, laid out by {how}: similar images are close together; "
+        f"{numbers}, grey means no cluster{again}.{fewer} Large distances mean little.</p></div>"
     )
 
 
 def _filled(places: np.ndarray, width: int, height: int, edge: int) -> np.ndarray:
-    """Points scaled to fill the drawing in both directions; one without extent stays where it is."""
+    """Points scaled to fill the drawing in both directions, except a direction without extent."""
     low, high = places.min(axis=0), places.max(axis=0)
     room = np.array([width - 2 * edge, height - 2 * edge])
     extent = np.where(high > low, high - low, np.inf)
@@ -205,21 +206,22 @@ def _filled(places: np.ndarray, width: int, height: int, edge: int) -> np.ndarra
 
 
 def _reading(known: Material) -> str:
-    judged = "Its name, note and verdict are the engineer's." if known.review.notes else "None has been judged yet."
+    judged = "Its name, note and verdict are the engineer's." if known.review.notes else "No RCC has been judged yet."
     return (
         "<ul>"
-        "<li>An <b>RCC</b> is a set of failing images that look alike to a network trained on everyday pictures. What "
+        "<li>An <b>RCC</b> is a set of failing images that look alike to a network trained on everyday images. What "
         "they have in common is a hypothesis of why the DNN fails: in the terms of ISO 21448 (SOTIF), a candidate for "
         f"a triggering condition that meets a functional insufficiency. {judged}</li>"
-        "<li><b>Five images</b> of each are shown, drawn at random (always the same). They are enough for most people "
-        "to see the root cause; the animated GIFs in the results show all.</li>"
+        "<li><b>Five images</b> of each RCC are shown, drawn at random (always the same). They are enough for most "
+        "people to recognize the root cause; the animated GIFs in the results show all images.</li>"
         "<li><b>Judged</b> says whether failing for this reason is a hazard in the intended use: <em>unsafe</em>, "
         "<em>safe</em>, <em>unclear</em>, or not judged.</li>"
-        "<li>Where the images' <b>parameters</b> are known, a sentence says which vary much less within the RCC than "
-        "among all failing images.</li>"
-        "<li><b>Near RCCs</b> are those whose centres are closest, with the distance; they may share a root cause.</li>"
-        "<li>The <b>unsafe set</b> holds the new images most like the RCCs' core images: those worth labelling and "
-        "retraining with.</li>"
+        "<li>If the images' <b>parameters</b> are known, a line names those that vary much less within the RCC than "
+        "among all failing images: the range of the middle 90% of its images and, in brackets, of all failures.</li>"
+        "<li><b>Most like</b> are the RCCs whose centres are closest, the closest first; they may have the same root "
+        "cause.</li>"
+        "<li>The <b>images to label</b> (the unsafe set) are the new images most like the RCCs' core images; the DNN "
+        "is retrained with them.</li>"
         "</ul>"
         "<p>The report supports the identification and evaluation of functional insufficiencies and triggering "
         "conditions (ISO 21448:2022, clause 7) and records the retraining as a functional modification (clause 8). It "
@@ -230,7 +232,7 @@ def _reading(known: Material) -> str:
 def _cards(known: Material) -> str:
     rccs = rccs_of(known.clusters)
     if not rccs:
-        return "<p>There is none: all failing images are in no cluster.</p>"
+        return "<p>There are none: all failing images are in no cluster.</p>"
     centres = rcc_centres(known.clusters)
     cards = "".join(_card(known, rcc, centres) for rcc in rccs[:MOST_CARDS])
     rest = len(rccs) - MOST_CARDS
@@ -244,15 +246,15 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
     size = int((clusters.labels == rcc).sum())
     share = size / len(clusters.paths)
     note = known.review.notes.get(rcc)
-    near = ", ".join(
-        f"<a href='#rcc-{other}'>{escaped(title(other, known.review.notes))}</a> ({distance:.2f})"
-        for other, distance in nearest_rccs(clusters, rcc, centres=centres)
+    alike = ", ".join(
+        f"<a href='#rcc-{other}'>{escaped(title(other, known.review.notes))}</a>"
+        for other, _ in nearest_rccs(clusters, rcc, centres=centres)
     )
-    facts = [("Parameters", escaped(known.profiles.get(rcc, ""))), ("Near RCCs", near)]
+    facts = [("Parameters", escaped(known.profiles.get(rcc, ""))), ("Most like", alike)]
     if known.unsafe and known.unsafe.candidates[rcc : rcc + 1]:
         selected = sum(image.rcc == rcc for image in known.unsafe.images)
         left = " (left out by the engineer)" if rcc in known.unsafe.left_out else ""
-        facts.append(("Unsafe set", f"{selected:,} of {count(known.unsafe.candidates[rcc], 'candidate')}{left}"))
+        facts.append(("Images to label", f"{selected:,} of {count(known.unsafe.candidates[rcc], 'candidate')}{left}"))
     return (
         f"<article class='card' id='rcc-{rcc}'><header><h3>{escaped(title(rcc, known.review.notes))}</h3>"
         f"{badge(known.verdict(rcc))}</header>"
@@ -275,7 +277,7 @@ def _five(known: Material, rcc: int) -> str:
         if path in known.images
     )
     if not figures:
-        return "<p class='soft small'>Its images are left out to keep this report small; its GIF has them.</p>"
+        return "<p class='soft small'>Its images are left out to keep this report small; they are in its GIF.</p>"
     return f"<div class='five'>{figures}</div>"
 
 
@@ -287,8 +289,8 @@ def _noise(known: Material) -> str:
     note = known.review.notes.get(NOISE)
     return (
         f"<article class='card'><p><b>{count(len(noise), 'image')}</b>, {percent(clusters.noise_share)} of all failing "
-        "images. Too few others look like these to form a cluster: the network fails on each for a reason of its own, "
-        "or a rare one. No statement about RCCs covers them; they have to be looked at one by one.</p>"
+        "images. Too few images look like these to form a cluster: the network fails on each of them for an individual "
+        "or rare reason. Statements about RCCs do not cover them; they have to be inspected one by one.</p>"
         + (f"<p class='note'>{escaped(note.note)}</p>" if note and note.note else "")
         + f"{_five(known, NOISE)}</article>"
     )
@@ -297,7 +299,7 @@ def _noise(known: Material) -> str:
 def _skipped(known: Material) -> str:
     skipped = known.clusters.skipped
     if not skipped:
-        return "<p>None: every image found was used.</p>"
+        return "<p>None: all images were used.</p>"
     rows = [[path_text(path), escaped(reason)] for path, reason in skipped[:MOST_ROWS]]
     return (
         f"<p>{count(len(skipped), 'file')} could not be used and are in no RCC.</p>"
@@ -308,7 +310,7 @@ def _skipped(known: Material) -> str:
 def _edits(known: Material) -> str:
     edits = known.review.edits
     if not edits:
-        return "<p>Nothing: the RCCs are as the clustering found them.</p>"
+        return "<p>Nothing: the RCCs are as they were found.</p>"
     rows = [
         [escaped(edit.time.replace("T", " ").replace("+00:00", " UTC")), escaped(describe_edit(edit, edits))]
         for edit in edits[-MOST_ROWS:]
@@ -317,8 +319,8 @@ def _edits(known: Material) -> str:
     changed = int((known.review.original.labels != known.clusters.labels).sum())
     return (
         f"<p>The clustering found {count(found, 'RCC')}; after the edits there are "
-        f"{len(rccs_of(known.clusters)):,}, and {count(changed, 'image')} have another place than they were found "
-        f"in. Every edit is recorded, undone ones too.</p>{html_table(['Time', 'Edit'], rows)}"
+        f"{len(rccs_of(known.clusters)):,}, and {count(changed, 'image')} changed cluster. All edits are recorded, "
+        f"including undone ones.</p>{html_table(['Time', 'Edit'], rows)}"
         f"{more(len(edits), len(rows), EDITS_FILE)}"
     )
 
@@ -342,7 +344,7 @@ def _unsafe_set(known: Material) -> str:
         )
     labelled = sum(bool(image.label) for image in unsafe.images)
     by_size = unsafe.quota == "size"
-    share = "in proportion to its failing images" if by_size else "the same number from each RCC"
+    share = "in proportion to its failing images" if by_size else "the same number for each RCC"
     facts = fact_list(
         [
             (
@@ -354,7 +356,7 @@ def _unsafe_set(known: Material) -> str:
             (
                 "Selected",
                 f"{len(unsafe.images):,}"
-                + (f" of {unsafe.wanted:,} wanted: all there are" if len(unsafe.images) < unsafe.wanted else ""),
+                + (f" of {unsafe.wanted:,} wanted: all candidates" if len(unsafe.images) < unsafe.wanted else ""),
             ),
             ("Labelled", f"{labelled:,}"),
             ("Skipped", f"{len(unsafe.skipped):,}" if unsafe.skipped else ""),
@@ -362,9 +364,9 @@ def _unsafe_set(known: Material) -> str:
         ]
     )
     return (
-        "<p>Every improvement image is a candidate of the RCC that holds its nearest core image. Of each RCC's "
-        f"candidates the nearest are taken, {share} as far as there are as many. {escaped(chosen_by_model(unsafe))} "
-        "<em>Within reach</em>: as near to a core image as the RCC's own images are.</p>"
+        "<p>Every improvement image is a candidate of the RCC of its nearest core image. From each RCC's candidates, "
+        f"the nearest are selected, {share}, as far as it has candidates. {escaped(chosen_by_model(unsafe))} "
+        "<em>Within reach</em>: as near to a core image as the RCC's own images.</p>"
         + facts
         + html_table(["RCC", "Candidates", "Selected", "Within reach", "Labelled"], rows, numbers=(1, 2, 3, 4))
     )
@@ -386,27 +388,27 @@ def _retraining(known: Material) -> str:
             ),
             ("Test accuracy before", percent(was)),
             ("Test accuracy after", f"<b>{percent(now)}</b> ({100 * (now - was):+.1f} percentage points)"),
-            ("Put right", f"{count(len(result.improved), 'image')} that the network got wrong before"),
-            ("Got worse", f"{count(len(result.worsened), 'image')} that the network got right before"),
-            ("Training", escaped(f"{count(epochs, 'epoch')}, the one kept: {result.best}")),
+            ("Improved", f"{count(len(result.improved), 'image')} that the network got wrong before"),
+            ("Worsened", f"{count(len(result.worsened), 'image')} that the network got right before"),
+            ("Training", escaped(f"{count(epochs, 'epoch')}; epoch {result.best} was kept")),
             ("Stopped", escaped(result.stopped)),
             ("Settings", escaped(", ".join(f"{name} {value:g}" for name, value in result.settings._asdict().items()))),
-            ("Counts as a failure", f"an error above {result.threshold:g}" if result.threshold is not None else ""),
+            ("Failure", f"an error above {result.threshold:g}" if result.threshold is not None else ""),
             ("Skipped", count(len(result.skipped), "image") if result.skipped else ""),
         ]
     )
     assumed = "".join(f"<li>{escaped(assumption)}</li>" for assumption in result.assumptions)
-    # Only of these very RCCs: retraining.json does not say which clusters it is of, their numbers and sizes do.
+    # Older files do not name their clusters: the numbers and sizes of the RCCs show whether they are these.
     sizes = {str(rcc): int((known.clusters.labels == rcc).sum()) for rcc in known.clusters.groups}
     ours = all(share.images <= sizes.get(share.name, -1) for share in result.per_rcc)
     per_rcc = _shares("RCC", result.per_rcc, "Failing images of each RCC that were found in the test set")
     return (
         facts
         + (f"<h4>What was assumed</h4><ul>{assumed}</ul>" if assumed else "")
-        + (per_rcc if ours else "<p class='warning'>The shares per RCC are of other clusters and left out.</p>")
+        + (per_rcc if ours else "<p class='warning'>The shares per RCC are for other clusters and left out.</p>")
         + _shares("Class", result.per_class, "Test images of each class")
-        + _changes("Images that are wrong now and were right before", result.worsened)
-        + _changes("Images that are right now and were wrong before", result.improved)
+        + _changes("Worsened: right before, wrong now", result.worsened)
+        + _changes("Improved: wrong before, right now", result.improved)
     )
 
 
@@ -423,7 +425,8 @@ def _shares(group: str, shares: tuple[Share, ...], caption: str) -> str:
         ]
         for share in shares
     ]
-    return html_table([group, "Images", "Right before", "Right after", "Share after"], rows, caption, range(1, 5))
+    headers = [group, "Images", "Right before", "Right after", "Share after"]
+    return html_table(headers, rows, caption=caption, numbers=range(1, 5))
 
 
 def _changes(what: str, images: tuple[Changed, ...]) -> str:
@@ -433,7 +436,7 @@ def _changes(what: str, images: tuple[Changed, ...]) -> str:
         [path_text(image.image), *(escaped(value) for value in (image.label, image.before, image.after))]
         for image in images[:MOST_LISTED]
     ]
-    table = html_table(["Image", "Class", "Predicted before", "Predicted after"], rows, what)
+    table = html_table(["Image", "Class", "Predicted before", "Predicted after"], rows, caption=what)
     return table + more(len(images), len(rows), RETRAINING_FILE)
 
 
@@ -453,7 +456,7 @@ def _run(known: Material) -> str:
                 "DBSCAN",
                 f"eps {clusters.eps:.4g}, min_samples {clusters.min_samples}"
                 if clusters.settings
-                else "nothing to tune: too few images, or all alike",
+                else "nothing to tune: too few images, or all of them alike",
             ),
             ("Found", f"{count(len(rccs_of(clusters)), 'RCC')}, {percent(clusters.noise_share)} in no cluster"),
             (
@@ -481,17 +484,14 @@ def _run(known: Material) -> str:
         html_table(
             ["eps", "min_samples", "RCCs", "In no cluster", "Largest RCC", "Silhouette", "Score"],
             rows,
-            f"The best {len(best)} of {count(len(clusters.settings), 'setting')} tried; the first was taken",
-            range(7),
+            caption=f"The best {len(best)} of {count(len(clusters.settings), 'setting')} tried; the first was used",
+            numbers=range(7),
         )
         if rows
         else ""
     )
     curve = elbow_svg(clusters)
-    what = (
-        f"The distance of each image to its neighbour number {clusters.min_samples}, sorted, its knee, and the eps "
-        "that was taken."
-    )
+    what = f"Sorted distances of the images to neighbour number {clusters.min_samples}, with the knee and the eps used."
     figure = f"<div class='figure'>{curve}<p class='soft small'>{what}</p></div>" if curve else ""
     return f"{facts}{tried}{figure}"
 
@@ -499,16 +499,16 @@ def _run(known: Material) -> str:
 def _limits(known: Material) -> str:
     return (
         "<ul>"
-        "<li>The RCCs group the failing images that were given. Failures that the test set does not contain cannot "
-        "appear in them; how complete the test set is has to be argued elsewhere.</li>"
-        "<li>Images are grouped by what a network trained on everyday pictures sees: texture, colour, shape, blur, "
-        "darkness. Two causes that look alike may share an RCC, and one cause may be spread over several.</li>"
-        "<li>That the images of an RCC have something in common does not prove that it makes the network fail. The "
+        "<li>The RCCs contain only the failing images that were given. Failures that do not occur in the test set are "
+        "missing; the completeness of the test set has to be argued elsewhere.</li>"
+        "<li>Images are grouped by what a network trained on everyday images responds to: texture, colour, shape, "
+        "blur, darkness. Two causes that look alike may share an RCC, and one cause may be spread over several.</li>"
+        "<li>That the images of an RCC have something in common does not prove that this makes the network fail. The "
         "profiles and the retraining are evidence for or against it.</li>"
         f"<li>{count(int((known.clusters.labels == NOISE).sum()), 'image')} in no cluster and "
         f"{count(len(known.clusters.skipped), 'skipped file')} are covered by no RCC.</li>"
-        "<li>Verdicts and names are an engineer's judgement on samples.</li>"
-        "<li>The size of the unsafe set follows a formula that the method's authors leave open (see README).</li>"
+        "<li>Names and verdicts are an engineer's judgement, based on samples.</li>"
+        "<li>The authors of the method give no formula for the size of the unsafe set; SAFE's is in the README.</li>"
         "</ul>"
         "<p class='small soft'>Method: Attaoui, Pastore, Briand, “SAFE: Safety Analysis and Retraining of DNNs”, "
         "ICSE-Companion 2024, doi 10.1145/3639478.3640028; Attaoui, Fahmy, Pastore, Briand, ACM TOSEM 32(3):79, 2023, "
@@ -521,7 +521,7 @@ def _sign_off(known: Material) -> str:
     return f"<div class='sign'>{html_table(['Role', 'Name', 'Date', 'Signature'], rows)}</div>"
 
 
-# What the report consists of: key, title, and who writes it.
+# The sections in order: key, title, and the function that writes it.
 SECTIONS = (
     ("summary", "Summary", _summary),
     ("reading", "How to read this report", _reading),
@@ -529,9 +529,9 @@ SECTIONS = (
     ("noise", "Images in no cluster", _noise),
     ("skipped", "Skipped images", _skipped),
     ("edits", "What was changed by hand", _edits),
-    ("unsafe-set", "The unsafe set", _unsafe_set),
+    ("unsafe-set", "The images to label (the unsafe set)", _unsafe_set),
     ("retraining", "Retraining", _retraining),
-    ("run", "How the clusters came about", _run),
+    ("run", "How the clusters were found", _run),
     ("limits", "Limits", _limits),
     ("sign-off", "Sign-off", _sign_off),
 )

@@ -148,7 +148,7 @@ def test_a_folder_of_failing_images_becomes_clusters_and_their_files(fake_networ
     }
     assert all(labels - {"-1"} for labels in by_scene.values())
     assert not by_scene["night"] & by_scene["snow"] - {"-1"}
-    assert printed.out.splitlines()[0].startswith("30 images · ")
+    assert re.match(r"\d root cause clusters explain \d+% of 30 failures", printed.out)
     assert "RCC 0 (" in printed.out
     assert str(out) in printed.out.splitlines()[-1]
     (notice,) = said(printed.err)
@@ -203,7 +203,7 @@ def test_very_few_images_are_no_error(fake_network, draw_folder, out, tmp_path, 
     folder = draw_folder(tmp_path / "few", {"snow": n})
     assert safe("cluster", folder, "--out", out) == 0
     assert len((out / LABELS_FILE).read_text().splitlines()) == n
-    assert capsys.readouterr().out.startswith(f"{n} image")
+    assert f" {count(n, 'failure')}" in capsys.readouterr().out.splitlines()[0]
     code = safe("select", folder, "--size", 1, "--out", out)
     lines = said(capsys.readouterr().err)
     has_rcc = "0\t" in (out / LABELS_FILE).read_text()
@@ -227,7 +227,10 @@ def test_identical_images_become_one_cluster_with_a_frame_each(fake_network, out
 
 def test_the_selection_is_made_in_the_precision_of_the_clusters(fake_network, failing, out, capsys):
     assert safe("cluster", failing, "--precision", "bfloat16", "--out", out) == 0
-    assert " · vgg16-conv in bfloat16 · eps " in capsys.readouterr().out
+    assert (
+        "How these were found: vgg16-conv in bfloat16 · PCA, then neighbour averaging · DBSCAN with eps "
+        in capsys.readouterr().out
+    )
     assert json.loads((out / RUN_FILE).read_text())["extractor"]["identity"] == "vgg16-conv-fake-tiles-bfloat16"
     assert safe("select", failing, "--size", 4, "--out", out) == 0
     assert [path.name for path in Path(os.environ["SAFE_CACHE"]).glob("*.sqlite")] == [
@@ -238,7 +241,7 @@ def test_the_selection_is_made_in_the_precision_of_the_clusters(fake_network, fa
 
 def test_a_place_for_the_workers_without_a_cluster_is_an_error(failing, out, capsys):
     assert safe("cluster", failing, "--dask-images", "/mnt/images", "--out", out) == 2
-    assert said(capsys.readouterr().err) == ["safe: --dask-images expects --dask. Received alone: /mnt/images"]
+    assert said(capsys.readouterr().err) == ["safe: --dask-images requires --dask. Received without it: /mnt/images"]
 
 
 @pytest.mark.parametrize("command", [("cluster",), ("select", "--size", "4")])
@@ -294,7 +297,7 @@ def test_a_run_that_is_interrupted_says_that_it_can_go_on(fake_network, failing,
     monkeypatch.setattr(pipeline, "find_root_cause_clusters", interrupted)
     assert safe("cluster", failing, "--out", out) == 130
     (line,) = said(capsys.readouterr().err)
-    assert "goes on from there" in line
+    assert "run the same command again to continue from there" in line
     assert not (out / LABELS_FILE).exists()
 
 
@@ -411,7 +414,7 @@ def test_an_improvement_folder_becomes_the_unsafe_set(clustered, draw_folder, tm
     improvement = draw_folder(tmp_path / "improvement", {"night": 9, "snow": 9, "wood": 9}, seed=4)
     assert safe("select", improvement, "--test-accuracy", "0.5", "--out", clustered) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "9 of 27 improvement images selected"
+    assert printed[0] == "9 of 27 improvement images selected to label (the unsafe set)"
     assert printed[1].startswith("N = ⌈factor 0.3 · test-set size 60 · accuracy 0.5⌉ = 9")
     names = (clustered / FILENAMES_FILE).read_text().splitlines()
     assert len(set(names)) == 9
@@ -450,9 +453,9 @@ def test_with_the_model_images_that_it_is_likely_to_get_wrong_are_preferred(
     assert safe("select", improvement, "--model", model, "--test", test, "--out", clustered) == 0
     printed = capsys.readouterr().out.splitlines()
     # ⌈0.3 · 35 · 15/35⌉
-    assert printed[0] == "5 of 27 improvement images selected"
+    assert printed[0] == "5 of 27 improvement images selected to label (the unsafe set)"
     assert "test-set size 35 · accuracy 0.428571⌉ = 5" in printed[1]
-    assert "colours.keras is likely to get wrong" in printed[2]
+    assert "colours.keras is most likely to get wrong" in printed[2]
     assert load_unsafe_set(clustered).model == str(model)
     assert safe("select", improvement, "--size", 9, "--out", clustered) == 0
     assert "likely" not in capsys.readouterr().out
@@ -492,7 +495,9 @@ def test_a_bad_accuracy_is_an_error_that_keeps_the_last_set(clustered, failing, 
 
 def test_neither_accuracy_nor_size_is_an_error(clustered, failing, capsys):
     assert safe("select", failing, "--out", clustered) == 2
-    assert said(capsys.readouterr().err) == ["safe: Expected the test accuracy (or a size). Received neither."]
+    assert said(capsys.readouterr().err) == [
+        "safe: Expected the test accuracy, or the size of the unsafe set. Received neither."
+    ]
 
 
 # np.load leaves a file open that turns out to be no archive
@@ -503,7 +508,7 @@ def test_truncated_clusters_are_an_error_that_says_to_generate_them_again(cluste
     path.write_bytes(data[: int(share * len(data))])
     assert safe("select", failing, "--size", 3, "--out", clustered) == 2
     (line,) = said(capsys.readouterr().err)
-    assert "must be a file that SAFE wrote" in line
+    assert "must be a complete file written by SAFE" in line
     assert "Generate the clusters again" in line
 
 

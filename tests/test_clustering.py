@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from clustering import find_root_cause_clusters
-from pipeline import cluster_summary
+from pipeline import cluster_summary, how_found
 from support.errors import SAFEError
 from tests.helpers.features import features_of
 
@@ -23,7 +23,8 @@ def test_umap_finds_the_groups_too_and_always_the_same():
     images = features_of((40, 25, 60))
     found = find_root_cause_clusters(images, reducer="umap")
     assert found.sizes.tolist() == [60, 40, 25]
-    assert " · vgg16-conv + UMAP · " in cluster_summary(found)
+    assert cluster_summary(found) == "3 root cause clusters explain 100% of 125 failures · 1 skipped"
+    assert how_found(found).startswith("vgg16-conv · PCA, then UMAP · DBSCAN with eps ")
     assert find_root_cause_clusters(images, reducer="umap").labels.tolist() == found.labels.tolist()
 
 

@@ -36,7 +36,7 @@ def unsafe_set(root: Path, clusters=None, label=False):
         for path in sorted(images, key=lambda path: path.startswith("green"))
     )
     belongs = fingerprint(clusters) if clusters is not None else "0" * 16
-    return UnsafeSet(root, rows, len(rows), "N = 9, as asked for", 20, (5, 4), (), belongs)
+    return UnsafeSet(root, rows, len(rows), "N = 9, as requested", 20, (5, 4), (), belongs)
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +244,7 @@ def test_training_on_the_test_set_is_refused(case):
         retrain(case / "model.keras", case / "test", case / "test", case / "out")
     save_unsafe_set(unsafe_set(case / "test"), case / "out")
     (case / "out" / "clusters.npz").unlink()
-    with pytest.raises(SAFEError, match="no test image in the unsafe set"):
+    with pytest.raises(SAFEError, match="no test images in the unsafe set"):
         run(case)
 
 
@@ -334,7 +334,7 @@ def test_a_regression_is_retrained_from_a_table_of_targets(tmp_path):
     assert load_retraining(out).threshold == 0.15
     bare = {line.split(",")[0]: line for line in (line.rpartition("/")[2] for line in lines)}
     (tmp_path / "targets.csv").write_text("\n".join(bare.values()) + "\n")
-    with pytest.raises(SAFEError, match="stands for images of two folders"):
+    with pytest.raises(SAFEError, match="matches images of two folders"):
         run(tmp_path, targets=tmp_path / "targets.csv", threshold=0.15)
     (tmp_path / "targets.csv").write_text("\n".join(line for line in lines if line[:13] != "improvement/3") + "\n")
     with pytest.raises(SAFEError, match=r"none for 1: 3\.png"):

@@ -41,7 +41,7 @@ from tests.helpers.places import names_in
 def test_the_size_is_factor_times_test_size_times_accuracy_rounded_up(
     accuracy, n_failures, test_size, factor, expected
 ):
-    size, formula = unsafe_set_size(accuracy, n_failures, test_size, factor)
+    size, formula = unsafe_set_size(accuracy, n_failures, test_size=test_size, factor=factor)
     assert size == expected
     assert formula.startswith("N = ⌈factor ")
     assert f"= {expected}" in formula
@@ -52,7 +52,7 @@ def test_the_formula_says_where_a_derived_test_size_comes_from():
         "N = ⌈factor 0.3 · test-set size 1000 · accuracy 0.9⌉ = 270, "
         "with test-set size = 100 failing images / (1 − accuracy)"
     )
-    assert unsafe_set_size(0.9, 100, 500)[1] == "N = ⌈factor 0.3 · test-set size 500 · accuracy 0.9⌉ = 135"
+    assert unsafe_set_size(0.9, 100, test_size=500)[1] == "N = ⌈factor 0.3 · test-set size 500 · accuracy 0.9⌉ = 135"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_number_out_of_range_is_an_error_that_repeats_it(numbers, message):
     ],
 )
 def test_equal_quotas_are_even_and_what_one_rcc_cannot_fill_goes_to_the_others(n, sizes, available, expected):
-    assert quotas(n, np.array(sizes), np.array(available), "equal").tolist() == expected
+    assert quotas(n, np.array(sizes), np.array(available), by="equal").tolist() == expected
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_equal_quotas_are_even_and_what_one_rcc_cannot_fill_goes_to_the_others(n
     ],
 )
 def test_quotas_by_size_are_in_proportion_to_the_failing_images(n, sizes, available, expected):
-    assert quotas(n, np.array(sizes), np.array(available), "size").tolist() == expected
+    assert quotas(n, np.array(sizes), np.array(available), by="size").tolist() == expected
 
 
 def test_quotas_by_size_give_every_rcc_its_share_but_for_one_and_none_goes_without():
@@ -132,7 +132,7 @@ def test_quotas_by_size_give_every_rcc_its_share_but_for_one_and_none_goes_witho
     for _ in range(200):
         sizes = rng.integers(1, 60, rng.integers(1, 8))
         n = int(rng.integers(len(sizes), 200))
-        taken = quotas(n, sizes, np.full(len(sizes), n), "size")
+        taken = quotas(n, sizes, np.full(len(sizes), n), by="size")
         assert taken.sum() == n
         assert taken.min() >= 1
         for a in range(len(sizes)):  # no image would have been better given to another RCC
@@ -146,7 +146,7 @@ def test_equal_quotas_are_as_even_as_they_can_be_for_any_numbers():
         k = rng.integers(1, 12)
         sizes, available = rng.integers(1, 6, k), rng.integers(0, 15, k)
         n = int(rng.integers(0, 80))
-        taken = quotas(n, sizes, available, "equal")
+        taken = quotas(n, sizes, available, by="equal")
         assert taken.sum() == min(n, available.sum())
         assert (taken >= 0).all()
         assert (taken <= available).all()
@@ -260,7 +260,7 @@ def test_the_set_tells_by_which_model_it_was_chosen(clusters, improvement, tmp_p
     unsafe = dataclasses.replace(unsafe, model="/models/gaze.keras")
     save_unsafe_set(unsafe, tmp_path)
     assert load_unsafe_set(tmp_path).model == "/models/gaze.keras"
-    assert "gaze.keras is likely to get wrong" in chosen_by_model(unsafe)
+    assert "gaze.keras is most likely to get wrong" in chosen_by_model(unsafe)
 
 
 def test_only_core_points_attract_candidates(clusters, tmp_path):
@@ -345,7 +345,7 @@ def test_only_the_best_are_kept_of_a_long_stream(clusters, draw_folder, tmp_path
 def test_a_size_overrides_the_formula(clusters, improvement):
     unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(test_accuracy=0.9, size="4"))
     assert len(unsafe.images) == unsafe.wanted == 4
-    assert unsafe.formula == "N = 4, as asked for"
+    assert unsafe.formula == "N = 4, as requested"
 
 
 def test_fewer_improvement_images_than_wanted_are_all_taken(clusters, improvement):
@@ -370,7 +370,7 @@ def test_unreadable_improvement_images_are_skipped_and_named(clusters, improveme
 @pytest.mark.parametrize(
     ("numbers", "message"),
     [
-        ({}, r"Expected the test accuracy \(or a size\)"),
+        ({}, r"Expected the test accuracy, or the size"),
         ({"size": 0}, "size must be a whole number of images, 1 or more"),
         ({"size": "-3"}, "size must be a whole number"),
         ({"size": 1.5}, r"size must be a whole number of images, 1 or more\. Received: 1\.5"),
@@ -432,7 +432,7 @@ def test_leaving_out_all_rccs_or_one_that_is_none_is_an_error(clusters, improvem
 
 def test_images_that_are_all_near_rccs_left_out_are_an_error(clusters, draw_folder, tmp_path):
     nights = draw_folder(tmp_path / "nights", {"night": 4}, seed=3)
-    with pytest.raises(SAFEError, match="all 4 are nearest to RCCs left out"):
+    with pytest.raises(SAFEError, match="all 4 are nearest to RCCs that are left out"):
         select_unsafe_set(nights, clusters, SelectionSettings(size=2, leave_out=[0]))
 
 
@@ -441,14 +441,14 @@ def test_an_rcc_that_was_merged_away_has_no_candidates(clusters, improvement):
     unsafe = select_unsafe_set(improvement, merged, SelectionSettings(size=8))
     assert unsafe.candidates[0] == 0
     assert {image.rcc for image in unsafe.images} == {1, 2}
-    with pytest.raises(SAFEError, match="Received 0, which is none"):
+    with pytest.raises(SAFEError, match="Received 0, which does not exist"):
         select_unsafe_set(improvement, merged, SelectionSettings(size=8, leave_out=[0]))
 
 
 def test_an_improvement_folder_without_a_readable_image_is_an_error(clusters, tmp_path):
     (tmp_path / "improvement").mkdir()
     (tmp_path / "improvement" / "a.png").write_text("no image")
-    with pytest.raises(SAFEError, match=r"Received 1 files of which none is readable.*a\.png"):
+    with pytest.raises(SAFEError, match=r"Received 1 file in .*, all of them unreadable; the first, a\.png"):
         select_unsafe_set(tmp_path / "improvement", clusters, SelectionSettings(size=3))
 
 
@@ -514,7 +514,7 @@ def test_the_list_holds_a_path_a_line_and_the_table_all_that_is_known(unsafe, tm
     assert rows[0][3] in ("true", "false")
     record = json.loads((tmp_path / SELECTION_FILE).read_text())
     assert record["selected"] == len(unsafe.images)
-    assert record["formula"] == "N = 9, as asked for"
+    assert record["formula"] == "N = 9, as requested"
     assert record["skipped"] == [{"path": "bad.png", "reason": unsafe.skipped[0].reason}]
 
 

@@ -330,7 +330,7 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
 
     settings = choose_settings(dnn, Wishes(epochs=options.epochs))
     training_images = min(options.training_images or len(folders["train"].labels), len(folders["train"].labels))
-    size, _ = unsafe_set_size(float(right.mean()), int((~right).sum()), len(right))
+    size, _ = unsafe_set_size(float(right.mean()), int((~right).sum()), test_size=len(right))
     about = {
         "name": options.case,
         "accuracy": float(right.mean()),

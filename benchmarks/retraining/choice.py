@@ -112,7 +112,7 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
 def _choose_by_rcc(strategy: str, n: int, pool: Pool) -> np.ndarray:
     available = np.bincount(pool.rcc, minlength=len(pool.sizes))
     chosen = []
-    taken = quotas(n, pool.sizes, available, "size" if strategy == BY_SIZE else "equal")
+    taken = quotas(n, pool.sizes, available, by="size" if strategy == BY_SIZE else "equal")
     for rcc, quota in enumerate(taken.tolist()):
         members = np.flatnonzero(pool.rcc == rcc)
         nearest = members[np.argsort(pool.distance[members], kind="stable")]

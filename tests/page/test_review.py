@@ -321,7 +321,7 @@ def test_a_window_that_shows_older_clusters_says_so_and_changes_nothing(served, 
         save_clusters(changed, served.out)
         whole = (served.out / CLUSTERS_FILE).read_bytes()
         old.locator("#merge").click()
-        expect(old.get_by_text("generated anew in another window")).to_be_visible()
+        expect(old.get_by_text("generated again in another window")).to_be_visible()
         assert (served.out / CLUSTERS_FILE).read_bytes() == whole
         assert "merge" not in {edit.kind for edit in load_edits(served.out)}
 

@@ -194,7 +194,7 @@ def test_smaller_frames_are_told(clusters):
 
 def test_progress_counts_all_images_to_the_end(clusters, tmp_path):
     steps = []
-    write_gifs(clusters, tmp_path, lambda *step: steps.append(step))
+    write_gifs(clusters, tmp_path, progress=lambda *step: steps.append(step))
     counts = [done for _, done, _ in steps]
     assert counts == sorted(counts)
     assert steps[-1] == ("Drawing GIFs", 26, 26)

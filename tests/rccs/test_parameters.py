@@ -82,8 +82,8 @@ def test_missing_repeated_and_unknown_images_are_told_and_the_rest_is_used(write
     assert known.columns["x"][[0, 2]].tolist() == [1, 4]
     assert known.notes == (
         "1 of 3 images have no row, the first a/1.png.",
-        "1 images have several rows, the first a/0.png; the first row counts.",
-        "1 rows describe other images.",
+        "1 images have several rows, the first a/0.png; the first row is used.",
+        "1 rows are about other images.",
     )
 
 
@@ -99,7 +99,7 @@ def test_text_among_numbers_is_told_and_unknown(write):
     known = read_parameters(*write("image,x\n" + rows), images)
     assert np.isnan(known.columns["x"][3])
     assert np.isfinite(np.delete(known.columns["x"], 3)).all()
-    assert known.notes == ("The column x has 1 values that are no numbers, the first 'dark'.",)
+    assert known.notes == ("The column x has 1 values that are not numbers, the first 'dark'.",)
 
 
 def test_infinity_is_no_value(write):
@@ -115,7 +115,7 @@ def test_remarks_and_constants_are_left_out(write):
     assert known.columns == {}
     assert known.notes == (
         "The column remark is left out: text with 60 different values.",
-        "No column tells the failing images apart.",
+        "No column has different values for the failing images.",
     )
 
 
@@ -128,7 +128,7 @@ def test_short_and_empty_rows_leave_unknown_values(write):
 def test_a_table_without_the_column_image_takes_the_first_and_says_so(write):
     known = read_parameters(*write("file,x\na/0.png,1\na/1.png,2\nb/0.png,3\n"), IMAGES)
     assert known.columns["x"].tolist() == [1, 2, 3]
-    assert known.notes[0] == "There is no column image; the first one, file, is taken for it."
+    assert known.notes[0] == "There is no column image; the first column, file, is used instead."
 
 
 @pytest.mark.parametrize("content", [b"", b"image\na.png\n", b"\x89PNG\r\n\x1a\n\0\0,\0", b"image,x\n\xff\xfe,1\n"])

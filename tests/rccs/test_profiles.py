@@ -11,9 +11,16 @@ import pytest
 from dbscan.outcome import NOISE
 from pipeline import ClusteringSettings, describe_rccs, generate_clusters, parameter_notes
 from rccs.parameters import Parameters
-from rccs.profiles import circular_mean, circular_variance, load_profiles, profile_clusters, save_profiles
+from rccs.profiles import (
+    circular_mean,
+    circular_variance,
+    known_ranges,
+    load_profiles,
+    profile_clusters,
+    save_profiles,
+)
 from support.errors import SAFEError
-from support.run_folder import PROFILES_FILE
+from support.run_folder import PROFILES_FILE, RUN_FILE
 
 
 @pytest.fixture
@@ -59,7 +66,7 @@ def test_profiles_agree_with_the_standard_library(clusters, known):
 
 def test_a_profile_says_in_words_what_its_images_have_in_common(clusters, known):
     night, snow, _ = profile_clusters(clusters, known)
-    assert night.text == "eyewear = sunglasses (100%, 38% overall); light 0.05–0.20 (variance −97%)"
+    assert night.text == "eyewear = sunglasses (100%, 38% overall); light 0.05–0.20 (all failures 0.05–0.93)"
     assert snow.findings[0].parameter == "gaze_deg"
     assert "°" in snow.findings[0].text
 
@@ -134,11 +141,33 @@ def test_circular_statistics_of_known_angles():
 def test_what_is_saved_is_read_back(clusters, known, tmp_path):
     profiles = profile_clusters(clusters, known)
     save_profiles(profiles, tmp_path)
+    (tmp_path / RUN_FILE).write_text(json.dumps({"parameters": {"ranges": known_ranges(profiles)}}))
     read = load_profiles(tmp_path)
     assert [profile.text for profile in read] == [profile.text for profile in profiles]
     for ours, theirs in zip(profiles, read, strict=True):
         for a, b in zip(ours.findings, theirs.findings, strict=True):
             assert all(x == y or (x != x and y != y) for x, y in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize("record", ["", "[]", '{"parameters": {"ranges": {"light": [0, Infinity], "gaze_deg": [1]}}}'])
+def test_without_the_range_of_all_failures_a_profile_has_shares_instead(clusters, known, tmp_path, record):
+    save_profiles(profile_clusters(clusters, known), tmp_path)
+    (tmp_path / RUN_FILE).write_text(record)
+    night = load_profiles(tmp_path)[0]
+    assert night.text == "eyewear = sunglasses (100%, 38% overall); light 0.05–0.20 (80%, 35% overall)"
+
+
+def test_of_angles_in_all_directions_the_range_is_the_whole_circle(clusters, known):
+    def text(degrees: np.ndarray) -> str:
+        columns = {"gaze_deg": degrees}
+        return profile_clusters(clusters, dataclasses.replace(known, columns=columns))[0].findings[0].text
+
+    everywhere = np.linspace(0, 345, 26)
+    assert text(everywhere).endswith(" (all failures 0–360°)")
+    assert text((everywhere + 180) % 360 - 180).endswith(" (all failures -180 to 180°)")
+    north = np.linspace(300, 420, 26)
+    assert text(north % 360).endswith(" (all failures 300–60°)")
+    assert text((north + 180) % 360 - 180).endswith(" (all failures -60 to 60°)")
 
 
 def test_a_folder_without_profiles_has_none_and_a_damaged_file_is_refused(tmp_path):

@@ -133,12 +133,12 @@ def test_undo_takes_back_the_last_edit_that_holds_and_redo_brings_it_back(cluste
         ([merge(1, 1)], "two RCCs to merge. Received RCC 1 twice"),
         ([merge(NOISE, 1)], "Received the images in no cluster; move them instead"),
         ([merge(1, 7)], "There is no RCC 7"),
-        ([merge(1, 0), merge(1, 2)], "There is no RCC 1: it was merged"),
-        ([merge(1, 0), move("sea_00.png", NOISE, 1)], "There is no RCC 1: it was merged"),
+        ([merge(1, 0), merge(1, 2)], "There is no RCC 1; it may have been merged"),
+        ([merge(1, 0), move("sea_00.png", NOISE, 1)], "There is no RCC 1; it may have been merged"),
         ([move("sea_00.png", NOISE, -2)], "There is no RCC -2"),
         ([move("fire.png", NOISE, 1)], "images of this clustering. Received: fire.png"),
-        ([move("night_00.png", 0, 0)], "night_00.png is in RCC 0 already"),
-        ([move("sea_00.png", NOISE, NOISE)], "sea_00.png is in No cluster already"),
+        ([move("night_00.png", 0, 0)], "night_00.png is already in RCC 0"),
+        ([move("sea_00.png", NOISE, NOISE)], "sea_00.png is already in No cluster"),
         ([Edit("", "move", (), (), 1)], "Expected images to move. Received none"),
     ],
 )
@@ -258,8 +258,8 @@ def test_a_file_from_a_spreadsheet_with_the_code_page_of_windows_is_read(out):
         ("rcc,verdict\n0,deadly\n", "line 2: verdict must be safe, unsafe, unclear or empty. Received: 'deadly'"),
         ("rcc,name\n0,a\n0,b\n", "line 3: RCC 0 has two rows. Correct the line"),
         ("rcc,name\n-2,a\n", "line 2: rcc must be"),
-        ("0,a,,\n", "must begin with a line of column names"),
-        ("", "must begin with a line of column names"),
+        ("0,a,,\n", "must begin with the column names rcc,name,note,verdict"),
+        ("", "must begin with the column names rcc,name,note,verdict"),
         ('rcc,name\n0,"a\n', "line 2: .*"),
         (f"rcc,name\n0,{'n' * 81}\n", "line 2: A name may have 80 characters. Received: 81"),
     ],
@@ -284,7 +284,9 @@ def test_a_damaged_journal_is_an_error_that_says_what_to_do(out):
         json.dumps({**good, "edits": [{"time": "", "kind": "merge", "from": [1], "to": "x"}]}),
     ):
         (out / EDITS_FILE).write_text(bad)
-        with pytest.raises(SAFEError, match=r"rcc_edits\.json must be the journal that SAFE wrote.*move it away"):
+        with pytest.raises(
+            SAFEError, match=r"rcc_edits\.json must be the complete journal written by SAFE.*move it away"
+        ):
             load_review(out)
 
 
@@ -296,49 +298,51 @@ A, B = Maker("a"), Maker("b")
 def test_a_window_writes_only_the_field_that_was_changed_in_it(out):
     """Two windows: one that was opened before names nothing, and takes nothing away."""
     before = RccNote(0)
-    set_note(out, RccNote(0, "sunglasses", "hazard H3"), before)
-    assert set_note(out, before, before).notes[0] == RccNote(0, "sunglasses", "hazard H3")  # clicked in and out again
-    kept = set_note(out, before._replace(verdict="unsafe"), before)
+    set_note(out, RccNote(0, "sunglasses", "hazard H3"), seen=before)
+    assert set_note(out, before, seen=before).notes[0] == RccNote(
+        0, "sunglasses", "hazard H3"
+    )  # clicked in and out again
+    kept = set_note(out, before._replace(verdict="unsafe"), seen=before)
     assert kept == ({0: RccNote(0, "sunglasses", "hazard H3", "unsafe")}, ())
 
 
 def test_a_field_that_somebody_else_has_changed_meanwhile_is_a_conflict_and_the_others_are_kept(out):
     before = RccNote(0, "dark")
     set_note(out, before)
-    set_note(out, RccNote(0, "night"), before)
-    kept = set_note(out, RccNote(0, "dusk", "hazard H3"), before)
+    set_note(out, RccNote(0, "night"), seen=before)
+    kept = set_note(out, RccNote(0, "dusk", "hazard H3"), seen=before)
     assert kept == ({0: RccNote(0, "night", "hazard H3")}, ("name",))
-    assert set_note(out, RccNote(0, "dusk"), RccNote(0, "night")).notes[0].name == "dusk"  # once it was seen
-    assert set_note(out, RccNote(0, "dusk"), before).conflicts == ()  # both want the same
+    assert set_note(out, RccNote(0, "dusk"), seen=RccNote(0, "night")).notes[0].name == "dusk"  # once it was seen
+    assert set_note(out, RccNote(0, "dusk"), seen=before).conflicts == ()  # both want the same
 
 
 def test_a_note_on_clusters_that_are_others_by_now_is_refused(clusters, out):
-    with pytest.raises(SAFEError, match="generated anew"):
+    with pytest.raises(SAFEError, match="generated again in another window"):
         set_note(out, RccNote(0, "night"), run="0" * 16)
     assert load_notes(out) == {}
     set_note(out, RccNote(0, "night"), run=fingerprint(clusters))
 
 
 def test_undo_takes_back_ones_own_last_edit_and_not_that_of_another_visitor(out):
-    move_images(out, ["sea_00.png"], 0, A)
-    move_images(out, ["sea_01.png"], 1, B)
+    move_images(out, ["sea_00.png"], 0, maker=A)
+    move_images(out, ["sea_01.png"], 1, maker=B)
     review = undo_edit(out, maker=A)
     assert "sea_00.png" in review.clusters.members(NOISE)
     assert "sea_01.png" in review.clusters.members(1)
-    with pytest.raises(SAFEError, match=r"no edit to undo of yours; those of others are under Edits"):
+    with pytest.raises(SAFEError, match=r"no edit to undo of yours; edits by others are listed under Edits"):
         undo_edit(out, maker=A)
     assert "sea_00.png" in redo_edit(out, maker=A).clusters.members(0)
-    undo_edit(out, 1, A)  # that of another, named
+    undo_edit(out, number=1, maker=A)  # that of another, named
     assert "sea_01.png" in active_clusters(out).members(NOISE)
 
 
 def test_what_another_visitor_does_takes_no_redo_away(out):
-    move_images(out, ["sea_00.png"], 0, A)
+    move_images(out, ["sea_00.png"], 0, maker=A)
     undo_edit(out, maker=A)
-    move_images(out, ["sea_01.png"], 1, B)
+    move_images(out, ["sea_01.png"], 1, maker=B)
     assert "sea_00.png" in redo_edit(out, maker=A).clusters.members(0)
     undo_edit(out, maker=A)
-    move_images(out, ["night_00.png"], 1, A)
+    move_images(out, ["night_00.png"], 1, maker=A)
     with pytest.raises(SAFEError, match="no undone edit to redo"):
         redo_edit(out, maker=A)
 
@@ -346,13 +350,13 @@ def test_what_another_visitor_does_takes_no_redo_away(out):
 @pytest.mark.parametrize(
     "later",
     [
-        lambda out: move_images(out, ["sea_00.png"], 1, B),
+        lambda out: move_images(out, ["sea_00.png"], 1, maker=B),
         lambda out: merge_rccs(out, 0, 1, maker=B),
         lambda out: merge_rccs(out, 2, 0, maker=B),
     ],
 )
 def test_an_edit_that_a_later_one_builds_upon_is_not_taken_back(out, later):
-    move_images(out, ["sea_00.png"], 0, A)
+    move_images(out, ["sea_00.png"], 0, maker=A)
     later(out)
     before = (out / EDITS_FILE).read_bytes()
     with pytest.raises(SAFEError, match=r"A later edit is about the same images or RCCs: (Moved|Merged).*first"):
@@ -364,12 +368,12 @@ def test_an_edit_that_a_later_one_builds_upon_is_not_taken_back(out, later):
 
 def test_an_edit_of_rccs_that_somebody_else_has_changed_since_is_refused(out):
     seen = len(load_edits(out))
-    move_images(out, ["wood_00.png"], 0, A)
-    with pytest.raises(SAFEError, match=r"Meanwhile somebody else has changed these RCCs: Moved wood_00\.png"):
+    move_images(out, ["wood_00.png"], 0, maker=A)
+    with pytest.raises(SAFEError, match=r"Someone else has changed these RCCs in the meantime: Moved wood_00\.png"):
         merge_rccs(out, 2, 1, maker=Maker("b", seen=seen))
-    move_images(out, ["sea_01.png"], 1, Maker("b", seen=seen))  # about other images
+    move_images(out, ["sea_01.png"], 1, maker=Maker("b", seen=seen))  # about other images
     merge_rccs(out, 2, 0, maker=Maker("a", seen=seen))  # one's own edits are known
-    with pytest.raises(SAFEError, match="generated anew"):
+    with pytest.raises(SAFEError, match="generated again in another window"):
         merge_rccs(out, 1, 0, maker=Maker("a", run="0" * 16))
 
 
@@ -416,7 +420,7 @@ def test_a_merge_keeps_the_graver_verdict_and_both_notes_and_names(out, source, 
 
 def test_what_was_said_after_a_merge_survives_its_undo(out):
     set_note(out, RccNote(2, "sun", "H3", "unsafe"))
-    merge_rccs(out, 2, 1, RccNote(1, "sun and light", "H3", "unsafe"))
+    merge_rccs(out, 2, 1, note=RccNote(1, "sun and light", "H3", "unsafe"))
     set_note(out, RccNote(1, "glare", "H3", "unsafe"))
     undo_edit(out)
     assert load_notes(out) == {1: RccNote(1, "glare"), 2: RccNote(2, "sun", "H3", "unsafe")}

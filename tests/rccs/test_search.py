@@ -72,18 +72,18 @@ def test_the_example_of_a_query_fits_images():
 
 def test_without_parameters_a_sign_may_be_part_of_a_name():
     assert matching_images("a=b", PATHS, {}).tolist() == [3]
-    with pytest.raises(SAFEError, match=r"Expected a parameter of these images \(none is known\). Received: light"):
+    with pytest.raises(SAFEError, match=r"Expected a parameter of these images \(none are known\). Received: light"):
         matching_images("light<1", PATHS, {})
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (" ", "Received: nothing"),
+        (" ", "Received nothing"),
         ("lite<1", r"\(light, eyewear, head_yaw_deg\)\. Received: lite"),
         ("light<dark", "light is a number. Received: light<dark"),
         ("light <", "light is a number. Received: light<"),
-        ("eyewear<1", "eyewear is no number: expected eyewear=… Received: eyewear<1"),
+        ("eyewear<1", "eyewear is not a number; expected eyewear=… Received: eyewear<1"),
     ],
 )
 def test_what_cannot_be_looked_for_is_told(text, message):

@@ -92,7 +92,7 @@ JSON_VALUES = some.recursive(
 @given(ANY, ANY, ANY)
 def test_the_size_of_the_unsafe_set_is_a_whole_number_or_a_sentence(accuracy, test_size, factor):
     try:
-        n, formula = unsafe_set_size(accuracy, 10, test_size, factor)
+        n, formula = unsafe_set_size(accuracy, 10, test_size=test_size, factor=factor)
     except SAFEError as error:
         assert str(error)  # noqa: PT017
     else:
@@ -108,13 +108,13 @@ def test_the_size_of_the_unsafe_set_is_a_whole_number_or_a_sentence(accuracy, te
 def test_quotas_give_all_that_is_wanted_or_there(n, rccs):
     sizes, available = np.array(rccs).T
     for by in QUOTAS:
-        taken = quotas(n, sizes, available, by)
+        taken = quotas(n, sizes, available, by=by)
         assert taken.sum() == min(n, available.sum())
         assert (taken <= available).all()
         # Every RCC that has candidates gets one before any gets two for its size
         assert n < len(rccs) or (taken[available > 0] > 0).all()
     # Equal ones differ by one at most
-    taken = quotas(n, sizes, available, "equal")
+    taken = quotas(n, sizes, available, by="equal")
     still_open = taken[taken < available]
     assert not len(still_open) or still_open.max() - still_open.min() <= 1
     assert not len(still_open) or (taken <= still_open.min() + 1).all()

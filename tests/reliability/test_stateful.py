@@ -34,14 +34,25 @@ from rccs import review
 from rccs.clusters import RootCauseClusters, fingerprint, labels_text, load_clusters
 from rccs.journal import Edit, touches
 from rccs.notes import RccNote, merged_note
-from rccs.review import Maker, Review, load_review, merge_rccs, move_images, redo_edit, reviewed, set_note, undo_edit
+from rccs.review import (
+    Kept,
+    Maker,
+    Review,
+    load_review,
+    merge_rccs,
+    move_images,
+    redo_edit,
+    reviewed,
+    set_note,
+    undo_edit,
+)
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from reporting import history
 from reporting.export import check_target
-from reporting.history import folder_of, restore_run, set_note_of_run
+from reporting.history import folder_of, restore_run
 from selection import SelectionSettings
 from support.errors import SAFEError
-from support.output_folder import save_files, save_text
+from support.output_folder import save_files, save_text, writing
 from support.run_folder import (
     CLUSTERS_FILE,
     EDITS_FILE,
@@ -513,7 +524,7 @@ class OutputFolder(RuleBasedStateMachine):
             else:
                 m.earlier[place.name] = run
 
-        outcome, answer = self.step(trouble, lambda: set_note_of_run(self.out, mine, seen, window.run), noted)
+        outcome, answer = self.step(trouble, lambda: _note_on_run(self.out, mine, seen, window.run), noted)
         if outcome == "done":
             now = {**window.review.notes, rcc: answer[0].notes.get(rcc, RccNote(rcc))}
             window.review = window.review._replace(notes=now)
@@ -534,14 +545,14 @@ class OutputFolder(RuleBasedStateMachine):
 
         def other() -> None:
             seen = bob.note(second)
-            set_note(self.out, seen._replace(verdict=verdict), seen, bob.run)
+            set_note(self.out, seen._replace(verdict=verdict), seen=seen, run=bob.run)
 
         def both() -> None:
             seen = ann.note(first)
             with ThreadPoolExecutor(1) as pool:
                 started = []
                 self.fakes.before_writing = lambda: (started.append(pool.submit(other)), wait(started, 0.02))
-                set_note(self.out, seen._replace(name=name), seen, ann.run)
+                set_note(self.out, seen._replace(name=name), seen=seen, run=ann.run)
                 self.fakes.before_writing = None
                 for future in started:
                     future.result()
@@ -632,7 +643,7 @@ class OutputFolder(RuleBasedStateMachine):
         edit = {
             "undo": lambda: undo_edit(self.out, maker=window.maker()),
             "redo": lambda: redo_edit(self.out, maker=window.maker()),
-            "take back": lambda: undo_edit(self.out, number, window.maker()),
+            "take back": lambda: undo_edit(self.out, number=number, maker=window.maker()),
         }
         chosen = number if what == "take back" else None
         self._edit(window, trouble, edit[what], lambda *told: self._turned(*told, chosen=chosen))
@@ -876,6 +887,13 @@ class Fakes:
             save_files(*arguments, **named)
 
         return call
+
+
+def _note_on_run(folder: Path, note: RccNote, seen: RccNote, run: str) -> tuple[Kept, bool]:
+    """As the page keeps a note: with the run that it is about, which may have been replaced meanwhile."""
+    with writing(folder):
+        place = folder_of(folder, run) or folder
+        return set_note(place, note, seen=seen, run=run), place != folder
 
 
 def _select(improvement, clusters, settings: SelectionSettings, **_) -> UnsafeSet:

@@ -86,7 +86,7 @@ def test_one_rcc_can_be_exported_alone(clusters, tmp_path):
 @pytest.mark.parametrize("what", [[7], [0, 7], []])
 def test_an_rcc_that_is_none_cannot_be_exported(clusters, tmp_path, what):
     with pytest.raises(SAFEError, match=r"Expected RCCs to export. Received: (7|none)"):
-        export_rccs(clusters, NOTES, tmp_path / "out", what)
+        export_rccs(clusters, NOTES, tmp_path / "out", what=what)
     assert not (tmp_path / "out").exists()
 
 
@@ -234,7 +234,9 @@ def test_only_a_zip_file_as_safe_wrote_it_is_replaced(clusters, tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.zip") if path.is_file()}
     for name in (*before, "folder.zip"):
         free = name.replace(".zip", r"-2\.zip")
-        with pytest.raises(SAFEError, match=rf"Expected a new file, or an export as .* Choose .* such as {free}\."):
+        with pytest.raises(
+            SAFEError, match=rf"Expected a new file, or an unchanged export .* Choose .* such as {free}\."
+        ):
             export_zip(clusters, NOTES, tmp_path / name)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.zip") if path.is_file()} == before
 

@@ -45,7 +45,7 @@ def other(clusters, shift: int = 1):
 
 def replace(clusters, folder, minutes: int) -> str | None:
     """A new run takes the place of the one in the folder."""
-    name = archive_run(folder, clusters)
+    name = archive_run(folder, successor=clusters)
     write(clusters, folder, minutes)
     return name
 
@@ -62,7 +62,7 @@ def test_a_run_is_kept_when_another_takes_its_place(clusters, out):
 
 
 def test_the_same_clusters_again_and_an_empty_folder_leave_nothing_to_keep(clusters, out, tmp_path):
-    assert archive_run(out, clusters) is None
+    assert archive_run(out, successor=clusters) is None
     assert archive_run(tmp_path / "nothing") is None
     (out / CLUSTERS_FILE).write_bytes(b"damaged")
     assert archive_run(out) is None
@@ -143,7 +143,7 @@ def test_a_damaged_run_is_listed_as_damaged_and_cannot_take_the_place_of_a_good_
     good, *damaged = list_runs(out)
     assert good.damaged == ""
     assert [run.name for run in damaged] == [name, "20240230-000000"]
-    assert "a file that SAFE wrote" in damaged[0].damaged
+    assert "a complete file written by SAFE" in damaged[0].damaged
     assert "Received none" in damaged[1].damaged
     for run in damaged:
         with pytest.raises(SAFEError):
@@ -156,7 +156,7 @@ def test_only_a_run_that_is_listed_can_be_opened(clusters, out, name):
     replace(other(clusters), out, 5)
     (out / RUNS_FOLDER / "mine").mkdir()
     for action in (open_run, restore_run):
-        with pytest.raises(SAFEError, match=r"Expected a run of .*The last 20 are kept"):
+        with pytest.raises(SAFEError, match=r"Expected a run of .*Choose one of the list"):
             action(out, name)
 
 

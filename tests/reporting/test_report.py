@@ -129,6 +129,7 @@ def test_the_same_run_gives_the_same_report(out):
 def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
     text = Page(report_html(out)).text
     for expected in (
+        "3 root cause clusters explain 92% of 26 failures.",
         "26 images on which",
         "RCC 0",
         "10 images · 38.5% of all failing images · 10 core images",
@@ -136,9 +137,9 @@ def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
         "8 images · 30.8% of all failing images · 7 core images",
         "not judged",
         "2 images , 7.7% of all failing images",
-        "None: every image found was used.",
-        "Nothing: the RCCs are as the clustering found them.",
-        "No unsafe set has been selected.",
+        "None: all images were used.",
+        "Nothing: the RCCs are as they were found.",
+        "No images to label (unsafe set) have been selected.",
         "The network has not been retrained.",
         "vgg16-conv-fake-float32",
         fingerprint(clusters),
@@ -164,8 +165,8 @@ def test_names_notes_verdicts_and_edits_are_told(out):
         "odd ones",
         "Merged RCC 2 into RCC 1",
         "Moved sea_00.png from No cluster to RCC 1",
-        "Took back: Moved sea_00.png from No cluster to RCC 1",
-        "The clustering found 3 RCCs; after the edits there are 2, and 6 images have another place",
+        "Undone: Moved sea_00.png from No cluster to RCC 1",
+        "The clustering found 3 RCCs; after the edits there are 2, and 6 images changed cluster",
     ):
         assert expected in text
     assert "RCC 2 6 images" not in text
@@ -174,27 +175,27 @@ def test_names_notes_verdicts_and_edits_are_told(out):
 def test_the_unsafe_set_is_told_rcc_by_rcc(clusters, out):
     select(clusters, out)
     page = Page(report_html(out))
-    for expected in ("N = ⌈a <formula>⌉ = 4", "3 of 4 wanted: all there are", "9 readable images", "RCC 1 (left out)"):
+    for expected in ("N = ⌈a <formula>⌉ = 4", "3 of 4 wanted: all candidates", "9 readable images", "RCC 1 (left out)"):
         assert expected in page.text
-    rows = " ".join(page.text[page.text.index("7. The unsafe set", 500) :].split())
+    rows = " ".join(page.text[page.text.index("7. The images to label (the unsafe set)", 500) :].split())
     assert "RCC 0 5 2 1 1" in rows  # candidates, selected, within reach, labelled
     assert "RCC 2 3 1 1 0" in rows
-    assert "nearest are taken, the same number from each RCC as far" in rows
+    assert "nearest are selected, the same number for each RCC, as far" in rows
     select(clusters, out, quota="size")
-    assert "nearest are taken, in proportion to its failing images as far" in " ".join(
+    assert "nearest are selected, in proportion to its failing images, as far" in " ".join(
         Page(report_html(out)).text.split()
     )
     assert "likely to get wrong" not in rows
     select(clusters, out, model="/models/<gaze>.keras")
     text = " ".join(Page(report_html(out)).text.split())
     assert "Chosen with /models/<gaze>.keras" in text
-    assert "are ones that <gaze>.keras is likely to get wrong." in text
+    assert "are those of the next nearest that <gaze>.keras is most likely to get wrong." in text
 
 
 def test_an_unsafe_set_of_other_clusters_is_not_reported_as_of_these(clusters, out):
     select(clusters, out, clusters="0" * 16)
     text = Page(report_html(out)).text
-    assert "was selected for other clusters, or before the last edit" in text
+    assert "was selected for other clusters, or before these were last edited" in text
     assert "<formula>" not in text
     (out / UNSAFE_SET_FILE).write_text("damaged")
     assert "is damaged" in Page(report_html(out)).text
@@ -213,7 +214,7 @@ def test_what_retraining_brought_is_told(out):
         "left & up",
         "left/019.png",
         "5 more; retraining.json lists all.",
-        "Training 1 epoch, the one kept: 1 Settings",
+        "Training 1 epoch; epoch 1 was kept Settings",
         "learning_rate 0.0001",
     ):
         assert expected in text
@@ -222,12 +223,12 @@ def test_what_retraining_brought_is_told(out):
 
 def test_why_a_retraining_was_stopped_is_told(out):
     retrain(out, stopped="on request")
-    assert "the one kept: 1 Stopped on request Settings" in Page(report_html(out)).text
+    assert "epoch 1 was kept Stopped on request Settings" in Page(report_html(out)).text
 
 
 def test_a_retraining_of_other_clusters_or_damaged_is_said_to_be_so(out):
     retrain(out, per_rcc=[{"name": "7", "images": 3, "before": 0, "after": 1}])
-    assert "The shares per RCC are of other clusters" in Page(report_html(out)).text
+    assert "The shares per RCC are for other clusters" in Page(report_html(out)).text
     retrain(out)
     newer = (out / RETRAINING_FILE).stat().st_mtime + 60
     os.utime(out / CLUSTERS_FILE, (newer, newer))
@@ -325,7 +326,7 @@ def test_so_few_images_that_there_is_no_rcc_have_a_report(clusters, out, n):
     )
     save_clusters(few, out)
     text = Page(report_html(out)).text
-    assert "There is none: all failing images are in no cluster." in text
+    assert "There are none: all failing images are in no cluster." in text
     assert "nothing to tune" in text
 
 
@@ -336,7 +337,7 @@ def test_without_clusters_the_error_says_to_generate_them_first(tmp_path):
 
 def test_progress_is_told(out):
     steps = []
-    write_report(out, lambda *step: steps.append(step))
+    write_report(out, progress=lambda *step: steps.append(step))
     assert steps[-1] == ("Collecting images for the report", 17, 17)
     assert load_review(out).edits == ()
 
@@ -365,6 +366,6 @@ def test_a_report_that_is_cancelled_stops_at_once_and_writes_nothing(out, monkey
 
     monkeypatch.setattr(report, "thumbnail", slow)
     with pytest.raises(CancelledError):
-        write_report(out, cancel)
+        write_report(out, progress=cancel)
     assert len(drawn) < 12
     assert not (out / "report.html").exists()

@@ -20,7 +20,7 @@ CLASSES = ("blue", "green", "red")
 def unsafe_set(*images, root="/improvement"):
     """Images as (path, rcc, label)."""
     rows = tuple(UnsafeImage(path, rcc, 0.1, True, label) for path, rcc, label in images)
-    return UnsafeSet(Path(root), rows, len(rows), "N = 3, as asked for", 9, (5, 4), (), "0" * 16)
+    return UnsafeSet(Path(root), rows, len(rows), "N = 3, as requested", 9, (5, 4), (), "0" * 16)
 
 
 @pytest.fixture
