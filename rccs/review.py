@@ -307,7 +307,10 @@ def merge_rccs(
         source, target = notes.get(rcc, RccNote(rcc)), notes.get(into, RccNote(into))
         merged = merged_note(source, target)
         if asked is not None and asked != merged:
-            raise SAFEError("Meanwhile something else was said of these RCCs. Merge them again to see it first.")
+            raise SAFEError(
+                "What is said of these RCCs was changed in another window since you were asked. Click Do not "
+                "merge, then Merge, to see it."
+            )
         after = tidy_note((note or merged)._replace(rcc=into))
         return _edit(folder, Edit(_now(), "merge", (), (rcc,), into, maker.by, notes=(target, after, source)), maker)
 

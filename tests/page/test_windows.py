@@ -159,6 +159,13 @@ def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, wi
     expect(field(a, "merged-name")).to_have_value("snow")
     expect(a.locator("#merged-verdict input:checked")).to_have_value("unsafe")
     expect(field(a, "merged-note")).to_have_value("harmless\nHazard H7\nRCC 2 was “trunks”.\nRCC 1 was judged safe.")
+    choose(b, 1)
+    field(b, "rcc-note").fill("harmless?")
+    wait_until(lambda: noted(served, 1)[1] == "harmless?")
+    a.get_by_role("button", name="Merge as written here").click()
+    expect(a.get_by_text("was changed in another window since you were asked")).to_be_visible()
+    field(b, "rcc-note").fill("harmless")
+    wait_until(lambda: noted(served, 1)[1] == "harmless")
     a.get_by_role("button", name="Do not merge").click()
     expect(question).to_be_hidden()
     assert (served.out / LABELS_FILE).read_bytes() == labels

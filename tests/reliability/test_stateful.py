@@ -599,7 +599,9 @@ class OutputFolder(RuleBasedStateMachine):
         window = next(window for window in self.windows if window.question)
         source, target, asked = window.question
         said = asked._replace(**{what: self._something(what)}) if what else asked
-        merge = functools.partial(merge_rccs, self.out, source.rcc, target.rcc, said, window.maker(), asked)
+        merge = functools.partial(
+            merge_rccs, self.out, source.rcc, target.rcc, note=said, maker=window.maker(), asked=asked
+        )
         self._edit(
             window, trouble, merge, lambda m, before, after: self._merged(m, before, source.rcc, target.rcc, said)
         )
@@ -628,7 +630,7 @@ class OutputFolder(RuleBasedStateMachine):
         clusters = window.review.clusters
         path, label = list(zip(clusters.paths, clusters.labels.tolist(), strict=True))[image % len(clusters.paths)]
         _, to = self._two_rccs(window, clusters.groups.index(label), to)
-        move = functools.partial(move_images, self.out, [path], to, window.maker())
+        move = functools.partial(move_images, self.out, [path], to, maker=window.maker())
 
         def moved(m: Model, before: Run, after: Review) -> None:
             assert m.run.notes == before.notes
