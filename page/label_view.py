@@ -153,7 +153,7 @@ class LabelView:
         members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
         with self._lock:
             steps = self._steps.get(visitor_of(visitor))
-            undo = bool(steps) and steps[-1].key == set_key(unsafe)
+            undo = steps is not None and bool(steps) and steps[-1].key == set_key(unsafe)
         return {
             "problem": printable(problem),
             "rcc": chosen,
