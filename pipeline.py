@@ -133,7 +133,7 @@ def generate_clusters(
             save_run(clusters, carried, out, more=record, files=files, remove=remove)
         if reviewed(clusters, carried.edits).labels.tolist() != edited.labels.tolist():
             return refresh_rccs(out, within=within, progress=progress)
-        write_gifs(edited, out, progress=progress)  # an edit in the meantime may have drawn the previous RCCs again
+        write_gifs(edited, out)  # an edit in the meantime may have drawn the previous RCCs again
         return edited
 
 
