@@ -457,7 +457,7 @@ def carry_over(runs: Sequence[Review], clusters: RootCauseClusters) -> Carried:
     runs : sequence of Review
         The previous run, then earlier ones, the latest first.
     """
-    same = next((run for run in runs if run.touched and fingerprint(run.original) == fingerprint(clusters)), None)
+    same = next((run for run in runs if run.touched and _is_same(run.original, clusters)), None)
     edits = same.edits if same else ()
     notes = dict(same.notes) if same else {}
     now = reviewed(clusters, edits)
@@ -478,9 +478,13 @@ def carry_over(runs: Sequence[Review], clusters: RootCauseClusters) -> Carried:
     return Carried(notes, edits, left)
 
 
-def _images(clusters: RootCauseClusters, rcc: int) -> tuple[bool, frozenset[str]]:
-    """The images of an RCC, and whether it is `NOISE`."""
-    return rcc == NOISE, frozenset(clusters.members(rcc))
+def _is_same(a: RootCauseClusters, b: RootCauseClusters) -> bool:
+    return a.image_root == b.image_root and fingerprint(a) == fingerprint(b)
+
+
+def _images(clusters: RootCauseClusters, rcc: int) -> tuple[Path, bool, frozenset[str]]:
+    """The images of an RCC: their folder, since other data sets have images of the same names, and their paths."""
+    return clusters.image_root, rcc == NOISE, frozenset(clusters.members(rcc))
 
 
 def save_run(
