@@ -110,7 +110,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def finish(page: Page, images: int) -> None:
-    expect(page.locator("#clusters-status strong")).to_contain_text(f"{images} images · ", timeout=WAIT)
+    expect(page.locator("#clusters-status strong")).to_contain_text(f"of {images} failures", timeout=WAIT)
     expect(page.locator("#generate")).to_be_enabled()
 
 

@@ -157,7 +157,7 @@ def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, wi
     labels = (served.out / LABELS_FILE).read_bytes()
     merge(a, 2, into=1)
     question = a.locator("#merge-question")
-    expect(question).to_contain_text("What was said of RCC 2 · trunks and RCC 1 · snow differs.", timeout=WAIT)
+    expect(question).to_contain_text("The notes on RCC 2 · trunks and RCC 1 · snow differ.", timeout=WAIT)
     expect(field(a, "merged-name")).to_have_value("snow")
     expect(a.locator("#merged-verdict input:checked")).to_have_value("unsafe")
     expect(field(a, "merged-note")).to_have_value("harmless\nHazard H7\nRCC 2 was “trunks”.\nRCC 1 was judged safe.")
