@@ -15,7 +15,7 @@ BEFORE, AFTER = "#7b8aa2", "#0d9488"  # at least 3 : 1 on light and on dark grou
 MOST_BARS = 40
 
 
-def learning_curves(history: Sequence[Epoch], epochs: int, best: int | None = None) -> str:
+def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None = None) -> str:
     """Accuracy on the held-out training images and on the unsafe images, by epoch.
 
     Parameters
