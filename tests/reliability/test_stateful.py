@@ -179,7 +179,6 @@ class Window:
     by: str
     review: Review | None = None
     run: str = ""
-    question: tuple[RccNote, RccNote, RccNote] | None = None  # on two RCCs that are to be merged, and on both
 
     def note(self, rcc: int) -> RccNote:
         return self.review.notes.get(rcc, RccNote(rcc))
@@ -481,7 +480,6 @@ class OutputFolder(RuleBasedStateMachine):
         with contextlib.suppress(SAFEError):
             shown.review = load_review(self.out)
             shown.run = fingerprint(shown.review.original)
-            shown.question = None
 
     def _rcc(self, window: Window, number: int) -> int:
         groups = window.review.clusters.groups
@@ -567,41 +565,50 @@ class OutputFolder(RuleBasedStateMachine):
     # What the engineer changes
 
     @precondition(lambda self: self.m.run)
-    @rule(window=WINDOWS, a=RCCS, b=RCCS, trouble=TROUBLES, back=st.booleans())
-    def merge(self, window, a, b, trouble, back=False):
+    @rule(window=WINDOWS, a=RCCS, b=RCCS, trouble=TROUBLES, then=st.sampled_from(("", "", "undo", "redo")))
+    def merge(self, window, a, b, trouble, then=""):
         """Without a question, as where there is nothing to decide; perhaps only to see what it looks like."""
-        number, window = window, self.windows[window]
-        rcc, into = self._two_rccs(window, a, b)
-        merge = functools.partial(merge_rccs, self.out, rcc, into, maker=window.maker())
-        self._edit(window, trouble, merge, lambda m, before, _: self._merged(m, before, rcc, into, None))
-        if back:
-            self.turn(number, "undo", 0, None)
+        shown = self.windows[window]
+        rcc, into = self._two_rccs(shown, a, b)
+        merge = functools.partial(merge_rccs, self.out, rcc, into, maker=shown.maker())
+        self._edit(shown, trouble, merge, lambda m, before, _: self._merged(m, before, rcc, into, None))
+        if then:
+            self.turn(window, "undo", 0, None)
+        if then == "redo":
+            self._say_something(window, (rcc, into)[b % 2])
+            self.turn(window, "redo", 0, None)
+
+    def _say_something(self, window: int, rcc: int) -> None:
+        self.look(window)
+        groups = self.windows[window].review.clusters.groups
+        if rcc in groups:
+            self.note(window, groups.index(rcc), FIELDS[self.number % 3], None)
 
     @precondition(lambda self: self.m.run)
-    @rule(window=WINDOWS, a=RCCS, b=RCCS)
-    def ask(self, window, a, b):
-        window = self.windows[window]
-        if window.run == self.m.run.name:
-            notes = load_review(self.out).notes
-            rcc, into = self._two_rccs(window, a, b)
-            source, target = notes.get(rcc, RccNote(rcc)), notes.get(into, RccNote(into))
-            window.question = source, target, merged_note(source, target)
-
-    @precondition(lambda self: self.m.run and any(window.question for window in self.windows))
-    @rule(what=st.sampled_from(("", *FIELDS)), trouble=TROUBLES)
-    def answer(self, what, trouble):
-        window = next(window for window in self.windows if window.question)
-        source, target, asked = window.question
+    @rule(
+        window=WINDOWS,
+        a=RCCS,
+        b=RCCS,
+        what=st.sampled_from(("", *FIELDS)),
+        meanwhile=st.sampled_from((None, 0, 1)),
+        trouble=TROUBLES,
+    )
+    def merge_as_answered(self, window, a, b, what, meanwhile, trouble):
+        """The engineer is asked what to say of both; meanwhile somebody else may say something of one of them."""
+        shown, notes = self.windows[window], load_review(self.out).notes
+        rcc, into = self._two_rccs(shown, a, b)
+        source, target = notes.get(rcc, RccNote(rcc)), notes.get(into, RccNote(into))
+        asked = merged_note(source, target)
         said = asked._replace(**{what: self._something(what)}) if what else asked
-        merge = functools.partial(
-            merge_rccs, self.out, source.rcc, target.rcc, note=said, maker=window.maker(), asked=asked
-        )
-        self._edit(
-            window, trouble, merge, lambda m, before, after: self._merged(m, before, source.rcc, target.rcc, said)
-        )
-        window.question = None
+        if meanwhile is not None:
+            self._say_something(1 - window, (rcc, into)[meanwhile])
+        merge = functools.partial(merge_rccs, self.out, rcc, into, note=said, maker=shown.maker(), asked=asked)
+        asked_of = source, target
+        self._edit(shown, trouble, merge, lambda m, before, _: self._merged(m, before, rcc, into, said, asked_of))
 
-    def _merged(self, m: Model, before: Run, rcc: int, into: int, said: RccNote | None) -> None:
+    def _merged(
+        self, m: Model, before: Run, rcc: int, into: int, said: RccNote | None, asked_of: tuple[RccNote, ...] = ()
+    ) -> None:
         source, target = (before.notes.get(one, RccNote(one)) for one in (rcc, into))
         after = m.run.notes.get(into, RccNote(into))
         if said is None:
@@ -609,8 +616,7 @@ class OutputFolder(RuleBasedStateMachine):
             assert says_all(after, target), f"{target} is lost in {after}"
         else:
             assert after == said
-            asked = next(w.question for w in self.windows if w.question)
-            for now, then in ((source, asked[0]), (target, asked[1])):
+            for now, then in zip((source, target), asked_of, strict=True):
                 for name in FIELDS:
                     if getattr(now, name) != getattr(then, name):
                         assert found_in(getattr(now, name), name == "verdict", after), f"{now} is lost in {after}"
