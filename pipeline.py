@@ -126,15 +126,14 @@ def generate_clusters(
             # If the run is the same again, so is the sentence on the notes that it did not take over.
             behind = _left_behind(carried) if replaced or not previous else left_behind(out)
             record |= {"gifs": {"notes": gif_notes(edited)}, "left_behind": behind}
-            if previous and previous.original.image_root != clusters.image_root:
-                (out / FORMS_FILE).unlink(missing_ok=True)  # the forms name folders and the DNN of other images
             files = {PROFILES_FILE: profiles_text(profiles)} if profiles else {}
-            save_run(clusters, carried, out, more=record, files=files)
-            if not profiles:
-                (out / PROFILES_FILE).unlink(missing_ok=True)
+            remove = [PROFILES_FILE]
+            if previous and previous.original.image_root != clusters.image_root:
+                remove.append(FORMS_FILE)  # the forms name folders and the DNN of other images
+            save_run(clusters, carried, out, more=record, files=files, remove=remove)
         if reviewed(clusters, carried.edits).labels.tolist() != edited.labels.tolist():
             return refresh_rccs(out, within=within, progress=progress)
-        write_gifs(edited, out, progress=progress)  # an edit in the meantime may have drawn the previous RCCs again
+        write_gifs(edited, out)  # an edit in the meantime may have drawn the previous RCCs again
         return edited
 
 

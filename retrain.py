@@ -19,7 +19,7 @@ from dnn.predictions import Judgement, LabelledImages, Pixels, check_outputs, do
 from dnn.targets import read_targets
 from rccs.clusters import fingerprint
 from rccs.review import Review, load_review
-from rccs.unsafe_set import UnsafeSet, load_unsafe_set, save_labels
+from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
@@ -31,7 +31,7 @@ from support.text import some
 from training.checkpoint import remove_checkpoint
 from training.comparison import changed, outcomes, shares_by_class, shares_by_rcc
 from training.finetuning import TRAINING, Epoch, FineTuning, TrainingData, fine_tune
-from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set
+from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels
 from training.result import Retraining, save_retraining
 from training.settings import NO_WISHES, Settings, Wishes, choose_loss, choose_settings, compile_as_given
 

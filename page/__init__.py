@@ -20,7 +20,7 @@ def _import_gradio() -> None:
             raise OSError("no stubs wanted")
         return find(thing)
 
-    inspect.getfile = getfile
+    inspect.getfile = getfile  # type: ignore[assignment]
     collecting = gc.isenabled()
     gc.disable()
     try:

@@ -196,7 +196,7 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
             return {status: failed(error)}
 
     def on_folder(
-        followed: int, chosen: int, pair: tuple[int, int] | None, typed: str | None, before: str, run: str, seen: int
+        followed: int, chosen: int, pair: tuple | None, typed: str | None, before: str, run: str, seen: int
     ) -> Iterator[dict]:
         """Show what others have said and changed; a question that is open is answered first."""
         if pair is not None or not settings.results.there:

@@ -41,7 +41,7 @@ class ImagesView:
         # run, decoded here, and never a file.
         def picture(sent: object, side: int) -> str:
             try:
-                index, run = sent
+                index, run = list(sent) if isinstance(sent, list) else (None, None)
                 clusters = results.shown(str(run)).clusters
                 path = clusters.paths[range(len(clusters.paths))[int(index)]]
                 return data_uri(clusters.image_root / path, side, settings.root)
@@ -137,7 +137,7 @@ class ImagesView:
         record = map_record(shown.clusters, positions, shown.notes)
         columns = self._settings.results.parameters()
         value, example = {}, example_for(columns)
-        if by in columns:
+        if by is not None and by in columns:
             more["shade"] = map_shades(by, columns[by])
         elif by != "":  # otherwise left alone: it may be another by the time that the map is there
             more["shade"], value = None, {"value": ""}
@@ -247,7 +247,7 @@ class ImagesView:
                 self.to: gr.Dropdown(info=f"{count(len(rows), 'image')} selected" if rows else "None selected"),
             }
 
-        def turn(by: int):
+        def turn(by: int) -> Callable[..., dict]:
             def on_turn(rows: list[int], page: int, sent: object, told: str, run: str) -> dict:
                 try:
                     shown = settings.results.shown(run)

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -20,14 +20,14 @@ from support.run_folder import ACCURACY_FILE
 from support.text import printable
 
 # Handlers that follow a job stay open as long as it runs, one per browser window.
-FOLLOW = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
-VIEW = {"show_progress": "hidden", "api_visibility": "private"}
+FOLLOW: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
+VIEW: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # Of clicks that come faster than they are answered, the last counts; Gradio by default drops all but the first.
-LATEST = VIEW | {"trigger_mode": "always_last"}
+LATEST: dict[str, Any] = VIEW | {"trigger_mode": "always_last"}
 # What changes the images that are listed is done one after the other: no earlier answer comes after a later one.
-IN_TURN = {"concurrency_id": "listed images", "concurrency_limit": 1}
+IN_TURN: dict[str, Any] = {"concurrency_id": "listed images", "concurrency_limit": 1}
 # Edits of the clusters, and what shows those of others: one after the other.
-EDITS = {"concurrency_id": "edits", "concurrency_limit": 1}
+EDITS: dict[str, Any] = {"concurrency_id": "edits", "concurrency_limit": 1}
 AWAY = "safe-away"  # in style.css
 STOPPED = "Stopped. What was extracted is kept: the same click goes on from there."
 

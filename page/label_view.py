@@ -14,12 +14,12 @@ from page.pictures import data_uri
 from page.visitors import visitor_of
 from rccs.clusters import fingerprint
 from rccs.notes import title
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_labels, set_key
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, set_key
 from support.errors import SAFEError
 from support.output_folder import writing
 from support.run_folder import UNSAFE_SET_FILE
 from support.text import count, printable
-from training.labels import label_images
+from training.labels import label_images, save_labels
 
 HERE = Path(__file__).parent
 KEPT_STEPS = 1000  # how far a visitor can undo labelling
@@ -153,7 +153,7 @@ class LabelView:
         members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
         with self._lock:
             steps = self._steps.get(visitor_of(visitor))
-            undo = bool(steps) and steps[-1].key == set_key(unsafe)
+            undo = steps is not None and bool(steps) and steps[-1].key == set_key(unsafe)
         return {
             "problem": printable(problem),
             "rcc": chosen,

@@ -76,7 +76,7 @@ class RccView:
                         self.refuse = gr.Button("Do not merge", elem_id="merge-refuse")
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
-        self.pair = gr.State(None)  # the RCCs that the question is about
+        self.pair = gr.State(None)  # the RCCs that the question is about, and the note that it showed
         self._answers = [self.question, self.pair, self.asked, self.name, self.verdict, self.note]
         self.outputs = [self.owner, self.player, self.heading, self.five, self.note_view.widget, self.into, self.merge,
                         self.question, self.pair]  # fmt: skip
@@ -160,15 +160,17 @@ class RccView:
                 self.name: asked.name,
                 self.verdict: asked.verdict,
                 self.note: asked.note,
-                self.pair: (rcc, into),
+                self.pair: (rcc, into, asked),
             }
 
-        def on_confirm(pair: tuple[int, int] | None, name: str, verdict: str | None, note: str, *parts: object) -> dict:
+        def on_confirm(pair: tuple | None, name: str, verdict: str | None, note: str, *parts: object) -> dict:
             if pair is None:
                 return gr.skip()
-            rcc, into = pair
+            rcc, into, asked = pair
             said = RccNote(into, name or "", note or "", verdict or "")
-            return changed(into, parts, lambda maker: merge_rccs(settings.out, rcc, into, note=said, maker=maker))
+            return changed(
+                into, parts, lambda maker: merge_rccs(settings.out, rcc, into, note=said, maker=maker, asked=asked)
+            )
 
         self.note_view.widget.kept(
             on_kept, [self.note_view.widget, window.run], bar.widget, concurrency_limit=1, concurrency_id="notes",

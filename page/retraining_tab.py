@@ -19,14 +19,15 @@ from page.plots import learning_curves, shares_right
 from page.results import Marks
 from pipeline import retraining_summary
 from rccs.clusters import fingerprint
-from rccs.unsafe_set import load_unsafe_set, save_labels
+from rccs.unsafe_set import load_unsafe_set
 from retrain import retrain
 from support.errors import SAFEError
 from support.output_folder import writing
 from support.run_folder import MODEL_FILE, RETRAINING_FILE, UNSAFE_SET_FILE
 from support.text import count, printable
 from training.comparison import Changed
-from training.labels import Labelling, label_unsafe_set
+from training.finetuning import Epoch
+from training.labels import Labelling, label_unsafe_set, save_labels
 from training.result import Retraining, load_retraining, retraining_of
 from training.settings import BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 
@@ -198,7 +199,7 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
         numbers = typed(learning_rate=rate, epochs=epochs, batch_size=batch, seed=seed)
 
         def work(job: Job) -> None:
-            def on_epoch(history) -> None:
+            def on_epoch(history: tuple[Epoch, ...]) -> None:
                 drawn = learning_curves(history, int(float(numbers.get("epochs", EPOCHS))))
                 job.drawing = _titled("Accuracy by epoch of the model that is being trained", drawn)
 
@@ -206,10 +207,12 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
             for what, path in given.items():
                 if not (path or "").strip():
                     raise SAFEError(f"Expected the {what}. Received: nothing.")
-            paths = [settings.accept(path) for path in given.values()]
+            dnn, train_folder, test_folder = (settings.accept(path) for path in given.values())
             remember(settings.out, TAB, dict(zip(form, said, strict=True)))
             retrain(
-                *paths,
+                dnn,
+                train_folder,
+                test_folder,
                 settings.out,
                 options=DnnOptions(rescale or None, bool(trust) and may_trust),
                 labelling=Labelling(only_labelled=bool(only_labelled)),
@@ -271,11 +274,11 @@ def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: Ne
     gr.on([start.click, test.submit], on_retrain, [*form.values(), trust], everything, **FOLLOW)
     if settings.example:
         case = settings.example.folder
-        filled = example.click(
+        filled_in = example.click(
             lambda: (str(case / "model.keras"), str(case / "train"), str(case / "test")), None, [model, train, test],
             **VIEW,
         )  # fmt: skip
-        filled.then(show_labelling, train, labelling, **VIEW)
+        filled_in.then(show_labelling, train, labelling, **VIEW)
     gr.on([train.blur, train.submit, tab.select], show_labelling, train, labelling, **LATEST)
     gr.on([take.click, table.submit], on_take, [table, train], labelling, **VIEW)
     tab.select(lambda followed: job_view.look(show_result, followed), job_view.followed, everything, **VIEW)

@@ -37,7 +37,7 @@ class Edit(NamedTuple):
     of : int or None
         For an undo or redo, the number of the edit in the journal, from 0; None, in older journals, for the last edit.
     notes : tuple of RccNote, or None
-        For a merge, the notes on the target before and after it.
+        For a merge, the notes on the target before and after it and, except in older journals, that on the source.
     """
 
     time: str
@@ -47,7 +47,7 @@ class Edit(NamedTuple):
     target: int | None = None
     by: str = ""
     of: int | None = None
-    notes: tuple[RccNote, RccNote] | None = None
+    notes: tuple[RccNote, ...] | None = None
 
 
 def standing(edits: Sequence[Edit]) -> tuple[list[int], list[tuple[int, str]]]:
@@ -190,7 +190,9 @@ def _edit_of(entry: Mapping) -> Edit:
         raise ValueError("wrong length of from")
     notes = None
     if "notes" in entry:
-        before, after = (tidy_note(RccNote(int(note["rcc"]), note["name"], note["note"], note["verdict"]))
-                         for note in entry["notes"])  # fmt: skip
-        notes = before, after
+        notes = tuple(
+            tidy_note(RccNote(int(note["rcc"]), note["name"], note["note"], note["verdict"])) for note in entry["notes"]
+        )
+        if len(notes) not in (2, 3):
+            raise ValueError("notes do not fit")
     return Edit(time, kind, images, source, int(entry["to"]), by, notes=notes)

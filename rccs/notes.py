@@ -75,12 +75,15 @@ def merged_note(source: RccNote, target: RccNote) -> RccNote:
     """
     name = target.name or source.name
     verdict = max(source.verdict, target.verdict, key=_GRAVITY.index)
-    lines = [target.note] if source.note in target.note else [target.note, source.note]
+    lines = [target.note, source.note]
     for note in (source, target):
         was = f"“{note.name}”" if note.name and note.name != name else ""
         was += f"{' and ' if was else ''}judged {note.verdict}" if note.verdict and note.verdict != verdict else ""
         lines.append(f"{title(note.rcc)} was {was}." if was else "")
-    return RccNote(target.rcc, name, "\n".join(filter(None, lines)), verdict)
+    text = ""
+    for line in lines:
+        text += "" if line in text else f"{text and chr(10)}{line}"
+    return RccNote(target.rcc, name, text, verdict)
 
 
 def differ(source: RccNote, target: RccNote) -> bool:

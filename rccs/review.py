@@ -10,7 +10,7 @@ section 3.3); it does not say what follows from that. Edits, and their effect on
 
 import dataclasses
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -277,25 +277,42 @@ class Maker(NamedTuple):
 NOBODY = Maker()
 
 
-def merge_rccs(folder: Path, rcc: int, into: int, *, note: RccNote | None = None, maker: Maker = NOBODY) -> Review:
+def merge_rccs(
+    folder: Path,
+    rcc: int,
+    into: int,
+    *,
+    note: RccNote | None = None,
+    maker: Maker = NOBODY,
+    asked: RccNote | None = None,
+) -> Review:
     """Merge an RCC into another one.
 
     Parameters
     ----------
     note : RccNote, optional
         The note on the merged RCC; by default that of `merged_note`.
+    asked : RccNote, optional
+        What `merged_note` gave when the engineer was asked for `note`.
 
     Raises
     ------
     SAFEError
-        The RCCs are the same, one does not exist, the note is too long, or someone else has changed one of them.
+        The RCCs are the same, one does not exist, the note is too long, or someone else has changed one of them or its
+        note.
     """
     rcc, into = int(rcc), int(into)
     with writing(folder):
         notes = load_review(folder).notes
-        target = notes.get(into, RccNote(into))
-        after = tidy_note((note or merged_note(notes.get(rcc, RccNote(rcc)), target))._replace(rcc=into))
-        return _edit(folder, Edit(_now(), "merge", (), (rcc,), into, maker.by, notes=(target, after)), maker)
+        source, target = notes.get(rcc, RccNote(rcc)), notes.get(into, RccNote(into))
+        merged = merged_note(source, target)
+        if asked is not None and asked != merged:
+            raise SAFEError(
+                "What is said of these RCCs was changed in another window since you were asked. Click Do not "
+                "merge, then Merge, to see it."
+            )
+        after = tidy_note((note or merged)._replace(rcc=into))
+        return _edit(folder, Edit(_now(), "merge", (), (rcc,), into, maker.by, notes=(target, after, source)), maker)
 
 
 def move_images(folder: Path, paths: Sequence[str], to: int, *, maker: Maker = NOBODY) -> Review:
@@ -375,8 +392,15 @@ def _edit(folder: Path, edit: Edit, maker: Maker) -> Review:
         notes = dict(review.notes)
         about = review.edits[edit.of] if edit.of is not None else edit
         if about.notes:
-            before, after = about.notes if edit.kind != "undo" else about.notes[::-1]
-            notes[after.rcc], _ = combined(before, after, notes.get(after.rcc, RccNote(after.rcc)))
+            before, after, *source = about.notes
+            target = notes.get(after.rcc, RccNote(after.rcc))
+            seen, mine = (after, before) if edit.kind == "undo" else (before, after)
+            notes[after.rcc], _ = combined(seen, mine, target)
+            if edit.kind == "redo" and source:
+                now = notes.get(source[0].rcc, RccNote(source[0].rcc))
+                # What was said since it was taken back is not lost either.
+                if (now, target) != (source[0], before):
+                    notes[after.rcc] = tidy_note(merged_note(now, notes[after.rcc]))
         _put_aside(folder, review)
         save_files(folder, _review_files(review.original, clusters, notes, edits))
         return load_review(folder)
@@ -433,7 +457,7 @@ def carry_over(runs: Sequence[Review], clusters: RootCauseClusters) -> Carried:
     runs : sequence of Review
         The previous run, then earlier ones, the latest first.
     """
-    same = next((run for run in runs if run.touched and fingerprint(run.original) == fingerprint(clusters)), None)
+    same = next((run for run in runs if run.touched and _is_same(run.original, clusters)), None)
     edits = same.edits if same else ()
     notes = dict(same.notes) if same else {}
     now = reviewed(clusters, edits)
@@ -454,9 +478,13 @@ def carry_over(runs: Sequence[Review], clusters: RootCauseClusters) -> Carried:
     return Carried(notes, edits, left)
 
 
-def _images(clusters: RootCauseClusters, rcc: int) -> tuple[bool, frozenset[str]]:
-    """The images of an RCC, and whether it is `NOISE`."""
-    return rcc == NOISE, frozenset(clusters.members(rcc))
+def _is_same(a: RootCauseClusters, b: RootCauseClusters) -> bool:
+    return a.image_root == b.image_root and fingerprint(a) == fingerprint(b)
+
+
+def _images(clusters: RootCauseClusters, rcc: int) -> tuple[Path, bool, frozenset[str]]:
+    """The images of an RCC: their folder, since other data sets have images of the same names, and their paths."""
+    return clusters.image_root, rcc == NOISE, frozenset(clusters.members(rcc))
 
 
 def save_run(
@@ -466,6 +494,7 @@ def save_run(
     *,
     more: Mapping[str, object] | None = None,
     files: Mapping[str, Writer] | None = None,
+    remove: Collection[str] = (),
 ) -> None:
     """Replace the run in a folder by new clusters, with the notes and edits that apply to them.
 
@@ -477,6 +506,8 @@ def save_run(
         Further entries of `run.json`.
     files : mapping, optional
         Further files of the run (see `support.output_folder.save_files`).
+    remove : collection of str
+        Files of the previous run that this one does not have.
 
     Raises
     ------
@@ -485,11 +516,12 @@ def save_run(
     """
     after = reviewed(clusters, carried.edits)
     review = _review_files(clusters, after, carried.notes, carried.edits) if carried.notes or carried.edits else {}
-    with writing(folder):
-        # The journal last: it identifies the clusters of the notes, and old notes must never be applied to new RCCs.
-        save_files(folder, {**(files or {}), **cluster_files(clusters, more=more), **review})
-        for name in () if review else (NOTES_FILE, EDITS_FILE):
-            (folder / name).unlink(missing_ok=True)
+    # The journal last: it identifies the clusters of the notes, and old notes must never be applied to new RCCs.
+    save_files(
+        folder,
+        {**(files or {}), **cluster_files(clusters, more=more), **review},
+        remove=(*remove, NOTES_FILE, EDITS_FILE),
+    )
 
 
 # --- The files --------------------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.images import Skipped
-from support.output_folder import save_files, save_text
+from support.output_folder import Writer, save_files
 from support.run_folder import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
 from support.tables import cell, from_cell
 
@@ -102,7 +102,12 @@ class UnsafeSet:
 
 
 def save_unsafe_set(unsafe: UnsafeSet, folder: Path) -> None:
-    """Write `IS_filenames.txt`, `unsafe_set.csv` and `unsafe_set.json`."""
+    """Write the files of `unsafe_set_files`."""
+    save_files(folder, unsafe_set_files(unsafe))
+
+
+def unsafe_set_files(unsafe: UnsafeSet) -> dict[str, Writer]:
+    """`IS_filenames.txt`, `unsafe_set.csv` and `unsafe_set.json`, by name."""
     record = {
         "improvement_root": os.fspath(unsafe.improvement_root),
         "selected": len(unsafe.images),
@@ -119,20 +124,15 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path) -> None:
         "labels": unsafe.labels,
         "images": _digest(unsafe.images),
     }
-    files = {
+    return {
         FILENAMES_FILE: "".join(f"{image.image}\n" for image in unsafe.images),
-        UNSAFE_SET_FILE: _table(unsafe),
+        UNSAFE_SET_FILE: unsafe_table(unsafe),
         SELECTION_FILE: json.dumps(record, indent=2) + "\n",
     }
-    save_files(folder, files)
 
 
-def save_labels(unsafe: UnsafeSet, folder: Path) -> None:
-    """Write `unsafe_set.csv`, the only file that labelling changes."""
-    save_text(folder, UNSAFE_SET_FILE, _table(unsafe))
-
-
-def _table(unsafe: UnsafeSet) -> str:
+def unsafe_table(unsafe: UnsafeSet) -> str:
+    """The content of `unsafe_set.csv`, the only file that labelling changes."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)

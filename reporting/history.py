@@ -13,7 +13,6 @@ import datetime
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -25,8 +24,8 @@ from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, rccs_of
 from rccs.review import Review, load_review
 from rccs.unsafe_set import selection_run
 from support.errors import SAFEError
-from support.files import prepare_folder
-from support.output_folder import save_files, working, writing
+from support.files import prepare_folder, replacing_folder
+from support.output_folder import own_files, save_files, working, writing
 from support.run_folder import (
     CLUSTERS_FILE,
     EDITS_FILE,
@@ -43,8 +42,8 @@ from support.run_folder import (
     SELECTION_FILE,
     UNSAFE_SET_FILE,
 )
-from training.labels import labels_of
-from training.result import kept_model, retraining_run
+from training.labels import labels_brought_back, labels_of
+from training.result import keep_model, kept_model, retraining_run
 
 KEPT_RUNS = 20
 _SELECTION = (FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
@@ -61,6 +60,7 @@ FILES = (
     RETRAINING_FILE,
     CLUSTERS_FILE,
 )
+_GONE = ".safe-gone"
 _NAME = re.compile(r"\d{8}-\d{6}(-\d+)?")
 
 
@@ -159,37 +159,29 @@ def archive_run(folder: Path, *, successor: RootCauseClusters | None = None, spa
     SAFEError
         It cannot be written.
     """
-    if not (folder / CLUSTERS_FILE).is_file():
-        return None
     current = None
     with contextlib.suppress(SAFEError):
         current = load_clusters(folder)
-    if current is None and not (folder / NOTES_FILE).is_file():
+    if current is None and not own_files(folder, (NOTES_FILE, EDITS_FILE)):
         return None  # nothing worth keeping
     if current and successor and _came_about(current) == _came_about(successor):
         return None
     runs = prepare_folder(folder / RUNS_FOLDER)
     name = _free_name(runs, folder, current)
     try:
-        building = Path(tempfile.mkdtemp(dir=runs, prefix=f".{name}-"))
-        try:
+        # It may be there already: this run, brought back, whose notes may have changed since.
+        with replacing_folder(runs / name) as building:
             for file in _files_of_run(folder, current):
                 shutil.copy2(folder / file, building / file)
-            building.chmod(0o755)
-            if (runs / name).exists():  # the run was restored; its notes may have changed since
-                previous = building.with_name(f"{building.name}-old")
-                (runs / name).rename(previous)
-                building.rename(runs / name)
-                shutil.rmtree(previous, ignore_errors=True)
-            else:
-                building.rename(runs / name)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
     except OSError as error:
         raise SAFEError(f"Could not keep the earlier run in {runs / name}: {error.strerror or error}.") from error
     unused = [old for old in _archived(runs) if not _worked_on(runs / old) and old not in (spare, name)]
     for old in unused[: max(len(unused) + 1 - KEPT_RUNS, 0)]:
-        shutil.rmtree(runs / old, ignore_errors=True)
+        # Away at once: a process that is killed must not leave a part of a run.
+        with contextlib.suppress(OSError):
+            (runs / old).rename(runs / f".{old}{_GONE}")
+    for gone in runs.glob(f".*{_GONE}"):
+        shutil.rmtree(gone, ignore_errors=True)
     return name
 
 
@@ -201,7 +193,7 @@ def _files_of_run(folder: Path, clusters: RootCauseClusters | None) -> list[str]
         foreign |= {*_SELECTION}
     if run not in (retraining_run(folder), None) and retraining_run(folder):
         foreign.add(RETRAINING_FILE)
-    return [file for file in FILES if file not in foreign and (folder / file).is_file()]
+    return [file for file in own_files(folder, FILES) if file not in foreign]
 
 
 def _worked_on(folder: Path) -> bool:
@@ -230,7 +222,7 @@ def _came_about(clusters: RootCauseClusters) -> tuple:
 
 def _free_name(runs: Path, folder: Path, clusters: RootCauseClusters | None) -> str:
     """The name of the run in a folder: its time, with a number if another run has the same time."""
-    time = base = _time_of(folder / CLUSTERS_FILE).strftime("%Y%m%d-%H%M%S")
+    time = base = _time_of_run(folder).strftime("%Y%m%d-%H%M%S")
     number = 2
     while (runs / time).exists() and not _holds(runs / time, clusters):
         time, number = f"{base}-{number}", number + 1
@@ -244,8 +236,10 @@ def _holds(folder: Path, clusters: RootCauseClusters | None) -> bool:
         return False
 
 
-def _time_of(path: Path) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(int(path.stat().st_mtime), datetime.UTC)
+def _time_of_run(folder: Path) -> datetime.datetime:
+    """When its clusters were written; where they are gone, when the engineer last said something of them."""
+    files = [folder / name for name in (CLUSTERS_FILE, NOTES_FILE, EDITS_FILE) if (folder / name).is_file()]
+    return datetime.datetime.fromtimestamp(int(files[0].stat().st_mtime), datetime.UTC)
 
 
 def _archived(runs: Path) -> list[str]:
@@ -275,7 +269,7 @@ def _current_name(folder: Path) -> str:
     try:
         clusters = load_clusters(folder)
     except SAFEError:
-        return _time_of(folder / CLUSTERS_FILE).strftime("%Y%m%d-%H%M%S")
+        return _time_of_run(folder).strftime("%Y%m%d-%H%M%S")
     return _free_name(folder / RUNS_FOLDER, folder, clusters)
 
 
@@ -389,14 +383,14 @@ def restore_run(folder: Path, name: str) -> RootCauseClusters:
         if source == folder:
             return clusters
         archive_run(folder, spare=name)
+        if own_files(folder, [MODEL_FILE]):
+            keep_model(folder)  # one of an older version may not be kept yet
         kept = [file for file in FILES if (source / file).is_file()]
-        files = {file: _copied(source / file) for file in kept}
+        files = {file: _copied(source / file) for file in kept} | labels_brought_back(folder, source)
         model = kept_model(folder, source)
         if model:
             files = {MODEL_FILE: _copied(model), **files}
-        save_files(folder, files)
-        for file in {*FILES, MODEL_FILE} - files.keys():
-            (folder / file).unlink(missing_ok=True)
+        save_files(folder, files, remove=(*FILES, MODEL_FILE))
         return clusters
 
 

@@ -18,7 +18,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -93,11 +93,18 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
+def replacing_together(
+    *paths: Path, rename: Callable[[list[tuple[Path, Path]]], None] | None = None
+) -> Iterator[tuple[Path, ...]]:
     """Replace files that belong together: none is renamed before all of them are on the disk.
 
     If the disk is full, all old files stay. Only a process killed between two of the renames, which immediately follow
     each other, leaves a mixture of old and new files.
+
+    Parameters
+    ----------
+    rename : callable, optional
+        Renames them, in another way than one after the other; it is given pairs of a temporary name and a path.
 
     Raises
     ------
@@ -118,14 +125,19 @@ def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
                 temporary.chmod(0o666 & ~_umask())
                 with temporary.open("rb") as written:
                     os.fsync(written.fileno())
-            for temporary, path in zip(temporaries, paths, strict=True):
-                temporary.replace(path)
+            (rename or rename_all)(list(zip(temporaries, paths, strict=True)))
         finally:
             for temporary in temporaries:
                 temporary.unlink(missing_ok=True)
     except OSError as error:
         names = ", ".join(map(str, paths))
         raise SAFEError(f"Could not write {names}: {error.strerror or error}. Existing files are unchanged.") from error
+
+
+def rename_all(pairs: Iterable[tuple[Path, Path]]) -> None:
+    """Rename files, one after the other."""
+    for old, new in pairs:
+        old.replace(new)
 
 
 def _remove_left_over(path: Path) -> None:

@@ -5,7 +5,10 @@ a long job holds another one from start to end (`working`). Readers need neither
 atomically (see `files.py`).
 
 `.safe.json` lists the files that SAFE has written to the folder. A file that is not listed belongs to somebody else and
-is never replaced.
+is never replaced or removed.
+
+Files that belong together change together, even if the process is killed in between: `.safe-plan.json` says what is to
+be renamed and removed before the first of it is done, and the next writer does the rest.
 """
 
 import contextlib
@@ -18,8 +21,8 @@ from pathlib import Path
 import filelock
 
 from support.errors import SAFEError
-from support.files import DAMAGED, fill_text, prepare_folder, regular, replacing_together, write_text
-from support.run_folder import LOCK_FILE, MARK_FILE, WORK_FILE
+from support.files import DAMAGED, fill_text, prepare_folder, regular, rename_all, replacing_together, write_text
+from support.run_folder import LOCK_FILE, MARK_FILE, PLAN_FILE, WORK_FILE
 
 PATIENCE = 30.0  # seconds that a change waits for another one; a change takes a fraction of a second
 
@@ -42,6 +45,7 @@ def writing(folder: Path) -> Iterator[None]:
     """
     try:
         with _lock(folder, LOCK_FILE, PATIENCE):
+            _finish(folder)
             yield
     except filelock.Timeout as error:
         raise SAFEError(
@@ -135,7 +139,7 @@ Writer = str | Callable[[Path], object]
 """Content of a file: a text, or a function that writes it to a given path."""
 
 
-def save_files(folder: Path, files: Mapping[str, Writer]) -> None:
+def save_files(folder: Path, files: Mapping[str, Writer], *, remove: Collection[str] = ()) -> None:
     """Replace files of the output folder that belong together: all or none, and only those written by SAFE.
 
     When all of them are on the disk, they are renamed one after another, in the given order.
@@ -144,6 +148,8 @@ def save_files(folder: Path, files: Mapping[str, Writer]) -> None:
     ----------
     files : mapping of str to Writer
         Name to content.
+    remove : collection of str
+        Files to remove in the same step, as far as SAFE wrote them.
 
     Raises
     ------
@@ -152,7 +158,19 @@ def save_files(folder: Path, files: Mapping[str, Writer]) -> None:
     """
     with writing(folder):
         check_own(folder, *files)
-        with replacing_together(*(folder / name for name in files)) as temporaries:
+        gone = [name for name in own_files(folder, remove) if name not in files]
+
+        def rename(pairs: list[tuple[Path, Path]]) -> None:
+            plan = folder / PLAN_FILE
+            if len(pairs) + len(gone) > 1:
+                record = {"rename": {old.name: new.name for old, new in pairs}, "remove": gone}
+                write_text(plan, json.dumps(record) + "\n")
+            rename_all(pairs)
+            for name in gone:
+                (folder / name).unlink(missing_ok=True)
+            plan.unlink(missing_ok=True)
+
+        with replacing_together(*(folder / name for name in files), rename=rename) as temporaries:
             for temporary, content in zip(temporaries, files.values(), strict=True):
                 if isinstance(content, str):
                     fill_text(temporary, content)
@@ -162,9 +180,40 @@ def save_files(folder: Path, files: Mapping[str, Writer]) -> None:
             _claim(folder, files)
 
 
+def _finish(folder: Path) -> None:
+    """Do the rest of what a process that was killed had begun to rename and remove."""
+    plan = folder / PLAN_FILE
+    if not plan.exists():
+        return
+    try:
+        record = json.loads(regular(plan).read_text(encoding="utf-8"))
+        names = {str(old): str(new) for old, new in record["rename"].items()}
+        gone = [str(name) for name in record["remove"]]
+        if any(Path(name).name != name for name in (*names, *names.values(), *gone)):
+            raise ValueError("names that lead elsewhere")
+    except DAMAGED:
+        names, gone = {}, []  # it is written whole: this is not one of SAFE's
+    try:
+        rename_all((folder / old, folder / new) for old, new in names.items() if (folder / old).is_file())
+        for name in own_files(folder, gone):
+            (folder / name).unlink(missing_ok=True)
+        plan.unlink(missing_ok=True)
+    except OSError as error:
+        raise SAFEError(
+            f"Could not finish what another SAFE had begun to write in {folder}: {error.strerror or error}. Nothing "
+            "else was changed."
+        ) from error
+
+
 def save_text(folder: Path, name: str, text: str) -> None:
     """Replace a text file of the output folder (UTF-8), as `save_files` does."""
     save_files(folder, {name: text})
+
+
+def own_files(folder: Path, names: Collection[str]) -> list[str]:
+    """Those of some names that there are in a folder as files of SAFE's own."""
+    listed = _listed(folder)
+    return [name for name in names if name in listed and (folder / name).is_file()]
 
 
 def _claim(folder: Path, names: Collection[str]) -> None:

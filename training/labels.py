@@ -4,27 +4,30 @@ They come from the improvement set's class folders, from a table, or from the en
 All of them are stored in the column `label` of `unsafe_set.csv`. The labelling functions return a new `UnsafeSet`, so
 undoing a step means keeping the previous one.
 
-A label belongs to its image, identified by content and path, not to the selection: `image_labels.csv` keeps the labels
-of all earlier sets and restores them when an image is selected again.
+A label belongs to its image, identified by content and path, not to the selection: `image_labels.csv` keeps all labels
+that were ever given and restores them when an image is selected again. For the images of the current set its last row
+says what the table says; where they differ, somebody has edited the table.
 """
 
 import csv
 import dataclasses
 import io
+import itertools
 import json
 import os
+import shutil
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from features.cache import content_key
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, unsafe_set_files, unsafe_table
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.images import read_bytes
-from support.output_folder import save_text, writing
+from support.output_folder import Writer, own_files, save_files, save_text, writing
 from support.run_folder import KEPT_LABELS_FILE, SELECTION_FILE, UNSAFE_SET_FILE
 from support.tables import cell, from_cell
 from support.text import count, printable, some, steers
@@ -204,6 +207,7 @@ class KeptLabel(NamedTuple):
     content : str
         Hash of the file's content (see `features.cache.content_key`), in hexadecimal; empty if it was unreadable.
     label : str
+        Empty where it was taken away, or where the image has none since its content is another one.
     """
 
     image: str
@@ -211,15 +215,34 @@ class KeptLabel(NamedTuple):
     content: str
     label: str
 
-    def is_of(self, image: str, folder: str, content: str) -> bool:
-        """Whether the label belongs to an image: the content and the path must be the same.
+    def is_at(self, image: str, folder: str) -> bool:
+        """Whether it is the label of an image in a place.
 
         The path is the same if it is so relative to the improvement folder, which may have been moved as a whole, or if
         the whole path is so, whichever folder it was selected from. A copy elsewhere is a different image: it may be in
         the folder of another class.
         """
-        same_place = self.image == image or os.path.join(self.folder, self.image) == os.path.join(folder, image)  # noqa: PTH118
-        return same_place and self.content == content
+        return self.image == image or _full(self.folder, self.image) == _full(folder, image)
+
+    def is_of(self, image: str, folder: str, content: str) -> bool:
+        """Whether it is the label of an image: of the same bytes, and in the same place."""
+        return self.content == content and self.is_at(image, folder)
+
+
+def save_labels(unsafe: UnsafeSet, folder: Path) -> None:
+    """Write the labels of the set in a folder: to `unsafe_set.csv`, and those that are new to `image_labels.csv`.
+
+    Raises
+    ------
+    SAFEError
+        The kept labels cannot be read, or something cannot be written: nothing is changed.
+    """
+    with writing(folder):
+        before, _ = _rows_of(folder)
+        new = {one.image: one.label for one in unsafe.images if one.label != before.get(one.image, "")}
+        # An image may be replaced later: its label is kept with the content that the engineer has seen.
+        kept = _given(load_kept_labels(folder), os.fspath(unsafe.improvement_root), new)
+        save_files(folder, {KEPT_LABELS_FILE: _kept_text(kept), UNSAFE_SET_FILE: unsafe_table(unsafe)})
 
 
 def replace_unsafe_set(unsafe: UnsafeSet, folder: Path) -> UnsafeSet:
@@ -236,65 +259,139 @@ def replace_unsafe_set(unsafe: UnsafeSet, folder: Path) -> UnsafeSet:
         The kept labels cannot be read, or a file cannot be written; the previous set is then unchanged.
     """
     with writing(folder):
-        _put_aside_unreadable(folder)
         before = labels_of(folder)
-        unsafe = with_kept_labels(unsafe, keep_labels(folder))
+        unsafe, kept = _brought_back(unsafe, keep_labels(folder))
         back = sum(image.label != "" and image.image in before for image in unsafe.images)
         if before:
             text = f"{back:,} of {len(before):,} labels of the previous set belong to images in this one"
             aside = f"; {KEPT_LABELS_FILE} keeps the others until their images are selected again"
             unsafe = dataclasses.replace(unsafe, labels=f"{text}{aside if back < len(before) else ''}.")
-        save_unsafe_set(unsafe, folder)
+        save_files(folder, {**_aside(folder), KEPT_LABELS_FILE: _kept_text(kept), **unsafe_set_files(unsafe)})
         return unsafe
 
 
-def keep_labels(folder: Path) -> list[KeptLabel]:
-    """Add the labels of the unsafe set in a folder to `image_labels.csv`; return all labels in it.
+def labels_brought_back(folder: Path, source: Path) -> dict[str, Writer]:
+    """What the unsafe set of an earlier run is to hold when it is opened again: the labels that were given since, too.
 
-    A label that was removed from an image of the set is removed here as well.
+    Parameters
+    ----------
+    folder : Path
+        The output folder, whose set is about to be replaced: its labels are kept.
+    source : Path
+        The folder of the earlier run.
+
+    Returns
+    -------
+    dict
+        Files for `support.output_folder.save_files`; no labels where that run has no unsafe set that can be read.
+    """
+    kept = keep_labels(folder)
+    try:
+        unsafe = load_unsafe_set(source)
+    except SAFEError:
+        return _aside(folder)
+    unsafe, kept = _brought_back(unsafe, kept, again=True)
+    return {**_aside(folder), KEPT_LABELS_FILE: _kept_text(kept), UNSAFE_SET_FILE: unsafe_table(unsafe)}
+
+
+def keep_labels(folder: Path) -> list[KeptLabel]:
+    """Add those labels of the set in a folder to `image_labels.csv` that were given elsewhere; all that it holds then.
+
+    These are labels typed into `unsafe_set.csv`, or of older versions of SAFE. One that was taken away there is taken
+    away here as well.
     """
     with writing(folder):
         kept = load_kept_labels(folder)
+        if not own_files(folder, [UNSAFE_SET_FILE]):
+            return kept
         rows, root = _rows_of(folder)
         if not rows:
             return kept
-        by_name: dict[str, list[KeptLabel]] = {}
-        for one in kept:
-            by_name.setdefault(Path(one.image).name, []).append(one)
-        gone: set[KeptLabel] = set()
-        added = []
+        near = _by_name(kept)
+        new = {}
         for image, label in rows.items():
-            near = by_name.get(Path(image).name, [])
-            if not label and not near:
-                continue
-            content = _content(Path(root, image))
-            gone |= {one for one in near if one.is_of(image, root, content)}
-            if label:
-                added.append(KeptLabel(image, root, content, label))
-        now = [*(one for one in kept if one not in gone), *added]
+            here = [one for one in near.get(Path(image).name, ()) if one.is_at(image, root)]
+            if label != (here[-1].label if here else ""):
+                new[image] = label
+        now = _given(kept, root, new)
         if now != kept:
-            table = io.StringIO()
-            writer = csv.writer(table, lineterminator="\n")
-            writer.writerow(KeptLabel._fields)
-            writer.writerows(map(cell, one) for one in now)
-            save_text(folder, KEPT_LABELS_FILE, table.getvalue())
+            save_text(folder, KEPT_LABELS_FILE, _kept_text(now))
         return now
 
 
-def with_kept_labels(unsafe: UnsafeSet, kept: Sequence[KeptLabel]) -> UnsafeSet:
-    """Restore the previous labels of unlabelled images."""
-    by_name: dict[str, list[KeptLabel]] = {}
-    for one in kept:
-        by_name.setdefault(Path(one.image).name, []).append(one)
+def _given(kept: Sequence[KeptLabel], root: str, labels: Mapping[str, str]) -> list[KeptLabel]:
+    """The kept labels when images of a folder have got these; an empty one is kept as well, as one taken away."""
+    near = _by_name(kept)
+    for image, label in labels.items():
+        content = _content(Path(root, image))
+        rows = near.setdefault(Path(image).name, [])
+        same = {*_rows_of_image(rows, image, root, content)}
+        rows[:] = [one._replace(label=label) if one in same else one for one in rows]
+        _put_last(rows, KeptLabel(image, root, content, label))
+    return [one for rows in near.values() for one in rows]
+
+
+def _brought_back(
+    unsafe: UnsafeSet, kept: Sequence[KeptLabel], again: bool = False
+) -> tuple[UnsafeSet, list[KeptLabel]]:
+    """A set with the labels that its images were given before, and the kept labels: the last of each image is its own.
+
+    Parameters
+    ----------
+    again : bool
+        Whether the set has labels already, as they were when its run was left: what was given since counts.
+    """
+    near = _by_name(kept)
     root = os.fspath(unsafe.improvement_root)
     found = {}
-    for image in unsafe.images:
-        near = by_name.get(Path(image.image).name, []) if not image.label else []
-        content = _content(unsafe.improvement_root / image.image) if near else ""
-        labels = [one.label for one in near if one.is_of(image.image, root, content)]
-        if labels:
-            found[image.image] = labels[-1]
-    return _with_labels(unsafe, found)
+    for image, *_, label in unsafe.images:
+        rows = near.get(Path(image).name, [])
+        here = [one for one in rows if one.is_at(image, root)]
+        if not here or (label and not again):
+            continue
+        content = _content(Path(root, image))
+        mine = _rows_of_image(rows, image, root, content)
+        if not mine and label and not any(_full(one.folder, one.image) == _full(root, image) for one in here):
+            continue  # a label from before they were kept; here are those of images of the same name elsewhere
+        found[image] = mine[-1].label if mine else ""
+        _put_last(rows, KeptLabel(image, root, content, found[image]))
+    return _with_labels(unsafe, found), [one for rows in near.values() for one in rows]
+
+
+def _rows_of_image(rows: Sequence[KeptLabel], image: str, root: str, content: str) -> list[KeptLabel]:
+    """The labels of an image, in the order in which they stand; also those by way of a third place."""
+    found: set[KeptLabel] = set()
+    places = [(image, root)]
+    for place in places:
+        more = {one for one in rows if one not in found and one.is_of(*place, content)}
+        found |= more
+        places += [(one.image, one.folder) for one in more]
+    return [one for one in rows if one in found]
+
+
+def _put_last(rows: list[KeptLabel], row: KeptLabel) -> None:
+    """Add a row, in place of the one on the same image in the same place."""
+    rows[:] = [one for one in rows if one[:3] != row[:3]]
+    rows.append(row)
+
+
+def _by_name(kept: Sequence[KeptLabel]) -> dict[str, list[KeptLabel]]:
+    near: dict[str, list[KeptLabel]] = {}
+    for one in kept:
+        near.setdefault(Path(one.image).name, []).append(one)
+    return near
+
+
+def _full(folder: str, image: str) -> str:
+    return os.path.join(folder, image)  # noqa: PTH118, texts: there may be very many
+
+
+def _kept_text(kept: Sequence[KeptLabel]) -> str:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(KeptLabel._fields)
+    writer.writerows(map(cell, one) for one in kept)
+    return table.getvalue()
 
 
 def load_kept_labels(folder: Path) -> list[KeptLabel]:
@@ -342,14 +439,14 @@ def _rows_of(folder: Path) -> tuple[dict[str, str], str]:
     return table, root
 
 
-def _put_aside_unreadable(folder: Path) -> None:
-    """Rename a table whose labels cannot be read before it is replaced."""
+def _aside(folder: Path) -> dict[str, Writer]:
+    """A copy of a table whose labels cannot be read, to be written when another one takes its place."""
     table = folder / UNSAFE_SET_FILE
-    if table.is_file() and table.stat().st_size and not _rows_of(folder)[0]:
-        number = 1
-        while (aside := table.with_stem(f"{table.stem}-unreadable-{number}")).exists():
-            number += 1
-        table.replace(aside)
+    if not own_files(folder, [UNSAFE_SET_FILE]) or _rows_of(folder)[0] or not table.stat().st_size:
+        return {}
+    names = (f"{table.stem}-unreadable-{number}{table.suffix}" for number in itertools.count(1))
+    name = next(name for name in names if not os.path.lexists(folder / name))
+    return {name: lambda path: shutil.copyfile(table, path)}
 
 
 def _content(file: Path) -> str:

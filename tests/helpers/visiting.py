@@ -46,6 +46,7 @@ def served(folder: Path, *options: str | Path, cwd: Path | None = None, **variab
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=cwd) as server,
     ):
         try:
+            assert server.stdout is not None
             first_line = server.stdout.readline()
             assert first_line.startswith("SAFE is on http://"), (folder / "stderr.txt").read_text()
             yield f"http://127.0.0.1:{port}", server.pid

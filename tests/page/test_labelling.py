@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from rccs.unsafe_set import load_unsafe_set, save_labels
+from rccs.unsafe_set import load_unsafe_set
 from support.run_folder import UNSAFE_SET_FILE
 from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, served_from
+from training.labels import save_labels
 
 CLASSES = [f"sign_{i:02d}" for i in range(43)]
 

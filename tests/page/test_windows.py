@@ -44,7 +44,7 @@ def windows(browser: Browser, served: Served) -> Iterator[tuple[Page, Page]]:
     with opened(browser, served) as a, opened(browser, served) as b:
         for page in (a, b):
             expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0", timeout=WAIT)
-            expect(page.locator("#grid-title")).to_contain_text("RCC 0")
+            expect(page.locator("#grid-title")).to_contain_text("RCC 0", timeout=WAIT)
         yield a, b
 
 
@@ -59,8 +59,8 @@ def judge(page: Page, verdict: str) -> None:
 
 def choose(page: Page, rcc: int) -> None:
     page.locator(f"#rcc-bar [data-rcc='{rcc}']").click()
-    expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {rcc}")
-    expect(page.locator("#grid-title")).to_contain_text(f"RCC {rcc}")
+    expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {rcc}", timeout=WAIT)
+    expect(page.locator("#grid-title")).to_contain_text(f"RCC {rcc}", timeout=WAIT)
 
 
 def state_of(page: Page) -> Locator:
@@ -81,7 +81,7 @@ def test_fields_that_a_window_does_not_change_stay_as_another_one_has_written_th
     judge(b, "Unsafe")
     wait_until(lambda: noted(served, 0) == ("dark", "hazard H3", "unsafe"))
     expect(field(b, "rcc-name")).to_have_value("dark", timeout=WAIT)  # at its next look
-    expect(b.locator("#rcc-bar")).to_contain_text("RCC 0 · dark")
+    expect(b.locator("#rcc-bar")).to_contain_text("RCC 0 · dark", timeout=WAIT)
     expect(a.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
     expect(field(a, "rcc-note")).to_have_value("hazard H3")
 
@@ -93,7 +93,9 @@ def test_where_both_have_changed_a_field_both_texts_are_shown_and_the_engineer_d
     field(a, "rcc-name").fill("night")
     wait_until(lambda: noted(served, 0)[0] == "night")
     field(b, "rcc-name").fill("no light")
-    expect(state_of(b)).to_contain_text("Another window changed the name: “night”. Yours is not kept yet.")
+    expect(state_of(b)).to_contain_text(
+        "Another window changed the name: “night”. Yours is not kept yet.", timeout=WAIT
+    )
     expect(field(b, "rcc-name")).to_have_value("no light")
     assert noted(served, 0)[0] == "night"
     b.get_by_role("button", name="Keep mine").click()
@@ -101,7 +103,7 @@ def test_where_both_have_changed_a_field_both_texts_are_shown_and_the_engineer_d
     expect(state_of(b)).to_be_hidden()
 
     field(a, "rcc-name").fill("night again")
-    expect(state_of(a)).to_contain_text("“no light”")
+    expect(state_of(a)).to_contain_text("“no light”", timeout=WAIT)
     a.get_by_role("button", name="Take theirs").click()
     expect(field(a, "rcc-name")).to_have_value("no light")
     expect(state_of(a)).to_be_hidden()
@@ -155,10 +157,17 @@ def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, wi
     labels = (served.out / LABELS_FILE).read_bytes()
     merge(a, 2, into=1)
     question = a.locator("#merge-question")
-    expect(question).to_contain_text("What was said of RCC 2 · trunks and RCC 1 · snow differs.")
+    expect(question).to_contain_text("What was said of RCC 2 · trunks and RCC 1 · snow differs.", timeout=WAIT)
     expect(field(a, "merged-name")).to_have_value("snow")
     expect(a.locator("#merged-verdict input:checked")).to_have_value("unsafe")
     expect(field(a, "merged-note")).to_have_value("harmless\nHazard H7\nRCC 2 was “trunks”.\nRCC 1 was judged safe.")
+    choose(b, 1)
+    field(b, "rcc-note").fill("harmless?")
+    wait_until(lambda: noted(served, 1)[1] == "harmless?")
+    a.get_by_role("button", name="Merge as written here").click()
+    expect(a.get_by_text("was changed in another window since you were asked")).to_be_visible()
+    field(b, "rcc-note").fill("harmless")
+    wait_until(lambda: noted(served, 1)[1] == "harmless")
     a.get_by_role("button", name="Do not merge").click()
     expect(question).to_be_hidden()
     assert (served.out / LABELS_FILE).read_bytes() == labels
@@ -239,7 +248,7 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
             expect(a.locator("#clusters-status strong")).to_contain_text("24 images", timeout=WAIT)
             expect(field(a, "rcc-name")).to_have_value("said while GIFs are drawn")
             field(c, "rcc-name").fill("by the sea")
-            expect(state_of(c)).to_have_text("Kept with the earlier run, which these clusters belong to.")
+            expect(state_of(c)).to_have_text("Kept with the earlier run, which these clusters belong to.", timeout=WAIT)
         assert noted(served, 0)[:2] == ("said while GIFs are drawn", "said of the first images")
         assert "by the sea" in {notes[0].name for notes in notes_of_runs(served) if 0 in notes}
 
@@ -295,9 +304,9 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         for widget in (a_labels, b_labels):
             expect(widget.locator("output")).to_have_text("0 / 9 labelled", timeout=WAIT)
         give(a, a_labels, 0, "1")
-        expect(a_labels.locator("output")).to_have_text("1 / 9 labelled")
+        expect(a_labels.locator("output")).to_have_text("1 / 9 labelled", timeout=WAIT)
         give(b, b_labels, 1, "2")
-        expect(b_labels.locator("output")).to_have_text("2 / 9 labelled")
+        expect(b_labels.locator("output")).to_have_text("2 / 9 labelled", timeout=WAIT)
         a.keyboard.press("u")  # its own step, though the other one's is the last
         wait_until(lambda: sorted(labels())[-2:] == ["", "snow"])
 
@@ -306,25 +315,27 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         wait_until(lambda: "night" in labels())
         news = b_labels.locator("[role=status]")
         give(b, b_labels, 2, "3")
-        expect(news).to_contain_text("was changed meanwhile, to “night”. Give your label again to replace it.")
+        expect(news).to_contain_text(
+            "was changed meanwhile, to “night”. Give your label again to replace it.", timeout=WAIT
+        )
         assert "wood" not in labels()
         b.keyboard.press("3")
         wait_until(lambda: "wood" in labels())
         a.keyboard.press("u")
-        expect(a_labels.locator("[role=status]")).to_contain_text("Not undone: ")
-        expect(a_labels.locator("[role=status]")).to_contain_text("was changed meanwhile, to “wood”.")
+        expect(a_labels.locator("[role=status]")).to_contain_text("Not undone: ", timeout=WAIT)
+        expect(a_labels.locator("[role=status]")).to_contain_text("was changed meanwhile, to “wood”.", timeout=WAIT)
         assert sorted(labels())[-2:] == ["snow", "wood"]
 
         full.touch()
         before = labels()
         give(a, a_labels, 0, "1")
-        expect(a_labels.locator("[role=status]")).to_contain_text("Not kept: Could not write")
-        expect(a_labels.locator("[role=status]")).to_contain_text("No space left on device")
-        expect(a_labels.locator("output")).to_have_text("2 / 9 labelled")
+        expect(a_labels.locator("[role=status]")).to_contain_text("Not kept: Could not write", timeout=WAIT)
+        expect(a_labels.locator("[role=status]")).to_contain_text("No space left on device", timeout=WAIT)
+        expect(a_labels.locator("output")).to_have_text("2 / 9 labelled", timeout=WAIT)
         assert labels() == before
         a.get_by_role("tab", name="Root cause clusters").click()
         field(a, "rcc-name").fill("typed on a full disk")
-        expect(state_of(a)).to_contain_text("No space left on device")
+        expect(state_of(a)).to_contain_text("No space left on device", timeout=WAIT)
         expect(field(a, "rcc-name")).to_have_value("typed on a full disk")
         full.unlink()
         field(a, "rcc-note").focus()  # leaves the field
@@ -426,10 +437,11 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         # The earlier run, whole
         a.get_by_role("tab", name="Root cause clusters").click()
         a.get_by_role("button", name="Earlier runs").click()
-        a.locator("#restore").click()
+        with a.expect_navigation(timeout=WAIT):
+            a.locator("#restore").click()
         expect(a.locator("#clusters-status strong")).to_contain_text("24 images", timeout=WAIT)
         expect(field(a, "rcc-name")).to_have_value("first images", timeout=WAIT)
-        expect(field(a, "images")).to_have_value(str(served.images))
+        expect(field(a, "images")).to_have_value(str(served.images), timeout=WAIT)
         for page in (a, b):
             page.get_by_role("tab", name="Retraining").click()
             expect(field(page, "model")).to_have_value(str(paths["one"]), timeout=WAIT)

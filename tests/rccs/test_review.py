@@ -485,6 +485,15 @@ def test_a_new_clustering_keeps_the_notes_of_rccs_with_the_same_images_and_no_ot
     assert carry_over([], clusters) == ({}, (), ())
 
 
+def test_images_of_the_same_names_in_another_folder_are_other_images(clusters, out, tmp_path):
+    set_note(out, RccNote(0, "night"))
+    merge_rccs(out, 2, 1)
+    elsewhere = dataclasses.replace(clusters, image_root=tmp_path / "elsewhere")
+    carried = carry_over([load_review(out)], elsewhere)
+    assert (carried.notes, carried.edits) == ({}, ())
+    assert carried.left == (RccNote(0, "night"),)
+
+
 def test_notes_and_edits_of_other_clusters_are_not_attached_but_put_aside(clusters, out):
     set_note(out, RccNote(0, "night"))
     merge_rccs(out, 2, 1)

@@ -51,7 +51,7 @@ def replace(clusters, folder, minutes: int) -> str | None:
 
 
 def test_a_run_is_kept_when_another_takes_its_place(clusters, out):
-    (out / "unsafe_set.csv").write_text("kept\n")
+    save_text(out, "unsafe_set.csv", "kept\n")
     (out / "gifs").mkdir()
     before = (out / LABELS_FILE).read_bytes()
     assert replace(other(clusters), out, 5) == "20240501-120000"

@@ -2,9 +2,17 @@ from pathlib import Path
 
 import pytest
 
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_labels, save_unsafe_set
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from support.errors import SAFEError
-from training.labels import check_labels, label_images, label_rcc, label_unsafe_set, read_labels, unlabelled
+from training.labels import (
+    check_labels,
+    label_images,
+    label_rcc,
+    label_unsafe_set,
+    read_labels,
+    save_labels,
+    unlabelled,
+)
 
 CLASSES = ("blue", "green", "red")
 
