@@ -189,7 +189,7 @@ def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, wi
     expect(b.locator("#rcc-bar [data-rcc='2']")).to_have_count(0)
     merged = (served.out / LABELS_FILE).read_bytes()
     b.locator("#undo").click()
-    expect(b.get_by_text("There is no edit to undo of yours; those of others are under Edits.")).to_be_visible()
+    expect(b.get_by_text("There is no edit to undo of yours; edits by others are listed under Edits.")).to_be_visible()
     assert (served.out / LABELS_FILE).read_bytes() == merged
     a.locator("#undo").click()
     expect(a.locator("#edits")).to_contain_text("Edits (2)", timeout=WAIT)
