@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from rccs.review import load_edits, load_notes, load_review, rccs_marked_safe
+from rccs.unsafe_set import load_unsafe_set
 from reporting.report import write_report
-from selection import load_unsafe_set
 from support.run_folder import LABELS_FILE, MODEL_FILE, NOTES_FILE, RUNS_FOLDER
 from tests.helpers.browsing import (
     FAKED,
