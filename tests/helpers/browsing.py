@@ -155,7 +155,7 @@ def generate(page: Page, served: Served) -> None:
     """The first click: clusters in the output folder."""
     field(page, "images").fill(str(served.images))
     page.locator("#generate").click()
-    expect(page.locator("#clusters-status strong")).to_contain_text("24 images · ", timeout=WAIT)
+    expect(page.locator("#clusters-status strong")).to_contain_text("of 24 failures", timeout=WAIT)
 
 
 def asks_for_no_news(page: Page) -> None:

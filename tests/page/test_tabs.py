@@ -183,7 +183,7 @@ def test_a_name_and_a_verdict_are_shown_below_the_picture_at_once(generated, pag
 
 def test_a_reload_shows_the_last_run(generated, page):
     page.reload()
-    expect(page.locator("#clusters-status strong")).to_contain_text("24 images · ")
+    expect(page.locator("#clusters-status strong")).to_contain_text("of 24 failures")
     expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
     expect(field(page, "images")).to_have_value(str(generated.images))
 
