@@ -197,7 +197,7 @@ def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started
 def test_another_address_demands_a_password_and_a_root(tmp_path, host):
     for given in ({}, {"root": str(tmp_path)}, {"auth": "a:b"}):
         with pytest.raises(SAFEError, match="expects --auth USER:PASSWORD and --root DIR"):
-            serve(tmp_path / "out", host, **given)
+            serve(tmp_path / "out", host=host, **given)
 
 
 # --- Routes -----------------------------------------------------------------------------------------------------
