@@ -3,6 +3,7 @@
 import gc
 import inspect
 import os
+from typing import Any
 
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # read when gradio is imported
 
@@ -15,7 +16,7 @@ def _import_gradio() -> None:
     """
     find = inspect.getfile
 
-    def getfile(thing: object) -> str:
+    def getfile(thing: Any) -> str:
         if isinstance(thing, type) and thing.__module__.startswith("gradio."):
             raise OSError("no stubs wanted")
         return find(thing)

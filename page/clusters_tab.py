@@ -1,6 +1,8 @@
 """First tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
 
+import html
 import os
+import re
 from collections.abc import Callable, Iterator, Sequence
 
 import gradio as gr
@@ -9,11 +11,19 @@ from page.bar_view import BarView
 from page.images_view import ImagesView
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, IN_TURN, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal, warn
-from page.rcc_view import RccView
+from page.rcc_view import NO_CLUSTER_MEANS, RCC_MEANS, RccView
 from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
 from page.visitors import Window, maker_of
-from pipeline import ClusteringSettings, cluster_summary, generate_clusters, left_behind, mend, parameter_notes
+from pipeline import (
+    ClusteringSettings,
+    cluster_summary,
+    generate_clusters,
+    how_found,
+    left_behind,
+    mend,
+    parameter_notes,
+)
 from rccs.clusters import RootCauseClusters
 from rccs.gifs import gif_notes
 from rccs.review import Maker
@@ -23,100 +33,169 @@ from support.text import printable
 
 TAB = "clusters"
 SETTING_HEADERS = ["eps", "min_samples", "RCCs", "no cluster", "largest RCC", "silhouette", "score", ""]
+TERMS = {
+    "eps": "The distance up to which DBSCAN takes two images to be neighbours",
+    "min_samples": "How many images must lie within eps of a core point, itself included",
+    "silhouette": "How much closer images are to their own cluster than to the next; from -1 to 1, higher is better",
+    "RCCs": RCC_MEANS,
+    "RCC": RCC_MEANS,
+    "noise": NO_CLUSTER_MEANS,
+}
 
 
 def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
     """Lay out the tab and wire it."""
-    nothing = _nothing(settings)
-    # 1. Layout: the form, the state of things, the RCC at hand, all RCCs (the paper's Figure 4), all images
-    with gr.Row(elem_classes="safe-form"):
-        folder = gr.Textbox(
-            label="Image folder",
-            info="The failing images: a folder on this machine, or a .txt file that lists them",
-            placeholder="/path/to/failing/images",
-            scale=4,
-            elem_id="images",
-        )
-        reducer = gr.Radio(
-            label="Features reduced by",
-            info="UMAP: the authors' study of 2024",
-            choices=[("PCA", "pca"), ("PCA + UMAP", "umap")],
-            value="pca",
-            scale=2,
-            min_width=230,
-            elem_id="reducer",
-        )
-        example = gr.Button(
-            "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-images"
-        )
-        generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
-    with gr.Row(elem_classes="safe-state"):
-        status = gr.HTML(nothing, elem_id="clusters-status", scale=1)
-        cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
-    with pane("clusters-pane") as clusters_pane:
-        rcc_view = RccView(settings)
-        bar = BarView(settings)
-        images_view = ImagesView(settings)
-        runs_view = RunsView(settings)
-        with gr.Accordion("Why these clusters", open=False, elem_id="why"):
-            why = gr.HTML()
-            tried = gr.Dataframe(headers=SETTING_HEADERS, interactive=False, max_height=320, elem_id="settings")
-        with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as skipped_pane:
-            skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
-    rcc, window = gr.State(0), Window(app)
-    root = gr.State("")  # what the folder was filled in with
-    one_rcc = [rcc, *rcc_view.outputs, *images_view.outputs]
-    job_view = JobView(
-        settings, TAB, status, generate, cancel,
-        guide=lambda: "" if settings.results.there else nothing, result=clusters_pane,
-    )  # fmt: skip
-    everything = [
-        *job_view.outputs,
-        clusters_pane,
-        *window.outputs,
-        *one_rcc,
-        bar.widget,
-        *runs_view.outputs,
-        why,
-        tried,
-        skipped_pane,
-        skipped,
-    ]
+    ClustersTab(app, settings).wire(app, news)
 
-    # 2. What the widgets show
-    def show_rcc(shown: Shown, chosen: int) -> dict:
-        return {rcc: chosen, **rcc_view.show(shown, chosen), **images_view.show(shown, chosen)}
 
-    def choose(shown: Shown, chosen: int) -> dict:
-        return {bar.widget: bar.choose(chosen), **show_rcc(shown, chosen)}
+class ClustersTab:
+    """Lay out the tab: the form, the state, the RCC at hand, all RCCs (the paper's Figure 4), and all images."""
 
-    def show_run(chosen: int | None = None) -> dict:
-        shown = settings.results.shown()
-        clusters = shown.clusters
-        groups = clusters.groups
-        chosen = chosen if chosen in groups else groups[0]
-        told = [f"Parameters: {note}" for note in parameter_notes(settings.out)]
-        # First what is in sight without being opened: what the engineer has said and does not see here
-        notices = [left_behind(settings.out), clusters.notice, shown.problem, *told, *gif_notes(clusters)]
-        notes = " ".join(filter(None, notices))
+    def __init__(self, app: gr.Blocks, settings: PageSettings):
+        self._settings = settings
+        self._nothing = _nothing(settings)
+        self._lay_out_form()
+        with gr.Row(elem_classes="safe-state"):
+            self._status = gr.HTML(self._nothing, elem_id="clusters-status", scale=1)
+            self._cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
+        with pane("clusters-pane") as self._pane:
+            self._rcc_view = RccView(settings)
+            self._bar = BarView(settings)
+            self._images_view = ImagesView(settings)
+            self._runs_view = RunsView(settings)
+            with gr.Accordion("How these were found", open=False, elem_id="why"):
+                self._how = gr.HTML()
+                self._tried = gr.Dataframe(
+                    headers=SETTING_HEADERS, interactive=False, max_height=320, elem_id="settings"
+                )
+            with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
+                self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
+        self._rcc, self._window = gr.State(0), Window(app)
+        self._root = gr.State("")  # the folder that the form was filled in with
+        self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self._images_view.outputs]
+        self._job_view = JobView(
+            settings, TAB, self._status, self._generate, self._cancel,
+            guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
+        )  # fmt: skip
+        self._outputs = [*self._job_view.outputs, self._pane, *self._window.outputs, *self._one_rcc, self._bar.widget,
+                         *self._runs_view.outputs, self._how, self._tried, self._skipped_pane,
+                         self._skipped]  # fmt: skip
+
+    def _lay_out_form(self) -> None:
+        with gr.Row(elem_classes="safe-form"):
+            self._folder = gr.Textbox(
+                label="Image folder",
+                info="The failing images: a folder on this machine, or a .txt file that lists them",
+                placeholder="/path/to/failing/images",
+                scale=4,
+                elem_id="images",
+            )
+            self._reducer = gr.Radio(
+                label="Features reduced by",
+                info="UMAP: the authors' study of 2024",
+                choices=[("PCA", "pca"), ("PCA + UMAP", "umap")],
+                value="pca",
+                scale=2,
+                min_width=230,
+                elem_id="reducer",
+            )
+            self._example = gr.Button(
+                "Example", scale=0, min_width=110, visible=self._settings.example is not None, elem_id="example-images"
+            )
+            self._generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
+
+    def wire(self, app: gr.Blocks, news: News) -> None:
+        """Connect the widgets."""
+        rcc, window, bar, folder = self._rcc, self._window, self._bar, self._folder
+        rcc_view, images_view, outputs = self._rcc_view, self._images_view, self._outputs
+        form = [folder, self._root, self._reducer]
+        generated = gr.on(
+            [self._generate.click, folder.submit], self._on_generate, [folder, self._reducer], [self._root, *outputs],
+            **FOLLOW,
+        )  # fmt: skip
+        example = self._settings.example
+        if example:
+            self._example.click(lambda: str(example.folder / "failures"), None, folder, **VIEW)
+        bar.widget.select(self._on_select, [bar.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
+        rcc_view.wire(bar, window, outputs, self._edited)
+        images_view.wire(rcc, window, outputs, self._edited, self._choose)
+        self._runs_view.wire(rcc, window, outputs, self._edited)
+        loaded = app.load(self._on_load, None, [*form, *outputs], **FOLLOW)
+        followed = self._job_view.wire(news, self.show, outputs)
+        for event in (generated, loaded, followed):
+            event.then(self._on_map, images_view.colour, images_view.map_outputs, **VIEW)
+        loaded.then(self._on_look, rcc, rcc_view.outputs, **VIEW)
+        looked = [self._job_view.followed, rcc, rcc_view.pair, folder, self._root, window.run, window.seen]
+        for listen in (news.folder, rcc_view.refused.then):
+            listen(self._on_folder, looked, [*form, *outputs], **LATEST, **EDITS)
+
+    # --- What the widgets show ----------------------------------------------------------------------------------
+
+    def show(self, chosen: int | None = None) -> dict:
+        """The clusters in the output folder.
+
+        Parameters
+        ----------
+        chosen : int, optional
+            The RCC at hand, if the clusters have it; otherwise the largest.
+        """
+        settings, images_view = self._settings, self._images_view
+        results = settings.results.shown()
+        clusters = results.clusters
+        rcc = chosen if chosen is not None and chosen in clusters.groups else clusters.groups[0]
+        folder, skipped = clusters.image_root.name, clusters.skipped
         return {
-            # Whose images they are: another window may have chosen them.
-            status: done(f"{clusters.image_root.name}: {cluster_summary(clusters)}", notes),
-            clusters_pane: reveal(),
-            **window.show(shown),
-            bar.widget: bar.show(shown, chosen),
-            why: _why(clusters),
-            tried: _setting_rows(clusters),
-            skipped_pane: gr.Accordion(f"Skipped images ({len(clusters.skipped)})", visible=bool(clusters.skipped)),
-            skipped: [[printable(path), printable(reason)] for path, reason in clusters.skipped],
-            **runs_view.show(shown),
-            **show_rcc(shown, chosen),
-            images_view.find: "",  # what was looked for is no longer what is listed
-            images_view.map: images_view.no_map(chosen),  # not that of an earlier run while the new one is drawn
+            # With the folder: another window may have chosen it.
+            self._status: done(f"{cluster_summary(clusters)} · folder {folder}", self._notes(results)),
+            self._pane: reveal(),
+            **self._window.show(results),
+            self._bar.widget: self._bar.show(results, rcc),
+            self._how: _how(clusters),
+            self._tried: _setting_rows(clusters),
+            self._skipped_pane: gr.Accordion(f"Skipped images ({len(skipped)})", visible=bool(skipped)),
+            self._skipped: [[printable(path), printable(reason)] for path, reason in skipped],
+            **self._runs_view.show(results),
+            **self._show_rcc(results, rcc),
+            images_view.find: "",  # its result is no longer listed
+            images_view.map: images_view.no_map(rcc),  # not that of an earlier run while the new one is drawn
         }
 
-    def changed(chosen: int | None, parts: Sequence[object], edit: Callable[[Maker], object]) -> dict:
-        """Make an edit and show what it has changed; tell why where it cannot be made."""
+    def _notes(self, results: Shown) -> str:
+        """First the engineer's work that these clusters lack, since only its beginning is visible until opened."""
+        clusters, out = results.clusters, self._settings.out
+        parameters = [f"Parameters: {note}" for note in parameter_notes(out)]
+        notes = [left_behind(out), clusters.notice, results.problem, *parameters, *gif_notes(clusters)]
+        return " ".join(filter(None, notes))
+
+    def _show_rcc(self, results: Shown, chosen: int) -> dict:
+        return {
+            self._rcc: chosen,
+            **self._rcc_view.show(results, chosen),
+            **self._images_view.show(results, chosen),
+        }
+
+    def _choose(self, results: Shown, chosen: int) -> dict:
+        return {self._bar.widget: self._bar.choose(chosen), **self._show_rcc(results, chosen)}
+
+    def _form_of(self, results: Shown) -> dict:
+        """The form that these clusters were generated with."""
+        path = printable(os.fspath(results.clusters.image_root))
+        return {self._folder: path, self._root: path, self._reducer: results.clusters.reducer}
+
+    def _show_last(self) -> dict:
+        results = self._settings.results
+        if not results.there:
+            return {self._status: self._nothing}
+        try:
+            return {**self._form_of(results.shown()), **self.show()}
+        except SAFEError as error:
+            return {self._status: failed(error)}
+
+    # --- What the engineer does ---------------------------------------------------------------------------------
+
+    def _edited(self, chosen: int | None, parts: Sequence[object], edit: Callable[[Maker], object]) -> dict:
+        """Make an edit and show what it has changed; where it cannot be made, explain why."""
+        settings = self._settings
         try:
             maker = maker_of(*parts)
             check_links(settings.results.shown(maker.run).clusters, settings.root)
@@ -126,16 +205,17 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
             return gr.skip()
         try:
             refreshed(settings)
-        except SAFEError as error:  # the edit is kept; what is drawn from it is drawn at the next look
-            warn("Changed, but not all of it could be drawn anew", error)
+        except SAFEError as error:  # the edit is kept; the drawing is caught up on when the page is next opened
+            warn("Changed, but some pictures could not be drawn again", error)
         try:
-            updates = show_run(chosen)
-            return {**updates, **images_view.show_map(settings.results.shown(), chosen=updates[rcc])}
+            updates = self.show(chosen)
+            return {**updates, **self._images_view.show_map(settings.results.shown(), chosen=updates[self._rcc])}
         except SAFEError as error:
-            return {status: failed(error)}
+            return {self._status: failed(error)}
 
-    # 3. What the engineer does
-    def on_generate(source: str, reducer: str) -> Iterator[dict]:
+    def _on_generate(self, source: str, reducer: str) -> Iterator[dict]:
+        settings = self._settings
+
         def work(job: Job) -> None:
             images = settings.accept(source)
             generate_clusters(
@@ -146,99 +226,70 @@ def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
                 progress=job.progress,
             )
 
-        yield {root: source}
-        yield from job_view.start(work, show_run)
+        yield {self._root: source}
+        yield from self._job_view.start(work, self.show)
 
-    def on_map(by: str | None) -> dict:
-        if not settings.results.there:
+    def _on_map(self, by: str | None) -> dict:
+        results = self._settings.results
+        if not results.there:
             return gr.skip()
         try:
-            return images_view.show_map(settings.results.shown(), by if isinstance(by, str) else None)
+            return self._images_view.show_map(results.shown(), by if isinstance(by, str) else None)
         except SAFEError:
             return gr.skip()  # the status says what is wrong with the clusters
 
-    def on_select(chosen: int | None, run: str) -> Iterator[dict]:
+    def _on_select(self, chosen: int | None, run: str) -> Iterator[dict]:
         try:
-            shown = settings.results.shown(run)
+            results = self._settings.results.shown(run)
         except SAFEError as error:
             warn("Out of date", error)
             yield gr.skip()
             return
-        if not isinstance(chosen, int) or chosen not in shown.clusters.groups:
-            yield gr.skip()  # what another client may send
+        if not isinstance(chosen, int) or chosen not in results.clusters.groups:
+            yield gr.skip()  # other clients may send anything
             return
-        # At once what can be typed over: pictures may take seconds, and by then a name may have been typed.
-        yield {rcc: chosen, **rcc_view.show_words(shown, chosen, forced=False)}
-        yield {**rcc_view.show_pictures(shown, chosen), **images_view.show(shown, chosen)}
+        # Text fields at once: pictures may take seconds, and by then a name may have been typed.
+        yield {self._rcc: chosen, **self._rcc_view.show_words(results, chosen, forced=False)}
+        yield {**self._rcc_view.show_pictures(results, chosen), **self._images_view.show(results, chosen)}
 
-    def on_look(chosen: int) -> dict:
-        """Draw what a killed process has left out."""
+    def _on_look(self, chosen: int) -> dict:
+        """Draw what a killed process did not."""
+        settings = self._settings
         try:
-            shown = settings.results.shown()
-            check_links(shown.clusters, settings.root)
+            check_links(settings.results.shown().clusters, settings.root)
             if settings.jobs.running or not mend(settings.out, within=settings.root):
                 return gr.skip()
-            return rcc_view.show_pictures(settings.results.shown(), chosen)
+            return self._rcc_view.show_pictures(settings.results.shown(), chosen)
         except SAFEError:
             return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
 
-    def form_of(shown: Shown) -> dict:
-        """The form as these clusters came about."""
-        path = printable(os.fspath(shown.clusters.image_root))
-        return {folder: path, root: path, reducer: shown.clusters.reducer}
-
-    def show_last() -> dict:
-        if not settings.results.there:
-            return {status: nothing}
-        try:
-            return {**form_of(settings.results.shown()), **show_run()}
-        except SAFEError as error:
-            return {status: failed(error)}
-
-    def on_folder(
-        followed: int, chosen: int, pair: tuple | None, typed: str | None, before: str, run: str, seen: int
+    def _on_folder(
+        self, followed: int, chosen: int, pair: tuple | None, typed: str | None, before: str, run: str, seen: int
     ) -> Iterator[dict]:
-        """Show what others have said and changed; a question that is open is answered first."""
-        if pair is not None or not settings.results.there:
+        """Show the notes and edits of other windows; an open question is answered first."""
+        if pair is not None or not self._settings.results.there:
             yield gr.skip()
             return
         try:
-            shown = settings.results.shown()
+            results = self._settings.results.shown()
         except SAFEError as error:
-            yield {status: failed(error)}
+            yield {self._status: failed(error)}
             return
-        form = form_of(shown)
-        form = form if form[root] != before and (typed or "") in ("", before) else {}
-        if (shown.run, len(shown.review.edits)) == (run, seen):
-            if chosen in shown.clusters.groups:
-                renamed = bar.rename(shown, *shown.clusters.groups)
-                yield {
-                    **form,
-                    bar.widget: renamed,
-                    rcc_view.note_view.widget: rcc_view.note_view.show(shown, chosen, forced=False),
-                }
+        form = self._form_of(results)
+        form = form if form[self._root] != before and (typed or "") in ("", before) else {}
+        if (results.run, len(results.review.edits)) == (run, seen):
+            if chosen in results.clusters.groups:
+                renamed = self._bar.rename(results, *results.clusters.groups)
+                note_view = self._rcc_view.note_view
+                note = note_view.show(results, chosen, forced=False)
+                yield {**form, self._bar.widget: renamed, note_view.widget: note}
             return
-        yield {**form, **job_view.look(lambda: show_run(chosen if shown.run == run else None), followed)}
-        yield on_map(None)
+        still = chosen if results.run == run else None
+        yield {**form, **self._job_view.look(lambda: self.show(still), followed)}
+        yield self._on_map(None)
 
-    def on_load() -> Iterator[dict]:
-        yield from job_view.load(show_last, show_run)
-
-    generated = gr.on([generate.click, folder.submit], on_generate, [folder, reducer], [root, *everything], **FOLLOW)
-    if settings.example:
-        example.click(lambda: str(settings.example.folder / "failures"), None, folder, **VIEW)
-    bar.widget.select(on_select, [bar.widget, window.run], one_rcc, **LATEST, **IN_TURN)
-    rcc_view.wire(bar, window, everything, changed)
-    images_view.wire(rcc, window, everything, changed, choose)
-    runs_view.wire(rcc, window, everything, changed)
-    loaded = app.load(on_load, None, [folder, root, reducer, *everything], **FOLLOW)
-    followed = job_view.wire(news, show_run, everything)
-    for shown in (generated, loaded, followed):
-        shown.then(on_map, images_view.colour, images_view.map_outputs, **VIEW)
-    loaded.then(on_look, rcc, rcc_view.outputs, **VIEW)
-    looked = [job_view.followed, rcc, rcc_view.pair, folder, root, window.run, window.seen]
-    for event in (news.folder, rcc_view.refused.then):
-        event(on_folder, looked, [folder, root, reducer, *everything], **LATEST, **EDITS)
+    def _on_load(self) -> Iterator[dict]:
+        yield from self._job_view.load(self._show_last, self.show)
 
 
 def _nothing(settings: PageSettings) -> str:
@@ -249,19 +300,35 @@ def _nothing(settings: PageSettings) -> str:
         [
             ("Give the failing images", f"Type the folder of images on which the network fails{example}."),
             ("Click Generate RCCs", "SAFE groups them by the reason for failing: root cause clusters, RCCs."),
-            ("Name the reasons", "Look through each cluster, say what its images share, and whether it is a hazard."),
+            (
+                "Name the reasons",
+                "Look through each cluster, name what its images share, and judge if it is a hazard.",
+            ),
         ],
     )
 
 
-def _why(clusters: RootCauseClusters) -> str:
+def _how(clusters: RootCauseClusters) -> str:
+    """The algorithm and its settings, with the terms of the table explained."""
+    found = f"<p>{_explained(how_found(clusters))}</p>"
     if not clusters.settings:
-        return "<p>Nothing was tuned: there are too few images, or they are all alike.</p>"
-    return (
-        f"<p>DBSCAN was run with {len(clusters.settings)} values of min_samples. For each, eps fell from above the "
-        f"knee of the curve of each image's distance to its neighbour {clusters.min_samples}, while clusters split "
-        f"into branches; those that explain most images and stand apart best became RCCs, each at its own eps, of "
-        f"which the largest is shown. The min_samples with the best score was taken.</p>{elbow_svg(clusters)}"
+        return found
+    search = (
+        f"DBSCAN was run with {len(clusters.settings)} values of min_samples. For each of them, eps was lowered from "
+        f"above the knee of the curve below, each image's distance to its neighbour {clusters.min_samples}, while "
+        "clusters split into branches. The branches that explain most images and are best separated became RCCs, each "
+        "with its own eps; the largest eps is given here. The min_samples with the best score was chosen; the score "
+        "depends on the silhouette as well. Images that are in no RCC are noise."
+    )
+    return f"{found}<p>{_explained(search)}</p>{elbow_svg(clusters)}"
+
+
+def _explained(text: str) -> str:
+    """HTML in which each of the `TERMS` has a tooltip."""
+    return re.sub(
+        rf"\b({'|'.join(TERMS)})\b",
+        lambda term: f'<abbr title="{html.escape(TERMS[term[0]])}">{term[0]}</abbr>',
+        html.escape(printable(text)),
     )
 
 

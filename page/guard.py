@@ -205,7 +205,8 @@ class Guard:
         if len(self._lines) > REMEMBERED:
             # The address that has tried least lately, but none where an attempt waits
             idle = next((name for name, other in self._lines.items() if not other.length and other is not line), None)
-            self._lines.pop(idle, None)
+            if idle is not None:
+                del self._lines[idle]
         return line
 
 
@@ -231,7 +232,9 @@ def _is_foreign(method: str, path: str, host: str, headers: Headers) -> bool:
         return not opened
     # Browsers that send no Sec-Fetch-Site send where a form or script comes from.
     referrer = headers.get("referer")
-    return method not in _SAFE_METHODS and origin is None and bool(referrer) and _place_of(referrer) != host
+    if method in _SAFE_METHODS or origin is not None or not referrer:
+        return False
+    return _place_of(referrer) != host
 
 
 def _place_of(url: str) -> str | None:

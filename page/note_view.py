@@ -1,4 +1,4 @@
-"""What the engineer says of the RCC at hand: its name, a note and a verdict, kept as they are typed."""
+"""The engineer's note on the RCC at hand: its name, a note and a verdict, kept as they are typed."""
 
 import time
 from collections.abc import Sequence
@@ -49,7 +49,7 @@ class NoteView:
                 if not states:
                     raise ValueError("not seen")
             except (TypeError, ValueError, KeyError):
-                return {"problem": "Not kept: the page sent something else than a note. Reload it."}
+                return {"problem": "Not kept: the page sent something other than a note. Reload it."}
             try:
                 with writing(settings.out):  # so that the run at hand stays the one at hand
                     place = self._place(str(run), rcc)
@@ -75,7 +75,7 @@ class NoteView:
         )
 
     def show(self, shown: Shown, rcc: int, forced: bool = True) -> gr.HTML:
-        """What is said of an RCC (`NOISE`: of the images in no cluster).
+        """The note on an RCC (`NOISE`: on the images in no cluster).
 
         Parameters
         ----------
@@ -92,7 +92,7 @@ class NoteView:
         return gr.HTML(said={**note._asdict(), **more})
 
     def _place(self, run: str, rcc: int) -> _Place:
-        """Where what is said of an RCC of a run belongs by now.
+        """Where a note on an RCC of a run belongs by now.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""The RCC at hand: its GIF, what its images have in common, five of them, and what the engineer says of it; merging."""
+"""The RCC at hand: its GIF, what its images have in common, five of them, and the engineer's notes; merging."""
 
 import html
 from collections.abc import Callable
@@ -25,6 +25,8 @@ from support.text import count, printable
 HERE = Path(__file__).parent
 PLAYER_HTML = HERE.joinpath("player.html").read_text(encoding="utf-8")
 PLAYER_JS = HERE.joinpath("scripts", "player.js").read_text(encoding="utf-8")
+RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
+NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them noise"
 VERDICTS = [("Not judged", ""), ("Unsafe", "unsafe"), ("Unclear", "unclear"), ("Safe", "safe")]
 
 
@@ -52,7 +54,7 @@ class RccView:
                 self.note_view = NoteView(settings)
                 with gr.Row(equal_height=True, elem_classes="safe-form"):
                     self.into = gr.Dropdown(
-                        label="The same reason as", info="The nearest RCC first", choices=[], scale=2, min_width=150,
+                        label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
                         elem_id="merge-into",
                     )  # fmt: skip
                     self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
@@ -86,7 +88,7 @@ class RccView:
         return {**self.show_words(shown, rcc), **self.show_pictures(shown, rcc)}
 
     def show_words(self, shown: Shown, rcc: int, forced: bool = True) -> dict:
-        """The part of it that the engineer says, with the heading under which it stands (see `NoteView.show`)."""
+        """The heading and the engineer's note (see `NoteView.show`)."""
         return {
             self.owner: rcc,
             self.heading: _heading(shown, rcc),
@@ -153,7 +155,7 @@ class RccView:
             if not differ(source, target):
                 return changed(into, parts, lambda maker: merge_rccs(settings.out, rcc, into, maker=maker))
             asked = merged_note(source, target)
-            sentence = f"What was said of {title(rcc, notes)} and {title(into, notes)} differs. Merged they are:"
+            sentence = f"The notes on {title(rcc, notes)} and {title(into, notes)} differ. The merged RCC gets:"
             return {
                 self.question: reveal(),
                 self.asked: f"<p class='safe-question' role='alert'>{html.escape(printable(sentence))}</p>",
@@ -167,9 +169,9 @@ class RccView:
             if pair is None:
                 return gr.skip()
             rcc, into, asked = pair
-            said = RccNote(into, name or "", note or "", verdict or "")
+            answer = RccNote(into, name or "", note or "", verdict or "")
             return changed(
-                into, parts, lambda maker: merge_rccs(settings.out, rcc, into, note=said, maker=maker, asked=asked)
+                into, parts, lambda maker: merge_rccs(settings.out, rcc, into, note=answer, maker=maker, asked=asked)
             )
 
         self.note_view.widget.kept(
@@ -183,20 +185,29 @@ class RccView:
         self.refused = self.refuse.click(lambda: (put_away(), None), None, [self.question, self.pair], **VIEW)
 
 
-def _heading(shown: Shown, rcc: int) -> str:
-    clusters = shown.clusters
+def _heading(results: Shown, rcc: int) -> str:
+    clusters = results.clusters
     size = len(clusters.members(rcc))
-    parts = [f"<h2>{html.escape(printable(title(rcc)))}</h2>"]
+    meaning = html.escape(NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS)
+    parts = [f"<h2 title='{meaning}'>{html.escape(printable(title(rcc)))}</h2>"]
     parts.append(f"<p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images</p>")
-    if shown.profiles:  # as high where there is none: nothing below moves
-        text = shown.profiles[rcc].text if rcc in shown.profiles else ""
+    if results.profiles:  # as high where there is none: nothing below moves
+        text = results.profiles[rcc].text if rcc in results.profiles else ""
         parts.append(f"<p class='safe-profile'>{html.escape(printable(text))}</p>")
-    if rcc == NOISE:
-        told = "Each fails for a reason of its own, or for one that is rare"
-    else:
-        near = nearest_rccs(clusters, rcc)
-        told = ", ".join(f"{title(other, shown.notes)} ({distance:.2f})" for other, distance in near)
-        told = f"Nearest: {told}" if told else "There is no other RCC"
-    told = html.escape(printable(told))
-    parts.append(f"<p class='safe-near' title='{told}'>{told}</p>")  # one line: what is cut off is said on hovering
+    line, tip = _most_like(results, rcc)
+    # One line: what does not fit is in the tooltip.
+    parts.append(f"<p class='safe-near' title='{html.escape(printable(tip))}'>{html.escape(printable(line))}</p>")
     return f"<div class='safe-rcc'>{''.join(parts)}</div>"
+
+
+def _most_like(results: Shown, rcc: int) -> tuple[str, str]:
+    """The RCCs that an RCC is most like, and the same with their distances, for the tooltip."""
+    if rcc == NOISE:
+        line = "Each fails for a reason of its own, or for a rare one"
+        return line, line
+    near = nearest_rccs(results.clusters, rcc)
+    if not near:
+        return "There is no other RCC", "There is no other RCC"
+    names = [title(other, results.notes) for other, _ in near]
+    distances = ", ".join(f"{name} ({distance:.2f})" for name, (_, distance) in zip(names, near, strict=True))
+    return f"Most like {', '.join(names)}", f"Distances between the centres: {distances}"

@@ -65,7 +65,7 @@ class Shown(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """By which changes of the folder are told: clusters, edits, unsafe set and retraining."""
+    """What changes whenever the folder does: of its clusters, edits, unsafe set and retraining."""
 
     run: str
     edits: int
@@ -117,7 +117,7 @@ class Results:
             return self._shown._replace(at=at)
 
     def parameters(self) -> Mapping[str, np.ndarray]:
-        """The columns of the images' parameters (see `rccs.parameters.Parameters`); none where none are known."""
+        """The columns of the images' parameters (see `rccs.parameters.Parameters`); empty if none are known."""
         shown = self.shown()
         with self._lock:
             stamp = (shown.run, self._stamp_of(RUN_FILE))
@@ -171,7 +171,7 @@ class Results:
 def check_within(out: Path, within: Path | None) -> None:
     """Make sure that the results in a folder are of images below another one, before they are shown to visitors.
 
-    The GIFs of earlier work would be given out, whoever may see its images.
+    Otherwise the GIFs of earlier work would be served, even to visitors who may not see its images.
 
     Raises
     ------
@@ -209,7 +209,7 @@ def _check_clusters(clusters: RootCauseClusters, within: Path | None, folder: Pa
 
 
 def check_links(clusters: RootCauseClusters, within: Path | None) -> None:
-    """Make sure that the images still lie below a folder, all links followed, before they are read to be given out.
+    """Make sure that the images still lie below a folder, all links followed, before they are read to be served.
 
     Raises
     ------

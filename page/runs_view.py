@@ -10,7 +10,7 @@ import gradio as gr
 from gradio.utils import get_upload_folder
 
 from page.jobs import EDITS, VIEW, PageSettings, done, failed, warn
-from page.results import check_links
+from page.results import Shown, check_links
 from page.visitors import Window
 from pipeline import export_results, refresh_rccs
 from rccs.journal import describe_edit, standing
@@ -49,7 +49,7 @@ class RunsView:
             )  # fmt: skip
             with gr.Row(elem_classes="safe-form"):
                 self.edit = gr.Dropdown(
-                    label="An edit to take back", info="Whoever made it, if no later one is about the same", choices=[],
+                    label="An edit to take back", info="By anyone, if no later edit depends on it", choices=[],
                     scale=3, elem_id="edit",
                 )  # fmt: skip
                 self.take_back = gr.Button("Take back", scale=1, elem_id="take-back")
@@ -57,7 +57,7 @@ class RunsView:
             self.runs = gr.Dataframe(headers=RUN_HEADERS, interactive=False, max_height=260, elem_id="runs-table")
             with gr.Row(elem_classes="safe-form"):
                 self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
-                                       info="All worked on, and the last 20 others")  # fmt: skip
+                                       info="All that were reviewed, and the last 20 others")  # fmt: skip
                 self.compare = gr.Button("Compare with the present", scale=1, elem_id="compare")
                 self.restore = gr.Button("Open", scale=1, elem_id="restore")
             self.compared = gr.HTML(elem_id="compared")
@@ -65,9 +65,9 @@ class RunsView:
         self.outputs = [self.undo, self.redo, self.file, self.edits_pane, self.edits, self.edit, self.runs, self.run,
                         self.compare, self.restore, self.compared, self.overlaps]  # fmt: skip
 
-    def show(self, shown) -> dict:
+    def show(self, results: Shown) -> dict:
         """The state of edits and runs."""
-        review = shown.review
+        review = results.review
         runs = list_runs(self._settings.out)
         earlier = [run for run in runs if not run.current]
         return {
@@ -110,7 +110,7 @@ class RunsView:
                 return gr.skip()
             return changed(rcc, parts, lambda maker: undo_edit(settings.out, number=int(number), maker=maker))
 
-        def exported(what: str):
+        def exported(what: str) -> Callable[[int, str], dict]:
             def on_export(rcc: int, run: str) -> dict:
                 try:
                     return {self.file: self._export(what, rcc, run)}
@@ -127,14 +127,14 @@ class RunsView:
             except SAFEError as error:
                 return {self.compared: failed(error), self.overlaps: gr.Dataframe(visible=False)}
             agreement = "" if found.ari is None else f" · agreement (adjusted Rand index) {found.ari:.2f}"
-            told = (
+            summary = (
                 f"{found.common:,} images in common, {found.only_a:,} only then, {found.only_b:,} only now{agreement}"
             )
             rows = [
                 [title(o.rcc_a), title(o.rcc_b), o.images, f"{o.share_a:.0%}", f"{o.share_b:.0%}"]
                 for o in found.overlaps
             ]
-            return {self.compared: done(told), self.overlaps: gr.Dataframe(rows, visible=bool(rows))}
+            return {self.compared: done(summary), self.overlaps: gr.Dataframe(rows, visible=bool(rows))}
 
         def on_restore(name: str | None) -> None:
             """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
@@ -155,13 +155,13 @@ class RunsView:
         restored.success(None, None, None, js="() => { location.reload(); }")
 
     def _export(self, what: str, rcc: int, run: str) -> gr.DownloadButton:
-        """Write what is asked for; a button to download it."""
+        """Write an export or the report; a button to download it."""
         out = self._settings.out
-        shown = self._settings.results.shown(run)  # refuses a window that shows other clusters
-        check_links(shown.clusters, self._settings.root)
+        results = self._settings.results.shown(run)  # refuses a window that shows other clusters
+        check_links(results.clusters, self._settings.root)
         folder = _export_folder()
         if what == "report":
-            # A copy: Gradio gives out no file of an output folder that is neither the current nor a temporary one.
+            # A copy: Gradio serves files only of the current folder and of temporary ones.
             path = shutil.copyfile(write_report(out), folder / REPORT_FILE)
             return gr.DownloadButton(f"Download {REPORT_FILE}", value=str(path), visible=True)
         name = f"RCC_{rcc}" if what == "one" and rcc >= 0 else "no_cluster" if what == "one" else "RCCs"
@@ -172,7 +172,7 @@ class RunsView:
 
 
 def _export_folder() -> Path:
-    """A new folder below that of Gradio, which gives out what lies there; the last `KEPT_EXPORTS` are kept."""
+    """A new folder below that of Gradio, which serves what lies there; the last `KEPT_EXPORTS` are kept."""
     exports = Path(get_upload_folder()) / "exports"
     exports.mkdir(parents=True, exist_ok=True)
     dated = []

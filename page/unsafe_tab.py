@@ -1,9 +1,10 @@
-"""Second tab: an improvement folder and the test accuracy become the unsafe set."""
+"""Second tab, steps 3 and 4: improvement images and the test accuracy give the images to label (the unsafe set)."""
 
 import contextlib
 import html
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import gradio as gr
 
@@ -12,89 +13,128 @@ from page.forms import remember, remembered, renewed
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, pane, reveal, typed
 from page.pictures import thumbnails
-from page.results import Marks
+from page.results import Marks, Shown
 from pipeline import select_images, selection_summary
 from rccs.clusters import fingerprint
 from rccs.notes import title
-from rccs.unsafe_set import QUOTA, UnsafeSet, load_unsafe_set, set_key
+from rccs.unsafe_set import QUOTA, UnsafeImage, UnsafeSet, load_unsafe_set, set_key
 from selection import SelectionSettings, chosen_by_model
 from support.errors import SAFEError
 from support.run_folder import FILENAMES_FILE, UNSAFE_SET_FILE
 from support.text import count, printable
 
 TAB = "unsafe"
+# Parameters of `SelectionSettings`, and the fields that they are typed into
+NUMBERS = {"test_accuracy": "accuracy", "test_size": "test_size", "factor": "factor", "size": "size"}
 
-GALLERY_LIMIT = 120  # each image is decoded here and sent to the browser
+GALLERY_LIMIT = 120  # each image is decoded on the server and sent to the browser
 
 STEPS = [
-    ("Generate RCCs", "In the first tab: the reasons for which the network fails."),
+    ("Generate RCCs", "In the first tab: root cause clusters, the reasons for which the network fails."),
     (
         "Give the improvement images",
         "A folder of images that the network was not trained on, and its test accuracy.",
     ),
-    ("Click Select unsafe set", "You get the images nearest to the RCCs: those worth labelling."),
+    ("Click Select unsafe set", "You get the images to label (the unsafe set): those nearest to the RCCs."),
 ]
 EMPTY = empty("No unsafe set yet.", STEPS)
 OUTDATED = empty("The last unsafe set belongs to earlier clusters.", STEPS[1:])
 CHANGED_SINCE = empty("The RCCs were changed after the last unsafe set was selected. Its labels are kept.", STEPS[1:])
+COLUMNS = (
+    "failing: images of the RCC. candidates: improvement images that are nearer to it than to any other RCC. selected: "
+    "those of them in the unsafe set. within eps: selected images that are near enough to belong to the RCC"
+)
 
 
 def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) -> None:
-    """Lay out the tab and wire it."""
-    # 1. Layout
-    with gr.Row(elem_classes="safe-form"):
-        folder = gr.Textbox(
-            label="Improvement folder",
-            info="Images that the network was not trained on, labelled or not",
-            placeholder="/path/to/improvement/images",
-            scale=4,
-            elem_id="improvement",
+    """Lay out the tab and connect its widgets."""
+    UnsafeTab(settings).wire(app, tab, news)
+
+
+class UnsafeTab:
+    """Lay out the tab; `wire` connects its widgets."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self._lay_out_form()
+        self._lay_out_options()
+        with gr.Row(elem_classes="safe-state"):
+            self.status = gr.HTML(EMPTY, elem_id="unsafe-status", scale=1)
+            self.cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-unsafe")
+        with pane("unsafe-pane") as self.pane:
+            self._lay_out_set()
+        self.key = gr.State("")  # of the unsafe set that the window shows
+        self.job_view = JobView(
+            settings, TAB, self.status, self.select, self.cancel, guide=self._guide, result=self.pane
         )
-        accuracy = gr.Textbox(
-            label="Test accuracy",
-            info="From 0 to 1",
-            placeholder="0.93",
-            scale=1,
-            min_width=150,
-            elem_id="accuracy",
-        )
-        example = gr.Button(
-            "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-improvement"
-        )
-        select = gr.Button("Select unsafe set", variant="primary", scale=1, min_width=170, elem_id="select")
-    with gr.Accordion("How many images, and which", open=False) as options:
-        with gr.Row():
-            size = gr.Textbox(label="Number of images", info="Instead of the formula", elem_id="set-size")
-            factor = gr.Textbox("0.3", label="Factor", info="N = ⌈factor · test-set size · accuracy⌉", elem_id="factor")
-            test_size = gr.Textbox(
-                label="Test-set size", info="Empty: failing images / (1 − accuracy)", elem_id="test-size"
+        self.form = {
+            "folder": self.folder, "accuracy": self.accuracy, "test_size": self.test_size, "factor": self.factor,
+            "size": self.size, "quota": self.quota, "leave_out": self.leave_out, "model": self.model,
+            "test": self.test,
+        }  # fmt: skip
+        # The folder as the window shows it, and what the form was last filled in or sent with
+        self.marks, self.filled = gr.State(None), gr.State({})
+        self.outputs = [*self.job_view.outputs, self.pane, self.key, self.marks, self.filled, self.per_rcc, self.rcc,
+                        self.heading, self.gallery, self.table]  # fmt: skip
+        self._defaults = {name: widget.value or "" for name, widget in self.form.items()}
+
+    def _lay_out_form(self) -> None:
+        with gr.Row(elem_classes="safe-form"):
+            self.folder = gr.Textbox(
+                label="Improvement folder",
+                info="Images that the network was not trained on, labelled or not",
+                placeholder="/path/to/improvement/images",
+                scale=4,
+                elem_id="improvement",
             )
-        with gr.Row():
-            quota = gr.Radio(
-                [("the same of each (the paper)", "equal"), ("by its failing images", "size")], value=QUOTA,
-                label="Images for each RCC", info="How the set is divided", scale=2, min_width=460, elem_id="quota",
+            self.accuracy = gr.Textbox(
+                label="Test accuracy",
+                info="From 0 to 1",
+                placeholder="0.93",
+                scale=1,
+                min_width=150,
+                elem_id="accuracy",
+            )
+            self.example = gr.Button(
+                "Example", scale=0, min_width=110, visible=self._settings.example is not None,
+                elem_id="example-improvement",
             )  # fmt: skip
-            leave_out = gr.Checkbox(
-                label="Leave out RCCs marked safe", info="No image is selected for them", min_width=230,
-                elem_id="leave-out",
-            )  # fmt: skip
-        with gr.Row():
-            model = gr.Textbox(
-                label="Model", info="With it, half of the images are ones that it is likely to get wrong",
-                placeholder="/path/to/model.keras", elem_id="select-model",
-            )  # fmt: skip
-            test = gr.Textbox(
-                label="Test folder of the model", info="A folder for each class; it tells the accuracy as well",
-                placeholder="/path/to/test", elem_id="select-test",
-            )  # fmt: skip
-    with gr.Row(elem_classes="safe-state"):
-        status = gr.HTML(EMPTY, elem_id="unsafe-status", scale=1)
-        cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-unsafe")
-    with pane("unsafe-pane") as unsafe_pane:
+            self.select = gr.Button("Select unsafe set", variant="primary", scale=1, min_width=170, elem_id="select")
+
+    def _lay_out_options(self) -> None:
+        with gr.Accordion("How many images, and which", open=False) as self.options:
+            with gr.Row():
+                self.size = gr.Textbox(label="Number of images", info="Instead of the formula", elem_id="set-size")
+                self.factor = gr.Textbox(
+                    "0.3", label="Factor", info="N = ⌈factor · test-set size · accuracy⌉", elem_id="factor"
+                )
+                self.test_size = gr.Textbox(
+                    label="Test-set size", info="Empty: failing images / (1 − accuracy)", elem_id="test-size"
+                )
+            with gr.Row():
+                self.quota = gr.Radio(
+                    [("the same of each (the paper)", "equal"), ("by its failing images", "size")], value=QUOTA,
+                    label="Images for each RCC", info="How the set is divided", scale=2, min_width=460, elem_id="quota",
+                )  # fmt: skip
+                self.leave_out = gr.Checkbox(
+                    label="Leave out RCCs marked safe", info="No image is selected for them", min_width=230,
+                    elem_id="leave-out",
+                )  # fmt: skip
+            with gr.Row():
+                self.model = gr.Textbox(
+                    label="Model", info="With it, half of the images are ones that it is likely to get wrong",
+                    placeholder="/path/to/model.keras", elem_id="select-model",
+                )  # fmt: skip
+                self.test = gr.Textbox(
+                    label="Test folder of the model", info="A folder for each class; gives the accuracy as well",
+                    placeholder="/path/to/test", elem_id="select-test",
+                )  # fmt: skip
+
+    def _lay_out_set(self) -> None:
         with gr.Row():
             with gr.Column(scale=5, min_width=430):
-                gr.HTML("<h3 class='safe-title'>By root cause cluster</h3>")
-                per_rcc = gr.Dataframe(
+                gr.HTML(f"<h3 class='safe-title' title='{COLUMNS}'>By root cause cluster</h3>")
+                self.per_rcc = gr.Dataframe(
                     headers=["RCC", "failing", "candidates", "selected", "within eps"],
                     interactive=False,
                     max_height=500,
@@ -104,183 +144,191 @@ def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) 
                     elem_id="unsafe-rccs",
                 )
             with gr.Column(scale=6, min_width=360):
-                rcc = gr.Dropdown(
+                self.rcc = gr.Dropdown(
                     label="Images selected for", info="The largest RCC first", choices=[], elem_id="unsafe-rcc"
                 )
-                heading = gr.HTML()
-                gallery = gr.Gallery(
+                self.heading = gr.HTML()
+                self.gallery = gr.Gallery(
                     show_label=False,
                     columns=6,
-                    height=384,  # to the middle of a row: there is more below
+                    height=384,  # ends in the middle of a row, so that one sees that there are more
                     object_fit="contain",
                     buttons=[],
                     interactive=False,
                     elem_id="unsafe-gallery",
                 )
         with gr.Accordion("All selected images", open=False):
-            table = gr.Dataframe(
+            self.table = gr.Dataframe(
                 headers=["image", "RCC", "distance", "within eps"],
                 interactive=False,
                 max_height=420,
                 show_search="filter",
                 elem_id="unsafe-table",
             )
-    shown_set = gr.State("")
-    job_view = JobView(
-        settings, TAB, status, select, cancel,
-        guide=lambda: guide(), result=unsafe_pane,
-    )  # fmt: skip
-    form = {"folder": folder, "accuracy": accuracy, "test_size": test_size, "factor": factor, "size": size,
-            "quota": quota, "leave_out": leave_out, "model": model, "test": test}  # fmt: skip
-    marks, filled = gr.State(None), gr.State({})  # as the window shows the folder, and as it has filled in the form
-    everything = [*job_view.outputs, unsafe_pane, shown_set, marks, filled, per_rcc, rcc, heading, gallery, table]
-    usual = {name: widget.value or "" for name, widget in form.items()}
 
-    # 2. What the widgets show
-    def show_gallery(unsafe: UnsafeSet, chosen: int) -> dict:
-        images = [image.image for image in unsafe.images if image.rcc == chosen]
-        text = "Nearest first" if len(images) <= GALLERY_LIMIT else f"The {GALLERY_LIMIT} nearest of {len(images):,}"
-        return {
-            heading: f"<h3 class='safe-title'>{text}</h3>",
-            gallery: thumbnails(unsafe.improvement_root, images[:GALLERY_LIMIT], 160, settings.root),
-        }
-
-    def guide() -> str:
+    def _guide(self) -> str:
+        """What to do where there is no unsafe set to show; empty where there is one."""
+        settings = self._settings
         if not (settings.out / UNSAFE_SET_FILE).is_file():
             return EMPTY
         try:
-            unsafe, shown = load_unsafe_set(settings.out), settings.results.shown()
+            unsafe, current = load_unsafe_set(settings.out), settings.results.shown()
         except SAFEError:
-            return ""  # `show_set` says what is wrong
-        if fingerprint(shown.clusters) == unsafe.clusters:
+            return ""  # `show` reports the error
+        if fingerprint(current.clusters) == unsafe.clusters:
             return ""
-        return CHANGED_SINCE if unsafe.run == shown.run else OUTDATED
+        return CHANGED_SINCE if unsafe.run == current.run else OUTDATED
 
-    def show_set() -> dict:
-        seen = settings.results.marks()
+    def show(self) -> dict:
+        """What the widgets show of the unsafe set in the output folder.
+
+        Raises
+        ------
+        SAFEError
+            There is none, it is damaged, or it was selected for other clusters.
+        """
+        settings = self._settings
+        marks = settings.results.marks()
         unsafe = load_unsafe_set(settings.out)
-        shown = settings.results.shown()
-        clusters = shown.clusters
-        if fingerprint(clusters) != unsafe.clusters:
+        current = settings.results.shown()
+        if fingerprint(current.clusters) != unsafe.clusters:
             raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
-        rccs = [k for k in clusters.groups if k != NOISE]
+        rccs = [k for k in current.clusters.groups if k != NOISE]
         selected = {k: [image for image in unsafe.images if image.rcc == k] for k in rccs}
-        rows = [
-            [
-                title(k, shown.notes) + (" (left out)" if k in unsafe.left_out else ""),
-                int(clusters.sizes[k]),
-                unsafe.candidates[k],
-                len(images),
-                sum(image.within_eps for image in images),
-            ]
-            for k, images in selected.items()
-        ]
         choices = [
-            (f"{title(k, shown.notes)} · {count(len(images), 'image')}", k) for k, images in selected.items() if images
+            (f"{title(k, current.notes)} · {count(len(images), 'image')}", k)
+            for k, images in selected.items()
+            if images
         ]
-        written = f"Written to {settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
         return {
-            status: done(
-                f"{selection_summary(unsafe)}. Next: labels and training, in the tab Retraining.",
-                " ".join(filter(None, [unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
-            ),
-            unsafe_pane: reveal(),
-            shown_set: set_key(unsafe),
-            marks: seen,
-            per_rcc: rows,
-            rcc: gr.Dropdown(choices=choices, value=choices[0][1]),
-            table: [
+            self.status: self._summary(unsafe),
+            self.pane: reveal(),
+            self.key: set_key(unsafe),
+            self.marks: marks,
+            self.per_rcc: _rows_by_rcc(unsafe, current, selected),
+            self.rcc: gr.Dropdown(choices=choices, value=choices[0][1]),
+            self.table: [
                 [printable(image.image), image.rcc, f"{image.distance:.4f}", "yes" if image.within_eps else "no"]
                 for image in unsafe.images
             ],
-            **show_gallery(unsafe, choices[0][1]),
+            **self._show_gallery(unsafe, choices[0][1]),
         }
 
-    # 3. What the engineer does
-    def on_select(
-        source: str, accuracy: str, test_size: str, factor: str, size: str, quota: str, leave_out: bool,
-        model: str, test: str,
-    ) -> Iterator[dict]:  # fmt: skip
-        numbers = typed(test_accuracy=accuracy, test_size=test_size, factor=factor, size=size)
-        given = typed(model=model, test=test)
-        said = (source, accuracy, test_size, factor, size, quota, leave_out, model, test)
+    def _summary(self, unsafe: UnsafeSet) -> str:
+        written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
+        return done(
+            f"{selection_summary(unsafe)}. Next: labels and training, in the tab Retraining.",
+            " ".join(filter(None, [unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
+        )
+
+    def _show_gallery(self, unsafe: UnsafeSet, rcc: int) -> dict:
+        images = [image.image for image in unsafe.images if image.rcc == rcc]
+        text = "Nearest first" if len(images) <= GALLERY_LIMIT else f"The {GALLERY_LIMIT} nearest of {len(images):,}"
+        return {
+            self.heading: f"<h3 class='safe-title'>{text}</h3>",
+            self.gallery: thumbnails(unsafe.improvement_root, images[:GALLERY_LIMIT], 160, self._settings.root),
+        }
+
+    def _last_form(self) -> dict:
+        """The form as it was last sent, with the improvement folder of the set, which a command may have selected."""
+        settings = self._settings
+        fields = remembered(settings.out, TAB)
+        with contextlib.suppress(SAFEError):
+            if settings.results.holds_unsafe_set():
+                fields["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
+        return {name: fields[name] for name in self.form if name in fields}
+
+    def _fill_in(self, values: dict) -> dict:
+        """Updates of the form; the options are opened if one of them differs from its default."""
+        differs = values.get("quota", QUOTA) != QUOTA or any(
+            values.get(name) for name in ("size", "test_size", "leave_out", "model", "test")
+        )
+        opened = {self.options: gr.Accordion(open=True)} if differs else {}
+        return {**opened, **{self.form[name]: value for name, value in values.items()}}
+
+    def _first_look(self) -> dict:
+        last, marks = self._last_form(), self._settings.results.marks()
+        state = {self.marks: marks, self.filled: {**self._defaults, **last, "run": marks.run}}
+        return {**self.job_view.look(self.show), **self._fill_in(last), **state}
+
+    def on_select(self, *values: Any) -> Iterator[dict]:
+        """Select the unsafe set with the values of the form."""
+        settings, fields = self._settings, dict(zip(self.form, values, strict=True))
+        numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
+        paths = typed(model=fields["model"], test=fields["test"])
 
         def work(job: Job) -> None:
-            improvement = settings.accept(source)
-            asked = {name: settings.accept(path) for name, path in given.items()}
-            remember(settings.out, TAB, dict(zip(form, said, strict=True)))
+            improvement = settings.accept(fields["folder"])
+            accepted: dict[str, Any] = {name: settings.accept(path) for name, path in paths.items()}
+            remember(settings.out, TAB, fields)
             select_images(
-                improvement, settings.out, SelectionSettings(quota=quota, **numbers), leave_out_safe=bool(leave_out),
-                weights=settings.weights, progress=job.progress, **asked,
+                improvement, settings.out, SelectionSettings(quota=fields["quota"], **numbers),
+                leave_out_safe=bool(fields["leave_out"]), weights=settings.weights, progress=job.progress, **accepted,
             )  # fmt: skip
 
-        yield {filled: {"run": settings.results.marks().run, **dict(zip(form, said, strict=True))}}
-        yield from job_view.start(work, show_set)
+        yield {self.filled: {"run": settings.results.marks().run, **fields}}
+        yield from self.job_view.start(work, self.show)
 
-    def on_rcc(chosen: int, key: str) -> dict:
+    def on_rcc(self, rcc: int, key: str) -> dict:
+        """Show the images selected for another RCC, if the folder still holds the set that the window shows."""
         try:
-            unsafe = load_unsafe_set(settings.out)
+            unsafe = load_unsafe_set(self._settings.out)
             if set_key(unsafe) != key:
                 raise SAFEError("Another unsafe set was selected in the meantime. Reload the page to see it.")
         except SAFEError as error:
             gr.Warning(html.escape(printable(str(error))), title="Out of date")
             return gr.skip()
-        return show_gallery(unsafe, chosen)
+        return self._show_gallery(unsafe, rcc)
 
-    def last_form() -> dict:
-        """The form as it was last sent; the folder as it is in the set, which a command may have selected."""
-        said = remembered(settings.out, TAB)
-        with contextlib.suppress(SAFEError):
-            if settings.results.holds_unsafe_set():
-                said["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
-        return {name: said[name] for name in form if name in said}
+    def on_load(self) -> Iterator[dict]:
+        yield from self.job_view.load(self._first_look, self.show)
 
-    def fill_in(values: dict) -> dict:
-        changed = values.get("quota", QUOTA) != QUOTA or any(
-            values.get(name) for name in ("size", "test_size", "leave_out", "model", "test")
-        )
-        in_sight = {options: gr.Accordion(open=True)} if changed else {}
-        return {**in_sight, **{form[name]: value for name, value in values.items()}}
-
-    def first_look() -> dict:
-        last, seen = last_form(), settings.results.marks()
-        state = {marks: seen, filled: {**usual, **last, "run": seen.run}}
-        return {**job_view.look(show_set), **fill_in(last), **state}
-
-    def on_load() -> Iterator[dict]:
-        yield from job_view.load(first_look, show_set)
-
-    def on_folder(followed: int, shown: Marks | None, before: dict, *typed: object) -> dict:
-        """Show what others have made of the folder: other clusters, edits, another set."""
-        now = settings.results.marks()
-        updates = {}
+    def on_folder(self, followed: int, marks: Marks | None, before: dict, *values: Any) -> dict:
+        """Show what has changed in the folder: other clusters, edits, another set."""
+        now = self._settings.results.marks()
+        updates: dict = {}
         if before.get("run") != now.run:
-            last = {**usual, **last_form()}
-            updates = {
-                **fill_in(renewed(before, dict(zip(form, typed, strict=True)), last)),
-                filled: {**last, "run": now.run},
-            }
-        if shown is None or now._replace(retraining=None) != shown._replace(retraining=None):
-            updates = {**updates, marks: now, **job_view.look(show_set, followed)}
+            last = {**self._defaults, **self._last_form()}
+            fields = dict(zip(self.form, values, strict=True))
+            updates = {**self._fill_in(renewed(before, fields, last)), self.filled: {**last, "run": now.run}}
+        if marks is None or now._replace(retraining=None) != marks._replace(retraining=None):
+            updates = {**updates, self.marks: now, **self.job_view.look(self.show, followed)}
         return updates or gr.skip()
 
-    numbers = [accuracy, test_size, factor, size]
-    submitted = [select.click, folder.submit, *(box.submit for box in (*numbers, model, test))]
-    gr.on(submitted, on_select, list(form.values()), everything, **FOLLOW)
-    if settings.example:
-        known = settings.example
-        example.click(
-            lambda: (str(known.folder / "improvement"), known.accuracy, known.test_size),
-            None,
-            [folder, accuracy, test_size],
-            **VIEW,
-        )
-    rcc.input(on_rcc, [rcc, shown_set], [heading, gallery], **LATEST)
-    # Clusters made anew in the first tab outdate the set: look again whenever the tab is opened.
-    tab.select(lambda followed: job_view.look(show_set, followed), job_view.followed, everything, **VIEW)
-    app.load(on_load, None, [options, *form.values(), *everything], **FOLLOW)
-    job_view.wire(news, show_set, everything)
-    news.folder(
-        on_folder, [job_view.followed, marks, filled, *form.values()], [options, *form.values(), *everything],
-        **LATEST, **EDITS,
-    )  # fmt: skip
+    def wire(self, app: gr.Blocks, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets."""
+        form, job_view = list(self.form.values()), self.job_view
+        boxes = (self.accuracy, self.test_size, self.factor, self.size, self.model, self.test)
+        submitted = [self.select.click, self.folder.submit, *(box.submit for box in boxes)]
+        gr.on(submitted, self.on_select, form, self.outputs, **FOLLOW)
+        if self._settings.example:
+            case = self._settings.example
+            self.example.click(
+                lambda: (str(case.folder / "improvement"), case.accuracy, case.test_size),
+                None,
+                [self.folder, self.accuracy, self.test_size],
+                **VIEW,
+            )
+        self.rcc.input(self.on_rcc, [self.rcc, self.key], [self.heading, self.gallery], **LATEST)
+        # Clusters generated again in the first tab outdate the set: look again whenever the tab is opened.
+        tab.select(lambda followed: job_view.look(self.show, followed), job_view.followed, self.outputs, **VIEW)
+        filled_in = [self.options, *form, *self.outputs]
+        app.load(self.on_load, None, filled_in, **FOLLOW)
+        job_view.wire(news, self.show, self.outputs)
+        news.folder(
+            self.on_folder, [job_view.followed, self.marks, self.filled, *form], filled_in, **LATEST, **EDITS
+        )  # fmt: skip
+
+
+def _rows_by_rcc(unsafe: UnsafeSet, current: Shown, selected: dict[int, list[UnsafeImage]]) -> list[list]:
+    """The table by RCC: its name, and how many images are failing, candidates, selected, and within eps of it."""
+    return [
+        [
+            title(k, current.notes) + (" (left out)" if k in unsafe.left_out else ""),
+            int(current.clusters.sizes[k]),
+            unsafe.candidates[k],
+            len(images),
+            sum(image.within_eps for image in images),
+        ]
+        for k, images in selected.items()
+    ]

@@ -1,4 +1,4 @@
-"""Who a window of the page belongs to, and what it shows: by these, edits of several visitors are told apart."""
+"""Who a window of the page belongs to, and what it shows, to distinguish the edits of several visitors."""
 
 import gradio as gr
 

@@ -104,6 +104,7 @@ HOUSE = {
         "note_view",
         "runs_view",
         "rcc_view",
+        "retraining_view",
         "retraining_tab",
         "unsafe_tab",
         "clusters_tab",

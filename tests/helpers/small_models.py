@@ -9,6 +9,9 @@ from PIL import Image
 
 from dbscan.projection import Projection
 from rccs.clusters import RootCauseClusters
+from training.finetuning import Epoch
+from training.result import Retraining
+from training.settings import Settings
 
 SIDE = 8
 COLOURS = {"blue": (40, 40, 200), "green": (40, 200, 40), "red": (200, 40, 40)}
@@ -128,3 +131,24 @@ def clusters_of(root: Path, labels: Mapping[str, int]) -> RootCauseClusters:
         knee=None,
         skipped=(),
     )
+
+
+class FakeModel:
+    """Stands in for a Keras model where one is saved."""
+
+    def __init__(self, weights: bytes):
+        self._weights = weights
+
+    def save(self, path: Path) -> None:
+        path.write_bytes(self._weights)
+
+
+def retraining_for(run: str) -> Retraining:
+    """What a retraining for the clusters with a fingerprint may have brought."""
+    return Retraining(
+        model=Path("model.keras"), test_root=Path("test"), task="classification",
+        accuracy_before=0.5, accuracy_after=0.75, test_size=4, train_size=4, unsafe_size=2,
+        improved=(), worsened=(), per_rcc=(), per_class=(), history=(Epoch(0, float("nan"), 0.5, 0.5, 0.0),), best=0,
+        settings=Settings(0.1), threshold=None, assumptions=(), stopped="", seconds=1.0, waiting=0.0, skipped=(),
+        run=run,
+    )  # fmt: skip

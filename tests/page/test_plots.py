@@ -3,7 +3,7 @@
 import pytest
 
 from page.plots import MOST_BARS, shares_right
-from page.retraining_tab import GALLERY_LIMIT, _counted
+from page.retraining_view import GALLERY_LIMIT, _counted
 from training.comparison import Changed, Share
 
 
@@ -13,7 +13,7 @@ def shares(rccs: int, noise: int) -> list[Share]:
 
 
 @pytest.mark.parametrize(
-    ("more", "noise", "told"),
+    ("more", "noise", "rest"),
     [
         (0, 0, ""),
         (0, 4, "and the images in no cluster<"),
@@ -21,9 +21,9 @@ def shares(rccs: int, noise: int) -> list[Share]:
         (2, 4, "and 2 smaller RCCs and the images in no cluster<"),
     ],
 )
-def test_what_has_no_bar_is_named_for_what_it_is(more, noise, told):
+def test_what_has_no_bar_is_named_for_what_it_is(more, noise, rest):
     drawn = shares_right(shares(MOST_BARS + more, noise), {})
-    assert told in drawn
+    assert rest in drawn
     assert ("smaller" in drawn) == bool(more)
 
 

@@ -203,8 +203,8 @@ def test_images_are_found_by_name_and_parameter_and_selected(served, page):
     expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(3)
     expect(page.locator("#move")).to_be_enabled()
     for typed, told in (
-        ("nowhere", "No failing image fits nowhere"),
-        ("<i>x</i>", "No failing image fits <i>x</i>"),
+        ("nowhere", "No failing image matches nowhere"),
+        ("<i>x</i>", "No failing image matches <i>x</i>"),
         ("", "nothing"),
     ):
         field(page, "find").fill(typed)

@@ -8,7 +8,7 @@ import pytest
 from dbscan.outcome import NOISE
 from rccs.clusters import fingerprint, rccs_of, save_clusters
 from rccs.journal import Edit, describe_edit
-from rccs.notes import RccNote, differ, title
+from rccs.notes import RccNote, differ, merged_note, title
 from rccs.review import (
     Maker,
     active_clusters,
@@ -451,6 +451,65 @@ def test_labels_that_a_killed_process_left_behind_are_mended_on_the_next_look(ou
             (out / LABELS_FILE).write_bytes(left)
         assert mend_labels(out)
         assert (out / LABELS_FILE).read_bytes() == right
+
+
+# --- What was said meanwhile ------------------------------------------------------------------------------------
+
+
+def test_a_merge_that_is_done_again_keeps_what_was_said_since_it_was_taken_back(out):
+    set_note(out, RccNote(2, "wood", verdict="safe"))
+    set_note(out, RccNote(1, "snow", verdict="safe"))
+    merge_rccs(out, 2, 1)
+    assert redone(out).notes[1] == RccNote(1, "snow", "RCC 2 was “wood”.", "safe")  # nothing was said meanwhile
+    undo_edit(out)
+    set_note(out, RccNote(2, "wood", "hazard H3", "unsafe"))
+    assert redo_edit(out).notes[1] == RccNote(
+        1, "snow", "RCC 2 was “wood”.\nhazard H3\nRCC 1 was judged safe.", "unsafe"
+    )
+    undo_edit(out)
+    set_note(out, RccNote(1, "ice", "hazard H4", "unclear"))
+    again = redo_edit(out).notes[1]
+    assert (again.name, again.verdict) == ("ice", "unsafe")
+    assert "hazard H4" in again.note
+    assert "hazard H3" in again.note
+
+
+def redone(out):
+    undo_edit(out)
+    return redo_edit(out)
+
+
+def test_what_the_engineer_chose_for_a_merge_stays_when_it_is_done_again(out):
+    set_note(out, RccNote(2, "wood", verdict="unsafe"))
+    chosen = RccNote(1, "trees", "", "safe")
+    merge_rccs(out, 2, 1, note=chosen)
+    assert redone(out).notes[1] == chosen
+
+
+def test_an_answer_to_a_question_that_is_out_of_date_is_refused(out):
+    set_note(out, RccNote(2, verdict="safe"))
+    asked = merged_note(RccNote(2, verdict="safe"), RccNote(1))
+    set_note(out, RccNote(2, "wood", verdict="unsafe"))  # somebody else, before the answer
+    with pytest.raises(SAFEError, match="changed in another window since you were asked"):
+        merge_rccs(out, 2, 1, note=asked._replace(verdict="safe"), asked=asked)
+    assert load_edits(out) == ()
+    asked = merged_note(*(load_notes(out).get(rcc, RccNote(rcc)) for rcc in (2, 1)))
+    assert merge_rccs(out, 2, 1, note=asked._replace(name="trees"), asked=asked).notes[1] == RccNote(
+        1, "trees", "", "unsafe"
+    )
+
+
+def test_a_journal_of_an_older_version_does_not_say_what_the_merged_rcc_was(out):
+    set_note(out, RccNote(2, "wood"))
+    merge_rccs(out, 2, 1)
+    record = json.loads((out / EDITS_FILE).read_text())
+    record["edits"][0]["notes"].pop()
+    (out / EDITS_FILE).write_text(json.dumps(record))
+    assert redone(out).notes[1].name == "wood"
+    record["edits"][0]["notes"].pop()
+    (out / EDITS_FILE).write_text(json.dumps(record))
+    with pytest.raises(SAFEError, match="notes do not fit"):
+        load_review(out)
 
 
 # --- From one clustering to the next ----------------------------------------------------------------------------

@@ -66,12 +66,10 @@ from support.run_folder import (
     RUNS_FOLDER,
     UNSAFE_SET_FILE,
 )
-from tests.helpers.small_models import clusters_of
+from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
 from tests.helpers.troubles import Disk, Killed, Trouble
-from training.finetuning import Epoch
 from training.labels import label_images, label_rcc, load_kept_labels, save_labels
-from training.result import Retraining, retraining_of, save_retraining
-from training.settings import Settings
+from training.result import retraining_of, save_retraining
 
 N_IMAGES = 6
 # RCC of each failing image. Some groups of images come again in other clusterings, under the same or another number.
@@ -188,16 +186,6 @@ class Window:
 
     def maker(self) -> Maker:
         return Maker(self.by, self.run, len(self.review.edits))
-
-
-class FakeModel:
-    """Stands in for a Keras model."""
-
-    def __init__(self, weights: bytes):
-        self._weights = weights
-
-    def save(self, path: Path) -> None:
-        path.write_bytes(self._weights)
 
 
 def found_in(value: str, verdict: bool, note: RccNote) -> bool:
@@ -388,12 +376,16 @@ class OutputFolder(RuleBasedStateMachine):
 
     @initialize(data=st.sampled_from(DATA_SETS), how=st.sampled_from(CLUSTERINGS))
     def begin(self, data, how):
-        """There is an earlier run and an unsafe set already."""
+        """There is an earlier run already, which was worked on, and an unsafe set."""
         for labels in (CLUSTERINGS[0], how):
             self.generate(data, labels, None, [], 60)
-        self.select("a", 1, False, None)
-        for window in range(2):
-            self.look(window)
+            self.select("a", 1, False, None)
+            for window in range(2):
+                self.look(window)
+            if not self.m.earlier:
+                self.note(0, 0, "verdict", None)
+                self.label(0, "red", False, None)
+                self.retrain(None)
 
     @rule(
         data=st.sampled_from(DATA_SETS),
@@ -501,7 +493,7 @@ class OutputFolder(RuleBasedStateMachine):
         return first, others[b % len(others)]
 
     @precondition(lambda self: self.m.run)
-    @rule(window=WINDOWS, number=RCCS, what=st.sampled_from(FIELDS), trouble=TROUBLES)
+    @rule(window=WINDOWS, number=RCCS, what=st.sampled_from((*FIELDS, "verdict")), trouble=TROUBLES)
     def note(self, window, number, what, trouble):
         window = self.windows[window]
         rcc = self._rcc(window, number)
@@ -551,7 +543,7 @@ class OutputFolder(RuleBasedStateMachine):
             seen = ann.note(first)
             with ThreadPoolExecutor(1) as pool:
                 started = []
-                self.fakes.before_writing = lambda: (started.append(pool.submit(other)), wait(started, 0.02))
+                self.fakes.before_writing = lambda: (started.append(pool.submit(other)), wait(started, 0.01))
                 set_note(self.out, seen._replace(name=name), seen=seen, run=ann.run)
                 self.fakes.before_writing = None
                 for future in started:
@@ -789,16 +781,12 @@ class OutputFolder(RuleBasedStateMachine):
     def retrain(self, trouble):
         weights = f"weights {self._something('name')}".encode()
         digest, run = hashlib.sha256(weights).hexdigest(), self.m.run.name
-        result = Retraining(
-            Path("model.keras"), Path("test"), "classification", 0.5, 0.75, 4, 4, 2, (), (), (), (),
-            (Epoch(0, float("nan"), 0.5, 0.5, 0.0),), 0, Settings(0.1), None, (), "", 1.0, 0.0, (), (), run,
-        )  # fmt: skip
 
         def retrained(m: Model, _) -> None:
             m.models[digest] = run
             m.retrained = (digest, run)
 
-        self.step(trouble, lambda: save_retraining(result, FakeModel(weights), self.out), retrained)
+        self.step(trouble, lambda: save_retraining(retraining_for(run), FakeModel(weights), self.out), retrained)
 
     @precondition(lambda self: self.m.run)
     @rule(trouble=TROUBLES)
@@ -861,6 +849,7 @@ class Fakes:
         monkeypatch.setattr(
             "reporting.export.by_closeness", lambda clusters, rcc: [(path, 0.0) for path in clusters.members(rcc)]
         )
+        monkeypatch.setattr(review, "rcc_reach", lambda *_: [0.0])
         self._loaded: dict[bytes, RootCauseClusters] = {}
         for module in (history, review, pipeline):
             monkeypatch.setattr(module, "load_clusters", self._load_clusters)

@@ -1,4 +1,5 @@
 import dataclasses
+import hashlib
 import os
 import shutil
 from datetime import UTC, datetime
@@ -10,16 +11,32 @@ from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
 from pipeline import generate_clusters, refresh_rccs, select_images
 from rccs.clusters import fingerprint, load_clusters, save_clusters
+from rccs.gifs import gif_shows, write_gifs
 from rccs.notes import RccNote
 from rccs.review import load_review, merge_rccs, set_note
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from reporting import history
 from reporting.history import Overlap, archive_run, compare_clusters, compare_runs, list_runs, open_run, restore_run
 from selection import SelectionSettings
 from support.errors import SAFEError
 from support.output_folder import save_text
 from support.progress import no_progress
-from support.run_folder import CLUSTERS_FILE, LABELS_FILE, NOTES_FILE, RUNS_FOLDER
+from support.run_folder import (
+    CLUSTERS_FILE,
+    FORMS_FILE,
+    LABELS_FILE,
+    MODEL_FILE,
+    MODELS_FOLDER,
+    NOTES_FILE,
+    RETRAINING_FILE,
+    RUNS_FOLDER,
+    SELECTION_FILE,
+    UNSAFE_SET_FILE,
+)
 from tests.helpers.places import names_in
+from tests.helpers.small_models import FakeModel, retraining_for
+from training.labels import save_labels
+from training.result import retraining_of, save_retraining
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 
@@ -275,3 +292,155 @@ def test_the_selection_honours_edits_and_verdicts(generate, draw_folder, tmp_pat
     assert unsafe.left_out == (0,)
     assert {image.rcc for image in unsafe.images} == {1}
     assert unsafe.clusters == fingerprint(load_review(out).clusters)
+
+
+# --- A run is kept whole ----------------------------------------------------------------------------------------
+
+
+def save_unsafe(clusters, folder, *labels) -> None:
+    """An unsafe set of the clusters in the folder, with these labels."""
+    (folder / "improvement").mkdir(exist_ok=True)
+    for i in range(len(labels)):
+        (folder / "improvement" / f"{i}.png").write_bytes(b"image %d" % i)
+    images = tuple(UnsafeImage(f"{i}.png", 0, 0.5, True, label) for i, label in enumerate(labels))
+    run = fingerprint(clusters)
+    unsafe = UnsafeSet(folder / "improvement", images, len(images), "", len(images), (3, 3, 3), (), run, run=run)
+    save_unsafe_set(unsafe, folder)
+
+
+def test_an_earlier_run_has_the_model_that_its_figures_are_of(clusters, out):
+    run = fingerprint(clusters)
+    for weights in (b"first", b"second"):
+        save_retraining(retraining_for(run), FakeModel(weights), out)
+    earlier = replace(other(clusters), out, 5)
+    with pytest.raises(SAFEError, match="for other root cause clusters"):
+        retraining_of(out, load_review(out))
+    save_retraining(retraining_for(fingerprint(other(clusters))), FakeModel(b"third"), out)
+    for name, weights in ((earlier, b"second"), ("20240501-120500", b"third")):
+        restore_run(out, name)
+        assert (out / MODEL_FILE).read_bytes() == weights
+        assert retraining_of(out, load_review(out)).digest == hashlib.sha256(weights).hexdigest()
+    kept = {path.read_bytes() for path in (out / MODELS_FOLDER).glob("*.keras")}
+    assert kept == {b"first", b"second", b"third"}
+
+
+def test_a_model_of_an_older_version_is_kept_when_an_earlier_run_without_one_is_opened(clusters, out):
+    earlier = replace(other(clusters), out, 5)
+    save_text(out, MODEL_FILE, "of an older version")
+    restore_run(out, earlier)
+    assert not (out / MODEL_FILE).exists()
+    assert [path.read_text() for path in (out / MODELS_FOLDER).glob("*.keras")] == ["of an older version"]
+
+
+def test_a_model_of_somebody_elses_is_neither_replaced_nor_removed(clusters, out):
+    earlier = replace(other(clusters), out, 5)
+    (out / MODEL_FILE).write_bytes(b"mine")
+    with pytest.raises(SAFEError, match="did not write"):
+        save_retraining(retraining_for(fingerprint(clusters)), FakeModel(b"weights"), out)
+    restore_run(out, earlier)
+    assert (out / MODEL_FILE).read_bytes() == b"mine"
+
+
+def test_files_of_somebody_elses_are_neither_kept_with_a_run_nor_removed_with_it(clusters, out):
+    for name in (FORMS_FILE, UNSAFE_SET_FILE):
+        (out / name).write_text("mine")
+    earlier = replace(other(clusters), out, 5)
+    assert not {FORMS_FILE, UNSAFE_SET_FILE} & {*names_in(out / RUNS_FOLDER / earlier)}
+    restore_run(out, earlier)
+    assert [(out / name).read_text() for name in (FORMS_FILE, UNSAFE_SET_FILE)] == ["mine", "mine"]
+
+
+def test_an_unsafe_set_and_a_retraining_of_another_run_are_not_kept_with_this_one(clusters, out):
+    save_unsafe(clusters, out, "red")
+    save_retraining(retraining_for(fingerprint(clusters)), FakeModel(b"weights"), out)
+    first = replace(other(clusters), out, 5)
+    second = replace(other(clusters, 2), out, 10)
+    files = {UNSAFE_SET_FILE, SELECTION_FILE, RETRAINING_FILE}
+    assert files <= {*names_in(out / RUNS_FOLDER / first)}
+    assert not files & {*names_in(out / RUNS_FOLDER / second)}
+    restore_run(out, second)
+    assert not files & {*names_in(out)}
+    restore_run(out, first)
+    assert files <= {*names_in(out)}
+
+
+def test_the_forms_come_back_with_their_run(clusters, out):
+    save_text(out, FORMS_FILE, "of the first")
+    first = replace(other(clusters), out, 5)
+    save_text(out, FORMS_FILE, "of the second")
+    restore_run(out, first)
+    assert (out / FORMS_FILE).read_text() == "of the first"
+    restore_run(out, "20240501-120500")
+    assert (out / FORMS_FILE).read_text() == "of the second"
+
+
+def test_labels_given_after_a_run_was_left_are_there_when_it_is_opened_again(clusters, out):
+    save_unsafe(clusters, out, "red", "red", "")
+    first = replace(other(clusters), out, 5)
+    late = load_unsafe_set(out)  # in a window that was opened before
+    images = [image._replace(label=label) for image, label in zip(late.images, ("blue", "", "blue"), strict=True)]
+    save_labels(dataclasses.replace(late, images=tuple(images)), out)
+    (out / "improvement" / "2.png").write_bytes(b"another image")
+    restore_run(out, first)
+    assert [image.label for image in load_unsafe_set(out).images] == ["blue", "", ""]
+
+
+@pytest.mark.parametrize("minutes", [1, -60], ids=["clock goes on", "clock set back"])
+def test_runs_that_somebody_has_worked_on_are_never_removed_to_make_room(clusters, out, monkeypatch, minutes):
+    monkeypatch.setattr(history, "KEPT_RUNS", 2)
+    work = (
+        lambda now: set_note(out, RccNote(0, "night")),
+        lambda now: merge_rccs(out, 2, 1),
+        lambda now: save_unsafe(now, out, "red"),
+        lambda now: save_retraining(retraining_for(fingerprint(now)), FakeModel(b"weights"), out),
+        lambda now: None,
+        lambda now: None,
+        lambda now: None,
+    )
+    names = []
+    for i, done in enumerate(work):
+        done(other(clusters, i))
+        names.append(replace(other(clusters, i + 1), out, minutes * (i + 1)))
+    there = {run.name for run in list_runs(out)}
+    assert {*names[:4]} <= there
+    assert len({*names[4:]} & there) == 2
+    # The oldest, opened again and worked on, is kept under its old name when the next takes its place.
+    restore_run(out, names[0])
+    set_note(out, RccNote(1, "daylight"))
+    assert replace(other(clusters, 9), out, 100 * minutes) == names[0]
+    assert open_run(out, names[0]).notes[1].name == "daylight"
+
+
+def test_a_run_whose_clusters_are_gone_keeps_what_was_said_of_it(clusters, out):
+    set_note(out, RccNote(0, "night"))
+    (out / CLUSTERS_FILE).unlink()
+    name = replace(other(clusters), out, 5)
+    assert "night" in (out / RUNS_FOLDER / name / NOTES_FILE).read_text()
+
+
+def test_what_is_said_and_changed_while_gifs_are_drawn_is_kept(generate, monkeypatch):
+    counts = {"night": 9, "snow": 9, "wood": 9}
+    out = generate(counts)
+
+    def meanwhile(what):
+        def drawing(*arguments, **named):
+            monkeypatch.setattr("pipeline.write_gifs", write_gifs)
+            what()
+            return write_gifs(*arguments, **named)
+
+        monkeypatch.setattr("pipeline.write_gifs", drawing)
+
+    def say_and_merge():
+        set_note(out, RccNote(0, "darkness", verdict="unsafe"))
+        merge_rccs(out, 2, 1)
+
+    meanwhile(say_and_merge)
+    generate(counts)
+    review = load_review(out)
+    assert review.notes == {0: RccNote(0, "darkness", verdict="unsafe")}
+    assert review.clusters.groups == [1, 0]
+    assert gif_shows(review.clusters, out, 1)  # drawn as merged meanwhile
+    meanwhile(lambda: set_note(out, RccNote(0, "night", verdict="unsafe")))
+    generate({**counts, "snow": 12})
+    assert load_review(out).notes == {1: RccNote(1, "night", verdict="unsafe")}  # now the snow is the largest
+    assert history.earlier_reviews(out)[0].clusters.groups == [1, 0]

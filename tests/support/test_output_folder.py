@@ -13,7 +13,8 @@ from reporting.report import write_report
 from support import output_folder
 from support.errors import SAFEError
 from support.output_folder import check_own, save_files, save_text, working, writing
-from support.run_folder import CLUSTERS_FILE, LABELS_FILE, MARK_FILE, REPORT_FILE, RUN_FILE
+from support.run_folder import CLUSTERS_FILE, LABELS_FILE, MARK_FILE, PLAN_FILE, REPORT_FILE, RUN_FILE
+from tests.helpers.troubles import Disk, Killed, Trouble
 
 
 def elsewhere(code: str, folder: Path) -> subprocess.Popen:
@@ -153,3 +154,54 @@ def test_files_that_belong_together_are_written_all_or_none(tmp_path):
         save_files(tmp_path, {"a.txt": "2", "b.txt": full, "c.txt": "2"})
     assert [(tmp_path / name).read_text() for name in ("a.txt", "b.txt")] == ["1", "1"]
     assert not (tmp_path / "c.txt").exists()
+
+
+def test_files_that_go_with_a_change_go_only_if_they_are_safes_own(tmp_path):
+    save_files(tmp_path, {"a.txt": "1", "b.txt": "1"})
+    (tmp_path / "mine.txt").write_text("mine")
+    save_files(tmp_path, {"a.txt": "2"}, remove=("a.txt", "b.txt", "mine.txt", "nothing.txt"))
+    assert {path.name: path.read_text() for path in tmp_path.glob("*.txt")} == {"a.txt": "2", "mine.txt": "mine"}
+
+
+def change_and_kill(folder: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> bool:
+    """Change two files and remove one; the process is killed at an operation on files. Whether it came so far."""
+    with monkeypatch.context() as patch:
+        disk = Disk(patch)
+        with disk.trouble(Trouble("killed", at)):
+            try:
+                save_files(folder, {"a.txt": "2", "b.txt": "2"}, remove=["c.txt"])
+            except Killed:
+                return True
+    return False
+
+
+def test_what_a_process_has_begun_when_it_is_killed_is_finished_by_the_next_one_or_was_not_begun(tmp_path, monkeypatch):
+    outcomes = []
+    for at in range(100):
+        folder = tmp_path / str(at)
+        save_files(folder, dict.fromkeys(("a.txt", "b.txt", "c.txt"), "1"))
+        killed = change_and_kill(folder, monkeypatch, at)
+        with writing(folder):
+            outcomes.append({path.name: path.read_text() for path in folder.glob("[!.]*")})
+        if not killed:
+            break
+    before, after = dict.fromkeys(("a.txt", "b.txt", "c.txt"), "1"), {"a.txt": "2", "b.txt": "2"}
+    assert not killed
+    assert outcomes.count(after) >= 4  # killed before the second file, before the third, before the plan goes; not
+    assert outcomes == [before] * outcomes.count(before) + [after] * outcomes.count(after)
+    assert not (folder / PLAN_FILE).exists()
+
+
+@pytest.mark.parametrize(
+    "plan", ["", "{}", '{"rename": {"a.txt": "../b.txt"}, "remove": []}', '{"rename": {}, "remove": ["../x/mine"]}']
+)
+def test_a_plan_that_is_none_or_leads_elsewhere_does_nothing(tmp_path, plan):
+    folder = tmp_path / "x"
+    save_text(folder, "a.txt", "1")
+    (folder / "mine").write_text("mine")
+    (folder / PLAN_FILE).write_text(plan)
+    with writing(folder):
+        assert (folder / "a.txt").read_text() == "1"
+    assert (folder / "mine").read_text() == "mine"
+    assert not (folder / PLAN_FILE).exists()
+    assert not (tmp_path / "b.txt").exists()

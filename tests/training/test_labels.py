@@ -4,12 +4,14 @@ import pytest
 
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from support.errors import SAFEError
+from support.run_folder import KEPT_LABELS_FILE, UNSAFE_SET_FILE
 from training.labels import (
     check_labels,
     label_images,
     label_rcc,
     label_unsafe_set,
     read_labels,
+    replace_unsafe_set,
     save_labels,
     unlabelled,
 )
@@ -104,3 +106,123 @@ def test_saving_labels_changes_only_the_table(tmp_path, unsafe):
     save_labels(labelled, tmp_path)
     assert load_unsafe_set(tmp_path) == labelled
     assert {name: (tmp_path / name).read_bytes() for name in others} == others
+
+
+# --- From one unsafe set to the next ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def improvement(tmp_path):
+    """An improvement folder with three images."""
+    for name in ("a.png", "b.png", "sub/c.png"):
+        write(tmp_path / "improvement" / name, name)
+    return tmp_path / "improvement"
+
+
+def write(file, content):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"the image {content}")
+
+
+def select(out, root, *names):
+    """Select images, as `select_images` does at the end; their labels."""
+    replace_unsafe_set(unsafe_set(*((name, 0, "") for name in names), root=root), out)
+    return of(out)
+
+
+def give(out, **labels):
+    """Label images in the set, as the page does."""
+    unsafe = load_unsafe_set(out)
+    for name, label in labels.items():
+        images = [image.image for image in unsafe.images if Path(image.image).stem == name]
+        unsafe = label_images(unsafe, images, label, CLASSES)
+    save_labels(unsafe, out)
+
+
+def of(out):
+    return {Path(image.image).stem: image.label for image in load_unsafe_set(out).images}
+
+
+@pytest.fixture
+def out(improvement, tmp_path):
+    """An output folder whose set has all three images; two of them have a label."""
+    folder = tmp_path / "out"
+    select(folder, improvement, "a.png", "b.png", "sub/c.png")
+    give(folder, a="red", c="blue")
+    return folder
+
+
+def test_images_that_are_selected_again_have_their_labels(out, improvement):
+    assert select(out, improvement, "a.png", "b.png", "sub/c.png") == {"a": "red", "b": "", "c": "blue"}
+    assert load_unsafe_set(out).labels == "2 of 2 labels of the previous set belong to images in this one."
+
+
+def test_labels_of_images_that_are_not_selected_come_back_when_they_are(out, improvement):
+    assert select(out, improvement, "a.png", "b.png") == {"a": "red", "b": ""}
+    assert "1 of 2 labels" in load_unsafe_set(out).labels
+    assert KEPT_LABELS_FILE in load_unsafe_set(out).labels
+    assert select(out, improvement, "b.png") == {"b": ""}
+    assert select(out, improvement, "sub/c.png", "a.png") == {"c": "blue", "a": "red"}
+
+
+def test_an_image_that_took_the_place_of_a_labelled_one_has_no_label_until_that_is_back(out, improvement):
+    write(improvement / "a.png", "another")
+    assert select(out, improvement, "a.png", "sub/c.png") == {"a": "", "c": "blue"}
+    give(out, a="green")
+    write(improvement / "a.png", "a.png")
+    assert select(out, improvement, "a.png", "sub/c.png") == {"a": "red", "c": "blue"}
+    write(improvement / "a.png", "another")
+    assert select(out, improvement, "a.png") == {"a": "green"}
+
+
+def test_a_label_that_was_not_brought_back_for_another_content_is_not_taken_for_one_taken_away(out, improvement):
+    write(improvement / "a.png", "another")
+    select(out, improvement, "a.png")
+    write(improvement / "a.png", "a.png")
+    assert select(out, improvement, "a.png") == {"a": "red"}
+
+
+def test_the_place_of_an_image_may_be_named_from_another_folder_or_moved_as_a_whole(out, improvement, tmp_path):
+    assert select(out, tmp_path, "improvement/a.png", "improvement/sub/c.png") == {"a": "red", "c": "blue"}
+    assert select(out, improvement / "sub", "c.png") == {"c": "blue"}
+    improvement.rename(tmp_path / "moved")
+    assert select(out, tmp_path / "moved", "a.png", "sub/c.png") == {"a": "red", "c": "blue"}
+    give(out, c="green")
+    (tmp_path / "moved").rename(improvement)
+    assert select(out, improvement / "sub", "c.png") == {"c": "green"}
+
+
+def test_a_copy_elsewhere_is_another_image(out, improvement):
+    write(improvement / "copies" / "a.png", "a.png")
+    write(improvement / "b.png", "a.png")
+    assert select(out, improvement, "copies/a.png") == {"a": ""}
+    assert select(out, improvement, "b.png") == {"b": ""}
+
+
+def test_a_label_that_was_taken_away_stays_away(out, improvement):
+    give(out, a="")
+    assert select(out, improvement, "a.png", "sub/c.png") == {"a": "", "c": "blue"}
+    assert select(out, improvement, "b.png") == {"b": ""}
+    assert select(out, improvement, "a.png") == {"a": ""}
+
+
+def test_labels_that_were_typed_into_the_table_or_taken_away_there_are_kept_so(out, improvement):
+    lines = {"a.png,0,0.1,true,red": "a.png,0,0.1,true,", "b.png,0,0.1,true,": "b.png,0,0.1,true,green"}
+    typed = [lines.get(line, line) for line in (out / UNSAFE_SET_FILE).read_text().split("\n")]
+    (out / UNSAFE_SET_FILE).write_text("\n".join(typed))
+    assert of(out) == {"a": "", "b": "green", "c": "blue"}
+    assert select(out, improvement, "sub/c.png") == {"c": "blue"}
+    assert select(out, improvement, "a.png", "b.png") == {"a": "", "b": "green"}
+
+
+def test_a_table_that_cannot_be_read_is_put_aside_and_its_labels_come_back(out, improvement):
+    (out / UNSAFE_SET_FILE).write_text("image;label\na.png;red\n")
+    assert select(out, improvement, "a.png") == {"a": "red"}
+    assert (out / "unsafe_set-unreadable-1.csv").read_text() == "image;label\na.png;red\n"
+
+
+def test_kept_labels_that_cannot_be_read_are_told_and_nothing_is_changed(out, improvement):
+    (out / KEPT_LABELS_FILE).write_text("images\na.png\n")
+    with pytest.raises(SAFEError, match=r"image_labels\.csv must be the complete table of labels written by SAFE"):
+        select(out, improvement, "b.png")
+    assert of(out) == {"a": "red", "b": "", "c": "blue"}
