@@ -306,9 +306,9 @@ def test_an_earlier_run_is_compared_and_opened_again(served, browser):
         )
         page.locator("#compare").click()
         expect(page.locator("#compared")).to_contain_text("24 images in common")
-        expect(page.locator("#clusters-status strong")).to_contain_text("UMAP")
+        expect(page.locator("#why")).to_contain_text("UMAP")
         page.locator("#restore").click()
-        expect(page.locator("#clusters-status strong")).not_to_contain_text("UMAP", timeout=WAIT)
+        expect(page.locator("#why")).not_to_contain_text("UMAP", timeout=WAIT)
         expect(page.locator("#reducer input[value=pca]")).to_be_checked(timeout=WAIT)
         expect(field(page, "rcc-name")).to_have_value("<b>dark</b>", timeout=WAIT)
 
