@@ -567,13 +567,15 @@ class OutputFolder(RuleBasedStateMachine):
     # What the engineer changes
 
     @precondition(lambda self: self.m.run)
-    @rule(window=WINDOWS, a=RCCS, b=RCCS, trouble=TROUBLES)
-    def merge(self, window, a, b, trouble):
-        """Without a question, as where there is nothing to decide."""
-        window = self.windows[window]
+    @rule(window=WINDOWS, a=RCCS, b=RCCS, trouble=TROUBLES, back=st.booleans())
+    def merge(self, window, a, b, trouble, back=False):
+        """Without a question, as where there is nothing to decide; perhaps only to see what it looks like."""
+        number, window = window, self.windows[window]
         rcc, into = self._two_rccs(window, a, b)
         merge = functools.partial(merge_rccs, self.out, rcc, into, maker=window.maker())
         self._edit(window, trouble, merge, lambda m, before, _: self._merged(m, before, rcc, into, None))
+        if back:
+            self.turn(number, "undo", 0, None)
 
     @precondition(lambda self: self.m.run)
     @rule(window=WINDOWS, a=RCCS, b=RCCS)
@@ -794,6 +796,7 @@ class OutputFolder(RuleBasedStateMachine):
         text = json.dumps({"clusters": {"folder": self._something("name")}})
 
         def filled_in(m: Model, _) -> None:
+            assert _text(self.out / FORMS_FILE) == text
             m.forms = text
 
         self.step(trouble, lambda: save_text(self.out, FORMS_FILE, text), filled_in)
