@@ -191,8 +191,9 @@ def run_ui(options: argparse.Namespace) -> None:
         from page.app import serve
 
         serve(
-            options.out, options.host, options.port, options.root, options.auth, options.weights, options.example, free
-        )
+            options.out, host=options.host, port=options.port, root=options.root, auth=options.auth,
+            weights=options.weights, example=options.example, free=free,
+        )  # fmt: skip
 
 
 def _print_skipped(skipped: Iterable[tuple[str, str]]) -> None:

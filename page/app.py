@@ -31,9 +31,9 @@ from support.run_folder import GIF_FOLDER
 from support.text import printable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-MOST_QUEUED = 256  # clicks that wait, of all visitors; a window that is opened makes up to five
-LAST_ANSWERS = 0.5  # seconds; a window that is open would hold the page for ever
-MOST_SESSIONS = 100  # each holds about 1 MiB; the one longest unused is forgotten
+MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up to five
+LAST_ANSWERS = 0.5  # seconds; otherwise an open window would keep the server running for ever
+MOST_SESSIONS = 100  # each holds about 1 MiB; the least recently used one is dropped
 
 
 def build_app(settings: PageSettings) -> gr.Blocks:
@@ -56,6 +56,7 @@ def build_app(settings: PageSettings) -> gr.Blocks:
 
 def serve(
     out: str | os.PathLike,
+    *,
     host: str = LOOPBACK[0],
     port: int = 7860,
     root: str | None = None,
@@ -69,16 +70,16 @@ def serve(
     Parameters
     ----------
     out : path
-        The output folder; the page shows what lies there.
+        The output folder; the page shows the results in it.
     root : path, optional
-        Where given, only paths below it are accepted, all links followed, and only images below it are shown.
+        If given, only paths below it are accepted, all links followed, and only images below it are shown.
     auth : "USER:PASSWORD", optional
     weights : path, optional
         As for `features.weights.choose_extractor`.
     example : path, optional
         A case study (see `casestudies/`) that the page offers to fill in.
     free : callable
-        Called when all is ready, before the page listens: whoever holds the address leaves it.
+        Called when everything is ready, right before the page listens: whoever holds the address releases it.
 
     Raises
     ------
@@ -107,11 +108,11 @@ def serve(
         within,
         find_example(path_of(example, "a case study (--example)")) if example else None,
     )
-    # Attempts at a password are counted by the address that the connection comes from, whatever its headers say; who
-    # has put a proxy in front names its address in this variable, and they are counted by visitor.
+    # Attempts at a password are counted by the address that the connection comes from, whatever its headers say. With
+    # the address of a proxy in this variable, they are counted by visitor.
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     with _served_files() as files:
-        # A page with a password needs no check of the name: its cookie does not go to another one.
+        # A page with a password needs no check of the host name: browsers do not send its cookie to another name.
         names = None if credentials else frozenset(LOOPBACK)
         served = ((folder / GIF_FOLDER).resolve(), files.resolve())
         app = build_app(settings)
@@ -122,17 +123,17 @@ def serve(
             app.queue(max_size=MOST_QUEUED, api_open=False).launch(
                 server_name=host,
                 server_port=port,
-                auth=_asking(credentials) if credentials else None,
+                auth=_password_check(credentials) if credentials else None,
                 theme=_theme(),
                 css_paths=Path(__file__).with_name("style.css"),
                 allowed_paths=[str(folder / GIF_FOLDER)],
                 app_kwargs={"middleware": [Middleware(Guard, hosts=names, folders=served)]},
-                max_file_size=1,  # nothing is uploaded; the guard refuses it before
+                max_file_size=1,  # nothing is uploaded; the guard refuses uploads first
                 state_session_capacity=MOST_SESSIONS,
                 footer_links=[],
                 quiet=True,
                 prevent_thread_lock=True,
-                # Said here, since Gradio otherwise asks the environment: no tunnel, no other server in front
+                # Set explicitly, or Gradio reads the environment: no tunnel, no other server in front
                 share=False,
                 ssr_mode=False,
                 num_workers=0,
@@ -149,17 +150,17 @@ def serve(
         try:
             app.block_thread()
         finally:
-            app.server.should_exit = True  # what is being answered ends, before the pictures go
+            app.server.should_exit = True  # requests in progress end before the pictures are deleted
             app.server.thread.join(timeout=LAST_ANSWERS)
 
 
 @contextlib.contextmanager
 def _served_files() -> Iterator[Path]:
-    """A folder of this page's own for thumbnails and exports; by default Gradio would share one with other programs."""
+    """A private folder for thumbnails and exports; by default Gradio would share one with other programs."""
     folder = Path(tempfile.mkdtemp(prefix="safe-page-"))
     os.environ["GRADIO_TEMP_DIR"] = str(folder)
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder goes
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is deleted
     try:
         yield folder
     finally:
@@ -167,7 +168,7 @@ def _served_files() -> Iterator[Path]:
 
 
 def _try_address(host: str, port: int) -> None:
-    """An OSError or ValueError where nobody can listen there; the server would say so at length on the terminal."""
+    """Raise an OSError or ValueError if the address cannot be used; the server would print a long message instead."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for place, (family, kind, protocol, _, address) in enumerate(found, start=1):
         with socket.socket(family, kind, protocol) as probe:
@@ -199,8 +200,8 @@ def _credentials(auth: str | None) -> tuple[str, str] | None:
     return user, password
 
 
-def _asking(credentials: tuple[str, str]) -> Callable[[str, str], Awaitable[bool]]:
-    """Compares what a visitor typed; it takes as long whichever part of it is wrong."""
+def _password_check(credentials: tuple[str, str]) -> Callable[[str, str], Awaitable[bool]]:
+    """A function that checks what a visitor typed, in the same time whichever part of it is wrong."""
     expected = [part.encode() for part in credentials]
 
     async def right(user: str, password: str) -> bool:
@@ -212,7 +213,7 @@ def _asking(credentials: tuple[str, str]) -> Callable[[str, str], Awaitable[bool
 
 
 def _theme() -> gr.themes.Base:
-    # Fonts of the system: the page must not ask any other host for one.
+    # System fonts: the page must not load any from another host.
     return gr.themes.Base(
         primary_hue=gr.themes.colors.teal,
         neutral_hue=gr.themes.colors.slate,
@@ -235,7 +236,7 @@ def _theme() -> gr.themes.Base:
         button_primary_background_fill_dark="*primary_700",
         button_primary_background_fill_hover_dark="*primary_800",
         color_accent="*primary_700",
-        # The edge of a box or radio button: 3 : 1, and of one that is chosen, seen on dark ground as well
+        # The border of a checkbox or radio button: 3 : 1, for a checked one on a dark background as well
         checkbox_border_color="*neutral_500",
         checkbox_border_color_dark="*neutral_400",
         checkbox_border_color_selected_dark="*primary_300",

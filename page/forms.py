@@ -1,4 +1,4 @@
-"""What was last typed into the forms, kept in the output folder: a page that is opened again is filled in as it was."""
+"""What was last typed into the forms, kept in the output folder, so that a page opened again is filled in as before."""
 
 import contextlib
 import json
@@ -14,15 +14,15 @@ LONGEST = 4096
 
 
 def remember(out: Path, tab: str, fields: Mapping[str, str | bool | None]) -> None:
-    """Keep what a tab's fields hold, by their names."""
+    """Keep the values of a tab's fields, by name, except those too long for a path or a number."""
     kept = {name: value for name, value in fields.items() if isinstance(value, bool) or len(value or "") < LONGEST}
-    # Where nothing can be written, the work itself says so.
+    # If nothing can be written, the work itself reports it.
     with contextlib.suppress(SAFEError, OSError), writing(out):
         save_text(out, FORMS_FILE, json.dumps({**_read(out), tab: kept}, indent=1))
 
 
 def remembered(out: Path, tab: str) -> dict[str, str | bool]:
-    """What was kept; nothing where there is nothing, or it is damaged."""
+    """The values that were kept; empty if there are none or the file is damaged."""
     fields = _read(out).get(tab)
     if not isinstance(fields, dict):
         return {}
@@ -32,14 +32,14 @@ def remembered(out: Path, tab: str) -> dict[str, str | bool]:
 def renewed(
     before: Mapping[str, object], typed: Mapping[str, object], after: Mapping[str, object]
 ) -> dict[str, object]:
-    """What fields are to hold instead where another run is at hand: what was typed since the last time stays.
+    """New values for fields when the folder holds another run; fields that were edited meanwhile stay as they are.
 
     Parameters
     ----------
     before, after : mapping
-        What the fields were filled in with, or sent with, last; what they hold with the run that is at hand now.
+        What the fields were last filled in or sent with, and the values that belong to the run in the folder now.
     typed : mapping
-        What stands in them.
+        What the fields hold.
     """
     same = {name for name in after if (typed[name] or "") == (before.get(name) or "")}
     return {name: after[name] for name in after if name in same and (typed[name] or "") != (after[name] or "")}

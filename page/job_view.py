@@ -1,4 +1,4 @@
-"""Long work as the windows of the page show it: its progress, its result, and what another window has started."""
+"""Long work as the windows of the page show it: its progress, its result, and work started in another window."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,12 +13,12 @@ REFRESH_SECONDS = 0.3
 
 
 class News:
-    """Tells windows that are open of what others do: a script asks every few seconds for the numbers of the jobs, and
-    for what stands for the state of the folder."""
+    """Keeps open windows up to date: every few seconds a script asks for the numbers of the jobs and for a text that
+    changes with the folder."""
 
     def __init__(self, settings: PageSettings):
         def latest_news(_: object) -> dict[str, int | str]:
-            """Called by the script; by tab, the number of the job that was started last, and the folder's state."""
+            """Called by the script: for each tab the number of its latest job, and the folder's state."""
             jobs = ((tab, settings.jobs.latest(tab)) for tab in TABS)
             return {**{tab: job.number for tab, job in jobs if job}, "folder": settings.results.stamp}
 
@@ -30,15 +30,15 @@ class News:
             elem_classes=AWAY,
         )
 
-    def listen(self, tab: str, told: Callable, inputs: gr.State, outputs: list) -> gr.events.Dependency:
-        """Let a handler know of a tab's jobs."""
+    def listen(self, tab: str, handler: Callable, inputs: gr.State, outputs: list) -> gr.events.Dependency:
+        """Call a handler for each new job of a tab."""
         event = getattr(self._widget, tab)  # the script names the tabs as its events
-        return event(told, inputs, outputs, **(FOLLOW | {"trigger_mode": "always_last"}))
+        return event(handler, inputs, outputs, **(FOLLOW | {"trigger_mode": "always_last"}))
 
     @property
     def folder(self) -> Callable:
-        """The event that something in the folder has changed. Let its handlers take turns with edits (`jobs.EDITS`):
-        what they show must not be older than what an edit has shown."""
+        """The event that something in the folder has changed. Its handlers must take turns with edits (`jobs.EDITS`),
+        or they could show something older than an edit has shown."""
         return self._widget.folder
 
 
@@ -52,11 +52,11 @@ class JobView:
     status : HTML
         Shows the progress, then the result or the error.
     button, cancel : Button
-        What starts the work, and what stops it at its next batch.
+        The buttons that start the work, and stop it at its next batch.
     guide : callable
-        What stands below the state as long as there is no result: what to do. HTML.
+        Gives the instructions below the status as long as there is no result, as HTML.
     result : Column
-        Holds the result (see `page.jobs.pane`); put away where there is none.
+        Holds the result (see `page.jobs.pane`); put away if there is none.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class JobView:
         cancel.click(self._stop, None, None, **VIEW)
 
     def start(self, work: Callable[[Job], object], show: Callable[[], dict]) -> Iterator[dict]:
-        """Start work and follow it; where other work is running, say so and follow that, if it is this tab's."""
+        """Start work and follow it; if other work is running, say so, and follow that if it is this tab's."""
         job = self._jobs.start(self._tab, work)
         if job is None:
             running = self._jobs.running
@@ -93,20 +93,20 @@ class JobView:
         yield from self._follow(job, show)
 
     def load(self, found: Callable[[], dict], show: Callable[[], dict]) -> Iterator[dict]:
-        """For a window that is opened: what was `found` in the folder, then the tab's job, if one is running."""
+        """For a window that is opened: what `found` shows of the folder, then the tab's job, if one is running."""
         job = self._jobs.latest(self._tab)
         yield {self.followed: job.number if job else 0, **found()}
         if job and not job.finished(0):
             yield from self._follow(job, show)
 
     def look(self, show: Callable[[], dict], followed: int | None = None) -> dict:
-        """What `show` finds in the folder or, where there is no result, what to do, and no earlier result.
+        """What `show` finds in the folder or, if there is no result, the instructions, without an earlier result.
 
         Parameters
         ----------
         followed : int, optional
-            The last job that the window had shown when it asked: the state of a later one is left standing. A window
-            that is opened has shown none, but it shows what to do already.
+            The last job that the window had shown when it asked: the status of a later one is left as it is. None for
+            a window that is opened, which has shown no job, but already shows the instructions.
         """
         earlier = self._jobs.latest(self._tab)
         number = followed if followed is not None else earlier.number if earlier else 0
@@ -123,7 +123,7 @@ class JobView:
         return found
 
     def wire(self, news: News, show: Callable[[], dict], outputs: list) -> gr.events.Dependency:
-        """Follow what other windows start."""
+        """Follow work started in other windows."""
 
         def on_news(followed: int) -> Iterator[dict]:
             job = self._jobs.latest(self._tab)

@@ -1,11 +1,11 @@
-"""Step 5: the unsafe set is labelled in the browser, one image or one RCC at a time; each label is saved at once."""
+"""Step 5: labels for the unsafe set in the browser, for one image or one RCC at a time; each label is saved at once."""
 
 import dataclasses
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -25,11 +25,11 @@ HERE = Path(__file__).parent
 KEPT_STEPS = 1000  # how far a visitor can undo labelling
 MOST_VISITORS = 100  # whose steps are kept; the one who has labelled nothing for longest is forgotten
 MOST_TILES = 300
-NOT_OURS = "Not kept: the page sent something else than a label. Reload it."
+NOT_OURS = "Not kept: the page sent something other than a label. Reload it."
 
 
 class _Step(NamedTuple):
-    """What a visitor has labelled at once: the unsafe set, and the labels of its images before and after."""
+    """What a visitor labelled in one step: the unsafe set, and the labels of the images before and after."""
 
     key: str
     before: Mapping[str, str]
@@ -44,66 +44,18 @@ class LabelView:
         self._lock = threading.Lock()
         self._steps: OrderedDict[str, deque[_Step]] = OrderedDict()  # by visitor
 
-        # Called by the script in label.js with one value, a list; what is sent is checked as anything from outside.
+        # Called by the script in label.js with one value, a list, which is validated like any other outside input
         def label_state(sent: list) -> dict:
-            rcc, classes, visitor = _parts(sent, 3)
-            return self._state(rcc, classes, visitor)
+            return self._state(*_parts(sent, 3))
 
         def label_picture(sent: list) -> str:
-            index, key = _parts(sent, 2)
-            try:
-                unsafe = self._set(key)
-                image = unsafe.images[range(len(unsafe.images))[int(index)]]
-            except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
-                return ""
-            return data_uri(unsafe.improvement_root / image.image, 480, settings.root)
+            return self._picture(*_parts(sent, 2))
 
         def give_label(sent: list) -> dict:
-            rcc, index, label, classes, key, visitor, seen = _parts(sent, 7)
-            problem = ""
-            try:
-                with self._lock, writing(settings.out):
-                    unsafe = self._set(key)
-                    if index is None:
-                        images = [image for image in unsafe.images if image.rcc == rcc]
-                    else:
-                        images = [unsafe.images[range(len(unsafe.images))[int(index)]]]
-                    _check_seen(images, seen)
-                    after = {image.image: str(label) for image in images}
-                    save_labels(label_images(unsafe, after.keys(), str(label), _texts(classes)), settings.out)
-                    before = {image.image: image.label for image in images}
-                    self._steps_of(visitor).append(_Step(set_key(unsafe), before, after))
-            except SAFEError as error:
-                problem = f"Not kept: {error}"
-            except (TypeError, ValueError, OverflowError, IndexError):
-                problem = NOT_OURS
-            return self._state(rcc, classes, visitor, problem)
+            return self._give(*_parts(sent, 7))
 
         def undo_label(sent: list) -> dict:
-            rcc, classes, key, visitor = _parts(sent, 4)
-            undone, problem = None, ""  # undone: the first image that changed; the script goes back to it
-            try:
-                with self._lock, writing(settings.out):
-                    unsafe = self._set(key)
-                    steps = self._steps_of(visitor)
-                    if steps and steps[-1].key == set_key(unsafe):
-                        step = steps[-1]
-                        changed = [
-                            image for image in unsafe.images if step.after.get(image.image, image.label) != image.label
-                        ]
-                        if changed:
-                            steps.pop()  # it can never be taken back; the one before may
-                            raise SAFEError(_changed_since(changed))
-                        images = [
-                            image._replace(label=step.before.get(image.image, image.label)) for image in unsafe.images
-                        ]
-                        save_labels(dataclasses.replace(unsafe, images=tuple(images)), settings.out)
-                        steps.pop()
-                        undone = next(i for i, image in enumerate(unsafe.images) if image.image in step.before)
-                        rcc = unsafe.images[undone].rcc
-            except SAFEError as error:
-                problem = f"Not undone: {error}"
-            return {**self._state(rcc, classes, visitor, problem), "undone": undone}
+            return self._undo(*_parts(sent, 4))
 
         self.widget = gr.HTML(
             html_template=HERE.joinpath("label.html").read_text(encoding="utf-8"),
@@ -115,7 +67,7 @@ class LabelView:
         )
 
     def show(self, classes: list[str]) -> gr.HTML:
-        """The set in the output folder, to be labelled with these classes."""
+        """What the widget shows: the unsafe set in the output folder, to be labelled with these classes."""
         try:
             stamp = (self._settings.out / UNSAFE_SET_FILE).stat().st_mtime_ns
             clusters = fingerprint(self._settings.results.shown().clusters)
@@ -123,8 +75,66 @@ class LabelView:
             stamp, clusters = 0, ""
         return gr.HTML(version=f"{stamp} {clusters}", classes=classes)
 
+    def _picture(self, index: Any, key: object) -> str:
+        """An image of the set as a data URI; empty if there is no such image."""
+        try:
+            unsafe = self._set(key)
+            image = _image_at(unsafe, index)
+        except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
+            return ""
+        return data_uri(unsafe.improvement_root / image.image, 480, self._settings.root)
+
+    def _give(
+        self, rcc: object, index: Any, label: object, classes: object, key: object, visitor: object, seen: object
+    ) -> dict:
+        """Give an image a label or, without an index, all images of the RCC."""
+        problem = ""
+        try:
+            with self._lock, writing(self._settings.out):
+                unsafe = self._set(key)
+                if index is None:
+                    images = [image for image in unsafe.images if image.rcc == rcc]
+                else:
+                    images = [_image_at(unsafe, index)]
+                _check_seen(images, seen)
+                after = {image.image: str(label) for image in images}
+                save_labels(label_images(unsafe, after.keys(), str(label), _texts(classes)), self._settings.out)
+                before = {image.image: image.label for image in images}
+                self._steps_of(visitor).append(_Step(set_key(unsafe), before, after))
+        except SAFEError as error:
+            problem = f"Not kept: {error}"
+        except (TypeError, ValueError, OverflowError, IndexError):
+            problem = NOT_OURS
+        return self._state(rcc, classes, visitor, problem)
+
+    def _undo(self, rcc: object, classes: object, key: object, visitor: object) -> dict:
+        """Undo the visitor's last step; `undone` is the first image that changed, which the script goes back to."""
+        undone, problem = None, ""
+        try:
+            with self._lock, writing(self._settings.out):
+                unsafe = self._set(key)
+                steps = self._steps_of(visitor)
+                if steps and steps[-1].key == set_key(unsafe):
+                    step = steps[-1]
+                    changed = [
+                        image for image in unsafe.images if step.after.get(image.image, image.label) != image.label
+                    ]
+                    if changed:
+                        steps.pop()  # it can never be undone; the one before may
+                        raise SAFEError(_changed_since(changed))
+                    images = [
+                        image._replace(label=step.before.get(image.image, image.label)) for image in unsafe.images
+                    ]
+                    save_labels(dataclasses.replace(unsafe, images=tuple(images)), self._settings.out)
+                    steps.pop()
+                    undone = next(i for i, image in enumerate(unsafe.images) if image.image in step.before)
+                    rcc = unsafe.images[undone].rcc
+        except SAFEError as error:
+            problem = f"Not undone: {error}"
+        return {**self._state(rcc, classes, visitor, problem), "undone": undone}
+
     def _set(self, key: object) -> UnsafeSet:
-        """The unsafe set that a window shows; a SAFEError where the folder holds another by now."""
+        """The unsafe set that a window shows; a SAFEError if the folder holds another one by now."""
         unsafe = load_unsafe_set(self._settings.out)
         if key != set_key(unsafe) or not self._settings.results.holds_unsafe_set():
             raise SAFEError("Another unsafe set was selected in the meantime.")
@@ -138,16 +148,16 @@ class LabelView:
         return steps
 
     def _state(self, rcc: object, classes: object, visitor: object, problem: str = "") -> dict:
-        """What the script shows of an RCC, and a sentence on what went wrong; without images where there is no set."""
+        """What the script shows of an RCC, and a sentence on what went wrong; without images if there is no set."""
         try:
             unsafe = load_unsafe_set(self._settings.out)
             if not self._settings.results.holds_unsafe_set():
                 raise SAFEError("The unsafe set in the folder belongs to other root cause clusters.")
-            shown = self._settings.results.shown()
+            current = self._settings.results.shown()
         except SAFEError as error:
             return {"problem": problem or printable(str(error))}
-        # After a merge the set is still to be labelled, but its RCCs are not those that have the names now.
-        notes = shown.notes if unsafe.clusters == fingerprint(shown.clusters) else {}
+        # After a merge the set can still be labelled, but the names now belong to other RCCs.
+        notes = current.notes if unsafe.clusters == fingerprint(current.clusters) else {}
         rccs = list(dict.fromkeys(image.rcc for image in unsafe.images))
         chosen = rcc if isinstance(rcc, int) and rcc in rccs else rccs[0]
         members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
@@ -175,13 +185,24 @@ class LabelView:
         }
 
 
+def _image_at(unsafe: UnsafeSet, index: Any) -> UnsafeImage:
+    """The image at an index that a script has sent; negative ones count from the end.
+
+    Raises
+    ------
+    TypeError, ValueError, OverflowError, IndexError
+        It is not the index of an image.
+    """
+    return unsafe.images[range(len(unsafe.images))[int(index)]]
+
+
 def _check_seen(images: list[UnsafeImage], seen: object) -> None:
-    """Make sure that images have the labels that a window shows, in the same order; where it does not say, they have.
+    """Check that images still have the labels that a window shows, in the same order; not if it sends none.
 
     Raises
     ------
     SAFEError
-        One was labelled elsewhere in the meantime.
+        An image was labelled in another window in the meantime.
     """
     if not isinstance(seen, list):
         return
@@ -191,7 +212,7 @@ def _check_seen(images: list[UnsafeImage], seen: object) -> None:
 
 
 def _changed_since(images: list[UnsafeImage]) -> str:
-    """A sentence: which images were labelled elsewhere in the meantime."""
+    """A sentence that says which images were labelled in another window in the meantime."""
     first, *more = images
     others = (
         f", and so were {count(len(more), 'other image')}" if len(more) > 1 else ", and so was another" if more else ""

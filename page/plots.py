@@ -1,4 +1,4 @@
-"""Drawings of a retraining, as SVG in the colour of the text around them: learning curves, RCCs before and after."""
+"""Plots of a retraining, as SVG in the colour of the text around them: learning curves, RCCs before and after."""
 
 import html
 import math
@@ -11,7 +11,7 @@ from training.comparison import Share
 from training.finetuning import Epoch
 
 WIDTH, LEFT, BOTTOM = 560, 46, 34
-BEFORE, AFTER = "#7b8aa2", "#0d9488"  # at least 3 : 1 on light and on dark ground (WCAG AA)
+BEFORE, AFTER = "#7b8aa2", "#0d9488"  # contrast of at least 3 : 1 on a light and a dark background (WCAG AA)
 MOST_BARS = 40
 
 
@@ -21,7 +21,7 @@ def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None =
     Parameters
     ----------
     history : sequence of Epoch
-        Epoch 0 is the model as it was given.
+        Epoch 0 is the model before training.
     epochs : int
         Where the axis ends.
     best : int, optional
@@ -63,7 +63,7 @@ def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None =
         parts += [f"<circle cx='{x(epoch):.1f}' cy='{y(value):.1f}' r='3' fill='{colour}'/>" for epoch, value in known]
         if known:
             at = y(known[-1][1]) + 4
-            at = at if not names or abs(at - names[-1]) > 14 else names[-1] + 14  # one below the other
+            at = at if not names or abs(at - names[-1]) > 14 else names[-1] + 14  # so that the names do not overlap
             names.append(at)
             parts.append(f"<text x='{x(known[-1][0]) + 8:.1f}' y='{at:.1f}'>{name}</text>")
     label = "Accuracy by epoch on held-out training images and on the unsafe set"
@@ -71,17 +71,17 @@ def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None =
 
 
 def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
-    """How much of each RCC is right after the retraining (and was before, which of failing images is nothing)."""
-    shown = [share for share in shares if share.images][:MOST_BARS]
-    if not shown:
+    """The share of each RCC's images that are right after the retraining, and before it (0 for failing images)."""
+    drawn = [share for share in shares if share.images][:MOST_BARS]
+    if not drawn:
         return ""
-    names = [printable(title(int(share.name), notes)) for share in shown]
+    names = [printable(title(int(share.name), notes)) for share in drawn]
     names = [name if len(name) <= 28 else name[:27] + "…" for name in names]
     row, left = 24, 14 + 7 * max(len(name) for name in names)
-    height = len(shown) * row + 30
+    height = len(drawn) * row + 30
     wide = WIDTH - left - 80
     parts = []
-    for i, (share, name) in enumerate(zip(shown, names, strict=True)):
+    for i, (share, name) in enumerate(zip(drawn, names, strict=True)):
         top = 8 + i * row
         after, before = share.after / share.images, share.before / share.images
         parts.append(
@@ -91,7 +91,7 @@ def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
             f"<rect x='{left}' y='{top}' width='{wide * before:.1f}' height='17' fill='{BEFORE}' rx='3'/>"
             f"<text x='{left + wide + 6}' y='{top + 13}'>{share.after} / {share.images}</text>"
         )
-    rest = [share for share in shares if share.images][len(shown) :]
+    rest = [share for share in shares if share.images][len(drawn) :]
     smaller = sum(int(share.name) != NOISE for share in rest)
     more = [count(smaller, "smaller RCC")] if smaller else []
     more += ["the images in no cluster"] if len(rest) > smaller else []

@@ -46,7 +46,7 @@ def matching_images(text: str, paths: Sequence[str], columns: Mapping[str, np.nd
     """
     words = list(_words(text))
     if not words:
-        raise SAFEError("Expected part of a file name, or a condition such as light<0.1. Received nothing.")
+        raise SAFEError("Expected part of a file name, or a condition such as light<0.1. Received: nothing.")
     fits = np.ones(len(paths), bool)
     lower = [path.lower() for path in paths]
     for word, condition in words:

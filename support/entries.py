@@ -36,8 +36,9 @@ def path_of(typed: str | os.PathLike, what: str) -> Path:
         raise SAFEError(f"Expected {what}. Received: nothing.")
     try:
         path = Path(text).expanduser().absolute()
-        path.resolve()
-        _check_reachable(path)
+        # Both: `gone/../loop` cannot be looked up as it is, and Python 3.13 resolves a loop without an error.
+        for place in (path, path.resolve()):
+            _check_reachable(place)
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or str(error).rstrip(".")
         raise SAFEError(f"Expected {what}. Received: {quoted(text)} ({reason}).") from error

@@ -228,7 +228,7 @@ NUMBERS = (
     ("docs/method.md", "`min_samples` of {}, {} and {}".format(*MIN_SAMPLES_TRIED)),
     ("docs/method.md", f"a sample of {WORDS[INSPECTED_PER_RCC]}"),
     ("docs/method.md", f"N = ⌈{SELECTION_FACTOR} · test-set size · test accuracy⌉"),
-    ("docs/method.md", f"here ⌈0.3 · 1,800 · 0.72⌉ = {unsafe_set_size(0.72, 504, 1800)[0]} of 1,500"),
+    ("docs/method.md", f"here ⌈0.3 · 1,800 · 0.72⌉ = {unsafe_set_size(0.72, 504, test_size=1800)[0]} of 1,500"),
     ("docs/scaling.md", f"{CONV_BYTES / 1000:.1f} kB (`vgg16-conv`), {FC2_ROW_BYTES / 1000:.1f} kB (`vgg16-fc2`)"),
     ("docs/scaling.md", f"rows to this machine: {CONV_BYTES / 1000:.1f} kB an image"),
     ("docs/scaling.md", f"1 Gbit/s: {round(ROWS_PER_SECOND, -2):,.0f} images/s | {150_000 / ROWS_PER_SECOND:.0f} %"),

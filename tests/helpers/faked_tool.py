@@ -37,9 +37,9 @@ def main() -> int:
     weights.FC2_URL = "http://127.0.0.1:9/vgg16_weights.h5"  # nobody listens there
     draw, drawing = write_gifs, float(os.environ.get("FAKE_DRAWING", "0"))
 
-    def write_gifs(*arguments):
+    def write_gifs(*arguments, **named):
         time.sleep(drawing)
-        return draw(*arguments)
+        return draw(*arguments, **named)
 
     pipeline.write_gifs = write_gifs
     make, full = tempfile.mkstemp, os.environ.get("FAKE_FULL", "")

@@ -37,7 +37,7 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     with serving(folder, cwd=folder) as url:
         visitor = Visitor(url, "typing")
         images = str(folder / "images")
-        assert "8 images" in visitor.fire(visitor.handler("generate", "click"), [images, "pca"])
+        assert "8 failures" in visitor.fire(visitor.handler("generate", "click"), [images, "pca"])
         selected = [images, None, None, "0.3", "4", "equal", False, None, None]
         assert "4 of 8" in visitor.fire(visitor.handler("select", "click"), selected)
         yield visitor

@@ -216,7 +216,7 @@ def test_a_window_that_is_open_follows_what_another_one_starts(browser, served, 
 def test_choosing_another_rcc_moves_nothing(browser, served, many, width):
     with opened(browser, served) as page:
         expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
-        if "320 images" not in page.locator("#clusters-status").inner_text():
+        if "320 failures" not in page.locator("#clusters-status").inner_text():
             regenerate(page, many)
             finish(page, 320)
         page.set_viewport_size({"width": width, "height": 1100})

@@ -177,7 +177,7 @@ def test_with_the_model_and_its_test_folder_the_set_holds_images_that_it_is_like
     page.locator("#select").click()
     status = page.locator("#unsafe-status")
     expect(status).to_contain_text("test-set size 18 · accuracy", timeout=2 * WAIT)
-    expect(status).to_contain_text("given.keras is likely to get wrong")
+    expect(status).to_contain_text("given.keras is most likely to get wrong")
     assert json.loads((served.out / SELECTION_FILE).read_text())["model"] == str(given.model)
 
     page.reload()  # what was asked for is filled in again, and in sight

@@ -203,8 +203,8 @@ def test_images_are_found_by_name_and_parameter_and_selected(served, page):
     expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(3)
     expect(page.locator("#move")).to_be_enabled()
     for typed, told in (
-        ("nowhere", "No failing image fits nowhere"),
-        ("<i>x</i>", "No failing image fits <i>x</i>"),
+        ("nowhere", "No failing image matches nowhere"),
+        ("<i>x</i>", "No failing image matches <i>x</i>"),
         ("", "nothing"),
     ):
         field(page, "find").fill(typed)
@@ -306,9 +306,9 @@ def test_an_earlier_run_is_compared_and_opened_again(served, browser):
         )
         page.locator("#compare").click()
         expect(page.locator("#compared")).to_contain_text("24 images in common")
-        expect(page.locator("#clusters-status strong")).to_contain_text("UMAP")
+        expect(page.locator("#why")).to_contain_text("UMAP")
         page.locator("#restore").click()
-        expect(page.locator("#clusters-status strong")).not_to_contain_text("UMAP", timeout=WAIT)
+        expect(page.locator("#why")).not_to_contain_text("UMAP", timeout=WAIT)
         expect(page.locator("#reducer input[value=pca]")).to_be_checked(timeout=WAIT)
         expect(field(page, "rcc-name")).to_have_value("<b>dark</b>", timeout=WAIT)
 

@@ -71,7 +71,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     with serving(folder, "--root", root, cwd=folder / "elsewhere") as url:
         visitor = Visitor(url, "first")
         told = visitor.fire(visitor.handler("generate", "click"), [str(root / "failing"), "pca"])
-        assert "12 images" in told
+        assert "12 failures" in told
         told = visitor.fire(
             visitor.handler("select", "click"),
             [str(root / "failing"), "0.5", None, "0.3", "6", "equal", False, None, None],
@@ -197,7 +197,7 @@ def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started
 def test_another_address_demands_a_password_and_a_root(tmp_path, host):
     for given in ({}, {"root": str(tmp_path)}, {"auth": "a:b"}):
         with pytest.raises(SAFEError, match="expects --auth USER:PASSWORD and --root DIR"):
-            serve(tmp_path / "out", host, **given)
+            serve(tmp_path / "out", host=host, **given)
 
 
 # --- Routes -----------------------------------------------------------------------------------------------------
@@ -439,7 +439,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     assert visitor.serve("grid", "grid_picture", [0, run]).json().startswith("data:image")
     failing, size = str(attacked.root / "failing"), ["0.5", None, "0.3", "6", "equal", False, None, None]
     try:
-        assert "15 images" in other.fire(other.handler("generate", "click"), [str(folder), "pca"])
+        assert "15 failures" in other.fire(other.handler("generate", "click"), [str(folder), "pca"])
         assert "6 of 15" in other.fire(other.handler("select", "click"), [str(folder), *size])
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
         for widget, function, sent in (
@@ -559,7 +559,7 @@ def windows(attacked: Attacked, n: int) -> list[str]:
 @pytest.mark.parametrize("n", [8, pytest.param(50, marks=pytest.mark.slow)])
 def test_many_windows_are_opened_at_once_and_the_page_answers_all_the_while(attacked, n):
     for told in windows(attacked, n):
-        assert "12 images" in told, (attacked.folder / "stderr.txt").read_text(errors="replace")[-3000:]
+        assert "12 failures" in told, (attacked.folder / "stderr.txt").read_text(errors="replace")[-3000:]
 
 
 @pytest.mark.slow  # the queue is worked off for a minute
@@ -575,7 +575,7 @@ def test_more_clicks_than_the_queue_holds_are_refused_and_the_page_goes_on(attac
     assert set(answers) == {200, 503}
     assert answers.count(200) >= MOST_QUEUED
     deadline = time.monotonic() + 5 * SECONDS
-    while "12 images" not in (told := visitor.fire(visitor.loads()[0], [])):  # some are still waiting
+    while "12 failures" not in (told := visitor.fire(visitor.loads()[0], [])):  # some are still waiting
         assert time.monotonic() < deadline, told
         time.sleep(0.5)
 

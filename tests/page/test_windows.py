@@ -9,8 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from rccs.review import load_edits, load_notes, load_review, rccs_marked_safe
+from rccs.unsafe_set import load_unsafe_set
 from reporting.report import write_report
-from selection import load_unsafe_set
 from support.run_folder import LABELS_FILE, MODEL_FILE, NOTES_FILE, RUNS_FOLDER
 from tests.helpers.browsing import (
     FAKED,
@@ -189,7 +189,7 @@ def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, wi
     expect(b.locator("#rcc-bar [data-rcc='2']")).to_have_count(0)
     merged = (served.out / LABELS_FILE).read_bytes()
     b.locator("#undo").click()
-    expect(b.get_by_text("There is no edit to undo of yours; those of others are under Edits.")).to_be_visible()
+    expect(b.get_by_text("There is no edit to undo of yours; edits by others are listed under Edits.")).to_be_visible()
     assert (served.out / LABELS_FILE).read_bytes() == merged
     a.locator("#undo").click()
     expect(a.locator("#edits")).to_contain_text("Edits (2)", timeout=WAIT)
@@ -232,7 +232,7 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
         field(b, "rcc-note").fill("said of the first images")
         wait_until(lambda: noted(served, 0)[1] == "said of the first images")
         asks_for_no_news(b)
-        expect(a.locator("#clusters-status strong")).to_contain_text("16 images", timeout=WAIT)
+        expect(a.locator("#clusters-status strong")).to_contain_text("16 failures", timeout=WAIT)
         [earlier] = notes_of_runs(served)
         assert earlier[0].note == "said of the first images"
         assert noted(served, 0) == ("", "", "")
@@ -245,7 +245,7 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
             asks_for_no_news(c)
             field(a, "images").fill(str(served.images))
             a.locator("#generate").click()
-            expect(a.locator("#clusters-status strong")).to_contain_text("24 images", timeout=WAIT)
+            expect(a.locator("#clusters-status strong")).to_contain_text("24 failures", timeout=WAIT)
             expect(field(a, "rcc-name")).to_have_value("said while GIFs are drawn")
             field(c, "rcc-name").fill("by the sea")
             expect(state_of(c)).to_have_text("Kept with the earlier run, which these clusters belong to.", timeout=WAIT)
@@ -402,7 +402,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         a.get_by_role("tab", name="Root cause clusters").click()
         field(a, "images").fill(str(other))
         a.locator("#generate").click()
-        expect(a.locator("#clusters-status strong")).to_contain_text("16 images", timeout=WAIT)
+        expect(a.locator("#clusters-status strong")).to_contain_text("16 failures", timeout=WAIT)
 
         def shows_nothing_of_the_first(page: Page) -> None:
             page.get_by_role("tab", name="Retraining").click()
@@ -439,7 +439,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         a.get_by_role("button", name="Earlier runs").click()
         with a.expect_navigation(timeout=WAIT):
             a.locator("#restore").click()
-        expect(a.locator("#clusters-status strong")).to_contain_text("24 images", timeout=WAIT)
+        expect(a.locator("#clusters-status strong")).to_contain_text("24 failures", timeout=WAIT)
         expect(field(a, "rcc-name")).to_have_value("first images", timeout=WAIT)
         expect(field(a, "images")).to_have_value(str(served.images), timeout=WAIT)
         for page in (a, b):

@@ -80,7 +80,7 @@ def test_equal_images_and_points_of_one_component_have_a_map(clusters):
 def test_a_map_is_drawn_once_and_edits_leave_it_as_it_is(clusters, tmp_path, without_umap, monkeypatch):
     assert load_map(tmp_path, clusters) is None
     drawn = stored_map(tmp_path, clusters)
-    monkeypatch.setattr(maps, "map_points", lambda *_: pytest.fail("drawn again"))
+    monkeypatch.setattr(maps, "map_points", lambda *_, **__: pytest.fail("drawn again"))
     assert stored_map(tmp_path, clusters).xy.tolist() == drawn.xy.tolist()
     edited = dataclasses.replace(clusters, labels=np.zeros(26, int))
     assert load_map(tmp_path, edited).xy.tolist() == drawn.xy.tolist()

@@ -79,7 +79,7 @@ def test_without_parameters_a_sign_may_be_part_of_a_name():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (" ", "Received nothing"),
+        (" ", "Received: nothing"),
         ("lite<1", r"\(light, eyewear, head_yaw_deg\)\. Received: lite"),
         ("light<dark", "light is a number. Received: light<dark"),
         ("light <", "light is a number. Received: light<"),
