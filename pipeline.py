@@ -6,7 +6,6 @@
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,7 +24,7 @@ from rccs.clusters import RootCauseClusters, explained_percent, fingerprint, hea
 from rccs.gifs import gif_notes, gif_shows, write_gifs
 from rccs.notes import title
 from rccs.parameters import find_parameters, read_parameters
-from rccs.profiles import REFERENCE, Profile, known_ranges, profile_clusters, profiles_text, save_profiles
+from rccs.profiles import REFERENCE, Profile, known_ranges, profile_clusters, profiles_text
 from rccs.review import Carried, Review, carry_over, load_review, mend_labels, rccs_marked_safe, reviewed, save_run
 from rccs.unsafe_set import UnsafeSet
 from reporting.export import Export, check_target, export_rccs, export_zip
@@ -34,8 +33,8 @@ from reporting.report import report_html
 from selection import SelectionSettings, select_unsafe_set
 from support.entries import path_of
 from support.errors import SAFEError
-from support.files import DAMAGED, prepare_folder, regular
-from support.output_folder import check_own, working, writing
+from support.files import prepare_folder, read_record
+from support.output_folder import Writer, check_own, save_files, working, writing
 from support.progress import Progress, no_progress
 from support.run_folder import (
     CLUSTERS_FILE,
@@ -126,11 +125,10 @@ def generate_clusters(
             # If the run is the same again, so is the sentence on the notes that it did not take over.
             behind = _left_behind(carried) if replaced or not previous else left_behind(out)
             record |= {"gifs": {"notes": gif_notes(edited)}, "left_behind": behind}
-            files = {PROFILES_FILE: profiles_text(profiles)} if profiles else {}
             remove = [PROFILES_FILE]
             if previous and previous.original.image_root != clusters.image_root:
                 remove.append(FORMS_FILE)  # the forms name folders and the DNN of other images
-            save_run(clusters, carried, out, more=record, files=files, remove=remove)
+            save_run(clusters, carried, out, more=record, files=_profiles_file(profiles), remove=remove)
         if reviewed(clusters, carried.edits).labels.tolist() != edited.labels.tolist():
             return refresh_rccs(out, within=within, progress=progress)
         write_gifs(edited, out)  # an edit in the meantime may have drawn the previous RCCs again
@@ -167,14 +165,14 @@ def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = 
     review = load_review(out)
     write_gifs(review.clusters, out, progress=progress)
     try:
-        source = _run_record(out).get("parameters", {}).get("source")
+        source = read_record(out / RUN_FILE).get("parameters", {}).get("source")
         profiles, _ = describe_rccs(review.clusters, parameters=source, within=within)
     except SAFEError:
         profiles = ()  # the parameters can no longer be read, and the old profiles are about other RCCs
     with writing(out):
         # Otherwise there is a later edit, whose own call of this function writes the profiles.
         if fingerprint(load_review(out).clusters) == fingerprint(review.clusters):
-            _write_profiles(profiles, out)
+            save_files(out, _profiles_file(profiles), remove=[PROFILES_FILE])
     return review.clusters
 
 
@@ -228,7 +226,7 @@ def describe_rccs(
 def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | None = None) -> Mapping[str, np.ndarray]:
     """The columns of the parameters with which the run in `out` was described; empty if they cannot be read."""
     try:
-        source = Path(_run_record(out).get("parameters", {})["source"])
+        source = Path(read_record(out / RUN_FILE).get("parameters", {})["source"])
         if within and not source.resolve().is_relative_to(within):
             return {}
         return read_parameters(source, clusters.image_root, clusters.paths).columns
@@ -236,34 +234,23 @@ def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | N
         return {}  # people may have edited run.json, and the file may be gone
 
 
-def _write_profiles(profiles: tuple[Profile, ...], out: Path) -> None:
-    """Write `rcc_profiles.csv`, or remove the file, which is about other RCCs, if there are no profiles."""
-    if profiles:
-        save_profiles(profiles, out)
-    else:
-        (out / PROFILES_FILE).unlink(missing_ok=True)
+def _profiles_file(profiles: tuple[Profile, ...]) -> dict[str, Writer]:
+    """`rcc_profiles.csv`, to be saved; nothing if there are no profiles: a file that is there is about other RCCs."""
+    return {PROFILES_FILE: profiles_text(profiles)} if profiles else {}
 
 
 def left_behind(out: Path) -> str:
     """A sentence on names, notes and verdicts that the run in `out` did not take over; empty if it took all."""
-    text = _run_record(out).get("left_behind", "")
+    text = read_record(out / RUN_FILE).get("left_behind", "")
     return text if isinstance(text, str) else ""
 
 
 def parameter_notes(out: Path) -> list[str]:
     """Sentences on parameters that could not be used in the run in `out`."""
     try:
-        return [str(note) for note in _run_record(out).get("parameters", {}).get("notes", [])]
+        return [str(note) for note in read_record(out / RUN_FILE).get("parameters", {}).get("notes", [])]
     except (AttributeError, TypeError):
         return []
-
-
-def _run_record(out: Path) -> dict:
-    try:
-        record = json.loads(regular(out / RUN_FILE).read_text(encoding="utf-8"))
-    except DAMAGED:
-        return {}  # run.json is written for people; nothing depends on it
-    return record if isinstance(record, dict) else {}
 
 
 def select_images(

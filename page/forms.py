@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from support.errors import SAFEError
-from support.files import DAMAGED, regular
+from support.files import read_record
 from support.output_folder import save_text, writing
 from support.run_folder import FORMS_FILE
 
@@ -18,12 +18,12 @@ def remember(out: Path, tab: str, fields: Mapping[str, str | bool | None]) -> No
     kept = {name: value for name, value in fields.items() if isinstance(value, bool) or len(value or "") < LONGEST}
     # If nothing can be written, the work itself reports it.
     with contextlib.suppress(SAFEError, OSError), writing(out):
-        save_text(out, FORMS_FILE, json.dumps({**_read(out), tab: kept}, indent=1))
+        save_text(out, FORMS_FILE, json.dumps({**read_record(out / FORMS_FILE), tab: kept}, indent=1))
 
 
 def remembered(out: Path, tab: str) -> dict[str, str | bool]:
     """The values that were kept; empty if there are none or the file is damaged."""
-    fields = _read(out).get(tab)
+    fields = read_record(out / FORMS_FILE).get(tab)
     if not isinstance(fields, dict):
         return {}
     return {name: value for name, value in fields.items() if isinstance(value, str | bool)}
@@ -43,11 +43,3 @@ def renewed(
     """
     same = {name for name in after if (typed[name] or "") == (before.get(name) or "")}
     return {name: after[name] for name in after if name in same and (typed[name] or "") != (after[name] or "")}
-
-
-def _read(out: Path) -> dict:
-    try:
-        record = json.loads(regular(out / FORMS_FILE).read_text(encoding="utf-8"))
-    except DAMAGED:
-        return {}
-    return record if isinstance(record, dict) else {}

@@ -23,7 +23,6 @@ from rccs.clusters import RootCauseClusters
 from rccs.parameters import ANGLE_SUFFIX, Parameters
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
-from support.output_folder import save_text
 from support.run_folder import PROFILES_FILE, RUN_FILE
 from support.tables import cell, from_cell
 
@@ -270,11 +269,6 @@ def known_ranges(profiles: Iterable[Profile]) -> dict[str, tuple[float, float]]:
 
 
 # --- The file ---------------------------------------------------------------------------------------------------
-
-
-def save_profiles(profiles: Iterable[Profile], folder: Path) -> None:
-    """Write `rcc_profiles.csv` (SAFEError if it cannot be written, or the file there is not SAFE's)."""
-    save_text(folder, PROFILES_FILE, profiles_text(profiles))
 
 
 def profiles_text(profiles: Iterable[Profile]) -> str:

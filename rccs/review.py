@@ -21,6 +21,7 @@ from rccs.clusters import RootCauseClusters, cluster_files, fingerprint, labels_
 from rccs.journal import Edit, describe_edit, journal_text, read_journal, standing, touches
 from rccs.notes import RccNote, combined, merged_note, notes_text, read_notes, says_something, tidy_note, title
 from support.errors import SAFEError
+from support.files import free_name
 from support.output_folder import Writer, save_files, save_text, writing
 from support.run_folder import EDITS_FILE, LABELS_FILE, NOTES_FILE
 from support.text import printable
@@ -423,7 +424,8 @@ def _put_aside(folder: Path, review: Review) -> None:
     for name in (NOTES_FILE, EDITS_FILE):
         old = folder / name
         if old.is_file():
-            old.replace(old.with_stem(f"{old.stem}-{journal.clusters}"))
+            aside = old.with_stem(f"{old.stem}-{journal.clusters}")
+            old.replace(free_name(aside) if aside.exists() else aside)
 
 
 # --- From one clustering to the next ----------------------------------------------------------------------------
@@ -457,15 +459,16 @@ def carry_over(runs: Sequence[Review], clusters: RootCauseClusters) -> Carried:
     runs : sequence of Review
         The previous run, then earlier ones, the latest first.
     """
-    same = next((run for run in runs if run.touched and _is_same(run.original, clusters)), None)
+    reviews = [run for run in runs if run.touched]
+    same = next((run for run in reviews if _is_same(run.original, clusters)), None)
     edits = same.edits if same else ()
     notes = dict(same.notes) if same else {}
     now = reviewed(clusters, edits)
     groups = {rcc: _images(now, rcc) for rcc in now.groups}
-    rcc_of = [{_images(run.clusters, rcc): rcc for rcc in run.clusters.groups} for run in runs]
+    rcc_of = [{_images(run.clusters, rcc): rcc for rcc in run.clusters.groups} for run in reviews]
     for rcc, images in groups.items():
-        for run, known in zip(runs, rcc_of, strict=True):
-            if run.touched and images in known:
+        for run, known in zip(reviews, rcc_of, strict=True):
+            if images in known:
                 note = run.notes.get(known[images])
                 notes = {**notes, rcc: note._replace(rcc=rcc)} if note else {k: v for k, v in notes.items() if k != rcc}
                 break

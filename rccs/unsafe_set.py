@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from support.errors import SAFEError
-from support.files import DAMAGED, regular
+from support.files import DAMAGED, read_record
 from support.images import Skipped
 from support.output_folder import Writer, save_files
 from support.run_folder import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
@@ -202,10 +202,7 @@ def load_unsafe_set(folder: Path) -> UnsafeSet:
 
 def selection_run(folder: Path) -> str:
     """Fingerprint of the unedited clusters that the unsafe set in a folder belongs to; empty if unknown."""
-    try:
-        return str(json.loads(regular(folder / SELECTION_FILE).read_text(encoding="utf-8"))["run"])
-    except DAMAGED:
-        return ""
+    return str(read_record(folder / SELECTION_FILE).get("run", ""))
 
 
 def _image_of(row: Mapping[str, str]) -> UnsafeImage:

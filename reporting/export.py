@@ -14,7 +14,6 @@ import csv
 import hashlib
 import importlib.util
 import io
-import itertools
 import os
 import re
 import unicodedata
@@ -31,7 +30,7 @@ from rccs.nearness import by_closeness
 from rccs.notes import RccNote
 from support.entries import path_of
 from support.errors import SAFEError
-from support.files import DAMAGED, put_back, regular, replacing, replacing_folder
+from support.files import DAMAGED, free_name, put_back, regular, replacing, replacing_folder
 from support.images import FORMATS, UNREADABLE, Skipped, read_bytes, reason_for
 from support.progress import Progress, no_progress
 from support.run_folder import EXPORT_MARK, REPORT_FILE
@@ -283,7 +282,7 @@ def check_target(to: str | os.PathLike) -> None:
     if fault:
         raise SAFEError(
             f"Expected a new {'file' if is_zip else 'or empty folder'}, or an unchanged export by SAFE. Received: "
-            f"{target} ({fault}). Choose another name, such as {_free_target(target).name}."
+            f"{target} ({fault}). Choose another name, such as {free_name(target).name}."
         )
 
 
@@ -335,12 +334,6 @@ def _digest(file: io.BytesIO | io.BufferedReader) -> str:
 def _digest_of_file(path: Path) -> str:
     with regular(path).open("rb") as file:
         return _digest(file)
-
-
-def _free_target(target: Path) -> Path:
-    """The first name that is not taken: export-2, export-3, …"""
-    names = (target.with_name(f"{target.stem}-{number}{target.suffix}") for number in itertools.count(2))
-    return next(path for path in names if not os.path.lexists(path))
 
 
 # --- Copying ----------------------------------------------------------------------------------------------------

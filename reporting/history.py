@@ -187,12 +187,11 @@ def archive_run(folder: Path, *, successor: RootCauseClusters | None = None, spa
 
 def _files_of_run(folder: Path, clusters: RootCauseClusters | None) -> list[str]:
     """The files in a folder that belong to these clusters; files of an earlier run are already archived with it."""
-    run = fingerprint(clusters) if clusters else None
     foreign: set[str] = set()
-    if run not in (selection_run(folder), None) and selection_run(folder):
-        foreign |= {*_SELECTION}
-    if run not in (retraining_run(folder), None) and retraining_run(folder):
-        foreign.add(RETRAINING_FILE)
+    if clusters is not None:
+        ours = (fingerprint(clusters), "")  # or of an older version, which does not say
+        foreign |= set() if selection_run(folder) in ours else {*_SELECTION}
+        foreign |= set() if retraining_run(folder) in ours else {RETRAINING_FILE}
     return [file for file in own_files(folder, FILES) if file not in foreign]
 
 

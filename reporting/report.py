@@ -11,7 +11,6 @@ Sources: ISO 21448:2022 (safety of the intended functionality), clauses 7 and 8;
 import base64
 import datetime
 import io
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +23,7 @@ from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reporting.markup import escaped
 from reporting.sections import MOST_CARDS, SECTIONS, Material, head, subject
 from support.errors import SAFEError
-from support.files import DAMAGED, prepare_folder, regular
+from support.files import prepare_folder, read_record
 from support.images import thumbnail
 from support.output_folder import check_own, save_text
 from support.progress import Progress, no_progress
@@ -98,7 +97,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
         unsafe_missing=unsafe_missing,
         retraining=retraining,
         retraining_missing=retraining_missing,
-        run=_read_json(folder / RUN_FILE),
+        run=read_record(folder / RUN_FILE),
         images=_images(review.clusters, progress),
     )
 
@@ -127,15 +126,6 @@ def _retraining(folder: Path, review: Review) -> tuple[Retraining | None, str]:
         return retraining_of(folder, review), ""
     except SAFEError as error:
         return None, str(error)
-
-
-def _read_json(path: Path) -> dict:
-    """A JSON file that the report can do without; empty if it is missing or damaged."""
-    try:
-        record = json.loads(regular(path).read_text(encoding="utf-8"))
-    except DAMAGED:
-        return {}
-    return record if isinstance(record, dict) else {}
 
 
 def _images(clusters: RootCauseClusters, progress: Progress) -> dict[str, str]:

@@ -9,6 +9,8 @@ import ctypes
 import errno
 import glob
 import hashlib
+import itertools
+import json
 import math
 import os
 import shutil
@@ -241,6 +243,32 @@ def write_text(path: Path, text: str) -> None:
 def fill_text(path: Path, text: str) -> None:
     """Write a text file as `write_text` does, but directly, to a path given by `replacing_together`."""
     path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+
+
+def read_record(path: Path, *, errors: str = "strict") -> dict:
+    """Read a JSON object that its reader can do without, since it is written for people or can be made again.
+
+    Parameters
+    ----------
+    errors : str
+        How invalid UTF-8 is read, as for `str.decode`.
+
+    Returns
+    -------
+    dict
+        Empty if the file is missing, damaged or not an object.
+    """
+    try:
+        record = json.loads(regular(path).read_text(encoding="utf-8", errors=errors))
+    except DAMAGED:
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def free_name(path: Path, *, first: int = 2) -> Path:
+    """The first name that is not taken: of `export` `export-2`, `export-3`, … in the same folder."""
+    names = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in itertools.count(first))
+    return next(name for name in names if not os.path.lexists(name))
 
 
 def regular(path: Path) -> Path:

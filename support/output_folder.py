@@ -21,7 +21,16 @@ from pathlib import Path
 import filelock
 
 from support.errors import SAFEError
-from support.files import DAMAGED, fill_text, prepare_folder, regular, rename_all, replacing_together, write_text
+from support.files import (
+    DAMAGED,
+    fill_text,
+    free_name,
+    prepare_folder,
+    regular,
+    rename_all,
+    replacing_together,
+    write_text,
+)
 from support.run_folder import LOCK_FILE, MARK_FILE, PLAN_FILE, WORK_FILE
 
 PATIENCE = 30.0  # seconds that a change waits for another one; a change takes a fraction of a second
@@ -128,7 +137,7 @@ def check_own(folder: Path, *names: str) -> None:
     listed = _listed(folder)
     foreign = [name for name in names if name not in listed and os.path.lexists(folder / name)]
     if foreign:
-        free = next(path for i in range(1, 1000) if not (path := folder / f"safe-{i}").exists())
+        free = free_name(folder / "safe", first=1)
         raise SAFEError(
             f"Expected {foreign[0]} in {folder} to be missing or written by SAFE. Received a file that SAFE did not "
             f"write; it is left unchanged. Use another output folder, for example --out {free}."

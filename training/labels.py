@@ -12,8 +12,6 @@ says what the table says; where they differ, somebody has edited the table.
 import csv
 import dataclasses
 import io
-import itertools
-import json
 import os
 import shutil
 from collections import Counter
@@ -25,7 +23,7 @@ from features.cache import content_key
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, unsafe_set_files, unsafe_table
 from support.entries import path_of
 from support.errors import SAFEError
-from support.files import DAMAGED, regular
+from support.files import DAMAGED, free_name, read_record, regular
 from support.images import read_bytes
 from support.output_folder import Writer, own_files, save_files, save_text, writing
 from support.run_folder import KEPT_LABELS_FILE, SELECTION_FILE, UNSAFE_SET_FILE
@@ -432,11 +430,7 @@ def _rows_of(folder: Path) -> tuple[dict[str, str], str]:
         table = {from_cell(row["image"] or ""): from_cell((row["label"] or "").strip()) for row in rows}
     except DAMAGED:
         return {}, ""
-    try:
-        root = str(json.loads(regular(folder / SELECTION_FILE).read_text(encoding="utf-8"))["improvement_root"])
-    except DAMAGED:
-        root = ""
-    return table, root
+    return table, str(read_record(folder / SELECTION_FILE).get("improvement_root", ""))
 
 
 def _aside(folder: Path) -> dict[str, Writer]:
@@ -444,9 +438,8 @@ def _aside(folder: Path) -> dict[str, Writer]:
     table = folder / UNSAFE_SET_FILE
     if not own_files(folder, [UNSAFE_SET_FILE]) or _rows_of(folder)[0] or not table.stat().st_size:
         return {}
-    names = (f"{table.stem}-unreadable-{number}{table.suffix}" for number in itertools.count(1))
-    name = next(name for name in names if not os.path.lexists(folder / name))
-    return {name: lambda path: shutil.copyfile(table, path)}
+    aside = free_name(table.with_stem(f"{table.stem}-unreadable"), first=1)
+    return {aside.name: lambda path: shutil.copyfile(table, path)}
 
 
 def _content(file: Path) -> str:

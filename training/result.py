@@ -17,7 +17,7 @@ from typing import Any
 from rccs.clusters import fingerprint
 from rccs.review import Review
 from support.errors import SAFEError
-from support.files import DAMAGED, fill_text, prepare_folder, regular, replacing, replacing_together
+from support.files import DAMAGED, fill_text, prepare_folder, read_record, replacing, replacing_together
 from support.images import Skipped
 from support.output_folder import check_own, save_files, writing
 from support.run_folder import CLUSTERS_FILE, MODEL_FILE, MODELS_FOLDER, RETRAINING_FILE
@@ -155,10 +155,7 @@ def keep_model(folder: Path) -> Path | None:
 
 def kept_model(folder: Path, run: Path) -> Path | None:
     """The kept model of the retraining in the folder of a run; None if it no longer exists."""
-    try:
-        digest = str(json.loads(regular(run / RETRAINING_FILE).read_text(encoding="utf-8", errors="replace"))["digest"])
-    except DAMAGED:
-        return None
+    digest = _entry(run, "digest")
     kept = _kept(folder, digest)
     return kept if len(digest) == 64 and digest.isalnum() and kept.is_file() else None
 
@@ -174,10 +171,12 @@ def _digest(file: Path) -> str:
 
 def retraining_run(folder: Path) -> str:
     """The fingerprint of the original clusters that the retraining in a folder was for; empty if unknown."""
-    try:
-        return str(json.loads(regular(folder / RETRAINING_FILE).read_text(encoding="utf-8", errors="replace"))["run"])
-    except DAMAGED:
-        return ""
+    return _entry(folder, "run")
+
+
+def _entry(folder: Path, name: str) -> str:
+    """An entry of `retraining.json`, whatever else in it may be damaged; empty if there is none."""
+    return str(read_record(folder / RETRAINING_FILE, errors="replace").get(name, ""))
 
 
 def retraining_of(folder: Path, review: Review | None) -> Retraining:

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from dbscan.outcome import NOISE
-from pipeline import ClusteringSettings, describe_rccs, generate_clusters, parameter_notes
+from pipeline import ClusteringSettings, describe_rccs, generate_clusters, parameter_notes, refresh_rccs
+from rccs.clusters import save_clusters
 from rccs.parameters import Parameters
 from rccs.profiles import (
     circular_mean,
@@ -17,9 +18,10 @@ from rccs.profiles import (
     known_ranges,
     load_profiles,
     profile_clusters,
-    save_profiles,
+    profiles_text,
 )
 from support.errors import SAFEError
+from support.output_folder import save_text
 from support.run_folder import PROFILES_FILE, RUN_FILE
 
 
@@ -140,7 +142,7 @@ def test_circular_statistics_of_known_angles():
 
 def test_what_is_saved_is_read_back(clusters, known, tmp_path):
     profiles = profile_clusters(clusters, known)
-    save_profiles(profiles, tmp_path)
+    save_text(tmp_path, PROFILES_FILE, profiles_text(profiles))
     (tmp_path / RUN_FILE).write_text(json.dumps({"parameters": {"ranges": known_ranges(profiles)}}))
     read = load_profiles(tmp_path)
     assert [profile.text for profile in read] == [profile.text for profile in profiles]
@@ -151,7 +153,7 @@ def test_what_is_saved_is_read_back(clusters, known, tmp_path):
 
 @pytest.mark.parametrize("record", ["", "[]", '{"parameters": {"ranges": {"light": [0, Infinity], "gaze_deg": [1]}}}'])
 def test_without_the_range_of_all_failures_a_profile_has_shares_instead(clusters, known, tmp_path, record):
-    save_profiles(profile_clusters(clusters, known), tmp_path)
+    save_text(tmp_path, PROFILES_FILE, profiles_text(profile_clusters(clusters, known)))
     (tmp_path / RUN_FILE).write_text(record)
     night = load_profiles(tmp_path)[0]
     assert night.text == "eyewear = sunglasses (100%, 38% overall); light 0.05–0.20 (80%, 35% overall)"
@@ -216,3 +218,10 @@ def test_noise_has_no_profile(clusters, known, tmp_path):
     assert NOISE in clusters.labels
     assert [profile.rcc for profile in profile_clusters(clusters, known)] == [0, 1, 2]
     assert describe_rccs(clusters) == ((), {})
+
+
+def test_a_table_that_safe_did_not_write_survives_an_edit(clusters, tmp_path):
+    save_clusters(clusters, tmp_path)
+    (tmp_path / PROFILES_FILE).write_text("mine")
+    refresh_rccs(tmp_path)
+    assert (tmp_path / PROFILES_FILE).read_text() == "mine"

@@ -568,6 +568,18 @@ def test_notes_and_edits_of_other_clusters_are_not_attached_but_put_aside(cluste
     assert "merge" in (out / f"rcc_edits-{mine}.json").read_text()
 
 
+def test_what_was_put_aside_twice_is_kept_twice(clusters, out):
+    other = dataclasses.replace(clusters, labels=np.roll(clusters.labels, 3))
+    for name in ("night", "snow"):
+        save_clusters(clusters, out)
+        set_note(out, RccNote(0, name))
+        save_clusters(other, out)
+        set_note(out, RccNote(1, "other"))
+    kept = "".join(file.read_text() for file in out.glob(f"rcc_notes-{fingerprint(clusters)}*.csv"))
+    assert "night" in kept
+    assert "snow" in kept
+
+
 def test_file_names_that_are_not_valid_unicode_survive_an_edit(clusters, out):
     odd = "sea_\udcff.png"
     changed = dataclasses.replace(clusters, paths=tuple(odd if p == "sea_00.png" else p for p in clusters.paths))
