@@ -4,6 +4,7 @@ import html
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import gradio as gr
 
@@ -88,6 +89,7 @@ class ClustersTab:
                 info="The failing images: a folder on this machine, or a .txt file that lists them",
                 placeholder="/path/to/failing/images",
                 scale=4,
+                interactive=False,  # until it is filled in: what was typed before would be overwritten
                 elem_id="images",
             )
             self._reducer = gr.Radio(
@@ -95,6 +97,7 @@ class ClustersTab:
                 info="UMAP: the authors' study of 2024",
                 choices=[("PCA", "pca"), ("PCA + UMAP", "umap")],
                 value="pca",
+                interactive=False,
                 scale=2,
                 min_width=230,
                 elem_id="reducer",
@@ -183,13 +186,17 @@ class ClustersTab:
         return {self._folder: path, self._root: path, self._reducer: results.clusters.reducer}
 
     def _show_last(self) -> dict:
+        """For a window that was just opened: from now on, the form can be edited."""
         results = self._settings.results
+        fields: dict[Any, Any] = {self._folder: gr.Textbox(interactive=True), self._reducer: gr.Radio(interactive=True)}
         if not results.there:
-            return {self._status: self._nothing}
+            return {**fields, self._status: self._nothing}
         try:
-            return {**self._form_of(results.shown()), **self.show()}
+            for widget, value in self._form_of(results.shown()).items():
+                fields[widget] = gr.update(value=value, interactive=True) if widget in fields else value
+            return {**fields, **self.show()}
         except SAFEError as error:
-            return {self._status: failed(error)}
+            return {**fields, self._status: failed(error)}
 
     # --- What the engineer does ---------------------------------------------------------------------------------
 

@@ -10,7 +10,8 @@ import gradio as gr
 
 from dnn.model import DnnOptions
 from dnn.predictions import class_folders
-from page.forms import remember, remembered, renewed
+from page.form_view import FormView
+from page.forms import remember, remembered
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, put_away, reveal, typed
 from page.label_view import LabelView
@@ -70,15 +71,15 @@ class RetrainingTab:
         self.job_view = JobView(
             settings, TAB, self.status, self.start, self.cancel, guide=self._guide, result=self.view.pane
         )
-        # The folder as the window shows it, and what the form was last filled in or sent with
-        self.marks, self.filled = gr.State(None), gr.State({})
-        self.outputs = [*self.job_view.outputs, self.marks, self.filled, *self.view.outputs]
         # Without `trust`: trust in the model is given anew for each retraining.
-        self.form = {
+        fields = {
             "model": self.model, "train": self.train, "test": self.test, "rate": self.rate, "epochs": self.epochs,
             "batch": self.batch, "seed": self.seed, "rescale": self.rescale, "only_labelled": self.only_labelled,
         }  # fmt: skip
-        self._defaults = {name: widget.value or "" for name, widget in self.form.items()}
+        optional = ("rate", "epochs", "batch", "seed", "rescale", "only_labelled")
+        self.form = FormView(fields, self.options, optional, self._last_form)
+        self.marks = gr.State(None)  # of the folder, as the window shows it
+        self.outputs = [*self.job_view.outputs, self.marks, self.form.filled, *self.view.outputs]
         self.labelling = [self.label_pane, self.label_title, self.label_status, self.label_view.widget]
 
     def _lay_out_form(self) -> None:
@@ -200,23 +201,16 @@ class RetrainingTab:
             with contextlib.suppress(SAFEError):
                 result = retraining_of(settings.out, settings.results.shown().review)
                 fields = {"model": printable(os.fspath(result.model)), "test": printable(os.fspath(result.test_root))}
-        return {name: fields[name] for name in self.form if name in fields}
-
-    def _fill_in(self, values: dict) -> dict:
-        """Updates of the form; the options are opened if one of them differs from its default."""
-        differs = any(values.get(name) for name in ("rate", "epochs", "batch", "seed", "rescale", "only_labelled"))
-        opened = {self.options: gr.Accordion(open=True)} if differs else {}
-        return {**opened, **{self.form[name]: value for name, value in values.items()}}
+        return fields
 
     def _first_look(self) -> dict:
-        last, marks = self._last_form(), self._settings.results.marks()
-        state = {self.marks: marks, self.filled: {**self._defaults, **last, "run": marks.run}}
-        return {**self.job_view.look(self.show), **self._fill_in(last), **state}
+        marks = self._settings.results.marks()
+        return {**self.job_view.look(self.show), **self.form.first_look(marks.run), self.marks: marks}
 
     def on_retrain(self, *values: Any) -> Iterator[dict]:
         """Retrain with the values of the form and, last, the trust in the model."""
-        fields, trust = dict(zip(self.form, values[:-1], strict=True)), bool(values[-1])
-        yield {self.filled: {"run": self._settings.results.marks().run, **fields}}
+        fields, trust = self.form.named(values[:-1]), bool(values[-1])
+        yield self.form.sent(self._settings.results.marks().run, fields)
         yield from self.job_view.start(lambda job: self._retrain(job, fields, trust), self.show)
 
     def _retrain(self, job: Job, fields: dict[str, Any], trust: bool) -> None:
@@ -264,13 +258,7 @@ class RetrainingTab:
     def on_folder(self, followed: int, marks: Marks | None, before: dict, *values: Any) -> dict:
         """Show what has changed in the folder: other clusters, edits, another set, another retraining."""
         now = self._settings.results.marks()
-        updates: dict = {}
-        fields: dict[str, Any] = dict(zip(self.form, values, strict=True))
-        if before.get("run") != now.run:
-            last = {**self._defaults, **self._last_form()}
-            renewal = renewed(before, fields, last)
-            fields |= renewal
-            updates = {**self._fill_in(renewal), self.filled: {**last, "run": now.run}}
+        updates, fields = self.form.follow(now.run, before, self.form.named(values))
         if now != marks:
             look = self.job_view.look(self.show, followed)
             updates = {**updates, self.marks: now, **look, **self.show_labelling(fields["train"])}
@@ -278,8 +266,10 @@ class RetrainingTab:
 
     def wire(self, app: gr.Blocks, tab: gr.Tab, news: News) -> None:
         """Connect the widgets."""
-        form, job_view, labelling = list(self.form.values()), self.job_view, self.labelling
-        gr.on([self.start.click, self.test.submit], self.on_retrain, [*form, self.trust], self.outputs, **FOLLOW)
+        form, job_view, labelling = self.form, self.job_view, self.labelling
+        gr.on(
+            [self.start.click, self.test.submit], self.on_retrain, [*form.widgets, self.trust], self.outputs, **FOLLOW
+        )
         if self._settings.example:
             case = self._settings.example.folder
             paths = (str(case / "model.keras"), str(case / "train"), str(case / "test"))
@@ -289,11 +279,11 @@ class RetrainingTab:
         gr.on(given, self.show_labelling, self.train, labelling, **LATEST)
         gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], labelling, **VIEW)
         tab.select(lambda followed: job_view.look(self.show, followed), job_view.followed, self.outputs, **VIEW)
-        app.load(self.on_load, None, [self.options, *form, *self.outputs], **FOLLOW)
+        app.load(self.on_load, None, [*form.outputs, *self.outputs], **FOLLOW)
         job_view.wire(news, self.show, self.outputs)
         news.folder(
-            self.on_folder, [job_view.followed, self.marks, self.filled, *form],
-            [self.options, *form, *labelling, *self.outputs], **LATEST, **EDITS,
+            self.on_folder, [job_view.followed, self.marks, form.filled, *form.widgets],
+            [*form.outputs, *labelling, *self.outputs], **LATEST, **EDITS,
         )  # fmt: skip
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from dbscan.outcome import NOISE
-from page.forms import remember, remembered, renewed
+from page.form_view import FormView
+from page.forms import remember, remembered
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, pane, reveal, typed
 from page.pictures import thumbnails
@@ -67,16 +68,16 @@ class UnsafeTab:
         self.job_view = JobView(
             settings, TAB, self.status, self.select, self.cancel, guide=self._guide, result=self.pane
         )
-        self.form = {
+        fields = {
             "folder": self.folder, "accuracy": self.accuracy, "test_size": self.test_size, "factor": self.factor,
             "size": self.size, "quota": self.quota, "leave_out": self.leave_out, "model": self.model,
             "test": self.test,
         }  # fmt: skip
-        # The folder as the window shows it, and what the form was last filled in or sent with
-        self.marks, self.filled = gr.State(None), gr.State({})
-        self.outputs = [*self.job_view.outputs, self.pane, self.key, self.marks, self.filled, self.per_rcc, self.rcc,
-                        self.heading, self.gallery, self.table]  # fmt: skip
-        self._defaults = {name: widget.value or "" for name, widget in self.form.items()}
+        optional = ("test_size", "factor", "size", "quota", "leave_out", "model", "test")
+        self.form = FormView(fields, self.options, optional, self._last_form)
+        self.marks = gr.State(None)  # of the folder, as the window shows it
+        self.outputs = [*self.job_view.outputs, self.pane, self.key, self.marks, self.form.filled, self.per_rcc,
+                        self.rcc, self.heading, self.gallery, self.table]  # fmt: skip
 
     def _lay_out_form(self) -> None:
         with gr.Row(elem_classes="safe-form"):
@@ -232,28 +233,19 @@ class UnsafeTab:
     def _last_form(self) -> dict:
         """The form as it was last sent, with the improvement folder of the set, which a command may have selected."""
         settings = self._settings
-        fields = remembered(settings.out, TAB)
+        fields: dict[str, Any] = dict(remembered(settings.out, TAB))
         with contextlib.suppress(SAFEError):
             if settings.results.holds_unsafe_set():
                 fields["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
-        return {name: fields[name] for name in self.form if name in fields}
-
-    def _fill_in(self, values: dict) -> dict:
-        """Updates of the form; the options are opened if one of them differs from its default."""
-        differs = values.get("quota", QUOTA) != QUOTA or any(
-            values.get(name) for name in ("size", "test_size", "leave_out", "model", "test")
-        )
-        opened = {self.options: gr.Accordion(open=True)} if differs else {}
-        return {**opened, **{self.form[name]: value for name, value in values.items()}}
+        return fields
 
     def _first_look(self) -> dict:
-        last, marks = self._last_form(), self._settings.results.marks()
-        state = {self.marks: marks, self.filled: {**self._defaults, **last, "run": marks.run}}
-        return {**self.job_view.look(self.show), **self._fill_in(last), **state}
+        marks = self._settings.results.marks()
+        return {**self.job_view.look(self.show), **self.form.first_look(marks.run), self.marks: marks}
 
     def on_select(self, *values: Any) -> Iterator[dict]:
         """Select the unsafe set with the values of the form."""
-        settings, fields = self._settings, dict(zip(self.form, values, strict=True))
+        settings, fields = self._settings, self.form.named(values)
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
         paths = typed(model=fields["model"], test=fields["test"])
 
@@ -266,7 +258,7 @@ class UnsafeTab:
                 leave_out_safe=bool(fields["leave_out"]), weights=settings.weights, progress=job.progress, **accepted,
             )  # fmt: skip
 
-        yield {self.filled: {"run": settings.results.marks().run, **fields}}
+        yield self.form.sent(settings.results.marks().run, fields)
         yield from self.job_view.start(work, self.show)
 
     def on_rcc(self, rcc: int, key: str) -> dict:
@@ -286,21 +278,17 @@ class UnsafeTab:
     def on_folder(self, followed: int, marks: Marks | None, before: dict, *values: Any) -> dict:
         """Show what has changed in the folder: other clusters, edits, another set."""
         now = self._settings.results.marks()
-        updates: dict = {}
-        if before.get("run") != now.run:
-            last = {**self._defaults, **self._last_form()}
-            fields = dict(zip(self.form, values, strict=True))
-            updates = {**self._fill_in(renewed(before, fields, last)), self.filled: {**last, "run": now.run}}
+        updates, _ = self.form.follow(now.run, before, self.form.named(values))
         if marks is None or now._replace(retraining=None) != marks._replace(retraining=None):
             updates = {**updates, self.marks: now, **self.job_view.look(self.show, followed)}
         return updates or gr.skip()
 
     def wire(self, app: gr.Blocks, tab: gr.Tab, news: News) -> None:
         """Connect the widgets."""
-        form, job_view = list(self.form.values()), self.job_view
+        form, job_view = self.form, self.job_view
         boxes = (self.accuracy, self.test_size, self.factor, self.size, self.model, self.test)
         submitted = [self.select.click, self.folder.submit, *(box.submit for box in boxes)]
-        gr.on(submitted, self.on_select, form, self.outputs, **FOLLOW)
+        gr.on(submitted, self.on_select, form.widgets, self.outputs, **FOLLOW)
         if self._settings.example:
             case = self._settings.example
             self.example.click(
@@ -312,11 +300,11 @@ class UnsafeTab:
         self.rcc.input(self.on_rcc, [self.rcc, self.key], [self.heading, self.gallery], **LATEST)
         # Clusters generated again in the first tab outdate the set: look again whenever the tab is opened.
         tab.select(lambda followed: job_view.look(self.show, followed), job_view.followed, self.outputs, **VIEW)
-        filled_in = [self.options, *form, *self.outputs]
+        filled_in = [*form.outputs, *self.outputs]
         app.load(self.on_load, None, filled_in, **FOLLOW)
         job_view.wire(news, self.show, self.outputs)
         news.folder(
-            self.on_folder, [job_view.followed, self.marks, self.filled, *form], filled_in, **LATEST, **EDITS
+            self.on_folder, [job_view.followed, self.marks, form.filled, *form.widgets], filled_in, **LATEST, **EDITS
         )  # fmt: skip
 
 

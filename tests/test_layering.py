@@ -98,6 +98,7 @@ HOUSE = {
         "pictures",
         "visitors",
         "bar_view",
+        "form_view",
         "images_view",
         "job_view",
         "label_view",

@@ -7,6 +7,12 @@ const LETTERS = "abcdefghijklmnopqrstvwxyz";  // u is for undo
 const KEYS = [..."1234567890", ...LETTERS, ...LETTERS.toUpperCase()];  // the last with Shift
 // at: the place of the image among those visible; behind the last one where there is nothing more to label
 let state = null, at = 0, busy = false, turn = 0;
+
+function work(on) {
+  busy = on;
+  $(".safe-label").setAttribute("aria-busy", on);
+}
+
 const UNHEARD = "Not kept: SAFE does not answer. Try again.";
 const OWN = Math.random().toString(36).slice(2);  // where the browser keeps no name (see visitors.py)
 
@@ -110,7 +116,7 @@ function keepFocus(focused) {
 async function give(label) {
   const list = visible(), image = list[at], all = $('[name="scope"][value="all"]').checked;
   if (busy || !state || (!image && !all)) return;
-  busy = true;
+  work(true);
   say("");
   try {
     const seen = all ? state.images.map((one) => one.label) : [image.label];
@@ -124,7 +130,7 @@ async function give(label) {
       show(next, wasLast ? firstUnlabelled : $('[data-do="unlabelled"]').checked ? undefined : () => at + 1);
     } else if (all || wasLast || !image.label) await moveOn(next);
     else show(next, () => at + 1);  // one label of a finished RCC was changed
-  } catch { say(UNHEARD); } finally { busy = false; }
+  } catch { say(UNHEARD); } finally { work(false); }
 }
 
 async function moveOn(next) {
@@ -138,12 +144,12 @@ async function moveOn(next) {
 
 async function undo() {
   if (busy || !state?.undo) return;
-  busy = true;
+  work(true);
   say("");
   try {
     const next = await server.undo_label([state.rcc, props.classes || [], state.set, visitor()]);
     show(next, next.problem ? undefined : (images) => Math.max(0, images.findIndex((image) => image.index === next.undone)));
-  } catch { say(UNHEARD); } finally { busy = false; }
+  } catch { say(UNHEARD); } finally { work(false); }
 }
 
 function step(by) {

@@ -22,7 +22,8 @@ TOOL = Path(__file__).parents[2] / "SAFE_Tool.py"
 FAKED = Path(__file__).with_name("faked_tool.py")
 CHROMIUM = "/usr/bin/chromium"
 MARKUP = "<img src=x onerror=document.title='broken-into'>_{}.png"
-WAIT = 60_000  # milliseconds, for what the network or the drawing of GIFs may hold up
+WAIT = 60_000  # milliseconds, for what the network, the drawing of GIFs or a loaded machine may hold up
+expect.set_options(timeout=WAIT)
 
 
 class Served(NamedTuple):
@@ -155,7 +156,17 @@ def generate(page: Page, served: Served) -> None:
     """The first click: clusters in the output folder."""
     field(page, "images").fill(str(served.images))
     page.locator("#generate").click()
-    expect(page.locator("#clusters-status strong")).to_contain_text("of 24 failures", timeout=WAIT)
+    expect(page.locator("#clusters-status strong")).to_contain_text("of 24 failures")
+
+
+def select_nine(page: Page, served: Served) -> None:
+    """In the second tab: an unsafe set of 9 images without labels."""
+    page.get_by_role("tab", name="Unsafe set").click()
+    field(page, "improvement").fill(str(served.improvement))
+    page.get_by_text("How many images").click()
+    field(page, "set-size").fill("9")
+    page.locator("#select").click()
+    expect(page.locator("#unsafe-status strong")).to_contain_text("9 of 18 improvement")
 
 
 def asks_for_no_news(page: Page) -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from rccs.unsafe_set import load_unsafe_set
 from support.run_folder import UNSAFE_SET_FILE
-from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, served_from
+from tests.helpers.browsing import FAKED, Served, field, generate, opened, select_nine, served_from
 from training.labels import save_labels
 
 CLASSES = [f"sign_{i:02d}" for i in range(43)]
@@ -23,12 +23,7 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with served_from(tmp_path_factory.mktemp("labelling"), tool=FAKED) as served:
         with opened(browser, served) as page:
             generate(page, served)
-            page.get_by_role("tab", name="Unsafe set").click()
-            field(page, "improvement").fill(str(served.improvement))
-            page.get_by_text("How many images").click()
-            field(page, "set-size").fill("9")
-            page.locator("#select").click()
-            expect(page.locator("#unsafe-status strong")).to_contain_text("9 of 18 improvement", timeout=WAIT)
+            select_nine(page, served)
         yield served
 
 
@@ -49,7 +44,7 @@ def page(browser: Browser, served: Served, tmp_path: Path) -> Iterator[Page]:
         page.get_by_role("tab", name="Retraining").click()
         field(page, "train").fill(str(class_folders(tmp_path / "train", CLASSES)))
         field(page, "train").press("Tab")
-        expect(page.locator("#labelling [data-label]")).to_have_count(43, timeout=WAIT)
+        expect(page.locator("#labelling [data-label]")).to_have_count(43)
         yield page
 
 
@@ -73,15 +68,20 @@ def labels(served: Served) -> list[str]:
     return [row["label"] for row in rows(served)]
 
 
+def answered(widget: Locator, labelled: int) -> None:
+    """Wait for what follows a label: till then, the widget takes no other."""
+    expect(widget.locator(".safe-label")).not_to_have_attribute("aria-busy", "true")
+    expect(widget.locator("output")).to_have_text(f"{labelled} / 9 labelled")
+
+
 def press(page: Page, widget: Locator, key: str, labelled: int) -> None:
     page.keyboard.press(key)
-    expect(widget.locator("output")).to_have_text(f"{labelled} / 9 labelled")
-    page.wait_for_timeout(150)  # what follows a label, or what a key must not do
+    answered(widget, labelled)
 
 
 def test_keys_work_after_a_click_on_a_class_an_image_or_undo(served, page, widget):
     widget.locator("[data-label=sign_02]").click()
-    expect(widget.locator("output")).to_have_text("1 / 9 labelled")
+    answered(widget, 1)
     press(page, widget, "2", 2)
     assert sorted(labels(served))[-2:] == ["sign_01", "sign_02"]
     widget.locator("[data-index]").nth(0).click()
@@ -89,8 +89,7 @@ def test_keys_work_after_a_click_on_a_class_an_image_or_undo(served, page, widge
     press(page, widget, "4", 2)  # the second image, which had a label
     for labelled in (2, 2, 1, 0):  # till nothing is left to undo, and the button is switched off
         widget.locator("[data-do=undo]").click()
-        expect(widget.locator("output")).to_have_text(f"{labelled} / 9 labelled")
-        page.wait_for_timeout(150)
+        answered(widget, labelled)
     expect(widget.locator("[data-do=undo]")).to_be_disabled()
     press(page, widget, "5", 1)
     assert [label for label in labels(served) if label] == ["sign_04"]
@@ -173,7 +172,7 @@ def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_typed(served, p
     many = class_folders(tmp_path / "many", [f"sign_{i:02d}" for i in range(62)])
     field(page, "train").fill(str(many))
     field(page, "train").press("Tab")
-    expect(widget.locator("[data-label]")).to_have_count(62, timeout=WAIT)
+    expect(widget.locator("[data-label]")).to_have_count(62)
     other = widget.get_by_label("Other classes")
     other.fill("sign_9")
     press(page, widget, "Enter", 2)

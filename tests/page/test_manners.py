@@ -110,12 +110,12 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def finish(page: Page, images: int) -> None:
-    expect(page.locator("#clusters-status strong")).to_contain_text(f"of {images} failures", timeout=WAIT)
+    expect(page.locator("#clusters-status strong")).to_contain_text(f"of {images} failures")
     expect(page.locator("#generate")).to_be_enabled()
 
 
 def regenerate(page: Page, folder: Path) -> None:
-    expect(field(page, "images")).not_to_have_value("", timeout=WAIT)  # the page has filled in the last run's
+    expect(field(page, "images")).not_to_have_value("")  # the page has filled in the last run's
     field(page, "images").fill(str(folder))
     page.locator("#generate").click()
 
@@ -127,7 +127,7 @@ def test_after_the_connection_was_lost_the_job_is_followed_again_and_nothing_is_
     page = window.new_page()
     page.goto(line.url)
     regenerate(page, many)
-    expect(page.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 320"), timeout=WAIT)
+    expect(page.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 320"))
     line.cut()
     time.sleep(2)
     line.mend()
@@ -141,7 +141,7 @@ def test_after_the_connection_was_lost_the_job_is_followed_again_and_nothing_is_
 def test_the_page_can_be_used_while_a_job_is_at_work(browser, served, tmp_path):
     other = draw(tmp_path / "other", {"sea": 640}, seed=6)
     with opened(browser, served) as page:
-        expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0", timeout=WAIT)
+        expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
         regenerate(page, other)
         expect(page.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
         page.locator("#rcc-bar button.thumbnail-item").nth(1).click()
@@ -171,7 +171,7 @@ def test_while_a_job_is_at_work_nothing_gets_narrower_and_cancel_is_clicked_once
         assert button["x"] + button["width"] == pytest.approx(steps.bounding_box()["x"] + width, abs=1)
         cancel.click()
         expect(cancel).to_be_disabled()
-        expect(page.locator("#clusters-status strong")).to_contain_text("Stopped.", timeout=WAIT)
+        expect(page.locator("#clusters-status strong")).to_contain_text("Stopped.")
         expect(cancel).to_be_hidden()
         expect(page.locator("#generate")).to_be_enabled()
 
@@ -183,7 +183,7 @@ def test_a_window_that_is_open_follows_what_another_one_starts(browser, served, 
         expect(other.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
         regenerate(page, few)
         for window in (page, other):
-            expect(window.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 90"), timeout=WAIT)
+            expect(window.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 90"))
             expect(window.locator("#cancel-clusters")).to_be_visible()
             expect(window.locator("#generate")).to_be_disabled()
         for window in (page, other):
@@ -199,14 +199,14 @@ def test_a_window_that_is_open_follows_what_another_one_starts(browser, served, 
         # An error is told in both, and so is the work of another tab.
         regenerate(page, tmp_path / "nowhere")
         for window in (page, other):
-            expect(window.locator("#clusters-status [role=alert]")).to_contain_text("nowhere", timeout=WAIT)
+            expect(window.locator("#clusters-status [role=alert]")).to_contain_text("nowhere")
         for window in (page, other):
             window.get_by_role("tab", name="Unsafe set").click()
         field(page, "improvement").fill(str(served.improvement))
         field(page, "accuracy").fill("0.5")
         page.locator("#select").click()
         for window in (page, other):
-            expect(window.locator("#unsafe-status strong")).to_contain_text("of 18 improvement images", timeout=WAIT)
+            expect(window.locator("#unsafe-status strong")).to_contain_text("of 18 improvement images")
     for name in (UNSAFE_SET_FILE, SELECTION_FILE, FILENAMES_FILE):  # other tests know none
         (served.out / name).unlink()
 
@@ -281,7 +281,7 @@ def test_three_images_are_shown_and_so_they_are_when_all_are_in_no_cluster(brows
         page.locator("#move-to input").click()
         page.get_by_role("option", name="No cluster").click()
         page.locator("#move").click()
-        expect(page.locator("#clusters-status")).to_contain_text("No root cause clusters in", timeout=WAIT)
+        expect(page.locator("#clusters-status")).to_contain_text("No root cause clusters in")
         expect(page.locator("#rcc-heading h2")).to_have_text("No cluster")
         expect(page.locator("#merge")).to_be_disabled()
         expect(page.locator("#grid-title")).to_contain_text("3 images, those nearest to an RCC first")
@@ -292,7 +292,7 @@ def test_three_images_are_shown_and_so_they_are_when_all_are_in_no_cluster(brows
         field(page, "accuracy").fill("0.5")
         page.locator("#select").click()
         alert = page.locator("#unsafe-status [role=alert]")
-        expect(alert).to_contain_text("all failing images are in no cluster", timeout=WAIT)
+        expect(alert).to_contain_text("all failing images are in no cluster")
 
 
 @pytest.mark.slow

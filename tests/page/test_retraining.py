@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from support.run_folder import MODEL_FILE, RETRAINING_FILE, SELECTION_FILE, UNSAFE_SET_FILE
-from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, served_from
+from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, select_nine, served_from
 from tests.helpers.scenes import draw_scene
 
 CLASSES = ("night", "snow", "wood")
@@ -55,12 +55,7 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     with served_from(tmp_path_factory.mktemp("retraining"), tool=FAKED) as served:
         with opened(browser, served) as page:
             generate(page, served)
-            page.get_by_role("tab", name="Unsafe set").click()
-            field(page, "improvement").fill(str(served.improvement))
-            page.get_by_text("How many images").click()
-            field(page, "set-size").fill("9")
-            page.locator("#select").click()
-            expect(page.locator("#unsafe-status strong")).to_contain_text("9 of 18 improvement", timeout=WAIT)
+            select_nine(page, served)
         yield served
 
 
@@ -85,7 +80,7 @@ def test_of_fields_left_empty_the_error_says_which(page, name, called):
     field(page, name).fill("")  # nothing was sent before, with which the page would fill it in again
     page.locator("#retrain").click()
     alert = page.locator("#retraining-status [role=alert]")
-    expect(alert).to_have_text(f"Expected the {called}. Received: nothing.", timeout=WAIT)
+    expect(alert).to_have_text(f"Expected the {called}. Received: nothing.")
 
 
 def test_an_unlabelled_set_is_refused_with_what_to_do(served, page):
@@ -97,7 +92,7 @@ def test_an_unlabelled_set_is_refused_with_what_to_do(served, page):
 
 def test_images_are_labelled_by_key_and_by_rcc_and_each_step_is_saved(served, page):
     labelling = page.locator("#labelling")
-    expect(labelling.locator("[data-label]")).to_have_text([re.compile(name) for name in CLASSES], timeout=WAIT)
+    expect(labelling.locator("[data-label]")).to_have_text([re.compile(name) for name in CLASSES])
     expect(labelling.locator("output")).to_have_text("0 / 9 labelled")
     labelling.locator(".safe-label").focus()
     page.keyboard.press("2")
@@ -135,7 +130,7 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     assert (served.out / MODEL_FILE).is_file()
     page.reload()
     page.get_by_role("tab", name="Retraining").click()
-    expect(page.locator("#retraining-status strong")).to_contain_text("test accuracy", timeout=WAIT)
+    expect(page.locator("#retraining-status strong")).to_contain_text("test accuracy")
     for name, value in (("model", given.model), ("train", given.train), ("test", given.test), ("epochs", 40)):
         expect(field(page, name)).to_have_value(str(value))
     expect(page.locator("#labelling output")).to_have_text("9 / 9 labelled")
@@ -146,21 +141,21 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
 
 
 def test_the_curve_of_a_training_that_is_stopped_has_room_for_all_epochs(served, page):
-    expect(field(page, "epochs")).to_have_value("40", timeout=WAIT)  # as it was sent last, and in sight
+    expect(field(page, "epochs")).to_have_value("40")  # as it was sent last, and in sight
     field(page, "epochs").fill("9000")
     page.locator("#retrain").click()
     drawing = page.locator("#retraining-status svg")
     expect(drawing.get_by_text("9000", exact=True)).to_be_visible(timeout=3 * WAIT)
     page.locator("#cancel-retraining").click()
     told = page.locator("#retraining-status strong")
-    expect(told).to_contain_text("stopped: on request", timeout=WAIT)
+    expect(told).to_contain_text("stopped: on request")
     expect(page.locator("#retraining-status .safe-notice")).to_have_text(f"Written to {served.out / MODEL_FILE}.")
 
 
 def test_a_file_that_is_no_model_is_a_readable_error(served, page):
     field(page, "model").fill(str(served.out / UNSAFE_SET_FILE))
     page.locator("#retrain").click()
-    expect(page.locator("#retraining-status [role=alert]")).to_contain_text("Expected", timeout=WAIT)
+    expect(page.locator("#retraining-status [role=alert]")).to_contain_text("Expected")
     expect(page.locator("#retrain")).to_be_enabled()
 
 
@@ -171,7 +166,7 @@ def test_with_the_model_and_its_test_folder_the_set_holds_images_that_it_is_like
         field(page, name).fill(text)
     page.locator("#select").click()
     alert = page.locator("#unsafe-status [role=alert]")
-    expect(alert).to_contain_text("Received only the model", timeout=WAIT)
+    expect(alert).to_contain_text("Received only the model")
 
     field(page, "select-test").fill(str(given.test))
     page.locator("#select").click()

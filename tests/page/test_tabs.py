@@ -11,7 +11,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from support.run_folder import FILENAMES_FILE, LABELS_FILE, NOTES_FILE, SELECTION_FILE
 from tests.helpers.browsing import MARKUP, WAIT, Served, field, generate, opened, served_from, wait_until
@@ -42,6 +42,25 @@ def start(served: Served) -> Start:
 def page(browser: Browser, served: Served) -> Iterator[Page]:
     with opened(browser, served) as page:
         yield page
+
+
+def test_fields_can_be_edited_once_they_are_filled_in_and_not_before(browser, served):
+    held: list[Route] = []
+    answer = False
+    page = browser.new_page()
+    page.route("**/queue/join*", lambda route: route.continue_() if answer else held.append(route))
+    page.goto(served.url)
+    tabs = {"Root cause clusters": "images", "Unsafe set": "improvement", "Retraining": "model"}
+    for tab, name in tabs.items():
+        page.get_by_role("tab", name=tab).click()
+        expect(field(page, name)).to_be_disabled()
+    answer = True
+    for route in held:
+        route.continue_()
+    for tab, name in tabs.items():
+        page.get_by_role("tab", name=tab).click()
+        expect(field(page, name)).to_be_enabled()
+    page.close()
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +232,7 @@ def test_a_bad_folder_is_a_readable_error_and_the_last_run_stays(generated, page
     before = (generated.out / LABELS_FILE).read_bytes()
     field(page, "images").fill(typed)
     page.locator("#generate").click()
-    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text(message, timeout=WAIT)
+    expect(page.get_by_role("alert").filter(visible=True)).to_contain_text(message)
     expect(page.locator("#rcc-heading")).to_be_visible()
     expect(page.locator("#generate")).to_be_enabled()
     assert (generated.out / LABELS_FILE).read_bytes() == before
@@ -239,7 +258,7 @@ def test_an_improvement_folder_becomes_the_unsafe_set_that_the_table_and_the_lis
     open_unsafe_tab(page)
     select(page, generated.improvement, "0.5")
     # 24 failing images are half of 48; 0.3 · 48 · 0.5 = 7.2
-    expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18 improvement images selected", timeout=WAIT)
+    expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18 improvement images selected")
     expect(page.locator("#unsafe-status")).to_contain_text("N = ⌈factor 0.3 · test-set size 48 · accuracy 0.5⌉ = 8")
     expect(page.locator("#unsafe-status")).to_contain_text(str(generated.out / FILENAMES_FILE))
     names = (generated.out / FILENAMES_FILE).read_text().splitlines()
@@ -270,7 +289,7 @@ def test_a_long_name_of_an_rcc_leaves_the_numbers_in_sight(generated, page):
     open_unsafe_tab(page)
     select(page, generated.improvement, "0.5")
     table = page.locator("#unsafe-rccs")
-    expect(table.locator("[role=gridcell]").first).to_contain_text(name.strip(), timeout=WAIT)
+    expect(table.locator("[role=gridcell]").first).to_contain_text(name.strip())
     number = table.locator("[role=gridcell][data-col='4']").first.bounding_box()
     box = table.bounding_box()
     assert number["x"] + number["width"] <= box["x"] + box["width"] + 1
@@ -283,7 +302,7 @@ def test_a_long_name_of_an_rcc_leaves_the_numbers_in_sight(generated, page):
 def test_an_accuracy_in_per_cent_is_a_readable_error_and_the_last_set_stays(generated, page):
     open_unsafe_tab(page)
     select(page, generated.improvement, "0.5")
-    expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18", timeout=WAIT)
+    expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18")
     before = (generated.out / FILENAMES_FILE).read_bytes()
     select(page, generated.improvement, "93")
     expect(page.get_by_role("alert").filter(visible=True)).to_have_text(

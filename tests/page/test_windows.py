@@ -43,8 +43,8 @@ def windows(browser: Browser, served: Served) -> Iterator[tuple[Page, Page]]:
         (served.out / name).unlink(missing_ok=True)
     with opened(browser, served) as a, opened(browser, served) as b:
         for page in (a, b):
-            expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0", timeout=WAIT)
-            expect(page.locator("#grid-title")).to_contain_text("RCC 0", timeout=WAIT)
+            expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+            expect(page.locator("#grid-title")).to_contain_text("RCC 0")
         yield a, b
 
 
@@ -59,8 +59,8 @@ def judge(page: Page, verdict: str) -> None:
 
 def choose(page: Page, rcc: int) -> None:
     page.locator(f"#rcc-bar [data-rcc='{rcc}']").click()
-    expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {rcc}", timeout=WAIT)
-    expect(page.locator("#grid-title")).to_contain_text(f"RCC {rcc}", timeout=WAIT)
+    expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {rcc}")
+    expect(page.locator("#grid-title")).to_contain_text(f"RCC {rcc}")
 
 
 def state_of(page: Page) -> Locator:
@@ -80,8 +80,8 @@ def test_fields_that_a_window_does_not_change_stay_as_another_one_has_written_th
     field(b, "rcc-note").focus()
     judge(b, "Unsafe")
     wait_until(lambda: noted(served, 0) == ("dark", "hazard H3", "unsafe"))
-    expect(field(b, "rcc-name")).to_have_value("dark", timeout=WAIT)  # at its next look
-    expect(b.locator("#rcc-bar")).to_contain_text("RCC 0 · dark", timeout=WAIT)
+    expect(field(b, "rcc-name")).to_have_value("dark")  # at its next look
+    expect(b.locator("#rcc-bar")).to_contain_text("RCC 0 · dark")
     expect(a.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
     expect(field(a, "rcc-note")).to_have_value("hazard H3")
 
@@ -103,7 +103,7 @@ def test_where_both_have_changed_a_field_both_texts_are_shown_and_the_engineer_d
     expect(state_of(b)).to_be_hidden()
 
     field(a, "rcc-name").fill("night again")
-    expect(state_of(a)).to_contain_text("“no light”", timeout=WAIT)
+    expect(state_of(a)).to_contain_text("“no light”")
     a.get_by_role("button", name="Take theirs").click()
     expect(field(a, "rcc-name")).to_have_value("no light")
     expect(state_of(a)).to_be_hidden()
@@ -116,7 +116,7 @@ def test_a_text_given_at_once_right_after_an_rcc_was_chosen_is_its_own_also_if_t
         window = browser.new_context()
         page = window.new_page()
         page.goto(served.url)
-        expect(page.locator("#grid-title")).to_contain_text("RCC 0", timeout=WAIT)
+        expect(page.locator("#grid-title")).to_contain_text("RCC 0")
         page.locator("#rcc-bar [data-rcc='1']").click()
         field(page, "rcc-name").focus()
         page.keyboard.press("Control+A")
@@ -157,7 +157,7 @@ def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, wi
     labels = (served.out / LABELS_FILE).read_bytes()
     merge(a, 2, into=1)
     question = a.locator("#merge-question")
-    expect(question).to_contain_text("The notes on RCC 2 · trunks and RCC 1 · snow differ.", timeout=WAIT)
+    expect(question).to_contain_text("The notes on RCC 2 · trunks and RCC 1 · snow differ.")
     expect(field(a, "merged-name")).to_have_value("snow")
     expect(a.locator("#merged-verdict input:checked")).to_have_value("unsafe")
     expect(field(a, "merged-note")).to_have_value("harmless\nHazard H7\nRCC 2 was “trunks”.\nRCC 1 was judged safe.")
@@ -176,7 +176,7 @@ def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, wi
 
     a.locator("#merge").click()
     a.get_by_role("button", name="Merge as written here").click()
-    expect(a.locator("#rcc-heading h2")).to_have_text("RCC 1", timeout=WAIT)
+    expect(a.locator("#rcc-heading h2")).to_have_text("RCC 1")
     expect(a.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
     assert (load_review(served.out).clusters.labels == 2).sum() == 0
     assert noted(served, 1)[2] == "unsafe"
@@ -185,14 +185,14 @@ def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, wi
     assert "Hazard H7" in write_report(served.out).read_text()
 
     # The other window hears of it, and its Undo is not for what it has not made.
-    expect(b.locator("#edits")).to_contain_text("Edits (1)", timeout=WAIT)
+    expect(b.locator("#edits")).to_contain_text("Edits (1)")
     expect(b.locator("#rcc-bar [data-rcc='2']")).to_have_count(0)
     merged = (served.out / LABELS_FILE).read_bytes()
     b.locator("#undo").click()
     expect(b.get_by_text("There is no edit to undo of yours; edits by others are listed under Edits.")).to_be_visible()
     assert (served.out / LABELS_FILE).read_bytes() == merged
     a.locator("#undo").click()
-    expect(a.locator("#edits")).to_contain_text("Edits (2)", timeout=WAIT)
+    expect(a.locator("#edits")).to_contain_text("Edits (2)")
     assert (served.out / LABELS_FILE).read_bytes() == labels
     assert noted(served, 1) == ("snow", "harmless", "safe")
     assert noted(served, 2) == ("trunks", "Hazard H7", "unsafe")
@@ -214,14 +214,14 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
     ):
         generate(a, served)
         for page in (a, b):
-            expect(page.locator("#grid-title")).to_contain_text("RCC 0", timeout=WAIT)
+            expect(page.locator("#grid-title")).to_contain_text("RCC 0")
         # The same images again: the same RCCs
         a.locator("#generate").click()
         expect(b.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
         field(b, "rcc-name").fill("said while GIFs are drawn")
         expect(a.locator("#generate")).to_be_enabled(timeout=WAIT)
         assert noted(served, 0)[0] == "said while GIFs are drawn"
-        expect(field(a, "rcc-name")).to_have_value("said while GIFs are drawn", timeout=WAIT)
+        expect(field(a, "rcc-name")).to_have_value("said while GIFs are drawn")
 
         # Other images: other RCCs, and what was said of the first is with the earlier run.
         other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
@@ -232,7 +232,7 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
         field(b, "rcc-note").fill("said of the first images")
         wait_until(lambda: noted(served, 0)[1] == "said of the first images")
         asks_for_no_news(b)
-        expect(a.locator("#clusters-status strong")).to_contain_text("16 failures", timeout=WAIT)
+        expect(a.locator("#clusters-status strong")).to_contain_text("16 failures")
         [earlier] = notes_of_runs(served)
         assert earlier[0].note == "said of the first images"
         assert noted(served, 0) == ("", "", "")
@@ -241,14 +241,14 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
 
         # A window that does not know yet that they are others
         with opened(browser, served) as c:
-            expect(c.locator("#grid-title")).to_contain_text("RCC 0", timeout=WAIT)
+            expect(c.locator("#grid-title")).to_contain_text("RCC 0")
             asks_for_no_news(c)
             field(a, "images").fill(str(served.images))
             a.locator("#generate").click()
-            expect(a.locator("#clusters-status strong")).to_contain_text("24 failures", timeout=WAIT)
+            expect(a.locator("#clusters-status strong")).to_contain_text("24 failures")
             expect(field(a, "rcc-name")).to_have_value("said while GIFs are drawn")
             field(c, "rcc-name").fill("by the sea")
-            expect(state_of(c)).to_have_text("Kept with the earlier run, which these clusters belong to.", timeout=WAIT)
+            expect(state_of(c)).to_have_text("Kept with the earlier run, which these clusters belong to.")
         assert noted(served, 0)[:2] == ("said while GIFs are drawn", "said of the first images")
         assert "by the sea" in {notes[0].name for notes in notes_of_runs(served) if 0 in notes}
 
@@ -261,7 +261,7 @@ def select(page: Page, improvement: Path, size: str) -> None:
     field(page, "improvement").fill(str(improvement))
     field(page, "set-size").fill(size)
     page.locator("#select").click()
-    expect(page.locator("#unsafe-status strong")).to_contain_text(f"{size} of ", timeout=WAIT)
+    expect(page.locator("#unsafe-status strong")).to_contain_text(f"{size} of ")
 
 
 def open_labelling(page: Page, train: Path) -> Locator:
@@ -269,7 +269,7 @@ def open_labelling(page: Page, train: Path) -> Locator:
     field(page, "train").fill(str(train))
     field(page, "train").press("Tab")
     widget = page.locator("#labelling")
-    expect(widget.locator("[data-label]")).to_have_count(3, timeout=WAIT)
+    expect(widget.locator("[data-label]")).to_have_count(3)
     return widget
 
 
@@ -302,11 +302,11 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
             page.keyboard.press(key)
 
         for widget in (a_labels, b_labels):
-            expect(widget.locator("output")).to_have_text("0 / 9 labelled", timeout=WAIT)
+            expect(widget.locator("output")).to_have_text("0 / 9 labelled")
         give(a, a_labels, 0, "1")
-        expect(a_labels.locator("output")).to_have_text("1 / 9 labelled", timeout=WAIT)
+        expect(a_labels.locator("output")).to_have_text("1 / 9 labelled")
         give(b, b_labels, 1, "2")
-        expect(b_labels.locator("output")).to_have_text("2 / 9 labelled", timeout=WAIT)
+        expect(b_labels.locator("output")).to_have_text("2 / 9 labelled")
         a.keyboard.press("u")  # its own step, though the other one's is the last
         wait_until(lambda: sorted(labels())[-2:] == ["", "snow"])
 
@@ -322,20 +322,20 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         b.keyboard.press("3")
         wait_until(lambda: "wood" in labels())
         a.keyboard.press("u")
-        expect(a_labels.locator("[role=status]")).to_contain_text("Not undone: ", timeout=WAIT)
-        expect(a_labels.locator("[role=status]")).to_contain_text("was changed meanwhile, to “wood”.", timeout=WAIT)
+        expect(a_labels.locator("[role=status]")).to_contain_text("Not undone: ")
+        expect(a_labels.locator("[role=status]")).to_contain_text("was changed meanwhile, to “wood”.")
         assert sorted(labels())[-2:] == ["snow", "wood"]
 
         full.touch()
         before = labels()
         give(a, a_labels, 0, "1")
-        expect(a_labels.locator("[role=status]")).to_contain_text("Not kept: Could not write", timeout=WAIT)
-        expect(a_labels.locator("[role=status]")).to_contain_text("No space left on device", timeout=WAIT)
-        expect(a_labels.locator("output")).to_have_text("2 / 9 labelled", timeout=WAIT)
+        expect(a_labels.locator("[role=status]")).to_contain_text("Not kept: Could not write")
+        expect(a_labels.locator("[role=status]")).to_contain_text("No space left on device")
+        expect(a_labels.locator("output")).to_have_text("2 / 9 labelled")
         assert labels() == before
         a.get_by_role("tab", name="Root cause clusters").click()
         field(a, "rcc-name").fill("typed on a full disk")
-        expect(state_of(a)).to_contain_text("No space left on device", timeout=WAIT)
+        expect(state_of(a)).to_contain_text("No space left on device")
         expect(field(a, "rcc-name")).to_have_value("typed on a full disk")
         full.unlink()
         field(a, "rcc-note").focus()  # leaves the field
@@ -346,11 +346,11 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         for size in ("9", "12"):
             select(a, served.improvement, size)
             widget = open_labelling(a, train)
-            expect(widget.locator("output")).to_have_text(f"2 / {size} labelled", timeout=WAIT)
+            expect(widget.locator("output")).to_have_text(f"2 / {size} labelled")
             expect(a.locator("#label-pane")).not_to_contain_text("have no label yet")
         a.get_by_role("tab", name="Root cause clusters").click()
         merge(a, 2, into=1)
-        expect(a.locator("#edits")).to_contain_text("Edits (1)", timeout=WAIT)
+        expect(a.locator("#edits")).to_contain_text("Edits (1)")
         a.get_by_role("tab", name="Unsafe set").click()
         expect(a.locator("#unsafe-status")).to_contain_text(
             "The RCCs were changed after the last unsafe set was selected"
@@ -358,7 +358,7 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         expect(a.locator("#unsafe-pane")).to_be_hidden()
         expect(b.locator("#labelling")).not_to_contain_text("typed on a full disk")  # a name that is RCC 0's by now
         select(a, served.improvement, "12")
-        expect(open_labelling(a, train).locator("output")).to_have_text("2 / 12 labelled", timeout=WAIT)
+        expect(open_labelling(a, train).locator("output")).to_have_text("2 / 12 labelled")
 
 
 @pytest.mark.slow
@@ -393,7 +393,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         fill_in_and_retrain(a, "one", "3")
         for page in (a, b):
             finished(page)
-        expect(b.locator("#labelling output")).to_have_text("8 / 8 labelled", timeout=WAIT)
+        expect(b.locator("#labelling output")).to_have_text("8 / 8 labelled")
         first = (served.out / MODEL_FILE).read_bytes()
         figures = a.locator("#retraining-figures").inner_text()
 
@@ -402,7 +402,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         a.get_by_role("tab", name="Root cause clusters").click()
         field(a, "images").fill(str(other))
         a.locator("#generate").click()
-        expect(a.locator("#clusters-status strong")).to_contain_text("16 failures", timeout=WAIT)
+        expect(a.locator("#clusters-status strong")).to_contain_text("16 failures")
 
         def shows_nothing_of_the_first(page: Page) -> None:
             page.get_by_role("tab", name="Retraining").click()
@@ -413,16 +413,16 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
             expect(page.locator("#unsafe-status")).to_contain_text("The last unsafe set belongs to earlier clusters.")
             expect(page.get_by_text("first images").filter(visible=True)).to_have_count(0)
 
-        expect(b.locator("#retraining-status")).to_contain_text("was for other clusters", timeout=WAIT)
+        expect(b.locator("#retraining-status")).to_contain_text("was for other clusters")
         for page in (b, a):
             shows_nothing_of_the_first(page)
             for name in ("improvement", "model", "train", "test", *(("set-size", "epochs") if page is a else ())):
-                expect(field(page, name)).to_have_value("", timeout=WAIT)
+                expect(field(page, name)).to_have_value("")
         assert field(b, "images").input_value() == str(other)
 
         select(a, improvement, "7")
         b.get_by_role("tab", name="Retraining").click()
-        expect(b.locator("#labelling output")).to_have_text("7 / 7 labelled", timeout=WAIT)
+        expect(b.locator("#labelling output")).to_have_text("7 / 7 labelled")
         fill_in_and_retrain(a, "two", "9000")
         for page in (a, b):
             expect(page.locator("#retraining-status progress")).to_be_visible(timeout=WAIT)
@@ -439,17 +439,17 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         a.get_by_role("button", name="Earlier runs").click()
         with a.expect_navigation(timeout=WAIT):
             a.locator("#restore").click()
-        expect(a.locator("#clusters-status strong")).to_contain_text("24 failures", timeout=WAIT)
-        expect(field(a, "rcc-name")).to_have_value("first images", timeout=WAIT)
-        expect(field(a, "images")).to_have_value(str(served.images), timeout=WAIT)
+        expect(a.locator("#clusters-status strong")).to_contain_text("24 failures")
+        expect(field(a, "rcc-name")).to_have_value("first images")
+        expect(field(a, "images")).to_have_value(str(served.images))
         for page in (a, b):
             page.get_by_role("tab", name="Retraining").click()
-            expect(field(page, "model")).to_have_value(str(paths["one"]), timeout=WAIT)
+            expect(field(page, "model")).to_have_value(str(paths["one"]))
             finished(page)
             expect(page.locator("#retraining-figures")).to_have_text(figures, use_inner_text=True)
-            expect(page.locator("#labelling [data-label]")).to_have_count(3, timeout=WAIT)
+            expect(page.locator("#labelling [data-label]")).to_have_count(3)
             expect(page.locator("#labelling output")).to_have_text("8 / 8 labelled")
             page.get_by_role("tab", name="Unsafe set").click()
-            expect(field(page, "set-size")).to_have_value("8", timeout=WAIT)
+            expect(field(page, "set-size")).to_have_value("8")
             expect(page.locator("#unsafe-status strong")).to_contain_text("8 of ")
         assert (served.out / MODEL_FILE).read_bytes() == first
