@@ -17,6 +17,7 @@ from clustering import find_root_cause_clusters
 from dnn.failure_prediction import predict_failures
 from dnn.failures import Failures
 from dnn.model import AS_IN_THE_FILE, DnnOptions
+from dnn.tested import AnsweredImages, find_predictions, read_predictions
 from FE import extract_features
 from features.batches import Stream
 from features.weights import choose_extractor
@@ -65,6 +66,9 @@ class ClusteringSettings(NamedTuple):
     parameters : path, optional
         A CSV file of the images' parameters; by default `parameters.csv` in the image folder or beside it, if it
         exists.
+    predictions, tested : path, optional
+        The DNN's answers to its test set as a CSV file, and the folder of the test images; by default what
+        `dnn.failures.find_failures` wrote beside the image folder.
     """
 
     extractor: str = "auto"
@@ -72,6 +76,8 @@ class ClusteringSettings(NamedTuple):
     weights: str | os.PathLike | None = None
     precision: str = "float32"
     parameters: str | os.PathLike | None = None
+    predictions: str | os.PathLike | None = None
+    tested: str | os.PathLike | None = None
 
 
 DEFAULTS = ClusteringSettings()
@@ -98,7 +104,7 @@ def generate_clusters(
     Raises
     ------
     SAFEError
-        Images, weights or parameters cannot be used, or the folder cannot be written to.
+        Images, weights, parameters or predictions cannot be used, or the folder cannot be written to.
     """
     parameters = settings.parameters
     prepare_folder(out)
@@ -107,6 +113,7 @@ def generate_clusters(
         _previous(out)  # notes that cannot be read are an error before the long work, and so are parameters
         if parameters:
             read_parameters(parameters, Path(), ())
+        tested = _given_predictions(settings)
         extractor = choose_extractor(
             settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
         )
@@ -114,6 +121,8 @@ def generate_clusters(
         clusters = find_root_cause_clusters(
             features, reducer=settings.reducer, weights=settings.weights, progress=progress
         )
+        tested, answered = _predictions(tested, clusters, within)
+        clusters = _with_answers(clusters, tested)
         edited = reviewed(clusters, _carried(out, clusters).edits)
         write_gifs(edited, out, progress=progress)
         profiles, record = describe_rccs(edited, parameters=parameters, within=within)
@@ -124,7 +133,7 @@ def generate_clusters(
             replaced = archive_run(out, successor=clusters)
             # If the run is the same again, so is the sentence on the notes that it did not take over.
             behind = _left_behind(carried) if replaced or not previous else left_behind(out)
-            record |= {"gifs": {"notes": gif_notes(edited)}, "left_behind": behind}
+            record |= answered | {"gifs": {"notes": gif_notes(edited)}, "left_behind": behind}
             remove = [PROFILES_FILE]
             if previous and previous.original.image_root != clusters.image_root:
                 remove.append(FORMS_FILE)  # the forms name folders and the DNN of other images
@@ -133,6 +142,70 @@ def generate_clusters(
             return refresh_rccs(out, within=within, progress=progress)
         write_gifs(edited, out)  # an edit in the meantime may have drawn the previous RCCs again
         return edited
+
+
+def _given_predictions(settings: ClusteringSettings) -> AnsweredImages | None:
+    """The predictions that the engineer names; None if there are none.
+
+    Raises
+    ------
+    SAFEError
+        They cannot be read, or only one of the two places is given.
+    """
+    if not settings.predictions and not settings.tested:
+        return None
+    if not settings.predictions or not settings.tested:
+        given, missing = ("--predictions", "--tested") if settings.predictions else ("--tested", "--predictions")
+        raise SAFEError(
+            f"Expected the table of predictions (--predictions) and the folder of test images (--tested) together. "
+            f"Received {given} without {missing}."
+        )
+    return read_predictions(settings.predictions, settings.tested)
+
+
+def _predictions(
+    given: AnsweredImages | None, clusters: RootCauseClusters, within: Path | None
+) -> tuple[AnsweredImages | None, dict[str, object]]:
+    """The DNN's answers to its test set, given or found beside the image folder, and their entry of `run.json`.
+
+    Those found that cannot be read only cause a note: the clusters do not need them.
+    """
+    if given:
+        return given, {"predictions": _record_of(given, clusters)}
+    found = find_predictions(clusters.image_root)
+    if found is None or (within and not all(path.resolve().is_relative_to(within) for path in found)):
+        return None, {}
+    try:
+        tested = read_predictions(*found)
+    except SAFEError as error:
+        return None, {"predictions": {"source": os.fspath(found[0]), "notes": [str(error)]}}
+    return tested, {"predictions": _record_of(tested, clusters)}
+
+
+def _record_of(tested: AnsweredImages, clusters: RootCauseClusters) -> dict[str, object]:
+    """What `run.json` says of predictions."""
+    rows = tested.rows_of(clusters.image_root, clusters.paths)
+    notes = list(tested.notes)
+    if (missing := int((rows < 0).sum())) and len(tested.paths):
+        notes.append(f"Without a prediction: {missing:,} of {count(len(rows), 'image')}.")
+    if contrary := int(tested.right[rows[rows >= 0]].sum()):
+        notes.append(f"Right according to the predictions: {contrary:,} of {count(len(rows), 'image')}.")
+    return {
+        "source": os.fspath(tested.source),
+        "tested": os.fspath(tested.root),
+        "digest": tested.digest,
+        "images": len(tested.paths),
+        "wrong": int((~tested.right).sum()),
+        "notes": notes,
+    }
+
+
+def _with_answers(clusters: RootCauseClusters, tested: AnsweredImages | None) -> RootCauseClusters:
+    if tested is None:
+        return clusters
+    answers = tested.answers_to(tested.rows_of(clusters.image_root, clusters.paths))
+    known = (answers.label != "") | (answers.predicted != "")
+    return dataclasses.replace(clusters, answers=answers) if known.any() else clusters
 
 
 def _carried(out: Path, clusters: RootCauseClusters) -> Carried:
@@ -224,7 +297,15 @@ def describe_rccs(
 
 
 def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | None = None) -> Mapping[str, np.ndarray]:
-    """The columns of the parameters with which the run in `out` was described; empty if they cannot be read."""
+    """What is known of each image of the run in `out`, by name: recorded parameters and the DNN's answers.
+
+    A parameter of the same name counts. Parameters that can no longer be read are left out.
+    """
+    answers = clusters.answers.columns if clusters.answers else {}
+    return {**answers, **_recorded(out, clusters, within)}
+
+
+def _recorded(out: Path, clusters: RootCauseClusters, within: Path | None) -> Mapping[str, np.ndarray]:
     try:
         source = Path(read_record(out / RUN_FILE).get("parameters", {})["source"])
         if within and not source.resolve().is_relative_to(within):
@@ -249,6 +330,14 @@ def parameter_notes(out: Path) -> list[str]:
     """Sentences on parameters that could not be used in the run in `out`."""
     try:
         return [str(note) for note in read_record(out / RUN_FILE).get("parameters", {}).get("notes", [])]
+    except (AttributeError, TypeError):
+        return []
+
+
+def prediction_notes(out: Path) -> list[str]:
+    """Sentences on predictions that could not be used in the run in `out`."""
+    try:
+        return [str(note) for note in read_record(out / RUN_FILE).get("predictions", {}).get("notes", [])]
     except (AttributeError, TypeError):
         return []
 

@@ -85,6 +85,13 @@ def _add_cluster(commands: Commands) -> None:
         help="known parameters of the images (a column named image, and one for each parameter) to describe the RCCs "
         "with (default: parameters.csv in the image folder or beside it)",
     )
+    cluster.add_argument(
+        "--predictions",
+        metavar="CSV",
+        help="the DNN's answers to its whole test set: columns image, label, predicted and, if known, confidence "
+        "(default: predictions.csv beside the image folder, written by failures)",
+    )
+    cluster.add_argument("--tested", metavar="DIR", help="the folder of test images that --predictions is about")
     _add_dask_options(cluster)
 
 

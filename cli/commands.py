@@ -42,30 +42,37 @@ def run_cluster(options: argparse.Namespace) -> None:
         how_found,
         left_behind,
         parameter_notes,
+        prediction_notes,
     )
+    from rccs.answers import commonest_confusion
     from rccs.gifs import gif_notes
     from rccs.profiles import load_profiles
     from support.text import count, printable
 
     with terminal() as progress:
         settings = ClusteringSettings(
-            options.extractor, options.reducer, options.weights, options.precision, options.parameters
-        )
+            options.extractor, options.reducer, options.weights, options.precision, options.parameters,
+            options.predictions, options.tested,
+        )  # fmt: skip
         clusters = generate_clusters(options.images, out, settings, stream=_stream(options), progress=progress)
     if clusters.notice:
         print(f"safe: {printable(clusters.notice)}", file=sys.stderr)
     _print_skipped(clusters.skipped)
     for note in parameter_notes(out):
         print(f"safe: parameters: {printable(note)}", file=sys.stderr)
+    for note in prediction_notes(out):
+        print(f"safe: predictions: {printable(note)}", file=sys.stderr)
     for note in (*gif_notes(clusters), left_behind(out)):
         if note:
             print(f"safe: {printable(note)}", file=sys.stderr)
     print(cluster_summary(clusters))
-    texts = {profile.rcc: f": {printable(profile.text)}" for profile in load_profiles(out)}
+    texts = {profile.rcc: printable(profile.text) for profile in load_profiles(out)}
     for rcc, size in enumerate(clusters.sizes.tolist()):
         if not size:
             continue  # the engineer has merged it into another RCC
-        print(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){texts.get(rcc, '')}")
+        confusion = commonest_confusion(clusters.answers_of(rcc))
+        told = "; ".join(filter(None, (texts.get(rcc), confusion)))
+        print(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
     print(f"How these were found: {how_found(clusters)}")
     print(f"Written: labels.txt, clusters.npz, run.json, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
 
@@ -118,7 +125,7 @@ def run_failures(options: argparse.Namespace) -> None:
     _print_skipped(failures.skipped)
     _print_assumptions(failures.assumptions)
     print(failures_summary(failures))
-    print(f"Written: failures/, failures.csv, accuracy.json in {out}")
+    print(f"Written: failures/, failures.csv, predictions.csv, accuracy.json in {out}")
 
 
 def run_retrain(options: argparse.Namespace) -> None:

@@ -1,6 +1,7 @@
 """Failures of the DNN under test: run it on a labelled test set and collect the failing images.
 
-They are the input of step 1: `failures/` is its image folder. Writes `failures/`, `failures.csv` and `accuracy.json`.
+They are the input of step 1: `failures/` is its image folder. Writes `failures/`, `failures.csv`, `predictions.csv`
+(all images, right and wrong) and `accuracy.json`.
 """
 
 import csv
@@ -28,13 +29,15 @@ from dnn.predictions import (
     skipped_of,
 )
 from dnn.targets import read_targets, with_targets
+from dnn.tested import predictions_text
+from rccs.answers import CONFIDENCE, ERROR, Answers
 from support.entries import number_of, path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, prepare_folder, put_back, regular, replacing_folder
 from support.images import Skipped
 from support.output_folder import check_own, save_files
 from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, PREDICTIONS_FILE
 from support.tables import cell, from_cell
 from support.text import some
 
@@ -129,7 +132,7 @@ def find_failures(
     # Checked before anything is created: a new folder in the test folder would count as a class.
     _refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
     out = prepare_folder(out)
-    check_own(out, FAILURES_FILE, ACCURACY_FILE)
+    check_own(out, FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE)
     _check_replaceable(out / FAILURES)
     dnn = load_dnn(model, rescale=options.rescale, trust=options.trust, task=options.task)
     images, assumptions = examples_for(dnn, test, options=options, train=train)
@@ -147,7 +150,8 @@ def find_failures(
         assumptions=(*dnn.assumptions, *assumptions, *doubts(dnn, judgement.accuracy, "the test images")),
         skipped=tuple(sorted((*images.skipped, *skipped))),
     )
-    save_failures(failures, out)
+    tested = [images.paths[i] for i in judgement.indices]
+    save_failures(failures, out, predictions=predictions_text(tested, _answers(images, judgement), judgement.right))
     return failures
 
 
@@ -228,6 +232,14 @@ def _failure(images: LabelledImages, judgement: Judgement, i: int) -> Failure:
     return Failure(f"{FAILURES}/{source}", source, label, predicted, round(float(judgement.score[i]), 4))
 
 
+def _answers(images: LabelledImages, judgement: Judgement) -> Answers:
+    """The DNN's answers to all readable images."""
+    labels = [describe(images, value) for value in images.labels[judgement.indices]]
+    predicted = [describe(images, value) for value in judgement.predicted]
+    kind = ERROR if images.labels.ndim == 2 else CONFIDENCE
+    return Answers(np.array(labels, str), np.array(predicted, str), np.asarray(judgement.score, np.float32), kind)
+
+
 def describe(images: LabelledImages, value: np.ndarray | np.integer) -> str:
     """A label or prediction as text: the name of the class or, for a regression, the numbers."""
     if isinstance(value, np.ndarray):
@@ -238,12 +250,18 @@ def describe(images: LabelledImages, value: np.ndarray | np.integer) -> str:
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_failures(failures: Failures, folder: Path) -> None:
-    """Write `failures/` (the images, in their class folders), `failures.csv` and, last, `accuracy.json`."""
+def save_failures(failures: Failures, folder: Path, *, predictions: str = "") -> None:
+    """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together.
+
+    Parameters
+    ----------
+    predictions : str
+        The content of `predictions.csv`.
+    """
     _copy_failures(failures, folder)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    score = "error" if failures.task == "regression" else "confidence"
+    score = ERROR if failures.task == "regression" else CONFIDENCE
     writer.writerow([*Failure._fields[:-1], score])
     writer.writerows([*map(cell, failure[:-1]), failure[-1]] for failure in failures.failing)
     record = {
@@ -259,7 +277,8 @@ def save_failures(failures: Failures, folder: Path) -> None:
         "skipped": [skip._asdict() for skip in failures.skipped],
     }
     accuracy = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    save_files(folder, {FAILURES_FILE: table.getvalue(), ACCURACY_FILE: accuracy})
+    tables = {FAILURES_FILE: table.getvalue(), ACCURACY_FILE: accuracy}
+    save_files(folder, {**tables, PREDICTIONS_FILE: predictions} if predictions else tables)
 
 
 def load_failures(folder: Path) -> Failures:

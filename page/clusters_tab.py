@@ -24,6 +24,7 @@ from pipeline import (
     left_behind,
     mend,
     parameter_notes,
+    prediction_notes,
 )
 from rccs.clusters import RootCauseClusters
 from rccs.gifs import gif_notes
@@ -167,7 +168,8 @@ class ClustersTab:
         """First the engineer's work that these clusters lack, since only its beginning is visible until opened."""
         clusters, out = results.clusters, self._settings.out
         parameters = [f"Parameters: {note}" for note in parameter_notes(out)]
-        notes = [left_behind(out), clusters.notice, results.problem, *parameters, *gif_notes(clusters)]
+        predictions = [f"Predictions: {note}" for note in prediction_notes(out)]
+        notes = [left_behind(out), clusters.notice, results.problem, *parameters, *predictions, *gif_notes(clusters)]
         return " ".join(filter(None, notes))
 
     def _show_rcc(self, results: Shown, chosen: int) -> dict:

@@ -171,6 +171,7 @@ class ImagesView:
                 "name": printable(clusters.paths[row]),
                 "picture": data_uri(clusters.image_root / clusters.paths[row], 128, self._settings.root),
                 "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
+                "told": clusters.told(row),
             }
             for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
         ]

@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import io
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from gradio.utils import get_upload_folder
@@ -20,15 +21,20 @@ MOST_PICTURES = 10_000  # of a few kilobytes each
 WEBP = {"quality": 82, "method": 2}  # twice as fast as the usual method, 4, for 1% more bytes
 
 
-def thumbnails(root: Path, paths: list[str], side: int, within: Path | None) -> list[tuple[str, str]]:
+def thumbnails(
+    root: Path, paths: list[str], side: int, within: Path | None, told: Mapping[str, str] | None = None
+) -> list[tuple[str, str]]:
     """Images for a gallery (see `picture_file`), each with its file name.
 
     Parameters
     ----------
+    told : mapping of str to str, optional
+        By path, what is added to the name.
     within : Path or None
         The page's root: of a file outside it no picture is shown.
     """
-    return [(picture_file(root / path, side, within), printable(Path(path).name)) for path in paths]
+    captions = [" · ".join(filter(None, (printable(Path(path).name), (told or {}).get(path)))) for path in paths]
+    return [(picture_file(root / path, side, within), caption) for path, caption in zip(paths, captions, strict=True)]
 
 
 def picture_file(path: Path, side: int, within: Path | None) -> str:

@@ -14,7 +14,8 @@ from page.note_view import NoteView
 from page.pictures import thumbnails
 from page.results import Shown
 from page.visitors import Window
-from rccs.clusters import sample
+from rccs.answers import CONFIDENCE, commonest_confusion, confusions
+from rccs.clusters import RootCauseClusters, sample, told_of
 from rccs.gifs import gif_path, gif_shows
 from rccs.nearness import nearest_rccs
 from rccs.notes import LONGEST_NAME, LONGEST_NOTE, RccNote, differ, merged_note, title
@@ -51,6 +52,13 @@ class RccView:
                     elem_id="rcc-sample",
                     elem_classes="safe-gallery",
                 )
+                with gr.Accordion(
+                    "What is taken for what", open=False, visible=False, elem_id="taken"
+                ) as self.taken_pane:
+                    self.taken = gr.Dataframe(
+                        headers=["True class", "Taken for", "Images"], interactive=False, max_height=220,
+                        elem_id="confusions",
+                    )  # fmt: skip
                 self.note_view = NoteView(settings)
                 with gr.Row(equal_height=True, elem_classes="safe-form"):
                     self.into = gr.Dropdown(
@@ -80,8 +88,8 @@ class RccView:
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
         self.pair = gr.State(None)  # the RCCs that the question is about, and the note that it showed
         self._answers = [self.question, self.pair, self.asked, self.name, self.verdict, self.note]
-        self.outputs = [self.owner, self.player, self.heading, self.five, self.note_view.widget, self.into, self.merge,
-                        self.question, self.pair]  # fmt: skip
+        self.outputs = [self.owner, self.player, self.heading, self.five, self.taken, self.taken_pane,
+                        self.note_view.widget, self.into, self.merge, self.question, self.pair]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
@@ -109,7 +117,11 @@ class RccView:
                 name=printable(title(rcc)),
                 count=len(clusters.members(rcc)) if there else 0,
             ),
-            self.five: thumbnails(clusters.image_root, sample(clusters, rcc), 240, self._settings.root),
+            self.five: thumbnails(
+                clusters.image_root, sample(clusters, rcc), 240, self._settings.root, told_of(clusters, rcc)
+            ),
+            self.taken: _confusion_rows(clusters, rcc),
+            self.taken_pane: gr.Accordion(visible=clusters.answers is not None and clusters.answers.kind == CONFIDENCE),
             self.into: gr.Dropdown(
                 choices=[(title(other, shown.notes), other) for other, _ in others],
                 value=others[0][0] if others else None,
@@ -191,6 +203,8 @@ def _heading(results: Shown, rcc: int) -> str:
     meaning = html.escape(NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS)
     parts = [f"<h2 title='{meaning}'>{html.escape(printable(title(rcc)))}</h2>"]
     parts.append(f"<p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images</p>")
+    if told := commonest_confusion(clusters.answers_of(rcc)):
+        parts.append(f"<p class='safe-confusion'>{html.escape(told)}</p>")
     if results.profiles:  # as high where there is none: nothing below moves
         text = results.profiles[rcc].text if rcc in results.profiles else ""
         parts.append(f"<p class='safe-profile'>{html.escape(printable(text))}</p>")
@@ -198,6 +212,14 @@ def _heading(results: Shown, rcc: int) -> str:
     # One line: what does not fit is in the tooltip.
     parts.append(f"<p class='safe-near' title='{html.escape(printable(tip))}'>{html.escape(printable(line))}</p>")
     return f"<div class='safe-rcc'>{''.join(parts)}</div>"
+
+
+def _confusion_rows(clusters: RootCauseClusters, rcc: int) -> list[list[object]]:
+    """The rows of the table that says what the DNN takes an RCC's images for."""
+    answers = clusters.answers_of(rcc)
+    if answers is None:
+        return []
+    return [[printable(found.label), printable(found.predicted), found.images] for found in confusions(answers)]
 
 
 def _most_like(results: Shown, rcc: int) -> tuple[str, str]:

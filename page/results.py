@@ -117,7 +117,7 @@ class Results:
             return self._shown._replace(at=at)
 
     def parameters(self) -> Mapping[str, np.ndarray]:
-        """The columns of the images' parameters (see `rccs.parameters.Parameters`); empty if none are known."""
+        """What is known of each image: parameters (see `rccs.parameters.Parameters`) and the DNN's answers, by name."""
         shown = self.shown()
         with self._lock:
             stamp = (shown.run, self._stamp_of(RUN_FILE))

@@ -22,6 +22,7 @@ from dbscan.neighbours import Points
 from dbscan.outcome import NOISE, Setting
 from dbscan.projection import Projection
 from features.extractor import DIMENSIONS, Extractor
+from rccs.answers import CONFIDENCE, ERROR, Answers
 from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays
 from support.images import Skipped
@@ -64,6 +65,8 @@ class RootCauseClusters:
     k_distances : ndarray, float32
     knee : int or None
     skipped : tuple of Skipped
+    answers : Answers or None
+        The DNN's answers to the images, where its test set is known.
     """
 
     image_root: Path
@@ -83,6 +86,7 @@ class RootCauseClusters:
     k_distances: np.ndarray
     knee: int | None
     skipped: tuple[Skipped, ...]
+    answers: Answers | None = None
 
     @property
     def extractor(self) -> str:
@@ -122,6 +126,14 @@ class RootCauseClusters:
     def members(self, rcc: int) -> list[str]:
         """Paths of the images of an RCC, or of `NOISE`, sorted."""
         return [self.paths[i] for i in np.flatnonzero(self.labels == rcc)]
+
+    def told(self, row: int) -> str:
+        """What the DNN took an image for (see `Answers.text`); empty if unknown."""
+        return self.answers.text(row) if self.answers else ""
+
+    def answers_of(self, rcc: int) -> Answers | None:
+        """The DNN's answers to the images of an RCC; None if none are known."""
+        return self.answers.taken(np.flatnonzero(self.labels == rcc)) if self.answers else None
 
 
 def rcc_reach(points: np.ndarray, labels: np.ndarray, is_core: np.ndarray) -> np.ndarray:
@@ -191,6 +203,10 @@ def cluster_files(clusters: RootCauseClusters, *, more: Mapping[str, object] | N
             )
         ),
     }
+    if clusters.answers:
+        label, predicted, score, kind = clusters.answers
+        arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), kind]))
+        arrays["answers_score"] = score.astype(np.float32)
     return {
         LABELS_FILE: labels_text(clusters),
         RUN_FILE: json.dumps(record, indent=2) + "\n",
@@ -240,6 +256,7 @@ def load_clusters(folder: Path) -> RootCauseClusters:
             k_distances=arrays["k_distances"],
             knee=record["knee"],
             skipped=tuple(Skipped(*skip) for skip in record["skipped"]),
+            answers=_answers(arrays),
         )
         fault = _fault_of(clusters)
     except DAMAGED as error:
@@ -251,6 +268,15 @@ def load_clusters(folder: Path) -> RootCauseClusters:
     return clusters
 
 
+def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
+    if "answers" not in arrays:
+        return None
+    labels, predicted, kind = json.loads(_as_text(arrays["answers"]))
+    if kind not in (CONFIDENCE, ERROR) or not all(isinstance(text, str) for text in (*labels, *predicted)):
+        raise ValueError("invalid answers")
+    return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], kind)
+
+
 def _fault_of(clusters: RootCauseClusters) -> str:
     """What is wrong with clusters that were read from a file; empty if nothing is."""
     n, labels, points, projection = len(clusters.paths), clusters.labels, clusters.points, clusters.projection
@@ -258,6 +284,11 @@ def _fault_of(clusters: RootCauseClusters) -> str:
         return "its arrays differ in length"
     if labels.dtype.kind != "i" or (n and not -1 <= labels.min() <= labels.max() < n):
         return "its labels are invalid"
+    answers = clusters.answers
+    if answers and not (answers.label.shape == answers.predicted.shape == answers.score.shape == (n,)):
+        return "its answers differ in length"
+    if answers and answers.score.dtype.kind != "f":
+        return "its answers are invalid"
     if clusters.is_core.dtype != bool:
         return "its core points are invalid"
     if clusters.reach.shape != (clusters.n_rccs,) or clusters.k_distances.ndim != 1:
@@ -343,6 +374,11 @@ def sample(clusters: RootCauseClusters, rcc: int, *, size: int = INSPECTED_PER_R
     """Paths of up to `size` images of an RCC, drawn at random, but always the same for a seed."""
     members = clusters.members(rcc)
     return sorted(random.Random(f"{seed}/{rcc}").sample(members, min(size, len(members))))
+
+
+def told_of(clusters: RootCauseClusters, rcc: int) -> dict[str, str]:
+    """What the DNN took each image of an RCC for, by path (see `Answers.text`); empty if unknown."""
+    return {clusters.paths[row]: clusters.told(row) for row in np.flatnonzero(clusters.labels == rcc).tolist()}
 
 
 def fingerprint(clusters: RootCauseClusters) -> str:

@@ -68,14 +68,15 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, *, progress: Progress 
         for rcc in clusters.groups:
             members = clusters.members(rcc)
             path = gif_path(folder, rcc, clusters.n_rccs)
-            stamp = _stamp(clusters.image_root, members)
+            captions = _captions(clusters, rcc)
+            stamp = _stamp(clusters.image_root, captions)
             if _is_foreign(path):
                 raise SAFEError(
                     f"Expected {path} to be missing or drawn by SAFE. Received another file, which is kept. Move it "
                     "away, or use another output folder (--out)."
                 )
             if _stamp_of(path) != stamp:
-                frames = gif_frames(clusters.image_root, members, pool)
+                frames = gif_frames(clusters.image_root, captions, pool)
                 with replacing(path) as temporary:
                     next(frames).save(
                         temporary,
@@ -125,28 +126,34 @@ def _counted(frames: Iterator[Image.Image], progress: Progress, done: int, total
         yield frame
 
 
-def _stamp(root: Path, paths: Sequence[str]) -> bytes:
+def _captions(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, str]]:
+    """The images of an RCC, each with what the DNN took it for."""
+    return [(clusters.paths[row], clusters.told(row)) for row in np.flatnonzero(clusters.labels == rcc).tolist()]
+
+
+def _stamp(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
     """Identifies the content of a GIF: the images, followed by the sizes and times of their files."""
     digest = hashlib.blake2b(digest_size=16)
-    for path in paths:
+    for path, _ in captions:
         try:
             status = (root / path).stat()
             digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
         except OSError:
             digest.update(b"gone\n")
-    return _stamp_of_images(root, paths) + digest.hexdigest().encode()
+    return _stamp_of_images(root, captions) + digest.hexdigest().encode()
 
 
-def _stamp_of_images(root: Path, paths: Sequence[str]) -> bytes:
-    """The first part of the stamp: the names of the images, and the version of the drawing."""
-    text = "\n".join([f"{DRAWING_VERSION} {os.fspath(root)}", *paths])
+def _stamp_of_images(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
+    """The first part of the stamp: the names of the images, their captions, and the version of the drawing."""
+    lines = [path if not told else f"{path}\t{told}" for path, told in captions]
+    text = "\n".join([f"{DRAWING_VERSION} {os.fspath(root)}", *lines])
     return f"SAFE {hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()} ".encode()
 
 
 def gif_shows(clusters: RootCauseClusters, folder: Path, rcc: int) -> bool:
     """Whether there is a GIF of an RCC that shows its current images; after a killed run, it may show others."""
     stamp = _stamp_of(gif_path(folder, rcc, clusters.n_rccs))
-    return stamp is not None and stamp.startswith(_stamp_of_images(clusters.image_root, clusters.members(rcc)))
+    return stamp is not None and stamp.startswith(_stamp_of_images(clusters.image_root, _captions(clusters, rcc)))
 
 
 def _stamp_of(path: Path) -> bytes | None:
@@ -166,28 +173,41 @@ def _is_foreign(path: Path) -> bool:
         return False
 
 
-def gif_frames(root: Path, paths: Sequence[str], pool: Executor) -> Iterator[Image.Image]:
-    """The frames of a GIF, drawn in parallel, a few frames ahead of the writer."""
-    side = frame_side(len(paths))
+def gif_frames(root: Path, captions: Sequence[tuple[str, str]], pool: Executor) -> Iterator[Image.Image]:
+    """The frames of a GIF, drawn in parallel, a few frames ahead of the writer.
+
+    Parameters
+    ----------
+    captions : sequence of (str, str)
+        The images' paths relative to `root`, and what the DNN took each for, or an empty text.
+    """
+    side = frame_side(len(captions))
     ahead: deque[Future] = deque()
-    for number, path in enumerate(paths, start=1):
-        ahead.append(pool.submit(_frame, root, path, f"{number}/{len(paths)}", side))
+    for number, (path, told) in enumerate(captions, start=1):
+        ahead.append(pool.submit(_frame, root / path, (path, told, f"{number}/{len(captions)}"), side))
         if len(ahead) >= 16:
             yield ahead.popleft().result()
     while ahead:
         yield ahead.popleft().result()
 
 
-def _frame(root: Path, path: str, number: str, side: int) -> Image.Image:
-    """An image with its file name and number, in a palette of its own.
+def _frame(file: Path, caption: tuple[str, str, str], side: int) -> Image.Image:
+    """An image with its path, what the DNN took it for, and its number, in a palette of its own.
 
     The number also distinguishes identical images, which Pillow would merge into one frame.
     """
+    path, told, number = caption
     font = ImageFont.load_default(size=13)
-    frame = Image.new("RGB", (side, side + CAPTION_HEIGHT), CAPTION_GROUND)
-    picture = thumbnail(root / path, side)
+    height = side + CAPTION_HEIGHT
+    frame = Image.new("RGB", (side, height), CAPTION_GROUND)
+    picture = thumbnail(file, side)
     frame.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     draw = ImageDraw.Draw(frame)
+    if told:  # in the corner, as in Figure 2 of the paper
+        text = _shortened(told, font, side - 14, keep="start")
+        box = draw.textbbox((6, 4), text, font=font)
+        draw.rectangle((0, 0, box[2] + 6, box[3] + 5), fill=CAPTION_GROUND)
+        draw.text((6, 4), text, font=font, fill=CAPTION_TEXT)
     name = _shortened(path, font, side - draw.textlength(number, font) - 24)
     middle = side + CAPTION_HEIGHT / 2
     draw.text((8, middle), name, font=font, fill=CAPTION_TEXT, anchor="lm")
@@ -213,11 +233,17 @@ def _palette(frame: Image.Image, side: int) -> Image.Image:
     return palette
 
 
-def _shortened(path: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
-    """As much of the end of a path as fits: the file name is more informative than its folders."""
-    text = printable(path)
+def _shortened(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float, *, keep: str = "end"
+) -> str:
+    """As much of a text as fits. Of a path its end: the file name is more informative than its folders."""
+    text = printable(text)
     if font.getlength(text) <= width:
         return text
     # By bisection, since measuring a name is slow compared to drawing a frame.
-    cut = bisect.bisect_left(range(len(text)), True, lo=1, key=lambda i: font.getlength("…" + text[i:]) <= width)
+    places = range(len(text))
+    if keep == "start":
+        cut = bisect.bisect_left(places, True, key=lambda i: font.getlength(text[: len(text) - i] + "…") <= width)
+        return text[: len(text) - cut] + "…"
+    cut = bisect.bisect_left(places, True, lo=1, key=lambda i: font.getlength("…" + text[i:]) <= width)
     return "…" + text[cut:]

@@ -186,8 +186,8 @@ def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapp
     dict
         `method`; `steps`, the largest coordinate, all of them integers from 0; `x`, `y` (upwards), `rcc` (−1 is noise)
         and `name` (the file name as plain text, shortened in the middle), lists with an entry per image in the order
-        of `paths`; `rccs`, a list, the largest RCC first, of `rcc`, `title`, `size`, `verdict` and `at`, the index of
-        the image in the middle of the RCC on the map.
+        of `paths`; `told`, what the DNN took each image for, if that is known; `rccs`, a list, the largest RCC first,
+        of `rcc`, `title`, `size`, `verdict` and `at`, the index of the image in the middle of the RCC on the map.
     """
     grid = np.rint(positions.xy * STEPS).astype(int)
     return {
@@ -197,6 +197,7 @@ def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapp
         "y": grid[:, 1].tolist(),
         "rcc": clusters.labels.tolist(),
         "name": [display_name(path) for path in clusters.paths],
+        **({"told": [clusters.told(row) for row in range(len(clusters.paths))]} if clusters.answers else {}),
         "rccs": [
             {
                 "rcc": rcc,

@@ -5,7 +5,6 @@ does not need them. Images and a CSV file in; a column per parameter out, in the
 """
 
 import csv
-import io
 import math
 import os
 from collections import Counter
@@ -18,6 +17,7 @@ import numpy as np
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import regular
+from support.tables import open_table
 
 PARAMETERS_FILE = "parameters.csv"
 KEY = "image"
@@ -77,7 +77,12 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
     path = path_of(path, "parameters as a CSV file")
     try:
         with regular(path).open(encoding="utf-8-sig", newline="") as file:
-            header, rows = _open_table(path, file)
+            header, rows = open_table(file)
+            if len(header) < 2:
+                raise SAFEError(
+                    f"Expected parameters as a CSV file with a header: {KEY}, then a column per parameter. Received: "
+                    f"{path}"
+                )
             key = header.index(KEY) if KEY in header else 0
             names = {PurePosixPath(image).name for image in images}
             others, kept, notes = 0, [], []
@@ -92,7 +97,7 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
         raise SAFEError(f"Expected parameters as a CSV file (UTF-8). Received: {path} ({error}).") from error
     if KEY not in header:
         notes.append(f"There is no column {KEY}; the first column, {header[0]}, is used instead.")
-    described = _rows_by_image([row[key] for row in kept], path.parent, image_root, images)
+    described = rows_by_image([row[key] for row in kept], path.parent, image_root, images)
     used = sum(map(len, described.values()))
     notes += _notes_on_rows(images, described, others + len(kept) - used)
     columns = {}
@@ -112,22 +117,18 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
     return Parameters(path, columns, tuple(notes))
 
 
-def _open_table(path: Path, file: io.TextIOBase) -> tuple[list[str], Iterator[list[str]]]:
-    """Header and rows; the separator may also be a semicolon or tab, as spreadsheets use with decimal commas."""
-    first = file.readline()
-    separator = max(",;\t", key=first.count)
-    file.seek(0)
-    rows = csv.reader(file, delimiter=separator)
-    header = [name.strip() for name in next(rows, [])]
-    if len(header) < 2 or "\0" in first:
-        raise SAFEError(
-            f"Expected parameters as a CSV file with a header: {KEY}, then a column per parameter. Received: {path}"
-        )
-    return header, rows
+def rows_by_image(keys: list[str], folder: Path, image_root: Path, images: Sequence[str]) -> dict[str, list[int]]:
+    """The rows of each image, by the first interpretation of the names that matches an image.
 
-
-def _rows_by_image(keys: list[str], folder: Path, image_root: Path, images: Sequence[str]) -> dict[str, list[int]]:
-    """The rows of each image, by the first interpretation of the names that matches an image."""
+    Parameters
+    ----------
+    keys : list of str
+        The name in each row.
+    folder : Path
+        What the names may be relative to.
+    image_root, images
+        As for `read_parameters`.
+    """
     keys = [os.path.normpath(key.strip().replace("\\", "/")) for key in keys]
     in_folder: dict[str, list[int]] = {os.path.normpath(folder / key): [] for key in keys}
     for row, key in enumerate(keys):

@@ -2,7 +2,7 @@
 
 RCC_03_sunglasses-at-night/   the images, under their own names
 no_cluster/
-labels.csv                    image, rcc, name, verdict, core, distance, file
+labels.csv                    image, rcc, name, verdict, core, distance, file, label, predicted, score
 labels.parquet                the same, if pyarrow is installed
 report.html                   if requested
 .safe-export                  names and digests of these files; `b2sum -l 128 -c .safe-export` checks them
@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from dbscan.outcome import NOISE
@@ -38,7 +39,7 @@ from support.tables import cell
 from support.text import printable
 
 LABELS_TABLE, PARQUET_TABLE = "labels.csv", "labels.parquet"
-COLUMNS = ("image", "rcc", "name", "verdict", "core", "distance", "file")
+COLUMNS = ("image", "rcc", "name", "verdict", "core", "distance", "file", "label", "predicted", "score")
 NOISE_FOLDER = "no_cluster"
 LONGEST_SLUG = 40
 LONGEST_NAME = 150  # bytes; of the 260 characters of Windows' paths, this leaves some for the folders
@@ -63,6 +64,10 @@ class ExportedImage(NamedTuple):
         From the middle of the RCC's core (see `rccs.nearness.by_closeness`).
     file : str
         Path in the export, with `/` between folders; empty if the image could not be copied.
+    label, predicted : str
+        The true class and the one that the DNN gave; for a regression, numbers. Empty if unknown.
+    score : float or None
+        The DNN's confidence; for a regression, its error. None if unknown.
     """
 
     image: str
@@ -72,6 +77,9 @@ class ExportedImage(NamedTuple):
     core: bool
     distance: float
     file: str
+    label: str = ""
+    predicted: str = ""
+    score: float | None = None
 
 
 class Export(NamedTuple):
@@ -118,6 +126,7 @@ def export_rows(
             "which have no images. Choose from those that are displayed."
         )
     core = dict(zip(clusters.paths, clusters.is_core.tolist(), strict=True))
+    answers = _answers(clusters)
     rows = []
     for rcc in wanted:
         note = notes.get(rcc, RccNote(rcc))
@@ -125,8 +134,20 @@ def export_rows(
         taken: set[str] = set()
         for path, distance in by_closeness(clusters, rcc):
             file = f"{folder}/{_free(safe_name(Path(path).name), taken)}"
-            rows.append(ExportedImage(path, rcc, note.name, note.verdict, core[path], round(distance, 6), file))
+            answer = answers.get(path, ())
+            rows.append(
+                ExportedImage(path, rcc, note.name, note.verdict, core[path], round(distance, 6), file, *answer)
+            )
     return rows
+
+
+def _answers(clusters: RootCauseClusters) -> dict[str, tuple[str, str, float | None]]:
+    """Label, prediction and score of each image whose answer is known."""
+    if clusters.answers is None:
+        return {}
+    label, predicted, score, _ = clusters.answers
+    scores = [None if np.isnan(one) else round(one, 6) for one in score.tolist()]
+    return dict(zip(clusters.paths, zip(label.tolist(), predicted.tolist(), scores, strict=True), strict=True))
 
 
 def folder_name(rcc: int, name: str, n_rccs: int) -> str:
@@ -382,7 +403,11 @@ def _tables(rows: list[ExportedImage], report: str) -> Iterator[tuple[str, bytes
     writer.writerow(COLUMNS)
     for row in rows:
         core = str(row.core).lower()
-        writer.writerow([cell(row.image), row.rcc, cell(row.name), row.verdict, core, row.distance, row.file])
+        score = "" if row.score is None else row.score
+        writer.writerow(
+            [cell(row.image), row.rcc, cell(row.name), row.verdict, core, row.distance, row.file, cell(row.label),
+             cell(row.predicted), score]
+        )  # fmt: skip
     yield LABELS_TABLE, table.getvalue().encode("utf-8", "surrogateescape")
     if writes_parquet():
         yield PARQUET_TABLE, _parquet(rows)
@@ -400,8 +425,11 @@ def _parquet(rows: list[ExportedImage]) -> bytes:
     from pyarrow import parquet
 
     kinds = (arrow.string(), arrow.int32(), arrow.string(), arrow.string(), arrow.bool_(), arrow.float64())
-    schema = arrow.schema(list(zip(COLUMNS, (*kinds, arrow.string()), strict=True)))
-    valid = (row._replace(image=printable(row.image)) for row in rows)  # Parquet requires valid Unicode
+    schema = arrow.schema(list(zip(COLUMNS, (*kinds, *3 * (arrow.string(),), arrow.float64()), strict=True)))
+    valid = (  # Parquet requires valid Unicode
+        row._replace(image=printable(row.image), label=printable(row.label), predicted=printable(row.predicted))
+        for row in rows
+    )
     columns = [arrow.array(column, kind) for column, kind in zip(zip(*valid, strict=True), schema.types, strict=True)]
     buffer = arrow.BufferOutputStream()
     parquet.write_table(arrow.Table.from_arrays(columns, schema=schema), buffer)

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dbscan.outcome import NOISE
-from rccs.clusters import RootCauseClusters, fingerprint, headline, rccs_of, sample
+from rccs.answers import commonest_confusion
+from rccs.clusters import RootCauseClusters, fingerprint, headline, rccs_of, sample, told_of
 from rccs.image_map import load_map, map_points
 from rccs.journal import describe_edit
 from rccs.nearness import nearest_rccs, rcc_centres
@@ -250,7 +251,12 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
         f"<a href='#rcc-{other}'>{escaped(title(other, known.review.notes))}</a>"
         for other, _ in nearest_rccs(clusters, rcc, centres=centres)
     )
-    facts = [("Parameters", escaped(known.profiles.get(rcc, ""))), ("Most like", alike)]
+    confusion = commonest_confusion(clusters.answers_of(rcc))
+    facts = [
+        ("Taken for", escaped(f"{confusion[0].lower()}{confusion[1:]}" if confusion else "")),
+        ("Parameters", escaped(known.profiles.get(rcc, ""))),
+        ("Most like", alike),
+    ]
     if known.unsafe and known.unsafe.candidates[rcc : rcc + 1]:
         selected = sum(image.rcc == rcc for image in known.unsafe.images)
         left = " (left out by the engineer)" if rcc in known.unsafe.left_out else ""
@@ -269,16 +275,20 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
 
 
 def _five(known: Material, rcc: int) -> str:
-    paths = sample(known.clusters, rcc)
+    paths, told = sample(known.clusters, rcc), told_of(known.clusters, rcc)
     figures = "".join(
         f"<figure><img alt='{escaped(display_name(path))}' src='{known.images[path]}'>"
-        f"<figcaption>{escaped(display_name(path, longest=32))}</figcaption></figure>"
+        f"<figcaption>{escaped(display_name(path, longest=32))}{_told(told.get(path))}</figcaption></figure>"
         for path in paths
         if path in known.images
     )
     if not figures:
         return "<p class='soft small'>Its images are left out to keep this report small; they are in its GIF.</p>"
     return f"<div class='five'>{figures}</div>"
+
+
+def _told(told: str | None) -> str:
+    return f"<br><b>{escaped(told)}</b>" if told else ""
 
 
 def _noise(known: Material) -> str:

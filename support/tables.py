@@ -1,6 +1,9 @@
-"""Escaping cells of CSV tables that may be opened in a spreadsheet."""
+"""Tables as CSV files: reading those of others, and escaping the cells of those that may be opened in a spreadsheet."""
 
+import csv
+import io
 import re
+from collections.abc import Iterator
 
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.eE+\- ]*")
 
@@ -20,3 +23,19 @@ def cell(text: str) -> str:
 def from_cell(text: str) -> str:
     """The inverse of `cell`."""
     return text[1:] if text[:1] == "'" and _is_formula(text.lstrip("'")) else text
+
+
+def open_table(file: io.TextIOBase) -> tuple[list[str], Iterator[list[str]]]:
+    """Header and rows; the separator may also be a semicolon or tab, as spreadsheets use with decimal commas.
+
+    Returns
+    -------
+    header : list of str
+        The names of the columns; empty if the file is empty or not text.
+    rows : iterator of list of str
+    """
+    first = file.readline()
+    file.seek(0)
+    rows = csv.reader(file, delimiter=max(",;\t", key=first.count))
+    header = [name.strip() for name in next(rows, [])]
+    return ([] if "\0" in first else header), rows

@@ -48,6 +48,7 @@ HOUSE = {
         "umap_reducer",
     ),
     "rccs": (
+        "answers",
         "clusters",
         "unsafe_set",
         "parameters",
@@ -67,6 +68,7 @@ HOUSE = {
         "model",
         "predictions",
         "targets",
+        "tested",
         "failures",
         "failure_prediction",
     ),

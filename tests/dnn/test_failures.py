@@ -73,7 +73,7 @@ def test_a_second_run_replaces_the_failures_of_the_first(model, test_set, tmp_pa
     (test_set / "green").mkdir()
     find_failures(model, test_set, tmp_path / "out")
     assert names_in(tmp_path / "out" / "failures") == [".safe", "red"]
-    assert names_in(tmp_path / "out") == ["accuracy.json", "failures", "failures.csv"]
+    assert names_in(tmp_path / "out") == ["accuracy.json", "failures", "failures.csv", "predictions.csv"]
 
 
 def test_a_perfect_model_has_no_failures(model, tmp_path):
@@ -114,7 +114,7 @@ def test_failures_that_a_killed_process_had_moved_aside_are_put_back_when_they_a
         target.rename(files._aside(target))
         look()
         assert len(find_images(target).paths) == 3
-    assert names_in(tmp_path / "out") == ["accuracy.json", "failures", "failures.csv"]
+    assert names_in(tmp_path / "out") == ["accuracy.json", "failures", "failures.csv", "predictions.csv"]
 
 
 def test_a_full_disk_leaves_the_failures_of_before(model, test_set, tmp_path, monkeypatch):
@@ -128,7 +128,7 @@ def test_a_full_disk_leaves_the_failures_of_before(model, test_set, tmp_path, mo
     with pytest.raises(SAFEError, match="No space left on device"):
         find_failures(model, test_set, tmp_path / "out")
     assert load_failures(tmp_path / "out") == before
-    assert names_in(tmp_path / "out") == ["accuracy.json", "failures", "failures.csv"]
+    assert names_in(tmp_path / "out") == ["accuracy.json", "failures", "failures.csv", "predictions.csv"]
     assert (tmp_path / "out" / "failures" / "red" / "in_blue_00.png").is_file()
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dbscan.outcome import NOISE
+from rccs.answers import CONFIDENCE, Answers
 from rccs.clusters import save_clusters
 from rccs.nearness import by_closeness
 from rccs.notes import RccNote
@@ -71,9 +72,24 @@ def test_every_rcc_becomes_a_folder_of_its_images_and_a_table_lists_them(cluster
         "core": "true",
         "distance": "",
         "file": "RCC_00_sunglasses-at-night/night_03.png",
+        "label": "",
+        "predicted": "",
+        "score": "",
     }
     assert (of["snow_07.png"]["core"], of["wood_00.png"]["verdict"]) == ("false", "safe")
     assert (of["sea_00.png"]["rcc"], of["sea_00.png"]["file"]) == ("-1", "no_cluster/sea_00.png")
+
+
+def test_what_the_dnn_took_the_images_for_is_exported_where_it_is_known(clusters, tmp_path):
+    answers = Answers.unknown(26).taken(range(26))
+    label, score = answers.label.astype("U10"), answers.score.copy()
+    row = clusters.paths.index("night_03.png")
+    label[row], score[row] = "=dark", 0.75
+    known = dataclasses.replace(clusters, answers=Answers(label, label, score, CONFIDENCE))
+    export_rccs(known, NOTES, tmp_path / "out")
+    of = {row["image"]: row for row in rows_of((tmp_path / "out" / "labels.csv").read_text())}
+    assert [of["night_03.png"][name] for name in ("label", "predicted", "score")] == ["'=dark", "'=dark", "0.75"]
+    assert [of["night_04.png"][name] for name in ("label", "predicted", "score")] == ["", "", ""]
 
 
 def test_one_rcc_can_be_exported_alone(clusters, tmp_path):

@@ -1,0 +1,127 @@
+"""What the DNN said about images, and what it takes for what.
+
+Known of images whose test set was given; without it, SAFE works on a folder of failing images alone, as in the paper.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from support.text import printable
+
+CONFIDENCE, ERROR = "confidence", "error"
+MANY = 0.2  # of an RCC's images, for a confusion to be worth a headline
+
+
+class Answers(NamedTuple):
+    """The DNN's answers to images; entry i belongs to image i.
+
+    Attributes
+    ----------
+    label, predicted : ndarray of shape (n_images,), str
+        The true class and the one that the DNN gave; for a regression, numbers separated by spaces. Empty if unknown.
+    score : ndarray of shape (n_images,), float32
+        NaN if unknown.
+    kind : "confidence" or "error"
+        What the score is: the probability of the predicted class or, for a regression, the error.
+    """
+
+    label: np.ndarray
+    predicted: np.ndarray
+    score: np.ndarray
+    kind: str
+
+    @classmethod
+    def unknown(cls, n_images: int, kind: str = CONFIDENCE) -> "Answers":
+        """Answers of which nothing is known."""
+        nothing = np.full(n_images, "", "U1")
+        return cls(nothing, nothing, np.full(n_images, np.nan, np.float32), kind)
+
+    def taken(self, rows: np.ndarray | Sequence[int]) -> "Answers":
+        """The answers to some of the images."""
+        rows = np.asarray(rows, np.int64)
+        return Answers(self.label[rows], self.predicted[rows], self.score[rows], self.kind)
+
+    def text(self, row: int) -> str:
+        """For example `speed 80 → speed 60 (93%)`; empty if nothing is known of the image."""
+        label, predicted = printable(str(self.label[row])), printable(str(self.predicted[row]))
+        score = float(self.score[row])
+        if not label and not predicted:
+            return ""
+        told = f"{label or '?'} → {predicted}" if predicted else label
+        if np.isnan(score):
+            return told
+        return f"{told} ({f'{_percent(score)}' if self.kind == CONFIDENCE else f'error {score:.3g}'})"
+
+    @property
+    def columns(self) -> dict[str, np.ndarray]:
+        """What can be searched for and drawn on the map: `label`, `predicted` and the score, where they are known."""
+        known: dict[str, np.ndarray] = {
+            "label": self.label,
+            "predicted": self.predicted,
+            self.kind: self.score.astype(np.float64),
+        }
+        return {
+            name: column
+            for name, column in known.items()
+            if (column.dtype.kind == "U" and (column != "").any())
+            or (column.dtype.kind == "f" and np.isfinite(column).any())
+        }
+
+
+class Confusion(NamedTuple):
+    """How many images of a class are taken for another one."""
+
+    label: str
+    predicted: str
+    images: int
+
+
+def confusions(answers: Answers) -> list[Confusion]:
+    """What is taken for what, the commonest first; images of which the DNN's answer is not known do not count."""
+    known = (answers.label != "") & (answers.predicted != "")
+    pairs = Counter(zip(answers.label[known].tolist(), answers.predicted[known].tolist(), strict=True))
+    return [Confusion(*pair, n) for pair, n in sorted(pairs.items(), key=lambda item: (-item[1], item[0]))]
+
+
+def commonest_confusion(answers: Answers | None) -> str:
+    """For example `62% are speed limit 80 taken for 60`; empty if no confusion is common or none is known.
+
+    Where many classes are taken for one, or one for many, that is what images have in common: `all are taken for 60`.
+    """
+    if answers is None or answers.kind == ERROR:
+        return ""  # numbers, of which no two are the same
+    found = confusions(answers)
+    total = sum(confusion.images for confusion in found)
+    if total < 2:
+        return ""
+    first = found[0]
+    share = first.images / total
+    [(target, n_target)] = Counter(_summed(found, "predicted")).most_common(1)
+    [(label, n_label)] = Counter(_summed(found, "label")).most_common(1)
+    if share >= MANY and share >= max(n_target, n_label) / total - MANY:
+        return f"{_share(share)} {printable(first.label)} taken for {printable(first.predicted)}"
+    if max(n_target, n_label) / total < MANY:
+        return ""
+    if n_target >= n_label:
+        return f"{_share(n_target / total)} taken for {printable(target)}"
+    return f"{_share(n_label / total)} {printable(label)}, taken for others"
+
+
+def _summed(found: Sequence[Confusion], field: str) -> dict[str, int]:
+    sums: Counter[str] = Counter()
+    for confusion in found:
+        sums[getattr(confusion, field)] += confusion.images
+    return dict(sums)
+
+
+def _share(share: float) -> str:
+    return "All are" if share == 1 else f"{_percent(share)} are"
+
+
+def _percent(share: float) -> str:
+    """In whole percent; 99.7% is not all."""
+    percent = int(100 * share) if share > 0.99 else round(100 * share)
+    return f"{percent}%"

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+
+from rccs.answers import CONFIDENCE, ERROR, Answers, Confusion, commonest_confusion, confusions
+
+
+def answers(*pairs: tuple[str, str], score: float = np.nan, kind: str = CONFIDENCE) -> Answers:
+    labels, predicted = zip(*pairs, strict=True)
+    return Answers(np.array(labels), np.array(predicted), np.full(len(pairs), score, np.float32), kind)
+
+
+@pytest.mark.parametrize(
+    ("label", "predicted", "score", "kind", "told"),
+    [
+        ("stop", "yield", 0.934, CONFIDENCE, "stop → yield (93%)"),
+        ("stop", "yield", 0.9999, CONFIDENCE, "stop → yield (99%)"),
+        ("stop", "yield", np.nan, CONFIDENCE, "stop → yield"),
+        ("", "yield", np.nan, CONFIDENCE, "? → yield"),
+        ("stop", "", np.nan, CONFIDENCE, "stop"),
+        ("", "", 0.5, CONFIDENCE, ""),
+        ("0.5 0.1", "0.7 0.1", 0.1414, ERROR, "0.5 0.1 → 0.7 0.1 (error 0.141)"),
+        ("a\x1b[2J", "b", np.nan, CONFIDENCE, "a\ufffd[2J → b"),
+    ],
+)
+def test_what_is_told_of_an_image(label, predicted, score, kind, told):
+    assert answers((label, predicted), score=score, kind=kind).text(0) == told
+
+
+def test_confusions_are_counted_the_commonest_first_and_unknown_ones_left_out():
+    found = confusions(answers(("a", "b"), ("c", "d"), ("a", "b"), ("", "b"), ("a", "")))
+    assert found == [Confusion("a", "b", 2), Confusion("c", "d", 1)]
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        ([("80", "60")] * 5 + [("50", "30"), ("stop", "yield"), ("20", "70")], "62% are 80 taken for 60"),
+        ([("80", "60")] * 3, "All are 80 taken for 60"),
+        ([(str(i), "60") for i in range(9)] + [("a", "b")], "90% are taken for 60"),
+        ([("80", str(i)) for i in range(8)], "All are 80, taken for others"),
+        ([(str(i), f"not {i}") for i in range(10)], ""),
+        ([("80", "60")], ""),
+    ],
+)
+def test_the_commonest_confusion_or_what_it_has_in_common_with_others(pairs, told):
+    assert commonest_confusion(answers(*pairs)) == told
+
+
+def test_numbers_are_not_taken_for_each_other():
+    assert commonest_confusion(answers(*[("0.5", "0.7")] * 4, kind=ERROR)) == ""
+    assert commonest_confusion(None) == ""
+
+
+def test_columns_are_those_of_which_anything_is_known():
+    known = answers(("a", "b"), ("", "b"))
+    assert set(known.columns) == {"label", "predicted"}
+    assert set(answers(("", "b"), ("", "c"), score=0.5).columns) == {"predicted", "confidence"}
+    assert Answers.unknown(3).columns == {}

@@ -1,0 +1,132 @@
+"""The steps put together, with the DNN's answers to its whole test set."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline import ClusteringSettings, generate_clusters, known_parameters, prediction_notes
+from rccs.clusters import load_clusters
+from rccs.gifs import gif_path
+from rccs.review import load_review, merge_rccs
+from support.errors import SAFEError
+from support.files import read_record
+from support.run_folder import RUN_FILE
+from tests.helpers.fake_network import FakeNetwork
+
+SETTINGS = ClusteringSettings(extractor="vgg16-conv")
+
+
+class Case(NamedTuple):
+    """A test set in class folders, its failing images beside a table of predictions, and an output folder."""
+
+    test: Path
+    failing: Path
+    table: Path
+    out: Path
+
+
+@pytest.fixture
+def case(fake_network: FakeNetwork, draw_folder: Callable[..., Path], tmp_path: Path) -> Case:
+    """The DNN takes all nights and half of the snows for woods."""
+    test, failing = tmp_path / "test", tmp_path / "dnn" / "failures"
+    rows = ["image,label,predicted,confidence,right"]
+    for seed, (scene, wrong, right) in enumerate((("night", 12, 0), ("snow", 8, 8), ("wood", 0, 20))):
+        draw_folder(test / scene, {scene: wrong + right}, seed=seed)
+        (failing / scene).mkdir(parents=True)
+        for i in range(wrong + right):
+            name = f"{scene}/{scene}_{i:02d}.png"
+            if i < wrong:
+                shutil.copyfile(test / name, failing / name)
+            rows.append(f"{name},{scene},{'wood' if i < wrong else scene},0.9,{str(i >= wrong).lower()}")
+    table = failing.parent / "predictions.csv"
+    table.write_text("\n".join(rows) + "\n")
+    (failing.parent / "accuracy.json").write_text(f'{{"test_root": "{test}"}}')
+    return Case(test, failing, table, tmp_path / "out")
+
+
+def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert load_clusters(case.out).answers is not None
+    assert clusters.told(0) == "night → wood (90%)"
+    record = read_record(case.out / RUN_FILE)["predictions"]
+    assert (record["source"], record["tested"]) == (str(case.table), str(case.test))
+    assert (record["images"], record["wrong"], record["notes"]) == (48, 20, [])
+    columns = known_parameters(case.out, clusters)
+    assert set(columns["label"].tolist()) == {"night", "snow"}
+    assert set(columns["predicted"].tolist()) == {"wood"}
+    case.table.unlink()
+    merged = load_review(case.out).clusters
+    assert merged.told(0) == "night → wood (90%)"
+
+
+def test_answers_stay_with_their_images_when_rccs_are_merged(case):
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert clusters.n_rccs == 2
+    merge_rccs(case.out, 1, 0)
+    merged = load_review(case.out).clusters
+    answers = merged.answers_of(0)
+    assert sorted(answers.label.tolist()) == ["night"] * 12 + ["snow"] * 8
+
+
+def test_the_corner_of_a_frame_says_what_the_image_was_taken_for(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    told = gif_path(case.out, 0, 2).read_bytes()
+    generate_clusters(case.failing, case.out / "plain", SETTINGS._replace(predictions=None))
+    case.table.unlink()
+    generate_clusters(case.failing, case.out, SETTINGS)
+    plain = gif_path(case.out, 0, 2)
+    assert plain.read_bytes() != told  # drawn again, since the captions are others
+    with Image.open(plain) as image:
+        without = np.asarray(image.convert("L"))[:20, :60]
+    with Image.open(gif_path(case.out / "plain", 0, 2)) as image:
+        corner = np.asarray(image.convert("L"))[:20, :60]
+    assert (corner > 230).sum() > 20  # letters on a dark ground
+    assert (corner != without).any()
+
+
+def test_predictions_can_be_given_and_must_be_given_with_the_test_folder(case, tmp_path):
+    table = case.table.rename(tmp_path / "mine.csv")
+    settings = SETTINGS._replace(predictions=table, tested=case.test)
+    assert generate_clusters(case.failing, case.out, settings).told(0) == "night → wood (90%)"
+    for one in ({"predictions": table}, {"tested": case.test}):
+        with pytest.raises(SAFEError, match="together"):
+            generate_clusters(case.failing, case.out, SETTINGS._replace(**one))
+
+
+def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_note(case):
+    case.table.write_text("image,predicted,confidence\nnight/night_00.png,wood,7\n")
+    with pytest.raises(SAFEError, match="a confidence from 0 to 1"):
+        generate_clusters(case.failing, case.out, SETTINGS._replace(predictions=case.table, tested=case.test))
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert clusters.answers is None
+    assert "a confidence from 0 to 1" in prediction_notes(case.out)[0]
+
+
+def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
+    lines = case.table.read_text().splitlines()
+    lines = [line for line in lines if "night_03" not in line and "snow_01" not in line]
+    case.table.write_text("\n".join([*lines, "snow/snow_01.png,snow,snow,0.9,true"]) + "\n")
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert prediction_notes(case.out) == [
+        "Without a prediction: 1 of 20 images.",
+        "Right according to the predictions: 1 of 20 images.",
+    ]
+    assert clusters.told(clusters.paths.index("night/night_03.png")) == ""
+
+
+def test_predictions_outside_of_the_pages_root_are_not_read(case):
+    clusters = generate_clusters(case.failing, case.out, SETTINGS, within=case.failing)
+    assert clusters.answers is None
+    assert prediction_notes(case.out) == []
+
+
+def test_clusters_without_answers_are_saved_and_read_as_before(case):
+    case.table.unlink()
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert load_clusters(case.out).answers is None
+    assert clusters.told(0) == ""
