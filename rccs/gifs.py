@@ -9,7 +9,7 @@ import hashlib
 import math
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -60,23 +60,52 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, *, progress: Progress 
     SAFEError
         A GIF that SAFE did not draw would be replaced, or a GIF cannot be written.
     """
-    gifs = prepare_folder(folder / GIF_FOLDER)
-    written = []
+    prepare_folder(folder / GIF_FOLDER)
+    drawings = {gif_path(folder, rcc, clusters.n_rccs): _captions(clusters, rcc) for rcc in clusters.groups}
+    _draw(clusters.image_root, drawings, progress)
+    _remove_others(folder, ("RCC_*.gif", "noise.gif"), drawings)
+    return list(drawings)
+
+
+def spot_gif_path(folder: Path, rank: int) -> Path:
+    """Path of the GIF of a weak spot, by its rank from 1, in the output folder."""
+    return folder / GIF_FOLDER / f"weak_spot_{rank:02d}.gif"
+
+
+def write_spot_gifs(
+    clusters: RootCauseClusters, folder: Path, spots: Sequence[np.ndarray], *, progress: Progress = no_progress
+) -> None:
+    """Write a GIF per weak spot, of the failing images in it, as `write_gifs` does for RCCs.
+
+    Parameters
+    ----------
+    spots : sequence of ndarray of int
+        The images of each weak spot, as rows of the clusters, by rank. One without images gets no GIF.
+    """
+    prepare_folder(folder / GIF_FOLDER)
+    drawings = {
+        spot_gif_path(folder, rank): [(clusters.paths[row], clusters.told(row)) for row in rows.tolist()]
+        for rank, rows in enumerate(spots, start=1)
+        if len(rows)
+    }
+    _draw(clusters.image_root, drawings, progress)
+    _remove_others(folder, ("weak_spot_*.gif",), drawings)
+
+
+def _draw(root: Path, drawings: Mapping[Path, Sequence[tuple[str, str]]], progress: Progress) -> None:
+    """Write GIFs, given the captions of each; those that already show the same are left as they are."""
     done = 0
-    total = len(clusters.paths)
+    total = sum(map(len, drawings.values()))
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for rcc in clusters.groups:
-            members = clusters.members(rcc)
-            path = gif_path(folder, rcc, clusters.n_rccs)
-            captions = _captions(clusters, rcc)
-            stamp = _stamp(clusters.image_root, captions)
+        for path, captions in drawings.items():
+            stamp = _stamp(root, captions)
             if _is_foreign(path):
                 raise SAFEError(
                     f"Expected {path} to be missing or drawn by SAFE. Received another file, which is kept. Move it "
                     "away, or use another output folder (--out)."
                 )
             if _stamp_of(path) != stamp:
-                frames = gif_frames(clusters.image_root, captions, pool)
+                frames = gif_frames(root, captions, pool)
                 with replacing(path) as temporary:
                     next(frames).save(
                         temporary,
@@ -86,14 +115,16 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, *, progress: Progress 
                         loop=0,
                         comment=stamp,
                     )
-            written.append(path)
-            done += len(members)
+            done += len(captions)
             progress("Drawing GIFs", done, total)
-    names = {path.name for path in written}
-    for old in [*gifs.glob("RCC_*.gif"), *gifs.glob("noise.gif")]:
-        if old.name not in names and not _is_foreign(old):
-            old.unlink(missing_ok=True)
-    return written
+
+
+def _remove_others(folder: Path, patterns: Sequence[str], drawn: Collection[Path]) -> None:
+    """Remove outdated GIFs that SAFE drew."""
+    for pattern in patterns:
+        for old in (folder / GIF_FOLDER).glob(pattern):
+            if old not in drawn and not _is_foreign(old):
+                old.unlink(missing_ok=True)
 
 
 def frame_side(n_frames: int) -> int:
