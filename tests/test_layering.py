@@ -54,6 +54,7 @@ HOUSE = {
         "profiles",
         "search",
         "nearness",
+        "rates",
         "gifs",
         "notes",
         "journal",
