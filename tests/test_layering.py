@@ -55,6 +55,7 @@ HOUSE = {
         "profiles",
         "search",
         "nearness",
+        "rates",
         "gifs",
         "notes",
         "journal",

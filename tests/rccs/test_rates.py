@@ -1,0 +1,300 @@
+import math
+
+import numpy as np
+import pytest
+
+from dbscan.outcome import NOISE
+from dbscan.projection import fit_projection
+from dbscan.relevance import average_neighbours
+from dbscan.tuning import tune
+from rccs.rates import (
+    COLUMNS,
+    LEVEL,
+    Rate,
+    clopper_pearson,
+    failure_rates,
+    fair_points,
+    load_rates,
+    rates_text,
+    regions,
+)
+from support.errors import SAFEError
+from support.run_folder import RATES_FILE
+
+EXTRACTOR = "vgg16-fc2"  # features of any dimension
+
+
+def line(*places: float) -> np.ndarray:
+    """Points on a line."""
+    return np.array(places, dtype=np.float32).reshape(-1, 1)
+
+
+def dealt(tested: list[int], wrong: list[int], *, outside: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
+    """Regions of tested images, of which so many are wrong; and the images outside with the wrong ones among them."""
+    rccs = [*range(len(tested)), NOISE]
+    wrong = [*wrong, outside[1]]
+    right = [n - k for n, k in zip([*tested, outside[0]], wrong, strict=True)]
+    return np.repeat(rccs, wrong), np.repeat(rccs, right)
+
+
+def groups_of(rng: np.random.Generator, sizes: list[int], *, dimension: int = 48, inner: int = 4) -> np.ndarray:
+    """Features of groups of images that look alike, each of which varies in a few directions of its own."""
+    blocks = []
+    for size in sizes:
+        middle = rng.normal(0, 1, dimension)
+        directions = rng.normal(0, 0.25, (inner, dimension))
+        blocks.append(middle + rng.normal(size=(size, inner)) @ directions + rng.normal(0, 0.1, (size, dimension)))
+    return np.exp(np.concatenate(blocks)).astype(np.float32)
+
+
+def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...], np.ndarray]:
+    """The rates of RCCs that are found among wrong images as `clustering.py` finds them, and the RCCs' labels."""
+    points = fit_projection(features[wrong], EXTRACTOR).apply(features[wrong])
+    averaged = average_neighbours(points)
+    labels = tune(averaged, original=points, averaged=averaged).labels
+    failing, right = fair_points(features[wrong], features[~wrong], EXTRACTOR)
+    of_failing, of_right = regions(failing, labels, right)
+    return failure_rates(of_failing, of_right, int(labels.max(initial=NOISE)) + 1), labels
+
+
+# --- Regions ----------------------------------------------------------------------------------------------------
+
+
+def test_each_image_lies_in_the_region_of_the_nearest_other_failing_image():
+    failing, labels = line(0, 1, 10, 11, 20), np.array([0, 0, 1, 1, NOISE])
+    of_failing, of_right = regions(failing, labels, line(0.4, 9, 10.6, 19))
+    assert of_right.tolist() == [0, 1, 1, NOISE]
+    assert of_failing.tolist() == [0, 0, 1, 1, 1]  # the last one is placed by the fourth, not by itself
+
+
+def test_the_only_failing_image_does_not_count_for_the_region_that_it_defines():
+    of_failing, of_right = regions(line(0), np.array([0]), line(0.1, 5))
+    assert of_failing.tolist() == [NOISE]
+    assert of_right.tolist() == [0, 0]
+
+
+def test_a_region_ends_where_too_many_tested_images_are_nearer_than_a_failing_one():
+    right = np.concatenate([line(*np.linspace(0, 1, 30)), line(*np.linspace(50, 51, 30))])
+    _, of_right = regions(line(0.2, 0.4, 0.6, 0.8, 1.2, 1.4), np.zeros(6, int), right)  # 33 of the nearest are searched
+    assert (of_right[:30] == 0).all()
+    _, far = regions(line(*np.linspace(0, 1, 30)), np.zeros(30, int), right)  # 9 are
+    assert (far[30:] == NOISE).all()
+
+
+def test_regions_agree_with_a_search_image_by_image():
+    rng = np.random.default_rng(3)
+    failing, right = rng.normal(size=(40, 5)).astype(np.float32), rng.normal(size=(130, 5)).astype(np.float32)
+    labels = rng.integers(-1, 4, 40)
+    points = np.concatenate([failing, right]).astype(float)
+    expected = []
+    for i, point in enumerate(points):
+        nearest = sorted((math.dist(point, other), j) for j, other in enumerate(points) if j != i)
+        wrong = [j for _, j in nearest[: math.ceil(3 * 170 / 40)] if j < 40]
+        expected.append(labels[wrong[0]] if wrong else NOISE)
+    of_failing, of_right = regions(failing, labels, right)
+    assert [*of_failing, *of_right] == expected
+
+
+def test_identical_images_are_in_one_region():
+    of_failing, of_right = regions(np.zeros((6, 3)), np.zeros(6, int), np.zeros((4, 3)))
+    assert of_failing.tolist() == [0] * 6
+    assert of_right.tolist() == [0] * 4
+
+
+@pytest.mark.parametrize(("n_failing", "n_right"), [(0, 0), (0, 3), (1, 0), (2, 0)])
+def test_regions_of_hardly_any_images_are_defined(n_failing, n_right):
+    of_failing, of_right = regions(np.zeros((n_failing, 2)), np.zeros(n_failing, int), np.ones((n_right, 2)))
+    assert of_failing.tolist() == [0 if n_failing > 1 else NOISE] * n_failing
+    assert of_right.tolist() == [NOISE] * n_right
+
+
+def test_right_and_wrong_images_are_projected_alike():
+    """Unlike by a projection that is fitted to the wrong ones, which sees differences between them, and not others."""
+    features = groups_of(np.random.default_rng(0), [150, 200], dimension=600, inner=40)
+    wrong = np.random.default_rng(1).random(350) < 0.3
+
+    def spread(failing: np.ndarray, right: np.ndarray) -> float:
+        return float(right.var(axis=0).sum() / failing.var(axis=0).sum())
+
+    assert spread(*fair_points(features[wrong], features[~wrong], EXTRACTOR)) == pytest.approx(1, abs=0.1)
+    to_wrong = fit_projection(features[wrong], EXTRACTOR)
+    assert spread(to_wrong.apply(features[wrong]), to_wrong.apply(features[~wrong])) < 0.9
+
+
+# --- Calibration and power --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "share"),
+    [([150, 120, 90, 60], 0.3), ([12] * 40, 0.2), ([400], 0.5)],
+    ids=["groups", "many-small-groups", "one-group"],
+)
+def test_no_rcc_fails_more_often_if_right_and_wrong_are_dealt_out_at_random(sizes, share):
+    features = groups_of(np.random.default_rng(7), sizes)
+    n = len(features)
+    found, holds = 0, []
+    for seed in range(20):
+        wrong = np.zeros(n, bool)
+        wrong[np.random.default_rng(seed).permutation(n)[: round(share * n)]] = True
+        rates, _ = rates_of(features, wrong)
+        found += any(rate.verdict == "more" for rate in rates)
+        holds += [rate.low <= wrong.mean() <= rate.high for rate in rates if rate.tested]
+    assert len(holds) >= 20
+    assert found <= 1
+    assert np.mean(holds) >= 0.95
+
+
+def test_reasons_are_told_from_looks():
+    """Six groups of images that look alike: the DNN fails on most of two of them, and on a fifth of each other one."""
+    rng = np.random.default_rng(11)
+    sizes = [60, 60, 150, 150, 150, 150]
+    features, group = groups_of(rng, sizes), np.repeat(np.arange(6), sizes)
+    wrong = rng.random(len(group)) < np.where(group < 2, 0.8, 0.2)
+    rates, labels = rates_of(features, wrong)
+    verdicts: dict[int, list[str]] = {}
+    for rate in rates:
+        verdicts.setdefault(int(np.bincount(group[wrong][labels == rate.rcc]).argmax()), []).append(rate.verdict)
+    assert verdicts.keys() == set(range(6))
+    assert {verdict for of_group in (0, 1) for verdict in verdicts[of_group]} == {"more"}
+    assert "more" not in {verdict for of_group in range(2, 6) for verdict in verdicts[of_group]}
+
+
+# --- Rates ------------------------------------------------------------------------------------------------------
+
+
+def test_the_interval_is_that_of_clopper_and_pearson():
+    low, high = clopper_pearson(np.array([0, 5, 10, 0]), np.array([10, 10, 10, 0]))
+    end = 0.025**0.1  # where 10 of 10 have a probability of 2.5 %
+    assert low.tolist() == pytest.approx([0, 0.1871, end, 0], abs=1e-4)
+    assert high.tolist() == pytest.approx([1 - end, 0.8129, 1, 1], abs=1e-4)
+
+
+def test_p_is_counted_by_hand():
+    """4 of 4 images in the region are wrong, none of 4 outside: one of C(8, 4) = 70 ways to deal them out."""
+    (rate,) = failure_rates(*dealt([4], [4], outside=(4, 0)), 1)
+    assert rate.p == pytest.approx(2 / 70)
+    assert (rate.verdict, rate.rate, rate.elsewhere, rate.excess) == ("more", 1.0, 0.0, 4.0)
+
+
+def test_p_is_corrected_for_the_number_of_rccs():
+    (first, second) = failure_rates(*dealt([4, 0], [4, 0], outside=(4, 0)), 2)
+    assert first.p == pytest.approx(2 * 2 / 70)
+    assert first.verdict != "more"
+    assert (second.p, second.verdict) == (1.0, "too few")
+
+
+def test_a_large_reason_does_not_hide_a_smaller_one():
+    """30 % of RCC 1 are wrong, as among all images; but without RCC 0 only 5 % are."""
+    of_failing, of_right = dealt([250, 100], [230, 30], outside=(600, 30))
+    large, small = failure_rates(of_failing, of_right, 2)
+    assert len(of_failing) / 950 == pytest.approx(0.305, abs=1e-3)
+    assert (large.verdict, small.verdict) == ("more", "more")
+    assert large.elsewhere == small.elsewhere == pytest.approx(30 / 600)
+    assert small.excess == pytest.approx(30 - 100 * 0.05)
+
+
+def test_rates_like_elsewhere_and_below_it_are_called_so():
+    usual, rare, unknown = failure_rates(*dealt([200, 200, 3], [40, 10, 1], outside=(500, 100)), 3)
+    assert (usual.verdict, rare.verdict, unknown.verdict) == ("as often", "less", "too few")
+    assert rare.p < LEVEL
+    assert rare.high < rare.elsewhere
+    assert usual.elsewhere == pytest.approx((10 + 1 + 100) / 703)
+
+
+def test_twenty_tested_images_give_a_defined_answer():
+    features = groups_of(np.random.default_rng(0), [10, 10])
+    rates, labels = rates_of(features, np.arange(20) % 2 == 0)
+    assert len(rates) == labels.max() + 1
+    assert {rate.verdict for rate in rates} <= {"as often", "too few"}
+
+
+@pytest.mark.parametrize("of_right", [np.full(5, NOISE), np.zeros(0, int)])
+def test_without_rccs_there_are_no_rates(of_right):
+    assert failure_rates(np.full(4, NOISE), of_right, 0) == ()
+
+
+def test_without_right_images_nothing_can_be_said():
+    rates = failure_rates(*dealt([30, 20], [30, 20], outside=(5, 5)), 2)
+    assert [(rate.rate, rate.elsewhere, rate.p, rate.verdict) for rate in rates] == [(1.0, 1.0, 1.0, "too few")] * 2
+
+
+def test_a_region_of_all_tested_images_has_no_elsewhere():
+    (rate,) = failure_rates(*dealt([50], [10]), 1)
+    assert math.isnan(rate.elsewhere)
+    assert (rate.excess, rate.verdict) == (0.0, "too few")
+    assert "elsewhere" not in rate.text
+
+
+# --- Text and file ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (
+            Rate(0, 41, 32, 0.62, 0.89, 0.15, 1e-9, "more"),
+            "Fails more often than elsewhere: 78% of 41 tested images like these are wrong (62–89%), elsewhere 15%.",
+        ),
+        (
+            Rate(0, 1034, 114, 0.092, 0.131, 0.188, 1e-9, "less"),
+            "Fails less often than elsewhere: 11% of 1,034 tested images like these are wrong (9–13%), elsewhere 19%.",
+        ),
+        (
+            Rate(0, 100, 35, 0.26, 0.45, 0.36, 1.0, "as often"),
+            "These images look alike, but the network does not fail on them more often than on others "
+            "(35%, elsewhere 36%).",
+        ),
+        (
+            Rate(0, 3, 1, 0.01, 0.91, 0.998, 1.0, "too few"),
+            "Too few tested images to compare: of 3 tested images like these, 1 is wrong, elsewhere 99.8%.",
+        ),
+        (
+            Rate(0, 1, 0, 0, 1, 0.001, 1.0, "too few"),
+            "Too few tested images to compare: of 1 tested image like these, none is wrong, elsewhere 0.1%.",
+        ),
+        (Rate(0, 0, 0, 0, 1, 0.2, 1.0, "too few"), "No other tested image looks like these: nothing to compare."),
+    ],
+)
+def test_the_rate_is_said_in_plain_words(rate, text):
+    assert rate.text == text
+
+
+def test_rates_that_are_saved_are_loaded_again(tmp_path):
+    rates = failure_rates(*dealt([250, 100, 0, 3], [230, 30, 0, 1], outside=(600, 30)), 4)
+    (tmp_path / RATES_FILE).write_text(rates_text(rates), encoding="utf-8")
+    assert load_rates(tmp_path) == rates
+    header, _, _, empty, _ = rates_text(rates).splitlines()
+    assert header == ",".join(COLUMNS) == "rcc,tested,wrong,rate,low,high,elsewhere,p,verdict"
+    assert empty.startswith("2,0,0,,0.0,1.0,")
+
+
+def test_an_unknown_rate_elsewhere_is_saved_as_an_empty_cell(tmp_path):
+    (tmp_path / RATES_FILE).write_text(rates_text(failure_rates(*dealt([5], [2]), 1)), encoding="utf-8")
+    assert math.isnan(load_rates(tmp_path)[0].elsewhere)
+
+
+def test_without_the_file_there_are_no_rates(tmp_path):
+    assert load_rates(tmp_path) == ()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("0,41,32", "0,31,32"),
+        ("0,41,32", "1,41,32"),
+        ("0,41,32", "0,many,32"),
+        ("0.15", "1.5"),
+        ("0.15", "inf"),
+        ("0.62", "nan"),
+        ("more", "mostly"),
+        ("verdict", "opinion"),
+        (",1e-09,more", ""),
+        ("more", "\xff"),
+    ],
+)
+def test_a_damaged_file_is_an_error(tmp_path, old, new):
+    text = rates_text([Rate(0, 41, 32, 0.62, 0.89, 0.15, 1e-9, "more")])
+    assert old in text
+    (tmp_path / RATES_FILE).write_bytes(text.replace(old, new).encode("latin-1"))
+    with pytest.raises(SAFEError, match=r"rcc_rates\.csv is damaged"):
+        load_rates(tmp_path)
