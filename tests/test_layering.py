@@ -51,6 +51,8 @@ HOUSE = {
         "clusters",
         "unsafe_set",
         "parameters",
+        "conditions",
+        "weak_spots",
         "profiles",
         "search",
         "nearness",
