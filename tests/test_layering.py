@@ -52,6 +52,8 @@ HOUSE = {
         "clusters",
         "unsafe_set",
         "parameters",
+        "conditions",
+        "weak_spots",
         "profiles",
         "search",
         "nearness",

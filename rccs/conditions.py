@@ -1,0 +1,135 @@
+"""Simple conditions on what is known of images: `label = centre`, `contrast >= 0.27`, `gaze_deg from 350 to 20`.
+
+Weak spots are made of them (see `weak_spots.py`). A column in; the conditions that are worth trying out, with numbers
+cut at round values, as an engineer would say them.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from rccs.parameters import ANGLE_SUFFIX
+
+LEAST_TESTED = 8  # images under a condition; of fewer nothing can be said
+TURN = 360
+ARC_WIDTHS = (10, 20, 30, 40, 50, 60, 70, 80, 90, 120, 150, 180)
+COARSE_ARC = 45  # degrees; of the arcs that are combined with others
+GAP = 0.2  # of a number's range: so far apart are groups of values such as day and night
+MARGIN = 0.4  # of a part: how far a cut may be from its quantile to be round
+
+
+class Literal(NamedTuple):
+    """A simple condition on one column.
+
+    Attributes
+    ----------
+    column : str
+    sign : "=", "<", ">=" or "from"
+        "from" is a range, of angles also across 0°; its lower end belongs to it, its upper end does not.
+    value : str, float, or a pair of float
+    """
+
+    column: str
+    sign: str
+    value: str | float | tuple[float, float]
+
+    def __str__(self) -> str:
+        if isinstance(self.value, tuple):
+            return f"{self.column} from {self.value[0]:.12g} to {self.value[1]:.12g}"
+        return f"{self.column} {self.sign} {self.value if isinstance(self.value, str) else f'{self.value:.12g}'}"
+
+    def holds(self, column: np.ndarray) -> np.ndarray:
+        """For which images it holds: bool of shape (n_images,). False where the value is unknown."""
+        number = column.dtype.kind in "fiub"
+        if number == isinstance(self.value, str):  # the column has become another kind
+            return np.zeros(len(column), bool)
+        if isinstance(self.value, str):
+            return np.asarray(column == self.value)
+        if isinstance(self.value, tuple):
+            low, high = self.value
+            if self.column.endswith(ANGLE_SUFFIX):
+                return (column - low) % TURN < (high - low) % TURN
+            return (column >= low) & (column < high)
+        return column >= self.value if self.sign == ">=" else column < self.value
+
+
+class Tried(NamedTuple):
+    """A condition to try; each pair has at least one that is plain, which bounds their number."""
+
+    literal: Literal
+    plain: bool
+
+
+def literals_of(name: str, column: np.ndarray, *, parts: int) -> list[Tried]:
+    """The simple conditions on a column: each value of a category, and ranges of a number or angle.
+
+    Parameters
+    ----------
+    parts : int
+        A number is cut into about so many parts of equally many images.
+    """
+    if column.dtype.kind not in "fiub":
+        values, counts = np.unique(column[column != ""], return_counts=True)
+        often = values[counts >= LEAST_TESTED]
+        return [Tried(Literal(name, "=", str(value)), True) for value in often]
+    known = column[np.isfinite(column)].astype(float)
+    if len(known) < 2 * LEAST_TESTED or known.min() == known.max():
+        return []
+    if name.endswith(ANGLE_SUFFIX) and np.ptp(known) > TURN / 2:
+        return _arcs(name)
+    cuts = round_cuts(known, parts=parts)
+    halves = [Tried(Literal(name, sign, cut), True) for cut in cuts for sign in ("<", ">=")]
+    ranges = [(low, high) for i, low in enumerate(cuts) for high in cuts[i + 1 :]]
+    return halves + [
+        Tried(Literal(name, "from", (low, high)), False)
+        for low, high in ranges
+        if np.count_nonzero((known >= low) & (known < high)) <= len(known) / 2
+    ]
+
+
+def _arcs(name: str) -> list[Tried]:
+    fine = [(start, width, False) for width in ARC_WIDTHS for start in range(0, TURN, 10)]
+    coarse = [(start, width, True) for width in (45, 90, 135, 180) for start in range(0, TURN, COARSE_ARC)]
+    return [
+        Tried(Literal(name, "from", (float(start), float((start + width) % TURN))), plain)
+        for start, width, plain in fine + coarse
+    ]
+
+
+def round_cuts(known: np.ndarray, *, parts: int) -> list[float]:
+    """Values at which a number is cut: near its quantiles, and as round as can be without moving many images.
+
+    A gap between groups of values, such as day and night, is cut as well. A number of few values is cut between
+    any two.
+    """
+    ordered = np.sort(known)
+    values = np.unique(ordered)
+    gaps = np.diff(values)
+    wide = np.ones(len(gaps), bool) if len(values) <= parts // 2 else gaps > GAP * (values[-1] - values[0])
+    between = [(values[i], values[i + 1]) for i in np.flatnonzero(wide)]
+    if len(values) > parts // 2:
+        ends = ((np.arange(1, parts)[:, None] + [-MARGIN, MARGIN]) / parts * (len(ordered) - 1)).round().astype(int)
+        for first, last in np.searchsorted(values, ordered[ends]):
+            # The quantile may be a single value, of many images, such as 0: cut below it.
+            first = first if first < last else max(0, first - 1)
+            widest = first + int(np.argmax(gaps[first:last])) if first < last else first
+            # A gap of more than half of it is not a matter of chance: what lies on its two sides is kept apart.
+            apart = first < last and gaps[widest] > (values[last] - values[first]) / 2
+            between.append((values[widest], values[widest + 1]) if apart else (values[first], values[last]))
+    cuts = {roundest(float(low), float(high)) for low, high in between if low < high}
+    return sorted(cut for cut in cuts if values[0] < cut <= values[-1])
+
+
+def roundest(low: float, high: float) -> float:
+    """The number above `low`, up to `high`, with the fewest digits; of several the nearest to their middle."""
+    middle = low + (high - low) / 2
+    exponent = math.floor(math.log10(high - low)) + 1 if 0 < high - low < math.inf else -math.inf
+    while exponent > math.log10(abs(high) + 1e-300) - 14 and exponent > -300:
+        for factor in (1.0, 0.5, 0.2):
+            step = factor * 10.0**exponent
+            number = float(f"{round(middle / step) * step:.14g}")
+            if low < number <= high:
+                return number
+        exponent -= 1
+    return high
