@@ -15,6 +15,7 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); 
 `keras.applications` (weights and preprocessing).
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
+from features.attributes import attribute_cache, measure
 from features.batches import (
     EXTRACTING,
     LOADING_THREADS,
@@ -31,6 +33,7 @@ from features.batches import (
     Stream,
     as_batch,
     compute_rows,
+    decode_for_network,
     in_batches,
     load_ahead,
     pixels_of,
@@ -104,7 +107,7 @@ def stream_features(
     """Extract features batch by batch, in the order of the listing. Memory use does not depend on its length.
 
     While the network computes one batch, threads read, hash and decode the next one. Each batch is cached as soon as it
-    is computed.
+    is computed, and so is what its images show (`features.attributes`), for which they would have to be decoded again.
 
     Raises
     ------
@@ -115,9 +118,11 @@ def stream_features(
     network = None
     done = 0
     progress(EXTRACTING, 0, total)
-    cache = FeatureCache(extractor.identity, extractor.dimension)
-    pool = ThreadPoolExecutor(LOADING_THREADS)
-    try:
+    with contextlib.ExitStack() as opened:
+        cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
+        measured = opened.enter_context(contextlib.closing(attribute_cache()))
+        pool = ThreadPoolExecutor(LOADING_THREADS)
+        opened.callback(pool.shutdown, cancel_futures=True)
         for loaded in load_ahead(pool, in_batches(listing.paths), lambda path: _load(listing.root, path, cache)):
             new = {item.key: item.pixels for item in loaded if item.pixels is not None}  # equal images only once
             computed: dict[bytes, np.ndarray] = {}
@@ -125,21 +130,22 @@ def stream_features(
                 network = network or load_network(extractor)
                 computed = dict(zip(new, compute_rows(network, list(new.values()), extractor), strict=True))
                 cache.put(computed.items())
+                measured.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
             done += len(loaded)
             progress(EXTRACTING, done, total)
             yield as_batch(loaded, computed, extractor)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        cache.close()
 
 
 def _load(root: Path, path: str, cache: FeatureCache) -> Loaded:
-    """Read an image; decode it only if its features are not cached."""
+    """Read an image; decode and measure it only if its features are not cached."""
     try:
         data = read_bytes(root / path)
         key = content_key(data)
         row = cache.get(key)
-        return Loaded(path, key, row=row) if row is not None else Loaded(path, key, pixels=pixels_of(data))
+        if row is not None:
+            return Loaded(path, key, row=row)
+        image, size = decode_for_network(data)
+        return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))
     except SAFEError:
         raise
     except UNREADABLE as error:

@@ -12,7 +12,7 @@ from PIL import Image
 from features.extractor import INPUT_SIZE, Extractor
 from features.network import BATCH_SIZE, Network
 from support.errors import SAFEError
-from support.images import ImageListing, Skipped, decode
+from support.images import ImageListing, Skipped, decode_with_size
 from support.progress import Progress, no_progress
 
 EXTRACTING = "Extracting features"
@@ -36,12 +36,13 @@ class Stream(Protocol):
 
 
 class Loaded(NamedTuple):
-    """A file that was read: a cached row of features, or pixels for the network, or the reason why it is skipped."""
+    """A file that was read: a cached row, or pixels for the network and attributes, or the reason why it is skipped."""
 
     path: str
     key: bytes = b""
     row: np.ndarray | None = None
     pixels: np.ndarray | None = None
+    attributes: np.ndarray | None = None
     reason: str = ""
 
 
@@ -50,20 +51,27 @@ def in_batches(paths: tuple[str, ...]) -> list[tuple[str, ...]]:
     return [paths[i : i + BATCH_SIZE] for i in range(0, len(paths), BATCH_SIZE)]
 
 
-def pixels_of(data: bytes) -> np.ndarray:
-    """Decode an image file for the network: uint8 of shape (224, 224, 3), RGB.
+def decode_for_network(data: bytes) -> tuple[Image.Image, tuple[int, int]]:
+    """Decode an image file: RGB, and (width, height) of the original.
 
-    Large JPEGs are decoded at a reduced size. The features depend on that and on the resizing, so a change here needs a
-    new identity of the extractors.
+    Large JPEGs are decoded at a reduced size. The features depend on that, so a change here needs a new identity of the
+    extractors and of the attributes.
 
     Raises
     ------
     any of UNREADABLE
         Not a readable image.
     """
+    return decode_with_size(data, at_least=INPUT_SIZE)
+
+
+def pixels_of(image: Image.Image) -> np.ndarray:
+    """Resize a decoded image for the network: uint8 of shape (224, 224, 3), RGB.
+
+    The features depend on that, so a change here needs a new identity of the extractors.
+    """
     # Bilinear with antialiasing; nearest-neighbour sampling would turn fine texture into noise.
-    image = decode(data, at_least=INPUT_SIZE).resize(INPUT_SIZE, Image.Resampling.BILINEAR)
-    return np.asarray(image)
+    return np.asarray(image.resize(INPUT_SIZE, Image.Resampling.BILINEAR))
 
 
 def compute_rows(network: Network, pixels: list[np.ndarray], extractor: Extractor) -> np.ndarray:

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from features.attributes import attribute_cache, measure
 from features.batches import (
     EXTRACTING,
     LOADING_THREADS,
@@ -33,6 +34,7 @@ from features.batches import (
     Stream,
     as_batch,
     compute_rows,
+    decode_for_network,
     in_batches,
     load_ahead,
     pixels_of,
@@ -81,11 +83,12 @@ class _Pending:
 
 
 class _Extracted(NamedTuple):
-    """A worker's result for a file: a row of features, float32, or the reason why it is skipped."""
+    """A worker's result for a file: features and attributes, float32, or the reason why it is skipped."""
 
     path: str
     key: bytes
     row: np.ndarray | None = None
+    attributes: np.ndarray | None = None
     reason: str = ""
 
 
@@ -116,10 +119,12 @@ def stream_on_cluster(
         identity=extractor.identity,
         weights=os.fspath(extractor.weights or ""),
     )
-    cache = FeatureCache(extractor.identity, extractor.dimension)
-    pool = ThreadPoolExecutor(LOADING_THREADS)
     pending: deque[_Pending] = deque()
-    try:
+    with contextlib.ExitStack() as opened:
+        cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
+        measured = opened.enter_context(contextlib.closing(attribute_cache()))
+        pool = ThreadPoolExecutor(LOADING_THREADS)
+        opened.callback(pool.shutdown, cancel_futures=True)
         with _connected(address) as client, _explained(address):
             looked_up = load_ahead(pool, in_batches(listing.paths), lambda path: _look_up(listing.root, path, cache))
             more = True
@@ -132,15 +137,12 @@ def stream_on_cluster(
                     else:
                         pending.append(_submit(client, work, loaded))
                         room -= 1
-                _gather(client, pending, cache)
+                _gather(client, pending, cache, measured)
                 while pending and (rows := pending[0].rows) is not None:
                     batch = pending.popleft()
                     done += len(batch.loaded)
                     yield as_batch(batch.loaded, rows, extractor)
                 progress(EXTRACTING, done, total)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        cache.close()
 
 
 @contextlib.contextmanager
@@ -224,7 +226,7 @@ def _submit(client: Any, work: Callable, loaded: list[Loaded]) -> _Pending:
     return _Pending(loaded, client.submit(work, tuple((path, key) for key, path in new.items()), pure=False))
 
 
-def _gather(client: Any, pending: deque[_Pending], cache: FeatureCache) -> None:
+def _gather(client: Any, pending: deque[_Pending], cache: FeatureCache, measured: FeatureCache) -> None:
     """Cache the rows that have arrived. If the first batch is not complete, wait for a result, at most for a second."""
     from distributed import wait
 
@@ -237,6 +239,7 @@ def _gather(client: Any, pending: deque[_Pending], cache: FeatureCache) -> None:
             batch.future = None  # so that the cluster releases the result
             batch.rows = {item.key: item.row for item in found if item.row is not None}
             cache.put(batch.rows.items())
+            measured.put((item.key, item.attributes) for item in found if item.attributes is not None)
             reasons = {item.key: item.reason for item in found if item.reason}
             batch.loaded = [item._replace(reason=reasons.get(item.key, item.reason)) for item in batch.loaded]
 
@@ -252,7 +255,7 @@ def _extract(
     """Extract features of images given as (path, content key)."""
     with _loading:  # the threads of a worker share one network
         extractor, network = _network(name, identity, weights)
-    pixels, found = {}, []
+    pixels, attributes, found = {}, {}, []
     for path, key in new:
         data = _read(root, path)
         if content_key(data) != key:
@@ -261,12 +264,13 @@ def _extract(
                 f"{socket.gethostname()}."
             )
         try:
-            pixels[path, key] = pixels_of(data)
+            image, size = decode_for_network(data)
+            pixels[path, key], attributes[path, key] = pixels_of(image), measure(image, size)
         except UNREADABLE as error:
             found.append(_Extracted(path, key, reason=reason_for(error)))
     if pixels:
         rows = compute_rows(network, list(pixels.values()), extractor)
-        found += [_Extracted(path, key, row) for (path, key), row in zip(pixels, rows, strict=True)]
+        found += [_Extracted(*file, row, attributes[file]) for file, row in zip(pixels, rows, strict=True)]
     return tuple(found)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 
 from support.entries import path_of
 from support.errors import SAFEError
@@ -30,6 +30,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 89_478_485
 """Pillow's default limit, above which it suspects a decompression bomb (256 MiB as RGB)."""
 MAX_BYTES = 256 * 2**20
+SIDEWAYS = (5, 6, 7, 8)  # values of EXIF's orientation that swap width and height
 
 # What Pillow's decoders are known to raise on damaged files. KeyboardInterrupt, MemoryError and the like are not
 # included.
@@ -177,11 +178,19 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode(data: bytes, *, at_least: tuple[int, int] | None = None) -> Image.Image:
+    """Decode the bytes of an image file to 8-bit RGB: `decode_with_size` without the size."""
+    return decode_with_size(data, at_least=at_least)[0]
+
+
+def decode_with_size(data: bytes, *, at_least: tuple[int, int] | None = None) -> tuple[Image.Image, tuple[int, int]]:
     """Decode the bytes of an image file to 8-bit RGB.
 
     EXIF orientation is applied, and transparent images are composited on white. 16-bit and 32-bit grey levels are
     scaled to 8 bits by the range of their type rather than that of the image, so that dark images stay dark. Of an
     animation, the first frame is taken.
+
+    The size returned, (width, height), is that of the whole image as it is shown, even if it is decoded at a reduced
+    size.
 
     Parameters
     ----------
@@ -197,10 +206,13 @@ def decode(data: bytes, *, at_least: tuple[int, int] | None = None) -> Image.Ima
         width, height = image.size
         if width * height > MAX_PIXELS:
             raise OSError(f"{width} × {height} pixels; the limit is {MAX_PIXELS / 1e6:.0f} megapixels")
-        if at_least is not None:
-            image.draft(None, at_least)
+        reduced = image.draft(None, at_least) if at_least is not None else None
         image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        sideways = image.getexif().get(ExifTags.Base.Orientation) in SIDEWAYS
+        turned = ImageOps.exif_transpose(image)
+        if reduced is None:  # Pillow itself turns some formats while it loads them
+            return _to_rgb(turned), turned.size
+        return _to_rgb(turned), (height, width) if sideways else (width, height)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -233,8 +233,9 @@ def test_the_selection_is_made_in_the_precision_of_the_clusters(fake_network, fa
     )
     assert json.loads((out / RUN_FILE).read_text())["extractor"]["identity"] == "vgg16-conv-fake-tiles-bfloat16"
     assert safe("select", failing, "--size", 4, "--out", out) == 0
-    assert [path.name for path in Path(os.environ["SAFE_CACHE"]).glob("*.sqlite")] == [
-        "vgg16-conv-fake-tiles-bfloat16.sqlite"
+    assert sorted(path.name for path in Path(os.environ["SAFE_CACHE"]).glob("*.sqlite")) == [
+        "attributes-1.sqlite",
+        "vgg16-conv-fake-tiles-bfloat16.sqlite",
     ]
     assert fake_network.images_seen == len(names_in(failing))
 

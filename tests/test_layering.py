@@ -32,6 +32,7 @@ HOUSE = {
         "weights",
         "network",
         "batches",
+        "attributes",
         "on_cluster",
     ),
     "FE": (),

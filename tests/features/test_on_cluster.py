@@ -9,6 +9,7 @@ import pytest
 
 import FE
 from FE import extract_features, stream_features
+from features import attributes
 from features import on_cluster as extraction
 from features.on_cluster import on_cluster
 from features.weights import choose_extractor
@@ -66,6 +67,11 @@ def test_a_cluster_gives_the_bytes_of_this_machine_and_fills_its_cache(
     assert [skip.path for skip in found[2]] == ["night_01.png", "snow_02.png"]
     assert steps[0] == 0
     assert steps[-1] == len(listing.paths) == 18
+    with monkeypatch.context() as patched:
+        patched.setattr(attributes, "measure", None)  # calling it would be a TypeError, which is a reason to skip
+        measured = attributes.measured_images(folder, listing.paths)
+    readable = [path not in ("night_01.png", "snow_02.png") for path in listing.paths]
+    assert np.isfinite(measured[:, 0]).tolist() == readable
     monkeypatch.setenv("SAFE_CACHE", str(tmp_path / "empty"))
     assert rows_of(stream_features(listing, fake_network.extractor)) == found
     assert fake_network.loads == loads + 1

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+from features.attributes import ATTRIBUTES, IDENTITY
 from features.cache import FeatureCache
 from rccs.clusters import fingerprint, load_clusters
 from rccs.gifs import gif_path, gif_shows, write_gifs
@@ -215,11 +216,14 @@ def test_the_cache_opens_after_a_kill_in_the_middle_of_a_batch(case, tmp_path):
     out, cache = tmp_path / "out", tmp_path / "cache"
     found = case.run(["cluster", case.images, "--out", out], cache, after=0.3, delay=0.1)
     assert found["killed"]
-    (file,) = cache.glob("*.sqlite")
-    opened = FeatureCache(file.stem, 4224)
-    rows = opened._connection.execute("SELECT count(*) FROM features").fetchone()[0]
-    opened.close()
-    assert rows % BATCH == 0
+    files = {file.stem for file in cache.glob("*.sqlite")}
+    assert len(files) == 2
+    assert IDENTITY in files
+    for identity in files:
+        opened = FeatureCache(identity, len(ATTRIBUTES) if identity == IDENTITY else 4224)
+        rows = opened._connection.execute("SELECT count(*) FROM features").fetchone()[0]
+        opened.close()
+        assert rows % BATCH == 0
 
 
 def test_what_a_killed_process_left_is_removed_later(clusters, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from support.errors import SAFEError
-from support.images import SUFFIXES, UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
+from support.images import SUFFIXES, UNREADABLE, Skipped, decode, decode_with_size, find_images, read_bytes, reason_for
 from support.text import printable
 from tests.helpers.encoding import encoded
 
@@ -307,6 +307,19 @@ def test_a_large_jpeg_is_decoded_at_less_than_its_size_but_not_below_what_is_ask
     data = encoded(Image.new("RGB", (2000, 1000), (90, 90, 90)), "JPEG")
     assert decode(data).size == (2000, 1000)
     assert decode(data, at_least=(224, 224)).size == (500, 250)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+@pytest.mark.parametrize("at_least", [None, (20, 20)])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_is_that_of_the_whole_image_as_it_is_shown(kind, at_least, orientation):
+    turned = Image.Exif()
+    turned[274] = orientation
+    data = encoded(Image.new("RGB", (201, 199), "red"), kind, exif=turned)
+    image, size = decode_with_size(data, at_least=at_least)
+    assert size == ((199, 201) if orientation >= 5 else (201, 199))
+    reduced = kind == "JPEG" and at_least is not None
+    assert image.size == ((26 - (orientation >= 5), 25 + (orientation >= 5)) if reduced else size)
 
 
 # --- Unreadable -------------------------------------------------------------------------------------------------
