@@ -1,7 +1,7 @@
 """The steps of SAFE put together: what the page and the command line run, and the summaries that they show.
 
 `generate_clusters` runs steps 1 and 2, `select_images` steps 3 and 4; steps 5 and 6 are `retrain.retrain`.
-`export_results` copies the images of the RCCs to folders.
+`explain_failures` compares the RCCs with what the DNN gets right. `export_results` copies their images to folders.
 """
 
 import dataclasses
@@ -22,12 +22,14 @@ from FE import extract_features
 from features.batches import Stream
 from features.weights import choose_extractor
 from rccs.clusters import RootCauseClusters, explained_percent, fingerprint, headline, load_clusters
-from rccs.gifs import gif_notes, gif_shows, write_gifs
+from rccs.gifs import gif_notes, gif_shows, write_gifs, write_spot_gifs
 from rccs.notes import title
 from rccs.parameters import find_parameters, read_parameters
 from rccs.profiles import REFERENCE, Profile, known_ranges, profile_clusters, profiles_text
+from rccs.rates import rates_text
 from rccs.review import Carried, Review, carry_over, load_review, mend_labels, rccs_marked_safe, reviewed, save_run
 from rccs.unsafe_set import UnsafeSet
+from reasons import Reasons, compare_with_right, known_of, load_reasons, reasons_files, reasons_of, weak_spots_of
 from reporting.export import Export, check_target, export_rccs, export_zip
 from reporting.history import archive_run, earlier_reviews
 from reporting.report import report_html
@@ -39,19 +41,24 @@ from support.output_folder import Writer, check_own, save_files, working, writin
 from support.progress import Progress, no_progress
 from support.run_folder import (
     CLUSTERS_FILE,
+    COMPARISON_FILE,
     EDITS_FILE,
     FILENAMES_FILE,
     FORMS_FILE,
     LABELS_FILE,
     NOTES_FILE,
     PROFILES_FILE,
+    RATES_FILE,
     RUN_FILE,
     SELECTION_FILE,
     UNSAFE_SET_FILE,
+    WEAK_SPOTS_FILE,
 )
 from support.text import count, some
 from training.labels import replace_unsafe_set
 from training.result import Retraining
+
+REASONS_FILES = (WEAK_SPOTS_FILE, RATES_FILE, COMPARISON_FILE)
 
 
 class ClusteringSettings(NamedTuple):
@@ -109,7 +116,7 @@ def generate_clusters(
     parameters = settings.parameters
     prepare_folder(out)
     with working(out, "clustering"):
-        check_own(out, LABELS_FILE, RUN_FILE, CLUSTERS_FILE, PROFILES_FILE, NOTES_FILE, EDITS_FILE)
+        check_own(out, *REASONS_FILES, LABELS_FILE, RUN_FILE, CLUSTERS_FILE, PROFILES_FILE, NOTES_FILE, EDITS_FILE)
         _previous(out)  # notes that cannot be read are an error before the long work, and so are parameters
         if parameters:
             read_parameters(parameters, Path(), ())
@@ -134,7 +141,7 @@ def generate_clusters(
             # If the run is the same again, so is the sentence on the notes that it did not take over.
             behind = _left_behind(carried) if replaced or not previous else left_behind(out)
             record |= answered | {"gifs": {"notes": gif_notes(edited)}, "left_behind": behind}
-            remove = [PROFILES_FILE]
+            remove = [PROFILES_FILE, *REASONS_FILES]
             if previous and previous.original.image_root != clusters.image_root:
                 remove.append(FORMS_FILE)  # the forms name folders and the DNN of other images
             save_run(clusters, carried, out, more=record, files=_profiles_file(profiles), remove=remove)
@@ -171,7 +178,7 @@ def _predictions(
     Those found that cannot be read only cause a note: the clusters do not need them.
     """
     if given:
-        return given, {"predictions": _record_of(given, clusters)}
+        return given, {"predictions": {**_record_of(given, clusters), "given": True}}
     found = find_predictions(clusters.image_root)
     if found is None or (within and not all(path.resolve().is_relative_to(within) for path in found)):
         return None, {}
@@ -233,20 +240,101 @@ def _previous(out: Path) -> Review | None:
     return load_review(out)
 
 
+def explain_failures(
+    out: Path,
+    *,
+    within: Path | None = None,
+    weights: str | os.PathLike | None = None,
+    stream: Stream | None = None,
+    progress: Progress = no_progress,
+) -> bool:
+    """After `generate_clusters`: failure rates of the RCCs and weak spots, in comparison with what the DNN gets right.
+
+    Weak spots come first, since they are found in seconds; the features of the images that are right take longer.
+
+    Parameters
+    ----------
+    within : path, optional
+        Predictions and test images are only read inside this folder.
+    weights, stream
+        As for `selection.select_unsafe_set`.
+
+    Returns
+    -------
+    bool
+        False if the DNN's answers to its test set are not known.
+
+    Raises
+    ------
+    SAFEError
+        The predictions have changed since the clusters were found, or the test images cannot be read.
+    """
+    with working(out, "comparing"):
+        clusters = load_clusters(out)
+        tested = _tested(out, within)
+        if tested is None or tested.right.all() or not tested.right.any():
+            return False
+        known = known_of(tested, parameters=_parameters_source(out), progress=progress)
+        progress("Searching for weak spots", 0, 0)
+        reasons = reasons_of(clusters, tested, known, weak_spots_of(tested, known))
+        _save_reasons(out, clusters, reasons)
+        write_spot_gifs(clusters, out, reasons.images, progress=progress)
+        comparison = compare_with_right(clusters, tested, weights=weights, stream=stream, progress=progress)
+        _save_reasons(out, clusters, reasons._replace(comparison=comparison))
+    return True
+
+
+def _tested(out: Path, within: Path | None) -> AnsweredImages | None:
+    """The predictions that the run in a folder was found with; None if there are none.
+
+    Raises
+    ------
+    SAFEError
+        They cannot be read, or are not the same any more.
+    """
+    record = read_record(out / RUN_FILE).get("predictions", {})
+    if not isinstance(record, dict) or "digest" not in record:
+        return None
+    source, root = Path(str(record.get("source"))), Path(str(record.get("tested")))
+    if within and not all(path.resolve().is_relative_to(within) for path in (source, root)):
+        return None
+    tested = read_predictions(source, root)
+    if tested.digest != record["digest"]:
+        raise SAFEError(f"{source} has changed since the clusters were found. Generate them again to compare with it.")
+    return tested
+
+
+def _save_reasons(out: Path, clusters: RootCauseClusters, reasons: Reasons) -> None:
+    """Write what was found, unless the folder holds another run by now."""
+    with writing(out):
+        review = load_review(out)
+        if fingerprint(review.original) == fingerprint(clusters):
+            save_files(out, reasons_files(reasons, clusters, review.clusters))
+
+
 def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> RootCauseClusters:
     """Update GIFs and profiles to the engineer's edits; to be called after an edit or after restoring a run."""
     review = load_review(out)
     write_gifs(review.clusters, out, progress=progress)
     try:
-        source = read_record(out / RUN_FILE).get("parameters", {}).get("source")
+        source = _parameters_source(out)
         profiles, _ = describe_rccs(review.clusters, parameters=source, within=within)
     except SAFEError:
         profiles = ()  # the parameters can no longer be read, and the old profiles are about other RCCs
     with writing(out):
         # Otherwise there is a later edit, whose own call of this function writes the profiles.
         if fingerprint(load_review(out).clusters) == fingerprint(review.clusters):
-            save_files(out, _profiles_file(profiles), remove=[PROFILES_FILE])
+            rates = load_reasons(out, review.original).rates(review.clusters).values()
+            files = _profiles_file(profiles) | ({RATES_FILE: rates_text(rates)} if rates else {})
+            save_files(out, files, remove=[PROFILES_FILE])
     return review.clusters
+
+
+def _parameters_source(out: Path) -> str | None:
+    """The table of parameters with which the run in a folder was described."""
+    record = read_record(out / RUN_FILE).get("parameters", {})
+    source = record.get("source") if isinstance(record, dict) else None
+    return source if isinstance(source, str) else None
 
 
 def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> bool:
@@ -332,6 +420,14 @@ def parameter_notes(out: Path) -> list[str]:
         return [str(note) for note in read_record(out / RUN_FILE).get("parameters", {}).get("notes", [])]
     except (AttributeError, TypeError):
         return []
+
+
+def given_predictions(out: Path) -> tuple[str, str]:
+    """The table and the test folder that the engineer gave for the run in `out`; empty if SAFE found them, or none."""
+    record = read_record(out / RUN_FILE).get("predictions", {})
+    if not isinstance(record, dict) or record.get("given") is not True:
+        return "", ""
+    return str(record.get("source", "")), str(record.get("tested", ""))
 
 
 def prediction_notes(out: Path) -> list[str]:

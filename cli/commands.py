@@ -38,6 +38,7 @@ def run_cluster(options: argparse.Namespace) -> None:
     from pipeline import (
         ClusteringSettings,
         cluster_summary,
+        explain_failures,
         generate_clusters,
         how_found,
         left_behind,
@@ -75,6 +76,38 @@ def run_cluster(options: argparse.Namespace) -> None:
         print(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
     print(f"How these were found: {how_found(clusters)}")
     print(f"Written: labels.txt, clusters.npz, run.json, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
+    with terminal() as progress:
+        explained = explain_failures(out, weights=options.weights, stream=_stream(options), progress=progress)
+    if explained:
+        _print_reasons(out)
+
+
+def _print_reasons(out: Any) -> None:
+    """Failure rates and weak spots."""
+    from pathlib import Path
+
+    from rccs.clusters import rccs_of
+    from rccs.rates import by_excess
+    from rccs.review import load_review
+    from reasons import load_reasons
+    from support.text import printable
+
+    review = load_review(Path(out))
+    reasons = load_reasons(Path(out), review.original)
+    rates = reasons.rates(review.clusters)
+    for note in reasons.comparison.notes if reasons.comparison else ():
+        print(f"safe: {printable(note)}", file=sys.stderr)
+    print(f"Failure rates, compared with the images that the network gets right ({reasons.base:.1%} of all are wrong):")
+    for rcc in by_excess(rccs_of(review.clusters), rates):
+        if rcc in rates:
+            print(f"  RCC {rcc}: {rates[rcc].text}")
+    if not reasons.spots:
+        print("Weak spots: none, no condition on what is known of the images stands out")
+    else:
+        print("Weak spots: conditions under which the network fails more often than elsewhere")
+    for rank, spot in enumerate(reasons.spots, start=1):
+        print(f"  {rank}. {printable(spot.text)}")
+    print(f"Written: rcc_rates.csv, weak_spots.csv, comparison.npz in {out}")
 
 
 def run_select(options: argparse.Namespace) -> None:

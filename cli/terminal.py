@@ -42,7 +42,7 @@ class terminal:  # noqa: N801, used as a function
         return self._show
 
     def _show(self, what: str, done: int, total: int) -> None:
-        text = self._pace.describe(what, done, total)
+        text = self._pace.describe(what, done, total) if total else f"{what} …"
         tenth = (what, 10 * done // max(total, 1))
         with contextlib.suppress(OSError):  # a closed stderr is no reason to stop
             if sys.stderr.isatty():

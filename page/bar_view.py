@@ -14,6 +14,7 @@ from rccs.notes import title
 from support.text import printable
 
 HERE = Path(__file__).parent
+FAILS = {"more": "fails more", "as often": "as often as others", "less": "fails less"}
 MARKS = {"safe": " ✓", "unsafe": " ⚠", "unclear": " ?", "": ""}
 
 
@@ -47,7 +48,7 @@ class BarView:
                     picture_file(clusters.image_root / representative(clusters, rcc), 160, self._settings.root)
                 ),
             }
-            for rcc in clusters.groups
+            for rcc in shown.groups
         ]
         return gr.HTML(chosen, faces=faces, named=None)
 
@@ -63,7 +64,9 @@ class BarView:
 def caption(shown: Shown, rcc: int) -> str:
     """An RCC's number, name and verdict, and how many images it has; plain text."""
     mark = MARKS[shown.notes[rcc].verdict] if rcc in shown.notes else ""
-    return f"{printable(title(rcc, shown.notes))} · {len(shown.clusters.members(rcc)):,}{mark}"
+    rate = shown.rates.get(rcc)
+    told = f" · {FAILS[rate.verdict]}" if rate and rate.verdict in FAILS else ""
+    return f"{printable(title(rcc, shown.notes))} · {len(shown.clusters.members(rcc)):,}{mark}{told}"
 
 
 def _address(path: str) -> str:

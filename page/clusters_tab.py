@@ -11,15 +11,33 @@ import gradio as gr
 from page.bar_view import BarView
 from page.images_view import ImagesView
 from page.job_view import JobView, News
-from page.jobs import EDITS, FOLLOW, IN_TURN, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal, warn
+from page.jobs import (
+    EDITS,
+    FOLLOW,
+    IN_TURN,
+    LATEST,
+    VIEW,
+    Job,
+    PageSettings,
+    done,
+    empty,
+    failed,
+    pane,
+    reveal,
+    typed,
+    warn,
+)
 from page.rcc_view import NO_CLUSTER_MEANS, RCC_MEANS, RccView
 from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
+from page.spots_view import SpotsView
 from page.visitors import Window, maker_of
 from pipeline import (
     ClusteringSettings,
     cluster_summary,
+    explain_failures,
     generate_clusters,
+    given_predictions,
     how_found,
     left_behind,
     mend,
@@ -63,6 +81,7 @@ class ClustersTab:
         with pane("clusters-pane") as self._pane:
             self._rcc_view = RccView(settings)
             self._bar = BarView(settings)
+            self._spots = SpotsView(settings)
             self._images_view = ImagesView(settings)
             self._runs_view = RunsView(settings)
             with gr.Accordion("How these were found", open=False, elem_id="why"):
@@ -73,6 +92,7 @@ class ClustersTab:
             with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
                 self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
         self._rcc, self._window = gr.State(0), Window(app)
+        self._compared = gr.State("")  # what is shown of the comparison with images that are right
         self._root = gr.State("")  # the folder that the form was filled in with
         self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self._images_view.outputs]
         self._job_view = JobView(
@@ -80,8 +100,8 @@ class ClustersTab:
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
         )  # fmt: skip
         self._outputs = [*self._job_view.outputs, self._pane, *self._window.outputs, *self._one_rcc, self._bar.widget,
-                         *self._runs_view.outputs, self._how, self._tried, self._skipped_pane,
-                         self._skipped]  # fmt: skip
+                         *self._spots.outputs, self._compared, *self._runs_view.outputs, self._how, self._tried,
+                         self._skipped_pane, self._skipped]  # fmt: skip
 
     def _lay_out_form(self) -> None:
         with gr.Row(elem_classes="safe-form"):
@@ -107,19 +127,31 @@ class ClustersTab:
                 "Example", scale=0, min_width=110, visible=self._settings.example is not None, elem_id="example-images"
             )
             self._generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
+        with gr.Accordion("The whole test set", open=False, elem_id="whole-test-set") as self._more, gr.Row():
+            self._predictions = gr.Textbox(
+                label="Predictions", info="CSV: image, label, predicted. By default predictions.csv beside the images",
+                placeholder="/path/to/predictions.csv", interactive=False, elem_id="predictions",
+            )  # fmt: skip
+            self._tested = gr.Textbox(
+                label="Test images", info="The folder that the predictions are about, right and wrong images",
+                placeholder="/path/to/test", interactive=False, elem_id="tested",
+            )  # fmt: skip
+        self._fields = [self._folder, self._reducer, self._predictions, self._tested]
 
     def wire(self, app: gr.Blocks, news: News) -> None:
         """Connect the widgets."""
         rcc, window, bar, folder = self._rcc, self._window, self._bar, self._folder
         rcc_view, images_view, outputs = self._rcc_view, self._images_view, self._outputs
-        form = [folder, self._root, self._reducer]
-        generated = gr.on(
-            [self._generate.click, folder.submit], self._on_generate, [folder, self._reducer], [self._root, *outputs],
-            **FOLLOW,
-        )  # fmt: skip
+        form = [*self._fields, self._root, self._more]
+        sent = [self._generate.click, folder.submit, self._predictions.submit, self._tested.submit]
+        generated = gr.on(sent, self._on_generate, self._fields, [self._root, *outputs], **FOLLOW)
         example = self._settings.example
         if example:
             self._example.click(lambda: str(example.folder / "failures"), None, folder, **VIEW)
+        self._spots.widget.select(
+            self._on_spot, [self._spots.widget, window.run], [*self._spots.outputs, *images_view.outputs],
+            **LATEST, **IN_TURN,
+        )  # fmt: skip
         bar.widget.select(self._on_select, [bar.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
         rcc_view.wire(bar, window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
@@ -129,7 +161,8 @@ class ClustersTab:
         for event in (generated, loaded, followed):
             event.then(self._on_map, images_view.colour, images_view.map_outputs, **VIEW)
         loaded.then(self._on_look, rcc, rcc_view.outputs, **VIEW)
-        looked = [self._job_view.followed, rcc, rcc_view.pair, folder, self._root, window.run, window.seen]
+        looked = [self._job_view.followed, rcc, rcc_view.pair, folder, self._root, window.run, window.seen,
+                  self._compared]  # fmt: skip
         for listen in (news.folder, rcc_view.refused.then):
             listen(self._on_folder, looked, [*form, *outputs], **LATEST, **EDITS)
 
@@ -146,7 +179,7 @@ class ClustersTab:
         settings, images_view = self._settings, self._images_view
         results = settings.results.shown()
         clusters = results.clusters
-        rcc = chosen if chosen is not None and chosen in clusters.groups else clusters.groups[0]
+        rcc = chosen if chosen is not None and chosen in clusters.groups else results.groups[0]
         folder, skipped = clusters.image_root.name, clusters.skipped
         return {
             # With the folder: another window may have chosen it.
@@ -154,6 +187,8 @@ class ClustersTab:
             self._pane: reveal(),
             **self._window.show(results),
             self._bar.widget: self._bar.show(results, rcc),
+            **self._spots.show(results),
+            self._compared: results.compared,
             self._how: _how(clusters),
             self._tried: _setting_rows(clusters),
             self._skipped_pane: gr.Accordion(f"Skipped images ({len(skipped)})", visible=bool(skipped)),
@@ -185,12 +220,20 @@ class ClustersTab:
     def _form_of(self, results: Shown) -> dict:
         """The form that these clusters were generated with."""
         path = printable(os.fspath(results.clusters.image_root))
-        return {self._folder: path, self._root: path, self._reducer: results.clusters.reducer}
+        predictions, tested = (printable(text) for text in given_predictions(self._settings.out))
+        return {
+            self._folder: path,
+            self._root: path,
+            self._reducer: results.clusters.reducer,
+            self._predictions: predictions,
+            self._tested: tested,
+            self._more: gr.Accordion(open=bool(predictions)),
+        }
 
     def _show_last(self) -> dict:
         """For a window that was just opened: from now on, the form can be edited."""
         results = self._settings.results
-        fields: dict[Any, Any] = {self._folder: gr.Textbox(interactive=True), self._reducer: gr.Radio(interactive=True)}
+        fields: dict[Any, Any] = {widget: gr.update(interactive=True) for widget in self._fields}
         if not results.there:
             return {**fields, self._status: self._nothing}
         try:
@@ -222,18 +265,20 @@ class ClustersTab:
         except SAFEError as error:
             return {self._status: failed(error)}
 
-    def _on_generate(self, source: str, reducer: str) -> Iterator[dict]:
+    def _on_generate(self, source: str, reducer: str, predictions: str | None, tested: str | None) -> Iterator[dict]:
         settings = self._settings
 
         def work(job: Job) -> None:
             images = settings.accept(source)
-            generate_clusters(
-                images,
-                settings.out,
-                ClusteringSettings(reducer=reducer, weights=settings.weights),
-                within=settings.root,
-                progress=job.progress,
-            )
+            given = {
+                name: settings.accept(path) for name, path in typed(predictions=predictions, tested=tested).items()
+            }
+            wanted = ClusteringSettings(reducer=reducer, weights=settings.weights)._replace(**given)
+            generate_clusters(images, settings.out, wanted, within=settings.root, progress=job.progress)
+            try:  # the clusters are shown meanwhile: every window hears that the folder has changed
+                explain_failures(settings.out, within=settings.root, weights=settings.weights, progress=job.progress)
+            except SAFEError as error:
+                raise SAFEError(f"The RCCs were found, but not compared with images that are right. {error}") from error
 
         yield {self._root: source}
         yield from self._job_view.start(work, self.show)
@@ -261,6 +306,18 @@ class ClustersTab:
         yield {self._rcc: chosen, **self._rcc_view.show_words(results, chosen, forced=False)}
         yield {**self._rcc_view.show_pictures(results, chosen), **self._images_view.show(results, chosen)}
 
+    def _on_spot(self, rank: object, run: str) -> dict:
+        """Show the images of a weak spot: as a GIF, in the grid and on the map."""
+        try:
+            results = self._settings.results.shown(run)
+        except SAFEError as error:
+            warn("Out of date", error)
+            return gr.skip()
+        if not isinstance(rank, int) or not 1 <= rank <= len(results.reasons.spots):
+            return gr.skip()  # other clients may send anything
+        where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
+        return {**self._spots.show_gif(results, rank), **self._images_view.show_found(results, rows, f"with {where}")}
+
     def _on_look(self, chosen: int) -> dict:
         """Draw what a killed process did not."""
         settings = self._settings
@@ -273,8 +330,9 @@ class ClustersTab:
             return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
 
     def _on_folder(
-        self, followed: int, chosen: int, pair: tuple | None, typed: str | None, before: str, run: str, seen: int
-    ) -> Iterator[dict]:
+        self, followed: int, chosen: int, pair: tuple | None, folder: str | None, before: str, run: str, seen: int,
+        compared: str,
+    ) -> Iterator[dict]:  # fmt: skip
         """Show the notes and edits of other windows; an open question is answered first."""
         if pair is not None or not self._settings.results.there:
             yield gr.skip()
@@ -285,17 +343,28 @@ class ClustersTab:
             yield {self._status: failed(error)}
             return
         form = self._form_of(results)
-        form = form if form[self._root] != before and (typed or "") in ("", before) else {}
+        form = form if form[self._root] != before and (folder or "") in ("", before) else {}
         if (results.run, len(results.review.edits)) == (run, seen):
             if chosen in results.clusters.groups:
                 renamed = self._bar.rename(results, *results.clusters.groups)
                 note_view = self._rcc_view.note_view
                 note = note_view.show(results, chosen, forced=False)
                 yield {**form, self._bar.widget: renamed, note_view.widget: note}
+                if results.compared != compared:
+                    yield self._show_compared(results, chosen)
             return
         still = chosen if results.run == run else None
         yield {**form, **self._job_view.look(lambda: self.show(still), followed)}
         yield self._on_map(None)
+
+    def _show_compared(self, results: Shown, chosen: int) -> dict:
+        """What a comparison adds to RCCs that are shown already; the RCC at hand stays."""
+        return {
+            self._bar.widget: self._bar.show(results, chosen),
+            **self._spots.show(results),
+            **self._rcc_view.show_heading(results, chosen),
+            self._compared: results.compared,
+        }
 
     def _on_load(self) -> Iterator[dict]:
         yield from self._job_view.load(self._show_last, self.show)

@@ -240,10 +240,7 @@ class ImagesView:
         if not found:
             warn("Nothing found", f"No failing image matches {text}")
             return gr.skip()
-        return {
-            **self._selected(results, found, "found"),
-            self.map: gr.HTML(found={"rows": found, "at": time.monotonic()}),
-        }
+        return self.show_found(results, found, "found")
 
     def _on_colour(self, name: str | None, run: str) -> dict:
         name = name or ""
@@ -294,6 +291,13 @@ class ImagesView:
             move_images(self._settings.out, paths, target, maker=maker)
 
         return self._edited(rcc, parts, edit)
+
+    def show_found(self, results: Shown, rows: list[int], how: str) -> dict:
+        """Images that belong together for another reason than their RCC, in the grid and marked on the map."""
+        return {
+            **self._selected(results, rows, how),
+            self.map: gr.HTML(found={"rows": rows, "at": time.monotonic()}),
+        }
 
     def _selected(self, results: Shown, rows: list[int], how: str) -> dict:
         """Images that were selected or found together, with how many of them each RCC has."""

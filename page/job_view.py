@@ -136,9 +136,10 @@ class JobView:
         if job is None:
             yield gr.skip()
             return
-        wait, guide = 0.0, self._guide()
-        earlier = {self._result: put_away()} if guide else {}  # no result of other clusters beside this progress
+        wait = 0.0
         while not job.finished(wait):
+            guide = self._guide()  # it may be gone meanwhile: the job has a result before it is done
+            earlier = {self._result: put_away()} if guide else {}  # no result of other clusters beside this progress
             yield {
                 self.followed: job.number,
                 self._status: job.bar + guide,

@@ -14,11 +14,14 @@ from pipeline import known_parameters
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from rccs.notes import RccNote
 from rccs.profiles import Profile, load_profiles
+from rccs.rates import Rate, by_excess
 from rccs.review import CHANGED, Review, load_review
 from rccs.unsafe_set import load_unsafe_set, selection_run
+from reasons import Reasons, load_reasons
 from support.errors import SAFEError
 from support.run_folder import (
     CLUSTERS_FILE,
+    COMPARISON_FILE,
     EDITS_FILE,
     NOTES_FILE,
     PROFILES_FILE,
@@ -29,7 +32,7 @@ from support.run_folder import (
 )
 from training.result import load_retraining, retraining_of
 
-_FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE)
+_FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE, COMPARISON_FILE)
 
 
 class Shown(NamedTuple):
@@ -40,8 +43,12 @@ class Shown(NamedTuple):
     review : Review
     profiles : mapping of int to Profile
         By RCC; empty where no parameters are known.
+    reasons : Reasons
+        What the comparison with the images that the network gets right has found; empty where they are not known.
+    rates : mapping of int to Rate
+        By RCC; empty as long as nothing was compared.
     problem : str
-        Why the profiles cannot be shown, the clusters not needing them.
+        Why the profiles or reasons cannot be shown, the clusters not needing them.
     run : str
         Fingerprint of the clusters as they were found: windows that show another one are out of date.
     at : int
@@ -50,6 +57,8 @@ class Shown(NamedTuple):
 
     review: Review
     profiles: Mapping[int, Profile]
+    reasons: Reasons
+    rates: Mapping[int, Rate]
     problem: str
     run: str
     at: int
@@ -58,6 +67,16 @@ class Shown(NamedTuple):
     def clusters(self) -> RootCauseClusters:
         """With the engineer's edits."""
         return self.review.clusters
+
+    @property
+    def groups(self) -> list[int]:
+        """RCCs in the order in which they are shown: the failures above what would be expected, or else the size."""
+        return by_excess(self.clusters.groups, self.rates)
+
+    @property
+    def compared(self) -> str:
+        """A text that differs where more has been found in comparison."""
+        return f"{len(self.reasons.spots)} {self.reasons.base} {self.reasons.comparison is not None}"
 
     @property
     def notes(self) -> Mapping[int, RccNote]:
@@ -105,12 +124,19 @@ class Results:
             if self._shown is None or stamp != self._stamp:
                 review = load_review(self._out)
                 _check_clusters(review.original, self._within, self._out)
-                profiles, problem = {}, ""
+                profiles, reasons, problems = {}, Reasons(), []
                 try:
                     profiles = {profile.rcc: profile for profile in load_profiles(self._out)}
                 except SAFEError as error:
-                    problem = str(error)
-                self._shown = Shown(review, profiles, problem, fingerprint(review.original), at)
+                    problems.append(str(error))
+                try:
+                    reasons = load_reasons(self._out, review.original)
+                except SAFEError as error:
+                    problems.append(str(error))
+                rates = reasons.rates(review.clusters)
+                self._shown = Shown(
+                    review, profiles, reasons, rates, " ".join(problems), fingerprint(review.original), at
+                )
                 self._stamp = stamp
             if run is not None and run != self._shown.run:
                 raise SAFEError(CHANGED)

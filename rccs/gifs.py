@@ -235,7 +235,7 @@ def _frame(file: Path, caption: tuple[str, str, str], side: int) -> Image.Image:
     frame.paste(picture, ((side - picture.width) // 2, (side - picture.height) // 2))
     draw = ImageDraw.Draw(frame)
     if told:  # in the corner, as in Figure 2 of the paper
-        text = _shortened(told, font, side - 14, keep="start")
+        text = _shortened(told.replace("→", "->"), font, side - 14, keep="start")  # Pillow's font has no arrow
         box = draw.textbbox((6, 4), text, font=font)
         draw.rectangle((0, 0, box[2] + 6, box[3] + 5), fill=CAPTION_GROUND)
         draw.text((6, 4), text, font=font, fill=CAPTION_TEXT)

@@ -189,6 +189,11 @@ def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, str]:
     return numbers, note
 
 
+def typed_column(name: str, texts: list[str]) -> np.ndarray | None:
+    """A column of texts as numbers or categories (see `read_parameters`); None if it says nothing about images."""
+    return _typed(name, texts)[0]
+
+
 def _is_flag(known: list[str]) -> bool:
     return len(set(known)) == 2 and len(known) > 5
 

@@ -24,7 +24,7 @@ test); Holm, Scand. J. Stat. 6(2), 1979 (the correction for the number of RCCs).
 import csv
 import io
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -149,37 +149,55 @@ def fair_points(
     return projection.apply(failing), projection.apply(right)
 
 
-def regions(failing: np.ndarray, labels: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The RCC in whose region each tested image lies: that of the nearest other failing image.
+def nearest_failing(failing: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The nearest other failing image of each tested image, which says in whose region it lies (see `regions`).
 
     It is searched for among so many of the nearest tested images that `EXPECTED` of them would be wrong if wrong images
-    were everywhere as frequent. An image with no failing one among them is in no region.
+    were everywhere as frequent.
 
     Parameters
     ----------
     failing : ndarray of shape (n_failing, n_components), float
         Points of `fair_points`; those of `RootCauseClusters.points` would make rates too low.
-    labels : ndarray of shape (n_failing,), int
-        Their RCCs; `NOISE` if in none.
     right : ndarray of shape (n_right, n_components), float
         Points of images that the DNN gets right.
 
     Returns
     -------
     of_failing : ndarray of shape (n_failing,), int
-        `NOISE` if in no region.
+        Rows of `failing`; −1 if none of the nearest tested images fails.
     of_right : ndarray of shape (n_right,), int
     """
     points = np.concatenate([failing, right])
     n, n_failing = len(points), len(failing)
     if n < 2 or not n_failing:
-        return np.full(n_failing, NOISE), np.full(n - n_failing, NOISE)
+        return np.full(n_failing, -1), np.full(n - n_failing, -1)
     n_nearest = min(math.ceil(EXPECTED * n / n_failing), MOST_NEAREST, n - 1)
     nearest, _ = Points(points).nearest(n_nearest)  # (n, n_nearest)
     is_wrong = nearest < n_failing
     first = nearest[np.arange(n), is_wrong.argmax(axis=1)]
-    placed = np.where(is_wrong.any(axis=1), labels[np.minimum(first, n_failing - 1)], NOISE)
-    return placed[:n_failing], placed[n_failing:]
+    found = np.where(is_wrong.any(axis=1), first, -1)
+    return found[:n_failing], found[n_failing:]
+
+
+def regions(nearest: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The RCC in whose region each tested image lies: that of its nearest other failing image.
+
+    Parameters
+    ----------
+    nearest : ndarray of shape (n_images,), int
+        Of `nearest_failing`.
+    labels : ndarray of shape (n_failing,), int
+        RCCs of the failing images; `NOISE` if in none.
+
+    Returns
+    -------
+    ndarray of shape (n_images,), int
+        `NOISE` if in no region.
+    """
+    if not len(labels):
+        return np.full(len(nearest), NOISE)
+    return np.where(nearest >= 0, labels[np.maximum(nearest, 0)], NOISE)
 
 
 # --- Rates ------------------------------------------------------------------------------------------------------
@@ -274,6 +292,17 @@ def _verdict(rate: Rate) -> str:
 def _matters(elsewhere: float) -> float:
     """The least rate that an engineer should hear of: twice that elsewhere, or half as many right images."""
     return min(2 * elsewhere, (1 + elsewhere) / 2)
+
+
+def by_excess(groups: Sequence[int], rates: Mapping[int, Rate]) -> list[int]:
+    """RCCs by the failures above what would be expected, the most first; of equal ones, and without rates, as given.
+
+    Parameters
+    ----------
+    groups : sequence of int
+        As of `RootCauseClusters.groups`; `NOISE` stays last.
+    """
+    return sorted(groups, key=lambda rcc: (rcc == NOISE, -rates[rcc].excess if rcc in rates else 0.0))
 
 
 # --- The file ---------------------------------------------------------------------------------------------------

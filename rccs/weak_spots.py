@@ -82,6 +82,15 @@ class WeakSpot(NamedTuple):
         """The condition in words."""
         return " and ".join(map(str, self.literals))
 
+    @property
+    def text(self) -> str:
+        """For example `light < 0.1: 98 of 120 are wrong (82%, 74–88%), elsewhere 12%`."""
+        ends = f"{100 * self.low:.0f}–{self.high:.0%}"
+        return (
+            f"{self.where}: {self.wrong:,} of {self.tested:,} are wrong ({self.rate:.0%}, {ends}), "
+            f"elsewhere {self.elsewhere:.0%}"
+        )
+
     def holds(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """For which images it holds: bool of shape (n_images,). False where a value is unknown.
 

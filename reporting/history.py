@@ -28,6 +28,7 @@ from support.files import prepare_folder, replacing_folder
 from support.output_folder import own_files, save_files, working, writing
 from support.run_folder import (
     CLUSTERS_FILE,
+    COMPARISON_FILE,
     EDITS_FILE,
     FILENAMES_FILE,
     FORMS_FILE,
@@ -36,11 +37,13 @@ from support.run_folder import (
     MODEL_FILE,
     NOTES_FILE,
     PROFILES_FILE,
+    RATES_FILE,
     RETRAINING_FILE,
     RUN_FILE,
     RUNS_FOLDER,
     SELECTION_FILE,
     UNSAFE_SET_FILE,
+    WEAK_SPOTS_FILE,
 )
 from training.labels import labels_brought_back, labels_of
 from training.result import keep_model, kept_model, retraining_run
@@ -54,6 +57,9 @@ FILES = (
     EDITS_FILE,  # before the notes, since it identifies their clusters
     NOTES_FILE,
     PROFILES_FILE,
+    WEAK_SPOTS_FILE,
+    RATES_FILE,
+    COMPARISON_FILE,
     MAP_FILE,
     FORMS_FILE,
     *_SELECTION,

@@ -20,6 +20,7 @@ from rccs.clusters import RootCauseClusters, fingerprint, rccs_of, sample
 from rccs.profiles import load_profiles
 from rccs.review import Review, load_review
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
+from reasons import Reasons, load_reasons
 from reporting.markup import escaped
 from reporting.sections import MOST_CARDS, SECTIONS, Material, head, subject
 from support.errors import SAFEError
@@ -86,6 +87,10 @@ def _gather(folder: Path, progress: Progress) -> Material:
         profiles, profiles_missing = {profile.rcc: profile.text for profile in load_profiles(folder)}, ""
     except SAFEError as error:
         profiles, profiles_missing = {}, str(error)
+    try:
+        reasons, reasons_missing = load_reasons(folder, review.original), ""
+    except SAFEError as error:
+        reasons, reasons_missing = Reasons(), str(error)
     unsafe, unsafe_missing = _unsafe_set(folder, fingerprint(review.clusters))
     retraining, retraining_missing = _retraining(folder, review)
     return Material(
@@ -93,6 +98,9 @@ def _gather(folder: Path, progress: Progress) -> Material:
         review=review,
         profiles=profiles,
         profiles_missing=profiles_missing,
+        reasons=reasons,
+        rates=reasons.rates(review.clusters),
+        reasons_missing=reasons_missing,
         unsafe=unsafe,
         unsafe_missing=unsafe_missing,
         retraining=retraining,

@@ -16,8 +16,10 @@ from rccs.image_map import load_map, map_points
 from rccs.journal import describe_edit
 from rccs.nearness import nearest_rccs, rcc_centres
 from rccs.notes import title
+from rccs.rates import Rate, by_excess
 from rccs.review import Review
 from rccs.unsafe_set import UnsafeSet
+from reasons import Reasons
 from reporting.elbow import elbow_svg
 from reporting.markup import badge, escaped, fact_list, html_table, more, path_text, percent
 from selection import chosen_by_model
@@ -28,6 +30,7 @@ from training.result import Retraining
 
 MOST_CARDS = 400  # RCCs with images; the others are in the table
 MOST_ROWS = 200  # of skipped images and of edits
+MOST_OVERLAPS = 5  # RCCs named with a weak spot
 MOST_LISTED = 20  # images that retraining has changed
 MOST_MAPPED = 4000  # points on the map
 MOST_NUMBERED = 20  # RCCs on the map
@@ -47,6 +50,12 @@ class Material(NamedTuple):
         A sentence per RCC, if the images' parameters are known.
     profiles_missing : str
         Why the profiles could not be read; otherwise empty.
+    reasons : Reasons
+        Weak spots, and what rates are computed from; empty if the DNN's answers to its test set are not known.
+    rates : dict of int to Rate
+        By RCC; empty if nothing was compared.
+    reasons_missing : str
+        Why they could not be read; otherwise empty.
     unsafe : UnsafeSet or None
         Of these clusters.
     unsafe_missing : str
@@ -64,6 +73,9 @@ class Material(NamedTuple):
     review: Review
     profiles: dict[int, str]
     profiles_missing: str
+    reasons: Reasons
+    rates: dict[int, Rate]
+    reasons_missing: str
     unsafe: UnsafeSet | None
     unsafe_missing: str
     retraining: Retraining | None
@@ -127,7 +139,7 @@ def _summary(known: Material) -> str:
         tiles.append((f"{was:.1%} → {now:.1%}", "test accuracy before and after retraining"))
     rows = []
     per_rcc = Counter(image.rcc for image in known.unsafe.images) if known.unsafe else {}
-    for rcc in clusters.groups:
+    for rcc in by_excess(clusters.groups, known.rates):
         size = int((clusters.labels == rcc).sum())
         selected = "–" if known.unsafe is None or rcc == NOISE else f"{per_rcc[rcc]:,}"
         name = known.review.notes[rcc].name if rcc in known.review.notes else ""
@@ -146,15 +158,25 @@ def _summary(known: Material) -> str:
                 described,
                 f"{size:,}",
                 percent(size / len(clusters.paths)),
+                *([_rate_cell(known.rates.get(rcc))] if known.rates else []),
                 badge(known.verdict(rcc)),
                 selected,
             ]
         )
     about = "Name, and what its images have in common" if known.profiles else "Name"
-    headers = ["RCC", about, "Images", "Share", "Judged", "To label"]
+    rate = ["Fails there"] if known.rates else []
+    headers = ["RCC", about, "Images", "Share", *rate, "Judged", "To label"]
     drawn = "".join(f"<div class='tile'><b>{escaped(n)}</b><span>{escaped(what)}</span></div>" for n, what in tiles)
     first = f"<p class='lede'><b>{escaped(headline(clusters))}.</b></p><div class='tiles'>{drawn}</div>"
-    return f"{first}{html_table(headers, rows, numbers=(2, 3, 5))}{_map(known)}"
+    return f"{first}{html_table(headers, rows, numbers=(2, 3, len(headers) - 1))}{_map(known)}"
+
+
+def _rate_cell(rate: Rate | None) -> str:
+    """A failure rate in the table of RCCs."""
+    if rate is None or not rate.tested:
+        return "–"
+    words = {"more": "more often", "as often": "as often", "less": "less often", "too few": "too few"}
+    return f"{rate.rate:.0%} <span class='soft small'>{words[rate.verdict]}</span>"
 
 
 def _map(known: Material) -> str:
@@ -219,6 +241,10 @@ def _reading(known: Material) -> str:
         "<em>safe</em>, <em>unclear</em>, or not judged.</li>"
         "<li>If the images' <b>parameters</b> are known, a line names those that vary much less within the RCC than "
         "among all failing images: the range of the middle 90% of its images and, in brackets, of all failures.</li>"
+        "<li>If the network's answers to its whole test set are known, an RCC has a <b>failure rate</b>: of all tested "
+        "images that look like those of the RCC, the share that the network gets wrong, with a 95% interval. Images "
+        "that look alike are a reason for failing only if the network fails on them more often than elsewhere "
+        "(Fisher's exact test, corrected for the number of RCCs).</li>"
         "<li><b>Most like</b> are the RCCs whose centres are closest, the closest first; they may have the same root "
         "cause.</li>"
         "<li>The <b>images to label</b> (the unsafe set) are the new images most like the RCCs' core images; the DNN "
@@ -231,7 +257,7 @@ def _reading(known: Material) -> str:
 
 
 def _cards(known: Material) -> str:
-    rccs = rccs_of(known.clusters)
+    rccs = by_excess(rccs_of(known.clusters), known.rates)
     if not rccs:
         return "<p>There are none: all failing images are in no cluster.</p>"
     centres = rcc_centres(known.clusters)
@@ -253,6 +279,7 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
     )
     confusion = commonest_confusion(clusters.answers_of(rcc))
     facts = [
+        ("Failure rate", escaped(known.rates[rcc].text) if rcc in known.rates else ""),
         ("Taken for", escaped(f"{confusion[0].lower()}{confusion[1:]}" if confusion else "")),
         ("Parameters", escaped(known.profiles.get(rcc, ""))),
         ("Most like", alike),
@@ -289,6 +316,44 @@ def _five(known: Material, rcc: int) -> str:
 
 def _told(told: str | None) -> str:
     return f"<br><b>{escaped(told)}</b>" if told else ""
+
+
+def _weak_spots(known: Material) -> str:
+    reasons = known.reasons
+    if known.reasons_missing:
+        return f"<p class='warning'>{escaped(known.reasons_missing)}</p>"
+    if not reasons.base:
+        return (
+            "<p>Not searched for: the network's answers to its whole test set are not known. <code>failures</code> "
+            "writes them to <code>predictions.csv</code>.</p>"
+        )
+    if not reasons.spots:
+        return "<p>None: no condition on what is known of the test images stands out beyond chance.</p>"
+    rows = []
+    for rank, spot in enumerate(reasons.spots, start=1):
+        rccs = ", ".join(
+            f"<a href='#rcc-{rcc}'>{escaped(title(rcc, known.review.notes))}</a> ({n:,})"
+            for rcc, n in reasons.overlaps(known.clusters, rank - 1)[:MOST_OVERLAPS]
+        )
+        rows.append(
+            [
+                str(rank),
+                f"<b>{escaped(spot.where)}</b>",
+                f"{spot.wrong:,} of {spot.tested:,}",
+                f"{spot.rate:.0%} ({100 * spot.low:.0f}–{spot.high:.0%})",
+                f"{spot.elsewhere:.0%}",
+                rccs,
+            ]
+        )
+    notes = " ".join(reasons.comparison.notes) if reasons.comparison else ""
+    return (
+        "<p>Conditions on what is known of the test images under which the network fails more often than elsewhere; of "
+        f"all test images, {percent(reasons.base)} are wrong. They are found in the whole test set, right and wrong, "
+        "and each is significant after correction for all conditions that were tried. The interval is that of a rate, "
+        "and not corrected for the search.</p>"
+        + html_table(["", "Condition", "Wrong", "Rate", "Elsewhere", "Failing images in"], rows, numbers=(0, 2, 3, 4))
+        + (f"<p class='soft small'>{escaped(notes)}</p>" if notes else "")
+    )
 
 
 def _noise(known: Material) -> str:
@@ -536,6 +601,7 @@ SECTIONS = (
     ("summary", "Summary", _summary),
     ("reading", "How to read this report", _reading),
     ("rccs", "Root cause clusters", _cards),
+    ("weak-spots", "Weak spots", _weak_spots),
     ("noise", "Images in no cluster", _noise),
     ("skipped", "Skipped images", _skipped),
     ("edits", "What was changed by hand", _edits),

@@ -76,6 +76,7 @@ HOUSE = {
         "failures",
         "failure_prediction",
     ),
+    "reasons": (),
     "training": (
         "labels",
         "settings",
@@ -111,6 +112,7 @@ HOUSE = {
         "note_view",
         "runs_view",
         "rcc_view",
+        "spots_view",
         "retraining_view",
         "retraining_tab",
         "unsafe_tab",

@@ -1,5 +1,6 @@
 """The steps put together, with the DNN's answers to its whole test set."""
 
+import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +10,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import ClusteringSettings, generate_clusters, known_parameters, prediction_notes
+from pipeline import (
+    ClusteringSettings,
+    explain_failures,
+    generate_clusters,
+    known_parameters,
+    prediction_notes,
+    refresh_rccs,
+)
 from rccs.clusters import load_clusters
-from rccs.gifs import gif_path
+from rccs.gifs import gif_path, spot_gif_path
+from rccs.rates import by_excess
 from rccs.review import load_review, merge_rccs
+from reasons import load_reasons
+from reporting.history import list_runs, restore_run
 from support.errors import SAFEError
 from support.files import read_record
-from support.run_folder import RUN_FILE
+from support.run_folder import COMPARISON_FILE, RATES_FILE, RUN_FILE, WEAK_SPOTS_FILE
 from tests.helpers.fake_network import FakeNetwork
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
@@ -35,7 +46,7 @@ def case(fake_network: FakeNetwork, draw_folder: Callable[..., Path], tmp_path: 
     """The DNN takes all nights and half of the snows for woods."""
     test, failing = tmp_path / "test", tmp_path / "dnn" / "failures"
     rows = ["image,label,predicted,confidence,right"]
-    for seed, (scene, wrong, right) in enumerate((("night", 12, 0), ("snow", 8, 8), ("wood", 0, 20))):
+    for seed, (scene, wrong, right) in enumerate((("night", 12, 0), ("snow", 8, 8), ("wood", 0, 40))):
         draw_folder(test / scene, {scene: wrong + right}, seed=seed)
         (failing / scene).mkdir(parents=True)
         for i in range(wrong + right):
@@ -55,7 +66,7 @@ def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
     assert clusters.told(0) == "night → wood (90%)"
     record = read_record(case.out / RUN_FILE)["predictions"]
     assert (record["source"], record["tested"]) == (str(case.table), str(case.test))
-    assert (record["images"], record["wrong"], record["notes"]) == (48, 20, [])
+    assert (record["images"], record["wrong"], record["notes"]) == (68, 20, [])
     columns = known_parameters(case.out, clusters)
     assert set(columns["label"].tolist()) == {"night", "snow"}
     assert set(columns["predicted"].tolist()) == {"wood"}
@@ -130,3 +141,106 @@ def test_clusters_without_answers_are_saved_and_read_as_before(case):
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
     assert load_clusters(case.out).answers is None
     assert clusters.told(0) == ""
+
+
+# --- Reasons ----------------------------------------------------------------------------------------------------
+
+
+def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    assert explain_failures(case.out)
+    review = load_review(case.out)
+    reasons = load_reasons(case.out, review.original)
+    rates = reasons.rates(review.clusters)
+    rcc_of = dict(zip(review.clusters.paths, review.clusters.labels.tolist(), strict=True))
+    night, snow = (rcc_of[f"{scene}/{scene}_00.png"] for scene in ("night", "snow"))
+    assert (rates[night].tested, rates[night].wrong) == (12, 12)
+    assert rates[night].verdict == "more"
+    assert rates[snow].rate == pytest.approx(0.5, abs=0.1)
+    assert by_excess(review.clusters.groups, rates)[0] == night
+    with (case.out / RATES_FILE).open(newline="") as file:
+        assert [int(row["wrong"]) for row in csv.DictReader(file)] == [rates[k].wrong for k in range(2)]
+    assert reasons.base == pytest.approx(20 / 68)
+    assert reasons.comparison.notes == ()
+
+
+def test_weak_spots_hold_the_images_that_fail_and_have_them_as_a_gif(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    explain_failures(case.out)
+    review = load_review(case.out)
+    reasons = load_reasons(case.out, review.original)
+    assert reasons.spots
+    spot, rows = reasons.spots[0], reasons.images[0]
+    assert spot.wrong == len(rows) >= 12
+    assert spot.rate > 0.9
+    assert {f"night/night_{i:02d}.png" for i in range(12)} <= {review.clusters.paths[row] for row in rows}
+    assert sum(n for _, n in reasons.overlaps(review.clusters, 0)) == spot.wrong
+    with Image.open(spot_gif_path(case.out, 1)) as image:
+        assert image.n_frames == spot.wrong
+
+
+def test_rates_follow_the_engineers_edits_and_weak_spots_stay(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    explain_failures(case.out)
+    merge_rccs(case.out, 1, 0)
+    refresh_rccs(case.out)
+    review = load_review(case.out)
+    reasons = load_reasons(case.out, review.original)
+    merged = reasons.rates(review.clusters)[0]
+    assert merged.wrong == 20
+    with (case.out / RATES_FILE).open(newline="") as file:
+        assert int(next(csv.DictReader(file))["wrong"]) == 20
+    assert reasons.spots
+
+
+def test_without_predictions_and_after_a_new_run_there_are_no_reasons(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    explain_failures(case.out)
+    case.table.unlink()
+    generate_clusters(case.failing, case.out, SETTINGS)
+    assert not any((case.out / name).exists() for name in (RATES_FILE, WEAK_SPOTS_FILE, COMPARISON_FILE))
+    assert not explain_failures(case.out)
+    assert load_reasons(case.out, load_clusters(case.out)).spots == ()
+
+
+def test_predictions_that_have_changed_are_not_compared_with(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    case.table.write_text(case.table.read_text().replace(",0.9,", ",0.8,"))
+    with pytest.raises(SAFEError, match="has changed since the clusters were found"):
+        explain_failures(case.out)
+
+
+def test_of_a_very_large_test_set_a_random_part_is_compared_and_this_is_told(case, monkeypatch):
+    monkeypatch.setattr("reasons.MOST_COMPARED", 24)
+    generate_clusters(case.failing, case.out, SETTINGS)
+    explain_failures(case.out)
+    reasons = load_reasons(case.out, load_clusters(case.out))
+    assert len(reasons.comparison.of_failing) + len(reasons.comparison.of_right) == 24
+    assert reasons.comparison.notes == ("Rates are those of 24 of 68 tested images, drawn at random.",)
+
+
+def test_reasons_are_archived_and_come_back_with_their_run(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    explain_failures(case.out)
+    spots = (case.out / WEAK_SPOTS_FILE).read_text()
+    generate_clusters(case.failing / "night", case.out, SETTINGS)
+    [earlier] = [run for run in list_runs(case.out) if not run.current]
+    restore_run(case.out, earlier.name)
+    assert (case.out / WEAK_SPOTS_FILE).read_text() == spots
+    assert load_reasons(case.out, load_clusters(case.out)).comparison
+
+
+def test_reasons_that_are_damaged_are_told(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    explain_failures(case.out)
+    (case.out / COMPARISON_FILE).write_bytes(b"PK")
+    with pytest.raises(SAFEError, match="is damaged"):
+        load_reasons(case.out, load_clusters(case.out))
+
+
+def test_failing_images_of_another_test_set_cannot_be_compared(case, draw_folder, tmp_path):
+    draw_folder(tmp_path / "others", {"sea": 10, "wood": 10})
+    settings = SETTINGS._replace(predictions=case.table, tested=case.test)
+    generate_clusters(tmp_path / "others", case.out, settings)
+    with pytest.raises(SAFEError, match="among the wrong ones"):
+        explain_failures(case.out)

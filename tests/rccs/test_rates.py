@@ -15,6 +15,7 @@ from rccs.rates import (
     failure_rates,
     fair_points,
     load_rates,
+    nearest_failing,
     rates_text,
     regions,
 )
@@ -27,6 +28,12 @@ EXTRACTOR = "vgg16-fc2"  # features of any dimension
 def line(*places: float) -> np.ndarray:
     """Points on a line."""
     return np.array(places, dtype=np.float32).reshape(-1, 1)
+
+
+def placed(failing: np.ndarray, labels: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The regions of failing and of right images."""
+    of_failing, of_right = nearest_failing(failing, right)
+    return regions(of_failing, labels), regions(of_right, labels)
 
 
 def dealt(tested: list[int], wrong: list[int], *, outside: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
@@ -53,7 +60,7 @@ def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...],
     averaged = average_neighbours(points)
     labels = tune(averaged, original=points, averaged=averaged).labels
     failing, right = fair_points(features[wrong], features[~wrong], EXTRACTOR)
-    of_failing, of_right = regions(failing, labels, right)
+    of_failing, of_right = placed(failing, labels, right)
     return failure_rates(of_failing, of_right, int(labels.max(initial=NOISE)) + 1), labels
 
 
@@ -62,22 +69,22 @@ def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...],
 
 def test_each_image_lies_in_the_region_of_the_nearest_other_failing_image():
     failing, labels = line(0, 1, 10, 11, 20), np.array([0, 0, 1, 1, NOISE])
-    of_failing, of_right = regions(failing, labels, line(0.4, 9, 10.6, 19))
+    of_failing, of_right = placed(failing, labels, line(0.4, 9, 10.6, 19))
     assert of_right.tolist() == [0, 1, 1, NOISE]
     assert of_failing.tolist() == [0, 0, 1, 1, 1]  # the last one is placed by the fourth, not by itself
 
 
 def test_the_only_failing_image_does_not_count_for_the_region_that_it_defines():
-    of_failing, of_right = regions(line(0), np.array([0]), line(0.1, 5))
+    of_failing, of_right = placed(line(0), np.array([0]), line(0.1, 5))
     assert of_failing.tolist() == [NOISE]
     assert of_right.tolist() == [0, 0]
 
 
 def test_a_region_ends_where_too_many_tested_images_are_nearer_than_a_failing_one():
     right = np.concatenate([line(*np.linspace(0, 1, 30)), line(*np.linspace(50, 51, 30))])
-    _, of_right = regions(line(0.2, 0.4, 0.6, 0.8, 1.2, 1.4), np.zeros(6, int), right)  # 33 of the nearest are searched
+    _, of_right = placed(line(0.2, 0.4, 0.6, 0.8, 1.2, 1.4), np.zeros(6, int), right)  # 33 of the nearest are searched
     assert (of_right[:30] == 0).all()
-    _, far = regions(line(*np.linspace(0, 1, 30)), np.zeros(30, int), right)  # 9 are
+    _, far = placed(line(*np.linspace(0, 1, 30)), np.zeros(30, int), right)  # 9 are
     assert (far[30:] == NOISE).all()
 
 
@@ -91,19 +98,19 @@ def test_regions_agree_with_a_search_image_by_image():
         nearest = sorted((math.dist(point, other), j) for j, other in enumerate(points) if j != i)
         wrong = [j for _, j in nearest[: math.ceil(3 * 170 / 40)] if j < 40]
         expected.append(labels[wrong[0]] if wrong else NOISE)
-    of_failing, of_right = regions(failing, labels, right)
+    of_failing, of_right = placed(failing, labels, right)
     assert [*of_failing, *of_right] == expected
 
 
 def test_identical_images_are_in_one_region():
-    of_failing, of_right = regions(np.zeros((6, 3)), np.zeros(6, int), np.zeros((4, 3)))
+    of_failing, of_right = placed(np.zeros((6, 3)), np.zeros(6, int), np.zeros((4, 3)))
     assert of_failing.tolist() == [0] * 6
     assert of_right.tolist() == [0] * 4
 
 
 @pytest.mark.parametrize(("n_failing", "n_right"), [(0, 0), (0, 3), (1, 0), (2, 0)])
 def test_regions_of_hardly_any_images_are_defined(n_failing, n_right):
-    of_failing, of_right = regions(np.zeros((n_failing, 2)), np.zeros(n_failing, int), np.ones((n_right, 2)))
+    of_failing, of_right = placed(np.zeros((n_failing, 2)), np.zeros(n_failing, int), np.ones((n_right, 2)))
     assert of_failing.tolist() == [0 if n_failing > 1 else NOISE] * n_failing
     assert of_right.tolist() == [NOISE] * n_right
 

@@ -1,0 +1,54 @@
+// The weak spots, each with a bar of its failure rate. Props: value (rank of the one at hand, 0 if none), base (the
+// failure rate of the whole test set), spots (rank, where, rate, low, high, figures, overlaps).
+const $ = (selector) => element.querySelector(selector);
+
+function made(tag, name, text) {
+  const part = document.createElement(tag);
+  part.className = name;
+  if (text !== undefined) part.textContent = text;
+  return part;
+}
+
+function bar(spot) {
+  const track = made("span", "safe-rate-bar"), percent = (share) => `${(100 * share).toFixed(1)}%`;
+  const fill = made("i", "safe-rate-fill"), range = made("i", "safe-rate-range"), base = made("i", "safe-rate-base");
+  fill.style.width = percent(spot.rate);
+  range.style.left = percent(spot.low);
+  range.style.width = percent(Math.max(spot.high - spot.low, 0.004));
+  base.style.left = percent(props.base);
+  track.append(fill, range, base);
+  track.setAttribute("aria-hidden", "true");  // the figures say it
+  return track;
+}
+
+function build() {
+  const list = $(".safe-spots-list");
+  $(".safe-spots-base").textContent = props.told || "";
+  list.replaceChildren(...(props.spots || []).map((spot) => {
+    const button = made("button", "safe-spot"), words = made("span", "safe-spot-words");
+    button.type = "button";
+    button.dataset.rank = spot.rank;
+    words.append(made("b", "", spot.where), made("span", "", spot.figures));
+    if (spot.overlaps) words.append(made("span", "safe-spot-rccs", spot.overlaps));
+    button.append(made("span", "safe-spot-rank", spot.rank), words, bar(spot));
+    return button;
+  }));
+  mark();
+}
+
+function mark() {
+  for (const button of element.querySelectorAll("[data-rank]")) {
+    button.setAttribute("aria-pressed", Number(button.dataset.rank) === props.value);
+  }
+}
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-rank]");
+  if (!button) return;
+  props.value = Number(button.dataset.rank);  // Gradio reads it when it sends the event: of quick clicks the last counts
+  mark();
+  trigger("select");
+});
+watch(["spots", "base", "told"], build);
+watch("value", mark);
+build();

@@ -1,0 +1,294 @@
+"""Beyond the paper: why the DNN fails, in comparison with the images that it gets right.
+
+RCCs say what failing images look like. If the DNN's answers to its whole test set are known, SAFE also says
+
+- how often the DNN fails on images like those of an RCC, and whether it fails more often than elsewhere
+  (`rccs/rates.py`);
+- under which conditions it does, in words: weak spots (`rccs/weak_spots.py`).
+
+RCCs and answers in; rates and weak spots out. `pipeline.explain_failures` writes them to the output folder.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dbscan.outcome import NOISE
+from dnn.tested import AnsweredImages
+from FE import stream_features
+from features.attributes import ATTRIBUTES, measured_images
+from features.batches import Stream
+from features.weights import recall_extractor
+from rccs.answers import CONFIDENCE
+from rccs.clusters import RootCauseClusters, fingerprint
+from rccs.parameters import find_parameters, read_parameters, typed_column
+from rccs.rates import Rate, failure_rates, fair_points, nearest_failing, rates_text, regions
+from rccs.weak_spots import WeakSpot, find_weak_spots, load_spots, spots_text
+from support.errors import SAFEError
+from support.files import DAMAGED, read_arrays
+from support.images import ImageListing
+from support.output_folder import Writer
+from support.progress import Progress, no_progress
+from support.run_folder import COMPARISON_FILE, RATES_FILE, WEAK_SPOTS_FILE
+from support.text import count
+
+MOST_COMPARED = 10_000  # tested images; of more, a random part is compared
+LABEL, PREDICTED = "label", "predicted"
+
+
+class Comparison(NamedTuple):
+    """Where the tested images lie among the failing ones; it holds whatever RCCs these are in.
+
+    Attributes
+    ----------
+    of_failing : ndarray of shape (n_compared_failing,), int
+        For each failing image that is compared, the row of the nearest other one in the clusters; −1 if none is near.
+    of_right : ndarray of shape (n_compared_right,), int
+        The same for images that the DNN gets right.
+    notes : tuple of str
+        Sentences on what was left out.
+    """
+
+    of_failing: np.ndarray
+    of_right: np.ndarray
+    notes: tuple[str, ...] = ()
+
+    def rates(self, clusters: RootCauseClusters) -> tuple[Rate, ...]:
+        """The failure rates of RCCs, as the engineer has edited them."""
+        labels = clusters.labels
+        return failure_rates(regions(self.of_failing, labels), regions(self.of_right, labels), clusters.n_rccs)
+
+
+class Known(NamedTuple):
+    """What is known of every tested image.
+
+    Attributes
+    ----------
+    columns : mapping of str to ndarray of shape (n_images,)
+        As of `rccs.parameters.Parameters`.
+    measured : frozenset of str
+        The columns that SAFE has measured in the images.
+    """
+
+    columns: Mapping[str, np.ndarray]
+    measured: frozenset[str]
+
+
+def compare_with_right(
+    clusters: RootCauseClusters,
+    tested: AnsweredImages,
+    *,
+    weights: str | os.PathLike | None = None,
+    stream: Stream | None = None,
+    seed: int = 0,
+    progress: Progress = no_progress,
+) -> Comparison:
+    """Extract the features of the tested images, and find the nearest failing image of each.
+
+    Parameters
+    ----------
+    weights, stream
+        As for `selection.select_unsafe_set`.
+    seed : int
+        Of the part of a very large test set that is compared.
+
+    Raises
+    ------
+    SAFEError
+        No failing image of the clusters is among the tested images, or the features cannot be extracted.
+    """
+    row_of = tested.rows_of(clusters.image_root, clusters.paths)
+    failing = np.flatnonzero(row_of >= 0)  # rows of the clusters
+    failing = failing[~tested.right[row_of[failing]]]
+    if not len(failing):
+        raise SAFEError(
+            f"Expected failing images of the clusters among the wrong ones of {tested.source}. Received none. Is it "
+            "the table of this DNN and test set?"
+        )
+    right = np.flatnonzero(tested.right)  # rows of the test set
+    notes = []
+    others = int((~tested.right).sum()) - len(failing)
+    if others > 0:
+        notes.append(f"{count(others, 'image')} that the network gets wrong are not among the clustered ones.")
+    n_tested = len(failing) + len(right)
+    if n_tested > MOST_COMPARED:
+        drawn = np.sort(np.random.default_rng(seed).permutation(n_tested)[:MOST_COMPARED])
+        failing, right = failing[drawn[drawn < len(failing)]], right[drawn[drawn >= len(failing)] - len(failing)]
+        notes.append(f"Rates are those of {MOST_COMPARED:,} of {n_tested:,} tested images, drawn at random.")
+    rows = np.concatenate([row_of[failing], right])
+    features, read = _features(clusters, tested, rows, weights=weights, stream=stream, progress=progress)
+    failing, right = failing[read[: len(failing)]], right[read[len(failing) :]]
+    progress("Comparing with images that are right", 0, 0)
+    points = fair_points(features[: len(failing)], features[len(failing) :], clusters.extractor, seed=seed)
+    of_failing, of_right = nearest_failing(*points)
+    return Comparison(_as_rows(of_failing, failing), _as_rows(of_right, failing), tuple(notes))
+
+
+def _as_rows(nearest: np.ndarray, failing: np.ndarray) -> np.ndarray:
+    """Rows of the clusters instead of places among the failing images that are compared."""
+    return np.where(nearest >= 0, failing[np.maximum(nearest, 0)], -1)
+
+
+def _features(
+    clusters: RootCauseClusters,
+    tested: AnsweredImages,
+    rows: np.ndarray,
+    *,
+    weights: str | os.PathLike | None,
+    stream: Stream | None,
+    progress: Progress,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of tested images, in the order of `rows`, without the unreadable ones; and which are readable."""
+    extractor = recall_extractor(
+        clusters.extractor, clusters.extractor_identity, weights=weights or clusters.weights or None
+    )
+    place = {tested.paths[row]: i for i, row in enumerate(rows.tolist())}
+    listing = ImageListing(tested.root, tuple(sorted(place)), ())
+    features = np.empty((len(rows), extractor.dimension), np.float32)
+    read = np.zeros(len(rows), bool)
+    for batch in (stream or stream_features)(listing, extractor, progress=progress):
+        at = [place[path] for path in batch.paths]
+        features[at], read[at] = batch.features, True
+    return features[read], read
+
+
+def known_of(
+    tested: AnsweredImages, *, parameters: str | os.PathLike | None = None, progress: Progress = no_progress
+) -> Known:
+    """What is known of every tested image: its class and the predicted one, recorded parameters, measured attributes.
+
+    Parameters
+    ----------
+    parameters : path, optional
+        As for `rccs.parameters.read_parameters`; by default `parameters.csv` in the test folder or beside it, if it
+        exists. One that cannot be read is left out: RCCs have a note on it.
+    """
+    columns: dict[str, np.ndarray] = {}
+    for name, values in ((LABEL, tested.answers.label), (PREDICTED, tested.answers.predicted)):
+        column = values if tested.answers.kind == CONFIDENCE else typed_column(name, values.tolist())
+        if column is not None:
+            columns[name] = column
+    source = parameters or find_parameters(tested.root)
+    if source:
+        try:
+            recorded = read_parameters(source, tested.root, tested.paths).columns
+        except SAFEError:
+            recorded = {}
+        columns |= {name: column for name, column in recorded.items() if name not in columns}
+    rows = measured_images(tested.root, tested.paths, progress=progress)
+    measured = {name: rows[:, i].astype(np.float64) for i, name in enumerate(ATTRIBUTES) if name not in columns}
+    return Known({**columns, **measured}, frozenset(measured))
+
+
+def weak_spots_of(tested: AnsweredImages, known: Known) -> tuple[WeakSpot, ...]:
+    """The conditions under which the DNN fails more often than elsewhere."""
+    classes = (LABEL, PREDICTED) if tested.answers.kind == CONFIDENCE else ()
+    columns = known.columns if classes else {name: c for name, c in known.columns.items() if name != PREDICTED}
+    return tuple(find_weak_spots(columns, ~tested.right, measured=known.measured, never_together=classes))
+
+
+# --- The files --------------------------------------------------------------------------------------------------
+
+
+class Reasons(NamedTuple):
+    """What the comparison has found for the run in a folder.
+
+    Attributes
+    ----------
+    spots : tuple of WeakSpot
+        The most important first.
+    images : tuple of ndarray of int
+        The failing images in each weak spot, as rows of the clusters.
+    comparison : Comparison or None
+        None as long as the images that are right have not been compared.
+    base : float
+        The share of all tested images that the DNN gets wrong.
+    """
+
+    spots: tuple[WeakSpot, ...] = ()
+    images: tuple[np.ndarray, ...] = ()
+    comparison: Comparison | None = None
+    base: float = 0.0
+
+    def rates(self, clusters: RootCauseClusters) -> dict[int, Rate]:
+        """The failure rate of each RCC, as the engineer has edited them; empty if nothing was compared."""
+        return {rate.rcc: rate for rate in self.comparison.rates(clusters)} if self.comparison else {}
+
+    def overlaps(self, clusters: RootCauseClusters, spot: int) -> list[tuple[int, int]]:
+        """The RCCs with which a weak spot has failing images in common, and how many, the most first; not noise."""
+        labels = clusters.labels[self.images[spot]]
+        rccs, counts = np.unique(labels[labels != NOISE], return_counts=True)
+        return sorted(zip(rccs.tolist(), counts.tolist(), strict=True), key=lambda pair: (-pair[1], pair[0]))
+
+
+def reasons_of(
+    clusters: RootCauseClusters, tested: AnsweredImages, known: Known, spots: tuple[WeakSpot, ...]
+) -> Reasons:
+    """Weak spots with their failing images among those of the clusters."""
+    row_of = tested.rows_of(clusters.image_root, clusters.paths)
+    images = tuple(np.flatnonzero((row_of >= 0) & spot.holds(known.columns)[row_of]) for spot in spots)
+    return Reasons(spots, images, None, tested.failure_rate)
+
+
+def reasons_files(reasons: Reasons, clusters: RootCauseClusters, edited: RootCauseClusters) -> dict[str, Writer]:
+    """The contents of `weak_spots.csv`, `comparison.npz` and, if images were compared, `rcc_rates.csv`.
+
+    Parameters
+    ----------
+    clusters, edited : RootCauseClusters
+        As they were found, and as the engineer has edited them.
+    """
+    arrays: dict[str, Any] = {
+        "run": np.array(fingerprint(clusters)),
+        "base": np.array(reasons.base),
+        "counts": np.array([len(rows) for rows in reasons.images], np.int64),
+        "images": np.concatenate([np.zeros(0, np.int64), *reasons.images]).astype(np.int64),
+    }
+    files: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(reasons.spots)}
+    if reasons.comparison:
+        of_failing, of_right, notes = reasons.comparison
+        arrays |= {"of_failing": of_failing, "of_right": of_right, "notes": np.array(json.dumps(notes))}
+        files[RATES_FILE] = rates_text(reasons.comparison.rates(edited))
+    return {**files, COMPARISON_FILE: lambda path: np.savez(path, **arrays)}
+
+
+def load_reasons(folder: Path, clusters: RootCauseClusters) -> Reasons:
+    """What was found for clusters, as they were found; empty if nothing was, or only for others.
+
+    Raises
+    ------
+    SAFEError
+        A file is damaged.
+    """
+    path = folder / COMPARISON_FILE
+    if not path.is_file():
+        return Reasons()
+    try:
+        arrays = read_arrays(path)
+        if str(arrays["run"]) != fingerprint(clusters):
+            return Reasons()
+        n = len(clusters.paths)
+        images = tuple(np.split(_rows_from(arrays["images"], n), np.cumsum(arrays["counts"])[:-1]))
+        spots = load_spots(folder)
+        comparison = None
+        if "of_failing" in arrays:
+            notes = tuple(map(str, json.loads(str(arrays["notes"]))))
+            comparison = Comparison(_rows_from(arrays["of_failing"], n), _rows_from(arrays["of_right"], n), notes)
+        if len(spots) != len(arrays["counts"]):
+            raise ValueError("its weak spots are others")
+        return Reasons(spots, images if spots else (), comparison, float(arrays["base"]))
+    except SAFEError:
+        raise
+    except DAMAGED as error:
+        raise SAFEError(f"{path} is damaged ({error}). Generate the clusters again.") from error
+
+
+def _rows_from(array: np.ndarray, n: int) -> np.ndarray:
+    """Rows of the clusters that were read from a file; −1 is none."""
+    if array.dtype.kind != "i" or array.ndim != 1 or (len(array) and not -1 <= array.min() <= array.max() < n):
+        raise ValueError("its rows are invalid")
+    return array
