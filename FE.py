@@ -127,10 +127,11 @@ def stream_features(
             new = {item.key: item.pixels for item in loaded if item.pixels is not None}  # equal images only once
             computed: dict[bytes, np.ndarray] = {}
             if new:
+                # First, since an image whose features are cached is not decoded again.
+                measured.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
                 network = network or load_network(extractor)
                 computed = dict(zip(new, compute_rows(network, list(new.values()), extractor), strict=True))
                 cache.put(computed.items())
-                measured.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
             done += len(loaded)
             progress(EXTRACTING, done, total)
             yield as_batch(loaded, computed, extractor)

@@ -238,8 +238,9 @@ def _gather(client: Any, pending: deque[_Pending], cache: FeatureCache, measured
             found = batch.future.result()
             batch.future = None  # so that the cluster releases the result
             batch.rows = {item.key: item.row for item in found if item.row is not None}
-            cache.put(batch.rows.items())
+            # First, since an image whose features are cached is not decoded again.
             measured.put((item.key, item.attributes) for item in found if item.attributes is not None)
+            cache.put(batch.rows.items())
             reasons = {item.key: item.reason for item in found if item.reason}
             batch.loaded = [item._replace(reason=reasons.get(item.key, item.reason)) for item in batch.loaded]
 

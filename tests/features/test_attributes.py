@@ -14,7 +14,7 @@ from FE import extract_features
 from features import attributes as measuring
 from features.attributes import ATTRIBUTES, attribute_cache, measure, measured_images
 from features.batches import decode_for_network
-from features.cache import content_key
+from features.cache import FeatureCache, content_key
 from tests.helpers.encoding import encoded
 from tests.helpers.places import names_in
 from tests.helpers.scenes import draw_scene
@@ -319,6 +319,25 @@ def test_extraction_measures_what_it_decodes(fake_network, draw_folder, tmp_path
     monkeypatch.setattr(measuring, "measure", None)  # calling it would be a TypeError
     monkeypatch.setattr(measuring, "decode_for_network", None)
     np.testing.assert_array_equal(measured_images(folder, names_in(folder)), expected)
+
+
+def test_no_image_has_features_but_no_attributes_when_extraction_is_killed(
+    fake_network, draw_folder, tmp_path, monkeypatch
+):
+    folder = draw_folder(tmp_path / "in", {"wood": 3})
+    put = FeatureCache.put
+
+    def put_and_die(cache, rows):
+        put(cache, rows)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FeatureCache, "put", put_and_die)
+        with pytest.raises(KeyboardInterrupt):
+            extract_features(folder, fake_network.extractor)
+    assert fake_network.images_seen == 0
+    monkeypatch.setattr(measuring, "decode_for_network", None)  # calling it would be a TypeError
+    assert np.isfinite(measured_images(folder, names_in(folder))[:, 0]).all()
 
 
 def test_features_that_are_cached_leave_the_measuring_for_later(fake_network, draw_folder, tmp_path):
