@@ -1,10 +1,7 @@
 """The steps put together, with the DNN's answers to its whole test set."""
 
 import csv
-import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -27,37 +24,15 @@ from reporting.history import list_runs, restore_run
 from support.errors import SAFEError
 from support.files import read_record
 from support.run_folder import COMPARISON_FILE, RATES_FILE, RUN_FILE, WEAK_SPOTS_FILE
+from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.fake_network import FakeNetwork
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
 
 
-class Case(NamedTuple):
-    """A test set in class folders, its failing images beside a table of predictions, and an output folder."""
-
-    test: Path
-    failing: Path
-    table: Path
-    out: Path
-
-
 @pytest.fixture
-def case(fake_network: FakeNetwork, draw_folder: Callable[..., Path], tmp_path: Path) -> Case:
-    """The DNN takes all nights and half of the snows for woods."""
-    test, failing = tmp_path / "test", tmp_path / "dnn" / "failures"
-    rows = ["image,label,predicted,confidence,right"]
-    for seed, (scene, wrong, right) in enumerate((("night", 12, 0), ("snow", 8, 8), ("wood", 0, 40))):
-        draw_folder(test / scene, {scene: wrong + right}, seed=seed)
-        (failing / scene).mkdir(parents=True)
-        for i in range(wrong + right):
-            name = f"{scene}/{scene}_{i:02d}.png"
-            if i < wrong:
-                shutil.copyfile(test / name, failing / name)
-            rows.append(f"{name},{scene},{'wood' if i < wrong else scene},0.9,{str(i >= wrong).lower()}")
-    table = failing.parent / "predictions.csv"
-    table.write_text("\n".join(rows) + "\n")
-    (failing.parent / "accuracy.json").write_text(f'{{"test_root": "{test}"}}')
-    return Case(test, failing, table, tmp_path / "out")
+def case(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
+    return draw_case(tmp_path)
 
 
 def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
