@@ -1,21 +1,20 @@
 """Step 2 of SAFE, if the test set is known: how often the DNN fails on images like those of each RCC.
 
 A cluster of failing images may only show what images look like. Whether it is a reason for failing is told by the
-images that look the same and that the DNN gets *right*. A tested image lies in the region of an RCC if the nearest
-failing image is one of that RCC, and the *rate* is the share of wrong images among the tested images in the region. It
-is not the share of failures that the RCC explains, nor a probability for an image that was not drawn like the test set;
-images of one scene count as if they were independent.
+images that look the same and that the DNN gets *right*. A tested image lies in the region of an RCC if, of all failing
+images, the nearest one is in that RCC, and the *rate* of the RCC is the share of wrong images among the tested images
+in its region. It is neither the share of the failures that the RCC explains nor the probability that an image of the
+RCC is wrong (they all are), and images of one scene count as if they were independent.
 
-The rate must not be high only because the region was drawn around wrong images. If right and wrong were dealt out at
-random, it would have to be that of the whole test set. Therefore, wrong and right images are treated alike:
+The rate must not be high only because regions are drawn around wrong images: if right and wrong are dealt out at
+random, it has to be that of the whole test set. Therefore:
 
-1. A wrong image is placed by the *other* failing images (leave one out).
-2. The points are those of a projection that is fitted to a random part of the tested images (`fair_points`). That of
-   the clustering is fitted to the wrong images, which makes all of them lie farther from each other than right images
-   lie from them.
-3. How far a region reaches is counted in tested images, not measured as a distance between wrong ones.
+- A wrong image is placed by the *other* failing images (leave one out).
+- There is no limit on the distance. The projection is fitted to the failing images, and they lie farther from each
+  other than right images lie from them, so any limit would keep out more wrong images than right ones. And images far
+  from all failing ones are mostly right: without them, nearly every region would seem to fail often.
 
-Features in, `rcc_rates.csv` out.
+Points in, `rcc_rates.csv` out.
 
 Sources: Clopper & Pearson, Biometrika 26(4), 1934 (the interval); Fisher, J. R. Stat. Soc. 98(1), 1935 (the exact
 test); Holm, Scand. J. Stat. 6(2), 1979 (the correction for the number of RCCs).
@@ -32,16 +31,13 @@ import numpy as np
 
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE
-from dbscan.projection import fit_projection
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.run_folder import RATES_FILE
 from support.text import count
 
-FITTED = 512  # tested images to which the projection is fitted
-EXPECTED = 3  # wrong images among the nearest tested images in which the nearest wrong one is searched for
-MOST_NEAREST = 200  # of these tested images, if wrong images are rare
 LEVEL = 0.05  # of the tests, and what the intervals leave out
+LEAST_REST = 0.5  # of the tested images, with which RCCs are compared
 VERDICTS = ("more", "as often", "less", "too few")
 
 
@@ -51,13 +47,13 @@ class Rate(NamedTuple):
     Attributes
     ----------
     tested, wrong : int
-        Tested images in the region, and those of them that the DNN gets wrong. Images of the RCC are not counted where
-        the nearest of the other failing images is not in the RCC.
+        Tested images in the region, and those of them that the DNN gets wrong. An image of the RCC is not counted if
+        the nearest other failing image is not in the RCC.
     low, high : float
         95 % interval of the rate.
     elsewhere : float
-        Rate among the tested images that are neither in this region nor in that of an RCC with the verdict "more".
-        NaN if there are none.
+        Rate among the tested images outside of this region, without the regions that `failure_rates` leaves out, which
+        fail more often. NaN if there are none.
     p : float
         How likely a difference like that to `elsewhere` is by chance, corrected for the number of RCCs; at most 1.
     verdict : one of VERDICTS
@@ -118,68 +114,33 @@ def _percent(share: float) -> str:
 # --- Regions ----------------------------------------------------------------------------------------------------
 
 
-def fair_points(
-    failing: np.ndarray, right: np.ndarray, extractor: str, *, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Project the features of all tested images so that wrong and right ones are treated alike.
-
-    The projection is fitted to `FITTED` of them, drawn at random.
-
-    Parameters
-    ----------
-    failing : ndarray of shape (n_failing, dimension), float32
-    right : ndarray of shape (n_right, dimension), float32
-    extractor : str
-        Name of their extractor.
-
-    Returns
-    -------
-    failing : ndarray of shape (n_failing, n_components), float32
-    right : ndarray of shape (n_right, n_components), float32
-
-    Raises
-    ------
-    SAFEError
-        Features are NaN or infinite.
-    """
-    n_tested = len(failing) + len(right)
-    drawn = np.sort(np.random.default_rng(seed).permutation(n_tested)[:FITTED])
-    of_failing, of_right = drawn[drawn < len(failing)], drawn[drawn >= len(failing)] - len(failing)
-    projection = fit_projection(np.concatenate([failing[of_failing], right[of_right]]), extractor)
-    return projection.apply(failing), projection.apply(right)
-
-
 def regions(failing: np.ndarray, labels: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The RCC in whose region each tested image lies: that of the nearest other failing image.
 
-    It is searched for among so many of the nearest tested images that `EXPECTED` of them would be wrong if wrong images
-    were everywhere as frequent. An image with no failing one among them is in no region.
+    Ties are broken by the order of the failing images.
 
     Parameters
     ----------
     failing : ndarray of shape (n_failing, n_components), float
-        Points of `fair_points`; those of `RootCauseClusters.points` would make rates too low.
+        `RootCauseClusters.points`.
     labels : ndarray of shape (n_failing,), int
         Their RCCs; `NOISE` if in none.
     right : ndarray of shape (n_right, n_components), float
-        Points of images that the DNN gets right.
+        Images that the DNN gets right, projected by `RootCauseClusters.projection`.
 
     Returns
     -------
     of_failing : ndarray of shape (n_failing,), int
-        `NOISE` if in no region.
+        `NOISE` if in no region: the nearest other failing image is in no RCC, or there is none.
     of_right : ndarray of shape (n_right,), int
     """
-    points = np.concatenate([failing, right])
-    n, n_failing = len(points), len(failing)
-    if n < 2 or not n_failing:
-        return np.full(n_failing, NOISE), np.full(n - n_failing, NOISE)
-    n_nearest = min(math.ceil(EXPECTED * n / n_failing), MOST_NEAREST, n - 1)
-    nearest, _ = Points(points).nearest(n_nearest)  # (n, n_nearest)
-    is_wrong = nearest < n_failing
-    first = nearest[np.arange(n), is_wrong.argmax(axis=1)]
-    placed = np.where(is_wrong.any(axis=1), labels[np.minimum(first, n_failing - 1)], NOISE)
-    return placed[:n_failing], placed[n_failing:]
+    if not len(failing):
+        return np.full(0, NOISE), np.full(len(right), NOISE)
+    points = Points(failing)
+    of_right = labels[points.nearest_to(right)[0]]
+    if len(failing) < 2:
+        return np.full(1, NOISE), of_right
+    return labels[points.nearest(1)[0][:, 0]], of_right
 
 
 # --- Rates ------------------------------------------------------------------------------------------------------
@@ -188,16 +149,18 @@ def regions(failing: np.ndarray, labels: np.ndarray, right: np.ndarray) -> tuple
 def failure_rates(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int) -> tuple[Rate, ...]:
     """The failure rate of each RCC, and whether it differs from the rate elsewhere.
 
-    The RCC that most clearly fails more often than the rest of the test set is compared first. If it does, its region
-    no longer belongs to what the others are compared with, since otherwise a few reasons that explain most failures
-    would hide the smaller ones. This is repeated until no RCC is left that fails more often. Fisher's exact test, two
-    sided, with the correction of Holm: if right and wrong are independent of the regions, the first step finds an RCC
-    with a probability of at most 5 %.
+    The RCC that most clearly fails more often than the other tested images is taken first, and what the others are
+    compared with no longer includes its region: a few reasons that explain most failures must not hide the smaller
+    ones. This is repeated as long as an RCC fails more often and half of the tested images remain to compare with.
+
+    Fisher's exact test, two-sided, with the correction of Holm: if right and wrong are independent of the regions, the
+    probability that any RCC is said to fail more often or less is at most 5 %.
 
     Parameters
     ----------
     of_failing, of_right : ndarray of shape (n_failing,) and (n_right,), int
-        Result of `regions`. If the right images are a random part of all, so must the failing ones be.
+        Result of `regions`. If the right images are only a random part of all of them, leave out as large a part of the
+        failing ones: otherwise rates are too high.
     n_rccs : int
 
     Returns
@@ -207,40 +170,37 @@ def failure_rates(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int) -> 
     """
     wrong = np.bincount(of_failing[of_failing != NOISE], minlength=n_rccs)
     tested = wrong + np.bincount(of_right[of_right != NOISE], minlength=n_rccs)
-    rest = np.array([len(of_failing) + len(of_right), len(of_failing)])  # images, wrong ones
+    rest = np.array([len(of_failing) + len(of_right), len(of_failing)])  # images to compare with, wrong ones
+    least = LEAST_REST * rest[0]
     p = np.ones(n_rccs)
     others = list(range(n_rccs))
     so_far = 0.0  # Holm: no corrected p is below that of an earlier step
     while others:
-        p[others] = _two_sided(wrong[others], tested[others], rest, more=True) * len(others)
-        first = min(others, key=lambda rcc: p[rcc])
-        if p[first] >= LEVEL:
+        upper, lower = _tails(wrong[others], tested[others], rest)
+        p[others] = np.maximum(2 * np.minimum(upper, lower) * len(others), so_far)
+        first = others[int(np.argmin(upper))]
+        if upper.min() > lower[np.argmin(upper)] or p[first] >= LEVEL or rest[0] - tested[first] < least:
             break
-        so_far = p[first] = max(so_far, p[first])
+        so_far = p[first]
         others.remove(first)
         rest -= tested[first], wrong[first]
-    p[others] = _two_sided(wrong[others], tested[others], rest) * len(others)
     low, high = clopper_pearson(wrong, tested)
     rates = []
     for rcc in range(n_rccs):
         left = rest - (tested[rcc], wrong[rcc]) if rcc in others else rest
-        elsewhere = left[1] / left[0] if left[0] else math.nan
-        rate = Rate(
-            rcc, int(tested[rcc]), int(wrong[rcc]), float(low[rcc]), float(high[rcc]), float(elsewhere),
-            min(float(p[rcc]), 1.0), "more",
-        )  # fmt: skip
-        rates.append(rate if rcc not in others else rate._replace(verdict=_verdict(rate)))
+        elsewhere = float(left[1] / left[0]) if left[0] else math.nan
+        ends = float(low[rcc]), float(high[rcc])
+        rate = Rate(rcc, int(tested[rcc]), int(wrong[rcc]), *ends, elsewhere, min(float(p[rcc]), 1.0), "too few")
+        rates.append(rate._replace(verdict=_verdict(rate)))
     return tuple(rates)
 
 
-def _two_sided(wrong: np.ndarray, tested: np.ndarray, rest: np.ndarray, *, more: bool = False) -> np.ndarray:
-    """p of Fisher's exact test for regions that are part of `rest`: twice the smaller tail, or the one of `more`."""
+def _tails(wrong: np.ndarray, tested: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of at least and of at most so many wrong images in regions that are part of the `rest`."""
     from scipy.stats import hypergeom  # type: ignore[attr-defined]
 
     images, all_wrong = rest.tolist()
-    upper = hypergeom.sf(wrong - 1, images, all_wrong, tested)
-    tail = upper if more else np.minimum(upper, hypergeom.cdf(wrong, images, all_wrong, tested))
-    return np.minimum(2 * tail, 1)
+    return hypergeom.sf(wrong - 1, images, all_wrong, tested), hypergeom.cdf(wrong, images, all_wrong, tested)
 
 
 def clopper_pearson(wrong: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -263,9 +223,8 @@ def clopper_pearson(wrong: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _verdict(rate: Rate) -> str:
-    """The verdict on an RCC that does not fail more often, as far as can be said."""
-    if rate.p < LEVEL and rate.rate < rate.elsewhere:
-        return "less"
+    if rate.p < LEVEL:
+        return "more" if rate.rate > rate.elsewhere else "less"
     if not rate.tested or math.isnan(rate.elsewhere) or rate.high >= _matters(rate.elsewhere):
         return "too few"
     return "as often"
