@@ -10,6 +10,9 @@ The rate must not be high only because regions are drawn around wrong images: if
 random, it has to be that of the whole test set. Therefore:
 
 - A wrong image is placed by the *other* failing images (leave one out).
+- An RCC exists only because a few wrong images happen to lie together, and a small one because of each of them.
+  Therefore, the lower end of the interval and the test for "more" count only images of the RCC that the others place in
+  it, and `DEFINING` fewer of them: the rest is evidence.
 - There is no limit on the distance. The projection is fitted to the failing images, and they lie farther from each
   other than right images lie from them, so any limit would keep out more wrong images than right ones. And images far
   from all failing ones are mostly right: without them, nearly every region would seem to fail often.
@@ -36,6 +39,7 @@ from support.files import DAMAGED, regular
 from support.run_folder import RATES_FILE
 from support.text import count
 
+DEFINING = 2  # wrong images of an RCC that are no evidence: a core point needs two others, see `dbscan.tuning`
 LEVEL = 0.05  # of the tests, and what the intervals leave out
 LEAST_REST = 0.5  # of the tested images, with which RCCs are compared
 VERDICTS = ("more", "as often", "less", "too few")
@@ -48,14 +52,14 @@ class Rate(NamedTuple):
     ----------
     tested, wrong : int
         Tested images in the region, and those of them that the DNN gets wrong. An image of the RCC is not counted if
-        the nearest other failing image is not in the RCC.
+        the nearest other failing image is not in the RCC, and images of other RCCs may be.
     low, high : float
-        95 % interval of the rate.
+        Interval that holds the rate of images like these with a probability of at least 95 % (see `failure_rates`).
     elsewhere : float
         Rate among the tested images outside of this region, without the regions that `failure_rates` leaves out, which
         fail more often. NaN if there are none.
     p : float
-        How likely a difference like that to `elsewhere` is by chance, corrected for the number of RCCs; at most 1.
+        How likely a difference like that is by chance, in its direction, corrected for the number of RCCs; at most 1.
     verdict : one of VERDICTS
         "too few" if a rate that would matter (see `_matters`) can neither be confirmed nor excluded.
     """
@@ -88,7 +92,7 @@ class Rate(NamedTuple):
         if self.verdict == "too few":
             wrong = "none is" if not self.wrong else "1 is" if self.wrong == 1 else f"{self.wrong:,} are"
             images = count(self.tested, "tested image")
-            return f"Too few tested images to compare: of {images} like these, {wrong} wrong{elsewhere}."
+            return f"Too few tested images to be sure: of {images} like these, {wrong} wrong{elsewhere}."
         if self.verdict == "as often":
             return (
                 "These images look alike, but the network does not fail on them more often than on others "
@@ -146,61 +150,93 @@ def regions(failing: np.ndarray, labels: np.ndarray, right: np.ndarray) -> tuple
 # --- Rates ------------------------------------------------------------------------------------------------------
 
 
-def failure_rates(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int) -> tuple[Rate, ...]:
+class _Counts(NamedTuple):
+    """Images in each region, ndarrays of shape (n_rccs,), int.
+
+    Attributes
+    ----------
+    tested, wrong : as in `Rate`
+    evident_tested, evident : the same without wrong images that are no evidence of a high rate
+    """
+
+    tested: np.ndarray
+    wrong: np.ndarray
+    evident_tested: np.ndarray
+    evident: np.ndarray
+
+
+def failure_rates(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int, *, labels: np.ndarray) -> tuple[Rate, ...]:
     """The failure rate of each RCC, and whether it differs from the rate elsewhere.
+
+    The interval extends from the lower end of Clopper and Pearson's for the wrong images that are evidence (see the top
+    of this module) to the upper end for all that are counted.
 
     The RCC that most clearly fails more often than the other tested images is taken first, and what the others are
     compared with no longer includes its region: a few reasons that explain most failures must not hide the smaller
     ones. This is repeated as long as an RCC fails more often and half of the tested images remain to compare with.
 
-    Fisher's exact test, two-sided, with the correction of Holm: if right and wrong are independent of the regions, the
-    probability that any RCC is said to fail more often or less is at most 5 %.
+    Fisher's exact test with the correction of Holm: if right and wrong are independent of the regions, the probability
+    that any RCC is said to fail more often is at most 5 %, and the same holds for less often.
 
     Parameters
     ----------
     of_failing, of_right : ndarray of shape (n_failing,) and (n_right,), int
         Result of `regions`. If the right images are only a random part of all of them, leave out as large a part of the
-        failing ones: otherwise rates are too high.
+        failing ones, here and in `labels`: otherwise rates are too high.
     n_rccs : int
+    labels : ndarray of shape (n_failing,), int
+        As for `regions`.
 
     Returns
     -------
     tuple of Rate
         One per RCC, in order.
     """
-    wrong = np.bincount(of_failing[of_failing != NOISE], minlength=n_rccs)
-    tested = wrong + np.bincount(of_right[of_right != NOISE], minlength=n_rccs)
+    counts = _count(of_failing, of_right, n_rccs, labels)
     rest = np.array([len(of_failing) + len(of_right), len(of_failing)])  # images to compare with, wrong ones
     least = LEAST_REST * rest[0]
     p = np.ones(n_rccs)
     others = list(range(n_rccs))
     so_far = 0.0  # Holm: no corrected p is below that of an earlier step
     while others:
-        upper, lower = _tails(wrong[others], tested[others], rest)
-        p[others] = np.maximum(2 * np.minimum(upper, lower) * len(others), so_far)
-        first = others[int(np.argmin(upper))]
-        if upper.min() > lower[np.argmin(upper)] or p[first] >= LEVEL or rest[0] - tested[first] < least:
+        more, less = _tails(_Counts(*(column[others] for column in counts)), rest)
+        p[others] = np.maximum(np.minimum(more, less) * len(others), so_far)
+        clearest = int(np.argmin(more))
+        rcc = others[clearest]
+        if more[clearest] > less[clearest] or p[rcc] >= LEVEL or rest[0] - counts.tested[rcc] < least:
             break
-        so_far = p[first]
-        others.remove(first)
-        rest -= tested[first], wrong[first]
-    low, high = clopper_pearson(wrong, tested)
+        so_far = p[rcc]
+        others.remove(rcc)
+        rest -= counts.tested[rcc], counts.wrong[rcc]
+    low, _ = clopper_pearson(counts.evident, counts.evident_tested)
+    _, high = clopper_pearson(counts.wrong, counts.tested)
     rates = []
     for rcc in range(n_rccs):
-        left = rest - (tested[rcc], wrong[rcc]) if rcc in others else rest
+        tested, wrong = int(counts.tested[rcc]), int(counts.wrong[rcc])
+        left = rest - (tested, wrong) if rcc in others else rest
         elsewhere = float(left[1] / left[0]) if left[0] else math.nan
-        ends = float(low[rcc]), float(high[rcc])
-        rate = Rate(rcc, int(tested[rcc]), int(wrong[rcc]), *ends, elsewhere, min(float(p[rcc]), 1.0), "too few")
+        rate = Rate(rcc, tested, wrong, float(low[rcc]), float(high[rcc]), elsewhere, min(float(p[rcc]), 1.0), "")
         rates.append(rate._replace(verdict=_verdict(rate)))
     return tuple(rates)
 
 
-def _tails(wrong: np.ndarray, tested: np.ndarray, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Probabilities of at least and of at most so many wrong images in regions that are part of the `rest`."""
+def _count(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int, labels: np.ndarray) -> _Counts:
+    def per_rcc(regions: np.ndarray) -> np.ndarray:
+        return np.bincount(regions[regions != NOISE], minlength=n_rccs)
+
+    wrong, right, own = per_rcc(of_failing), per_rcc(of_right), per_rcc(labels[of_failing == labels])
+    evident = np.maximum(own - DEFINING, 0)
+    return _Counts(wrong + right, wrong, evident + right, evident)
+
+
+def _tails(counts: _Counts, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of at least, and of at most, so many wrong images in regions that are part of the `rest`."""
     from scipy.stats import hypergeom  # type: ignore[attr-defined]
 
-    images, all_wrong = rest.tolist()
-    return hypergeom.sf(wrong - 1, images, all_wrong, tested), hypergeom.cdf(wrong, images, all_wrong, tested)
+    images, wrong = rest.tolist()
+    missing = min(DEFINING, wrong)
+    more = hypergeom.sf(counts.evident - 1, images - missing, wrong - missing, counts.evident_tested)
+    return more, hypergeom.cdf(counts.wrong, images, wrong, counts.tested)
 
 
 def clopper_pearson(wrong: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -28,12 +28,13 @@ def line(*places: float) -> np.ndarray:
     return np.array(places, dtype=np.float32).reshape(-1, 1)
 
 
-def dealt(tested: list[int], wrong: list[int], *, outside: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
-    """Regions of tested images, of which so many are wrong; and the images outside with the wrong ones among them."""
+def rates_for(tested: list[int], wrong: list[int], *, outside: tuple[int, int] = (0, 0)) -> tuple[Rate, ...]:
+    """Rates of regions with so many tested images, of which so many are wrong, and the same for the images outside."""
     rccs = [*range(len(tested)), NOISE]
     wrong = [*wrong, outside[1]]
     right = [n - k for n, k in zip([*tested, outside[0]], wrong, strict=True)]
-    return np.repeat(rccs, wrong), np.repeat(rccs, right)
+    labels = np.repeat(rccs, wrong)
+    return failure_rates(labels, np.repeat(rccs, right), len(tested), labels=labels)
 
 
 def groups_of(rng: np.random.Generator, sizes: list[int], *, dimension: int = 48, inner: int = 4) -> np.ndarray:
@@ -53,7 +54,8 @@ def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...],
     averaged = average_neighbours(points)
     labels = tune(averaged, original=points, averaged=averaged).labels
     of_failing, of_right = regions(points, labels, projection.apply(features[~wrong]))
-    return failure_rates(of_failing, of_right, int(labels.max(initial=NOISE)) + 1), labels
+    n_rccs = int(labels.max(initial=NOISE)) + 1
+    return failure_rates(of_failing, of_right, n_rccs, labels=labels), labels
 
 
 # --- Regions ----------------------------------------------------------------------------------------------------
@@ -103,8 +105,8 @@ def test_regions_of_hardly_any_images_are_defined(n_failing, n_right):
 
 @pytest.mark.parametrize(
     ("sizes", "share"),
-    [([150, 120, 90, 60], 0.3), ([12] * 40, 0.2), ([400], 0.5)],
-    ids=["groups", "many-small-groups", "one-group"],
+    [([150, 120, 90, 60], 0.3), ([12] * 40, 0.2), ([6] * 80, 0.3), ([400], 0.5)],
+    ids=["groups", "small-groups", "tiny-groups", "one-group"],
 )
 def test_no_rcc_fails_more_often_if_right_and_wrong_are_dealt_out_at_random(sizes, share):
     features = groups_of(np.random.default_rng(7), sizes)
@@ -147,24 +149,39 @@ def test_the_interval_is_that_of_clopper_and_pearson():
 
 
 def test_p_is_counted_by_hand():
-    """4 of 4 images in the region are wrong, none of 4 outside: one of C(8, 4) = 70 ways to deal them out."""
-    (rate,) = failure_rates(*dealt([4], [4], outside=(4, 0)), 1)
-    assert rate.p == pytest.approx(2 / 70)
-    assert (rate.verdict, rate.rate, rate.elsewhere, rate.excess) == ("more", 1.0, 0.0, 4.0)
+    """Two of the wrong images are no evidence. Of the other 8, 4 in the region are wrong: one of C(8, 4) = 70 ways."""
+    (rate,) = rates_for([6], [6], outside=(4, 0))
+    assert rate.p == pytest.approx(1 / 70)
+    assert (rate.verdict, rate.rate, rate.elsewhere, rate.excess) == ("more", 1.0, 0.0, 6.0)
+    assert (rate.low, rate.high) == (pytest.approx(0.025**0.25), 1.0)
 
 
 def test_p_is_corrected_for_the_number_of_rccs():
-    (first, second) = failure_rates(*dealt([4, 0], [4, 0], outside=(4, 0)), 2)
-    assert first.p == pytest.approx(2 * 2 / 70)
-    assert first.verdict != "more"
-    assert (second.p, second.verdict) == (1.0, "too few")
+    first, *others = rates_for([6, 1, 1, 1], [6, 0, 0, 0], outside=(1, 0))
+    assert first.p == pytest.approx(4 / 70)
+    assert first.verdict == "too few"
+    assert [(rate.p, rate.verdict) for rate in others] == [(1.0, "too few")] * 3
+
+
+def test_images_that_define_an_rcc_are_no_evidence_of_a_rate():
+    (rate,) = rates_for([3], [3], outside=(500, 100))
+    assert (rate.rate, rate.verdict) == (1.0, "too few")
+    assert rate.low == pytest.approx(0.025)
+    assert rate.p == pytest.approx(101 / 501)
+
+
+def test_images_of_other_rccs_and_of_none_are_no_evidence_of_a_high_rate():
+    labels = np.repeat([0, 1, NOISE], [20, 20, 60])
+    of_right = np.repeat([0, 1, NOISE], [20, 20, 360])
+    first, second = failure_rates(np.repeat([0, 1, NOISE], [20, 70, 10]), of_right, 2, labels=labels)
+    assert (second.tested, second.wrong) == (90, 70)
+    assert second.low == pytest.approx(first.low)
+    assert second.high > first.high
 
 
 def test_a_large_reason_does_not_hide_a_smaller_one():
     """30 % of RCC 1 are wrong, as among all images; but without RCC 0 only 5 % are."""
-    of_failing, of_right = dealt([250, 100], [230, 30], outside=(600, 30))
-    large, small = failure_rates(of_failing, of_right, 2)
-    assert len(of_failing) / 950 == pytest.approx(0.305, abs=1e-3)
+    large, small = rates_for([250, 100], [230, 30], outside=(600, 30))
     assert (large.verdict, small.verdict) == ("more", "more")
     assert large.elsewhere == small.elsewhere == pytest.approx(30 / 600)
     assert small.excess == pytest.approx(30 - 100 * 0.05)
@@ -172,7 +189,7 @@ def test_a_large_reason_does_not_hide_a_smaller_one():
 
 def test_at_least_half_of_the_tested_images_remain_to_compare_with():
     """The region of the second RCC is not left out as well: only 300 of 1,000 images would remain."""
-    clearest, second, third = failure_rates(*dealt([400, 300, 300], [360, 150, 20]), 3)
+    clearest, second, third = rates_for([400, 300, 300], [360, 150, 20])
     assert (clearest.verdict, second.verdict, third.verdict) == ("more", "more", "less")
     assert clearest.elsewhere == pytest.approx((150 + 20) / 600)
     assert second.elsewhere == pytest.approx(20 / 300)
@@ -180,7 +197,7 @@ def test_at_least_half_of_the_tested_images_remain_to_compare_with():
 
 
 def test_rates_like_elsewhere_and_below_it_are_called_so():
-    usual, rare, unknown = failure_rates(*dealt([200, 200, 3], [40, 10, 1], outside=(500, 100)), 3)
+    usual, rare, unknown = rates_for([200, 200, 3], [40, 10, 1], outside=(500, 100))
     assert (usual.verdict, rare.verdict, unknown.verdict) == ("as often", "less", "too few")
     assert rare.p < LEVEL
     assert rare.high < rare.elsewhere
@@ -196,16 +213,16 @@ def test_twenty_tested_images_give_a_defined_answer():
 
 @pytest.mark.parametrize("of_right", [np.full(5, NOISE), np.zeros(0, int)])
 def test_without_rccs_there_are_no_rates(of_right):
-    assert failure_rates(np.full(4, NOISE), of_right, 0) == ()
+    assert failure_rates(np.full(4, NOISE), of_right, 0, labels=np.full(4, NOISE)) == ()
 
 
 def test_without_right_images_nothing_can_be_said():
-    rates = failure_rates(*dealt([30, 20], [30, 20], outside=(5, 5)), 2)
+    rates = rates_for([30, 20], [30, 20], outside=(5, 5))
     assert [(rate.rate, rate.elsewhere, rate.p, rate.verdict) for rate in rates] == [(1.0, 1.0, 1.0, "too few")] * 2
 
 
 def test_a_region_of_all_tested_images_has_no_elsewhere():
-    (rate,) = failure_rates(*dealt([50], [10]), 1)
+    (rate,) = rates_for([50], [10])
     assert math.isnan(rate.elsewhere)
     assert (rate.excess, rate.verdict) == (0.0, "too few")
     assert "elsewhere" not in rate.text
@@ -232,11 +249,11 @@ def test_a_region_of_all_tested_images_has_no_elsewhere():
         ),
         (
             Rate(0, 3, 1, 0.01, 0.91, 0.998, 1.0, "too few"),
-            "Too few tested images to compare: of 3 tested images like these, 1 is wrong, elsewhere 99.8%.",
+            "Too few tested images to be sure: of 3 tested images like these, 1 is wrong, elsewhere 99.8%.",
         ),
         (
             Rate(0, 1, 0, 0, 1, 0.001, 1.0, "too few"),
-            "Too few tested images to compare: of 1 tested image like these, none is wrong, elsewhere 0.1%.",
+            "Too few tested images to be sure: of 1 tested image like these, none is wrong, elsewhere 0.1%.",
         ),
         (Rate(0, 0, 0, 0, 1, 0.2, 1.0, "too few"), "No other tested image looks like these: nothing to compare."),
     ],
@@ -246,7 +263,7 @@ def test_the_rate_is_said_in_plain_words(rate, text):
 
 
 def test_rates_that_are_saved_are_loaded_again(tmp_path):
-    rates = failure_rates(*dealt([250, 100, 0, 3], [230, 30, 0, 1], outside=(600, 30)), 4)
+    rates = rates_for([250, 100, 0, 3], [230, 30, 0, 1], outside=(600, 30))
     (tmp_path / RATES_FILE).write_text(rates_text(rates), encoding="utf-8")
     assert load_rates(tmp_path) == rates
     header, _, _, empty, _ = rates_text(rates).splitlines()
@@ -255,7 +272,7 @@ def test_rates_that_are_saved_are_loaded_again(tmp_path):
 
 
 def test_an_unknown_rate_elsewhere_is_saved_as_an_empty_cell(tmp_path):
-    (tmp_path / RATES_FILE).write_text(rates_text(failure_rates(*dealt([5], [2]), 1)), encoding="utf-8")
+    (tmp_path / RATES_FILE).write_text(rates_text(rates_for([5], [2])), encoding="utf-8")
     assert math.isnan(load_rates(tmp_path)[0].elsewhere)
 
 
