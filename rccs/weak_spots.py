@@ -34,14 +34,14 @@ MOST_SPOTS = 15
 MOST_SEARCHED = 20_000  # images; of more, a random part is searched
 ERROR_RATE = 0.05  # chance to find anything where right and wrong are independent of everything
 LEAST_NEW = 0.25  # share of a weak spot's failures that no earlier one has
-LEAST_ODDS = 2.0  # odds of failing there, over those of the other images that are still open
+LEAST_ODDS = 2.0  # odds of failing there, over those elsewhere
 SHARES = (0.5, 0.25, 0.25)  # of the error rate, for conditions of one, two and three literals
 SLACK = 1000  # by which factor the bound on the chance may exceed the chance itself
 SEARCHES = 2  # among recorded columns, then among all
 KEPT = 2000  # conditions of each length whose significance is computed, best first
 BEAM = 100  # pairs that are extended by a third condition
 SIMPLER = 0.87  # a longer condition must score higher by this factor for each additional literal
-EXPONENT = 0.6
+EXPONENT = 0.65
 Z = 1.96
 MOST_PAIRS = 3_000_000  # of simple conditions that are tried
 
@@ -138,6 +138,8 @@ def find_weak_spots(
     if len(rows) > MOST_SEARCHED:
         rows = np.sort(np.random.default_rng(seed).choice(len(rows), MOST_SEARCHED, replace=False))
     failing = wrong[rows]
+    if not failing.any() or failing.all():
+        return []
     known = {name: column[rows] for name, column in columns.items()}
     symptoms = set(never_together[1:])
     recorded = [name for name in columns if name not in measured and name not in symptoms]
@@ -146,7 +148,10 @@ def find_weak_spots(
     # If only the class is recorded, measured columns do not come after it: each class would be a reason of its own.
     rounds = [recorded] if set(recorded) - set(never_together) else []
     for names in [*rounds, list(columns)]:
-        search = _Search({name: known[name] for name in names}, failing, open_to, never_together)
+        # A recorded cause may be hidden by others, and is compared only with images that are still open. What is
+        # measured or predicted must stand out among all: the last failures always have something in common.
+        overall = float(failing.mean()) if set(names) - set(recorded) else 0.0
+        search = _Search({name: known[name] for name in names}, failing, open_to, never_together, overall)
         while len(found) < most and (literals := search.next()):
             found.append(literals)
         open_to = search.open_to
@@ -254,6 +259,8 @@ class _Search:
     held : ndarray of shape (n_literals, n_images), bool
     here : ndarray of shape (n_literals, n_open), float32
         The same for the images that are open.
+    overall : float
+        A rate with which that of a condition is compared as well; 0 for none.
     plain : ndarray of shape (n_plain,), int
         The literals of which one is in each pair.
     n1, k1 : ndarray of shape (n_literals,)
@@ -268,6 +275,7 @@ class _Search:
         wrong: np.ndarray,
         open_to: np.ndarray,
         never_together: Sequence[str],
+        overall: float,
     ):
         tried = _tried(columns)
         held = np.zeros((len(tried), len(wrong)), bool)
@@ -277,6 +285,7 @@ class _Search:
         kept = np.flatnonzero((often >= LEAST_TESTED) & (often < len(wrong)))
         self.literals = [tried[i].literal for i in kept]
         self.plain = np.flatnonzero([tried[i].plain for i in kept])
+        self.overall = overall
         self.held, self.wrong, self.open_to = held[kept], wrong, open_to.copy()
         self.here = self.held[:, open_to].astype(np.float32)
         self.symptom = np.array([literal.column in never_together[1:] for literal in self.literals], bool)
@@ -353,7 +362,7 @@ class _Search:
 
         images, failures = int(self.open_to.sum()), int((self.open_to & self.wrong).sum())
         base, rate = failures / images, wrong.astype(float) / tested
-        rest = (failures - wrong.astype(float)) / np.maximum(images - tested, 1)
+        rest = np.maximum((failures - wrong.astype(float)) / np.maximum(images - tested, 1), self.overall)
         with np.errstate(divide="ignore", invalid="ignore"):
             divergence = np.where(rate > 0, rate * np.log(rate / base), 0)
             divergence += np.where(rate < 1, (1 - rate) * np.log((1 - rate) / (1 - base)), 0)
