@@ -93,16 +93,14 @@ class Rate(NamedTuple):
             wrong = "none is" if not self.wrong else "1 is" if self.wrong == 1 else f"{self.wrong:,} are"
             images = count(self.tested, "tested image")
             return f"Too few tested images to be sure: of {images} like these, {wrong} wrong{elsewhere}."
-        if self.verdict == "as often":
+        if self.verdict == "more":
+            interval = f"{_percent(self.low)[:-1]}–{_percent(self.high)}"
             return (
-                "These images look alike, but the network does not fail on them more often than on others "
-                f"({_percent(self.rate)}{elsewhere})."
+                f"Fails more often than elsewhere: {_percent(self.rate)} of {self.tested:,} tested images like these "
+                f"are wrong ({interval}){elsewhere}."
             )
-        interval = f"{_percent(self.low)[:-1]}–{_percent(self.high)}"
-        return (
-            f"Fails {self.verdict} often than elsewhere: {_percent(self.rate)} of {self.tested:,} tested images like "
-            f"these are wrong ({interval}){elsewhere}."
-        )
+        less = "fails on them less often" if self.verdict == "less" else "does not fail on them more often"
+        return f"These images look alike, but the network {less} than on others ({_percent(self.rate)}{elsewhere})."
 
 
 COLUMNS = ("rcc", "tested", "wrong", "rate", "low", "high", "elsewhere", "p", "verdict")  # of `rcc_rates.csv`

@@ -214,7 +214,7 @@ def test_reasons_that_are_damaged_are_told(case):
 
 
 def test_failing_images_of_another_test_set_cannot_be_compared(case, draw_folder, tmp_path):
-    draw_folder(tmp_path / "others", {"sea": 10, "wood": 10})
+    draw_folder(tmp_path / "others", {"sea": 20})
     settings = SETTINGS._replace(predictions=case.table, tested=case.test)
     generate_clusters(tmp_path / "others", case.out, settings)
     with pytest.raises(SAFEError, match="among the wrong ones"):
