@@ -132,7 +132,7 @@ def generate_clusters(
         tested, answered = _predictions(tested, clusters, within)
         clusters = dataclasses.replace(
             _with_answers(clusters, tested),
-            attributes=measured_images(features.root, features.paths, progress=progress),
+            attributes=measured_images(clusters.image_root, clusters.paths, progress=progress),
         )
         edited = reviewed(clusters, _carried(out, clusters).edits)
         write_gifs(edited, out, progress=progress)
