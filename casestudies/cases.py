@@ -18,6 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from casestudies.parameters import Eye, draw_eye
+from casestudies.people import cast
 from support.errors import SAFEError
 
 DIRECTIONS = ("right", "up_right", "up", "up_left", "left", "down_left", "down", "down_right")
@@ -86,6 +87,8 @@ class Case:
         Whether a person could label an Eye; other eyes are left out of all sets.
     sizes : mapping
         Number of images in the training, improvement and test set.
+    people : bool
+        Whether each image shows one of `people.PEOPLE`, instead of a face of its own.
     """
 
     name: str
@@ -99,12 +102,15 @@ class Case:
     root_causes: tuple[RootCause, ...]
     sizes: Mapping[str, int]
     epochs: int
+    people: bool = False
 
     def draw(self, part: str, count: int, seed: int) -> Iterator[tuple[str, Eye]]:
         """Draw labels and parameters of a set: `train` (without the root causes), `improvement` or `test`."""
         rng = np.random.default_rng([seed, sorted(self.sizes).index(part)])
         while count:
             eye = self._draw_eye(rng)
+            if self.people:
+                eye = cast(rng, eye)
             if not self.clear(eye):
                 continue
             if part == "train" and any(rng.random() >= cause.kept for cause in self.root_causes if cause.holds(eye)):
@@ -244,6 +250,49 @@ CASES = {
             (SUNGLASSES, GLARE, DARK, BLURRED, HALF_OPEN),
             {"train": 2500, "improvement": 1500, "test": 1600},
             epochs=8,
+        ),
+    )
+}
+_PEOPLE_RANGES = {
+    "head_yaw_deg": (-8.0, 8.0),
+    "head_pitch_deg": (-4.0, 4.0),
+    "distance_cm": (57.0, 60.0),
+    "light_side_deg": (-15.0, 15.0),
+    "light_height_deg": (20.0, 35.0),
+    "light": (0.75, 0.95),
+}
+_DUSK = {"light": (0.05, 0.09), "noise_levels": (4.0, 6.0)}
+_SOFT_FOCUS = {"blur_px": (2.4, 3.6)}
+_MIRROR_CHECK = {"head_yaw_deg": (38.0, 45.0)}
+CASES |= {
+    case.name: case
+    for case in (
+        dataclasses.replace(
+            CASES["gd"],
+            name="gd-people",
+            title="direction of gaze of 20 persons",
+            ranges=CASES["gd"].ranges | _PEOPLE_RANGES,
+            situations=(
+                Situation(0.055, {}, "sunglasses"),
+                Situation(0.055, _LOW_SUN, "glasses"),
+                Situation(0.055, _DUSK),
+                Situation(0.1, _SOFT_FOCUS),
+                Situation(0.09, _MIRROR_CHECK),
+            ),
+            people=True,
+        ),
+        dataclasses.replace(
+            CASES["oc"],
+            name="oc-people",
+            title="eye of 20 persons open or closed",
+            ranges=CASES["oc"].ranges | _PEOPLE_RANGES,
+            situations=(
+                Situation(0.10, {}, "sunglasses"),
+                Situation(0.08, _LOW_SUN, "glasses"),
+                Situation(0.12, _DUSK),
+                Situation(0.08, _SOFT_FOCUS),
+            ),
+            people=True,
         ),
     )
 }
