@@ -116,7 +116,7 @@ _IRIS = (
     ("brown", "hazel", "brown", "green", "brown"),
     ("brown", "brown", "hazel", "brown", "brown"),
 )
-_SKIN_TINTS = ((1.0, 0.84, 0.86), (0.96, 1.03, 0.80), (1.05, 0.98, 0.70), (0.97, 0.98, 1.10), (1.0, 1.0, 1.0))
+_SKIN_TINTS = ((1.05, 0.76, 0.80), (0.90, 1.05, 0.74), (1.10, 0.96, 0.56), (0.94, 0.97, 1.18), (1.0, 1.0, 1.0))
 _EYESHADOWS = (
     (0.22, 0.06, 0.30),
     (0.05, 0.16, 0.42),
@@ -135,7 +135,8 @@ _FRAMES = (
     (0.02, 0.12, 0.05),
     (0.55, 0.50, 0.44),
 )
-_LENSES = ((0.9, 0.95, 1.0), (1.0, 0.72, 0.42), (0.72, 1.0, 0.70), (0.80, 0.72, 1.0))
+# Brighter than the tints of the other cases: fashionable rather than dark.
+_LENSES = ((2.0, 2.4, 3.2), (4.2, 2.3, 1.0), (1.5, 3.2, 1.6), (3.0, 1.7, 3.0), (4.2, 1.3, 1.2))
 
 
 def _invent_people() -> tuple[Person, ...]:
@@ -153,7 +154,7 @@ def _invent_people() -> tuple[Person, ...]:
     groups = [int(4 * tone) for tone in tones]
     traits = {
         "skin_tint": shuffled(_SKIN_TINTS),
-        "roughness": spread(0.4, 2.2),
+        "roughness": spread(0.2, 2.6),
         "age": spread(-0.5, 1.0),
         "brow_thickness": spread(0.0, 1.0),
         "brow_height": spread(1.02, 1.42),
