@@ -9,6 +9,10 @@ night or missed focus, with ranges apart from the usual ones: uniform draws over
 images outside every root cause. An image is in at most one situation, so that its failure has one reason, unless its
 gaze or openness is another. Eyes so close to the border between two classes that people would disagree on the label are
 never drawn: a DNN fails there whatever it was trained on.
+
+`gd-people` and `oc-people` are the same tasks with 20 persons (see `people`). Light, pose and focus vary less, and the
+root causes change the looks of an image less than the person does: dusk instead of night, a soft instead of a missed
+focus. Failing images that look alike are mostly those of one person, and the person is never the reason.
 """
 
 import dataclasses
@@ -264,9 +268,8 @@ _PEOPLE_RANGES = {
     "noise_levels": (1.0, 2.0),
     "lens_tint": (0.0, 0.4),
 }
-_DUSK = {"light": (0.12, 0.2)}
-_SOFT_FOCUS = {"blur_px": (2.6, 3.4)}
-_LOW_SUN_SEEN_THROUGH = {"lens_reflection": (0.65, 0.8)}
+_SOFT_FOCUS = {"blur_px": (2.4, 3.0)}
+_LIGHT_GLARE = {"lens_reflection": (0.65, 0.8)}
 _MIRROR_CHECK = {"head_yaw_deg": (36.0, 44.0)}
 _DIM = dataclasses.replace(
     DARK,
@@ -280,29 +283,31 @@ CASES |= {
             CASES["gd"],
             name="gd-people",
             title="direction of gaze of 20 persons",
-            ranges=CASES["gd"].ranges | _PEOPLE_RANGES,
+            ranges={**CASES["gd"].ranges, **_PEOPLE_RANGES},
             situations=(
-                Situation(0.065, {}, "sunglasses"),
-                Situation(0.04, _LOW_SUN_SEEN_THROUGH, "glasses"),
-                Situation(0.08, _DUSK),
-                Situation(0.09, _SOFT_FOCUS),
-                Situation(0.08, _MIRROR_CHECK),
+                Situation(0.04, {}, "sunglasses"),
+                Situation(0.035, _LIGHT_GLARE, "glasses"),
+                Situation(0.06, {"light": (0.14, 0.22)}),
+                Situation(0.1, _SOFT_FOCUS),
+                Situation(0.07, _MIRROR_CHECK),
             ),
             root_causes=tuple(_DIM if cause is DARK else cause for cause in CASES["gd"].root_causes),
+            sizes={**CASES["gd"].sizes, "test": 3000},
             people=True,
         ),
         dataclasses.replace(
             CASES["oc"],
             name="oc-people",
             title="eye of 20 persons open or closed",
-            ranges=CASES["oc"].ranges | _PEOPLE_RANGES | {"openness": (0.15, 0.85)},
+            ranges={**CASES["oc"].ranges, **_PEOPLE_RANGES, "openness": (0.2, 0.75)},
             situations=(
-                Situation(0.06, {}, "sunglasses"),
-                Situation(0.07, _LOW_SUN_SEEN_THROUGH, "glasses"),
-                Situation(0.06, _DUSK),
-                Situation(0.08, _SOFT_FOCUS),
+                Situation(0.03, {}, "sunglasses"),
+                Situation(0.05, _LIGHT_GLARE, "glasses"),
+                Situation(0.035, {"light": (0.2, 0.28)}),
+                Situation(0.07, _SOFT_FOCUS),
             ),
             root_causes=tuple(_DIM if cause is DARK else cause for cause in CASES["oc"].root_causes),
+            sizes={**CASES["oc"].sizes, "test": 3000},
             people=True,
         ),
     )
@@ -319,5 +324,6 @@ def find_case(name: str) -> Case:
         There is no such case.
     """
     if name not in CASES:
-        raise SAFEError(f"Expected a case study: {' or '.join(CASES)}. Received: {name}")
+        *others, last = CASES
+        raise SAFEError(f"Expected a case study: {', '.join(others)} or {last}. Received: {name}")
     return CASES[name]

@@ -21,10 +21,7 @@ def paint_eyewear(scene: Scene, picture: np.ndarray) -> np.ndarray:
     squareness = person.frame_squareness if own else rng.uniform(0.35, 0.75)
     rim = _distance_to_rim(x - 0.02, y + 0.12, half, squareness)
     dark = scene.eye.eyewear == "sunglasses"
-    if own:
-        thickness = person.frame_thickness
-    else:
-        thickness = rng.uniform(0.07, 0.12) if dark else rng.uniform(0.045, 0.09)
+    thickness = person.frame_thickness if own else rng.uniform(*((0.07, 0.12) if dark else (0.045, 0.09)))
 
     picture = picture * _shadow(scene, half, squareness, thickness, dark)
     inside = coverage(rim, camera.pixel)

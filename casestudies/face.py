@@ -155,7 +155,7 @@ def _skin_colour(scene: Scene, lids: Lids, crease: np.ndarray) -> np.ndarray:
 
 def _paint_own_skin(scene: Scene, lids: Lids, crease: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Paint what some people have on their skin: shadows below the eye, make-up, freckles, moles, crow's feet."""
-    person, x, y = scene.person, lids.x, lids.y
+    person, x = scene.person, lids.x
     if person.age > 0:
         ring = np.exp(-((lids.above_lower + 0.30) ** 2) / 0.03 - x * x / 0.8)
         colour = colour * (1 - person.age * ring * np.array([0.30, 0.38, 0.30], np.float32)[:, None, None])
@@ -232,10 +232,17 @@ def _paint_brow(scene: Scene, x: np.ndarray, y: np.ndarray, picture: np.ndarray)
     n = int(190 + 130 * thick)
     along = rng.beta(1.25, 1.1, n)  # 0 at the nose, 1 at the temple
     root_x = 1.12 - 2.55 * along
-    width = person.brow_width * (0.08 + 0.11 * thick) * np.sqrt(np.clip(1.15 - along, 0.05, 1)) * np.sqrt(np.clip(0.35 + 5 * along, 0, 1))
+    width = (
+        person.brow_width
+        * (0.08 + 0.11 * thick)
+        * np.sqrt(np.clip(1.15 - along, 0.05, 1))
+        * np.sqrt(np.clip(0.35 + 5 * along, 0, 1))
+    )
     root_y = _brow_line(person, root_x) + width * rng.uniform(-1, 1, n)
     # Hairs stand upright at the nose and lie flat towards the temple; the upper ones point down.
-    lean = np.radians(75 + 95 * np.sqrt(along) + 18 * (root_y - _brow_line(person, root_x)) / width + rng.normal(0, 14, n))
+    lean = np.radians(
+        75 + 95 * np.sqrt(along) + 18 * (root_y - _brow_line(person, root_x)) / width + rng.normal(0, 14, n)
+    )
     length = rng.uniform(0.13, 0.30, n)
     tip_x, tip_y = root_x + length * np.cos(lean), root_y + length * np.sin(lean)
     bend = rng.normal(0.012, 0.012, n)
@@ -243,7 +250,11 @@ def _paint_brow(scene: Scene, x: np.ndarray, y: np.ndarray, picture: np.ndarray)
         scene, (root_x, root_y), (root_x - bend, root_y + 2 * bend), (tip_x, tip_y), rng.uniform(0.010, 0.019, n), 0.2
     )
     centre = _brow_line(person, x)
-    patch = np.exp(-(((y - centre) / (person.brow_width * (0.10 + 0.12 * thick))) ** 2)) * smooth(x, -1.75, -0.9) * smooth(-x, -1.3, -0.9)
+    patch = (
+        np.exp(-(((y - centre) / (person.brow_width * (0.10 + 0.12 * thick))) ** 2))
+        * smooth(x, -1.75, -0.9)
+        * smooth(-x, -1.3, -0.9)
+    )
     density = 1 - (1 - (0.40 + 0.2 * thick) * patch) * (1 - (0.55 + 0.25 * thick) * hairs)
     return picture * (1 - density) + _hair_colour(scene) * density
 

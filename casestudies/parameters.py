@@ -120,7 +120,7 @@ def lid_heights(eye: Eye) -> tuple[float, float]:
 
 def draw_eye(rng: np.random.Generator, ranges: Mapping[str, tuple[float, float]], eyewear: Mapping[str, float]) -> Eye:
     """Draw an eye: numbers uniformly from their ranges, eyewear with the given shares, iris colour uniformly."""
-    values = {name: round(float(rng.uniform(*bounds)), 3) for name, bounds in ranges.items()}
+    values: dict[str, typing.Any] = {name: round(float(rng.uniform(*bounds)), 3) for name, bounds in ranges.items()}
     return Eye(
         seed=int(rng.integers(2**31)),
         eyewear=str(rng.choice(list(eyewear), p=list(eyewear.values()))),

@@ -6,7 +6,7 @@ the root causes of the failures are independent of the person: looks are not rea
 """
 
 import dataclasses
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -136,7 +136,7 @@ _FRAMES = (
     (0.55, 0.50, 0.44),
 )
 # Brighter than the tints of the other cases: fashionable rather than dark.
-_LENSES = ((2.0, 2.4, 3.2), (4.2, 2.3, 1.0), (1.5, 3.2, 1.6), (3.0, 1.7, 3.0), (4.2, 1.3, 1.2))
+_LENSES = ((3.0, 3.5, 4.6), (5.6, 3.4, 1.7), (2.4, 4.6, 2.5), (4.4, 2.7, 4.4), (5.8, 2.1, 1.9))
 
 
 def _invent_people() -> tuple[Person, ...]:
@@ -152,7 +152,7 @@ def _invent_people() -> tuple[Person, ...]:
 
     tones = [(i + 0.5) / _COUNT for i in rng.permutation(_COUNT).tolist()]
     groups = [int(4 * tone) for tone in tones]
-    traits = {
+    traits: dict[str, list[Any]] = {
         "skin_tint": shuffled(_SKIN_TINTS),
         "roughness": spread(0.2, 2.6),
         "age": spread(-0.5, 1.0),
@@ -169,14 +169,14 @@ def _invent_people() -> tuple[Person, ...]:
         "iris_shade": spread(0.75, 1.35),
         "frame": shuffled(_FRAMES),
         "frame_squareness": spread(0.1, 0.95),
-        "frame_thickness": spread(0.035, 0.16),
+        "frame_thickness": spread(0.03, 0.11),
         "lens_colour": shuffled(_LENSES),
         "eyeshadow": shuffled((*_EYESHADOWS, *(None,) * 14)),
         "eyeliner": shuffled((0.05, 0.09, 0.0, 0.0, 0.0)),
         "freckles": shuffled((160, 60, 0, 0, 0)),
         "moles": shuffled((0, 1, 0, 2, 0)),
     }
-    widths, heights = spread(1.38, 1.66), spread(0.86, 1.18)
+    widths, heights = spread(1.22, 1.50), spread(0.70, 1.00)
     return tuple(
         Person(
             name=f"person_{i + 1:02d}",
@@ -185,7 +185,7 @@ def _invent_people() -> tuple[Person, ...]:
             hair=_HAIR[groups[i]][int(20 * tones[i]) % 5],
             iris=_IRIS[groups[i]][int(20 * tones[i]) % 5],
             frame_half=(widths[i], heights[i]),
-            **{name: values[i] for name, values in traits.items()},  # type: ignore[arg-type]
+            **{name: values[i] for name, values in traits.items()},
         )
         for i in range(_COUNT)
     )

@@ -5,7 +5,7 @@ import functools
 
 import numpy as np
 
-from casestudies.camera import SIDE, Camera
+from casestudies.camera import LID_DEPTH, SIDE, Camera
 from casestudies.parameters import Eye
 from casestudies.people import Person
 
@@ -39,8 +39,15 @@ class Scene:
         return np.random.default_rng([self.person.seed, *part.encode()])
 
     def texture(self, grain: str, rng: np.random.Generator | None = None) -> np.ndarray:
-        """A crop of noise of the size of the image, mean 0 and variance 1; `grain` is `fine`, `middle` or `coarse`."""
-        top, left = (rng or self.rng).integers(_TEXTURE_SIDE - SIDE, size=2)
+        """A crop of noise of the size of the image, mean 0 and variance 1; `grain` is `fine`, `middle` or `coarse`.
+
+        With the `rng` of a person's details the crop moves with the face.
+        """
+        top, left = (rng or self.rng).integers(_TEXTURE_SIDE - SIDE, size=2).tolist()
+        if rng and self.person.seed is not None:
+            column, row = map(float, self.camera.to_pixels(np.zeros(()), np.zeros(()), LID_DEPTH))
+            last = _TEXTURE_SIDE - SIDE
+            top, left = (min(max(round(at), 0), last) for at in (top + SIDE / 2 - row, left + SIDE / 2 - column))
         return _textures()[grain][top : top + SIDE, left : left + SIDE]
 
 
