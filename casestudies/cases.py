@@ -286,10 +286,10 @@ CASES |= {
             ranges={**CASES["gd"].ranges, **_PEOPLE_RANGES},
             situations=(
                 Situation(0.04, {}, "sunglasses"),
-                Situation(0.035, _LIGHT_GLARE, "glasses"),
-                Situation(0.06, {"light": (0.14, 0.22)}),
+                Situation(0.03, _LIGHT_GLARE, "glasses"),
+                Situation(0.045, {"light": (0.14, 0.22)}),
                 Situation(0.1, _SOFT_FOCUS),
-                Situation(0.07, _MIRROR_CHECK),
+                Situation(0.05, _MIRROR_CHECK),
             ),
             root_causes=tuple(_DIM if cause is DARK else cause for cause in CASES["gd"].root_causes),
             sizes={**CASES["gd"].sizes, "test": 3000},
