@@ -190,7 +190,14 @@ def _predictions(
         tested = read_predictions(*found)
     except SAFEError as error:
         return None, {"predictions": {"source": os.fspath(found[0]), "notes": [str(error)]}}
+    if not _lies_within(tested, within):
+        return None, {}
     return tested, {"predictions": _record_of(tested, clusters)}
+
+
+def _lies_within(tested: AnsweredImages, within: Path | None) -> bool:
+    """Whether all test images lie below a folder, all links followed."""
+    return not within or all((tested.root / path).resolve().is_relative_to(within) for path in tested.paths)
 
 
 def _record_of(tested: AnsweredImages, clusters: RootCauseClusters) -> dict[str, object]:
@@ -305,7 +312,7 @@ def _tested(out: Path, within: Path | None) -> AnsweredImages | None:
     tested = read_predictions(source, root)
     if tested.digest != record["digest"]:
         raise SAFEError(f"{source} has changed since the clusters were found. Generate them again to compare with it.")
-    return tested
+    return tested if _lies_within(tested, within) else None
 
 
 def _save_reasons(out: Path, clusters: RootCauseClusters, reasons: Reasons) -> None:
