@@ -481,6 +481,35 @@ def carry_over(runs: Sequence[Review], clusters: RootCauseClusters) -> Carried:
     return Carried(notes, edits, left)
 
 
+def with_newer_notes(review: Review, newer: Sequence[Review]) -> dict[str, Writer]:
+    """The files of a run that is opened again, with what was said of the same images since it was left.
+
+    A note belongs to the images of its RCC. One that a newer run has on exactly the same images is added, unless the
+    run has a note on them itself: that stays as it was.
+
+    Parameters
+    ----------
+    newer : sequence of Review
+        The runs since, the latest first.
+
+    Returns
+    -------
+    dict of str to Writer
+        Empty if there is nothing to add.
+    """
+    notes = dict(review.notes)
+    rcc_of = [{_images(run.clusters, rcc): rcc for rcc in run.clusters.groups} for run in newer]
+    for rcc in review.clusters.groups:
+        images = _images(review.clusters, rcc)
+        since = (run.notes.get(known[images]) for run, known in zip(newer, rcc_of, strict=True) if images in known)
+        note = next(since, None)  # the latest run that has such an RCC decides, even if it has no note
+        if note and rcc not in notes:
+            notes[rcc] = note._replace(rcc=rcc)
+    if notes == review.notes:
+        return {}
+    return _review_files(review.original, review.clusters, notes, review.edits, labels=False)
+
+
 def _is_same(a: RootCauseClusters, b: RootCauseClusters) -> bool:
     return a.image_root == b.image_root and fingerprint(a) == fingerprint(b)
 

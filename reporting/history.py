@@ -21,7 +21,7 @@ import numpy as np
 
 from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, rccs_of
-from rccs.review import Review, load_review
+from rccs.review import Review, load_review, with_newer_notes
 from rccs.unsafe_set import selection_run
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing_folder
@@ -369,8 +369,9 @@ def compare_clusters(a: RootCauseClusters, b: RootCauseClusters) -> Comparison:
 def restore_run(folder: Path, name: str) -> RootCauseClusters:
     """Make an earlier run the current run; the current run is archived.
 
-    GIFs are not restored: draw them for the clusters returned (`rccs.gifs.write_gifs`). The retrained model is restored
-    from `retrained_models/`.
+    Notes that were written since about the same images come with it (see `rccs.review.with_newer_notes`). GIFs are not
+    restored: draw them for the clusters returned (`rccs.gifs.write_gifs`). The retrained model is restored from
+    `retrained_models/`.
 
     Returns
     -------
@@ -384,19 +385,21 @@ def restore_run(folder: Path, name: str) -> RootCauseClusters:
     """
     with working(folder, "opening an earlier run"), writing(folder):
         source = run_folder(folder, name)
-        clusters = load_review(source).clusters  # a damaged run must not replace an intact one
+        review = load_review(source)  # a damaged run must not replace an intact one
         if source == folder:
-            return clusters
+            return review.clusters
+        newer = _newer_reviews(folder, name)
         archive_run(folder, spare=name)
         if own_files(folder, [MODEL_FILE]):
             keep_model(folder)  # one of an older version may not be kept yet
         kept = [file for file in FILES if (source / file).is_file()]
         files = {file: _copied(source / file) for file in kept} | labels_brought_back(folder, source)
+        files |= with_newer_notes(review, newer)
         model = kept_model(folder, source)
         if model:
             files = {MODEL_FILE: _copied(model), **files}
         save_files(folder, files, remove=(*FILES, MODEL_FILE))
-        return clusters
+        return review.clusters
 
 
 def _copied(source: Path) -> Callable[[Path], None]:
@@ -409,15 +412,30 @@ def _copied(source: Path) -> Callable[[Path], None]:
     return write
 
 
+def _newer_reviews(folder: Path, name: str) -> list[Review]:
+    """The reviews of the current run and of those archived after another one, the latest first."""
+    runs = folder / RUNS_FOLDER
+    left = (runs / name).stat().st_mtime_ns
+    reviews = []
+    for place in (folder, *_latest_first(runs)):
+        if place == folder or place.stat().st_mtime_ns > left:
+            with contextlib.suppress(SAFEError):
+                reviews.append(load_review(place))
+    return reviews
+
+
 def earlier_reviews(folder: Path) -> list[Review]:
     """The reviews of the earlier runs, the last archived one first, without damaged ones."""
-    runs = folder / RUNS_FOLDER
-    names = sorted(_archived(runs), key=lambda name: (runs / name).stat().st_mtime_ns, reverse=True)
     reviews = []
-    for name in names:
+    for place in _latest_first(folder / RUNS_FOLDER):
         with contextlib.suppress(SAFEError):
-            reviews.append(load_review(runs / name))
+            reviews.append(load_review(place))
     return reviews
+
+
+def _latest_first(runs: Path) -> list[Path]:
+    """The folders of the archived runs, the last archived one first."""
+    return sorted((runs / name for name in _archived(runs)), key=lambda run: run.stat().st_mtime_ns, reverse=True)
 
 
 def folder_of(folder: Path, run: str) -> Path | None:

@@ -457,11 +457,30 @@ class OutputFolder(RuleBasedStateMachine):
         run = m.earlier[name]
         if name == self.leaving:
             return
-        m.earlier[self.leaving] = m.present()
+        left, others = m.present(), [one for one in m.earlier.values() if one is not run]
+        m.earlier[self.leaving] = left
         m.run, m.table, m.forms = dataclasses.replace(run), run.table, run.forms
+        m.run.notes = self._with_newer_notes(run, left, others)
         m.retrained = (run.model, run.name) if run.model else None
         if m.table is not None and m.table.labels is not None:
             m.table = m.table._replace(labels=self._labels_of(m, m.table.root, m.table.labels))
+
+    def _with_newer_notes(self, run: Run, left: Run, others: list[Run]) -> dict[int, RccNote]:
+        """The notes of a run that is opened again: its own, and what was said of the same images since."""
+        now = load_review(self.out).notes
+        assert run.notes.items() <= now.items(), "notes of the run itself are lost"
+        for group, rcc in run.groups().items():
+            if rcc in run.notes or run.clusters.image_root != left.clusters.image_root:
+                continue
+            if group in left.groups():
+                expected = [left.notes.get(left.groups()[group])]
+            else:
+                same = [one for one in others if one.clusters.image_root == run.clusters.image_root]
+                expected = [None, *(one.notes.get(one.groups()[group]) for one in same if group in one.groups())]
+            found = now.get(rcc)
+            assert found in [note and note._replace(rcc=rcc) for note in expected], f"note on RCC {rcc}: {found}"
+        assert now.keys() - run.notes.keys() <= set(run.groups().values())
+        return now
 
     def _labels_of(self, m: Model, root: str, images: Iterable[str]) -> dict[str, str]:
         """The labels that images have been given; in this place they are given them now."""

@@ -444,3 +444,15 @@ def test_what_is_said_and_changed_while_gifs_are_drawn_is_kept(generate, monkeyp
     generate({**counts, "snow": 12})
     assert load_review(out).notes == {1: RccNote(1, "night", verdict="unsafe")}  # now the snow is the largest
     assert history.earlier_reviews(out)[0].clusters.groups == [1, 0]
+
+
+def test_what_was_said_of_the_same_images_since_a_run_was_left_is_there_when_it_is_opened_again(clusters, out):
+    """Whatever the RCC is called in the newer run; the run's own notes stay."""
+    set_note(out, RccNote(1, "its own"))
+    swapped = np.array([2, 1, 0, NOISE])[clusters.labels]
+    swapped[clusters.paths.index("sea_00.png")] = 2  # RCC 0, called 2, has one more image
+    name = replace(dataclasses.replace(clusters, labels=swapped), out, 5)
+    for rcc in (0, 1, 2):
+        set_note(out, RccNote(rcc, f"since {rcc}", "a hazard", "unsafe"))
+    restore_run(out, name)
+    assert load_review(out).notes == {1: RccNote(1, "its own"), 2: RccNote(2, "since 0", "a hazard", "unsafe")}
