@@ -11,20 +11,23 @@ RCCs and answers in; rates and weak spots out. `pipeline.explain_failures` write
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dbscan.outcome import NOISE
+from dbscan.set_aside import Nuisance, SetAside
 from dnn.tested import AnsweredImages
 from FE import stream_features
 from features.attributes import ATTRIBUTES, measured_images
 from features.batches import Stream
+from features.extractor import Extractor
 from features.weights import recall_extractor
 from rccs.answers import CONFIDENCE
 from rccs.clusters import RootCauseClusters, fingerprint
+from rccs.known_values import nuisance_columns, recorded_texts
 from rccs.parameters import find_parameters, read_parameters, typed_column
 from rccs.rates import Rate, failure_rates, fair_points, nearest_failing, rates_text, regions
 from rccs.weak_spots import WeakSpot, find_weak_spots, load_spots, spots_text
@@ -63,6 +66,24 @@ class Comparison(NamedTuple):
         return failure_rates(regions(self.of_failing, labels), regions(self.of_right, labels), clusters.n_rccs)
 
 
+class Compared(NamedTuple):
+    """Tested images that are compared: of a very large test set, a random part.
+
+    Attributes
+    ----------
+    failing : ndarray of shape (n_failing,), int
+        Rows of the failing images.
+    rows : ndarray of shape (n_failing + n_right,), int
+        Rows of the test set: those of `failing`, in that order, then those of images that the DNN gets right.
+    notes : tuple of str
+        Sentences on what was left out.
+    """
+
+    failing: np.ndarray
+    rows: np.ndarray
+    notes: tuple[str, ...]
+
+
 class Known(NamedTuple):
     """What is known of every tested image.
 
@@ -82,6 +103,7 @@ def compare_with_right(
     clusters: RootCauseClusters,
     tested: AnsweredImages,
     *,
+    parameters: str | os.PathLike | None = None,
     weights: str | os.PathLike | None = None,
     stream: Stream | None = None,
     seed: int = 0,
@@ -91,6 +113,8 @@ def compare_with_right(
 
     Parameters
     ----------
+    parameters : path, optional
+        The table of the tested images' parameters, if a nuisance was set aside.
     weights, stream
         As for `selection.select_unsafe_set`.
     seed : int
@@ -101,8 +125,33 @@ def compare_with_right(
     SAFEError
         No failing image of the clusters is among the tested images, or the features cannot be extracted.
     """
-    row_of = tested.rows_of(clusters.image_root, clusters.paths)
-    failing = np.flatnonzero(row_of >= 0)  # rows of the clusters
+    compared = compared_images(tested, clusters.image_root, clusters.paths, seed=seed)
+    failing, rows = compared.failing, compared.rows
+    extractor = recall_extractor(
+        clusters.extractor, clusters.extractor_identity, weights=weights or clusters.weights or None
+    )
+    features, read = features_of_tested(tested, rows, extractor, stream=stream, progress=progress)
+    n_failing = np.count_nonzero(read[: len(failing)])
+    nuisance = None
+    if clusters.set_aside:
+        nuisance = _nuisance(clusters.set_aside, tested, rows[read], parameters=parameters, progress=progress)
+    failing = failing[read[: len(failing)]]
+    progress("Comparing with images that are right", 0, 0)
+    points = fair_points(features[:n_failing], features[n_failing:], clusters.extractor, nuisance=nuisance, seed=seed)
+    of_failing, of_right = nearest_failing(*points)
+    return Comparison(_as_rows(of_failing, failing), _as_rows(of_right, failing), compared.notes)
+
+
+def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[str], *, seed: int = 0) -> Compared:
+    """The tested images to compare, given the failing ones.
+
+    Raises
+    ------
+    SAFEError
+        None of the failing images is among the wrong ones of the test set.
+    """
+    row_of = tested.rows_of(image_root, paths)
+    failing = np.flatnonzero(row_of >= 0)  # rows of the failing images
     failing = failing[~tested.right[row_of[failing]]]
     if not len(failing):
         raise SAFEError(
@@ -119,13 +168,25 @@ def compare_with_right(
         drawn = np.sort(np.random.default_rng(seed).permutation(n_tested)[:MOST_COMPARED])
         failing, right = failing[drawn[drawn < len(failing)]], right[drawn[drawn >= len(failing)] - len(failing)]
         notes.append(f"Rates are those of {MOST_COMPARED:,} of {n_tested:,} tested images, drawn at random.")
-    rows = np.concatenate([row_of[failing], right])
-    features, read = _features(clusters, tested, rows, weights=weights, stream=stream, progress=progress)
-    failing, right = failing[read[: len(failing)]], right[read[len(failing) :]]
-    progress("Comparing with images that are right", 0, 0)
-    points = fair_points(features[: len(failing)], features[len(failing) :], clusters.extractor, seed=seed)
-    of_failing, of_right = nearest_failing(*points)
-    return Comparison(_as_rows(of_failing, failing), _as_rows(of_right, failing), tuple(notes))
+    return Compared(failing, np.concatenate([row_of[failing], right]), tuple(notes))
+
+
+def _nuisance(
+    what: SetAside,
+    tested: AnsweredImages,
+    rows: np.ndarray,
+    *,
+    parameters: str | os.PathLike | None,
+    progress: Progress,
+) -> Nuisance:
+    """What is set aside from the features of tested images."""
+    paths = [tested.paths[row] for row in rows.tolist()]
+    # Of all tested images, since how names are matched depends on which others there are.
+    texts = recorded_texts(what, tested.root, tested.paths, parameters=parameters)
+    if LABEL in what.names:
+        texts[LABEL] = tested.answers.label.tolist()
+    recorded = {name: [column[row] for row in rows.tolist()] for name, column in texts.items()}
+    return Nuisance(what, nuisance_columns(what, tested.root, paths, recorded, progress=progress))
 
 
 def _as_rows(nearest: np.ndarray, failing: np.ndarray) -> np.ndarray:
@@ -133,19 +194,15 @@ def _as_rows(nearest: np.ndarray, failing: np.ndarray) -> np.ndarray:
     return np.where(nearest >= 0, failing[np.maximum(nearest, 0)], -1)
 
 
-def _features(
-    clusters: RootCauseClusters,
+def features_of_tested(
     tested: AnsweredImages,
     rows: np.ndarray,
+    extractor: Extractor,
     *,
-    weights: str | os.PathLike | None,
-    stream: Stream | None,
-    progress: Progress,
+    stream: Stream | None = None,
+    progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of tested images, in the order of `rows`, without the unreadable ones; and which are readable."""
-    extractor = recall_extractor(
-        clusters.extractor, clusters.extractor_identity, weights=weights or clusters.weights or None
-    )
     place = {tested.paths[row]: i for i, row in enumerate(rows.tolist())}
     listing = ImageListing(tested.root, tuple(sorted(place)), ())
     features = np.empty((len(rows), extractor.dimension), np.float32)

@@ -33,6 +33,7 @@ import numpy as np
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE
 from dbscan.projection import fit_projection
+from dbscan.set_aside import Nuisance
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.run_folder import RATES_FILE
@@ -119,7 +120,7 @@ def _percent(share: float) -> str:
 
 
 def fair_points(
-    failing: np.ndarray, right: np.ndarray, extractor: str, *, seed: int = 0
+    failing: np.ndarray, right: np.ndarray, extractor: str, *, nuisance: Nuisance | None = None, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Project the features of all tested images so that wrong and right ones are treated alike.
 
@@ -131,6 +132,8 @@ def fair_points(
     right : ndarray of shape (n_right, dimension), float32
     extractor : str
         Name of their extractor.
+    nuisance : Nuisance, optional
+        What is set aside from the features of these images, failing ones first.
 
     Returns
     -------
@@ -145,8 +148,12 @@ def fair_points(
     n_tested = len(failing) + len(right)
     drawn = np.sort(np.random.default_rng(seed).permutation(n_tested)[:FITTED])
     of_failing, of_right = drawn[drawn < len(failing)], drawn[drawn >= len(failing)] - len(failing)
-    projection = fit_projection(np.concatenate([failing[of_failing], right[of_right]]), extractor)
-    return projection.apply(failing), projection.apply(right)
+    of_drawn, of_all_failing, of_all_right = (
+        nuisance.taken(rows) if nuisance else None
+        for rows in (drawn, slice(len(failing)), slice(len(failing), n_tested))
+    )
+    projection = fit_projection(np.concatenate([failing[of_failing], right[of_right]]), extractor, nuisance=of_drawn)
+    return projection.apply(failing, nuisance=of_all_failing), projection.apply(right, nuisance=of_all_right)
 
 
 def nearest_failing(failing: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
