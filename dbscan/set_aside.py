@@ -4,7 +4,8 @@ RCCs are what failing images look like, and what sets them apart the most may be
 person each, although the DNN fails equally often on each. What such a *nuisance* explains is estimated over all
 tested images, right and wrong, and subtracted from the scaled features of any image of which its value is known.
 
-- A category: the mean of its images, shrunk towards the mean of all, the more the fewer they are.
+- A category: the mean of its images, shrunk towards the mean of all, the more the fewer they are, and the less
+  categories differ in comparison with images of the same one.
 - A number: a polynomial of its rank. An angle: a Fourier series, which wraps around.
 - Of numbers and angles that take only some values, such as the number of a camera: each value's mean as well.
 
@@ -13,8 +14,8 @@ All columns are fitted together, so that what two of them share is subtracted on
 Scaled features and columns in; a record that is kept with the run out, since all that is compared with the images
 later, such as improvement images, has to be treated in the same way.
 
-Source: Hoerl & Kennard, Technometrics 12(1), 1970 (ridge regression); Robinson, Stat. Sci. 6(1), 1991 (shrunk means as
-predictions of random effects).
+Sources: Hoerl & Kennard, Technometrics 12(1), 1970 (ridge regression); Robinson, Stat. Sci. 6(1), 1991 (shrunk means
+as predictions of random effects).
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,8 @@ from support.errors import SAFEError
 from support.text import count, printable
 
 CATEGORY, NUMBER, ANGLE = "category", "number", "angle"
-RIDGE = 2.0  # images of the overall mean that are added to those of each value
+FEWEST, MOST = 0.1, 20.0  # images of the overall mean that are added to those of each value (see `_added`)
+RIDGE = 1.0  # the same for a smooth term
 DEGREE = 4  # of the polynomial of a number
 WAVES = 3  # of the Fourier series of an angle: down to 120 degrees
 N_QUANTILES = 33  # by which a number's rank is remembered
@@ -141,8 +143,8 @@ class SetAside:
 
     def terms(self, columns: Columns) -> np.ndarray:
         """The terms of images, centred; 0 where a value is unknown: shape (n_images, n_terms), float64."""
-        centres = np.split(self.centre, np.cumsum([factor.n_terms for factor in self.factors])[:-1])
-        parts = [f.terms(columns[f.name], centre) for f, centre in zip(self.factors, centres, strict=True)]
+        centres = zip(self.factors, _split(self.factors, self.centre), strict=True)
+        parts = [factor.terms(columns[factor.name], centre) for factor, centre in centres]
         return np.concatenate(parts, axis=1)
 
     def known(self, columns: Columns) -> np.ndarray:
@@ -204,16 +206,57 @@ def fit_set_aside(features: np.ndarray, extractor: str, columns: Columns) -> Set
     blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, len(features), BLOCK_ROWS)]
     centre = np.concatenate([_centre(factor, columns[factor.name]) for factor in factors])
     empty = SetAside(extractor, factors, centre, np.zeros((len(centre), 1), np.float32))
-    products, answers = np.diag(np.full(len(centre), RIDGE)), np.zeros((len(centre), features.shape[1]))
+    products, answers, total = np.zeros((len(centre),) * 2), np.zeros((len(centre), features.shape[1])), 0.0
     # One thread: the last digits of sums, and so perhaps labels, depend on the number of BLAS threads.
     with threadpool_limits(limits=1):
         mean = sum(comparable(features[rows], extractor).sum(axis=0, dtype=np.float64) for rows in blocks)
         for rows in blocks:
             terms = empty.terms({name: column[rows] for name, column in columns.items()})
+            centred = comparable(features[rows], extractor) - mean / len(features)
             products += terms.T @ terms
-            answers += terms.T @ (comparable(features[rows], extractor) - mean / len(features))
-        effects = np.linalg.solve(products, answers)
+            answers += terms.T @ centred
+            total += float(np.einsum("ij,ij", centred, centred))
+        added = [
+            _added(f, part, columns[f.name], total) for f, part in zip(factors, _split(factors, answers), strict=True)
+        ]
+        effects = np.linalg.solve(products + np.diag(np.concatenate(added)), answers)
     return SetAside(extractor, factors, centre, effects.astype(np.float32))
+
+
+def _split(factors: Sequence[Factor], terms: np.ndarray) -> list[np.ndarray]:
+    """The rows of each factor."""
+    return np.split(terms, np.cumsum([factor.n_terms for factor in factors])[:-1])
+
+
+def _added(factor: Factor, sums: np.ndarray, column: np.ndarray, total: float) -> np.ndarray:
+    """How many images of the overall mean are added to those that have each term.
+
+    For values, it is the variance of an image around the mean of its value by the variance of these means, as a one-way
+    analysis of variance estimates them: the mean of few images is kept only where values differ much more than images.
+
+    Parameters
+    ----------
+    sums : ndarray of shape (n_terms, dimension), float64
+        Sum of the features, less their mean, of the images of each value.
+    total : float
+        Sum of squares of the features, less their mean.
+
+    Returns
+    -------
+    ndarray of shape (n_terms,), float64
+    """
+    added = np.full(factor.n_terms, RIDGE)
+    n_values = len(factor.values)
+    if n_values < 2:
+        return added
+    counts = _sums(factor, column)[:n_values]
+    n = counts.sum()
+    between = float((np.einsum("ij,ij->i", sums[:n_values], sums[:n_values]) / counts).sum())
+    within = max(total * n / len(column) - between, 0.0) / max(n - n_values, 1)
+    # Means of images differ by chance as well.
+    means = (between / (n_values - 1) - within) / ((n - (counts**2).sum() / n) / (n_values - 1))
+    added[:n_values] = np.clip(within / means, FEWEST, MOST) if means > 0 else MOST
+    return added
 
 
 def _factor(name: str, column: np.ndarray) -> Factor:
@@ -232,10 +275,15 @@ def _factor(name: str, column: np.ndarray) -> Factor:
 
 def _centre(factor: Factor, column: np.ndarray) -> np.ndarray:
     """Mean of each term over the images of which it is known."""
+    return _sums(factor, column) / np.count_nonzero(factor.known(column))
+
+
+def _sums(factor: Factor, column: np.ndarray) -> np.ndarray:
+    """Sum of each term over images, block by block, since there may be many values."""
     total = np.zeros(factor.n_terms)
     for start in range(0, len(column), BLOCK_ROWS):
         total += factor.terms(column[start : start + BLOCK_ROWS]).sum(axis=0)
-    return total / np.count_nonzero(factor.known(column))
+    return total
 
 
 def kind_of(name: str, column: np.ndarray) -> str:
