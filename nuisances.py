@@ -30,7 +30,8 @@ from support.text import count, printable, some
 
 LEAST_IMAGES = 5  # of an RCC that counts in an offer
 PURITY = 0.8  # least share of an RCC's images that have the same value
-OFTEN = 0.5  # a value that more of the failing images have is that of many RCCs by chance
+FEW = 3  # values that an RCC may be made of where those of one value each are not enough
+OFTEN = 0.5  # a value that more of the failing images have is that of many RCCs by chance; of several, half as much
 MOST = 2 / 3  # least share of the images in RCCs that are in one of a single value
 LEVEL = 0.05  # of the chi-square test
 LITTLE = 0.05  # of the variance of right and wrong: values that explain less fail about equally often
@@ -236,6 +237,8 @@ def nuisance_offer(
 ) -> Offer | None:
     """Find a category to set aside: most RCCs are one value of it, but the DNN fails about equally often on each value.
 
+    Values that look alike may share RCCs, so up to `FEW` of them count as well, if these are few of all.
+
     Parameters
     ----------
     parameters : path, optional
@@ -261,37 +264,51 @@ def nuisance_offer(
             check_column(name, column)
         except SAFEError:
             continue
-        if kind_of(name, column) != CATEGORY:
+        if kind_of(name, column) != CATEGORY or not fails_equally(column, ~tested.right):
             continue
         of_failing = np.where(rows >= 0, column[np.maximum(rows, 0)], "")
-        single, n_rccs, share = _single_valued(clusters.labels, of_failing)
-        if share < MOST or (best and share <= best[0]) or not fails_equally(column, ~tested.right):
-            continue
-        noun = printable(name)
-        best = (
-            share,
-            Offer(
-                name,
-                f"{single} of {count(n_rccs, 'RCC')} are one {noun} each, and the network fails about equally often "
-                f"on each: set {noun} aside (--set-aside {noun}) to find what else the failures have in common.",
-            ),
-        )
+        groups = _groups(clusters.labels, of_failing)
+        images = sum(size for size, _ in groups)
+        for few in (1, FEW):
+            told = [size for size, n_values in groups if n_values <= few]
+            if images and sum(told) >= MOST * images and (best is None or sum(told) / images > best[0]):
+                noun, n_values = printable(name), len(np.unique(column[column != ""]))
+                each = f"one {noun} each" if few == 1 else f"at most {few} of {n_values} values of {noun} each"
+                best = (
+                    sum(told) / images,
+                    Offer(
+                        name,
+                        f"{len(told)} of {count(len(groups), 'RCC')} are {each}, and the network fails about equally "
+                        f"often on each: set {noun} aside (--set-aside {noun}) to find what else the failures have in "
+                        "common.",
+                    ),
+                )
+                break
     return best[1] if best else None
 
 
-def _single_valued(labels: np.ndarray, column: np.ndarray) -> tuple[int, int, float]:
-    """How many RCCs are one value each, of how many, and the share of the images in RCCs that are in one of these."""
-    single = n_rccs = images = in_single = 0
+def _groups(labels: np.ndarray, column: np.ndarray) -> list[tuple[int, int]]:
+    """For each RCC that counts, its images, and how many values of a category it is made of.
+
+    These are the commonest that `PURITY` of its images have. An RCC of values that many of all failing images have is
+    of as many values as it has images: it is so by chance.
+
+    Returns
+    -------
+    list of (int, int)
+    """
+    groups = []
     for rcc in range(int(labels.max(initial=NOISE)) + 1):
         values, counts = np.unique(column[labels == rcc], return_counts=True)
-        n = int(counts.sum())
-        if n < LEAST_IMAGES:
-            continue
-        n_rccs, images = n_rccs + 1, images + n
-        value, most = values[np.argmax(counts)], int(counts.max())
-        if value != "" and most >= PURITY * n and np.mean(column == value) <= OFTEN:
-            single, in_single = single + 1, in_single + n
-    return single, n_rccs, in_single / images if images else 0.0
+        size = int(counts.sum())
+        if size >= LEAST_IMAGES:
+            often = np.argsort(-counts, kind="stable")
+            n_values = int(np.searchsorted(np.cumsum(counts[often]), PURITY * size)) + 1
+            chosen = values[often[:n_values]]
+            most = OFTEN if n_values == 1 else OFTEN / 2
+            by_chance = "" in chosen or np.isin(column, chosen).mean() > most
+            groups.append((size, size if by_chance else n_values))
+    return groups
 
 
 def fails_equally(column: np.ndarray, wrong: np.ndarray) -> bool:

@@ -1,6 +1,7 @@
 """The steps put together, with the DNN's answers to its whole test set."""
 
 import csv
+import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nuisances import fails_equally
+from dnn.tested import read_predictions
+from nuisances import fails_equally, nuisance_offer
 from pipeline import (
     ClusteringSettings,
     explain_failures,
@@ -31,6 +33,7 @@ from rccs.review import load_review, merge_rccs
 from rccs.unsafe_set import load_unsafe_set
 from reasons import load_reasons
 from reporting.history import list_runs, restore_run
+from SAFE_Tool import main
 from selection import SelectionSettings
 from support.errors import SAFEError
 from support.files import read_arrays, read_record
@@ -350,6 +353,21 @@ def test_what_hides_the_reason_is_offered_and_set_aside(people):
     assert all(rate.rate == pytest.approx(0.5, abs=0.2) for rate in rates.values())
 
 
+def test_the_command_line_offers_and_sets_aside(people, capsys):
+    command = ["cluster", str(people.failing), "--parameters", str(people.parameters), "--out", str(people.out)]
+    assert main(command) == 0
+    assert "(--set-aside person) to find what else" in capsys.readouterr().out
+    assert main([*command, "--set-aside", "person", "--set-aside", "brightness"]) == 0
+    shown = capsys.readouterr()
+    assert "· without person, brightness ·" in shown.out
+    assert "--set-aside" not in shown.out
+    assert main([*command, "--set-aside", "nobody"]) == 2
+    assert capsys.readouterr().err.strip().startswith("safe: Expected the name of a recorded parameter")
+    with pytest.raises(SystemExit):
+        main(["cluster", "--help"])
+    assert "--set-aside NAME" in capsys.readouterr().out
+
+
 def test_what_was_set_aside_is_kept_with_the_run_and_the_same_run_gives_the_same_bytes(people):
     settings = ASIDE._replace(set_aside=("person", "brightness", "hue_deg"))
     clusters = generate_clusters(people.failing, people.out, settings)
@@ -444,6 +462,22 @@ def test_nothing_is_offered_if_the_values_fail_differently(people):
     generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
     explain_failures(people.out)
     assert nuisance_of(people.out) is None
+
+
+def test_values_that_share_rccs_count_if_they_are_few_of_all(people):
+    clusters = generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
+    tested = read_predictions(people.table, people.test)
+    sitting = {path: place // 4 for place, path in enumerate(tested.paths)}  # 40 of them, two failing images in each
+    header, *rows = people.parameters.read_text().splitlines()
+    rows = [f"{row},s{sitting[row.split(',')[0]]}" for row in rows]
+    people.parameters.write_text("\n".join([f"{header},sitting", *rows]) + "\n")
+    of_failing = np.array([sitting[path] for path in clusters.paths])
+    together, mixed = (dataclasses.replace(clusters, labels=labels) for labels in (of_failing // 3, of_failing % 4))
+    offer = nuisance_offer(together, tested, parameters=people.parameters)
+    assert offer.name == "sitting"
+    # The last RCC has only two images, and does not count.
+    assert offer.sentence.startswith("13 of 13 RCCs are at most 3 of 40 values of sitting each, and")
+    assert nuisance_offer(mixed, tested, parameters=people.parameters) is None
 
 
 def test_rates_of_values_are_compared_beyond_chance():
