@@ -29,7 +29,7 @@ from rccs.answers import CONFIDENCE
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.known_values import nuisance_columns, recorded_texts
 from rccs.parameters import find_parameters, read_parameters, typed_column
-from rccs.rates import Rate, failure_rates, fair_points, nearest_failing, rates_text, regions
+from rccs.rates import Rate, failure_rates, nearest_failing, rates_text, regions
 from rccs.weak_spots import WeakSpot, find_weak_spots, load_spots, spots_text
 from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays
@@ -48,14 +48,17 @@ class Comparison(NamedTuple):
 
     Attributes
     ----------
+    failing : ndarray of shape (n_compared_failing,), int
+        The failing images that are compared, as rows of the clusters.
     of_failing : ndarray of shape (n_compared_failing,), int
-        For each failing image that is compared, the row of the nearest other one in the clusters; −1 if none is near.
+        For each of them, the row of the nearest other failing image; −1 if there is none.
     of_right : ndarray of shape (n_compared_right,), int
         The same for images that the DNN gets right.
     notes : tuple of str
         Sentences on what was left out.
     """
 
+    failing: np.ndarray
     of_failing: np.ndarray
     of_right: np.ndarray
     notes: tuple[str, ...] = ()
@@ -63,7 +66,8 @@ class Comparison(NamedTuple):
     def rates(self, clusters: RootCauseClusters) -> tuple[Rate, ...]:
         """The failure rates of RCCs, as the engineer has edited them."""
         labels = clusters.labels
-        return failure_rates(regions(self.of_failing, labels), regions(self.of_right, labels), clusters.n_rccs)
+        of_failing, of_right = regions(self.of_failing, labels), regions(self.of_right, labels)
+        return failure_rates(of_failing, of_right, clusters.n_rccs, labels=labels[self.failing])
 
 
 class Compared(NamedTuple):
@@ -109,7 +113,7 @@ def compare_with_right(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Comparison:
-    """Extract the features of the tested images, and find the nearest failing image of each.
+    """Extract the features of the images that are right, and find the nearest failing image of each tested image.
 
     Parameters
     ----------
@@ -126,20 +130,18 @@ def compare_with_right(
         No failing image of the clusters is among the tested images, or the features cannot be extracted.
     """
     compared = compared_images(tested, clusters.image_root, clusters.paths, seed=seed)
-    failing, rows = compared.failing, compared.rows
+    right = compared.rows[len(compared.failing) :]
     extractor = recall_extractor(
         clusters.extractor, clusters.extractor_identity, weights=weights or clusters.weights or None
     )
-    features, read = features_of_tested(tested, rows, extractor, stream=stream, progress=progress)
-    n_failing = np.count_nonzero(read[: len(failing)])
+    features, read = features_of_tested(tested, right, extractor, stream=stream, progress=progress)
     nuisance = None
     if clusters.set_aside:
-        nuisance = _nuisance(clusters.set_aside, tested, rows[read], parameters=parameters, progress=progress)
-    failing = failing[read[: len(failing)]]
+        nuisance = _nuisance(clusters.set_aside, tested, right[read], parameters=parameters, progress=progress)
     progress("Comparing with images that are right", 0, 0)
-    points = fair_points(features[:n_failing], features[n_failing:], clusters.extractor, nuisance=nuisance, seed=seed)
-    of_failing, of_right = nearest_failing(*points)
-    return Comparison(_as_rows(of_failing, failing), _as_rows(of_right, failing), compared.notes)
+    points = clusters.projection.apply(features, nuisance=nuisance)
+    of_failing, of_right = nearest_failing(clusters.points, points)
+    return Comparison(compared.failing, of_failing[compared.failing], of_right, compared.notes)
 
 
 def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[str], *, seed: int = 0) -> Compared:
@@ -187,11 +189,6 @@ def _nuisance(
         texts[LABEL] = tested.answers.label.tolist()
     recorded = {name: [column[row] for row in rows.tolist()] for name, column in texts.items()}
     return Nuisance(what, nuisance_columns(what, tested.root, paths, recorded, progress=progress))
-
-
-def _as_rows(nearest: np.ndarray, failing: np.ndarray) -> np.ndarray:
-    """Rows of the clusters instead of places among the failing images that are compared."""
-    return np.where(nearest >= 0, failing[np.maximum(nearest, 0)], -1)
 
 
 def features_of_tested(
@@ -307,8 +304,9 @@ def reasons_files(reasons: Reasons, clusters: RootCauseClusters, edited: RootCau
     }
     files: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(reasons.spots)}
     if reasons.comparison:
-        of_failing, of_right, notes = reasons.comparison
-        arrays |= {"of_failing": of_failing, "of_right": of_right, "notes": np.array(json.dumps(notes))}
+        failing, of_failing, of_right, notes = reasons.comparison
+        arrays |= {"failing": failing, "of_failing": of_failing, "of_right": of_right}
+        arrays["notes"] = np.array(json.dumps(notes))
         files[RATES_FILE] = rates_text(reasons.comparison.rates(edited))
     return {**files, COMPARISON_FILE: lambda path: np.savez(path, **arrays)}
 
@@ -334,7 +332,12 @@ def load_reasons(folder: Path, clusters: RootCauseClusters) -> Reasons:
         comparison = None
         if "of_failing" in arrays:
             notes = tuple(map(str, json.loads(str(arrays["notes"]))))
-            comparison = Comparison(_rows_from(arrays["of_failing"], n), _rows_from(arrays["of_right"], n), notes)
+            failing, of_failing, of_right = (
+                _rows_from(arrays[name], n) for name in ("failing", "of_failing", "of_right")
+            )
+            comparison = Comparison(failing, of_failing, of_right, notes)
+            if comparison.failing.shape != comparison.of_failing.shape:
+                raise ValueError("its arrays differ in length")
         if len(spots) != len(arrays["counts"]):
             raise ValueError("its weak spots are others")
         return Reasons(spots, images if spots else (), comparison, float(arrays["base"]))

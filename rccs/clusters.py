@@ -22,6 +22,7 @@ from dbscan.neighbours import Points
 from dbscan.outcome import NOISE, Setting
 from dbscan.projection import Projection
 from dbscan.set_aside import ANGLE, CATEGORY, NUMBER, Factor, SetAside
+from features.attributes import ATTRIBUTES
 from features.extractor import DIMENSIONS, Extractor
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from support.errors import SAFEError
@@ -68,6 +69,8 @@ class RootCauseClusters:
     skipped : tuple of Skipped
     answers : Answers or None
         The DNN's answers to the images, where its test set is known.
+    attributes : ndarray of shape (n_images, n_attributes), float32, or None
+        What the images show, measured (see `features.attributes`).
     set_aside : SetAside or None
         What was set aside from the features, before the projection.
     """
@@ -90,6 +93,7 @@ class RootCauseClusters:
     knee: int | None
     skipped: tuple[Skipped, ...]
     answers: Answers | None = None
+    attributes: np.ndarray | None = None
     set_aside: SetAside | None = None
 
     @property
@@ -130,6 +134,14 @@ class RootCauseClusters:
     def members(self, rcc: int) -> list[str]:
         """Paths of the images of an RCC, or of `NOISE`, sorted."""
         return [self.paths[i] for i in np.flatnonzero(self.labels == rcc)]
+
+    @property
+    def measured(self) -> dict[str, np.ndarray]:
+        """What the images show, by name: float64 of shape (n_images,), NaN if unknown. Without what all share."""
+        if self.attributes is None:
+            return {}
+        columns = zip(ATTRIBUTES, self.attributes.astype(np.float64).T, strict=True)
+        return {name: column for name, column in columns if len(np.unique(column[np.isfinite(column)])) > 1}
 
     def told(self, row: int) -> str:
         """What the DNN took an image for (see `Answers.text`); empty if unknown."""
@@ -207,6 +219,8 @@ def cluster_files(clusters: RootCauseClusters, *, more: Mapping[str, object] | N
             )
         ),
     }
+    if clusters.attributes is not None:
+        arrays["attributes"] = clusters.attributes
     if clusters.answers:
         label, predicted, score, kind = clusters.answers
         arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), kind]))
@@ -266,6 +280,7 @@ def load_clusters(folder: Path) -> RootCauseClusters:
             knee=record["knee"],
             skipped=tuple(Skipped(*skip) for skip in record["skipped"]),
             answers=_answers(arrays),
+            attributes=arrays.get("attributes"),
             set_aside=_set_aside(arrays, record["extractor"]),
         )
         fault = _fault_of(clusters)
@@ -311,6 +326,9 @@ def _fault_of(clusters: RootCauseClusters) -> str:
         return "its answers differ in length"
     if answers and answers.score.dtype.kind != "f":
         return "its answers are invalid"
+    attributes = clusters.attributes
+    if attributes is not None and (attributes.shape != (n, len(ATTRIBUTES)) or attributes.dtype.kind != "f"):
+        return "what its images show has the wrong shape"
     if fault := _fault_of_set_aside(clusters.set_aside, len(projection.mean)):
         return fault
     if clusters.is_core.dtype != bool:
