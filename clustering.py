@@ -1,5 +1,6 @@
 """Step 1 of SAFE, second half: clustering. Features in, root cause clusters (RCCs) out.
 
+0. On request, what a known nuisance explains is set aside.
 1. PCA to 256 components, which are then scaled by how much neighbours differ in them.
 2. Neighbour averaging.
 3. Self-tuning DBSCAN. On request, UMAP and another run of DBSCAN, which is checked against the first one.
@@ -14,6 +15,7 @@ import os
 
 from dbscan.projection import fit_projection
 from dbscan.relevance import average_neighbours
+from dbscan.set_aside import Nuisance
 from dbscan.tuning import tune
 from dbscan.umap_reducer import reduced_by_umap
 from FE import ImageFeatures
@@ -27,6 +29,7 @@ def find_root_cause_clusters(
     *,
     reducer: str = "pca",
     weights: str | os.PathLike | None = None,
+    nuisance: Nuisance | None = None,
     progress: Progress = no_progress,
 ) -> RootCauseClusters:
     """Cluster images by their features.
@@ -38,6 +41,8 @@ def find_root_cause_clusters(
         best pipeline in the authors' study of 2024.
     weights : path, optional
         The weights file that the engineer specified, recorded so that the selection finds it again.
+    nuisance : Nuisance, optional
+        What is set aside from these images' features, recorded so that later steps can do the same.
 
     Raises
     ------
@@ -46,8 +51,8 @@ def find_root_cause_clusters(
     """
     if reducer not in REDUCERS:
         raise SAFEError(f"reducer must be one of {', '.join(REDUCERS)}. Received: {reducer}")
-    projection = fit_projection(images.features, images.extractor.name)
-    points = projection.apply(images.features)  # (n_images, at most 256)
+    projection = fit_projection(images.features, images.extractor.name, nuisance=nuisance)
+    points = projection.apply(images.features, nuisance=nuisance)  # (n_images, at most 256)
     averaged = average_neighbours(points)
     tuning = tune(averaged, original=points, averaged=averaged, progress=progress)
     if reducer == "umap":
@@ -72,4 +77,5 @@ def find_root_cause_clusters(
         k_distances=tuning.k_distances,
         knee=tuning.knee,
         skipped=images.skipped,
+        set_aside=nuisance.what if nuisance else None,
     )

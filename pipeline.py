@@ -6,6 +6,7 @@
 
 import dataclasses
 import functools
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from FE import extract_features
 from features.attributes import measured_images
 from features.batches import Stream
 from features.weights import choose_extractor
+from nuisances import Offer, fit_nuisance, nuisance_offer, nuisance_values
 from rccs.clusters import RootCauseClusters, explained_percent, fingerprint, headline, load_clusters
 from rccs.gifs import gif_notes, gif_shows, write_gifs, write_spot_gifs
 from rccs.notes import title
@@ -38,6 +40,7 @@ from selection import SelectionSettings, select_unsafe_set
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import prepare_folder, read_record
+from support.images import find_images
 from support.output_folder import Writer, check_own, save_files, working, writing
 from support.progress import Progress, no_progress
 from support.run_folder import (
@@ -55,7 +58,7 @@ from support.run_folder import (
     UNSAFE_SET_FILE,
     WEAK_SPOTS_FILE,
 )
-from support.text import count, some
+from support.text import count, printable, some
 from training.labels import replace_unsafe_set
 from training.result import Retraining
 
@@ -77,6 +80,9 @@ class ClusteringSettings(NamedTuple):
     predictions, tested : path, optional
         The DNN's answers to its test set as a CSV file, and the folder of the test images; by default what
         `dnn.failures.find_failures` wrote beside the image folder.
+    set_aside : tuple of str
+        Recorded parameters, measured attributes or `label` that do not matter: what they explain is removed from the
+        features.
     """
 
     extractor: str = "auto"
@@ -86,6 +92,7 @@ class ClusteringSettings(NamedTuple):
     parameters: str | os.PathLike | None = None
     predictions: str | os.PathLike | None = None
     tested: str | os.PathLike | None = None
+    set_aside: tuple[str, ...] = ()
 
 
 DEFAULTS = ClusteringSettings()
@@ -125,11 +132,21 @@ def generate_clusters(
         extractor = choose_extractor(
             settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
         )
+        nuisance, aside = None, {}
+        if settings.set_aside:
+            listing = find_images(images)
+            found = tested or _predictions(None, listing.root, listing.paths, within)[0]
+            values = nuisance_values(
+                settings.set_aside, listing, found, parameters=parameters, within=within, progress=progress
+            )
         features = extract_features(images, extractor, progress=progress, stream=stream)
+        if settings.set_aside:
+            nuisance, entry = fit_nuisance(values, features, found, stream=stream, progress=progress)
+            aside = {"set_aside": entry}
         clusters = find_root_cause_clusters(
-            features, reducer=settings.reducer, weights=settings.weights, progress=progress
+            features, reducer=settings.reducer, weights=settings.weights, nuisance=nuisance, progress=progress
         )
-        tested, answered = _predictions(tested, clusters, within)
+        tested, answered = _predictions(tested, clusters.image_root, clusters.paths, within)
         clusters = dataclasses.replace(
             _with_answers(clusters, tested),
             attributes=measured_images(clusters.image_root, clusters.paths, progress=progress),
@@ -144,7 +161,7 @@ def generate_clusters(
             replaced = archive_run(out, successor=clusters)
             # If the run is the same again, so is the sentence on the notes that it did not take over.
             behind = _left_behind(carried) if replaced or not previous else left_behind(out)
-            record |= answered | {"gifs": {"notes": gif_notes(edited)}, "left_behind": behind}
+            record |= answered | aside | {"gifs": {"notes": gif_notes(edited)}, "left_behind": behind}
             remove = [PROFILES_FILE, *REASONS_FILES]
             if previous and previous.original.image_root != clusters.image_root:
                 remove.append(FORMS_FILE)  # the forms name folders and the DNN of other images
@@ -175,15 +192,15 @@ def _given_predictions(settings: ClusteringSettings) -> AnsweredImages | None:
 
 
 def _predictions(
-    given: AnsweredImages | None, clusters: RootCauseClusters, within: Path | None
+    given: AnsweredImages | None, image_root: Path, paths: Sequence[str], within: Path | None
 ) -> tuple[AnsweredImages | None, dict[str, object]]:
     """The DNN's answers to its test set, given or found beside the image folder, and their entry of `run.json`.
 
     Those found that cannot be read only cause a note: the clusters do not need them.
     """
     if given:
-        return given, {"predictions": {**_record_of(given, clusters), "given": True}}
-    found = find_predictions(clusters.image_root)
+        return given, {"predictions": {**_record_of(given, image_root, paths), "given": True}}
+    found = find_predictions(image_root)
     if found is None or (within and not all(path.resolve().is_relative_to(within) for path in found)):
         return None, {}
     try:
@@ -192,7 +209,7 @@ def _predictions(
         return None, {"predictions": {"source": os.fspath(found[0]), "notes": [str(error)]}}
     if not _lies_within(tested, within):
         return None, {}
-    return tested, {"predictions": _record_of(tested, clusters)}
+    return tested, {"predictions": _record_of(tested, image_root, paths)}
 
 
 def _lies_within(tested: AnsweredImages, within: Path | None) -> bool:
@@ -200,9 +217,9 @@ def _lies_within(tested: AnsweredImages, within: Path | None) -> bool:
     return not within or all((tested.root / path).resolve().is_relative_to(within) for path in tested.paths)
 
 
-def _record_of(tested: AnsweredImages, clusters: RootCauseClusters) -> dict[str, object]:
+def _record_of(tested: AnsweredImages, image_root: Path, paths: Sequence[str]) -> dict[str, object]:
     """What `run.json` says of predictions."""
-    rows = tested.rows_of(clusters.image_root, clusters.paths)
+    rows = tested.rows_of(image_root, paths)
     notes = list(tested.notes)
     if (missing := int((rows < 0).sum())) and len(tested.paths):
         notes.append(f"Without a prediction: {missing:,} of {count(len(rows), 'image')}.")
@@ -290,9 +307,50 @@ def explain_failures(
         reasons = reasons_of(clusters, tested, known, weak_spots_of(tested, known))
         _save_reasons(out, clusters, reasons)
         write_spot_gifs(clusters, out, reasons.images, progress=progress)
-        comparison = compare_with_right(clusters, tested, weights=weights, stream=stream, progress=progress)
+        _save_offer(out, clusters, nuisance_offer(clusters, tested, parameters=_parameters_source(out)))
+        comparison = compare_with_right(
+            clusters, tested, parameters=_nuisance_source(out), weights=weights, stream=stream, progress=progress
+        )
         _save_reasons(out, clusters, reasons._replace(comparison=comparison))
     return True
+
+
+def _save_offer(out: Path, clusters: RootCauseClusters, offer: Offer | None) -> None:
+    """Keep an offer in `run.json`, unless the folder holds another run by now."""
+    with writing(out):
+        record = read_record(out / RUN_FILE)
+        if record.get("offer") != (offer._asdict() if offer else None) and fingerprint(
+            load_review(out).original
+        ) == fingerprint(clusters):
+            record.pop("offer", None)
+            record |= {"offer": offer._asdict()} if offer else {}
+            save_files(out, {RUN_FILE: json.dumps(record, indent=2) + "\n"})
+
+
+def nuisance_of(out: Path) -> tuple[str, str] | None:
+    """A parameter that most RCCs of the run in `out` are one value of, but that does not matter; and a sentence.
+
+    None if there is none, or the images have not been compared with those that the DNN gets right.
+    """
+    offer = read_record(out / RUN_FILE).get("offer")
+    if not isinstance(offer, dict) or not all(isinstance(offer.get(key), str) for key in Offer._fields):
+        return None
+    return offer["name"], offer["sentence"]
+
+
+def set_aside_notes(out: Path) -> list[str]:
+    """Sentences on what could not be set aside in the run in `out`."""
+    try:
+        return [str(note) for note in read_record(out / RUN_FILE).get("set_aside", {}).get("notes", [])]
+    except (AttributeError, TypeError):
+        return []
+
+
+def _nuisance_source(out: Path) -> str | None:
+    """The table of the tested images' parameters by which something was set aside in the run in a folder."""
+    record = read_record(out / RUN_FILE).get("set_aside", {})
+    source = record.get("source") if isinstance(record, dict) else None
+    return source if isinstance(source, str) else None
 
 
 def _tested(out: Path, within: Path | None) -> AnsweredImages | None:
@@ -540,7 +598,8 @@ def how_found(clusters: RootCauseClusters) -> str:
     dbscan = f"DBSCAN with eps {clusters.eps:.3g}, min_samples {clusters.min_samples}"
     if not clusters.settings:
         dbscan = "nothing to tune: too few images, or all of them alike"
-    return f"{features} · {reduced} · {dbscan}"
+    aside = f" · without {printable(', '.join(clusters.set_aside.names))}" if clusters.set_aside else ""
+    return f"{features}{aside} · {reduced} · {dbscan}"
 
 
 def selection_summary(unsafe: UnsafeSet) -> str:
@@ -549,6 +608,7 @@ def selection_summary(unsafe: UnsafeSet) -> str:
     text += " to label (the unsafe set)"
     if len(unsafe.images) < unsafe.wanted:
         text += f"; {unsafe.wanted:,} were wanted, but there are no more candidates"
+    text += "".join(f" · {note}" for note in unsafe.notes)
     return text + (f" · {len(unsafe.skipped):,} skipped" if unsafe.skipped else "")
 
 

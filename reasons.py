@@ -11,20 +11,23 @@ RCCs and answers in; rates and weak spots out. `pipeline.explain_failures` write
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dbscan.outcome import NOISE
+from dbscan.set_aside import Nuisance, SetAside
 from dnn.tested import AnsweredImages
 from FE import stream_features
 from features.attributes import ATTRIBUTES, measured_images
 from features.batches import Stream
+from features.extractor import Extractor
 from features.weights import recall_extractor
 from rccs.answers import CONFIDENCE
 from rccs.clusters import RootCauseClusters, fingerprint
+from rccs.known_values import nuisance_columns, recorded_texts
 from rccs.parameters import find_parameters, read_parameters, typed_column
 from rccs.rates import Rate, failure_rates, nearest_failing, rates_text, regions
 from rccs.weak_spots import WeakSpot, find_weak_spots, load_spots, spots_text
@@ -67,6 +70,24 @@ class Comparison(NamedTuple):
         return failure_rates(of_failing, of_right, clusters.n_rccs, labels=labels[self.failing])
 
 
+class Compared(NamedTuple):
+    """Tested images that are compared: of a very large test set, a random part.
+
+    Attributes
+    ----------
+    failing : ndarray of shape (n_failing,), int
+        Rows of the failing images.
+    rows : ndarray of shape (n_failing + n_right,), int
+        Rows of the test set: those of `failing`, in that order, then those of images that the DNN gets right.
+    notes : tuple of str
+        Sentences on what was left out.
+    """
+
+    failing: np.ndarray
+    rows: np.ndarray
+    notes: tuple[str, ...]
+
+
 class Known(NamedTuple):
     """What is known of every tested image.
 
@@ -86,6 +107,7 @@ def compare_with_right(
     clusters: RootCauseClusters,
     tested: AnsweredImages,
     *,
+    parameters: str | os.PathLike | None = None,
     weights: str | os.PathLike | None = None,
     stream: Stream | None = None,
     seed: int = 0,
@@ -95,6 +117,8 @@ def compare_with_right(
 
     Parameters
     ----------
+    parameters : path, optional
+        The table of the tested images' parameters, if a nuisance was set aside.
     weights, stream
         As for `selection.select_unsafe_set`.
     seed : int
@@ -105,8 +129,31 @@ def compare_with_right(
     SAFEError
         No failing image of the clusters is among the tested images, or the features cannot be extracted.
     """
-    row_of = tested.rows_of(clusters.image_root, clusters.paths)
-    failing = np.flatnonzero(row_of >= 0)  # rows of the clusters
+    compared = compared_images(tested, clusters.image_root, clusters.paths, seed=seed)
+    right = compared.rows[len(compared.failing) :]
+    extractor = recall_extractor(
+        clusters.extractor, clusters.extractor_identity, weights=weights or clusters.weights or None
+    )
+    features, read = features_of_tested(tested, right, extractor, stream=stream, progress=progress)
+    nuisance = None
+    if clusters.set_aside:
+        nuisance = _nuisance(clusters.set_aside, tested, right[read], parameters=parameters, progress=progress)
+    progress("Comparing with images that are right", 0, 0)
+    points = clusters.projection.apply(features, nuisance=nuisance)
+    of_failing, of_right = nearest_failing(clusters.points, points)
+    return Comparison(compared.failing, of_failing[compared.failing], of_right, compared.notes)
+
+
+def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[str], *, seed: int = 0) -> Compared:
+    """The tested images to compare, given the failing ones.
+
+    Raises
+    ------
+    SAFEError
+        None of the failing images is among the wrong ones of the test set.
+    """
+    row_of = tested.rows_of(image_root, paths)
+    failing = np.flatnonzero(row_of >= 0)  # rows of the failing images
     failing = failing[~tested.right[row_of[failing]]]
     if not len(failing):
         raise SAFEError(
@@ -123,32 +170,44 @@ def compare_with_right(
         drawn = np.sort(np.random.default_rng(seed).permutation(n_tested)[:MOST_COMPARED])
         failing, right = failing[drawn[drawn < len(failing)]], right[drawn[drawn >= len(failing)] - len(failing)]
         notes.append(f"Rates are those of {MOST_COMPARED:,} of {n_tested:,} tested images, drawn at random.")
-    features = _features(clusters, tested, right, weights=weights, stream=stream, progress=progress)
-    progress("Comparing with images that are right", 0, 0)
-    of_failing, of_right = nearest_failing(clusters.points, clusters.projection.apply(features))
-    return Comparison(failing, of_failing[failing], of_right, tuple(notes))
+    return Compared(failing, np.concatenate([row_of[failing], right]), tuple(notes))
 
 
-def _features(
-    clusters: RootCauseClusters,
+def _nuisance(
+    what: SetAside,
     tested: AnsweredImages,
     rows: np.ndarray,
     *,
-    weights: str | os.PathLike | None,
-    stream: Stream | None,
+    parameters: str | os.PathLike | None,
     progress: Progress,
-) -> np.ndarray:
-    """Features of tested images, given as rows of the test set, without the unreadable ones."""
-    extractor = recall_extractor(
-        clusters.extractor, clusters.extractor_identity, weights=weights or clusters.weights or None
-    )
-    listing = ImageListing(tested.root, tuple(tested.paths[row] for row in rows.tolist()), ())
-    features = np.empty((len(rows), extractor.dimension), np.float32)  # filled in place: no second copy
-    done = 0
+) -> Nuisance:
+    """What is set aside from the features of tested images."""
+    paths = [tested.paths[row] for row in rows.tolist()]
+    # Of all tested images, since how names are matched depends on which others there are.
+    texts = recorded_texts(what, tested.root, tested.paths, parameters=parameters)
+    if LABEL in what.names:
+        texts[LABEL] = tested.answers.label.tolist()
+    recorded = {name: [column[row] for row in rows.tolist()] for name, column in texts.items()}
+    return Nuisance(what, nuisance_columns(what, tested.root, paths, recorded, progress=progress))
+
+
+def features_of_tested(
+    tested: AnsweredImages,
+    rows: np.ndarray,
+    extractor: Extractor,
+    *,
+    stream: Stream | None = None,
+    progress: Progress = no_progress,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features of tested images, in the order of `rows`, without the unreadable ones; and which are readable."""
+    place = {tested.paths[row]: i for i, row in enumerate(rows.tolist())}
+    listing = ImageListing(tested.root, tuple(sorted(place)), ())
+    features = np.empty((len(rows), extractor.dimension), np.float32)
+    read = np.zeros(len(rows), bool)
     for batch in (stream or stream_features)(listing, extractor, progress=progress):
-        features[done : done + len(batch.paths)] = batch.features
-        done += len(batch.paths)
-    return features[:done]
+        at = [place[path] for path in batch.paths]
+        features[at], read[at] = batch.features, True
+    return features[read], read
 
 
 def known_of(

@@ -22,16 +22,19 @@ from threadpoolctl import threadpool_limits
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE
 from dbscan.projection import Projection
+from dbscan.set_aside import Nuisance, SetAside
 from FE import stream_features
 from features.batches import FeatureBatch, Stream
 from features.weights import recall_extractor
 from rccs.clusters import RootCauseClusters, fingerprint
+from rccs.known_values import nuisance_columns, recorded_texts
+from rccs.parameters import find_parameters
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from support.entries import number_of
 from support.errors import SAFEError
-from support.images import Skipped, find_images
+from support.images import ImageListing, Skipped, find_images
 from support.progress import Progress, no_progress
-from support.text import count
+from support.text import count, printable
 
 SELECTION_FACTOR = 0.3
 MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number must be a typing error
@@ -197,7 +200,7 @@ def select_unsafe_set(
     ------
     SAFEError
         A number is out of range, there are no RCCs or no images, all RCCs are left out, or the network of the
-        clustering is not available.
+        clustering is not available. Something was set aside, and the table of improvement parameters cannot be read.
     """
     left_out = _left_out(clusters, settings.leave_out)
     if settings.quota not in QUOTAS:
@@ -209,7 +212,8 @@ def select_unsafe_set(
 
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
     batches = (stream or stream_features)(listing, extractor, progress=progress)
-    n_improvement, unreadable = _add_candidates(nearest, clusters.projection, batches)
+    aside = _Aside(clusters.set_aside, listing) if clusters.set_aside else None
+    n_improvement, unreadable = _add_candidates(nearest, clusters.projection, batches, aside)
     skipped = [*listing.skipped, *unreadable]
     if not n_improvement:
         raise SAFEError(
@@ -240,11 +244,41 @@ def select_unsafe_set(
         clusters=fingerprint(clusters),
         left_out=left_out,
         quota=settings.quota,
+        notes=aside.notes if aside else (),
     )
 
 
+class _Aside:
+    """What was set aside from the failing images, to be set aside from improvement images as far as it is known."""
+
+    def __init__(self, what: SetAside, listing: ImageListing) -> None:
+        self._what, self._root = what, listing.root
+        self._row = {path: row for row, path in enumerate(listing.paths)}
+        source = find_parameters(listing.root)
+        self._recorded = recorded_texts(what, listing.root, listing.paths, parameters=source)
+        self._unknown = dict.fromkeys(what.names, 0)
+
+    def of(self, paths: Sequence[str]) -> Nuisance:
+        """The same for some of the images."""
+        rows = [self._row[path] for path in paths]
+        recorded = {name: [texts[row] for row in rows] for name, texts in self._recorded.items()}
+        columns = nuisance_columns(self._what, self._root, paths, recorded)
+        for factor in self._what.factors:
+            self._unknown[factor.name] += int((~factor.known(columns[factor.name])).sum())
+        return Nuisance(self._what, columns)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """A sentence on each nuisance that is not known of some of the images so far."""
+        return tuple(
+            f"{printable(name)} was not set aside in {count(n, 'image')}, of which it is not known"
+            for name, n in self._unknown.items()
+            if n
+        )
+
+
 def _add_candidates(
-    nearest: "_Nearest", projection: Projection, batches: Iterator[FeatureBatch]
+    nearest: "_Nearest", projection: Projection, batches: Iterator[FeatureBatch], aside: "_Aside | None"
 ) -> tuple[int, list[Skipped]]:
     """Add all improvement images to the candidates; how many there are, and those that could not be read."""
     n_improvement = 0
@@ -257,7 +291,7 @@ def _add_candidates(
             features = np.concatenate([batch.features for batch in group])
             # One thread: several would spend more time waiting for each other than computing.
             with threadpool_limits(limits=1):
-                points = projection.apply(features)
+                points = projection.apply(features, nuisance=aside.of(paths) if aside else None)
             nearest.add(paths, points)
     return n_improvement, skipped
 

@@ -92,6 +92,14 @@ def _add_cluster(commands: Commands) -> None:
         "(default: predictions.csv beside the image folder, written by failures)",
     )
     cluster.add_argument("--tested", metavar="DIR", help="the folder of test images that --predictions is about")
+    cluster.add_argument(
+        "--set-aside",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="a parameter, measured attribute or label that does not matter, such as person: what it explains is "
+        "removed from the features, to find what else failures have in common (may be given several times)",
+    )
     _add_dask_options(cluster)
 
 

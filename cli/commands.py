@@ -44,6 +44,7 @@ def run_cluster(options: argparse.Namespace) -> None:
         left_behind,
         parameter_notes,
         prediction_notes,
+        set_aside_notes,
     )
     from rccs.answers import commonest_confusion
     from rccs.gifs import gif_notes
@@ -53,7 +54,7 @@ def run_cluster(options: argparse.Namespace) -> None:
     with terminal() as progress:
         settings = ClusteringSettings(
             options.extractor, options.reducer, options.weights, options.precision, options.parameters,
-            options.predictions, options.tested,
+            options.predictions, options.tested, tuple(options.set_aside),
         )  # fmt: skip
         clusters = generate_clusters(options.images, out, settings, stream=_stream(options), progress=progress)
     if clusters.notice:
@@ -63,6 +64,8 @@ def run_cluster(options: argparse.Namespace) -> None:
         print(f"safe: parameters: {printable(note)}", file=sys.stderr)
     for note in prediction_notes(out):
         print(f"safe: predictions: {printable(note)}", file=sys.stderr)
+    for note in set_aside_notes(out):
+        print(f"safe: set aside: {printable(note)}", file=sys.stderr)
     for note in (*gif_notes(clusters), left_behind(out)):
         if note:
             print(f"safe: {printable(note)}", file=sys.stderr)
@@ -86,6 +89,7 @@ def _print_reasons(out: Any) -> None:
     """Failure rates and weak spots."""
     from pathlib import Path
 
+    from pipeline import nuisance_of
     from rccs.clusters import rccs_of
     from rccs.rates import by_excess
     from rccs.review import load_review
@@ -101,6 +105,8 @@ def _print_reasons(out: Any) -> None:
     for rcc in by_excess(rccs_of(review.clusters), rates):
         if rcc in rates:
             print(f"  RCC {rcc}: {rates[rcc].text}")
+    if offer := nuisance_of(out):
+        print(offer[1])
     if not reasons.spots:
         print("Weak spots: none, no condition on what is known of the images stands out")
     else:

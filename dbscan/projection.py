@@ -10,6 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from dbscan.relevance import relevant_directions
+from dbscan.set_aside import Nuisance
 from features.extractor import comparable
 from support.errors import SAFEError
 
@@ -34,17 +35,23 @@ class Projection(NamedTuple):
     mean: np.ndarray
     components: np.ndarray
 
-    def apply(self, features: np.ndarray) -> np.ndarray:
-        """Project features of shape (n, dimension) to points of shape (n, n_components), float32."""
+    def apply(self, features: np.ndarray, *, nuisance: Nuisance | None = None) -> np.ndarray:
+        """Project features of shape (n, dimension) to points of shape (n, n_components), float32.
+
+        Parameters
+        ----------
+        nuisance : Nuisance, optional
+            What is set aside from these features before; the same as when the projection was fitted.
+        """
         # In float64, so that equal images get equal points in any batch.
         turned = self.components.T.astype(np.float64)
         points = np.empty((len(features), len(self.components)), np.float32)
-        for rows, centred in _Centred(features, self.extractor, self.mean).blocks():
+        for rows, centred in _Centred(features, self.extractor, self.mean, nuisance).blocks():
             points[rows] = centred @ turned
         return points
 
 
-def fit_projection(features: np.ndarray, extractor: str) -> Projection:
+def fit_projection(features: np.ndarray, extractor: str, *, nuisance: Nuisance | None = None) -> Projection:
     """Fit PCA with min(256, n_images, dimension) components, then scale them by how much neighbours differ.
 
     Parameters
@@ -52,6 +59,8 @@ def fit_projection(features: np.ndarray, extractor: str) -> Projection:
     features : ndarray of shape (n_images, dimension), float32
     extractor : str
         Name of their extractor.
+    nuisance : Nuisance, optional
+        What is set aside from these features before.
 
     Raises
     ------
@@ -61,11 +70,11 @@ def fit_projection(features: np.ndarray, extractor: str) -> Projection:
     if not np.isfinite(features).all():
         raise SAFEError("Features must be finite. Received NaN or infinity. The network's weights may be damaged.")
     dimension = features.shape[1]
-    scaled = _Centred(features, extractor, np.zeros(dimension))
+    scaled = _Centred(features, extractor, np.zeros(dimension), nuisance)
     mean = sum(block.sum(axis=0) for _, block in scaled.blocks()) / len(features)
     if len(features) < 2:  # nothing varies
         return Projection(extractor, mean.astype(np.float32), np.zeros((1, dimension), np.float32))
-    centred = _Centred(features, extractor, mean)
+    centred = _Centred(features, extractor, mean, nuisance)
     components = _principal_components(centred, min(N_COMPONENTS, *features.shape))
     points = np.concatenate([block @ components.T for _, block in centred.blocks()])
     components = relevant_directions(points) @ components
@@ -81,16 +90,20 @@ class _Centred:
         Shape of all features, (n_images, dimension).
     """
 
-    def __init__(self, features: np.ndarray, extractor: str, mean: np.ndarray) -> None:
+    def __init__(
+        self, features: np.ndarray, extractor: str, mean: np.ndarray, nuisance: Nuisance | None = None
+    ) -> None:
         self.shape = features.shape
         self._features, self._extractor, self._mean = features, extractor, mean.astype(np.float64)
+        self._nuisance = nuisance
 
     def blocks(self, *, before: int | None = None) -> Iterator[tuple[slice, np.ndarray]]:
         """Yield (rows, block); only the blocks before the row `before`, at which a block begins, if that is given."""
         stop = len(self._features) if before is None else before
         for start in range(0, stop, BLOCK_ROWS):
             rows = slice(start, min(start + BLOCK_ROWS, stop))
-            yield rows, comparable(self._features[rows], self._extractor) - self._mean
+            scaled = comparable(self._features[rows], self._extractor)
+            yield rows, (self._nuisance.without(scaled, rows) if self._nuisance else scaled) - self._mean
 
 
 def _principal_components(centred: _Centred, n_components: int) -> np.ndarray:

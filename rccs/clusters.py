@@ -21,6 +21,7 @@ import numpy as np
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE, Setting
 from dbscan.projection import Projection
+from dbscan.set_aside import ANGLE, CATEGORY, NUMBER, Factor, SetAside
 from features.attributes import ATTRIBUTES
 from features.extractor import DIMENSIONS, Extractor
 from rccs.answers import CONFIDENCE, ERROR, Answers
@@ -70,6 +71,8 @@ class RootCauseClusters:
         The DNN's answers to the images, where its test set is known.
     attributes : ndarray of shape (n_images, n_attributes), float32, or None
         What the images show, measured (see `features.attributes`).
+    set_aside : SetAside or None
+        What was set aside from the features, before the projection.
     """
 
     image_root: Path
@@ -91,6 +94,7 @@ class RootCauseClusters:
     skipped: tuple[Skipped, ...]
     answers: Answers | None = None
     attributes: np.ndarray | None = None
+    set_aside: SetAside | None = None
 
     @property
     def extractor(self) -> str:
@@ -221,6 +225,11 @@ def cluster_files(clusters: RootCauseClusters, *, more: Mapping[str, object] | N
         label, predicted, score, kind = clusters.answers
         arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), kind]))
         arrays["answers_score"] = score.astype(np.float32)
+    if clusters.set_aside:
+        factors = [(f.name, f.kind, f.values.tolist(), f.quantiles.tolist()) for f in clusters.set_aside.factors]
+        arrays["set_aside"] = _as_bytes(json.dumps(factors))
+        arrays["set_aside_centre"] = clusters.set_aside.centre
+        arrays["set_aside_effects"] = clusters.set_aside.effects
     return {
         LABELS_FILE: labels_text(clusters),
         RUN_FILE: json.dumps(record, indent=2) + "\n",
@@ -272,6 +281,7 @@ def load_clusters(folder: Path) -> RootCauseClusters:
             skipped=tuple(Skipped(*skip) for skip in record["skipped"]),
             answers=_answers(arrays),
             attributes=arrays.get("attributes"),
+            set_aside=_set_aside(arrays, record["extractor"]),
         )
         fault = _fault_of(clusters)
     except DAMAGED as error:
@@ -292,6 +302,18 @@ def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
     return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], kind)
 
 
+def _set_aside(arrays: Mapping[str, np.ndarray], extractor: str) -> SetAside | None:
+    if "set_aside" not in arrays:
+        return None
+    factors = []
+    for name, kind, values, quantiles in json.loads(_as_text(arrays["set_aside"])):
+        if not isinstance(name, str) or kind not in (CATEGORY, NUMBER, ANGLE):
+            raise ValueError("invalid nuisances")
+        typed = np.array(values, str if kind == CATEGORY else np.float64)
+        factors.append(Factor(name, kind, typed, np.array(quantiles, np.float64)))
+    return SetAside(extractor, tuple(factors), arrays["set_aside_centre"], arrays["set_aside_effects"])
+
+
 def _fault_of(clusters: RootCauseClusters) -> str:
     """What is wrong with clusters that were read from a file; empty if nothing is."""
     n, labels, points, projection = len(clusters.paths), clusters.labels, clusters.points, clusters.projection
@@ -307,6 +329,8 @@ def _fault_of(clusters: RootCauseClusters) -> str:
     attributes = clusters.attributes
     if attributes is not None and (attributes.shape != (n, len(ATTRIBUTES)) or attributes.dtype.kind != "f"):
         return "what its images show has the wrong shape"
+    if fault := _fault_of_set_aside(clusters.set_aside, len(projection.mean)):
+        return fault
     if clusters.is_core.dtype != bool:
         return "its core points are invalid"
     if clusters.reach.shape != (clusters.n_rccs,) or clusters.k_distances.ndim != 1:
@@ -330,6 +354,23 @@ def _fault_of(clusters: RootCauseClusters) -> str:
         return "its texts are invalid"
     if len(set(clusters.paths)) < n or any(not path or "\0" in path for path in clusters.paths):
         return "its paths are invalid"
+    return ""
+
+
+def _fault_of_set_aside(set_aside: SetAside | None, dimension: int) -> str:
+    if not set_aside:
+        return ""
+    n_terms = sum(factor.n_terms for factor in set_aside.factors)
+    if set_aside.centre.shape != (n_terms,) or set_aside.effects.shape != (n_terms, dimension) or not n_terms:
+        return "its nuisances differ in length"
+    if any(f.kind == NUMBER and len(f.quantiles) < 2 for f in set_aside.factors):
+        return "its nuisances are invalid"
+    orders = [part for f in set_aside.factors for part in (f.values, f.quantiles)]
+    numbers = [set_aside.centre, set_aside.effects, *(part for part in orders if part.dtype.kind != "U")]
+    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in numbers):
+        return "its nuisances are invalid"
+    if not all(part.ndim == 1 and bool((part[1:] > part[:-1]).all()) for part in orders):
+        return "its nuisances are invalid"
     return ""
 
 

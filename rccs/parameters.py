@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
@@ -74,6 +75,38 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
     SAFEError
         The file cannot be read or is not a table.
     """
+    table, notes = _table(path, image_root, images)
+    columns = {}
+    for name, texts in table.texts.items():
+        column, note = _typed(name, texts)
+        notes += [note] if note else []
+        if column is not None:
+            columns[name] = column
+    if not columns:
+        notes.append("No column has different values for the failing images.")
+    return Parameters(table.source, columns, tuple(notes))
+
+
+def read_texts(path: str | os.PathLike, image_root: Path, images: Sequence[str]) -> dict[str, list[str]]:
+    """Read all columns as texts, empty where unknown, of images that `read_parameters` would match.
+
+    Raises
+    ------
+    SAFEError
+        As for `read_parameters`.
+    """
+    return _table(path, image_root, images)[0].texts
+
+
+class _Table(NamedTuple):
+    """A file of parameters: the value of each image in each column, empty if unknown."""
+
+    source: Path
+    texts: dict[str, list[str]]
+
+
+def _table(path: str | os.PathLike, image_root: Path, images: Sequence[str]) -> tuple[_Table, list[str]]:
+    """Read the rows about images, and notes on what could not be used (errors as of `read_parameters`)."""
     path = path_of(path, "parameters as a CSV file")
     try:
         with regular(path).open(encoding="utf-8-sig", newline="") as file:
@@ -100,21 +133,15 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
     described = rows_by_image([row[key] for row in kept], path.parent, image_root, images)
     used = sum(map(len, described.values()))
     notes += _notes_on_rows(images, described, others + len(kept) - used)
-    columns = {}
-    for place, name in enumerate(header):
-        if place == key or not name:
-            continue
-        texts = [
+    texts = {
+        name: [
             kept[at[0]][place].strip() if (at := described.get(image)) and place < len(kept[at[0]]) else ""
             for image in images
         ]
-        column, note = _typed(name, texts)
-        notes += [note] if note else []
-        if column is not None:
-            columns[name] = column
-    if not columns:
-        notes.append("No column has different values for the failing images.")
-    return Parameters(path, columns, tuple(notes))
+        for place, name in enumerate(header)
+        if place != key and name
+    }
+    return _Table(path, texts), notes
 
 
 def rows_by_image(keys: list[str], folder: Path, image_root: Path, images: Sequence[str]) -> dict[str, list[int]]:
@@ -179,14 +206,29 @@ def _typed(name: str, texts: list[str]) -> tuple[np.ndarray | None, str]:
     known = [text for text in texts if text]
     if len(set(known)) < 2:
         return None, ""
-    numbers = np.array([_number(text) for text in texts])
-    wrong = [text for text, number in zip(texts, numbers, strict=True) if text and math.isnan(number)]
-    if len(wrong) > (1 - NUMERIC_FROM) * len(known) or (_is_flag(known) and not name.endswith(ANGLE_SUFFIX)):
+    numbers = column_of(name, texts)
+    if numbers.dtype.kind == "U":
         if len(set(known)) > MOST_CATEGORIES:
             return None, f"The column {name} is left out: text with {len(set(known)):,} different values."
-        return np.array(texts), ""
+        return numbers, ""
+    wrong = [text for text, number in zip(texts, numbers, strict=True) if text and math.isnan(number)]
     note = f"The column {name} has {len(wrong):,} values that are not numbers, the first {wrong[0]!r}." if wrong else ""
     return numbers, note
+
+
+def column_of(name: str, texts: Sequence[str]) -> np.ndarray:
+    """A column of texts as numbers or categories (see `read_parameters`), of however many different values."""
+    known = [text for text in texts if text]
+    numbers = numbers_of(texts)
+    wrong = len(known) - np.count_nonzero(np.isfinite(numbers))
+    if wrong > (1 - NUMERIC_FROM) * len(known) or (_is_flag(known) and not name.endswith(ANGLE_SUFFIX)):
+        return np.array(texts, str)
+    return numbers
+
+
+def numbers_of(texts: Sequence[str]) -> np.ndarray:
+    """Texts as numbers; NaN where a text is none."""
+    return np.array([_number(text) for text in texts], np.float64)
 
 
 def typed_column(name: str, texts: list[str]) -> np.ndarray | None:

@@ -81,6 +81,8 @@ class UnsafeSet:
         Fingerprint of those clusters as they were found, without the engineer's edits; empty in sets of older versions.
     labels : str
         A sentence on the labels of the previous set; empty if there were none.
+    notes : tuple of str
+        What could not be set aside in improvement images, as it was in the failing ones.
     """
 
     improvement_root: Path
@@ -96,6 +98,7 @@ class UnsafeSet:
     model: str = ""
     run: str = ""
     labels: str = ""
+    notes: tuple[str, ...] = ()
 
 
 # --- The files --------------------------------------------------------------------------------------------------
@@ -123,6 +126,7 @@ def unsafe_set_files(unsafe: UnsafeSet) -> dict[str, Writer]:
         "run": unsafe.run,
         "labels": unsafe.labels,
         "images": _digest(unsafe.images),
+        **({"notes": unsafe.notes} if unsafe.notes else {}),
     }
     return {
         FILENAMES_FILE: "".join(f"{image.image}\n" for image in unsafe.images),
@@ -195,6 +199,7 @@ def load_unsafe_set(folder: Path) -> UnsafeSet:
             model=str(record.get("model", "")),
             run=str(record.get("run", "")),
             labels=str(record.get("labels", "")),
+            notes=tuple(map(str, record.get("notes", ()))),
         )
     except DAMAGED as error:
         raise SAFEError(f"The unsafe set in {folder} is damaged ({error}). Select it again.") from error

@@ -41,6 +41,7 @@ HOUSE = {
         "neighbours",
         "density",
         "relevance",
+        "set_aside",
         "projection",
         "branches",
         "consensus",
@@ -53,6 +54,7 @@ HOUSE = {
         "clusters",
         "unsafe_set",
         "parameters",
+        "known_values",
         "conditions",
         "weak_spots",
         "profiles",
@@ -77,6 +79,7 @@ HOUSE = {
         "failure_prediction",
     ),
     "reasons": (),
+    "nuisances": (),
     "training": (
         "labels",
         "settings",

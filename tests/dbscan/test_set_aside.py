@@ -1,0 +1,197 @@
+"""Nuisances that are set aside from features."""
+
+import numpy as np
+import pytest
+
+from dbscan.projection import fit_projection
+from dbscan.set_aside import Nuisance, SetAside, check_column, check_names, fit_set_aside
+from features.extractor import DIMENSIONS, comparable
+from support.errors import SAFEError
+
+NAME = "vgg16-conv"
+DIMENSION = DIMENSIONS[NAME]
+
+
+def features_of(scaled: np.ndarray) -> np.ndarray:
+    """Features that `comparable` scales to these values, which are not negative; the rest of them are 0."""
+    wide = np.zeros((len(scaled), DIMENSION), np.float32)
+    wide[:, : scaled.shape[1]] = scaled
+    unit = comparable(np.full((1, DIMENSION), np.e - 1, np.float32), NAME)
+    return np.expm1(wide / unit).astype(np.float32)
+
+
+def applied(what: SetAside, scaled: np.ndarray, columns: dict[str, np.ndarray]) -> np.ndarray:
+    wide = np.zeros((len(scaled), DIMENSION))
+    wide[:, : scaled.shape[1]] = scaled
+    return what.apply(wide, columns)[:, : scaled.shape[1]]
+
+
+def people(n_people: int = 6, each: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scaled features in which the person matters most, the person, and whether it is night: the real structure."""
+    rng = np.random.default_rng(seed)
+    person = np.repeat([f"p{i}" for i in range(n_people)], each)
+    night = rng.random(len(person)) < 0.5
+    looks = rng.uniform(0, 2, (n_people, 8))
+    scaled = np.repeat(looks, each, axis=0) + 0.5 * night[:, None] + rng.uniform(0, 0.1, (len(person), 8))
+    return scaled, person, night
+
+
+def explained(points: np.ndarray, groups: np.ndarray) -> float:
+    """Share of the variance that lies between groups."""
+    means = np.stack([points[groups == group].mean(axis=0) for group in groups])
+    return float(((means - points.mean(axis=0)) ** 2).sum() / ((points - points.mean(axis=0)) ** 2).sum())
+
+
+def test_a_planted_nuisance_is_removed_and_a_real_structure_stays():
+    scaled, person, night = people()
+    what = fit_set_aside(features_of(scaled), NAME, {"person": person})
+    left = applied(what, scaled, {"person": person})
+    assert explained(scaled, person) > 0.8
+    assert explained(left, person) < 0.02
+    assert explained(left, night) > 0.9
+    assert left.mean(axis=0) == pytest.approx(scaled.mean(axis=0), abs=1e-4)
+
+
+def test_points_of_the_projection_are_those_of_features_without_the_nuisance():
+    scaled, person, night = people()
+    features = features_of(scaled)
+    nuisance = Nuisance(fit_set_aside(features, NAME, {"person": person}), {"person": person})
+    projection = fit_projection(features, NAME, nuisance=nuisance)
+    points = projection.apply(features, nuisance=nuisance)
+    assert explained(points[:, :1], night) > 0.9
+    some = np.array([200, 3, 150])
+    assert projection.apply(features[some], nuisance=nuisance.taken(some)) == pytest.approx(points[some], abs=1e-5)
+
+
+def test_the_mean_of_few_images_is_shrunk():
+    rng = np.random.default_rng(0)
+    person = np.append(np.repeat([f"p{i}" for i in range(40)], 40), ["twice", "twice"])
+    looks = np.concatenate([np.repeat(rng.normal(2, 0.2, (40, 50)), 40, axis=0), np.full((2, 50), 3.0)])
+    scaled = looks + rng.normal(0, 0.2, looks.shape)  # images of a person differ as much as persons
+    what = fit_set_aside(features_of(scaled), NAME, {"person": person})
+    removed = scaled - applied(what, scaled, {"person": person})
+    assert removed[-1].mean() == pytest.approx(2 / (2 + 1), abs=0.05)
+    often = person == "p7"
+    share = (removed[often][0] @ (looks[often][0] - 2)) / ((looks[often][0] - 2) ** 2).sum()
+    assert share == pytest.approx(40 / (40 + 1), abs=0.05)
+
+
+def test_the_less_values_differ_the_more_their_means_are_shrunk():
+    rng = np.random.default_rng(0)
+    person = np.append(np.repeat([f"p{i}" for i in range(40)], 10), "once")
+    removed = {}
+    for spread in (0.5, 0.0):
+        looks = np.append(np.repeat(rng.normal(2, spread, (40, 30)), 10, axis=0), np.full((1, 30), 2.3), axis=0)
+        scaled = np.maximum(looks + rng.normal(0, 0.1, looks.shape), 0)
+        what = fit_set_aside(features_of(scaled), NAME, {"person": person})
+        removed[spread] = (scaled - applied(what, scaled, {"person": person}))[-1].mean()
+    assert removed[0.5] > 0.25
+    assert removed[0.0] < 0.1
+
+
+def test_angles_wrap_around():
+    rng = np.random.default_rng(0)
+    angle = rng.uniform(0, 360, 600)
+    scaled = 1 + 0.5 * np.cos(np.deg2rad(angle - 10))[:, None] + rng.uniform(0, 0.05, (600, 2))
+    what = fit_set_aside(features_of(scaled), NAME, {"light_deg": angle})
+    left = applied(what, scaled, {"light_deg": angle})
+    assert left.var() < 0.01 * scaled.var()
+    at = np.array([-1.0, 359.0, 719.0, 0.5, 360.5])
+    terms = what.terms({"light_deg": at})
+    assert terms[0] == pytest.approx(terms[1])
+    assert terms[1] == pytest.approx(terms[2])
+    assert terms[3] == pytest.approx(terms[4])
+    assert terms[1] == pytest.approx(terms[3], abs=0.1)  # 359 and 0.5 degrees are neighbours
+
+
+def test_a_number_is_fitted_smoothly_and_values_beyond_those_fitted_do_not_run_away():
+    rng = np.random.default_rng(0)
+    number = rng.exponential(size=500)
+    scaled = (1 + np.tanh(number))[:, None] + rng.uniform(0, 0.05, (500, 2))
+    what = fit_set_aside(features_of(scaled), NAME, {"distance": number})
+    assert what.factors[0].n_terms == 4
+    left = applied(what, scaled, {"distance": number})
+    assert left.var() < 0.05 * scaled.var()
+    ends = what.terms({"distance": np.array([number.max(), 1e9, -1e9, number.min()])})
+    assert ends[0].tolist() == ends[1].tolist()
+    assert ends[2].tolist() == ends[3].tolist()
+
+
+def test_numbers_that_repeat_are_removed_like_categories_and_others_lie_between_them():
+    scaled, person, night = people(n_people=12)
+    number = np.array([float(name[1:]) for name in person])
+    what = fit_set_aside(features_of(scaled), NAME, {"camera": number})
+    left = applied(what, scaled, {"camera": number})
+    assert explained(left, person) < 0.02
+    assert explained(left, night) > 0.9
+    assert np.isfinite(what.terms({"camera": np.array([2.5])})).all()
+    assert what.known({"camera": np.array([2.5])}).all()
+
+
+def test_unknown_values_are_left_as_they_are():
+    scaled, person, _ = people()
+    person = person.copy()
+    person[::7] = ""
+    what = fit_set_aside(features_of(scaled), NAME, {"person": person})
+    left = applied(what, scaled, {"person": person})
+    assert left[::7].tolist() == scaled[::7].tolist()
+    assert explained(left[person != ""], person[person != ""]) < 0.02
+    never_met = np.full(len(person), "someone else")
+    assert applied(what, scaled, {"person": never_met}).tolist() == scaled.tolist()
+    assert not what.known({"person": never_met}).any()
+    number = np.where(np.arange(len(person)) % 7 == 0, np.nan, scaled[:, 0])
+    what = fit_set_aside(features_of(scaled), NAME, {"size": number})
+    assert applied(what, scaled, {"size": number})[::7].tolist() == scaled[::7].tolist()
+
+
+def test_columns_are_fitted_together():
+    scaled, person, night = people()
+    light = np.where(night, "night", "day")
+    # Of some persons, most images are dark: separate means would take the night for a part of the person.
+    kept = np.random.default_rng(1).random(len(person)) < np.where((person < "p3") == night, 0.9, 0.3)
+    scaled, columns = scaled[kept], {"person": person[kept], "light": light[kept]}
+    what = fit_set_aside(features_of(scaled), NAME, columns)
+    assert what.names == ("person", "light")
+    left = applied(what, scaled, columns)
+    assert left.var(axis=0).sum() < 0.03 * scaled.var(axis=0).sum()
+    # What one column explains is removed where only that one is known.
+    only = {"person": columns["person"], "light": np.full(kept.sum(), "")}
+    left = applied(what, scaled, only)
+    assert explained(left, columns["light"]) > 0.9
+    difference = left[columns["light"] == "night"].mean(axis=0) - left[columns["light"] == "day"].mean(axis=0)
+    assert difference == pytest.approx(0.5, abs=0.06)
+
+
+def test_the_same_images_give_the_same_bytes():
+    scaled, person, _ = people()
+    features = features_of(scaled)
+    first, second = (fit_set_aside(features, NAME, {"person": person}) for _ in range(2))
+    assert first.effects.tobytes() == second.effects.tobytes()
+    assert first.effects.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("column", "message"),
+    [
+        (np.array(["a"] * 10), "that differs between images. Received person, which is the same for all 10 images"),
+        (np.full(10, 3.0), "that differs between images"),
+        (np.array([f"p{i}" for i in range(10)]), "which has 10 different values in 10 images"),
+        (np.array(["a", "b"] * 2 + [""] * 6), "known of more than half of the images. Received person, which is unkn"),
+        (np.array([1.0, 2.0] + [np.nan] * 8), "which is unknown of 8 of 10 images"),
+    ],
+)
+def test_columns_that_say_nothing_are_refused(column, message):
+    with pytest.raises(SAFEError, match=message):
+        check_column("person", column)
+    with pytest.raises(SAFEError, match=message):
+        fit_set_aside(np.zeros((10, DIMENSION), np.float32), NAME, {"person": column})
+
+
+def test_numbers_that_all_differ_can_be_set_aside():
+    check_column("size", np.arange(10.0))
+
+
+def test_a_name_that_is_given_twice_is_refused():
+    check_names(("person", "light"))
+    with pytest.raises(SAFEError, match="Received twice: person"):
+        check_names(("person", "light", "person"))
