@@ -149,10 +149,7 @@ def nuisance_values(
 
 def _source(root: Path, given: str | os.PathLike | None, within: Path | None) -> Path | None:
     """The table of parameters of a folder's images, if there is one."""
-    source = Path(given) if given else find_parameters(root)
-    if source and not given and within and not source.resolve().is_relative_to(within):
-        return None
-    return source
+    return Path(given) if given else find_parameters(root, within=within)
 
 
 def fit_nuisance(
@@ -233,7 +230,11 @@ class Offer(NamedTuple):
 
 
 def nuisance_offer(
-    clusters: RootCauseClusters, tested: AnsweredImages, *, parameters: str | os.PathLike | None = None
+    clusters: RootCauseClusters,
+    tested: AnsweredImages,
+    *,
+    parameters: str | os.PathLike | None = None,
+    within: Path | None = None,
 ) -> Offer | None:
     """Find a category to set aside: most RCCs are one value of it, but the DNN fails about equally often on each value.
 
@@ -243,13 +244,15 @@ def nuisance_offer(
     ----------
     parameters : path, optional
         The table of the images' parameters; by default those in or beside the test folder.
+    within : path, optional
+        One that is not given is only read inside this folder.
 
     Returns
     -------
     Offer or None
         The category by whose values most images are grouped.
     """
-    source = parameters or find_parameters(tested.root)
+    source = parameters or find_parameters(tested.root, within=within)
     try:
         texts = read_texts(source, tested.root, tested.paths) if source else {}
     except SAFEError:

@@ -302,12 +302,13 @@ def explain_failures(
         tested = _tested(out, within)
         if tested is None or tested.right.all() or not tested.right.any():
             return False
-        known = known_of(tested, parameters=_parameters_source(out), progress=progress)
+        known = known_of(tested, parameters=_parameters_source(out), within=within, progress=progress)
         progress("Searching for weak spots", 0, 0)
         reasons = reasons_of(clusters, tested, known, weak_spots_of(tested, known))
         _save_reasons(out, clusters, reasons)
         write_spot_gifs(clusters, out, reasons.images, progress=progress)
-        _save_offer(out, clusters, nuisance_offer(clusters, tested, parameters=_parameters_source(out)))
+        offer = nuisance_offer(clusters, tested, parameters=_parameters_source(out), within=within)
+        _save_offer(out, clusters, offer)
         comparison = compare_with_right(
             clusters, tested, parameters=_nuisance_source(out), weights=weights, stream=stream, progress=progress
         )
@@ -429,7 +430,8 @@ def describe_rccs(
 
     A file that was not given, but found by itself, and cannot be read only causes a note: the clusters do not need it.
     """
-    source = path_of(parameters, "a table of parameters") if parameters else find_parameters(clusters.image_root)
+    given = path_of(parameters, "a table of parameters") if parameters else None
+    source = given or find_parameters(clusters.image_root, within=within)
     if source and within and not source.resolve().is_relative_to(within):
         source = None
     recorded: Mapping[str, np.ndarray] = {}

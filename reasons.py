@@ -211,7 +211,11 @@ def features_of_tested(
 
 
 def known_of(
-    tested: AnsweredImages, *, parameters: str | os.PathLike | None = None, progress: Progress = no_progress
+    tested: AnsweredImages,
+    *,
+    parameters: str | os.PathLike | None = None,
+    within: Path | None = None,
+    progress: Progress = no_progress,
 ) -> Known:
     """What is known of every tested image: its class and the predicted one, recorded parameters, measured attributes.
 
@@ -220,13 +224,15 @@ def known_of(
     parameters : path, optional
         As for `rccs.parameters.read_parameters`; by default `parameters.csv` in the test folder or beside it, if it
         exists. One that cannot be read is left out: RCCs have a note on it.
+    within : path, optional
+        One that is not given is only read inside this folder.
     """
     columns: dict[str, np.ndarray] = {}
     for name, values in ((LABEL, tested.answers.label), (PREDICTED, tested.answers.predicted)):
         column = values if tested.answers.kind == CONFIDENCE else typed_column(name, values.tolist())
         if column is not None:
             columns[name] = column
-    source = parameters or find_parameters(tested.root)
+    source = parameters or find_parameters(tested.root, within=within)
     if source:
         try:
             recorded = read_parameters(source, tested.root, tested.paths).columns

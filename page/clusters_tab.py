@@ -23,6 +23,7 @@ from page.jobs import (
     empty,
     failed,
     pane,
+    put_away,
     reveal,
     typed,
     warn,
@@ -41,8 +42,10 @@ from pipeline import (
     how_found,
     left_behind,
     mend,
+    nuisance_of,
     parameter_notes,
     prediction_notes,
+    set_aside_notes,
 )
 from rccs.clusters import RootCauseClusters
 from rccs.gifs import gif_notes
@@ -78,6 +81,9 @@ class ClustersTab:
         with gr.Row(elem_classes="safe-state"):
             self._status = gr.HTML(self._nothing, elem_id="clusters-status", scale=1)
             self._cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
+        with pane("offer") as self._offer, gr.Row(elem_classes="safe-form"):
+            self._offered = gr.HTML()
+            self._accept = gr.Button("Set aside", scale=0, min_width=150, elem_id="accept-offer")
         with pane("clusters-pane") as self._pane:
             self._rcc_view = RccView(settings)
             self._bar = BarView(settings)
@@ -100,8 +106,8 @@ class ClustersTab:
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
         )  # fmt: skip
         self._outputs = [*self._job_view.outputs, self._pane, *self._window.outputs, *self._one_rcc, self._bar.widget,
-                         *self._spots.outputs, self._compared, *self._runs_view.outputs, self._how, self._tried,
-                         self._skipped_pane, self._skipped]  # fmt: skip
+                         *self._spots.outputs, self._compared, self._offer, self._offered, self._accept,
+                         *self._runs_view.outputs, self._how, self._tried, self._skipped_pane, self._skipped]  # fmt: skip
 
     def _lay_out_form(self) -> None:
         with gr.Row(elem_classes="safe-form"):
@@ -136,15 +142,27 @@ class ClustersTab:
                 label="Test images", info="The folder that the predictions are about, right and wrong images",
                 placeholder="/path/to/test", interactive=False, elem_id="tested",
             )  # fmt: skip
-        self._fields = [self._folder, self._reducer, self._predictions, self._tested]
+        with gr.Accordion(
+            "Set aside what does not matter", open=False, elem_id="set-aside-options"
+        ) as self._aside_pane:
+            self._aside = gr.Dropdown(
+                [], multiselect=True, allow_custom_value=True, label="Set aside", interactive=False,
+                info="Parameters such as the person: what they explain is removed from the features before PCA",
+                elem_id="set-aside",
+            )  # fmt: skip
+        self._fields = [self._folder, self._reducer, self._predictions, self._tested, self._aside]
 
     def wire(self, app: gr.Blocks, news: News) -> None:
         """Connect the widgets."""
         rcc, window, bar, folder = self._rcc, self._window, self._bar, self._folder
         rcc_view, images_view, outputs = self._rcc_view, self._images_view, self._outputs
-        form = [*self._fields, self._root, self._more]
+        form = [*self._fields, self._root, self._more, self._aside_pane]
         sent = [self._generate.click, folder.submit, self._predictions.submit, self._tested.submit]
         generated = gr.on(sent, self._on_generate, self._fields, [self._root, *outputs], **FOLLOW)
+        accepted = self._accept.click(self._on_accept, window.run, [self._aside, self._aside_pane], **VIEW)
+        accepted.then(self._on_generate, self._fields, [self._root, *outputs], **FOLLOW).then(
+            self._on_map, images_view.colour, images_view.map_outputs, **VIEW
+        )
         example = self._settings.example
         if example:
             self._example.click(lambda: str(example.folder / "failures"), None, folder, **VIEW)
@@ -188,6 +206,7 @@ class ClustersTab:
             **self._window.show(results),
             self._bar.widget: self._bar.show(results, rcc),
             **self._spots.show(results),
+            **self._show_offer(),
             self._compared: results.compared,
             self._how: _how(clusters),
             self._tried: _setting_rows(clusters),
@@ -199,11 +218,24 @@ class ClustersTab:
             images_view.map: images_view.no_map(rcc),  # not that of an earlier run while the new one is drawn
         }
 
+    def _show_offer(self) -> dict:
+        """What most RCCs are made of though it does not matter, and a button that sets it aside."""
+        offer = nuisance_of(self._settings.out)
+        if offer is None:
+            return {self._offer: put_away()}
+        name, sentence = map(printable, offer)
+        return {
+            self._offer: reveal(),
+            self._offered: f"<p class='safe-offer'>{html.escape(sentence)}</p>",
+            self._accept: gr.Button(f"Set {name} aside"),
+        }
+
     def _notes(self, results: Shown) -> str:
         """First the engineer's work that these clusters lack, since only its beginning is visible until opened."""
         clusters, out = results.clusters, self._settings.out
         parameters = [f"Parameters: {note}" for note in parameter_notes(out)]
         predictions = [f"Predictions: {note}" for note in prediction_notes(out)]
+        predictions += [f"Set aside: {note}" for note in set_aside_notes(out)]
         notes = [left_behind(out), clusters.notice, results.problem, *parameters, *predictions, *gif_notes(clusters)]
         return " ".join(filter(None, notes))
 
@@ -227,8 +259,19 @@ class ClustersTab:
             self._reducer: results.clusters.reducer,
             self._predictions: predictions,
             self._tested: tested,
-            **({self._more: gr.Accordion(open=True)} if predictions else {}),  # never closed behind the engineer
+            self._aside: self._show_aside(results),
+            # Never closed behind the engineer
+            **({self._more: gr.Accordion(open=True)} if predictions else {}),
+            **({self._aside_pane: gr.Accordion(open=True)} if results.clusters.set_aside else {}),
         }
+
+    def _show_aside(self, results: Shown, **more: Any) -> gr.Dropdown:
+        """What can be set aside, and what is."""
+        answers = results.clusters.answers
+        hidden = answers.columns if answers else {}
+        known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
+        aside = [printable(name) for name in set_aside_of(results.clusters)]
+        return gr.Dropdown(choices=[*(["label"] if answers else []), *known], value=aside, **more)
 
     def _show_last(self) -> dict:
         """For a window that was just opened: from now on, the form can be edited."""
@@ -239,6 +282,7 @@ class ClustersTab:
         try:
             for widget, value in self._form_of(results.shown()).items():
                 fields[widget] = gr.update(value=value, interactive=True) if widget in fields else value
+            fields[self._aside] = self._show_aside(results.shown(), interactive=True)
             return {**fields, **self.show()}
         except SAFEError as error:
             return {**fields, self._status: failed(error)}
@@ -265,15 +309,19 @@ class ClustersTab:
         except SAFEError as error:
             return {self._status: failed(error)}
 
-    def _on_generate(self, source: str, reducer: str, predictions: str | None, tested: str | None) -> Iterator[dict]:
+    def _on_generate(
+        self, source: str, reducer: str, predictions: str | None, tested: str | None, aside: object
+    ) -> Iterator[dict]:
         settings = self._settings
+        names = tuple(name for name in aside if isinstance(name, str)) if isinstance(aside, list) else ()
 
         def work(job: Job) -> None:
             images = settings.accept(source)
-            given = {
-                name: settings.accept(path) for name, path in typed(predictions=predictions, tested=tested).items()
-            }
-            wanted = ClusteringSettings(reducer=reducer, weights=settings.weights)._replace(**given)
+            more = {name: settings.accept(path) for name, path in typed(predictions=predictions, tested=tested).items()}
+            wanted = ClusteringSettings(
+                reducer=reducer, weights=settings.weights, predictions=more.get("predictions"),
+                tested=more.get("tested"), set_aside=names,
+            )  # fmt: skip
             generate_clusters(images, settings.out, wanted, within=settings.root, progress=job.progress)
             try:  # the clusters are shown meanwhile: every window hears that the folder has changed
                 explain_failures(settings.out, within=settings.root, weights=settings.weights, progress=job.progress)
@@ -282,6 +330,19 @@ class ClustersTab:
 
         yield {self._root: source}
         yield from self._job_view.start(work, self.show)
+
+    def _on_accept(self, run: str) -> dict:
+        """Fill in what SAFE offers to set aside, beside what is already."""
+        try:
+            clusters = self._settings.results.shown(run).clusters
+        except SAFEError as error:
+            warn("Out of date", error)
+            return gr.skip()
+        offer = nuisance_of(self._settings.out)
+        if offer is None:
+            return gr.skip()
+        names = [printable(name) for name in (*set_aside_of(clusters), offer[0])]
+        return {self._aside: names, self._aside_pane: gr.Accordion(open=True)}
 
     def _on_map(self, by: str | None) -> dict:
         results = self._settings.results
@@ -363,11 +424,17 @@ class ClustersTab:
             self._bar.widget: self._bar.show(results, chosen),
             **self._spots.show(results),
             **self._rcc_view.show_heading(results, chosen),
+            **self._show_offer(),
             self._compared: results.compared,
         }
 
     def _on_load(self) -> Iterator[dict]:
         yield from self._job_view.load(self._show_last, self.show)
+
+
+def set_aside_of(clusters: RootCauseClusters) -> tuple[str, ...]:
+    """The names of what was set aside before the clusters were found."""
+    return clusters.set_aside.names if clusters.set_aside else ()
 
 
 def _nothing(settings: PageSettings) -> str:

@@ -46,11 +46,18 @@ class Parameters:
     notes: tuple[str, ...]
 
 
-def find_parameters(image_root: Path) -> Path | None:
-    """`parameters.csv` in the image folder or, if it is not there, beside it; otherwise None."""
+def find_parameters(image_root: Path, *, within: Path | None = None) -> Path | None:
+    """`parameters.csv` in the image folder or, if it is not there, beside it; otherwise None.
+
+    Parameters
+    ----------
+    within : path, optional
+        A file that lies outside this folder, links followed, is not taken.
+    """
     for folder in (image_root, image_root.parent):
-        if (folder / PARAMETERS_FILE).is_file():
-            return folder / PARAMETERS_FILE
+        found = folder / PARAMETERS_FILE
+        if found.is_file():
+            return found if not within or found.resolve().is_relative_to(within) else None
     return None
 
 
