@@ -19,6 +19,7 @@ from dnn.failures import Failures
 from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.tested import AnsweredImages, find_predictions, read_predictions
 from FE import extract_features
+from features.attributes import measured_images
 from features.batches import Stream
 from features.weights import choose_extractor
 from rccs.clusters import RootCauseClusters, explained_percent, fingerprint, headline, load_clusters
@@ -129,7 +130,10 @@ def generate_clusters(
             features, reducer=settings.reducer, weights=settings.weights, progress=progress
         )
         tested, answered = _predictions(tested, clusters, within)
-        clusters = _with_answers(clusters, tested)
+        clusters = dataclasses.replace(
+            _with_answers(clusters, tested),
+            attributes=measured_images(clusters.image_root, clusters.paths, progress=progress),
+        )
         edited = reviewed(clusters, _carried(out, clusters).edits)
         write_gifs(edited, out, progress=progress)
         profiles, record = describe_rccs(edited, parameters=parameters, within=within)
@@ -186,7 +190,14 @@ def _predictions(
         tested = read_predictions(*found)
     except SAFEError as error:
         return None, {"predictions": {"source": os.fspath(found[0]), "notes": [str(error)]}}
+    if not _lies_within(tested, within):
+        return None, {}
     return tested, {"predictions": _record_of(tested, clusters)}
+
+
+def _lies_within(tested: AnsweredImages, within: Path | None) -> bool:
+    """Whether all test images lie below a folder, all links followed."""
+    return not within or all((tested.root / path).resolve().is_relative_to(within) for path in tested.paths)
 
 
 def _record_of(tested: AnsweredImages, clusters: RootCauseClusters) -> dict[str, object]:
@@ -301,7 +312,7 @@ def _tested(out: Path, within: Path | None) -> AnsweredImages | None:
     tested = read_predictions(source, root)
     if tested.digest != record["digest"]:
         raise SAFEError(f"{source} has changed since the clusters were found. Generate them again to compare with it.")
-    return tested
+    return tested if _lies_within(tested, within) else None
 
 
 def _save_reasons(out: Path, clusters: RootCauseClusters, reasons: Reasons) -> None:
@@ -356,41 +367,46 @@ def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progr
 def describe_rccs(
     clusters: RootCauseClusters, *, parameters: str | os.PathLike | None = None, within: Path | None = None
 ) -> tuple[tuple[Profile, ...], dict]:
-    """The RCCs' profiles, if the images' parameters are known, and the entries of `run.json` about them.
+    """The RCCs' profiles, by recorded parameters and by what was measured, and the entries of `run.json` about them.
 
     A file that was not given, but found by itself, and cannot be read only causes a note: the clusters do not need it.
     """
     source = path_of(parameters, "a table of parameters") if parameters else find_parameters(clusters.image_root)
     if source and within and not source.resolve().is_relative_to(within):
         source = None
-    profiles: tuple[Profile, ...] = ()
+    recorded: Mapping[str, np.ndarray] = {}
     record: dict[str, object] = {}
     if source:
+        record["source"] = os.fspath(source)
         try:
             known = read_parameters(source, clusters.image_root, clusters.paths)
         except SAFEError as error:
             if parameters:
                 raise
-            record = {"source": os.fspath(source), "notes": [str(error)]}
+            record["notes"] = [str(error)]
         else:
-            profiles = profile_clusters(clusters, known) if known.columns else ()
-            record = {
-                "source": os.fspath(source),
-                "compared_with": REFERENCE,
-                "notes": known.notes,
-                "ranges": known_ranges(profiles),
-                "profiles": {str(profile.rcc): profile.text for profile in profiles},
-            }
-    return profiles, {"parameters": record} if record else {}
+            recorded, record["notes"] = known.columns, known.notes
+    measured = {name: column for name, column in clusters.measured.items() if name not in recorded}
+    columns = {**recorded, **measured}
+    if not columns:
+        return (), {"parameters": record} if record else {}
+    profiles = profile_clusters(clusters, columns, measured=measured)
+    record |= {
+        "compared_with": REFERENCE,
+        "measured": list(measured),
+        "ranges": known_ranges(profiles),
+        "profiles": {str(profile.rcc): profile.text for profile in profiles},
+    }
+    return profiles, {"parameters": record}
 
 
 def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | None = None) -> Mapping[str, np.ndarray]:
-    """What is known of each image of the run in `out`, by name: recorded parameters and the DNN's answers.
+    """What is known of each image of the run in `out`, by name: answers of the DNN, measured and recorded parameters.
 
     A parameter of the same name counts. Parameters that can no longer be read are left out.
     """
     answers = clusters.answers.columns if clusters.answers else {}
-    return {**answers, **_recorded(out, clusters, within)}
+    return {**answers, **clusters.measured, **_recorded(out, clusters, within)}
 
 
 def _recorded(out: Path, clusters: RootCauseClusters, within: Path | None) -> Mapping[str, np.ndarray]:

@@ -26,7 +26,7 @@ from features.weights import recall_extractor
 from rccs.answers import CONFIDENCE
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.parameters import find_parameters, read_parameters, typed_column
-from rccs.rates import Rate, failure_rates, fair_points, nearest_failing, rates_text, regions
+from rccs.rates import Rate, failure_rates, nearest_failing, rates_text, regions
 from rccs.weak_spots import WeakSpot, find_weak_spots, load_spots, spots_text
 from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays
@@ -45,14 +45,17 @@ class Comparison(NamedTuple):
 
     Attributes
     ----------
+    failing : ndarray of shape (n_compared_failing,), int
+        The failing images that are compared, as rows of the clusters.
     of_failing : ndarray of shape (n_compared_failing,), int
-        For each failing image that is compared, the row of the nearest other one in the clusters; −1 if none is near.
+        For each of them, the row of the nearest other failing image; −1 if there is none.
     of_right : ndarray of shape (n_compared_right,), int
         The same for images that the DNN gets right.
     notes : tuple of str
         Sentences on what was left out.
     """
 
+    failing: np.ndarray
     of_failing: np.ndarray
     of_right: np.ndarray
     notes: tuple[str, ...] = ()
@@ -60,7 +63,8 @@ class Comparison(NamedTuple):
     def rates(self, clusters: RootCauseClusters) -> tuple[Rate, ...]:
         """The failure rates of RCCs, as the engineer has edited them."""
         labels = clusters.labels
-        return failure_rates(regions(self.of_failing, labels), regions(self.of_right, labels), clusters.n_rccs)
+        of_failing, of_right = regions(self.of_failing, labels), regions(self.of_right, labels)
+        return failure_rates(of_failing, of_right, clusters.n_rccs, labels=labels[self.failing])
 
 
 class Known(NamedTuple):
@@ -87,7 +91,7 @@ def compare_with_right(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> Comparison:
-    """Extract the features of the tested images, and find the nearest failing image of each.
+    """Extract the features of the images that are right, and find the nearest failing image of each tested image.
 
     Parameters
     ----------
@@ -119,18 +123,10 @@ def compare_with_right(
         drawn = np.sort(np.random.default_rng(seed).permutation(n_tested)[:MOST_COMPARED])
         failing, right = failing[drawn[drawn < len(failing)]], right[drawn[drawn >= len(failing)] - len(failing)]
         notes.append(f"Rates are those of {MOST_COMPARED:,} of {n_tested:,} tested images, drawn at random.")
-    rows = np.concatenate([row_of[failing], right])
-    features, read = _features(clusters, tested, rows, weights=weights, stream=stream, progress=progress)
-    failing, right = failing[read[: len(failing)]], right[read[len(failing) :]]
+    features = _features(clusters, tested, right, weights=weights, stream=stream, progress=progress)
     progress("Comparing with images that are right", 0, 0)
-    points = fair_points(features[: len(failing)], features[len(failing) :], clusters.extractor, seed=seed)
-    of_failing, of_right = nearest_failing(*points)
-    return Comparison(_as_rows(of_failing, failing), _as_rows(of_right, failing), tuple(notes))
-
-
-def _as_rows(nearest: np.ndarray, failing: np.ndarray) -> np.ndarray:
-    """Rows of the clusters instead of places among the failing images that are compared."""
-    return np.where(nearest >= 0, failing[np.maximum(nearest, 0)], -1)
+    of_failing, of_right = nearest_failing(clusters.points, clusters.projection.apply(features))
+    return Comparison(failing, of_failing[failing], of_right, tuple(notes))
 
 
 def _features(
@@ -141,19 +137,18 @@ def _features(
     weights: str | os.PathLike | None,
     stream: Stream | None,
     progress: Progress,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Features of tested images, in the order of `rows`, without the unreadable ones; and which are readable."""
+) -> np.ndarray:
+    """Features of tested images, given as rows of the test set, without the unreadable ones."""
     extractor = recall_extractor(
         clusters.extractor, clusters.extractor_identity, weights=weights or clusters.weights or None
     )
-    place = {tested.paths[row]: i for i, row in enumerate(rows.tolist())}
-    listing = ImageListing(tested.root, tuple(sorted(place)), ())
-    features = np.empty((len(rows), extractor.dimension), np.float32)
-    read = np.zeros(len(rows), bool)
+    listing = ImageListing(tested.root, tuple(tested.paths[row] for row in rows.tolist()), ())
+    features = np.empty((len(rows), extractor.dimension), np.float32)  # filled in place: no second copy
+    done = 0
     for batch in (stream or stream_features)(listing, extractor, progress=progress):
-        at = [place[path] for path in batch.paths]
-        features[at], read[at] = batch.features, True
-    return features[read], read
+        features[done : done + len(batch.paths)] = batch.features
+        done += len(batch.paths)
+    return features[:done]
 
 
 def known_of(
@@ -250,8 +245,9 @@ def reasons_files(reasons: Reasons, clusters: RootCauseClusters, edited: RootCau
     }
     files: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(reasons.spots)}
     if reasons.comparison:
-        of_failing, of_right, notes = reasons.comparison
-        arrays |= {"of_failing": of_failing, "of_right": of_right, "notes": np.array(json.dumps(notes))}
+        failing, of_failing, of_right, notes = reasons.comparison
+        arrays |= {"failing": failing, "of_failing": of_failing, "of_right": of_right}
+        arrays["notes"] = np.array(json.dumps(notes))
         files[RATES_FILE] = rates_text(reasons.comparison.rates(edited))
     return {**files, COMPARISON_FILE: lambda path: np.savez(path, **arrays)}
 
@@ -277,7 +273,12 @@ def load_reasons(folder: Path, clusters: RootCauseClusters) -> Reasons:
         comparison = None
         if "of_failing" in arrays:
             notes = tuple(map(str, json.loads(str(arrays["notes"]))))
-            comparison = Comparison(_rows_from(arrays["of_failing"], n), _rows_from(arrays["of_right"], n), notes)
+            failing, of_failing, of_right = (
+                _rows_from(arrays[name], n) for name in ("failing", "of_failing", "of_right")
+            )
+            comparison = Comparison(failing, of_failing, of_right, notes)
+            if comparison.failing.shape != comparison.of_failing.shape:
+                raise ValueError("its arrays differ in length")
         if len(spots) != len(arrays["counts"]):
             raise ValueError("its weak spots are others")
         return Reasons(spots, images if spots else (), comparison, float(arrays["base"]))

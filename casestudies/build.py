@@ -1,4 +1,4 @@
-"""Build a case study: `python -m casestudies.build gd|oc --out DIR`.
+"""Build a case study: `python -m casestudies.build gd|oc|gd-people|oc-people --out DIR`.
 
 Written to DIR: `train/`, `improvement/` and `test/`, with a folder per class; the DNN under test, `model.keras`; the
 test images that it misclassifies, `failures/` (again in class folders) and `failures.csv`; `parameters.csv`, which
@@ -54,7 +54,7 @@ def build_case(
     Parameters
     ----------
     name : str
-        `gd` or `oc`.
+        `gd`, `oc`, `gd-people` or `oc-people`.
     seed : int
         Determines the images and, on the same kind of machine, the DNN.
     scale : float

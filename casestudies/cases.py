@@ -9,6 +9,10 @@ night or missed focus, with ranges apart from the usual ones: uniform draws over
 images outside every root cause. An image is in at most one situation, so that its failure has one reason, unless its
 gaze or openness is another. Eyes so close to the border between two classes that people would disagree on the label are
 never drawn: a DNN fails there whatever it was trained on.
+
+`gd-people` and `oc-people` are the same tasks with 20 persons (see `people`). Light, pose and focus vary less, and the
+root causes change the looks of an image less than the person does: dusk instead of night, a soft instead of a missed
+focus. Failing images that look alike are mostly those of one person, and the person is never the reason.
 """
 
 import dataclasses
@@ -18,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from casestudies.parameters import Eye, draw_eye
+from casestudies.people import cast
 from support.errors import SAFEError
 
 DIRECTIONS = ("right", "up_right", "up", "up_left", "left", "down_left", "down", "down_right")
@@ -86,6 +91,8 @@ class Case:
         Whether a person could label an Eye; other eyes are left out of all sets.
     sizes : mapping
         Number of images in the training, improvement and test set.
+    people : bool
+        Whether each image shows one of `people.PEOPLE`, instead of a face of its own.
     """
 
     name: str
@@ -99,12 +106,15 @@ class Case:
     root_causes: tuple[RootCause, ...]
     sizes: Mapping[str, int]
     epochs: int
+    people: bool = False
 
     def draw(self, part: str, count: int, seed: int) -> Iterator[tuple[str, Eye]]:
         """Draw labels and parameters of a set: `train` (without the root causes), `improvement` or `test`."""
         rng = np.random.default_rng([seed, sorted(self.sizes).index(part)])
         while count:
             eye = self._draw_eye(rng)
+            if self.people:
+                eye = cast(rng, eye)
             if not self.clear(eye):
                 continue
             if part == "train" and any(rng.random() >= cause.kept for cause in self.root_causes if cause.holds(eye)):
@@ -247,6 +257,61 @@ CASES = {
         ),
     )
 }
+_PEOPLE_RANGES = {
+    "head_yaw_deg": (-5.0, 5.0),
+    "head_pitch_deg": (-3.0, 3.0),
+    "distance_cm": (58.0, 60.0),
+    "light_side_deg": (-8.0, 8.0),
+    "light_height_deg": (22.0, 32.0),
+    "light": (0.78, 0.92),
+    "blur_px": (0.2, 0.6),
+    "noise_levels": (1.0, 2.0),
+    "lens_tint": (0.0, 0.4),
+}
+_SOFT_FOCUS = {"blur_px": (2.4, 3.0)}
+_LIGHT_GLARE = {"lens_reflection": (0.65, 0.8)}
+_MIRROR_CHECK = {"head_yaw_deg": (36.0, 44.0)}
+_DIM = dataclasses.replace(
+    DARK,
+    description="the light is below 0.3, as at dusk; no training image is that dark",
+    holds=lambda eye: eye.light < 0.3,
+)
+CASES |= {
+    case.name: case
+    for case in (
+        dataclasses.replace(
+            CASES["gd"],
+            name="gd-people",
+            title="direction of gaze of 20 persons",
+            ranges={**CASES["gd"].ranges, **_PEOPLE_RANGES},
+            situations=(
+                Situation(0.04, {}, "sunglasses"),
+                Situation(0.03, _LIGHT_GLARE, "glasses"),
+                Situation(0.045, {"light": (0.14, 0.22)}),
+                Situation(0.1, _SOFT_FOCUS),
+                Situation(0.05, _MIRROR_CHECK),
+            ),
+            root_causes=tuple(_DIM if cause is DARK else cause for cause in CASES["gd"].root_causes),
+            sizes={**CASES["gd"].sizes, "test": 3000},
+            people=True,
+        ),
+        dataclasses.replace(
+            CASES["oc"],
+            name="oc-people",
+            title="eye of 20 persons open or closed",
+            ranges={**CASES["oc"].ranges, **_PEOPLE_RANGES, "openness": (0.2, 0.75)},
+            situations=(
+                Situation(0.03, {}, "sunglasses"),
+                Situation(0.05, _LIGHT_GLARE, "glasses"),
+                Situation(0.035, {"light": (0.2, 0.28)}),
+                Situation(0.07, _SOFT_FOCUS),
+            ),
+            root_causes=tuple(_DIM if cause is DARK else cause for cause in CASES["oc"].root_causes),
+            sizes={**CASES["oc"].sizes, "test": 3000},
+            people=True,
+        ),
+    )
+}
 KNOWN_ROOT_CAUSES = {name: case.root_causes for name, case in CASES.items()}
 
 
@@ -259,5 +324,6 @@ def find_case(name: str) -> Case:
         There is no such case.
     """
     if name not in CASES:
-        raise SAFEError(f"Expected a case study: {' or '.join(CASES)}. Received: {name}")
+        *others, last = CASES
+        raise SAFEError(f"Expected a case study: {', '.join(others)} or {last}. Received: {name}")
     return CASES[name]

@@ -1,6 +1,7 @@
-"""An overview of the simulator's images: `python -m casestudies.contact_sheet FILE`.
+"""An overview of the simulator's images: `python -m casestudies.contact_sheet [--people] FILE`.
 
-The first row has eyes without any known root cause, each further row eyes with one of them.
+The first row has eyes without any known root cause, each further row eyes with one of them. With `--people` each row
+has the images of one person: eyes without any root cause, then one with each of them.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from casestudies.camera import SIDE
 from casestudies.cases import CASES
 from casestudies.eyes import render
 from casestudies.parameters import Eye
+from casestudies.people import PEOPLE
 from support.errors import SAFEError
 from support.files import replacing
 
@@ -23,14 +25,14 @@ _DRAWN = 1500  # number of test images from which the rows are filled
 
 
 def contact_sheet(*, columns: int = COLUMNS, seed: int = 1) -> np.ndarray:
-    """Eyes of both cases, arranged by root cause.
+    """Eyes of both cases without persons, arranged by root cause.
 
     Returns
     -------
     ndarray of shape (rows * SIDE, columns * SIDE, 3), uint8
     """
     rows: dict[str, list[Eye]] = {"": []}
-    for case in CASES.values():
+    for case in (case for case in CASES.values() if not case.people):
         new = {cause.name for cause in case.root_causes} - set(rows)
         rows |= {cause.name: [] for cause in case.root_causes if cause.name in new}
         for _, eye in case.draw("test", _DRAWN, seed):
@@ -39,8 +41,37 @@ def contact_sheet(*, columns: int = COLUMNS, seed: int = 1) -> np.ndarray:
             name = causes[0] if causes else ""
             if len(causes) < 2 and (name in new or not name) and len(rows[name]) < columns:
                 rows[name].append(eye)
+    return _draw(list(rows.values()), columns)
+
+
+def sheet_of_people(*, columns: int = COLUMNS, seed: int = 1) -> np.ndarray:
+    """Eyes of the cases with persons, arranged by person.
+
+    Returns
+    -------
+    ndarray of shape (n_people * SIDE, columns * SIDE, 3), uint8
+        The last columns show the root causes: a person's face is the same whatever the cause.
+    """
+    case = CASES["gd-people"]
+    causes = case.root_causes
+    plain: dict[str, list[Eye]] = {person.name: [] for person in PEOPLE}
+    special: dict[str, dict[str, Eye]] = {person.name: {} for person in PEOPLE}
+    for _, eye in case.draw("test", 3 * _DRAWN, seed):
+        held = [cause.name for cause in causes if cause.holds(eye)]
+        if not held:
+            plain[eye.person].append(eye)
+        elif len(held) == 1:
+            special[eye.person].setdefault(held[0], eye)
+    rows = []
+    for name, eyes in plain.items():
+        with_cause = [special[name][cause.name] for cause in causes if cause.name in special[name]]
+        rows.append((eyes[: max(1, columns - len(causes))] + with_cause)[:columns])
+    return _draw(rows, columns)
+
+
+def _draw(rows: Sequence[Sequence[Eye]], columns: int) -> np.ndarray:
     sheet = np.zeros((len(rows) * SIDE, columns * SIDE, 3), np.uint8)
-    for row, eyes in enumerate(rows.values()):
+    for row, eyes in enumerate(rows):
         for column, eye in enumerate(eyes):
             sheet[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE] = render(eye)
     return sheet
@@ -50,13 +81,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 on success, 2 after an error that the user can correct (one line on stderr)."""
     parser = argparse.ArgumentParser(prog="python -m casestudies.contact_sheet", description="Draw a sheet of eyes.")
     parser.add_argument("file", metavar="FILE", type=Path, help="output file, .jpg or .png")
+    parser.add_argument("--people", action="store_true", help="a row for each person of the cases with persons")
     options = parser.parse_args(arguments)
     if options.file.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         print(f"casestudies: Expected a .jpg or .png. Received: {options.file}", file=sys.stderr)
         return 2
     try:
         with replacing(options.file.absolute()) as temporary:
-            Image.fromarray(contact_sheet()).save(temporary, quality=85)
+            Image.fromarray(sheet_of_people() if options.people else contact_sheet()).save(temporary, quality=85)
     except SAFEError as error:
         print(f"casestudies: {error}", file=sys.stderr)
         return 2

@@ -65,7 +65,8 @@ def _polar(normal: _Normal, gaze: np.ndarray, up: np.ndarray) -> tuple[np.ndarra
 def _sclera(scene: Scene, lids: Lids, u: np.ndarray) -> np.ndarray:
     """White, warmer towards the corners, with faint veins and the pink corner at the nose."""
     edge = smooth(np.abs(lids.x), 0.35, 1.05)
-    ridges = np.abs(scene.texture("middle") + 0.35 * scene.texture("fine"))
+    rng = scene.details("sclera")
+    ridges = np.abs(scene.texture("middle", rng) + 0.35 * scene.texture("fine", rng))
     veins = np.exp(-((ridges / 0.14) ** 2)) * (0.06 + 0.34 * edge)
     warm = 0.16 * edge
     corner = smooth(lids.x, 0.74, 0.92)
@@ -76,7 +77,7 @@ def _sclera(scene: Scene, lids: Lids, u: np.ndarray) -> np.ndarray:
 
 def _iris(scene: Scene, rho: np.ndarray, phi: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     """Fibres running outwards from the pupil, a lighter collar around it, a dark ring at the edge, and the pupil."""
-    eye, rng = scene.eye, scene.rng
+    eye, rng = scene.eye, scene.details("iris")
     inner, outer = (np.array(colour, np.float32)[:, None, None] for colour in _IRIS_COLOURS[eye.iris])
     fibres = rng.standard_normal((2, 90)).astype(np.float32)
     turn = phi / np.float32(2 * np.pi)
@@ -93,7 +94,7 @@ def _iris(scene: Scene, rho: np.ndarray, phi: np.ndarray, cosine: np.ndarray) ->
     side = np.cos(phi - np.arctan2(scene.to_light[1], scene.to_light[0]))
     colour *= 1 - 0.35 * side * np.minimum(rho, 1)
     dark = coverage((pupil - rho) * _IRIS_RADIUS, 1.3 * scene.camera.pixel)
-    return 1.25 * colour * (1 - dark) + 0.006 * dark
+    return 1.25 * scene.person.iris_shade * colour * (1 - dark) + 0.006 * dark
 
 
 def _shadow_of_lids(lids: Lids) -> np.ndarray:

@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter
 from casestudies import eyeball, eyewear, face
 from casestudies.camera import SIDE, place_camera
 from casestudies.parameters import Eye
+from casestudies.people import find_person
 from casestudies.scene import Scene
 
 _GAMMA = 2.2
@@ -30,7 +31,7 @@ def render(eye: Eye) -> np.ndarray:
     """
     rng = np.random.default_rng(eye.seed)
     right, up = rng.uniform(-0.08, 0.08, 2).tolist()
-    scene = Scene(eye, place_camera(eye, (right, up)), _to_light(eye), rng)
+    scene = Scene(eye, place_camera(eye, (right, up)), _to_light(eye), rng, find_person(eye.person))
     lids = face.shape_lids(scene)
     picture = face.paint_skin(scene, lids)
     picture = eyeball.paint_eyeball(scene, lids, picture)

@@ -16,11 +16,12 @@ def paint_eyewear(scene: Scene, picture: np.ndarray) -> np.ndarray:
         return picture
     camera, rng = scene.camera, scene.rng
     x, y = camera.to_head(_DEPTH)
-    half = rng.uniform([1.42, 0.98], [1.62, 1.16])
-    squareness = rng.uniform(0.35, 0.75)
+    person, own = scene.person, scene.person.frame is not None
+    half = np.array(person.frame_half) if own else rng.uniform([1.42, 0.98], [1.62, 1.16])
+    squareness = person.frame_squareness if own else rng.uniform(0.35, 0.75)
     rim = _distance_to_rim(x - 0.02, y + 0.12, half, squareness)
     dark = scene.eye.eyewear == "sunglasses"
-    thickness = rng.uniform(0.07, 0.12) if dark else rng.uniform(0.045, 0.09)
+    thickness = person.frame_thickness if own else rng.uniform(*((0.07, 0.12) if dark else (0.045, 0.09)))
 
     picture = picture * _shadow(scene, half, squareness, thickness, dark)
     inside = coverage(rim, camera.pixel)
@@ -56,7 +57,9 @@ def _through_lens(
     """What is visible through the lens, plus the lens's reflections."""
     eye, rng = scene.eye, scene.rng
     if dark:
-        tint = _TINTS[rng.integers(len(_TINTS))][:, None, None]
+        own = scene.person.frame is not None
+        tint = np.array(scene.person.lens_colour, np.float32) if own else _TINTS[rng.integers(len(_TINTS))]
+        tint = tint[:, None, None]
         clear = 0.11 - 0.08 * eye.lens_tint
         seen = picture * tint * (clear * (1 - 0.45 * smooth(y, -0.9, 0.9)))
     else:
@@ -113,7 +116,9 @@ def _paint_frame(
     temple = np.minimum(0.10 - np.abs(y - 0.38), -x - half[0] + 0.06)
     shape = np.maximum(np.maximum(bar, bridge), temple)
     cover = coverage(shape, pixel)
-    colour = _FRAMES[scene.rng.integers(len(_FRAMES))][:, None, None]
+    own = scene.person.frame
+    colour = _FRAMES[scene.rng.integers(len(_FRAMES))] if own is None else np.array(own, np.float32)
+    colour = colour[:, None, None]
     # Height of the rounded bar, and its slope in the direction of the light.
     height = np.sqrt(np.clip(shape / (thickness / 2), 0, 1))
     down, right = np.gradient(height)

@@ -8,7 +8,7 @@ import csv
 import dataclasses
 import math
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,8 @@ class Eye:
         Darkness of sunglasses, 0 to 1; without effect on other eyewear.
     skin_tone : float
         0 is the palest, 1 the darkest.
+    person : str
+        Name of one of `people.PEOPLE`; empty in the cases without persons.
     """
 
     seed: int
@@ -72,6 +74,7 @@ class Eye:
     iris: str
     pupil_mm: float
     brow_thickness: float
+    person: str = ""
 
     @property
     def gaze_vector(self) -> tuple[float, float, float]:
@@ -98,7 +101,8 @@ class Eye:
 
 # Recorded with the drawn parameters, since the class borders are described with them.
 DERIVED = ("gaze_to_border_deg", "pupil_to_lid_mm")
-NAMES = tuple(field.name for field in dataclasses.fields(Eye))
+PERSON = "person"  # a column only in the cases with persons
+NAMES = tuple(field.name for field in dataclasses.fields(Eye) if field.name != PERSON)
 _TYPES: dict[str, type] = typing.get_type_hints(Eye)
 
 
@@ -116,7 +120,7 @@ def lid_heights(eye: Eye) -> tuple[float, float]:
 
 def draw_eye(rng: np.random.Generator, ranges: Mapping[str, tuple[float, float]], eyewear: Mapping[str, float]) -> Eye:
     """Draw an eye: numbers uniformly from their ranges, eyewear with the given shares, iris colour uniformly."""
-    values = {name: round(float(rng.uniform(*bounds)), 3) for name, bounds in ranges.items()}
+    values: dict[str, typing.Any] = {name: round(float(rng.uniform(*bounds)), 3) for name, bounds in ranges.items()}
     return Eye(
         seed=int(rng.integers(2**31)),
         eyewear=str(rng.choice(list(eyewear), p=list(eyewear.values()))),
@@ -125,20 +129,21 @@ def draw_eye(rng: np.random.Generator, ranges: Mapping[str, tuple[float, float]]
     )
 
 
-def write_eyes(path: Path, eyes: Iterable[tuple[str, str, Eye]]) -> None:
-    """Write `parameters.csv`.
+def write_eyes(path: Path, eyes: Collection[tuple[str, str, Eye]]) -> None:
+    """Write `parameters.csv`, with a column `person` if the eyes are those of persons.
 
     Parameters
     ----------
-    eyes : iterable of (image, label, Eye)
+    eyes : collection of (image, label, Eye)
         `image` is the path relative to the file's folder, with `/` as the separator.
     """
     with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([KEY, "label", *NAMES, *DERIVED])
+        names = (*NAMES, PERSON) if any(eye.person for _, _, eye in eyes) else NAMES
+        writer.writerow([KEY, "label", *names, *DERIVED])
         for image, label, eye in eyes:
             derived = [round(getattr(eye, name), 3) for name in DERIVED]
-            writer.writerow([image, label, *dataclasses.astuple(eye), *derived])
+            writer.writerow([image, label, *(getattr(eye, name) for name in names), *derived])
 
 
 def read_eyes(path: Path) -> dict[str, Eye]:
@@ -151,7 +156,10 @@ def read_eyes(path: Path) -> dict[str, Eye]:
     """
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            return {row[KEY]: Eye(**{name: _TYPES[name](row[name]) for name in NAMES}) for row in csv.DictReader(file)}
+            return {
+                row[KEY]: Eye(**{name: _TYPES[name](row[name]) for name in NAMES}, person=row.get(PERSON) or "")
+                for row in csv.DictReader(file)
+            }
     except OSError as error:
         raise SAFEError(f"Could not read {path}: {error.strerror}") from error
     except (KeyError, TypeError, ValueError) as error:

@@ -5,8 +5,9 @@ import functools
 
 import numpy as np
 
-from casestudies.camera import SIDE, Camera
+from casestudies.camera import LID_DEPTH, SIDE, Camera
 from casestudies.parameters import Eye
+from casestudies.people import Person
 
 _TEXTURE_SIDE = 256
 
@@ -20,17 +21,33 @@ class Scene:
     to_light : ndarray of shape (3,)
         Unit vector from the eye to the light, in camera coordinates.
     rng : Generator
-        For details not determined by the parameters: hairs, veins, pores.
+        For details of the image not determined by the parameters.
+    person : Person
+        Who is seen.
     """
 
     eye: Eye
     camera: Camera
     to_light: np.ndarray
     rng: np.random.Generator
+    person: Person
 
-    def texture(self, grain: str) -> np.ndarray:
-        """A crop of noise of the size of the image, mean 0 and variance 1; `grain` is `fine`, `middle` or `coarse`."""
-        top, left = self.rng.integers(_TEXTURE_SIDE - SIDE, size=2)
+    def details(self, part: str) -> np.random.Generator:
+        """For details of a part of the face, such as hairs and pores: the same ones in all images of a person."""
+        if self.person.seed is None:
+            return self.rng
+        return np.random.default_rng([self.person.seed, *part.encode()])
+
+    def texture(self, grain: str, rng: np.random.Generator | None = None) -> np.ndarray:
+        """A crop of noise of the size of the image, mean 0 and variance 1; `grain` is `fine`, `middle` or `coarse`.
+
+        With the `rng` of a person's details the crop moves with the face.
+        """
+        top, left = (rng or self.rng).integers(_TEXTURE_SIDE - SIDE, size=2).tolist()
+        if rng and self.person.seed is not None:
+            column, row = map(float, self.camera.to_pixels(np.zeros(()), np.zeros(()), LID_DEPTH))
+            last = _TEXTURE_SIDE - SIDE
+            top, left = (min(max(round(at), 0), last) for at in (top + SIDE / 2 - row, left + SIDE / 2 - column))
         return _textures()[grain][top : top + SIDE, left : left + SIDE]
 
 

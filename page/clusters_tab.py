@@ -227,7 +227,7 @@ class ClustersTab:
             self._reducer: results.clusters.reducer,
             self._predictions: predictions,
             self._tested: tested,
-            self._more: gr.Accordion(open=bool(predictions)),
+            **({self._more: gr.Accordion(open=True)} if predictions else {}),  # never closed behind the engineer
         }
 
     def _show_last(self) -> dict:

@@ -21,6 +21,7 @@ import numpy as np
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE, Setting
 from dbscan.projection import Projection
+from features.attributes import ATTRIBUTES
 from features.extractor import DIMENSIONS, Extractor
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from support.errors import SAFEError
@@ -67,6 +68,8 @@ class RootCauseClusters:
     skipped : tuple of Skipped
     answers : Answers or None
         The DNN's answers to the images, where its test set is known.
+    attributes : ndarray of shape (n_images, n_attributes), float32, or None
+        What the images show, measured (see `features.attributes`).
     """
 
     image_root: Path
@@ -87,6 +90,7 @@ class RootCauseClusters:
     knee: int | None
     skipped: tuple[Skipped, ...]
     answers: Answers | None = None
+    attributes: np.ndarray | None = None
 
     @property
     def extractor(self) -> str:
@@ -126,6 +130,14 @@ class RootCauseClusters:
     def members(self, rcc: int) -> list[str]:
         """Paths of the images of an RCC, or of `NOISE`, sorted."""
         return [self.paths[i] for i in np.flatnonzero(self.labels == rcc)]
+
+    @property
+    def measured(self) -> dict[str, np.ndarray]:
+        """What the images show, by name: float64 of shape (n_images,), NaN if unknown. Without what all share."""
+        if self.attributes is None:
+            return {}
+        columns = zip(ATTRIBUTES, self.attributes.astype(np.float64).T, strict=True)
+        return {name: column for name, column in columns if len(np.unique(column[np.isfinite(column)])) > 1}
 
     def told(self, row: int) -> str:
         """What the DNN took an image for (see `Answers.text`); empty if unknown."""
@@ -203,6 +215,8 @@ def cluster_files(clusters: RootCauseClusters, *, more: Mapping[str, object] | N
             )
         ),
     }
+    if clusters.attributes is not None:
+        arrays["attributes"] = clusters.attributes
     if clusters.answers:
         label, predicted, score, kind = clusters.answers
         arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), kind]))
@@ -257,6 +271,7 @@ def load_clusters(folder: Path) -> RootCauseClusters:
             knee=record["knee"],
             skipped=tuple(Skipped(*skip) for skip in record["skipped"]),
             answers=_answers(arrays),
+            attributes=arrays.get("attributes"),
         )
         fault = _fault_of(clusters)
     except DAMAGED as error:
@@ -289,6 +304,9 @@ def _fault_of(clusters: RootCauseClusters) -> str:
         return "its answers differ in length"
     if answers and answers.score.dtype.kind != "f":
         return "its answers are invalid"
+    attributes = clusters.attributes
+    if attributes is not None and (attributes.shape != (n, len(ATTRIBUTES)) or attributes.dtype.kind != "f"):
+        return "what its images show has the wrong shape"
     if clusters.is_core.dtype != bool:
         return "its core points are invalid"
     if clusters.reach.shape != (clusters.n_rccs,) or clusters.k_distances.ndim != 1:

@@ -4,6 +4,7 @@ Weak spots are made of them (see `weak_spots.py`). A column in; the conditions t
 cut at round values, as an engineer would say them.
 """
 
+import itertools
 import math
 from typing import NamedTuple
 
@@ -105,20 +106,28 @@ def round_cuts(known: np.ndarray, *, parts: int) -> list[float]:
     """
     ordered = np.sort(known)
     values = np.unique(ordered)
-    gaps = np.diff(values)
-    wide = np.ones(len(gaps), bool) if len(values) <= parts // 2 else gaps > GAP * (values[-1] - values[0])
-    between = [(values[i], values[i + 1]) for i in np.flatnonzero(wide)]
-    if len(values) > parts // 2:
+    if len(values) <= parts // 2:
+        between = [(float(low), float(high)) for low, high in itertools.pairwise(values)]
+    else:
+        gaps = np.diff(values)
         ends = ((np.arange(1, parts)[:, None] + [-MARGIN, MARGIN]) / parts * (len(ordered) - 1)).round().astype(int)
-        for first, last in np.searchsorted(values, ordered[ends]):
-            # The quantile may be a single value, of many images, such as 0: cut below it.
-            first = first if first < last else max(0, first - 1)
-            widest = first + int(np.argmax(gaps[first:last])) if first < last else first
+        between = [_inside(values, i) for i in np.flatnonzero(gaps > GAP * (values[-1] - values[0])).tolist()]
+        for first, last in np.searchsorted(values, ordered[ends]).tolist():
+            if first == last:  # a value of many images, such as 0
+                between.append((float(values[max(0, first - 1)]), float(values[first])))
+                continue
+            widest = first + int(np.argmax(gaps[first:last]))
             # A gap of more than half of it is not a matter of chance: what lies on its two sides is kept apart.
-            apart = first < last and gaps[widest] > (values[last] - values[first]) / 2
-            between.append((values[widest], values[widest + 1]) if apart else (values[first], values[last]))
-    cuts = {roundest(float(low), float(high)) for low, high in between if low < high}
+            apart = gaps[widest] > (values[last] - values[first]) / 2
+            between.append(_inside(values, widest) if apart else (float(values[first]), float(values[last])))
+    cuts = {roundest(low, high) for low, high in between if low < high}
     return sorted(cut for cut in cuts if values[0] < cut <= values[-1])
+
+
+def _inside(values: np.ndarray, i: int) -> tuple[float, float]:
+    """The middle half between a value and the next."""
+    low, high = float(values[i]), float(values[i + 1])
+    return low + (high - low) / 4, high - (high - low) / 4
 
 
 def roundest(low: float, high: float) -> float:

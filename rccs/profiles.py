@@ -13,16 +13,16 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from rccs.clusters import RootCauseClusters
-from rccs.parameters import ANGLE_SUFFIX, Parameters
+from rccs.parameters import ANGLE_SUFFIX
 from support.errors import SAFEError
-from support.files import DAMAGED, regular
+from support.files import DAMAGED, read_record, regular
 from support.run_folder import PROFILES_FILE, RUN_FILE
 from support.tables import cell, from_cell
 
@@ -32,10 +32,23 @@ LEAST_REDUCTION = 0.5  # of the variance, for a parameter to be mentioned
 LEAST_SHARE, LEAST_LEAD = 0.8, 0.15  # of an RCC's images, and by how much it must exceed the share among all
 MOST_MENTIONED = 3  # parameters in a sentence
 OUTER = (0.05, 0.95)  # quantiles that bound the usual range
+# What a measured attribute is called if an RCC has less of it than all failing images, and if it has more.
+WORDS = {
+    "brightness": ("dark", "bright"),
+    "contrast": ("little contrast", "much contrast"),
+    "sharpness": ("blurred", "sharp"),
+    "noise": ("little noise", "noisy"),
+    "saturation": ("pale", "colourful"),
+    "highlights": ("", "highlights cut off"),
+    "shadows": ("", "shadows cut off"),
+    "width_px": ("small", "large"),
+    "height_px": ("low", "high"),
+    "aspect": ("tall", "wide"),
+}
 
 
 class Finding(NamedTuple):
-    """A parameter in an RCC; a row of `rcc_profiles.csv`, but for the last two fields.
+    """A parameter in an RCC; a row of `rcc_profiles.csv`, but for the last three fields.
 
     Attributes
     ----------
@@ -47,7 +60,8 @@ class Finding(NamedTuple):
     usual_low, usual_high : float
         The same from the 5th to the 95th percentile, so that a single outlier does not widen it.
     value : str
-        The most common category, or the two most common if one alone is not common enough; empty for a number.
+        The most common category, or the two most common if one alone is not common enough; for a measured number a
+        word, such as "dark"; otherwise empty.
     share, overall_share : float
         Share of images with that category, or with a number in the usual range, in the RCC and among all failing
         images.
@@ -60,6 +74,8 @@ class Finding(NamedTuple):
         of `share` from `overall_share`. Orders the findings; 0 if `reduction` is NaN.
     overall_low, overall_high : float
         The range among all failing images. NaN for a category, and if unknown.
+    measured : bool
+        Whether SAFE has measured the parameter in the images (see `features.attributes`).
     """
 
     rcc: int
@@ -78,6 +94,7 @@ class Finding(NamedTuple):
     information: float = 0.0
     overall_low: float = math.nan
     overall_high: float = math.nan
+    measured: bool = False
 
     @property
     def stands_out(self) -> bool:
@@ -87,7 +104,10 @@ class Finding(NamedTuple):
 
     @property
     def text(self) -> str:
-        """For example `eyewear = sunglasses (100%, 18% overall)` or `light 0.05–0.21 (all failures 0.01–0.99)`."""
+        """For example `eyewear = sunglasses (100%, 18% overall)` or `light 0.05–0.21 (all failures 0.01–0.99)`.
+
+        Of what SAFE has measured, the word comes first: `dark (brightness 0.02–0.08; all failures 0.02–0.61)`.
+        """
         shares = f"{_percent(self.share)}, {_percent(self.overall_share)} overall"
         if self.kind == "category":
             return f"{self.parameter} = {self.value} ({shares})"
@@ -95,10 +115,11 @@ class Finding(NamedTuple):
         own = f"{self.parameter} {_range(self.usual_low, self.usual_high)}{unit}"
         if math.isnan(self.overall_low):  # runs of earlier versions did not record it
             return f"{own} ({shares})"
-        return f"{own} (all failures {_range(self.overall_low, self.overall_high)}{unit})"
+        overall = f"all failures {_range(self.overall_low, self.overall_high)}{unit}"
+        return f"{self.value} ({own}; {overall})" if self.value else f"{own} ({overall})"
 
 
-COLUMNS = Finding._fields[:-2]  # of `rcc_profiles.csv`
+COLUMNS = Finding._fields[:-3]  # of `rcc_profiles.csv`
 
 
 class Profile(NamedTuple):
@@ -109,13 +130,17 @@ class Profile(NamedTuple):
 
     @property
     def text(self) -> str:
-        """One line."""
-        if not any(finding.known for finding in self.findings):
+        """One line: what is recorded, then what is measured. Empty if nothing is recorded and nothing stands out."""
+        recorded = [finding for finding in self.findings if not finding.measured]
+        measured = [finding for finding in self.findings if finding.measured]
+        texts = [finding.text for finding in (*recorded, *measured) if finding.stands_out]
+        if texts or not recorded:
+            return "; ".join(texts[:MOST_MENTIONED])
+        if not any(finding.known for finding in recorded):
             return "No parameter of its images is known."
-        if all(math.isnan(finding.reduction) for finding in self.findings):
+        if all(math.isnan(finding.reduction) for finding in recorded):
             return "The parameters of only one image are known: nothing to compare."
-        texts = [finding.text for finding in self.findings if finding.stands_out]
-        return "; ".join(texts[:MOST_MENTIONED]) if texts else "No parameter stands out."
+        return "No parameter stands out."
 
 
 def _percent(share: float) -> str:
@@ -132,8 +157,17 @@ def _range(low: float, high: float) -> str:
     return first if first == last else f"{first} to {last}" if "-" in first + last else f"{first}–{last}"
 
 
-def profile_clusters(clusters: RootCauseClusters, parameters: Parameters) -> tuple[Profile, ...]:
+def profile_clusters(
+    clusters: RootCauseClusters, columns: Mapping[str, np.ndarray], *, measured: Collection[str] = ()
+) -> tuple[Profile, ...]:
     """What the images of each RCC have in common, compared with all failing images.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n_images,)
+        As of `rccs.parameters.Parameters`.
+    measured : collection of str
+        Those of them that SAFE has measured.
 
     Returns
     -------
@@ -143,10 +177,22 @@ def profile_clusters(clusters: RootCauseClusters, parameters: Parameters) -> tup
     profiles = []
     for rcc in range(clusters.n_rccs):
         members = clusters.labels == rcc
-        findings = [_finding(rcc, name, column, members) for name, column in parameters.columns.items()]
+        findings = [
+            _finding(rcc, name, column, members)._replace(measured=name in measured) for name, column in columns.items()
+        ]
+        findings = [_in_a_word(finding) if finding.measured else finding for finding in findings]
         findings.sort(key=lambda finding: (-round(finding.information, 9), finding.parameter))
         profiles.append(Profile(rcc, tuple(findings)))
     return tuple(profiles)
+
+
+def _in_a_word(finding: Finding) -> Finding:
+    """A measured number with a word for it, such as "dark"."""
+    if finding.kind != "number" or not finding.known:
+        return finding
+    middle = (finding.usual_low + finding.usual_high) / 2
+    more = middle > (finding.overall_low + finding.overall_high) / 2
+    return finding._replace(value=WORDS.get(finding.parameter, ("", ""))[more])
 
 
 def _finding(rcc: int, name: str, column: np.ndarray, members: np.ndarray) -> Finding:
@@ -300,11 +346,13 @@ def load_profiles(folder: Path) -> tuple[Profile, ...]:
         return ()
     except DAMAGED as error:
         raise SAFEError(f"{path} is damaged ({error}). Generate the clusters again.") from error
-    ranges = _load_ranges(folder)
+    ranges, measured = _load_ranges(folder), _load_measured(folder)
     by_rcc: dict[int, list[Finding]] = {}
     for finding in findings:
         low, high = ranges.get(finding.parameter, (math.nan, math.nan))
-        by_rcc.setdefault(finding.rcc, []).append(finding._replace(overall_low=low, overall_high=high))
+        by_rcc.setdefault(finding.rcc, []).append(
+            finding._replace(overall_low=low, overall_high=high, measured=finding.parameter in measured)
+        )
     return tuple(Profile(rcc, tuple(of_rcc)) for rcc, of_rcc in sorted(by_rcc.items()))
 
 
@@ -317,6 +365,13 @@ def _from_row(row: dict[str, str]) -> Finding:
 
 def _number(text: str) -> float:
     return float(text or "nan")
+
+
+def _load_measured(folder: Path) -> frozenset[str]:
+    """The parameters that SAFE has measured, of the run in a folder."""
+    record = read_record(folder / RUN_FILE).get("parameters", {})
+    names = record.get("measured", []) if isinstance(record, dict) else []
+    return frozenset(names) if isinstance(names, list) and all(isinstance(n, str) for n in names) else frozenset()
 
 
 def _load_ranges(folder: Path) -> dict[str, tuple[float, float]]:

@@ -1,21 +1,23 @@
 """Step 2 of SAFE, if the test set is known: how often the DNN fails on images like those of each RCC.
 
 A cluster of failing images may only show what images look like. Whether it is a reason for failing is told by the
-images that look the same and that the DNN gets *right*. A tested image lies in the region of an RCC if the nearest
-failing image is one of that RCC, and the *rate* is the share of wrong images among the tested images in the region. It
-is not the share of failures that the RCC explains, nor a probability for an image that was not drawn like the test set;
-images of one scene count as if they were independent.
+images that look the same and that the DNN gets *right*. A tested image lies in the region of an RCC if, of all failing
+images, the nearest one is in that RCC, and the *rate* of the RCC is the share of wrong images among the tested images
+in its region. It is neither the share of the failures that the RCC explains nor the probability that an image of the
+RCC is wrong (they all are), and images of one scene count as if they were independent.
 
-The rate must not be high only because the region was drawn around wrong images. If right and wrong were dealt out at
-random, it would have to be that of the whole test set. Therefore, wrong and right images are treated alike:
+The rate must not be high only because regions are drawn around wrong images: if right and wrong are dealt out at
+random, it has to be that of the whole test set. Therefore:
 
-1. A wrong image is placed by the *other* failing images (leave one out).
-2. The points are those of a projection that is fitted to a random part of the tested images (`fair_points`). That of
-   the clustering is fitted to the wrong images, which makes all of them lie farther from each other than right images
-   lie from them.
-3. How far a region reaches is counted in tested images, not measured as a distance between wrong ones.
+- A wrong image is placed by the *other* failing images (leave one out).
+- An RCC exists only because a few wrong images happen to lie together, and a small one because of each of them.
+  Therefore, the lower end of the interval and the test for "more" count only images of the RCC that the others place in
+  it, and `DEFINING` fewer of them: the rest is evidence.
+- There is no limit on the distance. The projection is fitted to the failing images, and they lie farther from each
+  other than right images lie from them, so any limit would keep out more wrong images than right ones. And images far
+  from all failing ones are mostly right: without them, nearly every region would seem to fail often.
 
-Features in, `rcc_rates.csv` out.
+Points in, `rcc_rates.csv` out.
 
 Sources: Clopper & Pearson, Biometrika 26(4), 1934 (the interval); Fisher, J. R. Stat. Soc. 98(1), 1935 (the exact
 test); Holm, Scand. J. Stat. 6(2), 1979 (the correction for the number of RCCs).
@@ -32,16 +34,14 @@ import numpy as np
 
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE
-from dbscan.projection import fit_projection
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.run_folder import RATES_FILE
 from support.text import count
 
-FITTED = 512  # tested images to which the projection is fitted
-EXPECTED = 3  # wrong images among the nearest tested images in which the nearest wrong one is searched for
-MOST_NEAREST = 200  # of these tested images, if wrong images are rare
+DEFINING = 2  # wrong images of an RCC that are no evidence: a core point needs two others, see `dbscan.tuning`
 LEVEL = 0.05  # of the tests, and what the intervals leave out
+LEAST_REST = 0.5  # of the tested images, with which RCCs are compared
 VERDICTS = ("more", "as often", "less", "too few")
 
 
@@ -51,15 +51,15 @@ class Rate(NamedTuple):
     Attributes
     ----------
     tested, wrong : int
-        Tested images in the region, and those of them that the DNN gets wrong. Images of the RCC are not counted where
-        the nearest of the other failing images is not in the RCC.
+        Tested images in the region, and those of them that the DNN gets wrong. An image of the RCC is not counted if
+        the nearest other failing image is not in the RCC, and images of other RCCs may be.
     low, high : float
-        95 % interval of the rate.
+        Interval that holds the rate of images like these with a probability of at least 95 % (see `failure_rates`).
     elsewhere : float
-        Rate among the tested images that are neither in this region nor in that of an RCC with the verdict "more".
-        NaN if there are none.
+        Rate among the tested images outside of this region, without the regions that `failure_rates` leaves out, which
+        fail more often. NaN if there are none.
     p : float
-        How likely a difference like that to `elsewhere` is by chance, corrected for the number of RCCs; at most 1.
+        How likely a difference like that is by chance, in its direction, corrected for the number of RCCs; at most 1.
     verdict : one of VERDICTS
         "too few" if a rate that would matter (see `_matters`) can neither be confirmed nor excluded.
     """
@@ -92,17 +92,15 @@ class Rate(NamedTuple):
         if self.verdict == "too few":
             wrong = "none is" if not self.wrong else "1 is" if self.wrong == 1 else f"{self.wrong:,} are"
             images = count(self.tested, "tested image")
-            return f"Too few tested images to compare: of {images} like these, {wrong} wrong{elsewhere}."
-        if self.verdict == "as often":
+            return f"Too few tested images to be sure: of {images} like these, {wrong} wrong{elsewhere}."
+        if self.verdict == "more":
+            interval = f"{_percent(self.low)[:-1]}–{_percent(self.high)}"
             return (
-                "These images look alike, but the network does not fail on them more often than on others "
-                f"({_percent(self.rate)}{elsewhere})."
+                f"Fails more often than elsewhere: {_percent(self.rate)} of {self.tested:,} tested images like these "
+                f"are wrong ({interval}){elsewhere}."
             )
-        interval = f"{_percent(self.low)[:-1]}–{_percent(self.high)}"
-        return (
-            f"Fails {self.verdict} often than elsewhere: {_percent(self.rate)} of {self.tested:,} tested images like "
-            f"these are wrong ({interval}){elsewhere}."
-        )
+        less = "fails on them less often" if self.verdict == "less" else "does not fail on them more often"
+        return f"These images look alike, but the network {less} than on others ({_percent(self.rate)}{elsewhere})."
 
 
 COLUMNS = ("rcc", "tested", "wrong", "rate", "low", "high", "elsewhere", "p", "verdict")  # of `rcc_rates.csv`
@@ -118,66 +116,29 @@ def _percent(share: float) -> str:
 # --- Regions ----------------------------------------------------------------------------------------------------
 
 
-def fair_points(
-    failing: np.ndarray, right: np.ndarray, extractor: str, *, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
-    """Project the features of all tested images so that wrong and right ones are treated alike.
-
-    The projection is fitted to `FITTED` of them, drawn at random.
-
-    Parameters
-    ----------
-    failing : ndarray of shape (n_failing, dimension), float32
-    right : ndarray of shape (n_right, dimension), float32
-    extractor : str
-        Name of their extractor.
-
-    Returns
-    -------
-    failing : ndarray of shape (n_failing, n_components), float32
-    right : ndarray of shape (n_right, n_components), float32
-
-    Raises
-    ------
-    SAFEError
-        Features are NaN or infinite.
-    """
-    n_tested = len(failing) + len(right)
-    drawn = np.sort(np.random.default_rng(seed).permutation(n_tested)[:FITTED])
-    of_failing, of_right = drawn[drawn < len(failing)], drawn[drawn >= len(failing)] - len(failing)
-    projection = fit_projection(np.concatenate([failing[of_failing], right[of_right]]), extractor)
-    return projection.apply(failing), projection.apply(right)
-
-
 def nearest_failing(failing: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The nearest other failing image of each tested image, which says in whose region it lies (see `regions`).
 
-    It is searched for among so many of the nearest tested images that `EXPECTED` of them would be wrong if wrong images
-    were everywhere as frequent.
+    Ties are broken by the order of the failing images.
 
     Parameters
     ----------
     failing : ndarray of shape (n_failing, n_components), float
-        Points of `fair_points`; those of `RootCauseClusters.points` would make rates too low.
+        `RootCauseClusters.points`.
     right : ndarray of shape (n_right, n_components), float
-        Points of images that the DNN gets right.
+        Images that the DNN gets right, projected by `RootCauseClusters.projection`.
 
     Returns
     -------
     of_failing : ndarray of shape (n_failing,), int
-        Rows of `failing`; −1 if none of the nearest tested images fails.
+        Rows of `failing`; −1 if there is no other.
     of_right : ndarray of shape (n_right,), int
     """
-    points = np.concatenate([failing, right])
-    n, n_failing = len(points), len(failing)
-    if n < 2 or not n_failing:
-        return np.full(n_failing, -1), np.full(n - n_failing, -1)
-    n_nearest = min(math.ceil(EXPECTED * n / n_failing), MOST_NEAREST, n - 1)
-    nearest, _ = Points(points).nearest(n_nearest)  # (n, n_nearest)
-    is_wrong = nearest < n_failing
-    first = nearest[np.arange(n), is_wrong.argmax(axis=1)]
-    found = np.where(is_wrong.any(axis=1), first, -1)
-    return found[:n_failing], found[n_failing:]
+    if not len(failing):
+        return np.full(0, -1), np.full(len(right), -1)
+    points = Points(failing)
+    of_right = points.nearest_to(right)[0]
+    return points.nearest(1)[0][:, 0] if len(failing) > 1 else np.full(1, -1), of_right
 
 
 def regions(nearest: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -193,7 +154,7 @@ def regions(nearest: np.ndarray, labels: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (n_images,), int
-        `NOISE` if in no region.
+        `NOISE` if in no region: the nearest other failing image is in no RCC, or there is none.
     """
     if not len(labels):
         return np.full(len(nearest), NOISE)
@@ -203,62 +164,93 @@ def regions(nearest: np.ndarray, labels: np.ndarray) -> np.ndarray:
 # --- Rates ------------------------------------------------------------------------------------------------------
 
 
-def failure_rates(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int) -> tuple[Rate, ...]:
+class _Counts(NamedTuple):
+    """Images in each region, ndarrays of shape (n_rccs,), int.
+
+    Attributes
+    ----------
+    tested, wrong : as in `Rate`
+    evident_tested, evident : the same without wrong images that are no evidence of a high rate
+    """
+
+    tested: np.ndarray
+    wrong: np.ndarray
+    evident_tested: np.ndarray
+    evident: np.ndarray
+
+
+def failure_rates(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int, *, labels: np.ndarray) -> tuple[Rate, ...]:
     """The failure rate of each RCC, and whether it differs from the rate elsewhere.
 
-    The RCC that most clearly fails more often than the rest of the test set is compared first. If it does, its region
-    no longer belongs to what the others are compared with, since otherwise a few reasons that explain most failures
-    would hide the smaller ones. This is repeated until no RCC is left that fails more often. Fisher's exact test, two
-    sided, with the correction of Holm: if right and wrong are independent of the regions, the first step finds an RCC
-    with a probability of at most 5 %.
+    The interval extends from the lower end of Clopper and Pearson's for the wrong images that are evidence (see the top
+    of this module) to the upper end for all that are counted.
+
+    The RCC that most clearly fails more often than the other tested images is taken first, and what the others are
+    compared with no longer includes its region: a few reasons that explain most failures must not hide the smaller
+    ones. This is repeated as long as an RCC fails more often and half of the tested images remain to compare with.
+
+    Fisher's exact test with the correction of Holm: if right and wrong are independent of the regions, the probability
+    that any RCC is said to fail more often is at most 5 %, and the same holds for less often.
 
     Parameters
     ----------
     of_failing, of_right : ndarray of shape (n_failing,) and (n_right,), int
-        Result of `regions`. If the right images are a random part of all, so must the failing ones be.
+        Result of `regions`. If the right images are only a random part of all of them, leave out as large a part of the
+        failing ones, here and in `labels`: otherwise rates are too high.
     n_rccs : int
+    labels : ndarray of shape (n_failing,), int
+        As for `regions`.
 
     Returns
     -------
     tuple of Rate
         One per RCC, in order.
     """
-    wrong = np.bincount(of_failing[of_failing != NOISE], minlength=n_rccs)
-    tested = wrong + np.bincount(of_right[of_right != NOISE], minlength=n_rccs)
-    rest = np.array([len(of_failing) + len(of_right), len(of_failing)])  # images, wrong ones
+    counts = _count(of_failing, of_right, n_rccs, labels)
+    rest = np.array([len(of_failing) + len(of_right), len(of_failing)])  # images to compare with, wrong ones
+    least = LEAST_REST * rest[0]
     p = np.ones(n_rccs)
     others = list(range(n_rccs))
     so_far = 0.0  # Holm: no corrected p is below that of an earlier step
     while others:
-        p[others] = _two_sided(wrong[others], tested[others], rest, more=True) * len(others)
-        first = min(others, key=lambda rcc: p[rcc])
-        if p[first] >= LEVEL:
+        more, less = _tails(_Counts(*(column[others] for column in counts)), rest)
+        p[others] = np.maximum(np.minimum(more, less) * len(others), so_far)
+        clearest = int(np.argmin(more))
+        rcc = others[clearest]
+        if more[clearest] > less[clearest] or p[rcc] >= LEVEL or rest[0] - counts.tested[rcc] < least:
             break
-        so_far = p[first] = max(so_far, p[first])
-        others.remove(first)
-        rest -= tested[first], wrong[first]
-    p[others] = _two_sided(wrong[others], tested[others], rest) * len(others)
-    low, high = clopper_pearson(wrong, tested)
+        so_far = p[rcc]
+        others.remove(rcc)
+        rest -= counts.tested[rcc], counts.wrong[rcc]
+    low, _ = clopper_pearson(counts.evident, counts.evident_tested)
+    _, high = clopper_pearson(counts.wrong, counts.tested)
     rates = []
     for rcc in range(n_rccs):
-        left = rest - (tested[rcc], wrong[rcc]) if rcc in others else rest
-        elsewhere = left[1] / left[0] if left[0] else math.nan
-        rate = Rate(
-            rcc, int(tested[rcc]), int(wrong[rcc]), float(low[rcc]), float(high[rcc]), float(elsewhere),
-            min(float(p[rcc]), 1.0), "more",
-        )  # fmt: skip
-        rates.append(rate if rcc not in others else rate._replace(verdict=_verdict(rate)))
+        tested, wrong = int(counts.tested[rcc]), int(counts.wrong[rcc])
+        left = rest - (tested, wrong) if rcc in others else rest
+        elsewhere = float(left[1] / left[0]) if left[0] else math.nan
+        rate = Rate(rcc, tested, wrong, float(low[rcc]), float(high[rcc]), elsewhere, min(float(p[rcc]), 1.0), "")
+        rates.append(rate._replace(verdict=_verdict(rate)))
     return tuple(rates)
 
 
-def _two_sided(wrong: np.ndarray, tested: np.ndarray, rest: np.ndarray, *, more: bool = False) -> np.ndarray:
-    """p of Fisher's exact test for regions that are part of `rest`: twice the smaller tail, or the one of `more`."""
+def _count(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int, labels: np.ndarray) -> _Counts:
+    def per_rcc(regions: np.ndarray) -> np.ndarray:
+        return np.bincount(regions[regions != NOISE], minlength=n_rccs)
+
+    wrong, right, own = per_rcc(of_failing), per_rcc(of_right), per_rcc(labels[of_failing == labels])
+    evident = np.maximum(own - DEFINING, 0)
+    return _Counts(wrong + right, wrong, evident + right, evident)
+
+
+def _tails(counts: _Counts, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of at least, and of at most, so many wrong images in regions that are part of the `rest`."""
     from scipy.stats import hypergeom  # type: ignore[attr-defined]
 
-    images, all_wrong = rest.tolist()
-    upper = hypergeom.sf(wrong - 1, images, all_wrong, tested)
-    tail = upper if more else np.minimum(upper, hypergeom.cdf(wrong, images, all_wrong, tested))
-    return np.minimum(2 * tail, 1)
+    images, wrong = rest.tolist()
+    missing = min(DEFINING, wrong)
+    more = hypergeom.sf(counts.evident - 1, images - missing, wrong - missing, counts.evident_tested)
+    return more, hypergeom.cdf(counts.wrong, images, wrong, counts.tested)
 
 
 def clopper_pearson(wrong: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -281,9 +273,8 @@ def clopper_pearson(wrong: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _verdict(rate: Rate) -> str:
-    """The verdict on an RCC that does not fail more often, as far as can be said."""
-    if rate.p < LEVEL and rate.rate < rate.elsewhere:
-        return "less"
+    if rate.p < LEVEL:
+        return "more" if rate.rate > rate.elsewhere else "less"
     if not rate.tested or math.isnan(rate.elsewhere) or rate.high >= _matters(rate.elsewhere):
         return "too few"
     return "as often"

@@ -8,8 +8,8 @@ The search is that of subgroup discovery (Klösgen, "Explora", 1996; Atzmueller,
 conjunctions of up to `MOST_LITERALS` simple conditions. The best is kept, its images are taken out, and the search goes
 on in the rest, as in sequential covering (Lavrač et al., JMLR 5, 2004): a cause that is hidden by the failures of a
 larger one stands out once these are gone. A search among so many conditions finds some by chance. Thus one counts only
-if its rate is significant after correction for all that were tried (Bonferroni; short conditions, of which there are
-few, share the error rate with long ones equally, as in Webb, Machine Learning 71, 2008).
+if its rate is significant after correction for all that were tried (Bonferroni; the error rate is shared out among
+the lengths of conditions, as in Webb, Machine Learning 71, 2008, since there are few short ones).
 """
 
 import csv
@@ -32,13 +32,15 @@ COLUMNS = ("rank", "where", "tested", "wrong", "rate", "low", "high", "elsewhere
 MOST_LITERALS = 3
 MOST_SPOTS = 15
 MOST_SEARCHED = 20_000  # images; of more, a random part is searched
-ERROR_RATE = 0.02  # chance to find anything where right and wrong are independent of everything
+ERROR_RATE = 0.05  # chance to find anything where right and wrong are independent of everything
 LEAST_NEW = 0.25  # share of a weak spot's failures that no earlier one has
-LEAST_LIFT = 2.5  # of its failure rate over that of all images that no earlier weak spot holds
+LEAST_ODDS = 2.0  # odds of failing there, over those elsewhere
+SHARES = (0.5, 0.25, 0.25)  # of the error rate, for conditions of one, two and three literals
+SLACK = 1000  # by which factor the bound on the chance may exceed the chance itself
 SEARCHES = 2  # among recorded columns, then among all
 KEPT = 2000  # conditions of each length whose significance is computed, best first
 BEAM = 100  # pairs that are extended by a third condition
-SIMPLER = 0.88  # a longer condition must score higher by this factor for each additional literal
+SIMPLER = 0.8  # a longer condition must score higher: its score counts by this factor for each additional literal
 EXPONENT = 0.65
 Z = 1.96
 MOST_PAIRS = 3_000_000  # of simple conditions that are tried
@@ -145,6 +147,8 @@ def find_weak_spots(
     if len(rows) > MOST_SEARCHED:
         rows = np.sort(np.random.default_rng(seed).choice(len(rows), MOST_SEARCHED, replace=False))
     failing = wrong[rows]
+    if not failing.any() or failing.all():
+        return []
     known = {name: column[rows] for name, column in columns.items()}
     symptoms = set(never_together[1:])
     recorded = [name for name in columns if name not in measured and name not in symptoms]
@@ -153,7 +157,10 @@ def find_weak_spots(
     # If only the class is recorded, measured columns do not come after it: each class would be a reason of its own.
     rounds = [recorded] if set(recorded) - set(never_together) else []
     for names in [*rounds, list(columns)]:
-        search = _Search({name: known[name] for name in names}, failing, open_to, never_together)
+        # A recorded cause may be hidden by others, and is compared only with images that are still open. What is
+        # measured or predicted must stand out among all: the last failures always have something in common.
+        overall = float(failing.mean()) if set(names) - set(recorded) else 0.0
+        search = _Search({name: known[name] for name in names}, failing, open_to, never_together, overall)
         while len(found) < most and (literals := search.next()):
             found.append(literals)
         open_to = search.open_to
@@ -217,7 +224,10 @@ def load_spots(folder: Path) -> tuple[WeakSpot, ...]:
     path = folder / WEAK_SPOTS_FILE
     try:
         with regular(path).open(encoding="utf-8", newline="") as file:
-            return tuple(_from_row(row) for row in csv.DictReader(file, strict=True))
+            reader = csv.DictReader(file, strict=True)
+            if tuple(reader.fieldnames or ()) != COLUMNS:
+                raise ValueError(f"expected the columns {', '.join(COLUMNS)}")
+            return tuple(map(_from_row, reader))
     except FileNotFoundError:
         return ()
     except DAMAGED as error:
@@ -225,6 +235,7 @@ def load_spots(folder: Path) -> tuple[WeakSpot, ...]:
 
 
 def _from_row(row: Mapping[str, str]) -> WeakSpot:
+    """The weak spot of a row; `where` and the rate follow from the other columns."""
     literals = tuple(_literal(*each) for each in json.loads(from_cell(row["conditions"])))
     tested, wrong = int(row["tested"]), int(row["wrong"])
     low, high, elsewhere = (float(row[name]) for name in ("low", "high", "elsewhere"))
@@ -244,7 +255,7 @@ def _literal(column: Any, sign: Any, value: Any) -> Literal:
     else:
         literal, finite = Literal(column, sign, float(value)), math.isfinite(float(value))
         kind = "<" if sign == "<" else ">="
-    if not isinstance(column, str) or sign != kind or not finite:
+    if not isinstance(column, str) or isinstance(value, bool) or sign != kind or not finite:
         raise ValueError(f"invalid condition {[column, sign, value]}")
     return literal
 
@@ -257,6 +268,8 @@ class _Search:
     held : ndarray of shape (n_literals, n_images), bool
     here : ndarray of shape (n_literals, n_open), float32
         The same for the images that are open.
+    overall : float
+        A rate with which that of a condition is compared as well; 0 for none.
     plain : ndarray of shape (n_plain,), int
         The literals of which one is in each pair.
     n1, k1 : ndarray of shape (n_literals,)
@@ -271,6 +284,7 @@ class _Search:
         wrong: np.ndarray,
         open_to: np.ndarray,
         never_together: Sequence[str],
+        overall: float,
     ):
         tried = _tried(columns)
         held = np.zeros((len(tried), len(wrong)), bool)
@@ -280,6 +294,7 @@ class _Search:
         kept = np.flatnonzero((often >= LEAST_TESTED) & (often < len(wrong)))
         self.literals = [tried[i].literal for i in kept]
         self.plain = np.flatnonzero([tried[i].plain for i in kept])
+        self.overall = overall
         self.held, self.wrong, self.open_to = held[kept], wrong, open_to.copy()
         self.here = self.held[:, open_to].astype(np.float32)
         self.symptom = np.array([literal.column in never_together[1:] for literal in self.literals], bool)
@@ -349,16 +364,24 @@ class _Search:
         """Those of the conditions that have more failures than chance would give them in so many tries.
 
         The chance of so many failures among so many images, drawn without replacement, is at most exp(−n KL), with the
-        Kullback–Leibler divergence of the rate from that of all (Hoeffding, JASA 58, 1963, theorems 1 and 4).
+        Kullback–Leibler divergence of the rate from that of all (Hoeffding, JASA 58, 1963, theorems 1 and 4). Where
+        this does not decide, it is computed (hypergeometric distribution).
         """
-        base = float(self.wrong[self.open_to].mean())
-        rate = wrong.astype(float) / tested
+        from scipy.stats import hypergeom  # type: ignore[attr-defined]
+
+        images, failures = int(self.open_to.sum()), int((self.open_to & self.wrong).sum())
+        base, rate = failures / images, wrong.astype(float) / tested
+        rest = np.maximum((failures - wrong.astype(float)) / np.maximum(images - tested, 1), self.overall)
         with np.errstate(divide="ignore", invalid="ignore"):
             divergence = np.where(rate > 0, rate * np.log(rate / base), 0)
             divergence += np.where(rate < 1, (1 - rate) * np.log((1 - rate) / (1 - base)), 0)
         length = places.shape[1]
-        chance = np.exp(-tested * divergence) * self.tries[length - 1]
-        kept = np.flatnonzero((chance <= ERROR_RATE / (SEARCHES * MOST_LITERALS)) & (rate >= LEAST_LIFT * base))
+        most = ERROR_RATE / SEARCHES * SHARES[length - 1] / max(1, self.tries[length - 1])
+        chance = np.exp(-tested * divergence)
+        chance[rate * (1 - rest) < LEAST_ODDS * rest * (1 - rate)] = 1
+        unsure = np.flatnonzero((chance > most) & (chance < most * SLACK))
+        chance[unsure] = hypergeom.sf(wrong[unsure] - 1, images, failures, tested[unsure])
+        kept = np.flatnonzero(chance <= most)
         return [(SIMPLER ** (length - 1) * float(scores[i]), tuple(places[i].tolist())) for i in kept]
 
     def _may(self, columns: Mapping[str, np.ndarray], never_together: Sequence[str]) -> np.ndarray:

@@ -17,7 +17,7 @@ from features.extractor import Extractor
 from rccs.unsafe_set import load_unsafe_set
 from support.errors import SAFEError
 from support.progress import Pace
-from support.run_folder import CLUSTERS_FILE, FILENAMES_FILE, LABELS_FILE, RUN_FILE, UNSAFE_SET_FILE
+from support.run_folder import CLUSTERS_FILE, FILENAMES_FILE, LABELS_FILE, PROFILES_FILE, RUN_FILE, UNSAFE_SET_FILE
 from support.text import count
 from tests.helpers.places import names_in
 from tests.helpers.small_models import colour_model, draw_set, saved
@@ -140,7 +140,7 @@ def test_an_output_folder_of_any_name_can_be_printed_anywhere(fake_network, fail
 def test_a_folder_of_failing_images_becomes_clusters_and_their_files(fake_network, failing, out, capsys):
     assert safe("cluster", failing, "--out", out) == 0
     printed = capsys.readouterr()
-    assert names_in(out) == [CLUSTERS_FILE, "gifs", LABELS_FILE, RUN_FILE]
+    assert names_in(out) == [CLUSTERS_FILE, "gifs", LABELS_FILE, PROFILES_FILE, RUN_FILE]
     lines = [line.split("\t") for line in (out / LABELS_FILE).read_text().splitlines()]
     assert [path for _, path in lines] == names_in(failing)
     by_scene = {

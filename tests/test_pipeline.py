@@ -1,10 +1,7 @@
 """The steps put together, with the DNN's answers to its whole test set."""
 
 import csv
-import shutil
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -27,37 +24,15 @@ from reporting.history import list_runs, restore_run
 from support.errors import SAFEError
 from support.files import read_record
 from support.run_folder import COMPARISON_FILE, RATES_FILE, RUN_FILE, WEAK_SPOTS_FILE
+from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.fake_network import FakeNetwork
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
 
 
-class Case(NamedTuple):
-    """A test set in class folders, its failing images beside a table of predictions, and an output folder."""
-
-    test: Path
-    failing: Path
-    table: Path
-    out: Path
-
-
 @pytest.fixture
-def case(fake_network: FakeNetwork, draw_folder: Callable[..., Path], tmp_path: Path) -> Case:
-    """The DNN takes all nights and half of the snows for woods."""
-    test, failing = tmp_path / "test", tmp_path / "dnn" / "failures"
-    rows = ["image,label,predicted,confidence,right"]
-    for seed, (scene, wrong, right) in enumerate((("night", 12, 0), ("snow", 8, 8), ("wood", 0, 40))):
-        draw_folder(test / scene, {scene: wrong + right}, seed=seed)
-        (failing / scene).mkdir(parents=True)
-        for i in range(wrong + right):
-            name = f"{scene}/{scene}_{i:02d}.png"
-            if i < wrong:
-                shutil.copyfile(test / name, failing / name)
-            rows.append(f"{name},{scene},{'wood' if i < wrong else scene},0.9,{str(i >= wrong).lower()}")
-    table = failing.parent / "predictions.csv"
-    table.write_text("\n".join(rows) + "\n")
-    (failing.parent / "accuracy.json").write_text(f'{{"test_root": "{test}"}}')
-    return Case(test, failing, table, tmp_path / "out")
+def case(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
+    return draw_case(tmp_path)
 
 
 def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
@@ -66,10 +41,10 @@ def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
     assert clusters.told(0) == "night → wood (90%)"
     record = read_record(case.out / RUN_FILE)["predictions"]
     assert (record["source"], record["tested"]) == (str(case.table), str(case.test))
-    assert (record["images"], record["wrong"], record["notes"]) == (68, 20, [])
+    assert (record["images"], record["wrong"], record["notes"]) == (74, 26, [])
     columns = known_parameters(case.out, clusters)
-    assert set(columns["label"].tolist()) == {"night", "snow"}
-    assert set(columns["predicted"].tolist()) == {"wood"}
+    assert set(columns["label"].tolist()) == {"night", "snow", "wood"}
+    assert set(columns["predicted"].tolist()) == {"snow", "wood"}
     case.table.unlink()
     merged = load_review(case.out).clusters
     assert merged.told(0) == "night → wood (90%)"
@@ -77,7 +52,7 @@ def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
 
 def test_answers_stay_with_their_images_when_rccs_are_merged(case):
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
-    assert clusters.n_rccs == 2
+    assert clusters.n_rccs == 3
     merge_rccs(case.out, 1, 0)
     merged = load_review(case.out).clusters
     answers = merged.answers_of(0)
@@ -86,15 +61,15 @@ def test_answers_stay_with_their_images_when_rccs_are_merged(case):
 
 def test_the_corner_of_a_frame_says_what_the_image_was_taken_for(case):
     generate_clusters(case.failing, case.out, SETTINGS)
-    told = gif_path(case.out, 0, 2).read_bytes()
+    told = gif_path(case.out, 0, 3).read_bytes()
     generate_clusters(case.failing, case.out / "plain", SETTINGS._replace(predictions=None))
     case.table.unlink()
     generate_clusters(case.failing, case.out, SETTINGS)
-    plain = gif_path(case.out, 0, 2)
+    plain = gif_path(case.out, 0, 3)
     assert plain.read_bytes() != told  # drawn again, since the captions are others
     with Image.open(plain) as image:
         without = np.asarray(image.convert("L"))[:20, :60]
-    with Image.open(gif_path(case.out / "plain", 0, 2)) as image:
+    with Image.open(gif_path(case.out / "plain", 0, 3)) as image:
         corner = np.asarray(image.convert("L"))[:20, :60]
     assert (corner > 230).sum() > 20  # letters on a dark ground
     assert (corner != without).any()
@@ -124,8 +99,8 @@ def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
     case.table.write_text("\n".join([*lines, "snow/snow_01.png,snow,snow,0.9,true"]) + "\n")
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
     assert prediction_notes(case.out) == [
-        "Without a prediction: 1 of 20 images.",
-        "Right according to the predictions: 1 of 20 images.",
+        "Without a prediction: 1 of 26 images.",
+        "Right according to the predictions: 1 of 26 images.",
     ]
     assert clusters.told(clusters.paths.index("night/night_03.png")) == ""
 
@@ -159,8 +134,8 @@ def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(case):
     assert rates[snow].rate == pytest.approx(0.5, abs=0.1)
     assert by_excess(review.clusters.groups, rates)[0] == night
     with (case.out / RATES_FILE).open(newline="") as file:
-        assert [int(row["wrong"]) for row in csv.DictReader(file)] == [rates[k].wrong for k in range(2)]
-    assert reasons.base == pytest.approx(20 / 68)
+        assert [int(row["wrong"]) for row in csv.DictReader(file)] == [rates[k].wrong for k in range(3)]
+    assert reasons.base == pytest.approx(26 / 74)
     assert reasons.comparison.notes == ()
 
 
@@ -216,7 +191,7 @@ def test_of_a_very_large_test_set_a_random_part_is_compared_and_this_is_told(cas
     explain_failures(case.out)
     reasons = load_reasons(case.out, load_clusters(case.out))
     assert len(reasons.comparison.of_failing) + len(reasons.comparison.of_right) == 24
-    assert reasons.comparison.notes == ("Rates are those of 24 of 68 tested images, drawn at random.",)
+    assert reasons.comparison.notes == ("Rates are those of 24 of 74 tested images, drawn at random.",)
 
 
 def test_reasons_are_archived_and_come_back_with_their_run(case):
@@ -239,7 +214,7 @@ def test_reasons_that_are_damaged_are_told(case):
 
 
 def test_failing_images_of_another_test_set_cannot_be_compared(case, draw_folder, tmp_path):
-    draw_folder(tmp_path / "others", {"sea": 10, "wood": 10})
+    draw_folder(tmp_path / "others", {"sea": 20})
     settings = SETTINGS._replace(predictions=case.table, tested=case.test)
     generate_clusters(tmp_path / "others", case.out, settings)
     with pytest.raises(SAFEError, match="among the wrong ones"):

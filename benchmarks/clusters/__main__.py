@@ -185,7 +185,7 @@ def parameter_report(clusters: RootCauseClusters, parameters: Parameters) -> str
     reductions = np.array(
         [
             max(finding.reduction for finding in profile.findings if finding.kind != "category")
-            for profile in profile_clusters(clusters, parameters)
+            for profile in profile_clusters(clusters, parameters.columns)
             if clusters.sizes[profile.rcc] >= 5
         ]
     )

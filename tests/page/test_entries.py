@@ -37,7 +37,7 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     with serving(folder, cwd=folder) as url:
         visitor = Visitor(url, "typing")
         images = str(folder / "images")
-        assert "8 failures" in visitor.fire(visitor.handler("generate", "click"), [images, "pca"])
+        assert "8 failures" in visitor.fire(visitor.handler("generate", "click"), [images, "pca", "", ""])
         selected = [images, None, None, "0.3", "4", "equal", False, None, None]
         assert "4 of 8" in visitor.fire(visitor.handler("select", "click"), selected)
         yield visitor
@@ -46,7 +46,9 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
 
 
 FIELDS = {
-    "images": ("generate", "click", ["PATH", "pca"]),
+    "images": ("generate", "click", ["PATH", "pca", "", ""]),
+    "predictions": ("generate", "click", ["x", "pca", "PATH", "x"]),
+    "tested": ("generate", "click", ["x", "pca", "x.csv", "PATH"]),
     "improvement": ("select", "click", ["PATH", "0.5", None, "0.3", None, "equal", False, None, None]),
     "select-model": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "PATH", "x"]),
     "select-test": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "x", "PATH"]),
@@ -63,7 +65,7 @@ def test_no_way_to_mistype_a_path_in_a_field_ends_without_a_sentence(visitor, tm
     widget, event, values = FIELDS[field]
     handler = visitor.handler(widget, event)
     for kind, path in bad_paths(tmp_path).items():
-        if not path.strip() and widget != "generate":
+        if not path.strip() and field != "images":
             continue  # a field that is left empty, which some may be
         told = visitor.fire(handler, [path if value == "PATH" else value for value in values])
         assert "Expected a" in told, (kind, told[-600:])

@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import math
+import re
 import statistics
 from collections import Counter
 
@@ -45,7 +46,7 @@ def known(clusters, tmp_path) -> Parameters:
 def test_profiles_agree_with_the_standard_library(clusters, known):
     """The same figures by other means: `statistics`, complex numbers and counting."""
     rows = list(zip(clusters.labels.tolist(), *(known.columns[name].tolist() for name in known.columns), strict=True))
-    for profile in profile_clusters(clusters, known):
+    for profile in profile_clusters(clusters, known.columns):
         found = {finding.parameter: finding for finding in profile.findings}
         own = [row for row in rows if row[0] == profile.rcc]
         light = [row[1] for row in own]
@@ -67,7 +68,7 @@ def test_profiles_agree_with_the_standard_library(clusters, known):
 
 
 def test_a_profile_says_in_words_what_its_images_have_in_common(clusters, known):
-    night, snow, _ = profile_clusters(clusters, known)
+    night, snow, _ = profile_clusters(clusters, known.columns)
     assert night.text == "eyewear = sunglasses (100%, 38% overall); light 0.05–0.20 (all failures 0.05–0.93)"
     assert snow.findings[0].parameter == "gaze_deg"
     assert "°" in snow.findings[0].text
@@ -75,7 +76,7 @@ def test_a_profile_says_in_words_what_its_images_have_in_common(clusters, known)
 
 def test_two_categories_are_told_together_where_neither_is_common_enough(clusters, known):
     column = np.where(clusters.labels == 1, np.tile(["glasses", "sunglasses"], 13), np.full(26, "none"))
-    snow = profile_clusters(clusters, dataclasses.replace(known, columns={"eyewear": column}))[1]
+    snow = profile_clusters(clusters, {"eyewear": column})[1]
     assert snow.text == "eyewear = glasses or sunglasses (100%, 31% overall)"
 
 
@@ -84,38 +85,38 @@ def test_one_odd_image_does_not_widen_what_is_told(clusters, known):
     light[np.flatnonzero(clusters.labels == 0)] = np.linspace(0.10, 0.19, 10)
     labels = clusters.labels.copy()
     clusters = dataclasses.replace(clusters, labels=np.where(labels == 2, 0, labels))  # six odd ones of sixteen
-    few = profile_clusters(clusters, dataclasses.replace(known, columns={"light": light}))[0].findings[0]
+    few = profile_clusters(clusters, {"light": light})[0].findings[0]
     assert few.high == 0.9
     assert few.usual_low >= few.low
     assert few.usual_high <= few.high
 
 
 def test_an_arc_across_north_is_told_as_one(clusters, known):
-    gaze = next(f for f in profile_clusters(clusters, known)[1].findings if f.parameter == "gaze_deg")
+    gaze = next(f for f in profile_clusters(clusters, known.columns)[1].findings if f.parameter == "gaze_deg")
     assert gaze.low > 340
     assert gaze.high < 20
     degrees = known.columns["gaze_deg"]
     signed = dataclasses.replace(known, columns={"gaze_deg": (degrees + 180) % 360 - 180})
-    gaze = profile_clusters(clusters, signed)[1].findings[0]
+    gaze = profile_clusters(clusters, signed.columns)[1].findings[0]
     assert -20 < gaze.low < 0 < gaze.high < 20
     assert gaze.text.startswith("gaze_deg -")
 
 
 def test_a_parameter_that_varies_as_ever_is_not_mentioned(clusters, known):
     same = dataclasses.replace(known, columns={"x": np.tile([0.0, 1.0], 13)})
-    assert all(profile.text == "No parameter stands out." for profile in profile_clusters(clusters, same))
+    assert all(profile.text == "No parameter stands out." for profile in profile_clusters(clusters, same.columns))
 
 
 def test_a_category_that_is_common_everywhere_is_not_mentioned(clusters, known):
     column = np.full(26, "none")
     column[np.flatnonzero(clusters.labels == 2)[0]] = "glasses"
-    texts = [p.text for p in profile_clusters(clusters, dataclasses.replace(known, columns={"eyewear": column}))]
+    texts = [p.text for p in profile_clusters(clusters, {"eyewear": column})]
     assert texts == ["No parameter stands out."] * 3
 
 
 def test_nearly_all_is_not_told_as_all(clusters, known):
     column = np.full(26, "a")
-    finding = profile_clusters(clusters, dataclasses.replace(known, columns={"c": column, "d": column}))[0].findings[0]
+    finding = profile_clusters(clusters, {"c": column, "d": column})[0].findings[0]
     assert "100%" in finding.text
     assert "99%" in finding._replace(share=0.997).text
 
@@ -124,10 +125,10 @@ def test_one_known_image_compares_with_nothing(clusters, known):
     column = known.columns["light"].copy()
     night = np.flatnonzero(clusters.labels == 0)
     column[night[1:]] = np.nan
-    one, *_ = profile_clusters(clusters, dataclasses.replace(known, columns={"light": column}))
+    one, *_ = profile_clusters(clusters, {"light": column})
     assert one.text == "The parameters of only one image are known: nothing to compare."
     column[night] = np.nan
-    none, *_ = profile_clusters(clusters, dataclasses.replace(known, columns={"light": column}))
+    none, *_ = profile_clusters(clusters, {"light": column})
     assert none.text == "No parameter of its images is known."
 
 
@@ -141,7 +142,7 @@ def test_circular_statistics_of_known_angles():
 
 
 def test_what_is_saved_is_read_back(clusters, known, tmp_path):
-    profiles = profile_clusters(clusters, known)
+    profiles = profile_clusters(clusters, known.columns)
     save_text(tmp_path, PROFILES_FILE, profiles_text(profiles))
     (tmp_path / RUN_FILE).write_text(json.dumps({"parameters": {"ranges": known_ranges(profiles)}}))
     read = load_profiles(tmp_path)
@@ -153,7 +154,7 @@ def test_what_is_saved_is_read_back(clusters, known, tmp_path):
 
 @pytest.mark.parametrize("record", ["", "[]", '{"parameters": {"ranges": {"light": [0, Infinity], "gaze_deg": [1]}}}'])
 def test_without_the_range_of_all_failures_a_profile_has_shares_instead(clusters, known, tmp_path, record):
-    save_text(tmp_path, PROFILES_FILE, profiles_text(profile_clusters(clusters, known)))
+    save_text(tmp_path, PROFILES_FILE, profiles_text(profile_clusters(clusters, known.columns)))
     (tmp_path / RUN_FILE).write_text(record)
     night = load_profiles(tmp_path)[0]
     assert night.text == "eyewear = sunglasses (100%, 38% overall); light 0.05–0.20 (80%, 35% overall)"
@@ -162,7 +163,7 @@ def test_without_the_range_of_all_failures_a_profile_has_shares_instead(clusters
 def test_of_angles_in_all_directions_the_range_is_the_whole_circle(clusters, known):
     def text(degrees: np.ndarray) -> str:
         columns = {"gaze_deg": degrees}
-        return profile_clusters(clusters, dataclasses.replace(known, columns=columns))[0].findings[0].text
+        return profile_clusters(clusters, columns)[0].findings[0].text
 
     everywhere = np.linspace(0, 345, 26)
     assert text(everywhere).endswith(" (all failures 0–360°)")
@@ -199,7 +200,9 @@ def test_a_run_describes_its_rccs_by_the_table_beside_the_images(fake_network, d
     (tmp_path / "case" / "parameters.csv").write_bytes(b"\xff\xfe")
     again = generate_clusters(folder, out, progress=lambda *step: None)
     assert again.labels.tolist() == clusters.labels.tolist()
-    assert load_profiles(out) == ()
+    assert {
+        finding.parameter for profile in load_profiles(out) for finding in profile.findings if not finding.measured
+    } == set()
     assert "Expected parameters" in parameter_notes(out)[0]
 
     # One that was named is refused before the long work.
@@ -216,7 +219,7 @@ def test_a_run_describes_its_rccs_by_the_table_beside_the_images(fake_network, d
 
 def test_noise_has_no_profile(clusters, known, tmp_path):
     assert NOISE in clusters.labels
-    assert [profile.rcc for profile in profile_clusters(clusters, known)] == [0, 1, 2]
+    assert [profile.rcc for profile in profile_clusters(clusters, known.columns)] == [0, 1, 2]
     assert describe_rccs(clusters) == ((), {})
 
 
@@ -225,3 +228,33 @@ def test_a_table_that_safe_did_not_write_survives_an_edit(clusters, tmp_path):
     (tmp_path / PROFILES_FILE).write_text("mine")
     refresh_rccs(tmp_path)
     assert (tmp_path / PROFILES_FILE).read_text() == "mine"
+
+
+def test_what_is_measured_is_told_in_a_word_and_after_what_is_recorded(clusters):
+    night = clusters.labels == 0
+    rng = np.random.default_rng(0)
+    columns = {
+        "brightness": np.where(night, rng.uniform(0.02, 0.08, 26), rng.uniform(0.4, 0.9, 26)),
+        "eyewear": np.where(night, "sunglasses", "none"),
+        "sharpness": rng.uniform(0, 1, 26),
+    }
+    told, *_ = profile_clusters(clusters, columns, measured=("brightness", "sharpness"))
+    assert re.fullmatch(
+        r"eyewear = sunglasses \(100%, 38% overall\); dark \(brightness 0\.0\d+–0\.0\d+; all failures 0\.\d+–0\.\d+\)",
+        told.text,
+    )
+    bright = {"brightness": 1 - columns["brightness"]}
+    assert profile_clusters(clusters, bright, measured=["brightness"])[0].text.startswith("bright (brightness 0.9")
+    nothing = profile_clusters(clusters, {"sharpness": columns["sharpness"]}, measured=["sharpness"])
+    assert [profile.text for profile in nothing] == ["", "", ""]
+
+
+def test_words_and_measured_parameters_are_read_again(fake_network, draw_folder, tmp_path):
+    out = tmp_path / "out"
+    generate_clusters(draw_folder(tmp_path / "failing", {"night": 30, "snow": 30, "wood": 30}), out)
+    profiles = load_profiles(out)
+    assert all(finding.measured for profile in profiles for finding in profile.findings)
+    assert any(profile.text for profile in profiles)
+    assert {str(p.rcc): p.text for p in profiles} == json.loads((out / "run.json").read_text())["parameters"][
+        "profiles"
+    ]

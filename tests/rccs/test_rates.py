@@ -13,7 +13,6 @@ from rccs.rates import (
     Rate,
     clopper_pearson,
     failure_rates,
-    fair_points,
     load_rates,
     nearest_failing,
     rates_text,
@@ -25,23 +24,24 @@ from support.run_folder import RATES_FILE
 EXTRACTOR = "vgg16-fc2"  # features of any dimension
 
 
-def line(*places: float) -> np.ndarray:
-    """Points on a line."""
-    return np.array(places, dtype=np.float32).reshape(-1, 1)
-
-
 def placed(failing: np.ndarray, labels: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The regions of failing and of right images."""
     of_failing, of_right = nearest_failing(failing, right)
     return regions(of_failing, labels), regions(of_right, labels)
 
 
-def dealt(tested: list[int], wrong: list[int], *, outside: tuple[int, int] = (0, 0)) -> tuple[np.ndarray, np.ndarray]:
-    """Regions of tested images, of which so many are wrong; and the images outside with the wrong ones among them."""
+def line(*places: float) -> np.ndarray:
+    """Points on a line."""
+    return np.array(places, dtype=np.float32).reshape(-1, 1)
+
+
+def rates_for(tested: list[int], wrong: list[int], *, outside: tuple[int, int] = (0, 0)) -> tuple[Rate, ...]:
+    """Rates of regions with so many tested images, of which so many are wrong, and the same for the images outside."""
     rccs = [*range(len(tested)), NOISE]
     wrong = [*wrong, outside[1]]
     right = [n - k for n, k in zip([*tested, outside[0]], wrong, strict=True)]
-    return np.repeat(rccs, wrong), np.repeat(rccs, right)
+    labels = np.repeat(rccs, wrong)
+    return failure_rates(labels, np.repeat(rccs, right), len(tested), labels=labels)
 
 
 def groups_of(rng: np.random.Generator, sizes: list[int], *, dimension: int = 48, inner: int = 4) -> np.ndarray:
@@ -56,12 +56,13 @@ def groups_of(rng: np.random.Generator, sizes: list[int], *, dimension: int = 48
 
 def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...], np.ndarray]:
     """The rates of RCCs that are found among wrong images as `clustering.py` finds them, and the RCCs' labels."""
-    points = fit_projection(features[wrong], EXTRACTOR).apply(features[wrong])
+    projection = fit_projection(features[wrong], EXTRACTOR)
+    points = projection.apply(features[wrong])
     averaged = average_neighbours(points)
     labels = tune(averaged, original=points, averaged=averaged).labels
-    failing, right = fair_points(features[wrong], features[~wrong], EXTRACTOR)
-    of_failing, of_right = placed(failing, labels, right)
-    return failure_rates(of_failing, of_right, int(labels.max(initial=NOISE)) + 1), labels
+    of_failing, of_right = placed(points, labels, projection.apply(features[~wrong]))
+    n_rccs = int(labels.max(initial=NOISE)) + 1
+    return failure_rates(of_failing, of_right, n_rccs, labels=labels), labels
 
 
 # --- Regions ----------------------------------------------------------------------------------------------------
@@ -80,14 +81,6 @@ def test_the_only_failing_image_does_not_count_for_the_region_that_it_defines():
     assert of_right.tolist() == [0, 0]
 
 
-def test_a_region_ends_where_too_many_tested_images_are_nearer_than_a_failing_one():
-    right = np.concatenate([line(*np.linspace(0, 1, 30)), line(*np.linspace(50, 51, 30))])
-    _, of_right = placed(line(0.2, 0.4, 0.6, 0.8, 1.2, 1.4), np.zeros(6, int), right)  # 33 of the nearest are searched
-    assert (of_right[:30] == 0).all()
-    _, far = placed(line(*np.linspace(0, 1, 30)), np.zeros(30, int), right)  # 9 are
-    assert (far[30:] == NOISE).all()
-
-
 def test_regions_agree_with_a_search_image_by_image():
     rng = np.random.default_rng(3)
     failing, right = rng.normal(size=(40, 5)).astype(np.float32), rng.normal(size=(130, 5)).astype(np.float32)
@@ -95,9 +88,8 @@ def test_regions_agree_with_a_search_image_by_image():
     points = np.concatenate([failing, right]).astype(float)
     expected = []
     for i, point in enumerate(points):
-        nearest = sorted((math.dist(point, other), j) for j, other in enumerate(points) if j != i)
-        wrong = [j for _, j in nearest[: math.ceil(3 * 170 / 40)] if j < 40]
-        expected.append(labels[wrong[0]] if wrong else NOISE)
+        _, nearest = min((math.dist(point, other), j) for j, other in enumerate(points[:40]) if j != i)
+        expected.append(labels[nearest])
     of_failing, of_right = placed(failing, labels, right)
     assert [*of_failing, *of_right] == expected
 
@@ -115,29 +107,20 @@ def test_regions_of_hardly_any_images_are_defined(n_failing, n_right):
     assert of_right.tolist() == [NOISE] * n_right
 
 
-def test_right_and_wrong_images_are_projected_alike():
-    """Unlike by a projection that is fitted to the wrong ones, which sees differences between them, and not others."""
-    features = groups_of(np.random.default_rng(0), [150, 200], dimension=600, inner=40)
-    wrong = np.random.default_rng(1).random(350) < 0.3
-
-    def spread(failing: np.ndarray, right: np.ndarray) -> float:
-        return float(right.var(axis=0).sum() / failing.var(axis=0).sum())
-
-    assert spread(*fair_points(features[wrong], features[~wrong], EXTRACTOR)) == pytest.approx(1, abs=0.1)
-    to_wrong = fit_projection(features[wrong], EXTRACTOR)
-    assert spread(to_wrong.apply(features[wrong]), to_wrong.apply(features[~wrong])) < 0.9
-
-
 # --- Calibration and power --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("sizes", "share"),
-    [([150, 120, 90, 60], 0.3), ([12] * 40, 0.2), ([400], 0.5)],
-    ids=["groups", "many-small-groups", "one-group"],
+    ("sizes", "share", "dimension", "most"),
+    [([150, 120, 90, 60], 0.3, 48, 1), ([12] * 40, 0.2, 48, 1), ([6] * 80, 0.3, 300, 3), ([400], 0.5, 48, 1)],
+    ids=["groups", "small-groups", "tiny-groups", "one-group"],
 )
-def test_no_rcc_fails_more_often_if_right_and_wrong_are_dealt_out_at_random(sizes, share):
-    features = groups_of(np.random.default_rng(7), sizes)
+def test_no_rcc_fails_more_often_if_right_and_wrong_are_dealt_out_at_random(sizes, share, dimension, most):
+    """In at least 95 % of 20 times. Tiny groups are the hardest, and at the limit: 2 of 20, and 2 of 40.
+
+    Without `DEFINING` it would be 5 of 20, and with images of other RCCs as evidence 11.
+    """
+    features = groups_of(np.random.default_rng(7), sizes, dimension=dimension, inner=4 if dimension < 300 else 5)
     n = len(features)
     found, holds = 0, []
     for seed in range(20):
@@ -147,7 +130,7 @@ def test_no_rcc_fails_more_often_if_right_and_wrong_are_dealt_out_at_random(size
         found += any(rate.verdict == "more" for rate in rates)
         holds += [rate.low <= wrong.mean() <= rate.high for rate in rates if rate.tested]
     assert len(holds) >= 20
-    assert found <= 1
+    assert found <= most
     assert np.mean(holds) >= 0.95
 
 
@@ -177,31 +160,55 @@ def test_the_interval_is_that_of_clopper_and_pearson():
 
 
 def test_p_is_counted_by_hand():
-    """4 of 4 images in the region are wrong, none of 4 outside: one of C(8, 4) = 70 ways to deal them out."""
-    (rate,) = failure_rates(*dealt([4], [4], outside=(4, 0)), 1)
-    assert rate.p == pytest.approx(2 / 70)
-    assert (rate.verdict, rate.rate, rate.elsewhere, rate.excess) == ("more", 1.0, 0.0, 4.0)
+    """Two of the wrong images are no evidence. Of the other 8, 4 in the region are wrong: one of C(8, 4) = 70 ways."""
+    (rate,) = rates_for([6], [6], outside=(4, 0))
+    assert rate.p == pytest.approx(1 / 70)
+    assert (rate.verdict, rate.rate, rate.elsewhere, rate.excess) == ("more", 1.0, 0.0, 6.0)
+    assert (rate.low, rate.high) == (pytest.approx(0.025**0.25), 1.0)
 
 
 def test_p_is_corrected_for_the_number_of_rccs():
-    (first, second) = failure_rates(*dealt([4, 0], [4, 0], outside=(4, 0)), 2)
-    assert first.p == pytest.approx(2 * 2 / 70)
-    assert first.verdict != "more"
-    assert (second.p, second.verdict) == (1.0, "too few")
+    first, *others = rates_for([6, 1, 1, 1], [6, 0, 0, 0], outside=(1, 0))
+    assert first.p == pytest.approx(4 / 70)
+    assert first.verdict == "too few"
+    assert [(rate.p, rate.verdict) for rate in others] == [(1.0, "too few")] * 3
+
+
+def test_images_that_define_an_rcc_are_no_evidence_of_a_rate():
+    (rate,) = rates_for([3], [3], outside=(500, 100))
+    assert (rate.rate, rate.verdict) == (1.0, "too few")
+    assert rate.low == pytest.approx(0.025)
+    assert rate.p == pytest.approx(101 / 501)
+
+
+def test_images_of_other_rccs_and_of_none_are_no_evidence_of_a_high_rate():
+    labels = np.repeat([0, 1, NOISE], [20, 20, 60])
+    of_right = np.repeat([0, 1, NOISE], [20, 20, 360])
+    first, second = failure_rates(np.repeat([0, 1, NOISE], [20, 70, 10]), of_right, 2, labels=labels)
+    assert (second.tested, second.wrong) == (90, 70)
+    assert second.low == pytest.approx(first.low)
+    assert second.high > first.high
 
 
 def test_a_large_reason_does_not_hide_a_smaller_one():
     """30 % of RCC 1 are wrong, as among all images; but without RCC 0 only 5 % are."""
-    of_failing, of_right = dealt([250, 100], [230, 30], outside=(600, 30))
-    large, small = failure_rates(of_failing, of_right, 2)
-    assert len(of_failing) / 950 == pytest.approx(0.305, abs=1e-3)
+    large, small = rates_for([250, 100], [230, 30], outside=(600, 30))
     assert (large.verdict, small.verdict) == ("more", "more")
     assert large.elsewhere == small.elsewhere == pytest.approx(30 / 600)
     assert small.excess == pytest.approx(30 - 100 * 0.05)
 
 
+def test_at_least_half_of_the_tested_images_remain_to_compare_with():
+    """The region of the second RCC is not left out as well: only 300 of 1,000 images would remain."""
+    clearest, second, third = rates_for([400, 300, 300], [360, 150, 20])
+    assert (clearest.verdict, second.verdict, third.verdict) == ("more", "more", "less")
+    assert clearest.elsewhere == pytest.approx((150 + 20) / 600)
+    assert second.elsewhere == pytest.approx(20 / 300)
+    assert third.elsewhere == pytest.approx(150 / 300)
+
+
 def test_rates_like_elsewhere_and_below_it_are_called_so():
-    usual, rare, unknown = failure_rates(*dealt([200, 200, 3], [40, 10, 1], outside=(500, 100)), 3)
+    usual, rare, unknown = rates_for([200, 200, 3], [40, 10, 1], outside=(500, 100))
     assert (usual.verdict, rare.verdict, unknown.verdict) == ("as often", "less", "too few")
     assert rare.p < LEVEL
     assert rare.high < rare.elsewhere
@@ -217,16 +224,16 @@ def test_twenty_tested_images_give_a_defined_answer():
 
 @pytest.mark.parametrize("of_right", [np.full(5, NOISE), np.zeros(0, int)])
 def test_without_rccs_there_are_no_rates(of_right):
-    assert failure_rates(np.full(4, NOISE), of_right, 0) == ()
+    assert failure_rates(np.full(4, NOISE), of_right, 0, labels=np.full(4, NOISE)) == ()
 
 
 def test_without_right_images_nothing_can_be_said():
-    rates = failure_rates(*dealt([30, 20], [30, 20], outside=(5, 5)), 2)
+    rates = rates_for([30, 20], [30, 20], outside=(5, 5))
     assert [(rate.rate, rate.elsewhere, rate.p, rate.verdict) for rate in rates] == [(1.0, 1.0, 1.0, "too few")] * 2
 
 
 def test_a_region_of_all_tested_images_has_no_elsewhere():
-    (rate,) = failure_rates(*dealt([50], [10]), 1)
+    (rate,) = rates_for([50], [10])
     assert math.isnan(rate.elsewhere)
     assert (rate.excess, rate.verdict) == (0.0, "too few")
     assert "elsewhere" not in rate.text
@@ -244,7 +251,7 @@ def test_a_region_of_all_tested_images_has_no_elsewhere():
         ),
         (
             Rate(0, 1034, 114, 0.092, 0.131, 0.188, 1e-9, "less"),
-            "Fails less often than elsewhere: 11% of 1,034 tested images like these are wrong (9–13%), elsewhere 19%.",
+            "These images look alike, but the network fails on them less often than on others (11%, elsewhere 19%).",
         ),
         (
             Rate(0, 100, 35, 0.26, 0.45, 0.36, 1.0, "as often"),
@@ -253,11 +260,11 @@ def test_a_region_of_all_tested_images_has_no_elsewhere():
         ),
         (
             Rate(0, 3, 1, 0.01, 0.91, 0.998, 1.0, "too few"),
-            "Too few tested images to compare: of 3 tested images like these, 1 is wrong, elsewhere 99.8%.",
+            "Too few tested images to be sure: of 3 tested images like these, 1 is wrong, elsewhere 99.8%.",
         ),
         (
             Rate(0, 1, 0, 0, 1, 0.001, 1.0, "too few"),
-            "Too few tested images to compare: of 1 tested image like these, none is wrong, elsewhere 0.1%.",
+            "Too few tested images to be sure: of 1 tested image like these, none is wrong, elsewhere 0.1%.",
         ),
         (Rate(0, 0, 0, 0, 1, 0.2, 1.0, "too few"), "No other tested image looks like these: nothing to compare."),
     ],
@@ -267,7 +274,7 @@ def test_the_rate_is_said_in_plain_words(rate, text):
 
 
 def test_rates_that_are_saved_are_loaded_again(tmp_path):
-    rates = failure_rates(*dealt([250, 100, 0, 3], [230, 30, 0, 1], outside=(600, 30)), 4)
+    rates = rates_for([250, 100, 0, 3], [230, 30, 0, 1], outside=(600, 30))
     (tmp_path / RATES_FILE).write_text(rates_text(rates), encoding="utf-8")
     assert load_rates(tmp_path) == rates
     header, _, _, empty, _ = rates_text(rates).splitlines()
@@ -276,7 +283,7 @@ def test_rates_that_are_saved_are_loaded_again(tmp_path):
 
 
 def test_an_unknown_rate_elsewhere_is_saved_as_an_empty_cell(tmp_path):
-    (tmp_path / RATES_FILE).write_text(rates_text(failure_rates(*dealt([5], [2]), 1)), encoding="utf-8")
+    (tmp_path / RATES_FILE).write_text(rates_text(rates_for([5], [2])), encoding="utf-8")
     assert math.isnan(load_rates(tmp_path)[0].elsewhere)
 
 
