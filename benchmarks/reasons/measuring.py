@@ -44,11 +44,10 @@ CLUSTER_SOURCES = (
     *(f"dbscan/{name}.py" for name in ("projection", "neighbours", "density", "relevance", "branches", "consensus")),
     *(f"dbscan/{name}.py" for name in ("silhouettes", "tuning")),
 )
-CONDITION_SOURCES = (
-    *SOURCES,
-    *(f"rccs/{name}.py" for name in ("weak_spots", "conditions", "parameters")),
-    *("features/attributes.py", "benchmarks/reasons/rivals.py", "benchmarks/reasons/slices.py"),
-)
+CONDITION_SOURCES = (*SOURCES, "rccs/conditions.py", "rccs/parameters.py", "features/attributes.py")
+RIVAL_SOURCES = ("benchmarks/reasons/rivals.py", "benchmarks/reasons/slices.py")
+SOURCES_OF = {"weak spots": ("rccs/weak_spots.py",), "decision tree": RIVAL_SOURCES, "SliceLine": RIVAL_SOURCES}
+WITH_A_TEST = ("weak spots", "decision tree")  # SliceLine gives its ten best slices whatever they are worth
 LISTED = 10  # conditions in the section
 
 Result = TypeVar("Result")
@@ -77,11 +76,14 @@ def measure_case(
     """
     answers = case.wrong.tobytes().hex()
     of_clusters = key_of(answers, case.extractor.identity, nuisance, *CLUSTER_SOURCES)
-    of_conditions = key_of(answers, ",".join(case.known.columns), *CONDITION_SOURCES)
     finders = _finders(sliceline)
+    of_conditions = {
+        method: key_of(answers, ",".join(case.known.columns), *CONDITION_SOURCES, *SOURCES_OF[method])
+        for method in finders
+    }
     clusters = kept(work / "clusters.json", of_clusters, lambda: _clusters(case, nuisance))
     conditions = {
-        method: kept(work / f"{_in_file_name(method)}.json", of_conditions, partial(_conditions, case, find))
+        method: kept(work / f"{_in_file_name(method)}.json", of_conditions[method], partial(_conditions, case, find))
         for method, find in finders.items()
     }
     chance = [
@@ -90,10 +92,10 @@ def measure_case(
             "conditions": {
                 method: kept(
                     work / f"chance-{seed}-{_in_file_name(method)}.json",
-                    of_conditions,
-                    partial(_conditions_by_chance, case, find, seed),
+                    of_conditions[method],
+                    partial(_conditions_by_chance, case, finders[method], seed),
                 )
-                for method, find in finders.items()
+                for method in WITH_A_TEST
             },
         }
         for seed in range(shuffles)

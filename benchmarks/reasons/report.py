@@ -30,20 +30,21 @@ holds have that cause. *Held* is the share of the failures for which any conditi
 of the base rate. *Information* is that of the first condition that holds for an image; for *unseen* images, conditions
 are searched in a random half of the test set and counted in the other one, both ways. The decision tree (scikit-learn,
 depth 3) and SliceLine get the same columns without the predicted class; a leaf counts if the 95 % interval of its rate
-lies above the base rate, and SliceLine gives its ten best slices (α = .95, at most three columns, numbers in tenths).
+lies above the base rate, and SliceLine gives its ten best slices (α = .95, at most two columns, numbers in tenths).
 """
 CHANCE = """
 ### What is found by chance
 
 Right and wrong are dealt out at random among the images of the test set, the images that are wrong then are clustered
 anew, and rates and conditions are computed. Given is in how many of these shuffles anything is found, and the share of
-all intervals of RCCs that hold the base rate, which should be 95 %.
+all intervals of RCCs that hold the base rate, which should be 95 %. SliceLine has no
+test, and is left out.
 """
 TIME = """
 ### Time
 
-Rates include reading the cached features of all test images; weak spots are searched once what is known of the images
-has been read. One run each, on 2 cores shared with other work.
+Rates include reading the cached features of the images that are right; weak spots are searched once what is known of
+the images has been read. One run each, on 2 cores shared with other work.
 """
 NOT_MEASURED = """
 Not measured: HUDD's clusters with the same rates; the selection by weak spots; RCCs with a parameter set aside.
@@ -160,7 +161,7 @@ def _first(name: str, spots: Mapping[str, Any]) -> str:
 
 
 def _chance(results: Mapping[str, Mapping[str, Any]]) -> str:
-    methods = list(dict.fromkeys(method for result in results.values() for method in result["conditions"]))
+    methods = list(dict.fromkeys(method for result in results.values() for method in result["chance"][0]["conditions"]))
     rows = []
     for name, result in results.items():
         clusters = [shuffle["clusters"] for shuffle in result["chance"]]
