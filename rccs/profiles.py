@@ -32,6 +32,9 @@ LEAST_REDUCTION = 0.5  # of the variance, for a parameter to be mentioned
 LEAST_SHARE, LEAST_LEAD = 0.8, 0.15  # of an RCC's images, and by how much it must exceed the share among all
 MOST_MENTIONED = 3  # parameters in a sentence
 OUTER = (0.05, 0.95)  # quantiles that bound the usual range
+HUES = ("red", "yellow", "green", "turquoise", "blue", "pink")  # around the circle, from 0 degrees
+WIDEST_HUE = 60  # degrees; a wider range of hues has no name
+MOST_MEASURED = 2  # measured attributes in a sentence
 # What a measured attribute is called if an RCC has less of it than all failing images, and if it has more.
 WORDS = {
     "brightness": ("dark", "bright"),
@@ -132,8 +135,8 @@ class Profile(NamedTuple):
     def text(self) -> str:
         """One line: what is recorded, then what is measured. Empty if nothing is recorded and nothing stands out."""
         recorded = [finding for finding in self.findings if not finding.measured]
-        measured = [finding for finding in self.findings if finding.measured]
-        texts = [finding.text for finding in (*recorded, *measured) if finding.stands_out]
+        measured = [f.text for f in self.findings if f.measured and f.value and f.stands_out]
+        texts = [*(finding.text for finding in recorded if finding.stands_out), *measured[:MOST_MEASURED]]
         if texts or not recorded:
             return "; ".join(texts[:MOST_MENTIONED])
         if not any(finding.known for finding in recorded):
@@ -187,7 +190,10 @@ def profile_clusters(
 
 
 def _in_a_word(finding: Finding) -> Finding:
-    """A measured number with a word for it, such as "dark"."""
+    """A measured number with a word for it, such as "dark"; a hue with its name, if most of its images share it."""
+    if finding.kind == "angle" and finding.known:
+        wide = (finding.usual_high - finding.usual_low) % 360 > WIDEST_HUE
+        return finding if wide else finding._replace(value=f"mostly {HUES[round(finding.mean % 360 / 60) % 6]}")
     if finding.kind != "number" or not finding.known:
         return finding
     middle = (finding.usual_low + finding.usual_high) / 2

@@ -406,7 +406,10 @@ def test_event_handlers_bear_forged_arguments(attacked, visitor):
             if k:  # further in: Gradio refuses what is none of a widget's choices
                 kinds = [visitor.kind_of(part) for part in handler["inputs"]]
                 values = [None if kind in ("dropdown", "radio", "state") else "a\ud800\0<b>" for kind in kinds]
-            told = visitor.fire(handler, values, {"indices": [*FORGED, 0], "index": (10**9, None)[k % 2]})
+            try:
+                told = visitor.fire(handler, values, {"indices": [*FORGED, 0], "index": (10**9, None)[k % 2]})
+            except httpx.RemoteProtocolError:
+                continue  # Gradio cannot say in UTF-8 that half of a character is no choice, and ends the answer
             assert "Traceback" not in told, handler["api_name"]
             assert "site-packages" not in told
             assert SECRET not in told
