@@ -18,9 +18,10 @@ the DNN gets right.
 *Causes* are the known causes that make up {100 * PURE:.0f} % or more of an RCC that is said to fail more often, and, in
 brackets, of any RCC. *Intervals* are those that hold the failure rate of the whole test set. *Information* is what the
 RCC in whose region an image lies tells about whether it is right or wrong, as a share of the entropy; what random
-regions would tell on average is subtracted. NMI is that of RCCs and cause, class, or person, without noise. *Of one
-person* are RCCs with {100 * PURE:.0f} % or more images of one person, and, in brackets, those of them that are said to
-fail more often. K-means has as many clusters, of the same points; all failing images are in one.
+regions would tell on average is subtracted. NMI is that of RCCs and cause, class, or a nuisance (the person, where the
+case has one), without noise. *Of one value* are RCCs with {100 * PURE:.0f} % or more images of one person, and, in
+brackets, those of them that are said to fail more often. K-means has as many
+clusters, of the same points; all failing images are in one.
 """
 CONDITIONS = f"""
 ### Conditions in words
@@ -37,8 +38,8 @@ CHANCE = """
 
 Right and wrong are dealt out at random among the images of the test set, the images that are wrong then are clustered
 anew, and rates and conditions are computed. Given is in how many of these shuffles anything is found, and the share of
-all intervals of RCCs that hold the base rate, which should be 95 %. SliceLine has no
-test, and is left out.
+all intervals of RCCs that hold the base rate, which should be 95 %. SliceLine has no test,
+and is left out.
 """
 TIME = """
 ### Time
@@ -101,6 +102,7 @@ def _clusters(results: Mapping[str, Mapping[str, Any]]) -> str:
         n_causes = len(result["case"]["causes"])
         for method, one in result["clusters"].items():
             nmi = one["nmi"]
+            nuisance = next((what for what in nmi if what not in ("cause", "label")), "")
             rows.append(
                 (
                     name,
@@ -111,13 +113,13 @@ def _clusters(results: Mapping[str, Mapping[str, Any]]) -> str:
                     f"{_share(len(one['causes']), n_causes)} ({len(one['causes of any'])})" if n_causes else "–",
                     _share(one["holding"], one["rccs"]),
                     f"{one['information'][0]:.3f} bits, {_percent(one['information'][1])}",
-                    *(_number(nmi[what]) if what in nmi else "–" for what in ("cause", "label", "person")),
-                    f"{one['of one']} ({one['of one, more']})" if "person" in nmi else "–",
+                    *(_number(nmi[what]) if what in nmi else "–" for what in ("cause", "label", nuisance)),
+                    f"{one['of one']} ({one['of one, more']})" if nuisance in nmi else "–",
                 )
             )
     header = (
         *("case", "method", "RCCs", "noise", "more", "as often", "less", "too few", "causes", "intervals"),
-        *("information", "NMI cause", "class", "person", "of one person"),
+        *("information", "NMI cause", "class", "nuisance", "of one value"),
     )
     return _table(header, rows)
 
