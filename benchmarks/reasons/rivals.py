@@ -104,6 +104,7 @@ def slice_conditions(
         It does not run.
     """
     coded = {name: _codes(name, column) for name, column in columns.items()}
+    coded = {name: pair for name, pair in coded.items() if len(np.unique(pair[0])) > 1}  # else each slice is repeated
     codes = np.column_stack([code for code, _ in coded.values()])
     with tempfile.TemporaryDirectory() as folder:
         search, slices = Path(folder, "search.npz"), Path(folder, "slices.json")
@@ -116,7 +117,7 @@ def slice_conditions(
         found = json.loads(slices.read_text(encoding="utf-8"))
     conditions = []
     for one in found:
-        chosen = [(name, code) for name, code in zip(columns, one, strict=True) if code is not None]
+        chosen = [(name, code) for name, code in zip(coded, one, strict=True) if code is not None]
         holds = np.logical_and.reduce([coded[name][0] == code for name, code in chosen])
         where = " and ".join(coded[name][1][code] for name, code in chosen)
         conditions.append(Condition(where, frozenset(name for name, _ in chosen), holds))

@@ -143,6 +143,7 @@ def test_a_tree_that_sees_half_of_the_images_speaks_of_all():
 
 def test_slices_are_read_back_as_conditions(tmp_path):
     columns, wrong = dark_and_red()
+    columns = {"constant": np.full(len(wrong), 128.0), **columns}
     columns["light"][:5] = np.nan
     # A stand-in for the environment with sliceline: the slice "colour = red", and "light unknown".
     answer = [[None, None, 3], [0, None, None]]
