@@ -13,8 +13,6 @@ have the same sizes.
 
 import argparse
 import dataclasses
-import hashlib
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -25,6 +23,7 @@ from typing import Any
 import numpy as np
 from sklearn.cluster import KMeans
 
+from benchmarks.kept import kept, key_of
 from benchmarks.paper import cost as paper_cost
 from benchmarks.paper.cases import BUILT_FROM, CASES, PaperCase, load_paper_case
 from benchmarks.paper.measures import known_cause_labels, measure_outcome
@@ -168,15 +167,15 @@ def measure_case(name: str, data: Path, work: Path, options: argparse.Namespace)
     if images.paths != case.paths:
         raise SAFEError(f"Expected readable images in {case.root}. Received {len(images.skipped)} unreadable images.")
     distances = _kept_distances(case, work)
-    key = _key(case.digest, images.extractor.identity, *SAFE_SOURCES, *HUDD_SOURCES, *MEASURE_SOURCES)
-    whole = _kept(work / "whole.json", key, lambda: compare_methods(case, images, distances, None))
+    key = key_of(case.digest, images.extractor.identity, *SAFE_SOURCES, *HUDD_SOURCES, *MEASURE_SOURCES)
+    whole = kept(work / "whole.json", key, lambda: compare_methods(case, images, distances, None))
     repetitions = [
-        _kept(work / f"repetition-{seed}.json", key, partial(compare_methods, case, images, distances, seed))
+        kept(work / f"repetition-{seed}.json", key, partial(compare_methods, case, images, distances, seed))
         for seed in range(2 if options.quick else options.repetitions)
     ]
-    subsets_key = _key(key, str(SUBSET_SIZES), str(SUBSETS))
-    subsets = _kept(work / "subsets.json", subsets_key, lambda: _subsets(case, images))
-    layers = _kept(work / "layers.json", key, lambda: _layers(case, distances))
+    subsets_key = key_of(key, str(SUBSET_SIZES), str(SUBSETS))
+    subsets = kept(work / "subsets.json", subsets_key, lambda: _subsets(case, images))
+    layers = kept(work / "layers.json", key, lambda: _layers(case, distances))
     about = {
         "failing": len(case.paths),
         "tested": len(next(iter(case.reference.values()))),
@@ -250,7 +249,7 @@ def _subsets(case: PaperCase, images: ImageFeatures) -> list[dict[str, Any]]:
 
 def _kept_distances(case: PaperCase, work: Path) -> dict[str, np.ndarray]:
     """Distances between heatmaps, computed only once."""
-    path = work / f"heatmap-distances-{_key(case.digest, *HUDD_SOURCES)}.npz"
+    path = work / f"heatmap-distances-{key_of(case.digest, *HUDD_SOURCES)}.npz"
     if not path.is_file():
         _, distances, _ = run_hudd(case.model, case.root, case.paths, store="disk", progress=print_progress)
         for old in work.glob("heatmap-distances-*.npz"):
@@ -285,7 +284,7 @@ def _costs(case: PaperCase, work: Path, runs: int) -> dict[str, list[dict[str, A
         tasks.append(("HUDD, AlexNet", "hudd", _saved(work / "alexnet.keras", paper_cost.save_alexnet)))
     for label, method, model in tasks:
         file = work / f"cost-{_in_file_name(label)}.json"
-        costs[label] = _kept(
+        costs[label] = kept(
             file, _cost_key(case, method, runs), partial(_cost_records, method, model, case.root, runs, trace=True)
         )
     return costs
@@ -307,7 +306,7 @@ def _in_file_name(label: str) -> str:
 
 def _cost_key(case: PaperCase, method: str, runs: int) -> str:
     sources = SAFE_SOURCES if method.startswith("safe") else HUDD_SOURCES
-    return _key(case.digest, str(runs), *sources, "benchmarks/paper/cost.py")
+    return key_of(case.digest, str(runs), *sources, "benchmarks/paper/cost.py")
 
 
 def _growth(case: PaperCase, work: Path, sizes: list[int]) -> list[dict[str, Any]]:
@@ -332,36 +331,9 @@ def _growth(case: PaperCase, work: Path, sizes: list[int]) -> list[dict[str, Any
         write_text(listing, "".join(f"{case.root / case.paths[i]}\n" for i in chosen))
         file = work / f"growth-{size}-{_in_file_name(label)}.json"
         trace = method != "hudd-one-by-one"
-        (cost,) = _kept(
-            file, _cost_key(case, method, 1), partial(_cost_records, method, model, listing, 1, trace=trace)
-        )
+        (cost,) = kept(file, _cost_key(case, method, 1), partial(_cost_records, method, model, listing, 1, trace=trace))
         measured.append({"size": size, "label": label, **cost})
     return measured
-
-
-# --- Kept results -----------------------------------------------------------------------------------------------
-
-
-def _key(*parts: str) -> str:
-    """A hash of the parts; a part that is the path of a source file stands for its content."""
-    digest = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        file = ROOT / part
-        digest.update(file.read_bytes() if part.endswith(".py") and file.is_file() else part.encode())
-        digest.update(b"\0")
-    return digest.hexdigest()
-
-
-def _kept(path: Path, key: str, compute: Callable[[], object]) -> Any:
-    """The result in a file if it has the same key; otherwise compute the result and write it to the file."""
-    if path.is_file():
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["key"] == key:
-            return record["result"]
-    print(f"{path.parent.name}: {path.stem}", file=sys.stderr, flush=True)
-    result = json.loads(json.dumps(compute()))
-    write_text(path, json.dumps({"key": key, "result": result}, indent=1) + "\n")
-    return result
 
 
 if __name__ == "__main__":

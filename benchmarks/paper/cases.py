@@ -112,7 +112,7 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
     model = data / MODEL_FILE
     if name == "gtsrb":
         folder = work
-        model = _trained(data / "train", work, progress)
+        model = trained_cnn(data / "train", work, progress)
         _failures_of(model, data / "test", folder, progress)
     elif name in LARGE_TEST_SETS:
         folder = _enlarged(name, data, work, progress)
@@ -234,7 +234,7 @@ def _failures_of(model: Path, test: Path, out: Path, progress: Progress) -> None
         find_failures(model, test, out, progress=progress)
 
 
-def _trained(train: Path, work: Path, progress: Progress) -> Path:
+def trained_cnn(train: Path, work: Path, progress: Progress) -> Path:
     """A small CNN for photographs in class folders."""
     path = work / MODEL_FILE
     if path.is_file():

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from benchmarks.kept import kept, key_of
 from benchmarks.memory import peak_resident_mb
 from benchmarks.paper import __main__ as paper
 from benchmarks.paper.cases import PaperCase, UnsafeValue, load_paper_case, unsafe_values
@@ -331,13 +332,13 @@ def test_a_result_is_computed_once_and_again_when_its_key_changes(tmp_path):
         return calls[-1]
 
     path = tmp_path / "result.json"
-    assert [paper._kept(path, key, compute) for key in ("a", "a", "b", "b")] == [0, 0, 1, 1]
+    assert [kept(path, key, compute) for key in ("a", "a", "b", "b")] == [0, 0, 1, 1]
 
 
 def test_a_key_follows_the_content_of_source_files():
     errors, files = "support/errors.py", "support/files.py"
-    assert paper._key("x", errors) == paper._key("x", errors)
-    assert len({paper._key("x", errors), paper._key("y", errors), paper._key("x", files)}) == 3
+    assert key_of("x", errors) == key_of("x", errors)
+    assert len({key_of("x", errors), key_of("y", errors), key_of("x", files)}) == 3
 
 
 @pytest.mark.parametrize("data", ["gd", "gd=", "hpd=/somewhere"])
