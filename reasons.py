@@ -10,6 +10,7 @@ RCCs and answers in; rates and weak spots out. `pipeline.explain_failures` write
 """
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,8 @@ from support.progress import Progress, no_progress
 from support.run_folder import COMPARISON_FILE, RATES_FILE, WEAK_SPOTS_FILE
 from support.text import count
 
+NEARLY_ALL = 0.8  # of an RCC's images, for a weak spot to be its reason
+MOST_OF_ALL = 0.5  # failing images in such a weak spot: one that holds most of them distinguishes no RCC
 MOST_COMPARED = 10_000  # tested images; of more, a random part is compared
 LABEL, PREDICTED = "label", "predicted"
 
@@ -277,6 +280,35 @@ class Reasons(NamedTuple):
     def rates(self, clusters: RootCauseClusters) -> dict[int, Rate]:
         """The failure rate of each RCC, as the engineer has edited them; empty if nothing was compared."""
         return {rate.rcc: rate for rate in self.comparison.rates(clusters)} if self.comparison else {}
+
+    def spot_of(self, clusters: RootCauseClusters, rcc: int) -> int | None:
+        """The weak spot, as an index, that holds nearly all images of an RCC and no most of all failing ones.
+
+        It may be the reason of an RCC that looks cannot tell from images that the DNN gets right. Of several, the one
+        with the highest failure rate; None if there is none.
+        """
+        members = np.flatnonzero(clusters.labels == rcc)
+        most = MOST_OF_ALL * len(clusters.paths)
+        found = [
+            spot for spot, rows in enumerate(self.images)
+            if len(rows) <= most and np.isin(members, rows).mean() >= NEARLY_ALL
+        ] if len(members) else []  # fmt: skip
+        return max(found, key=lambda spot: self.spots[spot].rate, default=None)
+
+    def text_of(self, clusters: RootCauseClusters, rcc: int, rates: Mapping[int, Rate]) -> str:
+        """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known."""
+        rate, spot = rates.get(rcc), self.spot_of(clusters, rcc)
+        texts = [rate.text] if rate else []
+        if spot is not None:
+            members = np.flatnonzero(clusters.labels == rcc)
+            share = np.isin(members, self.images[spot]).mean()
+            found = self.spots[spot]
+            but = "But for " if rate and rate.verdict in ("as often", "less") else "For "
+            texts.append(
+                f"{but}{'all' if share == 1 else f'{math.floor(100 * share)}%'} of them {found.where}, where "
+                f"{found.rate:.0%} are wrong (weak spot {spot + 1})."
+            )
+        return " ".join(texts)
 
     def overlaps(self, clusters: RootCauseClusters, spot: int) -> list[tuple[int, int]]:
         """The RCCs with which a weak spot has failing images in common, and how many, the most first; not noise."""

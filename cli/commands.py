@@ -104,7 +104,7 @@ def _print_reasons(out: Any) -> None:
     print(f"Failure rates, compared with the images that the network gets right ({reasons.base:.1%} of all are wrong):")
     for rcc in by_excess(rccs_of(review.clusters), rates):
         if rcc in rates:
-            print(f"  RCC {rcc}: {rates[rcc].text}")
+            print(f"  RCC {rcc}: {printable(reasons.text_of(review.clusters, rcc, rates))}")
     if offer := nuisance_of(out):
         print(offer[1])
     if not reasons.spots:

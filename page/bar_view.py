@@ -66,6 +66,9 @@ def caption(shown: Shown, rcc: int) -> str:
     mark = MARKS[shown.notes[rcc].verdict] if rcc in shown.notes else ""
     rate = shown.rates.get(rcc)
     told = f" · {FAILS[rate.verdict]}" if rate and rate.verdict in FAILS else ""
+    spot = shown.reasons.spot_of(shown.clusters, rcc)
+    if spot is not None and not (rate and rate.verdict == "more"):
+        told = f" · weak spot {spot + 1}"
     return f"{printable(title(rcc, shown.notes))} · {len(shown.clusters.members(rcc)):,}{mark}{told}"
 
 

@@ -107,7 +107,8 @@ class ClustersTab:
         )  # fmt: skip
         self._outputs = [*self._job_view.outputs, self._pane, *self._window.outputs, *self._one_rcc, self._bar.widget,
                          *self._spots.outputs, self._compared, self._offer, self._offered, self._accept,
-                         *self._runs_view.outputs, self._how, self._tried, self._skipped_pane, self._skipped]  # fmt: skip
+                         *self._runs_view.outputs, self._how, self._tried, self._skipped_pane,
+                         self._skipped]  # fmt: skip
 
     def _lay_out_form(self) -> None:
         with gr.Row(elem_classes="safe-form"):

@@ -207,8 +207,9 @@ def _heading(results: Shown, rcc: int) -> str:
     meaning = html.escape(NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS)
     parts = [f"<h2 title='{meaning}'>{html.escape(printable(title(rcc)))}</h2>"]
     parts.append(f"<p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images</p>")
-    if rate := results.rates.get(rcc):
-        parts.append(f"<p class='safe-rate' data-verdict='{rate.verdict}'>{html.escape(rate.text)}</p>")
+    if reason := results.reasons.text_of(clusters, rcc, results.rates):
+        verdict = results.rates[rcc].verdict if rcc in results.rates else ""
+        parts.append(f"<p class='safe-rate' data-verdict='{verdict}'>{html.escape(printable(reason))}</p>")
     if told := commonest_confusion(clusters.answers_of(rcc)):
         parts.append(f"<p class='safe-confusion'>{html.escape(told)}</p>")
     if results.profiles:  # as high where there is none: nothing below moves

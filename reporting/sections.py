@@ -279,7 +279,7 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
     )
     confusion = commonest_confusion(clusters.answers_of(rcc))
     facts = [
-        ("Failure rate", escaped(known.rates[rcc].text) if rcc in known.rates else ""),
+        ("Failure rate", escaped(known.reasons.text_of(clusters, rcc, known.rates))),
         ("Taken for", escaped(f"{confusion[0].lower()}{confusion[1:]}" if confusion else "")),
         ("Parameters", escaped(known.profiles.get(rcc, ""))),
         ("Most like", alike),

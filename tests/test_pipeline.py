@@ -219,3 +219,22 @@ def test_failing_images_of_another_test_set_cannot_be_compared(case, draw_folder
     generate_clusters(tmp_path / "others", case.out, settings)
     with pytest.raises(SAFEError, match="among the wrong ones"):
         explain_failures(case.out)
+
+
+def test_an_rcc_names_the_weak_spot_that_its_images_are_in(case):
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    explain_failures(case.out)
+    reasons = load_reasons(case.out, clusters)
+    night = int(clusters.labels[clusters.paths.index("night/night_00.png")])
+    spot = reasons.spot_of(clusters, night)
+    assert spot is not None
+    assert set(clusters.members(night)) <= {clusters.paths[row] for row in reasons.images[spot]}
+    told = reasons.text_of(clusters, night, reasons.rates(clusters))
+    assert told.startswith("Fails more often than elsewhere")
+    assert f"For all of them {reasons.spots[spot].where}, where " in told
+    rate = reasons.rates(clusters)[night]._replace(verdict="less")
+    assert "than on others" in (less := reasons.text_of(clusters, night, {night: rate}))
+    assert f"But for all of them {reasons.spots[spot].where}" in less
+    few = reasons._replace(images=tuple(rows[:3] for rows in reasons.images))
+    assert few.spot_of(clusters, night) is None
+    assert few.text_of(clusters, night, {}) == ""

@@ -61,7 +61,7 @@ def test_failures_are_collected_and_told(sets, tmp_path, capsys):
     assert "8 failing images of 26 · test accuracy 0.6923" in printed
     assert "output 0 is blue" in printed
     assert "Pixels: from 0 to 255" in printed
-    assert names_in(tmp_path / "out") == ["accuracy.json", "failures", "failures.csv"]
+    assert names_in(tmp_path / "out") == ["accuracy.json", "failures", "failures.csv", "predictions.csv"]
     assert json.loads((tmp_path / "out" / "accuracy.json").read_text())["failures"] == 8
 
 

@@ -76,7 +76,7 @@ def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served
         for tab in TABS:
             page.get_by_role("tab", name=tab).click()
             reached, unseen = set(), []
-            for _ in range(120):
+            for _ in range(180):
                 page.keyboard.press("Tab")
                 if focused := page.evaluate(FOCUSED):
                     reached |= set(focused["ids"])
