@@ -41,6 +41,7 @@ from support.text import count
 
 DEFINING = 2  # wrong images of an RCC that are no evidence: a core point needs two others, see `dbscan.tuning`
 LEVEL = 0.05  # of the tests, and what the intervals leave out
+ENOUGH = 200  # tested images: if a verdict is not possible with these, they look like much of the test set
 LEAST_REST = 0.5  # of the tested images, with which RCCs are compared
 VERDICTS = ("more", "as often", "less", "too few")
 
@@ -92,7 +93,8 @@ class Rate(NamedTuple):
         if self.verdict == "too few":
             wrong = "none is" if not self.wrong else "1 is" if self.wrong == 1 else f"{self.wrong:,} are"
             images = count(self.tested, "tested image")
-            return f"Too few tested images to be sure: of {images} like these, {wrong} wrong{elsewhere}."
+            why = "Too few tested images to be sure" if self.tested < ENOUGH else "Looks alone do not tell"
+            return f"{why}: of {images} like these, {wrong} wrong{elsewhere}."
         if self.verdict == "more":
             interval = f"{_percent(self.low)[:-1]}–{_percent(self.high)}"
             return (

@@ -266,6 +266,10 @@ def test_a_region_of_all_tested_images_has_no_elsewhere():
             Rate(0, 1, 0, 0, 1, 0.001, 1.0, "too few"),
             "Too few tested images to be sure: of 1 tested image like these, none is wrong, elsewhere 0.1%.",
         ),
+        (
+            Rate(0, 2223, 178, 0.07, 0.09, 0.001, 1.0, "too few"),
+            "Looks alone do not tell: of 2,223 tested images like these, 178 are wrong, elsewhere 0.1%.",
+        ),
         (Rate(0, 0, 0, 0, 1, 0.2, 1.0, "too few"), "No other tested image looks like these: nothing to compare."),
     ],
 )
