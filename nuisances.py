@@ -276,7 +276,7 @@ def nuisance_offer(
             told = [size for size, n_values in groups if n_values <= few]
             if images and sum(told) >= MOST * images and (best is None or sum(told) / images > best[0]):
                 noun, n_values = printable(name), len(np.unique(column[column != ""]))
-                each = f"one {noun} each" if few == 1 else f"at most {few} of {n_values} values of {noun} each"
+                each = f"one {noun} each" if few == 1 else f"of at most {few} of the {n_values} values of {noun} each"
                 best = (
                     sum(told) / images,
                     Offer(

@@ -134,7 +134,12 @@ class ClustersTab:
                 "Example", scale=0, min_width=110, visible=self._settings.example is not None, elem_id="example-images"
             )
             self._generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
-        with gr.Accordion("The whole test set", open=False, elem_id="whole-test-set") as self._more, gr.Row():
+        with (
+            gr.Accordion(
+                "More options: the whole test set, and what does not matter", open=False, elem_id="more-options"
+            ) as self._more,
+            gr.Row(),
+        ):
             self._predictions = gr.Textbox(
                 label="Predictions", info="CSV: image, label, predicted. By default predictions.csv beside the images",
                 placeholder="/path/to/predictions.csv", interactive=False, elem_id="predictions",
@@ -143,13 +148,9 @@ class ClustersTab:
                 label="Test images", info="The folder that the predictions are about, right and wrong images",
                 placeholder="/path/to/test", interactive=False, elem_id="tested",
             )  # fmt: skip
-        with gr.Accordion(
-            "Set aside what does not matter", open=False, elem_id="set-aside-options"
-        ) as self._aside_pane:
             self._aside = gr.Dropdown(
                 [], multiselect=True, allow_custom_value=True, label="Set aside", interactive=False,
-                info="Parameters such as the person: what they explain is removed from the features before PCA",
-                elem_id="set-aside",
+                info="Parameters such as the person; what they explain is removed before PCA", elem_id="set-aside",
             )  # fmt: skip
         self._fields = [self._folder, self._reducer, self._predictions, self._tested, self._aside]
 
@@ -157,10 +158,10 @@ class ClustersTab:
         """Connect the widgets."""
         rcc, window, bar, folder = self._rcc, self._window, self._bar, self._folder
         rcc_view, images_view, outputs = self._rcc_view, self._images_view, self._outputs
-        form = [*self._fields, self._root, self._more, self._aside_pane]
+        form = [*self._fields, self._root, self._more]
         sent = [self._generate.click, folder.submit, self._predictions.submit, self._tested.submit]
         generated = gr.on(sent, self._on_generate, self._fields, [self._root, *outputs], **FOLLOW)
-        accepted = self._accept.click(self._on_accept, window.run, [self._aside, self._aside_pane], **VIEW)
+        accepted = self._accept.click(self._on_accept, window.run, [self._aside, self._more], **VIEW)
         accepted.then(self._on_generate, self._fields, [self._root, *outputs], **FOLLOW).then(
             self._on_map, images_view.colour, images_view.map_outputs, **VIEW
         )
@@ -225,6 +226,7 @@ class ClustersTab:
         if offer is None:
             return {self._offer: put_away()}
         name, sentence = map(printable, offer)
+        sentence = sentence.replace(f" (--set-aside {name})", "")  # that is for the command line
         return {
             self._offer: reveal(),
             self._offered: f"<p class='safe-offer'>{html.escape(sentence)}</p>",
@@ -262,8 +264,7 @@ class ClustersTab:
             self._tested: tested,
             self._aside: self._show_aside(results),
             # Never closed behind the engineer
-            **({self._more: gr.Accordion(open=True)} if predictions else {}),
-            **({self._aside_pane: gr.Accordion(open=True)} if results.clusters.set_aside else {}),
+            **({self._more: gr.Accordion(open=True)} if predictions or results.clusters.set_aside else {}),
         }
 
     def _show_aside(self, results: Shown, **more: Any) -> gr.Dropdown:
@@ -343,7 +344,7 @@ class ClustersTab:
         if offer is None:
             return gr.skip()
         names = [printable(name) for name in (*set_aside_of(clusters), offer[0])]
-        return {self._aside: names, self._aside_pane: gr.Accordion(open=True)}
+        return {self._aside: names, self._more: gr.Accordion(open=True)}
 
     def _on_map(self, by: str | None) -> dict:
         results = self._settings.results

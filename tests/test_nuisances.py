@@ -1,14 +1,11 @@
 """What does not matter is offered, set aside, and stays so in later steps."""
 
 import dataclasses
-import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from dnn.tested import read_predictions
 from nuisances import fails_equally, nuisance_offer
@@ -30,59 +27,15 @@ from selection import SelectionSettings
 from support.errors import SAFEError
 from support.files import read_arrays, read_record
 from support.run_folder import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
+from tests.helpers.answered import People, draw_people, draw_person
 from tests.helpers.fake_network import FakeNetwork
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
 
 
-FRAMES = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40))  # one to a person
-
-
-class People(NamedTuple):
-    """A test set of four persons, each of whom has a broad frame of a colour; the DNN fails on all dark images."""
-
-    test: Path
-    failing: Path
-    table: Path
-    parameters: Path
-    improvement: Path
-    out: Path
-
-
-def draw_person(person: int, dark: bool, rng: np.random.Generator) -> Image.Image:
-    # Of the size that the network sees, and in its squares: nothing of the frame is mixed into what is inside.
-    pixels = np.full((224, 224, 3), FRAMES[person], float)
-    pixels[48:176, 48:176] = (170, 60, 60) if dark else (60, 170, 170)
-    noise = np.kron(rng.normal(0, 8, (14, 14, 3)), np.ones((16, 16, 1)))
-    return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
-
-
 @pytest.fixture
 def people(fake_network: FakeNetwork, tmp_path: Path) -> People:
-    """Every person fails equally often: on 10 images that are dark, and on 10 that are not."""
-    rng = np.random.default_rng(0)
-    test, failing, improvement = tmp_path / "test", tmp_path / "dnn" / "failures", tmp_path / "improvement"
-    for folder in (test / "face", failing / "face", improvement):
-        folder.mkdir(parents=True)
-    rows, known, later = ["image,label,predicted"], ["image,person,serial,site"], ["image,person"]
-    for person in range(4):
-        for i in range(40):
-            name, wrong = f"face/p{person}_{i:02d}.png", i % 2 == 0
-            draw_person(person, i < 20, rng).save(test / name)
-            if wrong:
-                shutil.copyfile(test / name, failing / name)
-            rows.append(f"{name},face,{'other' if wrong else 'face'}")
-            known.append(f"{name},p{person},n{len(known)},here")
-        for i in range(4):
-            name = f"q{person}_{i}.png"
-            draw_person(person, i < 2, rng).save(improvement / name)
-            later += [f"{name},p{person}"] if i else []
-    table, parameters = failing.parent / "predictions.csv", tmp_path / "parameters.csv"
-    table.write_text("\n".join(rows) + "\n")
-    parameters.write_text("\n".join(known) + "\n")
-    (improvement / "parameters.csv").write_text("\n".join(later) + "\n")
-    (failing.parent / "accuracy.json").write_text(f'{{"test_root": "{test}"}}')
-    return People(test, failing, table, parameters, improvement, tmp_path / "out")
+    return draw_people(tmp_path)
 
 
 ASIDE = SETTINGS._replace(set_aside=("person",))
@@ -252,7 +205,7 @@ def test_values_that_share_rccs_count_if_they_are_few_of_all(people):
     offer = nuisance_offer(together, tested, parameters=people.parameters)
     assert offer.name == "sitting"
     # The last RCC has only two images, and does not count.
-    assert offer.sentence.startswith("13 of 13 RCCs are at most 3 of 40 values of sitting each, and")
+    assert offer.sentence.startswith("13 of 13 RCCs are of at most 3 of the 40 values of sitting each, and")
     assert nuisance_offer(mixed, tested, parameters=people.parameters) is None
 
 

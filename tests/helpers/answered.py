@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from tests.helpers.scenes import draw_scene
 
@@ -40,3 +41,54 @@ def draw_case(root: Path) -> AnsweredCase:
     table.write_text("\n".join(rows) + "\n")
     (failing.parent / "accuracy.json").write_text(f'{{"test_root": "{test}"}}')
     return AnsweredCase(test, failing, table, root / "out")
+
+
+# --- Persons ---------------------------------------------------------------------------------------------------
+
+FRAMES = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40))  # one to a person
+
+
+class People(NamedTuple):
+    """A test set of four persons, each of whom has a broad frame of a colour; the DNN fails on all dark images."""
+
+    test: Path
+    failing: Path
+    table: Path
+    parameters: Path
+    improvement: Path
+    out: Path
+
+
+def draw_person(person: int, dark: bool, rng: np.random.Generator) -> Image.Image:
+    # Of the size that the network sees, and in its squares: nothing of the frame is mixed into what is inside.
+    pixels = np.full((224, 224, 3), FRAMES[person], float)
+    pixels[48:176, 48:176] = (170, 60, 60) if dark else (60, 170, 170)
+    noise = np.kron(rng.normal(0, 8, (14, 14, 3)), np.ones((16, 16, 1)))
+    return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
+
+
+def draw_people(root: Path) -> People:
+    """Every person fails equally often: on 10 images that are dark, and on 10 that are not."""
+    rng = np.random.default_rng(0)
+    test, failing, improvement = root / "test", root / "dnn" / "failures", root / "improvement"
+    for folder in (test / "face", failing / "face", improvement):
+        folder.mkdir(parents=True)
+    rows, known, later = ["image,label,predicted"], ["image,person,serial,site"], ["image,person"]
+    for person in range(4):
+        for i in range(40):
+            name, wrong = f"face/p{person}_{i:02d}.png", i % 2 == 0
+            draw_person(person, i < 20, rng).save(test / name)
+            if wrong:
+                shutil.copyfile(test / name, failing / name)
+            rows.append(f"{name},face,{'other' if wrong else 'face'}")
+            known.append(f"{name},p{person},n{len(known)},here")
+        for i in range(4):
+            name = f"q{person}_{i}.png"
+            draw_person(person, i < 2, rng).save(improvement / name)
+            later += [f"{name},p{person}"] if i else []
+    table, parameters = failing.parent / "predictions.csv", root / "parameters.csv"
+    table.write_text("\n".join(rows) + "\n")
+    parameters.write_text("\n".join(known) + "\n")
+    (improvement / "parameters.csv").write_text("\n".join(later) + "\n")
+    (failing.parent / "accuracy.json").write_text(f'{{"test_root": "{test}"}}')
+    return People(test, failing, table, parameters, improvement, root / "out")

@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from support.run_folder import COMPARISON_FILE
-from tests.helpers.answered import AnsweredCase, draw_case
+from tests.helpers.answered import AnsweredCase, draw_case, draw_people
 from tests.helpers.browsing import FAKED, Served, field, opened, served_from, wait_until
 
 
@@ -107,7 +107,7 @@ def test_predictions_can_be_given_on_the_page_and_are_filled_in_again(browser, c
     elsewhere = tmp_path / "elsewhere.csv"
     elsewhere.write_bytes(case.table.read_bytes())
     with opened(browser, compared.served) as page:
-        page.get_by_text("The whole test set").click()
+        page.get_by_text("More options").click()
         field(page, "predictions").fill(str(elsewhere))
         page.locator("#generate").click()
         alert = page.locator("#clusters-status [role=alert]")
@@ -119,3 +119,20 @@ def test_predictions_can_be_given_on_the_page_and_are_filled_in_again(browser, c
         page.reload()
         expect(field(page, "predictions")).to_have_value(str(elsewhere))
         expect(field(page, "tested")).to_have_value(str(case.test))
+
+
+def test_what_does_not_matter_is_offered_and_set_aside_with_one_click(browser, tmp_path):
+    people = draw_people(tmp_path / "people")
+    (tmp_path / "page").mkdir()
+    with served_from(tmp_path / "page", tool=FAKED) as served, opened(browser, served) as page:
+        field(page, "images").fill(str(people.failing))
+        page.locator("#generate").click()
+        expect(page.locator("#offer")).to_contain_text("8 of 8 RCCs are one person each")
+        expect(page.locator("#generate")).to_be_enabled()
+        page.get_by_role("button", name="Set person aside").click()
+        expect(page.locator("#set-aside")).to_contain_text("person")
+        expect(page.locator("#clusters-status strong")).to_contain_text("2 root cause clusters")
+        expect(page.locator("#generate")).to_be_enabled()
+        expect(page.locator("#offer")).to_be_hidden()
+        page.reload()
+        expect(page.locator("#set-aside")).to_contain_text("person")
