@@ -26,7 +26,7 @@ from rccs.spot_notes import has_spot_notes, spot_notes_brought_back
 from rccs.unsafe_set import selection_run
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing_folder
-from support.output_folder import own_files, save_files, working, writing
+from support.output_folder import Writer, own_files, save_files, working, writing
 from support.run_folder import (
     CLUSTERS_FILE,
     COMPARISON_FILE,
@@ -395,8 +395,8 @@ def restore_run(folder: Path, name: str) -> RootCauseClusters:
         if own_files(folder, [MODEL_FILE]):
             keep_model(folder)  # one of an older version may not be kept yet
         kept = [file for file in FILES if (source / file).is_file()]
-        files = {file: _copied(source / file) for file in kept}
-        files |= {**spot_notes_brought_back(folder, source), **labels_brought_back(folder, source)}
+        files: dict[str, Writer] = {file: _copied(source / file) for file in kept}
+        files |= spot_notes_brought_back(folder, source) | labels_brought_back(folder, source)
         model = kept_model(folder, source)
         if model:
             files = {MODEL_FILE: _copied(model), **files}
