@@ -1,4 +1,4 @@
-"""Weak spots: conditions in words under which the network fails more often, each with its GIF and the engineer's note."""
+"""Weak spots: conditions in words under which the network fails more often, with their images and the notes on them."""
 
 from collections.abc import Sequence
 from pathlib import Path
