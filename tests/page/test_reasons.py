@@ -11,12 +11,17 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from rccs.clusters import load_clusters
+from page.jobs import Jobs, PageSettings
+from page.note_view import OnWeakSpots
+from page.results import Results
+from pipeline import ClusteringSettings, explain_failures, generate_clusters
+from rccs.clusters import fingerprint, load_clusters
 from rccs.conditions import Literal
 from rccs.review import load_notes
-from rccs.spot_notes import SpotNote, notes_of_run, set_spot_note
+from rccs.spot_notes import SpotNote, load_spot_notes, notes_of_run, set_spot_note
 from rccs.weak_spots import WeakSpot
 from reasons import load_reasons, reasons_files
+from support.errors import SAFEError
 from support.output_folder import save_files
 from support.run_folder import COMPARISON_FILE, SPOT_NOTES_FILE
 from tests.helpers.answered import AnsweredCase, draw_case
@@ -239,3 +244,22 @@ def test_predictions_can_be_given_on_the_page_and_are_filled_in_again(browser, c
         page.reload()
         expect(field(page, "predictions")).to_have_value(str(elsewhere))
         expect(field(page, "tested")).to_have_value(str(case.test))
+
+
+def test_a_note_typed_in_a_window_that_shows_an_earlier_run_is_kept_with_its_condition(fake_network, tmp_path):
+    case = draw_case(tmp_path)
+    settings = ClusteringSettings(extractor="vgg16-conv")
+    first = fingerprint(generate_clusters(case.failing, case.out, settings))
+    explain_failures(case.out)
+    spot = load_reasons(case.out, load_clusters(case.out)).spots[0]
+    case.table.unlink()  # the next run knows of no test set
+    generate_clusters(case.failing / "night", case.out, settings)
+    subject = OnWeakSpots(PageSettings(case.out, Jobs(), Results(case.out)))
+    blank = subject.blank(spot.conditions)
+    kept = subject.keep(first, blank._replace(name="night"), [blank])
+    assert kept.notice.startswith("Kept. This condition is not among the new weak spots")
+    key = (spot.conditions, str(case.test))
+    assert load_spot_notes(case.out) == {key: SpotNote(*key, "night")}
+    with pytest.raises(SAFEError, match="generated again in another window"):
+        subject.keep("0" * 16, blank._replace(name="snow"), [blank])
+    assert load_spot_notes(case.out) == {key: SpotNote(*key, "night")}
