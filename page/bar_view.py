@@ -14,8 +14,8 @@ from rccs.notes import title
 from support.text import printable
 
 HERE = Path(__file__).parent
+MARKS = {"safe": "✓", "unsafe": "⚠", "unclear": "?", "": ""}
 FAILS = {"more": "fails more", "as often": "as often as others", "less": "fails less"}
-MARKS = {"safe": " ✓", "unsafe": " ⚠", "unclear": " ?", "": ""}
 
 
 class BarView:
@@ -63,7 +63,7 @@ class BarView:
 
 def caption(shown: Shown, rcc: int) -> str:
     """An RCC's number, name and verdict, and how many images it has; plain text."""
-    mark = MARKS[shown.notes[rcc].verdict] if rcc in shown.notes else ""
+    mark = f" {MARKS[shown.notes[rcc].verdict]}".rstrip() if rcc in shown.notes else ""
     rate = shown.rates.get(rcc)
     told = f" · {FAILS[rate.verdict]}" if rate and rate.verdict in FAILS else ""
     spot = shown.reasons.spot_of(shown.clusters, rcc)

@@ -31,7 +31,7 @@ from page.jobs import (
 from page.rcc_view import NO_CLUSTER_MEANS, RCC_MEANS, RccView
 from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
-from page.spots_view import SpotsView
+from page.spots_view import SpotsView, is_rank
 from page.visitors import Window, maker_of
 from pipeline import (
     ClusteringSettings,
@@ -173,6 +173,7 @@ class ClustersTab:
             **LATEST, **IN_TURN,
         )  # fmt: skip
         bar.widget.select(self._on_select, [bar.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
+        self._spots.wire(window)
         rcc_view.wire(bar, window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
         self._runs_view.wire(rcc, window, outputs, self._edited)
@@ -182,19 +183,21 @@ class ClustersTab:
             event.then(self._on_map, images_view.colour, images_view.map_outputs, **VIEW)
         loaded.then(self._on_look, rcc, rcc_view.outputs, **VIEW)
         looked = [self._job_view.followed, rcc, rcc_view.pair, folder, self._root, window.run, window.seen,
-                  self._compared]  # fmt: skip
+                  self._compared, self._spots.widget]  # fmt: skip
         for listen in (news.folder, rcc_view.refused.then):
             listen(self._on_folder, looked, [*form, *outputs], **LATEST, **EDITS)
 
     # --- What the widgets show ----------------------------------------------------------------------------------
 
-    def show(self, chosen: int | None = None) -> dict:
+    def show(self, chosen: int | None = None, spot: object = 1) -> dict:
         """The clusters in the output folder.
 
         Parameters
         ----------
         chosen : int, optional
             The RCC at hand, if the clusters have it; otherwise the largest.
+        spot : int
+            The rank of the weak spot at hand (see `SpotsView.show`).
         """
         settings, images_view = self._settings, self._images_view
         results = settings.results.shown()
@@ -207,7 +210,7 @@ class ClustersTab:
             self._pane: reveal(),
             **self._window.show(results),
             self._bar.widget: self._bar.show(results, rcc),
-            **self._spots.show(results),
+            **self._spots.show(results, spot),
             **self._show_offer(),
             self._compared: results.compared,
             self._how: _how(clusters),
@@ -376,10 +379,11 @@ class ClustersTab:
         except SAFEError as error:
             warn("Out of date", error)
             return gr.skip()
-        if not isinstance(rank, int) or not 1 <= rank <= len(results.reasons.spots):
+        if not is_rank(rank, results):
             return gr.skip()  # other clients may send anything
         where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
-        return {**self._spots.show_gif(results, rank), **self._images_view.show_found(results, rows, f"with {where}")}
+        found = self._images_view.show_found(results, rows, f"with {where}")
+        return {**self._spots.show_one(results, rank, forced=False), **found}
 
     def _on_look(self, chosen: int) -> dict:
         """Draw what a killed process did not."""
@@ -394,7 +398,7 @@ class ClustersTab:
 
     def _on_folder(
         self, followed: int, chosen: int, pair: tuple | None, folder: str | None, before: str, run: str, seen: int,
-        compared: str,
+        compared: str, spot: object,
     ) -> Iterator[dict]:  # fmt: skip
         """Show the notes and edits of other windows; an open question is answered first."""
         if pair is not None or not self._settings.results.there:
@@ -412,19 +416,20 @@ class ClustersTab:
                 renamed = self._bar.rename(results, *results.clusters.groups)
                 note_view = self._rcc_view.note_view
                 note = note_view.show(results, chosen, forced=False)
-                yield {**form, self._bar.widget: renamed, note_view.widget: note}
+                noted = self._spots.show_notes(results, spot) if results.compared == compared else {}
+                yield {**form, self._bar.widget: renamed, note_view.widget: note, **noted}
                 if results.compared != compared:
-                    yield self._show_compared(results, chosen)
+                    yield self._show_compared(results, chosen, spot)
             return
-        still = chosen if results.run == run else None
-        yield {**form, **self._job_view.look(lambda: self.show(still), followed)}
+        still = (chosen, spot) if results.run == run else ()
+        yield {**form, **self._job_view.look(lambda: self.show(*still), followed)}
         yield self._on_map(None)
 
-    def _show_compared(self, results: Shown, chosen: int) -> dict:
-        """What a comparison adds to RCCs that are shown already; the RCC at hand stays."""
+    def _show_compared(self, results: Shown, chosen: int, spot: object) -> dict:
+        """What a comparison adds to RCCs that are shown already; the RCC and the weak spot at hand stay."""
         return {
             self._bar.widget: self._bar.show(results, chosen),
-            **self._spots.show(results),
+            **self._spots.show(results, spot),
             **self._rcc_view.show_heading(results, chosen),
             **self._show_offer(),
             self._compared: results.compared,

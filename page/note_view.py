@@ -1,17 +1,20 @@
-"""The engineer's note on the RCC at hand: its name, a note and a verdict, kept as they are typed."""
+"""The engineer's note on the RCC or the weak spot at hand: its name, a note and a verdict, kept as they are typed."""
 
+import string
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import gradio as gr
 
 from dbscan.outcome import NOISE
 from page.jobs import PageSettings
 from page.results import Shown
-from rccs.notes import LONGEST_NAME, LONGEST_NOTE, VERDICTS, RccNote, title
+from rccs.notes import FIELDS, LONGEST_NAME, LONGEST_NOTE, VERDICTS, Noted, RccNote, title
 from rccs.review import CHANGED, load_review, set_note
+from rccs.spot_notes import SpotNote, checked_conditions, load_spot_notes, set_spot_note, tested_folder
+from rccs.weak_spots import read_conditions
 from reporting.history import folder_of
 from support.errors import SAFEError
 from support.output_folder import writing
@@ -19,80 +22,147 @@ from support.text import printable
 
 HERE = Path(__file__).parent
 LENGTHS = {"name": LONGEST_NAME, "note": LONGEST_NOTE}
-LONGEST_AHEAD = 2000  # characters of a note that a window is given before its RCC is chosen
-FIELDS = ("name", "note", "verdict")
+LONGEST_AHEAD = 2000  # characters of a note that a window is given before it is chosen what that is about
+
+_Note = TypeVar("_Note", bound=Noted)
 
 
-class _Place(NamedTuple):
-    """Where a note belongs: the folder of a run, the RCC there, and a sentence if it is not what the window shows."""
+class KeptNote(NamedTuple, Generic[_Note]):
+    """A note after a change, the fields that another window had changed too, and a sentence on where it is kept."""
 
-    folder: Path
-    rcc: int
+    note: _Note
+    conflicts: tuple[str, ...]
     notice: str = ""
 
 
-class NoteView:
+class Subject(Protocol[_Note]):
+    """What notes are about: RCCs or weak spots, each with a key of its own.
+
+    Attributes
+    ----------
+    about : str
+        The beginning of the widgets' ids, and of the event that says which one was clicked (see note.js).
+    noun : str
+    headed : bool
+        Whether the title stands above the fields.
+    words : mapping of str to str
+        The texts of note.html.
+    """
+
+    about: str
+    noun: str
+    headed: bool
+    words: Mapping[str, str]
+
+    def blank(self, key: object) -> _Note:
+        """An empty note on what a browser has named; a TypeError or ValueError if it is not a key."""
+        ...
+
+    def title(self, shown: Shown, key: Any) -> str: ...
+
+    def notes(self, shown: Shown) -> Mapping[Any, _Note]:
+        """All notes, by key."""
+        ...
+
+    def keep(self, run: str, note: _Note, states: Sequence[_Note]) -> KeptNote[_Note]:
+        """Write a note that was typed when a window showed a run and the note had been in these states."""
+        ...
+
+
+class NoteView(Generic[_Note]):
     """Lay out the fields; the widget is `widget`, `show` gives what it shows. Its event `kept` follows each change.
 
     Not fields of Gradio's: those keep quiet about what is pasted into one right after it was filled in, and send the
     values of all fields without saying which of them the engineer has changed.
     """
 
-    def __init__(self, settings: PageSettings):
-        self._settings = settings
+    def __init__(self, settings: PageSettings, subject: Subject[_Note]):
+        self._subject = subject
 
         # Called by the script with one value, a list; what is sent is checked as anything from outside.
         def keep_note(sent: list) -> dict:
             try:
-                rcc, run, seen, mine = sent
-                states, note = [_note_of(rcc, fields) for fields in seen[:2]], _note_of(rcc, mine)
+                key, run, seen, mine = sent
+                blank = subject.blank(key)
+                states, note = [_filled(blank, fields) for fields in seen[:2]], _filled(blank, mine)
                 if not states:
                     raise ValueError("not seen")
             except (TypeError, ValueError, KeyError):
                 return {"problem": "Not kept: the page sent something other than a note. Reload it."}
             try:
                 with writing(settings.out):  # so that the run at hand stays the one at hand
-                    place = self._place(str(run), rcc)
-                    theirs = load_review(place.folder).notes.get(place.rcc, RccNote(place.rcc))
-                    kept = set_note(place.folder, note._replace(rcc=place.rcc), seen=_before(states, theirs))
+                    kept = subject.keep(str(run), note, states)
             except SAFEError as error:
                 return {"problem": f"Not kept: {error}"}
-            now = kept.notes.get(place.rcc, RccNote(place.rcc))
             return {
-                "kept": now._asdict(),
+                "kept": _fields(kept.note),
                 "conflicts": list(kept.conflicts),
-                "problem": place.notice,
+                "problem": kept.notice,
                 "at": time.monotonic_ns(),
             }
 
+        template = string.Template(HERE.joinpath("note.html").read_text(encoding="utf-8"))
         self.widget = gr.HTML(
-            NOISE,  # the RCC that something was kept of last
-            html_template=HERE.joinpath("note.html").read_text(encoding="utf-8"),
+            "",  # the key of what something was kept of last
+            html_template=template.substitute(subject.words, about=subject.about),
             js_on_load=HERE.joinpath("scripts", "note.js").read_text(encoding="utf-8"),
             server_functions=[keep_note],
             said=None,
-            elem_id="rcc-says",
+            elem_id=f"{subject.about}-says",
         )
 
-    def show(self, shown: Shown, rcc: int, forced: bool = True) -> gr.HTML:
-        """The note on an RCC (`NOISE`: on the images in no cluster).
+    def show(self, shown: Shown, key: int | str, forced: bool = True) -> gr.HTML:
+        """The note on what has a key.
 
         Parameters
         ----------
         forced : bool
-            Whether it is shown even if another RCC was clicked meanwhile, of which the answer is still on its way.
+            Whether it is shown even if another one was clicked meanwhile, of which the answer is still on its way.
         """
-        note = shown.notes.get(rcc, RccNote(rcc))
-        more = {"run": shown.run, "title": printable(title(rcc, shown.notes)), "lengths": LENGTHS, "at": shown.at}
-        more |= {"forced": forced, "component": self.widget._id}
+        subject = self._subject
+        notes = subject.notes(shown)
+        said = _fields(notes[key] if key in notes else subject.blank(key))
+        said |= {"key": key, "run": shown.run, "title": printable(subject.title(shown, key)), "lengths": LENGTHS}
+        said |= {"noun": subject.noun, "headed": subject.headed}
+        said |= {"at": shown.at, "forced": forced, "component": self.widget._id}
         # Of the others as well, for whoever types as soon as one is chosen.
-        more["notes"] = {
-            str(other): one._asdict() for other, one in shown.notes.items() if len(one.note) <= LONGEST_AHEAD
-        }
-        return gr.HTML(said={**note._asdict(), **more})
+        said["notes"] = {str(other): _fields(one) for other, one in notes.items() if len(one.note) <= LONGEST_AHEAD}
+        return gr.HTML(said=said)
 
-    def _place(self, run: str, rcc: int) -> _Place:
-        """Where a note on an RCC of a run belongs by now.
+
+class OnRccs:
+    """Notes on RCCs (`NOISE`: on the images in no cluster), which belong to a run."""
+
+    about, noun, headed = "rcc", "RCC", False
+    words: Mapping[str, str] = {
+        "name_means": "What its images have in common",
+        "name_example": "sunglasses at night",
+        "verdict_of": "Failing for this reason is",
+        "note_example": "Hazard H3: gaze lost at night",
+    }
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+
+    def blank(self, key: object) -> RccNote:
+        if not isinstance(key, int):
+            raise TypeError("no RCC")
+        return RccNote(key)
+
+    def title(self, shown: Shown, key: int) -> str:
+        return title(key, shown.notes)
+
+    def notes(self, shown: Shown) -> Mapping[int, RccNote]:
+        return shown.notes
+
+    def keep(self, run: str, note: RccNote, states: Sequence[RccNote]) -> KeptNote[RccNote]:
+        folder, rcc, notice = self._place(run, note.rcc)
+        theirs = load_review(folder).notes.get(rcc, RccNote(rcc))
+        kept = set_note(folder, note._replace(rcc=rcc), seen=_before(states, theirs))
+        return KeptNote(kept.notes.get(rcc, RccNote(rcc)), kept.conflicts, notice)
+
+    def _place(self, run: str, rcc: int) -> tuple[Path, int, str]:
+        """Where a note on an RCC of a run belongs by now: a run's folder, the RCC there, and a sentence if it is moved.
 
         Raises
         ------
@@ -102,7 +172,7 @@ class NoteView:
         out = self._settings.out
         shown = self._settings.results.shown()
         if run == shown.run:
-            return _Place(out, rcc)
+            return out, rcc, ""
         earlier = folder_of(out, run)
         if earlier is None:
             raise SAFEError(CHANGED)
@@ -111,13 +181,51 @@ class NoteView:
             images = before.members(rcc)
             for other in now.groups:
                 if (other == NOISE) == (rcc == NOISE) and now.members(other) == images:
-                    return _Place(
-                        out, other, f"Kept with {title(other)} of the new clusters, which has the same images."
-                    )
-        return _Place(earlier, rcc, "Kept with the earlier run, which these clusters belong to.")
+                    notice = f"Kept with {title(other)} of the new clusters, which has the same images."
+                    return out, other, notice
+        return earlier, rcc, "Kept with the earlier run, which these clusters belong to."
 
 
-def _before(states: Sequence[RccNote], theirs: RccNote) -> RccNote:
+class OnWeakSpots:
+    """Notes on weak spots, which belong to a condition on a test set, whatever run has found it."""
+
+    about, noun, headed = "spot", "weak spot", True
+    words: Mapping[str, str] = {
+        "name_means": "The reason behind the condition",
+        "name_example": "driver wears sunglasses",
+        "verdict_of": "Failing under this condition is",
+        "note_example": "Hazard H3: gaze lost at night",
+    }
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+
+    def blank(self, key: object) -> SpotNote:
+        if not isinstance(key, str) or checked_conditions(key) != key:
+            raise TypeError("no weak spot")
+        return SpotNote(key, "")
+
+    def title(self, shown: Shown, key: str) -> str:
+        return " and ".join(map(str, read_conditions(key)))
+
+    def notes(self, shown: Shown) -> Mapping[str, SpotNote]:
+        return shown.spot_notes
+
+    def keep(self, run: str, note: SpotNote, states: Sequence[SpotNote]) -> KeptNote[SpotNote]:
+        out, notice = self._settings.out, ""
+        shown = self._settings.results.shown()
+        folder = out if run == shown.run else folder_of(out, run)
+        if folder is None:
+            raise SAFEError(CHANGED)
+        blank = SpotNote(note.conditions, tested_folder(folder))
+        theirs = load_spot_notes(out).get(blank[:2], blank)
+        kept = set_spot_note(out, note._replace(tested=blank.tested), seen=_before(states, theirs))
+        if blank.tested != tested_folder(out) or note.conditions not in [s.conditions for s in shown.reasons.spots]:
+            notice = "Kept. This condition is not among the new weak spots; the note returns when it is found again."
+        return KeptNote(kept.note, kept.conflicts, notice)
+
+
+def _before(states: Sequence[_Note], theirs: _Note) -> _Note:
     """What a change began from: of the states that a window has seen or sent, field by field, the one that there is."""
     found = {}
     for field in FIELDS:
@@ -127,11 +235,15 @@ def _before(states: Sequence[RccNote], theirs: RccNote) -> RccNote:
     return theirs._replace(**found)
 
 
-def _note_of(rcc: object, fields: object) -> RccNote:
-    """What a script has sent; a TypeError, ValueError or KeyError where it is no note."""
-    if not isinstance(rcc, int) or not isinstance(fields, dict):
+def _fields(note: Noted) -> dict[str, Any]:
+    return {field: getattr(note, field) for field in FIELDS}
+
+
+def _filled(blank: _Note, fields: object) -> _Note:
+    """A note with the fields that a script has sent; a TypeError, ValueError or KeyError where it is no note."""
+    if not isinstance(fields, dict):
         raise TypeError("no note")
-    name, note, verdict = (fields[name] for name in FIELDS)
+    name, note, verdict = (fields[field] for field in FIELDS)
     if not all(isinstance(text, str) for text in (name, note, verdict)) or verdict not in VERDICTS:
         raise ValueError("no texts")
-    return RccNote(rcc, name, note, verdict)
+    return blank._replace(name=name, note=note, verdict=verdict)

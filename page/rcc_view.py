@@ -10,7 +10,7 @@ import gradio as gr
 from dbscan.outcome import NOISE
 from page.bar_view import BarView
 from page.jobs import EDITS, LATEST, VIEW, PageSettings, pane, put_away, reveal, warn
-from page.note_view import NoteView
+from page.note_view import NoteView, OnRccs
 from page.pictures import thumbnails
 from page.results import Shown
 from page.visitors import Window
@@ -59,7 +59,7 @@ class RccView:
                         headers=["True class", "Taken for", "Images"], interactive=False, max_height=220,
                         elem_id="confusions",
                     )  # fmt: skip
-                self.note_view = NoteView(settings)
+                self.note_view = NoteView(settings, OnRccs(settings))
                 with gr.Row(equal_height=True, elem_classes="safe-form"):
                     self.into = gr.Dropdown(
                         label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,

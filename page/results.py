@@ -16,6 +16,7 @@ from rccs.notes import RccNote
 from rccs.profiles import Profile, load_profiles
 from rccs.rates import Rate, by_excess
 from rccs.review import CHANGED, Review, load_review
+from rccs.spot_notes import SpotNote, notes_of_run
 from rccs.unsafe_set import load_unsafe_set, selection_run
 from reasons import Reasons, load_reasons
 from support.errors import SAFEError
@@ -29,10 +30,11 @@ from support.run_folder import (
     RUN_FILE,
     RUNS_FOLDER,
     SELECTION_FILE,
+    SPOT_NOTES_FILE,
 )
 from training.result import load_retraining, retraining_of
 
-_FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE, COMPARISON_FILE)
+_FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE, COMPARISON_FILE, SPOT_NOTES_FILE)
 
 
 class Shown(NamedTuple):
@@ -47,8 +49,10 @@ class Shown(NamedTuple):
         What the comparison with the images that the network gets right has found; empty where they are not known.
     rates : mapping of int to Rate
         By RCC; empty as long as nothing was compared.
+    spot_notes : mapping of str to SpotNote
+        By conditions; also on those that are not among the weak spots.
     problem : str
-        Why the profiles or reasons cannot be shown, the clusters not needing them.
+        Why the profiles, reasons or notes on weak spots cannot be shown, the clusters not needing them.
     run : str
         Fingerprint of the clusters as they were found: windows that show another one are out of date.
     at : int
@@ -59,6 +63,7 @@ class Shown(NamedTuple):
     profiles: Mapping[int, Profile]
     reasons: Reasons
     rates: Mapping[int, Rate]
+    spot_notes: Mapping[str, SpotNote]
     problem: str
     run: str
     at: int
@@ -124,7 +129,7 @@ class Results:
             if self._shown is None or stamp != self._stamp:
                 review = load_review(self._out)
                 _check_clusters(review.original, self._within, self._out)
-                profiles, reasons, problems = {}, Reasons(), []
+                profiles, reasons, spot_notes, problems = {}, Reasons(), {}, []
                 try:
                     profiles = {profile.rcc: profile for profile in load_profiles(self._out)}
                 except SAFEError as error:
@@ -133,9 +138,13 @@ class Results:
                     reasons = load_reasons(self._out, review.original)
                 except SAFEError as error:
                     problems.append(str(error))
+                try:
+                    spot_notes = notes_of_run(self._out)
+                except SAFEError as error:
+                    problems.append(str(error))
                 rates = reasons.rates(review.clusters)
                 self._shown = Shown(
-                    review, profiles, reasons, rates, " ".join(problems), fingerprint(review.original), at
+                    review, profiles, reasons, rates, spot_notes, " ".join(problems), fingerprint(review.original), at
                 )
                 self._stamp = stamp
             if run is not None and run != self._shown.run:

@@ -1,17 +1,24 @@
-"""Weak spots: conditions in words under which the network fails more often, each with its images as a GIF."""
+"""Weak spots: conditions in words under which the network fails more often, with their images and the notes on them."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeGuard
 from urllib.parse import quote
 
 import gradio as gr
 
-from page.jobs import PageSettings, pane, put_away, reveal
+from page.bar_view import MARKS
+from page.jobs import LATEST, PageSettings, pane, put_away, reveal
+from page.note_view import NoteView, OnWeakSpots
 from page.rcc_view import PLAYER_HTML, PLAYER_JS
 from page.results import Shown
+from page.visitors import Window
 from rccs.gifs import spot_gif_path
 from rccs.notes import title
+from rccs.spot_notes import SpotNote, notes_elsewhere
 from rccs.weak_spots import WeakSpot
+from support.errors import SAFEError
+from support.run_folder import SPOT_NOTES_FILE
 from support.text import count, printable
 
 HERE = Path(__file__).parent
@@ -42,44 +49,102 @@ class SpotsView:
                         spots=[],
                         base=0.0,
                         told="",
+                        named=None,
                         elem_id="spots",
                     )
-        self.outputs = [self.pane, self.player, self.widget]
+                    with pane("spot-note-pane") as self.note_pane:
+                        self.note_view = NoteView(settings, OnWeakSpots(settings))
+        self.outputs = [self.pane, self.player, self.widget, self.note_pane, self.note_view.widget]
 
-    def show(self, shown: Shown) -> dict:
-        """All weak spots, the first with its GIF; nothing where the network's right images are not known."""
+    def show(self, shown: Shown, chosen: object = 1) -> dict:
+        """All weak spots, one with its GIF and note; nothing where the network's right images are not known.
+
+        Parameters
+        ----------
+        chosen : int
+            The rank of the one at hand; otherwise the first. It comes from a browser.
+        """
         reasons = shown.reasons
         if not reasons.spots and not reasons.base:
             return {self.pane: put_away(), self.widget: gr.HTML(0, spots=[])}
+        rank = chosen if is_rank(chosen, shown) else min(1, len(reasons.spots))
         told = (
             f"{reasons.base:.1%} of all test images are wrong: the dark line. The bar is the rate under the condition, "
             "the thin one its 95% interval. Click one to see its images."
             if reasons.spots
             else "None: no condition on what is known of the images stands out beyond chance."
         )
+        elsewhere = notes_elsewhere(shown.spot_notes, (spot.conditions for spot in reasons.spots))
+        if elsewhere:
+            notes = f"{count(elsewhere, 'note')} on other conditions"
+            told += f" {notes} in {SPOT_NOTES_FILE} will be shown when these are found again."
         return {
             self.pane: reveal(),
             self.widget: gr.HTML(
-                1 if reasons.spots else 0,
+                rank,
                 spots=[
                     {
-                        "rank": rank,
+                        "rank": place,
+                        "key": spot.conditions,
+                        "said": _said(shown, spot.conditions),
                         "where": printable(spot.where),
                         "rate": spot.rate,
                         "low": spot.low,
                         "high": spot.high,
                         "figures": _figures(spot),
-                        "overlaps": _overlaps(shown, rank),
+                        "overlaps": _overlaps(shown, place),
                     }
-                    for rank, spot in enumerate(reasons.spots, start=1)
+                    for place, spot in enumerate(reasons.spots, start=1)
                 ],
                 base=reasons.base,
                 told=told,
+                named=None,
             ),
-            **self.show_gif(shown, 1),
+            self.note_pane: reveal() if rank else put_away(),
+            **self.show_one(shown, rank),
         }
 
-    def show_gif(self, shown: Shown, rank: int) -> dict:
+    def show_one(self, shown: Shown, rank: int, forced: bool = True) -> dict:
+        """A weak spot's GIF and note (see `NoteView.show`)."""
+        return {**self._show_gif(shown, rank), **(self._show_note(shown, rank, forced) if rank else {})}
+
+    def show_notes(self, shown: Shown, rank: object) -> dict:
+        """What was said meanwhile, in this window or another; the one at hand, by its rank, stays."""
+        if not is_rank(rank, shown):
+            return {}
+        return {self.widget: self._rename(shown), **self._show_note(shown, rank, forced=False)}
+
+    def wire(self, window: Window) -> None:
+        """Connect the note with the list."""
+        results = self._settings.results
+
+        def on_kept(key: object, run: str) -> dict:
+            try:
+                shown = results.shown(run)
+            except SAFEError:
+                return gr.skip()  # the list is of an earlier run
+            return {self.widget: self._rename(shown, key)}
+
+        self.note_view.widget.kept(
+            on_kept, [self.note_view.widget, window.run], self.widget, concurrency_limit=1, concurrency_id="spot notes",
+            **LATEST,
+        )  # fmt: skip
+
+    def _rename(self, shown: Shown, key: object = None) -> gr.HTML:
+        """What is said of the weak spot with a key, or of all."""
+        spots = enumerate((spot.conditions for spot in shown.reasons.spots), start=1)
+        return gr.HTML(
+            named=[
+                {"rank": rank, "key": conditions, "said": _said(shown, conditions)}
+                for rank, conditions in spots
+                if key in (None, conditions)
+            ]
+        )
+
+    def _show_note(self, shown: Shown, rank: int, forced: bool) -> dict:
+        return {self.note_view.widget: self.note_view.show(shown, shown.reasons.spots[rank - 1].conditions, forced)}
+
+    def _show_gif(self, shown: Shown, rank: int) -> dict:
         """The GIF of a weak spot."""
         path = spot_gif_path(self._settings.out, rank)
         rows: Sequence[int] = shown.reasons.images[rank - 1].tolist() if rank <= len(shown.reasons.images) else []
@@ -91,6 +156,18 @@ class SpotsView:
                 count=len(rows) if there else 0,
             )
         }
+
+
+def is_rank(rank: object, shown: Shown) -> TypeGuard[int]:
+    """Whether what a browser has sent is the rank of a weak spot."""
+    return isinstance(rank, int) and 1 <= rank <= len(shown.reasons.spots)
+
+
+def _said(shown: Shown, conditions: str) -> dict[str, str]:
+    """What the list shows of a note."""
+    note = shown.spot_notes.get(conditions, SpotNote(conditions, ""))
+    mark = f"{MARKS[note.verdict]} {note.verdict}".strip()
+    return {"name": printable(note.name), "verdict": note.verdict, "mark": mark}
 
 
 def _figures(spot: WeakSpot) -> str:

@@ -85,6 +85,11 @@ class WeakSpot(NamedTuple):
         return " and ".join(map(str, self.literals))
 
     @property
+    def conditions(self) -> str:
+        """The condition for programs, by which it is known again (see `canonical_conditions`)."""
+        return canonical_conditions(self.literals)
+
+    @property
     def text(self) -> str:
         """For example `light < 0.1: 98 of 120 are wrong (82%, 74–88%), elsewhere 12%`."""
         ends = f"{100 * self.low:.0f}–{self.high:.0%}"
@@ -236,12 +241,25 @@ def load_spots(folder: Path) -> tuple[WeakSpot, ...]:
 
 def _from_row(row: Mapping[str, str]) -> WeakSpot:
     """The weak spot of a row; `where` and the rate follow from the other columns."""
-    literals = tuple(_literal(*each) for each in json.loads(from_cell(row["conditions"])))
+    literals = read_conditions(from_cell(row["conditions"]))
     tested, wrong = int(row["tested"]), int(row["wrong"])
     low, high, elsewhere = (float(row[name]) for name in ("low", "high", "elsewhere"))
-    if not literals or not 0 <= wrong <= tested or not all(0 <= rate <= 1 for rate in (low, high, elsewhere)):
+    if not 0 <= wrong <= tested or not all(0 <= rate <= 1 for rate in (low, high, elsewhere)):
         raise ValueError(f"weak spot {row['rank']} is invalid")
     return WeakSpot(literals, tested, wrong, low, high, elsewhere)
+
+
+def canonical_conditions(literals: Sequence[Literal]) -> str:
+    """A conjunction as JSON in ASCII: the same text for the same conditions, in whichever order they were found."""
+    return json.dumps(sorted(literals, key=lambda literal: json.dumps(literal)))
+
+
+def read_conditions(text: str) -> tuple[Literal, ...]:
+    """The conjunction from the column `conditions` of `weak_spots.csv`; any of `DAMAGED` if it is invalid."""
+    literals = tuple(_literal(*each) for each in json.loads(text))
+    if not literals:
+        raise ValueError("no condition")
+    return literals
 
 
 def _literal(column: Any, sign: Any, value: Any) -> Literal:

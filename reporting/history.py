@@ -22,10 +22,11 @@ import numpy as np
 from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, rccs_of
 from rccs.review import Review, load_review, with_newer_notes
+from rccs.spot_notes import has_spot_notes, spot_notes_brought_back
 from rccs.unsafe_set import selection_run
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing_folder
-from support.output_folder import own_files, save_files, working, writing
+from support.output_folder import Writer, own_files, save_files, working, writing
 from support.run_folder import (
     CLUSTERS_FILE,
     COMPARISON_FILE,
@@ -42,6 +43,7 @@ from support.run_folder import (
     RUN_FILE,
     RUNS_FOLDER,
     SELECTION_FILE,
+    SPOT_NOTES_FILE,
     UNSAFE_SET_FILE,
     WEAK_SPOTS_FILE,
 )
@@ -58,6 +60,7 @@ FILES = (
     NOTES_FILE,
     PROFILES_FILE,
     WEAK_SPOTS_FILE,
+    SPOT_NOTES_FILE,
     RATES_FILE,
     COMPARISON_FILE,
     MAP_FILE,
@@ -203,7 +206,7 @@ def _files_of_run(folder: Path, clusters: RootCauseClusters | None) -> list[str]
 
 def _worked_on(folder: Path) -> bool:
     """Whether the engineer has named, judged, edited, labelled or retrained anything; such a run is never removed."""
-    if (folder / RETRAINING_FILE).is_file() or labels_of(folder):
+    if (folder / RETRAINING_FILE).is_file() or labels_of(folder) or has_spot_notes(folder):
         return True
     try:
         review = load_review(folder)
@@ -370,9 +373,10 @@ def compare_clusters(a: RootCauseClusters, b: RootCauseClusters) -> Comparison:
 def restore_run(folder: Path, name: str) -> RootCauseClusters:
     """Make an earlier run the current run; the current run is archived.
 
-    Notes that were written since about the same images come with it (see `rccs.review.with_newer_notes`). GIFs are not
-    restored: draw them for the clusters returned (`rccs.gifs.write_gifs`). The retrained model is restored from
-    `retrained_models/`.
+    GIFs are not restored: draw them for the clusters returned (`rccs.gifs.write_gifs`). The retrained model is restored
+    from `retrained_models/`. Notes that were written since about the same images come with the run (see
+    `rccs.review.with_newer_notes`). Labels of images and notes on weak spots that were given since the run was left
+    stay: they are about the image and the condition (see `training/labels.py`, `rccs/spot_notes.py`).
 
     Returns
     -------
@@ -394,7 +398,8 @@ def restore_run(folder: Path, name: str) -> RootCauseClusters:
         if own_files(folder, [MODEL_FILE]):
             keep_model(folder)  # one of an older version may not be kept yet
         kept = [file for file in FILES if (source / file).is_file()]
-        files = {file: _copied(source / file) for file in kept} | labels_brought_back(folder, source)
+        files: dict[str, Writer] = {file: _copied(source / file) for file in kept}
+        files |= spot_notes_brought_back(folder, source) | labels_brought_back(folder, source)
         files |= with_newer_notes(review, newer)
         model = kept_model(folder, source)
         if model:

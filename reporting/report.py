@@ -19,6 +19,7 @@ from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters, fingerprint, rccs_of, sample
 from rccs.profiles import load_profiles
 from rccs.review import Review, load_review
+from rccs.spot_notes import SpotNote, notes_of_run
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons import Reasons, load_reasons
 from reporting.markup import escaped
@@ -91,6 +92,12 @@ def _gather(folder: Path, progress: Progress) -> Material:
         reasons, reasons_missing = load_reasons(folder, review.original), ""
     except SAFEError as error:
         reasons, reasons_missing = Reasons(), str(error)
+    spot_notes: dict[str, SpotNote] = {}
+    spot_notes_missing = ""
+    try:
+        spot_notes = notes_of_run(folder)
+    except SAFEError as error:
+        spot_notes_missing = str(error)
     unsafe, unsafe_missing = _unsafe_set(folder, fingerprint(review.clusters))
     retraining, retraining_missing = _retraining(folder, review)
     return Material(
@@ -101,6 +108,8 @@ def _gather(folder: Path, progress: Progress) -> Material:
         reasons=reasons,
         rates=reasons.rates(review.clusters),
         reasons_missing=reasons_missing,
+        spot_notes=spot_notes,
+        spot_notes_missing=spot_notes_missing,
         unsafe=unsafe,
         unsafe_missing=unsafe_missing,
         retraining=retraining,

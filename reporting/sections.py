@@ -18,12 +18,13 @@ from rccs.nearness import nearest_rccs, rcc_centres
 from rccs.notes import title
 from rccs.rates import Rate, by_excess
 from rccs.review import Review
+from rccs.spot_notes import SpotNote, notes_elsewhere
 from rccs.unsafe_set import UnsafeSet
 from reasons import Reasons
 from reporting.elbow import elbow_svg
 from reporting.markup import badge, escaped, fact_list, html_table, more, path_text, percent
 from selection import chosen_by_model
-from support.run_folder import CLUSTERS_FILE, EDITS_FILE, RETRAINING_FILE, RUN_FILE
+from support.run_folder import CLUSTERS_FILE, EDITS_FILE, RETRAINING_FILE, RUN_FILE, SPOT_NOTES_FILE
 from support.text import count, display_name
 from training.comparison import Changed, Share
 from training.result import Retraining
@@ -56,6 +57,10 @@ class Material(NamedTuple):
         By RCC; empty if nothing was compared.
     reasons_missing : str
         Why they could not be read; otherwise empty.
+    spot_notes : dict of str to SpotNote
+        By conditions; also on those that are not among the weak spots.
+    spot_notes_missing : str
+        Why they could not be read; otherwise empty.
     unsafe : UnsafeSet or None
         Of these clusters.
     unsafe_missing : str
@@ -76,6 +81,8 @@ class Material(NamedTuple):
     reasons: Reasons
     rates: dict[int, Rate]
     reasons_missing: str
+    spot_notes: dict[str, SpotNote]
+    spot_notes_missing: str
     unsafe: UnsafeSet | None
     unsafe_missing: str
     retraining: Retraining | None
@@ -132,6 +139,9 @@ def _summary(known: Material) -> str:
         (f"{verdicts['unsafe']:,}", "RCCs judged unsafe"),
         (f"{verdicts['']:,}", "RCCs not judged yet"),
     ]
+    if known.reasons.spots:
+        judged = [known.spot_notes[s.conditions] for s in known.reasons.spots if s.conditions in known.spot_notes]
+        tiles.append((f"{sum(note.verdict == 'unsafe' for note in judged):,}", "weak spots judged unsafe"))
     if known.unsafe:
         tiles.append((f"{len(known.unsafe.images):,}", "images to label (the unsafe set)"))
     if known.retraining:
@@ -328,31 +338,54 @@ def _weak_spots(known: Material) -> str:
             "writes them to <code>predictions.csv</code>.</p>"
         )
     if not reasons.spots:
-        return "<p>None: no condition on what is known of the test images stands out beyond chance.</p>"
+        none = "<p>None: no condition on what is known of the test images stands out beyond chance.</p>"
+        return none + _noted_elsewhere(known)
     rows = []
     for rank, spot in enumerate(reasons.spots, start=1):
         rccs = ", ".join(
             f"<a href='#rcc-{rcc}'>{escaped(title(rcc, known.review.notes))}</a> ({n:,})"
             for rcc, n in reasons.overlaps(known.clusters, rank - 1)[:MOST_OVERLAPS]
         )
+        note = known.spot_notes.get(spot.conditions, SpotNote(spot.conditions, ""))
         rows.append(
             [
                 str(rank),
-                f"<b>{escaped(spot.where)}</b>",
+                _named(spot.where, note),
                 f"{spot.wrong:,} of {spot.tested:,}",
                 f"{spot.rate:.0%} ({100 * spot.low:.0f}–{spot.high:.0%})",
                 f"{spot.elsewhere:.0%}",
+                badge(note.verdict),
                 rccs,
             ]
         )
     notes = " ".join(reasons.comparison.notes) if reasons.comparison else ""
+    headers = ["", "Condition", "Wrong", "Rate", "Elsewhere", "Judged", "Failing images in"]
     return (
         "<p>Conditions on what is known of the test images under which the network fails more often than elsewhere; of "
         f"all test images, {percent(reasons.base)} are wrong. They are found in the whole test set, right and wrong, "
         "and each is significant after correction for all conditions that were tried. The interval is that of a rate, "
         "and not corrected for the search.</p>"
-        + html_table(["", "Condition", "Wrong", "Rate", "Elsewhere", "Failing images in"], rows, numbers=(0, 2, 3, 4))
+        + (f"<p class='warning'>{escaped(known.spot_notes_missing)}</p>" if known.spot_notes_missing else "")
+        + html_table(headers, rows, numbers=(0, 2, 3, 4))
         + (f"<p class='soft small'>{escaped(notes)}</p>" if notes else "")
+        + _noted_elsewhere(known)
+    )
+
+
+def _named(where: str, note: SpotNote) -> str:
+    """A condition with the engineer's name for it and note."""
+    name = f"<br>{escaped(note.name)}" if note.name else ""
+    return f"<b>{escaped(where)}</b>{name}" + (f"<p class='note'>{escaped(note.note)}</p>" if note.note else "")
+
+
+def _noted_elsewhere(known: Material) -> str:
+    """A line on notes that belong to no weak spot of this run."""
+    n = notes_elsewhere(known.spot_notes, (spot.conditions for spot in known.reasons.spots))
+    if not n:
+        return ""
+    return (
+        f"<p class='soft small'>{count(n, 'note')} on conditions that are not among these weak spots: see "
+        f"{SPOT_NOTES_FILE}.</p>"
     )
 
 

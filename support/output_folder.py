@@ -36,7 +36,7 @@ from support.run_folder import LOCK_FILE, MARK_FILE, PLAN_FILE, WORK_FILE
 PATIENCE = 30.0  # seconds that a change waits for another one; a change takes a fraction of a second
 
 # Files that engineers may copy into SAFE's folder; their content is read and carried over before they are replaced.
-_SHARED = ("rcc_notes.csv", "rcc_edits.json")
+_SHARED = ("rcc_notes.csv", "rcc_edits.json", "weak_spot_notes.csv")
 # Files by which a folder of an older version, which has no list of names, is recognized.
 _SIGNS = ("clusters.npz", "accuracy.json")
 

@@ -63,6 +63,7 @@ HOUSE = {
         "rates",
         "gifs",
         "notes",
+        "spot_notes",
         "journal",
         "review",
         "image_map",

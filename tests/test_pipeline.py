@@ -19,6 +19,7 @@ from rccs.clusters import load_clusters
 from rccs.gifs import gif_path, spot_gif_path
 from rccs.rates import by_excess
 from rccs.review import load_review, merge_rccs
+from rccs.spot_notes import SpotNote, notes_of_run, set_spot_note
 from reasons import load_reasons
 from reporting.history import list_runs, restore_run
 from support.errors import SAFEError
@@ -203,6 +204,23 @@ def test_reasons_are_archived_and_come_back_with_their_run(case):
     restore_run(case.out, earlier.name)
     assert (case.out / WEAK_SPOTS_FILE).read_text() == spots
     assert load_reasons(case.out, load_clusters(case.out)).comparison
+
+
+def test_notes_on_weak_spots_outlive_new_runs_and_an_earlier_one_that_is_opened_again(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    explain_failures(case.out)
+    spot = load_reasons(case.out, load_clusters(case.out)).spots[0]
+    note = SpotNote(spot.conditions, str(case.test), "night", "", "unclear")
+    set_spot_note(case.out, note)
+    given = SETTINGS._replace(predictions=case.table, tested=case.test)
+    generate_clusters(case.failing / "night", case.out, given)
+    explain_failures(case.out)
+    assert spot.conditions in {each.conditions for each in load_reasons(case.out, load_clusters(case.out)).spots}
+    assert notes_of_run(case.out) == {spot.conditions: note}
+    set_spot_note(case.out, note._replace(verdict="unsafe"))
+    [earlier] = [run for run in list_runs(case.out) if not run.current]
+    restore_run(case.out, earlier.name)
+    assert notes_of_run(case.out) == {spot.conditions: note._replace(verdict="unsafe")}
 
 
 def test_reasons_that_are_damaged_are_told(case):

@@ -52,7 +52,7 @@ function choose(face) {
   props.value = Number(face.dataset.rcc);
   mark();
   // What is typed from now on is about this RCC, though what there is to show of it comes later (see note.js).
-  document.dispatchEvent(new CustomEvent("safe-rcc", { detail: props.value }));
+  document.dispatchEvent(new CustomEvent("safe-rcc", { detail: { key: props.value, title: `RCC ${props.value}` } }));
   trigger("select");
 }
 

@@ -1,27 +1,28 @@
-// What the engineer says of an RCC. Props: said (see note_view.py); value: the RCC of which something was kept last.
-// Fields belong to an RCC: what is typed is sent with it, and with what stood there before, so that the server can tell
-// a change from what merely stood in this window. What is not kept yet when another RCC is chosen is sent all the same,
-// and stays in sight until it is kept or the engineer lets it go.
+// What the engineer says of an RCC or a weak spot. Props: said (see note_view.py); value: the key of the one of which
+// something was kept last. Fields belong to one: what is typed is sent with its key, and with what stood there before, so
+// that the server can tell a change from what merely stood in this window. What is not kept yet when another one is chosen
+// is sent all the same, and stays in sight until it is kept or the engineer lets it go.
 const FIELDS = ["name", "note", "verdict"], BLANK = { name: "", note: "", verdict: "" };
 const AGAIN = 4000;  // milliseconds until a connection that was lost is tried again
-const status = element.querySelector(".safe-note-state");
+const about = element.querySelector(".safe-note").dataset.about;
+const status = element.querySelector(".safe-note-state"), heading = element.querySelector(".safe-note-title");
 const input = (field) => element.querySelector(`[data-field="${field}"]`);
-const radio = (value) => element.querySelector(`[name="verdict"][value="${value}"]`);
-const keyOf = ({ rcc, run }) => `${run} ${rcc}`;
+const radio = (value) => element.querySelector(`[data-field="verdict"][value="${value}"]`);
+const keyOf = ({ key, run }) => `${run} ${key}`;
 const same = (a, b) => a && b && keyOf(a) === keyOf(b);
-let clicked = null;  // an RCC of which the server has not answered yet
-let owner = null;  // rcc, run and title that the fields belong to
+let clicked = null;  // one of which the server has not answered yet
+let owner = null;  // key, run and title that the fields belong to
 let seen = BLANK;  // by field: what stood there when it was last filled in or kept
 let own = [];  // what there is to tell about them
 let open = {};  // by field: the question that the engineer has not decided yet; until then the field is not sent
 let flying = null, again = false, timer = 0;  // what is on its way
-let all = { at: -1, run: "", notes: {} };  // what the server has said of all RCCs, and when
-const known = new Map();  // by RCC and run: what it has said of one
-const drafts = new Map();  // by RCC and run: what is not kept yet of RCCs that are no longer at hand
+let all = { at: -1, run: "", notes: {} };  // what the server has said of all of them, and when
+const known = new Map();  // by key and run: what it has said of one
+const drafts = new Map();  // by key and run: what is not kept yet of those that are no longer at hand
 
 function get(field) {
   if (field !== "verdict") return input(field).value;
-  return element.querySelector('[name="verdict"]:checked')?.value ?? "";
+  return element.querySelector('[data-field="verdict"]:checked')?.value ?? "";
 }
 
 function put(field, value) {
@@ -42,13 +43,13 @@ function learn(key, { at, name, note, verdict }) {
 
 function latest(here) {
   const one = known.get(keyOf(here)) || { ...BLANK, at: -1 };
-  return all.run === here.run && all.at > one.at ? all.notes[here.rcc] || BLANK : one;
+  return all.run === here.run && all.at > one.at ? all.notes[here.key] || BLANK : one;
 }
 
-// What the server says of the RCC at hand, or of the one that was just chosen.
+// What the server says of the one at hand, or of the one that was just chosen.
 function fill() {
   if (!props.said) return;
-  const { rcc, run, title, lengths } = props.said, here = { rcc, run, title };
+  const { key, run, title, lengths } = props.said, here = { key, run, title };
   for (const field of ["name", "note"]) input(field).maxLength = lengths[field];
   if (props.said.at > all.at) all = props.said;
   learn(keyOf(here), props.said);
@@ -56,6 +57,7 @@ function fill() {
   clicked = null;
   if (!same(owner, here)) return take(here);
   owner = here;
+  head();
   // What is being typed here stays; the rest follows what others have written.
   const now = latest(here);
   for (const field of FIELDS) {
@@ -66,11 +68,16 @@ function fill() {
   }
 }
 
+function head() {
+  heading.textContent = props.said.headed ? owner.title : "";
+}
+
 function take(here) {
   if (changed()) drafts.set(keyOf(owner), { to: owner, mine: values(), seen });
   const key = keyOf(here), draft = drafts.get(key), now = latest(here);
   drafts.delete(key);
   owner = here;
+  head();
   [seen, open, own] = [{}, {}, []];
   for (const field of FIELDS) {
     const typed = draft && draft.mine[field] !== draft.seen[field];
@@ -97,13 +104,13 @@ async function send(entry) {
   let answer = null;
   flying = entry;
   try {
-    answer = await server.keep_note([to.rcc, to.run, [entry.seen], mine]);
+    answer = await server.keep_note([to.key, to.run, [entry.seen], mine]);
   } catch { /* the connection is lost */ } finally { flying = null; }
   let problem = answer?.problem;
   if (answer?.kept) {
     learn(keyOf(to), { ...answer.kept, at: answer.at });
     settle(to, Object.fromEntries(FIELDS.filter((field) => !answer.conflicts.includes(field)).map((field) => [field, mine[field]])));
-    props.value = to.rcc;
+    props.value = to.key;
     trigger("kept");
   } else {
     problem ||= "Not kept yet: SAFE does not answer. This is tried again.";
@@ -115,7 +122,7 @@ async function send(entry) {
     own = problem ? [line(problem)] : [];
     for (const field of conflicts) open[field] = question(field, answer.kept[field]);
   } else if (drafts.has(keyOf(to))) {
-    drafts.get(keyOf(to)).problem = conflicts.length ? "another window changed it. Choose this RCC to decide." : problem;
+    drafts.get(keyOf(to)).problem = conflicts.length ? `another window changed it. Choose this ${props.said.noun} to decide.` : problem;
   }
   tell();
 }
@@ -160,7 +167,7 @@ function question(field, theirs) {
 function tell() {
   const others = [...drafts.values()].filter((draft) => draft.problem).map((draft) => {
     const typed = FIELDS.filter((field) => draft.mine[field] !== draft.seen[field]).map((field) => `${field} “${draft.mine[field]}”`);
-    return line(`Not kept of ${draft.to.title || `RCC ${draft.to.rcc}`}: ${typed.join(", ")}; ${draft.problem}`,
+    return line(`Not kept of ${draft.to.title}: ${typed.join(", ")}; ${draft.problem}`,
       button("Discard", () => { drafts.delete(keyOf(draft.to)); tell(); }));
   });
   status.replaceChildren(...Object.values(open), ...own, ...others);
@@ -172,7 +179,7 @@ function leave() {
   const entries = [...drafts.values(), ...(changed() ? [{ to: owner, mine: values(), seen }] : [])];
   for (const { to, mine, seen: before } of entries) {
     const states = flying && same(flying.to, to) ? [before, flying.mine] : [before];
-    const body = JSON.stringify({ data: [to.rcc, to.run, states, mine], fn_name: "keep_note",
+    const body = JSON.stringify({ data: [to.key, to.run, states, mine], fn_name: "keep_note",
       component_id: props.said.component, session_hash: "closed" });
     const keepalive = body.length < 20_000;  // browsers refuse more than 64 KiB, of all that is on its way
     fetch("/gradio_api/component_server", { method: "POST", headers: { "Content-Type": "application/json" }, body, keepalive })
@@ -183,10 +190,10 @@ function leave() {
 element.addEventListener("input", keep);
 element.addEventListener("change", keep);
 element.addEventListener("focusout", () => { if (changed()) keep(); });
-// Chosen in the row of RCCs: what is typed from now on is about this one, before the server has answered.
-document.addEventListener("safe-rcc", ({ detail }) => {
+// Chosen by a click: what is typed from now on is about this one, before the server has answered.
+document.addEventListener(`safe-${about}`, ({ detail: { key, title } }) => {
   if (!owner) return;
-  clicked = { rcc: detail, run: owner.run, title: "" };
+  clicked = { key, run: owner.run, title };
   if (!same(clicked, owner)) take(clicked);
 });
 window.addEventListener("pagehide", leave);

@@ -1,5 +1,6 @@
 // The weak spots, each with a bar of its failure rate. Props: value (rank of the one at hand, 0 if none), base (the
-// failure rate of the whole test set), spots (rank, where, rate, low, high, figures, overlaps).
+// failure rate of the whole test set), spots (rank, key, where, rate, low, high, figures, overlaps, said), named (rank,
+// said: what the engineer says of those that have changed).
 const $ = (selector) => element.querySelector(selector);
 
 function made(tag, name, text) {
@@ -8,6 +9,8 @@ function made(tag, name, text) {
   if (text !== undefined) part.textContent = text;
   return part;
 }
+
+const buttonOf = (rank) => element.querySelector(`[data-rank="${Number(rank)}"]`);
 
 function bar(spot) {
   const track = made("span", "safe-rate-bar"), percent = (share) => `${(100 * share).toFixed(1)}%`;
@@ -21,14 +24,30 @@ function bar(spot) {
   return track;
 }
 
+// The engineer's verdict and name.
+function says(line, { verdict, mark, name }) {
+  const judged = made("span", "safe-spot-verdict", mark);
+  judged.dataset.verdict = verdict;
+  line.replaceChildren(...(verdict ? [judged] : []), ...(name ? [made("span", "safe-spot-name", name)] : []));
+}
+
+function rename() {
+  for (const { rank, key, said } of props.named || []) {
+    const button = buttonOf(rank);
+    if (button?.dataset.key === key) says(button.querySelector(".safe-spot-says"), said);
+  }
+}
+
 function build() {
   const list = $(".safe-spots-list");
   $(".safe-spots-base").textContent = props.told || "";
   list.replaceChildren(...(props.spots || []).map((spot) => {
     const button = made("button", "safe-spot"), words = made("span", "safe-spot-words");
     button.type = "button";
-    button.dataset.rank = spot.rank;
-    words.append(made("b", "", spot.where), made("span", "", spot.figures));
+    [button.dataset.rank, button.dataset.key] = [spot.rank, spot.key];
+    const line = made("span", "safe-spot-says");
+    says(line, spot.said);
+    words.append(made("b", "", spot.where), line, made("span", "", spot.figures));
     if (spot.overlaps) words.append(made("span", "safe-spot-rccs", spot.overlaps));
     button.append(made("span", "safe-spot-rank", spot.rank), words, bar(spot));
     return button;
@@ -47,8 +66,12 @@ element.addEventListener("click", (event) => {
   if (!button) return;
   props.value = Number(button.dataset.rank);  // Gradio reads it when it sends the event: of quick clicks the last counts
   mark();
+  // What is typed from now on is about this one, though what there is to show of it comes later (see note.js).
+  const title = button.querySelector("b").textContent;
+  document.dispatchEvent(new CustomEvent("safe-spot", { detail: { key: button.dataset.key, title } }));
   trigger("select");
 });
 watch(["spots", "base", "told"], build);
+watch("named", rename);
 watch("value", mark);
 build();

@@ -182,6 +182,13 @@ def test_what_is_no_note_is_refused_in_a_sentence(visitor, forged, place):
         assert visitor.serve("rcc-says", "keep_note", sent).json()["problem"].startswith("Not kept: ")
 
 
+@pytest.mark.parametrize("forged", [0, "", "[]", '[["a"]]', '[["a", "=", 1]]', "[" * 5000, [0], {"a": 1}, None, True])
+def test_what_is_no_weak_spot_is_refused_in_a_sentence(visitor, forged):
+    note = {"name": "a", "note": "", "verdict": ""}
+    answer = visitor.serve("spot-says", "keep_note", [forged, "0" * 16, [note], note]).json()
+    assert answer["problem"].startswith("Not kept: ")
+
+
 def test_a_job_that_meets_a_defect_says_so_and_logs_it(capsys):
     def work(job: Job) -> None:
         raise ZeroDivisionError

@@ -6,13 +6,27 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from support.run_folder import COMPARISON_FILE
+from page.jobs import Jobs, PageSettings
+from page.note_view import OnWeakSpots
+from page.results import Results
+from pipeline import ClusteringSettings, explain_failures, generate_clusters
+from rccs.clusters import fingerprint, load_clusters
+from rccs.conditions import Literal
+from rccs.review import load_notes
+from rccs.spot_notes import SpotNote, load_spot_notes, notes_of_run, set_spot_note
+from rccs.weak_spots import WeakSpot
+from reasons import load_reasons, reasons_files
+from support.errors import SAFEError
+from support.output_folder import save_files
+from support.run_folder import COMPARISON_FILE, SPOT_NOTES_FILE
 from tests.helpers.answered import AnsweredCase, draw_case, draw_people
-from tests.helpers.browsing import FAKED, Served, field, opened, served_from, wait_until
+from tests.helpers.browsing import FAKED, Served, asks_for_no_news, field, opened, served_from, wait_until
+from tests.page.test_accessibility import serious
 
 
 class Compared(NamedTuple):
@@ -79,6 +93,117 @@ def test_a_weak_spot_that_is_clicked_shows_its_images_as_a_gif_in_the_grid_and_o
     expect(page.locator("#grid [aria-pressed=true]")).to_have_count(shown)
 
 
+@pytest.fixture
+def two_spots(compared: Compared) -> Iterator[list[WeakSpot]]:
+    """A second weak spot, and nothing said of either."""
+    out = compared.served.out
+    clusters = load_clusters(out)
+    reasons = load_reasons(out, clusters)
+    snow = WeakSpot((Literal("label", "=", "snow"),), 16, 8, 0.25, 0.75, 0.3)
+    rows = np.flatnonzero(clusters.answers.label == "snow")
+    two = reasons._replace(spots=(reasons.spots[0], snow), images=(reasons.images[0], rows))
+    save_files(out, reasons_files(two, clusters, clusters))
+    yield list(two.spots)
+    (out / SPOT_NOTES_FILE).unlink(missing_ok=True)
+    save_files(out, reasons_files(reasons, clusters, clusters))
+
+
+def noted(compared: Compared, spot: WeakSpot) -> tuple[str, str, str]:
+    return notes_of_run(compared.served.out).get(spot.conditions, SpotNote(spot.conditions, ""))[2:]
+
+
+def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compared, two_spots):
+    night, snow = two_spots
+    with opened(browser, compared.served) as page, opened(browser, compared.served) as watching:
+        first, second = (page.locator("#spots .safe-spot").nth(place) for place in range(2))
+        expect(page.locator("#spot-says .safe-note-title")).to_have_text(night.where)
+        field(page, "spot-name").fill("<b>night</b>")
+        page.locator("#spot-verdict").get_by_text("Unsafe").click()
+        field(page, "spot-note").fill("hazard H3")
+        wait_until(lambda: noted(compared, night) == ("<b>night</b>", "hazard H3", "unsafe"))
+        for one in (page, watching):  # the other one hears of it
+            expect(one.locator("#spots .safe-spot").nth(0)).to_contain_text("⚠ unsafe<b>night</b>")
+        expect(field(watching, "spot-name")).to_have_value("<b>night</b>")
+        expect(watching.locator("#spot-verdict input[value=unsafe]")).to_be_checked()
+        # What is typed right after a click is about what was clicked; the verdicts of RCCs are others.
+        second.click()
+        field(page, "spot-name").fill("snow")
+        wait_until(lambda: noted(compared, snow) == ("snow", "", ""))
+        expect(page.locator("#spot-says .safe-note-title")).to_have_text("label = snow")
+        expect(page.locator("#spot-verdict input[value='']")).to_be_checked()
+        expect(page.locator("#rcc-verdict input[value='']")).to_be_checked()
+        expect(second).to_contain_text("snow")
+        page.reload()
+        expect(first).to_contain_text("<b>night</b>")
+        expect(field(page, "spot-note")).to_have_value("hazard H3")
+        second.click()
+        expect(field(page, "spot-name")).to_have_value("snow")
+    assert load_notes(compared.served.out) == {}
+
+
+def test_weak_spots_with_all_verdicts_have_no_serious_finding_in_light_or_dark(browser, compared, two_spots):
+    out, tested = compared.served.out, str(compared.case.test)
+    for spot, verdict in zip(two_spots, ("unclear", "safe"), strict=True):
+        set_spot_note(out, SpotNote(spot.conditions, tested, "name", "", verdict))
+    window = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = window.new_page()
+    for theme in ("light", "dark"):
+        page.goto(f"{compared.served.url}/?__theme={theme}")
+        for place, verdict in enumerate(("unclear", "safe")):
+            expect(page.locator("#spots .safe-spot-verdict").nth(place)).to_contain_text(verdict)
+        page.wait_for_timeout(400)
+        assert serious(page) == [], theme
+        set_spot_note(out, SpotNote(two_spots[0].conditions, tested, "name", "", "unsafe"))
+        expect(page.locator("#spots .safe-spot-verdict").nth(0)).to_contain_text("unsafe")
+        assert serious(page) == [], theme
+        set_spot_note(out, SpotNote(two_spots[0].conditions, tested, "name", "", "unclear"))
+    window.close()
+
+
+def test_a_weak_spot_at_hand_stays_while_more_is_found(browser, compared, two_spots):
+    out = compared.served.out
+    clusters = load_clusters(out)
+    with opened(browser, compared.served) as page:
+        page.locator("#spots .safe-spot").nth(1).click()
+        field(page, "spot-name").fill("snow")
+        two = load_reasons(out, clusters)
+        save_files(out, reasons_files(two._replace(base=0.5), clusters, clusters))
+        expect(page.locator("#spots .safe-spots-base")).to_contain_text("50.0% of all test images are wrong")
+        expect(page.locator("#spots .safe-spot").nth(1)).to_have_attribute("aria-pressed", "true")
+        expect(field(page, "spot-name")).to_have_value("snow")
+        expect(page.locator("#spot-says .safe-note-title")).to_have_text("label = snow")
+
+
+def test_two_windows_that_name_a_weak_spot_differently_are_asked(browser, compared, two_spots):
+    night, _ = two_spots
+    with opened(browser, compared.served) as a, opened(browser, compared.served) as b:
+        for page in (a, b):
+            expect(page.locator("#spot-says .safe-note-title")).to_have_text(night.where)
+        asks_for_no_news(b)
+        field(a, "spot-name").fill("night")
+        wait_until(lambda: noted(compared, night)[0] == "night")
+        field(b, "spot-name").fill("no light")
+        question = b.locator("#spot-says [role=status]")
+        expect(question).to_contain_text("Another window changed the name: “night”. Yours is not kept yet.")
+        expect(field(b, "spot-name")).to_have_value("no light")
+        assert noted(compared, night)[0] == "night"
+        question.get_by_text("Keep mine").click()
+        wait_until(lambda: noted(compared, night)[0] == "no light")
+        expect(field(a, "spot-name")).to_have_value("no light")
+
+
+def test_notes_on_weak_spots_that_are_damaged_are_told_and_the_page_goes_on(browser, compared, two_spots):
+    night, _ = two_spots
+    (compared.served.out / SPOT_NOTES_FILE).write_text("x")
+    with opened(browser, compared.served) as page:
+        expect(page.locator("#clusters-status")).to_contain_text("must begin with the column names conditions,where")
+        expect(page.locator("#spot-says .safe-note-title")).to_have_text(night.where)
+        field(page, "spot-name").fill("typed all the same")
+        expect(page.locator("#spot-says [role=status]")).to_contain_text("Not kept: ")
+        expect(field(page, "spot-name")).to_have_value("typed all the same")
+    assert (compared.served.out / SPOT_NOTES_FILE).read_text() == "x"
+
+
 def test_images_are_found_by_what_they_were_taken_for(page):
     field(page, "find").fill("label=snow predicted=wood")
     field(page, "find").press("Enter")
@@ -136,3 +261,22 @@ def test_what_does_not_matter_is_offered_and_set_aside_with_one_click(browser, t
         expect(page.locator("#offer")).to_be_hidden()
         page.reload()
         expect(page.locator("#set-aside")).to_contain_text("person")
+
+
+def test_a_note_typed_in_a_window_that_shows_an_earlier_run_is_kept_with_its_condition(fake_network, tmp_path):
+    case = draw_case(tmp_path)
+    settings = ClusteringSettings(extractor="vgg16-conv")
+    first = fingerprint(generate_clusters(case.failing, case.out, settings))
+    explain_failures(case.out)
+    spot = load_reasons(case.out, load_clusters(case.out)).spots[0]
+    case.table.unlink()  # the next run knows of no test set
+    generate_clusters(case.failing / "night", case.out, settings)
+    subject = OnWeakSpots(PageSettings(case.out, Jobs(), Results(case.out)))
+    blank = subject.blank(spot.conditions)
+    kept = subject.keep(first, blank._replace(name="night"), [blank])
+    assert kept.notice.startswith("Kept. This condition is not among the new weak spots")
+    key = (spot.conditions, str(case.test))
+    assert load_spot_notes(case.out) == {key: SpotNote(*key, "night")}
+    with pytest.raises(SAFEError, match="generated again in another window"):
+        subject.keep("0" * 16, blank._replace(name="snow"), [blank])
+    assert load_spot_notes(case.out) == {key: SpotNote(*key, "night")}

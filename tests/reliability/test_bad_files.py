@@ -36,6 +36,7 @@ from rccs.notes import RccNote
 from rccs.parameters import PARAMETERS_FILE, read_parameters
 from rccs.profiles import load_profiles
 from rccs.review import load_review, merge_rccs, set_note
+from rccs.spot_notes import SpotNote, load_spot_notes, set_spot_note
 from rccs.unsafe_set import QUOTAS, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from reporting.history import archive_run, list_runs, run_folder
 from selection import quotas, unsafe_set_size
@@ -54,6 +55,7 @@ from support.run_folder import (
     RUN_FILE,
     RUNS_FOLDER,
     SELECTION_FILE,
+    SPOT_NOTES_FILE,
     UNSAFE_SET_FILE,
 )
 from support.tables import cell, from_cell
@@ -170,6 +172,7 @@ def written(tmp_path_factory, no_umap) -> Path:
     clusters = dataclasses.replace(clusters, labels=labels, is_core=np.ones(24, bool), reach=reach)
     save_clusters(clusters, folder)
     set_note(folder, RccNote(0, "night", "dark", "unsafe"))
+    set_spot_note(folder, SpotNote('[["light", "<", 0.2]]', "/data/test", "night", "dark", "unsafe"))
     merge_rccs(folder, 2, 1)
     images = tuple(UnsafeImage(f"night_{i:02d}.png", i % 2, i / 10, True, "") for i in range(4))
     shown = load_review(folder).original
@@ -210,6 +213,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     CLUSTERS_FILE: load_clusters,
     EDITS_FILE: load_review,
     NOTES_FILE: load_review,
+    SPOT_NOTES_FILE: load_spot_notes,
     UNSAFE_SET_FILE: load_unsafe_set,
     SELECTION_FILE: load_unsafe_set,
     PROFILES_FILE: load_profiles,
@@ -371,7 +375,7 @@ def test_json_with_any_value_in_any_place_is_refused_in_a_sentence_or_read(out, 
         read(copy, name)
 
 
-@pytest.mark.parametrize("name", [NOTES_FILE, UNSAFE_SET_FILE, PROFILES_FILE, PARAMETERS_FILE])
+@pytest.mark.parametrize("name", [NOTES_FILE, SPOT_NOTES_FILE, UNSAFE_SET_FILE, PROFILES_FILE, PARAMETERS_FILE])
 @EXAMPLES
 @given(data=some.data())
 def test_a_table_with_any_text_in_any_cell_is_refused_in_a_sentence_or_read(out, name, data):

@@ -13,15 +13,20 @@ from PIL import Image
 
 from dbscan.outcome import NOISE
 from rccs.clusters import fingerprint, save_clusters
+from rccs.conditions import Literal
 from rccs.notes import RccNote
 from rccs.review import load_review, merge_rccs, move_images, set_note, undo_edit
+from rccs.spot_notes import SpotNote, set_spot_note
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from rccs.weak_spots import WeakSpot
+from reasons import Reasons, reasons_files
 from reporting import report, sections
 from reporting.report import report_html, write_report
 from SAFE_Tool import main
 from support.errors import SAFEError
 from support.images import Skipped
-from support.run_folder import CLUSTERS_FILE, PROFILES_FILE, RETRAINING_FILE, UNSAFE_SET_FILE
+from support.output_folder import save_files
+from support.run_folder import CLUSTERS_FILE, PROFILES_FILE, RETRAINING_FILE, SPOT_NOTES_FILE, UNSAFE_SET_FILE
 from training.finetuning import Epoch
 from training.settings import Settings
 
@@ -236,6 +241,47 @@ def test_a_retraining_of_other_clusters_or_damaged_is_said_to_be_so(out):
     os.utime(out / CLUSTERS_FILE, (newer - 120, newer - 120))
     (out / RETRAINING_FILE).write_text("{}")
     assert "is damaged" in Page(report_html(out)).text
+
+
+def find_spots(clusters, out) -> list[str]:
+    """Two weak spots in the folder; their conditions."""
+    dark, snow = Literal("light", "<", 0.2), Literal("label", "=", "snow")
+    spots = tuple(WeakSpot((each,), 20, 8, 0.2, 0.6, 0.1) for each in (dark, snow))
+    images = (np.arange(8), np.arange(10, 18))
+    save_files(out, reasons_files(Reasons(spots, images, None, 0.3), clusters, clusters))
+    return [spot.conditions for spot in spots]
+
+
+def section(document: str, key: str) -> str:
+    return re.search(rf"<section id='{key}'>.*?</section>", document, re.DOTALL)[0]
+
+
+def test_weak_spots_have_the_engineers_name_verdict_and_note(clusters, out):
+    dark, snow = find_spots(clusters, out)
+    set_spot_note(out, SpotNote(dark, "", "<b>night", "hazard <H3>", "unsafe"))
+    set_spot_note(out, SpotNote('[["rain", ">=", 1.0]]', "", "rain", "", "unsafe"))  # found no more
+    set_spot_note(out, SpotNote(snow, "/other", "of another test set", "", "unsafe"))
+    document = report_html(out)
+    Page(document)
+    first, second = re.findall(r"<tr>.*?</tr>", section(document, "weak-spots"), re.DOTALL)[1:]
+    assert "<b>light &lt; 0.2</b><br>&lt;b&gt;night<p class='note'>hazard &lt;H3&gt;</p>" in first
+    assert "<span class='verdict unsafe'>unsafe</span>" in first
+    assert "<span class='verdict none'>not judged</span>" in second
+    assert "<div class='tile'><b>1</b><span>weak spots judged unsafe</span></div>" in section(document, "summary")
+    assert "1 note on conditions that are not among these weak spots" in section(document, "weak-spots")
+    assert "another test set" not in document
+
+
+def test_notes_on_weak_spots_that_are_damaged_are_told_and_the_report_goes_on(clusters, out):
+    find_spots(clusters, out)
+    (out / SPOT_NOTES_FILE).write_text("x")
+    found = section(report_html(out), "weak-spots")
+    assert "must begin with the column names conditions,where,name" in found
+    assert "light &lt; 0.2" in found
+
+
+def test_without_weak_spots_none_are_counted(out):
+    assert "weak spots judged" not in report_html(out)
 
 
 def test_skipped_images_are_listed_with_their_reasons_up_to_a_limit(clusters, out, monkeypatch):
