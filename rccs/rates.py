@@ -34,13 +34,14 @@ import numpy as np
 
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE
+from rccs.intervals import clopper_pearson
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.run_folder import RATES_FILE
 from support.text import count
 
 DEFINING = 2  # wrong images of an RCC that are no evidence: a core point needs two others, see `dbscan.tuning`
-LEVEL = 0.05  # of the tests, and what the intervals leave out
+LEVEL = 0.05  # of the tests
 ENOUGH = 200  # tested images: if a verdict is not possible with these, they look like much of the test set
 LEAST_REST = 0.5  # of the tested images, with which RCCs are compared
 VERDICTS = ("more", "as often", "less", "too few")
@@ -253,25 +254,6 @@ def _tails(counts: _Counts, rest: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     missing = min(DEFINING, wrong)
     more = hypergeom.sf(counts.evident - 1, images - missing, wrong - missing, counts.evident_tested)
     return more, hypergeom.cdf(counts.wrong, images, wrong, counts.tested)
-
-
-def clopper_pearson(wrong: np.ndarray, tested: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Exact 95 % interval of a rate; 0 to 1 if nothing was tested.
-
-    Parameters
-    ----------
-    wrong, tested : ndarray of shape (n,), int
-
-    Returns
-    -------
-    low, high : ndarray of shape (n,), float64
-    """
-    from scipy.special import betaincinv
-
-    right = tested - wrong
-    low = betaincinv(np.maximum(wrong, 1), right + 1, LEVEL / 2)
-    high = betaincinv(wrong + 1, np.maximum(right, 1), 1 - LEVEL / 2)
-    return np.where(wrong > 0, low, 0.0), np.where(right > 0, high, 1.0)
 
 
 def _verdict(rate: Rate) -> str:

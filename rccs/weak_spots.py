@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rccs.conditions import LEAST_TESTED, Literal, Tried, literals_of
+from rccs.intervals import clopper_pearson
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.run_folder import WEAK_SPOTS_FILE
@@ -172,15 +173,6 @@ def find_weak_spots(
     return _described(found, columns, wrong)
 
 
-def _interval(wrong: int, tested: int) -> tuple[float, float]:
-    """95 % interval of a rate (Clopper & Pearson, Biometrika 26, 1934)."""
-    from scipy.special import betaincinv
-
-    low = betaincinv(wrong, tested - wrong + 1, 0.025) if wrong else 0.0
-    high = betaincinv(wrong + 1, tested - wrong, 0.975) if wrong < tested else 1.0
-    return float(low), float(high)
-
-
 def sample_note(images: int) -> str:
     """A sentence for a test set that is too large to be searched as a whole; otherwise empty."""
     if images <= MOST_SEARCHED:
@@ -202,7 +194,8 @@ def _described(
         tested, failing = int(holds.sum()), int((holds & wrong).sum())
         others = wrong[nowhere] if nowhere.any() else wrong[~holds]
         elsewhere = float(others.mean()) if len(others) else 0.0
-        spots.append(WeakSpot(literals, tested, failing, *_interval(failing, tested), elsewhere))
+        low, high = (float(end[0]) for end in clopper_pearson(np.array([failing]), np.array([tested])))
+        spots.append(WeakSpot(literals, tested, failing, low, high, elsewhere))
     return sorted(spots, key=lambda spot: -(spot.low - spot.elsewhere) * spot.tested**EXPONENT)
 
 

@@ -56,6 +56,7 @@ HOUSE = {
         "parameters",
         "known_values",
         "conditions",
+        "intervals",
         "weak_spots",
         "profiles",
         "search",

@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.reasons.measures import Condition
 from rccs.conditions import LEAST_TESTED
-from rccs.rates import clopper_pearson
+from rccs.intervals import clopper_pearson
 from support.errors import SAFEError
 
 DEPTH = 3  # of the tree: as many conditions as a weak spot may have

@@ -7,11 +7,11 @@ from dbscan.outcome import NOISE
 from dbscan.projection import fit_projection
 from dbscan.relevance import average_neighbours
 from dbscan.tuning import tune
+from rccs.intervals import clopper_pearson
 from rccs.rates import (
     COLUMNS,
     LEVEL,
     Rate,
-    clopper_pearson,
     failure_rates,
     load_rates,
     nearest_failing,
