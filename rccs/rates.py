@@ -17,7 +17,7 @@ random, it has to be that of the whole test set. Therefore:
   other than right images lie from them, so any limit would keep out more wrong images than right ones. And images far
   from all failing ones are mostly right: without them, nearly every region would seem to fail often.
 
-Points in, `rcc_rates.csv` out.
+Points in, `rcc_rates.csv` out. What was tried: docs/decisions/030-failure-rates.md.
 
 Sources: Clopper & Pearson, Biometrika 26(4), 1934 (the interval); Fisher, J. R. Stat. Soc. 98(1), 1935 (the exact
 test); Holm, Scand. J. Stat. 6(2), 1979 (the correction for the number of RCCs).

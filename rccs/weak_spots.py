@@ -9,7 +9,8 @@ conjunctions of up to `MOST_LITERALS` simple conditions. The best is kept, its i
 on in the rest, as in sequential covering (Lavrač et al., JMLR 5, 2004): a cause that is hidden by the failures of a
 larger one stands out once these are gone. A search among so many conditions finds some by chance. Thus one counts only
 if its rate is significant after correction for all that were tried (Bonferroni; the error rate is shared out among
-the lengths of conditions, as in Webb, Machine Learning 71, 2008, since there are few short ones).
+the lengths of conditions, as in Webb, Machine Learning 71, 2008, since there are few short ones). What was
+tried: docs/decisions/031-weak-spots.md.
 """
 
 import csv
