@@ -1,8 +1,9 @@
 """Build a case study: `python -m casestudies.build gd|oc|gd-people|oc-people --out DIR`.
 
 Written to DIR: `train/`, `improvement/` and `test/`, with a folder per class; the DNN under test, `model.keras`; the
-test images that it misclassifies, `failures/` (again in class folders) and `failures.csv`; `parameters.csv`, which
-describes every image; `causes.json`, the known root causes with the failures of each; `accuracy.json`, written last.
+test images that it misclassifies, `failures/` (again in class folders) and `failures.csv`; `predictions.csv`, its
+answers to all test images; `parameters.csv`, which describes every image; `causes.json`, the known root causes with the
+failures of each; `accuracy.json`, written last.
 Everything is built under a hidden name beside DIR and renamed at the end, so a folder DIR is always a finished case.
 What a killed build leaves under the hidden name is removed by the next build.
 """
@@ -31,11 +32,13 @@ from casestudies.cases import CASES, Case, find_case
 from casestudies.causes import CAUSES_FILE, describe_causes
 from casestudies.eyes import render
 from casestudies.parameters import Eye, write_eyes
+from dnn.tested import predictions_text
+from rccs.answers import CONFIDENCE, Answers
 from rccs.parameters import PARAMETERS_FILE
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing, write_text
 from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 
 if TYPE_CHECKING:
     import keras
@@ -133,11 +136,13 @@ def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progr
     )
     with replacing(folder / MODEL_FILE) as temporary:
         model.save(temporary)
-    predicted = predicted_classes(model, images[test], progress=progress)
+    outputs = run_model(model, images[test], progress=progress)
+    predicted = outputs.argmax(axis=1)
     correct = predicted == labels[test]
     wrong = np.flatnonzero(~correct).tolist()
     failing = [sets["test"][i] for i in wrong]
     collected = collect_failures(folder, failing, [case.classes[predicted[i]] for i in wrong])
+    write_text(folder / PREDICTIONS_FILE, _predictions(case, sets["test"], outputs, correct))
     write_eyes(folder / PARAMETERS_FILE, rows + collected)
     _write_json(folder / CAUSES_FILE, describe_causes(case, sets["test"], set(wrong)))
     accuracy = {
@@ -146,7 +151,8 @@ def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progr
         "test_accuracy": float(correct.mean()),
         "test_size": len(correct),
         "failures": len(wrong),
-        "training_accuracy": float((predicted_classes(model, images[train]) == labels[train]).mean()),
+        "training_accuracy": float((run_model(model, images[train]).argmax(axis=1) == labels[train]).mean()),
+        "test_root": "test",
         "sizes": {part: len(part_rows) for part, part_rows in sets.items()},
         "classes": list(case.classes),
         "seconds": round(time.monotonic() - started, 1),
@@ -236,13 +242,22 @@ def train_model(
     return model
 
 
-def predicted_classes(model: "keras.Model", images: np.ndarray, *, progress: Progress = no_progress) -> np.ndarray:
-    """Predict the class of each image: ndarray of shape (n_images,), int."""
-    classes = []
+def run_model(model: "keras.Model", images: np.ndarray, *, progress: Progress = no_progress) -> np.ndarray:
+    """The probability of each class for each image: ndarray of shape (n_images, n_classes)."""
+    outputs = []
     for start in range(0, len(images), 256):
-        classes.append(np.asarray(model(images[start : start + 256], training=False)).argmax(axis=1))
+        outputs.append(np.asarray(model(images[start : start + 256], training=False)))
         progress("Testing the DNN", min(start + 256, len(images)), len(images))
-    return np.concatenate(classes)
+    return np.concatenate(outputs)
+
+
+def _predictions(case: Case, tested: Rows, outputs: np.ndarray, correct: np.ndarray) -> str:
+    """`predictions.csv` of the test images, as `dnn.failures` writes it."""
+    classes = np.array(case.classes)
+    answers = Answers(
+        np.array([label for _, label, _ in tested]), classes[outputs.argmax(axis=1)], outputs.max(axis=1), CONFIDENCE
+    )
+    return predictions_text([path.removeprefix("test/") for path, _, _ in tested], answers, correct)
 
 
 def collect_failures(folder: Path, failing: Rows, predictions: list[str]) -> Rows:

@@ -109,7 +109,7 @@ def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
         return None
     try:
         record = json.loads(regular(image_root.parent / ACCURACY_FILE).read_text("utf-8", errors="surrogateescape"))
-        return table, Path(str(record["test_root"]))
+        return table, image_root.parent / str(record["test_root"])  # which may be relative to the table's folder
     except DAMAGED:
         return None
 

@@ -13,8 +13,11 @@ from pathlib import Path
 from PIL import Image
 
 from docs.draw_method import Example, run_steps
+from pipeline import explain_failures
 from rccs.notes import RccNote
+from rccs.rates import by_excess
 from rccs.review import save_notes
+from reasons import load_reasons
 from support.errors import SAFEError
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +36,7 @@ def take_picture(url: str, rcc_position: int, images: str) -> None:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1070})
+        page = browser.new_page(viewport={"width": 1280, "height": 1250})
         page.goto(url)
         expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
         page.locator("#rcc-bar button.thumbnail-item").nth(rcc_position).click()
@@ -66,7 +69,9 @@ def main(arguments: list[str] | None = None) -> int:
             verdict = "unclear" if name == "head turned" else "unsafe"
             notes[rcc] = RccNote(rcc, name, NOTE if name == SHOWN else "", verdict)
     save_notes(options.work, notes)
-    position = [example.names[rcc] for rcc in example.rccs].index(SHOWN)
+    explain_failures(options.work)  # takes minutes at first
+    rates = load_reasons(options.work, example.clusters).rates(example.clusters)
+    position = [example.names[rcc] for rcc in by_excess(example.rccs, rates)].index(SHOWN)
     command = [sys.executable, ROOT / "SAFE_Tool.py", "ui", "--port", str(PORT), "--out", options.work]
     with subprocess.Popen([*command, "--example", options.case], stdout=subprocess.PIPE, text=True) as server:
         try:

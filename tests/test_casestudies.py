@@ -20,6 +20,7 @@ from casestudies.eyes import render
 from casestudies.parameters import DERIVED, NAMES, Eye, lid_heights, read_eyes, write_eyes
 from casestudies.people import NOBODY, PEOPLE, SKIN_JITTER, cast, find_person
 from clustering import find_root_cause_clusters
+from dnn.tested import find_predictions, read_predictions
 from FE import extract_features
 from features.weights import choose_extractor
 from support.errors import SAFEError
@@ -309,6 +310,11 @@ def test_a_case_holds_sets_model_failures_and_their_parameters(tmp_path, fake_tr
     assert accuracy["test_size"] == len(tested)
     assert accuracy["failures"] == len(failures)
     assert accuracy["test_accuracy"] == pytest.approx(1 - len(failures) / len(tested))
+
+    found = read_predictions(*find_predictions(folder / "failures"))
+    assert {f"test/{path}" for path in found.paths} == set(tested)
+    wrong = {f"test/{path}" for path, right in zip(found.paths, found.right, strict=True) if not right}
+    assert wrong == {row["source"] for row in failures}
 
 
 def test_the_causes_list_the_failures_they_explain(tmp_path, fake_training):
