@@ -286,7 +286,10 @@ class ClustersTab:
             return {**fields, self._status: self._nothing}
         try:
             for widget, value in self._form_of(results.shown()).items():
-                fields[widget] = gr.update(value=value, interactive=True) if widget in fields else value
+                if widget not in fields:
+                    fields[widget] = value
+                elif value:  # an empty field is left alone: something may be typed as soon as it is released
+                    fields[widget] = gr.update(value=value, interactive=True)
             fields[self._aside] = self._show_aside(results.shown(), interactive=True)
             return {**fields, **self.show()}
         except SAFEError as error:

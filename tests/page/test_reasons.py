@@ -25,7 +25,7 @@ from support.errors import SAFEError
 from support.output_folder import save_files
 from support.run_folder import COMPARISON_FILE, SPOT_NOTES_FILE
 from tests.helpers.answered import AnsweredCase, draw_case, draw_people
-from tests.helpers.browsing import FAKED, Served, asks_for_no_news, field, opened, served_from, wait_until
+from tests.helpers.browsing import FAKED, Served, asks_for_no_news, canvas_of, field, opened, served_from, wait_until
 from tests.page.test_accessibility import serious
 
 
@@ -241,7 +241,7 @@ def test_predictions_can_be_given_on_the_page_and_are_filled_in_again(browser, c
         generate(page, case)
         expect(page.locator("#rcc-heading .safe-rate")).to_be_visible()
         expect(page.locator("#generate")).to_be_enabled()
-        page.reload()
+    with opened(browser, compared.served) as page:
         expect(field(page, "predictions")).to_have_value(str(elsewhere))
         expect(field(page, "tested")).to_have_value(str(case.test))
 
@@ -249,18 +249,20 @@ def test_predictions_can_be_given_on_the_page_and_are_filled_in_again(browser, c
 def test_what_does_not_matter_is_offered_and_set_aside_with_one_click(browser, tmp_path):
     people = draw_people(tmp_path / "people")
     (tmp_path / "page").mkdir()
-    with served_from(tmp_path / "page", tool=FAKED) as served, opened(browser, served) as page:
-        field(page, "images").fill(str(people.failing))
-        page.locator("#generate").click()
-        expect(page.locator("#offer")).to_contain_text("8 of 8 RCCs are one person each")
-        expect(page.locator("#generate")).to_be_enabled()
-        page.get_by_role("button", name="Set person aside").click()
-        expect(page.locator("#set-aside")).to_contain_text("person")
-        expect(page.locator("#clusters-status strong")).to_contain_text("2 root cause clusters")
-        expect(page.locator("#generate")).to_be_enabled()
-        expect(page.locator("#offer")).to_be_hidden()
-        page.reload()
-        expect(page.locator("#set-aside")).to_contain_text("person")
+    with served_from(tmp_path / "page", tool=FAKED) as served:
+        with opened(browser, served) as page:
+            field(page, "images").fill(str(people.failing))
+            page.locator("#generate").click()
+            expect(page.locator("#offer")).to_contain_text("8 of 8 RCCs are one person each")
+            expect(page.locator("#generate")).to_be_enabled()
+            page.get_by_role("button", name="Set person aside").click()
+            expect(page.locator("#set-aside")).to_contain_text("person")
+            expect(page.locator("#clusters-status strong")).to_contain_text("2 root cause clusters")
+            expect(page.locator("#generate")).to_be_enabled()
+            expect(page.locator("#offer")).to_be_hidden()
+            canvas_of(page)
+        with opened(browser, served) as page:
+            expect(page.locator("#set-aside")).to_contain_text("person")
 
 
 def test_a_note_typed_in_a_window_that_shows_an_earlier_run_is_kept_with_its_condition(fake_network, tmp_path):
