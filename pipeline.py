@@ -31,6 +31,7 @@ from rccs.parameters import find_parameters, read_parameters
 from rccs.profiles import REFERENCE, Profile, known_ranges, profile_clusters, profiles_text
 from rccs.rates import rates_text
 from rccs.review import Carried, Review, carry_over, load_review, mend_labels, rccs_marked_safe, reviewed, save_run
+from rccs.spot_candidates import SpotsSought
 from rccs.unsafe_set import UnsafeSet
 from reasons import Reasons, compare_with_right, known_of, load_reasons, reasons_files, reasons_of, weak_spots_of
 from reporting.export import Export, check_target, export_rccs, export_zip
@@ -520,6 +521,8 @@ def select_images(
     settings: SelectionSettings,
     *,
     leave_out_safe: bool = False,
+    reasons: bool = False,
+    within: Path | None = None,
     model: str | os.PathLike | None = None,
     test: str | os.PathLike | None = None,
     options: DnnOptions = AS_IN_THE_FILE,
@@ -533,6 +536,10 @@ def select_images(
     ----------
     leave_out_safe : bool
         Select no images for RCCs that the engineer has judged safe.
+    reasons : bool
+        Select half of the images by weak spots instead of RCCs (see `rccs/spot_candidates.py`).
+    within : path, optional
+        A table of the improvement images' parameters, by which weak spots are checked, is only read inside this folder.
     model, test, options
         As for `dnn.failure_prediction.predict_failures`. If both are given, half of each RCC's images are chosen among
         those that the model is likely to get wrong, and the accuracy on the test set and its size need not be given.
@@ -542,7 +549,7 @@ def select_images(
     Raises
     ------
     SAFEError
-        Only one of the model and its test set is given.
+        Only one of the model and its test set is given, or images are to be selected by weak spots, and there are none.
     """
     if bool(model) != bool(test):
         raise SAFEError(
@@ -554,16 +561,35 @@ def select_images(
         check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
         if leave_out_safe:
             settings = settings._replace(leave_out=rccs_marked_safe(out))
+        sought = _spots_sought(out, review.original, within) if reasons else None
         prediction = predict_failures(model, test, options=options, progress=progress) if model and test else None
         if prediction and settings.test_accuracy is None:
             test_size = len(prediction.wrong) if settings.test_size is None else settings.test_size
             settings = settings._replace(test_accuracy=prediction.accuracy, test_size=test_size)
+        if sought and prediction:
+            sought = sought._replace(predict=prediction.predicted)
         unsafe = select_unsafe_set(
-            improvement, review.clusters, settings, weights=weights, stream=stream, progress=progress,
+            improvement, review.clusters, settings, weights=weights, stream=stream, progress=progress, sought=sought,
             likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None,
         )  # fmt: skip
         path = os.fspath(prediction.dnn.path) if prediction else ""
         return replace_unsafe_set(dataclasses.replace(unsafe, model=path, run=fingerprint(review.original)), out)
+
+
+def _spots_sought(out: Path, clusters: RootCauseClusters, within: Path | None) -> SpotsSought:
+    """The weak spots of the clusters in a folder, as they were found; a SAFEError if there are none."""
+    reasons = load_reasons(out, clusters)
+    if reasons.spots:
+        return SpotsSought(reasons.spots, reasons.images, within=within)
+    if reasons.base:  # compared
+        raise SAFEError(
+            f"Expected weak spots to select images by. Received none in {out}: no condition on the test images stands "
+            "out. Select without weak spots."
+        )
+    raise SAFEError(
+        f"Expected weak spots to select images by. Received none in {out}: they are found where the network's answers "
+        "to its test set are known. Generate the clusters with predictions, or select without weak spots."
+    )
 
 
 def export_results(

@@ -2,7 +2,8 @@
 
 An improvement image is a candidate of the RCC of its nearest core point. From each RCC's candidates, the nearest ones
 are selected, the same number for each RCC or, on request, in proportion to its failing images. If the DNN's likely
-errors are known, half of the images are chosen by them. The unsafe set is written to `IS_filenames.txt`,
+errors are known, half of the images are chosen by them. On request, half of the set is selected by weak spots instead
+of RCCs (see `rccs/spot_candidates.py`). The unsafe set is written to `IS_filenames.txt`,
 `unsafe_set.csv` and `unsafe_set.json` (see `rccs/unsafe_set.py`).
 
 Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.4. The paper gives no formula for the size of the set; the
@@ -29,6 +30,7 @@ from features.weights import recall_extractor
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.known_values import nuisance_columns, recorded_texts
 from rccs.parameters import find_parameters
+from rccs.spot_candidates import SpotCandidates, SpotsSought
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from support.entries import number_of
 from support.errors import SAFEError
@@ -177,6 +179,7 @@ def select_unsafe_set(
     weights: str | os.PathLike | None = None,
     stream: Stream | None = None,
     likely_wrong: LikelyWrong | None = None,
+    sought: SpotsSought | None = None,
     progress: Progress = no_progress,
 ) -> UnsafeSet:
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
@@ -195,12 +198,16 @@ def select_unsafe_set(
     likely_wrong : callable, optional
         Such as `dnn.failure_prediction.FailurePrediction.of`; half of each RCC's images are then chosen by it (see
         `choose_half`).
+    sought : SpotsSought, optional
+        Weak spots. Half of the images, if there are so many in them, are the nearest ones in weak spots, equally many
+        for each; the others are selected for RCCs.
 
     Raises
     ------
     SAFEError
         A number is out of range, there are no RCCs or no images, all RCCs are left out, or the network of the
-        clustering is not available. Something was set aside, and the table of improvement parameters cannot be read.
+        clustering is not available. Something was set aside, or images are selected by weak spots, and the table of
+        improvement parameters cannot be read. No weak spot's conditions can be checked.
     """
     left_out = _left_out(clusters, settings.leave_out)
     if settings.quota not in QUOTAS:
@@ -210,10 +217,11 @@ def select_unsafe_set(
     named = weights or clusters.weights or None
     extractor = recall_extractor(clusters.extractor, clusters.extractor_identity, weights=named)
 
+    spots = SpotCandidates(sought, clusters, listing, keep=wanted // 2, leave_out=left_out) if sought else None
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
     batches = (stream or stream_features)(listing, extractor, progress=progress)
     aside = _Aside(clusters.set_aside, listing) if clusters.set_aside else None
-    n_improvement, unreadable = _add_candidates(nearest, clusters.projection, batches, aside)
+    n_improvement, unreadable = _add_candidates(nearest, spots, clusters.projection, batches, aside)
     skipped = [*listing.skipped, *unreadable]
     if not n_improvement:
         raise SAFEError(
@@ -227,12 +235,17 @@ def select_unsafe_set(
             "Expected improvement images near an RCC that is not left out. Received none: all "
             f"{n_improvement:,} are nearest to RCCs that are left out. Leave out fewer RCCs, or choose other images."
         )
-    taken = quotas(wanted, clusters.sizes, available, by=settings.quota)
-    candidates = [nearest.best(rcc) for rcc in range(len(taken))]
+    by_reasons = spots.choose(wanted // 2) if spots else []
+    for image in by_reasons:
+        available[image.rcc] -= 1
+    taken = quotas(wanted - len(by_reasons), clusters.sizes, available, by=settings.quota)
+    candidates = _without({image.image for image in by_reasons}, [nearest.best(rcc) for rcc in range(len(taken))])
     if likely_wrong:
         chosen = _choose_halves(candidates, taken.tolist(), lambda paths: likely_wrong(listing.root, paths))
     else:
         chosen = [image for images, most in zip(candidates, taken, strict=True) for image in images[:most]]
+    if by_reasons:
+        chosen = sorted([*chosen, *by_reasons], key=lambda image: (image.rcc, image.distance, image.image))
     return UnsafeSet(
         improvement_root=listing.root,
         images=tuple(chosen),
@@ -244,7 +257,7 @@ def select_unsafe_set(
         clusters=fingerprint(clusters),
         left_out=left_out,
         quota=settings.quota,
-        notes=aside.notes if aside else (),
+        notes=(*(aside.notes if aside else ()), *(spots.notes if spots else ())),
     )
 
 
@@ -277,8 +290,17 @@ class _Aside:
         )
 
 
+def _without(names: Collection[str], candidates: list[list[UnsafeImage]]) -> list[list[UnsafeImage]]:
+    """The candidates of each RCC, but for those that are selected already."""
+    return [[image for image in images if image.image not in names] for images in candidates]
+
+
 def _add_candidates(
-    nearest: "_Nearest", projection: Projection, batches: Iterator[FeatureBatch], aside: "_Aside | None"
+    nearest: "_Nearest",
+    spots: SpotCandidates | None,
+    projection: Projection,
+    batches: Iterator[FeatureBatch],
+    aside: "_Aside | None",
 ) -> tuple[int, list[Skipped]]:
     """Add all improvement images to the candidates; how many there are, and those that could not be read."""
     n_improvement = 0
@@ -292,7 +314,9 @@ def _add_candidates(
             # One thread: several would spend more time waiting for each other than computing.
             with threadpool_limits(limits=1):
                 points = projection.apply(features, nuisance=aside.of(paths) if aside else None)
-            nearest.add(paths, points)
+            images = nearest.add(paths, points)
+            if spots:
+                spots.add(images, points)
     return n_improvement, skipped
 
 
@@ -338,8 +362,10 @@ def chosen_by_model(unsafe: UnsafeSet) -> str:
     """A sentence on how the DNN influenced the choice; empty if it did not."""
     if not unsafe.model:
         return ""
+    by_reasons = any(image.reason for image in unsafe.images)
+    whose = "Half of the images selected for each RCC" if by_reasons else "Half of each RCC's images"
     return (
-        "Half of each RCC's images are the nearest; the other half are those of the next nearest that "
+        f"{whose} are the nearest; the other half are those of the next nearest that "
         f"{Path(unsafe.model).name} is most likely to get wrong."
     )
 
@@ -393,17 +419,23 @@ class _Nearest:
         self._kept: list[list[UnsafeImage]] = [[] for _ in range(clusters.n_rccs)]
         self.counts = np.zeros(clusters.n_rccs, dtype=int)
 
-    def add(self, paths: Sequence[str], points: np.ndarray) -> None:
-        """Add improvement images, as points of the projection."""
+    def add(self, paths: Sequence[str], points: np.ndarray) -> list[UnsafeImage]:
+        """Add improvement images, as points of the projection; they are returned with their RCCs."""
         cores, distances = self._core_points.nearest_to(points)
         # Further digits depend on an image's place in its batch, and would decide between equal images.
         distances = distances.astype(float).round(5)
-        for path, rcc, distance in zip(paths, self._core_labels[cores], distances.tolist(), strict=True):
-            self._kept[rcc].append(UnsafeImage(path, int(rcc), distance, bool(distance <= self._reach[rcc])))
+        images = [
+            UnsafeImage(path, int(rcc), distance, bool(distance <= self._reach[rcc]))
+            for path, rcc, distance in zip(paths, self._core_labels[cores], distances.tolist(), strict=True)
+        ]
+        for image in images:
+            rcc = image.rcc
+            self._kept[rcc].append(image)
             self.counts[rcc] += 1
             # Trimmed rarely: sorting for every image would take too long.
             if len(self._kept[rcc]) >= 2 * self._keep + 1000:
                 self._kept[rcc] = self.best(rcc)
+        return images
 
     def best(self, rcc: int) -> list[UnsafeImage]:
         """The candidates of an RCC that are kept, nearest first."""

@@ -120,6 +120,11 @@ def _add_select(commands: Commands) -> None:
     )  # fmt: skip
     select.add_argument("--leave-out-safe", action="store_true", help="no images for RCCs judged safe on the page")
     select.add_argument(
+        "--reasons", action="store_true",
+        help="half of the images by weak spots instead of RCCs, as far as their conditions can be checked: with "
+        "parameters.csv in or beside IMPROVEMENT, what SAFE measures, and the predicted class if --model is given",
+    )  # fmt: skip
+    select.add_argument(
         "--model", metavar="MODEL",
         help="the Keras classifier, given with --test: half of the images are chosen among those that it is likely to "
         "get wrong, and --test-accuracy is not needed",

@@ -129,6 +129,7 @@ def run_select(options: argparse.Namespace) -> None:
             out,
             SelectionSettings(options.test_accuracy, options.test_size, options.factor, options.size, options.quota),
             leave_out_safe=options.leave_out_safe,
+            reasons=options.reasons,
             model=options.model,
             test=options.test,
             options=_dnn_options(options),

@@ -37,11 +37,14 @@ class FailurePrediction:
         Probabilities of the readable test images.
     wrong : ndarray of shape (n_test,), bool
         Whether the DNN misclassifies the image.
+    classes : tuple of str
+        In the order of the outputs.
     """
 
     dnn: Dnn
     outputs: np.ndarray
     wrong: np.ndarray
+    classes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -62,6 +65,19 @@ class FailurePrediction:
         shares = likely_wrong(predictions.outputs, self.outputs, self.wrong)
         likelihood = dict(zip(predictions.paths, shares, strict=True))
         return np.array([likelihood.get(path, 0.0) for path in paths])
+
+    def predicted(self, root: Path, paths: Sequence[str]) -> np.ndarray:
+        """The predicted class of each image: ndarray of shape (n_images,), str, empty if the image is unreadable.
+
+        Raises
+        ------
+        SAFEError
+            As for `of`.
+        """
+        predictions = predict(self.dnn, root, paths)
+        names = [self.classes[i] for i in predictions.outputs.argmax(axis=1).tolist()]
+        of_path = dict(zip(predictions.paths, names, strict=True))
+        return np.array([of_path.get(path, "") for path in paths], str)
 
 
 def predict_failures(
@@ -98,7 +114,8 @@ def predict_failures(
     predictions = predict(dnn, images.root, images.paths, progress=progress, what="Running the model on test images")
     place = {path: i for i, path in enumerate(images.paths)}
     indices = np.array([place[path] for path in predictions.paths])
-    return FailurePrediction(dnn, predictions.outputs, ~judge(dnn, images, indices, predictions.outputs).right)
+    wrong = ~judge(dnn, images, indices, predictions.outputs).right
+    return FailurePrediction(dnn, predictions.outputs, wrong, images.classes)
 
 
 def likely_wrong(outputs: np.ndarray, tested: np.ndarray, wrong: np.ndarray) -> np.ndarray:

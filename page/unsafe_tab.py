@@ -71,9 +71,9 @@ class UnsafeTab:
         fields = {
             "folder": self.folder, "accuracy": self.accuracy, "test_size": self.test_size, "factor": self.factor,
             "size": self.size, "quota": self.quota, "leave_out": self.leave_out, "model": self.model,
-            "test": self.test,
+            "test": self.test, "reasons": self.reasons,
         }  # fmt: skip
-        optional = ("test_size", "factor", "size", "quota", "leave_out", "model", "test")
+        optional = ("test_size", "factor", "size", "quota", "leave_out", "model", "test", "reasons")
         self.form = FormView(fields, self.options, optional, self._last_form)
         self.marks = gr.State(None)  # of the folder, as the window shows it
         self.outputs = [*self.job_view.outputs, self.pane, self.key, self.marks, self.form.filled, self.per_rcc,
@@ -120,6 +120,10 @@ class UnsafeTab:
                 self.leave_out = gr.Checkbox(
                     label="Leave out RCCs marked safe", info="No image is selected for them", min_width=230,
                     elem_id="leave-out",
+                )  # fmt: skip
+                self.reasons = gr.Checkbox(
+                    label="Also by weak spots", info="Half of the images, where their conditions hold", min_width=230,
+                    elem_id="by-reasons",
                 )  # fmt: skip
             with gr.Row():
                 self.model = gr.Textbox(
@@ -255,7 +259,8 @@ class UnsafeTab:
             remember(settings.out, TAB, fields)
             select_images(
                 improvement, settings.out, SelectionSettings(quota=fields["quota"], **numbers),
-                leave_out_safe=bool(fields["leave_out"]), weights=settings.weights, progress=job.progress, **accepted,
+                leave_out_safe=bool(fields["leave_out"]), reasons=bool(fields["reasons"]), within=settings.root,
+                weights=settings.weights, progress=job.progress, **accepted,
             )  # fmt: skip
 
         yield self.form.sent(settings.results.marks().run, fields)

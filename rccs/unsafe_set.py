@@ -23,6 +23,7 @@ from support.run_folder import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
 from support.tables import cell, from_cell
 
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
+REASON = "reason"  # one more column, of sets that were also selected by weak spots
 QUOTAS = ("equal", "size")
 QUOTA = "equal"
 
@@ -42,6 +43,8 @@ class UnsafeImage(NamedTuple):
         `rccs.clusters.rcc_reach`): the image is as near to a core point as the RCC's own images.
     label : str
         The class; empty if the image is not labelled.
+    reason : str
+        The weak spot, in words, that the image was selected for; empty if it was selected for its RCC.
     """
 
     image: str
@@ -49,6 +52,7 @@ class UnsafeImage(NamedTuple):
     distance: float
     within_eps: bool
     label: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ class UnsafeSet:
     labels : str
         A sentence on the labels of the previous set; empty if there were none.
     notes : tuple of str
-        What could not be set aside in improvement images, as it was in the failing ones.
+        What could not be set aside in improvement images, as it was in the failing ones; how many images were selected
+        by weak spots, and which of their conditions could not be checked.
     """
 
     improvement_root: Path
@@ -139,10 +144,12 @@ def unsafe_table(unsafe: UnsafeSet) -> str:
     """The content of `unsafe_set.csv`, the only file that labelling changes."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    by_reasons = any(image.reason for image in unsafe.images)
+    writer.writerow([*COLUMNS, REASON] if by_reasons else COLUMNS)
     for image in unsafe.images:
         within = str(image.within_eps).lower()
-        writer.writerow([cell(image.image), image.rcc, image.distance, within, cell(image.label)])
+        reason = [cell(image.reason)] if by_reasons else []
+        writer.writerow([cell(image.image), image.rcc, image.distance, within, cell(image.label), *reason])
     return table.getvalue()
 
 
@@ -216,4 +223,5 @@ def _image_of(row: Mapping[str, str]) -> UnsafeImage:
     rcc, distance = int(row["rcc"]), float(row["distance"])
     if not image or set(image) & set("\0\r\n") or rcc < 0 or not 0 <= distance < math.inf:
         raise ValueError(f"an invalid row: {image!r}, {rcc}, {distance}")
-    return UnsafeImage(image, rcc, distance, row["within_eps"].strip().lower() == "true", label)
+    reason = from_cell(row.get(REASON) or "")
+    return UnsafeImage(image, rcc, distance, row["within_eps"].strip().lower() == "true", label, reason)

@@ -58,6 +58,7 @@ HOUSE = {
         "conditions",
         "intervals",
         "weak_spots",
+        "spot_candidates",
         "profiles",
         "search",
         "nearness",

@@ -38,7 +38,7 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
         visitor = Visitor(url, "typing")
         images = str(folder / "images")
         assert "8 failures" in visitor.fire(visitor.handler("generate", "click"), [images, "pca", "", "", []])
-        selected = [images, None, None, "0.3", "4", "equal", False, None, None]
+        selected = [images, None, None, "0.3", "4", "equal", False, None, None, False]
         assert "4 of 8" in visitor.fire(visitor.handler("select", "click"), selected)
         yield visitor
         assert "defect" not in (folder / "stderr.txt").read_text()
@@ -49,9 +49,9 @@ FIELDS = {
     "images": ("generate", "click", ["PATH", "pca", "", "", []]),
     "predictions": ("generate", "click", ["x", "pca", "PATH", "x", []]),
     "tested": ("generate", "click", ["x", "pca", "x.csv", "PATH", []]),
-    "improvement": ("select", "click", ["PATH", "0.5", None, "0.3", None, "equal", False, None, None]),
-    "select-model": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "PATH", "x"]),
-    "select-test": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "x", "PATH"]),
+    "improvement": ("select", "click", ["PATH", "0.5", None, "0.3", None, "equal", False, None, None, False]),
+    "select-model": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "PATH", "x", False]),
+    "select-test": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "x", "PATH", False]),
     "model": ("retrain", "click", ["PATH", "x", "x", *[None] * 4, "", False, True]),
     "train": ("retrain", "click", ["x", "PATH", "x", *[None] * 4, "", False, True]),
     "test": ("retrain", "click", ["x", "x", "PATH", *[None] * 4, "", False, True]),

@@ -74,7 +74,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         assert "12 failures" in told
         told = visitor.fire(
             visitor.handler("select", "click"),
-            [str(root / "failing"), "0.5", None, "0.3", "6", "equal", False, None, None],
+            [str(root / "failing"), "0.5", None, "0.3", "6", "equal", False, None, None, False],
         )
         assert "6 of 12 improvement images selected" in told
         yield Attacked(url, folder, root, secret)
@@ -170,9 +170,13 @@ def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, 
             "images": ("generate", "click", [path, "pca", "", "", []]),
             "predictions": ("generate", "click", [inside, "pca", path, inside, []]),
             "tested": ("generate", "click", [inside, "pca", f"{inside}/x.csv", path, []]),
-            "improvement": ("select", "click", [path, "0.5", None, "0.3", None, "equal", False, None, None]),
-            "select-model": ("select", "click", [inside, "0.5", None, "0.3", None, "equal", False, path, inside]),
-            "select-test": ("select", "click", [inside, "0.5", None, "0.3", None, "equal", False, inside, path]),
+            "improvement": ("select", "click", [path, "0.5", None, "0.3", None, "equal", False, None, None, False]),
+            "select-model": (
+                "select",
+                "click",
+                [inside, "0.5", None, "0.3", None, "equal", False, path, inside, False],
+            ),
+            "select-test": ("select", "click", [inside, "0.5", None, "0.3", None, "equal", False, inside, path, False]),
             "model": ("retrain", "click", [path, inside, inside, *[None] * 4, "", False, True]),
             "train": ("retrain", "click", [inside, path, inside, *[None] * 4, "", False, True]),
             "test": ("retrain", "click", [inside, inside, path, *[None] * 4, "", False, True]),
@@ -458,7 +462,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     state = visitor.serve("labelling", "label_state", [None, ["a"]]).json()
     assert visitor.serve("labelling", "label_picture", [0, state["set"]]).json().startswith("data:image")
     assert visitor.serve("grid", "grid_picture", [0, run]).json().startswith("data:image")
-    failing, size = str(attacked.root / "failing"), ["0.5", None, "0.3", "6", "equal", False, None, None]
+    failing, size = str(attacked.root / "failing"), ["0.5", None, "0.3", "6", "equal", False, None, None, False]
     try:
         assert "15 failures" in other.fire(other.handler("generate", "click"), [str(folder), "pca", "", "", []])
         assert "6 of 15" in other.fire(other.handler("select", "click"), [str(folder), *size])
