@@ -303,11 +303,10 @@ class Reasons(NamedTuple):
             members = np.flatnonzero(clusters.labels == rcc)
             share = np.isin(members, self.images[spot]).mean()
             found = self.spots[spot]
-            but = "But for " if rate and rate.verdict in ("as often", "less") else "For "
-            texts.append(
-                f"{but}{'all' if share == 1 else f'{math.floor(100 * share)}%'} of them {found.where}, where "
-                f"{found.rate:.0%} are wrong (weak spot {spot + 1})."
-            )
+            who = "all" if share == 1 else f"{math.floor(100 * share)}%"
+            contrary = rate is not None and rate.verdict in ("as often", "less")
+            told = f"{'But ' if contrary else ''}{who} of them have {found.where}"
+            texts.append(f"{told[0].upper()}{told[1:]}, where {found.rate:.0%} are wrong (weak spot {spot + 1}).")
         return " ".join(texts)
 
     def overlaps(self, clusters: RootCauseClusters, spot: int) -> list[tuple[int, int]]:

@@ -249,10 +249,10 @@ def test_an_rcc_names_the_weak_spot_that_its_images_are_in(case):
     assert set(clusters.members(night)) <= {clusters.paths[row] for row in reasons.images[spot]}
     told = reasons.text_of(clusters, night, reasons.rates(clusters))
     assert told.startswith("Fails more often than elsewhere")
-    assert f"For all of them {reasons.spots[spot].where}, where " in told
+    assert f"All of them have {reasons.spots[spot].where}, where " in told
     rate = reasons.rates(clusters)[night]._replace(verdict="less")
     assert "than on others" in (less := reasons.text_of(clusters, night, {night: rate}))
-    assert f"But for all of them {reasons.spots[spot].where}" in less
+    assert f"But all of them have {reasons.spots[spot].where}" in less
     few = reasons._replace(images=tuple(rows[:3] for rows in reasons.images))
     assert few.spot_of(clusters, night) is None
     assert few.text_of(clusters, night, {}) == ""
