@@ -539,7 +539,7 @@ def select_images(
     reasons : bool
         Select half of the images by weak spots instead of RCCs (see `rccs/spot_candidates.py`).
     within : path, optional
-        A table of the improvement images' parameters, by which weak spots are checked, is only read inside this folder.
+        A table of the improvement images' parameters is only read inside this folder.
     model, test, options
         As for `dnn.failure_prediction.predict_failures`. If both are given, half of each RCC's images are chosen among
         those that the model is likely to get wrong, and the accuracy on the test set and its size need not be given.
@@ -570,6 +570,7 @@ def select_images(
             sought = sought._replace(predict=prediction.predicted)
         unsafe = select_unsafe_set(
             improvement, review.clusters, settings, weights=weights, stream=stream, progress=progress, sought=sought,
+            within=within,
             likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None,
         )  # fmt: skip
         path = os.fspath(prediction.dnn.path) if prediction else ""

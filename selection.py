@@ -180,6 +180,7 @@ def select_unsafe_set(
     stream: Stream | None = None,
     likely_wrong: LikelyWrong | None = None,
     sought: SpotsSought | None = None,
+    within: Path | None = None,
     progress: Progress = no_progress,
 ) -> UnsafeSet:
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
@@ -201,6 +202,8 @@ def select_unsafe_set(
     sought : SpotsSought, optional
         Weak spots. Half of the images, if there are so many in them, are the nearest ones in weak spots, equally many
         for each; the others are selected for RCCs.
+    within : path, optional
+        A table of the improvement images' parameters is only read inside this folder.
 
     Raises
     ------
@@ -220,7 +223,7 @@ def select_unsafe_set(
     spots = SpotCandidates(sought, clusters, listing, keep=wanted // 2, leave_out=left_out) if sought else None
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
     batches = (stream or stream_features)(listing, extractor, progress=progress)
-    aside = _Aside(clusters.set_aside, listing) if clusters.set_aside else None
+    aside = _Aside(clusters.set_aside, listing, within) if clusters.set_aside else None
     n_improvement, unreadable = _add_candidates(nearest, spots, clusters.projection, batches, aside)
     skipped = [*listing.skipped, *unreadable]
     if not n_improvement:
@@ -264,10 +267,10 @@ def select_unsafe_set(
 class _Aside:
     """What was set aside from the failing images, to be set aside from improvement images as far as it is known."""
 
-    def __init__(self, what: SetAside, listing: ImageListing) -> None:
+    def __init__(self, what: SetAside, listing: ImageListing, within: Path | None) -> None:
         self._what, self._root = what, listing.root
         self._row = {path: row for row, path in enumerate(listing.paths)}
-        source = find_parameters(listing.root)
+        source = find_parameters(listing.root, within=within)
         self._recorded = recorded_texts(what, listing.root, listing.paths, parameters=source)
         self._unknown = dict.fromkeys(what.names, 0)
 
