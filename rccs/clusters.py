@@ -28,7 +28,7 @@ from rccs.answers import CONFIDENCE, ERROR, Answers
 from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays
 from support.images import Skipped
-from support.output_folder import Writer, save_files
+from support.output_folder import Writer, save_files, settle
 from support.run_folder import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
 from support.text import count
 from support.version import VERSION
@@ -250,6 +250,7 @@ def load_clusters(folder: Path) -> RootCauseClusters:
     SAFEError
         The file is missing, damaged or of another version.
     """
+    settle(folder)
     path = folder / CLUSTERS_FILE
     if not path.is_file():
         raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")

@@ -63,6 +63,16 @@ def writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def settle(folder: Path) -> None:
+    """Complete what a killed process has begun to replace, before files that belong together are read.
+
+    If the folder cannot be written to, they are read as they are.
+    """
+    if (folder / PLAN_FILE).is_file():
+        with contextlib.suppress(SAFEError, OSError), writing(folder):
+            pass
+
+
 @contextlib.contextmanager
 def working(folder: Path, what: str) -> Iterator[None]:
     """Lock the folder for a long job. A second job is refused at once.
