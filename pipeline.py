@@ -38,7 +38,7 @@ from reporting.export import Export, check_target, export_rccs, export_zip
 from reporting.history import archive_run, earlier_reviews
 from reporting.report import report_html
 from selection import SelectionSettings, select_unsafe_set
-from support.entries import path_of
+from support.entries import is_within, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder, read_record
 from support.images import find_images
@@ -130,28 +130,32 @@ def generate_clusters(
         if parameters:
             read_parameters(parameters, Path(), ())
         tested = _given_predictions(settings)
+        answered: dict[str, object] = {}
+        given = tested is not None
         extractor = choose_extractor(
             settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
         )
         nuisance, aside = None, {}
         if settings.set_aside:
             listing = find_images(images)
-            found = tested or _predictions(None, listing.root, listing.paths, within)[0]
+            if not given:
+                tested, answered = _found_predictions(listing.root, within)
             values = nuisance_values(
-                settings.set_aside, listing, found, parameters=parameters, within=within, progress=progress
+                settings.set_aside, listing, tested, parameters=parameters, within=within, progress=progress
             )
         features = extract_features(images, extractor, progress=progress, stream=stream)
         if settings.set_aside:
-            nuisance, entry = fit_nuisance(values, features, found, stream=stream, progress=progress)
+            nuisance, entry = fit_nuisance(values, features, tested, stream=stream, progress=progress)
             aside = {"set_aside": entry}
         clusters = find_root_cause_clusters(
             features, reducer=settings.reducer, weights=settings.weights, nuisance=nuisance, progress=progress
         )
-        tested, answered = _predictions(tested, clusters.image_root, clusters.paths, within)
-        clusters = dataclasses.replace(
-            _with_answers(clusters, tested),
-            attributes=measured_images(clusters.image_root, clusters.paths, progress=progress),
-        )
+        if not given and not settings.set_aside:
+            tested, answered = _found_predictions(clusters.image_root, within)
+        if tested:
+            clusters, answered = _answered(clusters, tested, given=given)
+        attributes = measured_images(clusters.image_root, clusters.paths, progress=progress)
+        clusters = dataclasses.replace(clusters, attributes=attributes)
         edited = reviewed(clusters, _carried(out, clusters).edits)
         write_gifs(edited, out, progress=progress)
         profiles, record = describe_rccs(edited, parameters=parameters, within=within)
@@ -192,56 +196,48 @@ def _given_predictions(settings: ClusteringSettings) -> AnsweredImages | None:
     return read_predictions(settings.predictions, settings.tested)
 
 
-def _predictions(
-    given: AnsweredImages | None, image_root: Path, paths: Sequence[str], within: Path | None
-) -> tuple[AnsweredImages | None, dict[str, object]]:
-    """The DNN's answers to its test set, given or found beside the image folder, and their entry of `run.json`.
+def _found_predictions(image_root: Path, within: Path | None) -> tuple[AnsweredImages | None, dict[str, object]]:
+    """The DNN's answers to its test set, found beside the image folder; or why there are none, for `run.json`.
 
-    Those found that cannot be read only cause a note: the clusters do not need them.
+    Those that cannot be read only cause a note: the clusters do not need them.
     """
-    if given:
-        return given, {"predictions": {**_record_of(given, image_root, paths), "given": True}}
     found = find_predictions(image_root)
-    if found is None or (within and not all(path.resolve().is_relative_to(within) for path in found)):
+    if found is None or not all(is_within(path, within) for path in found):
         return None, {}
     try:
         tested = read_predictions(*found)
     except SAFEError as error:
         return None, {"predictions": {"source": os.fspath(found[0]), "notes": [str(error)]}}
-    if not _lies_within(tested, within):
-        return None, {}
-    return tested, {"predictions": _record_of(tested, image_root, paths)}
+    return (tested if _lies_within(tested, within) else None), {}
 
 
 def _lies_within(tested: AnsweredImages, within: Path | None) -> bool:
     """Whether all test images lie below a folder, all links followed."""
-    return not within or all((tested.root / path).resolve().is_relative_to(within) for path in tested.paths)
+    return within is None or all(is_within(tested.root / path, within) for path in tested.paths)
 
 
-def _record_of(tested: AnsweredImages, image_root: Path, paths: Sequence[str]) -> dict[str, object]:
-    """What `run.json` says of predictions."""
-    rows = tested.rows_of(image_root, paths)
+def _answered(
+    clusters: RootCauseClusters, tested: AnsweredImages, *, given: bool
+) -> tuple[RootCauseClusters, dict[str, object]]:
+    """The clusters with the DNN's answers to their images, and what `run.json` says of the predictions."""
+    rows = tested.rows_of(clusters.image_root, clusters.paths)
     notes = list(tested.notes)
     if (missing := int((rows < 0).sum())) and len(tested.paths):
         notes.append(f"Without a prediction: {missing:,} of {count(len(rows), 'image')}.")
     if contrary := int(tested.right[rows[rows >= 0]].sum()):
         notes.append(f"Right according to the predictions: {contrary:,} of {count(len(rows), 'image')}.")
-    return {
+    record = {
         "source": os.fspath(tested.source),
         "tested": os.fspath(tested.root),
         "digest": tested.digest,
         "images": len(tested.paths),
         "wrong": int((~tested.right).sum()),
         "notes": notes,
+        **({"given": True} if given else {}),
     }
-
-
-def _with_answers(clusters: RootCauseClusters, tested: AnsweredImages | None) -> RootCauseClusters:
-    if tested is None:
-        return clusters
-    answers = tested.answers_to(tested.rows_of(clusters.image_root, clusters.paths))
-    known = (answers.label != "") | (answers.predicted != "")
-    return dataclasses.replace(clusters, answers=answers) if known.any() else clusters
+    answers = tested.answers_to(rows)
+    known = ((answers.label != "") | (answers.predicted != "")).any()
+    return (dataclasses.replace(clusters, answers=answers) if known else clusters), {"predictions": record}
 
 
 def _carried(out: Path, clusters: RootCauseClusters) -> Carried:
@@ -342,10 +338,7 @@ def nuisance_of(out: Path) -> tuple[str, str] | None:
 
 def set_aside_notes(out: Path) -> list[str]:
     """Sentences on what could not be set aside in the run in `out`."""
-    try:
-        return [str(note) for note in read_record(out / RUN_FILE).get("set_aside", {}).get("notes", [])]
-    except (AttributeError, TypeError):
-        return []
+    return _notes_in(out, "set_aside")
 
 
 def _nuisance_source(out: Path) -> str | None:
@@ -367,7 +360,7 @@ def _tested(out: Path, within: Path | None) -> AnsweredImages | None:
     if not isinstance(record, dict) or "digest" not in record:
         return None
     source, root = Path(str(record.get("source"))), Path(str(record.get("tested")))
-    if within and not all(path.resolve().is_relative_to(within) for path in (source, root)):
+    if not is_within(source, within) or not is_within(root, within):
         return None
     tested = read_predictions(source, root)
     if tested.digest != record["digest"]:
@@ -432,8 +425,8 @@ def describe_rccs(
     A file that was not given, but found by itself, and cannot be read only causes a note: the clusters do not need it.
     """
     given = path_of(parameters, "a table of parameters") if parameters else None
-    source = given or find_parameters(clusters.image_root, within=within)
-    if source and within and not source.resolve().is_relative_to(within):
+    source = given or find_parameters(clusters.image_root)
+    if source and not is_within(source, within):
         source = None
     recorded: Mapping[str, np.ndarray] = {}
     record: dict[str, object] = {}
@@ -473,7 +466,7 @@ def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | N
 def _recorded(out: Path, clusters: RootCauseClusters, within: Path | None) -> Mapping[str, np.ndarray]:
     try:
         source = Path(read_record(out / RUN_FILE).get("parameters", {})["source"])
-        if within and not source.resolve().is_relative_to(within):
+        if not is_within(source, within):
             return {}
         return read_parameters(source, clusters.image_root, clusters.paths).columns
     except (AttributeError, KeyError, OSError, TypeError, ValueError):
@@ -491,12 +484,17 @@ def left_behind(out: Path) -> str:
     return text if isinstance(text, str) else ""
 
 
+def _notes_in(out: Path, entry: str) -> list[str]:
+    """The notes in an entry of `run.json`."""
+    try:
+        return [str(note) for note in read_record(out / RUN_FILE).get(entry, {}).get("notes", [])]
+    except (AttributeError, TypeError):
+        return []  # people may have edited run.json
+
+
 def parameter_notes(out: Path) -> list[str]:
     """Sentences on parameters that could not be used in the run in `out`."""
-    try:
-        return [str(note) for note in read_record(out / RUN_FILE).get("parameters", {}).get("notes", [])]
-    except (AttributeError, TypeError):
-        return []
+    return _notes_in(out, "parameters")
 
 
 def given_predictions(out: Path) -> tuple[str, str]:
@@ -509,10 +507,7 @@ def given_predictions(out: Path) -> tuple[str, str]:
 
 def prediction_notes(out: Path) -> list[str]:
     """Sentences on predictions that could not be used in the run in `out`."""
-    try:
-        return [str(note) for note in read_record(out / RUN_FILE).get("predictions", {}).get("notes", [])]
-    except (AttributeError, TypeError):
-        return []
+    return _notes_in(out, "predictions")
 
 
 def select_images(

@@ -22,13 +22,13 @@ from dbscan.outcome import NOISE
 from dbscan.set_aside import Nuisance, SetAside
 from dnn.tested import AnsweredImages
 from FE import stream_features
-from features.attributes import ATTRIBUTES, measured_images
+from features.attributes import ATTRIBUTES
 from features.batches import Stream
 from features.extractor import Extractor
 from features.weights import recall_extractor
 from rccs.answers import CONFIDENCE
 from rccs.clusters import RootCauseClusters, fingerprint
-from rccs.known_values import nuisance_columns, recorded_texts
+from rccs.known_values import attributes_of, nuisance_columns, recorded_texts
 from rccs.parameters import find_parameters, read_parameters, typed_column
 from rccs.rates import Rate, failure_rates, nearest_failing, rates_text, regions
 from rccs.weak_spots import WeakSpot, find_weak_spots, load_spots, spots_text
@@ -242,8 +242,7 @@ def known_of(
         except SAFEError:
             recorded = {}
         columns |= {name: column for name, column in recorded.items() if name not in columns}
-    rows = measured_images(tested.root, tested.paths, progress=progress)
-    measured = {name: rows[:, i].astype(np.float64) for i, name in enumerate(ATTRIBUTES) if name not in columns}
+    measured = attributes_of(set(ATTRIBUTES) - set(columns), tested.root, tested.paths, progress=progress)
     return Known({**columns, **measured}, frozenset(measured))
 
 

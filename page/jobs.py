@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from page.results import Results, is_within
+from page.results import Results
 from support.defects import report_defect
-from support.entries import path_of, quoted
+from support.entries import is_within, path_of, quoted
 from support.errors import SAFEError
 from support.files import DAMAGED
 from support.progress import Pace

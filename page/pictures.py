@@ -11,7 +11,7 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from page.results import is_within
+from support.entries import is_within
 from support.files import replacing
 from support.images import thumbnail
 from support.text import printable

@@ -19,6 +19,7 @@ from rccs.review import CHANGED, Review, load_review
 from rccs.spot_notes import SpotNote, notes_of_run
 from rccs.unsafe_set import load_unsafe_set, selection_run
 from reasons import Reasons, load_reasons
+from support.entries import is_within
 from support.errors import SAFEError
 from support.run_folder import (
     CLUSTERS_FILE,
@@ -261,13 +262,3 @@ def _outside(folder: Path, root: Path, within: Path) -> SAFEError:
         f"Expected results of images below {within} (--root). Received: {folder} holds some of {root}. "
         "Name another output folder with --out."
     )
-
-
-def is_within(path: Path, folder: Path | None) -> bool:
-    """Whether a path, all links followed, lies in a folder; any path does where the folder is None."""
-    if folder is None:
-        return True
-    try:
-        return path.expanduser().resolve().is_relative_to(folder)
-    except (OSError, ValueError, RuntimeError):
-        return False

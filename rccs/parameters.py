@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from support.entries import path_of
+from support.entries import is_within, path_of
 from support.errors import SAFEError
 from support.files import regular
 from support.tables import open_table
@@ -57,7 +57,7 @@ def find_parameters(image_root: Path, *, within: Path | None = None) -> Path | N
     for folder in (image_root, image_root.parent):
         found = folder / PARAMETERS_FILE
         if found.is_file():
-            return found if not within or found.resolve().is_relative_to(within) else None
+            return found if is_within(found, within) else None
     return None
 
 

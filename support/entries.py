@@ -77,3 +77,13 @@ def number_of(typed: Any, what: str) -> float:
 def quoted(text: str) -> str:
     """Input as an error message repeats it: only the beginning if it is very long."""
     return text if len(text) <= LONGEST_QUOTED else f"{text[:LONGEST_QUOTED]}…"
+
+
+def is_within(path: Path, folder: Path | None) -> bool:
+    """Whether a path, all links followed, lies in a folder; any path does where the folder is None."""
+    if folder is None:
+        return True
+    try:
+        return path.expanduser().resolve().is_relative_to(folder)
+    except (OSError, ValueError, RuntimeError):
+        return False
