@@ -31,7 +31,7 @@ from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.known_values import attributes_of, nuisance_columns, recorded_texts
 from rccs.parameters import find_parameters, read_parameters, typed_column
 from rccs.rates import Rate, failure_rates, nearest_failing, rates_text, regions
-from rccs.weak_spots import WeakSpot, find_weak_spots, load_spots, spots_text
+from rccs.weak_spots import WeakSpot, find_weak_spots, load_spots, sample_note, spots_text
 from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays
 from support.images import ImageListing
@@ -144,7 +144,8 @@ def compare_with_right(
     progress("Comparing with images that are right", 0, 0)
     points = clusters.projection.apply(features, nuisance=nuisance)
     of_failing, of_right = nearest_failing(clusters.points, points)
-    return Comparison(compared.failing, of_failing[compared.failing], of_right, compared.notes)
+    notes = filter(None, (*compared.notes, sample_note(len(tested.paths))))
+    return Comparison(compared.failing, of_failing[compared.failing], of_right, tuple(notes))
 
 
 def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[str], *, seed: int = 0) -> Compared:

@@ -195,6 +195,14 @@ def test_of_a_very_large_test_set_a_random_part_is_compared_and_this_is_told(cas
     assert reasons.comparison.notes == ("Rates are those of 24 of 74 tested images, drawn at random.",)
 
 
+def test_it_is_told_if_weak_spots_are_searched_in_a_part_of_the_test_set(case, monkeypatch):
+    monkeypatch.setattr("rccs.weak_spots.MOST_SEARCHED", 60)
+    generate_clusters(case.failing, case.out, SETTINGS)
+    explain_failures(case.out)
+    [note] = load_reasons(case.out, load_clusters(case.out)).comparison.notes
+    assert note.startswith("The weak spots were searched in a random part of 60 of the 74 tested images")
+
+
 def test_reasons_are_archived_and_come_back_with_their_run(case):
     generate_clusters(case.failing, case.out, SETTINGS)
     explain_failures(case.out)
