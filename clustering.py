@@ -3,7 +3,9 @@
 0. On request, what a known nuisance explains is set aside.
 1. PCA to 256 components, which are then scaled by how much neighbours differ in them.
 2. Neighbour averaging.
-3. Self-tuning DBSCAN. On request, UMAP and another run of DBSCAN, which is checked against the first one.
+3. Self-tuning DBSCAN.
+4. The same again for many random parts of the images: the RCCs are what these clusterings agree on.
+5. On request, UMAP, and steps 3 and 4 after it, checked against what was found without it.
 
 `dbscan/` contains these steps, and `rccs/clusters.py` the record of the result and its files.
 
@@ -12,9 +14,15 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN);
 """
 
 import os
+from typing import NamedTuple
 
-from dbscan.projection import fit_projection
+import numpy as np
+
+from dbscan.consensus import agree
+from dbscan.outcome import NOISE, Steadiness, Tuning
+from dbscan.projection import coordinates, fit_projection
 from dbscan.relevance import average_neighbours
+from dbscan.resamples import Votes, cluster_samples
 from dbscan.set_aside import Nuisance
 from dbscan.tuning import tune
 from dbscan.umap_reducer import reduced_by_umap
@@ -54,18 +62,23 @@ def find_root_cause_clusters(
     projection = fit_projection(images.features, images.extractor.name, nuisance=nuisance)
     points = projection.apply(images.features, nuisance=nuisance)  # (n_images, at most 256)
     averaged = average_neighbours(points)
+    along_axes = coordinates(points, projection)  # (n_images, at most 256)
     tuning = tune(averaged, original=points, averaged=averaged, progress=progress)
+    votes = cluster_samples(along_axes, progress=progress)
+    found = _found_again(tuning, votes)
     if reducer == "umap":
         reduced = reduced_by_umap(points, progress)  # (n_images, 10)
-        tuning = tune(reduced, original=points, averaged=averaged, known=tuning.labels, progress=progress)
+        tuning = tune(reduced, original=points, averaged=averaged, known=found.labels, progress=progress)
+        more = cluster_samples(along_axes, reduced=reduced, known=found.labels, progress=progress)
+        found = _found_again(tuning, votes.joined(more))
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
         image_root=images.root,
         paths=images.paths,
-        labels=tuning.labels,
-        is_core=tuning.is_core,
+        labels=found.labels,
+        is_core=found.is_core,
         points=points,
-        reach=rcc_reach(points, tuning.labels, tuning.is_core),
+        reach=rcc_reach(points, found.labels, found.is_core),
         reducer=reducer,
         eps=chosen.eps if chosen else 0.0,
         min_samples=chosen.min_samples if chosen else 0,
@@ -78,4 +91,29 @@ def find_root_cause_clusters(
         knee=tuning.knee,
         skipped=images.skipped,
         set_aside=nuisance.what if nuisance else None,
+        steadiness=found.steadiness,
     )
+
+
+class _Found(NamedTuple):
+    labels: np.ndarray
+    is_core: np.ndarray
+    steadiness: Steadiness | None
+
+
+def _found_again(tuning: Tuning, votes: Votes) -> _Found:
+    """The RCCs on which clusterings of many random parts of the images agree, if at least one of them is steady.
+
+    Without a steady one, all images are noise, rather than divided by chance. But if all images together were not
+    divided either, they are one group and some outliers, and remain that.
+    """
+    once = _Found(tuning.labels, tuning.is_core, None)
+    if not votes.n_samples:
+        return once
+    labels, is_core, steadiness = agree(votes)
+    if steadiness.is_steady.any():
+        return _Found(labels, is_core, steadiness)
+    if tuning.labels.max() < 1:
+        return once
+    nothing = np.full(len(labels), NOISE)
+    return _Found(nothing, nothing != NOISE, Steadiness.of_nothing(len(labels), votes.n_samples))

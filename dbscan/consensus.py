@@ -1,111 +1,156 @@
-"""Comparison of the root cause clusters (RCCs) found with UMAP and with PCA. Step 1, for `tuning.py`.
+"""Root cause clusters (RCCs) that are found again: what the clusterings of many random samples agree on. Step 1.
 
-It is used only with `--reducer umap`. UMAP brings images of one cause together that PCA leaves apart, but also merges
-causes that PCA separates, and leaves hardly any noise. Where both agree, they are seldom wrong.
+Each clustering in which two images take part votes on whether they belong together. The RCCs are the groups that agree
+with the votes best. How often the images of an RCC are together is the confidence in it.
 
-Pure functions on arrays. Labels have the shape (n_images,), int, start at 0, and are `NOISE` for images in no RCC.
+Pure functions on arrays; read `agree` first. Counts of votes are whole numbers, which sums in any order leave exact, so
+the result does not depend on the number of threads.
 
-Sources: Jaccard, Bull. Soc. Vaud. Sci. Nat. 37, 1901 (the index); Strehl & Ghosh, JMLR 3, 2002 (consensus of several
-clusterings).
+Sources: Fred & Jain, IEEE TPAMI 27(6), 2005 (evidence accumulation: how often two points are together, and average
+linkage); Bansal, Blum, Chawla, Machine Learning 56, 2004 (correlation clustering: the groups that agree best with
+pairwise votes).
 """
-
-from collections.abc import Callable
 
 import numpy as np
 
 from dbscan.branches import SMALLEST_BRANCH
-from dbscan.neighbours import Points
-from dbscan.outcome import NOISE
+from dbscan.outcome import NOISE, Steadiness
+from dbscan.resamples import LEFT_OUT, Votes
+from dbscan.tuning import largest_first
+
+TOGETHER = 42  # per cent of the votes from which two images rather belong together
+ROUNDS = 50  # of improvements; a few are enough
 
 
-def agreement(group: np.ndarray, sizes: np.ndarray) -> float:
-    """How well a group of images matches one RCC of another clustering, from 0 to 1.
+def agree(votes: Votes) -> tuple[np.ndarray, np.ndarray, Steadiness]:
+    """The RCCs that agree with the votes best.
 
-    The mean, over the images that are in an RCC of the other clustering, of the Jaccard index between the group and
-    that RCC. It is small if the group spans several RCCs or is only part of one, and 1 if all its images are noise.
-
-    Parameters
-    ----------
-    group : ndarray of shape (n_group,), int
-        Label of each image of the group in the other clustering.
-    sizes : ndarray of shape (n_rccs,), int
-        Sizes of the RCCs of the other clustering.
-    """
-    shared = np.bincount(group[group != NOISE], minlength=len(sizes))
-    n = shared.sum()
-    return float(shared @ (shared / (sizes + n - shared)) / n) if n else 1.0
-
-
-def divide(
-    labels: np.ndarray,
-    is_core: np.ndarray,
-    other: np.ndarray,
-    *,
-    worth: Callable[[np.ndarray], float],
-    images: Points,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Divide RCCs along those of another clustering, if the parts are worth more than the whole.
-
-    A part is the intersection of an RCC with one of the other clustering, if it has at least `SMALLEST_BRANCH` images.
-    The remaining images of the RCC join the part with the nearest image.
-
-    Parameters
-    ----------
-    labels, is_core : ndarray of shape (n_images,)
-        The clustering to divide.
-    other : ndarray of shape (n_images,), int
-        Labels of the other clustering.
-    worth : callable
-        Worth of a group of images, given by their indices.
-    images : Points
-        Used to find the nearest image.
+    A group of images is worth the sum, over its pairs, of (votes for together) − .42 · (all votes), and the RCCs are
+    disjoint groups with the largest total worth that can be found: average linkage, cut where groups are together in
+    .42 of the votes, is improved by moving single images and joining groups, as long as that raises the worth. Groups
+    of fewer than `SMALLEST_BRANCH` images are noise. See docs/decisions/016-consensus.md.
 
     Returns
     -------
-    labels, is_core : ndarray of shape (n_images,)
-        The core points of a part are the images of the intersection.
+    labels : ndarray of shape (n_images,), int
+        Numbered by decreasing size.
+    is_core : ndarray of shape (n_images,), bool
+        The images of an RCC that are core points in at least half of the clusterings in which they take part; in any
+        case the one of it that is so most often.
+    steadiness : Steadiness
     """
-    labels, is_core = labels.copy(), is_core.copy()
+    together, both = _count(votes.labels)
+    groups = _improved(_linked(together, both), 100 * together - TOGETHER * both)
+    sizes = np.bincount(groups)
+    labels = largest_first(np.where(sizes[groups] >= SMALLEST_BRANCH, groups, NOISE))
+    return labels, _cores(votes, labels), measure_steadiness(labels, together, both, n_samples=votes.n_samples)
+
+
+def _count(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """For each pair of images, the clusterings in which they are together, and those in which both take part.
+
+    Returns
+    -------
+    together, both : ndarray of shape (n_images, n_images), float32
+        Whole numbers; 0 on the diagonal of `together`.
+    """
+    n = labels.shape[1]
+    together = np.zeros((n, n), np.float32)
+    for one in labels:
+        inside = np.flatnonzero(one > NOISE)
+        belongs = np.zeros((n, int(one.max(initial=NOISE)) + 1), np.float32)
+        belongs[inside, one[inside]] = 1
+        together += belongs @ belongs.T
+    np.fill_diagonal(together, 0)
+    takes_part = (labels != LEFT_OUT).astype(np.float32)
+    return together, takes_part.T @ takes_part
+
+
+def _linked(together: np.ndarray, both: np.ndarray) -> np.ndarray:
+    """Groups by average linkage, numbered from 0; shape (n_images,), int."""
+    # Imported here so that the page starts faster.
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
+    apart = 1 - together / np.maximum(both, 1, dtype=np.float64)
+    np.fill_diagonal(apart, 0)
+    tree = linkage(squareform(apart, checks=False), "average")
+    return np.asarray(fcluster(tree, 1 - TOGETHER / 100, "distance"), dtype=int) - 1
+
+
+def _improved(groups: np.ndarray, worth: np.ndarray) -> np.ndarray:
+    """Raise the total worth by moving images to other groups, or out of all, and by joining groups.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n_images,), int
+        Groups from 0, which may be of one image.
+    worth : ndarray of shape (n_images, n_images), float32
+        Of each pair, whole numbers. The diagonal is overwritten with 0.
+    """
+    n = len(groups)
+    np.fill_diagonal(worth, 0)
+    groups = groups.copy()
+    for _ in range(ROUNDS):
+        # The last column is for an image that leaves all groups; the next round gives it a number.
+        n_groups = int(groups.max()) + 1
+        belongs = np.zeros((n, n_groups + 1), np.float32)
+        belongs[np.arange(n), groups] = 1
+        gain = worth @ belongs  # of each image in each group
+        changed = False
+        for image in range(n):
+            best, own = int(gain[image].argmax()), groups[image]
+            if best != own and gain[image, best] > max(gain[image, own], 0):
+                gain[:, own] -= worth[:, image]
+                gain[:, best] += worth[:, image]
+                groups[image], changed = best, True
+        groups = np.unique(groups, return_inverse=True)[1]
+        belongs = (groups[:, None] == np.arange(groups.max() + 1)).astype(np.float32)
+        joined = belongs.T @ (worth @ belongs)
+        np.fill_diagonal(joined, 0)
+        one, other = np.unravel_index(joined.argmax(), joined.shape)
+        if joined[one, other] > 0:
+            groups[groups == other] = one
+            changed = True
+        if not changed:
+            break
+        groups = np.unique(groups, return_inverse=True)[1]
+    return groups
+
+
+def _cores(votes: Votes, labels: np.ndarray) -> np.ndarray:
+    takes_part = (votes.labels != LEFT_OUT).sum(axis=0)
+    often = votes.is_core.sum(axis=0) / np.maximum(takes_part, 1)
+    is_core = (labels != NOISE) & (often >= 0.5)
     for rcc in range(labels.max(initial=NOISE) + 1):
         members = np.flatnonzero(labels == rcc)
-        shared = [members[other[members] == there] for there in np.unique(other[members]) if there != NOISE]
-        parts = [part for part in shared if len(part) >= SMALLEST_BRANCH]
-        if len(parts) < 2 or sum(map(worth, parts)) <= worth(members):
-            continue
-        in_parts = np.sort(np.concatenate(parts))
-        is_core[members] = np.isin(members, in_parts)
-        for part in parts[1:]:  # the first keeps the RCC's number
-            labels[part] = labels.max() + 1
-        rest = np.setdiff1d(members, in_parts)
-        labels[rest] = labels[_nearest(images, rest, in_parts)]
-    return labels, is_core
+        is_core[members[often[members].argmax()]] = True
+    return is_core
 
 
-def _nearest(images: Points, rows: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """For each of `rows`, the nearest of the images `among`, shape (n_rows,), int."""
-    found = images.per_block(rows, lambda block, distances: among[distances[:, among].argmin(axis=1)])
-    return np.concatenate([np.empty(0, dtype=int), *found])
-
-
-def without_strays(labels: np.ndarray, is_core: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Turn images into noise if fewer than half of their nearest neighbours are in the same RCC.
-
-    RCCs left with fewer than `SMALLEST_BRANCH` core points become noise as well.
+def measure_steadiness(labels: np.ndarray, together: np.ndarray, both: np.ndarray, *, n_samples: int) -> Steadiness:
+    """How often the images of RCCs are together.
 
     Parameters
     ----------
-    labels, is_core : ndarray of shape (n_images,)
-    neighbours : ndarray of shape (n_images, k), int
-        The nearest neighbours of each image.
-
-    Returns
-    -------
-    labels, is_core : ndarray of shape (n_images,)
-        The remaining RCCs are renumbered in the same order.
+    labels : ndarray of shape (n_images,), int
+    together, both : ndarray of shape (n_images, n_images), float32
+        See `_count`.
     """
-    settled = (labels != NOISE) & ((labels[neighbours] == labels[:, None]).mean(axis=1) >= 0.5)
-    cores = np.bincount(labels[settled & is_core], minlength=labels.max(initial=NOISE) + 1)
-    settled &= np.append(cores, 0)[labels] >= SMALLEST_BRANCH  # the appended 0 is for noise, -1
-    remaining = np.full(len(labels), NOISE)
-    remaining[settled] = np.unique(labels[settled], return_inverse=True)[1]
-    return remaining, is_core & settled
+    n, n_rccs = len(labels), int(labels.max(initial=NOISE)) + 1
+    inside = np.flatnonzero(labels != NOISE)
+    belongs = np.zeros((n, n_rccs), np.float32)
+    belongs[inside, labels[inside]] = 1
+    np.fill_diagonal(both, 0)  # an image does not vote with itself
+    share = (together @ belongs) / np.maximum(both @ belongs, 1)  # of each image with each RCC
+    of_images = np.zeros(n, np.float32)
+    of_images[inside] = share[inside, labels[inside]]
+    share[inside, labels[inside]] = 0
+    beside, of_beside = np.full(n, NOISE), np.zeros(n, np.float32)
+    if n_rccs:
+        nearest = share.argmax(axis=1)
+        of_beside = share[np.arange(n), nearest]
+        beside = np.where(of_beside > 0, nearest, NOISE)
+    sizes = np.bincount(labels[inside], minlength=n_rccs)
+    of_rccs = np.bincount(labels[inside], of_images[inside], minlength=n_rccs) / np.maximum(sizes, 1)
+    return Steadiness(of_rccs.astype(np.float32), of_images, beside, of_beside.astype(np.float32), n_samples)

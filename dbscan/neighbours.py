@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+
+from dbscan.one_thread import one_thread
 
 BLOCK = 1_000_000  # numbers in a block: 4 MB in float32, 8 MB in float64
 LEAST_ROWS = 64  # of a block, even if that makes it larger: products with fewer rows are slow
@@ -195,9 +196,12 @@ class Points:
         return self._per_block(rows, distances)
 
     def _per_block(self, rows: np.ndarray, work: Callable[[np.ndarray], _Found]) -> list[_Found]:
-        # One thread per block: the last digits of sums, and so perhaps labels, depend on the number of BLAS threads.
-        with threadpool_limits(limits=1), ThreadPoolExecutor(THREADS) as pool:
-            return list(pool.map(work, self._blocks(rows)))
+        blocks = list(self._blocks(rows))
+        with one_thread():
+            if len(blocks) < 2:
+                return [work(block) for block in blocks]
+            with ThreadPoolExecutor(THREADS) as pool:
+                return list(pool.map(work, blocks))
 
     def _blocks(self, rows: np.ndarray) -> Iterator[np.ndarray]:
         step = max(LEAST_ROWS, BLOCK // max(len(self), 1))

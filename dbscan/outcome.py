@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 NOISE = -1
+STEADY = 0.65  # least confidence in an RCC that is not called loose; see docs/decisions/016-consensus.md
 
 
 class Setting(NamedTuple):
@@ -50,3 +51,39 @@ class Tuning(NamedTuple):
     chosen: int | None
     k_distances: np.ndarray
     knee: int | None
+
+
+class Steadiness(NamedTuple):
+    """How often images are together again when some of them are left out (see `dbscan.consensus`).
+
+    Attributes
+    ----------
+    of_rccs : ndarray of shape (n_rccs,), float32
+        Mean of `of_images` over the images of an RCC, from 0 to 1.
+    of_images : ndarray of shape (n_points,), float32
+        How often an image is together with the other images of its RCC, as a share of the clusterings in which both
+        take part; 0 for `NOISE`.
+    beside : ndarray of shape (n_points,), int
+        The other RCC with which an image is together most often; `NOISE` if it never is with any.
+    of_beside : ndarray of shape (n_points,), float32
+        How often it is together with the images of that RCC.
+    n_samples : int
+        Random samples of the images that were clustered.
+    """
+
+    of_rccs: np.ndarray
+    of_images: np.ndarray
+    beside: np.ndarray
+    of_beside: np.ndarray
+    n_samples: int
+
+    @classmethod
+    def of_nothing(cls, n_points: int, n_samples: int) -> "Steadiness":
+        """No RCCs."""
+        zeros = np.zeros(n_points, np.float32)
+        return cls(np.zeros(0, np.float32), zeros, np.full(n_points, NOISE), zeros, n_samples)
+
+    @property
+    def is_steady(self) -> np.ndarray:
+        """Which RCCs are found again often enough, shape (n_rccs,), bool; the others are loose."""
+        return self.of_rccs >= STEADY

@@ -7,14 +7,15 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from dbscan.one_thread import one_thread
 from dbscan.relevance import relevant_directions
 from dbscan.set_aside import Nuisance
 from features.extractor import comparable
 from support.errors import SAFEError
 
 N_COMPONENTS = 256
+RANK = 1e-12  # smaller variances, relative to the largest one, are rounding errors
 BLOCK_ROWS = 128  # rows of features that are scaled and centred at a time: 4 MB
 
 
@@ -49,6 +50,48 @@ class Projection(NamedTuple):
         for rows, centred in _Centred(features, self.extractor, self.mean, nuisance).blocks():
             points[rows] = centred @ turned
         return points
+
+
+def coordinates(points: np.ndarray, projection: Projection) -> np.ndarray:
+    """Undo the scaling of the principal components: the same images along orthonormal axes.
+
+    Distances are then those of PCA alone. The axes are turned, which does not change distances.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, n_components), float32
+        From `projection.apply`.
+
+    Returns
+    -------
+    ndarray of shape (n, rank of the projection), float64
+    """
+    # Imported here so that the page starts faster.
+    from scipy.linalg import eigh
+
+    with one_thread():
+        directions = projection.components.astype(np.float64)
+        squares, axes = eigh(directions @ directions.T)
+        varies = squares > squares[-1] * RANK
+        return points.astype(np.float64) @ (axes[:, varies] / np.sqrt(squares[varies]))
+
+
+def scaled_anew(coordinates: np.ndarray) -> np.ndarray:
+    """Scale some of the images by how much neighbours among them differ, as `fit_projection` does with all of them.
+
+    PCA of these images would only turn the `coordinates`, and so is left out.
+
+    Parameters
+    ----------
+    coordinates : ndarray of shape (n, any), float64
+        Along orthonormal axes.
+
+    Returns
+    -------
+    ndarray of the same shape, float32
+    """
+    with one_thread():
+        return (coordinates @ relevant_directions(coordinates).T).astype(np.float32)
 
 
 def fit_projection(features: np.ndarray, extractor: str, *, nuisance: Nuisance | None = None) -> Projection:
@@ -121,8 +164,7 @@ def _principal_components(centred: _Centred, n_components: int) -> np.ndarray:
     size = min(n, dimension)
     products = np.zeros((size, size), order="F")  # eigh works in place and reads the lower triangle
     syrk = get_blas_funcs("syrk", (products,))  # adds AᵀA or AAᵀ to a triangle of a symmetric matrix
-    # One thread: the last digits of sums, and so perhaps labels, depend on the number of BLAS threads.
-    with threadpool_limits(limits=1):
+    with one_thread():
         for rows, block in centred.blocks():
             if n >= dimension:
                 products = syrk(1, block.T, beta=1, c=products, lower=True, overwrite_c=True)
@@ -139,7 +181,6 @@ def _principal_components(centred: _Centred, n_components: int) -> np.ndarray:
             for rows, block in centred.blocks():
                 components += turned[:, rows] @ block
         lengths = np.linalg.norm(components, axis=1)
-        # Relative to the largest one, smaller eigenvalues are rounding errors, and so are their directions.
-        varies = (variances > variances[0] * 1e-12) & (lengths > 0)
+        varies = (variances > variances[0] * RANK) & (lengths > 0)
         components /= np.where(varies, lengths, np.inf)[:, None]
     return components

@@ -9,10 +9,10 @@ variance within given groups; here the groups are the neighbourhoods).
 """
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from dbscan.density import SAME_POINT
 from dbscan.neighbours import Points
+from dbscan.one_thread import one_thread
 
 AVERAGING_ROUNDS = 2
 EVENNESS = 0.3  # 1: directions keep their scale; 0: the variance of neighbours becomes equal in all directions
@@ -51,8 +51,7 @@ def relevant_directions(points: np.ndarray) -> np.ndarray:
     from scipy.linalg import eigh
 
     nearest, _ = Points(average_neighbours(points.astype(np.float32))).nearest(neighbourhood(n))
-    # One thread: the last digits of sums, and so perhaps labels, depend on the number of BLAS threads.
-    with threadpool_limits(limits=1):
+    with one_thread():
         # The variance of a difference of two points is twice that of each of them.
         of_neighbours = sum(_covariance(points[others] - points) for others in nearest.T) / (2 * nearest.shape[1])
         even = (of_neighbours.trace() + LEAST_DIFFERENCE * overall.trace()) / n_components
@@ -90,7 +89,7 @@ def average_neighbours(points: np.ndarray) -> np.ndarray:
         return points
     moved = points.astype(np.float64)
     rows = np.repeat(np.arange(n), k)
-    with threadpool_limits(limits=1):  # as in `relevant_directions`
+    with one_thread():
         for _ in range(AVERAGING_ROUNDS):
             nearest = Points(moved).nearest(k)[0].ravel()
             among_nearest = csr_array((np.ones(n * k), (rows, nearest)), shape=(n, n))

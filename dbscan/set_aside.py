@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from dbscan.one_thread import one_thread
 from features.extractor import comparable
 from support.errors import SAFEError
 from support.text import count, printable
@@ -207,8 +207,7 @@ def fit_set_aside(features: np.ndarray, extractor: str, columns: Columns) -> Set
     centre = np.concatenate([_centre(factor, columns[factor.name]) for factor in factors])
     empty = SetAside(extractor, factors, centre, np.zeros((len(centre), 1), np.float32))
     products, answers, total = np.zeros((len(centre),) * 2), np.zeros((len(centre), features.shape[1])), 0.0
-    # One thread: the last digits of sums, and so perhaps labels, depend on the number of BLAS threads.
-    with threadpool_limits(limits=1):
+    with one_thread():
         mean = sum(comparable(features[rows], extractor).sum(axis=0, dtype=np.float64) for rows in blocks)
         for rows in blocks:
             terms = empty.terms({name: column[rows] for name, column in columns.items()})

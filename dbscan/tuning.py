@@ -13,11 +13,11 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from dbscan.branches import SMALLEST_BRANCH, Branches
-from dbscan.consensus import agreement, divide, without_strays
 from dbscan.density import SAME_POINT, Density
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE, Setting, Tuning
 from dbscan.silhouettes import balanced_silhouettes
+from dbscan.umap_check import agreement, divide, without_strays
 from support.progress import Progress, no_progress
 
 MIN_SAMPLES_TRIED = (3, 5, 10)
@@ -66,7 +66,7 @@ def tune(
     After UMAP, the `points` are UMAP's, and the second factor is 1 + 3 · share · apart³, where `apart` (see
     `Branches.apart`) and the silhouette refer to the `averaged` images, since UMAP separates even parts of one cause.
     UMAP's branches and RCCs are also compared with those `known` from PCA: the worth is multiplied by √agreement, RCCs
-    may be divided, and images among neighbours of other RCCs become noise (see `dbscan.consensus` and
+    may be divided, and images among neighbours of other RCCs become noise (see `dbscan.umap_check` and
     docs/decisions/008-umap-checked-against-pca.md).
 
     Parameters
@@ -83,14 +83,9 @@ def tune(
     n = len(points)
     if n < min(MIN_SAMPLES_TRIED):
         return _without_settings(np.full(n, NOISE))
-    cloud = Points(points)
+    cloud, images = _prepared(points, original=original, averaged=averaged, known=known)
     if _all_one_point(cloud):
         return _without_settings(np.zeros(n, dtype=int))
-    images = _Images(
-        neighbours=(cloud if original is None else Points(original)).nearest(_n_neighbours(n))[0],
-        averaged=cloud if averaged is None or averaged is points else Points(averaged),
-        known=known,
-    )
     found: list[_Clustering] = []
     tried = [k for k in MIN_SAMPLES_TRIED if k <= n]
     for i, min_samples in enumerate(tried):
@@ -104,6 +99,39 @@ def tune(
     chosen = max(range(len(found)), key=lambda i: (settings[i].at_knee, round(settings[i].score, 9)))
     best = found[chosen]
     return Tuning(largest_first(best.labels), best.is_core, tuple(settings), chosen, best.k_distances, best.knee)
+
+
+def cluster_with_each(
+    points: np.ndarray,
+    *,
+    original: np.ndarray | None = None,
+    averaged: np.ndarray | None = None,
+    known: np.ndarray | None = None,
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The clusterings between which `tune` chooses: labels and core points for each min_samples, in any numbering.
+
+    Those with fewer than two RCCs, which `tune` never chooses, tell nothing apart and are all noise.
+    """
+    n = len(points)
+    cloud, images = _prepared(points, original=original, averaged=averaged, known=known)
+    found = []
+    for min_samples in MIN_SAMPLES_TRIED:
+        best = _best_branches(Density(cloud, min_samples), images)
+        several = best.labels.max(initial=NOISE) > 0
+        found.append((best.labels, best.is_core) if several else (np.full(n, NOISE), np.zeros(n, dtype=bool)))
+    return found
+
+
+def _prepared(
+    points: np.ndarray, *, original: np.ndarray | None, averaged: np.ndarray | None, known: np.ndarray | None
+) -> tuple[Points, "_Images"]:
+    cloud = Points(points)
+    images = _Images(
+        neighbours=(cloud if original is None else Points(original)).nearest(_n_neighbours(len(points)))[0],
+        averaged=cloud if averaged is None or averaged is points else Points(averaged),
+        known=known,
+    )
+    return cloud, images
 
 
 def _n_neighbours(n: int) -> int:

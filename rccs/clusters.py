@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from dbscan.neighbours import Points
-from dbscan.outcome import NOISE, Setting
+from dbscan.outcome import NOISE, Setting, Steadiness
 from dbscan.projection import Projection
 from dbscan.set_aside import ANGLE, CATEGORY, NUMBER, Factor, SetAside
 from features.attributes import ATTRIBUTES
@@ -36,6 +36,7 @@ from support.version import VERSION
 FORMAT_VERSION = 1
 REDUCERS = ("pca", "umap")
 INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper)
+_STEADINESS = Steadiness._fields[:-1]  # its arrays
 _RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
 
 
@@ -73,6 +74,9 @@ class RootCauseClusters:
         What the images show, measured (see `features.attributes`).
     set_aside : SetAside or None
         What was set aside from the features, before the projection.
+    steadiness : Steadiness or None
+        How often the images of each RCC are together again; None if there are too few images or too many to tell, or
+        if they are one group. It is about the RCCs as they were found: merging and moving do not change it.
     """
 
     image_root: Path
@@ -95,6 +99,7 @@ class RootCauseClusters:
     answers: Answers | None = None
     attributes: np.ndarray | None = None
     set_aside: SetAside | None = None
+    steadiness: Steadiness | None = None
 
     @property
     def extractor(self) -> str:
@@ -225,6 +230,10 @@ def cluster_files(clusters: RootCauseClusters, *, more: Mapping[str, object] | N
         label, predicted, score, kind = clusters.answers
         arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), kind]))
         arrays["answers_score"] = score.astype(np.float32)
+    if clusters.steadiness:
+        *measured, samples = clusters.steadiness
+        arrays |= {f"steadiness_{name}": part for name, part in zip(_STEADINESS, measured, strict=True)}
+        arrays["steadiness_n_samples"] = np.array(samples)
     if clusters.set_aside:
         factors = [(f.name, f.kind, f.values.tolist(), f.quantiles.tolist()) for f in clusters.set_aside.factors]
         arrays["set_aside"] = _as_bytes(json.dumps(factors))
@@ -283,6 +292,7 @@ def load_clusters(folder: Path) -> RootCauseClusters:
             answers=_answers(arrays),
             attributes=arrays.get("attributes"),
             set_aside=_set_aside(arrays, record["extractor"]),
+            steadiness=_steadiness(arrays),
         )
         fault = _fault_of(clusters)
     except DAMAGED as error:
@@ -301,6 +311,13 @@ def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
     if kind not in (CONFIDENCE, ERROR) or not all(isinstance(text, str) for text in (*labels, *predicted)):
         raise ValueError("invalid answers")
     return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], kind)
+
+
+def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:
+    if "steadiness_n_samples" not in arrays:
+        return None
+    of_rccs, of_images, beside, of_beside = (arrays[f"steadiness_{name}"] for name in _STEADINESS)
+    return Steadiness(of_rccs, of_images, beside, of_beside, int(arrays["steadiness_n_samples"].item()))
 
 
 def _set_aside(arrays: Mapping[str, np.ndarray], extractor: str) -> SetAside | None:
@@ -330,6 +347,8 @@ def _fault_of(clusters: RootCauseClusters) -> str:
     attributes = clusters.attributes
     if attributes is not None and (attributes.shape != (n, len(ATTRIBUTES)) or attributes.dtype.kind != "f"):
         return "what its images show has the wrong shape"
+    if fault := _fault_of_steadiness(clusters.steadiness, n, clusters.n_rccs):
+        return fault
     if fault := _fault_of_set_aside(clusters.set_aside, len(projection.mean)):
         return fault
     if clusters.is_core.dtype != bool:
@@ -355,6 +374,21 @@ def _fault_of(clusters: RootCauseClusters) -> str:
         return "its texts are invalid"
     if len(set(clusters.paths)) < n or any(not path or "\0" in path for path in clusters.paths):
         return "its paths are invalid"
+    return ""
+
+
+def _fault_of_steadiness(steadiness: Steadiness | None, n: int, n_rccs: int) -> str:
+    if not steadiness:
+        return ""
+    of_images = (steadiness.of_images, steadiness.beside, steadiness.of_beside)
+    if steadiness.of_rccs.shape != (n_rccs,) or any(part.shape != (n,) for part in of_images):
+        return "how steady its RCCs are differs in length"
+    shares = (steadiness.of_rccs, steadiness.of_images, steadiness.of_beside)
+    if not all(part.dtype.kind == "f" and bool(((part >= 0) & (part <= 1)).all()) for part in shares):
+        return "how steady its RCCs are is invalid"
+    beside = steadiness.beside
+    if beside.dtype.kind != "i" or (n and not NOISE <= beside.min() <= beside.max() < n_rccs):
+        return "how steady its RCCs are is invalid"
     return ""
 
 
@@ -408,6 +442,7 @@ def _run_record(clusters: RootCauseClusters) -> dict:
         },
         "rcc_sizes": clusters.sizes.tolist(),
         "inspect_percent": round(100 * float(np.minimum(clusters.sizes, INSPECTED_PER_RCC).sum()) / n, 2) if n else 0.0,
+        "steadiness": _steadiness_record(clusters.steadiness),
         "components": len(clusters.projection.components),
         "reducer": clusters.reducer,
         "eps": clusters.eps,
@@ -420,6 +455,16 @@ def _run_record(clusters: RootCauseClusters) -> dict:
             "python": platform.python_version(),
             **{name: _version(name) for name in _RECORDED_PACKAGES},
         },
+    }
+
+
+def _steadiness_record(steadiness: Steadiness | None) -> dict | None:
+    if steadiness is None:
+        return None
+    return {
+        "samples": steadiness.n_samples,
+        "together": [round(float(share), 3) for share in steadiness.of_rccs],
+        "loose": np.flatnonzero(~steadiness.is_steady).tolist(),
     }
 
 

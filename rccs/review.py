@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbscan.outcome import NOISE
+from dbscan.outcome import NOISE, Steadiness
 from rccs.clusters import RootCauseClusters, cluster_files, fingerprint, labels_text, load_clusters, rcc_reach, rccs_of
 from rccs.journal import Edit, describe_edit, journal_text, read_journal, standing, touches
 from rccs.notes import RccNote, combined, merged_note, notes_text, read_notes, says_something, tidy_note, title
@@ -113,7 +113,22 @@ def reviewed(
         found = np.flatnonzero((labels == rcc) & ~moved)
         one = np.zeros(len(found), dtype=int)
         reach[rcc] = rcc_reach(clusters.points[found], one, is_core[found])[0] if len(found) else 0
-    return dataclasses.replace(clusters, labels=labels, is_core=is_core, reach=reach)
+    return dataclasses.replace(
+        clusters,
+        labels=labels,
+        is_core=is_core,
+        reach=reach,
+        steadiness=_steadiness_left(clusters.steadiness, len(reach), touched),
+    )
+
+
+def _steadiness_left(steadiness: Steadiness | None, n_rccs: int, touched: set[int]) -> Steadiness | None:
+    """What is still known after edits: nothing about the RCCs that were changed, for which it is NaN."""
+    if steadiness is None:
+        return None
+    of_rccs = steadiness.of_rccs.copy()
+    of_rccs[[rcc for rcc in touched if rcc != NOISE]] = np.nan
+    return steadiness._replace(of_rccs=of_rccs[:n_rccs])
 
 
 def _checked_target(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -> int:

@@ -1,78 +1,176 @@
-"""One clustering checked against another of the same images."""
+"""Clusters on which clusterings of many random parts of the images agree."""
 
 import numpy as np
 import pytest
+from sklearn.metrics import adjusted_rand_score
+from threadpoolctl import threadpool_limits
 
-from dbscan.consensus import agreement, divide, without_strays
-from dbscan.neighbours import Points
-from dbscan.outcome import NOISE
-
-
-def test_agreement_is_the_mean_jaccard_index_over_the_images():
-    sizes = np.array([10, 6, 4])
-    assert agreement(np.repeat(0, 10), sizes) == 1
-    assert agreement(np.repeat(0, 5), sizes) == pytest.approx(5 / 10)
-    # 6 and 4 of ten, of RCCs of 6 and 4: each index is its share of the ten
-    assert agreement(np.repeat([1, 2], [6, 4]), sizes) == pytest.approx(0.6 * 0.6 + 0.4 * 0.4)
-    assert agreement(np.repeat([1, 0], [6, 3]), sizes) == pytest.approx((6 * 6 / 9 + 3 * 3 / 16) / 9)
-
-
-def test_images_that_are_noise_elsewhere_say_nothing_of_agreement():
-    assert agreement(np.array([0, 0, 0, NOISE, NOISE]), np.array([3])) == 1
-    assert agreement(np.array([NOISE, NOISE]), np.array([3])) == 1
-    assert agreement(np.array([NOISE]), np.array([], dtype=int)) == 1
+from dbscan.consensus import TOGETHER, _count, _linked, agree
+from dbscan.outcome import NOISE, STEADY
+from dbscan.resamples import (
+    FEWEST_IMAGES,
+    LARGEST_SHARE,
+    LEFT_OUT,
+    MOST_IMAGES,
+    SMALLEST_SHARE,
+    Votes,
+    cluster_samples,
+    n_samples,
+)
+from tests.helpers.point_groups import groups
 
 
-def in_a_row(*where):
-    return Points(np.array(where, dtype=float)[:, None])
+def votes(*clusterings, n_samples=1):
+    labels = np.array(clusterings, np.int16)
+    return Votes(labels, labels > NOISE, n_samples)
 
 
-def test_an_rcc_is_divided_where_its_parts_are_worth_more():
-    labels = np.zeros(12, int)
-    other = np.array([0] * 5 + [1] * 5 + [NOISE, 2])
-    images = in_a_row(0, 1, 2, 3, 4, 20, 21, 22, 23, 24, 6, 19)
-    divided, is_core = divide(labels, np.ones(12, bool), other, worth=lambda members: 1, images=images)
-    assert divided.tolist() == [0] * 5 + [1] * 5 + [0, 1], "the others join the nearest part"
-    assert is_core.tolist() == [True] * 10 + [False] * 2
-    whole, is_core = divide(labels, np.ones(12, bool), other, worth=len, images=images)
-    assert whole.tolist() == labels.tolist(), "ten are not worth more than twelve"
-    assert is_core.all()
+@pytest.fixture(scope="module")
+def three_groups():
+    points, owner = groups((60, 40, 25), spread=0.3)
+    return points.astype(np.float64), owner
 
 
-def test_a_part_has_five_images_or_more_and_noise_is_not_divided():
-    other = np.array([0] * 5 + [1] * 4 + [2] * 5 + [3] * 5)
-    labels = np.array([0] * 9 + [NOISE] * 10)
-    divided, _ = divide(labels, labels == 0, other, worth=lambda members: 1, images=in_a_row(*range(19)))
-    assert divided.tolist() == labels.tolist()
+def test_groups_are_found_again_with_confidence(three_groups):
+    points, owner = three_groups
+    labels, is_core, steadiness = agree(cluster_samples(points))
+    clustered = labels != NOISE
+    assert clustered.mean() > 0.95
+    assert adjusted_rand_score(owner[clustered], labels[clustered]) == 1
+    assert np.bincount(labels[clustered]).tolist() == sorted(np.bincount(labels[clustered]), reverse=True)
+    assert (steadiness.of_rccs > 0.9).all()
+    assert steadiness.is_steady.all()
+    assert is_core[clustered].mean() > 0.9
+    assert not is_core[~clustered].any()
 
 
-def test_several_rccs_are_divided_and_what_is_given_stays():
-    other = np.repeat([0, 1, 2, 3], 5)
-    labels = np.repeat([0, 1], 10)
-    divided, _ = divide(labels, np.ones(20, bool), other, worth=lambda members: 1, images=in_a_row(*range(20)))
-    assert divided.tolist() == [0] * 5 + [2] * 5 + [1] * 5 + [3] * 5
-    assert labels.tolist() == [0] * 10 + [1] * 10
+def test_the_result_is_the_same_with_any_number_of_threads(three_groups):
+    points, _ = three_groups
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(limits=threads):
+            found.append(agree(cluster_samples(points)))
+    (labels, is_core, steadiness), (same, same_core, same_steadiness) = found
+    assert labels.tobytes() == same.tobytes()
+    assert is_core.tobytes() == same_core.tobytes()
+    assert [part.tobytes() for part in steadiness[:4]] == [part.tobytes() for part in same_steadiness[:4]]
 
 
-def test_an_image_stays_with_half_of_its_neighbours():
-    labels = np.array([0] * 7 + [1] * 6 + [NOISE])
-    neighbours = np.array([[1, 2]] * 5 + [[0, 8], [8, 9]] + [[8, 9]] * 6 + [[8, 9]])
-    found, is_core = without_strays(labels, labels != NOISE, neighbours)
-    assert found.tolist() == [0] * 6 + [NOISE] + [1] * 6 + [NOISE]
-    assert is_core.tolist() == (found != NOISE).tolist()
+@pytest.mark.parametrize("n", [40, pytest.param(150, marks=pytest.mark.slow)])
+def test_a_cloud_without_structure_has_no_steady_cluster(n):
+    for seed in range(20):  # none in at least 19 of 20; none at all was seen
+        cloud = np.random.default_rng(seed).normal(size=(n, 30))
+        assert not agree(cluster_samples(cloud))[2].is_steady.any(), seed
 
 
-def test_an_rcc_of_fewer_than_five_core_points_is_noise_and_the_others_move_up():
-    labels = np.array([0] * 5 + [1] * 6)
-    neighbours = np.array([[1, 2]] * 5 + [[6, 7]] * 6)
-    is_core = np.array([True] * 4 + [False] + [True] * 6)
-    found, is_core = without_strays(labels, is_core, neighbours)
-    assert found.tolist() == [NOISE] * 5 + [0] * 6
-    assert is_core.tolist() == [False] * 5 + [True] * 6
+def test_left_out_images_do_not_vote():
+    together, apart = [0] * 5 + [1] * 5, [0] * 5 + [LEFT_OUT] * 5
+    labels, _, steadiness = agree(votes(together, apart, apart))
+    assert labels.tolist() == together
+    assert steadiness.of_rccs.tolist() == [1, 1]
 
 
-def test_nothing_but_noise_stays_noise():
-    labels = np.full(3, NOISE)
-    found, is_core = without_strays(labels, np.zeros(3, bool), np.array([[1], [2], [0]]))
-    assert found.tolist() == [NOISE] * 3
+def test_an_image_between_two_clusters_is_known_to_be():
+    one, other = [0] * 6 + [1] * 6, [0] * 5 + [1] * 7
+    labels, _, steadiness = agree(votes(one, one, one, other, other))
+    assert labels.tolist() == one
+    assert steadiness.of_images[:5] == pytest.approx((4 + 3 / 5) / 5)
+    assert steadiness.of_images[5] == pytest.approx(3 / 5)
+    assert steadiness.beside[5] == 1
+    assert steadiness.of_beside[5] == pytest.approx(2 / 5)
+    assert steadiness.of_rccs[0] == pytest.approx(steadiness.of_images[:6].mean())
+
+
+def test_clusters_that_are_seldom_found_are_noise():
+    found, nothing = [0] * 6 + [NOISE] * 6, [NOISE] * 12
+    labels, is_core, steadiness = agree(votes(found, found, nothing, nothing, nothing))
+    assert (labels == NOISE).all()
     assert not is_core.any()
+    assert steadiness.of_rccs.shape == (0,)
+
+
+def test_groups_of_fewer_than_five_are_noise():
+    assert agree(votes([0] * 4 + [1] * 6))[0].tolist() == [NOISE] * 4 + [0] * 6
+
+
+def test_the_core_points_are_those_of_at_least_half_of_the_votes_and_one_at_least():
+    labels = np.array([[0] * 6 + [1] * 6] * 4, np.int16)
+    is_core = np.ones(labels.shape, dtype=bool)
+    is_core[:3, 0] = False
+    is_core[:3, 6:] = False
+    is_core[2, 8] = True
+    assert np.flatnonzero(agree(Votes(labels, is_core, 4))[1]).tolist() == [1, 2, 3, 4, 5, 8]
+
+
+def test_the_groups_agree_with_the_votes_better_than_those_of_average_linkage():
+    rng = np.random.default_rng(0)
+    owner = np.repeat(np.arange(4), 15)
+    found = np.where(rng.random((12, 60)) < 0.75, owner, rng.integers(0, 4, (12, 60)))
+    together, both = _count(found)
+    worth = 100 * together - TOGETHER * both
+
+    def total(groups):
+        same = (groups[:, None] == groups) & (groups != NOISE)[:, None]
+        np.fill_diagonal(same, False)
+        return worth[same].sum()
+
+    assert total(agree(votes(*found))[0]) > total(_linked(together, both)) > 0
+
+
+@pytest.mark.parametrize(
+    ("images", "samples"),
+    [(0, 0), (19, 0), (FEWEST_IMAGES, 100), (1000, 100), (2000, 50), (MOST_IMAGES, 20), (MOST_IMAGES + 1, 0)],
+)
+def test_the_number_of_samples_follows_from_that_of_the_images(images, samples):
+    assert n_samples(images) == samples
+
+
+def test_samples_hold_from_half_to_four_fifths_of_the_images(three_groups):
+    points, _ = three_groups
+    found = cluster_samples(points[::3])
+    shares = (found.labels != LEFT_OUT).mean(axis=1)
+    assert found.labels.shape == (3 * found.n_samples, len(points[::3]))
+    assert SMALLEST_SHARE - 0.02 <= shares.min() < 0.6 < 0.7 < shares.max() <= LARGEST_SHARE + 0.02
+
+
+@pytest.mark.parametrize("n", [20, 21, 33])
+def test_few_images_are_no_error(n):
+    points, _ = groups((n - n // 2, n // 2))
+    labels, _, _ = agree(cluster_samples(points.astype(np.float64)))
+    assert labels.shape == (n,)
+
+
+def test_two_images_many_times_are_two_clusters_or_none():
+    points = np.repeat(np.eye(2), 20, axis=0)
+    labels, _, _ = agree(cluster_samples(points))
+    assert labels.tolist() in ([0] * 20 + [1] * 20, [NOISE] * 40)
+
+
+def test_equal_images_are_not_divided():
+    assert agree(cluster_samples(np.zeros((30, 3))))[0].max(initial=NOISE) < 1
+
+
+def test_a_cause_that_is_missing_from_some_samples_is_found_all_the_same():
+    points, owner = groups((80, 80, 6))
+    labels, _, steadiness = agree(cluster_samples(points.astype(np.float64)))
+    rare = labels[owner == 2]
+    assert (rare == rare[0]).all()
+    assert rare[0] != NOISE
+    assert steadiness.of_rccs[rare[0]] >= STEADY
+
+
+def test_progress_counts_the_samples(three_groups):
+    points, _ = three_groups
+    seen = []
+    cluster_samples(points[::4], progress=lambda what, done, total: seen.append((done, total)))
+    assert seen == [(i + 1, 100) for i in range(100)]
+
+
+def test_a_cancelled_run_ends_at_once(three_groups):
+    points, _ = three_groups
+
+    def cancel(what, done, total):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        cluster_samples(points, progress=cancel)

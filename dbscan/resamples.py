@@ -1,0 +1,126 @@
+"""Clustering random parts of the images, over and over. Step 1, for `consensus.py`.
+
+A clustering of all images stands on knife edges: which of two neighbouring branches is worth more, and which
+min_samples is best, may depend on a few images. What is found in most of many random parts of the images does not. See
+docs/decisions/016-consensus.md.
+
+Sources: Ben-Hur, Elisseeff, Guyon, Pac. Symp. Biocomput. 2002 (the stability of clusters in random parts of the data);
+Strehl & Ghosh, JMLR 3, 2002 (consensus of several clusterings).
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+import numpy as np
+
+from dbscan.neighbours import THREADS
+from dbscan.one_thread import one_thread
+from dbscan.outcome import NOISE
+from dbscan.projection import scaled_anew
+from dbscan.relevance import average_neighbours
+from dbscan.tuning import MIN_SAMPLES_TRIED, cluster_with_each
+from support.progress import Progress, no_progress
+
+SMALLEST_SHARE, LARGEST_SHARE = 0.5, 0.8  # of the images in a sample
+FEWEST_IMAGES = 20  # samples of fewer are too small to be clustered
+MOST_IMAGES = 5000  # of more, samples would take minutes
+MOST_SAMPLES, FEWEST_SAMPLES = 100, 20
+SAMPLED_IMAGES = 100_000  # in all samples together, roughly; decides their number between these two
+LEFT_OUT = NOISE - 1
+
+PROGRESS_TEXT = "Clustering random parts of the images"
+
+
+class Votes(NamedTuple):
+    """What each clustering of a random sample says about each image.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n_clusterings, n_images), int16
+        The cluster of each image in any numbering, `NOISE`, or `LEFT_OUT` if the sample does not contain it.
+    is_core : ndarray of shape (n_clusterings, n_images), bool
+    n_samples : int
+        Each sample is clustered with every min_samples.
+    """
+
+    labels: np.ndarray
+    is_core: np.ndarray
+    n_samples: int
+
+    def joined(self, others: "Votes") -> "Votes":
+        """These votes and those of other clusterings of the same samples."""
+        labels = np.concatenate([self.labels, others.labels])
+        return Votes(labels, np.concatenate([self.is_core, others.is_core]), self.n_samples)
+
+
+def n_samples(n_images: int) -> int:
+    """Number of samples: 100 up to 1,000 images, then fewer, since each takes longer; 0 if there would be no use."""
+    if not FEWEST_IMAGES <= n_images <= MOST_IMAGES:
+        return 0
+    return min(max(SAMPLED_IMAGES // n_images, FEWEST_SAMPLES), MOST_SAMPLES)
+
+
+def cluster_samples(
+    coordinates: np.ndarray,
+    *,
+    reduced: np.ndarray | None = None,
+    known: np.ndarray | None = None,
+    progress: Progress = no_progress,
+) -> Votes:
+    """Cluster random samples of the images: scaling, neighbour averaging and DBSCAN anew for each.
+
+    The samples hold from 50 to 80 % of the images, drawn without replacement. They depend on the number of images only,
+    as does their number (see `n_samples`), which may be 0.
+
+    Parameters
+    ----------
+    coordinates : ndarray of shape (n_images, n_components), float64
+        Of PCA (see `dbscan.projection.coordinates`).
+    reduced : ndarray of shape (n_images, any), float32, optional
+        The images after UMAP. They are then clustered instead, and compared with what is `known`.
+    known : ndarray of shape (n_images,), int, optional
+        RCCs found without UMAP.
+    """
+    n, wanted = len(coordinates), n_samples(len(coordinates))
+    labels = np.full((wanted, len(MIN_SAMPLES_TRIED), n), LEFT_OUT, np.int16)
+    is_core = np.zeros(labels.shape, dtype=bool)
+    samples = [_sample(n, seed) for seed in range(wanted)]
+
+    def cluster(sample: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        points = scaled_anew(coordinates[sample])
+        averaged = average_neighbours(points)
+        if reduced is None or known is None:
+            return cluster_with_each(averaged, original=points, averaged=averaged)
+        return cluster_with_each(reduced[sample], original=points, averaged=averaged, known=_renumbered(known[sample]))
+
+    for i, found in enumerate(_in_threads(cluster, samples)):
+        for k, (of_sample, core) in enumerate(found):
+            labels[i, k, samples[i]], is_core[i, k, samples[i]] = of_sample, core
+        progress(PROGRESS_TEXT, i + 1, wanted)
+    return Votes(labels.reshape(-1, n), is_core.reshape(-1, n), wanted)
+
+
+def _sample(n: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng([seed, n])
+    return np.sort(rng.permutation(n)[: round(rng.uniform(SMALLEST_SHARE, LARGEST_SHARE) * n)])
+
+
+def _renumbered(labels: np.ndarray) -> np.ndarray:
+    """Labels without gaps: a sample may contain none of the images of some RCC."""
+    renumbered = np.full(len(labels), NOISE)
+    inside = labels != NOISE
+    renumbered[inside] = np.unique(labels[inside], return_inverse=True)[1]
+    return renumbered
+
+
+def _in_threads(
+    cluster: Callable[[np.ndarray], list[tuple[np.ndarray, np.ndarray]]], samples: list[np.ndarray]
+) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
+    with one_thread(), ThreadPoolExecutor(THREADS) as pool:
+        waiting = [pool.submit(cluster, sample) for sample in samples]
+        try:
+            for future in waiting:
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
