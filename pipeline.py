@@ -42,7 +42,7 @@ from support.entries import is_within, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder, read_record
 from support.images import find_images
-from support.output_folder import Writer, check_own, save_files, working, writing
+from support.output_folder import Writer, check_own, own_files, save_files, working, writing
 from support.progress import Progress, no_progress
 from support.run_folder import (
     CLUSTERS_FILE,
@@ -60,7 +60,7 @@ from support.run_folder import (
     WEAK_SPOTS_FILE,
 )
 from support.text import count, printable, some
-from training.labels import replace_unsafe_set
+from training.labels import load_kept_labels, replace_unsafe_set
 from training.result import Retraining
 
 REASONS_FILES = (WEAK_SPOTS_FILE, RATES_FILE, COMPARISON_FILE)
@@ -126,7 +126,9 @@ def generate_clusters(
     prepare_folder(out)
     with working(out, "clustering"):
         check_own(out, *REASONS_FILES, LABELS_FILE, RUN_FILE, CLUSTERS_FILE, PROFILES_FILE, NOTES_FILE, EDITS_FILE)
-        _previous(out)  # notes that cannot be read are an error before the long work, and so are parameters
+        _previous(out)  # notes that cannot be read are an error before the long work, and so are labels and parameters
+        if own_files(out, [UNSAFE_SET_FILE]):
+            load_kept_labels(out)
         if parameters:
             read_parameters(parameters, Path(), ())
         tested = _given_predictions(settings)

@@ -47,7 +47,7 @@ from support.run_folder import (
     UNSAFE_SET_FILE,
     WEAK_SPOTS_FILE,
 )
-from training.labels import labels_brought_back, labels_of
+from training.labels import keep_labels, labels_brought_back, labels_of
 from training.result import keep_model, kept_model, retraining_run
 
 KEPT_RUNS = 20
@@ -151,6 +151,9 @@ class Comparison(NamedTuple):
 def archive_run(folder: Path, *, successor: RootCauseClusters | None = None, spare: str = "") -> str | None:
     """Copy the run in a folder to `runs/`, before a new run replaces it.
 
+    Labels typed into its unsafe set are kept for their images first: when the run is opened again, those count that are
+    known of the images then (see `training.labels`).
+
     Parameters
     ----------
     successor : RootCauseClusters, optional
@@ -166,7 +169,7 @@ def archive_run(folder: Path, *, successor: RootCauseClusters | None = None, spa
     Raises
     ------
     SAFEError
-        It cannot be written.
+        It cannot be written, or the kept labels cannot be read.
     """
     current = None
     with contextlib.suppress(SAFEError):
@@ -175,6 +178,8 @@ def archive_run(folder: Path, *, successor: RootCauseClusters | None = None, spa
         return None  # nothing worth keeping
     if current and successor and _came_about(current) == _came_about(successor):
         return None
+    if own_files(folder, [UNSAFE_SET_FILE]):
+        keep_labels(folder)
     runs = prepare_folder(folder / RUNS_FOLDER)
     name = _free_name(runs, folder, current)
     try:

@@ -296,7 +296,7 @@ def keep_labels(folder: Path) -> list[KeptLabel]:
     """Add those labels of the set in a folder to `image_labels.csv` that were given elsewhere; all that it holds then.
 
     These are labels typed into `unsafe_set.csv`, or of older versions of SAFE. One that was taken away there is taken
-    away here as well.
+    away here as well. One that was kept while its image could not be read is kept again, with the image's content.
     """
     with writing(folder):
         kept = load_kept_labels(folder)
@@ -309,7 +309,7 @@ def keep_labels(folder: Path) -> list[KeptLabel]:
         new = {}
         for image, label in rows.items():
             here = [one for one in near.get(Path(image).name, ()) if one.is_at(image, root)]
-            if label != (here[-1].label if here else ""):
+            if label != (here[-1].label if here else "") or (label and not here[-1].content):
                 new[image] = label
         now = _given(kept, root, new)
         if now != kept:

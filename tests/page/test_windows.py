@@ -395,7 +395,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
             finished(page)
         expect(b.locator("#labelling output")).to_have_text("8 / 8 labelled")
         first = (served.out / MODEL_FILE).read_bytes()
-        figures = a.locator("#retraining-figures").inner_text()
+        figures = a.locator("#retraining-figures dl").inner_text()  # no seconds, which Gradio shows above
 
         # Another data set: nothing of the first is to be seen, in either window.
         other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
@@ -446,7 +446,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
             page.get_by_role("tab", name="Retraining").click()
             expect(field(page, "model")).to_have_value(str(paths["one"]))
             finished(page)
-            expect(page.locator("#retraining-figures")).to_have_text(figures, use_inner_text=True)
+            expect(page.locator("#retraining-figures dl")).to_have_text(figures, use_inner_text=True)
             expect(page.locator("#labelling [data-label]")).to_have_count(3)
             expect(page.locator("#labelling output")).to_have_text("8 / 8 labelled")
             page.get_by_role("tab", name="Unsafe set").click()

@@ -57,6 +57,7 @@ from support.run_folder import (
     CLUSTERS_FILE,
     EDITS_FILE,
     FORMS_FILE,
+    KEPT_LABELS_FILE,
     LABELS_FILE,
     MARK_FILE,
     MODEL_FILE,
@@ -273,7 +274,7 @@ class OutputFolder(RuleBasedStateMachine):
         if outcome != "done":
             possible.append(lambda m: None)
             if leaving is not None:
-                possible.append(lambda m: m.earlier.update({leaving: before.present()}))
+                possible.append(lambda m: self._left(m, leaving))
         faults = []
         for change in possible:
             model = copy.copy(before)
@@ -287,6 +288,11 @@ class OutputFolder(RuleBasedStateMachine):
                 self.m = model
                 return outcome, answer
         raise AssertionError("\n\n".join([f"It was {outcome}.", *(f"- {fault!r}" for fault in faults)])) from faults[0]
+
+    def _left(self, m: Model, name: str | None) -> None:
+        """The present run is among the earlier ones, and what was typed into its table is kept with the images."""
+        self._check_typed(m)
+        m.earlier[name] = m.present()
 
     def check(self, m: Model, may_forget: bool = False) -> None:
         """Whether all that must be in the folder is there."""
@@ -354,6 +360,18 @@ class OutputFolder(RuleBasedStateMachine):
             rows = [row.label for row in kept if row.is_of(given.image, given.root, key)]
             shown = m.table and m.table.labels and m.table.root == given.root and m.table.labels.get(given.image)
             assert rows[-1:] == [given.label] or shown == given.label, f"the label {given} is lost: {rows}, {shown}"
+
+    def _check_typed(self, m: Model) -> None:
+        """Whether the labels typed into the table are kept elsewhere too: where another may now take its place.
+
+        Without this, a selection that was killed before it began would pass for one that chose the same images again.
+        """
+        if not (m.table and m.table.labels):
+            return
+        kept = {(row.folder, row.image, row.label) for row in load_kept_labels(self.out)}
+        typed = {given[:2] + given[3:4] for given in m.given if given.by_hand and given.label}
+        now = {(m.table.root, image, label) for image, label in m.table.labels.items()}
+        assert typed & now <= kept, f"typed, and not kept: {typed & now - kept}"
 
     def _check_models(self, m: Model) -> None:
         for digest, run in m.models.items():
@@ -424,7 +442,7 @@ class OutputFolder(RuleBasedStateMachine):
         # What was said of the run that is left, when it was left the last time, may come back as well.
         known = [one for one in (left, *m.earlier.values()) if one is not None and one.touched]
         if left is not None and (left.name, left.clusters.image_root) != (run.name, clusters.image_root):
-            m.earlier[self.leaving] = m.present()
+            self._left(m, self.leaving)
         if left is not None and left.clusters.image_root != clusters.image_root:
             m.forms = None
         same = [one for one in known if one.name == run.name]
@@ -458,7 +476,7 @@ class OutputFolder(RuleBasedStateMachine):
         if name == self.leaving:
             return
         left, others = m.present(), [one for one in m.earlier.values() if one is not run]
-        m.earlier[self.leaving] = left
+        self._left(m, self.leaving)
         m.run, m.table, m.forms = dataclasses.replace(run), run.table, run.forms
         m.run.notes = self._with_newer_notes(run, left, others)
         m.retrained = (run.model, run.name) if run.model else None
@@ -742,6 +760,7 @@ class OutputFolder(RuleBasedStateMachine):
             unsafe = load_unsafe_set(self.out)
             root = str(self.base / folder)
             assert str(unsafe.improvement_root) == root
+            self._check_typed(m)
             m.table = Table(m.run.name, root, self._labels_of(m, root, [one.image for one in unsafe.images]))
 
         self.step(trouble, select, selected)
@@ -945,13 +964,48 @@ def _labels_in(table: Path) -> dict[str, str]:
         return {row["image"]: row["label"] for row in csv.DictReader(file)}
 
 
-@pytest.mark.parametrize("n", [30, pytest.param(500, marks=pytest.mark.slow)])
-def test_nothing_that_the_engineer_did_is_lost_or_shown_as_something_elses(n, tmp_path, monkeypatch):
+@pytest.fixture
+def output_folder(tmp_path, monkeypatch) -> Callable[[], OutputFolder]:
     monkeypatch.setattr(history, "KEPT_RUNS", KEPT_RUNS)
     fakes = Fakes(tmp_path / "images", monkeypatch)
     disk = Disk(monkeypatch)
+    return lambda: OutputFolder(tmp_path, disk, fakes)
+
+
+def test_what_was_typed_is_gone_with_its_table_if_a_selection_was_killed_before_it_began(output_folder):
+    state = output_folder()
+    state.begin("road", CLUSTERINGS[1])
+    state.label_in_a_spreadsheet(number=0, label="blue")
+    state.select("a", 1, False, Trouble("killed", 0))
+    state.break_the_table()
+    state.look(0)
+    state.fill_in_the_forms(None)
+
+
+@pytest.mark.parametrize("number", [0, 1])  # of the image: one has another label already, one has none
+def test_what_was_typed_comes_back_with_an_earlier_run_though_the_table_was_broken_since(output_folder, number):
+    state = output_folder()
+    state.begin("road", CLUSTERINGS[1])
+    state.label_in_a_spreadsheet(number=number, label="blue")
+    state.generate("road", CLUSTERINGS[2], None, [], 60)
+    state.break_the_table()
+    state.open_earlier_run(1, None)
+    assert load_unsafe_set(state.out).images[number].label == "blue"
+
+
+def test_labels_that_cannot_be_read_are_told_before_the_long_work(output_folder, monkeypatch):
+    state = output_folder()
+    state.begin("road", CLUSTERINGS[1])
+    (state.out / KEPT_LABELS_FILE).write_text("images\na.png\n")
+    monkeypatch.setattr(pipeline, "extract_features", lambda *_, **__: pytest.fail("the long work began"))
+    with pytest.raises(SAFEError, match=r"image_labels\.csv must be the complete table of labels written by SAFE"):
+        pipeline.generate_clusters(state.fakes.images / "eyes", state.out)
+
+
+@pytest.mark.parametrize("n", [30, pytest.param(500, marks=pytest.mark.slow)])
+def test_nothing_that_the_engineer_did_is_lost_or_shown_as_something_elses(n, output_folder):
     run_state_machine_as_test(
-        lambda: OutputFolder(tmp_path, disk, fakes),
+        output_folder,
         settings=settings(
             max_examples=n,
             stateful_step_count=30,

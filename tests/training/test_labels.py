@@ -7,6 +7,7 @@ from support.errors import SAFEError
 from support.run_folder import KEPT_LABELS_FILE, UNSAFE_SET_FILE
 from training.labels import (
     check_labels,
+    keep_labels,
     label_images,
     label_rcc,
     label_unsafe_set,
@@ -226,3 +227,11 @@ def test_kept_labels_that_cannot_be_read_are_told_and_nothing_is_changed(out, im
     with pytest.raises(SAFEError, match=r"image_labels\.csv must be the complete table of labels written by SAFE"):
         select(out, improvement, "b.png")
     assert of(out) == {"a": "red", "b": "", "c": "blue"}
+
+
+def test_a_label_kept_while_its_image_could_not_be_read_comes_back_with_the_image(out, improvement, tmp_path):
+    improvement.rename(tmp_path / "unplugged")
+    (out / UNSAFE_SET_FILE).write_text((out / UNSAFE_SET_FILE).read_text().replace("true,red", "true,green"))
+    keep_labels(out)
+    (tmp_path / "unplugged").rename(improvement)
+    assert select(out, improvement, "a.png", "sub/c.png") == {"a": "green", "c": "blue"}
