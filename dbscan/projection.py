@@ -1,5 +1,8 @@
 """From features to points: scaling, PCA to 256 components, and scaling of the components. Step 1.
 
+Where features consist of several blocks (`features.extractor.blocks_of`), each is scaled to its share of the variance
+before PCA. That scaling becomes part of the components, so that a projection is one matrix for every extractor.
+
 Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA before DBSCAN).
 """
 
@@ -11,11 +14,12 @@ from threadpoolctl import threadpool_limits
 
 from dbscan.relevance import relevant_directions
 from dbscan.set_aside import Nuisance
-from features.extractor import comparable
+from features.extractor import blocks_of, comparable
 from support.errors import SAFEError
 
 N_COMPONENTS = 256
-BLOCK_ROWS = 128  # rows of features that are scaled and centred at a time: 4 MB
+BLOCK_ROWS = 128  # rows of features that are scaled and centred at a time: 4 to 8 MB
+LEAST_VARIANCE = 1e-10  # of a block, relative to its mean square; less is rounding
 
 
 class Projection(NamedTuple):
@@ -28,7 +32,8 @@ class Projection(NamedTuple):
     mean : ndarray of shape (dimension,), float32
         Mean of the scaled features.
     components : ndarray of shape (n_components, dimension), float32
-        Principal components, rotated and scaled by `dbscan.relevance.relevant_directions`, by decreasing variance.
+        Principal components, rotated and scaled by `dbscan.relevance.relevant_directions`, by decreasing variance. They
+        include the scaling of blocks.
     """
 
     extractor: str
@@ -75,9 +80,12 @@ def fit_projection(features: np.ndarray, extractor: str, *, nuisance: Nuisance |
     if len(features) < 2:  # nothing varies
         return Projection(extractor, mean.astype(np.float32), np.zeros((1, dimension), np.float32))
     centred = _Centred(features, extractor, mean, nuisance)
+    centred.joining = _joining(centred, extractor, mean)
     components = _principal_components(centred, min(N_COMPONENTS, *features.shape))
     points = np.concatenate([block @ components.T for _, block in centred.blocks()])
     components = relevant_directions(points) @ components
+    if centred.joining is not None:
+        components *= centred.joining
     return Projection(extractor, mean.astype(np.float32), components.astype(np.float32))
 
 
@@ -88,7 +96,11 @@ class _Centred:
     ----------
     shape : tuple of int
         Shape of all features, (n_images, dimension).
+    joining : ndarray of shape (dimension,), or None
+        What the centred features are multiplied by.
     """
+
+    joining: np.ndarray | None = None
 
     def __init__(
         self, features: np.ndarray, extractor: str, mean: np.ndarray, nuisance: Nuisance | None = None
@@ -103,7 +115,29 @@ class _Centred:
         for start in range(0, stop, BLOCK_ROWS):
             rows = slice(start, min(start + BLOCK_ROWS, stop))
             scaled = comparable(self._features[rows], self._extractor)
-            yield rows, (self._nuisance.without(scaled, rows) if self._nuisance else scaled) - self._mean
+            centred = (self._nuisance.without(scaled, rows) if self._nuisance else scaled) - self._mean
+            yield rows, centred if self.joining is None else centred * self.joining
+
+
+def _joining(centred: _Centred, extractor: str, mean: np.ndarray) -> np.ndarray | None:
+    """What each feature is multiplied by so that each block has its share of the variance (see `blocks_of`).
+
+    Returns
+    -------
+    ndarray of shape (dimension,), float64, or None
+        None if the features are one block. 0 for a block that does not vary.
+    """
+    blocks = blocks_of(extractor)
+    if not blocks:
+        return None
+    n, dimension = centred.shape
+    variances = sum(np.einsum("ij,ij->j", rows, rows) for _, rows in centred.blocks()) / n
+    joining = np.zeros(dimension)
+    for columns, weight in blocks:
+        variance, square = variances[columns].sum(), (mean[columns] ** 2).sum()
+        if variance > LEAST_VARIANCE * square:
+            joining[columns] = weight / np.sqrt(variance)
+    return joining
 
 
 def _principal_components(centred: _Centred, n_components: int) -> np.ndarray:

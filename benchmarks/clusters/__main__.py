@@ -29,7 +29,7 @@ from casestudies.build import print_progress
 from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
 from FE import ImageFeatures, extract_features
-from features.extractor import Extractor
+from features.extractor import EXTRACTORS, PRECISIONS, Extractor
 from features.weights import choose_extractor
 from rccs.clusters import RootCauseClusters
 from rccs.parameters import Parameters, read_parameters
@@ -206,9 +206,9 @@ def main(arguments: list[str] | None = None) -> int:
     methods = [SAFE_METHODS[0]] if options.only_safe else [SAFE_METHODS[0], *RIVALS, "oracle"]
     if options.umap:
         methods.insert(1, SAFE_METHODS[1])
-    extractor = choose_extractor(options.extractor)
-    print(f"features: {extractor.identity}")
     try:
+        extractor = choose_extractor(options.extractor, weights=options.weights, precision=options.precision)
+        print(f"features: {extractor.identity}")
         if options.generate:
             _generated(options, extractor, methods)
         else:
@@ -235,7 +235,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mixes", type=int, default=20, metavar="N", help="number of generated sets (default: 20)")
     parser.add_argument("--size", type=int, default=600, metavar="N", help="images in a generated set (default: 600)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first generated set (default: 0)")
-    parser.add_argument("--extractor", default="vgg16-conv", metavar="NAME", help="default: vgg16-conv")
+    parser.add_argument("--extractor", default="vgg16-conv", choices=EXTRACTORS, help="default: vgg16-conv")
+    parser.add_argument("--weights", metavar="FILE", help="VGG16's weights, e.g. those of benchmarks.clusters.stand_in")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
     parser.add_argument("--umap", action="store_true", help="also run SAFE with PCA + UMAP")
     parser.add_argument("--only-safe", action="store_true", help="leave out the rivals and the oracle")
     return parser

@@ -73,7 +73,7 @@ def generated(browser: Browser, served: Served, start: Start) -> Served:
         expect(page.locator("#clusters-status [role=alert]")).to_contain_text("/nowhere")
         expect(page.locator("#clusters-status .safe-empty li")).to_have_count(3)  # what to do stays in sight
         generate(page, served)
-        expect(page.locator("#clusters-status")).to_contain_text("Using vgg16-conv instead of the paper's vgg16-fc2")
+        expect(page.locator("#clusters-status")).to_contain_text("Using vgg16-conv instead of vgg16")
     return served
 
 
