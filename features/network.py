@@ -65,13 +65,14 @@ def load_network(extractor: Extractor) -> Network:
         flat = keras.layers.Flatten()(trunk.output)
     finally:
         keras.config.set_dtype_policy(policy)
-    layers = [trunk.get_layer(name).output for name in CONV_LAYERS] if with_means else []
-    network = keras.Model(trunk.input, [flat, *layers])
+    means_of = tuple(CONV_LAYERS) if with_means else ()
+    network = keras.Model(trunk.input, {"flat": flat, **{name: trunk.get_layer(name).output for name in means_of}})
 
     # 2. Preprocessing and network as one graph, compiled once for any number of images
     @tf.function(input_signature=[tf.TensorSpec((None, *INPUT_SIZE, 3), tf.uint8)])
     def graph(pixels: Any) -> Any:
-        outputs, *activations = network(applications.preprocess_input(tf.cast(pixels, tf.float32)), training=False)
+        found = network(applications.preprocess_input(tf.cast(pixels, tf.float32)), training=False)
+        outputs, activations = found["flat"], [found[name] for name in means_of]
         features = []
         if with_fc2:
             # How the sums of a dense layer are rounded depends on the number of rows, so always pass a full batch.
