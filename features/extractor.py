@@ -24,7 +24,7 @@ CONV_LAYERS = {
 DENSE_LAYERS = {"fc1": (7 * 7 * 512, 4096), "fc2": (4096, 4096)}  # shapes of the kernels
 N_FC2, N_CONV = 4096, sum(CONV_LAYERS.values())
 DIMENSIONS = {"vgg16": N_FC2 + N_CONV, "vgg16-fc2": N_FC2, "vgg16-conv": N_CONV}
-FC2_WEIGHT = 0.25  # docs/decisions/015-fc2-and-channel-means.md
+FC2_WEIGHT = 0.125  # docs/decisions/015-fc2-and-channel-means.md
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 

@@ -204,7 +204,7 @@ NUMBERS = (
     ("README.md", f"VGG16's weights ({FC2_BYTES / 1e6:.0f} MB)"),
     (
         "README.md",
-        f"{CONV_BYTES / 1000:.0f} kB of features for each image ({JOINED_BYTES / 1000:.0f} kB with `vgg16`)",
+        f"plus {CONV_BYTES / 1000:.0f} kB (`vgg16`: {JOINED_BYTES / 1000:.0f} kB) of features each",
     ),
     ("README.md", f"with {WORDS[INSPECTED_PER_RCC]} of its images beside it"),
     ("README.md", f"--port {build_parser().parse_args(['ui']).port}"),

@@ -5,8 +5,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from clustering import find_root_cause_clusters
 from dbscan.projection import _Centred, _principal_components, fit_projection
 from features.extractor import DIMENSIONS, FC2_WEIGHT, blocks_of, comparable
+from rccs.clusters import load_clusters, save_clusters
 from tests.helpers.features import features_of
 
 
@@ -110,3 +112,14 @@ def test_how_fc2_counts_does_not_depend_on_how_much_it_varies():
         whole = fit_projection(given, "vgg16").apply(given)
         spread.append(part.var(axis=0).sum() / whole.var(axis=0).sum())
     assert spread[0] == pytest.approx(spread[1], rel=0.2)
+
+
+@pytest.mark.parametrize("extractor", DIMENSIONS)
+def test_a_saved_run_places_later_images_as_before(extractor, tmp_path):
+    images = features_of((20, 12), extractor)
+    found = find_root_cause_clusters(images)
+    save_clusters(found, tmp_path)
+    loaded = load_clusters(tmp_path)
+    assert loaded.extractor == extractor
+    later = features_of((3, 2), extractor, seed=1).features
+    assert np.array_equal(loaded.projection.apply(later), found.projection.apply(later))
