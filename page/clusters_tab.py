@@ -56,7 +56,7 @@ from support.text import printable
 
 TAB = "clusters"
 EXTRACTOR_MEANINGS = {
-    "auto": "vgg16 where its weights (553 MB) are or can be downloaded, otherwise vgg16-conv",
+    "auto": "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv",
     "vgg16": "what an image shows and what disturbs it, the features of the next two joined",
     "vgg16-fc2": "the paper's 4,096 features alone, which say most about what an image shows",
     "vgg16-conv": "the mean of each channel of the convolutional layers, for machines without internet access",
