@@ -7,6 +7,9 @@
 Features are extracted once and cached; all methods use the same ones. Definitions: noise and inspect % are shares of
 all images; purity is the mean over RCCs of the share of their largest scenario; coverage is the share of scenarios that
 make up 90 % or more of some RCC; ARI counts noise as one label; silhouette is over the clustered images, in PCA space.
+
+With `--subsets N`, SAFE (PCA) also clusters N random subsets of 90 % of the images. Their ARI with the scenarios
+depends less on chance than that of all images; their ARI with the clusters of all images says how steady these are.
 """
 
 import argparse
@@ -16,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,7 +33,7 @@ from casestudies.build import print_progress
 from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
 from FE import ImageFeatures, extract_features
-from features.extractor import Extractor
+from features.extractor import EXTRACTORS, PRECISIONS, Extractor
 from features.weights import choose_extractor
 from rccs.clusters import RootCauseClusters
 from rccs.parameters import Parameters, read_parameters
@@ -37,6 +41,7 @@ from rccs.profiles import profile_clusters
 from support.errors import SAFEError
 
 SAFE_METHODS = ("SAFE (PCA)", "SAFE (PCA + UMAP)")
+SUBSET_SHARE = 0.9
 
 
 class Quality(NamedTuple):
@@ -177,6 +182,46 @@ def run_methods(images: ImageFeatures, scenarios: np.ndarray, methods: list[str]
     return rows
 
 
+# --- Subsets ----------------------------------------------------------------------------------------------------
+
+
+class Steadiness(NamedTuple):
+    """ARI of the clusters of subsets: with the scenarios, and with the clusters of all images."""
+
+    scenarios: tuple[float, ...]
+    again: tuple[float, ...]
+
+
+def measure_steadiness(images: ImageFeatures, scenarios: np.ndarray, n_subsets: int, *, seed: int = 0) -> Steadiness:
+    """Cluster random subsets of 90 % of the images with SAFE (PCA).
+
+    Parameters
+    ----------
+    scenarios : ndarray of shape (n_images,), str
+    """
+    rng = np.random.default_rng(seed)
+    n = len(images.paths)
+    whole = find_root_cause_clusters(images).labels
+    found = []
+    for _ in range(n_subsets):
+        kept = np.sort(rng.choice(n, round(SUBSET_SHARE * n), replace=False))
+        paths = tuple(images.paths[i] for i in kept)
+        part = replace(images, paths=paths, features=images.features[kept])
+        labels = find_root_cause_clusters(part).labels
+        found.append((adjusted_rand_score(scenarios[kept], labels), adjusted_rand_score(whole[kept], labels)))
+    truth, again = zip(*found, strict=True)
+    return Steadiness(truth, again)
+
+
+def _print_steadiness(steadiness: Steadiness) -> None:
+    truth, again = (np.array(values) for values in steadiness)
+    print(
+        f"{len(truth)} subsets of {SUBSET_SHARE:.0%}: ARI {truth.mean():.3f} (standard deviation {truth.std():.3f}); "
+        f"with the RCCs of all images, median {np.median(again):.3f}, least {again.min():.3f}",
+        flush=True,
+    )
+
+
 # --- Parameters: root causes given by values instead of names ---------------------------------------------------
 
 
@@ -206,9 +251,9 @@ def main(arguments: list[str] | None = None) -> int:
     methods = [SAFE_METHODS[0]] if options.only_safe else [SAFE_METHODS[0], *RIVALS, "oracle"]
     if options.umap:
         methods.insert(1, SAFE_METHODS[1])
-    extractor = choose_extractor(options.extractor)
-    print(f"features: {extractor.identity}")
     try:
+        extractor = choose_extractor(options.extractor, weights=options.weights, precision=options.precision)
+        print(f"features: {extractor.identity}")
         if options.generate:
             _generated(options, extractor, methods)
         else:
@@ -217,6 +262,8 @@ def main(arguments: list[str] | None = None) -> int:
                 names = _column(options.scenarios, "scenario")
                 scenarios = np.array([names[path] for path in images.paths])
                 _print_table(options.images, run_methods(images, scenarios, methods))
+                if options.subsets:
+                    _print_steadiness(measure_steadiness(images, scenarios, options.subsets))
             else:
                 _parameters(options, images, methods)
     except SAFEError as error:
@@ -235,7 +282,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mixes", type=int, default=20, metavar="N", help="number of generated sets (default: 20)")
     parser.add_argument("--size", type=int, default=600, metavar="N", help="images in a generated set (default: 600)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first generated set (default: 0)")
-    parser.add_argument("--extractor", default="vgg16-conv", metavar="NAME", help="default: vgg16-conv")
+    parser.add_argument("--extractor", default="vgg16-conv", choices=EXTRACTORS, help="default: vgg16-conv")
+    parser.add_argument("--weights", metavar="FILE", help="VGG16's weights, e.g. those of benchmarks.clusters.stand_in")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
+    parser.add_argument("--subsets", type=int, default=0, metavar="N", help="also cluster N subsets (default: none)")
     parser.add_argument("--umap", action="store_true", help="also run SAFE with PCA + UMAP")
     parser.add_argument("--only-safe", action="store_true", help="leave out the rivals and the oracle")
     return parser
@@ -251,6 +301,8 @@ def _generated(options: argparse.Namespace, extractor: Extractor, methods: list[
             scenarios = np.array([names[path] for path in images.paths])
             per_mix.append(run_methods(images, scenarios, methods))
         _print_table(f"mix {mix}: {len(set(names.values()))} scenarios in {SCENARIOS_FILE}", per_mix[-1])
+        if options.subsets:
+            _print_steadiness(measure_steadiness(images, scenarios, options.subsets))
     choices: tuple[tuple[str, Callable[[Iterable[float]], float]], ...] = (
         ("median", statistics.median),
         ("worst ARI, fewest RCCs", min),
