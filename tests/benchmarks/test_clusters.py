@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.clusters.__main__ import RIVALS, main, measure_quality, measure_steadiness, oracle
+from benchmarks.clusters.__main__ import RIVALS, main, measure_quality, oracle, run_methods
 from benchmarks.clusters.scenarios import SCENARIOS, SMALLEST_SHARE, disturb, draw_shares, make_mix
 from benchmarks.clusters.stand_in import main as write_stand_in
 from features.weights import choose_extractor
@@ -87,13 +87,20 @@ def test_a_mix_is_the_same_for_the_same_seed(tmp_path):
 def test_groups_that_lie_far_apart_are_found_again_in_every_subset():
     images = features_of((40, 30))
     groups = np.array([path.split("/")[0] for path in images.paths])
-    steady = measure_steadiness(images, groups, 3)
-    assert len(steady.scenarios) == len(steady.again) == 3
-    assert min(steady.scenarios) > 0.9
-    assert min(steady.again) > 0.9
-    shuffled = measure_steadiness(images, np.random.default_rng(0).permutation(groups), 1)
-    assert abs(shuffled.scenarios[0]) < 0.2
-    assert shuffled.again[0] > 0.9
+    methods = ["SAFE (PCA)", "K-means"]
+    for row in run_methods(images, groups, methods, n_subsets=3).values():
+        assert 0.9 < row.least <= row.again <= 1
+        assert row.truth > 0.9
+    shuffled = run_methods(images, np.random.default_rng(0).permutation(groups), methods[:1], n_subsets=1)
+    assert abs(shuffled["SAFE (PCA)"].truth) < 0.2
+    assert shuffled["SAFE (PCA)"].again > 0.9
+
+
+def test_without_scenarios_only_what_needs_none_is_measured():
+    rows = run_methods(features_of((40, 30)), None, ["SAFE (PCA)", "Ward", "oracle"], n_subsets=1)
+    assert list(rows) == ["SAFE (PCA)", "Ward"]
+    assert np.isnan([rows["Ward"].purity, rows["Ward"].coverage, rows["Ward"].ari, rows["Ward"].truth]).all()
+    assert rows["Ward"].again > 0.9
 
 
 # --- The stand-in for VGG16's weights ---------------------------------------------------------------------------
