@@ -89,7 +89,7 @@ class ClusteringSettings(NamedTuple):
     extractor: str = "auto"
     reducer: str = "pca"
     weights: str | os.PathLike | None = None
-    precision: str = "float32"
+    precision: str = "auto"
     parameters: str | os.PathLike | None = None
     predictions: str | os.PathLike | None = None
     tested: str | os.PathLike | None = None

@@ -71,10 +71,12 @@ def _add_cluster(commands: Commands) -> None:
         "channel of the convolutional layers, whose weights come with a Python package",
     )
     cluster.add_argument(
-        "--precision", choices=("float32", "bfloat16", "auto"), default="float32",
-        help="number format of the network: float32 (default); bfloat16, twice as fast on processors that support it "
-        "(five times with AMX), with RCCs that may differ; auto, bfloat16 on such processors. select uses the same",
-    )  # fmt: skip
+        "--precision",
+        choices=("auto", "bfloat16", "float32"),
+        default="auto",
+        help="number format of the network: auto (default), bfloat16 on processors that multiply it, on which it is "
+        "twice as fast (five times with AMX), and float32 on others; or one of the two. select uses the same",
+    )
     cluster.add_argument(
         "--reducer",
         choices=("pca", "umap"),

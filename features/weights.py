@@ -114,8 +114,8 @@ def recall_extractor(name: str, identity: str, *, weights: str | os.PathLike | N
 def choose_precision(precision: str) -> str:
     """The number format of the network's computations.
 
-    float32 is the default. bfloat16 takes half of the time, but rounding to 8 binary digits changes some RCCs, so it is
-    used only on request (see docs/decisions/009-bfloat16-on-request.md).
+    bfloat16 takes half of the time. Its rounding to 8 binary digits hardly changes RCCs, since these are a consensus (see
+    docs/decisions/009-bfloat16.md).
 
     Parameters
     ----------

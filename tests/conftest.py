@@ -44,6 +44,12 @@ def draw_folder() -> Callable[..., Path]:
     return draw
 
 
+@pytest.fixture(autouse=True)
+def plain_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default, features are in float32, on whatever processor the tests run."""
+    monkeypatch.setattr("features.weights._processor_flags", set)
+
+
 @pytest.fixture
 def fake_network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
     """Put a `FakeNetwork` in the place of vgg16-conv, which `auto` then chooses."""

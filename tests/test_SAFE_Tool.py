@@ -112,6 +112,7 @@ def test_a_rerun_comes_from_the_cache_without_tensorflow(fake_network, failing, 
         "import SAFE_Tool\n"
         "from features import weights\n"
         "from features.extractor import Extractor\n"
+        "weights._processor_flags = set\n"
         "weights._conv_extractor = lambda: Extractor("
         f"'vgg16-conv', {fake_network.extractor.identity!r}, Path('none'))\n"
         f"code = SAFE_Tool.main(['cluster', {str(failing)!r}, '--extractor', 'vgg16-conv', '--out', {str(out)!r}])\n"

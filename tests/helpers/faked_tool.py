@@ -34,6 +34,7 @@ def main() -> int:
 
     FE.load_network = lambda extractor: run
     weights._conv_extractor = lambda: network.extractor
+    weights._processor_flags = set  # float32 on every machine
     weights.FC2_URL = "http://127.0.0.1:9/vgg16_weights.h5"  # nobody listens there
     draw, drawing = write_gifs, float(os.environ.get("FAKE_DRAWING", "0"))
 

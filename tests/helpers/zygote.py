@@ -60,6 +60,7 @@ def child(job: dict, counter: int) -> int:
         train, finetuning._train_epoch = finetuning._train_epoch, train_epoch
     FE.load_network = lambda extractor: run
     weights._conv_extractor = lambda: network.extractor
+    weights._processor_flags = set  # float32 on every machine
     weights.FC2_URL = "http://127.0.0.1:9/x"  # nobody listens there
     features_batches.BATCH_SIZE = 8
     FeatureCache.put = counted(FeatureCache.put)
