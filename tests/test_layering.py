@@ -55,6 +55,7 @@ HOUSE = {
     "rccs": (
         "answers",
         "clusters",
+        "confidence",
         "unsafe_set",
         "parameters",
         "known_values",
