@@ -476,8 +476,8 @@ def _how(clusters: RootCauseClusters, missing: str) -> str:
         f"DBSCAN was run with {len(clusters.settings)} values of min_samples. For each of them, eps was lowered from "
         f"above the knee of the curve below, each image's distance to its neighbour {clusters.min_samples}, while "
         f"clusters split into branches. The branches that explain most images and are best separated {became}; the "
-        "largest eps is given here. The min_samples with the best score was chosen; the score depends on the silhouette "
-        "as well. Images that are in no RCC are noise."
+        "largest eps is given here. The min_samples with the best score was chosen; the score depends on the "
+        "silhouette as well. Images that are in no RCC are noise."
     )
     agreed = f"<p>{_explained(consensus)}</p>" if consensus else ""
     return f"{found}<p>{_explained(search)}</p>{agreed}{elbow_svg(clusters)}"

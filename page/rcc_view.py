@@ -216,8 +216,8 @@ def _heading(results: Shown, rcc: int) -> str:
     size = len(clusters.members(rcc))
     meaning = html.escape(NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS)
     parts = [f"<h2 title='{meaning}'>{html.escape(printable(title(rcc)))}</h2>"]
-    near = f" · {near}" if (near := near_text(clusters, rcc)) else ""
-    parts.append(f"<p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images{near}</p>")
+    facts = [count(size, "image"), f"{size / len(clusters.paths):.1%} of all failing images", near_text(clusters, rcc)]
+    parts.append(f"<p>{' · '.join(filter(None, facts))}</p>")
     parts.append(_steady(clusters, rcc))
     if reason := results.reasons.text_of(clusters, rcc, results.rates):
         verdict = results.rates[rcc].verdict if rcc in results.rates else ""
@@ -236,7 +236,10 @@ def _heading(results: Shown, rcc: int) -> str:
 
 
 def _steady(clusters: RootCauseClusters, rcc: int) -> str:
-    """How steady an RCC is, as a bar with the bound below which it is loose, and in words; empty if not measured."""
+    """How steady an RCC is, as a bar with the bound below which it is loose, and in words; empty if not measured.
+
+    Of the images in no cluster: how many are near an RCC.
+    """
     text = confidence_text(clusters, rcc)
     if not text:
         return ""
@@ -246,7 +249,7 @@ def _steady(clusters: RootCauseClusters, rcc: int) -> str:
         f"<b style='left:{BOUND}'></b></span>"
     )  # fmt: skip
     loose = " data-loose" if is_loose(clusters, rcc) else ""
-    means = html.escape(confidence_means(clusters))
+    means = "" if rcc == NOISE else html.escape(confidence_means(clusters))
     return f"<p class='safe-steady'{loose} title='{means}'>{bar}<span>{html.escape(text)}</span></p>"
 
 

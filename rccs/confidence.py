@@ -51,7 +51,14 @@ def is_changed(clusters: RootCauseClusters, rcc: int) -> bool:
 
 
 def confidence_text(clusters: RootCauseClusters, rcc: int) -> str:
-    """A clause on an RCC, without a full stop; empty if nothing was measured, or for `NOISE`."""
+    """A clause on an RCC, or on how many images are near one for `NOISE`, without a full stop.
+
+    Empty if nothing was measured, or there are no RCCs.
+    """
+    if rcc == NOISE and clusters.n_rccs and clusters.steadiness:
+        n = n_near(clusters, NOISE)
+        are = "None of them is" if not n else f"{n:,} of them {'is' if n == 1 else 'are'}"
+        return f"{are} near an RCC: together with its images in at least {percent_down(NEAR)} of the clusterings"
     if is_changed(clusters, rcc):
         return "Changed by hand: how steady it is now is not known"
     share = confidence(clusters, rcc)
@@ -146,11 +153,16 @@ def place_text(clusters: RootCauseClusters, row: int) -> str:
     )
 
 
-def near_text(clusters: RootCauseClusters, rcc: int) -> str:
-    """How many images of an RCC, or of `NOISE`, are near another one, for example `12 also near another RCC`."""
+def n_near(clusters: RootCauseClusters, rcc: int) -> int:
+    """How many images of an RCC, or of `NOISE`, are near another one (see `near_rcc`)."""
     rows = np.flatnonzero(clusters.labels == rcc).tolist()
-    n = sum(near_rcc(clusters, row) is not None for row in rows)
-    return "" if not n else f"{n:,} near an RCC" if rcc == NOISE else f"{n:,} also near another RCC"
+    return sum(near_rcc(clusters, row) is not None for row in rows)
+
+
+def near_text(clusters: RootCauseClusters, rcc: int) -> str:
+    """How many images of an RCC are near another one, for example `12 also near another RCC`; empty if none are."""
+    n = 0 if rcc == NOISE else n_near(clusters, rcc)
+    return f"{n:,} also near another RCC" if n else ""
 
 
 # --- The run ----------------------------------------------------------------------------------------------------
@@ -180,7 +192,8 @@ def consensus_text(clusters: RootCauseClusters) -> str:
     return (
         f"{_parts(clusters)}, each {SMALLEST_SHARE:.0%} to {LARGEST_SHARE:.0%} of them, were clustered in the same "
         "way. Each clustering votes on every two images in it, and the RCCs are the groups that agree with the votes "
-        f"best. An RCC is steady if two of its images are together in {BOUND} of the clusterings or more, and else loose."
+        f"best. An RCC is steady if two of its images are together in {BOUND} of the clusterings or more, and loose "
+        "otherwise."
     )
 
 

@@ -188,7 +188,8 @@ def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapp
         `method`; `steps`, the largest coordinate, all of them integers from 0; `x`, `y` (upwards), `rcc` (−1 is noise)
         and `name` (the file name as plain text, shortened in the middle), lists with an entry per image in the order
         of `paths`; `told`, what the DNN took each image for, if that is known; `between`, a clause on each image that
-        is near another RCC than its own, by the index as text; `rccs`, a list, the largest RCC first, of `rcc`, `title`, `size`, `verdict` and `at`, the index of the image in the middle of the RCC on the map.
+        is near another RCC than its own, by the index as text; `rccs`, a list, the largest RCC first, of `rcc`,
+        `title`, `size`, `verdict` and `at`, the index of the image in the middle of the RCC on the map.
     """
     grid = np.rint(positions.xy * STEPS).astype(int)
     return {

@@ -355,7 +355,7 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
 
 def _five(known: Material, rcc: int) -> str:
     paths, told = sample(known.clusters, rcc), told_of(known.clusters, rcc)
-    row_of = {path: row for row, path in enumerate(known.clusters.paths)}
+    row_of = {known.clusters.paths[row]: row for row in np.flatnonzero(known.clusters.labels == rcc).tolist()}
     figures = "".join(
         f"<figure><img alt='{escaped(display_name(path))}' src='{known.images[path]}'>"
         f"<figcaption>{escaped(display_name(path, longest=32))}{_told(told.get(path))}"
@@ -446,10 +446,11 @@ def _noise(known: Material) -> str:
     if no_steady_groups(clusters):
         why = "No group of them is steady (see Summary). They have to be inspected one by one."
     else:
-        near = f" {near.capitalize()} (see its caption)." if (near := near_text(clusters, NOISE)) else ""
+        near = confidence_text(clusters, NOISE)
         why = (
             "Too few images look like these to form a cluster: the network fails on each of them for an individual or "
-            f"rare reason.{near} Statements about RCCs do not cover them; they have to be inspected one by one."
+            f"rare reason. {f'{near}. ' if near else ''}Statements about RCCs do not cover them; they have to be "
+            "inspected one by one."
         )
     return (
         f"<article class='card'><p><b>{count(len(noise), 'image')}</b>, {percent(clusters.noise_share)} of all failing "
