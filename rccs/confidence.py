@@ -75,7 +75,8 @@ def confidence_means(clusters: RootCauseClusters) -> str:
     return (
         f"{_parts(clusters)} were clustered. The figure is how often two images of the RCC are in the same cluster, in "
         f"the clusterings in which both take part: the mean over its images. Below {BOUND} an RCC is loose: its "
-        "images may not share one reason, so look at more of them."
+        "images may not share one reason, so look at more of them. Small RCCs are loose more easily, since a part may "
+        "hold too few of their images."
     )
 
 

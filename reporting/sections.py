@@ -273,8 +273,9 @@ def _reading(known: Material) -> str:
     steady = (
         "<li><b>Steadiness</b>: random parts of the failing images are clustered again and again. The figure is how "
         "often two images of the RCC are together then, in the clusterings in which both take part, on average over "
-        f"its images. Below {BOUND} an RCC is <em>loose</em>: its images may not share one reason. It is no failure "
-        "rate, and does not say that the images share a reason.</li>"
+        f"its images. Below {BOUND} an RCC is <em>loose</em>: its images may not share one reason. Small RCCs are "
+        "loose more easily, since a part may hold too few of their images. Steadiness is no failure rate, and does not "
+        "prove that the images of an RCC share a reason.</li>"
         "<li>An image is <b>between</b> two RCCs if it is with the images of the other at least half as often as with "
         "those of its own.</li>"
     )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dbscan.outcome import NOISE, STEADY
+from dbscan.resamples import FEWEST_IMAGES, MOST_IMAGES
 from pipeline import cluster_summary, how_found, not_measured
 from rccs.answers import Answers
 from rccs.clusters import save_clusters
@@ -211,10 +212,10 @@ def test_a_run_of_an_older_version_says_nothing(clusters, tmp_path):
 @pytest.mark.parametrize(
     ("n", "reason"),
     [
-        (19, "there are fewer than 20 images"),
-        (20, "the images were not divided into groups"),
-        (5000, "the images were not divided into groups"),
-        (5001, "there are more than 5,000 images"),
+        (FEWEST_IMAGES - 1, f"there are fewer than {FEWEST_IMAGES} images"),
+        (FEWEST_IMAGES, "the images were not divided into groups"),
+        (MOST_IMAGES, "the images were not divided into groups"),
+        (MOST_IMAGES + 1, f"there are more than {MOST_IMAGES:,} images"),
     ],
 )
 def test_a_run_in_which_nothing_was_measured_says_why(clusters, n, reason):
