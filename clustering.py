@@ -20,7 +20,7 @@ import numpy as np
 
 from dbscan.consensus import agree
 from dbscan.outcome import NOISE, Steadiness, Tuning
-from dbscan.projection import coordinates, fit_projection
+from dbscan.projection import fit_projection
 from dbscan.relevance import average_neighbours
 from dbscan.resamples import Votes, cluster_samples
 from dbscan.set_aside import Nuisance
@@ -59,17 +59,16 @@ def find_root_cause_clusters(
     """
     if reducer not in REDUCERS:
         raise SAFEError(f"reducer must be one of {', '.join(REDUCERS)}. Received: {reducer}")
-    projection = fit_projection(images.features, images.extractor.name, nuisance=nuisance)
+    projection, coordinates = fit_projection(images.features, images.extractor.name, nuisance=nuisance)
     points = projection.apply(images.features, nuisance=nuisance)  # (n_images, at most 256)
     averaged = average_neighbours(points)
-    along_axes = coordinates(points, projection)  # (n_images, at most 256)
     tuning = tune(averaged, original=points, averaged=averaged, progress=progress)
-    votes = cluster_samples(along_axes, progress=progress)
+    votes = cluster_samples(coordinates, progress=progress)
     found = _found_again(tuning, votes)
     if reducer == "umap":
         reduced = reduced_by_umap(points, progress)  # (n_images, 10)
         tuning = tune(reduced, original=points, averaged=averaged, known=found.labels, progress=progress)
-        more = cluster_samples(along_axes, reduced=reduced, known=found.labels, progress=progress)
+        more = cluster_samples(coordinates, reduced=reduced, known=found.labels, progress=progress)
         found = _found_again(tuning, votes.joined(more))
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(

@@ -64,9 +64,11 @@ def _add_cluster(commands: Commands) -> None:
     cluster.add_argument("images", metavar="IMAGES", help="folder of failing images, or a .txt file that lists them")
     cluster.add_argument(
         "--extractor",
-        choices=("auto", "vgg16-fc2", "vgg16-conv"),
+        choices=("auto", "vgg16", "vgg16-fc2", "vgg16-conv"),
         default="auto",
-        help="auto (default): vgg16-fc2, the paper's extractor, if its weights are available, otherwise vgg16-conv",
+        help="auto (default): vgg16 if its weights are available, otherwise vgg16-conv; vgg16: the features of the "
+        "next two, joined; vgg16-fc2: those of the paper alone, from the layer fc2; vgg16-conv: the mean of each "
+        "channel of the convolutional layers, whose weights come with a Python package",
     )
     cluster.add_argument(
         "--precision", choices=("float32", "bfloat16", "auto"), default="float32",
@@ -189,7 +191,8 @@ def _add_weights(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--weights",
         metavar="FILE",
-        help="a local copy of VGG16's ImageNet weights (default: the file named by SAFE_VGG16_WEIGHTS)",
+        help="a local copy of VGG16's ImageNet weights: a .h5, .weights.h5 or .keras file (default: the file named by "
+        "SAFE_VGG16_WEIGHTS)",
     )
 
 

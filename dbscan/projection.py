@@ -1,5 +1,8 @@
 """From features to points: scaling, PCA to 256 components, and scaling of the components. Step 1.
 
+Where features consist of several blocks (`features.extractor.blocks_of`), each is scaled to its share of the variance
+before PCA. That scaling becomes part of the components, so that a projection is one matrix for every extractor.
+
 Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA before DBSCAN).
 """
 
@@ -11,12 +14,13 @@ import numpy as np
 from dbscan.one_thread import one_thread
 from dbscan.relevance import relevant_directions
 from dbscan.set_aside import Nuisance
-from features.extractor import comparable
+from features.extractor import blocks_of, comparable
 from support.errors import SAFEError
 
 N_COMPONENTS = 256
 RANK = 1e-12  # smaller variances, relative to the largest one, are rounding errors
-BLOCK_ROWS = 128  # rows of features that are scaled and centred at a time: 4 MB
+BLOCK_ROWS = 128  # rows of features that are scaled and centred at a time: 4 to 8 MB
+LEAST_VARIANCE = 1e-10  # of a block, relative to its mean square; less is rounding
 
 
 class Projection(NamedTuple):
@@ -29,7 +33,8 @@ class Projection(NamedTuple):
     mean : ndarray of shape (dimension,), float32
         Mean of the scaled features.
     components : ndarray of shape (n_components, dimension), float32
-        Principal components, rotated and scaled by `dbscan.relevance.relevant_directions`, by decreasing variance.
+        Principal components, rotated and scaled by `dbscan.relevance.relevant_directions`, by decreasing variance. They
+        include the scaling of blocks.
     """
 
     extractor: str
@@ -52,30 +57,6 @@ class Projection(NamedTuple):
         return points
 
 
-def coordinates(points: np.ndarray, projection: Projection) -> np.ndarray:
-    """Undo the scaling of the principal components: the same images along orthonormal axes.
-
-    Distances are then those of PCA alone. The axes are turned, which does not change distances.
-
-    Parameters
-    ----------
-    points : ndarray of shape (n, n_components), float32
-        From `projection.apply`.
-
-    Returns
-    -------
-    ndarray of shape (n, rank of the projection), float64
-    """
-    # Imported here so that the page starts faster.
-    from scipy.linalg import eigh
-
-    with one_thread():
-        directions = projection.components.astype(np.float64)
-        squares, axes = eigh(directions @ directions.T)
-        varies = squares > squares[-1] * RANK
-        return points.astype(np.float64) @ (axes[:, varies] / np.sqrt(squares[varies]))
-
-
 def scaled_anew(coordinates: np.ndarray) -> np.ndarray:
     """Scale some of the images by how much neighbours among them differ, as `fit_projection` does with all of them.
 
@@ -83,8 +64,8 @@ def scaled_anew(coordinates: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    coordinates : ndarray of shape (n, any), float64
-        Along orthonormal axes.
+    coordinates : ndarray of shape (n, n_components), float64
+        Of these images (see `fit_projection`).
 
     Returns
     -------
@@ -94,7 +75,9 @@ def scaled_anew(coordinates: np.ndarray) -> np.ndarray:
         return (coordinates @ relevant_directions(coordinates).T).astype(np.float32)
 
 
-def fit_projection(features: np.ndarray, extractor: str, *, nuisance: Nuisance | None = None) -> Projection:
+def fit_projection(
+    features: np.ndarray, extractor: str, *, nuisance: Nuisance | None = None
+) -> tuple[Projection, np.ndarray]:
     """Fit PCA with min(256, n_images, dimension) components, then scale them by how much neighbours differ.
 
     Parameters
@@ -104,6 +87,12 @@ def fit_projection(features: np.ndarray, extractor: str, *, nuisance: Nuisance |
         Name of their extractor.
     nuisance : Nuisance, optional
         What is set aside from these features before.
+
+    Returns
+    -------
+    projection : Projection
+    coordinates : ndarray of shape (n_images, n_components), float64
+        The images along the principal components, before these are scaled.
 
     Raises
     ------
@@ -116,12 +105,16 @@ def fit_projection(features: np.ndarray, extractor: str, *, nuisance: Nuisance |
     scaled = _Centred(features, extractor, np.zeros(dimension), nuisance)
     mean = sum(block.sum(axis=0) for _, block in scaled.blocks()) / len(features)
     if len(features) < 2:  # nothing varies
-        return Projection(extractor, mean.astype(np.float32), np.zeros((1, dimension), np.float32))
+        nothing = np.zeros((1, dimension), np.float32)
+        return Projection(extractor, mean.astype(np.float32), nothing), np.zeros((len(features), 1))
     centred = _Centred(features, extractor, mean, nuisance)
+    centred.joining = _joining(centred, extractor, mean)
     components = _principal_components(centred, min(N_COMPONENTS, *features.shape))
-    points = np.concatenate([block @ components.T for _, block in centred.blocks()])
-    components = relevant_directions(points) @ components
-    return Projection(extractor, mean.astype(np.float32), components.astype(np.float32))
+    coordinates = np.concatenate([block @ components.T for _, block in centred.blocks()])
+    components = relevant_directions(coordinates) @ components
+    if centred.joining is not None:
+        components *= centred.joining
+    return Projection(extractor, mean.astype(np.float32), components.astype(np.float32)), coordinates
 
 
 class _Centred:
@@ -131,7 +124,11 @@ class _Centred:
     ----------
     shape : tuple of int
         Shape of all features, (n_images, dimension).
+    joining : ndarray of shape (dimension,), or None
+        What the centred features are multiplied by.
     """
+
+    joining: np.ndarray | None = None
 
     def __init__(
         self, features: np.ndarray, extractor: str, mean: np.ndarray, nuisance: Nuisance | None = None
@@ -146,7 +143,29 @@ class _Centred:
         for start in range(0, stop, BLOCK_ROWS):
             rows = slice(start, min(start + BLOCK_ROWS, stop))
             scaled = comparable(self._features[rows], self._extractor)
-            yield rows, (self._nuisance.without(scaled, rows) if self._nuisance else scaled) - self._mean
+            centred = (self._nuisance.without(scaled, rows) if self._nuisance else scaled) - self._mean
+            yield rows, centred if self.joining is None else centred * self.joining
+
+
+def _joining(centred: _Centred, extractor: str, mean: np.ndarray) -> np.ndarray | None:
+    """What each feature is multiplied by so that each block has its share of the variance (see `blocks_of`).
+
+    Returns
+    -------
+    ndarray of shape (dimension,), float64, or None
+        None if the features are one block. 0 for a block that does not vary.
+    """
+    blocks = blocks_of(extractor)
+    if not blocks:
+        return None
+    n, dimension = centred.shape
+    variances = sum(np.einsum("ij,ij->j", rows, rows) for _, rows in centred.blocks()) / n
+    joining = np.zeros(dimension)
+    for columns, weight in blocks:
+        variance, square = variances[columns].sum(), (mean[columns] ** 2).sum()
+        if variance > LEAST_VARIANCE * square:
+            joining[columns] = weight / np.sqrt(variance)
+    return joining
 
 
 def _principal_components(centred: _Centred, n_components: int) -> np.ndarray:

@@ -76,7 +76,7 @@ def cluster_samples(
     Parameters
     ----------
     coordinates : ndarray of shape (n_images, n_components), float64
-        Of PCA (see `dbscan.projection.coordinates`).
+        Of PCA (see `dbscan.projection.fit_projection`).
     reduced : ndarray of shape (n_images, any), float32, optional
         The images after UMAP. They are then clustered instead, and compared with what is `known`.
     known : ndarray of shape (n_images,), int, optional

@@ -2,6 +2,7 @@
 
 The modules in order, each importing only from those before it: `extractor` (the networks, and how their features are
 scaled), `cache` (of features), `digests` (cached digests of weights files), `weights` (finding, checking and
-downloading them), `network` (VGG16 in TensorFlow), `batches` (loading images ahead of the network), `attributes`
-(what images show: brightness, noise, size and others) and `on_cluster` (extraction on a Dask cluster).
+downloading them), `weights_file` (reading them, in every form of Keras), `network` (VGG16 in TensorFlow), `batches`
+(loading images ahead of the network), `attributes` (what images show: brightness, noise, size and others) and
+`on_cluster` (extraction on a Dask cluster).
 """

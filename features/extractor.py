@@ -1,22 +1,30 @@
-"""The networks that extract features, and how their features are scaled. Step 1, for `FE.py`.
+"""What the extractors are, and how their features are scaled. Step 1, for `FE.py`.
+
+- `vgg16`: the features of the other two, from one pass.
+- `vgg16-fc2`: the outputs of the layer fc2, the extractor of the paper.
+- `vgg16-conv`: the mean of each channel of the 13 convolutional layers.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); Simonyan & Zisserman, ICLR 2015 (VGG16).
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 INPUT_SIZE = (224, 224)
-EXTRACTORS = ("auto", "vgg16-fc2", "vgg16-conv")
+EXTRACTORS = ("auto", "vgg16", "vgg16-fc2", "vgg16-conv")
 CONV_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels, layers) of each block
 CONV_LAYERS = {
     f"block{block}_conv{layer}": channels
     for block, (channels, n_layers) in enumerate(CONV_BLOCKS, start=1)
     for layer in range(1, n_layers + 1)
 }
-DIMENSIONS = {"vgg16-fc2": 4096, "vgg16-conv": sum(CONV_LAYERS.values())}
+DENSE_LAYERS = {"fc1": (7 * 7 * 512, 4096), "fc2": (4096, 4096)}  # shapes of the kernels
+N_FC2, N_CONV = 4096, sum(CONV_LAYERS.values())
+DIMENSIONS = {"vgg16": N_FC2 + N_CONV, "vgg16-fc2": N_FC2, "vgg16-conv": N_CONV}
+FC2_WEIGHT = 0.125  # docs/decisions/015-fc2-and-channel-means.md
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
@@ -26,7 +34,7 @@ class Extractor:
 
     Attributes
     ----------
-    name : {"vgg16-fc2", "vgg16-conv"}
+    name : {"vgg16", "vgg16-fc2", "vgg16-conv"}
     identity : str
         Network, number of features, weights (the first 16 hexadecimal digits of their SHA-256) and precision. Only
         features with equal identities are comparable.
@@ -52,11 +60,30 @@ class Extractor:
         return self.identity.rsplit("-", 1)[-1]
 
 
+class Block(NamedTuple):
+    """A part of the features that is scaled as a whole: its columns, and the standard deviation that it shall have."""
+
+    columns: slice
+    weight: float
+
+
+def blocks_of(extractor: str) -> tuple[Block, ...]:
+    """The parts of an extractor's features that are joined when features are clustered; none if there is only one.
+
+    Each block of `comparable` features is scaled such that the sum of its variances is `weight` squared. What that
+    takes depends on the images and on the network's weights, so `dbscan.projection` determines it.
+    """
+    if extractor == "vgg16":
+        return Block(slice(0, N_FC2), FC2_WEIGHT), Block(slice(N_FC2, N_FC2 + N_CONV), 1.0)
+    return ()
+
+
 def comparable(features: np.ndarray, extractor: str) -> np.ndarray:
     """Scale features so that Euclidean distances between them are meaningful.
 
     - `vgg16-fc2`: √x, then unit length.
     - `vgg16-conv`: log(1 + x) / w^¼, w being the number of channels of the layer.
+    - `vgg16`: each of these for its part. How the parts count relative to each other is left to `blocks_of`.
 
     VGG16's activations have a long tail, which the square root or the logarithm compresses. Unit length removes the
     overall strength of an image's activations. The fourth root is halfway between equal weights for all channels and
@@ -66,12 +93,15 @@ def comparable(features: np.ndarray, extractor: str) -> np.ndarray:
     Parameters
     ----------
     features : ndarray of shape (n, dimension), float32
-    extractor : {"vgg16-fc2", "vgg16-conv"}
+    extractor : {"vgg16", "vgg16-fc2", "vgg16-conv"}
 
     Returns
     -------
     ndarray of shape (n, dimension), float32
     """
+    if extractor == "vgg16":
+        parts = comparable(features[:, :N_FC2], "vgg16-fc2"), comparable(features[:, N_FC2:], "vgg16-conv")
+        return np.concatenate(parts, axis=1)
     if extractor == "vgg16-fc2":
         rooted = np.sqrt(np.maximum(features, 0, dtype=np.float32))  # ReLU leaves nothing below 0
         return rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), np.finfo(np.float32).tiny)

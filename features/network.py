@@ -2,8 +2,7 @@
 
 TensorFlow is imported only inside the functions that need it.
 
-Sources: Simonyan & Zisserman, ICLR 2015 (VGG16);
-`keras.applications` (weights and preprocessing).
+Sources: Simonyan & Zisserman, ICLR 2015 (VGG16); `keras.applications` (architecture and preprocessing).
 """
 
 from collections.abc import Callable
@@ -14,6 +13,7 @@ import numpy as np
 
 from features.digests import sha256_of
 from features.extractor import CONV_LAYERS, INPUT_SIZE, Extractor
+from features.weights_file import conv_shapes, dense_shapes, read_weights
 from support.errors import SAFEError
 from support.quiet import quiet_stderr
 
@@ -45,45 +45,50 @@ def load_network(extractor: Extractor) -> Network:
         import keras
         import tensorflow as tf
 
+    with_means, with_fc2 = extractor.name != "vgg16-fc2", extractor.name != "vgg16-conv"
+    weights = read_weights(extractor.weights, conv_shapes() | (dense_shapes() if with_fc2 else {}))
+
     # 1. The network, cut where the features are read
     applications = keras.applications.vgg16
     policy = keras.config.dtype_policy()
     try:
         # Layers keep the policy under which they are created. Weights stay float32 and are rounded when they are used.
         keras.config.set_dtype_policy("mixed_bfloat16" if extractor.precision == "bfloat16" else "float32")
-        if extractor.name == "vgg16-fc2":
-            full = applications.VGG16(weights=str(extractor.weights))
-            network = keras.Model(full.input, full.get_layer("flatten").output)
-            dense = full.get_layer("fc1"), full.get_layer("fc2")
-        else:
-            trunk = applications.VGG16(include_top=False, weights=None, input_shape=(*INPUT_SIZE, 3))
-            _set_conv_weights(trunk, extractor.weights)
-            network = keras.Model(trunk.input, [trunk.get_layer(layer).output for layer in CONV_LAYERS])
-    except (OSError, ValueError, KeyError) as error:
-        first_line = str(error).strip().split("\n")[0]
-        raise SAFEError(f"{extractor.weights} must contain VGG16's weights. Received: {first_line}") from error
+        trunk = applications.VGG16(include_top=False, weights=None, input_shape=(*INPUT_SIZE, 3))
+        for name in CONV_LAYERS:
+            trunk.get_layer(name).set_weights(weights.pop(name))
+        dense = []
+        for name, (n_in, n_out) in dense_shapes().items() if with_fc2 else ():
+            dense.append(keras.layers.Dense(n_out, activation="relu", kernel_initializer="zeros", name=name))
+            dense[-1].build((None, n_in))
+            dense[-1].set_weights(weights.pop(name))
+        flat = keras.layers.Flatten()(trunk.output)
     finally:
         keras.config.set_dtype_policy(policy)
+    means_of = tuple(CONV_LAYERS) if with_means else ()
+    network = keras.Model(trunk.input, {"flat": flat, **{name: trunk.get_layer(name).output for name in means_of}})
 
     # 2. Preprocessing and network as one graph, compiled once for any number of images
     @tf.function(input_signature=[tf.TensorSpec((None, *INPUT_SIZE, 3), tf.uint8)])
     def graph(pixels: Any) -> Any:
-        outputs = network(applications.preprocess_input(tf.cast(pixels, tf.float32)), training=False)
-        if extractor.name == "vgg16-fc2":
+        found = network(applications.preprocess_input(tf.cast(pixels, tf.float32)), training=False)
+        outputs, activations = found["flat"], [found[name] for name in means_of]
+        features = []
+        if with_fc2:
             # How the sums of a dense layer are rounded depends on the number of rows, so always pass a full batch.
             rows = tf.shape(outputs)[0]
             outputs = tf.pad(outputs, [[0, tf.maximum(BATCH_SIZE - rows, 0)], [0, 0]])  # type: ignore[call-arg]
             for layer in dense:
                 outputs = layer(outputs)
-            return tf.cast(outputs[:rows], tf.float32)
+            features.append(tf.cast(outputs[:rows], tf.float32))
         if extractor.precision == "bfloat16":
             # Converting whole outputs would take a tenth of the time. The pooling sums in float32 and rounds only the
             # means of its tiles, and these errors average out.
-            outputs = [tf.nn.avg_pool2d(output, TILE, TILE, "VALID") if output.shape[1] > 2 * TILE else output
-                       for output in outputs]  # fmt: skip
+            activations = [tf.nn.avg_pool2d(layer, TILE, TILE, "VALID") if layer.shape[1] > 2 * TILE else layer
+                           for layer in activations]  # fmt: skip
         # In float32, since a sum over many pixels would be rounded at each addition.
-        means = [tf.reduce_mean(tf.cast(output, tf.float32), axis=[1, 2]) for output in outputs]
-        return tf.concat(means, axis=1)  # type: ignore[call-arg]
+        features += [tf.reduce_mean(tf.cast(layer, tf.float32), axis=[1, 2]) for layer in activations]
+        return tf.concat(features, axis=1)  # type: ignore[call-arg]
 
     return lambda pixels: graph(tf.constant(pixels)).numpy()
 
@@ -99,15 +104,3 @@ def _check_weights(weights: Path, identity: str) -> None:
             f"{weights} must contain the weights of {identity}. Received a file with the SHA-256 {sha256}: it has "
             "changed. Run the command again."
         )
-
-
-def _set_conv_weights(trunk: Any, path: Path) -> None:
-    import onnx
-    from onnx import numpy_helper
-
-    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in onnx.load(path).graph.initializer}
-    for layer in trunk.layers:
-        if layer.weights:
-            stem = f"functional_1/{layer.name}_1"
-            kernel = arrays[f"{stem}/convolution/ReadVariableOp:0"]  # (out, in, height, width)
-            layer.set_weights([kernel.transpose(2, 3, 1, 0), arrays[f"{stem}/Squeeze:0"]])

@@ -14,7 +14,7 @@ import urllib.request
 from dataclasses import replace
 from pathlib import Path
 
-from features.digests import Digests, remembered_digests
+from features.digests import remembered_digests
 from features.extractor import DIMENSIONS, EXTRACTORS, PRECISIONS, Extractor
 from support.entries import path_of
 from support.errors import SAFEError
@@ -42,16 +42,17 @@ def choose_extractor(
     precision: str = "float32",
     progress: Progress = no_progress,
 ) -> Extractor:
-    """Find the weights of an extractor; those of `vgg16-fc2` are downloaded if they are missing.
+    """Find the weights of an extractor; those of `vgg16` and `vgg16-fc2` are downloaded if they are missing.
 
-    `auto` is `vgg16-fc2` if its weights are on disk or can be downloaded, and otherwise `vgg16-conv`, with a notice.
+    `auto` is `vgg16` if its weights are on disk or can be downloaded, and otherwise `vgg16-conv`, with a notice.
 
     Parameters
     ----------
     name : one of EXTRACTORS
     weights : path, optional
-        A local copy of Keras's `vgg16_weights_tf_dim_ordering_tf_kernels.h5`. By default, the environment variable
-        `SAFE_VGG16_WEIGHTS` is used if it is set, and Keras's own cache otherwise.
+        A file with VGG16's weights in any form of Keras (see `features.weights_file`), for example a local copy of
+        `vgg16_weights_tf_dim_ordering_tf_kernels.h5`. By default, `vgg16-conv` uses those of its package; the others
+        use the file that the environment variable `SAFE_VGG16_WEIGHTS` names, and Keras's own cache if it names none.
     precision : one of PRECISIONS
         Number format of the network's computations (see `choose_precision`).
 
@@ -65,25 +66,24 @@ def choose_extractor(
     precision = choose_precision(precision)
     extractor = _find_extractor(name, weights, progress)
     stem = extractor.identity.rsplit("-", 1)[0]
-    how = "tiles-bfloat16" if (extractor.name, precision) == ("vgg16-conv", "bfloat16") else precision
+    # In bfloat16, means of activations are computed in another way (see `features.network`).
+    how = "tiles-bfloat16" if precision == "bfloat16" and extractor.name != "vgg16-fc2" else precision
     return replace(extractor, identity=f"{stem}-{how}")
 
 
 def _find_extractor(name: str, weights: str | os.PathLike | None, progress: Progress) -> Extractor:
     if name == "vgg16-conv":
-        if weights is not None:
-            raise SAFEError("weights are only for vgg16-fc2. Received them with vgg16-conv; leave out one of the two.")
-        return _conv_extractor()
+        return _extractor_from(name, _named_file(weights)) if weights else _conv_extractor()
     try:
-        return _fc2_extractor(weights, progress)
+        return _with_fc2("vgg16" if name == "auto" else name, weights, progress)
     except _CannotFetchError as fault:
-        if name == "vgg16-fc2":
+        if name != "auto":
             raise
         try:
             conv = _conv_extractor()
         except SAFEError as missing:
             raise SAFEError(f"{fault} The substitute, vgg16-conv, is not usable either. {missing}") from missing
-        notice = f"Using vgg16-conv instead of the paper's vgg16-fc2. {fault}"
+        notice = f"Using vgg16-conv instead of vgg16, without the paper's fc2 features. {fault}"
         return Extractor(conv.name, conv.identity, conv.weights, notice)
 
 
@@ -98,15 +98,17 @@ def recall_extractor(name: str, identity: str, *, weights: str | os.PathLike | N
     name, identity : str
         Those of the earlier extractor.
     weights : path, optional
-        As for `choose_extractor`; ignored unless the extractor is `vgg16-fc2`.
+        As for `choose_extractor`. If the earlier extractor is `vgg16-conv`, those of its package are tried, too.
     """
     recalled = Extractor(name, identity, None)
-    try:
-        named = weights if name == "vgg16-fc2" else None
-        found = choose_extractor(name, weights=named, precision=recalled.precision)
-    except SAFEError:
-        return recalled
-    return found if found.identity == identity else recalled
+    for named in (weights, None) if weights and name == "vgg16-conv" else (weights,):
+        try:
+            found = choose_extractor(name, weights=named, precision=recalled.precision)
+        except SAFEError:
+            continue
+        if found.identity == identity:
+            return found
+    return recalled
 
 
 def choose_precision(precision: str) -> str:
@@ -171,34 +173,36 @@ def _conv_extractor() -> Extractor:
     return Extractor("vgg16-conv", _identity("vgg16-conv", sha256), path)
 
 
-def _fc2_extractor(weights: str | os.PathLike | None, progress: Progress) -> Extractor:
+def _with_fc2(name: str, weights: str | os.PathLike | None, progress: Progress) -> Extractor:
     named = weights or os.environ.get(FC2_VARIABLE)
-    digests = None
     if named:
-        path = path_of(named, "a file with VGG16's weights")
-        if not path.is_file():
-            raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
-    else:
-        path = _keras_folder() / "models" / FC2_URL.rsplit("/", 1)[1]
-        digests = _digests_if_whole(path)
-        if digests is None:
-            _download(path, progress)
+        return _extractor_from(name, _named_file(named))
+    path = _keras_folder() / "models" / FC2_URL.rsplit("/", 1)[1]
+    if not _is_whole(path):
+        _download(path, progress)
+    return _extractor_from(name, path)
+
+
+def _named_file(named: str | os.PathLike) -> Path:
+    path = path_of(named, "a file with VGG16's weights")
+    if not path.is_file():
+        raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
+    return path
+
+
+def _extractor_from(name: str, path: Path) -> Extractor:
     try:
-        digests = digests or remembered_digests(path)
-        return Extractor("vgg16-fc2", _identity("vgg16-fc2", digests.sha256), path)
+        return Extractor(name, _identity(name, remembered_digests(path).sha256), path)
     except OSError as error:
         raise SAFEError(f"Could not read VGG16's weights {path}: {error.strerror}") from error
 
 
-def _digests_if_whole(path: Path) -> Digests | None:
-    """The digests of the weights file, or None if it is incomplete or some other file."""
+def _is_whole(path: Path) -> bool:
+    """Whether a file in Keras's cache is the one that Keras downloads, and complete."""
     try:
-        if path.stat().st_size != FC2_BYTES:
-            return None
-        digests = remembered_digests(path)
+        return path.stat().st_size == FC2_BYTES and remembered_digests(path).md5 == FC2_MD5
     except OSError:
-        return None
-    return digests if digests.md5 == FC2_MD5 else None
+        return False
 
 
 def _keras_folder() -> Path:

@@ -57,6 +57,12 @@ from support.errors import SAFEError
 from support.text import printable
 
 TAB = "clusters"
+EXTRACTOR_MEANINGS = {
+    "auto": "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv",
+    "vgg16": "what an image shows and what disturbs it, the features of the next two joined",
+    "vgg16-fc2": "the paper's 4,096 features alone, which say most about what an image shows",
+    "vgg16-conv": "the mean of each channel of the convolutional layers, for machines without internet access",
+}
 SETTING_HEADERS = ["eps", "min_samples", "RCCs", "no cluster", "largest RCC", "silhouette", "score", ""]
 TERMS = {
     "eps": "The distance up to which DBSCAN takes two images to be neighbours",
@@ -136,25 +142,31 @@ class ClustersTab:
                 "Example", scale=0, min_width=110, visible=self._settings.example is not None, elem_id="example-images"
             )
             self._generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
-        with (
-            gr.Accordion(
-                "More options: the whole test set, and what does not matter", open=False, elem_id="more-options"
-            ) as self._more,
-            gr.Row(),
-        ):
-            self._predictions = gr.Textbox(
-                label="Predictions", info="CSV: image, label, predicted. By default predictions.csv beside the images",
-                placeholder="/path/to/predictions.csv", interactive=False, elem_id="predictions",
+        with gr.Accordion(
+            "More options: the whole test set, what does not matter, and the features", open=False,
+            elem_id="more-options",
+        ) as self._more:  # fmt: skip
+            with gr.Row():
+                self._predictions = gr.Textbox(
+                    label="Predictions", placeholder="/path/to/predictions.csv", interactive=False,
+                    info="CSV: image, label, predicted. By default predictions.csv beside the images",
+                    elem_id="predictions",
+                )  # fmt: skip
+                self._tested = gr.Textbox(
+                    label="Test images", info="The folder that the predictions are about, right and wrong images",
+                    placeholder="/path/to/test", interactive=False, elem_id="tested",
+                )  # fmt: skip
+                self._aside = gr.Dropdown(
+                    [], multiselect=True, allow_custom_value=True, label="Set aside", interactive=False,
+                    info="Parameters such as the person; what they explain is removed before PCA", elem_id="set-aside",
+                )  # fmt: skip
+            self._extractor = gr.Radio(
+                [(f"{name}: {meaning}", name) for name, meaning in EXTRACTOR_MEANINGS.items()], value="auto",
+                label="Features", info="What of VGG16 describes an image", interactive=False, elem_id="extractor",
             )  # fmt: skip
-            self._tested = gr.Textbox(
-                label="Test images", info="The folder that the predictions are about, right and wrong images",
-                placeholder="/path/to/test", interactive=False, elem_id="tested",
-            )  # fmt: skip
-            self._aside = gr.Dropdown(
-                [], multiselect=True, allow_custom_value=True, label="Set aside", interactive=False,
-                info="Parameters such as the person; what they explain is removed before PCA", elem_id="set-aside",
-            )  # fmt: skip
-        self._fields = [self._folder, self._reducer, self._predictions, self._tested, self._aside]
+        self._fields = [
+            self._folder, self._reducer, self._predictions, self._tested, self._aside, self._extractor,
+        ]  # fmt: skip
 
     def wire(self, app: gr.Blocks, news: News) -> None:
         """Connect the widgets."""
@@ -261,6 +273,8 @@ class ClustersTab:
         """The form that these clusters were generated with."""
         path = printable(os.fspath(results.clusters.image_root))
         predictions, tested = (printable(text) for text in given_predictions(self._settings.out))
+        extractor = requested_extractor(results.clusters)
+        opened = predictions or results.clusters.set_aside or extractor != "auto"
         return {
             self._folder: path,
             self._root: path,
@@ -268,8 +282,9 @@ class ClustersTab:
             self._predictions: predictions,
             self._tested: tested,
             self._aside: self._show_aside(results),
+            self._extractor: extractor,
             # Never closed behind the engineer
-            **({self._more: gr.Accordion(open=True)} if predictions or results.clusters.set_aside else {}),
+            **({self._more: gr.Accordion(open=True)} if opened else {}),
         }
 
     def _show_aside(self, results: Shown, **more: Any) -> gr.Dropdown:
@@ -320,7 +335,7 @@ class ClustersTab:
             return {self._status: failed(error)}
 
     def _on_generate(
-        self, source: str, reducer: str, predictions: str | None, tested: str | None, aside: object
+        self, source: str, reducer: str, predictions: str | None, tested: str | None, aside: object, extractor: str
     ) -> Iterator[dict]:
         settings = self._settings
         names = tuple(name for name in aside if isinstance(name, str)) if isinstance(aside, list) else ()
@@ -329,7 +344,7 @@ class ClustersTab:
             images = settings.accept(source)
             more = {name: settings.accept(path) for name, path in typed(predictions=predictions, tested=tested).items()}
             wanted = ClusteringSettings(
-                reducer=reducer, weights=settings.weights, predictions=more.get("predictions"),
+                extractor=extractor, reducer=reducer, weights=settings.weights, predictions=more.get("predictions"),
                 tested=more.get("tested"), set_aside=names,
             )  # fmt: skip
             generate_clusters(images, settings.out, wanted, within=settings.root, progress=job.progress)
@@ -447,6 +462,11 @@ class ClustersTab:
 def set_aside_of(clusters: RootCauseClusters) -> tuple[str, ...]:
     """The names of what was set aside before the clusters were found."""
     return clusters.set_aside.names if clusters.set_aside else ()
+
+
+def requested_extractor(clusters: RootCauseClusters) -> str:
+    """The choice of an extractor that gives these clusters again; `auto` where that is what it chooses."""
+    return "auto" if clusters.notice or clusters.extractor == "vgg16" else clusters.extractor
 
 
 def _nothing(settings: PageSettings) -> str:

@@ -70,10 +70,8 @@ def clusters(fake_network: FakeNetwork, draw_folder, tmp_path: Path) -> RootCaus
     labels = np.array([scenes[path.split("_")[0]] for path in found.paths])
     is_core = labels != NOISE
     is_core[found.paths.index("snow_07.png")] = False
-    # What was measured is about the RCCs that were found, not about these.
-    return dataclasses.replace(
-        found, labels=labels, is_core=is_core, reach=np.full(3, 0.2, np.float32), steadiness=None
-    )
+    reach = np.full(3, 0.2, np.float32)
+    return dataclasses.replace(found, labels=labels, is_core=is_core, reach=reach, steadiness=None)
 
 
 @pytest.fixture(scope="module")

@@ -216,7 +216,7 @@ def test_smaller_frames_of_a_gif_are_told_and_recorded(fake_network, failing, ou
 def test_the_choice_of_the_substitute_is_recorded_in_the_run(clustered):
     record = json.loads((clustered / RUN_FILE).read_text())
     assert record["extractor"]["name"] == "vgg16-conv"
-    assert record["extractor"]["notice"].startswith("Using vgg16-conv instead of the paper's vgg16-fc2.")
+    assert record["extractor"]["notice"].startswith("Using vgg16-conv instead of vgg16, without the paper's")
     assert record["counts"]["images"] == 30
 
 

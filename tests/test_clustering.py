@@ -5,12 +5,13 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from clustering import find_root_cause_clusters
+from features.extractor import DIMENSIONS
 from pipeline import cluster_summary, how_found
 from support.errors import SAFEError
 from tests.helpers.features import features_of
 
 
-@pytest.mark.parametrize("extractor", ["vgg16-conv", "vgg16-fc2"])
+@pytest.mark.parametrize("extractor", DIMENSIONS)
 def test_groups_of_features_become_clusters_largest_first(extractor):
     found = find_root_cause_clusters(features_of((40, 25, 60), extractor))
     assert found.n_rccs == 3

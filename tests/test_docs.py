@@ -196,13 +196,16 @@ def test_a_decision_has_a_number_of_its_own_evidence_and_a_way_to_reproduce_it(n
 
 # --- Numbers ------------------------------------------------------------------------------------------------------
 
-CONV_BYTES, FC2_ROW_BYTES = (4 * DIMENSIONS[name] for name in ("vgg16-conv", "vgg16-fc2"))
+CONV_BYTES, FC2_ROW_BYTES, JOINED_BYTES = (4 * DIMENSIONS[name] for name in ("vgg16-conv", "vgg16-fc2", "vgg16"))
 ROWS_PER_SECOND = 125e6 / CONV_BYTES  # on 1 Gbit/s; 100 workers extract 1,500
 N_LARGE_FRAMES = LARGEST_GIF / (FRAME_SIDE * (FRAME_SIDE + CAPTION_HEIGHT) * BYTES_PER_PIXEL + BYTES_PER_FRAME)
 WORDS = {2: "twice", 5: "five"}
 NUMBERS = (
     ("README.md", f"VGG16's weights ({FC2_BYTES / 1e6:.0f} MB)"),
-    ("README.md", f"{CONV_BYTES / 1000:.0f} kB of features for each image"),
+    (
+        "README.md",
+        f"plus {CONV_BYTES / 1000:.0f} kB (`vgg16`: {JOINED_BYTES / 1000:.0f} kB) of features each",
+    ),
     ("README.md", f"with {WORDS[INSPECTED_PER_RCC]} of its images beside it"),
     ("README.md", f"--port {build_parser().parse_args(['ui']).port}"),
     ("README.md", f"<http://{build_parser().parse_args(['ui']).host}:{build_parser().parse_args(['ui']).port}>"),
@@ -230,6 +233,7 @@ NUMBERS = (
     ("docs/method.md", f"N = ⌈{SELECTION_FACTOR} · test-set size · test accuracy⌉"),
     ("docs/method.md", f"here ⌈0.3 · 1,800 · 0.72⌉ = {unsafe_set_size(0.72, 504, test_size=1800)[0]} of 1,500"),
     ("docs/scaling.md", f"{CONV_BYTES / 1000:.1f} kB (`vgg16-conv`), {FC2_ROW_BYTES / 1000:.1f} kB (`vgg16-fc2`)"),
+    ("docs/scaling.md", f"a row of float32 | {JOINED_BYTES / 1000:.1f} kB (`vgg16`)"),
     ("docs/scaling.md", f"rows to this machine: {CONV_BYTES / 1000:.1f} kB an image"),
     ("docs/scaling.md", f"1 Gbit/s: {round(ROWS_PER_SECOND, -2):,.0f} images/s | {150_000 / ROWS_PER_SECOND:.0f} %"),
     ("docs/scaling.md", f"a task for {BATCH_SIZE} images | {1000 * BATCH_SIZE:,} images/s"),

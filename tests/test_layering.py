@@ -30,6 +30,7 @@ HOUSE = {
         "cache",
         "digests",
         "weights",
+        "weights_file",
         "network",
         "batches",
         "attributes",

@@ -7,15 +7,22 @@
 Features are extracted once and cached; all methods use the same ones. Definitions: noise and inspect % are shares of
 all images; purity is the mean over RCCs of the share of their largest scenario; coverage is the share of scenarios that
 make up 90 % or more of some RCC; ARI counts noise as one label; silhouette is over the clustered images, in PCA space.
+
+With `--subsets N`, each method also clusters N random subsets of 90 % of the images: `again` and `least` are the median
+and the least ARI of these clusters with those of all images, `truth` is the mean ARI with the scenarios, which depends
+less on chance than that of one run. With `--write TITLE`, the table becomes a section of RESULTS.md.
 """
 
 import argparse
 import csv
+import math
+import re
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +32,12 @@ from sklearn.cluster import DBSCAN, HDBSCAN, AgglomerativeClustering, KMeans
 from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_score
 
 from benchmarks.clusters.scenarios import SCENARIOS_FILE, make_mix
+from benchmarks.results import write_section
 from casestudies.build import print_progress
 from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
 from FE import ImageFeatures, extract_features
-from features.extractor import Extractor
+from features.extractor import EXTRACTORS, PRECISIONS, Extractor
 from features.weights import choose_extractor
 from rccs.clusters import RootCauseClusters
 from rccs.parameters import Parameters, read_parameters
@@ -37,6 +45,15 @@ from rccs.profiles import profile_clusters
 from support.errors import SAFEError
 
 SAFE_METHODS = ("SAFE (PCA)", "SAFE (PCA + UMAP)")
+ORACLE = "oracle"
+SUBSET_SHARE = 0.9
+
+
+HEAD = """## Clusters
+
+Each table was written by `python -m benchmarks.clusters … --write TITLE`; see there for the definitions of the columns.
+SAFE and its rivals cluster the same points, those of SAFE's PCA. `again` and `least` are the median and the least ARI
+between the clusters of random 90 % of the images and those of all; `truth` is the mean ARI with the known scenarios."""
 
 
 class Quality(NamedTuple):
@@ -51,16 +68,19 @@ class Quality(NamedTuple):
     largest: float
     silhouette: float
     seconds: float
+    again: float = math.nan
+    least: float = math.nan
+    truth: float = math.nan
 
 
-def measure_quality(labels: np.ndarray, scenarios: np.ndarray, points: np.ndarray, seconds: float) -> Quality:
-    """Quality of a clustering with respect to known scenarios.
+def measure_quality(labels: np.ndarray, scenarios: np.ndarray | None, points: np.ndarray, seconds: float) -> Quality:
+    """Quality of a clustering with respect to known scenarios; without them, purity, coverage and ARI are NaN.
 
     Parameters
     ----------
     labels : ndarray of shape (n_images,), int
         Clusters, or `NOISE`.
-    scenarios : ndarray of shape (n_images,), str
+    scenarios : ndarray of shape (n_images,), str, or None
     points : ndarray of shape (n_images, n_components)
         For the silhouette.
     seconds : float
@@ -70,6 +90,8 @@ def measure_quality(labels: np.ndarray, scenarios: np.ndarray, points: np.ndarra
     sizes = np.array([members.sum() for members in rccs], dtype=int)
     purities, covered = [], set()
     for members in rccs:
+        if scenarios is None:
+            break
         names, counts = np.unique(scenarios[members], return_counts=True)
         purities.append(counts.max() / members.sum())
         if purities[-1] >= 0.9:
@@ -79,9 +101,9 @@ def measure_quality(labels: np.ndarray, scenarios: np.ndarray, points: np.ndarra
     return Quality(
         rccs=len(rccs),
         noise=float(1 - clustered.mean()),
-        purity=float(np.mean(purities)) if purities else 0.0,
-        coverage=len(covered) / len(np.unique(scenarios)),
-        ari=float(adjusted_rand_score(scenarios, labels)),
+        purity=math.nan if scenarios is None else float(np.mean(purities or [0])),
+        coverage=math.nan if scenarios is None else len(covered) / len(np.unique(scenarios)),
+        ari=math.nan if scenarios is None else float(adjusted_rand_score(scenarios, labels)),
         inspect_percent=100 * float(np.minimum(5, sizes).sum()) / len(labels),
         largest=float(sizes.max(initial=0) / len(labels)),
         silhouette=float(silhouette_score(points[clustered], labels[clustered])) if several else float("nan"),
@@ -159,9 +181,10 @@ def oracle(points: np.ndarray, scenarios: np.ndarray) -> np.ndarray:
     return max(tried, key=lambda labels: adjusted_rand_score(scenarios, labels))
 
 
-def run_methods(images: ImageFeatures, scenarios: np.ndarray, methods: list[str]) -> dict[str, Quality]:
-    """The quality of each method on the same features; SAFE (PCA) must be among them, and is run first."""
-    rows = {}
+def cluster_by(
+    methods: list[str], images: ImageFeatures, scenarios: np.ndarray | None
+) -> Iterator[tuple[str, np.ndarray, np.ndarray, float]]:
+    """The method, its labels, the points and the seconds, for each method; SAFE (PCA) must be the first."""
     points = np.empty(0)
     for method in methods:
         began = time.perf_counter()
@@ -169,12 +192,48 @@ def run_methods(images: ImageFeatures, scenarios: np.ndarray, methods: list[str]
             reducer = "pca" if method == SAFE_METHODS[0] else "umap"
             clusters = find_root_cause_clusters(images, reducer=reducer)
             labels, points = clusters.labels, clusters.points
-        elif method == "oracle":
+        elif method == ORACLE and scenarios is not None:
             labels = oracle(points, scenarios)
-        else:
+        elif method != ORACLE:
             labels = RIVALS[method](points)
-        rows[method] = measure_quality(labels, scenarios, points, time.perf_counter() - began)
-    return rows
+        else:
+            continue
+        yield method, labels, points, time.perf_counter() - began
+
+
+def run_methods(
+    images: ImageFeatures, scenarios: np.ndarray | None, methods: list[str], *, n_subsets: int = 0, seed: int = 0
+) -> dict[str, Quality]:
+    """The quality of each method on the same features; SAFE (PCA) must be among them, as the first.
+
+    Parameters
+    ----------
+    scenarios : ndarray of shape (n_images,), str, or None
+        Without them, there is no oracle either.
+    n_subsets : int
+        Random subsets of 90 % of the images that are clustered as well.
+    """
+    rows, whole = {}, {}
+    for method, labels, points, seconds in cluster_by(methods, images, scenarios):
+        rows[method], whole[method] = measure_quality(labels, scenarios, points, seconds), labels
+    rng, n = np.random.default_rng(seed), len(images.paths)
+    again: dict[str, list[float]] = {method: [] for method in rows}
+    truth: dict[str, list[float]] = {method: [] for method in rows}
+    for _ in range(n_subsets):
+        kept = np.sort(rng.choice(n, round(SUBSET_SHARE * n), replace=False))
+        part = replace(images, paths=tuple(images.paths[i] for i in kept), features=images.features[kept])
+        known = None if scenarios is None else scenarios[kept]
+        for method, labels, _, _ in cluster_by(methods, part, known):
+            again[method].append(adjusted_rand_score(whole[method][kept], labels))
+            truth[method].append(math.nan if known is None else adjusted_rand_score(known, labels))
+    if not n_subsets:
+        return rows
+    return {
+        method: row._replace(
+            again=float(np.median(again[method])), least=min(again[method]), truth=float(np.mean(truth[method]))
+        )
+        for method, row in rows.items()
+    }
 
 
 # --- Parameters: root causes given by values instead of names ---------------------------------------------------
@@ -203,22 +262,25 @@ def parameter_report(clusters: RootCauseClusters, parameters: Parameters) -> str
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     options = _parser().parse_args(arguments)
-    methods = [SAFE_METHODS[0]] if options.only_safe else [SAFE_METHODS[0], *RIVALS, "oracle"]
+    methods = [SAFE_METHODS[0]] if options.only_safe else [SAFE_METHODS[0], *RIVALS, ORACLE]
     if options.umap:
         methods.insert(1, SAFE_METHODS[1])
-    extractor = choose_extractor(options.extractor)
-    print(f"features: {extractor.identity}")
     try:
+        extractor = choose_extractor(options.extractor, weights=options.weights, precision=options.precision)
+        print(f"features: {extractor.identity}")
         if options.generate:
-            _generated(options, extractor, methods)
+            rows = _generated(options, extractor, methods)
         else:
             images = extract_features(options.images, extractor, progress=print_progress)
-            if options.scenarios:
-                names = _column(options.scenarios, "scenario")
-                scenarios = np.array([names[path] for path in images.paths])
-                _print_table(options.images, run_methods(images, scenarios, methods))
-            else:
+            if options.parameters:
                 _parameters(options, images, methods)
+                return 0
+            names = _column(options.scenarios, "scenario") if options.scenarios else None
+            scenarios = np.array([names[path] for path in images.paths]) if names else None
+            rows = run_methods(images, scenarios, methods, n_subsets=options.subsets)
+            _print_table(options.images, rows)
+        if options.write:
+            _write(options, extractor, rows)
     except SAFEError as error:
         print(f"clusters: {error}", file=sys.stderr)
         return 2
@@ -235,13 +297,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--mixes", type=int, default=20, metavar="N", help="number of generated sets (default: 20)")
     parser.add_argument("--size", type=int, default=600, metavar="N", help="images in a generated set (default: 600)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the first generated set (default: 0)")
-    parser.add_argument("--extractor", default="vgg16-conv", metavar="NAME", help="default: vgg16-conv")
+    parser.add_argument("--extractor", default="vgg16-conv", choices=EXTRACTORS, help="default: vgg16-conv")
+    parser.add_argument("--weights", metavar="FILE", help="VGG16's weights, e.g. those of benchmarks.clusters.stand_in")
+    parser.add_argument("--precision", default="float32", choices=PRECISIONS, help="default: float32")
+    parser.add_argument("--subsets", type=int, default=0, metavar="N", help="also cluster N subsets (default: none)")
+    parser.add_argument("--write", metavar="TITLE", help="write the table to benchmarks/RESULTS.md under this title")
     parser.add_argument("--umap", action="store_true", help="also run SAFE with PCA + UMAP")
     parser.add_argument("--only-safe", action="store_true", help="leave out the rivals and the oracle")
     return parser
 
 
-def _generated(options: argparse.Namespace, extractor: Extractor, methods: list[str]) -> None:
+def _generated(options: argparse.Namespace, extractor: Extractor, methods: list[str]) -> dict[str, Quality]:
+    """Print a table for each mix, and return the medians."""
     per_mix = []
     for mix in range(options.mixes):
         with tempfile.TemporaryDirectory() as folder:
@@ -249,11 +316,11 @@ def _generated(options: argparse.Namespace, extractor: Extractor, methods: list[
             images = extract_features(Path(folder, "images"), extractor, progress=print_progress)
             names = dict(rows)
             scenarios = np.array([names[path] for path in images.paths])
-            per_mix.append(run_methods(images, scenarios, methods))
+            per_mix.append(run_methods(images, scenarios, methods, n_subsets=options.subsets))
         _print_table(f"mix {mix}: {len(set(names.values()))} scenarios in {SCENARIOS_FILE}", per_mix[-1])
     choices: tuple[tuple[str, Callable[[Iterable[float]], float]], ...] = (
-        ("median", statistics.median),
         ("worst ARI, fewest RCCs", min),
+        ("median", statistics.median),
     )
     for what, choose in choices:
         summary = {}
@@ -262,6 +329,21 @@ def _generated(options: argparse.Namespace, extractor: Extractor, methods: list[
             rccs, *others = (choose(column) for column in columns)
             summary[method] = Quality(rccs, *others)
         _print_table(f"{what} of {options.mixes} mixes", summary)
+    return summary
+
+
+def _write(options: argparse.Namespace, extractor: Extractor, rows: dict[str, Quality]) -> None:
+    """Write the table to RESULTS.md, in a section named after its title."""
+    write_section("clusters", HEAD)
+    of = f"Medians of {options.mixes} mixes. " if options.generate else ""
+    named = "weights" in extractor.identity or bool(options.weights)
+    weights = " (the dense weights are a stand-in or others than the paper's)" if named else ""
+    steady = f"`again` and `least` are of {options.subsets} subsets. " if options.subsets else ""
+    head = ["", *COLUMNS]
+    lines = ["| " + " | ".join(head) + " |", "|---" + "|---:" * len(COLUMNS) + "|"]
+    lines += [f"| {method} | " + " | ".join(_cells(row)) + " |" for method, row in rows.items()]
+    text = f"### {options.write}\n\n{of}{steady}Features: `{extractor.identity}`{weights}.\n\n" + "\n".join(lines)
+    write_section("clusters-" + re.sub(r"[^a-z0-9]+", "-", options.write.lower()).strip("-"), text)
 
 
 def _parameters(options: argparse.Namespace, images: ImageFeatures, methods: list[str]) -> None:
@@ -283,16 +365,19 @@ def _column(path: str, name: str) -> dict[str, str]:
         return {row["image"]: row[name] for row in csv.DictReader(file)}
 
 
+COLUMNS = ("K", "noise", "purity", "cover", "ARI", "insp%", "large", "silh", "s", "again", "least", "truth")
+DIGITS = (0, 2, 3, 2, 3, 1, 2, 2, 1, 3, 3, 3)
+
+
+def _cells(row: Quality) -> list[str]:
+    return ["–" if math.isnan(x) else f"{x:.{digits}f}" for x, digits in zip(row, DIGITS, strict=True)]
+
+
 def _print_table(title: str, rows: dict[str, Quality]) -> None:
     print(f"\n{title}")
-    print(f"{'':20s} {'K':>4s} {'noise':>6s} {'purity':>7s} {'cover':>6s} {'ARI':>6s} {'insp%':>6s} {'large':>6s} "
-          f"{'silh':>6s} {'s':>6s}")  # fmt: skip
-    for method, q in rows.items():
-        print(
-            f"{method:20s} {q.rccs:4.0f} {q.noise:6.2f} {q.purity:7.3f} {q.coverage:6.2f} {q.ari:6.3f} "
-            f"{q.inspect_percent:6.1f} {q.largest:6.2f} {q.silhouette:6.2f} {q.seconds:6.1f}",
-            flush=True,
-        )
+    print(f"{'':20s} " + " ".join(f"{column:>6s}" for column in COLUMNS))
+    for method, row in rows.items():
+        print(f"{method:20s} " + " ".join(f"{cell:>6s}" for cell in _cells(row)), flush=True)
 
 
 if __name__ == "__main__":

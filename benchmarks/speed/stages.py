@@ -191,7 +191,7 @@ def make_improvement_set(folder: str, n: int, n_cores: int) -> dict:
 
 def _clusters(root: Path, features: np.ndarray, labels: np.ndarray) -> RootCauseClusters:
     """RCCs in which every image is a core point."""
-    projection = fit_projection(features[:: max(1, len(features) // 1000)], GENERATED[0])
+    projection, _ = fit_projection(features[:: max(1, len(features) // 1000)], GENERATED[0])
     points, is_core = projection.apply(features), np.ones(len(labels), dtype=bool)
     labels = np.unique(labels, return_inverse=True)[1]
     return RootCauseClusters(
@@ -373,7 +373,7 @@ def extract_images_with_pytorch(images: str, n: int, extractor: str) -> dict:
     listing = find_images(images)
     paths = listing.paths[:n]
     full = torchvision.models.vgg16(weights=None).eval()
-    network = full if extractor == "vgg16-fc2" else full.features
+    network = full.features if extractor == "vgg16-conv" else full
     network = network.to(memory_format=torch.channels_last)
     with torch.inference_mode():
         network(torch.zeros(BATCH_SIZE, 3, *INPUT_SIZE).to(memory_format=torch.channels_last))
@@ -388,8 +388,8 @@ def _plain_network(extractor: str) -> Any:
     """VGG16 up to the layer used by the extractor; the weights do not affect its speed."""
     import keras
 
-    full = keras.applications.VGG16(weights=None, include_top=extractor == "vgg16-fc2", input_shape=(*INPUT_SIZE, 3))
-    return keras.Model(full.input, full.get_layer("fc2" if extractor == "vgg16-fc2" else "block5_conv3").output)
+    full = keras.applications.VGG16(weights=None, include_top=extractor != "vgg16-conv", input_shape=(*INPUT_SIZE, 3))
+    return keras.Model(full.input, full.get_layer("block5_conv3" if extractor == "vgg16-conv" else "fc2").output)
 
 
 def _pixels(path: Path) -> np.ndarray:

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.clusters.__main__ import RIVALS, measure_quality, oracle
+from benchmarks.clusters.__main__ import RIVALS, main, measure_quality, oracle, run_methods
 from benchmarks.clusters.scenarios import SCENARIOS, SMALLEST_SHARE, disturb, draw_shares, make_mix
+from benchmarks.clusters.stand_in import main as write_stand_in
+from features.weights import choose_extractor
+from features.weights_file import conv_shapes, read_weights
+from tests.helpers.features import features_of
 from tests.helpers.point_groups import groups
 
 NOISE = -1
@@ -78,3 +82,66 @@ def test_a_mix_is_the_same_for_the_same_seed(tmp_path):
     assert sorted(scenario for _, scenario in one) == ["blur"] * 4 + ["dark"] * 2 + ["fog"] * 14
     for name, _ in one:
         assert (tmp_path / "1/images" / name).read_bytes() == (tmp_path / "2/images" / name).read_bytes()
+
+
+def test_groups_that_lie_far_apart_are_found_again_in_every_subset():
+    images = features_of((40, 30))
+    groups = np.array([path.split("/")[0] for path in images.paths])
+    methods = ["SAFE (PCA)", "K-means"]
+    for row in run_methods(images, groups, methods, n_subsets=3).values():
+        assert 0.9 < row.least <= row.again <= 1
+        assert row.truth > 0.9
+    shuffled = run_methods(images, np.random.default_rng(0).permutation(groups), methods[:1], n_subsets=1)
+    assert abs(shuffled["SAFE (PCA)"].truth) < 0.2
+    assert shuffled["SAFE (PCA)"].again > 0.9
+
+
+def test_without_scenarios_only_what_needs_none_is_measured():
+    rows = run_methods(features_of((40, 30)), None, ["SAFE (PCA)", "Ward", "oracle"], n_subsets=1)
+    assert list(rows) == ["SAFE (PCA)", "Ward"]
+    assert np.isnan([rows["Ward"].purity, rows["Ward"].coverage, rows["Ward"].ari, rows["Ward"].truth]).all()
+    assert rows["Ward"].again > 0.9
+
+
+# --- The stand-in for VGG16's weights ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_dense_layers(monkeypatch):
+    """The same layers, a thousandth as large."""
+    monkeypatch.setattr("benchmarks.clusters.stand_in.dense_shapes", lambda: {"fc1": (200, 40), "fc2": (40, 40)})
+    monkeypatch.setattr("benchmarks.clusters.stand_in.N_CLASSES", 10)
+
+
+def test_the_stand_in_has_the_true_convolutions_and_random_dense_layers(small_dense_layers, tmp_path):
+    path = tmp_path / "stand-in.h5"
+    assert write_stand_in([str(path)]) == 0
+    shapes = {**conv_shapes(), "fc1": (200, 40), "fc2": (40, 40)}
+    found = read_weights(path, shapes)
+    true = read_weights(choose_extractor("vgg16-conv").weights, conv_shapes())
+    assert all(np.array_equal(found[name].kernel, true[name].kernel) for name in true)
+    assert all(np.array_equal(found[name].bias, true[name].bias) for name in true)
+    assert found["fc1"].kernel.std() == pytest.approx(np.sqrt(2 / 200), rel=0.05)
+    assert found["fc2"].kernel.std() == pytest.approx(np.sqrt(2 / 40), rel=0.05)
+    assert not found["fc1"].bias.any()
+
+
+def test_the_stand_in_is_the_same_on_each_run(small_dense_layers, tmp_path):
+    contents = []
+    for name in ("a.h5", "b.h5"):
+        assert write_stand_in([str(tmp_path / name)]) == 0
+        contents.append((tmp_path / name).read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_where_the_stand_in_cannot_be_written_the_error_says_so(small_dense_layers, tmp_path, capsys):
+    assert write_stand_in([str(tmp_path / "nowhere" / "a.h5")]) == 2
+    assert "nowhere" in capsys.readouterr().err
+
+
+def test_the_benchmark_takes_an_extractor_and_its_weights(tmp_path, capsys):
+    (tmp_path / "images").mkdir()
+    weights = tmp_path / "gone.h5"
+    options = ["--images", str(tmp_path / "images"), "--extractor", "vgg16", "--weights", str(weights)]
+    assert main(options) == 2
+    assert f"{weights}, which does not exist" in capsys.readouterr().err

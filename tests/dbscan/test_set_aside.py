@@ -56,7 +56,7 @@ def test_points_of_the_projection_are_those_of_features_without_the_nuisance():
     scaled, person, night = people()
     features = features_of(scaled)
     nuisance = Nuisance(fit_set_aside(features, NAME, {"person": person}), {"person": person})
-    projection = fit_projection(features, NAME, nuisance=nuisance)
+    projection, _ = fit_projection(features, NAME, nuisance=nuisance)
     points = projection.apply(features, nuisance=nuisance)
     assert explained(points[:, :1], night) > 0.9
     some = np.array([200, 3, 150])

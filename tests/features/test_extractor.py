@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from features.extractor import CONV_LAYERS, DIMENSIONS, Extractor, comparable
+from features.extractor import CONV_LAYERS, DIMENSIONS, FC2_WEIGHT, Extractor, blocks_of, comparable
 
 
 def test_vgg16_conv_has_the_13_convolutional_layers_of_vgg16():
@@ -33,7 +33,24 @@ def test_features_of_the_layers_become_logarithms_that_count_less_in_wider_layer
     assert scaled.dtype == np.float32
 
 
-@pytest.mark.parametrize("extractor", ["vgg16-fc2", "vgg16-conv"])
+def test_features_of_both_are_scaled_each_in_its_own_way():
+    features = np.random.default_rng(0).exponential(size=(3, 8320)).astype(np.float32)
+    scaled = comparable(features, "vgg16")
+    assert scaled.dtype == np.float32
+    fc2, conv = blocks_of("vgg16")
+    assert [(fc2.columns, fc2.weight), (conv.columns, conv.weight)] == [
+        (slice(0, 4096), FC2_WEIGHT),
+        (slice(4096, 8320), 1),
+    ]
+    np.testing.assert_array_equal(scaled[:, fc2.columns], comparable(features[:, :4096], "vgg16-fc2"))
+    np.testing.assert_array_equal(scaled[:, conv.columns], comparable(features[:, 4096:], "vgg16-conv"))
+
+
+def test_features_of_one_kind_are_not_joined():
+    assert blocks_of("vgg16-fc2") == blocks_of("vgg16-conv") == ()
+
+
+@pytest.mark.parametrize("extractor", DIMENSIONS)
 def test_scaling_leaves_the_features_themselves_alone(extractor):
     features = np.ones((2, DIMENSIONS[extractor]), np.float32)
     comparable(features, extractor)

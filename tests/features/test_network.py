@@ -104,7 +104,7 @@ def test_vgg16_fc2_from_a_local_file_is_the_model_of_keras_cut_at_fc2(seeded_vgg
 
     model, path = seeded_vgg16
     monkeypatch.setenv("SAFE_VGG16_WEIGHTS", str(path))
-    extractor = choose_extractor("auto")
+    extractor = choose_extractor("vgg16-fc2")
     assert (extractor.name, extractor.weights, extractor.notice) == ("vgg16-fc2", path, "")
     folder = draw_folder(tmp_path / "in", {"night": 1, "snow": 1})
     result = extract_features(folder, extractor)
@@ -116,6 +116,48 @@ def test_vgg16_fc2_from_a_local_file_is_the_model_of_keras_cut_at_fc2(seeded_vgg
     expected = cut.predict(keras.applications.vgg16.preprocess_input(pixels.astype(np.float32)), verbose=0)
     assert expected.max() > 0
     np.testing.assert_allclose(result.features, expected, rtol=1e-3, atol=1e-4 * float(expected.max()))
+
+
+@pytest.fixture(scope="module")
+def joined_network(seeded_vgg16):
+    return load_network(choose_extractor("vgg16", weights=seeded_vgg16[1]))
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
+
+
+def test_vgg16_gives_the_features_of_both_others_from_one_pass(seeded_vgg16, joined_network, pixels):
+    joined = joined_network(pixels)
+    assert (joined.shape, joined.dtype) == ((3, 8320), np.float32)
+    for name, part in (("vgg16-fc2", joined[:, :4096]), ("vgg16-conv", joined[:, 4096:])):
+        alone = load_network(choose_extractor(name, weights=seeded_vgg16[1]))(pixels)
+        np.testing.assert_allclose(part, alone, rtol=1e-5, atol=1e-6 * float(alone.max()))
+        assert part.max() > 0
+
+
+def test_vgg16_gives_an_image_the_same_features_alone_and_in_a_batch(joined_network, pixels):
+    np.testing.assert_array_equal(joined_network(pixels)[1], joined_network(pixels[1:2])[0])
+
+
+def test_bfloat16_gives_nearly_the_same_features_of_vgg16(seeded_vgg16, joined_network, pixels):
+    rounded = load_network(choose_extractor("vgg16", weights=seeded_vgg16[1], precision="bfloat16"))(pixels)
+    exact = joined_network(pixels)
+    for columns in (slice(0, 4096), slice(4096, 8320)):
+        apart = np.linalg.norm(rounded[:, columns] - exact[:, columns]) / np.linalg.norm(exact[:, columns])
+        assert 1e-5 < apart < 0.02
+
+
+def test_without_its_dense_layers_a_file_says_which_extractor_can_use_it(tmp_path):
+    import keras
+
+    path = tmp_path / "notop.weights.h5"
+    keras.applications.VGG16(weights=None, include_top=False, input_shape=(224, 224, 3)).save_weights(path)
+    with pytest.raises(SAFEError, match=r"2 dense layers\. Received: 0\. .*--extractor vgg16-conv"):
+        load_network(choose_extractor(weights=path))
+    dark = np.zeros((1, 224, 224, 3), np.uint8)
+    assert load_network(choose_extractor("vgg16-conv", weights=path))(dark).shape == (1, 4224)
 
 
 @pytest.mark.parametrize("name", ["note.txt", "note.h5", "note.weights.h5"])

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.util
+import itertools
 import resource
 import threading
 import time
@@ -13,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from features.extractor import Extractor
+from features.extractor import EXTRACTORS, Extractor
 from features.weights import CONV_FILE, CONV_PACKAGE, CONV_SHA256, choose_extractor, recall_extractor
 from support.errors import SAFEError
 from tests.helpers.places import names_in
@@ -33,15 +34,20 @@ def conv_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_an_unknown_extractor_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(SAFEError, match=r"one of auto, vgg16-fc2, vgg16-conv\. Received: resnet"):
+    with pytest.raises(SAFEError, match=r"one of auto, vgg16, vgg16-fc2, vgg16-conv\. Received: resnet"):
         choose_extractor("resnet")
 
 
-def test_auto_takes_the_papers_extractor_where_its_weights_are_named(weights_file, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "identity", "dimension"),
+    [("auto", "vgg16-8320", 8320), ("vgg16", "vgg16-8320", 8320), ("vgg16-fc2", "vgg16-fc2-4096", 4096)],
+)
+def test_the_named_weights_are_used_and_part_of_the_identity(weights_file, monkeypatch, name, identity, dimension):
     monkeypatch.setenv("SAFE_VGG16_WEIGHTS", str(weights_file))
     digest = hashlib.sha256(b"weights").hexdigest()
-    assert choose_extractor() == Extractor("vgg16-fc2", f"vgg16-fc2-4096-{digest[:16]}-float32", weights_file)
-    assert choose_extractor().dimension == 4096
+    expected = Extractor(identity.rpartition("-")[0], f"{identity}-{digest[:16]}-float32", weights_file)
+    assert choose_extractor(name) == expected
+    assert expected.dimension == dimension
 
 
 def test_named_weights_come_before_those_of_the_environment(weights_file, tmp_path, monkeypatch):
@@ -56,7 +62,8 @@ def test_weights_in_the_cache_of_keras_are_found(monkeypatch, tmp_path):
     cached = tmp_path / "models" / "vgg16_weights.h5"
     cached.parent.mkdir()
     cached.write_bytes(b"weights")
-    assert choose_extractor().weights == cached
+    assert choose_extractor() == choose_extractor("vgg16")
+    assert choose_extractor().weights == choose_extractor("vgg16-fc2").weights == cached
     cached.write_bytes(b"Weights")  # as long, and not what they are
     assert choose_extractor().name == "vgg16-conv"
 
@@ -72,7 +79,7 @@ def test_a_short_file_in_the_cache_of_keras_is_not_taken_for_the_weights(monkeyp
 def test_auto_falls_back_to_the_other_extractor_and_says_so():
     extractor = choose_extractor("auto")
     assert extractor.name == "vgg16-conv"
-    assert extractor.notice.startswith("Using vgg16-conv instead of the paper's vgg16-fc2.")
+    assert extractor.notice.startswith("Using vgg16-conv instead of vgg16, without the paper's fc2 features. ")
     assert "could not be downloaded (" in extractor.notice
     assert "refused" in extractor.notice
     assert "SAFE_VGG16_WEIGHTS" in extractor.notice
@@ -86,12 +93,13 @@ def test_the_other_extractor_has_nothing_to_say_where_it_was_asked_for():
     assert extractor == dataclasses.replace(choose_extractor("auto"), notice="")
 
 
-def test_the_papers_extractor_is_never_replaced_where_it_was_asked_for():
+@pytest.mark.parametrize("name", ["vgg16", "vgg16-fc2"])
+def test_an_extractor_is_never_replaced_where_it_was_asked_for(name):
     with pytest.raises(SAFEError, match=r"could not be downloaded .*--weights or SAFE_VGG16_WEIGHTS"):
-        choose_extractor("vgg16-fc2")
+        choose_extractor(name)
 
 
-@pytest.mark.parametrize("name", ["auto", "vgg16-fc2"])
+@pytest.mark.parametrize("name", ["auto", "vgg16", "vgg16-fc2"])
 def test_named_weights_that_are_missing_are_an_error_and_no_reason_to_fall_back(tmp_path, monkeypatch, name):
     with pytest.raises(SAFEError, match=r"Received: .*gone\.h5, which does not exist"):
         choose_extractor(name, weights=tmp_path / "gone.h5")
@@ -100,9 +108,12 @@ def test_named_weights_that_are_missing_are_an_error_and_no_reason_to_fall_back(
         choose_extractor(name)
 
 
-def test_weights_together_with_the_other_extractor_are_an_error(weights_file):
-    with pytest.raises(SAFEError, match="leave out one of the two"):
-        choose_extractor("vgg16-conv", weights=weights_file)
+def test_named_weights_replace_those_of_the_package(weights_file, monkeypatch):
+    digest = hashlib.sha256(b"weights").hexdigest()
+    expected = Extractor("vgg16-conv", f"vgg16-conv-4224-{digest[:16]}-float32", weights_file)
+    assert choose_extractor("vgg16-conv", weights=weights_file) == expected
+    monkeypatch.setenv("SAFE_VGG16_WEIGHTS", str(weights_file))  # for other runs, whose extractors need the whole
+    assert choose_extractor("vgg16-conv").weights.name == Path(CONV_FILE).name
 
 
 def test_a_file_other_than_expected_is_not_used_for_vgg16_conv(conv_package):
@@ -139,6 +150,13 @@ def test_the_precision_is_float32_unless_asked_otherwise_and_part_of_the_identit
     assert asked.identity == "vgg16-conv-4224-3be917fb4375d2d5-tiles-bfloat16"
 
 
+@pytest.mark.parametrize(("name", "how"), [("vgg16", "tiles-bfloat16"), ("vgg16-fc2", "bfloat16")])
+def test_the_identity_says_how_means_are_computed_in_bfloat16(weights_file, name, how):
+    asked = choose_extractor(name, weights=weights_file, precision="bfloat16")
+    assert asked.precision == "bfloat16"
+    assert asked.identity == f"{name}-{asked.dimension}-{hashlib.sha256(b'weights').hexdigest()[:16]}-{how}"
+
+
 def test_an_unknown_precision_is_an_error_that_lists_the_known_ones():
     with pytest.raises(SAFEError, match=r"one of float32, bfloat16, auto\. Received: float16"):
         choose_extractor("vgg16-conv", precision="float16")
@@ -151,24 +169,25 @@ def test_what_is_said_to_be_installed_is_listed_in_the_requirements_file():
 
 
 def test_the_extractor_of_an_earlier_run_is_found_again(weights_file):
-    chosen = choose_extractor("vgg16-fc2", weights=weights_file)
-    assert recall_extractor(chosen.name, chosen.identity, weights=weights_file) == chosen
+    for name, precision in itertools.product(EXTRACTORS[1:], ("float32", "bfloat16")):
+        chosen = choose_extractor(name, weights=weights_file, precision=precision)
+        assert recall_extractor(chosen.name, chosen.identity, weights=weights_file) == chosen
     for precision in ("float32", "bfloat16"):
         conv = choose_extractor("vgg16-conv", precision=precision)
         assert recall_extractor(conv.name, conv.identity) == conv
 
 
-def test_weights_of_the_papers_extractor_do_not_hide_those_of_the_other(weights_file):
+def test_weights_named_for_another_run_do_not_hide_those_of_the_package(weights_file):
     conv = choose_extractor("vgg16-conv")
     assert recall_extractor(conv.name, conv.identity, weights=weights_file) == conv
 
 
-def test_other_weights_than_those_of_the_earlier_run_are_not_used(weights_file):
-    chosen = choose_extractor("vgg16-fc2", weights=weights_file)
+@pytest.mark.parametrize("name", EXTRACTORS[1:])
+def test_other_weights_than_those_of_the_earlier_run_are_not_used(weights_file, name):
+    chosen = choose_extractor(name, weights=weights_file)
     weights_file.write_bytes(b"other weights")
-    assert recall_extractor(chosen.name, chosen.identity, weights=weights_file) == Extractor(
-        "vgg16-fc2", chosen.identity, None
-    )
+    recalled = recall_extractor(chosen.name, chosen.identity, weights=weights_file)
+    assert recalled == Extractor(name, chosen.identity, None)
 
 
 # --- Downloading ------------------------------------------------------------------------------------------------
@@ -228,7 +247,7 @@ def test_the_weights_are_downloaded_once_into_the_cache_of_keras(keras_models, m
     with serving(answer) as url:
         monkeypatch.setattr("features.weights.FC2_URL", url)
         first = choose_extractor("auto", progress=lambda *step: steps.append(step))
-        second = choose_extractor("vgg16-fc2")
+        second = choose_extractor("vgg16")
     assert first == second
     assert first.notice == ""
     assert first.weights == keras_models / "vgg16_weights.h5"

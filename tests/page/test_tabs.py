@@ -1,5 +1,6 @@
 """The first two tabs of the real page, in a real browser."""
 
+import dataclasses
 import io
 import json
 import os
@@ -13,6 +14,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
+from features.extractor import EXTRACTORS
+from page.clusters_tab import EXTRACTOR_MEANINGS, requested_extractor
 from support.run_folder import FILENAMES_FILE, LABELS_FILE, NOTES_FILE, SELECTION_FILE
 from tests.helpers.browsing import MARKUP, WAIT, Served, field, generate, opened, served_from, wait_until
 from tests.helpers.places import names_in
@@ -73,7 +76,7 @@ def generated(browser: Browser, served: Served, start: Start) -> Served:
         expect(page.locator("#clusters-status [role=alert]")).to_contain_text("/nowhere")
         expect(page.locator("#clusters-status .safe-empty li")).to_have_count(3)  # what to do stays in sight
         generate(page, served)
-        expect(page.locator("#clusters-status")).to_contain_text("Using vgg16-conv instead of the paper's vgg16-fc2")
+        expect(page.locator("#clusters-status")).to_contain_text("Using vgg16-conv instead of vgg16")
     return served
 
 
@@ -236,6 +239,37 @@ def test_a_bad_folder_is_a_readable_error_and_the_last_run_stays(generated, page
     expect(page.locator("#rcc-heading")).to_be_visible()
     expect(page.locator("#generate")).to_be_enabled()
     assert (generated.out / LABELS_FILE).read_bytes() == before
+
+
+def test_an_extractor_chosen_under_more_options_is_the_one_that_is_used(generated, page):
+    expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
+    before = (generated.out / LABELS_FILE).read_bytes()
+    page.get_by_role("button", name="More options").click()
+    expect(page.locator("#extractor input[value=auto]")).to_be_checked()
+    page.locator("#extractor").get_by_text("vgg16-fc2: the paper's 4,096 features alone").click()
+    page.locator("#generate").click()
+    alert = page.get_by_role("alert").filter(visible=True)
+    expect(alert).to_contain_text("VGG16's ImageNet weights could not be downloaded", timeout=WAIT)
+    expect(page.locator("#generate")).to_be_enabled()
+    assert (generated.out / LABELS_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("extractor", "notice", "expected"),
+    [
+        ("vgg16", "", "auto"),
+        ("vgg16-conv", "Using vgg16-conv instead of vgg16.", "auto"),
+        ("vgg16-conv", "", "vgg16-conv"),
+        ("vgg16-fc2", "", "vgg16-fc2"),  # also what an older version chose by itself
+    ],
+)
+def test_the_form_keeps_the_extractor_of_a_run(clusters, extractor, notice, expected):
+    run = dataclasses.replace(clusters, notice=notice, projection=clusters.projection._replace(extractor=extractor))
+    assert requested_extractor(run) == expected
+
+
+def test_every_extractor_has_a_sentence_in_the_form():
+    assert tuple(EXTRACTOR_MEANINGS) == EXTRACTORS
 
 
 def test_every_input_has_a_label_and_a_hint(served, page):

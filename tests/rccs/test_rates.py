@@ -56,7 +56,7 @@ def groups_of(rng: np.random.Generator, sizes: list[int], *, dimension: int = 48
 
 def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...], np.ndarray]:
     """The rates of RCCs that are found among wrong images as `clustering.py` finds them, and the RCCs' labels."""
-    projection = fit_projection(features[wrong], EXTRACTOR)
+    projection, _ = fit_projection(features[wrong], EXTRACTOR)
     points = projection.apply(features[wrong])
     averaged = average_neighbours(points)
     labels = tune(averaged, original=points, averaged=averaged).labels
