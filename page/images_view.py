@@ -119,7 +119,7 @@ class ImagesView:
         clusters = results.clusters
         row_of = {path: row for row, path in enumerate(clusters.paths)}
         rows = [row_of[path] for path, _ in by_closeness(clusters, rcc)]
-        order = "those nearest to an RCC first" if rcc == NOISE else "the most typical first"
+        order = "those nearest to an RCC first" if rcc == NOISE and clusters.n_rccs else "the most typical first"
         targets = [(title(other, results.notes), other) for other in (*rccs_of(clusters), NOISE) if other != rcc]
         return {
             self.map: gr.HTML(chosen=rcc),

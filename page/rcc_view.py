@@ -22,6 +22,7 @@ from rccs.confidence import (
     confidence_means,
     confidence_text,
     is_loose,
+    n_near,
     near_text,
     no_steady_groups_text,
     percent_down,
@@ -264,7 +265,8 @@ def _confusion_rows(clusters: RootCauseClusters, rcc: int) -> list[list[object]]
 def _most_like(results: Shown, rcc: int) -> tuple[str, str]:
     """The RCCs that an RCC is most like, and the same with their distances, for the tooltip."""
     if rcc == NOISE:
-        line = "Each fails for a reason of its own, or for a rare one"
+        who = "Each of the others" if n_near(results.clusters, NOISE) else "Each"
+        line = f"{who} fails for a reason of its own, or for a rare one"
         return line, line
     near = nearest_rccs(results.clusters, rcc)
     if not near:

@@ -54,6 +54,13 @@ def test_a_loose_rcc_is_marked_and_says_how_often_its_images_are_together(browse
         expect(page.locator("#rcc-bar .loose")).to_have_count(1)
         line = page.locator("#rcc-heading .safe-steady")
         expect(line).to_have_text("Steady: two of its images are together in 94% of the clusterings of random parts")
+        face(page, -1).click()
+        expect(line).to_have_text(
+            "1 of them is near an RCC: together with its images in at least 20% of the clusterings"
+        )
+        expect(page.locator("#rcc-heading .safe-near")).to_have_text(
+            "Each of the others fails for a reason of its own, or for a rare one"
+        )
         face(page, 1).click()
         expect(line).to_have_text(LOOSE)
         expect(line).to_have_attribute("data-loose", "")
@@ -147,6 +154,7 @@ def test_a_run_without_steady_groups_says_so_and_what_to_do(browser, served):
         expect(page.locator("#rcc-heading h2")).to_have_text("No cluster")
         expect(page.locator("#rcc-heading .safe-unsteady")).to_have_text(no_steady_groups_text(clusters))
         expect(page.locator("#rcc-heading")).not_to_contain_text("a reason of its own")
+        expect(page.locator("#grid-title")).to_contain_text("24 images, the most typical first")
         expect(page.locator("#rcc-heading .safe-steady")).to_have_count(0)
 
 
