@@ -25,6 +25,7 @@ from features.batches import Stream
 from features.weights import choose_extractor
 from nuisances import Offer, fit_nuisance, nuisance_offer, nuisance_values
 from rccs.clusters import RootCauseClusters, explained_percent, fingerprint, headline, load_clusters
+from rccs.confidence import loose_text, no_steady_groups, why_unknown
 from rccs.gifs import gif_notes, gif_shows, write_gifs, write_spot_gifs
 from rccs.notes import title
 from rccs.parameters import find_parameters, read_parameters
@@ -610,22 +611,43 @@ def export_results(
 
 
 def cluster_summary(clusters: RootCauseClusters) -> str:
-    """One line, for example `7 root cause clusters explain 98% of 504 failures · 2% in no cluster · 1 skipped`."""
+    """One line, such as `7 root cause clusters explain 98% of 504 failures · 2% in no cluster · 1 of 7 is loose`."""
     text = headline(clusters)
-    if clusters.noise_share:
+    if no_steady_groups(clusters):
+        text += ": no steady groups"
+    elif clusters.noise_share:
         text += f" · {100 - explained_percent(clusters)}% in no cluster"
+    if loose := loose_text(clusters):
+        text += f" · {loose}"
     return text + (f" · {len(clusters.skipped):,} skipped" if clusters.skipped else "")
 
 
 def how_found(clusters: RootCauseClusters) -> str:
-    """One line on the algorithm, for example `vgg16-fc2 · PCA, then UMAP · DBSCAN with eps 3.21, min_samples 5`."""
+    """One line on the algorithm, for example `vgg16-fc2 · PCA, then UMAP · DBSCAN with eps 3.21, min_samples 5`.
+
+    Where RCCs are a consensus, it ends in ` · consensus of 100 random parts`; eps and min_samples are then those with
+    which all images are clustered.
+    """
     features = clusters.extractor + (" in bfloat16" if clusters.precision == "bfloat16" else "")
     reduced = "PCA, then UMAP" if clusters.reducer == "umap" else "PCA, then neighbour averaging"
     dbscan = f"DBSCAN with eps {clusters.eps:.3g}, min_samples {clusters.min_samples}"
     if not clusters.settings:
         dbscan = "nothing to tune: too few images, or all of them alike"
     aside = f" · without {printable(', '.join(clusters.set_aside.names))}" if clusters.set_aside else ""
-    return f"{features}{aside} · {reduced} · {dbscan}"
+    steadiness = clusters.steadiness
+    consensus = f" · consensus of {count(steadiness.n_samples, 'random part')}" if steadiness else ""
+    return f"{features}{aside} · {reduced} · {dbscan}{consensus}"
+
+
+def not_measured(out: Path, clusters: RootCauseClusters) -> str:
+    """Why it is not known how steady the RCCs of the run in `out` are, a sentence (see `why_unknown`); may be empty.
+
+    Parameters
+    ----------
+    clusters : RootCauseClusters
+        As the clustering found them.
+    """
+    return why_unknown(clusters, read_record(out / RUN_FILE))
 
 
 def selection_summary(unsafe: UnsafeSet) -> str:

@@ -42,11 +42,13 @@ def run_cluster(options: argparse.Namespace) -> None:
         generate_clusters,
         how_found,
         left_behind,
+        not_measured,
         parameter_notes,
         prediction_notes,
         set_aside_notes,
     )
     from rccs.answers import commonest_confusion
+    from rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down
     from rccs.gifs import gif_notes
     from rccs.profiles import load_profiles
     from support.text import count, printable
@@ -70,14 +72,19 @@ def run_cluster(options: argparse.Namespace) -> None:
         if note:
             print(f"safe: {printable(note)}", file=sys.stderr)
     print(cluster_summary(clusters))
+    if sentence := no_steady_groups_text(clusters):
+        print(sentence)
     texts = {profile.rcc: printable(profile.text) for profile in load_profiles(out)}
     for rcc, size in enumerate(clusters.sizes.tolist()):
         if not size:
             continue  # the engineer has merged it into another RCC
         confusion = commonest_confusion(clusters.answers_of(rcc))
-        told = "; ".join(filter(None, (texts.get(rcc), confusion)))
+        loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
+        told = "; ".join(filter(None, (loose, texts.get(rcc), confusion)))
         print(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
     print(f"How these were found: {how_found(clusters)}")
+    if sentence := not_measured(out, clusters):
+        print(sentence)
     print(f"Written: labels.txt, clusters.npz, run.json, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
     with terminal() as progress:
         explained = explain_failures(out, weights=options.weights, stream=_stream(options), progress=progress)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 NOISE = -1
-STEADY = 0.65  # least confidence in an RCC that is not called loose; see docs/decisions/016-consensus.md
+STEADY = 0.75  # least confidence in an RCC that is not called loose; see docs/decisions/016-consensus.md
 
 
 class Setting(NamedTuple):

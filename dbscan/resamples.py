@@ -23,7 +23,7 @@ from dbscan.tuning import MIN_SAMPLES_TRIED, cluster_with_each
 from support.progress import Progress, no_progress
 
 SMALLEST_SHARE, LARGEST_SHARE = 0.5, 0.8  # of the images in a sample
-FEWEST_IMAGES = 20  # samples of fewer are too small to be clustered
+FEWEST_IMAGES = 30  # in samples of fewer, small causes have too few images to be found
 MOST_IMAGES = 5000  # of more, samples would take minutes
 MOST_SAMPLES, FEWEST_SAMPLES = 100, 20
 SAMPLED_IMAGES = 100_000  # in all samples together, roughly; decides their number between these two
@@ -95,8 +95,10 @@ def cluster_samples(
         return cluster_with_each(reduced[sample], original=points, averaged=averaged, known=_renumbered(known[sample]))
 
     for i, found in enumerate(_in_threads(cluster, samples)):
+        tells_apart = [of_sample.max(initial=NOISE) > 0 for of_sample, _ in found]
         for k, (of_sample, core) in enumerate(found):
-            labels[i, k, samples[i]], is_core[i, k, samples[i]] = of_sample, core
+            if tells_apart[k] or not any(tells_apart):
+                labels[i, k, samples[i]], is_core[i, k, samples[i]] = of_sample, core
         progress(PROGRESS_TEXT, i + 1, wanted)
     return Votes(labels.reshape(-1, n), is_core.reshape(-1, n), wanted)
 

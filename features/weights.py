@@ -114,8 +114,8 @@ def recall_extractor(name: str, identity: str, *, weights: str | os.PathLike | N
 def choose_precision(precision: str) -> str:
     """The number format of the network's computations.
 
-    bfloat16 takes half of the time. Its rounding to 8 binary digits hardly changes RCCs, since these are a consensus (see
-    docs/decisions/009-bfloat16.md).
+    bfloat16 takes half of the time. Its rounding to 8 binary digits hardly changes RCCs, since these are a consensus
+    (see docs/decisions/009-bfloat16.md).
 
     Parameters
     ----------

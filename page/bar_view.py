@@ -9,6 +9,7 @@ from dbscan.outcome import NOISE
 from page.jobs import PageSettings
 from page.pictures import picture_file
 from page.results import Shown
+from rccs.confidence import is_loose
 from rccs.nearness import representative
 from rccs.notes import title
 from support.text import printable
@@ -44,6 +45,7 @@ class BarView:
             {
                 "rcc": rcc,
                 "caption": caption(shown, rcc),
+                "loose": is_loose(clusters, rcc),
                 "picture": _address(
                     picture_file(clusters.image_root / representative(clusters, rcc), 160, self._settings.root)
                 ),
@@ -62,13 +64,15 @@ class BarView:
 
 
 def caption(shown: Shown, rcc: int) -> str:
-    """An RCC's number, name and verdict, and how many images it has; plain text."""
+    """An RCC's number, name and verdict, how many images it has, and whether it is loose; plain text."""
     mark = f" {MARKS[shown.notes[rcc].verdict]}".rstrip() if rcc in shown.notes else ""
     rate = shown.rates.get(rcc)
     told = f" · {FAILS[rate.verdict]}" if rate and rate.verdict in FAILS else ""
     spot = shown.reasons.spot_of(shown.clusters, rcc)
     if spot is not None and not (rate and rate.verdict == "more"):
         told = f" · weak spot {spot + 1}"
+    if is_loose(shown.clusters, rcc):
+        told = f" · loose{told}"
     return f"{printable(title(rcc, shown.notes))} · {len(shown.clusters.members(rcc)):,}{mark}{told}"
 
 

@@ -42,12 +42,14 @@ from pipeline import (
     how_found,
     left_behind,
     mend,
+    not_measured,
     nuisance_of,
     parameter_notes,
     prediction_notes,
     set_aside_notes,
 )
 from rccs.clusters import RootCauseClusters
+from rccs.confidence import consensus_text
 from rccs.gifs import gif_notes
 from rccs.review import Maker
 from reporting.elbow import elbow_svg
@@ -225,7 +227,7 @@ class ClustersTab:
             **self._spots.show(results, spot),
             **self._show_offer(),
             self._compared: results.compared,
-            self._how: _how(clusters),
+            self._how: _how(clusters, not_measured(settings.out, results.review.original)),
             self._tried: _setting_rows(clusters),
             self._skipped_pane: gr.Accordion(f"Skipped images ({len(skipped)})", visible=bool(skipped)),
             self._skipped: [[printable(path), printable(reason)] for path, reason in skipped],
@@ -483,19 +485,22 @@ def _nothing(settings: PageSettings) -> str:
     )
 
 
-def _how(clusters: RootCauseClusters) -> str:
-    """The algorithm and its settings, with the terms of the table explained."""
-    found = f"<p>{_explained(how_found(clusters))}</p>"
+def _how(clusters: RootCauseClusters, missing: str) -> str:
+    """The algorithm and its settings, with the terms of the table explained, and what was not measured."""
+    found = f"<p>{_explained(how_found(clusters))}</p>" + (f"<p>{_explained(missing)}</p>" if missing else "")
     if not clusters.settings:
         return found
+    consensus = consensus_text(clusters)
+    became = "are kept, each with its own eps" if consensus else "became RCCs, each with its own eps"
     search = (
         f"DBSCAN was run with {len(clusters.settings)} values of min_samples. For each of them, eps was lowered from "
         f"above the knee of the curve below, each image's distance to its neighbour {clusters.min_samples}, while "
-        "clusters split into branches. The branches that explain most images and are best separated became RCCs, each "
-        "with its own eps; the largest eps is given here. The min_samples with the best score was chosen; the score "
-        "depends on the silhouette as well. Images that are in no RCC are noise."
+        f"clusters split into branches. The branches that explain most images and are best separated {became}; the "
+        "largest eps is given here. The min_samples with the best score was chosen; the score depends on the "
+        "silhouette as well. Images that are in no RCC are noise."
     )
-    return f"{found}<p>{_explained(search)}</p>{elbow_svg(clusters)}"
+    agreed = f"<p>{_explained(consensus)}</p>" if consensus else ""
+    return f"{found}<p>{_explained(search)}</p>{agreed}{elbow_svg(clusters)}"
 
 
 def _explained(text: str) -> str:

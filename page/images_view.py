@@ -16,7 +16,8 @@ from page.jobs import EDITS, IN_TURN, LATEST, VIEW, PageSettings, warn
 from page.pictures import data_uri
 from page.results import Shown
 from page.visitors import Window
-from rccs.clusters import rccs_of
+from rccs.clusters import RootCauseClusters, rccs_of
+from rccs.confidence import near_rcc, place_text
 from rccs.image_map import map_record, map_shades, stored_map
 from rccs.nearness import by_closeness
 from rccs.notes import title
@@ -118,7 +119,7 @@ class ImagesView:
         clusters = results.clusters
         row_of = {path: row for row, path in enumerate(clusters.paths)}
         rows = [row_of[path] for path, _ in by_closeness(clusters, rcc)]
-        order = "those nearest to an RCC first" if rcc == NOISE else "the most typical first"
+        order = "those nearest to an RCC first" if rcc == NOISE and clusters.n_rccs else "the most typical first"
         targets = [(title(other, results.notes), other) for other in (*rccs_of(clusters), NOISE) if other != rcc]
         return {
             self.map: gr.HTML(chosen=rcc),
@@ -165,16 +166,7 @@ class ImagesView:
         pages = max(1, -(-len(rows) // PER_PAGE))
         page = min(max(page, 0), pages - 1)
         clusters = results.clusters
-        tiles = [
-            {
-                "index": row,
-                "name": printable(clusters.paths[row]),
-                "picture": data_uri(clusters.image_root / clusters.paths[row], 128, self._settings.root),
-                "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
-                "told": clusters.told(row),
-            }
-            for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
-        ]
+        tiles = [self._tile(clusters, row) for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]]
         where = f"<span>· page {page + 1} of {pages}</span>" if pages > 1 else ""
         return {
             self.title: f"<h3 class='safe-title'><span>{html.escape(printable(heading))}</span> {where}</h3>",
@@ -185,6 +177,19 @@ class ImagesView:
             self.listed: rows,
             self.page: page,
             self.move: gr.Button(interactive=bool(picked)),
+        }
+
+    def _tile(self, clusters: RootCauseClusters, row: int) -> dict:
+        """An image of the grid."""
+        near = near_rcc(clusters, row)
+        return {
+            "index": row,
+            "name": printable(clusters.paths[row]),
+            "picture": data_uri(clusters.image_root / clusters.paths[row], 128, self._settings.root),
+            "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
+            "told": clusters.told(row),
+            "near": "" if near is None else f"near {title(near)}",
+            "between": place_text(clusters, row),
         }
 
     def wire(

@@ -16,6 +16,17 @@ from page.results import Shown
 from page.visitors import Window
 from rccs.answers import CONFIDENCE, commonest_confusion, confusions
 from rccs.clusters import RootCauseClusters, sample, told_of
+from rccs.confidence import (
+    BOUND,
+    confidence,
+    confidence_means,
+    confidence_text,
+    is_loose,
+    n_near,
+    near_text,
+    no_steady_groups_text,
+    percent_down,
+)
 from rccs.gifs import gif_path, gif_shows
 from rccs.nearness import nearest_rccs
 from rccs.notes import LONGEST_NAME, LONGEST_NOTE, RccNote, differ, merged_note, title
@@ -206,7 +217,9 @@ def _heading(results: Shown, rcc: int) -> str:
     size = len(clusters.members(rcc))
     meaning = html.escape(NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS)
     parts = [f"<h2 title='{meaning}'>{html.escape(printable(title(rcc)))}</h2>"]
-    parts.append(f"<p>{count(size, 'image')} · {size / len(clusters.paths):.1%} of all failing images</p>")
+    facts = [count(size, "image"), f"{size / len(clusters.paths):.1%} of all failing images", near_text(clusters, rcc)]
+    parts.append(f"<p>{' · '.join(filter(None, facts))}</p>")
+    parts.append(_steady(clusters, rcc))
     if reason := results.reasons.text_of(clusters, rcc, results.rates):
         verdict = results.rates[rcc].verdict if rcc in results.rates else ""
         parts.append(f"<p class='safe-rate' data-verdict='{verdict}'>{html.escape(printable(reason))}</p>")
@@ -215,10 +228,30 @@ def _heading(results: Shown, rcc: int) -> str:
     if results.profiles:  # as high where there is none: nothing below moves
         text = results.profiles[rcc].text if rcc in results.profiles else ""
         parts.append(f"<p class='safe-profile'>{html.escape(printable(text))}</p>")
+    if nothing := no_steady_groups_text(clusters):
+        return f"<div class='safe-rcc'>{''.join(parts)}<p class='safe-unsteady'>{html.escape(nothing)}</p></div>"
     line, tip = _most_like(results, rcc)
     # One line: what does not fit is in the tooltip.
     parts.append(f"<p class='safe-near' title='{html.escape(printable(tip))}'>{html.escape(printable(line))}</p>")
     return f"<div class='safe-rcc'>{''.join(parts)}</div>"
+
+
+def _steady(clusters: RootCauseClusters, rcc: int) -> str:
+    """How steady an RCC is, as a bar with the bound below which it is loose, and in words; empty if not measured.
+
+    Of the images in no cluster: how many are near an RCC.
+    """
+    text = confidence_text(clusters, rcc)
+    if not text:
+        return ""
+    share = confidence(clusters, rcc)
+    bar = "" if share is None else (
+        f"<span class='safe-steady-bar' aria-hidden='true'><i style='width:{percent_down(share)}'></i>"
+        f"<b style='left:{BOUND}'></b></span>"
+    )  # fmt: skip
+    loose = " data-loose" if is_loose(clusters, rcc) else ""
+    means = "" if rcc == NOISE else html.escape(confidence_means(clusters))
+    return f"<p class='safe-steady'{loose} title='{means}'>{bar}<span>{html.escape(text)}</span></p>"
 
 
 def _confusion_rows(clusters: RootCauseClusters, rcc: int) -> list[list[object]]:
@@ -232,7 +265,8 @@ def _confusion_rows(clusters: RootCauseClusters, rcc: int) -> list[list[object]]
 def _most_like(results: Shown, rcc: int) -> tuple[str, str]:
     """The RCCs that an RCC is most like, and the same with their distances, for the tooltip."""
     if rcc == NOISE:
-        line = "Each fails for a reason of its own, or for a rare one"
+        who = "Each of the others" if n_near(results.clusters, NOISE) else "Each"
+        line = f"{who} fails for a reason of its own, or for a rare one"
         return line, line
     near = nearest_rccs(results.clusters, rcc)
     if not near:

@@ -20,6 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from dbscan.umap_reducer import UMAP_NEIGHBOURS, load_umap
 from rccs.clusters import RootCauseClusters
+from rccs.confidence import place_text
 from rccs.notes import RccNote, title
 from rccs.parameters import ANGLE_SUFFIX
 from support.errors import SAFEError
@@ -186,8 +187,9 @@ def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapp
     dict
         `method`; `steps`, the largest coordinate, all of them integers from 0; `x`, `y` (upwards), `rcc` (−1 is noise)
         and `name` (the file name as plain text, shortened in the middle), lists with an entry per image in the order
-        of `paths`; `told`, what the DNN took each image for, if that is known; `rccs`, a list, the largest RCC first,
-        of `rcc`, `title`, `size`, `verdict` and `at`, the index of the image in the middle of the RCC on the map.
+        of `paths`; `told`, what the DNN took each image for, if that is known; `between`, a clause on each image that
+        is near another RCC than its own, by the index as text; `rccs`, a list, the largest RCC first, of `rcc`,
+        `title`, `size`, `verdict` and `at`, the index of the image in the middle of the RCC on the map.
     """
     grid = np.rint(positions.xy * STEPS).astype(int)
     return {
@@ -198,6 +200,7 @@ def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapp
         "rcc": clusters.labels.tolist(),
         "name": [display_name(path) for path in clusters.paths],
         **({"told": [clusters.told(row) for row in range(len(clusters.paths))]} if clusters.answers else {}),
+        "between": {str(row): text for row in range(len(clusters.paths)) if (text := place_text(clusters, row))},
         "rccs": [
             {
                 "rcc": rcc,

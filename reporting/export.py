@@ -2,7 +2,7 @@
 
 RCC_03_sunglasses-at-night/   the images, under their own names
 no_cluster/
-labels.csv                    image, rcc, name, verdict, core, distance, file, label, predicted, score
+labels.csv                    a row for each image, see `ExportedImage`
 labels.parquet                the same, if pyarrow is installed
 report.html                   if requested
 .safe-export                  names and digests of these files; `b2sum -l 128 -c .safe-export` checks them
@@ -20,13 +20,14 @@ import unicodedata
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
 from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters
+from rccs.confidence import confidence, place_of
 from rccs.nearness import by_closeness
 from rccs.notes import RccNote
 from support.entries import path_of
@@ -39,7 +40,6 @@ from support.tables import cell
 from support.text import printable
 
 LABELS_TABLE, PARQUET_TABLE = "labels.csv", "labels.parquet"
-COLUMNS = ("image", "rcc", "name", "verdict", "core", "distance", "file", "label", "predicted", "score")
 NOISE_FOLDER = "no_cluster"
 LONGEST_SLUG = 40
 LONGEST_NAME = 150  # bytes; of the 260 characters of Windows' paths, this leaves some for the folders
@@ -68,6 +68,10 @@ class ExportedImage(NamedTuple):
         The true class and the one that the DNN gave; for a regression, numbers. Empty if unknown.
     score : float or None
         The DNN's confidence; for a regression, its error. None if unknown.
+    rcc_confidence : float or None
+        How often two images of the RCC are together (see `rccs.confidence.confidence`). None if unknown.
+    together, beside, together_beside
+        As in `rccs.confidence.Place`.
     """
 
     image: str
@@ -80,6 +84,13 @@ class ExportedImage(NamedTuple):
     label: str = ""
     predicted: str = ""
     score: float | None = None
+    rcc_confidence: float | None = None
+    together: float | None = None
+    beside: int | None = None
+    together_beside: float | None = None
+
+
+COLUMNS = ExportedImage._fields  # of the table
 
 
 class Export(NamedTuple):
@@ -125,7 +136,7 @@ def export_rows(
             f"Expected RCCs to export. Received: {', '.join(map(str, sorted(unknown))) or 'none'}, "
             "which have no images. Choose from those that are displayed."
         )
-    core = dict(zip(clusters.paths, clusters.is_core.tolist(), strict=True))
+    row_of = {path: row for row, path in enumerate(clusters.paths)}
     answers = _answers(clusters)
     rows = []
     for rcc in wanted:
@@ -134,20 +145,34 @@ def export_rows(
         taken: set[str] = set()
         for path, distance in by_closeness(clusters, rcc):
             file = f"{folder}/{_free(safe_name(Path(path).name), taken)}"
-            answer = answers.get(path, ())
+            core, place = bool(clusters.is_core[row_of[path]]), place_of(clusters, row_of[path])
+            row = ExportedImage(path, rcc, note.name, note.verdict, core, round(distance, 6), file)
+            if path in answers:
+                row = row._replace(**answers[path])
             rows.append(
-                ExportedImage(path, rcc, note.name, note.verdict, core[path], round(distance, 6), file, *answer)
+                row._replace(
+                    rcc_confidence=_rounded(confidence(clusters, rcc)),
+                    together=_rounded(place.together),
+                    beside=place.beside,
+                    together_beside=_rounded(place.together_beside),
+                )
             )
     return rows
 
 
-def _answers(clusters: RootCauseClusters) -> dict[str, tuple[str, str, float | None]]:
+def _rounded(share: float | None) -> float | None:
+    return None if share is None else round(share, 6)
+
+
+def _answers(clusters: RootCauseClusters) -> dict[str, dict[str, Any]]:
     """Label, prediction and score of each image whose answer is known."""
     if clusters.answers is None:
         return {}
     label, predicted, score, _ = clusters.answers
     scores = [None if np.isnan(one) else round(one, 6) for one in score.tolist()]
-    return dict(zip(clusters.paths, zip(label.tolist(), predicted.tolist(), scores, strict=True), strict=True))
+    columns = zip(label.tolist(), predicted.tolist(), scores, strict=True)
+    answers = ({"label": one, "predicted": given, "score": how} for one, given, how in columns)
+    return dict(zip(clusters.paths, answers, strict=True))
 
 
 def folder_name(rcc: int, name: str, n_rccs: int) -> str:
@@ -402,12 +427,9 @@ def _tables(rows: list[ExportedImage], report: str) -> Iterator[tuple[str, bytes
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in rows:
-        core = str(row.core).lower()
-        score = "" if row.score is None else row.score
-        writer.writerow(
-            [cell(row.image), row.rcc, cell(row.name), row.verdict, core, row.distance, row.file, cell(row.label),
-             cell(row.predicted), score]
-        )  # fmt: skip
+        texts = {name: cell(getattr(row, name)) for name in ("image", "name", "label", "predicted")}
+        values = row._asdict() | texts | {"core": str(row.core).lower()}
+        writer.writerow(["" if value is None else value for value in values.values()])
     yield LABELS_TABLE, table.getvalue().encode("utf-8", "surrogateescape")
     if writes_parquet():
         yield PARQUET_TABLE, _parquet(rows)
@@ -424,8 +446,9 @@ def _parquet(rows: list[ExportedImage]) -> bytes:
     import pyarrow as arrow
     from pyarrow import parquet
 
-    kinds = (arrow.string(), arrow.int32(), arrow.string(), arrow.string(), arrow.bool_(), arrow.float64())
-    schema = arrow.schema(list(zip(COLUMNS, (*kinds, *3 * (arrow.string(),), arrow.float64()), strict=True)))
+    text, whole, number = arrow.string(), arrow.int32(), arrow.float64()
+    kinds = (text, whole, text, text, arrow.bool_(), number, text, text, text, number, number, number, whole, number)
+    schema = arrow.schema(list(zip(COLUMNS, kinds, strict=True)))
     valid = (  # Parquet requires valid Unicode
         row._replace(image=printable(row.image), label=printable(row.label), predicted=printable(row.predicted))
         for row in rows

@@ -12,6 +12,21 @@ import numpy as np
 from dbscan.outcome import NOISE
 from rccs.answers import commonest_confusion
 from rccs.clusters import RootCauseClusters, fingerprint, headline, rccs_of, sample, told_of
+from rccs.confidence import (
+    BOUND,
+    confidence,
+    confidence_text,
+    consensus_text,
+    is_changed,
+    is_loose,
+    loose_text,
+    near_text,
+    no_steady_groups,
+    no_steady_groups_text,
+    percent_down,
+    place_text,
+    why_unknown,
+)
 from rccs.image_map import load_map, map_points
 from rccs.journal import describe_edit
 from rccs.nearness import nearest_rccs, rcc_centres
@@ -38,6 +53,7 @@ MOST_NUMBERED = 20  # RCCs on the map
 # Distinguishable with colour blindness as well (Okabe and Ito, 2008); the last four are darker.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6000", "#5b3f8c", "#005f4b", "#a33b20")
 NOISE_COLOUR = "#8a94a0"
+LOOSE = "<span class='verdict unclear'>loose</span>"
 
 
 class Material(NamedTuple):
@@ -139,6 +155,8 @@ def _summary(known: Material) -> str:
         (f"{verdicts['unsafe']:,}", "RCCs judged unsafe"),
         (f"{verdicts['']:,}", "RCCs not judged yet"),
     ]
+    if loose_text(clusters):
+        tiles.append((f"{sum(is_loose(clusters, rcc) for rcc in rccs):,}", "loose RCCs"))
     if known.reasons.spots:
         judged = [known.spot_notes[s.conditions] for s in known.reasons.spots if s.conditions in known.spot_notes]
         tiles.append((f"{sum(note.verdict == 'unsafe' for note in judged):,}", "weak spots judged unsafe"))
@@ -149,6 +167,7 @@ def _summary(known: Material) -> str:
         tiles.append((f"{was:.1%} → {now:.1%}", "test accuracy before and after retraining"))
     rows = []
     per_rcc = Counter(image.rcc for image in known.unsafe.images) if known.unsafe else {}
+    steady = ["Steadiness"] if clusters.steadiness and rccs else []
     for rcc in by_excess(clusters.groups, known.rates):
         size = int((clusters.labels == rcc).sum())
         selected = "–" if known.unsafe is None or rcc == NOISE else f"{per_rcc[rcc]:,}"
@@ -168,6 +187,7 @@ def _summary(known: Material) -> str:
                 described,
                 f"{size:,}",
                 percent(size / len(clusters.paths)),
+                *([_steady_cell(clusters, rcc)] if steady else []),
                 *([_rate_cell(known.rates.get(rcc))] if known.rates else []),
                 badge(known.verdict(rcc)),
                 selected,
@@ -175,10 +195,19 @@ def _summary(known: Material) -> str:
         )
     about = "Name, and what its images have in common" if known.profiles else "Name"
     rate = ["Fails there"] if known.rates else []
-    headers = ["RCC", about, "Images", "Share", *rate, "Judged", "To label"]
+    headers = ["RCC", about, "Images", "Share", *steady, *rate, "Judged", "To label"]
     drawn = "".join(f"<div class='tile'><b>{escaped(n)}</b><span>{escaped(what)}</span></div>" for n, what in tiles)
-    first = f"<p class='lede'><b>{escaped(headline(clusters))}.</b></p><div class='tiles'>{drawn}</div>"
+    nothing = f"<p class='warning'>{escaped(text)}</p>" if (text := no_steady_groups_text(clusters)) else ""
+    first = f"<p class='lede'><b>{escaped(headline(clusters))}.</b></p>{nothing}<div class='tiles'>{drawn}</div>"
     return f"{first}{html_table(headers, rows, numbers=(2, 3, len(headers) - 1))}{_map(known)}"
+
+
+def _steady_cell(clusters: RootCauseClusters, rcc: int) -> str:
+    """How steady an RCC is, in the table of RCCs."""
+    share = confidence(clusters, rcc)
+    if share is None:
+        return "<span class='soft small'>changed</span>" if is_changed(clusters, rcc) else "–"
+    return percent_down(share) + (f" {LOOSE}" if is_loose(clusters, rcc) else "")
 
 
 def _rate_cell(rate: Rate | None) -> str:
@@ -240,6 +269,16 @@ def _filled(places: np.ndarray, width: int, height: int, edge: int) -> np.ndarra
 
 def _reading(known: Material) -> str:
     judged = "Its name, note and verdict are the engineer's." if known.review.notes else "No RCC has been judged yet."
+    measured = known.clusters.steadiness is not None
+    steady = (
+        "<li><b>Steadiness</b>: random parts of the failing images are clustered again and again. The figure is how "
+        "often two images of the RCC are together then, in the clusterings in which both take part, on average over "
+        f"its images. Below {BOUND} an RCC is <em>loose</em>: its images may not share one reason. Small RCCs are "
+        "loose more easily, since a part may hold too few of their images. Steadiness is no failure rate, and does not "
+        "prove that the images of an RCC share a reason.</li>"
+        "<li>An image is <b>between</b> two RCCs if it is with the images of the other at least half as often as with "
+        "those of its own.</li>"
+    )
     return (
         "<ul>"
         "<li>An <b>RCC</b> is a set of failing images that look alike to a network trained on everyday images. What "
@@ -255,7 +294,8 @@ def _reading(known: Material) -> str:
         "images that look like those of the RCC, the share that the network gets wrong, with a 95% interval. Images "
         "that look alike are a reason for failing only if the network fails on them more often than elsewhere "
         "(Fisher's exact test, corrected for the number of RCCs).</li>"
-        "<li><b>Most like</b> are the RCCs whose centres are closest, the closest first; they may have the same root "
+        + (steady if measured else "")
+        + "<li><b>Most like</b> are the RCCs whose centres are closest, the closest first; they may have the same root "
         "cause.</li>"
         "<li>The <b>images to label</b> (the unsafe set) are the new images most like the RCCs' core images; the DNN "
         "is retrained with them.</li>"
@@ -269,7 +309,8 @@ def _reading(known: Material) -> str:
 def _cards(known: Material) -> str:
     rccs = by_excess(rccs_of(known.clusters), known.rates)
     if not rccs:
-        return "<p>There are none: all failing images are in no cluster.</p>"
+        none = no_steady_groups_text(known.clusters) or "There are none: all failing images are in no cluster."
+        return f"<p>{escaped(none)}</p>"
     centres = rcc_centres(known.clusters)
     cards = "".join(_card(known, rcc, centres) for rcc in rccs[:MOST_CARDS])
     rest = len(rccs) - MOST_CARDS
@@ -288,7 +329,9 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
         for other, _ in nearest_rccs(clusters, rcc, centres=centres)
     )
     confusion = commonest_confusion(clusters.answers_of(rcc))
+    near = near_text(clusters, rcc)
     facts = [
+        ("Steadiness", escaped(confidence_text(clusters, rcc)) + (f"; {escaped(near)}" if near else "")),
         ("Failure rate", escaped(known.reasons.text_of(clusters, rcc, known.rates))),
         ("Taken for", escaped(f"{confusion[0].lower()}{confusion[1:]}" if confusion else "")),
         ("Parameters", escaped(known.profiles.get(rcc, ""))),
@@ -300,7 +343,7 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
         facts.append(("Images to label", f"{selected:,} of {count(known.unsafe.candidates[rcc], 'candidate')}{left}"))
     return (
         f"<article class='card' id='rcc-{rcc}'><header><h3>{escaped(title(rcc, known.review.notes))}</h3>"
-        f"{badge(known.verdict(rcc))}</header>"
+        f"<span>{f'{LOOSE} ' if is_loose(clusters, rcc) else ''}{badge(known.verdict(rcc))}</span></header>"
         f"<p class='size'>{count(size, 'image')} · {percent(share)} of all failing images · "
         f"{count(int(clusters.is_core[clusters.labels == rcc].sum()), 'core image')}</p>"
         f"<div class='bar'><i style='width:{100 * share:.1f}%'></i></div>"
@@ -313,15 +356,21 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
 
 def _five(known: Material, rcc: int) -> str:
     paths, told = sample(known.clusters, rcc), told_of(known.clusters, rcc)
+    row_of = {known.clusters.paths[row]: row for row in np.flatnonzero(known.clusters.labels == rcc).tolist()}
     figures = "".join(
         f"<figure><img alt='{escaped(display_name(path))}' src='{known.images[path]}'>"
-        f"<figcaption>{escaped(display_name(path, longest=32))}{_told(told.get(path))}</figcaption></figure>"
+        f"<figcaption>{escaped(display_name(path, longest=32))}{_told(told.get(path))}"
+        f"{_between(place_text(known.clusters, row_of[path]))}</figcaption></figure>"
         for path in paths
         if path in known.images
     )
     if not figures:
         return "<p class='soft small'>Its images are left out to keep this report small; they are in its GIF.</p>"
     return f"<div class='five'>{figures}</div>"
+
+
+def _between(text: str) -> str:
+    return f"<br>{escaped(text)}" if text else ""
 
 
 def _told(told: str | None) -> str:
@@ -395,10 +444,18 @@ def _noise(known: Material) -> str:
     if not noise:
         return "<p>Every failing image is in an RCC.</p>"
     note = known.review.notes.get(NOISE)
+    if no_steady_groups(clusters):
+        why = "No group of them is steady (see Summary). They have to be inspected one by one."
+    else:
+        near = confidence_text(clusters, NOISE)
+        why = (
+            "Too few images look like these to form a cluster: the network fails on each of them for an individual or "
+            f"rare reason. {f'{near}. ' if near else ''}Statements about RCCs do not cover them; they have to be "
+            "inspected one by one."
+        )
     return (
         f"<article class='card'><p><b>{count(len(noise), 'image')}</b>, {percent(clusters.noise_share)} of all failing "
-        "images. Too few images look like these to form a cluster: the network fails on each of them for an individual "
-        "or rare reason. Statements about RCCs do not cover them; they have to be inspected one by one.</p>"
+        f"images. {why}</p>"
         + (f"<p class='note'>{escaped(note.note)}</p>" if note and note.note else "")
         + f"{_five(known, NOISE)}</article>"
     )
@@ -592,7 +649,8 @@ def _run(known: Material) -> str:
         html_table(
             ["eps", "min_samples", "RCCs", "In no cluster", "Largest RCC", "Silhouette", "Score"],
             rows,
-            caption=f"The best {len(best)} of {count(len(clusters.settings), 'setting')} tried; the first was used",
+            caption=f"The best {len(best)} of {count(len(clusters.settings), 'setting')} tried; the first was used"
+            + (" for all images" if clusters.steadiness else ""),
             numbers=range(7),
         )
         if rows
@@ -600,8 +658,10 @@ def _run(known: Material) -> str:
     )
     curve = elbow_svg(clusters)
     what = f"Sorted distances of the images to neighbour number {clusters.min_samples}, with the knee and the eps used."
+    agreed = consensus_text(clusters) or why_unknown(clusters, known.run)
+    agreed = f"<p>{escaped(agreed)}</p>" if agreed else ""
     figure = f"<div class='figure'>{curve}<p class='soft small'>{what}</p></div>" if curve else ""
-    return f"{facts}{tried}{figure}"
+    return f"{facts}{agreed}{tried}{figure}"
 
 
 def _limits(known: Material) -> str:

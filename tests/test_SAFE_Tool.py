@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from PIL import Image
 
 import pipeline
 import SAFE_Tool
+from dbscan.resamples import FEWEST_IMAGES
 from features.extractor import Extractor
 from rccs.unsafe_set import load_unsafe_set
 from support.errors import SAFEError
@@ -21,6 +23,7 @@ from support.run_folder import CLUSTERS_FILE, FILENAMES_FILE, LABELS_FILE, PROFI
 from support.text import count
 from tests.helpers.places import names_in
 from tests.helpers.small_models import colour_model, draw_set, saved
+from tests.helpers.steadied import steadied, without_steady_groups
 from tests.support.test_entries import bad_paths
 
 TOOL = Path(SAFE_Tool.__file__)
@@ -155,6 +158,52 @@ def test_a_folder_of_failing_images_becomes_clusters_and_their_files(fake_networ
     (notice,) = said(printed.err)
     assert notice.startswith("safe: Using vgg16-conv instead") or fake_network.extractor.notice == notice
     assert "Extracting features: 30 / 30" in printed.err
+
+
+def test_loose_rccs_are_counted_and_marked(fake_network, failing, out, capsys, monkeypatch):
+    find = pipeline.find_root_cause_clusters
+
+    def found(*arguments, **named):
+        clusters = find(*arguments, **named)
+        scenes = ["night", "snow", "wood"]
+        labels = np.array([scenes.index(path.split("_")[0]) for path in clusters.paths])
+        reach = np.ones(3, np.float32)
+        return steadied(dataclasses.replace(clusters, labels=labels, is_core=labels >= 0, reach=reach))
+
+    monkeypatch.setattr("pipeline.find_root_cause_clusters", found)
+    assert safe("cluster", failing, "--out", out) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "3 root cause clusters explain 100% of 30 failures · 1 of 3 is loose"
+    assert lines[2].startswith("  RCC 1 (10 images, 33.3%): loose, together 52%")
+    assert "loose" not in lines[1] + lines[3]
+    assert lines[4].endswith(" · consensus of 100 random parts")
+    assert json.loads((out / RUN_FILE).read_text())["steadiness"]["loose"] == [1]
+
+
+def test_a_run_without_steady_groups_says_so_and_nothing_can_be_selected_for_it(
+    fake_network, failing, out, capsys, monkeypatch
+):
+    find = pipeline.find_root_cause_clusters
+    monkeypatch.setattr("pipeline.find_root_cause_clusters", lambda *a, **k: without_steady_groups(find(*a, **k)))
+    assert safe("cluster", failing, "--out", out) == 0
+    first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "No root cause clusters in 30 failures: no steady groups"
+    assert second.startswith("No steady groups: in 100 random parts of the images, no group of images was found again")
+    assert safe("report", "--out", out) == 0
+    assert safe("select", failing, "--test-accuracy", "0.9", "--out", out) == 2
+    (line,) = said(capsys.readouterr().err)
+    assert line == (
+        "safe: Expected at least one root cause cluster to select for. Received none: all failing images are in no "
+        "cluster. Generate clusters from more failing images."
+    )
+
+
+def test_too_few_images_to_measure_steadiness_are_told(fake_network, draw_folder, out, tmp_path, capsys):
+    folder = draw_folder(tmp_path / "few", {"night": 6, "snow": 6, "wood": 6})
+    assert safe("cluster", folder, "--out", out) == 0
+    printed = capsys.readouterr().out
+    assert f"\nHow steady RCCs are was not measured: there are fewer than {FEWEST_IMAGES} images.\n" in printed
+    assert "consensus" not in printed
 
 
 def test_smaller_frames_of_a_gif_are_told_and_recorded(fake_network, failing, out, capsys, monkeypatch):

@@ -56,6 +56,7 @@ HOUSE = {
     "rccs": (
         "answers",
         "clusters",
+        "confidence",
         "unsafe_set",
         "parameters",
         "known_values",

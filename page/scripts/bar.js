@@ -1,4 +1,4 @@
-// The row of all RCCs. Props: value (the RCC at hand), faces (rcc, caption, picture), named (rcc, caption: those that
+// The row of all RCCs. Props: value (the RCC at hand), faces (rcc, caption, loose, picture), named (rcc, caption: those that
 // have changed). Gradio asks for the value when it sends the event, so of clicks in quick succession the last one counts.
 const row = element.querySelector(".safe-bar");
 const faces = () => [...row.querySelectorAll(".thumbnail-item")];
@@ -16,6 +16,7 @@ function build() {
     face.type = "button";
     face.className = "thumbnail-item";
     face.dataset.rcc = entry.rcc;
+    face.classList.toggle("loose", Boolean(entry.loose));
     text.className = "caption-label";
     image.src = entry.picture;
     image.alt = "";  // the caption says it

@@ -1,4 +1,5 @@
-// A grid of images to select from. Props: value (indices of those selected), tiles (index, name, picture, mark, told), seen.
+// A grid of images to select from. Props: value (indices of those selected), tiles (index, name, picture, mark,
+// told, near, between), seen.
 const $ = (selector) => element.querySelector(selector);
 let picked = new Set();
 
@@ -10,15 +11,16 @@ function build() {
     const button = document.createElement("button"), image = document.createElement("img");
     button.type = "button";
     button.dataset.index = tile.index;
-    button.title = [tile.name, tile.told].filter(Boolean).join(" · ") + (tile.mark ? ` (${tile.mark})` : "");
+    button.title = [tile.name, tile.told, tile.between].filter(Boolean).join(" · ") + (tile.mark ? ` (${tile.mark})` : "");
     button.setAttribute("aria-pressed", picked.has(tile.index));
     image.src = tile.picture;
     image.alt = tile.name;
     button.append(image);
-    if (tile.told) {
-      const told = document.createElement("span");
-      told.textContent = tile.told;
-      button.append(told);
+    for (const text of [tile.told, tile.near]) {
+      if (!text) continue;
+      const below = document.createElement("span");
+      below.textContent = text;
+      button.append(below);
     }
     return button;
   }));

@@ -155,7 +155,8 @@ async function tell(i, x, y) {
   const rcc = props.record.rcc[i], known = props.record.rccs.find((entry) => entry.rcc === rcc);
   tip.querySelector("b").textContent = known ? known.title : "No cluster";
   const told = props.record.told?.[i] ? ` · ${props.record.told[i]}` : "";
-  tip.querySelector("span").textContent = props.record.name[i] + told + (props.shade ? ` · ${props.shade.name}: ${props.shade.told[i] || "unknown"}` : "");
+  const between = props.record.between?.[i] ? ` · ${props.record.between[i]}` : "";
+  tip.querySelector("span").textContent = props.record.name[i] + told + between + (props.shade ? ` · ${props.shade.name}: ${props.shade.told[i] || "unknown"}` : "");
   tip.style.left = `${Math.min(x + 14, f.width - 150)}px`;
   tip.style.top = `${y > f.height - 190 ? y - 186 : y + 14}px`;
   tip.hidden = false;

@@ -15,12 +15,13 @@ from rccs.answers import CONFIDENCE, Answers
 from rccs.clusters import save_clusters
 from rccs.nearness import by_closeness
 from rccs.notes import RccNote
-from rccs.review import merge_rccs, set_note
+from rccs.review import active_clusters, merge_rccs, set_note
 from reporting import export
 from reporting.export import COLUMNS, export_rccs, export_rows, export_zip, folder_name, safe_name
 from SAFE_Tool import main
 from support.errors import SAFEError
 from tests.helpers.places import names_in
+from tests.helpers.steadied import steadied
 
 NOTES = {0: RccNote(0, "sunglasses at night", "hazard", "unsafe"), 2: RccNote(2, "", "", "safe")}
 FOLDERS = ["RCC_00_sunglasses-at-night", "RCC_01", "RCC_02", "no_cluster"]
@@ -75,6 +76,10 @@ def test_every_rcc_becomes_a_folder_of_its_images_and_a_table_lists_them(cluster
         "label": "",
         "predicted": "",
         "score": "",
+        "rcc_confidence": "",
+        "together": "",
+        "beside": "",
+        "together_beside": "",
     }
     assert (of["snow_07.png"]["core"], of["wood_00.png"]["verdict"]) == ("false", "safe")
     assert (of["sea_00.png"]["rcc"], of["sea_00.png"]["file"]) == ("-1", "no_cluster/sea_00.png")
@@ -90,6 +95,21 @@ def test_what_the_dnn_took_the_images_for_is_exported_where_it_is_known(clusters
     of = {row["image"]: row for row in rows_of((tmp_path / "out" / "labels.csv").read_text())}
     assert [of["night_03.png"][name] for name in ("label", "predicted", "score")] == ["'=dark", "'=dark", "0.75"]
     assert [of["night_04.png"][name] for name in ("label", "predicted", "score")] == ["", "", ""]
+
+
+def test_how_steady_rccs_are_and_where_images_lie_between_them_is_exported_as_far_as_it_is_known(clusters, tmp_path):
+    known = steadied(clusters)
+    export_rccs(known, NOTES, tmp_path / "out")
+    of = {row["image"]: row for row in rows_of((tmp_path / "out" / "labels.csv").read_text())}
+    columns = ("rcc_confidence", "together", "beside", "together_beside")
+    assert [of["snow_07.png"][name] for name in columns] == ["0.52", "0.55", "0", "0.385"]
+    assert [of["night_03.png"][name] for name in columns] == ["0.94", "0.94", "1", "0.1"]
+    assert [of["sea_00.png"][name] for name in columns] == ["", "", "2", "0.3"]
+    save_clusters(known, tmp_path)
+    merge_rccs(tmp_path, 2, 0)
+    of = {row.image: row[-4:] for row in export_rows(active_clusters(tmp_path), {})}
+    assert of["snow_07.png"] == (0.52, 0.55, None, None)  # RCC 0 is no longer what it was beside
+    assert of["night_03.png"] == of["sea_00.png"] == (None,) * 4
 
 
 def test_one_rcc_can_be_exported_alone(clusters, tmp_path):
@@ -329,7 +349,7 @@ def test_the_table_is_written_as_parquet_too_where_pyarrow_is_installed(clusters
     from pyarrow import parquet
 
     monkeypatch.setattr(export, "writes_parquet", lambda: True)
-    odd = renamed(clusters, {"sea_00.png": "sea_\udcff.png"})
+    odd = steadied(renamed(clusters, {"sea_00.png": "sea_\udcff.png"}))
     out = export_rccs(odd, NOTES, tmp_path / "out").path
     table = parquet.read_table(out / "labels.parquet").to_pylist()
     rows = [row._asdict() for row in export_rows(odd, NOTES)]

@@ -26,7 +26,8 @@ from SAFE_Tool import main
 from support.errors import SAFEError
 from support.images import Skipped
 from support.output_folder import save_files
-from support.run_folder import CLUSTERS_FILE, PROFILES_FILE, RETRAINING_FILE, SPOT_NOTES_FILE, UNSAFE_SET_FILE
+from support.run_folder import CLUSTERS_FILE, PROFILES_FILE, RETRAINING_FILE, RUN_FILE, SPOT_NOTES_FILE, UNSAFE_SET_FILE
+from tests.helpers.steadied import steadied, without_steady_groups
 from training.finetuning import Epoch
 from training.settings import Settings
 
@@ -124,6 +125,55 @@ def test_the_report_is_one_file_that_loads_and_runs_nothing(out):
     style = (Path(report.__file__).with_suffix(".css")).read_text()
     assert "url(" not in style
     assert "@import" not in style
+
+
+def test_the_report_says_how_steady_rccs_are_and_which_images_lie_between_two(clusters, tmp_path):
+    save_clusters(steadied(clusters), tmp_path)
+    document = report_html(tmp_path)
+    text = Page(document).text
+    for expected in (
+        "Loose: two of its images are together in only 52% of the clusterings of random parts; 1 also near another RCC",
+        "Steady: two of its images are together in 94% of the clusterings of random parts",
+        "nearest to RCC 2: together with its images in 30% of the clusterings",
+        "1 of them is near an RCC: together with its images in at least 20% of the clusterings.",
+        "Below 75% an RCC is",
+        "100 random parts of the images, each 50% to 80% of them, were clustered in the same way.",
+    ):
+        assert expected in text
+    assert re.search(r"52% +loose", text)
+    assert document.count(sections.LOOSE) == 2  # in the table and with the RCC
+    assert "<b>1</b><span>loose RCCs</span>" in document
+    merge_rccs(tmp_path, 1, 0)
+    text = Page(report_html(tmp_path)).text
+    assert "Changed by hand: how steady it is now is not known" in text
+    assert "52%" not in text
+    assert "94%" not in text
+
+
+def test_the_report_of_a_run_without_steady_groups_says_so_and_what_to_do(clusters, tmp_path):
+    save_clusters(without_steady_groups(clusters), tmp_path)
+    text = Page(report_html(tmp_path)).text
+    assert text.count("No steady groups: in 100 random parts of the images") == 2
+    assert "No group of them is steady" in text
+    assert "for an individual or rare reason" not in text
+    assert "No root cause clusters in 26 failures." in text
+
+
+def test_the_report_of_an_older_run_says_nothing_of_steadiness(out):
+    run = json.loads((out / RUN_FILE).read_text())
+    del run["steadiness"]
+    (out / RUN_FILE).write_text(json.dumps(run))
+    text = report_html(out).split("</style>")[1]
+    for word in ("Steadiness", "steady", "Steady", "oose", "random parts"):
+        assert word not in text
+
+
+def test_the_report_says_why_it_was_not_measured(clusters, tmp_path):
+    one = dataclasses.replace(
+        clusters, labels=np.zeros(26, int), is_core=np.ones(26, bool), reach=np.ones(1, np.float32)
+    )
+    save_clusters(one, tmp_path)
+    assert "How steady RCCs are was not measured: there are fewer than 30 images." in report_html(tmp_path)
 
 
 def test_the_same_run_gives_the_same_report(out):
