@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from features.weights import choose_precision
 from page.bar_view import BarView
 from page.images_view import ImagesView
 from page.job_view import JobView, News
@@ -62,6 +63,11 @@ EXTRACTOR_MEANINGS = {
     "vgg16": "what an image shows and what disturbs it, the features of the next two joined",
     "vgg16-fc2": "the paper's 4,096 features alone, which say most about what an image shows",
     "vgg16-conv": "the mean of each channel of the convolutional layers, for machines without internet access",
+}
+PRECISION_MEANINGS = {
+    "auto": "bfloat16 if the processor multiplies it, otherwise float32",
+    "bfloat16": "half of the time or less, on such a processor; RCCs hardly differ",
+    "float32": "the same features on every processor, up to rounding",
 }
 SETTING_HEADERS = ["eps", "min_samples", "RCCs", "no cluster", "largest RCC", "silhouette", "score", ""]
 TERMS = {
@@ -164,8 +170,12 @@ class ClustersTab:
                 [(f"{name}: {meaning}", name) for name, meaning in EXTRACTOR_MEANINGS.items()], value="auto",
                 label="Features", info="What of VGG16 describes an image", interactive=False, elem_id="extractor",
             )  # fmt: skip
+            self._precision = gr.Radio(
+                [(f"{name}: {meaning}", name) for name, meaning in PRECISION_MEANINGS.items()], value="auto",
+                label="Precision", info="Number format of the network", interactive=False, elem_id="precision",
+            )  # fmt: skip
         self._fields = [
-            self._folder, self._reducer, self._predictions, self._tested, self._aside, self._extractor,
+            self._folder, self._reducer, self._predictions, self._tested, self._aside, self._extractor, self._precision,
         ]  # fmt: skip
 
     def wire(self, app: gr.Blocks, news: News) -> None:
@@ -274,7 +284,8 @@ class ClustersTab:
         path = printable(os.fspath(results.clusters.image_root))
         predictions, tested = (printable(text) for text in given_predictions(self._settings.out))
         extractor = requested_extractor(results.clusters)
-        opened = predictions or results.clusters.set_aside or extractor != "auto"
+        precision = requested_precision(results.clusters)
+        opened = predictions or results.clusters.set_aside or {extractor, precision} != {"auto"}
         return {
             self._folder: path,
             self._root: path,
@@ -283,6 +294,7 @@ class ClustersTab:
             self._tested: tested,
             self._aside: self._show_aside(results),
             self._extractor: extractor,
+            self._precision: precision,
             # Never closed behind the engineer
             **({self._more: gr.Accordion(open=True)} if opened else {}),
         }
@@ -335,7 +347,14 @@ class ClustersTab:
             return {self._status: failed(error)}
 
     def _on_generate(
-        self, source: str, reducer: str, predictions: str | None, tested: str | None, aside: object, extractor: str
+        self,
+        source: str,
+        reducer: str,
+        predictions: str | None,
+        tested: str | None,
+        aside: object,
+        extractor: str,
+        precision: str,
     ) -> Iterator[dict]:
         settings = self._settings
         names = tuple(name for name in aside if isinstance(name, str)) if isinstance(aside, list) else ()
@@ -345,7 +364,7 @@ class ClustersTab:
             more = {name: settings.accept(path) for name, path in typed(predictions=predictions, tested=tested).items()}
             wanted = ClusteringSettings(
                 extractor=extractor, reducer=reducer, weights=settings.weights, predictions=more.get("predictions"),
-                tested=more.get("tested"), set_aside=names,
+                tested=more.get("tested"), set_aside=names, precision=precision,
             )  # fmt: skip
             generate_clusters(images, settings.out, wanted, within=settings.root, progress=job.progress)
             try:  # the clusters are shown meanwhile: every window hears that the folder has changed
@@ -467,6 +486,11 @@ def set_aside_of(clusters: RootCauseClusters) -> tuple[str, ...]:
 def requested_extractor(clusters: RootCauseClusters) -> str:
     """The choice of an extractor that gives these clusters again; `auto` where that is what it chooses."""
     return "auto" if clusters.notice or clusters.extractor == "vgg16" else clusters.extractor
+
+
+def requested_precision(clusters: RootCauseClusters) -> str:
+    """The choice of a precision that gives these clusters again; `auto` where that is what it chooses here."""
+    return "auto" if clusters.precision == choose_precision("auto") else clusters.precision
 
 
 def _nothing(settings: PageSettings) -> str:

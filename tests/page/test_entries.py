@@ -37,7 +37,9 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     with serving(folder, cwd=folder) as url:
         visitor = Visitor(url, "typing")
         images = str(folder / "images")
-        assert "8 failures" in visitor.fire(visitor.handler("generate", "click"), [images, "pca", "", "", []])
+        assert "8 failures" in visitor.fire(
+            visitor.handler("generate", "click"), [images, "pca", "", "", [], "auto", "auto"]
+        )
         selected = [images, None, None, "0.3", "4", "equal", False, None, None, False]
         assert "4 of 8" in visitor.fire(visitor.handler("select", "click"), selected)
         yield visitor
@@ -46,9 +48,9 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
 
 
 FIELDS = {
-    "images": ("generate", "click", ["PATH", "pca", "", "", []]),
-    "predictions": ("generate", "click", ["x", "pca", "PATH", "x", []]),
-    "tested": ("generate", "click", ["x", "pca", "x.csv", "PATH", []]),
+    "images": ("generate", "click", ["PATH", "pca", "", "", [], "auto", "auto"]),
+    "predictions": ("generate", "click", ["x", "pca", "PATH", "x", [], "auto", "auto"]),
+    "tested": ("generate", "click", ["x", "pca", "x.csv", "PATH", [], "auto", "auto"]),
     "improvement": ("select", "click", ["PATH", "0.5", None, "0.3", None, "equal", False, None, None, False]),
     "select-model": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "PATH", "x", False]),
     "select-test": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "x", "PATH", False]),

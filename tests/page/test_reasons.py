@@ -253,7 +253,8 @@ def test_what_does_not_matter_is_offered_and_set_aside_with_one_click(browser, t
         with opened(browser, served) as page:
             field(page, "images").fill(str(people.failing))
             page.locator("#generate").click()
-            expect(page.locator("#offer")).to_contain_text("8 of 8 RCCs are one person each")
+            # Groups of ten images: two of them may be joined.
+            expect(page.locator("#offer")).to_contain_text(re.compile(r"([78]) of \1 RCCs are one person each"))
             expect(page.locator("#generate")).to_be_enabled()
             page.get_by_role("button", name="Set person aside").click()
             expect(page.locator("#set-aside")).to_contain_text("person")

@@ -70,7 +70,9 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     (root / "climbing.txt").write_text(f"../secret/{SECRET}/night_1.png\n")
     with serving(folder, "--root", root, cwd=folder / "elsewhere") as url:
         visitor = Visitor(url, "first")
-        told = visitor.fire(visitor.handler("generate", "click"), [str(root / "failing"), "pca", "", "", []])
+        told = visitor.fire(
+            visitor.handler("generate", "click"), [str(root / "failing"), "pca", "", "", [], "auto", "auto"]
+        )
         assert "12 failures" in told
         told = visitor.fire(
             visitor.handler("select", "click"),
@@ -167,9 +169,9 @@ def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, 
     # Each is tried on PageSettings.accept above; over HTTP those that differ in kind.
     for path in (paths[0], paths[1], paths[5], paths[9], paths[21], paths[23]):
         calls = {
-            "images": ("generate", "click", [path, "pca", "", "", []]),
-            "predictions": ("generate", "click", [inside, "pca", path, inside, []]),
-            "tested": ("generate", "click", [inside, "pca", f"{inside}/x.csv", path, []]),
+            "images": ("generate", "click", [path, "pca", "", "", [], "auto", "auto"]),
+            "predictions": ("generate", "click", [inside, "pca", path, inside, [], "auto", "auto"]),
+            "tested": ("generate", "click", [inside, "pca", f"{inside}/x.csv", path, [], "auto", "auto"]),
             "improvement": ("select", "click", [path, "0.5", None, "0.3", None, "equal", False, None, None, False]),
             "select-model": (
                 "select",
@@ -349,7 +351,7 @@ def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(at
 )
 def test_requests_of_other_origins_are_refused(attacked, visitor, headers):
     sent = {
-        "data": ["x", "pca", "", "", []],
+        "data": ["x", "pca", "", "", [], "auto", "auto"],
         "fn_index": visitor.handler("generate", "click")["id"],
         "session_hash": "evil",
     }
@@ -464,7 +466,9 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     assert visitor.serve("grid", "grid_picture", [0, run]).json().startswith("data:image")
     failing, size = str(attacked.root / "failing"), ["0.5", None, "0.3", "6", "equal", False, None, None, False]
     try:
-        assert "15 failures" in other.fire(other.handler("generate", "click"), [str(folder), "pca", "", "", []])
+        assert "15 failures" in other.fire(
+            other.handler("generate", "click"), [str(folder), "pca", "", "", [], "auto", "auto"]
+        )
         assert "6 of 15" in other.fire(other.handler("select", "click"), [str(folder), *size])
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
         for widget, function, sent in (
@@ -488,13 +492,13 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
             assert "data:image" not in told
             assert "/pictures/" not in told
     finally:
-        other.fire(other.handler("generate", "click"), [failing, "pca", "", "", []])
+        other.fire(other.handler("generate", "click"), [failing, "pca", "", "", [], "auto", "auto"])
         other.fire(other.handler("select", "click"), [failing, *size])
 
 
 def test_requests_that_are_none_are_refused_without_a_traceback(attacked, visitor):
     generate = visitor.handler("generate", "click")["id"]
-    join = {"data": ["x", "pca", "", "", []], "fn_index": generate, "session_hash": "odd"}
+    join = {"data": ["x", "pca", "", "", [], "auto", "auto"], "fn_index": generate, "session_hash": "odd"}
     bodies = [b"[" * 200_000, b'{"a":' * 100_000, b"\xff\xfe", b"null", b"{}", b'{"data": [NaN], "fn_index": 1e999}']
     bodies += [b'{"data": [' + b"1" * 100_000 + b'], "fn_index": 1, "session_hash": "x"}', b""]
     for odd in ({"fn_index": -1}, {"fn_index": "0"}, {"session_hash": None}, {"session_hash": ["x"]}, {"data": {}}):

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
-from features.extractor import EXTRACTORS
-from page.clusters_tab import EXTRACTOR_MEANINGS, requested_extractor
-from support.run_folder import FILENAMES_FILE, LABELS_FILE, NOTES_FILE, SELECTION_FILE
+from features.extractor import EXTRACTORS, PRECISIONS
+from page.clusters_tab import EXTRACTOR_MEANINGS, PRECISION_MEANINGS, requested_extractor, requested_precision
+from support.run_folder import FILENAMES_FILE, LABELS_FILE, NOTES_FILE, RUN_FILE, SELECTION_FILE
 from tests.helpers.browsing import MARKUP, WAIT, Served, field, generate, opened, served_from, wait_until
 from tests.helpers.places import names_in
 
@@ -268,8 +268,34 @@ def test_the_form_keeps_the_extractor_of_a_run(clusters, extractor, notice, expe
     assert requested_extractor(run) == expected
 
 
-def test_every_extractor_has_a_sentence_in_the_form():
+def test_every_extractor_and_precision_has_a_sentence_in_the_form():
     assert tuple(EXTRACTOR_MEANINGS) == EXTRACTORS
+    assert set(PRECISION_MEANINGS) == set(PRECISIONS)
+
+
+@pytest.mark.parametrize(
+    ("identity", "here", "expected"),
+    [
+        ("vgg16-conv-4224-0-float32", set(), "auto"),
+        ("vgg16-conv-4224-0-float32", {"amx_bf16"}, "float32"),
+        ("vgg16-conv-4224-0-tiles-bfloat16", {"avx512_bf16"}, "auto"),
+        ("vgg16-conv-4224-0-tiles-bfloat16", set(), "bfloat16"),
+    ],
+)
+def test_the_form_keeps_the_precision_of_a_run(clusters, monkeypatch, identity, here, expected):
+    monkeypatch.setattr("features.weights._processor_flags", lambda: here)
+    assert requested_precision(dataclasses.replace(clusters, extractor_identity=identity)) == expected
+
+
+def test_a_precision_chosen_under_more_options_is_the_one_that_is_used(generated, page):
+    expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
+    page.get_by_role("button", name="More options").click()
+    expect(page.locator("#precision input[value=auto]")).to_be_checked()
+    page.locator("#precision").get_by_text("bfloat16: half of the time").click()
+    page.locator("#generate").click()
+    expect(page.locator("#clusters-status progress")).to_have_count(0, timeout=WAIT)
+    expect(page.locator("#generate")).to_be_enabled(timeout=WAIT)
+    assert "bfloat16" in json.loads((generated.out / RUN_FILE).read_text())["extractor"]["identity"]
 
 
 def test_every_input_has_a_label_and_a_hint(served, page):
