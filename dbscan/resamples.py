@@ -19,7 +19,7 @@ from dbscan.one_thread import one_thread
 from dbscan.outcome import NOISE
 from dbscan.projection import scaled_anew
 from dbscan.relevance import average_neighbours
-from dbscan.tuning import MIN_SAMPLES_TRIED, cluster_with_each
+from dbscan.tuning import MIN_SAMPLES_TRIED, cluster_with_each, largest_first
 from support.progress import Progress, no_progress
 
 SMALLEST_SHARE, LARGEST_SHARE = 0.5, 0.8  # of the images in a sample
@@ -92,7 +92,9 @@ def cluster_samples(
         averaged = average_neighbours(points)
         if reduced is None or known is None:
             return cluster_with_each(averaged, original=points, averaged=averaged)
-        return cluster_with_each(reduced[sample], original=points, averaged=averaged, known=_renumbered(known[sample]))
+        # Numbered anew, without gaps: a sample may contain none of the images of some RCC.
+        of_sample = largest_first(known[sample])
+        return cluster_with_each(reduced[sample], original=points, averaged=averaged, known=of_sample)
 
     for i, found in enumerate(_in_threads(cluster, samples)):
         tells_apart = [of_sample.max(initial=NOISE) > 0 for of_sample, _ in found]
@@ -106,14 +108,6 @@ def cluster_samples(
 def _sample(n: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng([seed, n])
     return np.sort(rng.permutation(n)[: round(rng.uniform(SMALLEST_SHARE, LARGEST_SHARE) * n)])
-
-
-def _renumbered(labels: np.ndarray) -> np.ndarray:
-    """Labels without gaps: a sample may contain none of the images of some RCC."""
-    renumbered = np.full(len(labels), NOISE)
-    inside = labels != NOISE
-    renumbered[inside] = np.unique(labels[inside], return_inverse=True)[1]
-    return renumbered
 
 
 def _in_threads(
