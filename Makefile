@@ -22,9 +22,10 @@ REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt
 run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 	$(BIN)/python SAFE_Tool.py ui --example $(EXAMPLE)
 
-# loadfile: one worker runs all tests of a file, so that its page or network is started once.
+# loadfile: one worker runs all tests of a file, so that its page or network is started once. Three workers on two cores,
+# since tests in a browser often wait; the slow ones measure memory and time.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow

@@ -31,6 +31,7 @@ from support.entries import path_of
 from support.errors import SAFEError
 
 LEFT_OVER_SECONDS = 3600
+PARSING_ATTEMPTS = 5
 
 # What the readers of JSON, CSV and ZIP files raise on damaged or hostile input.
 DAMAGED = (
@@ -286,6 +287,15 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     any of DAMAGED
         Not such a file.
     """
+    # NumPy parses headers as Python. Up to Python 3.12, that fails now and then while another thread parses, as
+    # TensorFlow does when it runs a model: all threads share one count of the depth (CPython's issue 106905).
+    for _ in range(PARSING_ATTEMPTS - 1):
+        with contextlib.suppress(SystemError):
+            return _read_arrays(path)
+    return _read_arrays(path)
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     with regular(path).open("rb") as file:
         with zipfile.ZipFile(file) as archive:
             parts = archive.infolist()

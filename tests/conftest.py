@@ -1,6 +1,9 @@
 """What all tests share: nothing is downloaded, images are drawn, and a stand-in for VGG16 needs no TensorFlow."""
 
+import copy
 import dataclasses
+import os
+import shutil
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
@@ -29,19 +32,19 @@ def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
     monkeypatch.setattr("features.weights.FC2_URL", f"http://127.0.0.1:{closed_port()}/vgg16_weights.h5")
 
 
+def draw_scenes(folder: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
+    """`draw_scenes(folder, {"night": 5, "snow": 4})`: the folder, with images night_00.png, night_01.png, …"""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    for scene, count in counts.items():
+        for i in range(count):
+            draw_scene(scene, rng).save(folder / f"{scene}_{i:02d}.png")
+    return folder
+
+
 @pytest.fixture
 def draw_folder() -> Callable[..., Path]:
-    """`draw_folder(folder, {"night": 5, "snow": 4}, seed=0)`: the folder, with images night_00.png, night_01.png, …"""
-
-    def draw(folder: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
-        rng = np.random.default_rng(seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        for scene, count in counts.items():
-            for i in range(count):
-                draw_scene(scene, rng).save(folder / f"{scene}_{i:02d}.png")
-        return folder
-
-    return draw
+    return draw_scenes
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +53,7 @@ def plain_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("features.weights._processor_flags", set)
 
 
-@pytest.fixture
-def fake_network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
-    """Put a `FakeNetwork` in the place of vgg16-conv, which `auto` then chooses."""
+def put_fake_network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
     fake = FakeNetwork()
     real = load_network
 
@@ -68,10 +69,29 @@ def fake_network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
 
 
 @pytest.fixture
-def clusters(fake_network: FakeNetwork, draw_folder, tmp_path: Path) -> RootCauseClusters:
+def fake_network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
+    """Put a `FakeNetwork` in the place of vgg16-conv, which `auto` then chooses."""
+    return put_fake_network(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def clustered_once(tmp_path_factory: pytest.TempPathFactory) -> RootCauseClusters:
+    """What `clusters` gives copies of. The cache with its features lies beside its images."""
+    home = tmp_path_factory.mktemp("clusters")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("SAFE_CACHE", str(home / "cache"))
+        fake = put_fake_network(monkeypatch)
+        folder = draw_scenes(home / "failing", {"night": 10, "snow": 8, "wood": 6, "sea": 2})
+        return find_root_cause_clusters(FE.extract_features(folder, fake.extractor))
+
+
+@pytest.fixture
+def clusters(fake_network: FakeNetwork, clustered_once: RootCauseClusters, tmp_path: Path) -> RootCauseClusters:
     """RCC 0: ten nights; RCC 1: eight snows, one of them no core point; RCC 2: six woods; in no cluster: two seas."""
-    folder = draw_folder(tmp_path / "failing", {"night": 10, "snow": 8, "wood": 6, "sea": 2})
-    found = find_root_cause_clusters(FE.extract_features(folder, fake_network.extractor))
+    folder = clustered_once.image_root
+    shutil.copytree(folder, tmp_path / "failing")
+    shutil.copytree(folder.parent / "cache", os.environ["SAFE_CACHE"], dirs_exist_ok=True)
+    found = dataclasses.replace(copy.deepcopy(clustered_once), image_root=tmp_path / "failing")
     scenes = {"night": 0, "snow": 1, "wood": 2, "sea": NOISE}
     labels = np.array([scenes[path.split("_")[0]] for path in found.paths])
     is_core = labels != NOISE

@@ -20,6 +20,7 @@ def test_groups_of_features_become_clusters_largest_first(extractor):
         assert all(path.startswith(f"group {group}/") for path in found.members(rcc))
 
 
+@pytest.mark.slow
 def test_umap_finds_the_groups_too_and_always_the_same():
     images = features_of((40, 25, 60))
     found = find_root_cause_clusters(images, reducer="umap")

@@ -1,7 +1,7 @@
 """The order of the house: what may import what, read from the code."""
 
 import ast
-from collections.abc import Iterator
+import functools
 from pathlib import Path
 
 import pytest
@@ -155,16 +155,20 @@ def place_of(path: Path) -> tuple[str, str]:
     return parts[0], "".join(parts[1:2]).replace("__init__", "")
 
 
-def imports(tree: ast.AST) -> Iterator[tuple[str, ast.stmt]]:
+@functools.cache
+def imports(tree: ast.AST) -> list[tuple[str, ast.stmt]]:
     """The whole name of each imported module, or of what is imported from it, and the statement."""
+    found = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node) for alias in node.names)
+            found += [(alias.name, node) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute"
-            yield from ((f"{node.module}.{alias.name}", node) for alias in node.names)
+            found += [(f"{node.module}.{alias.name}", node) for alias in node.names]
+    return found
 
 
+@functools.cache
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -199,16 +203,20 @@ def test_a_module_imports_only_from_above_it(path):
             assert order.index(other) < order.index(package), f"line {node.lineno}"
 
 
+@functools.cache
+def defined_in(source: Path) -> set[str]:
+    defined = {n.id for n in ast.walk(parsed(source)) if isinstance(n, ast.Name)}
+    defined |= {n.name for n in parsed(source).body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+    return defined - {inner.rpartition(".")[2] for inner, _ in imports(parsed(source))}
+
+
 @each(FILES)
 def test_each_name_is_imported_from_where_it_is_defined(path):
     for name, node in imports(parsed(path)):
         if name.partition(".")[0] in HOUSE and isinstance(node, ast.ImportFrom):
             source = ROOT / f"{node.module.replace('.', '/')}.py"
             if source.is_file():
-                defined = {n.id for n in ast.walk(parsed(source)) if isinstance(n, ast.Name)}
-                defined |= {n.name for n in parsed(source).body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
-                imported = {inner.rpartition(".")[2] for inner, _ in imports(parsed(source))}
-                assert name.rpartition(".")[2] in defined - imported, f"line {node.lineno}"
+                assert name.rpartition(".")[2] in defined_in(source), f"line {node.lineno}"
 
 
 def test_workers_of_a_cluster_are_sent_all_that_they_import():

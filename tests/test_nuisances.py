@@ -33,6 +33,12 @@ from tests.helpers.fake_network import FakeNetwork
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
 
 
+@pytest.fixture(autouse=True)
+def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough for groups that lie apart."""
+    monkeypatch.setattr("dbscan.resamples.MOST_SAMPLES", 20)
+
+
 @pytest.fixture
 def people(fake_network: FakeNetwork, tmp_path: Path) -> People:
     return draw_people(tmp_path)

@@ -99,6 +99,7 @@ def seeded_vgg16(tmp_path_factory):
     path.unlink()
 
 
+@pytest.mark.slow
 def test_vgg16_fc2_from_a_local_file_is_the_model_of_keras_cut_at_fc2(seeded_vgg16, draw_folder, tmp_path, monkeypatch):
     import keras
 
@@ -141,6 +142,7 @@ def test_vgg16_gives_an_image_the_same_features_alone_and_in_a_batch(joined_netw
     np.testing.assert_array_equal(joined_network(pixels)[1], joined_network(pixels[1:2])[0])
 
 
+@pytest.mark.slow
 def test_bfloat16_gives_nearly_the_same_features_of_vgg16(seeded_vgg16, joined_network, pixels):
     rounded = load_network(choose_extractor("vgg16", weights=seeded_vgg16[1], precision="bfloat16"))(pixels)
     exact = joined_network(pixels)

@@ -8,6 +8,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, served_from
 
+pytestmark = pytest.mark.slow
+
 # Gradio's own widgets: what is wrong inside them is not ours to mend.
 NOT_OURS = {"include": [["body"]], "exclude": [[".table-wrap"], [".gradio-dataframe"]]}
 TABS = ("Root cause clusters", "Unsafe set", "Retraining")

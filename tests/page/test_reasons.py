@@ -141,6 +141,7 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
     assert load_notes(compared.served.out) == {}
 
 
+@pytest.mark.slow
 def test_weak_spots_with_all_verdicts_have_no_serious_finding_in_light_or_dark(browser, compared, two_spots):
     out, tested = compared.served.out, str(compared.case.test)
     for spot, verdict in zip(two_spots, ("unclear", "safe"), strict=True):
@@ -246,6 +247,7 @@ def test_predictions_can_be_given_on_the_page_and_are_filled_in_again(browser, c
         expect(field(page, "tested")).to_have_value(str(case.test))
 
 
+@pytest.mark.slow
 def test_what_does_not_matter_is_offered_and_set_aside_with_one_click(browser, tmp_path):
     people = draw_people(tmp_path / "people")
     (tmp_path / "page").mkdir()

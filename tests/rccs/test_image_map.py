@@ -40,7 +40,7 @@ def without_umap(monkeypatch):
 # --- Positions --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["umap", "pca"])
+@pytest.mark.parametrize("method", ["pca", pytest.param("umap", marks=pytest.mark.slow)])
 def test_every_image_has_a_place_in_the_unit_square_and_rccs_lie_apart(clusters, method):
     if method == "umap":
         pytest.importorskip("umap")

@@ -113,7 +113,7 @@ def many(rng: np.random.Generator) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("table", [few, many, lambda rng: driving(500, int(rng.integers(99)))[0]])
-@pytest.mark.parametrize("rate", [0.1, 0.4])
+@pytest.mark.parametrize("rate", [0.1, pytest.param(0.4, marks=pytest.mark.slow)])
 def test_where_right_and_wrong_are_shuffled_nothing_is_found(table, rate):
     found = []
     for seed in range(20):

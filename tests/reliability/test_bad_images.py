@@ -211,6 +211,7 @@ def test_an_image_cut_off_at_every_tenth_byte_is_decoded_or_named_with_a_reason(
     assert unreadable > cut / 2 > 200
 
 
+@pytest.mark.slow
 def test_a_whole_run_keeps_within_its_memory_and_clusters_the_good_ones_as_without_the_bad(tmp_path):
     rng = np.random.default_rng(0)
     for folder in (tmp_path / "good", tmp_path / "all"):

@@ -1,17 +1,40 @@
+import ast
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from support import files
 from support.errors import SAFEError
-from support.files import LEFT_OVER_SECONDS, prepare_folder, put_back, replacing, replacing_folder, write_text
+from support.files import (
+    LEFT_OVER_SECONDS,
+    prepare_folder,
+    put_back,
+    read_arrays,
+    replacing,
+    replacing_folder,
+    write_text,
+)
 from tests.helpers.places import names_in
 
 ROOT = Path(__file__).parents[2]
+
+
+def test_arrays_are_read_while_another_thread_parses_python(tmp_path, monkeypatch):
+    np.savez(tmp_path / "some.npz", a=np.arange(3))
+    parse, failures = ast.literal_eval, iter([SystemError("AST constructor recursion depth mismatch")] * 2)
+
+    def parse_later(text):
+        for failure in failures:
+            raise failure
+        return parse(text)
+
+    monkeypatch.setattr(ast, "literal_eval", parse_later)
+    assert read_arrays(tmp_path / "some.npz")["a"].tolist() == [0, 1, 2]
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
