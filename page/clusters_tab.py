@@ -32,7 +32,7 @@ from page.jobs import (
 from page.rcc_view import NO_CLUSTER_MEANS, RCC_MEANS, RccView
 from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
-from page.spots_view import SpotsView, is_rank
+from page.spots_view import SpotsView, rank_of
 from page.visitors import Window, maker_of
 from pipeline import (
     ClusteringSettings,
@@ -213,15 +213,15 @@ class ClustersTab:
 
     # --- What the widgets show ----------------------------------------------------------------------------------
 
-    def show(self, chosen: int | None = None, spot: object = 1) -> dict:
+    def show(self, chosen: int | None = None, spot: object = None) -> dict:
         """The clusters in the output folder.
 
         Parameters
         ----------
         chosen : int, optional
             The RCC at hand, if the clusters have it; otherwise the largest.
-        spot : int
-            The rank of the weak spot at hand (see `SpotsView.show`).
+        spot : str, optional
+            The conditions of the weak spot at hand (see `SpotsView.show`).
         """
         settings, images_view = self._settings, self._images_view
         results = settings.results.shown()
@@ -411,14 +411,15 @@ class ClustersTab:
         yield {self._rcc: chosen, **self._rcc_view.show_words(results, chosen, forced=False)}
         yield {**self._rcc_view.show_pictures(results, chosen), **self._images_view.show(results, chosen)}
 
-    def _on_spot(self, rank: object, run: str) -> dict:
+    def _on_spot(self, conditions: object, run: str) -> dict:
         """Show the images of a weak spot: as a GIF, in the grid and on the map."""
         try:
             results = self._settings.results.shown(run)
         except SAFEError as error:
             warn("Out of date", error)
             return gr.skip()
-        if not is_rank(rank, results):
+        rank = rank_of(conditions, results)
+        if not rank:
             return gr.skip()  # other clients may send anything
         where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
         found = self._images_view.show_found(results, rows, f"with {where}")

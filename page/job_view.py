@@ -99,7 +99,7 @@ class JobView:
         if job and not job.finished(0):
             yield from self._follow(job, show)
 
-    def look(self, show: Callable[[], dict], followed: int | None = None) -> dict:
+    def look(self, show: Callable[[], dict], followed: int | None = None, *, same: bool = False) -> dict:
         """What `show` finds in the folder or, if there is no result, the instructions, without an earlier result.
 
         Parameters
@@ -107,6 +107,8 @@ class JobView:
         followed : int, optional
             The last job that the window had shown when it asked: the status of a later one is left as it is. None for
             a window that is opened, which has shown no job, but already shows the instructions.
+        same : bool
+            The window shows this result already. If that job has failed since, or was stopped, this stays in sight.
         """
         earlier = self._jobs.latest(self._tab)
         number = followed if followed is not None else earlier.number if earlier else 0
@@ -115,6 +117,8 @@ class JobView:
             found = show() if not guide else {self._result: put_away()}
             if guide and followed is not None:
                 found[self._status] = guide
+            if same and earlier and earlier.number == followed and earlier.outcome is not None:
+                found[self._status] = _ended(earlier.outcome) + guide
         except SAFEError as error:
             found = {self._status: failed(error), self._result: put_away()}
         latest = self._jobs.latest(self._tab)
@@ -158,12 +162,15 @@ class JobView:
                 yield {**show(), **ready}
             except SAFEError as error:
                 yield {self._status: failed(error) + self._guide(), **ready}
-        elif job.outcome == STOPPED:
-            yield {self._status: done(STOPPED) + self._guide(), **ready}
         else:
-            yield {self._status: failed(job.outcome) + self._guide(), **ready}
+            yield {self._status: _ended(job.outcome) + self._guide(), **ready}
 
     def _stop(self) -> None:
         job = self._jobs.running
         if job and job.tab == self._tab:
             job.cancel()
+
+
+def _ended(outcome: SAFEError | str) -> str:
+    """How a job ended that has no result."""
+    return done(STOPPED) if outcome == STOPPED else failed(outcome)

@@ -255,12 +255,18 @@ class RetrainingTab:
     def on_load(self) -> Iterator[dict]:
         yield from self.job_view.load(self._first_look, self.show)
 
+    def on_tab(self, followed: int, marks: Marks | None) -> dict:
+        """Look again if the folder has changed since."""
+        now = self._settings.results.marks()
+        return gr.skip() if now == marks else {self.marks: now, **self.job_view.look(self.show, followed)}
+
     def on_folder(self, followed: int, marks: Marks | None, before: dict, *values: Any) -> dict:
         """Show what has changed in the folder: other clusters, edits, another set, another retraining."""
         now = self._settings.results.marks()
         updates, fields = self.form.follow(now.run, before, self.form.named(values))
         if now != marks:
-            look = self.job_view.look(self.show, followed)
+            same = marks is not None and (now.run, now.retraining) == (marks.run, marks.retraining)
+            look = self.job_view.look(self.show, followed, same=same)
             updates = {**updates, self.marks: now, **look, **self.show_labelling(fields["train"])}
         return updates or gr.skip()
 
@@ -278,7 +284,7 @@ class RetrainingTab:
         given = [self.train.blur, self.train.submit, tab.select]
         gr.on(given, self.show_labelling, self.train, labelling, **LATEST)
         gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], labelling, **VIEW)
-        tab.select(lambda followed: job_view.look(self.show, followed), job_view.followed, self.outputs, **VIEW)
+        tab.select(self.on_tab, [job_view.followed, self.marks], self.outputs, **VIEW)
         app.load(self.on_load, None, [*form.outputs, *self.outputs], **FOLLOW)
         job_view.wire(news, self.show, self.outputs)
         news.folder(

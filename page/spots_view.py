@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeGuard
 from urllib.parse import quote
 
 import gradio as gr
@@ -43,31 +42,34 @@ class SpotsView:
                     )
                 with gr.Column(scale=3, min_width=380):
                     self.widget = gr.HTML(
-                        0,
+                        "",
                         html_template=HERE.joinpath("spots.html").read_text(encoding="utf-8"),
                         js_on_load=HERE.joinpath("scripts", "spots.js").read_text(encoding="utf-8"),
                         spots=[],
                         base=0.0,
                         told="",
                         named=None,
+                        stays=False,
                         elem_id="spots",
                     )
                     with pane("spot-note-pane") as self.note_pane:
                         self.note_view = NoteView(settings, OnWeakSpots(settings))
         self.outputs = [self.pane, self.player, self.widget, self.note_pane, self.note_view.widget]
 
-    def show(self, shown: Shown, chosen: object = 1) -> dict:
+    def show(self, shown: Shown, chosen: object = None) -> dict:
         """All weak spots, one with its GIF and note; nothing where the network's right images are not known.
 
         Parameters
         ----------
-        chosen : int
-            The rank of the one at hand; otherwise the first. It comes from a browser.
+        chosen : str, optional
+            The conditions of the one at hand, which stays if it is found again; otherwise the first. It comes from a
+            browser, and may be older than a click that is on its way (see spots.js).
         """
         reasons = shown.reasons
         if not reasons.spots and not reasons.base:
-            return {self.pane: put_away(), self.widget: gr.HTML(0, spots=[])}
-        rank = chosen if is_rank(chosen, shown) else min(1, len(reasons.spots))
+            return {self.pane: put_away(), self.widget: gr.HTML("", spots=[], stays=False)}
+        stays = rank_of(chosen, shown) > 0
+        rank = rank_of(chosen, shown) or min(1, len(reasons.spots))
         told = (
             f"{reasons.base:.1%} of all test images are wrong: the dark line. The bar is the rate under the condition, "
             "the thin one its 95% interval. Click one to see its images."
@@ -81,7 +83,7 @@ class SpotsView:
         return {
             self.pane: reveal(),
             self.widget: gr.HTML(
-                rank,
+                reasons.spots[rank - 1].conditions if rank else "",
                 spots=[
                     {
                         "rank": place,
@@ -99,18 +101,20 @@ class SpotsView:
                 base=reasons.base,
                 told=told,
                 named=None,
+                stays=stays,
             ),
             self.note_pane: reveal() if rank else put_away(),
-            **self.show_one(shown, rank),
+            **self.show_one(shown, rank, forced=not stays),
         }
 
     def show_one(self, shown: Shown, rank: int, forced: bool = True) -> dict:
         """A weak spot's GIF and note (see `NoteView.show`)."""
         return {**self._show_gif(shown, rank), **(self._show_note(shown, rank, forced) if rank else {})}
 
-    def show_notes(self, shown: Shown, rank: object) -> dict:
-        """What was said meanwhile, in this window or another; the one at hand, by its rank, stays."""
-        if not is_rank(rank, shown):
+    def show_notes(self, shown: Shown, chosen: object) -> dict:
+        """What was said meanwhile, in this window or another; the one at hand, by its conditions, stays."""
+        rank = rank_of(chosen, shown)
+        if not rank:
             return {}
         return {self.widget: self._rename(shown), **self._show_note(shown, rank, forced=False)}
 
@@ -158,9 +162,10 @@ class SpotsView:
         }
 
 
-def is_rank(rank: object, shown: Shown) -> TypeGuard[int]:
-    """Whether what a browser has sent is the rank of a weak spot."""
-    return isinstance(rank, int) and 1 <= rank <= len(shown.reasons.spots)
+def rank_of(conditions: object, shown: Shown) -> int:
+    """The rank of the weak spot that a browser has named by its conditions; 0 if there is no such."""
+    ranks = (rank for rank, spot in enumerate(shown.reasons.spots, start=1) if spot.conditions == conditions)
+    return next(ranks, 0)
 
 
 def _said(shown: Shown, conditions: str) -> dict[str, str]:

@@ -280,12 +280,18 @@ class UnsafeTab:
     def on_load(self) -> Iterator[dict]:
         yield from self.job_view.load(self._first_look, self.show)
 
+    def on_tab(self, followed: int, marks: Marks | None) -> dict:
+        """Look again if the folder has changed since."""
+        now = self._settings.results.marks()
+        return gr.skip() if now == marks else {self.marks: now, **self.job_view.look(self.show, followed)}
+
     def on_folder(self, followed: int, marks: Marks | None, before: dict, *values: Any) -> dict:
         """Show what has changed in the folder: other clusters, edits, another set."""
         now = self._settings.results.marks()
         updates, _ = self.form.follow(now.run, before, self.form.named(values))
         if marks is None or now._replace(retraining=None) != marks._replace(retraining=None):
-            updates = {**updates, self.marks: now, **self.job_view.look(self.show, followed)}
+            same = marks is not None and (now.run, now.selection) == (marks.run, marks.selection)
+            updates = {**updates, self.marks: now, **self.job_view.look(self.show, followed, same=same)}
         return updates or gr.skip()
 
     def wire(self, app: gr.Blocks, tab: gr.Tab, news: News) -> None:
@@ -304,7 +310,7 @@ class UnsafeTab:
             )
         self.rcc.input(self.on_rcc, [self.rcc, self.key], [self.heading, self.gallery], **LATEST)
         # Clusters generated again in the first tab outdate the set: look again whenever the tab is opened.
-        tab.select(lambda followed: job_view.look(self.show, followed), job_view.followed, self.outputs, **VIEW)
+        tab.select(self.on_tab, [job_view.followed, self.marks], self.outputs, **VIEW)
         filled_in = [*form.outputs, *self.outputs]
         app.load(self.on_load, None, filled_in, **FOLLOW)
         job_view.wire(news, self.show, self.outputs)

@@ -13,6 +13,7 @@ import pytest
 import FE
 from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
+from dbscan.resamples import FEWEST_SAMPLES
 from features.extractor import Extractor
 from features.network import load_network
 from features.weights import FC2_VARIABLE
@@ -45,6 +46,18 @@ def draw_scenes(folder: Path, counts: Mapping[str, int], seed: int = 0) -> Path:
 @pytest.fixture
 def draw_folder() -> Callable[..., Path]:
     return draw_scenes
+
+
+@pytest.fixture(autouse=True)
+def few_samples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fifth of the random parts that RCCs must hold together in: enough for groups that lie apart."""
+    if "all_samples" not in request.fixturenames:
+        monkeypatch.setattr("dbscan.resamples.MOST_SAMPLES", FEWEST_SAMPLES)
+
+
+@pytest.fixture
+def all_samples() -> None:
+    """The random parts of a real run."""
 
 
 @pytest.fixture(autouse=True)

@@ -415,7 +415,9 @@ def test_numbers_beyond_all_measure_are_one_plain_line(clustered, failing, capsy
         assert said(capsys.readouterr().err)[0].startswith("safe: size must be ")
 
 
-@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "1>&- 2>&-", "0<&- 1>&- 2>&-"])
+@pytest.mark.parametrize(
+    "closed", ["0<&- 1>&- 2>&-", *(pytest.param(one, marks=pytest.mark.slow) for one in ("1>&-", "2>&-", "1>&- 2>&-"))]
+)
 def test_a_stream_that_the_shell_has_closed_changes_nothing_else(draw_folder, tmp_path, closed):
     folder = draw_folder(tmp_path / "images", {"night": 6})
     command = f'exec "$0" "$@" {closed}'

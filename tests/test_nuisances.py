@@ -33,12 +33,6 @@ from tests.helpers.fake_network import FakeNetwork
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")
 
 
-@pytest.fixture(autouse=True)
-def few_samples(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Enough for groups that lie apart."""
-    monkeypatch.setattr("dbscan.resamples.MOST_SAMPLES", 20)
-
-
 @pytest.fixture
 def people(fake_network: FakeNetwork, tmp_path: Path) -> People:
     return draw_people(tmp_path)
@@ -88,6 +82,7 @@ def test_what_hides_the_reason_is_offered_and_set_aside(people):
     assert all(rate.rate == pytest.approx(0.5, abs=0.2) for rate in rates.values())
 
 
+@pytest.mark.slow
 def test_the_command_line_offers_and_sets_aside(people, capsys):
     command = ["cluster", str(people.failing), "--parameters", str(people.parameters), "--out", str(people.out)]
     assert main(command) == 0

@@ -1,6 +1,7 @@
-// The weak spots, each with a bar of its failure rate. Props: value (rank of the one at hand, 0 if none), base (the
-// failure rate of the whole test set), spots (rank, key, where, rate, low, high, figures, overlaps, said), named (rank,
-// said: what the engineer says of those that have changed).
+// The weak spots, each with a bar of its failure rate. Props: value (key of the one at hand, "" if none), base (the
+// failure rate of the whole test set), spots (rank, key, where, rate, low, high, figures, overlaps, said), stays (whether
+// the one at hand is meant to stay at hand), named (rank, key, said: what the engineer says of those that have changed).
+let clicked = "";  // key
 const $ = (selector) => element.querySelector(selector);
 
 function made(tag, name, text) {
@@ -53,23 +54,31 @@ function build() {
     return button;
   }));
   mark();
+  if (!props.stays) clicked = "";
+  // The answer to a question from before the click
+  const button = [...list.children].find(({ dataset }) => dataset.key === clicked);
+  if (button && props.value !== clicked) choose(button);
 }
 
 function mark() {
   for (const button of element.querySelectorAll("[data-rank]")) {
-    button.setAttribute("aria-pressed", Number(button.dataset.rank) === props.value);
+    button.setAttribute("aria-pressed", button.dataset.key === props.value);
   }
 }
 
-element.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-rank]");
-  if (!button) return;
-  props.value = Number(button.dataset.rank);  // Gradio reads it when it sends the event: of quick clicks the last counts
+function choose(button) {
+  // Gradio reads the value when it sends the event: of quick clicks the last counts.
+  props.value = clicked = button.dataset.key;
   mark();
   // What is typed from now on is about this one, though what there is to show of it comes later (see note.js).
   const title = button.querySelector("b").textContent;
   document.dispatchEvent(new CustomEvent("safe-spot", { detail: { key: button.dataset.key, title } }));
   trigger("select");
+}
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-rank]");
+  if (button) choose(button);
 });
 watch(["spots", "base", "told"], build);
 watch("named", rename);

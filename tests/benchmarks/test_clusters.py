@@ -84,6 +84,7 @@ def test_a_mix_is_the_same_for_the_same_seed(tmp_path):
         assert (tmp_path / "1/images" / name).read_bytes() == (tmp_path / "2/images" / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_groups_that_lie_far_apart_are_found_again_in_every_subset():
     images = features_of((40, 30))
     groups = np.array([path.split("/")[0] for path in images.paths])

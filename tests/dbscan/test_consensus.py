@@ -19,6 +19,8 @@ from dbscan.resamples import (
 )
 from tests.helpers.point_groups import groups
 
+pytestmark = pytest.mark.usefixtures("all_samples")
+
 
 def votes(*clusterings, n_samples=1):
     labels = np.array(clusterings, np.int16)

@@ -129,6 +129,7 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
 
 
+@pytest.mark.slow
 def test_vgg16_gives_the_features_of_both_others_from_one_pass(seeded_vgg16, joined_network, pixels):
     joined = joined_network(pixels)
     assert (joined.shape, joined.dtype) == ((3, 8320), np.float32)
@@ -138,6 +139,7 @@ def test_vgg16_gives_the_features_of_both_others_from_one_pass(seeded_vgg16, joi
         assert part.max() > 0
 
 
+@pytest.mark.slow
 def test_vgg16_gives_an_image_the_same_features_alone_and_in_a_batch(joined_network, pixels):
     np.testing.assert_array_equal(joined_network(pixels)[1], joined_network(pixels[1:2])[0])
 

@@ -4,6 +4,7 @@
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
 `FAKE_DRAWING` is what the drawing of a run's GIFs takes at least, in seconds.
 `FAKE_FULL` names a file: while it is there, the disk is full.
+`FAKE_MAP` is how the map is drawn, by default by PCA: to import and compile UMAP takes ten seconds.
 `FAKE_PICTURES` is how many thumbnails the page keeps, instead of `page.pictures.MOST_PICTURES`.
 """
 
@@ -22,6 +23,7 @@ def main() -> int:
     import pipeline
     import SAFE_Tool
     from features import weights
+    from rccs import image_map
     from rccs.gifs import write_gifs
     from tests.helpers.fake_network import FakeNetwork
 
@@ -36,6 +38,7 @@ def main() -> int:
     weights._conv_extractor = lambda: network.extractor
     weights._processor_flags = set  # float32 on every machine
     weights.FC2_URL = "http://127.0.0.1:9/vgg16_weights.h5"  # nobody listens there
+    image_map.map_method = lambda: os.environ.get("FAKE_MAP", "pca")
     draw, drawing = write_gifs, float(os.environ.get("FAKE_DRAWING", "0"))
 
     def write_gifs(*arguments, **named):

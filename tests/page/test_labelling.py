@@ -95,6 +95,7 @@ def test_keys_work_after_a_click_on_a_class_an_image_or_undo(served, page, widge
     assert [label for label in labels(served) if label] == ["sign_04"]
 
 
+@pytest.mark.slow
 def test_after_the_last_image_of_an_rcc_the_next_one_follows_and_after_the_last_of_all_keys_do_nothing(
     served, page, widget
 ):
@@ -127,6 +128,7 @@ def test_after_the_last_image_of_an_rcc_the_next_one_follows_and_after_the_last_
     assert labels(served) == ["sign_00"] * 8 + ["sign_01"]
 
 
+@pytest.mark.slow
 def test_images_that_were_passed_over_come_before_the_next_rcc(page, widget):
     chosen = widget.locator("select option:checked")
     first = chosen.inner_text().partition(" ·")[0]
@@ -151,6 +153,7 @@ def test_undo_goes_back_to_the_image_in_the_rcc_before(page, widget):
     expect(widget.locator("figcaption")).to_contain_text("no label yet · 3 of 3")
 
 
+@pytest.mark.slow
 def test_with_only_those_without_a_label_the_next_one_takes_the_place_of_the_last(served, page, widget):
     widget.get_by_text("only those without a label").click()
     for labelled in range(1, 10):
@@ -160,6 +163,7 @@ def test_with_only_those_without_a_label_the_next_one_takes_the_place_of_the_las
     expect(widget.locator("figcaption")).to_have_text("Every image of this RCC has a label.")
 
 
+@pytest.mark.slow
 def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_typed(served, page, widget, tmp_path):
     keys = widget.locator("[data-label] kbd").all_inner_texts()
     assert len(set(keys)) == 43

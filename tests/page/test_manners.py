@@ -158,6 +158,7 @@ def test_the_page_can_be_used_while_a_job_is_at_work(browser, served, tmp_path):
         finish(page, 320)
 
 
+@pytest.mark.slow
 def test_while_a_job_is_at_work_nothing_gets_narrower_and_cancel_is_clicked_once(browser, tmp_path):
     with served_from(tmp_path, tool=FAKED, delay=5) as served, opened(browser, served) as page:
         steps, cancel = page.locator("#clusters-status ol"), page.locator("#cancel-clusters")

@@ -157,8 +157,14 @@ def test_a_file_that_is_no_model_is_a_readable_error(served, page):
     page.locator("#retrain").click()
     expect(page.locator("#retraining-status [role=alert]")).to_contain_text("Expected")
     expect(page.locator("#retrain")).to_be_enabled()
+    page.get_by_role("tab", name="Unsafe set").click()
+    expect(page.locator("#unsafe-status")).to_be_visible()
+    page.get_by_role("tab", name="Retraining").click()
+    page.wait_for_timeout(1000)  # what was asked for is answered
+    expect(page.locator("#retraining-status [role=alert]")).to_contain_text("Expected")
 
 
+@pytest.mark.slow
 def test_with_the_model_and_its_test_folder_the_set_holds_images_that_it_is_likely_to_get_wrong(served, given, page):
     page.get_by_role("tab", name="Unsafe set").click()
     field(page, "accuracy").fill("")

@@ -14,12 +14,14 @@ from tests.helpers.browsing import FAKED, WAIT, Served, canvas_of, field, opened
 from tests.helpers.steadied import steadied, without_steady_groups
 from tests.page.test_accessibility import serious
 
+pytestmark = pytest.mark.slow
+
 LOOSE = "Loose: two of its images are together in only 52% of the clusterings of random parts"
 
 
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served_from(tmp_path_factory.mktemp("steadiness"), tool=FAKED) as served:
+    with served_from(tmp_path_factory.mktemp("steadiness"), tool=FAKED, FAKE_MAP="umap") as served:
         with opened(browser, served) as page:
             field(page, "images").fill(str(served.images))
             page.locator("#generate").click()

@@ -143,6 +143,7 @@ def test_the_gif_shown_is_animated_with_a_frame_for_each_image_of_the_rcc(genera
         assert gif.n_frames == size
 
 
+@pytest.mark.slow
 def test_another_rcc_is_chosen_in_the_bar_along_the_bottom(generated, page, fetched):
     sizes = sizes_in(generated.out)
     assert len(sizes) >= 2
@@ -158,6 +159,7 @@ def test_another_rcc_is_chosen_in_the_bar_along_the_bottom(generated, page, fetc
         assert gif.n_frames == sizes[1]
 
 
+@pytest.mark.slow
 def test_of_clicks_on_rccs_in_quick_succession_the_last_one_counts(generated, page):
     faces = page.locator("#rcc-bar button.thumbnail-item")
     expect(page.locator("#grid-title")).to_contain_text("RCC 0")
@@ -172,6 +174,7 @@ def test_of_clicks_on_rccs_in_quick_succession_the_last_one_counts(generated, pa
         expect(page.locator("#rcc-bar button.thumbnail-item.selected")).to_contain_text(f"RCC {last}")
 
 
+@pytest.mark.slow
 def test_images_clicked_in_quick_succession_are_all_selected(generated, page):
     expect(page.locator("#grid-title")).to_contain_text("RCC 0")
     tiles = page.locator("#grid [data-index]")
@@ -241,6 +244,7 @@ def test_a_bad_folder_is_a_readable_error_and_the_last_run_stays(generated, page
     assert (generated.out / LABELS_FILE).read_bytes() == before
 
 
+@pytest.mark.slow
 def test_an_extractor_chosen_under_more_options_is_the_one_that_is_used(generated, page):
     expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
     before = (generated.out / LABELS_FILE).read_bytes()
@@ -287,6 +291,7 @@ def test_the_form_keeps_the_precision_of_a_run(clusters, monkeypatch, identity, 
     assert requested_precision(dataclasses.replace(clusters, extractor_identity=identity)) == expected
 
 
+@pytest.mark.slow
 def test_a_precision_chosen_under_more_options_is_the_one_that_is_used(generated, page):
     expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
     page.get_by_role("button", name="More options").click()
@@ -339,6 +344,7 @@ def test_an_improvement_folder_becomes_the_unsafe_set_that_the_table_and_the_lis
     expect(page.locator("#select")).to_be_enabled(timeout=WAIT)
 
 
+@pytest.mark.slow
 def test_a_long_name_of_an_rcc_leaves_the_numbers_in_sight(generated, page):
     notes = generated.out / NOTES_FILE
     name = "glasses " * 10
@@ -359,6 +365,7 @@ def test_a_long_name_of_an_rcc_leaves_the_numbers_in_sight(generated, page):
     wait_until(lambda: name.strip() not in notes.read_text())
 
 
+@pytest.mark.slow
 def test_an_accuracy_in_per_cent_is_a_readable_error_and_the_last_set_stays(generated, page):
     open_unsafe_tab(page)
     select(page, generated.improvement, "0.5")
