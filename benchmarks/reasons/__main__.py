@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.reasons.cases import load_reasons_case
 from benchmarks.reasons.measuring import measure_case
+from benchmarks.reasons.outside import model_of, with_rivals
 from benchmarks.reasons.report import reasons_section
 from benchmarks.results import RESULTS_FILE, write_section
 from casestudies.build import print_progress
@@ -37,8 +38,17 @@ def main(arguments: list[str] | None = None) -> int:
         for name, folder in data.items():
             own = prepare_folder(work / name)
             case = load_reasons_case(name, folder, own, extractor, model=models.get(name), progress=print_progress)
-            results[name] = measure_case(
+            measured = measure_case(
                 case, own, nuisance=options.nuisance, shuffles=options.shuffles, sliceline=options.sliceline
+            )
+            results[name] = with_rivals(
+                measured,
+                case,
+                own,
+                nuisance=options.nuisance,
+                model=model_of(folder, own, models.get(name), progress=print_progress),
+                pysubgroup=options.pysubgroup,
+                progress=print_progress,
             )
         text = reasons_section(results)
         if not options.write:
@@ -63,6 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--extractor", metavar="NAME", default="vgg16-conv", help="default: vgg16-conv")
     parser.add_argument("--precision", metavar="NAME", default="float32", help="default: float32")
     parser.add_argument("--sliceline", type=Path, metavar="PYTHON", help="a Python with the package sliceline")
+    parser.add_argument("--pysubgroup", type=Path, metavar="PYTHON", help="a Python with the package pysubgroup")
     return parser
 
 

@@ -22,6 +22,9 @@ regions would tell on average is subtracted. NMI is that of RCCs and cause, clas
 case has one), without noise. *Of one value* are RCCs with {100 * PURE:.0f} % or more images of one person, and, in
 brackets, those of them that are said to fail more often. K-means has as many
 clusters, of the same points; all failing images are in one.
+HUDD clusters heatmaps of the DNN (the layer that it chose is in brackets); a tested image lies in the region of the
+nearest other failing image by the distance of heatmaps of that layer. Clusters of one image are noise. HUDD has no row
+of figures where its relevance cannot be propagated through the DNN.
 """
 CONDITIONS = f"""
 ### Conditions in words
@@ -30,16 +33,18 @@ A cause is *named* if one of the first {FIRST} conditions is about one of its pa
 holds have that cause. *Held* is the share of the failures for which any condition holds, at the *rate* and its multiple
 of the base rate. *Information* is that of the first condition that holds for an image; for *unseen* images, conditions
 are searched in a random half of the test set and counted in the other one, both ways. The decision tree (scikit-learn,
-depth 3) and SliceLine get the same columns without the predicted class; a leaf counts if the 95 % interval of its rate
-lies above the base rate, and SliceLine gives its ten best slices (α = .95, at most two columns, numbers in tenths).
+depth 3), SliceLine and pysubgroup get the same columns without the predicted class; a leaf counts if the 95 % interval
+of its rate lies above the base rate. SliceLine gives its ten best slices (α = .95, at most two columns), and pysubgroup
+its ten best subgroups (beam search of width 20, weighted relative accuracy, at most three columns); both get numbers in
+tenths.
 """
 CHANCE = """
 ### What is found by chance
 
 Right and wrong are dealt out at random among the images of the test set, the images that are wrong then are clustered
 anew, and rates and conditions are computed. Given is in how many of these shuffles anything is found, and the share of
-all intervals of RCCs that hold the base rate, which should be 95 %. SliceLine has no test,
-and is left out.
+all intervals of RCCs that hold the base rate, which should be 95 %. SliceLine and
+pysubgroup have no test, and are left out; so is HUDD, to save time.
 """
 TIME = """
 ### Time
@@ -48,8 +53,12 @@ Rates include reading the cached features of the images that are right; weak spo
 the images has been read. One run each, on 2 cores shared with other work.
 """
 NOT_MEASURED = """
-Not measured: HUDD's clusters with the same rates; the selection by weak spots; RCCs with a parameter set aside.
+Not measured: the selection by weak spots; RCCs with a parameter set aside.
 """
+CLUSTER_COLUMNS = (
+    *("case", "method", "RCCs", "noise", "more", "as often", "less", "too few", "causes", "intervals"),
+    *("information", "NMI cause", "class", "nuisance", "of one value"),
+)
 
 
 def reasons_section(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -60,7 +69,8 @@ def reasons_section(results: Mapping[str, Mapping[str, Any]]) -> str:
     results : mapping of str to mapping
         For each case, the result of `measure_case`.
     """
-    sliceline = any("SliceLine" in result["conditions"] for result in results.values())
+    methods = {method for result in results.values() for method in result["conditions"]}
+    absent = [method for method in ("SliceLine", "pysubgroup") if method not in methods]
     parts = [
         _paragraphs(INTRODUCTION),
         "\n".join(_about(name, result["case"]) for name, result in results.items()),
@@ -72,7 +82,7 @@ def reasons_section(results: Mapping[str, Mapping[str, Any]]) -> str:
         _chance({name: result for name, result in results.items() if result["chance"]}),
         _paragraphs(TIME),
         _seconds(results),
-        _paragraphs(NOT_MEASURED) + ("" if sliceline else " SliceLine was not run: see --sliceline."),
+        " ".join([_paragraphs(NOT_MEASURED), *(f"{one} was not run: see --{one.lower()}." for one in absent)]),
     ]
     return "\n\n".join(parts)
 
@@ -101,12 +111,15 @@ def _clusters(results: Mapping[str, Mapping[str, Any]]) -> str:
     for name, result in results.items():
         n_causes = len(result["case"]["causes"])
         for method, one in result["clusters"].items():
+            if one is None:
+                rows.append((name, method, *["–"] * (len(CLUSTER_COLUMNS) - 2)))
+                continue
             nmi = one["nmi"]
             nuisance = next((what for what in nmi if what not in ("cause", "label")), "")
             rows.append(
                 (
                     name,
-                    method,
+                    f"{method} ({one['layer']})" if "layer" in one else method,
                     str(one["rccs"]),
                     _percent(one["noise"]),
                     *(str(one["verdicts"][verdict]) for verdict in ("more", "as often", "less", "too few")),
@@ -117,11 +130,7 @@ def _clusters(results: Mapping[str, Mapping[str, Any]]) -> str:
                     f"{one['of one']} ({one['of one, more']})" if nuisance in nmi else "–",
                 )
             )
-    header = (
-        *("case", "method", "RCCs", "noise", "more", "as often", "less", "too few", "causes", "intervals"),
-        *("information", "NMI cause", "class", "nuisance", "of one value"),
-    )
-    return _table(header, rows)
+    return _table(CLUSTER_COLUMNS, rows)
 
 
 def _conditions(results: Mapping[str, Mapping[str, Any]]) -> str:

@@ -1,6 +1,6 @@
-"""Other ways to conditions under which a DNN fails: a decision tree, and SliceLine.
+"""Other ways to conditions under which a DNN fails: a decision tree, SliceLine, and pysubgroup.
 
-Both get the columns of the weak spots without the predicted class: with it and the true class they would only find out
+All get the columns of the weak spots without the predicted class: with it and the true class they would only find out
 which images are wrong, which they cannot be told not to.
 """
 
@@ -20,7 +20,10 @@ from support.errors import SAFEError
 
 DEPTH = 3  # of the tree: as many conditions as a weak spot may have
 PARTS = 10  # into which SliceLine's numbers are cut
-SCRIPT = Path(__file__).with_name("slices.py")
+SCRIPTS = {  # by the package that they need
+    "sliceline": Path(__file__).with_name("slices.py"),
+    "pysubgroup": Path(__file__).with_name("subgroups.py"),
+}
 
 
 def tree_conditions(columns: Mapping[str, np.ndarray], wrong: np.ndarray, rows: np.ndarray) -> list[Condition]:
@@ -87,16 +90,17 @@ def _children(tree, node: int) -> tuple[int, int]:  # type: ignore[no-untyped-de
 
 
 def slice_conditions(
-    columns: Mapping[str, np.ndarray], wrong: np.ndarray, rows: np.ndarray, *, python: Path
+    columns: Mapping[str, np.ndarray], wrong: np.ndarray, rows: np.ndarray, *, python: Path, package: str = "sliceline"
 ) -> list[Condition]:
-    """The slices of SliceLine, in its order; `slices.py` has its settings.
+    """The slices of SliceLine, or the subgroups of pysubgroup, in its order; the scripts have their settings.
 
     Parameters
     ----------
     columns, wrong, rows
         As for `tree_conditions`.
     python : path
-        A Python that has the package `sliceline`.
+        A Python that has the package.
+    package : "sliceline" or "pysubgroup"
 
     Raises
     ------
@@ -109,10 +113,10 @@ def slice_conditions(
     with tempfile.TemporaryDirectory() as folder:
         search, slices = Path(folder, "search.npz"), Path(folder, "slices.json")
         np.savez(search, codes=codes[rows], wrong=wrong[rows])
-        run = subprocess.run([python, SCRIPT, search, slices], capture_output=True, text=True, check=False)
+        run = subprocess.run([python, SCRIPTS[package], search, slices], capture_output=True, text=True, check=False)
         if run.returncode:
             raise SAFEError(
-                f"Expected a Python with the package sliceline. Received {python}, which says: {run.stderr[-300:]}"
+                f"Expected a Python with the package {package}. Received {python}, which says: {run.stderr[-300:]}"
             )
         found = json.loads(slices.read_text(encoding="utf-8"))
     conditions = []

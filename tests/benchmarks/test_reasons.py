@@ -19,6 +19,7 @@ from benchmarks.reasons.measures import (
     shared_information,
 )
 from benchmarks.reasons.measuring import measure_case
+from benchmarks.reasons.outside import hudd_regions, model_of, nearest_rows, with_rivals
 from benchmarks.reasons.report import reasons_section
 from benchmarks.reasons.rivals import slice_conditions, tree_conditions
 from dnn.tested import AnsweredImages
@@ -157,13 +158,63 @@ def test_slices_are_read_back_as_conditions(tmp_path):
     assert np.flatnonzero(unknown.holds).tolist() == [0, 1, 2, 3, 4]
 
 
-def test_a_python_without_sliceline_is_one_sentence(tmp_path):
+@pytest.mark.parametrize("package", ["sliceline", "pysubgroup"])
+def test_a_python_without_the_package_is_one_sentence(tmp_path, package):
     columns, wrong = dark_and_red(40)
     python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 'No module named sliceline' >&2\nexit 1\n")
+    python.write_text('#!/bin/sh\necho "No module named, says $1" >&2\nexit 1\n')
     python.chmod(0o755)
-    with pytest.raises(SAFEError, match=r"a Python with the package sliceline.*No module named"):
-        slice_conditions(columns, wrong, np.arange(40), python=python)
+    script = {"sliceline": "slices.py", "pysubgroup": "subgroups.py"}[package]
+    with pytest.raises(SAFEError, match=rf"a Python with the package {package}.*No module named, says .*{script}"):
+        slice_conditions(columns, wrong, np.arange(40), python=python, package=package)
+
+
+# --- HUDD's regions ---------------------------------------------------------------------------------------------
+
+
+def test_the_nearest_row_is_that_of_all_distances_also_far_from_the_origin():
+    rng = np.random.default_rng(3)
+    points, rows = rng.random((40, 30), dtype=np.float32) + 100, rng.random((25, 30), dtype=np.float32) + 100
+    apart = np.linalg.norm(points[:, None].astype(float) - rows[None], axis=2)
+    assert np.array_equal(nearest_rows(points, rows), apart.argmin(axis=1))
+    assert nearest_rows(rows[:3], np.concatenate([rows[:3], rows[:3]])).tolist() == [0, 1, 2]  # the first of equal ones
+
+
+def bright_halves(n: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Images with one bright half, left in even rows and right in odd ones; every fourth pair is right."""
+    rng = np.random.default_rng(4)
+    pixels = 0.1 * rng.random((n, 4, 8, 1), dtype=np.float32)
+    pixels[::2, :, :4] += 1
+    pixels[1::2, :, 4:] += 1
+    return pixels, np.arange(n) // 2 % 4 != 0
+
+
+def test_a_right_image_lies_in_the_region_of_the_failing_ones_with_like_heatmaps():
+    keras = pytest.importorskip("keras")
+    from benchmarks.rivals.lrp import prepare_lrp
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((4, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, kernel_initializer="ones")]
+    lrp = prepare_lrp(keras.Sequential(layers))
+    pixels, wrong = bright_halves()
+    hudd, compared = hudd_regions(lrp, lambda rows: iter(np.array_split(pixels[rows], 3)), wrong)
+    side = np.arange(len(wrong)) % 2
+    failing = np.flatnonzero(wrong)
+    assert hudd.layers[hudd.chosen].layer == "pixels"
+    assert all(len(set(hudd.labels[side[failing] == one])) == 1 for one in (0, 1))
+    assert len(set(hudd.labels)) == 2
+    assert np.array_equal(side[failing][compared.of_right], side[~wrong])
+    assert np.array_equal(side[failing][compared.of_failing], side[failing])
+    assert not np.any(compared.of_failing == np.arange(len(failing)))  # its own image is no neighbour
+    assert compared.failing.tolist() == list(range(len(failing)))
+
+
+def test_the_model_of_a_case_is_that_given_else_its_own(tmp_path):
+    own, given = tmp_path / "model.keras", tmp_path / "other.keras"
+    own.write_bytes(b"")
+    given.write_bytes(b"")
+    assert model_of(tmp_path, tmp_path / "work", None) == own
+    assert model_of(tmp_path, tmp_path / "work", given) == given
 
 
 # --- Whole cases ------------------------------------------------------------------------------------------------
@@ -246,9 +297,47 @@ def test_the_section_has_a_row_for_each_case_and_method(measured):
     assert text.count("\n| drawn | ") == 2 + 2 + 1 + 1
     assert "| drawn | weak spots | " in text
     assert "1. `light < " in text
-    assert "SliceLine was not run" in text
+    assert "SliceLine was not run: see --sliceline. pysubgroup was not run: see --pysubgroup." in text
     rows = [line.count("|") for line in text.split("\n") if line.startswith("| ")]
     assert min(rows) > 3
+
+
+def test_hudd_and_pysubgroup_have_rows_beside_the_others(measured, tmp_path):
+    keras = pytest.importorskip("keras")
+    from PIL import Image
+
+    case = looks_and_reasons(tmp_path, n=200)
+    for path, person in zip(case.tested.paths, case.known.columns["person"], strict=True):
+        image = np.zeros((8, 8), np.uint8)
+        image[2 * int(person[1]) : 2 * int(person[1]) + 2] = 255  # what shows is the person
+        Image.fromarray(image).save(tmp_path / path)
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, kernel_initializer="ones")]
+    model, unsupported = tmp_path / "model.keras", tmp_path / "unsupported.keras"
+    keras.Sequential(layers).save(model)
+    keras.Sequential([*layers[:1], keras.layers.LayerNormalization(), *layers[1:]]).save(unsupported)
+    # A stand-in for the environment with pysubgroup: the subgroup of the darkest tenth.
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho '[[null, 1, null]]' > \"$3\"\n")
+    python.chmod(0o755)
+
+    result = with_rivals(measured, case, tmp_path, nuisance="person", model=model, pysubgroup=python)
+    hudd, subgroups = result["clusters"]["HUDD"], result["conditions"]["pysubgroup"]
+    assert hudd["layer"] == "pixels"
+    assert hudd["rccs"] >= 3
+    assert hudd["of one"] == hudd["rccs"]
+    assert hudd["verdicts"]["more"] == 0  # the DNN fails on all persons alike
+    assert subgroups["causes"] == ["dark"]
+    assert subgroups["first"][0][0].startswith("light from the lowest to ")
+    text = reasons_section({"drawn": result})
+    assert "| drawn | HUDD (pixels) | " in text
+    assert "| drawn | pysubgroup | 1 | 1 of 1 | " in text
+    assert "pysubgroup was not run" not in text
+
+    without = with_rivals(measured, case, tmp_path, nuisance="person", model=unsupported)
+    assert without["clusters"]["HUDD"] is None
+    assert "pysubgroup" not in without["conditions"]
+    (row,) = (line for line in reasons_section({"drawn": without}).split("\n") if "| HUDD |" in line)
+    assert row == "| drawn | HUDD" + " | –" * 13 + " |"
 
 
 def test_a_case_without_weak_spots_is_said_to_have_none(measured):
