@@ -141,11 +141,18 @@ def certainties(groups: Sequence[Counts]) -> list[Certainty]:
     lost_low, lost_high = clopper_pearson(worsened, right)
     gain = (improved - worsened) / np.maximum(images, 1)
     verdicts = [NOT_SHOWN if p[i] >= LEVEL else BETTER if gain[i] > 0 else WORSE for i in range(len(table))]
-    numbers = zip(*(column.tolist() for column in (gain, low, high, p)), strict=True)
-    lost = zip(lost_low.tolist(), lost_high.tolist(), strict=True)
     return [
-        Certainty(Counts(*counts), *four, verdict, *two)
-        for counts, four, verdict, two in zip(groups, numbers, verdicts, lost, strict=True)
+        Certainty(
+            counts,
+            float(gain[i]),
+            float(low[i]),
+            float(high[i]),
+            float(p[i]),
+            verdicts[i],
+            float(lost_low[i]),
+            float(lost_high[i]),
+        )
+        for i, counts in enumerate(groups)
     ]
 
 
