@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from clustering import find_root_cause_clusters
+from dbscan.outcome import NOISE
 from dnn.failure_prediction import predict_failures
 from dnn.failures import Failures
 from dnn.model import AS_IN_THE_FILE, DnnOptions
@@ -61,8 +62,9 @@ from support.run_folder import (
     WEAK_SPOTS_FILE,
 )
 from support.text import count, printable, some
+from training.certainty import class_lines, in_words, lost_in_words, right_intervals
 from training.labels import load_kept_labels, replace_unsafe_set
-from training.result import Retraining
+from training.result import Retraining, certainty_of, certainty_of_classes
 
 REASONS_FILES = (WEAK_SPOTS_FILE, RATES_FILE, COMPARISON_FILE)
 
@@ -668,13 +670,27 @@ def failures_summary(failures: Failures) -> str:
 
 
 def retraining_summary(result: Retraining) -> str:
-    """One line: the accuracy before and after, how many images improved and worsened, and which epoch was kept."""
+    """One line: the accuracy before and after, how sure that is, how many images changed, and the epoch kept."""
     text = (
         f"test accuracy {result.accuracy_before:.4f} → {result.accuracy_after:.4f} · "
         f"{len(result.improved):,} improved, {len(result.worsened):,} worsened of {count(result.test_size, 'image')}"
     )
-    if not result.best:
+    sure = certainty_of(result)
+    if sure is None:
         text += " · no epoch was better than the given model, whose weights are kept"
     else:
+        text = f"{in_words(sure)} · {text}"
         text += f" · epoch {result.best} of {result.settings.epochs} kept"
     return text + (f" · stopped: {result.stopped}" if result.stopped else "")
+
+
+def retraining_details(result: Retraining) -> list[str]:
+    """A line each on the images that are wrong now, on classes and on RCCs, with how sure it is."""
+    sure = certainty_of(result)
+    lines = [lost_in_words(sure)] if sure and lost_in_words(sure) else []
+    lines += class_lines([share.name for share in result.per_class], certainty_of_classes(result))
+    for share, (low, high) in zip(result.per_rcc, right_intervals(result.per_rcc), strict=True):
+        name = "in no cluster" if share.name == str(NOISE) else f"RCC {share.name}"
+        line = f"{name}: {share.after} of {count(share.images, 'failing image')} now right"
+        lines.append(f"{line} (95% interval {low:.0%} to {high:.0%})" if share.images else line)
+    return lines

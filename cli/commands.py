@@ -178,9 +178,9 @@ def run_failures(options: argparse.Namespace) -> None:
 def run_retrain(options: argparse.Namespace) -> None:
     """Steps 5 and 6: labelling and retraining."""
     out = options.out
-    from pipeline import retraining_summary
+    from pipeline import retraining_details, retraining_summary
     from retrain import retrain
-    from support.text import count
+    from support.text import printable
     from training.labels import Labelling
     from training.settings import Wishes
 
@@ -200,9 +200,8 @@ def run_retrain(options: argparse.Namespace) -> None:
     _print_skipped(result.skipped)
     _print_assumptions(result.assumptions)
     print(retraining_summary(result))
-    for share in result.per_rcc:
-        name = "in no cluster" if share.name == "-1" else f"RCC {share.name}"
-        print(f"  {name}: {share.after} of {count(share.images, 'failing image')} now right")
+    for line in retraining_details(result):
+        print(f"  {printable(line)}")
     print(f"Written: retrained.keras, retraining.json in {out}")
 
 

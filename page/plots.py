@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dbscan.outcome import NOISE
 from rccs.notes import RccNote, title
 from support.text import count, printable
+from training.certainty import right_intervals
 from training.comparison import Share
 from training.finetuning import Epoch
 
@@ -71,7 +72,10 @@ def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None =
 
 
 def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
-    """The share of each RCC's images that are right after the retraining, and before it (0 for failing images)."""
+    """The share of each RCC's images that are right after the retraining, and before it (0 for failing images).
+
+    A thin line is the 95 % interval of the share after it.
+    """
     drawn = [share for share in shares if share.images][:MOST_BARS]
     if not drawn:
         return ""
@@ -81,14 +85,17 @@ def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
     height = len(drawn) * row + 30
     wide = WIDTH - left - 80
     parts = []
-    for i, (share, name) in enumerate(zip(drawn, names, strict=True)):
+    for i, (share, name, (low, high)) in enumerate(zip(drawn, names, right_intervals(drawn), strict=True)):
         top = 8 + i * row
+        start, end = left + wide * low, left + wide * high
         after, before = share.after / share.images, share.before / share.images
         parts.append(
             f"<text x='{left - 8}' y='{top + 13}' text-anchor='end'>{html.escape(name)}</text>"
             f"<rect x='{left}' y='{top}' width='{wide}' height='17' fill='currentColor' fill-opacity='.10' rx='3'/>"
             f"<rect x='{left}' y='{top}' width='{wide * after:.1f}' height='17' fill='{AFTER}' rx='3'/>"
             f"<rect x='{left}' y='{top}' width='{wide * before:.1f}' height='17' fill='{BEFORE}' rx='3'/>"
+            f"<path class='whisker' d='M{start:.1f} {top + 8.5}H{end:.1f}m0 -3.5v7M{start:.1f} {top + 5}v7' "
+            f"stroke='currentColor' stroke-width='1.5'><title>95% interval {low:.0%} to {high:.0%}</title></path>"
             f"<text x='{left + wide + 6}' y='{top + 13}'>{share.after} / {share.images}</text>"
         )
     rest = [share for share in shares if share.images][len(drawn) :]

@@ -11,15 +11,19 @@ from page.pictures import thumbnails
 from page.plots import learning_curves, shares_right
 from rccs.notes import RccNote
 from support.text import count, printable
+from training.certainty import class_lines, in_words, interval_text
 from training.comparison import Changed
-from training.result import Retraining
+from training.result import Retraining, certainty_of, certainty_of_classes
 
 GALLERY_LIMIT = 60
 CURVES = (
     "held out: training images that the model is not trained on, by which the best epoch is chosen. unsafe set: the "
     "images that were labelled"
 )
-BARS = "RCC: root cause cluster, failing images that have something in common"
+BARS = (
+    "RCC: root cause cluster, failing images that have something in common. The thin line is the 95% interval of the "
+    "share: how many images like these are right now"
+)
 
 
 class RetrainingView:
@@ -91,11 +95,16 @@ def _gallery(elem_id: str) -> gr.Gallery:
 def _figures(result: Retraining) -> str:
     gained = 100 * (result.accuracy_after - result.accuracy_before)
     held = result.test_size * result.accuracy_before
+    sure = certainty_of(result)
+    rate = f"{len(result.worsened) / max(held, 1):.1%} of those right before"
+    if sure and sure.counts.right_before:
+        rate += f", 95% interval {sure.lost_low:.1%} to {sure.lost_high:.1%}"
+    interval = f", {interval_text(sure)}" if sure else ""
     rows = [
         ("Accuracy before", f"{result.accuracy_before:.2%}", f"of {result.test_size:,} test images"),
-        ("Accuracy after", f"{result.accuracy_after:.2%}", f"{gained:+.2f} points"),
+        ("Accuracy after", f"{result.accuracy_after:.2%}", f"{gained:+.2f} points{interval}"),
         ("Improved", f"{len(result.improved):,}", "wrong before, right now"),
-        ("Worsened", f"{len(result.worsened):,}", f"{len(result.worsened) / max(held, 1):.1%} of those right before"),
+        ("Worsened", f"{len(result.worsened):,}", rate),
         ("Trained on", f"{result.train_size:,} + {result.unsafe_size:,}", "training and unsafe images"),
         ("Time", f"{result.seconds:.0f} s", f"{result.waiting / max(result.seconds, 1e-9):.0%} waiting for images"),
     ]
@@ -103,7 +112,16 @@ def _figures(result: Retraining) -> str:
         f"<div><dt>{name}</dt><dd>{html.escape(value)}<small>{html.escape(more)}</small></dd></div>"
         for name, value, more in rows
     )
-    return f"<dl class='safe-figures'>{cells}</dl>"
+    return f"{_sentences(result)}<dl class='safe-figures'>{cells}</dl>"
+
+
+def _sentences(result: Retraining) -> str:
+    """How sure it is that the new model is better, and which classes are better or worse; empty for the given model."""
+    sure = certainty_of(result)
+    if not sure:
+        return ""
+    lines = class_lines([share.name for share in result.per_class], certainty_of_classes(result))
+    return f"<p class='safe-sure'><b>{html.escape(in_words(sure))}</b></p>" + (_list(tuple(lines)) if lines else "")
 
 
 def _change(image: Changed) -> str:

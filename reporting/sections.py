@@ -41,8 +41,17 @@ from reporting.markup import badge, escaped, fact_list, html_table, more, path_t
 from selection import chosen_by_model
 from support.run_folder import CLUSTERS_FILE, EDITS_FILE, RETRAINING_FILE, RUN_FILE, SPOT_NOTES_FILE
 from support.text import count, display_name
+from training.certainty import (
+    Certainty,
+    gain_text,
+    in_words,
+    interval_text,
+    lost_in_words,
+    p_text,
+    right_intervals,
+)
 from training.comparison import Changed, Share
-from training.result import Retraining
+from training.result import Retraining, certainty_of, certainty_of_classes
 
 MOST_CARDS = 400  # RCCs with images; the others are in the table
 MOST_ROWS = 200  # of skipped images and of edits
@@ -543,6 +552,7 @@ def _retraining(known: Material) -> str:
         return f"<p class='warning'>{escaped(known.retraining_missing)}</p>"
     was, now = result.accuracy_before, result.accuracy_after
     epochs = len(result.history) - 1
+    sure = certainty_of(result)
     facts = fact_list(
         [
             ("Model given", path_text(result.model)),
@@ -553,8 +563,10 @@ def _retraining(known: Material) -> str:
             ),
             ("Test accuracy before", percent(was)),
             ("Test accuracy after", f"<b>{percent(now)}</b> ({100 * (now - was):+.1f} percentage points)"),
+            ("How sure", escaped(in_words(sure)) if sure else ""),
             ("Improved", f"{count(len(result.improved), 'image')} that the network got wrong before"),
             ("Worsened", f"{count(len(result.worsened), 'image')} that the network got right before"),
+            ("Lost", escaped(lost_in_words(sure)) if sure else ""),
             ("Training", escaped(f"{count(epochs, 'epoch')}; epoch {result.best} was kept")),
             ("Stopped", escaped(result.stopped)),
             ("Settings", escaped(", ".join(f"{name} {value:g}" for name, value in result.settings._asdict().items()))),
@@ -572,6 +584,7 @@ def _retraining(known: Material) -> str:
         + (f"<h4>What was assumed</h4><ul>{assumed}</ul>" if assumed else "")
         + (per_rcc if ours else "<p class='warning'>The shares per RCC are for other clusters and left out.</p>")
         + _shares("Class", result.per_class, "Test images of each class")
+        + _classes(result.per_class, certainty_of_classes(result))
         + _changes("Worsened: right before, wrong now", result.worsened)
         + _changes("Improved: wrong before, right now", result.improved)
     )
@@ -587,10 +600,37 @@ def _shares(group: str, shares: tuple[Share, ...], caption: str) -> str:
             f"{share.before:,}",
             f"{share.after:,}",
             percent(share.after / share.images) if share.images else "–",
+            f"{percent(low)} to {percent(high)}" if share.images else "–",
         ]
-        for share in shares
+        for share, (low, high) in zip(shares, right_intervals(shares), strict=True)
     ]
-    headers = [group, "Images", "Right before", "Right after", "Share after"]
+    headers = [group, "Images", "Right before", "Right after", "Share after", "95% interval"]
+    return html_table(headers, rows, caption=caption, numbers=range(1, 6))
+
+
+def _classes(shares: tuple[Share, ...], sure: list[Certainty]) -> str:
+    """The difference for each class in which an image changed, with how sure it is."""
+    changed = [
+        (share, one) for share, one in zip(shares, sure, strict=bool(sure)) if one.counts.improved + one.counts.worsened
+    ]
+    rows = [
+        [
+            escaped(share.name),
+            f"{one.counts.improved:,}",
+            f"{one.counts.worsened:,}",
+            f"{gain_text(one)} ({interval_text(one)})",
+            p_text(one.p),
+            one.verdict,
+        ]
+        for share, one in changed
+    ]
+    if not rows:
+        return ""
+    headers = ["Class", "Improved", "Worsened", "Points", "McNemar", "Verdict"]
+    caption = (
+        "Classes in which an image changed. Each interval is for the class by itself; p and verdict are corrected for "
+        "the number of classes (Holm), so that with a probability of 95% none is called better or worse by chance"
+    )
     return html_table(headers, rows, caption=caption, numbers=range(1, 5))
 
 

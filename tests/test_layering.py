@@ -94,6 +94,7 @@ HOUSE = {
         "checkpoint",
         "finetuning",
         "comparison",
+        "certainty",
         "result",
     ),
     "retrain": (),

@@ -21,6 +21,7 @@ from support.files import DAMAGED, fill_text, prepare_folder, read_record, repla
 from support.images import Skipped
 from support.output_folder import check_own, save_files, writing
 from support.run_folder import CLUSTERS_FILE, MODEL_FILE, MODELS_FOLDER, RETRAINING_FILE
+from training.certainty import Certainty, Counts, certainties, certainty, check_counts, count_classes
 from training.comparison import Changed, Outcome, Share, shares_by_rcc
 from training.finetuning import Epoch
 from training.settings import Settings
@@ -93,6 +94,21 @@ class Retraining:
     outcomes: tuple[Outcome, ...] = ()
     run: str = ""
     digest: str = ""
+
+
+def certainty_of(result: Retraining) -> Certainty | None:
+    """How sure it is that the retrained model is better or worse; None if it is the original model."""
+    return certainty(_counts(result)) if result.best else None
+
+
+def certainty_of_classes(result: Retraining) -> list[Certainty]:
+    """The same for each class of `per_class`, with p corrected for their number; empty for the original model."""
+    return certainties(count_classes(result.per_class, result.improved, result.worsened)) if result.best else []
+
+
+def _counts(result: Retraining) -> Counts:
+    right_before = round(result.accuracy_before * result.test_size)
+    return Counts(result.test_size, right_before, len(result.improved), len(result.worsened))
 
 
 # --- The files --------------------------------------------------------------------------------------------------
@@ -246,13 +262,17 @@ def load_retraining(folder: Path) -> Retraining:
 
 def _check_numbers(result: Retraining) -> None:
     """Raise a ValueError or TypeError if a number of a retraining that was read from a file is invalid."""
-    counts = [number for share in (*result.per_rcc, *result.per_class) for number in share[1:]]
-    sizes = (result.test_size, result.train_size, result.unsafe_size, result.best, *counts)
+    of_shares = [number for share in (*result.per_rcc, *result.per_class) for number in share[1:]]
+    sizes = (result.test_size, result.train_size, result.unsafe_size, result.best, *of_shares)
     if not all(isinstance(size, int) and size >= 0 for size in sizes):
         raise ValueError("a size is invalid")
+    if any(max(share.before, share.after) > share.images for share in (*result.per_rcc, *result.per_class)):
+        raise ValueError("a share is above 1")
     shares = (result.accuracy_before, result.accuracy_after)
     if not all(0 <= share <= 1 for share in shares) or not all(t >= 0 for t in (result.seconds, result.waiting)):
         raise ValueError("a number is invalid")
+    for counts in (_counts(result), *count_classes(result.per_class, result.improved, result.worsened)):
+        check_counts(counts)
     if not all(isinstance(text, str) for text in (result.run, result.digest)):
         raise ValueError("a fingerprint is invalid")
     if not result.history or not all(isinstance(number, int | float) for one in result.history for number in one):

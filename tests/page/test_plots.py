@@ -32,3 +32,9 @@ def test_how_many_images_of_those_counted_are_shown_is_told():
     assert _counted("Improved", (image,), "right now") == "Improved: 1 image, right now"
     many = _counted("Improved", (image,) * 336, "right now")
     assert many == f"Improved: 336 images, right now; the first {GALLERY_LIMIT} are shown"
+
+
+def test_a_thin_line_is_the_interval_of_the_share_that_is_right_now():
+    drawn = shares_right([Share("0", images=4, before=0, after=4), Share("1", images=400, before=0, after=200)], {})
+    assert "<title>95% interval 40% to 100%</title>" in drawn
+    assert "<title>95% interval 45% to 55%</title>" in drawn
