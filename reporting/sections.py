@@ -42,6 +42,7 @@ from selection import chosen_by_model
 from support.run_folder import CLUSTERS_FILE, EDITS_FILE, RETRAINING_FILE, RUN_FILE, SPOT_NOTES_FILE
 from support.text import count, display_name
 from training.comparison import Changed, Share
+from training.repetitions import repetitions_text
 from training.result import Retraining
 
 MOST_CARDS = 400  # RCCs with images; the others are in the table
@@ -556,6 +557,7 @@ def _retraining(known: Material) -> str:
             ("Improved", f"{count(len(result.improved), 'image')} that the network got wrong before"),
             ("Worsened", f"{count(len(result.worsened), 'image')} that the network got right before"),
             ("Training", escaped(f"{count(epochs, 'epoch')}; epoch {result.best} was kept")),
+            ("Seeds", escaped(repetitions_text(result.repetitions, result.settings.seed))),
             ("Stopped", escaped(result.stopped)),
             ("Settings", escaped(", ".join(f"{name} {value:g}" for name, value in result.settings._asdict().items()))),
             ("Failure", f"an error above {result.threshold:g}" if result.threshold is not None else ""),
