@@ -26,14 +26,15 @@ from support.files import prepare_folder
 from support.images import Skipped
 from support.output_folder import check_own, working, writing
 from support.progress import Progress, no_progress
-from support.run_folder import CHECKPOINT_FILE, CLUSTERS_FILE, MODEL_FILE, RETRAINING_FILE
+from support.run_folder import CHECKPOINT_FILE, CLUSTERS_FILE, MODEL_FILE, REPETITIONS_FILE, RETRAINING_FILE
 from support.text import some
-from training.checkpoint import remove_checkpoint
+from training.checkpoint import remove_checkpoint, run_key
 from training.comparison import changed, outcomes, shares_by_class, shares_by_rcc
-from training.finetuning import TRAINING, Epoch, FineTuning, TrainingData, fine_tune
+from training.finetuning import TRAINING, Epoch, FineTuning, TrainingData, copy_with, fine_tune
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels
+from training.repetitions import Repeated, Resumption, Steps, repeat
 from training.result import Retraining, save_retraining
-from training.settings import NO_WISHES, Settings, Wishes, choose_loss, choose_settings, compile_as_given
+from training.settings import NO_WISHES, Settings, Wishes, choose_loss, choose_seeds, choose_settings, compile_as_given
 
 # --- Retraining -------------------------------------------------------------------------------------------------
 
@@ -65,9 +66,10 @@ def retrain(
     labelling : Labelling
         The sources of the labels, which are saved in `unsafe_set.csv`.
     wishes : Wishes
-        Training settings that differ from the defaults.
+        Training settings that differ from the defaults. With several seeds, the model is fine-tuned once for each, and
+        that whose test accuracy is the median is written (see `training/repetitions.py`).
     on_epoch, should_stop
-        As for `training.finetuning.fine_tune`.
+        As for `training.finetuning.fine_tune`; the history is that of the repetition at work.
 
     Raises
     ------
@@ -75,6 +77,7 @@ def retrain(
         The inputs do not match, or a file cannot be read or written. The given model is unchanged.
     """
     options = checked(options)
+    n_seeds = choose_seeds(wishes)
     out = prepare_folder(out)
     _refuse_overwriting(path_of(model, "a Keras model"), out / MODEL_FILE)
     with working(out, "retraining"):
@@ -85,16 +88,28 @@ def retrain(
         data = _training_data(material)
         tested = Pixels(material.dnn, material.test.files)
         before = _run(material, material.dnn.model, tested, progress, "Testing the model")
-        unfinished = out / CHECKPOINT_FILE
-        tuning = fine_tune(
-            material.dnn, data, settings, threshold=options.threshold, progress=progress, on_epoch=on_epoch,
-            should_stop=should_stop, checkpoint=unfinished,
-        )  # fmt: skip
-        after = _run(material, tuning.model, tested, progress, "Testing the retrained model")
-        result = _compare(material, before, after, tuning, settings, data, tested)
-        compile_as_given(material.dnn, tuning.model)
-        result = save_retraining(result, tuning.model, out)
+        unfinished, finished = out / CHECKPOINT_FILE, out / REPETITIONS_FILE
+
+        def train_with(settings: Settings, progress: Progress) -> FineTuning:
+            return fine_tune(
+                material.dnn, data, settings, threshold=options.threshold, progress=progress, on_epoch=on_epoch,
+                should_stop=should_stop, checkpoint=unfinished,
+            )  # fmt: skip
+
+        steps = Steps(
+            train_with,
+            lambda model, progress: _run(material, model, tested, progress, "Testing the retrained model"),
+            lambda weights: copy_with(material.dnn, weights),
+        )
+        resumption = _resumption(finished, material, data, settings, n_seeds) if n_seeds > 1 else None
+        repeated = repeat(
+            steps, settings, n_seeds, before, resumption, progress=progress, on_epoch=on_epoch, should_stop=should_stop
+        )
+        result = _compare(material, before, repeated, data, tested)
+        compile_as_given(material.dnn, repeated.tuning.model)
+        result = save_retraining(result, repeated.tuning.model, out)
         remove_checkpoint(unfinished)
+        remove_checkpoint(finished)
         return result
 
 
@@ -250,19 +265,25 @@ def _run(material: _Material, model: Any, tested: Pixels, progress: Progress, wh
     return judge(material.dnn, material.test, indices, outputs, threshold=material.threshold)
 
 
+def _resumption(file: Path, material: _Material, data: TrainingData, settings: Settings, n_seeds: int) -> Resumption:
+    """Where finished repetitions are kept, for the same images, labels, model and settings."""
+    files = [*data.pixels.files, *material.test.files]
+    labels = (data.labels, data.groups, material.test.labels)
+    key = run_key(material.dnn, files, settings, *labels, material.threshold, n_seeds)
+    return Resumption(file, key, [weights.shape for weights in material.dnn.model.get_weights()])
+
+
 # --- Before and after -------------------------------------------------------------------------------------------
 
 
 def _compare(
     material: _Material,
     before: Judgement,
-    after: Judgement,
-    tuning: FineTuning,
-    settings: Settings,
+    repeated: Repeated,
     data: TrainingData,
     tested: Pixels,
 ) -> Retraining:
-    test = material.test
+    test, after, tuning = material.test, repeated.after, repeated.tuning
     roots = [material.train.root / path for path in material.train.paths]
     roots += [material.unsafe.improvement_root / image.image for image in material.unsafe.images]
     unreadable = [Skipped(os.fspath(roots[i]), reason) for i, reason in sorted(data.pixels.unreadable.items())]
@@ -284,7 +305,7 @@ def _compare(
         per_class=shares_by_class(test, before, after) if material.dnn.task == "classification" else (),
         history=tuning.history,
         best=tuning.best,
-        settings=settings,
+        settings=repeated.settings,
         threshold=material.threshold,
         assumptions=(
             *material.assumptions,
@@ -296,4 +317,5 @@ def _compare(
         skipped=(*material.train.skipped, *test.skipped, *skipped_of(tested, test.paths), *unreadable),
         outcomes=found,
         run=fingerprint(review.original) if review else "",
+        repetitions=repeated.repetitions,
     )

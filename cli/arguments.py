@@ -170,6 +170,12 @@ def _add_retrain(commands: Commands) -> None:
     retrain.add_argument("--epochs", metavar="N", help="passes over the training images (default: 8)")
     retrain.add_argument("--batch-size", metavar="N", help="images per training step (default: 32)")
     retrain.add_argument("--seed", metavar="N", help="determines the images drawn and their order (default: 0)")
+    retrain.add_argument(
+        "--seeds",
+        metavar="N",
+        help="fine-tune N times, with the seeds from --seed on, and keep the model whose test accuracy is the median "
+        "(default: 1)",
+    )
 
 
 def _add_report(commands: Commands) -> None:

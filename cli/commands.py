@@ -182,6 +182,7 @@ def run_retrain(options: argparse.Namespace) -> None:
     from retrain import retrain
     from support.text import printable
     from training.labels import Labelling
+    from training.repetitions import repetitions_text
     from training.settings import Wishes
 
     with terminal() as progress, stoppable() as stopping:
@@ -192,7 +193,7 @@ def run_retrain(options: argparse.Namespace) -> None:
             out,
             options=_dnn_options(options),
             labelling=Labelling(options.improvement, options.labels, options.only_labelled),
-            wishes=Wishes(options.learning_rate, options.epochs, options.batch_size, options.seed),
+            wishes=Wishes(options.learning_rate, options.epochs, options.batch_size, options.seed, seeds=options.seeds),
             progress=progress,
             on_epoch=stopping.on_epoch,
             should_stop=stopping.should_stop,
@@ -200,6 +201,8 @@ def run_retrain(options: argparse.Namespace) -> None:
     _print_skipped(result.skipped)
     _print_assumptions(result.assumptions)
     print(retraining_summary(result))
+    if result.repetitions:
+        print(repetitions_text(result.repetitions, result.settings.seed))
     for line in retraining_details(result):
         print(f"  {printable(line)}")
     print(f"Written: retrained.keras, retraining.json in {out}")

@@ -28,6 +28,7 @@ from support.run_folder import MODEL_FILE, RETRAINING_FILE, UNSAFE_SET_FILE
 from support.text import printable
 from training.finetuning import Epoch
 from training.labels import Labelling, label_unsafe_set, save_labels
+from training.repetitions import repetitions_text
 from training.result import load_retraining, retraining_of
 from training.settings import BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 
@@ -47,7 +48,7 @@ EARLIER = empty(
 )
 UNSAFE_SET = "The images to label: the improvement images nearest to the root cause clusters (RCCs)"
 # Parameters of `Wishes`, and the fields that they are typed into
-NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed"}
+NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed", "seeds": "seeds"}
 
 
 def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) -> None:
@@ -74,9 +75,10 @@ class RetrainingTab:
         # Without `trust`: trust in the model is given anew for each retraining.
         fields = {
             "model": self.model, "train": self.train, "test": self.test, "rate": self.rate, "epochs": self.epochs,
-            "batch": self.batch, "seed": self.seed, "rescale": self.rescale, "only_labelled": self.only_labelled,
+            "batch": self.batch, "seed": self.seed, "seeds": self.seeds, "rescale": self.rescale,
+            "only_labelled": self.only_labelled,
         }  # fmt: skip
-        optional = ("rate", "epochs", "batch", "seed", "rescale", "only_labelled")
+        optional = ("rate", "epochs", "batch", "seed", "seeds", "rescale", "only_labelled")
         self.form = FormView(fields, self.options, optional, self._last_form)
         self.marks = gr.State(None)  # of the folder, as the window shows it
         self.outputs = [*self.job_view.outputs, self.marks, self.form.filled, *self.view.outputs]
@@ -116,6 +118,9 @@ class RetrainingTab:
                     label="Batch size", info="Images for each step", placeholder=str(BATCH_SIZE), elem_id="batch"
                 )
                 self.seed = gr.Textbox(label="Seed", info="Of the images drawn", placeholder="0", elem_id="seed")
+                self.seeds = gr.Textbox(
+                    label="Repetitions", info="With other seeds; the median is kept", placeholder="1", elem_id="seeds"
+                )
             with gr.Row():
                 self.rescale = gr.Dropdown(
                     RESCALE, value="", label="Pixels given to the model", info="As it was trained"
@@ -162,9 +167,11 @@ class RetrainingTab:
         marks = settings.results.marks()
         review = settings.results.shown().review if settings.results.there else None
         result = retraining_of(settings.out, review)
+        repetitions = repetitions_text(result.repetitions, result.settings.seed)
+        notices = (repetitions, f"Written to {settings.out / MODEL_FILE}.")
         return {
             self.marks: marks,
-            self.status: done(retraining_summary(result), f"Written to {settings.out / MODEL_FILE}."),
+            self.status: done(retraining_summary(result), ". ".join(filter(None, notices))),
             **self.view.show(result, review.notes if review else {}),
         }
 

@@ -51,6 +51,7 @@ from training.certainty import (
     right_intervals,
 )
 from training.comparison import Changed, Share
+from training.repetitions import repetitions_text
 from training.result import Retraining, certainty_of, certainty_of_classes
 
 MOST_CARDS = 400  # RCCs with images; the others are in the table
@@ -568,6 +569,7 @@ def _retraining(known: Material) -> str:
             ("Worsened", f"{count(len(result.worsened), 'image')} that the network got right before"),
             ("Lost", escaped(lost_in_words(sure)) if sure else ""),
             ("Training", escaped(f"{count(epochs, 'epoch')}; epoch {result.best} was kept")),
+            ("Seeds", escaped(repetitions_text(result.repetitions, result.settings.seed))),
             ("Stopped", escaped(result.stopped)),
             ("Settings", escaped(", ".join(f"{name} {value:g}" for name, value in result.settings._asdict().items()))),
             ("Failure", f"an error above {result.threshold:g}" if result.threshold is not None else ""),

@@ -93,6 +93,7 @@ HOUSE = {
         "settings",
         "checkpoint",
         "finetuning",
+        "repetitions",
         "comparison",
         "certainty",
         "result",

@@ -174,6 +174,125 @@ def test_without_clusters_there_is_no_table_of_rccs(case):
     assert run(case, epochs=1).per_rcc == ()
 
 
+# --- Several seeds ----------------------------------------------------------------------------------------------
+
+
+class CutOff(Exception):  # noqa: N818, it stands for a process that is killed
+    pass
+
+
+SHORT = {"epochs": 1, "seed": 2}  # so short that the accuracy depends on the seed
+
+
+def in_repetition(number, act):
+    """An `on_epoch` that acts before the first epoch of a repetition."""
+    begun = []
+
+    def on_epoch(history):
+        if len(history) == 1:
+            begun.append(True)
+            if len(begun) == number:
+                act()
+
+    return on_epoch
+
+
+def raising(error):
+    def act():
+        raise error
+
+    return act
+
+
+def accuracy_of_the_file(folder):
+    new, test = load_dnn(folder / "out" / "retrained.keras"), labelled_images(folder / "test")
+    return np.mean(predict(new, test.root, test.paths).outputs.argmax(axis=1) == test.labels)
+
+
+def weights_in_the_file(folder):
+    return load_dnn(folder / "out" / "retrained.keras").model.get_weights()
+
+
+def test_of_several_seeds_the_model_with_the_median_accuracy_is_kept(case):
+    steps = []
+    result = run(case, **SHORT, seeds="5", progress=lambda what, done, total: steps.append(what))
+    assert [one.seed for one in result.repetitions] == [2, 3, 4, 5, 6]
+    accuracies = [one.accuracy_after for one in result.repetitions]
+    assert min(accuracies) < max(accuracies)
+    assert result.accuracy_after == sorted(accuracies)[2] == pytest.approx(accuracy_of_the_file(case))
+    kept = next(one for one in result.repetitions if one.seed == result.settings.seed)
+    changes = (result.accuracy_after, len(result.improved), len(result.worsened))
+    assert changes == (kept.accuracy_after, kept.improved, kept.worsened)
+    assert "Repetition 2 of 5: Retraining, epoch 1 of 1" in steps
+    assert result.stopped == ""
+    assert load_retraining(case / "out").repetitions == result.repetitions
+    assert [name for name in names_in(case / "out") if name.endswith(".npz")] == ["clusters.npz"]
+    kept_weights = weights_in_the_file(case)
+    alone = run(case, epochs=1, seed=kept.seed)
+    assert (alone.repetitions, alone.accuracy_after) == ((), result.accuracy_after)
+    assert "repetitions" not in json.loads((case / "out" / "retraining.json").read_text())
+    for mine, theirs in zip(weights_in_the_file(case), kept_weights, strict=True):
+        assert (mine == theirs).all()
+
+
+def test_stopped_in_the_fourth_repetition_three_count(case):
+    asked = []
+    stop = in_repetition(4, lambda: asked.append(True))
+    result = run(case, **SHORT, seeds=5, on_epoch=stop, should_stop=lambda: bool(asked))
+    assert result.stopped == "on request, after 3 of 5 repetitions"
+    assert len(result.repetitions) == 3
+    assert result.accuracy_after == sorted(one.accuracy_after for one in result.repetitions)[1]
+    assert result.accuracy_after == pytest.approx(accuracy_of_the_file(case))
+
+
+def test_stopped_in_the_first_repetition_its_best_epoch_is_kept(case):
+    result = run(case, seeds=5, should_stop=lambda: True)
+    assert (result.best, result.stopped, result.repetitions) == (0, "on request", ())
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (SAFEError("Could not write it."), "Could not write it."),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (MemoryError(), "memory ran out"),
+    ],
+)
+def test_after_an_error_in_the_fourth_repetition_three_count(case, error, reason):
+    result = run(case, **SHORT, seeds=5, on_epoch=in_repetition(4, raising(error)))
+    assert result.stopped == f"after 3 of 5 repetitions, since the next one failed ({reason})"
+    assert result.accuracy_after == sorted(one.accuracy_after for one in result.repetitions)[1]
+    assert result.accuracy_after == pytest.approx(accuracy_of_the_file(case))
+    assert "retraining_seeds.npz" not in names_in(case / "out")
+
+
+def test_an_error_in_the_first_repetition_is_told(case):
+    with pytest.raises(MemoryError):
+        run(case, seeds=5, on_epoch=in_repetition(1, raising(MemoryError())))
+    assert "retrained.keras" not in names_in(case / "out")
+
+
+def test_a_killed_run_does_not_repeat_what_it_has_finished(case):
+    whole = run(case, **SHORT, seeds=4)
+    (case / "out" / "retrained.keras").unlink()
+    with pytest.raises(CutOff):
+        run(case, **SHORT, seeds=4, on_epoch=in_repetition(3, raising(CutOff())))
+    steps = []
+    resumed = run(case, **SHORT, seeds=4, progress=lambda what, done, total: steps.append(what))
+    assert {what[:17] for what in steps if "Repetition" in what} == {"Repetition 3 of 4", "Repetition 4 of 4"}
+    assert resumed.repetitions == whole.repetitions
+    assert (resumed.settings, resumed.improved) == (whole.settings, whole.improved)
+    assert resumed.accuracy_after == pytest.approx(accuracy_of_the_file(case))
+
+
+@pytest.mark.parametrize("seeds", ["0", "-2", "some", "100"])
+def test_a_bad_number_of_seeds_is_refused_before_any_work(case, seeds):
+    with pytest.raises(SAFEError, match="whole number from 1 to 99"):
+        run(case, seeds=seeds, progress=raising(AssertionError))
+    with pytest.raises(SAFEError, match="seed must be a whole number"):
+        run(case, seeds=2, seed=2**31 - 1)
+
+
 # --- Labels -----------------------------------------------------------------------------------------------------
 
 

@@ -27,6 +27,9 @@ from training.settings import Settings, choose_loss, make_optimizer
 TRAINING = -2
 """In place of a group: an image of the training set."""
 
+ON_REQUEST = "on request"
+"""Why a fine-tuning stopped, if it was asked to."""
+
 MOST_LOST = 0.05
 _RUNNING = "Running the model on the training images"
 
@@ -315,7 +318,7 @@ def _train_epoch(
         if batch is None:
             return total / max(done, 1), waited, ""
         if should_stop():
-            return math.nan, waited, "on request"
+            return math.nan, waited, ON_REQUEST
         inputs, indices = batch
         rows = indices.numpy()
         if len(rows):
@@ -328,8 +331,8 @@ def _train_epoch(
         progress(done, len(order))
 
 
-def _compiled_copy(dnn: Dnn, settings: Settings, steps: int) -> Any:
-    """A compiled copy of the model; its learning rate decays to 0 along a cosine."""
+def copy_with(dnn: Dnn, weights: list[np.ndarray]) -> Any:
+    """A copy of the model with other weights, not compiled."""
     import keras
 
     # A Lambda layer of a trusted model is shared, since Keras would refuse to rebuild it from its configuration.
@@ -337,7 +340,15 @@ def _compiled_copy(dnn: Dnn, settings: Settings, steps: int) -> Any:
         model = keras.models.clone_model(dnn.model, clone_function=_clone, recursive=True)
     else:
         model = keras.models.clone_model(dnn.model)
-    model.set_weights(dnn.model.get_weights())
+    model.set_weights(weights)
+    return model
+
+
+def _compiled_copy(dnn: Dnn, settings: Settings, steps: int) -> Any:
+    """A compiled copy of the model; its learning rate decays to 0 along a cosine."""
+    import keras
+
+    model = copy_with(dnn, dnn.model.get_weights())
     # The seeds of dropout and similar layers, so that a run is reproducible; different for each layer.
     states = [variable for variable in model.variables if "seed_generator_state" in variable.path]
     for i, state in enumerate(states):

@@ -24,6 +24,7 @@ from support.run_folder import CLUSTERS_FILE, MODEL_FILE, MODELS_FOLDER, RETRAIN
 from training.certainty import Certainty, Counts, certainties, certainty, check_counts, count_classes
 from training.comparison import Changed, Outcome, Share, shares_by_rcc
 from training.finetuning import Epoch
+from training.repetitions import Repetition
 from training.settings import Settings
 
 
@@ -68,6 +69,9 @@ class Retraining:
         Fingerprint of the clusters, as originally found, that the unsafe set was selected for; empty without clusters.
     digest : str
         SHA-256 of the retrained model's file, in hexadecimal.
+    repetitions : tuple of Repetition
+        The finished ones, if several were requested. This is the result of the one with the seed in `settings`, but
+        `seconds` and `waiting` are those of all together.
     """
 
     model: Path
@@ -94,6 +98,7 @@ class Retraining:
     outcomes: tuple[Outcome, ...] = ()
     run: str = ""
     digest: str = ""
+    repetitions: tuple[Repetition, ...] = ()
 
 
 def certainty_of(result: Retraining) -> Certainty | None:
@@ -146,8 +151,10 @@ def save_retraining(result: Retraining, model: Any, folder: Path) -> Retraining:
 def _retraining_text(result: Retraining) -> str:
     record = dataclasses.asdict(result)
     record |= {"model": os.fspath(result.model), "test_root": os.fspath(result.test_root)}
-    for name in ("improved", "worsened", "per_rcc", "per_class", "history", "skipped", "outcomes"):
+    for name in ("improved", "worsened", "per_rcc", "per_class", "history", "skipped", "outcomes", "repetitions"):
         record[name] = [row._asdict() for row in getattr(result, name)]
+    if not result.repetitions:
+        del record["repetitions"]  # so that earlier versions can read it
     record["history"][0]["loss"] = None  # JSON has no NaN
     record["settings"] = result.settings._asdict()
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -249,6 +256,7 @@ def load_retraining(folder: Path) -> Retraining:
         for name, kind in kinds.items():
             record[name] = tuple(kind(**row) for row in record[name])
         record["outcomes"] = tuple(Outcome(**row) for row in record.get("outcomes", ()))
+        record["repetitions"] = tuple(Repetition(**row) for row in record.get("repetitions", ()))
         history = [{**row, "loss": math.nan if row["loss"] is None else row["loss"]} for row in record["history"]]
         record["history"] = tuple(Epoch(**row) for row in history)
         record["settings"] = Settings(**record["settings"])
@@ -263,12 +271,14 @@ def load_retraining(folder: Path) -> Retraining:
 def _check_numbers(result: Retraining) -> None:
     """Raise a ValueError or TypeError if a number of a retraining that was read from a file is invalid."""
     of_shares = [number for share in (*result.per_rcc, *result.per_class) for number in share[1:]]
+    of_shares += [number for one in result.repetitions for number in (one.seed, one.improved, one.worsened)]
     sizes = (result.test_size, result.train_size, result.unsafe_size, result.best, *of_shares)
     if not all(isinstance(size, int) and size >= 0 for size in sizes):
         raise ValueError("a size is invalid")
     if any(max(share.before, share.after) > share.images for share in (*result.per_rcc, *result.per_class)):
         raise ValueError("a share is above 1")
-    shares = (result.accuracy_before, result.accuracy_after)
+    accuracies = [one.accuracy_after for one in result.repetitions]
+    shares = (result.accuracy_before, result.accuracy_after, *accuracies)
     if not all(0 <= share <= 1 for share in shares) or not all(t >= 0 for t in (result.seconds, result.waiting)):
         raise ValueError("a number is invalid")
     for counts in (_counts(result), *count_classes(result.per_class, result.improved, result.worsened)):

@@ -16,6 +16,7 @@ BATCH_SIZE = 32
 VALIDATION_SHARE = 0.1
 UNSAFE_SHARE = 0.2
 KEEP = 1.0
+MOST_SEEDS = 99
 
 _WHOLE = ("epochs", "batch_size", "seed")
 _OPTIMIZERS = ("Adam", "AdamW", "Nadam", "Adamax", "RMSprop", "Lion", "SGD", "Adagrad", "Adadelta", "Ftrl")
@@ -47,7 +48,10 @@ class Settings(NamedTuple):
 
 
 class Wishes(NamedTuple):
-    """The settings requested by the engineer, numbers or text; None for the default."""
+    """The settings requested by the engineer, numbers or text; None for the default.
+
+    `seeds` is no setting of a fine-tuning, but how many there are: with `seed`, `seed` + 1, ….
+    """
 
     learning_rate: float | str | None = None
     epochs: int | str | None = None
@@ -56,9 +60,27 @@ class Wishes(NamedTuple):
     validation_share: float | None = None
     unsafe_share: float | None = None
     keep: float | None = None
+    seeds: int | str | None = None
 
 
 NO_WISHES = Wishes()
+
+
+def choose_seeds(wishes: Wishes) -> int:
+    """How often to fine-tune; a SAFEError if that is not a whole number from 1 to `MOST_SEEDS`."""
+    if wishes.seeds is None:
+        return 1
+    try:
+        number = float(wishes.seeds)
+        n = int(number) if 1 <= number <= MOST_SEEDS and number == int(number) else 0
+    except (TypeError, ValueError):
+        n = 0
+    if not n:
+        raise SAFEError(
+            f"The number of repetitions (--seeds) must be a whole number from 1 to {MOST_SEEDS}. Received: "
+            f"{wishes.seeds}"
+        )
+    return n
 
 
 def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES) -> Settings:
@@ -72,13 +94,13 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES) -> Settings:
     SAFEError
         A number is invalid or out of range.
     """
-    given = {name: value for name, value in wishes._asdict().items() if value is not None}
+    given = {name: value for name, value in wishes._replace(seeds=None)._asdict().items() if value is not None}
     values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **given}
     for name, lowest, highest in (
         ("learning_rate", 0, 1),
         ("epochs", 1, 10_000),
         ("batch_size", 1, 65_536),
-        ("seed", 0, 2**31 - 1),
+        ("seed", 0, 2**31 - choose_seeds(wishes)),
         ("validation_share", 0, 0.5),
         ("unsafe_share", 0, 100),
         ("keep", 0, 100),

@@ -78,6 +78,15 @@ def test_retraining_is_told_with_the_share_of_each_rcc(sets, out, capsys):
         assert {row["label"] for row in csv.DictReader(file)} == {"red", "green"}
 
 
+def test_the_spread_of_several_seeds_is_told(sets, out, capsys):
+    assert retraining(sets, out, "--improvement", sets / "improvement", "--seeds", 3) == 0
+    printed = capsys.readouterr()
+    assert "\n3 repetitions: accuracy " in printed.out
+    assert ", the median; improved " in printed.out
+    assert "Repetition 3 of 3: Retraining, epoch 1 of 5" in printed.err
+    assert len(json.loads((out / "retraining.json").read_text())["repetitions"]) == 3
+
+
 def test_labels_may_come_from_a_table(sets, out, capsys):
     wrong = out / "labels.csv"
     images = labelled_images(sets / "improvement").paths
@@ -91,6 +100,8 @@ def test_labels_may_come_from_a_table(sets, out, capsys):
     ("more", "words"),
     [
         (("--epochs", "many"), "epochs must be a whole number"),
+        (("--seeds", "0"), "must be a whole number from 1 to 99. Received: 0"),
+        (("--seeds", "three"), "must be a whole number from 1 to 99. Received: three"),
         (("--learning-rate", "-1"), "learning_rate must be a number"),
         (("--rescale", "2/255"), "rescale must be one of"),
         (("--labels", "gone.csv"), "No such file"),

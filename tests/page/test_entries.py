@@ -54,9 +54,9 @@ FIELDS = {
     "improvement": ("select", "click", ["PATH", "0.5", None, "0.3", None, "equal", False, None, None, False]),
     "select-model": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "PATH", "x", False]),
     "select-test": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "x", "PATH", False]),
-    "model": ("retrain", "click", ["PATH", "x", "x", *[None] * 4, "", False, True]),
-    "train": ("retrain", "click", ["x", "PATH", "x", *[None] * 4, "", False, True]),
-    "test": ("retrain", "click", ["x", "x", "PATH", *[None] * 4, "", False, True]),
+    "model": ("retrain", "click", ["PATH", "x", "x", *[None] * 5, "", False, True]),
+    "train": ("retrain", "click", ["x", "PATH", "x", *[None] * 5, "", False, True]),
+    "test": ("retrain", "click", ["x", "x", "PATH", *[None] * 5, "", False, True]),
     "labels-table": ("take-labels", "click", ["PATH", None]),
     "classes": ("train", "submit", ["PATH"]),
 }

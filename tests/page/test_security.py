@@ -179,9 +179,9 @@ def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, 
                 [inside, "0.5", None, "0.3", None, "equal", False, path, inside, False],
             ),
             "select-test": ("select", "click", [inside, "0.5", None, "0.3", None, "equal", False, inside, path, False]),
-            "model": ("retrain", "click", [path, inside, inside, *[None] * 4, "", False, True]),
-            "train": ("retrain", "click", [inside, path, inside, *[None] * 4, "", False, True]),
-            "test": ("retrain", "click", [inside, inside, path, *[None] * 4, "", False, True]),
+            "model": ("retrain", "click", [path, inside, inside, *[None] * 5, "", False, True]),
+            "train": ("retrain", "click", [inside, path, inside, *[None] * 5, "", False, True]),
+            "test": ("retrain", "click", [inside, inside, path, *[None] * 5, "", False, True]),
             "labels-table": ("take-labels", "click", [path, None]),
             "classes": ("train", "submit", [path]),
         }
@@ -435,7 +435,7 @@ def test_a_visitor_cannot_let_a_model_run_code_on_a_page_with_a_root(attacked, v
     with zipfile.ZipFile(attacked.root / "m.keras", "w") as archive:
         archive.writestr("config.json", json.dumps(code))
     model, inside = str(attacked.root / "m.keras"), str(attacked.root / "failing")
-    told = visitor.fire(visitor.handler("retrain", "click"), [model, inside, inside, *[None] * 4, "", False, True])
+    told = visitor.fire(visitor.handler("retrain", "click"), [model, inside, inside, *[None] * 5, "", False, True])
     assert "contains code that runs" in told
 
 

@@ -285,6 +285,13 @@ def test_why_a_retraining_was_stopped_is_told(out):
     assert "epoch 1 was kept Stopped on request Settings" in Page(report_html(out)).text
 
 
+def test_the_spread_of_several_seeds_is_reported(out):
+    accuracies = (0.84, 0.845, 0.86)
+    rows = [{"seed": i, "accuracy_after": a, "improved": 25, "worsened": 2} for i, a in enumerate(accuracies)]
+    retrain(out, repetitions=rows)
+    assert "Seeds 3 repetitions: accuracy 0.840 to 0.860, mean 0.848; kept: seed" in Page(report_html(out)).text
+
+
 def test_a_retraining_of_other_clusters_or_damaged_is_said_to_be_so(out):
     retrain(out, per_rcc=[{"name": "7", "images": 3, "before": 0, "after": 1}])
     assert "The shares per RCC are for other clusters" in Page(report_html(out)).text

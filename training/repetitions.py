@@ -1,0 +1,357 @@
+"""Step 6 of SAFE, on request several times: fine-tuning with one seed after the other, of which the median is kept.
+
+In: how to train and test with given settings. Out: the fine-tuning whose test accuracy is the median, and the figures
+of all. A single fine-tuning may be lucky or not; how much the accuracy depends on the seed is seen only by repeating it
+(Bouthillier et al., "Accounting for variance in machine learning benchmarks", MLSys 2021). The best of several would be
+chosen by the test set, and its accuracy be too high an estimate; the median is not.
+"""
+
+import contextlib
+import gc
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dnn.predictions import Judgement
+from support.errors import SAFEError
+from support.files import DAMAGED, read_arrays, replacing
+from support.progress import Progress
+from support.text import count
+from training.finetuning import ON_REQUEST, Epoch, FineTuning
+from training.settings import Settings
+
+
+class Repetition(NamedTuple):
+    """The figures of a repetition.
+
+    Attributes
+    ----------
+    seed : int
+    accuracy_after : float
+        On the test set.
+    improved, worsened : int
+        Number of test images that are wrong before and correct after, and vice versa.
+    """
+
+    seed: int
+    accuracy_after: float
+    improved: int
+    worsened: int
+
+
+class Finished(NamedTuple):
+    """A finished repetition.
+
+    Attributes
+    ----------
+    figures : Repetition
+    tuning : FineTuning
+        Without its model.
+    weights : list of ndarray or None
+        None if this repetition can no longer be the median.
+    after : Judgement or None
+        None also if an earlier process finished this repetition.
+    """
+
+    figures: Repetition
+    tuning: FineTuning
+    weights: list[np.ndarray] | None
+    after: Judgement | None
+
+
+class Steps(NamedTuple):
+    """What a repetition does.
+
+    Attributes
+    ----------
+    train : callable
+        Given the settings and a progress callback: the fine-tuning.
+    test : callable
+        Given a model and a progress callback: its predictions for the test set.
+    copy : callable
+        Given weights: a copy of the original model with these.
+    """
+
+    train: Callable[[Settings, Progress], FineTuning]
+    test: Callable[[Any, Progress], Judgement]
+    copy: Callable[[list[np.ndarray]], Any]
+
+
+class Resumption(NamedTuple):
+    """Where finished repetitions are kept in case the process is killed.
+
+    Attributes
+    ----------
+    file : Path
+    key : str
+        Identifies the request (see `training.checkpoint.run_key`).
+    shapes : list of tuple of int
+        Shapes of the model's weights.
+    """
+
+    file: Path
+    key: str
+    shapes: list[tuple[int, ...]]
+
+
+class Repeated(NamedTuple):
+    """The fine-tuning that is kept.
+
+    Attributes
+    ----------
+    tuning : FineTuning
+        Its times are those of all repetitions together.
+    after : Judgement
+        Its predictions for the test set.
+    settings : Settings
+        With its seed.
+    repetitions : tuple of Repetition
+        The finished ones in order of their seeds; empty if only one was requested or if the first one was stopped.
+    """
+
+    tuning: FineTuning
+    after: Judgement
+    settings: Settings
+    repetitions: tuple[Repetition, ...]
+
+
+# --- The median -------------------------------------------------------------------------------------------------
+
+
+def median_of(accuracies: Sequence[float]) -> int:
+    """Index of the median; of an even number, of the lower of the middle two. Of equal ones, the first comes first."""
+    return _ranked(accuracies)[(len(accuracies) - 1) // 2]
+
+
+def candidates(accuracies: Sequence[float], n: int) -> set[int]:
+    """Indices of those that can be the median once there are n, or if no more than some of the n come.
+
+    The rank of one that is at place i of k is from i to i + n - k in the end, so about half of them are candidates at
+    most.
+    """
+    last = (n - 1) // 2
+    first = max(0, last - (n - len(accuracies)))
+    return set(_ranked(accuracies)[first : last + 1])
+
+
+def _ranked(accuracies: Sequence[float]) -> list[int]:
+    return sorted(range(len(accuracies)), key=lambda i: (accuracies[i], i))
+
+
+# --- Repeating --------------------------------------------------------------------------------------------------
+
+
+def repeat(
+    steps: Steps,
+    settings: Settings,
+    n: int,
+    before: Judgement,
+    resumption: Resumption | None,
+    *,
+    progress: Progress,
+    on_epoch: Callable[[tuple[Epoch, ...]], None],
+    should_stop: Callable[[], bool],
+) -> Repeated:
+    """Fine-tune n times, with the seeds seed, seed + 1, …, and keep the one whose test accuracy is the median.
+
+    If it is stopped or fails after a finished repetition, those that are finished count, and `tuning.stopped` says so.
+    If it is stopped in the first one, its best epoch is kept, as if only one had been requested.
+
+    Parameters
+    ----------
+    before : Judgement
+        Predictions of the original model for the test set.
+    resumption : Resumption or None
+        None if only one is requested.
+    on_epoch, should_stop : callable
+        As given to the fine-tuning. Here, the former is called only for repetitions that an earlier process finished.
+
+    Raises
+    ------
+    SAFEError
+        The first repetition failed.
+    """
+    done = load_repetitions(resumption, settings, n) if resumption else []
+    if done:
+        on_epoch(done[-1].tuning.history)
+    stopped = ""
+    while len(done) < n:
+        if done and should_stop():
+            stopped = ON_REQUEST
+            break
+        mine = settings._replace(seed=settings.seed + len(done))
+        report = _numbered(progress, len(done) + 1, n)
+        tuning: FineTuning | None = None
+        try:
+            tuning = steps.train(mine, report)
+            if done and tuning.stopped == ON_REQUEST:
+                stopped = ON_REQUEST
+                break
+            after = steps.test(tuning.model, report)
+            if n == 1 or tuning.stopped == ON_REQUEST:
+                return Repeated(tuning, after, mine, ())
+            done = _without_needless([*done, _finished(mine.seed, tuning, before, after)], n)
+        except _ends() as error:
+            if not done:
+                raise
+            stopped = _reason(error)
+            break
+        finally:
+            tuning = None
+            gc.collect()  # a Keras model refers to itself: without this, several would fill the memory
+        if resumption:
+            with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
+                save_repetitions(resumption, done)
+    return _kept(steps, settings, done, n, stopped, progress)
+
+
+def _kept(steps: Steps, settings: Settings, done: list[Finished], n: int, stopped: str, progress: Progress) -> Repeated:
+    kept = done[median_of([one.figures.accuracy_after for one in done])]
+    if kept.weights is None:
+        raise ValueError("the weights of the median are missing")
+    model = steps.copy(kept.weights)
+    after = kept.after or steps.test(model, progress)
+    finished = f"{len(done)} of {count(n, 'repetition')}"
+    if stopped == ON_REQUEST:
+        stopped = f"{ON_REQUEST}, after {finished}"
+    elif stopped:
+        stopped = f"after {finished}, since the next one failed ({stopped})"
+    tuning = kept.tuning._replace(
+        model=model,
+        stopped="; ".join(filter(None, (kept.tuning.stopped, stopped))),
+        seconds=sum(one.tuning.seconds for one in done),
+        waiting=sum(one.tuning.waiting for one in done),
+    )
+    return Repeated(tuning, after, settings._replace(seed=kept.figures.seed), tuple(one.figures for one in done))
+
+
+def _finished(seed: int, tuning: FineTuning, before: Judgement, after: Judgement) -> Finished:
+    if not np.array_equal(before.indices, after.indices):
+        raise SAFEError(
+            f"Expected the {len(before.indices)} test images that could be read before the training. Received "
+            f"{len(after.indices)} after it. Check the test folder and retrain."
+        )
+    improved, worsened = (~before.right & after.right).sum(), (before.right & ~after.right).sum()
+    figures = Repetition(seed, after.accuracy, int(improved), int(worsened))
+    return Finished(figures, tuning._replace(model=None), tuning.model.get_weights(), after)
+
+
+def _without_needless(done: list[Finished], n: int) -> list[Finished]:
+    """Without the weights of those that cannot be the median."""
+    needed = candidates([one.figures.accuracy_after for one in done], n)
+    return [one if i in needed else one._replace(weights=None, after=None) for i, one in enumerate(done)]
+
+
+def _numbered(progress: Progress, number: int, n: int) -> Progress:
+    if n == 1:
+        return progress
+    return lambda what, done, total: progress(f"Repetition {number} of {n}: {what}", done, total)
+
+
+def _ends() -> tuple[type[Exception], ...]:
+    """What ends a repetition without being a defect; the finished ones count."""
+    from tensorflow.errors import ResourceExhaustedError
+
+    return SAFEError, OSError, MemoryError, ResourceExhaustedError
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, SAFEError):
+        return str(error)
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "memory ran out"  # TensorFlow's message is a page long
+
+
+# --- What is known of a run that was killed ---------------------------------------------------------------------
+
+_RECORD = "record"
+
+
+def save_repetitions(resumption: Resumption, done: list[Finished]) -> None:
+    """Replace the file; raise a SAFEError if it cannot be written."""
+    rows: list[dict[str, Any]] = [
+        {"figures": one.figures, **one.tuning._replace(model=None)._asdict(), "needed": one.weights is not None}
+        for one in done
+    ]
+    arrays: dict[str, Any] = {_RECORD: np.array(json.dumps({"key": resumption.key, "rows": rows}))}
+    arrays |= {f"{i} {j}": array for i, one in enumerate(done) for j, array in enumerate(one.weights or ())}
+    with replacing(resumption.file) as temporary:
+        np.savez(temporary, **arrays)
+
+
+def load_repetitions(resumption: Resumption, settings: Settings, n: int) -> list[Finished]:
+    """The finished repetitions of the same request; empty if there are none or the file is damaged."""
+    if not resumption.file.is_file():
+        return []
+    try:
+        arrays = read_arrays(resumption.file)
+        record = json.loads(str(arrays[_RECORD]))
+        if record["key"] != resumption.key or len(record["rows"]) > n:
+            return []
+        done = []
+        for i, row in enumerate(record["rows"]):
+            history = tuple(Epoch(int(epoch[0]), *map(float, epoch[1:])) for epoch in row["history"])
+            times = float(row["seconds"]), float(row["waiting"])
+            tuning = FineTuning(None, history, int(row["best"]), str(row["stopped"]), *times)
+            weights = [arrays[f"{i} {j}"] for j in range(len(resumption.shapes))] if row["needed"] else None
+            seed, accuracy, *changed = row["figures"]
+            figures = Repetition(int(seed), float(accuracy), *map(int, changed))
+            done.append(Finished(figures, tuning, weights, None))
+        return done if _is_whole(done, resumption.shapes, settings, n) else []
+    except DAMAGED:
+        return []
+
+
+def _is_whole(done: list[Finished], shapes: list[tuple[int, ...]], settings: Settings, n: int) -> bool:
+    """Whether what was read can be a request's repetitions, with the weights of all that may be the median."""
+    for i in candidates([one.figures.accuracy_after for one in done], n):
+        weights = done[i].weights
+        if weights is None or [array.shape for array in weights] != shapes:
+            return False
+        if any(array.dtype.kind not in "biuf" for array in weights):
+            return False
+    return all(
+        one.figures.seed == settings.seed + i
+        and 0 <= one.figures.accuracy_after <= 1
+        and min(one.figures.improved, one.figures.worsened) >= 0
+        and 0 <= one.tuning.best < len(one.tuning.history)
+        and min(one.tuning.seconds, one.tuning.waiting) >= 0
+        for i, one in enumerate(done)
+    )
+
+
+# --- In words ---------------------------------------------------------------------------------------------------
+
+
+def repetitions_text(repetitions: Sequence[Repetition], kept: int) -> str:
+    """How much the result depends on the seed, one line; empty without repetitions.
+
+    For example `5 repetitions: accuracy 0.894 to 0.912, mean 0.905; kept: seed 3, the median; improved 12 to 19, mean
+    15.4; worsened 1 to 4, mean 2.2`.
+
+    Parameters
+    ----------
+    kept : int
+        The seed of the repetition that is kept.
+    """
+    if not repetitions:
+        return ""
+    which = "" if len(repetitions) == 1 else ", the median" if len(repetitions) % 2 else ", the lower median"
+    parts = (
+        f"accuracy {_spread([one.accuracy_after for one in repetitions], '.3f', '.3f')}",
+        f"kept: seed {kept}{which}",
+        f"improved {_spread([one.improved for one in repetitions], ',', ',.1f')}",
+        f"worsened {_spread([one.worsened for one in repetitions], ',', ',.1f')}",
+    )
+    return f"{count(len(repetitions), 'repetition')}: {'; '.join(parts)}"
+
+
+def _spread(numbers: Sequence[float], form: str, mean_form: str) -> str:
+    """Range and mean; a single number if all are alike."""
+    low, high = format(min(numbers), form), format(max(numbers), form)
+    return low if low == high else f"{low} to {high}, mean {statistics.fmean(numbers):{mean_form}}"
