@@ -42,7 +42,8 @@ from dnn.failure_prediction import likely_wrong
 from dnn.model import Dnn, load_dnn, sized_for
 from dnn.predictions import LabelledImages, Pixels, check_classes, labelled_images, run_model
 from FE import extract_features, stream_features
-from features.weights import choose_extractor
+from features.extractor import PRECISIONS
+from features.weights import choose_extractor, recall_extractor
 from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from selection import SelectionSettings, select_unsafe_set, unsafe_set_size
 from support.errors import SAFEError
@@ -141,6 +142,7 @@ def _parser() -> argparse.ArgumentParser:
         help="size of a random, fixed part of the improvement set (default: all)",
     )  # fmt: skip
     parser.add_argument("--work", metavar="DIR", default=".retraining", help="results folder (default: .retraining)")
+    parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="default: float32")
     parser.add_argument("--minutes", type=float, metavar="N", help="start no run after this time")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for an operation (default: 1)")
     parser.add_argument("--report", action="store_true", help="only write the report, from the results in --work")
@@ -300,7 +302,7 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     parts = {name: read_part(dnn, images) for name, images in folders.items()}
     tested = outputs_of(dnn, dnn.model, parts["test"])
     right = tested.argmax(axis=1) == parts["test"].labels
-    clusters = cluster_failures(folders["test"], right, work)
+    clusters = cluster_failures(folders["test"], right, work, precision=options.precision)
 
     listed = part_of(folders["improvement"], options.improvement_images, work / LIST_FILE)
     at = {os.fspath(file): i for i, file in enumerate(folders["improvement"].files)}
@@ -309,7 +311,9 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     unsafe = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=len(listed)), progress=print_progress)
     points: dict[str, np.ndarray] = {}
     listing = find_images(work / LIST_FILE)
-    for batch in stream_features(listing, choose_extractor(clusters.extractor), progress=print_progress):
+    for batch in stream_features(
+        listing, recall_extractor(clusters.extractor, clusters.extractor_identity), progress=print_progress
+    ):
         points.update(zip(batch.paths, clusters.projection.apply(batch.features), strict=True))
     row = {image: i for i, image in enumerate(listed.tolist())}
     order = np.array([row[at[image.image]] for image in unsafe.images])
@@ -367,14 +371,15 @@ def read_part(dnn: Dnn, images: LabelledImages) -> Part:
     return Part(pixels, images.labels)
 
 
-def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path) -> RootCauseClusters:
+def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path, *, precision: str) -> RootCauseClusters:
     """The RCCs of the test images that the model misclassifies; kept in `work` for these images."""
     lines = "".join(f"{file}\n" for file, fine in zip(test.files, right, strict=True) if not fine)
     listed = work / "failures.txt"
     if (work / CLUSTERS_FILE).is_file() and listed.is_file() and listed.read_text(encoding="utf-8") == lines:
         return load_clusters(work)
     write_text(listed, lines)
-    clusters = find_root_cause_clusters(extract_features(listed, choose_extractor("auto"), progress=print_progress))
+    extractor = choose_extractor("auto", precision=precision)
+    clusters = find_root_cause_clusters(extract_features(listed, extractor, progress=print_progress))
     save_clusters(clusters, work)
     return clusters
 

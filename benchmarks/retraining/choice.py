@@ -17,6 +17,7 @@ STRATEGIES = (
     "SAFE + entropy",
     "SAFE + spread",
     "SAFE + likely wrong",
+    "SAFE by size + likely wrong",
     "BL1",
     "BL1 counted",
     "BL2",
@@ -25,16 +26,17 @@ STRATEGIES = (
 NEEDS_NO_LABEL = ("none",)
 DESCRIPTIONS = {
     "none": "further training without new images",
-    "SAFE": "SAFE's unsafe set: the nearest images of each RCC, the same number for each; in training, every RCC has "
+    "SAFE": "as with `select --quota equal`, the paper's choice: the nearest images of each RCC, the same number for "
+    "each; in training, every RCC has the same weight",
+    "SAFE by size": "SAFE's default: numbers in proportion to the RCCs' failing images; in training, every image has "
     "the same weight",
-    "SAFE by size": "as with `select --quota size`: numbers in proportion to the RCCs' failing images; in training, "
-    "every image has the same weight",
     "SAFE + entropy": "of the nearest images of each RCC, four times its quota, those with the highest entropy of the "
     "model's output",
     "SAFE + spread": "of the nearest images of each RCC, four times its quota, those farthest from one another",
-    "SAFE + likely wrong": "as with `select --model`: for each RCC, half of the quota are the nearest images; the "
+    "SAFE + likely wrong": "as with `select --quota equal --model`: for each RCC, half of the quota are the nearest images; the "
     "other half are, of the next ones, four times as many, those whose outputs are most similar to outputs of "
     "misclassified test images",
+    "SAFE by size + likely wrong": "the same with numbers in proportion, as with `select --model`",
     "BL1": "random images among those that the model misclassifies, which requires the labels of all images; then "
     "random others",
     "BL1 counted": "the misclassified ones among random images of the same number, which is BL1 if every label used is "
@@ -92,7 +94,7 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
     total = len(pool.rcc)
     if strategy.startswith("SAFE"):
         chosen = _choose_by_rcc(strategy, n, pool)
-        return chosen, np.zeros(n, int) if strategy == BY_SIZE else pool.rcc[chosen]
+        return chosen, np.zeros(n, int) if strategy.startswith(BY_SIZE) else pool.rcc[chosen]
     if strategy == "BL1":
         order = rng.permutation(total)
         chosen = order[np.argsort(~pool.wrong[order], kind="stable")][:n]
@@ -112,7 +114,7 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
 def _choose_by_rcc(strategy: str, n: int, pool: Pool) -> np.ndarray:
     available = np.bincount(pool.rcc, minlength=len(pool.sizes))
     chosen = []
-    taken = quotas(n, pool.sizes, available, by="size" if strategy == BY_SIZE else "equal")
+    taken = quotas(n, pool.sizes, available, by="size" if strategy.startswith(BY_SIZE) else "equal")
     for rcc, quota in enumerate(taken.tolist()):
         members = np.flatnonzero(pool.rcc == rcc)
         nearest = members[np.argsort(pool.distance[members], kind="stable")]
