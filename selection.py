@@ -1,7 +1,7 @@
 """Steps 3 and 4 of SAFE: selection of the unsafe set. Improvement images and RCCs in, the images to label out.
 
 An improvement image is a candidate of the RCC of its nearest core point. From each RCC's candidates, the nearest ones
-are selected, the same number for each RCC or, on request, in proportion to its failing images. If the DNN's likely
+are selected, in proportion to its failing images or, as in the paper, the same number for each RCC. If the DNN's likely
 errors are known, half of the images are chosen by them. On request, half of the set is selected by weak spots instead
 of RCCs (see `rccs/spot_candidates.py`). The unsafe set is written to `IS_filenames.txt`,
 `unsafe_set.csv` and `unsafe_set.json` (see `rccs/unsafe_set.py`).
@@ -111,12 +111,12 @@ def _images(name: str, value: object) -> int:
 
 
 def quotas(n: int, sizes: np.ndarray, available: np.ndarray, *, by: str = QUOTA) -> np.ndarray:
-    """Divide n images among RCCs: equally, as in the paper, or in proportion to their failing images.
+    """Divide n images among RCCs: in proportion to their failing images or, as in the paper, equally.
 
     The images are allocated one by one, each to the RCC with the fewest for its weight (Adams's method). Equal quotas
     differ by at most one, the remainder going to the largest RCCs; by size, every RCC gets one image before any gets
-    two. Images that an RCC lacks candidates for go to the others. Equal quotas are the default because by size is no
-    better (docs/decisions/020-equal-quotas.md).
+    two. Images that an RCC lacks candidates for go to the others. By size is the default: RCCs of real failures differ
+    much in size, and many labels for small ones are wasted (docs/decisions/020-quotas-by-size.md).
 
     Parameters
     ----------

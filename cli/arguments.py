@@ -118,9 +118,9 @@ def _add_select(commands: Commands) -> None:
     select.add_argument("--factor", default="0.3", help="selection factor (default: 0.3)")
     select.add_argument("--size", metavar="N", help="number of images, instead of factor · test size · accuracy")
     select.add_argument(
-        "--quota", choices=("equal", "size"), default="equal",
-        help="images per RCC: equal (default), the same number, as in the paper; size, in proportion to its failing "
-        "images",
+        "--quota", choices=("equal", "size"), default="size",
+        help="images per RCC: size (default), in proportion to its failing images; equal, the same number, as in the "
+        "paper",
     )  # fmt: skip
     select.add_argument("--leave-out-safe", action="store_true", help="no images for RCCs judged safe on the page")
     select.add_argument(

@@ -114,7 +114,7 @@ class UnsafeTab:
                 )
             with gr.Row():
                 self.quota = gr.Radio(
-                    [("the same of each (the paper)", "equal"), ("by its failing images", "size")], value=QUOTA,
+                    [("by its failing images", "size"), ("the same of each (the paper)", "equal")], value=QUOTA,
                     label="Images for each RCC", info="How the set is divided", scale=2, min_width=460, elem_id="quota",
                 )  # fmt: skip
                 self.leave_out = gr.Checkbox(

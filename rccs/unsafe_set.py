@@ -25,7 +25,7 @@ from support.tables import cell, from_cell
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
 REASON = "reason"  # one more column, of sets that were also selected by weak spots
 QUOTAS = ("equal", "size")
-QUOTA = "equal"
+QUOTA = "size"
 
 
 class UnsafeImage(NamedTuple):

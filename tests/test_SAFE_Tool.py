@@ -485,7 +485,7 @@ def test_size_test_size_and_factor_are_taken_from_the_command_line(clustered, fa
 
 
 def test_rccs_get_images_by_their_size_or_as_many_each(clustered, failing):
-    for options, expected in [([], [7, 7, 6]), (["--quota", "size"], [8, 7, 5])]:
+    for options, expected in [([], [8, 7, 5]), (["--quota", "equal"], [7, 7, 6])]:
         assert safe("select", failing, "--size", 20, *options, "--out", clustered) == 0
         assert np.bincount([image.rcc for image in load_unsafe_set(clustered).images]).tolist() == expected
 

@@ -33,9 +33,9 @@ DESCRIPTIONS = {
     "SAFE + entropy": "of the nearest images of each RCC, four times its quota, those with the highest entropy of the "
     "model's output",
     "SAFE + spread": "of the nearest images of each RCC, four times its quota, those farthest from one another",
-    "SAFE + likely wrong": "as with `select --quota equal --model`: for each RCC, half of the quota are the nearest images; the "
-    "other half are, of the next ones, four times as many, those whose outputs are most similar to outputs of "
-    "misclassified test images",
+    "SAFE + likely wrong": "as with `select --quota equal --model`: for each RCC, half of the quota are the nearest "
+    "images; the other half are, of the next ones, four times as many, those whose outputs are most similar to outputs "
+    "of misclassified test images",
     "SAFE by size + likely wrong": "the same with numbers in proportion, as with `select --model`",
     "BL1": "random images among those that the model misclassifies, which requires the labels of all images; then "
     "random others",

@@ -336,11 +336,11 @@ def test_an_improvement_folder_becomes_the_unsafe_set_that_the_table_and_the_lis
     expect(page.locator("#unsafe-gallery button.thumbnail-item").first).to_be_visible()
     assert page.locator("#unsafe-gallery button.thumbnail-item").count() <= 8
 
-    assert json.loads((generated.out / SELECTION_FILE).read_text())["quota"] == "equal"
+    assert json.loads((generated.out / SELECTION_FILE).read_text())["quota"] == "size"
     page.get_by_text("How many images").click()
-    page.get_by_text("by its failing images").click()
+    page.get_by_text("the same of each (the paper)").click()
     page.locator("#select").click()
-    wait_until(lambda: json.loads((generated.out / SELECTION_FILE).read_text())["quota"] == "size")
+    wait_until(lambda: json.loads((generated.out / SELECTION_FILE).read_text())["quota"] == "equal")
     expect(page.locator("#select")).to_be_enabled(timeout=WAIT)
 
 

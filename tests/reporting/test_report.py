@@ -237,11 +237,9 @@ def test_the_unsafe_set_is_told_rcc_by_rcc(clusters, out):
     rows = " ".join(page.text[page.text.index("8. The images to label (the unsafe set)", 500) :].split())
     assert "RCC 0 5 2 1 1" in rows  # candidates, selected, within reach, labelled
     assert "RCC 2 3 1 1 0" in rows
-    assert "nearest are selected, the same number for each RCC, as far" in rows
-    select(clusters, out, quota="size")
-    assert "nearest are selected, in proportion to its failing images, as far" in " ".join(
-        Page(report_html(out)).text.split()
-    )
+    assert "nearest are selected, in proportion to its failing images, as far" in rows
+    select(clusters, out, quota="equal")
+    assert "nearest are selected, the same number for each RCC, as far" in " ".join(Page(report_html(out)).text.split())
     assert "likely to get wrong" not in rows
     select(clusters, out, model="/models/<gaze>.keras")
     text = " ".join(Page(report_html(out)).text.split())
