@@ -11,7 +11,7 @@ from page.pictures import thumbnails
 from page.plots import learning_curves, shares_right
 from rccs.notes import RccNote
 from support.text import count, printable
-from training.certainty import class_lines, in_words, interval_text
+from training.certainty import WORSE, class_lines, class_summary, interval_text
 from training.comparison import Changed
 from training.result import Retraining, certainty_of, certainty_of_classes
 
@@ -112,16 +112,19 @@ def _figures(result: Retraining) -> str:
         f"<div><dt>{name}</dt><dd>{html.escape(value)}<small>{html.escape(more)}</small></dd></div>"
         for name, value, more in rows
     )
-    return f"{_sentences(result)}<dl class='safe-figures'>{cells}</dl>"
+    return f"{_classes(result)}<dl class='safe-figures'>{cells}</dl>"
 
 
-def _sentences(result: Retraining) -> str:
-    """How sure it is that the new model is better, and which classes are better or worse; empty for the given model."""
-    sure = certainty_of(result)
+def _classes(result: Retraining) -> str:
+    """Which classes are better or worse; empty for the given model. How sure the whole is stands in the status."""
+    sure = certainty_of_classes(result)
     if not sure:
         return ""
-    lines = class_lines([share.name for share in result.per_class], certainty_of_classes(result))
-    return f"<p class='safe-sure'><b>{html.escape(in_words(sure))}</b></p>" + (_list(tuple(lines)) if lines else "")
+    # Many classes would move the figures out of sight; worse ones must be in sight.
+    opened = " open" if any(one.verdict == WORSE for one in sure) else ""
+    lines = class_lines([share.name for share in result.per_class], sure)
+    summary = html.escape(class_summary(sure))
+    return f"<details class='safe-notice'{opened}><summary>{summary}</summary>{_list(tuple(lines))}</details>"
 
 
 def _change(image: Changed) -> str:

@@ -319,6 +319,17 @@ def class_lines(names: Sequence[str], sure: Sequence[Certainty]) -> list[str]:
     return lines
 
 
+def class_summary(sure: Sequence[Certainty]) -> str:
+    """How many classes are better and how many worse beyond doubt; empty without classes."""
+    verdicts = [one.verdict for one in sure if one.counts.images > 0]
+    better, worse = verdicts.count(BETTER), verdicts.count(WORSE)
+    return (
+        f"Of {_classes(len(verdicts))}, {better or 'none'} better and {worse or 'none'} worse beyond doubt"
+        if verdicts
+        else ""
+    )
+
+
 def _classes(n: int) -> str:
     return f"{n:,} class{'' if n == 1 else 'es'}"
 

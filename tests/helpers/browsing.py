@@ -160,11 +160,12 @@ def generate(page: Page, served: Served) -> None:
 
 
 def select_nine(page: Page, served: Served) -> None:
-    """In the second tab: an unsafe set of 9 images without labels."""
+    """In the second tab: an unsafe set of 9 images without labels, 3 of each RCC."""
     page.get_by_role("tab", name="Unsafe set").click()
     field(page, "improvement").fill(str(served.improvement))
     page.get_by_text("How many images").click()
     field(page, "set-size").fill("9")
+    page.get_by_text("the same of each (the paper)").click()
     page.locator("#select").click()
     expect(page.locator("#unsafe-status strong")).to_contain_text("9 of 18 improvement")
 

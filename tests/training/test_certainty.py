@@ -17,6 +17,7 @@ from training.certainty import (
     certainties,
     certainty,
     class_lines,
+    class_summary,
     count_classes,
     count_pairs,
     difference_interval,
@@ -245,6 +246,8 @@ def test_a_class_is_worse_only_after_the_correction_and_said_by_name():
     borderline = certainties([Counts(100, 80, 0, 6), Counts(100, 80, 10, 10), Counts(50, 50, 0, 0)])
     assert class_lines(names, borderline) == ["Of 3 classes, none is worse beyond doubt"]
     assert class_lines([], []) == []
+    assert class_summary(clear) == "Of 2 classes, none better and 1 worse beyond doubt"
+    assert class_summary([]) == ""
 
 
 @pytest.mark.parametrize(
