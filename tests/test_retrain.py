@@ -253,8 +253,8 @@ def test_stopped_in_the_first_repetition_its_best_epoch_is_kept(case):
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (SAFEError("Could not write it."), "Could not write it."),
-        (OSError(28, "No space left on device"), "No space left on device"),
+        pytest.param(SAFEError("Could not write it."), "Could not write it.", marks=pytest.mark.slow),
+        pytest.param(OSError(28, "No space left on device"), "No space left on device", marks=pytest.mark.slow),
         (MemoryError(), "memory ran out"),
     ],
 )
@@ -272,6 +272,7 @@ def test_an_error_in_the_first_repetition_is_told(case):
     assert "retrained.keras" not in names_in(case / "out")
 
 
+@pytest.mark.slow
 def test_a_killed_run_does_not_repeat_what_it_has_finished(case):
     whole = run(case, **SHORT, seeds=4)
     (case / "out" / "retrained.keras").unlink()
