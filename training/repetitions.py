@@ -21,6 +21,7 @@ from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays, replacing
 from support.progress import Progress
 from support.text import count
+from training.certainty import count_pairs
 from training.finetuning import ON_REQUEST, Epoch, FineTuning
 from training.settings import Settings
 
@@ -235,8 +236,8 @@ def _finished(seed: int, tuning: FineTuning, before: Judgement, after: Judgement
             f"Expected the {len(before.indices)} test images that could be read before the training. Received "
             f"{len(after.indices)} after it. Check the test folder and retrain."
         )
-    improved, worsened = (~before.right & after.right).sum(), (before.right & ~after.right).sum()
-    figures = Repetition(seed, after.accuracy, int(improved), int(worsened))
+    counts = count_pairs(before.right, after.right)
+    figures = Repetition(seed, after.accuracy, counts.improved, counts.worsened)
     return Finished(figures, tuning._replace(model=None), tuning.model.get_weights(), after)
 
 
