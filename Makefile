@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 EXAMPLE := example
 LOWEST := .venv-lowest
 AUDIT := .venv-audit
-REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt
+REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt requirements-detection.txt
 
 .PHONY: run test test-slow test-all test-lowest audit lint pictures clean
 

@@ -22,7 +22,7 @@ from features.batches import Stream
 from rccs.clusters import RootCauseClusters
 from rccs.known_values import attributes_of
 from rccs.parameters import column_of, find_parameters, read_texts
-from reasons import LABEL, Compared, compared_images, features_of_tested
+from reasons import LABEL, Compared, compared_images, features_of_tested, known_in
 from support.errors import SAFEError
 from support.images import ImageListing
 from support.progress import Progress, no_progress
@@ -267,7 +267,9 @@ def nuisance_offer(
             check_column(name, column)
         except SAFEError:
             continue
-        if kind_of(name, column) != CATEGORY or not fails_equally(column, ~tested.right):
+        if kind_of(name, column) != CATEGORY or not known_in(column[tested.right]):
+            continue
+        if not fails_equally(column, ~tested.right):
             continue
         of_failing = np.where(rows >= 0, column[np.maximum(rows, 0)], "")
         groups = _groups(clusters.labels, of_failing)

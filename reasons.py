@@ -26,7 +26,7 @@ from features.attributes import ATTRIBUTES
 from features.batches import Stream
 from features.extractor import Extractor
 from features.weights import recall_extractor
-from rccs.answers import CONFIDENCE
+from rccs.answers import CONFIDENCE, NOTHING
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.known_values import attributes_of, nuisance_columns, recorded_texts
 from rccs.parameters import find_parameters, read_parameters, typed_column
@@ -227,13 +227,16 @@ def known_of(
     ----------
     parameters : path, optional
         As for `rccs.parameters.read_parameters`; by default `parameters.csv` in the test folder or beside it, if it
-        exists. One that cannot be read is left out: RCCs have a note on it.
+        exists. One that cannot be read is left out: RCCs have a note on it. So is a column that is known of no image
+        that the DNN gets right: it would only say that an image is wrong.
     within : path, optional
         One that is not given is only read inside this folder.
     """
     columns: dict[str, np.ndarray] = {}
     for name, values in ((LABEL, tested.answers.label), (PREDICTED, tested.answers.predicted)):
-        column = values if tested.answers.kind == CONFIDENCE else typed_column(name, values.tolist())
+        column = (
+            _classes(values, tested.right) if tested.answers.kind == CONFIDENCE else typed_column(name, values.tolist())
+        )
         if column is not None:
             columns[name] = column
     source = parameters or find_parameters(tested.root, within=within)
@@ -242,9 +245,21 @@ def known_of(
             recorded = read_parameters(source, tested.root, tested.paths).columns
         except SAFEError:
             recorded = {}
-        columns |= {name: column for name, column in recorded.items() if name not in columns}
+        columns |= {
+            name: column for name, column in recorded.items() if name not in columns and known_in(column[tested.right])
+        }
     measured = attributes_of(set(ATTRIBUTES) - set(columns), tested.root, tested.paths, progress=progress)
     return Known({**columns, **measured}, frozenset(measured))
+
+
+def _classes(values: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Classes as a column. Where a detector finds or misses nothing it is unknown: it would say that it is wrong."""
+    return values if (values[right] == NOTHING).any() else np.where(values == NOTHING, "", values)
+
+
+def known_in(column: np.ndarray) -> bool:
+    """Whether any value of a column is known."""
+    return bool((column != "").any() if column.dtype.kind == "U" else np.isfinite(column).any())
 
 
 def weak_spots_of(tested: AnsweredImages, known: Known) -> tuple[WeakSpot, ...]:

@@ -141,12 +141,31 @@ def _add_select(commands: Commands) -> None:
 def _add_failures(commands: Commands) -> None:
     what = "run a Keras model on a labelled test set and collect the images that it gets wrong"
     failures = _add_command(commands, "failures", run_failures, what)
-    failures.add_argument("model", metavar="MODEL", help="a Keras model, .keras or .h5")
-    failures.add_argument("test", metavar="TEST", help="folder of test images, in a folder per class")
+    failures.add_argument("model", metavar="MODEL", nargs="?", help="a Keras model, .keras or .h5")
+    failures.add_argument("test", metavar="TEST", nargs="?", help="folder of test images, in a folder per class")
     failures.add_argument(
         "--train", metavar="DIR", help="the training folder, needed if the test folder lacks some of the classes"
     )
     _add_model_options(failures)
+    _add_detector_options(failures)
+
+
+def _add_detector_options(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--coco",
+        nargs=3,
+        metavar=("TRUTH", "RESULTS", "IMAGES"),
+        help="of a detector, instead of MODEL and TEST: the ground truth and the results in COCO's format, and the "
+        "folder of images; missed objects and false detections are cut out",
+    )
+    command.add_argument(
+        "--iou",
+        metavar="U",
+        help="with --coco: least overlap (intersection over union) of a detection with an object (default: 0.5)",
+    )
+    command.add_argument(
+        "--score", metavar="S", help="with --coco: detections with a lower score do not count (default: 0.5)"
+    )
 
 
 def _add_retrain(commands: Commands) -> None:

@@ -157,6 +157,13 @@ def run_select(options: argparse.Namespace) -> None:
 def run_failures(options: argparse.Namespace) -> None:
     """Before step 1: the images that the DNN gets wrong."""
     out = options.out
+    if options.coco:
+        _run_detector_failures(options)
+        return
+    if not options.model or not options.test or options.iou is not None or options.score is not None:
+        raise SAFEError(
+            "Expected MODEL and TEST or, for a detector, --coco TRUTH RESULTS IMAGES with --iou and --score."
+        )
     from dnn.failures import find_failures
     from pipeline import failures_summary
 
@@ -173,6 +180,24 @@ def run_failures(options: argparse.Namespace) -> None:
     _print_assumptions(failures.assumptions)
     print(failures_summary(failures))
     print(f"Written: failures/, failures.csv, predictions.csv, accuracy.json in {out}")
+
+
+def _run_detector_failures(options: argparse.Namespace) -> None:
+    """Before step 1: what a detector misses and what it detects wrongly."""
+    out = options.out
+    if options.model or options.test or options.train or options.targets or options.threshold:
+        raise SAFEError("Expected --coco TRUTH RESULTS IMAGES without MODEL, TEST and their options.")
+    from dnn.detector_failures import find_detection_failures
+    from pipeline import failures_summary
+
+    truth, results, images = options.coco
+    given: dict[str, Any] = {name: value for name in ("iou", "score") if (value := getattr(options, name)) is not None}
+    with terminal() as progress:
+        failures = find_detection_failures(truth, results, images, out, **given, progress=progress)
+    _print_skipped(failures.skipped)
+    _print_assumptions(failures.assumptions)
+    print(failures_summary(failures))
+    print(f"Written: objects/, failures/, failures.csv, predictions.csv, parameters.csv, objects.csv in {out}")
 
 
 def run_retrain(options: argparse.Namespace) -> None:

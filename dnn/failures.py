@@ -4,11 +4,14 @@ They are the input of step 1: `failures/` is its image folder. Writes `failures/
 (all images, right and wrong) and `accuracy.json`.
 """
 
+import contextlib
 import csv
 import io
 import json
+import math
 import os
 import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -31,13 +34,21 @@ from dnn.predictions import (
 from dnn.targets import read_targets, with_targets
 from dnn.tested import predictions_text
 from rccs.answers import CONFIDENCE, ERROR, Answers
+from rccs.parameters import PARAMETERS_FILE
 from support.entries import number_of, path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, prepare_folder, put_back, regular, replacing_folder
 from support.images import Skipped
 from support.output_folder import check_own, save_files
 from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, PREDICTIONS_FILE
+from support.run_folder import (
+    ACCURACY_FILE,
+    FAILURES,
+    FAILURES_FILE,
+    FAILURES_MARK,
+    OBJECTS_FILE,
+    PREDICTIONS_FILE,
+)
 from support.tables import cell, from_cell
 from support.text import some
 
@@ -54,7 +65,8 @@ class Failure(NamedTuple):
     label, predicted : str
         Classes; for a regression, the numbers, separated by spaces.
     score : float
-        Probability of the predicted class; for a regression, the error (the column is then called `error`).
+        Probability of the predicted class, NaN if unknown; for a regression, the error (the column is then called
+        `error`).
     """
 
     image: str
@@ -130,10 +142,10 @@ def find_failures(
     """
     options = checked(options)
     # Checked before anything is created: a new folder in the test folder would count as a class.
-    _refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
+    refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
     out = prepare_folder(out)
     check_own(out, FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE)
-    _check_replaceable(out / FAILURES)
+    check_replaceable(out / FAILURES)
     dnn = load_dnn(model, rescale=options.rescale, trust=options.trust, task=options.task)
     images, assumptions = examples_for(dnn, test, options=options, train=train)
     dnn = sized_for(dnn, images.files)
@@ -250,20 +262,25 @@ def describe(images: LabelledImages, value: np.ndarray | np.integer) -> str:
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_failures(failures: Failures, folder: Path, *, predictions: str = "") -> None:
+def save_failures(
+    failures: Failures, folder: Path, *, predictions: str = "", tables: Mapping[str, str] | None = None
+) -> None:
     """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together.
 
     Parameters
     ----------
     predictions : str
         The content of `predictions.csv`.
+    tables : mapping of str to str, optional
+        Further files. Those of a detector that SAFE wrote before, and that are not among them, are removed.
     """
     _copy_failures(failures, folder)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     score = ERROR if failures.task == "regression" else CONFIDENCE
     writer.writerow([*Failure._fields[:-1], score])
-    writer.writerows([*map(cell, failure[:-1]), failure[-1]] for failure in failures.failing)
+    for *texts, number in failures.failing:
+        writer.writerow([*map(cell, texts), "" if math.isnan(number) else number])
     record = {
         "test_accuracy": failures.accuracy,
         "test_size": failures.test_size,
@@ -277,8 +294,11 @@ def save_failures(failures: Failures, folder: Path, *, predictions: str = "") ->
         "skipped": [skip._asdict() for skip in failures.skipped],
     }
     accuracy = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    tables = {FAILURES_FILE: table.getvalue(), ACCURACY_FILE: accuracy}
-    save_files(folder, {**tables, PREDICTIONS_FILE: predictions} if predictions else tables)
+    files = {**(tables or {}), FAILURES_FILE: table.getvalue(), ACCURACY_FILE: accuracy}
+    files |= {PREDICTIONS_FILE: predictions} if predictions else {}
+    # Other parameters are the engineer's.
+    of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if (folder / OBJECTS_FILE).is_file() else ()
+    save_files(folder, files, remove=of_detector)
 
 
 def load_failures(folder: Path) -> Failures:
@@ -312,28 +332,43 @@ def load_failures(folder: Path) -> Failures:
 
 def _failure_of(row: list[str]) -> Failure:
     image, source, label, predicted = map(from_cell, row[:4])
-    return Failure(image, source, label, predicted, float(row[4]))
+    return Failure(image, source, label, predicted, float(row[4] or "nan"))
 
 
 def _copy_failures(failures: Failures, folder: Path) -> None:
     """Copy the failing images to a new folder that then replaces `failures/`, so that it is never a mixture."""
     target = folder / FAILURES
-    _check_replaceable(target)
     try:
-        with replacing_folder(target) as new:
+        with replacing_images(target) as new:
             for failure in failures.failing:
                 copy = new / failure.source
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(failures.test_root / failure.source, copy)
-            # The files written by SAFE, a path per line
-            names = "".join(f"{failure.source}\n" for failure in failures.failing)
-            (new / FAILURES_MARK).write_text(names, encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         raise SAFEError(f"Could not write {target}: {error.strerror or error}. Its content is unchanged.") from error
 
 
-def _check_replaceable(target: Path) -> None:
-    """Refuse to replace a folder `failures` with files that SAFE did not write."""
+@contextlib.contextmanager
+def replacing_images(target: Path) -> Iterator[Path]:
+    """Yield a folder to fill with images, which then replaces `target`, with a hidden list of them.
+
+    Raises
+    ------
+    SAFEError
+        `target` has files that SAFE did not write.
+    OSError
+        The operating system refused to write.
+    """
+    check_replaceable(target)
+    with replacing_folder(target) as new:
+        yield new
+        # The files written by SAFE, a path per line
+        names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if not path.is_dir())
+        (new / FAILURES_MARK).write_text("".join(f"{name}\n" for name in names), "utf-8", errors="surrogateescape")
+
+
+def check_replaceable(target: Path) -> None:
+    """Refuse to replace a folder of images with files that SAFE did not write."""
     put_back(target)
     if not target.exists():
         return
@@ -350,7 +385,7 @@ def _check_replaceable(target: Path) -> None:
         )
 
 
-def _refuse_inside(out: Path, test: Path) -> None:
+def refuse_inside(out: Path, test: Path) -> None:
     if out.resolve().is_relative_to(test.resolve()):
         raise SAFEError(
             f"The output folder must be outside the test folder, or the copies would become test images. Received: "

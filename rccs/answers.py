@@ -12,6 +12,7 @@ import numpy as np
 from support.text import printable
 
 CONFIDENCE, ERROR = "confidence", "error"
+NOTHING = "nothing"  # as a label: where there is no object, a detector sees one; as a prediction: it misses one
 MANY = 0.2  # of an RCC's images, for a confusion to be worth a headline
 
 

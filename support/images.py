@@ -20,7 +20,7 @@ from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import put_back, regular
-from support.run_folder import EXPORT_MARK, FAILURES, FAILURES_MARK
+from support.run_folder import EXPORT_MARK, FAILURES, FAILURES_MARK, OBJECTS
 
 SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
@@ -30,6 +30,10 @@ FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP", "PPM")
 MAX_PIXELS = 89_478_485
 """Pillow's default limit, above which it suspects a decompression bomb (256 MiB as RGB)."""
 MAX_BYTES = 256 * 2**20
+BOX_KEY = (
+    "safe-box"  # a text in a PNG file: the box that is drawn in thumbnails, and in nothing that SAFE computes with
+)
+BOX_LINES = ((242, 243, 245), (22, 24, 29))  # inside, outside: one of them stands out from any ground
 SIDEWAYS = (5, 6, 7, 8)  # values of EXIF's orientation that swap width and height
 
 # What Pillow's decoders are known to raise on damaged files. KeyboardInterrupt, MemoryError and the like are not
@@ -82,7 +86,7 @@ def find_images(source: str | os.PathLike) -> ImageListing:
     """List the images in a folder and its subfolders, or those listed in a text file, one path per line.
 
     Hidden files and folders are left out, and links to folders are not followed. Folders of copies made by SAFE
-    (exports, the failures of a DNN) are skipped, unless `source` itself is such a folder.
+    (exports, the failures of a DNN, the objects of a detector) are skipped, unless `source` itself is such a folder.
 
     Raises
     ------
@@ -131,7 +135,7 @@ def _walk(root: Path) -> ImageListing:
 
 def _are_copies(folder: Path, names: list[str]) -> bool:
     """Whether a folder with files of these names contains copies of images made by SAFE."""
-    return EXPORT_MARK in names or (folder.name == FAILURES and FAILURES_MARK in names)
+    return EXPORT_MARK in names or (folder.name in (FAILURES, OBJECTS) and FAILURES_MARK in names)
 
 
 def _read_list(path: Path) -> ImageListing:
@@ -259,7 +263,10 @@ def reason_for(error: Exception) -> str:
 
 
 def thumbnail(path: Path, side: int) -> Image.Image:
-    """An image scaled to fit a square, RGB; a grey tile with the text "file not found" if it cannot be read."""
+    """An image scaled to fit a square, RGB; a grey tile with the text "file not found" if it cannot be read.
+
+    In the crop of an object, its box is drawn.
+    """
     try:
         image = decode(read_bytes(path), at_least=(side, side))
     except UNREADABLE:
@@ -269,4 +276,22 @@ def thumbnail(path: Path, side: int) -> Image.Image:
         return tile
     scale = side / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.BICUBIC)
+    resized = image.resize(size, Image.Resampling.BICUBIC)
+    _draw_box(resized, image.info.get(BOX_KEY), scale)
+    return resized
+
+
+def box_text(box: tuple[float, float, float, float]) -> str:
+    """What a PNG file has under `BOX_KEY`: left, top, right and bottom of a box in pixels."""
+    return " ".join(f"{side:.1f}" for side in box)
+
+
+def _draw_box(image: Image.Image, text: object, scale: float) -> None:
+    """Draw a thin box around the object of a crop; nothing if there is none."""
+    if not isinstance(text, str) or not re.fullmatch(r"\d{1,5}\.\d( \d{1,5}\.\d){3}", text):
+        return
+    left, top, right, bottom = (round(float(side) * scale) for side in text.split(" "))
+    if left < right and top < bottom:
+        for around, line in enumerate(BOX_LINES):
+            corners = (left - around, top - around, right - 1 + around, bottom - 1 + around)
+            ImageDraw.Draw(image).rectangle(corners, outline=line)

@@ -231,3 +231,14 @@ def test_a_damaged_record_of_what_was_set_aside_is_told(people):
         np.savez(people.out / CLUSTERS_FILE, **{**arrays, **damaged})
         with pytest.raises(SAFEError, match="Generate the clusters again"):
             load_clusters(people.out)
+
+
+def test_what_is_known_only_of_failing_images_is_not_offered(people):
+    clusters = generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
+    tested = read_predictions(people.table, people.test)
+    assert nuisance_offer(clusters, tested, parameters=people.parameters).name == "person"
+    wrong = {path for path, right in zip(tested.paths, tested.right, strict=True) if not right}
+    header, *rows = people.parameters.read_text().splitlines()
+    rows = [row for row in rows if row.split(",")[0] in wrong]
+    people.parameters.write_text("\n".join([header, *rows]) + "\n")
+    assert nuisance_offer(clusters, tested, parameters=people.parameters) is None

@@ -6,9 +6,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from support.errors import SAFEError
-from support.images import SUFFIXES, UNREADABLE, Skipped, decode, decode_with_size, find_images, read_bytes, reason_for
+from support.images import (
+    BOX_KEY,
+    BOX_LINES,
+    SUFFIXES,
+    UNREADABLE,
+    Skipped,
+    box_text,
+    decode,
+    decode_with_size,
+    find_images,
+    read_bytes,
+    reason_for,
+    thumbnail,
+)
 from support.text import printable
 from tests.helpers.encoding import encoded
 
@@ -392,3 +406,34 @@ def test_a_reason_is_words_even_where_the_decoder_gives_a_number():
     assert reason_for(OSError("-2")) == "damaged (-2)"
     assert reason_for(ValueError("")) == "damaged (ValueError)"
     assert reason_for(OSError("broken data stream")) == "broken data stream"
+
+
+# --- Boxes in crops -----------------------------------------------------------------------------------------------
+
+
+def with_box(path: Path, text: str) -> Path:
+    note = PngInfo()
+    note.add_text(BOX_KEY, text)
+    Image.new("RGB", (40, 40), "green").save(path, pnginfo=note)
+    return path
+
+
+def test_the_box_of_a_crop_is_drawn_in_its_thumbnail_and_not_in_its_pixels(tmp_path):
+    crop = with_box(tmp_path / "crop.png", box_text((10, 10, 30.04, 30)))
+    assert np.unique(np.asarray(decode(read_bytes(crop))).reshape(-1, 3), axis=0).tolist() == [[0, 128, 0]]
+    drawn = np.asarray(thumbnail(crop, 80))
+    inside, outside = BOX_LINES
+    assert drawn[40, 20].tolist() == list(inside)
+    assert drawn[40, 19].tolist() == list(outside)
+    assert drawn[40, 59].tolist() == list(inside)
+    assert drawn[40, 60].tolist() == list(outside)
+    assert drawn[20, 40].tolist() == list(inside)
+    assert drawn[40, 21].tolist() == drawn[40, 40].tolist() == [0, 128, 0]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "10 10 30", "a b c d", "30.0 30.0 10.0 10.0", "1e9 0.0 1.0 1.0", "-1.0 0.0 9.0 9.0"]
+)
+def test_a_note_that_is_no_box_is_not_drawn(tmp_path, text):
+    drawn = np.asarray(thumbnail(with_box(tmp_path / "crop.png", text), 80))
+    assert np.unique(drawn.reshape(-1, 3), axis=0).tolist() == [[0, 128, 0]]

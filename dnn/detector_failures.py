@@ -1,0 +1,203 @@
+"""Failures of a detector: the objects that it misses, and its false detections.
+
+Ground truth, results and images in; crops out, which are the input of step 1 as the failing images of a classifier are.
+`objects/` has a crop of every object and of every false detection, and takes the place of the test folder; `failures/`
+has copies of those that are wrong. What is known of them goes to `parameters.csv`, where each comes from to
+`objects.csv`.
+"""
+
+import csv
+import io
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from dnn.coco import DetectorTest, read_coco
+from dnn.crops import PARAMETERS, Crop, crops_of, cut_crops, files_of
+from dnn.detections import FOUND, NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
+from dnn.failures import Failure, Failures, check_replaceable, refuse_inside, replacing_images, save_failures
+from dnn.tested import predictions_text
+from rccs.answers import CONFIDENCE, NOTHING, Answers
+from rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
+from support.entries import path_of
+from support.errors import SAFEError
+from support.files import prepare_folder
+from support.images import Skipped
+from support.output_folder import check_own
+from support.progress import Progress, no_progress
+from support.run_folder import (
+    ACCURACY_FILE,
+    FAILURES,
+    FAILURES_FILE,
+    OBJECTS,
+    OBJECTS_FILE,
+    PREDICTIONS_FILE,
+)
+from support.tables import cell
+from support.text import count, printable
+
+
+def find_detection_failures(
+    truth: str | os.PathLike,
+    results: str | os.PathLike,
+    images: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    iou: float | str = 0.5,
+    score: float | str = 0.5,
+    progress: Progress = no_progress,
+) -> Failures:
+    """Compare a detector's results with the ground truth; write crops of all objects and failures to the folder `out`.
+
+    Parameters
+    ----------
+    truth, results, score
+        As for `dnn.coco.read_coco`.
+    images : path
+        The folder of the images that the ground truth names.
+    iou : float
+        As for `dnn.detections.match`.
+
+    Raises
+    ------
+    SAFEError
+        The files cannot be used, no image can be read, or `out` cannot be written or has a folder `failures` or
+        `objects` that SAFE did not write.
+    """
+    root = path_of(images, "the folder of images")
+    if not root.is_dir():
+        raise SAFEError(f"Expected the folder of images that the ground truth names. Received: {root}, no folder.")
+    refuse_inside(path_of(out, "an output folder"), root)
+    iou = checked_iou(iou)
+    test = read_coco(truth, results, score=score)
+    out = prepare_folder(out)
+    check_own(out, FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE, PARAMETERS_FILE, OBJECTS_FILE)
+    for name in (FAILURES, OBJECTS):
+        check_replaceable(out / name)
+    progress("Matching boxes", 0, 0)
+    matching = match(test, iou=iou)
+    cases = cases_of(test, matching, iou=iou)
+    crops = crops_of(test, cases)
+    known, skipped = _cut(test, crops, root, out / OBJECTS, progress)
+    kept = sorted((crop for crop in crops if crop.name in known), key=lambda crop: crop.name)
+    of_images, unread = _parameters_of_images(root, test.images)
+    failures = Failures(
+        test_root=out / OBJECTS,
+        model=test.results,
+        task="classification",
+        classes=(*test.classes, NOTHING),
+        failing=tuple(
+            Failure(f"{FAILURES}/{crop.name}", crop.name, crop.label, crop.predicted, round(crop.confidence, 4))
+            for crop in kept
+            if crop.type != FOUND
+        ),
+        test_size=len(kept),
+        threshold=None,
+        assumptions=(*_counts(test, matching, cases, iou), *test.notes, *unread, *_not_cut(crops, known)),
+        skipped=skipped,
+    )
+    tables = {
+        PARAMETERS_FILE: _parameters_text(kept, known, of_images),
+        OBJECTS_FILE: _objects_text(test, kept),
+    }
+    save_failures(failures, out, predictions=_predictions_text(kept), tables=tables)
+    return failures
+
+
+def _cut(
+    test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path, progress: Progress
+) -> tuple[dict[str, dict[str, str]], tuple[Skipped, ...]]:
+    """Cut the crops into a new folder that replaces `target`; what is known of each, by name, and images without."""
+    files, skipped = files_of(root, test.images)
+    known: dict[str, dict[str, str]] = {}
+    try:
+        with replacing_images(target) as folder:
+            for found, unusable in cut_crops(test, crops, files, folder, progress=progress):
+                known |= found
+                skipped += unusable
+            if not known:
+                reason = f" The first: {printable(skipped[0].path)}, {skipped[0].reason}." if skipped else ""
+                raise SAFEError(f"Expected images with objects in {root}. Received none that can be used.{reason}")
+    except OSError as error:
+        raise SAFEError(f"Could not write {target}: {error.strerror or error}. Its content is unchanged.") from error
+    return known, tuple(sorted(skipped))
+
+
+def _parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The recorded parameters of the whole images, and a sentence if they cannot be read."""
+    source = find_parameters(root)
+    try:
+        texts = read_texts(source, root, names) if source else {}
+    except SAFEError as error:
+        return {}, [str(error)]
+    return {name: column for name, column in texts.items() if any(column) and name not in PARAMETERS}, []
+
+
+# --- The files ----------------------------------------------------------------------------------------------------
+
+
+def _parameters_text(
+    crops: Sequence[Crop],
+    known: Mapping[str, Mapping[str, str]],
+    of_images: Mapping[str, Sequence[str]],
+) -> str:
+    """`parameters.csv` of all crops: what is known of the boxes, and the recorded parameters of their images."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["image", *PARAMETERS, *map(cell, of_images)])
+    for crop in crops:
+        values = [known[crop.name][name] for name in PARAMETERS] + [column[crop.image] for column in of_images.values()]
+        writer.writerow([cell(crop.name), *map(cell, values)])
+    return table.getvalue()
+
+
+def _objects_text(test: DetectorTest, crops: Sequence[Crop]) -> str:
+    """`objects.csv`: where each crop comes from."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["image", "source", "type", "left", "top", "width", "height", "score"])
+    for crop in crops:
+        score = "" if np.isnan(crop.score) else round(crop.score, 4)
+        box = [round(side, 2) for side in crop.box.tolist()]
+        writer.writerow([cell(crop.name), cell(test.images[crop.image]), crop.type, *box, score])
+    return table.getvalue()
+
+
+def _predictions_text(crops: Sequence[Crop]) -> str:
+    answers = Answers(
+        np.array([crop.label for crop in crops], str),
+        np.array([crop.predicted for crop in crops], str),
+        np.array([crop.confidence for crop in crops], np.float32),
+        CONFIDENCE,
+    )
+    right = np.array([crop.type == FOUND for crop in crops], bool)
+    return predictions_text([crop.name for crop in crops], answers, right)
+
+
+def _counts(test: DetectorTest, matching: Matching, cases: Cases, iou: float) -> Iterator[str]:
+    """How the detector does, counted as by the evaluation of COCO, and by type."""
+    n_objects = int((~test.objects.crowd).sum())
+    n_found, n_false = int((matching.found != NONE).sum()), int(matching.false.sum())
+    yield (
+        f"With a score from {test.least_score:g} and an overlap (IoU) from {iou:g}: {n_found:,} of "
+        f"{count(n_objects, 'object')} found, {n_objects - n_found:,} missed; {count(n_false, 'false detection')}."
+    )
+    if ignored := int(matching.ignored.sum()):
+        yield f"Neither right nor wrong, since in crowds: {count(ignored, 'detection')}."
+    types = Counter(cases.type.tolist())
+    if each := ", ".join(f"{name} {types[name]:,}" for name in TYPES if types[name]):
+        yield f"Failures by type: {each}. An object and the detection that mistakes it are one failure."
+    yield "The test images are crops, of all objects and of false detections. The accuracy is the share that is found."
+
+
+def _not_cut(crops: Sequence[Crop], known: Mapping[str, object]) -> Iterator[str]:
+    left = [crop for crop in crops if crop.name not in known]
+    if left:
+        yield (
+            "Without a crop, since their images cannot be used or they lie outside of them: "
+            f"{len(left):,}, the first "
+            f"{printable(left[0].name)}."
+        )
