@@ -16,9 +16,11 @@ import numpy as np
 
 from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
+from dnn.detector_failures import sources_of
 from dnn.failure_prediction import predict_failures
 from dnn.failures import Failures
 from dnn.model import AS_IN_THE_FILE, DnnOptions
+from dnn.seen_objects import unsafe_images_text
 from dnn.tested import AnsweredImages, find_predictions, read_predictions
 from FE import extract_features
 from features.attributes import measured_images
@@ -58,6 +60,7 @@ from support.run_folder import (
     RATES_FILE,
     RUN_FILE,
     SELECTION_FILE,
+    UNSAFE_IMAGES_FILE,
     UNSAFE_SET_FILE,
     WEAK_SPOTS_FILE,
 )
@@ -557,8 +560,9 @@ def select_images(
             f"Received only the {f'model, {model}' if model else f'test folder, {test}'}."
         )
     review = load_review(out)
+    sources = sources_of(path_of(improvement, "an improvement folder"))
     with working(out, "selecting"):
-        check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
+        check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE, *([UNSAFE_IMAGES_FILE] if sources else []))
         if leave_out_safe:
             settings = settings._replace(leave_out=rccs_marked_safe(out))
         sought = _spots_sought(out, review.original, within) if reasons else None
@@ -573,8 +577,14 @@ def select_images(
             within=within,
             likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None,
         )  # fmt: skip
+        table, n_whole = unsafe_images_text(unsafe.images, sources)
+        if sources:
+            whole = f"they are parts of {count(n_whole, 'whole image')} ({UNSAFE_IMAGES_FILE})"
+            unsafe = dataclasses.replace(unsafe, notes=(*unsafe.notes, whole))
         path = os.fspath(prediction.dnn.path) if prediction else ""
-        return replace_unsafe_set(dataclasses.replace(unsafe, model=path, run=fingerprint(review.original)), out)
+        unsafe = replace_unsafe_set(dataclasses.replace(unsafe, model=path, run=fingerprint(review.original)), out)
+        save_files(out, {UNSAFE_IMAGES_FILE: table} if sources else {}, remove=[UNSAFE_IMAGES_FILE])
+        return unsafe
 
 
 def _spots_sought(out: Path, clusters: RootCauseClusters, within: Path | None) -> SpotsSought:

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from cli.commands import run_cluster, run_export, run_failures, run_report, run_retrain, run_select, run_ui
+from cli.commands import run_cluster, run_crops, run_export, run_failures, run_report, run_retrain, run_select, run_ui
 from support.version import VERSION
 
 EXAMPLE = Path(__file__).parents[1] / "example"  # where `make run` builds the case study
@@ -25,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_cluster(commands)
     _add_select(commands)
     _add_failures(commands)
+    _add_crops(commands)
     _add_retrain(commands)
     _add_report(commands)
     _add_export(commands)
@@ -165,6 +166,17 @@ def _add_detector_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument(
         "--score", metavar="S", help="with --coco: detections with a lower score do not count (default: 0.5)"
+    )
+
+
+def _add_crops(commands: Commands) -> None:
+    what = "cut out what a detector sees in improvement images, to select from"
+    crops = _add_command(commands, "crops", run_crops, what)
+    crops.add_argument("info", metavar="INFO", help="the lists of images and categories in COCO's format")
+    crops.add_argument("results", metavar="RESULTS", help="the detector's results for these images, in COCO's format")
+    crops.add_argument("images", metavar="IMAGES", help="the folder of images")
+    crops.add_argument(
+        "--score", metavar="S", default="0.05", help="detections with a lower score do not count (default: 0.05)"
     )
 
 

@@ -200,6 +200,22 @@ def _run_detector_failures(options: argparse.Namespace) -> None:
     print(f"Written: objects/, failures/, failures.csv, predictions.csv, parameters.csv, objects.csv in {out}")
 
 
+def run_crops(options: argparse.Namespace) -> None:
+    """Before step 3: what a detector sees in improvement images."""
+    out = options.out
+    from dnn.seen_objects import cut_seen_objects
+    from support.text import count
+
+    with terminal() as progress:
+        seen = cut_seen_objects(
+            options.info, options.results, options.images, out, score=options.score, progress=progress
+        )
+    _print_skipped(seen.skipped)
+    _print_assumptions(seen.notes)
+    print(f"{count(seen.crops, 'detection')} cut out of {count(seen.images, 'image')}")
+    print(f"Written: objects/, objects.csv, parameters.csv in {out}")
+
+
 def run_retrain(options: argparse.Namespace) -> None:
     """Steps 5 and 6: labelling and retraining."""
     out = options.out

@@ -86,11 +86,15 @@ class DetectorTest:
     notes: tuple[str, ...] = ()
 
 
-def read_coco(truth: str | os.PathLike, results: str | os.PathLike, *, score: float | str = 0.5) -> DetectorTest:
+def read_coco(
+    truth: str | os.PathLike, results: str | os.PathLike, *, score: float | str = 0.5, labelled: bool = True
+) -> DetectorTest:
     """Read ground truth and results.
 
     Parameters
     ----------
+    labelled : bool
+        If not, only `images` and `categories` of the ground truth are read.
     score : float
         Detections with a lower score are left out.
 
@@ -104,9 +108,8 @@ def read_coco(truth: str | os.PathLike, results: str | os.PathLike, *, score: fl
         raise SAFEError(f"score must be between 0 and 1. Received: {score}")
     truth, results = path_of(truth, "the ground truth as a JSON file"), path_of(results, "results as a JSON file")
     record = _read(truth, "the ground truth in the format of COCO")
-    images, annotations, categories = (
-        _list_of(record, name, truth) for name in ("images", "annotations", "categories")
-    )
+    images, categories = (_list_of(record, name, truth) for name in ("images", "categories"))
+    annotations = _list_of(record, "annotations", truth) if labelled else []
     names = [_text(image, "file_name", truth) for image in images]
     image_rows = _rows([image.get("id") for image in images], truth, "images")
     classes = _class_names(categories, truth)

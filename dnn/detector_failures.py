@@ -24,7 +24,7 @@ from rccs.answers import CONFIDENCE, NOTHING, Answers
 from rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from support.entries import path_of
 from support.errors import SAFEError
-from support.files import prepare_folder
+from support.files import DAMAGED, prepare_folder, regular
 from support.images import Skipped
 from support.output_folder import check_own
 from support.progress import Progress, no_progress
@@ -36,7 +36,7 @@ from support.run_folder import (
     OBJECTS_FILE,
     PREDICTIONS_FILE,
 )
-from support.tables import cell
+from support.tables import cell, from_cell
 from support.text import count, printable
 
 
@@ -81,9 +81,9 @@ def find_detection_failures(
     matching = match(test, iou=iou)
     cases = cases_of(test, matching, iou=iou)
     crops = crops_of(test, cases)
-    known, skipped = _cut(test, crops, root, out / OBJECTS, progress)
+    known, skipped = cut_into(test, crops, root, out / OBJECTS, progress)
     kept = sorted((crop for crop in crops if crop.name in known), key=lambda crop: crop.name)
-    of_images, unread = _parameters_of_images(root, test.images)
+    of_images, unread = parameters_of_images(root, test.images)
     failures = Failures(
         test_root=out / OBJECTS,
         model=test.results,
@@ -100,14 +100,14 @@ def find_detection_failures(
         skipped=skipped,
     )
     tables = {
-        PARAMETERS_FILE: _parameters_text(kept, known, of_images),
-        OBJECTS_FILE: _objects_text(test, kept),
+        PARAMETERS_FILE: parameters_text(kept, known, of_images),
+        OBJECTS_FILE: objects_text(test, kept),
     }
     save_failures(failures, out, predictions=_predictions_text(kept), tables=tables)
     return failures
 
 
-def _cut(
+def cut_into(
     test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path, progress: Progress
 ) -> tuple[dict[str, dict[str, str]], tuple[Skipped, ...]]:
     """Cut the crops into a new folder that replaces `target`; what is known of each, by name, and images without."""
@@ -126,7 +126,7 @@ def _cut(
     return known, tuple(sorted(skipped))
 
 
-def _parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+def parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """The recorded parameters of the whole images, and a sentence if they cannot be read."""
     source = find_parameters(root)
     try:
@@ -139,22 +139,32 @@ def _parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, l
 # --- The files ----------------------------------------------------------------------------------------------------
 
 
-def _parameters_text(
+def parameters_text(
     crops: Sequence[Crop],
     known: Mapping[str, Mapping[str, str]],
     of_images: Mapping[str, Sequence[str]],
 ) -> str:
-    """`parameters.csv` of all crops: what is known of the boxes, and the recorded parameters of their images."""
+    """`parameters.csv` of crops: what is known of the boxes, and the recorded parameters of their images.
+
+    Parameters
+    ----------
+    known : mapping of str to mapping of str to str
+        As of `dnn.crops.cut_crops`, by the name of the crop; what is left out of one is unknown.
+    of_images : mapping of str to sequence of str
+        As of `parameters_of_images`.
+    """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(["image", *PARAMETERS, *map(cell, of_images)])
     for crop in crops:
-        values = [known[crop.name][name] for name in PARAMETERS] + [column[crop.image] for column in of_images.values()]
+        values = [known[crop.name].get(name, "") for name in PARAMETERS] + [
+            column[crop.image] for column in of_images.values()
+        ]
         writer.writerow([cell(crop.name), *map(cell, values)])
     return table.getvalue()
 
 
-def _objects_text(test: DetectorTest, crops: Sequence[Crop]) -> str:
+def objects_text(test: DetectorTest, crops: Sequence[Crop]) -> str:
     """`objects.csv`: where each crop comes from."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -164,6 +174,24 @@ def _objects_text(test: DetectorTest, crops: Sequence[Crop]) -> str:
         box = [round(side, 2) for side in crop.box.tolist()]
         writer.writerow([cell(crop.name), cell(test.images[crop.image]), crop.type, *box, score])
     return table.getvalue()
+
+
+def sources_of(image_root: Path) -> dict[str, str]:
+    """The image of which each crop in a folder is a part; empty if it is not a folder of crops.
+
+    Raises
+    ------
+    SAFEError
+        The table beside the folder is damaged.
+    """
+    path = image_root.parent / OBJECTS_FILE
+    if image_root.name != OBJECTS or not path.is_file():
+        return {}
+    try:
+        with regular(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return {from_cell(row["image"]): from_cell(row["source"]) for row in csv.DictReader(file, strict=True)}
+    except DAMAGED as error:
+        raise SAFEError(f"{path} is damaged ({error}). Cut out the objects again.") from error
 
 
 def _predictions_text(crops: Sequence[Crop]) -> str:

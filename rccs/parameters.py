@@ -18,7 +18,7 @@ import numpy as np
 from support.entries import is_within, path_of
 from support.errors import SAFEError
 from support.files import regular
-from support.tables import open_table
+from support.tables import from_cell, open_table
 
 PARAMETERS_FILE = "parameters.csv"
 KEY = "image"
@@ -118,6 +118,7 @@ def _table(path: str | os.PathLike, image_root: Path, images: Sequence[str]) -> 
     try:
         with regular(path).open(encoding="utf-8-sig", newline="") as file:
             header, rows = open_table(file)
+            header = list(map(from_cell, header))
             if len(header) < 2:
                 raise SAFEError(
                     f"Expected parameters as a CSV file with a header: {KEY}, then a column per parameter. Received: "
@@ -127,7 +128,7 @@ def _table(path: str | os.PathLike, image_root: Path, images: Sequence[str]) -> 
             names = {PurePosixPath(image).name for image in images}
             others, kept, notes = 0, [], []
             for row in rows:
-                if len(row) > key and PurePosixPath(row[key].strip().replace("\\", "/")).name in names:
+                if len(row) > key and PurePosixPath(from_cell(row[key].strip()).replace("\\", "/")).name in names:
                     kept.append(row)
                 else:
                     others += bool(row)
@@ -137,12 +138,12 @@ def _table(path: str | os.PathLike, image_root: Path, images: Sequence[str]) -> 
         raise SAFEError(f"Expected parameters as a CSV file (UTF-8). Received: {path} ({error}).") from error
     if KEY not in header:
         notes.append(f"There is no column {KEY}; the first column, {header[0]}, is used instead.")
-    described = rows_by_image([row[key] for row in kept], path.parent, image_root, images)
+    described = rows_by_image([from_cell(row[key].strip()) for row in kept], path.parent, image_root, images)
     used = sum(map(len, described.values()))
     notes += _notes_on_rows(images, described, others + len(kept) - used)
     texts = {
         name: [
-            kept[at[0]][place].strip() if (at := described.get(image)) and place < len(kept[at[0]]) else ""
+            from_cell(kept[at[0]][place].strip()) if (at := described.get(image)) and place < len(kept[at[0]]) else ""
             for image in images
         ]
         for place, name in enumerate(header)

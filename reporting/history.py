@@ -44,6 +44,7 @@ from support.run_folder import (
     RUNS_FOLDER,
     SELECTION_FILE,
     SPOT_NOTES_FILE,
+    UNSAFE_IMAGES_FILE,
     UNSAFE_SET_FILE,
     WEAK_SPOTS_FILE,
 )
@@ -51,7 +52,7 @@ from training.labels import keep_labels, labels_brought_back, labels_of
 from training.result import keep_model, kept_model, retraining_run
 
 KEPT_RUNS = 20
-_SELECTION = (FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
+_SELECTION = (FILENAMES_FILE, UNSAFE_SET_FILE, UNSAFE_IMAGES_FILE, SELECTION_FILE)
 # The clusters last: the other files are worthless without them, so their presence means that the rest is complete.
 FILES = (
     LABELS_FILE,

@@ -88,6 +88,7 @@ HOUSE = {
         "detections",
         "crops",
         "detector_failures",
+        "seen_objects",
         "failure_prediction",
     ),
     "reasons": (),
