@@ -106,15 +106,15 @@ def read_coco(
     least = number_of(score, "score")
     if not 0 <= least <= 1:
         raise SAFEError(f"score must be between 0 and 1. Received: {score}")
-    truth, results = path_of(truth, "the ground truth as a JSON file"), path_of(results, "results as a JSON file")
-    record = _read(truth, "the ground truth in the format of COCO")
+    truth, results = path_of(truth, "a ground truth as a JSON file"), path_of(results, "a JSON file of results")
+    record = _read(truth, "a ground truth in COCO's format")
     images, categories = (_list_of(record, name, truth) for name in ("images", "categories"))
     annotations = _list_of(record, "annotations", truth) if labelled else []
     names = [_text(image, "file_name", truth) for image in images]
     image_rows = _rows([image.get("id") for image in images], truth, "images")
     classes = _class_names(categories, truth)
     category_rows = _rows([category.get("id") for category in categories], truth, "categories")
-    listed = _read(results, "results in the format of COCO")
+    listed = _read(results, "a list of results in COCO's format")
     if not isinstance(listed, list):
         raise SAFEError(
             f"Expected a list of results with image_id, category_id, bbox and score ({FORMAT}). Received: {results}, "
@@ -142,7 +142,7 @@ def _read(path: Path, what: str) -> Any:
     except OSError as error:
         raise SAFEError(f"Expected {what}. Received: {path} ({error.strerror or error}).") from error
     except DAMAGED as error:
-        raise SAFEError(f"Expected {what}, a JSON file. Received: {path} ({quoted(str(error))}).") from error
+        raise SAFEError(f"Expected {what}, as JSON. Received: {path} ({quoted(str(error))}).") from error
 
 
 def _list_of(record: Any, name: str, path: Path) -> list[dict]:

@@ -67,10 +67,7 @@ def find_detection_failures(
         The files cannot be used, no image can be read, or `out` cannot be written or has a folder `failures` or
         `objects` that SAFE did not write.
     """
-    root = path_of(images, "the folder of images")
-    if not root.is_dir():
-        raise SAFEError(f"Expected the folder of images that the ground truth names. Received: {root}, no folder.")
-    refuse_inside(path_of(out, "an output folder"), root)
+    root = image_folder(images, out)
     iou = checked_iou(iou)
     test = read_coco(truth, results, score=score)
     out = prepare_folder(out)
@@ -105,6 +102,15 @@ def find_detection_failures(
     }
     save_failures(failures, out, predictions=_predictions_text(kept), tables=tables)
     return failures
+
+
+def image_folder(images: str | os.PathLike, out: str | os.PathLike) -> Path:
+    """The folder of whole images; a SAFEError if it is none, or the output folder lies in it."""
+    root = path_of(images, "a folder of images")
+    if not root.is_dir():
+        raise SAFEError(f"Expected a folder of images, which the ground truth names. Received: {root}, no folder.")
+    refuse_inside(path_of(out, "an output folder"), root)
+    return root
 
 
 def cut_into(

@@ -16,11 +16,10 @@ import numpy as np
 from dnn.coco import read_coco
 from dnn.crops import crops_of
 from dnn.detections import NONE, Cases
-from dnn.detector_failures import cut_into, objects_text, parameters_of_images, parameters_text
-from dnn.failures import check_replaceable, refuse_inside
+from dnn.detector_failures import cut_into, image_folder, objects_text, parameters_of_images, parameters_text
+from dnn.failures import check_replaceable
 from rccs.parameters import PARAMETERS_FILE
 from rccs.unsafe_set import UnsafeImage
-from support.entries import path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.images import Skipped
@@ -77,10 +76,7 @@ def cut_seen_objects(
         The files cannot be used, or `out` cannot be written, holds the failures of a DNN, or has a folder `objects`
         that SAFE did not write.
     """
-    root = path_of(images, "the folder of images")
-    if not root.is_dir():
-        raise SAFEError(f"Expected the folder of images that {info} names. Received: {root}, no folder.")
-    refuse_inside(path_of(out, "an output folder"), root)
+    root = image_folder(images, out)
     test = read_coco(info, results, score=score, labelled=False)
     out = prepare_folder(out)
     if (out / FAILURES_FILE).exists():

@@ -378,6 +378,8 @@ PATHS = {
     "failures TEST": ("failures", "m.keras", "PATH"),
     "failures --train": ("failures", "m.keras", "t", "--train", "PATH"),
     "failures --targets": ("failures", "m.keras", "t", "--targets", "PATH", "--threshold", "1"),
+    "failures --coco": ("failures", "--coco", "truth.json", "results.json", "PATH"),
+    "crops": ("crops", "info.json", "results.json", "PATH"),
     "retrain MODEL": ("retrain", "PATH", *TRAIN),
     "retrain --train": (*MODEL, "--train", "PATH", "--test", "t"),
     "retrain --test": (*MODEL, "--train", "t", "--test", "PATH"),

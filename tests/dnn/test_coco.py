@@ -138,10 +138,10 @@ def test_a_file_that_is_no_json_or_is_missing_is_an_error(read, tmp_path):
     read([RESULT])
     for content in (b"", b"[{]", b"\xff\xfe", b"[" * 100_000):
         (tmp_path / "results.json").write_bytes(content)
-        with pytest.raises(SAFEError, match="Expected results in the format of COCO, a JSON file"):
+        with pytest.raises(SAFEError, match="Expected a list of results in COCO's format, as JSON"):
             read_coco(tmp_path / "truth.json", tmp_path / "results.json")
     for gone in (tmp_path / "gone.json", tmp_path):
-        with pytest.raises(SAFEError, match="Expected the ground truth in the format of COCO"):
+        with pytest.raises(SAFEError, match="Expected a ground truth in COCO's format"):
             read_coco(gone, tmp_path / "results.json")
 
 
