@@ -160,12 +160,18 @@ def _add_detector_options(command: argparse.ArgumentParser) -> None:
         "folder of images; missed objects and false detections are cut out",
     )
     command.add_argument(
-        "--iou",
-        metavar="U",
-        help="with --coco: least overlap (intersection over union) of a detection with an object (default: 0.5)",
+        "--yolo",
+        nargs=3,
+        metavar=("LABELS", "RESULTS", "IMAGES"),
+        help="the same, with labels and results as folders of YOLO's text files",
     )
     command.add_argument(
-        "--score", metavar="S", help="with --coco: detections with a lower score do not count (default: 0.5)"
+        "--iou",
+        metavar="U",
+        help="of a detector: least overlap (intersection over union) of a detection with an object (default: 0.5)",
+    )
+    command.add_argument(
+        "--score", metavar="S", help="of a detector: detections with a lower score do not count (default: 0.5)"
     )
 
 

@@ -157,7 +157,7 @@ def run_select(options: argparse.Namespace) -> None:
 def run_failures(options: argparse.Namespace) -> None:
     """Before step 1: the images that the DNN gets wrong."""
     out = options.out
-    if options.coco:
+    if options.coco or options.yolo:
         _run_detector_failures(options)
         return
     if not options.model or not options.test or options.iou is not None or options.score is not None:
@@ -185,15 +185,18 @@ def run_failures(options: argparse.Namespace) -> None:
 def _run_detector_failures(options: argparse.Namespace) -> None:
     """Before step 1: what a detector misses and what it detects wrongly."""
     out = options.out
-    if options.model or options.test or options.train or options.targets or options.threshold:
-        raise SAFEError("Expected --coco TRUTH RESULTS IMAGES without MODEL, TEST and their options.")
+    of_classifier = options.model or options.test or options.train or options.targets or options.threshold
+    if of_classifier or (options.coco and options.yolo):
+        raise SAFEError("Expected either --coco or --yolo, without MODEL, TEST and their options.")
     from dnn.detector_failures import find_detection_failures
     from pipeline import failures_summary
 
-    truth, results, images = options.coco
+    truth, results, images = options.coco or options.yolo
     given: dict[str, Any] = {name: value for name in ("iou", "score") if (value := getattr(options, name)) is not None}
     with terminal() as progress:
-        failures = find_detection_failures(truth, results, images, out, **given, progress=progress)
+        failures = find_detection_failures(
+            truth, results, images, out, **given, yolo=bool(options.yolo), progress=progress
+        )
     _print_skipped(failures.skipped)
     _print_assumptions(failures.assumptions)
     print(failures_summary(failures))

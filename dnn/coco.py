@@ -103,37 +103,45 @@ def read_coco(
     SAFEError
         A file cannot be read or is not in the format, or nothing in it belongs to the images and categories.
     """
-    least = number_of(score, "score")
-    if not 0 <= least <= 1:
-        raise SAFEError(f"score must be between 0 and 1. Received: {score}")
+    least = least_score(score)
     truth, results = path_of(truth, "a ground truth as a JSON file"), path_of(results, "a JSON file of results")
     record = _read(truth, "a ground truth in COCO's format")
-    images, categories = (_list_of(record, name, truth) for name in ("images", "categories"))
-    annotations = _list_of(record, "annotations", truth) if labelled else []
+    if not labelled and isinstance(record, dict):
+        record["annotations"] = []
+    return detector_test(record, _read(results, "a list of results in COCO's format"), truth, results, score=least)
+
+
+def least_score(score: float | str) -> float:
+    """The score from which detections count, as a number; a SAFEError if it is none from 0 to 1."""
+    number = number_of(score, "score")
+    if not 0 <= number <= 1:
+        raise SAFEError(f"score must be between 0 and 1. Received: {score}")
+    return number
+
+
+def detector_test(record: Any, listed: Any, truth: Path, results: Path, *, score: float) -> DetectorTest:
+    """The test of a detector from the content of the two files (parameters and errors as of `read_coco`)."""
+    images, annotations, categories = (_list_of(record, key, truth) for key in ("images", "annotations", "categories"))
     names = [_text(image, "file_name", truth) for image in images]
     image_rows = _rows([image.get("id") for image in images], truth, "images")
-    classes = _class_names(categories, truth)
     category_rows = _rows([category.get("id") for category in categories], truth, "categories")
-    listed = _read(results, "a list of results in COCO's format")
     if not isinstance(listed, list):
         raise SAFEError(
             f"Expected a list of results with image_id, category_id, bbox and score ({FORMAT}). Received: {results}, "
             "which is no list. Is it the ground truth?"
         )
     objects, notes = _boxes(annotations, image_rows, category_rows, truth, "object", scored=False)
-    detections, more = _boxes(
-        listed, {**_by_name(image_rows, names), **image_rows}, category_rows, results, "detection", scored=True
-    )
+    by_name = {**_by_name(image_rows, names), **image_rows}
+    detections, more = _boxes(listed, by_name, category_rows, results, "detection", scored=True)
     if not len(objects.image) and not len(detections.image):
         raise SAFEError(f"Expected objects or detections. Received none in {truth} and {results}.")
+    detections = detections.taken(np.flatnonzero(detections.score >= score))
     sizes = np.array([[_side(image.get(key)) for key in ("width", "height")] for image in images], np.int64)
     sizes = sizes.reshape(-1, 2)
-    kept = detections.taken(np.flatnonzero(detections.score >= least))
+    notes += [*_reaching_out(objects, sizes, "object"), *more, *_reaching_out(detections, sizes, "detection")]
     return DetectorTest(
-        truth, results, classes, tuple(names), sizes, objects, kept, least,
-        (*notes, *_reaching_out(objects, sizes, "object"), *more, *_reaching_out(kept, sizes, "detection")),
-
-    )  # fmt: skip
+        truth, results, _class_names(categories, truth), tuple(names), sizes, objects, detections, score, tuple(notes)
+    )
 
 
 def _read(path: Path, what: str) -> Any:

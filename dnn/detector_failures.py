@@ -20,6 +20,7 @@ from dnn.crops import PARAMETERS, Crop, crops_of, cut_crops, files_of
 from dnn.detections import FOUND, NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
 from dnn.failures import Failure, Failures, check_replaceable, refuse_inside, replacing_images, save_failures
 from dnn.tested import predictions_text
+from dnn.yolo import read_yolo
 from rccs.answers import CONFIDENCE, NOTHING, Answers
 from rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from support.entries import path_of
@@ -48,6 +49,7 @@ def find_detection_failures(
     *,
     iou: float | str = 0.5,
     score: float | str = 0.5,
+    yolo: bool = False,
     progress: Progress = no_progress,
 ) -> Failures:
     """Compare a detector's results with the ground truth; write crops of all objects and failures to the folder `out`.
@@ -55,7 +57,7 @@ def find_detection_failures(
     Parameters
     ----------
     truth, results, score
-        As for `dnn.coco.read_coco`.
+        As for `dnn.coco.read_coco` or, with `yolo`, for `dnn.yolo.read_yolo`.
     images : path
         The folder of the images that the ground truth names.
     iou : float
@@ -69,7 +71,7 @@ def find_detection_failures(
     """
     root = image_folder(images, out)
     iou = checked_iou(iou)
-    test = read_coco(truth, results, score=score)
+    test = read_yolo(truth, results, root, score=score) if yolo else read_coco(truth, results, score=score)
     out = prepare_folder(out)
     check_own(out, FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE, PARAMETERS_FILE, OBJECTS_FILE)
     for name in (FAILURES, OBJECTS):

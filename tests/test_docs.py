@@ -136,7 +136,7 @@ def test_each_link_of_a_document_leads_somewhere(name):
 
 WRITTEN = {value for name, value in vars(run_folder).items() if name.isupper() and isinstance(value, str)}
 WRITTEN |= {"gifs/RCC_<id>.gif", "gifs/weak_spot_<rank>.gif", "gifs/noise.gif", "export", "defects.log", "causes.json"}
-READ = {"parameters.csv", "tests/", "NNN-title.md", "package/module.py"}
+READ = {"parameters.csv", "classes.txt", "tests/", "NNN-title.md", "package/module.py"}
 
 
 @each_document("CHANGELOG.md")

@@ -85,6 +85,7 @@ HOUSE = {
         "tested",
         "failures",
         "coco",
+        "yolo",
         "detections",
         "crops",
         "detector_failures",

@@ -205,7 +205,7 @@ def test_the_command_line_says_what_was_found(case, capsys):
     [
         ([], "Expected MODEL and TEST or, for a detector, --coco TRUTH RESULTS IMAGES"),
         (["model.keras", "test", "--iou", "0.5"], "for a detector, --coco"),
-        (["model.keras", "--coco", "t", "r", "i"], "without MODEL, TEST and their options"),
+        (["model.keras", "--coco", "t", "r", "i"], "either --coco or --yolo, without MODEL, TEST and their options"),
     ],
 )
 def test_arguments_of_a_classifier_and_of_a_detector_are_not_mixed(arguments, expected, capsys):
