@@ -560,7 +560,7 @@ def select_images(
             f"Received only the {f'model, {model}' if model else f'test folder, {test}'}."
         )
     review = load_review(out)
-    sources = sources_of(path_of(improvement, "an improvement folder"))
+    sources = sources_of(path_of(improvement, "an improvement folder"), within=within)
     with working(out, "selecting"):
         check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE, *([UNSAFE_IMAGES_FILE] if sources else []))
         if leave_out_safe:

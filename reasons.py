@@ -234,9 +234,8 @@ def known_of(
     """
     columns: dict[str, np.ndarray] = {}
     for name, values in ((LABEL, tested.answers.label), (PREDICTED, tested.answers.predicted)):
-        column = (
-            _classes(values, tested.right) if tested.answers.kind == CONFIDENCE else typed_column(name, values.tolist())
-        )
+        of_classes = tested.answers.kind == CONFIDENCE
+        column = _classes(values, tested.right) if of_classes else typed_column(name, values.tolist())
         if column is not None:
             columns[name] = column
     source = parameters or find_parameters(tested.root, within=within)

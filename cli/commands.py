@@ -162,7 +162,8 @@ def run_failures(options: argparse.Namespace) -> None:
         return
     if not options.model or not options.test or options.iou is not None or options.score is not None:
         raise SAFEError(
-            "Expected MODEL and TEST or, for a detector, --coco TRUTH RESULTS IMAGES with --iou and --score."
+            "Expected MODEL and TEST or, for a detector, --coco TRUTH RESULTS IMAGES or --yolo LABELS RESULTS IMAGES, "
+            "which --iou and --score belong to."
         )
     from dnn.failures import find_failures
     from pipeline import failures_summary

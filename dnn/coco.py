@@ -245,7 +245,7 @@ def _boxes(
         numbers.append(number)
         boxes.append(box)
         scores.append(score)
-        crowds.append(not scored and bool(entry.get("iscrowd")))
+        crowds.append(not scored and entry.get("iscrowd") == 1)
     notes = [
         f"Left out: {count(len(ids), noun)} {why}, the first {printable(quoted(repr(ids[0])))}, in {path.name}."
         for why, ids in strangers.items()

@@ -185,9 +185,12 @@ def cut_crops(
         return _cut_image(test, of_image[image], files[image], np.array(objects.get(image, []), np.int64), folder)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        for done, result in enumerate(pool.map(cut, of_image), start=1):
-            progress("Cutting out objects", done, len(of_image))
-            yield result
+        try:
+            for done, result in enumerate(pool.map(cut, of_image), start=1):
+                progress("Cutting out objects", done, len(of_image))
+                yield result
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # a job that is stopped does not cut the rest
 
 
 def _cut_image(

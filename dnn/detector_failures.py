@@ -23,7 +23,7 @@ from dnn.tested import predictions_text
 from dnn.yolo import read_yolo
 from rccs.answers import CONFIDENCE, NOTHING, Answers
 from rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
-from support.entries import path_of
+from support.entries import is_within, path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, prepare_folder, regular
 from support.images import Skipped
@@ -184,8 +184,13 @@ def objects_text(test: DetectorTest, crops: Sequence[Crop]) -> str:
     return table.getvalue()
 
 
-def sources_of(image_root: Path) -> dict[str, str]:
+def sources_of(image_root: Path, *, within: Path | None = None) -> dict[str, str]:
     """The image of which each crop in a folder is a part; empty if it is not a folder of crops.
+
+    Parameters
+    ----------
+    within : path, optional
+        The table beside the folder is only read inside this one.
 
     Raises
     ------
@@ -193,7 +198,7 @@ def sources_of(image_root: Path) -> dict[str, str]:
         The table beside the folder is damaged.
     """
     path = image_root.parent / OBJECTS_FILE
-    if image_root.name != OBJECTS or not path.is_file():
+    if image_root.name != OBJECTS or not path.is_file() or not is_within(path, within):
         return {}
     try:
         with regular(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:

@@ -1,8 +1,10 @@
 """From ground truth and results to the files of a detector's failures, and from these to RCCs and weak spots."""
 
 import csv
+import errno
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -99,13 +101,15 @@ def test_a_higher_score_and_overlap_can_be_asked_for(case):
         find(case, score="half")
 
 
-def test_a_detector_without_failures_has_none(case):
+def test_a_detector_without_failures_has_none(fake_network, case, capsys):
     truth = json.loads(case.truth.read_text())
     keys = ("image_id", "category_id", "bbox")
     write_json(case.results, [{key: each[key] for key in keys} | {"score": 1} for each in truth["annotations"]])
     failures = find(case)
     assert (failures.failing, failures.accuracy) == ((), 1)
     assert names_in(case.out / "failures") == [".safe"]
+    assert SAFE_Tool.main(["cluster", str(case.out / "failures"), "--out", str(case.out.parent / "run")]) == 2
+    assert "Received no images" in capsys.readouterr().err
 
 
 def test_images_that_cannot_be_used_are_skipped_and_told(case):
@@ -137,6 +141,39 @@ def test_boxes_that_reach_out_of_their_image_are_cut_off_and_those_outside_have_
         assert crop.size == (50, 55)
     assert failures.assumptions[-1].endswith("1, the first disc/0005_object_37.png.")
     assert "2 objects reach out of their images, the first number 37; crops end at the border." in failures.assumptions
+
+
+def test_a_run_that_is_stopped_leaves_what_there_was_and_cuts_no_more(case, monkeypatch):
+    find(case)
+    before = (case.out / "objects.csv").read_text()
+    cut: list[str] = []
+    monkeypatch.setattr("dnn.crops._save_crop", lambda picture, crop, *_: cut.append(crop.name) or time.sleep(0.02))
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "Cutting out objects":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find(case, iou=0.9, progress=stop)
+    assert 0 < len(cut) < 36
+    assert (case.out / "objects.csv").read_text() == before
+    assert len(find_images(case.out / "objects").paths) == before.count("\n") - 1
+    assert not list(case.out.glob(".objects*"))
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_what_there_was(case, monkeypatch):
+    find(case)
+    before = find_images(case.out / "objects").paths
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("dnn.crops._save_crop", full)
+    with pytest.raises(
+        SAFEError, match=r"Could not write .*objects: No space left on device\. Its content is unchanged"
+    ):
+        find(case)
+    assert find_images(case.out / "objects").paths == before
 
 
 def test_no_usable_image_is_an_error_and_nothing_is_written(case, tmp_path):

@@ -84,6 +84,7 @@ def test_a_damaged_table_of_crops_is_an_error(improvement):
     with pytest.raises(SAFEError, match="Cut out the objects again"):
         sources_of(improvement.out / "objects")
     assert sources_of(improvement.images) == {}
+    assert sources_of(improvement.out / "objects", within=improvement.images) == {}, "another's, outside of the root"
 
 
 def test_selecting_from_crops_names_the_whole_images_to_label(fake_network, improvement, tmp_path, draw_folder):

@@ -142,3 +142,8 @@ def test_what_is_no_table_is_refused_in_a_sentence(tmp_path, content):
 def test_a_file_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(SAFEError, match="Could not read the parameters"):
         read_parameters(tmp_path / "none.csv", tmp_path, [])
+
+
+def test_texts_that_a_spreadsheet_would_take_for_formulas_are_read_as_they_were(write):
+    known = read_parameters(*write("image,'=kind\n'=a.png,'=x\nb.png,y\n"), ("=a.png", "b.png"))
+    assert known.columns["=kind"].tolist() == ["=x", "y"]
