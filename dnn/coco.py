@@ -9,6 +9,7 @@ matches boxes would leave it out (see `detections.py`); what contradicts the for
 import json
 import math
 import os
+import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -164,9 +165,10 @@ def _list_of(record: Any, name: str, path: Path) -> list[dict]:
 
 
 def _text(entry: dict, key: str, path: Path) -> str:
-    if not isinstance(entry.get(key), str) or not entry[key].strip() or "\0" in entry[key]:
+    text = entry.get(key)
+    if not isinstance(text, str) or not text.strip() or re.search("[\0\ud800-\udfff]", text):
         raise SAFEError(f"Expected a text as {key}. Received in {path}: {quoted(printable(repr(entry)))}.")
-    return entry[key]
+    return text
 
 
 def _rows(ids: Sequence[Any], path: Path, what: str) -> dict[Hashable, int]:

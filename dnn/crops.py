@@ -22,6 +22,7 @@ from support.progress import Progress, no_progress
 
 MARGIN, LEAST_MARGIN = 0.25, 8  # context on each side: a share of the longer side, and pixels
 BORDER = 1.0  # pixels: so near to it, a box is cut off by the image's border
+LONGEST_NAME = 80  # characters of a folder's or file's name; file systems allow 255 bytes
 UNSAFE_IN_NAMES = '<>:"/\\|?*'
 PARAMETERS = ("object_px", "object_aspect", "truncated", "in_crowd", "near_by", "type", "confused_with")
 """The columns of `parameters.csv` that are about boxes; the last two are empty for what is right."""
@@ -105,7 +106,7 @@ def _stem(name: str) -> str:
 def _plain(name: str) -> str:
     """A name that each file system accepts, and that is no formula to a spreadsheet."""
     plain = "".join("_" if c in UNSAFE_IN_NAMES or not c.isprintable() else c for c in name)
-    return plain.strip(". ").lstrip("=+-@'") or "_"
+    return plain[:LONGEST_NAME].strip(". ").lstrip("=+-@'") or "_"
 
 
 def _class_folders(classes: Sequence[str]) -> dict[str, str]:
@@ -129,11 +130,19 @@ def files_of(root: Path, names: Sequence[str]) -> tuple[list[Path | None], list[
     for name in names:
         path = Path(os.path.normpath(root / name.replace("\\", "/")))
         tried = [path] if path.is_relative_to(root) else []
-        found = next((each for each in (*tried, root / path.name) if each.is_file()), None)
+        found = next((each for each in (*tried, root / path.name) if _is_file(each)), None)
         files.append(found)
         if found is None:
             missing.append(Skipped(name, f"not in {root}"))
     return files, missing
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that no file can have is none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def window_of(box: np.ndarray, size: tuple[int, int]) -> tuple[int, int, int, int] | None:

@@ -123,6 +123,8 @@ def test_results_that_contradict_the_format_are_an_error_that_says_where(read, r
         (TRUTH | {"categories": ["car"]}, "without a list of categories"),
         (TRUTH | {"images": [{"id": 7}]}, "a text as file_name"),
         (TRUTH | {"categories": [{"id": 3, "name": 4}]}, "a text as name"),
+        (TRUTH | {"categories": [{"id": 3, "name": "\ud800"}]}, "a text as name"),
+        (TRUTH | {"images": [{"id": 7, "file_name": "a\0.jpg"}]}, "a text as file_name"),
         (TRUTH | {"images": TRUTH["images"][:1] * 2}, "images with an id each, a different one. Received 7"),
         (TRUTH | {"images": [{"file_name": "a.jpg"}]}, "images with an id each, a different one. Received None"),
         (TRUTH | {"annotations": [{"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1]}]}, "Received none in"),
