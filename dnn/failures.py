@@ -279,8 +279,9 @@ def save_failures(
     writer = csv.writer(table, lineterminator="\n")
     score = ERROR if failures.task == "regression" else CONFIDENCE
     writer.writerow([*Failure._fields[:-1], score])
-    for *texts, number in failures.failing:
-        writer.writerow([*map(cell, texts), "" if math.isnan(number) else number])
+    writer.writerows(
+        [*map(cell, failure[:-1]), "" if math.isnan(failure.score) else failure.score] for failure in failures.failing
+    )
     record = {
         "test_accuracy": failures.accuracy,
         "test_size": failures.test_size,
