@@ -63,12 +63,12 @@ def find_root_cause_clusters(
     points = projection.apply(images.features, nuisance=nuisance)  # (n_images, at most 256)
     averaged = average_neighbours(points)
     tuning = tune(averaged, original=points, averaged=averaged, progress=progress)
-    votes = cluster_samples(coordinates, progress=progress)
+    votes = cluster_samples(coordinates, images.paths, progress=progress)
     found = _found_again(tuning, votes)
     if reducer == "umap":
         reduced = reduced_by_umap(points, progress)  # (n_images, 10)
         tuning = tune(reduced, original=points, averaged=averaged, known=found.labels, progress=progress)
-        more = cluster_samples(coordinates, reduced=reduced, known=found.labels, progress=progress)
+        more = cluster_samples(coordinates, images.paths, reduced=reduced, known=found.labels, progress=progress)
         found = _found_again(tuning, votes.joined(more))
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(

@@ -8,7 +8,8 @@ Sources: Ben-Hur, Elisseeff, Guyon, Pac. Symp. Biocomput. 2002 (the stability of
 Strehl & Ghosh, JMLR 3, 2002 (consensus of several clusterings).
 """
 
-from collections.abc import Callable, Iterator
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -63,6 +64,7 @@ def n_samples(n_images: int) -> int:
 
 def cluster_samples(
     coordinates: np.ndarray,
+    names: Sequence[str],
     *,
     reduced: np.ndarray | None = None,
     known: np.ndarray | None = None,
@@ -70,13 +72,16 @@ def cluster_samples(
 ) -> Votes:
     """Cluster random samples of the images: scaling, neighbour averaging and DBSCAN anew for each.
 
-    The samples hold from 50 to 80 % of the images, drawn without replacement. They depend on the number of images only,
-    as does their number (see `n_samples`), which may be 0.
+    The samples hold from 50 to 80 % of the images, drawn without replacement. Their number depends on that of the
+    images (see `n_samples`), and may be 0. Which of them an image is in depends on its name, so that images which are
+    left out or added hardly change it for the others.
 
     Parameters
     ----------
     coordinates : ndarray of shape (n_images, n_components), float64
         Of PCA (see `dbscan.projection.fit_projection`).
+    names : sequence of str, of length n_images
+        All different; for example paths.
     reduced : ndarray of shape (n_images, any), float32, optional
         The images after UMAP. They are then clustered instead, and compared with what is `known`.
     known : ndarray of shape (n_images,), int, optional
@@ -85,7 +90,7 @@ def cluster_samples(
     n, wanted = len(coordinates), n_samples(len(coordinates))
     labels = np.full((wanted, len(MIN_SAMPLES_TRIED), n), LEFT_OUT, np.int16)
     is_core = np.zeros(labels.shape, dtype=bool)
-    samples = [_sample(n, seed) for seed in range(wanted)]
+    samples = draw_samples(names, wanted)
 
     def cluster(sample: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
         points = scaled_anew(coordinates[sample])
@@ -105,9 +110,15 @@ def cluster_samples(
     return Votes(labels.reshape(-1, n), is_core.reshape(-1, n), wanted)
 
 
-def _sample(n: int, seed: int) -> np.ndarray:
-    rng = np.random.default_rng([seed, n])
-    return np.sort(rng.permutation(n)[: round(rng.uniform(SMALLEST_SHARE, LARGEST_SHARE) * n)])
+def draw_samples(names: Sequence[str], n_samples: int) -> list[np.ndarray]:
+    """Sorted indices of the images in each sample: those with the lowest of random numbers that their names decide."""
+    lots = np.empty((len(names), n_samples))
+    for i, name in enumerate(names):
+        digest = hashlib.blake2b(name.encode("utf-8", "surrogateescape"), digest_size=8).digest()
+        lots[i] = np.random.default_rng(int.from_bytes(digest, "little")).random(n_samples)
+    shares = np.random.default_rng(0).uniform(SMALLEST_SHARE, LARGEST_SHARE, n_samples)
+    order = np.argsort(lots, axis=0, kind="stable")
+    return [np.sort(order[: round(share * len(names)), i]) for i, share in enumerate(shares.tolist())]
 
 
 def _in_threads(

@@ -15,6 +15,7 @@ from dbscan.resamples import (
     SMALLEST_SHARE,
     Votes,
     cluster_samples,
+    draw_samples,
     n_samples,
 )
 from tests.helpers.point_groups import groups
@@ -27,6 +28,11 @@ def votes(*clusterings, n_samples=1):
     return Votes(labels, labels > NOISE, n_samples)
 
 
+def cluster(points, **options):
+    """`cluster_samples` of images whose names are numbers."""
+    return cluster_samples(points, [str(i) for i in range(len(points))], **options)
+
+
 @pytest.fixture(scope="module")
 def three_groups():
     points, owner = groups((60, 40, 25), spread=0.3)
@@ -35,7 +41,7 @@ def three_groups():
 
 def test_groups_are_found_again_with_confidence(three_groups):
     points, owner = three_groups
-    labels, is_core, steadiness = agree(cluster_samples(points))
+    labels, is_core, steadiness = agree(cluster(points))
     clustered = labels != NOISE
     assert clustered.mean() > 0.95
     assert adjusted_rand_score(owner[clustered], labels[clustered]) == 1
@@ -51,7 +57,7 @@ def test_the_result_is_the_same_with_any_number_of_threads(three_groups):
     found = []
     for threads in (1, 2):
         with threadpool_limits(limits=threads):
-            found.append(agree(cluster_samples(points)))
+            found.append(agree(cluster(points)))
     (labels, is_core, steadiness), (same, same_core, same_steadiness) = found
     assert labels.tobytes() == same.tobytes()
     assert is_core.tobytes() == same_core.tobytes()
@@ -65,7 +71,7 @@ def test_the_result_is_the_same_with_any_number_of_threads(three_groups):
 def test_a_cloud_without_structure_has_no_steady_cluster(n, seeds):
     for seed in range(seeds):  # none in at least 19 of 20; none at all was seen
         cloud = np.random.default_rng(seed).normal(size=(n, 30))
-        assert not agree(cluster_samples(cloud))[2].is_steady.any(), seed
+        assert not agree(cluster(cloud))[2].is_steady.any(), seed
 
 
 def test_left_out_images_do_not_vote():
@@ -132,33 +138,41 @@ def test_the_number_of_samples_follows_from_that_of_the_images(images, samples):
 
 def test_samples_hold_from_half_to_four_fifths_of_the_images(three_groups):
     points, _ = three_groups
-    found = cluster_samples(points[::3])
+    found = cluster(points[::3])
     shares = (found.labels != LEFT_OUT).mean(axis=1)
     shares = shares[shares > 0]  # without those that tell nothing apart, and so have no vote
     assert found.labels.shape == (3 * found.n_samples, len(points[::3]))
     assert SMALLEST_SHARE - 0.02 <= shares.min() < 0.6 < 0.7 < shares.max() <= LARGEST_SHARE + 0.02
 
 
+def test_images_that_are_left_out_hardly_change_the_samples_of_the_others():
+    names = [f"images/{i}.png" for i in range(200)]
+    fewer = names[:60] + names[80:]
+    for whole, part in zip(draw_samples(names, 20), draw_samples(fewer, 20), strict=True):
+        before, after = {names[i] for i in whole} & set(fewer), {fewer[i] for i in part}
+        assert len(before ^ after) <= 10  # of about 120; two independent samples differ in about 80
+
+
 @pytest.mark.parametrize("n", [30, 31, 43])
 def test_few_images_are_no_error(n):
     points, _ = groups((n - n // 2, n // 2))
-    labels, _, _ = agree(cluster_samples(points.astype(np.float64)))
+    labels, _, _ = agree(cluster(points.astype(np.float64)))
     assert labels.shape == (n,)
 
 
 def test_two_images_many_times_are_two_clusters_or_none():
     points = np.repeat(np.eye(2), 20, axis=0)
-    labels, _, _ = agree(cluster_samples(points))
+    labels, _, _ = agree(cluster(points))
     assert labels.tolist() in ([0] * 20 + [1] * 20, [NOISE] * 40)
 
 
 def test_equal_images_are_not_divided():
-    assert agree(cluster_samples(np.zeros((30, 3))))[0].max(initial=NOISE) < 1
+    assert agree(cluster(np.zeros((30, 3))))[0].max(initial=NOISE) < 1
 
 
 def test_a_cause_that_is_missing_from_some_samples_is_found_all_the_same():
     points, owner = groups((80, 80, 6))
-    labels, _, steadiness = agree(cluster_samples(points.astype(np.float64)))
+    labels, _, steadiness = agree(cluster(points.astype(np.float64)))
     rare = labels[owner == 2]
     assert (rare == rare[0]).all()
     assert rare[0] != NOISE
@@ -167,7 +181,7 @@ def test_a_cause_that_is_missing_from_some_samples_is_found_all_the_same():
 
 def test_many_small_causes_are_found_though_some_min_samples_tell_nothing_apart():
     points, owner = groups((6,) * 10, spread=0.05)
-    labels, _, steadiness = agree(cluster_samples(points.astype(np.float64)))
+    labels, _, steadiness = agree(cluster(points.astype(np.float64)))
     assert adjusted_rand_score(owner, labels) > 0.9
     assert steadiness.is_steady.any()
 
@@ -175,7 +189,7 @@ def test_many_small_causes_are_found_though_some_min_samples_tell_nothing_apart(
 def test_progress_counts_the_samples(three_groups):
     points, _ = three_groups
     seen = []
-    cluster_samples(points[::4], progress=lambda what, done, total: seen.append((done, total)))
+    cluster(points[::4], progress=lambda what, done, total: seen.append((done, total)))
     assert seen == [(i + 1, 100) for i in range(100)]
 
 
@@ -186,4 +200,4 @@ def test_a_cancelled_run_ends_at_once(three_groups):
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        cluster_samples(points, progress=cancel)
+        cluster(points, progress=cancel)
