@@ -17,7 +17,7 @@ import numpy as np
 from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
 from dnn.detector_failures import sources_of
-from dnn.failure_prediction import predict_failures
+from dnn.failure_prediction import predict_failures, predict_failures_from_tables
 from dnn.failures import Failures
 from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.seen_objects import unsafe_images_text
@@ -518,6 +518,21 @@ def prediction_notes(out: Path) -> list[str]:
     return _notes_in(out, "predictions")
 
 
+class AnswerTables(NamedTuple):
+    """Tables of a DNN's probabilities, for `select_images`, in place of the DNN.
+
+    Attributes
+    ----------
+    improvement : path
+        As `table` of `dnn.failure_prediction.predict_failures_from_tables`.
+    tested : path, optional
+        As for `dnn.tested.read_predictions`; by default the predictions that the clusters were found with.
+    """
+
+    improvement: str | os.PathLike
+    tested: str | os.PathLike | None = None
+
+
 def select_images(
     improvement: str | os.PathLike,
     out: Path,
@@ -529,6 +544,7 @@ def select_images(
     model: str | os.PathLike | None = None,
     test: str | os.PathLike | None = None,
     options: DnnOptions = AS_IN_THE_FILE,
+    tables: AnswerTables | None = None,
     weights: str | os.PathLike | None = None,
     stream: Stream | None = None,
     progress: Progress = no_progress,
@@ -546,19 +562,18 @@ def select_images(
     model, test, options
         As for `dnn.failure_prediction.predict_failures`. If both are given, half of each RCC's images are chosen among
         those that the model is likely to get wrong, and the accuracy on the test set and its size need not be given.
+    tables : AnswerTables, optional
+        In place of the model; `test` is then the folder of the test images, if their table is given.
     weights, stream
         As for `selection.select_unsafe_set`.
 
     Raises
     ------
     SAFEError
-        Only one of the model and its test set is given, or images are to be selected by weak spots, and there are none.
+        Only one of the model and its test set is given, or a model and tables, or images are to be selected by weak
+        spots, and there are none.
     """
-    if bool(model) != bool(test):
-        raise SAFEError(
-            "Expected a model and its test folder, to predict which images the model gets wrong, or neither of them. "
-            f"Received only the {f'model, {model}' if model else f'test folder, {test}'}."
-        )
+    _check_likely_sources(model, test, tables)
     review = load_review(out)
     sources = sources_of(path_of(improvement, "an improvement folder"), within=within)
     with working(out, "selecting"):
@@ -566,7 +581,13 @@ def select_images(
         if leave_out_safe:
             settings = settings._replace(leave_out=rccs_marked_safe(out))
         sought = _spots_sought(out, review.original, within) if reasons else None
-        prediction = predict_failures(model, test, options=options, progress=progress) if model and test else None
+        prediction = None
+        if tables:
+            prediction = predict_failures_from_tables(
+                _tested_with(tables, test, out, within), tables.improvement, improvement
+            )
+        elif model and test:
+            prediction = predict_failures(model, test, options=options, progress=progress)
         if prediction and settings.test_accuracy is None:
             test_size = len(prediction.wrong) if settings.test_size is None else settings.test_size
             settings = settings._replace(test_accuracy=prediction.accuracy, test_size=test_size)
@@ -581,10 +602,47 @@ def select_images(
         if sources:
             whole = f"they are parts of {count(n_whole, 'whole image')} ({UNSAFE_IMAGES_FILE})"
             unsafe = dataclasses.replace(unsafe, notes=(*unsafe.notes, whole))
-        path = os.fspath(prediction.dnn.path) if prediction else ""
-        unsafe = replace_unsafe_set(dataclasses.replace(unsafe, model=path, run=fingerprint(review.original)), out)
+        unsafe = dataclasses.replace(unsafe, run=fingerprint(review.original))
+        if prediction:
+            notes = (*unsafe.notes, *prediction.notes)
+            unsafe = dataclasses.replace(unsafe, model=os.fspath(prediction.source), notes=notes)
+        unsafe = replace_unsafe_set(unsafe, out)
         save_files(out, {UNSAFE_IMAGES_FILE: table} if sources else {}, remove=[UNSAFE_IMAGES_FILE])
         return unsafe
+
+
+def _check_likely_sources(
+    model: str | os.PathLike | None, test: str | os.PathLike | None, tables: AnswerTables | None
+) -> None:
+    """Make sure that what likely errors are predicted from is complete, and given once."""
+    if tables is None:
+        if bool(model) != bool(test):
+            raise SAFEError(
+                "Expected a model and its test folder, to predict which images the model gets wrong, or neither of "
+                f"them. Received only the {f'model, {model}' if model else f'test folder, {test}'}."
+            )
+    elif model:
+        raise SAFEError(f"Expected a model or tables of its answers. Received both: {model} and {tables.improvement}.")
+    elif bool(tables.tested) != bool(test):
+        raise SAFEError(
+            "Expected the table of the answers to the test set and the test folder, or neither of them, to use what "
+            f"the clusters were found with. Received only {tables.tested or test}."
+        )
+
+
+def _tested_with(
+    tables: AnswerTables, test: str | os.PathLike | None, out: Path, within: Path | None
+) -> AnsweredImages:
+    """The DNN's answers to its test set, as given or as the clusters were found with."""
+    if tables.tested and test:
+        return read_predictions(tables.tested, test)
+    tested = _tested(out, within)
+    if tested is None:
+        raise SAFEError(
+            "Expected the answers to the test set, to predict which other images are likely wrong. Received none, and "
+            f"the clusters in {out} were found without. Give the table (--predictions) and its folder (--test)."
+        )
+    return tested
 
 
 def _spots_sought(out: Path, clusters: RootCauseClusters, within: Path | None) -> SpotsSought:

@@ -41,6 +41,7 @@ from support.text import count, printable
 SELECTION_FACTOR = 0.3
 MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number must be a typing error
 TOGETHER = 64  # batches of features that are compared with the core points at a time, about 25 MB
+MODEL_SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")  # of the file of a DNN, not a table of its answers
 REACH = 4  # candidates that compete for each place given to images that the DNN is likely to get wrong
 
 LikelyWrong = Callable[[Path, Sequence[str]], np.ndarray]
@@ -367,10 +368,11 @@ def chosen_by_model(unsafe: UnsafeSet) -> str:
         return ""
     by_reasons = any(image.reason for image in unsafe.images)
     whose = "Half of the images selected for each RCC" if by_reasons else "Half of each RCC's images"
-    return (
-        f"{whose} are the nearest; the other half are those of the next nearest that "
-        f"{Path(unsafe.model).name} is most likely to get wrong."
-    )
+    source = Path(unsafe.model)
+    wrong = f"{source.name} is most likely to get wrong"
+    if source.suffix.lower() not in MODEL_SUFFIXES:
+        wrong = f"the network is most likely to get wrong, by its answers in {source.name}"
+    return f"{whose} are the nearest; the other half are those of the next nearest that {wrong}."
 
 
 def _choose_halves(

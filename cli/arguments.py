@@ -135,6 +135,15 @@ def _add_select(commands: Commands) -> None:
         "get wrong, and --test-accuracy is not needed",
     )  # fmt: skip
     select.add_argument("--test", metavar="DIR", help="its test images, in a folder per class")
+    select.add_argument(
+        "--improvement-predictions", metavar="CSV",
+        help="in place of --model: the network's probabilities for the improvement images, a column image and one for "
+        "each class",
+    )  # fmt: skip
+    select.add_argument(
+        "--predictions", metavar="CSV",
+        help="the same for the test images in --test (default: the predictions that the clusters were found with)",
+    )  # fmt: skip
     _add_loading_options(select)
     _add_dask_options(select)
 
@@ -144,6 +153,11 @@ def _add_failures(commands: Commands) -> None:
     failures = _add_command(commands, "failures", run_failures, what)
     failures.add_argument("model", metavar="MODEL", nargs="?", help="a Keras model, .keras or .h5")
     failures.add_argument("test", metavar="TEST", nargs="?", help="folder of test images, in a folder per class")
+    failures.add_argument(
+        "--predictions", metavar="CSV",
+        help="a table of the answers of a network in any framework, in place of MODEL: columns image and predicted, or "
+        "image and the probability of each class; for a regression, image and the predicted value of each target",
+    )  # fmt: skip
     failures.add_argument(
         "--train", metavar="DIR", help="the training folder, needed if the test folder lacks some of the classes"
     )

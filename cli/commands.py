@@ -126,10 +126,15 @@ def _print_reasons(out: Any) -> None:
 def run_select(options: argparse.Namespace) -> None:
     """Steps 3 and 4: the unsafe set."""
     out = options.out
-    from pipeline import select_images, selection_summary
+    from pipeline import AnswerTables, select_images, selection_summary
     from selection import SelectionSettings, chosen_by_model
     from support.text import printable
 
+    if options.predictions and not options.improvement_predictions:
+        raise SAFEError("--predictions requires --improvement-predictions. Received --predictions alone.")
+    tables = None
+    if options.improvement_predictions:
+        tables = AnswerTables(options.improvement_predictions, options.predictions)
     with terminal() as progress:
         unsafe = select_images(
             options.improvement,
@@ -140,6 +145,7 @@ def run_select(options: argparse.Namespace) -> None:
             model=options.model,
             test=options.test,
             options=_dnn_options(options),
+            tables=tables,
             weights=options.weights,
             stream=_stream(options),
             progress=progress,
@@ -160,23 +166,26 @@ def run_failures(options: argparse.Namespace) -> None:
     if options.coco or options.yolo:
         _run_detector_failures(options)
         return
-    if not options.model or not options.test or options.iou is not None or options.score is not None:
+    if options.predictions and options.test is None:
+        options.model, options.test = None, options.model  # the only one given is TEST
+    if bool(options.model) == bool(options.predictions) or not options.test or options.iou or options.score:
         raise SAFEError(
-            "Expected MODEL and TEST or, for a detector, --coco TRUTH RESULTS IMAGES or --yolo LABELS RESULTS IMAGES, "
-            "which --iou and --score belong to."
+            "Expected MODEL and TEST, or --predictions CSV and TEST or, for a detector, --coco TRUTH RESULTS IMAGES or "
+            "--yolo LABELS RESULTS IMAGES, which --iou and --score belong to."
         )
-    from dnn.failures import find_failures
+    from dnn.failures import collect_failures, find_failures
     from pipeline import failures_summary
 
-    with terminal() as progress:
-        failures = find_failures(
-            options.model,
-            options.test,
-            out,
-            options=_dnn_options(options),
-            train=options.train,
-            progress=progress,
+    if options.predictions is not None and (options.rescale or options.trust_model):
+        raise SAFEError(
+            "Expected --rescale and --trust-model with a model only. Received one of them and --predictions."
         )
+    dnn, train = _dnn_options(options), options.train
+    with terminal() as progress:
+        if options.predictions is not None:
+            failures = collect_failures(options.predictions, options.test, out, options=dnn, train=train)
+        else:
+            failures = find_failures(options.model, options.test, out, options=dnn, train=train, progress=progress)
     _print_skipped(failures.skipped)
     _print_assumptions(failures.assumptions)
     print(failures_summary(failures))
@@ -186,7 +195,8 @@ def run_failures(options: argparse.Namespace) -> None:
 def _run_detector_failures(options: argparse.Namespace) -> None:
     """Before step 1: what a detector misses and what it detects wrongly."""
     out = options.out
-    of_classifier = options.model or options.test or options.train or options.targets or options.threshold
+    names = ("model", "test", "predictions", "train", "targets", "threshold")
+    of_classifier = any(getattr(options, name) for name in names)
     if of_classifier or (options.coco and options.yolo):
         raise SAFEError("Expected either --coco or --yolo, without MODEL, TEST and their options.")
     from dnn.detector_failures import find_detection_failures

@@ -1,5 +1,6 @@
 """The DNN under test: its inputs and outputs, its failures, and where it is likely to fail.
 
 In order, each importing only from those before it: `model_file` (read without executing anything in it), `model`
-(inputs and outputs), `predictions`, `targets` (of a regression), `failures` and `failure_prediction`.
+(inputs and outputs), `predictions`, `targets` (of a regression), `answer_table`, `tested` and `given_answers` (what
+other programs say that the DNN answers), `failures` and `failure_prediction`.
 """

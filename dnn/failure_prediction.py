@@ -1,7 +1,8 @@
 """Images that the DNN under test is likely to misclassify, predicted without their labels from its test set.
 
-In: a labelled test set and the DNN. Out: for any image, the share of failures among the test images with the most
-similar outputs. `selection.py` prefers likely failures if the engineer gives the model.
+In: a labelled test set and the DNN, or tables of its answers to the test set and to the images. Out: for any image, the
+share of failures among the test images with the most similar outputs. `selection.py` prefers likely failures if the
+engineer gives the model.
 
 Jiang et al., "To Trust Or Not To Trust A Classifier", NeurIPS 2018, found that neighbours predict failures better than
 the network's own confidence. Their neighbours are training images of each class in the feature space of a layer; here
@@ -9,18 +10,24 @@ they are test images in the space of the outputs, which every classifier has. do
 figures.
 """
 
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from dnn.answer_table import IMAGE, class_columns, read_answer_table
 from dnn.failures import examples_for
-from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, load_dnn, sized_for
-from dnn.predictions import judge, predict
+from dnn.model import AS_IN_THE_FILE, DnnOptions, load_dnn, sized_for
+from dnn.predictions import Predictions, judge, predict
+from dnn.tested import AnsweredImages, probabilities_in
+from support.entries import path_of
 from support.errors import SAFEError
+from support.images import Skipped, find_images
 from support.progress import Progress, no_progress
+from support.text import count, printable, some
 
 NEIGHBOURS = 30  # test images; the prediction is about as good with 10 to 100
 LEAST = 1e-6  # lower bound of a probability; differences between smaller ones carry no information
@@ -32,19 +39,26 @@ class FailurePrediction:
 
     Attributes
     ----------
-    dnn : Dnn
+    source : Path
+        The file of the DNN, or the table of its answers to other images.
     outputs : ndarray of shape (n_test, n_classes), float32
         Probabilities of the readable test images.
     wrong : ndarray of shape (n_test,), bool
         Whether the DNN misclassifies the image.
     classes : tuple of str
         In the order of the outputs.
+    run : callable
+        The outputs for other images, given by a folder and paths in it: `predict` without the DNN, or what a table has.
+    notes : tuple of str
+        Sentences on images whose outputs are not known.
     """
 
-    dnn: Dnn
+    source: Path
     outputs: np.ndarray
     wrong: np.ndarray
-    classes: tuple[str, ...] = ()
+    classes: tuple[str, ...]
+    run: Callable[..., Predictions]
+    notes: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -54,27 +68,29 @@ class FailurePrediction:
     def of(self, root: Path, paths: Sequence[str], *, progress: Progress = no_progress) -> np.ndarray:
         """How likely the DNN misclassifies each image: ndarray of shape (n_images,), float, from 0 to 1.
 
-        An unreadable image counts as correctly classified.
+        An image whose outputs are not known, since it is unreadable, counts as correctly classified.
 
         Raises
         ------
         SAFEError
             No image is readable, or an output is NaN or infinite.
         """
-        predictions = predict(self.dnn, root, paths, progress=progress, what="Running the model on candidates")
+        predictions = self.run(root, paths, progress=progress, what="Running the model on candidates")
+        if not len(predictions.paths):
+            return np.zeros(len(paths))
         shares = likely_wrong(predictions.outputs, self.outputs, self.wrong)
         likelihood = dict(zip(predictions.paths, shares, strict=True))
         return np.array([likelihood.get(path, 0.0) for path in paths])
 
     def predicted(self, root: Path, paths: Sequence[str]) -> np.ndarray:
-        """The predicted class of each image: ndarray of shape (n_images,), str, empty if the image is unreadable.
+        """The predicted class of each image: ndarray of shape (n_images,), str, empty if its outputs are not known.
 
         Raises
         ------
         SAFEError
             As for `of`.
         """
-        predictions = predict(self.dnn, root, paths)
+        predictions = self.run(root, paths)
         names = [self.classes[i] for i in predictions.outputs.argmax(axis=1).tolist()]
         of_path = dict(zip(predictions.paths, names, strict=True))
         return np.array([of_path.get(path, "") for path in paths], str)
@@ -115,7 +131,62 @@ def predict_failures(
     place = {path: i for i, path in enumerate(images.paths)}
     indices = np.array([place[path] for path in predictions.paths])
     wrong = ~judge(dnn, images, indices, predictions.outputs).right
-    return FailurePrediction(dnn, predictions.outputs, wrong, images.classes)
+    return FailurePrediction(dnn.path, predictions.outputs, wrong, images.classes, functools.partial(predict, dnn))
+
+
+def predict_failures_from_tables(
+    tested: AnsweredImages, table: str | os.PathLike, improvement: str | os.PathLike
+) -> FailurePrediction:
+    """Do the same as `predict_failures` with tables of the DNN's probabilities in place of the DNN.
+
+    Parameters
+    ----------
+    tested : AnsweredImages
+        The answers to the test set, with probabilities.
+    table : path
+        A CSV file with the column `image` and a column of probabilities for each class (see `class_columns`).
+    improvement : path
+        The images that the table is about: a folder, or a `.txt` file that lists them.
+
+    Raises
+    ------
+    SAFEError
+        Probabilities are missing or invalid, or the table has none of the images.
+    """
+    if tested.probabilities is None:
+        raise SAFEError(
+            "Expected the probability of each class, since images that are likely wrong are found by it. Received only "
+            f"the predicted classes in {tested.source}. Add a column for each class, or select without tables."
+        )
+    listing = find_images(improvement)
+    cells = read_answer_table(path_of(table, "predictions for the improvement images as a CSV file"))
+    columns = class_columns(cells, tested.classes)
+    if columns.keys() != set(tested.classes):
+        raise SAFEError(
+            f"Expected a column of probabilities for each class of {tested.source.name} "
+            f"({printable(some(tested.classes))}). Received in {cells.source}: {printable(some(columns)) or 'none'}. "
+            "Write both tables with the same classes."
+        )
+    names = [columns[name] for name in tested.classes]
+    used, notes = cells.images_in(listing.root, listing.paths, names)
+    if not used:
+        raise SAFEError(
+            f"Expected rows about the images in {listing.root}. Received {cells.source}, whose first image is "
+            f"{printable(cells.text(IMAGE, 0)) if cells.rows else 'missing'}."
+        )
+    outputs = probabilities_in(cells, names, [row for _, row in used])
+    if missing := len(listing.paths) - len(used):
+        of = count(len(listing.paths), "improvement image")
+        notes.append(f"Without a row in {cells.source.name}: {missing:,} of {of}. They count as right.")
+    run = functools.partial(_look_up, {path: row for row, (path, _) in enumerate(used)}, outputs)
+    return FailurePrediction(cells.source, tested.probabilities, ~tested.right, tested.classes, run, tuple(notes))
+
+
+def _look_up(row_of: dict[str, int], outputs: np.ndarray, root: Path, paths: Sequence[str], **_: object) -> Predictions:
+    """The outputs in a table for those of some images that have a row."""
+    known = tuple(path for path in paths if path in row_of)
+    skipped = tuple(Skipped(path, "no row in the table of predictions") for path in paths if path not in row_of)
+    return Predictions(known, outputs[[row_of[path] for path in known]], skipped)
 
 
 def likely_wrong(outputs: np.ndarray, tested: np.ndarray, wrong: np.ndarray) -> np.ndarray:

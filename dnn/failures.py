@@ -1,7 +1,7 @@
 """Failures of the DNN under test: run it on a labelled test set and collect the failing images.
 
 They are the input of step 1: `failures/` is its image folder. Writes `failures/`, `failures.csv`, `predictions.csv`
-(all images, right and wrong) and `accuracy.json`.
+(all images, right and wrong) and `accuracy.json`. A table of the DNN's answers can stand in for the DNN.
 """
 
 import contextlib
@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dnn.given_answers import read_answers
 from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import (
     Judgement,
@@ -31,7 +32,7 @@ from dnn.predictions import (
     run_model,
     skipped_of,
 )
-from dnn.targets import read_targets, with_targets
+from dnn.targets import images_with_targets
 from dnn.tested import predictions_text
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.parameters import PARAMETERS_FILE
@@ -65,8 +66,8 @@ class Failure(NamedTuple):
     label, predicted : str
         Classes; for a regression, the numbers, separated by spaces.
     score : float
-        Probability of the predicted class, NaN if unknown; for a regression, the error (the column is then called
-        `error`).
+        Probability of the predicted class, NaN if a table of answers does not have it; for a regression, the error (the
+        column is then called `error`).
     """
 
     image: str
@@ -82,7 +83,9 @@ class Failures:
 
     Attributes
     ----------
-    test_root, model : Path
+    test_root : Path
+    model : Path
+        The file of the DNN, or the table of its answers.
     task : "classification" or "regression"
     classes : tuple of str
     failing : tuple of Failure
@@ -141,11 +144,7 @@ def find_failures(
         has a folder `failures` that SAFE did not write.
     """
     options = checked(options)
-    # Checked before anything is created: a new folder in the test folder would count as a class.
-    refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
-    out = prepare_folder(out)
-    check_own(out, FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE)
-    check_replaceable(out / FAILURES)
+    out = _checked_folder(out, test)
     dnn = load_dnn(model, rescale=options.rescale, trust=options.trust, task=options.task)
     images, assumptions = examples_for(dnn, test, options=options, train=train)
     dnn = sized_for(dnn, images.files)
@@ -156,15 +155,66 @@ def find_failures(
         model=dnn.path,
         task=dnn.task,
         classes=images.classes,
-        failing=tuple(_failure(images, judgement, i) for i in np.flatnonzero(~judgement.right).tolist()),
+        failing=_failing(images, judgement),
         test_size=len(judgement.indices),
         threshold=threshold,
         assumptions=(*dnn.assumptions, *assumptions, *doubts(dnn, judgement.accuracy, "the test images")),
         skipped=tuple(sorted((*images.skipped, *skipped))),
     )
-    tested = [images.paths[i] for i in judgement.indices]
-    save_failures(failures, out, predictions=predictions_text(tested, _answers(images, judgement), judgement.right))
+    save_failures(failures, out, predictions=predictions_text(*_tested(images, judgement), judgement.right))
     return failures
+
+
+def collect_failures(
+    table: str | os.PathLike,
+    test: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    options: DnnOptions = AS_IN_THE_FILE,
+    train: str | os.PathLike | None = None,
+) -> Failures:
+    """Do the same as `find_failures` with a table of the DNN's answers in place of the model.
+
+    Parameters
+    ----------
+    table, test, options, train
+        As for `dnn.given_answers.read_answers`.
+
+    Raises
+    ------
+    SAFEError
+        The table cannot be used, or as of `find_failures`.
+    """
+    options = checked(options)
+    out = _checked_folder(out, test)
+    given = read_answers(table, test, options=options, train=train)
+    images, judgement = given.images, given.judgement
+    failures = Failures(
+        test_root=images.root,
+        model=given.source,
+        task=given.task,
+        classes=images.classes,
+        failing=_failing(images, judgement),
+        test_size=len(judgement.indices),
+        threshold=options.threshold if given.task == "regression" else None,
+        assumptions=given.assumptions,
+        skipped=tuple(sorted(images.skipped)),
+    )
+    text = predictions_text(
+        *_tested(images, judgement), judgement.right, classes=given.classes, probabilities=given.probabilities
+    )
+    save_failures(failures, out, predictions=text)
+    return failures
+
+
+def _checked_folder(out: str | os.PathLike, test: str | os.PathLike) -> Path:
+    """The output folder, in which nothing of others would be replaced."""
+    # Checked before anything is created: a new folder in the test folder would count as a class.
+    refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
+    out = prepare_folder(out)
+    check_own(out, FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE)
+    check_replaceable(out / FAILURES)
+    return out
 
 
 def examples_for(
@@ -187,24 +237,13 @@ def examples_for(
         if images.empty:
             assumptions.append(f"No image of {some(images.empty)} in {images.root}.")
         return images, tuple(assumptions)
-    if options.targets is None:
-        raise SAFEError("Expected a table of targets, since the model is a regression. Give it with --targets.")
-    if options.threshold is None:
-        raise SAFEError(
-            "Expected a threshold, since the model is a regression: an error above it is a failure. Give it with "
-            "--threshold, in the unit of the targets."
-        )
-    images = with_targets(folder, read_targets(options.targets))
+    images, assumption = images_with_targets(folder, options)
     if len(images.classes) != dnn.n_outputs:
         raise SAFEError(
             f"Expected a column of targets for each of the model's {dnn.n_outputs} outputs. Received "
             f"{len(images.classes)} ({some(images.classes)}) in {options.targets}."
         )
-    names = ", ".join(f"output {i} is {name}" for i, name in enumerate(images.classes))
-    return images, (
-        f"Targets: in the order of the table's columns, {names}. An error (root mean square over the outputs) above "
-        f"{options.threshold:g} is a failure.",
-    )
+    return images, (assumption,)
 
 
 def checked(options: DnnOptions) -> DnnOptions:
@@ -236,6 +275,10 @@ def run_on(
     return judge(dnn, images, indices, outputs, threshold=threshold), skipped
 
 
+def _failing(images: LabelledImages, judgement: Judgement) -> tuple[Failure, ...]:
+    return tuple(_failure(images, judgement, i) for i in np.flatnonzero(~judgement.right).tolist())
+
+
 def _failure(images: LabelledImages, judgement: Judgement, i: int) -> Failure:
     source = images.paths[judgement.indices[i]]
     label, predicted = (
@@ -244,12 +287,13 @@ def _failure(images: LabelledImages, judgement: Judgement, i: int) -> Failure:
     return Failure(f"{FAILURES}/{source}", source, label, predicted, round(float(judgement.score[i]), 4))
 
 
-def _answers(images: LabelledImages, judgement: Judgement) -> Answers:
-    """The DNN's answers to all readable images."""
+def _tested(images: LabelledImages, judgement: Judgement) -> tuple[list[str], Answers]:
+    """The readable images, and the DNN's answers to them."""
     labels = [describe(images, value) for value in images.labels[judgement.indices]]
     predicted = [describe(images, value) for value in judgement.predicted]
     kind = ERROR if images.labels.ndim == 2 else CONFIDENCE
-    return Answers(np.array(labels, str), np.array(predicted, str), np.asarray(judgement.score, np.float32), kind)
+    answers = Answers(np.array(labels, str), np.array(predicted, str), np.asarray(judgement.score, np.float32), kind)
+    return [images.paths[i] for i in judgement.indices], answers
 
 
 def describe(images: LabelledImages, value: np.ndarray | np.integer) -> str:

@@ -432,11 +432,16 @@ def judge(
     if dnn.task == "regression":
         if threshold is None:
             raise ValueError("expected a threshold on the error of a regression")
-        error = errors_of(outputs, labels)
-        # An error of NaN is not correct.
-        return Judgement(indices, outputs, error, error <= threshold)
+        return judge_regression(images, indices, outputs, threshold)
     predicted = outputs.argmax(axis=1)
     return Judgement(indices, predicted, outputs.max(axis=1), predicted == labels)
+
+
+def judge_regression(images: LabelledImages, indices: np.ndarray, outputs: np.ndarray, threshold: float) -> Judgement:
+    """Compare the outputs of a regression with its targets."""
+    error = errors_of(outputs, images.labels[indices])
+    # An error of NaN is not correct.
+    return Judgement(indices, outputs, error, error <= threshold)
 
 
 def errors_of(outputs: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Numeric targets of a regression, read from a table; they correspond to the class folders of a classifier."""
 
 import csv
+import math
 import os
 import posixpath
 from pathlib import Path
@@ -8,11 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dnn.model import DnnOptions
 from dnn.predictions import LabelledImages
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import regular
 from support.images import Skipped, find_images
+from support.tables import number_in, parse_table
 from support.text import some
 
 
@@ -65,8 +68,7 @@ def read_targets(table: str | os.PathLike) -> Targets:
     """
     file = path_of(table, "a table of targets (CSV)")
     try:
-        with regular(file).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
-            header, *lines = [line for line in csv.reader(opened, strict=True) if line]
+        header, lines, decimal_comma = parse_table(regular(file).read_bytes())
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SAFEError(f"Expected a table of targets (CSV). Received: {file} ({reason}).") from error
@@ -78,15 +80,12 @@ def read_targets(table: str | os.PathLike) -> Targets:
     rows: dict[str, tuple[float, ...]] = {}
     row_of: dict[str, int] = {}
     for number, line in enumerate(lines, start=2):
-        try:
-            numbers = tuple(float(text) for i, text in enumerate(line) if i != at)
-            if len(line) != len(header) or not all(np.isfinite(numbers)):
-                raise ValueError
-        except ValueError:
+        numbers = tuple(number_in(text, decimal_comma=decimal_comma) for i, text in enumerate(line) if i != at)
+        if len(line) != len(header) or not all(map(math.isfinite, numbers)):
             raise SAFEError(
                 f"Expected {len(header) - 1} finite numbers besides the image in row {number} of {file}. "
                 f"Received: {some(line)}"
-            ) from None
+            )
         image = posixpath.normpath(line[at].replace("\\", "/"))
         if rows.setdefault(image, numbers) != numbers:
             raise _contradiction(file, image, f"in rows {row_of[image]} and {number}")
@@ -119,4 +118,27 @@ def with_targets(folder: str | os.PathLike, targets: Targets) -> LabelledImages:
         classes=targets.names,
         labels=np.array([targets.rows[key] for _, key in known], np.float32),
         skipped=(*listing.skipped, *(Skipped(path, "no row in the table of targets") for path in missing)),
+    )
+
+
+def images_with_targets(folder: str | os.PathLike, options: DnnOptions) -> tuple[LabelledImages, str]:
+    """The images of a regression, and the assumption about them as a sentence.
+
+    Raises
+    ------
+    SAFEError
+        The targets or the threshold are not given, or as of `read_targets` and `with_targets`.
+    """
+    if options.targets is None:
+        raise SAFEError("Expected a table of targets, since the model is a regression. Give it with --targets.")
+    if options.threshold is None:
+        raise SAFEError(
+            "Expected a threshold, since the model is a regression: an error above it is a failure. Give it with "
+            "--threshold, in the unit of the targets."
+        )
+    images = with_targets(folder, read_targets(options.targets))
+    names = ", ".join(f"output {i} is {name}" for i, name in enumerate(images.classes))
+    return images, (
+        f"Targets: in the order of the table's columns, {names}. An error (root mean square over the outputs) above "
+        f"{options.threshold:g} is a failure."
     )

@@ -5,26 +5,39 @@ gets right. `failures` writes the table; one from another framework serves as we
 """
 
 import csv
-import hashlib
 import io
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from dnn.answer_table import (
+    IMAGE,
+    LABEL,
+    PREDICTED,
+    RIGHT,
+    AnswerTable,
+    class_column,
+    class_columns,
+    missing_columns,
+    read_answer_table,
+)
+from dnn.predictions import class_folders
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.parameters import rows_by_image
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
+from support.images import find_images
 from support.run_folder import ACCURACY_FILE, PREDICTIONS_FILE
-from support.tables import cell, from_cell, open_table
-from support.text import count, printable
+from support.tables import cell
+from support.text import count, printable, some
 
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
+ONE = 1.0001  # a probability of 1, as the rounding of another program may leave it
 
 
 @dataclass(frozen=True)
@@ -46,6 +59,9 @@ class AnsweredImages:
         Sentences on what could not be used.
     digest : str
         Of the table's content, to know it again.
+    classes : tuple of str
+        Those that the table has probabilities of, in the order of its columns; empty if it has none.
+    probabilities : ndarray of shape (n_images, n_classes), float32
     """
 
     source: Path
@@ -55,6 +71,8 @@ class AnsweredImages:
     right: np.ndarray
     notes: tuple[str, ...] = ()
     digest: str = ""
+    classes: tuple[str, ...] = ()
+    probabilities: np.ndarray | None = None
 
     @property
     def failure_rate(self) -> float:
@@ -90,15 +108,26 @@ class AnsweredImages:
 # --- The table --------------------------------------------------------------------------------------------------
 
 
-def predictions_text(paths: Sequence[str], answers: Answers, right: np.ndarray) -> str:
-    """`predictions.csv`: a row per test image; the score is empty where it is unknown."""
+def predictions_text(
+    paths: Sequence[str],
+    answers: Answers,
+    right: np.ndarray,
+    *,
+    classes: Sequence[str] = (),
+    probabilities: np.ndarray | None = None,
+) -> str:
+    """`predictions.csv`: a row per test image; the score is empty where it is unknown.
+
+    Probabilities of classes, if they are known, stand in further columns, which `read_predictions` finds again.
+    """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["image", "label", "predicted", answers.kind, "right"])
+    writer.writerow([IMAGE, LABEL, PREDICTED, answers.kind, RIGHT, *(cell(class_column(name)) for name in classes)])
     scores = ["" if np.isnan(score) else round(score, 4) for score in answers.score.tolist()]
-    rows = zip(paths, answers.label.tolist(), answers.predicted.tolist(), scores, right.tolist(), strict=True)
-    for path, label, predicted, score, is_right in rows:
-        writer.writerow([cell(path), cell(label), cell(predicted), score, "true" if is_right else "false"])
+    more = [[]] * len(paths) if probabilities is None else [[f"{p:.6g}" for p in row] for row in probabilities.tolist()]
+    columns = (answers.label.tolist(), answers.predicted.tolist(), scores, right.tolist(), more)
+    for path, label, predicted, score, is_right, further in zip(paths, *columns, strict=True):
+        writer.writerow([cell(path), cell(label), cell(predicted), score, "true" if is_right else "false", *further])
     return table.getvalue()
 
 
@@ -117,9 +146,12 @@ def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
 def read_predictions(table: str | os.PathLike, tested: str | os.PathLike) -> AnsweredImages:
     """Read a DNN's answers to its test set.
 
-    The table has the columns `image`, named relative to the test folder or to the table's, and `predicted`; `label`, by
-    default the first folder of the image; `confidence` from 0 to 1 or, for a regression, `error`; and `right`, by
-    default whether label and prediction are the same.
+    The table has the column `image`, see `AnswerTable.images_in` for the names; `predicted`; `label`, by default the
+    first folder of the image; `confidence` from 0 to 1 or, for a regression, `error`; and `right`, by default whether
+    label and prediction are the same.
+
+    A classifier may have a column of probabilities for each class (see `class_columns`). By default, `predicted` is the
+    class of the largest one, and `confidence` the probability of the predicted class.
 
     Parameters
     ----------
@@ -137,160 +169,122 @@ def read_predictions(table: str | os.PathLike, tested: str | os.PathLike) -> Ans
     if not root.is_dir():
         raise SAFEError(
             f"Expected the folder of test images that {source.name} is about. Received: {root}, which is no folder. "
-            "Name it with --tested."
+            "Name the folder that the table's images are in."
         )
     root = root.resolve()
-    header, rows, digest = _rows(source)
-    columns = _Columns(source, header, rows)
-    used, notes = _unique(source, columns, root)
+    cells = read_answer_table(source)
+    used, notes = cells.images_in(root, find_images(root).paths, (LABEL, PREDICTED))
     if not used:
+        first = printable(cells.text(IMAGE, 0)) if cells.rows else "missing"
         raise SAFEError(
-            f"Expected rows about the images in {root}. Received {source}, whose first image is "
-            f"{printable(columns.text('image', 0)) if rows else 'missing'}. Name the folder with --tested."
+            f"Expected rows about the images in {root}. Received {source}, whose first image is {first}. Name the "
+            "folder that the table's images are in."
         )
-    paths = [path for path, _ in used]
-    at = [row for _, row in used]
-    kind = ERROR if "error" in header else CONFIDENCE
-    labels = [columns.label(row) for row in at]
-    predicted = [columns.text("predicted", row) for row in at]
-    right = np.array([columns.right(row, kind) for row in at], bool)
-    scores = np.array([columns.score(kind, row) for row in at], np.float32)
-    answers = Answers(np.array(labels, str), np.array(predicted, str), scores, kind)
-    unlabelled = sum(not label for label in labels)
-    if unlabelled:
-        notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(at), 'image')}.")
+    kind = ERROR if ERROR in cells.header else CONFIDENCE
+    rows = _Rows(cells, used, class_folders(root) if LABEL not in cells.header else ())
+    answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind)
+    right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
+    if unlabelled := rows.labels.count(""):
+        notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(used), 'image')}.")
     if right.all() or not right.any():
         notes.append(
             f"{source.name} has no image that the network gets {'wrong' if right.all() else 'right'}: there is nothing "
             "to compare."
         )
-    return AnsweredImages(source, root, tuple(paths), answers, right, tuple(notes), digest)
+    paths = tuple(path for path, _ in used)
+    return AnsweredImages(
+        source, root, paths, answers, right, tuple(notes), cells.digest, rows.classes, rows.probabilities
+    )
 
 
-def _rows(source: Path) -> tuple[list[str], list[list[str]], str]:
-    try:
-        data = regular(source).read_bytes()
-        header, rows = open_table(io.StringIO(data.decode("utf-8-sig", errors="surrogateescape"), newline=""))
-        lines = [row for row in rows if row]
-    except OSError as error:
-        raise SAFEError(f"Could not read the predictions in {source}: {error.strerror or error}.") from error
-    except (ValueError, csv.Error) as error:
-        raise SAFEError(f"Expected predictions as a CSV file (UTF-8). Received: {source} ({error}).") from error
-    missing = [name for name in ("image", "predicted") if name not in header]
-    if missing and not ("right" in header and missing == ["predicted"]):
-        raise SAFEError(
-            f"Expected predictions as a CSV file with the columns image and predicted. Received {source} with the "
-            f"columns {printable(', '.join(header)) or 'of no table'}."
-        )
-    return header, lines, hashlib.blake2b(data, digest_size=16).hexdigest()
-
-
-class _Columns:
-    """The cells of a table by column and row; errors name the line."""
-
-    def __init__(self, source: Path, header: list[str], rows: list[list[str]]):
-        self._source, self._rows = source, rows
-        self._at = {name: place for place, name in enumerate(header)}
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def text(self, name: str, row: int) -> str:
-        place = self._at.get(name, -1)
-        cells = self._rows[row]
-        return from_cell(cells[place].strip()) if 0 <= place < len(cells) else ""
-
-    def label(self, row: int) -> str:
-        if "label" in self._at:
-            return self.text("label", row)
-        image = self.text("image", row).replace("\\", "/")
-        return image.split("/", 1)[0] if "/" in image else ""
-
-    def score(self, kind: str, row: int) -> float:
-        text = self.text(kind, row)
-        if not text:
-            return float("nan")
-        try:
-            number = float(text)
-        except ValueError:
-            number = float("nan")
-        if kind == CONFIDENCE and not 0 <= number <= 1:
-            raise self._fault(row, "a confidence from 0 to 1, or none", text)
-        if not np.isfinite(number) or number < 0:
-            raise self._fault(row, f"a number for the {kind}, or none", text)
-        return number
-
-    def right(self, row: int, kind: str) -> bool:
-        text = self.text("right", row).lower()
-        label, predicted = self.label(row), self.text("predicted", row)
-        same = label == predicted
-        if not text:
-            if kind == ERROR or not label or not predicted:
-                raise self._fault(row, "true or false under right, or a label and a prediction", text or "nothing")
-            return same
-        if text not in (*TRUE, *FALSE):
-            raise self._fault(row, "true or false under right", text)
-        if kind == CONFIDENCE and label and predicted and same != (text in TRUE):
-            told = f"{label} as label, {predicted} as prediction, and {text} under right"
-            raise self._fault(row, "a row that agrees with itself", told)
-        return text in TRUE
-
-    def _fault(self, row: int, expected: str, received: str) -> SAFEError:
-        return SAFEError(
-            f"Expected {expected} in row {row + 2} of {self._source}. Received: {printable(received)}. Correct the row."
-        )
-
-
-def _unique(source: Path, columns: _Columns, root: Path) -> tuple[list[tuple[str, int]], list[str]]:
-    """The images of the test folder that have a row, by path, with the row's number; and notes.
+def probabilities_in(cells: AnswerTable, columns: Sequence[str], rows: Sequence[int]) -> np.ndarray:
+    """Columns of probabilities: ndarray of shape (n_rows, n_columns), float32.
 
     Raises
     ------
     SAFEError
-        Two rows about the same image contradict each other.
+        One is missing or not from 0 to 1.
     """
-    row_of: dict[str, int] = {}
-    absent: list[str] = []
-    repeated = 0
-    read: dict[str, Callable[[int], str]] = {
-        "label": columns.label,
-        "predicted": lambda row: columns.text("predicted", row),
-    }
-    for row in range(len(columns)):
-        name = columns.text("image", row)
-        path = _path_in(root, source.parent, name)
-        if path is None:
-            absent.append(name)
-            continue
-        if path in row_of:
-            repeated += 1
-            for what, value in read.items():
-                values = value(row_of[path]), value(row)
-                if values[0] != values[1]:
-                    raise SAFEError(
-                        f"Expected one row for {printable(name)} in {source}. Received rows {row_of[path] + 2} and "
-                        f"{row + 2} with different values for {what}: {printable(' and '.join(values))}. Remove the "
-                        "wrong one."
-                    )
-            continue
-        row_of[path] = row
-    notes = []
-    if absent and row_of:
-        notes.append(
-            f"Left out, since their images are not in {root}: {count(len(absent), 'row')} of {source.name}, the first "
-            f"{printable(absent[0])}."
-        )
-    if repeated:
-        notes.append(f"Repeated in {source.name}: {count(repeated, 'row')}.")
-    return sorted(row_of.items()), notes
+    return np.minimum(cells.numbers(columns, rows, "a probability from 0 to 1 (such as of a softmax)", most=ONE), 1)
 
 
-def _path_in(root: Path, beside: Path, name: str) -> str | None:
-    """An image's path relative to the test folder; None if it does not lie there."""
-    if not name or "\0" in name:
-        return None
-    for folder in (root, beside):
-        path = Path(os.path.normpath(folder / name.replace("\\", "/")))
-        if path.is_relative_to(root) and path.is_file():
-            return path.relative_to(root).as_posix()
-    return None
+class _Rows:
+    """What a table says of the images that have a row, an entry each: labels, predictions and probabilities.
+
+    Parameters
+    ----------
+    used : sequence of (path, row)
+    folders : sequence of str
+        The class folders, if labels are those of the folders.
+
+    Raises
+    ------
+    SAFEError
+        There are neither predictions nor probabilities of every class, or a probability is invalid.
+    """
+
+    def __init__(self, cells: AnswerTable, used: Sequence[tuple[str, int]], folders: Sequence[str]):
+        self._cells = cells
+        self._at = [row for _, row in used]
+        if LABEL in cells.header:
+            self.labels = self._texts(LABEL)
+        else:
+            self.labels = [path.split("/", 1)[0] if "/" in path else "" for path, _ in used]
+        self.predicted = self._texts(PREDICTED)
+        known = {*self.labels, *self.predicted, *folders} - {""}
+        columns = class_columns(cells, known)
+        missing = sorted({*self.labels, *folders} - {""} - columns.keys())
+        given = PREDICTED in cells.header or RIGHT in cells.header
+        if not columns and not given:
+            raise missing_columns(cells.source, cells.header)
+        if missing and not given:
+            raise SAFEError(
+                "Expected the column predicted, or a column of probabilities for each class. Received none for "
+                f"{printable(some(missing))} in {cells.source}. Add what is missing."
+            )
+        self.classes = () if missing else tuple(columns)
+        self.probabilities = None
+        if self.classes:
+            self.probabilities = probabilities_in(cells, [*columns.values()], self._at)
+            if PREDICTED not in cells.header:
+                self.predicted = [self.classes[i] for i in self.probabilities.argmax(axis=1).tolist()]
+
+    def _texts(self, column: str) -> list[str]:
+        return [self._cells.text(column, row) for row in self._at]
+
+    def scores(self, kind: str) -> np.ndarray:
+        """Confidences or errors, NaN where unknown: ndarray of shape (n_images,), float32."""
+        if kind == CONFIDENCE and kind not in self._cells.header and self.probabilities is not None:
+            place = {name: i for i, name in enumerate(self.classes)}
+            found = [place.get(name, -1) for name in self.predicted]
+            rows = zip(found, self.probabilities.tolist(), strict=True)
+            return np.array([row[i] if i >= 0 else np.nan for i, row in rows], np.float32)
+        return np.array([self._score(kind, row) for row in self._at], np.float32)
+
+    def _score(self, kind: str, row: int) -> float:
+        text = self._cells.text(kind, row)
+        if not text:
+            return float("nan")
+        number = self._cells.number(kind, row)
+        if kind == CONFIDENCE and not 0 <= number <= ONE:
+            raise self._cells.fault(row, "a confidence from 0 to 1, or none", text)
+        if not np.isfinite(number) or number < 0:
+            raise self._cells.fault(row, f"a number for the {kind}, or none", text)
+        return min(number, 1.0) if kind == CONFIDENCE else number
+
+    def right(self, i: int, kind: str) -> bool:
+        """Whether the DNN gets image i right; a SAFEError if that is not known, or the row contradicts itself."""
+        row, label, predicted = self._at[i], self.labels[i], self.predicted[i]
+        text = self._cells.text(RIGHT, row).lower()
+        same = label == predicted
+        if not text:
+            if kind == ERROR or not label or not predicted:
+                raise self._cells.fault(row, "true or false under right, or a label and a prediction", "nothing")
+            return same
+        if text not in (*TRUE, *FALSE):
+            hint = f"; probabilities of a class called right stand under {class_column(RIGHT)}"
+            raise self._cells.fault(row, f"true or false under right{hint if RIGHT in self.labels else ''}", text)
+        if kind == CONFIDENCE and label and predicted and same != (text in TRUE):
+            told = f"{label} as label, {predicted} as prediction, and {text} under right"
+            raise self._cells.fault(row, "a row that agrees with itself", told)
+        return text in TRUE

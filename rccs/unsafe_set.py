@@ -80,7 +80,8 @@ class UnsafeSet:
     quota : "equal" or "size"
         How the images were divided among the RCCs (see `selection.quotas`).
     model : str
-        The DNN whose likely errors half of the images were chosen by; empty if there was none.
+        The DNN whose likely errors half of the images were chosen by, or the table of its answers; empty if there was
+        none.
     run : str
         Fingerprint of those clusters as they were found, without the engineer's edits; empty in sets of older versions.
     labels : str

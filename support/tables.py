@@ -2,8 +2,10 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 _NUMBERS = re.compile(r"[-+]?[\d.][\d.eE+\- ]*")
 
@@ -36,6 +38,53 @@ def open_table(file: io.TextIOBase) -> tuple[list[str], Iterator[list[str]]]:
     """
     first = file.readline()
     file.seek(0)
-    rows = csv.reader(file, delimiter=max(",;\t", key=first.count))
+    rows = csv.reader(file, delimiter=_separator(first))
     header = [name.strip() for name in next(rows, [])]
     return ([] if "\0" in first else header), rows
+
+
+class Table(NamedTuple):
+    """A table that was read from a file.
+
+    Attributes
+    ----------
+    header : list of str
+        The names of the columns; empty if the file is empty or not text.
+    rows : list of list of str
+        Without blank lines.
+    decimal_comma : bool
+        Whether numbers may have a decimal comma: where columns are not separated by commas.
+    """
+
+    header: list[str]
+    rows: list[list[str]]
+    decimal_comma: bool
+
+
+def parse_table(data: bytes) -> Table:
+    """A table from the bytes of a CSV file (see `open_table`): UTF-8, with or without a byte order mark.
+
+    Raises
+    ------
+    csv.Error
+        It cannot be divided into rows.
+    """
+    file = io.StringIO(data.decode("utf-8-sig", errors="surrogateescape"), newline="")
+    separator = _separator(file.readline())
+    file.seek(0)
+    header, rows = open_table(file)
+    return Table(header, [row for row in rows if row], separator != ",")
+
+
+def number_in(text: str, *, decimal_comma: bool = False) -> float:
+    """The number in a cell; NaN if there is none. `1.234,5` is none: it could be read in two ways."""
+    if decimal_comma and text.count(",") == 1 and "." not in text:
+        text = text.replace(",", ".")
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _separator(first_line: str) -> str:
+    return max(",;\t", key=first_line.count)

@@ -159,10 +159,10 @@ def test_the_predicted_class_is_checked_with_the_model_on_images_for_which_all_e
         select_unsafe_set(improvement, clusters, SelectionSettings(size=8), sought=sought(clusters, (stop,)))
 
 
-def test_the_model_names_the_predicted_class(monkeypatch):
+def test_the_model_names_the_predicted_class():
     outputs = np.array([[0.2, 0.8], [0.9, 0.1]], np.float32)
-    monkeypatch.setattr("dnn.failure_prediction.predict", lambda *_: Predictions(("b", "a"), outputs, ()))
-    prediction = FailurePrediction(None, outputs, np.zeros(2, bool), ("go", "stop"))
+    answers = Predictions(("b", "a"), outputs, ())
+    prediction = FailurePrediction(Path(), outputs, np.zeros(2, bool), ("go", "stop"), lambda *_: answers)
     assert prediction.predicted(Path(), ["a", "unreadable", "b"]).tolist() == ["go", "", "stop"]
 
 

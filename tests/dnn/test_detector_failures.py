@@ -240,7 +240,7 @@ def test_the_command_line_says_what_was_found(case, capsys):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ([], "Expected MODEL and TEST or, for a detector, --coco TRUTH RESULTS IMAGES"),
+        ([], "for a detector, --coco TRUTH RESULTS IMAGES"),
         (["model.keras", "test", "--iou", "0.5"], "for a detector, --coco"),
         (["model.keras", "--coco", "t", "r", "i"], "either --coco or --yolo, without MODEL, TEST and their options"),
     ],

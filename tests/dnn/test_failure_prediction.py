@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from dnn.failure_prediction import FailurePrediction, likely_wrong, predict_failures
+from dnn.failure_prediction import FailurePrediction, likely_wrong, predict_failures, predict_failures_from_tables
 from dnn.predictions import labelled_images
+from dnn.tested import read_predictions
 from support.errors import SAFEError
 from tests.helpers.small_models import brightness_model, colour_model, draw_set, saved
 
@@ -67,3 +68,22 @@ def test_the_share_is_that_of_the_nearest_test_images():
     assert certain == 0
     assert in_doubt >= 0.6
     assert likely_wrong(np.array([[0.5, 0.5]]), tested[:3], np.array([True, False, False])) == pytest.approx(1 / 3)
+
+
+def test_tables_of_the_models_probabilities_predict_the_same_as_the_model(prediction, test_set, tmp_path):
+    folder = draw_set(tmp_path / "new", 4, {"red": ("blue", 4)}, seed=1)
+    tested, improvement = labelled_images(test_set).paths, labelled_images(folder).paths
+    header = ",".join(["image", *(f"p({name})" for name in prediction.classes)])
+    for name, paths, outputs in (
+        ("test.csv", tested, prediction.outputs),
+        ("new.csv", improvement, prediction.run(folder, improvement).outputs),
+    ):
+        rows = (",".join([path, *map(str, row)]) for path, row in zip(paths, outputs.tolist(), strict=True))
+        (tmp_path / name).write_text("\n".join([header, *rows]) + "\n")
+    by_table = predict_failures_from_tables(
+        read_predictions(tmp_path / "test.csv", test_set), tmp_path / "new.csv", folder
+    )
+    assert by_table.notes == ()
+    assert by_table.accuracy == prediction.accuracy
+    np.testing.assert_array_equal(by_table.of(folder, improvement), prediction.of(folder, improvement))
+    assert by_table.predicted(folder, improvement).tolist() == prediction.predicted(folder, improvement).tolist()

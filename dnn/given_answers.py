@@ -1,0 +1,221 @@
+"""A DNN's answers to its test set from a table instead of a model: what any framework may have computed.
+
+In: a table (see `dnn.tested.read_predictions`) or, of a regression, one with the predicted values and one with the
+targets. Out: the same records that running a Keras model gives, so that nothing after this step needs to know.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Collection
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dnn.answer_table import IMAGE, LABEL, PREDICTED, AnswerTable, read_answer_table
+from dnn.model import AS_IN_THE_FILE, DnnOptions
+from dnn.predictions import Judgement, LabelledImages, class_folders, judge_regression
+from dnn.targets import images_with_targets
+from dnn.tested import AnsweredImages, read_predictions
+from support.entries import path_of
+from support.errors import SAFEError
+from support.images import Skipped, find_images
+from support.text import count, printable, some
+
+NO_ROW = "no row in the table of predictions"
+
+
+class GivenAnswers(NamedTuple):
+    """The answers in a table, judged.
+
+    Attributes
+    ----------
+    source : Path
+        The table.
+    task : "classification" or "regression"
+    images : LabelledImages
+    judgement : Judgement
+        Of all images that have a row; of a classifier, the score is NaN where the table has none.
+    assumptions : tuple of str
+        Assumptions about the classes, and what could not be used, a sentence each.
+    classes : tuple of str
+        Those that the table has probabilities of; empty if it has none.
+    probabilities : ndarray of shape (n_images, n_classes), float32, or None
+    """
+
+    source: Path
+    task: str
+    images: LabelledImages
+    judgement: Judgement
+    assumptions: tuple[str, ...]
+    classes: tuple[str, ...] = ()
+    probabilities: np.ndarray | None = None
+
+
+def read_answers(
+    table: str | os.PathLike,
+    test: str | os.PathLike,
+    *,
+    options: DnnOptions = AS_IN_THE_FILE,
+    train: str | os.PathLike | None = None,
+) -> GivenAnswers:
+    """Read a table of answers and judge them.
+
+    Parameters
+    ----------
+    table : path
+        Of a regression: `image` and a column for each target, or as `predictions.csv` of a regression.
+    test : path
+        The folder of test images.
+    options : DnnOptions
+        Of a regression: the targets and the threshold; without targets, the answers are those of a classifier.
+    train : path, optional
+        A folder with a folder for each class, if classes are predicted that the test folder does not have.
+
+    Raises
+    ------
+    SAFEError
+        The table cannot be read, or does not fit the images or the classes.
+    """
+    return _of_regression(table, test, options) if options.targets else _of_classifier(table, test, train)
+
+
+# --- Classifiers ------------------------------------------------------------------------------------------------
+
+
+def _of_classifier(table: str | os.PathLike, test: str | os.PathLike, train: str | os.PathLike | None) -> GivenAnswers:
+    tested = read_predictions(table, test)
+    labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
+    _check_known(tested, labels, f"the class of each image, in class folders or in the column {LABEL}")
+    _check_known(tested, predicted, f"a class for each image in the column {PREDICTED}")
+    known = {*labels, *tested.classes, *_folders(tested, train)}
+    unknown = _unknown_classes(tested, known)
+    classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
+    index = {name: i for i, name in enumerate(classes)}
+    images = LabelledImages(
+        root=tested.root,
+        paths=tested.paths,
+        classes=classes,
+        labels=np.array([index[name] for name in labels]),
+        skipped=_without_row(tested.root, tested.paths),
+    )
+    judgement = Judgement(
+        np.arange(len(tested.paths)),
+        np.array([index[name] for name in predicted]),
+        tested.answers.score,
+        tested.right,
+    )
+    source = f"Answers: from {tested.source.name}; SAFE has not run the network."
+    return GivenAnswers(
+        tested.source, "classification", images, judgement, (source, *unknown, *tested.notes), tested.classes,
+        tested.probabilities,
+    )  # fmt: skip
+
+
+def _check_known(tested: AnsweredImages, names: list[str], expected: str) -> None:
+    missing = [path for path, name in zip(tested.paths, names, strict=True) if not name]
+    if missing:
+        raise SAFEError(
+            f"Expected {expected}. Received none for {count(len(missing), 'image')} in {tested.source}: "
+            f"{printable(some(missing, limit=2))}. Add what is missing."
+        )
+
+
+def _folders(tested: AnsweredImages, train: str | os.PathLike | None) -> list[str]:
+    """The class folders: of the training folder, and of the test folder if the images' labels are those folders."""
+    labels = zip(tested.paths, tested.answers.label.tolist(), strict=True)
+    by_folder = all(path.split("/", 1)[0] == label for path, label in labels)
+    found = class_folders(tested.root) if by_folder else []
+    if train is None:
+        return found
+    folder = path_of(train, "the training folder")
+    if not folder.is_dir():
+        raise SAFEError(f"Expected the training folder. Received: {folder}, which is not a folder.")
+    return [*found, *class_folders(folder)]
+
+
+def _unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:
+    """A sentence on predicted classes that are no labels; a SAFEError if they seem to be labels in another spelling."""
+    unknown = Counter(name for name in tested.answers.predicted.tolist() if name not in known)
+    folded = {name.casefold(): name for name in known}
+    for name in unknown:
+        if same := folded.get(name.casefold()):
+            raise SAFEError(
+                f"Expected predicted classes in the spelling of the labels, such as {printable(same)}. Received: "
+                f"{printable(name)} in {tested.source}. Use one spelling or, if these are two classes, add an empty "
+                f"class folder for {printable(name)} to the test folder."
+            )
+    if unknown.total() == len(tested.paths):
+        raise SAFEError(
+            f"Expected predicted classes named as the labels ({printable(some(sorted(known)))}). Received: "
+            f"{printable(some(sorted(unknown)))} in {tested.source}. Write the names of the classes, no numbers."
+        )
+    if not unknown:
+        return ()
+    of = ", ".join(f"{printable(name)} ({count(n, 'image')})" for name, n in sorted(unknown.items())[:5])
+    return (f"Predicted, but the class of no image: {of}{', …' if len(unknown) > 5 else ''}.",)
+
+
+def _without_row(root: Path, paths: Collection[str]) -> tuple[Skipped, ...]:
+    listing, known = find_images(root), set(paths)
+    return (*listing.skipped, *(Skipped(path, NO_ROW) for path in listing.paths if path not in known))
+
+
+# --- Regressions ------------------------------------------------------------------------------------------------
+
+
+def _of_regression(table: str | os.PathLike, test: str | os.PathLike, options: DnnOptions) -> GivenAnswers:
+    images, assumption = images_with_targets(test, options)
+    if options.threshold is None:
+        raise ValueError("expected a threshold on the error of a regression")
+    cells = read_answer_table(path_of(table, "predictions as a CSV file"))
+    names = _columns_of(cells, images.classes)
+    used, notes = cells.images_in(images.root, images.paths, names)
+    if not used:
+        raise SAFEError(
+            f"Expected rows about the images in {images.root}. Received {cells.source}, whose first image is "
+            f"{printable(cells.text(IMAGE, 0)) if cells.rows else 'missing'}."
+        )
+    rows = [row for _, row in used]
+    if names == (PREDICTED,):
+        outputs = _several_in_a_cell(cells, rows, len(images.classes))
+    else:
+        outputs = cells.numbers(names, rows, "a finite number")
+    place = {path: i for i, path in enumerate(images.paths)}
+    indices = np.array([place[path] for path, _ in used], np.int64)
+    judgement = judge_regression(images, indices, outputs, options.threshold)
+    have_row = {path for path, _ in used}
+    missing = tuple(Skipped(path, NO_ROW) for path in images.paths if path not in have_row)
+    images = LabelledImages(
+        images.root, images.paths, images.classes, images.labels, (*images.skipped, *missing), images.empty
+    )
+    source = f"Answers: from {cells.source.name}; SAFE has not run the network."
+    return GivenAnswers(cells.source, "regression", images, judgement, (source, assumption, *notes))
+
+
+def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]:
+    """The columns of the predicted values."""
+    missing = [name for name in targets if name not in cells.header]
+    if not missing:
+        return targets
+    if PREDICTED in cells.header:
+        return (PREDICTED,)
+    raise SAFEError(
+        f"Expected a column of predicted values for each target ({printable(some(targets))}). Received none for "
+        f"{printable(some(missing))} in {cells.source}. Name the columns as in the table of targets."
+    )
+
+
+def _several_in_a_cell(cells: AnswerTable, rows: list[int], n_targets: int) -> np.ndarray:
+    """Values separated by spaces, as `failures` writes them: ndarray of shape (n_rows, n_targets), float32."""
+    found = []
+    for row in rows:
+        text = cells.text(PREDICTED, row)
+        try:
+            values = [float(number) for number in text.split()]
+        except ValueError:
+            values = []
+        if len(values) != n_targets or not np.isfinite(values).all():
+            raise cells.fault(row, f"{count(n_targets, 'finite number')}, separated by spaces, under predicted", text)
+        found.append(values)
+    return np.array(found, np.float32)

@@ -1,0 +1,294 @@
+"""Failures from a table of a DNN's answers, in the ways in which other programs write tables."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnn.failures import collect_failures, find_failures, load_failures
+from dnn.given_answers import read_answers
+from dnn.model import DnnOptions
+from dnn.tested import find_predictions, read_predictions
+from support.errors import SAFEError
+from tests.helpers.places import names_in
+from tests.helpers.small_models import brightness_model, colour_model, draw_set, saved
+
+TINTED = {"red": ("blue", 2), "green": ("red", 1)}
+WRONG = ["green/in_red_00.png", "red/in_blue_00.png", "red/in_blue_01.png"]
+
+
+@pytest.fixture
+def test_set(tmp_path) -> Path:
+    """Nine images, three of which look like those of another class."""
+    return draw_set(tmp_path / "test", 2, TINTED)
+
+
+def answers(test_set: Path) -> list[tuple[str, str]]:
+    """Image and predicted class: what the tint says."""
+    found = []
+    for path in sorted(test_set.rglob("*.png")):
+        name = path.relative_to(test_set).as_posix()
+        found.append((name, name.split("in_")[1].split("_")[0] if "/in_" in name else name.split("/")[0]))
+    return found
+
+
+def table(tmp_path: Path, rows, header=("image", "predicted"), separator=",", encoding="utf-8") -> Path:
+    path = tmp_path / "tables" / "answers.csv"
+    path.parent.mkdir(exist_ok=True)
+    lines = [separator.join(header), *(separator.join(map(str, row)) for row in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding=encoding)
+    return path
+
+
+def sources(failures) -> list[str]:
+    return [failure.source for failure in failures.failing]
+
+
+def test_a_table_gives_the_same_files_as_the_model_that_gave_the_answers(test_set, tmp_path):
+    model = saved(colour_model(), tmp_path / "model.keras")
+    by_model = find_failures(model, test_set, tmp_path / "by_model")
+    answered = tmp_path / "answers.csv"
+    answered.write_bytes((tmp_path / "by_model" / "predictions.csv").read_bytes())
+    by_table = collect_failures(answered, test_set, tmp_path / "by_table")
+    assert by_table.failing == by_model.failing
+    assert names_in(tmp_path / "by_table") == names_in(tmp_path / "by_model")
+    for name in ("predictions.csv", "failures.csv", "failures/.safe"):
+        assert (tmp_path / "by_table" / name).read_bytes() == (tmp_path / "by_model" / name).read_bytes()
+    first, second = (json.loads((tmp_path / f / "accuracy.json").read_text()) for f in ("by_model", "by_table"))
+    assert second["model"] == str(answered)
+    assert {key for key in first if first[key] != second[key]} == {"model", "assumptions"}
+    assert second["assumptions"] == ["Answers: from answers.csv; SAFE has not run the network."]
+
+
+def test_image_and_predicted_are_enough(test_set, tmp_path):
+    found = collect_failures(table(tmp_path, answers(test_set)), test_set, tmp_path / "out")
+    assert sources(found) == WRONG
+    assert found.classes == ("blue", "green", "red")
+    assert found.accuracy == pytest.approx(6 / 9)
+    assert (tmp_path / "out" / "failures" / WRONG[0]).read_bytes() == (test_set / WRONG[0]).read_bytes()
+    with (tmp_path / "out" / "failures.csv").open(newline="") as file:
+        assert [row["confidence"] for row in csv.DictReader(file)] == ["", "", ""]
+    again = load_failures(tmp_path / "out")
+    assert sources(again) == WRONG
+    assert all(np.isnan(failure.score) for failure in again.failing)
+
+
+def test_labels_of_a_column_come_before_those_of_the_folders(test_set, tmp_path):
+    rows = [(image, "red", predicted) for image, predicted in answers(test_set)]
+    found = collect_failures(table(tmp_path, rows, ("image", "label", "predicted")), test_set, tmp_path / "out")
+    assert {failure.label for failure in found.failing} == {"red"}
+    assert found.classes == ("blue", "green", "red")
+    assert len(found.failing) == 6
+
+
+# --- Probabilities ----------------------------------------------------------------------------------------------
+
+
+def with_probabilities(test_set: Path) -> list[tuple[str, float, float, float]]:
+    """In the order red, green, blue: 0.8 for the class that is predicted."""
+    return [
+        (image, *(0.8 if name == p else 0.1 for name in ("red", "green", "blue"))) for image, p in answers(test_set)
+    ]
+
+
+@pytest.mark.parametrize("header", [("red", "green", "blue"), ("p(red)", "p(green)", "p(blue)")])
+def test_the_largest_probability_is_the_prediction_and_the_probabilities_are_kept(test_set, tmp_path, header):
+    source = table(tmp_path, with_probabilities(test_set), ("image", *header))
+    found = collect_failures(source, test_set, tmp_path / "out")
+    assert sources(found) == WRONG
+    assert found.classes == ("red", "green", "blue")
+    assert {failure.score for failure in found.failing} == {0.8}
+    written = tmp_path / "out" / "predictions.csv"
+    header = written.read_text().partition("\n")[0]
+    assert header == "image,label,predicted,confidence,right,p(red),p(green),p(blue)"
+    again = read_predictions(*find_predictions(tmp_path / "out" / "failures"))
+    assert again.classes == ("red", "green", "blue")
+    assert again.probabilities.max(axis=1) == pytest.approx(0.8)
+    assert again.paths == tuple(image for image, _ in answers(test_set))
+
+
+def test_a_prediction_that_is_not_the_largest_probability_stands(test_set, tmp_path):
+    rows = [(image, "blue", *numbers) for image, *numbers in with_probabilities(test_set)]
+    header = ("image", "predicted", "red", "green", "blue")
+    found = collect_failures(table(tmp_path, rows, header), test_set, tmp_path / "out")
+    assert {failure.predicted for failure in found.failing} == {"blue"}
+    assert {failure.score for failure in found.failing} == {0.1, 0.8}
+
+
+def test_the_classes_of_a_table_are_named_apart_from_its_other_columns(tmp_path):
+    """A class called right, whose column would otherwise say whether the prediction is right."""
+    folder = draw_set(tmp_path / "test", 2)
+    (folder / "red").rename(folder / "right")
+    rows = [(f"{name}/plain_00.png", 0.2, 0.1, 0.7) for name in ("blue", "green", "right")]
+    with pytest.raises(SAFEError, match=r"probabilities of a class called right stand under p\(right\)"):
+        collect_failures(table(tmp_path, rows, ("image", "blue", "green", "right")), folder, tmp_path / "out")
+    header = ("image", "p(blue)", "p(green)", "p(right)")
+    found = collect_failures(table(tmp_path, rows, header), folder, tmp_path / "out")
+    assert [failure.label for failure in found.failing] == ["blue", "green"]
+
+
+def test_a_probability_column_is_needed_for_every_class_if_nothing_else_is_predicted(test_set, tmp_path):
+    rows = [row[:3] for row in with_probabilities(test_set)]
+    with pytest.raises(SAFEError, match=r"for each class\. Received none for blue in "):
+        read_answers(table(tmp_path, rows, ("image", "red", "green")), test_set)
+    rows = [(*row, predicted) for row, (_, predicted) in zip(rows, answers(test_set), strict=True)]
+    found = read_answers(table(tmp_path, rows, ("image", "red", "green", "predicted")), test_set)
+    assert found.classes == ()
+    assert found.probabilities is None
+
+
+@pytest.mark.parametrize("number", ["7.3", "-0.1", "", "nan", "high"])
+def test_numbers_that_are_no_probabilities_are_refused(test_set, tmp_path, number):
+    rows = with_probabilities(test_set)
+    rows[1] = (rows[1][0], 0.1, number, 0.8)
+    with pytest.raises(SAFEError, match=r"a probability from 0 to 1 .* under green in row 3 of .*\. Received: "):
+        read_answers(table(tmp_path, rows, ("image", "red", "green", "blue")), test_set)
+
+
+# --- Tables of other programs -----------------------------------------------------------------------------------
+
+
+def test_a_table_of_a_spreadsheet_with_a_byte_order_mark_semicolons_and_decimal_commas(test_set, tmp_path):
+    rows = [(image, predicted, "0,875") for image, predicted in answers(test_set)]
+    source = table(tmp_path, rows, ("image", "predicted", "confidence"), ";", "utf-8-sig")
+    found = collect_failures(source, test_set, tmp_path / "out")
+    assert sources(found) == WRONG
+    assert {failure.score for failure in found.failing} == {0.875}
+
+
+def test_a_number_that_could_be_read_in_two_ways_is_refused(test_set, tmp_path):
+    rows = [(image, predicted, '"0,875"') for image, predicted in answers(test_set)]
+    with pytest.raises(SAFEError, match="a confidence from 0 to 1, or none in row 2"):
+        read_answers(table(tmp_path, rows, ("image", "predicted", "confidence")), test_set)
+
+
+@pytest.mark.parametrize(
+    "place", ["/elsewhere/data/val/{}", "../data/val/{}", "C:\\data\\val\\{}", ".\\{}", "./{}", "test/{}"]
+)
+def test_images_may_be_named_by_paths_on_another_machine(test_set, tmp_path, place):
+    rows = [(place.format(image.replace("/", "\\") if "\\" in place else image), p) for image, p in answers(test_set)]
+    found = read_answers(table(tmp_path, rows), test_set)
+    assert found.images.paths == tuple(image for image, _ in answers(test_set))
+    assert found.judgement.right.sum() == 6
+    assert found.images.skipped == ()
+
+
+def test_file_names_alone_are_enough_where_they_are_unique_and_never_match_other_folders(test_set, tmp_path):
+    rows = [(image.split("/")[1], predicted) for image, predicted in answers(test_set) if "/in_" in image]
+    found = read_answers(table(tmp_path, rows), test_set)
+    assert list(found.images.paths) == WRONG
+    rows = [(f"other/{image}", predicted) for image, predicted in rows]
+    with pytest.raises(SAFEError, match=r"whose first image is other/in_red_00\.png"):
+        read_answers(table(tmp_path, rows), test_set)
+
+
+def test_images_without_a_row_are_skipped_and_rows_without_an_image_told(test_set, tmp_path):
+    rows = [*answers(test_set)[1:], ("red/gone.png", "red"), answers(test_set)[2]]
+    found = collect_failures(table(tmp_path, rows), test_set, tmp_path / "out")
+    assert found.test_size == 8
+    assert found.skipped == (("blue/plain_00.png", "no row in the table of predictions"),)
+    assert "1 row of answers.csv, the first red/gone.png" in found.assumptions[1]
+    assert found.assumptions[2] == "Repeated in answers.csv: 1 row."
+
+
+def test_two_answers_to_an_image_are_refused(test_set, tmp_path):
+    rows = [*answers(test_set), ("blue/plain_00.png", "red")]
+    with pytest.raises(SAFEError, match="rows 2 and 11 with different values for predicted: blue and red"):
+        collect_failures(table(tmp_path, rows), test_set, tmp_path / "out")
+    assert not (tmp_path / "out" / "failures").exists()
+
+
+def test_classes_in_another_spelling_are_refused_but_two_that_differ_in_case_are_told_apart(test_set, tmp_path):
+    rows = [(image, predicted.capitalize()) for image, predicted in answers(test_set)]
+    with pytest.raises(SAFEError, match=r"in the spelling of the labels, such as blue\. Received: Blue"):
+        read_answers(table(tmp_path, rows), test_set)
+    for name in ("Blue", "Green", "Red"):
+        (test_set / name).mkdir()
+    assert read_answers(table(tmp_path, rows), test_set).judgement.accuracy == 0
+
+
+def test_a_class_that_no_image_has_may_be_predicted_and_is_told(test_set, tmp_path):
+    rows = [(image, "grey" if "/in_" in image else p) for image, p in answers(test_set)]
+    found = collect_failures(table(tmp_path, rows), test_set, tmp_path / "out")
+    assert sources(found) == WRONG
+    assert found.assumptions[1] == "Predicted, but the class of no image: grey (3 images)."
+    (tmp_path / "train" / "grey").mkdir(parents=True)
+    assert len(read_answers(table(tmp_path, rows), test_set, train=tmp_path / "train").assumptions) == 1
+
+
+def test_numbers_in_place_of_classes_are_refused(test_set, tmp_path):
+    rows = [(image, ["red", "green", "blue"].index(predicted)) for image, predicted in answers(test_set)]
+    with pytest.raises(SAFEError, match=r"named as the labels \(blue, green, red\)\. Received: 0, 1, 2 .*no numbers"):
+        read_answers(table(tmp_path, rows), test_set)
+
+
+def test_an_image_without_a_class_or_a_prediction_is_refused(test_set, tmp_path):
+    rows = [(image, "", predicted, "true") for image, predicted in answers(test_set)]
+    with pytest.raises(SAFEError, match=r"the class of each image, .* Received none for 9 images"):
+        read_answers(table(tmp_path, rows, ("image", "label", "predicted", "right")), test_set)
+    rows = [(image, "true") for image, _ in answers(test_set)]
+    with pytest.raises(SAFEError, match="in the column predicted"):
+        read_answers(table(tmp_path, rows, ("image", "right")), test_set)
+
+
+def test_a_column_that_is_there_twice_is_refused(test_set, tmp_path):
+    rows = [(image, predicted, predicted) for image, predicted in answers(test_set)]
+    with pytest.raises(SAFEError, match=r"each column once .* several named predicted"):
+        read_answers(table(tmp_path, rows, ("image", "predicted", "predicted")), test_set)
+
+
+# --- Regressions ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def regression(test_set, tmp_path) -> DnnOptions:
+    """Targets of 0.5 and 0.25 everywhere, in a table with decimal commas."""
+    rows = [(f"../test/{image}", "0,5", "0,25") for image, _ in answers(test_set)]
+    targets = table(tmp_path, rows, ("image", "red", "blue"), ";").rename(tmp_path / "tables" / "targets.csv")
+    return DnnOptions(targets=targets, threshold=0.1)
+
+
+def test_a_regression_is_judged_by_its_predicted_values(test_set, tmp_path, regression):
+    rows = [(image, 0.25, 0.5 + 0.5 * ("/in_" in image)) for image, _ in answers(test_set)]
+    found = collect_failures(
+        table(tmp_path, rows, ("image", "blue", "red")), test_set, tmp_path / "out", options=regression
+    )
+    assert sources(found) == WRONG
+    assert found.task == "regression"
+    assert found.threshold == 0.1
+    assert found.classes == ("red", "blue")
+    assert found.failing[0].predicted == "1 0.25"
+    assert found.failing[0].score == pytest.approx(0.3536)
+    assert load_failures(tmp_path / "out") == found
+
+
+def test_the_predictions_of_a_regression_that_safe_wrote_are_judged_again(test_set, tmp_path, regression):
+    model = saved(brightness_model(), tmp_path / "model.keras")
+    by_model = find_failures(model, test_set, tmp_path / "by_model", options=regression)
+    (tmp_path / "by_model" / "predictions.csv").rename(tmp_path / "answers.csv")
+    by_table = collect_failures(tmp_path / "answers.csv", test_set, tmp_path / "by_table", options=regression)
+    assert sources(by_table) == sources(by_model)
+    assert len(by_table.failing) > 0
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "expected"),
+    [
+        (("image", "red"), (0.5,), "for each target .* Received none for blue"),
+        (("image", "red", "blue"), (0.5, "much"), "a finite number under blue in row 2"),
+        (("image", "red", "blue"), (0.5, "inf"), "a finite number under blue in row 2"),
+        (("image", "predicted"), ("0.5",), "2 finite numbers, separated by spaces"),
+    ],
+)
+def test_predicted_values_that_are_missing_are_told(test_set, tmp_path, regression, header, row, expected):
+    rows = [(image, *row) for image, _ in answers(test_set)]
+    with pytest.raises(SAFEError, match=expected):
+        read_answers(table(tmp_path, rows, header), test_set, options=regression)
+
+
+def test_a_regression_needs_a_threshold(test_set, tmp_path, regression):
+    rows = [(image, 0.5, 0.25) for image, _ in answers(test_set)]
+    with pytest.raises(SAFEError, match="Give it with --threshold"):
+        read_answers(table(tmp_path, rows), test_set, options=regression._replace(threshold=None))
