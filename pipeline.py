@@ -20,6 +20,7 @@ from dnn.detector_failures import sources_of
 from dnn.failure_prediction import predict_failures, predict_failures_from_tables
 from dnn.failures import Failures
 from dnn.model import AS_IN_THE_FILE, DnnOptions
+from dnn.predictions import class_folders
 from dnn.seen_objects import unsafe_images_text
 from dnn.tested import AnsweredImages, find_predictions, read_predictions
 from FE import extract_features
@@ -36,10 +37,11 @@ from rccs.profiles import REFERENCE, Profile, known_ranges, profile_clusters, pr
 from rccs.rates import rates_text
 from rccs.review import Carried, Review, carry_over, load_review, mend_labels, rccs_marked_safe, reviewed, save_run
 from rccs.spot_candidates import SpotsSought
-from rccs.unsafe_set import UnsafeSet
+from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons import Reasons, compare_with_right, known_of, load_reasons, reasons_files, reasons_of, weak_spots_of
 from reporting.export import Export, check_target, export_rccs, export_zip
 from reporting.history import archive_run, earlier_reviews
+from reporting.labelled import check_labelled, export_labelled
 from reporting.report import report_html
 from selection import SelectionSettings, select_unsafe_set
 from support.entries import is_within, path_of
@@ -66,7 +68,15 @@ from support.run_folder import (
 )
 from support.text import count, printable, some
 from training.certainty import class_lines, in_words, lost_in_words, right_intervals
-from training.labels import load_kept_labels, replace_unsafe_set
+from training.labels import (
+    AS_LABELLED,
+    Labelling,
+    label_unsafe_set,
+    load_kept_labels,
+    replace_unsafe_set,
+    save_labels,
+    unlabelled,
+)
 from training.result import Retraining, certainty_of, certainty_of_classes
 
 REASONS_FILES = (WEAK_SPOTS_FILE, RATES_FILE, COMPARISON_FILE)
@@ -229,7 +239,7 @@ def _answered(
 ) -> tuple[RootCauseClusters, dict[str, object]]:
     """The clusters with the DNN's answers to their images, and what `run.json` says of the predictions."""
     rows = tested.rows_of(clusters.image_root, clusters.paths)
-    notes = list(tested.notes)
+    notes = [*tested.notes, *filter(None, [tested.one_sided])]
     if (missing := int((rows < 0).sum())) and len(tested.paths):
         notes.append(f"Without a prediction: {missing:,} of {count(len(rows), 'image')}.")
     if contrary := int(tested.right[rows[rows >= 0]].sum()):
@@ -680,6 +690,39 @@ def export_results(
     return write(review.clusters, review.notes, to, what=rccs or None, report=report, progress=progress)
 
 
+def export_labelled_set(
+    out: Path, to: str | os.PathLike, labelling: Labelling = AS_LABELLED, *, progress: Progress = no_progress
+) -> tuple[Export, int]:
+    """Copy the labelled images of the unsafe set in the folder `out` to class folders, for training elsewhere.
+
+    Parameters
+    ----------
+    to : path
+        As for `reporting.labelled.export_labelled`.
+    labelling : Labelling
+        Sources of further labels, which are saved in `unsafe_set.csv`. Class folders are labels only in a folder that
+        is given here: those of the improvement folder may be something else.
+
+    Returns
+    -------
+    Export
+    int
+        Number of images of the set that have no label, and are left out.
+    """
+    check_target(to)
+    improvement = labelling.improvement
+    classes: list[str] = []
+    if improvement is not None and path_of(improvement, "the improvement folder").is_dir():
+        classes = class_folders(path_of(improvement, "the improvement folder"))
+    with writing(out):
+        before = load_unsafe_set(out)
+        unsafe = label_unsafe_set(before, classes, improvement=improvement, labels=labelling.labels)
+        check_labelled(unsafe)
+        if unsafe.images != before.images:
+            save_labels(unsafe, out)
+    return export_labelled(unsafe, to, progress=progress), len(unlabelled(unsafe))
+
+
 def cluster_summary(clusters: RootCauseClusters) -> str:
     """One line, such as `7 root cause clusters explain 98% of 504 failures · 2% in no cluster · 1 of 7 is loose`."""
     text = headline(clusters)
@@ -738,7 +781,7 @@ def failures_summary(failures: Failures) -> str:
 
 
 def retraining_summary(result: Retraining) -> str:
-    """One line: the accuracy before and after, how sure that is, how many images changed, and the epoch kept."""
+    """One line: the accuracy before and after, how sure that is, how many images changed, and any epoch kept."""
     text = (
         f"test accuracy {result.accuracy_before:.4f} → {result.accuracy_after:.4f} · "
         f"{len(result.improved):,} improved, {len(result.worsened):,} worsened of {count(result.test_size, 'image')}"
@@ -748,7 +791,7 @@ def retraining_summary(result: Retraining) -> str:
         text += " · no epoch was better than the given model, whose weights are kept"
     else:
         text = f"{in_words(sure)} · {text}"
-        text += f" · epoch {result.best} of {result.settings.epochs} kept"
+        text += f" · epoch {result.best} of {result.settings.epochs} kept" if result.settings else ""
     return text + (f" · stopped: {result.stopped}" if result.stopped else "")
 
 

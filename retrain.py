@@ -29,7 +29,7 @@ from support.progress import Progress, no_progress
 from support.run_folder import CHECKPOINT_FILE, CLUSTERS_FILE, MODEL_FILE, REPETITIONS_FILE, RETRAINING_FILE
 from support.text import some
 from training.checkpoint import remove_checkpoint, run_key
-from training.comparison import changed, outcomes, shares_by_class, shares_by_rcc
+from training.comparison import before_and_after
 from training.finetuning import TRAINING, Epoch, FineTuning, TrainingData, copy_with, fine_tune
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels
 from training.repetitions import Repeated, Resumption, Steps, repeat
@@ -289,20 +289,14 @@ def _compare(
     unreadable = [Skipped(os.fspath(roots[i]), reason) for i, reason in sorted(data.pixels.unreadable.items())]
     readable = np.isin(np.arange(len(data.groups)), list(data.pixels.unreadable), invert=True)
     review = material.review
-    found = outcomes(review.clusters, test, before, after) if review else ()
+    compared = before_and_after(review.clusters if review else None, test, before, after)
     return Retraining(
+        **compared._asdict(),
         model=material.dnn.path,
         test_root=test.root,
         task=material.dnn.task,
-        accuracy_before=before.accuracy,
-        accuracy_after=after.accuracy,
-        test_size=len(before.indices),
         train_size=int((readable & (data.groups == TRAINING)).sum()),
         unsafe_size=int((readable & (data.groups != TRAINING)).sum()),
-        improved=changed(test, before, after, ~before.right & after.right),
-        worsened=changed(test, before, after, before.right & ~after.right),
-        per_rcc=shares_by_rcc(review.clusters, found) if review else (),
-        per_class=shares_by_class(test, before, after) if material.dnn.task == "classification" else (),
         history=tuning.history,
         best=tuning.best,
         settings=repeated.settings,
@@ -315,7 +309,6 @@ def _compare(
         seconds=round(tuning.seconds, 1),
         waiting=round(tuning.waiting, 1),
         skipped=(*material.train.skipped, *test.skipped, *skipped_of(tested, test.paths), *unreadable),
-        outcomes=found,
         run=fingerprint(review.original) if review else "",
         repetitions=repeated.repetitions,
     )

@@ -4,7 +4,17 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from cli.commands import run_cluster, run_crops, run_export, run_failures, run_report, run_retrain, run_select, run_ui
+from cli.commands import (
+    run_cluster,
+    run_compare,
+    run_crops,
+    run_export,
+    run_failures,
+    run_report,
+    run_retrain,
+    run_select,
+    run_ui,
+)
 from support.version import VERSION
 
 EXAMPLE = Path(__file__).parents[1] / "example"  # where `make run` builds the case study
@@ -27,6 +37,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_failures(commands)
     _add_crops(commands)
     _add_retrain(commands)
+    _add_compare(commands)
     _add_report(commands)
     _add_export(commands)
     return parser
@@ -206,13 +217,7 @@ def _add_retrain(commands: Commands) -> None:
     retrain.add_argument("model", metavar="MODEL", help="a Keras model, .keras or .h5; it is not changed")
     retrain.add_argument("--train", metavar="DIR", required=True, help="training images, in a folder per class")
     retrain.add_argument("--test", metavar="DIR", required=True, help="test images, in a folder per class")
-    labels = retrain.add_mutually_exclusive_group()
-    labels.add_argument(
-        "--improvement", metavar="DIR", help="improvement images in class folders, which label the unsafe set"
-    )
-    labels.add_argument(
-        "--labels", metavar="CSV", help="labels of the unsafe set: columns image (in the improvement folder) and label"
-    )
+    _add_label_options(retrain)
     retrain.add_argument("--only-labelled", action="store_true", help="leave out unlabelled images of the unsafe set")
     _add_model_options(retrain)
     retrain.add_argument(
@@ -227,6 +232,16 @@ def _add_retrain(commands: Commands) -> None:
         help="fine-tune N times, with the seeds from --seed on, and keep the model whose test accuracy is the median "
         "(default: 1)",
     )
+
+
+def _add_compare(commands: Commands) -> None:
+    what = "compare a network before and after it was retrained elsewhere, by tables of its answers"
+    compare = _add_command(commands, "compare", run_compare, what)
+    table = "table of the network's answers to the test images, as for failures --predictions"
+    compare.add_argument("--before", metavar="CSV", required=True, help=table)
+    compare.add_argument("--after", metavar="CSV", required=True, help="the same of the retrained network")
+    compare.add_argument("--test", metavar="DIR", required=True, help="folder of test images, in a folder per class")
+    _add_regression_options(compare)
 
 
 def _add_report(commands: Commands) -> None:
@@ -244,6 +259,22 @@ def _add_export(commands: Commands) -> None:
     export.add_argument(
         "--rcc", metavar="N", type=int, action="append", help="export only this RCC (-1: the images in no cluster)"
     )
+    export.add_argument(
+        "--labelled", metavar="FOLDER",
+        help="export the labelled images of the unsafe set instead, for training with another framework: a folder for "
+        "each class and a table",
+    )  # fmt: skip
+    _add_label_options(export)
+
+
+def _add_label_options(command: argparse.ArgumentParser) -> None:
+    labels = command.add_mutually_exclusive_group()
+    labels.add_argument(
+        "--improvement", metavar="DIR", help="improvement images in class folders, which label the unsafe set"
+    )
+    labels.add_argument(
+        "--labels", metavar="CSV", help="labels of the unsafe set: columns image (in the improvement folder) and label"
+    )
 
 
 def _add_weights(command: argparse.ArgumentParser) -> None:
@@ -257,6 +288,10 @@ def _add_weights(command: argparse.ArgumentParser) -> None:
 
 def _add_model_options(command: argparse.ArgumentParser) -> None:
     _add_loading_options(command)
+    _add_regression_options(command)
+
+
+def _add_regression_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--targets", metavar="CSV", help="regression only: the column image and a numeric column for each output"
     )

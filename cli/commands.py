@@ -257,10 +257,29 @@ def run_retrain(options: argparse.Namespace) -> None:
     _print_assumptions(result.assumptions)
     print(retraining_summary(result))
     if result.repetitions:
-        print(repetitions_text(result.repetitions, result.settings.seed))
+        print(repetitions_text(result.repetitions, result.seed))
     for line in retraining_details(result):
         print(f"  {printable(line)}")
     print(f"Written: retrained.keras, retraining.json in {out}")
+
+
+def run_compare(options: argparse.Namespace) -> None:
+    """Step 6 for a network that was retrained elsewhere."""
+    out = options.out
+    from dnn.failures import checked
+    from dnn.model import DnnOptions
+    from pipeline import retraining_details, retraining_summary
+    from support.text import printable
+    from training.compared import compare_answers
+
+    regression = checked(DnnOptions(targets=options.targets, threshold=options.threshold))
+    result = compare_answers(options.before, options.after, options.test, out, options=regression)
+    _print_skipped(result.skipped)
+    _print_assumptions(result.assumptions)
+    print(retraining_summary(result))
+    for line in retraining_details(result):
+        print(f"  {printable(line)}")
+    print(f"Written: retraining.json in {out}")
 
 
 def run_report(options: argparse.Namespace) -> None:
@@ -273,14 +292,26 @@ def run_report(options: argparse.Namespace) -> None:
 
 
 def run_export(options: argparse.Namespace) -> None:
-    """The images in a folder per RCC."""
+    """The images in a folder per RCC, or the labelled ones of the unsafe set in a folder per class."""
     out = options.out
-    from pipeline import export_results
+    from pipeline import export_labelled_set, export_results
     from support.text import count
+    from training.labels import Labelling
 
+    labelling = Labelling(options.improvement, options.labels)
+    if bool(options.labelled) and (options.to or options.rcc):
+        raise SAFEError("Expected --labelled without --to and --rcc, which are about RCCs. Received both.")
+    if not options.labelled and (labelling.improvement or labelling.labels):
+        raise SAFEError("--improvement and --labels require --labelled. Received one of them alone.")
+    left_out = 0
     with terminal() as progress:
-        done = export_results(out, options.to or out / "export", rccs=options.rcc, progress=progress)
+        if options.labelled:
+            done, left_out = export_labelled_set(out, options.labelled, labelling, progress=progress)
+        else:
+            done = export_results(out, options.to or out / "export", rccs=options.rcc, progress=progress)
     _print_skipped(done.missing)
+    if left_out:
+        print(f"safe: left out, since they have no label: {count(left_out, 'image')}", file=sys.stderr)
     print(f"{count(done.images, 'image')} exported")
     print(f"Written: {done.path}")
 

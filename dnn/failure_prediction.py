@@ -185,7 +185,7 @@ def predict_failures_from_tables(
 def _look_up(row_of: dict[str, int], outputs: np.ndarray, root: Path, paths: Sequence[str], **_: object) -> Predictions:
     """The outputs in a table for those of some images that have a row."""
     known = tuple(path for path in paths if path in row_of)
-    skipped = tuple(Skipped(path, "no row in the table of predictions") for path in paths if path not in row_of)
+    skipped = tuple(Skipped(path, "no row in its table of predictions") for path in paths if path not in row_of)
     return Predictions(known, outputs[[row_of[path] for path in known]], skipped)
 
 

@@ -22,8 +22,6 @@ from support.errors import SAFEError
 from support.images import Skipped, find_images
 from support.text import count, printable, some
 
-NO_ROW = "no row in the table of predictions"
-
 
 class GivenAnswers(NamedTuple):
     """The answers in a table, judged.
@@ -97,7 +95,7 @@ def _of_classifier(table: str | os.PathLike, test: str | os.PathLike, train: str
         paths=tested.paths,
         classes=classes,
         labels=np.array([index[name] for name in labels]),
-        skipped=_without_row(tested.root, tested.paths),
+        skipped=_without_row(tested),
     )
     judgement = Judgement(
         np.arange(len(tested.paths)),
@@ -153,12 +151,13 @@ def _unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[st
     if not unknown:
         return ()
     of = ", ".join(f"{printable(name)} ({count(n, 'image')})" for name, n in sorted(unknown.items())[:5])
-    return (f"Predicted, but the class of no image: {of}{', …' if len(unknown) > 5 else ''}.",)
+    return (f"Predicted in {tested.source.name}, but the class of no image: {of}{', …' if len(unknown) > 5 else ''}.",)
 
 
-def _without_row(root: Path, paths: Collection[str]) -> tuple[Skipped, ...]:
-    listing, known = find_images(root), set(paths)
-    return (*listing.skipped, *(Skipped(path, NO_ROW) for path in listing.paths if path not in known))
+def _without_row(tested: AnsweredImages) -> tuple[Skipped, ...]:
+    listing, known = find_images(tested.root), set(tested.paths)
+    missing = (path for path in listing.paths if path not in known)
+    return (*listing.skipped, *(Skipped(path, f"no row in {tested.source.name}") for path in missing))
 
 
 # --- Regressions ------------------------------------------------------------------------------------------------
@@ -185,7 +184,7 @@ def _of_regression(table: str | os.PathLike, test: str | os.PathLike, options: D
     indices = np.array([place[path] for path, _ in used], np.int64)
     judgement = judge_regression(images, indices, outputs, options.threshold)
     have_row = {path for path, _ in used}
-    missing = tuple(Skipped(path, NO_ROW) for path in images.paths if path not in have_row)
+    missing = tuple(Skipped(path, f"no row in {cells.source.name}") for path in images.paths if path not in have_row)
     images = LabelledImages(
         images.root, images.paths, images.classes, images.labels, (*images.skipped, *missing), images.empty
     )

@@ -79,6 +79,14 @@ class AnsweredImages:
         """Share of the images that the DNN gets wrong."""
         return float(np.mean(~self.right)) if len(self.right) else 0.0
 
+    @property
+    def one_sided(self) -> str:
+        """A sentence if all images are right or all are wrong; otherwise empty."""
+        if not self.right.all() and self.right.any():
+            return ""
+        missing = "wrong" if self.right.all() else "right"
+        return f"{self.source.name} has no image that the network gets {missing}: there is nothing to compare."
+
     def rows_of(self, image_root: Path, images: Sequence[str]) -> np.ndarray:
         """The row of each of some images, which may be copies in another folder; −1 where the table has none.
 
@@ -186,11 +194,6 @@ def read_predictions(table: str | os.PathLike, tested: str | os.PathLike) -> Ans
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
     if unlabelled := rows.labels.count(""):
         notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(used), 'image')}.")
-    if right.all() or not right.any():
-        notes.append(
-            f"{source.name} has no image that the network gets {'wrong' if right.all() else 'right'}: there is nothing "
-            "to compare."
-        )
     paths = tuple(path for path, _ in used)
     return AnsweredImages(
         source, root, paths, answers, right, tuple(notes), cells.digest, rows.classes, rows.probabilities

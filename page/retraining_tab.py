@@ -167,8 +167,11 @@ class RetrainingTab:
         marks = settings.results.marks()
         review = settings.results.shown().review if settings.results.there else None
         result = retraining_of(settings.out, review)
-        repetitions = repetitions_text(result.repetitions, result.settings.seed)
-        notices = (repetitions, f"Written to {settings.out / MODEL_FILE}.")
+        repetitions = repetitions_text(result.repetitions, result.seed)
+        written = f"Written to {settings.out / MODEL_FILE}."
+        if result.after is not None:
+            written = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model."
+        notices = (repetitions, written)
         return {
             self.marks: marks,
             self.status: done(retraining_summary(result), ". ".join(filter(None, notices))),
@@ -207,7 +210,9 @@ class RetrainingTab:
         if not fields:
             with contextlib.suppress(SAFEError):
                 result = retraining_of(settings.out, settings.results.shown().review)
-                fields = {"model": printable(os.fspath(result.model)), "test": printable(os.fspath(result.test_root))}
+                fields = {"test": printable(os.fspath(result.test_root))}
+                if result.after is None:
+                    fields["model"] = printable(os.fspath(result.model))
         return fields
 
     def _first_look(self) -> dict:

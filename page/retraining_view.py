@@ -105,9 +105,11 @@ def _figures(result: Retraining) -> str:
         ("Accuracy after", f"{result.accuracy_after:.2%}", f"{gained:+.2f} points{interval}"),
         ("Improved", f"{len(result.improved):,}", "wrong before, right now"),
         ("Worsened", f"{len(result.worsened):,}", rate),
-        ("Trained on", f"{result.train_size:,} + {result.unsafe_size:,}", "training and unsafe images"),
-        ("Time", f"{result.seconds:.0f} s", f"{result.waiting / max(result.seconds, 1e-9):.0%} waiting for images"),
     ]
+    if result.after is None:
+        waiting = f"{result.waiting / max(result.seconds, 1e-9):.0%} waiting for images"
+        images = f"{result.train_size:,} + {result.unsafe_size:,}"
+        rows += [("Trained on", images, "training and unsafe images"), ("Time", f"{result.seconds:.0f} s", waiting)]
     cells = "".join(
         f"<div><dt>{name}</dt><dd>{html.escape(value)}<small>{html.escape(more)}</small></dd></div>"
         for name, value, more in rows

@@ -18,7 +18,7 @@ import os
 import re
 import unicodedata
 import zipfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,7 +144,7 @@ def export_rows(
         folder = folder_name(rcc, note.name, clusters.n_rccs)
         taken: set[str] = set()
         for path, distance in by_closeness(clusters, rcc):
-            file = f"{folder}/{_free(safe_name(Path(path).name), taken)}"
+            file = f"{folder}/{unused_name(safe_name(Path(path).name), taken)}"
             core, place = bool(clusters.is_core[row_of[path]]), place_of(clusters, row_of[path])
             row = ExportedImage(path, rcc, note.name, note.verdict, core, round(distance, 6), file)
             if path in answers:
@@ -197,7 +197,7 @@ def safe_name(name: str) -> str:
     return stem + suffix
 
 
-def _free(name: str, taken: set[str]) -> str:
+def unused_name(name: str, taken: set[str]) -> str:
     """The name, with a number if it is already taken in the folder, ignoring case."""
     stem, suffix = os.path.splitext(name)  # noqa: PTH122, a name alone
     number = 2
@@ -236,14 +236,42 @@ def export_rccs(
         The folder contains something else or cannot be written to, or there is nothing to export.
     """
     rows = export_rows(clusters, notes, what=what)
+    return write_copies(to, clusters.image_root, rows, lambda written: _tables(written, report), progress=progress)
+
+
+def write_copies(
+    to: str | os.PathLike,
+    root: Path,
+    rows: Sequence[Any],
+    tables: Callable[[list[Any]], Iterator[tuple[str, bytes]]],
+    *,
+    progress: Progress = no_progress,
+) -> Export:
+    """Copy images to a folder, completely or not at all; an earlier export there is replaced.
+
+    Parameters
+    ----------
+    root : Path
+        What the images' paths are relative to.
+    rows : sequence of named tuples with the fields `image` and `file`
+        Path of each image, and where to copy it, relative to the folder: a folder and a name.
+    tables : callable
+        Names and contents of further files, for the rows that were written. A row whose image could not be copied has
+        no `file`.
+
+    Raises
+    ------
+    SAFEError
+        The folder contains something else or cannot be written to.
+    """
     target = _target(to)
     check_target(target)
     try:
         with replacing_folder(target) as building:
             for folder in {Path(row.file).parent for row in rows}:
                 (building / folder).mkdir()
-            written, missing, digests = _copy(clusters.image_root, rows, building, progress)
-            for name, data in _tables(written, report):
+            written, missing, digests = _copy(root, rows, building, progress)
+            for name, data in tables(written):
                 (building / name).write_bytes(data)
                 digests[name] = _digest(io.BytesIO(data))
             (building / EXPORT_MARK).write_bytes("".join(f"{d}  {name}\n" for name, d in digests.items()).encode())
@@ -386,13 +414,13 @@ def _digest_of_file(path: Path) -> str:
 
 
 def _copy(
-    root: Path, rows: list[ExportedImage], folder: Path, progress: Progress
-) -> tuple[list[ExportedImage], tuple[Skipped, ...], dict[str, str]]:
+    root: Path, rows: Sequence[Any], folder: Path, progress: Progress
+) -> tuple[list[Any], tuple[Skipped, ...], dict[str, str]]:
     """Copy the images (OSError if the disk is full).
 
     Returns
     -------
-    list of ExportedImage
+    list
         All rows; those that could not be copied have no file.
     tuple of Skipped
         Images that could not be copied.

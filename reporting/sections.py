@@ -174,7 +174,8 @@ def _summary(known: Material) -> str:
         tiles.append((f"{len(known.unsafe.images):,}", "images to label (the unsafe set)"))
     if known.retraining:
         was, now = known.retraining.accuracy_before, known.retraining.accuracy_after
-        tiles.append((f"{was:.1%} → {now:.1%}", "test accuracy before and after retraining"))
+        retrained = " retraining" if known.retraining.after is None else ""
+        tiles.append((f"{was:.1%} → {now:.1%}", f"test accuracy before and after{retrained}"))
     rows = []
     per_rcc = Counter(image.rcc for image in known.unsafe.images) if known.unsafe else {}
     steady = ["Steadiness"] if clusters.steadiness and rccs else []
@@ -552,26 +553,18 @@ def _retraining(known: Material) -> str:
     if result is None:
         return f"<p class='warning'>{escaped(known.retraining_missing)}</p>"
     was, now = result.accuracy_before, result.accuracy_after
-    epochs = len(result.history) - 1
     sure = certainty_of(result)
     facts = fact_list(
         [
-            ("Model given", path_text(result.model)),
+            *_sources(result),
             ("Test set", f"{path_text(result.test_root)}, {count(result.test_size, 'image')}"),
-            (
-                "Trained with",
-                f"{count(result.train_size, 'training image')} and {count(result.unsafe_size, 'unsafe image')}",
-            ),
             ("Test accuracy before", percent(was)),
             ("Test accuracy after", f"<b>{percent(now)}</b> ({100 * (now - was):+.1f} percentage points)"),
             ("How sure", escaped(in_words(sure)) if sure else ""),
             ("Improved", f"{count(len(result.improved), 'image')} that the network got wrong before"),
             ("Worsened", f"{count(len(result.worsened), 'image')} that the network got right before"),
             ("Lost", escaped(lost_in_words(sure)) if sure else ""),
-            ("Training", escaped(f"{count(epochs, 'epoch')}; epoch {result.best} was kept")),
-            ("Seeds", escaped(repetitions_text(result.repetitions, result.settings.seed))),
-            ("Stopped", escaped(result.stopped)),
-            ("Settings", escaped(", ".join(f"{name} {value:g}" for name, value in result.settings._asdict().items()))),
+            *_training(result),
             ("Failure", f"an error above {result.threshold:g}" if result.threshold is not None else ""),
             ("Skipped", count(len(result.skipped), "image") if result.skipped else ""),
         ]
@@ -590,6 +583,31 @@ def _retraining(known: Material) -> str:
         + _changes("Worsened: right before, wrong now", result.worsened)
         + _changes("Improved: wrong before, right now", result.improved)
     )
+
+
+def _sources(result: Retraining) -> list[tuple[str, str]]:
+    """What was compared: a model and its retraining, or the answers of two networks."""
+    if result.after is not None:
+        return [
+            ("Compared by", "tables of the answers of two networks; SAFE has neither run nor trained them"),
+            ("Answers before", path_text(result.model)),
+            ("Answers after", path_text(result.after)),
+        ]
+    images = f"{count(result.train_size, 'training image')} and {count(result.unsafe_size, 'unsafe image')}"
+    return [("Model given", path_text(result.model)), ("Trained with", images)]
+
+
+def _training(result: Retraining) -> list[tuple[str, str]]:
+    """How the model was trained; nothing if SAFE has not trained one."""
+    if result.settings is None:
+        return []
+    epochs = len(result.history) - 1
+    return [
+        ("Training", escaped(f"{count(epochs, 'epoch')}; epoch {result.best} was kept")),
+        ("Seeds", escaped(repetitions_text(result.repetitions, result.seed))),
+        ("Stopped", escaped(result.stopped)),
+        ("Settings", escaped(", ".join(f"{name} {value:g}" for name, value in result.settings._asdict().items()))),
+    ]
 
 
 def _shares(group: str, shares: tuple[Share, ...], caption: str) -> str:

@@ -380,6 +380,11 @@ PATHS = {
     "failures --targets": ("failures", "m.keras", "t", "--targets", "PATH", "--threshold", "1"),
     "failures --coco": ("failures", "--coco", "truth.json", "results.json", "PATH"),
     "crops": ("crops", "info.json", "results.json", "PATH"),
+    "failures --predictions": ("failures", "t", "--predictions", "PATH"),
+    "failures --predictions TEST": ("failures", "PATH", "--predictions", "p.csv"),
+    "compare --before": ("compare", "--before", "PATH", "--after", "a.csv", "--test", "t"),
+    "compare --test": ("compare", "--before", "b.csv", "--after", "a.csv", "--test", "PATH"),
+    "compare --out": ("compare", "--before", "b.csv", "--after", "a.csv", "--test", "t", "--out", "PATH"),
     "retrain MODEL": ("retrain", "PATH", *TRAIN),
     "retrain --train": (*MODEL, "--train", "PATH", "--test", "t"),
     "retrain --test": (*MODEL, "--train", "t", "--test", "PATH"),
@@ -389,6 +394,8 @@ PATHS = {
     "report --out": ("report", "--out", "PATH"),
     "export --out": ("export", "--out", "PATH"),
     "export --to": ("export", "--to", "PATH"),
+    "export --labelled": ("export", "--labelled", "PATH"),
+    "export --improvement": ("export", "--labelled", "l", "--improvement", "PATH"),
     "ui --out": ("ui", "--port", "1", "--out", "PATH"),
     "ui --root": ("ui", "--port", "1", "--root", "PATH"),
     "ui --example": ("ui", "--port", "1", "--example", "PATH"),
@@ -402,7 +409,8 @@ def test_no_way_to_mistype_a_path_ends_in_a_traceback(tmp_path, monkeypatch, cap
     for kind, path in bad_paths(tmp_path).items():
         assert safe(*(path if argument == "PATH" else argument for argument in arguments)) == 2, kind
         (line,) = capsys.readouterr().err.splitlines()
-        assert re.match(r"safe: Expected (an? [A-Za-z]|parameters as).*\. Received: ", line), line
+        expected = "an? [A-Za-z]|parameters as|predictions as|the folder of"
+        assert re.match(rf"safe: Expected ({expected}).*\. Received: ", line), line
         assert "\0" not in line
     assert set(names_in(tmp_path)) - set(before) == {"loop", "circle"}
 

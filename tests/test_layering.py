@@ -105,6 +105,7 @@ HOUSE = {
         "certainty",
         "repetitions",
         "result",
+        "compared",
     ),
     "retrain": (),
     "reporting": (
@@ -113,6 +114,7 @@ HOUSE = {
         "sections",
         "report",
         "export",
+        "labelled",
         "history",
     ),
     "pipeline": (),

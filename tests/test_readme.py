@@ -16,6 +16,7 @@ def test_the_readme_shows_commands():
         "cluster",
         "select",
         "retrain",
+        "compare",
         "report",
         "export",
         "ui",

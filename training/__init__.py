@@ -1,6 +1,6 @@
 """Steps 5 and 6: the components of retraining (`retrain.py`).
 
 In order, each importing only from those before it: `labels` (of the unsafe set), `settings` (of the optimizer),
-`checkpoint`, `finetuning`, `repetitions` (with several seeds), `comparison` (of the model before and after) and
-`result` (the record, and its files).
+`checkpoint`, `finetuning`, `repetitions` (with several seeds), `comparison` (of the model before and after),
+`result` (the record, and its files) and `compared` (of a network that was retrained elsewhere).
 """

@@ -65,6 +65,57 @@ class Outcome(NamedTuple):
     after: bool
 
 
+class BeforeAfter(NamedTuple):
+    """What two models get right on the same test set.
+
+    Attributes
+    ----------
+    accuracy_before, accuracy_after : float
+    test_size : int
+        Number of images that both were tested on.
+    improved, worsened : tuple of Changed
+        Wrong before and correct after, and vice versa. Sorted by path.
+    per_rcc : tuple of Share
+        For each RCC, noise last; empty if there are no clusters to compare with.
+    per_class : tuple of Share
+        Empty for a regression.
+    outcomes : tuple of Outcome
+        The results on the failing images of the RCCs.
+    """
+
+    accuracy_before: float
+    accuracy_after: float
+    test_size: int
+    improved: tuple[Changed, ...]
+    worsened: tuple[Changed, ...]
+    per_rcc: tuple[Share, ...]
+    per_class: tuple[Share, ...]
+    outcomes: tuple[Outcome, ...]
+
+
+def before_and_after(
+    clusters: RootCauseClusters | None, test: LabelledImages, before: Judgement, after: Judgement
+) -> BeforeAfter:
+    """Compare the judgements of two models; entry i of both belongs to the same image.
+
+    Parameters
+    ----------
+    clusters : RootCauseClusters or None
+        The RCCs of the first model's failures, if they are known.
+    """
+    found = outcomes(clusters, test, before, after) if clusters else ()
+    return BeforeAfter(
+        accuracy_before=before.accuracy,
+        accuracy_after=after.accuracy,
+        test_size=len(before.indices),
+        improved=changed(test, before, after, ~before.right & after.right),
+        worsened=changed(test, before, after, before.right & ~after.right),
+        per_rcc=shares_by_rcc(clusters, found) if clusters else (),
+        per_class=shares_by_class(test, before, after) if test.labels.ndim == 1 else (),
+        outcomes=found,
+    )
+
+
 def changed(test: LabelledImages, before: Judgement, after: Judgement, which: np.ndarray) -> tuple[Changed, ...]:
     """The test images for which the boolean array `which` is true."""
     return tuple(

@@ -1,5 +1,8 @@
 """The result of a retraining, and its files `retrained.keras` and `retraining.json`.
 
+Of a network that was trained elsewhere, and compared by tables of its answers (see `training/compared.py`), there is
+only `retraining.json`.
+
 Every retrained model is kept in `retrained_models/` with its figures, under the hash of its content. `retrained.keras`
 is a copy of the last one, or of the one that belongs to the current run.
 """
@@ -19,7 +22,7 @@ from rccs.review import Review
 from support.errors import SAFEError
 from support.files import DAMAGED, fill_text, prepare_folder, read_record, replacing, replacing_together
 from support.images import Skipped
-from support.output_folder import check_own, save_files, writing
+from support.output_folder import check_own, own_files, save_files, writing
 from support.run_folder import CLUSTERS_FILE, MODEL_FILE, MODELS_FOLDER, RETRAINING_FILE
 from training.certainty import Certainty, Counts, certainties, certainty, check_counts, count_classes
 from training.comparison import Changed, Outcome, Share, shares_by_rcc
@@ -35,7 +38,7 @@ class Retraining:
     Attributes
     ----------
     model : Path
-        The original model.
+        The original model; the table of its answers if both models were given as tables.
     test_root : Path
     task : "classification" or "regression"
     accuracy_before, accuracy_after : float
@@ -49,10 +52,11 @@ class Retraining:
     per_class : tuple of Share
         Empty for a regression.
     history : tuple of Epoch
-        Epoch 0 is the original model.
+        Epoch 0 is the original model. Empty if SAFE trained nothing.
     best : int
         The epoch that was kept; 0 if no epoch was better than the original model.
-    settings : Settings
+    settings : Settings or None
+        None if SAFE trained nothing.
     threshold : float or None
         For a regression: an error above it is a failure.
     assumptions : tuple of str
@@ -72,6 +76,9 @@ class Retraining:
     repetitions : tuple of Repetition
         The finished ones, if several were requested. This is the result of the one with the seed in `settings`, but
         `seconds` and `waiting` are those of all together.
+    after : Path or None
+        The table of the second model's answers, if both models were given as tables: SAFE trained nothing, and there is
+        no file of a model. None after a retraining.
     """
 
     model: Path
@@ -88,7 +95,7 @@ class Retraining:
     per_class: tuple[Share, ...]
     history: tuple[Epoch, ...]
     best: int
-    settings: Settings
+    settings: Settings | None
     threshold: float | None
     assumptions: tuple[str, ...]
     stopped: str
@@ -99,16 +106,29 @@ class Retraining:
     run: str = ""
     digest: str = ""
     repetitions: tuple[Repetition, ...] = ()
+    after: Path | None = None
+
+    @property
+    def seed(self) -> int:
+        """The seed of the model that is kept."""
+        return self.settings.seed if self.settings else 0
+
+    @property
+    def is_other(self) -> bool:
+        """Whether there is a second model, and not just the weights of the original one."""
+        return self.best > 0 or self.after is not None
 
 
 def certainty_of(result: Retraining) -> Certainty | None:
     """How sure it is that the retrained model is better or worse; None if it is the original model."""
-    return certainty(_counts(result)) if result.best else None
+    return certainty(_counts(result)) if result.is_other else None
 
 
 def certainty_of_classes(result: Retraining) -> list[Certainty]:
     """The same for each class of `per_class`, with p corrected for their number; empty for the original model."""
-    return certainties(count_classes(result.per_class, result.improved, result.worsened)) if result.best else []
+    if not result.is_other:
+        return []
+    return certainties(count_classes(result.per_class, result.improved, result.worsened))
 
 
 def _counts(result: Retraining) -> Counts:
@@ -148,6 +168,20 @@ def save_retraining(result: Retraining, model: Any, folder: Path) -> Retraining:
         return result
 
 
+def save_comparison(result: Retraining, folder: Path) -> None:
+    """Write `retraining.json` of a result without a model. An earlier `retrained.keras` stays in `retrained_models/`.
+
+    Raises
+    ------
+    SAFEError
+        The disk is full or not writable; the previous files are unchanged.
+    """
+    with writing(folder):
+        if own_files(folder, [MODEL_FILE]):
+            keep_model(folder)
+        save_files(folder, {RETRAINING_FILE: _retraining_text(result)}, remove=[MODEL_FILE])
+
+
 def _retraining_text(result: Retraining) -> str:
     record = dataclasses.asdict(result)
     record |= {"model": os.fspath(result.model), "test_root": os.fspath(result.test_root)}
@@ -155,8 +189,13 @@ def _retraining_text(result: Retraining) -> str:
         record[name] = [row._asdict() for row in getattr(result, name)]
     if not result.repetitions:
         del record["repetitions"]  # so that earlier versions can read it
-    record["history"][0]["loss"] = None  # JSON has no NaN
-    record["settings"] = result.settings._asdict()
+    if result.after is None:
+        del record["after"]
+    else:
+        record["after"] = os.fspath(result.after)
+    for epoch in record["history"][:1]:
+        epoch["loss"] = None  # JSON has no NaN
+    record["settings"] = result.settings._asdict() if result.settings else None
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
@@ -259,7 +298,8 @@ def load_retraining(folder: Path) -> Retraining:
         record["repetitions"] = tuple(Repetition(**row) for row in record.get("repetitions", ()))
         history = [{**row, "loss": math.nan if row["loss"] is None else row["loss"]} for row in record["history"]]
         record["history"] = tuple(Epoch(**row) for row in history)
-        record["settings"] = Settings(**record["settings"])
+        record["after"] = None if record.get("after") is None else Path(record["after"])
+        record["settings"] = None if record["after"] else Settings(**record["settings"])
         record["assumptions"] = tuple(map(str, record["assumptions"]))
         result = Retraining(**record)
         _check_numbers(result)
@@ -285,5 +325,6 @@ def _check_numbers(result: Retraining) -> None:
         check_counts(counts)
     if not all(isinstance(text, str) for text in (result.run, result.digest)):
         raise ValueError("a fingerprint is invalid")
-    if not result.history or not all(isinstance(number, int | float) for one in result.history for number in one):
+    numbers = [number for one in result.history for number in one]
+    if bool(result.history) == bool(result.after) or not all(isinstance(number, int | float) for number in numbers):
         raise ValueError("the history is invalid")

@@ -15,6 +15,7 @@ from rccs.clusters import fingerprint, save_clusters
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from tests.helpers.places import names_in
 from tests.helpers.small_models import clusters_of, colour_model, draw_colour, draw_set, saved
+from training.result import certainty_of, load_retraining
 
 TINTED = {"red": ("blue", 4), "green": ("red", 4)}
 
@@ -163,3 +164,44 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(sets, out):
     assert process.returncode == 0
     assert "stopped: on request" in printed
     assert json.loads((out / "retraining.json").read_text())["stopped"] == "on request"
+
+
+def test_tables_of_the_answers_before_and_after_give_the_result_of_the_retraining(sets, out, tmp_path, capsys):
+    assert retraining(sets, out, "--improvement", sets / "improvement") == 0
+    trained = load_retraining(out)
+    assert trained.best > 0
+    models = {"before": sets / "model.keras", "after": out / "retrained.keras"}
+    for name, model in models.items():
+        assert command("failures", model, sets / "test", "--out", tmp_path / name) == 0
+    tables = {name: tmp_path / name / "predictions.csv" for name in models}
+    before, after = (f"--{name}" for name in tables)
+    arguments = (before, tables["before"], after, tables["after"], "--test", sets / "test", "--out", out)
+    capsys.readouterr()
+    assert command("compare", *arguments) == 0
+    printed = capsys.readouterr().out
+    assert printed.endswith(f"Written: retraining.json in {out}\n")
+    assert "RCC 0: 4 of 4 failing images now right (95% interval 40% to 100%)" in printed
+    assert "epoch" not in printed
+    compared = load_retraining(out)
+    same = ("accuracy_before", "accuracy_after", "improved", "worsened", "per_rcc", "per_class", "outcomes", "run")
+    assert [getattr(compared, name) for name in same] == [getattr(trained, name) for name in same]
+    assert certainty_of(compared) == certainty_of(trained)
+    assert (compared.model, compared.after) == (tables["before"], tables["after"])
+    assert not (out / "retrained.keras").exists()  # it is not what was compared
+    assert (out / "retrained_models" / f"{trained.digest[:16]}.keras").is_file()
+
+
+def test_a_comparison_does_not_claim_in_the_report_that_safe_trained(sets, out, tmp_path, capsys):
+    for name, wrong in (("before", "red"), ("after", "blue")):
+        rows = [
+            f"{path},{wrong if '/in_' in path else path.split('/')[0]}" for path in labelled_images(sets / "test").paths
+        ]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["image,predicted", *rows]) + "\n")
+    arguments = ("--before", tmp_path / "before.csv", "--after", tmp_path / "after.csv", "--test", sets / "test")
+    assert command("compare", *arguments, "--out", out) == 0
+    assert command("report", "--out", out) == 0
+    report = (out / "report.html").read_text()
+    assert "tables of the answers of two networks; SAFE has neither run nor trained them" in report
+    assert "McNemar" in report
+    for claim in ("Trained with", "epoch", "Model given", "Settings", "retrained.keras"):
+        assert claim not in report

@@ -188,7 +188,7 @@ def test_images_without_a_row_are_skipped_and_rows_without_an_image_told(test_se
     rows = [*answers(test_set)[1:], ("red/gone.png", "red"), answers(test_set)[2]]
     found = collect_failures(table(tmp_path, rows), test_set, tmp_path / "out")
     assert found.test_size == 8
-    assert found.skipped == (("blue/plain_00.png", "no row in the table of predictions"),)
+    assert found.skipped == (("blue/plain_00.png", "no row in answers.csv"),)
     assert "1 row of answers.csv, the first red/gone.png" in found.assumptions[1]
     assert found.assumptions[2] == "Repeated in answers.csv: 1 row."
 
@@ -213,7 +213,7 @@ def test_a_class_that_no_image_has_may_be_predicted_and_is_told(test_set, tmp_pa
     rows = [(image, "grey" if "/in_" in image else p) for image, p in answers(test_set)]
     found = collect_failures(table(tmp_path, rows), test_set, tmp_path / "out")
     assert sources(found) == WRONG
-    assert found.assumptions[1] == "Predicted, but the class of no image: grey (3 images)."
+    assert found.assumptions[1] == "Predicted in answers.csv, but the class of no image: grey (3 images)."
     (tmp_path / "train" / "grey").mkdir(parents=True)
     assert len(read_answers(table(tmp_path, rows), test_set, train=tmp_path / "train").assumptions) == 1
 

@@ -109,7 +109,8 @@ def test_images_that_are_not_there_and_rows_that_repeat_are_told(read):
 @pytest.mark.parametrize(("predicted", "told"), [("stop", "gets wrong"), ("yield", "gets right")])
 def test_without_wrong_or_right_images_there_is_nothing_to_compare(read, predicted, told):
     found = read(f"image,predicted\nstop/0.png,{predicted}\nstop/1.png,{predicted}\n")
-    assert told in found.notes[-1]
+    assert told in found.one_sided
+    assert read("image,predicted\nstop/0.png,stop\nyield/1.png,stop\n").one_sided == ""
 
 
 def test_a_class_that_no_image_has_may_be_predicted(read):

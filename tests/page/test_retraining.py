@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from dnn.predictions import labelled_images
 from support.run_folder import MODEL_FILE, RETRAINING_FILE, SELECTION_FILE, UNSAFE_SET_FILE
 from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, select_nine, served_from
 from tests.helpers.scenes import draw_scene
+from training.compared import compare_answers
 
 CLASSES = ("night", "snow", "wood")
 
@@ -185,3 +187,20 @@ def test_with_the_model_and_its_test_folder_the_set_holds_images_that_it_is_like
     page.get_by_role("tab", name="Unsafe set").click()
     expect(field(page, "select-model")).to_be_visible(timeout=WAIT)
     expect(field(page, "select-model")).to_have_value(str(given.model))
+
+
+def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_trained(browser, served, given, tmp_path):
+    paths = labelled_images(given.test).paths
+    for name, wrong in (("before", "snow"), ("after", "night")):
+        rows = [f"{path},{wrong if path.startswith('wood') else path.split('/')[0]}" for path in paths]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["image,predicted", *rows]) + "\n")
+    compare_answers(tmp_path / "before.csv", tmp_path / "after.csv", given.test, served.out)
+    with opened(browser, served) as page:
+        page.get_by_role("tab", name="Retraining").click()
+        status = page.locator("#retraining-status")
+        expect(status).to_contain_text("no test image changed", timeout=WAIT)
+        expect(status).to_contain_text("SAFE has trained no model")
+        expect(status).not_to_contain_text(MODEL_FILE)
+        expect(page.locator("#retraining-figures")).to_contain_text("Accuracy after")
+        expect(page.locator("#retraining-figures")).not_to_contain_text("Trained on")
+        expect(page.locator("#curves svg")).to_have_count(0)

@@ -1,0 +1,121 @@
+"""Step 6 for networks of any framework: the result of a retraining that SAFE has not run.
+
+In: tables of the answers of the network before and after, to the same test set. Out: what became better and worse, in
+the same record and file as after `retrain`, but for the model.
+"""
+
+import dataclasses
+import os
+
+import numpy as np
+
+from dnn.given_answers import GivenAnswers, read_answers
+from dnn.model import AS_IN_THE_FILE, DnnOptions
+from dnn.predictions import Judgement, LabelledImages
+from rccs.clusters import fingerprint
+from rccs.review import load_review
+from support.errors import SAFEError
+from support.files import prepare_folder
+from support.output_folder import check_own, working
+from support.run_folder import CLUSTERS_FILE, RETRAINING_FILE
+from support.text import printable
+from training.comparison import before_and_after
+from training.result import Retraining, save_comparison
+
+
+def compare_answers(
+    before: str | os.PathLike,
+    after: str | os.PathLike,
+    test: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    options: DnnOptions = AS_IN_THE_FILE,
+) -> Retraining:
+    """Compare two networks by tables of their answers; write `retraining.json` to the folder `out`.
+
+    Images that only one of the tables has are left out, and named in `skipped`.
+
+    Parameters
+    ----------
+    before, after : path
+        As `table` of `dnn.given_answers.read_answers`.
+    test : path
+        The folder of test images.
+    options : DnnOptions
+        Of a regression: the targets and the threshold.
+
+    Raises
+    ------
+    SAFEError
+        A table cannot be used, both are the same file, or they contradict each other or have no image in common.
+    """
+    out = prepare_folder(out)
+    with working(out, "comparing before and after"):
+        check_own(out, RETRAINING_FILE)
+        first, second = (read_answers(table, test, options=options) for table in (before, after))
+        if first.source.resolve() == second.source.resolve():
+            raise SAFEError(f"Expected the tables of two networks. Received the same file twice: {first.source}.")
+        images, *judgements = _aligned(first, second)
+        review = load_review(out) if (out / CLUSTERS_FILE).is_file() else None
+        compared = before_and_after(review.clusters if review else None, images, *judgements)
+        # Classes that are predicted, but that no image has, are no groups of images.
+        compared = compared._replace(per_class=tuple(share for share in compared.per_class if share.images))
+        result = Retraining(
+            **compared._asdict(),
+            model=first.source,
+            after=second.source,
+            test_root=images.root,
+            task=first.task,
+            train_size=0,
+            unsafe_size=0,
+            history=(),
+            best=0,
+            settings=None,
+            threshold=options.threshold if first.task == "regression" else None,
+            assumptions=tuple(dict.fromkeys((*first.assumptions, *second.assumptions))),
+            stopped="",
+            seconds=0.0,
+            waiting=0.0,
+            skipped=tuple(sorted({*first.images.skipped, *second.images.skipped})),
+            run=fingerprint(review.original) if review else "",
+        )
+        save_comparison(result, out)
+    return result
+
+
+def _aligned(first: GivenAnswers, second: GivenAnswers) -> tuple[LabelledImages, Judgement, Judgement]:
+    """The images that both tables have, and both judgements of them: entry i of each belongs to image i.
+
+    Raises
+    ------
+    SAFEError
+        There are none, or the tables disagree on the class of one.
+    """
+    places = [{given.images.paths[i]: row for row, i in enumerate(given.judgement.indices.tolist())}
+              for given in (first, second)]  # fmt: skip
+    paths = tuple(sorted(places[0].keys() & places[1].keys()))
+    if not paths:
+        raise SAFEError(
+            f"Expected answers to the same images in {first.source} and {second.source}. Received no image that is in "
+            "both."
+        )
+    classes = tuple(dict.fromkeys((*first.images.classes, *second.images.classes)))
+    index = {name: i for i, name in enumerate(classes)}
+    judgements, labels = [], []
+    for given, place in zip((first, second), places, strict=True):
+        rows = np.array([place[path] for path in paths])
+        _, predicted, score, right = (column[rows] for column in given.judgement)
+        of_images = given.images.labels[given.judgement.indices[rows]]
+        if given.task == "classification":
+            into = np.array([index[name] for name in given.images.classes])
+            predicted, of_images = into[predicted], into[of_images]
+        judgements.append(Judgement(np.arange(len(paths)), predicted, score, right))
+        labels.append(of_images)
+    if (different := np.flatnonzero(labels[0] != labels[1])).size and first.task == "classification":
+        names = (classes[of[different[0]]] for of in labels)
+        raise SAFEError(
+            f"Expected the same class for {printable(paths[different[0]])} in {first.source} and {second.source}. "
+            f"Received: {printable(' and '.join(names))}. Correct the tables."
+        )
+    images = dataclasses.replace(first.images, paths=paths, classes=classes, labels=labels[0])
+    return images, judgements[0], judgements[1]
