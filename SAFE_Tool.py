@@ -1,10 +1,11 @@
 """SAFE: why an image-processing DNN fails, and which images to label to repair it.
 
     python SAFE_Tool.py                      the web page on http://127.0.0.1:7860
-    python SAFE_Tool.py failures MODEL TEST  before step 1: collect the images that a Keras model gets wrong
+    python SAFE_Tool.py failures MODEL TEST  before step 1: collect the images that a model gets wrong
     python SAFE_Tool.py cluster IMAGES       steps 1 and 2: group them into root cause clusters, drawn as GIFs
     python SAFE_Tool.py select IMPROVEMENT   steps 3 and 4: select the images to label (the unsafe set)
     python SAFE_Tool.py retrain MODEL        steps 5 and 6: fine-tune the model with the labelled unsafe set
+    python SAFE_Tool.py compare              step 6 for a network that was retrained elsewhere
     python SAFE_Tool.py report               write all results to one HTML file, for the safety case
     python SAFE_Tool.py export               copy the images to a folder per RCC, with a table and the report
 
@@ -25,14 +26,20 @@ PATHS = {
     "out": "an output folder",
     "images": "an image folder",
     "improvement": "a folder of improvement images",
-    "model": "a Keras model",
+    "model": "a Keras or ONNX model",
     "test": "a test folder",
     "train": "a training folder",
     "weights": "a file with VGG16's weights",
     "parameters": "parameters as a CSV file",
+    "predictions": "predictions as a CSV file",
+    "improvement_predictions": "predictions as a CSV file",
+    "before": "predictions as a CSV file",
+    "after": "predictions as a CSV file",
+    "tested": "the folder of test images",
     "labels": "a table of labels (CSV)",
     "targets": "a table of targets (CSV)",
     "to": "a place to export to",
+    "labelled": "a folder to export to",
     "root": "a folder (--root)",
     "example": "a case study (--example)",
 }

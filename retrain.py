@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnn.failures import checked, examples_for
-from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, load_dnn, sized_for
+from dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import Judgement, LabelledImages, Pixels, check_outputs, doubts, judge, run_model, skipped_of
 from dnn.targets import read_targets
 from rccs.clusters import fingerprint
@@ -77,6 +77,7 @@ def retrain(
         The inputs do not match, or a file cannot be read or written. The given model is unchanged.
     """
     options = checked(options)
+    _refuse_onnx(path_of(model, "a Keras model"))
     n_seeds = choose_seeds(wishes)
     out = prepare_folder(out)
     _refuse_overwriting(path_of(model, "a Keras model"), out / MODEL_FILE)
@@ -216,6 +217,15 @@ def _unsafe_targets(
     if not known:
         raise SAFEError(f"Expected images of the unsafe set in {targets.file}. Received none.")
     return dataclasses.replace(unsafe, images=tuple(known)), np.array(list(known.values()), np.float32)
+
+
+def _refuse_onnx(model: Path) -> None:
+    if model.suffix.lower() == ONNX_SUFFIX:
+        raise SAFEError(
+            f"Expected a Keras model, since an ONNX model cannot be trained. Received: {model}. Export the labelled "
+            "images (export --labelled), train with the framework that the model is from, and compare its answers "
+            "before and after (compare)."
+        )
 
 
 def _refuse_overwriting(model: Path, new: Path) -> None:

@@ -142,8 +142,8 @@ def _add_select(commands: Commands) -> None:
     )  # fmt: skip
     select.add_argument(
         "--model", metavar="MODEL",
-        help="the Keras classifier, given with --test: half of the images are chosen among those that it is likely to "
-        "get wrong, and --test-accuracy is not needed",
+        help="the Keras or ONNX classifier, given with --test: half of the images are chosen among those that it is "
+        "likely to get wrong, and --test-accuracy is not needed",
     )  # fmt: skip
     select.add_argument("--test", metavar="DIR", help="its test images, in a folder per class")
     select.add_argument(
@@ -160,9 +160,11 @@ def _add_select(commands: Commands) -> None:
 
 
 def _add_failures(commands: Commands) -> None:
-    what = "run a Keras model on a labelled test set and collect the images that it gets wrong"
+    what = "run a Keras or ONNX model on a labelled test set and collect the images that it gets wrong"
     failures = _add_command(commands, "failures", run_failures, what)
-    failures.add_argument("model", metavar="MODEL", nargs="?", help="a Keras model, .keras or .h5")
+    failures.add_argument(
+        "model", metavar="MODEL", nargs="?", help="a Keras model, .keras or .h5, or an ONNX model, .onnx"
+    )
     failures.add_argument("test", metavar="TEST", nargs="?", help="folder of test images, in a folder per class")
     failures.add_argument(
         "--predictions", metavar="CSV",
@@ -302,8 +304,8 @@ def _add_loading_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--rescale",
         metavar="HOW",
-        help="pixel values that the model expects: none (0 to 255), 1/255 (0 to 1) or signed (-1 to 1); default: "
-        "determined from the model",
+        help="pixel values that the model expects: none (0 to 255), 1/255 (0 to 1), signed (-1 to 1) or imagenet (as "
+        "most models of torchvision and timm); default: determined from the model",
     )
     command.add_argument(
         "--trust-model",

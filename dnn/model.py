@@ -1,38 +1,36 @@
-"""The DNN under test: loading a Keras model and finding out its inputs and outputs.
+"""The DNN under test: loading a model and finding out its inputs and outputs.
 
-In: a `.keras` or `.h5` file. Out: the model and the assumptions about it, a sentence each. No code in a model file is
-executed unless the engineer allows it.
-
-TensorFlow is imported only inside the functions that need it.
+In: a `.keras` or `.h5` file of Keras, or a `.onnx` file. Out: the model and the assumptions about it, a sentence each.
+No code in a model file is executed unless the engineer allows it.
 """
 
 import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from PIL import Image
 
-from dnn.model_file import load_model, read_config, refuse_code
+from dnn.facts import ModelFacts
+from dnn.keras_model import read_keras
+from dnn.onnx_model import IMAGENET, WHOLE_NUMBERS, read_onnx
 from support.entries import path_of
 from support.errors import SAFEError
 from support.images import FORMATS, UNREADABLE
 
-MODEL_SUFFIXES = (".keras", ".h5", ".hdf5")
-# Factor and offset applied to pixels from 0 to 255.
-SCALINGS = {"none": (1.0, 0.0), "1/255": (1 / 255, 0.0), "signed": (1 / 127.5, -1.0)}
+KERAS_SUFFIXES, ONNX_SUFFIX = (".keras", ".h5", ".hdf5"), ".onnx"
+# Factor and offset applied to pixels from 0 to 255; the last, of torchvision's models, is (x / 255 - mean) / deviation.
+SCALINGS: dict[str, tuple[Any, Any]] = {
+    "none": (1.0, 0.0),
+    "1/255": (1 / 255, 0.0),
+    "signed": (1 / 127.5, -1.0),
+    IMAGENET: ((1 / 255 / 0.229, 1 / 255 / 0.224, 1 / 255 / 0.225), (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225)),
+}
 FLEXIBLE_SIDE = 224  # for a model of any input size, if the images differ in size
 
-_SCALING_LAYERS = frozenset(
-    {"Rescaling", "Normalization", "TrueDivide", "Divide", "Multiply", "Subtract", "Add", "GetItem"}
-)
-# Layers that may precede a scaling layer and do not change the range of the pixels.
-_NEUTRAL_LAYERS = frozenset({"InputLayer", "Resizing", "CenterCrop", "ZeroPadding2D", "Cropping2D", "AveragePooling2D"})
-_SHAPE_LAYERS = frozenset({"Dropout", "Flatten", "Reshape", "Identity", "Squeeze"})
 # Names of regression losses, or substrings of them.
 _REGRESSION_LOSSES = ("mse", "mae", "squarederror", "absoluteerror", "percentageerror", "huber", "logcosh")
 
@@ -70,11 +68,12 @@ AS_IN_THE_FILE = DnnOptions()
 
 @dataclass(frozen=True)
 class Dnn:
-    """A Keras model with its inputs and outputs.
+    """A model with its inputs and outputs.
 
     Attributes
     ----------
-    model : keras.Model
+    model : Runnable
+        A `keras.Model`, which can be trained as well, or an `OnnxModel`.
     path : Path
         The file, absolute; only read, never written.
     height, width : int or None
@@ -118,13 +117,13 @@ class Dnn:
 def load_dnn(
     path: str | os.PathLike, *, rescale: str | None = None, trust: bool = False, task: str | None = None
 ) -> Dnn:
-    """Load a Keras model, `.keras` or `.h5`.
+    """Load a Keras model, `.keras` or `.h5`, or an ONNX model, `.onnx`.
 
     Parameters
     ----------
     rescale : key of SCALINGS, optional
         How the model expects pixels from 0 to 255 to be scaled. By default not at all if the model begins with a layer
-        that scales them; otherwise division by 255.
+        that scales them, or takes whole numbers; otherwise division by 255.
     trust : bool
         Load a model that contains code (a Lambda layer). Such code is executed with all rights of the user.
     task : "classification" or "regression", optional
@@ -133,94 +132,49 @@ def load_dnn(
     Raises
     ------
     SAFEError
-        The file is missing, damaged, or contains code or custom objects, or the model does not map one image to one
-        row of outputs.
+        The file is missing, damaged, or contains code, custom objects or custom operators, or the model does not map
+        one image to one row of outputs.
     """
     if rescale is not None and rescale not in SCALINGS:
         raise SAFEError(f"rescale must be one of {', '.join(SCALINGS)}. Received: {rescale}")
-    file = path_of(path, "a Keras model")
-    if file.suffix.lower() not in MODEL_SUFFIXES:
+    file = path_of(path, "a Keras or ONNX model")
+    if file.suffix.lower() not in (*KERAS_SUFFIXES, ONNX_SUFFIX):
         raise SAFEError(
-            f"Expected a Keras model, a .keras or .h5 file. Received: {file}. Save it with model.save('model.keras')."
+            f"Expected a Keras model, a .keras or .h5 file, or an ONNX model, a .onnx file. Received: {file}. Save a "
+            "Keras model with model.save('model.keras')."
         )
     if not file.is_file():
-        raise SAFEError(f"Expected a Keras model. Received: {file}, which is not a file.")
-    config, compiled = read_config(file)
-    refuse_code(file, config, trust)
-    model = load_model(file, trust)
-    height, width, channels = _input_size(model)
-    output = model.outputs[0].shape
-    if len(model.outputs) != 1 or len(output) != 2 or not output[1]:
-        raise SAFEError(
-            f"Expected a model with one row of outputs for each image. Received: outputs of shape "
-            f"{', '.join(str(tuple(one.shape)) for one in model.outputs)} in {file}."
-        )
-    if isinstance(model.compute_output_spec(model.inputs[0]), dict):
-        raise SAFEError(
-            f"Expected a model whose output is a row of numbers. Received: {file}, whose output is a dict. Rebuild it "
-            "as keras.Model(model.inputs, model.outputs) and save that model."
-        )
-    scaling, why = (rescale, "as requested") if rescale else _find_scaling(model)
-    last = _last_activation(model.outputs[0]._keras_history.operation)
-    task, activation, outputs_text = _task(task, last, compiled, int(output[1]))
+        raise SAFEError(f"Expected a Keras or ONNX model. Received: {file}, which is not a file.")
+    facts = read_onnx(file) if file.suffix.lower() == ONNX_SUFFIX else read_keras(file, trust)
+    scaling, why = (rescale, "as requested") if rescale else (facts.scaling, facts.why)
+    _check_scaling(scaling, facts, file)
+    task, activation, outputs_text = _task(task, facts.activation, facts.compiled, facts.n_outputs)
+    any_size = facts.height is None
     assumptions = (
-        f"Input: {'any size' if height is None else f'{width} × {height} pixels'}, "
-        f"{'RGB' if channels == 3 else 'grey'}.",
+        f"Input: {'any size' if any_size else f'{facts.width} × {facts.height} pixels'}, "
+        f"{'RGB' if facts.channels == 3 else 'grey'}.",
         f"Pixels: {_SCALING_WORDS[scaling]} ({why}).",
         outputs_text,
     )
-    return Dnn(model, file, height, width, channels, scaling, task, activation, int(output[1]), compiled, assumptions)
+    return Dnn(
+        facts.model, file, facts.height, facts.width, facts.channels, scaling, task, activation, facts.n_outputs,
+        facts.compiled, assumptions,
+    )  # fmt: skip
 
 
-_SCALING_WORDS = {"none": "from 0 to 255", "1/255": "divided by 255, from 0 to 1", "signed": "from -1 to 1"}
+def _check_scaling(scaling: str, facts: ModelFacts, file: Path) -> None:
+    if scaling == IMAGENET and facts.channels != 3:
+        raise SAFEError(f"--rescale {IMAGENET} is for RGB images. Received: {file}, which takes grey ones.")
+    if facts.scaling == "none" and scaling != "none" and facts.why == WHOLE_NUMBERS:
+        raise SAFEError(f"--rescale {scaling} gives fractions. Received: {file}, which takes whole numbers.")
 
 
-def _input_size(model: Any) -> tuple[int | None, int | None, int]:
-    shapes = [tuple(one.shape) for one in model.inputs]
-    if len(shapes) == 1:
-        _, *shape = shapes[0]
-        if len(shape) == 2:
-            return shape[0], shape[1], 1
-        if len(shape) == 3 and shape[2] in (1, 3):
-            return shape[0], shape[1], shape[2]
-    raise SAFEError(
-        "Expected a model with one image as input, grey or RGB, channels last: (height, width, 1 or 3). "
-        f"Received input of shape {', '.join(map(str, shapes))}."
-    )
-
-
-def _flat_operations(model: Any) -> Iterator[Any]:
-    for operation in getattr(model, "operations", None) or model.layers:
-        if hasattr(operation, "layers"):
-            yield from _flat_operations(operation)
-        else:
-            yield operation
-
-
-def _find_scaling(model: Any) -> tuple[str, str]:
-    for layer in _flat_operations(model):
-        kind = type(layer).__name__
-        if kind == "Normalization" and layer.mean is not None and float(np.abs(np.asarray(layer.mean)).max()) <= 1.5:
-            return "1/255", "assumed, since the model's Normalization layer was adapted to such values"
-        if kind in _SCALING_LAYERS:
-            return "none", f"the model scales them itself, in its layer {layer.name}"
-        if kind not in _NEUTRAL_LAYERS and not kind.startswith("Random"):
-            break
-    return "1/255", "assumed, since the model has no scaling layer; --rescale overrides this"
-
-
-def _last_activation(operation: Any) -> str:
-    kind = type(operation).__name__
-    if hasattr(operation, "layers"):
-        return _last_activation(operation.outputs[0]._keras_history.operation)
-    if kind in ("Softmax", "Sigmoid"):
-        return kind.lower()
-    name: str | None = getattr(getattr(operation, "activation", None), "__name__", None)
-    if name is not None and (name != "linear" or kind != "Activation"):
-        return name
-    if kind == "Activation" or kind in _SHAPE_LAYERS:
-        return _last_activation(operation.input._keras_history.operation)
-    return "linear"
+_SCALING_WORDS = {
+    "none": "from 0 to 255",
+    "1/255": "divided by 255, from 0 to 1",
+    "signed": "from -1 to 1",
+    IMAGENET: "with mean 0 and deviation 1 in each channel of ImageNet",
+}
 
 
 def loss_name(compiled: dict) -> str:

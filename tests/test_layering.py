@@ -78,7 +78,10 @@ HOUSE = {
     "clustering": (),
     "selection": (),
     "dnn": (
+        "facts",
         "model_file",
+        "keras_model",
+        "onnx_model",
         "model",
         "predictions",
         "targets",
@@ -151,7 +154,7 @@ HOUSE = {
     "SAFE_Tool": (),
 }
 ANNEXES = ("casestudies", "benchmarks", "tests")  # they import, and are not imported
-HEAVY = {"tensorflow", "keras", "onnx", "distributed", "fsspec"}
+HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "distributed", "fsspec"}
 FILES = sorted(path for name in HOUSE for path in [*ROOT.glob(f"{name}.py"), *ROOT.glob(f"{name}/**/*.py")])
 COMMAND_LINE = [ROOT / "SAFE_Tool.py", *sorted((ROOT / "cli").glob("*.py"))]
 CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}

@@ -1,0 +1,62 @@
+"""docs/other-frameworks.md: its code writes tables that SAFE reads."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from dnn.failures import collect_failures, find_failures
+from dnn.given_answers import read_answers
+from tests.helpers.small_models import NAMES, colour_model, draw_set
+
+TEXT = (Path(__file__).parents[1] / "docs" / "other-frameworks.md").read_text(encoding="utf-8")
+CODE = dict(re.findall(r"^```python\n# (\w+)\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL))
+CLASSES = 'classes = ["closed", "open"]'
+
+
+def test_there_is_code_for_three_frameworks():
+    assert CODE.keys() == {"torch", "timm", "onnx"}
+
+
+@pytest.mark.parametrize("framework", ["torch", "timm", "onnx"])
+def test_the_code_is_python_and_writes_the_same_columns(framework):
+    compile(CODE[framework], framework, "exec")
+    assert CLASSES in CODE[framework]
+    assert 'writer.writerow(["image", *(f"p({name})" for name in classes)])' in CODE[framework]
+
+
+def test_the_code_for_onnx_writes_a_table_that_gives_the_failures_of_the_model(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    from tests.helpers.onnx_models import onnx_of
+
+    monkeypatch.chdir(tmp_path)
+    test_set = draw_set(tmp_path / "test", 2, {"red": ("blue", 2)})
+    model = onnx_of(colour_model(), tmp_path / "network.onnx", scaling=False)
+    exec(CODE["onnx"].replace(CLASSES, f"classes = {list(NAMES)}"), {})
+    by_table = collect_failures(tmp_path / "test.csv", test_set, tmp_path / "by_table")
+    assert by_table.failing == find_failures(model, test_set, tmp_path / "by_model").failing
+    assert len(by_table.failing) == 2
+    assert by_table.classes == NAMES
+
+
+def tables_shown() -> list[str]:
+    return re.findall(r"^((?:    .+\n)+)", TEXT, re.MULTILINE)
+
+
+def test_the_table_that_is_shown_is_read(tmp_path):
+    """With names as the code for timm writes them, and as that for PyTorch does: beginning with the folder."""
+    table = next(text for text in tables_shown() if "p(closed)" in text)
+    test_set = draw_set(tmp_path / "test", 1)
+    for old, new in (("red", "closed"), ("blue", "open")):
+        (test_set / old).rename(test_set / new)
+        (test_set / new / "plain_00.png").rename(test_set / new / "0001.png")
+    (test_set / "green" / "plain_00.png").unlink()
+    (test_set / "green").rmdir()
+    lines = [line.strip() for line in table.splitlines()]
+    for prefix in ("", "test/"):
+        rows = [lines[0], *(prefix + line for line in lines[1:])]
+        (tmp_path / "answers.csv").write_text("\n".join(rows) + "\n")
+        found = read_answers(tmp_path / "answers.csv", test_set)
+        assert found.images.paths == ("closed/0001.png", "open/0001.png")
+        assert found.judgement.right.tolist() == [True, False]
+        assert found.classes == ("closed", "open")
