@@ -75,6 +75,11 @@ def read_answers(
     SAFEError
         The table cannot be read, or does not fit the images or the classes.
     """
+    if options.threshold is not None and not options.targets:
+        raise SAFEError(
+            f"Expected a table of targets with the threshold {options.threshold:g}, since it is one on the error of a "
+            "regression. Give it with --targets."
+        )
     return _of_regression(table, test, options) if options.targets else _of_classifier(table, test, train)
 
 
@@ -103,7 +108,7 @@ def _of_classifier(table: str | os.PathLike, test: str | os.PathLike, train: str
         tested.answers.score,
         tested.right,
     )
-    source = f"Answers: from {tested.source.name}; SAFE has not run the network."
+    source = f"Answers: from {tested.source.name}, taken as they are."
     return GivenAnswers(
         tested.source, "classification", images, judgement, (source, *unknown, *tested.notes), tested.classes,
         tested.probabilities,
@@ -188,7 +193,7 @@ def _of_regression(table: str | os.PathLike, test: str | os.PathLike, options: D
     images = LabelledImages(
         images.root, images.paths, images.classes, images.labels, (*images.skipped, *missing), images.empty
     )
-    source = f"Answers: from {cells.source.name}; SAFE has not run the network."
+    source = f"Answers: from {cells.source.name}, taken as they are."
     return GivenAnswers(cells.source, "regression", images, judgement, (source, assumption, *notes))
 
 

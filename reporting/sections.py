@@ -589,7 +589,7 @@ def _sources(result: Retraining) -> list[tuple[str, str]]:
     """What was compared: a model and its retraining, or the answers of two networks."""
     if result.after is not None:
         return [
-            ("Compared by", "tables of the answers of two networks; SAFE has neither run nor trained them"),
+            ("Compared by", "tables of the answers of two networks, taken as they are; SAFE has trained neither"),
             ("Answers before", path_text(result.model)),
             ("Answers after", path_text(result.after)),
         ]

@@ -201,7 +201,7 @@ def test_a_comparison_does_not_claim_in_the_report_that_safe_trained(sets, out, 
     assert command("compare", *arguments, "--out", out) == 0
     assert command("report", "--out", out) == 0
     report = (out / "report.html").read_text()
-    assert "tables of the answers of two networks; SAFE has neither run nor trained them" in report
+    assert "tables of the answers of two networks, taken as they are; SAFE has trained neither" in report
     assert "McNemar" in report
     for claim in ("Trained with", "epoch", "Model given", "Settings", "retrained.keras"):
         assert claim not in report

@@ -59,7 +59,7 @@ def test_a_table_gives_the_same_files_as_the_model_that_gave_the_answers(test_se
     first, second = (json.loads((tmp_path / f / "accuracy.json").read_text()) for f in ("by_model", "by_table"))
     assert second["model"] == str(answered)
     assert {key for key in first if first[key] != second[key]} == {"model", "assumptions"}
-    assert second["assumptions"] == ["Answers: from answers.csv; SAFE has not run the network."]
+    assert second["assumptions"] == ["Answers: from answers.csv, taken as they are."]
 
 
 def test_image_and_predicted_are_enough(test_set, tmp_path):
@@ -292,3 +292,5 @@ def test_a_regression_needs_a_threshold(test_set, tmp_path, regression):
     rows = [(image, 0.5, 0.25) for image, _ in answers(test_set)]
     with pytest.raises(SAFEError, match="Give it with --threshold"):
         read_answers(table(tmp_path, rows), test_set, options=regression._replace(threshold=None))
+    with pytest.raises(SAFEError, match="Give it with --targets"):
+        read_answers(table(tmp_path, rows), test_set, options=regression._replace(targets=None))

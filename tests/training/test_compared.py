@@ -6,8 +6,9 @@ import pytest
 
 from dnn.model import DnnOptions
 from pipeline import retraining_summary
-from rccs.clusters import save_clusters
+from rccs.clusters import fingerprint, save_clusters
 from rccs.review import load_review
+from reporting.history import archive_run, restore_run
 from support.errors import SAFEError
 from support.run_folder import MODEL_FILE, RETRAINING_FILE
 from tests.helpers.small_models import FakeModel, clusters_of, draw_set, retraining_for
@@ -98,6 +99,23 @@ def test_a_model_of_an_earlier_retraining_is_kept_but_not_offered_as_the_one_tha
     assert not (out / MODEL_FILE).exists()
     assert (out / "retrained_models" / f"{earlier.digest[:16]}.keras").read_bytes() == b"weights"
     assert load_retraining(out).digest == ""
+
+
+def test_a_comparison_belongs_to_its_run_and_comes_back_with_it(test_set, table, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    first = clusters_of(test_set, {path: i // 4 for i, path in enumerate(WRONG)})
+    second = clusters_of(test_set, dict.fromkeys(WRONG, 0))
+    save_clusters(first, out)
+    result = compare_answers(table("before.csv", dict.fromkeys(WRONG, "blue")), table("after.csv", {}), test_set, out)
+    name = archive_run(out, successor=second)
+    save_clusters(second, out)
+    with pytest.raises(SAFEError, match="was for other root cause clusters"):
+        retraining_of(out, load_review(out))
+    save_retraining(retraining_for(fingerprint(second)), FakeModel(b"weights"), out)
+    restore_run(out, name)
+    assert retraining_of(out, load_review(out)) == result
+    assert not (out / MODEL_FILE).exists()  # of the other run
 
 
 def test_a_regression_is_compared_by_its_errors(test_set, tmp_path):
