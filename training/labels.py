@@ -27,7 +27,7 @@ from support.files import DAMAGED, free_name, read_record, regular
 from support.images import read_bytes
 from support.output_folder import Writer, own_files, save_files, save_text, writing
 from support.run_folder import KEPT_LABELS_FILE, SELECTION_FILE, UNSAFE_SET_FILE
-from support.tables import cell, from_cell
+from support.tables import cell, from_cell, parse_table
 from support.text import count, printable, some, steers
 
 LONGEST_LABEL = 255
@@ -152,17 +152,20 @@ def read_labels(table: str | os.PathLike) -> dict[str, str]:
     """
     file = path_of(table, "a table of labels (CSV)")
     try:
-        with regular(file).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as text:
-            reader = csv.DictReader(text, strict=True)
-            rows = [(from_cell(row["image"] or ""), from_cell((row["label"] or "").strip())) for row in reader]
-    except KeyError as error:
-        raise SAFEError(f"Expected the columns image and label in {file}. The column {error} is missing.") from error
+        header, rows, _ = parse_table(regular(file).read_bytes())
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise SAFEError(f"Expected a table of labels (CSV). Received: {file} ({reason}).") from error
+    missing = [name for name in ("image", "label") if name not in header]
+    if missing:
+        raise SAFEError(f"Expected the columns image and label in {file}. The column '{missing[0]}' is missing.")
+    images, given = header.index("image"), header.index("label")
     labels: dict[str, str] = {}
-    for image, label in rows:
-        name = image.replace("\\", "/").removeprefix("./")
+    for row in rows:
+        if len(row) <= max(images, given):
+            continue
+        name = from_cell(row[images]).replace("\\", "/").removeprefix("./")
+        label = from_cell(row[given].strip())
         if labels.setdefault(name, label) != label:
             raise SAFEError(f"Expected one label for {name} in {file}. Received: {labels[name]} and {label}.")
     return labels

@@ -235,3 +235,13 @@ def test_a_label_kept_while_its_image_could_not_be_read_comes_back_with_the_imag
     keep_labels(out)
     (tmp_path / "unplugged").rename(improvement)
     assert select(out, improvement, "a.png", "sub/c.png") == {"a": "green", "c": "blue"}
+
+
+def test_a_table_of_labels_may_come_from_a_spreadsheet(tmp_path):
+    (tmp_path / "labels.csv").write_bytes(
+        "label;note;image\r\nred;x;.\\new\\a.png\r\nblue;;b.png\r\n".encode("utf-8-sig")
+    )
+    assert read_labels(tmp_path / "labels.csv") == {"new/a.png": "red", "b.png": "blue"}
+    (tmp_path / "labels.csv").write_text("image;name\na.png;red\n")
+    with pytest.raises(SAFEError, match="The column 'label' is missing"):
+        read_labels(tmp_path / "labels.csv")
