@@ -30,11 +30,20 @@ from support.run_folder import CHECKPOINT_FILE, CLUSTERS_FILE, MODEL_FILE, REPET
 from support.text import some
 from training.checkpoint import remove_checkpoint, run_key
 from training.comparison import before_and_after
-from training.finetuning import TRAINING, Epoch, FineTuning, TrainingData, copy_with, fine_tune
+from training.finetuning import TRAINING, FineTuning, OnEpoch, TrainingData, copy_with, fine_tune
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels
 from training.repetitions import Repeated, Resumption, Steps, repeat
 from training.result import Retraining, save_retraining
-from training.settings import NO_WISHES, Settings, Wishes, choose_loss, choose_seeds, choose_settings, compile_as_given
+from training.settings import (
+    NO_WISHES,
+    SetSizes,
+    Settings,
+    Wishes,
+    choose_loss,
+    choose_seeds,
+    choose_settings,
+    compile_as_given,
+)
 
 # --- Retraining -------------------------------------------------------------------------------------------------
 
@@ -49,7 +58,7 @@ def retrain(
     labelling: Labelling = AS_LABELLED,
     wishes: Wishes = NO_WISHES,
     progress: Progress = no_progress,
-    on_epoch: Callable[[tuple[Epoch, ...]], None] = lambda history: None,
+    on_epoch: OnEpoch = lambda history, epochs: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Retraining:
     """Fine-tune the DNN with the unsafe set in the folder `out`; write the new model and the comparison there.
@@ -84,8 +93,10 @@ def retrain(
     with working(out, "retraining"):
         check_own(out, MODEL_FILE, RETRAINING_FILE)
         dnn = load_dnn(model, rescale=options.rescale, trust=options.trust, task=options.task)
-        settings = choose_settings(dnn, wishes)
+        choose_settings(dnn, wishes)  # what is wrong with them is reported before images are read
         material = _gather(dnn, train, test, out, options, labelling)
+        sizes = SetSizes(len(material.train.paths), len(material.unsafe.images))
+        settings = choose_settings(dnn, wishes, sizes)
         data = _training_data(material)
         tested = Pixels(material.dnn, material.test.files)
         before = _run(material, material.dnn.model, tested, progress, "Testing the model")

@@ -223,9 +223,16 @@ def _add_retrain(commands: Commands) -> None:
     retrain.add_argument("--only-labelled", action="store_true", help="leave out unlabelled images of the unsafe set")
     _add_model_options(retrain)
     retrain.add_argument(
+        "--aim", metavar="AIM", choices=("balance", "accuracy", "keep"), default="balance",
+        help="what matters more: balance (default); accuracy, although more images that were right get wrong; or keep, "
+        "that as few as possible do",
+    )  # fmt: skip
+    retrain.add_argument(
         "--learning-rate", metavar="R", help="default: 0.7 times the rate that the model was compiled with, or 7e-4"
     )
-    retrain.add_argument("--epochs", metavar="N", help="passes over the training images (default: 8)")
+    retrain.add_argument(
+        "--epochs", metavar="N", help="passes over the training images (default: 8, or up to 40 if they are few)"
+    )
     retrain.add_argument("--batch-size", metavar="N", help="images per training step (default: 32)")
     retrain.add_argument("--seed", metavar="N", help="determines the images drawn and their order (default: 0)")
     retrain.add_argument(

@@ -240,6 +240,8 @@ def run_retrain(options: argparse.Namespace) -> None:
     from training.repetitions import repetitions_text
     from training.settings import Wishes
 
+    numbers = (options.learning_rate, options.epochs, options.batch_size, options.seed)
+    wishes = Wishes(*numbers, seeds=options.seeds, aim=options.aim)
     with terminal() as progress, stoppable() as stopping:
         result = retrain(
             options.model,
@@ -248,7 +250,7 @@ def run_retrain(options: argparse.Namespace) -> None:
             out,
             options=_dnn_options(options),
             labelling=Labelling(options.improvement, options.labels, options.only_labelled),
-            wishes=Wishes(options.learning_rate, options.epochs, options.batch_size, options.seed, seeds=options.seeds),
+            wishes=wishes,
             progress=progress,
             on_epoch=stopping.on_epoch,
             should_stop=stopping.should_stop,

@@ -30,7 +30,7 @@ from training.finetuning import Epoch
 from training.labels import Labelling, label_unsafe_set, save_labels
 from training.repetitions import repetitions_text
 from training.result import load_retraining, retraining_of
-from training.settings import BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
+from training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 
 TAB = "retraining"
 RESCALE = [("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed")]
@@ -47,6 +47,11 @@ EARLIER = empty(
     STEPS,
 )
 UNSAFE_SET = "The images to label: the improvement images nearest to the root cause clusters (RCCs)"
+AIM_CHOICES = [
+    ("Both", "balance"),
+    ("Accuracy, although more images that were right get wrong", "accuracy"),
+    ("Keeping what is right, although the accuracy gains less", "keep"),
+]
 # Parameters of `Wishes`, and the fields that they are typed into
 NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed", "seeds": "seeds"}
 
@@ -76,9 +81,9 @@ class RetrainingTab:
         fields = {
             "model": self.model, "train": self.train, "test": self.test, "rate": self.rate, "epochs": self.epochs,
             "batch": self.batch, "seed": self.seed, "seeds": self.seeds, "rescale": self.rescale,
-            "only_labelled": self.only_labelled,
+            "only_labelled": self.only_labelled, "aim": self.aim,
         }  # fmt: skip
-        optional = ("rate", "epochs", "batch", "seed", "seeds", "rescale", "only_labelled")
+        optional = ("rate", "epochs", "batch", "seed", "seeds", "rescale", "only_labelled", "aim")
         self.form = FormView(fields, self.options, optional, self._last_form)
         self.marks = gr.State(None)  # of the folder, as the window shows it
         self.outputs = [*self.job_view.outputs, self.marks, self.form.filled, *self.view.outputs]
@@ -105,6 +110,7 @@ class RetrainingTab:
 
     def _lay_out_options(self) -> None:
         with gr.Accordion("How it is trained", open=False, elem_id="training-options") as self.options:
+            self.aim = gr.Radio(AIM_CHOICES, value=AIM, label="What matters more", elem_id="aim")
             with gr.Row():
                 self.rate = gr.Textbox(
                     label="Learning rate",
@@ -112,7 +118,7 @@ class RetrainingTab:
                     elem_id="rate",
                 )
                 self.epochs = gr.Textbox(
-                    label="Epochs", info="The best one is kept", placeholder=str(EPOCHS), elem_id="epochs"
+                    label="Epochs", info="More if images are few", placeholder=str(EPOCHS), elem_id="epochs"
                 )
                 self.batch = gr.Textbox(
                     label="Batch size", info="Images for each step", placeholder=str(BATCH_SIZE), elem_id="batch"
@@ -229,8 +235,8 @@ class RetrainingTab:
         settings = self._settings
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
 
-        def on_epoch(history: tuple[Epoch, ...]) -> None:
-            curves = learning_curves(history, int(float(numbers.get("epochs", EPOCHS))))
+        def on_epoch(history: tuple[Epoch, ...], epochs: int) -> None:
+            curves = learning_curves(history, epochs)
             job.drawing = titled("Accuracy by epoch of the model that is being trained", curves)
 
         paths = {"model": fields["model"], "training folder": fields["train"], "test folder": fields["test"]}
@@ -246,7 +252,7 @@ class RetrainingTab:
             settings.out,
             options=DnnOptions(fields["rescale"] or None, trust and self._may_trust),
             labelling=Labelling(only_labelled=bool(fields["only_labelled"])),
-            wishes=Wishes(**numbers),
+            wishes=Wishes(**numbers, aim=fields["aim"] or AIM),
             progress=job.tell,
             on_epoch=on_epoch,
             should_stop=job.cancelled,

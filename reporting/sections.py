@@ -53,7 +53,13 @@ from training.certainty import (
 from training.comparison import Changed, Share
 from training.repetitions import repetitions_text
 from training.result import Retraining, certainty_of, certainty_of_classes
+from training.settings import aim_of
 
+AIM_TEXTS = {
+    "balance": "balance of accuracy and of keeping what was right",
+    "accuracy": "accuracy before keeping what was right",
+    "keep": "keeping what was right before accuracy",
+}
 MOST_CARDS = 400  # RCCs with images; the others are in the table
 MOST_ROWS = 200  # of skipped images and of edits
 MOST_OVERLAPS = 5  # RCCs named with a weak spot
@@ -603,6 +609,7 @@ def _training(result: Retraining) -> list[tuple[str, str]]:
         return []
     epochs = len(result.history) - 1
     return [
+        ("Aim", AIM_TEXTS.get(aim_of(result.settings), "")),
         ("Training", escaped(f"{count(epochs, 'epoch')}; epoch {result.best} was kept")),
         ("Seeds", escaped(repetitions_text(result.repetitions, result.seed))),
         ("Stopped", escaped(result.stopped)),

@@ -31,6 +31,7 @@ ON_REQUEST = "on request"
 """Why a fine-tuning stopped, if it was asked to."""
 
 MOST_LOST = 0.05
+OnEpoch = Callable[[tuple["Epoch", ...], int], None]
 _RUNNING = "Running the model on the training images"
 
 
@@ -155,7 +156,7 @@ def fine_tune(
     *,
     threshold: float | None = None,
     progress: Progress = no_progress,
-    on_epoch: Callable[[tuple[Epoch, ...]], None] = lambda history: None,
+    on_epoch: OnEpoch = lambda history, epochs: None,
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint: Path | None = None,
 ) -> FineTuning:
@@ -166,7 +167,7 @@ def fine_tune(
     threshold : float, optional
         For a regression: an error above it is a failure.
     on_epoch : callable
-        Called with the history after each epoch, including epoch 0.
+        Called after each epoch, including epoch 0, with the history and the number of epochs in all.
     should_stop : callable
         Called before each batch; if it returns True, training stops and the weights of the best epoch are kept.
     checkpoint : Path, optional
@@ -196,7 +197,8 @@ def fine_tune(
     every = np.arange(len(data.labels))
     indices, outputs = run_model(dnn, dnn.model, data.pixels, every, progress=progress, what=_RUNNING)
     right = judge(dnn, images, indices, outputs, threshold=threshold).right
-    targets, weights = soft_targets(dnn, data.labels, indices, outputs, right, keep=settings.keep)
+    keep = np.where(data.groups == TRAINING, settings.keep, settings.keep_unsafe)
+    targets, weights = soft_targets(dnn, data.labels, indices, outputs, right, keep=keep)
     model = _compiled_copy(dnn, settings, steps)
 
     def check(epoch: int, loss: float, began: float) -> Epoch:
@@ -212,7 +214,7 @@ def fine_tune(
         history = [Epoch(int(row[0]), *row[1:].tolist()) for row in saved.history]
         best, kept, waited, rng.bit_generator.state = saved.best, saved.kept, saved.waiting, saved.rng
         started -= sum(epoch.seconds for epoch in history[1:])
-    on_epoch(tuple(history))
+    on_epoch(tuple(history), settings.epochs)
     for epoch in range(len(history), settings.epochs + 1):
         began = time.monotonic()
         order = rng.permutation(np.concatenate([training, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
@@ -230,7 +232,7 @@ def fine_tune(
             state = Checkpoint(np.array(history, float), best, waited, rng.bit_generator.state, state_of(model), kept)
             with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
                 save_checkpoint(checkpoint, key, state)
-        on_epoch(tuple(history))
+        on_epoch(tuple(history), settings.epochs)
     model.set_weights(kept)
     return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started, waited)
 
@@ -254,7 +256,7 @@ def is_better(epoch: Epoch, best: Epoch, original: Epoch) -> bool:
 
 
 def soft_targets(
-    dnn: Dnn, labels: np.ndarray, indices: np.ndarray, outputs: np.ndarray, right: np.ndarray, *, keep: float
+    dnn: Dnn, labels: np.ndarray, indices: np.ndarray, outputs: np.ndarray, right: np.ndarray, *, keep: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels mixed with the outputs of the original model, for the images that it predicts correctly.
 
@@ -268,7 +270,7 @@ def soft_targets(
     labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
     indices, outputs, right
         The readable images: their indices, the original model's outputs, and whether these are correct.
-    keep : float
+    keep : ndarray of shape (n_images,), float
         Weight of the original model's outputs relative to the label.
 
     Returns
@@ -284,8 +286,9 @@ def soft_targets(
         targets = np.eye(dnn.n_outputs, dtype=np.float32)[labels]
     weights = np.ones(len(labels), np.float32)
     rows = indices[right]
-    targets[rows] = (targets[rows] + keep * outputs[right]) / (1 + keep)
-    weights[rows] += keep
+    share = keep[rows, None].astype(np.float32)
+    targets[rows] = (targets[rows] + share * outputs[right]) / (1 + share)
+    weights[rows] += keep[rows]
     return targets, weights
 
 

@@ -22,7 +22,7 @@ from support.files import DAMAGED, read_arrays, replacing
 from support.progress import Progress
 from support.text import count
 from training.certainty import count_pairs
-from training.finetuning import ON_REQUEST, Epoch, FineTuning
+from training.finetuning import ON_REQUEST, Epoch, FineTuning, OnEpoch
 from training.settings import Settings
 
 
@@ -154,7 +154,7 @@ def repeat(
     resumption: Resumption | None,
     *,
     progress: Progress,
-    on_epoch: Callable[[tuple[Epoch, ...]], None],
+    on_epoch: OnEpoch,
     should_stop: Callable[[], bool],
 ) -> Repeated:
     """Fine-tune n times, with the seeds seed, seed + 1, …, and keep the one whose test accuracy is the median.
@@ -178,7 +178,7 @@ def repeat(
     """
     done = load_repetitions(resumption, settings, n) if resumption else []
     if done:
-        on_epoch(done[-1].tuning.history)
+        on_epoch(done[-1].tuning.history, settings.epochs)
     stopped = ""
     while len(done) < n:
         if done and should_stop():

@@ -3,6 +3,7 @@
 In: the training configuration in the model file. Out: settings with suitable defaults, and a Keras optimizer and loss.
 """
 
+import math
 from typing import Any, NamedTuple
 
 from dnn.model import Dnn, loss_name
@@ -11,11 +12,15 @@ from support.errors import SAFEError
 LEARNING_RATE = 7e-4
 LEARNING_RATE_FACTOR = 0.7
 LEARNING_RATES = (1e-4, 1e-2)
-EPOCHS = 8
+EPOCHS, MOST_EPOCHS = 8, 40
+STEPS = 600  # least number of training steps, if the epochs are not given; MOST_EPOCHS may be fewer
 BATCH_SIZE = 32
 VALIDATION_SHARE = 0.1
 UNSAFE_SHARE = 0.2
 KEEP = 1.0
+AIMS = {"accuracy": 1.0, "balance": 3.0, "keep": 12.0}
+"""What matters more, as `keep_unsafe`: the accuracy, or that nothing which was right gets worse."""
+AIM = "balance"
 MOST_SEEDS = 99
 
 _WHOLE = ("epochs", "batch_size", "seed")
@@ -34,8 +39,9 @@ class Settings(NamedTuple):
         Share of the training images that is held out.
     unsafe_share : float
         Least number of unsafe images drawn in an epoch, per training image; each unsafe image is drawn at least once.
-    keep : float
-        Weight of the original model's outputs relative to the label, for images that it predicts correctly.
+    keep, keep_unsafe : float
+        Weight of the original model's outputs relative to the label, for training images and for unsafe images that it
+        predicts correctly. Files of older versions lack the second, which was the same as the first.
     """
 
     learning_rate: float
@@ -45,12 +51,20 @@ class Settings(NamedTuple):
     validation_share: float = VALIDATION_SHARE
     unsafe_share: float = UNSAFE_SHARE
     keep: float = KEEP
+    keep_unsafe: float = KEEP
+
+
+class SetSizes(NamedTuple):
+    """Numbers of training images and unsafe images."""
+
+    training: int
+    unsafe: int
 
 
 class Wishes(NamedTuple):
     """The settings requested by the engineer, numbers or text; None for the default.
 
-    `seeds` is no setting of a fine-tuning, but how many there are: with `seed`, `seed` + 1, ….
+    `seeds` is no setting of a fine-tuning, but how many there are: with `seed`, `seed` + 1, …. `aim` is one of `AIMS`.
     """
 
     learning_rate: float | str | None = None
@@ -61,6 +75,7 @@ class Wishes(NamedTuple):
     unsafe_share: float | None = None
     keep: float | None = None
     seeds: int | str | None = None
+    aim: str | None = None
 
 
 NO_WISHES = Wishes()
@@ -83,19 +98,30 @@ def choose_seeds(wishes: Wishes) -> int:
     return n
 
 
-def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES) -> Settings:
+def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None = None) -> Settings:
     """Settings with defaults for those that were not requested.
 
     The default learning rate is 0.7 times the one that the model was compiled with (the initial one of a schedule), or
-    7e-4 if that is unknown. It decays to 0 along a cosine (docs/decisions/041-learning-rate.md).
+    7e-4 if that is unknown. It decays to 0 along a cosine (docs/decisions/041-learning-rate.md). The default number of
+    epochs is 8, or more if there are so few images that training would end after fewer than `STEPS` steps
+    (docs/decisions/044-epochs-and-aims.md).
+
+    Parameters
+    ----------
+    sizes : SetSizes, optional
+        For the number of epochs; without them it is 8.
 
     Raises
     ------
     SAFEError
-        A number is invalid or out of range.
+        A number is invalid or out of range, or the aim is unknown.
     """
-    given = {name: value for name, value in wishes._replace(seeds=None)._asdict().items() if value is not None}
-    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **given}
+    aim = AIM if wishes.aim is None else wishes.aim
+    if aim not in AIMS:
+        raise SAFEError(f"The aim must be one of {', '.join(AIMS)}. Received: {aim}")
+    given = {name: value for name, value in wishes._asdict().items() if value is not None}
+    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **given, "keep_unsafe": AIMS[aim]}
+    values = {name: value for name, value in values.items() if name in Settings._fields}
     for name, lowest, highest in (
         ("learning_rate", 0, 1),
         ("epochs", 1, 10_000),
@@ -117,7 +143,21 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES) -> Settings:
             kind = "a whole number" if whole else "a number"
             raise SAFEError(f"{name} must be {kind} from {lowest:g} to {highest:g}. Received: {value}")
         values[name] = int(number) if whole else number
-    return Settings(**values)
+    settings = Settings(**values)
+    if sizes and "epochs" not in given:
+        settings = settings._replace(epochs=_epochs(settings, sizes))
+    return settings
+
+
+def aim_of(settings: Settings) -> str:
+    """The aim that gives these settings; empty if none does."""
+    return next((aim for aim, weight in AIMS.items() if weight == settings.keep_unsafe), "")
+
+
+def _epochs(settings: Settings, sizes: SetSizes) -> int:
+    training = (1 - settings.validation_share) * sizes.training
+    steps = (training + max(sizes.unsafe, settings.unsafe_share * training)) / settings.batch_size
+    return min(max(EPOCHS, math.ceil(STEPS / max(steps, 1))), MOST_EPOCHS)
 
 
 def _default_learning_rate(dnn: Dnn) -> float:

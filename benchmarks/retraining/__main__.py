@@ -52,7 +52,7 @@ from support.images import find_images
 from support.run_folder import CLUSTERS_FILE
 from training import finetuning
 from training.finetuning import TRAINING, TrainingData, fine_tune
-from training.settings import Settings, Wishes, choose_settings
+from training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, Wishes, choose_settings
 
 PLOT = Path(__file__).parents[1] / "plots" / "retraining.png"
 LIST_FILE = "improvement.txt"
@@ -77,8 +77,8 @@ class RetrainingCase(NamedTuple):
         What the strategies know about the improvement images.
     right : ndarray of shape (n_test,), bool
         Whether the original model classifies the test image correctly.
-    settings : Settings
-        Settings of fine-tuning, except for the seed.
+    wishes : Wishes
+        Of fine-tuning, except for the seed.
     training_images : int
         Number of training images in a run.
     about : dict
@@ -91,7 +91,7 @@ class RetrainingCase(NamedTuple):
     test: Part
     pool: Pool
     right: np.ndarray
-    settings: Settings
+    wishes: Wishes
     training_images: int
     about: dict[str, Any]
 
@@ -133,6 +133,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"strategies: {', '.join(STRATEGIES)} (default: all)",
     )  # fmt: skip
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (default: that of the tool)")
+    parser.add_argument("--aim", choices=AIMS, default=AIM, help=f"as of the tool (default: {AIM})")
     parser.add_argument(
         "--training-images", type=int, metavar="N",
         help="training images in a run, drawn for each seed (default: all)",
@@ -207,7 +208,7 @@ def run_once(case: RetrainingCase, strategy: str, labels: int, seed: int) -> dic
     seen, unseen = order[: case.training_images], order[case.training_images :]
     if strategy in NEEDS_NO_LABEL:
         # In place of the unsafe set: images of the training set
-        source, n = case.train, round(case.settings.unsafe_share * len(seen))
+        source, n = case.train, round(UNSAFE_SHARE * len(seen))
         chosen, rccs = np.resize(unseen if len(unseen) else seen, n), np.zeros(n, int)
     else:
         source = case.improvement
@@ -217,7 +218,8 @@ def run_once(case: RetrainingCase, strategy: str, labels: int, seed: int) -> dic
         np.concatenate([case.train.labels[seen], source.labels[chosen]]),
         np.concatenate([np.full(len(seen), TRAINING), rccs]),
     )
-    result = fine_tune(case.dnn, data, case.settings._replace(seed=seed))
+    settings = choose_settings(case.dnn, case.wishes._replace(seed=seed), SetSizes(len(seen), len(chosen)))
+    result = fine_tune(case.dnn, data, settings)
     right = is_right(case.dnn, result.model, case.test)
     return {
         "setup": case.about["setup"],
@@ -332,7 +334,8 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
         sizes=clusters.sizes,
     )
 
-    settings = choose_settings(dnn, Wishes(epochs=options.epochs))
+    wishes = Wishes(epochs=options.epochs, aim=options.aim)
+    settings = choose_settings(dnn, wishes)
     training_images = min(options.training_images or len(folders["train"].labels), len(folders["train"].labels))
     size, _ = unsafe_set_size(float(right.mean()), int((~right).sum()), test_size=len(right))
     about = {
@@ -352,7 +355,7 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     model = hashlib.blake2b(Path(dnn.path).read_bytes(), digest_size=8).hexdigest()
     record = json.dumps([model, about, clusters.labels.tolist(), order.tolist()], sort_keys=True)
     setup = hashlib.blake2b(record.encode(), digest_size=8).hexdigest()
-    return RetrainingCase(dnn, parts["train"], improvement, parts["test"], pool, right, settings, training_images,
+    return RetrainingCase(dnn, parts["train"], improvement, parts["test"], pool, right, wishes, training_images,
                 {**about, "setup": setup})  # fmt: skip
 
 

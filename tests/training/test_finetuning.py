@@ -18,7 +18,16 @@ from training.finetuning import (
     is_better,
     soft_targets,
 )
-from training.settings import Settings, Wishes, choose_loss, choose_settings, compile_as_given
+from training.settings import (
+    AIMS,
+    SetSizes,
+    Settings,
+    Wishes,
+    aim_of,
+    choose_loss,
+    choose_settings,
+    compile_as_given,
+)
 
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
 
@@ -129,6 +138,29 @@ def test_settings_out_of_range_are_refused(dnn, name, value):
         choose_settings(dnn, Wishes(**{name: value}))
 
 
+@pytest.mark.parametrize(
+    ("sizes", "epochs"),
+    [
+        (SetSizes(4000, 400), 8),  # 138 steps in an epoch, if those of 720 unsafe images are drawn
+        (SetSizes(513, 300), 26),
+        (SetSizes(40, 10), 40),
+    ],
+)
+def test_few_images_are_trained_on_in_more_epochs_unless_their_number_is_given(dnn, sizes, epochs):
+    assert choose_settings(dnn, sizes=sizes).epochs == epochs
+    assert choose_settings(dnn, Wishes(epochs=8), sizes).epochs == 8
+
+
+def test_an_aim_decides_how_much_an_unsafe_image_that_was_right_counts(dnn):
+    weights = [choose_settings(dnn, Wishes(aim=aim)).keep_unsafe for aim in ("accuracy", "balance", "keep")]
+    assert weights == sorted(set(weights))
+    assert choose_settings(dnn).keep_unsafe == weights[1]
+    assert [aim_of(choose_settings(dnn, Wishes(aim=aim))) for aim in AIMS] == list(AIMS)
+    assert aim_of(Settings(0.1, keep_unsafe=2.5)) == ""
+    with pytest.raises(SAFEError, match="aim must be one of accuracy, balance, keep"):
+        choose_settings(dnn, Wishes(aim="speed"))
+
+
 def test_settings_may_be_texts(dnn):
     assert choose_settings(dnn, Wishes(epochs="3", learning_rate="1e-2"))[:2] == (0.01, 3)
 
@@ -168,12 +200,12 @@ def test_a_custom_loss_gives_way_to_the_usual_one(folder):
 
 
 def test_targets_hold_on_to_what_was_right(dnn):
-    outputs = np.array([[0.6, 0.2, 0.2], [0.6, 0.2, 0.2]], np.float32)
-    targets, weights = soft_targets(
-        dnn, np.array([0, 1, 2]), np.array([0, 1]), outputs, np.array([True, False]), keep=1.0
-    )
-    np.testing.assert_allclose(targets, [[0.8, 0.1, 0.1], [0, 1, 0], [0, 0, 1]], rtol=1e-6)
-    assert weights.tolist() == [2, 1, 1]
+    outputs = np.array([[0.6, 0.2, 0.2], [0.6, 0.2, 0.2], [0.2, 0.2, 0.6]], np.float32)
+    right = np.array([True, False, True])
+    keep = np.array([1.0, 1.0, 3.0])
+    targets, weights = soft_targets(dnn, np.array([0, 1, 2]), np.arange(3), outputs, right, keep=keep)
+    np.testing.assert_allclose(targets, [[0.8, 0.1, 0.1], [0, 1, 0], [0.15, 0.15, 0.7]], rtol=1e-6)
+    assert weights.tolist() == [2, 1, 4]
 
 
 # --- Training ---------------------------------------------------------------------------------------------------
@@ -182,11 +214,11 @@ def test_targets_hold_on_to_what_was_right(dnn):
 def test_fine_tuning_learns_the_unsafe_images_and_keeps_the_others(dnn):
     given = [weights.copy() for weights in dnn.model.get_weights()]
     seen = []
-    result = fine_tune(dnn, data_for(dnn), QUICK, on_epoch=lambda history: seen.append(len(history)))
+    result = fine_tune(dnn, data_for(dnn), QUICK, on_epoch=lambda history, epochs: seen.append((len(history), epochs)))
     assert (result.history[0].unsafe, result.history[0].validation) == (0, 1)
     assert result.history[result.best].unsafe == 1
     assert result.history[result.best].validation == 1
-    assert seen == list(range(1, 7))
+    assert seen == [(epoch, 5) for epoch in range(1, 7)]
     assert result.stopped == ""
     for before, after in zip(given, dnn.model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)
@@ -265,7 +297,11 @@ def test_stopping_keeps_the_best_epoch_so_far(dnn):
     history = []
     slow = QUICK._replace(learning_rate=0.02, epochs=30)
     result = fine_tune(
-        dnn, data_for(dnn), slow, on_epoch=history.append, should_stop=lambda: bool(history) and len(history[-1]) == 5
+        dnn,
+        data_for(dnn),
+        slow,
+        on_epoch=lambda epochs, _: history.append(epochs),
+        should_stop=lambda: bool(history) and len(history[-1]) == 5,
     )
     assert len(result.history) == 5
     assert result.stopped == "on request"
