@@ -382,11 +382,13 @@ def _choose_halves(
     competing = [[image.image for image in images[contested(n)]] for images, n in zip(candidates, taken, strict=True)]
     paths = [path for names in competing for path in names]
     likelihood = dict(zip(paths, likely_wrong(paths), strict=True)) if paths else {}
-    return [
-        images[i]
-        for images, n, names in zip(candidates, taken, competing, strict=True)
-        for i in sorted(choose_half(n, np.array([likelihood[name] for name in names])).tolist())
-    ]
+    chosen = []
+    for images, n, names in zip(candidates, taken, competing, strict=True):
+        half = contested(n).start
+        for i in sorted(choose_half(n, np.array([likelihood[name] for name in names])).tolist()):
+            share = round(float(likelihood[images[i].image]), 3) if i >= half else None
+            chosen.append(images[i]._replace(likely_wrong=share))
+    return chosen
 
 
 def _left_out(clusters: RootCauseClusters, leave_out: Collection[int]) -> tuple[int, ...]:

@@ -164,7 +164,7 @@ class UnsafeTab:
                 )
         with gr.Accordion("All selected images", open=False):
             self.table = gr.Dataframe(
-                headers=["image", "RCC", "distance", "within eps"],
+                headers=["image", "RCC", "distance", "within eps", "why"],
                 interactive=False,
                 max_height=420,
                 show_search="filter",
@@ -213,7 +213,13 @@ class UnsafeTab:
             self.per_rcc: _rows_by_rcc(unsafe, current, selected),
             self.rcc: gr.Dropdown(choices=choices, value=choices[0][1]),
             self.table: [
-                [printable(image.image), image.rcc, f"{image.distance:.4f}", "yes" if image.within_eps else "no"]
+                [
+                    printable(image.image),
+                    image.rcc,
+                    f"{image.distance:.4f}",
+                    "yes" if image.within_eps else "no",
+                    printable(image.why),
+                ]
                 for image in unsafe.images
             ],
             **self._show_gallery(unsafe, choices[0][1]),
@@ -228,10 +234,13 @@ class UnsafeTab:
 
     def _show_gallery(self, unsafe: UnsafeSet, rcc: int) -> dict:
         images = [image.image for image in unsafe.images if image.rcc == rcc]
+        why = {image.image: printable(image.why) for image in unsafe.images if image.rcc == rcc}
         text = "Nearest first" if len(images) <= GALLERY_LIMIT else f"The {GALLERY_LIMIT} nearest of {len(images):,}"
         return {
             self.heading: f"<h3 class='safe-title'>{text}</h3>",
-            self.gallery: thumbnails(unsafe.improvement_root, images[:GALLERY_LIMIT], 160, self._settings.root),
+            self.gallery: thumbnails(
+                unsafe.improvement_root, images[:GALLERY_LIMIT], 160, self._settings.root, told=why
+            ),
         }
 
     def _last_form(self) -> dict:

@@ -23,7 +23,9 @@ from support.run_folder import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
 from support.tables import cell, from_cell
 
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
-REASON = "reason"  # one more column, of sets that were also selected by weak spots
+# One more column each, of sets that were also selected by weak spots or by the DNN's likely errors
+REASON = "reason"
+LIKELY_WRONG = "likely_wrong"
 QUOTAS = ("equal", "size")
 QUOTA = "size"
 
@@ -45,6 +47,8 @@ class UnsafeImage(NamedTuple):
         The class; empty if the image is not labelled.
     reason : str
         The weak spot, in words, that the image was selected for; empty if it was selected for its RCC.
+    likely_wrong : float or None
+        How likely the DNN is wrong on it, if it was selected by that (see `dnn.failure_prediction`).
     """
 
     image: str
@@ -53,6 +57,16 @@ class UnsafeImage(NamedTuple):
     within_eps: bool
     label: str = ""
     reason: str = ""
+    likely_wrong: float | None = None
+
+    @property
+    def why(self) -> str:
+        """Why the image was selected, in words."""
+        if self.reason:
+            return f"weak spot: {self.reason}"
+        if self.likely_wrong is not None:
+            return f"near RCC {self.rcc}, {self.likely_wrong:.0%} of similar answers wrong"
+        return f"among the nearest to RCC {self.rcc}"
 
 
 @dataclass(frozen=True)
@@ -145,12 +159,16 @@ def unsafe_table(unsafe: UnsafeSet) -> str:
     """The content of `unsafe_set.csv`, the only file that labelling changes."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    by_reasons = any(image.reason for image in unsafe.images)
-    writer.writerow([*COLUMNS, REASON] if by_reasons else COLUMNS)
-    for image in unsafe.images:
+    more: dict[str, list] = {}
+    if any(image.reason for image in unsafe.images):
+        more[REASON] = [cell(image.reason) for image in unsafe.images]
+    if any(image.likely_wrong is not None for image in unsafe.images):
+        more[LIKELY_WRONG] = ["" if image.likely_wrong is None else image.likely_wrong for image in unsafe.images]
+    writer.writerow([*COLUMNS, *more])
+    for i, image in enumerate(unsafe.images):
         within = str(image.within_eps).lower()
-        reason = [cell(image.reason)] if by_reasons else []
-        writer.writerow([cell(image.image), image.rcc, image.distance, within, cell(image.label), *reason])
+        row = [cell(image.image), image.rcc, image.distance, within, cell(image.label)]
+        writer.writerow([*row, *(column[i] for column in more.values())])
     return table.getvalue()
 
 
@@ -224,5 +242,9 @@ def _image_of(row: Mapping[str, str]) -> UnsafeImage:
     rcc, distance = int(row["rcc"]), float(row["distance"])
     if not image or set(image) & set("\0\r\n") or rcc < 0 or not 0 <= distance < math.inf:
         raise ValueError(f"an invalid row: {image!r}, {rcc}, {distance}")
-    reason = from_cell(row.get(REASON) or "")
-    return UnsafeImage(image, rcc, distance, row["within_eps"].strip().lower() == "true", label, reason)
+    likely = (row.get(LIKELY_WRONG) or "").strip()
+    share = float(likely) if likely else None
+    if share is not None and not 0 <= share <= 1:
+        raise ValueError(f"an invalid row: {image!r}, {LIKELY_WRONG} {likely}")
+    within = row["within_eps"].strip().lower() == "true"
+    return UnsafeImage(image, rcc, distance, within, label, from_cell(row.get(REASON) or ""), share)

@@ -251,6 +251,8 @@ def test_half_of_each_rcc_are_the_nearest_and_half_those_that_the_dnn_is_likely_
             likeliest = sorted(rest, key=lambda path: -likelihood[path])[: quota - half]  # stable: the nearest first
             chosen = [image.image for image in unsafe.images if image.rcc == rcc]
             assert chosen == [path for path in nearest if path in (*nearest[:half], *likeliest)]
+            shares = {image.image: image.likely_wrong for image in unsafe.images if image.rcc == rcc}
+            assert shares == {path: likelihood[path] if path in likeliest else None for path in chosen}
         assert asked == competing
 
 
@@ -261,6 +263,24 @@ def test_the_set_tells_by_which_model_it_was_chosen(clusters, improvement, tmp_p
     save_unsafe_set(unsafe, tmp_path)
     assert load_unsafe_set(tmp_path).model == "/models/gaze.keras"
     assert "gaze.keras is most likely to get wrong" in chosen_by_model(unsafe)
+
+
+def test_the_set_tells_of_each_image_why_it_was_chosen(clusters, improvement, tmp_path):
+    first, second, third, *others = select_unsafe_set(improvement, clusters, SelectionSettings(size=5)).images
+    second, third = second._replace(likely_wrong=0.875), third._replace(reason="light < 0.2")
+    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=5))
+    unsafe = dataclasses.replace(unsafe, images=(first, second, third, *others))
+    save_unsafe_set(unsafe, tmp_path)
+    assert load_unsafe_set(tmp_path) == unsafe
+    assert [image.why for image in load_unsafe_set(tmp_path).images[:3]] == [
+        f"among the nearest to RCC {first.rcc}",
+        f"near RCC {second.rcc}, 88% of similar answers wrong",
+        "weak spot: light < 0.2",
+    ]
+    table = tmp_path / UNSAFE_SET_FILE
+    table.write_text(table.read_text().replace("0.875", "1.5"))
+    with pytest.raises(SAFEError, match=r"damaged .*likely_wrong 1\.5"):
+        load_unsafe_set(tmp_path)
 
 
 def test_only_core_points_attract_candidates(clusters, tmp_path):
