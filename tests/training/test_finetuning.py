@@ -142,7 +142,7 @@ def test_settings_out_of_range_are_refused(dnn, name, value):
     ("sizes", "epochs"),
     [
         (SetSizes(4000, 400), 8),  # 138 steps in an epoch, if those of 720 unsafe images are drawn
-        (SetSizes(513, 300), 26),
+        (SetSizes(1000, 300), 27),
         (SetSizes(40, 10), 40),
     ],
 )
