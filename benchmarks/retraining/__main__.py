@@ -27,7 +27,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.results import write_section
-from benchmarks.retraining.choice import NEEDS_NO_LABEL, STRATEGIES, Pool, choose_images, entropy_of
+from benchmarks.retraining.choice import (
+    BY_REASONS,
+    NEEDS_NO_LABEL,
+    STRATEGIES,
+    Pool,
+    choose_images,
+    entropy_of,
+    margin_of,
+    output_change,
+    transformed,
+)
 from benchmarks.retraining.report import (
     CASE_FILE,
     RUNS_FILE,
@@ -38,18 +48,22 @@ from benchmarks.retraining.report import (
 )
 from casestudies.build import MODEL_FILE, print_progress
 from clustering import find_root_cause_clusters
-from dnn.failure_prediction import likely_wrong
+from dnn.failure_prediction import likely_wrong, predict_failures
+from dnn.failures import find_failures
 from dnn.model import Dnn, load_dnn, sized_for
 from dnn.predictions import LabelledImages, Pixels, check_classes, labelled_images, run_model
+from dnn.tested import read_predictions
 from FE import extract_features, stream_features
 from features.extractor import PRECISIONS
 from features.weights import choose_extractor, recall_extractor
 from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
+from rccs.spot_candidates import SpotsSought
+from reasons import known_of, reasons_of, weak_spots_of
 from selection import SelectionSettings, select_unsafe_set, unsafe_set_size
 from support.errors import SAFEError
 from support.files import prepare_folder, write_text
 from support.images import find_images
-from support.run_folder import CLUSTERS_FILE
+from support.run_folder import CLUSTERS_FILE, PREDICTIONS_FILE
 from training import finetuning
 from training.finetuning import TRAINING, TrainingData, fine_tune
 from training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, Wishes, choose_settings
@@ -324,6 +338,13 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     distance[order] = [image.distance for image in unsafe.images]
     place = np.empty((len(listed), clusters.points.shape[1]), np.float32)
     place[order] = [points[image.image] for image in unsafe.images]
+    sought = spots_sought(dnn, folders["test"].root, clusters, work) if BY_REASONS in options.strategies else None
+
+    def by_reasons(n: int) -> np.ndarray:
+        chosen = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=n), sought=sought)
+        return np.array([row[at[image.image]] for image in chosen.images])
+
+    changed = [outputs_of(dnn, dnn.model, improvement._replace(pixels=p)) for p in transformed(improvement.pixels)]
     pool = Pool(
         rcc=rcc,
         distance=distance,
@@ -332,6 +353,9 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
         likely_wrong=likely_wrong(outputs, tested, ~right),
         wrong=outputs.argmax(axis=1) != improvement.labels,
         sizes=clusters.sizes,
+        margin=margin_of(outputs),
+        change=output_change(outputs, changed),
+        by_reasons=by_reasons if sought else None,
     )
 
     wishes = Wishes(epochs=options.epochs, aim=options.aim)
@@ -385,6 +409,18 @@ def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path, *, pre
     clusters = find_root_cause_clusters(extract_features(listed, extractor, progress=print_progress))
     save_clusters(clusters, work)
     return clusters
+
+
+def spots_sought(dnn: Dnn, test: Path, clusters: RootCauseClusters, work: Path) -> SpotsSought | None:
+    """The model's weak spots on its test set, to select images by; None if there are none."""
+    out = prepare_folder(work / "failures")
+    if not (out / PREDICTIONS_FILE).is_file():
+        find_failures(dnn.path, test, out, progress=print_progress)
+    tested = read_predictions(out / PREDICTIONS_FILE, test)
+    known = known_of(tested, progress=print_progress)
+    spots = weak_spots_of(tested, known)
+    images = reasons_of(clusters, tested, known, spots).images
+    return SpotsSought(spots, images, predict_failures(dnn.path, test).predicted) if spots else None
 
 
 def part_of(images: LabelledImages, n: int | None, path: Path) -> np.ndarray:

@@ -5,7 +5,16 @@ import pytest
 
 from benchmarks.retraining import __main__ as retraining
 from benchmarks.retraining import report
-from benchmarks.retraining.choice import STRATEGIES, Pool, choose_images, entropy_of, farthest_first
+from benchmarks.retraining.choice import (
+    STRATEGIES,
+    Pool,
+    choose_images,
+    entropy_of,
+    farthest_first,
+    margin_of,
+    output_change,
+    transformed,
+)
 from benchmarks.retraining.report import CaseRuns, compare, gain, load_cases, read_runs, retraining_section
 from dnn.model import load_dnn
 from dnn.predictions import Pixels
@@ -23,7 +32,8 @@ def pool():
     entropy = np.linspace(0, 1, 20)
     wrong = np.arange(20) % 4 == 0
     likely = np.tile([0, 0.5, 1, 0], 5)
-    return Pool(rcc, distance, distance[:, None].astype(np.float32), entropy, likely, wrong, np.array([30, 10]))
+    points = distance[:, None].astype(np.float32)
+    return Pool(rcc, distance, points, entropy, likely, wrong, np.array([30, 10]), 1 - entropy, likely, np.arange)
 
 
 def rng():
@@ -97,6 +107,28 @@ def test_by_size_an_rcc_gets_labels_as_it_has_failing_images_and_weighs_every_im
     chosen, groups = choose_images("SAFE by size", 8, pool, rng())
     assert chosen.tolist() == [0, 1, 2, 3, 4, 5, 12, 13]
     assert set(groups.tolist()) == {0}
+
+
+def test_margin_and_consistency_take_the_images_of_which_the_model_is_least_sure(pool):
+    assert choose_images("margin", 3, pool, rng())[0].tolist() == [19, 18, 17]
+    assert choose_images("consistency", 3, pool, rng())[0].tolist() == [2, 6, 10]
+    assert margin_of(np.array([[0.2, 0.7, 0.1], [0.4, 0.2, 0.4]])) == pytest.approx([0.5, 0])
+
+
+def test_an_output_that_changes_with_the_image_is_not_consistent():
+    outputs = np.array([[1.0, 0.0], [0.5, 0.5]])
+    assert output_change(outputs, [outputs, outputs[::-1]]).tolist() == [0.25, 0.25]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 20, 40, 3), np.uint8)
+    copies = transformed(pixels)
+    assert all(copy.shape == pixels.shape and copy.dtype == np.uint8 and (copy != pixels).any() for copy in copies)
+    assert (copies[0][:, 1:] == pixels[:, :-1]).all()
+
+
+def test_by_reasons_asks_the_selection_and_needs_weak_spots(pool):
+    chosen, groups = choose_images("SAFE by reasons", 2, pool, rng())
+    assert (chosen.tolist(), groups.tolist()) == ([0, 1], [0, 0])
+    with pytest.raises(ValueError, match="weak spots"):
+        choose_images("SAFE by reasons", 2, pool._replace(by_reasons=None), rng())
 
 
 def test_farthest_first_takes_no_point_twice_even_of_equal_points():
