@@ -31,6 +31,7 @@ from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.known_values import nuisance_columns, recorded_texts
 from rccs.parameters import find_parameters
 from rccs.spot_candidates import SpotCandidates, SpotsSought
+from rccs.spread import AMONG, groups_of, spread, spread_text
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from support.entries import number_of
 from support.errors import SAFEError
@@ -162,6 +163,9 @@ class SelectionSettings(NamedTuple):
     leave_out : collection of int
         RCCs to select no images for, for example because their failures are no hazard. Their candidates are not
         selected for another RCC either.
+    spread_over : str
+        A column of the improvement images' parameters, such as the drive or the person: each RCC's images are taken
+        from its values in turn (see `rccs.spread`). Empty: the nearest are taken, whatever they have in common.
     """
 
     test_accuracy: float | str | None = None
@@ -170,6 +174,7 @@ class SelectionSettings(NamedTuple):
     size: int | str | None = None
     quota: str = QUOTA
     leave_out: Collection[int] = ()
+    spread_over: str = ""
 
 
 def select_unsafe_set(
@@ -211,7 +216,8 @@ def select_unsafe_set(
     SAFEError
         A number is out of range, there are no RCCs or no images, all RCCs are left out, or the network of the
         clustering is not available. Something was set aside, or images are selected by weak spots, and the table of
-        improvement parameters cannot be read. No weak spot's conditions can be checked.
+        improvement parameters cannot be read. No weak spot's conditions can be checked. There is no column to spread
+        over.
     """
     left_out = _left_out(clusters, settings.leave_out)
     if settings.quota not in QUOTAS:
@@ -221,8 +227,10 @@ def select_unsafe_set(
     named = weights or clusters.weights or None
     extractor = recall_extractor(clusters.extractor, clusters.extractor_identity, weights=named)
 
+    groups = groups_of(settings.spread_over, listing, within=within) if settings.spread_over else None
     spots = SpotCandidates(sought, clusters, listing, keep=wanted // 2, leave_out=left_out) if sought else None
-    nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
+    keep = max(contested(wanted).stop if likely_wrong else wanted, AMONG * wanted if groups else 0)
+    nearest = _Nearest(clusters, keep=keep)
     batches = (stream or stream_features)(listing, extractor, progress=progress)
     aside = _Aside(clusters.set_aside, listing, within) if clusters.set_aside else None
     n_improvement, unreadable = _add_candidates(nearest, spots, clusters.projection, batches, aside)
@@ -244,11 +252,13 @@ def select_unsafe_set(
         available[image.rcc] -= 1
     taken = quotas(wanted - len(by_reasons), clusters.sizes, available, by=settings.quota)
     candidates = _without({image.image for image in by_reasons}, [nearest.best(rcc) for rcc in range(len(taken))])
+    if groups:
+        candidates = [spread(images, n, groups) for images, n in zip(candidates, taken.tolist(), strict=True)]
     if likely_wrong:
         chosen = _choose_halves(candidates, taken.tolist(), lambda paths: likely_wrong(listing.root, paths))
     else:
         chosen = [image for images, most in zip(candidates, taken, strict=True) for image in images[:most]]
-    if by_reasons:
+    if by_reasons or groups:
         chosen = sorted([*chosen, *by_reasons], key=lambda image: (image.rcc, image.distance, image.image))
     return UnsafeSet(
         improvement_root=listing.root,
@@ -261,7 +271,11 @@ def select_unsafe_set(
         clusters=fingerprint(clusters),
         left_out=left_out,
         quota=settings.quota,
-        notes=(*(aside.notes if aside else ()), *(spots.notes if spots else ())),
+        notes=(
+            *(aside.notes if aside else ()),
+            *(spots.notes if spots else ()),
+            *([spread_text(settings.spread_over, chosen, groups)] if groups else []),
+        ),
     )
 
 

@@ -134,6 +134,11 @@ def _add_select(commands: Commands) -> None:
         help="images per RCC: size (default), in proportion to its failing images; equal, the same number, as in the "
         "paper",
     )  # fmt: skip
+    select.add_argument(
+        "--spread-over", metavar="NAME", default="",
+        help="a column of parameters.csv in or beside IMPROVEMENT, such as the drive or the person: an RCC's images "
+        "are taken from its values in turn, rather than twenty from one drive",
+    )  # fmt: skip
     select.add_argument("--leave-out-safe", action="store_true", help="no images for RCCs judged safe on the page")
     select.add_argument(
         "--reasons", action="store_true",

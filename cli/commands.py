@@ -139,7 +139,14 @@ def run_select(options: argparse.Namespace) -> None:
         unsafe = select_images(
             options.improvement,
             out,
-            SelectionSettings(options.test_accuracy, options.test_size, options.factor, options.size, options.quota),
+            SelectionSettings(
+                options.test_accuracy,
+                options.test_size,
+                options.factor,
+                options.size,
+                options.quota,
+                spread_over=options.spread_over,
+            ),
             leave_out_safe=options.leave_out_safe,
             reasons=options.reasons,
             model=options.model,

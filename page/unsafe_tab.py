@@ -71,9 +71,9 @@ class UnsafeTab:
         fields = {
             "folder": self.folder, "accuracy": self.accuracy, "test_size": self.test_size, "factor": self.factor,
             "size": self.size, "quota": self.quota, "leave_out": self.leave_out, "model": self.model,
-            "test": self.test, "reasons": self.reasons,
+            "test": self.test, "reasons": self.reasons, "spread": self.spread,
         }  # fmt: skip
-        optional = ("test_size", "factor", "size", "quota", "leave_out", "model", "test", "reasons")
+        optional = ("test_size", "factor", "size", "quota", "leave_out", "model", "test", "reasons", "spread")
         self.form = FormView(fields, self.options, optional, self._last_form)
         self.marks = gr.State(None)  # of the folder, as the window shows it
         self.outputs = [*self.job_view.outputs, self.pane, self.key, self.marks, self.form.filled, self.per_rcc,
@@ -126,6 +126,10 @@ class UnsafeTab:
                     elem_id="by-reasons",
                 )  # fmt: skip
             with gr.Row():
+                self.spread = gr.Textbox(
+                    label="Spread over", info="A column of the images' parameters.csv, such as the drive or the person",
+                    placeholder="person", elem_id="spread-over",
+                )  # fmt: skip
                 self.model = gr.Textbox(
                     label="Model", info="With it, half of the images are ones that it is likely to get wrong",
                     placeholder="/path/to/model.keras", elem_id="select-model",
@@ -266,8 +270,10 @@ class UnsafeTab:
             improvement = settings.accept(fields["folder"])
             accepted: dict[str, Any] = {name: settings.accept(path) for name, path in paths.items()}
             remember(settings.out, TAB, fields)
+            spread_over = (fields["spread"] or "").strip()
+            chosen = SelectionSettings(quota=fields["quota"], spread_over=spread_over, **numbers)
             select_images(
-                improvement, settings.out, SelectionSettings(quota=fields["quota"], **numbers),
+                improvement, settings.out, chosen,
                 leave_out_safe=bool(fields["leave_out"]), reasons=bool(fields["reasons"]), within=settings.root,
                 weights=settings.weights, progress=job.progress, **accepted,
             )  # fmt: skip

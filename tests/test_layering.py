@@ -64,6 +64,7 @@ HOUSE = {
         "intervals",
         "weak_spots",
         "spot_candidates",
+        "spread",
         "profiles",
         "search",
         "nearness",
