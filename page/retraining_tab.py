@@ -47,11 +47,7 @@ EARLIER = empty(
     STEPS,
 )
 UNSAFE_SET = "The images to label: the improvement images nearest to the root cause clusters (RCCs)"
-AIM_CHOICES = [
-    ("Both", "balance"),
-    ("Accuracy, although more images that were right get wrong", "accuracy"),
-    ("Keeping what is right, although the accuracy gains less", "keep"),
-]
+AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
 # Parameters of `Wishes`, and the fields that they are typed into
 NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed", "seeds": "seeds"}
 
@@ -110,7 +106,10 @@ class RetrainingTab:
 
     def _lay_out_options(self) -> None:
         with gr.Accordion("How it is trained", open=False, elem_id="training-options") as self.options:
-            self.aim = gr.Radio(AIM_CHOICES, value=AIM, label="What matters more", elem_id="aim")
+            self.aim = gr.Radio(
+                AIM_CHOICES, value=AIM, label="What matters more", elem_id="aim",
+                info="For accuracy, more images that were right may get wrong; keeping them, accuracy gains less",
+            )  # fmt: skip
             with gr.Row():
                 self.rate = gr.Textbox(
                     label="Learning rate",
@@ -118,7 +117,7 @@ class RetrainingTab:
                     elem_id="rate",
                 )
                 self.epochs = gr.Textbox(
-                    label="Epochs", info="More if images are few", placeholder=str(EPOCHS), elem_id="epochs"
+                    label="Epochs", info="More if images are few", placeholder=f"{EPOCHS} or more", elem_id="epochs"
                 )
                 self.batch = gr.Textbox(
                     label="Batch size", info="Images for each step", placeholder=str(BATCH_SIZE), elem_id="batch"

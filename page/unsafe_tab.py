@@ -238,7 +238,7 @@ class UnsafeTab:
 
     def _show_gallery(self, unsafe: UnsafeSet, rcc: int) -> dict:
         images = [image.image for image in unsafe.images if image.rcc == rcc]
-        why = {image.image: printable(image.why) for image in unsafe.images if image.rcc == rcc}
+        why = {image.image: _exception(image) for image in unsafe.images if image.rcc == rcc}
         text = "Nearest first" if len(images) <= GALLERY_LIMIT else f"The {GALLERY_LIMIT} nearest of {len(images):,}"
         return {
             self.heading: f"<h3 class='safe-title'>{text}</h3>",
@@ -332,6 +332,13 @@ class UnsafeTab:
         news.folder(
             self.on_folder, [job_view.followed, self.marks, form.filled, *form.widgets], filled_in, **LATEST, **EDITS
         )  # fmt: skip
+
+
+def _exception(image: UnsafeImage) -> str:
+    """Why an image was selected, if it is not simply among the nearest."""
+    if image.reason:
+        return printable(f"weak spot: {image.reason}")
+    return "" if image.likely_wrong is None else f"likely wrong ({image.likely_wrong:.0%} of similar answers)"
 
 
 def _rows_by_rcc(unsafe: UnsafeSet, current: Shown, selected: dict[int, list[UnsafeImage]]) -> list[list]:
