@@ -1,9 +1,10 @@
-"""Build a case study: `python -m casestudies.build gd|oc|gd-people|oc-people --out DIR`.
+"""Build a case study: `python -m casestudies.build gd|oc|gd-people|oc-people|hpd|fld --out DIR`.
 
 Written to DIR: `train/`, `improvement/` and `test/`, with a folder per class; the DNN under test, `model.keras`; the
-test images that it misclassifies, `failures/` (again in class folders) and `failures.csv`; `predictions.csv`, its
+test images that it gets wrong, `failures/` (again in class folders) and `failures.csv`; `predictions.csv`, its
 answers to all test images; `parameters.csv`, which describes every image; `causes.json`, the known root causes with the
-failures of each; `accuracy.json`, written last.
+failures of each; `accuracy.json`, written last. A regression has no class folders, but `targets.csv`, the true numbers
+of every image, and `accuracy.json` has the threshold on the error.
 Everything is built under a hidden name beside DIR and renamed at the end, so a folder DIR is always a finished case.
 What a killed build leaves under the hidden name is removed by the next build.
 """
@@ -22,31 +23,30 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from casestudies.camera import SIDE
-from casestudies.cases import CASES, Case, find_case
+from casestudies.case import Case, Subject
+from casestudies.cases import CASES, find_case
 from casestudies.causes import CAUSES_FILE, describe_causes
-from casestudies.eyes import render
-from casestudies.parameters import Eye, write_eyes
+from casestudies.networks import run_model, train_model
+from casestudies.table import write_subjects
+from dnn.predictions import errors_of
 from dnn.tested import predictions_text
-from rccs.answers import CONFIDENCE, Answers
-from rccs.parameters import PARAMETERS_FILE
+from rccs.answers import CONFIDENCE, ERROR, Answers
+from rccs.parameters import KEY, PARAMETERS_FILE
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing, write_text
 from support.progress import Progress, no_progress
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 
-if TYPE_CHECKING:
-    import keras
-
 MODEL_FILE = "model.keras"
-BATCH = 32
+TARGETS_FILE = "targets.csv"
 
-Rows = list[tuple[str, str, Eye]]  # path relative to the case, label, parameters
+Rows = list[tuple[str, str, Subject]]  # path relative to the case, label, parameters
 
 
 def build_case(
@@ -57,7 +57,7 @@ def build_case(
     Parameters
     ----------
     name : str
-        `gd`, `oc`, `gd-people` or `oc-people`.
+        One of `cases.CASES`.
     seed : int
         Determines the images and, on the same kind of machine, the DNN.
     scale : float
@@ -126,33 +126,34 @@ def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progr
     sets = {part: list(lay_out(case, part, max(1, round(n * scale)), seed)) for part, n in case.sizes.items()}
     rows = [row for part in sets.values() for row in part]
     images = np.empty((len(rows), SIDE, SIDE, 3), np.uint8)
-    for row, image in enumerate(render_images(folder, rows, progress=progress)):
+    for row, image in enumerate(render_images(case, folder, rows, progress=progress)):
         images[row] = image
-    labels = np.array([case.classes.index(label) for _, label, _ in rows])
+    truth = true_answers(case, rows)
     train, test = slice(len(sets["train"])), slice(len(rows) - len(sets["test"]), None)
 
-    model = train_model(
-        images[train], labels[train], len(case.classes), epochs=case.epochs, seed=seed, progress=progress
-    )
+    model = train_model(case, images[train], truth[train], seed=seed, progress=progress)
     with replacing(folder / MODEL_FILE) as temporary:
         model.save(temporary)
     outputs = run_model(model, images[test], progress=progress)
-    predicted = outputs.argmax(axis=1)
-    correct = predicted == labels[test]
-    wrong = np.flatnonzero(~correct).tolist()
-    failing = [sets["test"][i] for i in wrong]
-    collected = collect_failures(folder, failing, [case.classes[predicted[i]] for i in wrong])
-    write_text(folder / PREDICTIONS_FILE, _predictions(case, sets["test"], outputs, correct))
-    write_eyes(folder / PARAMETERS_FILE, rows + collected)
-    _write_json(folder / CAUSES_FILE, describe_causes(case, sets["test"], set(wrong)))
+    correct = _correct(case, outputs, truth[test])
+    answers = _answers(case, truth[test], outputs)
+    wrong = np.flatnonzero(~correct)
+    collected = collect_failures(folder, [sets["test"][i] for i in wrong.tolist()], answers.taken(wrong))
+    tested = [path.removeprefix("test/") for path, _, _ in sets["test"]]
+    write_text(folder / PREDICTIONS_FILE, predictions_text(tested, answers, correct))
+    write_subjects(folder / PARAMETERS_FILE, rows + collected, case.kind)
+    if case.regression:
+        write_text(folder / TARGETS_FILE, _targets_text(case, rows, truth))
+    _write_json(folder / CAUSES_FILE, describe_causes(case, sets["test"], set(wrong.tolist())))
     accuracy = {
         "case": case.name,
         "seed": seed,
         "test_accuracy": float(correct.mean()),
         "test_size": len(correct),
         "failures": len(wrong),
-        "training_accuracy": float((run_model(model, images[train]).argmax(axis=1) == labels[train]).mean()),
+        "training_accuracy": float(_correct(case, run_model(model, images[train]), truth[train]).mean()),
         "test_root": "test",
+        **({"threshold": case.regression.threshold} if case.regression else {}),
         "sizes": {part: len(part_rows) for part, part_rows in sets.items()},
         "classes": list(case.classes),
         "seconds": round(time.monotonic() - started, 1),
@@ -162,19 +163,33 @@ def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progr
     return accuracy
 
 
-def lay_out(case: Case, part: str, count: int, seed: int) -> Iterator[tuple[str, str, Eye]]:
+def true_answers(case: Case, rows: Rows) -> np.ndarray:
+    """What the DNN should say: int of shape (n_images,), or the targets as float32 of shape (n_images, n_targets)."""
+    if case.regression is None:
+        return np.array([case.classes.index(label) for _, label, _ in rows])
+    # As in the table of targets, and as other frameworks would read them from there.
+    return np.array([case.regression.targets(subject) for _, _, subject in rows]).round(2).astype(np.float32)
+
+
+def _correct(case: Case, outputs: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    if case.regression is None:
+        return outputs.argmax(axis=1) == truth
+    return errors_of(outputs, truth) <= case.regression.threshold
+
+
+def lay_out(case: Case, part: str, count: int, seed: int) -> Iterator[tuple[str, str, Subject]]:
     """Draw the parameters of a set's images, with their paths, for example `test/3_up_left/00012.png`."""
-    for number, (label, eye) in enumerate(case.draw(part, count, seed)):
-        yield f"{part}/{label}/{number:05d}.png", label, eye
+    for number, (label, subject) in enumerate(case.draw(part, count, seed)):
+        yield f"{part}/{label}/{number:05d}.png" if label else f"{part}/{number:05d}.png", label, subject
 
 
-def render_images(folder: Path, rows: Rows, *, progress: Progress = no_progress) -> Iterator[np.ndarray]:
+def render_images(case: Case, folder: Path, rows: Rows, *, progress: Progress = no_progress) -> Iterator[np.ndarray]:
     """Render images, write them below `folder` and yield their pixels in the order of `rows`."""
     for parent in sorted({(folder / path).parent for path, _, _ in rows}):
         parent.mkdir(parents=True, exist_ok=True)
 
-    def write(path: str, eye: Eye) -> np.ndarray:
-        pixels = render(eye)
+    def write(path: str, subject: Subject) -> np.ndarray:
+        pixels = case.kind.render(subject)
         # Noise hardly compresses; a higher level would take as long as the rendering.
         Image.fromarray(pixels).save(folder / path, compress_level=1)
         return pixels
@@ -182,97 +197,53 @@ def render_images(folder: Path, rows: Rows, *, progress: Progress = no_progress)
     ahead: deque = deque()
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         try:
-            for done, (path, _, eye) in enumerate(rows, start=1):
-                ahead.append(pool.submit(write, path, eye))
+            for done, (path, _, subject) in enumerate(rows, start=1):
+                ahead.append(pool.submit(write, path, subject))
                 if len(ahead) >= 32:
                     yield ahead.popleft().result()
-                progress("Rendering eyes", done, len(rows))
+                progress(f"Rendering {case.kind.name}", done, len(rows))
             while ahead:
                 yield ahead.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def train_model(
-    images: np.ndarray,
-    labels: np.ndarray,
-    n_classes: int,
-    *,
-    epochs: int,
-    seed: int,
-    progress: Progress = no_progress,
-) -> "keras.Model":
-    """Train the DNN under test: a small CNN that sees the centre of the image, where the eye is.
-
-    Parameters
-    ----------
-    images : ndarray of shape (n_images, SIDE, SIDE, 3), uint8
-        The network scales them itself, so `model.keras` takes pixels from 0 to 255.
-    labels : ndarray of shape (n_images,), int
-    """
-    import keras
-
-    keras.utils.set_random_seed(seed)
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((SIDE, SIDE, 3)),
-            layers.Cropping2D(((32, 32), (16, 16))),
-            layers.Rescaling(1 / 64, offset=-2),
-            layers.Conv2D(16, 5, strides=2, padding="same", activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(32, 3, padding="same", activation="relu"),
-            layers.MaxPooling2D(2),
-            layers.Conv2D(48, 3, padding="same", activation="relu"),
-            layers.Flatten(),
-            layers.Dropout(0.5),
-            layers.Dense(96, activation="relu"),
-            layers.Dropout(0.25),
-            layers.Dense(n_classes, activation="softmax"),
-        ],
-        name="eye_cnn",
-    )
-    steps = -(-len(images) // BATCH)
-    schedule = keras.optimizers.schedules.CosineDecay(1.5e-3, steps * epochs)
-    model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    report = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: progress("Training the DNN", epoch + 1, epochs)
-    )
-    model.fit(images, labels, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[report])
-    return model
-
-
-def run_model(model: "keras.Model", images: np.ndarray, *, progress: Progress = no_progress) -> np.ndarray:
-    """The probability of each class for each image: ndarray of shape (n_images, n_classes)."""
-    outputs = []
-    for start in range(0, len(images), 256):
-        outputs.append(np.asarray(model(images[start : start + 256], training=False)))
-        progress("Testing the DNN", min(start + 256, len(images)), len(images))
-    return np.concatenate(outputs)
-
-
-def _predictions(case: Case, tested: Rows, outputs: np.ndarray, correct: np.ndarray) -> str:
-    """`predictions.csv` of the test images, as `dnn.failures` writes it."""
+def _answers(case: Case, truth: np.ndarray, outputs: np.ndarray) -> Answers:
+    """The DNN's answers to the test images, as `dnn.failures` writes them."""
+    if case.regression:
+        labels, predicted = (np.array([_numbers(row) for row in array]) for array in (truth, outputs))
+        return Answers(labels, predicted, errors_of(outputs, truth), ERROR)
     classes = np.array(case.classes)
-    answers = Answers(
-        np.array([label for _, label, _ in tested]), classes[outputs.argmax(axis=1)], outputs.max(axis=1), CONFIDENCE
-    )
-    return predictions_text([path.removeprefix("test/") for path, _, _ in tested], answers, correct)
+    return Answers(classes[truth], classes[outputs.argmax(axis=1)], outputs.max(axis=1), CONFIDENCE)
 
 
-def collect_failures(folder: Path, failing: Rows, predictions: list[str]) -> Rows:
-    """Copy the failing images to `failures/<class>/` and list them in `failures.csv`; return the rows of the copies."""
+def _numbers(row: np.ndarray) -> str:
+    return " ".join(f"{number:.6g}" for number in row)
+
+
+def _targets_text(case: Case, rows: Rows, truth: np.ndarray) -> str:
+    """`targets.csv`, for `--targets`."""
+    lines = [
+        f"{path},{','.join(f'{number:.2f}' for number in targets)}"
+        for (path, _, _), targets in zip(rows, truth, strict=True)
+    ]
+    return "\n".join([f"{KEY},{','.join(case.classes)}", *lines, ""])
+
+
+def collect_failures(folder: Path, failing: Rows, answers: Answers) -> Rows:
+    """Copy the failing images to `failures/` and list them in `failures.csv`; return the rows of the copies."""
     collected = []
     (folder / FAILURES).mkdir()
     with replacing(folder / FAILURES_FILE) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", "source", "label", "predicted"])
-        for (path, label, eye), predicted in zip(failing, predictions, strict=True):
-            copy = f"{FAILURES}/{label}/{Path(path).name}"
+        writer.writerow(["image", "source", "label", "predicted", answers.kind])
+        for i, (path, label, subject) in enumerate(failing):
+            copy = f"{FAILURES}/{path.removeprefix('test/')}"
             (folder / copy).parent.mkdir(exist_ok=True)
             shutil.copyfile(folder / path, folder / copy)
-            writer.writerow([copy, path, label, predicted])
-            collected.append((copy, label, eye))
+            score = round(float(answers.score[i]), 4)
+            writer.writerow([copy, path, answers.label[i], answers.predicted[i], score])
+            collected.append((copy, label, subject))
     return collected
 
 

@@ -1,14 +1,6 @@
-"""The two tasks, and what their training sets lack on purpose.
+"""The case studies: the two tasks of an eye, and those of a head from `heads.cases`.
 
 As in the paper, GD is the direction of a driver's gaze in eight classes, and OC is whether the eye is open or closed.
-The improvement set and the test set come from the same distribution; the training set lacks the images described by
-each `RootCause`. A DNN trained without them fails on them: these are the root causes that SAFE should find.
-
-Numbers are drawn uniformly from their ranges, with two exceptions. Some images are drawn in a `Situation`, for example
-night or missed focus, with ranges apart from the usual ones: uniform draws over the combined range would leave too few
-images outside every root cause. An image is in at most one situation, so that its failure has one reason, unless its
-gaze or openness is another. Eyes so close to the border between two classes that people would disagree on the label are
-never drawn: a DNN fails there whatever it was trained on.
 
 `gd-people` and `oc-people` are the same tasks with 20 persons (see `people`). Light, pose and focus vary less, and the
 root causes change the looks of an image less than the person does: dusk instead of night, a soft instead of a missed
@@ -16,120 +8,17 @@ focus. Failing images that look alike are mostly those of one person, and the pe
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple
 
-import numpy as np
-
-from casestudies.parameters import Eye, draw_eye
-from casestudies.people import cast
+from casestudies.case import Case, Kind, RootCause, Situation
+from casestudies.eyes import render
+from casestudies.heads.cases import HEAD_CASES
+from casestudies.parameters import DERIVED, Eye, draw_eye
 from support.errors import SAFEError
 
 DIRECTIONS = ("right", "up_right", "up", "up_left", "left", "down_left", "down", "down_right")
 OPEN_FROM = 0.4
 """Smallest openness at which an eye counts as open."""
-
-Ranges = Mapping[str, tuple[float, float]]
-
-
-class Situation(NamedTuple):
-    """A rare condition with ranges of its own.
-
-    Attributes
-    ----------
-    share : float
-        How often it occurs.
-    ranges : mapping
-        Bounds that replace those of the case.
-    eyewear : str or None
-        The driver's eyewear in this situation; None leaves it open.
-    """
-
-    share: float
-    ranges: Ranges
-    eyewear: str | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class RootCause:
-    """A region of the parameters that the training set lacks.
-
-    Attributes
-    ----------
-    parameters : tuple of str
-        The columns of `parameters.csv` by which an engineer would recognise it.
-    holds : callable
-        Whether an Eye lies in the region.
-    kept : float
-        Share of the region's images that the training set keeps.
-    """
-
-    name: str
-    description: str
-    parameters: tuple[str, ...]
-    holds: Callable[[Eye], bool]
-    kept: float = 0.0
-
-
-@dataclasses.dataclass(frozen=True)
-class Case:
-    """A task, its parameter space and its known root causes.
-
-    Attributes
-    ----------
-    classes : tuple of str
-        Names of the class folders, sorted: the order of the DNN's outputs.
-    label : callable
-        The class of an Eye.
-    ranges : mapping
-        Bounds of each numeric parameter, drawn uniformly.
-    situations : tuple of Situation
-        An image is in at most one of them.
-    eyewear : mapping
-        Share of each kind of eyewear outside the situations that determine it.
-    clear : callable
-        Whether a person could label an Eye; other eyes are left out of all sets.
-    sizes : mapping
-        Number of images in the training, improvement and test set.
-    people : bool
-        Whether each image shows one of `people.PEOPLE`, instead of a face of its own.
-    """
-
-    name: str
-    title: str
-    classes: tuple[str, ...]
-    label: Callable[[Eye], str]
-    ranges: Ranges
-    situations: tuple[Situation, ...]
-    eyewear: Mapping[str, float]
-    clear: Callable[[Eye], bool]
-    root_causes: tuple[RootCause, ...]
-    sizes: Mapping[str, int]
-    epochs: int
-    people: bool = False
-
-    def draw(self, part: str, count: int, seed: int) -> Iterator[tuple[str, Eye]]:
-        """Draw labels and parameters of a set: `train` (without the root causes), `improvement` or `test`."""
-        rng = np.random.default_rng([seed, sorted(self.sizes).index(part)])
-        while count:
-            eye = self._draw_eye(rng)
-            if self.people:
-                eye = cast(rng, eye)
-            if not self.clear(eye):
-                continue
-            if part == "train" and any(rng.random() >= cause.kept for cause in self.root_causes if cause.holds(eye)):
-                continue
-            yield self.label(eye), eye
-            count -= 1
-
-    def _draw_eye(self, rng: np.random.Generator) -> Eye:
-        remaining = rng.random()
-        for situation in self.situations:
-            remaining -= situation.share
-            if remaining < 0:
-                eyewear = {situation.eyewear: 1.0} if situation.eyewear else self.eyewear
-                return draw_eye(rng, {**self.ranges, **situation.ranges}, eyewear)
-        return draw_eye(rng, self.ranges, self.eyewear)
+EYES = Kind("eyes", Eye, DERIVED, draw_eye, render)
 
 
 def gaze_class(eye: Eye) -> str:
@@ -221,6 +110,7 @@ CASES = {
         Case(
             "gd",
             "direction of gaze",
+            EYES,
             tuple(f"{number}_{direction}" for number, direction in enumerate(DIRECTIONS)),
             gaze_class,
             _RANGES,
@@ -240,6 +130,7 @@ CASES = {
         Case(
             "oc",
             "eye open or closed",
+            EYES,
             ("0_closed", "1_open"),
             openness_class,
             _RANGES | {"openness": (0.0, 1.0), "eccentricity_deg": (0.0, 30.0)},
@@ -312,6 +203,7 @@ CASES |= {
         ),
     )
 }
+CASES |= HEAD_CASES
 KNOWN_ROOT_CAUSES = {name: case.root_causes for name, case in CASES.items()}
 
 

@@ -2,13 +2,11 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from casestudies.cases import Case
-from casestudies.parameters import Eye
+from casestudies.case import Case, Subject
 from support.run_folder import FAILURES
 
 CAUSES_FILE = "causes.json"
@@ -34,16 +32,18 @@ class Match(NamedTuple):
     share: float
 
 
-def describe_causes(case: Case, test: Sequence[tuple[str, str, Eye]], failing: Collection[int]) -> list[dict[str, Any]]:
+def describe_causes(
+    case: Case, test: Sequence[tuple[str, str, Subject]], failing: Collection[int]
+) -> list[dict[str, Any]]:
     """For each known root cause: how often the DNN fails inside and outside it, and on which test images.
 
     An image with several root causes counts for each. `failure_rate_elsewhere` is over the images without any.
 
     Parameters
     ----------
-    test : sequence of (path, label, Eye)
+    test : sequence of (path, label, Subject)
     failing : collection of int
-        Indices of the test images that the DNN misclassifies.
+        Indices of the test images that the DNN gets wrong.
     """
     wrong, every = set(failing), set(range(len(test)))
     inside = {cause.name: {i for i in every if cause.holds(test[i][2])} for cause in case.root_causes}
@@ -62,7 +62,7 @@ def describe_causes(case: Case, test: Sequence[tuple[str, str, Eye]], failing: C
                 "failure_rate_inside": _rate(members, wrong),
                 "failure_rate_outside": _rate(every - members, wrong),
                 "failure_rate_elsewhere": elsewhere,
-                "failing": [f"{FAILURES}/{test[i][1]}/{Path(test[i][0]).name}" for i in sorted(members & wrong)],
+                "failing": [f"{FAILURES}/{test[i][0].removeprefix('test/')}" for i in sorted(members & wrong)],
             }
         )
     return described

@@ -1,20 +1,22 @@
-"""An overview of the simulator's images: `python -m casestudies.contact_sheet [--people] FILE`.
+"""An overview of the simulators' images: `python -m casestudies.contact_sheet [--people | --heads] FILE`.
 
-The first row has eyes without any known root cause, each further row eyes with one of them. With `--people` each row
-has the images of one person: eyes without any root cause, then one with each of them.
+The first row has eyes without any known root cause, each further row eyes with one of them; with `--heads`, heads. With
+`--people` each row has the images of one person: eyes without any root cause, then one with each of them.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from casestudies.camera import SIDE
-from casestudies.cases import CASES
+from casestudies.case import Case, Subject
+from casestudies.cases import CASES, EYES
 from casestudies.eyes import render
+from casestudies.heads.cases import HEAD_CASES
 from casestudies.parameters import Eye
 from casestudies.people import PEOPLE
 from support.errors import SAFEError
@@ -24,24 +26,27 @@ COLUMNS = 9
 _DRAWN = 1500  # number of test images from which the rows are filled
 
 
-def contact_sheet(*, columns: int = COLUMNS, seed: int = 1) -> np.ndarray:
-    """Eyes of both cases without persons, arranged by root cause.
+EYE_CASES = tuple(case for case in CASES.values() if case.kind is EYES and not case.people)
+
+
+def contact_sheet(cases: Sequence[Case] = EYE_CASES, *, columns: int = COLUMNS, seed: int = 1) -> np.ndarray:
+    """Images of cases without persons, arranged by root cause.
 
     Returns
     -------
     ndarray of shape (rows * SIDE, columns * SIDE, 3), uint8
     """
-    rows: dict[str, list[Eye]] = {"": []}
-    for case in (case for case in CASES.values() if not case.people):
+    rows: dict[str, list[Subject]] = {"": []}
+    for case in cases:
         new = {cause.name for cause in case.root_causes} - set(rows)
         rows |= {cause.name: [] for cause in case.root_causes if cause.name in new}
-        for _, eye in case.draw("test", _DRAWN, seed):
-            causes = [cause.name for cause in case.root_causes if cause.holds(eye)]
+        for _, subject in case.draw("test", _DRAWN, seed):
+            causes = [cause.name for cause in case.root_causes if cause.holds(subject)]
             # Only images with at most one cause.
             name = causes[0] if causes else ""
             if len(causes) < 2 and (name in new or not name) and len(rows[name]) < columns:
-                rows[name].append(eye)
-    return _draw(list(rows.values()), columns)
+                rows[name].append(subject)
+    return _draw(list(rows.values()), columns, cases[0].kind.render)
 
 
 def sheet_of_people(*, columns: int = COLUMNS, seed: int = 1) -> np.ndarray:
@@ -66,29 +71,32 @@ def sheet_of_people(*, columns: int = COLUMNS, seed: int = 1) -> np.ndarray:
     for name, eyes in plain.items():
         with_cause = [special[name][cause.name] for cause in causes if cause.name in special[name]]
         rows.append((eyes[: max(1, columns - len(causes))] + with_cause)[:columns])
-    return _draw(rows, columns)
+    return _draw(rows, columns, render)
 
 
-def _draw(rows: Sequence[Sequence[Eye]], columns: int) -> np.ndarray:
+def _draw(rows: Sequence[Sequence[Subject]], columns: int, render: Callable[[Subject], np.ndarray]) -> np.ndarray:
     sheet = np.zeros((len(rows) * SIDE, columns * SIDE, 3), np.uint8)
-    for row, eyes in enumerate(rows):
-        for column, eye in enumerate(eyes):
-            sheet[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE] = render(eye)
+    for row, subjects in enumerate(rows):
+        for column, subject in enumerate(subjects):
+            sheet[row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE] = render(subject)
     return sheet
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 on success, 2 after an error that the user can correct (one line on stderr)."""
-    parser = argparse.ArgumentParser(prog="python -m casestudies.contact_sheet", description="Draw a sheet of eyes.")
+    parser = argparse.ArgumentParser(prog="python -m casestudies.contact_sheet", description="Draw a sheet of images.")
     parser.add_argument("file", metavar="FILE", type=Path, help="output file, .jpg or .png")
-    parser.add_argument("--people", action="store_true", help="a row for each person of the cases with persons")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--people", action="store_true", help="a row for each person of the cases with persons")
+    what.add_argument("--heads", action="store_true", help="heads instead of eyes")
     options = parser.parse_args(arguments)
     if options.file.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         print(f"casestudies: Expected a .jpg or .png. Received: {options.file}", file=sys.stderr)
         return 2
+    cases = tuple(HEAD_CASES.values()) if options.heads else EYE_CASES
     try:
         with replacing(options.file.absolute()) as temporary:
-            Image.fromarray(sheet_of_people() if options.people else contact_sheet()).save(temporary, quality=85)
+            Image.fromarray(sheet_of_people() if options.people else contact_sheet(cases)).save(temporary, quality=85)
     except SAFEError as error:
         print(f"casestudies: {error}", file=sys.stderr)
         return 2

@@ -131,9 +131,7 @@ def _ramp(values: np.ndarray) -> np.ndarray:
 
 def _skin_colour(scene: Scene, lids: Lids, crease: np.ndarray) -> np.ndarray:
     """Unlit colour of the skin: its tone, redder near the lids, slightly bluish in the hollow, blotchy."""
-    tone = scene.eye.skin_tone * (len(_SKIN) - 1)
-    row = min(int(tone), len(_SKIN) - 2)
-    base = (_SKIN[row] + (tone - row) * (_SKIN[row + 1] - _SKIN[row])) ** 2.2
+    base = colour_of_skin(scene.eye.skin_tone)
     x2 = lids.x * lids.x
     near = np.exp(np.minimum(lids.opening, 0) * 6)
     rng, rough = scene.details("blotches"), scene.person.roughness
@@ -151,6 +149,14 @@ def _skin_colour(scene: Scene, lids: Lids, crease: np.ndarray) -> np.ndarray:
         ]
     )
     return _paint_own_skin(scene, lids, crease, colour) if scene.person.name else colour
+
+
+def colour_of_skin(tone: float) -> np.ndarray:
+    """Linear colour of skin, from the palest (0) to the darkest (1)."""
+    place = tone * (len(_SKIN) - 1)
+    row = min(int(place), len(_SKIN) - 2)
+    colour: np.ndarray = (_SKIN[row] + (place - row) * (_SKIN[row + 1] - _SKIN[row])) ** 2.2
+    return colour
 
 
 def _paint_own_skin(scene: Scene, lids: Lids, crease: np.ndarray, colour: np.ndarray) -> np.ndarray:

@@ -1,21 +1,15 @@
-"""The parameters of an image of an eye, and the table that records them.
+"""The parameters of an image of an eye.
 
 Lengths on the face are in half widths of the eye, about 15 mm: its corners are at x = −1 (temple) and x = 1 (nose), and
 y points to the brow. It is the driver's right eye, so the nose is on the right.
 """
 
-import csv
 import dataclasses
 import math
 import typing
-from collections.abc import Collection, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import numpy as np
-
-from rccs.parameters import KEY
-from support.errors import SAFEError
-from support.files import replacing
 
 EYEWEAR = ("none", "glasses", "sunglasses")
 IRISES = ("brown", "hazel", "green", "blue", "grey")
@@ -101,9 +95,6 @@ class Eye:
 
 # Recorded with the drawn parameters, since the class borders are described with them.
 DERIVED = ("gaze_to_border_deg", "pupil_to_lid_mm")
-PERSON = "person"  # a column only in the cases with persons
-NAMES = tuple(field.name for field in dataclasses.fields(Eye) if field.name != PERSON)
-_TYPES: dict[str, type] = typing.get_type_hints(Eye)
 
 
 def lid_heights(eye: Eye) -> tuple[float, float]:
@@ -127,42 +118,3 @@ def draw_eye(rng: np.random.Generator, ranges: Mapping[str, tuple[float, float]]
         iris=str(rng.choice(IRISES)),
         **values,
     )
-
-
-def write_eyes(path: Path, eyes: Collection[tuple[str, str, Eye]]) -> None:
-    """Write `parameters.csv`, with a column `person` if the eyes are those of persons.
-
-    Parameters
-    ----------
-    eyes : collection of (image, label, Eye)
-        `image` is the path relative to the file's folder, with `/` as the separator.
-    """
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        names = (*NAMES, PERSON) if any(eye.person for _, _, eye in eyes) else NAMES
-        writer.writerow([KEY, "label", *names, *DERIVED])
-        for image, label, eye in eyes:
-            derived = [round(getattr(eye, name), 3) for name in DERIVED]
-            writer.writerow([image, label, *(getattr(eye, name) for name in names), *derived])
-
-
-def read_eyes(path: Path) -> dict[str, Eye]:
-    """Read a file written by `write_eyes`, as a mapping from image to Eye.
-
-    Raises
-    ------
-    SAFEError
-        The file cannot be read, lacks a column of `Eye`, or has an invalid number.
-    """
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return {
-                row[KEY]: Eye(**{name: _TYPES[name](row[name]) for name in NAMES}, person=row.get(PERSON) or "")
-                for row in csv.DictReader(file)
-            }
-    except OSError as error:
-        raise SAFEError(f"Could not read {path}: {error.strerror}") from error
-    except (KeyError, TypeError, ValueError) as error:
-        raise SAFEError(
-            f"Expected the columns {KEY}, {', '.join(NAMES)} of a case study. Received: {path} ({error!r})."
-        ) from error

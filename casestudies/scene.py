@@ -9,7 +9,7 @@ from casestudies.camera import LID_DEPTH, SIDE, Camera
 from casestudies.parameters import Eye
 from casestudies.people import Person
 
-_TEXTURE_SIDE = 256
+TEXTURE_SIDE = 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,23 +43,23 @@ class Scene:
 
         With the `rng` of a person's details the crop moves with the face.
         """
-        top, left = (rng or self.rng).integers(_TEXTURE_SIDE - SIDE, size=2).tolist()
+        top, left = (rng or self.rng).integers(TEXTURE_SIDE - SIDE, size=2).tolist()
         if rng and self.person.seed is not None:
             column, row = map(float, self.camera.to_pixels(np.zeros(()), np.zeros(()), LID_DEPTH))
-            last = _TEXTURE_SIDE - SIDE
+            last = TEXTURE_SIDE - SIDE
             top, left = (min(max(round(at), 0), last) for at in (top + SIDE / 2 - row, left + SIDE / 2 - column))
-        return _textures()[grain][top : top + SIDE, left : left + SIDE]
+        return textures()[grain][top : top + SIDE, left : left + SIDE]
 
 
 @functools.cache
-def _textures() -> dict[str, np.ndarray]:
+def textures() -> dict[str, np.ndarray]:
     """Periodic noise of three grains: white noise, its frequencies weighted by a bell curve over octaves."""
     rng = np.random.default_rng(0)
-    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(_TEXTURE_SIDE), np.fft.rfftfreq(_TEXTURE_SIDE), indexing="ij"))
+    frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(TEXTURE_SIDE), np.fft.rfftfreq(TEXTURE_SIDE), indexing="ij"))
     textures = {}
     for grain, wavelength in (("fine", 3.0), ("middle", 12.0), ("coarse", 50.0)):
         octaves = np.log2(np.maximum(frequency, 1e-6) * wavelength)
-        spectrum = np.fft.rfft2(rng.standard_normal((_TEXTURE_SIDE, _TEXTURE_SIDE)))
+        spectrum = np.fft.rfft2(rng.standard_normal((TEXTURE_SIDE, TEXTURE_SIDE)))
         noise = np.fft.irfft2(spectrum * np.exp(-0.7 * octaves**2) / np.maximum(frequency, 1e-6))
         textures[grain] = (noise / noise.std()).astype(np.float32)
     return textures

@@ -1,14 +1,14 @@
 """Evaluation of the paper's research questions: SAFE against HUDD, K-means and random groups.
 
-    python -m benchmarks.paper [--cases gd oc gtsrb gd-large oc-large] [--data CASE=DIR ...] [--work DIR] [--quick]
+    python -m benchmarks.paper [--cases CASE ...] [--data CASE=DIR ...] [--work DIR] [--quick]
 
-Writes the section `paper` of benchmarks/RESULTS.md and the pictures in benchmarks/plots/. `gd` and `oc` are built in
+Writes the section `paper` of benchmarks/RESULTS.md and the pictures in benchmarks/plots/. Case studies are built in
 the work folder if no folder is given for them; photographs (`gtsrb`) must be given. Every result is kept in the work
 folder: an interrupted run resumes from there, and a result is measured again when something it depends on has changed.
 
 All methods get the same failing images and the same features. Each method runs on all failing images, and on subsets
 that leave out a random tenth of them. K-means and random groups have as many clusters as SAFE found; random groups also
-have the same sizes.
+have the same sizes. HUDD needs a classifier, and is left out of `fld`, a regression.
 """
 
 import argparse
@@ -206,7 +206,8 @@ def compare_methods(
         chosen = _subset(n, round(KEPT_SHARE * n), seed)
     clusters = find_root_cause_clusters(_only(images, chosen))
     found = {"SAFE": clusters.labels}
-    found["HUDD"] = cluster_layers({layer: one[np.ix_(chosen, chosen)] for layer, one in distances.items()}).labels
+    if case.classifier:
+        found["HUDD"] = cluster_layers({layer: one[np.ix_(chosen, chosen)] for layer, one in distances.items()}).labels
     if clusters.n_rccs > 1:
         found["K-means"] = KMeans(clusters.n_rccs, n_init=10, random_state=seed or 0).fit_predict(clusters.points)
     else:
@@ -248,7 +249,9 @@ def _subsets(case: PaperCase, images: ImageFeatures) -> list[dict[str, Any]]:
 
 
 def _kept_distances(case: PaperCase, work: Path) -> dict[str, np.ndarray]:
-    """Distances between heatmaps, computed only once."""
+    """Distances between heatmaps, computed only once; none for a regression."""
+    if not case.classifier:
+        return {}
     path = work / f"heatmap-distances-{key_of(case.digest, *HUDD_SOURCES)}.npz"
     if not path.is_file():
         _, distances, _ = run_hudd(case.model, case.root, case.paths, store="disk", progress=print_progress)
@@ -261,7 +264,9 @@ def _kept_distances(case: PaperCase, work: Path) -> dict[str, np.ndarray]:
 
 
 def _layers(case: PaperCase, distances: dict[str, np.ndarray]) -> list[dict[str, Any]]:
-    """HUDD's results for each layer of the DNN."""
+    """HUDD's results for each layer of the DNN; none for a regression."""
+    if not case.classifier:
+        return []
     hudd = cluster_layers(distances)
     return [
         {
@@ -283,6 +288,8 @@ def _costs(case: PaperCase, work: Path, runs: int) -> dict[str, list[dict[str, A
     if case.name in ALEXNET_CASES:
         tasks.append(("HUDD, AlexNet", "hudd", _saved(work / "alexnet.keras", paper_cost.save_alexnet)))
     for label, method, model in tasks:
+        if label != "SAFE" and not case.classifier:
+            continue
         file = work / f"cost-{_in_file_name(label)}.json"
         costs[label] = kept(
             file, _cost_key(case, method, runs), partial(_cost_records, method, model, case.root, runs, trace=True)

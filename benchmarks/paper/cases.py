@@ -1,8 +1,8 @@
 """The cases for evaluating the paper's research questions: failing images, parameters and unsafe values.
 
-`gd` and `oc` are case studies built by `python -m casestudies.build`. `gd-large` and `oc-large` are their DNNs on test
-sets several times as large, with about as many failures as in the paper. `gtsrb` are photographs of traffic signs
-(folders `train` and `test`, and `parameters.csv`), for which a small CNN is trained here.
+`gd`, `oc`, `hpd` and `fld` are case studies built by `python -m casestudies.build`. `gd-large` and `oc-large` are the
+DNNs of the first two on test sets several times as large, with about as many failures as in the paper. `gtsrb` are
+photographs of traffic signs (folders `train` and `test`, and `parameters.csv`), for which a small CNN is trained here.
 """
 
 import csv
@@ -16,9 +16,12 @@ import numpy as np
 from PIL import Image
 
 from casestudies.build import MODEL_FILE, lay_out, render_images
+from casestudies.case import Subject
 from casestudies.cases import OPEN_FROM, find_case
 from casestudies.causes import CAUSES_FILE, describe_causes
-from casestudies.parameters import BORDER_DEG, Eye, read_eyes, write_eyes
+from casestudies.heads.parameters import PITCH_BORDERS_DEG, YAW_BORDERS_DEG
+from casestudies.parameters import BORDER_DEG
+from casestudies.table import read_subjects, write_subjects
 from rccs.parameters import PARAMETERS_FILE, read_parameters
 from support.errors import SAFEError
 from support.files import replacing, write_text
@@ -26,8 +29,15 @@ from support.images import decode, find_images, read_bytes
 from support.progress import Progress, no_progress
 from support.run_folder import ACCURACY_FILE, FAILURES
 
-CASES = ("gd", "oc", "gtsrb", "gd-large", "oc-large")
-BUILT_FROM = {"gd": "gd", "oc": "oc", "gtsrb": "gtsrb", "gd-large": "gd", "oc-large": "oc"}
+CASES = ("gd", "oc", "hpd", "fld", "gtsrb", "gd-large", "oc-large")
+BUILT_FROM = {name: name.removesuffix("-large") for name in CASES}
+# Parameters whose borders between classes are unsafe, the borders, and the width of a class.
+BORDERS = {
+    "gd": {"gaze_deg": ([BORDER_DEG + 45 * k for k in range(8)], 45.0)},
+    "oc": {"openness": ([OPEN_FROM], OPEN_FROM)},
+    "hpd": {"yaw_deg": (list(YAW_BORDERS_DEG), 32.0), "pitch_deg": (list(PITCH_BORDERS_DEG), 22.0)},
+    "fld": {},
+}
 LARGE_TEST_SETS = {"gd-large": 12_000, "oc-large": 13_500}
 LARGE_SEED = 1  # not that of `gd` and `oc`, so that the images differ
 NO_PARAMETERS = ("seed", "label")  # columns that do not describe the image
@@ -77,6 +87,8 @@ class PaperCase(NamedTuple):
     values : tuple of UnsafeValue
     digest : str
         Hash of the model and of the paths of the failing images.
+    classifier : bool
+        Whether HUDD, which starts from the class that the DNN gave, can be run.
     """
 
     name: str
@@ -88,6 +100,7 @@ class PaperCase(NamedTuple):
     causes: dict[str, np.ndarray]
     values: tuple[UnsafeValue, ...]
     digest: str
+    classifier: bool = True
 
 
 def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = no_progress) -> PaperCase:
@@ -127,7 +140,7 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
         raise SAFEError(f"Expected a row test/{missing[0]} in {table}. It is missing ({len(missing)} rows in all are).")
     rows = np.array([place[path] for path in listing.paths])
     failing = {key: column[rows] for key, column in reference.items()}
-    eyes = {} if name == "gtsrb" else _test_eyes(table)
+    subjects = {} if name == "gtsrb" else _test_subjects(BUILT_FROM[name], table)
     return PaperCase(
         name,
         model,
@@ -135,9 +148,10 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
         listing.paths,
         failing,
         reference,
-        _cause_masks(folder / CAUSES_FILE, listing.paths) if eyes else {},
-        tuple(unsafe_values(BUILT_FROM[name], reference, eyes.values())),
+        _cause_masks(folder / CAUSES_FILE, listing.paths) if subjects else {},
+        tuple(unsafe_values(BUILT_FROM[name], reference, subjects.values())),
         _digest(model, listing.paths),
+        name == "gtsrb" or find_case(BUILT_FROM[name]).regression is None,
     )
 
 
@@ -146,8 +160,9 @@ def _test_images(table: Path) -> set[str]:
         return {row["image"][5:] for row in csv.DictReader(file) if row["image"].startswith("test/")}
 
 
-def _test_eyes(table: Path) -> dict[str, Eye]:
-    return {image: eye for image, eye in read_eyes(table).items() if image.startswith("test/")}
+def _test_subjects(name: str, table: Path) -> dict[str, Subject]:
+    read = read_subjects(table, find_case(name).kind)
+    return {image: subject for image, subject in read.items() if image.startswith("test/")}
 
 
 def _cause_masks(path: Path, paths: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -165,7 +180,7 @@ def _digest(model: Path, paths: Iterable[str]) -> str:
 # --- Unsafe values ----------------------------------------------------------------------------------------------
 
 
-def unsafe_values(name: str, reference: dict[str, np.ndarray], eyes: Iterable[Eye]) -> Iterator[UnsafeValue]:
+def unsafe_values(name: str, reference: dict[str, np.ndarray], subjects: Iterable[Subject]) -> Iterator[UnsafeValue]:
     """The unsafe values of a case; they depend only on the test set, not on the clusters.
 
     For each parameter of each known root cause: the middle and the width of the range of the test images with that
@@ -174,7 +189,8 @@ def unsafe_values(name: str, reference: dict[str, np.ndarray], eyes: Iterable[Ey
     (docs/decisions/045-unsafe-values.md).
 
     Other borders, as in the paper, are those where the training set lacks nothing: for `gd` the remaining six borders
-    between directions, 45° apart; for `oc` the upper lid touching the pupil, with the size of a pupil as sub-range.
+    between directions, 45° apart; for `oc` the upper lid touching the pupil, with the size of a pupil as sub-range; for
+    `hpd` the border with left and that with up.
 
     For photographs, the fifth of the test set with the lowest values of each parameter, and for brightness also the
     fifth with the highest.
@@ -183,7 +199,7 @@ def unsafe_values(name: str, reference: dict[str, np.ndarray], eyes: Iterable[Ey
     ----------
     reference : dict of str to ndarray
         Parameters of the test set.
-    eyes : iterable of Eye
+    subjects : iterable of Subject
         The test set of a case study.
     """
     if name == "gtsrb":
@@ -192,30 +208,28 @@ def unsafe_values(name: str, reference: dict[str, np.ndarray], eyes: Iterable[Ey
             if parameter == "brightness":
                 yield _edge(parameter, *np.quantile(column, [1 - EDGE, 0.98]))
         return
-    test = list(eyes)
-    borders = {
-        "gd": ("gaze_deg", [BORDER_DEG + 45 * k for k in range(8)], 45.0),
-        "oc": ("openness", [OPEN_FROM], OPEN_FROM),
-    }
-    bordered, at, width = borders[name]
+    test, borders = list(subjects), BORDERS[name]
     used = set()
     for cause in find_case(name).root_causes:
-        held = [eye for eye in test if cause.holds(eye)]
+        held = [subject for subject in test if cause.holds(subject)]
         for parameter in cause.parameters:
-            values = [getattr(eye, parameter) for eye in held]
+            values = [getattr(subject, parameter) for subject in held]
             if values and isinstance(values[0], str):
                 yield UnsafeValue("root cause", parameter, max(set(values), key=values.count), 0.0)
             elif values:
                 low, high = min(values), max(values)
-                if parameter == bordered:
+                bordered = parameter in borders and len(cause.parameters) == 1
+                if bordered:
+                    at, width = borders[parameter]
                     border = min(at, key=lambda one: min(abs(one - low), abs(one - high)))
-                    used.add(border)
+                    used.add((parameter, border))
                     yield UnsafeValue("root cause", parameter, border, width)
-                source = "region middle" if parameter == bordered else "root cause"
+                source = "region middle" if bordered else "root cause"
                 yield UnsafeValue(source, parameter, (low + high) / 2, high - low)
-    for border in at:
-        if border not in used:
-            yield UnsafeValue("other border", bordered, border, width)
+    for parameter, (at, width) in borders.items():
+        for border in at:
+            if (parameter, border) not in used:
+                yield UnsafeValue("other border", parameter, border, width)
     if name == "oc":
         yield UnsafeValue("other border", "pupil_to_lid_mm", 0.0, PUPIL_MM)
 
@@ -274,11 +288,11 @@ def _enlarged(name: str, data: Path, work: Path, progress: Progress) -> Path:
         return work
     case = find_case(BUILT_FROM[name])
     rows = list(lay_out(case, "test", LARGE_TEST_SETS[name], LARGE_SEED))
-    for _ in render_images(work, rows, progress=progress):
+    for _ in render_images(case, work, rows, progress=progress):
         pass
     _failures_of(data / MODEL_FILE, work / "test", work, progress)
     failing = set(find_images(work / FAILURES).paths)
     wrong = [i for i, (path, _, _) in enumerate(rows) if path.removeprefix("test/") in failing]
     write_text(work / CAUSES_FILE, json.dumps(describe_causes(case, rows, wrong), ensure_ascii=False))
-    write_eyes(done, rows)
+    write_subjects(done, rows, case.kind)
     return work

@@ -22,7 +22,15 @@ COST_STYLES = {
     "HUDD, AlexNet": STYLES["HUDD"],
     "HUDD, AlexNet, one by one": ("#7a1f02", ":", "v"),
 }
-CASE_STYLES = (("#0060a8", "o"), ("#c2410c", "s"), ("#3f7d20", "^"), ("#6b7280", "D"), ("#7a1f02", "v"))
+CASE_STYLES = (
+    ("#0060a8", "o"),
+    ("#c2410c", "s"),
+    ("#3f7d20", "^"),
+    ("#6b7280", "D"),
+    ("#7a1f02", "v"),
+    ("#7c3aed", "P"),
+    ("#0f766e", "X"),
+)
 REDUCTION_PLOT, COVERAGE_PLOT = "paper-variance.png", "paper-coverage.png"
 INSPECTED_PLOT, GROWTH_PLOT = "paper-inspected.png", "paper-cost.png"
 
@@ -49,6 +57,8 @@ def _reductions(plt: Any, results: Results, path: Path) -> None:
     figure, axes = plt.subplots(1, len(results), figsize=(3.2 * len(results) + 1.6, 3.4), sharey=True, squeeze=False)
     for axis, (name, result) in zip(axes[0], results.items(), strict=True):
         for method, (colour, dashes, marker) in STYLES.items():
+            if method not in result["whole"]:
+                continue
             shares = [100 * share_above(result["whole"][method]["reductions"], percent) for percent in PERCENTS]
             axis.plot(PERCENTS, shares, dashes, color=colour, marker=marker, markersize=4, label=method)
         axis.set(title=f"{name}, {result['case']['failing']:,} failures", xlim=(8, 102), ylim=(0, 103))
@@ -63,6 +73,8 @@ def _coverage(plt: Any, results: Results, path: Path) -> None:
     figure, axis = plt.subplots(figsize=(1.8 * len(results) + 2.4, 3.4))
     for number, result in enumerate(results.values()):
         for place, (method, (colour, _, marker)) in enumerate(STYLES.items()):
+            if method not in result["whole"]:
+                continue
             shares = [100 * covered_share(result, one[method]) for one in [result["whole"], *result["repetitions"]]]
             at = number + 0.17 * (place - 1.5)
             axis.vlines(at, min(shares), max(shares), color=colour, linewidth=5, alpha=0.3)

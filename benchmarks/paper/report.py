@@ -75,6 +75,11 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f}"
 
 
+def methods_of(result: Result) -> list[str]:
+    """The methods that were run on a case: HUDD needs a classifier."""
+    return [method for method in METHODS if method in result["whole"]]
+
+
 def main_source(result: Result) -> str:
     """The source of the unsafe values in the aims: the known root causes if there are any, otherwise all sources."""
     return "root cause" if result["case"]["causes"] else ""
@@ -96,7 +101,7 @@ def _inspected(results: Results) -> Iterator[str]:
     yield ""
     rows = []
     for name, result in results.items():
-        safe, hudd = result["whole"]["SAFE"], result["whole"]["HUDD"]
+        safe, hudd = result["whole"]["SAFE"], result["whole"].get("HUDD")
         rows.append(
             [
                 name,
@@ -105,8 +110,8 @@ def _inspected(results: Results) -> Iterator[str]:
                 _percent(safe["noise"]),
                 f"{safe['inspect_percent']:.1f}",
                 _spread(_over(result, "SAFE", lambda one: one["inspect_percent"]), "{:.1f}"),
-                str(len(hudd["sizes"])),
-                f"{hudd['inspect_percent']:.1f}",
+                str(len(hudd["sizes"])) if hudd else "",
+                f"{hudd['inspect_percent']:.1f}" if hudd else "",
             ]
         )
     yield from _table(
@@ -168,7 +173,7 @@ def _reduced(results: Results) -> Iterator[str]:
     yield ""
     rows = []
     for name, result in results.items():
-        methods = [*METHODS, *(["known causes"] if result["case"]["causes"] else [])]
+        methods = [*methods_of(result), *(["known causes"] if result["case"]["causes"] else [])]
         for method in methods:
             reductions = result["whole"][method]["reductions"]
             over = _over(result, method, lambda one: 100 * share_above(one["reductions"], 90))
@@ -191,7 +196,7 @@ def _reduced(results: Results) -> Iterator[str]:
     for name, result in results.items():
         yield (
             f"- {name}: "
-            + "; ".join(_compared(result, other, _reduced_by_90, "RCCs above 90 %") for other in METHODS[1:])
+            + "; ".join(_compared(result, other, _reduced_by_90, "RCCs above 90 %") for other in methods_of(result)[1:])
             + _causes_that_vary(result)
         )
     yield ""
@@ -234,7 +239,8 @@ def _covered(results: Results) -> Iterator[str]:
         sources = dict.fromkeys(source for source, _ in result["case"]["values"])
         for source in ["", *(sources if len(sources) > 1 else [])]:
             count = len(of_source(result, source))
-            cells = [_covered_cell(result, method, source) for method in METHODS]
+            run = methods_of(result)
+            cells = [_covered_cell(result, method, source) if method in run else "" for method in METHODS]
             perfect = result["whole"].get("known causes")
             cells.append(_percent(covered_share(result, perfect, source=source)) if perfect else "")
             rows.append([f"{name}, {source or 'all'}", str(count), *cells])
@@ -242,7 +248,13 @@ def _covered(results: Results) -> Iterator[str]:
     yield "Share of RCCs, %, with a unique set of values"
     yield ""
     rows = [
-        [name, *(_spread(_over(result, method, lambda one: 100 * one["unique"])) for method in METHODS)]
+        [
+            name,
+            *(
+                _spread(_over(result, method, lambda one: 100 * one["unique"])) if method in methods_of(result) else ""
+                for method in METHODS
+            ),
+        ]
         for name, result in results.items()
     ]
     yield from _table(("", *METHODS), rows)
@@ -261,7 +273,7 @@ def _coverage_sentence(result: Result) -> str:
     source = main_source(result)
     comparison = "; ".join(
         _compared(result, other, lambda one: covered_share(result, one, source=source), "values")
-        for other in METHODS[1:]
+        for other in methods_of(result)[1:]
     )
     covered = set(result["whole"]["SAFE"]["covered"])
     values = result["case"]["values"]
@@ -273,6 +285,8 @@ def _coverage_sentence(result: Result) -> str:
     text = f"values{of_what}: {comparison}."
     if out_of_reach:
         text += f" Even the known causes do not cover {', '.join(out_of_reach)}, since they lie elsewhere."
+    if not result["layers"]:
+        return f"{text} HUDD needs a classifier, and was not run."
     chosen = next(layer for layer in result["layers"] if layer["chosen"])
     best = max(result["layers"], key=lambda layer: covered_share(result, layer, source=source))
     return text + (
@@ -409,14 +423,15 @@ def aims(results: Results) -> Iterator[tuple[bool, str]]:
         )
     for name, result in results.items():
         medians = {
-            method: statistics.median(_over(result, method, partial(covered_share, result))) for method in METHODS
+            method: statistics.median(_over(result, method, partial(covered_share, result)))
+            for method in methods_of(result)
         }
-        above = all(medians["SAFE"] > medians[other] for other in ("HUDD", "random"))
+        above = all(medians["SAFE"] > medians[other] for other in ("HUDD", "random") if other in medians)
+        shares = ", ".join(f"{method} {_percent(share)}" for method, share in medians.items())
+        rivals = "HUDD and random groups" if "HUDD" in medians else "random groups"
         yield (
             above,
-            f"{name}: coverage of all unsafe values on subsets, median: SAFE {_percent(medians['SAFE'])}, "
-            f"HUDD {_percent(medians['HUDD'])}, K-means {_percent(medians['K-means'])}, random "
-            f"{_percent(medians['random'])} % (aim: above HUDD and random groups).",
+            f"{name}: coverage of all unsafe values on subsets, median: {shares} % (aim: above {rivals}).",
         )
     for name, result in results.items():
         for rival in [label for label in result["cost"] if label in ("HUDD", "HUDD, AlexNet")]:

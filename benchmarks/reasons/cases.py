@@ -8,9 +8,10 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.paper.cases import trained_cnn
-from casestudies.build import MODEL_FILE
+from casestudies.build import MODEL_FILE, TARGETS_FILE
 from casestudies.causes import CAUSES_FILE
 from dnn.failures import find_failures
+from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.tested import AnsweredImages, read_predictions
 from FE import extract_features
 from features.extractor import Extractor
@@ -18,7 +19,7 @@ from reasons import Known, known_of
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.progress import Progress, no_progress
-from support.run_folder import FAILURES, PREDICTIONS_FILE
+from support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
 
 TEST = "test"
 
@@ -84,7 +85,7 @@ def load_reasons_case(
         model = trained_cnn(data / "train", work, progress)
     out = prepare_folder(work / f"failures-{hashlib.blake2b(model.read_bytes(), digest_size=6).hexdigest()}")
     if not (out / PREDICTIONS_FILE).is_file():
-        find_failures(model, data / TEST, out, progress=progress)
+        find_failures(model, data / TEST, out, options=_options(data), progress=progress)
     tested = read_predictions(out / PREDICTIONS_FILE, data / TEST)
     images = extract_features(data / TEST, extractor, progress=progress)
     if images.paths != tested.paths:
@@ -95,6 +96,15 @@ def load_reasons_case(
     causes, parameters = _causes(data / CAUSES_FILE, tested)
     known = known_of(tested, progress=progress)
     return ReasonsCase(name, tested, known, images.features, extractor, causes, parameters)
+
+
+def _options(data: Path) -> DnnOptions:
+    """The targets and the threshold of a regression."""
+    targets = data / TARGETS_FILE
+    if not targets.is_file():
+        return AS_IN_THE_FILE
+    accuracy = json.loads((data / ACCURACY_FILE).read_text(encoding="utf-8"))
+    return DnnOptions(targets=targets, threshold=accuracy["threshold"])
 
 
 def _causes(path: Path, tested: AnsweredImages) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:

@@ -29,6 +29,7 @@ from benchmarks.reasons.rivals import slice_conditions
 from benchmarks.rivals.hudd import BATCH, Hudd, cluster_layers, heatmap_distances
 from benchmarks.rivals.lrp import Lrp, prepare_lrp
 from casestudies.build import MODEL_FILE
+from rccs.answers import CONFIDENCE
 from reasons import Comparison
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
@@ -71,8 +72,8 @@ def with_rivals(
     Returns
     -------
     dict
-        HUDD is None if its relevance cannot be propagated through the DNN; otherwise as of another method, with the
-        chosen `layer`.
+        HUDD is None if the DNN is a regression, or its relevance cannot be propagated through it; otherwise as of
+        another method, with the chosen `layer`.
     """
     answers = case.wrong.tobytes().hex()
     of_model = hashlib.blake2b(model.read_bytes(), digest_size=8).hexdigest()
@@ -102,6 +103,8 @@ def _hudd(case: ReasonsCase, model: Path, nuisance: str, progress: Progress) -> 
     from dnn.model import load_dnn, sized_for
     from dnn.predictions import Pixels, batches
 
+    if case.tested.answers.kind != CONFIDENCE:
+        return None  # HUDD needs a classifier
     files = [case.tested.root / path for path in case.tested.paths]
     dnn = sized_for(load_dnn(model), files)
     try:

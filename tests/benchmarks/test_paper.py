@@ -146,6 +146,27 @@ def test_the_unsafe_values_of_oc_have_the_border_of_open_eyes_once():
     assert ("other border", "pupil_to_lid_mm", 0.0) in [value[:3] for value in values]
 
 
+def test_the_unsafe_values_of_hpd_are_its_root_causes_and_the_four_borders():
+    heads = [head for _, head in find_case("hpd").draw("test", 800, 0)]
+    values = list(unsafe_values("hpd", {}, heads))
+    borders = {(v.parameter, v.value): v.source for v in values if v.width in (32, 22)}
+    assert borders == {
+        ("yaw_deg", 16.0): "root cause",
+        ("pitch_deg", -11.0): "root cause",
+        ("yaw_deg", -16.0): "other border",
+        ("pitch_deg", 11.0): "other border",
+    }
+    night_left = [v for v in values if v.parameter == "yaw_deg" and v.value < -16]
+    assert [v.source for v in night_left] == ["root cause"]
+
+
+def test_a_regression_has_no_border():
+    heads = [head for _, head in find_case("fld").draw("test", 800, 0)]
+    values = list(unsafe_values("fld", {}, heads))
+    assert {v.source for v in values} == {"root cause"}
+    assert {v.value for v in values if isinstance(v.value, str)} == {"sunglasses", "scarf", "hand"}
+
+
 def test_the_unsafe_values_of_photographs_are_the_ends_of_their_parameters():
     column = np.linspace(0, 100, 101)
     values = list(unsafe_values("gtsrb", {"brightness": column, "original_width": column}, []))
@@ -160,7 +181,7 @@ def test_a_case_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(SAFEError, match="Expected the case gd"):
         load_paper_case("gd", tmp_path, tmp_path)
     with pytest.raises(SAFEError, match="Expected a case of"):
-        load_paper_case("hpd", tmp_path, tmp_path)
+        load_paper_case("od", tmp_path, tmp_path)
 
 
 # --- The runs -----------------------------------------------------------------------------------------------------
@@ -269,6 +290,20 @@ def test_the_report_tells_every_research_question_and_what_is_not_met(results):
     assert "Even the known causes do not cover light 0.3, since they lie elsewhere." in text
 
 
+def test_a_regression_is_reported_without_hudd(results, tmp_path):
+    def without(outcomes):
+        return {method: outcome for method, outcome in outcomes.items() if method != "HUDD"}
+
+    gd = results["gd"]
+    fld = {**gd, "whole": without(gd["whole"]), "repetitions": list(map(without, gd["repetitions"])), "layers": []}
+    text = paper_section({"gd": gd, "fld": {**fld, "cost": {}, "growth": []}})
+    assert "HUDD needs a classifier, and was not run." in text
+    assert "fld, HUDD" not in text
+    assert "- Met: fld: coverage of all unsafe values" in text
+    draw_paper_plots({"gd": gd, "fld": fld}, tmp_path)
+    assert (tmp_path / "paper-coverage.png").is_file()
+
+
 def test_what_is_found_in_fewer_failures_stands_beside_what_is_found_in_all(results):
     sizes = by_size(results["gd"])
     assert {size: len(found) for size, found in sizes.items()} == {60: paper.SUBSETS, 90: 1}
@@ -341,7 +376,7 @@ def test_a_key_follows_the_content_of_source_files():
     assert len({key_of("x", errors), key_of("y", errors), key_of("x", files)}) == 3
 
 
-@pytest.mark.parametrize("data", ["gd", "gd=", "hpd=/somewhere"])
+@pytest.mark.parametrize("data", ["gd", "gd=", "od=/somewhere"])
 def test_a_folder_without_its_case_is_one_line(tmp_path, capsys, data):
     assert paper.main(["--cases", "gd", "--work", str(tmp_path), "--data", data]) == 2
     assert "CASE=DIR" in capsys.readouterr().err
