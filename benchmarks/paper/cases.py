@@ -184,13 +184,12 @@ def unsafe_values(name: str, reference: dict[str, np.ndarray], subjects: Iterabl
     """The unsafe values of a case; they depend only on the test set, not on the clusters.
 
     For each parameter of each known root cause: the middle and the width of the range of the test images with that
-    cause. If the region begins at a border between two classes, the border is the value, as in the paper, and the class
-    is its sub-range; the middle of the region is listed as `region middle` but not counted
+    cause. If the region begins at borders between classes, and nothing else describes it, the border is the value, as
+    in the paper, and the class is its sub-range; the middle of the region is listed as `region middle` but not counted
     (docs/decisions/045-unsafe-values.md).
 
     Other borders, as in the paper, are those where the training set lacks nothing: for `gd` the remaining six borders
-    between directions, 45° apart; for `oc` the upper lid touching the pupil, with the size of a pupil as sub-range; for
-    `hpd` the border with left and that with up.
+    between directions, 45° apart; for `oc` the upper lid touching the pupil, with the size of a pupil as sub-range.
 
     For photographs, the fifth of the test set with the lowest values of each parameter, and for brightness also the
     fifth with the highest.
@@ -218,7 +217,7 @@ def unsafe_values(name: str, reference: dict[str, np.ndarray], subjects: Iterabl
                 yield UnsafeValue("root cause", parameter, max(set(values), key=values.count), 0.0)
             elif values:
                 low, high = min(values), max(values)
-                bordered = parameter in borders and len(cause.parameters) == 1
+                bordered = set(cause.parameters) <= set(borders)
                 if bordered:
                     at, width = borders[parameter]
                     border = min(at, key=lambda one: min(abs(one - low), abs(one - high)))

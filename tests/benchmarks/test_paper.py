@@ -156,8 +156,8 @@ def test_the_unsafe_values_of_hpd_are_its_root_causes_and_the_four_borders():
         ("yaw_deg", -16.0): "other border",
         ("pitch_deg", 11.0): "other border",
     }
-    night_left = [v for v in values if v.parameter == "yaw_deg" and v.value < -16]
-    assert [v.source for v in night_left] == ["root cause"]
+    left = [v for v in values if v.parameter == "yaw_deg" and v.value < -16]
+    assert [v.source for v in left] == ["root cause"]  # at night
 
 
 def test_a_regression_has_no_border():
