@@ -33,7 +33,7 @@ from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.images import find_images
 from support.run_folder import ACCURACY_FILE, PREDICTIONS_FILE
-from support.tables import cell
+from support.tables import cell, from_cell
 from support.text import count, printable, some
 
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
@@ -137,6 +137,34 @@ def predictions_text(
     for path, label, predicted, score, is_right, further in zip(paths, *columns, strict=True):
         writer.writerow([cell(path), cell(label), cell(predicted), score, "true" if is_right else "false", *further])
     return table.getvalue()
+
+
+def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray]:
+    """Read `predictions.csv` as `failures` has written it, whether or not the test images are still there.
+
+    Returns
+    -------
+    paths : tuple of str
+        Relative to the test folder.
+    answers : Answers
+    right : ndarray of shape (n_images,), bool
+
+    Raises
+    ------
+    SAFEError
+        It is missing or damaged.
+    """
+    path = folder / PREDICTIONS_FILE
+    try:
+        with regular(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            header, *rows = csv.reader(file, strict=True)
+        names, labels, predicted = ([from_cell(row[column]) for row in rows] for column in range(3))
+        scores = np.array([float(row[3] or "nan") for row in rows], np.float32)
+        right = np.array([{"true": True, "false": False}[row[4]] for row in rows], bool)
+        kind = {CONFIDENCE: CONFIDENCE, ERROR: ERROR}[header[3]]
+    except DAMAGED as error:
+        raise SAFEError(f"{path} is missing or damaged ({error}). Collect the failures again.") from error
+    return tuple(names), Answers(np.array(labels, str), np.array(predicted, str), scores, kind), right
 
 
 def find_predictions(image_root: Path) -> tuple[Path, Path] | None:

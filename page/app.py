@@ -15,15 +15,17 @@ from pathlib import Path
 import gradio as gr
 from starlette.middleware import Middleware
 
-from page.clusters_tab import clusters_tab
+from page.clusters_tab import ClustersTab
 from page.door import Page
+from page.failures_tab import FailuresTab
 from page.guard import Guard
 from page.job_view import News
 from page.jobs import Jobs, PageSettings, find_example
 from page.pictures import PICTURE_FOLDER
 from page.results import Results, check_within
-from page.retraining_tab import retraining_tab
-from page.unsafe_tab import unsafe_tab
+from page.retraining_tab import RetrainingTab
+from page.rounds import CLUSTERS_TAB, FAILURES_TAB, wire_next_round, wire_reasons
+from page.unsafe_tab import UnsafeTab
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
@@ -44,13 +46,22 @@ def build_app(settings: PageSettings) -> gr.Blocks:
             "<p>Why the network fails, and which images to label to repair it</p></header>"
         )
         news = News(settings)
-        with gr.Tabs():
-            with gr.Tab("Root cause clusters"):
-                clusters_tab(app, settings, news)
-            with gr.Tab("Unsafe set", render_children=True) as tab:
-                unsafe_tab(app, tab, settings, news)
-            with gr.Tab("Retraining", render_children=True) as tab:
-                retraining_tab(app, tab, settings, news)
+        # Open at first: results, or the field for failing images. Who has none yet is told there of the tab before it.
+        with gr.Tabs(selected=CLUSTERS_TAB) as tabs:
+            with gr.Tab("Failures", id=FAILURES_TAB, render_children=True):
+                failures = FailuresTab(settings)
+            with gr.Tab("Root cause clusters", id=CLUSTERS_TAB):
+                clusters = ClustersTab(app, settings)
+            with gr.Tab("Unsafe set", render_children=True) as unsafe_tab:
+                unsafe = UnsafeTab(settings)
+            with gr.Tab("Retraining", render_children=True) as retraining_tab:
+                retraining = RetrainingTab(settings)
+        clusters.wire(app, news)
+        unsafe.wire(app, unsafe_tab, news)
+        retraining.wire(app, retraining_tab, news)
+        failures.wire(app, news)
+        wire_reasons(failures, clusters, tabs, settings)
+        wire_next_round(failures, retraining, tabs, settings)
     return app
 
 

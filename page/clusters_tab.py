@@ -1,4 +1,4 @@
-"""First tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
+"""Second tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
 
 import html
 import os
@@ -80,13 +80,11 @@ TERMS = {
 }
 
 
-def clusters_tab(app: gr.Blocks, settings: PageSettings, news: News) -> None:
-    """Lay out the tab and wire it."""
-    ClustersTab(app, settings).wire(app, news)
-
-
 class ClustersTab:
-    """Lay out the tab: the form, the state, the RCC at hand, all RCCs (the paper's Figure 4), and all images."""
+    """Lay out the tab: the form, the state, the RCC at hand, all RCCs (the paper's Figure 4), and all images.
+
+    `wire` connects its widgets.
+    """
 
     def __init__(self, app: gr.Blocks, settings: PageSettings):
         self._settings = settings
@@ -102,7 +100,7 @@ class ClustersTab:
             self._rcc_view = RccView(settings)
             self._bar = BarView(settings)
             self._spots = SpotsView(settings)
-            self._images_view = ImagesView(settings)
+            self.images_view = ImagesView(settings)
             self._runs_view = RunsView(settings)
             with gr.Accordion("How these were found", open=False, elem_id="why"):
                 self._how = gr.HTML()
@@ -113,20 +111,20 @@ class ClustersTab:
                 self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
         self._rcc, self._window = gr.State(0), Window(app)
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
-        self._root = gr.State("")  # the folder that the form was filled in with
-        self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self._images_view.outputs]
+        self.root = gr.State("")  # the folder that the form was filled in with
+        self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs]
         self._job_view = JobView(
             settings, TAB, self._status, self._generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
         )  # fmt: skip
-        self._outputs = [*self._job_view.outputs, self._pane, *self._window.outputs, *self._one_rcc, self._bar.widget,
+        self.outputs = [*self._job_view.outputs, self._pane, *self._window.outputs, *self._one_rcc, self._bar.widget,
                          *self._spots.outputs, self._compared, self._offer, self._offered, self._accept,
                          *self._runs_view.outputs, self._how, self._tried, self._skipped_pane,
                          self._skipped]  # fmt: skip
 
     def _lay_out_form(self) -> None:
         with gr.Row(elem_classes="safe-form"):
-            self._folder = gr.Textbox(
+            self.folder = gr.Textbox(
                 label="Image folder",
                 info="The failing images: a folder on this machine, or a .txt file that lists them",
                 placeholder="/path/to/failing/images",
@@ -153,12 +151,12 @@ class ClustersTab:
             elem_id="more-options",
         ) as self._more:  # fmt: skip
             with gr.Row():
-                self._predictions = gr.Textbox(
+                self.predictions = gr.Textbox(
                     label="Predictions", placeholder="/path/to/predictions.csv", interactive=False,
                     info="CSV: image, label, predicted. By default predictions.csv beside the images",
                     elem_id="predictions",
                 )  # fmt: skip
-                self._tested = gr.Textbox(
+                self.tested = gr.Textbox(
                     label="Test images", info="The folder that the predictions are about, right and wrong images",
                     placeholder="/path/to/test", interactive=False, elem_id="tested",
                 )  # fmt: skip
@@ -174,20 +172,20 @@ class ClustersTab:
                 [(f"{name}: {meaning}", name) for name, meaning in PRECISION_MEANINGS.items()], value="auto",
                 label="Precision", info="Number format of the network", interactive=False, elem_id="precision",
             )  # fmt: skip
-        self._fields = [
-            self._folder, self._reducer, self._predictions, self._tested, self._aside, self._extractor, self._precision,
+        self.fields = [
+            self.folder, self._reducer, self.predictions, self.tested, self._aside, self._extractor, self._precision,
         ]  # fmt: skip
 
     def wire(self, app: gr.Blocks, news: News) -> None:
         """Connect the widgets."""
-        rcc, window, bar, folder = self._rcc, self._window, self._bar, self._folder
-        rcc_view, images_view, outputs = self._rcc_view, self._images_view, self._outputs
-        form = [*self._fields, self._root, self._more]
-        sent = [self._generate.click, folder.submit, self._predictions.submit, self._tested.submit]
-        generated = gr.on(sent, self._on_generate, self._fields, [self._root, *outputs], **FOLLOW)
+        rcc, window, bar, folder = self._rcc, self._window, self._bar, self.folder
+        rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
+        form = [*self.fields, self.root, self._more]
+        sent = [self._generate.click, folder.submit, self.predictions.submit, self.tested.submit]
+        generated = gr.on(sent, self.on_generate, self.fields, [self.root, *outputs], **FOLLOW)
         accepted = self._accept.click(self._on_accept, window.run, [self._aside, self._more], **VIEW)
-        accepted.then(self._on_generate, self._fields, [self._root, *outputs], **FOLLOW).then(
-            self._on_map, images_view.colour, images_view.map_outputs, **VIEW
+        accepted.then(self.on_generate, self.fields, [self.root, *outputs], **FOLLOW).then(
+            self.on_map, images_view.colour, images_view.map_outputs, **VIEW
         )
         example = self._settings.example
         if example:
@@ -204,9 +202,9 @@ class ClustersTab:
         loaded = app.load(self._on_load, None, [*form, *outputs], **FOLLOW)
         followed = self._job_view.wire(news, self.show, outputs)
         for event in (generated, loaded, followed):
-            event.then(self._on_map, images_view.colour, images_view.map_outputs, **VIEW)
+            event.then(self.on_map, images_view.colour, images_view.map_outputs, **VIEW)
         loaded.then(self._on_look, rcc, rcc_view.outputs, **VIEW)
-        looked = [self._job_view.followed, rcc, rcc_view.pair, folder, self._root, window.run, window.seen,
+        looked = [self._job_view.followed, rcc, rcc_view.pair, folder, self.root, window.run, window.seen,
                   self._compared, self._spots.widget]  # fmt: skip
         for listen in (news.folder, rcc_view.refused.then):
             listen(self._on_folder, looked, [*form, *outputs], **LATEST, **EDITS)
@@ -223,7 +221,7 @@ class ClustersTab:
         spot : str, optional
             The conditions of the weak spot at hand (see `SpotsView.show`).
         """
-        settings, images_view = self._settings, self._images_view
+        settings, images_view = self._settings, self.images_view
         results = settings.results.shown()
         clusters = results.clusters
         rcc = chosen if chosen is not None and chosen in clusters.groups else results.groups[0]
@@ -273,7 +271,7 @@ class ClustersTab:
         return {
             self._rcc: chosen,
             **self._rcc_view.show(results, chosen),
-            **self._images_view.show(results, chosen),
+            **self.images_view.show(results, chosen),
         }
 
     def _choose(self, results: Shown, chosen: int) -> dict:
@@ -287,11 +285,11 @@ class ClustersTab:
         precision = requested_precision(results.clusters)
         opened = predictions or results.clusters.set_aside or {extractor, precision} != {"auto"}
         return {
-            self._folder: path,
-            self._root: path,
+            self.folder: path,
+            self.root: path,
             self._reducer: results.clusters.reducer,
-            self._predictions: predictions,
-            self._tested: tested,
+            self.predictions: predictions,
+            self.tested: tested,
             self._aside: self._show_aside(results),
             self._extractor: extractor,
             self._precision: precision,
@@ -310,7 +308,7 @@ class ClustersTab:
     def _show_last(self) -> dict:
         """For a window that was just opened: from now on, the form can be edited."""
         results = self._settings.results
-        fields: dict[Any, Any] = {widget: gr.update(interactive=True) for widget in self._fields}
+        fields: dict[Any, Any] = {widget: gr.update(interactive=True) for widget in self.fields}
         if not results.there:
             return {**fields, self._status: self._nothing}
         try:
@@ -342,11 +340,11 @@ class ClustersTab:
             warn("Changed, but some pictures could not be drawn again", error)
         try:
             updates = self.show(chosen)
-            return {**updates, **self._images_view.show_map(settings.results.shown(), chosen=updates[self._rcc])}
+            return {**updates, **self.images_view.show_map(settings.results.shown(), chosen=updates[self._rcc])}
         except SAFEError as error:
             return {self._status: failed(error)}
 
-    def _on_generate(
+    def on_generate(
         self,
         source: str,
         reducer: str,
@@ -372,7 +370,7 @@ class ClustersTab:
             except SAFEError as error:
                 raise SAFEError(f"The RCCs were found, but not compared with images that are right. {error}") from error
 
-        yield {self._root: source}
+        yield {self.root: source}
         yield from self._job_view.start(work, self.show)
 
     def _on_accept(self, run: str) -> dict:
@@ -388,12 +386,12 @@ class ClustersTab:
         names = [printable(name) for name in (*set_aside_of(clusters), offer[0])]
         return {self._aside: names, self._more: gr.Accordion(open=True)}
 
-    def _on_map(self, by: str | None) -> dict:
+    def on_map(self, by: str | None) -> dict:
         results = self._settings.results
         if not results.there:
             return gr.skip()
         try:
-            return self._images_view.show_map(results.shown(), by if isinstance(by, str) else None)
+            return self.images_view.show_map(results.shown(), by if isinstance(by, str) else None)
         except SAFEError:
             return gr.skip()  # the status says what is wrong with the clusters
 
@@ -409,7 +407,7 @@ class ClustersTab:
             return
         # Text fields at once: pictures may take seconds, and by then a name may have been typed.
         yield {self._rcc: chosen, **self._rcc_view.show_words(results, chosen, forced=False)}
-        yield {**self._rcc_view.show_pictures(results, chosen), **self._images_view.show(results, chosen)}
+        yield {**self._rcc_view.show_pictures(results, chosen), **self.images_view.show(results, chosen)}
 
     def _on_spot(self, conditions: object, run: str) -> dict:
         """Show the images of a weak spot: as a GIF, in the grid and on the map."""
@@ -422,7 +420,7 @@ class ClustersTab:
         if not rank:
             return gr.skip()  # other clients may send anything
         where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
-        found = self._images_view.show_found(results, rows, f"with {where}")
+        found = self.images_view.show_found(results, rows, f"with {where}")
         return {**self._spots.show_one(results, rank, forced=False), **found}
 
     def _on_look(self, chosen: int) -> dict:
@@ -450,7 +448,7 @@ class ClustersTab:
             yield {self._status: failed(error)}
             return
         form = self._form_of(results)
-        form = form if form[self._root] != before and (folder or "") in ("", before) else {}
+        form = form if form[self.root] != before and (folder or "") in ("", before) else {}
         if (results.run, len(results.review.edits)) == (run, seen):
             if chosen in results.clusters.groups:
                 renamed = self._bar.rename(results, *results.clusters.groups)
@@ -463,7 +461,7 @@ class ClustersTab:
             return
         still = (chosen, spot) if results.run == run else ()
         yield {**form, **self._job_view.look(lambda: self.show(*still), followed)}
-        yield self._on_map(None)
+        yield self.on_map(None)
 
     def _show_compared(self, results: Shown, chosen: int, spot: object) -> dict:
         """What a comparison adds to RCCs that are shown already; the RCC and the weak spot at hand stay."""
@@ -497,10 +495,11 @@ def requested_precision(clusters: RootCauseClusters) -> str:
 def _nothing(settings: PageSettings) -> str:
     """What the tab shows as long as there are no clusters."""
     example = ", or click Example" if settings.example else ""
+    none = "None yet? The tab Failures collects them, from the model or its answers."
     return empty(
         "No root cause clusters yet.",
         [
-            ("Give the failing images", f"Type the folder of images on which the network fails{example}."),
+            ("Give the failing images", f"Type the folder of images on which the network fails{example}. {none}"),
             ("Click Generate RCCs", "SAFE groups them by the reason for failing: root cause clusters, RCCs."),
             (
                 "Name the reasons",

@@ -8,7 +8,7 @@ import gradio as gr
 from page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, failed, put_away, warn
 from support.errors import SAFEError
 
-TABS = ("clusters", "unsafe", "retraining")
+TABS = ("failures", "clusters", "unsafe", "retraining")
 REFRESH_SECONDS = 0.3
 
 
@@ -57,6 +57,8 @@ class JobView:
         Gives the instructions below the status as long as there is no result, as HTML.
     result : Column
         Holds the result (see `page.jobs.pane`); put away if there is none.
+    stopped : str
+        What is shown of a job that was stopped.
 
     Attributes
     ----------
@@ -75,8 +77,10 @@ class JobView:
         cancel: gr.Button,
         guide: Callable[[], str],
         result: gr.Column,
+        stopped: str = STOPPED,
     ):
         self._jobs, self._tab, self._guide, self._result = settings.jobs, tab, guide, result
+        self._stopped = stopped
         self._status, self._button, self._cancel = status, button, cancel
         self.followed = gr.State(0)
         self.outputs = [status, cancel, button, self.followed]
@@ -118,7 +122,7 @@ class JobView:
             if guide and followed is not None:
                 found[self._status] = guide
             if same and earlier and earlier.number == followed and earlier.outcome is not None:
-                found[self._status] = _ended(earlier.outcome) + guide
+                found[self._status] = self._ended(earlier.outcome) + guide
         except SAFEError as error:
             found = {self._status: failed(error), self._result: put_away()}
         latest = self._jobs.latest(self._tab)
@@ -163,14 +167,13 @@ class JobView:
             except SAFEError as error:
                 yield {self._status: failed(error) + self._guide(), **ready}
         else:
-            yield {self._status: _ended(job.outcome) + self._guide(), **ready}
+            yield {self._status: self._ended(job.outcome) + self._guide(), **ready}
 
     def _stop(self) -> None:
         job = self._jobs.running
         if job and job.tab == self._tab:
             job.cancel()
 
-
-def _ended(outcome: SAFEError | str) -> str:
-    """How a job ended that has no result."""
-    return done(STOPPED) if outcome == STOPPED else failed(outcome)
+    def _ended(self, outcome: SAFEError | str) -> str:
+        """How a job ended that has no result."""
+        return done(self._stopped) if outcome == STOPPED else failed(outcome)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dnn.failures import load_failures
 from pipeline import known_parameters
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from rccs.notes import RccNote
@@ -22,6 +23,7 @@ from reasons import Reasons, load_reasons
 from support.entries import is_within
 from support.errors import SAFEError
 from support.run_folder import (
+    ACCURACY_FILE,
     CLUSTERS_FILE,
     COMPARISON_FILE,
     EDITS_FILE,
@@ -189,7 +191,7 @@ class Results:
     @property
     def stamp(self) -> str:
         """A text that differs where anything has changed that the windows show."""
-        return str([self._stamp_of(name) for name in (*_FILES, SELECTION_FILE, RETRAINING_FILE)])
+        return str([self._stamp_of(name) for name in (*_FILES, SELECTION_FILE, RETRAINING_FILE, ACCURACY_FILE)])
 
     @property
     def there(self) -> bool:
@@ -227,6 +229,8 @@ def check_within(out: Path, within: Path | None) -> None:
         roots.append(load_unsafe_set(out).improvement_root)
     with contextlib.suppress(SAFEError):
         roots.append(load_retraining(out).test_root)
+    with contextlib.suppress(SAFEError):
+        roots.append(load_failures(out).test_root)
     for root in roots:
         if not is_within(root, within):
             raise _outside(out, root, within)

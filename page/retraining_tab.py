@@ -1,4 +1,4 @@
-"""Third tab, steps 5 and 6: the images to label (the unsafe set) get labels, and the model is fine-tuned with them."""
+"""Fourth tab, steps 5 and 6: the images to label (the unsafe set) get labels, and the model is fine-tuned with them."""
 
 import contextlib
 import os
@@ -10,6 +10,7 @@ import gradio as gr
 
 from dnn.model import DnnOptions
 from dnn.predictions import class_folders
+from page.failures_tab import RESCALE
 from page.form_view import FormView
 from page.forms import remember, remembered
 from page.job_view import JobView, News
@@ -33,28 +34,22 @@ from training.result import load_retraining, retraining_of
 from training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 
 TAB = "retraining"
-RESCALE = [("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed")]
 
 STEPS = [
-    ("Select the unsafe set", "In the second tab: the images to label."),
+    ("Select the unsafe set", "In the tab before: the images to label."),
     ("Give the model", "The Keras model, and the folders of its training and test images, a folder for each class."),
     ("Label", "By key or click; not needed where the improvement images lie in class folders."),
     ("Click Retrain", "You get a new model beside the old one, and what it improved and worsened."),
 ]
 EMPTY = empty("Not retrained yet.", STEPS)
 EARLIER = empty(
-    "The last retraining was for other clusters. To see it, open their run: Earlier runs, in the first tab.",
+    "The last retraining was for other clusters. Open their run: Earlier runs, in the tab Root cause clusters.",
     STEPS,
 )
 UNSAFE_SET = "The images to label: the improvement images nearest to the root cause clusters (RCCs)"
 AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
 # Parameters of `Wishes`, and the fields that they are typed into
 NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed", "seeds": "seeds"}
-
-
-def retraining_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) -> None:
-    """Lay out the tab and connect its widgets."""
-    RetrainingTab(settings).wire(app, tab, news)
 
 
 class RetrainingTab:
@@ -135,7 +130,7 @@ class RetrainingTab:
                 )
                 self.trust = gr.Checkbox(
                     label="The model may run code of its own", info="Lambda layers: only for a file that you trust",
-                    visible=self._may_trust,
+                    visible=self._may_trust, elem_id="trust",
                 )  # fmt: skip
 
     def _lay_out_labelling(self) -> None:

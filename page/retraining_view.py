@@ -38,7 +38,9 @@ class RetrainingView:
     def __init__(self, root: Path | None):
         self._root = root
         with pane("retraining-pane") as self.pane:
-            self.figures = gr.HTML(elem_id="retraining-figures")
+            with gr.Row(elem_classes="safe-form safe-next"):
+                self.figures = gr.HTML(elem_id="retraining-figures", scale=1)
+                self.next_round = gr.Button("Collect its failures", scale=0, min_width=190, elem_id="next-round")
             with gr.Row():
                 self.curves = gr.HTML(elem_id="curves", min_width=430)
                 self.bars = gr.HTML(elem_id="bars", min_width=430)
@@ -51,8 +53,8 @@ class RetrainingView:
                     self.worsened = _gallery("worsened")
             with gr.Accordion("What was assumed", open=False):
                 self.assumptions = gr.HTML(elem_id="assumed")
-        self.outputs = [self.pane, self.figures, self.curves, self.bars, self.improved_title, self.improved,
-                        self.worsened_title, self.worsened, self.assumptions]  # fmt: skip
+        self.outputs = [self.pane, self.figures, self.next_round, self.curves, self.bars, self.improved_title,
+                        self.improved, self.worsened_title, self.worsened, self.assumptions]  # fmt: skip
 
     def show(self, result: Retraining, notes: Mapping[int, RccNote]) -> dict:
         """What the widgets show of a retraining, with the names that the engineer gave the RCCs."""
@@ -61,6 +63,8 @@ class RetrainingView:
         return {
             self.pane: reveal(),
             self.figures: _figures(result),
+            # Of a network that was retrained elsewhere there is no model here.
+            self.next_round: gr.Button(visible=result.after is None),
             self.curves: titled("Accuracy by epoch", curves, CURVES),
             self.bars: titled("Failing images of each RCC that are right now", bars, BARS),
             self.improved_title: heading(_counted("Improved", result.improved, "wrong before and right now")),

@@ -1,4 +1,4 @@
-"""Second tab, steps 3 and 4: improvement images and the test accuracy give the images to label (the unsafe set)."""
+"""Third tab, steps 3 and 4: improvement images and the test accuracy give the images to label (the unsafe set)."""
 
 import contextlib
 import html
@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from dbscan.outcome import NOISE
+from page.collected import failures_of
 from page.form_view import FormView
 from page.forms import remember, remembered
 from page.job_view import JobView, News
@@ -31,7 +32,7 @@ NUMBERS = {"test_accuracy": "accuracy", "test_size": "test_size", "factor": "fac
 GALLERY_LIMIT = 120  # each image is decoded on the server and sent to the browser
 
 STEPS = [
-    ("Generate RCCs", "In the first tab: root cause clusters, the reasons for which the network fails."),
+    ("Generate RCCs", "In the tab before: root cause clusters, the reasons for which the network fails."),
     (
         "Give the improvement images",
         "A folder of images that the network was not trained on, and its test accuracy.",
@@ -45,11 +46,6 @@ COLUMNS = (
     "failing: images of the RCC. candidates: improvement images that are nearer to it than to any other RCC. selected: "
     "those of them in the unsafe set. within eps: selected images that are near enough to belong to the RCC"
 )
-
-
-def unsafe_tab(app: gr.Blocks, tab: gr.Tab, settings: PageSettings, news: News) -> None:
-    """Lay out the tab and connect its widgets."""
-    UnsafeTab(settings).wire(app, tab, news)
 
 
 class UnsafeTab:
@@ -248,12 +244,18 @@ class UnsafeTab:
         }
 
     def _last_form(self) -> dict:
-        """The form as it was last sent, with the improvement folder of the set, which a command may have selected."""
+        """The form as it was last sent, with the improvement folder of the set, which a command may have selected.
+
+        If the clusters are of failures that SAFE has collected, the accuracy is the one measured with them.
+        """
         settings = self._settings
         fields: dict[str, Any] = dict(remembered(settings.out, TAB))
         with contextlib.suppress(SAFEError):
             if settings.results.holds_unsafe_set():
                 fields["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
+        with contextlib.suppress(SAFEError):
+            if failures := failures_of(settings.results.shown().review.original, settings.out):
+                fields["accuracy"] = f"{failures.accuracy:.6g}"
         return fields
 
     def _first_look(self) -> dict:
@@ -324,7 +326,7 @@ class UnsafeTab:
                 **VIEW,
             )
         self.rcc.input(self.on_rcc, [self.rcc, self.key], [self.heading, self.gallery], **LATEST)
-        # Clusters generated again in the first tab outdate the set: look again whenever the tab is opened.
+        # Clusters generated again outdate the set: look again whenever the tab is opened.
         tab.select(self.on_tab, [job_view.followed, self.marks], self.outputs, **VIEW)
         filled_in = [*form.outputs, *self.outputs]
         app.load(self.on_load, None, filled_in, **FOLLOW)

@@ -1,5 +1,5 @@
-// A grid of images to select from. Props: value (indices of those selected), tiles (index, name, picture, mark,
-// told, near, between), seen.
+// A grid of images to select from, or only to look at. Props: value (indices of those selected), tiles (index, name, picture,
+// mark, told, near, between), seen, looks (whether a click enlarges an image instead of selecting it).
 const $ = (selector) => element.querySelector(selector);
 let picked = new Set();
 
@@ -12,7 +12,7 @@ function build() {
     button.type = "button";
     button.dataset.index = tile.index;
     button.title = [tile.name, tile.told, tile.between].filter(Boolean).join(" · ") + (tile.mark ? ` (${tile.mark})` : "");
-    button.setAttribute("aria-pressed", picked.has(tile.index));
+    if (!props.looks) button.setAttribute("aria-pressed", picked.has(tile.index));
     image.src = tile.picture;
     image.alt = tile.name;
     button.append(image);
@@ -34,6 +34,10 @@ function show(on, index) {
 element.addEventListener("click", (event) => {
   const tile = event.target.closest("[data-index]"), action = event.target.closest("[data-do]")?.dataset.do;
   if (event.target.closest("dialog")) { $("dialog").close(); return; }
+  if (tile && props.looks) {
+    enlarge(tile);
+    return;
+  }
   if (tile) {
     const index = Number(tile.dataset.index);
     show(!picked.has(index), index);
@@ -53,7 +57,7 @@ async function enlarge(tile) {
 }
 element.addEventListener("dblclick", (event) => {
   const tile = event.target.closest("[data-index]");
-  if (tile) enlarge(tile);
+  if (tile && !props.looks) enlarge(tile);
 });
 element.addEventListener("keydown", (event) => {
   const tile = event.target.closest("[data-index]");

@@ -1,5 +1,5 @@
 // Asks every few seconds which jobs were started last and whether the folder has changed, and tells the tabs.
-const EVENTS = ["clusters", "unsafe", "retraining", "folder"], EVERY = 2000;
+const EVENTS = ["failures", "clusters", "unsafe", "retraining", "folder"], EVERY = 2000;
 const told = {};
 
 async function look() {

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 # Gradio's own widgets: what is wrong inside them is not ours to mend.
 NOT_OURS = {"include": [["body"]], "exclude": [[".table-wrap"], [".gradio-dataframe"]]}
-TABS = ("Root cause clusters", "Unsafe set", "Retraining")
+TABS = ("Failures", "Root cause clusters", "Unsafe set", "Retraining")
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +67,7 @@ FOCUSED = """() => {
 
 def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served):
     wanted = {
+        "Failures": "failures-kind failures-model failures-test collect failures-options",
         "Root cause clusters": "images reducer generate rcc-gif rcc-sample rcc-name rcc-verdict rcc-note merge-into "
         "rcc-bar map colour-by find grid move-to export-all report runs why",
         "Unsafe set": "improvement accuracy select",

@@ -136,6 +136,13 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     for name, value in (("model", given.model), ("train", given.train), ("test", given.test), ("epochs", 40)):
         expect(field(page, name)).to_have_value(str(value))
     expect(page.locator("#labelling output")).to_have_text("9 / 9 labelled")
+    # One click starts the next round: the failures of the new model.
+    page.locator("#next-round").click()
+    expect(page.get_by_role("tab", name="Failures")).to_have_attribute("aria-selected", "true")
+    expect(page.locator("#failures-figures")).to_contain_text(f"{result['accuracy_after']:.1%}", timeout=WAIT)
+    expect(page.locator("#failures-status strong")).to_contain_text("of 18")
+    expect(field(page, "failures-model")).to_have_value(str(served.out / MODEL_FILE))
+    expect(field(page, "failures-test")).to_have_value(str(given.test))
     page.get_by_role("tab", name="Unsafe set").click()
     expect(field(page, "improvement")).to_have_value(str(served.improvement))
     expect(field(page, "set-size")).to_be_visible()  # what differs from the usual is in sight

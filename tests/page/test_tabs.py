@@ -53,7 +53,12 @@ def test_fields_can_be_edited_once_they_are_filled_in_and_not_before(browser, se
     page = browser.new_page()
     page.route("**/queue/join*", lambda route: route.continue_() if answer else held.append(route))
     page.goto(served.url)
-    tabs = {"Root cause clusters": "images", "Unsafe set": "improvement", "Retraining": "model"}
+    tabs = {
+        "Failures": "failures-test",
+        "Root cause clusters": "images",
+        "Unsafe set": "improvement",
+        "Retraining": "model",
+    }
     for tab, name in tabs.items():
         page.get_by_role("tab", name=tab).click()
         expect(field(page, name)).to_be_disabled()

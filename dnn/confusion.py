@@ -1,0 +1,127 @@
+"""What a classifier takes for what: the confusion matrix of a test set, and how often each class fails.
+
+In: the true and the predicted class of each test image. Out: counts, the most confused classes first.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from rccs.intervals import clopper_pearson
+
+MOST_CLASSES = 20  # shown one by one; a larger matrix is no longer looked at
+
+
+@dataclass(frozen=True)
+class ConfusionMatrix:
+    """Counts of test images by true and by predicted class.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        The classes shown one by one, the most confused first.
+    rest : int
+        How many further classes the last row and column sum up; 0 if there are none.
+    row, column : ndarray of shape (n_images,), int64
+        Where each image is counted: by its true and by its predicted class.
+    counts : ndarray of shape (n, n), int64
+        Images by true class (row) and predicted class (column); n is `len(classes)`, and one more if there is a rest.
+    wrong : ndarray of shape (n, n), int64
+        How many of them are wrong: none on the diagonal but in the rest, where images of one class may be taken for
+        another, and all elsewhere.
+    """
+
+    classes: tuple[str, ...]
+    rest: int
+    row: np.ndarray
+    column: np.ndarray
+    counts: np.ndarray
+    wrong: np.ndarray
+
+    def images_in(self, row: int, column: int) -> np.ndarray:
+        """The images counted in a cell: ndarray of shape (n_cell,), int64, in their order."""
+        return np.flatnonzero((self.row == row) & (self.column == column))
+
+
+class ClassRate(NamedTuple):
+    """How often a class fails.
+
+    Attributes
+    ----------
+    name : str
+    tested, wrong : int
+        Images of the class.
+    low, high : float
+        95 % interval of the failure rate.
+    taken_for : str
+        The class that its wrong images are taken for most often; empty if none is wrong.
+    taken : int
+        How many of them are.
+    """
+
+    name: str
+    tested: int
+    wrong: int
+    low: float
+    high: float
+    taken_for: str
+    taken: int
+
+    @property
+    def rate(self) -> float:
+        """Share of its images that are wrong."""
+        return self.wrong / self.tested
+
+
+def confusion_matrix(label: np.ndarray, predicted: np.ndarray, *, most: int = MOST_CLASSES) -> ConfusionMatrix:
+    """Count test images by true and predicted class.
+
+    Parameters
+    ----------
+    label, predicted : ndarray of shape (n_images,), str
+    most : int
+        At most so many classes are shown one by one: those that take part in most confusions, ties by name. If one
+        alone would be left, it is shown as well, since its row is no longer than that of the rest.
+
+    Returns
+    -------
+    ConfusionMatrix
+    """
+    names, codes = np.unique(np.concatenate([label, predicted]), return_inverse=True)
+    true, said = codes[: len(label)], codes[len(label) :]
+    fails = true != said
+    part = np.bincount(true[fails], minlength=len(names)) + np.bincount(said[fails], minlength=len(names))
+    order = np.lexsort((np.arange(len(names)), -part))
+    shown = order if len(names) <= most + 1 else order[:most]
+    rest = len(names) - len(shown)
+    place = np.full(len(names), len(shown), np.int64)
+    place[shown] = np.arange(len(shown))
+    row, column = place[true], place[said]
+    size = len(shown) + bool(rest)
+    counts, wrong = np.zeros((size, size), np.int64), np.zeros((size, size), np.int64)
+    np.add.at(counts, (row, column), 1)
+    np.add.at(wrong, (row[fails], column[fails]), 1)
+    return ConfusionMatrix(tuple(names[shown].tolist()), rest, row, column, counts, wrong)
+
+
+def class_rates(label: np.ndarray, predicted: np.ndarray) -> list[ClassRate]:
+    """How often each class fails, those first of which this is surest (by the lower end of the interval).
+
+    Parameters
+    ----------
+    label, predicted : ndarray of shape (n_images,), str
+    """
+    names, true = np.unique(label, return_inverse=True)
+    fails = label != predicted
+    tested = np.bincount(true, minlength=len(names))
+    wrong = np.bincount(true[fails], minlength=len(names))
+    low, high = clopper_pearson(wrong, tested)
+    taken: list[Counter[str]] = [Counter() for _ in names]
+    for at, said in zip(true[fails].tolist(), predicted[fails].tolist(), strict=True):
+        taken[at][said] += 1
+    mostly = [min(counter.items(), key=lambda item: (-item[1], item[0]), default=("", 0)) for counter in taken]
+    columns = (names.tolist(), tested.tolist(), wrong.tolist(), low.tolist(), high.tolist())
+    rates = [ClassRate(*values, *target) for *values, target in zip(*columns, mostly, strict=True)]
+    return sorted(rates, key=lambda rate: (-rate.low, -rate.rate, rate.name))

@@ -1,0 +1,82 @@
+"""From tab to tab: the reasons for the failures that were collected, and the failures of a model that was retrained."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from page.clusters_tab import ClustersTab
+from page.failures_tab import TAB as FAILURES_TAB
+from page.failures_tab import FailuresTab
+from page.forms import remembered
+from page.jobs import FOLLOW, VIEW, PageSettings, warn
+from page.retraining_tab import TAB as RETRAINING_TAB
+from page.retraining_tab import RetrainingTab
+from pipeline import given_predictions
+from support.errors import SAFEError
+from support.run_folder import MODEL_FILE
+from support.text import printable
+from training.result import retraining_of
+
+CLUSTERS_TAB = "clusters"
+
+
+def wire_reasons(failures: FailuresTab, clusters: ClustersTab, tabs: gr.Tabs, settings: PageSettings) -> None:
+    """Connect *Find the reasons*: the first tab's failing images become root cause clusters in the second."""
+
+    def on_find(
+        folder: str | None, reducer: str, predictions: str | None, tested: str | None, *others: Any
+    ) -> Iterator[dict]:
+        """Generate RCCs, unless something was typed there that would be lost."""
+        *kept, filled_in = others
+        yield {tabs: gr.Tabs(selected=CLUSTERS_TAB)}
+        failing = printable(str(failures.collected.folder))
+        given = tuple(map(printable, given_predictions(settings.out)))
+        # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
+        of_run = ((predictions or ""), (tested or "")) in (("", ""), given)
+        if (folder or "").strip() not in ("", filled_in, failing) or not of_run:
+            warn(
+                "Not started",
+                f"What you have typed there has not been used yet. The failing images are in {failing}: give this "
+                "folder, with nothing under Predictions and Test images, and click Generate RCCs.",
+            )
+            return
+        fields = {clusters.folder: failing, clusters.predictions: "", clusters.tested: ""}
+        # A start that is refused, since other work is running, leaves the form filled in.
+        for updates in clusters.on_generate(failing, reducer, "", "", *kept):
+            yield {**fields, **updates}
+            fields = {}
+
+    sent = failures.view.find.click(
+        on_find, [*clusters.fields, clusters.root], [tabs, *clusters.fields, clusters.root, *clusters.outputs], **FOLLOW
+    )
+    sent.then(clusters.on_map, clusters.images_view.colour, clusters.images_view.map_outputs, **VIEW)
+
+
+def wire_next_round(failures: FailuresTab, retraining: RetrainingTab, tabs: gr.Tabs, settings: PageSettings) -> None:
+    """Connect the button in the last tab that collects the failures of the new model on the same test images."""
+
+    def on_next(trust: object, before: dict, *values: Any) -> Iterator[dict]:
+        try:
+            result = retraining_of(settings.out, settings.results.shown().review if settings.results.there else None)
+        except SAFEError as error:
+            warn("Not started", error)
+            yield gr.skip()
+            return
+        last = remembered(settings.out, RETRAINING_TAB)
+        fields = {
+            **dict.fromkeys(failures.form.named(values), ""),
+            "kind": "model",
+            "model": printable(str(settings.out / MODEL_FILE)),
+            "test": printable(str(result.test_root)),
+            **{name: last[name] for name in ("train", "rescale") if name in last},
+        }
+        # What was typed there and not sent stays.
+        filled_in = failures.form.fill(failures.collected.key, before, failures.form.named(values), fields)
+        yield {tabs: gr.Tabs(selected=FAILURES_TAB), **filled_in}
+        yield from failures.collect(fields, bool(trust))
+
+    form = failures.form
+    retraining.view.next_round.click(
+        on_next, [retraining.trust, form.filled, *form.widgets], [tabs, *form.outputs, *failures.outputs], **FOLLOW
+    )

@@ -1,0 +1,64 @@
+"""Confusion matrices and failure rates by class, by hand."""
+
+import numpy as np
+import pytest
+
+from dnn.confusion import class_rates, confusion_matrix
+
+LABEL = np.array(["cat", "cat", "cat", "dog", "dog", "eel"])
+PREDICTED = np.array(["dog", "dog", "cat", "dog", "fox", "eel"])
+
+
+def test_the_most_confused_classes_come_first_and_ties_by_name():
+    matrix = confusion_matrix(LABEL, PREDICTED)
+    # Confusions: dog takes part in 3, cat in 2, fox in 1, eel in none.
+    assert matrix.classes == ("dog", "cat", "fox", "eel")
+    assert matrix.rest == 0
+    assert matrix.counts.tolist() == [[1, 0, 1, 0], [2, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]]
+    assert (matrix.wrong == matrix.counts - np.diag(np.diag(matrix.counts))).all()
+    assert matrix.images_in(1, 0).tolist() == [0, 1]
+    assert matrix.images_in(2, 2).tolist() == []
+
+
+def test_further_classes_are_summed_in_a_last_row_and_column_where_right_and_wrong_are_told_apart():
+    label = np.array(["a", "a", "c", "d", "d", "e"])
+    predicted = np.array(["b", "b", "d", "d", "a", "e"])
+    matrix = confusion_matrix(label, predicted, most=2)
+    assert (matrix.classes, matrix.rest) == (("a", "b"), 3)  # a: 3; b and d: 2, by name
+    assert matrix.counts.tolist() == [[0, 2, 0], [0, 0, 0], [1, 0, 3]]
+    assert matrix.wrong.tolist() == [[0, 2, 0], [0, 0, 0], [1, 0, 1]]
+    assert matrix.images_in(2, 2).tolist() == [2, 3, 5]
+
+
+def test_a_single_further_class_is_shown_rather_than_summed():
+    names = np.array(["a", "b", "c"])
+    assert confusion_matrix(names, names, most=2).rest == 0
+    assert confusion_matrix(names, names, most=1).rest == 2
+
+
+@pytest.mark.parametrize("classes", [1, 21, 40])
+def test_every_image_is_counted_once(classes):
+    rng = np.random.default_rng(0)
+    label, predicted = (rng.integers(0, classes, 500).astype(str) for _ in range(2))
+    matrix = confusion_matrix(label, predicted)
+    assert matrix.counts.sum() == 500
+    assert matrix.wrong.sum() == (label != predicted).sum()
+    assert len(matrix.counts) == min(classes, 21)
+
+
+def test_rates_by_class_begin_with_the_class_that_surely_fails_most():
+    rates = class_rates(LABEL, PREDICTED)
+    assert [(rate.name, rate.tested, rate.wrong, rate.taken_for, rate.taken) for rate in rates] == [
+        ("cat", 3, 2, "dog", 2),
+        ("dog", 2, 1, "fox", 1),
+        ("eel", 1, 0, "", 0),
+    ]
+    assert rates[0].rate == pytest.approx(2 / 3)
+    # Clopper and Pearson: 2 of 3, and 0 of 1
+    assert (rates[0].low, rates[0].high) == pytest.approx((0.0943, 0.9916), abs=1e-4)
+    assert (rates[2].low, rates[2].high) == pytest.approx((0, 0.975))
+
+
+def test_of_classes_that_are_taken_equally_often_the_first_by_name_is_named():
+    [rate] = class_rates(np.array(["a", "a"]), np.array(["c", "b"]))
+    assert (rate.taken_for, rate.taken) == ("b", 1)
