@@ -64,6 +64,7 @@ class Visitor:
         config = self.client.get("/config").json()
         self._ids = {part["props"].get("elem_id"): part["id"] for part in config["components"]}
         self._types = {part["id"]: part["type"] for part in config["components"]}
+        self._defaults = {part["id"]: part["props"].get("value") for part in config["components"]}
         self.handlers = config["dependencies"]
 
     def id_of(self, widget: str) -> int:
@@ -81,6 +82,13 @@ class Visitor:
         """The handlers of a window that is opened, but for scripts that ask the server for nothing."""
         opened = [one for one in self.handlers if any(target[1] == "load" for target in one["targets"])]
         return [one for one in opened if one["backend_fn"]]
+
+    def send(self, button: str, **given: object) -> str:
+        """What a click is answered, with some fields filled in: `select_model` is `#select-model`."""
+        handler = self.handler(button, "click")
+        values = {self._ids[name.replace("_", "-")]: value for name, value in given.items()}
+        assert values.keys() <= set(handler["inputs"])
+        return self.fire(handler, [values.get(part, self._defaults[part]) for part in handler["inputs"]])
 
     def fire(self, handler: dict, data: list, event_data: object = None) -> str:
         """What the handler answers, as text; an HTTP status where it is refused before."""

@@ -40,38 +40,55 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
         assert "8 failures" in visitor.fire(
             visitor.handler("generate", "click"), [images, "pca", "", "", [], "auto", "auto"]
         )
-        selected = [images, None, None, "0.3", "4", "equal", False, None, None, False]
-        assert "4 of 8" in visitor.fire(visitor.handler("select", "click"), selected)
+        assert "4 of 8" in visitor.send("select", improvement=images, set_size="4", quota="equal")
         yield visitor
         assert "defect" not in (folder / "stderr.txt").read_text()
         visitor.client.close()
 
 
-FIELDS = {
-    "images": ("generate", "click", ["PATH", "pca", "", "", [], "auto", "auto"]),
-    "predictions": ("generate", "click", ["x", "pca", "PATH", "x", [], "auto", "auto"]),
-    "tested": ("generate", "click", ["x", "pca", "x.csv", "PATH", [], "auto", "auto"]),
-    "improvement": ("select", "click", ["PATH", "0.5", None, "0.3", None, "equal", False, None, None, False]),
-    "select-model": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "PATH", "x", False]),
-    "select-test": ("select", "click", ["x", "0.5", None, "0.3", None, "equal", False, "x", "PATH", False]),
-    "model": ("retrain", "click", ["PATH", "x", "x", *[None] * 5, "", False, True]),
-    "train": ("retrain", "click", ["x", "PATH", "x", *[None] * 5, "", False, True]),
-    "test": ("retrain", "click", ["x", "x", "PATH", *[None] * 5, "", False, True]),
-    "labels-table": ("take-labels", "click", ["PATH", None]),
-    "classes": ("train", "submit", ["PATH"]),
+# What else is filled in where a path is mistyped
+FIELDS: dict[str, dict[str, str]] = {
+    "images": {},
+    "predictions": {"images": "x", "tested": "x"},
+    "tested": {"images": "x", "predictions": "x.csv"},
+    "improvement": {"accuracy": "0.5"},
+    "select-model": {"improvement": "x", "accuracy": "0.5", "select_test": "x"},
+    "select-test": {"improvement": "x", "accuracy": "0.5", "select_model": "x"},
+    "model": {"train": "x", "test": "x"},
+    "train": {"model": "x", "test": "x"},
+    "test": {"model": "x", "train": "x"},
+    "labels-table": {},
+    "failures-model": {"failures_test": "x"},
+    "failures-answers": {"failures_kind": "answers", "failures_test": "x"},
+    "failures-truth": {"failures_kind": "coco", "failures_results": "x", "failures_test": "x"},
+    "failures-test": {"failures_model": "x"},
 }
+BUTTONS = {"images": "generate", "predictions": "generate", "tested": "generate", "improvement": "select",
+           "select-model": "select", "select-test": "select", "labels-table": "take-labels"}  # fmt: skip
+
+
+def button_of(field: str) -> str:
+    """The button that sends a field."""
+    return BUTTONS.get(field, "collect" if field.startswith("failures-") else "retrain")
 
 
 @pytest.mark.parametrize("field", FIELDS)
 def test_no_way_to_mistype_a_path_in_a_field_ends_without_a_sentence(visitor, tmp_path, field):
-    widget, event, values = FIELDS[field]
-    handler = visitor.handler(widget, event)
     for kind, path in bad_paths(tmp_path).items():
         if not path.strip() and field != "images":
             continue  # a field that is left empty, which some may be
-        told = visitor.fire(handler, [path if value == "PATH" else value for value in values])
+        told = visitor.send(button_of(field), **(FIELDS[field] | {field.replace("-", "_"): path}))
         assert "Expected a" in told, (kind, told[-600:])
         assert '"success": false' not in told, kind
+
+
+def test_no_way_to_mistype_the_folder_of_classes_ends_without_a_sentence(visitor, tmp_path):
+    handler = visitor.handler("train", "submit")
+    for kind, path in bad_paths(tmp_path).items():
+        if path.strip():
+            told = visitor.fire(handler, [path])
+            assert "Expected a" in told, (kind, told[-600:])
+            assert '"success": false' not in told, kind
 
 
 def test_class_folders_whose_names_cannot_be_labels_are_told_of_and_break_no_tab(visitor, tmp_path):

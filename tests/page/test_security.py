@@ -74,10 +74,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
             visitor.handler("generate", "click"), [str(root / "failing"), "pca", "", "", [], "auto", "auto"]
         )
         assert "12 failures" in told
-        told = visitor.fire(
-            visitor.handler("select", "click"),
-            [str(root / "failing"), "0.5", None, "0.3", "6", "equal", False, None, None, False],
-        )
+        told = visitor.send("select", improvement=str(root / "failing"), accuracy="0.5", set_size="6", quota="equal")
         assert "6 of 12 improvement images selected" in told
         yield Attacked(url, folder, root, secret)
         assert visitor.client.get("/").status_code == 200
@@ -147,50 +144,44 @@ def test_no_way_to_say_a_path_outside_the_root_is_accepted(attacked):
 
 
 @pytest.mark.parametrize(
-    "field",
+    ("field", "button", "others"),
     [
-        "images",
-        "predictions",
-        "tested",
-        "improvement",
-        "select-model",
-        "select-test",
-        "model",
-        "train",
-        "test",
-        "labels-table",
-        "classes",
+        ("images", "generate", {}),
+        ("predictions", "generate", {"images": "IN", "tested": "IN"}),
+        ("tested", "generate", {"images": "IN", "predictions": "IN"}),
+        ("improvement", "select", {"accuracy": "0.5"}),
+        ("select-model", "select", {"improvement": "IN", "accuracy": "0.5", "select_test": "IN"}),
+        ("select-test", "select", {"improvement": "IN", "accuracy": "0.5", "select_model": "IN"}),
+        ("model", "retrain", {"train": "IN", "test": "IN"}),
+        ("train", "retrain", {"model": "IN", "test": "IN"}),
+        ("test", "retrain", {"model": "IN", "train": "IN"}),
+        ("labels-table", "take-labels", {}),
+        ("failures-model", "collect", {"failures_test": "IN"}),
+        ("failures-answers", "collect", {"failures_kind": "answers", "failures_test": "IN"}),
+        ("failures-truth", "collect", {"failures_kind": "coco", "failures_results": "IN", "failures_test": "IN"}),
+        ("failures-results", "collect", {"failures_kind": "yolo", "failures_truth": "IN", "failures_test": "IN"}),
+        ("failures-test", "collect", {"failures_model": "IN"}),
+        ("failures-train", "collect", {"failures_model": "IN", "failures_test": "IN"}),
+        ("failures-targets", "collect", {"failures_model": "IN", "failures_test": "IN"}),
     ],
 )
-def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, field):
+def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, field, button, others):
     inside = str(attacked.root / "failing")
     before = {path: path.stat().st_mtime_ns for path in (attacked.folder / "out").glob("*") if path.is_file()}
     paths = outside(attacked)
+    given = {name: inside if value == "IN" else value for name, value in others.items()}
     # Each is tried on PageSettings.accept above; over HTTP those that differ in kind.
     for path in (paths[0], paths[1], paths[5], paths[9], paths[21], paths[23]):
-        calls = {
-            "images": ("generate", "click", [path, "pca", "", "", [], "auto", "auto"]),
-            "predictions": ("generate", "click", [inside, "pca", path, inside, [], "auto", "auto"]),
-            "tested": ("generate", "click", [inside, "pca", f"{inside}/x.csv", path, [], "auto", "auto"]),
-            "improvement": ("select", "click", [path, "0.5", None, "0.3", None, "equal", False, None, None, False]),
-            "select-model": (
-                "select",
-                "click",
-                [inside, "0.5", None, "0.3", None, "equal", False, path, inside, False],
-            ),
-            "select-test": ("select", "click", [inside, "0.5", None, "0.3", None, "equal", False, inside, path, False]),
-            "model": ("retrain", "click", [path, inside, inside, *[None] * 5, "", False, True]),
-            "train": ("retrain", "click", [inside, path, inside, *[None] * 5, "", False, True]),
-            "test": ("retrain", "click", [inside, inside, path, *[None] * 5, "", False, True]),
-            "labels-table": ("take-labels", "click", [path, None]),
-            "classes": ("train", "submit", [path]),
-        }
-        widget, event, data = calls[field]
-        told = visitor.fire(visitor.handler(widget, event), data)
+        told = visitor.send(button, **(given | {field.replace("-", "_"): path}))
         assert "Expected a path below" in told, (path, told[:500])
         assert "Traceback" not in told
     after = {path: path.stat().st_mtime_ns for path in (attacked.folder / "out").glob("*") if path.is_file()}
     assert after == before
+
+
+def test_the_folder_of_classes_is_refused_outside_the_root(attacked, visitor):
+    told = visitor.fire(visitor.handler("train", "submit"), [str(attacked.secret / SECRET)])
+    assert "Expected a path below" in told
 
 
 def test_a_picture_of_a_file_outside_the_root_is_not_shown(attacked):
@@ -435,7 +426,7 @@ def test_a_visitor_cannot_let_a_model_run_code_on_a_page_with_a_root(attacked, v
     with zipfile.ZipFile(attacked.root / "m.keras", "w") as archive:
         archive.writestr("config.json", json.dumps(code))
     model, inside = str(attacked.root / "m.keras"), str(attacked.root / "failing")
-    told = visitor.fire(visitor.handler("retrain", "click"), [model, inside, inside, *[None] * 5, "", False, True])
+    told = visitor.send("retrain", model=model, train=inside, test=inside, trust=True)
     assert "contains code that runs" in told
 
 
@@ -464,12 +455,12 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     state = visitor.serve("labelling", "label_state", [None, ["a"]]).json()
     assert visitor.serve("labelling", "label_picture", [0, state["set"]]).json().startswith("data:image")
     assert visitor.serve("grid", "grid_picture", [0, run]).json().startswith("data:image")
-    failing, size = str(attacked.root / "failing"), ["0.5", None, "0.3", "6", "equal", False, None, None, False]
+    failing, size = str(attacked.root / "failing"), {"accuracy": "0.5", "set_size": "6", "quota": "equal"}
     try:
         assert "15 failures" in other.fire(
             other.handler("generate", "click"), [str(folder), "pca", "", "", [], "auto", "auto"]
         )
-        assert "6 of 15" in other.fire(other.handler("select", "click"), [str(folder), *size])
+        assert "6 of 15" in other.send("select", improvement=str(folder), **size)
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
         for widget, function, sent in (
             ("grid", "grid_picture", [0, run]),
@@ -493,7 +484,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
             assert "/pictures/" not in told
     finally:
         other.fire(other.handler("generate", "click"), [failing, "pca", "", "", [], "auto", "auto"])
-        other.fire(other.handler("select", "click"), [failing, *size])
+        other.send("select", improvement=failing, **size)
 
 
 def test_requests_that_are_none_are_refused_without_a_traceback(attacked, visitor):
