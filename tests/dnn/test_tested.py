@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.tested import AnsweredImages, find_predictions, predictions_text, read_predictions
+from dnn.tested import AnsweredImages, find_predictions, load_predictions, predictions_text, read_predictions
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from support.errors import SAFEError
 
@@ -139,3 +139,15 @@ def test_predictions_beside_the_images_are_found_with_their_test_folder(tmp_path
     assert find_predictions(tmp_path / "failures") is None
     (tmp_path / "accuracy.json").write_text('{"test_root": "/data/test"}')
     assert find_predictions(tmp_path / "failures") == (tmp_path / "predictions.csv", Path("/data/test"))
+
+
+def test_what_failures_writes_is_read_again_without_the_test_images(tmp_path):
+    answers = Answers(np.array(["=a", "b"]), np.array(["b", "b"]), np.array([0.25, np.nan], np.float32), "confidence")
+    right = np.array([False, True])
+    (tmp_path / "predictions.csv").write_text(predictions_text(["=a/ 1.png", "b/2.png"], answers, right))
+    paths, read, read_right = load_predictions(tmp_path)
+    assert paths == ("=a/ 1.png", "b/2.png")
+    assert (read.label.tolist(), read.predicted.tolist(), read.kind) == (["=a", "b"], ["b", "b"], "confidence")
+    assert read.score[0] == 0.25
+    assert np.isnan(read.score[1])
+    assert read_right.tolist() == [False, True]
