@@ -26,6 +26,7 @@ from support.run_folder import FILENAMES_FILE, UNSAFE_SET_FILE
 from support.text import count, printable
 
 TAB = "unsafe"
+RUN = "run"  # in the form that is kept: the clusters that it was sent for
 # Parameters of `SelectionSettings`, and the fields that they are typed into
 NUMBERS = {"test_accuracy": "accuracy", "test_size": "test_size", "factor": "factor", "size": "size"}
 
@@ -246,7 +247,8 @@ class UnsafeTab:
     def _last_form(self) -> dict:
         """The form as it was last sent, with the improvement folder of the set, which a command may have selected.
 
-        If the clusters are of failures that SAFE has collected, the accuracy is the one measured with them.
+        If the clusters are of failures that SAFE has collected, the accuracy is the one measured with them, unless
+        another was sent for these clusters.
         """
         settings = self._settings
         fields: dict[str, Any] = dict(remembered(settings.out, TAB))
@@ -254,7 +256,9 @@ class UnsafeTab:
             if settings.results.holds_unsafe_set():
                 fields["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
         with contextlib.suppress(SAFEError):
-            if failures := failures_of(settings.results.shown().review.original, settings.out):
+            shown = settings.results.shown()
+            sent = fields.get(RUN) == shown.run and fields.get("accuracy")
+            if not sent and (failures := failures_of(shown.review.original, settings.out)):
                 fields["accuracy"] = f"{failures.accuracy:.6g}"
         return fields
 
@@ -271,7 +275,7 @@ class UnsafeTab:
         def work(job: Job) -> None:
             improvement = settings.accept(fields["folder"])
             accepted: dict[str, Any] = {name: settings.accept(path) for name, path in paths.items()}
-            remember(settings.out, TAB, fields)
+            remember(settings.out, TAB, {**fields, RUN: settings.results.marks().run})
             spread_over = (fields["spread"] or "").strip()
             chosen = SelectionSettings(quota=fields["quota"], spread_over=spread_over, **numbers)
             select_images(

@@ -118,6 +118,15 @@ def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_wi
     expect(page.locator("#generate")).to_be_enabled()
     page.get_by_role("tab", name="Unsafe set").click()
     expect(field(page, "accuracy")).to_have_value("0.648649")
+    # What is typed instead, and used, stays.
+    field(page, "accuracy").fill("0.7")
+    field(page, "improvement").fill(str(given.case.test))
+    page.locator("#select").click()
+    expect(page.locator("#unsafe-status strong")).to_contain_text("improvement images selected")
+    page.reload()
+    page.get_by_role("tab", name="Unsafe set").click()
+    expect(field(page, "accuracy")).to_be_enabled()
+    expect(field(page, "accuracy")).to_have_value("0.7")
 
 
 @pytest.fixture
