@@ -29,6 +29,7 @@ import numpy as np
 from benchmarks.results import write_section
 from benchmarks.retraining.choice import (
     BY_REASONS,
+    CONSISTENCY,
     NEEDS_NO_LABEL,
     STRATEGIES,
     Pool,
@@ -184,7 +185,13 @@ def run_case(options: argparse.Namespace, work: Path) -> None:
     write_text(work / CASE_FILE, json.dumps(case.about, indent=1) + "\n")
     kept = read_runs(work / RUNS_FILE)
     done = {(run["strategy"], run["labels"], run["seed"]) for run in kept if run["setup"] == case.about["setup"]}
-    wanted = plan(options.seeds, [budget for budget in budgets if budget <= limit], options.strategies)
+    strategies = [name for name in options.strategies if name != BY_REASONS or case.pool.by_reasons]
+    if len(strategies) < len(options.strategies):
+        print(
+            f"{options.case}: no weak spots, or only a part of the improvement images; {BY_REASONS} is left out",
+            file=sys.stderr,
+        )
+    wanted = plan(options.seeds, [budget for budget in budgets if budget <= limit], strategies)
     compiled: dict = {}
     for strategy, labels, seed in wanted:
         if (strategy, labels, seed) in done:
@@ -338,13 +345,21 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     distance[order] = [image.distance for image in unsafe.images]
     place = np.empty((len(listed), clusters.points.shape[1]), np.float32)
     place[order] = [points[image.image] for image in unsafe.images]
-    sought = spots_sought(dnn, folders["test"].root, clusters, work) if BY_REASONS in options.strategies else None
+    # A table of parameters is found beside the improvement folder, not beside the list of a part of it.
+    all_listed = len(listed) == len(folders["improvement"].files)
+    sought = None
+    if BY_REASONS in options.strategies and all_listed:
+        sought = spots_sought(dnn, folders["test"].root, clusters, work)
 
     def by_reasons(n: int) -> np.ndarray:
-        chosen = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=n), sought=sought)
-        return np.array([row[at[image.image]] for image in chosen.images])
+        folder = folders["improvement"].root
+        chosen = select_unsafe_set(folder, clusters, SelectionSettings(size=n), sought=sought)
+        return np.array([row[at[os.fspath(folder / image.image)]] for image in chosen.images])
 
-    changed = [outputs_of(dnn, dnn.model, improvement._replace(pixels=p)) for p in transformed(improvement.pixels)]
+    change = None
+    if CONSISTENCY in options.strategies:
+        copies = [improvement._replace(pixels=pixels) for pixels in transformed(improvement.pixels)]
+        change = output_change(outputs, [outputs_of(dnn, dnn.model, copy) for copy in copies])
     pool = Pool(
         rcc=rcc,
         distance=distance,
@@ -354,7 +369,7 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
         wrong=outputs.argmax(axis=1) != improvement.labels,
         sizes=clusters.sizes,
         margin=margin_of(outputs),
-        change=output_change(outputs, changed),
+        change=change,
         by_reasons=by_reasons if sought else None,
     )
 

@@ -58,6 +58,7 @@ DESCRIPTIONS = {
 }
 BY_SIZE = "SAFE by size"
 BY_REASONS = "SAFE by reasons"
+CONSISTENCY = "consistency"
 REACH = 4  # candidates of an RCC, in quotas, for the variants of SAFE
 
 
@@ -72,7 +73,7 @@ class Pool(NamedTuple):
     points : ndarray of shape (n_images, n_components), float32
     entropy, margin, change : ndarray of shape (n_images,), float
         Entropy of the model's output, the difference of its two highest probabilities, and how much it changes with
-        the image (see `output_change`).
+        the image (see `output_change`). The last, which takes long, is None unless a strategy needs it.
     likely_wrong : ndarray of shape (n_images,), float
         As returned by `dnn.failure_prediction.likely_wrong`.
     wrong : ndarray of shape (n_images,), bool
@@ -91,7 +92,7 @@ class Pool(NamedTuple):
     wrong: np.ndarray
     sizes: np.ndarray
     margin: np.ndarray
-    change: np.ndarray
+    change: np.ndarray | None
     by_reasons: Callable[[int], np.ndarray] | None = None
 
 
@@ -164,7 +165,7 @@ def choose_images(strategy: str, n: int, pool: Pool, rng: np.random.Generator) -
         chosen = np.argsort(-pool.entropy, kind="stable")[:n]
     elif strategy == "margin":
         chosen = np.argsort(pool.margin, kind="stable")[:n]
-    elif strategy == "consistency":
+    elif strategy == CONSISTENCY and pool.change is not None:
         chosen = np.argsort(-pool.change, kind="stable")[:n]
     elif strategy == "k-centre":
         chosen = farthest_first(pool.points, n)
