@@ -15,6 +15,7 @@ BIN := $(VENV)/bin
 EXAMPLE := example
 LOWEST := .venv-lowest
 AUDIT := .venv-audit
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt requirements-detection.txt \
   requirements-onnx.txt
 
@@ -24,9 +25,10 @@ run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 	$(BIN)/python SAFE_Tool.py ui --example $(EXAMPLE)
 
 # loadfile: one worker runs all tests of a file, so that its page or network is started once. Three workers on two cores,
-# since tests in a browser often wait; the slow ones measure memory and time.
+# since tests in a browser often wait; libraries that would each take both cores hold each other up. The slow tests measure
+# memory and time.
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow

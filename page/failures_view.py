@@ -179,7 +179,8 @@ class FailuresView:
         where = f"<span>· page {page + 1} of {pages}</span>" if pages > 1 else ""
         return {
             self.title: f"<h3 class='safe-title'><span>{html.escape(printable(heading))}</span> {where}</h3>",
-            self.grid: gr.HTML([], tiles=tiles, seen=shown.key),
+            # `looks` again: the browser loses it where an update arrives before the tab is first opened
+            self.grid: gr.HTML([], tiles=tiles, seen=shown.key, looks=True),
             self.back: gr.Button(interactive=page > 0, visible=pages > 1),
             self.forth: gr.Button(interactive=page < pages - 1, visible=pages > 1),
             self.page: page,

@@ -255,7 +255,7 @@ def test_stopped_in_the_first_repetition_its_best_epoch_is_kept(case):
     [
         pytest.param(SAFEError("Could not write it."), "Could not write it.", marks=pytest.mark.slow),
         pytest.param(OSError(28, "No space left on device"), "No space left on device", marks=pytest.mark.slow),
-        (MemoryError(), "memory ran out"),
+        pytest.param(MemoryError(), "memory ran out", marks=pytest.mark.slow),
     ],
 )
 def test_after_an_error_in_the_fourth_repetition_three_count(case, error, reason):

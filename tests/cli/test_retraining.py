@@ -79,6 +79,7 @@ def test_retraining_is_told_with_the_share_of_each_rcc(sets, out, capsys):
         assert {row["label"] for row in csv.DictReader(file)} == {"red", "green"}
 
 
+@pytest.mark.slow
 def test_the_spread_of_several_seeds_is_told(sets, out, capsys):
     assert retraining(sets, out, "--improvement", sets / "improvement", "--seeds", 3) == 0
     printed = capsys.readouterr()

@@ -82,6 +82,7 @@ def test_of_fields_left_empty_a_sentence_says_which(page, given):
     assert not (given.served.out / ACCURACY_FILE).exists()
 
 
+@pytest.mark.slow
 def test_fields_that_a_network_does_not_need_are_out_of_sight(page):
     page.locator("#failures-kind").get_by_text("Detector: COCO").click()
     page.get_by_text("More options: classes").click()
@@ -163,6 +164,7 @@ def test_a_cell_of_the_confusion_matrix_shows_its_images_and_again_all_that_fail
     expect(title).to_contain_text("8 images: snow taken for wood")
 
 
+@pytest.mark.slow
 def test_a_reload_shows_the_failures_and_the_form(collected, given):
     collected.reload()
     collected.get_by_role("tab", name="Unsafe set").click()
@@ -192,6 +194,7 @@ def test_a_table_that_cannot_be_used_is_a_readable_error_and_replaces_nothing(co
     assert files_of(given.served.out) == before
 
 
+@pytest.mark.slow
 def test_finding_the_reasons_takes_away_nothing_that_was_typed(collected, given):
     before = (given.served.out / CLUSTERS_FILE).exists()
     collected.get_by_role("tab", name="Root cause clusters").click()

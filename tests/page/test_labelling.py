@@ -79,6 +79,7 @@ def press(page: Page, widget: Locator, key: str, labelled: int) -> None:
     answered(widget, labelled)
 
 
+@pytest.mark.slow
 def test_keys_work_after_a_click_on_a_class_an_image_or_undo(served, page, widget):
     widget.locator("[data-label=sign_02]").click()
     answered(widget, 1)
@@ -142,6 +143,7 @@ def test_images_that_were_passed_over_come_before_the_next_rcc(page, widget):
     expect(chosen).not_to_contain_text(first)
 
 
+@pytest.mark.slow
 def test_undo_goes_back_to_the_image_in_the_rcc_before(page, widget):
     chosen = widget.locator("select option:checked")
     first = chosen.inner_text().partition(" ·")[0]

@@ -112,6 +112,7 @@ def noted(compared: Compared, spot: WeakSpot) -> tuple[str, str, str]:
     return notes_of_run(compared.served.out).get(spot.conditions, SpotNote(spot.conditions, ""))[2:]
 
 
+@pytest.mark.slow
 def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compared, two_spots):
     night, snow = two_spots
     with opened(browser, compared.served) as page, opened(browser, compared.served) as watching:

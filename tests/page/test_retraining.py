@@ -85,6 +85,7 @@ def test_of_fields_left_empty_the_error_says_which(page, name, called):
     expect(alert).to_have_text(f"Expected the {called}. Received: nothing.")
 
 
+@pytest.mark.slow
 def test_an_unlabelled_set_is_refused_with_what_to_do(served, page):
     page.locator("#retrain").click()
     alert = page.locator("#retraining-status [role=alert]")
@@ -149,6 +150,7 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     expect(field(page, "set-size")).to_have_value("9")
 
 
+@pytest.mark.slow
 def test_the_curve_of_a_training_that_is_stopped_has_room_for_all_epochs(served, page):
     expect(field(page, "epochs")).to_have_value("40")  # as it was sent last, and in sight
     field(page, "epochs").fill("9000")
@@ -161,6 +163,7 @@ def test_the_curve_of_a_training_that_is_stopped_has_room_for_all_epochs(served,
     expect(page.locator("#retraining-status .safe-notice")).to_have_text(f"Written to {served.out / MODEL_FILE}.")
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_model_is_a_readable_error(served, page):
     field(page, "model").fill(str(served.out / UNSAFE_SET_FILE))
     page.locator("#retrain").click()
@@ -196,6 +199,7 @@ def test_with_the_model_and_its_test_folder_the_set_holds_images_that_it_is_like
     expect(field(page, "select-model")).to_have_value(str(given.model))
 
 
+@pytest.mark.slow
 def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_trained(browser, served, given, tmp_path):
     paths = labelled_images(given.test).paths
     for name, wrong in (("before", "snow"), ("after", "night")):

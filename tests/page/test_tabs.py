@@ -5,6 +5,9 @@ import io
 import json
 import os
 import re
+import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -47,6 +50,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
         yield page
 
 
+@pytest.mark.slow
 def test_fields_can_be_edited_once_they_are_filled_in_and_not_before(browser, served):
     held: list[Route] = []
     answer = False
@@ -129,8 +133,13 @@ def sizes_in(folder: Path) -> list[int]:
 # --- Start-up ---------------------------------------------------------------------------------------------------
 
 
-def test_the_page_answers_within_three_seconds_of_a_processor_and_without_tensorflow(start):
-    assert start.seconds < 3  # 1.5 s, measured; on the clock it also waits for the disk and for other programs
+def test_the_page_answers_with_less_than_twice_the_work_of_loading_gradio_and_without_tensorflow(start):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", "import gradio"], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    gradio = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    # Not seconds: those of the same work double where other programs use the processor
+    assert start.seconds < 2 * gradio, f"{start.seconds:.2f} s, and {gradio:.2f} s for Gradio"
     assert "numpy" in start.libraries
     assert "tensorflow" not in start.libraries
 

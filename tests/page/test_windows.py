@@ -110,6 +110,7 @@ def test_where_both_have_changed_a_field_both_texts_are_shown_and_the_engineer_d
     assert noted(served, 0)[0] == "no light"
 
 
+@pytest.mark.slow
 def test_a_text_given_at_once_right_after_an_rcc_was_chosen_is_its_own_also_if_the_window_is_closed(browser, served):
     (served.out / NOTES_FILE).unlink(missing_ok=True)
     for turn in range(3):
@@ -149,6 +150,7 @@ def merge(page: Page, rcc: int, into: int) -> None:
     page.locator("#merge").click()
 
 
+@pytest.mark.slow
 def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, windows):
     a, b = windows
     say(a, 2, "trunks", "Hazard H7", "Unsafe")

@@ -26,6 +26,8 @@ from support.run_folder import (
 from tests.helpers.killing import Zygote
 from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved
 
+pytestmark = pytest.mark.slow
+
 TINTED = {"red": ("blue", 4), "green": ("red", 4)}
 EPOCHS = 4
 
@@ -114,15 +116,13 @@ def one_kill(case: Case, out: Path, **kill) -> bool:
     return first["killed"]
 
 
-@pytest.mark.parametrize("some", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["some", "all"])
-def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_rerun_completes(case, tmp_path, some):
+def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_rerun_completes(case, tmp_path):
     last = case.operations
     assert last > 20
-    for point in (last // 2, last - 2) if some else range(last):
+    for point in range(last):
         assert one_kill(case, tmp_path / "out", kill_at=point), point
 
 
-@pytest.mark.slow
 def test_killed_at_random_moments_the_old_or_the_new_is_there_and_a_rerun_completes(case, tmp_path):
     rng = np.random.default_rng(0)
     killed = sum(one_kill(case, tmp_path / "out", after=float(rng.uniform(0.02, 1.5)), delay=0.1) for _ in range(100))
