@@ -39,7 +39,7 @@ def take_picture(url: str, rcc_position: int, images: str) -> None:
         page = browser.new_page(viewport={"width": 1280, "height": 1250})
         page.goto(url)
         expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
-        page.locator("#rcc-bar button.thumbnail-item").nth(rcc_position).click()
+        page.locator("#rcc-list .safe-card").nth(rcc_position).click()
         expect(page.locator("#rcc-name input, #rcc-name textarea")).to_have_value(SHOWN, timeout=WAIT)
         page.locator("#images input, #images textarea").fill(images)
         page.wait_for_timeout(5000)  # until the pictures are there and the player has begun

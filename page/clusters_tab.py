@@ -4,12 +4,13 @@ import html
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from features.weights import choose_precision
-from page.bar_view import BarView
+from page.cards_view import CardsView
 from page.images_view import ImagesView
 from page.job_view import JobView, News
 from page.jobs import (
@@ -57,7 +58,9 @@ from reporting.elbow import elbow_svg
 from support.errors import SAFEError
 from support.text import printable
 
+HERE = Path(__file__).parent
 TAB = "clusters"
+OPEN_FORM, CLOSE_FORM = "Other images or options", "Hide the form"
 EXTRACTOR_MEANINGS = {
     "auto": "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv",
     "vgg16": "what an image shows and what disturbs it, the features of the next two joined",
@@ -89,18 +92,18 @@ class ClustersTab:
     def __init__(self, app: gr.Blocks, settings: PageSettings):
         self._settings = settings
         self._nothing = _nothing(settings)
-        self._lay_out_form()
+        with gr.Column(elem_id="clusters-form") as self._form:
+            self._lay_out_form()
+        self._folded = gr.State(False)
         with gr.Row(elem_classes="safe-state"):
             self._status = gr.HTML(self._nothing, elem_id="clusters-status", scale=1)
+            self._fold = gr.Button(CLOSE_FORM, size="sm", scale=0, visible=False, elem_id="fold")
             self._cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
         with pane("offer") as self._offer, gr.Row(elem_classes="safe-form"):
             self._offered = gr.HTML()
             self._accept = gr.Button("Set aside", scale=0, min_width=150, elem_id="accept-offer")
         with pane("clusters-pane") as self._pane:
-            self._rcc_view = RccView(settings)
-            self._bar = BarView(settings)
-            self._spots = SpotsView(settings)
-            self.images_view = ImagesView(settings)
+            self._lay_out_screen()
             self._runs_view = RunsView(settings)
             with gr.Accordion("How these were found", open=False, elem_id="why"):
                 self._how = gr.HTML()
@@ -117,10 +120,31 @@ class ClustersTab:
             settings, TAB, self._status, self._generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
         )  # fmt: skip
-        self.outputs = [*self._job_view.outputs, self._pane, *self._window.outputs, *self._one_rcc, self._bar.widget,
-                         *self._spots.outputs, self._compared, self._offer, self._offered, self._accept,
-                         *self._runs_view.outputs, self._how, self._tried, self._skipped_pane,
-                         self._skipped]  # fmt: skip
+        self._fold_outputs = [self._form, self._folded, self._fold]
+        self.outputs = [*self._job_view.outputs, *self._fold_outputs, self._pane, *self._window.outputs,
+                         *self._one_rcc, self._cards.widget, *self._spots.outputs, self._compared, self._offer,
+                         self._offered, self._accept, *self._runs_view.outputs, self._how, self._tried,
+                         self._skipped_pane, self._skipped]  # fmt: skip
+
+    def _lay_out_screen(self) -> None:
+        """One screen: the reasons to choose from, the map, and the reason at hand; below it, its images."""
+        settings = self._settings
+        self._cards, self._spots, self.images_view = CardsView(settings), SpotsView(settings), ImagesView(settings)
+        with gr.Row(elem_id="screen"):
+            with gr.Column(elem_id="reasons"):
+                self._cards.lay_out()
+                self._spots.lay_out_list()
+            with gr.Column(elem_id="map-column"):
+                gr.HTML(
+                    html_template=HERE.joinpath("screen.html").read_text(encoding="utf-8"),
+                    js_on_load=HERE.joinpath("scripts", "screen.js").read_text(encoding="utf-8"),
+                    elem_id="screen-bar",
+                )
+                self.images_view.lay_out_map()
+            with gr.Column(elem_id="reason-at-hand"):
+                self._rcc_view = RccView(settings)
+                self._spots.lay_out_one()
+        self.images_view.lay_out_grid()
 
     def _lay_out_form(self) -> None:
         with gr.Row(elem_classes="safe-form"):
@@ -178,7 +202,7 @@ class ClustersTab:
 
     def wire(self, app: gr.Blocks, news: News) -> None:
         """Connect the widgets."""
-        rcc, window, bar, folder = self._rcc, self._window, self._bar, self.folder
+        rcc, window, cards, folder = self._rcc, self._window, self._cards, self.folder
         rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
         form = [*self.fields, self.root, self._more]
         sent = [self._generate.click, folder.submit, self.predictions.submit, self.tested.submit]
@@ -194,9 +218,10 @@ class ClustersTab:
             self._on_spot, [self._spots.widget, window.run], [*self._spots.outputs, *images_view.outputs],
             **LATEST, **IN_TURN,
         )  # fmt: skip
-        bar.widget.select(self._on_select, [bar.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
+        cards.widget.select(self._on_select, [cards.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
+        self._fold.click(lambda folded: self.show_form(not folded), self._folded, self._fold_outputs, **VIEW)
         self._spots.wire(window)
-        rcc_view.wire(bar, window, outputs, self._edited)
+        rcc_view.wire(cards, window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
         self._runs_view.wire(rcc, window, outputs, self._edited)
         loaded = app.load(self._on_load, None, [*form, *outputs], **FOLLOW)
@@ -230,8 +255,9 @@ class ClustersTab:
             # With the folder: another window may have chosen it.
             self._status: done(f"{cluster_summary(clusters)} · folder {folder}", self._notes(results)),
             self._pane: reveal(),
+            self._fold: gr.Button(visible=True),
             **self._window.show(results),
-            self._bar.widget: self._bar.show(results, rcc),
+            self._cards.widget: self._cards.show(results, rcc),
             **self._spots.show(results, spot),
             **self._show_offer(),
             self._compared: results.compared,
@@ -244,6 +270,11 @@ class ClustersTab:
             images_view.find: "",  # its result is no longer listed
             images_view.map: images_view.no_map(rcc),  # not that of an earlier run while the new one is drawn
         }
+
+    def show_form(self, folded: bool) -> dict:
+        """The form, or only the button that shows it: there is a result, which needs the room."""
+        button = gr.Button(OPEN_FORM if folded else CLOSE_FORM, visible=True)
+        return {self._form: put_away() if folded else reveal(), self._folded: folded, self._fold: button}
 
     def _show_offer(self) -> dict:
         """What most RCCs are made of though it does not matter, and a button that sets it aside."""
@@ -275,7 +306,7 @@ class ClustersTab:
         }
 
     def _choose(self, results: Shown, chosen: int) -> dict:
-        return {self._bar.widget: self._bar.choose(chosen), **self._show_rcc(results, chosen)}
+        return {self._cards.widget: self._cards.choose(chosen), **self._show_rcc(results, chosen)}
 
     def _form_of(self, results: Shown) -> dict:
         """The form that these clusters were generated with."""
@@ -318,7 +349,7 @@ class ClustersTab:
                 elif value:  # an empty field is left alone: something may be typed as soon as it is released
                     fields[widget] = gr.update(value=value, interactive=True)
             fields[self._aside] = self._show_aside(results.shown(), interactive=True)
-            return {**fields, **self.show()}
+            return {**fields, **self.show(), **self.show_form(folded=True)}
         except SAFEError as error:
             return {**fields, self._status: failed(error)}
 
@@ -371,7 +402,7 @@ class ClustersTab:
                 raise SAFEError(f"The RCCs were found, but not compared with images that are right. {error}") from error
 
         yield {self.root: source}
-        yield from self._job_view.start(work, self.show)
+        yield from self._job_view.start(work, lambda: {**self.show(), **self.show_form(folded=True)})
 
     def _on_accept(self, run: str) -> dict:
         """Fill in what SAFE offers to set aside, beside what is already."""
@@ -451,11 +482,11 @@ class ClustersTab:
         form = form if form[self.root] != before and (folder or "") in ("", before) else {}
         if (results.run, len(results.review.edits)) == (run, seen):
             if chosen in results.clusters.groups:
-                renamed = self._bar.rename(results, *results.clusters.groups)
+                renamed = self._cards.rename(results, *results.clusters.groups)
                 note_view = self._rcc_view.note_view
                 note = note_view.show(results, chosen, forced=False)
                 noted = self._spots.show_notes(results, spot) if results.compared == compared else {}
-                yield {**form, self._bar.widget: renamed, note_view.widget: note, **noted}
+                yield {**form, self._cards.widget: renamed, note_view.widget: note, **noted}
                 if results.compared != compared:
                     yield self._show_compared(results, chosen, spot)
             return
@@ -466,7 +497,7 @@ class ClustersTab:
     def _show_compared(self, results: Shown, chosen: int, spot: object) -> dict:
         """What a comparison adds to RCCs that are shown already; the RCC and the weak spot at hand stay."""
         return {
-            self._bar.widget: self._bar.show(results, chosen),
+            self._cards.widget: self._cards.show(results, chosen),
             **self._spots.show(results, spot),
             **self._rcc_view.show_heading(results, chosen),
             **self._show_offer(),

@@ -33,28 +33,25 @@ NO_CORE_POINT = "no core point: fewer than min_samples images lie within eps of 
 
 
 class ImagesView:
-    """Lay out the pane; `outputs` are its widgets, `show` gives what they show."""
+    """Lay out the map and, elsewhere, the grid; `outputs` are the widgets, `show` gives what they show."""
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
         self._drawing = threading.Lock()
-        with gr.Row(equal_height=False):
-            with gr.Column(scale=1, min_width=380):
-                self._lay_out_map()
-            with gr.Column(scale=1, min_width=380):
-                self._lay_out_grid()
-        self.listed = gr.State([])  # rows of the clusters that the grid goes through
-        self.page = gr.State(0)
-        self.heading = gr.State("")  # of the list
-        self.map_outputs = [self.map, self.colour, self.find]
-        self.outputs = [*self.map_outputs, self.title, self.grid, self.back, self.forth, self.to, self.move,
-                        self.listed, self.page, self.heading]  # fmt: skip
 
-    def _lay_out_map(self) -> None:
+    @property
+    def map_outputs(self) -> list:
+        return [self.map, self.colour, self.find]
+
+    @property
+    def outputs(self) -> list:
+        return [*self.map_outputs, self.title, self.grid, self.back, self.forth, self.to, self.move, self.listed,
+                self.page, self.heading]  # fmt: skip
+
+    def lay_out_map(self) -> None:
         def map_picture(sent: list) -> str:
             return self._picture(sent, 128)
 
-        gr.HTML("<h3 class='safe-title'>Map: similar images lie close together</h3>")
         self.map = gr.HTML(
             [],  # the images selected, by row of the clusters
             html_template=HERE.joinpath("map.html").read_text(encoding="utf-8"),
@@ -77,7 +74,7 @@ class ImagesView:
                 placeholder="night_", max_length=200, scale=2, min_width=200, elem_id="find",
             )  # fmt: skip
 
-    def _lay_out_grid(self) -> None:
+    def lay_out_grid(self) -> None:
         def grid_picture(sent: list) -> str:
             return self._picture(sent, 720)
 
@@ -100,6 +97,9 @@ class ImagesView:
                 min_width=220, elem_id="move-to",
             )  # fmt: skip
             self.move = gr.Button("Move", scale=1, min_width=130, interactive=False, elem_id="move")
+        self.listed = gr.State([])  # rows of the clusters that the grid goes through
+        self.page = gr.State(0)
+        self.heading = gr.State("")  # of the list
 
     def _picture(self, sent: object, side: int) -> str:
         """Called by the scripts of the map and the grid with a list of an image and a run.

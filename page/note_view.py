@@ -43,15 +43,12 @@ class Subject(Protocol[_Note]):
     about : str
         The beginning of the widgets' ids, and of the event that says which one was clicked (see note.js).
     noun : str
-    headed : bool
-        Whether the title stands above the fields.
     words : mapping of str to str
         The texts of note.html.
     """
 
     about: str
     noun: str
-    headed: bool
     words: Mapping[str, str]
 
     def blank(self, key: object) -> _Note:
@@ -123,7 +120,7 @@ class NoteView(Generic[_Note]):
         notes = subject.notes(shown)
         said = _fields(notes[key] if key in notes else subject.blank(key))
         said |= {"key": key, "run": shown.run, "title": printable(subject.title(shown, key)), "lengths": LENGTHS}
-        said |= {"noun": subject.noun, "headed": subject.headed}
+        said["noun"] = subject.noun
         said |= {"at": shown.at, "forced": forced, "component": self.widget._id}
         # Of the others as well, for whoever types as soon as one is chosen.
         said["notes"] = {str(other): _fields(one) for other, one in notes.items() if len(one.note) <= LONGEST_AHEAD}
@@ -133,7 +130,7 @@ class NoteView(Generic[_Note]):
 class OnRccs:
     """Notes on RCCs (`NOISE`: on the images in no cluster), which belong to a run."""
 
-    about, noun, headed = "rcc", "RCC", False
+    about, noun = "rcc", "RCC"
     words: Mapping[str, str] = {
         "name_means": "What its images have in common",
         "name_example": "sunglasses at night",
@@ -189,7 +186,7 @@ class OnRccs:
 class OnWeakSpots:
     """Notes on weak spots, which belong to a condition on a test set, whatever run has found it."""
 
-    about, noun, headed = "spot", "weak spot", True
+    about, noun = "spot", "weak spot"
     words: Mapping[str, str] = {
         "name_means": "The reason behind the condition",
         "name_example": "driver wears sunglasses",

@@ -8,7 +8,8 @@ from urllib.parse import quote
 import gradio as gr
 
 from dbscan.outcome import NOISE
-from page.bar_view import BarView
+from page.cards_view import CardsView
+from page.findings import findings_html
 from page.jobs import EDITS, LATEST, VIEW, PageSettings, pane, put_away, reveal, warn
 from page.note_view import NoteView, OnRccs
 from page.pictures import thumbnails
@@ -47,60 +48,54 @@ class RccView:
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        with gr.Row(equal_height=True):
-            with gr.Column(scale=2, min_width=320):
-                self.player = gr.HTML(
-                    html_template=PLAYER_HTML, js_on_load=PLAYER_JS, source="", name="", count=0, elem_id="rcc-gif"
-                )
-            with gr.Column(scale=3, min_width=380, elem_id="rcc-words"):
-                self.heading = gr.HTML(elem_id="rcc-heading")
-                self.five = gr.Gallery(
-                    show_label=False,
-                    columns=5,
-                    object_fit="contain",
-                    buttons=[],
-                    interactive=False,
-                    elem_id="rcc-sample",
-                    elem_classes="safe-gallery",
-                )
-                with gr.Accordion(
-                    "What is taken for what", open=False, visible=False, elem_id="taken"
-                ) as self.taken_pane:
-                    self.taken = gr.Dataframe(
-                        headers=["True class", "Taken for", "Images"], interactive=False, max_height=220,
-                        elem_id="confusions",
-                    )  # fmt: skip
-                self.note_view = NoteView(settings, OnRccs(settings))
-                with gr.Row(equal_height=True, elem_classes="safe-form"):
-                    self.into = gr.Dropdown(
-                        label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
-                        elem_id="merge-into",
-                    )  # fmt: skip
-                    self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
-                with pane("merge-question") as self.question:
-                    self.asked = gr.HTML()
-                    with gr.Row(equal_height=True):
-                        self.name = gr.Textbox(
-                            label="Name", info="Of both together", max_length=LONGEST_NAME, scale=1, min_width=200,
-                            elem_id="merged-name",
-                        )  # fmt: skip
-                        self.verdict = gr.Radio(
-                            VERDICTS, label="Failing for this reason is", info="The graver verdict of the two", scale=2,
-                            min_width=440, elem_id="merged-verdict",
-                        )  # fmt: skip
-                    self.note = gr.Textbox(
-                        label="Note", info="Both notes", max_length=LONGEST_NOTE, lines=2, max_lines=8,
-                        elem_id="merged-note",
-                    )  # fmt: skip
-                    with gr.Row(elem_classes="safe-form"):
-                        self.confirm = gr.Button("Merge as written here", variant="primary", elem_id="merge-confirm")
-                        self.refuse = gr.Button("Do not merge", elem_id="merge-refuse")
+        with gr.Column(elem_id="rcc-words"):
+            self.player = gr.HTML(
+                html_template=PLAYER_HTML, js_on_load=PLAYER_JS, source="", name="", count=0, elem_id="rcc-gif"
+            )
+            self.heading = gr.HTML(elem_id="rcc-heading")
+            self.five = gr.Gallery(
+                show_label=False, columns=5, object_fit="contain", buttons=[], interactive=False, elem_id="rcc-sample",
+                elem_classes="safe-gallery",
+            )  # fmt: skip
+            with gr.Accordion("What is taken for what", open=False, visible=False, elem_id="taken") as self.taken_pane:
+                self.taken = gr.Dataframe(
+                    headers=["True class", "Taken for", "Images"], interactive=False, max_height=220,
+                    elem_id="confusions",
+                )  # fmt: skip
+            with gr.Row(equal_height=True, elem_classes="safe-form"):
+                self.into = gr.Dropdown(
+                    label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
+                    elem_id="merge-into",
+                )  # fmt: skip
+                self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
+            self._lay_out_question()
+            self.note_view = NoteView(settings, OnRccs(settings))  # last: it stays in sight at the lower edge
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
         self.pair = gr.State(None)  # the RCCs that the question is about, and the note that it showed
         self._answers = [self.question, self.pair, self.asked, self.name, self.verdict, self.note]
         self.outputs = [self.owner, self.player, self.heading, self.five, self.taken, self.taken_pane,
                         self.note_view.widget, self.into, self.merge, self.question, self.pair]  # fmt: skip
+
+    def _lay_out_question(self) -> None:
+        """What is asked where the notes on two RCCs that are merged differ."""
+        with pane("merge-question") as self.question:
+            self.asked = gr.HTML()
+            with gr.Row(equal_height=True):
+                self.name = gr.Textbox(
+                    label="Name", info="Of both together", max_length=LONGEST_NAME, scale=1, min_width=200,
+                    elem_id="merged-name",
+                )  # fmt: skip
+                self.verdict = gr.Radio(
+                    VERDICTS, label="Failing for this reason is", info="The graver verdict of the two", scale=2,
+                    min_width=340, elem_id="merged-verdict",
+                )  # fmt: skip
+            self.note = gr.Textbox(
+                label="Note", info="Both notes", max_length=LONGEST_NOTE, lines=2, max_lines=8, elem_id="merged-note",
+            )  # fmt: skip
+            with gr.Row(elem_classes="safe-form"):
+                self.confirm = gr.Button("Merge as written here", variant="primary", elem_id="merge-confirm")
+                self.refuse = gr.Button("Do not merge", elem_id="merge-refuse")
 
     def show(self, shown: Shown, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
@@ -145,12 +140,12 @@ class RccView:
             self.merge: gr.Button(interactive=bool(others)),
         }
 
-    def wire(self, bar: BarView, window: Window, outputs: list, changed: Callable) -> None:
+    def wire(self, cards: CardsView, window: Window, outputs: list, changed: Callable) -> None:
         """Connect the widgets.
 
         Parameters
         ----------
-        bar : BarView
+        cards : CardsView
             Where the names are shown as well.
         window : Window
             What the window shows, and whose it is.
@@ -167,7 +162,7 @@ class RccView:
                 shown = settings.results.shown(run)
             except SAFEError:
                 return gr.skip()  # kept with the earlier run
-            return {bar.widget: bar.rename(shown, rcc)} if isinstance(rcc, int) else gr.skip()
+            return {cards.widget: cards.rename(shown, rcc)} if isinstance(rcc, int) else gr.skip()
 
         def on_merge(rcc: int | None, into: int | None, *parts: object) -> dict:
             if into is None or rcc is None:
@@ -202,7 +197,7 @@ class RccView:
             )
 
         self.note_view.widget.kept(
-            on_kept, [self.note_view.widget, window.run], bar.widget, concurrency_limit=1, concurrency_id="notes",
+            on_kept, [self.note_view.widget, window.run], cards.widget, concurrency_limit=1, concurrency_id="notes",
             **LATEST,
         )  # fmt: skip
         merged = [*outputs, *self._answers[2:]]
@@ -219,21 +214,26 @@ def _heading(results: Shown, rcc: int) -> str:
     parts = [f"<h2 title='{meaning}'>{html.escape(printable(title(rcc)))}</h2>"]
     facts = [count(size, "image"), f"{size / len(clusters.paths):.1%} of all failing images", near_text(clusters, rcc)]
     parts.append(f"<p>{' · '.join(filter(None, facts))}</p>")
-    parts.append(_steady(clusters, rcc))
     if reason := results.reasons.text_of(clusters, rcc, results.rates):
         verdict = results.rates[rcc].verdict if rcc in results.rates else ""
-        parts.append(f"<p class='safe-rate' data-verdict='{verdict}'>{html.escape(printable(reason))}</p>")
+        parts.append(f"<p class='safe-rate' data-verdict='{verdict}'>{_led_by_verdict(printable(reason))}</p>")
     if told := commonest_confusion(clusters.answers_of(rcc)):
         parts.append(f"<p class='safe-confusion'>{html.escape(told)}</p>")
-    if results.profiles:  # as high where there is none: nothing below moves
-        text = results.profiles[rcc].text if rcc in results.profiles else ""
-        parts.append(f"<p class='safe-profile'>{html.escape(printable(text))}</p>")
+    if rcc in results.profiles:
+        parts.append(findings_html(results.profiles[rcc]))
+    parts.append(_steady(clusters, rcc))
     if nothing := no_steady_groups_text(clusters):
         return f"<div class='safe-rcc'>{''.join(parts)}<p class='safe-unsteady'>{html.escape(nothing)}</p></div>"
     line, tip = _most_like(results, rcc)
     # One line: what does not fit is in the tooltip.
     parts.append(f"<p class='safe-near' title='{html.escape(printable(tip))}'>{html.escape(printable(line))}</p>")
     return f"<div class='safe-rcc'>{''.join(parts)}</div>"
+
+
+def _led_by_verdict(sentence: str) -> str:
+    """HTML of what the comparison found, with the verdict before the colon in bold."""
+    verdict, colon, figures = sentence.partition(": ")
+    return f"<b>{html.escape(verdict)}:</b> {html.escape(figures)}" if colon else html.escape(sentence)
 
 
 def _steady(clusters: RootCauseClusters, rcc: int) -> str:

@@ -40,6 +40,7 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, tabs: gr.Tabs, se
                 f"What you have typed there has not been used yet. The failing images are in {failing}: give this "
                 "folder, with nothing under Predictions and Test images, and click Generate RCCs.",
             )
+            yield clusters.show_form(folded=False)
             return
         fields = {clusters.folder: failing, clusters.predictions: "", clusters.tested: ""}
         # A start that is refused, since other work is running, leaves the form filled in.

@@ -1,12 +1,13 @@
 """Weak spots: conditions in words under which the network fails more often, with their images and the notes on them."""
 
+import html
 from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import gradio as gr
 
-from page.bar_view import MARKS
+from page.cards_view import MARKS
 from page.jobs import LATEST, PageSettings, pane, put_away, reveal
 from page.note_view import NoteView, OnWeakSpots
 from page.rcc_view import PLAYER_HTML, PLAYER_JS
@@ -25,36 +26,43 @@ MOST_OVERLAPS = 3  # RCCs named with a weak spot
 
 
 class SpotsView:
-    """Lay out the pane; `outputs` are its widgets, `show` gives what they show."""
+    """Lay out the list and, elsewhere, the one at hand; `outputs` are the widgets, `show` gives what they show."""
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
+
+    def lay_out_list(self) -> None:
+        """All weak spots, to choose from."""
         with pane("spots-pane") as self.pane:
             gr.HTML(
-                "<h3 class='safe-title' title='Conditions on class, parameters and measured properties of the test "
-                "images, found in comparison with the images that the network gets right'>Weak spots: where the "
-                "network fails more often than elsewhere</h3>"
+                "<div class='safe-list-head'><h3 title='Conditions on class, parameters and measured properties of the "
+                "test images, found in comparison with the images that the network gets right'>Weak spots</h3></div>"
             )
-            with gr.Row(equal_height=True):
-                with gr.Column(scale=2, min_width=320):
-                    self.player = gr.HTML(
-                        html_template=PLAYER_HTML, js_on_load=PLAYER_JS, source="", name="", count=0, elem_id="spot-gif"
-                    )
-                with gr.Column(scale=3, min_width=380):
-                    self.widget = gr.HTML(
-                        "",
-                        html_template=HERE.joinpath("spots.html").read_text(encoding="utf-8"),
-                        js_on_load=HERE.joinpath("scripts", "spots.js").read_text(encoding="utf-8"),
-                        spots=[],
-                        base=0.0,
-                        told="",
-                        named=None,
-                        stays=False,
-                        elem_id="spots",
-                    )
-                    with pane("spot-note-pane") as self.note_pane:
-                        self.note_view = NoteView(settings, OnWeakSpots(settings))
-        self.outputs = [self.pane, self.player, self.widget, self.note_pane, self.note_view.widget]
+            self.widget = gr.HTML(
+                "",
+                html_template=HERE.joinpath("spots.html").read_text(encoding="utf-8"),
+                js_on_load=HERE.joinpath("scripts", "spots.js").read_text(encoding="utf-8"),
+                spots=[],
+                base=0.0,
+                told="",
+                named=None,
+                stays=False,
+                elem_id="spots",
+            )
+
+    def lay_out_one(self) -> None:
+        """The GIF of the weak spot at hand, and the engineer's note on it."""
+        with gr.Column(elem_id="spot-words"):
+            self.player = gr.HTML(
+                html_template=PLAYER_HTML, js_on_load=PLAYER_JS, source="", name="", count=0, elem_id="spot-gif"
+            )
+            self.heading = gr.HTML(elem_id="spot-heading")
+            with pane("spot-note-pane") as self.note_pane:
+                self.note_view = NoteView(self._settings, OnWeakSpots(self._settings))
+
+    @property
+    def outputs(self) -> list:
+        return [self.pane, self.player, self.widget, self.heading, self.note_pane, self.note_view.widget]
 
     def show(self, shown: Shown, chosen: object = None) -> dict:
         """All weak spots, one with its GIF and note; nothing where the network's right images are not known.
@@ -71,8 +79,7 @@ class SpotsView:
         stays = rank_of(chosen, shown) > 0
         rank = rank_of(chosen, shown) or min(1, len(reasons.spots))
         told = (
-            f"{reasons.base:.1%} of all test images are wrong: the dark line. The bar is the rate under the condition, "
-            "the thin one its 95% interval. Click one to see its images."
+            f"{reasons.base:.1%} of all test images are wrong: the upright line."
             if reasons.spots
             else "None: no condition on what is known of the images stands out beyond chance."
         )
@@ -109,7 +116,10 @@ class SpotsView:
 
     def show_one(self, shown: Shown, rank: int, forced: bool = True) -> dict:
         """A weak spot's GIF and note (see `NoteView.show`)."""
-        return {**self._show_gif(shown, rank), **(self._show_note(shown, rank, forced) if rank else {})}
+        if not rank:
+            return {**self._show_gif(shown, rank), self.heading: ""}
+        heading = _heading(shown, rank)
+        return {**self._show_gif(shown, rank), self.heading: heading, **self._show_note(shown, rank, forced)}
 
     def show_notes(self, shown: Shown, chosen: object) -> dict:
         """What was said meanwhile, in this window or another; the one at hand, by its conditions, stays."""
@@ -180,6 +190,16 @@ def _figures(spot: WeakSpot) -> str:
         f"{spot.wrong:,} of {count(spot.tested, 'test image')} are wrong: {spot.rate:.0%} "
         f"({100 * spot.low:.0f}–{spot.high:.0%}), elsewhere {spot.elsewhere:.0%}"
     )
+
+
+def _heading(shown: Shown, rank: int) -> str:
+    """The weak spot at hand: its condition, its rate and the RCCs that it overlaps with."""
+    spot, overlaps = shown.reasons.spots[rank - 1], _overlaps(shown, rank)
+    parts = [f"<h2>{html.escape(printable(spot.where))}</h2>", f"<p>weak spot {rank}</p>"]
+    parts.append(f"<p class='safe-rate' data-verdict='more'>{html.escape(_figures(spot))}.</p>")
+    if overlaps:
+        parts.append(f"<p class='safe-confusion'>{html.escape(overlaps)}</p>")
+    return f"<div class='safe-rcc'>{''.join(parts)}</div>"
 
 
 def _overlaps(shown: Shown, rank: int) -> str:

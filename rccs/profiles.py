@@ -115,11 +115,26 @@ class Finding(NamedTuple):
         if self.kind == "category":
             return f"{self.parameter} = {self.value} ({shares})"
         unit = "°" if self.kind == "angle" else ""
-        own = f"{self.parameter} {_range(self.usual_low, self.usual_high)}{unit}"
+        own = f"{self.parameter} {self.range}"
         if math.isnan(self.overall_low):  # runs of earlier versions did not record it
             return f"{own} ({shares})"
         overall = f"all failures {_range(self.overall_low, self.overall_high)}{unit}"
         return f"{self.value} ({own}; {overall})" if self.value else f"{own} ({overall})"
+
+
+    @property
+    def short(self) -> str:
+        """The same in a few words: `eyewear = sunglasses`, `light 0.05–0.21`, `dark`."""
+        if self.kind == "category":
+            return f"{self.parameter} = {self.value}"
+        if self.measured and self.value:
+            return self.value
+        return f"{self.parameter} {self.range}"
+
+    @property
+    def range(self) -> str:
+        """The usual range of a number or an angle, for example `0.05–0.21`."""
+        return _range(self.usual_low, self.usual_high) + ("°" if self.kind == "angle" else "")
 
 
 COLUMNS = Finding._fields[:-3]  # of `rcc_profiles.csv`
@@ -132,13 +147,20 @@ class Profile(NamedTuple):
     findings: tuple[Finding, ...]
 
     @property
+    def mentioned(self) -> tuple[Finding, ...]:
+        """The few findings that stand out: what is recorded, then what is measured and has a word."""
+        recorded = [finding for finding in self.findings if not finding.measured and finding.stands_out]
+        measured = [f for f in self.findings if f.measured and f.value and f.stands_out]
+        return (*recorded, *measured[:MOST_MEASURED])[:MOST_MENTIONED]
+
+    @property
     def text(self) -> str:
         """One line: what is recorded, then what is measured. Empty if nothing is recorded and nothing stands out."""
+        if self.mentioned:
+            return "; ".join(finding.text for finding in self.mentioned)
         recorded = [finding for finding in self.findings if not finding.measured]
-        measured = [f.text for f in self.findings if f.measured and f.value and f.stands_out]
-        texts = [*(finding.text for finding in recorded if finding.stands_out), *measured[:MOST_MEASURED]]
-        if texts or not recorded:
-            return "; ".join(texts[:MOST_MENTIONED])
+        if not recorded:
+            return ""
         if not any(finding.known for finding in recorded):
             return "No parameter of its images is known."
         if all(math.isnan(finding.reduction) for finding in recorded):

@@ -5,7 +5,7 @@
 const FIELDS = ["name", "note", "verdict"], BLANK = { name: "", note: "", verdict: "" };
 const AGAIN = 4000;  // milliseconds until a connection that was lost is tried again
 const about = element.querySelector(".safe-note").dataset.about;
-const status = element.querySelector(".safe-note-state"), heading = element.querySelector(".safe-note-title");
+const status = element.querySelector(".safe-note-state");
 const input = (field) => element.querySelector(`[data-field="${field}"]`);
 const radio = (value) => element.querySelector(`[data-field="verdict"][value="${value}"]`);
 const keyOf = ({ key, run }) => `${run} ${key}`;
@@ -57,7 +57,6 @@ function fill() {
   clicked = null;
   if (!same(owner, here)) return take(here);
   owner = here;
-  head();
   // What is being typed here stays; the rest follows what others have written.
   const now = latest(here);
   for (const field of FIELDS) {
@@ -68,16 +67,11 @@ function fill() {
   }
 }
 
-function head() {
-  heading.textContent = props.said.headed ? owner.title : "";
-}
-
 function take(here) {
   if (changed()) drafts.set(keyOf(owner), { to: owner, mine: values(), seen });
   const key = keyOf(here), draft = drafts.get(key), now = latest(here);
   drafts.delete(key);
   owner = here;
-  head();
   [seen, open, own] = [{}, {}, []];
   for (const field of FIELDS) {
     const typed = draft && draft.mine[field] !== draft.seen[field];

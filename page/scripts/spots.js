@@ -58,6 +58,7 @@ function build() {
   // The answer to a question from before the click
   const button = [...list.children].find(({ dataset }) => dataset.key === clicked);
   if (button && props.value !== clicked) choose(button);
+  document.dispatchEvent(new CustomEvent("safe-listed", { detail: { kind: "spot" } }));
 }
 
 function mark() {

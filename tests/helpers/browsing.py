@@ -152,8 +152,17 @@ def field(page: Page, name: str):
     return page.locator(f"#{name} textarea, #{name} input")
 
 
+def unfold(page: Page) -> None:
+    """Show the form of the second tab, which is folded where there is a result."""
+    expect(field(page, "images")).to_be_enabled()  # the window has heard whether there is
+    if not page.locator("#generate").is_visible():
+        page.locator("#fold").click()
+        expect(page.locator("#generate")).to_be_visible()
+
+
 def generate(page: Page, served: Served) -> None:
     """The first click: clusters in the output folder."""
+    unfold(page)
     field(page, "images").fill(str(served.images))
     page.locator("#generate").click()
     expect(page.locator("#clusters-status strong")).to_contain_text("of 24 failures")

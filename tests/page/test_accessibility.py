@@ -6,7 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
-from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, served_from
+from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, served_from, unfold
 
 pytestmark = pytest.mark.slow
 
@@ -69,13 +69,14 @@ def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served
     wanted = {
         "Failures": "failures-kind failures-model failures-test collect failures-options",
         "Root cause clusters": "images reducer generate rcc-gif rcc-sample rcc-name rcc-verdict rcc-note merge-into "
-        "rcc-bar map colour-by find grid move-to export-all report runs why",
+        "rcc-list screen-bar map colour-by find grid move-to export-all report runs why",
         "Unsafe set": "improvement accuracy select",
         "Retraining": "model train test retrain training-options",
     }
     with opened(browser, served) as page:
         generate(page, served)
         expect(page.locator("#map canvas")).to_be_visible(timeout=WAIT)
+        unfold(page)
         for tab in TABS:
             page.get_by_role("tab", name=tab).click()
             reached, unseen = set(), []

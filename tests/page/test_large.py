@@ -74,7 +74,7 @@ def page(browser: Browser, served: tuple[str, Served]) -> Iterator[Page]:
 
 
 def test_another_rcc_is_shown_soon(served, page):
-    last = page.locator("#rcc-bar button.thumbnail-item").last
+    last = page.locator("#rcc-list .safe-card").last
     expect(last).to_be_visible()
     before = page.locator("#rcc-heading h2").inner_text()
     started = time.monotonic()

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from page.jobs import Job, Jobs
 from support.run_folder import CLUSTERS_FILE, FILENAMES_FILE, LABELS_FILE, NOTES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
-from tests.helpers.browsing import FAKED, WAIT, Served, draw, field, generate, opened, served_from, wait_until
+from tests.helpers.browsing import FAKED, WAIT, Served, draw, field, generate, opened, served_from, unfold, wait_until
 from tests.helpers.scenes import draw_scene
 
 
@@ -117,6 +117,7 @@ def finish(page: Page, images: int) -> None:
 
 def regenerate(page: Page, folder: Path) -> None:
     expect(field(page, "images")).not_to_have_value("")  # the page has filled in the last run's
+    unfold(page)
     field(page, "images").fill(str(folder))
     page.locator("#generate").click()
 
@@ -145,7 +146,7 @@ def test_the_page_can_be_used_while_a_job_is_at_work(browser, served, tmp_path):
         expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
         regenerate(page, other)
         expect(page.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
-        page.locator("#rcc-bar button.thumbnail-item").nth(1).click()
+        page.locator("#rcc-list .safe-card").nth(1).click()
         expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
         field(page, "rcc-name").fill("kept while a job is at work")
         field(page, "rcc-note").focus()
@@ -164,6 +165,7 @@ def test_while_a_job_is_at_work_nothing_gets_narrower_and_cancel_is_clicked_once
         steps, cancel = page.locator("#clusters-status ol"), page.locator("#cancel-clusters")
         expect(steps).to_be_visible(timeout=WAIT)
         width = steps.bounding_box()["width"]
+        unfold(page)
         field(page, "images").fill(str(served.images))
         page.locator("#generate").click()
         expect(cancel).to_be_enabled(timeout=WAIT)
@@ -191,7 +193,7 @@ def test_a_window_that_is_open_follows_what_another_one_starts(browser, served, 
         for window in (page, other):
             finish(window, 90)
             expect(window.locator("#cancel-clusters")).to_be_hidden()
-            expect(window.locator("#rcc-bar button.thumbnail-item")).not_to_have_count(0)
+            expect(window.locator("#rcc-list .safe-card")).not_to_have_count(0)
             expect(window.locator("#map .safe-map-none")).to_be_hidden(timeout=WAIT)
         # What it shows is of the present run: an edit is not refused.
         field(other, "rcc-name").fill("seen here too")
@@ -223,7 +225,7 @@ def test_choosing_another_rcc_moves_nothing(browser, served, many, width):
             finish(page, 320)
         page.set_viewport_size({"width": width, "height": 1100})
         page.wait_for_timeout(1000)
-        faces = page.locator("#rcc-bar button.thumbnail-item")
+        faces = page.locator("#rcc-list .safe-card")
         expect(faces.nth(2)).to_be_visible()
         places = []
         for number in (0, 1, 2, 0):
@@ -231,7 +233,7 @@ def test_choosing_another_rcc_moves_nothing(browser, served, many, width):
             expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
             page.wait_for_timeout(500)
             tops = "ids => ids.map(id => document.querySelector(id).getBoundingClientRect().top + scrollY)"
-            places.append(page.evaluate(tops, ["#rcc-name", "#rcc-bar", "#map", "#grid", "#export-row"]))
+            places.append(page.evaluate(tops, ["#rcc-name", "#rcc-list", "#map", "#grid", "#export-row"]))
         assert np.ptp(places, axis=0).max() <= 2, places
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 
@@ -251,7 +253,7 @@ def test_the_grid_is_paged_and_begins_with_the_most_typical_image(browser, serve
         labels = [line.split("\t") for line in (served.out / LABELS_FILE).read_text().splitlines()]
         size = sum(rcc == "0" for rcc, _ in labels)
         assert size > 60
-        page.locator("#rcc-bar button.thumbnail-item").first.click()
+        page.locator("#rcc-list .safe-card").first.click()
         tiles = page.locator("#grid [data-index]")
         expect(tiles).to_have_count(60)
         expect(page.locator("#grid-title")).to_contain_text("the most typical first · page 1 of")

@@ -25,7 +25,17 @@ from support.errors import SAFEError
 from support.output_folder import save_files
 from support.run_folder import COMPARISON_FILE, SPOT_NOTES_FILE
 from tests.helpers.answered import AnsweredCase, draw_case, draw_people
-from tests.helpers.browsing import FAKED, Served, asks_for_no_news, canvas_of, field, opened, served_from, wait_until
+from tests.helpers.browsing import (
+    FAKED,
+    Served,
+    asks_for_no_news,
+    canvas_of,
+    field,
+    opened,
+    served_from,
+    unfold,
+    wait_until,
+)
 from tests.page.test_accessibility import serious
 
 
@@ -37,6 +47,7 @@ class Compared(NamedTuple):
 
 
 def generate(page: Page, case: AnsweredCase) -> None:
+    unfold(page)
     field(page, "images").fill(str(case.failing))
     page.locator("#generate").click()
     expect(page.locator("#clusters-status strong")).to_contain_text("of 26 failures")
@@ -62,7 +73,7 @@ def page(browser: Browser, compared: Compared) -> Iterator[Page]:
 
 
 def test_the_rcc_that_fails_more_comes_first_and_says_how_often(page):
-    first = page.locator("#rcc-bar .thumbnail-item").first
+    first = page.locator("#rcc-list .safe-card").first
     expect(first).to_contain_text("fails more")
     expect(first).to_have_class(re.compile("selected"))
     expect(page.locator("#rcc-heading .safe-rate")).to_contain_text(
@@ -117,7 +128,7 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
     night, snow = two_spots
     with opened(browser, compared.served) as page, opened(browser, compared.served) as watching:
         first, second = (page.locator("#spots .safe-spot").nth(place) for place in range(2))
-        expect(page.locator("#spot-says .safe-note-title")).to_have_text(night.where)
+        expect(page.locator("#spot-heading h2")).to_have_text(night.where)
         field(page, "spot-name").fill("<b>night</b>")
         page.locator("#spot-verdict").get_by_text("Unsafe").click()
         field(page, "spot-note").fill("hazard H3")
@@ -130,7 +141,7 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
         second.click()
         field(page, "spot-name").fill("snow")
         wait_until(lambda: noted(compared, snow) == ("snow", "", ""))
-        expect(page.locator("#spot-says .safe-note-title")).to_have_text("label = snow")
+        expect(page.locator("#spot-heading h2")).to_have_text("label = snow")
         expect(page.locator("#spot-verdict input[value='']")).to_be_checked()
         expect(page.locator("#rcc-verdict input[value='']")).to_be_checked()
         expect(second).to_contain_text("snow")
@@ -175,7 +186,7 @@ def test_a_weak_spot_at_hand_stays_while_more_is_found(browser, compared, two_sp
         expect(page.locator("#spots .safe-spots-base")).to_contain_text("50.0% of all test images are wrong")
         expect(page.locator("#spots .safe-spot").nth(0)).to_have_attribute("aria-pressed", "true")
         expect(field(page, "spot-name")).to_have_value("snow")
-        expect(page.locator("#spot-says .safe-note-title")).to_have_text("label = snow")
+        expect(page.locator("#spot-heading h2")).to_have_text("label = snow")
 
 
 @pytest.mark.slow
@@ -183,7 +194,7 @@ def test_two_windows_that_name_a_weak_spot_differently_are_asked(browser, compar
     night, _ = two_spots
     with opened(browser, compared.served) as a, opened(browser, compared.served) as b:
         for page in (a, b):
-            expect(page.locator("#spot-says .safe-note-title")).to_have_text(night.where)
+            expect(page.locator("#spot-heading h2")).to_have_text(night.where)
         asks_for_no_news(b)
         field(a, "spot-name").fill("night")
         wait_until(lambda: noted(compared, night)[0] == "night")
@@ -203,7 +214,7 @@ def test_notes_on_weak_spots_that_are_damaged_are_told_and_the_page_goes_on(brow
     (compared.served.out / SPOT_NOTES_FILE).write_text("x")
     with opened(browser, compared.served) as page:
         expect(page.locator("#clusters-status")).to_contain_text("must begin with the column names conditions,where")
-        expect(page.locator("#spot-says .safe-note-title")).to_have_text(night.where)
+        expect(page.locator("#spot-heading h2")).to_have_text(night.where)
         field(page, "spot-name").fill("typed all the same")
         expect(page.locator("#spot-says [role=status]")).to_contain_text("Not kept: ")
         expect(field(page, "spot-name")).to_have_value("typed all the same")
@@ -221,7 +232,7 @@ def test_a_window_that_was_open_before_hears_of_the_comparison(browser, compared
     """It shows the RCCs without rates first, and adds them without choosing another RCC."""
     with opened(browser, compared.served) as watching:
         expect(watching.locator("#rcc-heading .safe-rate")).to_be_visible()
-        watching.locator("#rcc-bar .thumbnail-item").nth(1).click()
+        watching.locator("#rcc-list .safe-card").nth(1).click()
         expect(watching.locator("#rcc-heading h2")).to_have_text("RCC 1")
         comparison = compared.served.out / COMPARISON_FILE
         kept = comparison.read_bytes()
@@ -240,6 +251,7 @@ def test_predictions_can_be_given_on_the_page_and_are_filled_in_again(browser, c
     elsewhere = tmp_path / "elsewhere.csv"
     elsewhere.write_bytes(case.table.read_bytes())
     with opened(browser, compared.served) as page:
+        unfold(page)
         page.get_by_text("More options").click()
         field(page, "predictions").fill(str(elsewhere))
         page.locator("#generate").click()
@@ -260,6 +272,7 @@ def test_what_does_not_matter_is_offered_and_set_aside_with_one_click(browser, t
     (tmp_path / "page").mkdir()
     with served_from(tmp_path / "page", tool=FAKED) as served:
         with opened(browser, served) as page:
+            unfold(page)
             field(page, "images").fill(str(people.failing))
             page.locator("#generate").click()
             # Groups of ten images: two of them may be joined.

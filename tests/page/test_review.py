@@ -26,6 +26,7 @@ from tests.helpers.browsing import (
     lasso_all,
     opened,
     served_from,
+    unfold,
     wait_until,
 )
 
@@ -73,12 +74,12 @@ def test_a_name_a_note_and_a_verdict_are_kept_as_they_are_typed_and_shown_after_
     page.reload()
     expect(field(page, "rcc-name")).to_have_value("<b>dark</b>")
     expect(field(page, "rcc-note")).to_have_value("hazard H3")
-    expect(page.locator("#rcc-bar")).to_contain_text("RCC 0 · <b>dark</b>")
-    assert page.locator("#rcc-bar b").count() == 0
+    expect(page.locator("#rcc-list [data-rcc='0'] b")).to_have_text("<b>dark</b>")
+    assert page.locator("#rcc-list b b").count() == 0
 
 
 def test_what_is_typed_as_soon_as_an_rcc_is_shown_is_kept_though_its_pictures_come_later(served, page):
-    faces = page.locator("#rcc-bar button.thumbnail-item")
+    faces = page.locator("#rcc-list .safe-card")
     for name in ("snow", "more snow", ""):  # at the end none: other tests know this RCC without a name
         faces.nth(1).click()
         expect(page.locator("#rcc-heading h2")).to_contain_text("RCC 1")
@@ -117,7 +118,7 @@ def test_a_gif_that_is_gone_is_told_in_its_place(browser, served):
 def test_the_map_shows_the_rcc_chosen_while_it_was_being_drawn(browser, served):
     (served.out / "map.npz").unlink(missing_ok=True)
     with opened(browser, served) as page:
-        page.locator("#rcc-bar button.thumbnail-item").nth(1).click(timeout=WAIT)
+        page.locator("#rcc-list .safe-card").nth(1).click(timeout=WAIT)
         expect(page.locator("#rcc-heading h2")).to_contain_text("RCC 1")
         expect(canvas_of(page)).to_have_attribute("data-chosen", "1")
 
@@ -156,12 +157,12 @@ def test_a_click_on_a_point_of_the_map_chooses_its_rcc(page):
     page.mouse.down()
     page.mouse.up()
     expect(page.locator("#rcc-heading h2")).to_have_text(title)
-    expect(page.locator("#rcc-bar button.thumbnail-item.selected")).to_contain_text(title)
+    expect(page.locator("#rcc-list .safe-card.selected")).to_contain_text(title)
     expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(1)
 
 
 def test_the_arrow_keys_go_through_the_rccs(page):
-    faces = page.locator("#rcc-bar button.thumbnail-item")
+    faces = page.locator("#rcc-list .safe-card")
     faces.first.focus()
     page.keyboard.press("ArrowRight")
     expect(page.locator("#rcc-heading h2")).to_contain_text("RCC 1")
@@ -215,7 +216,7 @@ def test_images_are_found_by_name_and_parameter_and_selected(served, page):
 
 def test_choosing_an_rcc_lists_all_of_its_images(served, page):
     labels = labels_of(served)
-    page.locator("#rcc-bar button.thumbnail-item").nth(1).click()
+    page.locator("#rcc-list .safe-card").nth(1).click()
     expect(page.locator("#grid-title")).to_contain_text("RCC 1: ")
     expect(page.locator("#grid [data-index]")).to_have_count(sum(rcc == 1 for rcc in labels.values()))
 
@@ -262,7 +263,7 @@ def test_rccs_are_merged_and_taken_apart_again(served, page):
     assert 0 not in after.values()
     assert max(after.values()) == kept
     page.locator("#undo").click()
-    expect(page.locator("#rcc-bar")).to_contain_text("RCC 0")
+    expect(page.locator("#rcc-list")).to_contain_text("RCC 0")
     assert labels_of(served) == before
 
 
@@ -338,6 +339,7 @@ def test_a_window_that_shows_older_clusters_says_so_and_changes_nothing(served, 
 def test_a_job_is_followed_in_every_window_and_cancelled(served, browser, tmp_path):
     many = draw(tmp_path / "many", {"night": 150, "wood": 150}, seed=5)
     with opened(browser, served) as first, opened(browser, served) as second:
+        unfold(first)
         field(first, "images").fill(str(many))
         first.locator("#generate").click()
         expect(first.locator("#cancel-clusters")).to_be_visible(timeout=WAIT)

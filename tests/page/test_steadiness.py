@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from rccs.confidence import no_steady_groups_text, place_text
-from tests.helpers.browsing import FAKED, WAIT, Served, canvas_of, field, opened, served_from
+from tests.helpers.browsing import FAKED, WAIT, Served, canvas_of, field, opened, served_from, unfold
 from tests.helpers.steadied import steadied, without_steady_groups
 from tests.page.test_accessibility import serious
 
@@ -23,6 +23,7 @@ LOOSE = "Loose: two of its images are together in only 52% of the clusterings of
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     with served_from(tmp_path_factory.mktemp("steadiness"), tool=FAKED, FAKE_MAP="umap") as served:
         with opened(browser, served) as page:
+            unfold(page)
             field(page, "images").fill(str(served.images))
             page.locator("#generate").click()
             expect(page.locator("#clusters-status strong")).to_contain_text("24 failures", timeout=WAIT)
@@ -44,7 +45,7 @@ def change(served: Served, to: Callable[[RootCauseClusters], RootCauseClusters])
 
 
 def face(page: Page, rcc: int) -> Locator:
-    return page.locator(f"#rcc-bar [data-rcc='{rcc}']")
+    return page.locator(f"#rcc-list [data-rcc='{rcc}']")
 
 
 def test_a_loose_rcc_is_marked_and_says_how_often_its_images_are_together(browser, served):
@@ -53,7 +54,7 @@ def test_a_loose_rcc_is_marked_and_says_how_often_its_images_are_together(browse
         expect(page.locator("#clusters-status strong")).to_contain_text(" · 1 of 3 is loose")
         expect(face(page, 1)).to_have_text("RCC 1 · 8 · loose")
         expect(face(page, 1)).to_have_class(re.compile("loose"))
-        expect(page.locator("#rcc-bar .loose")).to_have_count(1)
+        expect(page.locator("#rcc-list .loose")).to_have_count(1)
         line = page.locator("#rcc-heading .safe-steady")
         expect(line).to_have_text("Steady: two of its images are together in 94% of the clusterings of random parts")
         face(page, -1).click()
@@ -111,7 +112,7 @@ def test_an_rcc_that_was_merged_is_said_to_be_changed(browser, served):
         line = page.locator("#rcc-heading .safe-steady")
         expect(line).to_have_text("Changed by hand: how steady it is now is not known")
         expect(line.locator(".safe-steady-bar")).to_have_count(0)
-        expect(page.locator("#rcc-bar .loose")).to_have_count(0)
+        expect(page.locator("#rcc-list .loose")).to_have_count(0)
         expect(page.locator("#clusters-status strong")).not_to_contain_text("loose")
         page.locator("#undo").click()
         expect(face(page, 1)).to_have_text("RCC 1 · 8 · loose")
@@ -165,7 +166,7 @@ def test_a_run_of_an_older_version_is_shown_without_it(browser, served):
     with opened(browser, served) as page:
         expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
         expect(page.locator("#grid [data-index]").first).to_be_visible()
-        expect(page.locator(".safe-steady, .safe-unsteady, #rcc-bar .loose, #grid [data-index] span")).to_have_count(0)
+        expect(page.locator(".safe-steady, .safe-unsteady, #rcc-list .loose, #grid [data-index] span")).to_have_count(0)
         page.get_by_role("button", name="How these were found").click()
         expect(page.locator("#why")).to_contain_text("became RCCs")
         expect(page.locator("#why")).not_to_contain_text("random parts")

@@ -20,7 +20,7 @@ from playwright.sync_api import Browser, Page, Route, expect
 from features.extractor import EXTRACTORS, PRECISIONS
 from page.clusters_tab import EXTRACTOR_MEANINGS, PRECISION_MEANINGS, requested_extractor, requested_precision
 from support.run_folder import FILENAMES_FILE, LABELS_FILE, NOTES_FILE, RUN_FILE, SELECTION_FILE
-from tests.helpers.browsing import MARKUP, WAIT, Served, field, generate, opened, served_from, wait_until
+from tests.helpers.browsing import MARKUP, WAIT, Served, field, generate, opened, served_from, unfold, wait_until
 from tests.helpers.places import names_in
 
 
@@ -80,6 +80,7 @@ def generated(browser: Browser, served: Served, start: Start) -> Served:
     """The page after the first click: clusters in the output folder."""
     with opened(browser, served) as page:
         expect(page.locator("#clusters-status")).to_contain_text("No root cause clusters yet")
+        unfold(page)
         field(page, "images").fill("/nowhere")
         page.locator("#generate").click()
         expect(page.locator("#clusters-status [role=alert]")).to_contain_text("/nowhere")
@@ -161,7 +162,7 @@ def test_the_gif_shown_is_animated_with_a_frame_for_each_image_of_the_rcc(genera
 def test_another_rcc_is_chosen_in_the_bar_along_the_bottom(generated, page, fetched):
     sizes = sizes_in(generated.out)
     assert len(sizes) >= 2
-    faces = page.locator("#rcc-bar button.thumbnail-item")
+    faces = page.locator("#rcc-list .safe-card")
     expect(faces.first).to_be_visible()
     assert faces.count() >= len(sizes)
     faces.nth(1).click()
@@ -175,7 +176,7 @@ def test_another_rcc_is_chosen_in_the_bar_along_the_bottom(generated, page, fetc
 
 @pytest.mark.slow
 def test_of_clicks_on_rccs_in_quick_succession_the_last_one_counts(generated, page):
-    faces = page.locator("#rcc-bar button.thumbnail-item")
+    faces = page.locator("#rcc-list .safe-card")
     expect(page.locator("#grid-title")).to_contain_text("RCC 0")
     for last, pause in ((1, 0), (0, 20), (1, 40), (0, 30)):  # milliseconds; an answer takes some 100
         faces.nth(1 - last).click()
@@ -185,7 +186,7 @@ def test_of_clicks_on_rccs_in_quick_succession_the_last_one_counts(generated, pa
         page.wait_for_timeout(200)  # for whatever else may be on its way
         expect(page.locator("#grid-title")).to_contain_text(f"RCC {last}")
         expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {last}")
-        expect(page.locator("#rcc-bar button.thumbnail-item.selected")).to_contain_text(f"RCC {last}")
+        expect(page.locator("#rcc-list .safe-card.selected")).to_contain_text(f"RCC {last}")
 
 
 @pytest.mark.slow
@@ -199,25 +200,26 @@ def test_images_clicked_in_quick_succession_are_all_selected(generated, page):
     expect(page.locator("#move-to")).to_contain_text("5 images selected")
 
 
-def test_a_name_and_a_verdict_are_shown_below_the_picture_at_once(generated, page):
-    faces = page.locator("#rcc-bar button.thumbnail-item")
+def test_a_name_and_a_verdict_are_on_the_card_at_once_and_again_after_a_reload(generated, page):
+    faces = page.locator("#rcc-list .safe-card")
     expect(page.locator("#grid-title")).to_contain_text("RCC 0")
     first = faces.first.evaluate_handle("face => face")
     faces.nth(1).click()
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
     field(page, "rcc-name").fill("<i>snow</i>")
     field(page, "rcc-note").focus()
-    expect(faces.nth(1)).to_contain_text("RCC 1 · <i>snow</i> · ")
+    expect(faces.nth(1).locator("b")).to_have_text("<i>snow</i>")
     page.locator("#rcc-verdict").get_by_text("Unclear").click()
-    expect(faces.nth(1)).to_contain_text(re.compile(r" · \d+ \?$"))
+    expect(faces.nth(1).locator(".safe-chip")).to_have_text("? unclear")
     assert first.evaluate("face => face.isConnected")  # no picture was built anew
-    page.reload()  # and so it is when the row is drawn again
-    expect(faces.nth(1)).to_contain_text(re.compile(r"RCC 1 · <i>snow</i> · \d+ \?$"))
-    faces.nth(1).click()
+    page.reload()  # and so it is when the cards are drawn again; the address says which one was at hand
+    expect(faces.nth(1)).to_contain_text(re.compile(r"^<i>snow</i>RCC 1 · \d+ images · \d+%.*\? unclear$"))
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
     expect(field(page, "rcc-name")).to_have_value("<i>snow</i>")
     field(page, "rcc-name").fill("")
     page.locator("#rcc-verdict").get_by_text("Not judged", exact=True).click()  # leaves the field, too
-    expect(faces.nth(1)).to_contain_text(re.compile(r"RCC 1 · \d+$"))
+    expect(faces.nth(1).locator("b")).not_to_have_text("<i>snow</i>")
+    expect(faces.nth(1).locator(".safe-chip")).to_have_count(0)
 
 
 def test_a_reload_shows_the_last_run(generated, page):
@@ -233,7 +235,7 @@ def test_markup_in_file_names_is_shown_as_text(generated, page):
         for line in (generated.out / LABELS_FILE).read_text().splitlines()
         if MARKUP.format(0) in line
     )
-    page.locator("#rcc-bar button.thumbnail-item").nth(rcc).click()
+    page.locator("#rcc-list .safe-card").nth(rcc).click()
     expect(page.locator("#rcc-heading")).to_contain_text(f"RCC {rcc}" if rcc >= 0 else "No cluster")
     expect(page.locator("#rcc-sample")).to_contain_text("<img src=x onerror")
     assert page.locator("img[onerror]").count() == 0
@@ -250,6 +252,7 @@ def test_markup_in_file_names_is_shown_as_text(generated, page):
 def test_a_bad_folder_is_a_readable_error_and_the_last_run_stays(generated, page, typed, message):
     expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
     before = (generated.out / LABELS_FILE).read_bytes()
+    unfold(page)
     field(page, "images").fill(typed)
     page.locator("#generate").click()
     expect(page.get_by_role("alert").filter(visible=True)).to_contain_text(message)
@@ -262,9 +265,11 @@ def test_a_bad_folder_is_a_readable_error_and_the_last_run_stays(generated, page
 def test_an_extractor_chosen_under_more_options_is_the_one_that_is_used(generated, page):
     expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
     before = (generated.out / LABELS_FILE).read_bytes()
+    unfold(page)
     page.get_by_role("button", name="More options").click()
     expect(page.locator("#extractor input[value=auto]")).to_be_checked()
     page.locator("#extractor").get_by_text("vgg16-fc2: the paper's 4,096 features alone").click()
+    unfold(page)
     page.locator("#generate").click()
     alert = page.get_by_role("alert").filter(visible=True)
     expect(alert).to_contain_text("VGG16's ImageNet weights could not be downloaded", timeout=WAIT)
@@ -308,9 +313,11 @@ def test_the_form_keeps_the_precision_of_a_run(clusters, monkeypatch, identity, 
 @pytest.mark.slow
 def test_a_precision_chosen_under_more_options_is_the_one_that_is_used(generated, page):
     expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
+    unfold(page)
     page.get_by_role("button", name="More options").click()
     expect(page.locator("#precision input[value=auto]")).to_be_checked()
     page.locator("#precision").get_by_text("bfloat16: half of the time").click()
+    unfold(page)
     page.locator("#generate").click()
     expect(page.locator("#clusters-status progress")).to_have_count(0, timeout=WAIT)
     expect(page.locator("#generate")).to_be_enabled(timeout=WAIT)

@@ -22,6 +22,7 @@ from tests.helpers.browsing import (
     generate,
     opened,
     served_from,
+    unfold,
     wait_until,
 )
 from tests.helpers.small_models import colour_model, draw_set, saved
@@ -58,7 +59,7 @@ def judge(page: Page, verdict: str) -> None:
 
 
 def choose(page: Page, rcc: int) -> None:
-    page.locator(f"#rcc-bar [data-rcc='{rcc}']").click()
+    page.locator(f"#rcc-list [data-rcc='{rcc}']").click()
     expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {rcc}")
     expect(page.locator("#grid-title")).to_contain_text(f"RCC {rcc}")
 
@@ -81,7 +82,7 @@ def test_fields_that_a_window_does_not_change_stay_as_another_one_has_written_th
     judge(b, "Unsafe")
     wait_until(lambda: noted(served, 0) == ("dark", "hazard H3", "unsafe"))
     expect(field(b, "rcc-name")).to_have_value("dark")  # at its next look
-    expect(b.locator("#rcc-bar")).to_contain_text("RCC 0 · dark")
+    expect(b.locator("#rcc-list [data-rcc='0'] b")).to_have_text("dark")
     expect(a.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
     expect(field(a, "rcc-note")).to_have_value("hazard H3")
 
@@ -118,11 +119,11 @@ def test_a_text_given_at_once_right_after_an_rcc_was_chosen_is_its_own_also_if_t
         page = window.new_page()
         page.goto(served.url)
         expect(page.locator("#grid-title")).to_contain_text("RCC 0")
-        page.locator("#rcc-bar [data-rcc='1']").click()
+        page.locator("#rcc-list [data-rcc='1']").click()
         field(page, "rcc-name").focus()
         page.keyboard.press("Control+A")
         page.keyboard.insert_text(f"in one event {turn}")
-        page.locator("#rcc-bar [data-rcc='2']").click()
+        page.locator("#rcc-list [data-rcc='2']").click()
         field(page, "rcc-note").fill(f"pasted {turn}")
         page.keyboard.type(" and typed")
         page.close()
@@ -188,7 +189,7 @@ def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, wi
 
     # The other window hears of it, and its Undo is not for what it has not made.
     expect(b.locator("#edits")).to_contain_text("Edits (1)")
-    expect(b.locator("#rcc-bar [data-rcc='2']")).to_have_count(0)
+    expect(b.locator("#rcc-list [data-rcc='2']")).to_have_count(0)
     merged = (served.out / LABELS_FILE).read_bytes()
     b.locator("#undo").click()
     expect(b.get_by_text("There is no edit to undo of yours; edits by others are listed under Edits.")).to_be_visible()
@@ -218,6 +219,7 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
         for page in (a, b):
             expect(page.locator("#grid-title")).to_contain_text("RCC 0")
         # The same images again: the same RCCs
+        unfold(a)
         a.locator("#generate").click()
         expect(b.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
         field(b, "rcc-name").fill("said while GIFs are drawn")
@@ -227,6 +229,7 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
 
         # Other images: other RCCs, and what was said of the first is with the earlier run.
         other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
+        unfold(a)
         field(a, "images").fill(str(other))
         field(a, "find").fill("night_")
         a.locator("#generate").click()
@@ -245,6 +248,7 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
         with opened(browser, served) as c:
             expect(c.locator("#grid-title")).to_contain_text("RCC 0")
             asks_for_no_news(c)
+            unfold(a)
             field(a, "images").fill(str(served.images))
             a.locator("#generate").click()
             expect(a.locator("#clusters-status strong")).to_contain_text("24 failures")
@@ -402,6 +406,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         # Another data set: nothing of the first is to be seen, in either window.
         other = draw(tmp_path / "other", {"sea": 9, "wood": 7}, seed=8)
         a.get_by_role("tab", name="Root cause clusters").click()
+        unfold(a)
         field(a, "images").fill(str(other))
         a.locator("#generate").click()
         expect(a.locator("#clusters-status strong")).to_contain_text("16 failures")

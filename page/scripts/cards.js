@@ -1,0 +1,171 @@
+// The cards of all RCCs. Props: value (the RCC at hand), cards (see cards_view.py; place and picture as well), named (cards
+// that say something else now). Gradio asks for the value when it sends the event, so of clicks in quick succession the last
+// one counts.
+const list = element.querySelector(".safe-cards"), told = element.querySelector("output");
+const choice = (name) => element.querySelector(`[data-choice="${name}"]`);
+const known = new Map();  // by RCC: what its card says
+const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
+
+const SHOWN = {
+  all: () => true,
+  open: ({ verdict }) => !verdict,
+  unsafe: ({ verdict }) => verdict === "unsafe",
+  more: ({ more }) => more,
+  loose: ({ loose }) => loose,
+};
+// The images in no cluster come last in every order.
+const ORDERED = {
+  place: (a, b) => a.place - b.place,
+  images: (a, b) => b.images - a.images,
+  steady: (a, b) => (b.steady ?? 0) - (a.steady ?? 0),
+  name: (a, b) => !a.name - !b.name || a.name.localeCompare(b.name, undefined, { numeric: true }),
+};
+
+function made(tag, name, ...content) {
+  const part = document.createElement(tag);
+  part.className = name;
+  part.append(...content);
+  return part;
+}
+
+function rateBar({ rate, low, high, base }) {
+  const track = made("span", "safe-rate-bar"), at = (share) => `${(100 * share).toFixed(1)}%`;
+  const fill = made("i", "safe-rate-fill"), range = made("i", "safe-rate-range"), line = made("i", "safe-rate-base");
+  fill.style.width = at(rate);
+  range.style.left = at(low);
+  range.style.width = at(Math.max(high - low, 0.004));
+  line.style.left = at(base);
+  track.append(fill, range, line);
+  track.setAttribute("aria-hidden", "true");  // the words beside it say it
+  return track;
+}
+
+function chips(entry) {
+  const found = [];
+  const chip = (text, kind) => found.push(made("span", `safe-chip safe-chip-${kind}`, text));
+  if (entry.verdict) chip(entry.mark, entry.verdict);
+  if (entry.loose) chip("loose", "loose");
+  if (entry.spot && !entry.more) chip(`weak spot ${entry.spot}`, "spot");
+  return found;
+}
+
+function write(card, entry) {
+  const name = entry.name || entry.words || entry.number;
+  const facts = [name === entry.number ? "" : entry.number, entry.size, percent(entry.share)].filter(Boolean).join(" · ");
+  const words = entry.name && entry.words ? [made("span", "safe-card-words", entry.words)] : [];
+  const confused = entry.confusion ? [made("span", "safe-card-words", entry.confusion)] : [];
+  const rate = entry.rate === null ? [] : [
+    made("span", "safe-card-rate", rateBar(entry), made("span", "", `${entry.fails}: ${percent(entry.rate)}`)),
+  ];
+  const share = made("span", "safe-card-share");
+  share.style.width = `${(100 * entry.share).toFixed(1)}%`;
+  card.querySelector(".safe-card-text").replaceChildren(
+    made("b", "", name), made("span", "safe-card-facts", facts), ...words, ...confused, ...rate,
+    made("span", "safe-card-chips", ...chips(entry)),
+  );
+  card.querySelector(".safe-card-share").replaceWith(share);
+  card.classList.toggle("loose", entry.loose);
+  card.dataset.more = entry.more;
+  const steady = entry.steady === null ? "" : `together in ${percent(entry.steady)} of the clusterings of random parts`;
+  card.title = [entry.number, entry.name, entry.size, entry.words, steady].filter(Boolean).join(" · ");
+}
+
+const cardOf = (rcc) => list.querySelector(`[data-rcc="${Number(rcc)}"]`);
+const inSight = () => [...list.querySelectorAll("[data-rcc]:not([hidden])")];
+
+function build() {
+  known.clear();
+  list.replaceChildren(...(props.cards || []).map((entry) => {
+    known.set(entry.rcc, entry);
+    const card = made("button", "safe-card"), image = document.createElement("img");
+    card.type = "button";
+    card.dataset.rcc = entry.rcc;
+    image.src = entry.picture;
+    image.alt = "";  // the words say it
+    image.loading = "lazy";
+    card.append(image, made("span", "safe-card-text"), made("span", "safe-card-share"));
+    write(card, entry);
+    return card;
+  }));
+  const loose = [...known.values()].some((entry) => entry.loose);
+  choice("show").querySelector('[value="loose"]').hidden = !loose;
+  choice("show").querySelector('[value="more"]').hidden = ![...known.values()].some((entry) => entry.more);
+  arrange();
+  mark();
+  document.dispatchEvent(new CustomEvent("safe-listed", { detail: { kind: "rcc" } }));
+}
+
+// In the order chosen; only those that match, and the one at hand: it stays in sight when a judgement makes it match no more.
+function arrange() {
+  const order = ORDERED[choice("order").value], shows = SHOWN[choice("show").value];
+  const entries = [...known.values()].sort((a, b) => (a.rcc < 0) - (b.rcc < 0) || order(a, b) || a.place - b.place);
+  for (const entry of entries) {
+    const card = cardOf(entry.rcc);
+    card.hidden = !shows(entry) && entry.rcc !== Number(props.value);
+    list.append(card);
+  }
+  const rccs = entries.filter(({ rcc }) => rcc >= 0), judged = rccs.filter(({ verdict }) => verdict).length;
+  const listed = rccs.filter(shows).length;
+  told.textContent = (listed < rccs.length ? `${listed} of ${rccs.length} · ` : "") + `${judged} of ${rccs.length} judged`;
+}
+
+function mark() {
+  const chosen = cardOf(props.value);
+  for (const card of list.children) {
+    card.classList.toggle("selected", card === chosen);
+    card.setAttribute("aria-pressed", card === chosen);
+  }
+  if (!chosen) return;
+  chosen.hidden = false;
+  // Within the list only: an RCC that is chosen on the map must not scroll the page.
+  const top = chosen.offsetTop - list.offsetTop, bottom = top + chosen.offsetHeight;
+  if (top < list.scrollTop || bottom > list.scrollTop + list.clientHeight) {
+    list.scrollTop = top - (list.clientHeight - chosen.offsetHeight) / 2;
+  }
+  const left = chosen.offsetLeft - list.offsetLeft, right = left + chosen.offsetWidth;
+  if (left < list.scrollLeft || right > list.scrollLeft + list.clientWidth) {
+    list.scrollLeft = left - (list.clientWidth - chosen.offsetWidth) / 2;
+  }
+}
+
+function rename() {
+  for (const entry of props.named || []) {
+    const before = known.get(entry.rcc);
+    if (!before) continue;
+    known.set(entry.rcc, { ...before, ...entry });
+    write(cardOf(entry.rcc), known.get(entry.rcc));
+  }
+  if (props.named?.length) arrange();
+}
+
+function choose(card) {
+  props.value = Number(card.dataset.rcc);
+  mark();
+  const entry = known.get(props.value);
+  // What is typed from now on is about this RCC, though what there is to show of it comes later (see note.js).
+  document.dispatchEvent(new CustomEvent("safe-rcc", { detail: { key: props.value, title: entry.number } }));
+  trigger("select");
+}
+
+list.addEventListener("click", (event) => {
+  const card = event.target.closest("[data-rcc]");
+  if (card) choose(card);
+});
+list.addEventListener("keydown", (event) => {
+  const all = inSight(), at = all.indexOf(event.target.closest("[data-rcc]"));
+  const steps = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 };
+  const to = steps[event.key];
+  if (at < 0 || to === undefined) return;
+  event.preventDefault();
+  if (!all[to]) return;
+  all[to].focus();
+  choose(all[to]);
+});
+element.addEventListener("change", (event) => { if (event.target.closest("[data-choice]")) arrange(); });
+watch("cards", build);
+watch("named", rename);
+watch("value", () => {
+  mark();
+  document.dispatchEvent(new CustomEvent("safe-at-hand", { detail: { kind: "rcc", key: Number(props.value) } }));
+});
+build();

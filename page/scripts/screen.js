@@ -1,0 +1,95 @@
+// What belongs to the screen as a whole: whether an RCC or a weak spot is at hand, keys that go through them and judge, and
+// the address, which leads back to the one at hand.
+const $ = (selector) => document.querySelector(selector);
+const dialog = element.querySelector("dialog"), lost = element.querySelector(".safe-screen-lost");
+const NOTES = { rcc: "#rcc-says", spot: "#spot-says" };
+const VERDICTS = { u: "unsafe", c: "unclear", s: "safe", x: "" };
+const LISTS = { rcc: "#rcc-list [data-rcc]:not([hidden])", spot: "#spots [data-rank]" };
+let kind = "rcc", waiting = new URLSearchParams(location.hash.slice(1));
+
+const entries = () => [...document.querySelectorAll(LISTS[kind])];
+const keyOf = (entry) => (kind === "rcc" ? entry.dataset.rcc : entry.dataset.key);
+const atHand = () => entries().findIndex((entry) => entry.getAttribute("aria-pressed") === "true");
+
+function show(which) {
+  kind = which;
+  const pane = $("#reason-at-hand");
+  if (pane) pane.dataset.kind = kind;
+}
+
+// The address says what is at hand; the browser's buttons go back and forth between them.
+function address(key) {
+  const now = new URLSearchParams(location.hash.slice(1));
+  for (const other of Object.keys(LISTS)) now.delete(other);
+  now.set(kind, key);
+  const hash = `#${now}`;
+  if (hash !== location.hash) history.pushState(null, "", hash);
+  lost.textContent = "";
+}
+
+// Choose what the address names, as soon as it is listed.
+function follow(listed) {
+  for (const which of Object.keys(LISTS)) {
+    const key = waiting.get(which);
+    if (key === null || (listed && listed !== which)) continue;
+    const all = [...document.querySelectorAll(LISTS[which])];
+    if (!all.length) continue;
+    waiting = new URLSearchParams();
+    const entry = all.find(({ dataset }) => (which === "rcc" ? dataset.rcc : dataset.key) === key);
+    lost.textContent = entry ? "" : `The link leads to ${which === "rcc" ? `RCC ${key}` : "a weak spot"}, which is not there any more.`;
+    if (!entry) return;
+    if (entry.getAttribute("aria-pressed") === "true") show(which);
+    else entry.click();
+  }
+}
+
+function step(by) {
+  const all = entries(), at = atHand(), to = all[at < 0 ? 0 : at + by];
+  if (!to) return;
+  to.click();
+  to.scrollIntoView({ block: "nearest" });
+}
+
+function swap() {
+  const other = kind === "rcc" ? "spot" : "rcc", all = document.querySelectorAll(LISTS[other]);
+  if (!all.length) return;
+  show(other);
+  (all[Math.max(atHand(), 0)]).click();
+}
+
+function judge(verdict) {
+  $(`${NOTES[kind]} [data-field="verdict"][value="${verdict}"]`)?.click();
+}
+
+function name() {
+  const field = $(`${NOTES[kind]} [data-field="name"]`);
+  field?.focus();
+  field?.select();
+}
+
+const editable = (target) => target.closest?.('textarea, select, [contenteditable="true"], input:not([type="radio"], [type="checkbox"], [type="range"])');
+
+document.addEventListener("keydown", (event) => {
+  if (!element.offsetParent) return;  // another tab is in sight
+  const inName = event.target.matches?.('[data-field="name"]');
+  if (inName && (event.key === "Escape" || event.key === "Enter")) event.target.blur();
+  if (event.ctrlKey || event.metaKey || event.altKey || editable(event.target) || document.querySelector("dialog[open]")) return;
+  const act = {
+    j: () => step(1), k: () => step(-1), w: swap, n: name, "?": () => dialog.showModal(),
+    ...Object.fromEntries(Object.entries(VERDICTS).map(([key, verdict]) => [key, () => judge(verdict)])),
+  }[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act();
+});
+element.addEventListener("click", (event) => { if (event.target.closest('[data-do="help"]')) dialog.showModal(); });
+document.addEventListener("safe-rcc", ({ detail }) => { show("rcc"); address(detail.key); });
+document.addEventListener("safe-spot", ({ detail }) => { show("spot"); address(detail.key); });
+document.addEventListener("safe-at-hand", ({ detail }) => show(detail.kind));
+document.addEventListener("safe-listed", ({ detail }) => follow(detail.kind));
+window.addEventListener("popstate", () => {
+  waiting = new URLSearchParams(location.hash.slice(1));
+  follow();
+});
+show("rcc");
+follow();
