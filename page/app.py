@@ -32,6 +32,7 @@ from support.files import prepare_folder
 from support.run_folder import GIF_FOLDER
 from support.text import printable
 
+HERE = Path(__file__).parent
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up to five
 LAST_ANSWERS = 0.5  # seconds; otherwise an open window would keep the server running for ever
@@ -43,7 +44,8 @@ def build_app(settings: PageSettings) -> gr.Blocks:
     with Page(title="SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
         gr.HTML(
             "<header class='safe-header'><h1>SAFE</h1>"
-            "<p>Why the network fails, and which images to label to repair it</p></header>"
+            "<p>Why the network fails, and which images to label to repair it</p></header>",
+            js_on_load=HERE.joinpath("scripts", "tabs.js").read_text(encoding="utf-8"),
         )
         news = News(settings)
         # Open at first: results, or the field for failing images. Who has none yet is told there of the tab before it.
@@ -52,9 +54,9 @@ def build_app(settings: PageSettings) -> gr.Blocks:
                 failures = FailuresTab(settings)
             with gr.Tab("Root cause clusters", id=CLUSTERS_TAB):
                 clusters = ClustersTab(app, settings)
-            with gr.Tab("Unsafe set", render_children=True) as unsafe_tab:
+            with gr.Tab("Unsafe set", id="unsafe", render_children=True) as unsafe_tab:
                 unsafe = UnsafeTab(settings)
-            with gr.Tab("Retraining", render_children=True) as retraining_tab:
+            with gr.Tab("Retraining", id="retraining", render_children=True) as retraining_tab:
                 retraining = RetrainingTab(settings)
         clusters.wire(app, news)
         unsafe.wire(app, unsafe_tab, news)

@@ -121,7 +121,6 @@ class Finding(NamedTuple):
         overall = f"all failures {_range(self.overall_low, self.overall_high)}{unit}"
         return f"{self.value} ({own}; {overall})" if self.value else f"{own} ({overall})"
 
-
     @property
     def short(self) -> str:
         """The same in a few words: `eyewear = sunglasses`, `light 0.05–0.21`, `dark`."""

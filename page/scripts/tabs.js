@@ -1,0 +1,38 @@
+// The address says which tab is in sight, so that a reload, the browser's buttons and a link lead back to it.
+const FIRST = "clusters";  // in sight where the address says nothing
+const TICK = 100, STEADY = 5;  // milliseconds; how many of these a tab must stay in sight: Gradio sets its own at first
+const idOf = (tab) => tab.dataset.tabId;
+const all = () => [...document.querySelectorAll('.tab-container [role="tab"]')];
+const parameters = () => new URLSearchParams(location.hash.slice(1));
+const named = () => all().find((tab) => idOf(tab) === (parameters().get("tab") || FIRST));
+const selected = (tab) => tab?.getAttribute("aria-selected") === "true";
+
+function follow() {
+  const tab = named();
+  if (tab && !selected(tab)) tab.click();
+}
+
+function keep() {
+  const tab = all().find(selected);
+  if (!tab || (parameters().get("tab") || FIRST) === idOf(tab)) return;
+  const now = parameters();
+  if (idOf(tab) === FIRST) now.delete("tab");
+  else now.set("tab", idOf(tab));
+  history.pushState(null, "", `${now}` ? `#${now}` : location.pathname + location.search);
+}
+
+let asked = parameters().has("tab");
+document.addEventListener("click", (event) => { if (event.isTrusted && event.target.closest?.('[role="tab"]')) asked = false; }, true);
+
+function begin(steady) {
+  if (!all().length || (asked && named() && steady < STEADY)) {
+    follow();
+    setTimeout(() => begin(selected(named()) ? steady + 1 : 0), TICK);
+    return;
+  }
+  keep();
+  new MutationObserver(keep).observe(all()[0].closest('[role="tablist"]'),
+    { subtree: true, attributes: true, attributeFilter: ["aria-selected"] });
+  window.addEventListener("popstate", follow);
+}
+begin(0);

@@ -1,0 +1,81 @@
+"""The screen of reasons in a real browser: cards, keys, and addresses that lead back."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from rccs.review import load_review
+from tests.helpers.browsing import FAKED, Served, field, generate, opened, served_from, wait_until
+
+
+@pytest.fixture(scope="module")
+def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served_from(tmp_path_factory.mktemp("screen"), tool=FAKED) as served:
+        with opened(browser, served) as page:
+            generate(page, served)
+        yield served
+
+
+@pytest.fixture
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    with opened(browser, served) as page:
+        expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+        yield page
+
+
+def verdicts(served: Served) -> dict[int, str]:
+    return {rcc: note.verdict for rcc, note in load_review(served.out).notes.items()}
+
+
+def test_all_rccs_are_judged_named_and_filtered_by_keys_alone(served, page):
+    cards = page.locator("#rcc-list .safe-card")
+    n = cards.count()
+    assert n >= 3
+    expect(page.locator("#rcc-list output")).to_have_text(f"0 of {n} judged")
+    for rcc, key in enumerate("usc"):
+        expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {rcc}")
+        page.keyboard.press(key)
+        wait_until(lambda rcc=rcc: bool(verdicts(served).get(rcc)))
+        page.keyboard.press("j")
+    assert [verdicts(served)[rcc] for rcc in range(3)] == ["unsafe", "safe", "unclear"]
+    expect(page.locator("#rcc-list output")).to_have_text(f"3 of {n} judged")
+    page.keyboard.press("k")
+    page.keyboard.press("n")
+    page.keyboard.type("jut of the sea")  # no key but text, as long as the field has the focus
+    page.keyboard.press("Enter")
+    expect(cards.locator("b").filter(has_text="jut of the sea")).to_have_count(1)
+    page.keyboard.press("x")
+    wait_until(lambda: verdicts(served).get(n - 2) == "")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys and terms")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.locator("#rcc-list [data-choice=show]").select_option("unsafe")
+    # The one at hand stays in sight though it does not match.
+    expect(page.locator("#rcc-list .safe-card:visible")).to_have_count(2)
+    expect(page.locator("#rcc-list output")).to_contain_text(f"1 of {n} · ")
+
+
+def test_the_address_leads_back_to_the_tab_and_the_rcc(served, page, browser):
+    page.locator("#rcc-list [data-rcc='2']").click()
+    expect(page).to_have_url(re.compile("#rcc=2$"))
+    page.locator("#rcc-list [data-rcc='1']").click()
+    page.get_by_role("tab", name="Unsafe set").click()
+    expect(page).to_have_url(re.compile("#rcc=1&tab=unsafe$"))
+    page.reload()
+    expect(field(page, "improvement")).to_be_visible()
+    page.go_back()
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
+    page.go_back()
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 2")
+    page.go_forward()
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
+
+
+def test_a_link_to_an_rcc_that_is_gone_says_so(served, page):
+    page.goto(f"{served.url}/#rcc=77")
+    page.reload()
+    lost = page.locator(".safe-screen-lost")
+    expect(lost).to_have_text("The link leads to RCC 77, which is not there any more.")
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
