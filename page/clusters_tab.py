@@ -356,12 +356,15 @@ class ClustersTab:
     # --- What the engineer does ---------------------------------------------------------------------------------
 
     def _edited(self, chosen: int | None, parts: Sequence[object], edit: Callable[[Maker], object]) -> dict:
-        """Make an edit and show what it has changed; where it cannot be made, explain why."""
+        """Make an edit and show what it has changed; where it cannot be made, explain why.
+
+        An edit that makes an RCC returns it: it is the one to go on with.
+        """
         settings = self._settings
         try:
             maker = maker_of(*parts)
             check_links(settings.results.shown(maker.run).clusters, settings.root)
-            edit(maker)
+            made = edit(maker)
         except SAFEError as error:
             warn("Nothing changed", error)
             return gr.skip()
@@ -370,7 +373,7 @@ class ClustersTab:
         except SAFEError as error:  # the edit is kept; the drawing is caught up on when the page is next opened
             warn("Changed, but some pictures could not be drawn again", error)
         try:
-            updates = self.show(chosen)
+            updates = self.show(made if isinstance(made, int) else chosen)
             return {**updates, **self.images_view.show_map(settings.results.shown(), chosen=updates[self._rcc])}
         except SAFEError as error:
             return {self._status: failed(error)}

@@ -21,7 +21,7 @@ from rccs.confidence import near_rcc, place_text
 from rccs.image_map import map_record, map_shades, stored_map
 from rccs.nearness import by_closeness
 from rccs.notes import title
-from rccs.review import Maker, move_images
+from rccs.review import Maker, move_images, new_rcc
 from rccs.search import example_for, matching_images
 from support.errors import SAFEError
 from support.text import count, printable
@@ -29,6 +29,7 @@ from support.text import count, printable
 HERE = Path(__file__).parent
 PER_PAGE = 60
 BY_RCC = ("RCC", "")
+A_NEW_RCC = NOISE - 1  # among the RCCs that images can be moved to
 NO_CORE_POINT = "no core point: fewer than min_samples images lie within eps of it"
 
 
@@ -121,6 +122,7 @@ class ImagesView:
         rows = [row_of[path] for path, _ in by_closeness(clusters, rcc)]
         order = "those nearest to an RCC first" if rcc == NOISE and clusters.n_rccs else "the most typical first"
         targets = [(title(other, results.notes), other) for other in (*rccs_of(clusters), NOISE) if other != rcc]
+        targets.append(("A new RCC", A_NEW_RCC))
         return {
             self.map: gr.HTML(chosen=rcc),
             self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
@@ -289,11 +291,14 @@ class ImagesView:
             return gr.skip()
         target = int(to)
 
-        def edit(maker: Maker) -> None:
+        def edit(maker: Maker) -> int | None:
             clusters = self._settings.results.shown(maker.run).clusters
             rows = _rows(sent, len(clusters.paths))
             paths = [clusters.paths[row] for row in rows if clusters.labels[row] != to]
+            if target == A_NEW_RCC:
+                return new_rcc(self._settings.out, paths, maker=maker)[1]
             move_images(self._settings.out, paths, target, maker=maker)
+            return None
 
         return self._edited(rcc, parts, edit)
 

@@ -14,7 +14,8 @@ from support.files import DAMAGED
 from support.run_folder import EDITS_FILE
 from support.text import printable
 
-KINDS = ("merge", "move", "undo", "redo")
+MAKING = ("merge", "move", "new")  # what is done; the other kinds take it back and do it again
+KINDS = (*MAKING, "undo", "redo")
 
 
 class Edit(NamedTuple):
@@ -24,14 +25,14 @@ class Edit(NamedTuple):
     ----------
     time : str
         ISO 8601, UTC.
-    kind : "merge", "move", "undo" or "redo"
-        Neither an undo nor a redo has images, source or target.
+    kind : "merge", "move", "new", "undo" or "redo"
+        Neither an undo nor a redo has images, source or target. A new RCC is made of images of others.
     images : tuple of str
         The images moved; empty for a merge.
     source : tuple of int
-        For a merge, the RCC that disappears; for a move, the previous RCC of each image.
+        For a merge, the RCC that disappears; for a move and a new RCC, the previous RCC of each image.
     target : int or None
-        The RCC that the images belong to afterwards, or `NOISE`.
+        The RCC that the images belong to afterwards, or `NOISE`. That of a new RCC was never used before.
     by : str
         The author: a window of the page; empty if unknown.
     of : int or None
@@ -90,9 +91,10 @@ def standing(edits: Sequence[Edit]) -> tuple[list[int], list[tuple[int, str]]]:
 
 
 def touches(a: Edit, b: Edit) -> bool:
-    """Whether two merges or moves are about the same images or RCCs, so that their order matters."""
-    if a.kind == b.kind == "move":
-        return not {*a.images}.isdisjoint(b.images)
+    """Whether two edits are about the same images or RCCs, so that their order matters."""
+    if "merge" not in (a.kind, b.kind):
+        made = {edit.target for edit in (a, b) if edit.kind == "new"}
+        return not ({*a.images}.isdisjoint(b.images) and made.isdisjoint({*a.source, a.target} & {*b.source, b.target}))
     return not ({*a.source, a.target} & {*b.source, b.target}) <= {NOISE}
 
 
@@ -107,6 +109,8 @@ def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
         return f"Merged {title(edit.source[0])} into {title(edit.target)}"
     what = printable(edit.images[0]) if len(edit.images) == 1 else f"{len(edit.images):,} images"
     sources = ", ".join(title(rcc) for rcc in sorted(set(edit.source)))
+    if edit.kind == "new":
+        return f"Made {title(edit.target)} of {what} from {sources}"
     return f"Moved {what} from {sources} to {title(edit.target)}"
 
 
@@ -134,7 +138,7 @@ def journal_text(clusters: RootCauseClusters, edits: Collection[Edit], after: Ro
         entry: dict[str, object] = {"time": edit.time, "kind": edit.kind}
         if edit.images:
             entry["images"] = edit.images
-        if edit.kind in ("merge", "move"):
+        if edit.kind in MAKING:
             entry |= {"from": edit.source, "to": edit.target}
         if edit.by:
             entry["by"] = edit.by

@@ -18,7 +18,7 @@ import numpy as np
 
 from dbscan.outcome import NOISE, Steadiness
 from rccs.clusters import RootCauseClusters, cluster_files, fingerprint, labels_text, load_clusters, rcc_reach, rccs_of
-from rccs.journal import Edit, describe_edit, journal_text, read_journal, standing, touches
+from rccs.journal import MAKING, Edit, describe_edit, journal_text, read_journal, standing, touches
 from rccs.notes import RccNote, combined, merged_note, notes_text, read_notes, says_something, tidy_note, title
 from support.errors import SAFEError
 from support.files import free_name
@@ -75,6 +75,7 @@ def reviewed(
     confirmed that it shows this root cause, and only core points attract candidates in the selection. The reach of an
     RCC (see `rccs.clusters.rcc_reach`) is computed without the images that were moved to it, since a single outlier
     would otherwise bring all images within reach. An image moved back to its original RCC is as the clustering left it.
+    Of a new RCC, made by the engineer, all images are core points and count for its reach.
 
     Parameters
     ----------
@@ -92,7 +93,8 @@ def reviewed(
         return clusters
     row_of = {path: row for row, path in enumerate(clusters.paths)}
     labels = clusters.labels.copy()
-    home = clusters.labels.copy()  # the RCCs in which the images were found, after merges
+    home = clusters.labels.copy()  # the RCCs in which the images were found, after merges, or which were made of them
+    made = np.zeros(len(labels), dtype=bool)
     touched: set[int] = set()
     for edit in applied:
         target = _checked_target(edit, labels, row_of)
@@ -101,10 +103,15 @@ def reviewed(
             labels[labels == edit.source[0]] = target
             home[home == edit.source[0]] = target
         else:
-            labels[[row_of[path] for path in edit.images]] = target
+            rows = [row_of[path] for path in edit.images]
+            labels[rows] = target
+            if edit.kind == "new":
+                home[rows], made[rows] = target, True
     moved = labels != home
-    is_core = np.where(moved, labels != NOISE, clusters.is_core)
-    reach = clusters.reach[: int(labels.max(initial=NOISE)) + 1].copy()
+    is_core = np.where(moved | made, labels != NOISE, clusters.is_core)
+    n_rccs = int(labels.max(initial=NOISE)) + 1
+    reach = np.zeros(n_rccs, clusters.reach.dtype)
+    reach[: len(clusters.reach)] = clusters.reach[:n_rccs]
     known_reach = known_reach or {}
     for rcc in touched & set(range(len(reach))):
         if rcc in known_reach:
@@ -126,8 +133,9 @@ def _steadiness_left(steadiness: Steadiness | None, n_rccs: int, touched: set[in
     """What is still known after edits: nothing about the RCCs that were changed, for which it is NaN."""
     if steadiness is None:
         return None
-    of_rccs = steadiness.of_rccs.copy()
-    of_rccs[[rcc for rcc in touched if rcc != NOISE]] = np.nan
+    of_rccs = np.full(max(n_rccs, len(steadiness.of_rccs)), np.nan, steadiness.of_rccs.dtype)
+    of_rccs[: len(steadiness.of_rccs)] = steadiness.of_rccs
+    of_rccs[[rcc for rcc in touched if NOISE < rcc < len(of_rccs)]] = np.nan
     return steadiness._replace(of_rccs=of_rccs[:n_rccs])
 
 
@@ -149,7 +157,9 @@ def _checked_target(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -
         there = [path for path in edit.images if labels[row_of[path]] == target]
         if there:
             raise SAFEError(f"{printable(there[0])} is already in {title(target)}. Choose another target.")
-        rccs = [] if target == NOISE else [target]
+        if edit.kind == "new" and (target in labels or target < 0):
+            raise SAFEError(f"Expected a number that no RCC has for a new one. Received {target}.")
+        rccs = [] if target == NOISE or edit.kind == "new" else [target]
     for rcc in rccs:
         if rcc < 0 or rcc not in labels:
             raise SAFEError(f"There is no RCC {rcc}; it may have been merged or emptied. Choose one that is displayed.")
@@ -348,6 +358,32 @@ def move_images(folder: Path, paths: Sequence[str], to: int, *, maker: Maker = N
         return _edit(folder, Edit(_now(), "move", images, source, int(to), maker.by), maker)
 
 
+def new_rcc(folder: Path, paths: Sequence[str], *, maker: Maker = NOBODY) -> tuple[Review, int]:
+    """Make a new RCC of images, wherever they are now, as a single edit; taken back, they return there.
+
+    Returns
+    -------
+    Review, int
+        The review, and the new RCC: a number that none has ever had, so that no note on another is taken for its own.
+
+    Raises
+    ------
+    SAFEError
+        No images are given, one does not exist, they are all that an RCC has, or someone else has moved one.
+    """
+    images = tuple(dict.fromkeys(paths))
+    with writing(folder):
+        review = load_review(folder)
+        label_of = dict(zip(review.clusters.paths, review.clusters.labels.tolist(), strict=True))
+        source = tuple(label_of.get(path, NOISE) for path in images)
+        whole = [rcc for rcc in {*source} - {NOISE} if {*review.clusters.members(rcc)} == {*images}]
+        if whole:
+            raise SAFEError(f"These are all images of {title(whole[0])}: it is an RCC of its own already.")
+        used = [review.original.n_rccs - 1, *(edit.target for edit in review.edits if edit.target is not None)]
+        rcc = max(used) + 1
+        return _edit(folder, Edit(_now(), "new", images, source, rcc, maker.by), maker), rcc
+
+
 def undo_edit(folder: Path, *, number: int | None = None, maker: Maker | None = None) -> Review:
     """Undo an edit.
 
@@ -395,10 +431,10 @@ def _edit(folder: Path, edit: Edit, maker: Maker) -> Review:
     with writing(folder):
         review = load_review(folder)
         _check_run(review, maker.run)
-        unseen = review.edits[maker.seen :] if maker.seen is not None and edit.kind in ("merge", "move") else ()
+        unseen = review.edits[maker.seen :] if maker.seen is not None and edit.kind in MAKING else ()
         for entry in unseen:
             other = review.edits[entry.of] if entry.of is not None else entry
-            if entry.by != maker.by and other.kind in ("merge", "move") and touches(edit, other):
+            if entry.by != maker.by and other.kind in MAKING and touches(edit, other):
                 raise SAFEError(
                     f"Someone else has changed these RCCs in the meantime: {describe_edit(other)}. Check them again "
                     "first."

@@ -206,7 +206,7 @@ NUMBERS = (
         "README.md",
         f"plus {CONV_BYTES / 1000:.0f} kB (`vgg16`: {JOINED_BYTES / 1000:.0f} kB) of features each",
     ),
-    ("README.md", f"with {WORDS[INSPECTED_PER_RCC]} of its images beside it"),
+    ("README.md", f"with {WORDS[INSPECTED_PER_RCC]} of its images"),
     ("README.md", f"--port {build_parser().parse_args(['ui']).port}"),
     ("README.md", f"<http://{build_parser().parse_args(['ui']).host}:{build_parser().parse_args(['ui']).port}>"),
     ("SECURITY.md", f"It listens on {build_parser().parse_args(['ui']).host} unless"),

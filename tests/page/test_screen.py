@@ -79,3 +79,19 @@ def test_a_link_to_an_rcc_that_is_gone_says_so(served, page):
     lost = page.locator(".safe-screen-lost")
     expect(lost).to_have_text("The link leads to RCC 77, which is not there any more.")
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+
+
+def test_images_that_are_selected_become_a_new_rcc_which_can_be_taken_back(served, page):
+    cards = page.locator("#rcc-list .safe-card")
+    n = cards.count()
+    for place in range(3):
+        page.locator("#grid [data-index]").nth(place).click()
+    expect(page.locator("#move-to")).to_contain_text("3 images selected")
+    page.locator("#move-to input").click()
+    page.get_by_role("option", name="A new RCC").click()
+    page.locator("#move").click()
+    expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {n}")
+    expect(page.locator("#rcc-heading")).to_contain_text("3 images")
+    expect(cards).to_have_count(n + 1)
+    page.locator("#undo").click()
+    expect(cards).to_have_count(n)

@@ -19,6 +19,7 @@ from rccs.review import (
     mend_labels,
     merge_rccs,
     move_images,
+    new_rcc,
     rccs_marked_safe,
     redo_edit,
     reviewed,
@@ -179,6 +180,51 @@ def test_undo_and_redo_are_recorded_too_and_labels_txt_follows(out):
     assert (review.last_edit(), review.last_undone()) == (0, None)
     assert (out / LABELS_FILE).read_text() == after != before
     assert [edit.kind for edit in review.edits] == ["move", "undo", "redo"]
+
+
+def test_images_of_several_rccs_become_a_new_one_that_attracts_others_and_can_be_taken_back(out, clusters):
+    n = clusters.n_rccs
+    images = [clusters.members(0)[0], *clusters.members(1)[:2]]
+    review, rcc = new_rcc(out, images)
+    assert rcc == n
+    assert sorted(review.clusters.members(rcc)) == sorted(images)
+    row_of = {path: row for row, path in enumerate(clusters.paths)}
+    rows = [row_of[path] for path in images]
+    assert review.clusters.is_core[rows].all()
+    distances = np.linalg.norm(clusters.points[rows][:, None] - clusters.points[rows], axis=2)
+    nearest = np.where(np.eye(3, dtype=bool), np.inf, distances).min(axis=1).max()
+    assert review.clusters.reach[rcc] == pytest.approx(nearest, rel=1e-4)
+    assert (out / LABELS_FILE).read_text().count(f"{n}\t") == 3
+    assert describe_edit(review.edits[-1]) == f"Made RCC {n} of 3 images from RCC 0, RCC 1"
+    set_note(out, RccNote(rcc, "odd ones"))
+    after = undo_edit(out)
+    assert (after.clusters.labels == clusters.labels).all()
+    assert (after.clusters.reach == clusters.reach).all()
+    other, another = new_rcc(out, clusters.members(0)[:2])
+    assert another == n + 1  # the note on the one that was taken back is not shown with it
+    assert title(another, other.notes) == f"RCC {another}"
+    assert sorted(rccs_of(other.clusters)) == [*range(n), another]
+
+
+def test_a_new_rcc_is_merged_and_moved_from_as_any_other(out, clusters):
+    _, rcc = new_rcc(out, clusters.members(0)[:3])
+    merge_rccs(out, rcc, 1)
+    with pytest.raises(SAFEError, match="Undo that edit first"):
+        undo_edit(out, number=0)
+    undo_edit(out)
+    first = clusters.members(0)[0]
+    move_images(out, [first], NOISE)
+    with pytest.raises(SAFEError, match="Undo that edit first"):
+        undo_edit(out, number=0)
+    assert len(active_clusters(out).members(rcc)) == 2
+
+
+def test_a_whole_rcc_or_nothing_is_no_new_one(out, clusters):
+    with pytest.raises(SAFEError, match="These are all images of RCC 0: it is an RCC of its own already"):
+        new_rcc(out, clusters.members(0))
+    with pytest.raises(SAFEError, match="Expected images to move"):
+        new_rcc(out, [])
+    assert load_edits(out) == ()
 
 
 def test_an_edit_that_cannot_be_changes_nothing(out):
