@@ -44,7 +44,8 @@ def build_app(settings: PageSettings) -> gr.Blocks:
     with Page(title="SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
         gr.HTML(
             "<header class='safe-header'><h1>SAFE</h1>"
-            "<p>Why the network fails, and which images to label to repair it</p></header>",
+            "<p>Why the network fails, and which images to label to repair it</p>"
+            "<button type='button' id='next-step' hidden></button></header>",
             js_on_load=HERE.joinpath("scripts", "tabs.js").read_text(encoding="utf-8"),
         )
         news = News(settings)

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
 from page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, failed, put_away, warn
+from page.steps import STEPS, Steps
 from support.errors import SAFEError
 
-TABS = ("failures", "clusters", "unsafe", "retraining")
 REFRESH_SECONDS = 0.3
 
 
@@ -17,10 +18,13 @@ class News:
     changes with the folder."""
 
     def __init__(self, settings: PageSettings):
-        def latest_news(_: object) -> dict[str, int | str]:
-            """Called by the script: for each tab the number of its latest job, and the folder's state."""
-            jobs = ((tab, settings.jobs.latest(tab)) for tab in TABS)
-            return {**{tab: job.number for tab, job in jobs if job}, "folder": settings.results.stamp}
+        steps = Steps(settings)
+
+        def latest_news(_: object) -> dict[str, Any]:
+            """Called by the script: for each tab the number of its latest job, the folder's state, and the steps."""
+            jobs = ((tab, settings.jobs.latest(tab)) for tab in STEPS)
+            numbers = {tab: job.number for tab, job in jobs if job}
+            return {**numbers, "folder": settings.results.stamp, "steps": steps.now()}
 
         self._widget = gr.HTML(
             html_template="<span></span>",

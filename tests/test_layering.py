@@ -133,6 +133,7 @@ HOUSE = {
         "jobs",
         "pictures",
         "visitors",
+        "steps",
         "findings",
         "cards_view",
         "form_view",

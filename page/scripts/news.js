@@ -1,11 +1,12 @@
 // Asks every few seconds which jobs were started last and whether the folder has changed, and tells the tabs.
-const EVENTS = ["failures", "clusters", "unsafe", "retraining", "folder"], EVERY = 2000;
+const EVENTS = ["failures", "clusters", "unsafe", "retraining", "folder"], FIRST = 500, EVERY = 2000;  // milliseconds
 const told = {};
 
 async function look() {
   if (!document.hidden) {
     try {
       const latest = await server.latest_news([]);
+      document.dispatchEvent(new CustomEvent("safe-steps", { detail: latest.steps }));
       for (const event of EVENTS) {
         if (!latest[event] || latest[event] === told[event]) continue;
         told[event] = latest[event];
@@ -15,4 +16,4 @@ async function look() {
   }
   setTimeout(look, EVERY);
 }
-setTimeout(look, EVERY);
+setTimeout(look, FIRST);

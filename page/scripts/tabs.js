@@ -1,4 +1,5 @@
-// The address says which tab is in sight, so that a reload, the browser's buttons and a link lead back to it.
+// The tabs: the address says which one is in sight, so that a reload, the browser's buttons and a link lead back to it;
+// those whose step is done have a tick.
 const FIRST = "clusters";  // in sight where the address says nothing
 const TICK = 100, STEADY = 5;  // milliseconds; how many of these a tab must stay in sight: Gradio sets its own at first
 const idOf = (tab) => tab.dataset.tabId;
@@ -14,12 +15,30 @@ function follow() {
 
 function keep() {
   const tab = all().find(selected);
+  tick();
   if (!tab || (parameters().get("tab") || FIRST) === idOf(tab)) return;
   const now = parameters();
   if (idOf(tab) === FIRST) now.delete("tab");
   else now.set("tab", idOf(tab));
   history.pushState(null, "", `${now}` ? `#${now}` : location.pathname + location.search);
 }
+
+// What is done has a tick; the button beside the title leads to what comes next, unless that is in sight.
+const button = element.querySelector("#next-step");
+let steps = { done: [], next: "", text: "" };
+
+function tick() {
+  for (const tab of all()) tab.toggleAttribute("data-done", steps.done.includes(idOf(tab)));
+  button.textContent = steps.text;
+  button.hidden = !steps.next || idOf(all().find(selected) || button) === steps.next;
+}
+
+button.addEventListener("click", () => all().find((tab) => idOf(tab) === steps.next)?.click());
+document.addEventListener("safe-steps", ({ detail }) => {
+  if (!detail) return;
+  steps = detail;
+  tick();
+});
 
 let asked = parameters().has("tab");
 document.addEventListener("click", (event) => { if (event.isTrusted && event.target.closest?.('[role="tab"]')) asked = false; }, true);

@@ -1,0 +1,60 @@
+"""Which steps of the work are done, and which comes next: shown with the tabs, whichever of them is in sight."""
+
+import threading
+from typing import Any
+
+from page.jobs import PageSettings
+from page.results import Results
+from support.run_folder import ACCURACY_FILE, UNSAFE_SET_FILE
+
+STEPS = ("failures", "clusters", "unsafe", "retraining")  # the tabs, in the order of the work
+NEXT = {
+    "failures": "Next: find the reasons",
+    "unsafe": "Next: choose the images to label",
+    "retraining": "Next: label them, and retrain",
+}
+
+
+class Steps:
+    """The state of the work in an output folder; looked at again only where the folder has changed."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._seen: tuple[str, dict[str, Any]] = ("", {})
+
+    def now(self) -> dict[str, Any]:
+        """What a browser shows.
+
+        Returns
+        -------
+        dict
+            `done`, the tabs whose step has a result that belongs to the RCCs at hand; `next`, the tab to go on with,
+            or an empty text; `text`, what there is to do there.
+        """
+        results = self._settings.results
+        stamp = results.stamp
+        with self._lock:
+            if self._seen[0] != stamp:
+                self._seen = (stamp, self._look(results))
+            return self._seen[1]
+
+    def _look(self, results: Results) -> dict[str, Any]:
+        out = self._settings.out
+        done = []
+        if (out / ACCURACY_FILE).is_file():
+            done.append("failures")
+        if results.there:
+            done.append("clusters")
+            if (out / UNSAFE_SET_FILE).is_file() and results.holds_unsafe_set():
+                done.append("unsafe")
+            if results.holds_retraining():
+                done.append("retraining")
+        following = _next(done)
+        return {"done": done, "next": following, "text": NEXT.get(following, "")}
+
+
+def _next(done: list[str]) -> str:
+    if "clusters" not in done:
+        return "failures" if done else ""
+    return "unsafe" if "unsafe" not in done else "" if "retraining" in done else "retraining"
