@@ -2,6 +2,7 @@
 // mark, told, near, between), seen, looks (whether a click enlarges an image instead of selecting it).
 const $ = (selector) => element.querySelector(selector);
 let picked = new Set();
+let large = null;  // the index of the image that is enlarged
 
 function build() {
   const grid = $(".safe-grid");
@@ -33,7 +34,12 @@ function show(on, index) {
 
 element.addEventListener("click", (event) => {
   const tile = event.target.closest("[data-index]"), action = event.target.closest("[data-do]")?.dataset.do;
-  if (event.target.closest("dialog")) { $("dialog").close(); return; }
+  const turned = event.target.closest("[data-turn]");
+  if (turned) { turn(Number(turned.dataset.turn)); return; }
+  if (event.target.closest("dialog")) {
+    if (!event.target.closest(".safe-lightbox-tools")) $("dialog").close();
+    return;
+  }
   if (tile && props.looks) {
     enlarge(tile);
     return;
@@ -49,12 +55,31 @@ element.addEventListener("click", (event) => {
 });
 
 async function enlarge(tile) {
-  const source = await server.grid_picture([Number(tile.dataset.index), props.seen]);
-  if (!source) return;
+  const index = Number(tile.dataset.index);
+  large = index;
+  const source = await server.grid_picture([index, props.seen]);
+  if (!source || large !== index) return;  // another one was asked for meanwhile
   $("dialog img").src = source;
   $("dialog p").textContent = tile.title;
-  $("dialog").showModal();
+  if (!$("dialog").open) $("dialog").showModal();
 }
+
+// The image before or after the one that is enlarged, of those in the grid; 0 closes it.
+function turn(by) {
+  if (!by) { $("dialog").close(); return; }
+  const tiles = [...element.querySelectorAll("[data-index]")];
+  const to = tiles[tiles.findIndex((tile) => Number(tile.dataset.index) === large) + by];
+  if (to) enlarge(to);
+}
+
+$("dialog").addEventListener("input", (event) => { $("dialog img").style.filter = `brightness(${event.target.value})`; });
+$("dialog").addEventListener("keydown", (event) => {
+  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  if (!by || event.target.type === "range") return;
+  event.preventDefault();
+  event.stopPropagation();
+  turn(by);
+});
 element.addEventListener("dblclick", (event) => {
   const tile = event.target.closest("[data-index]");
   if (tile && !props.looks) enlarge(tile);

@@ -98,3 +98,21 @@ def test_images_that_are_selected_become_a_new_rcc_which_can_be_taken_back(serve
     expect(cards).to_have_count(n + 1)
     page.locator("#undo").click()
     expect(cards).to_have_count(n)
+
+
+def test_an_image_is_enlarged_brightened_and_followed_by_the_next(page):
+    tiles = page.locator("#grid [data-index]")
+    tiles.nth(0).dblclick()
+    dialog = page.locator("#grid dialog")
+    name = dialog.locator("p")
+    first = name.inner_text()
+    assert first == tiles.nth(0).get_attribute("title")
+    dialog.get_by_label("Brighten").fill("3")
+    expect(dialog.locator("img")).to_have_css("filter", "brightness(3)")
+    dialog.get_by_role("button", name="Close").focus()
+    page.keyboard.press("ArrowRight")
+    expect(name).to_have_text(tiles.nth(1).get_attribute("title"))
+    dialog.get_by_role("button", name="The image before").click()
+    expect(name).to_have_text(first)
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
