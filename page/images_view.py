@@ -19,7 +19,7 @@ from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
 from rccs.image_map import map_record, map_shades, stored_map
-from rccs.nearness import by_closeness
+from rccs.nearness import by_closeness, most_similar
 from rccs.notes import title
 from rccs.review import Maker, move_images, new_rcc
 from rccs.search import example_for, matching_images
@@ -46,8 +46,8 @@ class ImagesView:
 
     @property
     def outputs(self) -> list:
-        return [*self.map_outputs, self.title, self.grid, self.back, self.forth, self.to, self.move, self.listed,
-                self.page, self.heading]  # fmt: skip
+        return [*self.map_outputs, self.title, self.grid, self.similar, self.back, self.forth, self.to, self.move,
+                self.listed, self.page, self.heading]  # fmt: skip
 
     def lay_out_map(self) -> None:
         def map_picture(sent: list) -> str:
@@ -90,6 +90,9 @@ class ImagesView:
             elem_id="grid",
         )
         with gr.Row(elem_classes="safe-pager"):
+            self.similar = gr.Button(
+                "Similar images", size="sm", min_width=130, interactive=False, elem_id="grid-similar"
+            )
             self.back = gr.Button("Back", size="sm", min_width=80, elem_id="grid-back")
             self.forth = gr.Button("Next", size="sm", min_width=80, elem_id="grid-next")
         with gr.Row(equal_height=True, elem_classes="safe-form"):
@@ -179,6 +182,7 @@ class ImagesView:
             self.listed: rows,
             self.page: page,
             self.move: gr.Button(interactive=bool(picked)),
+            self.similar: gr.Button(interactive=len(picked) == 1),
         }
 
     def _tile(self, clusters: RootCauseClusters, row: int) -> dict:
@@ -209,7 +213,8 @@ class ImagesView:
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
         self.find.submit(self._on_find, [self.find, run], self.outputs, **LATEST, **IN_TURN)
         self.map.select(self._on_pick_in_map, [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
-        self.grid.select(self._on_pick_in_grid, [self.grid, run], [self.move, self.to], **LATEST)
+        self.grid.select(self._on_pick_in_grid, [self.grid, run], [self.move, self.to, self.similar], **LATEST)
+        self.similar.click(self._on_similar, [self.grid, run], self.outputs, **VIEW, **IN_TURN)
         for button, turn in ((self.back, self._on_back), (self.forth, self._on_next)):
             listed = [self.listed, self.page, self.grid, self.heading, run]
             button.click(turn, listed, self.outputs, **VIEW, **IN_TURN)
@@ -267,8 +272,26 @@ class ImagesView:
             return gr.skip()
         return {
             self.move: gr.Button(interactive=bool(rows)),
+            self.similar: gr.Button(interactive=len(rows) == 1),
             self.to: gr.Dropdown(info=f"{count(len(rows), 'image')} selected" if rows else "None selected"),
         }
+
+    def _on_similar(self, sent: object, run: str) -> dict:
+        """The failing images that are most like the one that is selected, whatever RCC they are in."""
+        try:
+            results = self._settings.results.shown(run)
+            rows = _rows(sent, len(results.clusters.paths))
+        except SAFEError as error:
+            warn("Out of date", error)
+            return gr.skip()
+        if len(rows) != 1:
+            return gr.skip()
+        clusters = results.clusters
+        listed = most_similar(clusters, rows[0], PER_PAGE)
+        heading = (
+            f"{printable(clusters.paths[rows[0]])}, then the {count(len(listed) - 1, 'failing image')} most like it"
+        )
+        return {**self._list(results, listed, heading, picked=rows), self.map: gr.HTML(found=_found(listed))}
 
     def _on_back(self, rows: list[int], page: int, sent: object, heading: str, run: str) -> dict:
         return self._turn(rows, page - 1, sent, heading, run)
@@ -306,7 +329,7 @@ class ImagesView:
         """Images that belong together for another reason than their RCC, in the grid and marked on the map."""
         return {
             **self._selected(results, rows, how),
-            self.map: gr.HTML(found={"rows": rows, "at": time.monotonic()}),
+            self.map: gr.HTML(found=_found(rows)),
         }
 
     def _selected(self, results: Shown, rows: list[int], how: str) -> dict:
@@ -319,6 +342,11 @@ class ImagesView:
             **self._list(results, rows, f"{images} {how}: {groups}", picked=rows),
             self.to: gr.Dropdown(info=f"{images} selected"),
         }
+
+
+def _found(rows: list[int]) -> dict:
+    """Images for the map to mark; the same ones found again are marked again."""
+    return {"rows": rows, "at": time.monotonic()}
 
 
 def _rows(sent: object, n: int) -> list[int]:

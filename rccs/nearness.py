@@ -67,6 +67,17 @@ def by_closeness(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, float
     return [(clusters.paths[rows[i]], float(distances[i])) for i in order]
 
 
+def most_similar(clusters: RootCauseClusters, row: int, n: int) -> list[int]:
+    """The failing images that look most like one of them, as rows: itself, then up to `n` − 1 others, nearest first.
+
+    Ties are in the order of the rows.
+    """
+    points = clusters.points.astype(np.float64)
+    distances = np.linalg.norm(points - points[row], axis=1)
+    distances[row] = -1  # before its copies
+    return np.argsort(distances, kind="stable")[:n].tolist()
+
+
 def _rows(clusters: RootCauseClusters, rcc: int) -> np.ndarray:
     rows = np.flatnonzero(clusters.labels == rcc)
     if not len(rows):

@@ -100,6 +100,19 @@ def test_images_that_are_selected_become_a_new_rcc_which_can_be_taken_back(serve
     expect(cards).to_have_count(n)
 
 
+def test_the_images_most_like_one_are_listed_whatever_rcc_they_are_in(page):
+    similar = page.get_by_role("button", name="Similar images")
+    expect(similar).to_be_disabled()
+    tile = page.locator("#grid [data-index]").nth(2)
+    name = tile.get_attribute("title").split(" · ")[0]
+    tile.click()
+    similar.click()
+    expect(page.locator("#grid-title")).to_contain_text("then the 23 failing images most like it")
+    expect(page.locator("#grid [data-index]")).to_have_count(24)
+    expect(page.locator("#grid [aria-pressed=true]")).to_have_count(1)
+    assert page.locator("#grid [data-index]").first.get_attribute("title").startswith(name)
+
+
 def test_an_image_is_enlarged_brightened_and_followed_by_the_next(page):
     tiles = page.locator("#grid [data-index]")
     tiles.nth(0).dblclick()

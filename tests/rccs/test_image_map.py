@@ -10,7 +10,7 @@ import pytest
 from dbscan.outcome import NOISE
 from rccs import image_map as maps
 from rccs.image_map import MapPositions, load_map, map_points, map_record, map_shades, stored_map
-from rccs.nearness import by_closeness, nearest_rccs
+from rccs.nearness import by_closeness, most_similar, nearest_rccs
 from rccs.notes import RccNote
 from support.errors import SAFEError
 from support.run_folder import MAP_FILE
@@ -229,3 +229,18 @@ def test_umap_is_used_without_importing_tensorflow():
         "assert 'tensorflow' not in sys.modules; assert 'umap.parametric_umap' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(maps.__file__).parents[1])
+
+
+def test_the_images_most_like_one_begin_with_it_and_follow_by_distance(clusters):
+    found = most_similar(clusters, 5, 8)
+    assert (len(found), found[0]) == (8, 5)
+    distances = np.linalg.norm(clusters.points - clusters.points[5], axis=1)
+    assert sorted(found[1:], key=lambda row: (distances[row], row)) == found[1:]
+    assert max(distances[found]) <= np.delete(distances, found).min()
+    assert sorted(most_similar(clusters, 5, 10_000)) == list(range(len(clusters.paths)))
+
+
+def test_an_image_comes_before_its_copies(clusters):
+    points = clusters.points.copy()
+    points[0] = points[5]
+    assert most_similar(dataclasses.replace(clusters, points=points), 5, 2) == [5, 0]
