@@ -67,12 +67,12 @@ class ImagesView:
         )
         with gr.Row(equal_height=True):
             self.colour = gr.Dropdown(
-                [BY_RCC], value="", label="Colour by", info="The RCC, or a parameter", scale=1,
+                [BY_RCC], value="", label="Colour by", scale=1,
                 min_width=150, elem_id="colour-by",
             )  # fmt: skip
             self.find = gr.Textbox(
-                label="Find images", info="Part of a name, then Enter",
-                placeholder="night_", max_length=200, scale=2, min_width=200, elem_id="find",
+                label="Find images", placeholder="Part of a name", max_length=200, scale=2, min_width=200,
+                elem_id="find",
             )  # fmt: skip
 
     def lay_out_grid(self) -> None:
@@ -161,7 +161,7 @@ class ImagesView:
         return {
             self.map: gr.HTML(**props),
             self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value),
-            self.find: gr.Textbox(info=f"Part of a name{f', or {printable(example)}' if example else ''}, then Enter"),
+            self.find: gr.Textbox(placeholder=f"Part of a name{f', or {printable(example)}' if example else ''}"),
         }
 
     def _list(

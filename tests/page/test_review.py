@@ -194,7 +194,7 @@ def test_the_map_is_coloured_by_a_parameter(page):
 
 def test_images_are_found_by_name_and_parameter_and_selected(served, page):
     canvas_of(page)
-    hint = re.search("or (.*), then Enter", page.locator("#find").inner_text())[1]
+    hint = re.search("or (.*)", field(page, "find").get_attribute("placeholder"))[1]
     field(page, "find").fill(hint)
     field(page, "find").press("Enter")
     expect(page.locator("#grid-title")).to_contain_text("images found")
@@ -300,6 +300,7 @@ def test_an_earlier_run_is_compared_and_opened_again(served, browser):
         expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
         field(page, "rcc-name").fill("<b>dark</b>")
         wait_until(lambda: "<b>dark</b>" in {note["name"] for note in notes_of(served)})
+        unfold(page)
         page.locator("#reducer").get_by_text("PCA + UMAP").click()
         generate(page, served)
         expect(page.locator("#clusters-status progress")).to_have_count(0, timeout=2 * WAIT)

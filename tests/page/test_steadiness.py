@@ -52,7 +52,7 @@ def test_a_loose_rcc_is_marked_and_says_how_often_its_images_are_together(browse
     change(served, steadied)
     with opened(browser, served) as page:
         expect(page.locator("#clusters-status strong")).to_contain_text(" · 1 of 3 is loose")
-        expect(face(page, 1)).to_have_text("RCC 1 · 8 · loose")
+        expect(face(page, 1)).to_contain_text(re.compile("RCC 1.*loose$"))
         expect(face(page, 1)).to_have_class(re.compile("loose"))
         expect(page.locator("#rcc-list .loose")).to_have_count(1)
         line = page.locator("#rcc-heading .safe-steady")
@@ -115,7 +115,7 @@ def test_an_rcc_that_was_merged_is_said_to_be_changed(browser, served):
         expect(page.locator("#rcc-list .loose")).to_have_count(0)
         expect(page.locator("#clusters-status strong")).not_to_contain_text("loose")
         page.locator("#undo").click()
-        expect(face(page, 1)).to_have_text("RCC 1 · 8 · loose")
+        expect(face(page, 1)).to_contain_text(re.compile("RCC 1.*loose$"))
 
 
 def test_it_is_seen_in_light_and_dark(browser, served):
