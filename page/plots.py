@@ -74,9 +74,11 @@ def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None =
 def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
     """The share of each RCC's images that are right after the retraining, and before it (0 for failing images).
 
-    A thin line is the 95 % interval of the share after it.
+    Those of which most are still wrong come first; the names lead to the RCCs. A thin line is the 95 % interval of the
+    share after it.
     """
-    drawn = [share for share in shares if share.images][:MOST_BARS]
+    there = sorted((share for share in shares if share.images), key=_still_wrong)
+    drawn = there[:MOST_BARS]
     if not drawn:
         return ""
     names = [printable(title(int(share.name), notes)) for share in drawn]
@@ -90,7 +92,8 @@ def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
         start, end = left + wide * low, left + wide * high
         after, before = share.after / share.images, share.before / share.images
         parts.append(
-            f"<text x='{left - 8}' y='{top + 13}' text-anchor='end'>{html.escape(name)}</text>"
+            f"<a href='#rcc={int(share.name)}'><title>Show its images</title>"
+            f"<text x='{left - 8}' y='{top + 13}' text-anchor='end'>{html.escape(name)}</text></a>"
             f"<rect x='{left}' y='{top}' width='{wide}' height='17' fill='currentColor' fill-opacity='.10' rx='3'/>"
             f"<rect x='{left}' y='{top}' width='{wide * after:.1f}' height='17' fill='{AFTER}' rx='3'/>"
             f"<rect x='{left}' y='{top}' width='{wide * before:.1f}' height='17' fill='{BEFORE}' rx='3'/>"
@@ -98,17 +101,23 @@ def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
             f"stroke='currentColor' stroke-width='1.5'><title>95% interval {low:.0%} to {high:.0%}</title></path>"
             f"<text x='{left + wide + 6}' y='{top + 13}'>{share.after} / {share.images}</text>"
         )
-    rest = [share for share in shares if share.images][len(drawn) :]
+    rest = there[len(drawn) :]
     smaller = sum(int(share.name) != NOISE for share in rest)
-    more = [count(smaller, "smaller RCC")] if smaller else []
+    more = [count(smaller, "other RCC")] if smaller else []
     more += ["the images in no cluster"] if len(rest) > smaller else []
     if more:
         parts.append(f"<text x='{left}' y='{height - 8}'>and {' and '.join(more)}</text>")
-    return _svg(height, "Failing images of each RCC that are right after the retraining", parts)
+    return _svg(height, "Failing images of each RCC that are right after the retraining", parts, "group")
 
 
-def _svg(height: float, label: str, parts: list[str]) -> str:
+def _still_wrong(share: Share) -> tuple[bool, int]:
+    """Orders RCCs by the images that are still wrong, the most first; the images in no cluster come last."""
+    return int(share.name) == NOISE, share.after - share.images
+
+
+def _svg(height: float, label: str, parts: list[str], role: str = "img") -> str:
+    """A drawing; one that holds links is a group, since of an image nothing within is read."""
     return (
-        f"<svg viewBox='0 0 {WIDTH} {height}' role='img' aria-label='{label}' fill='currentColor' font-size='12' "
+        f"<svg viewBox='0 0 {WIDTH} {height}' role='{role}' aria-label='{label}' fill='currentColor' font-size='12' "
         f"style='max-width:{WIDTH}px;width:100%'>{''.join(parts)}</svg>"
     )

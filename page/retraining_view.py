@@ -105,8 +105,11 @@ def _figures(result: Retraining) -> str:
         rate += f", 95% interval {sure.lost_low:.1%} to {sure.lost_high:.1%}"
     interval = f", {interval_text(sure)}" if sure else ""
     rows = [
-        ("Accuracy before", f"{result.accuracy_before:.2%}", f"of {result.test_size:,} test images"),
-        ("Accuracy after", f"{result.accuracy_after:.2%}", f"{gained:+.2f} points{interval}"),
+        (
+            "Accuracy before → after",
+            f"{result.accuracy_before:.2%} → {result.accuracy_after:.2%}",
+            f"{gained:+.2f} points{interval}; of {result.test_size:,} test images",
+        ),
         ("Improved", f"{len(result.improved):,}", "wrong before, right now"),
         ("Worsened", f"{len(result.worsened):,}", rate),
     ]
@@ -118,7 +121,7 @@ def _figures(result: Retraining) -> str:
         f"<div><dt>{name}</dt><dd>{html.escape(value)}<small>{html.escape(more)}</small></dd></div>"
         for name, value, more in rows
     )
-    return f"{_classes(result)}<dl class='safe-figures'>{cells}</dl>"
+    return f"<dl class='safe-figures safe-accuracy'>{cells}</dl>{_classes(result)}"
 
 
 def _classes(result: Retraining) -> str:

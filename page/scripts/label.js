@@ -51,7 +51,11 @@ async function picture() {
   for (const tile of element.querySelectorAll("[data-index]")) {
     const on = image && Number(tile.dataset.index) === image.index;
     tile.setAttribute("aria-current", Boolean(on));
-    if (on) tile.scrollIntoView({ block: "nearest" });
+    if (!on) continue;
+    // Within the tiles only: the page stays where it is, also when its tab is opened.
+    const tiles = tile.parentElement, top = tile.offsetTop - tiles.offsetTop, bottom = top + tile.offsetHeight;
+    if (top < tiles.scrollTop) tiles.scrollTop = top;
+    else if (bottom > tiles.scrollTop + tiles.clientHeight) tiles.scrollTop = bottom - tiles.clientHeight;
   }
   if (!image) return;
   figure.alt = image.name;

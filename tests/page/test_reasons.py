@@ -129,6 +129,7 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
     with opened(browser, compared.served) as page, opened(browser, compared.served) as watching:
         first, second = (page.locator("#spots .safe-spot").nth(place) for place in range(2))
         expect(page.locator("#spot-heading h2")).to_have_text(night.where)
+        first.click()
         field(page, "spot-name").fill("<b>night</b>")
         page.locator("#spot-verdict").get_by_text("Unsafe").click()
         field(page, "spot-note").fill("hazard H3")
@@ -147,9 +148,9 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
         expect(second).to_contain_text("snow")
         page.reload()
         expect(first).to_contain_text("<b>night</b>")
+        expect(field(page, "spot-name")).to_have_value("snow")  # the address says which one was at hand
+        first.click()
         expect(field(page, "spot-note")).to_have_value("hazard H3")
-        second.click()
-        expect(field(page, "spot-name")).to_have_value("snow")
     assert load_notes(compared.served.out) == {}
 
 
@@ -195,6 +196,7 @@ def test_two_windows_that_name_a_weak_spot_differently_are_asked(browser, compar
     with opened(browser, compared.served) as a, opened(browser, compared.served) as b:
         for page in (a, b):
             expect(page.locator("#spot-heading h2")).to_have_text(night.where)
+            page.locator("#spots .safe-spot").nth(0).click()
         asks_for_no_news(b)
         field(a, "spot-name").fill("night")
         wait_until(lambda: noted(compared, night)[0] == "night")
@@ -215,6 +217,7 @@ def test_notes_on_weak_spots_that_are_damaged_are_told_and_the_page_goes_on(brow
     with opened(browser, compared.served) as page:
         expect(page.locator("#clusters-status")).to_contain_text("must begin with the column names conditions,where")
         expect(page.locator("#spot-heading h2")).to_have_text(night.where)
+        page.locator("#spots .safe-spot").nth(0).click()
         field(page, "spot-name").fill("typed all the same")
         expect(page.locator("#spot-says [role=status]")).to_contain_text("Not kept: ")
         expect(field(page, "spot-name")).to_have_value("typed all the same")

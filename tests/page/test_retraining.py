@@ -137,6 +137,7 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     for name, value in (("model", given.model), ("train", given.train), ("test", given.test), ("epochs", 40)):
         expect(field(page, name)).to_have_value(str(value))
     expect(page.locator("#labelling output")).to_have_text("9 / 9 labelled")
+    assert page.evaluate("scrollY") == 0  # at the result, not at the image that was labelled last
     # One click starts the next round: the failures of the new model.
     page.locator("#next-round").click()
     expect(page.get_by_role("tab", name="Failures")).to_have_attribute("aria-selected", "true")
@@ -212,6 +213,6 @@ def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_train
         expect(status).to_contain_text("no test image changed", timeout=WAIT)
         expect(status).to_contain_text("SAFE has trained no model")
         expect(status).not_to_contain_text(MODEL_FILE)
-        expect(page.locator("#retraining-figures")).to_contain_text("Accuracy after")
+        expect(page.locator("#retraining-figures")).to_contain_text("Accuracy before → after")
         expect(page.locator("#retraining-figures")).not_to_contain_text("Trained on")
         expect(page.locator("#curves svg")).to_have_count(0)
