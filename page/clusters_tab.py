@@ -221,7 +221,7 @@ class ClustersTab:
         cards.widget.select(self._on_select, [cards.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
         self._fold.click(lambda folded: self.show_form(not folded), self._folded, self._fold_outputs, **VIEW)
         self._spots.wire(window)
-        rcc_view.wire(cards, window, outputs, self._edited)
+        rcc_view.wire(cards, images_view, window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
         self._runs_view.wire(rcc, window, outputs, self._edited)
         loaded = app.load(self._on_load, None, [*form, *outputs], **FOLLOW)
@@ -489,7 +489,9 @@ class ClustersTab:
                 note_view = self._rcc_view.note_view
                 note = note_view.show(results, chosen, forced=False)
                 noted = self._spots.show_notes(results, spot) if results.compared == compared else {}
-                yield {**form, self._cards.widget: renamed, note_view.widget: note, **noted}
+                on_map = self.images_view.rename(results, *results.clusters.groups)
+                words = {self._cards.widget: renamed, self.images_view.map: on_map, note_view.widget: note}
+                yield {**form, **words, **noted}
                 if results.compared != compared:
                     yield self._show_compared(results, chosen, spot)
             return

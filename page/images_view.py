@@ -18,7 +18,8 @@ from page.results import Shown
 from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
-from rccs.image_map import map_record, map_shades, stored_map
+from rccs.image_map import map_record, map_shades, rcc_words, stored_map
+from rccs.map_filters import map_filters
 from rccs.nearness import by_closeness, most_similar
 from rccs.notes import title
 from rccs.review import Maker, move_images, new_rcc
@@ -28,6 +29,9 @@ from support.text import count, printable
 
 HERE = Path(__file__).parent
 PER_PAGE = 60
+MOST_AT_ONCE = 60  # pictures that the map asks for
+# They share their names; the last one connects them.
+MAP_SCRIPTS = ("map_colours.js", "map_drawing.js", "map_filters.js", "map_keys.js", "map.js")
 BY_RCC = ("RCC", "")
 A_NEW_RCC = NOISE - 1  # among the RCCs that images can be moved to
 NO_CORE_POINT = "no core point: fewer than min_samples images lie within eps of it"
@@ -50,15 +54,19 @@ class ImagesView:
                 self.listed, self.page, self.heading]  # fmt: skip
 
     def lay_out_map(self) -> None:
-        def map_picture(sent: list) -> str:
-            return self._picture(sent, 128)
+        def map_pictures(sent: list) -> list[str]:
+            rows, run = sent if isinstance(sent, list) and len(sent) == 2 else (None, None)
+            rows = rows if isinstance(rows, list) else []
+            return [self._picture([row, run], 128) for row in rows[:MOST_AT_ONCE]]
 
         self.map = gr.HTML(
             [],  # the images selected, by row of the clusters
             html_template=HERE.joinpath("map.html").read_text(encoding="utf-8"),
-            js_on_load=HERE.joinpath("scripts", "map.js").read_text(encoding="utf-8"),
-            server_functions=[map_picture],
+            js_on_load="".join(HERE.joinpath("scripts", name).read_text(encoding="utf-8") for name in MAP_SCRIPTS),
+            server_functions=[map_pictures],
             record=None,
+            filters=[],
+            named=None,
             chosen=None,
             shade=None,
             found=None,
@@ -134,7 +142,11 @@ class ImagesView:
 
     def no_map(self, rcc: int) -> gr.HTML:
         """A map that is yet to be drawn."""
-        return gr.HTML(record=None, shade=None, chosen=rcc)
+        return gr.HTML(record=None, shade=None, named=None, chosen=rcc)
+
+    def rename(self, results: Shown, *rccs: int) -> gr.HTML:
+        """What the map says of some RCCs; all else stays as it is."""
+        return gr.HTML(named=[rcc_words(rcc, results.notes) for rcc in rccs])
 
     def show_map(self, results: Shown, by: str | None = None, *, chosen: int | None = None) -> dict:
         """The map; computed and stored if it is not yet, which takes seconds.
@@ -144,7 +156,8 @@ class ImagesView:
         by : str, optional
             The parameter that the window colours the map by, "" if by RCC; this stays as it is. Without it, by RCC.
         chosen : int, optional
-            The RCC at hand. Without it the map keeps its own: it may be another by the time that the map is there.
+            The RCC at hand, after an edit. Without it the map keeps its own: it may be another by the time that the map
+            is there.
         """
         with self._drawing:  # two windows that open at once must not both compute it
             positions = stored_map(self._settings.out, results.review.original)
@@ -154,6 +167,8 @@ class ImagesView:
         value: dict[str, Any] = {}
         if chosen is not None:
             props["chosen"] = chosen
+        else:  # an edit leaves what is known of the images as it is
+            props["filters"] = map_filters(columns)
         if by is not None and by in columns:
             props["shade"] = map_shades(by, columns[by])
         elif by != "":  # otherwise left alone: it may be another by the time that the map is there
@@ -213,6 +228,7 @@ class ImagesView:
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
         self.find.submit(self._on_find, [self.find, run], self.outputs, **LATEST, **IN_TURN)
         self.map.select(self._on_pick_in_map, [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
+        self.map.input(self._on_mark_in_map, [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         self.grid.select(self._on_pick_in_grid, [self.grid, run], [self.move, self.to, self.similar], **LATEST)
         self.similar.click(self._on_similar, [self.grid, run], self.outputs, **VIEW, **IN_TURN)
         for button, turn in ((self.back, self._on_back), (self.forth, self._on_next)):
@@ -221,6 +237,13 @@ class ImagesView:
         self.move.click(self._on_move, [rcc, self.grid, self.to, *window.parts], outputs, **VIEW, **EDITS)
 
     def _on_pick_in_map(self, sent: object, rcc: int, run: str) -> dict:
+        return self._picked(sent, rcc, run, opens=True)
+
+    def _on_mark_in_map(self, sent: object, rcc: int, run: str) -> dict:
+        """Images are selected one after the other: the first one does not open its RCC."""
+        return self._picked(sent, rcc, run, opens=False)
+
+    def _picked(self, sent: object, rcc: int, run: str, *, opens: bool) -> dict:
         try:
             results = self._settings.results.shown(run)
             rows = _rows(sent, len(results.clusters.paths))
@@ -229,7 +252,7 @@ class ImagesView:
             return gr.skip()
         if not rows:
             return {name: value for name, value in self.show(results, rcc).items() if name is not self.map}
-        if len(rows) > 1:
+        if len(rows) > 1 or not opens:
             return self._selected(results, rows, "selected on the map")
         [row] = rows
         updates = self._choose(results, int(results.clusters.labels[row]))

@@ -10,6 +10,7 @@ import gradio as gr
 from dbscan.outcome import NOISE
 from page.cards_view import CardsView
 from page.findings import findings_html
+from page.images_view import ImagesView
 from page.jobs import EDITS, LATEST, VIEW, PageSettings, pane, put_away, reveal, warn
 from page.note_view import NoteView, OnRccs
 from page.pictures import thumbnails
@@ -140,12 +141,12 @@ class RccView:
             self.merge: gr.Button(interactive=bool(others)),
         }
 
-    def wire(self, cards: CardsView, window: Window, outputs: list, changed: Callable) -> None:
+    def wire(self, cards: CardsView, images_view: ImagesView, window: Window, outputs: list, changed: Callable) -> None:
         """Connect the widgets.
 
         Parameters
         ----------
-        cards : CardsView
+        cards, images_view
             Where the names are shown as well.
         window : Window
             What the window shows, and whose it is.
@@ -162,7 +163,9 @@ class RccView:
                 shown = settings.results.shown(run)
             except SAFEError:
                 return gr.skip()  # kept with the earlier run
-            return {cards.widget: cards.rename(shown, rcc)} if isinstance(rcc, int) else gr.skip()
+            if not isinstance(rcc, int):
+                return gr.skip()
+            return {cards.widget: cards.rename(shown, rcc), images_view.map: images_view.rename(shown, rcc)}
 
         def on_merge(rcc: int | None, into: int | None, *parts: object) -> dict:
             if into is None or rcc is None:
@@ -197,8 +200,8 @@ class RccView:
             )
 
         self.note_view.widget.kept(
-            on_kept, [self.note_view.widget, window.run], cards.widget, concurrency_limit=1, concurrency_id="notes",
-            **LATEST,
+            on_kept, [self.note_view.widget, window.run], [cards.widget, images_view.map], concurrency_limit=1,
+            concurrency_id="notes", **LATEST,
         )  # fmt: skip
         merged = [*outputs, *self._answers[2:]]
         self.merge.click(on_merge, [self.owner, self.into, *window.parts], merged, **VIEW, **EDITS)

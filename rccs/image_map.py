@@ -7,6 +7,7 @@ are roughly right between neighbours and mean little between distant images. Dis
 Sources: McInnes et al., arXiv 1802.03426 (UMAP). The paper has no map; it is common in tools such as FiftyOne.
 """
 
+import base64
 import contextlib
 import hashlib
 import importlib.util
@@ -34,7 +35,10 @@ MAP_VERSION = 1  # increase it when positions change, so that older maps are com
 # With UMAP's defaults, RCCs are too dense to point at an image (docs/decisions/021-map.md).
 MIN_DISTANCE = 0.5
 START_WIDTH = 1.0
-STEPS = 2000  # the page's canvas is rarely larger; integers keep the record small
+STEPS = 65535  # two bytes; still finer than a pixel where the map is magnified most
+BULK = (2, 98)  # percentiles between which the bulk of the images lies, in each direction
+SHORT_TAIL = 0.2  # of the bulk: what lies no further outside it is shown with it
+COLOURS = 7  # as many as people who are blind to red and green tell apart, see page/scripts/map_colours.js
 
 
 class MapPositions(NamedTuple):
@@ -180,38 +184,98 @@ def _stamp(clusters: RootCauseClusters, method: str) -> str:
 
 
 def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapping[int, RccNote]) -> dict:
-    """The map as plain lists, for JSON: 10,000 images take less than 1 MB, however long their names are.
+    """The map for JSON: 10,000 images take less than 1 MB, however long their names are.
 
     Returns
     -------
     dict
-        `method`; `steps`, the largest coordinate, all of them integers from 0; `x`, `y` (upwards), `rcc` (−1 is noise)
-        and `name` (the file name as plain text, shortened in the middle), lists with an entry per image in the order
-        of `paths`; `told`, what the DNN took each image for, if that is known; `between`, a clause on each image that
-        is near another RCC than its own, by the index as text; `rccs`, a list, the largest RCC first, of `rcc`,
-        `title`, `size`, `verdict` and `at`, the index of the image in the middle of the RCC on the map.
+        `method`; `steps`, the largest coordinate, all of them integers from 0; `x`, `y` (upwards) and `rcc` (−1 is
+        noise), `packed` as uint16, uint16 and int32; `name` (the file name as plain text, shortened in the middle), a
+        list with an entry per image in the order of `paths`; `told`, what the DNN took each image for, if that is
+        known; `between`, a clause on each image that is near another RCC than its own, by the index as text; `bulk`,
+        the left, lower, right and upper end of what the map shows at first; `rccs`, a list, the largest RCC first, of
+        `rcc`, `size`, `at`, the index of the image in the middle of the RCC on the map, `colour` (see `colour_apart`)
+        and what `rcc_words` gives.
     """
-    grid = np.rint(positions.xy * STEPS).astype(int)
+    grid = np.rint(positions.xy * STEPS).astype("<u2")
+    groups = clusters.groups
+    middles = [_middle(positions.xy, np.flatnonzero(clusters.labels == rcc)) for rcc in groups]
+    sizes = np.unique(clusters.labels, return_counts=True)
+    size_of = dict(zip(*(part.tolist() for part in sizes), strict=True))
+    described = zip(groups, middles, colour_apart(positions.xy[middles]), strict=True)
     return {
         "method": positions.method,
         "steps": STEPS,
-        "x": grid[:, 0].tolist(),
-        "y": grid[:, 1].tolist(),
-        "rcc": clusters.labels.tolist(),
+        "x": packed(grid[:, 0]),
+        "y": packed(grid[:, 1]),
+        "rcc": packed(clusters.labels.astype("<i4")),
         "name": [display_name(path) for path in clusters.paths],
         **({"told": [clusters.told(row) for row in range(len(clusters.paths))]} if clusters.answers else {}),
         "between": {str(row): text for row in range(len(clusters.paths)) if (text := place_text(clusters, row))},
+        "bulk": bulk(grid),
         "rccs": [
-            {
-                "rcc": rcc,
-                "title": title(rcc, notes),
-                "size": int((clusters.labels == rcc).sum()),
-                "verdict": notes[rcc].verdict if rcc in notes else "",
-                "at": _middle(positions.xy, np.flatnonzero(clusters.labels == rcc)),
-            }
-            for rcc in clusters.groups
+            {"size": size_of[rcc], "at": at, "colour": colour, **rcc_words(rcc, notes)} for rcc, at, colour in described
         ],
     }
+
+
+def rcc_words(rcc: int, notes: Mapping[int, RccNote]) -> dict:
+    """What the map says of an RCC: `rcc`, `title`, `name` (empty if it has none) and `verdict`; plain text."""
+    note = notes.get(rcc, RccNote(rcc))
+    return {"rcc": rcc, "title": printable(title(rcc, notes)), "name": printable(note.name), "verdict": note.verdict}
+
+
+def packed(numbers: np.ndarray) -> str:
+    """The bytes of an array as base64: a script unpacks them at once, and JSON holds them as one text."""
+    return base64.b64encode(np.ascontiguousarray(numbers).tobytes()).decode("ascii")
+
+
+def bulk(grid: np.ndarray) -> list[int]:
+    """The rectangle in which the bulk of the images lies, so that a few that lie far away do not shrink the rest.
+
+    It reaches from one of the percentiles `BULK` to the other in each direction, and to the outermost image where that
+    lies no further outside than `SHORT_TAIL`.
+
+    Parameters
+    ----------
+    grid : ndarray of shape (n_images, 2), int
+
+    Returns
+    -------
+    list of int
+        The left, lower, right and upper end.
+    """
+    if not len(grid):
+        return [0, 0, STEPS, STEPS]
+    low, high = np.percentile(grid, BULK, axis=0)
+    tail = SHORT_TAIL * (high - low)
+    least, most = grid.min(axis=0), grid.max(axis=0)
+    low, high = np.where(low - least <= tail, least, low), np.where(most - high <= tail, most, high)
+    return np.rint([*low, *high]).astype(int).tolist()
+
+
+def colour_apart(places: np.ndarray) -> list[int]:
+    """A colour for each RCC such that RCCs of the same colour lie far apart.
+
+    The first `COLOURS` RCCs have a colour of their own. Each further one takes that of which all are farthest away.
+
+    Parameters
+    ----------
+    places : ndarray of shape (n_rccs, 2), float
+        On the map, in the order in which colours are given away.
+
+    Returns
+    -------
+    list of int
+        From 0 to `COLOURS` − 1.
+    """
+    given: list[int] = []
+    for place in places:
+        distances = np.linalg.norm(places[: len(given)] - place, axis=1)
+        nearest = np.full(COLOURS, np.inf)
+        np.minimum.at(nearest, np.array(given, int), distances)
+        given.append(int(nearest.argmax()))
+    return given
 
 
 def map_shades(name: str, column: np.ndarray) -> dict:

@@ -75,6 +75,7 @@ HOUSE = {
         "journal",
         "review",
         "image_map",
+        "map_filters",
     ),
     "clustering": (),
     "selection": (),

@@ -1,140 +1,62 @@
-// The map of all failing images: a canvas, so that 10,000 points stay smooth.
-// Gradio gives `element`, `props`, `watch`, `trigger` and `server`. Props: value (indices of the images
-// selected), record and shade (see rccs/image_map.py), chosen (an RCC), found (images looked for), seen.
-const NOISE = -1, NEAR = 9, LABELS = 60, NAMED = 8, ABOVE = 46, BELOW = 34;
-let view = { x: 0, y: 0, scale: 1 }, hovered = -1, lasso = null, dragged = null, mode = "lasso";
-let picked = new Set(), pictures = new Map(), waiting = 0;
+// The map of all failing images: a canvas, so that 20,000 points stay smooth. Last of the parts of its script, which are
+// joined in this order: map_colours.js, map_drawing.js, map_filters.js, map_keys.js, map.js.
+// Gradio gives `element`, `props`, `watch`, `trigger` and `server`. Props: value (indices of the images selected), record
+// and shade (see rccs/image_map.py), filters (see rccs/map_filters.py), named (RCCs of which the name or verdict has
+// changed), chosen (an RCC), found (images looked for), seen (the run).
+// Events: select (images to be shown, or the RCC of a single one), input (images marked one after the other).
+const NEAR = 9, FAR = 5, MOST_ZOOM = 400, STEP = 40, MOST_PICTURES = 600;
+let map = null, view = { x: 0, y: 0, zoom: 1 }, inked = null, hovered = -1, walking = false;
+let lasso = null, dragged = null, byLasso = false, picked = new Set(), marked = new Uint8Array();
+let pictures = new Map(), asking = new Set(), resting = 0, waiting = 0, asked = false, hinting = 0;
 const $ = (selector) => element.querySelector(selector);
-const dark = () => document.body.classList.contains("dark");
-const colour = (rcc) => rcc === NOISE ? (dark() ? "#7d8590" : "#9aa2ad")
-  : `hsl(${(rcc * 137.508) % 360} ${rcc % 2 ? 75 : 58}% ${dark() ? 62 : rcc % 3 ? 42 : 52}%)`;
 
-const SCALE = { light: [[49, 76, 168], [24, 134, 124], [230, 160, 0]], dark: [[124, 145, 255], [45, 190, 175], [255, 205, 70]] };
-function shadeOf(value) {
-  if (value == null) return colour(NOISE);
-  if (props.shade.kind === "category") return colour(value);
-  if (props.shade.kind === "angle") return `hsl(${value * 360} 65% ${dark() ? 62 : 45}%)`;
-  const stops = SCALE[dark() ? "dark" : "light"], i = value < 0.5 ? 0 : 1, part = 2 * value - i;
-  return `rgb(${stops[i].map((from, k) => Math.round(from + part * (stops[i + 1][k] - from))).join(" ")})`;
+function load() {
+  const r = props.record, before = map;
+  map = null;
+  hovered = -1;
+  walking = false;
+  tell(-1);
+  if (!r) { redraw(); return; }
+  const x = unpacked(r.x, Uint16Array), y = unpacked(r.y, Uint16Array), least = (of) => of.reduce((a, b) => Math.min(a, b));
+  const most = (of) => of.reduce((a, b) => Math.max(a, b));
+  map = { ...r, x, y, n: x.length, rcc: unpacked(r.rcc, Int32Array), whole: [least(x), least(y), most(x), most(y)] };
+  map.known = new Map(map.rccs.map((entry) => [entry.rcc, { ...entry, ys: [] }]));
+  map.rccs = [...map.known.values()];
+  for (let i = 0; i < map.n; i++) map.known.get(map.rcc[i]).ys.push(y[i]);
+  for (const entry of map.rccs) {  // how far it reaches up and down, but for a few of its images
+    const ys = entry.ys.sort((a, b) => a - b), cut = Math.floor(ys.length / 12);
+    entry.reach = [ys[ys.length - 1 - cut], ys[cut]];
+    delete entry.ys;
+  }
+  if (before?.n !== map.n || before.seen !== props.seen) view = fitted();  // an edit leaves the view as it is
+  map.seen = props.seen;
+  inked = null;
+  mark([]);
+  makeFilters();
 }
 
-function legend() {
-  const box = $(".safe-map-legend"), shade = props.shade;
-  box.hidden = !shade;
-  box.replaceChildren();
-  if (!shade) return;
-  const part = (tag, text, style) => {
-    const made = document.createElement(tag);
-    made.textContent = text;
-    if (style) made.style.background = style;
-    box.append(made);
-  };
-  part("b", shade.name);
-  if (shade.kind === "category") {
-    shade.names.slice(0, NAMED).forEach((name, i) => { part("i", "", shadeOf(i)); part("span", name); });
-    if (shade.names.length > NAMED) part("span", `and ${shade.names.length - NAMED} more`);
-  } else {
-    part("span", shade.low);
-    const stops = Array.from({ length: 13 }, (_, i) => shadeOf(i / 12)).join(", ");
-    part("i", "", `linear-gradient(90deg, ${stops})`);
-    box.lastChild.className = "safe-map-scale";
-    part("span", shade.high);
-  }
+function mark(rows) {
+  picked = new Set(rows);
+  marked = new Uint8Array(map?.n ?? 0);
+  for (const i of picked) marked[i] = 1;
+  if (map) showHidden();
+  redraw();
 }
 
-function frame() {
-  const canvas = $("canvas"), ratio = window.devicePixelRatio || 1;
-  const width = canvas.clientWidth, height = canvas.clientHeight;
-  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
-  }
-  const side = Math.min(width - 28, height - ABOVE - BELOW);  // the buttons above and the legend below cover no point
-  return { canvas, ratio, width, height, side, left: (width - side) / 2, top: ABOVE + (height - ABOVE - BELOW - side) / 2 };
-}
-
-function place(f, i) {
-  const r = props.record, at = (v) => v / r.steps;
-  return [
-    (f.left + at(r.x[i]) * f.side - f.width / 2) * view.scale + f.width / 2 + view.x,
-    (f.top + (1 - at(r.y[i])) * f.side - f.height / 2) * view.scale + f.height / 2 + view.y,
-  ];
-}
-
-function draw() {
-  const r = props.record, canvas = $("canvas");
-  if (!canvas || !canvas.clientWidth) return;
-  $(".safe-map-none").hidden = Boolean(r);
-  canvas.hidden = !r;
-  canvas.dataset.chosen = props.chosen ?? "";
-  if (!r) return;
-  const f = frame(), pen = canvas.getContext("2d"), n = r.x.length;
-  pen.setTransform(f.ratio, 0, 0, f.ratio, 0, 0);
-  pen.clearRect(0, 0, f.width, f.height);
-  const size = Math.max(2.2, Math.min(5, 110 / Math.sqrt(n))) * Math.min(1.8, Math.sqrt(view.scale));
-  const shade = props.shade?.value.length === n ? props.shade : null;  // else of clusters that are no longer shown
-  const some = picked.size > 0, isLit = (i) => some ? picked.has(i) : props.chosen == null || r.rcc[i] === props.chosen;
-  for (const lit of [false, true]) {
-    pen.globalAlpha = lit ? 0.95 : shade && !some ? 0.6 : 0.22;
-    for (let i = 0; i < n; i++) {
-      if (isLit(i) !== lit) continue;
-      const [x, y] = place(f, i);
-      if (x < -9 || y < -9 || x > f.width + 9 || y > f.height + 9) continue;
-      pen.fillStyle = shade ? shadeOf(shade.value[i]) : colour(r.rcc[i]);
-      const half = (r.rcc[i] === NOISE ? 0.75 : 1) * size * (lit && n < 3000 ? 1.15 : 1);
-      if (n > 3000) pen.fillRect(x - half, y - half, 2 * half, 2 * half);
-      else { pen.beginPath(); pen.arc(x, y, half, 0, 7); pen.fill(); }
-    }
-  }
-  pen.globalAlpha = 1;
-  pen.font = "600 12px system-ui, sans-serif";
-  pen.textAlign = "center";
-  pen.textBaseline = "middle";
-  for (const { rcc, at } of r.rccs.slice(0, LABELS)) {
-    if (rcc === NOISE) continue;
-    const [x, y] = place(f, at), text = String(rcc), wide = Math.max(20, pen.measureText(text).width + 10);
-    pen.fillStyle = rcc === props.chosen ? (dark() ? "#fff" : "#111827") : (dark() ? "#1f2937e6" : "#ffffffe6");
-    pen.beginPath();
-    pen.roundRect(x - wide / 2, y - 10, wide, 20, 10);
-    pen.fill();
-    pen.lineWidth = 1.5;
-    pen.strokeStyle = colour(rcc);
-    pen.stroke();
-    pen.fillStyle = rcc === props.chosen ? (dark() ? "#111827" : "#fff") : (dark() ? "#f3f4f6" : "#111827");
-    pen.fillText(text, x, y + 0.5);
-  }
-  if (hovered >= 0) {
-    const [x, y] = place(f, hovered);
-    pen.strokeStyle = dark() ? "#fff" : "#111827";
-    pen.lineWidth = 2;
-    pen.beginPath();
-    pen.arc(x, y, size + 4, 0, 7);
-    pen.stroke();
-  }
-  if (lasso && lasso.length > 1) {
-    pen.strokeStyle = dark() ? "#5eead4" : "#0f766e";
-    pen.fillStyle = "#14b8a633";
-    pen.lineWidth = 1.5;
-    pen.beginPath();
-    lasso.forEach(([x, y], k) => k ? pen.lineTo(x, y) : pen.moveTo(x, y));
-    pen.closePath();
-    pen.fill();
-    pen.stroke();
-  }
-}
-
-let asked = false;
 function redraw() {
   if (asked) return;
   asked = true;
   requestAnimationFrame(() => { asked = false; draw(); });
 }
 
-function nearest(x, y) {
-  const f = frame(), r = props.record;
-  let best = -1, least = NEAR * NEAR;
-  for (let i = 0; i < r.x.length; i++) {
-    const [px, py] = place(f, i), d = (px - x) ** 2 + (py - y) ** 2;
+// The image nearest to a place, if it is near and shown.
+function nearest(x, y, near = NEAR) {
+  const f = frame();
+  let best = -1, least = near * near;
+  for (let i = 0; i < map.n; i++) {
+    if (hides[i]) continue;
+    const px = (map.x[i] - view.x) * f.scale + f.x, py = (view.y - map.y[i]) * f.scale + f.y;
+    const d = (px - x) ** 2 + (py - y) ** 2;
     if (d < least) { least = d; best = i; }
   }
   return best;
@@ -149,119 +71,232 @@ function inside(polygon, x, y) {
   return within;
 }
 
+// --- Pictures: asked for in one batch, once the map is at rest --------------------------------------------------
+
+function wanted(rows) {
+  const missing = rows.filter((i) => !pictures.has(`${props.seen}/${i}`) && !asking.has(i));
+  if (!missing.length || resting) return;
+  resting = setTimeout(async () => {
+    resting = 0;
+    const seen = props.seen, now = inView.filter((i) => !pictures.has(`${seen}/${i}`) && !asking.has(i));
+    if (!now.length || inView.length > THUMBNAILS) return;
+    for (const i of now) asking.add(i);
+    try {
+      keep(seen, now, await server.map_pictures([now, seen]));
+    } finally {
+      for (const i of now) asking.delete(i);
+    }
+  }, 120);
+}
+
+function keep(seen, rows, sources) {
+  rows.forEach((i, k) => {
+    const image = new Image();
+    image.onload = redraw;
+    if (sources[k]) image.src = sources[k];
+    pictures.set(`${seen}/${i}`, image);
+  });
+  for (const key of pictures.keys()) {  // the oldest first
+    if (pictures.size <= MOST_PICTURES) break;
+    pictures.delete(key);
+  }
+}
+
+function wordsOn(i) {
+  const rcc = map.rcc[i], shade = inked?.shade ?? null;
+  const more = [map.name[i], map.told?.[i], map.between?.[i], shade && `${shade.name}: ${shade.told[i] || "unknown"}`];
+  return [map.known.get(rcc)?.title ?? "No cluster", more.filter(Boolean).join(" · ")];
+}
+
 async function tell(i, x, y) {
-  const tip = $(".safe-map-tip"), f = frame(), turn = ++waiting;
+  const tip = $(".safe-map-tip"), turn = ++waiting;
   if (i < 0) { tip.hidden = true; return; }
-  const rcc = props.record.rcc[i], known = props.record.rccs.find((entry) => entry.rcc === rcc);
-  tip.querySelector("b").textContent = known ? known.title : "No cluster";
-  const told = props.record.told?.[i] ? ` · ${props.record.told[i]}` : "";
-  const between = props.record.between?.[i] ? ` · ${props.record.between[i]}` : "";
-  tip.querySelector("span").textContent = props.record.name[i] + told + between + (props.shade ? ` · ${props.shade.name}: ${props.shade.told[i] || "unknown"}` : "");
-  tip.style.left = `${Math.min(x + 14, f.width - 150)}px`;
-  tip.style.top = `${y > f.height - 190 ? y - 186 : y + 14}px`;
+  const f = frame(), [title, words] = wordsOn(i), image = tip.querySelector("img"), key = `${props.seen}/${i}`;
+  tip.querySelector("b").textContent = title;
+  tip.querySelector("span").textContent = words;
+  tip.style.left = `${Math.max(2, x + 166 > f.width ? x - 164 : x + 14)}px`;
+  tip.style.top = `${y > f.height - 200 ? Math.max(2, y - 196) : y + 14}px`;
   tip.hidden = false;
-  const image = tip.querySelector("img"), key = `${props.seen}/${i}`;
-  image.style.visibility = pictures.has(key) ? "" : "hidden";
+  image.style.visibility = pictures.get(key)?.src ? "" : "hidden";
   if (!pictures.has(key)) {
+    const seen = props.seen;
     await new Promise((resume) => setTimeout(resume, 40));
     if (turn !== waiting) return;
-    const source = await server.map_picture([i, props.seen]);
-    if (pictures.size > 500) pictures.clear();
-    pictures.set(key, source);
+    keep(seen, [i], await server.map_pictures([[i], seen]));
   }
-  if (turn === waiting && pictures.get(key)) { image.src = pictures.get(key); image.style.visibility = ""; }
+  const source = pictures.get(key)?.src;
+  if (turn === waiting && source) { image.src = source; image.style.visibility = ""; }
 }
+
+// --- View -------------------------------------------------------------------------------------------------------
+
+function zoom(factor, x, y) {
+  const f = frame(), least = whole().zoom, before = view.zoom;
+  view.zoom = Math.min(MOST_ZOOM, Math.max(least, before * factor));
+  const grown = 1 / f.scale - before / (f.scale * view.zoom);  // what is at (x, y) stays there
+  view.x += (x - f.x) * grown;
+  view.y -= (y - f.y) * grown;
+  moved();
+}
+
+function go(to) {
+  view = { ...to };
+  moved();
+}
+
+function moved() {
+  hovered = walking ? hovered : -1;
+  if (walking) follow(); else tell(-1);
+  redraw();
+}
+
+// Words below the map for some seconds; without any, none.
+function hint(words = "", seconds = 2.5) {
+  clearTimeout(hinting);
+  $(".safe-map-hint").hidden = !words;
+  $(".safe-map-hint").textContent = words;
+  if (words && seconds) hinting = setTimeout(hint, 1000 * seconds);
+}
+
+// --- Selection --------------------------------------------------------------------------------------------------
+
+function pick(rows, how = "select") {
+  mark(rows);
+  props.value = [...picked];
+  trigger(how);
+}
+
+const toggled = (i) => picked.has(i) ? [...picked].filter((other) => other !== i) : [...picked, i];
+const shownRows = () => [...Array(map.n).keys()].filter((i) => !hides[i]);
 
 function point(event) {
   const box = $("canvas").getBoundingClientRect();
   return [event.clientX - box.left, event.clientY - box.top];
 }
 
-function zoom(factor, x, y) {
-  const f = frame(), scale = Math.min(40, Math.max(1, view.scale * factor)), grown = scale / view.scale;
-  view.x = (x - f.width / 2) * (1 - grown) + view.x * grown;
-  view.y = (y - f.height / 2) * (1 - grown) + view.y * grown;
-  view.scale = scale;
-  if (scale === 1) view.x = view.y = 0;
-  redraw();
+const onArrow = (x, y) => arrows.some(([ax, ay]) => Math.hypot(ax - x, ay - y) < ARROW + 5);
+
+function click(event, [x, y]) {
+  const i = nearest(x, y), more = event.shiftKey || event.ctrlKey || event.metaKey;
+  if (onArrow(x, y)) go(whole());
+  else if (i >= 0) pick(more ? toggled(i) : [i], more ? "input" : "select");
+  else if (picked.size && !more) pick([]);
 }
 
-function pick(indices, add) {
-  picked = new Set(add ? [...picked, ...indices] : indices);
-  redraw();
-  props.value = [...picked];
-  trigger("select");
-}
+const onMap = (event) => map && event.target.tagName === "CANVAS";
 
 element.addEventListener("pointerdown", (event) => {
-  if (event.target.tagName !== "CANVAS" || !props.record || event.button) return;
+  if (!onMap(event) || event.button) return;
   event.target.setPointerCapture(event.pointerId);
   const at = point(event);
-  if (mode === "move" || event.ctrlKey || event.metaKey) dragged = { at, from: { ...view } };
-  else lasso = [at];
+  walking = false;
+  hint();
+  if (byLasso || event.shiftKey) lasso = [at];
+  else dragged = { at, from: { ...view }, far: false };
 });
 element.addEventListener("pointermove", (event) => {
-  if (event.target.tagName !== "CANVAS" || !props.record) return;
+  if (!onMap(event)) return;
   const at = point(event);
   if (dragged) {
-    view.x = dragged.from.x + at[0] - dragged.at[0];
-    view.y = dragged.from.y + at[1] - dragged.at[1];
-  } else if (lasso) lasso.push(at);
-  else {
-    const i = nearest(...at);
-    if (i !== hovered) { hovered = i; tell(i, ...at); }
-    else return;
+    const [right, down] = [at[0] - dragged.at[0], at[1] - dragged.at[1]];
+    if (!dragged.far && Math.hypot(right, down) <= FAR) return;
+    dragged.far = true;
+    const { scale } = frame();
+    event.target.style.cursor = "grabbing";
+    go({ ...view, x: dragged.from.x - right / scale, y: dragged.from.y + down / scale });
+  } else if (lasso) {
+    lasso.push(at);
+    redraw();
+  } else if (!walking) {
+    const i = nearest(...at), arrow = onArrow(...at);
+    event.target.style.cursor = byLasso ? "crosshair" : i >= 0 || arrow ? "pointer" : "";
+    if (i === hovered) return;
+    hovered = i;
+    tell(i, ...at);
+    redraw();
   }
-  redraw();
 });
 element.addEventListener("pointerup", (event) => {
-  if (dragged) { dragged = null; return; }
-  if (!lasso) return;
-  const polygon = lasso, [x, y] = polygon[0];
-  lasso = null;
-  const far = polygon.some(([px, py]) => Math.hypot(px - x, py - y) > 5);
-  if (far) {
-    const f = frame(), found = [];
-    for (let i = 0; i < props.record.x.length; i++) if (inside(polygon, ...place(f, i))) found.push(i);
-    pick(found, event.shiftKey);
-  } else {
-    const i = nearest(x, y);
-    if (i >= 0) pick([i], event.shiftKey);
-    else pick([], false);
+  if (!onMap(event)) return;
+  const drag = dragged, polygon = lasso;
+  dragged = lasso = null;
+  event.target.style.cursor = byLasso ? "crosshair" : "";
+  if (drag && !drag.far) click(event, drag.at);
+  if (!polygon) return;
+  const far = polygon.some(([x, y]) => Math.hypot(x - polygon[0][0], y - polygon[0][1]) > FAR);
+  if (!far) { click(event, polygon[0]); redraw(); return; }
+  const f = frame(), found = shownRows().filter((i) => inside(polygon, ...place(f, i)));
+  pick(event.ctrlKey || event.metaKey || (byLasso && event.shiftKey) ? [...picked, ...found] : found);
+});
+element.addEventListener("pointercancel", () => { dragged = lasso = null; redraw(); });
+element.addEventListener("pointerleave", (event) => {
+  if (!onMap(event) || walking || dragged || lasso) return;
+  hovered = -1;
+  tell(-1);
+  redraw();
+}, true);
+element.addEventListener("dblclick", (event) => { if (onMap(event)) zoom(2, ...point(event)); });
+element.addEventListener("wheel", (event) => {
+  if (!onMap(event)) return;
+  if (!event.ctrlKey && !event.metaKey && document.activeElement !== event.target) {
+    hint("Click the map first, or hold Ctrl, to zoom with the wheel");  // and the page scrolls
+    return;
+  }
+  event.preventDefault();
+  const turned = (event.deltaY || event.deltaX) * (event.deltaMode === 1 ? 33 : 1) * (event.ctrlKey ? 2 : 1);
+  zoom(Math.exp(-turned / 400), ...point(event));
+}, { passive: false });
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-do]"), action = button?.dataset.do;
+  if (!map || !action) return;
+  const f = frame();
+  if (action === "lasso") {
+    byLasso = !byLasso;
+    button.setAttribute("aria-pressed", byLasso);
+    $("canvas").style.cursor = byLasso ? "crosshair" : "";
+  } else if (action === "in") zoom(1.5, f.x, f.y);
+  else if (action === "out") zoom(1 / 1.5, f.x, f.y);
+  else if (action === "fit") go(fitted());
+  else if (action === "whole") go(whole());
+  else if (action === "select-shown") pick(shownRows());
+  else if (action === "clear-filters") clearFilters();
+  else if (action === "filters") {
+    const pane = $(".safe-map-filters");
+    pane.hidden = !pane.hidden;
+    button.setAttribute("aria-expanded", !pane.hidden);
   }
 });
-element.addEventListener("pointerleave", () => { hovered = -1; tell(-1); redraw(); }, true);
-element.addEventListener("wheel", (event) => {
-  if (event.target.tagName !== "CANVAS" || !props.record || !(event.ctrlKey || mode === "move" || event.shiftKey)) return;
-  event.preventDefault();
-  zoom(Math.exp(-(event.deltaY || event.deltaX) / 400), ...point(event));
-}, { passive: false });
-element.addEventListener("click", (event) => {
-  const action = event.target.closest("[data-do]")?.dataset.do, f = frame();
-  if (action === "mode") {
-    mode = mode === "lasso" ? "move" : "lasso";
-    event.target.textContent = mode === "lasso" ? "Lasso" : "Move";
-    event.target.title = mode === "lasso" ? "Dragging selects images" : "Dragging moves the map";
-    $("canvas").style.cursor = mode === "lasso" ? "crosshair" : "grab";
-  } else if (action === "in") zoom(1.5, f.width / 2, f.height / 2);
-  else if (action === "out") zoom(1 / 1.5, f.width / 2, f.height / 2);
-  else if (action === "all") { view = { x: 0, y: 0, scale: 1 }; redraw(); }
-});
-element.addEventListener("keydown", (event) => {
-  if (event.target.tagName !== "CANVAS") return;
-  const f = frame(), step = { ArrowLeft: [40, 0], ArrowRight: [-40, 0], ArrowUp: [0, 40], ArrowDown: [0, -40] }[event.key];
-  if (step) { view.x += step[0]; view.y += step[1]; }
-  else if (event.key === "+") zoom(1.5, f.width / 2, f.height / 2);
-  else if (event.key === "-") zoom(1 / 1.5, f.width / 2, f.height / 2);
-  else if (event.key === "Escape") pick([], false);
-  else return;
-  event.preventDefault();
-  redraw();
-});
 
-watch(["record", "chosen", "seen"], () => { picked = new Set(); redraw(); });
-watch("found", () => { picked = new Set(props.found?.rows); redraw(); });
-watch("shade", () => { hovered = -1; tell(-1); legend(); redraw(); });
-new ResizeObserver(redraw).observe(element);
-new MutationObserver(() => { legend(); redraw(); }).observe(document.body, { attributes: true, attributeFilter: ["class"] });
-redraw();
+element.addEventListener("keydown", onKey);
+element.addEventListener("focusin", (event) => { if (onMap(event) && event.target.matches(":focus-visible")) hint(MOVE, 6); });
+element.addEventListener("focusout", (event) => { if (onMap(event)) leave(); });
+
+// --- What comes from the server ---------------------------------------------------------------------------------
+
+function rename() {
+  if (!map || !props.named) return;
+  for (const entry of props.named) Object.assign(map.known.get(entry.rcc) ?? {}, entry);
+  makeFilters();
+}
+
+// An RCC at hand that lies outside the bulk is shown.
+function showChosen() {
+  const entry = map?.known.get(props.chosen), f = frame();
+  if (!entry || view.zoom > 1) return;
+  const [x, y] = place(f, entry.at);
+  if (x < 0 || y < 0 || x > f.width || y > f.height) go(whole());
+}
+
+watch(["record", "seen"], load);
+watch("filters", () => { if (map) makeFilters(); });
+watch("named", rename);
+watch("chosen", () => { mark([]); showChosen(); });
+watch("found", () => mark(props.found?.rows ?? []));
+watch("shade", () => { hovered = -1; tell(-1); inked = null; legend(); redraw(); });
+new ResizeObserver(redraw).observe($(".safe-map"));
+new MutationObserver(() => { inked = null; legend(); redraw(); })
+  .observe(document.body, { attributes: true, attributeFilter: ["class"] });
+listenToFilters();
+load();
+legend();

@@ -209,9 +209,11 @@ def lasso_all(page: Page) -> float:
     corners = [(0.005, 0.005), (0.995, 0.005), (0.995, 0.995), (0.005, 0.995), (0.005, 0.01)]
     first, *others = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in corners]
     page.mouse.move(*first)
+    page.keyboard.down("Shift")  # otherwise the map is moved
     page.mouse.down()
     for corner in others:
         page.mouse.move(*corner, steps=4)
     released = time.monotonic()
     page.mouse.up()
+    page.keyboard.up("Shift")
     return released

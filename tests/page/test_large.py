@@ -88,6 +88,7 @@ def test_another_rcc_is_shown_soon(served, page):
 def test_the_map_stays_smooth(served, page):
     canvas = page.locator("#map canvas")
     canvas.scroll_into_view_if_needed()
+    canvas.focus()  # otherwise the wheel scrolls the page
     box = canvas.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     # The time of a script's turn in each frame, while the wheel zooms and the mouse goes over the points

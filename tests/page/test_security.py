@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse
 
 from page.app import MOST_QUEUED, serve
 from page.guard import FIRST_DELAY, LONGEST_LINE, MAX_BODY, Guard
+from page.images_view import MOST_AT_ONCE
 from page.jobs import Jobs, PageSettings
 from page.pictures import picture
 from page.results import Results, check_within
@@ -379,7 +380,7 @@ FORGED = [None, True, -1, 10**30, 1e308, float("nan"), float("inf"), "", "x", "\
 
 def test_server_functions_answer_forged_arguments_with_nothing(attacked, visitor):
     for widget, functions in (
-        ("map", ["map_picture"]),
+        ("map", ["map_pictures"]),
         ("grid", ["grid_picture"]),
         ("labelling", ["label_state", "label_picture", "give_label", "undo_label"]),
     ):
@@ -455,6 +456,9 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     state = visitor.serve("labelling", "label_state", [None, ["a"]]).json()
     assert visitor.serve("labelling", "label_picture", [0, state["set"]]).json().startswith("data:image")
     assert visitor.serve("grid", "grid_picture", [0, run]).json().startswith("data:image")
+    pictures = visitor.serve("map", "map_pictures", [[0, -1, "x", 10**30, *[1] * 1000], run]).json()
+    assert [picture[:10] for picture in pictures[:5]] == ["data:image", "data:image", "", "", "data:image"]
+    assert len(pictures) == MOST_AT_ONCE
     failing, size = str(attacked.root / "failing"), {"accuracy": "0.5", "set_size": "6", "quota": "equal"}
     try:
         assert "15 failures" in other.fire(
@@ -464,10 +468,10 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
         for widget, function, sent in (
             ("grid", "grid_picture", [0, run]),
-            ("map", "map_picture", [0, run]),
+            ("map", "map_pictures", [[0], run]),
             ("labelling", "label_picture", [0, state["set"]]),
         ):
-            assert visitor.serve(widget, function, sent).json() == "", function
+            assert visitor.serve(widget, function, sent).json() in ("", [""]), function
         visitor.serve("labelling", "give_label", [0, 0, "a", ["a"], state["set"]])
         assert (attacked.folder / "out" / "unsafe_set.csv").read_bytes() == table
         for handler, data in (

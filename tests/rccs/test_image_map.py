@@ -1,3 +1,4 @@
+import base64
 import dataclasses
 import json
 import subprocess
@@ -9,7 +10,19 @@ import pytest
 
 from dbscan.outcome import NOISE
 from rccs import image_map as maps
-from rccs.image_map import MapPositions, load_map, map_points, map_record, map_shades, stored_map
+from rccs.image_map import (
+    COLOURS,
+    STEPS,
+    MapPositions,
+    bulk,
+    colour_apart,
+    load_map,
+    map_points,
+    map_record,
+    map_shades,
+    rcc_words,
+    stored_map,
+)
 from rccs.nearness import by_closeness, most_similar, nearest_rccs
 from rccs.notes import RccNote
 from support.errors import SAFEError
@@ -30,6 +43,10 @@ def many(clusters, n: int, dimension: int = 5):
         points=points,
         reach=np.ones(3, np.float32),
     )
+
+
+def unpacked(text: str, kind: str) -> list[int]:
+    return np.frombuffer(base64.b64decode(text), kind).tolist()
 
 
 @pytest.fixture
@@ -119,15 +136,18 @@ def test_the_record_says_of_every_image_where_it_lies_and_of_every_rcc_what_it_i
     xy = np.tile(np.linspace(0, 1, 26, dtype=np.float32)[:, None], 2)
     record = map_record(clusters, MapPositions(xy, "pca"), {1: RccNote(1, "<b>snow</b>", "", "safe")})
     assert record["method"] == "pca"
-    assert record["x"] == np.rint(np.linspace(0, 1, 26) * record["steps"]).astype(int).tolist() == record["y"]
-    assert record["rcc"] == clusters.labels.tolist()
+    assert unpacked(record["x"], "<u2") == np.rint(np.linspace(0, 1, 26) * record["steps"]).astype(int).tolist()
+    assert record["x"] == record["y"]
+    assert unpacked(record["rcc"], "<i4") == clusters.labels.tolist()
+    assert record["bulk"] == [0, 0, STEPS, STEPS]
     assert record["name"] == list(clusters.paths)
-    assert [(rcc["rcc"], rcc["title"], rcc["size"], rcc["verdict"]) for rcc in record["rccs"]] == [
-        (0, "RCC 0", 10, ""),
-        (1, "RCC 1 · <b>snow</b>", 8, "safe"),
-        (2, "RCC 2", 6, ""),
-        (NOISE, "No cluster", 2, ""),
+    assert [(rcc["rcc"], rcc["title"], rcc["name"], rcc["size"], rcc["verdict"]) for rcc in record["rccs"]] == [
+        (0, "RCC 0", "", 10, ""),
+        (1, "RCC 1 · <b>snow</b>", "<b>snow</b>", 8, "safe"),
+        (2, "RCC 2", "", 6, ""),
+        (NOISE, "No cluster", "", 2, ""),
     ]
+    assert [rcc["colour"] for rcc in record["rccs"]] == [0, 1, 2, 3]
     assert all(clusters.labels[rcc["at"]] == rcc["rcc"] for rcc in record["rccs"])
     json.dumps(record, allow_nan=False)
 
@@ -145,6 +165,40 @@ def test_a_name_that_is_not_valid_unicode_is_shown(clusters):
     odd = dataclasses.replace(clusters, paths=("a/\udcff.png", *clusters.paths[1:]))
     record = map_record(odd, MapPositions(np.zeros((26, 2), np.float32), "pca"), {})
     assert record["name"][0] == "\ufffd.png"
+
+
+def test_what_is_said_of_an_rcc_steers_no_text():
+    words = rcc_words(3, {3: RccNote(3, "a\u202eb", "", "unsafe")})
+    assert words == {"rcc": 3, "title": "RCC 3 · a\ufffdb", "name": "a\ufffdb", "verdict": "unsafe"}
+
+
+def test_the_bulk_leaves_out_a_few_images_that_lie_far_away_but_not_those_just_outside():
+    line = np.arange(1000)
+    grid = np.stack([line, line], axis=1)
+    assert bulk(grid) == [0, 0, 999, 999]
+    grid[:5] = (-5000, 2)
+    grid[-5:] = (990, 60_000)
+    left, low, right, high = bulk(grid)
+    assert (low, right) == (2, 994)
+    assert left == pytest.approx(20, abs=5)
+    assert high == pytest.approx(980, abs=5)
+    assert bulk(np.full((3, 2), 7)) == [7, 7, 7, 7]
+    assert bulk(np.zeros((0, 2), int)) == [0, 0, STEPS, STEPS]
+
+
+def test_rccs_of_the_same_colour_lie_far_apart():
+    places = np.random.default_rng(0).random((40, 2))
+    colours = colour_apart(places)
+    assert colours[:COLOURS] == [*range(COLOURS)]
+    assert set(colours) == set(range(COLOURS))
+
+    def nearest_alike(given: np.ndarray) -> float:
+        return min(np.linalg.norm(places[i] - places[j]) for i in range(40) for j in range(i) if given[i] == given[j])
+
+    by_turns = np.arange(40) % COLOURS
+    assert nearest_alike(np.array(colours)) > 3 * nearest_alike(by_turns)
+    assert colour_apart(np.zeros((0, 2))) == []
+    assert colour_apart(np.zeros((9, 2)))[:COLOURS] == [*range(COLOURS)]
 
 
 # --- Near and far -----------------------------------------------------------------------------------------------

@@ -1,0 +1,231 @@
+// How the map is drawn: points, arrows to what lies outside, thumbnails, labels, lasso. Second part; see map.js.
+// `view` is the middle of what is shown, in the map's steps, and `zoom`, 1 where the bulk of the images fits.
+const ABOVE = 46, BELOW = 34, BESIDE = 18;  // kept free of points: the buttons, the legend
+const LABELS = 60, LONGEST_LABEL = 20, MARGIN = 0.02, ARROW = 7, SLOT = 26;
+const THUMBNAILS = 60, MAGNIFIED = 1.4;  // thumbnails replace points where as few are in view, and it is magnified
+let widths = new Map(), arrows = [], inView = [];
+
+function frame() {
+  const canvas = $("canvas"), ratio = window.devicePixelRatio || 1;
+  const width = canvas.clientWidth, height = canvas.clientHeight;
+  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
+    canvas.width = Math.round(width * ratio);
+    canvas.height = Math.round(height * ratio);
+  }
+  const below = props.shade ? BELOW : BESIDE;
+  const inner = [Math.max(40, width - 2 * BESIDE), Math.max(40, height - ABOVE - below)];
+  const scale = map ? fitting(map.bulk, inner) * view.zoom : 1;
+  return { canvas, ratio, width, height, inner, scale, x: width / 2, y: ABOVE + inner[1] / 2 };
+}
+
+// Pixels for each step so that a rectangle fits.
+function fitting([left, low, right, high], [wide, tall]) {
+  const least = map.steps / 1000;  // of images that are all the same
+  return Math.min(wide / Math.max(least, right - left), tall / Math.max(least, high - low)) / (1 + 2 * MARGIN);
+}
+
+const middle = ([left, low, right, high]) => ({ x: (left + right) / 2, y: (low + high) / 2 });
+const fitted = () => ({ ...middle(map.bulk), zoom: 1 });
+
+// All images fit; what is magnified least.
+function whole() {
+  const f = frame();
+  return { ...middle(map.whole), zoom: Math.min(1, fitting(map.whole, f.inner) / fitting(map.bulk, f.inner)) };
+}
+
+const place = (f, i) => [(map.x[i] - view.x) * f.scale + f.x, (view.y - map.y[i]) * f.scale + f.y];
+
+function draw() {
+  const canvas = $("canvas");
+  if (!canvas || !canvas.clientWidth) return;
+  $(".safe-map-none").hidden = Boolean(map);
+  canvas.hidden = !map;
+  canvas.dataset.chosen = props.chosen ?? "";
+  if (!map) return;
+  const f = frame(), pen = canvas.getContext("2d");
+  inked ||= inks();
+  const size = Math.max(2.2, Math.min(5, 110 / Math.sqrt(map.n))) * Math.min(1.9, Math.max(1, Math.sqrt(view.zoom)));
+  points(pen, f, size);
+  pen.setTransform(f.ratio, 0, 0, f.ratio, 0, 0);
+  const pictured = thumbnails(pen, f);
+  outside(pen, f);
+  labels(pen, f, pictured);
+  if (hovered >= 0) ring(pen, f, hovered, size + 4);
+  if (lasso && lasso.length > 1) outline(pen);
+  canvas.dataset.pictures = pictured.length;
+  canvas.dataset.zoom = view.zoom.toFixed(2);
+}
+
+const isLit = (i) => picked.size ? marked[i] : props.chosen == null || map.rcc[i] === props.chosen;
+
+// A disc as a list of offsets in the canvas and of how much of each pixel it covers, at most 256.
+function disc(radius, wide, alpha) {
+  const most = Math.ceil(radius), offsets = [], covers = [];
+  for (let y = -most; y <= most; y++) {
+    for (let x = -most; x <= most; x++) {
+      const cover = Math.min(1, radius + 0.5 - Math.hypot(x, y));
+      if (cover > 0) { offsets.push(y * wide + x); covers.push(Math.round(256 * alpha * cover)); }
+    }
+  }
+  return { most, offsets: Int32Array.from(offsets), covers: Int32Array.from(covers) };
+}
+
+// The points, pixel by pixel: to let the canvas draw 20,000 discs takes ten times as long.
+function points(pen, f, size) {
+  inView = [];
+  const { width: wide, height: tall } = f.canvas, image = pen.createImageData(wide, tall), pixels = new Uint32Array(image.data.buffer);
+  pixels.fill(inked.ground);
+  for (const lit of [false, true]) {
+    const large = size * (lit && map.n < 3000 ? 1.2 : 1), pale = inked.shade && !picked.size ? 0.55 : 0.26;
+    const { most, offsets, covers } = disc(large * f.ratio, wide, lit ? 0.95 : pale);
+    for (let i = 0; i < map.n; i++) {
+      if (hides[i] || Boolean(isLit(i)) !== lit) continue;
+      const x = (map.x[i] - view.x) * f.scale + f.x, y = (view.y - map.y[i]) * f.scale + f.y;
+      if (x < 0 || y < 0 || x > f.width || y > f.height) continue;
+      inView.push(i);
+      // Whole discs only: cut at the border, they would go on at the other side.
+      const column = Math.min(wide - 1 - most, Math.max(most, Math.round(x * f.ratio)));
+      const row = Math.min(tall - 1 - most, Math.max(most, Math.round(y * f.ratio)));
+      blend(pixels, row * wide + column, offsets, covers, inked.pixels[inked.of[i]]);
+    }
+  }
+  pen.putImageData(image, 0, 0);
+}
+
+// Red and blue are mixed at once, and green between them: each has eight bits to spare.
+function blend(pixels, at, offsets, covers, ink) {
+  const redBlue = ink & 0xff00ff, green = ink & 0xff00;
+  for (let k = 0; k < offsets.length; k++) {
+    const under = pixels[at + offsets[k]], below = under & 0xff00ff, beneath = under & 0xff00;
+    pixels[at + offsets[k]] = 0xff000000 |
+      (below + (Math.imul(redBlue - below, covers[k]) >> 8)) & 0xff00ff |
+      (beneath + (Math.imul(green - beneath, covers[k]) >> 8)) & 0xff00;
+  }
+}
+
+// Small triangles at the border point to images that lie outside, unless the map is magnified, when most do.
+function outside(pen, f) {
+  arrows = [];
+  const slots = new Map();
+  let images = 0;
+  if (view.zoom <= 1) {
+    const cut = (v, most, least = ARROW + 3) => Math.min(most - ARROW - 3, Math.max(least, v));
+    for (let i = 0; i < map.n; i++) {
+      if (hides[i]) continue;
+      const [x, y] = place(f, i);
+      if (x >= 0 && y >= 0 && x <= f.width && y <= f.height) continue;
+      const to = [cut(x, f.width), cut(y, f.height, ABOVE - 2)], slot = to.map((v) => Math.round(v / SLOT)).join();
+      images++;
+      if (!slots.has(slot)) slots.set(slot, { to, from: [x, y], i });
+    }
+  }
+  for (const { to: [x, y], from, i } of slots.values()) {
+    const angle = Math.atan2(from[1] - y, from[0] - x);
+    pen.save();
+    pen.translate(x, y);
+    pen.rotate(angle);
+    pen.beginPath();
+    pen.moveTo(ARROW, 0);
+    pen.lineTo(-ARROW * 0.7, -ARROW * 0.8);
+    pen.lineTo(-ARROW * 0.7, ARROW * 0.8);
+    pen.closePath();
+    pen.fillStyle = inked.colours[inked.of[i]];
+    pen.fill();
+    pen.lineWidth = 1.2;
+    pen.strokeStyle = dark() ? "#e5e7eb" : "#374151";
+    pen.stroke();
+    pen.restore();
+    arrows.push([x, y]);
+  }
+  const button = $(".safe-map-outside");
+  button.hidden = !images;
+  button.textContent = `${images.toLocaleString("en")} outside`;
+}
+
+// Thumbnails in place of points, those first that are pointed at or selected; where two would overlap, one stays a point.
+function thumbnails(pen, f) {
+  if (view.zoom < MAGNIFIED || !inView.length || inView.length > THUMBNAILS) return [];
+  const side = inView.length <= 15 ? 72 : inView.length <= 30 ? 56 : 44, drawn = [];
+  const first = (i) => (i === hovered ? 2 : 0) + (isLit(i) ? 1 : 0);
+  wanted(inView);
+  for (const i of [...inView].sort((a, b) => first(b) - first(a))) {
+    const image = pictures.get(`${props.seen}/${i}`);
+    if (!image?.complete || !image.naturalWidth) continue;
+    const [x, y] = place(f, i);
+    if (drawn.some((box) => Math.abs(box.x - x) < side && Math.abs(box.y - y) < side)) continue;
+    const grown = side / Math.max(image.naturalWidth, image.naturalHeight);
+    const wide = image.naturalWidth * grown, tall = image.naturalHeight * grown;
+    drawn.push({ i, x, y, wide: wide + 4, tall: tall + 4 });
+    pen.globalAlpha = isLit(i) ? 1 : 0.75;
+    pen.fillStyle = inked.colours[inked.of[i]];
+    pen.fillRect(x - wide / 2 - 2, y - tall / 2 - 2, wide + 4, tall + 4);
+    pen.drawImage(image, x - wide / 2, y - tall / 2, wide, tall);
+  }
+  pen.globalAlpha = 1;
+  return drawn;
+}
+
+const short = (text) => text.length > LONGEST_LABEL ? `${text.slice(0, LONGEST_LABEL - 1).trimEnd()}…` : text;
+
+// Each RCC's name above it, below it or over it, the RCC at hand and large ones first, as long as there is room.
+function labels(pen, f, pictured) {
+  pen.font = "600 12px system-ui, sans-serif";
+  pen.textAlign = "center";
+  pen.textBaseline = "middle";
+  const taken = pictured.map(({ x, y, wide, tall }) => [x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2]), made = [];
+  const free = (box) => box[0] >= 2 && box[1] >= ABOVE - 4 && box[2] <= f.width - 2 && box[3] <= f.height - 4 &&
+    !taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]);
+  const first = (entry) => entry.rcc === props.chosen ? 0 : 1;
+  for (const entry of [...map.rccs].sort((a, b) => first(a) - first(b))) {
+    if (made.length >= LABELS) break;
+    if (entry.rcc === NOISE || !shownOf.get(entry.rcc)) continue;
+    const text = short(entry.name) || `RCC ${entry.rcc}`, [x, y] = place(f, entry.at);
+    if (x < 0 || x > f.width) continue;
+    if (!widths.has(text)) widths.set(text, pen.measureText(text).width);
+    const wide = widths.get(text) + 14, [top, bottom] = entry.reach.map((step) => (view.y - step) * f.scale + f.y);
+    for (const [right, height] of [[0, top - 12], [0, bottom + 12], [0, y], [wide / 2 + 8, y], [-wide / 2 - 8, y]]) {
+      const at = [x + right, height], box = [at[0] - wide / 2 - 3, at[1] - 13, at[0] + wide / 2 + 3, at[1] + 13];
+      if (!free(box)) continue;
+      taken.push(box);
+      made.push({ entry, text, at, wide });
+      break;
+    }
+  }
+  for (const { entry, text, at: [x, y], wide } of made.reverse()) {
+    const chosen = entry.rcc === props.chosen;
+    pen.globalAlpha = chosen || props.chosen == null ? 1 : 0.85;
+    pen.fillStyle = chosen ? (dark() ? "#fff" : "#111827") : (dark() ? "#1f2937" : "#fff");
+    pen.beginPath();
+    pen.roundRect(x - wide / 2, y - 10, wide, 20, 10);
+    pen.fill();
+    pen.lineWidth = chosen ? 2.5 : 1.5;
+    pen.strokeStyle = colourOf(entry.rcc);
+    pen.stroke();
+    pen.globalAlpha = 1;
+    pen.fillStyle = chosen ? (dark() ? "#111827" : "#fff") : (dark() ? "#f3f4f6" : "#111827");
+    pen.fillText(text, x, y + 0.5);
+  }
+  $("canvas").dataset.labels = made.map(({ text }) => text).reverse().join("|");
+}
+
+function ring(pen, f, i, radius) {
+  const [x, y] = place(f, i);
+  for (const [colour, width] of [[dark() ? "#111827" : "#fff", 5], [dark() ? "#fff" : "#111827", 2.2]]) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = width;
+    pen.beginPath();
+    pen.arc(x, y, radius, 0, 7);
+    pen.stroke();
+  }
+}
+
+function outline(pen) {
+  pen.strokeStyle = dark() ? "#5eead4" : "#0f766e";
+  pen.fillStyle = "#14b8a633";
+  pen.lineWidth = 1.5;
+  pen.beginPath();
+  lasso.forEach(([x, y], k) => k ? pen.lineTo(x, y) : pen.moveTo(x, y));
+  pen.closePath();
+  pen.fill();
+  pen.stroke();
+}

@@ -1,0 +1,213 @@
+// What the map shows: histograms of all that is known of the images. Third part; see map.js. A bin that is chosen hides all
+// other images, and every other histogram counts what is left. A bin is one of a number's intervals, or a category.
+const VERDICTS = { unsafe: "unsafe", unclear: "unclear", safe: "safe", "": "not judged" };
+let filters = [], hides = new Uint8Array(), shownOf = new Map(), brush = null;
+
+const isOn = (filter) => filter.kept !== null;
+
+function unpacked(text, Type) {
+  return new Type(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
+}
+
+// Of RCCs and verdicts, which may be edited, and of what the server has sent. What was chosen is kept by a filter's name.
+function makeFilters() {
+  const before = new Map(filters.filter(isOn).map((filter) => [filter.name, filter]));
+  const titles = map.rccs.map((entry) => entry.title), at = new Map(map.rccs.map(({ rcc }, k) => [rcc, k]));
+  filters = [{ name: "RCC", kind: "category", texts: titles, bins: Uint16Array.from(map.rcc, (rcc) => at.get(rcc)) }];
+  const judged = Object.keys(VERDICTS).filter((verdict) => map.rccs.some((entry) => entry.verdict === verdict));
+  if (judged.length > 1) {
+    const of = map.rccs.map((entry) => judged.indexOf(entry.verdict));
+    const bins = Uint16Array.from(filters[0].bins, (k) => of[k]);
+    filters.push({ name: "Verdict", kind: "category", texts: judged.map((verdict) => VERDICTS[verdict]), bins });
+  }
+  for (const sent of props.filters || []) {
+    const bins = unpacked(sent.bins, Uint8Array);
+    if (bins.length !== map.n) continue;  // of clusters that are no longer shown
+    const texts = sent.names || sent.low.map((low, k) => low === sent.high[k] ? low : `${low} to ${sent.high[k]}`);
+    filters.push({ ...sent, bins, texts });
+  }
+  for (const filter of filters) {
+    const same = before.get(filter.name), unknown = filter.texts.length;
+    if (filter.bins.some((bin) => bin >= unknown)) {
+      filter.bins = filter.bins.map((bin) => Math.min(bin, unknown));
+      filter.texts = [...filter.texts, "unknown"];
+    }
+    filter.unknown = unknown;
+    filter.all = new Uint32Array(filter.texts.length);
+    for (const bin of filter.bins) filter.all[bin]++;
+    filter.kept = same && same.texts.join("\n") === filter.texts.join("\n") ? same.kept : null;
+  }
+  buildFilters();
+  refilter();
+}
+
+// Each image is hidden by none, one or more filters; a histogram counts those that no other filter hides.
+function refilter() {
+  const n = map.n, by = new Uint8Array(n), last = new Uint8Array(n);
+  filters.forEach((filter, k) => {
+    if (!isOn(filter)) return;
+    for (let i = 0; i < n; i++) if (!filter.kept[filter.bins[i]]) { by[i]++; last[i] = k; }
+  });
+  filters.forEach((filter, k) => {
+    filter.counts = new Uint32Array(filter.all.length);
+    for (let i = 0; i < n; i++) if (!by[i] || (by[i] === 1 && last[i] === k)) filter.counts[filter.bins[i]]++;
+  });
+  hides = by;
+  shownOf = new Map();
+  let shown = 0;
+  for (let i = 0; i < n; i++) if (!by[i]) { shown++; shownOf.set(map.rcc[i], (shownOf.get(map.rcc[i]) || 0) + 1); }
+  if (hovered >= 0 && hides[hovered]) { hovered = -1; tell(-1); }
+  map.shown = shown;
+  showCounts();
+  redraw();
+}
+
+function showCounts() {
+  const on = filters.some(isOn), told = `${map.shown.toLocaleString("en")} of ${map.n.toLocaleString("en")}`;
+  $(".safe-map-filters header b").textContent = `${told} shown`;
+  $("[data-do=filters]").textContent = on ? `Show · ${told}` : "Show";
+  $("[data-do=filters]").classList.toggle("on", on);
+  $("[data-do=clear-filters]").disabled = !on;
+  $("[data-do=select-shown]").disabled = !map.shown;
+  $("canvas").dataset.shown = map.shown;
+  showHidden();
+  for (const filter of filters) {
+    const most = Math.max(...filter.all), { box } = filter;
+    if (!box) continue;
+    box.classList.toggle("on", isOn(filter));
+    box.querySelector("[data-do=clear-filter]").hidden = !isOn(filter);
+    box.querySelector(".safe-map-kept").textContent = keptText(filter);
+    for (const bin of box.querySelectorAll("[data-bin]")) {
+      const k = Number(bin.dataset.bin), count = filter.counts[k];
+      bin.style.setProperty("--all", filter.all[k] / most);
+      bin.style.setProperty("--now", count / most);
+      bin.setAttribute("aria-pressed", Boolean(filter.kept?.[k]));
+      const words = `${filter.texts[k]}: ${count.toLocaleString("en")} of ${filter.all[k].toLocaleString("en")}`;
+      bin.setAttribute("aria-label", words);
+      bin.title = words;
+      if (filter.kind === "category") bin.querySelector("output").textContent = count.toLocaleString("en");
+    }
+  }
+}
+
+// Images that were found or selected before may be hidden.
+function showHidden() {
+  const line = $(".safe-map-hidden"), hidden = [...picked].filter((i) => hides[i]).length;
+  line.hidden = !hidden;
+  line.textContent = `${hidden.toLocaleString("en")} of ${picked.size.toLocaleString("en")} selected images are not shown`;
+}
+
+function keptText(filter) {
+  if (filter.kind === "category" || !isOn(filter)) return "";
+  const [from, to] = ends(filter);
+  return from < 0 ? "unknown" : `${filter.low[from]} to ${filter.high[to]}`;
+}
+
+// The first and the last bin of a number that are chosen, -1 if none is.
+const ends = (filter) => {
+  const chosen = [...filter.low.keys()].filter((k) => filter.kept?.[k]);
+  return [chosen[0] ?? -1, chosen.at(-1) ?? -1];
+};
+
+function buildFilters() {
+  const made = (tag, name, text = "") => {
+    const it = document.createElement(tag);
+    it.className = name;
+    it.textContent = text;
+    return it;
+  };
+  $(".safe-map-histograms").replaceChildren(...filters.map((filter, f) => {
+    const box = filter.box = made("section", "safe-map-filter"), head = made("div", "safe-map-filter-head");
+    const clear = made("button", "", "×"), bins = made("div", filter.kind === "category" ? "safe-map-bars" : "safe-map-bins");
+    clear.type = "button";
+    clear.dataset.do = "clear-filter";
+    clear.setAttribute("aria-label", `All of ${filter.name}`);
+    head.append(made("b", "", filter.name), made("span", "safe-map-kept"), clear);
+    box.dataset.filter = f;
+    bins.setAttribute("role", "group");
+    bins.setAttribute("aria-label", filter.name);
+    const shown = filter.texts.map((text, k) => {
+      const bin = made("button", "");
+      bin.type = "button";
+      bin.dataset.bin = k;
+      bin.tabIndex = k ? -1 : 0;  // the arrow keys go on from there
+      if (filter.kind === "category") bin.append(made("span", "", text), made("output", ""));
+      return bin;
+    });
+    box.append(head, bins);
+    if (filter.kind === "category") bins.append(...shown);
+    else {
+      const foot = made("div", "safe-map-filter-foot");
+      bins.append(...shown.slice(0, filter.unknown));
+      foot.append(made("span", "", filter.low[0]), ...shown.slice(filter.unknown), made("span", "", filter.high.at(-1)));
+      shown.slice(filter.unknown).forEach((bin) => { bin.textContent = `${filter.all[filter.unknown]} unknown`; bin.tabIndex = 0; });
+      box.append(foot);
+    }
+    return box;
+  }));
+}
+
+const filterOf = (target) => filters[target.closest?.("[data-filter]")?.dataset.filter];
+const binOf = (target) => Number(target.closest?.("[data-bin]")?.dataset.bin ?? -1);
+
+// A category is added to those chosen, or taken away again; of a number, a range is chosen.
+function choose(filter, from, to = from) {
+  const size = filter.texts.length, kept = new Uint8Array(size);
+  if (filter.kind === "category") {
+    if (isOn(filter)) kept.set(filter.kept);
+    kept[to] ^= 1;
+  } else {
+    const alone = from === to && filter.kept?.[to] && filter.kept.reduce((sum, one) => sum + one) === 1 && !brush?.moved;
+    if (!alone) kept.fill(1, Math.min(from, to), Math.max(from, to) + 1);
+  }
+  filter.kept = kept.some(Boolean) ? kept : null;
+  refilter();
+}
+
+function clearFilters(some = filters) {
+  for (const filter of some) filter.kept = null;
+  refilter();
+}
+
+function listenToFilters() {
+  const pane = $(".safe-map-histograms");
+  pane.addEventListener("pointerdown", (event) => {
+    const filter = filterOf(event.target), bin = binOf(event.target);
+    if (!filter || filter.kind === "category" || bin < 0 || bin >= filter.unknown || event.button) return;
+    brush = { filter, from: bin, to: bin, moved: false };
+  });
+  pane.addEventListener("pointermove", (event) => {
+    if (!brush) return;
+    const bins = brush.filter.box.querySelector(".safe-map-bins"), { left, width } = bins.getBoundingClientRect();
+    const last = brush.filter.unknown - 1;
+    const to = Math.min(last, Math.max(0, Math.floor((event.clientX - left) / width * (last + 1))));
+    if (to === brush.to) return;
+    brush.to = to;
+    brush.moved = true;
+    choose(brush.filter, brush.from, to);
+  });
+  document.addEventListener("pointerup", () => setTimeout(() => { brush = null; }));  // after the click that follows
+  pane.addEventListener("click", (event) => {
+    const filter = filterOf(event.target), bin = binOf(event.target);
+    if (!filter) return;
+    if (event.target.closest("[data-do=clear-filter]")) clearFilters([filter]);
+    else if (bin >= 0 && !brush?.moved) choose(filter, event.shiftKey && filter.low && isOn(filter) ? ends(filter)[0] : bin, bin);
+  });
+  pane.addEventListener("keydown", (event) => {
+    const filter = filterOf(event.target), bin = binOf(event.target);
+    if (!filter || bin < 0) return;
+    if (event.key === "Escape") { clearFilters([filter]); return; }
+    const step = { ArrowRight: 1, ArrowDown: 1, ArrowLeft: -1, ArrowUp: -1 }[event.key], to = bin + step;
+    const next = step && filter.box.querySelector(`[data-bin="${to}"]`);
+    if (!next) return;
+    event.preventDefault();
+    event.target.tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+    // With Shift, a range grows from where it began.
+    if (event.shiftKey && filter.low && to < filter.unknown) {
+      const [first, last] = ends(filter);
+      choose(filter, first < 0 ? bin : first === bin && last !== bin ? last : first, to);
+    }
+  });
+}

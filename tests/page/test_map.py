@@ -1,0 +1,368 @@
+"""The map of all failing images: its script alone in a browser, and on the real page."""
+
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from page.images_view import HERE, MAP_SCRIPTS
+from rccs.image_map import COLOURS, STEPS, colour_apart, packed
+from rccs.map_filters import map_filters
+from tests.helpers.browsing import FAKED, WAIT, Served, canvas_of, field, generate, opened, served_from
+
+N = 20_000
+SMOOTH = 50  # milliseconds for a frame
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
+# What Gradio gives to a script, without Gradio: `window.shown.change` is what the server sends.
+ALONE = """([script, props, picture]) => {
+  const watching = [];
+  const shown = window.shown = { props, events: [], asked: [], change(more) {
+    Object.assign(props, more);
+    for (const [names, run] of watching) if ([names].flat().some((name) => name in more)) run();
+  } };
+  const server = { map_pictures: async ([rows]) => { shown.asked.push(rows.length); return rows.map(() => picture); } };
+  Function("element", "trigger", "props", "server", "watch", script)(
+    document.querySelector("#map"), (name) => shown.events.push([name, [...props.value]]), props, server,
+    (names, run) => watching.push([names, run]));
+}"""
+
+
+def of_points(xy: np.ndarray, labels: np.ndarray, columns: Mapping[str, np.ndarray], names: Mapping[int, str]) -> dict:
+    """What the server sends of points between 0 and 1."""
+    grid = np.rint(xy * STEPS).astype("<u2")
+    rccs = [int(rcc) for rcc in np.unique(labels)]
+    at = [int(np.flatnonzero(labels == rcc)[0]) for rcc in rccs]
+    described = [
+        {"rcc": rcc, "title": f"RCC {rcc}", "name": names.get(rcc, ""), "verdict": "", "at": at, "size": 1, "colour": c}
+        for rcc, at, c in zip(rccs, at, colour_apart(xy[at]), strict=True)
+    ]
+    record = {
+        "steps": STEPS,
+        "x": packed(grid[:, 0]),
+        "y": packed(grid[:, 1]),
+        "rcc": packed(labels.astype("<i4")),
+        "name": [f"{row}.png" for row in range(len(xy))],
+        "between": {},
+        "bulk": [0, 0, STEPS // 2, STEPS // 2],
+        "rccs": described,
+    }
+    return {
+        "value": [], "record": record, "filters": map_filters(columns), "chosen": None, "shade": None, "found": None,
+        "named": None, "seen": "run",
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Iterator[Page]:
+    context = browser.new_context(viewport={"width": 1000, "height": 700})
+    yield context.new_page()
+    context.close()
+
+
+def show(window: Page, props: dict, width: int = 700) -> None:
+    style = HERE.joinpath("style.css").read_text()
+    body = HERE.joinpath("map.html").read_text()
+    faults = []
+    window.on("pageerror", lambda error: faults.append(str(error)))
+    style += "* { box-sizing: border-box; } body { height: 3000px; }"
+    window.set_content(f"<style>{style}</style><div id='map' style='width:{width}px'>{body}</div>")
+    script = "".join(HERE.joinpath("scripts", name).read_text() for name in MAP_SCRIPTS)
+    window.evaluate(ALONE, [script, props, PIXEL])
+    expect(window.locator("#map .safe-map-none")).to_be_hidden()
+    assert faults == []
+
+
+# Four images in a square that fills the bulk, and one far to the upper right; a fifth of them would be at its corner.
+SQUARE = np.array([[0.1, 0.1], [0.4, 0.1], [0.1, 0.4], [0.4, 0.4], [1.0, 1.0]])
+LABELS = np.array([0, 0, 1, 1, 2])
+
+
+@pytest.fixture
+def square(window: Page) -> Page:
+    columns = {"sky": np.array(["dark", "dark", "dark", "bright", ""]), "light": np.array([0.0, 1, 2, 3, np.nan])}
+    show(window, of_points(SQUARE, LABELS, columns, {1: "sunglasses at night, head turned"}))
+    return window
+
+
+def data(page: Page, name: str) -> str:
+    """What the map says of itself, once it is drawn."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.locator("#map canvas").get_attribute(f"data-{name}") or ""
+
+
+def event(page: Page) -> list:
+    return page.evaluate("() => window.shown.events.at(-1)")
+
+
+# --- The script alone -------------------------------------------------------------------------------------------
+
+
+def test_labels_are_names_cut_short_or_numbers_and_what_lies_outside_is_marked_until_it_is_fitted(square):
+    assert data(square, "labels").split("|") == ["RCC 0", "sunglasses at night…"]
+    outside = square.locator("#map .safe-map-outside")
+    expect(outside).to_have_text("1 outside")
+    outside.click()
+    expect(outside).to_be_hidden()
+    assert "RCC 2" in data(square, "labels")
+    square.locator("#map").get_by_role("button", name="Fit").click()
+    expect(outside).to_be_visible()
+    box = square.locator("#map canvas").bounding_box()
+    square.mouse.click(box["x"] + box["width"] - 10, box["y"] + 44)  # the triangle in the corner
+    expect(outside).to_be_hidden()
+    square.evaluate(
+        "() => window.shown.change({ named: [{ rcc: 0, title: 'RCC 0 · fog', name: 'fog', verdict: '' }] })"
+    )
+    assert data(square, "labels").split("|")[0] == "fog"
+
+
+def test_an_rcc_at_hand_that_lies_outside_is_shown(square):
+    square.evaluate("() => window.shown.change({ chosen: 2 })")
+    assert data(square, "labels").split("|")[0] == "RCC 2"
+    expect(square.locator("#map .safe-map-outside")).to_be_hidden()
+
+
+def test_filters_hide_images_and_count_what_is_left_and_what_is_selected_are_images_shown(square):
+    show_button = square.locator("#map [data-do=filters]")
+    show_button.click()
+    pane = square.locator("#map .safe-map-filters")
+    sky, light = (pane.locator("section", has=square.get_by_text(name, exact=True)) for name in ("sky", "light"))
+    dark = sky.get_by_role("button", name="dark")
+    expect(dark).to_have_attribute("aria-label", "dark: 3 of 3")
+    dark.click()
+    expect(pane.locator("header b")).to_have_text("3 of 5 shown")
+    expect(show_button).to_have_text("Show · 3 of 5")
+    expect(light.locator("[data-bin]").nth(3)).to_have_attribute("aria-label", "3: 0 of 1")
+    expect(sky.get_by_role("button", name="bright")).to_have_attribute("aria-label", "bright: 1 of 1")
+    first, last = (light.locator("[data-bin]").nth(k).bounding_box() for k in (1, 3))
+    square.mouse.move(first["x"] + 3, first["y"] + 3)
+    square.mouse.down()
+    square.mouse.move(last["x"] + 3, last["y"] + 3, steps=4)
+    square.mouse.up()
+    expect(light.locator(".safe-map-kept")).to_have_text("1 to 3")
+    expect(dark).to_have_attribute("aria-label", "dark: 2 of 3")
+    pane.get_by_role("button", name="Select").click()
+    assert event(square) == ["select", [1, 2]]
+    square.evaluate("() => window.shown.change({ found: { rows: [0, 1], at: 1 } })")
+    expect(pane.locator(".safe-map-hidden")).to_have_text("1 of 2 selected images are not shown")
+    pane.get_by_role("button", name="Clear").click()
+    assert data(square, "shown") == "5"
+    light.locator("[data-bin]").first.focus()
+    square.keyboard.press("Shift+ArrowRight")
+    square.keyboard.press("Shift+ArrowRight")
+    expect(light.locator(".safe-map-kept")).to_have_text("0 to 2")
+    square.keyboard.press("Escape")
+    assert data(square, "shown") == "5"
+    light.get_by_text("1 unknown").click()
+    assert data(square, "shown") == "1"
+
+
+def test_the_keyboard_moves_goes_from_image_to_image_selects_and_opens(square):
+    canvas, live = square.locator("#map canvas"), square.locator("#map .safe-map-live")
+    canvas.focus()
+    square.keyboard.press("+")
+    assert data(square, "zoom") == "1.50"
+    square.keyboard.press("0")
+    assert data(square, "zoom") == "1.00"
+    square.keyboard.press("ArrowRight")
+    square.keyboard.press("ArrowRight")
+    square.keyboard.press("ArrowUp")
+    square.keyboard.press("Space")
+    expect(live).to_have_text("RCC 1. 3.png. Not selected")
+    square.keyboard.press("ArrowLeft")
+    expect(live).to_have_text("RCC 1. 2.png. Not selected")
+    square.keyboard.press("ArrowDown")
+    expect(live).to_have_text("RCC 0. 0.png. Not selected")
+    expect(square.locator("#map .safe-map-tip")).to_be_visible()
+    square.keyboard.press("Space")
+    expect(live).to_have_text("RCC 0. 0.png. Selected")
+    square.keyboard.press("ArrowRight")
+    square.keyboard.press("Space")
+    assert event(square) == ["input", [0, 1]]
+    square.keyboard.press("Space")
+    assert event(square) == ["input", [0]]
+    square.keyboard.press("Enter")
+    assert event(square) == ["select", [1]]
+    square.keyboard.press("Escape")
+    expect(square.locator("#map .safe-map-tip")).to_be_hidden()
+
+
+def test_the_wheel_scrolls_the_page_until_the_map_has_the_focus_and_dragging_moves_the_map(square):
+    box = square.locator("#map canvas").bounding_box()
+    middle = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    square.mouse.move(*middle)
+    square.mouse.wheel(0, 100)
+    expect(square.locator("#map .safe-map-hint")).to_contain_text("hold Ctrl")
+    square.wait_for_function("() => scrollY > 0")
+    assert data(square, "zoom") == "1.00"
+    square.evaluate("() => scrollTo(0, 0)")
+    square.keyboard.down("Control")
+    square.mouse.wheel(0, -100)
+    square.keyboard.up("Control")
+    square.wait_for_function("() => Number(document.querySelector('#map canvas').dataset.zoom) > 1.4")
+    square.mouse.dblclick(*middle)
+    square.wait_for_function("() => Number(document.querySelector('#map canvas').dataset.zoom) > 2.8")
+    assert event(square) is None
+    square.mouse.wheel(0, 4000)
+    square.wait_for_function("() => Number(document.querySelector('#map canvas').dataset.zoom) < 1")
+    assert square.evaluate("() => scrollY") == 0
+    square.locator("#map").get_by_role("button", name="Fit").click()
+    expect(square.locator("#map .safe-map-outside")).to_have_text("1 outside")
+    square.mouse.move(*middle)
+    square.mouse.down()
+    square.mouse.move(box["x"] + 5, middle[1], steps=3)
+    square.mouse.up()
+    expect(square.locator("#map .safe-map-outside")).to_have_text("3 outside")
+
+
+@pytest.mark.parametrize("width", [380, 700, 1000])
+def test_the_map_fits_its_place_with_and_without_its_filters(window, width):
+    show(window, of_points(SQUARE, LABELS, {"light": np.arange(5.0)}, {}), width)
+    canvas, pane = window.locator("#map .safe-map"), window.locator("#map .safe-map-filters")
+    assert canvas.bounding_box()["width"] == width
+    window.locator("#map [data-do=filters]").click()
+    beside, whole = pane.bounding_box(), canvas.bounding_box()
+    assert (beside["x"] > whole["x"]) == (width > 500)
+    assert (
+        max(beside["x"] + beside["width"], whole["x"] + whole["width"])
+        <= window.locator("#map").bounding_box()["x"] + width
+    )
+    buttons = [button.bounding_box() for button in window.locator("#map .safe-map-tools button:visible").all()]
+    assert all(one["x"] + one["width"] <= two["x"] for one, two in itertools.pairwise(buttons))
+    assert whole["height"] == pytest.approx(520)
+    window.evaluate("() => document.querySelector('#map').style.setProperty('--map-height', '300px')")
+    assert canvas.bounding_box()["height"] == pytest.approx(300)
+    data(window, "zoom")
+    assert canvas.locator("canvas").evaluate("canvas => canvas.height") == pytest.approx(300, abs=2)
+
+
+def test_twenty_thousand_images_and_twelve_parameters_stay_smooth_and_small(window, capsys):
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(-1, 39), N // 40)
+    xy = np.clip(rng.random((40, 2))[labels] / 2 + rng.normal(0, 0.01, (N, 2)), 0, 1)
+    columns = {f"number {k}": rng.normal(size=N) for k in range(12)}
+    props = of_points(xy, labels, columns, {})
+    assert len(json.dumps(props["filters"])) < 400_000
+    show(window, props | {"chosen": 3})
+    window.locator("#map [data-do=filters]").click()
+    window.evaluate("""() => {
+      window.times = [];
+      const ask = requestAnimationFrame;
+      window.requestAnimationFrame = (paint) => ask((now) => {
+        const start = performance.now(); paint(now); times.push(performance.now() - start); });
+      window.brush = (k) => { const start = performance.now();
+        document.querySelectorAll("[data-filter='1'] [data-bin]")[k].click(); return performance.now() - start; };
+    }""")
+    window.locator("#map canvas").focus()
+    for key in [*"++++++-----", "ArrowLeft", "ArrowUp", "0"]:
+        window.keyboard.press(key)
+        data(window, "zoom")
+    counts = []
+    for k in (2, 7, 12, 12, 5, 5):
+        counts.append(window.evaluate("k => window.brush(k)", k))
+        data(window, "zoom")
+    assert data(window, "shown") == str(N)
+    times = [took for took in window.evaluate("() => window.times") if took > 1]  # those in which the map is drawn
+    with capsys.disabled():
+        for what, of in (("drawing", times), ("filtering", counts)):
+            print(f"\n20,000 images, {what}: median {np.median(of):.1f} ms, longest {max(of):.1f} ms")
+    assert np.median(counts) < SMOOTH
+    assert len(times) > 12
+    assert np.median(times) < SMOOTH
+
+
+def test_thumbnails_replace_the_points_where_few_are_in_view_and_are_asked_for_in_one_batch(window):
+    xy = np.clip(np.stack(np.divmod(np.arange(400), 20), axis=1) / 40, 0, 1)
+    show(window, of_points(xy, np.zeros(400, int), {}, {}))
+    assert data(window, "pictures") == "0"
+    canvas = window.locator("#map canvas")
+    canvas.focus()
+    for _ in range(4):
+        window.keyboard.press("+")
+    window.wait_for_function("() => Number(document.querySelector('#map canvas').dataset.pictures) > 10")
+    [asked] = window.evaluate("() => window.shown.asked")
+    assert 10 < asked <= 60
+    window.keyboard.press("-")
+    window.keyboard.press("+")
+    assert int(data(window, "pictures")) > 10
+    assert window.evaluate("() => window.shown.asked") == [asked]
+
+
+# --- Colours ----------------------------------------------------------------------------------------------------
+
+# What people see who lack a kind of cones: Machado et al., IEEE TVCG 15(6), 2009, severity 1, on linear RGB.
+SIGHT = {
+    "all": np.eye(3),
+    "no red": np.array(
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
+    ),
+    "no green": np.array(
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
+    ),
+}
+XYZ = np.array(
+    [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
+)
+LEAST_DIFFERENCE = 15  # CIE76; what is just noticeable is 2.3
+
+
+def lab(colour: str, sight: np.ndarray) -> np.ndarray:
+    """A colour as CIE Lab, as someone sees it."""
+    rgb = np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) / 255
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    white = np.array([0.95047, 1, 1.08883])
+    part = XYZ @ np.clip(sight @ linear, 0, 1) / white
+    x, y, z = np.where(part > 216 / 24389, np.cbrt(part), (24389 / 27 * part + 16) / 116)
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("sight", list(SIGHT))
+@pytest.mark.parametrize(("theme", "ground"), [("light", "#ffffff"), ("dark", "#0b0f19")])
+def test_the_colours_differ_from_each_other_from_grey_and_from_the_ground_for_everybody(theme, ground, sight):
+    script = HERE.joinpath("scripts", "map_colours.js").read_text()
+    colours = re.findall("#[0-9a-f]{6}", re.search(rf"{theme}: \[(\"#.*?)\]", script)[1])
+    grey = re.search(rf'GREY = {{.*?{theme}: "(#\w+)"', script)[1]
+    assert len(colours) == COLOURS
+    seen = [lab(colour, SIGHT[sight]) for colour in (*colours, grey, ground)]
+    for one, two in itertools.combinations(range(len(seen)), 2):
+        assert np.linalg.norm(seen[one] - seen[two]) > LEAST_DIFFERENCE, (one, two)
+
+
+# --- On the page ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    with served_from(tmp_path_factory.mktemp("map"), tool=FAKED) as served:
+        names = sorted(path.name for path in served.images.iterdir())
+        rows = [f"{name},{'dark' if 'night' in name else 'bright'}" for name in names]
+        (served.images / "parameters.csv").write_text("\n".join(["image,<b>sky</b>", *rows]))
+        yield served
+
+
+def test_the_page_filters_selects_what_is_shown_names_and_shows_thumbnails(browser, served):
+    with opened(browser, served) as page:
+        generate(page, served)
+        canvas = canvas_of(page)
+        expect(canvas).to_have_attribute("data-shown", "24")
+        field(page, "rcc-name").fill("dark & <i>")
+        expect(canvas).to_have_attribute("data-labels", re.compile(r"dark & <i>"), timeout=WAIT)
+        page.locator("#map [data-do=filters]").click()
+        pane = page.locator("#map .safe-map-filters")
+        expect(pane.locator("section", has_text="brightness")).to_be_visible()
+        pane.locator("section", has_text="<b>sky</b>").get_by_role("button", name="dark: 10 of 10").click()
+        expect(pane.locator("header b")).to_have_text("10 of 24 shown")
+        pane.get_by_role("button", name="Select").click()
+        expect(page.locator("#grid-title")).to_contain_text("10 images selected on the map")
+        expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(10)
+        canvas.focus()
+        for _ in range(2):
+            page.keyboard.press("+")
+        page.keyboard.press("Space")
+        page.keyboard.press("0")
+        for _ in range(2):
+            page.keyboard.press("+")
+        page.wait_for_function("() => Number(document.querySelector('#map canvas').dataset.pictures) > 0")
