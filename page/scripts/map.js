@@ -5,6 +5,7 @@
 // changed), chosen (an RCC), found (images looked for), seen (the run).
 // Events: select (images to be shown, or the RCC of a single one), input (images marked one after the other).
 const NEAR = 9, FAR = 5, MOST_ZOOM = 400, STEP = 40, MOST_PICTURES = 600;
+const BESIDE_FROM = 470;  // pixels; the filters are below a map that is narrower
 let map = null, view = { x: 0, y: 0, zoom: 1 }, inked = null, hovered = -1, walking = false;
 let lasso = null, dragged = null, byLasso = false, picked = new Set(), marked = new Uint8Array();
 let pictures = new Map(), asking = new Set(), resting = 0, waiting = 0, asked = false, hinting = 0;
@@ -114,9 +115,10 @@ async function tell(i, x, y) {
   const f = frame(), [title, words] = wordsOn(i), image = tip.querySelector("img"), key = `${props.seen}/${i}`;
   tip.querySelector("b").textContent = title;
   tip.querySelector("span").textContent = words;
-  tip.style.left = `${Math.max(2, x + 166 > f.width ? x - 164 : x + 14)}px`;
-  tip.style.top = `${y > f.height - 200 ? Math.max(2, y - 196) : y + 14}px`;
   tip.hidden = false;
+  const tall = tip.offsetHeight, wide = tip.offsetWidth, away = Number($("canvas").dataset.pictures) ? 46 : 14;
+  tip.style.left = `${Math.max(2, x + away + 2 + wide > f.width ? x - away - wide : x + away)}px`;
+  tip.style.top = `${Math.max(2, y + 16 + tall > f.height ? Math.min(y - 14, f.height - 2) - tall : y + 14)}px`;
   image.style.visibility = pictures.get(key)?.src ? "" : "hidden";
   if (!pictures.has(key)) {
     const seen = props.seen;
@@ -265,6 +267,7 @@ element.addEventListener("click", (event) => {
     const pane = $(".safe-map-filters");
     pane.hidden = !pane.hidden;
     button.setAttribute("aria-expanded", !pane.hidden);
+    showCounts();
   }
 });
 
@@ -294,6 +297,11 @@ watch("named", rename);
 watch("chosen", () => { mark([]); showChosen(); });
 watch("found", () => mark(props.found?.rows ?? []));
 watch("shade", () => { hovered = -1; tell(-1); inked = null; legend(); redraw(); });
+new ResizeObserver(() => {
+  const area = $(".safe-map-area");
+  area.classList.toggle("narrow", area.clientWidth < BESIDE_FROM);
+  redraw();
+}).observe($(".safe-map-area"));
 new ResizeObserver(redraw).observe($(".safe-map"));
 new MutationObserver(() => { inked = null; legend(); redraw(); })
   .observe(document.body, { attributes: true, attributeFilter: ["class"] });

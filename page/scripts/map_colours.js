@@ -60,10 +60,11 @@ function legend() {
     box.append(made);
     return made;
   };
+  const entry = (colour, text) => { const swatch = part("i", "", colour); part("span", text).prepend(swatch); };
   part("b", shade.name);
   if (shade.kind === "category") {
-    shade.names.slice(0, NAMED).forEach((name, i) => { part("i", "", COLOURS[theme()][i]); part("span", name); });
-    if (shade.names.length > NAMED) { part("i", "", REST[theme()]); part("span", `${shade.names.length - NAMED} more`); }
+    shade.names.slice(0, NAMED).forEach((name, i) => entry(COLOURS[theme()][i], name));
+    if (shade.names.length > NAMED) entry(REST[theme()], `${shade.names.length - NAMED} more`);
     return;
   }
   part("span", shade.low);

@@ -50,7 +50,7 @@ function draw() {
   const pictured = thumbnails(pen, f);
   outside(pen, f);
   labels(pen, f, pictured);
-  if (hovered >= 0) ring(pen, f, hovered, size + 4);
+  if (hovered >= 0) ring(pen, f, hovered, size + 4, pictured.find(({ i }) => i === hovered));
   if (lasso && lasso.length > 1) outline(pen);
   canvas.dataset.pictures = pictured.length;
   canvas.dataset.zoom = view.zoom.toFixed(2);
@@ -208,13 +208,14 @@ function labels(pen, f, pictured) {
   $("canvas").dataset.labels = made.map(({ text }) => text).reverse().join("|");
 }
 
-function ring(pen, f, i, radius) {
+function ring(pen, f, i, radius, picture) {
   const [x, y] = place(f, i);
   for (const [colour, width] of [[dark() ? "#111827" : "#fff", 5], [dark() ? "#fff" : "#111827", 2.2]]) {
     pen.strokeStyle = colour;
     pen.lineWidth = width;
     pen.beginPath();
-    pen.arc(x, y, radius, 0, 7);
+    if (picture) pen.rect(x - picture.wide / 2 - 1, y - picture.tall / 2 - 1, picture.wide + 2, picture.tall + 2);
+    else pen.arc(x, y, radius, 0, 7);
     pen.stroke();
   }
 }

@@ -65,7 +65,7 @@ function refilter() {
 function showCounts() {
   const on = filters.some(isOn), told = `${map.shown.toLocaleString("en")} of ${map.n.toLocaleString("en")}`;
   $(".safe-map-filters header b").textContent = `${told} shown`;
-  $("[data-do=filters]").textContent = on ? `Show · ${told}` : "Show";
+  $("[data-do=filters]").textContent = on && $(".safe-map-filters").hidden ? `Show · ${told}` : "Show";
   $("[data-do=filters]").classList.toggle("on", on);
   $("[data-do=clear-filters]").disabled = !on;
   $("[data-do=select-shown]").disabled = !map.shown;
