@@ -29,11 +29,13 @@ function load() {
     entry.reach = [ys[ys.length - 1 - cut], ys[cut]];
     delete entry.ys;
   }
-  if (before?.n !== map.n || before.seen !== props.seen) view = fitted();  // an edit leaves the view as it is
   map.seen = props.seen;
   inked = null;
   mark([]);
+  const edited = before?.n === map.n && before.seen === map.seen;  // which leaves the view and the filters as they are
+  if (!edited) { view = fitted(); filters = []; }
   makeFilters();
+  if (!edited) showChosen();
 }
 
 function mark(rows) {
@@ -47,7 +49,13 @@ function mark(rows) {
 function redraw() {
   if (asked) return;
   asked = true;
-  requestAnimationFrame(() => { asked = false; draw(); });
+  requestAnimationFrame(() => {
+    asked = false;
+    const counts = stale && map;
+    if (counts) count();
+    draw();
+    if (counts) showCounts();  // last, or the browser would lay it all out before the map is drawn
+  });
 }
 
 // The image nearest to a place, if it is near and shown.
@@ -283,12 +291,13 @@ function rename() {
   makeFilters();
 }
 
-// An RCC at hand that lies outside the bulk is shown.
+// An RCC at hand that is not in sight is shown.
 function showChosen() {
   const entry = map?.known.get(props.chosen), f = frame();
-  if (!entry || view.zoom > 1) return;
+  if (!entry || !f.width) return;
   const [x, y] = place(f, entry.at);
-  if (x < 0 || y < 0 || x > f.width || y > f.height) go(whole());
+  if (x >= 0 && y >= 0 && x <= f.width && y <= f.height) return;
+  go(view.zoom > 1 ? { ...view, x: map.x[entry.at], y: map.y[entry.at] } : whole());
 }
 
 watch(["record", "seen"], load);

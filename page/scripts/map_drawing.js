@@ -139,7 +139,7 @@ function outside(pen, f) {
   }
   const button = $(".safe-map-outside");
   button.hidden = !images;
-  button.textContent = `${images.toLocaleString("en")} outside`;
+  button.textContent = `${grouped(images)} outside`;
 }
 
 // Thumbnails in place of points, those first that are pointed at or selected; where two would overlap, one stays a point.

@@ -1,8 +1,11 @@
 // What the map shows: histograms of all that is known of the images. Third part; see map.js. A bin that is chosen hides all
 // other images, and every other histogram counts what is left. A bin is one of a number's intervals, or a category.
 const VERDICTS = { unsafe: "unsafe", unclear: "unclear", safe: "safe", "": "not judged" };
+const NUMBERS = new Intl.NumberFormat("en");  // to make it takes longer than to use it
+let stale = false;  // what was chosen is yet to be counted, with the next frame
 let filters = [], hides = new Uint8Array(), shownOf = new Map(), brush = null;
 
+const grouped = (count) => NUMBERS.format(count);
 const isOn = (filter) => filter.kept !== null;
 
 function unpacked(text, Type) {
@@ -42,7 +45,7 @@ function makeFilters() {
 }
 
 // Each image is hidden by none, one or more filters; a histogram counts those that no other filter hides.
-function refilter() {
+function count() {
   const n = map.n, by = new Uint8Array(n), last = new Uint8Array(n);
   filters.forEach((filter, k) => {
     if (!isOn(filter)) return;
@@ -56,45 +59,53 @@ function refilter() {
   shownOf = new Map();
   let shown = 0;
   for (let i = 0; i < n; i++) if (!by[i]) { shown++; shownOf.set(map.rcc[i], (shownOf.get(map.rcc[i]) || 0) + 1); }
-  if (hovered >= 0 && hides[hovered]) { hovered = -1; tell(-1); }
+  if (hovered >= 0 && hides[hovered]) leave();
   map.shown = shown;
+  stale = false;
+}
+
+function refilter() {
+  count();
   showCounts();
   redraw();
 }
 
 function showCounts() {
-  const on = filters.some(isOn), told = `${map.shown.toLocaleString("en")} of ${map.n.toLocaleString("en")}`;
-  $(".safe-map-filters header b").textContent = `${told} shown`;
-  $("[data-do=filters]").textContent = on && $(".safe-map-filters").hidden ? `Show · ${told}` : "Show";
+  const on = filters.some(isOn), part = `${grouped(map.shown)} of ${grouped(map.n)}`;
+  const closed = $(".safe-map-filters").hidden;
+  $("[data-do=filters]").textContent = on && closed ? `Show · ${part}` : "Show";
   $("[data-do=filters]").classList.toggle("on", on);
-  $("[data-do=clear-filters]").disabled = !on;
-  $("[data-do=select-shown]").disabled = !map.shown;
   $("canvas").dataset.shown = map.shown;
   showHidden();
+  if (closed) return;
+  $(".safe-map-filters header b").textContent = `${part} shown`;
+  $("[data-do=clear-filters]").disabled = !on;
+  $("[data-do=select-shown]").disabled = !map.shown;
   for (const filter of filters) {
-    const most = Math.max(...filter.all), { box } = filter;
-    if (!box) continue;
-    box.classList.toggle("on", isOn(filter));
-    box.querySelector("[data-do=clear-filter]").hidden = !isOn(filter);
-    box.querySelector(".safe-map-kept").textContent = keptText(filter);
-    for (const bin of box.querySelectorAll("[data-bin]")) {
-      const k = Number(bin.dataset.bin), count = filter.counts[k];
-      bin.style.setProperty("--all", filter.all[k] / most);
-      bin.style.setProperty("--now", count / most);
-      bin.setAttribute("aria-pressed", Boolean(filter.kept?.[k]));
-      const words = `${filter.texts[k]}: ${count.toLocaleString("en")} of ${filter.all[k].toLocaleString("en")}`;
-      bin.setAttribute("aria-label", words);
-      bin.title = words;
-      if (filter.kind === "category") bin.querySelector("output").textContent = count.toLocaleString("en");
-    }
+    filter.box.classList.toggle("on", isOn(filter));
+    filter.box.querySelector("[data-do=clear-filter]").hidden = !isOn(filter);
+    filter.box.querySelector(".safe-map-kept").textContent = keptText(filter);
+    const most = filter.all.reduce((one, other) => Math.max(one, other));
+    filter.nodes.forEach((node, k) => showBin(filter, node, k, most));
   }
+}
+
+// Only what has changed is written: there may be hundreds of RCCs.
+function showBin(filter, node, k, most) {
+  const count = filter.counts[k], pressed = String(Boolean(filter.kept?.[k]));
+  if (node.ariaPressed !== pressed) node.ariaPressed = pressed;
+  if (node.count === count) return;
+  node.count = count;
+  node.style.setProperty("--now", count / most);
+  if (filter.kind === "category") node.lastChild.textContent = grouped(count);
+  node.ariaLabel = `${filter.texts[k]}: ${grouped(count)} of ${grouped(filter.all[k])}`;
 }
 
 // Images that were found or selected before may be hidden.
 function showHidden() {
   const line = $(".safe-map-hidden"), hidden = [...picked].filter((i) => hides[i]).length;
   line.hidden = !hidden;
-  line.textContent = `${hidden.toLocaleString("en")} of ${picked.size.toLocaleString("en")} selected images are not shown`;
+  line.textContent = `${grouped(hidden)} of ${grouped(picked.size)} selected images are not shown`;
 }
 
 function keptText(filter) {
@@ -126,11 +137,13 @@ function buildFilters() {
     box.dataset.filter = f;
     bins.setAttribute("role", "group");
     bins.setAttribute("aria-label", filter.name);
-    const shown = filter.texts.map((text, k) => {
+    const most = filter.all.reduce((one, other) => Math.max(one, other));
+    const shown = filter.nodes = filter.texts.map((text, k) => {
       const bin = made("button", "");
       bin.type = "button";
       bin.dataset.bin = k;
       bin.tabIndex = k ? -1 : 0;  // the arrow keys go on from there
+      bin.style.setProperty("--all", filter.all[k] / most);
       if (filter.kind === "category") bin.append(made("span", "", text), made("output", ""));
       return bin;
     });
@@ -161,12 +174,14 @@ function choose(filter, from, to = from) {
     if (!alone) kept.fill(1, Math.min(from, to), Math.max(from, to) + 1);
   }
   filter.kept = kept.some(Boolean) ? kept : null;
-  refilter();
+  stale = true;
+  redraw();
 }
 
 function clearFilters(some = filters) {
   for (const filter of some) filter.kept = null;
-  refilter();
+  stale = true;
+  redraw();
 }
 
 function listenToFilters() {
@@ -187,6 +202,10 @@ function listenToFilters() {
     choose(brush.filter, brush.from, to);
   });
   document.addEventListener("pointerup", () => setTimeout(() => { brush = null; }));  // after the click that follows
+  pane.addEventListener("pointerover", (event) => {
+    const node = event.target.closest("[data-bin]");
+    if (node) node.title = node.ariaLabel;
+  });
   pane.addEventListener("click", (event) => {
     const filter = filterOf(event.target), bin = binOf(event.target);
     if (!filter) return;

@@ -104,6 +104,22 @@ def test_a_weak_spot_that_is_clicked_shows_its_images_as_a_gif_in_the_grid_and_o
     expect(page.locator("#grid [aria-pressed=true]")).to_have_count(shown)
 
 
+def test_the_map_is_filtered_by_what_the_dnn_takes_images_for_and_what_is_shown_is_selected(page):
+    canvas_of(page)
+    page.locator("#map [data-do=filters]").click()
+    pane = page.locator("#map .safe-map-filters")
+    expect(pane.locator("header b")).to_have_text("26 of 26 shown")
+    predicted = pane.locator("section", has=page.get_by_text("predicted", exact=True))
+    wood = predicted.locator("[data-bin]").first
+    expect(wood).to_have_attribute("aria-label", re.compile(r"^wood: (\d+) of \1$"))
+    images = int(wood.locator("output").inner_text())
+    wood.click()
+    expect(pane.locator("header b")).to_have_text(f"{images} of 26 shown")
+    pane.get_by_role("button", name="Select").click()
+    expect(page.locator("#grid-title")).to_contain_text(f"{images} images selected on the map")
+    expect(page.locator("#grid [aria-pressed=true]")).to_have_count(images)
+
+
 @pytest.fixture
 def two_spots(compared: Compared) -> Iterator[list[WeakSpot]]:
     """A second weak spot, and nothing said of either."""
