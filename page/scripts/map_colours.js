@@ -43,7 +43,8 @@ function inks() {
     else if (!shade) of[i] = map.known.get(value)?.colour ?? unknown;
     else of[i] = few ? Math.min(value, NAMED) : Math.round(value * (STEPS_OF_SCALE - 1));
   }
-  return { colours, pixels: pixelsOf(colours), of, shade, ground: pixelsOf([getComputedStyle($(".safe-map")).backgroundColor])[0] | 0xff000000 };
+  const [ground] = pixelsOf([getComputedStyle($(".safe-map")).backgroundColor]);
+  return { colours, pixels: pixelsOf(colours), of, shade, ground: ground | 0xff000000 };
 }
 
 const colourOf = (rcc) => rcc === NOISE ? GREY[theme()] : COLOURS[theme()][map.known.get(rcc)?.colour ?? 0];

@@ -73,7 +73,8 @@ function disc(radius, wide, alpha) {
 // The points, pixel by pixel: to let the canvas draw 20,000 discs takes ten times as long.
 function points(pen, f, size) {
   inView = [];
-  const { width: wide, height: tall } = f.canvas, image = pen.createImageData(wide, tall), pixels = new Uint32Array(image.data.buffer);
+  const { width: wide, height: tall } = f.canvas, image = pen.createImageData(wide, tall);
+  const pixels = new Uint32Array(image.data.buffer);
   pixels.fill(inked.ground);
   for (const lit of [false, true]) {
     const large = size * (lit && map.n < 3000 ? 1.2 : 1), pale = inked.shade && !picked.size ? 0.55 : 0.26;
@@ -184,7 +185,8 @@ function labels(pen, f, pictured) {
     if (!widths.has(text)) widths.set(text, pen.measureText(text).width);
     const wide = widths.get(text) + 14, [top, bottom] = entry.reach.map((step) => (view.y - step) * f.scale + f.y);
     for (const [right, height] of [[0, top - 12], [0, bottom + 12], [0, y], [wide / 2 + 8, y], [-wide / 2 - 8, y]]) {
-      const at = [x + right, height], box = [at[0] - wide / 2 - 3, at[1] - 13, at[0] + wide / 2 + 3, at[1] + 13];
+      const at = [Math.max(wide / 2 + 6, Math.min(f.width - wide / 2 - 6, x + right)), height];
+      const box = [at[0] - wide / 2 - 3, at[1] - 13, at[0] + wide / 2 + 3, at[1] + 13];
       if (!free(box)) continue;
       taken.push(box);
       made.push({ entry, text, at, wide });
