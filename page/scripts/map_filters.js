@@ -73,7 +73,7 @@ function refilter() {
 function showCounts() {
   const on = filters.some(isOn), part = `${grouped(map.shown)} of ${grouped(map.n)}`;
   const closed = $(".safe-map-filters").hidden;
-  $("[data-do=filters]").textContent = on && closed ? `Show · ${part}` : "Show";
+  $("[data-do=filters]").textContent = on && closed ? `Filter · ${part}` : "Filter";
   $("[data-do=filters]").classList.toggle("on", on);
   $("canvas").dataset.shown = map.shown;
   showHidden();

@@ -145,7 +145,7 @@ def test_filters_hide_images_and_count_what_is_left_and_what_is_selected_are_ima
     dark.click()
     expect(pane.locator("header b")).to_have_text("3 of 5 shown")
     show_button.click()
-    expect(show_button).to_have_text("Show · 3 of 5")
+    expect(show_button).to_have_text("Filter · 3 of 5")
     show_button.click()
     expect(light.locator("[data-bin]").nth(3)).to_have_attribute("aria-label", "3: 0 of 1")
     expect(sky.get_by_role("button", name="bright")).to_have_attribute("aria-label", "bright: 1 of 1")
