@@ -15,9 +15,7 @@ from PIL import Image
 from docs.draw_method import Example, run_steps
 from pipeline import explain_failures
 from rccs.notes import RccNote
-from rccs.rates import by_excess
 from rccs.review import save_notes
-from reasons import load_reasons
 from support.errors import SAFEError
 
 ROOT = Path(__file__).parents[1]
@@ -30,18 +28,18 @@ SHOWN = "glare on glasses"
 WAIT = 60_000  # milliseconds
 
 
-def take_picture(url: str, rcc_position: int, images: str) -> None:
-    """Open the page, choose the RCC at this place of the row, and take the picture."""
+def take_picture(url: str, rcc: int) -> None:
+    """Open the page, choose an RCC, and take the picture."""
     from playwright.sync_api import expect, sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 1250})
+        page = browser.new_page(viewport={"width": 1440, "height": 900})
         page.goto(url)
         expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
-        page.locator("#rcc-list .safe-card").nth(rcc_position).click()
+        page.locator(f"#rcc-list [data-rcc='{rcc}']").click()
         expect(page.locator("#rcc-name input, #rcc-name textarea")).to_have_value(SHOWN, timeout=WAIT)
-        page.locator("#images input, #images textarea").fill(images)
+        expect(page.locator("#map .safe-map-none")).to_be_hidden(timeout=WAIT)
         page.wait_for_timeout(5000)  # until the pictures are there and the player has begun
         page.evaluate("document.activeElement.blur(); scrollTo(0, 0)")
         page.mouse.move(0, 0)
@@ -70,8 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
             notes[rcc] = RccNote(rcc, name, NOTE if name == SHOWN else "", verdict)
     save_notes(options.work, notes)
     explain_failures(options.work)  # takes minutes at first
-    rates = load_reasons(options.work, example.clusters).rates(example.clusters)
-    position = [example.names[rcc] for rcc in by_excess(example.rccs, rates)].index(SHOWN)
+    shown = next(rcc for rcc, name in example.names.items() if name == SHOWN)
     command = [sys.executable, ROOT / "SAFE_Tool.py", "ui", "--port", str(PORT), "--out", options.work]
     with subprocess.Popen([*command, "--example", options.case], stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -79,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
             if not server.stdout.readline().startswith("SAFE is on "):
                 print(f"draw_page: the page did not start on port {PORT}", file=sys.stderr)
                 return 1
-            take_picture(f"http://127.0.0.1:{PORT}", position, f"{options.case.name}/failures")
+            take_picture(f"http://127.0.0.1:{PORT}", shown)
         finally:
             server.terminate()
     return 0

@@ -2,13 +2,14 @@
 const EVENTS = ["failures", "clusters", "unsafe", "retraining", "folder"], FIRST = 500, EVERY = 2000;  // milliseconds
 const told = {};
 
-async function look() {
+async function look(first) {
   if (!document.hidden) {
     try {
       const latest = await server.latest_news([]);
       document.dispatchEvent(new CustomEvent("safe-steps", { detail: latest.steps }));
       for (const event of EVENTS) {
-        if (!latest[event] || latest[event] === told[event]) continue;
+        // At first the window is still being filled in, and would be filled in twice.
+        if (first || !latest[event] || latest[event] === told[event]) continue;
         told[event] = latest[event];
         trigger(event);
       }
@@ -16,4 +17,4 @@ async function look() {
   }
   setTimeout(look, EVERY);
 }
-setTimeout(look, FIRST);
+setTimeout(look, FIRST, true);
