@@ -44,17 +44,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_command(
-    commands: Commands, name: str, run: Callable[[argparse.Namespace], None], what: str
+    commands: Commands, name: str, run: Callable[[argparse.Namespace], None], what: str, out: str = "output folder"
 ) -> argparse.ArgumentParser:
     """A command with the options that all commands have."""
     command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
     command.set_defaults(run=run)
-    command.add_argument("--out", metavar="DIR", default=".", help="output folder (default: the current folder)")
+    command.add_argument("--out", metavar="DIR", default=".", help=f"{out} (default: the current folder)")
     return command
 
 
 def _add_ui(commands: Commands) -> None:
-    ui = _add_command(commands, "ui", run_ui, "serve the web page")
+    out = "output folder, or a folder of several, which the page lists"
+    ui = _add_command(commands, "ui", run_ui, "serve the web page", out)
     _add_weights(ui)
     ui.add_argument(
         "--host", default="127.0.0.1", metavar="H", help="address to listen on (default: 127.0.0.1, this machine only)"

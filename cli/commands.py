@@ -304,6 +304,7 @@ def run_export(options: argparse.Namespace) -> None:
     """The images in a folder per RCC, or the labelled ones of the unsafe set in a folder per class."""
     out = options.out
     from pipeline import export_labelled_set, export_results
+    from support.run_folder import EXPORT_FOLDER
     from support.text import count
     from training.labels import Labelling
 
@@ -317,7 +318,7 @@ def run_export(options: argparse.Namespace) -> None:
         if options.labelled:
             done, left_out = export_labelled_set(out, options.labelled, labelling, progress=progress)
         else:
-            done = export_results(out, options.to or out / "export", rccs=options.rcc, progress=progress)
+            done = export_results(out, options.to or out / EXPORT_FOLDER, rccs=options.rcc, progress=progress)
     _print_skipped(done.missing)
     if left_out:
         print(f"safe: left out, since they have no label: {count(left_out, 'image')}", file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import contextlib
 import hmac
+import html
 import os
 import shutil
 import signal
@@ -11,16 +12,23 @@ import tempfile
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from fastapi import FastAPI
 from starlette.middleware import Middleware
 
+from page.analyses import TOP, folder_of, title_of
 from page.clusters_tab import ClustersTab
 from page.door import Page
+from page.entrance import Entrance
 from page.failures_tab import FailuresTab
 from page.guard import Guard
 from page.job_view import News
-from page.jobs import Jobs, PageSettings, find_example
+from page.jobs import Jobs, PageSettings, Turn, find_example
+from page.list_page import ADDRESS, ListPage
+from page.mounts import Mounts
+from page.moved import settle_in
 from page.pictures import PICTURE_FOLDER
 from page.results import Results, check_within
 from page.retraining_tab import RetrainingTab
@@ -29,7 +37,7 @@ from page.unsafe_tab import UnsafeTab
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
-from support.run_folder import GIF_FOLDER
+from support.run_folder import BIN_FOLDER, GIF_FOLDER
 from support.text import printable
 
 HERE = Path(__file__).parent
@@ -39,12 +47,21 @@ LAST_ANSWERS = 0.5  # seconds; otherwise an open window would keep the server ru
 MOST_SESSIONS = 100  # each holds about 1 MiB; the least recently used one is dropped
 
 
-def build_app(settings: PageSettings) -> gr.Blocks:
-    """Build the page without serving it."""
-    with Page(title="SAFE", analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
+def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
+    """Build the page of an output folder without serving it.
+
+    Parameters
+    ----------
+    title : str, optional
+        The analysis's name, where the page is not that of the folder that was given.
+    """
+    window = f"{title} – SAFE" if title else "SAFE"
+    name = html.escape(title or title_of(settings.out, TOP))
+    with Page(title=window, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
         gr.HTML(
             "<header class='safe-header'><h1>SAFE</h1>"
             "<p>Why the network fails, and which images to label to repair it</p>"
+            f"<nav aria-label='Analyses'><a href='{ADDRESS}'>Analyses</a><b dir='auto'>{name}</b></nav>"
             "<button type='button' id='next-step' hidden></button></header>",
             js_on_load=HERE.joinpath("scripts", "tabs.js").read_text(encoding="utf-8"),
         )
@@ -114,23 +131,22 @@ def serve(
         )
     within = _root(root)
     check_within(folder, within)
-    settings = PageSettings(
-        folder,
-        Jobs(),
-        Results(folder, within),
-        weights,
-        within,
-        find_example(path_of(example, "a case study (--example)")) if example else None,
-    )
+    offered = find_example(path_of(example, "a case study (--example)")) if example else None
+    settings = PageSettings(folder, Jobs(), Results(folder, within), weights, within, offered)
     # Attempts at a password are counted by the address that the connection comes from, whatever its headers say. With
     # the address of a proxy in this variable, they are counted by visitor.
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
     with _served_files() as files:
         # A page with a password needs no check of the host name: browsers do not send its cookie to another name.
         names = None if credentials else frozenset(LOOPBACK)
-        served = ((folder / GIF_FOLDER).resolve(), files.resolve())
         app = build_app(settings)
         gr.set_static_paths(files / PICTURE_FOLDER)
+        mounts = Mounts(folder, settings, lambda inner, turn: _settings_of(inner, turn, settings), _mounted)
+        listing = ListPage(folder, mounts, within, offered.folder if offered else None)
+        middleware = [
+            Middleware(Guard, hosts=names, folders=(files.resolve(),), of_analysis=lambda name: _gifs_of(folder, name)),
+            Middleware(Entrance, mounts=mounts, listing=listing),
+        ]
         free()
         try:
             _try_address(host, port)
@@ -138,23 +154,14 @@ def serve(
                 server_name=host,
                 server_port=port,
                 auth=_password_check(credentials) if credentials else None,
-                theme=_theme(),
-                css_paths=Path(__file__).with_name("style.css"),
-                allowed_paths=[str(folder / GIF_FOLDER)],
-                app_kwargs={"middleware": [Middleware(Guard, hosts=names, folders=served)]},
-                max_file_size=1,  # nothing is uploaded; the guard refuses uploads first
+                app_kwargs={"middleware": middleware},
                 state_session_capacity=MOST_SESSIONS,
-                footer_links=[],
                 quiet=True,
                 prevent_thread_lock=True,
+                **_look(folder),
                 # Set explicitly, or Gradio reads the environment: no tunnel, no other server in front
                 share=False,
-                ssr_mode=False,
                 num_workers=0,
-                mcp_server=False,
-                run_history=False,
-                enable_monitoring=False,
-                show_error=False,
             )
         except (OSError, OverflowError, ValueError) as error:
             raise SAFEError(
@@ -166,6 +173,43 @@ def serve(
         finally:
             app.server.should_exit = True  # requests in progress end before the pictures are deleted
             app.server.thread.join(timeout=LAST_ANSWERS)
+
+
+def _look(folder: Path) -> dict[str, Any]:
+    """What the page of each folder is served with. What Gradio would otherwise read from the environment is set."""
+    return {
+        "theme": _theme(),
+        "css_paths": Path(__file__).with_name("style.css"),
+        "allowed_paths": [str(folder / GIF_FOLDER)],
+        "max_file_size": 1,  # nothing is uploaded; the guard refuses uploads first
+        "footer_links": [],
+        "ssr_mode": False,
+        "mcp_server": False,
+        "run_history": False,
+        "enable_monitoring": False,
+        "show_error": False,
+    }
+
+
+def _settings_of(folder: Path, turn: Turn, top: PageSettings) -> PageSettings:
+    """For the page of an analysis below the folder of another page, if it can be shown there."""
+    prepare_folder(folder)
+    settle_in(folder)
+    check_within(folder, top.root)
+    return top._replace(out=folder, jobs=Jobs(turn), results=Results(folder, top.root))
+
+
+def _mounted(settings: PageSettings, title: str) -> FastAPI:
+    """The page of an analysis as an application that is served below an address of its own."""
+    app = build_app(settings, title=title).queue(max_size=MOST_QUEUED, api_open=False)
+    app.state_session_capacity = MOST_SESSIONS
+    return gr.mount_gradio_app(FastAPI(openapi_url=None), app, path="", **_look(settings.out))
+
+
+def _gifs_of(home: Path, name: str) -> Path:
+    """The folder of an analysis's GIFs; one that holds none where there is no such analysis."""
+    folder = home if name == TOP else folder_of(home, name)
+    return ((folder or home / BIN_FOLDER / "none") / GIF_FOLDER).resolve()
 
 
 @contextlib.contextmanager

@@ -263,7 +263,7 @@ class ClustersTab:
             self._compared: results.compared,
             self._how: _how(clusters, not_measured(settings.out, results.review.original)),
             self._tried: _setting_rows(clusters),
-            self._skipped_pane: gr.Accordion(f"Skipped images ({len(skipped)})", visible=bool(skipped)),
+            self._skipped_pane: gr.update(label=f"Skipped images ({len(skipped)})", visible=bool(skipped)),
             self._skipped: [[printable(path), printable(reason)] for path, reason in skipped],
             **self._runs_view.show(results),
             **self._show_rcc(results, rcc),
@@ -325,7 +325,7 @@ class ClustersTab:
             self._extractor: extractor,
             self._precision: precision,
             # Never closed behind the engineer
-            **({self._more: gr.Accordion(open=True)} if opened else {}),
+            **({self._more: gr.update(open=True)} if opened else {}),
         }
 
     def _show_aside(self, results: Shown, **more: Any) -> gr.Dropdown:
@@ -418,7 +418,7 @@ class ClustersTab:
         if offer is None:
             return gr.skip()
         names = [printable(name) for name in (*set_aside_of(clusters), offer[0])]
-        return {self._aside: names, self._more: gr.Accordion(open=True)}
+        return {self._aside: names, self._more: gr.update(open=True)}
 
     def on_map(self, by: str | None) -> dict:
         results = self._settings.results

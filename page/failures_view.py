@@ -119,7 +119,7 @@ class FailuresView:
             self.matrix_pane: put_away(),
             self.rates_pane: put_away(),
             self.assumptions: _list(failures.assumptions),
-            self.skipped_pane: gr.Accordion(f"Skipped images ({len(skipped):,})", visible=bool(skipped)),
+            self.skipped_pane: gr.update(label=f"Skipped images ({len(skipped):,})", visible=bool(skipped)),
             self.skipped: [[printable(path), printable(reason)] for path, reason in skipped],
             **self._list(shown, None),
         }
@@ -128,7 +128,7 @@ class FailuresView:
         wide = "safe-wide" if len(failures.classes) > WIDE else ""
         return {
             **updates,
-            self.matrix_pane: gr.Column(elem_classes=wide),
+            self.matrix_pane: gr.update(elem_classes=wide),
             **self._show_matrix(shown),
             self.rates_pane: reveal(),
             self.rates: _rates(shown),

@@ -71,5 +71,5 @@ class FormView:
 
     def _fill_in(self, values: Mapping[str, Any]) -> dict:
         differs = any((values[name] or "") != self._defaults[name] for name in self._optional if name in values)
-        opened = {self._options: gr.Accordion(open=True)} if differs else {}
+        opened = {self._options: gr.update(open=True)} if differs else {}
         return {**opened, **{self._fields[name]: value for name, value in values.items()}}

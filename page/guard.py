@@ -8,6 +8,7 @@ bounded, guessing a password takes time, and whatever goes wrong further in ends
 
 import asyncio
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -17,12 +18,13 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from page.analyses import TOP, split_address
 from support.defects import report_defect
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
-ROUTES = frozenset(
-    {"", "assets", "config", "favicon.ico", "login", "logout", "manifest.json", "static", "svelte", "theme.css"}
-)
+ROUTES = frozenset({"", "assets", "config", "favicon.ico", "manifest.json", "static", "svelte", "theme.css"})
+# Those of no analysis: the list of all, and the password, of which there is one door.
+TOP_ROUTES = ROUTES | {"analyses", "login", "logout"}
 API_ROUTES = frozenset(
     {"app_id", "cancel", "component_server", "heartbeat", "info", "login_check", "queue", "reset", "startup-events",
      "theme.css", "token", "user"}
@@ -37,6 +39,10 @@ PAGE_POLICY = (
     "worker-src 'self' blob:; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
 FILE_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src 'self' data:; sandbox; frame-ancestors 'none'"
+LIST_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src 'self'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
+)
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -85,13 +91,22 @@ class Guard:
         Names under which the page answers, without port; any where None. A page that asks for a password needs none:
         its cookie does not go to another name.
     folders : sequence of Path
-        Files are given out below these alone.
+        Files are given out below these alone,
+    of_analysis : callable, optional
+        and, on the pages of an analysis, below the folder that it gives by the analysis's name.
     """
 
-    def __init__(self, app: ASGIApp, hosts: frozenset[str] | None, folders: tuple[Path, ...]):
+    def __init__(
+        self,
+        app: ASGIApp,
+        hosts: frozenset[str] | None,
+        folders: tuple[Path, ...],
+        of_analysis: Callable[[str], Path] | None = None,
+    ):
         self._app = app
         self._hosts = hosts
         self._folders = folders
+        self._of_analysis = of_analysis
         self._lines: OrderedDict[str, _Line] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -101,7 +116,7 @@ class Guard:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})  # the page uses none
             return
-        send = _with_headers(send, FILE_POLICY if f"/{_FILE}" in scope["path"] else PAGE_POLICY)
+        send = _with_headers(send, _policy(split_address(scope["path"])[1]))
         begun = False
 
         async def sending(message: Message) -> None:
@@ -141,7 +156,7 @@ class Guard:
             return 403, "This page answers on this machine only, as localhost or 127.0.0.1."
         if _is_foreign(method, path, host, headers):
             return 403, "Requests from other pages are refused."
-        if not self._is_known(path):
+        if not self._is_known(*split_address(path)):
             return 404, "There is no such page."
         length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length) > MAX_BODY:
@@ -150,25 +165,28 @@ class Guard:
             return 415, "The page takes no files."
         return None
 
-    def _is_known(self, path: str) -> bool:
+    def _is_known(self, analysis: str, path: str) -> bool:
+        if analysis != TOP and not path:
+            return self._of_analysis is not None
         _, first, *rest = path.split("/") if path.startswith("/") else ("", "?")
         if first != "gradio_api":
-            return first in ROUTES
+            return first in (ROUTES if analysis != TOP else TOP_ROUTES)
         called = "/".join(rest)
         if not called.startswith(_FILE):
             return bool(rest) and rest[0] in API_ROUTES
-        return self._gives_out(called.removeprefix(_FILE))
+        return self._gives_out(analysis, called.removeprefix(_FILE))
 
-    def _gives_out(self, name: str) -> bool:
-        """Whether a file lies where files are given out, all links followed."""
+    def _gives_out(self, analysis: str, name: str) -> bool:
+        """Whether a file lies where the page of an analysis gives files out, all links followed."""
         try:
+            folders = (*self._folders, *([self._of_analysis(analysis)] if self._of_analysis else []))
             path = Path(name)
             if not path.is_absolute() or ".." in PurePosixPath(name).parts or "\0" in name:
                 return False
             real = path.resolve()
         except (OSError, ValueError, RuntimeError):
             return False
-        return any(real.is_relative_to(folder) for folder in self._folders)
+        return any(real.is_relative_to(folder) for folder in folders)
 
     async def _login(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Attempts of one address are answered one after the other; a wrong one holds up the line for its delay.
@@ -227,7 +245,8 @@ def _is_foreign(method: str, path: str, host: str, headers: Headers) -> bool:
     origin = headers.get("origin")
     if origin is not None and _place_of(origin) != host:
         return True
-    opened = method == "GET" and path == "/" and headers.get("sec-fetch-mode") == "navigate"
+    linked = path == "/analyses" or split_address(path)[1] in ("", "/")
+    opened = method == "GET" and linked and headers.get("sec-fetch-mode") == "navigate"
     if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
         return not opened
     # Browsers that send no Sec-Fetch-Site send where a form or script comes from.
@@ -243,6 +262,12 @@ def _place_of(url: str) -> str | None:
         return urlsplit(url).netloc or None
     except ValueError:
         return None
+
+
+def _policy(path: str) -> str:
+    if f"/{_FILE}" in path:
+        return FILE_POLICY
+    return LIST_POLICY if path.split("/")[1:2] == ["analyses"] else PAGE_POLICY
 
 
 def _with_headers(send: Send, policy: str) -> Send:

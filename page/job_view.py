@@ -94,10 +94,11 @@ class JobView:
         """Start work and follow it; if other work is running, say so, and follow that if it is this tab's."""
         job = self._jobs.start(self._tab, work)
         if job is None:
-            running = self._jobs.running
-            what = f" ({running.state})" if running else ""
+            running = self._jobs.turn.running
+            where = "" if running is self._jobs.running else " in another analysis"
+            what = f"{where} ({running.state})" if running else ""
             warn("Busy", f"SAFE does one thing at a time, and is at work{what}. Wait for it, or cancel it.")
-            job = running if running and running.tab == self._tab else None
+            job = running if running and running is self._jobs.latest(self._tab) else None
         yield from self._follow(job, show)
 
     def load(self, found: Callable[[], dict], show: Callable[[], dict]) -> Iterator[dict]:

@@ -114,11 +114,38 @@ class Job:
         )
 
 
-class Jobs:
-    """The jobs of a page: one at a time on this machine, whichever tab or visitor starts it."""
+class Turn:
+    """What the pages of one process share: one job at a time on this machine, whichever of them it is started in.
+
+    Attributes
+    ----------
+    lock : Lock
+        Whoever holds it can rely on that no job is started.
+    job : Job or None
+        The one that was started last, finished or not.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
+        self.job: Job | None = None
+
+    @property
+    def running(self) -> Job | None:
+        return self.job if self.job and not self.job.finished(0) else None
+
+
+class Jobs:
+    """The jobs of a page: one at a time, whichever tab or visitor starts it.
+
+    Parameters
+    ----------
+    turn : Turn, optional
+        Shared with the pages of other analyses.
+    """
+
+    def __init__(self, turn: Turn | None = None) -> None:
+        self.turn = turn or Turn()
+        self._gone = False
         self._started = 0
         self._latest: dict[str, Job] = {}
 
@@ -131,14 +158,26 @@ class Jobs:
         return self._latest.get(tab)
 
     def start(self, tab: str, work: Callable[[Job], object]) -> Job | None:
-        """Start a job; None where one is running."""
-        with self._lock:
-            if self.running:
+        """Start a job; None where one is running, in this analysis or another one.
+
+        Raises
+        ------
+        SAFEError
+            The analysis was renamed or deleted.
+        """
+        with self.turn.lock:
+            if self._gone:
+                raise SAFEError("This analysis was renamed or deleted. Reload the page.")
+            if self.turn.running:
                 return None
             self._started += 1
-            job = self._latest[tab] = Job(tab, self._started, work)
+            job = self.turn.job = self._latest[tab] = Job(tab, self._started, work)
             job.start()
             return job
+
+    def end(self) -> None:
+        """Start no more jobs. Whoever calls it holds the lock."""
+        self._gone = True
 
 
 class Example(NamedTuple):
@@ -267,11 +306,11 @@ def pane(elem_id: str) -> gr.Column:
     return gr.Column(elem_id=elem_id, elem_classes=AWAY)
 
 
-def reveal() -> gr.Column:
+def reveal() -> dict[str, Any]:
     """Update that shows a `pane`."""
-    return gr.Column(elem_classes=[])
+    return gr.update(elem_classes=[])
 
 
-def put_away() -> gr.Column:
+def put_away() -> dict[str, Any]:
     """Update that hides a `pane`."""
-    return gr.Column(elem_classes=AWAY)
+    return gr.update(elem_classes=AWAY)

@@ -124,7 +124,7 @@ class RccView:
         others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs)
         return {
             self.player: gr.HTML(
-                source=f"/gradio_api/file={quote(str(path))}?v={path.stat().st_mtime_ns}" if there else "",
+                source=f"gradio_api/file={quote(str(path))}?v={path.stat().st_mtime_ns}" if there else "",
                 name=printable(title(rcc)),
                 count=len(clusters.members(rcc)) if there else 0,
             ),
@@ -132,7 +132,7 @@ class RccView:
                 clusters.image_root, sample(clusters, rcc), 240, self._settings.root, told_of(clusters, rcc)
             ),
             self.taken: _confusion_rows(clusters, rcc),
-            self.taken_pane: gr.Accordion(visible=clusters.answers is not None and clusters.answers.kind == CONFIDENCE),
+            self.taken_pane: gr.update(visible=clusters.answers is not None and clusters.answers.kind == CONFIDENCE),
             self.into: gr.Dropdown(
                 choices=[(title(other, shown.notes), other) for other, _ in others],
                 value=others[0][0] if others else None,

@@ -29,7 +29,7 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, tabs: gr.Tabs, se
     ) -> Iterator[dict]:
         """Generate RCCs, unless something was typed there that would be lost."""
         *kept, filled_in = others
-        yield {tabs: gr.Tabs(selected=CLUSTERS_TAB)}
+        yield {tabs: gr.update(selected=CLUSTERS_TAB)}
         failing = printable(str(failures.collected.folder))
         given = tuple(map(printable, given_predictions(settings.out)))
         # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
@@ -74,7 +74,7 @@ def wire_next_round(failures: FailuresTab, retraining: RetrainingTab, tabs: gr.T
         }
         # What was typed there and not sent stays.
         filled_in = failures.form.fill(failures.collected.key, before, failures.form.named(values), fields)
-        yield {tabs: gr.Tabs(selected=FAILURES_TAB), **filled_in}
+        yield {tabs: gr.update(selected=FAILURES_TAB), **filled_in}
         yield from failures.collect(fields, bool(trust))
 
     form = failures.form

@@ -74,7 +74,7 @@ class RunsView:
             self.undo: gr.Button(interactive=review.last_edit() is not None),
             self.redo: gr.Button(interactive=review.last_undone() is not None),
             self.file: gr.DownloadButton(visible=False),
-            self.edits_pane: gr.Accordion(f"Edits ({len(review.edits)})", visible=bool(review.edits)),
+            self.edits_pane: gr.update(label=f"Edits ({len(review.edits)})", visible=bool(review.edits)),
             self.edits: [
                 [edit.time.removesuffix("+00:00").replace("T", " "), printable(describe_edit(edit, review.edits))]
                 for edit in reversed(review.edits)

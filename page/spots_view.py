@@ -165,7 +165,7 @@ class SpotsView:
         there = bool(rows) and path.is_file()
         return {
             self.player: gr.HTML(
-                source=f"/gradio_api/file={quote(str(path))}?v={path.stat().st_mtime_ns}" if there else "",
+                source=f"gradio_api/file={quote(str(path))}?v={path.stat().st_mtime_ns}" if there else "",
                 name=f"Weak spot {rank}",
                 count=len(rows) if there else 0,
             )

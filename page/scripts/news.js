@@ -13,7 +13,11 @@ async function look(first) {
         told[event] = latest[event];
         trigger(event);
       }
-    } catch { /* the connection is lost for a moment */ }
+    } catch {
+      // The connection is lost for a moment, or the analysis is gone: the page in its place says so.
+      const page = await fetch("./", { method: "HEAD" }).catch(() => null);
+      if (page?.status === 404) location.reload();
+    }
   }
   setTimeout(look, EVERY);
 }

@@ -176,7 +176,7 @@ function leave() {
     const body = JSON.stringify({ data: [to.key, to.run, states, mine], fn_name: "keep_note",
       component_id: props.said.component, session_hash: "closed" });
     const keepalive = body.length < 20_000;  // browsers refuse more than 64 KiB, of all that is on its way
-    fetch("/gradio_api/component_server", { method: "POST", headers: { "Content-Type": "application/json" }, body, keepalive })
+    fetch("gradio_api/component_server", { method: "POST", headers: { "Content-Type": "application/json" }, body, keepalive })
       .catch(() => {});
   }
 }

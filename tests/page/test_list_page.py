@@ -1,0 +1,258 @@
+"""The list of analyses and the pages of several, as browsers ask for them."""
+
+import html
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, expect
+
+from page.analyses import address_of, names_in
+from page.shelf import make
+from rccs.clusters import load_clusters
+from rccs.review import load_notes
+from support.run_folder import ANALYSIS_FILE, BIN_FOLDER, CLUSTERS_FILE, GIF_FOLDER
+from tests.helpers.browsing import FAKED, Served, field, served_from, wait_until
+from tests.helpers.visiting import SECONDS, Visitor
+from tests.page.test_accessibility import serious
+
+ODD = "50% dark #1? 🚗"
+MARKED = "<b onclick=x>'\"&"
+
+
+class Several(NamedTuple):
+    served: Served
+    client: httpx.Client
+
+    def visitor(self, name: str) -> Visitor:
+        return Visitor(self.served.url + address_of(name).rstrip("/"), f"window of {name}")
+
+    def post(self, action: str, **fields: str) -> httpx.Response:
+        return self.client.post(f"/analyses/{action}", data=fields)
+
+    def names(self) -> list[str]:
+        return names_in(self.served.out)
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Several]:
+    """A page of two analyses, of which the first has RCCs."""
+    folder = tmp_path_factory.mktemp("several")
+    for name in (ODD, "empty"):
+        make(folder / "out", name)
+    (folder / "tmp").mkdir()
+    with (
+        served_from(folder, tool=FAKED, delay=0.4, TMPDIR=str(folder / "tmp")) as served,
+        httpx.Client(base_url=served.url, timeout=SECONDS) as client,
+    ):
+        several = Several(served, client)
+        assert "24 failures" in generate(several, ODD)
+        yield several
+
+
+def generate(several: Several, name: str, images: Path | None = None) -> str:
+    visitor = several.visitor(name)
+    values = [str(images or several.served.images), "pca", "", "", [], "auto", "auto"]
+    return visitor.fire(visitor.handler("generate", "click"), values)
+
+
+# --- The list ---------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_analyses_is_opened_with_its_list(several):
+    assert several.client.get("/").headers["location"] == "/analyses"
+    answer = several.client.get("/analyses")
+    assert answer.status_code == 200
+    for text in (ODD, "24 failures", "3 RCCs", "Select the unsafe set", "empty", "Collect the failures"):
+        assert html.escape(text) in answer.text
+    assert f'href="{address_of(ODD)}"' in answer.text
+    source = html.unescape(answer.text.split('<img src="')[1].split('"')[0])
+    picture = several.client.get(source)
+    assert (picture.status_code, picture.headers["content-type"]) == (200, "image/webp")
+    assert several.client.get("/analyses/picture", params={"name": "empty"}).status_code == 404
+
+
+def test_the_list_runs_no_script_and_a_name_is_text(several):
+    assert several.post("new", name=MARKED).status_code == 303
+    answer = several.client.get("/analyses")
+    assert MARKED not in answer.text
+    assert html.escape(MARKED) in answer.text
+    assert "<script" not in answer.text
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "script-src" not in answer.headers["content-security-policy"]
+    assert several.post("delete", name=MARKED).status_code == 303
+
+
+def test_the_buttons_make_rename_copy_delete_and_restore(several):
+    assert several.post("new", name="first").headers["location"] == "/a/first/"
+    assert several.client.get("/a/first/").status_code == 200
+    assert several.post("rename", name="first", new="second").headers["location"] == "/analyses"
+    assert several.client.get("/a/second/config").status_code == 200
+    assert several.post("duplicate", name="second").status_code == 303
+    assert {"second", "second copy"} < set(several.names())
+    for name in ("second", "second copy"):
+        assert several.post("delete", name=name).status_code == 303
+    assert "Bin (" in several.client.get("/analyses").text
+    assert several.post("restore", name="second").status_code == 303
+    assert several.client.get("/a/second/").status_code == 200
+    several.post("delete", name="second")
+
+
+def test_what_cannot_be_done_is_a_sentence_above_the_list(several):
+    before = several.names()
+    for action, fields, why in (
+        ("new", {"name": "empty"}, "There is a folder empty already"),
+        ("new", {"name": "../x"}, "has a slash"),
+        ("new", {"name": "x" * 300}, "longer than 80 characters"),
+        ("rename", {"name": "empty", "new": ODD}, "already"),
+        ("rename", {"name": "gone", "new": "x"}, "There is no analysis gone any more"),
+        ("rename", {"name": "../out", "new": "x"}, "There is no analysis"),
+        ("delete", {"name": ".."}, "There is no analysis"),
+        ("delete", {}, "There is no analysis"),
+        ("duplicate", {"name": BIN_FOLDER}, "There is no analysis"),
+        ("restore", {"name": "../empty"}, "in the bin any more"),
+    ):
+        answer = several.post(action, **fields)
+        assert answer.status_code == 409, (action, fields)
+        assert f'<p role="alert">{why}' in answer.text or why in answer.text
+    assert several.names() == before
+    for method, path in (("GET", "new"), ("GET", "delete?name=empty"), ("POST", ""), ("PUT", "new"), ("POST", "x")):
+        assert several.client.request(method, f"/analyses/{path}").status_code == 404, (method, path)
+    assert several.names() == before
+
+
+def test_a_link_to_something_gone_says_so_and_shows_the_list(several):
+    answer = several.client.get("/a/gone%20%3Cb%3E/")
+    assert answer.status_code == 404
+    assert "There is no analysis gone &lt;b&gt; any more" in answer.text
+    assert f'href="{address_of("empty")}"' in answer.text
+    assert several.client.post("/a/gone/gradio_api/queue/join", json={}).status_code == 404
+
+
+# --- Apart ------------------------------------------------------------------------------------------------------
+
+
+def test_a_page_gives_out_the_gifs_of_its_own_analysis_and_no_others(several):
+    out = several.served.out
+    gif = quote(str(out / ODD / GIF_FOLDER / "RCC_00.gif"))
+    own = address_of(ODD)
+    assert several.client.get(f"{own}gradio_api/file={gif}").headers["content-type"] == "image/gif"
+    for place in ("/", "/a/empty/", "/a/gone/", "/a/../", f"/a/{BIN_FOLDER}/"):
+        assert several.client.get(f"{place}gradio_api/file={gif}").status_code == 404, place
+    for name in (f"{ODD}/labels.txt", f"{ODD}/gifs/../labels.txt", "empty/.safe.json", f"{ODD}/{ANALYSIS_FILE}"):
+        for place in ("/", own, "/a/empty/"):
+            assert several.client.get(f"{place}gradio_api/file={quote(str(out / name))}").status_code == 404
+
+
+def test_a_window_of_one_analysis_is_told_nothing_of_another(several):
+    empty, full = several.visitor("empty"), several.visitor(ODD)
+    assert "24 failures" in full.fire(full.loads()[0], [])
+    told = "".join(empty.fire(load, []) for load in empty.loads()[:2])
+    assert "failures explain" not in told
+    assert ODD not in told
+    assert "24 failures" not in told
+
+
+def test_an_analysis_at_work_is_left_alone_and_another_one_waits(several):
+    thread = threading.Thread(target=generate, args=(several, ODD, several.served.improvement))
+    thread.start()
+    wait_until(lambda: "At work" in several.client.get("/analyses").text)
+    for action in ("rename", "delete"):
+        answer = several.post(action, name=ODD, new="x")
+        assert answer.status_code == 409
+        assert "is at work" in answer.text
+    assert several.post("duplicate", name=ODD).status_code == 409
+    told = generate(several, "empty")
+    assert "SAFE does one thing at a time, and is at work in another analysis" in told
+    thread.join()
+    assert len(load_clusters(several.served.out / ODD).paths) == 18
+    assert not (several.served.out / "empty" / CLUSTERS_FILE).exists()
+    assert several.names() == ["50% dark #1? 🚗", "empty"]
+    generate(several, ODD)
+
+
+# --- Other origins ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate"},
+        {"referer": "http://evil.example/x"},
+        {"host": "evil.example"},
+    ],
+    ids=lambda headers: " ".join(*headers.items()) if len(headers) == 1 else "a form of another port",
+)
+def test_other_pages_can_press_no_button_and_read_nothing(several, headers):
+    before = several.names()
+    for action in ("new", "rename", "duplicate", "delete", "restore"):
+        answer = several.client.post(f"/analyses/{action}", data={"name": "empty", "new": "x"}, headers=headers)
+        assert answer.status_code == 403, action
+    assert several.client.post("/a/empty/gradio_api/queue/join", json={}, headers=headers).status_code == 403
+    assert several.names() == before
+
+
+def test_a_link_from_elsewhere_leads_to_the_list_and_to_an_analysis(several):
+    followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    for path in ("/", "/analyses", "/a/empty", "/a/empty/", "/a/gone/"):
+        assert several.client.get(path, headers=followed).status_code in (200, 303, 307, 404), path
+    for path in ("/analyses/picture?name=empty", "/a/empty/config", "/a/empty/gradio_api/info"):
+        assert several.client.get(path, headers=followed).status_code == 403, path
+
+
+def test_only_the_routes_of_a_page_are_there_below_its_address(several):
+    for path in ("login", "logout", "monitoring", "docs", "openapi.json", "redoc", "analyses", "a/empty/", "gradio_api",
+                 "gradio_api/upload", "gradio_api/run/predict", "gradio_api/call/x", "gradio_api/mcp"):  # fmt: skip
+        for method in ("GET", "POST"):
+            answer = several.client.request(method, f"/a/empty/{path}")
+            assert answer.status_code == 404, (method, path)
+    assert several.client.get("/a/empty/gradio_api/info").json() == {"named_endpoints": {}, "unnamed_endpoints": {}}
+
+
+# --- In a browser -----------------------------------------------------------------------------------------------
+
+
+def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Browser, several: Several):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    faults: list[str] = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("response", lambda answer: faults.append(answer.url) if answer.status >= 400 else None)
+    page.goto(several.served.url)
+    expect(page.get_by_role("heading", name="Analyses")).to_be_visible()
+    assert serious(page) == []
+    page.get_by_role("link", name=ODD).click()
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+    expect(page).to_have_title(f"{ODD} – SAFE")
+    expect(page.locator("#rcc-bar img").first).to_have_js_property("complete", True)
+    gif = page.evaluate("fetch(document.querySelector('img[src*=gifs]').src).then((answer) => answer.status)")
+    assert gif == 200
+    page.reload()
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+    field(page, "rcc-name").fill("dark")
+    wait_until(lambda: 0 in (notes := load_notes(several.served.out / ODD)) and notes[0].name == "dark")
+    page.get_by_role("navigation", name="Analyses").get_by_role("link").click()
+    page.get_by_label("Name of a new analysis").fill("new one")
+    page.get_by_role("button", name="New analysis").click()
+    expect(page.locator("#clusters-status")).not_to_contain_text("failures explain")
+    expect(page.locator("header nav b")).to_have_text("new one")
+    assert faults == []
+    # Another window deletes it; this one is told, and led to the list.
+    several.post("delete", name="new one")
+    expect(page.get_by_role("alert")).to_contain_text("There is no analysis new one any more")
+    page.get_by_text("Bin (").click()
+    page.get_by_role("button", name="Restore new one").click()
+    page.get_by_label("Rename new one").click()
+    page.get_by_label("New name of new one").fill("renamed")
+    page.get_by_role("button", name="Rename", exact=True).click()
+    expect(page.get_by_role("link", name="renamed")).to_be_visible()
+    page.get_by_role("button", name="Delete renamed").click()
+    expect(page.get_by_role("status")).to_contain_text("Moved to the bin")
+    page.go_back()
+    page.close()
