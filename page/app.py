@@ -16,6 +16,7 @@ from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
+from gradio.context import Context
 from starlette.middleware import Middleware
 
 from page.analyses import TOP, folder_of, title_of
@@ -55,6 +56,9 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
     title : str, optional
         The analysis's name, where the page is not that of the folder that was given.
     """
+    # Gradio numbers the widgets of all pages of a process, in the order in which they are built. An open window knows
+    # its own by number, and must find them in a server that was started again and builds its pages in another order.
+    Context.id = 0
     window = f"{title} – SAFE" if title else "SAFE"
     name = html.escape(title or title_of(settings.out, TOP))
     with Page(title=window, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:

@@ -28,6 +28,7 @@ from support.text import count, printable
 ADDRESS = "/analyses"
 FACE = 160  # pixels
 _TEMPLATE = Path(__file__).with_name("list.html")
+_NONE = '<p class="empty">There are no analyses yet. <a href="/">Begin the first one</a>, or name it above.</p>'
 _CACHED = {"Cache-Control": "private, max-age=86400, immutable"}  # the address changes with the picture
 _FRESH = {"Cache-Control": "no-store"}
 
@@ -128,7 +129,7 @@ class ListPage:
         role = "status" if status == 200 else "alert"
         page = self._template.substitute(
             notice=f'<p role="{role}">{_text(notice)}</p>' if notice else "",
-            cards=f'<ul class="cards">\n{cards}\n</ul>' if cards else '<p class="empty">There are no analyses yet.</p>',
+            cards=f'<ul class="cards">\n{cards}\n</ul>' if cards else _NONE,
             deleted=self._bin(),
         )
         return HTMLResponse(page, status, headers=_FRESH)

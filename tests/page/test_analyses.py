@@ -1,5 +1,7 @@
 """Analyses: the folders of the page's list, how they are named, changed, summed up, and kept apart."""
 
+import ast
+import asyncio
 import dataclasses
 import json
 import os
@@ -7,15 +9,18 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import numpy as np
 import pytest
+from fastapi import FastAPI
 from starlette.datastructures import URL
 
 from clustering import find_root_cause_clusters
 from page.analyses import TOP, address_of, checked_name, deleted_in, folder_of, names_in, split_address
 from page.jobs import Jobs, Turn
+from page.mounts import Mounts
 from page.moved import settle_in
 from page.shelf import delete, duplicate, make, rename, restore
 from page.summaries import Summaries, summary_of
@@ -352,6 +357,78 @@ def test_jobs_of_all_analyses_take_turns_and_none_begins_in_one_that_is_gone():
         a.end()
     with pytest.raises(SAFEError, match="renamed or deleted"):
         a.start("clusters", lambda job: None)
+
+
+def test_no_handler_makes_a_container():
+    """Gradio would put it into a page that is being built at that moment: a handler describes a change with gr.update.
+
+    (Other widgets know that they are made in a handler.)
+    """
+    containers = {"Accordion", "Column", "Group", "Row", "Tab", "Tabs"}
+    for path in (Path(__file__).parents[2] / "page").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        entered = {
+            id(item.context_expr) for node in ast.walk(tree) if isinstance(node, ast.With) for item in node.items
+        }
+        for function in ast.walk(tree):
+            if isinstance(function, ast.FunctionDef) and function.name == "pane":
+                entered |= {id(node) for node in ast.walk(function)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in containers:
+                assert id(node) in entered, f"{path.name}, line {node.lineno}"
+
+
+class Stub(NamedTuple):
+    """Enough of a page's settings."""
+
+    jobs: Jobs
+
+
+def test_pages_that_no_window_shows_are_closed_when_there_are_many(home, monkeypatch):
+    monkeypatch.setattr("page.mounts.MOST_OPEN", 3)
+    for i in range(6):
+        make(home, f"a{i}")
+    built: list[str] = []
+    gate, working = asyncio.Event(), threading.Event()
+    turn = Turn()
+
+    def build(settings: Stub, title: str) -> FastAPI:
+        built.append(title)
+
+        async def page(scope, receive, send):
+            if title == "a0":
+                await gate.wait()  # a window of it is open
+            if title == "a1":
+                settings.jobs.start("clusters", lambda job: working.wait(10))
+
+        host = FastAPI()
+        host.mount("", page)
+        return host
+
+    async def visit() -> None:
+        mounts = Mounts(home, Stub(Jobs(turn)), lambda folder, turn: Stub(Jobs(turn)), build)
+
+        async def ask(name: str) -> bool:
+            return await mounts.answer(name, "/", {"type": "http", "method": "GET"}, None, None)
+
+        window = asyncio.create_task(ask("a0"))
+        await asyncio.sleep(0.1)
+        for name in ("a1", "a2", "a3", "a4", "a5"):
+            assert await ask(name)
+        assert await ask("gone") is False
+        assert built == ["a0", "a1", "a2", "a3", "a4", "a5"]
+        for name in ("a1", "a5"):  # one with a job, and the latest
+            assert await ask(name)
+        assert len(built) == 6
+        assert await ask("a2")
+        assert built[6:] == ["a2"]
+        with pytest.raises(SAFEError, match="a1 is at work"), mounts.resting("a1"):
+            pytest.fail("a job runs in it")
+        gate.set()
+        working.set()
+        assert await window
+
+    asyncio.run(visit())
 
 
 # --- Summaries --------------------------------------------------------------------------------------------------

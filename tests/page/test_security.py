@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import dataclasses
+import io
 import json
 import re
 import socket
@@ -16,6 +18,7 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 from starlette.responses import PlainTextResponse
 
 from page.app import MOST_QUEUED, serve
@@ -25,6 +28,8 @@ from page.jobs import Jobs, PageSettings
 from page.pictures import picture
 from page.results import Results, check_within
 from page.runs_view import refreshed
+from page.shelf import delete, make
+from rccs.clusters import load_clusters, save_clusters
 from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
 from support.files import cache_folder
@@ -203,6 +208,25 @@ def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started
         serve(out, root=str(tmp_path))
     with pytest.raises(SAFEError, match="--root"):
         Results(out, tmp_path).shown()
+
+
+def test_an_analysis_of_images_outside_the_root_is_neither_opened_nor_pictured(attacked, visitor):
+    out = attacked.folder / "out"
+    inner = out / make(out, "foreign")
+    clusters = dataclasses.replace(load_clusters(out), image_root=attacked.secret / SECRET)
+    save_clusters(clusters, inner)
+    try:
+        answer = raw(attacked.url, "/a/foreign/")
+        assert answer.status_code == 409
+        assert "Expected results of images below" in answer.text
+        assert raw(attacked.url, "/a/foreign/config").status_code == 409
+        shown = raw(attacked.url, "/analyses/picture?name=foreign").content
+        assert shown == raw(attacked.url, "/analyses/picture?name=foreign&v=2").content
+        faces = Image.open(io.BytesIO(shown)).convert("RGB").crop((0, 0, 160, 160))
+        tile = picture(Path("/no/such/file"), 160, None)
+        assert np.abs(np.asarray(faces, int) - np.asarray(tile, int)).mean() < 8
+    finally:
+        delete(out, "foreign")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "myhost"])
@@ -725,6 +749,7 @@ def test_with_a_password_nothing_is_told_without_it(tmp_path):
     draw_images(tmp_path / "root" / "failing")
     # Gradio's default folder for files is shared by all programs of a machine that use it.
     draw_images(tmp_path / "tmp" / "gradio")
+    make(tmp_path / "out", "inner")
     with (
         serving(tmp_path, "--root", tmp_path / "root", "--auth", "ann:päss:word") as url,
         httpx.Client(base_url=url, timeout=SECONDS) as client,
@@ -735,12 +760,27 @@ def test_with_a_password_nothing_is_told_without_it(tmp_path):
         for path in ("info", "queue/data?session_hash=x", "queue/status", f"file={tmp_path}/out/gifs/RCC_00.gif"):
             assert client.get(f"/gradio_api/{path}").status_code == 401, path
         assert str(tmp_path) not in client.get("/").text
+        for path in ("/analyses", "/a/inner/", "/a/gone/"):  # the question for the password, whatever the address
+            answer = client.get(path)
+            assert '"auth_required":true' in answer.text.replace(" ", ""), path
+            assert "inner" not in answer.text
+        for path in ("config", "gradio_api/info", f"gradio_api/file={tmp_path}/out/inner/gifs/RCC_00.gif"):
+            assert client.get(f"/a/inner/{path}").status_code in (401, 404), path
+        for path in ("/a/inner/gradio_api/queue/join", "/a/inner/gradio_api/component_server"):
+            assert client.post(path, json={}).status_code == 401, path
+        for path in ("/a/inner/login", "/a/inner/logout"):  # one door, at which attempts are counted
+            assert client.post(path, data={"username": "ann", "password": "x"}).status_code == 404
+        for action in ("new", "delete"):
+            assert client.post(f"/analyses/{action}", data={"name": "inner"}).status_code in (401, 405)
+        assert (tmp_path / "out" / "inner").is_dir()
         for user, password in (("ann", "päss:wor"), ("bob", "päss:word"), ("", "")):
             answer = client.post("/login", data={"username": user, "password": password})
             assert answer.status_code in (400, 422)
         assert client.get("/config").status_code == 401
         assert client.post("/login", data={"username": "ann", "password": "päss:word"}).status_code == 200
         assert client.get("/config").status_code == 200
+        assert "Analyses" in client.get("/analyses").text
+        assert client.get("/a/inner/config").status_code == 200
         assert client.get(f"/gradio_api/file={tmp_path}/tmp/gradio/night_0.png").status_code == 404
 
         # Whatever address a visitor claims to have, one is checked at a time, and each holds up those behind it.
