@@ -64,8 +64,8 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
     with Page(title=window, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
         gr.HTML(
             "<header class='safe-header'><h1>SAFE</h1>"
-            "<p>Why the network fails, and which images to label to repair it</p>"
             f"<nav aria-label='Analyses'><a href='{ADDRESS}'>Analyses</a><b dir='auto'>{name}</b></nav>"
+            "<p>Why the network fails, and which images to label to repair it</p>"
             "<button type='button' id='next-step' hidden></button></header>",
             js_on_load=HERE.joinpath("scripts", "tabs.js").read_text(encoding="utf-8"),
         )

@@ -119,4 +119,4 @@ def _words(shown: Shown, rcc: int) -> str:
 
 
 def _address(path: str) -> str:
-    return f"/gradio_api/file={quote(path)}"
+    return f"gradio_api/file={quote(path)}"
