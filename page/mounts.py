@@ -119,8 +119,9 @@ class Mounts:
             return mounted
 
     def _close_idle(self) -> None:
-        """Close the pages that were used least recently, but none that has a window or a job."""
-        idle = [name for name, one in self._open.items() if not one.asked and not one.jobs.running]
+        """Close the pages that were used least recently, but not the latest, and none that has a window or a job."""
+        earlier = list(self._open.items())[:-1]
+        idle = [name for name, one in earlier if not one.asked and not one.jobs.running]
         for name in idle[: max(0, len(self._open) - MOST_OPEN)]:
             self.close(name)
 

@@ -56,7 +56,7 @@ def settle_in(folder: Path) -> None:
     if home == os.fspath(folder) and "deleted" not in record:
         return
     with writing(folder):
-        if isinstance(home, str) and home.startswith("/") and home != os.fspath(folder):
+        if isinstance(home, str) and len(Path(home).parts) > 1 and home != os.fspath(folder):
             for place in (folder, *sorted((folder / RUNS_FOLDER).glob("*"))):
                 if place.is_dir():
                     _relocate(place, _Move(home.rstrip("/"), os.fspath(folder)))

@@ -1,7 +1,8 @@
 """What the list of analyses does with them: each is made, renamed, copied, put into a bin and taken out of it.
 
 Everything is done by renaming folders, at one go, so that a process that is killed leaves an analysis here or there; a
-copy is renamed once it is whole. The bin is a hidden folder beside the analyses.
+copy is renamed once it is whole. Only of the folder that holds the others, the files are renamed one after the other.
+The bin is a hidden folder beside the analyses.
 """
 
 import contextlib
@@ -174,7 +175,7 @@ def restore(home: Path, name: str) -> str:
         if folder is None:
             raise SAFEError(f"There is no analysis {quoted(printable(name))} in the bin any more.")
         before = PurePosixPath(str(read_record(folder / ANALYSIS_FILE).get("home", ""))).name
-        target = _free(home, name if before.startswith(".") or printable(before) != before else before or name)
+        target = _free(home, before if before and printable(before) == before else name)
         with working(folder, "restoring"):
             _take_place(folder, target)
     settle_in(target)
@@ -211,7 +212,8 @@ def _untaken(home: Path, name: str) -> Path:
 
 
 def _free(home: Path, name: str) -> Path:
-    """A folder of that name, or with a number behind it where that is taken."""
+    """A folder of that name, or with a number behind it where that is taken; never a hidden one."""
+    name = name.replace("/", " ").strip(" .") or "Analysis"
     while len(name.encode()) > LONGEST_FILE_NAME:
         name = name[:-1]
     folder, number = home / name, 1

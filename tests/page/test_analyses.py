@@ -312,6 +312,14 @@ def test_a_folder_that_holds_others_is_copied_and_deleted_without_them(home, clu
     assert load_clusters(home / restore(home, binned)).image_root == home / home.name / FAILURES
 
 
+def test_a_hidden_folder_that_holds_others_has_no_hidden_copies(tmp_path, clusters):
+    home = fill(tmp_path / ".hidden", clusters)
+    copy, binned = duplicate(home, TOP), delete(home, TOP)
+    assert names_in(home) == [copy] == ["hidden copy"]
+    assert [name for name, _ in deleted_in(home)] == [binned]
+    assert restore(home, binned) == "hidden"
+
+
 @pytest.mark.parametrize("change", [rename, duplicate, delete], ids=lambda change: change.__name__)
 @pytest.mark.parametrize("name", ["a", TOP])
 def test_an_analysis_in_which_another_process_works_is_left_alone(home, clusters, change, name):
@@ -424,6 +432,11 @@ def test_pages_that_no_window_shows_are_closed_when_there_are_many(home, monkeyp
         assert built[6:] == ["a2"]
         with pytest.raises(SAFEError, match="a1 is at work"), mounts.resting("a1"):
             pytest.fail("a job runs in it")
+        monkeypatch.setattr("page.mounts.MOST_OPEN", 0)
+        assert await ask("a3")
+        assert len(built) == 8
+        assert await ask("a3")  # the latest stays, though all others cannot be closed
+        assert len(built) == 8
         gate.set()
         working.set()
         assert await window
