@@ -105,7 +105,7 @@ def serve(
     Parameters
     ----------
     out : path
-        The output folder; the page shows the results in it.
+        The output folder; the page shows the results in it, and those of the analyses in it (see `page/analyses.py`).
     root : path, optional
         If given, only paths below it are accepted, all links followed, and only images below it are shown.
     auth : "USER:PASSWORD", optional

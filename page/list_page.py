@@ -80,8 +80,10 @@ class ListPage:
 
     async def _done(self, action: str, fields: dict[str, str]) -> Response:
         """Do what a button says; the page that is shown next."""
-        name, shown = fields.get("name", TOP), ADDRESS
+        shown = ADDRESS
         try:
+            if (name := fields.get("name")) is None:
+                raise SAFEError("Expected the name of an analysis. Received none. Reload the list and try again.")
             if action == "new":
                 shown = address_of(await asyncio.to_thread(make, self._home, name))
             elif action == "rename":

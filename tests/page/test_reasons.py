@@ -98,7 +98,7 @@ def test_a_weak_spot_that_is_clicked_shows_its_images_as_a_gif_in_the_grid_and_o
     expect(page.locator("#grid [data-index]").first).to_contain_text("night → wood (90%)")
     source = page.locator("#spot-gif img").get_attribute("src")
     assert "weak_spot_01.gif" in source
-    with Image.open(io.BytesIO(httpx.get(compared.served.url + source).content)) as gif:
+    with Image.open(io.BytesIO(httpx.get(f"{compared.served.url}/{source}").content)) as gif:
         shown = int(re.search(r"(\d+) of \d+ test images", spot.inner_text())[1])
         assert gif.n_frames == shown
     expect(page.locator("#grid [aria-pressed=true]")).to_have_count(shown)
