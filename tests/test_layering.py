@@ -173,6 +173,7 @@ ANNEXES = ("casestudies", "benchmarks", "tests")  # they import, and are not imp
 HEAVY = {"tensorflow", "keras", "onnx", "onnxruntime", "distributed", "fsspec"}
 FILES = sorted(path for name in HOUSE for path in [*ROOT.glob(f"{name}.py"), *ROOT.glob(f"{name}/**/*.py")])
 COMMAND_LINE = [ROOT / "SAFE_Tool.py", *sorted((ROOT / "cli").glob("*.py"))]
+CONTAINERS = {"Accordion", "Column", "Group", "Row", "Tab", "Tabs"}  # of Gradio
 CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
 
 
@@ -260,6 +261,21 @@ def test_workers_of_a_cluster_are_sent_all_that_they_import():
 def test_only_the_page_knows_gradio():
     users = {place_of(path)[0] for path in FILES for name, _ in imports(parsed(path)) if name.startswith("gradio")}
     assert users == {"page"}
+
+
+@each(sorted((ROOT / "page").glob("*.py")))
+def test_no_handler_of_the_page_makes_a_container(path):
+    """Gradio would put it into a page that is being built at that moment: handlers describe changes with gr.update.
+
+    (Other widgets know that they are made in a handler.)
+    """
+    tree = parsed(path)
+    laid_out = [item.context_expr for node in ast.walk(tree) if isinstance(node, ast.With) for item in node.items]
+    laid_out += [f for f in functions_of(tree) if isinstance(f, ast.FunctionDef) and f.name == "pane"]
+    allowed = {inner for node in laid_out for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CONTAINERS:
+            assert node in allowed, f"line {node.lineno}"
 
 
 @each(FILES)

@@ -1,6 +1,5 @@
 """Analyses: the folders of the page's list, how they are named, changed, summed up, and kept apart."""
 
-import ast
 import asyncio
 import dataclasses
 import json
@@ -365,25 +364,6 @@ def test_jobs_of_all_analyses_take_turns_and_none_begins_in_one_that_is_gone():
         a.end()
     with pytest.raises(SAFEError, match="renamed or deleted"):
         a.start("clusters", lambda job: None)
-
-
-def test_no_handler_makes_a_container():
-    """Gradio would put it into a page that is being built at that moment: a handler describes a change with gr.update.
-
-    (Other widgets know that they are made in a handler.)
-    """
-    containers = {"Accordion", "Column", "Group", "Row", "Tab", "Tabs"}
-    for path in (Path(__file__).parents[2] / "page").glob("*.py"):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        entered = {
-            id(item.context_expr) for node in ast.walk(tree) if isinstance(node, ast.With) for item in node.items
-        }
-        for function in ast.walk(tree):
-            if isinstance(function, ast.FunctionDef) and function.name == "pane":
-                entered |= {id(node) for node in ast.walk(function)}
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in containers:
-                assert id(node) in entered, f"{path.name}, line {node.lineno}"
 
 
 class Stub(NamedTuple):
