@@ -75,7 +75,7 @@ class ImagesView:
         )
         with gr.Row(equal_height=True):
             self.colour = gr.Dropdown(
-                [BY_RCC], value="", label="Colour by", scale=1,
+                [BY_RCC], value="", label="Colour by", info="The RCC, or a parameter", scale=1,
                 min_width=150, elem_id="colour-by",
             )  # fmt: skip
             self.find = gr.Textbox(
