@@ -1,7 +1,8 @@
 """Step 1 of SAFE, second half: clustering. Features in, root cause clusters (RCCs) out.
 
 0. On request, what a known nuisance explains is set aside.
-1. PCA to 256 components, which are then scaled by how much neighbours differ in them.
+1. PCA to 256 components, which are then scaled by how much neighbours differ in them; on request, only the directions
+   in which failing images vary more than those that the DNN gets right.
 2. Neighbour averaging.
 3. Self-tuning DBSCAN.
 4. The same again for many random parts of the images: the RCCs are what these clusterings agree on.
@@ -20,7 +21,7 @@ import numpy as np
 
 from dbscan.consensus import agree
 from dbscan.outcome import NOISE, Steadiness, Tuning
-from dbscan.projection import fit_projection
+from dbscan.projection import directions_of_failing, fit_projection
 from dbscan.relevance import average_neighbours
 from dbscan.resamples import Votes, cluster_samples
 from dbscan.set_aside import Nuisance
@@ -38,6 +39,7 @@ def find_root_cause_clusters(
     reducer: str = "pca",
     weights: str | os.PathLike | None = None,
     nuisance: Nuisance | None = None,
+    right: np.ndarray | None = None,
     progress: Progress = no_progress,
 ) -> RootCauseClusters:
     """Cluster images by their features.
@@ -51,6 +53,9 @@ def find_root_cause_clusters(
         The weights file that the engineer specified, recorded so that the selection finds it again.
     nuisance : Nuisance, optional
         What is set aside from these images' features, recorded so that later steps can do the same.
+    right : ndarray of shape (n_right, dimension), float32, optional
+        Features of images that the DNN gets right, not together with a nuisance. The looks that these have as well are
+        set aside, if anything sets the failing images apart from them (`dbscan/contrast.py`).
 
     Raises
     ------
@@ -59,7 +64,8 @@ def find_root_cause_clusters(
     """
     if reducer not in REDUCERS:
         raise SAFEError(f"reducer must be one of {', '.join(REDUCERS)}. Received: {reducer}")
-    projection, coordinates = fit_projection(images.features, images.extractor.name, nuisance=nuisance)
+    among = None if right is None else directions_of_failing(images.features, right, images.extractor.name)
+    projection, coordinates = fit_projection(images.features, images.extractor.name, nuisance=nuisance, among=among)
     points = projection.apply(images.features, nuisance=nuisance)  # (n_images, at most 256)
     averaged = average_neighbours(points)
     tuning = tune(averaged, original=points, averaged=averaged, progress=progress)
@@ -90,6 +96,7 @@ def find_root_cause_clusters(
         knee=tuning.knee,
         skipped=images.skipped,
         set_aside=nuisance.what if nuisance else None,
+        contrast=0 if among is None else len(among),
         steadiness=found.steadiness,
     )
 

@@ -27,6 +27,7 @@ from FE import extract_features
 from features.attributes import measured_images
 from features.batches import Stream
 from features.weights import choose_extractor
+from looks import check_answers, looks_alone, looks_offer, looks_record, right_images
 from nuisances import Offer, fit_nuisance, nuisance_offer, nuisance_values
 from rccs.clusters import RootCauseClusters, explained_percent, fingerprint, headline, load_clusters
 from rccs.confidence import loose_text, no_steady_groups, why_unknown
@@ -99,7 +100,7 @@ class ClusteringSettings(NamedTuple):
         `dnn.failures.find_failures` wrote beside the image folder.
     set_aside : tuple of str
         Recorded parameters, measured attributes or `label` that do not matter: what they explain is removed from the
-        features.
+        features. Or `looks` alone, those that images which the DNN gets right have as well.
     """
 
     extractor: str = "auto"
@@ -153,21 +154,34 @@ def generate_clusters(
         extractor = choose_extractor(
             settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
         )
-        nuisance, aside = None, {}
+        nuisance, right, aside = None, None, {}
+        looks = looks_alone(settings.set_aside)
         if settings.set_aside:
             listing = find_images(images)
             if not given:
                 tested, answered = _found_predictions(listing.root, within)
-            values = nuisance_values(
-                settings.set_aside, listing, tested, parameters=parameters, within=within, progress=progress
-            )
+            if looks:
+                check_answers(tested)
+            else:
+                values = nuisance_values(
+                    settings.set_aside, listing, tested, parameters=parameters, within=within, progress=progress
+                )
         features = extract_features(images, extractor, progress=progress, stream=stream)
-        if settings.set_aside:
+        if looks:
+            right = right_images(features, tested, stream=stream, progress=progress)
+        elif settings.set_aside:
             nuisance, entry = fit_nuisance(values, features, tested, stream=stream, progress=progress)
             aside = {"set_aside": entry}
         clusters = find_root_cause_clusters(
-            features, reducer=settings.reducer, weights=settings.weights, nuisance=nuisance, progress=progress
+            features,
+            reducer=settings.reducer,
+            weights=settings.weights,
+            nuisance=nuisance,
+            right=right,
+            progress=progress,
         )
+        if right is not None:
+            aside = {"set_aside": looks_record(clusters, len(right))}
         if not given and not settings.set_aside:
             tested, answered = _found_predictions(clusters.image_root, within)
         if tested:
@@ -322,12 +336,16 @@ def explain_failures(
         reasons = reasons_of(clusters, tested, known, weak_spots_of(tested, known))
         _save_reasons(out, clusters, reasons)
         write_spot_gifs(clusters, out, reasons.images, progress=progress)
-        offer = nuisance_offer(clusters, tested, parameters=_parameters_source(out), within=within)
+        offer = None
+        if not clusters.contrast:  # looks are set aside alone
+            offer = nuisance_offer(clusters, tested, parameters=_parameters_source(out), within=within)
         _save_offer(out, clusters, offer)
         comparison = compare_with_right(
             clusters, tested, parameters=_nuisance_source(out), weights=weights, stream=stream, progress=progress
         )
         _save_reasons(out, clusters, reasons._replace(comparison=comparison))
+        if offer is None and not clusters.without:
+            _save_offer(out, clusters, looks_offer(comparison.rates(clusters)))
     return True
 
 
@@ -746,7 +764,7 @@ def how_found(clusters: RootCauseClusters) -> str:
     dbscan = f"DBSCAN with eps {clusters.eps:.3g}, min_samples {clusters.min_samples}"
     if not clusters.settings:
         dbscan = "nothing to tune: too few images, or all of them alike"
-    aside = f" · without {printable(', '.join(clusters.set_aside.names))}" if clusters.set_aside else ""
+    aside = f" · without {printable(', '.join(clusters.without))}" if clusters.without else ""
     steadiness = clusters.steadiness
     consensus = f" · consensus of {count(steadiness.n_samples, 'random part')}" if steadiness else ""
     return f"{features}{aside} · {reduced} · {dbscan}{consensus}"

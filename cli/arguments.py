@@ -115,7 +115,8 @@ def _add_cluster(commands: Commands) -> None:
         action="append",
         default=[],
         help="a parameter, measured attribute or label that does not matter, such as person: what it explains is "
-        "removed from the features, to find what else failures have in common (may be given several times)",
+        "removed from the features, to find what else failures have in common (may be given several times); or looks: "
+        "what images that the network gets right look like as well, where it is not known what does not matter",
     )
     _add_dask_options(cluster)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dbscan.contrast import contrasting_directions
 from dbscan.one_thread import one_thread
 from dbscan.relevance import relevant_directions
 from dbscan.set_aside import Nuisance
@@ -76,7 +77,7 @@ def scaled_anew(coordinates: np.ndarray) -> np.ndarray:
 
 
 def fit_projection(
-    features: np.ndarray, extractor: str, *, nuisance: Nuisance | None = None
+    features: np.ndarray, extractor: str, *, nuisance: Nuisance | None = None, among: np.ndarray | None = None
 ) -> tuple[Projection, np.ndarray]:
     """Fit PCA with min(256, n_images, dimension) components, then scale them by how much neighbours differ.
 
@@ -87,6 +88,8 @@ def fit_projection(
         Name of their extractor.
     nuisance : Nuisance, optional
         What is set aside from these features before.
+    among : ndarray of shape (n_directions, dimension), float64, optional
+        Components to take instead of those of PCA (see `directions_of_failing`).
 
     Returns
     -------
@@ -109,12 +112,37 @@ def fit_projection(
         return Projection(extractor, mean.astype(np.float32), nothing), np.zeros((len(features), 1))
     centred = _Centred(features, extractor, mean, nuisance)
     centred.joining = _joining(centred, extractor, mean)
-    components = _principal_components(centred, min(N_COMPONENTS, *features.shape))
+    components = _principal_components(centred, min(N_COMPONENTS, *features.shape)) if among is None else among
     coordinates = np.concatenate([block @ components.T for _, block in centred.blocks()])
     components = relevant_directions(coordinates) @ components
     if centred.joining is not None:
         components *= centred.joining
     return Projection(extractor, mean.astype(np.float32), components.astype(np.float32)), coordinates
+
+
+def directions_of_failing(features: np.ndarray, right: np.ndarray, extractor: str) -> np.ndarray | None:
+    """The directions in which failing images vary more than right ones (see `dbscan.contrast`).
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_images, dimension), float32
+        Of the failing images.
+    right : ndarray of shape (n_right, dimension), float32
+        Of images that the DNN gets right.
+
+    Returns
+    -------
+    ndarray of shape (n_directions, dimension), float64, or None
+        At most 256; None if nothing sets failing images apart.
+    """
+    scaled = _Centred(features, extractor, np.zeros(features.shape[1]))
+    mean = sum(block.sum(axis=0) for _, block in scaled.blocks()) / max(len(features), 1)
+    both = _Centred(features, extractor, mean), _Centred(right, extractor, mean)
+    joining = _joining(both[0], extractor, mean)
+    for centred in both:
+        centred.joining = joining
+    found = contrasting_directions(*(centred.all() for centred in both))[:N_COMPONENTS]
+    return found if len(found) else None
 
 
 class _Centred:
@@ -145,6 +173,12 @@ class _Centred:
             scaled = comparable(self._features[rows], self._extractor)
             centred = (self._nuisance.without(scaled, rows) if self._nuisance else scaled) - self._mean
             yield rows, centred if self.joining is None else centred * self.joining
+
+    def all(self) -> np.ndarray:
+        """All rows at once, in float32."""
+        return np.concatenate(
+            [np.zeros((0, self.shape[1]), np.float32), *(block.astype(np.float32) for _, block in self.blocks())]
+        )
 
 
 def _joining(centred: _Centred, extractor: str, mean: np.ndarray) -> np.ndarray | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from dbscan.contrast import LOOKS
 from features.weights import choose_precision
 from page.cards_view import CardsView
 from page.images_view import ImagesView
@@ -186,7 +187,8 @@ class ClustersTab:
                 )  # fmt: skip
                 self._aside = gr.Dropdown(
                     [], multiselect=True, allow_custom_value=True, label="Set aside", interactive=False,
-                    info="Parameters such as the person; what they explain is removed before PCA", elem_id="set-aside",
+                    info="Parameters such as the person, removed before PCA; or looks: those of right images",
+                    elem_id="set-aside",
                 )  # fmt: skip
             self._extractor = gr.Radio(
                 [(f"{name}: {meaning}", name) for name, meaning in EXTRACTOR_MEANINGS.items()], value="auto",
@@ -314,7 +316,7 @@ class ClustersTab:
         predictions, tested = (printable(text) for text in given_predictions(self._settings.out))
         extractor = requested_extractor(results.clusters)
         precision = requested_precision(results.clusters)
-        opened = predictions or results.clusters.set_aside or {extractor, precision} != {"auto"}
+        opened = predictions or results.clusters.without or {extractor, precision} != {"auto"}
         return {
             self.folder: path,
             self.root: path,
@@ -334,7 +336,7 @@ class ClustersTab:
         hidden = answers.columns if answers else {}
         known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
         aside = [printable(name) for name in set_aside_of(results.clusters)]
-        return gr.Dropdown(choices=[*(["label"] if answers else []), *known], value=aside, **more)
+        return gr.Dropdown(choices=[*(["label", LOOKS] if answers else []), *known], value=aside, **more)
 
     def _show_last(self) -> dict:
         """For a window that was just opened: from now on, the form can be edited."""
@@ -515,7 +517,7 @@ class ClustersTab:
 
 def set_aside_of(clusters: RootCauseClusters) -> tuple[str, ...]:
     """The names of what was set aside before the clusters were found."""
-    return clusters.set_aside.names if clusters.set_aside else ()
+    return clusters.without
 
 
 def requested_extractor(clusters: RootCauseClusters) -> str:

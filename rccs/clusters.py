@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from dbscan.contrast import LOOKS
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE, Setting, Steadiness
 from dbscan.projection import Projection
@@ -74,6 +75,9 @@ class RootCauseClusters:
         What the images show, measured (see `features.attributes`).
     set_aside : SetAside or None
         What was set aside from the features, before the projection.
+    contrast : int
+        The number of directions in which alone the images were compared, since the failing ones vary more in them than
+        right ones do: looks were set aside. 0 if they were not.
     steadiness : Steadiness or None
         How often the images of each RCC are together again; None if there are too few images or too many to tell, or
         if they are one group. It is about the RCCs as they were found: merging and moving do not change it.
@@ -99,6 +103,7 @@ class RootCauseClusters:
     answers: Answers | None = None
     attributes: np.ndarray | None = None
     set_aside: SetAside | None = None
+    contrast: int = 0
     steadiness: Steadiness | None = None
 
     @property
@@ -110,6 +115,11 @@ class RootCauseClusters:
     def precision(self) -> str:
         """The number format of the network (see `features.extractor.Extractor.precision`)."""
         return Extractor(self.extractor, self.extractor_identity, None).precision
+
+    @property
+    def without(self) -> tuple[str, ...]:
+        """The names of what was set aside, `LOOKS` among them."""
+        return (*(self.set_aside.names if self.set_aside else ()), *((LOOKS,) if self.contrast else ()))
 
     @property
     def n_rccs(self) -> int:
@@ -239,6 +249,8 @@ def cluster_files(clusters: RootCauseClusters, *, more: Mapping[str, object] | N
         arrays["set_aside"] = _as_bytes(json.dumps(factors))
         arrays["set_aside_centre"] = clusters.set_aside.centre
         arrays["set_aside_effects"] = clusters.set_aside.effects
+    if clusters.contrast:
+        arrays["contrast"] = np.array(clusters.contrast)
     return {
         LABELS_FILE: labels_text(clusters),
         RUN_FILE: json.dumps(record, indent=2) + "\n",
@@ -292,6 +304,7 @@ def load_clusters(folder: Path) -> RootCauseClusters:
             answers=_answers(arrays),
             attributes=arrays.get("attributes"),
             set_aside=_set_aside(arrays, record["extractor"]),
+            contrast=int(arrays["contrast"]) if "contrast" in arrays else 0,
             steadiness=_steadiness(arrays),
         )
         fault = _fault_of(clusters)

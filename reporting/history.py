@@ -231,7 +231,7 @@ def _came_about(clusters: RootCauseClusters) -> tuple:
         clusters.eps,
         clusters.min_samples,
         clusters.skipped,
-        clusters.set_aside.names if clusters.set_aside else (),
+        clusters.without,
     )
 
 

@@ -44,6 +44,7 @@ HOUSE = {
         "density",
         "relevance",
         "set_aside",
+        "contrast",
         "projection",
         "branches",
         "umap_check",
@@ -102,6 +103,7 @@ HOUSE = {
     ),
     "reasons": (),
     "nuisances": (),
+    "looks": (),
     "training": (
         "labels",
         "settings",

@@ -1,0 +1,146 @@
+"""Looks are set aside where it is not known what does not matter, and offered where few RCCs fail more often."""
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dbscan.contrast import LOOKS
+from looks import check_answers, looks_alone, looks_offer
+from pipeline import (
+    ClusteringSettings,
+    explain_failures,
+    generate_clusters,
+    how_found,
+    nuisance_of,
+    select_images,
+    set_aside_notes,
+)
+from rccs.clusters import load_clusters
+from rccs.rates import Rate
+from SAFE_Tool import main
+from selection import SelectionSettings
+from support.errors import SAFEError
+from support.files import read_record
+from support.run_folder import LABELS_FILE, RUN_FILE
+from tests.helpers.answered import People, draw_people, draw_person
+from tests.test_nuisances import person_of, purity
+
+SETTINGS = ClusteringSettings(extractor="vgg16-conv")
+ASIDE = SETTINGS._replace(set_aside=(LOOKS,))
+STAINS = ((255, 255, 0), (0, 0, 255))  # below and above the middle: two reasons for failing
+
+
+def draw_stained(person: int, reason: int, rng: np.random.Generator) -> Image.Image:
+    pixels = np.array(draw_person(person, False, rng))
+    pixels[64 + 64 * reason : 96 + 64 * reason, 64:160] = STAINS[reason]
+    return Image.fromarray(pixels)
+
+
+def reason_of(path: str) -> bool:
+    return int(path[8:10]) < 10
+
+
+@pytest.fixture
+def people(fake_network, tmp_path) -> People:
+    """Four persons, of whom nothing is recorded; the DNN fails on all of them where there is a stain."""
+    found = People(*(tmp_path / name for name in ("test", "dnn/failures", "dnn/predictions.csv", "none", "new", "out")))
+    rng = np.random.default_rng(0)
+    for folder in (found.test / "face", found.failing / "face", found.improvement):
+        folder.mkdir(parents=True)
+    rows = ["image,label,predicted"]
+    for person in range(4):
+        for i in range(50):
+            name, wrong = f"face/p{person}_{i:02d}.png", i < 20
+            drawn = draw_stained(person, int(i >= 10), rng) if wrong else draw_person(person, False, rng)
+            drawn.save(found.test / name)
+            if wrong:
+                shutil.copyfile(found.test / name, found.failing / name)
+            rows.append(f"{name},face,{'other' if wrong else 'face'}")
+        for reason in (0, 1):
+            draw_stained(person, reason, rng).save(found.improvement / f"q{person}_{reason}.png")
+    found.table.write_text("\n".join(rows) + "\n")
+    (found.failing.parent / "accuracy.json").write_text(f'{{"test_root": "{found.test}"}}')
+    return found
+
+
+def test_looks_that_right_images_have_as_well_are_set_aside(people):
+    clusters = generate_clusters(people.failing, people.out, SETTINGS)
+    assert purity(clusters, person_of) > 0.9
+    assert clusters.without == ()
+    clusters = generate_clusters(people.failing, people.out, ASIDE)
+    assert clusters.contrast == 1  # from one of the two reasons to the other
+    assert purity(clusters, reason_of) > 0.95
+    assert purity(clusters, person_of) < 0.5
+    assert "without looks" in how_found(clusters)
+    assert set_aside_notes(people.out) == []
+    record = read_record(people.out / RUN_FILE)["set_aside"]
+    assert (record["names"], record["fitted_to"], record["right"]) == ([LOOKS], 200, 120)
+    assert record["directions"] == clusters.contrast
+    explain_failures(people.out)
+    assert nuisance_of(people.out) is None
+
+
+def test_they_stay_set_aside_in_later_steps_and_the_same_run_gives_the_same_bytes(people):
+    clusters = generate_clusters(people.failing, people.out, ASIDE)
+    loaded = load_clusters(people.out)
+    assert (loaded.contrast, loaded.without) == (clusters.contrast, (LOOKS,))
+    again = generate_clusters(people.failing, people.out / "again", ASIDE)
+    assert again.points.tobytes() == clusters.points.tobytes()
+    assert (people.out / "again" / LABELS_FILE).read_bytes() == (people.out / LABELS_FILE).read_bytes()
+    unsafe = select_images(people.improvement, people.out, SelectionSettings(size=8))
+    first = {rcc: reason_of(clusters.members(rcc)[0]) for rcc in range(clusters.n_rccs)}
+    assert unsafe.notes == ()
+    assert all(first[image.rcc] == (image.image[3] == "0") for image in unsafe.images)
+
+
+def test_they_are_offered_where_few_rccs_fail_more_often_and_stay_where_nothing_sets_failures_apart(
+    fake_network, tmp_path, capsys
+):
+    people = draw_people(tmp_path)  # images that are right are as often dark
+    command = ["cluster", str(people.failing), "--out", str(people.out)]
+    people.parameters.unlink()
+    assert main(command) == 0
+    offered = capsys.readouterr().out
+    assert "RCCs fail clearly more often than elsewhere: most show what images look like" in offered
+    assert "Set looks aside (--set-aside looks)" in offered
+    assert nuisance_of(people.out)[0] == LOOKS
+    labels = (people.out / LABELS_FILE).read_bytes()
+    assert main([*command, "--set-aside", LOOKS]) == 0
+    assert "safe: set aside: nothing that VGG16 sees in the failing images sets them apart from 80" in (
+        capsys.readouterr().err
+    )
+    assert (people.out / LABELS_FILE).read_bytes() == labels
+    assert load_clusters(people.out).contrast == 0
+
+
+def rates_of(*verdicts: str) -> list[Rate]:
+    return [Rate(rcc, 50, 20, 0.3, 0.5, 0.2, 0.01, verdict) for rcc, verdict in enumerate(verdicts)]
+
+
+def test_no_more_than_half_of_at_least_four_rccs_fail_more_often_where_looks_are_offered():
+    assert looks_offer(rates_of("more", "more", "too few", "as often")).sentence.startswith("2 of 4 RCCs fail clearly")
+    assert looks_offer(rates_of("more", "less", "less", "less")).sentence.startswith("1 of 4 RCCs fails clearly")
+    assert looks_offer(rates_of(*["too few"] * 4)).sentence.startswith("None of 4 RCCs fail clearly")
+    assert looks_offer(rates_of("more", "more", "more", "as often", "less")) is None
+    assert looks_offer(rates_of("less", "less", "less")) is None
+    assert looks_offer([]) is None
+
+
+def test_looks_are_set_aside_alone():
+    assert looks_alone((LOOKS,))
+    assert not looks_alone(("person", "site"))
+    with pytest.raises(SAFEError, match="Received as well: person"):
+        looks_alone(("person", LOOKS))
+    with pytest.raises(SAFEError, match="looks twice"):
+        looks_alone((LOOKS, LOOKS))
+
+
+def test_without_predictions_there_is_nothing_to_compare_with(people, fake_network):
+    people.table.unlink()
+    with pytest.raises(SAFEError, match=r"right, to set looks aside\. Received none"):
+        generate_clusters(people.failing, people.out, ASIDE)
+    assert fake_network.images_seen == 0
+    with pytest.raises(SAFEError, match="Received none"):
+        check_answers(None)
