@@ -18,6 +18,7 @@ LOOKS = "looks"  # in the place of the name of a parameter to set aside
 TIMES = 2.0  # what failing images vary in less than that many times as much as right ones is looks
 N_COMMON = 512  # principal components of failing and right images, among which directions are sought
 SHUFFLES = 20  # of failing and right: what none of them gives is not by chance, at a level of 5 %
+LEAST_DIRECTIONS = 2  # one alone is more often by chance
 MOST_FAILING = 5_000  # images; of more, a random part
 
 
@@ -39,7 +40,7 @@ def contrasting_directions(failing: np.ndarray, right: np.ndarray, *, seed: int 
     Returns
     -------
     ndarray of shape (n_directions, dimension), float64
-        Orthonormal rows, the one with the largest eigenvalue first; none if chance gives as much.
+        Orthonormal rows, the one with the largest eigenvalue first; none if there are fewer than `LEAST_DIRECTIONS`.
     """
     # Imported here so that the page starts faster.
     from scipy.linalg import eigh
@@ -64,7 +65,7 @@ def contrasting_directions(failing: np.ndarray, right: np.ndarray, *, seed: int 
         )
         differences, directions = eigh(_difference(points, n))
         kept = directions.T[::-1][: np.count_nonzero(differences > max(by_chance, 0.0))]
-        return kept @ components
+        return kept @ components if len(kept) >= LEAST_DIRECTIONS else nothing
 
 
 def _difference(points: np.ndarray, n: int) -> np.ndarray:

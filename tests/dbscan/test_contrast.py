@@ -46,6 +46,12 @@ def test_equal_images_give_none():
     assert len(contrasting_directions(np.ones((9, 20)), np.ones((9, 20)))) == 0
 
 
+def test_a_single_direction_is_none():
+    failing = images(300, reasons=0.5, seed=0)
+    failing[:, 3] *= 10
+    assert len(contrasting_directions(failing, images(900, reasons=0.5, seed=1))) == 0
+
+
 def test_the_same_images_give_the_same_directions_also_if_only_some_are_taken(monkeypatch):
     failing, right = images(300, reasons=4, seed=0), images(900, reasons=0.5, seed=1)
     assert np.array_equal(contrasting_directions(failing, right), contrasting_directions(failing, right))
