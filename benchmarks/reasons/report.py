@@ -52,8 +52,9 @@ TIME = """
 Rates include reading the cached features of the images that are right; weak spots are searched once what is known of
 the images has been read. One run each, on 2 cores shared with other work.
 """
-NOT_MEASURED = """
-Not measured: the selection by weak spots; RCCs with a parameter set aside.
+ELSEWHERE = """
+Measured elsewhere: the selection by weak spots (docs/decisions/024-selection-by-reasons.md), and RCCs with a parameter
+or looks set aside (docs/decisions/032-unknown-nuisances.md).
 """
 CLUSTER_COLUMNS = (
     *("case", "method", "RCCs", "noise", "more", "as often", "less", "too few", "causes", "intervals"),
@@ -82,7 +83,7 @@ def reasons_section(results: Mapping[str, Mapping[str, Any]]) -> str:
         _chance({name: result for name, result in results.items() if result["chance"]}),
         _paragraphs(TIME),
         _seconds(results),
-        " ".join([_paragraphs(NOT_MEASURED), *(f"{one} was not run: see --{one.lower()}." for one in absent)]),
+        " ".join([_paragraphs(ELSEWHERE), *(f"{one} was not run: see --{one.lower()}." for one in absent)]),
     ]
     return "\n\n".join(parts)
 
