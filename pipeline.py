@@ -344,7 +344,7 @@ def explain_failures(
             clusters, tested, parameters=_nuisance_source(out), weights=weights, stream=stream, progress=progress
         )
         _save_reasons(out, clusters, reasons._replace(comparison=comparison))
-        if offer is None and not clusters.without:
+        if offer is None and "set_aside" not in read_record(out / RUN_FILE):  # nor if it was tried in vain
             _save_offer(out, clusters, looks_offer(comparison.rates(clusters)))
     return True
 

@@ -113,6 +113,7 @@ def test_they_are_offered_where_few_rccs_fail_more_often_and_stay_where_nothing_
     )
     assert (people.out / LABELS_FILE).read_bytes() == labels
     assert load_clusters(people.out).contrast == 0
+    assert nuisance_of(people.out) is None  # not again
 
 
 def rates_of(*verdicts: str) -> list[Rate]:
