@@ -1,10 +1,10 @@
-"""Build a case study: `python -m casestudies.build gd|oc|gd-people|oc-people|hpd|fld --out DIR`.
+"""Build a case study: `python -m casestudies.build gd|oc|gd-people|oc-people|hpd|fld|od --out DIR`.
 
 Written to DIR: `train/`, `improvement/` and `test/`, with a folder per class; the DNN under test, `model.keras`; the
 test images that it gets wrong, `failures/` (again in class folders) and `failures.csv`; `predictions.csv`, its
 answers to all test images; `parameters.csv`, which describes every image; `causes.json`, the known root causes with the
 failures of each; `accuracy.json`, written last. A regression has no class folders, but `targets.csv`, the true numbers
-of every image, and `accuracy.json` has the threshold on the error.
+of every image, and `accuracy.json` has the threshold on the error. What is written of a detector is in `signs.build`.
 Everything is built under a hidden name beside DIR and renamed at the end, so a folder DIR is always a finished case.
 What a killed build leaves under the hidden name is removed by the next build.
 """
@@ -14,25 +14,23 @@ import contextlib
 import csv
 import fcntl
 import importlib.metadata
-import json
 import os
 import shutil
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from casestudies.camera import SIDE
-from casestudies.case import Case, Subject
+from casestudies.case import Case
 from casestudies.cases import CASES, find_case
 from casestudies.causes import CAUSES_FILE, describe_causes
 from casestudies.networks import run_model, train_model
+from casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write_json
+from casestudies.signs.build import build_detector
 from casestudies.table import write_subjects
 from dnn.predictions import errors_of
 from dnn.tested import predictions_text
@@ -43,10 +41,7 @@ from support.files import prepare_folder, replacing, write_text
 from support.progress import Progress, no_progress
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 
-MODEL_FILE = "model.keras"
 TARGETS_FILE = "targets.csv"
-
-Rows = list[tuple[str, str, Subject]]  # path relative to the case, label, parameters
 
 
 def build_case(
@@ -86,7 +81,8 @@ def build_case(
                 raise SAFEError(
                     f"Expected a folder that does not exist or is empty. Received: {out}. Remove it, or choose another."
                 )
-            accuracy = _build(case, folder, seed=seed, scale=scale, progress=progress)
+            build = build_detector if case.parts else _build
+            accuracy = build(case, folder, seed=seed, scale=scale, progress=progress)
             folder.replace(out)
     except OSError as error:
         raise SAFEError(f"Could not build the case {name} in {out}: {error.strerror or error}.") from error
@@ -123,7 +119,7 @@ def _lock(handle: int, folder: Path) -> bool:
 
 def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progress) -> dict[str, Any]:
     started = time.monotonic()
-    sets = {part: list(lay_out(case, part, max(1, round(n * scale)), seed)) for part, n in case.sizes.items()}
+    sets = lay_out_all(case, seed=seed, scale=scale)
     rows = [row for part in sets.values() for row in part]
     images = np.empty((len(rows), SIDE, SIDE, 3), np.uint8)
     for row, image in enumerate(render_images(case, folder, rows, progress=progress)):
@@ -144,7 +140,7 @@ def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progr
     write_subjects(folder / PARAMETERS_FILE, rows + collected, case.kind)
     if case.regression:
         write_text(folder / TARGETS_FILE, _targets_text(case, rows, truth))
-    _write_json(folder / CAUSES_FILE, describe_causes(case, sets["test"], set(wrong.tolist())))
+    write_json(folder / CAUSES_FILE, describe_causes(case, sets["test"], set(wrong.tolist())))
     accuracy = {
         "case": case.name,
         "seed": seed,
@@ -159,7 +155,7 @@ def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progr
         "seconds": round(time.monotonic() - started, 1),
         "versions": {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy", "pillow")},
     }
-    _write_json(folder / ACCURACY_FILE, accuracy)
+    write_json(folder / ACCURACY_FILE, accuracy)
     return accuracy
 
 
@@ -175,37 +171,6 @@ def _correct(case: Case, outputs: np.ndarray, truth: np.ndarray) -> np.ndarray:
     if case.regression is None:
         return outputs.argmax(axis=1) == truth
     return errors_of(outputs, truth) <= case.regression.threshold
-
-
-def lay_out(case: Case, part: str, count: int, seed: int) -> Iterator[tuple[str, str, Subject]]:
-    """Draw the parameters of a set's images, with their paths, for example `test/3_up_left/00012.png`."""
-    for number, (label, subject) in enumerate(case.draw(part, count, seed)):
-        yield f"{part}/{label}/{number:05d}.png" if label else f"{part}/{number:05d}.png", label, subject
-
-
-def render_images(case: Case, folder: Path, rows: Rows, *, progress: Progress = no_progress) -> Iterator[np.ndarray]:
-    """Render images, write them below `folder` and yield their pixels in the order of `rows`."""
-    for parent in sorted({(folder / path).parent for path, _, _ in rows}):
-        parent.mkdir(parents=True, exist_ok=True)
-
-    def write(path: str, subject: Subject) -> np.ndarray:
-        pixels = case.kind.render(subject)
-        # Noise hardly compresses; a higher level would take as long as the rendering.
-        Image.fromarray(pixels).save(folder / path, compress_level=1)
-        return pixels
-
-    ahead: deque = deque()
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        try:
-            for done, (path, _, subject) in enumerate(rows, start=1):
-                ahead.append(pool.submit(write, path, subject))
-                if len(ahead) >= 32:
-                    yield ahead.popleft().result()
-                progress(f"Rendering {case.kind.name}", done, len(rows))
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def _answers(case: Case, truth: np.ndarray, outputs: np.ndarray) -> Answers:
@@ -245,10 +210,6 @@ def collect_failures(folder: Path, failing: Rows, answers: Answers) -> Rows:
             writer.writerow([copy, path, answers.label[i], answers.predicted[i], score])
             collected.append((copy, label, subject))
     return collected
-
-
-def _write_json(path: Path, content: object) -> None:
-    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ drawn: a DNN fails there whatever it was trained on.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from casestudies.people import cast
 
 Ranges = Mapping[str, tuple[float, float]]
 Subject = Any
-"""The parameters of an image: a `parameters.Eye` or a `heads.parameters.Head`."""
+"""The parameters of an image: a `parameters.Eye`, a `heads.parameters.Head` or a `signs.parameters.Scene`."""
 
 
 class Situation(NamedTuple):
@@ -126,6 +126,8 @@ class Case:
         Whether each image shows one of `people.PEOPLE`, instead of a face of its own.
     regression : Regression or None
         None for a classifier.
+    parts : callable or None
+        Of a detector: the objects of a subject, which can have root causes.
     """
 
     name: str
@@ -142,6 +144,7 @@ class Case:
     epochs: int
     people: bool = False
     regression: Regression | None = None
+    parts: Callable[[Subject], Iterable[Subject]] | None = None
 
     def draw(self, part: str, count: int, seed: int) -> Iterator[tuple[str, Subject]]:
         """Draw labels and parameters of a set: `train` (without the root causes), `improvement` or `test`."""
@@ -152,12 +155,15 @@ class Case:
                 subject = cast(rng, subject)
             if not self.clear(subject):
                 continue
-            if part == "train" and any(
-                rng.random() >= cause.kept for cause in self.root_causes if cause.holds(subject)
-            ):
+            if part == "train" and any(rng.random() >= cause.kept for cause in self.causes_of(subject)):
                 continue
             yield self.label(subject), subject
             count -= 1
+
+    def causes_of(self, subject: Subject) -> Iterator[RootCause]:
+        """The root causes of a subject or, for a detector, of its objects, of each in turn."""
+        for each in self.parts(subject) if self.parts else (subject,):
+            yield from (cause for cause in self.root_causes if cause.holds(each))
 
     def _draw_subject(self, rng: np.random.Generator) -> Subject:
         remaining = rng.random()

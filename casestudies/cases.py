@@ -1,4 +1,4 @@
-"""The case studies: the two tasks of an eye, and those of a head from `heads.cases`.
+"""The case studies: the two tasks of an eye, those of a head from `heads.cases`, and signs from `signs.cases`.
 
 As in the paper, GD is the direction of a driver's gaze in eight classes, and OC is whether the eye is open or closed.
 
@@ -13,6 +13,7 @@ from casestudies.case import Case, Kind, RootCause, Situation
 from casestudies.eyes import render
 from casestudies.heads.cases import HEAD_CASES
 from casestudies.parameters import DERIVED, Eye, draw_eye
+from casestudies.signs.cases import SIGN_CASES
 from support.errors import SAFEError
 
 DIRECTIONS = ("right", "up_right", "up", "up_left", "left", "down_left", "down", "down_right")
@@ -203,7 +204,7 @@ CASES |= {
         ),
     )
 }
-CASES |= HEAD_CASES
+CASES |= HEAD_CASES | SIGN_CASES
 KNOWN_ROOT_CAUSES = {name: case.root_causes for name, case in CASES.items()}
 
 

@@ -1,7 +1,8 @@
-"""An overview of the simulators' images: `python -m casestudies.contact_sheet [--people | --heads] FILE`.
+"""An overview of the simulators' images: `python -m casestudies.contact_sheet [--people | --heads | --signs] FILE`.
 
-The first row has eyes without any known root cause, each further row eyes with one of them; with `--heads`, heads. With
-`--people` each row has the images of one person: eyes without any root cause, then one with each of them.
+The first row has eyes without any known root cause, each further row eyes with one of them; with `--heads`, heads, and
+with `--signs`, traffic signs. With `--people` each row has the images of one person: eyes without any root cause, then
+one with each of them.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from casestudies.eyes import render
 from casestudies.heads.cases import HEAD_CASES
 from casestudies.parameters import Eye
 from casestudies.people import PEOPLE
+from casestudies.signs.cases import SIGN_CASES
 from support.errors import SAFEError
 from support.files import replacing
 
@@ -41,7 +43,7 @@ def contact_sheet(cases: Sequence[Case] = EYE_CASES, *, columns: int = COLUMNS, 
         new = {cause.name for cause in case.root_causes} - set(rows)
         rows |= {cause.name: [] for cause in case.root_causes if cause.name in new}
         for _, subject in case.draw("test", _DRAWN, seed):
-            causes = [cause.name for cause in case.root_causes if cause.holds(subject)]
+            causes = sorted({cause.name for cause in case.causes_of(subject)})
             # Only images with at most one cause.
             name = causes[0] if causes else ""
             if len(causes) < 2 and (name in new or not name) and len(rows[name]) < columns:
@@ -89,11 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--people", action="store_true", help="a row for each person of the cases with persons")
     what.add_argument("--heads", action="store_true", help="heads instead of eyes")
+    what.add_argument("--signs", action="store_true", help="traffic signs instead of eyes")
     options = parser.parse_args(arguments)
     if options.file.suffix.lower() not in (".jpg", ".jpeg", ".png"):
         print(f"casestudies: Expected a .jpg or .png. Received: {options.file}", file=sys.stderr)
         return 2
-    cases = tuple(HEAD_CASES.values()) if options.heads else EYE_CASES
+    cases = EYE_CASES
+    if options.heads or options.signs:
+        cases = tuple((HEAD_CASES if options.heads else SIGN_CASES).values())
     try:
         with replacing(options.file.absolute()) as temporary:
             Image.fromarray(sheet_of_people() if options.people else contact_sheet(cases)).save(temporary, quality=85)

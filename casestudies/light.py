@@ -9,8 +9,19 @@ from PIL import Image, ImageFilter
 
 from casestudies.camera import SIDE
 
-_GAMMA = 2.2
+GAMMA = 2.2
 _NOISE_SIDE = 512
+
+
+class Exposed(Protocol):
+    """What has these parameters: an eye, a head or a scene."""
+
+    @property
+    def light(self) -> float: ...
+    @property
+    def blur_px(self) -> float: ...
+    @property
+    def noise_levels(self) -> float: ...
 
 
 class Lit(Protocol):
@@ -20,12 +31,6 @@ class Lit(Protocol):
     def light_side_deg(self) -> float: ...
     @property
     def light_height_deg(self) -> float: ...
-    @property
-    def light(self) -> float: ...
-    @property
-    def blur_px(self) -> float: ...
-    @property
-    def noise_levels(self) -> float: ...
 
 
 def direction_of(lit: Lit) -> np.ndarray:
@@ -36,7 +41,7 @@ def direction_of(lit: Lit) -> np.ndarray:
     )
 
 
-def expose(picture: np.ndarray, lit: Lit, rng: np.random.Generator) -> np.ndarray:
+def expose(picture: np.ndarray, exposed: Exposed, rng: np.random.Generator) -> np.ndarray:
     """Turn light into pixels as the sensor does: brightness, defocus, gamma, noise.
 
     Parameters
@@ -48,20 +53,20 @@ def expose(picture: np.ndarray, lit: Lit, rng: np.random.Generator) -> np.ndarra
     -------
     ndarray of shape (SIDE, SIDE, 3), uint8
     """
-    exposed = np.clip(picture * np.float32(lit.light), 0, 1).transpose(1, 2, 0)
-    pixels = _gamma_table()[(exposed * 4095).astype(np.int16)]
-    if lit.blur_px > 0.2:
-        blurred = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(lit.blur_px))
+    linear = np.clip(picture * np.float32(exposed.light), 0, 1).transpose(1, 2, 0)
+    pixels = _gamma_table()[(linear * 4095).astype(np.int16)]
+    if exposed.blur_px > 0.2:
+        blurred = Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(exposed.blur_px))
         pixels = np.asarray(blurred)
     top, left = rng.integers(_NOISE_SIDE - SIDE, size=2)
     noise = _sensor_noise()[top : top + SIDE, left : left + SIDE]
-    return np.clip(pixels + noise * np.float32(lit.noise_levels) + np.float32(0.5), 0, 255).astype(np.uint8)
+    return np.clip(pixels + noise * np.float32(exposed.noise_levels) + np.float32(0.5), 0, 255).astype(np.uint8)
 
 
 @functools.cache
 def _gamma_table() -> np.ndarray:
     linear = np.arange(4096) / 4095
-    return np.rint(255 * linear ** (1 / _GAMMA)).astype(np.uint8)
+    return np.rint(255 * linear ** (1 / GAMMA)).astype(np.uint8)
 
 
 @functools.cache

@@ -12,11 +12,12 @@ from support.errors import SAFEError
 from support.files import replacing
 
 PERSON = "person"  # a column only in the cases with persons
+NO_COLUMNS = (PERSON, "signs")  # signs are in the ground truth
 
 
 def names_of(kind: Kind) -> tuple[str, ...]:
     """The columns that all cases of a kind have."""
-    return tuple(field.name for field in dataclasses.fields(kind.type) if field.name != PERSON)
+    return tuple(field.name for field in dataclasses.fields(kind.type) if field.name not in NO_COLUMNS)
 
 
 def write_subjects(path: Path, subjects: Collection[tuple[str, str, Subject]], kind: Kind) -> None:

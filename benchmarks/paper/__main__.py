@@ -8,7 +8,7 @@ folder: an interrupted run resumes from there, and a result is measured again wh
 
 All methods get the same failing images and the same features. Each method runs on all failing images, and on subsets
 that leave out a random tenth of them. K-means and random groups have as many clusters as SAFE found; random groups also
-have the same sizes. HUDD needs a classifier, and is left out of `fld`, a regression.
+have the same sizes. HUDD needs a classifier, and is left out of `fld`, a regression, and of `od`, a detector.
 """
 
 import argparse

@@ -1,35 +1,37 @@
 """The cases for evaluating the paper's research questions: failing images, parameters and unsafe values.
 
-`gd`, `oc`, `hpd` and `fld` are case studies built by `python -m casestudies.build`. `gd-large` and `oc-large` are the
-DNNs of the first two on test sets several times as large, with about as many failures as in the paper. `gtsrb` are
-photographs of traffic signs (folders `train` and `test`, and `parameters.csv`), for which a small CNN is trained here.
+`gd`, `oc`, `hpd`, `fld` and `od` are case studies built by `python -m casestudies.build`; the images of `od`, a
+detector, are crops of its objects and false detections. `gd-large` and `oc-large` are the DNNs of the first two on test
+sets several times as large, with about as many failures as in the paper. `gtsrb` are photographs of traffic signs
+(folders `train` and `test`, and `parameters.csv`), for which a small CNN is trained here.
 """
 
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from casestudies.build import MODEL_FILE, lay_out, render_images
-from casestudies.case import Subject
+from casestudies.case import Case, Subject
 from casestudies.cases import OPEN_FROM, find_case
 from casestudies.causes import CAUSES_FILE, describe_causes
 from casestudies.heads.parameters import PITCH_BORDERS_DEG, YAW_BORDERS_DEG
 from casestudies.parameters import BORDER_DEG
+from casestudies.sets import MODEL_FILE, lay_out, render_images
+from casestudies.signs.build import read_parts
 from casestudies.table import read_subjects, write_subjects
 from rccs.parameters import PARAMETERS_FILE, read_parameters
 from support.errors import SAFEError
 from support.files import replacing, write_text
 from support.images import decode, find_images, read_bytes
 from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE, FAILURES
+from support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS
 
-CASES = ("gd", "oc", "hpd", "fld", "gtsrb", "gd-large", "oc-large")
+CASES = ("gd", "oc", "hpd", "fld", "od", "gtsrb", "gd-large", "oc-large")
 BUILT_FROM = {name: name.removesuffix("-large") for name in CASES}
 # Parameters whose borders between classes are unsafe, the borders, and the width of a class.
 BORDERS = {
@@ -37,10 +39,11 @@ BORDERS = {
     "oc": {"openness": ([OPEN_FROM], OPEN_FROM)},
     "hpd": {"yaw_deg": (list(YAW_BORDERS_DEG), 32.0), "pitch_deg": (list(PITCH_BORDERS_DEG), 22.0)},
     "fld": {},
+    "od": {},
 }
 LARGE_TEST_SETS = {"gd-large": 12_000, "oc-large": 13_500}
 LARGE_SEED = 1  # not that of `gd` and `oc`, so that the images differ
-NO_PARAMETERS = ("seed", "label")  # columns that do not describe the image
+NO_PARAMETERS = ("seed", "label", "type", "confused_with")  # columns that do not describe the image
 PUPIL_MM = 4.25  # mean diameter of the pupil
 EDGE = 0.2  # share of the test photographs at an edge of a parameter
 
@@ -131,13 +134,14 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
         folder = _enlarged(name, data, work, progress)
         table = folder / PARAMETERS_FILE
     listing = find_images(folder / FAILURES)
-    test_images = sorted(_test_images(table))
-    reference = read_parameters(table, table.parent, [f"test/{image}" for image in test_images]).columns
+    test_root = table.parent / (OBJECTS if name == "od" else "test")
+    test_images = sorted(_test_images(table, test_root.name))
+    reference = read_parameters(table, test_root, test_images).columns
     reference = {key: column for key, column in reference.items() if key not in NO_PARAMETERS}
     place = {image: i for i, image in enumerate(test_images)}
     missing = [path for path in listing.paths if path not in place]
     if missing:
-        raise SAFEError(f"Expected a row test/{missing[0]} in {table}. It is missing ({len(missing)} rows in all are).")
+        raise SAFEError(f"Expected a row of {missing[0]} in {table}. It is missing ({len(missing)} rows in all are).")
     rows = np.array([place[path] for path in listing.paths])
     failing = {key: column[rows] for key, column in reference.items()}
     subjects = {} if name == "gtsrb" else _test_subjects(BUILT_FROM[name], table)
@@ -151,16 +155,24 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
         _cause_masks(folder / CAUSES_FILE, listing.paths) if subjects else {},
         tuple(unsafe_values(BUILT_FROM[name], reference, subjects.values())),
         _digest(model, listing.paths),
-        name == "gtsrb" or find_case(BUILT_FROM[name]).regression is None,
+        name == "gtsrb" or _is_classifier(find_case(BUILT_FROM[name])),
     )
 
 
-def _test_images(table: Path) -> set[str]:
+def _is_classifier(case: Case) -> bool:
+    return case.regression is None and case.parts is None
+
+
+def _test_images(table: Path, folder: str) -> set[str]:
+    """The test images with parameters, relative to their folder, whose name those of crops do not begin with."""
+    start = "" if folder == OBJECTS else f"{folder}/"
     with table.open(encoding="utf-8", newline="") as file:
-        return {row["image"][5:] for row in csv.DictReader(file) if row["image"].startswith("test/")}
+        return {row["image"].removeprefix(start) for row in csv.DictReader(file) if row["image"].startswith(start)}
 
 
-def _test_subjects(name: str, table: Path) -> dict[str, Subject]:
+def _test_subjects(name: str, table: Path) -> Mapping[str, Subject]:
+    if name == "od":
+        return read_parts(table)
     read = read_subjects(table, find_case(name).kind)
     return {image: subject for image, subject in read.items() if image.startswith("test/")}
 
@@ -224,7 +236,8 @@ def unsafe_values(name: str, reference: dict[str, np.ndarray], subjects: Iterabl
                     used.add((parameter, border))
                     yield UnsafeValue("root cause", parameter, border, width)
                 source = "region middle" if bordered else "root cause"
-                yield UnsafeValue(source, parameter, (low + high) / 2, high - low)
+                width = high - low or 1.0  # a count that is always the same
+                yield UnsafeValue(source, parameter, (low + high) / 2, width)
     for parameter, (at, width) in borders.items():
         for border in at:
             if (parameter, border) not in used:

@@ -76,7 +76,7 @@ def _percent(share: float) -> str:
 
 
 def methods_of(result: Result) -> list[str]:
-    """The methods that were run on a case: HUDD needs a classifier."""
+    """The methods that were run on a case: HUDD needs a classifier, and takes no regression and no detector."""
     return [method for method in METHODS if method in result["whole"]]
 
 
@@ -286,7 +286,7 @@ def _coverage_sentence(result: Result) -> str:
     if out_of_reach:
         text += f" Even the known causes do not cover {', '.join(out_of_reach)}, since they lie elsewhere."
     if not result["layers"]:
-        return f"{text} HUDD needs a classifier, and was not run."
+        return f"{text} HUDD needs a classifier of whole images, and was not run."
     chosen = next(layer for layer in result["layers"] if layer["chosen"])
     best = max(result["layers"], key=lambda layer: covered_share(result, layer, source=source))
     return text + (

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.paper.cases import trained_cnn
-from casestudies.build import MODEL_FILE, TARGETS_FILE
+from casestudies.build import TARGETS_FILE
 from casestudies.causes import CAUSES_FILE
+from casestudies.sets import MODEL_FILE
 from dnn.failures import find_failures
 from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.tested import AnsweredImages, read_predictions
@@ -19,7 +20,7 @@ from reasons import Known, known_of
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
+from support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
 
 TEST = "test"
 
@@ -38,6 +39,8 @@ class ReasonsCase(NamedTuple):
         The known root causes, and which failing images have them; empty if none is known.
     parameters : dict of str to list of str
         The columns by which an engineer would know each cause.
+    detector : bool
+        Whether the images are crops of a detector's objects and false detections.
     """
 
     name: str
@@ -47,6 +50,7 @@ class ReasonsCase(NamedTuple):
     extractor: Extractor
     causes: dict[str, np.ndarray]
     parameters: dict[str, list[str]]
+    detector: bool = False
 
     @property
     def wrong(self) -> np.ndarray:
@@ -80,22 +84,30 @@ def load_reasons_case(
     """
     if not (data / TEST).is_dir():
         raise SAFEError(f"Expected the case {name} with a folder {TEST}. Received: {data}")
+    tested = _answered_test(data, work, model, progress)
+    images = extract_features(tested.root, extractor, progress=progress)
+    if images.paths != tested.paths:
+        raise SAFEError(
+            f"Expected the same {len(tested.paths):,} images in {tested.source} and in {images.root}. Received: "
+            f"{len(images.paths):,} readable ones. Remove {tested.source.parent} to run the DNN again."
+        )
+    causes, parameters = _causes(data / CAUSES_FILE, tested)
+    known = known_of(tested, progress=progress)
+    detector = (data / OBJECTS_FILE).is_file()
+    return ReasonsCase(name, tested, known, images.features, extractor, causes, parameters, detector)
+
+
+def _answered_test(data: Path, work: Path, model: Path | None, progress: Progress) -> AnsweredImages:
+    """The test set with the DNN's answers; of a detector, its objects and false detections, as the case has them."""
+    if (data / OBJECTS_FILE).is_file():
+        return read_predictions(data / PREDICTIONS_FILE, data / OBJECTS)
     model = model or data / MODEL_FILE
     if not model.is_file():
         model = trained_cnn(data / "train", work, progress)
     out = prepare_folder(work / f"failures-{hashlib.blake2b(model.read_bytes(), digest_size=6).hexdigest()}")
     if not (out / PREDICTIONS_FILE).is_file():
         find_failures(model, data / TEST, out, options=_options(data), progress=progress)
-    tested = read_predictions(out / PREDICTIONS_FILE, data / TEST)
-    images = extract_features(data / TEST, extractor, progress=progress)
-    if images.paths != tested.paths:
-        raise SAFEError(
-            f"Expected the same {len(tested.paths):,} images in {tested.source} and in {images.root}. Received: "
-            f"{len(images.paths):,} readable ones. Remove {out} to run the DNN again."
-        )
-    causes, parameters = _causes(data / CAUSES_FILE, tested)
-    known = known_of(tested, progress=progress)
-    return ReasonsCase(name, tested, known, images.features, extractor, causes, parameters)
+    return read_predictions(out / PREDICTIONS_FILE, data / TEST)
 
 
 def _options(data: Path) -> DnnOptions:

@@ -28,7 +28,7 @@ from benchmarks.reasons.measuring import (
 from benchmarks.reasons.rivals import slice_conditions
 from benchmarks.rivals.hudd import BATCH, Hudd, cluster_layers, heatmap_distances
 from benchmarks.rivals.lrp import Lrp, prepare_lrp
-from casestudies.build import MODEL_FILE
+from casestudies.sets import MODEL_FILE
 from rccs.answers import CONFIDENCE
 from reasons import Comparison
 from support.errors import SAFEError
@@ -72,8 +72,8 @@ def with_rivals(
     Returns
     -------
     dict
-        HUDD is None if the DNN is a regression, or its relevance cannot be propagated through it; otherwise as of
-        another method, with the chosen `layer`.
+        HUDD is None if the DNN is a regression or a detector, or its relevance cannot be propagated through it;
+        otherwise as of another method, with the chosen `layer`.
     """
     answers = case.wrong.tobytes().hex()
     of_model = hashlib.blake2b(model.read_bytes(), digest_size=8).hexdigest()
@@ -103,8 +103,8 @@ def _hudd(case: ReasonsCase, model: Path, nuisance: str, progress: Progress) -> 
     from dnn.model import load_dnn, sized_for
     from dnn.predictions import Pixels, batches
 
-    if case.tested.answers.kind != CONFIDENCE:
-        return None  # HUDD needs a classifier
+    if case.tested.answers.kind != CONFIDENCE or case.detector:
+        return None  # HUDD needs a classifier of whole images
     files = [case.tested.root / path for path in case.tested.paths]
     dnn = sized_for(load_dnn(model), files)
     try:

@@ -24,7 +24,7 @@ brackets, those of them that are said to fail more often. K-means has as many
 clusters, of the same points; all failing images are in one.
 HUDD clusters heatmaps of the DNN (the layer that it chose is in brackets); a tested image lies in the region of the
 nearest other failing image by the distance of heatmaps of that layer. Clusters of one image are noise. HUDD has no row
-of figures where its relevance cannot be propagated through the DNN, or the DNN is a regression.
+of figures where its relevance cannot be propagated through the DNN, or the DNN is a regression or a detector.
 """
 CONDITIONS = f"""
 ### Conditions in words

@@ -47,7 +47,8 @@ from benchmarks.retraining.report import (
     read_runs,
     retraining_section,
 )
-from casestudies.build import MODEL_FILE, print_progress
+from casestudies.build import print_progress
+from casestudies.sets import MODEL_FILE
 from clustering import find_root_cause_clusters
 from dnn.failure_prediction import likely_wrong, predict_failures
 from dnn.failures import find_failures

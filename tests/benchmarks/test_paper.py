@@ -22,6 +22,7 @@ from benchmarks.paper.measures import (
 from benchmarks.paper.plots import draw_paper_plots
 from benchmarks.paper.report import aims, largest_of_each_dnn, paper_section
 from casestudies.cases import find_case
+from casestudies.signs.parameters import parts_of
 from FE import ImageFeatures
 from features.extractor import Extractor
 from support.errors import SAFEError
@@ -167,6 +168,16 @@ def test_a_regression_has_no_border():
     assert {v.value for v in values if isinstance(v.value, str)} == {"sunglasses", "scarf", "hand"}
 
 
+def test_the_unsafe_values_of_a_detector_are_those_of_its_objects():
+    parts = [part for _, scene in find_case("od").draw("test", 400, 0) for part in parts_of(scene)]
+    values = {v.parameter: v for v in unsafe_values("od", {}, parts)}
+    assert {v.source for v in values.values()} == {"root cause"}
+    assert values["truncated"].value == "yes"
+    assert values["surroundings"].value == "shops"
+    assert (values["near_by"].value, values["near_by"].width) == (1.0, 1.0)
+    assert 10 < values["object_px"].value < 18
+
+
 def test_the_unsafe_values_of_photographs_are_the_ends_of_their_parameters():
     column = np.linspace(0, 100, 101)
     values = list(unsafe_values("gtsrb", {"brightness": column, "original_width": column}, []))
@@ -181,7 +192,7 @@ def test_a_case_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(SAFEError, match="Expected the case gd"):
         load_paper_case("gd", tmp_path, tmp_path)
     with pytest.raises(SAFEError, match="Expected a case of"):
-        load_paper_case("od", tmp_path, tmp_path)
+        load_paper_case("ts", tmp_path, tmp_path)
 
 
 # --- The runs -----------------------------------------------------------------------------------------------------
@@ -297,7 +308,7 @@ def test_a_regression_is_reported_without_hudd(results, tmp_path):
     gd = results["gd"]
     fld = {**gd, "whole": without(gd["whole"]), "repetitions": list(map(without, gd["repetitions"])), "layers": []}
     text = paper_section({"gd": gd, "fld": {**fld, "cost": {}, "growth": []}})
-    assert "HUDD needs a classifier, and was not run." in text
+    assert "HUDD needs a classifier of whole images, and was not run." in text
     assert "fld, HUDD" not in text
     assert "- Met: fld: coverage of all unsafe values" in text
     draw_paper_plots({"gd": gd, "fld": fld}, tmp_path)

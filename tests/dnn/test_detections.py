@@ -1,7 +1,5 @@
 """Matching and typing, compared with the library's own evaluation and by hand."""
 
-import contextlib
-import io
 import math
 import time
 
@@ -11,7 +9,7 @@ import pytest
 from dnn.coco import DetectorTest, read_coco
 from dnn.detections import NONE, cases_of, checked_iou, match
 from support.errors import SAFEError
-from tests.helpers.detected import write_json
+from tests.helpers.detected import counted_by_the_library, write_json
 
 CAR, TRUCK = 1, 2
 A, B = [10, 10, 40, 40], [100, 10, 40, 40]
@@ -45,27 +43,6 @@ def compared(tmp_path):
     return compared
 
 
-def counted_by_the_library(folder, iou: float) -> tuple[int, int, int]:
-    """Found, missed and false, as COCO's evaluation counts them in the same files, with its own settings."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        truth = COCO(str(folder / "truth.json"))
-        evaluation = COCOeval(truth, truth.loadRes(str(folder / "results.json")), "bbox")
-        evaluation.evaluate()
-    settings = evaluation.params
-    at = settings.iouThrs.tolist().index(pytest.approx(iou))
-    found = missed = false = 0
-    for each in evaluation.evalImgs:
-        if each and each["aRng"] == settings.areaRng[0]:
-            counts = ~np.asarray(each["gtIgnore"], bool)
-            found += int((each["gtMatches"][at][counts] > 0).sum())
-            missed += int((each["gtMatches"][at][counts] == 0).sum())
-            false += int(((each["dtMatches"][at] == 0) & ~each["dtIgnore"][at]).sum())
-    return found, missed, false
-
-
 def counted(test: DetectorTest, iou: float = 0.5) -> tuple[int, int, int]:
     matching = match(test, iou=iou)
     found = int((matching.finder != NONE).sum())
@@ -90,7 +67,7 @@ def test_crowds_duplicates_and_empty_images_count_as_in_the_evaluation_of_coco(c
         det(2, CAR, A, 0.3),  # in an image without objects
     ]
     test = compared(objects, detections)
-    assert counted(test) == counted_by_the_library(tmp_path, 0.5) == (1, 2, 4)
+    assert counted(test) == counted_by_the_library(tmp_path / "truth.json", tmp_path / "results.json", 0.5) == (1, 2, 4)
     assert match(test).ignored.tolist() == [False] * 3 + [True] * 2 + [False] * 2
 
 
@@ -109,7 +86,9 @@ def test_random_boxes_count_as_in_the_evaluation_of_coco(compared, tmp_path, see
         )
         for each, score in zip(objects * 2, rng.permutation(60) / 60, strict=True)
     ]
-    assert counted(compared(objects, detections), iou) == counted_by_the_library(tmp_path, iou)
+    assert counted(compared(objects, detections), iou) == counted_by_the_library(
+        tmp_path / "truth.json", tmp_path / "results.json", iou
+    )
 
 
 def test_an_overlap_of_exactly_the_least_is_enough(compared):

@@ -1,10 +1,13 @@
 """Drawn scenes with objects, their ground truth in COCO's format, and the results of a detector that fails by rule."""
 
+import contextlib
+import io
 import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw
 
 CLASSES = ("disc", "box", "cross")
@@ -88,3 +91,24 @@ def _result(image: int, category: int, box: list[int], score: float) -> dict[str
 def write_json(path: Path, content: object) -> Path:
     path.write_text(json.dumps(content))
     return path
+
+
+def counted_by_the_library(truth: Path, results: Path, iou: float) -> tuple[int, int, int]:
+    """Found, missed and false, as COCO's evaluation counts them in the same files, with its own settings."""
+    from pycocotools.coco import COCO
+    from pycocotools.cocoeval import COCOeval
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        objects = COCO(str(truth))
+        evaluation = COCOeval(objects, objects.loadRes(str(results)), "bbox")
+        evaluation.evaluate()
+    settings = evaluation.params
+    at = settings.iouThrs.tolist().index(pytest.approx(iou))
+    found = missed = false = 0
+    for each in evaluation.evalImgs:
+        if each and each["aRng"] == settings.areaRng[0]:
+            counts = ~np.asarray(each["gtIgnore"], bool)
+            found += int((each["gtMatches"][at][counts] > 0).sum())
+            missed += int((each["gtMatches"][at][counts] == 0).sum())
+            false += int(((each["dtMatches"][at] == 0) & ~each["dtIgnore"][at]).sum())
+    return found, missed, false
