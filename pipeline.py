@@ -37,6 +37,7 @@ from rccs.parameters import find_parameters, read_parameters
 from rccs.profiles import REFERENCE, Profile, known_ranges, profile_clusters, profiles_text
 from rccs.rates import rates_text
 from rccs.review import Carried, Review, carry_over, load_review, mend_labels, rccs_marked_safe, reviewed, save_run
+from rccs.rounds import beside
 from rccs.spot_candidates import SpotsSought
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons import Reasons, compare_with_right, known_of, load_reasons, reasons_files, reasons_of, weak_spots_of
@@ -200,7 +201,7 @@ def generate_clusters(
             behind = _left_behind(carried) if replaced or not previous else left_behind(out)
             record |= answered | aside | {"gifs": {"notes": gif_notes(edited)}, "left_behind": behind}
             remove = [PROFILES_FILE, *REASONS_FILES]
-            if previous and previous.original.image_root != clusters.image_root:
+            if previous and previous.original.home != clusters.home:
                 remove.append(FORMS_FILE)  # the forms name folders and the DNN of other images
             save_run(clusters, carried, out, more=record, files=_profiles_file(profiles), remove=remove)
         if reviewed(clusters, carried.edits).labels.tolist() != edited.labels.tolist():
@@ -328,20 +329,26 @@ def explain_failures(
     """
     with working(out, "comparing"):
         clusters = load_clusters(out)
-        tested = _tested(out, within)
+        tested = _tested(out, clusters, within)
         if tested is None or tested.right.all() or not tested.right.any():
             return False
-        known = known_of(tested, parameters=_parameters_source(out), within=within, progress=progress)
+        parameters = _parameters_source(out, clusters)
+        known = known_of(tested, parameters=parameters, within=within, progress=progress)
         progress("Searching for weak spots", 0, 0)
         reasons = reasons_of(clusters, tested, known, weak_spots_of(tested, known))
         _save_reasons(out, clusters, reasons)
         write_spot_gifs(clusters, out, reasons.images, progress=progress)
         offer = None
         if not clusters.contrast:  # looks are set aside alone
-            offer = nuisance_offer(clusters, tested, parameters=_parameters_source(out), within=within)
+            offer = nuisance_offer(clusters, tested, parameters=parameters, within=within)
         _save_offer(out, clusters, offer)
         comparison = compare_with_right(
-            clusters, tested, parameters=_nuisance_source(out), weights=weights, stream=stream, progress=progress
+            clusters,
+            tested,
+            parameters=_nuisance_source(out, clusters),
+            weights=weights,
+            stream=stream,
+            progress=progress,
         )
         _save_reasons(out, clusters, reasons._replace(comparison=comparison))
         if offer is None and "set_aside" not in read_record(out / RUN_FILE):  # nor if it was tried in vain
@@ -377,14 +384,19 @@ def set_aside_notes(out: Path) -> list[str]:
     return _notes_in(out, "set_aside")
 
 
-def _nuisance_source(out: Path) -> str | None:
+def _nuisance_source(out: Path, clusters: RootCauseClusters) -> Path | None:
     """The table of the tested images' parameters by which something was set aside in the run in a folder."""
-    record = read_record(out / RUN_FILE).get("set_aside", {})
+    return _source_in(out, "set_aside", clusters)
+
+
+def _source_in(out: Path, entry: str, clusters: RootCauseClusters) -> Path | None:
+    """The table that an entry of `run.json` names, where it is by now."""
+    record = read_record(out / RUN_FILE).get(entry, {})
     source = record.get("source") if isinstance(record, dict) else None
-    return source if isinstance(source, str) else None
+    return beside(source, clusters.image_root) if isinstance(source, str) else None
 
 
-def _tested(out: Path, within: Path | None) -> AnsweredImages | None:
+def _tested(out: Path, clusters: RootCauseClusters, within: Path | None) -> AnsweredImages | None:
     """The predictions that the run in a folder was found with; None if there are none.
 
     Raises
@@ -395,7 +407,7 @@ def _tested(out: Path, within: Path | None) -> AnsweredImages | None:
     record = read_record(out / RUN_FILE).get("predictions", {})
     if not isinstance(record, dict) or "digest" not in record:
         return None
-    source, root = Path(str(record.get("source"))), Path(str(record.get("tested")))
+    source, root = (beside(str(record.get(key)), clusters.image_root) for key in ("source", "tested"))
     if not is_within(source, within) or not is_within(root, within):
         return None
     tested = read_predictions(source, root)
@@ -417,7 +429,7 @@ def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = 
     review = load_review(out)
     write_gifs(review.clusters, out, progress=progress)
     try:
-        source = _parameters_source(out)
+        source = _parameters_source(out, review.clusters)
         profiles, _ = describe_rccs(review.clusters, parameters=source, within=within)
     except SAFEError:
         profiles = ()  # the parameters can no longer be read, and the old profiles are about other RCCs
@@ -430,11 +442,9 @@ def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = 
     return review.clusters
 
 
-def _parameters_source(out: Path) -> str | None:
+def _parameters_source(out: Path, clusters: RootCauseClusters) -> Path | None:
     """The table of parameters with which the run in a folder was described."""
-    record = read_record(out / RUN_FILE).get("parameters", {})
-    source = record.get("source") if isinstance(record, dict) else None
-    return source if isinstance(source, str) else None
+    return _source_in(out, "parameters", clusters)
 
 
 def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> bool:
@@ -501,7 +511,7 @@ def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | N
 
 def _recorded(out: Path, clusters: RootCauseClusters, within: Path | None) -> Mapping[str, np.ndarray]:
     try:
-        source = Path(read_record(out / RUN_FILE).get("parameters", {})["source"])
+        source = beside(read_record(out / RUN_FILE).get("parameters", {})["source"], clusters.image_root)
         if not is_within(source, within):
             return {}
         return read_parameters(source, clusters.image_root, clusters.paths).columns
@@ -664,7 +674,7 @@ def _tested_with(
     """The DNN's answers to its test set, as given or as the clusters were found with."""
     if tables.tested and test:
         return read_predictions(tables.tested, test)
-    tested = _tested(out, within)
+    tested = _tested(out, load_clusters(out), within)
     if tested is None:
         raise SAFEError(
             "Expected the answers to the test set, to predict which other images are likely wrong. Received none, and "

@@ -18,7 +18,8 @@ import numpy as np
 from dnn.coco import DetectorTest, read_coco
 from dnn.crops import PARAMETERS, Crop, crops_of, cut_crops, files_of
 from dnn.detections import FOUND, NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
-from dnn.failures import Failure, Failures, check_replaceable, refuse_inside, replacing_images, save_failures
+from dnn.failures import DETECTION, Failure, Failures, check_replaceable, refuse_inside, replacing_images, save_failures
+from dnn.rounds import keep_round
 from dnn.tested import predictions_text
 from dnn.yolo import read_yolo
 from rccs.answers import CONFIDENCE, NOTHING, Answers
@@ -80,13 +81,14 @@ def find_detection_failures(
     matching = match(test, iou=iou)
     cases = cases_of(test, matching, iou=iou)
     crops = crops_of(test, cases)
+    keep_round(out)
     known, skipped = cut_into(test, crops, root, out / OBJECTS, progress)
     kept = sorted((crop for crop in crops if crop.name in known), key=lambda crop: crop.name)
     of_images, unread = parameters_of_images(root, test.images)
     failures = Failures(
         test_root=out / OBJECTS,
         model=test.results,
-        task="classification",
+        task=DETECTION,
         classes=(*test.classes, NOTHING),
         failing=tuple(
             Failure(f"{FAILURES}/{crop.name}", crop.name, crop.label, crop.predicted, round(crop.confidence, 4))

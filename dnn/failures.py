@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from dnn.predictions import (
     run_model,
     skipped_of,
 )
+from dnn.rounds import keep_round
 from dnn.targets import images_with_targets
 from dnn.tested import predictions_text
 from rccs.answers import CONFIDENCE, ERROR, Answers
@@ -47,11 +48,14 @@ from support.run_folder import (
     FAILURES,
     FAILURES_FILE,
     FAILURES_MARK,
+    OBJECTS,
     OBJECTS_FILE,
     PREDICTIONS_FILE,
 )
 from support.tables import cell, from_cell
 from support.text import some
+
+DETECTION = "detection"
 
 
 class Failure(NamedTuple):
@@ -86,7 +90,7 @@ class Failures:
     test_root : Path
     model : Path
         The file of the DNN, or the table of its answers.
-    task : "classification" or "regression"
+    task : "classification", "detection" or "regression"
     classes : tuple of str
     failing : tuple of Failure
         Sorted by path.
@@ -311,6 +315,8 @@ def save_failures(
 ) -> None:
     """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together.
 
+    Earlier failures that clusters in the folder are of are kept (see `rccs.rounds`).
+
     Parameters
     ----------
     predictions : str
@@ -318,6 +324,7 @@ def save_failures(
     tables : mapping of str to str, optional
         Further files. Those of a detector that SAFE wrote before, and that are not among them, are removed.
     """
+    keep_round(folder)
     _copy_failures(failures, folder)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
@@ -363,7 +370,7 @@ def load_failures(folder: Path) -> Failures:
         return Failures(
             test_root=Path(record["test_root"]),
             model=Path(record["model"]),
-            task=str(record["task"]),
+            task=_task_of(record, folder),
             classes=tuple(record["classes"]),
             failing=tuple(_failure_of(row) for row in rows),
             test_size=int(record["test_size"]),
@@ -373,6 +380,12 @@ def load_failures(folder: Path) -> Failures:
         )
     except DAMAGED as error:
         raise SAFEError(f"The failures in {folder} are damaged ({error}). Collect them again.") from error
+
+
+def _task_of(record: Mapping[str, Any], folder: Path) -> str:
+    """The task; older versions call detectors classification as well."""
+    of_detector = Path(record["test_root"]).name == OBJECTS and (folder / OBJECTS_FILE).is_file()
+    return DETECTION if of_detector else str(record["task"])
 
 
 def _failure_of(row: list[str]) -> Failure:

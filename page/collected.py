@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnn.failures import Failures, load_failures
+from dnn.failures import DETECTION, Failures, load_failures
 from dnn.tested import load_predictions
 from rccs.answers import ERROR, Answers
 from rccs.clusters import RootCauseClusters
 from support.entries import is_within
 from support.errors import SAFEError
 from support.output_folder import settle
-from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 
 _FILES = (ACCURACY_FILE, FAILURES_FILE, PREDICTIONS_FILE)
 OUTDATED = "Other failures were collected in the meantime. Reload the page to see them."
@@ -29,8 +29,6 @@ class Collected(NamedTuple):
         The readable test images, relative to `failures.test_root`.
     answers : Answers
     right : ndarray of shape (n_images,), bool
-    detector : bool
-        The images are crops of a detector's objects.
     key : str
         A text that differs where other failures have been collected.
     """
@@ -39,8 +37,12 @@ class Collected(NamedTuple):
     paths: tuple[str, ...]
     answers: Answers
     right: np.ndarray
-    detector: bool
     key: str
+
+    @property
+    def detector(self) -> bool:
+        """Whether the images are crops of a detector's objects."""
+        return self.failures.task == DETECTION
 
     @property
     def regression(self) -> bool:
@@ -108,8 +110,7 @@ class CollectedFailures:
                         f"Expected {PREDICTIONS_FILE} and {FAILURES_FILE} of the same failures in {self._out}. "
                         "Received different ones. Collect the failures again."
                     )
-                detector = failures.test_root.name == OBJECTS and (self._out / OBJECTS_FILE).is_file()
-                self._shown = Collected(failures, paths, answers, right, detector, now)
+                self._shown = Collected(failures, paths, answers, right, now)
             if key is not None and key != now:
                 raise SAFEError(OUTDATED)
             return self._shown

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from dnn.detector_failures import find_detection_failures
-from dnn.failures import collect_failures, find_failures, load_failures
+from dnn.failures import DETECTION, collect_failures, find_failures, load_failures
 from dnn.model import DnnOptions
 from page.collected import CollectedFailures, failures_of
 from page.failures_view import FailuresView
@@ -161,7 +161,7 @@ class FailuresTab:
         results, out = self._settings.results, self._settings.out
         with contextlib.suppress(SAFEError):
             clusters = results.shown().review.original if results.there else None
-            ours = clusters is not None and clusters.image_root == self.collected.folder.resolve()
+            ours = clusters is not None and clusters.home == self.collected.folder.resolve()
             if clusters and ours and failures_of(clusters, out) is None:
                 return "The root cause clusters are of failures that were collected before: find the reasons again."
         return ""
@@ -172,8 +172,8 @@ class FailuresTab:
         if not fields:
             with contextlib.suppress(SAFEError):
                 failures = load_failures(self._settings.out)
-                if failures.test_root.parent == self._settings.out.resolve():
-                    return {"kind": "coco"}  # of a detector, whose files are not recorded
+                if failures.task == DETECTION:
+                    return {"kind": "coco"}  # the files are not recorded
                 kind = "answers" if failures.model.suffix.lower() == ".csv" else "model"
                 fields = {"kind": kind, kind: os.fspath(failures.model), "test": os.fspath(failures.test_root)}
                 fields = {name: printable(text) for name, text in fields.items()}

@@ -174,7 +174,7 @@ class OnRccs:
         if earlier is None:
             raise SAFEError(CHANGED)
         before, now = load_review(earlier).clusters, shown.clusters
-        if before.image_root == now.image_root:
+        if before.home == now.home:
             images = before.members(rcc)
             for other in now.groups:
                 if (other == NOISE) == (rcc == NOISE) and now.members(other) == images:

@@ -27,6 +27,8 @@ from support.run_folder import (
     CLUSTERS_FILE,
     COMPARISON_FILE,
     EDITS_FILE,
+    FAILURES,
+    FAILURES_MARK,
     NOTES_FILE,
     PROFILES_FILE,
     RETRAINING_FILE,
@@ -37,7 +39,9 @@ from support.run_folder import (
 )
 from training.result import load_retraining, retraining_of
 
-_FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE, COMPARISON_FILE, SPOT_NOTES_FILE)
+# Other failures have taken the place of those that the clusters are of where the mark has changed.
+_FAILURES = f"{FAILURES}/{FAILURES_MARK}"
+_FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE, COMPARISON_FILE, SPOT_NOTES_FILE, _FAILURES)
 
 
 class Shown(NamedTuple):

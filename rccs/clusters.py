@@ -26,6 +26,7 @@ from dbscan.set_aside import ANGLE, CATEGORY, NUMBER, Factor, SetAside
 from features.attributes import ATTRIBUTES
 from features.extractor import DIMENSIONS, Extractor
 from rccs.answers import CONFIDENCE, ERROR, Answers
+from rccs.rounds import home_of, place_of
 from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays
 from support.images import Skipped
@@ -120,6 +121,11 @@ class RootCauseClusters:
     def without(self) -> tuple[str, ...]:
         """The names of what was set aside, `LOOKS` among them."""
         return (*(self.set_aside.names if self.set_aside else ()), *((LOOKS,) if self.contrast else ()))
+
+    @property
+    def home(self) -> Path:
+        """Where the images were when they were clustered: `image_root`, unless other failures took their place."""
+        return home_of(self.image_root)
 
     @property
     def n_rccs(self) -> int:
@@ -283,8 +289,9 @@ def load_clusters(folder: Path) -> RootCauseClusters:
             raise SAFEError(f"{path} must have format version {FORMAT_VERSION}. Received: {version}. {again}")
         record = json.loads(_as_text(arrays["record"]))
         paths = _as_text(arrays["paths"])
+        images = set(paths.split("\n")) - {""}
         clusters = RootCauseClusters(
-            image_root=Path(record["image_root"]),
+            image_root=place_of(Path(record["image_root"]), images | {skip[0] for skip in record["skipped"]}),
             paths=tuple(paths.split("\n")) if paths else (),
             labels=arrays["labels"],
             is_core=arrays["is_core"],

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters
+from rccs.rounds import home_of
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing
 from support.images import UNREADABLE, thumbnail
@@ -177,7 +178,7 @@ def _stamp(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
 def _stamp_of_images(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
     """The first part of the stamp: the names of the images, their captions, and the version of the drawing."""
     lines = [path if not told else f"{path}\t{told}" for path, told in captions]
-    text = "\n".join([f"{DRAWING_VERSION} {os.fspath(root)}", *lines])
+    text = "\n".join([f"{DRAWING_VERSION} {os.fspath(home_of(root))}", *lines])
     return f"SAFE {hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()} ".encode()
 
 

@@ -562,12 +562,12 @@ def with_newer_notes(review: Review, newer: Sequence[Review]) -> dict[str, Write
 
 
 def _is_same(a: RootCauseClusters, b: RootCauseClusters) -> bool:
-    return a.image_root == b.image_root and fingerprint(a) == fingerprint(b)
+    return a.home == b.home and fingerprint(a) == fingerprint(b)
 
 
 def _images(clusters: RootCauseClusters, rcc: int) -> tuple[Path, bool, frozenset[str]]:
     """The images of an RCC: their folder, since other data sets have images of the same names, and their paths."""
-    return clusters.image_root, rcc == NOISE, frozenset(clusters.members(rcc))
+    return clusters.home, rcc == NOISE, frozenset(clusters.members(rcc))
 
 
 def save_run(

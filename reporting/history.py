@@ -225,7 +225,7 @@ def _came_about(clusters: RootCauseClusters) -> tuple:
     """The properties in which two runs are equal if they are the same run."""
     return (
         fingerprint(clusters),
-        os.fspath(clusters.image_root),
+        os.fspath(clusters.home),
         clusters.extractor_identity,
         clusters.reducer,
         clusters.eps,
@@ -369,7 +369,7 @@ def compare_clusters(a: RootCauseClusters, b: RootCauseClusters) -> Comparison:
         only_b=len(b.paths) - len(common),
         ari=float(adjusted_rand_score(pairs[:, 0], pairs[:, 1])) if len(common) > 1 else None,
         overlaps=tuple(sorted(overlaps, key=lambda o: (rank[o.rcc_a], -o.images, o.rcc_b))),
-        same_folder=a.image_root == b.image_root,
+        same_folder=a.home == b.home,
     )
 
 

@@ -134,7 +134,7 @@ class Material(NamedTuple):
 
 def subject(known: Material) -> str:
     """The subject of the report: the end of the image folder's path."""
-    return "/".join(known.clusters.image_root.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.image_root)
+    return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
 
 
 def head(known: Material, now: datetime.datetime) -> str:

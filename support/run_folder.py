@@ -41,6 +41,8 @@ WORK_FILE = ".safe-work.lock"
 KEPT_LABELS_FILE = "image_labels.csv"
 REPORT_FILE = "report.html"
 RUNS_FOLDER = "runs"
+ROUNDS_FOLDER = "rounds"
+"""Failures that were collected before (see `rccs/rounds.py`)."""
 FORMS_FILE = "forms.json"  # what was entered in the page's forms
 ANALYSIS_FILE = ".safe-analysis.json"
 """Where an analysis last lay and when it was deleted (see `page/analyses.py`): by it, an empty one is recognized."""

@@ -55,6 +55,7 @@ HOUSE = {
         "umap_reducer",
     ),
     "rccs": (
+        "rounds",
         "answers",
         "clusters",
         "confidence",
@@ -92,6 +93,7 @@ HOUSE = {
         "tested",
         "confusion",
         "given_answers",
+        "rounds",
         "failures",
         "coco",
         "yolo",

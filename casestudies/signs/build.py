@@ -78,6 +78,7 @@ def _accuracy(case: Case, failures: Failures, sets: Mapping[str, Rows], *, seed:
         "test_accuracy": failures.accuracy,
         "test_size": failures.test_size,
         "failures": len(failures.failing),
+        "task": failures.task,
         "assumptions": list(failures.assumptions),
         "test_root": OBJECTS,
         "sizes": {part: len(rows) for part, rows in sets.items()},

@@ -73,6 +73,15 @@ def test_what_is_saved_is_what_is_loaded(case):
     assert repr(loaded) == repr(saved)  # NaN, an unknown confidence, is not equal to itself
 
 
+def test_a_detector_is_one_also_in_files_of_an_older_version(case):
+    find(case)
+    assert json.loads((case.out / "accuracy.json").read_text())["task"] == "detection"
+    changed(case.out / "accuracy.json", lambda record: record.update(task="classification"))
+    assert load_failures(case.out).task == "detection"
+    (case.out / "objects.csv").unlink()
+    assert load_failures(case.out).task == "classification"  # of a test folder that has this name
+
+
 def test_each_crop_has_a_row_that_says_where_it_comes_from_and_one_of_parameters(case):
     find(case)
     images = find_images(case.out / "objects").paths

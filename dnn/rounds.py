@@ -1,0 +1,92 @@
+"""Keeps failures that clusters are of, before others take their place (see `rccs/rounds.py`)."""
+
+import contextlib
+import datetime
+import json
+import os
+import shutil
+from pathlib import Path
+
+from rccs.clusters import load_clusters
+from rccs.parameters import PARAMETERS_FILE
+from rccs.rounds import names_in
+from support.errors import SAFEError
+from support.files import free_name, read_record, replacing_folder
+from support.run_folder import (
+    ACCURACY_FILE,
+    FAILURES,
+    FAILURES_FILE,
+    FAILURES_MARK,
+    OBJECTS,
+    OBJECTS_FILE,
+    PREDICTIONS_FILE,
+    ROUNDS_FOLDER,
+    RUNS_FOLDER,
+)
+
+_TABLES = (FAILURES_FILE, PREDICTIONS_FILE, OBJECTS_FILE, PARAMETERS_FILE)
+
+
+def keep_round(folder: Path) -> None:
+    """Copy the failures in an output folder to `rounds/`, if clusters there, current or earlier, are of them.
+
+    Copies are links to the same content where the file system has such: a round takes hardly any time, and no space as
+    long as its images are failures.
+
+    Raises
+    ------
+    SAFEError
+        They cannot be written.
+    """
+    names = names_in(folder / FAILURES)
+    if not names or not _in_use(folder, names):
+        return
+    target = folder / ROUNDS_FOLDER / _time_of(folder)
+    if target.exists():
+        if names_in(target / FAILURES) == names:
+            return  # by a run that did not get as far as replacing them
+        target = free_name(target)
+    try:
+        with replacing_folder(target) as new:
+            _copy_round(folder, new)
+    except OSError as error:
+        raise SAFEError(f"Could not keep the earlier failures in {target}: {error.strerror or error}.") from error
+
+
+def _in_use(folder: Path, names: frozenset[str]) -> bool:
+    """Whether clusters in a folder are of the failures there."""
+    home = (folder / FAILURES).resolve()
+    for run in (folder, *(folder / RUNS_FOLDER).glob("*")):
+        with contextlib.suppress(SAFEError):
+            clusters = load_clusters(run)
+            if clusters.image_root == home and names.issuperset(clusters.paths):
+                return True
+    return False
+
+
+def _time_of(folder: Path) -> str:
+    """When the failures in a folder were collected, in UTC: the name of their round."""
+    collected = (folder / FAILURES / FAILURES_MARK).stat().st_mtime
+    return datetime.datetime.fromtimestamp(collected, datetime.UTC).strftime("%Y%m%d-%H%M%S")
+
+
+def _copy_round(folder: Path, new: Path) -> None:
+    record = read_record(folder / ACCURACY_FILE, errors="surrogateescape")
+    for name in (FAILURES, OBJECTS):
+        if names_in(folder / name):
+            shutil.copytree(folder / name, new / name, copy_function=_link)
+    for name in _TABLES:
+        if (folder / name).is_file():
+            shutil.copy2(folder / name, new / name)
+    if names_in(new / OBJECTS) and record.get("test_root") == os.fspath(folder / OBJECTS):
+        record["test_root"] = OBJECTS  # its own
+    text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
+    (new / ACCURACY_FILE).write_text(text, encoding="utf-8", errors="surrogateescape")
+
+
+def _link(source: str, copy: str) -> None:
+    """Give a file a second name; where that is not possible, copy it."""
+    try:
+        os.link(source, copy)
+    except OSError:
+        shutil.copy2(source, copy)

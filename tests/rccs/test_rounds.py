@@ -1,0 +1,66 @@
+"""Which round has the images of clusters by now."""
+
+from pathlib import Path
+
+import pytest
+
+from rccs.rounds import beside, home_of, names_in, place_of, rounds_in
+from support.run_folder import FAILURES, FAILURES_MARK, ROUNDS_FOLDER
+
+
+def write_round(folder: Path, *names: str) -> Path:
+    failures = folder / FAILURES
+    failures.mkdir(parents=True)
+    (failures / FAILURES_MARK).write_text("".join(f"{name}\n" for name in names))
+    return failures
+
+
+@pytest.fixture
+def out(tmp_path):
+    """The latest failures are 0 and 3; before them there were two rounds."""
+    write_round(tmp_path, "0.png", "3.png")
+    write_round(tmp_path / ROUNDS_FOLDER / "20240501-120000", "0.png", "1.png", "2.png")
+    write_round(tmp_path / ROUNDS_FOLDER / "20240501-120000-2", "0.png", "1.png")
+    (tmp_path / ROUNDS_FOLDER / ".safe-new-x").mkdir()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("images", "place"),
+    [
+        ({"0.png", "3.png"}, FAILURES),
+        ({"0.png", "1.png", "2.png"}, f"{ROUNDS_FOLDER}/20240501-120000/{FAILURES}"),
+        ({"0.png", "1.png"}, f"{ROUNDS_FOLDER}/20240501-120000-2/{FAILURES}"),
+        ({"1.png"}, f"{ROUNDS_FOLDER}/20240501-120000-2/{FAILURES}"),  # the latest that has it
+        ({"2.png"}, f"{ROUNDS_FOLDER}/20240501-120000/{FAILURES}"),
+        ({"3.png"}, FAILURES),
+        ({"9.png"}, FAILURES),  # nowhere
+    ],
+)
+def test_images_are_in_the_round_that_has_exactly_them_else_in_one_that_has_them_all(out, images, place):
+    assert place_of(out / FAILURES, images) == out / place
+
+
+def test_rounds_are_listed_from_the_latest_to_the_first(out):
+    assert [path.name for path in rounds_in(out)] == ["20240501-120000-2", "20240501-120000"]
+    assert rounds_in(out / FAILURES) == []
+
+
+def test_a_folder_of_another_name_is_where_it_is(out, tmp_path):
+    assert place_of(tmp_path / "images", {"1.png"}) == tmp_path / "images"
+    assert names_in(tmp_path / "images") == frozenset()
+
+
+def test_the_home_of_a_round_is_where_failures_are_collected(out):
+    kept = place_of(out / FAILURES, {"2.png"})
+    assert home_of(kept) == home_of(out / FAILURES) == out / FAILURES
+    assert home_of(out / "images") == out / "images"
+
+
+def test_what_lay_beside_the_failures_lies_beside_them_in_the_round(out):
+    kept = place_of(out / FAILURES, {"2.png"})
+    (kept.parent / "parameters.csv").write_text("")
+    assert beside(out / "parameters.csv", kept) == kept.parent / "parameters.csv"
+    assert beside(out / "predictions.csv", kept) == out / "predictions.csv"  # the round has none
+    assert beside("/elsewhere/parameters.csv", kept) == Path("/elsewhere/parameters.csv")
+    assert beside(out / "parameters.csv", out / FAILURES) == out / "parameters.csv"
