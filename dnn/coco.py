@@ -2,7 +2,8 @@
 
 The ground truth has the lists `images`, `annotations` and `categories`, the results are a list of `image_id`,
 `category_id`, `bbox` and `score` (https://cocodataset.org/#format-data). A result may name its image by the number, or
-by the name or the stem of the file, as Ultralytics does. What cannot be used is left out and told, as the library that
+by the name or the stem of the file. If it has a `file_name`, as Ultralytics writes it, this counts: its `image_id` of
+`0007.png` is 7, whatever the number in the ground truth. What cannot be used is left out and told, as the library that
 matches boxes would leave it out (see `detections.py`); what contradicts the format is an error.
 """
 
@@ -232,9 +233,10 @@ def _boxes(
     for number, entry in enumerate(entries):
         if not isinstance(entry, dict):
             raise _fault(path, number, f"a {noun} with image_id, category_id and bbox", entry)
-        image, category = _row(image_rows, entry, "image_id"), _row(category_rows, entry, "category_id")
+        named = "file_name" if scored and isinstance(entry.get("file_name"), str) else "image_id"
+        image, category = _row(image_rows, entry, named), _row(category_rows, entry, "category_id")
         if image is None or category is None:
-            key, why = ("image_id", "image") if image is None else ("category_id", "category")
+            key, why = (named, "image") if image is None else ("category_id", "category")
             strangers[f"of an unknown {why}"].append(entry.get(key))
             continue
         box = _box(path, number, entry)

@@ -225,6 +225,8 @@ def unsafe_values(name: str, reference: dict[str, np.ndarray], subjects: Iterabl
         held = [subject for subject in test if cause.holds(subject)]
         for parameter in cause.parameters:
             values = [getattr(subject, parameter) for subject in held]
+            if parameter in reference and reference[parameter].dtype.kind == "U":
+                values = [str(value) for value in values]  # also a count that is only 0 or 1
             if values and isinstance(values[0], str):
                 yield UnsafeValue("root cause", parameter, max(set(values), key=values.count), 0.0)
             elif values:
@@ -236,8 +238,7 @@ def unsafe_values(name: str, reference: dict[str, np.ndarray], subjects: Iterabl
                     used.add((parameter, border))
                     yield UnsafeValue("root cause", parameter, border, width)
                 source = "region middle" if bordered else "root cause"
-                width = high - low or 1.0  # a count that is always the same
-                yield UnsafeValue(source, parameter, (low + high) / 2, width)
+                yield UnsafeValue(source, parameter, (low + high) / 2, high - low)
     for parameter, (at, width) in borders.items():
         for border in at:
             if (parameter, border) not in used:
