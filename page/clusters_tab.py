@@ -312,7 +312,7 @@ class ClustersTab:
 
     def _form_of(self, results: Shown) -> dict:
         """The form that these clusters were generated with."""
-        path = printable(os.fspath(results.clusters.image_root))
+        path = printable(os.fspath(results.clusters.home))
         predictions, tested = (printable(text) for text in given_predictions(self._settings.out))
         extractor = requested_extractor(results.clusters)
         precision = requested_precision(results.clusters)
