@@ -119,8 +119,14 @@ def match(test: DetectorTest, *, iou: float = 0.5) -> Matching:
     return Matching(finder, found, ignored)
 
 
-def _evaluated(test: DetectorTest, iou: float) -> list[dict]:
-    """What pycocotools finds in each image for each category."""
+def matcher() -> tuple[Any, Any]:
+    """The classes of pycocotools that hold and match boxes.
+
+    Raises
+    ------
+    SAFEError
+        The package is missing.
+    """
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -129,6 +135,12 @@ def _evaluated(test: DetectorTest, iou: float) -> list[dict]:
             "Expected the package pycocotools, which matches boxes. Received none. Install it: "
             "pip install -r requirements-detection.txt"
         ) from error
+    return COCO, COCOeval
+
+
+def _evaluated(test: DetectorTest, iou: float) -> list[dict]:
+    """What pycocotools finds in each image for each category."""
+    COCO, COCOeval = matcher()
     images, categories = (
         [{"id": row} for row in range(len(names))] for names in (test.images, test.classes)
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,7 @@ from dnn.tested import find_predictions, read_predictions
 from FE import extract_features
 from features.weights import choose_extractor
 from reasons import known_of, weak_spots_of
+from support.errors import SAFEError
 from tests.helpers.detected import counted_by_the_library, write_json
 
 OD = CASES["od"]
@@ -265,6 +267,13 @@ def test_crops_of_improvement_images_are_cut_from_its_files(built, tmp_path):
     )
     assert seen.crops > seen.images == 18
     assert not seen.skipped
+
+
+def test_without_the_package_that_matches_boxes_nothing_is_built(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pycocotools.coco", None)
+    with pytest.raises(SAFEError, match=r"pip install -r requirements-detection\.txt"):
+        build.build_case("od", tmp_path / "od", scale=0.001)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write
 from casestudies.signs.detector import Found, detect, train_detector
 from casestudies.signs.parameters import Part, Scene
 from casestudies.table import write_subjects
+from dnn.detections import matcher
 from dnn.detector_failures import find_detection_failures
 from dnn.failures import Failures
 from rccs.parameters import KEY, PARAMETERS_FILE
@@ -41,7 +42,8 @@ RESULTS_FILES = {"improvement": "improvement_results.json", "test": "results.jso
 def build_detector(
     case: Case, folder: Path, *, seed: int, scale: float, progress: Progress = no_progress
 ) -> dict[str, Any]:
-    """Build the case in an empty folder; return the content of `accuracy.json`."""
+    """Build the case in an empty folder; return the content of `accuracy.json` (SAFEError without pycocotools)."""
+    matcher()  # before minutes of training
     started = time.monotonic()
     sets = lay_out_all(case, seed=seed, scale=scale)
     images = {}
