@@ -388,7 +388,7 @@ def test_a_key_follows_the_content_of_source_files():
     assert len({key_of("x", errors), key_of("y", errors), key_of("x", files)}) == 3
 
 
-@pytest.mark.parametrize("data", ["gd", "gd=", "od=/somewhere"])
+@pytest.mark.parametrize("data", ["gd", "gd=", "ts=/somewhere"])
 def test_a_folder_without_its_case_is_one_line(tmp_path, capsys, data):
     assert paper.main(["--cases", "gd", "--work", str(tmp_path), "--data", data]) == 2
     assert "CASE=DIR" in capsys.readouterr().err
