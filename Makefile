@@ -1,6 +1,6 @@
 # make run          the page on http://127.0.0.1:7860 (creates .venv, installs, and builds the example first)
-# make test         the fast tests, 5 minutes on two cores (creates .venv with the tools for development)
-# make test-slow    the slow tests, up to 45 minutes: case studies, reviews in a browser, kills, damaged images
+# make test         the fast tests, 6 minutes on two cores (creates .venv with the tools for development)
+# make test-slow    the slow tests, up to an hour: case studies, reviews in a browser, kills, damaged images
 # make test-all     both
 # make test-lowest  the fast tests with the lowest versions that the requirements allow (Python 3.11 or 3.12)
 # make audit        look up what is installed in PyPI's list of known vulnerabilities

@@ -82,6 +82,7 @@ def test_looks_that_right_images_have_as_well_are_set_aside(people):
     assert nuisance_of(people.out) is None
 
 
+@pytest.mark.slow
 def test_they_stay_set_aside_in_later_steps_and_the_same_run_gives_the_same_bytes(people):
     clusters = generate_clusters(people.failing, people.out, ASIDE)
     loaded = load_clusters(people.out)

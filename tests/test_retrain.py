@@ -213,6 +213,7 @@ def weights_in_the_file(folder):
     return load_dnn(folder / "out" / "retrained.keras").model.get_weights()
 
 
+@pytest.mark.slow
 def test_of_several_seeds_the_model_with_the_median_accuracy_is_kept(case):
     steps = []
     result = run(case, **SHORT, seeds="5", progress=lambda what, done, total: steps.append(what))

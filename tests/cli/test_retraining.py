@@ -150,6 +150,7 @@ def test_images_that_cannot_be_used_are_named(sets, tmp_path, capsys):
     assert "2 skipped" in printed.out
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_best_epoch_so_far(sets, out):
     tool = Path(SAFE_Tool.__file__)
     words = ["retrain", sets / "model.keras", "--train", sets / "train", "--test", sets / "test", "--out", out]

@@ -53,6 +53,7 @@ def test_of_an_image_outside_the_root_or_gone_the_tile_is_shown(image, tmp_path)
     assert centre(tile)[0] < 250
 
 
+@pytest.mark.slow
 def test_no_more_pictures_are_kept_than_the_bound_and_those_shown_last_stay(image, monkeypatch):
     monkeypatch.setattr(pictures, "MOST_PICTURES", 20)
     Image.new("RGB", (2, 2), "red").save(image)

@@ -200,6 +200,7 @@ def test_images_clicked_in_quick_succession_are_all_selected(generated, page):
     expect(page.locator("#move-to")).to_contain_text("5 images selected")
 
 
+@pytest.mark.slow
 def test_a_name_and_a_verdict_are_on_the_card_at_once_and_again_after_a_reload(generated, page):
     faces = page.locator("#rcc-list .safe-card")
     expect(page.locator("#grid-title")).to_contain_text("RCC 0")

@@ -1002,7 +1002,7 @@ def test_labels_that_cannot_be_read_are_told_before_the_long_work(output_folder,
         pipeline.generate_clusters(state.fakes.images / "eyes", state.out)
 
 
-@pytest.mark.parametrize("n", [12, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [6, pytest.param(500, marks=pytest.mark.slow)])
 def test_nothing_that_the_engineer_did_is_lost_or_shown_as_something_elses(n, output_folder):
     run_state_machine_as_test(
         output_folder,

@@ -35,6 +35,7 @@ def cut_off_after(epoch: int):
     return on_epoch
 
 
+@pytest.mark.slow
 def test_a_fine_tuning_that_is_cut_off_goes_on_and_comes_to_the_same(dnn, tmp_path):
     data, file = data_for(dnn), tmp_path / CHECKPOINT_FILE
     whole = fine_tune(dnn, data, QUICK)
