@@ -41,7 +41,7 @@ class CardsView:
         self.widget = gr.HTML(
             NOISE,
             html_template=HERE.joinpath("cards.html").read_text(encoding="utf-8"),
-            js_on_load=HERE.joinpath("scripts", "cards.js").read_text(encoding="utf-8"),
+            js_on_load=list_script("cards.js"),
             cards=[],
             named=None,
             elem_id="rcc-list",
@@ -69,6 +69,11 @@ class CardsView:
         return gr.HTML(named=[card(shown, rcc) for rcc in rccs])
 
 
+def list_script(name: str) -> str:
+    """The script of a list of reasons, behind the parts that such lists share."""
+    return "".join(HERE.joinpath("scripts", part).read_text(encoding="utf-8") for part in ("parts.js", name))
+
+
 def card(shown: Shown, rcc: int) -> dict[str, Any]:
     """What the card of an RCC says, as plain text and numbers.
 
@@ -84,7 +89,7 @@ def card(shown: Shown, rcc: int) -> dict[str, Any]:
     note = shown.notes.get(rcc, RccNote(rcc))
     images = len(clusters.members(rcc))
     rate = shown.rates.get(rcc)
-    compared = rate is not None and rate.tested > 0
+    rate = rate if rate and rate.tested else None  # nothing was compared
     spot = shown.reasons.spot_of(clusters, rcc)
     return {
         "rcc": rcc,
@@ -93,15 +98,15 @@ def card(shown: Shown, rcc: int) -> dict[str, Any]:
         "images": images,
         "share": images / len(clusters.paths),
         "size": count(images, "image"),
-        "words": printable(_words(shown, rcc)),
+        "words": printable(_words(shown, rcc, spot)),
         "confusion": printable(commonest_confusion(clusters.answers_of(rcc))),
         "verdict": note.verdict,
         "mark": f"{MARKS[note.verdict]} {note.verdict}".strip(),
-        "fails": FAILS[rate.verdict] if rate is not None and compared else "",
-        "more": compared and rate is not None and rate.verdict == "more",
-        "rate": rate.rate if rate is not None and compared else None,
-        "low": rate.low if rate is not None and compared else None,
-        "high": rate.high if rate is not None and compared else None,
+        "fails": FAILS[rate.verdict] if rate else "",
+        "more": rate is not None and rate.verdict == "more",
+        "rate": rate.rate if rate else None,
+        "low": rate.low if rate else None,
+        "high": rate.high if rate else None,
         "base": shown.reasons.base,
         "steady": confidence(clusters, rcc),
         "loose": is_loose(clusters, rcc),
@@ -109,9 +114,8 @@ def card(shown: Shown, rcc: int) -> dict[str, Any]:
     }
 
 
-def _words(shown: Shown, rcc: int) -> str:
+def _words(shown: Shown, rcc: int, spot: int | None) -> str:
     """The weak spot that nearly all images of an RCC lie in, or the finding that says most about them."""
-    spot = shown.reasons.spot_of(shown.clusters, rcc)
     if spot is not None:
         return shown.reasons.spots[spot].where
     profile = shown.profiles.get(rcc)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from page.cards_view import MARKS
+from page.cards_view import MARKS, list_script
 from page.jobs import LATEST, PageSettings, pane, put_away, reveal
 from page.note_view import NoteView, OnWeakSpots
 from page.rcc_view import PLAYER_HTML, PLAYER_JS
@@ -41,7 +41,7 @@ class SpotsView:
             self.widget = gr.HTML(
                 "",
                 html_template=HERE.joinpath("spots.html").read_text(encoding="utf-8"),
-                js_on_load=HERE.joinpath("scripts", "spots.js").read_text(encoding="utf-8"),
+                js_on_load=list_script("spots.js"),
                 spots=[],
                 base=0.0,
                 told="",

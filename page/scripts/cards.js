@@ -21,25 +21,6 @@ const ORDERED = {
   name: (a, b) => !a.name - !b.name || a.name.localeCompare(b.name, undefined, { numeric: true }),
 };
 
-function made(tag, name, ...content) {
-  const part = document.createElement(tag);
-  part.className = name;
-  part.append(...content);
-  return part;
-}
-
-function rateBar({ rate, low, high, base }) {
-  const track = made("span", "safe-rate-bar"), at = (share) => `${(100 * share).toFixed(1)}%`;
-  const fill = made("i", "safe-rate-fill"), range = made("i", "safe-rate-range"), line = made("i", "safe-rate-base");
-  fill.style.width = at(rate);
-  range.style.left = at(low);
-  range.style.width = at(Math.max(high - low, 0.004));
-  line.style.left = at(base);
-  track.append(fill, range, line);
-  track.setAttribute("aria-hidden", "true");  // the words beside it say it
-  return track;
-}
-
 function chips(entry) {
   const found = [];
   const chip = (text, kind) => found.push(made("span", `safe-chip safe-chip-${kind}`, text));
@@ -55,7 +36,7 @@ function write(card, entry) {
   const words = entry.name && entry.words ? [made("span", "safe-card-words", entry.words)] : [];
   const confused = entry.confusion ? [made("span", "safe-card-words", entry.confusion)] : [];
   const rate = entry.rate === null ? [] : [
-    made("span", "safe-card-rate", rateBar(entry), made("span", "", `${entry.fails}: ${percent(entry.rate)}`)),
+    made("span", "safe-card-rate", rateBar(entry, entry.base), made("span", "", `${entry.fails}: ${percent(entry.rate)}`)),
   ];
   const share = made("span", "safe-card-share");
   share.style.width = `${(100 * entry.share).toFixed(1)}%`;

@@ -4,26 +4,7 @@
 let clicked = "";  // key
 const $ = (selector) => element.querySelector(selector);
 
-function made(tag, name, text) {
-  const part = document.createElement(tag);
-  part.className = name;
-  if (text !== undefined) part.textContent = text;
-  return part;
-}
-
 const buttonOf = (rank) => element.querySelector(`[data-rank="${Number(rank)}"]`);
-
-function bar(spot) {
-  const track = made("span", "safe-rate-bar"), percent = (share) => `${(100 * share).toFixed(1)}%`;
-  const fill = made("i", "safe-rate-fill"), range = made("i", "safe-rate-range"), base = made("i", "safe-rate-base");
-  fill.style.width = percent(spot.rate);
-  range.style.left = percent(spot.low);
-  range.style.width = percent(Math.max(spot.high - spot.low, 0.004));
-  base.style.left = percent(props.base);
-  track.append(fill, range, base);
-  track.setAttribute("aria-hidden", "true");  // the figures say it
-  return track;
-}
 
 // The engineer's verdict and name.
 function says(line, { verdict, mark, name }) {
@@ -50,7 +31,7 @@ function build() {
     says(line, spot.said);
     words.append(made("b", "", spot.where), line, made("span", "", spot.figures));
     if (spot.overlaps) words.append(made("span", "safe-spot-rccs", spot.overlaps));
-    button.append(made("span", "safe-spot-rank", spot.rank), words, bar(spot));
+    button.append(made("span", "safe-spot-rank", spot.rank), words, rateBar(spot, props.base));
     return button;
   }));
   mark();
