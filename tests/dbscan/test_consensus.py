@@ -69,9 +69,9 @@ def test_the_result_is_the_same_with_any_number_of_threads(three_groups):
     [(40, 4), *(pytest.param(n, 20, marks=pytest.mark.slow) for n in (40, 150))],
 )
 def test_a_cloud_without_structure_has_no_steady_cluster(n, seeds):
-    for seed in range(seeds):  # none in at least 19 of 20; none at all was seen
-        cloud = np.random.default_rng(seed).normal(size=(n, 30))
-        assert not agree(cluster(cloud))[2].is_steady.any(), seed
+    clouds = [np.random.default_rng(seed).normal(size=(n, 30)) for seed in range(seeds)]
+    steady = [seed for seed, cloud in enumerate(clouds) if agree(cluster(cloud))[2].is_steady.any()]
+    assert len(steady) <= seeds / 20, steady  # of 60 clouds of 150 points, 2 have one
 
 
 def test_left_out_images_do_not_vote():
