@@ -6,6 +6,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
+from support.run_folder import LABELS_FILE
 from tests.helpers.browsing import FAKED, WAIT, Served, canvas_of, field, generate, opened, served_from, unfold
 
 pytestmark = pytest.mark.slow
@@ -77,7 +78,8 @@ def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served
         "Retraining": "model train test retrain training-options",
     }
     with opened(browser, served) as page:
-        generate(page, served)
+        if not (served.out / LABELS_FILE).exists():  # as after the tests above: the form would fold after a second click
+            generate(page, served)
         expect(page.locator("#map canvas")).to_be_visible(timeout=WAIT)
         unfold(page)
         for tab in TABS:
@@ -89,5 +91,5 @@ def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served
                     reached |= set(focused["ids"])
                     if not focused["shown"]:
                         unseen.append(focused["ids"])
-            assert set(wanted[tab].split()) <= reached
+            assert set(wanted[tab].split()) - reached == set()
             assert unseen == []
