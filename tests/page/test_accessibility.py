@@ -78,7 +78,7 @@ def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served
         "Retraining": "model train test retrain training-options",
     }
     with opened(browser, served) as page:
-        if not (served.out / LABELS_FILE).exists():  # as after the tests above: the form would fold after a second click
+        if not (served.out / LABELS_FILE).exists():  # a second one would fold the form
             generate(page, served)
         expect(page.locator("#map canvas")).to_be_visible(timeout=WAIT)
         unfold(page)
