@@ -39,14 +39,8 @@ from benchmarks.retraining.choice import (
     output_change,
     transformed,
 )
-from benchmarks.retraining.report import (
-    CASE_FILE,
-    RUNS_FILE,
-    draw_retraining_plot,
-    load_cases,
-    read_runs,
-    retraining_section,
-)
+from benchmarks.retraining.report import draw_retraining_plot, retraining_section
+from benchmarks.retraining.runs import CASE_FILE, RUNS_FILE, load_cases, read_runs
 from casestudies.build import print_progress
 from casestudies.sets import MODEL_FILE
 from clustering import find_root_cause_clusters

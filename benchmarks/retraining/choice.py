@@ -31,6 +31,7 @@ STRATEGIES = (
     "k-centre",
 )
 NEEDS_NO_LABEL = ("none",)
+NEEDS_HIDDEN_LABELS = ("BL1", "BL1 counted")  # of images that are not selected
 DESCRIPTIONS = {
     "none": "further training without new images",
     "SAFE": "as with `select --quota equal`, the paper's choice: the nearest images of each RCC, the same number for "

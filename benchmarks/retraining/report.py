@@ -1,18 +1,17 @@
 """The section on retraining in `benchmarks/RESULTS.md`, and its plot: all sentences are computed from the runs."""
 
-import json
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks.paper.measures import effect
-from benchmarks.retraining.choice import DESCRIPTIONS, NEEDS_NO_LABEL, STRATEGIES
-from support.errors import SAFEError
+from benchmarks.retraining.choice import DESCRIPTIONS, NEEDS_HIDDEN_LABELS, NEEDS_NO_LABEL, STRATEGIES
+from benchmarks.retraining.ranks import LEVEL, Ranks, rank
+from benchmarks.retraining.runs import CaseRuns
 from support.files import replacing
 
-CASE_FILE, RUNS_FILE = "case.json", "runs.jsonl"
-OURS = ("SAFE", "SAFE by size")  # compared with each other strategy
+OURS = ("SAFE", "SAFE by size", "SAFE by size + likely wrong")  # compared with each other strategy
 BASELINES = ("BL1", "BL1 counted", "BL2")
 LEAST_EFFECT, MOST_CHANCE = 0.7, 0.05
 MOST_LOST = 0.01
@@ -23,64 +22,16 @@ STYLES = {  # colour, dashes, marker; distinguishable without colour as well
     "SAFE by size": ("#0060a8", ":", "P"),
     "SAFE + entropy": ("#7c3aed", "-", "D"),
     "SAFE + spread": ("#0891b2", "-.", "v"),
-    "SAFE + likely wrong": ("#db2777", "-", "d"),
+    "SAFE + likely wrong": ("#db2777", ":", "d"),
+    "SAFE by size + likely wrong": ("#db2777", "-", "d"),
     "BL1": ("#3f7d20", "--", "^"),
     "BL1 counted": ("#3f7d20", ":", "<"),
     "BL2": ("#6b7280", ":", "x"),
     "entropy": ("#c2410c", "--", "s"),
+    "margin": ("#c2410c", ":", "*"),
+    "consistency": ("#a16207", "--", ">"),
+    "k-centre": ("#0891b2", ":", "h"),
 }
-
-
-class CaseRuns(NamedTuple):
-    """The kept results of a case: `about` (see `load_retraining_case`) and the runs of that setup."""
-
-    about: dict[str, Any]
-    runs: list[dict[str, Any]]
-
-    def values(self, strategy: str, labels: int, *, what: str = "accuracy") -> list[float]:
-        """One figure of the runs with a strategy and a number of labels, for each seed."""
-        return [run[what] for run in self.runs if (run["strategy"], run["labels"]) == (strategy, labels)]
-
-    @property
-    def budgets(self) -> list[int]:
-        """Numbers of labels above 0, ascending."""
-        return sorted({run["labels"] for run in self.runs} - {0})
-
-
-def load_cases(work: Path) -> list[CaseRuns]:
-    """The cases in a work folder, by name.
-
-    Raises
-    ------
-    SAFEError
-        There are no runs.
-    """
-    cases = []
-    for path in sorted(work.glob(f"*/{CASE_FILE}")):
-        about = json.loads(path.read_text(encoding="utf-8"))
-        lines = path.with_name(RUNS_FILE)
-        runs = [run for run in read_runs(lines) if run["setup"] == about["setup"]]
-        if runs:
-            cases.append(CaseRuns(about, runs))
-    if not cases:
-        raise SAFEError(f"Expected finished runs in {work}. Received none. Run a case first.")
-    return cases
-
-
-def read_runs(path: Path) -> list[dict]:
-    """Read the runs kept so far.
-
-    Raises
-    ------
-    SAFEError
-        The file is damaged.
-    """
-    if not path.is_file():
-        return []
-    try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise SAFEError(f"{path} must contain a JSON record in each line. Received: {error}. Delete it.") from error
 
 
 def retraining_section(cases: list[CaseRuns]) -> str:
@@ -102,10 +53,35 @@ def retraining_section(cases: list[CaseRuns]) -> str:
         "difference.",
         "",
         f"![Accuracy by number of labels]({PLOT})",
+        *_over_all(cases),
     ]
     for case in cases:
         lines += ["", f"### {case.about['name']}", "", _describe(case), "", *_table(case), "", *_sentences(case)]
     return "\n".join(lines) + "\n"
+
+
+def _over_all(cases: list[CaseRuns]) -> Iterator[str]:
+    """The ranks over all cases and numbers of labels."""
+    candidates = [name for name in STRATEGIES if name not in NEEDS_NO_LABEL and name not in NEEDS_HIDDEN_LABELS]
+    ranks = rank(cases, candidates)
+    if ranks is None:
+        return
+    yield from ("", "### All cases and numbers of labels", "", _about_ranks(ranks), "")
+    yield "| strategy | mean rank | significantly worse than another |"
+    yield "|---|---:|---|"
+    for name, mean, worse in zip(ranks.strategies, ranks.means.tolist(), ranks.worse, strict=True):
+        yield f"| {name} | {mean:.2f} | {'; '.join(worse) or 'nowhere'} |"
+
+
+def _about_ranks(ranks: Ranks) -> str:
+    return (
+        f"In each of the {len(ranks.blocks)} blocks, a case with a number of labels, the {len(ranks.strategies)} "
+        "strategies that use no label but those of the selected images, and were run in all blocks, are ranked by mean "
+        f"accuracy (1 is the best). Friedman's p is {ranks.p:.1g}; by Nemenyi's test, mean ranks less than "
+        f"{ranks.critical:.2f} apart may differ by chance (level {LEVEL:g}). The last column has the blocks in which a "
+        f"strategy is significantly worse than another (Mann–Whitney, p < {LEVEL:g}, not corrected for the many "
+        "comparisons)."
+    )
 
 
 def _describe(case: CaseRuns) -> str:

@@ -15,7 +15,9 @@ from benchmarks.retraining.choice import (
     output_change,
     transformed,
 )
-from benchmarks.retraining.report import CaseRuns, compare, gain, load_cases, read_runs, retraining_section
+from benchmarks.retraining.ranks import rank
+from benchmarks.retraining.report import compare, gain, retraining_section
+from benchmarks.retraining.runs import CaseRuns, load_cases, read_runs
 from dnn.model import load_dnn
 from dnn.predictions import Pixels
 from support.errors import SAFEError
@@ -285,6 +287,32 @@ def test_the_aim_is_met_only_where_the_effect_is_large_and_not_chance():
     text = retraining_section([case_runs({"SAFE": good, "BL1": good, "BL2": bad})])
     assert "met by SAFE against BL2 at 100. Missed by SAFE against BL1 at 100." in text
     assert "met in 0 of 1 rows" in text  # 2 % are lost
+
+
+def test_ranks_over_all_cases_are_those_of_the_means_and_say_where_a_strategy_is_worse():
+    good, fair, bad = [0.9, 0.92, 0.94, 0.96], [0.9, 0.9, 0.9, 0.9], [0.8, 0.82, 0.84, 0.86]
+    cases = [
+        case_runs({"SAFE": good, "BL2": bad, "entropy": fair, "BL1": good}, name="gd"),
+        case_runs({"SAFE": good, "BL2": fair, "entropy": bad}, name="oc"),
+        case_runs({"SAFE": good, "BL2": bad, "entropy": fair}, name="hpd"),
+    ]
+    ranks = rank(cases, ["SAFE", "BL2", "entropy", "BL1"])
+    assert ranks.strategies == ("SAFE", "entropy", "BL2")  # BL1 has no runs of oc and hpd
+    assert ranks.means.tolist() == pytest.approx([1, 7 / 3, 8 / 3])
+    assert ranks.p == pytest.approx(np.exp(-14 / 3 / 2))  # Friedman's statistic is 14 / 3, with 2 degrees of freedom
+    assert ranks.critical == pytest.approx(2.343 * np.sqrt(3 * 4 / 6 / 3), abs=0.01)  # Demšar's table 5
+    assert ranks.worse[0] == ()
+    assert ranks.worse[1] == ("oc, 100 (SAFE)", "oc, 100 (BL2)")
+    text = retraining_section(cases)
+    assert "| SAFE | 1.00 | nowhere |" in text
+    assert "Friedman's p is 0.1" in text
+
+
+def test_of_two_strategies_or_one_block_there_are_no_ranks():
+    runs = {"SAFE": [0.9], "BL2": [0.8], "entropy": [0.7]}
+    assert rank([case_runs(runs)], list(runs)) is None
+    assert rank([case_runs(runs), case_runs(runs)], ["SAFE", "BL2"]) is None
+    assert "mean rank" not in retraining_section([case_runs(runs)])
 
 
 def test_a_single_seed_gives_no_effect():
