@@ -13,7 +13,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import friedmanchisquare, rankdata, studentized_range
+from scipy.stats import (
+    friedmanchisquare,
+    rankdata,
+    studentized_range,  # type: ignore[attr-defined]  # missing in its stubs
+)
 
 from benchmarks.paper.measures import effect
 from benchmarks.retraining.runs import CaseRuns
