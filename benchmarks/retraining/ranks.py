@@ -13,11 +13,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import (
-    friedmanchisquare,
-    rankdata,
-    studentized_range,  # type: ignore[attr-defined]  # missing in its stubs
-)
+from scipy import stats
 
 from benchmarks.paper.measures import effect
 from benchmarks.retraining.runs import CaseRuns
@@ -62,13 +58,12 @@ def rank(cases: Sequence[CaseRuns], strategies: Sequence[str]) -> Ranks | None:
     if len(common) < FEWEST_STRATEGIES or len(blocks) < FEWEST_BLOCKS:
         return None
     accuracy = np.array([[statistics.mean(case.values(name, n)) for name in common] for case, n in blocks])
-    means = rankdata(-accuracy, axis=1).mean(axis=0)
+    means = stats.rankdata(-accuracy, axis=1).mean(axis=0)
     order = np.argsort(means, kind="stable")
-    p = float(friedmanchisquare(*accuracy.T).pvalue)
+    p = float(stats.friedmanchisquare(*accuracy.T).pvalue)
     k = len(common)
-    critical = (
-        float(studentized_range.ppf(1 - LEVEL, k, math.inf)) / math.sqrt(2) * math.sqrt(k * (k + 1) / 6 / len(blocks))
-    )
+    quantile = stats.studentized_range.ppf(1 - LEVEL, k, math.inf)  # type: ignore[attr-defined]  # not in the stubs
+    critical = float(quantile) / math.sqrt(2) * math.sqrt(k * (k + 1) / 6 / len(blocks))
     return Ranks(
         tuple(common[i] for i in order),
         tuple(f"{case.about['name']}, {labels}" for case, labels in blocks),
