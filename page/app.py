@@ -27,13 +27,14 @@ from page.failures_tab import FailuresTab
 from page.guard import Guard
 from page.job_view import News
 from page.jobs import Jobs, PageSettings, Turn, find_example
+from page.labels_tab import LabelsTab
 from page.list_page import ADDRESS, ListPage
 from page.mounts import Mounts
 from page.moved import settle_in
 from page.pictures import PICTURE_FOLDER
 from page.results import Results, check_within
 from page.retraining_tab import RetrainingTab
-from page.rounds import CLUSTERS_TAB, FAILURES_TAB, wire_next_round, wire_reasons
+from page.rounds import CLUSTERS_TAB, FAILURES_TAB, wire_classes, wire_next_round, wire_reasons
 from page.unsafe_tab import UnsafeTab
 from support.entries import path_of
 from support.errors import SAFEError
@@ -78,13 +79,17 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
                 clusters = ClustersTab(app, settings)
             with gr.Tab("Unsafe set", id="unsafe", render_children=True) as unsafe_tab:
                 unsafe = UnsafeTab(settings)
+            with gr.Tab("Labels", id="labels", render_children=True) as labels_tab:
+                labels = LabelsTab(settings)
             with gr.Tab("Retraining", id="retraining", render_children=True) as retraining_tab:
                 retraining = RetrainingTab(settings)
         clusters.wire(app, news)
         unsafe.wire(app, unsafe_tab, news)
+        labels.wire(app, labels_tab, news)
         retraining.wire(app, retraining_tab, news)
         failures.wire(app, news)
         wire_reasons(failures, clusters, tabs, settings)
+        wire_classes(labels, retraining)
         wire_next_round(failures, retraining, tabs, settings)
     return app
 

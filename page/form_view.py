@@ -15,7 +15,7 @@ class FormView:
     ----------
     fields : mapping of str to component
         Name to widget, in the order in which Gradio sends their values.
-    options : gr.Accordion
+    options : gr.Accordion or None
         Opened if a field in it, one of `optional`, differs from its default.
     last : callable
         The form as it was last sent for the run in the output folder, by name.
@@ -24,7 +24,7 @@ class FormView:
     def __init__(
         self,
         fields: Mapping[str, gr.components.Component],
-        options: gr.Accordion,
+        options: gr.Accordion | None,
         optional: Collection[str],
         last: Callable[[], Mapping[str, Any]],
     ):
@@ -34,7 +34,7 @@ class FormView:
         self._defaults = {name: widget.value or "" for name, widget in fields.items()}
         self.filled = gr.State({})  # what the fields were last filled in or sent with, and the run
         self.widgets = list(fields.values())
-        self.outputs = [options, *self.widgets]
+        self.outputs = [*([options] if options else []), *self.widgets]
 
     def named(self, values: Iterable[Any]) -> dict[str, Any]:
         """The values that Gradio sends, by name."""
@@ -71,5 +71,5 @@ class FormView:
 
     def _fill_in(self, values: Mapping[str, Any]) -> dict:
         differs = any((values[name] or "") != self._defaults[name] for name in self._optional if name in values)
-        opened = {self._options: gr.update(open=True)} if differs else {}
+        opened = {self._options: gr.update(open=True)} if differs and self._options else {}
         return {**opened, **{self._fields[name]: value for name, value in values.items()}}

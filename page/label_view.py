@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -37,9 +37,16 @@ class _Step(NamedTuple):
 
 
 class LabelView:
-    """Lay out the pane; the widget is `widget`, `show` gives what it shows."""
+    """Lay out the pane; the widget is `widget`, `show` gives what it shows.
 
-    def __init__(self, settings: PageSettings):
+    Parameters
+    ----------
+    settings : PageSettings
+    examples : callable
+        Gives pictures of classes, by class, as data URIs: the training folder, as a browser has sent it, and the names.
+    """
+
+    def __init__(self, settings: PageSettings, examples: Callable[[object, list[str]], dict[str, list[str]]]):
         self._settings = settings
         self._lock = threading.Lock()
         self._steps: OrderedDict[str, deque[_Step]] = OrderedDict()  # by visitor
@@ -57,23 +64,35 @@ class LabelView:
         def undo_label(sent: list) -> dict:
             return self._undo(*_parts(sent, 4))
 
+        def class_pictures(sent: list) -> dict:
+            train, names = _parts(sent, 2)
+            return examples(train, _texts(names))
+
         self.widget = gr.HTML(
             html_template=HERE.joinpath("label.html").read_text(encoding="utf-8"),
             js_on_load=HERE.joinpath("scripts", "label.js").read_text(encoding="utf-8"),
-            server_functions=[label_state, label_picture, give_label, undo_label],
+            server_functions=[label_state, label_picture, give_label, undo_label, class_pictures],
             version="",
             classes=[],
+            train="",
             elem_id="labelling",
         )
 
-    def show(self, classes: list[str]) -> gr.HTML:
-        """What the widget shows: the unsafe set in the output folder, to be labelled with these classes."""
+    def show(self, classes: list[str], train: str) -> gr.HTML:
+        """What the widget shows: the unsafe set in the output folder, to be labelled with these classes.
+
+        Parameters
+        ----------
+        classes : list of str
+        train : str
+            The training folder as it was typed; empty if none was given.
+        """
         try:
             stamp = (self._settings.out / UNSAFE_SET_FILE).stat().st_mtime_ns
             clusters = fingerprint(self._settings.results.shown().clusters)
         except (OSError, SAFEError):
             stamp, clusters = 0, ""
-        return gr.HTML(version=f"{stamp} {clusters}", classes=classes)
+        return gr.HTML(version=f"{stamp} {clusters}", classes=classes, train=train)
 
     def _picture(self, index: Any, key: object) -> str:
         """An image of the set as a data URI; empty if there is no such image."""

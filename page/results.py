@@ -195,7 +195,11 @@ class Results:
     @property
     def stamp(self) -> str:
         """A text that differs where anything has changed that the windows show."""
-        return str([self._stamp_of(name) for name in (*_FILES, SELECTION_FILE, RETRAINING_FILE, ACCURACY_FILE)])
+        return self.stamp_of(*_FILES, SELECTION_FILE, RETRAINING_FILE, ACCURACY_FILE)
+
+    def stamp_of(self, *names: str) -> str:
+        """A text that differs where any of some files has changed."""
+        return str([self._stamp_of(name) for name in names])
 
     @property
     def there(self) -> bool:

@@ -1,44 +1,38 @@
-"""Fourth tab, steps 5 and 6: the images to label (the unsafe set) get labels, and the model is fine-tuned with them."""
+"""Fifth tab, step 6: the model is fine-tuned with the labelled images (the unsafe set), and what changed is shown."""
 
 import contextlib
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from dnn.model import DnnOptions
-from dnn.predictions import class_folders
 from page.failures_tab import RESCALE
 from page.form_view import FormView
 from page.forms import remember, remembered
 from page.job_view import JobView, News
-from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, put_away, reveal, typed
-from page.label_view import LabelView
+from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, typed
 from page.plots import learning_curves
 from page.results import Marks
-from page.retraining_view import RetrainingView, heading, titled
+from page.retraining_view import RetrainingView, titled
 from pipeline import retraining_summary
-from rccs.clusters import fingerprint
-from rccs.unsafe_set import load_unsafe_set
 from retrain import retrain
 from support.errors import SAFEError
-from support.output_folder import writing
-from support.run_folder import MODEL_FILE, RETRAINING_FILE, UNSAFE_SET_FILE
+from support.run_folder import MODEL_FILE, RETRAINING_FILE
 from support.text import printable
 from training.finetuning import Epoch
-from training.labels import Labelling, label_unsafe_set, save_labels
+from training.labels import Labelling
 from training.repetitions import repetitions_text
 from training.result import load_retraining, retraining_of
 from training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 
 TAB = "retraining"
+LABELS = "labels"  # the tab whose form has a training folder as well
 
 STEPS = [
-    ("Select the unsafe set", "In the tab before: the images to label."),
+    ("Label the unsafe set", "In the tab before; not needed where the improvement images lie in class folders."),
     ("Give the model", "The Keras model, and the folders of its training and test images, a folder for each class."),
-    ("Label", "By key or click; not needed where the improvement images lie in class folders."),
     ("Click Retrain", "You get a new model beside the old one, and what it improved and worsened."),
 ]
 EMPTY = empty("Not retrained yet.", STEPS)
@@ -46,7 +40,6 @@ EARLIER = empty(
     "The last retraining was for other clusters. Open their run: Earlier runs, in the tab Root cause clusters.",
     STEPS,
 )
-UNSAFE_SET = "The images to label: the improvement images nearest to the root cause clusters (RCCs)"
 AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
 # Parameters of `Wishes`, and the fields that they are typed into
 NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed", "seeds": "seeds"}
@@ -64,7 +57,6 @@ class RetrainingTab:
             self.status = gr.HTML(EMPTY, elem_id="retraining-status", scale=1)
             self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-retraining")
         self.view = RetrainingView(settings.root)
-        self._lay_out_labelling()
         self.job_view = JobView(
             settings, TAB, self.status, self.start, self.cancel, guide=self._guide, result=self.view.pane
         )
@@ -78,7 +70,6 @@ class RetrainingTab:
         self.form = FormView(fields, self.options, optional, self._last_form)
         self.marks = gr.State(None)  # of the folder, as the window shows it
         self.outputs = [*self.job_view.outputs, self.marks, self.form.filled, *self.view.outputs]
-        self.labelling = [self.label_pane, self.label_title, self.label_status, self.label_view.widget]
 
     def _lay_out_form(self) -> None:
         with gr.Row(elem_classes="safe-form"):
@@ -133,18 +124,6 @@ class RetrainingTab:
                     visible=self._may_trust, elem_id="trust",
                 )  # fmt: skip
 
-    def _lay_out_labelling(self) -> None:
-        with pane("label-pane") as self.label_pane:
-            self.label_title = gr.HTML()
-            with gr.Row(elem_classes="safe-form"):
-                self.table = gr.Textbox(
-                    label="Labels from a table", info="CSV with the columns image and label; or click below",
-                    placeholder="/path/to/labels.csv", scale=3, elem_id="labels-table",
-                )  # fmt: skip
-                self.take = gr.Button("Take labels", scale=1, min_width=150, elem_id="take-labels")
-            self.label_status = gr.HTML(elem_id="label-status")
-            self.label_view = LabelView(self._settings)
-
     def _guide(self) -> str:
         """What to do if there is no retraining to show; empty if there is one."""
         if not (self._settings.out / RETRAINING_FILE).is_file():
@@ -178,31 +157,6 @@ class RetrainingTab:
             **self.view.show(result, review.notes if review else {}),
         }
 
-    def show_labelling(self, train: str | None) -> dict:
-        """What the widgets show of the unsafe set, after taking the labels of images that lie in class folders."""
-        settings = self._settings
-        if not (settings.out / UNSAFE_SET_FILE).is_file() or not settings.results.holds_unsafe_set():
-            return {self.label_pane: put_away()}
-        try:
-            with writing(settings.out):
-                unsafe = load_unsafe_set(settings.out)
-                classes = _classes(train, unsafe.improvement_root, settings)
-                labelled = label_unsafe_set(unsafe, classes)
-                if labelled != unsafe:
-                    save_labels(labelled, settings.out)
-        except SAFEError as error:
-            return {self.label_status: failed(error)}
-        results = settings.results
-        changed = fingerprint(results.shown().clusters) != unsafe.clusters if results.there else False
-        since = ", selected before the RCCs were changed" if changed else ""
-        return {
-            self.label_pane: reveal(),
-            # The number of labelled images is counted beside it, as it changes.
-            self.label_title: heading(f"Label the unsafe set{since}", UNSAFE_SET),
-            self.label_status: "" if classes else done("Give the training folder above: its folders are the classes."),
-            self.label_view.widget: self.label_view.show(list(classes)),
-        }
-
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of a retraining by the command."""
         settings = self._settings
@@ -213,6 +167,7 @@ class RetrainingTab:
                 fields = {"test": printable(os.fspath(result.test_root))}
                 if result.after is None:
                     fields["model"] = printable(os.fspath(result.model))
+            fields |= {name: text for name, text in remembered(settings.out, LABELS).items() if name == "train"}
         return fields
 
     def _first_look(self) -> dict:
@@ -252,18 +207,6 @@ class RetrainingTab:
             should_stop=job.cancelled,
         )
 
-    def on_take(self, table: str | None, train: str | None) -> dict:
-        """Take labels from a table."""
-        settings = self._settings
-        try:
-            with writing(settings.out):
-                unsafe = load_unsafe_set(settings.out)
-                classes = _classes(train, unsafe.improvement_root, settings)
-                save_labels(label_unsafe_set(unsafe, classes, labels=settings.accept(table)), settings.out)
-        except SAFEError as error:
-            return {self.label_status: failed(error)}
-        return self.show_labelling(train)
-
     def on_load(self) -> Iterator[dict]:
         yield from self.job_view.load(self._first_look, self.show)
 
@@ -275,49 +218,27 @@ class RetrainingTab:
     def on_folder(self, followed: int, marks: Marks | None, before: dict, *values: Any) -> dict:
         """Show what has changed in the folder: other clusters, edits, another set, another retraining."""
         now = self._settings.results.marks()
-        updates, fields = self.form.follow(now.run, before, self.form.named(values))
+        updates, _ = self.form.follow(now.run, before, self.form.named(values))
         if now != marks:
             same = marks is not None and (now.run, now.retraining) == (marks.run, marks.retraining)
             look = self.job_view.look(self.show, followed, same=same)
-            updates = {**updates, self.marks: now, **look, **self.show_labelling(fields["train"])}
+            updates = {**updates, self.marks: now, **look}
         return updates or gr.skip()
 
     def wire(self, app: gr.Blocks, tab: gr.Tab, news: News) -> None:
         """Connect the widgets."""
-        form, job_view, labelling = self.form, self.job_view, self.labelling
+        form, job_view = self.form, self.job_view
         gr.on(
             [self.start.click, self.test.submit], self.on_retrain, [*form.widgets, self.trust], self.outputs, **FOLLOW
         )
         if self._settings.example:
             case = self._settings.example.folder
             paths = (str(case / "model.keras"), str(case / "train"), str(case / "test"))
-            filled_in = self.example.click(lambda: paths, None, [self.model, self.train, self.test], **VIEW)
-            filled_in.then(self.show_labelling, self.train, labelling, **VIEW)
-        given = [self.train.blur, self.train.submit, tab.select]
-        gr.on(given, self.show_labelling, self.train, labelling, **LATEST)
-        gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], labelling, **VIEW)
+            self.example.click(lambda: paths, None, [self.model, self.train, self.test], **VIEW)
         tab.select(self.on_tab, [job_view.followed, self.marks], self.outputs, **VIEW)
         app.load(self.on_load, None, [*form.outputs, *self.outputs], **FOLLOW)
         job_view.wire(news, self.show, self.outputs)
         news.folder(
             self.on_folder, [job_view.followed, self.marks, form.filled, *form.widgets],
-            [*form.outputs, *labelling, *self.outputs], **LATEST, **EDITS,
+            [*form.outputs, *self.outputs], **LATEST, **EDITS,
         )  # fmt: skip
-
-
-def _classes(train: str | None, improvement: Path, settings: PageSettings) -> tuple[str, ...]:
-    """The class folders in the training folder or, if that is not given, in the improvement folder, sorted.
-
-    Raises
-    ------
-    SAFEError
-        The training folder cannot be read, or a class has a name that no label can have.
-    """
-    given = Path(settings.accept(train)) if train and train.strip() else None
-    folder = given or improvement
-    try:
-        return tuple(class_folders(folder))
-    except OSError as error:
-        if given is None:
-            return ()
-        raise SAFEError(f"Expected the training folder, with a folder for each class. Received: {train}") from error

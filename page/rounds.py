@@ -1,4 +1,4 @@
-"""From tab to tab: the reasons for the failures that were collected, and the failures of a model that was retrained."""
+"""From tab to tab: the reasons for failures, the folder of the classes, the failures of a model that was retrained."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,6 +10,7 @@ from page.failures_tab import TAB as FAILURES_TAB
 from page.failures_tab import FailuresTab
 from page.forms import remembered
 from page.jobs import FOLLOW, VIEW, PageSettings, warn
+from page.labels_tab import LabelsTab
 from page.retraining_tab import TAB as RETRAINING_TAB
 from page.retraining_tab import RetrainingTab
 from pipeline import given_predictions
@@ -52,6 +53,16 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, tabs: gr.Tabs, se
         on_find, [*clusters.fields, clusters.root], [tabs, *clusters.fields, clusters.root, *clusters.outputs], **FOLLOW
     )
     sent.then(clusters.on_map, clusters.images_view.colour, clusters.images_view.map_outputs, **VIEW)
+
+
+def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:
+    """Connect the two fields for the training folder: what is typed into one fills in the other, if that is empty."""
+
+    def given(typed: str | None, other: str | None) -> Any:
+        return gr.skip() if (other or "").strip() or not (typed or "").strip() else typed
+
+    for here, there in ((labels.train, retraining.train), (retraining.train, labels.train)):
+        gr.on([here.blur, here.submit], given, [here, there], there, **VIEW)
 
 
 def wire_next_round(failures: FailuresTab, retraining: RetrainingTab, tabs: gr.Tabs, settings: PageSettings) -> None:

@@ -1,17 +1,22 @@
 """Which steps of the work are done, and which comes next: shown with the tabs, whichever of them is in sight."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 from page.jobs import PageSettings
 from page.results import Results
+from rccs.unsafe_set import load_unsafe_set
+from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, UNSAFE_SET_FILE
+from training.labels import unlabelled
 
-STEPS = ("failures", "clusters", "unsafe", "retraining")  # the tabs, in the order of the work
+STEPS = ("failures", "clusters", "unsafe", "labels", "retraining")  # the tabs, in the order of the work
 NEXT = {
     "failures": "Next: find the reasons",
     "unsafe": "Next: choose the images to label",
-    "retraining": "Next: label them, and retrain",
+    "labels": "Next: label them",
+    "retraining": "Next: retrain",
 }
 
 
@@ -33,7 +38,7 @@ class Steps:
             or an empty text; `text`, what there is to do there.
         """
         results = self._settings.results
-        stamp = results.stamp
+        stamp = results.stamp + results.stamp_of(UNSAFE_SET_FILE)  # labels move no other tab
         with self._lock:
             if self._seen[0] != stamp:
                 self._seen = (stamp, self._look(results))
@@ -48,13 +53,25 @@ class Steps:
             done.append("clusters")
             if (out / UNSAFE_SET_FILE).is_file() and results.holds_unsafe_set():
                 done.append("unsafe")
+                if _is_labelled(out):
+                    done.append("labels")
             if results.holds_retraining():
                 done.append("retraining")
         following = _next(done)
         return {"done": done, "next": following, "text": NEXT.get(following, "")}
 
 
+def _is_labelled(out: Path) -> bool:
+    """Whether every image of the unsafe set has a label."""
+    try:
+        return not unlabelled(load_unsafe_set(out))
+    except SAFEError:
+        return False
+
+
 def _next(done: list[str]) -> str:
     if "clusters" not in done:
         return "failures" if done else ""
-    return "unsafe" if "unsafe" not in done else "" if "retraining" in done else "retraining"
+    if "retraining" in done:
+        return ""
+    return next(step for step in STEPS[2:] if step not in done)

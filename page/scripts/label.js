@@ -1,12 +1,14 @@
 // Labelling of the unsafe set, one image or one RCC at a time; every label is saved before the next is shown, and what
 // could not be saved is told. When the last image of an RCC has its label, the next RCC with images without one follows;
 // after the last of all, nothing does.
-// Props: version (changes with the set and the RCCs), classes.
+// Props: version (changes with the set and the RCCs), classes, train (the folder that they are from, as it was typed).
 const $ = (selector) => element.querySelector(selector);
 const LETTERS = "abcdefghijklmnopqrstvwxyz";  // u is for undo
 const KEYS = [..."1234567890", ...LETTERS, ...LETTERS.toUpperCase()];  // the last with Shift
 // at: the place of the image among those visible; behind the last one where there is nothing more to label
 let state = null, at = 0, busy = false, turn = 0;
+let pictures = {};  // of each class, an image or two
+const MANY = 9;  // classes, above which they can be searched
 
 function work(on) {
   busy = on;
@@ -77,20 +79,12 @@ function show(next, start = () => at) {
   $("progress").value = labelled;
   $("output").textContent = `${labelled} / ${total} labelled`;
   $('[data-do="undo"]').disabled = !state.undo;
-  $(".safe-label-classes").replaceChildren(...state.classes.map((name, i) => {
-    const button = document.createElement("button");
-    button.type = "button";
-    button.dataset.label = name;
-    if (KEYS[i]) {
-      const key = document.createElement("kbd");
-      key.textContent = /[A-Z]/.test(KEYS[i]) ? `⇧${KEYS[i]}` : KEYS[i];
-      button.append(key, " ");
-    }
-    button.append(name);
-    return button;
-  }));
-  $(".safe-label-other").hidden = state.classes.length <= KEYS.length;
-  $("datalist").replaceChildren(...state.classes.slice(KEYS.length).map((name) => new Option(name)));
+  $(".safe-label-classes").replaceChildren(...state.classes.map(classButton));
+  const many = state.classes.length > MANY;
+  $(".safe-label-find").hidden = $(".safe-label-help span").hidden = !many;
+  if (!many) $('[type="search"]').value = "";
+  illustrate();
+  find();
   $(".safe-label-tiles").replaceChildren(...visible().map((image) => {
     const button = document.createElement("button"), img = document.createElement("img");
     const label = document.createElement("span");
@@ -106,6 +100,59 @@ function show(next, start = () => at) {
   at = Math.max(0, Math.min(start(visible()), visible().length));
   if (focused) keepFocus(focused);
   picture();
+}
+
+function classButton(name, i) {
+  const button = document.createElement("button"), faces = document.createElement("span"), word = document.createElement("b");
+  button.type = "button";
+  button.dataset.label = button.title = name;
+  faces.className = "safe-label-faces";
+  word.textContent = name;
+  button.append(faces);
+  if (KEYS[i]) {
+    const key = document.createElement("kbd");
+    key.textContent = /[A-Z]/.test(KEYS[i]) ? `⇧${KEYS[i]}` : KEYS[i];
+    button.append(key);
+  }
+  button.append(word);
+  return button;
+}
+
+// Images of the classes, as soon as they are known. A class without any gets the first image that is labelled as it.
+function illustrate() {
+  for (const { label, picture } of state.images) if (label && picture && !pictures[label]) pictures[label] = [picture];
+  const some = state.classes.some((name) => pictures[name]);
+  $(".safe-label-classes").dataset.faces = some;
+  for (const button of element.querySelectorAll("[data-label]")) {
+    button.firstChild.replaceChildren(...(pictures[button.dataset.label] || []).map((source) =>
+      Object.assign(new Image(), { src: source, alt: "" })));
+  }
+}
+
+async function askForPictures() {
+  const { train, classes } = props;
+  const known = await server.class_pictures([train || "", classes || []]).catch(() => ({}));
+  if (train !== props.train || classes !== props.classes) return;
+  pictures = known;
+  if (state) illustrate();
+}
+
+// The classes whose names have what is typed, those first that are or begin with it: the order in which Enter takes them.
+function find() {
+  const typed = $('[type="search"]').value.trim().toLowerCase();
+  const rank = (name) => (name === typed ? 0 : name.startsWith(typed) ? 1 : name.includes(typed) ? 2 : 3);
+  const buttons = [...element.querySelectorAll("[data-label]")];
+  for (const button of buttons) {
+    const place = typed ? rank(button.dataset.label.toLowerCase()) : 0;
+    button.hidden = place === 3;
+    button.style.order = place;
+    delete button.dataset.first;
+  }
+  const found = buttons.filter((button) => !button.hidden);
+  const first = typed ? found.toSorted((a, b) => a.style.order - b.style.order)[0] : null;
+  if (first) first.dataset.first = true;
+  $(".safe-label-find output").textContent = typed && !first ? "No class is called like this." : "";
+  return first;
 }
 
 function keepFocus(focused) {
@@ -175,23 +222,38 @@ element.addEventListener("change", (event) => {
 });
 element.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || !state || event.target.tagName === "SELECT") return;
-  if (event.target.type === "text") return typed(event);
+  if (event.target.type === "search") return typed(event);
   const key = keyOf(event), i = KEYS.indexOf(key);
-  if (key.startsWith("Arrow") && event.target.type === "radio") return;  // these choose among the buttons
+  if (key.startsWith("Arrow") && ["radio", "range"].includes(event.target.type)) return;  // these move among their own
   if (key === "ArrowRight" || key === "ArrowDown") step(1);
   else if (key === "ArrowLeft" || key === "ArrowUp") step(-1);
   else if (key === "u") undo();
+  else if (key === "/" && !$(".safe-label-find").hidden) $('[type="search"]').focus();
   else if (i >= 0 && i < state.classes.length) give(state.classes[i]);
   else return;
   event.preventDefault();
 });
 
 function typed(event) {
-  if (event.key !== "Enter" || !state.classes.includes(event.target.value)) return;
+  if (event.key === "Escape") {
+    event.target.value = "";
+    $(".safe-label").focus();
+  } else if (event.key === "Enter") {
+    const first = find();
+    if (!first || busy) return;
+    event.target.value = "";
+    give(first.dataset.label);
+  } else return;
   event.preventDefault();
-  give(event.target.value);
-  event.target.value = "";
+  find();
 }
 
+element.addEventListener("input", ({ target }) => {
+  if (target.type === "search") find();
+  else if (target.type === "range") $("figure img").style.filter = `brightness(${target.value})`;
+});
+
 watch(["version", "classes"], () => { say(""); load(); });
+watch(["classes", "train"], askForPictures);
 load();
+askForPictures();

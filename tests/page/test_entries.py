@@ -83,7 +83,7 @@ def test_no_way_to_mistype_a_path_in_a_field_ends_without_a_sentence(visitor, tm
 
 
 def test_no_way_to_mistype_the_folder_of_classes_ends_without_a_sentence(visitor, tmp_path):
-    handler = visitor.handler("train", "submit")
+    handler = visitor.handler("classes-folder", "submit")
     for kind, path in bad_paths(tmp_path).items():
         if path.strip():
             told = visitor.fire(handler, [path])
@@ -92,7 +92,7 @@ def test_no_way_to_mistype_the_folder_of_classes_ends_without_a_sentence(visitor
 
 
 def test_class_folders_whose_names_cannot_be_labels_are_told_of_and_break_no_tab(visitor, tmp_path):
-    handler = visitor.handler("train", "submit")
+    handler = visitor.handler("classes-folder", "submit")
     for number, name in enumerate((b"caf\xe9", b" night", b"snow ", "wide\u3000".encode(), b"bell\x07")):
         folder = tmp_path / str(number)
         (folder / os.fsdecode(name)).mkdir(parents=True)

@@ -9,9 +9,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from rccs.unsafe_set import load_unsafe_set
+from page.class_examples import EACH, SIDE, class_examples
+from page.jobs import Jobs, PageSettings
+from page.pictures import data_uri
+from page.results import Results
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from support.run_folder import UNSAFE_SET_FILE
-from tests.helpers.browsing import FAKED, Served, field, generate, opened, select_nine, served_from
+from tests.helpers.browsing import FAKED, Served, draw, field, generate, opened, select_nine, served_from
 from training.labels import save_labels
 
 CLASSES = [f"sign_{i:02d}" for i in range(43)]
@@ -36,14 +40,14 @@ def class_folders(root: Path, names: list[str]) -> Path:
 
 @pytest.fixture
 def page(browser: Browser, served: Served, tmp_path: Path) -> Iterator[Page]:
-    """The third tab, with 43 classes and no label."""
+    """The tab Labels, with 43 classes and no label."""
     unsafe = load_unsafe_set(served.out)
     without = tuple(image._replace(label="") for image in unsafe.images)
     save_labels(dataclasses.replace(unsafe, images=without), served.out)
     with opened(browser, served) as page:
-        page.get_by_role("tab", name="Retraining").click()
-        field(page, "train").fill(str(class_folders(tmp_path / "train", CLASSES)))
-        field(page, "train").press("Tab")
+        page.get_by_role("tab", name="Labels").click()
+        field(page, "classes-folder").fill(str(class_folders(tmp_path / "train", CLASSES)))
+        field(page, "classes-folder").press("Tab")
         expect(page.locator("#labelling [data-label]")).to_have_count(43)
         yield page
 
@@ -52,7 +56,7 @@ def page(browser: Browser, served: Served, tmp_path: Path) -> Iterator[Page]:
 def widget(page: Page) -> Locator:
     widget = page.locator("#labelling")
     widget.locator(".safe-label").focus()
-    expect(widget.locator("output")).to_have_text("0 / 9 labelled")
+    expect(widget.locator("progress + output")).to_have_text("0 / 9 labelled")
     return widget
 
 
@@ -71,7 +75,7 @@ def labels(served: Served) -> list[str]:
 def answered(widget: Locator, labelled: int) -> None:
     """Wait for what follows a label: till then, the widget takes no other."""
     expect(widget.locator(".safe-label")).not_to_have_attribute("aria-busy", "true")
-    expect(widget.locator("output")).to_have_text(f"{labelled} / 9 labelled")
+    expect(widget.locator("progress + output")).to_have_text(f"{labelled} / 9 labelled")
 
 
 def press(page: Page, widget: Locator, key: str, labelled: int) -> None:
@@ -166,23 +170,64 @@ def test_with_only_those_without_a_label_the_next_one_takes_the_place_of_the_las
 
 
 @pytest.mark.slow
-def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_typed(served, page, widget, tmp_path):
+def test_each_of_43_classes_has_a_key_on_its_button_and_more_are_found_by_their_names(served, page, widget, tmp_path):
     keys = widget.locator("[data-label] kbd").all_inner_texts()
     assert len(set(keys)) == 43
     assert (keys[9], keys[10], keys[34], keys[35], keys[42]) == ("0", "a", "z", "⇧A", "⇧H")
-    expect(widget.locator(".safe-label-other")).to_be_hidden()
     press(page, widget, "Shift+H", 1)
     press(page, widget, "h", 2)
     assert labels(served)[:2] == ["sign_42", "sign_17"]
 
     many = class_folders(tmp_path / "many", [f"sign_{i:02d}" for i in range(62)])
-    field(page, "train").fill(str(many))
-    field(page, "train").press("Tab")
+    field(page, "classes-folder").fill(str(many))
+    field(page, "classes-folder").press("Tab")
     expect(widget.locator("[data-label]")).to_have_count(62)
-    other = widget.get_by_label("Other classes")
-    other.fill("sign_9")
+    expect(widget.locator("[data-label=sign_61] kbd")).to_have_count(0)
+    widget.locator(".safe-label").focus()
+    page.keyboard.press("/")
+    page.keyboard.type("Sign_6")  # letters are no keys in there
+    expect(widget.locator("[data-label]:visible")).to_have_text([re.compile("sign_60"), re.compile("sign_61")])
+    page.keyboard.type("9")
     press(page, widget, "Enter", 2)
-    other.fill("sign_61")
+    expect(widget.get_by_text("No class is called like this.")).to_be_visible()
+    find = widget.get_by_label("Find a class")
+    find.fill("61")
     press(page, widget, "Enter", 2)  # the first image, which had a label
     assert labels(served)[0] == "sign_61"
-    expect(other).to_have_value("")
+    expect(find).to_have_value("")
+    press(page, widget, "Enter", 2)  # nothing is typed, and nothing taken
+    assert labels(served)[:3] == ["sign_61", "sign_17", ""]
+    find.fill("42")
+    page.keyboard.press("Escape")
+    expect(widget.locator("[data-label]:visible")).to_have_count(62)
+    press(page, widget, "h", 2)
+
+
+@pytest.mark.slow
+def test_class_buttons_show_images_of_their_class_and_a_dark_image_is_brightened(page, widget, tmp_path):
+    expect(widget.locator("[data-label=sign_01] img")).to_have_count(1)
+    draw(tmp_path / "train" / "new", {"wood": 3}, seed=0)
+    page.reload()
+    expect(field(page, "classes-folder")).to_have_value(str(tmp_path / "train"))
+    expect(widget.locator("[data-label=new] img")).to_have_count(EACH)
+    widget.get_by_label("Brighten").fill("3")
+    expect(widget.locator("figure img")).to_have_css("filter", "brightness(3)")
+
+
+def test_a_class_without_a_folder_of_images_shows_those_labelled_as_it(tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    for folder in ("train", "test", "improvement"):
+        (tmp_path / folder).mkdir()
+    draw(tmp_path / "train" / "sea", {"night": 3}, seed=0)
+    draw(tmp_path / "test" / "snow", {"wood": 1}, seed=1)
+    draw(tmp_path / "improvement" / "new", {"wood": 1}, seed=2)
+    images = (UnsafeImage("new/wood_00.png", 0, 0.5, True, "wood"),)
+    save_unsafe_set(UnsafeSet(tmp_path / "improvement", images, 1, "N = 1", 1, (1,), (), "0" * 16), out)
+    settings = PageSettings(out, Jobs(), Results(out))
+    folders = [tmp_path / "train", tmp_path / "test", tmp_path / "nowhere"]
+    found = class_examples(folders, ["sea", "snow", "wood", "none", "..", "a/b", ""], settings)
+    assert {name: len(pictures) for name, pictures in found.items()} == {"sea": EACH, "snow": 1, "wood": 1}
+    inside = settings._replace(root=tmp_path / "train")
+    tile = data_uri(Path("/no/such/file"), SIDE, None)
+    assert class_examples(folders, ["sea", "snow", "wood"], inside) == {"sea": found["sea"], "wood": [tile]}

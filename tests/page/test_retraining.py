@@ -1,4 +1,4 @@
-"""The third tab of the real page: labels by click and key, a real model retrained, what got better."""
+"""Labels by click and key on the real page, a real model retrained, what got better."""
 
 import csv
 import json
@@ -84,7 +84,7 @@ def label_all(page: Page) -> None:
         scene = next((name for name in ("night", "wood") if name in shown), "snow")
         labelling.get_by_text("All of this RCC are").click()
         labelling.locator(f"[data-label={scene}]").click()
-        expect(labelling.locator("output")).to_have_text(f"{3 * number} / 9 labelled")
+        expect(labelling.locator("progress + output")).to_have_text(f"{3 * number} / 9 labelled")
 
 
 @pytest.mark.parametrize(
@@ -105,21 +105,28 @@ def test_an_unlabelled_set_is_refused_with_what_to_do(served, page):
     assert not (served.out / MODEL_FILE).exists()
 
 
-def test_images_are_labelled_by_key_and_by_rcc_and_each_step_is_saved(served, page):
+def test_images_are_labelled_by_key_and_by_rcc_and_each_step_is_saved(served, page, given):
+    # The folder that was given in the one tab is filled in in the other.
+    field(page, "train").press("Tab")
+    page.get_by_role("tab", name="Labels").click()
+    expect(field(page, "classes-folder")).to_have_value(str(given.train))
+    expect(page.locator("#next-step")).to_be_hidden()
     labelling = page.locator("#labelling")
     expect(labelling.locator("[data-label]")).to_have_text([re.compile(name) for name in CLASSES])
-    expect(labelling.locator("output")).to_have_text("0 / 9 labelled")
+    expect(labelling.locator("progress + output")).to_have_text("0 / 9 labelled")
     labelling.locator(".safe-label").focus()
     page.keyboard.press("2")
-    expect(labelling.locator("output")).to_have_text("1 / 9 labelled")
+    expect(labelling.locator("progress + output")).to_have_text("1 / 9 labelled")
     assert sorted(labels_in(served).values()) == [""] * 8 + ["snow"]
     page.keyboard.press("u")
-    expect(labelling.locator("output")).to_have_text("0 / 9 labelled")
+    expect(labelling.locator("progress + output")).to_have_text("0 / 9 labelled")
     assert set(labels_in(served).values()) == {""}
 
     label_all(page)
-    expect(labelling.locator("output")).to_have_text("9 / 9 labelled")
+    expect(labelling.locator("progress + output")).to_have_text("9 / 9 labelled")
     assert all(labels_in(served).values())
+    page.get_by_role("button", name="Next: retrain").click()
+    expect(page.locator("#retrain")).to_be_visible()
 
 
 def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, given):
@@ -141,8 +148,7 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     expect(page.locator("#retraining-status strong")).to_contain_text("test accuracy")
     for name, value in (("model", given.model), ("train", given.train), ("test", given.test), ("epochs", 40)):
         expect(field(page, name)).to_have_value(str(value))
-    expect(page.locator("#labelling output")).to_have_text("9 / 9 labelled")
-    assert page.evaluate("scrollY") == 0  # at the result, not at the image that was labelled last
+    assert page.evaluate("scrollY") == 0
     # One click starts the next round: the failures of the new model.
     page.locator("#next-round").click()
     expect(page.get_by_role("tab", name="Failures")).to_have_attribute("aria-selected", "true")

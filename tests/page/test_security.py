@@ -186,7 +186,7 @@ def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, 
 
 
 def test_the_folder_of_classes_is_refused_outside_the_root(attacked, visitor):
-    told = visitor.fire(visitor.handler("train", "submit"), [str(attacked.secret / SECRET)])
+    told = visitor.fire(visitor.handler("classes-folder", "submit"), [str(attacked.secret / SECRET)])
     assert "Expected a path below" in told
 
 
@@ -406,7 +406,7 @@ def test_server_functions_answer_forged_arguments_with_nothing(attacked, visitor
     for widget, functions in (
         ("map", ["map_pictures"]),
         ("grid", ["grid_picture"]),
-        ("labelling", ["label_state", "label_picture", "give_label", "undo_label"]),
+        ("labelling", ["label_state", "label_picture", "give_label", "undo_label", "class_pictures"]),
     ):
         for function in functions:
             for data in FORGED:

@@ -61,6 +61,7 @@ def test_fields_can_be_edited_once_they_are_filled_in_and_not_before(browser, se
         "Failures": "failures-test",
         "Root cause clusters": "images",
         "Unsafe set": "improvement",
+        "Labels": "classes-folder",
         "Retraining": "model",
     }
     for tab, name in tabs.items():

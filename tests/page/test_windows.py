@@ -271,9 +271,9 @@ def select(page: Page, improvement: Path, size: str) -> None:
 
 
 def open_labelling(page: Page, train: Path) -> Locator:
-    page.get_by_role("tab", name="Retraining").click()
-    field(page, "train").fill(str(train))
-    field(page, "train").press("Tab")
+    page.get_by_role("tab", name="Labels").click()
+    field(page, "classes-folder").fill(str(train))
+    field(page, "classes-folder").press("Tab")
     widget = page.locator("#labelling")
     expect(widget.locator("[data-label]")).to_have_count(3)
     return widget
@@ -308,11 +308,11 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
             page.keyboard.press(key)
 
         for widget in (a_labels, b_labels):
-            expect(widget.locator("output")).to_have_text("0 / 9 labelled")
+            expect(widget.locator("progress + output")).to_have_text("0 / 9 labelled")
         give(a, a_labels, 0, "1")
-        expect(a_labels.locator("output")).to_have_text("1 / 9 labelled")
+        expect(a_labels.locator("progress + output")).to_have_text("1 / 9 labelled")
         give(b, b_labels, 1, "2")
-        expect(b_labels.locator("output")).to_have_text("2 / 9 labelled")
+        expect(b_labels.locator("progress + output")).to_have_text("2 / 9 labelled")
         a.keyboard.press("u")  # its own step, though the other one's is the last
         wait_until(lambda: sorted(labels())[-2:] == ["", "snow"])
 
@@ -337,7 +337,7 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         give(a, a_labels, 0, "1")
         expect(a_labels.locator("[role=status]")).to_contain_text("Not kept: Could not write")
         expect(a_labels.locator("[role=status]")).to_contain_text("No space left on device")
-        expect(a_labels.locator("output")).to_have_text("2 / 9 labelled")
+        expect(a_labels.locator("progress + output")).to_have_text("2 / 9 labelled")
         assert labels() == before
         a.get_by_role("tab", name="Root cause clusters").click()
         field(a, "rcc-name").fill("typed on a full disk")
@@ -352,7 +352,7 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         for size in ("9", "12"):
             select(a, served.improvement, size)
             widget = open_labelling(a, train)
-            expect(widget.locator("output")).to_have_text(f"2 / {size} labelled")
+            expect(widget.locator("progress + output")).to_have_text(f"2 / {size} labelled")
             expect(a.locator("#label-pane")).not_to_contain_text("have no label yet")
         a.get_by_role("tab", name="Root cause clusters").click()
         merge(a, 2, into=1)
@@ -364,7 +364,7 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         expect(a.locator("#unsafe-pane")).to_be_hidden()
         expect(b.locator("#labelling")).not_to_contain_text("typed on a full disk")  # a name that is RCC 0's by now
         select(a, served.improvement, "12")
-        expect(open_labelling(a, train).locator("output")).to_have_text("2 / 12 labelled")
+        expect(open_labelling(a, train).locator("progress + output")).to_have_text("2 / 12 labelled")
 
 
 @pytest.mark.slow
@@ -399,7 +399,8 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         fill_in_and_retrain(a, "one", "3")
         for page in (a, b):
             finished(page)
-        expect(b.locator("#labelling output")).to_have_text("8 / 8 labelled")
+        b.get_by_role("tab", name="Labels").click()
+        expect(b.locator("#labelling progress + output")).to_have_text("8 / 8 labelled")
         first = (served.out / MODEL_FILE).read_bytes()
         figures = a.locator("#retraining-figures dl").inner_text()  # no seconds, which Gradio shows above
 
@@ -414,12 +415,16 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         def shows_nothing_of_the_first(page: Page) -> None:
             page.get_by_role("tab", name="Retraining").click()
             expect(page.locator("#retraining-pane")).to_be_hidden(timeout=WAIT)
+            page.get_by_role("tab", name="Labels").click()
+            expect(page.locator("#label-status")).to_contain_text("No images to label yet.")
             expect(page.locator("#label-pane")).to_be_hidden()
+            expect(field(page, "classes-folder")).to_have_value("")
             page.get_by_role("tab", name="Unsafe set").click()
             expect(page.locator("#unsafe-pane")).to_be_hidden()
             expect(page.locator("#unsafe-status")).to_contain_text("The last unsafe set belongs to earlier clusters.")
             expect(page.get_by_text("first images").filter(visible=True)).to_have_count(0)
 
+        b.get_by_role("tab", name="Retraining").click()
         expect(b.locator("#retraining-status")).to_contain_text("was for other clusters")
         for page in (b, a):
             shows_nothing_of_the_first(page)
@@ -428,8 +433,9 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         assert field(b, "images").input_value() == str(other)
 
         select(a, improvement, "7")
+        b.get_by_role("tab", name="Labels").click()
+        expect(b.locator("#labelling progress + output")).to_have_text("7 / 7 labelled")
         b.get_by_role("tab", name="Retraining").click()
-        expect(b.locator("#labelling output")).to_have_text("7 / 7 labelled")
         fill_in_and_retrain(a, "two", "9000")
         for page in (a, b):
             expect(page.locator("#retraining-status progress")).to_be_visible(timeout=WAIT)
@@ -454,8 +460,9 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
             expect(field(page, "model")).to_have_value(str(paths["one"]))
             finished(page)
             expect(page.locator("#retraining-figures dl")).to_have_text(figures, use_inner_text=True)
+            page.get_by_role("tab", name="Labels").click()
             expect(page.locator("#labelling [data-label]")).to_have_count(3)
-            expect(page.locator("#labelling output")).to_have_text("8 / 8 labelled")
+            expect(page.locator("#labelling progress + output")).to_have_text("8 / 8 labelled")
             page.get_by_role("tab", name="Unsafe set").click()
             expect(field(page, "set-size")).to_have_value("8")
             expect(page.locator("#unsafe-status strong")).to_contain_text("8 of ")

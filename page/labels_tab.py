@@ -1,0 +1,186 @@
+"""Fourth tab, step 5: the images of the unsafe set get their labels, by hand, from a table or from class folders."""
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dnn.failures import load_failures
+from dnn.predictions import class_folders
+from page.class_examples import class_examples
+from page.collected import failures_of
+from page.form_view import FormView
+from page.forms import remember, remembered
+from page.job_view import News
+from page.jobs import EDITS, FOLLOW, LATEST, VIEW, PageSettings, done, empty, failed, pane, put_away, reveal
+from page.label_view import LabelView
+from page.results import Marks
+from rccs.clusters import fingerprint
+from rccs.unsafe_set import load_unsafe_set
+from support.errors import SAFEError
+from support.output_folder import writing
+from support.run_folder import UNSAFE_SET_FILE
+from support.text import printable
+from training.labels import label_unsafe_set, save_labels
+
+TAB = "labels"
+RETRAINING = "retraining"  # the tab whose form has a training folder as well
+EMPTY = empty(
+    "No images to label yet.",
+    [
+        ("Select the unsafe set", "In the tab before: the improvement images that are most worth labelling."),
+        ("Give the classes", "They are the folders of the training folder, or what the failures were collected with."),
+        ("Label", "By key or click, an image or a whole RCC at a time. Each label is saved at once."),
+    ],
+)
+# No earlier answer comes after a later one.
+ONE_BY_ONE: dict[str, Any] = {"concurrency_id": "labels", "concurrency_limit": 1}
+NO_CLASSES = "Give the training folder: its folders are the classes."
+
+
+class LabelsTab:
+    """Lay out the tab; `wire` connects its widgets."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with gr.Row(elem_classes="safe-form"):
+            self.train = gr.Textbox(
+                label="Training folder", info="A folder for each class: the classes to choose from",
+                placeholder="/path/to/train", scale=3, min_width=220, elem_id="classes-folder",
+            )  # fmt: skip
+            self.table = gr.Textbox(
+                label="Labels from a table", info="CSV with the columns image and label; or click below",
+                placeholder="/path/to/labels.csv", scale=3, min_width=220, elem_id="labels-table",
+            )  # fmt: skip
+            self.example = gr.Button(
+                "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-classes"
+            )
+            self.take = gr.Button("Take labels", scale=1, min_width=150, elem_id="take-labels")
+        self.status = gr.HTML(EMPTY, elem_id="label-status")
+        with pane("label-pane") as self.pane:
+            self.view = LabelView(settings, self._examples)
+        self.form = FormView({"train": self.train}, None, (), self._last_form)
+        self.marks = gr.State(None)  # of the folder, as the window shows it
+        self.outputs = [self.pane, self.status, self.view.widget]
+
+    def show(self, train: str | None) -> dict:
+        """What the widgets show of the unsafe set, after taking the labels of images that lie in class folders."""
+        settings = self._settings
+        if not (settings.out / UNSAFE_SET_FILE).is_file() or not settings.results.holds_unsafe_set():
+            return {self.pane: put_away(), self.status: EMPTY}
+        try:
+            with writing(settings.out):
+                unsafe = load_unsafe_set(settings.out)
+                classes = self._classes(train, unsafe.improvement_root)
+                labelled = label_unsafe_set(unsafe, classes)
+                if labelled != unsafe:
+                    save_labels(labelled, settings.out)
+        except SAFEError as error:
+            return {self.status: failed(error)}
+        if (train or "").strip():
+            self._keep(train)
+        return {
+            self.pane: reveal(),
+            self.status: self._told(unsafe.clusters, classes),
+            self.view.widget: self.view.show(list(classes), printable(train or "")),
+        }
+
+    def _told(self, clusters: str, classes: tuple[str, ...]) -> str:
+        """What should be known of the set before it is labelled; empty if nothing. It is counted where it changes."""
+        results = self._settings.results
+        changed = results.there and fingerprint(results.shown().clusters) != clusters
+        since = "The RCCs were changed after the unsafe set was selected; its labels are kept." if changed else ""
+        if not classes:
+            return done(NO_CLASSES, since)
+        return f"<p class='safe-notice'>{since}</p>" if since else ""
+
+    def _classes(self, train: str | None, improvement: Path) -> tuple[str, ...]:
+        """The class folders in the training folder or, if that is not given, what else is known of the classes.
+
+        These are the classes of the failures that the RCCs are of, or the class folders in the improvement folder.
+
+        Raises
+        ------
+        SAFEError
+            The training folder cannot be read, or a class has a name that no label can have.
+        """
+        given = (train or "").strip()
+        if given:
+            try:
+                return tuple(class_folders(Path(self._settings.accept(given))))
+            except OSError as error:
+                raise SAFEError(
+                    f"Expected the training folder, with a folder for each class. Received: {given}"
+                ) from error
+        with contextlib.suppress(SAFEError):
+            failures = failures_of(self._settings.results.shown().review.original, self._settings.out)
+            if failures and failures.classes:
+                return tuple(name for name in failures.classes if name and name == printable(name).strip())
+        with contextlib.suppress(OSError):
+            return tuple(class_folders(improvement))
+        return ()
+
+    def _examples(self, train: object, classes: list[str]) -> dict[str, list[str]]:
+        """Pictures of classes, for the script of the labelling."""
+        folders = []
+        with contextlib.suppress(SAFEError):
+            if isinstance(train, str) and train.strip():
+                folders.append(Path(self._settings.accept(train)))
+        with contextlib.suppress(SAFEError):
+            folders.append(load_failures(self._settings.out).test_root)
+        return class_examples(folders, classes, self._settings)
+
+    def _keep(self, train: str | None) -> None:
+        """Keep the folder that the classes are from, so that it is filled in again."""
+        fields = {"train": train}
+        if remembered(self._settings.out, TAB) != fields:
+            remember(self._settings.out, TAB, fields)
+
+    def _last_form(self) -> dict[str, Any]:
+        """The folder that the classes were last from; before that, the one that the model was trained on."""
+        for tab in (TAB, RETRAINING, "failures"):
+            if train := remembered(self._settings.out, tab).get("train"):
+                return {"train": train}
+        return {}
+
+    def _first_look(self) -> dict:
+        marks = self._settings.results.marks()
+        return {**self.form.first_look(marks.run), self.marks: marks}
+
+    def on_take(self, table: str | None, train: str | None) -> dict:
+        """Take labels from a table."""
+        settings = self._settings
+        try:
+            with writing(settings.out):
+                unsafe = load_unsafe_set(settings.out)
+                classes = self._classes(train, unsafe.improvement_root)
+                save_labels(label_unsafe_set(unsafe, classes, labels=settings.accept(table)), settings.out)
+        except SAFEError as error:
+            return {self.status: failed(error)}
+        return self.show(train)
+
+    def on_folder(self, marks: Marks | None, before: dict, *values: Any) -> dict:
+        """Show what has changed in the folder: other clusters, edits, another set."""
+        now = self._settings.results.marks()
+        updates, fields = self.form.follow(now.run, before, self.form.named(values))
+        if now != marks:
+            updates = {**updates, self.marks: now, **self.show(fields["train"])}
+        return updates or gr.skip()
+
+    def wire(self, app: gr.Blocks, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets."""
+        form = self.form
+        if self._settings.example:
+            train = str(self._settings.example.folder / "train")
+            filled_in = self.example.click(lambda: train, None, self.train, **VIEW)
+            filled_in.then(self.show, self.train, self.outputs, **VIEW, **ONE_BY_ONE)
+        shown = (self.show, self.train, self.outputs)
+        gr.on([self.train.blur, self.train.submit, tab.select], *shown, **LATEST, **ONE_BY_ONE)
+        gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
+        loaded = app.load(self._first_look, None, [*form.outputs, form.filled, self.marks], **FOLLOW)
+        loaded.then(*shown, **VIEW, **ONE_BY_ONE)  # the tab may have been in sight before the field was filled in
+        news.folder(
+            self.on_folder, [self.marks, form.filled, *form.widgets],
+            [*form.outputs, form.filled, self.marks, *self.outputs], **LATEST, **EDITS,
+        )  # fmt: skip
