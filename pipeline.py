@@ -8,6 +8,7 @@ import dataclasses
 import functools
 import json
 import os
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -56,6 +57,7 @@ from support.run_folder import (
     CLUSTERS_FILE,
     COMPARISON_FILE,
     EDITS_FILE,
+    EXPORT_ZIP,
     FILENAMES_FILE,
     FORMS_FILE,
     LABELS_FILE,
@@ -716,6 +718,15 @@ def export_results(
     write = export_zip if os.fspath(to).strip().lower().endswith(".zip") else export_rccs
     report = "" if rccs else report_html(out, progress=progress)
     return write(review.clusters, review.notes, to, what=rccs or None, report=report, progress=progress)
+
+
+def export_here(out: Path, *, progress: Progress = no_progress) -> Export:
+    """Write what `export_results` does to `export.zip` in the folder `out` itself, which replaces the one before."""
+    check_own(out, EXPORT_ZIP)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".safe-export-") as building:
+        made = export_results(out, Path(building) / EXPORT_ZIP, progress=progress)
+        save_files(out, {EXPORT_ZIP: made.path.replace})
+    return made._replace(path=out / EXPORT_ZIP)
 
 
 def export_labelled_set(

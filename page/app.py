@@ -32,6 +32,7 @@ from page.list_page import ADDRESS, ListPage
 from page.mounts import Mounts
 from page.moved import settle_in
 from page.pictures import PICTURE_FOLDER
+from page.report_tab import ReportTab
 from page.results import Results, check_within
 from page.retraining_tab import RetrainingTab
 from page.rounds import CLUSTERS_TAB, FAILURES_TAB, wire_classes, wire_next_round, wire_reasons
@@ -83,10 +84,13 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
                 labels = LabelsTab(settings)
             with gr.Tab("Retraining", id="retraining", render_children=True) as retraining_tab:
                 retraining = RetrainingTab(settings)
+            with gr.Tab("Report", id="report", render_children=True) as report_tab:
+                report = ReportTab(settings)
         clusters.wire(app, news)
         unsafe.wire(app, unsafe_tab, news)
         labels.wire(app, labels_tab, news)
         retraining.wire(app, retraining_tab, news)
+        report.wire(app, report_tab, news)
         failures.wire(app, news)
         wire_reasons(failures, clusters, tabs, settings)
         wire_classes(labels, retraining)

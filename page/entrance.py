@@ -5,13 +5,15 @@ not given the password meets nothing but that application's question for it, wha
 """
 
 from starlette.requests import Request
-from starlette.responses import RedirectResponse
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from page.analyses import TOP, address_of, split_address
+from page.guard import GIVEN_OUT
 from page.list_page import ADDRESS, ListPage
 from page.mounts import Mounts
 from support.errors import SAFEError
+from support.output_folder import own_files
 
 
 class Entrance:
@@ -32,21 +34,37 @@ class Entrance:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name, path = split_address(scope["path"]) if scope["type"] == "http" else (TOP, "?")
         listed = name == TOP and path.split("/")[1:2] == [ADDRESS.strip("/")]
-        if name == TOP and path != "/" and not listed:
+        given_out = path[1:] in GIVEN_OUT
+        if name == TOP and path != "/" and not listed and not given_out:
             await self._app(scope, receive, send)
         elif not path:
             query = scope["query_string"].decode("latin-1")
             await RedirectResponse(address_of(name) + (f"?{query}" if query else ""))(scope, receive, send)
         elif not _is_let_in(scope):
-            await self._app({**scope, "path": "/" if listed else path}, receive, send)
+            await self._app({**scope, "path": "/" if listed or given_out else path}, receive, send)
         elif listed:
             await self._listing.answer(scope, receive, send)
+        elif given_out:
+            await (await self._file(name, path[1:]))(scope, receive, send)
         elif name != TOP:
             await self._answer(name, path, scope, receive, send)
         elif self._listing.stands_first():
             await RedirectResponse(ADDRESS, 303)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+    async def _file(self, name: str, file: str) -> Response:
+        """The report or the export of an analysis, as SAFE wrote it."""
+        try:
+            folder = await self._mounts.folder(name)
+        except SAFEError as error:
+            return self._listing.shown(str(error), 409)
+        path = folder / file if folder and own_files(folder, [file]) else None
+        if path is None or path.is_symlink():
+            return PlainTextResponse("It has not been made yet, or is gone.\n", 404)
+        kind, place = ("application/zip", "attachment") if path.suffix == ".zip" else ("text/html", "inline")
+        fresh = {"Cache-Control": "no-cache"}
+        return FileResponse(path, headers=fresh, media_type=kind, filename=file, content_disposition_type=place)
 
     async def _answer(self, name: str, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         try:

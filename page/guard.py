@@ -20,9 +20,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from page.analyses import TOP, split_address
 from support.defects import report_defect
+from support.run_folder import EXPORT_ZIP, REPORT_FILE
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
-ROUTES = frozenset({"", "assets", "config", "favicon.ico", "manifest.json", "static", "svelte", "theme.css"})
+GIVEN_OUT = frozenset({REPORT_FILE, EXPORT_ZIP})  # of the output folder
+ROUTES = GIVEN_OUT | {"", "assets", "config", "favicon.ico", "manifest.json", "static", "svelte", "theme.css"}
 # Those of no analysis: the list of all, and the password, of which there is one door.
 TOP_ROUTES = ROUTES | {"analyses", "login", "logout"}
 API_ROUTES = frozenset(
@@ -265,7 +267,7 @@ def _place_of(url: str) -> str | None:
 
 
 def _policy(path: str) -> str:
-    if f"/{_FILE}" in path:
+    if f"/{_FILE}" in path or path[1:] in GIVEN_OUT:
         return FILE_POLICY
     return LIST_POLICY if path.split("/")[1:2] == ["analyses"] else PAGE_POLICY
 

@@ -1,6 +1,6 @@
 """Long work as the windows of the page show it: its progress, its result, and work started in another window."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +63,8 @@ class JobView:
         Holds the result (see `page.jobs.pane`); put away if there is none.
     stopped : str
         What is shown of a job that was stopped.
+    others : sequence of Button
+        Further buttons that start work of this tab.
 
     Attributes
     ----------
@@ -82,12 +84,14 @@ class JobView:
         guide: Callable[[], str],
         result: gr.Column,
         stopped: str = STOPPED,
+        others: Sequence[gr.Button] = (),
     ):
+        self._buttons = (button, *others)
         self._jobs, self._tab, self._guide, self._result = settings.jobs, tab, guide, result
         self._stopped = stopped
-        self._status, self._button, self._cancel = status, button, cancel
+        self._status, self._cancel = status, cancel
         self.followed = gr.State(0)
-        self.outputs = [status, cancel, button, self.followed]
+        self.outputs = [status, cancel, *self._buttons, self.followed]
         cancel.click(self._stop, None, None, **VIEW)
 
     def start(self, work: Callable[[Job], object], show: Callable[[], dict]) -> Iterator[dict]:
@@ -156,14 +160,14 @@ class JobView:
             yield {
                 self.followed: job.number,
                 self._status: job.bar + guide,
-                self._button: gr.Button(interactive=False),
+                **self._switch(interactive=False),
                 self._cancel: gr.Button(visible=True, interactive=not job.cancelled()),
                 **earlier,
             }
             wait = REFRESH_SECONDS
         ready = {
             self.followed: job.number,
-            self._button: gr.Button(interactive=True),
+            **self._switch(interactive=True),
             self._cancel: gr.Button(visible=False),
         }
         if job.outcome is None:
@@ -173,6 +177,10 @@ class JobView:
                 yield {self._status: failed(error) + self._guide(), **ready}
         else:
             yield {self._status: self._ended(job.outcome) + self._guide(), **ready}
+
+    def _switch(self, *, interactive: bool) -> dict[Any, Any]:
+        """Updates of the buttons that start work."""
+        return {button: gr.Button(interactive=interactive) for button in self._buttons}
 
     def _stop(self) -> None:
         job = self._jobs.running

@@ -104,6 +104,17 @@ class Mounts:
             mounted.asked -= 1
         return True
 
+    async def folder(self, name: str) -> Path | None:
+        """The folder of an analysis; None where there is no such analysis.
+
+        Raises
+        ------
+        SAFEError
+            The analysis cannot be shown.
+        """
+        shown = name == TOP or name in self._open or await self._mount(name)
+        return self._home if name == TOP else folder_of(self._home, name) if shown else None
+
     async def _mount(self, name: str) -> _Mounted | None:
         async with self._opening:
             if name in self._open:

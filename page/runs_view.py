@@ -1,4 +1,4 @@
-"""What is done with the results as a whole: exported, reported, and set beside those of earlier runs."""
+"""What is done with the results: an RCC is exported, edits are taken back, and earlier runs are set beside them."""
 
 import contextlib
 import shutil
@@ -17,9 +17,7 @@ from rccs.journal import describe_edit, standing
 from rccs.notes import title
 from rccs.review import redo_edit, undo_edit
 from reporting.history import Run, compare_runs, list_runs, restore_run
-from reporting.report import write_report
 from support.errors import SAFEError
-from support.run_folder import REPORT_FILE
 from support.text import printable
 
 RUN_HEADERS = ["run (UTC)", "images", "RCCs", "no cluster", "reduced by", "named", "image folder"]
@@ -37,8 +35,6 @@ class RunsView:
             self.undo = gr.Button("Undo", size="md", min_width=90, interactive=False, elem_id="undo")
             self.redo = gr.Button("Redo", size="md", min_width=90, interactive=False, elem_id="redo")
             self.one = gr.Button("Export this RCC (ZIP)", size="md", min_width=170, elem_id="export-one")
-            self.all = gr.Button("Export all (ZIP)", size="md", min_width=150, elem_id="export-all")
-            self.report = gr.Button("Report (HTML)", size="md", min_width=150, elem_id="report")
             self.file = gr.DownloadButton(
                 "Download", visible=False, variant="primary", min_width=150, elem_id="download"
             )
@@ -110,15 +106,12 @@ class RunsView:
                 return gr.skip()
             return changed(rcc, parts, lambda maker: undo_edit(settings.out, number=int(number), maker=maker))
 
-        def exported(what: str) -> Callable[[int, str], dict]:
-            def on_export(rcc: int, run: str) -> dict:
-                try:
-                    return {self.file: self._export(what, rcc, run)}
-                except SAFEError as error:
-                    warn("Not exported", error)
-                    return gr.skip()
-
-            return on_export
+        def on_export(rcc: int, run: str) -> dict:
+            try:
+                return {self.file: self._export(rcc, run)}
+            except SAFEError as error:
+                warn("Not exported", error)
+                return gr.skip()
 
         def on_compare(name: str | None) -> dict:
             try:
@@ -148,24 +141,17 @@ class RunsView:
         self.undo.click(on_undo, [rcc, *window.parts], outputs, **VIEW, **EDITS)
         self.redo.click(on_redo, [rcc, *window.parts], outputs, **VIEW, **EDITS)
         self.take_back.click(on_take_back, [rcc, self.edit, *window.parts], outputs, **VIEW, **EDITS)
-        for button, what in ((self.one, "one"), (self.all, "all"), (self.report, "report")):
-            button.click(exported(what), [rcc, run], self.file, **(VIEW | {"show_progress": "minimal"}))
+        self.one.click(on_export, [rcc, run], self.file, **(VIEW | {"show_progress": "minimal"}))
         self.compare.click(on_compare, self.run, [self.compared, self.overlaps], **VIEW)
         restored = self.restore.click(on_restore, self.run, None, **VIEW)
         restored.success(None, None, None, js="() => { location.reload(); }")
 
-    def _export(self, what: str, rcc: int, run: str) -> gr.DownloadButton:
-        """Write an export or the report; a button to download it."""
-        out = self._settings.out
+    def _export(self, rcc: int, run: str) -> gr.DownloadButton:
+        """Export an RCC; a button to download it."""
         results = self._settings.results.shown(run)  # refuses a window that shows other clusters
         check_links(results.clusters, self._settings.root)
-        folder = _export_folder()
-        if what == "report":
-            # A copy: Gradio serves files only of the current folder and of temporary ones.
-            path = shutil.copyfile(write_report(out), folder / REPORT_FILE)
-            return gr.DownloadButton(f"Download {REPORT_FILE}", value=str(path), visible=True)
-        name = f"RCC_{rcc}" if what == "one" and rcc >= 0 else "no_cluster" if what == "one" else "RCCs"
-        found = export_results(out, folder / f"{name}.zip", rccs=[rcc] if what == "one" else None)
+        name = f"RCC_{rcc}" if rcc >= 0 else "no_cluster"
+        found = export_results(self._settings.out, _export_folder() / f"{name}.zip", rccs=[rcc])
         if found.missing:
             warn("Not all exported", f"{len(found.missing):,} images are no longer there, and are left out.")
         return gr.DownloadButton(f"Download {name}.zip", value=str(found.path), visible=True)

@@ -7,16 +7,18 @@ from typing import Any
 from page.jobs import PageSettings
 from page.results import Results
 from rccs.unsafe_set import load_unsafe_set
+from reporting.freshness import is_current
 from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE, UNSAFE_SET_FILE
+from support.run_folder import ACCURACY_FILE, REPORT_FILE, UNSAFE_SET_FILE
 from training.labels import unlabelled
 
-STEPS = ("failures", "clusters", "unsafe", "labels", "retraining")  # the tabs, in the order of the work
+STEPS = ("failures", "clusters", "unsafe", "labels", "retraining", "report")  # the tabs, in the order of the work
 NEXT = {
     "failures": "Next: find the reasons",
     "unsafe": "Next: choose the images to label",
     "labels": "Next: label them",
     "retraining": "Next: retrain",
+    "report": "Next: write the report",
 }
 
 
@@ -38,7 +40,7 @@ class Steps:
             or an empty text; `text`, what there is to do there.
         """
         results = self._settings.results
-        stamp = results.stamp + results.stamp_of(UNSAFE_SET_FILE)  # labels move no other tab
+        stamp = results.stamp + results.stamp_of(UNSAFE_SET_FILE, REPORT_FILE)  # these move no other tab
         with self._lock:
             if self._seen[0] != stamp:
                 self._seen = (stamp, self._look(results))
@@ -57,6 +59,8 @@ class Steps:
                     done.append("labels")
             if results.holds_retraining():
                 done.append("retraining")
+            if is_current(out / REPORT_FILE, out):
+                done.append("report")
         following = _next(done)
         return {"done": done, "next": following, "text": NEXT.get(following, "")}
 
@@ -73,5 +77,5 @@ def _next(done: list[str]) -> str:
     if "clusters" not in done:
         return "failures" if done else ""
     if "retraining" in done:
-        return ""
+        return "" if "report" in done else "report"
     return next(step for step in STEPS[2:] if step not in done)

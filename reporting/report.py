@@ -22,6 +22,7 @@ from rccs.review import Review, load_review
 from rccs.spot_notes import SpotNote, notes_of_run
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons import Reasons, load_reasons
+from reporting.freshness import made_elements, made_from
 from reporting.markup import escaped
 from reporting.sections import MOST_CARDS, SECTIONS, Material, head, subject
 from support.errors import SAFEError
@@ -60,6 +61,7 @@ def report_html(folder: Path, *, now: datetime.datetime | None = None, progress:
     SAFEError
         There are no clusters, or one of the files is damaged.
     """
+    digests = made_from(folder)  # before it is read: what changes meanwhile counts as changed since
     known = _gather(folder, progress)
     now = now or datetime.datetime.now().astimezone()
     contents = "".join(f"<li><a href='#{key}'>{name}</a></li>" for key, name, _ in SECTIONS)
@@ -74,6 +76,7 @@ def report_html(folder: Path, *, now: datetime.datetime | None = None, progress:
         "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; img-src data:; "
         "style-src 'unsafe-inline'\">"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"{made_elements(digests, now)}"
         f"<title>SAFE report: {escaped(subject(known))}</title><style>{style}</style></head><body><main>"
         f"{head(known, now)}<nav aria-label='Contents'><ol>{contents}</ol></nav>{body}</main></body></html>\n"
     )

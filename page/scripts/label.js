@@ -250,7 +250,7 @@ function typed(event) {
 
 element.addEventListener("input", ({ target }) => {
   if (target.type === "search") find();
-  else if (target.type === "range") $("figure img").style.filter = `brightness(${target.value})`;
+  else if (target.type === "range") $(".safe-label").style.setProperty("--brightness", target.value);
 });
 
 watch(["version", "classes"], () => { say(""); load(); });

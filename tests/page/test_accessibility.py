@@ -13,7 +13,7 @@ pytestmark = pytest.mark.slow
 
 # Gradio's own widgets: what is wrong inside them is not ours to mend.
 NOT_OURS = {"include": [["body"]], "exclude": [[".table-wrap"], [".gradio-dataframe"]]}
-TABS = ("Failures", "Root cause clusters", "Unsafe set", "Retraining")
+TABS = ("Failures", "Root cause clusters", "Unsafe set", "Labels", "Retraining", "Report")
 
 
 @pytest.fixture(scope="module")
@@ -73,9 +73,11 @@ def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served
     wanted = {
         "Failures": "failures-kind failures-model failures-test collect failures-options",
         "Root cause clusters": "images reducer generate rcc-gif rcc-sample rcc-name rcc-verdict rcc-note merge-into "
-        "rcc-list screen-bar map colour-by find grid move-to export-all report runs why",
+        "rcc-list screen-bar map colour-by find grid move-to export-one runs why",
         "Unsafe set": "improvement accuracy select",
+        "Labels": "classes-folder labels-table take-labels",
         "Retraining": "model train test retrain training-options",
+        "Report": "report export-all",
     }
     with opened(browser, served) as page:
         if not (served.out / LABELS_FILE).exists():  # a second one would fold the form

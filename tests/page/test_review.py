@@ -268,10 +268,13 @@ def test_rccs_are_merged_and_taken_apart_again(served, page):
 
 
 def test_all_rccs_are_exported_with_their_report(served, page):
+    page.get_by_role("tab", name="Report").click()
+    expect(page.locator("#export-state")).to_have_text("Not packed yet.")
     page.locator("#export-all").click()
-    expect(page.locator("#download")).to_be_visible(timeout=WAIT)
+    link = page.get_by_role("link", name="Download export.zip")
+    expect(link).to_be_visible(timeout=WAIT)
     with page.expect_download() as waiting:
-        page.locator("#download").click()
+        link.click()
     with zipfile.ZipFile(waiting.value.path()) as archive:
         names = archive.namelist()
     assert sum(name.endswith(".png") for name in names) == 24
@@ -280,10 +283,16 @@ def test_all_rccs_are_exported_with_their_report(served, page):
 
 
 def test_the_report_shows_names_as_text_and_asks_nobody_for_anything(served, page, browser):
+    page.get_by_role("tab", name="Report").click()
     page.locator("#report").click()
-    expect(page.locator("#download")).to_be_visible(timeout=WAIT)
+    expect(page.locator("#report-state b")).to_have_text("Up to date.", timeout=WAIT)
+    expect(page.locator("[role=tab][data-done]").last).to_have_text("Report")
+    with page.context.expect_page() as opening:
+        page.get_by_role("link", name="Open").click()
+    expect(opening.value.locator("h1")).to_contain_text("Why the network fails")
+    opening.value.close()
     with page.expect_download() as waiting:
-        page.locator("#download").click()
+        page.get_by_role("link", name="Download report.html").click()
     text = waiting.value.path().read_text()
     assert "onerror=document" not in text.replace("&lt;img src=x onerror=document", "")
     asked = []
@@ -293,6 +302,14 @@ def test_the_report_shows_names_as_text_and_asks_nobody_for_anything(served, pag
     assert reader.locator("h1").count() == 1
     assert [url for url in asked if not url.startswith("data:")] == []
     reader.close()
+    # Whoever judges anew is told that the report does not say so yet.
+    page.get_by_role("tab", name="Root cause clusters").click()
+    field(page, "rcc-name").fill("renamed after the report")
+    page.get_by_role("tab", name="Report").click()
+    old = "Out of date: names, judgements and edits changed since."
+    expect(page.locator("#report-state b")).to_have_text(old, timeout=WAIT)
+    expect(page.locator("#export-state b")).to_have_text(old)
+    expect(page.locator("[role=tab][data-done]").last).not_to_have_text("Report")
 
 
 def test_an_earlier_run_is_compared_and_opened_again(served, browser):

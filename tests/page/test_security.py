@@ -33,6 +33,7 @@ from rccs.clusters import load_clusters, save_clusters
 from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
 from support.files import cache_folder
+from support.run_folder import EXPORT_ZIP, REPORT_FILE
 from tests.helpers.scenes import draw_scene
 from tests.helpers.visiting import JSON, SECONDS, Visitor, serving
 
@@ -321,8 +322,8 @@ def test_an_image_that_leads_out_of_the_root_by_now_is_neither_exported_nor_repo
     image.unlink()
     image.symlink_to(attacked.secret / f"{SECRET}.txt")
     try:
-        for widget in ("report", "export-one", "export-all"):
-            told = visitor.fire(visitor.handler(widget, "click"), [None, None])
+        for widget, sent in (("report", [None]), ("export-one", [None, None]), ("export-all", [None])):
+            told = visitor.fire(visitor.handler(widget, "click"), sent)
             assert "leads elsewhere by now" in told, told[-500:]
             assert '"path"' not in told
         out = attacked.folder / "out"
@@ -336,14 +337,26 @@ def test_an_image_that_leads_out_of_the_root_by_now_is_neither_exported_nor_repo
 
 def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(attacked, visitor):
     visitor.fire(visitor.loads()[0], [])
-    for widget, name in (("report", "report.html"), ("export-one", "RCC_0.zip"), ("export-all", "RCCs.zip")):
-        told = visitor.fire(visitor.handler(widget, "click"), [None, None])
-        path = re.search(rf'"path": "([^"]+{re.escape(name)})"', told)
-        assert path, told[-500:]
-        answer = raw(attacked.url, f"/gradio_api/file={path[1]}")
+    told = visitor.fire(visitor.handler("export-one", "click"), [None, None])
+    path = re.search(r'"path": "([^"]+RCC_0.zip)"', told)
+    assert path, told[-500:]
+    given = [(f"/gradio_api/file={path[1]}", "attachment")]
+    out = attacked.folder / "out"
+    for widget, name, kind in (("report", REPORT_FILE, "inline"), ("export-all", EXPORT_ZIP, "attachment")):
+        assert raw(attacked.url, f"/{name}").status_code == 404
+        assert f"Download {name}" in visitor.fire(visitor.handler(widget, "click"), [None])
+        given.append((f"/{name}", kind))
+    for address, kind in given:
+        answer = raw(attacked.url, address)
         assert answer.status_code == 200
-        assert answer.headers["content-disposition"].startswith("attachment")
+        assert answer.headers["content-disposition"].startswith(kind)
         assert "sandbox" in answer.headers["content-security-policy"]
+    # What is not SAFE's, or lies elsewhere, is not given out under these names.
+    (out / REPORT_FILE).unlink()
+    (out / REPORT_FILE).symlink_to(attacked.secret / f"{SECRET}.txt")
+    assert raw(attacked.url, f"/{REPORT_FILE}").status_code == 404
+    for path in (out / REPORT_FILE, out / EXPORT_ZIP):
+        path.unlink()
 
 
 # --- Other origins ----------------------------------------------------------------------------------------------
@@ -504,7 +517,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
             (visitor.handler("rcc-list", "select"), [None]),
             (visitor.handler("unsafe-rcc", "input"), [0, None]),
             (visitor.handler("grid-next", "click"), [None] * 5),
-            (visitor.handler("export-all", "click"), [None, None]),
+            (visitor.handler("export-one", "click"), [None, None]),
             (visitor.handler("merge", "click"), [None, None, 1]),
         ):
             told = visitor.fire(handler, data, {"index": 0, "value": None, "selected": True})
