@@ -106,6 +106,29 @@ def confusion_matrix(label: np.ndarray, predicted: np.ndarray, *, most: int = MO
     return ConfusionMatrix(tuple(names[shown].tolist()), rest, row, column, counts, wrong)
 
 
+def confusion_matrices(
+    label: np.ndarray, before: np.ndarray, after: np.ndarray, *, most: int = MOST_CLASSES
+) -> tuple[ConfusionMatrix, ConfusionMatrix]:
+    """Count test images by true and predicted class for two networks, with the same classes in the same order.
+
+    Parameters
+    ----------
+    label, before, after : ndarray of shape (n_images,), str
+    most : int
+        As for `confusion_matrix`; the order is by the confusions of both networks together.
+    """
+    n = len(label)
+    both = confusion_matrix(np.concatenate([label, label]), np.concatenate([before, after]), most=most)
+    matrices = []
+    for rows, said in ((slice(n), before), (slice(n, None), after)):
+        row, column, fails = both.row[rows], both.column[rows], label != said
+        counts, wrong = np.zeros_like(both.counts), np.zeros_like(both.wrong)
+        np.add.at(counts, (row, column), 1)
+        np.add.at(wrong, (row[fails], column[fails]), 1)
+        matrices.append(ConfusionMatrix(both.classes, both.rest, row, column, counts, wrong))
+    return matrices[0], matrices[1]
+
+
 def class_rates(label: np.ndarray, predicted: np.ndarray) -> list[ClassRate]:
     """How often each class fails, those first of which this is surest (by the lower end of the interval).
 

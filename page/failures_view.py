@@ -9,15 +9,14 @@ import numpy as np
 
 from dnn.confusion import ClassRate, ConfusionMatrix, class_rates, confusion_matrix
 from page.collected import Collected, CollectedFailures
+from page.grid_view import GridView
 from page.jobs import LATEST, VIEW, pane, put_away, reveal, warn
-from page.pictures import data_uri
 from rccs.answers import NOTHING
 from rccs.intervals import clopper_pearson
 from support.errors import SAFEError
 from support.text import count, printable
 
 HERE = Path(__file__).parent
-PER_PAGE = 60
 WIDE = 12  # classes, from which on the matrix takes the whole width
 NO_OBJECT = "no object"  # what `NOTHING` means as a true class of a detector: what it sees is a false detection
 
@@ -52,7 +51,7 @@ class FailuresView:
                         elem_id="matrix",
                     )
                 with gr.Column(min_width=360):
-                    self._lay_out_grid()
+                    self.images = GridView("failing", self._file_of, root)
             with gr.Row(equal_height=False):
                 with pane("rates-pane") as self.rates_pane:
                     gr.HTML("<h3 class='safe-title'>How often each class is wrong</h3>")
@@ -68,43 +67,14 @@ class FailuresView:
                     wrap=True,
                     elem_id="failures-skipped",
                 )
-        self.page = gr.State(0)
         self.key = gr.State("")  # of the failures that the window shows
-        self._listed = [self.title, self.grid, self.back, self.forth, self.page]
         self.outputs = [self.pane, self.figures, self.matrix_pane, self.matrix, self.rates_pane, self.rates, self.find,
-                        self.assumptions, self.skipped_pane, self.skipped, self.key, *self._listed]  # fmt: skip
+                        self.assumptions, self.skipped_pane, self.skipped, self.key, *self.images.outputs]  # fmt: skip
 
-    def _lay_out_grid(self) -> None:
-        def grid_picture(sent: list) -> str:
-            return self._picture(sent)
-
-        self.title = gr.HTML(elem_id="failing-title")
-        self.grid = gr.HTML(
-            [],
-            html_template=HERE.joinpath("grid.html").read_text(encoding="utf-8"),
-            js_on_load=HERE.joinpath("scripts", "grid.js").read_text(encoding="utf-8"),
-            server_functions=[grid_picture],
-            tiles=[],
-            seen="",
-            looks=True,
-            elem_id="failing-grid",
-        )
-        with gr.Row(elem_classes="safe-pager"):
-            self.back = gr.Button("Back", size="sm", min_width=80, elem_id="failing-back")
-            self.forth = gr.Button("Next", size="sm", min_width=80, elem_id="failing-next")
-
-    def _picture(self, sent: object) -> str:
-        """Called by the script of the grid with a list of an image and the failures that the window shows.
-
-        The answer is an image of these, decoded here, and never a file.
-        """
-        try:
-            index, key = sent if isinstance(sent, list) else (None, None)
-            shown = self._collected.shown(str(key))
-            path = shown.paths[range(len(shown.paths))[int(index)]]  # type: ignore[arg-type]  # see the except
-            return data_uri(shown.failures.test_root / path, 720, self._root)
-        except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
-            return ""
+    def _file_of(self, index: object, key: str) -> Path:
+        """An image of the failures that a window shows."""
+        shown = self._collected.shown(key)
+        return shown.failures.test_root / shown.paths[range(len(shown.paths))[int(index)]]  # type: ignore[call-overload]  # the caller expects what this raises
 
     def show(self, shown: Collected) -> dict:
         """What the widgets show of failures: all failing images in the grid, and no cell at hand."""
@@ -136,12 +106,13 @@ class FailuresView:
 
     def wire(self) -> None:
         """Connect the matrix and the pager with the grid."""
-        listed = [self.matrix, self.key, self.page]
+        images = self.images
+        listed = [self.matrix, self.key, images.page]
         # Gradio loses what is sent to widgets with scripts before their tab is first opened: the script asks for it.
-        self.matrix.opened(self._on_opened, self.key, [self.matrix, *self._listed], **VIEW)
-        self.matrix.select(self._on_cell, [self.matrix, self.key], self._listed, **LATEST)
-        self.back.click(lambda *sent: self._on_turn(*sent, by=-1), listed, self._listed, **VIEW)
-        self.forth.click(lambda *sent: self._on_turn(*sent, by=1), listed, self._listed, **VIEW)
+        self.matrix.opened(self._on_opened, self.key, [self.matrix, *images.outputs], **VIEW)
+        self.matrix.select(self._on_cell, [self.matrix, self.key], images.outputs, **LATEST)
+        images.back.click(lambda *sent: self._on_turn(*sent, by=-1), listed, images.outputs, **VIEW)
+        images.forth.click(lambda *sent: self._on_turn(*sent, by=1), listed, images.outputs, **VIEW)
 
     def _on_opened(self, key: str) -> dict:
         """The matrix and the grid, again."""
@@ -173,27 +144,14 @@ class FailuresView:
     def _list(self, shown: Collected, cell: object, page: int = 0) -> dict:
         """A page of the images of a cell, or of all failing images."""
         rows, heading = _images_of(shown, cell)
-        pages = max(1, -(-len(rows) // PER_PAGE))
-        page = min(max(page, 0), pages - 1)
-        tiles = [self._tile(shown, row) for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]]
-        where = f"<span>· page {page + 1} of {pages}</span>" if pages > 1 else ""
-        return {
-            self.title: f"<h3 class='safe-title'><span>{html.escape(printable(heading))}</span> {where}</h3>",
-            # `looks` again: the browser loses it where an update arrives before the tab is first opened
-            self.grid: gr.HTML([], tiles=tiles, seen=shown.key, looks=True),
-            self.back: gr.Button(interactive=page > 0, visible=pages > 1),
-            self.forth: gr.Button(interactive=page < pages - 1, visible=pages > 1),
-            self.page: page,
-        }
 
-    def _tile(self, shown: Collected, row: int) -> dict:
-        path = shown.paths[row]
-        return {
-            "index": row,
-            "name": printable(path),
-            "picture": data_uri(shown.failures.test_root / path, 128, self._root),
-            "told": shown.answers.text(row),
-        }
+        def told(row: int) -> dict[str, str]:
+            return {"name": printable(shown.paths[row]), "told": shown.answers.text(row)}
+
+        def file(row: int) -> Path:
+            return shown.failures.test_root / shown.paths[row]
+
+        return self.images.show(heading, rows, page, told, file, shown.key)
 
 
 def _matrix_of(shown: Collected) -> ConfusionMatrix:

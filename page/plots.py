@@ -1,4 +1,4 @@
-"""Plots of a retraining, as SVG in the colour of the text around them: learning curves, RCCs before and after."""
+"""Drawings of a retraining, as wide as there is room: learning curves, and RCCs and classes before and after."""
 
 import html
 import math
@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from dbscan.outcome import NOISE
 from rccs.notes import RccNote, title
 from support.text import count, printable
-from training.certainty import right_intervals
+from training.certainty import NOT_SHOWN, WORSE, Certainty, right_intervals
 from training.comparison import Share
 from training.finetuning import Epoch
 
-WIDTH, LEFT, BOTTOM = 560, 46, 34
+HEIGHT, TOP, BOTTOM = 250, 12, 34  # pixels
+LEFT, WIDTH = 7.0, 80.0  # of the plot, in percent of the drawing; the rest is for the words beside it
 BEFORE, AFTER = "#7b8aa2", "#0d9488"  # contrast of at least 3 : 1 on a light and a dark background (WCAG AA)
 MOST_BARS = 40
+SMALLEST = 0.004  # width of an interval that can be seen
 
 
 def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None = None) -> str:
@@ -30,28 +32,34 @@ def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None =
     """
     if not history:
         return ""
-    height = 250
     lowest = min(value for epoch in history for value in (epoch.validation, epoch.unsafe) if math.isfinite(value))
     bottom = math.floor(max(lowest - 0.02, 0) * 10) / 10
 
-    def x(epoch: float) -> float:
-        return LEFT + epoch / max(epochs, 1) * (WIDTH - LEFT - 110)
+    def across(epoch: float) -> float:
+        return epoch / max(epochs, 1)
+
+    def x(epoch: float) -> str:
+        return f"{LEFT + WIDTH * across(epoch):.2f}%"
+
+    def across_at(height: float) -> str:
+        return f"x1='{x(0)}' x2='{x(epochs)}' y1='{height:.1f}' y2='{height:.1f}'"
 
     def y(share: float) -> float:
-        return 12 + (1 - share) / max(1 - bottom, 1e-9) * (height - BOTTOM - 12)
+        return TOP + (1 - share) / max(1 - bottom, 1e-9) * (HEIGHT - BOTTOM - TOP)
 
     parts = []
     for tick in range(round(bottom * 10), 11):
+        at = y(tick / 10)
         parts.append(
-            f"<path d='M{LEFT} {y(tick / 10):.1f}H{x(epochs):.1f}' stroke='currentColor' stroke-opacity='.15'/>"
-            f"<text x='{LEFT - 6}' y='{y(tick / 10) + 4:.1f}' text-anchor='end'>{tick * 10}%</text>"
+            f"<line {across_at(at)} stroke='currentColor' stroke-opacity='.15'/>"
+            f"<text x='{x(0)}' dx='-6' y='{at + 4:.1f}' text-anchor='end'>{tick * 10}%</text>"
         )
     for epoch in range(0, epochs + 1, max(1, -(-epochs // 10))):
-        parts.append(f"<text x='{x(epoch):.1f}' y='{height - 12}' text-anchor='middle'>{epoch}</text>")
+        parts.append(f"<text x='{x(epoch)}' y='{HEIGHT - 12}' text-anchor='middle'>{epoch}</text>")
     if best is not None:
         parts.append(
-            f"<path d='M{x(best):.1f} 12V{height - BOTTOM}' stroke='currentColor' stroke-dasharray='4 4'/>"
-            f"<text x='{x(best) + 5:.1f}' y='{height - BOTTOM - 6}'>kept</text>"
+            f"<line x1='{x(best)}' x2='{x(best)}' y1='{TOP}' y2='{HEIGHT - BOTTOM}' stroke='currentColor' "
+            f"stroke-dasharray='4 4'/><text x='{x(best)}' dx='5' y='{HEIGHT - BOTTOM - 6}'>kept</text>"
         )
     names: list[float] = []
     for name, values, colour in (
@@ -59,16 +67,24 @@ def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None =
         ("unsafe set", [epoch.unsafe for epoch in history], AFTER),
     ):
         known = [(epoch.epoch, value) for epoch, value in zip(history, values, strict=True) if math.isfinite(value)]
-        line = " ".join(f"{x(epoch):.1f},{y(value):.1f}" for epoch, value in known)
-        parts.append(f"<polyline points='{line}' fill='none' stroke='{colour}' stroke-width='2.5'/>")
-        parts += [f"<circle cx='{x(epoch):.1f}' cy='{y(value):.1f}' r='3' fill='{colour}'/>" for epoch, value in known]
+        line = " ".join(f"{100 * across(epoch):.2f},{y(value):.1f}" for epoch, value in known)
+        # A drawing within the drawing: only there do points know percent.
+        parts.append(
+            f"<svg x='{LEFT}%' y='0' width='{WIDTH}%' height='{HEIGHT}' viewBox='0 0 100 {HEIGHT}' "
+            f"preserveAspectRatio='none' overflow='visible'><polyline points='{line}' fill='none' stroke='{colour}' "
+            "stroke-width='2.5' vector-effect='non-scaling-stroke'/></svg>"
+        )
+        parts += [f"<circle cx='{x(epoch)}' cy='{y(value):.1f}' r='3' fill='{colour}'/>" for epoch, value in known]
         if known:
             at = y(known[-1][1]) + 4
             at = at if not names or abs(at - names[-1]) > 14 else names[-1] + 14  # so that the names do not overlap
             names.append(at)
-            parts.append(f"<text x='{x(known[-1][0]) + 8:.1f}' y='{at:.1f}'>{name}</text>")
+            parts.append(f"<text x='{x(known[-1][0])}' dx='8' y='{at:.1f}'>{name}</text>")
     label = "Accuracy by epoch on held-out training images and on the unsafe set"
-    return _svg(height, label, parts)
+    return (
+        f"<svg role='img' aria-label='{label}' fill='currentColor' font-size='12' width='100%' height='{HEIGHT}'>"
+        f"{''.join(parts)}</svg>"
+    )
 
 
 def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
@@ -81,43 +97,72 @@ def shares_right(shares: Sequence[Share], notes: Mapping[int, RccNote]) -> str:
     drawn = there[:MOST_BARS]
     if not drawn:
         return ""
-    names = [printable(title(int(share.name), notes)) for share in drawn]
-    names = [name if len(name) <= 28 else name[:27] + "…" for name in names]
-    row, left = 24, 14 + 7 * max(len(name) for name in names)
-    height = len(drawn) * row + 30
-    wide = WIDTH - left - 80
-    parts = []
-    for i, (share, name, (low, high)) in enumerate(zip(drawn, names, right_intervals(drawn), strict=True)):
-        top = 8 + i * row
-        start, end = left + wide * low, left + wide * high
-        after, before = share.after / share.images, share.before / share.images
-        parts.append(
-            f"<a href='#rcc={int(share.name)}'><title>Show its images</title>"
-            f"<text x='{left - 8}' y='{top + 13}' text-anchor='end'>{html.escape(name)}</text></a>"
-            f"<rect x='{left}' y='{top}' width='{wide}' height='17' fill='currentColor' fill-opacity='.10' rx='3'/>"
-            f"<rect x='{left}' y='{top}' width='{wide * after:.1f}' height='17' fill='{AFTER}' rx='3'/>"
-            f"<rect x='{left}' y='{top}' width='{wide * before:.1f}' height='17' fill='{BEFORE}' rx='3'/>"
-            f"<path class='whisker' d='M{start:.1f} {top + 8.5}H{end:.1f}m0 -3.5v7M{start:.1f} {top + 5}v7' "
-            f"stroke='currentColor' stroke-width='1.5'><title>95% interval {low:.0%} to {high:.0%}</title></path>"
-            f"<text x='{left + wide + 6}' y='{top + 13}'>{share.after} / {share.images}</text>"
+    rows = []
+    for share, (low, high) in zip(drawn, right_intervals(drawn), strict=True):
+        name = html.escape(printable(title(int(share.name), notes)))
+        rows.append(
+            f"<tr><th scope='row'><a href='#rcc={int(share.name)}' title='Show its images'>{name}</a></th>"
+            f"<td>{share.after:,} of {share.images:,}</td><td>{_bar(share, low, high)}</td></tr>"
         )
     rest = there[len(drawn) :]
     smaller = sum(int(share.name) != NOISE for share in rest)
     more = [count(smaller, "other RCC")] if smaller else []
     more += ["the images in no cluster"] if len(rest) > smaller else []
-    if more:
-        parts.append(f"<text x='{left}' y='{height - 8}'>and {' and '.join(more)}</text>")
-    return _svg(height, "Failing images of each RCC that are right after the retraining", parts, "group")
+    left_out = f"<p class='safe-spots-base'>and {' and '.join(more)}</p>" if more else ""
+    heads = ("RCC", "Right now", "Share")
+    return _table("Failing images of each RCC that are right after the retraining", heads, rows) + left_out
+
+
+def class_bars(shares: Sequence[Share], sure: Mapping[str, Certainty]) -> str:
+    """The share of each class's test images that is right, before and after; worse and then changed classes first.
+
+    Parameters
+    ----------
+    shares : sequence of Share
+        Each with images.
+    sure : mapping of str to Certainty
+        By class; empty if the model is the given one.
+    """
+
+    def order(share: Share) -> tuple[bool, bool, int]:
+        one = sure.get(share.name)
+        verdict = one.verdict if one else NOT_SHOWN
+        return verdict != WORSE, share.after >= share.before, -abs(share.after - share.before)
+
+    rows = []
+    ordered = sorted(shares, key=order)
+    for share, (low, high) in zip(ordered, right_intervals(ordered), strict=True):
+        one = sure.get(share.name)
+        verdict = html.escape(f", {one.verdict}") if one and one.verdict != NOT_SHOWN else ""
+        change = 100 * (share.after - share.before) / share.images
+        rows.append(
+            f"<tr><th scope='row'>{html.escape(printable(share.name))}</th>"
+            f"<td>{share.before / share.images:.0%} → {share.after / share.images:.0%} of {share.images:,}</td>"
+            f"<td>{_bar(share, low, high)}</td><td>{change:+.1f}{verdict}</td></tr>"
+        )
+    return _table("Each class before and after", ("Class", "Right before → now", "Share", "Points"), rows)
+
+
+def _bar(share: Share, low: float, high: float) -> str:
+    """The share that is right now, with its interval, and a line at the share before."""
+    after, before = share.after / share.images, share.before / share.images
+    told = f"95% interval {low:.0%} to {high:.0%}"
+    return (
+        f"<span class='safe-rate-bar safe-right-bar' title='{told}'>"
+        f"<i class='safe-rate-fill' style='width:{after:.1%}'></i>"
+        f"<i class='safe-rate-range' style='left:{low:.1%};width:{max(high - low, SMALLEST):.1%}'></i>"
+        f"<i class='safe-rate-base' style='left:{before:.1%}'></i></span>"
+    )
+
+
+def _table(label: str, heads: Sequence[str], rows: Sequence[str]) -> str:
+    head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
+    return (
+        f"<div class='safe-rates-scroll' role='region' tabindex='0' aria-label='{label}'><table class='safe-rates'>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
 
 
 def _still_wrong(share: Share) -> tuple[bool, int]:
     """Orders RCCs by the images that are still wrong, the most first; the images in no cluster come last."""
     return int(share.name) == NOISE, share.after - share.images
-
-
-def _svg(height: float, label: str, parts: list[str], role: str = "img") -> str:
-    """A drawing; one that holds links is a group, since of an image nothing within is read."""
-    return (
-        f"<svg viewBox='0 0 {WIDTH} {height}' role='{role}' aria-label='{label}' fill='currentColor' font-size='12' "
-        f"style='max-width:{WIDTH}px;width:100%'>{''.join(parts)}</svg>"
-    )

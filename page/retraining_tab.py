@@ -24,7 +24,7 @@ from support.text import printable
 from training.finetuning import Epoch
 from training.labels import Labelling
 from training.repetitions import repetitions_text
-from training.result import load_retraining, retraining_of
+from training.result import Retraining, load_retraining, retraining_of
 from training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 
 TAB = "retraining"
@@ -56,7 +56,8 @@ class RetrainingTab:
         with gr.Row(elem_classes="safe-state"):
             self.status = gr.HTML(EMPTY, elem_id="retraining-status", scale=1)
             self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-retraining")
-        self.view = RetrainingView(settings.root)
+        self._read: tuple[str, Retraining] | None = None  # the last one, by its key
+        self.view = RetrainingView(settings.root, self._result)
         self.job_view = JobView(
             settings, TAB, self.status, self.start, self.cancel, guide=self._guide, result=self.view.pane
         )
@@ -154,8 +155,28 @@ class RetrainingTab:
         return {
             self.marks: marks,
             self.status: done(retraining_summary(result), ". ".join(filter(None, notices))),
-            **self.view.show(result, review.notes if review else {}),
+            **self.view.show(result, self._key, review.notes if review else {}),
         }
+
+    @property
+    def _key(self) -> str:
+        """A text that differs where there was another retraining."""
+        return self._settings.results.stamp_of(RETRAINING_FILE)
+
+    def _result(self, key: str) -> Retraining:
+        """The retraining that a window shows, without the shares of RCCs as they are now.
+
+        Raises
+        ------
+        SAFEError
+            The folder holds another one by now, or it is damaged.
+        """
+        read = self._read
+        if key != self._key:
+            raise SAFEError("The model was retrained in the meantime. Reload the page to see the result.")
+        if read is None or read[0] != key:
+            read = self._read = (key, load_retraining(self._settings.out))
+        return read[1]
 
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of a retraining by the command."""
@@ -235,6 +256,7 @@ class RetrainingTab:
             case = self._settings.example.folder
             paths = (str(case / "model.keras"), str(case / "train"), str(case / "test"))
             self.example.click(lambda: paths, None, [self.model, self.train, self.test], **VIEW)
+        self.view.wire()
         tab.select(self.on_tab, [job_view.followed, self.marks], self.outputs, **VIEW)
         app.load(self.on_load, None, [*form.outputs, *self.outputs], **FOLLOW)
         job_view.wire(news, self.show, self.outputs)

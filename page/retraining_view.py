@@ -1,21 +1,33 @@
-"""What a retraining improved and worsened: its figures, its curves, and the images whose prediction changed."""
+"""What a retraining improved and worsened: its figures, confusions before and after, classes, RCCs, and the images."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import gradio as gr
+import numpy as np
 
-from page.jobs import pane, reveal
-from page.pictures import thumbnails
-from page.plots import learning_curves, shares_right
+from dnn.confusion import ConfusionMatrix, confusion_matrices
+from page.grid_view import GridView
+from page.jobs import LATEST, VIEW, pane, put_away, reveal, warn
+from page.plots import class_bars, learning_curves, shares_right
 from rccs.notes import RccNote
+from support.errors import SAFEError
 from support.text import count, printable
-from training.certainty import WORSE, class_lines, class_summary, interval_text
-from training.comparison import Changed
+from training.certainty import class_summary, interval_text
+from training.comparison import Answered, Changed
 from training.result import Retraining, certainty_of, certainty_of_classes
 
-GALLERY_LIMIT = 60
+HERE = Path(__file__).parent
+WIDE = 12  # classes, from which on the matrices stand one below the other
+IMPROVED, WORSENED, WRONG = "improved", "worsened", "wrong"  # the lists that tiles open
+BEFORE, AFTER = "before", "after"
+MEANINGS = {
+    IMPROVED: "wrong before and right now",
+    WORSENED: "right before and wrong now",
+    WRONG: "wrong before and after",
+}
 CURVES = (
     "held out: training images that the model is not trained on, by which the best epoch is chosen. unsafe set: the "
     "images that were labelled"
@@ -24,6 +36,15 @@ BARS = (
     "RCC: root cause cluster, failing images that have something in common. The thin line is the 95% interval of the "
     "share: how many images like these are right now"
 )
+CLASSES = "The bar is the share that is right now, the dark line the share before. Worse classes come first"
+OLD = "The retraining is of an earlier version, which did not keep all answers: the confusions cannot be shown."
+
+
+class Listed(NamedTuple):
+    """Images to show, and what they are in words."""
+
+    heading: str
+    images: list[Changed] | list[Answered]
 
 
 class RetrainingView:
@@ -33,50 +54,169 @@ class RetrainingView:
     ----------
     root : Path, optional
         If given, only pictures of images in this folder are shown.
+    load : callable
+        The retraining by its key; a SAFEError if the folder holds another one by now.
     """
 
-    def __init__(self, root: Path | None):
-        self._root = root
+    def __init__(self, root: Path | None, load: Callable[[str], Retraining]):
+        self._load = load
         with pane("retraining-pane") as self.pane:
             with gr.Row(elem_classes="safe-form safe-next"):
-                self.figures = gr.HTML(elem_id="retraining-figures", scale=1)
+                self.figures = _widget("figures", "retraining-figures", scale=1, tiles=[])
                 self.next_round = gr.Button("Collect its failures", scale=0, min_width=190, elem_id="next-round")
-            with gr.Row():
-                self.curves = gr.HTML(elem_id="curves", min_width=430)
+            self.images = GridView("changed", self._file_of, root)
+            with pane("confusions-pane") as self.matrix_pane, gr.Row(equal_height=False, elem_id="confusions"):
+                with gr.Column(min_width=300):
+                    gr.HTML(heading("What was taken for what before"))
+                    self.before = _widget("matrix", "matrix-before", rows=[], columns=[], cells=[])
+                with gr.Column(min_width=300):
+                    gr.HTML(heading("And what is now"))
+                    self.after = _widget("matrix", "matrix-after", rows=[], columns=[], cells=[])
+            with gr.Row(equal_height=False):
+                self.classes = gr.HTML(elem_id="classes-changed", min_width=430)
                 self.bars = gr.HTML(elem_id="bars", min_width=430)
-            with gr.Row():
-                with gr.Column(min_width=360):
-                    self.improved_title = gr.HTML()
-                    self.improved = _gallery("improved")
-                with gr.Column(min_width=360):
-                    self.worsened_title = gr.HTML()
-                    self.worsened = _gallery("worsened")
+            self.curves = gr.HTML(elem_id="curves")
             with gr.Accordion("What was assumed", open=False):
                 self.assumptions = gr.HTML(elem_id="assumed")
-        self.outputs = [self.pane, self.figures, self.next_round, self.curves, self.bars, self.improved_title,
-                        self.improved, self.worsened_title, self.worsened, self.assumptions]  # fmt: skip
+        self.key = gr.State("")  # of the retraining that the window shows
+        self.chosen = gr.State(IMPROVED)  # the list of a tile, or a cell such as `after:0,2`
+        self._listed = [self.figures, self.before, self.after, self.chosen, *self.images.outputs]
+        self.outputs = [self.pane, self.next_round, self.matrix_pane, self.classes, self.curves, self.bars,
+                        self.assumptions, self.key, *self._listed]  # fmt: skip
 
-    def show(self, result: Retraining, notes: Mapping[int, RccNote]) -> dict:
+    def show(self, result: Retraining, key: str, notes: Mapping[int, RccNote]) -> dict:
         """What the widgets show of a retraining, with the names that the engineer gave the RCCs."""
         curves = learning_curves(result.history, len(result.history) - 1, best=result.best)
         bars = shares_right(result.per_rcc, notes)
+        old = (OLD,) if result.task == "classification" and not result.answers else ()
         return {
             self.pane: reveal(),
-            self.figures: _figures(result),
+            self.key: key,
             # Of a network that was retrained elsewhere there is no model here.
             self.next_round: gr.Button(visible=result.after is None),
+            self.matrix_pane: self._show_matrix_pane(result),
+            self.classes: _classes(result),
             self.curves: titled("Accuracy by epoch", curves, CURVES),
             self.bars: titled("Failing images of each RCC that are right now", bars, BARS),
-            self.improved_title: heading(_counted("Improved", result.improved, "wrong before and right now")),
-            self.improved: self._pictures(result, result.improved),
-            self.worsened_title: heading(_counted("Worsened", result.worsened, "right before and wrong now")),
-            self.worsened: self._pictures(result, result.worsened),
-            self.assumptions: _list(result.assumptions),
+            self.assumptions: _list((*old, *result.assumptions)),
+            **self._show_all(result, key),
         }
 
-    def _pictures(self, result: Retraining, images: tuple[Changed, ...]) -> list[tuple[str, str]]:
-        pictures = thumbnails(result.test_root, [image.image for image in images[:GALLERY_LIMIT]], 160, self._root)
-        return [(picture, printable(_change(image))) for (picture, _), image in zip(pictures, images, strict=False)]
+    def _show_all(self, result: Retraining, key: str) -> dict:
+        """What widgets with scripts show: they lose it where it comes before their tab is first opened."""
+        chosen = IMPROVED if result.improved or not result.worsened else WORSENED
+        return {
+            **self._show_matrices(result),
+            **self._list(result, key, chosen),
+            self.figures: gr.HTML(chosen, tiles=_tiles(result)),
+        }
+
+    def _show_matrix_pane(self, result: Retraining) -> dict[str, Any]:
+        if not result.answers:
+            return put_away()
+        names = {row.label for row in result.answers}
+        return gr.update(elem_classes="safe-wide" if len(names) > WIDE else "")
+
+    def _show_matrices(self, result: Retraining) -> dict:
+        if not result.answers:
+            return {}
+        shown = {}
+        for widget, matrix in zip((self.before, self.after), _matrices(result), strict=True):
+            names = _names(matrix)
+            cells = np.stack([matrix.counts, matrix.wrong], axis=2).tolist()
+            shown[widget] = gr.HTML("", rows=names, columns=names, cells=cells)
+        return shown
+
+    def _list(self, result: Retraining, key: str, chosen: str, page: int = 0) -> dict:
+        """A page of the images of a tile or a cell."""
+        listed = listed_images(result, chosen)
+
+        def told(row: int) -> dict[str, str]:
+            image = listed.images[row]
+            return {"name": printable(image.image), "told": printable(_change(image))}
+
+        def file(row: int) -> Path:
+            return result.test_root / listed.images[row].image
+
+        # An image is known by the list and its place in it.
+        grid = self.images.show(listed.heading, range(len(listed.images)), page, told, file, f"{key} {chosen}")
+        return {self.chosen: chosen, **grid}
+
+    def _file_of(self, index: object, shown: str) -> Path:
+        """An image of the list that a window shows."""
+        key, _, chosen = shown.rpartition(" ")
+        result = self._load(key)
+        images = listed_images(result, chosen).images
+        return result.test_root / images[range(len(images))[int(index)]].image  # type: ignore[call-overload]  # the grid expects what this raises
+
+    def wire(self) -> None:
+        """Connect tiles, matrices and pager with the grid."""
+        listed, images = [self.chosen, self.key, self.images.page], self.images
+        self.figures.opened(self._on_opened, self.key, self._listed, **VIEW)
+        self.figures.select(self._on_tile, [self.figures, self.key], self._listed, **LATEST)
+        for side, widget in ((BEFORE, self.before), (AFTER, self.after)):
+            widget.select(
+                lambda cell, key, side=side: self._on_cell(side, cell, key), [widget, self.key], self._listed, **LATEST
+            )
+        for button, by in ((images.back, -1), (images.forth, 1)):
+            button.click(
+                lambda *sent, by=by: self._on_turn(*sent, by=by), listed, [self.chosen, *images.outputs], **VIEW
+            )
+
+    def _on_opened(self, key: str) -> dict:
+        try:
+            return self._show_all(self._load(key), key)
+        except SAFEError:
+            return gr.skip()  # there is nothing to show, or soon something else
+
+    def _on_tile(self, chosen: object, key: str) -> dict:
+        return {self.before: gr.HTML(""), self.after: gr.HTML(""), **self._on_turn(chosen, key, 0, by=0)}
+
+    def _on_cell(self, side: str, cell: object, key: str) -> dict:
+        """Show the images of a cell; where it was left, those that the retraining has improved."""
+        other = self.after if side == BEFORE else self.before
+        if not isinstance(cell, str) or not cell:
+            return {self.figures: gr.HTML(IMPROVED), **self._on_turn(IMPROVED, key, 0, by=0)}
+        return {other: gr.HTML(""), self.figures: gr.HTML(""), **self._on_turn(f"{side}:{cell}", key, 0, by=0)}
+
+    def _on_turn(self, chosen: object, key: str, page: int, *, by: int) -> dict:
+        try:
+            return self._list(self._load(key), key, str(chosen), page + by)
+        except SAFEError as error:
+            warn("Out of date", error)
+            return gr.skip()
+
+
+def listed_images(result: Retraining, chosen: str) -> Listed:
+    """The images of a tile (`improved`, `worsened`, `wrong`), or of a cell of a matrix (`before:0,2`).
+
+    Anything else, which only a script of somebody else can have sent, is `improved`.
+    """
+    side, _, cell = chosen.partition(":")
+    at = [int(part) for part in cell[:20].split(",") if part.isdecimal()]
+    if side in (BEFORE, AFTER) and len(at) == 2 and result.answers:
+        matrix = _matrices(result)[side == AFTER]
+        names = _names(matrix)
+        if max(at) < len(names):
+            images = [result.answers[i] for i in matrix.images_in(*at).tolist()]
+            right = at[0] == at[1] < len(matrix.classes)
+            what = f"{names[at[0]]}, right" if right else f"{names[at[0]]} taken for {names[at[1]]}"
+            return Listed(f"{count(len(images), 'image')}: {what} {'before' if side == BEFORE else 'now'}", images)
+    kind = chosen if chosen in MEANINGS else IMPROVED
+    if kind == WRONG:
+        both = [row for row in result.answers if row.label not in (row.before, row.after)]
+        return Listed(f"Still wrong: {count(len(both), 'image')}, {MEANINGS[WRONG]}", both)
+    changed = list(result.improved if kind == IMPROVED else result.worsened)
+    return Listed(f"{kind.capitalize()}: {count(len(changed), 'image')}, {MEANINGS[kind]}", changed)
+
+
+def _matrices(result: Retraining) -> tuple[ConfusionMatrix, ConfusionMatrix]:
+    return confusion_matrices(*(np.array(column) for column in list(zip(*result.answers, strict=True))[1:]))
+
+
+def _names(matrix: ConfusionMatrix) -> list[str]:
+    rest = [f"{matrix.rest:,} other classes"] if matrix.rest else []
+    return [printable(name) for name in matrix.classes] + rest
 
 
 def heading(text: str, hint: str = "") -> str:
@@ -90,13 +230,18 @@ def titled(text: str, drawing: str, hint: str = "") -> str:
     return heading(text, hint) + drawing if drawing else ""
 
 
-def _gallery(elem_id: str) -> gr.Gallery:
-    return gr.Gallery(
-        show_label=False, columns=4, height=300, object_fit="contain", buttons=[], interactive=False, elem_id=elem_id
+def _widget(name: str, elem_id: str, **props: Any) -> gr.HTML:
+    """A widget with a script: its value is what is at hand, an empty text if nothing."""
+    return gr.HTML(
+        "",
+        html_template=HERE.joinpath(f"{name}.html").read_text(encoding="utf-8"),
+        js_on_load=HERE.joinpath("scripts", f"{name}.js").read_text(encoding="utf-8"),
+        elem_id=elem_id,
+        **props,
     )
 
 
-def _figures(result: Retraining) -> str:
+def _tiles(result: Retraining) -> list[dict[str, str]]:
     gained = 100 * (result.accuracy_after - result.accuracy_before)
     held = result.test_size * result.accuracy_before
     sure = certainty_of(result)
@@ -104,47 +249,40 @@ def _figures(result: Retraining) -> str:
     if sure and sure.counts.right_before:
         rate += f", 95% interval {sure.lost_low:.1%} to {sure.lost_high:.1%}"
     interval = f", {interval_text(sure)}" if sure else ""
+    accuracy = f"{result.accuracy_before:.2%} → {result.accuracy_after:.2%}"
+    of_accuracy = f"{gained:+.2f} points{interval}; of {result.test_size:,} test images"
+    still = result.test_size - round(result.test_size * result.accuracy_before) - len(result.improved)
     rows = [
-        (
-            "Accuracy before → after",
-            f"{result.accuracy_before:.2%} → {result.accuracy_after:.2%}",
-            f"{gained:+.2f} points{interval}; of {result.test_size:,} test images",
-        ),
-        ("Improved", f"{len(result.improved):,}", "wrong before, right now"),
-        ("Worsened", f"{len(result.worsened):,}", rate),
+        ("Accuracy before → after", accuracy, of_accuracy, ""),
+        ("Improved", f"{len(result.improved):,}", "wrong before, right now", IMPROVED),
+        ("Worsened", f"{len(result.worsened):,}", rate, WORSENED),
+        ("Still wrong", f"{still:,}", MEANINGS[WRONG], WRONG if result.answers else ""),
     ]
     if result.after is None:
         waiting = f"{result.waiting / max(result.seconds, 1e-9):.0%} waiting for images"
         images = f"{result.train_size:,} + {result.unsafe_size:,}"
-        rows += [("Trained on", images, "training and unsafe images"), ("Time", f"{result.seconds:.0f} s", waiting)]
-    cells = "".join(
-        f"<div><dt>{name}</dt><dd>{html.escape(value)}<small>{html.escape(more)}</small></dd></div>"
-        for name, value, more in rows
-    )
-    return f"<dl class='safe-figures safe-accuracy'>{cells}</dl>{_classes(result)}"
+        rows += [
+            ("Trained on", images, "training and unsafe images", ""),
+            ("Time", f"{result.seconds:.0f} s", waiting, ""),
+        ]
+    return [dict(zip(("title", "figure", "more", "opens"), row, strict=True)) for row in rows]
 
 
 def _classes(result: Retraining) -> str:
-    """Which classes are better or worse; empty for the given model. How sure the whole is stands in the status."""
-    sure = certainty_of_classes(result)
-    if not sure:
+    """Each class before and after, and how sure the difference is; empty for a regression."""
+    shares = [share for share in result.per_class if share.images]
+    if not shares:
         return ""
-    # Many classes would move the figures out of sight; worse ones must be in sight.
-    opened = " open" if any(one.verdict == WORSE for one in sure) else ""
-    lines = class_lines([share.name for share in result.per_class], sure)
-    summary = html.escape(class_summary(sure))
-    return f"<details class='safe-notice'{opened}><summary>{summary}</summary>{_list(tuple(lines))}</details>"
+    sure = certainty_of_classes(result)
+    summary = f"<p class='safe-spots-base'>{html.escape(class_summary(sure))}.</p>" if sure else ""
+    by_name = {share.name: one for share, one in zip(result.per_class, sure, strict=False)}
+    return heading("Each class, before and after", CLASSES) + summary + class_bars(shares, by_name)
 
 
-def _change(image: Changed) -> str:
+def _change(image: Changed | Answered) -> str:
     """The predictions before and after, and the class if it is neither of them."""
-    change = f"{image.before} → {image.after}"
+    change = f"{image.before} → {image.after}" if image.before != image.after else f"{image.before}, as before"
     return change if image.label in (image.before, image.after) else f"{image.label}: {change}"
-
-
-def _counted(what: str, images: tuple[Changed, ...], meaning: str) -> str:
-    limited = f"; the first {GALLERY_LIMIT} are shown" if len(images) > GALLERY_LIMIT else ""
-    return f"{what}: {count(len(images), 'image')}, {meaning}{limited}"
 
 
 def _list(lines: tuple[str, ...]) -> str:

@@ -158,6 +158,7 @@ HOUSE = {
         "runs_view",
         "rcc_view",
         "spots_view",
+        "grid_view",
         "failures_view",
         "failures_tab",
         "labels_tab",

@@ -30,6 +30,23 @@ class Changed(NamedTuple):
     after: str
 
 
+class Answered(NamedTuple):
+    """A test image with what both models say of it.
+
+    Attributes
+    ----------
+    image : str
+        Path relative to the test folder.
+    label, before, after : str
+        The class and the predictions.
+    """
+
+    image: str
+    label: str
+    before: str
+    after: str
+
+
 class Share(NamedTuple):
     """The number of correct predictions in a group of test images.
 
@@ -81,6 +98,8 @@ class BeforeAfter(NamedTuple):
         Empty for a regression.
     outcomes : tuple of Outcome
         The results on the failing images of the RCCs.
+    answers : tuple of Answered
+        Of every test image; empty for a regression.
     """
 
     accuracy_before: float
@@ -91,6 +110,7 @@ class BeforeAfter(NamedTuple):
     per_rcc: tuple[Share, ...]
     per_class: tuple[Share, ...]
     outcomes: tuple[Outcome, ...]
+    answers: tuple[Answered, ...]
 
 
 def before_and_after(
@@ -113,6 +133,16 @@ def before_and_after(
         per_rcc=shares_by_rcc(clusters, found) if clusters else (),
         per_class=shares_by_class(test, before, after) if test.labels.ndim == 1 else (),
         outcomes=found,
+        answers=answered(test, before, after) if test.labels.ndim == 1 else (),
+    )
+
+
+def answered(test: LabelledImages, before: Judgement, after: Judgement) -> tuple[Answered, ...]:
+    """What two classifiers say of every test image."""
+    columns = (of.tolist() for of in (before.indices, before.predicted, after.predicted))
+    return tuple(
+        Answered(test.paths[i], test.classes[int(test.labels[i])], test.classes[first], test.classes[second])
+        for i, first, second in zip(*columns, strict=True)
     )
 
 

@@ -25,7 +25,7 @@ from support.images import Skipped
 from support.output_folder import check_own, own_files, save_files, writing
 from support.run_folder import CLUSTERS_FILE, MODEL_FILE, MODELS_FOLDER, RETRAINING_FILE
 from training.certainty import Certainty, Counts, certainties, certainty, check_counts, count_classes
-from training.comparison import Changed, Outcome, Share, shares_by_rcc
+from training.comparison import Answered, Changed, Outcome, Share, shares_by_rcc
 from training.finetuning import Epoch
 from training.repetitions import Repetition
 from training.settings import Settings
@@ -79,6 +79,9 @@ class Retraining:
     after : Path or None
         The table of the second model's answers, if both models were given as tables: SAFE trained nothing, and there is
         no file of a model. None after a retraining.
+    answers : tuple of Answered
+        What both models say of every test image, in the order of the test set; empty for a regression, and in results
+        of versions that did not keep them.
     """
 
     model: Path
@@ -107,6 +110,7 @@ class Retraining:
     digest: str = ""
     repetitions: tuple[Repetition, ...] = ()
     after: Path | None = None
+    answers: tuple[Answered, ...] = ()
 
     @property
     def seed(self) -> int:
@@ -183,7 +187,8 @@ def save_comparison(result: Retraining, folder: Path) -> None:
 
 
 def _retraining_text(result: Retraining) -> str:
-    record = dataclasses.asdict(result)
+    record = dataclasses.asdict(dataclasses.replace(result, answers=()))
+    del record["answers"]
     record |= {"model": os.fspath(result.model), "test_root": os.fspath(result.test_root)}
     for name in ("improved", "worsened", "per_rcc", "per_class", "history", "skipped", "outcomes", "repetitions"):
         record[name] = [row._asdict() for row in getattr(result, name)]
@@ -196,7 +201,11 @@ def _retraining_text(result: Retraining) -> str:
     for epoch in record["history"][:1]:
         epoch["loss"] = None  # JSON has no NaN
     record["settings"] = result.settings._asdict() if result.settings else None
-    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
+    if not result.answers:  # so that earlier versions can read it
+        return text + "\n"
+    lines = ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in result.answers)  # a line for each image
+    return f'{text.removesuffix("}").rstrip()},\n  "answers": [\n    {lines}\n  ]\n}}\n'
 
 
 def keep_model(folder: Path) -> Path | None:
@@ -296,6 +305,7 @@ def load_retraining(folder: Path) -> Retraining:
             record[name] = tuple(kind(**row) for row in record[name])
         record["outcomes"] = tuple(Outcome(**row) for row in record.get("outcomes", ()))
         record["repetitions"] = tuple(Repetition(**row) for row in record.get("repetitions", ()))
+        record["answers"] = tuple(Answered(*map(str, row)) for row in record.get("answers", ()))
         history = [{**row, "loss": math.nan if row["loss"] is None else row["loss"]} for row in record["history"]]
         record["history"] = tuple(Epoch(**row) for row in history)
         record["after"] = None if record.get("after") is None else Path(record["after"])
@@ -323,6 +333,8 @@ def _check_numbers(result: Retraining) -> None:
         raise ValueError("a number is invalid")
     for counts in (_counts(result), *count_classes(result.per_class, result.improved, result.worsened)):
         check_counts(counts)
+    if result.answers and len(result.answers) != result.test_size:
+        raise ValueError("answers are missing")
     if not all(isinstance(text, str) for text in (result.run, result.digest)):
         raise ValueError("a fingerprint is invalid")
     numbers = [number for one in result.history for number in one]

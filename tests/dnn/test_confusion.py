@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dnn.confusion import class_rates, confusion_matrix
+from dnn.confusion import class_rates, confusion_matrices, confusion_matrix
 
 LABEL = np.array(["cat", "cat", "cat", "dog", "dog", "eel"])
 PREDICTED = np.array(["dog", "dog", "cat", "dog", "fox", "eel"])
@@ -62,3 +62,15 @@ def test_rates_by_class_begin_with_the_class_that_surely_fails_most():
 def test_of_classes_that_are_taken_equally_often_the_first_by_name_is_named():
     [rate] = class_rates(np.array(["a", "a"]), np.array(["c", "b"]))
     assert (rate.taken_for, rate.taken) == ("b", 1)
+
+
+def test_two_networks_are_counted_in_the_same_rows_and_columns():
+    after = np.array(["cat", "cat", "cat", "dog", "dog", "dog"])
+    before, now = confusion_matrices(LABEL, PREDICTED, after)
+    assert before.classes == now.classes == ("dog", "cat", "eel", "fox")
+    assert before.counts.tolist() == [[1, 0, 0, 1], [2, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert now.counts.tolist() == [[2, 0, 0, 0], [0, 3, 0, 0], [1, 0, 0, 0], [0, 0, 0, 0]]
+    assert now.wrong.sum() == 1
+    assert now.images_in(2, 0).tolist() == [5]
+    joined, _ = confusion_matrices(LABEL, PREDICTED, after, most=2)
+    assert (joined.rest, joined.counts.sum(), joined.wrong.sum()) == (2, 6, 3)

@@ -1,12 +1,15 @@
 """What the drawings and headings of a retraining say in words."""
 
+import dataclasses
 import re
 
 import pytest
 
-from page.plots import MOST_BARS, shares_right
-from page.retraining_view import GALLERY_LIMIT, _counted
-from training.comparison import Changed, Share
+from page.plots import MOST_BARS, class_bars, shares_right
+from page.retraining_view import listed_images
+from tests.helpers.small_models import retraining_for
+from training.certainty import Counts, certainties
+from training.comparison import Answered, Changed, Share
 
 
 def shares(rccs: int, noise: int) -> list[Share]:
@@ -29,20 +32,46 @@ def test_what_has_no_bar_is_named_for_what_it_is(more, noise, rest):
     assert ("other RCC" in drawn) == bool(more)
 
 
-def test_how_many_images_of_those_counted_are_shown_is_told():
-    image = Changed("a.png", "night", "snow", "night")
-    assert _counted("Improved", (image,), "right now") == "Improved: 1 image, right now"
-    many = _counted("Improved", (image,) * 336, "right now")
-    assert many == f"Improved: 336 images, right now; the first {GALLERY_LIMIT} are shown"
-
-
 def test_a_thin_line_is_the_interval_of_the_share_that_is_right_now():
     drawn = shares_right([Share("0", images=4, before=0, after=4), Share("1", images=400, before=0, after=200)], {})
-    assert "<title>95% interval 40% to 100%</title>" in drawn
-    assert "<title>95% interval 45% to 55%</title>" in drawn
+    assert "title='95% interval 40% to 100%'" in drawn
+    assert "title='95% interval 45% to 55%'" in drawn
 
 
 def test_rccs_of_which_most_is_still_wrong_come_first_and_lead_to_their_images():
     there = [Share("-1", images=90, before=0, after=0), Share("0", images=9, before=0, after=8)]
     drawn = shares_right([*there, Share("3", images=8, before=0, after=1)], {})
     assert re.findall("href='#rcc=(-?[0-9]+)'", drawn) == ["3", "0", "-1"]
+
+
+def test_classes_that_are_worse_come_first_then_those_that_changed_most():
+    counts = {"same": Counts(90, 50, 0, 0), "worse": Counts(90, 80, 0, 30), "better": Counts(90, 10, 60, 0)}
+    there = [Share(name, of.images, of.right_before, of.right_before + of.improved - of.worsened)
+             for name, of in counts.items()]  # fmt: skip
+    drawn = class_bars(there, dict(zip(counts, certainties(list(counts.values())), strict=True)))
+    assert re.findall("<th scope='row'>([a-z]+)<", drawn) == ["worse", "better", "same"]
+    assert "-33.3, worse beyond doubt" in drawn
+    assert "89% → 56% of 90" in drawn
+
+
+def test_the_images_of_a_tile_and_of_a_cell_are_listed_before_and_after():
+    answers = (
+        Answered("a.png", "sea", "sea", "sea"), Answered("b.png", "sea", "sky", "sea"),
+        Answered("c.png", "sky", "sea", "sea"), Answered("d.png", "sky", "sea", "sky"),
+    )  # fmt: skip
+    improved = tuple(Changed(*row) for row in (answers[1], answers[3]))
+    result = dataclasses.replace(retraining_for(""), answers=answers, improved=improved)
+    lists = {
+        "improved": ("Improved: 2 images, wrong before and right now", "bd"),
+        "worsened": ("Worsened: 0 images, right before and wrong now", ""),
+        "wrong": ("Still wrong: 1 image, wrong before and after", "c"),
+        "before:1,0": ("2 images: sky taken for sea before", "cd"),
+        "after:1,0": ("1 image: sky taken for sea now", "c"),
+        "after:0,0": ("2 images: sea, right now", "ab"),
+        "after:9,9": ("Improved: 2 images, wrong before and right now", "bd"),
+        "nothing": ("Improved: 2 images, wrong before and right now", "bd"),
+    }
+    for chosen, (heading, images) in lists.items():
+        listed = listed_images(result, chosen)
+        assert listed.heading == heading
+        assert [image.image for image in listed.images] == [f"{name}.png" for name in images]

@@ -139,8 +139,7 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     assert result["accuracy_after"] > result["accuracy_before"]
     expect(page.locator("#retraining-figures")).to_contain_text(f"{result['accuracy_after']:.2%}")
     expect(page.locator("#curves svg")).to_be_visible()
-    expect(page.locator("#improved button.thumbnail-item").first).to_be_visible()
-    expect(page.locator("#improved")).to_contain_text("→")
+    opens_what_it_shows(page, result)
     assert given.model.read_bytes() == whole
     assert (served.out / MODEL_FILE).is_file()
     page.reload()
@@ -160,6 +159,29 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     expect(field(page, "improvement")).to_have_value(str(served.improvement))
     expect(field(page, "set-size")).to_be_visible()  # what differs from the usual is in sight
     expect(field(page, "set-size")).to_have_value("9")
+
+
+def opens_what_it_shows(page: Page, result: dict) -> None:
+    """Tiles and cells of the confusion matrices list their images, and a click enlarges one."""
+    title, tiles = page.locator("#changed-title"), page.locator("#changed-grid [data-index]")
+    for kind in ("improved", "worsened"):
+        page.locator(f"#retraining-figures [data-opens={kind}]").click()
+        expect(title).to_contain_text(f"{kind.capitalize()}: {len(result[kind])} image")
+        expect(tiles).to_have_count(len(result[kind]))
+    for side, place in (("before", 2), ("after", 3)):
+        cell = page.locator(f"#matrix-{side} button").first
+        number = int(cell.inner_text())
+        cell.click()
+        expect(title).to_contain_text(f"{number} image")
+        row, column = int(cell.get_attribute("data-row")), int(cell.get_attribute("data-column"))
+        names = page.locator(f"#matrix-{side} tbody th").all_inner_texts()
+        assert number == sum((one[1], one[place]) == (names[row], names[column]) for one in result["answers"])
+        expect(tiles).to_have_count(number)
+    expect(page.locator("#matrix-before [aria-pressed=true]")).to_have_count(0)  # one is at hand, or none
+    tiles.first.click()
+    expect(page.locator("#changed-grid dialog img")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator("#classes-changed tbody tr")).to_have_count(len(CLASSES))
 
 
 @pytest.mark.slow
@@ -231,3 +253,4 @@ def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_train
         expect(page.locator("#retraining-figures")).to_contain_text("Accuracy before → after")
         expect(page.locator("#retraining-figures")).not_to_contain_text("Trained on")
         expect(page.locator("#curves svg")).to_have_count(0)
+        expect(page.locator("#matrix-after button").first).to_be_visible()

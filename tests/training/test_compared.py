@@ -1,5 +1,7 @@
 """Two networks compared by tables of their answers."""
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from support.errors import SAFEError
 from support.run_folder import MODEL_FILE, RETRAINING_FILE
 from tests.helpers.small_models import FakeModel, clusters_of, draw_set, retraining_for
 from training.compared import compare_answers
-from training.comparison import Changed, Outcome, Share
+from training.comparison import Answered, Changed, Outcome, Share
 from training.result import load_retraining, retraining_of, save_retraining
 
 WRONG = [f"red/in_blue_{i:02d}.png" for i in range(8)]
@@ -52,8 +54,24 @@ def test_what_became_better_and_worse_is_counted_for_classes_and_rccs(test_set, 
     assert result.per_rcc == (Share("0", 4, 0, 3), Share("1", 4, 0, 4))
     assert result.outcomes[0] == Outcome(WRONG[0], False, False)
     assert "Predicted in after.csv, but the class of no image: violet (1 image)." in result.assumptions
+    assert len(result.answers) == result.test_size
+    assert Answered(WRONG[0], "red", "blue", "violet") in result.answers
     assert retraining_of(out, load_review(out)) == result
     assert retraining_summary(result).startswith("Not shown: +42.9 points (95% interval")
+
+
+def test_a_result_without_all_answers_by_an_older_version_is_read(test_set, table, tmp_path):
+    result = compare_answers(
+        table("before.csv", {}), table("after.csv", {WRONG[0]: "blue"}), test_set, tmp_path / "out"
+    )
+    file = tmp_path / "out" / RETRAINING_FILE
+    record = json.loads(file.read_text())
+    assert record["answers"][0] == list(result.answers[0])
+    file.write_text(json.dumps({name: value for name, value in record.items() if name != "answers"}))
+    assert load_retraining(tmp_path / "out") == dataclasses.replace(result, answers=())
+    file.write_text(json.dumps(record | {"answers": record["answers"][1:]}))
+    with pytest.raises(SAFEError, match="answers are missing"):
+        load_retraining(tmp_path / "out")
 
 
 def test_better_beyond_doubt_is_told_without_an_epoch(test_set, table, tmp_path):
