@@ -134,9 +134,10 @@ def class_bars(shares: Sequence[Share], sure: Mapping[str, Certainty]) -> str:
     for share, (low, high) in zip(ordered, right_intervals(ordered), strict=True):
         one = sure.get(share.name)
         verdict = html.escape(f", {one.verdict}") if one and one.verdict != NOT_SHOWN else ""
+        name = html.escape(printable(share.name), quote=True)
         change = 100 * (share.after - share.before) / share.images
         rows.append(
-            f"<tr><th scope='row'>{html.escape(printable(share.name))}</th>"
+            f"<tr><th scope='row' title='{name}'>{name}</th>"
             f"<td>{share.before / share.images:.0%} → {share.after / share.images:.0%} of {share.images:,}</td>"
             f"<td>{_bar(share, low, high)}</td><td>{change:+.1f}{verdict}</td></tr>"
         )

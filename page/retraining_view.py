@@ -20,7 +20,10 @@ from training.comparison import Answered, Changed
 from training.result import Retraining, certainty_of, certainty_of_classes
 
 HERE = Path(__file__).parent
-WIDE = 12  # classes, from which on the matrices stand one below the other
+WIDE = 12  # classes, from which on the matrices take the whole width
+TO_IMAGES = (
+    "() => { document.querySelector('#changed-title')?.scrollIntoView({ block: 'nearest' }); }"
+)
 IMPROVED, WORSENED, WRONG = "improved", "worsened", "wrong"  # the lists that tiles open
 BEFORE, AFTER = "before", "after"
 MEANINGS = {
@@ -64,14 +67,14 @@ class RetrainingView:
             with gr.Row(elem_classes="safe-form safe-next"):
                 self.figures = _widget("figures", "retraining-figures", scale=1, tiles=[])
                 self.next_round = gr.Button("Collect its failures", scale=0, min_width=190, elem_id="next-round")
-            self.images = GridView("changed", self._file_of, root)
-            with pane("confusions-pane") as self.matrix_pane, gr.Row(equal_height=False, elem_id="confusions"):
-                with gr.Column(min_width=300):
+            with gr.Row(equal_height=False, elem_id="changed-images"):
+                with pane("confusions-pane") as self.matrix_pane:
                     gr.HTML(heading("What was taken for what before"))
                     self.before = _widget("matrix", "matrix-before", rows=[], columns=[], cells=[])
-                with gr.Column(min_width=300):
                     gr.HTML(heading("And what is now"))
                     self.after = _widget("matrix", "matrix-after", rows=[], columns=[], cells=[])
+                with gr.Column(min_width=360):
+                    self.images = GridView("changed", self._file_of, root)
             with gr.Row(equal_height=False):
                 self.classes = gr.HTML(elem_id="classes-changed", min_width=430)
                 self.bars = gr.HTML(elem_id="bars", min_width=430)
@@ -153,11 +156,14 @@ class RetrainingView:
         """Connect tiles, matrices and pager with the grid."""
         listed, images = [self.chosen, self.key, self.images.page], self.images
         self.figures.opened(self._on_opened, self.key, self._listed, **VIEW)
-        self.figures.select(self._on_tile, [self.figures, self.key], self._listed, **LATEST)
+        chosen = [self.figures.select(self._on_tile, [self.figures, self.key], self._listed, **LATEST)]
         for side, widget in ((BEFORE, self.before), (AFTER, self.after)):
-            widget.select(
+            on_cell = widget.select(
                 lambda cell, key, side=side: self._on_cell(side, cell, key), [widget, self.key], self._listed, **LATEST
             )
+            chosen.append(on_cell)
+        for event in chosen:
+            event.then(None, None, None, js=TO_IMAGES)
         for button, by in ((images.back, -1), (images.forth, 1)):
             button.click(
                 lambda *sent, by=by: self._on_turn(*sent, by=by), listed, [self.chosen, *images.outputs], **VIEW

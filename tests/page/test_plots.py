@@ -49,7 +49,7 @@ def test_classes_that_are_worse_come_first_then_those_that_changed_most():
     there = [Share(name, of.images, of.right_before, of.right_before + of.improved - of.worsened)
              for name, of in counts.items()]  # fmt: skip
     drawn = class_bars(there, dict(zip(counts, certainties(list(counts.values())), strict=True)))
-    assert re.findall("<th scope='row'>([a-z]+)<", drawn) == ["worse", "better", "same"]
+    assert re.findall("<th scope='row' title='[a-z]+'>([a-z]+)<", drawn) == ["worse", "better", "same"]
     assert "-33.3, worse beyond doubt" in drawn
     assert "89% → 56% of 90" in drawn
 

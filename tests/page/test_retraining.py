@@ -138,7 +138,7 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     result = json.loads((served.out / RETRAINING_FILE).read_text())
     assert result["accuracy_after"] > result["accuracy_before"]
     expect(page.locator("#retraining-figures")).to_contain_text(f"{result['accuracy_after']:.2%}")
-    expect(page.locator("#curves svg")).to_be_visible()
+    expect(page.locator("#curves svg[role=img]")).to_be_visible()
     opens_what_it_shows(page, result)
     assert given.model.read_bytes() == whole
     assert (served.out / MODEL_FILE).is_file()
@@ -193,7 +193,7 @@ def test_the_curve_of_a_training_that_is_stopped_has_room_for_all_epochs(served,
         page.get_by_text("How it is trained").click()
     epochs.fill("9000")
     page.locator("#retrain").click()
-    drawing = page.locator("#retraining-status svg")
+    drawing = page.locator("#retraining-status svg[role=img]")
     expect(drawing.get_by_text("9000", exact=True)).to_be_visible(timeout=3 * WAIT)
     page.locator("#cancel-retraining").click()
     told = page.locator("#retraining-status strong")
@@ -252,5 +252,5 @@ def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_train
         expect(status).not_to_contain_text(MODEL_FILE)
         expect(page.locator("#retraining-figures")).to_contain_text("Accuracy before → after")
         expect(page.locator("#retraining-figures")).not_to_contain_text("Trained on")
-        expect(page.locator("#curves svg")).to_have_count(0)
+        expect(page.locator("#curves svg[role=img]")).to_have_count(0)
         expect(page.locator("#matrix-after button").first).to_be_visible()

@@ -440,7 +440,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         for page in (a, b):
             expect(page.locator("#retraining-status progress")).to_be_visible(timeout=WAIT)
             expect(page.locator("#retraining-pane")).to_be_hidden()
-        expect(a.locator("#retraining-status svg")).to_be_visible(timeout=WAIT)  # an epoch is done
+        expect(a.locator("#retraining-status svg[role=img]")).to_be_visible(timeout=WAIT)  # an epoch is done
         expect(b.locator("#retraining-pane")).to_be_hidden()
         a.locator("#cancel-retraining").click()
         for page in (a, b):
