@@ -21,9 +21,7 @@ from training.result import Retraining, certainty_of, certainty_of_classes
 
 HERE = Path(__file__).parent
 WIDE = 12  # classes, from which on the matrices take the whole width
-TO_IMAGES = (
-    "() => { document.querySelector('#changed-title')?.scrollIntoView({ block: 'nearest' }); }"
-)
+TO_IMAGES = "() => { document.querySelector('#changed-title')?.scrollIntoView({ block: 'nearest' }); }"
 IMPROVED, WORSENED, WRONG = "improved", "worsened", "wrong"  # the lists that tiles open
 BEFORE, AFTER = "before", "after"
 MEANINGS = {

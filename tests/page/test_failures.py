@@ -330,7 +330,7 @@ def test_what_a_window_sends_that_shows_no_cell_shows_all_failures(tmp_path):
     assert run(tab, kind="answers", answers=str(case.table), test=str(case.test)) is None
     key = tab.collected.key
     for cell in ("", "9,9", "-1,0", "1", "a,b", "0,0,0", None, 3, ["0,1"], "٣,0"):
-        assert "26 failing images" in tab.view._on_cell(cell, key)[tab.view.title], cell
+        assert "26 failing images" in tab.view._on_cell(cell, key)[tab.view.images.title], cell
     for sent in ([0, "other"], [10**9, key], ["x", key], None, [None, None]):
         assert tab.view._picture(sent) == ""
     assert re.match("data:image/webp", tab.view._picture([0, key]))
