@@ -148,6 +148,13 @@ class LabelsTab:
         marks = self._settings.results.marks()
         return {**self.form.first_look(marks.run), self.marks: marks}
 
+    def on_given(self, train: str | None, before: dict) -> dict:
+        """Show the set with the classes of a folder. One that serves is as good as sent: it belongs to the run."""
+        updates = self.show(train)
+        return (
+            {**updates, self.form.filled: {**before, "train": train or ""}} if self.view.widget in updates else updates
+        )
+
     def on_take(self, table: str | None, train: str | None) -> dict:
         """Take labels from a table."""
         settings = self._settings
@@ -171,11 +178,11 @@ class LabelsTab:
     def wire(self, app: gr.Blocks, tab: gr.Tab, news: News) -> None:
         """Connect the widgets."""
         form = self.form
+        shown = (self.on_given, [self.train, form.filled], [*self.outputs, form.filled])
         if self._settings.example:
             train = str(self._settings.example.folder / "train")
             filled_in = self.example.click(lambda: train, None, self.train, **VIEW)
-            filled_in.then(self.show, self.train, self.outputs, **VIEW, **ONE_BY_ONE)
-        shown = (self.show, self.train, self.outputs)
+            filled_in.then(*shown, **VIEW, **ONE_BY_ONE)
         gr.on([self.train.blur, self.train.submit, tab.select], *shown, **LATEST, **ONE_BY_ONE)
         gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
         loaded = app.load(self._first_look, None, [*form.outputs, form.filled, self.marks], **FOLLOW)

@@ -58,11 +58,15 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, tabs: gr.Tabs, se
 def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:
     """Connect the two fields for the training folder: what is typed into one fills in the other, if that is empty."""
 
-    def given(typed: str | None, other: str | None) -> Any:
-        return gr.skip() if (other or "").strip() or not (typed or "").strip() else typed
+    for here, there in ((labels, retraining), (retraining, labels)):
 
-    for here, there in ((labels.train, retraining.train), (retraining.train, labels.train)):
-        gr.on([here.blur, here.submit], given, [here, there], there, **VIEW)
+        def given(typed: str | None, other: str | None, filled: dict, *, there: Any = there) -> dict:
+            if (other or "").strip() or not (typed or "").strip():
+                return gr.skip()
+            return {there.train: typed, there.form.filled: {**filled, "train": typed}}  # not typed there: as filled in
+
+        sent = [here.train, there.train, there.form.filled]
+        gr.on([here.train.blur, here.train.submit], given, sent, [there.train, there.form.filled], **VIEW)
 
 
 def wire_next_round(failures: FailuresTab, retraining: RetrainingTab, tabs: gr.Tabs, settings: PageSettings) -> None:

@@ -86,7 +86,7 @@ def test_no_way_to_mistype_the_folder_of_classes_ends_without_a_sentence(visitor
     handler = visitor.handler("classes-folder", "submit")
     for kind, path in bad_paths(tmp_path).items():
         if path.strip():
-            told = visitor.fire(handler, [path])
+            told = visitor.fire(handler, [path, None])
             assert "Expected a" in told, (kind, told[-600:])
             assert '"success": false' not in told, kind
 
@@ -97,7 +97,7 @@ def test_class_folders_whose_names_cannot_be_labels_are_told_of_and_break_no_tab
         folder = tmp_path / str(number)
         (folder / os.fsdecode(name)).mkdir(parents=True)
         (folder / "sea").mkdir()
-        told = visitor.fire(handler, [str(folder)])
+        told = visitor.fire(handler, [str(folder), None])
         assert "Expected class folders whose names are text" in told, told[-600:]
         assert "Rename it" in told
 

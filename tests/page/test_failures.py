@@ -21,7 +21,7 @@ from rccs.answers import NOTHING
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, CLUSTERS_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from tests.helpers.answered import AnsweredCase, draw_case
-from tests.helpers.browsing import FAKED, Served, field, opened, served_from
+from tests.helpers.browsing import FAKED, Served, field, opened, served_from, unfold
 from tests.helpers.detected import draw_detected
 from tests.page.test_accessibility import serious
 
@@ -198,6 +198,7 @@ def test_a_table_that_cannot_be_used_is_a_readable_error_and_replaces_nothing(co
 def test_finding_the_reasons_takes_away_nothing_that_was_typed(collected, given):
     before = (given.served.out / CLUSTERS_FILE).exists()
     collected.get_by_role("tab", name="Root cause clusters").click()
+    unfold(collected)
     field(collected, "images").fill("/typed/and/not/sent")
     collected.get_by_role("tab", name="Failures").click()
     collected.locator("#find-reasons").click()

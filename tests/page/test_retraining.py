@@ -187,7 +187,9 @@ def opens_what_it_shows(page: Page, result: dict) -> None:
 @pytest.mark.slow
 def test_the_curve_of_a_training_that_is_stopped_has_room_for_all_epochs(served, page):
     if not all(labels_in(served).values()):  # where the tests above did not run
+        page.get_by_role("tab", name="Labels").click()
         label_all(page)
+        page.get_by_role("tab", name="Retraining").click()
     epochs = field(page, "epochs")
     if not epochs.is_visible():
         page.get_by_text("How it is trained").click()

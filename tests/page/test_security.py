@@ -187,7 +187,7 @@ def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, 
 
 
 def test_the_folder_of_classes_is_refused_outside_the_root(attacked, visitor):
-    told = visitor.fire(visitor.handler("classes-folder", "submit"), [str(attacked.secret / SECRET)])
+    told = visitor.fire(visitor.handler("classes-folder", "submit"), [str(attacked.secret / SECRET), None])
     assert "Expected a path below" in told
 
 
