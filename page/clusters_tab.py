@@ -235,6 +235,9 @@ class ClustersTab:
                   self._compared, self._spots.widget]  # fmt: skip
         for listen in (news.folder, rcc_view.refused.then):
             listen(self._on_folder, looked, [*form, *outputs], **LATEST, **EDITS)
+        noted = [rcc, window.run, window.seen, self._compared, self._spots.widget]
+        shown = [cards.widget, images_view.map, rcc_view.note_view.widget, *self._spots.noted]
+        news.notes(self._on_notes, noted, shown, **LATEST, **EDITS)
 
     # --- What the widgets show ----------------------------------------------------------------------------------
 
@@ -474,7 +477,7 @@ class ClustersTab:
         self, followed: int, chosen: int, pair: tuple | None, folder: str | None, before: str, run: str, seen: int,
         compared: str, spot: object,
     ) -> Iterator[dict]:  # fmt: skip
-        """Show the notes and edits of other windows; an open question is answered first."""
+        """Show the edits of other windows; an open question is answered first."""
         if pair is not None or not self._settings.results.there:
             yield gr.skip()
             return
@@ -486,20 +489,31 @@ class ClustersTab:
         form = self._form_of(results)
         form = form if form[self.root] != before and (folder or "") in ("", before) else {}
         if (results.run, len(results.review.edits)) == (run, seen):
-            if chosen in results.clusters.groups:
-                renamed = self._cards.rename(results, *results.clusters.groups)
-                note_view = self._rcc_view.note_view
-                note = note_view.show(results, chosen, forced=False)
-                noted = self._spots.show_notes(results, spot) if results.compared == compared else {}
-                on_map = self.images_view.rename(results, *results.clusters.groups)
-                words = {self._cards.widget: renamed, self.images_view.map: on_map, note_view.widget: note}
-                yield {**form, **words, **noted}
-                if results.compared != compared:
-                    yield self._show_compared(results, chosen, spot)
+            if chosen in results.clusters.groups and results.compared != compared:
+                yield {**form, **self._show_compared(results, chosen, spot)}
+            else:
+                yield form or gr.skip()
             return
         still = (chosen, spot) if results.run == run else ()
         yield {**form, **self._job_view.look(lambda: self.show(*still), followed)}
         yield self.on_map(None)
+
+    def _on_notes(self, chosen: int, run: str, seen: int, compared: str, spot: object) -> dict:
+        """Show the notes of other windows."""
+        try:
+            results = self._settings.results.shown(run)
+        except SAFEError:
+            return gr.skip()  # the folder has changed as well, which is told otherwise
+        groups = results.clusters.groups
+        if len(results.review.edits) != seen or chosen not in groups:
+            return gr.skip()
+        note_view = self._rcc_view.note_view
+        return {
+            self._cards.widget: self._cards.rename(results, *groups),
+            self.images_view.map: self.images_view.rename(results, *groups),
+            note_view.widget: note_view.show(results, chosen, forced=False),
+            **(self._spots.show_notes(results, spot) if results.compared == compared else {}),
+        }
 
     def _show_compared(self, results: Shown, chosen: int, spot: object) -> dict:
         """What a comparison adds to RCCs that are shown already; the RCC and the weak spot at hand stay."""

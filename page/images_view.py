@@ -15,6 +15,7 @@ from dbscan.outcome import NOISE
 from page.jobs import EDITS, IN_TURN, LATEST, VIEW, PageSettings, warn
 from page.pictures import data_uri
 from page.results import Shown
+from page.texts import as_text
 from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
@@ -64,12 +65,12 @@ class ImagesView:
             html_template=HERE.joinpath("map.html").read_text(encoding="utf-8"),
             js_on_load="".join(HERE.joinpath("scripts", name).read_text(encoding="utf-8") for name in MAP_SCRIPTS),
             server_functions=[map_pictures],
-            record=None,
-            filters=[],
-            named=None,
+            record="",
+            filters="",
+            named="",
             chosen=None,
-            shade=None,
-            found=None,
+            shade="",
+            found="",
             seen="",
             elem_id="map",
         )
@@ -142,11 +143,11 @@ class ImagesView:
 
     def no_map(self, rcc: int) -> gr.HTML:
         """A map that is yet to be drawn."""
-        return gr.HTML(record=None, shade=None, named=None, chosen=rcc)
+        return gr.HTML(record="", shade="", named="", chosen=rcc)
 
     def rename(self, results: Shown, *rccs: int) -> gr.HTML:
         """What the map says of some RCCs; all else stays as it is."""
-        return gr.HTML(named=[rcc_words(rcc, results.notes) for rcc in rccs])
+        return gr.HTML(named=as_text([rcc_words(rcc, results.notes) for rcc in rccs]))
 
     def show_map(self, results: Shown, by: str | None = None, *, chosen: int | None = None) -> dict:
         """The map; computed and stored if it is not yet, which takes seconds.
@@ -163,16 +164,17 @@ class ImagesView:
             positions = stored_map(self._settings.out, results.review.original)
         columns = self._settings.results.parameters()
         example = example_for(columns)
-        props: dict[str, Any] = {"record": map_record(results.clusters, positions, results.notes), "seen": results.run}
+        record = map_record(results.clusters, positions, results.notes)
+        props: dict[str, Any] = {"record": as_text(record), "seen": results.run}
         value: dict[str, Any] = {}
         if chosen is not None:
             props["chosen"] = chosen
         else:  # an edit leaves what is known of the images as it is
-            props["filters"] = map_filters(columns)
+            props["filters"] = as_text(map_filters(columns))
         if by is not None and by in columns:
-            props["shade"] = map_shades(by, columns[by])
+            props["shade"] = as_text(map_shades(by, columns[by]))
         elif by != "":  # otherwise left alone: it may be another by the time that the map is there
-            props["shade"], value = None, {"value": ""}
+            props["shade"], value = "", {"value": ""}
         return {
             self.map: gr.HTML(**props),
             self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value),
@@ -285,7 +287,7 @@ class ImagesView:
         except SAFEError as error:
             warn("Out of date", error)
             return gr.skip()
-        return {self.map: gr.HTML(shade=None if column is None else map_shades(name, column))}
+        return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name, column)))}
 
     def _on_pick_in_grid(self, sent: object, run: str) -> dict:
         try:
@@ -367,9 +369,9 @@ class ImagesView:
         }
 
 
-def _found(rows: list[int]) -> dict:
+def _found(rows: list[int]) -> str:
     """Images for the map to mark; the same ones found again are marked again."""
-    return {"rows": rows, "at": time.monotonic()}
+    return as_text({"rows": rows, "at": time.monotonic()})
 
 
 def _rows(sent: object, n: int) -> list[int]:

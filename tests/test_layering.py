@@ -146,6 +146,7 @@ HOUSE = {
         "entrance",
         "visitors",
         "steps",
+        "texts",
         "findings",
         "cards_view",
         "form_view",

@@ -23,7 +23,7 @@ function makeFilters() {
     const bins = Uint16Array.from(filters[0].bins, (k) => of[k]);
     filters.push({ name: "Verdict", kind: "category", texts: judged.map((verdict) => VERDICTS[verdict]), bins });
   }
-  for (const sent of props.filters || []) {
+  for (const sent of given("filters") || []) {
     const bins = unpacked(sent.bins, Uint8Array);
     if (bins.length !== map.n) continue;  // of clusters that are no longer shown
     const texts = sent.names || sent.low.map((low, k) => low === sent.high[k] ? low : `${low} to ${sent.high[k]}`);

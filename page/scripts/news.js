@@ -1,5 +1,5 @@
 // Asks every few seconds which jobs were started last and whether the folder has changed, and tells the tabs.
-const EVENTS = ["failures", "clusters", "unsafe", "retraining", "folder"], FIRST = 500, EVERY = 2000;  // milliseconds
+const EVENTS = ["failures", "clusters", "unsafe", "retraining", "folder", "notes"], FIRST = 500, EVERY = 2000;  // milliseconds
 const told = {};
 
 async function look(first) {
