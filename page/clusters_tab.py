@@ -35,6 +35,7 @@ from page.rcc_view import NO_CLUSTER_MEANS, RCC_MEANS, RccView
 from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
 from page.spots_view import SpotsView, rank_of
+from page.views_bar import ViewsBar
 from page.visitors import Window, maker_of
 from pipeline import (
     ClusteringSettings,
@@ -141,6 +142,7 @@ class ClustersTab:
                     js_on_load=HERE.joinpath("scripts", "screen.js").read_text(encoding="utf-8"),
                     elem_id="screen-bar",
                 )
+                self._views_bar = ViewsBar(settings)
                 self.images_view.lay_out_map()
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)
@@ -225,6 +227,9 @@ class ClustersTab:
         self._spots.wire(window)
         rcc_view.wire(cards, images_view, window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
+        self._views_bar.wire(
+            images_view.colour, images_view.on_colour_of_link, [images_view.map, images_view.colour], window
+        )
         self._runs_view.wire(rcc, window, outputs, self._edited)
         loaded = app.load(self._on_load, None, [*form, *outputs], **FOLLOW)
         followed = self._job_view.wire(news, self.show, outputs)

@@ -279,6 +279,22 @@ class ImagesView:
             return gr.skip()
         return self.show_found(results, found, "found")
 
+    def on_colour_of_link(self, name: str | None, run: str) -> dict:
+        """Colour the map as an address says."""
+        try:
+            known = {"", *self._settings.results.parameters()}
+        except SAFEError:
+            return gr.skip()  # the status says what is wrong with the clusters
+        if name not in known:
+            warn("Not coloured", f"The link colours the map by {name}, which is not known of these images any more.")
+            return gr.skip()
+        updates = self._on_colour(name, run)
+        return (
+            {**updates, self.colour: gr.Dropdown(value=name)}
+            if isinstance(updates, dict) and self.map in updates
+            else updates
+        )
+
     def _on_colour(self, name: str | None, run: str) -> dict:
         name = name or ""
         try:

@@ -157,6 +157,8 @@ HOUSE = {
         "runs_view",
         "rcc_view",
         "spots_view",
+        "views",
+        "views_bar",
         "failures_view",
         "failures_tab",
         "retraining_view",

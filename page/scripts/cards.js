@@ -145,7 +145,20 @@ list.addEventListener("keydown", (event) => {
   all[to].focus();
   choose(all[to]);
 });
-element.addEventListener("change", (event) => { if (event.target.closest("[data-choice]")) arrange(); });
+element.addEventListener("change", (event) => {
+  if (!event.target.closest("[data-choice]")) return;
+  arrange();
+  const detail = { show: choice("show").value, order: choice("order").value };
+  document.dispatchEvent(new CustomEvent("safe-cards-shown", { detail }));
+});
+document.addEventListener("safe-show-cards", ({ detail }) => {
+  for (const name of ["show", "order"]) {
+    const known = [...choice(name).options].some(({ value }) => value === detail[name]);
+    if (!known) detail.gone.push(`${name}: ${detail[name]}`);
+    else if (choice(name).value !== detail[name]) choice(name).value = detail[name];
+  }
+  arrange();
+});
 watch("cards", build);
 watch("named", rename);
 watch("value", () => {

@@ -38,6 +38,7 @@ function load() {
   if (!edited) { view = fitted(); filters = []; }
   makeFilters();
   if (!edited) showChosen();
+  document.dispatchEvent(new CustomEvent("safe-map-drawn"));
 }
 
 function mark(rows) {
@@ -303,7 +304,12 @@ function showChosen() {
 }
 
 watch(["record", "seen"], load);
-watch("filters", () => { if (map) makeFilters(); });
+watch("filters", () => {
+  if (!map) return;
+  makeFilters();
+  document.dispatchEvent(new CustomEvent("safe-map-drawn"));
+});
+document.addEventListener("safe-filter", ({ detail }) => { if (map) filterBy(detail.filters, detail.gone); });
 watch("named", rename);
 watch("chosen", () => { mark([]); showChosen(); });
 watch("found", () => mark(given("found")?.rows ?? []));
