@@ -126,6 +126,7 @@ HOUSE = {
         "export",
         "labelled",
         "history",
+        "side_by_side",
     ),
     "pipeline": (),
     "page": (
@@ -154,6 +155,7 @@ HOUSE = {
         "job_view",
         "label_view",
         "note_view",
+        "beside",
         "runs_view",
         "rcc_view",
         "spots_view",
