@@ -245,24 +245,30 @@ class ImagesView:
         """Images are selected one after the other: the first one does not open its RCC."""
         return self._picked(sent, rcc, run, opens=False)
 
-    def _picked(self, sent: object, rcc: int, run: str, *, opens: bool) -> dict:
+    def _listed(self, sent: object, run: str) -> tuple[Shown, list[int]] | None:
+        """The clusters that a window shows and the images that its script has sent; None, and said, if out of date."""
         try:
             results = self._settings.results.shown(run)
-            rows = _rows(sent, len(results.clusters.paths))
         except SAFEError as error:
             warn("Out of date", error)
+            return None
+        return results, _rows(sent, len(results.clusters.paths))
+
+    def _picked(self, sent: object, rcc: int, run: str, *, opens: bool) -> dict:
+        if (listed := self._listed(sent, run)) is None:
             return gr.skip()
+        results, rows = listed
         if not rows:
             return {name: value for name, value in self.show(results, rcc).items() if name is not self.map}
         if len(rows) > 1 or not opens:
             return self._selected(results, rows, "selected on the map")
         [row] = rows
         updates = self._choose(results, int(results.clusters.labels[row]))
-        listed = [row, *(other for other in updates[self.listed] if other != row)]
+        ordered = [row, *(other for other in updates[self.listed] if other != row)]
         heading = f"{printable(results.clusters.paths[row])}, then the others of its group"
         return {
             **updates,
-            **self._list(results, listed, heading, picked=rows),
+            **self._list(results, ordered, heading, picked=rows),
             self.to: gr.Dropdown(info="1 image selected"),
         }
 
@@ -306,11 +312,9 @@ class ImagesView:
         return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name, column)))}
 
     def _on_pick_in_grid(self, sent: object, run: str) -> dict:
-        try:
-            rows = _rows(sent, len(self._settings.results.shown(run).clusters.paths))
-        except SAFEError as error:
-            warn("Out of date", error)
+        if (listed := self._listed(sent, run)) is None:
             return gr.skip()
+        _, rows = listed
         return {
             self.move: gr.Button(interactive=bool(rows)),
             self.similar: gr.Button(interactive=len(rows) == 1),
@@ -319,20 +323,16 @@ class ImagesView:
 
     def _on_similar(self, sent: object, run: str) -> dict:
         """The failing images that are most like the one that is selected, whatever RCC they are in."""
-        try:
-            results = self._settings.results.shown(run)
-            rows = _rows(sent, len(results.clusters.paths))
-        except SAFEError as error:
-            warn("Out of date", error)
+        chosen = self._listed(sent, run)
+        if chosen is None or len(chosen[1]) != 1:
             return gr.skip()
-        if len(rows) != 1:
-            return gr.skip()
+        results, rows = chosen
         clusters = results.clusters
-        listed = most_similar(clusters, rows[0], PER_PAGE)
+        similar = most_similar(clusters, rows[0], PER_PAGE)
         heading = (
-            f"{printable(clusters.paths[rows[0]])}, then the {count(len(listed) - 1, 'failing image')} most like it"
+            f"{printable(clusters.paths[rows[0]])}, then the {count(len(similar) - 1, 'failing image')} most like it"
         )
-        return {**self._list(results, listed, heading, picked=rows), self.map: gr.HTML(found=_found(listed))}
+        return {**self._list(results, similar, heading, picked=rows), self.map: gr.HTML(found=_found(similar))}
 
     def _on_back(self, rows: list[int], page: int, sent: object, heading: str, run: str) -> dict:
         return self._turn(rows, page - 1, sent, heading, run)
@@ -341,12 +341,9 @@ class ImagesView:
         return self._turn(rows, page + 1, sent, heading, run)
 
     def _turn(self, rows: list[int], page: int, sent: object, heading: str, run: str) -> dict:
-        try:
-            results = self._settings.results.shown(run)
-            picked = _rows(sent, len(results.clusters.paths))
-        except SAFEError as error:
-            warn("Out of date", error)
+        if (listed := self._listed(sent, run)) is None:
             return gr.skip()
+        results, picked = listed
         return self._list(results, rows, heading, page, picked)
 
     def _on_move(self, rcc: int, sent: object, to: int | None, *parts: object) -> dict:
