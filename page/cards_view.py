@@ -10,6 +10,7 @@ from dbscan.outcome import NOISE
 from page.jobs import PageSettings
 from page.pictures import picture_file
 from page.results import Shown
+from page.texts import as_text
 from rccs.answers import commonest_confusion
 from rccs.confidence import confidence, is_loose
 from rccs.nearness import representative
@@ -42,8 +43,8 @@ class CardsView:
             NOISE,
             html_template=HERE.joinpath("cards.html").read_text(encoding="utf-8"),
             js_on_load=list_script("cards.js"),
-            cards=[],
-            named=None,
+            cards="",
+            named="",
             elem_id="rcc-list",
         )
 
@@ -58,7 +59,7 @@ class CardsView:
             }
             for place, rcc in enumerate(shown.groups)
         ]
-        return gr.HTML(chosen, cards=cards, named=None)
+        return gr.HTML(chosen, cards=as_text(cards), named="")
 
     def choose(self, chosen: int) -> gr.HTML:
         """Another RCC at hand."""
@@ -66,7 +67,7 @@ class CardsView:
 
     def rename(self, shown: Shown, *rccs: int) -> gr.HTML:
         """What the cards of some RCCs say; the others, and what is clicked meanwhile, stay as they are."""
-        return gr.HTML(named=[card(shown, rcc) for rcc in rccs])
+        return gr.HTML(named=as_text([card(shown, rcc) for rcc in rccs]))
 
 
 def list_script(name: str) -> str:

@@ -1,17 +1,15 @@
 """Second tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
 
 import html
-import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from dbscan.contrast import LOOKS
-from features.weights import choose_precision
 from page.cards_view import CardsView
+from page.clusters_form import ClustersForm, set_aside_of
+from page.how_found import SETTING_HEADERS, how_html, setting_rows
 from page.images_view import ImagesView
 from page.job_view import JobView, News
 from page.jobs import (
@@ -31,18 +29,17 @@ from page.jobs import (
     typed,
     warn,
 )
-from page.rcc_view import NO_CLUSTER_MEANS, RCC_MEANS, RccView
+from page.rcc_view import RccView
 from page.results import Shown, check_links
 from page.runs_view import RunsView, refreshed
 from page.spots_view import SpotsView, rank_of
+from page.views_bar import ViewsBar
 from page.visitors import Window, maker_of
 from pipeline import (
     ClusteringSettings,
     cluster_summary,
     explain_failures,
     generate_clusters,
-    given_predictions,
-    how_found,
     left_behind,
     mend,
     not_measured,
@@ -51,37 +48,14 @@ from pipeline import (
     prediction_notes,
     set_aside_notes,
 )
-from rccs.clusters import RootCauseClusters
-from rccs.confidence import consensus_text
 from rccs.gifs import gif_notes
 from rccs.review import Maker
-from reporting.elbow import elbow_svg
 from support.errors import SAFEError
 from support.text import printable
 
 HERE = Path(__file__).parent
 TAB = "clusters"
 OPEN_FORM, CLOSE_FORM = "Other images or options", "Hide the form"
-EXTRACTOR_MEANINGS = {
-    "auto": "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv",
-    "vgg16": "what an image shows and what disturbs it, the features of the next two joined",
-    "vgg16-fc2": "the paper's 4,096 features alone, which say most about what an image shows",
-    "vgg16-conv": "the mean of each channel of the convolutional layers, for machines without internet access",
-}
-PRECISION_MEANINGS = {
-    "auto": "bfloat16 if the processor multiplies it, otherwise float32",
-    "bfloat16": "half of the time or less, on such a processor; RCCs hardly differ",
-    "float32": "the same features on every processor, up to rounding",
-}
-SETTING_HEADERS = ["eps", "min_samples", "RCCs", "no cluster", "largest RCC", "silhouette", "score", ""]
-TERMS = {
-    "eps": "The distance up to which DBSCAN takes two images to be neighbours",
-    "min_samples": "How many images must lie within eps of a core point, itself included",
-    "silhouette": "How much closer images are to their own cluster than to the next; from -1 to 1, higher is better",
-    "RCCs": RCC_MEANS,
-    "RCC": RCC_MEANS,
-    "noise": NO_CLUSTER_MEANS,
-}
 
 
 class ClustersTab:
@@ -93,8 +67,7 @@ class ClustersTab:
     def __init__(self, app: gr.Blocks, settings: PageSettings):
         self._settings = settings
         self._nothing = _nothing(settings)
-        with gr.Column(elem_id="clusters-form") as self._form:
-            self._lay_out_form()
+        self.form = ClustersForm(settings)
         self._folded = gr.State(False)
         with gr.Row(elem_classes="safe-state"):
             self._status = gr.HTML(self._nothing, elem_id="clusters-status", scale=1)
@@ -115,13 +88,12 @@ class ClustersTab:
                 self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
         self._rcc, self._window = gr.State(0), Window(app)
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
-        self.root = gr.State("")  # the folder that the form was filled in with
         self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs]
         self._job_view = JobView(
-            settings, TAB, self._status, self._generate, self._cancel,
+            settings, TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
         )  # fmt: skip
-        self._fold_outputs = [self._form, self._folded, self._fold]
+        self._fold_outputs = [self.form.pane, self._folded, self._fold]
         self.outputs = [*self._job_view.outputs, *self._fold_outputs, self._pane, *self._window.outputs,
                          *self._one_rcc, self._cards.widget, *self._spots.outputs, self._compared, self._offer,
                          self._offered, self._accept, *self._runs_view.outputs, self._how, self._tried,
@@ -141,81 +113,27 @@ class ClustersTab:
                     js_on_load=HERE.joinpath("scripts", "screen.js").read_text(encoding="utf-8"),
                     elem_id="screen-bar",
                 )
+                self._views_bar = ViewsBar(settings)
                 self.images_view.lay_out_map()
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)
                 self._spots.lay_out_one()
         self.images_view.lay_out_grid()
 
-    def _lay_out_form(self) -> None:
-        with gr.Row(elem_classes="safe-form"):
-            self.folder = gr.Textbox(
-                label="Image folder",
-                info="The failing images: a folder on this machine, or a .txt file that lists them",
-                placeholder="/path/to/failing/images",
-                scale=4,
-                interactive=False,  # until it is filled in: what was typed before would be overwritten
-                elem_id="images",
-            )
-            self._reducer = gr.Radio(
-                label="Features reduced by",
-                info="UMAP: the authors' study of 2024",
-                choices=[("PCA", "pca"), ("PCA + UMAP", "umap")],
-                value="pca",
-                interactive=False,
-                scale=2,
-                min_width=230,
-                elem_id="reducer",
-            )
-            self._example = gr.Button(
-                "Example", scale=0, min_width=110, visible=self._settings.example is not None, elem_id="example-images"
-            )
-            self._generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
-        with gr.Accordion(
-            "More options: the whole test set, what does not matter, and the features", open=False,
-            elem_id="more-options",
-        ) as self._more:  # fmt: skip
-            with gr.Row():
-                self.predictions = gr.Textbox(
-                    label="Predictions", placeholder="/path/to/predictions.csv", interactive=False,
-                    info="CSV: image, label, predicted. By default predictions.csv beside the images",
-                    elem_id="predictions",
-                )  # fmt: skip
-                self.tested = gr.Textbox(
-                    label="Test images", info="The folder that the predictions are about, right and wrong images",
-                    placeholder="/path/to/test", interactive=False, elem_id="tested",
-                )  # fmt: skip
-                self._aside = gr.Dropdown(
-                    [], multiselect=True, allow_custom_value=True, label="Set aside", interactive=False,
-                    info="Parameters such as the person, removed before PCA; or looks: those of right images",
-                    elem_id="set-aside",
-                )  # fmt: skip
-            self._extractor = gr.Radio(
-                [(f"{name}: {meaning}", name) for name, meaning in EXTRACTOR_MEANINGS.items()], value="auto",
-                label="Features", info="What of VGG16 describes an image", interactive=False, elem_id="extractor",
-            )  # fmt: skip
-            self._precision = gr.Radio(
-                [(f"{name}: {meaning}", name) for name, meaning in PRECISION_MEANINGS.items()], value="auto",
-                label="Precision", info="Number format of the network", interactive=False, elem_id="precision",
-            )  # fmt: skip
-        self.fields = [
-            self.folder, self._reducer, self.predictions, self.tested, self._aside, self._extractor, self._precision,
-        ]  # fmt: skip
-
     def wire(self, app: gr.Blocks, news: News) -> None:
         """Connect the widgets."""
-        rcc, window, cards, folder = self._rcc, self._window, self._cards, self.folder
+        rcc, window, cards, form = self._rcc, self._window, self._cards, self.form
         rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
-        form = [*self.fields, self.root, self._more]
-        sent = [self._generate.click, folder.submit, self.predictions.submit, self.tested.submit]
-        generated = gr.on(sent, self.on_generate, self.fields, [self.root, *outputs], **FOLLOW)
-        accepted = self._accept.click(self._on_accept, window.run, [self._aside, self._more], **VIEW)
-        accepted.then(self.on_generate, self.fields, [self.root, *outputs], **FOLLOW).then(
+        filled_in = [*form.fields, form.root, form.more]
+        sent = [form.generate.click, form.folder.submit, form.predictions.submit, form.tested.submit]
+        generated = gr.on(sent, self.on_generate, form.fields, [form.root, *outputs], **FOLLOW)
+        accepted = self._accept.click(self._on_accept, window.run, [form.aside, form.more], **VIEW)
+        accepted.then(self.on_generate, form.fields, [form.root, *outputs], **FOLLOW).then(
             self.on_map, images_view.colour, images_view.map_outputs, **VIEW
         )
         example = self._settings.example
         if example:
-            self._example.click(lambda: str(example.folder / "failures"), None, folder, **VIEW)
+            form.example.click(lambda: str(example.folder / "failures"), None, form.folder, **VIEW)
         self._spots.widget.select(
             self._on_spot, [self._spots.widget, window.run], [*self._spots.outputs, *images_view.outputs],
             **LATEST, **IN_TURN,
@@ -225,16 +143,22 @@ class ClustersTab:
         self._spots.wire(window)
         rcc_view.wire(cards, images_view, window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
+        self._views_bar.wire(
+            images_view.colour, images_view.on_colour_of_link, [images_view.map, images_view.colour], window
+        )
         self._runs_view.wire(rcc, window, outputs, self._edited)
-        loaded = app.load(self._on_load, None, [*form, *outputs], **FOLLOW)
+        loaded = app.load(self._on_load, None, [*filled_in, *outputs], **FOLLOW)
         followed = self._job_view.wire(news, self.show, outputs)
         for event in (generated, loaded, followed):
             event.then(self.on_map, images_view.colour, images_view.map_outputs, **VIEW)
         loaded.then(self._on_look, rcc, rcc_view.outputs, **VIEW)
-        looked = [self._job_view.followed, rcc, rcc_view.pair, folder, self.root, window.run, window.seen,
+        looked = [self._job_view.followed, rcc, rcc_view.pair, form.folder, form.root, window.run, window.seen,
                   self._compared, self._spots.widget]  # fmt: skip
         for listen in (news.folder, rcc_view.refused.then):
-            listen(self._on_folder, looked, [*form, *outputs], **LATEST, **EDITS)
+            listen(self._on_folder, looked, [*filled_in, *outputs], **LATEST, **EDITS)
+        noted = [rcc, window.run, window.seen, self._compared, self._spots.widget]
+        shown = [cards.widget, images_view.map, rcc_view.note_view.widget, *self._spots.noted]
+        news.notes(self._on_notes, noted, shown, **LATEST, **EDITS)
 
     # --- What the widgets show ----------------------------------------------------------------------------------
 
@@ -263,8 +187,8 @@ class ClustersTab:
             **self._spots.show(results, spot),
             **self._show_offer(),
             self._compared: results.compared,
-            self._how: _how(clusters, not_measured(settings.out, results.review.original)),
-            self._tried: _setting_rows(clusters),
+            self._how: how_html(clusters, not_measured(settings.out, results.review.original)),
+            self._tried: setting_rows(clusters),
             self._skipped_pane: gr.update(label=f"Skipped images ({len(skipped)})", visible=bool(skipped)),
             self._skipped: [[printable(path), printable(reason)] for path, reason in skipped],
             **self._runs_view.show(results),
@@ -276,7 +200,7 @@ class ClustersTab:
     def show_form(self, folded: bool) -> dict:
         """The form, or only the button that shows it: there is a result, which needs the room."""
         button = gr.Button(OPEN_FORM if folded else CLOSE_FORM, visible=True)
-        return {self._form: put_away() if folded else reveal(), self._folded: folded, self._fold: button}
+        return {self.form.pane: put_away() if folded else reveal(), self._folded: folded, self._fold: button}
 
     def _show_offer(self) -> dict:
         """What most RCCs are made of though it does not matter, and a button that sets it aside."""
@@ -310,47 +234,19 @@ class ClustersTab:
     def _choose(self, results: Shown, chosen: int) -> dict:
         return {self._cards.widget: self._cards.choose(chosen), **self._show_rcc(results, chosen)}
 
-    def _form_of(self, results: Shown) -> dict:
-        """The form that these clusters were generated with."""
-        path = printable(os.fspath(results.clusters.home))
-        predictions, tested = (printable(text) for text in given_predictions(self._settings.out))
-        extractor = requested_extractor(results.clusters)
-        precision = requested_precision(results.clusters)
-        opened = predictions or results.clusters.without or {extractor, precision} != {"auto"}
-        return {
-            self.folder: path,
-            self.root: path,
-            self._reducer: results.clusters.reducer,
-            self.predictions: predictions,
-            self.tested: tested,
-            self._aside: self._show_aside(results),
-            self._extractor: extractor,
-            self._precision: precision,
-            # Never closed behind the engineer
-            **({self._more: gr.update(open=True)} if opened else {}),
-        }
-
-    def _show_aside(self, results: Shown, **more: Any) -> gr.Dropdown:
-        """What can be set aside, and what is."""
-        answers = results.clusters.answers
-        hidden = answers.columns if answers else {}
-        known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
-        aside = [printable(name) for name in set_aside_of(results.clusters)]
-        return gr.Dropdown(choices=[*(["label", LOOKS] if answers else []), *known], value=aside, **more)
-
     def _show_last(self) -> dict:
         """For a window that was just opened: from now on, the form can be edited."""
         results = self._settings.results
-        fields: dict[Any, Any] = {widget: gr.update(interactive=True) for widget in self.fields}
+        fields: dict[Any, Any] = {widget: gr.update(interactive=True) for widget in self.form.fields}
         if not results.there:
             return {**fields, self._status: self._nothing}
         try:
-            for widget, value in self._form_of(results.shown()).items():
+            for widget, value in self.form.of(results.shown()).items():
                 if widget not in fields:
                     fields[widget] = value
                 elif value:  # an empty field is left alone: something may be typed as soon as it is released
                     fields[widget] = gr.update(value=value, interactive=True)
-            fields[self._aside] = self._show_aside(results.shown(), interactive=True)
+            fields[self.form.aside] = self.form.show_aside(results.shown(), interactive=True)
             return {**fields, **self.show(), **self.show_form(folded=True)}
         except SAFEError as error:
             return {**fields, self._status: failed(error)}
@@ -406,7 +302,7 @@ class ClustersTab:
             except SAFEError as error:
                 raise SAFEError(f"The RCCs were found, but not compared with images that are right. {error}") from error
 
-        yield {self.root: source}
+        yield {self.form.root: source}
         yield from self._job_view.start(work, lambda: {**self.show(), **self.show_form(folded=True)})
 
     def _on_accept(self, run: str) -> dict:
@@ -420,7 +316,7 @@ class ClustersTab:
         if offer is None:
             return gr.skip()
         names = [printable(name) for name in (*set_aside_of(clusters), offer[0])]
-        return {self._aside: names, self._more: gr.update(open=True)}
+        return {self.form.aside: names, self.form.more: gr.update(open=True)}
 
     def on_map(self, by: str | None) -> dict:
         results = self._settings.results
@@ -474,7 +370,7 @@ class ClustersTab:
         self, followed: int, chosen: int, pair: tuple | None, folder: str | None, before: str, run: str, seen: int,
         compared: str, spot: object,
     ) -> Iterator[dict]:  # fmt: skip
-        """Show the notes and edits of other windows; an open question is answered first."""
+        """Show the edits of other windows; an open question is answered first."""
         if pair is not None or not self._settings.results.there:
             yield gr.skip()
             return
@@ -483,23 +379,34 @@ class ClustersTab:
         except SAFEError as error:
             yield {self._status: failed(error)}
             return
-        form = self._form_of(results)
-        form = form if form[self.root] != before and (folder or "") in ("", before) else {}
+        form = self.form.of(results)
+        form = form if form[self.form.root] != before and (folder or "") in ("", before) else {}
         if (results.run, len(results.review.edits)) == (run, seen):
-            if chosen in results.clusters.groups:
-                renamed = self._cards.rename(results, *results.clusters.groups)
-                note_view = self._rcc_view.note_view
-                note = note_view.show(results, chosen, forced=False)
-                noted = self._spots.show_notes(results, spot) if results.compared == compared else {}
-                on_map = self.images_view.rename(results, *results.clusters.groups)
-                words = {self._cards.widget: renamed, self.images_view.map: on_map, note_view.widget: note}
-                yield {**form, **words, **noted}
-                if results.compared != compared:
-                    yield self._show_compared(results, chosen, spot)
+            if chosen in results.clusters.groups and results.compared != compared:
+                yield {**form, **self._show_compared(results, chosen, spot)}
+            else:
+                yield form or gr.skip()
             return
         still = (chosen, spot) if results.run == run else ()
         yield {**form, **self._job_view.look(lambda: self.show(*still), followed)}
         yield self.on_map(None)
+
+    def _on_notes(self, chosen: int, run: str, seen: int, compared: str, spot: object) -> dict:
+        """Show the notes of other windows."""
+        try:
+            results = self._settings.results.shown(run)
+        except SAFEError:
+            return gr.skip()  # the folder has changed as well, which is told otherwise
+        groups = results.clusters.groups
+        if len(results.review.edits) != seen or chosen not in groups:
+            return gr.skip()
+        note_view = self._rcc_view.note_view
+        return {
+            self._cards.widget: self._cards.rename(results, *groups),
+            self.images_view.map: self.images_view.rename(results, *groups),
+            note_view.widget: note_view.show(results, chosen, forced=False),
+            **(self._spots.show_notes(results, spot) if results.compared == compared else {}),
+        }
 
     def _show_compared(self, results: Shown, chosen: int, spot: object) -> dict:
         """What a comparison adds to RCCs that are shown already; the RCC and the weak spot at hand stay."""
@@ -513,21 +420,6 @@ class ClustersTab:
 
     def _on_load(self) -> Iterator[dict]:
         yield from self._job_view.load(self._show_last, self.show)
-
-
-def set_aside_of(clusters: RootCauseClusters) -> tuple[str, ...]:
-    """The names of what was set aside before the clusters were found."""
-    return clusters.without
-
-
-def requested_extractor(clusters: RootCauseClusters) -> str:
-    """The choice of an extractor that gives these clusters again; `auto` where that is what it chooses."""
-    return "auto" if clusters.notice or clusters.extractor == "vgg16" else clusters.extractor
-
-
-def requested_precision(clusters: RootCauseClusters) -> str:
-    """The choice of a precision that gives these clusters again; `auto` where that is what it chooses here."""
-    return "auto" if clusters.precision == choose_precision("auto") else clusters.precision
 
 
 def _nothing(settings: PageSettings) -> str:
@@ -545,47 +437,3 @@ def _nothing(settings: PageSettings) -> str:
             ),
         ],
     )
-
-
-def _how(clusters: RootCauseClusters, missing: str) -> str:
-    """The algorithm and its settings, with the terms of the table explained, and what was not measured."""
-    found = f"<p>{_explained(how_found(clusters))}</p>" + (f"<p>{_explained(missing)}</p>" if missing else "")
-    if not clusters.settings:
-        return found
-    consensus = consensus_text(clusters)
-    became = "are kept, each with its own eps" if consensus else "became RCCs, each with its own eps"
-    search = (
-        f"DBSCAN was run with {len(clusters.settings)} values of min_samples. For each of them, eps was lowered from "
-        f"above the knee of the curve below, each image's distance to its neighbour {clusters.min_samples}, while "
-        f"clusters split into branches. The branches that explain most images and are best separated {became}; the "
-        "largest eps is given here. The min_samples with the best score was chosen; the score depends on the "
-        "silhouette as well. Images that are in no RCC are noise."
-    )
-    agreed = f"<p>{_explained(consensus)}</p>" if consensus else ""
-    return f"{found}<p>{_explained(search)}</p>{agreed}{elbow_svg(clusters)}"
-
-
-def _explained(text: str) -> str:
-    """HTML in which each of the `TERMS` has a tooltip."""
-    return re.sub(
-        rf"\b({'|'.join(TERMS)})\b",
-        lambda term: f'<abbr title="{html.escape(TERMS[term[0]])}">{term[0]}</abbr>',
-        html.escape(printable(text)),
-    )
-
-
-def _setting_rows(clusters: RootCauseClusters) -> list[list]:
-    """The settings tried, best first."""
-    return [
-        [
-            f"{setting.eps:.4f}" + (" (knee)" if setting.at_knee else ""),
-            setting.min_samples,
-            setting.n_rccs,
-            f"{setting.noise:.1%}",
-            f"{setting.largest:.1%}",
-            f"{setting.silhouette:.3f}",
-            f"{setting.score:.3f}",
-            "chosen" if (setting.eps, setting.min_samples) == (clusters.eps, clusters.min_samples) else "",
-        ]
-        for setting in sorted(clusters.settings, key=lambda setting: -setting.score)
-    ]

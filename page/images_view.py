@@ -15,6 +15,7 @@ from dbscan.outcome import NOISE
 from page.jobs import EDITS, IN_TURN, LATEST, VIEW, PageSettings, warn
 from page.pictures import data_uri
 from page.results import Shown
+from page.texts import as_text
 from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
@@ -64,12 +65,12 @@ class ImagesView:
             html_template=HERE.joinpath("map.html").read_text(encoding="utf-8"),
             js_on_load="".join(HERE.joinpath("scripts", name).read_text(encoding="utf-8") for name in MAP_SCRIPTS),
             server_functions=[map_pictures],
-            record=None,
-            filters=[],
-            named=None,
+            record="",
+            filters="",
+            named="",
             chosen=None,
-            shade=None,
-            found=None,
+            shade="",
+            found="",
             seen="",
             elem_id="map",
         )
@@ -142,11 +143,11 @@ class ImagesView:
 
     def no_map(self, rcc: int) -> gr.HTML:
         """A map that is yet to be drawn."""
-        return gr.HTML(record=None, shade=None, named=None, chosen=rcc)
+        return gr.HTML(record="", shade="", named="", chosen=rcc)
 
     def rename(self, results: Shown, *rccs: int) -> gr.HTML:
         """What the map says of some RCCs; all else stays as it is."""
-        return gr.HTML(named=[rcc_words(rcc, results.notes) for rcc in rccs])
+        return gr.HTML(named=as_text([rcc_words(rcc, results.notes) for rcc in rccs]))
 
     def show_map(self, results: Shown, by: str | None = None, *, chosen: int | None = None) -> dict:
         """The map; computed and stored if it is not yet, which takes seconds.
@@ -163,16 +164,17 @@ class ImagesView:
             positions = stored_map(self._settings.out, results.review.original)
         columns = self._settings.results.parameters()
         example = example_for(columns)
-        props: dict[str, Any] = {"record": map_record(results.clusters, positions, results.notes), "seen": results.run}
+        record = map_record(results.clusters, positions, results.notes)
+        props: dict[str, Any] = {"record": as_text(record), "seen": results.run}
         value: dict[str, Any] = {}
         if chosen is not None:
             props["chosen"] = chosen
         else:  # an edit leaves what is known of the images as it is
-            props["filters"] = map_filters(columns)
+            props["filters"] = as_text(map_filters(columns))
         if by is not None and by in columns:
-            props["shade"] = map_shades(by, columns[by])
+            props["shade"] = as_text(map_shades(by, columns[by]))
         elif by != "":  # otherwise left alone: it may be another by the time that the map is there
-            props["shade"], value = None, {"value": ""}
+            props["shade"], value = "", {"value": ""}
         return {
             self.map: gr.HTML(**props),
             self.colour: gr.Dropdown(choices=[BY_RCC, *((printable(name), name) for name in columns)], **value),
@@ -243,24 +245,30 @@ class ImagesView:
         """Images are selected one after the other: the first one does not open its RCC."""
         return self._picked(sent, rcc, run, opens=False)
 
-    def _picked(self, sent: object, rcc: int, run: str, *, opens: bool) -> dict:
+    def _listed(self, sent: object, run: str) -> tuple[Shown, list[int]] | None:
+        """The clusters that a window shows and the images that its script has sent; None, and said, if out of date."""
         try:
             results = self._settings.results.shown(run)
-            rows = _rows(sent, len(results.clusters.paths))
         except SAFEError as error:
             warn("Out of date", error)
+            return None
+        return results, _rows(sent, len(results.clusters.paths))
+
+    def _picked(self, sent: object, rcc: int, run: str, *, opens: bool) -> dict:
+        if (listed := self._listed(sent, run)) is None:
             return gr.skip()
+        results, rows = listed
         if not rows:
             return {name: value for name, value in self.show(results, rcc).items() if name is not self.map}
         if len(rows) > 1 or not opens:
             return self._selected(results, rows, "selected on the map")
         [row] = rows
         updates = self._choose(results, int(results.clusters.labels[row]))
-        listed = [row, *(other for other in updates[self.listed] if other != row)]
+        ordered = [row, *(other for other in updates[self.listed] if other != row)]
         heading = f"{printable(results.clusters.paths[row])}, then the others of its group"
         return {
             **updates,
-            **self._list(results, listed, heading, picked=rows),
+            **self._list(results, ordered, heading, picked=rows),
             self.to: gr.Dropdown(info="1 image selected"),
         }
 
@@ -277,6 +285,22 @@ class ImagesView:
             return gr.skip()
         return self.show_found(results, found, "found")
 
+    def on_colour_of_link(self, name: str | None, run: str) -> dict:
+        """Colour the map as an address says."""
+        try:
+            known = {"", *self._settings.results.parameters()}
+        except SAFEError:
+            return gr.skip()  # the status says what is wrong with the clusters
+        if name not in known:
+            warn("Not coloured", f"The link colours the map by {name}, which is not known of these images any more.")
+            return gr.skip()
+        updates = self._on_colour(name, run)
+        return (
+            {**updates, self.colour: gr.Dropdown(value=name)}
+            if isinstance(updates, dict) and self.map in updates
+            else updates
+        )
+
     def _on_colour(self, name: str | None, run: str) -> dict:
         name = name or ""
         try:
@@ -285,14 +309,12 @@ class ImagesView:
         except SAFEError as error:
             warn("Out of date", error)
             return gr.skip()
-        return {self.map: gr.HTML(shade=None if column is None else map_shades(name, column))}
+        return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name, column)))}
 
     def _on_pick_in_grid(self, sent: object, run: str) -> dict:
-        try:
-            rows = _rows(sent, len(self._settings.results.shown(run).clusters.paths))
-        except SAFEError as error:
-            warn("Out of date", error)
+        if (listed := self._listed(sent, run)) is None:
             return gr.skip()
+        _, rows = listed
         return {
             self.move: gr.Button(interactive=bool(rows)),
             self.similar: gr.Button(interactive=len(rows) == 1),
@@ -301,20 +323,16 @@ class ImagesView:
 
     def _on_similar(self, sent: object, run: str) -> dict:
         """The failing images that are most like the one that is selected, whatever RCC they are in."""
-        try:
-            results = self._settings.results.shown(run)
-            rows = _rows(sent, len(results.clusters.paths))
-        except SAFEError as error:
-            warn("Out of date", error)
+        chosen = self._listed(sent, run)
+        if chosen is None or len(chosen[1]) != 1:
             return gr.skip()
-        if len(rows) != 1:
-            return gr.skip()
+        results, rows = chosen
         clusters = results.clusters
-        listed = most_similar(clusters, rows[0], PER_PAGE)
+        similar = most_similar(clusters, rows[0], PER_PAGE)
         heading = (
-            f"{printable(clusters.paths[rows[0]])}, then the {count(len(listed) - 1, 'failing image')} most like it"
+            f"{printable(clusters.paths[rows[0]])}, then the {count(len(similar) - 1, 'failing image')} most like it"
         )
-        return {**self._list(results, listed, heading, picked=rows), self.map: gr.HTML(found=_found(listed))}
+        return {**self._list(results, similar, heading, picked=rows), self.map: gr.HTML(found=_found(similar))}
 
     def _on_back(self, rows: list[int], page: int, sent: object, heading: str, run: str) -> dict:
         return self._turn(rows, page - 1, sent, heading, run)
@@ -323,12 +341,9 @@ class ImagesView:
         return self._turn(rows, page + 1, sent, heading, run)
 
     def _turn(self, rows: list[int], page: int, sent: object, heading: str, run: str) -> dict:
-        try:
-            results = self._settings.results.shown(run)
-            picked = _rows(sent, len(results.clusters.paths))
-        except SAFEError as error:
-            warn("Out of date", error)
+        if (listed := self._listed(sent, run)) is None:
             return gr.skip()
+        results, picked = listed
         return self._list(results, rows, heading, page, picked)
 
     def _on_move(self, rcc: int, sent: object, to: int | None, *parts: object) -> dict:
@@ -367,9 +382,9 @@ class ImagesView:
         }
 
 
-def _found(rows: list[int]) -> dict:
+def _found(rows: list[int]) -> str:
     """Images for the map to mark; the same ones found again are marked again."""
-    return {"rows": rows, "at": time.monotonic()}
+    return as_text({"rows": rows, "at": time.monotonic()})
 
 
 def _rows(sent: object, n: int) -> list[int]:

@@ -21,10 +21,11 @@ class News:
         steps = Steps(settings)
 
         def latest_news(_: object) -> dict[str, Any]:
-            """Called by the script: for each tab the number of its latest job, the folder's state, and the steps."""
+            """Called by the script: the number of each tab's latest job, and what differs with the folder."""
             jobs = ((tab, settings.jobs.latest(tab)) for tab in STEPS)
             numbers = {tab: job.number for tab, job in jobs if job}
-            return {**numbers, "folder": settings.results.stamp, "steps": steps.now()}
+            results = settings.results
+            return {**numbers, "folder": results.stamp, "notes": results.notes_stamp, "steps": steps.now()}
 
         self._widget = gr.HTML(
             html_template="<span></span>",
@@ -44,6 +45,12 @@ class News:
         """The event that something in the folder has changed. Its handlers must take turns with edits (`jobs.EDITS`),
         or they could show something older than an edit has shown."""
         return self._widget.folder
+
+    @property
+    def notes(self) -> Callable:
+        """The event that notes have changed, and nothing else may have. An event of its own: with each event, Gradio's
+        page copies all that its widgets hold, and notes change with every key and click of a review."""
+        return self._widget.notes
 
 
 class JobView:

@@ -11,6 +11,7 @@ import gradio as gr
 from dbscan.outcome import NOISE
 from page.jobs import PageSettings
 from page.results import Shown
+from page.texts import as_text
 from rccs.notes import FIELDS, LONGEST_NAME, LONGEST_NOTE, VERDICTS, Noted, RccNote, title
 from rccs.review import CHANGED, load_review, set_note
 from rccs.spot_notes import SpotNote, checked_conditions, load_spot_notes, set_spot_note, tested_folder
@@ -104,7 +105,7 @@ class NoteView(Generic[_Note]):
             html_template=template.substitute(subject.words, about=subject.about),
             js_on_load=HERE.joinpath("scripts", "note.js").read_text(encoding="utf-8"),
             server_functions=[keep_note],
-            said=None,
+            said="",
             elem_id=f"{subject.about}-says",
         )
 
@@ -124,7 +125,7 @@ class NoteView(Generic[_Note]):
         said |= {"at": shown.at, "forced": forced, "component": self.widget._id}
         # Of the others as well, for whoever types as soon as one is chosen.
         said["notes"] = {str(other): _fields(one) for other, one in notes.items() if len(one.note) <= LONGEST_AHEAD}
-        return gr.HTML(said=said)
+        return gr.HTML(said=as_text(said))
 
 
 class OnRccs:

@@ -193,7 +193,8 @@ class ReportTab:
         app.load(self.on_load, None, self.outputs, **FOLLOW)
         tab.select(self.on_look, looked, self.outputs, **VIEW)
         self.job_view.wire(news, self.show, self.outputs)
-        news.folder(self.on_look, looked, self.outputs, **LATEST, **EDITS)
+        for event in (news.folder, news.notes):
+            event(self.on_look, looked, self.outputs, **LATEST, **EDITS)
 
 
 # --- In words -------------------------------------------------------------------------------------------------------

@@ -39,9 +39,12 @@ from support.run_folder import (
 )
 from training.result import load_retraining, retraining_of
 
+_NOTES = (NOTES_FILE, SPOT_NOTES_FILE)
 # Other failures have taken the place of those that the clusters are of where the mark has changed.
 _FAILURES = f"{FAILURES}/{FAILURES_MARK}"
-_FILES = (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE, PROFILES_FILE, COMPARISON_FILE, SPOT_NOTES_FILE, _FAILURES)
+_FILES = (CLUSTERS_FILE, EDITS_FILE, PROFILES_FILE, COMPARISON_FILE, _FAILURES, *_NOTES)
+# With each note, the journal of edits is written as well: whether edits were made, `Results.marks` says.
+_NOT_NOTES = (CLUSTERS_FILE, PROFILES_FILE, COMPARISON_FILE, _FAILURES, ACCURACY_FILE)
 
 
 class Shown(NamedTuple):
@@ -194,8 +197,13 @@ class Results:
 
     @property
     def stamp(self) -> str:
-        """A text that differs where anything has changed that the windows show."""
-        return self.stamp_of(*_FILES, SELECTION_FILE, RETRAINING_FILE, ACCURACY_FILE)
+        """A text that differs where anything has changed that the windows show, but for the notes."""
+        return str([self.marks(), *(self._stamp_of(name) for name in _NOT_NOTES)])
+
+    @property
+    def notes_stamp(self) -> str:
+        """A text that differs where a note on an RCC or a weak spot has changed."""
+        return self.stamp_of(*_NOTES)
 
     def stamp_of(self, *names: str) -> str:
         """A text that differs where any of some files has changed."""

@@ -43,14 +43,17 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, tabs: gr.Tabs, se
             )
             yield clusters.show_form(folded=False)
             return
-        fields = {clusters.folder: failing, clusters.predictions: "", clusters.tested: ""}
+        fields = {clusters.form.folder: failing, clusters.form.predictions: "", clusters.form.tested: ""}
         # A start that is refused, since other work is running, leaves the form filled in.
         for updates in clusters.on_generate(failing, reducer, "", "", *kept):
             yield {**fields, **updates}
             fields = {}
 
     sent = failures.view.find.click(
-        on_find, [*clusters.fields, clusters.root], [tabs, *clusters.fields, clusters.root, *clusters.outputs], **FOLLOW
+        on_find,
+        [*clusters.form.fields, clusters.form.root],
+        [tabs, *clusters.form.fields, clusters.form.root, *clusters.outputs],
+        **FOLLOW,
     )
     sent.then(clusters.on_map, clusters.images_view.colour, clusters.images_view.map_outputs, **VIEW)
 

@@ -9,19 +9,19 @@ from pathlib import Path
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from page.beside import beside_html, run_title
 from page.jobs import EDITS, VIEW, PageSettings, done, failed, warn
 from page.results import Shown, check_links
 from page.visitors import Window
 from pipeline import export_results, refresh_rccs
 from rccs.journal import describe_edit, standing
-from rccs.notes import title
 from rccs.review import redo_edit, undo_edit
-from reporting.history import Run, compare_runs, list_runs, restore_run
+from reporting.history import Run, list_runs, restore_run
+from reporting.side_by_side import sides
 from support.errors import SAFEError
 from support.text import printable
 
 RUN_HEADERS = ["run (UTC)", "images", "RCCs", "no cluster", "reduced by", "named", "image folder"]
-OVERLAP_HEADERS = ["RCC of the earlier run", "RCC now", "images in common", "of the earlier", "of the present"]
 
 KEPT_EXPORTS = 20  # of all visitors
 
@@ -54,12 +54,13 @@ class RunsView:
             with gr.Row(elem_classes="safe-form"):
                 self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
                                        info="All that were reviewed, and the last 20 others")  # fmt: skip
-                self.compare = gr.Button("Compare with the present", scale=1, elem_id="compare")
-                self.restore = gr.Button("Open", scale=1, elem_id="restore")
+                self.restore = gr.Button("Open", scale=0, min_width=90, elem_id="restore")
+                self.other = gr.Dropdown(label="Beside", choices=[], scale=3, elem_id="other-run",
+                                         info="The present one, or another earlier one")  # fmt: skip
+                self.compare = gr.Button("Compare", scale=0, min_width=110, elem_id="compare")
             self.compared = gr.HTML(elem_id="compared")
-            self.overlaps = gr.Dataframe(headers=OVERLAP_HEADERS, interactive=False, visible=False, max_height=320)
         self.outputs = [self.undo, self.redo, self.file, self.edits_pane, self.edits, self.edit, self.runs, self.run,
-                        self.compare, self.restore, self.compared, self.overlaps]  # fmt: skip
+                        self.other, self.compare, self.restore, self.compared]  # fmt: skip
 
     def show(self, results: Shown) -> dict:
         """The state of edits and runs."""
@@ -81,13 +82,16 @@ class RunsView:
             ),
             self.runs: [_row(run) for run in runs],
             self.run: gr.Dropdown(
-                choices=[(_named(run), run.name) for run in earlier], value=earlier[0].name if earlier else None,
+                choices=[(run_title(run), run.name) for run in earlier], value=earlier[0].name if earlier else None,
                 interactive=bool(earlier),
+            ),
+            self.other: gr.Dropdown(
+                choices=[(run_title(run), run.name) for run in runs],
+                value=next((run.name for run in runs if run.current), None), interactive=bool(earlier),
             ),
             self.compare: gr.Button(interactive=bool(earlier)),
             self.restore: gr.Button(interactive=bool(earlier)),
             self.compared: "",
-            self.overlaps: gr.Dataframe(visible=False),
         }  # fmt: skip
 
     def wire(self, rcc: gr.State, window: Window, outputs: list, changed: Callable) -> None:
@@ -113,21 +117,16 @@ class RunsView:
                 warn("Not exported", error)
                 return gr.skip()
 
-        def on_compare(name: str | None) -> dict:
+        def on_compare(a: str | None, b: str | None) -> str:
             try:
-                current = next((run.name for run in list_runs(settings.out) if run.current), "")
-                found = compare_runs(settings.out, name or "", current)
+                one, other, found = sides(settings.out, a or "", b or "")
+                for side in (one, other):
+                    check_links(side.clusters, settings.root)
             except SAFEError as error:
-                return {self.compared: failed(error), self.overlaps: gr.Dataframe(visible=False)}
+                return failed(error)
             agreement = "" if found.ari is None else f" · agreement (adjusted Rand index) {found.ari:.2f}"
-            summary = (
-                f"{found.common:,} images in common, {found.only_a:,} only then, {found.only_b:,} only now{agreement}"
-            )
-            rows = [
-                [title(o.rcc_a), title(o.rcc_b), o.images, f"{o.share_a:.0%}", f"{o.share_b:.0%}"]
-                for o in found.overlaps
-            ]
-            return {self.compared: done(summary), self.overlaps: gr.Dataframe(rows, visible=bool(rows))}
+            alone = f"{found.only_a:,} only in the first, {found.only_b:,} only in the second"
+            return done(f"{found.common:,} images in common, {alone}{agreement}") + beside_html(one, other, found)
 
         def on_restore(name: str | None) -> None:
             """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
@@ -142,7 +141,7 @@ class RunsView:
         self.redo.click(on_redo, [rcc, *window.parts], outputs, **VIEW, **EDITS)
         self.take_back.click(on_take_back, [rcc, self.edit, *window.parts], outputs, **VIEW, **EDITS)
         self.one.click(on_export, [rcc, run], self.file, **(VIEW | {"show_progress": "minimal"}))
-        self.compare.click(on_compare, self.run, [self.compared, self.overlaps], **VIEW)
+        self.compare.click(on_compare, [self.run, self.other], self.compared, **VIEW)
         restored = self.restore.click(on_restore, self.run, None, **VIEW)
         restored.success(None, None, None, js="() => { location.reload(); }")
 
@@ -176,12 +175,8 @@ def refreshed(settings: PageSettings) -> None:
     refresh_rccs(settings.out, within=settings.root)
 
 
-def _named(run: Run) -> str:
-    return f"{run.time:%Y-%m-%d %H:%M:%S}" + (" (present)" if run.current else "")
-
-
 def _row(run: Run) -> list:
-    name = _named(run)
+    name = run_title(run)
     if run.damaged:
         return [name, "damaged", "", "", "", "", printable(run.damaged)]
     return [name, run.images, run.rccs, run.noise, run.reducer.upper(), run.named, printable(run.image_root)]

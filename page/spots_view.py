@@ -64,6 +64,11 @@ class SpotsView:
     def outputs(self) -> list:
         return [self.pane, self.player, self.widget, self.heading, self.note_pane, self.note_view.widget]
 
+    @property
+    def noted(self) -> list:
+        """Those that show the notes."""
+        return [self.widget, self.note_view.widget]
+
     def show(self, shown: Shown, chosen: object = None) -> dict:
         """All weak spots, one with its GIF and note; nothing where the network's right images are not known.
 

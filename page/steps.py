@@ -40,7 +40,7 @@ class Steps:
             or an empty text; `text`, what there is to do there.
         """
         results = self._settings.results
-        stamp = results.stamp + results.stamp_of(UNSAFE_SET_FILE, REPORT_FILE)  # these move no other tab
+        stamp = results.stamp + results.notes_stamp + results.stamp_of(UNSAFE_SET_FILE, REPORT_FILE)
         with self._lock:
             if self._seen[0] != stamp:
                 self._seen = (stamp, self._look(results))

@@ -341,11 +341,6 @@ def run_folder(folder: Path, name: str) -> Path:
 # --- Comparing --------------------------------------------------------------------------------------------------
 
 
-def compare_runs(folder: Path, a: str, b: str) -> Comparison:
-    """Compare two runs of an output folder, given by name (SAFEError as for `open_run`)."""
-    return compare_clusters(open_run(folder, a).clusters, open_run(folder, b).clusters)
-
-
 def compare_clusters(a: RootCauseClusters, b: RootCauseClusters) -> Comparison:
     """Compare two clusterings."""
     label_a = dict(zip(a.paths, a.labels.tolist(), strict=True))

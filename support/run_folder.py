@@ -46,6 +46,7 @@ RUNS_FOLDER = "runs"
 ROUNDS_FOLDER = "rounds"
 """Failures that were collected before (see `rccs/rounds.py`)."""
 FORMS_FILE = "forms.json"  # what was entered in the page's forms
+VIEWS_FILE = "views.json"  # views of the map and the cards that were saved on the page
 ANALYSIS_FILE = ".safe-analysis.json"
 """Where an analysis last lay and when it was deleted (see `page/analyses.py`): by it, an empty one is recognized."""
 BIN_FOLDER = ".safe-bin"

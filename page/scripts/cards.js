@@ -1,8 +1,9 @@
 // The cards of all RCCs. Props: value (the RCC at hand), cards (see cards_view.py; place and picture as well), named (cards
-// that say something else now). Gradio asks for the value when it sends the event, so of clicks in quick succession the last
+// that say something else now), both as text. Gradio asks for the value when it sends the event, so of clicks in quick succession the last
 // one counts.
 const list = element.querySelector(".safe-cards"), told = element.querySelector("output");
 const choice = (name) => element.querySelector(`[data-choice="${name}"]`);
+const given = (name) => JSON.parse(props[name] || "[]");
 const known = new Map();  // by RCC: what its card says
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 
@@ -56,7 +57,7 @@ const inSight = () => [...list.querySelectorAll("[data-rcc]:not([hidden])")];
 
 function build() {
   known.clear();
-  list.replaceChildren(...(props.cards || []).map((entry) => {
+  list.replaceChildren(...given("cards").map((entry) => {
     known.set(entry.rcc, entry);
     const card = made("button", "safe-card"), image = document.createElement("img");
     card.type = "button";
@@ -110,13 +111,15 @@ function mark() {
 }
 
 function rename() {
-  for (const entry of props.named || []) {
-    const before = known.get(entry.rcc);
-    if (!before) continue;
-    known.set(entry.rcc, { ...before, ...entry });
-    write(cardOf(entry.rcc), known.get(entry.rcc));
+  let changed = false;
+  for (const entry of given("named")) {
+    const before = known.get(entry.rcc), after = { ...before, ...entry };
+    if (!before || JSON.stringify(before) === JSON.stringify(after)) continue;
+    known.set(entry.rcc, after);
+    write(cardOf(entry.rcc), after);
+    changed = true;
   }
-  if (props.named?.length) arrange();
+  if (changed) arrange();
 }
 
 function choose(card) {
@@ -142,7 +145,20 @@ list.addEventListener("keydown", (event) => {
   all[to].focus();
   choose(all[to]);
 });
-element.addEventListener("change", (event) => { if (event.target.closest("[data-choice]")) arrange(); });
+element.addEventListener("change", (event) => {
+  if (!event.target.closest("[data-choice]")) return;
+  arrange();
+  const detail = { show: choice("show").value, order: choice("order").value };
+  document.dispatchEvent(new CustomEvent("safe-cards-shown", { detail }));
+});
+document.addEventListener("safe-show-cards", ({ detail }) => {
+  for (const name of ["show", "order"]) {
+    const known = [...choice(name).options].some(({ value }) => value === detail[name]);
+    if (!known) detail.gone.push(`${name}: ${detail[name]}`);
+    else if (choice(name).value !== detail[name]) choice(name).value = detail[name];
+  }
+  arrange();
+});
 watch("cards", build);
 watch("named", rename);
 watch("value", () => {

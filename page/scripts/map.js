@@ -2,17 +2,19 @@
 // joined in this order: map_colours.js, map_drawing.js, map_filters.js, map_keys.js, map.js.
 // Gradio gives `element`, `props`, `watch`, `trigger` and `server`. Props: value (indices of the images selected), record
 // and shade (see rccs/image_map.py), filters (see rccs/map_filters.py), named (RCCs of which the name or verdict has
-// changed), chosen (an RCC), found (images looked for), seen (the run).
+// changed), chosen (an RCC), found (images looked for), seen (the run). Of these, record, filters, named, shade and found are
+// texts (JSON).
 // Events: select (images to be shown, or the RCC of a single one), input (images marked one after the other).
 const NEAR = 9, FAR = 5, MOST_ZOOM = 400, STEP = 40, MOST_PICTURES = 600;
 const BESIDE_FROM = 470;  // pixels; the filters are below a map that is narrower
+const given = (name) => JSON.parse(props[name] || "null");
 let map = null, view = { x: 0, y: 0, zoom: 1 }, inked = null, hovered = -1, walking = false;
 let lasso = null, dragged = null, byLasso = false, picked = new Set(), marked = new Uint8Array();
 let pictures = new Map(), asking = new Set(), resting = 0, waiting = 0, asked = false, hinting = 0;
 const $ = (selector) => element.querySelector(selector);
 
 function load() {
-  const r = props.record, before = map;
+  const r = given("record"), before = map;
   map = null;
   hovered = -1;
   walking = false;
@@ -36,6 +38,7 @@ function load() {
   if (!edited) { view = fitted(); filters = []; }
   makeFilters();
   if (!edited) showChosen();
+  document.dispatchEvent(new CustomEvent("safe-map-drawn"));
 }
 
 function mark(rows) {
@@ -286,9 +289,9 @@ element.addEventListener("focusout", (event) => { if (onMap(event)) leave(); });
 // --- What comes from the server ---------------------------------------------------------------------------------
 
 function rename() {
-  if (!map || !props.named) return;
-  for (const entry of props.named) Object.assign(map.known.get(entry.rcc) ?? {}, entry);
-  makeFilters();
+  const said = JSON.stringify(map?.rccs);
+  for (const entry of (map && given("named")) || []) Object.assign(map.known.get(entry.rcc) ?? {}, entry);
+  if (said !== JSON.stringify(map?.rccs)) makeFilters();
 }
 
 // An RCC at hand that is not in sight is shown.
@@ -301,11 +304,16 @@ function showChosen() {
 }
 
 watch(["record", "seen"], load);
-watch("filters", () => { if (map) makeFilters(); });
+watch("filters", () => {
+  if (!map) return;
+  makeFilters();
+  document.dispatchEvent(new CustomEvent("safe-map-drawn"));
+});
+document.addEventListener("safe-filter", ({ detail }) => { if (map) filterBy(detail.filters, detail.gone); });
 watch("named", rename);
 watch("chosen", () => { mark([]); showChosen(); });
-watch("found", () => mark(props.found?.rows ?? []));
-watch("shade", () => { hovered = -1; tell(-1); inked = null; legend(); redraw(); });
+watch("found", () => mark(given("found")?.rows ?? []));
+watch("shade", () => { shaded = given("shade"); hovered = -1; tell(-1); inked = null; legend(); redraw(); });
 new ResizeObserver(() => {
   const area = $(".safe-map-area");
   area.classList.toggle("narrow", area.clientWidth < BESIDE_FROM);
@@ -315,5 +323,6 @@ new ResizeObserver(redraw).observe($(".safe-map"));
 new MutationObserver(() => { inked = null; legend(); redraw(); })
   .observe(document.body, { attributes: true, attributeFilter: ["class"] });
 listenToFilters();
+shaded = given("shade");
 load();
 legend();

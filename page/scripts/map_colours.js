@@ -13,6 +13,7 @@ const SCALE = {
   light: [[20, 44, 110], [110, 112, 122], [226, 178, 20]],
   dark: [[62, 104, 196], [142, 145, 150], [255, 222, 80]],
 };
+let shaded = null;  // what colours the images, if not their RCCs
 const dark = () => document.body.classList.contains("dark");
 const theme = () => dark() ? "dark" : "light";
 
@@ -32,7 +33,7 @@ function pixelsOf(colours) {
 
 // The colours in use, the last one for what is unknown, which of them each image has, and that of the ground.
 function inks() {
-  const shade = props.shade?.value.length === map.n ? props.shade : null;  // else of clusters no longer shown
+  const shade = shaded?.value.length === map.n ? shaded : null;  // else of clusters no longer shown
   const of = new Uint8Array(map.n), few = shade ? shade.kind === "category" : true;
   const colours = few ? [...COLOURS[theme()], REST[theme()]]
     : Array.from({ length: STEPS_OF_SCALE }, (_, i) => (shade.kind === "angle" ? aroundOf : scaleOf)(i / (STEPS_OF_SCALE - 1)));
@@ -50,7 +51,7 @@ function inks() {
 const colourOf = (rcc) => rcc === NOISE ? GREY[theme()] : COLOURS[theme()][map.known.get(rcc)?.colour ?? 0];
 
 function legend() {
-  const box = $(".safe-map-legend"), shade = props.shade;
+  const box = $(".safe-map-legend"), shade = shaded;
   box.hidden = !shade;
   box.replaceChildren();
   if (!shade) return;

@@ -12,7 +12,7 @@ function frame() {
     canvas.width = Math.round(width * ratio);
     canvas.height = Math.round(height * ratio);
   }
-  const below = props.shade ? BELOW : BESIDE;
+  const below = shaded ? BELOW : BESIDE;
   const inner = [Math.max(40, width - 2 * BESIDE), Math.max(40, height - ABOVE - below)];
   const scale = map ? fitting(map.bulk, inner) * view.zoom : 1;
   return { canvas, ratio, width, height, inner, scale, x: width / 2, y: ABOVE + inner[1] / 2 };

@@ -16,14 +16,15 @@ function unpacked(text, Type) {
 function makeFilters() {
   const before = new Map(filters.filter(isOn).map((filter) => [filter.name, filter]));
   const titles = map.rccs.map((entry) => entry.title), at = new Map(map.rccs.map(({ rcc }, k) => [rcc, k]));
-  filters = [{ name: "RCC", kind: "category", texts: titles, bins: Uint16Array.from(map.rcc, (rcc) => at.get(rcc)) }];
+  const numbers = map.rccs.map((entry) => String(entry.rcc));
+  filters = [{ name: "RCC", kind: "category", texts: titles, keys: numbers, bins: Uint16Array.from(map.rcc, (rcc) => at.get(rcc)) }];
   const judged = Object.keys(VERDICTS).filter((verdict) => map.rccs.some((entry) => entry.verdict === verdict));
   if (judged.length > 1) {
     const of = map.rccs.map((entry) => judged.indexOf(entry.verdict));
     const bins = Uint16Array.from(filters[0].bins, (k) => of[k]);
     filters.push({ name: "Verdict", kind: "category", texts: judged.map((verdict) => VERDICTS[verdict]), bins });
   }
-  for (const sent of props.filters || []) {
+  for (const sent of given("filters") || []) {
     const bins = unpacked(sent.bins, Uint8Array);
     if (bins.length !== map.n) continue;  // of clusters that are no longer shown
     const texts = sent.names || sent.low.map((low, k) => low === sent.high[k] ? low : `${low} to ${sent.high[k]}`);
@@ -120,6 +121,34 @@ const ends = (filter) => {
   return [chosen[0] ?? -1, chosen.at(-1) ?? -1];
 };
 
+// What the address says of the filters: by name, what is chosen of each, in words that stay when others are added.
+const keysOf = (filter) => filter.keys || filter.texts;
+
+function told() {
+  return Object.fromEntries(filters.filter(isOn).map((filter) =>
+    [filter.name, keysOf(filter).filter((_, bin) => filter.kept[bin])]));
+}
+
+function chosen() {
+  document.dispatchEvent(new CustomEvent("safe-filters", { detail: told() }));
+}
+
+// What is not there any more is added to `gone`; the rest is shown.
+function filterBy(wanted, gone) {
+  if (JSON.stringify(wanted) === JSON.stringify(told())) return;
+  for (const filter of filters) filter.kept = null;
+  for (const [name, keys] of Object.entries(wanted || {})) {
+    const filter = filters.find((one) => one.name === name), all = Array.isArray(keys) ? keys.map(String) : [];
+    for (const key of all) {
+      const bin = filter ? keysOf(filter).indexOf(key) : -1;
+      if (bin < 0) { gone.push(`${name}: ${key}`); continue; }
+      filter.kept ||= new Uint8Array(filter.texts.length);
+      filter.kept[bin] = 1;
+    }
+  }
+  refilter();
+}
+
 function buildFilters() {
   const made = (tag, name, text = "") => {
     const it = document.createElement(tag);
@@ -176,12 +205,14 @@ function choose(filter, from, to = from) {
   filter.kept = kept.some(Boolean) ? kept : null;
   stale = true;
   redraw();
+  chosen();
 }
 
 function clearFilters(some = filters) {
   for (const filter of some) filter.kept = null;
   stale = true;
   redraw();
+  chosen();
 }
 
 function listenToFilters() {

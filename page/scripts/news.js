@@ -1,5 +1,6 @@
 // Asks every few seconds which jobs were started last and whether the folder has changed, and tells the tabs.
-const EVENTS = ["failures", "clusters", "unsafe", "retraining", "report", "folder"], FIRST = 500, EVERY = 2000;  // milliseconds
+const EVENTS = ["failures", "clusters", "unsafe", "retraining", "report", "folder", "notes"];
+const FIRST = 500, EVERY = 2000;  // milliseconds
 const told = {};
 
 async function look(first) {

@@ -10,6 +10,7 @@ const input = (field) => element.querySelector(`[data-field="${field}"]`);
 const radio = (value) => element.querySelector(`[data-field="verdict"][value="${value}"]`);
 const keyOf = ({ key, run }) => `${run} ${key}`;
 const same = (a, b) => a && b && keyOf(a) === keyOf(b);
+let said = null;  // what the server says of the one at hand
 let clicked = null;  // one of which the server has not answered yet
 let owner = null;  // key, run and title that the fields belong to
 let seen = BLANK;  // by field: what stood there when it was last filled in or kept
@@ -49,11 +50,12 @@ function latest(here) {
 // What the server says of the one at hand, or of the one that was just chosen.
 function fill() {
   if (!props.said) return;
-  const { key, run, title, lengths } = props.said, here = { key, run, title };
+  said = JSON.parse(props.said);
+  const { key, run, title, lengths } = said, here = { key, run, title };
   for (const field of ["name", "note"]) input(field).maxLength = lengths[field];
-  if (props.said.at > all.at) all = props.said;
-  learn(keyOf(here), props.said);
-  if (clicked && !props.said.forced && !same(clicked, here)) return;  // the answer to an earlier click
+  if (said.at > all.at) all = said;
+  learn(keyOf(here), said);
+  if (clicked && !said.forced && !same(clicked, here)) return;  // the answer to an earlier click
   clicked = null;
   if (!same(owner, here)) return take(here);
   owner = here;
@@ -116,7 +118,7 @@ async function send(entry) {
     own = problem ? [line(problem)] : [];
     for (const field of conflicts) open[field] = question(field, answer.kept[field]);
   } else if (drafts.has(keyOf(to))) {
-    drafts.get(keyOf(to)).problem = conflicts.length ? `another window changed it. Choose this ${props.said.noun} to decide.` : problem;
+    drafts.get(keyOf(to)).problem = conflicts.length ? `another window changed it. Choose this ${said.noun} to decide.` : problem;
   }
   tell();
 }
@@ -174,7 +176,7 @@ function leave() {
   for (const { to, mine, seen: before } of entries) {
     const states = flying && same(flying.to, to) ? [before, flying.mine] : [before];
     const body = JSON.stringify({ data: [to.key, to.run, states, mine], fn_name: "keep_note",
-      component_id: props.said.component, session_hash: "closed" });
+      component_id: said.component, session_hash: "closed" });
     const keepalive = body.length < 20_000;  // browsers refuse more than 64 KiB, of all that is on its way
     fetch("gradio_api/component_server", { method: "POST", headers: { "Content-Type": "application/json" }, body, keepalive })
       .catch(() => {});

@@ -1,7 +1,6 @@
 """The map of all failing images: its script alone in a browser, and on the real page."""
 
 import itertools
-import json
 import re
 from collections.abc import Iterator, Mapping
 
@@ -10,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from page.images_view import HERE, MAP_SCRIPTS
+from page.texts import as_text
 from rccs.image_map import COLOURS, STEPS, colour_apart, packed
 from rccs.map_filters import map_filters
 from tests.helpers.browsing import FAKED, WAIT, Served, canvas_of, field, generate, opened, served_from
@@ -51,8 +51,8 @@ def of_points(xy: np.ndarray, labels: np.ndarray, columns: Mapping[str, np.ndarr
         "rccs": described,
     }
     return {
-        "value": [], "record": record, "filters": map_filters(columns), "chosen": None, "shade": None, "found": None,
-        "named": None, "seen": "run",
+        "value": [], "record": as_text(record), "filters": as_text(map_filters(columns)), "chosen": None, "shade": "",
+        "found": "", "named": "", "seen": "run",
     }  # fmt: skip
 
 
@@ -119,7 +119,8 @@ def test_labels_are_names_cut_short_or_numbers_and_what_lies_outside_is_marked_u
     square.mouse.click(box["x"] + box["width"] - 10, box["y"] + 44)  # the triangle in the corner
     expect(outside).to_be_hidden()
     square.evaluate(
-        "() => window.shown.change({ named: [{ rcc: 0, title: 'RCC 0 · fog', name: 'fog', verdict: '' }] })"
+        "() => window.shown.change({ named: JSON.stringify("
+        "[{ rcc: 0, title: 'RCC 0 · fog', name: 'fog', verdict: '' }]) })"
     )
     assert data(square, "labels").split("|")[0] == "fog"
 
@@ -158,7 +159,7 @@ def test_filters_hide_images_and_count_what_is_left_and_what_is_selected_are_ima
     expect(dark).to_have_attribute("aria-label", "dark: 2 of 3")
     pane.get_by_role("button", name="Select").click()
     assert event(square) == ["select", [1, 2]]
-    square.evaluate("() => window.shown.change({ found: { rows: [0, 1], at: 1 } })")
+    square.evaluate("() => window.shown.change({ found: JSON.stringify({ rows: [0, 1], at: 1 }) })")
     expect(pane.locator(".safe-map-hidden")).to_have_text("1 of 2 selected images are not shown")
     pane.get_by_role("button", name="Clear").click()
     assert data(square, "shown") == "5"
@@ -256,7 +257,7 @@ def test_twenty_thousand_images_in_400_rccs_and_twelve_parameters_stay_smooth_an
     xy = np.clip(rng.random((400, 2))[labels] / 2 + rng.normal(0, 0.01, (N, 2)), 0, 1)
     columns = {f"number {k}": rng.normal(size=N) for k in range(12)}
     props = of_points(xy, labels, columns, {})
-    assert len(json.dumps(props["filters"])) < 400_000
+    assert len(props["filters"]) < 400_000
     show(window, props | {"chosen": 3})
     window.locator("#map [data-do=filters]").click()
     window.evaluate("""() => {

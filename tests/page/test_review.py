@@ -29,6 +29,7 @@ from tests.helpers.browsing import (
     unfold,
     wait_until,
 )
+from tests.page.test_accessibility import serious
 
 # A minute and a half, most of it for UMAP and for many windows
 pytestmark = pytest.mark.slow
@@ -327,6 +328,12 @@ def test_an_earlier_run_is_compared_and_opened_again(served, browser):
         )
         page.locator("#compare").click()
         expect(page.locator("#compared")).to_contain_text("24 images in common")
+        earlier, present = page.locator("#compared table").first.locator("thead th").all()
+        expect(present).to_contain_text("(present)")
+        expect(earlier).not_to_contain_text("present")
+        names = page.locator("#compared table").last.locator("tbody b").filter(has_text="<b>dark</b>")
+        expect(names.first).to_be_visible()
+        assert serious(page) == []
         how_found = page.get_by_role("button", name="How these were found")
         how_found.click()  # Gradio draws what is within only now
         expect(page.locator("#why")).to_contain_text("PCA, then UMAP")

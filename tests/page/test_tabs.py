@@ -18,7 +18,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from features.extractor import EXTRACTORS, PRECISIONS
-from page.clusters_tab import EXTRACTOR_MEANINGS, PRECISION_MEANINGS, requested_extractor, requested_precision
+from page.clusters_form import EXTRACTOR_MEANINGS, PRECISION_MEANINGS, requested_extractor, requested_precision
 from support.run_folder import FILENAMES_FILE, LABELS_FILE, NOTES_FILE, RUN_FILE, SELECTION_FILE
 from tests.helpers.browsing import MARKUP, WAIT, Served, field, generate, opened, served_from, unfold, wait_until
 from tests.helpers.places import names_in
