@@ -82,6 +82,8 @@ from training.labels import (
     unlabelled,
 )
 from training.result import Retraining, certainty_of, certainty_of_classes
+from training.settings import AIMS
+from training.together import trade_off_text
 
 REASONS_FILES = (WEAK_SPOTS_FILE, RATES_FILE, COMPARISON_FILE)
 
@@ -843,4 +845,8 @@ def retraining_details(result: Retraining) -> list[str]:
         name = "in no cluster" if share.name == str(NOISE) else f"RCC {share.name}"
         line = f"{name}: {share.after} of {count(share.images, 'failing image')} now right"
         lines.append(f"{line} (95% interval {low:.0%} to {high:.0%})" if share.images else line)
+    if result.settings:
+        shares = {"now": result.settings.original_share, "offered": AIMS["keep"].original_share}
+        along = trade_off_text(result.trade_off, result.test_size, **shares)
+        lines += [along] if along else []
     return lines

@@ -44,6 +44,7 @@ from training.settings import (
     choose_settings,
     compile_as_given,
 )
+from training.together import answer_together, together_text, trade_off
 
 # --- Retraining -------------------------------------------------------------------------------------------------
 
@@ -99,7 +100,8 @@ def retrain(
         settings = choose_settings(dnn, wishes, sizes)
         data = _training_data(material)
         tested = Pixels(material.dnn, material.test.files)
-        before = _run(material, material.dnn.model, tested, progress, "Testing the model")
+        answers = _run(material, material.dnn.model, tested, progress, "Testing the model")
+        before = _judge(material, answers)
         unfinished, finished = out / CHECKPOINT_FILE, out / REPETITIONS_FILE
 
         def train_with(settings: Settings, progress: Progress) -> FineTuning:
@@ -108,18 +110,27 @@ def retrain(
                 should_stop=should_stop, checkpoint=unfinished,
             )  # fmt: skip
 
-        steps = Steps(
-            train_with,
-            lambda model, progress: _run(material, model, tested, progress, "Testing the retrained model"),
-            lambda weights: copy_with(material.dnn, weights),
-        )
+        def answering(model: Any) -> Any:
+            share = settings.original_share
+            return answer_together(material.dnn, model, share) if share else model
+
+        def test_model(model: Any, progress: Progress) -> Judgement:
+            return _judge(material, _run(material, answering(model), tested, progress, "Testing the retrained model"))
+
+        steps = Steps(train_with, test_model, lambda weights: copy_with(material.dnn, weights))
         resumption = _resumption(finished, material, data, settings, n_seeds) if n_seeds > 1 else None
         repeated = repeat(
             steps, settings, n_seeds, before, resumption, progress=progress, on_epoch=on_epoch, should_stop=should_stop
         )
         result = _compare(material, before, repeated, data, tested)
-        compile_as_given(material.dnn, repeated.tuning.model)
-        result = save_retraining(result, repeated.tuning.model, out)
+        retrained = repeated.tuning.model
+        if repeated.tuning.best and material.dnn.task == "classification":
+            again = _run(material, retrained, tested, progress, "Testing the retrained model alone")
+            labels = material.test.labels[before.indices]
+            result = dataclasses.replace(result, trade_off=trade_off(answers.outputs, again.outputs, labels))
+            retrained = answering(retrained)
+        compile_as_given(material.dnn, retrained)
+        result = save_retraining(result, retrained, out)
         remove_checkpoint(unfinished)
         remove_checkpoint(finished)
         return result
@@ -279,11 +290,22 @@ def weighed(unsafe: UnsafeSet) -> np.ndarray:
     return np.array([image.rcc if unsafe.quota == "equal" else 0 for image in unsafe.images], int)
 
 
-def _run(material: _Material, model: Any, tested: Pixels, progress: Progress, what: str) -> Judgement:
-    """Test a model; entry i belongs to the i-th readable test image."""
-    indices, outputs = run_model(material.dnn, model, tested, np.arange(len(tested)), progress=progress, what=what)
-    check_outputs(outputs, material.dnn, material.test.root, skipped_of(tested, material.test.paths))
-    return judge(material.dnn, material.test, indices, outputs, threshold=material.threshold)
+class _Answers(NamedTuple):
+    """A model's outputs for the readable test images (see `dnn.predictions.run_model`)."""
+
+    indices: np.ndarray
+    outputs: np.ndarray
+
+
+def _run(material: _Material, model: Any, tested: Pixels, progress: Progress, what: str) -> _Answers:
+    answers = _Answers(*run_model(material.dnn, model, tested, np.arange(len(tested)), progress=progress, what=what))
+    check_outputs(answers.outputs, material.dnn, material.test.root, skipped_of(tested, material.test.paths))
+    return answers
+
+
+def _judge(material: _Material, answers: _Answers) -> Judgement:
+    """Compare a model's outputs with the labels; entry i belongs to the i-th readable test image."""
+    return judge(material.dnn, material.test, *answers, threshold=material.threshold)
 
 
 def _resumption(file: Path, material: _Material, data: TrainingData, settings: Settings, n_seeds: int) -> Resumption:
@@ -325,6 +347,7 @@ def _compare(
         assumptions=(
             *material.assumptions,
             *doubts(material.dnn, tuning.history[0].validation, "the training images held out"),
+            *([together_text(repeated.settings.original_share)] if repeated.settings.original_share else []),
         ),
         stopped=tuning.stopped,
         seconds=round(tuning.seconds, 1),

@@ -232,7 +232,7 @@ def _add_retrain(commands: Commands) -> None:
     retrain.add_argument(
         "--aim", metavar="AIM", choices=("balance", "accuracy", "keep"), default="balance",
         help="what matters more: balance (default); accuracy, although more images that were right get wrong; or keep, "
-        "that as few as possible do",
+        "that as few as possible do: the model then holds the original network as well, and takes twice as long",
     )  # fmt: skip
     retrain.add_argument(
         "--learning-rate", metavar="R", help="default: 0.7 times the rate that the model was compiled with, or 7e-4"

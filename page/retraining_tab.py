@@ -95,7 +95,8 @@ class RetrainingTab:
         with gr.Accordion("How it is trained", open=False, elem_id="training-options") as self.options:
             self.aim = gr.Radio(
                 AIM_CHOICES, value=AIM, label="What matters more", elem_id="aim",
-                info="For accuracy, more images that were right may get wrong; keeping them, accuracy gains less",
+                info="For accuracy, more images that were right may get wrong; to keep them, the model holds the "
+                "original network as well, takes twice as long, and gains less",
             )  # fmt: skip
             with gr.Row():
                 self.rate = gr.Textbox(

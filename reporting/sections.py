@@ -586,6 +586,7 @@ def _retraining(known: Material) -> str:
         + (per_rcc if ours else "<p class='warning'>The shares per RCC are for other clusters and left out.</p>")
         + _shares("Class", result.per_class, "Test images of each class")
         + _classes(result.per_class, certainty_of_classes(result))
+        + _trade_off(result)
         + _changes("Worsened: right before, wrong now", result.worsened)
         + _changes("Improved: wrong before, right now", result.improved)
     )
@@ -633,6 +634,23 @@ def _shares(group: str, shares: tuple[Share, ...], caption: str) -> str:
     ]
     headers = [group, "Images", "Right before", "Right after", "Share after", "95% interval"]
     return html_table(headers, rows, caption=caption, numbers=range(1, 6))
+
+
+def _trade_off(result: Retraining) -> str:
+    """What would be right and worsened if the original network had a share in the answers."""
+    if not result.trade_off or result.settings is None:
+        return ""
+    mine = result.settings.original_share
+    rows = [
+        [
+            f"{one.share:.0%}{' (this model)' if one.share == mine else ''}",
+            percent(one.right / result.test_size),
+            f"{one.worsened:,}",
+        ]
+        for one in result.trade_off
+    ]
+    caption = "Both networks answering together, by the share of the original one"
+    return html_table(["Share", "Test accuracy", "Worsened"], rows, caption=caption, numbers=(1, 2))
 
 
 def _classes(shares: tuple[Share, ...], sure: list[Certainty]) -> str:

@@ -111,6 +111,7 @@ HOUSE = {
         "settings",
         "checkpoint",
         "finetuning",
+        "together",
         "comparison",
         "certainty",
         "repetitions",

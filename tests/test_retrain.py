@@ -12,6 +12,7 @@ from dbscan.outcome import NOISE
 from dnn.failures import find_failures
 from dnn.model import DnnOptions, load_dnn
 from dnn.predictions import labelled_images, predict
+from pipeline import retraining_details
 from rccs.clusters import fingerprint, save_clusters
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from retrain import retrain, weighed
@@ -117,6 +118,29 @@ def test_the_given_model_is_untouched_and_the_new_one_is_whole(made):
     predicted = predict(new, test.root, test.paths).outputs.argmax(axis=1)
     assert np.mean(predicted == test.labels) == pytest.approx(made["result"].accuracy_after)
     assert new.compiled["loss"]
+
+
+def test_with_the_aim_to_keep_the_original_network_answers_along(case):
+    alone = run(case, aim="accuracy")
+    together = run(case, aim="keep")
+    expected = {one.share: (one.right, one.worsened) for one in together.trade_off}[0.3]
+    assert (round(together.accuracy_after * 27), len(together.worsened)) == expected
+    assert len(together.worsened) <= len(alone.worsened)
+    assert together.assumptions[-1].startswith("Both networks answer together, the retrained one with a weight of 70%")
+    assert "Both networks" not in alone.assumptions[-1]
+    new = load_dnn(case / "out" / "retrained.keras")
+    assert len(new.model.get_weights()) == 2 * len(load_dnn(case / "model.keras").model.get_weights())
+    test = labelled_images(case / "test")
+    predicted = predict(new, test.root, test.paths).outputs.argmax(axis=1)
+    assert np.mean(predicted == test.labels) == pytest.approx(together.accuracy_after)
+
+
+def test_what_both_networks_together_would_keep_is_told(made):
+    found = made["result"].trade_off
+    assert [one.share for one in found] == [0, 0.1, 0.2, 0.3, 0.4, 0.5]
+    assert found[0].right == round(27 * made["result"].accuracy_after)
+    assert [one.worsened for one in found] == sorted((one.worsened for one in found), reverse=True)
+    assert any("--aim keep" in line for line in retraining_details(made["result"]))
 
 
 def test_what_is_saved_is_what_is_loaded(made):

@@ -29,6 +29,7 @@ from training.comparison import Answered, Changed, Outcome, Share, shares_by_rcc
 from training.finetuning import Epoch
 from training.repetitions import Repetition
 from training.settings import Settings
+from training.together import TradeOff
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class Retraining:
     repetitions : tuple of Repetition
         The finished ones, if several were requested. This is the result of the one with the seed in `settings`, but
         `seconds` and `waiting` are those of all together.
+    trade_off : tuple of TradeOff
+        What both networks together would get right, by the share of the original one; empty for a regression, if no
+        epoch was better, if SAFE trained nothing, and in files of older versions.
     after : Path or None
         The table of the second model's answers, if both models were given as tables: SAFE trained nothing, and there is
         no file of a model. None after a retraining.
@@ -109,6 +113,7 @@ class Retraining:
     run: str = ""
     digest: str = ""
     repetitions: tuple[Repetition, ...] = ()
+    trade_off: tuple[TradeOff, ...] = ()
     after: Path | None = None
     answers: tuple[Answered, ...] = ()
 
@@ -190,7 +195,18 @@ def _retraining_text(result: Retraining) -> str:
     record = dataclasses.asdict(dataclasses.replace(result, answers=()))
     del record["answers"]
     record |= {"model": os.fspath(result.model), "test_root": os.fspath(result.test_root)}
-    for name in ("improved", "worsened", "per_rcc", "per_class", "history", "skipped", "outcomes", "repetitions"):
+    rows = (
+        "improved",
+        "worsened",
+        "per_rcc",
+        "per_class",
+        "history",
+        "skipped",
+        "outcomes",
+        "repetitions",
+        "trade_off",
+    )
+    for name in rows:
         record[name] = [row._asdict() for row in getattr(result, name)]
     if not result.repetitions:
         del record["repetitions"]  # so that earlier versions can read it
@@ -306,6 +322,7 @@ def load_retraining(folder: Path) -> Retraining:
         record["outcomes"] = tuple(Outcome(**row) for row in record.get("outcomes", ()))
         record["repetitions"] = tuple(Repetition(**row) for row in record.get("repetitions", ()))
         record["answers"] = tuple(Answered(*map(str, row)) for row in record.get("answers", ()))
+        record["trade_off"] = tuple(TradeOff(**row) for row in record.get("trade_off", ()))
         history = [{**row, "loss": math.nan if row["loss"] is None else row["loss"]} for row in record["history"]]
         record["history"] = tuple(Epoch(**row) for row in history)
         record["after"] = None if record.get("after") is None else Path(record["after"])
@@ -322,12 +339,16 @@ def _check_numbers(result: Retraining) -> None:
     """Raise a ValueError or TypeError if a number of a retraining that was read from a file is invalid."""
     of_shares = [number for share in (*result.per_rcc, *result.per_class) for number in share[1:]]
     of_shares += [number for one in result.repetitions for number in (one.seed, one.improved, one.worsened)]
+    of_shares += [number for one in result.trade_off for number in (one.right, one.worsened)]
     sizes = (result.test_size, result.train_size, result.unsafe_size, result.best, *of_shares)
     if not all(isinstance(size, int) and size >= 0 for size in sizes):
         raise ValueError("a size is invalid")
+    if any(max(one.right, one.worsened) > result.test_size for one in result.trade_off):
+        raise ValueError("a trade-off counts more images than there are")
     if any(max(share.before, share.after) > share.images for share in (*result.per_rcc, *result.per_class)):
         raise ValueError("a share is above 1")
     accuracies = [one.accuracy_after for one in result.repetitions]
+    accuracies += [one.share for one in result.trade_off]
     shares = (result.accuracy_before, result.accuracy_after, *accuracies)
     if not all(0 <= share <= 1 for share in shares) or not all(t >= 0 for t in (result.seconds, result.waiting)):
         raise ValueError("a number is invalid")

@@ -18,8 +18,23 @@ BATCH_SIZE = 32
 VALIDATION_SHARE = 0.1
 UNSAFE_SHARE = 0.2
 KEEP = 1.0
-AIMS = {"accuracy": 1.0, "balance": 3.0, "keep": 12.0}
-"""What matters more, as `keep_unsafe`: the accuracy, or that nothing which was right gets worse."""
+
+
+class Aim(NamedTuple):
+    """What matters more: the accuracy, or that nothing which was right gets worse.
+
+    Attributes
+    ----------
+    keep_unsafe, original_share : float
+        As of `Settings`.
+    """
+
+    keep_unsafe: float
+    original_share: float = 0.0
+
+
+AIMS = {"accuracy": Aim(1), "balance": Aim(3), "keep": Aim(3, original_share=0.3)}
+KEEP_IN_A_REGRESSION = Aim(12)  # the mean of two numbers is no surer answer
 AIM = "balance"
 MOST_SEEDS = 99
 
@@ -42,6 +57,9 @@ class Settings(NamedTuple):
     keep, keep_unsafe : float
         Weight of the original model's outputs relative to the label, for training images and for unsafe images that it
         predicts correctly. Files of older versions lack the second, which was the same as the first.
+    original_share : float
+        Share of the original network in the answers of the model that is written (see `training/together.py`); with 0,
+        it is the retrained network alone.
     """
 
     learning_rate: float
@@ -52,6 +70,7 @@ class Settings(NamedTuple):
     unsafe_share: float = UNSAFE_SHARE
     keep: float = KEEP
     keep_unsafe: float = KEEP
+    original_share: float = 0.0
 
 
 class SetSizes(NamedTuple):
@@ -120,7 +139,8 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     if aim not in AIMS:
         raise SAFEError(f"The aim must be one of {', '.join(AIMS)}. Received: {aim}")
     given = {name: value for name, value in wishes._asdict().items() if value is not None}
-    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **given, "keep_unsafe": AIMS[aim]}
+    weights = KEEP_IN_A_REGRESSION if aim == "keep" and dnn.task == "regression" else AIMS[aim]
+    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **given, **weights._asdict()}
     values = {name: value for name, value in values.items() if name in Settings._fields}
     for name, lowest, highest in (
         ("learning_rate", 0, 1),
@@ -151,7 +171,8 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
 
 def aim_of(settings: Settings) -> str:
     """The aim that gives these settings; empty if none does."""
-    return next((aim for aim, weight in AIMS.items() if weight == settings.keep_unsafe), "")
+    weights = Aim(settings.keep_unsafe, settings.original_share)
+    return "keep" if weights == KEEP_IN_A_REGRESSION else next((aim for aim in AIMS if AIMS[aim] == weights), "")
 
 
 def _epochs(settings: Settings, sizes: SetSizes) -> int:

@@ -63,6 +63,7 @@ from support.run_folder import CLUSTERS_FILE, PREDICTIONS_FILE
 from training import finetuning
 from training.finetuning import TRAINING, TrainingData, fine_tune
 from training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, Wishes, choose_settings
+from training.together import answer_together
 
 PLOT = Path(__file__).parents[1] / "plots" / "retraining.png"
 LIST_FILE = "improvement.txt"
@@ -236,7 +237,10 @@ def run_once(case: RetrainingCase, strategy: str, labels: int, seed: int) -> dic
     )
     settings = choose_settings(case.dnn, case.wishes._replace(seed=seed), SetSizes(len(seen), len(chosen)))
     result = fine_tune(case.dnn, data, settings)
-    right = is_right(case.dnn, result.model, case.test)
+    model = result.model
+    if settings.original_share:
+        model = answer_together(case.dnn, model, settings.original_share)
+    right = is_right(case.dnn, model, case.test)
     return {
         "setup": case.about["setup"],
         "strategy": strategy,

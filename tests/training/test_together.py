@@ -1,0 +1,57 @@
+"""The original network and the retrained one answering together."""
+
+import numpy as np
+import pytest
+
+from dnn.model import load_dnn, loss_name
+from dnn.predictions import Pixels, run_model
+from tests.helpers.small_models import NAMES, colour_model, draw_colour, red_model, saved
+from training.finetuning import copy_with
+from training.settings import compile_as_given
+from training.together import answer_together, trade_off
+
+
+def images():
+    rng = np.random.default_rng(0)
+    return np.stack([np.asarray(draw_colour(name, rng, tint)) for tint in (None, "red") for name in NAMES])
+
+
+def outputs(dnn, model):
+    pixels = Pixels.of_array(dnn, images())
+    return run_model(dnn, model, pixels, np.arange(len(pixels)))[1]
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: colour_model(head="layer"),
+        lambda: colour_model("linear"),
+        lambda: colour_model("sigmoid", "binary_crossentropy"),
+        lambda: red_model(),
+        lambda: red_model("linear"),
+    ],
+    ids=["softmax", "logits", "sigmoids", "one output", "one logit"],
+)
+def test_the_answer_is_the_mean_of_both_also_once_it_is_saved_and_when_it_is_retrained_again(model, tmp_path):
+    dnn = load_dnn(saved(model(), tmp_path / "given.keras"))
+    rng = np.random.default_rng(1)
+    retrained = copy_with(dnn, [weights + rng.normal(0, 0.5, weights.shape) for weights in dnn.model.get_weights()])
+    original, other = outputs(dnn, dnn.model), outputs(dnn, retrained)
+    assert np.abs(original - other).max() > 0.05
+    together = answer_together(dnn, retrained, 0.3)
+    compile_as_given(dnn, together)
+    again = load_dnn(saved(together, tmp_path / "together.keras"))
+    assert (again.activation, again.task, again.n_outputs) == (dnn.activation, dnn.task, dnn.n_outputs)
+    assert (again.height, again.width, again.channels) == (dnn.height, dnn.width, dnn.channels)
+    assert loss_name(again.compiled) == loss_name(dnn.compiled)
+    mean = 0.3 * original + 0.7 * other
+    for whole in (again.model, copy_with(again, again.model.get_weights()), answer_together(again, again.model, 0.5)):
+        assert outputs(again, whole) == pytest.approx(mean, abs=1e-5)
+    assert outputs(dnn, dnn.model) == pytest.approx(original)  # neither network was changed
+
+
+def test_a_larger_share_of_the_original_keeps_more_of_what_it_gets_right():
+    before = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.9, 0.1]])
+    after = np.array([[0.2, 0.8], [0.45, 0.55], [0.1, 0.9], [0.2, 0.8]])
+    found = trade_off(before, after, np.array([0, 0, 1, 1]), shares=(0, 0.4, 0.5, 1))
+    assert [tuple(one) for one in found] == [(0, 2, 2), (0.4, 3, 1), (0.5, 3, 0), (1, 3, 0)]
