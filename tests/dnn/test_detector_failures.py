@@ -274,7 +274,7 @@ def test_crops_are_clustered_described_and_explained(fake_network, case, tmp_pat
     find(case)
     out = tmp_path / "run"
     clusters = generate_clusters(case.out / "failures", out)
-    assert {clusters.told(row) for row in range(len(clusters.paths))} > {"box → nothing"}
+    assert {clusters.told(row) for row in range(len(clusters.paths))} > {"box, missed"}
     assert explain_failures(out)
     record = json.loads((out / "run.json").read_text())
     assert record["predictions"]["notes"] == record["parameters"]["notes"] == []
