@@ -28,7 +28,7 @@ function button(row, column, [images, wrong], most) {
     return cell;
   }
   const told = `${confused(row, column)}: ${images.toLocaleString("en")}`;
-  const right = row === column ? `${props.rows[row]}: ${(images - wrong).toLocaleString("en")} right` : "";
+  const right = row === column ? `${props.rows[row]}: ${(images - wrong).toLocaleString("en")} ${props.nothing >= 0 ? "found" : "right"}` : "";
   const label = !right ? told : wrong ? `${right}, ${wrong.toLocaleString("en")} wrong` : right;
   const one = made("button", images.toLocaleString("en"), { type: "button", title: label, tabIndex: -1 });
   one.setAttribute("aria-label", label);
