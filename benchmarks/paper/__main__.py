@@ -2,10 +2,11 @@
 
     python -m benchmarks.paper [--cases CASE ...] [--data CASE=DIR ...] [--work DIR] [--quick]
 
-Writes the sections `paper` and, if time and memory are measured, `paper-cost` of benchmarks/RESULTS.md, and the
-pictures in benchmarks/plots/. Case studies are built in the work folder if no folder is given for them; photographs
-(`gtsrb`) must be given. Every result is kept in the work folder: an interrupted run resumes from there, and a result is
-measured again when something it depends on has changed.
+Writes sections of benchmarks/RESULTS.md: `paper` for the paper's cases, `paper-large` for those with as many failures
+as in the paper, `paper-cost` if time and memory are measured; and the pictures in benchmarks/plots/. A section of which
+no case is measured stays as it is. Case studies are built in the work folder if no folder is given for them;
+photographs (`gtsrb`) must be given. Every result is kept in the work folder: an interrupted run resumes from there, and
+a result is measured again when something it depends on has changed.
 
 Features are computed in the number format that SAFE takes by default on the machine (`--precision auto`).
 
@@ -28,7 +29,7 @@ from sklearn.cluster import KMeans
 
 from benchmarks.kept import kept, key_of
 from benchmarks.paper import cost as paper_cost
-from benchmarks.paper.cases import BUILT_FROM, CASES, PaperCase, load_paper_case
+from benchmarks.paper.cases import BUILT_FROM, CASES, LARGE_TEST_SETS, PaperCase, load_paper_case
 from benchmarks.paper.measures import known_cause_labels, measure_outcome
 from benchmarks.paper.plots import draw_paper_plots
 from benchmarks.paper.report import cost_section, paper_section
@@ -79,20 +80,30 @@ def main(arguments: list[str] | None = None) -> int:
             results[name] = measure_case(name, folder, prepare_folder(work / name), options)
         if not results:
             raise SAFEError("Expected at least one case with data. Received none; see --data.")
-        sections = {"paper": paper_section(results), "paper-cost": cost_section(results)}
-        if options.quick:
-            print(*filter(None, sections.values()), sep="\n")
-            return 0
-        PLOTS.mkdir(exist_ok=True)
-        draw_paper_plots(results, PLOTS)
-        for name, text in sections.items():
-            if text:
-                write_section(name, text)
+        _report(results, options.quick)
     except SAFEError as error:
         print(f"paper: {error}", file=sys.stderr)
         return 2
-    print(f"Written: {RESULTS_FILE} and {PLOTS}")
     return 0
+
+
+def _report(results: dict[str, dict[str, Any]], quick: bool) -> None:
+    """Write the sections and their pictures; with `quick`, only print the sections."""
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, result in results.items():
+        groups.setdefault("paper-large" if name in LARGE_TEST_SETS else "paper", {})[name] = result
+    sections = {section: paper_section(group, section=section) for section, group in groups.items()}
+    if cost := cost_section(results):
+        sections["paper-cost"] = cost
+    if quick:
+        print(*sections.values(), sep="\n")
+        return
+    PLOTS.mkdir(exist_ok=True)
+    for section, group in groups.items():
+        draw_paper_plots(group, PLOTS, section=section)
+    for section, text in sections.items():
+        write_section(section, text)
+    print(f"Written: {RESULTS_FILE} and {PLOTS}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,7 @@ from benchmarks.paper.measures import (
     unique_share,
 )
 from benchmarks.paper.plots import draw_paper_plots
-from benchmarks.paper.report import aims, cost_aims, cost_section, largest_of_each_dnn, paper_section
+from benchmarks.paper.report import aims, cost_aims, cost_section, paper_section
 from casestudies.cases import find_case
 from casestudies.signs.parameters import parts_of
 from FE import ImageFeatures
@@ -348,22 +349,38 @@ def test_known_causes_that_vary_too_much_are_named(results):
     assert "would not reduce" not in paper_section(results)
 
 
-def test_a_dnn_counts_once_with_its_largest_test_set(results):
-    large = {**results["gd"], "case": {**results["gd"]["case"], "failing": 4000}}
-    chosen = largest_of_each_dnn({"gd-large": large, "gd": results["gd"], "oc": results["gd"]})
-    assert {name: result["case"]["failing"] for name, result in chosen.items()} == {"gd": 4000, "oc": 90}
-
-
 def test_without_costs_the_report_has_no_time_and_memory(results):
     bare = {"gd": {**results["gd"], "cost": {}, "growth": []}}
     assert cost_section(bare) == ""
     assert list(cost_aims(bare)) == []
 
 
-def test_too_few_failures_are_never_called_a_case_of_the_paper_s_size(results):
-    met, text = list(aims(results))[-1]
-    assert not met
-    assert "there are 0" in text
+def test_the_inspected_share_is_compared_with_the_papers_where_there_are_as_many_failures(results):
+    assert not any("inspected" in text for _, text in aims(results))
+    large = {**results["gd"], "case": {**results["gd"]["case"], "failing": 4000}}
+    met, text = list(aims({**results, "gd-large": large}))[-1]
+    share = results["gd"]["whole"]["SAFE"]["inspect_percent"]
+    assert met == (share <= 5.12)
+    assert f"(gd-large {share:.1f} %; aim: 5.12 %)" in text
+
+
+def test_cases_with_as_many_failures_have_a_section_and_pictures_of_their_own(results, tmp_path, monkeypatch):
+    written = {}
+    monkeypatch.setattr(paper, "PLOTS", tmp_path / "plots")
+    monkeypatch.setattr(paper, "write_section", written.__setitem__)
+    both = {**results, "gd-large": {**results["gd"], "cost": {}, "growth": []}}
+    paper._report(both, False)
+    assert list(written) == ["paper", "paper-large", "paper-cost"]
+    assert "gd-large" not in written["paper"]
+    assert written["paper-large"].startswith("## The paper's research questions with as many failures as in the paper")
+    for section in ("paper", "paper-large"):
+        for plot in re.findall(r"\(plots/(.*?)\)", written[section]):
+            assert plot.startswith(f"{section}-")
+            assert (tmp_path / "plots" / plot).is_file()
+    del both["gd"]
+    written.clear()
+    paper._report(both, False)
+    assert list(written) == ["paper-large"]  # the others stay as they are
 
 
 def test_the_same_results_give_the_same_pictures(results, tmp_path):
