@@ -162,9 +162,10 @@ def _inspected(results: Results, plot: str) -> Iterator[str]:
         for size, found in by_size(result).items()
     ]
     if rows:
+        most = max(len(found) for result in results.values() for found in by_size(result).values())
         yield (
-            "SAFE's results for random subsets of the failures (`--subsets`); the last row of each case is for all of "
-            "them"
+            f"SAFE's results for {most} random subsets of the failures of each size (`--subsets`); the last row of "
+            "each case is for all of them"
         )
         yield ""
         yield f"![Inspected share by number of failures](plots/{plot})"
