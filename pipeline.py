@@ -19,7 +19,7 @@ from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
 from dnn.detector_failures import sources_of
 from dnn.failure_prediction import predict_failures, predict_failures_from_tables
-from dnn.failures import Failures
+from dnn.failures import DETECTION, Failures
 from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.predictions import class_folders
 from dnn.seen_objects import unsafe_images_text
@@ -816,8 +816,12 @@ def selection_summary(unsafe: UnsafeSet) -> str:
 
 def failures_summary(failures: Failures) -> str:
     """One line: how many images the DNN gets wrong, of how many."""
-    text = f"{count(len(failures.failing), 'failing image')} of {failures.test_size:,}"
-    text += f" · test accuracy {failures.accuracy:.4f}"
+    if failures.task == DETECTION:
+        text = f"{count(len(failures.failing), 'failure')} of {failures.test_size:,} objects and false detections"
+        text += f" · share of them that is found {failures.accuracy:.4f}"
+    else:
+        text = f"{count(len(failures.failing), 'failing image')} of {failures.test_size:,}"
+        text += f" · test accuracy {failures.accuracy:.4f}"
     return text + (f" · {len(failures.skipped):,} skipped" if failures.skipped else "")
 
 

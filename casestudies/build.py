@@ -32,6 +32,7 @@ from casestudies.networks import run_model, train_model
 from casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write_json
 from casestudies.signs.build import build_detector
 from casestudies.table import write_subjects
+from dnn.failures import DETECTION
 from dnn.predictions import errors_of
 from dnn.tested import predictions_text
 from rccs.answers import CONFIDENCE, ERROR, Answers
@@ -232,8 +233,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\ncasestudies: stopped; nothing was written.", file=sys.stderr)
         return 130
+    detector = accuracy.get("task") == DETECTION
+    what, tested = ("found", "objects and false detections") if detector else ("accuracy", "test images")
     print(
-        f"{options.out}: accuracy {accuracy['test_accuracy']:.1%} on {accuracy['test_size']} test images, "
+        f"{options.out}: {what} {accuracy['test_accuracy']:.1%} of {accuracy['test_size']} {tested}, "
         f"{accuracy['failures']} failures, {accuracy['seconds']:.0f} s"
     )
     return 0

@@ -125,7 +125,11 @@ def _add_select(commands: Commands) -> None:
     select = _add_command(commands, "select", run_select, "select the images to label (the unsafe set)")
     _add_weights(select)
     select.add_argument("improvement", metavar="IMPROVEMENT", help="folder of improvement images, or a .txt list")
-    select.add_argument("--test-accuracy", metavar="A", help="the DNN's accuracy on its test set, from 0 to 1")
+    select.add_argument(
+        "--test-accuracy",
+        metavar="A",
+        help="the DNN's accuracy on its test set, from 0 to 1; of a detector, the share that is found",
+    )
     select.add_argument(
         "--test-size", metavar="N", help="images in the test set (default: failing images / (1 - accuracy))"
     )

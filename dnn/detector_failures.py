@@ -233,7 +233,10 @@ def _counts(test: DetectorTest, matching: Matching, cases: Cases, iou: float) ->
     types = Counter(cases.type.tolist())
     if each := ", ".join(f"{name} {types[name]:,}" for name in TYPES if types[name]):
         yield f"Failures by type: {each}. An object and the detection that mistakes it are one failure."
-    yield "The test images are crops, of all objects and of false detections. The accuracy is the share that is found."
+    yield (
+        "The test images are crops, of all objects and of false detections. The share of them that is found takes the "
+        "place of the accuracy."
+    )
 
 
 def _not_cut(crops: Sequence[Crop], known: Mapping[str, object]) -> Iterator[str]:

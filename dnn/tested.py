@@ -32,7 +32,7 @@ from support.entries import path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.images import find_images
-from support.run_folder import ACCURACY_FILE, PREDICTIONS_FILE
+from support.run_folder import ACCURACY_FILE, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
 from support.tables import cell, from_cell
 from support.text import count, printable, some
 
@@ -102,14 +102,13 @@ class AnsweredImages:
     def answers_to(self, rows: np.ndarray) -> Answers:
         """The answers in some rows; unknown where the row is −1."""
         if not len(self.paths):
-            return Answers.unknown(len(rows), self.answers.kind)
+            return Answers.unknown(len(rows), self.answers.kind)._replace(detector=self.answers.detector)
         taken = self.answers.taken(np.maximum(rows, 0))
         missing = rows < 0
-        return Answers(
-            np.where(missing, "", taken.label),
-            np.where(missing, "", taken.predicted),
-            np.where(missing, np.float32(np.nan), taken.score),
-            taken.kind,
+        return taken._replace(
+            label=np.where(missing, "", taken.label),
+            predicted=np.where(missing, "", taken.predicted),
+            score=np.where(missing, np.float32(np.nan), taken.score),
         )
 
 
@@ -164,7 +163,8 @@ def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray
         kind = {CONFIDENCE: CONFIDENCE, ERROR: ERROR}[header[3]]
     except DAMAGED as error:
         raise SAFEError(f"{path} is missing or damaged ({error}). Collect the failures again.") from error
-    return tuple(names), Answers(np.array(labels, str), np.array(predicted, str), scores, kind), right
+    detector = (folder / OBJECTS_FILE).is_file()
+    return tuple(names), Answers(np.array(labels, str), np.array(predicted, str), scores, kind, detector), right
 
 
 def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
@@ -218,7 +218,8 @@ def read_predictions(table: str | os.PathLike, tested: str | os.PathLike) -> Ans
         )
     kind = ERROR if ERROR in cells.header else CONFIDENCE
     rows = _Rows(cells, used, class_folders(root) if LABEL not in cells.header else ())
-    answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind)
+    detector = root.name == OBJECTS and (root.parent / OBJECTS_FILE).is_file()
+    answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind, detector)
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
     if unlabelled := rows.labels.count(""):
         notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(used), 'image')}.")

@@ -11,14 +11,15 @@ from dnn.confusion import ClassRate, ConfusionMatrix, class_rates, confusion_mat
 from page.collected import Collected, CollectedFailures
 from page.grid_view import GridView
 from page.jobs import LATEST, VIEW, pane, put_away, reveal, warn
-from rccs.answers import NOTHING
+from rccs.answers import NOTHING, confused
 from rccs.intervals import clopper_pearson
 from support.errors import SAFEError
 from support.text import count, printable
 
 HERE = Path(__file__).parent
 WIDE = 12  # classes, from which on the matrix takes the whole width
-NO_OBJECT = "no object"  # what `NOTHING` means as a true class of a detector: what it sees is a false detection
+# What `NOTHING` means of a detector, as the true class and as the predicted one
+NO_OBJECT, MISSED = "no object", "missed"
 
 
 class FailuresView:
@@ -48,6 +49,7 @@ class FailuresView:
                         rows=[],
                         columns=[],
                         cells=[],
+                        nothing=-1,
                         elem_id="matrix",
                     )
                 with gr.Column(min_width=360):
@@ -129,7 +131,8 @@ class FailuresView:
         matrix = _matrix_of(shown)
         rows, columns = _names(matrix, shown.detector)
         cells = np.stack([matrix.counts, matrix.wrong], axis=2).tolist()
-        return {self.matrix: gr.HTML("", rows=rows, columns=columns, cells=cells)}
+        nothing = matrix.classes.index(NOTHING) if shown.detector and NOTHING in matrix.classes else -1
+        return {self.matrix: gr.HTML("", rows=rows, columns=columns, cells=cells, nothing=nothing)}
 
     def _on_cell(self, cell: object, key: str) -> dict:
         return self._on_turn(cell, key, 0, by=0)
@@ -162,7 +165,10 @@ def _names(matrix: ConfusionMatrix, detector: bool) -> tuple[list[str], list[str
     """What the matrix calls its rows and columns."""
     rest = [f"{matrix.rest:,} other classes"] if matrix.rest else []
     named = [printable(name) for name in matrix.classes] + rest
-    return [NO_OBJECT if detector and name == NOTHING else name for name in named], named
+    if not detector:
+        return named, named
+    rows, columns = ([word if name == NOTHING else name for name in named] for word in (NO_OBJECT, MISSED))
+    return rows, columns
 
 
 def _images_of(shown: Collected, cell: object) -> tuple[list[int], str]:
@@ -174,13 +180,13 @@ def _images_of(shown: Collected, cell: object) -> tuple[list[int], str]:
     rows, heading = np.flatnonzero(~shown.right), ""
     if isinstance(cell, str) and cell and not shown.regression:
         matrix = _matrix_of(shown)
-        names, said = _names(matrix, shown.detector)
+        names, _ = _names(matrix, False)
         at = [int(part) for part in cell.split(",") if part.isdecimal() and int(part) < len(names)]
         if len(at) == 2:
             rows = matrix.images_in(*at)
-            what = f"{names[at[0]]} taken for {said[at[1]]}" if at[0] != at[1] else f"{names[at[0]]} taken for the same"
+            what = confused(names[at[0]], names[at[1]] if at[0] != at[1] else "the same", detector=shown.detector)
             if at[0] == at[1] < len(matrix.classes):
-                what = f"{names[at[0]]} that are right"
+                what = f"{names[at[0]]} that are {'found' if shown.detector else 'right'}"
             heading = f"{count(len(rows), 'image')}: {what}"
     score = np.nan_to_num(answers.score[rows], nan=-1.0)
     ordered = rows[np.lexsort((rows, -score, shown.right[rows]))].tolist()
@@ -223,14 +229,16 @@ def _rates(shown: Collected) -> str:
     rates = class_rates(answers.label, answers.predicted)
     if shown.detector:  # of what is no object, every detection is wrong
         rates = [rate for rate in rates if rate.name != NOTHING]
+        rates = [rate._replace(taken_for=MISSED) if rate.taken_for == NOTHING else rate for rate in rates]
     base = 1 - shown.failures.accuracy
     body = "".join(_rate_row(rate, base) for rate in rates)
+    mostly = "Mostly" if shown.detector else "Mostly taken for"
     told = f"{base:.1%} of all are wrong: the dark line. The thin line is the 95% interval."
     return (
         f"<p class='safe-spots-base'>{told}</p>"
         "<div class='safe-rates-scroll' role='region' tabindex='0' aria-label='How often each class is wrong'>"
         "<table class='safe-rates'><thead><tr><th scope='col'>Class</th><th scope='col'>Wrong</th>"
-        "<th scope='col'>Rate</th><th scope='col'>Mostly taken for</th></tr></thead>"
+        f"<th scope='col'>Rate</th><th scope='col'>{mostly}</th></tr></thead>"
         f"<tbody>{body}</tbody></table></div>"
     )
 

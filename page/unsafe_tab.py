@@ -87,7 +87,7 @@ class UnsafeTab:
             )
             self.accuracy = gr.Textbox(
                 label="Test accuracy",
-                info="From 0 to 1",
+                info="From 0 to 1; of a detector, the share found",
                 placeholder="0.93",
                 scale=1,
                 min_width=150,

@@ -27,12 +27,15 @@ class Answers(NamedTuple):
         NaN if unknown.
     kind : "confidence" or "error"
         What the score is: the probability of the predicted class or, for a regression, the error.
+    detector : bool
+        Whether the images are crops of objects and detections, so that `NOTHING` is no class.
     """
 
     label: np.ndarray
     predicted: np.ndarray
     score: np.ndarray
     kind: str
+    detector: bool = False
 
     @classmethod
     def unknown(cls, n_images: int, kind: str = CONFIDENCE) -> "Answers":
@@ -43,15 +46,22 @@ class Answers(NamedTuple):
     def taken(self, rows: np.ndarray | Sequence[int]) -> "Answers":
         """The answers to some of the images."""
         rows = np.asarray(rows, np.int64)
-        return Answers(self.label[rows], self.predicted[rows], self.score[rows], self.kind)
+        return self._replace(label=self.label[rows], predicted=self.predicted[rows], score=self.score[rows])
 
     def text(self, row: int) -> str:
-        """For example `speed 80 → speed 60 (93%)`; empty if nothing is known of the image."""
+        """For example `speed 80 → speed 60 (93%)`; empty if nothing is known of the image.
+
+        Of a detector also `car, missed`, `false detection of car (93%)` and `car, found (93%)`.
+        """
         label, predicted = printable(str(self.label[row])), printable(str(self.predicted[row]))
         score = float(self.score[row])
         if not label and not predicted:
             return ""
         told = f"{label or '?'} → {predicted}" if predicted else label
+        if self.detector and NOTHING in (label, predicted):
+            told = f"{label}, missed" if predicted == NOTHING else f"false detection of {predicted}"
+        elif self.detector and label == predicted:
+            told = f"{label}, found"
         if np.isnan(score):
             return told
         return f"{told} ({f'{_percent(score)}' if self.kind == CONFIDENCE else f'error {score:.3g}'})"
@@ -91,6 +101,7 @@ def commonest_confusion(answers: Answers | None) -> str:
     """For example `62% are speed limit 80 taken for 60`; empty if no confusion is common or none is known.
 
     Where many classes are taken for one, or one for many, that is what images have in common: `all are taken for 60`.
+    What a detector misses or detects wrongly is called that: `all are car, missed`, `90% are missed`.
     """
     if answers is None or answers.kind == ERROR:
         return ""  # numbers, of which no two are the same
@@ -100,15 +111,28 @@ def commonest_confusion(answers: Answers | None) -> str:
         return ""
     first = found[0]
     share = first.images / total
+    detector = answers.detector
     [(target, n_target)] = Counter(_summed(found, "predicted")).most_common(1)
     [(label, n_label)] = Counter(_summed(found, "label")).most_common(1)
     if share >= MANY and share >= max(n_target, n_label) / total - MANY:
-        return f"{_share(share)} {printable(first.label)} taken for {printable(first.predicted)}"
+        return f"{_share(share)} {confused(printable(first.label), printable(first.predicted), detector=detector)}"
     if max(n_target, n_label) / total < MANY:
         return ""
     if n_target >= n_label:
-        return f"{_share(n_target / total)} taken for {printable(target)}"
-    return f"{_share(n_label / total)} {printable(label)}, taken for others"
+        missed = detector and target == NOTHING
+        return f"{_share(n_target / total)} {'missed' if missed else f'taken for {printable(target)}'}"
+    if detector and label == NOTHING:
+        return f"{_share(n_label / total)} false detections"
+    return f"{_share(n_label / total)} {printable(label)}, {'missed or ' if detector else ''}taken for others"
+
+
+def confused(label: str, predicted: str, *, detector: bool = False) -> str:
+    """Confused images in words: `80 taken for 60`; of a detector also `car, missed` and `false detections of car`."""
+    if detector and predicted == NOTHING:
+        return f"{label}, missed"
+    if detector and label == NOTHING:
+        return f"false detections of {predicted}"
+    return f"{label} taken for {predicted}"
 
 
 def _summed(found: Sequence[Confusion], field: str) -> dict[str, int]:

@@ -243,8 +243,8 @@ def cluster_files(clusters: RootCauseClusters, *, more: Mapping[str, object] | N
     if clusters.attributes is not None:
         arrays["attributes"] = clusters.attributes
     if clusters.answers:
-        label, predicted, score, kind = clusters.answers
-        arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), kind]))
+        label, predicted, score, *further = clusters.answers
+        arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), *further]))
         arrays["answers_score"] = score.astype(np.float32)
     if clusters.steadiness:
         *measured, samples = clusters.steadiness
@@ -327,10 +327,10 @@ def load_clusters(folder: Path) -> RootCauseClusters:
 def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
     if "answers" not in arrays:
         return None
-    labels, predicted, kind = json.loads(_as_text(arrays["answers"]))
+    labels, predicted, kind, *detector = json.loads(_as_text(arrays["answers"]))  # older versions say no detector
     if kind not in (CONFIDENCE, ERROR) or not all(isinstance(text, str) for text in (*labels, *predicted)):
         raise ValueError("invalid answers")
-    return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], kind)
+    return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], kind, detector == [True])
 
 
 def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:

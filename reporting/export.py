@@ -168,7 +168,7 @@ def _answers(clusters: RootCauseClusters) -> dict[str, dict[str, Any]]:
     """Label, prediction and score of each image whose answer is known."""
     if clusters.answers is None:
         return {}
-    label, predicted, score, _ = clusters.answers
+    label, predicted, score, *_ = clusters.answers
     scores = [None if np.isnan(one) else round(one, 6) for one in score.tolist()]
     columns = zip(label.tolist(), predicted.tolist(), scores, strict=True)
     answers = ({"label": one, "predicted": given, "score": how} for one, given, how in columns)

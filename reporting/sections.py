@@ -346,11 +346,15 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
         for other, _ in nearest_rccs(clusters, rcc, centres=centres)
     )
     confusion = commonest_confusion(clusters.answers_of(rcc))
+    detector = clusters.answers is not None and clusters.answers.detector
     near = near_text(clusters, rcc)
     facts = [
         ("Steadiness", escaped(confidence_text(clusters, rcc)) + (f"; {escaped(near)}" if near else "")),
         ("Failure rate", escaped(known.reasons.text_of(clusters, rcc, known.rates))),
-        ("Taken for", escaped(f"{confusion[0].lower()}{confusion[1:]}" if confusion else "")),
+        (
+            "Missed or false" if detector else "Taken for",
+            escaped(f"{confusion[0].lower()}{confusion[1:]}" if confusion else ""),
+        ),
         ("Parameters", escaped(known.profiles.get(rcc, ""))),
         ("Most like", alike),
     ]

@@ -2,9 +2,13 @@
 
     python -m benchmarks.paper [--cases CASE ...] [--data CASE=DIR ...] [--work DIR] [--quick]
 
-Writes the section `paper` of benchmarks/RESULTS.md and the pictures in benchmarks/plots/. Case studies are built in
-the work folder if no folder is given for them; photographs (`gtsrb`) must be given. Every result is kept in the work
-folder: an interrupted run resumes from there, and a result is measured again when something it depends on has changed.
+Writes sections of benchmarks/RESULTS.md: `paper` for the paper's cases, `paper-large` for those with as many failures
+as in the paper, `paper-cost` if time and memory are measured; and the pictures in benchmarks/plots/. A section of which
+no case is measured stays as it is. Case studies are built in the work folder if no folder is given for them;
+photographs (`gtsrb`) must be given. Every result is kept in the work folder: an interrupted run resumes from there, and
+a result is measured again when something it depends on has changed.
+
+Features are computed in the number format that SAFE takes by default on the machine (`--precision auto`).
 
 All methods get the same failing images and the same features. Each method runs on all failing images, and on subsets
 that leave out a random tenth of them. K-means and random groups have as many clusters as SAFE found; random groups also
@@ -25,10 +29,10 @@ from sklearn.cluster import KMeans
 
 from benchmarks.kept import kept, key_of
 from benchmarks.paper import cost as paper_cost
-from benchmarks.paper.cases import BUILT_FROM, CASES, PaperCase, load_paper_case
+from benchmarks.paper.cases import BUILT_FROM, CASES, LARGE_TEST_SETS, PaperCase, load_paper_case
 from benchmarks.paper.measures import known_cause_labels, measure_outcome
 from benchmarks.paper.plots import draw_paper_plots
-from benchmarks.paper.report import paper_section
+from benchmarks.paper.report import cost_section, paper_section
 from benchmarks.results import RESULTS_FILE, write_section
 from benchmarks.rivals.hudd import cluster_layers, run_hudd
 from casestudies.build import print_progress
@@ -53,7 +57,6 @@ SAFE_SOURCES = (
 MEASURE_SOURCES = ("benchmarks/paper/measures.py", "benchmarks/paper/cases.py")
 ALEXNET_CASES = ("gd", "oc")  # in the paper, the DNN under test of these cases is AlexNet
 SUBSET_SIZES = (250, 500, 1000, 2000, 3000)  # numbers of failing images
-SUBSETS = 10  # random subsets of each size
 GROWTH_CASE = "gd-large"
 ONE_BY_ONE_UP_TO = 2000  # images; more would take hours
 VGG16_IMAGES = 100  # VGG16's heatmaps take 60 MB per image
@@ -77,18 +80,30 @@ def main(arguments: list[str] | None = None) -> int:
             results[name] = measure_case(name, folder, prepare_folder(work / name), options)
         if not results:
             raise SAFEError("Expected at least one case with data. Received none; see --data.")
-        text = paper_section(results)
-        if options.quick:
-            print(text)
-            return 0
-        PLOTS.mkdir(exist_ok=True)
-        draw_paper_plots(results, PLOTS)
-        write_section("paper", text)
+        _report(results, options.quick)
     except SAFEError as error:
         print(f"paper: {error}", file=sys.stderr)
         return 2
-    print(f"Written: {RESULTS_FILE} and {PLOTS}")
     return 0
+
+
+def _report(results: dict[str, dict[str, Any]], quick: bool) -> None:
+    """Write the sections and their pictures; with `quick`, only print the sections."""
+    groups: dict[str, dict[str, dict[str, Any]]] = {}
+    for name, result in results.items():
+        groups.setdefault("paper-large" if name in LARGE_TEST_SETS else "paper", {})[name] = result
+    sections = {section: paper_section(group, section=section) for section, group in groups.items()}
+    if cost := cost_section(results):
+        sections["paper-cost"] = cost
+    if quick:
+        print(*sections.values(), sep="\n")
+        return
+    PLOTS.mkdir(exist_ok=True)
+    for section, group in groups.items():
+        draw_paper_plots(group, PLOTS, section=section)
+    for section, text in sections.items():
+        write_section(section, text)
+    print(f"Written: {RESULTS_FILE} and {PLOTS}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,6 +112,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--data", nargs="+", metavar="CASE=DIR", default=[], help="folders of the cases")
     parser.add_argument("--work", metavar="DIR", default=".paper", help="folder for results (default: .paper)")
     parser.add_argument("--repetitions", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument(
+        "--subsets",
+        type=int,
+        default=10,
+        metavar="N",
+        help="random subsets of each smaller number of failing images (default: 10; 0: none)",
+    )
     parser.add_argument(
         "--cost-runs",
         type=int,
@@ -163,7 +185,7 @@ def measure_case(name: str, data: Path, work: Path, options: argparse.Namespace)
         of the methods by number of images).
     """
     case = load_paper_case(name, data, work, progress=print_progress)
-    images = extract_features(case.root, choose_extractor("auto"), progress=print_progress)
+    images = extract_features(case.root, choose_extractor("auto", precision="auto"), progress=print_progress)
     if images.paths != case.paths:
         raise SAFEError(f"Expected readable images in {case.root}. Received {len(images.skipped)} unreadable images.")
     distances = _kept_distances(case, work)
@@ -173,8 +195,9 @@ def measure_case(name: str, data: Path, work: Path, options: argparse.Namespace)
         kept(work / f"repetition-{seed}.json", key, partial(compare_methods, case, images, distances, seed))
         for seed in range(2 if options.quick else options.repetitions)
     ]
-    subsets_key = key_of(key, str(SUBSET_SIZES), str(SUBSETS))
-    subsets = kept(work / "subsets.json", subsets_key, lambda: _subsets(case, images))
+    per_size = 0 if options.quick else options.subsets
+    subsets_key = key_of(key, str(SUBSET_SIZES), str(per_size))
+    subsets = kept(work / "subsets.json", subsets_key, lambda: _subsets(case, images, per_size)) if per_size else []
     layers = kept(work / "layers.json", key, lambda: _layers(case, distances))
     about = {
         "failing": len(case.paths),
@@ -235,12 +258,12 @@ def _subset(n: int, size: int, seed: int | list[int]) -> np.ndarray:
     return np.sort(np.random.default_rng(seed).permutation(n)[:size])
 
 
-def _subsets(case: PaperCase, images: ImageFeatures) -> list[dict[str, Any]]:
+def _subsets(case: PaperCase, images: ImageFeatures, per_size: int) -> list[dict[str, Any]]:
     """SAFE's results for fewer failing images: the fields of an `Outcome` and the `size` of each subset."""
     n = len(case.paths)
     found = []
     for size in [size for size in SUBSET_SIZES if size < n]:
-        for seed in range(SUBSETS):
+        for seed in range(per_size):
             chosen = _subset(n, size, [size, seed])
             labels = find_root_cause_clusters(_only(images, chosen)).labels
             outcome = measure_outcome(labels, _columns(case, chosen), case.reference, case.values)

@@ -31,11 +31,15 @@ CASE_STYLES = (
     ("#7c3aed", "P"),
     ("#0f766e", "X"),
 )
-REDUCTION_PLOT, COVERAGE_PLOT = "paper-variance.png", "paper-coverage.png"
-INSPECTED_PLOT, GROWTH_PLOT = "paper-inspected.png", "paper-cost.png"
+GROWTH_PLOT = "paper-cost.png"
 
 
-def draw_paper_plots(results: Results, folder: Path) -> None:
+def plot_of(section: str, what: str) -> str:
+    """The file of a section's picture of `inspected` (RQ1), `variance` (RQ2) or `coverage` (RQ3)."""
+    return f"{section}-{what}.png"
+
+
+def draw_paper_plots(results: Results, folder: Path, *, section: str = "paper") -> None:
     """Draw the inspected share by size (RQ1), variance reductions (RQ2), coverage (RQ3) and costs (RQ4)."""
     import matplotlib
 
@@ -43,11 +47,11 @@ def draw_paper_plots(results: Results, folder: Path) -> None:
     import matplotlib.pyplot as plt
 
     with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        _reductions(plt, results, folder / REDUCTION_PLOT)
-        _coverage(plt, results, folder / COVERAGE_PLOT)
+        _reductions(plt, results, folder / plot_of(section, "variance"))
+        _coverage(plt, results, folder / plot_of(section, "coverage"))
         sizes = {name: by_size(result) for name, result in results.items() if result["subsets"]}
         if sizes:
-            _inspected(plt, sizes, folder / INSPECTED_PLOT)
+            _inspected(plt, sizes, folder / plot_of(section, "inspected"))
         for result in results.values():
             if result["growth"]:
                 _growth(plt, growth_of(result["growth"]), folder / GROWTH_PLOT)

@@ -4,12 +4,12 @@
 
 Stages: `tuning` (compared with scikit-learn's DBSCAN and silhouettes for each setting), `growth` (of time and memory
 with the number of failing images), `selection` (compared with brute force, and its growth), `gifs` (compared with
-Pillow alone), `extraction` (compared with one `predict` per image, PyTorch if installed, the bare network, and the
-machine's rate of matrix multiplication), `workers` (a Dask cluster with one worker and with two; needs
-requirements-scale.txt) and `start` (whole commands, and the page until its first paint). Each measurement runs in a
-separate process; SAFE and its rival take turns, and ratios are between medians. Results are kept in the work folder, a
-file for each stage. The section of each stage found there is written to benchmarks/RESULTS.md; sections of other stages
-are unchanged.
+Pillow alone), `detections` (compared with the evaluation of COCO), `extraction` (compared with one `predict` per image,
+PyTorch if installed, the bare network, and the machine's rate of matrix multiplication), `workers` (a Dask cluster with
+one worker and with two; needs requirements-scale.txt) and `start` (whole commands, and the page until its first paint).
+Each measurement runs in a separate process; SAFE and its rival take turns, and ratios are between medians. Results are
+kept in the work folder, a file for each stage. The section of each stage found there is written to
+benchmarks/RESULTS.md; sections of other stages are unchanged.
 """
 
 import argparse
@@ -90,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--extracted", type=_count, default=200, metavar="N", help="images of `extraction` (default: 200)"
     )
+    parser.add_argument(
+        "--detected", type=_count, nargs=2, default=[5_000, 40_000], metavar="N",
+        help="images, and boxes of objects in them, of `detections` (default: 5000 40000)",
+    )  # fmt: skip
     parser.add_argument("--cached", type=_count, default=1_200, metavar="N", help="images in `start` (default: 1200)")
     parser.add_argument("--extractor", choices=EXTRACTORS[1:], default="vgg16-conv", help="default: vgg16-conv")
     parser.add_argument("--work", metavar="DIR", default=".speed", help="folder for results (default: .speed)")
@@ -198,6 +202,13 @@ def run_gifs(options: argparse.Namespace, work: Path) -> dict:
     return {"frames": options.frames, "repeats": options.repeats, "ours": middle(ours), "theirs": middle(theirs)}
 
 
+def run_detections(options: argparse.Namespace, work: Path) -> dict:
+    """Counting what a detector finds and misses, compared with the evaluation of COCO."""
+    images, boxes = options.detected
+    runs = [run_apart("count_detections", images, boxes, str(work)) for _ in range(options.repeats)]
+    return {"repeats": options.repeats, "same": all(run["same"] for run in runs), "run": middle(runs)}
+
+
 def run_extraction(options: argparse.Namespace, work: Path) -> dict:
     """Extraction compared with one `predict` per image, the bare network, PyTorch and matrix multiplication."""
     images = _needed(options)
@@ -270,6 +281,7 @@ STAGES: dict[str, Callable[[argparse.Namespace, Path], dict]] = {
     "growth": run_growth,
     "selection": run_selection,
     "gifs": run_gifs,
+    "detections": run_detections,
     "extraction": run_extraction,
     "workers": run_workers,
     "start": run_start,

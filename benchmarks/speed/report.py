@@ -94,6 +94,21 @@ def _gifs(result: dict) -> str:
     )
 
 
+def _detections(result: dict) -> str:
+    run = result["run"]
+    runs = f"medians of {result['repeats']} runs" if result["repeats"] > 1 else "one run"
+    return (
+        f"### Detections\n\nCounting what a detector finds and misses: {run['boxes']:,.0f} objects and as many "
+        f"detections in {run['images']:,.0f} images, generated; {runs}.\n\n"
+        "| | seconds |\n|---|---|\n"
+        f"| reading ground truth and results | {run['reading']:.1f} |\n"
+        f"| matching boxes and types of failures | {run['seconds'] - run['reading']:.1f} |\n"
+        f"| pycocotools alone, reading and its whole evaluation (ten overlaps, four sizes) | {run['theirs']:.1f} |\n\n"
+        f"Found and false are {'as many as' if result['same'] else '**not as many as**'} in that evaluation. "
+        f"Peak memory, of both: {run['peak_mb']:,.0f} MB.\n"
+    )
+
+
 def _extraction(result: dict) -> str:
     ours, theirs, half = result["ours"], result["theirs"], result["bfloat16"]
     rate = {
@@ -164,6 +179,7 @@ SECTIONS = {
     "growth": _growth,
     "selection": _selection,
     "gifs": _gifs,
+    "detections": _detections,
     "extraction": _extraction,
     "workers": _workers,
     "start": _start,

@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.memory import peak_resident_mb
+from benchmarks.speed import detections, workers
 from benchmarks.speed import start as speed_start
-from benchmarks.speed import workers
 from dbscan.density import Density
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE
@@ -417,6 +417,7 @@ MEASURED: dict[str, Callable[..., dict]] = (
     }
     | speed_start.MEASURED
     | workers.MEASURED
+    | detections.MEASURED
 )
 
 

@@ -1,5 +1,6 @@
 // The confusion matrix, a number in each cell to click. Props: value (the cell at hand as "row,column", "" if none), rows and
-// columns (names of the true and of the predicted classes), cells (by row and column: images, and how many are wrong).
+// columns (names of the true and of the predicted classes), cells (by row and column: images, and how many are wrong),
+// nothing (the row of a detector's false detections and the column of missed objects; -1 if there are none).
 const table = element.querySelector("table");
 
 function made(tag, text, properties = {}) {
@@ -14,14 +15,20 @@ function heading(name, scope) {
   return cell;
 }
 
+function confused(row, column) {
+  const [label, said] = [props.rows[row], props.columns[column]];
+  if (column === props.nothing) return `${label}, ${said}`;
+  return row === props.nothing ? `false detections of ${said}` : `${label} taken for ${said}`;
+}
+
 function button(row, column, [images, wrong], most) {
   const cell = document.createElement("td");
   if (!images) {
     cell.append(made("span", "·"));
     return cell;
   }
-  const told = `${props.rows[row]} taken for ${props.columns[column]}: ${images.toLocaleString("en")}`;
-  const right = row === column ? `${props.rows[row]}: ${(images - wrong).toLocaleString("en")} right` : "";
+  const told = `${confused(row, column)}: ${images.toLocaleString("en")}`;
+  const right = row === column ? `${props.rows[row]}: ${(images - wrong).toLocaleString("en")} ${props.nothing >= 0 ? "found" : "right"}` : "";
   const label = !right ? told : wrong ? `${right}, ${wrong.toLocaleString("en")} wrong` : right;
   const one = made("button", images.toLocaleString("en"), { type: "button", title: label, tabIndex: -1 });
   one.setAttribute("aria-label", label);

@@ -1,5 +1,6 @@
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -20,7 +21,7 @@ from benchmarks.paper.measures import (
     unique_share,
 )
 from benchmarks.paper.plots import draw_paper_plots
-from benchmarks.paper.report import aims, largest_of_each_dnn, paper_section
+from benchmarks.paper.report import aims, cost_aims, cost_section, paper_section
 from casestudies.cases import find_case
 from casestudies.signs.parameters import parts_of
 from FE import ImageFeatures
@@ -237,7 +238,7 @@ def results():
     layers = paper._layers(case, distances)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paper, "SUBSET_SIZES", (60, 500))
-        subsets = paper._subsets(case, images)
+        subsets = paper._subsets(case, images, 4)
     growth = [
         {
             "size": size,
@@ -292,14 +293,17 @@ def test_methods_that_find_the_causes_cover_their_value_and_random_groups_do_not
 
 def test_the_report_tells_every_research_question_and_what_is_not_met(results):
     text = paper_section(results)
-    for heading in ("RQ1", "RQ2", "RQ3", "RQ4", "Aims"):
+    for heading in ("RQ1", "RQ2", "RQ3", "Aims"):
         assert f"### {heading}" in text
+    text = cost_section(results)
+    assert text.startswith("### RQ4")
+    assert "### Aims of RQ4" in text
     assert "- **Not met**: gd: 0.5 of the time of HUDD (aim: 0.2)." in text
     assert "- Met: gd: 0.0083 of the Python memory of HUDD (aim: 0.01)." in text
     assert (
         "SAFE takes 0.5 of the time and 0.0083 of the Python memory of HUDD. 100 % of its time is “Heatmaps”." in text
     )
-    assert "Even the known causes do not cover light 0.3, since they lie elsewhere." in text
+    assert "Even the known causes do not cover light 0.3, since they lie elsewhere." in paper_section(results)
 
 
 def test_a_regression_is_reported_without_hudd(results, tmp_path):
@@ -309,8 +313,11 @@ def test_a_regression_is_reported_without_hudd(results, tmp_path):
     gd = results["gd"]
     fld = {**gd, "whole": without(gd["whole"]), "repetitions": list(map(without, gd["repetitions"])), "layers": []}
     text = paper_section({"gd": gd, "fld": {**fld, "cost": {}, "growth": []}})
-    assert "HUDD needs a classifier of whole images, and was not run." in text
+    assert "fld: HUDD needs a classifier of whole images: it takes no regression and no detector." in text
     assert "fld, HUDD" not in text
+    row = next(line for line in text.splitlines() if line.startswith("| fld | 90 of 300 |"))
+    assert row.endswith("| – | – |")
+    assert "fld: 100 % of RCCs have a variance reduction above 90 % (aim: 90 %); the known causes themselves" in text
     assert "- Met: fld: coverage of all unsafe values" in text
     draw_paper_plots({"gd": gd, "fld": fld}, tmp_path)
     assert (tmp_path / "paper-coverage.png").is_file()
@@ -318,7 +325,7 @@ def test_a_regression_is_reported_without_hudd(results, tmp_path):
 
 def test_what_is_found_in_fewer_failures_stands_beside_what_is_found_in_all(results):
     sizes = by_size(results["gd"])
-    assert {size: len(found) for size, found in sizes.items()} == {60: paper.SUBSETS, 90: 1}
+    assert {size: len(found) for size, found in sizes.items()} == {60: 4, 90: 1}
     assert all(sum(one["sizes"]) <= 60 for one in sizes[60])
     assert sizes[60][0]["sizes"] != sizes[60][1]["sizes"]
     assert "| gd | 90 | 3 (3–3) |" in paper_section(results)
@@ -327,7 +334,7 @@ def test_what_is_found_in_fewer_failures_stands_beside_what_is_found_in_all(resu
 
 def test_growth_compares_safe_with_each_rival_at_the_most_images_that_it_was_run_on(results):
     assert list(growth_of(results["gd"]["growth"])) == [40, 80]
-    text = paper_section(results)
+    text = cost_section(results)
     assert "| 80 | HUDD, AlexNet | 16 (0.5, 0.25) | 16 | 500.0 (0.008) | 900 |" in text
     assert "| 40 | HUDD, AlexNet, one by one | 80 (0.05, 0.025) | 80 |  | 900 |" in text
     assert "- **Not met**: gd, 80 images: SAFE takes 0.5 of the time of HUDD, AlexNet (aim: 0.2)." in text
@@ -342,22 +349,38 @@ def test_known_causes_that_vary_too_much_are_named(results):
     assert "would not reduce" not in paper_section(results)
 
 
-def test_a_dnn_counts_once_with_its_largest_test_set(results):
-    large = {**results["gd"], "case": {**results["gd"]["case"], "failing": 4000}}
-    chosen = largest_of_each_dnn({"gd-large": large, "gd": results["gd"], "oc": results["gd"]})
-    assert {name: result["case"]["failing"] for name, result in chosen.items()} == {"gd": 4000, "oc": 90}
-
-
 def test_without_costs_the_report_has_no_time_and_memory(results):
     bare = {"gd": {**results["gd"], "cost": {}, "growth": []}}
-    assert "RQ4" not in paper_section(bare)
-    assert not any("time" in text for _, text in aims(bare))
+    assert cost_section(bare) == ""
+    assert list(cost_aims(bare)) == []
 
 
-def test_too_few_failures_are_never_called_a_case_of_the_paper_s_size(results):
-    met, text = list(aims(results))[-1]
-    assert not met
-    assert "there are 0" in text
+def test_the_inspected_share_is_compared_with_the_papers_where_there_are_as_many_failures(results):
+    assert not any("inspected" in text for _, text in aims(results))
+    large = {**results["gd"], "case": {**results["gd"]["case"], "failing": 4000}}
+    met, text = list(aims({**results, "gd-large": large}))[-1]
+    share = results["gd"]["whole"]["SAFE"]["inspect_percent"]
+    assert met == (share <= 5.12)
+    assert f"(gd-large {share:.1f} %; aim: 5.12 %)" in text
+
+
+def test_cases_with_as_many_failures_have_a_section_and_pictures_of_their_own(results, tmp_path, monkeypatch):
+    written = {}
+    monkeypatch.setattr(paper, "PLOTS", tmp_path / "plots")
+    monkeypatch.setattr(paper, "write_section", written.__setitem__)
+    both = {**results, "gd-large": {**results["gd"], "cost": {}, "growth": []}}
+    paper._report(both, False)
+    assert list(written) == ["paper", "paper-large", "paper-cost"]
+    assert "gd-large" not in written["paper"]
+    assert written["paper-large"].startswith("## The paper's research questions with as many failures as in the paper")
+    for section in ("paper", "paper-large"):
+        for plot in re.findall(r"\(plots/(.*?)\)", written[section]):
+            assert plot.startswith(f"{section}-")
+            assert (tmp_path / "plots" / plot).is_file()
+    del both["gd"]
+    written.clear()
+    paper._report(both, False)
+    assert list(written) == ["paper-large"]  # the others stay as they are
 
 
 def test_the_same_results_give_the_same_pictures(results, tmp_path):

@@ -32,6 +32,13 @@ def run(tmp_path, *arguments):
     )
 
 
+def test_detections_are_counted_as_by_the_evaluation_of_coco(in_this_process, tmp_path):
+    assert run(tmp_path, "--only", "detections", "--detected", 40, 300, "--repeats", 1) == 0
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "300 objects and as many detections in 40 images" in text
+    assert "Found and false are as many as in that evaluation." in text
+
+
 def test_every_stage_that_needs_no_network_runs_on_tiny_sizes(in_this_process, draw_folder, tmp_path):
     images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
     stages = ("--only", "tuning", "growth", "selection", "gifs", "--repeats", 2)

@@ -16,6 +16,7 @@ from dnn.failures import load_failures, save_failures
 from dnn.tested import find_predictions, read_predictions
 from pipeline import explain_failures, generate_clusters
 from reasons import known_of, weak_spots_of
+from reporting.report import report_html
 from support.errors import SAFEError
 from support.images import find_images
 from tests.helpers.detected import DetectedCase, draw_detected, write_json
@@ -274,8 +275,11 @@ def test_crops_are_clustered_described_and_explained(fake_network, case, tmp_pat
     find(case)
     out = tmp_path / "run"
     clusters = generate_clusters(case.out / "failures", out)
-    assert {clusters.told(row) for row in range(len(clusters.paths))} > {"box → nothing"}
+    assert {clusters.told(row) for row in range(len(clusters.paths))} > {"box, missed"}
     assert explain_failures(out)
     record = json.loads((out / "run.json").read_text())
     assert record["predictions"]["notes"] == record["parameters"]["notes"] == []
     assert {"type", "object_px"} <= {row["parameter"] for row in rows(out / "rcc_profiles.csv")}
+    document = report_html(out)
+    assert "Missed or false" in document
+    assert "taken for nothing" not in document

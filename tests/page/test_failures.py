@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from page.failures_tab import KINDS, NEEDED, STOPPED, FailuresTab
-from page.failures_view import NO_OBJECT
+from page.failures_view import MISSED, NO_OBJECT
 from page.jobs import STOPPED as JOB_STOPPED
 from page.jobs import Job, Jobs, PageSettings
 from page.results import Results, check_within
@@ -274,9 +274,17 @@ def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
     assert shown.detector
     values = values_of(tab)
     matrix = values["matrix"].props
-    assert NOTHING in matrix["columns"]
+    assert MISSED in matrix["columns"]
     assert NO_OBJECT in matrix["rows"]
-    assert NOTHING not in matrix["rows"]
+    assert NOTHING not in {*matrix["rows"], *matrix["columns"]}
+    nothing = matrix["nothing"]
+    assert (matrix["rows"][nothing], matrix["columns"][nothing]) == (NO_OBJECT, MISSED)
+    disc = matrix["rows"].index("disc")
+    titles = [str(tab.view._list(shown, f"{row},{column}")[tab.view.title]) for row, column in
+              ((disc, nothing), (nothing, disc), (disc, disc))]  # fmt: skip
+    for title, words in zip(titles, ("disc, missed", "false detections of disc", "disc that are found"), strict=True):
+        assert words in title
+    assert f"<td>{MISSED} (" in values["class-rates"]
     assert sum(wrong for row in matrix["cells"] for _, wrong in row) == len(shown.failures.failing)
     assert "<th scope='row'>nothing" not in values["class-rates"]
     assert "Found" in values["failures-figures"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rccs.answers import CONFIDENCE, ERROR, Answers, Confusion, commonest_confusion, confusions
+from rccs.answers import CONFIDENCE, ERROR, NOTHING, Answers, Confusion, commonest_confusion, confusions
 
 
 def answers(*pairs: tuple[str, str], score: float = np.nan, kind: str = CONFIDENCE) -> Answers:
@@ -44,6 +44,41 @@ def test_confusions_are_counted_the_commonest_first_and_unknown_ones_left_out():
 )
 def test_the_commonest_confusion_or_what_it_has_in_common_with_others(pairs, told):
     assert commonest_confusion(answers(*pairs)) == told
+
+
+@pytest.mark.parametrize(
+    ("label", "predicted", "score", "told"),
+    [
+        ("car", NOTHING, np.nan, "car, missed"),
+        (NOTHING, "car", 0.93, "false detection of car (93%)"),
+        ("car", "car", 0.93, "car, found (93%)"),
+        ("car", "truck", 0.93, "car → truck (93%)"),
+    ],
+)
+def test_what_a_detector_misses_or_sees_is_told_as_such(label, predicted, score, told):
+    crops = answers((label, predicted), score=score)._replace(detector=True)
+    assert crops.text(0) == told
+    assert NOTHING not in crops.taken([0]).text(0)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "told"),
+    [
+        ([("car", NOTHING)] * 3, "All are car, missed"),
+        ([(str(i), NOTHING) for i in range(9)] + [("a", "b")], "90% are missed"),
+        ([(NOTHING, "car")] * 3, "All are false detections of car"),
+        ([(NOTHING, str(i)) for i in range(9)] + [("a", "b")], "90% are false detections"),
+        ([("car", str(i)) for i in range(8)], "All are car, missed or taken for others"),
+        ([("car", "truck")] * 3, "All are car taken for truck"),
+    ],
+)
+def test_the_commonest_error_of_a_detector_is_missed_or_false(pairs, told):
+    assert commonest_confusion(answers(*pairs)._replace(detector=True)) == told
+
+
+def test_a_class_called_nothing_is_a_class_of_a_classifier():
+    assert answers(("up", NOTHING)).text(0) == "up → nothing"
+    assert commonest_confusion(answers(*[("up", NOTHING)] * 3)) == "All are up taken for nothing"
 
 
 def test_numbers_are_not_taken_for_each_other():

@@ -8,6 +8,7 @@ import pytest
 
 from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
+from rccs.answers import CONFIDENCE, NOTHING, Answers
 from rccs.clusters import load_clusters, rcc_reach, save_clusters
 from support.errors import SAFEError
 from support.run_folder import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
@@ -35,6 +36,27 @@ def test_saved_clusters_load_equal(tmp_path):
             assert all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
         else:
             assert before == after, field.name
+
+
+@pytest.mark.parametrize("detector", [True, False])
+def test_whether_the_answers_are_a_detectors_is_kept_with_them(tmp_path, detector):
+    found = find_root_cause_clusters(features_of((3, 3)))
+    nothing = np.full(6, NOTHING)
+    answers = Answers(np.full(6, "car"), nothing, np.full(6, np.nan, np.float32), CONFIDENCE, detector)
+    save_clusters(dataclasses.replace(found, answers=answers), tmp_path)
+    assert load_clusters(tmp_path).told(0) == ("car, missed" if detector else "car → nothing")
+
+
+def test_answers_of_an_older_version_are_no_detectors(tmp_path):
+    found = find_root_cause_clusters(features_of((3, 3)))
+    answers = Answers(np.full(6, "car"), np.full(6, "nothing"), np.full(6, 0.5, np.float32), CONFIDENCE)
+    save_clusters(dataclasses.replace(found, answers=answers), tmp_path)
+    with np.load(tmp_path / CLUSTERS_FILE, allow_pickle=False) as stored:
+        arrays = dict(stored)
+    label, predicted, kind, _ = json.loads(arrays["answers"].tobytes())
+    arrays["answers"] = np.frombuffer(json.dumps([label, predicted, kind]).encode(), np.uint8)
+    np.savez(tmp_path / CLUSTERS_FILE, **arrays)
+    assert load_clusters(tmp_path).told(0) == "car → nothing (50%)"
 
 
 def test_labels_txt_has_a_line_per_image_in_the_order_of_paths(tmp_path):
