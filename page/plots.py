@@ -1,4 +1,4 @@
-"""Drawings of a retraining, as wide as there is room: learning curves, and RCCs and classes before and after."""
+"""Drawings of a retraining, as wide as there is room: learning curves, classes and RCCs before and after, shares."""
 
 import html
 import math
@@ -10,6 +10,7 @@ from support.text import count, printable
 from training.certainty import NOT_SHOWN, WORSE, Certainty, right_intervals
 from training.comparison import Share
 from training.finetuning import Epoch
+from training.result import Retraining
 
 HEIGHT, TOP, BOTTOM = 250, 12, 34  # pixels
 LEFT, WIDTH = 7.0, 80.0  # of the plot, in percent of the drawing; the rest is for the words beside it
@@ -142,6 +143,28 @@ def class_bars(shares: Sequence[Share], sure: Mapping[str, Certainty]) -> str:
             f"<td>{_bar(share, low, high)}</td><td>{change:+.1f}{verdict}</td></tr>"
         )
     return _table("Each class before and after", ("Class", "Right before → now", "Share", "Points"), rows)
+
+
+def keeping(result: Retraining) -> str:
+    """What both networks together would get right, by the share of the original one in their answer."""
+    if not result.trade_off or result.settings is None:
+        return ""
+    before = result.accuracy_before
+    was_right = round(before * result.test_size)
+    most = max(one.worsened for one in result.trade_off)
+    rows = []
+    for one in result.trade_off:
+        mine = " (this model)" if one.share == result.settings.original_share else ""
+        accuracy = one.right / result.test_size
+        lost = f"{one.worsened:,}" + (f" ({one.worsened / was_right:.2%})" if was_right else "")
+        bar = f"<i class='safe-rate-fill' style='width:{one.worsened / max(most, 1):.1%}'></i>"
+        rows.append(
+            f"<tr{' aria-current=true' if mine else ''}><th scope='row'>{one.share:.0%}{mine}</th>"
+            f"<td>{accuracy:.2%} ({100 * (accuracy - before):+.1f})</td>"
+            f"<td><span class='safe-rate-bar'>{bar}</span></td><td>{lost}</td></tr>"
+        )
+    heads = ("Share of the original", "Accuracy (points)", "Worsened", "Images, of those right before")
+    return _table("Both networks answering together", heads, rows)
 
 
 def _bar(share: Share, low: float, high: float) -> str:

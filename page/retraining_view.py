@@ -11,7 +11,7 @@ import numpy as np
 from dnn.confusion import ConfusionMatrix, confusion_matrices
 from page.grid_view import GridView
 from page.jobs import LATEST, VIEW, pane, put_away, reveal, warn
-from page.plots import class_bars, learning_curves, shares_right
+from page.plots import class_bars, keeping, learning_curves, shares_right
 from rccs.notes import RccNote
 from support.errors import SAFEError
 from support.text import count, printable
@@ -36,6 +36,10 @@ CURVES = (
 BARS = (
     "RCC: root cause cluster, failing images that have something in common. The thin line is the 95% interval of the "
     "share: how many images like these are right now"
+)
+KEEPING = (
+    "The mean of both networks' answers gets fewer images wrong that were right, for some accuracy and twice the time. "
+    "Retraining with “Keeping what is right” (What matters more) gives such a model, with a share of 30%."
 )
 CLASSES = "The bar is the share that is right now, the dark line the share before. Worse classes come first"
 OLD = "The retraining is of an earlier version, which did not keep all answers: the confusions cannot be shown."
@@ -76,14 +80,16 @@ class RetrainingView:
             with gr.Row(equal_height=False):
                 self.classes = gr.HTML(elem_id="classes-changed", min_width=430)
                 self.bars = gr.HTML(elem_id="bars", min_width=430)
-            self.curves = gr.HTML(elem_id="curves")
+            with gr.Row(equal_height=False):
+                self.curves = gr.HTML(elem_id="curves", min_width=430)
+                self.keeping = gr.HTML(elem_id="keeping", min_width=430)
             with gr.Accordion("What was assumed", open=False):
                 self.assumptions = gr.HTML(elem_id="assumed")
         self.key = gr.State("")  # of the retraining that the window shows
         self.chosen = gr.State(IMPROVED)  # the list of a tile, or a cell such as `after:0,2`
         self._listed = [self.figures, self.before, self.after, self.chosen, *self.images.outputs]
-        self.outputs = [self.pane, self.next_round, self.matrix_pane, self.classes, self.curves, self.bars,
-                        self.assumptions, self.key, *self._listed]  # fmt: skip
+        self.outputs = [self.pane, self.next_round, self.matrix_pane, self.classes, self.curves, self.keeping,
+                        self.bars, self.assumptions, self.key, *self._listed]  # fmt: skip
 
     def show(self, result: Retraining, key: str, notes: Mapping[int, RccNote]) -> dict:
         """What the widgets show of a retraining, with the names that the engineer gave the RCCs."""
@@ -98,6 +104,7 @@ class RetrainingView:
             self.matrix_pane: self._show_matrix_pane(result),
             self.classes: _classes(result),
             self.curves: titled("Accuracy by epoch", curves, CURVES),
+            self.keeping: titled("If the original network answered along", _told(KEEPING, keeping(result))),
             self.bars: titled("Failing images of each RCC that are right now", bars, BARS),
             self.assumptions: _list((*old, *result.assumptions)),
             **self._show_all(result, key),
@@ -232,6 +239,11 @@ def heading(text: str, hint: str = "") -> str:
 def titled(text: str, drawing: str, hint: str = "") -> str:
     """A drawing under its heading; empty if the drawing is."""
     return heading(text, hint) + drawing if drawing else ""
+
+
+def _told(text: str, drawing: str) -> str:
+    """A drawing below a sentence about it; empty if the drawing is."""
+    return f"<p class='safe-spots-base'>{html.escape(text)}</p>{drawing}" if drawing else ""
 
 
 def _widget(name: str, elem_id: str, **props: Any) -> gr.HTML:

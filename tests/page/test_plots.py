@@ -5,11 +5,12 @@ import re
 
 import pytest
 
-from page.plots import MOST_BARS, class_bars, shares_right
+from page.plots import MOST_BARS, class_bars, keeping, shares_right
 from page.retraining_view import listed_images
 from tests.helpers.small_models import retraining_for
 from training.certainty import Counts, certainties
 from training.comparison import Answered, Changed, Share
+from training.together import TradeOff
 
 
 def shares(rccs: int, noise: int) -> list[Share]:
@@ -75,3 +76,15 @@ def test_the_images_of_a_tile_and_of_a_cell_are_listed_before_and_after():
         listed = listed_images(result, chosen)
         assert listed.heading == heading
         assert [image.image for image in listed.images] == [f"{name}.png" for name in images]
+
+
+def test_what_both_networks_together_would_keep_is_a_row_for_each_share():
+    found = (TradeOff(0.0, 160, 8), TradeOff(0.3, 150, 2))
+    result = retraining_for("run")
+    result = dataclasses.replace(result, trade_off=found, test_size=200, accuracy_before=0.6)
+    drawn = keeping(result)
+    assert "<th scope='row'>0% (this model)</th><td>80.00% (+20.0)</td>" in drawn
+    assert "<th scope='row'>30%</th><td>75.00% (+15.0)</td>" in drawn
+    assert "2 (1.67%)" in drawn
+    assert "width:25.0%" in drawn
+    assert keeping(dataclasses.replace(result, trade_off=())) == ""
