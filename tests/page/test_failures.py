@@ -280,7 +280,7 @@ def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
     nothing = matrix["nothing"]
     assert (matrix["rows"][nothing], matrix["columns"][nothing]) == (NO_OBJECT, MISSED)
     disc = matrix["rows"].index("disc")
-    titles = [str(tab.view._list(shown, f"{row},{column}")[tab.view.title]) for row, column in
+    titles = [str(tab.view._list(shown, f"{row},{column}")[tab.view.images.title]) for row, column in
               ((disc, nothing), (nothing, disc), (disc, disc))]  # fmt: skip
     for title, words in zip(titles, ("disc, missed", "false detections of disc", "disc that are found"), strict=True):
         assert words in title
@@ -341,8 +341,8 @@ def test_what_a_window_sends_that_shows_no_cell_shows_all_failures(tmp_path):
     for cell in ("", "9,9", "-1,0", "1", "a,b", "0,0,0", None, 3, ["0,1"], "٣,0"):
         assert "26 failing images" in tab.view._on_cell(cell, key)[tab.view.images.title], cell
     for sent in ([0, "other"], [10**9, key], ["x", key], None, [None, None]):
-        assert tab.view._picture(sent) == ""
-    assert re.match("data:image/webp", tab.view._picture([0, key]))
+        assert tab.view.images._picture(sent) == ""
+    assert re.match("data:image/webp", tab.view.images._picture([0, key]))
 
 
 def test_with_a_root_neither_paths_nor_results_lie_outside_it(tmp_path):
