@@ -29,6 +29,7 @@ SCALINGS: dict[str, tuple[Any, Any]] = {
     "signed": (1 / 127.5, -1.0),
     IMAGENET: ((1 / 255 / 0.229, 1 / 255 / 0.224, 1 / 255 / 0.225), (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225)),
 }
+REQUESTED = "as requested"  # why pixels are scaled as they are, if the engineer has said so
 FLEXIBLE_SIDE = 224  # for a model of any input size, if the images differ in size
 
 # Names of regression losses, or substrings of them.
@@ -146,7 +147,7 @@ def load_dnn(
     if not file.is_file():
         raise SAFEError(f"Expected a Keras or ONNX model. Received: {file}, which is not a file.")
     facts = read_onnx(file) if file.suffix.lower() == ONNX_SUFFIX else read_keras(file, trust)
-    scaling, why = (rescale, "as requested") if rescale else (facts.scaling, facts.why)
+    scaling, why = (rescale, REQUESTED) if rescale else (facts.scaling, facts.why)
     _check_scaling(scaling, facts, file)
     task, activation, outputs_text = _task(task, facts.activation, facts.compiled, facts.n_outputs)
     any_size = facts.height is None

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from dnn.failures import DETECTION, Failures, load_failures
+from dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX, REQUESTED
+from dnn.model_file import read_config, refuse_code
 from dnn.tested import load_predictions
 from rccs.answers import ERROR, Answers
 from rccs.clusters import RootCauseClusters
@@ -129,6 +131,24 @@ def failures_of(clusters: RootCauseClusters, out: Path) -> Failures | None:
     failures = load_failures(out)
     images = {*clusters.paths, *(skipped.path for skipped in clusters.skipped)}
     return failures if images == {failure.source for failure in failures.failing} else None
+
+
+def model_of(failures: Failures) -> Path | None:
+    """The file of the network that failed, if it can be run again without being told anything about it.
+
+    That is, of a classifier whose pixels are scaled as its file says, and which contains no code; not a table.
+    """
+    model = failures.model
+    is_keras, is_onnx = (model.suffix.lower() in suffixes for suffixes in (KERAS_SUFFIXES, (ONNX_SUFFIX,)))
+    told = any(REQUESTED in assumption for assumption in failures.assumptions)
+    if failures.task != "classification" or told or not (is_keras or is_onnx) or not model.is_file():
+        return None
+    try:
+        if is_keras:
+            refuse_code(model, read_config(model)[0], trust=False)
+    except SAFEError:
+        return None
+    return model
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

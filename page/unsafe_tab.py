@@ -9,7 +9,8 @@ from typing import Any
 import gradio as gr
 
 from dbscan.outcome import NOISE
-from page.collected import failures_of
+from dnn.failures import Failures
+from page.collected import failures_of, model_of
 from page.form_view import FormView
 from page.forms import remember, remembered
 from page.job_view import JobView, News
@@ -247,8 +248,8 @@ class UnsafeTab:
     def _last_form(self) -> dict:
         """The form as it was last sent, with the improvement folder of the set, which a command may have selected.
 
-        If the clusters are of failures that SAFE has collected, the accuracy is the one measured with them, unless
-        another was sent for these clusters.
+        If the clusters are of failures that SAFE has collected, the accuracy is the one measured with them, and the
+        network and its test folder are those, unless others were sent for these clusters.
         """
         settings = self._settings
         fields: dict[str, Any] = dict(remembered(settings.out, TAB))
@@ -260,7 +261,24 @@ class UnsafeTab:
             sent = fields.get(RUN) == shown.run and fields.get("accuracy")
             if not sent and (failures := failures_of(shown.review.original, settings.out)):
                 fields["accuracy"] = f"{failures.accuracy:.6g}"
+                fields |= self._network_of(failures)
         return fields
+
+    def _network_of(self, failures: Failures) -> dict[str, str]:
+        """The fields of the network that failed: with it, images are chosen that it is likely to get wrong as well.
+
+        Those teach it more than the nearest alone (docs/decisions/020-quotas-by-size.md).
+        """
+        model = model_of(failures)
+        if model is None:
+            return {}
+        paths = {"model": printable(os.fspath(model)), "test": printable(os.fspath(failures.test_root))}
+        try:
+            for path in paths.values():
+                self._settings.accept(path)
+        except SAFEError:
+            return {}  # not for the visitors of this page
+        return paths
 
     def _first_look(self) -> dict:
         marks = self._settings.results.marks()
@@ -323,12 +341,10 @@ class UnsafeTab:
         gr.on(submitted, self.on_select, form.widgets, self.outputs, **FOLLOW)
         if self._settings.example:
             case = self._settings.example
-            self.example.click(
-                lambda: (str(case.folder / "improvement"), case.accuracy, case.test_size),
-                None,
-                [self.folder, self.accuracy, self.test_size],
-                **VIEW,
-            )
+            folder, model, test = (case.folder / name for name in ("improvement", "model.keras", "test"))
+            filled = (folder, case.accuracy, case.test_size, model, test)
+            fields = [self.folder, self.accuracy, self.test_size, self.model, self.test]
+            self.example.click(lambda: tuple(map(str, filled)), None, fields, **VIEW)
         self.rcc.input(self.on_rcc, [self.rcc, self.key], [self.heading, self.gallery], **LATEST)
         # Clusters generated again outdate the set: look again whenever the tab is opened.
         tab.select(self.on_tab, [job_view.followed, self.marks], self.outputs, **VIEW)
