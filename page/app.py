@@ -31,6 +31,7 @@ from page.labels_tab import LabelsTab
 from page.list_page import ADDRESS, ListPage
 from page.mounts import Mounts
 from page.moved import settle_in
+from page.picker import lay_out_picker
 from page.pictures import PICTURE_FOLDER
 from page.report_tab import ReportTab
 from page.results import Results, check_within
@@ -72,6 +73,7 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
             js_on_load=HERE.joinpath("scripts", "tabs.js").read_text(encoding="utf-8"),
         )
         news = News(settings)
+        lay_out_picker(settings)
         # Open at first: results, or the field for failing images. Who has none yet is told there of the tab before it.
         with gr.Tabs(selected=CLUSTERS_TAB) as tabs:
             with gr.Tab("Failures", id=FAILURES_TAB, render_children=True):

@@ -143,6 +143,8 @@ HOUSE = {
         "results",
         "collected",
         "jobs",
+        "folders",
+        "picker",
         "pictures",
         "mounts",
         "list_page",

@@ -25,6 +25,7 @@ from page.app import MOST_QUEUED, serve
 from page.guard import FIRST_DELAY, LONGEST_LINE, MAX_BODY, Guard
 from page.images_view import MOST_AT_ONCE
 from page.jobs import Jobs, PageSettings
+from page.picker import FIELDS
 from page.pictures import picture
 from page.results import Results, check_within
 from page.runs_view import refreshed
@@ -189,6 +190,31 @@ def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, 
 def test_the_folder_of_classes_is_refused_outside_the_root(attacked, visitor):
     told = visitor.fire(visitor.handler("classes-folder", "submit"), [str(attacked.secret / SECRET), None])
     assert "Expected a path below" in told
+
+
+def test_every_path_field_can_be_chosen_for(visitor):
+    props = [part["props"] for part in visitor.client.get("/config").json()["components"]]
+    paths = {part["elem_id"] for part in props if str(part.get("placeholder", "")).startswith("/path/to/")}
+    assert paths == set(FIELDS)
+
+
+def test_whoever_looks_for_a_path_is_shown_nothing_outside_the_root(attacked, visitor):
+    for field in ("images", "labels-table"):
+        for typed in (*outside(attacked), str(attacked.root), f"{attacked.root}/failing"):
+            answer = json.loads(visitor.serve("picker", "listed_folder", [field, typed]).json())
+            shown = [answer["place"], *answer["above"], *answer["entries"]]
+            for entry in shown:
+                path = Path(entry["path"])
+                assert path.resolve() == path
+                assert path.is_relative_to(attacked.root), typed
+            assert SECRET not in json.dumps(shown)
+            assert answer["place"]["path"] != f"{attacked.root}/linked" or answer["place"]["holds"] == "no images"
+    answers = [
+        json.loads(visitor.serve("picker", "listed_folder", ["images", typed]).json())
+        for typed in (f"{attacked.secret}/{SECRET}", f"{attacked.secret}/is-not-there")
+    ]
+    assert answers[0] | {"notes": ""} == answers[1] | {"notes": ""}
+    assert answers[0]["notes"].replace(SECRET, "is-not-there") == answers[1]["notes"]
 
 
 def test_a_picture_of_a_file_outside_the_root_is_not_shown(attacked):
@@ -419,6 +445,7 @@ def test_server_functions_answer_forged_arguments_with_nothing(attacked, visitor
     for widget, functions in (
         ("map", ["map_pictures"]),
         ("grid", ["grid_picture"]),
+        ("picker", ["listed_folder"]),
         ("labelling", ["label_state", "label_picture", "give_label", "undo_label", "class_pictures"]),
     ):
         for function in functions:
