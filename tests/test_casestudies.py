@@ -272,6 +272,15 @@ def test_rendered_images_lie_where_the_parameters_say(tmp_path):
         np.testing.assert_array_equal(render(eye), image)
 
 
+def test_several_processes_render_the_same_images(tmp_path, monkeypatch):
+    rows = list(sets.lay_out(CASES["gd"], "test", 4, seed=0))
+    monkeypatch.setattr(sets, "FEWEST_FOR_PROCESSES", len(rows))
+    monkeypatch.setattr(sets.os, "cpu_count", lambda: 2)
+    for (path, _, eye), image in zip(rows, sets.render_images(CASES["gd"], tmp_path, rows), strict=True):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / path)), image)
+        np.testing.assert_array_equal(render(eye), image)
+
+
 def test_rendering_reports_every_image(tmp_path):
     rows = list(sets.lay_out(CASES["oc"], "test", 3, seed=0))
     calls = []
