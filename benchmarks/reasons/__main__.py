@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.reasons.cases import load_reasons_case
 from benchmarks.reasons.measuring import measure_case
 from benchmarks.reasons.outside import model_of, with_rivals
-from benchmarks.reasons.report import reasons_section
+from benchmarks.reasons.report import further_section, reasons_section
 from benchmarks.results import RESULTS_FILE, write_section
 from casestudies.build import print_progress
 from features.weights import choose_extractor
@@ -50,11 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
                 pysubgroup=options.pysubgroup,
                 progress=print_progress,
             )
-        text = reasons_section(results)
+        text = further_section(results) if options.further else reasons_section(results)
         if not options.write:
             print(text)
             return 0
-        write_section("reasons", text)
+        write_section("reasons-further" if options.further else "reasons", text)
     except SAFEError as error:
         print(f"reasons: {error}", file=sys.stderr)
         return 2
@@ -68,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", nargs="+", metavar="NAME=FILE", default=[], help="DNNs; default: model.keras in DIR")
     parser.add_argument("--work", metavar="DIR", required=True, help="folder for results")
     parser.add_argument("--write", action="store_true", help="write benchmarks/RESULTS.md instead of printing")
+    parser.add_argument("--further", action="store_true", help="a section of its own, beside that of other cases")
     parser.add_argument("--nuisance", metavar="NAME", default="person", help="parameter that is no reason")
     parser.add_argument("--shuffles", type=int, default=SHUFFLES, metavar="N", help=f"default: {SHUFFLES}")
     parser.add_argument("--extractor", metavar="NAME", default="vgg16-conv", help="default: vgg16-conv")

@@ -88,6 +88,23 @@ def reasons_section(results: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n\n".join(parts)
 
 
+def further_section(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """The same tables, without the definitions, for cases that are measured apart from the others."""
+    methods = {method for result in results.values() for method in result["conditions"]}
+    absent = [f"{method} was not run." for method in ("SliceLine", "pysubgroup") if method not in methods]
+    shuffled = {name: result for name, result in results.items() if result["chance"]}
+    parts = [
+        "## Reasons: further cases",
+        f"Measured by `python -m benchmarks.reasons --further`, as those above. {' '.join(absent)}",
+        "\n".join(_about(name, result["case"]) for name, result in results.items()),
+        _clusters(results),
+        _conditions(results),
+        *(_first(name, result["conditions"]["weak spots"]) for name, result in results.items()),
+        *([_chance(shuffled)] if shuffled else []),
+    ]
+    return "\n\n".join(parts)
+
+
 def _paragraphs(text: str) -> str:
     """One line for each paragraph, as elsewhere in the file."""
     return "\n\n".join(" ".join(paragraph.split("\n")) for paragraph in text.strip().split("\n\n"))

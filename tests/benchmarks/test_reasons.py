@@ -20,7 +20,7 @@ from benchmarks.reasons.measures import (
 )
 from benchmarks.reasons.measuring import measure_case
 from benchmarks.reasons.outside import hudd_regions, model_of, nearest_rows, with_rivals
-from benchmarks.reasons.report import reasons_section
+from benchmarks.reasons.report import further_section, reasons_section
 from benchmarks.reasons.rivals import slice_conditions, tree_conditions
 from dnn.tested import AnsweredImages
 from features.extractor import Extractor
@@ -289,6 +289,14 @@ def test_shuffled_images_have_no_weak_spot(measured):
     (chance,) = measured["chance"]
     assert chance["conditions"]["weak spots"] == 0
     assert chance["clusters"]["RCCs"]["more"] == 0
+
+
+def test_further_cases_have_the_same_tables_without_the_definitions(measured):
+    text = further_section({"drawn": measured})
+    assert text.startswith("## Reasons: further cases\n")
+    assert text.count("\n| drawn | ") == reasons_section({"drawn": measured}).count("\n| drawn | ") - 1  # no times
+    assert "is *named* if" not in text
+    assert "| shuffles |" not in further_section({"drawn": {**measured, "chance": []}})
 
 
 def test_the_section_has_a_row_for_each_case_and_method(measured):
