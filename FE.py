@@ -46,6 +46,7 @@ from features.network import load_network
 from support.errors import SAFEError
 from support.images import UNREADABLE, ImageListing, Skipped, find_images, read_bytes, reason_for
 from support.progress import Progress, no_progress
+from support.text import count
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def extract_features(
         skipped += batch.skipped
     if not paths:
         raise SAFEError(
-            f"Expected images. Received {len(skipped)} files in {listing.root}, all of them unreadable. The first is "
+            f"Expected images. Received {count(len(skipped), 'file')} in {listing.root}, all of them unreadable. The first is "
             f"{skipped[0].path}: {skipped[0].reason}"
         )
     return ImageFeatures(listing.root, tuple(paths), features[: len(paths)], extractor, tuple(sorted(skipped)))
