@@ -98,8 +98,8 @@ def extract_features(
         skipped += batch.skipped
     if not paths:
         raise SAFEError(
-            f"Expected images. Received {count(len(skipped), 'file')} in {listing.root}, all of them unreadable. The first is "
-            f"{skipped[0].path}: {skipped[0].reason}"
+            f"Expected images. Received {count(len(skipped), 'file')} in {listing.root}, all of them unreadable. "
+            f"The first is {skipped[0].path}: {skipped[0].reason}"
         )
     return ImageFeatures(listing.root, tuple(paths), features[: len(paths)], extractor, tuple(sorted(skipped)))
 
