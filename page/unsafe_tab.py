@@ -230,7 +230,7 @@ class UnsafeTab:
     def _summary(self, unsafe: UnsafeSet) -> str:
         written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
         return done(
-            f"{selection_summary(unsafe)}. Next: labels and training, in the tab Retraining.",
+            f"{selection_summary(unsafe)}. Next: label them, in the tab Labels.",
             " ".join(filter(None, [unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
         )
 
