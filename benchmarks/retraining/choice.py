@@ -44,7 +44,8 @@ DESCRIPTIONS = {
     "SAFE + likely wrong": "as with `select --quota equal --model`: for each RCC, half of the quota are the nearest "
     "images; the other half are, of the next ones, four times as many, those whose outputs are most similar to outputs "
     "of misclassified test images",
-    "SAFE by size + likely wrong": "the same with numbers in proportion, as with `select --model`",
+    "SAFE by size + likely wrong": "the same with numbers in proportion, as with `select --model`; the page's default "
+    "where SAFE has run the network itself",
     "SAFE by reasons": "as with `select --reasons`: half of the images are the nearest ones for which a weak spot's "
     "conditions hold, the others as with SAFE by size",
     "BL1": "random images among those that the model misclassifies, which requires the labels of all images; then "

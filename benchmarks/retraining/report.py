@@ -70,7 +70,13 @@ def _over_all(cases: list[CaseRuns]) -> Iterator[str]:
     yield "| strategy | mean rank | significantly worse than another |"
     yield "|---|---:|---|"
     for name, mean, worse in zip(ranks.strategies, ranks.means.tolist(), ranks.worse, strict=True):
-        yield f"| {name} | {mean:.2f} | {'; '.join(worse) or 'nowhere'} |"
+        yield f"| {name} | {mean:.2f} | {_where(worse, len(ranks.blocks))} |"
+
+
+def _where(worse: tuple[str, ...], n_blocks: int) -> str:
+    """The blocks in which a strategy is worse; only how many if they are more than two."""
+    blocks = {one.partition(" (")[0] for one in worse}
+    return f"in {len(blocks)} of {n_blocks} blocks" if len(blocks) > 2 else "; ".join(worse) or "nowhere"
 
 
 def _about_ranks(ranks: Ranks) -> str:
