@@ -110,12 +110,14 @@ def retrain(
                 should_stop=should_stop, checkpoint=unfinished,
             )  # fmt: skip
 
-        def answering(model: Any) -> Any:
-            share = settings.original_share
-            return answer_together(material.dnn, model, share) if share else model
+        share, tests = settings.original_share, []
 
         def test_model(model: Any, progress: Progress) -> Judgement:
-            return _judge(material, _run(material, answering(model), tested, progress, "Testing the retrained model"))
+            alone = _run(material, model, tested, progress, "Testing the retrained model")
+            mean = share * answers.outputs + (1 - share) * alone.outputs if share else alone.outputs
+            judgement = _judge(material, alone._replace(outputs=mean))
+            tests.append((judgement, alone.outputs))  # the median is known at the end
+            return judgement
 
         steps = Steps(train_with, test_model, lambda weights: copy_with(material.dnn, weights))
         resumption = _resumption(finished, material, data, settings, n_seeds) if n_seeds > 1 else None
@@ -125,10 +127,10 @@ def retrain(
         result = _compare(material, before, repeated, data, tested)
         retrained = repeated.tuning.model
         if repeated.tuning.best and material.dnn.task == "classification":
-            again = _run(material, retrained, tested, progress, "Testing the retrained model alone")
+            alone = next(outputs for judgement, outputs in tests if judgement is repeated.after)
             labels = material.test.labels[before.indices]
-            result = dataclasses.replace(result, trade_off=trade_off(answers.outputs, again.outputs, labels))
-            retrained = answering(retrained)
+            result = dataclasses.replace(result, trade_off=trade_off(answers.outputs, alone, labels))
+            retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
         result = save_retraining(result, retrained, out)
         remove_checkpoint(unfinished)

@@ -9,6 +9,7 @@ import gradio as gr
 import numpy as np
 
 from dnn.confusion import ConfusionMatrix, confusion_matrices
+from page.failures_view import WIDE, matrix_cells, matrix_names
 from page.grid_view import GridView
 from page.jobs import LATEST, VIEW, pane, put_away, reveal, warn
 from page.plots import class_bars, keeping, learning_curves, shares_right
@@ -20,7 +21,6 @@ from training.comparison import Answered, Changed
 from training.result import Retraining, certainty_of, certainty_of_classes
 
 HERE = Path(__file__).parent
-WIDE = 12  # classes, from which on the matrices take the whole width
 TO_IMAGES = "() => { document.querySelector('#changed-title')?.scrollIntoView({ block: 'nearest' }); }"
 IMPROVED, WORSENED, WRONG = "improved", "worsened", "wrong"  # the lists that tiles open
 BEFORE, AFTER = "before", "after"
@@ -130,9 +130,8 @@ class RetrainingView:
             return {}
         shown = {}
         for widget, matrix in zip((self.before, self.after), _matrices(result), strict=True):
-            names = _names(matrix)
-            cells = np.stack([matrix.counts, matrix.wrong], axis=2).tolist()
-            shown[widget] = gr.HTML("", rows=names, columns=names, cells=cells)
+            names = matrix_names(matrix)
+            shown[widget] = gr.HTML("", rows=names, columns=names, cells=matrix_cells(matrix))
         return shown
 
     def _list(self, result: Retraining, key: str, chosen: str, page: int = 0) -> dict:
@@ -207,7 +206,7 @@ def listed_images(result: Retraining, chosen: str) -> Listed:
     at = [int(part) for part in cell[:20].split(",") if part.isdecimal()]
     if side in (BEFORE, AFTER) and len(at) == 2 and result.answers:
         matrix = _matrices(result)[side == AFTER]
-        names = _names(matrix)
+        names = matrix_names(matrix)
         if max(at) < len(names):
             images = [result.answers[i] for i in matrix.images_in(*at).tolist()]
             right = at[0] == at[1] < len(matrix.classes)
@@ -223,11 +222,6 @@ def listed_images(result: Retraining, chosen: str) -> Listed:
 
 def _matrices(result: Retraining) -> tuple[ConfusionMatrix, ConfusionMatrix]:
     return confusion_matrices(*(np.array(column) for column in list(zip(*result.answers, strict=True))[1:]))
-
-
-def _names(matrix: ConfusionMatrix) -> list[str]:
-    rest = [f"{matrix.rest:,} other classes"] if matrix.rest else []
-    return [printable(name) for name in matrix.classes] + rest
 
 
 def heading(text: str, hint: str = "") -> str:
