@@ -11,15 +11,13 @@ from dnn.confusion import ClassRate, ConfusionMatrix, class_rates, confusion_mat
 from page.collected import Collected, CollectedFailures
 from page.grid_view import GridView
 from page.jobs import LATEST, VIEW, pane, put_away, reveal, warn
-from rccs.answers import NOTHING, confused
+from rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
 from rccs.intervals import clopper_pearson
 from support.errors import SAFEError
 from support.text import count, printable
 
 HERE = Path(__file__).parent
 WIDE = 12  # classes, from which on the matrix takes the whole width
-# What `NOTHING` means of a detector, as the true class and as the predicted one
-NO_OBJECT, MISSED = "no object", "missed"
 
 
 class FailuresView:

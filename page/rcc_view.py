@@ -16,7 +16,7 @@ from page.note_view import NoteView, OnRccs
 from page.pictures import thumbnails
 from page.results import Shown
 from page.visitors import Window
-from rccs.answers import CONFIDENCE, NOTHING, commonest_confusion, confusions
+from rccs.answers import CONFIDENCE, MISSED, NO_OBJECT, NOTHING, commonest_confusion, confusions
 from rccs.clusters import RootCauseClusters, sample, told_of
 from rccs.confidence import (
     BOUND,
@@ -262,7 +262,7 @@ def _confusion_rows(clusters: RootCauseClusters, rcc: int) -> list[list[object]]
     answers = clusters.answers_of(rcc)
     if answers is None:
         return []
-    named = {(True, NOTHING): "no object", (False, NOTHING): "missed"} if answers.detector else {}
+    named = {(True, NOTHING): NO_OBJECT, (False, NOTHING): MISSED} if answers.detector else {}
     return [
         [*(named.get((true, name), printable(name)) for true, name in ((True, label), (False, predicted))), images]
         for label, predicted, images in confusions(answers)

@@ -13,6 +13,8 @@ from support.text import printable
 
 CONFIDENCE, ERROR = "confidence", "error"
 NOTHING = "nothing"  # as a label: where there is no object, a detector sees one; as a prediction: it misses one
+# What it means of a detector, as the true class and as the predicted one
+NO_OBJECT, MISSED = "no object", "missed"
 MANY = 0.2  # of an RCC's images, for a confusion to be worth a headline
 
 
