@@ -122,6 +122,7 @@ HOUSE = {
     "reporting": (
         "markup",
         "elbow",
+        "confusions",
         "sections",
         "export",
         "freshness",
