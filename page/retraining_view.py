@@ -65,14 +65,14 @@ class RetrainingView:
         self._load = load
         with pane("retraining-pane") as self.pane:
             with gr.Row(elem_classes="safe-form safe-next"):
-                self.figures = _widget("figures", "retraining-figures", scale=1, tiles=[])
+                self.figures = scripted_widget("figures", "retraining-figures", scale=1, tiles=[])
                 self.next_round = gr.Button("Collect its failures", scale=0, min_width=190, elem_id="next-round")
             with gr.Row(equal_height=False, elem_id="changed-images"):
                 with pane("confusions-pane") as self.matrix_pane:
                     gr.HTML(heading(TAKEN_BEFORE))
-                    self.before = _widget("matrix", "matrix-before", rows=[], columns=[], cells=[])
+                    self.before = scripted_widget("matrix", "matrix-before", rows=[], columns=[], cells=[])
                     gr.HTML(heading(TAKEN_NOW))
-                    self.after = _widget("matrix", "matrix-after", rows=[], columns=[], cells=[])
+                    self.after = scripted_widget("matrix", "matrix-after", rows=[], columns=[], cells=[])
                 with gr.Column(min_width=360):
                     self.images = GridView("changed", self._file_of, root)
             with gr.Row(equal_height=False):
@@ -234,7 +234,7 @@ def _told(text: str, drawing: str) -> str:
     return f"<p class='safe-spots-base'>{html.escape(text)}</p>{drawing}" if drawing else ""
 
 
-def _widget(name: str, elem_id: str, **props: Any) -> gr.HTML:
+def scripted_widget(name: str, elem_id: str, **props: Any) -> gr.HTML:
     """A widget with a script: its value is what is at hand, an empty text if nothing."""
     return gr.HTML(
         "",
