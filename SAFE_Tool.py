@@ -6,6 +6,7 @@
     python SAFE_Tool.py select IMPROVEMENT   steps 3 and 4: select the images to label (the unsafe set)
     python SAFE_Tool.py retrain MODEL        steps 5 and 6: fine-tune the model with the labelled unsafe set
     python SAFE_Tool.py compare              step 6 for a network that was retrained elsewhere
+    python SAFE_Tool.py beside OTHER         two models of one analysis or of two, on the same test images
     python SAFE_Tool.py report               write all results to one HTML file, for the safety case
     python SAFE_Tool.py export               copy the images to a folder per RCC, with a table and the report
 
@@ -40,6 +41,7 @@ PATHS = {
     "targets": "a table of targets (CSV)",
     "to": "a place to export to",
     "labelled": "a folder to export to",
+    "other": "an output folder",
     "root": "a folder (--root)",
     "example": "a case study (--example)",
 }

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cli.commands import (
+    run_beside,
     run_cluster,
     run_compare,
     run_crops,
@@ -38,6 +39,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_crops(commands)
     _add_retrain(commands)
     _add_compare(commands)
+    _add_beside(commands)
     _add_report(commands)
     _add_export(commands)
     return parser
@@ -262,6 +264,17 @@ def _add_compare(commands: Commands) -> None:
     compare.add_argument("--after", metavar="CSV", required=True, help="the same of the retrained network")
     compare.add_argument("--test", metavar="DIR", required=True, help="folder of test images, in a folder per class")
     _add_regression_options(compare)
+
+
+def _add_beside(commands: Commands) -> None:
+    what = "set a model of an analysis beside one of another, or of the same: what each gets right on the same images"
+    beside = _add_command(commands, "beside", run_beside, what)
+    beside.add_argument("other", metavar="OTHER", help="output folder of the other analysis, or the same one again")
+    beside.add_argument(
+        "--model-a", metavar="NAME", default="",
+        help="the model of --out (default: the one that was tested last; a NAME that there is not lists all)",
+    )  # fmt: skip
+    beside.add_argument("--model-b", metavar="NAME", default="", help="the model of OTHER, likewise")
 
 
 def _add_report(commands: Commands) -> None:

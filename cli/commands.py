@@ -291,6 +291,28 @@ def run_compare(options: argparse.Namespace) -> None:
     print(f"Written: retraining.json in {out}")
 
 
+def run_beside(options: argparse.Namespace) -> None:
+    """Two models side by side, of one analysis or of two."""
+    out = options.out
+    from rccs.review import load_review
+    from reasons import load_reasons
+    from reporting.models import answers_of, known_model
+    from reporting.two_models import compare_models, comparison_lines
+    from support.run_folder import CLUSTERS_FILE
+    from support.text import printable
+
+    first = known_model(out, options.model_a)
+    second = known_model(options.other, options.model_b, other_than=first)
+    a, b = answers_of(first), answers_of(second)
+    if (out / CLUSTERS_FILE).is_file():
+        review = load_review(out)
+        two = compare_models(a, b, review=review, reasons=load_reasons(out, review.original))
+    else:
+        two = compare_models(a, b)
+    for line in comparison_lines(two):
+        print(printable(line))
+
+
 def run_report(options: argparse.Namespace) -> None:
     """The report for the safety case."""
     out = options.out

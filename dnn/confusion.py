@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rccs.intervals import clopper_pearson
+from support.text import printable
 
 MOST_CLASSES = 20  # shown one by one; a larger matrix is no longer looked at
 
@@ -39,6 +40,12 @@ class ConfusionMatrix:
     column: np.ndarray
     counts: np.ndarray
     wrong: np.ndarray
+
+    @property
+    def names(self) -> list[str]:
+        """What rows and columns are called: the classes and, last, how many further ones there are; plain text."""
+        rest = [f"{self.rest:,} other classes"] if self.rest else []
+        return [printable(name) for name in self.classes] + rest
 
     def images_in(self, row: int, column: int) -> np.ndarray:
         """The images counted in a cell: ndarray of shape (n_cell,), int64, in their order."""

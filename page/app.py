@@ -211,7 +211,7 @@ def _settings_of(folder: Path, turn: Turn, top: PageSettings) -> PageSettings:
     prepare_folder(folder)
     settle_in(folder)
     check_within(folder, top.root)
-    return top._replace(out=folder, jobs=Jobs(turn), results=Results(folder, top.root))
+    return top._replace(out=folder, home=top.out, jobs=Jobs(turn), results=Results(folder, top.root))
 
 
 def _mounted(settings: PageSettings, title: str) -> FastAPI:

@@ -159,12 +159,6 @@ def _matrix_of(shown: Collected) -> ConfusionMatrix:
     return confusion_matrix(shown.answers.label, shown.answers.predicted)
 
 
-def matrix_names(matrix: ConfusionMatrix) -> list[str]:
-    """The classes of a matrix and, last, how many it has together."""
-    rest = [f"{matrix.rest:,} other classes"] if matrix.rest else []
-    return [printable(name) for name in matrix.classes] + rest
-
-
 def matrix_cells(matrix: ConfusionMatrix) -> list[list[list[int]]]:
     """For each row and column, the images and how many of them are wrong, for the script."""
     return np.stack([matrix.counts, matrix.wrong], axis=2).tolist()
@@ -172,7 +166,7 @@ def matrix_cells(matrix: ConfusionMatrix) -> list[list[list[int]]]:
 
 def _names(matrix: ConfusionMatrix, detector: bool) -> tuple[list[str], list[str]]:
     """What the matrix calls its rows and columns."""
-    named = matrix_names(matrix)
+    named = matrix.names
     if not detector:
         return named, named
     rows, columns = ([word if name == NOTHING else name for name in named] for word in (NO_OBJECT, MISSED))
@@ -188,7 +182,7 @@ def _images_of(shown: Collected, cell: object) -> tuple[list[int], str]:
     rows, heading = np.flatnonzero(~shown.right), ""
     if isinstance(cell, str) and cell and not shown.regression:
         matrix = _matrix_of(shown)
-        names = matrix_names(matrix)
+        names = matrix.names
         at = [int(part) for part in cell.split(",") if part.isdecimal() and int(part) < len(names)]
         if len(at) == 2:
             rows = matrix.images_in(*at)

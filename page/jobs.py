@@ -202,6 +202,8 @@ class PageSettings(NamedTuple):
     root : Path or None
         Where given, only folders below it are accepted.
     example : Example or None
+    home : Path or None
+        The folder of the analyses, of which `out` is one; None if that is `out` itself.
     """
 
     out: Path
@@ -210,6 +212,7 @@ class PageSettings(NamedTuple):
     weights: str | None = None
     root: Path | None = None
     example: Example | None = None
+    home: Path | None = None
 
     def accept(self, source: str | None) -> str:
         """The path that was typed, absolute.

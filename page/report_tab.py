@@ -73,7 +73,7 @@ REPORT = _Product(
         "Each reason with its images, what they have in common, how often the network fails on such images, and your "
         "names and verdicts",
         "Weak spots, images in no cluster, skipped images, and every edit",
-        "The unsafe set, and the network before and after retraining",
+        "The unsafe set, and the network before and after retraining: what it took for what, by class and by reason",
         "How all of it was found, its limits, and a place to sign",
     ),
     opens=True,

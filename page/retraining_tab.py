@@ -13,6 +13,7 @@ from page.form_view import FormView
 from page.forms import remember, remembered
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, typed
+from page.models_view import ModelsView
 from page.plots import learning_curves
 from page.results import Marks
 from page.retraining_view import RetrainingView, titled
@@ -58,6 +59,7 @@ class RetrainingTab:
             self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-retraining")
         self._read: tuple[str, Retraining] | None = None  # the last one, by its key
         self.view = RetrainingView(settings.root, self._result)
+        self._models_view = ModelsView(settings)
         self.job_view = JobView(
             settings, TAB, self.status, self.start, self.cancel, guide=self._guide, result=self.view.pane
         )
@@ -258,6 +260,7 @@ class RetrainingTab:
             paths = (str(case / "model.keras"), str(case / "train"), str(case / "test"))
             self.example.click(lambda: paths, None, [self.model, self.train, self.test], **VIEW)
         self.view.wire()
+        self._models_view.wire(news.folder)
         tab.select(self.on_tab, [job_view.followed, self.marks], self.outputs, **VIEW)
         app.load(self.on_load, None, [*form.outputs, *self.outputs], **FOLLOW)
         job_view.wire(news, self.show, self.outputs)

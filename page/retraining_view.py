@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
-import numpy as np
 
-from dnn.confusion import ConfusionMatrix, confusion_matrices
-from page.failures_view import WIDE, matrix_cells, matrix_names
+from page.failures_view import WIDE, matrix_cells
 from page.grid_view import GridView
 from page.jobs import LATEST, VIEW, pane, put_away, reveal, warn
 from page.plots import class_bars, keeping, learning_curves, shares_right
 from rccs.notes import RccNote
+from reporting.confusions import OLD, TAKEN_BEFORE, TAKEN_NOW, matrices_of
 from support.errors import SAFEError
 from support.text import count, printable
 from training.certainty import class_summary, interval_text
@@ -42,7 +41,6 @@ KEEPING = (
     "Retraining with “Keeping what is right” (What matters more) gives such a model, with a share of 30%."
 )
 CLASSES = "The bar is the share that is right now, the dark line the share before. Worse classes come first"
-OLD = "The retraining is of an earlier version, which did not keep all answers: the confusions cannot be shown."
 
 
 class Listed(NamedTuple):
@@ -67,14 +65,14 @@ class RetrainingView:
         self._load = load
         with pane("retraining-pane") as self.pane:
             with gr.Row(elem_classes="safe-form safe-next"):
-                self.figures = _widget("figures", "retraining-figures", scale=1, tiles=[])
+                self.figures = scripted_widget("figures", "retraining-figures", scale=1, tiles=[])
                 self.next_round = gr.Button("Collect its failures", scale=0, min_width=190, elem_id="next-round")
             with gr.Row(equal_height=False, elem_id="changed-images"):
                 with pane("confusions-pane") as self.matrix_pane:
-                    gr.HTML(heading("What was taken for what before"))
-                    self.before = _widget("matrix", "matrix-before", rows=[], columns=[], cells=[])
-                    gr.HTML(heading("And what is now"))
-                    self.after = _widget("matrix", "matrix-after", rows=[], columns=[], cells=[])
+                    gr.HTML(heading(TAKEN_BEFORE))
+                    self.before = scripted_widget("matrix", "matrix-before", rows=[], columns=[], cells=[])
+                    gr.HTML(heading(TAKEN_NOW))
+                    self.after = scripted_widget("matrix", "matrix-after", rows=[], columns=[], cells=[])
                 with gr.Column(min_width=360):
                     self.images = GridView("changed", self._file_of, root)
             with gr.Row(equal_height=False):
@@ -129,8 +127,8 @@ class RetrainingView:
         if not result.answers:
             return {}
         shown = {}
-        for widget, matrix in zip((self.before, self.after), _matrices(result), strict=True):
-            names = matrix_names(matrix)
+        for widget, matrix in zip((self.before, self.after), matrices_of(result), strict=True):
+            names = matrix.names
             shown[widget] = gr.HTML("", rows=names, columns=names, cells=matrix_cells(matrix))
         return shown
 
@@ -205,8 +203,8 @@ def listed_images(result: Retraining, chosen: str) -> Listed:
     side, _, cell = chosen.partition(":")
     at = [int(part) for part in cell[:20].split(",") if part.isdecimal()]
     if side in (BEFORE, AFTER) and len(at) == 2 and result.answers:
-        matrix = _matrices(result)[side == AFTER]
-        names = matrix_names(matrix)
+        matrix = matrices_of(result)[side == AFTER]
+        names = matrix.names
         if max(at) < len(names):
             images = [result.answers[i] for i in matrix.images_in(*at).tolist()]
             right = at[0] == at[1] < len(matrix.classes)
@@ -218,10 +216,6 @@ def listed_images(result: Retraining, chosen: str) -> Listed:
         return Listed(f"Still wrong: {count(len(both), 'image')}, {MEANINGS[WRONG]}", both)
     changed = list(result.improved if kind == IMPROVED else result.worsened)
     return Listed(f"{kind.capitalize()}: {count(len(changed), 'image')}, {MEANINGS[kind]}", changed)
-
-
-def _matrices(result: Retraining) -> tuple[ConfusionMatrix, ConfusionMatrix]:
-    return confusion_matrices(*(np.array(column) for column in list(zip(*result.answers, strict=True))[1:]))
 
 
 def heading(text: str, hint: str = "") -> str:
@@ -240,7 +234,7 @@ def _told(text: str, drawing: str) -> str:
     return f"<p class='safe-spots-base'>{html.escape(text)}</p>{drawing}" if drawing else ""
 
 
-def _widget(name: str, elem_id: str, **props: Any) -> gr.HTML:
+def scripted_widget(name: str, elem_id: str, **props: Any) -> gr.HTML:
     """A widget with a script: its value is what is at hand, an empty text if nothing."""
     return gr.HTML(
         "",

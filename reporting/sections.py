@@ -36,6 +36,7 @@ from rccs.review import Review
 from rccs.spot_notes import SpotNote, notes_elsewhere
 from rccs.unsafe_set import UnsafeSet
 from reasons import Reasons
+from reporting.confusions import confusions_html
 from reporting.elbow import elbow_svg
 from reporting.markup import badge, escaped, fact_list, html_table, more, path_text, percent
 from selection import chosen_by_model
@@ -590,6 +591,7 @@ def _retraining(known: Material) -> str:
         + (per_rcc if ours else "<p class='warning'>The shares per RCC are for other clusters and left out.</p>")
         + _shares("Class", result.per_class, "Test images of each class")
         + _classes(result.per_class, certainty_of_classes(result))
+        + confusions_html(result)
         + _trade_off(result)
         + _changes("Worsened: right before, wrong now", result.worsened)
         + _changes("Improved: wrong before, right now", result.improved)

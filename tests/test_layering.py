@@ -122,6 +122,7 @@ HOUSE = {
     "reporting": (
         "markup",
         "elbow",
+        "confusions",
         "sections",
         "export",
         "freshness",
@@ -129,6 +130,8 @@ HOUSE = {
         "labelled",
         "history",
         "side_by_side",
+        "models",
+        "two_models",
     ),
     "pipeline": (),
     "page": (
@@ -172,6 +175,8 @@ HOUSE = {
         "failures_tab",
         "labels_tab",
         "retraining_view",
+        "model_counts",
+        "models_view",
         "retraining_tab",
         "unsafe_tab",
         "report_tab",

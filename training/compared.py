@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from dnn.failures import describe
 from dnn.given_answers import GivenAnswers, read_answers
 from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.predictions import Judgement, LabelledImages
@@ -55,7 +56,7 @@ def compare_answers(
         first, second = (read_answers(table, test, options=options) for table in (before, after))
         if first.source.resolve() == second.source.resolve():
             raise SAFEError(f"Expected the tables of two networks. Received the same file twice: {first.source}.")
-        images, *judgements = _aligned(first, second)
+        images, *judgements = aligned(first, second)
         review = load_review(out) if (out / CLUSTERS_FILE).is_file() else None
         compared = before_and_after(review.clusters if review else None, images, *judgements)
         # Classes that are predicted, but that no image has, are no groups of images.
@@ -83,13 +84,13 @@ def compare_answers(
     return result
 
 
-def _aligned(first: GivenAnswers, second: GivenAnswers) -> tuple[LabelledImages, Judgement, Judgement]:
+def aligned(first: GivenAnswers, second: GivenAnswers) -> tuple[LabelledImages, Judgement, Judgement]:
     """The images that both tables have, and both judgements of them: entry i of each belongs to image i.
 
     Raises
     ------
     SAFEError
-        There are none, or the tables disagree on the class of one.
+        There are none, or the tables disagree on the class or the targets of one.
     """
     places = [{given.images.paths[i]: row for row, i in enumerate(given.judgement.indices.tolist())}
               for given in (first, second)]  # fmt: skip
@@ -111,11 +112,13 @@ def _aligned(first: GivenAnswers, second: GivenAnswers) -> tuple[LabelledImages,
             predicted, of_images = into[predicted], into[of_images]
         judgements.append(Judgement(np.arange(len(paths)), predicted, score, right))
         labels.append(of_images)
-    if (different := np.flatnonzero(labels[0] != labels[1])).size and first.task == "classification":
-        names = (classes[of[different[0]]] for of in labels)
+    images = dataclasses.replace(first.images, paths=paths, classes=classes, labels=labels[0])
+    different = np.flatnonzero((labels[0] != labels[1]).reshape(len(paths), -1).any(axis=1)).tolist()
+    if different:
+        names = (describe(images, of[different[0]]) for of in labels)
+        what = "class" if first.task == "classification" else "targets"
         raise SAFEError(
-            f"Expected the same class for {printable(paths[different[0]])} in {first.source} and {second.source}. "
+            f"Expected the same {what} for {printable(paths[different[0]])} in {first.source} and {second.source}. "
             f"Received: {printable(' and '.join(names))}. Correct the tables."
         )
-    images = dataclasses.replace(first.images, paths=paths, classes=classes, labels=labels[0])
     return images, judgements[0], judgements[1]

@@ -310,9 +310,19 @@ def load_retraining(folder: Path) -> Retraining:
     SAFEError
         They are missing or damaged.
     """
-    path = folder / RETRAINING_FILE
-    if not path.is_file():
+    if not (folder / RETRAINING_FILE).is_file():
         raise SAFEError(f"Expected the result of a retraining in {folder}. Received none. Retrain first.")
+    return read_retraining(folder / RETRAINING_FILE)
+
+
+def read_retraining(path: Path) -> Retraining:
+    """Read `retraining.json`, or a copy of it in `retrained_models/` or of an earlier run.
+
+    Raises
+    ------
+    SAFEError
+        It is damaged.
+    """
     try:
         record = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
         record |= {"model": Path(record["model"]), "test_root": Path(record["test_root"])}

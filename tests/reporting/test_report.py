@@ -32,7 +32,7 @@ from training.finetuning import Epoch
 from training.settings import Settings
 
 NOW = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "wbr"}
 
 
 class Page(html.parser.HTMLParser):
@@ -273,9 +273,17 @@ def test_what_retraining_brought_is_told(out):
         "5 more; retraining.json lists all.",
         "Training 1 epoch; epoch 1 was kept Settings",
         "learning_rate 0.0001",
+        "the confusions cannot be shown",  # the result is as those of older versions
     ):
         assert expected in text
     assert "left/020.png" not in text
+
+
+def test_the_confusions_before_and_after_are_reported(out):
+    retrain(out, answers=[["a.png", "left", "up", "left"]] * 2400)
+    text = " ".join(Page(report_html(out)).text.split())
+    assert "What was taken for what before left up left 0 2,400 up 0 0" in text
+    assert "And what is now left up left 2,400 0 up 0 0" in text
 
 
 def test_why_a_retraining_was_stopped_is_told(out):
