@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from rccs.clusters import cluster_files, load_clusters
+from rccs.rounds import rounds_in
 from support.errors import SAFEError
-from support.files import DAMAGED, read_record
+from support.files import DAMAGED, read_record, write_text
 from support.output_folder import own_files, save_files, save_text, writing
 from support.run_folder import (
     ACCURACY_FILE,
@@ -57,9 +58,13 @@ def settle_in(folder: Path) -> None:
         return
     with writing(folder):
         if isinstance(home, str) and len(Path(home).parts) > 1 and home != os.fspath(folder):
+            move = _Move(home.rstrip("/"), os.fspath(folder))
             for place in (folder, *sorted((folder / RUNS_FOLDER).glob("*"))):
                 if place.is_dir():
-                    _relocate(place, _Move(home.rstrip("/"), os.fspath(folder)))
+                    _relocate(place, move)
+            for kept in rounds_in(folder):
+                if (kept / ACCURACY_FILE).is_file():
+                    _relocate_record(kept / ACCURACY_FILE, move)
         save_text(folder, ANALYSIS_FILE, at_home(folder))
 
 
@@ -96,11 +101,7 @@ class _Move:
 def _relocate(folder: Path, move: _Move) -> None:
     """Each file that changes is replaced; its date stays, by which the page says when something was done."""
     for name in own_files(folder, _RECORDS):
-        before = read_record(folder / name, errors="surrogateescape")
-        after = move.value(before)
-        if after != before:
-            with _keeping_date(folder / name):
-                save_text(folder, name, json.dumps(after, indent=2) + "\n")
+        _relocate_record(folder / name, move)
     for name in own_files(folder, [KEPT_LABELS_FILE]):
         _relocate_table(folder, name, move)
     for name in own_files(folder, [CLUSTERS_FILE]):
@@ -113,6 +114,14 @@ def _relocate(folder: Path, move: _Move) -> None:
             moved = dataclasses.replace(clusters, image_root=Path(root), weights=weights)
             with _keeping_date(folder / name):
                 save_files(folder, {name: cluster_files(moved)[name]})
+
+
+def _relocate_record(path: Path, move: _Move) -> None:
+    before = read_record(path, errors="surrogateescape")
+    after = move.value(before)
+    if after != before:
+        with _keeping_date(path):
+            write_text(path, json.dumps(after, indent=2) + "\n")
 
 
 def _relocate_table(folder: Path, name: str, move: _Move) -> None:

@@ -53,6 +53,7 @@ from support.run_folder import (
     REPETITIONS_FILE,
     REPORT_FILE,
     RETRAINING_FILE,
+    ROUNDS_FOLDER,
     RUN_FILE,
     RUNS_FOLDER,
     SELECTION_FILE,
@@ -81,6 +82,7 @@ _FOLDERS = {
     OBJECTS: FAILURES_MARK,
     RUNS_FOLDER: "",
     MODELS_FOLDER: "",
+    f"{ROUNDS_FOLDER}/*": f"{FAILURES}/{FAILURES_MARK}",
     EXPORT_FOLDER: EXPORT_MARK,
 }
 """Patterns, and the hidden file by which such a folder is known to be SAFE's."""

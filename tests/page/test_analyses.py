@@ -24,6 +24,7 @@ from page.moved import settle_in
 from page.shelf import delete, duplicate, make, rename, restore
 from page.summaries import Summaries, summary_of
 from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
+from rccs.rounds import rounds_in
 from support.errors import SAFEError
 from support.files import read_record
 from support.output_folder import save_text, working
@@ -38,7 +39,9 @@ from support.run_folder import (
     GIF_FOLDER,
     KEPT_LABELS_FILE,
     LABELS_FILE,
+    MODELS_FOLDER,
     RETRAINING_FILE,
+    ROUNDS_FOLDER,
     RUN_FILE,
     RUNS_FOLDER,
     SELECTION_FILE,
@@ -122,6 +125,7 @@ def test_an_odd_name_becomes_a_folder_and_an_address_that_leads_back_to_it(home,
         ("\ud800", "cannot be shown"),
         ("Runs", "a folder of SAFE's own"),
         ("failures", "a folder of SAFE's own"),
+        ("rounds", "a folder of SAFE's own"),
     ],
 )
 def test_a_name_that_is_none_for_a_folder_is_refused_in_one_sentence(home, typed, why):
@@ -297,6 +301,23 @@ def test_a_folder_that_holds_others_gives_away_only_what_safe_wrote_to_it(home, 
     assert read_record(home / "eyes" / FORMS_FILE)["unsafe"]["improvement"] == str(home / "mine")
     rest = {"mine/a.png", "gifs/holiday.gif", "thesis.txt"}
     assert {name for name in contents(home) if not name.startswith(("eyes/", "inner/"))} == rest
+
+
+def test_earlier_failures_go_with_the_analysis_in_a_folder_that_holds_others(home, clusters):
+    fill(home, clusters)
+    kept = home / ROUNDS_FOLDER / "20261127-120000"
+    (kept / FAILURES).mkdir(parents=True)
+    (kept / FAILURES / FAILURES_MARK).write_text("a.png")
+    (home / MODELS_FOLDER).mkdir()
+    (home / MODELS_FOLDER / "first.keras").write_bytes(b"a model")
+    (kept / ACCURACY_FILE).write_text(json.dumps({"model": str(home / MODELS_FOLDER / "first.keras")}))
+    (home / ROUNDS_FOLDER / "boxing.txt").write_text("mine")
+    settle_in(home)
+    rename(home, TOP, "eyes")
+    assert rounds_in(home) == [home / ROUNDS_FOLDER / "boxing.txt"]
+    (moved,) = rounds_in(home / "eyes")
+    assert (moved / FAILURES / FAILURES_MARK).is_file()
+    assert read_record(moved / ACCURACY_FILE)["model"] == str(home / "eyes" / MODELS_FOLDER / "first.keras")
 
 
 def test_a_folder_that_holds_others_is_copied_and_deleted_without_them(home, clusters):
