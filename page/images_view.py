@@ -19,11 +19,11 @@ from page.texts import as_text
 from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
+from rccs.edits import Maker, move_images, new_rcc
 from rccs.image_map import map_record, map_shades, rcc_words, stored_map
 from rccs.map_filters import map_filters
 from rccs.nearness import by_closeness, most_similar
 from rccs.notes import title
-from rccs.review import Maker, move_images, new_rcc
 from rccs.search import example_for, matching_images
 from support.errors import SAFEError
 from support.text import count, printable

@@ -10,7 +10,7 @@ import gradio as gr
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal
 from page.results import check_links
-from pipeline import export_here
+from pipeline.exports import export_here
 from reporting.freshness import Made, when_made
 from reporting.report import write_report
 from support.errors import SAFEError

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dnn.failures import load_failures
-from pipeline import known_parameters
+from pipeline.descriptions import known_parameters
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from rccs.notes import RccNote
 from rccs.profiles import Profile, load_profiles

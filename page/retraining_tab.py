@@ -16,7 +16,7 @@ from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empt
 from page.plots import learning_curves
 from page.results import Marks
 from page.retraining_view import RetrainingView, titled
-from pipeline import retraining_summary
+from pipeline.summaries import retraining_summary
 from retrain import retrain
 from support.errors import SAFEError
 from support.run_folder import MODEL_FILE, RETRAINING_FILE

@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 
-from pipeline import export_here
+from pipeline.exports import export_here
 from rccs.clusters import save_clusters
 from rccs.notes import RccNote
 from rccs.review import set_note
