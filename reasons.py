@@ -6,7 +6,7 @@ RCCs say what failing images look like. If the DNN's answers to its whole test s
   (`rccs/rates.py`);
 - under which conditions it does, in words: weak spots (`rccs/weak_spots.py`).
 
-RCCs and answers in; rates and weak spots out. `pipeline.explain_failures` writes them to the output folder.
+RCCs and answers in; rates and weak spots out. `pipeline.comparison.explain_failures` writes them to the output folder.
 """
 
 import json

@@ -35,18 +35,10 @@ def _dnn_options(options: argparse.Namespace) -> Any:
 def run_cluster(options: argparse.Namespace) -> None:
     """Steps 1 and 2: root cause clusters."""
     out = options.out
-    from pipeline import (
-        ClusteringSettings,
-        cluster_summary,
-        explain_failures,
-        generate_clusters,
-        how_found,
-        left_behind,
-        not_measured,
-        parameter_notes,
-        prediction_notes,
-        set_aside_notes,
-    )
+    from pipeline.comparison import explain_failures
+    from pipeline.generation import ClusteringSettings, generate_clusters
+    from pipeline.run_record import left_behind, not_measured, parameter_notes, prediction_notes, set_aside_notes
+    from pipeline.summaries import cluster_summary, how_found
     from rccs.answers import commonest_confusion
     from rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down
     from rccs.gifs import gif_notes
@@ -96,7 +88,7 @@ def _print_reasons(out: Any) -> None:
     """Failure rates and weak spots."""
     from pathlib import Path
 
-    from pipeline import nuisance_of
+    from pipeline.run_record import nuisance_of
     from rccs.clusters import rccs_of
     from rccs.rates import by_excess
     from rccs.review import load_review
@@ -126,7 +118,8 @@ def _print_reasons(out: Any) -> None:
 def run_select(options: argparse.Namespace) -> None:
     """Steps 3 and 4: the unsafe set."""
     out = options.out
-    from pipeline import AnswerTables, select_images, selection_summary
+    from pipeline.improvement import AnswerTables, select_images
+    from pipeline.summaries import selection_summary
     from selection import SelectionSettings, chosen_by_model
     from support.text import printable
 
@@ -181,7 +174,7 @@ def run_failures(options: argparse.Namespace) -> None:
             "--yolo LABELS RESULTS IMAGES, which --iou and --score belong to."
         )
     from dnn.failures import collect_failures, find_failures
-    from pipeline import failures_summary
+    from pipeline.summaries import failures_summary
 
     if options.predictions is not None and (options.rescale or options.trust_model):
         raise SAFEError(
@@ -207,7 +200,7 @@ def _run_detector_failures(options: argparse.Namespace) -> None:
     if of_classifier or (options.coco and options.yolo):
         raise SAFEError("Expected either --coco or --yolo, without MODEL, TEST and their options.")
     from dnn.detector_failures import find_detection_failures
-    from pipeline import failures_summary
+    from pipeline.summaries import failures_summary
 
     truth, results, images = options.coco or options.yolo
     given: dict[str, Any] = {name: value for name in ("iou", "score") if (value := getattr(options, name)) is not None}
@@ -240,7 +233,7 @@ def run_crops(options: argparse.Namespace) -> None:
 def run_retrain(options: argparse.Namespace) -> None:
     """Steps 5 and 6: labelling and retraining."""
     out = options.out
-    from pipeline import retraining_details, retraining_summary
+    from pipeline.summaries import retraining_details, retraining_summary
     from retrain import retrain
     from support.text import printable
     from training.labels import Labelling
@@ -277,7 +270,7 @@ def run_compare(options: argparse.Namespace) -> None:
     out = options.out
     from dnn.failures import checked
     from dnn.model import DnnOptions
-    from pipeline import retraining_details, retraining_summary
+    from pipeline.summaries import retraining_details, retraining_summary
     from support.text import printable
     from training.compared import compare_answers
 
@@ -325,7 +318,7 @@ def run_report(options: argparse.Namespace) -> None:
 def run_export(options: argparse.Namespace) -> None:
     """The images in a folder per RCC, or the labelled ones of the unsafe set in a folder per class."""
     out = options.out
-    from pipeline import export_labelled_set, export_results
+    from pipeline.exports import export_labelled_set, export_results
     from support.run_folder import EXPORT_FOLDER
     from support.text import count
     from training.labels import Labelling

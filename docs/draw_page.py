@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from docs.draw_method import Example, run_steps
-from pipeline import explain_failures
+from pipeline.comparison import explain_failures
 from rccs.notes import RccNote
 from rccs.review import save_notes
 from support.errors import SAFEError

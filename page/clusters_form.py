@@ -9,7 +9,7 @@ from dbscan.contrast import LOOKS
 from features.weights import choose_precision
 from page.jobs import PageSettings
 from page.results import Shown
-from pipeline import given_predictions
+from pipeline.run_record import given_predictions
 from rccs.clusters import RootCauseClusters
 from support.text import printable
 

@@ -35,21 +35,20 @@ from page.runs_view import RunsView, refreshed
 from page.spots_view import SpotsView, rank_of
 from page.views_bar import ViewsBar
 from page.visitors import Window, maker_of
-from pipeline import (
-    ClusteringSettings,
-    cluster_summary,
-    explain_failures,
-    generate_clusters,
+from pipeline.comparison import explain_failures
+from pipeline.descriptions import mend
+from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.run_record import (
     left_behind,
-    mend,
     not_measured,
     nuisance_of,
     parameter_notes,
     prediction_notes,
     set_aside_notes,
 )
+from pipeline.summaries import cluster_summary
+from rccs.edits import Maker
 from rccs.gifs import gif_notes
-from rccs.review import Maker
 from support.errors import SAFEError
 from support.text import printable
 

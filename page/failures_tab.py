@@ -17,7 +17,7 @@ from page.form_view import FormView
 from page.forms import remember, remembered
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, VIEW, Job, PageSettings, done, empty, typed
-from pipeline import failures_summary
+from pipeline.summaries import failures_summary
 from rccs.parameters import PARAMETERS_FILE
 from support.entries import is_within
 from support.errors import SAFEError

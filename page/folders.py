@@ -4,6 +4,8 @@ With a root, nothing outside it is named, counted or followed to. Reading is bou
 images, or of thousands of folders, is listed in a moment.
 """
 
+import contextlib
+import itertools
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -109,11 +111,54 @@ def folder_at(typed: str, root: Path | None) -> tuple[Path, str]:
         return top, outside if root else str(error)
     if not is_within(path, root):
         return top, outside
+    with contextlib.suppress(SAFEError):  # of several, the folder that they are in
+        path = as_named(path, root)
     place = path.resolve()
     there = place.exists()
     while not place.is_dir() and place not in (root, place.parent):
         place = place.parent
     return place, "" if there else f"{quoted(typed.strip())} does not exist: this is the nearest folder above it."
+
+
+def as_named(path: Path, root: Path | None) -> Path:
+    """The path to which this one leads as a browser shows it.
+
+    A name that is not valid Unicode cannot be sent to a browser: it is shown as by `support.text.printable`, also in a
+    field that is filled in again. A path to what exists, and one that leads to nothing, stay as they are.
+
+    Parameters
+    ----------
+    path : Path
+        Absolute.
+    root : Path or None
+        No folder outside it is read.
+
+    Raises
+    ------
+    SAFEError
+        Several names in a folder are shown like this.
+    """
+    place = Path(path.anchor)
+    for part in path.parts[1:]:
+        inner = place / part
+        if "\ufffd" in part and not os.path.lexists(inner):
+            alike = _shown_as(part, place, root)
+            if len(alike) > 1:
+                raise SAFEError(f"Several names in {printable(str(place))} are shown as {part}. Choose one by Browse.")
+            inner = place / alike[0] if alike else inner
+        place = inner
+    return place
+
+
+def _shown_as(part: str, folder: Path, root: Path | None) -> list[str]:
+    """The names in a folder that are shown as this one; none if the folder cannot be read."""
+    if not is_within(folder, root):
+        return []
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in itertools.islice(entries, MOST_NAMES) if printable(entry.name) == part]
+    except OSError:
+        return []
 
 
 def list_folder(place: Path, root: Path | None, suffixes: Collection[str] = ()) -> Listing:

@@ -4,7 +4,7 @@ import html
 import re
 
 from page.rcc_view import NO_CLUSTER_MEANS, RCC_MEANS
-from pipeline import how_found
+from pipeline.summaries import how_found
 from rccs.clusters import RootCauseClusters
 from rccs.confidence import consensus_text
 from reporting.elbow import elbow_svg

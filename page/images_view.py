@@ -4,7 +4,7 @@ those selected on the map."""
 import html
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,11 @@ from page.texts import as_text
 from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
+from rccs.edits import Maker, move_images, new_rcc
 from rccs.image_map import map_record, map_shades, rcc_words, stored_map
 from rccs.map_filters import map_filters
 from rccs.nearness import by_closeness, most_similar
 from rccs.notes import title
-from rccs.review import Maker, move_images, new_rcc
 from rccs.search import example_for, matching_images
 from support.errors import SAFEError
 from support.text import count, printable
@@ -286,30 +286,30 @@ class ImagesView:
         return self.show_found(results, found, "found")
 
     def on_colour_of_link(self, name: str | None, run: str) -> dict:
-        """Colour the map as an address says."""
-        try:
-            known = {"", *self._settings.results.parameters()}
-        except SAFEError:
-            return gr.skip()  # the status says what is wrong with the clusters
-        if name not in known:
+        """Colour the map as an address says, which may name what is not known any more."""
+        if (columns := self._columns(run)) is None:
+            return gr.skip()
+        if name not in {"", *columns}:
             warn("Not coloured", f"The link colours the map by {name}, which is not known of these images any more.")
             return gr.skip()
-        updates = self._on_colour(name, run)
-        return (
-            {**updates, self.colour: gr.Dropdown(value=name)}
-            if isinstance(updates, dict) and self.map in updates
-            else updates
-        )
+        return {**self._coloured(name, columns), self.colour: gr.Dropdown(value=name)}
 
     def _on_colour(self, name: str | None, run: str) -> dict:
-        name = name or ""
+        columns = self._columns(run)
+        return gr.skip() if columns is None else self._coloured(name, columns)
+
+    def _columns(self, run: str) -> Mapping[str, np.ndarray] | None:
+        """What is known of the images that a window shows, by name; None, and said, if out of date."""
         try:
             self._settings.results.shown(run)
-            column = self._settings.results.parameters().get(name)
+            return self._settings.results.parameters()
         except SAFEError as error:
             warn("Out of date", error)
-            return gr.skip()
-        return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name, column)))}
+            return None
+
+    def _coloured(self, name: str | None, columns: Mapping[str, np.ndarray]) -> dict:
+        column = columns.get(name or "")
+        return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name or "", column)))}
 
     def _on_pick_in_grid(self, sent: object, run: str) -> dict:
         if (listed := self._listed(sent, run)) is None:

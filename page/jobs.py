@@ -1,6 +1,7 @@
 """What the tabs share: the page's settings, long work in a thread of its own, and how its state is told."""
 
 import html
+import itertools
 import json
 import os
 import threading
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from page.folders import as_named
 from page.results import Results
 from support.defects import report_defect
 from support.entries import is_within, path_of, quoted
@@ -222,21 +224,27 @@ class PageSettings(NamedTuple):
         Raises
         ------
         SAFEError
-            It can lead nowhere (see `support.entries.path_of`), or it, or an image that it leads to, is outside the
-            root.
+            It can lead nowhere (see `support.entries.path_of`), or to several places (see `page.folders.as_named`), or
+            it, or an image that it leads to, is outside the root.
         """
         source = (source or "").strip()
         if self.root is None:
-            return os.fspath(path_of(source, "a path")) if source else ""  # the work says what it expects
+            if not source:
+                return ""  # the work says what it expects
+            return os.fspath(as_named(path_of(source, "a path"), None))
+        refused = f"Expected a path below {self.root}. Received: {quoted(source)}"
         try:
             path = path_of(source, "a path")
-            outside = None if is_within(path, self.root) else path
-            outside = outside or next((inner for inner in _led_to(path) if not is_within(inner, self.root)), None)
-        except (OSError, ValueError, RuntimeError):
-            path = outside = Path("?")
+        except SAFEError as error:
+            raise SAFEError(refused) from error  # whether or not there is one
+        path = as_named(path, self.root)
+        try:
+            reached = itertools.chain([path], _led_to(path))
+            outside = next((place for place in reached if not is_within(place, self.root)), None)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise SAFEError(refused) from error
         if outside is not None:
-            there = "" if outside == path else f", which leads to {outside}"
-            raise SAFEError(f"Expected a path below {self.root}. Received: {quoted(source)}{there}")
+            raise SAFEError(refused if outside == path else f"{refused}, which leads to {outside}")
         return os.fspath(path)
 
 

@@ -29,10 +29,10 @@ from rccs.confidence import (
     no_steady_groups_text,
     percent_down,
 )
+from rccs.edits import merge_rccs
 from rccs.gifs import gif_path, gif_shows
 from rccs.nearness import nearest_rccs
 from rccs.notes import LONGEST_NAME, LONGEST_NOTE, RccNote, differ, merged_note, title
-from rccs.review import merge_rccs
 from support.errors import SAFEError
 from support.text import count, printable
 
@@ -153,7 +153,7 @@ class RccView:
         outputs : list of components
             What an edit may change: the whole tab.
         changed : callable
-            From the RCC to go on with, the window's `window.parts`, and an edit, which takes a `rccs.review.Maker`, to
+            From the RCC to go on with, the window's `window.parts`, and an edit, which takes a `rccs.edits.Maker`, to
             the page's updates.
         """
         settings = self._settings

@@ -10,7 +10,7 @@ import gradio as gr
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal
 from page.results import check_links
-from pipeline import export_here
+from pipeline.exports import export_here
 from reporting.freshness import Made, when_made
 from reporting.report import write_report
 from support.errors import SAFEError
@@ -134,31 +134,11 @@ class ReportTab:
         return {
             self.status: done(f"{subject} · folder {clusters.image_root.name}"),
             self.pane: reveal(),
-            self.report_state: self._state(REPORT),
-            self.export_state: self._state(EXPORT),
+            self.report_state: state_of(REPORT, self._settings),
+            self.export_state: state_of(EXPORT, self._settings),
             self.run: results.run,
             self.seen: self._stamp(),
         }
-
-    def _state(self, product: _Product) -> str:
-        """When it was made, what has changed since, and links to it, as HTML."""
-        try:
-            made = when_made(self._settings.out / product.file, self._settings.out)
-        except SAFEError as error:
-            return failed(error)
-        if made is None:
-            return f"<p class='safe-made'>Not {product.verb} yet.</p>"
-        opened = f"<a href='{product.file}' target='_blank' rel='noopener'>Open</a>" if product.opens else ""
-        gaps = (
-            f"<p class='safe-made'>{count(made.missing, 'image')} could not be read, and left out.</p>"
-            if made.missing
-            else ""
-        )
-        return (
-            f"<p class='safe-made' data-old='{str(made.changed != ()).lower()}'><b>{_age(made, product)}</b> "
-            f"{html.escape(f'{_date(made.time)}, {_size(made.size)}')}</p><p class='safe-made-links'>{opened}"
-            f"<a href='{product.file}' download='{product.file}'>Download {product.file}</a></p>{gaps}"
-        )
 
     def _stamp(self) -> str:
         results = self._settings.results
@@ -198,6 +178,27 @@ class ReportTab:
 
 
 # --- In words -------------------------------------------------------------------------------------------------------
+
+
+def state_of(product: _Product, settings: PageSettings) -> str:
+    """When it was made, what has changed since, and links to it, as HTML."""
+    try:
+        made = when_made(settings.out / product.file, settings.results.digests)
+    except SAFEError as error:
+        return failed(error)
+    if made is None:
+        return f"<p class='safe-made'>Not {product.verb} yet.</p>"
+    opened = f"<a href='{product.file}' target='_blank' rel='noopener'>Open</a>" if product.opens else ""
+    gaps = (
+        f"<p class='safe-made'>{count(made.missing, 'image')} could not be read, and left out.</p>"
+        if made.missing
+        else ""
+    )
+    return (
+        f"<p class='safe-made' data-old='{str(made.changed != ()).lower()}'><b>{_age(made, product)}</b> "
+        f"{html.escape(f'{_date(made.time)}, {_size(made.size)}')}</p><p class='safe-made-links'>{opened}"
+        f"<a href='{product.file}' download='{product.file}'>Download {product.file}</a></p>{gaps}"
+    )
 
 
 def _described(product: _Product) -> str:

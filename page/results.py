@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dnn.failures import load_failures
-from pipeline import known_parameters
+from pipeline.descriptions import known_parameters
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from rccs.notes import RccNote
 from rccs.profiles import Profile, load_profiles
@@ -20,6 +20,7 @@ from rccs.review import CHANGED, Review, load_review
 from rccs.spot_notes import SpotNote, notes_of_run
 from rccs.unsafe_set import load_unsafe_set, selection_run
 from reasons import Reasons, load_reasons
+from reporting.freshness import PARTS, digest_of
 from support.entries import is_within
 from support.errors import SAFEError
 from support.run_folder import (
@@ -124,6 +125,8 @@ class Results:
         self._stamp: tuple = ()
         self._shown: Shown | None = None
         self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
+        self._hashing = threading.Lock()
+        self._digests: dict[str, tuple[str, str]] = {}
 
     def shown(self, run: str | None = None) -> Shown:
         """The clusters, notes and profiles.
@@ -169,6 +172,18 @@ class Results:
             if self._described[0] != stamp:
                 self._described = (stamp, known_parameters(self._out, shown.clusters, within=self._within))
             return self._described[1]
+
+    def digests(self) -> dict[str, str]:
+        """What a report would be made from now, as `reporting.freshness.made_from` gives it.
+
+        A part is hashed again only where one of its files has changed: the clusters may have hundreds of megabytes.
+        """
+        with self._hashing:
+            for part, (_, names) in PARTS.items():
+                stamp = self.stamp_of(*names)
+                if part not in self._digests or self._digests[part][0] != stamp:
+                    self._digests[part] = (stamp, digest_of(self._out, part))
+            return {part: digest for part, (_, digest) in self._digests.items()}
 
     def holds_unsafe_set(self) -> bool:
         """Whether the unsafe set in the folder belongs to the clusters there, or to none that could be others."""

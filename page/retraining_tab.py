@@ -17,7 +17,7 @@ from page.models_view import ModelsView
 from page.plots import learning_curves
 from page.results import Marks
 from page.retraining_view import RetrainingView, titled
-from pipeline import retraining_summary
+from pipeline.summaries import retraining_summary
 from retrain import retrain
 from support.errors import SAFEError
 from support.run_folder import MODEL_FILE, RETRAINING_FILE

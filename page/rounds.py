@@ -13,7 +13,7 @@ from page.jobs import FOLLOW, VIEW, PageSettings, warn
 from page.labels_tab import LabelsTab
 from page.retraining_tab import TAB as RETRAINING_TAB
 from page.retraining_tab import RetrainingTab
-from pipeline import given_predictions
+from pipeline.run_record import given_predictions
 from support.errors import SAFEError
 from support.run_folder import MODEL_FILE
 from support.text import printable

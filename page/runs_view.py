@@ -13,9 +13,10 @@ from page.beside import beside_html, run_title
 from page.jobs import EDITS, VIEW, PageSettings, done, failed, warn
 from page.results import Shown, check_links
 from page.visitors import Window
-from pipeline import export_results, refresh_rccs
+from pipeline.descriptions import refresh_rccs
+from pipeline.exports import export_results
+from rccs.edits import redo_edit, undo_edit
 from rccs.journal import describe_edit, standing
-from rccs.review import redo_edit, undo_edit
 from reporting.history import Run, list_runs, restore_run
 from reporting.side_by_side import sides
 from support.errors import SAFEError

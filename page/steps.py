@@ -59,7 +59,7 @@ class Steps:
                     done.append("labels")
             if results.holds_retraining():
                 done.append("retraining")
-            if is_current(out / REPORT_FILE, out):
+            if is_current(out / REPORT_FILE, results.digests):
                 done.append("report")
         following = _next(done)
         return {"done": done, "next": following, "text": NEXT.get(following, "")}

@@ -17,7 +17,8 @@ from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, pane, reveal, typed
 from page.pictures import thumbnails
 from page.results import Marks, Shown
-from pipeline import select_images, selection_summary
+from pipeline.improvement import select_images
+from pipeline.summaries import selection_summary
 from rccs.clusters import fingerprint
 from rccs.notes import title
 from rccs.unsafe_set import QUOTA, UnsafeImage, UnsafeSet, load_unsafe_set, set_key

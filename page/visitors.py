@@ -3,7 +3,7 @@
 import gradio as gr
 
 from page.results import Shown
-from rccs.review import Maker
+from rccs.edits import Maker
 
 # The browser keeps the name; where it may not, the window has one for as long as it is open.
 _NAME = """() => {

@@ -2,5 +2,6 @@
 
 The modules in order, each importing only from earlier ones: `clusters` and `unsafe_set` (the records and their files),
 `parameters` and `profiles` (what the images of an RCC have in common), `search`, `nearness`, `gifs`, `notes`,
-`journal`, `review` (RCCs with the engineer's notes and edits), `image_map` and `map_filters`.
+`journal`, `edited` (what edits do to RCCs), `review` (RCCs with the engineer's notes and edits), `edits` (making and
+undoing them), `carried` (from one clustering to the next), `image_map` and `map_filters`.
 """

@@ -10,6 +10,7 @@ import hashlib
 import io
 import re
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,13 +30,14 @@ from support.run_folder import (
     WEAK_SPOTS_FILE,
 )
 
-_PARTS = {
+PARTS = {
     "clusters": ("the root cause clusters", (CLUSTERS_FILE,)),
     "judgements": ("names, judgements and edits", (EDITS_FILE, NOTES_FILE, SPOT_NOTES_FILE)),
     "comparison": ("the failure rates and weak spots", (COMPARISON_FILE, WEAK_SPOTS_FILE)),
     "unsafe-set": ("the unsafe set and its labels", (SELECTION_FILE, UNSAFE_SET_FILE)),
     "model": ("the retrained model", (RETRAINING_FILE,)),
 }
+"""What a report is made from: the name of each part, in words and as files."""
 _BEGINNING = 4096  # bytes, within which the elements stand
 
 
@@ -62,7 +64,19 @@ class Made(NamedTuple):
 
 def made_from(folder: Path) -> dict[str, str]:
     """Digests of what a report on the run in a folder is made from, by part."""
-    return {part: _digest(folder, names) for part, (_, names) in _PARTS.items()}
+    return {part: digest_of(folder, part) for part in PARTS}
+
+
+def digest_of(folder: Path, part: str) -> str:
+    """A digest of the files of a part, those that are missing included."""
+    digest = hashlib.blake2b(digest_size=8)
+    for name in PARTS[part][1]:
+        try:
+            with regular(folder / name).open("rb") as data:
+                digest.update(hashlib.file_digest(data, "sha256").digest())
+        except OSError:
+            digest.update(b"missing")
+    return digest.hexdigest()
 
 
 def made_elements(digests: dict[str, str], now: datetime.datetime) -> str:
@@ -72,8 +86,13 @@ def made_elements(digests: dict[str, str], now: datetime.datetime) -> str:
     return f"<meta name='safe-made' content='{time}'><meta name='safe-from' content='{listed}'>"
 
 
-def when_made(file: Path, folder: Path) -> Made | None:
+def when_made(file: Path, digests: Callable[[], Mapping[str, str]]) -> Made | None:
     """Read when a report, or an export with one (`.zip`), was made, and what has changed in the folder since.
+
+    Parameters
+    ----------
+    digests : callable
+        Gives those that `made_from` gives of the folder now. It is called only if they are needed.
 
     Returns
     -------
@@ -103,10 +122,10 @@ def when_made(file: Path, folder: Path) -> Made | None:
     text = beginning.decode("utf-8", "replace")
     then, listed = (_content(text, name) for name in ("safe-made", "safe-from"))
     known = dict(pair.split("=", 1) for pair in listed.split() if "=" in pair)
-    if known.keys() != _PARTS.keys() or not then:
+    if known.keys() != PARTS.keys() or not then:
         return Made(datetime.datetime.fromtimestamp(state.st_mtime).astimezone(), state.st_size, None, missing)
-    now = made_from(folder)
-    changed = tuple(words for part, (words, _) in _PARTS.items() if known[part] != now[part])
+    now = digests()
+    changed = tuple(words for part, (words, _) in PARTS.items() if known[part] != now[part])
     return Made(_time(then, state.st_mtime), state.st_size, changed, missing)
 
 
@@ -115,10 +134,10 @@ def _missing(archive: zipfile.ZipFile) -> int:
         return sum(not row["file"] for row in csv.DictReader(io.TextIOWrapper(table, "utf-8-sig", newline="")))
 
 
-def is_current(report: Path, folder: Path) -> bool:
-    """Whether there is a report, and nothing that it is made from has changed since."""
+def is_current(report: Path, digests: Callable[[], Mapping[str, str]]) -> bool:
+    """Whether there is a report, and nothing that it is made from has changed since (`digests` as for `when_made`)."""
     try:
-        made = when_made(report, folder)
+        made = when_made(report, digests)
     except SAFEError:
         return False
     return made is not None and made.changed == ()
@@ -134,15 +153,3 @@ def _time(text: str, otherwise: float) -> datetime.datetime:
 def _content(text: str, name: str) -> str:
     found = re.search(rf"<meta name='{name}' content='([^'<>]*)'>", text)
     return found[1] if found else ""
-
-
-def _digest(folder: Path, names: tuple[str, ...]) -> str:
-    """A digest of some files, those that are missing included."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name in names:
-        try:
-            with regular(folder / name).open("rb") as data:
-                digest.update(hashlib.file_digest(data, "sha256").digest())
-        except OSError:
-            digest.update(b"missing")
-    return digest.hexdigest()

@@ -20,8 +20,9 @@ from typing import NamedTuple
 import numpy as np
 
 from dbscan.outcome import NOISE
+from rccs.carried import with_newer_notes
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters, rccs_of
-from rccs.review import Review, load_review, with_newer_notes
+from rccs.review import Review, load_review
 from rccs.spot_notes import has_spot_notes, spot_notes_brought_back
 from rccs.unsafe_set import selection_run
 from support.errors import SAFEError
@@ -376,7 +377,7 @@ def restore_run(folder: Path, name: str) -> RootCauseClusters:
 
     GIFs are not restored: draw them for the clusters returned (`rccs.gifs.write_gifs`). The retrained model is restored
     from `retrained_models/`. Notes that were written since about the same images come with the run (see
-    `rccs.review.with_newer_notes`). Labels of images and notes on weak spots that were given since the run was left
+    `rccs.carried.with_newer_notes`). Labels of images and notes on weak spots that were given since the run was left
     stay: they are about the image and the condition (see `training/labels.py`, `rccs/spot_notes.py`).
 
     Returns

@@ -22,9 +22,11 @@ from rccs.review import Review, load_review
 from rccs.spot_notes import SpotNote, notes_of_run
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons import Reasons, load_reasons
+from reporting.cards import MOST_CARDS
 from reporting.freshness import made_elements, made_from
 from reporting.markup import escaped
-from reporting.sections import MOST_CARDS, SECTIONS, Material, head, subject
+from reporting.material import Material
+from reporting.sections import SECTIONS, head, subject
 from support.errors import SAFEError
 from support.files import prepare_folder, read_record
 from support.images import thumbnail

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -23,11 +24,20 @@ from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scene
 
 
+@pytest.fixture(scope="session")
+def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Places for the caches of each test. (`mktemp` reads the names of all folders that it has made, each time.)"""
+    home = tmp_path_factory.mktemp("homes")
+    return (home / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def alone(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+def alone(monkeypatch: pytest.MonkeyPatch, homes: Iterator[Path]) -> None:
     """Neither the user's caches nor the internet."""
-    monkeypatch.setenv("SAFE_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path_factory.mktemp("keras")))
+    home = next(homes)
+    for variable, name in (("SAFE_CACHE", "cache"), ("KERAS_HOME", "keras")):
+        (home / name).mkdir(parents=True)
+        monkeypatch.setenv(variable, str(home / name))
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.delenv(FC2_VARIABLE, raising=False)
     monkeypatch.setattr("features.weights.FC2_URL", f"http://127.0.0.1:{closed_port()}/vgg16_weights.h5")

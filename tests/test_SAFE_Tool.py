@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import pipeline
 import SAFE_Tool
 from dbscan.resamples import FEWEST_IMAGES
 from features.extractor import Extractor
+from pipeline import generation
 from rccs.unsafe_set import load_unsafe_set
 from support.errors import SAFEError
 from support.progress import Pace
@@ -161,7 +161,7 @@ def test_a_folder_of_failing_images_becomes_clusters_and_their_files(fake_networ
 
 
 def test_loose_rccs_are_counted_and_marked(fake_network, failing, out, capsys, monkeypatch):
-    find = pipeline.find_root_cause_clusters
+    find = generation.find_root_cause_clusters
 
     def found(*arguments, **named):
         clusters = find(*arguments, **named)
@@ -170,7 +170,7 @@ def test_loose_rccs_are_counted_and_marked(fake_network, failing, out, capsys, m
         reach = np.ones(3, np.float32)
         return steadied(dataclasses.replace(clusters, labels=labels, is_core=labels >= 0, reach=reach))
 
-    monkeypatch.setattr("pipeline.find_root_cause_clusters", found)
+    monkeypatch.setattr(generation, "find_root_cause_clusters", found)
     assert safe("cluster", failing, "--out", out) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "3 root cause clusters explain 100% of 30 failures · 1 of 3 is loose"
@@ -183,8 +183,8 @@ def test_loose_rccs_are_counted_and_marked(fake_network, failing, out, capsys, m
 def test_a_run_without_steady_groups_says_so_and_nothing_can_be_selected_for_it(
     fake_network, failing, out, capsys, monkeypatch
 ):
-    find = pipeline.find_root_cause_clusters
-    monkeypatch.setattr("pipeline.find_root_cause_clusters", lambda *a, **k: without_steady_groups(find(*a, **k)))
+    find = generation.find_root_cause_clusters
+    monkeypatch.setattr(generation, "find_root_cause_clusters", lambda *a, **k: without_steady_groups(find(*a, **k)))
     assert safe("cluster", failing, "--out", out) == 0
     first, second, *_ = capsys.readouterr().out.splitlines()
     assert first == "No root cause clusters in 30 failures: no steady groups"
@@ -345,7 +345,7 @@ def test_a_run_that_is_interrupted_says_that_it_can_go_on(fake_network, failing,
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pipeline, "find_root_cause_clusters", interrupted)
+    monkeypatch.setattr(generation, "find_root_cause_clusters", interrupted)
     assert safe("cluster", failing, "--out", out) == 130
     (line,) = said(capsys.readouterr().err)
     assert "run the same command again to continue from there" in line
@@ -356,7 +356,7 @@ def test_a_defect_is_one_line_and_its_traceback_is_in_the_log(fake_network, fail
     def defect(*_, **__):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(pipeline, "find_root_cause_clusters", defect)
+    monkeypatch.setattr(generation, "find_root_cause_clusters", defect)
     assert safe("cluster", failing, "--out", out) == 1
     (line,) = said(capsys.readouterr().err)
     log = Path(os.environ["SAFE_CACHE"]) / "defects.log"

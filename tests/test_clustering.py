@@ -6,7 +6,7 @@ from threadpoolctl import threadpool_limits
 
 from clustering import find_root_cause_clusters
 from features.extractor import DIMENSIONS
-from pipeline import cluster_summary, how_found
+from pipeline.summaries import cluster_summary, how_found
 from support.errors import SAFEError
 from tests.helpers.features import features_of
 

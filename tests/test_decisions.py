@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("support", "features", "dbscan", "rccs", "dnn", "training", "reporting", "page", "cli")
+PACKAGES = ("support", "features", "dbscan", "rccs", "dnn", "training", "reporting", "pipeline", "page", "cli")
 
 
 def test_every_decision_that_the_code_refers_to_is_there():

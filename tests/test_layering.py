@@ -4,8 +4,6 @@ import ast
 import functools
 from pathlib import Path
 
-import pytest
-
 from features.on_cluster import SENT
 
 ROOT = Path(__file__).parents[1]
@@ -75,7 +73,10 @@ HOUSE = {
         "notes",
         "spot_notes",
         "journal",
+        "edited",
         "review",
+        "edits",
+        "carried",
         "image_map",
         "map_filters",
     ),
@@ -123,6 +124,14 @@ HOUSE = {
         "markup",
         "elbow",
         "confusions",
+        "material",
+        "drawn_map",
+        "summary",
+        "wording",
+        "cards",
+        "weak_spots",
+        "improvement",
+        "provenance",
         "sections",
         "export",
         "freshness",
@@ -133,7 +142,16 @@ HOUSE = {
         "models",
         "two_models",
     ),
-    "pipeline": (),
+    "pipeline": (
+        "summaries",
+        "run_record",
+        "answers",
+        "descriptions",
+        "generation",
+        "comparison",
+        "improvement",
+        "exports",
+    ),
     "page": (
         "analyses",
         "moved",
@@ -145,8 +163,8 @@ HOUSE = {
         "plots",
         "results",
         "collected",
-        "jobs",
         "folders",
+        "jobs",
         "picker",
         "pictures",
         "mounts",
@@ -201,8 +219,9 @@ CONTAINERS = {"Accordion", "Column", "Group", "Row", "Tab", "Tabs"}  # of Gradio
 CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
 
 
-def each(paths):
-    return pytest.mark.parametrize("path", paths, ids=lambda path: str(path.relative_to(ROOT)))
+def at(path: Path, node: ast.stmt | ast.expr) -> str:
+    """For the message of a rule that is broken."""
+    return f"{path.relative_to(ROOT)}, line {node.lineno}"
 
 
 def place_of(path: Path) -> tuple[str, str]:
@@ -229,10 +248,17 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@functools.cache
+def all_imports() -> list[tuple[Path, str, ast.stmt]]:
+    """What `imports` gives of each file, with the file."""
+    return [(path, name, node) for path in FILES for name, node in imports(parsed(path))]
+
+
 def functions_of(tree: ast.Module) -> list[ast.AST]:
     return [n for n in ast.walk(tree) if isinstance(n, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))]
 
 
+@functools.cache
 def inside_functions(tree: ast.Module) -> set[ast.AST]:
     return {inner for function in functions_of(tree) for inner in ast.walk(function)}
 
@@ -245,18 +271,17 @@ def test_every_module_has_its_place_in_the_house():
         assert {path.stem for path in (ROOT / package).glob("*.py")} - {"__init__"} == set(modules)
 
 
-@each(FILES)
-def test_a_module_imports_only_from_above_it(path):
-    package, module = place_of(path)
+def test_a_module_imports_only_from_above_it():
     order = list(HOUSE)
-    for name, node in imports(parsed(path)):
+    for path, name, node in all_imports():
+        package, module = place_of(path)
         other, _, rest = name.partition(".")
-        assert other not in ANNEXES, f"line {node.lineno}"
+        assert other not in ANNEXES, at(path, node)
         if other == package and module:
             modules, inner = HOUSE[package], rest.partition(".")[0]
-            assert modules.index(inner) < modules.index(module), f"line {node.lineno}"
+            assert modules.index(inner) < modules.index(module), at(path, node)
         elif other in HOUSE:
-            assert order.index(other) < order.index(package), f"line {node.lineno}"
+            assert order.index(other) < order.index(package), at(path, node)
 
 
 @functools.cache
@@ -266,13 +291,12 @@ def defined_in(source: Path) -> set[str]:
     return defined - {inner.rpartition(".")[2] for inner, _ in imports(parsed(source))}
 
 
-@each(FILES)
-def test_each_name_is_imported_from_where_it_is_defined(path):
-    for name, node in imports(parsed(path)):
+def test_each_name_is_imported_from_where_it_is_defined():
+    for path, name, node in all_imports():
         if name.partition(".")[0] in HOUSE and isinstance(node, ast.ImportFrom):
             source = ROOT / f"{node.module.replace('.', '/')}.py"
             if source.is_file():
-                assert name.rpartition(".")[2] in defined_in(source), f"line {node.lineno}"
+                assert name.rpartition(".")[2] in defined_in(source), at(path, node)
 
 
 def test_workers_of_a_cluster_are_sent_all_that_they_import():
@@ -287,54 +311,57 @@ def test_only_the_page_knows_gradio():
     assert users == {"page"}
 
 
-@each(sorted((ROOT / "page").glob("*.py")))
-def test_no_handler_of_the_page_makes_a_container(path):
+def test_no_handler_of_the_page_makes_a_container():
     """Gradio would put it into a page that is being built at that moment: handlers describe changes with gr.update.
 
     (Other widgets know that they are made in a handler.)
     """
-    tree = parsed(path)
-    laid_out = [item.context_expr for node in ast.walk(tree) if isinstance(node, ast.With) for item in node.items]
-    laid_out += [f for f in functions_of(tree) if isinstance(f, ast.FunctionDef) and f.name == "pane"]
-    allowed = {inner for node in laid_out for inner in ast.walk(node)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CONTAINERS:
-            assert node in allowed, f"line {node.lineno}"
+    for path in sorted((ROOT / "page").glob("*.py")):
+        tree = parsed(path)
+        laid_out = [item.context_expr for node in ast.walk(tree) if isinstance(node, ast.With) for item in node.items]
+        laid_out += [f for f in functions_of(tree) if isinstance(f, ast.FunctionDef) and f.name == "pane"]
+        allowed = {inner for node in laid_out for inner in ast.walk(node)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CONTAINERS:
+                assert node in allowed, at(path, node)
 
 
-@each(FILES)
-def test_what_loads_a_network_is_imported_only_inside_functions(path):
-    tree = parsed(path)
-    inside = inside_functions(tree)
-    assert [name for name, node in imports(tree) if name.split(".")[0] in HEAVY and node not in inside] == []
+def test_what_loads_a_network_is_imported_only_inside_functions():
+    heavy = [(path, node) for path, name, node in all_imports() if name.split(".")[0] in HEAVY]
+    assert heavy
+    for path, node in heavy:
+        assert node in inside_functions(parsed(path)), at(path, node)
 
 
-@each(COMMAND_LINE)
-def test_the_command_line_imports_only_errors_and_the_version_until_it_knows_the_command(path):
-    tree = parsed(path)
-    inside = inside_functions(tree)
-    early = {name for name, node in imports(tree) if name.split(".")[0] in HOUSE and node not in inside}
+def test_the_command_line_imports_only_errors_and_the_version_until_it_knows_the_command():
     light = ("cli.", "support.errors.", "support.defects.", "support.version.")
-    assert {name for name in early if not name.startswith(light)} == set()
+    for path, name, node in all_imports():
+        if path in COMMAND_LINE and name.split(".")[0] in HOUSE and node not in inside_functions(parsed(path)):
+            assert name.startswith(light), at(path, node)
 
 
-@each(FILES)
-def test_no_function_changes_what_a_module_holds(path):
-    tree = parsed(path)
-    held = {n.id for s in tree.body if isinstance(s, (ast.Assign, ast.AnnAssign)) for n in ast.walk(s) if is_stored(n)}
-    for function in functions_of(tree):
-        own = {n.id for n in ast.walk(function) if is_stored(n)} | {
-            n.arg for n in ast.walk(function) if isinstance(n, ast.arg)
+def test_no_function_changes_what_a_module_holds():
+    for path in FILES:
+        tree = parsed(path)
+        held = {
+            n.id for s in tree.body if isinstance(s, (ast.Assign, ast.AnnAssign)) for n in ast.walk(s) if is_stored(n)
         }
-        for node in ast.walk(function):
-            assert not isinstance(node, ast.Global), f"line {node.lineno}"
-            changed = None
-            if isinstance(node, ast.Subscript) and isinstance(node.ctx, (ast.Store, ast.Del)):
-                changed = node.value
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
-                changed = node.func.value
-            if isinstance(changed, ast.Name):
-                assert changed.id not in held - own, f"line {node.lineno}"
+        for function in functions_of(tree):
+            own = {n.id for n in ast.walk(function) if is_stored(n)}
+            own |= {n.arg for n in ast.walk(function) if isinstance(n, ast.arg)}
+            for node in ast.walk(function):
+                assert not isinstance(node, ast.Global), at(path, node)
+                assert changed_by(node) not in held - own, at(path, node)
+
+
+def changed_by(node: ast.AST) -> str | None:
+    """The name of what a node changes in place, if it has one."""
+    changed = None
+    if isinstance(node, ast.Subscript) and isinstance(node.ctx, (ast.Store, ast.Del)):
+        changed = node.value
+    elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in CHANGES:
+        changed = node.func.value
+    return changed.id if isinstance(changed, ast.Name) else None
 
 
 def is_stored(node: ast.AST) -> bool:

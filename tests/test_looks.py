@@ -8,15 +8,11 @@ from PIL import Image
 
 from dbscan.contrast import LOOKS
 from looks import check_answers, looks_alone, looks_offer
-from pipeline import (
-    ClusteringSettings,
-    explain_failures,
-    generate_clusters,
-    how_found,
-    nuisance_of,
-    select_images,
-    set_aside_notes,
-)
+from pipeline.comparison import explain_failures
+from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.improvement import select_images
+from pipeline.run_record import nuisance_of, set_aside_notes
+from pipeline.summaries import how_found
 from rccs.clusters import load_clusters
 from rccs.rates import Rate
 from SAFE_Tool import main

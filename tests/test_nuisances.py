@@ -10,16 +10,11 @@ import pytest
 from dbscan.contrast import LOOKS
 from dnn.tested import read_predictions
 from nuisances import fails_equally, nuisance_offer
-from pipeline import (
-    ClusteringSettings,
-    explain_failures,
-    generate_clusters,
-    how_found,
-    nuisance_of,
-    select_images,
-    selection_summary,
-    set_aside_notes,
-)
+from pipeline.comparison import explain_failures
+from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.improvement import select_images
+from pipeline.run_record import nuisance_of, set_aside_notes
+from pipeline.summaries import how_found, selection_summary
 from rccs.clusters import RootCauseClusters, load_clusters
 from rccs.unsafe_set import load_unsafe_set
 from reasons import load_reasons

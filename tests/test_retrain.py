@@ -12,7 +12,7 @@ from dbscan.outcome import NOISE
 from dnn.failures import find_failures
 from dnn.model import DnnOptions, load_dnn
 from dnn.predictions import labelled_images, predict
-from pipeline import retraining_details
+from pipeline.summaries import retraining_details
 from rccs.clusters import fingerprint, save_clusters
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from retrain import retrain, weighed

@@ -10,7 +10,10 @@ import pytest
 from dnn.failure_prediction import FailurePrediction
 from dnn.predictions import Predictions
 from features.attributes import measured_images
-from pipeline import ClusteringSettings, explain_failures, generate_clusters, select_images, selection_summary
+from pipeline.comparison import explain_failures
+from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.improvement import select_images
+from pipeline.summaries import selection_summary
 from rccs.clusters import RootCauseClusters, load_clusters
 from rccs.conditions import Literal
 from rccs.spot_candidates import SpotsSought

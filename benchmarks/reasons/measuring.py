@@ -83,7 +83,7 @@ def measure_case(
     }
     clusters = kept(work / "clusters.json", of_clusters, lambda: _clusters(case, nuisance))
     conditions = {
-        method: kept(work / f"{_in_file_name(method)}.json", of_conditions[method], partial(_conditions, case, find))
+        method: kept(work / f"{_in_file_name(method)}.json", of_conditions[method], partial(conditions_of, case, find))
         for method, find in finders.items()
     }
     chance = [
@@ -124,7 +124,7 @@ def _finders(sliceline: Path | None) -> dict[str, Finder]:
     finders: dict[str, Finder] = {"weak spots": _weak_spots, "decision tree": _tree}
     if sliceline:
         finders["SliceLine"] = lambda case, wrong, rows: slice_conditions(
-            _without_predicted(case.known), wrong, rows, python=sliceline
+            without_predicted(case.known), wrong, rows, python=sliceline
         )
     return finders
 
@@ -139,10 +139,11 @@ def _weak_spots(case: ReasonsCase, wrong: np.ndarray, rows: np.ndarray) -> list[
 
 
 def _tree(case: ReasonsCase, wrong: np.ndarray, rows: np.ndarray) -> list[Condition]:
-    return tree_conditions(_without_predicted(case.known), wrong, rows)
+    return tree_conditions(without_predicted(case.known), wrong, rows)
 
 
-def _without_predicted(known: Known) -> dict[str, np.ndarray]:
+def without_predicted(known: Known) -> dict[str, np.ndarray]:
+    """What is known of the images but for the predicted class, which the rivals do not get."""
     return {name: column for name, column in known.columns.items() if name != PREDICTED}
 
 
@@ -157,14 +158,14 @@ def _answered(tested: AnsweredImages, right: np.ndarray, rows: np.ndarray) -> An
 
 def _clusters(case: ReasonsCase, nuisance: str) -> dict[str, Any]:
     """The RCCs and K-means clusters with their rates, and the seconds that the rates take."""
-    clusters = _rccs(case, case.wrong)
+    clusters = rccs_of_wrong(case, case.wrong)
     compared, compare_seconds = _timed(lambda: compare_with_right(clusters, case.tested))  # with the cached features
     rates, rates_seconds = _timed(lambda: compared.rates(clusters))
     by_kmeans = _kmeans(clusters)
     return {
         "methods": {
-            "RCCs": _rated(case, clusters, rates, nuisance),
-            "K-means": _rated(case, by_kmeans, compared.rates(by_kmeans), nuisance),
+            "RCCs": rated_clusters(case, clusters, rates, nuisance),
+            "K-means": rated_clusters(case, by_kmeans, compared.rates(by_kmeans), nuisance),
         },
         "seconds": compare_seconds + rates_seconds,
     }
@@ -175,7 +176,8 @@ def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
     return work(), time.perf_counter() - began
 
 
-def _rccs(case: ReasonsCase, wrong: np.ndarray) -> RootCauseClusters:
+def rccs_of_wrong(case: ReasonsCase, wrong: np.ndarray) -> RootCauseClusters:
+    """The RCCs of the images that are wrong, as SAFE finds them."""
     rows = np.flatnonzero(wrong)
     paths = tuple(case.tested.paths[row] for row in rows.tolist())
     images = ImageFeatures(case.tested.root, paths, case.features[rows], case.extractor, ())
@@ -188,7 +190,10 @@ def _kmeans(clusters: RootCauseClusters) -> RootCauseClusters:
     return replace(clusters, labels=model.fit_predict(clusters.points))
 
 
-def _rated(case: ReasonsCase, clusters: RootCauseClusters, rates: tuple[Rate, ...], nuisance: str) -> dict[str, Any]:
+def rated_clusters(
+    case: ReasonsCase, clusters: RootCauseClusters, rates: tuple[Rate, ...], nuisance: str
+) -> dict[str, Any]:
+    """The measures of clusters with these failure rates, in the types of JSON."""
     labels = clusters.labels
     called = [rate.rcc for rate in rates if rate.verdict == "more"]
     causes = {name: has[case.wrong] for name, has in case.causes.items()}
@@ -227,7 +232,8 @@ def _cause_of_each(causes: dict[str, np.ndarray]) -> np.ndarray:
 # --- Conditions -------------------------------------------------------------------------------------------------
 
 
-def _conditions(case: ReasonsCase, find: Finder) -> dict[str, Any]:
+def conditions_of(case: ReasonsCase, find: Finder) -> dict[str, Any]:
+    """The measures of the conditions that are found, in the types of JSON."""
     wrong, n = case.wrong, len(case.wrong)
     found, seconds = _timed(lambda: find(case, wrong, np.arange(n)))
     held, rate = held_failures(found, wrong)
@@ -270,7 +276,7 @@ def _conditions_by_chance(case: ReasonsCase, find: Finder, seed: int) -> int:
 def _clusters_by_chance(case: ReasonsCase, seed: int) -> dict[str, Any]:
     """The images that are wrong by chance are clustered anew."""
     wrong = _shuffled(case, seed)
-    clusters = _rccs(case, wrong)
+    clusters = rccs_of_wrong(case, wrong)
     tested = _answered(case.tested, ~wrong, np.arange(len(wrong)))
     compared = compare_with_right(clusters, tested, stream=_stream_of(case))
     found = {}

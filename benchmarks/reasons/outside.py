@@ -20,10 +20,10 @@ from benchmarks.reasons.measuring import (
     CLUSTER_SOURCES,
     CONDITION_SOURCES,
     RIVAL_SOURCES,
-    _conditions,
-    _rated,
-    _rccs,
-    _without_predicted,
+    conditions_of,
+    rated_clusters,
+    rccs_of_wrong,
+    without_predicted,
 )
 from benchmarks.reasons.rivals import slice_conditions
 from benchmarks.rivals.hudd import BATCH, Hudd, cluster_layers, heatmap_distances
@@ -87,13 +87,13 @@ def with_rivals(
         conditions["pysubgroup"] = kept(
             work / "pysubgroup.json",
             key_of(answers, ",".join(case.known.columns), *CONDITION_SOURCES, *SUBGROUP_SOURCES),
-            lambda: _conditions(case, lambda *search: _subgroups(*search, python=pysubgroup)),
+            lambda: conditions_of(case, lambda *search: _subgroups(*search, python=pysubgroup)),
         )
     return {**result, "clusters": {**result["clusters"], "HUDD": hudd}, "conditions": conditions}
 
 
 def _subgroups(case: ReasonsCase, wrong: np.ndarray, rows: np.ndarray, *, python: Path) -> list[Condition]:
-    return slice_conditions(_without_predicted(case.known), wrong, rows, python=python, package="pysubgroup")
+    return slice_conditions(without_predicted(case.known), wrong, rows, python=python, package="pysubgroup")
 
 
 # --- HUDD -------------------------------------------------------------------------------------------------------
@@ -117,8 +117,8 @@ def _hudd(case: ReasonsCase, model: Path, nuisance: str, progress: Progress) -> 
         return (inputs for inputs, _ in batches(dnn, pixels, rows, BATCH))
 
     hudd, compared = hudd_regions(lrp, read, case.wrong, progress=progress)
-    clusters = replace(_rccs(case, case.wrong), labels=hudd.labels)  # of RCCs, only the paths remain
-    rated = _rated(case, clusters, compared.rates(clusters), nuisance)
+    clusters = replace(rccs_of_wrong(case, case.wrong), labels=hudd.labels)  # of RCCs, only the paths remain
+    rated = rated_clusters(case, clusters, compared.rates(clusters), nuisance)
     return {**rated, "layer": hudd.layers[hudd.chosen].layer}
 
 

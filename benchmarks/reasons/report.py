@@ -70,8 +70,6 @@ def reasons_section(results: Mapping[str, Mapping[str, Any]]) -> str:
     results : mapping of str to mapping
         For each case, the result of `measure_case`.
     """
-    methods = {method for result in results.values() for method in result["conditions"]}
-    absent = [method for method in ("SliceLine", "pysubgroup") if method not in methods]
     parts = [
         _paragraphs(INTRODUCTION),
         "\n".join(_about(name, result["case"]) for name, result in results.items()),
@@ -83,19 +81,17 @@ def reasons_section(results: Mapping[str, Mapping[str, Any]]) -> str:
         _chance({name: result for name, result in results.items() if result["chance"]}),
         _paragraphs(TIME),
         _seconds(results),
-        " ".join([_paragraphs(ELSEWHERE), *(f"{one} was not run: see --{one.lower()}." for one in absent)]),
+        f"{_paragraphs(ELSEWHERE)} {_absent(results)}".strip(),
     ]
     return "\n\n".join(parts)
 
 
 def further_section(results: Mapping[str, Mapping[str, Any]]) -> str:
     """The same tables, without the definitions, for cases that are measured apart from the others."""
-    methods = {method for result in results.values() for method in result["conditions"]}
-    absent = [f"{method} was not run." for method in ("SliceLine", "pysubgroup") if method not in methods]
     shuffled = {name: result for name, result in results.items() if result["chance"]}
     parts = [
         "## Reasons: further cases",
-        f"Measured by `python -m benchmarks.reasons --further`, as those above. {' '.join(absent)}",
+        f"Measured by `python -m benchmarks.reasons --further`, as those above. {_absent(results)}".strip(),
         "\n".join(_about(name, result["case"]) for name, result in results.items()),
         _clusters(results),
         _conditions(results),
@@ -103,6 +99,13 @@ def further_section(results: Mapping[str, Mapping[str, Any]]) -> str:
         *([_chance(shuffled)] if shuffled else []),
     ]
     return "\n\n".join(parts)
+
+
+def _absent(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """A sentence on each rival that was left out."""
+    methods = {method for result in results.values() for method in result["conditions"]}
+    absent = [method for method in ("SliceLine", "pysubgroup") if method not in methods]
+    return " ".join(f"{method} was not run: see --{method.lower()}." for method in absent)
 
 
 def _paragraphs(text: str) -> str:

@@ -31,7 +31,7 @@ from benchmarks.reasons.contrasts import (
     without_nearest,
 )
 from benchmarks.reasons.measures import shared_information
-from benchmarks.reasons.measuring import CLUSTER_SOURCES, _rated
+from benchmarks.reasons.measuring import CLUSTER_SOURCES, rated_clusters
 from benchmarks.reasons.outside import model_of
 from benchmarks.reasons.report import _number, _percent, _table
 from casestudies.build import print_progress
@@ -199,7 +199,7 @@ def measure_way(case: ReasonsCase, nuisance: str, way: str, make: Callable[[], B
     clusters, compared = cluster_points(case, make(), looks_aside=way == LOOKS_SET_ASIDE)
     predicted = case.known.columns.get(PREDICTED)
     best = best_reductions(clusters.labels, clusters.n_rccs, _parameters(case, nuisance))
-    rated = _rated(case, clusters, compared.rates(clusters), nuisance)
+    rated = rated_clusters(case, clusters, compared.rates(clusters), nuisance)
     if predicted is not None:
         rated["nmi"]["predicted"] = shared_information(clusters.labels, predicted[case.wrong])
     inspected = np.minimum(np.bincount(clusters.labels[clusters.labels >= 0]), INSPECTED_PER_RCC).sum()

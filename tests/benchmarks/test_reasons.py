@@ -294,6 +294,7 @@ def test_shuffled_images_have_no_weak_spot(measured):
 def test_further_cases_have_the_same_tables_without_the_definitions(measured):
     text = further_section({"drawn": measured})
     assert text.startswith("## Reasons: further cases\n")
+    assert "as those above. SliceLine was not run: see --sliceline. pysubgroup was not run: see --pysubgroup.\n" in text
     assert text.count("\n| drawn | ") == reasons_section({"drawn": measured}).count("\n| drawn | ") - 1  # no times
     assert "is *named* if" not in text
     assert "| shuffles |" not in further_section({"drawn": {**measured, "chance": []}})

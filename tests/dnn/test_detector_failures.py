@@ -14,7 +14,8 @@ import SAFE_Tool
 from dnn.detector_failures import find_detection_failures
 from dnn.failures import load_failures, save_failures
 from dnn.tested import find_predictions, read_predictions
-from pipeline import explain_failures, generate_clusters
+from pipeline.comparison import explain_failures
+from pipeline.generation import generate_clusters
 from reasons import known_of, weak_spots_of
 from reporting.report import report_html
 from support.errors import SAFEError

@@ -11,7 +11,9 @@ from dnn.failures import collect_failures, load_failures
 from dnn.rounds import keep_round
 from dnn.tested import find_predictions, read_predictions
 from page.results import Results
-from pipeline import ClusteringSettings, explain_failures, generate_clusters, known_parameters, refresh_rccs
+from pipeline.comparison import explain_failures
+from pipeline.descriptions import known_parameters, refresh_rccs
+from pipeline.generation import ClusteringSettings, generate_clusters
 from rccs.clusters import RootCauseClusters, load_clusters
 from rccs.gifs import gif_shows
 from rccs.notes import RccNote

@@ -9,7 +9,9 @@ import pytest
 import SAFE_Tool
 from dnn.detector_failures import find_detection_failures, sources_of
 from dnn.seen_objects import cut_seen_objects, unsafe_images_text
-from pipeline import generate_clusters, select_images, selection_summary
+from pipeline.generation import generate_clusters
+from pipeline.improvement import select_images
+from pipeline.summaries import selection_summary
 from rccs.unsafe_set import UnsafeImage
 from selection import SelectionSettings
 from support.errors import SAFEError

@@ -20,9 +20,9 @@ from pathlib import Path
 def main() -> int:
     sys.path.insert(0, str(Path(__file__).parents[2]))
     import FE
-    import pipeline
     import SAFE_Tool
     from features import weights
+    from pipeline import descriptions, generation
     from rccs import image_map
     from rccs.gifs import write_gifs
     from tests.helpers.fake_network import FakeNetwork
@@ -45,7 +45,7 @@ def main() -> int:
         time.sleep(drawing)
         return draw(*arguments, **named)
 
-    pipeline.write_gifs = write_gifs
+    generation.write_gifs = descriptions.write_gifs = write_gifs
     make, full = tempfile.mkstemp, os.environ.get("FAKE_FULL", "")
 
     def mkstemp(*arguments, **named):

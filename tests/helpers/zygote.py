@@ -17,7 +17,9 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
-# What SAFE imports only when it is needed
+# What the commands import, and then what SAFE imports only when it is needed
+STEPS = ("comparison", "exports", "generation", "improvement")
+COMMANDS = ("SAFE_Tool", "retrain", *(f"pipeline.{step}" for step in STEPS))
 LATER = ("kneed", "scipy.sparse.csgraph", "sklearn.neighbors", "sklearn.metrics")
 WATCHED = ("replace", "rename", "unlink", "fsync", "mkdir", "rmdir")
 
@@ -80,7 +82,7 @@ def child(job: dict, counter: int) -> int:
 def main() -> None:
     from support.quiet import quiet_stderr
 
-    for name in ("SAFE_Tool", "clustering", "pipeline", "rccs.gifs", "retrain", "selection", *LATER):
+    for name in (*COMMANDS, *LATER):
         importlib.import_module(name)
 
     for line in sys.stdin:

@@ -10,6 +10,8 @@ import pytest
 
 from page.app import _try_address, serve
 from page.door import NOT_OURS, Page
+from page.folders import as_named, folder_at
+from page.forms import remember, remembered
 from page.jobs import Job, Jobs, PageSettings, find_example
 from page.results import Results
 from support.defects import LOG_FILE, VISITOR_MESSAGE
@@ -174,6 +176,36 @@ def test_a_name_that_is_no_unicode_does_not_break_off_an_answer(monkeypatch):
     for sent, received in (("caf\udce9", "caf\ufffd"), ("größe 図", "größe 図")):
         answer = answered(monkeypatch, lambda sent=sent: {"choices": [(sent, 0)], "__type__": "update"})
         assert answer["data"][0]["choices"][0][0] == received
+
+
+@pytest.mark.parametrize("rooted", [False, True])
+def test_a_path_that_is_no_unicode_leads_to_the_same_place_when_it_was_filled_in_again(tmp_path, monkeypatch, rooted):
+    images = tmp_path / "caf\udce9" / "Stra\udcdfe"
+    images.mkdir(parents=True)
+    settings = PageSettings(tmp_path, Jobs(), Results(tmp_path), root=tmp_path if rooted else None)
+    remember(tmp_path, "unsafe", {"folder": str(images)})
+    filled_in = answered(monkeypatch, lambda: remembered(tmp_path, "unsafe"))["data"][0]["folder"]
+    assert filled_in == f"{tmp_path}/caf\ufffd/Stra\ufffde"
+    assert settings.accept(filled_in) == str(images)
+    assert folder_at(filled_in, settings.root) == (images, "")
+    assert settings.accept(f"{filled_in}/gone\ufffd") == f"{images}/gone\ufffd"  # the work says that nothing is there
+    (tmp_path / "caf\ufffd").mkdir()
+    assert settings.accept(f"{tmp_path}/caf\ufffd") == f"{tmp_path}/caf\ufffd"
+    (images.parent / "Stra\udcfce").mkdir()
+    with pytest.raises(SAFEError, match=r"Several names in .* are shown as Stra\ufffde\. Choose one by Browse\."):
+        settings.accept(f"{images.parent}/Stra\ufffde")
+
+
+def test_no_names_outside_the_root_are_read_for_a_path_that_is_no_unicode(tmp_path):
+    root = tmp_path / "root"
+    root.mkdir()
+    (tmp_path / "caf\udce9").mkdir()
+    (root / "link\udce9").symlink_to(tmp_path)
+    settings = PageSettings(root, Jobs(), Results(root), root=root)
+    assert as_named(tmp_path / "caf\ufffd", root) == tmp_path / "caf\ufffd"
+    for path in (tmp_path / "caf\ufffd", root / "link\ufffd", root / "link\ufffd" / "caf\ufffd"):
+        with pytest.raises(SAFEError, match=f"Expected a path below {root}"):
+            settings.accept(str(path))
 
 
 @pytest.mark.parametrize("forged", [[0], [[0]], {"a": 1}, [{}], "x"])

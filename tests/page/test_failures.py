@@ -15,7 +15,7 @@ from page.failures_tab import KINDS, NEEDED, STOPPED, FailuresTab
 from page.jobs import STOPPED as JOB_STOPPED
 from page.jobs import Job, Jobs, PageSettings
 from page.results import Results, check_within
-from pipeline import ClusteringSettings, generate_clusters
+from pipeline.generation import ClusteringSettings, generate_clusters
 from rccs.answers import MISSED, NO_OBJECT, NOTHING
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, CLUSTERS_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE

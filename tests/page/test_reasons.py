@@ -14,7 +14,8 @@ from playwright.sync_api import Browser, Page, expect
 from page.jobs import Jobs, PageSettings
 from page.note_view import OnWeakSpots
 from page.results import Results
-from pipeline import ClusteringSettings, explain_failures, generate_clusters
+from pipeline.comparison import explain_failures
+from pipeline.generation import ClusteringSettings, generate_clusters
 from rccs.clusters import fingerprint, load_clusters
 from rccs.conditions import Literal
 from rccs.review import load_notes

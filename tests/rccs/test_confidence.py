@@ -5,7 +5,8 @@ import pytest
 
 from dbscan.outcome import NOISE, STEADY
 from dbscan.resamples import FEWEST_IMAGES, MOST_IMAGES
-from pipeline import cluster_summary, how_found, not_measured
+from pipeline.run_record import not_measured
+from pipeline.summaries import cluster_summary, how_found
 from rccs.answers import Answers
 from rccs.clusters import save_clusters
 from rccs.confidence import (
@@ -26,8 +27,9 @@ from rccs.confidence import (
     place_text,
     why_unknown,
 )
+from rccs.edits import merge_rccs, move_images, undo_edit
 from rccs.image_map import MapPositions, map_record
-from rccs.review import active_clusters, merge_rccs, move_images, undo_edit
+from rccs.review import active_clusters
 from tests.helpers.steadied import steadied, without_steady_groups
 
 

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from dbscan.outcome import NOISE
-from pipeline import ClusteringSettings, describe_rccs, generate_clusters, parameter_notes, refresh_rccs
+from pipeline.descriptions import describe_rccs, refresh_rccs
+from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.run_record import parameter_notes
 from rccs.clusters import save_clusters
 from rccs.parameters import Parameters
 from rccs.profiles import (

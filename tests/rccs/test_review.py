@@ -6,27 +6,21 @@ import numpy as np
 import pytest
 
 from dbscan.outcome import NOISE
+from rccs.carried import carry_over, save_run
 from rccs.clusters import fingerprint, rccs_of, save_clusters
+from rccs.edited import reviewed
+from rccs.edits import Maker, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from rccs.journal import Edit, describe_edit
 from rccs.notes import RccNote, differ, merged_note, title
 from rccs.review import (
-    Maker,
     active_clusters,
-    carry_over,
     load_edits,
     load_notes,
     load_review,
     mend_labels,
-    merge_rccs,
-    move_images,
-    new_rcc,
     rccs_marked_safe,
-    redo_edit,
-    reviewed,
     save_notes,
-    save_run,
     set_note,
-    undo_edit,
 )
 from support.errors import SAFEError
 from support.run_folder import CLUSTERS_FILE, EDITS_FILE, LABELS_FILE, NOTES_FILE
@@ -653,5 +647,5 @@ def test_how_far_rccs_reach_is_kept_with_the_edits_and_found_out_again_where_it_
     (out / EDITS_FILE).write_text(json.dumps({**record, "reach": {}}))
     assert active_clusters(out).reach.tolist() == merged.reach.tolist()
     (out / EDITS_FILE).write_text(json.dumps(record))
-    monkeypatch.setattr("rccs.review.rcc_reach", lambda *_: pytest.fail("found out again"))
+    monkeypatch.setattr("rccs.edited.rcc_reach", lambda *_: pytest.fail("found out again"))
     assert active_clusters(out).reach.tolist() == merged.reach.tolist()

@@ -71,7 +71,7 @@ def note(literals=DARK, *, tested: str = TEST, **fields) -> SpotNote:
 
 
 def replace(clusters, folder, minutes: int, *conditions, tested: str = TEST) -> str | None:
-    """A new run, as `pipeline.generate_clusters` replaces one."""
+    """A new run, as `pipeline.generation.generate_clusters` replaces one."""
     name = archive_run(folder, successor=clusters)
     write(clusters, folder, minutes)
     find(folder, *conditions, tested=tested)

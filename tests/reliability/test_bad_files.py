@@ -29,13 +29,14 @@ from dbscan.tuning import tune
 from dnn.failures import Failure, Failures, load_failures, save_failures
 from dnn.model import load_dnn
 from dnn.targets import read_targets
-from pipeline import parameter_notes
+from pipeline.run_record import parameter_notes
 from rccs.clusters import load_clusters, save_clusters
+from rccs.edits import merge_rccs
 from rccs.image_map import load_map, save_map, stored_map
 from rccs.notes import RccNote
 from rccs.parameters import PARAMETERS_FILE, read_parameters
 from rccs.profiles import load_profiles
-from rccs.review import load_review, merge_rccs, set_note
+from rccs.review import load_review, set_note
 from rccs.spot_notes import SpotNote, load_spot_notes, set_spot_note
 from rccs.unsafe_set import QUOTAS, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from reporting.history import archive_run, list_runs, run_folder

@@ -27,25 +27,16 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from PIL import Image
 
-import pipeline
 from dbscan.outcome import NOISE
 from features.cache import content_key
-from rccs import review
+from pipeline import descriptions, exports, generation, improvement
+from rccs import carried, edited, edits, review
 from rccs.clusters import RootCauseClusters, fingerprint, labels_text, load_clusters
+from rccs.edited import reviewed
+from rccs.edits import Maker, merge_rccs, move_images, redo_edit, undo_edit
 from rccs.journal import Edit, touches
 from rccs.notes import RccNote, merged_note
-from rccs.review import (
-    Kept,
-    Maker,
-    Review,
-    load_review,
-    merge_rccs,
-    move_images,
-    redo_edit,
-    reviewed,
-    set_note,
-    undo_edit,
-)
+from rccs.review import Kept, Review, load_review, set_note
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from reporting import history
 from reporting.export import check_target
@@ -266,7 +257,7 @@ class OutputFolder(RuleBasedStateMachine):
                 outcome = "killed"
         if outcome == "killed" and self.m.run is not None:  # the next process can read what it finds, and mends that
             assert load_review(self.out).original.paths
-            pipeline.mend(self.out)
+            descriptions.mend(self.out)
         before, self.leaving = self.m, leaving  # what has happened meanwhile is in the model
         possible = []
         if outcome != "refused":
@@ -297,7 +288,7 @@ class OutputFolder(RuleBasedStateMachine):
     def check(self, m: Model, may_forget: bool = False) -> None:
         """Whether all that must be in the folder is there."""
         if m.run is not None:
-            pipeline.mend(self.out)
+            descriptions.mend(self.out)
             now = load_review(self.out)
             assert fingerprint(now.original) == m.run.name, "another run is there"
             assert now.original.image_root == m.run.clusters.image_root
@@ -417,7 +408,7 @@ class OutputFolder(RuleBasedStateMachine):
         clusters = clusters_of(root, {f"{data}_{i}.png": rcc for i, rcc in enumerate(how)})
         self.fakes.clusters = clusters
         self.fakes.while_drawing = [functools.partial(self._meanwhile, *what) for what in meanwhile]
-        generate = functools.partial(pipeline.generate_clusters, root, self.out)
+        generate = functools.partial(generation.generate_clusters, root, self.out)
         self.step(trouble, generate, lambda m, _: self._generated(m, clusters), leaves=True)
         self.clock += later
         if self.m.run is not None and self.m.run.clusters is clusters:
@@ -745,7 +736,7 @@ class OutputFolder(RuleBasedStateMachine):
             path.unlink(missing_ok=True)
         else:
             path.write_text("0\tsomething else\n")
-        self.step(trouble, lambda: pipeline.mend(self.out), lambda m, _: None)
+        self.step(trouble, lambda: descriptions.mend(self.out), lambda m, _: None)
 
     # The unsafe set and its labels
 
@@ -753,7 +744,11 @@ class OutputFolder(RuleBasedStateMachine):
     @rule(folder=FOLDERS, size=st.integers(1, 3), leave_out=st.booleans(), trouble=TROUBLES)
     def select(self, folder, size, leave_out, trouble):
         select = functools.partial(
-            pipeline.select_images, self.base / folder, self.out, SelectionSettings(size=size), leave_out_safe=leave_out
+            improvement.select_images,
+            self.base / folder,
+            self.out,
+            SelectionSettings(size=size),
+            leave_out_safe=leave_out,
         )
 
         def selected(m: Model, _) -> None:
@@ -852,7 +847,7 @@ class OutputFolder(RuleBasedStateMachine):
             assert not name.startswith("own"), "an export took the place of the engineer's own"
             m.exports |= {name}
 
-        self.step(trouble, lambda: pipeline.export_results(self.out, self.base / name), exported)
+        self.step(trouble, lambda: exports.export_results(self.out, self.base / name), exported)
         assert (self.base / "own" / "labels.csv").read_text() == "image,file\n"
         assert (self.base / "own.zip").read_bytes() == self.own_zip
 
@@ -885,22 +880,24 @@ class Fakes:
             (folder / data).mkdir(parents=True)
             for i in range(N_IMAGES):
                 Image.new("L", (2, 2), 40 * i).save(folder / data / f"{data}_{i}.png")
-        monkeypatch.setattr(pipeline, "choose_extractor", lambda *_, **__: None)
-        monkeypatch.setattr(pipeline, "extract_features", lambda *_, **__: None)
-        monkeypatch.setattr(pipeline, "find_root_cause_clusters", lambda *_, **__: self.clusters)
-        monkeypatch.setattr(pipeline, "write_gifs", self._write_gifs)
-        monkeypatch.setattr(pipeline, "gif_shows", lambda *_: True)
-        monkeypatch.setattr(pipeline, "select_unsafe_set", _select)
-        monkeypatch.setattr(pipeline, "report_html", lambda *_, **__: "<html></html>")
+        monkeypatch.setattr(generation, "choose_extractor", lambda *_, **__: None)
+        monkeypatch.setattr(generation, "extract_features", lambda *_, **__: None)
+        monkeypatch.setattr(generation, "find_root_cause_clusters", lambda *_, **__: self.clusters)
+        for drawing in (generation, descriptions):
+            monkeypatch.setattr(drawing, "write_gifs", self._write_gifs)
+        monkeypatch.setattr(descriptions, "gif_shows", lambda *_: True)
+        monkeypatch.setattr(improvement, "select_unsafe_set", _select)
+        monkeypatch.setattr(exports, "report_html", lambda *_, **__: "<html></html>")
         monkeypatch.setattr("reporting.export.writes_parquet", lambda: False)
         monkeypatch.setattr(
             "reporting.export.by_closeness", lambda clusters, rcc: [(path, 0.0) for path in clusters.members(rcc)]
         )
-        monkeypatch.setattr(review, "rcc_reach", lambda *_: [0.0])
+        monkeypatch.setattr(edited, "rcc_reach", lambda *_: [0.0])
         self._loaded: dict[bytes, RootCauseClusters] = {}
-        for module in (history, review, pipeline):
+        for module in (history, review, generation):
             monkeypatch.setattr(module, "load_clusters", self._load_clusters)
-        monkeypatch.setattr(review, "save_files", self._watched(save_files))
+        for writer in (review, edits, carried):
+            monkeypatch.setattr(writer, "save_files", self._watched(save_files))
 
     def _load_clusters(self, folder: Path) -> RootCauseClusters:
         """Each file is read once: nothing else takes as long here."""
@@ -997,9 +994,9 @@ def test_labels_that_cannot_be_read_are_told_before_the_long_work(output_folder,
     state = output_folder()
     state.begin("road", CLUSTERINGS[1])
     (state.out / KEPT_LABELS_FILE).write_text("images\na.png\n")
-    monkeypatch.setattr(pipeline, "extract_features", lambda *_, **__: pytest.fail("the long work began"))
+    monkeypatch.setattr(generation, "extract_features", lambda *_, **__: pytest.fail("the long work began"))
     with pytest.raises(SAFEError, match=r"image_labels\.csv must be the complete table of labels written by SAFE"):
-        pipeline.generate_clusters(state.fakes.images / "eyes", state.out)
+        generation.generate_clusters(state.fakes.images / "eyes", state.out)
 
 
 @pytest.mark.parametrize("n", [6, pytest.param(500, marks=pytest.mark.slow)])

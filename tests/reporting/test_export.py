@@ -13,9 +13,10 @@ import pytest
 from dbscan.outcome import NOISE
 from rccs.answers import CONFIDENCE, Answers
 from rccs.clusters import save_clusters
+from rccs.edits import merge_rccs
 from rccs.nearness import by_closeness
 from rccs.notes import RccNote
-from rccs.review import active_clusters, merge_rccs, set_note
+from rccs.review import active_clusters, set_note
 from reporting import export
 from reporting.export import COLUMNS, export_rccs, export_rows, export_zip, folder_name, safe_name
 from SAFE_Tool import main

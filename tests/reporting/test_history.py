@@ -9,11 +9,14 @@ import pytest
 
 from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
-from pipeline import generate_clusters, refresh_rccs, select_images
+from pipeline.descriptions import refresh_rccs
+from pipeline.generation import generate_clusters
+from pipeline.improvement import select_images
 from rccs.clusters import fingerprint, load_clusters, save_clusters
+from rccs.edits import merge_rccs
 from rccs.gifs import gif_shows, write_gifs
 from rccs.notes import RccNote
-from rccs.review import load_review, merge_rccs, set_note
+from rccs.review import load_review, set_note
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from reporting import history
 from reporting.history import Overlap, archive_run, compare_clusters, list_runs, open_run, restore_run
@@ -230,7 +233,7 @@ def generate(fake_network, draw_folder, tmp_path, monkeypatch):
             found, labels=labels, is_core=every, reach=np.full(len(largest_first), 0.2, np.float32)
         )
 
-    monkeypatch.setattr("pipeline.find_root_cause_clusters", by_scene)
+    monkeypatch.setattr("pipeline.generation.find_root_cause_clusters", by_scene)
 
     def run(counts):
         shutil.rmtree(tmp_path / "images", ignore_errors=True)
@@ -424,11 +427,11 @@ def test_what_is_said_and_changed_while_gifs_are_drawn_is_kept(generate, monkeyp
 
     def meanwhile(what):
         def drawing(*arguments, **named):
-            monkeypatch.setattr("pipeline.write_gifs", write_gifs)
+            monkeypatch.setattr("pipeline.generation.write_gifs", write_gifs)
             what()
             return write_gifs(*arguments, **named)
 
-        monkeypatch.setattr("pipeline.write_gifs", drawing)
+        monkeypatch.setattr("pipeline.generation.write_gifs", drawing)
 
     def say_and_merge():
         set_note(out, RccNote(0, "darkness", verdict="unsafe"))

@@ -14,13 +14,14 @@ from PIL import Image
 from dbscan.outcome import NOISE
 from rccs.clusters import fingerprint, save_clusters
 from rccs.conditions import Literal
+from rccs.edits import merge_rccs, move_images, undo_edit
 from rccs.notes import RccNote
-from rccs.review import load_review, merge_rccs, move_images, set_note, undo_edit
+from rccs.review import load_review, set_note
 from rccs.spot_notes import SpotNote, set_spot_note
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from rccs.weak_spots import WeakSpot
 from reasons import Reasons, reasons_files
-from reporting import report, sections
+from reporting import cards, material, provenance, report
 from reporting.report import report_html, write_report
 from SAFE_Tool import main
 from support.errors import SAFEError
@@ -143,7 +144,7 @@ def test_the_report_says_how_steady_rccs_are_and_which_images_lie_between_two(cl
     ):
         assert expected in text
     assert re.search(r"52% +loose", text)
-    assert document.count(sections.LOOSE) == 2  # in the table and with the RCC
+    assert document.count(material.LOOSE) == 2  # in the table and with the RCC
     assert "<b>1</b><span>loose RCCs</span>" in document
     merge_rccs(tmp_path, 1, 0)
     text = Page(report_html(tmp_path)).text
@@ -352,7 +353,7 @@ def test_without_weak_spots_none_are_counted(out):
 
 
 def test_skipped_images_are_listed_with_their_reasons_up_to_a_limit(clusters, out, monkeypatch):
-    monkeypatch.setattr(sections, "MOST_ROWS", 3)
+    monkeypatch.setattr(provenance, "MOST_ROWS", 3)
     skipped = tuple(Skipped(f"bad_{i}.png", "truncated <file>") for i in range(5))
     save_clusters(dataclasses.replace(clusters, skipped=skipped), out)
     text = Page(report_html(out)).text
@@ -412,7 +413,7 @@ def test_images_that_are_gone_and_names_that_are_not_unicode_are_no_obstacle(clu
 
 
 def test_very_many_rccs_are_cut_short_and_the_report_says_so(clusters, out, monkeypatch):
-    monkeypatch.setattr(sections, "MOST_CARDS", 2)
+    monkeypatch.setattr(cards, "MOST_CARDS", 2)
     monkeypatch.setattr(report, "MOST_CARDS", 2)
     page = Page(report_html(out))
     assert "Only in the table above: the smallest 1 RCC." in page.text

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dnn.model import DnnOptions
-from pipeline import retraining_summary
+from pipeline.summaries import retraining_summary
 from rccs.clusters import fingerprint, save_clusters
 from rccs.review import load_review
 from reporting.history import archive_run, restore_run

@@ -1,30 +1,24 @@
-"""The steps put together, with the DNN's answers to its whole test set."""
+"""The RCCs of an output folder in comparison with what the DNN gets right: failure rates and weak spots."""
 
 import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline import (
-    ClusteringSettings,
-    explain_failures,
-    generate_clusters,
-    known_parameters,
-    prediction_notes,
-    refresh_rccs,
-)
+from pipeline.comparison import explain_failures
+from pipeline.descriptions import refresh_rccs
+from pipeline.generation import ClusteringSettings, generate_clusters
 from rccs.clusters import load_clusters
-from rccs.gifs import gif_path, spot_gif_path
+from rccs.edits import merge_rccs
+from rccs.gifs import spot_gif_path
 from rccs.rates import by_excess
-from rccs.review import load_review, merge_rccs
+from rccs.review import load_review
 from rccs.spot_notes import SpotNote, notes_of_run, set_spot_note
 from reasons import load_reasons
 from reporting.history import list_runs, restore_run
 from support.errors import SAFEError
-from support.files import read_record
-from support.run_folder import COMPARISON_FILE, RATES_FILE, RUN_FILE, WEAK_SPOTS_FILE
+from support.run_folder import COMPARISON_FILE, RATES_FILE, WEAK_SPOTS_FILE
 from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.fake_network import FakeNetwork
 
@@ -34,92 +28,6 @@ SETTINGS = ClusteringSettings(extractor="vgg16-conv")
 @pytest.fixture
 def case(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
     return draw_case(tmp_path)
-
-
-def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
-    clusters = generate_clusters(case.failing, case.out, SETTINGS)
-    assert load_clusters(case.out).answers is not None
-    assert clusters.told(0) == "night → wood (90%)"
-    record = read_record(case.out / RUN_FILE)["predictions"]
-    assert (record["source"], record["tested"]) == (str(case.table), str(case.test))
-    assert (record["images"], record["wrong"], record["notes"]) == (74, 26, [])
-    columns = known_parameters(case.out, clusters)
-    assert set(columns["label"].tolist()) == {"night", "snow", "wood"}
-    assert set(columns["predicted"].tolist()) == {"snow", "wood"}
-    case.table.unlink()
-    merged = load_review(case.out).clusters
-    assert merged.told(0) == "night → wood (90%)"
-
-
-def test_answers_stay_with_their_images_when_rccs_are_merged(case):
-    clusters = generate_clusters(case.failing, case.out, SETTINGS)
-    assert clusters.n_rccs == 3
-    merge_rccs(case.out, 1, 0)
-    merged = load_review(case.out).clusters
-    answers = merged.answers_of(0)
-    assert sorted(answers.label.tolist()) == ["night"] * 12 + ["snow"] * 8
-
-
-def test_the_corner_of_a_frame_says_what_the_image_was_taken_for(case):
-    generate_clusters(case.failing, case.out, SETTINGS)
-    told = gif_path(case.out, 0, 3).read_bytes()
-    generate_clusters(case.failing, case.out / "plain", SETTINGS._replace(predictions=None))
-    case.table.unlink()
-    generate_clusters(case.failing, case.out, SETTINGS)
-    plain = gif_path(case.out, 0, 3)
-    assert plain.read_bytes() != told  # drawn again, since the captions are others
-    with Image.open(plain) as image:
-        without = np.asarray(image.convert("L"))[:20, :60]
-    with Image.open(gif_path(case.out / "plain", 0, 3)) as image:
-        corner = np.asarray(image.convert("L"))[:20, :60]
-    assert (corner > 230).sum() > 20  # letters on a dark ground
-    assert (corner != without).any()
-
-
-def test_predictions_can_be_given_and_must_be_given_with_the_test_folder(case, tmp_path):
-    table = case.table.rename(tmp_path / "mine.csv")
-    settings = SETTINGS._replace(predictions=table, tested=case.test)
-    assert generate_clusters(case.failing, case.out, settings).told(0) == "night → wood (90%)"
-    for one in ({"predictions": table}, {"tested": case.test}):
-        with pytest.raises(SAFEError, match="together"):
-            generate_clusters(case.failing, case.out, SETTINGS._replace(**one))
-
-
-def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_note(case):
-    case.table.write_text("image,predicted,confidence\nnight/night_00.png,wood,7\n")
-    with pytest.raises(SAFEError, match="a confidence from 0 to 1"):
-        generate_clusters(case.failing, case.out, SETTINGS._replace(predictions=case.table, tested=case.test))
-    clusters = generate_clusters(case.failing, case.out, SETTINGS)
-    assert clusters.answers is None
-    assert "a confidence from 0 to 1" in prediction_notes(case.out)[0]
-
-
-def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
-    lines = case.table.read_text().splitlines()
-    lines = [line for line in lines if "night_03" not in line and "snow_01" not in line]
-    case.table.write_text("\n".join([*lines, "snow/snow_01.png,snow,snow,0.9,true"]) + "\n")
-    clusters = generate_clusters(case.failing, case.out, SETTINGS)
-    assert prediction_notes(case.out) == [
-        "Without a prediction: 1 of 26 images.",
-        "Right according to the predictions: 1 of 26 images.",
-    ]
-    assert clusters.told(clusters.paths.index("night/night_03.png")) == ""
-
-
-def test_predictions_outside_of_the_pages_root_are_not_read(case):
-    clusters = generate_clusters(case.failing, case.out, SETTINGS, within=case.failing)
-    assert clusters.answers is None
-    assert prediction_notes(case.out) == []
-
-
-def test_clusters_without_answers_are_saved_and_read_as_before(case):
-    case.table.unlink()
-    clusters = generate_clusters(case.failing, case.out, SETTINGS)
-    assert load_clusters(case.out).answers is None
-    assert clusters.told(0) == ""
-
-
-# --- Reasons ----------------------------------------------------------------------------------------------------
 
 
 def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(case):

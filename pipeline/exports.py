@@ -1,0 +1,79 @@
+"""The images of an output folder for use elsewhere: a folder for each RCC, and the labelled ones in class folders."""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from dnn.predictions import class_folders
+from rccs.review import load_review
+from rccs.unsafe_set import load_unsafe_set
+from reporting.export import Export, check_target, export_rccs, export_zip
+from reporting.labelled import check_labelled, export_labelled
+from reporting.report import report_html
+from support.entries import path_of
+from support.output_folder import check_own, save_files, writing
+from support.progress import Progress, no_progress
+from support.run_folder import EXPORT_ZIP
+from training.labels import AS_LABELLED, Labelling, label_unsafe_set, save_labels, unlabelled
+
+
+def export_results(
+    out: Path, to: str | os.PathLike, *, rccs: Sequence[int] | None = None, progress: Progress = no_progress
+) -> Export:
+    """Copy the images of the RCCs in the folder `out` to a folder per RCC, with a table; the engineer's edits count.
+
+    Parameters
+    ----------
+    to : path
+        A folder, or a name that ends in `.zip`.
+    rccs : sequence of int, optional
+        The RCCs to export; by default all of them, with the report.
+    """
+    review = load_review(out)
+    check_target(to)
+    write = export_zip if os.fspath(to).strip().lower().endswith(".zip") else export_rccs
+    report = "" if rccs else report_html(out, progress=progress)
+    return write(review.clusters, review.notes, to, what=rccs or None, report=report, progress=progress)
+
+
+def export_here(out: Path, *, progress: Progress = no_progress) -> Export:
+    """Write what `export_results` does to `export.zip` in the folder `out` itself, which replaces the one before."""
+    check_own(out, EXPORT_ZIP)
+    with tempfile.TemporaryDirectory(dir=out, prefix=".safe-export-") as building:
+        made = export_results(out, Path(building) / EXPORT_ZIP, progress=progress)
+        save_files(out, {EXPORT_ZIP: made.path.replace})
+    return made._replace(path=out / EXPORT_ZIP)
+
+
+def export_labelled_set(
+    out: Path, to: str | os.PathLike, labelling: Labelling = AS_LABELLED, *, progress: Progress = no_progress
+) -> tuple[Export, int]:
+    """Copy the labelled images of the unsafe set in the folder `out` to class folders, for training elsewhere.
+
+    Parameters
+    ----------
+    to : path
+        As for `reporting.labelled.export_labelled`.
+    labelling : Labelling
+        Sources of further labels, which are saved in `unsafe_set.csv`. Class folders are labels only in a folder that
+        is given here: those of the improvement folder may be something else.
+
+    Returns
+    -------
+    Export
+    int
+        Number of images of the set that have no label, and are left out.
+    """
+    check_target(to)
+    improvement = labelling.improvement
+    classes: list[str] = []
+    if improvement is not None and path_of(improvement, "the improvement folder").is_dir():
+        classes = class_folders(path_of(improvement, "the improvement folder"))
+    with writing(out):
+        before = load_unsafe_set(out)
+        unsafe = label_unsafe_set(before, classes, improvement=improvement, labels=labelling.labels)
+        check_labelled(unsafe)
+        if unsafe.images != before.images:
+            save_labels(unsafe, out)
+    return export_labelled(unsafe, to, progress=progress), len(unlabelled(unsafe))
