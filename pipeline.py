@@ -47,6 +47,7 @@ from reporting.history import archive_run, earlier_reviews
 from reporting.labelled import check_labelled, export_labelled
 from reporting.report import report_html
 from selection import SelectionSettings, select_unsafe_set
+from similar_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
 from support.entries import is_within, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder, read_record
@@ -358,6 +359,54 @@ def explain_failures(
         if offer is None and "set_aside" not in read_record(out / RUN_FILE):  # nor if it was tried in vain
             _save_offer(out, clusters, looks_offer(comparison.rates(clusters)))
     return True
+
+
+def other_images(
+    out: Path,
+    kind: str,
+    *,
+    compute: bool = False,
+    within: Path | None = None,
+    weights: str | os.PathLike | None = None,
+    progress: Progress = no_progress,
+) -> OtherImages:
+    """Images that the failing ones of the run in `out` are compared with one by one (see `similar_images.py`).
+
+    Parameters
+    ----------
+    kind : RIGHT or IMPROVEMENT
+        Test images that the DNN gets right, or the images that the unsafe set was selected from.
+    compute : bool
+        Whether to compute the features that are not cached.
+    within : path, optional
+        Images and tables are only read inside this folder.
+    weights
+        As for `selection.select_unsafe_set`.
+
+    Raises
+    ------
+    SAFEError
+        Such images are not known, or cannot be read.
+    """
+    clusters = load_clusters(out)
+    if kind == IMPROVEMENT:
+        unsafe = load_unsafe_set(out) if (out / UNSAFE_SET_FILE).is_file() else None
+        if unsafe is None or unsafe.run not in ("", fingerprint(clusters)):
+            raise SAFEError(
+                "Expected the improvement images of these RCCs. Received none: no unsafe set has been selected for "
+                "them. Select it in the tab Unsafe set."
+            )
+        if not is_within(unsafe.improvement_root, within):
+            raise SAFEError(f"Expected improvement images below {within} (--root). Received: others.")
+        return gather_improvement(clusters, unsafe, compute=compute, within=within, weights=weights, progress=progress)
+    tested = _tested(out, clusters, within)
+    if tested is None or not tested.right.any():
+        raise SAFEError(
+            "Expected test images that the network gets right. Received none: its answers to its whole test set are "
+            "not known. Give them as predictions, and generate the RCCs again."
+        )
+    parameters = _nuisance_source(out, clusters)
+    return gather_right(clusters, tested, compute=compute, parameters=parameters, weights=weights, progress=progress)
 
 
 def _save_offer(out: Path, clusters: RootCauseClusters, offer: Offer | None) -> None:

@@ -140,7 +140,7 @@ def compare_with_right(
     features, read = features_of_tested(tested, right, extractor, stream=stream, progress=progress)
     nuisance = None
     if clusters.set_aside:
-        nuisance = _nuisance(clusters.set_aside, tested, right[read], parameters=parameters, progress=progress)
+        nuisance = nuisance_of_tested(clusters.set_aside, tested, right[read], parameters=parameters, progress=progress)
     progress("Comparing with images that are right", 0, 0)
     points = clusters.projection.apply(features, nuisance=nuisance)
     of_failing, of_right = nearest_failing(clusters.points, points)
@@ -177,7 +177,7 @@ def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[st
     return Compared(failing, np.concatenate([row_of[failing], right]), tuple(notes))
 
 
-def _nuisance(
+def nuisance_of_tested(
     what: SetAside,
     tested: AnsweredImages,
     rows: np.ndarray,

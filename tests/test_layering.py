@@ -106,6 +106,7 @@ HOUSE = {
     "reasons": (),
     "nuisances": (),
     "looks": (),
+    "similar_images": (),
     "training": (
         "labels",
         "settings",
@@ -156,6 +157,7 @@ HOUSE = {
         "findings",
         "cards_view",
         "form_view",
+        "similar_images",
         "images_view",
         "job_view",
         "label_view",
