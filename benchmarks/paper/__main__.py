@@ -3,9 +3,8 @@
     python -m benchmarks.paper [--cases CASE ...] [--data CASE=DIR ...] [--work DIR] [--quick]
 
 Writes sections of benchmarks/RESULTS.md: `paper` for the paper's cases, `paper-large` for those with as many failures
-as in the paper, `paper-cost` if time and memory are measured, `paper-growth` if they are by number of failures; and the
-pictures in benchmarks/plots/. A section of which no case is measured stays as it is; with --cost-only, only time and
-memory are measured. Case studies are built in the work folder if no folder is given for them;
+as in the paper, `paper-cost` if time and memory are measured; and the pictures in benchmarks/plots/. A section of which
+no case is measured stays as it is. Case studies are built in the work folder if no folder is given for them;
 photographs (`gtsrb`) must be given. Every result is kept in the work folder: an interrupted run resumes from there, and
 a result is measured again when something it depends on has changed.
 
@@ -32,8 +31,8 @@ from benchmarks.kept import kept, key_of
 from benchmarks.paper import cost as paper_cost
 from benchmarks.paper.cases import BUILT_FROM, CASES, LARGE_TEST_SETS, PaperCase, load_paper_case
 from benchmarks.paper.measures import known_cause_labels, measure_outcome
-from benchmarks.paper.plots import draw_growth_plot, draw_paper_plots
-from benchmarks.paper.report import cost_section, growth_section, paper_section
+from benchmarks.paper.plots import draw_paper_plots
+from benchmarks.paper.report import cost_section, paper_section
 from benchmarks.results import RESULTS_FILE, write_section
 from benchmarks.rivals.hudd import cluster_layers, run_hudd
 from casestudies.build import print_progress
@@ -92,18 +91,16 @@ def _report(results: dict[str, dict[str, Any]], quick: bool) -> None:
     """Write the sections and their pictures; with `quick`, only print the sections."""
     groups: dict[str, dict[str, dict[str, Any]]] = {}
     for name, result in results.items():
-        if "whole" in result:
-            groups.setdefault("paper-large" if name in LARGE_TEST_SETS else "paper", {})[name] = result
+        groups.setdefault("paper-large" if name in LARGE_TEST_SETS else "paper", {})[name] = result
     sections = {section: paper_section(group, section=section) for section, group in groups.items()}
-    sections |= {"paper-cost": cost_section(results), "paper-growth": growth_section(results)}
-    sections = {section: text for section, text in sections.items() if text}
+    if cost := cost_section(results):
+        sections["paper-cost"] = cost
     if quick:
         print(*sections.values(), sep="\n")
         return
     PLOTS.mkdir(exist_ok=True)
     for section, group in groups.items():
         draw_paper_plots(group, PLOTS, section=section)
-    draw_growth_plot(results, PLOTS)
     for section, text in sections.items():
         write_section(section, text)
     print(f"Written: {RESULTS_FILE} and {PLOTS}")
@@ -147,9 +144,6 @@ def _parser() -> argparse.ArgumentParser:
         "1000 2000; none if given without an N)",
     )
     parser.add_argument(
-        "--cost-only", action="store_true", help="measure time and memory only; the other sections stay as they are"
-    )
-    parser.add_argument(
         "--quick", action="store_true", help="two subsets, no time and memory; print the section, write nothing"
     )
     return parser
@@ -188,17 +182,9 @@ def measure_case(name: str, data: Path, work: Path, options: argparse.Namespace)
     dict
         `case` (failing images, test images, unsafe values, extractor), `whole` and `repetitions` (an `Outcome` for each
         method), `subsets` (SAFE's results for fewer failing images), `layers` (of HUDD), `cost`, and `growth` (the cost
-        of the methods by number of images); with `cost_only`, the last two.
+        of the methods by number of images).
     """
     case = load_paper_case(name, data, work, progress=print_progress)
-    measured = {} if options.cost_only else _quality(case, work, options)
-    cost = {} if options.quick or name not in options.cost_cases else _costs(case, work, options.cost_runs)
-    growth = [] if options.quick or name != GROWTH_CASE else _growth(case, work, options.growth_sizes)
-    return {**measured, "cost": cost, "growth": growth}
-
-
-def _quality(case: PaperCase, work: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """All that is measured of a case but time and memory."""
     images = extract_features(case.root, choose_extractor("auto", precision="auto"), progress=print_progress)
     if images.paths != case.paths:
         raise SAFEError(f"Expected readable images in {case.root}. Received {len(images.skipped)} unreadable images.")
@@ -220,7 +206,17 @@ def _quality(case: PaperCase, work: Path, options: argparse.Namespace) -> dict[s
         "causes": list(case.causes),
         "extractor": images.extractor.identity,
     }
-    return {"case": about, "whole": whole, "repetitions": repetitions, "subsets": subsets, "layers": layers}
+    cost = {} if options.quick or name not in options.cost_cases else _costs(case, work, options.cost_runs)
+    growth = [] if options.quick or name != GROWTH_CASE else _growth(case, work, options.growth_sizes)
+    return {
+        "case": about,
+        "whole": whole,
+        "repetitions": repetitions,
+        "subsets": subsets,
+        "layers": layers,
+        "cost": cost,
+        "growth": growth,
+    }
 
 
 def compare_methods(
@@ -311,12 +307,11 @@ def _layers(case: PaperCase, distances: dict[str, np.ndarray]) -> list[dict[str,
 def _costs(case: PaperCase, work: Path, runs: int) -> dict[str, list[dict[str, Any]]]:
     """Cost of each method on a case; that of HUDD also on AlexNet, for the cases in which the paper uses it."""
     costs: dict[str, list[dict[str, Any]]] = {}
-    tasks = [("SAFE", "safe", case.model), ("SAFE, bfloat16", "safe-bfloat16", case.model)]
-    tasks += [("HUDD", "hudd", case.model), ("HUDD, disk", "hudd-disk", case.model)]
+    tasks = [("SAFE", "safe", case.model), ("HUDD", "hudd", case.model), ("HUDD, disk", "hudd-disk", case.model)]
     if case.name in ALEXNET_CASES:
         tasks.append(("HUDD, AlexNet", "hudd", _saved(work / "alexnet.keras", paper_cost.save_alexnet)))
     for label, method, model in tasks:
-        if label.startswith("HUDD") and not case.classifier:
+        if label != "SAFE" and not case.classifier:
             continue
         file = work / f"cost-{_in_file_name(label)}.json"
         costs[label] = kept(

@@ -1,7 +1,5 @@
 """The pictures of the section `paper` of `benchmarks/RESULTS.md`; the same results give the same files."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +31,7 @@ CASE_STYLES = (
     ("#7c3aed", "P"),
     ("#0f766e", "X"),
 )
-GROWTH_PLOT = "paper-growth.png"
+GROWTH_PLOT = "paper-cost.png"
 
 
 def plot_of(section: str, what: str) -> str:
@@ -42,33 +40,21 @@ def plot_of(section: str, what: str) -> str:
 
 
 def draw_paper_plots(results: Results, folder: Path, *, section: str = "paper") -> None:
-    """Draw the inspected share by size (RQ1), variance reductions (RQ2) and coverage (RQ3)."""
-    with _plain_style() as plt:
-        _reductions(plt, results, folder / plot_of(section, "variance"))
-        _coverage(plt, results, folder / plot_of(section, "coverage"))
-        sizes = {name: by_size(result) for name, result in results.items() if result["subsets"]}
-        if sizes:
-            _inspected(plt, sizes, folder / plot_of(section, "inspected"))
-
-
-def draw_growth_plot(results: Results, folder: Path) -> None:
-    """Draw time and memory by number of failing images (RQ4), if they were measured."""
-    for result in results.values():
-        if result["growth"]:
-            with _plain_style() as plt:
-                _growth(plt, growth_of(result["growth"]), folder / GROWTH_PLOT)
-
-
-@contextmanager
-def _plain_style() -> Iterator[Any]:
-    """Matplotlib's pyplot without a screen, in the style of all pictures here."""
+    """Draw the inspected share by size (RQ1), variance reductions (RQ2), coverage (RQ3) and costs (RQ4)."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
     with plt.rc_context({"font.size": 10, "axes.spines.top": False, "axes.spines.right": False}):
-        yield plt
+        _reductions(plt, results, folder / plot_of(section, "variance"))
+        _coverage(plt, results, folder / plot_of(section, "coverage"))
+        sizes = {name: by_size(result) for name, result in results.items() if result["subsets"]}
+        if sizes:
+            _inspected(plt, sizes, folder / plot_of(section, "inspected"))
+        for result in results.values():
+            if result["growth"]:
+                _growth(plt, growth_of(result["growth"]), folder / GROWTH_PLOT)
 
 
 def _reductions(plt: Any, results: Results, path: Path) -> None:

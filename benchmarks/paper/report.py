@@ -1,4 +1,4 @@
-"""The sections of `benchmarks/RESULTS.md` on the paper's questions: tables and sentences, computed from the results."""
+"""The sections `paper` and `paper-cost` of `benchmarks/RESULTS.md`: tables and sentences, computed from the results."""
 
 import statistics
 from collections.abc import Callable, Iterator, Sequence
@@ -14,7 +14,6 @@ Result = dict[str, Any]
 Costs = dict[str, list[dict[str, Any]]]
 
 METHODS = ("SAFE", "HUDD", "K-means", "random")
-OURS = ("SAFE", "SAFE, bfloat16")  # whose cost is measured
 # Of the paper; for oc, more than its 64 %
 AIM_COVERED = {"gd": 0.92, "oc": 0.80, "hpd": 0.80}
 AIM_REDUCED = {"gd": 0.9, "oc": 0.9, "hpd": 0.9, "fld": 0.9}  # share of RCCs with a reduction above 90 %
@@ -43,17 +42,8 @@ def paper_section(results: Results, *, section: str = "paper") -> str:
 
 def cost_section(results: Results) -> str:
     """RQ4 as Markdown; empty if neither time nor memory was measured."""
-    measured = {name: result["cost"] for name, result in results.items() if result["cost"]}
-    if not measured:
-        return ""
-    return "\n".join([*_costs(measured), *_listed("Aims of RQ4", cost_aims(measured))])
-
-
-def growth_section(results: Results) -> str:
-    """RQ4 by number of failing images as Markdown; empty if that was not measured."""
-    measured = {name: growth_of(result["growth"]) for name, result in results.items() if result["growth"]}
-    lines = [line for name, sizes in measured.items() for line in _growth(name, sizes)]
-    return "\n".join([*lines, *_listed("Aims of RQ4 by number of failures", growth_aims(measured))]) if lines else ""
+    costs = list(_costs(results))
+    return "\n".join([*costs, *_listed("Aims of RQ4", cost_aims(results))]) if costs else ""
 
 
 def _opening(results: Results, heading: str) -> Iterator[str]:
@@ -90,9 +80,6 @@ def _reduced_by_90(outcome: dict[str, Any]) -> float:
 
 
 def _spread(values: Sequence[float], form: str = "{:.0f}") -> str:
-    """Median and range; one value alone is neither."""
-    if len(values) == 1:
-        return form.format(values[0])
     low, middle, high = (form.format(one) for one in (min(values), statistics.median(values), max(values)))
     return f"{middle} ({low}–{high})"
 
@@ -324,7 +311,11 @@ def _coverage_sentence(result: Result) -> str:
     )
 
 
-def _costs(measured: dict[str, Costs]) -> Iterator[str]:
+def _costs(results: Results) -> Iterator[str]:
+    measured = {name: result["cost"] for name, result in results.items() if result["cost"]}
+    growth = {name: result["growth"] for name, result in results.items() if result["growth"]}
+    if not measured and not growth:
+        return
     yield "### RQ4: time and memory from a cold start"
     yield ""
     yield (
@@ -336,27 +327,29 @@ def _costs(measured: dict[str, Costs]) -> Iterator[str]:
         "cost does not depend on the DNN under test."
     )
     yield ""
-    rows = [
-        [
-            f"{name}, {label}",
-            _spread([run["seconds"] for run in runs]),
-            _spread([run["cpu_seconds"] for run in runs]),
-            f"{runs[0]['python_mb']:,.1f}",
-            f"{max(run['process_mb'] for run in runs):,.0f}",
+    if measured:
+        rows = [
+            [
+                f"{name}, {label}",
+                _spread([run["seconds"] for run in runs]),
+                _spread([run["cpu_seconds"] for run in runs]),
+                f"{runs[0]['python_mb']:,.1f}",
+                f"{max(run['process_mb'] for run in runs):,.0f}",
+            ]
+            for name, costs in measured.items()
+            for label, runs in costs.items()
         ]
-        for name, costs in measured.items()
-        for label, runs in costs.items()
-    ]
-    yield from _table(("", "seconds", "CPU seconds", "Python, MB", "process, MB"), rows)
+        yield from _table(("", "seconds", "CPU seconds", "Python, MB", "process, MB"), rows)
     yield "In the paper, Python's memory is 0.82–74.2 MB for SAFE and 3,551–78,641 MB for HUDD."
-    yield ""
     for name, costs in measured.items():
         yield f"- {name}: {_cost_sentence(costs)}"
     yield ""
+    for name, runs in growth.items():
+        yield from _growth(name, runs)
 
 
-def _growth(name: str, sizes: dict[int, Costs]) -> Iterator[str]:
-    yield f"### Time and memory by number of failures: random subsets of {name}"
+def _growth(name: str, runs: list[dict[str, Any]]) -> Iterator[str]:
+    yield f"#### Time and memory by number of failures: random subsets of {name}"
     yield ""
     yield f"![Time and memory of SAFE and HUDD by number of failing images](plots/{GROWTH_PLOT})"
     yield ""
@@ -367,6 +360,7 @@ def _growth(name: str, sizes: dict[int, Costs]) -> Iterator[str]:
         "brackets: SAFE's time and SAFE's time in bfloat16, or SAFE's memory, as a share of HUDD's."
     )
     yield ""
+    sizes = growth_of(runs)
     rows = []
     for size, costs in sizes.items():
         for label, (cost,) in costs.items():
@@ -401,14 +395,12 @@ def cost_ratios(costs: Costs, rival: str, *, ours: str = "SAFE") -> tuple[float,
 
 def _cost_sentence(costs: Costs) -> str:
     parts = []
-    for rival in (label for label in costs if label not in OURS):
+    for rival in (label for label in costs if label != "SAFE"):
         time_ratio, memory_ratio = cost_ratios(costs, rival)
-        bfloat16 = f" ({cost_ratios(costs, rival, ours=OURS[1])[0]:.2g} in bfloat16)" if OURS[1] in costs else ""
-        parts.append(f"{time_ratio:.2g} of the time{bfloat16} and {memory_ratio:.2g} of the Python memory of {rival}")
+        parts.append(f"{time_ratio:.2g} of the time and {memory_ratio:.2g} of the Python memory of {rival}")
     slowest = max(costs["SAFE"][0]["parts"].items(), key=lambda part: part[1])
     total = sum(costs["SAFE"][0]["parts"].values())
-    takes = f"SAFE takes {'; '.join(parts)}. " if parts else f"{NO_HUDD}. "
-    return f"{takes}{100 * slowest[1] / total:.0f} % of SAFE's time is “{slowest[0]}”."
+    return f"SAFE takes {'; '.join(parts)}. {100 * slowest[1] / total:.0f} % of its time is “{slowest[0]}”."
 
 
 # --- The aims ---------------------------------------------------------------------------------------------------
@@ -478,32 +470,30 @@ def _covered_aim(name: str, result: Result, aim: float) -> tuple[bool, str]:
     )
 
 
-def cost_aims(measured: dict[str, Costs]) -> Iterator[tuple[bool, str]]:
-    """Whether each aim of RQ4 is met on each case, and a sentence with the figures."""
-    for name, costs in measured.items():
-        for rival in [label for label in costs if label in ("HUDD", "HUDD, AlexNet")]:
-            for ours in [label for label in OURS if label in costs]:
-                share, _ = cost_ratios(costs, rival, ours=ours)
-                yield share <= AIM_TIME, f"{name}: {ours} takes {share:.2g} of the time of {rival} (aim: 0.2)."
-            _, share = cost_ratios(costs, rival)
-            yield share <= AIM_MEMORY, f"{name}: {share:.2g} of the Python memory of {rival} (aim: 0.01)."
+def cost_aims(results: Results) -> Iterator[tuple[bool, str]]:
+    """Whether each aim of RQ4 is met, and a sentence with the figures."""
+    for name, result in results.items():
+        for rival in [label for label in result["cost"] if label in ("HUDD", "HUDD, AlexNet")]:
+            seconds, memory = cost_ratios(result["cost"], rival)
+            yield seconds <= AIM_TIME, f"{name}: {seconds:.2g} of the time of {rival} (aim: 0.2)."
+            yield memory <= AIM_MEMORY, f"{name}: {memory:.2g} of the Python memory of {rival} (aim: 0.01)."
+        yield from _growth_aims(name, growth_of(result["growth"]))
 
 
-def growth_aims(measured: dict[str, dict[int, Costs]]) -> Iterator[tuple[bool, str]]:
-    """The same aims for the largest number of failing images of a case on which each rival was run."""
-    for name, sizes in measured.items():
-        rivals = dict.fromkeys(label for costs in sizes.values() for label in costs if label.startswith("HUDD"))
-        for rival in rivals:
-            size = max(size for size, costs in sizes.items() if rival in costs)
-            for ours in OURS:
-                share, _ = cost_ratios(sizes[size], rival, ours=ours)
-                yield (
-                    share <= AIM_TIME,
-                    f"{name}, {size:,} images: {ours} takes {share:.2g} of the time of {rival} (aim: 0.2).",
-                )
-            if sizes[size][rival][0]["python_mb"]:
-                _, share = cost_ratios(sizes[size], rival)
-                yield (
-                    share <= AIM_MEMORY,
-                    f"{name}, {size:,} images: {share:.2g} of the Python memory of {rival} (aim: 0.01).",
-                )
+def _growth_aims(name: str, sizes: dict[int, Costs]) -> Iterator[tuple[bool, str]]:
+    """The same aims for the largest number of failing images on which each rival was run."""
+    rivals = dict.fromkeys(label for costs in sizes.values() for label in costs if label.startswith("HUDD"))
+    for rival in rivals:
+        size = max(size for size, costs in sizes.items() if rival in costs)
+        for ours in ("SAFE", "SAFE, bfloat16"):
+            share, _ = cost_ratios(sizes[size], rival, ours=ours)
+            yield (
+                share <= AIM_TIME,
+                f"{name}, {size:,} images: {ours} takes {share:.2g} of the time of {rival} (aim: 0.2).",
+            )
+        if sizes[size][rival][0]["python_mb"]:
+            _, share = cost_ratios(sizes[size], rival)
+            yield (
+                share <= AIM_MEMORY,
+                f"{name}, {size:,} images: {share:.2g} of the Python memory of {rival} (aim: 0.01).",
+            )
