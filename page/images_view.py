@@ -16,7 +16,7 @@ from page.jobs import EDITS, IN_TURN, LATEST, VIEW, PageSettings, warn
 from page.pictures import data_uri
 from page.results import Shown
 from page.similar_images import SimilarImages
-from page.texts import as_text
+from page.texts import as_news, as_text
 from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
@@ -33,7 +33,7 @@ HERE = Path(__file__).parent
 PER_PAGE = 60
 MOST_AT_ONCE = 60  # pictures that the map asks for
 # They share their names; the last one connects them.
-MAP_SCRIPTS = ("map_colours.js", "map_drawing.js", "map_filters.js", "map_keys.js", "map.js")
+MAP_SCRIPTS = ("parts.js", "map_colours.js", "map_drawing.js", "map_filters.js", "map_keys.js", "map.js")
 GRID_SCRIPTS = ("parts.js", "grid.js", "similar.js")
 BY_RCC = ("RCC", "")
 A_NEW_RCC = NOISE - 1  # among the RCCs that images can be moved to
@@ -157,7 +157,7 @@ class ImagesView:
 
     def rename(self, results: Shown, *rccs: int) -> gr.HTML:
         """What the map says of some RCCs; all else stays as it is."""
-        return gr.HTML(named=as_text([rcc_words(rcc, results.notes) for rcc in rccs]))
+        return gr.HTML(named=as_news(results.run, results.at, [rcc_words(rcc, results.notes) for rcc in rccs]))
 
     def show_map(self, results: Shown, by: str | None = None, *, chosen: int | None = None) -> dict:
         """The map; computed and stored if it is not yet, which takes seconds.
@@ -175,7 +175,7 @@ class ImagesView:
         columns = self._settings.results.parameters()
         example = example_for(columns)
         record = map_record(results.clusters, positions, results.notes)
-        props: dict[str, Any] = {"record": as_text(record), "seen": results.run}
+        props: dict[str, Any] = {"record": as_text({**record, "at": results.at}), "seen": results.run}
         value: dict[str, Any] = {}
         if chosen is not None:
             props["chosen"] = chosen

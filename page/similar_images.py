@@ -110,14 +110,16 @@ class SimilarImages:
             else:
                 others = self._known(self._key(shown, kind))
                 found = self._nearest(others, shown, row) if others is not None else []
-            file = found[range(len(found))[place]].file  # type: ignore[index]  # see the except
+            file = found[range(len(found))[place]].file  # type: ignore[call-overload]  # see the except
         except (SAFEError, *NOT_SENT):
             return ""
         return data_uri(file, 720, self._settings.root)
 
     def _read(self, sent: object) -> tuple[Shown, int, str, object]:
         """What a script has sent, with what the window shows; one of `NOT_SENT` where it is something else."""
-        row, run, kind, more = sent if isinstance(sent, list) else ()
+        if not isinstance(sent, list):
+            raise TypeError("no list")
+        row, run, kind, more = sent
         if kind not in KINDS:
             raise ValueError("no kind of images")
         shown = self._settings.results.shown(str(run))

@@ -22,7 +22,7 @@ from rccs.journal import MAKING, Edit, describe_edit, journal_text, read_journal
 from rccs.notes import RccNote, combined, merged_note, notes_text, read_notes, says_something, tidy_note, title
 from support.errors import SAFEError
 from support.files import free_name
-from support.output_folder import Writer, save_files, save_text, writing
+from support.output_folder import Writer, save_files, save_text, settle, writing
 from support.run_folder import EDITS_FILE, LABELS_FILE, NOTES_FILE
 from support.text import printable
 
@@ -169,15 +169,24 @@ def _checked_target(edit: Edit, labels: np.ndarray, row_of: Mapping[str, int]) -
 # --- The review in a folder -------------------------------------------------------------------------------------
 
 
-def load_review(folder: Path) -> Review:
+def load_review(folder: Path, *, original: RootCauseClusters | None = None) -> Review:
     """The RCCs in a folder with the engineer's notes and edits.
+
+    Parameters
+    ----------
+    original : RootCauseClusters, optional
+        The clusters in the folder as they were found, if the caller has read them since they were last written: they
+        are most of what there is to read.
 
     Raises
     ------
     SAFEError
         There are no clusters, or one of the files is damaged.
     """
-    original = load_clusters(folder)
+    if original is None:
+        original = load_clusters(folder)
+    else:
+        settle(folder)
     journal = read_journal(folder)
     ours = journal is None or journal.clusters == fingerprint(original)
     edits = journal.edits if journal and ours else ()
@@ -232,7 +241,14 @@ class Kept(NamedTuple):
     conflicts: tuple[str, ...]
 
 
-def set_note(folder: Path, note: RccNote, *, seen: RccNote | None = None, run: str | None = None) -> Kept:
+def set_note(
+    folder: Path,
+    note: RccNote,
+    *,
+    seen: RccNote | None = None,
+    run: str | None = None,
+    original: RootCauseClusters | None = None,
+) -> Kept:
     """Write the changed fields of the note on one RCC; an empty note is removed.
 
     Parameters
@@ -244,6 +260,8 @@ def set_note(folder: Path, note: RccNote, *, seen: RccNote | None = None, run: s
         else has changed in the meantime are conflicts. By default all fields are written.
     run : str, optional
         Fingerprint of the unedited clusters that the note is about.
+    original : RootCauseClusters, optional
+        As for `load_review`.
 
     Raises
     ------
@@ -252,7 +270,7 @@ def set_note(folder: Path, note: RccNote, *, seen: RccNote | None = None, run: s
         too long.
     """
     with writing(folder):
-        review = load_review(folder)
+        review = load_review(folder, original=original)
         _check_run(review, run)
         if note.rcc not in review.clusters.labels and note.rcc != NOISE:
             raise SAFEError(f"There is no RCC {note.rcc} to write a note on. Choose one that is displayed.")
@@ -260,7 +278,7 @@ def set_note(folder: Path, note: RccNote, *, seen: RccNote | None = None, run: s
         kept, conflicts = combined(tidy_note(seen) if seen else theirs, tidy_note(note), theirs)
         notes = {**review.notes, note.rcc: kept}
         if kept != theirs:
-            save_notes(folder, notes)
+            _save_notes(folder, review, notes)
         return Kept({rcc: note for rcc, note in sorted(notes.items()) if says_something(note)}, conflicts)
 
 
@@ -272,11 +290,13 @@ def save_notes(folder: Path, notes: Mapping[int, RccNote]) -> None:
     SAFEError
         A verdict is not one of `VERDICTS`, or a name or note is too long.
     """
-    tidy = {rcc: tidy_note(note) for rcc, note in notes.items()}
     with writing(folder):
-        review = load_review(folder)
-        _put_aside(folder, review)
-        save_files(folder, _review_files(review.original, review.clusters, tidy, review.edits, labels=False))
+        _save_notes(folder, load_review(folder), {rcc: tidy_note(note) for rcc, note in notes.items()})
+
+
+def _save_notes(folder: Path, review: Review, notes: Mapping[int, RccNote]) -> None:
+    _put_aside(folder, review)
+    save_files(folder, _review_files(review.original, review.clusters, notes, review.edits, labels=False))
 
 
 # --- Edits ------------------------------------------------------------------------------------------------------
