@@ -10,8 +10,8 @@ There are three extractors:
 - `vgg16`, the default where the weights are: both, from one pass; 8320 features. See
   docs/decisions/015-fc2-and-channel-means.md.
 
-`extract_features` is the entry point, and `stream_features` does the work; `features/` contains the parts. TensorFlow
-is imported only if an image is not in the feature cache.
+`extract_features` is the entry point, and `stream_features` does the work; `stream_cached` only reads what is computed
+already. `features/` contains the parts. TensorFlow is imported only if an image is not in the feature cache.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); Simonyan & Zisserman, ICLR 2015 (VGG16);
 `keras.applications` (weights and preprocessing).
@@ -47,6 +47,9 @@ from support.errors import SAFEError
 from support.images import UNREADABLE, ImageListing, Skipped, find_images, read_bytes, reason_for
 from support.progress import Progress, no_progress
 from support.text import count
+
+READING = "Reading the features that are computed already"
+NOT_CACHED = "its features are not computed yet"
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,29 @@ def stream_features(
             yield as_batch(loaded, computed, extractor)
 
 
+def stream_cached(
+    listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress
+) -> Iterator[FeatureBatch]:
+    """The same without a network: an image whose features are not cached is skipped, for the reason `NOT_CACHED`.
+
+    Raises
+    ------
+    SAFEError
+        The cache folder cannot be used.
+    """
+    total = len(listing.paths)
+    done = 0
+    progress(READING, 0, total)
+    with contextlib.ExitStack() as opened:
+        cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
+        pool = ThreadPoolExecutor(LOADING_THREADS)
+        opened.callback(pool.shutdown, cancel_futures=True)
+        for loaded in load_ahead(pool, in_batches(listing.paths), lambda path: _recall(listing.root, path, cache)):
+            done += len(loaded)
+            progress(READING, done, total)
+            yield as_batch(loaded, {}, extractor)
+
+
 def _load(root: Path, path: str, cache: FeatureCache) -> Loaded:
     """Read an image; decode and measure it only if its features are not cached."""
     try:
@@ -150,6 +176,18 @@ def _load(root: Path, path: str, cache: FeatureCache) -> Loaded:
             return Loaded(path, key, row=row)
         image, size = decode_for_network(data)
         return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))
+    except SAFEError:
+        raise
+    except UNREADABLE as error:
+        return Loaded(path, reason=reason_for(error))
+
+
+def _recall(root: Path, path: str, cache: FeatureCache) -> Loaded:
+    """Read an image only to look up its features."""
+    try:
+        key = content_key(read_bytes(root / path))
+        row = cache.get(key)
+        return Loaded(path, key, row=row, reason="" if row is not None else NOT_CACHED)
     except SAFEError:
         raise
     except UNREADABLE as error:

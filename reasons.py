@@ -140,7 +140,7 @@ def compare_with_right(
     features, read = features_of_tested(tested, right, extractor, stream=stream, progress=progress)
     nuisance = None
     if clusters.set_aside:
-        nuisance = _nuisance(clusters.set_aside, tested, right[read], parameters=parameters, progress=progress)
+        nuisance = nuisance_of_tested(clusters.set_aside, tested, right[read], parameters=parameters, progress=progress)
     progress("Comparing with images that are right", 0, 0)
     points = clusters.projection.apply(features, nuisance=nuisance)
     of_failing, of_right = nearest_failing(clusters.points, points)
@@ -177,7 +177,7 @@ def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[st
     return Compared(failing, np.concatenate([row_of[failing], right]), tuple(notes))
 
 
-def _nuisance(
+def nuisance_of_tested(
     what: SetAside,
     tested: AnsweredImages,
     rows: np.ndarray,
@@ -295,23 +295,27 @@ class Reasons(NamedTuple):
         """The failure rate of each RCC, as the engineer has edited them; empty if nothing was compared."""
         return {rate.rcc: rate for rate in self.comparison.rates(clusters)} if self.comparison else {}
 
-    def spot_of(self, clusters: RootCauseClusters, rcc: int) -> int | None:
-        """The weak spot, as an index, that holds nearly all images of an RCC and no most of all failing ones.
+    def spots_of(self, clusters: RootCauseClusters) -> dict[int, int]:
+        """The weak spot, as an index, that holds nearly all images of each RCC and no most of all failing ones.
 
         It may be the reason of an RCC that looks cannot tell from images that the DNN gets right. Of several, the one
-        with the highest failure rate; None if there is none.
+        with the highest failure rate. RCCs without one are missing.
         """
-        members = np.flatnonzero(clusters.labels == rcc)
+        sizes = np.bincount(clusters.labels - NOISE)  # by RCC, from `NOISE`
         most = MOST_OF_ALL * len(clusters.paths)
-        found = [
-            spot for spot, rows in enumerate(self.images)
-            if len(rows) <= most and np.isin(members, rows).mean() >= NEARLY_ALL
-        ] if len(members) else []  # fmt: skip
-        return max(found, key=lambda spot: self.spots[spot].rate, default=None)
+        found: dict[int, int] = {}
+        for spot in sorted(range(len(self.images)), key=lambda spot: -self.spots[spot].rate):
+            rows = self.images[spot]
+            if len(rows) > most:
+                continue
+            held = np.bincount(clusters.labels[rows] - NOISE, minlength=len(sizes))
+            for group in np.flatnonzero(held / np.maximum(sizes, 1) >= NEARLY_ALL).tolist():
+                found.setdefault(group + NOISE, spot)
+        return found
 
     def text_of(self, clusters: RootCauseClusters, rcc: int, rates: Mapping[int, Rate]) -> str:
         """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known."""
-        rate, spot = rates.get(rcc), self.spot_of(clusters, rcc)
+        rate, spot = rates.get(rcc), self.spots_of(clusters).get(rcc)
         texts = [rate.text] if rate else []
         if spot is not None:
             members = np.flatnonzero(clusters.labels == rcc)

@@ -232,7 +232,7 @@ def select_unsafe_set(
     keep = max(contested(wanted).stop if likely_wrong else wanted, AMONG * wanted if groups else 0)
     nearest = _Nearest(clusters, keep=keep)
     batches = (stream or stream_features)(listing, extractor, progress=progress)
-    aside = _Aside(clusters.set_aside, listing, within) if clusters.set_aside else None
+    aside = Aside(clusters.set_aside, listing, within) if clusters.set_aside else None
     n_improvement, unreadable = _add_candidates(nearest, spots, clusters.projection, batches, aside)
     skipped = [*listing.skipped, *unreadable]
     if not n_improvement:
@@ -279,7 +279,7 @@ def select_unsafe_set(
     )
 
 
-class _Aside:
+class Aside:
     """What was set aside from the failing images, to be set aside from improvement images as far as it is known."""
 
     def __init__(self, what: SetAside, listing: ImageListing, within: Path | None) -> None:
@@ -318,12 +318,12 @@ def _add_candidates(
     spots: SpotCandidates | None,
     projection: Projection,
     batches: Iterator[FeatureBatch],
-    aside: "_Aside | None",
+    aside: "Aside | None",
 ) -> tuple[int, list[Skipped]]:
     """Add all improvement images to the candidates; how many there are, and those that could not be read."""
     n_improvement = 0
     skipped: list[Skipped] = []
-    for group in _together(batches):
+    for group in together(batches):
         paths = [path for batch in group for path in batch.paths]
         n_improvement += len(paths)
         skipped += [skip for batch in group for skip in batch.skipped]
@@ -421,7 +421,7 @@ def _left_out(clusters: RootCauseClusters, leave_out: Collection[int]) -> tuple[
     return tuple(sorted({int(rcc) for rcc in leave_out}))
 
 
-def _together(batches: Iterator[FeatureBatch]) -> Iterator[list[FeatureBatch]]:
+def together(batches: Iterator[FeatureBatch]) -> Iterator[list[FeatureBatch]]:
     """Batches in lists of `TOGETHER`: a single batch is too little work for one call of the projection."""
     while group := list(islice(batches, TOGETHER)):
         yield group

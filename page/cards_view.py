@@ -10,14 +10,17 @@ from dbscan.outcome import NOISE
 from page.jobs import PageSettings
 from page.pictures import picture_file
 from page.results import Shown
-from page.texts import as_text
+from page.texts import as_news
 from rccs.answers import commonest_confusion
 from rccs.confidence import confidence, is_loose
 from rccs.nearness import representative
 from rccs.notes import RccNote, title
+from support.errors import SAFEError
 from support.text import count, printable
 
 HERE = Path(__file__).parent
+FIRST_PICTURES = 12  # hundreds would hold up the page for seconds when they are first drawn
+MOST_AT_ONCE = 60  # pictures that the script asks for
 MARKS = {"safe": "✓", "unsafe": "⚠", "unclear": "?", "": ""}
 FAILS = {
     "more": "fails more",
@@ -39,35 +42,56 @@ class CardsView:
         self._settings = settings
 
     def lay_out(self) -> None:
+        def card_pictures(sent: list) -> dict[str, str]:
+            return self._pictures(sent)
+
         self.widget = gr.HTML(
             NOISE,
             html_template=HERE.joinpath("cards.html").read_text(encoding="utf-8"),
             js_on_load=list_script("cards.js"),
+            server_functions=[card_pictures],
             cards="",
             named="",
             elem_id="rcc-list",
         )
 
     def show(self, shown: Shown, chosen: int) -> gr.HTML:
-        """All RCCs, with a representative image of each."""
-        clusters, root = shown.clusters, self._settings.root
+        """All RCCs. Of those that are first in sight with a representative image; the script asks for the others."""
         cards = [
             {
                 **card(shown, rcc),
+                **judgement(shown, rcc),
                 "place": place,
-                "picture": _address(picture_file(clusters.image_root / representative(clusters, rcc), 160, root)),
+                "picture": self._picture(shown, rcc) if place < FIRST_PICTURES else "",
             }
             for place, rcc in enumerate(shown.groups)
         ]
-        return gr.HTML(chosen, cards=as_text(cards), named="")
+        return gr.HTML(chosen, cards=as_news(shown.run, shown.at, cards), named="")
+
+    def _picture(self, shown: Shown, rcc: int) -> str:
+        """Address of an image that represents an RCC."""
+        path = shown.clusters.image_root / representative(shown.clusters, rcc)
+        return f"gradio_api/file={quote(picture_file(path, 160, self._settings.root))}"
+
+    def _pictures(self, sent: object) -> dict[str, str]:
+        """By RCC, for a list of RCCs and a run that a script has sent; of what is no RCC of it there is none."""
+        try:
+            if not isinstance(sent, list):
+                return {}
+            rccs, run = sent
+            shown = self._settings.results.shown(str(run))
+            there = {int(rcc) for rcc in list(rccs)[:MOST_AT_ONCE]} & set(shown.clusters.groups)
+            return {str(rcc): self._picture(shown, rcc) for rcc in there}
+        except (SAFEError, TypeError, ValueError, OverflowError, KeyError):
+            return {}
 
     def choose(self, chosen: int) -> gr.HTML:
         """Another RCC at hand."""
         return gr.HTML(chosen)
 
     def rename(self, shown: Shown, *rccs: int) -> gr.HTML:
-        """What the cards of some RCCs say; the others, and what is clicked meanwhile, stay as they are."""
-        return gr.HTML(named=as_text([card(shown, rcc) for rcc in rccs]))
+        """What the engineer says of some RCCs; all else, and what is clicked meanwhile, stays as it is."""
+        return gr.HTML(named=as_news(shown.run, shown.at, [judgement(shown, rcc) for rcc in rccs]))
 
 
 def list_script(name: str) -> str:
@@ -76,33 +100,29 @@ def list_script(name: str) -> str:
 
 
 def card(shown: Shown, rcc: int) -> dict[str, Any]:
-    """What the card of an RCC says, as plain text and numbers.
+    """What the card of an RCC says, as plain text and numbers, but for what the engineer says (see `judgement`).
 
     Returns
     -------
     dict
-        `rcc`; `number` and `name` (the engineer's, or empty); `images` and `share` (of all failing images); `words`,
-        the first of what its images have in common; `confusion`; `verdict` (the engineer's), `fails` (as `FAILS`);
-        `rate`, `low`, `high` (None where not compared) and `base`; `steady` (0 to 1, None where not measured), `loose`;
+        `rcc`; `number`; `images` and `share` (of all failing images); `words`, the first of what its images have in
+        common; `confusion`; `fails` (as `FAILS`); `rate`, `low`, `high` (None where not compared) and `base`; `steady`
+        (0 to 1, None where not measured), `loose`;
         `spot`, the weak spot that holds most of its images, 0 if there is none.
     """
     clusters = shown.clusters
-    note = shown.notes.get(rcc, RccNote(rcc))
     images = len(clusters.members(rcc))
     rate = shown.rates.get(rcc)
     rate = rate if rate and rate.tested else None  # nothing was compared
-    spot = shown.reasons.spot_of(clusters, rcc)
+    spot = shown.spot_of.get(rcc)
     return {
         "rcc": rcc,
         "number": title(rcc),
-        "name": printable(note.name),
         "images": images,
         "share": images / len(clusters.paths),
         "size": count(images, "image"),
         "words": printable(_words(shown, rcc, spot)),
         "confusion": printable(commonest_confusion(clusters.answers_of(rcc))),
-        "verdict": note.verdict,
-        "mark": f"{MARKS[note.verdict]} {note.verdict}".strip(),
         "fails": FAILS[rate.verdict] if rate else "",
         "more": rate is not None and rate.verdict == "more",
         "rate": rate.rate if rate else None,
@@ -115,13 +135,16 @@ def card(shown: Shown, rcc: int) -> dict[str, Any]:
     }
 
 
+def judgement(shown: Shown, rcc: int) -> dict[str, Any]:
+    """What the engineer says of an RCC on its card: `rcc`, `name` (may be empty), `verdict`, and `mark`, in words."""
+    note = shown.notes.get(rcc, RccNote(rcc))
+    mark = f"{MARKS[note.verdict]} {note.verdict}".strip()
+    return {"rcc": rcc, "name": printable(note.name), "verdict": note.verdict, "mark": mark}
+
+
 def _words(shown: Shown, rcc: int, spot: int | None) -> str:
     """The weak spot that nearly all images of an RCC lie in, or the finding that says most about them."""
     if spot is not None:
         return shown.reasons.spots[spot].where
     profile = shown.profiles.get(rcc)
     return profile.mentioned[0].short if profile and profile.mentioned else ""
-
-
-def _address(path: str) -> str:
-    return f"gradio_api/file={quote(path)}"

@@ -139,8 +139,7 @@ class ClustersTab:
         )  # fmt: skip
         cards.widget.select(self._on_select, [cards.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
         self._fold.click(lambda folded: self.show_form(not folded), self._folded, self._fold_outputs, **VIEW)
-        self._spots.wire(window)
-        rcc_view.wire(cards, images_view, window, outputs, self._edited)
+        rcc_view.wire(window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
         self._views_bar.wire(
             images_view.colour, images_view.on_colour_of_link, [images_view.map, images_view.colour], window

@@ -15,7 +15,8 @@ from dbscan.outcome import NOISE
 from page.jobs import EDITS, IN_TURN, LATEST, VIEW, PageSettings, warn
 from page.pictures import data_uri
 from page.results import Shown
-from page.texts import as_text
+from page.similar_images import SimilarImages
+from page.texts import as_news, as_text
 from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
@@ -32,7 +33,8 @@ HERE = Path(__file__).parent
 PER_PAGE = 60
 MOST_AT_ONCE = 60  # pictures that the map asks for
 # They share their names; the last one connects them.
-MAP_SCRIPTS = ("map_colours.js", "map_drawing.js", "map_filters.js", "map_keys.js", "map.js")
+MAP_SCRIPTS = ("parts.js", "map_colours.js", "map_drawing.js", "map_filters.js", "map_keys.js", "map.js")
+GRID_SCRIPTS = ("parts.js", "grid.js", "similar.js")
 BY_RCC = ("RCC", "")
 A_NEW_RCC = NOISE - 1  # among the RCCs that images can be moved to
 NO_CORE_POINT = "no core point: fewer than min_samples images lie within eps of it"
@@ -88,12 +90,20 @@ class ImagesView:
         def grid_picture(sent: list) -> str:
             return self._picture(sent, 720)
 
+        similar = SimilarImages(self._settings)
+
+        def similar_to(sent: list) -> dict[str, Any]:
+            return similar.ask(sent)
+
+        def similar_picture(sent: list) -> str:
+            return similar.picture(sent)
+
         self.title = gr.HTML(elem_id="grid-title")
         self.grid = gr.HTML(
             [],  # the images selected
             html_template=HERE.joinpath("grid.html").read_text(encoding="utf-8"),
-            js_on_load=HERE.joinpath("scripts", "grid.js").read_text(encoding="utf-8"),
-            server_functions=[grid_picture],
+            js_on_load="".join(HERE.joinpath("scripts", name).read_text(encoding="utf-8") for name in GRID_SCRIPTS),
+            server_functions=[grid_picture, similar_to, similar_picture],
             tiles=[],
             seen="",
             elem_id="grid",
@@ -147,7 +157,7 @@ class ImagesView:
 
     def rename(self, results: Shown, *rccs: int) -> gr.HTML:
         """What the map says of some RCCs; all else stays as it is."""
-        return gr.HTML(named=as_text([rcc_words(rcc, results.notes) for rcc in rccs]))
+        return gr.HTML(named=as_news(results.run, results.at, [rcc_words(rcc, results.notes) for rcc in rccs]))
 
     def show_map(self, results: Shown, by: str | None = None, *, chosen: int | None = None) -> dict:
         """The map; computed and stored if it is not yet, which takes seconds.
@@ -165,7 +175,7 @@ class ImagesView:
         columns = self._settings.results.parameters()
         example = example_for(columns)
         record = map_record(results.clusters, positions, results.notes)
-        props: dict[str, Any] = {"record": as_text(record), "seen": results.run}
+        props: dict[str, Any] = {"record": as_text({**record, "at": results.at}), "seen": results.run}
         value: dict[str, Any] = {}
         if chosen is not None:
             props["chosen"] = chosen

@@ -9,9 +9,11 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import gradio as gr
 
 from dbscan.outcome import NOISE
+from page.cards_view import MARKS, judgement
 from page.jobs import PageSettings
 from page.results import Shown
 from page.texts import as_text
+from rccs.image_map import rcc_words
 from rccs.notes import FIELDS, LONGEST_NAME, LONGEST_NOTE, VERDICTS, Noted, RccNote, title
 from rccs.review import CHANGED, load_review, set_note
 from rccs.spot_notes import SpotNote, checked_conditions, load_spot_notes, set_spot_note, tested_folder
@@ -62,20 +64,27 @@ class Subject(Protocol[_Note]):
         """All notes, by key."""
         ...
 
+    def listed(self, shown: Shown, note: _Note) -> list[dict[str, Any]]:
+        """The entries of lists that show what a note is about."""
+        ...
+
     def keep(self, run: str, note: _Note, states: Sequence[_Note]) -> KeptNote[_Note]:
         """Write a note that was typed when a window showed a run and the note had been in these states."""
         ...
 
 
 class NoteView(Generic[_Note]):
-    """Lay out the fields; the widget is `widget`, `show` gives what it shows. Its event `kept` follows each change.
+    """Lay out the fields; the widget is `widget`, `show` gives what it shows.
+
+    Each change is written at once, and the scripts of the lists that show it hear of it in the browser: an event of
+    Gradio's, for which its page copies what all of its widgets hold, would take longer than all else.
 
     Not fields of Gradio's: those keep quiet about what is pasted into one right after it was filled in, and send the
     values of all fields without saying which of them the engineer has changed.
     """
 
     def __init__(self, settings: PageSettings, subject: Subject[_Note]):
-        self._subject = subject
+        self._subject, self._results = subject, settings.results
 
         # Called by the script with one value, a list; what is sent is checked as anything from outside.
         def keep_note(sent: list) -> dict:
@@ -89,7 +98,9 @@ class NoteView(Generic[_Note]):
                 return {"problem": "Not kept: the page sent something other than a note. Reload it."}
             try:
                 with writing(settings.out):  # so that the run at hand stays the one at hand
+                    before = settings.results.notes_stamp
                     kept = subject.keep(str(run), note, states)
+                    stamps = [before, settings.results.notes_stamp]
             except SAFEError as error:
                 return {"problem": f"Not kept: {error}"}
             return {
@@ -97,17 +108,26 @@ class NoteView(Generic[_Note]):
                 "conflicts": list(kept.conflicts),
                 "problem": kept.notice,
                 "at": time.monotonic_ns(),
+                "listed": self._listed(blank, str(run)),
+                "stamps": stamps,
             }
 
         template = string.Template(HERE.joinpath("note.html").read_text(encoding="utf-8"))
         self.widget = gr.HTML(
-            "",  # the key of what something was kept of last
             html_template=template.substitute(subject.words, about=subject.about),
             js_on_load=HERE.joinpath("scripts", "note.js").read_text(encoding="utf-8"),
             server_functions=[keep_note],
             said="",
             elem_id=f"{subject.about}-says",
         )
+
+    def _listed(self, blank: _Note, run: str) -> dict[str, Any]:
+        """What the lists of a window that shows a run are to show of a note; nothing where the folder holds another."""
+        try:
+            shown = self._results.shown(run)
+        except SAFEError:
+            return {"run": run, "at": 0, "entries": []}  # kept with an earlier run
+        return {"run": run, "at": shown.at, "entries": self._subject.listed(shown, blank)}
 
     def show(self, shown: Shown, key: int | str, forced: bool = True) -> gr.HTML:
         """The note on what has a key.
@@ -153,10 +173,15 @@ class OnRccs:
     def notes(self, shown: Shown) -> Mapping[int, RccNote]:
         return shown.notes
 
+    def listed(self, shown: Shown, note: RccNote) -> list[dict[str, Any]]:
+        return [{**rcc_words(note.rcc, shown.notes), **judgement(shown, note.rcc)}]
+
     def keep(self, run: str, note: RccNote, states: Sequence[RccNote]) -> KeptNote[RccNote]:
         folder, rcc, notice = self._place(run, note.rcc)
-        theirs = load_review(folder).notes.get(rcc, RccNote(rcc))
-        kept = set_note(folder, note._replace(rcc=rcc), seen=_before(states, theirs))
+        out, results = self._settings.out, self._settings.results
+        original = results.shown().review.original if folder == out else None
+        theirs = load_review(folder, original=original).notes.get(rcc, RccNote(rcc))
+        kept = set_note(folder, note._replace(rcc=rcc), seen=_before(states, theirs), original=original)
         return KeptNote(kept.notes.get(rcc, RccNote(rcc)), kept.conflicts, notice)
 
     def _place(self, run: str, rcc: int) -> tuple[Path, int, str]:
@@ -209,6 +234,9 @@ class OnWeakSpots:
     def notes(self, shown: Shown) -> Mapping[str, SpotNote]:
         return shown.spot_notes
 
+    def listed(self, shown: Shown, note: SpotNote) -> list[dict[str, Any]]:
+        return named_spots(shown, note.conditions)
+
     def keep(self, run: str, note: SpotNote, states: Sequence[SpotNote]) -> KeptNote[SpotNote]:
         out, notice = self._settings.out, ""
         shown = self._settings.results.shown()
@@ -221,6 +249,26 @@ class OnWeakSpots:
         if blank.tested != tested_folder(out) or note.conditions not in [s.conditions for s in shown.reasons.spots]:
             notice = "Kept. This condition is not among the new weak spots; the note returns when it is found again."
         return KeptNote(kept.note, kept.conflicts, notice)
+
+
+def named_spots(shown: Shown, key: object = None) -> list[dict[str, Any]]:
+    """What the list says of the weak spot with a key, or of all: `rank`, `key`, `said`."""
+    spots = enumerate((spot.conditions for spot in shown.reasons.spots), start=1)
+    return [
+        {"rank": rank, "key": conditions, "said": spot_judgement(shown, conditions)}
+        for rank, conditions in spots
+        if key in (None, conditions)
+    ]
+
+
+def spot_judgement(shown: Shown, conditions: str) -> dict[str, str]:
+    """What the engineer says of a weak spot: `name`, `verdict`, and `mark`, the same in words."""
+    note = shown.spot_notes.get(conditions, SpotNote(conditions, ""))
+    return {
+        "name": printable(note.name),
+        "verdict": note.verdict,
+        "mark": f"{MARKS[note.verdict]} {note.verdict}".strip(),
+    }
 
 
 def _before(states: Sequence[_Note], theirs: _Note) -> _Note:

@@ -8,10 +8,8 @@ from urllib.parse import quote
 import gradio as gr
 
 from dbscan.outcome import NOISE
-from page.cards_view import CardsView
 from page.findings import findings_html
-from page.images_view import ImagesView
-from page.jobs import EDITS, LATEST, VIEW, PageSettings, pane, put_away, reveal, warn
+from page.jobs import EDITS, VIEW, PageSettings, pane, put_away, reveal, warn
 from page.note_view import NoteView, OnRccs
 from page.pictures import thumbnails
 from page.results import Shown
@@ -121,7 +119,7 @@ class RccView:
         clusters = shown.clusters
         path = gif_path(self._settings.out, rcc, clusters.n_rccs)
         there = gif_shows(clusters, self._settings.out, rcc)
-        others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs)
+        others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs, centres=shown.centres)
         return {
             self.player: gr.HTML(
                 source=f"gradio_api/file={quote(str(path))}?v={path.stat().st_mtime_ns}" if there else "",
@@ -141,13 +139,11 @@ class RccView:
             self.merge: gr.Button(interactive=bool(others)),
         }
 
-    def wire(self, cards: CardsView, images_view: ImagesView, window: Window, outputs: list, changed: Callable) -> None:
+    def wire(self, window: Window, outputs: list, changed: Callable) -> None:
         """Connect the widgets.
 
         Parameters
         ----------
-        cards, images_view
-            Where the names are shown as well.
         window : Window
             What the window shows, and whose it is.
         outputs : list of components
@@ -157,15 +153,6 @@ class RccView:
             the page's updates.
         """
         settings = self._settings
-
-        def on_kept(rcc: int | None, run: str) -> dict:
-            try:
-                shown = settings.results.shown(run)
-            except SAFEError:
-                return gr.skip()  # kept with the earlier run
-            if not isinstance(rcc, int):
-                return gr.skip()
-            return {cards.widget: cards.rename(shown, rcc), images_view.map: images_view.rename(shown, rcc)}
 
         def on_merge(rcc: int | None, into: int | None, *parts: object) -> dict:
             if into is None or rcc is None:
@@ -199,10 +186,6 @@ class RccView:
                 into, parts, lambda maker: merge_rccs(settings.out, rcc, into, note=answer, maker=maker, asked=asked)
             )
 
-        self.note_view.widget.kept(
-            on_kept, [self.note_view.widget, window.run], [cards.widget, images_view.map], concurrency_limit=1,
-            concurrency_id="notes", **LATEST,
-        )  # fmt: skip
         merged = [*outputs, *self._answers[2:]]
         self.merge.click(on_merge, [self.owner, self.into, *window.parts], merged, **VIEW, **EDITS)
         answers = [self.pair, self.name, self.verdict, self.note]
@@ -275,7 +258,7 @@ def _most_like(results: Shown, rcc: int) -> tuple[str, str]:
         who = "Each of the others" if n_near(results.clusters, NOISE) else "Each"
         line = f"{who} fails for a reason of its own, or for a rare one"
         return line, line
-    near = nearest_rccs(results.clusters, rcc)
+    near = nearest_rccs(results.clusters, rcc, centres=results.centres)
     if not near:
         return "There is no other RCC", "There is no other RCC"
     names = [title(other, results.notes) for other, _ in near]

@@ -4,15 +4,16 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from dnn.failures import load_failures
 from pipeline.descriptions import known_parameters
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
+from rccs.nearness import rcc_centres
 from rccs.notes import RccNote
 from rccs.profiles import Profile, load_profiles
 from rccs.rates import Rate, by_excess
@@ -37,15 +38,20 @@ from support.run_folder import (
     RUNS_FOLDER,
     SELECTION_FILE,
     SPOT_NOTES_FILE,
+    WEAK_SPOTS_FILE,
 )
 from training.result import load_retraining, retraining_of
 
 _NOTES = (NOTES_FILE, SPOT_NOTES_FILE)
 # Other failures have taken the place of those that the clusters are of where the mark has changed.
 _FAILURES = f"{FAILURES}/{FAILURES_MARK}"
+_CLUSTERS = (CLUSTERS_FILE, _FAILURES)
 _FILES = (CLUSTERS_FILE, EDITS_FILE, PROFILES_FILE, COMPARISON_FILE, _FAILURES, *_NOTES)
 # With each note, the journal of edits is written as well: whether edits were made, `Results.marks` says.
 _NOT_NOTES = (CLUSTERS_FILE, PROFILES_FILE, COMPARISON_FILE, _FAILURES, ACCURACY_FILE)
+
+_Stamps = Mapping[str, tuple[int, int] | None]
+_Part = TypeVar("_Part")
 
 
 class Shown(NamedTuple):
@@ -60,6 +66,10 @@ class Shown(NamedTuple):
         What the comparison with the images that the network gets right has found; empty where they are not known.
     rates : mapping of int to Rate
         By RCC; empty as long as nothing was compared.
+    spot_of : mapping of int to int
+        The weak spot that is the reason of an RCC, as an index (see `Reasons.spots_of`); RCCs without one are missing.
+    centres : mapping of int to ndarray
+        Of the RCCs (see `rccs.nearness.rcc_centres`).
     spot_notes : mapping of str to SpotNote
         By conditions; also on those that are not among the weak spots.
     problem : str
@@ -74,6 +84,8 @@ class Shown(NamedTuple):
     profiles: Mapping[int, Profile]
     reasons: Reasons
     rates: Mapping[int, Rate]
+    spot_of: Mapping[int, int]
+    centres: Mapping[int, np.ndarray]
     spot_notes: Mapping[str, SpotNote]
     problem: str
     run: str
@@ -122,7 +134,8 @@ class Results:
         self._out = out
         self._within = within
         self._lock = threading.Lock()
-        self._stamp: tuple = ()
+        self._stamps: _Stamps = {}
+        self._parts: dict[str, tuple[object, Any, str]] = {}
         self._shown: Shown | None = None
         self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
         self._hashing = threading.Lock()
@@ -138,31 +151,50 @@ class Results:
         """
         with self._lock:
             at = time.monotonic_ns()
-            stamp = tuple(self._stamp_of(name) for name in _FILES)
-            if self._shown is None or stamp != self._stamp:
-                review = load_review(self._out)
-                _check_clusters(review.original, self._within, self._out)
-                profiles, reasons, spot_notes, problems = {}, Reasons(), {}, []
-                try:
-                    profiles = {profile.rcc: profile for profile in load_profiles(self._out)}
-                except SAFEError as error:
-                    problems.append(str(error))
-                try:
-                    reasons = load_reasons(self._out, review.original)
-                except SAFEError as error:
-                    problems.append(str(error))
-                try:
-                    spot_notes = notes_of_run(self._out)
-                except SAFEError as error:
-                    problems.append(str(error))
-                rates = reasons.rates(review.clusters)
-                self._shown = Shown(
-                    review, profiles, reasons, rates, spot_notes, " ".join(problems), fingerprint(review.original), at
-                )
-                self._stamp = stamp
+            stamps = {name: self._stamp_of(name) for name in _FILES}
+            if self._shown is None or stamps != self._stamps:
+                self._shown = self._read(stamps, at)
+                self._stamps = stamps
             if run is not None and run != self._shown.run:
                 raise SAFEError(CHANGED)
             return self._shown._replace(at=at)
+
+    def _read(self, stamps: _Stamps, at: int) -> Shown:
+        """What the folder holds; parts whose files are the same are not read again, since notes change all the time."""
+        of_clusters = tuple(stamps[name] for name in _CLUSTERS)
+        before, same = self._shown, self._shown is not None and of_clusters == tuple(map(self._stamps.get, _CLUSTERS))
+        review = load_review(self._out, original=before.review.original if before and same else None)
+        original, edits = review.original, (of_clusters, review.edits)
+        if not same:
+            _check_clusters(original, self._within, self._out)
+
+        def read_profiles() -> dict[int, Profile]:
+            return {profile.rcc: profile for profile in load_profiles(self._out)}
+
+        profiles, *problems = self._part("profiles", stamps[PROFILES_FILE], read_profiles, dict[int, Profile]())
+        compared = (of_clusters, stamps[COMPARISON_FILE], self._stamp_of(WEAK_SPOTS_FILE))
+        reasons, problem = self._part("reasons", compared, lambda: load_reasons(self._out, original), Reasons())
+        problems.append(problem)
+        spots = (stamps[SPOT_NOTES_FILE], self._stamp_of(RUN_FILE))
+        spot_notes, problem = self._part("spot notes", spots, lambda: notes_of_run(self._out), dict[str, SpotNote]())
+        problems.append(problem)
+        rates, _ = self._part("rates", (edits, compared), lambda: reasons.rates(review.clusters), dict[int, Rate]())
+        spot_of, _ = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
+        centres, _ = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
+        run, _ = self._part("run", of_clusters, lambda: fingerprint(original), "")
+        told = " ".join(filter(None, problems))
+        return Shown(review, profiles, reasons, rates, spot_of, centres, spot_notes, told, run, at)
+
+    def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> tuple[_Part, str]:
+        """A part of what is shown and, where it cannot be read, why; read only if its stamp is another one."""
+        known = self._parts.get(name)
+        if known is None or known[0] != stamp:
+            try:
+                known = (stamp, read(), "")
+            except SAFEError as error:
+                known = (stamp, nothing, str(error))
+            self._parts[name] = known
+        return known[1], known[2]
 
     def parameters(self) -> Mapping[str, np.ndarray]:
         """What is known of each image: parameters (see `rccs.parameters.Parameters`) and the DNN's answers, by name."""

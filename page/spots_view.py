@@ -7,17 +7,16 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from page.cards_view import MARKS, list_script
-from page.jobs import LATEST, PageSettings, pane, put_away, reveal
-from page.note_view import NoteView, OnWeakSpots
+from page.cards_view import list_script
+from page.jobs import PageSettings, pane, put_away, reveal
+from page.note_view import NoteView, OnWeakSpots, named_spots, spot_judgement
 from page.rcc_view import PLAYER_HTML, PLAYER_JS
 from page.results import Shown
-from page.visitors import Window
+from page.texts import as_news
 from rccs.gifs import spot_gif_path
 from rccs.notes import title
-from rccs.spot_notes import SpotNote, notes_elsewhere
+from rccs.spot_notes import notes_elsewhere
 from rccs.weak_spots import WeakSpot
-from support.errors import SAFEError
 from support.run_folder import SPOT_NOTES_FILE
 from support.text import count, printable
 
@@ -42,10 +41,10 @@ class SpotsView:
                 "",
                 html_template=HERE.joinpath("spots.html").read_text(encoding="utf-8"),
                 js_on_load=list_script("spots.js"),
-                spots=[],
+                spots="",
                 base=0.0,
                 told="",
-                named=None,
+                named="",
                 stays=False,
                 elem_id="spots",
             )
@@ -80,7 +79,7 @@ class SpotsView:
         """
         reasons = shown.reasons
         if not reasons.spots and not reasons.base:
-            return {self.pane: put_away(), self.widget: gr.HTML("", spots=[], stays=False)}
+            return {self.pane: put_away(), self.widget: gr.HTML("", spots="", stays=False)}
         stays = rank_of(chosen, shown) > 0
         rank = rank_of(chosen, shown) or min(1, len(reasons.spots))
         told = (
@@ -92,27 +91,28 @@ class SpotsView:
         if elsewhere:
             notes = f"{count(elsewhere, 'note')} on other conditions"
             told += f" {notes} in {SPOT_NOTES_FILE} will be shown when these are found again."
+        spots = [
+            {
+                "rank": place,
+                "key": spot.conditions,
+                "said": spot_judgement(shown, spot.conditions),
+                "where": printable(spot.where),
+                "rate": spot.rate,
+                "low": spot.low,
+                "high": spot.high,
+                "figures": _figures(spot),
+                "overlaps": _overlaps(shown, place),
+            }
+            for place, spot in enumerate(reasons.spots, start=1)
+        ]
         return {
             self.pane: reveal(),
             self.widget: gr.HTML(
                 reasons.spots[rank - 1].conditions if rank else "",
-                spots=[
-                    {
-                        "rank": place,
-                        "key": spot.conditions,
-                        "said": _said(shown, spot.conditions),
-                        "where": printable(spot.where),
-                        "rate": spot.rate,
-                        "low": spot.low,
-                        "high": spot.high,
-                        "figures": _figures(spot),
-                        "overlaps": _overlaps(shown, place),
-                    }
-                    for place, spot in enumerate(reasons.spots, start=1)
-                ],
+                spots=as_news(shown.run, shown.at, spots),
                 base=reasons.base,
                 told=told,
-                named=None,
+                named="",
                 stays=stays,
             ),
             self.note_pane: reveal() if rank else put_away(),
@@ -131,34 +131,8 @@ class SpotsView:
         rank = rank_of(chosen, shown)
         if not rank:
             return {}
-        return {self.widget: self._rename(shown), **self._show_note(shown, rank, forced=False)}
-
-    def wire(self, window: Window) -> None:
-        """Connect the note with the list."""
-        results = self._settings.results
-
-        def on_kept(key: object, run: str) -> dict:
-            try:
-                shown = results.shown(run)
-            except SAFEError:
-                return gr.skip()  # the list is of an earlier run
-            return {self.widget: self._rename(shown, key)}
-
-        self.note_view.widget.kept(
-            on_kept, [self.note_view.widget, window.run], self.widget, concurrency_limit=1, concurrency_id="spot notes",
-            **LATEST,
-        )  # fmt: skip
-
-    def _rename(self, shown: Shown, key: object = None) -> gr.HTML:
-        """What is said of the weak spot with a key, or of all."""
-        spots = enumerate((spot.conditions for spot in shown.reasons.spots), start=1)
-        return gr.HTML(
-            named=[
-                {"rank": rank, "key": conditions, "said": _said(shown, conditions)}
-                for rank, conditions in spots
-                if key in (None, conditions)
-            ]
-        )
+        named = as_news(shown.run, shown.at, named_spots(shown))
+        return {self.widget: gr.HTML(named=named), **self._show_note(shown, rank, forced=False)}
 
     def _show_note(self, shown: Shown, rank: int, forced: bool) -> dict:
         return {self.note_view.widget: self.note_view.show(shown, shown.reasons.spots[rank - 1].conditions, forced)}
@@ -181,13 +155,6 @@ def rank_of(conditions: object, shown: Shown) -> int:
     """The rank of the weak spot that a browser has named by its conditions; 0 if there is no such."""
     ranks = (rank for rank, spot in enumerate(shown.reasons.spots, start=1) if spot.conditions == conditions)
     return next(ranks, 0)
-
-
-def _said(shown: Shown, conditions: str) -> dict[str, str]:
-    """What the list shows of a note."""
-    note = shown.spot_notes.get(conditions, SpotNote(conditions, ""))
-    mark = f"{MARKS[note.verdict]} {note.verdict}".strip()
-    return {"name": printable(note.name), "verdict": note.verdict, "mark": mark}
 
 
 def _figures(spot: WeakSpot) -> str:

@@ -1,4 +1,4 @@
-"""After steps 1 and 2: the RCCs of an output folder in comparison with what the DNN gets right."""
+"""After steps 1 and 2: RCCs in comparison with what the DNN gets right, and failing images beside others like them."""
 
 import json
 import os
@@ -12,11 +12,15 @@ from pipeline.run_record import nuisance_source, parameters_source
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from rccs.gifs import write_spot_gifs
 from rccs.review import load_review
+from rccs.unsafe_set import load_unsafe_set
 from reasons import Reasons, compare_with_right, known_of, reasons_files, reasons_of, weak_spots_of
+from similar_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
+from support.entries import is_within
+from support.errors import SAFEError
 from support.files import read_record
 from support.output_folder import save_files, working, writing
 from support.progress import Progress, no_progress
-from support.run_folder import RUN_FILE
+from support.run_folder import RUN_FILE, UNSAFE_SET_FILE
 
 
 def explain_failures(
@@ -75,6 +79,54 @@ def explain_failures(
         if offer is None and "set_aside" not in read_record(out / RUN_FILE):  # nor if it was tried in vain
             _save_offer(out, clusters, looks_offer(comparison.rates(clusters)))
     return True
+
+
+def other_images(
+    out: Path,
+    kind: str,
+    *,
+    compute: bool = False,
+    within: Path | None = None,
+    weights: str | os.PathLike | None = None,
+    progress: Progress = no_progress,
+) -> OtherImages:
+    """Images that the failing ones of the run in `out` are compared with one by one (see `similar_images.py`).
+
+    Parameters
+    ----------
+    kind : RIGHT or IMPROVEMENT
+        Test images that the DNN gets right, or the images that the unsafe set was selected from.
+    compute : bool
+        Whether to compute the features that are not cached.
+    within : path, optional
+        Images and tables are only read inside this folder.
+    weights
+        As for `selection.select_unsafe_set`.
+
+    Raises
+    ------
+    SAFEError
+        Such images are not known, or cannot be read.
+    """
+    clusters = load_clusters(out)
+    if kind == IMPROVEMENT:
+        unsafe = load_unsafe_set(out) if (out / UNSAFE_SET_FILE).is_file() else None
+        if unsafe is None or unsafe.run not in ("", fingerprint(clusters)):
+            raise SAFEError(
+                "Expected the improvement images of these RCCs. Received none: no unsafe set has been selected for "
+                "them. Select it in the tab Unsafe set."
+            )
+        if not is_within(unsafe.improvement_root, within):
+            raise SAFEError(f"Expected improvement images below {within} (--root). Received: others.")
+        return gather_improvement(clusters, unsafe, compute=compute, within=within, weights=weights, progress=progress)
+    tested = answers_of_run(out, clusters, within)
+    if tested is None or not tested.right.any():
+        raise SAFEError(
+            "Expected test images that the network gets right. Received none: its answers to its whole test set are "
+            "not known. Give them as predictions, and generate the RCCs again."
+        )
+    parameters = nuisance_source(out, clusters)
+    return gather_right(clusters, tested, compute=compute, parameters=parameters, weights=weights, progress=progress)
 
 
 def _save_offer(out: Path, clusters: RootCauseClusters, offer: Offer | None) -> None:

@@ -508,10 +508,8 @@ def told_of(clusters: RootCauseClusters, rcc: int) -> dict[str, str]:
 
 def fingerprint(clusters: RootCauseClusters) -> str:
     """16 hexadecimal digits that identify the images and their RCCs."""
-    digest = hashlib.blake2b(digest_size=8)
-    for label, path in zip(clusters.labels.tolist(), clusters.paths, strict=True):
-        digest.update(f"{label}\t{path}\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
+    lines = "".join(f"{label}\t{path}\n" for label, path in zip(clusters.labels.tolist(), clusters.paths, strict=True))
+    return hashlib.blake2b(lines.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def headline(clusters: RootCauseClusters) -> str:

@@ -20,7 +20,7 @@ from rccs.journal import Edit, journal_text, read_journal, standing
 from rccs.notes import RccNote, combined, notes_text, read_notes, says_something, tidy_note
 from support.errors import SAFEError
 from support.files import free_name
-from support.output_folder import Writer, save_files, save_text, writing
+from support.output_folder import Writer, save_files, save_text, settle, writing
 from support.run_folder import EDITS_FILE, LABELS_FILE, NOTES_FILE
 
 CHANGED = "The clusters have been generated again in another window. Reload the page to see the new ones."
@@ -58,15 +58,24 @@ class Review(NamedTuple):
         return next((number for number, who in reversed(standing(self.edits)[1]) if by in (None, who)), None)
 
 
-def load_review(folder: Path) -> Review:
+def load_review(folder: Path, *, original: RootCauseClusters | None = None) -> Review:
     """The RCCs in a folder with the engineer's notes and edits.
+
+    Parameters
+    ----------
+    original : RootCauseClusters, optional
+        The clusters in the folder as they were found, if the caller has read them since they were last written: they
+        are most of what there is to read.
 
     Raises
     ------
     SAFEError
         There are no clusters, or one of the files is damaged.
     """
-    original = load_clusters(folder)
+    if original is None:
+        original = load_clusters(folder)
+    else:
+        settle(folder)
     journal = read_journal(folder)
     ours = journal is None or journal.clusters == fingerprint(original)
     edits = journal.edits if journal and ours else ()
@@ -121,7 +130,14 @@ class Kept(NamedTuple):
     conflicts: tuple[str, ...]
 
 
-def set_note(folder: Path, note: RccNote, *, seen: RccNote | None = None, run: str | None = None) -> Kept:
+def set_note(
+    folder: Path,
+    note: RccNote,
+    *,
+    seen: RccNote | None = None,
+    run: str | None = None,
+    original: RootCauseClusters | None = None,
+) -> Kept:
     """Write the changed fields of the note on one RCC; an empty note is removed.
 
     Parameters
@@ -133,6 +149,8 @@ def set_note(folder: Path, note: RccNote, *, seen: RccNote | None = None, run: s
         else has changed in the meantime are conflicts. By default all fields are written.
     run : str, optional
         Fingerprint of the unedited clusters that the note is about.
+    original : RootCauseClusters, optional
+        As for `load_review`.
 
     Raises
     ------
@@ -141,7 +159,7 @@ def set_note(folder: Path, note: RccNote, *, seen: RccNote | None = None, run: s
         too long.
     """
     with writing(folder):
-        review = load_review(folder)
+        review = load_review(folder, original=original)
         check_run(review, run)
         if note.rcc not in review.clusters.labels and note.rcc != NOISE:
             raise SAFEError(f"There is no RCC {note.rcc} to write a note on. Choose one that is displayed.")
@@ -149,7 +167,7 @@ def set_note(folder: Path, note: RccNote, *, seen: RccNote | None = None, run: s
         kept, conflicts = combined(tidy_note(seen) if seen else theirs, tidy_note(note), theirs)
         notes = {**review.notes, note.rcc: kept}
         if kept != theirs:
-            save_notes(folder, notes)
+            _save_notes(folder, review, notes)
         return Kept({rcc: note for rcc, note in sorted(notes.items()) if says_something(note)}, conflicts)
 
 
@@ -161,11 +179,13 @@ def save_notes(folder: Path, notes: Mapping[int, RccNote]) -> None:
     SAFEError
         A verdict is not one of `VERDICTS`, or a name or note is too long.
     """
-    tidy = {rcc: tidy_note(note) for rcc, note in notes.items()}
     with writing(folder):
-        review = load_review(folder)
-        put_aside(folder, review)
-        save_files(folder, review_files(review.original, review.clusters, tidy, review.edits, labels=False))
+        _save_notes(folder, load_review(folder), {rcc: tidy_note(note) for rcc, note in notes.items()})
+
+
+def _save_notes(folder: Path, review: Review, notes: Mapping[int, RccNote]) -> None:
+    put_aside(folder, review)
+    save_files(folder, review_files(review.original, review.clusters, notes, review.edits, labels=False))
 
 
 # --- The files --------------------------------------------------------------------------------------------------

@@ -107,6 +107,7 @@ HOUSE = {
     "reasons": (),
     "nuisances": (),
     "looks": (),
+    "similar_images": (),
     "training": (
         "labels",
         "settings",
@@ -177,6 +178,7 @@ HOUSE = {
         "findings",
         "cards_view",
         "form_view",
+        "similar_images",
         "images_view",
         "job_view",
         "label_view",

@@ -6,7 +6,8 @@ Stages: `tuning` (compared with scikit-learn's DBSCAN and silhouettes for each s
 with the number of failing images), `selection` (compared with brute force, and its growth), `gifs` (compared with
 Pillow alone), `detections` (compared with the evaluation of COCO), `extraction` (compared with one `predict` per image,
 PyTorch if installed, the bare network, and the machine's rate of matrix multiplication), `workers` (a Dask cluster with
-one worker and with two; needs requirements-scale.txt) and `start` (whole commands, and the page until its first paint).
+one worker and with two; needs requirements-scale.txt), `start` (whole commands, and the page until its first paint) and
+`review` (the page with many reasons: until all of it is there, and until a judgement is shown; needs Chromium).
 Each measurement runs in a separate process; SAFE and its rival take turns, and ratios are between medians. Results are
 kept in the work folder, a file for each stage. The section of each stage found there is written to
 benchmarks/RESULTS.md; sections of other stages are unchanged.
@@ -95,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
         help="images, and boxes of objects in them, of `detections` (default: 5000 40000)",
     )  # fmt: skip
     parser.add_argument("--cached", type=_count, default=1_200, metavar="N", help="images in `start` (default: 1200)")
+    parser.add_argument(
+        "--rccs", type=_count, nargs="+", default=[40, 400], metavar="N", help="RCCs of `review` (default: 40 400)"
+    )
+    parser.add_argument("--spots", type=_count, default=200, metavar="N", help="weak spots of `review` (default: 200)")
     parser.add_argument("--extractor", choices=EXTRACTORS[1:], default="vgg16-conv", help="default: vgg16-conv")
     parser.add_argument("--work", metavar="DIR", default=".speed", help="folder for results (default: .speed)")
     parser.add_argument("--results", type=Path, default=RESULTS_FILE, metavar="FILE", help="default: RESULTS.md")
@@ -267,6 +272,18 @@ def run_start(options: argparse.Namespace, work: Path) -> dict:
     }  # fmt: skip
 
 
+def run_review(options: argparse.Namespace, work: Path) -> dict:
+    """The page by number of RCCs."""
+    runs = {
+        n: [
+            run_apart("review_page", str(work / f"{n}-{options.spots}"), n, options.spots)
+            for _ in range(options.repeats)
+        ]
+        for n in options.rccs
+    }
+    return {"spots": options.spots, "repeats": options.repeats, "runs": [middle(run) for run in runs.values()]}
+
+
 def _needed(options: argparse.Namespace) -> str:
     if not options.images:
         raise SAFEError(
@@ -285,6 +302,7 @@ STAGES: dict[str, Callable[[argparse.Namespace, Path], dict]] = {
     "extraction": run_extraction,
     "workers": run_workers,
     "start": run_start,
+    "review": run_review,
 }
 
 

@@ -174,6 +174,30 @@ def _start(result: dict) -> str:
     )
 
 
+def _review(result: dict) -> str:
+    runs = result["runs"]
+    rows = [
+        ("the whole page is there, the first window after the server's start", "first", ""),
+        ("the whole page is there, further windows", "loaded", ""),
+        ("from the key to the verdict on the card", "verdict", "verdict_most"),
+        ("from the key to the next RCC's name and figures", "following", "following_most"),
+        ("from the key to its images", "pictures", "pictures_most"),
+        ("from the choice of a filter to the list", "filtered", ""),
+    ]
+    table = "".join(
+        f"| {words} | "
+        + " | ".join(f"{run[key]:.2f}" + (f" ({run[most]:.2f})" if most else "") for run in runs)
+        + " |\n"
+        for words, key, most in rows
+    )
+    head = " | ".join(f"{run['rccs']:,.0f} RCCs" for run in runs)
+    return (
+        f"### Many reasons\n\nGenerated RCCs of 20 images and {result['spots']:,} weak spots in a browser "
+        "without a cache, judged by keys; seconds, of judgements the median (and the longest); medians of "
+        f"{result['repeats']} runs.\n\n| | {head} |\n|---|{'---|' * len(runs)}\n{table}"
+    )
+
+
 SECTIONS = {
     "tuning": _tuning,
     "growth": _growth,
@@ -183,6 +207,7 @@ SECTIONS = {
     "extraction": _extraction,
     "workers": _workers,
     "start": _start,
+    "review": _review,
 }
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.memory import peak_resident_mb
-from benchmarks.speed import detections, workers
+from benchmarks.speed import detections, review, workers
 from benchmarks.speed import start as speed_start
 from dbscan.density import Density
 from dbscan.neighbours import Points
@@ -418,6 +418,7 @@ MEASURED: dict[str, Callable[..., dict]] = (
     | speed_start.MEASURED
     | workers.MEASURED
     | detections.MEASURED
+    | review.MEASURED
 )
 
 

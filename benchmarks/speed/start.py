@@ -70,7 +70,7 @@ def open_page(out: str) -> dict:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=os.environ | {"no_proxy": "127.0.0.1"},
         )  # fmt: skip
         try:
-            _wait_for(url)
+            wait_for(url)
             answered = time.perf_counter() - begin
             page.goto(url, wait_until="commit")
             page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length", polling=20)
@@ -84,7 +84,7 @@ def open_page(out: str) -> dict:
     return {"seconds": usable, "painted": answered + painted, "server": answered}
 
 
-def _wait_for(url: str, seconds: float = 60) -> None:
+def wait_for(url: str, seconds: float = 60) -> None:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     end = time.monotonic() + seconds
     while True:

@@ -3,8 +3,11 @@
 // one counts.
 const list = element.querySelector(".safe-cards"), told = element.querySelector("output");
 const choice = (name) => element.querySelector(`[data-choice="${name}"]`);
-const given = (name) => JSON.parse(props[name] || "[]");
-const known = new Map();  // by RCC: what its card says
+const given = (name) => JSON.parse(props[name] || '{"entries": []}'), since = newest("rcc");
+const known = new Map(), cards = new Map();  // by RCC: what its card says, and the card
+let marked = null;
+const AT_ONCE = 40;  // pictures
+const AGAIN = 4000;  // milliseconds until a connection that was lost is tried again
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 
 const SHOWN = {
@@ -52,23 +55,51 @@ function write(card, entry) {
   card.title = [entry.number, entry.name, entry.size, entry.words, steady].filter(Boolean).join(" · ");
 }
 
-const cardOf = (rcc) => list.querySelector(`[data-rcc="${Number(rcc)}"]`);
+const cardOf = (rcc) => cards.get(Number(rcc));
 const inSight = () => [...list.querySelectorAll("[data-rcc]:not([hidden])")];
+
+// Pictures of cards that come in sight, several at a time.
+const pictureOf = (card) => card.querySelector("img");
+const wanted = new Set();
+let asking = false;
+const sight = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting } of seen) wanted[isIntersecting ? "add" : "delete"](target);
+  askForPictures();
+}, { root: list, rootMargin: "400px" });
+
+async function askForPictures() {
+  if (asking || !wanted.size) return;
+  asking = true;
+  const some = [...wanted].slice(0, AT_ONCE), rccs = some.map(({ dataset }) => Number(dataset.rcc));
+  for (const card of some) { wanted.delete(card); sight.unobserve(card); }
+  const found = await server.card_pictures([rccs, given("cards").run]).catch(() => null);
+  asking = false;
+  if (!found) { setTimeout(() => some.forEach((card) => sight.observe(card)), AGAIN); return; }
+  some.forEach((card, k) => { if (found[rccs[k]]) pictureOf(card).src = found[rccs[k]]; });
+  askForPictures();
+}
 
 function build() {
   known.clear();
-  list.replaceChildren(...given("cards").map((entry) => {
-    known.set(entry.rcc, entry);
+  cards.clear();
+  wanted.clear();
+  marked = null;
+  list.replaceChildren(...since.of(given("cards")).map((entry) => {
     const card = made("button", "safe-card"), image = document.createElement("img");
+    known.set(entry.rcc, entry);
+    cards.set(entry.rcc, card);
     card.type = "button";
     card.dataset.rcc = entry.rcc;
-    image.src = entry.picture;
+    card.setAttribute("aria-pressed", false);
+    if (entry.picture) image.src = entry.picture;
     image.alt = "";  // the words say it
     image.loading = "lazy";
     card.append(image, made("span", "safe-card-text"), made("span", "safe-card-share"));
     write(card, entry);
     return card;
   }));
+  sight.disconnect();
+  for (const card of list.children) if (!pictureOf(card).src) sight.observe(card);
   const loose = [...known.values()].some((entry) => entry.loose);
   choice("show").querySelector('[value="loose"]').hidden = !loose;
   choice("show").querySelector('[value="more"]').hidden = ![...known.values()].some((entry) => entry.more);
@@ -81,10 +112,11 @@ function build() {
 function arrange() {
   const order = ORDERED[choice("order").value], shows = SHOWN[choice("show").value];
   const entries = [...known.values()].sort((a, b) => (a.rcc < 0) - (b.rcc < 0) || order(a, b) || a.place - b.place);
-  for (const entry of entries) {
-    const card = cardOf(entry.rcc);
-    card.hidden = !shows(entry) && entry.rcc !== Number(props.value);
-    list.append(card);
+  // Only what differs is touched: with hundreds of cards, to lay them all out again takes longer than all else.
+  for (const [place, entry] of entries.entries()) {
+    const card = cardOf(entry.rcc), hidden = !shows(entry) && entry.rcc !== Number(props.value);
+    if (card.hidden !== hidden) card.hidden = hidden;
+    if (list.children[place] !== card) list.insertBefore(card, list.children[place]);
   }
   const rccs = entries.filter(({ rcc }) => rcc >= 0), judged = rccs.filter(({ verdict }) => verdict).length;
   const listed = rccs.filter(shows).length;
@@ -93,10 +125,11 @@ function arrange() {
 
 function mark() {
   const chosen = cardOf(props.value);
-  for (const card of list.children) {
-    card.classList.toggle("selected", card === chosen);
-    card.setAttribute("aria-pressed", card === chosen);
+  for (const card of marked === chosen ? [] : [marked, chosen]) {
+    card?.classList.toggle("selected", card === chosen);
+    card?.setAttribute("aria-pressed", card === chosen);
   }
+  marked = chosen;
   if (!chosen) return;
   chosen.hidden = false;
   // Within the list only: an RCC that is chosen on the map must not scroll the page.
@@ -110,9 +143,10 @@ function mark() {
   }
 }
 
-function rename() {
+function rename(news) {
   let changed = false;
-  for (const entry of given("named")) {
+  since.hear(news);
+  for (const entry of since.of(news)) {
     const before = known.get(entry.rcc), after = { ...before, ...entry };
     if (!before || JSON.stringify(before) === JSON.stringify(after)) continue;
     known.set(entry.rcc, after);
@@ -160,7 +194,8 @@ document.addEventListener("safe-show-cards", ({ detail }) => {
   arrange();
 });
 watch("cards", build);
-watch("named", rename);
+watch("named", () => rename(given("named")));
+document.addEventListener("safe-rcc-noted", ({ detail }) => rename(detail));
 watch("value", () => {
   mark();
   document.dispatchEvent(new CustomEvent("safe-at-hand", { detail: { kind: "rcc", key: Number(props.value) } }));

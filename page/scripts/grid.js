@@ -37,7 +37,7 @@ element.addEventListener("click", (event) => {
   const turned = event.target.closest("[data-turn]");
   if (turned) { turn(Number(turned.dataset.turn)); return; }
   if (event.target.closest("dialog")) {
-    if (!event.target.closest(".safe-lightbox-tools")) $("dialog").close();
+    if (!event.target.closest(".safe-lightbox-tools, .safe-similar")) $("dialog").close();
     return;
   }
   if (tile && props.looks) {
@@ -62,6 +62,7 @@ async function enlarge(tile) {
   $("dialog img").src = source;
   $("dialog p").textContent = tile.title;
   if (!$("dialog").open) $("dialog").showModal();
+  element.dispatchEvent(new CustomEvent("enlarged"));
 }
 
 // The image before or after the one that is enlarged, of those in the grid; 0 closes it.
@@ -72,7 +73,9 @@ function turn(by) {
   if (to) enlarge(to);
 }
 
-$("dialog").addEventListener("input", (event) => { $("dialog img").style.filter = `brightness(${event.target.value})`; });
+$("dialog").addEventListener("input", (event) => {
+  for (const image of element.querySelectorAll("dialog figure img")) image.style.filter = `brightness(${event.target.value})`;
+});
 $("dialog").addEventListener("keydown", (event) => {
   const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (!by || event.target.type === "range") return;

@@ -1,5 +1,5 @@
 // The map of all failing images: a canvas, so that 20,000 points stay smooth. Last of the parts of its script, which are
-// joined in this order: map_colours.js, map_drawing.js, map_filters.js, map_keys.js, map.js.
+// joined in this order: parts.js, map_colours.js, map_drawing.js, map_filters.js, map_keys.js, map.js.
 // Gradio gives `element`, `props`, `watch`, `trigger` and `server`. Props: value (indices of the images selected), record
 // and shade (see rccs/image_map.py), filters (see rccs/map_filters.py), named (RCCs of which the name or verdict has
 // changed), chosen (an RCC), found (images looked for), seen (the run). Of these, record, filters, named, shade and found are
@@ -10,6 +10,7 @@ const BESIDE_FROM = 470;  // pixels; the filters are below a map that is narrowe
 const given = (name) => JSON.parse(props[name] || "null");
 let map = null, view = { x: 0, y: 0, zoom: 1 }, inked = null, hovered = -1, walking = false;
 let lasso = null, dragged = null, byLasso = false, picked = new Set(), marked = new Uint8Array();
+const since = newest("rcc");
 let pictures = new Map(), asking = new Set(), resting = 0, waiting = 0, asked = false, hinting = 0;
 const $ = (selector) => element.querySelector(selector);
 
@@ -36,7 +37,7 @@ function load() {
   mark([]);
   const edited = before?.n === map.n && before.seen === map.seen;  // which leaves the view and the filters as they are
   if (!edited) { view = fitted(); filters = []; }
-  makeFilters();
+  renewFilters();
   if (!edited) showChosen();
   document.dispatchEvent(new CustomEvent("safe-map-drawn"));
 }
@@ -277,6 +278,7 @@ element.addEventListener("click", (event) => {
   else if (action === "filters") {
     const pane = $(".safe-map-filters");
     pane.hidden = !pane.hidden;
+    if (unmade) makeFilters();
     button.setAttribute("aria-expanded", !pane.hidden);
     showCounts();
   }
@@ -288,10 +290,11 @@ element.addEventListener("focusout", (event) => { if (onMap(event)) leave(); });
 
 // --- What comes from the server ---------------------------------------------------------------------------------
 
-function rename() {
+function rename(news) {
   const said = JSON.stringify(map?.rccs);
-  for (const entry of (map && given("named")) || []) Object.assign(map.known.get(entry.rcc) ?? {}, entry);
-  if (said !== JSON.stringify(map?.rccs)) makeFilters();
+  since.hear(news);
+  for (const entry of map ? since.of(news) : []) Object.assign(map.known.get(entry.rcc) ?? {}, entry);
+  if (said !== JSON.stringify(map?.rccs)) renewFilters();
 }
 
 // An RCC at hand that is not in sight is shown.
@@ -306,11 +309,12 @@ function showChosen() {
 watch(["record", "seen"], load);
 watch("filters", () => {
   if (!map) return;
-  makeFilters();
+  renewFilters();
   document.dispatchEvent(new CustomEvent("safe-map-drawn"));
 });
 document.addEventListener("safe-filter", ({ detail }) => { if (map) filterBy(detail.filters, detail.gone); });
-watch("named", rename);
+watch("named", () => { if (props.named) rename(given("named")); });
+document.addEventListener("safe-rcc-noted", ({ detail }) => rename(detail));
 watch("chosen", () => { mark([]); showChosen(); });
 watch("found", () => mark(given("found")?.rows ?? []));
 watch("shade", () => { shaded = given("shade"); hovered = -1; tell(-1); inked = null; legend(); redraw(); });

@@ -3,6 +3,7 @@
 const VERDICTS = { unsafe: "unsafe", unclear: "unclear", safe: "safe", "": "not judged" };
 const NUMBERS = new Intl.NumberFormat("en");  // to make it takes longer than to use it
 let stale = false;  // what was chosen is yet to be counted, with the next frame
+let unmade = false;  // the histograms are not those of what is known by now
 let filters = [], hides = new Uint8Array(), shownOf = new Map(), brush = null;
 
 const grouped = (count) => NUMBERS.format(count);
@@ -12,8 +13,17 @@ function unpacked(text, Type) {
   return new Type(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
 }
 
+// Nobody looks at the histograms while they are closed and hide nothing: they are made when they are wanted.
+function renewFilters() {
+  unmade = $(".safe-map-filters").hidden && !filters.some(isOn);
+  if (!unmade) { makeFilters(); return; }
+  filters = [];
+  refilter();
+}
+
 // Of RCCs and verdicts, which may be edited, and of what the server has sent. What was chosen is kept by a filter's name.
 function makeFilters() {
+  unmade = false;
   const before = new Map(filters.filter(isOn).map((filter) => [filter.name, filter]));
   const titles = map.rccs.map((entry) => entry.title), at = new Map(map.rccs.map(({ rcc }, k) => [rcc, k]));
   const numbers = map.rccs.map((entry) => String(entry.rcc));
@@ -136,6 +146,7 @@ function chosen() {
 // What is not there any more is added to `gone`; the rest is shown.
 function filterBy(wanted, gone) {
   if (JSON.stringify(wanted) === JSON.stringify(told())) return;
+  if (unmade) makeFilters();
   for (const filter of filters) filter.kept = null;
   for (const [name, keys] of Object.entries(wanted || {})) {
     const filter = filters.find((one) => one.name === name), all = Array.isArray(keys) ? keys.map(String) : [];

@@ -22,4 +22,6 @@ async function look(first) {
   }
   setTimeout(look, EVERY);
 }
+// What this window has written itself it shows already.
+document.addEventListener("safe-kept", ({ detail: [before, after] }) => { if (told.notes === before) told.notes = after; });
 setTimeout(look, FIRST, true);

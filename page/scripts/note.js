@@ -1,6 +1,6 @@
-// What the engineer says of an RCC or a weak spot. Props: said (see note_view.py); value: the key of the one of which
-// something was kept last. Fields belong to one: what is typed is sent with its key, and with what stood there before, so
-// that the server can tell a change from what merely stood in this window. What is not kept yet when another one is chosen
+// What the engineer says of an RCC or a weak spot. Props: said (see note_view.py). Fields belong to one: what is
+// typed is sent with its key, and with what stood there before, so that the server can tell a change from what merely stood
+// in this window. The lists hear of what was kept by an event. What is not kept yet when another one is chosen
 // is sent all the same, and stays in sight until it is kept or the engineer lets it go.
 const FIELDS = ["name", "note", "verdict"], BLANK = { name: "", note: "", verdict: "" };
 const AGAIN = 4000;  // milliseconds until a connection that was lost is tried again
@@ -106,8 +106,8 @@ async function send(entry) {
   if (answer?.kept) {
     learn(keyOf(to), { ...answer.kept, at: answer.at });
     settle(to, Object.fromEntries(FIELDS.filter((field) => !answer.conflicts.includes(field)).map((field) => [field, mine[field]])));
-    props.value = to.key;
-    trigger("kept");
+    document.dispatchEvent(new CustomEvent(`safe-${about}-noted`, { detail: answer.listed }));
+    document.dispatchEvent(new CustomEvent("safe-kept", { detail: answer.stamps }));
   } else {
     problem ||= "Not kept yet: SAFE does not answer. This is tried again.";
     clearTimeout(timer);

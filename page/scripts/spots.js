@@ -1,8 +1,10 @@
 // The weak spots, each with a bar of its failure rate. Props: value (key of the one at hand, "" if none), base (the
 // failure rate of the whole test set), spots (rank, key, where, rate, low, high, figures, overlaps, said), stays (whether
 // the one at hand is meant to stay at hand), named (rank, key, said: what the engineer says of those that have changed).
+// spots and named are texts (JSON).
 let clicked = "";  // key
 const $ = (selector) => element.querySelector(selector);
+const given = (name) => JSON.parse(props[name] || '{"entries": []}'), since = newest("key");
 
 const buttonOf = (rank) => element.querySelector(`[data-rank="${Number(rank)}"]`);
 
@@ -13,8 +15,9 @@ function says(line, { verdict, mark, name }) {
   line.replaceChildren(...(verdict ? [judged] : []), ...(name ? [made("span", "safe-spot-name", name)] : []));
 }
 
-function rename() {
-  for (const { rank, key, said } of props.named || []) {
+function rename(news) {
+  since.hear(news);
+  for (const { rank, key, said } of since.of(news)) {
     const button = buttonOf(rank);
     if (button?.dataset.key === key) says(button.querySelector(".safe-spot-says"), said);
   }
@@ -23,7 +26,7 @@ function rename() {
 function build() {
   const list = $(".safe-spots-list");
   $(".safe-spots-base").textContent = props.told || "";
-  list.replaceChildren(...(props.spots || []).map((spot) => {
+  list.replaceChildren(...since.of(given("spots")).map((spot) => {
     const button = made("button", "safe-spot"), words = made("span", "safe-spot-words");
     button.type = "button";
     [button.dataset.rank, button.dataset.key] = [spot.rank, spot.key];
@@ -63,6 +66,7 @@ element.addEventListener("click", (event) => {
   if (button) choose(button);
 });
 watch(["spots", "base", "told"], build);
-watch("named", rename);
+watch("named", () => rename(given("named")));
+document.addEventListener("safe-spot-noted", ({ detail }) => rename(detail));
 watch("value", mark);
 build();

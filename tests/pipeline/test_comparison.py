@@ -160,7 +160,7 @@ def test_an_rcc_names_the_weak_spot_that_its_images_are_in(case):
     explain_failures(case.out)
     reasons = load_reasons(case.out, clusters)
     night = int(clusters.labels[clusters.paths.index("night/night_00.png")])
-    spot = reasons.spot_of(clusters, night)
+    spot = reasons.spots_of(clusters).get(night)
     assert spot is not None
     assert set(clusters.members(night)) <= {clusters.paths[row] for row in reasons.images[spot]}
     told = reasons.text_of(clusters, night, reasons.rates(clusters))
@@ -170,5 +170,5 @@ def test_an_rcc_names_the_weak_spot_that_its_images_are_in(case):
     assert "than on others" in (less := reasons.text_of(clusters, night, {night: rate}))
     assert f"But all of them have {reasons.spots[spot].where}" in less
     few = reasons._replace(images=tuple(rows[:3] for rows in reasons.images))
-    assert few.spot_of(clusters, night) is None
+    assert night not in few.spots_of(clusters)
     assert few.text_of(clusters, night, {}) == ""

@@ -1,0 +1,152 @@
+"""Similar images beside an enlarged one, on the real page, in a real browser."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from page.jobs import Jobs, PageSettings
+from page.results import Results
+from page.similar_images import SimilarImages
+from pipeline.generation import ClusteringSettings, generate_clusters
+from rccs.clusters import fingerprint
+from support.run_folder import COMPARISON_FILE
+from tests.helpers.answered import AnsweredCase, draw_case
+from tests.helpers.browsing import FAKED, Served, field, opened, served_from, unfold, wait_until
+from tests.page.test_accessibility import serious
+
+
+class Compared(NamedTuple):
+    """A page that is up, with RCCs of a test set that the DNN has answered, and an unsafe set."""
+
+    served: Served
+    case: AnsweredCase
+
+
+@pytest.fixture(scope="module")
+def compared(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compared]:
+    root = tmp_path_factory.mktemp("similar")
+    case = draw_case(root / "answered")
+    with served_from(root, tool=FAKED) as served:
+        with opened(browser, served) as page:
+            unfold(page)
+            field(page, "images").fill(str(case.failing))
+            page.locator("#generate").click()
+            wait_until((served.out / COMPARISON_FILE).is_file)
+            expect(page.locator("#rcc-heading .safe-rate")).to_be_visible()
+            expect(page.locator("#generate")).to_be_enabled()
+            page.get_by_role("tab", name="Unsafe set").click()
+            field(page, "improvement").fill(str(served.improvement))
+            field(page, "accuracy").fill("0.6")
+            page.locator("#select").click()
+            expect(page.locator("#unsafe-status strong")).to_contain_text("improvement images selected")
+        yield Compared(served, case)
+
+
+@pytest.fixture
+def page(browser: Browser, compared: Compared) -> Iterator[Page]:
+    with opened(browser, compared.served) as page:
+        expect(page.locator("#grid [data-index]").first).to_be_visible()
+        yield page
+
+
+def enlarge(page: Page, name: str):
+    """The enlarged image of the grid, found by a part of its name."""
+    field(page, "find").fill(name)
+    field(page, "find").press("Enter")
+    expect(page.locator("#grid-title")).to_contain_text("1 image found")
+    page.locator("#grid [data-index]").first.dblclick()
+    dialog = page.locator("#grid dialog")
+    expect(dialog.locator("figure").first).to_contain_text(name)
+    return dialog
+
+
+def test_right_images_are_shown_beside_a_failing_one_with_class_prediction_and_distance(page, compared):
+    dialog = enlarge(page, "snow_03")
+    dialog.get_by_role("button", name="Right").click()
+    tiles = dialog.locator(".safe-similar-list button")
+    expect(tiles).to_have_count(12)
+    expect(dialog.locator(".safe-similar-told")).to_contain_text(
+        "Of 48 images that the network gets right. Nearest first"
+    )
+    distances = [float(text.split()[-1]) for text in dialog.locator(".safe-similar-distance").all_inner_texts()]
+    assert distances == sorted(distances)
+    beside = dialog.locator(".safe-lightbox-beside")
+    expect(beside).to_contain_text(re.compile(r"snow/snow_\d\d\.png · snow → snow \(90%\) · distance \d+\.\d\d"))
+    expect(beside.locator("img")).to_have_attribute("src", re.compile("^data:image/webp"))
+    tiles.nth(2).click()
+    expect(tiles.nth(2)).to_have_attribute("aria-pressed", "true")
+    expect(beside).to_contain_text(tiles.nth(2).get_attribute("title").split(" · ")[0])
+    assert serious(page) == []
+    # The kind stays with the next image, and nothing of it is left when the image is closed.
+    page.keyboard.press("Escape")
+    dialog = enlarge(page, "night_05")
+    expect(tiles).to_have_count(12)
+    dialog.get_by_role("button", name="Right").click()
+    expect(tiles).to_have_count(0)
+    expect(beside).to_have_count(0)
+
+
+def test_failing_and_improvement_images_too(page):
+    dialog = enlarge(page, "night_02")
+    dialog.get_by_role("button", name="Failing").click()
+    expect(dialog.locator(".safe-lightbox-beside")).to_contain_text(
+        re.compile(r"night/.* · night → wood \(90%\) · RCC \d")
+    )
+    dialog.get_by_role("button", name="Improvement").click()
+    expect(dialog.locator(".safe-similar-told")).to_contain_text("Of 18 improvement images.")
+    expect(dialog.locator(".safe-lightbox-beside")).to_contain_text("night_")
+    expect(dialog.locator(".safe-similar-list")).to_contain_text("unsafe set: ")
+
+
+@pytest.mark.slow
+def test_features_that_are_missing_are_computed_on_request_and_with_progress(browser, tmp_path):
+    case = draw_case(tmp_path / "answered")
+    with served_from(tmp_path, tool=FAKED, delay=0.5) as served, opened(browser, served) as page:
+        unfold(page)
+        field(page, "images").fill(str(case.failing))
+        page.locator("#generate").click()
+        wait_until((served.out / COMPARISON_FILE).is_file)
+        expect(page.locator("#rcc-heading .safe-rate")).to_be_visible(timeout=60_000)
+        expect(page.locator("#generate")).to_be_enabled()
+        shutil.rmtree(tmp_path / "cache")
+        dialog = enlarge(page, "snow_01")
+        dialog.get_by_role("button", name="Right").click()
+        told = dialog.locator(".safe-similar-told")
+        expect(told).to_contain_text("Not compared yet: 48 images, whose features are not computed.")
+        expect(dialog.locator(".safe-similar-list button")).to_have_count(0)
+        dialog.get_by_role("button", name="Compute the features of these 48 images").click()
+        expect(dialog.get_by_role("button", name="Stop")).to_be_visible()
+        expect(told).to_contain_text("Extracting features")
+        expect(dialog.locator(".safe-similar-list button")).to_have_count(12)
+        expect(told).not_to_contain_text("Not compared yet")
+
+
+def test_what_a_script_sends_is_checked_and_other_runs_are_refused(fake_network, draw_folder, tmp_path):
+    out = tmp_path / "out"
+    clusters = generate_clusters(
+        draw_folder(tmp_path / "in", {"night": 10, "snow": 8}), out, ClusteringSettings(extractor="vgg16-conv")
+    )
+    similar, run = SimilarImages(PageSettings(out, Jobs(), Results(out))), fingerprint(clusters)
+    found = similar.ask([0, run, "failing", "look"])
+    assert len(found["images"]) == 12
+    assert similar.picture([0, run, "failing", 0]).startswith("data:image/webp")
+    for sent in (
+        None,
+        [],
+        [0, run],
+        [99, run, "failing", "look"],
+        ["0", run, "failing", "look"],
+        [0, run, "x", "look"],
+    ):
+        assert similar.ask(sent)["says"] == "The page asked for something other than similar images. Reload it."
+        assert similar.picture(sent) == ""
+    assert "generated again in another window" in similar.ask([0, "0" * 16, "failing", "look"])["says"]
+    assert similar.picture([0, run, "right", 0]) == ""  # not gathered
+    answer = similar.ask([0, run, "right", "look"])
+    assert answer["working"]
+    wait_until(lambda: not similar.ask([0, run, "right", "wait"])["working"])
+    assert "answers to its whole test set are not known" in similar.ask([0, run, "right", "wait"])["says"]
