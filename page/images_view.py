@@ -299,7 +299,7 @@ class ImagesView:
         """Colour the map as an address says, which may name what is not known any more."""
         if (columns := self._columns(run)) is None:
             return gr.skip()
-        if name not in {"", *columns}:
+        if name not in ["", *columns]:  # which may be no text at all
             warn("Not coloured", f"The link colours the map by {name}, which is not known of these images any more.")
             return gr.skip()
         return {**self._coloured(name, columns), self.colour: gr.Dropdown(value=name)}

@@ -120,7 +120,7 @@ def test_labels_are_names_cut_short_or_numbers_and_what_lies_outside_is_marked_u
     expect(outside).to_be_hidden()
     square.evaluate(
         "() => window.shown.change({ named: JSON.stringify("
-        "[{ rcc: 0, title: 'RCC 0 · fog', name: 'fog', verdict: '' }]) })"
+        "{ run: '', at: 1, entries: [{ rcc: 0, title: 'RCC 0 · fog', name: 'fog', verdict: '' }] }) })"
     )
     assert data(square, "labels").split("|")[0] == "fog"
 
