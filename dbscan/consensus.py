@@ -1,15 +1,18 @@
 """Root cause clusters (RCCs) that are found again: what the clusterings of many random samples agree on. Step 1.
 
-Each clustering in which two images take part votes on whether they belong together. The RCCs are the groups that agree
-with the votes best. How often the images of an RCC are together is the confidence in it.
+Each clustering in which two images take part votes on whether they belong together, and counts the more the better its
+score is beside the others of the same sample. The RCCs are the groups that agree with the votes best. How often the
+images of an RCC are together, whatever the scores, is the confidence in it.
 
-Pure functions on arrays; read `agree` first. Counts of votes are whole numbers, which sums in any order leave exact, so
-the result does not depend on the number of threads.
+Pure functions on arrays; read `agree` first. Votes are whole numbers, which sums in any order leave exact, so the
+result does not depend on the number of threads.
 
 Sources: Fred & Jain, IEEE TPAMI 27(6), 2005 (evidence accumulation: how often two points are together, and average
 linkage); Bansal, Blum, Chawla, Machine Learning 56, 2004 (correlation clustering: the groups that agree best with
 pairwise votes).
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,31 +42,51 @@ def agree(votes: Votes) -> tuple[np.ndarray, np.ndarray, Steadiness]:
         case the one of it that is so most often.
     steadiness : Steadiness
     """
-    together, both = _count(votes.labels)
-    groups = _improved(_linked(together, both), 100 * together - TOGETHER * both)
+    counts = count_votes(votes)
+    # Sums of as many numbers would not be exact in float32.
+    worth = 100.0 * counts.weighted_together.astype(np.float64) - TOGETHER * counts.weighted_both
+    groups = _improved(_linked(counts.weighted_together, counts.weighted_both), worth)
     sizes = np.bincount(groups)
     labels = largest_first(np.where(sizes[groups] >= SMALLEST_BRANCH, groups, NOISE))
-    return labels, _cores(votes, labels), measure_steadiness(labels, together, both, n_samples=votes.n_samples)
+    steadiness = measure_steadiness(labels, counts.together, counts.both, n_samples=votes.n_samples)
+    return labels, _cores(votes, labels), steadiness
 
 
-def _count(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each pair of images, the clusterings in which they are together, and those in which both take part.
+class Counts(NamedTuple):
+    """For each pair of images, votes of clusterings in which they are together, and in which both take part.
 
-    Returns
-    -------
-    together, both : ndarray of shape (n_images, n_images), float32
-        Whole numbers; 0 on the diagonal of `together`.
+    Whole numbers in arrays of shape (n_images, n_images), float32; 0 on the diagonals of the first and the third.
+
+    Attributes
+    ----------
+    weighted_together, weighted_both : ndarray
+        Each clustering counts with its weight.
+    together, both : ndarray
+        Each counts once.
     """
-    n = labels.shape[1]
-    together = np.zeros((n, n), np.float32)
-    for one in labels:
+
+    weighted_together: np.ndarray
+    weighted_both: np.ndarray
+    together: np.ndarray
+    both: np.ndarray
+
+
+def count_votes(votes: Votes) -> Counts:
+    """Count them."""
+    n = votes.labels.shape[1]
+    weighted, equal = np.zeros((n, n), np.float32), np.zeros((n, n), np.float32)
+    for one, weight in zip(votes.labels, votes.weights.tolist(), strict=True):
         inside = np.flatnonzero(one > NOISE)
         belongs = np.zeros((n, int(one.max(initial=NOISE)) + 1), np.float32)
         belongs[inside, one[inside]] = 1
-        together += belongs @ belongs.T
-    np.fill_diagonal(together, 0)
-    takes_part = (labels != LEFT_OUT).astype(np.float32)
-    return together, takes_part.T @ takes_part
+        pairs = belongs @ belongs.T
+        equal += pairs
+        weighted += weight * pairs
+    for together in (weighted, equal):
+        np.fill_diagonal(together, 0)
+    takes_part = (votes.labels != LEFT_OUT).astype(np.float32)
+    weights = votes.weights.astype(np.float32)[:, None]
+    return Counts(weighted, (weights * takes_part).T @ takes_part, equal, takes_part.T @ takes_part)
 
 
 def _linked(together: np.ndarray, both: np.ndarray) -> np.ndarray:
@@ -85,7 +108,7 @@ def _improved(groups: np.ndarray, worth: np.ndarray) -> np.ndarray:
     ----------
     groups : ndarray of shape (n_images,), int
         Groups from 0, which may be of one image.
-    worth : ndarray of shape (n_images, n_images), float32
+    worth : ndarray of shape (n_images, n_images), float64
         Of each pair, whole numbers. The diagonal is overwritten with 0.
     """
     n = len(groups)
@@ -94,7 +117,7 @@ def _improved(groups: np.ndarray, worth: np.ndarray) -> np.ndarray:
     for _ in range(ROUNDS):
         # The last column is for an image that leaves all groups; the next round gives it a number.
         n_groups = int(groups.max()) + 1
-        belongs = np.zeros((n, n_groups + 1), np.float32)
+        belongs = np.zeros((n, n_groups + 1))
         belongs[np.arange(n), groups] = 1
         gain = worth @ belongs  # of each image in each group
         changed = False
@@ -105,7 +128,7 @@ def _improved(groups: np.ndarray, worth: np.ndarray) -> np.ndarray:
                 gain[:, best] += worth[:, image]
                 groups[image], changed = best, True
         groups = np.unique(groups, return_inverse=True)[1]
-        belongs = (groups[:, None] == np.arange(groups.max() + 1)).astype(np.float32)
+        belongs = (groups[:, None] == np.arange(groups.max() + 1)).astype(np.float64)
         joined = belongs.T @ (worth @ belongs)
         np.fill_diagonal(joined, 0)
         one, other = np.unravel_index(joined.argmax(), joined.shape)
@@ -135,7 +158,7 @@ def measure_steadiness(labels: np.ndarray, together: np.ndarray, both: np.ndarra
     ----------
     labels : ndarray of shape (n_images,), int
     together, both : ndarray of shape (n_images, n_images), float32
-        See `_count`.
+        Of `Counts`.
     """
     n, n_rccs = len(labels), int(labels.max(initial=NOISE)) + 1
     inside = np.flatnonzero(labels != NOISE)

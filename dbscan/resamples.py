@@ -20,7 +20,7 @@ from dbscan.one_thread import one_thread
 from dbscan.outcome import NOISE
 from dbscan.projection import scaled_anew
 from dbscan.relevance import average_neighbours
-from dbscan.tuning import MIN_SAMPLES_TRIED, cluster_with_each, largest_first
+from dbscan.tuning import MIN_SAMPLES_TRIED, Scored, cluster_with_each, largest_first
 from support.progress import Progress, no_progress
 
 SMALLEST_SHARE, LARGEST_SHARE = 0.5, 0.8  # of the images in a sample
@@ -29,6 +29,8 @@ MOST_IMAGES = 5000  # of more, samples would take minutes
 MOST_SAMPLES, FEWEST_SAMPLES = 100, 20
 SAMPLED_IMAGES = 100_000  # in all samples together, roughly; decides their number between these two
 LEFT_OUT = NOISE - 1
+FULL_VOTE = 20  # of the clustering of a sample with the best score; votes are whole numbers
+VOTE_POWER = 8  # of the others' scores, as shares of the best one
 
 PROGRESS_TEXT = "Clustering random parts of the images"
 
@@ -41,18 +43,25 @@ class Votes(NamedTuple):
     labels : ndarray of shape (n_clusterings, n_images), int16
         The cluster of each image in any numbering, `NOISE`, or `LEFT_OUT` if the sample does not contain it.
     is_core : ndarray of shape (n_clusterings, n_images), bool
+    weights : ndarray of shape (n_clusterings,), int
+        Of each clustering's vote, from 0 to `FULL_VOTE`.
     n_samples : int
         Each sample is clustered with every min_samples.
     """
 
     labels: np.ndarray
     is_core: np.ndarray
+    weights: np.ndarray
     n_samples: int
 
     def joined(self, others: "Votes") -> "Votes":
         """These votes and those of other clusterings of the same samples."""
-        labels = np.concatenate([self.labels, others.labels])
-        return Votes(labels, np.concatenate([self.is_core, others.is_core]), self.n_samples)
+        return Votes(
+            np.concatenate([self.labels, others.labels]),
+            np.concatenate([self.is_core, others.is_core]),
+            np.concatenate([self.weights, others.weights]),
+            self.n_samples,
+        )
 
 
 def n_samples(n_images: int) -> int:
@@ -90,9 +99,10 @@ def cluster_samples(
     n, wanted = len(coordinates), n_samples(len(coordinates))
     labels = np.full((wanted, len(MIN_SAMPLES_TRIED), n), LEFT_OUT, np.int16)
     is_core = np.zeros(labels.shape, dtype=bool)
+    weights = np.zeros(labels.shape[:2], int)
     samples = draw_samples(names, wanted)
 
-    def cluster(sample: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    def cluster(sample: np.ndarray) -> list[Scored]:
         points = scaled_anew(coordinates[sample])
         averaged = average_neighbours(points)
         if reduced is None or known is None:
@@ -102,12 +112,25 @@ def cluster_samples(
         return cluster_with_each(reduced[sample], original=points, averaged=averaged, known=of_sample)
 
     for i, found in enumerate(_in_threads(cluster, samples)):
-        tells_apart = [of_sample.max(initial=NOISE) > 0 for of_sample, _ in found]
-        for k, (of_sample, core) in enumerate(found):
+        weights[i] = vote_weights([one.score for one in found])
+        tells_apart = [one.labels.max(initial=NOISE) > 0 for one in found]
+        for k, one in enumerate(found):
             if tells_apart[k] or not any(tells_apart):
-                labels[i, k, samples[i]], is_core[i, k, samples[i]] = of_sample, core
+                labels[i, k, samples[i]], is_core[i, k, samples[i]] = one.labels, one.is_core
         progress(PROGRESS_TEXT, i + 1, wanted)
-    return Votes(labels.reshape(-1, n), is_core.reshape(-1, n), wanted)
+    return Votes(labels.reshape(-1, n), is_core.reshape(-1, n), weights.reshape(-1), wanted)
+
+
+def vote_weights(scores: Sequence[float]) -> np.ndarray:
+    """How much the clusterings of one sample count: int of shape (n_clusterings,), 0 to `FULL_VOTE`.
+
+    The one that would be chosen has a full vote, one that is nearly as good nearly a full one. One that tells nothing
+    apart has none, unless none of them tells anything apart.
+    """
+    best = max(scores)
+    if best <= 0:
+        return np.full(len(scores), FULL_VOTE)
+    return np.rint(FULL_VOTE * (np.maximum(scores, 0) / best) ** VOTE_POWER).astype(int)
 
 
 def draw_samples(names: Sequence[str], n_samples: int) -> list[np.ndarray]:
@@ -121,9 +144,7 @@ def draw_samples(names: Sequence[str], n_samples: int) -> list[np.ndarray]:
     return [np.sort(order[: round(share * len(names)), i]) for i, share in enumerate(shares.tolist())]
 
 
-def _in_threads(
-    cluster: Callable[[np.ndarray], list[tuple[np.ndarray, np.ndarray]]], samples: list[np.ndarray]
-) -> Iterator[list[tuple[np.ndarray, np.ndarray]]]:
+def _in_threads(cluster: Callable[[np.ndarray], list[Scored]], samples: list[np.ndarray]) -> Iterator[list[Scored]]:
     with one_thread(), ThreadPoolExecutor(THREADS) as pool:
         waiting = [pool.submit(cluster, sample) for sample in samples]
         try:

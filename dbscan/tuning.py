@@ -32,6 +32,23 @@ AGREEMENT_POWER = 0.5  # of UMAP's branches with PCA's RCCs
 _Number = TypeVar("_Number", float, np.ndarray)
 
 
+class Scored(NamedTuple):
+    """A clustering with one min_samples.
+
+    Attributes
+    ----------
+    labels : ndarray of shape (n_points,), int
+        In any numbering.
+    is_core : ndarray of shape (n_points,), bool
+    score : float
+        √silhouette · worth, by which `tune` chooses; 0 with fewer than two RCCs.
+    """
+
+    labels: np.ndarray
+    is_core: np.ndarray
+    score: float
+
+
 def tune(
     points: np.ndarray,
     *,
@@ -107,19 +124,21 @@ def cluster_with_each(
     original: np.ndarray | None = None,
     averaged: np.ndarray | None = None,
     known: np.ndarray | None = None,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The clusterings between which `tune` chooses: labels and core points for each min_samples, in any numbering.
+) -> list[Scored]:
+    """The clusterings between which `tune` chooses, one for each min_samples.
 
     Those with fewer than two RCCs, which `tune` never chooses, tell nothing apart and are all noise.
     """
     n = len(points)
     cloud, images = _prepared(points, original=original, averaged=averaged, known=known)
-    found = []
-    for min_samples in MIN_SAMPLES_TRIED:
-        best = _best_branches(Density(cloud, min_samples), images)
-        several = best.labels.max(initial=NOISE) > 0
-        found.append((best.labels, best.is_core) if several else (np.full(n, NOISE), np.zeros(n, dtype=bool)))
-    return found
+    found = [_best_branches(Density(cloud, min_samples), images) for min_samples in MIN_SAMPLES_TRIED]
+    scored = []
+    for best, setting in zip(found, _settings(images.averaged, found), strict=True):
+        if setting.n_rccs > 1:
+            scored.append(Scored(best.labels, best.is_core, setting.score))
+        else:
+            scored.append(Scored(np.full(n, NOISE), np.zeros(n, dtype=bool), 0.0))
+    return scored
 
 
 def _prepared(

@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from dbscan.consensus import TOGETHER, _count, _linked, agree
+from dbscan.consensus import TOGETHER, _linked, agree, count_votes
 from dbscan.outcome import NOISE
 from dbscan.resamples import (
     FEWEST_IMAGES,
@@ -17,6 +17,7 @@ from dbscan.resamples import (
     cluster_samples,
     draw_samples,
     n_samples,
+    vote_weights,
 )
 from tests.helpers.point_groups import groups
 
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("all_samples")
 
 def votes(*clusterings, n_samples=1):
     labels = np.array(clusterings, np.int16)
-    return Votes(labels, labels > NOISE, n_samples)
+    return Votes(labels, labels > NOISE, np.ones(len(labels), int), n_samples)
 
 
 def cluster(points, **options):
@@ -110,15 +111,15 @@ def test_the_core_points_are_those_of_at_least_half_of_the_votes_and_one_at_leas
     is_core[:3, 0] = False
     is_core[:3, 6:] = False
     is_core[2, 8] = True
-    assert np.flatnonzero(agree(Votes(labels, is_core, 4))[1]).tolist() == [1, 2, 3, 4, 5, 8]
+    assert np.flatnonzero(agree(Votes(labels, is_core, np.ones(4, int), 4))[1]).tolist() == [1, 2, 3, 4, 5, 8]
 
 
 def test_the_groups_agree_with_the_votes_better_than_those_of_average_linkage():
     rng = np.random.default_rng(0)
     owner = np.repeat(np.arange(4), 15)
     found = np.where(rng.random((12, 60)) < 0.75, owner, rng.integers(0, 4, (12, 60)))
-    together, both = _count(found)
-    worth = 100 * together - TOGETHER * both
+    _, _, together, both = count_votes(votes(*found))
+    worth = 100.0 * together - TOGETHER * both
 
     def total(groups):
         same = (groups[:, None] == groups) & (groups != NOISE)[:, None]
@@ -126,6 +127,27 @@ def test_the_groups_agree_with_the_votes_better_than_those_of_average_linkage():
         return worth[same].sum()
 
     assert total(agree(votes(*found))[0]) > total(_linked(together, both)) > 0
+
+
+@pytest.mark.parametrize(
+    ("scores", "weights"),
+    [
+        ([0.2, 0.2, 0.2], [20, 20, 20]),
+        ([0.2, 0.19, 0.1], [20, 13, 0]),  # 20 · .95⁸ and 20 · .5⁸
+        ([0.0, 0.1, 0.0], [0, 20, 0]),
+        ([0.0, 0.0, 0.0], [20, 20, 20]),  # nothing tells anything apart
+    ],
+)
+def test_a_vote_counts_the_more_the_better_its_score_is_beside_the_best_of_the_sample(scores, weights):
+    assert vote_weights(scores).tolist() == weights
+
+
+def test_votes_decide_by_their_weights_and_confidence_is_how_often_images_are_together():
+    labels = np.array([[0] * 6 + [1] * 6, [0] * 12], np.int16)
+    for weights, confidences in (([3, 1], [1, 1]), ([1, 3], [(1 + 5 / 11) / 2])):
+        found, _, steadiness = agree(Votes(labels, labels > NOISE, np.array(weights), 1))
+        assert found.max() + 1 == len(confidences)
+        assert steadiness.of_rccs.tolist() == pytest.approx(confidences)
 
 
 @pytest.mark.parametrize(
