@@ -20,6 +20,7 @@ from training.comparison import Answered, Changed
 from training.result import Retraining, certainty_of, certainty_of_classes
 
 HERE = Path(__file__).parent
+COUNTED = ("figures", "counts")  # widgets of counts that open images
 TO_IMAGES = "() => { document.querySelector('#changed-title')?.scrollIntoView({ block: 'nearest' }); }"
 IMPROVED, WORSENED, WRONG = "improved", "worsened", "wrong"  # the lists that tiles open
 BEFORE, AFTER = "before", "after"
@@ -236,10 +237,11 @@ def _told(text: str, drawing: str) -> str:
 
 def scripted_widget(name: str, elem_id: str, **props: Any) -> gr.HTML:
     """A widget with a script: its value is what is at hand, an empty text if nothing."""
+    scripts = ("opens", name) if name in COUNTED else (name,)
     return gr.HTML(
         "",
         html_template=HERE.joinpath(f"{name}.html").read_text(encoding="utf-8"),
-        js_on_load=HERE.joinpath("scripts", f"{name}.js").read_text(encoding="utf-8"),
+        js_on_load="".join(HERE.joinpath("scripts", f"{one}.js").read_text(encoding="utf-8") for one in scripts),
         elem_id=elem_id,
         **props,
     )
