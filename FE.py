@@ -18,6 +18,7 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); 
 """
 
 import contextlib
+import functools
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -120,27 +121,7 @@ def stream_features(
     SAFEError
         As for `extract_features`.
     """
-    total = len(listing.paths)
-    network = None
-    done = 0
-    progress(EXTRACTING, 0, total)
-    with contextlib.ExitStack() as opened:
-        cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
-        measured = opened.enter_context(contextlib.closing(attribute_cache()))
-        pool = ThreadPoolExecutor(LOADING_THREADS)
-        opened.callback(pool.shutdown, cancel_futures=True)
-        for loaded in load_ahead(pool, in_batches(listing.paths), lambda path: _load(listing.root, path, cache)):
-            new = {item.key: item.pixels for item in loaded if item.pixels is not None}  # equal images only once
-            computed: dict[bytes, np.ndarray] = {}
-            if new:
-                # First, since an image whose features are cached is not decoded again.
-                measured.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
-                network = network or load_network(extractor)
-                computed = dict(zip(new, compute_rows(network, list(new.values()), extractor), strict=True))
-                cache.put(computed.items())
-            done += len(loaded)
-            progress(EXTRACTING, done, total)
-            yield as_batch(loaded, computed, extractor)
+    yield from _stream(listing, extractor, progress, compute=True)
 
 
 def stream_cached(
@@ -153,41 +134,48 @@ def stream_cached(
     SAFEError
         The cache folder cannot be used.
     """
-    total = len(listing.paths)
+    yield from _stream(listing, extractor, progress, compute=False)
+
+
+def _stream(
+    listing: ImageListing, extractor: Extractor, progress: Progress, *, compute: bool
+) -> Iterator[FeatureBatch]:
+    total, doing = len(listing.paths), EXTRACTING if compute else READING
+    network = None
     done = 0
-    progress(READING, 0, total)
+    progress(doing, 0, total)
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
+        measured = opened.enter_context(contextlib.closing(attribute_cache()))
         pool = ThreadPoolExecutor(LOADING_THREADS)
         opened.callback(pool.shutdown, cancel_futures=True)
-        for loaded in load_ahead(pool, in_batches(listing.paths), lambda path: _recall(listing.root, path, cache)):
+        load = functools.partial(_load, listing.root, cache=cache, decode=compute)
+        for loaded in load_ahead(pool, in_batches(listing.paths), load):
+            new = {item.key: item.pixels for item in loaded if item.pixels is not None}  # equal images only once
+            computed: dict[bytes, np.ndarray] = {}
+            if new:
+                # First, since an image whose features are cached is not decoded again.
+                measured.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
+                network = network or load_network(extractor)
+                computed = dict(zip(new, compute_rows(network, list(new.values()), extractor), strict=True))
+                cache.put(computed.items())
             done += len(loaded)
-            progress(READING, done, total)
-            yield as_batch(loaded, {}, extractor)
+            progress(doing, done, total)
+            yield as_batch(loaded, computed, extractor)
 
 
-def _load(root: Path, path: str, cache: FeatureCache) -> Loaded:
-    """Read an image; decode and measure it only if its features are not cached."""
+def _load(root: Path, path: str, *, cache: FeatureCache, decode: bool) -> Loaded:
+    """Read an image; if its features are not cached, decode and measure it if wanted."""
     try:
         data = read_bytes(root / path)
         key = content_key(data)
         row = cache.get(key)
         if row is not None:
             return Loaded(path, key, row=row)
+        if not decode:
+            return Loaded(path, key, reason=NOT_CACHED)
         image, size = decode_for_network(data)
         return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))
-    except SAFEError:
-        raise
-    except UNREADABLE as error:
-        return Loaded(path, reason=reason_for(error))
-
-
-def _recall(root: Path, path: str, cache: FeatureCache) -> Loaded:
-    """Read an image only to look up its features."""
-    try:
-        key = content_key(read_bytes(root / path))
-        row = cache.get(key)
-        return Loaded(path, key, row=row, reason="" if row is not None else NOT_CACHED)
     except SAFEError:
         raise
     except UNREADABLE as error:

@@ -15,6 +15,7 @@ from rccs.answers import commonest_confusion
 from rccs.confidence import confidence, is_loose
 from rccs.nearness import representative
 from rccs.notes import RccNote, title
+from rccs.spot_notes import SpotNote
 from support.errors import SAFEError
 from support.text import count, printable
 
@@ -136,10 +137,14 @@ def card(shown: Shown, rcc: int) -> dict[str, Any]:
 
 
 def judgement(shown: Shown, rcc: int) -> dict[str, Any]:
-    """What the engineer says of an RCC on its card: `rcc`, `name` (may be empty), `verdict`, and `mark`, in words."""
-    note = shown.notes.get(rcc, RccNote(rcc))
+    """What the engineer says of an RCC on its card: `rcc`, and what `said` gives."""
+    return {"rcc": rcc, **said(shown.notes.get(rcc, RccNote(rcc)))}
+
+
+def said(note: RccNote | SpotNote) -> dict[str, str]:
+    """What lists show of a note: `name` (may be empty), `verdict`, and `mark`, the same in words."""
     mark = f"{MARKS[note.verdict]} {note.verdict}".strip()
-    return {"rcc": rcc, "name": printable(note.name), "verdict": note.verdict, "mark": mark}
+    return {"name": printable(note.name), "verdict": note.verdict, "mark": mark}
 
 
 def _words(shown: Shown, rcc: int, spot: int | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 import gradio as gr
 
 from dbscan.outcome import NOISE
-from page.cards_view import MARKS, judgement
+from page.cards_view import judgement, said
 from page.jobs import PageSettings
 from page.results import Shown
 from page.texts import as_text
@@ -262,13 +262,8 @@ def named_spots(shown: Shown, key: object = None) -> list[dict[str, Any]]:
 
 
 def spot_judgement(shown: Shown, conditions: str) -> dict[str, str]:
-    """What the engineer says of a weak spot: `name`, `verdict`, and `mark`, the same in words."""
-    note = shown.spot_notes.get(conditions, SpotNote(conditions, ""))
-    return {
-        "name": printable(note.name),
-        "verdict": note.verdict,
-        "mark": f"{MARKS[note.verdict]} {note.verdict}".strip(),
-    }
+    """What the engineer says of a weak spot (see `cards_view.said`)."""
+    return said(shown.spot_notes.get(conditions, SpotNote(conditions, "")))
 
 
 def _before(states: Sequence[_Note], theirs: _Note) -> _Note:

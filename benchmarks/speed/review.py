@@ -6,7 +6,6 @@ The times are measured in the browser, from the key to the frame in which the an
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.speed.start import CHROMIUM, TOOL, wait_for
+from benchmarks.speed.start import CHROMIUM, TOOL, free_port, wait_for
 from dbscan.projection import Projection
 from features.attributes import ATTRIBUTES
 from features.extractor import DIMENSIONS
@@ -128,9 +127,7 @@ def review_page(work: str, n_rccs: int, n_spots: int) -> dict:
 @contextlib.contextmanager
 def served(out: Path) -> Iterator[str]:
     """The page of an output folder, once the server is ready for it; its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = os.environ | {"no_proxy": "127.0.0.1", "NO_PROXY": "127.0.0.1"}
     command = [sys.executable, str(TOOL), "ui", "--port", str(port), "--out", str(out)]

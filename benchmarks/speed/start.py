@@ -57,9 +57,7 @@ def open_page(out: str) -> dict:
     """
     from playwright.sync_api import sync_playwright
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
@@ -82,6 +80,13 @@ def open_page(out: str) -> dict:
             server.wait()
             browser.close()
     return {"seconds": usable, "painted": answered + painted, "server": answered}
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def wait_for(url: str, seconds: float = 60) -> None:
