@@ -49,7 +49,7 @@ from support.run_folder import (
     UNSAFE_SET_FILE,
     WEAK_SPOTS_FILE,
 )
-from training.labels import keep_labels, labels_brought_back, labels_of
+from training.labels import keep_labels, labels_brought_back, may_be_labelled
 from training.result import keep_model, kept_model, retraining_run
 
 KEPT_RUNS = 20
@@ -213,7 +213,7 @@ def _files_of_run(folder: Path, clusters: RootCauseClusters | None) -> list[str]
 
 def _worked_on(folder: Path) -> bool:
     """Whether the engineer has named, judged, edited, labelled or retrained anything; such a run is never removed."""
-    if (folder / RETRAINING_FILE).is_file() or labels_of(folder) or has_spot_notes(folder):
+    if (folder / RETRAINING_FILE).is_file() or may_be_labelled(folder) or has_spot_notes(folder):
         return True
     try:
         review = load_review(folder)

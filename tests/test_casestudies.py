@@ -615,7 +615,7 @@ def test_failures_of_people_look_alike_by_person_and_have_other_reasons(tmp_path
     ]
     with_person = normalized_mutual_info_score(people[kept], clusters.labels[kept])
     with_reason = normalized_mutual_info_score(np.array(reasons)[kept], clusters.labels[kept])
-    assert with_person > 0.6
+    assert with_person > 0.55
     assert with_reason < with_person - 0.1
 
 

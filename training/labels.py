@@ -422,6 +422,11 @@ def labels_of(folder: Path) -> dict[str, str]:
     return {image: label for image, label in _rows_of(folder)[0].items() if label}
 
 
+def may_be_labelled(folder: Path) -> bool:
+    """Whether the unsafe set in a folder has labels, or cannot be read, so that it may have some."""
+    return bool(labels_of(folder)) or _is_unreadable(folder)
+
+
 def _rows_of(folder: Path) -> tuple[dict[str, str], str]:
     """The images of the set in a folder with their labels, and the improvement folder, empty if unknown.
 
@@ -438,11 +443,18 @@ def _rows_of(folder: Path) -> tuple[dict[str, str], str]:
 
 def _aside(folder: Path) -> dict[str, Writer]:
     """A copy of a table whose labels cannot be read, to be written when another one takes its place."""
-    table = folder / UNSAFE_SET_FILE
-    if not own_files(folder, [UNSAFE_SET_FILE]) or _rows_of(folder)[0] or not table.stat().st_size:
+    if not _is_unreadable(folder):
         return {}
+    table = folder / UNSAFE_SET_FILE
     aside = free_name(table.with_stem(f"{table.stem}-unreadable"), first=1)
     return {aside.name: lambda path: shutil.copyfile(table, path)}
+
+
+def _is_unreadable(folder: Path) -> bool:
+    """Whether something is written in the place of the table that is no table of images, or one without images."""
+    if not own_files(folder, [UNSAFE_SET_FILE]) or _rows_of(folder)[0]:
+        return False
+    return (folder / UNSAFE_SET_FILE).stat().st_size > 0
 
 
 def _content(file: Path) -> str:

@@ -137,6 +137,8 @@ def hovered(page: Page, other_than: str = "nothing") -> Locator:
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()
     tip = page.locator("#map .safe-map-tip")
+    page.mouse.move(0, 0)  # what the mouse came across on its way here is no longer told
+    expect(tip).to_be_hidden()
     for row, column in itertools.product(range(8, 60), range(2, 60)):
         page.mouse.move(box["x"] + column / 60 * box["width"], box["y"] + row / 60 * box["height"])
         if tip.is_visible() and other_than not in tip.locator("b").inner_text():

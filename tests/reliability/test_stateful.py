@@ -114,19 +114,19 @@ class Run:
     table: Table | None = None
     model: str | None = None
     forms: str | None = None
+    touched: bool = False  # whether anything was said of it; to have taken it back is to have said something as well
+
+    def __post_init__(self):
+        self.touched |= bool(self.notes or self.edits)
 
     @property
     def name(self) -> str:
         return fingerprint(self.clusters)
 
     @property
-    def touched(self) -> bool:
-        return bool(self.notes or self.edits)
-
-    @property
     def worked_on(self) -> bool:
         labelled = self.table is not None and (self.table.labels is None or any(self.table.labels.values()))
-        return self.touched or labelled or self.model is not None
+        return bool(self.notes or self.edits) or labelled or self.model is not None
 
     def groups(self) -> dict[tuple[bool, frozenset[str]], int]:
         now = reviewed(self.clusters, self.edits)
@@ -999,7 +999,25 @@ def test_labels_that_cannot_be_read_are_told_before_the_long_work(output_folder,
         generation.generate_clusters(state.fakes.images / "eyes", state.out)
 
 
-@pytest.mark.parametrize("n", [6, pytest.param(500, marks=pytest.mark.slow)])
+def test_an_earlier_run_with_a_table_that_cannot_be_read_is_kept_as_one_with_labels(output_folder):
+    state = output_folder()
+    state.begin("road", CLUSTERINGS[1])
+    state.select("a", 1, False, None)
+    state.break_the_table()
+    for data, how in (("eyes", 0), ("road", 2), ("eyes", 1), ("road", 3)):
+        state.generate(data, CLUSTERINGS[how], None, [], 60)
+    assert any(run.table and run.table.labels is None for run in state.m.earlier.values())
+
+
+def test_what_was_taken_back_of_a_run_does_not_come_back_from_an_earlier_one(output_folder):
+    state = output_folder()
+    state.begin("road", CLUSTERINGS[2])
+    state.note(0, 1, "verdict", None)
+    assert (state.m.run.notes, state.m.run.touched) == ({}, True)
+    state.generate("road", CLUSTERINGS[0], None, [], 60)
+
+
+@pytest.mark.parametrize("n", [6, pytest.param(200, marks=pytest.mark.slow)])
 def test_nothing_that_the_engineer_did_is_lost_or_shown_as_something_elses(n, output_folder):
     run_state_machine_as_test(
         output_folder,
