@@ -1,6 +1,7 @@
 """Two models side by side: chosen by name, of this analysis or another one; each count opens its images."""
 
 import html
+import json
 import threading
 import uuid
 from collections import OrderedDict
@@ -35,6 +36,10 @@ TO_IMAGES = "() => { document.querySelector('#models-title')?.scrollIntoView({ b
 NONE = (
     "There is no model here yet whose answers are kept. Collect the failures of one in the tab Failures, or retrain it."
 )
+NO_LINK = (
+    "Expected a link that this page has made of two models. Received another one. Choose the models, and click Compare."
+)
+OTHERS = "The link was made when the models were {}. Their place is taken by the ones named here."
 GONE = "This comparison is no longer there. Click Compare again."
 
 
@@ -45,6 +50,8 @@ class ModelsView:
         self._settings = settings
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, TwoModels] = OrderedDict()
+        # Not in the fold: what is folded does not listen to the address.
+        self._link = scripted_widget("models_link", "models-link")
         with gr.Accordion("Two models side by side", open=False, elem_id="two-models") as self._fold:
             with gr.Row(elem_classes="safe-form"):
                 self._a = gr.Dropdown(
@@ -72,7 +79,7 @@ class ModelsView:
         self._chosen = gr.State("")  # the count whose images are listed
         self._choices = [self._a, self._analysis, self._b, self._compare, self._hint]
         self._listed = [self._figures, self._reasons, self._classes, self._chosen, *self._images.outputs]
-        self._outputs = [self._status, self._pane, self._key, *self._listed]
+        self._outputs = [self._status, self._pane, self._link, self._key, *self._listed]
 
     # --- What can be chosen -------------------------------------------------------------------------------------
 
@@ -158,12 +165,32 @@ class ModelsView:
         return {
             self._status: self._told(two, str(analysis)),
             self._pane: reveal(),
+            self._link: json.dumps([first.key, str(analysis), second.key, *two.names]),
             self._key: key,
             self._reasons: gr.HTML("", **reasons_of_two(two)),
             self._classes: gr.HTML("", **classes_of_two(two)),
             **self._list(two, key, _first(two)),
             self._figures: gr.HTML(_first(two), tiles=tiles_of(two)),
         }
+
+    def on_link(self, link: object) -> dict:
+        """The comparison that the address asks for: the pane is unfolded, and its models are chosen.
+
+        What lies in the place of a model may be another one by now; then this is told.
+        """
+        shown = {self._fold: gr.Accordion(open=True), self._opened: True}
+        try:
+            a, analysis, b, *names = sent = json.loads(str(link))
+            if len(sent) != 5 or not all(isinstance(part, str) for part in sent):
+                raise ValueError(sent)
+        except (TypeError, ValueError, RecursionError):
+            chosen = self.on_choices(None, None, None)
+            return {**shown, **chosen, self._status: failed(SAFEError(NO_LINK)), self._pane: put_away()}
+        found = self.on_compare(a, analysis, b)
+        if self._key in found and names != list(self._comparison(found[self._key]).names):
+            others = html.escape(OTHERS.format(" and ".join(quoted(name) for name in names)))
+            found[self._status] += f"<p class='safe-notice' role='status'>{others}</p>"
+        return {**shown, **self.on_choices(a, analysis, b), **found}
 
     def _told(self, two: TwoModels, analysis: str) -> str:
         """Which models these are, and which is better, as HTML."""
@@ -231,6 +258,9 @@ class ModelsView:
         self._analysis.input(self.on_choices, chosen, self._choices, **LATEST)
         news_of_folder(self.on_news, [self._opened, *chosen], self._choices, **LATEST, **EDITS)
         self._compare.click(self.on_compare, chosen, self._outputs, **(VIEW | {"show_progress": "minimal"}))
+        self._link.select(
+            self.on_link, self._link, [self._fold, self._opened, *self._choices, *self._outputs], **LATEST
+        )
         for widget in (self._figures, self._reasons, self._classes):
             counted = widget.select(
                 lambda *sent, widget=widget: self._on_count(widget, *sent), [widget, self._key], self._listed, **LATEST

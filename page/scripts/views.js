@@ -1,6 +1,6 @@
 // What the map and the cards show, in the address: filters and colouring of the map, which cards are shown and in which
-// order. A reload, the browser's buttons, a link and a saved view lead back to it. `tab`, `rcc` and `spot` are of tabs.js and
-// screen.js. Value: what the address colours the map by.
+// order. A reload, the browser's buttons, a link and a saved view lead back to it. `tab`, `rcc` and `spot`, and `models` are
+// of tabs.js, screen.js and models_link.js. Value: what the address colours the map by.
 const $ = (selector) => element.querySelector(selector);
 const DEFAULTS = { show: "all", order: "place", colour: "", filters: "{}" };
 const QUIET = 300;  // milliseconds: of a range that is dragged, the last one counts
@@ -72,7 +72,7 @@ window.addEventListener("popstate", () => { applyToCards(); applyToMap(false); }
 
 function state() {
   const address = now();
-  address.delete("tab");
+  for (const other of ["tab", "models"]) address.delete(other);
   return `${address}`;
 }
 

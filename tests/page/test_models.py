@@ -1,6 +1,7 @@
 """Two models side by side on the real page: chosen by name, counted, and each count opens its images."""
 
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,6 +97,26 @@ def test_a_model_of_another_analysis_stands_beside_with_counts_that_open_their_i
     expect(page.locator("#rcc-heading")).to_be_visible(timeout=WAIT)
 
 
+def test_the_address_leads_back_to_a_comparison(browser, served, page):
+    page.locator("#compare-models").click()
+    expect(page.locator("#models-status strong")).to_contain_text("B is better beyond doubt")
+    expect(page).to_have_url(re.compile("models="))
+    link = page.url
+    page.get_by_role("tab", name="Report").click()
+    expect(page).to_have_url(re.compile("tab=report.*models="))
+    page.go_back()
+    expect(page).to_have_url(link)
+    with opened(browser, served) as other:
+        other.goto(link)
+        expect(other.locator("#models-status")).to_contain_text(f"B {BETA}: network_2.csv, tested", timeout=WAIT)
+        expect(other.locator("#models-figures")).to_contain_text("64.86% · 79.73%")
+        expect(field(other, "analysis-b")).to_have_value(BETA)
+        expect(other.locator("#models-status")).not_to_contain_text("The link was made")
+        other.reload()
+        expect(other.get_by_role("tab", name="Retraining")).to_have_attribute("aria-selected", "true")
+        expect(other.locator("#models-figures")).to_contain_text("64.86% · 79.73%", timeout=WAIT)
+
+
 def test_what_cannot_be_compared_is_a_sentence_and_the_pane_has_no_serious_finding(served, page):
     page.locator("#compare-models").click()
     expect(page.locator("#models-figures")).to_contain_text("Only B right")
@@ -139,6 +160,27 @@ def test_analyses_below_the_same_folder_are_offered_whichever_of_them_is_open(ho
         assert [value for _, value in choices[view._analysis].choices] == [name, other]
         assert choices[view._analysis].value == other
         assert "only-b" in view.on_compare(ACCURACY_FILE, other, ACCURACY_FILE)[view._chosen]
+
+
+def test_a_link_says_if_other_models_are_in_the_place_of_those_that_it_was_made_of(home):
+    view = view_of(home)
+    link = view.on_compare(ACCURACY_FILE, "beta", ACCURACY_FILE)[view._link]
+    found = view.on_link(link)
+    assert found[view._link] == link
+    assert "The link was made" not in found[view._status]
+    shutil.rmtree(home / "beta")
+    collect(home / "beta", home.parent / "test", WRONG_A, name="<b>third")
+    assert "The link was made when the models were first" in view.on_link(link)[view._status]
+    shutil.rmtree(home / "beta")
+    assert "There is no analysis beta any more" in view.on_link(link)[view._status]
+
+
+@pytest.mark.parametrize("link", ["", "[", "[]", '["a", "b", "c", "d", 5]', '{"a": 1}', None, "5", "[" * 5000])
+def test_what_is_no_link_is_refused(home, link):
+    view = view_of(home)
+    found = view.on_link(link)
+    assert "Expected a link that this page has made" in found[view._status]
+    assert view._link not in found
 
 
 @pytest.mark.parametrize("name", ["../test", "gone", "/", "..", "\0", 7, None])
