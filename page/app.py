@@ -88,12 +88,12 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
                 retraining = RetrainingTab(settings)
             with gr.Tab("Report", id="report", render_children=True) as report_tab:
                 report = ReportTab(settings)
-        clusters.wire(app, news)
-        unsafe.wire(app, unsafe_tab, news)
-        labels.wire(app, labels_tab, news)
-        retraining.wire(app, retraining_tab, news)
-        report.wire(app, report_tab, news)
-        failures.wire(app, news)
+        loaded = clusters.wire(app, news)
+        unsafe.wire(loaded, unsafe_tab, news)
+        labels.wire(loaded, labels_tab, news)
+        retraining.wire(loaded, retraining_tab, news)
+        report.wire(loaded, report_tab, news)
+        failures.wire(loaded, news)
         wire_reasons(failures, clusters, tabs, settings)
         wire_classes(labels, retraining)
         wire_next_round(failures, retraining, tabs, settings)
@@ -182,12 +182,20 @@ def serve(
             raise SAFEError(
                 f"Could not listen on {host}, port {port}. Is it in use? Choose another with --port."
             ) from error
+        threading.Thread(target=_read_ahead, args=(settings.results,), daemon=True).start()
         print(f"SAFE is on http://{host}:{port}  (results in {folder}; Ctrl-C ends it)", flush=True)
         try:
             app.block_thread()
         finally:
             app.server.should_exit = True  # requests in progress end before the pictures are deleted
             app.server.thread.join(timeout=LAST_ANSWERS)
+
+
+def _read_ahead(results: Results) -> None:
+    """Read what the first window will ask for, while it is being opened."""
+    with contextlib.suppress(SAFEError):  # which that window is told
+        if results.there:
+            results.shown()
 
 
 def _look(folder: Path) -> dict[str, Any]:

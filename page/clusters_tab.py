@@ -86,6 +86,7 @@ class ClustersTab:
             with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
                 self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
         self._rcc, self._window = gr.State(0), Window(app)
+        self._drawn = gr.State(False)  # whether a window that was just opened shows the map
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
         self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs]
         self._job_view = JobView(
@@ -119,8 +120,8 @@ class ClustersTab:
                 self._spots.lay_out_one()
         self.images_view.lay_out_grid()
 
-    def wire(self, app: gr.Blocks, news: News) -> None:
-        """Connect the widgets."""
+    def wire(self, app: gr.Blocks, news: News) -> gr.events.Dependency:
+        """Connect the widgets; the event that a window that was just opened shows what the folder has."""
         rcc, window, cards, form = self._rcc, self._window, self._cards, self.form
         rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
         filled_in = [*form.fields, form.root, form.more]
@@ -145,11 +146,12 @@ class ClustersTab:
             images_view.colour, images_view.on_colour_of_link, [images_view.map, images_view.colour], window
         )
         self._runs_view.wire(rcc, window, outputs, self._edited)
-        loaded = app.load(self._on_load, None, [*filled_in, *outputs], **FOLLOW)
+        # All in one answer, and before the other tabs ask: it is what the engineer waits for.
+        loaded = app.load(self._on_load, None, [*filled_in, *outputs, self._drawn], **FOLLOW)
+        loaded.then(self._go_on, [rcc, self._drawn, self._job_view.followed], outputs, **FOLLOW)
         followed = self._job_view.wire(news, self.show, outputs)
-        for event in (generated, loaded, followed):
+        for event in (generated, followed):
             event.then(self.on_map, images_view.colour, images_view.map_outputs, **VIEW)
-        loaded.then(self._on_look, rcc, rcc_view.outputs, **VIEW)
         looked = [self._job_view.followed, rcc, rcc_view.pair, form.folder, form.root, window.run, window.seen,
                   self._compared, self._spots.widget]  # fmt: skip
         for listen in (news.folder, rcc_view.refused.then):
@@ -157,6 +159,7 @@ class ClustersTab:
         noted = [rcc, window.run, window.seen, self._compared, self._spots.widget]
         shown = [cards.widget, images_view.map, rcc_view.note_view.widget, *self._spots.noted]
         news.notes(self._on_notes, noted, shown, **LATEST, **EDITS)
+        return loaded
 
     # --- What the widgets show ----------------------------------------------------------------------------------
 
@@ -245,7 +248,9 @@ class ClustersTab:
                 elif value:  # an empty field is left alone: something may be typed as soon as it is released
                     fields[widget] = gr.update(value=value, interactive=True)
             fields[self.form.aside] = self.form.show_aside(results.shown(), interactive=True)
-            return {**fields, **self.show(), **self.show_form(folded=True)}
+            shown = self.show()
+            drawn = self.images_view.show_stored_map(results.shown(), shown[self._rcc])
+            return {**fields, **shown, **drawn, self._drawn: bool(drawn), **self.show_form(folded=True)}
         except SAFEError as error:
             return {**fields, self._status: failed(error)}
 
@@ -270,7 +275,8 @@ class ClustersTab:
             warn("Changed, but some pictures could not be drawn again", error)
         try:
             updates = self.show(made if isinstance(made, int) else chosen)
-            return {**updates, **self.images_view.show_map(settings.results.shown(), chosen=updates[self._rcc])}
+            rcc = updates[self._rcc]
+            return {**updates, **self.images_view.show_map(settings.results.shown(), chosen=rcc, edited=True)}
         except SAFEError as error:
             return {self._status: failed(error)}
 
@@ -353,7 +359,7 @@ class ClustersTab:
         found = self.images_view.show_found(results, rows, f"with {where}")
         return {**self._spots.show_one(results, rank, forced=False), **found}
 
-    def _on_look(self, chosen: int) -> dict:
+    def _mended(self, chosen: int) -> dict:
         """Draw what a killed process did not."""
         settings = self._settings
         try:
@@ -416,8 +422,20 @@ class ClustersTab:
             self._compared: results.compared,
         }
 
-    def _on_load(self) -> Iterator[dict]:
-        yield from self._job_view.load(self._show_last, self.show)
+    def _on_load(self) -> dict:
+        return self._job_view.first(self._show_last)
+
+    def _go_on(self, chosen: int, drawn: bool, followed: int) -> Iterator[dict]:
+        """What a window that was just opened does not wait for: what is yet to be drawn, and work that is going on."""
+        yield self._mended(chosen)
+        if not drawn:
+            yield self.on_map(None)
+        worked = False
+        for updates in self._job_view.go_on(followed, self.show):
+            worked = True
+            yield updates
+        if worked:
+            yield self.on_map(None)
 
 
 def _nothing(settings: PageSettings) -> str:

@@ -257,8 +257,8 @@ class FailuresTab:
             updates = {**updates, **self.job_view.look(self.show, followed)}
         return updates or gr.skip()
 
-    def wire(self, app: gr.Blocks, news: News) -> None:
-        """Connect the widgets."""
+    def wire(self, loaded: gr.events.Dependency, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form, job_view = self.form, self.job_view
         sent = [self.start.click, *(box.submit for box in (self.model, self.answers, self.results, self.test))]
         gr.on(sent, self.on_collect, [*form.widgets, self.trust], self.outputs, **FOLLOW)
@@ -268,7 +268,7 @@ class FailuresTab:
             self.example.click(lambda: paths, None, [self.kind, self.model, self.test], **VIEW)
         self.view.wire()
         filled_in = [*form.outputs, *self.outputs]
-        app.load(self.on_load, None, filled_in, **FOLLOW)
+        loaded.then(self.on_load, None, filled_in, **FOLLOW)
         job_view.wire(news, self.show, self.outputs)
         news.folder(
             self.on_folder, [job_view.followed, self.view.key, form.filled, *form.widgets], filled_in, **VIEW, **EDITS

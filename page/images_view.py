@@ -21,7 +21,7 @@ from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
 from rccs.edits import Maker, move_images, new_rcc
-from rccs.image_map import map_record, map_shades, rcc_words, stored_map
+from rccs.image_map import load_map, map_record, map_shades, rcc_words, stored_map
 from rccs.map_filters import map_filters
 from rccs.nearness import by_closeness, most_similar
 from rccs.notes import title
@@ -159,7 +159,14 @@ class ImagesView:
         """What the map says of some RCCs; all else stays as it is."""
         return gr.HTML(named=as_news(results.run, results.at, [rcc_words(rcc, results.notes) for rcc in rccs]))
 
-    def show_map(self, results: Shown, by: str | None = None, *, chosen: int | None = None) -> dict:
+    def show_stored_map(self, results: Shown, chosen: int) -> dict:
+        """The map, if it need not be computed; otherwise nothing."""
+        stored = load_map(self._settings.out, results.review.original)
+        return {} if stored is None else self.show_map(results, chosen=chosen)
+
+    def show_map(
+        self, results: Shown, by: str | None = None, *, chosen: int | None = None, edited: bool = False
+    ) -> dict:
         """The map; computed and stored if it is not yet, which takes seconds.
 
         Parameters
@@ -167,8 +174,9 @@ class ImagesView:
         by : str, optional
             The parameter that the window colours the map by, "" if by RCC; this stays as it is. Without it, by RCC.
         chosen : int, optional
-            The RCC at hand, after an edit. Without it the map keeps its own: it may be another by the time that the map
-            is there.
+            The RCC at hand. Without it the map keeps its own: it may be another by the time that the map is there.
+        edited : bool
+            After an edit, which leaves what is known of the images as it is.
         """
         with self._drawing:  # two windows that open at once must not both compute it
             positions = stored_map(self._settings.out, results.review.original)
@@ -179,7 +187,7 @@ class ImagesView:
         value: dict[str, Any] = {}
         if chosen is not None:
             props["chosen"] = chosen
-        else:  # an edit leaves what is known of the images as it is
+        if not edited:
             props["filters"] = as_text(map_filters(columns))
         if by is not None and by in columns:
             props["shade"] = as_text(map_shades(by, columns[by]))

@@ -114,9 +114,19 @@ class JobView:
 
     def load(self, found: Callable[[], dict], show: Callable[[], dict]) -> Iterator[dict]:
         """For a window that is opened: what `found` shows of the folder, then the tab's job, if one is running."""
+        at_first = self.first(found)
+        yield at_first
+        yield from self.go_on(at_first[self.followed], show)
+
+    def first(self, found: Callable[[], dict]) -> dict:
+        """For a window that is opened: what `found` shows of the folder. A job that runs is yet to be followed."""
         job = self._jobs.latest(self._tab)
-        yield {self.followed: job.number if job else 0, **found()}
-        if job and not job.finished(0):
+        return {self.followed: job.number if job and job.finished(0) else 0, **found()}
+
+    def go_on(self, followed: int, show: Callable[[], dict]) -> Iterator[dict]:
+        """The tab's latest job, if it is not the one that the window has shown last; nothing if it is."""
+        job = self._jobs.latest(self._tab)
+        if job and job.number != followed:
             yield from self._follow(job, show)
 
     def look(self, show: Callable[[], dict], followed: int | None = None, *, same: bool = False) -> dict:
@@ -150,8 +160,8 @@ class JobView:
         """Follow work started in other windows."""
 
         def on_news(followed: int) -> Iterator[dict]:
-            job = self._jobs.latest(self._tab)
-            yield from self._follow(job if job and job.number != followed else None, show)
+            yield gr.skip()
+            yield from self.go_on(followed, show)
 
         return news.listen(self._tab, on_news, self.followed, outputs)
 

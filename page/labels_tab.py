@@ -175,8 +175,8 @@ class LabelsTab:
             updates = {**updates, self.marks: now, **self.show(fields["train"])}
         return updates or gr.skip()
 
-    def wire(self, app: gr.Blocks, tab: gr.Tab, news: News) -> None:
-        """Connect the widgets."""
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         shown = (self.on_given, [self.train, form.filled], [*self.outputs, form.filled])
         if self._settings.example:
@@ -185,8 +185,8 @@ class LabelsTab:
             filled_in.then(*shown, **VIEW, **ONE_BY_ONE)
         gr.on([self.train.blur, self.train.submit, tab.select], *shown, **LATEST, **ONE_BY_ONE)
         gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
-        loaded = app.load(self._first_look, None, [*form.outputs, form.filled, self.marks], **FOLLOW)
-        loaded.then(*shown, **VIEW, **ONE_BY_ONE)  # the tab may have been in sight before the field was filled in
+        filled = loaded.then(self._first_look, None, [*form.outputs, form.filled, self.marks], **FOLLOW)
+        filled.then(*shown, **VIEW, **ONE_BY_ONE)  # the tab may have been in sight before the field was filled in
         news.folder(
             self.on_folder, [self.marks, form.filled, *form.widgets],
             [*form.outputs, form.filled, self.marks, *self.outputs], **LATEST, **EDITS,

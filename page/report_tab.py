@@ -165,12 +165,12 @@ class ReportTab:
         """Look again if anything has changed since."""
         return gr.skip() if self._stamp() == seen else self.job_view.look(self.show, followed)
 
-    def wire(self, app: gr.Blocks, tab: gr.Tab, news: News) -> None:
-        """Connect the widgets."""
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         looked = [self.job_view.followed, self.seen]
         self.report.click(self.on_report, self.run, self.outputs, **FOLLOW)
         self.export.click(self.on_export, self.run, self.outputs, **FOLLOW)
-        app.load(self.on_load, None, self.outputs, **FOLLOW)
+        loaded.then(self.on_load, None, self.outputs, **FOLLOW)
         tab.select(self.on_look, looked, self.outputs, **VIEW)
         self.job_view.wire(news, self.show, self.outputs)
         for event in (news.folder, news.notes):

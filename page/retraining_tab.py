@@ -249,8 +249,8 @@ class RetrainingTab:
             updates = {**updates, self.marks: now, **look}
         return updates or gr.skip()
 
-    def wire(self, app: gr.Blocks, tab: gr.Tab, news: News) -> None:
-        """Connect the widgets."""
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form, job_view = self.form, self.job_view
         gr.on(
             [self.start.click, self.test.submit], self.on_retrain, [*form.widgets, self.trust], self.outputs, **FOLLOW
@@ -262,7 +262,7 @@ class RetrainingTab:
         self.view.wire()
         self._models_view.wire(news.folder)
         tab.select(self.on_tab, [job_view.followed, self.marks], self.outputs, **VIEW)
-        app.load(self.on_load, None, [*form.outputs, *self.outputs], **FOLLOW)
+        loaded.then(self.on_load, None, [*form.outputs, *self.outputs], **FOLLOW)
         job_view.wire(news, self.show, self.outputs)
         news.folder(
             self.on_folder, [job_view.followed, self.marks, form.filled, *form.widgets],

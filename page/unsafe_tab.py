@@ -334,8 +334,8 @@ class UnsafeTab:
             updates = {**updates, self.marks: now, **self.job_view.look(self.show, followed, same=same)}
         return updates or gr.skip()
 
-    def wire(self, app: gr.Blocks, tab: gr.Tab, news: News) -> None:
-        """Connect the widgets."""
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form, job_view = self.form, self.job_view
         boxes = (self.accuracy, self.test_size, self.factor, self.size, self.model, self.test)
         submitted = [self.select.click, self.folder.submit, *(box.submit for box in boxes)]
@@ -350,7 +350,7 @@ class UnsafeTab:
         # Clusters generated again outdate the set: look again whenever the tab is opened.
         tab.select(self.on_tab, [job_view.followed, self.marks], self.outputs, **VIEW)
         filled_in = [*form.outputs, *self.outputs]
-        app.load(self.on_load, None, filled_in, **FOLLOW)
+        loaded.then(self.on_load, None, filled_in, **FOLLOW)
         job_view.wire(news, self.show, self.outputs)
         news.folder(
             self.on_folder, [job_view.followed, self.marks, form.filled, *form.widgets], filled_in, **LATEST, **EDITS

@@ -79,9 +79,11 @@ class Visitor:
         return next(one for one in self.handlers if [self._ids[widget], event] in one["targets"])
 
     def loads(self) -> list[dict]:
-        """The handlers of a window that is opened, but for scripts that ask the server for nothing."""
-        opened = [one for one in self.handlers if any(target[1] == "load" for target in one["targets"])]
-        return [one for one in opened if one["backend_fn"]]
+        """What a window that is opened asks the server for: first the RCCs, then the other tabs."""
+        asking = [one for one in self.handlers if one["backend_fn"]]
+        opened = [one for one in asking if any(target[1] == "load" for target in one["targets"])]
+        first = {one["id"] for one in opened}
+        return opened + [one for one in asking if one["trigger_after"] in first and not one["inputs"]]
 
     def send(self, button: str, **given: object) -> str:
         """What a click is answered, with some fields filled in: `select_model` is `#select-model`."""

@@ -210,6 +210,7 @@ def test_no_names_outside_the_root_are_read_for_a_path_that_is_no_unicode(tmp_pa
 
 @pytest.mark.parametrize("forged", [[0], [[0]], {"a": 1}, [{}], "x"])
 def test_what_is_no_number_of_an_rcc_is_refused_in_a_sentence(visitor, forged):
+    assert len(visitor.loads()) == 6  # one for each tab
     for load in visitor.loads():
         visitor.fire(load, [])
     for widget, event, values in (
