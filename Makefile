@@ -1,7 +1,8 @@
 # make run          the page on http://127.0.0.1:7860 (creates .venv, installs, and builds the example first)
 # make test         the fast tests, 6 minutes on two cores (creates .venv with the tools for development)
-# make test-slow    the slow tests, up to an hour: case studies, reviews in a browser, kills, damaged images
-# make test-all     both
+# make test-slow    the slow tests, half an hour: the example's case study, reviews in a browser, kills, damaged images
+# make test-cases   the other case studies, half an hour: each is built and analysed
+# make test-all     all three
 # make test-lowest  the fast tests with the lowest versions that the requirements allow (Python 3.11 or 3.12)
 # make audit        look up what is installed in PyPI's list of known vulnerabilities
 # make lint         style, formatting, types and spelling
@@ -19,7 +20,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 
 REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt requirements-detection.txt \
   requirements-onnx.txt
 
-.PHONY: run test test-slow test-all test-lowest audit lint pictures clean
+.PHONY: run test test-slow test-cases test-all test-lowest audit lint pictures clean
 
 run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 	$(BIN)/python SAFE_Tool.py ui --example $(EXAMPLE)
@@ -31,12 +32,16 @@ test: $(VENV)/.installed-dev
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not case"
 
-# One after the other, also with `make -j`: both use two cores.
+test-cases: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m case
+
+# One after the other, also with `make -j`: all use two cores.
 test-all:
 	$(MAKE) test
 	$(MAKE) test-slow
+	$(MAKE) test-cases
 
 # TESTS=... selects some of them. Old versions may warn about newer ones of other packages: only failures count.
 test-lowest: $(LOWEST)/.installed

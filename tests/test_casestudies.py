@@ -50,7 +50,6 @@ PLAIN = Eye(
 
 
 NAMES = names_of(EYES)
-WITHOUT_PEOPLE = ["gd", "oc"]
 WITH_PEOPLE = [name for name, case in CASES.items() if case.people]
 # Mean of each of 16 tiles of the three images of `test_nobody_in_particular_is_drawn_as_in_release_1_0`.
 RELEASE_1_0 = [
@@ -593,6 +592,7 @@ def test_a_case_with_people_names_the_person_of_each_image(tmp_path, fake_traini
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / name / path)), render(eye))
 
 
+@pytest.mark.case
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_PEOPLE)
 def test_failures_of_people_look_alike_by_person_and_have_other_reasons(tmp_path, name):
@@ -620,7 +620,7 @@ def test_failures_of_people_look_alike_by_person_and_have_other_reasons(tmp_path
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", WITHOUT_PEOPLE)
+@pytest.mark.parametrize("name", ["gd", pytest.param("oc", marks=pytest.mark.case)])
 def test_the_dnn_fails_for_the_known_root_causes_and_safe_finds_all_of_them(tmp_path, name):
     accuracy = build.build_case(name, tmp_path / name)
     assert 0.60 < accuracy["test_accuracy"] < 0.90

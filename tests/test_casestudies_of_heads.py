@@ -290,6 +290,7 @@ def test_the_failures_of_the_saved_regression_are_those_that_safe_finds(tmp_path
     assert {failure.source for failure in found.failing} == names(folder / "failures")
 
 
+@pytest.mark.case
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "found_by_rcc"), [("hpd", 3), ("fld", 6)])
 def test_the_dnn_fails_for_the_known_root_causes_and_safe_finds_them(tmp_path, name, found_by_rcc):

@@ -276,6 +276,7 @@ def test_without_the_package_that_matches_boxes_nothing_is_built(tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.case
 @pytest.mark.slow
 def test_the_detector_fails_for_the_known_root_causes_and_safe_names_them(tmp_path):
     folder = tmp_path / "od"

@@ -153,7 +153,7 @@ def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_
         assert one_kill(case, step, tmp_path, kill_at=point), point
 
 
-@pytest.mark.parametrize("n", [2, pytest.param(150, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [2, pytest.param(60, marks=pytest.mark.slow)])
 def test_killed_at_random_moments_the_old_or_the_new_is_there_and_a_rerun_completes(case, tmp_path, n):
     rng = np.random.default_rng(n)
     killed = 0

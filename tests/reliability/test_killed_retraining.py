@@ -125,9 +125,9 @@ def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_
 
 def test_killed_at_random_moments_the_old_or_the_new_is_there_and_a_rerun_completes(case, tmp_path):
     rng = np.random.default_rng(0)
-    killed = sum(one_kill(case, tmp_path / "out", after=float(rng.uniform(0.02, 1.5)), delay=0.1) for _ in range(100))
-    print(f"{killed} of 100 killed")
-    assert killed > 50
+    killed = sum(one_kill(case, tmp_path / "out", after=float(rng.uniform(0.02, 1.5)), delay=0.1) for _ in range(50))
+    print(f"{killed} of 50 killed")
+    assert killed > 25
 
 
 @pytest.mark.parametrize("largest", [9000, 20_000])
