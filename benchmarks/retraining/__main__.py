@@ -10,7 +10,7 @@ selections, the training images, their order, and dropout.
 
 All runs of seed 0 come before those of seed 1. Each run is kept in the work folder as soon as it ends, so an
 interrupted benchmark resumes from there, and additional seeds cost only the new runs. The section `retraining` of
-benchmarks/RESULTS.md and the plot cover all cases in the work folder.
+benchmarks/RESULTS.md and the plot cover all cases in the work folder; with --further, it is a section of its own.
 """
 
 import argparse
@@ -120,9 +120,12 @@ def main(arguments: list[str] | None = None) -> int:
                 raise SAFEError("Expected --case and --data, or --report. Received only one of the former, or neither.")
             run_case(options, prepare_folder(work / options.case))
         cases = load_cases(work)
-        write_section("retraining", retraining_section(cases))
-        PLOT.parent.mkdir(exist_ok=True)
-        draw_retraining_plot(cases, PLOT)
+        if options.further:
+            write_section("retraining-further", retraining_section(cases, further=True))
+        else:
+            write_section("retraining", retraining_section(cases))
+            PLOT.parent.mkdir(exist_ok=True)
+            draw_retraining_plot(cases, PLOT)
     except SAFEError as error:
         print(f"retraining: {error}", file=sys.stderr)
         return 2
@@ -157,6 +160,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--precision", choices=PRECISIONS, default="float32", help="default: float32")
     parser.add_argument("--minutes", type=float, metavar="N", help="start no run after this time")
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="threads for an operation (default: 1)")
+    parser.add_argument("--further", action="store_true", help="a section of its own, beside that of other cases")
     parser.add_argument("--report", action="store_true", help="only write the report, from the results in --work")
     return parser
 

@@ -221,6 +221,7 @@ def test_only_the_routes_of_a_page_are_there_below_its_address(several):
 # --- In a browser -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Browser, several: Several):
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     faults: list[str] = []

@@ -63,6 +63,7 @@ def count_of(page: Page, table: str, row: str, column: int):
     return page.locator(f"#models-{table} tbody tr", has=page.locator("th", has_text=row)).locator("td").nth(column)
 
 
+@pytest.mark.slow
 def test_a_model_of_another_analysis_stands_beside_with_counts_that_open_their_images(served, page):
     # There is only one model here, so that the other analysis is chosen already.
     expect(field(page, "analysis-b")).to_have_value(BETA)
@@ -97,6 +98,7 @@ def test_a_model_of_another_analysis_stands_beside_with_counts_that_open_their_i
     expect(page.locator("#rcc-heading")).to_be_visible(timeout=WAIT)
 
 
+@pytest.mark.slow
 def test_the_address_leads_back_to_a_comparison(browser, served, page):
     page.locator("#compare-models").click()
     expect(page.locator("#models-status strong")).to_contain_text("B is better beyond doubt")
@@ -117,6 +119,7 @@ def test_the_address_leads_back_to_a_comparison(browser, served, page):
         expect(other.locator("#models-figures")).to_contain_text("64.86% · 79.73%", timeout=WAIT)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_compared_is_a_sentence_and_the_pane_has_no_serious_finding(served, page):
     page.locator("#compare-models").click()
     expect(page.locator("#models-figures")).to_contain_text("Only B right")

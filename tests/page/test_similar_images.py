@@ -64,6 +64,7 @@ def enlarge(page: Page, name: str):
     return dialog
 
 
+@pytest.mark.slow
 def test_right_images_are_shown_beside_a_failing_one_with_class_prediction_and_distance(page, compared):
     dialog = enlarge(page, "snow_03")
     dialog.get_by_role("button", name="Right").click()
@@ -90,6 +91,7 @@ def test_right_images_are_shown_beside_a_failing_one_with_class_prediction_and_d
     expect(beside).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_failing_and_improvement_images_too(page):
     dialog = enlarge(page, "night_02")
     dialog.get_by_role("button", name="Failing").click()

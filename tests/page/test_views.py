@@ -64,6 +64,7 @@ def shows_dark_ones_largest_first(page: Page) -> None:
     expect(page.locator("#rcc-list [data-choice=order]")).to_have_value("images")
 
 
+@pytest.mark.slow
 def test_filters_colour_and_order_are_in_the_address_and_saved_and_chosen_by_name(browser, served):
     with opened(browser, served) as page, opened(browser, served) as other:
         canvas_of(page)
@@ -116,6 +117,7 @@ def test_filters_colour_and_order_are_in_the_address_and_saved_and_chosen_by_nam
         assert load_views(served.out) == {}
 
 
+@pytest.mark.slow
 def test_a_link_to_what_is_gone_says_so_and_shows_the_rest(browser, served):
     with opened(browser, served) as page:
         page.goto(f'{served.url}/#order=name&filters={{"sky":["purple"]}}&colour=weather')
