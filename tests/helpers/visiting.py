@@ -83,7 +83,8 @@ class Visitor:
         asking = [one for one in self.handlers if one["backend_fn"]]
         opened = [one for one in asking if any(target[1] == "load" for target in one["targets"])]
         first = {one["id"] for one in opened}
-        return opened + [one for one in asking if one["trigger_after"] in first and not one["inputs"]]
+        idle = {one["id"] for one in self.handlers if one["trigger_after"] in first and not one["backend_fn"]}
+        return opened + [one for one in asking if one["trigger_after"] in idle and not one["inputs"]]
 
     def send(self, button: str, **given: object) -> str:
         """What a click is answered, with some fields filled in: `select_model` is `#select-model`."""
