@@ -152,7 +152,7 @@ class ClustersTab:
         )
         self._runs_view.wire(rcc, window, outputs, self._edited)
         # All in one answer, and drawn before anything else is asked: it is what the engineer waits for.
-        drawn = app.load(self._on_load, None, [*filled_in, *outputs, self._drawn], **FOLLOW)
+        drawn = app.load(lambda: self._on_load(news), None, [*filled_in, *outputs, self._drawn, news.widget], **FOLLOW)
         loaded = drawn.then(None, None, None, js=WHEN_IDLE, **VIEW)
         loaded.then(self._go_on, [rcc, self._drawn, self._job_view.followed], outputs, **FOLLOW)
         followed = self._job_view.wire(news, self.show, outputs)
@@ -428,8 +428,8 @@ class ClustersTab:
             self._compared: results.compared,
         }
 
-    def _on_load(self) -> dict:
-        return self._job_view.first(self._show_last)
+    def _on_load(self, news: News) -> dict:
+        return {news.widget: news.known(), **self._job_view.first(self._show_last)}
 
     def _go_on(self, chosen: int, drawn: bool, followed: int) -> Iterator[dict]:
         """What a window that was just opened does not wait for: what is yet to be drawn, and work that is going on."""

@@ -1,5 +1,6 @@
 """Long work as the windows of the page show it: its progress, its result, and work started in another window."""
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,38 +20,48 @@ class News:
 
     def __init__(self, settings: PageSettings):
         steps = Steps(settings)
+        self._settings = settings
 
         def latest_news(_: object) -> dict[str, Any]:
-            """Called by the script: the number of each tab's latest job, and what differs with the folder."""
-            jobs = ((tab, settings.jobs.latest(tab)) for tab in STEPS)
-            numbers = {tab: job.number for tab, job in jobs if job}
-            results = settings.results
-            return {**numbers, "folder": results.stamp, "notes": results.notes_stamp, "steps": steps.now()}
+            """Called by the script."""
+            return {**self._now(), "steps": steps.now()}
 
-        self._widget = gr.HTML(
+        self.widget = gr.HTML(
             html_template="<span></span>",
             js_on_load=Path(__file__).parent.joinpath("scripts", "news.js").read_text(encoding="utf-8"),
             server_functions=[latest_news],
+            known="",
             elem_id="news",
             elem_classes=AWAY,
         )
 
+    def _now(self) -> dict[str, Any]:
+        """The number of each tab's latest job, and what differs with the folder."""
+        jobs = ((tab, self._settings.jobs.latest(tab)) for tab in STEPS)
+        numbers = {tab: job.number for tab, job in jobs if job}
+        results = self._settings.results
+        return {**numbers, "folder": results.stamp, "notes": results.notes_stamp}
+
+    def known(self) -> gr.HTML:
+        """For a window that is opened, before anything is read for it: what it will know without being told."""
+        return gr.HTML(known=json.dumps(self._now()))
+
     def listen(self, tab: str, handler: Callable, inputs: gr.State, outputs: list) -> gr.events.Dependency:
         """Call a handler for each new job of a tab."""
-        event = getattr(self._widget, tab)  # the script names the tabs as its events
+        event = getattr(self.widget, tab)  # the script names the tabs as its events
         return event(handler, inputs, outputs, **(FOLLOW | {"trigger_mode": "always_last"}))
 
     @property
     def folder(self) -> Callable:
         """The event that something in the folder has changed. Its handlers must take turns with edits (`jobs.EDITS`),
         or they could show something older than an edit has shown."""
-        return self._widget.folder
+        return self.widget.folder
 
     @property
     def notes(self) -> Callable:
         """The event that notes have changed, and nothing else may have. An event of its own: with each event, Gradio's
         page copies all that its widgets hold, and notes change with every key and click of a review."""
-        return self._widget.notes
+        return self.widget.notes
 
 
 class JobView:

@@ -1,4 +1,5 @@
-// Asks every few seconds which jobs were started last and whether the folder has changed, and tells the tabs.
+// Asks every few seconds which jobs were started last and whether the folder has changed, and tells the tabs. `known`:
+// what of this the window was filled in with; without it, the tabs are told once that something may have changed.
 const EVENTS = ["failures", "clusters", "unsafe", "retraining", "report", "folder", "notes"];
 const FIRST = 500, EVERY = 2000;  // milliseconds
 const told = {};
@@ -22,6 +23,7 @@ async function look(first) {
   }
   setTimeout(look, EVERY);
 }
+watch("known", () => { if (props.known && !Object.keys(told).length) Object.assign(told, JSON.parse(props.known)); });
 // What this window has written itself it shows already.
 document.addEventListener("safe-kept", ({ detail: [before, after] }) => { if (told.notes === before) told.notes = after; });
 setTimeout(look, FIRST, true);
