@@ -178,7 +178,7 @@ class ModelsView:
 
         What lies in the place of a model may be another one by now; then this is told.
         """
-        shown = {self._fold: gr.Accordion(open=True), self._opened: True}
+        shown = {self._fold: gr.update(open=True), self._opened: True}
         try:
             a, analysis, b, *names = sent = json.loads(str(link))
             if len(sent) != 5 or not all(isinstance(part, str) for part in sent):

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import gradio as gr
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -22,6 +21,7 @@ from support.run_folder import ACCURACY_FILE, CLUSTERS_FILE, FAILURES, FAILURES_
 from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.browsing import FAKED, Served, field, opened, served_from, unfold
 from tests.helpers.detected import draw_detected
+from tests.helpers.laid_out import laid_out
 from tests.page.test_accessibility import serious
 
 
@@ -226,8 +226,7 @@ def test_the_failures_have_no_serious_finding_in_light_or_dark(browser, given, c
 
 
 def tab_of(out: Path, root: Path | None = None) -> FailuresTab:
-    with gr.Blocks():
-        return FailuresTab(PageSettings(out, Jobs(), Results(out, root), root=root))
+    return laid_out(lambda: FailuresTab(PageSettings(out, Jobs(), Results(out, root), root=root)))
 
 
 def run(tab: FailuresTab, *, cancelled: bool = False, **fields: object) -> SAFEError | str | None:

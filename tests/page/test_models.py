@@ -5,7 +5,6 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import gradio as gr
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
@@ -19,6 +18,7 @@ from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE
 from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.browsing import FAKED, WAIT, Served, field, opened, served_from, unfold
+from tests.helpers.laid_out import laid_out
 from tests.helpers.two_analyses import WRONG_A, WRONG_B, collect, draw_test
 
 BETA = "beta <b>2"  # markup in the name of a folder is text
@@ -140,8 +140,7 @@ def test_what_cannot_be_compared_is_a_sentence_and_the_pane_has_no_serious_findi
 
 
 def view_of(out: Path, **more: object) -> ModelsView:
-    with gr.Blocks():
-        return ModelsView(PageSettings(out, Jobs(), Results(out, more.get("root")), **more))
+    return laid_out(lambda: ModelsView(PageSettings(out, Jobs(), Results(out, more.get("root")), **more)))
 
 
 def status_of(view: ModelsView, *chosen: object) -> str:
