@@ -11,7 +11,7 @@ from page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, fail
 from page.steps import STEPS, Steps
 from support.errors import SAFEError
 
-REFRESH_SECONDS = 0.3
+REFRESH_SECONDS = 1.0  # an update costs a window a tenth of a second and more, which the work lacks
 
 
 class News:

@@ -253,6 +253,7 @@ def run_once(case: RetrainingCase, strategy: str, labels: int, seed: int) -> dic
         "accuracy": float(right.mean()),
         "kept": float(right[case.right].mean()),
         "wrong": None if strategy in NEEDS_NO_LABEL else float(case.pool.wrong[chosen].mean()),
+        "epochs": settings.epochs,
         "best": result.best,
         "stopped": result.stopped,
         "seconds": round(result.seconds, 1),

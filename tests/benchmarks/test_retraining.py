@@ -270,9 +270,13 @@ def test_the_table_tells_mean_deviation_gain_and_effect():
     assert "| 0 | none | 1 | 0.8100 |  | +1.00 | 98.0% |  |  |  |" in text
     assert "900 (a random part of 1,500) improvement images" in text
     assert "All 4,000 training images" in text
+    assert "the selected ones, 4 epochs, " in text
+    for number, run in enumerate(case.runs):
+        run["epochs"] = 20 + number
+    assert "the selected ones, 20 to 28 epochs, " in retraining_section([case])
     further = retraining_section([case], further=True)
     assert further.startswith("## Retraining: further cases")
-    assert further.partition("### gd")[2] == text.partition("### gd")[2] != ""
+    assert further.partition("### gd")[2] == retraining_section([case]).partition("### gd")[2] != ""
 
 
 def test_the_sentences_say_better_worse_and_no_difference_shown():
