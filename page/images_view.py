@@ -21,7 +21,7 @@ from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
 from rccs.edits import Maker, move_images, new_rcc
-from rccs.image_map import load_map, map_record, map_shades, rcc_words, stored_map
+from rccs.image_map import MapPositions, load_map, map_record, map_shades, rcc_words, stored_map
 from rccs.map_filters import map_filters
 from rccs.nearness import by_closeness, most_similar
 from rccs.notes import title
@@ -162,7 +162,7 @@ class ImagesView:
     def show_stored_map(self, results: Shown, chosen: int) -> dict:
         """The map, if it need not be computed; otherwise nothing."""
         stored = load_map(self._settings.out, results.review.original)
-        return {} if stored is None else self.show_map(results, chosen=chosen)
+        return {} if stored is None else self._map_of(results, stored, chosen=chosen)
 
     def show_map(
         self, results: Shown, by: str | None = None, *, chosen: int | None = None, edited: bool = False
@@ -180,6 +180,18 @@ class ImagesView:
         """
         with self._drawing:  # two windows that open at once must not both compute it
             positions = stored_map(self._settings.out, results.review.original)
+        return self._map_of(results, positions, by, chosen=chosen, edited=edited)
+
+    def _map_of(
+        self,
+        results: Shown,
+        positions: MapPositions,
+        by: str | None = None,
+        *,
+        chosen: int | None = None,
+        edited: bool = False,
+    ) -> dict:
+        """A map as the widgets show it; the other parameters as for `show_map`."""
         columns = self._settings.results.parameters()
         example = example_for(columns)
         record = map_record(results.clusters, positions, results.notes)

@@ -424,7 +424,8 @@ def labels_of(folder: Path) -> dict[str, str]:
 
 def may_be_labelled(folder: Path) -> bool:
     """Whether the unsafe set in a folder has labels, or cannot be read, so that it may have some."""
-    return bool(labels_of(folder)) or _is_unreadable(folder)
+    rows = _rows_of(folder)[0]
+    return any(rows.values()) or (not rows and _is_written(folder))
 
 
 def _rows_of(folder: Path) -> tuple[dict[str, str], str]:
@@ -443,18 +444,16 @@ def _rows_of(folder: Path) -> tuple[dict[str, str], str]:
 
 def _aside(folder: Path) -> dict[str, Writer]:
     """A copy of a table whose labels cannot be read, to be written when another one takes its place."""
-    if not _is_unreadable(folder):
+    if not _is_written(folder) or _rows_of(folder)[0]:
         return {}
     table = folder / UNSAFE_SET_FILE
     aside = free_name(table.with_stem(f"{table.stem}-unreadable"), first=1)
     return {aside.name: lambda path: shutil.copyfile(table, path)}
 
 
-def _is_unreadable(folder: Path) -> bool:
-    """Whether something is written in the place of the table that is no table of images, or one without images."""
-    if not own_files(folder, [UNSAFE_SET_FILE]) or _rows_of(folder)[0]:
-        return False
-    return (folder / UNSAFE_SET_FILE).stat().st_size > 0
+def _is_written(folder: Path) -> bool:
+    """Whether there is a table of the unsafe set, readable or not, and it is not empty."""
+    return bool(own_files(folder, [UNSAFE_SET_FILE])) and (folder / UNSAFE_SET_FILE).stat().st_size > 0
 
 
 def _content(file: Path) -> str:
