@@ -1,6 +1,7 @@
 """Second tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
 
 import html
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ class ClustersTab:
             with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
                 self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
         self._rcc, self._window = gr.State(0), Window(app)
+        self._mending = threading.Lock()
         self._drawn = gr.State(False)  # whether a window that was just opened shows the map
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
         self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs]
@@ -370,8 +372,9 @@ class ClustersTab:
         settings = self._settings
         try:
             check_links(settings.results.shown().clusters, settings.root)
-            if settings.jobs.running or not mend(settings.out, within=settings.root):
-                return gr.skip()
+            with self._mending:  # two windows that open at once must not both draw it
+                if settings.jobs.running or not mend(settings.out, within=settings.root):
+                    return gr.skip()
             return self._rcc_view.show_pictures(settings.results.shown(), chosen)
         except SAFEError:
             return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so

@@ -36,16 +36,22 @@ STYLES = {  # colour, dashes, marker; distinguishable without colour as well
 
 def retraining_section(cases: list[CaseRuns], *, further: bool = False) -> str:
     """The section as Markdown; that of further cases refers to the other one for what both explain."""
-    if further:
-        lines = [
-            "## Retraining: further cases",
-            "",
-            "This section was written by `python -m benchmarks.retraining --further`, with runs of a work folder of "
-            "their own. The section on retraining above explains the strategies and columns.",
-            *_over_all(cases),
-        ]
-        return "\n".join([*lines, *_of_cases(cases)]) + "\n"
-    lines = [
+    lines = [*(_REFERENCE if further else _explanation()), *_over_all(cases)]
+    for case in cases:
+        lines += ["", f"### {case.about['name']}", "", _describe(case), "", *_table(case), "", *_sentences(case)]
+    return "\n".join(lines) + "\n"
+
+
+_REFERENCE = [
+    "## Retraining: further cases",
+    "",
+    "This section was written by `python -m benchmarks.retraining --further`, with runs of a work folder of their own. "
+    "The section on retraining above explains the strategies and columns.",
+]
+
+
+def _explanation() -> list[str]:
+    return [
         "## Does SAFE's selection pay off? Retraining",
         "",
         "This section was written by `python -m benchmarks.retraining`. Improvement images are selected with several "
@@ -62,14 +68,7 @@ def retraining_section(cases: list[CaseRuns], *, further: bool = False) -> str:
         "difference.",
         "",
         f"![Accuracy by number of labels]({PLOT})",
-        *_over_all(cases),
     ]
-    return "\n".join([*lines, *_of_cases(cases)]) + "\n"
-
-
-def _of_cases(cases: list[CaseRuns]) -> Iterator[str]:
-    for case in cases:
-        yield from ("", f"### {case.about['name']}", "", _describe(case), "", *_table(case), "", *_sentences(case))
 
 
 def _over_all(cases: list[CaseRuns]) -> Iterator[str]:
