@@ -3,6 +3,7 @@
 // of tabs.js, screen.js and models_link.js. Value: what the address colours the map by.
 const $ = (selector) => element.querySelector(selector);
 const DEFAULTS = { show: "all", order: "place", colour: "", filters: "{}" };
+const ELSEWHERE = ["tab", "models"];  // stay as they are whichever view is chosen
 const QUIET = 300;  // milliseconds: of a range that is dragged, the last one counts
 const now = () => new URLSearchParams(location.hash.slice(1));
 let changes = {}, timer = 0, views = {}, asked = "", coloured = "", lost = {};
@@ -72,7 +73,7 @@ window.addEventListener("popstate", () => { applyToCards(); applyToMap(false); }
 
 function state() {
   const address = now();
-  for (const other of ["tab", "models"]) address.delete(other);
+  for (const other of ELSEWHERE) address.delete(other);
   return `${address}`;
 }
 
@@ -115,7 +116,7 @@ $("select").addEventListener("change", (event) => {
   const view = views[event.target.value.slice(1)];
   if (!event.target.value || view === undefined) { mark(); return; }
   const address = new URLSearchParams(view);
-  if (now().has("tab")) address.set("tab", now().get("tab"));
+  for (const other of ELSEWHERE) if (now().has(other)) address.set(other, now().get(other));
   history.pushState(null, "", `#${address}`);
   window.dispatchEvent(new PopStateEvent("popstate"));
 });
