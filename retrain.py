@@ -23,17 +23,31 @@ from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
-from support.images import Skipped
+from support.images import Skipped, find_images
 from support.output_folder import check_own, working, writing
 from support.progress import Progress, no_progress
-from support.run_folder import CHECKPOINT_FILE, CLUSTERS_FILE, MODEL_FILE, REPETITIONS_FILE, RETRAINING_FILE
+from support.run_folder import (
+    CHECKPOINT_FILE,
+    CLUSTERS_FILE,
+    MODEL_FILE,
+    REPETITIONS_FILE,
+    RETRAINING_FILE,
+    SECOND_CHECKPOINT_FILE,
+)
 from support.text import some
 from training.checkpoint import remove_checkpoint, run_key
 from training.comparison import before_and_after
-from training.finetuning import TRAINING, FineTuning, OnEpoch, TrainingData, copy_with, fine_tune
+from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData, copy_with
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels
 from training.repetitions import Repeated, Resumption, Steps, repeat
 from training.result import Retraining, save_retraining
+from training.second_pass import (
+    Checkpoints,
+    draw_unlabelled,
+    fine_tune_twice,
+    is_of_second_pass,
+    second_pass_text,
+)
 from training.settings import (
     NO_WISHES,
     SetSizes,
@@ -96,18 +110,21 @@ def retrain(
         dnn = load_dnn(model, rescale=options.rescale, trust=options.trust, task=options.task)
         choose_settings(dnn, wishes)  # what is wrong with them is reported before images are read
         material = _gather(dnn, train, test, out, options, labelling)
-        sizes = SetSizes(len(material.train.paths), len(material.unsafe.images))
+        sizes = SetSizes(len(material.train.paths), len(material.unsafe.images), len(material.unlabelled))
         settings = choose_settings(dnn, wishes, sizes)
+        if not settings.unlabelled:
+            material = material._replace(unlabelled=())
         data = _training_data(material)
         tested = Pixels(material.dnn, material.test.files)
         answers = _run(material, material.dnn.model, tested, progress, "Testing the model")
         before = _judge(material, answers)
-        unfinished, finished = out / CHECKPOINT_FILE, out / REPETITIONS_FILE
+        unfinished = Checkpoints(out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE)
+        finished = out / REPETITIONS_FILE
 
         def train_with(settings: Settings, progress: Progress) -> FineTuning:
-            return fine_tune(
+            return fine_tune_twice(
                 material.dnn, data, settings, threshold=options.threshold, progress=progress, on_epoch=on_epoch,
-                should_stop=should_stop, checkpoint=unfinished,
+                should_stop=should_stop, checkpoints=unfinished,
             )  # fmt: skip
 
         share, tests = settings.original_share, []
@@ -133,13 +150,13 @@ def retrain(
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
         result = save_retraining(result, retrained, out)
-        remove_checkpoint(unfinished)
-        remove_checkpoint(finished)
+        for file in (*unfinished, finished):
+            remove_checkpoint(file)
         return result
 
 
 class _Material(NamedTuple):
-    """The inputs of a retraining."""
+    """The inputs of a retraining; `unlabelled` are improvement images without a label."""
 
     dnn: Dnn
     threshold: float | None
@@ -147,6 +164,7 @@ class _Material(NamedTuple):
     test: LabelledImages
     unsafe: UnsafeSet
     unsafe_labels: np.ndarray
+    unlabelled: tuple[Path, ...]
     review: Review | None
     assumptions: tuple[str, ...]
 
@@ -186,9 +204,10 @@ def _gather(
         )
     files = [*training.files, *(unsafe.improvement_root / image.image for image in unsafe.images)]
     dnn = sized_for(dnn, [*files, *testing.files])
+    unlabelled = _without_label(unsafe, training, testing) if dnn.task == "classification" else ()
     assumptions = (*dnn.assumptions, *dict.fromkeys((*of_training, *of_testing)), choose_loss(dnn)[1])
     threshold = None if options.threshold is None else float(options.threshold)
-    return _Material(dnn, threshold, training, testing, unsafe, unsafe_labels, review, assumptions)
+    return _Material(dnn, threshold, training, testing, unsafe, unsafe_labels, unlabelled, review, assumptions)
 
 
 def _labelled_unsafe_set(
@@ -243,6 +262,21 @@ def _unsafe_targets(
     return dataclasses.replace(unsafe, images=tuple(known)), np.array(list(known.values()), np.float32)
 
 
+def _without_label(unsafe: UnsafeSet, training: LabelledImages, testing: LabelledImages) -> tuple[Path, ...]:
+    """Improvement images outside the unsafe set, for the second pass: as many as there are training images at most.
+
+    None if the unsafe set was selected from a list: its folder may hold images of any kind.
+    """
+    if unsafe.listed:
+        return ()
+    labelled = {image.image for image in unsafe.images}
+    files = [
+        unsafe.improvement_root / path for path in find_images(unsafe.improvement_root).paths if path not in labelled
+    ]
+    others = [file for file in files if not (_within(file, testing.root) or _within(file, training.root))]
+    return tuple(others[i] for i in draw_unlabelled(len(others), len(training.paths)))
+
+
 def _refuse_onnx(model: Path) -> None:
     if model.suffix.lower() == ONNX_SUFFIX:
         raise SAFEError(
@@ -273,13 +307,21 @@ def _within(path: Path, folder: Path) -> bool:
 
 
 def _training_data(material: _Material) -> TrainingData:
-    root = material.unsafe.improvement_root
-    files = [*material.train.files, *(root / image.image for image in material.unsafe.images)]
+    n_unlabelled = len(material.unlabelled)
+    no_labels = np.zeros((n_unlabelled, *material.unsafe_labels.shape[1:]), material.unsafe_labels.dtype)
+    groups = np.full(len(material.train.paths), TRAINING), weighed(material.unsafe), np.full(n_unlabelled, UNLABELLED)
     return TrainingData(
-        pixels=Pixels(material.dnn, files),
-        labels=np.concatenate([material.train.labels, material.unsafe_labels]),
-        groups=np.concatenate([np.full(len(material.train.paths), TRAINING), weighed(material.unsafe)]),
+        pixels=Pixels(material.dnn, _files(material)),
+        labels=np.concatenate([material.train.labels, material.unsafe_labels, no_labels]),
+        groups=np.concatenate(groups),
     )
+
+
+def _files(material: _Material) -> list[Path]:
+    """The files of the training images, of the unsafe images, and of those without a label."""
+    root = material.unsafe.improvement_root
+    unsafe = (root / image.image for image in material.unsafe.images)
+    return [*material.train.files, *unsafe, *material.unlabelled]
 
 
 def weighed(unsafe: UnsafeSet) -> np.ndarray:
@@ -329,27 +371,30 @@ def _compare(
     tested: Pixels,
 ) -> Retraining:
     test, after, tuning = material.test, repeated.after, repeated.tuning
-    roots = [material.train.root / path for path in material.train.paths]
-    roots += [material.unsafe.improvement_root / image.image for image in material.unsafe.images]
-    unreadable = [Skipped(os.fspath(roots[i]), reason) for i, reason in sorted(data.pixels.unreadable.items())]
+    files = _files(material)
+    unreadable = [Skipped(os.fspath(files[i]), reason) for i, reason in sorted(data.pixels.unreadable.items())]
     readable = np.isin(np.arange(len(data.groups)), list(data.pixels.unreadable), invert=True)
+    n_unlabelled = int((readable & (data.groups == UNLABELLED)).sum())
+    settings = repeated.settings
     review = material.review
     compared = before_and_after(review.clusters if review else None, test, before, after)
+    about_passes = second_pass_text(tuning, settings, n_unlabelled)
     return Retraining(
         **compared._asdict(),
         model=material.dnn.path,
         test_root=test.root,
         task=material.dnn.task,
         train_size=int((readable & (data.groups == TRAINING)).sum()),
-        unsafe_size=int((readable & (data.groups != TRAINING)).sum()),
+        unsafe_size=int((readable & (data.groups >= 0)).sum()),
+        unlabelled_size=n_unlabelled if is_of_second_pass(tuning, settings) else 0,
         history=tuning.history,
         best=tuning.best,
-        settings=repeated.settings,
+        settings=settings,
         threshold=material.threshold,
         assumptions=(
             *material.assumptions,
             *doubts(material.dnn, tuning.history[0].validation, "the training images held out"),
-            *([together_text(repeated.settings.original_share)] if repeated.settings.original_share else []),
+            *filter(None, (together_text(settings.original_share), about_passes)),
         ),
         stopped=tuning.stopped,
         seconds=round(tuning.seconds, 1),

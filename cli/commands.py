@@ -241,7 +241,7 @@ def run_retrain(options: argparse.Namespace) -> None:
     from training.settings import Wishes
 
     numbers = (options.learning_rate, options.epochs, options.batch_size, options.seed)
-    wishes = Wishes(*numbers, seeds=options.seeds, aim=options.aim)
+    wishes = Wishes(*numbers, seeds=options.seeds, aim=options.aim, unlabelled=0 if options.one_pass else None)
     with terminal() as progress, stoppable() as stopping:
         result = retrain(
             options.model,

@@ -19,7 +19,9 @@ MOST_BARS = 40
 SMALLEST = 0.004  # width of an interval that can be seen
 
 
-def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None = None) -> str:
+def learning_curves(
+    history: Sequence[Epoch], epochs: int, *, best: int | None = None, first_pass: int | None = None
+) -> str:
     """Accuracy on the held-out training images and on the unsafe images, by epoch.
 
     Parameters
@@ -30,6 +32,8 @@ def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None =
         Where the axis ends.
     best : int, optional
         The epoch that was kept.
+    first_pass : int, optional
+        The last epoch of the first pass, if another one followed, which began with the original model again.
     """
     if not history:
         return ""
@@ -62,19 +66,28 @@ def learning_curves(history: Sequence[Epoch], epochs: int, *, best: int | None =
             f"<line x1='{x(best)}' x2='{x(best)}' y1='{TOP}' y2='{HEIGHT - BOTTOM}' stroke='currentColor' "
             f"stroke-dasharray='4 4'/><text x='{x(best)}' dx='5' y='{HEIGHT - BOTTOM - 6}'>kept</text>"
         )
+    if first_pass is not None:
+        between = x(first_pass + 0.5)
+        parts.append(
+            f"<line x1='{between}' x2='{between}' y1='{TOP}' y2='{HEIGHT - BOTTOM}' stroke='currentColor' "
+            f"stroke-opacity='.4'/><text x='{between}' dx='5' y='{HEIGHT - BOTTOM - 22}'>second pass</text>"
+        )
     names: list[float] = []
     for name, values, colour in (
         ("held out", [epoch.validation for epoch in history], BEFORE),
         ("unsafe set", [epoch.unsafe for epoch in history], AFTER),
     ):
         known = [(epoch.epoch, value) for epoch, value in zip(history, values, strict=True) if math.isfinite(value)]
-        line = " ".join(f"{100 * across(epoch):.2f},{y(value):.1f}" for epoch, value in known)
-        # A drawing within the drawing: only there do points know percent.
-        parts.append(
-            f"<svg x='{LEFT}%' y='0' width='{WIDTH}%' height='{HEIGHT}' viewBox='0 0 100 {HEIGHT}' "
-            f"preserveAspectRatio='none' overflow='visible'><polyline points='{line}' fill='none' stroke='{colour}' "
-            "stroke-width='2.5' vector-effect='non-scaling-stroke'/></svg>"
-        )
+        end = epochs if first_pass is None else first_pass
+        passes = [one for one in known if one[0] <= end], [one for one in known if one[0] > end]
+        for part in filter(None, passes):
+            line = " ".join(f"{100 * across(epoch):.2f},{y(value):.1f}" for epoch, value in part)
+            # A drawing within the drawing: only there do points know percent.
+            parts.append(
+                f"<svg x='{LEFT}%' y='0' width='{WIDTH}%' height='{HEIGHT}' viewBox='0 0 100 {HEIGHT}' "
+                f"preserveAspectRatio='none' overflow='visible'><polyline points='{line}' fill='none' "
+                f"stroke='{colour}' stroke-width='2.5' vector-effect='non-scaling-stroke'/></svg>"
+            )
         parts += [f"<circle cx='{x(epoch)}' cy='{y(value):.1f}' r='3' fill='{colour}'/>" for epoch, value in known]
         if known:
             at = y(known[-1][1]) + 4

@@ -31,7 +31,8 @@ MEANINGS = {
 }
 CURVES = (
     "held out: training images that the model is not trained on, by which the best epoch is chosen. unsafe set: the "
-    "images that were labelled"
+    "images that were labelled. A second pass begins with the original model again, and learns improvement images "
+    "without a label as well"
 )
 BARS = (
     "RCC: root cause cluster, failing images that have something in common. The thin line is the 95% interval of the "
@@ -92,7 +93,9 @@ class RetrainingView:
 
     def show(self, result: Retraining, key: str, notes: Mapping[int, RccNote]) -> dict:
         """What the widgets show of a retraining, with the names that the engineer gave the RCCs."""
-        curves = learning_curves(result.history, len(result.history) - 1, best=result.best)
+        epochs = len(result.history) - 1
+        first = result.settings.epochs if result.settings and result.settings.epochs < epochs else None
+        curves = learning_curves(result.history, epochs, best=result.best, first_pass=first)
         bars = shares_right(result.per_rcc, notes)
         old = (OLD,) if result.task == "classification" and not result.answers else ()
         return {

@@ -103,6 +103,8 @@ class UnsafeSet:
     notes : tuple of str
         What could not be set aside in improvement images, as it was in the failing ones; how many images were selected
         by weak spots, and which of their conditions could not be checked.
+    listed : bool
+        Whether the improvement images were those of a list; its folder may hold others.
     """
 
     improvement_root: Path
@@ -119,6 +121,7 @@ class UnsafeSet:
     run: str = ""
     labels: str = ""
     notes: tuple[str, ...] = ()
+    listed: bool = False
 
 
 # --- The files --------------------------------------------------------------------------------------------------
@@ -147,6 +150,7 @@ def unsafe_set_files(unsafe: UnsafeSet) -> dict[str, Writer]:
         "labels": unsafe.labels,
         "images": _digest(unsafe.images),
         **({"notes": unsafe.notes} if unsafe.notes else {}),
+        **({"listed": True} if unsafe.listed else {}),
     }
     return {
         FILENAMES_FILE: "".join(f"{image.image}\n" for image in unsafe.images),
@@ -226,6 +230,7 @@ def load_unsafe_set(folder: Path) -> UnsafeSet:
             run=str(record.get("run", "")),
             labels=str(record.get("labels", "")),
             notes=tuple(map(str, record.get("notes", ()))),
+            listed=bool(record.get("listed", False)),
         )
     except DAMAGED as error:
         raise SAFEError(f"The unsafe set in {folder} is damaged ({error}). Select it again.") from error

@@ -129,6 +129,8 @@ def _sources(result: Retraining) -> list[tuple[str, str]]:
             ("Answers after", path_text(result.after)),
         ]
     images = f"{count(result.train_size, 'training image')} and {count(result.unsafe_size, 'unsafe image')}"
+    if result.unlabelled_size:
+        images += f"; in a second pass also {count(result.unlabelled_size, 'improvement image')} without a label"
     return [("Model given", path_text(result.model)), ("Trained with", images)]
 
 

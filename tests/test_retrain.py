@@ -12,7 +12,7 @@ from dbscan.outcome import NOISE
 from dnn.failures import find_failures
 from dnn.model import DnnOptions, load_dnn
 from dnn.predictions import labelled_images, predict
-from pipeline.summaries import retraining_details
+from pipeline.summaries import retraining_details, retraining_summary
 from rccs.clusters import fingerprint, save_clusters
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from retrain import retrain, weighed
@@ -120,13 +120,44 @@ def test_the_given_model_is_untouched_and_the_new_one_is_whole(made):
     assert new.compiled["loss"]
 
 
+def test_improvement_images_outside_the_unsafe_set_take_part_in_a_second_pass(made):
+    result = made["result"]
+    # 9 of the 18 improvement images are the unsafe set.
+    assert (result.unlabelled_size, len(result.history)) == (9, 1 + 2 * QUICK["epochs"])
+    assert "in the second one also with 9 improvement images without a label" in " ".join(result.assumptions)
+    assert load_retraining(made["folder"] / "out").unlabelled_size == 9
+    assert f"epoch {result.best} of 10 kept" in retraining_summary(result)
+
+
+def test_on_request_there_is_one_pass(case):
+    result = run(case, unlabelled=0)
+    assert (result.unlabelled_size, len(result.history)) == (0, 1 + QUICK["epochs"])
+    assert "pass" not in " ".join(result.assumptions)
+
+
+def test_images_that_are_not_known_to_be_improvement_images_take_no_part(case):
+    (case / "improvement" / "red" / "linked.png").symlink_to(next((case / "test" / "red").iterdir()))
+    (case / "improvement" / "red" / "again.png").symlink_to(next((case / "train" / "red").iterdir()))
+    (case / "improvement" / "blue" / "damaged.png").write_bytes(b"no image")
+    result = run(case)
+    assert result.unlabelled_size == 9
+    assert [Path(skipped.path).name for skipped in result.skipped] == ["damaged.png"]
+    # Of a list, the folder around it may hold images of any kind.
+    unsafe = load_unsafe_set(case / "out")
+    save_unsafe_set(dataclasses.replace(unsafe, listed=True), case / "out")
+    assert run(case).unlabelled_size == 0
+
+
 def test_with_the_aim_to_keep_the_original_network_answers_along(case):
     alone = run(case, aim="accuracy")
     together = run(case, aim="keep")
     expected = {one.share: (one.right, one.worsened) for one in together.trade_off}[0.3]
     assert (round(together.accuracy_after * 27), len(together.worsened)) == expected
     assert len(together.worsened) <= len(alone.worsened)
-    assert together.assumptions[-1].startswith("Both networks answer together, the retrained one with a weight of 70%")
+    assert any(
+        text.startswith("Both networks answer together, the retrained one with a weight of 70%")
+        for text in together.assumptions
+    )
     assert "Both networks" not in alone.assumptions[-1]
     new = load_dnn(case / "out" / "retrained.keras")
     assert len(new.model.get_weights()) == 2 * len(load_dnn(case / "model.keras").model.get_weights())

@@ -1,8 +1,9 @@
 """The core of step 6 of SAFE: fine-tuning the DNN with the unsafe set.
 
-In: the DNN, training images and labelled unsafe images, in groups. Out: the weights of the best epoch. In each epoch
-the model sees every training image once, and newly drawn unsafe images, the same number from each group. The best epoch
-is chosen by held-out training images and the unsafe images; the test set is not used.
+In: the DNN, training images and labelled unsafe images, in groups; in a second pass (`training/second_pass.py`), images
+without labels too. Out: the weights of the best epoch. In each epoch the model sees every training image once, and
+newly drawn unsafe images, the same number from each group. The best epoch is chosen by held-out training images and the
+unsafe images; the test set is not used.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.5; Fahmy et al., IEEE Transactions on Reliability 70(4),
 2021 (HUDD: training set and balanced unsafe set together, from the given weights).
@@ -27,6 +28,9 @@ from training.settings import Settings, choose_loss, make_optimizer
 TRAINING = -2
 """In place of a group: an image of the training set."""
 
+UNLABELLED = -3
+"""In place of a group: an image without a label."""
+
 ON_REQUEST = "on request"
 """Why a fine-tuning stopped, if it was asked to."""
 
@@ -43,12 +47,30 @@ class TrainingData(NamedTuple):
     pixels : Pixels
     labels : ndarray of shape (n_images,), int, or (n_images, n_targets), float32
     groups : ndarray of shape (n_images,), int
-        Group of an unsafe image, where all groups have the same total weight; `TRAINING` for a training image.
+        Group of an unsafe image, where all groups have the same total weight; `TRAINING` for a training image,
+        `UNLABELLED` for one whose label is not known.
+    answers : ndarray of shape (n_images, n_classes), float32, optional
+        What the images without a label are to give, in probabilities; only their rows count. Without answers, these
+        images are left out.
     """
 
     pixels: Pixels
     labels: np.ndarray
     groups: np.ndarray
+    answers: np.ndarray | None = None
+
+
+class Outputs(NamedTuple):
+    """Outputs of a model for readable images, as `dnn.predictions.run_model` returns them.
+
+    Attributes
+    ----------
+    indices : ndarray of shape (n,), int64
+    outputs : ndarray of shape (n, n_classes) or (n, n_targets), float32
+    """
+
+    indices: np.ndarray
+    outputs: np.ndarray
 
 
 class Epoch(NamedTuple):
@@ -159,6 +181,7 @@ def fine_tune(
     on_epoch: OnEpoch = lambda history, epochs: None,
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint: Path | None = None,
+    original: Outputs | None = None,
 ) -> FineTuning:
     """Fine-tune a copy of the DNN; the same data and settings give the same images in the same order.
 
@@ -172,6 +195,8 @@ def fine_tune(
         Called before each batch; if it returns True, training stops and the weights of the best epoch are kept.
     checkpoint : Path, optional
         A file for the state after each epoch. Fine-tuning resumes from it if it was written by the same fine-tuning.
+    original : Outputs, optional
+        Those of `original_outputs`, if they are known.
 
     Raises
     ------
@@ -180,7 +205,8 @@ def fine_tune(
     """
     rng = np.random.default_rng(settings.seed)
     training = np.flatnonzero(data.groups == TRAINING)
-    unsafe = np.flatnonzero(data.groups != TRAINING)
+    unsafe = np.flatnonzero(data.groups >= 0)
+    unlabelled = np.flatnonzero(data.groups == UNLABELLED) if data.answers is not None else np.empty(0, int)
     if not len(training) or not len(unsafe):
         raise SAFEError(
             f"Expected training images and unsafe images. Received {len(training)} training images and {len(unsafe)} "
@@ -189,16 +215,19 @@ def fine_tune(
     held = hold_out(data.labels[training], settings.validation_share, rng)
     training, validation = training[~held], training[held]
     n_unsafe = max(len(unsafe), round(settings.unsafe_share * len(training)))
+    always = np.concatenate([training, unlabelled])
     # With a last batch of another size, TensorFlow would build the training graph a second time.
-    n_unsafe += -(len(training) + n_unsafe) % settings.batch_size
-    steps = settings.epochs * ((len(training) + n_unsafe) // settings.batch_size)
+    n_unsafe += -(len(always) + n_unsafe) % settings.batch_size
+    steps = settings.epochs * ((len(always) + n_unsafe) // settings.batch_size)
     images = LabelledImages(Path(), (), (), data.labels)
     started = time.monotonic()
-    every = np.arange(len(data.labels))
-    indices, outputs = run_model(dnn, dnn.model, data.pixels, every, progress=progress, what=_RUNNING)
+    indices, outputs = original or original_outputs(dnn, data, progress=progress)
     right = judge(dnn, images, indices, outputs, threshold=threshold).right
     keep = np.where(data.groups == TRAINING, settings.keep, settings.keep_unsafe)
     targets, weights = soft_targets(dnn, data.labels, indices, outputs, right, keep=keep)
+    if data.answers is not None:
+        targets[unlabelled] = data.answers[unlabelled][:, -targets.shape[1] :]
+        weights[unlabelled] = settings.unlabelled
     model = _compiled_copy(dnn, settings, steps)
 
     def check(epoch: int, loss: float, began: float) -> Epoch:
@@ -217,7 +246,7 @@ def fine_tune(
     on_epoch(tuple(history), settings.epochs)
     for epoch in range(len(history), settings.epochs + 1):
         began = time.monotonic()
-        order = rng.permutation(np.concatenate([training, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
+        order = rng.permutation(np.concatenate([always, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
         in_epoch = _overall_progress(progress, epoch, settings.epochs)
         loss, waiting, stopped = _train_epoch(
             dnn, model, data.pixels, targets, weights, order, settings.batch_size, in_epoch, should_stop
@@ -235,6 +264,12 @@ def fine_tune(
         on_epoch(tuple(history), settings.epochs)
     model.set_weights(kept)
     return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started, waited)
+
+
+def original_outputs(dnn: Dnn, data: TrainingData, *, progress: Progress = no_progress) -> Outputs:
+    """The outputs of the original model for the images with a label, from which `soft_targets` follow."""
+    labelled = np.flatnonzero(data.groups != UNLABELLED)
+    return Outputs(*run_model(dnn, dnn.model, data.pixels, labelled, progress=progress, what=_RUNNING))
 
 
 def balanced_share(judgement: Judgement, groups: np.ndarray) -> float:

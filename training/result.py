@@ -44,8 +44,9 @@ class Retraining:
     task : "classification" or "regression"
     accuracy_before, accuracy_after : float
         On the test set.
-    test_size, train_size, unsafe_size : int
-        Number of readable images.
+    test_size, train_size, unsafe_size, unlabelled_size : int
+        Number of readable images. The last ones, improvement images without a label, took part in a second pass; files
+        of older versions lack them.
     improved, worsened : tuple of Changed
         Wrong before and correct after, and vice versa. Sorted by path.
     per_rcc : tuple of Share
@@ -116,6 +117,7 @@ class Retraining:
     trade_off: tuple[TradeOff, ...] = ()
     after: Path | None = None
     answers: tuple[Answered, ...] = ()
+    unlabelled_size: int = 0
 
     @property
     def seed(self) -> int:
@@ -208,8 +210,10 @@ def _retraining_text(result: Retraining) -> str:
     )
     for name in rows:
         record[name] = [row._asdict() for row in getattr(result, name)]
-    if not result.repetitions:
-        del record["repetitions"]  # so that earlier versions can read it
+    # So that earlier versions can read it
+    for name in ("repetitions", "unlabelled_size"):
+        if not record[name]:
+            del record[name]
     if result.after is None:
         del record["after"]
     else:
@@ -350,7 +354,7 @@ def _check_numbers(result: Retraining) -> None:
     of_shares = [number for share in (*result.per_rcc, *result.per_class) for number in share[1:]]
     of_shares += [number for one in result.repetitions for number in (one.seed, one.improved, one.worsened)]
     of_shares += [number for one in result.trade_off for number in (one.right, one.worsened)]
-    sizes = (result.test_size, result.train_size, result.unsafe_size, result.best, *of_shares)
+    sizes = (result.test_size, result.train_size, result.unsafe_size, result.unlabelled_size, result.best, *of_shares)
     if not all(isinstance(size, int) and size >= 0 for size in sizes):
         raise ValueError("a size is invalid")
     if any(max(one.right, one.worsened) > result.test_size for one in result.trade_off):

@@ -25,15 +25,21 @@ class Aim(NamedTuple):
 
     Attributes
     ----------
-    keep_unsafe, original_share : float
+    keep_unsafe, original_share, unlabelled, answers_share : float
         As of `Settings`.
     """
 
     keep_unsafe: float
     original_share: float = 0.0
+    unlabelled: float = 4.0
+    answers_share: float = 0.4
 
 
-AIMS = {"accuracy": Aim(1), "balance": Aim(3), "keep": Aim(3, original_share=0.3)}
+AIMS = {
+    "accuracy": Aim(1, unlabelled=1.0, answers_share=0.2),
+    "balance": Aim(3),
+    "keep": Aim(3, original_share=0.3),
+}
 KEEP_IN_A_REGRESSION = Aim(12)  # the mean of two numbers is no surer answer
 AIM = "balance"
 MOST_SEEDS = 99
@@ -60,6 +66,11 @@ class Settings(NamedTuple):
     original_share : float
         Share of the original network in the answers of the model that is written (see `training/together.py`); with 0,
         it is the retrained network alone.
+    unlabelled : float
+        Weight of an image without a label in the second pass (see `training/second_pass.py`), a training image having
+        1 + keep. With 0 there is no second pass, as in older versions.
+    answers_share : float
+        Share of the original network in the answers that these images are to give.
     """
 
     learning_rate: float
@@ -71,13 +82,21 @@ class Settings(NamedTuple):
     keep: float = KEEP
     keep_unsafe: float = KEEP
     original_share: float = 0.0
+    unlabelled: float = 0.0
+    answers_share: float = 0.0
+
+    @property
+    def all_epochs(self) -> int:
+        """The epochs of both passes, or of the only one."""
+        return 2 * self.epochs if self.unlabelled else self.epochs
 
 
 class SetSizes(NamedTuple):
-    """Numbers of training images and unsafe images."""
+    """Numbers of training images, unsafe images, and improvement images without a label."""
 
     training: int
     unsafe: int
+    unlabelled: int = 0
 
 
 class Wishes(NamedTuple):
@@ -93,6 +112,7 @@ class Wishes(NamedTuple):
     validation_share: float | None = None
     unsafe_share: float | None = None
     keep: float | None = None
+    unlabelled: float | str | None = None
     seeds: int | str | None = None
     aim: str | None = None
 
@@ -128,7 +148,7 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     Parameters
     ----------
     sizes : SetSizes, optional
-        For the number of epochs; without them it is 8.
+        For the number of epochs, and whether there is a second pass; without them it is 8, and there is none.
 
     Raises
     ------
@@ -140,7 +160,7 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
         raise SAFEError(f"The aim must be one of {', '.join(AIMS)}. Received: {aim}")
     given = {name: value for name, value in wishes._asdict().items() if value is not None}
     weights = KEEP_IN_A_REGRESSION if aim == "keep" and dnn.task == "regression" else AIMS[aim]
-    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **given, **weights._asdict()}
+    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **weights._asdict(), **given}
     values = {name: value for name, value in values.items() if name in Settings._fields}
     for name, lowest, highest in (
         ("learning_rate", 0, 1),
@@ -150,6 +170,7 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
         ("validation_share", 0, 0.5),
         ("unsafe_share", 0, 100),
         ("keep", 0, 100),
+        ("unlabelled", 0, 100),
     ):
         if name not in values:
             continue
@@ -164,6 +185,8 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
             raise SAFEError(f"{name} must be {kind} from {lowest:g} to {highest:g}. Received: {value}")
         values[name] = int(number) if whole else number
     settings = Settings(**values)
+    if not sizes or not sizes.unlabelled or not settings.unlabelled or dnn.task == "regression":
+        settings = settings._replace(unlabelled=0.0, answers_share=0.0)
     if sizes and "epochs" not in given:
         settings = settings._replace(epochs=_epochs(settings, sizes))
     return settings
@@ -171,8 +194,10 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
 
 def aim_of(settings: Settings) -> str:
     """The aim that gives these settings; empty if none does."""
-    weights = Aim(settings.keep_unsafe, settings.original_share)
-    return "keep" if weights == KEEP_IN_A_REGRESSION else next((aim for aim in AIMS if AIMS[aim] == weights), "")
+    weights = settings.keep_unsafe, settings.original_share
+    if weights == KEEP_IN_A_REGRESSION[:2]:
+        return "keep"
+    return next((aim for aim in AIMS if AIMS[aim][:2] == weights), "")
 
 
 def _epochs(settings: Settings, sizes: SetSizes) -> int:

@@ -4,8 +4,9 @@
 
 A case is a folder with `train`, `improvement` and `test`, each with class folders, and `model.keras` (or --model).
 The failing images are clustered, improvement images are selected with several strategies, the model is fine-tuned with
-them (`training.finetuning.fine_tune`, as in the tool), and its accuracy on the test set is measured. All strategies get
-the same number of labels, the same training images and the same number of epochs. The seed determines the random
+them (`training.second_pass.fine_tune_twice`, as in the tool), and its accuracy on the test set is measured. All
+strategies get the same number of labels, the same training images and the same number of epochs; in the second pass,
+each learns from the improvement images that it has not selected, without their labels. The seed determines the random
 selections, the training images, their order, and dropout.
 
 All runs of seed 0 come before those of seed 1. Each run is kept in the work folder as soon as it ends, so an
@@ -61,7 +62,8 @@ from support.files import prepare_folder, write_text
 from support.images import find_images
 from support.run_folder import CLUSTERS_FILE, PREDICTIONS_FILE
 from training import finetuning
-from training.finetuning import TRAINING, TrainingData, fine_tune
+from training.finetuning import TRAINING, UNLABELLED, TrainingData
+from training.second_pass import draw_unlabelled, fine_tune_twice
 from training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, Wishes, choose_settings
 from training.together import answer_together
 
@@ -147,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f"strategies: {', '.join(STRATEGIES)} (default: all)",
     )  # fmt: skip
     parser.add_argument("--epochs", type=int, metavar="N", help="epochs of fine-tuning (default: that of the tool)")
+    parser.add_argument("--one-pass", action="store_true", help="as of the tool: labelled images only")
     parser.add_argument("--aim", choices=AIMS, default=AIM, help=f"as of the tool (default: {AIM})")
     parser.add_argument(
         "--training-images", type=int, metavar="N",
@@ -231,16 +234,22 @@ def run_once(case: RetrainingCase, strategy: str, labels: int, seed: int) -> dic
         # In place of the unsafe set: images of the training set
         source, n = case.train, round(UNSAFE_SHARE * len(seen))
         chosen, rccs = np.resize(unseen if len(unseen) else seen, n), np.zeros(n, int)
+        rest = np.empty(0, int)
     else:
         source = case.improvement
         chosen, rccs = choose_images(strategy, labels, case.pool, np.random.default_rng((seed, 1)))
+        rest = np.setdiff1d(np.arange(len(source.labels)), chosen)
+        rest = rest[draw_unlabelled(len(rest), len(seen))]
+    settings = choose_settings(case.dnn, case.wishes._replace(seed=seed), SetSizes(len(seen), len(chosen), len(rest)))
+    if not settings.unlabelled:
+        rest = rest[:0]
+    pixels = case.train.pixels[seen], source.pixels[chosen], source.pixels[rest]
     data = TrainingData(
-        Pixels.of_array(case.dnn, np.concatenate([case.train.pixels[seen], source.pixels[chosen]])),
-        np.concatenate([case.train.labels[seen], source.labels[chosen]]),
-        np.concatenate([np.full(len(seen), TRAINING), rccs]),
+        Pixels.of_array(case.dnn, np.concatenate(pixels)),
+        np.concatenate([case.train.labels[seen], source.labels[chosen], np.zeros(len(rest), int)]),
+        np.concatenate([np.full(len(seen), TRAINING), rccs, np.full(len(rest), UNLABELLED)]),
     )
-    settings = choose_settings(case.dnn, case.wishes._replace(seed=seed), SetSizes(len(seen), len(chosen)))
-    result = fine_tune(case.dnn, data, settings)
+    result = fine_tune_twice(case.dnn, data, settings)
     model = result.model
     if settings.original_share:
         model = answer_together(case.dnn, model, settings.original_share)
@@ -377,8 +386,10 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
         by_reasons=by_reasons if sought else None,
     )
 
-    wishes = Wishes(epochs=options.epochs, aim=options.aim)
-    settings = choose_settings(dnn, wishes)
+    wishes = Wishes(epochs=options.epochs, aim=options.aim, unlabelled=0 if options.one_pass else None)
+    settings = choose_settings(dnn, wishes)._replace(
+        unlabelled=choose_settings(dnn, wishes, SetSizes(1, 1, 1)).unlabelled
+    )
     training_images = min(options.training_images or len(folders["train"].labels), len(folders["train"].labels))
     size, _ = unsafe_set_size(float(right.mean()), int((~right).sum()), test_size=len(right))
     about = {

@@ -106,11 +106,12 @@ def _describe(case: CaseRuns) -> str:
     seconds = statistics.mean(run["seconds"] for run in case.runs)
     epochs = sorted({run.get("epochs", settings["epochs"]) for run in case.runs})  # if not given, more for fewer images
     told = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"{epochs[0]}"
+    again = " and as many in a second pass" if settings.get("unlabelled") else ""
     return (
         f"The model classifies {about['accuracy']:.1%} of {about['test_images']:,} test images correctly; its failures "
         f"form {about['rccs']} RCCs ({about['noise']} failures are noise). {_share(about, 'improvement_images')} "
         f"improvement images, {about['wrong']:,} of them misclassified. Fine-tuning: "
-        f"{_share(about, 'training_images')} training images and the selected ones, {told} epochs, "
+        f"{_share(about, 'training_images')} training images and the selected ones, {told} epochs{again}, "
         f"learning rate {settings['learning_rate']:g}, batches of {settings['batch_size']}. SAFE's formula gives "
         f"{about['formula']:,} labels. {len(case.runs)} runs, {seconds:.0f} s each on average."
     )

@@ -5,11 +5,12 @@ import re
 
 import pytest
 
-from page.plots import MOST_BARS, class_bars, keeping, shares_right
+from page.plots import MOST_BARS, class_bars, keeping, learning_curves, shares_right
 from page.retraining_view import listed_images
 from tests.helpers.small_models import retraining_for
 from training.certainty import Counts, certainties
 from training.comparison import Answered, Changed, Share
+from training.finetuning import Epoch
 from training.together import TradeOff
 
 
@@ -53,6 +54,14 @@ def test_classes_that_are_worse_come_first_then_those_that_changed_most():
     assert re.findall("<th scope='row' title='[a-z]+'>([a-z]+)<", drawn) == ["worse", "better", "same"]
     assert "-33.3, worse beyond doubt" in drawn
     assert "89% → 56% of 90" in drawn
+
+
+def test_a_second_pass_is_a_line_of_its_own():
+    history = [Epoch(i, 0.5, 0.9, i / 8, 1.0) for i in range(7)]
+    assert learning_curves(history, 6, best=5).count("<polyline") == 2  # held out, unsafe set
+    drawn = learning_curves(history, 6, best=5, first_pass=3)
+    assert drawn.count("<polyline") == 4
+    assert drawn.count(">second pass<") == 1
 
 
 def test_the_images_of_a_tile_and_of_a_cell_are_listed_before_and_after():

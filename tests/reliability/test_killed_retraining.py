@@ -20,6 +20,7 @@ from support.run_folder import (
     MARK_FILE,
     MODEL_FILE,
     RETRAINING_FILE,
+    SECOND_CHECKPOINT_FILE,
     UNSAFE_SET_FILE,
     WORK_FILE,
 )
@@ -29,7 +30,7 @@ from tests.helpers.small_models import clusters_of, colour_model, draw_set, save
 pytestmark = pytest.mark.slow
 
 TINTED = {"red": ("blue", 4), "green": ("red", 4)}
-EPOCHS = 4
+EPOCHS = 3  # in each of the two passes
 
 
 class Case(NamedTuple):
@@ -54,11 +55,11 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     folder = tmp_path_factory.mktemp("killed")
     saved(colour_model(), folder / "model.keras")
     draw_set(folder / "train", 10, seed=1)
-    draw_set(folder / "improvement", 0, TINTED, seed=2)
+    draw_set(folder / "improvement", 2, TINTED, seed=2)
     draw_set(folder / "test", 6, TINTED, seed=3)
     failing = {path: int(path[0] == "g") for path in labelled_images(folder / "test").paths if "/in_" in path}
     clusters = clusters_of(folder / "test", failing)
-    paths = labelled_images(folder / "improvement").paths
+    paths = [path for path in labelled_images(folder / "improvement").paths if "/in_" in path]  # others: second pass
     images = tuple(UnsafeImage(path, int(path[0] == "g"), 0.5, True) for path in paths)
     unsafe = UnsafeSet(folder / "improvement", images, 8, "N = 8", 8, (4, 4), (), fingerprint(clusters))
     old, new = folder / "old", folder / "new"
@@ -108,11 +109,12 @@ def one_kill(case: Case, out: Path, **kill) -> bool:
     second = case.retrain(out)
     assert second["status"] == 0, case.zygote.log
     # At most one epoch was begun and not kept.
-    assert first["epochs"] + second["epochs"] <= EPOCHS + 1 or finished
+    assert first["epochs"] + second["epochs"] <= 2 * EPOCHS + 1 or finished
     assert weights_in(out) == weights_in(case.new)
     assert result_in(out) == result_in(case.new)
     assert (out / UNSAFE_SET_FILE).read_bytes() == (case.new / UNSAFE_SET_FILE).read_bytes()
     assert not (out / CHECKPOINT_FILE).exists()
+    assert not (out / SECOND_CHECKPOINT_FILE).exists()
     return first["killed"]
 
 
@@ -125,9 +127,9 @@ def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_
 
 def test_killed_at_random_moments_the_old_or_the_new_is_there_and_a_rerun_completes(case, tmp_path):
     rng = np.random.default_rng(0)
-    killed = sum(one_kill(case, tmp_path / "out", after=float(rng.uniform(0.02, 1.5)), delay=0.1) for _ in range(50))
-    print(f"{killed} of 50 killed")
-    assert killed > 25
+    killed = sum(one_kill(case, tmp_path / "out", after=float(rng.uniform(0.02, 1.5)), delay=0.1) for _ in range(30))
+    print(f"{killed} of 30 killed")
+    assert killed > 15
 
 
 @pytest.mark.parametrize("largest", [9000, 20_000])

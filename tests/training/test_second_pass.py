@@ -1,0 +1,209 @@
+"""The second pass of a fine-tuning, with images that nobody labelled."""
+
+import numpy as np
+import pytest
+
+from dnn.model import load_dnn
+from dnn.predictions import Pixels, run_model
+from support.run_folder import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
+from tests.helpers.small_models import NAMES, brightness_model, colour_model, draw_colour, red_model, saved
+from tests.training.test_finetuning import QUICK, data_for
+from training.finetuning import UNLABELLED, Epoch, FineTuning, TrainingData, fine_tune
+from training.second_pass import (
+    Checkpoints,
+    answers_together,
+    draw_unlabelled,
+    fine_tune_twice,
+    is_of_second_pass,
+    second_pass_text,
+)
+from training.settings import SetSizes, Wishes, choose_settings
+
+SHARE = 0.3
+TWICE = QUICK._replace(unlabelled=3.0, answers_share=SHARE)
+
+
+class CutOff(Exception):  # noqa: N818, it stands for a process that is killed
+    pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("models")
+
+
+@pytest.fixture(scope="module")
+def dnn(folder):
+    return load_dnn(saved(colour_model(), folder / "colours.keras"))
+
+
+def with_unlabelled(dnn, data: TrainingData, plain=NAMES) -> TrainingData:
+    """Red in blue, and plain images of some colours, without labels."""
+    rng = np.random.default_rng(1)
+    more = [np.asarray(draw_colour("red", rng, "blue")) for _ in range(4)]
+    more += [np.asarray(draw_colour(name, rng)) for name in plain for _ in range(4)]
+    pixels, _ = data.pixels.take(np.arange(len(data.labels)))
+    return TrainingData(
+        Pixels.of_array(dnn, np.concatenate([pixels, np.stack(more)])),
+        np.concatenate([data.labels, np.zeros(len(more), data.labels.dtype)]),
+        np.concatenate([data.groups, np.full(len(more), UNLABELLED)]),
+    )
+
+
+@pytest.fixture(scope="module")
+def data(dnn):
+    return with_unlabelled(dnn, data_for(dnn))
+
+
+def unlabelled_in(data: TrainingData) -> np.ndarray:
+    return np.flatnonzero(data.groups == UNLABELLED)
+
+
+def test_there_is_a_second_pass_whose_epochs_follow_those_of_the_first(dnn, data):
+    seen, told = [], []
+    result = fine_tune_twice(
+        dnn, data, TWICE, on_epoch=lambda history, epochs: seen.append(([one.epoch for one in history], epochs)),
+        progress=lambda what, done, total: told.append(what),
+    )  # fmt: skip
+    assert [one.epoch for one in result.history] == list(range(11))
+    assert seen == [(list(range(n + 1)), 10) for n in (*range(6), *range(5, 11))]
+    assert result.best > 5
+    assert is_of_second_pass(result, TWICE)
+    assert result.history[result.best].unsafe == 1
+    assert {"Pass 1 of 2: Retraining, epoch 5 of 5", "Pass 2 of 2: Retraining, epoch 1 of 5"} <= set(told)
+    assert second_pass_text(result, TWICE, 16).startswith(
+        "Trained in two passes; in the second one also with 16 improv"
+    )
+
+
+def test_the_second_pass_learns_what_both_networks_answer(dnn, data):
+    rest = unlabelled_in(data)
+    first = fine_tune(dnn, data, TWICE)
+    answers = answers_together(dnn, first.model, data, rest, SHARE)
+    _, before = run_model(dnn, dnn.model, data.pixels, rest)
+    _, after = run_model(dnn, first.model, data.pixels, rest)
+    np.testing.assert_allclose(answers[rest], SHARE * before + (1 - SHARE) * after, atol=1e-6)
+    assert not answers[data.groups != UNLABELLED].any()
+
+
+def test_what_images_without_a_label_are_to_give_is_learnt(dnn):
+    data = with_unlabelled(dnn, data_for(dnn, unsafe=(("green", "red", 1),)), plain=())
+    red_in_blue, red = unlabelled_in(data), NAMES.index("red")
+    answers = np.zeros((len(data.labels), len(NAMES)), np.float32)
+    answers[red_in_blue, red] = 1
+    settings = TWICE._replace(epochs=10)
+    models = [fine_tune(dnn, given, settings).model for given in (data, data._replace(answers=answers))]
+    alone, taught = (run_model(dnn, model, data.pixels, red_in_blue)[1][:, red].mean() for model in models)
+    assert taught > alone + 0.2
+
+
+def test_images_without_a_label_play_no_part_in_the_first_pass(dnn, data):
+    alone = fine_tune(dnn, data_for(dnn), QUICK)
+    beside = fine_tune(dnn, data, QUICK)
+    assert [one[:4] for one in alone.history[1:]] == [one[:4] for one in beside.history[1:]]
+    for mine, theirs in zip(alone.model.get_weights(), beside.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("case", ["no weight", "no images"])
+def test_without_a_weight_or_images_there_is_one_pass(dnn, data, case):
+    given, settings = (data, QUICK) if case == "no weight" else (data_for(dnn), TWICE)
+    result = fine_tune_twice(dnn, given, settings)
+    assert [one.epoch for one in result.history] == list(range(6))
+    assert not is_of_second_pass(result, settings)
+    assert second_pass_text(result, settings, 0) == ""
+
+
+def test_stopped_in_the_first_pass_its_best_epoch_is_kept_and_no_second_one_begins(dnn, data):
+    seen = []
+    result = fine_tune_twice(
+        dnn, data, TWICE, on_epoch=lambda history, _: seen.append(history), should_stop=lambda: len(seen[-1]) == 4
+    )
+    assert (len(result.history), result.stopped) == (4, "on request")
+    assert second_pass_text(result, TWICE, 16) == ""
+
+
+def test_stopped_in_the_second_pass_the_first_one_is_the_result(dnn, data):
+    seen = []
+    result = fine_tune_twice(
+        dnn, data, TWICE, on_epoch=lambda history, _: seen.append(history), should_stop=lambda: len(seen[-1]) == 9
+    )
+    first = fine_tune(dnn, data, TWICE)
+    assert (len(result.history), result.stopped, result.best) == (9, "on request", first.best)
+    assert "the model is that of the first one" in second_pass_text(result, TWICE, 16)
+    for mine, theirs in zip(result.model.get_weights(), first.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("epochs", [3, 5, 8])
+def test_cut_off_in_either_pass_it_goes_on_and_comes_to_the_same(dnn, data, tmp_path, epochs):
+    files = Checkpoints(tmp_path / CHECKPOINT_FILE, tmp_path / SECOND_CHECKPOINT_FILE)
+    whole = fine_tune_twice(dnn, data, TWICE)
+
+    def cut_off(history, _) -> None:
+        if len(history) > epochs:
+            raise CutOff
+
+    with pytest.raises(CutOff):
+        fine_tune_twice(dnn, data, TWICE, on_epoch=cut_off, checkpoints=files)
+    trained = []
+    resumed = fine_tune_twice(dnn, data, TWICE, progress=lambda *step: trained.append(step[0]), checkpoints=files)
+    assert len({what for what in trained if "epoch" in what}) == 10 - epochs
+    assert [one[:4] for one in resumed.history[1:]] == [one[:4] for one in whole.history[1:]]
+    assert resumed.best == whole.best
+    for mine, theirs in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize(
+    ("last", "loss"), [("sigmoid", "binary_crossentropy"), ("linear", None), ("softmax", "categorical_crossentropy")]
+)
+def test_outputs_of_every_kind_have_a_second_pass(folder, last, loss):
+    dnn = load_dnn(saved(colour_model(last, loss), folder / f"{last}.keras"))
+    result = fine_tune_twice(dnn, with_unlabelled(dnn, data_for(dnn)), TWICE)
+    assert len(result.history) == 11
+    assert result.history[result.best].unsafe > 0.7
+
+
+def test_a_single_output_has_a_second_pass(folder):
+    dnn = load_dnn(saved(red_model(), folder / "binary.keras"))
+    data = with_unlabelled(dnn, data_for(dnn, unsafe=(("red", "blue", 0), ("blue", "red", 1))))
+    result = fine_tune_twice(dnn, data._replace(labels=data.labels // 2), TWICE._replace(learning_rate=0.5))
+    assert result.history[result.best].unsafe == 1
+    assert result.best > 5
+
+
+def test_an_image_that_cannot_be_read_takes_no_part(dnn, data):
+    rest = unlabelled_in(data)
+    data.pixels.unreadable[int(rest[0])] = "damaged"
+    try:
+        answers = answers_together(dnn, dnn.model, data, rest, SHARE)
+        assert not answers[rest[0]].any()
+        assert answers[rest[1:]].sum(axis=1) == pytest.approx(1)
+        assert len(fine_tune_twice(dnn, data, TWICE).history) == 11
+    finally:
+        del data.pixels.unreadable[int(rest[0])]
+
+
+def test_of_many_images_as_many_are_drawn_as_there_are_training_images():
+    assert draw_unlabelled(5, 9).tolist() == [0, 1, 2, 3, 4]
+    drawn = draw_unlabelled(1000, 30)
+    assert len(set(drawn.tolist())) == 30
+    assert drawn.tolist() == sorted(drawn.tolist()) == draw_unlabelled(1000, 30).tolist()
+    assert drawn.mean() == pytest.approx(500, abs=150)  # from all of them
+
+
+def test_there_is_a_second_pass_by_default_for_classifiers_with_images_left(dnn, folder):
+    sizes = SetSizes(1000, 50, 20)
+    assert choose_settings(dnn, sizes=sizes)[-2:] == (4, 0.4)
+    assert choose_settings(dnn, Wishes(aim="accuracy"), sizes)[-2:] == (1, 0.2)
+    assert choose_settings(dnn, sizes=sizes).all_epochs == 2 * choose_settings(dnn, sizes=sizes).epochs
+    assert choose_settings(dnn, Wishes(unlabelled=0), sizes)[-2:] == (0, 0)
+    assert choose_settings(dnn, sizes=SetSizes(1000, 50)).unlabelled == 0
+    regression = load_dnn(saved(brightness_model(), folder / "regression.keras"))
+    assert choose_settings(regression, sizes=sizes).unlabelled == 0
+
+
+def test_a_second_pass_that_was_in_vain_is_told():
+    history = tuple(Epoch(i, 0.1, 1.0, 1.0, 0.1) for i in range(8))
+    assert "in vain" in second_pass_text(FineTuning(None, history, 4, "", 1.0, 0.0), TWICE, 16)
