@@ -31,14 +31,14 @@ class Aim(NamedTuple):
 
     keep_unsafe: float
     original_share: float = 0.0
-    unlabelled: float = 4.0
-    answers_share: float = 0.4
+    unlabelled: float = 3.0
+    answers_share: float = 0.3
 
 
 AIMS = {
     "accuracy": Aim(1, unlabelled=1.0, answers_share=0.2),
     "balance": Aim(3),
-    "keep": Aim(3, original_share=0.3),
+    "keep": Aim(3, original_share=0.3, unlabelled=4.0, answers_share=0.4),
 }
 KEEP_IN_A_REGRESSION = Aim(12)  # the mean of two numbers is no surer answer
 AIM = "balance"

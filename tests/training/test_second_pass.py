@@ -195,7 +195,7 @@ def test_of_many_images_as_many_are_drawn_as_there_are_training_images():
 
 def test_there_is_a_second_pass_by_default_for_classifiers_with_images_left(dnn, folder):
     sizes = SetSizes(1000, 50, 20)
-    assert choose_settings(dnn, sizes=sizes)[-2:] == (4, 0.4)
+    assert choose_settings(dnn, sizes=sizes)[-2:] == (3, 0.3)
     assert choose_settings(dnn, Wishes(aim="accuracy"), sizes)[-2:] == (1, 0.2)
     assert choose_settings(dnn, sizes=sizes).all_epochs == 2 * choose_settings(dnn, sizes=sizes).epochs
     assert choose_settings(dnn, Wishes(unlabelled=0), sizes)[-2:] == (0, 0)
