@@ -23,7 +23,7 @@ from dnn.predictions import Judgement, LabelledImages, Pixels, batches, judge, r
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 from training.checkpoint import Checkpoint, load_checkpoint, restore_state, run_key, save_checkpoint, state_of
-from training.settings import Settings, choose_loss, make_optimizer
+from training.settings import SetSizes, Settings, choose_loss, make_optimizer, unsafe_draws
 
 TRAINING = -2
 """In place of a group: an image of the training set."""
@@ -214,7 +214,7 @@ def fine_tune(
         )
     held = hold_out(data.labels[training], settings.validation_share, rng)
     training, validation = training[~held], training[held]
-    n_unsafe = max(len(unsafe), round(settings.unsafe_share * len(training)))
+    n_unsafe = unsafe_draws(settings, SetSizes(len(training), len(unsafe)))
     always = np.concatenate([training, unlabelled])
     # With a last batch of another size, TensorFlow would build the training graph a second time.
     n_unsafe += -(len(always) + n_unsafe) % settings.batch_size

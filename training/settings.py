@@ -17,6 +17,7 @@ STEPS = 1000  # least number of training steps, if the epochs are not given; MOS
 BATCH_SIZE = 32
 VALIDATION_SHARE = 0.1
 UNSAFE_SHARE = 0.2
+MOST_DRAWS = 2
 KEEP = 1.0
 
 
@@ -59,7 +60,8 @@ class Settings(NamedTuple):
     validation_share : float
         Share of the training images that is held out.
     unsafe_share : float
-        Least number of unsafe images drawn in an epoch, per training image; each unsafe image is drawn at least once.
+        Number of unsafe images drawn in an epoch, per training image; each unsafe image is drawn at least once, and
+        twice at most.
     keep, keep_unsafe : float
         Weight of the original model's outputs relative to the label, for training images and for unsafe images that it
         predicts correctly. Files of older versions lack the second, which was the same as the first.
@@ -200,9 +202,19 @@ def aim_of(settings: Settings) -> str:
     return next((aim for aim in AIMS if AIMS[aim][:2] == weights), "")
 
 
+def unsafe_draws(settings: Settings, sizes: SetSizes) -> int:
+    """How many unsafe images are drawn in an epoch, before the last batch is filled up.
+
+    Each at least once, more if they are few beside the training images, but at most `MOST_DRAWS` times: drawn more
+    often, they cost what was right (docs/decisions/049-draws-of-unsafe-images.md).
+    """
+    wanted = min(round(settings.unsafe_share * sizes.training), MOST_DRAWS * sizes.unsafe)
+    return max(sizes.unsafe, wanted)
+
+
 def _epochs(settings: Settings, sizes: SetSizes) -> int:
     training = (1 - settings.validation_share) * sizes.training
-    steps = (training + max(sizes.unsafe, settings.unsafe_share * training)) / settings.batch_size
+    steps = (training + unsafe_draws(settings, sizes._replace(training=round(training)))) / settings.batch_size
     return min(max(EPOCHS, math.ceil(STEPS / max(steps, 1))), MOST_EPOCHS)
 
 

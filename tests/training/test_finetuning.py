@@ -27,6 +27,7 @@ from training.settings import (
     choose_loss,
     choose_settings,
     compile_as_given,
+    unsafe_draws,
 )
 
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
@@ -329,6 +330,13 @@ def test_a_loss_that_is_no_number_stops_and_keeps_good_weights(folder):
     result = fine_tune(unbounded, data._replace(labels=targets), QUICK._replace(learning_rate=1.0), threshold=1.0)
     assert "infinite or NaN" in result.stopped
     assert all(np.isfinite(weights).all() for weights in result.model.get_weights())
+
+
+@pytest.mark.parametrize(
+    ("training", "unsafe", "drawn"), [(1000, 300, 300), (1000, 120, 200), (1000, 50, 100), (10, 1, 2), (9, 0, 0)]
+)
+def test_few_unsafe_images_are_drawn_twice_in_an_epoch_at_most(training, unsafe, drawn):
+    assert unsafe_draws(QUICK, SetSizes(training, unsafe)) == drawn
 
 
 def test_without_unsafe_or_training_images_there_is_nothing_to_do(dnn):
