@@ -27,16 +27,6 @@ class CutOff(Exception):  # noqa: N818, it stands for a process that is killed
     pass
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("models")
-
-
-@pytest.fixture(scope="module")
-def dnn(folder):
-    return load_dnn(saved(colour_model(), folder / "colours.keras"))
-
-
 def with_unlabelled(dnn, data: TrainingData, plain=NAMES) -> TrainingData:
     """Red in blue, and plain images of some colours, without labels."""
     rng = np.random.default_rng(1)
