@@ -269,12 +269,11 @@ def _without_label(unsafe: UnsafeSet, training: LabelledImages, testing: Labelle
     """
     if unsafe.listed:
         return ()
-    labelled = {image.image for image in unsafe.images}
-    files = [
-        unsafe.improvement_root / path for path in find_images(unsafe.improvement_root).paths if path not in labelled
-    ]
-    others = [file for file in files if not (_within(file, testing.root) or _within(file, training.root))]
-    return tuple(others[i] for i in draw_unlabelled(len(others), len(training.paths)))
+    root, labelled = unsafe.improvement_root, {image.image for image in unsafe.images}
+    files = [root / path for path in find_images(root).paths if path not in labelled]
+    others = [testing.root.resolve(), training.root.resolve()]  # a link may lead there
+    files = [file for file in files if not any(map(file.resolve().is_relative_to, others))]
+    return tuple(files[i] for i in draw_unlabelled(len(files), len(training.paths)))
 
 
 def _refuse_onnx(model: Path) -> None:
