@@ -79,6 +79,20 @@ def test_retraining_is_told_with_the_share_of_each_rcc(sets, out, capsys):
         assert {row["label"] for row in csv.DictReader(file)} == {"red", "green"}
 
 
+@pytest.mark.parametrize(("more", "epochs"), [((), 10), (("--one-pass",), 5)])
+def test_images_without_a_label_take_part_in_a_second_pass_unless_refused(sets, out, tmp_path, capsys, more, epochs):
+    shutil.copytree(sets / "improvement", tmp_path / "improvement")
+    draw_set(tmp_path / "improvement", 2, seed=4)
+    assert retraining(sets, out, "--improvement", tmp_path / "improvement", *more) == 0
+    printed = capsys.readouterr()
+    assert len(load_retraining(out).history) == 1 + epochs
+    assert ("also with 6 improvement images without a label" in printed.out) == (epochs == 10)
+    assert ("Pass 2 of 2: Retraining, epoch 5 of 5" in printed.err) == (epochs == 10)
+    assert command("report", "--out", out) == 0
+    report = (out / "report.html").read_text()
+    assert ("in a second pass also 6 improvement images without a label" in report) == (epochs == 10)
+
+
 @pytest.mark.slow
 def test_the_spread_of_several_seeds_is_told(sets, out, capsys):
     assert retraining(sets, out, "--improvement", sets / "improvement", "--seeds", 3) == 0

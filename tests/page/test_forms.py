@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from page import retraining_tab
 from page.forms import LONGEST, remember, remembered, renewed
+from page.jobs import Job, Jobs, PageSettings
+from page.results import Results
 from support.run_folder import FORMS_FILE
+from tests.helpers.laid_out import laid_out
 
 
 def test_each_tab_gets_back_what_it_kept_last(tmp_path):
@@ -71,3 +75,13 @@ def test_tabs_that_keep_at_once_lose_nothing(tmp_path: Path):
     for thread in threads:
         thread.join()
     assert {remembered(tmp_path, tab)["size"] for tab in ("unsafe", "retraining")} == {"29"}
+
+
+@pytest.mark.parametrize(("checked", "unlabelled"), [(True, 0), (False, None), ("", None)])
+def test_labelled_images_only_are_what_the_box_asks_for(tmp_path, monkeypatch, checked, unlabelled):
+    asked = []
+    monkeypatch.setattr(retraining_tab, "retrain", lambda *paths, wishes, **more: asked.append(wishes))
+    tab = laid_out(lambda: retraining_tab.RetrainingTab(PageSettings(tmp_path, Jobs(), Results(tmp_path, None))))
+    form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | {"model": "m", "train": "a", "test": "b"}
+    tab._retrain(Job("retraining", 1, print), form | {"one_pass": checked}, trust=False)
+    assert [wishes.unlabelled for wishes in asked] == [unlabelled]

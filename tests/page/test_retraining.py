@@ -139,6 +139,9 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     assert result["accuracy_after"] > result["accuracy_before"]
     expect(page.locator("#retraining-figures")).to_contain_text(f"{result['accuracy_after']:.2%}")
     expect(page.locator("#curves svg[role=img]")).to_be_visible()
+    # The other nine improvement images, without labels, took part in a second pass.
+    assert (result["unlabelled_size"], len(result["history"])) == (9, 81)
+    expect(page.locator("#curves")).to_contain_text("second pass")
     opens_what_it_shows(page, result)
     assert given.model.read_bytes() == whole
     assert (served.out / MODEL_FILE).is_file()
