@@ -248,8 +248,8 @@ def _add_retrain(commands: Commands) -> None:
     )
     retrain.add_argument(
         "--one-pass", action="store_true",
-        help="learn from labelled images only, without a second pass over the other improvement images: half the time, "
-        "but a smaller gain",
+        help="learn from labelled images only, without a second pass with the other improvement images: half the time, "
+        "but more images that were right get wrong",
     )  # fmt: skip
     retrain.add_argument("--batch-size", metavar="N", help="images per training step (default: 32)")
     retrain.add_argument("--seed", metavar="N", help="determines the images drawn and their order (default: 0)")

@@ -125,7 +125,7 @@ class RetrainingTab:
                 )
                 self.one_pass = gr.Checkbox(
                     label="Learn from labelled images only",
-                    info="Half the time, a smaller gain: without a second pass over the other improvement images",
+                    info="Half the time, but more that was right gets wrong: no second pass with the other images",
                     elem_id="one-pass",
                 )
                 self.trust = gr.Checkbox(

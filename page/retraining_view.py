@@ -270,8 +270,9 @@ def _tiles(result: Retraining) -> list[dict[str, str]]:
     if result.after is None:
         waiting = f"{result.waiting / max(result.seconds, 1e-9):.0%} waiting for images"
         images = f"{result.train_size:,} + {result.unsafe_size:,}"
+        others = f"; in a second pass {result.unlabelled_size:,} without a label" if result.unlabelled_size else ""
         rows += [
-            ("Trained on", images, "training and unsafe images", ""),
+            ("Trained on", images, f"training and unsafe images{others}", ""),
             ("Time", f"{result.seconds:.0f} s", waiting, ""),
         ]
     return [dict(zip(("title", "figure", "more", "opens"), row, strict=True)) for row in rows]

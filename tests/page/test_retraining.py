@@ -142,6 +142,7 @@ def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, 
     # The other nine improvement images, without labels, took part in a second pass.
     assert (result["unlabelled_size"], len(result["history"])) == (9, 81)
     expect(page.locator("#curves")).to_contain_text("second pass")
+    expect(page.locator("#retraining-figures")).to_contain_text("in a second pass 9 without a label")
     opens_what_it_shows(page, result)
     assert given.model.read_bytes() == whole
     assert (served.out / MODEL_FILE).is_file()
