@@ -113,6 +113,7 @@ HOUSE = {
         "settings",
         "checkpoint",
         "finetuning",
+        "second_pass",
         "together",
         "comparison",
         "certainty",
