@@ -3,10 +3,10 @@
 In: the DNN, the images of a fine-tuning, and improvement images without labels. Out: the result of the second pass.
 
 Of an improvement set, only the unsafe set is labelled. What the other images should give is known well enough after a
-first pass: the mean of what the original network answers and what the retrained one does, which is the surer answer of
-the two (see `training/together.py`). The second pass begins with the original network again, and learns these answers
-beside the labels. Thus one network comes close to both together, on images like those of the test set: it gets more of
-them right, and fewer wrong that were right (docs/decisions/048-second-pass.md).
+first pass: the mean of what the original network answers and what the retrained one does, which keeps the surer answer
+of the two (see `training/together.py`). The second pass begins with the original network again, and learns these
+answers beside the labels. Thus one network comes close to both together on images like those of the test set: it gets
+about as many right, and fewer wrong that were right (docs/decisions/048-second-pass.md).
 
 Sources: Hinton et al., "Distilling the knowledge in a neural network", 2015; Xie et al., "Self-training with noisy
 student improves ImageNet classification", CVPR 2020 (a new network learns a finished one's answers for unlabelled
