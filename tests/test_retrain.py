@@ -279,7 +279,7 @@ def test_of_several_seeds_the_model_with_the_median_accuracy_is_kept(case):
     kept = next(one for one in result.repetitions if one.seed == result.settings.seed)
     changes = (result.accuracy_after, len(result.improved), len(result.worsened))
     assert changes == (kept.accuracy_after, kept.improved, kept.worsened)
-    assert "Repetition 2 of 5: Retraining, epoch 1 of 1" in steps
+    assert "Repetition 2 of 5: Pass 2 of 2: Retraining, epoch 1 of 1" in steps
     assert result.stopped == ""
     assert load_retraining(case / "out").repetitions == result.repetitions
     assert [name for name in names_in(case / "out") if name.endswith(".npz")] == ["clusters.npz"]
