@@ -94,7 +94,7 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
         retraining.wire(loaded, retraining_tab, news)
         report.wire(loaded, report_tab, news)
         failures.wire(loaded, news)
-        wire_reasons(failures, clusters, tabs, settings)
+        wire_reasons(failures, clusters, settings)
         wire_classes(labels, retraining)
         wire_next_round(failures, retraining, tabs, settings)
     return app

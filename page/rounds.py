@@ -20,9 +20,14 @@ from support.text import printable
 from training.result import retraining_of
 
 CLUSTERS_TAB = "clusters"
+# In the browser: an answer of the server that others follow closely was once lost.
+TO_CLUSTERS = f"""(...sent) => {{
+  document.querySelector('.tab-container [role="tab"][data-tab-id="{CLUSTERS_TAB}"]')?.click();
+  return sent;
+}}"""
 
 
-def wire_reasons(failures: FailuresTab, clusters: ClustersTab, tabs: gr.Tabs, settings: PageSettings) -> None:
+def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSettings) -> None:
     """Connect *Find the reasons*: the first tab's failing images become root cause clusters in the second."""
 
     def on_find(
@@ -30,7 +35,6 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, tabs: gr.Tabs, se
     ) -> Iterator[dict]:
         """Generate RCCs, unless something was typed there that would be lost."""
         *kept, filled_in = others
-        yield {tabs: gr.update(selected=CLUSTERS_TAB)}
         failing = printable(str(failures.collected.folder))
         given = tuple(map(printable, given_predictions(settings.out)))
         # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
@@ -52,7 +56,8 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, tabs: gr.Tabs, se
     sent = failures.view.find.click(
         on_find,
         [*clusters.form.fields, clusters.form.root],
-        [tabs, *clusters.form.fields, clusters.form.root, *clusters.outputs],
+        [*clusters.form.fields, clusters.form.root, *clusters.outputs],
+        js=TO_CLUSTERS,
         **FOLLOW,
     )
     sent.then(clusters.on_map, clusters.images_view.colour, clusters.images_view.map_outputs, **VIEW)
