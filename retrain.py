@@ -73,7 +73,7 @@ def retrain(
     labelling: Labelling = AS_LABELLED,
     wishes: Wishes = NO_WISHES,
     progress: Progress = no_progress,
-    on_epoch: OnEpoch = lambda history, epochs: None,
+    on_epoch: OnEpoch = lambda history, passes: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Retraining:
     """Fine-tune the DNN with the unsafe set in the folder `out`; write the new model and the comparison there.

@@ -15,7 +15,7 @@ class stoppable:  # noqa: N801, used as a function
         self._before = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
-    def on_epoch(self, history: tuple[object, ...], epochs: int) -> None:
+    def on_epoch(self, history: tuple[object, ...], passes: object) -> None:
         self._epochs = max(self._epochs, len(history) - 1)  # another repetition starts from 0
 
     def should_stop(self) -> bool:

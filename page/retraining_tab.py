@@ -213,8 +213,10 @@ class RetrainingTab:
         settings = self._settings
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
 
-        def on_epoch(history: tuple[Epoch, ...], epochs: int) -> None:
-            curves = learning_curves(history, epochs)
+        def on_epoch(history: tuple[Epoch, ...], passes: tuple[int, ...]) -> None:
+            # The second one is marked as soon as it has an epoch.
+            first = passes[0] if len(history) > passes[0] + 1 else None
+            curves = learning_curves(history, sum(passes), first_pass=first)
             job.drawing = titled("Accuracy by epoch of the model that is being trained", curves)
 
         paths = {"model": fields["model"], "training folder": fields["train"], "test folder": fields["test"]}

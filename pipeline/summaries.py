@@ -73,7 +73,7 @@ def retraining_summary(result: Retraining) -> str:
         text += " · no epoch was better than the given model, whose weights are kept"
     else:
         text = f"{in_words(sure)} · {text}"
-        text += f" · epoch {result.best} of {result.settings.all_epochs} kept" if result.settings else ""
+        text += f" · epoch {result.best} of {sum(result.settings.passes)} kept" if result.settings else ""
     return text + (f" · stopped: {result.stopped}" if result.stopped else "")
 
 

@@ -243,7 +243,7 @@ def in_repetition(number, act):
     """An `on_epoch` that acts before the first epoch of a repetition."""
     begun = []
 
-    def on_epoch(history, epochs):
+    def on_epoch(history, passes):
         if len(history) == 1:
             begun.append(True)
             if len(begun) == number:
@@ -461,7 +461,7 @@ def test_a_full_disk_while_saving_leaves_everything_as_it_was(case):
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
 
-    def leave_no_room(history, epochs):
+    def leave_no_room(history, passes):
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
 
     try:

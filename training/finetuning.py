@@ -35,7 +35,7 @@ ON_REQUEST = "on request"
 """Why a fine-tuning stopped, if it was asked to."""
 
 MOST_LOST = 0.05
-OnEpoch = Callable[[tuple["Epoch", ...], int], None]
+OnEpoch = Callable[[tuple["Epoch", ...], tuple[int, ...]], None]
 _RUNNING = "Running the model on the training images"
 
 
@@ -178,7 +178,7 @@ def fine_tune(
     *,
     threshold: float | None = None,
     progress: Progress = no_progress,
-    on_epoch: OnEpoch = lambda history, epochs: None,
+    on_epoch: OnEpoch = lambda history, passes: None,
     should_stop: Callable[[], bool] = lambda: False,
     checkpoint: Path | None = None,
     original: Outputs | None = None,
@@ -190,7 +190,8 @@ def fine_tune(
     threshold : float, optional
         For a regression: an error above it is a failure.
     on_epoch : callable
-        Called after each epoch, including epoch 0, with the history and the number of epochs in all.
+        Called after each epoch, including epoch 0, with the history and the number of epochs of each pass,
+        here of one.
     should_stop : callable
         Called before each batch; if it returns True, training stops and the weights of the best epoch are kept.
     checkpoint : Path, optional
@@ -243,7 +244,7 @@ def fine_tune(
         history = [Epoch(int(row[0]), *row[1:].tolist()) for row in saved.history]
         best, kept, waited, rng.bit_generator.state = saved.best, saved.kept, saved.waiting, saved.rng
         started -= sum(epoch.seconds for epoch in history[1:])
-    on_epoch(tuple(history), settings.epochs)
+    on_epoch(tuple(history), (settings.epochs,))
     for epoch in range(len(history), settings.epochs + 1):
         began = time.monotonic()
         order = rng.permutation(np.concatenate([always, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
@@ -261,7 +262,7 @@ def fine_tune(
             state = Checkpoint(np.array(history, float), best, waited, rng.bit_generator.state, state_of(model), kept)
             with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
                 save_checkpoint(checkpoint, key, state)
-        on_epoch(tuple(history), settings.epochs)
+        on_epoch(tuple(history), (settings.epochs,))
     model.set_weights(kept)
     return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started, waited)
 

@@ -178,7 +178,7 @@ def repeat(
     """
     done = load_repetitions(resumption, settings, n) if resumption else []
     if done:
-        on_epoch(done[-1].tuning.history, settings.all_epochs)
+        on_epoch(done[-1].tuning.history, settings.passes)
     stopped = ""
     while len(done) < n:
         if done and should_stop():

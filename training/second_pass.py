@@ -62,7 +62,7 @@ def fine_tune_twice(
     *,
     threshold: float | None = None,
     progress: Progress = no_progress,
-    on_epoch: OnEpoch = lambda history, epochs: None,
+    on_epoch: OnEpoch = lambda history, passes: None,
     should_stop: Callable[[], bool] = lambda: False,
     checkpoints: Checkpoints | None = None,
 ) -> FineTuning:
@@ -94,7 +94,7 @@ def fine_tune_twice(
 
     first = tune(
         data, settings, progress=_of_pass(1, progress), checkpoint=first_file,
-        on_epoch=lambda history, epochs: on_epoch(history, settings.all_epochs),
+        on_epoch=lambda history, _: on_epoch(history, settings.passes),
     )  # fmt: skip
     if first.stopped or not first.best:
         return first
@@ -105,7 +105,7 @@ def fine_tune_twice(
     answers = answers_together(dnn, first.model, data, rest, settings.answers_share, progress=_of_pass(2, progress))
     second = tune(
         data._replace(answers=answers), settings, progress=_of_pass(2, progress), checkpoint=second_file,
-        on_epoch=lambda history, epochs: on_epoch(joined(history), settings.all_epochs),
+        on_epoch=lambda history, _: on_epoch(joined(history), settings.passes),
     )  # fmt: skip
     result = FineTuning(
         second.model,

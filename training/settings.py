@@ -88,9 +88,9 @@ class Settings(NamedTuple):
     answers_share: float = 0.0
 
     @property
-    def all_epochs(self) -> int:
-        """The epochs of both passes, or of the only one."""
-        return 2 * self.epochs if self.unlabelled else self.epochs
+    def passes(self) -> tuple[int, ...]:
+        """The number of epochs of each pass."""
+        return (self.epochs, self.epochs) if self.unlabelled else (self.epochs,)
 
 
 class SetSizes(NamedTuple):

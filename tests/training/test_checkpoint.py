@@ -28,7 +28,7 @@ def dnn(tmp_path_factory):
 
 
 def cut_off_after(epoch: int):
-    def on_epoch(history, epochs) -> None:
+    def on_epoch(history, passes) -> None:
         if len(history) > epoch:
             raise CutOff
 

@@ -208,11 +208,11 @@ def test_targets_hold_on_to_what_was_right(dnn):
 def test_fine_tuning_learns_the_unsafe_images_and_keeps_the_others(dnn):
     given = [weights.copy() for weights in dnn.model.get_weights()]
     seen = []
-    result = fine_tune(dnn, data_for(dnn), QUICK, on_epoch=lambda history, epochs: seen.append((len(history), epochs)))
+    result = fine_tune(dnn, data_for(dnn), QUICK, on_epoch=lambda history, passes: seen.append((len(history), passes)))
     assert (result.history[0].unsafe, result.history[0].validation) == (0, 1)
     assert result.history[result.best].unsafe == 1
     assert result.history[result.best].validation == 1
-    assert seen == [(epoch, 5) for epoch in range(1, 7)]
+    assert seen == [(epoch, (5,)) for epoch in range(1, 7)]
     assert result.stopped == ""
     for before, after in zip(given, dnn.model.get_weights(), strict=True):
         np.testing.assert_array_equal(before, after)

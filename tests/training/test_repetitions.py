@@ -101,7 +101,7 @@ def test_a_test_set_that_is_no_longer_read_whole_ends_the_repetitions_with_a_sen
     answers = iter([judged(0, 1, 2), judged(0, 1)])
     tuning = FineTuning(Model(), (Epoch(0, 0.0, 1.0, 1.0, 0.0),), 0, "", 1.0, 0.0)
     steps = Steps(lambda settings, progress: tuning, lambda model, progress: next(answers), lambda weights: Model())
-    callbacks = {"progress": print, "on_epoch": lambda history, epochs: None, "should_stop": lambda: False}
+    callbacks = {"progress": print, "on_epoch": lambda history, passes: None, "should_stop": lambda: False}
     result = repeat(steps, SETTINGS, 3, judged(0, 1, 2), None, **callbacks)
     assert len(result.repetitions) == 1
     assert result.tuning.stopped.startswith("after 1 of 3 repetitions, since the next one failed (Expected the 3 test")

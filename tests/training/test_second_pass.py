@@ -52,11 +52,11 @@ def unlabelled_in(data: TrainingData) -> np.ndarray:
 def test_there_is_a_second_pass_whose_epochs_follow_those_of_the_first(dnn, data):
     seen, told = [], []
     result = fine_tune_twice(
-        dnn, data, TWICE, on_epoch=lambda history, epochs: seen.append(([one.epoch for one in history], epochs)),
+        dnn, data, TWICE, on_epoch=lambda history, passes: seen.append(([one.epoch for one in history], passes)),
         progress=lambda what, done, total: told.append(what),
     )  # fmt: skip
     assert [one.epoch for one in result.history] == list(range(11))
-    assert seen == [(list(range(n + 1)), 10) for n in (*range(6), *range(5, 11))]
+    assert seen == [(list(range(n + 1)), (5, 5)) for n in (*range(6), *range(5, 11))]
     assert result.best > 5
     assert is_of_second_pass(result, TWICE)
     assert result.history[result.best].unsafe == 1
@@ -187,7 +187,7 @@ def test_there_is_a_second_pass_by_default_for_classifiers_with_images_left(dnn,
     sizes = SetSizes(1000, 50, 20)
     assert choose_settings(dnn, sizes=sizes)[-2:] == (3, 0.3)
     assert choose_settings(dnn, Wishes(aim="accuracy"), sizes)[-2:] == (1, 0.2)
-    assert choose_settings(dnn, sizes=sizes).all_epochs == 2 * choose_settings(dnn, sizes=sizes).epochs
+    assert choose_settings(dnn, sizes=sizes).passes == 2 * (choose_settings(dnn, sizes=sizes).epochs,)
     assert choose_settings(dnn, Wishes(unlabelled=0), sizes)[-2:] == (0, 0)
     assert choose_settings(dnn, sizes=SetSizes(1000, 50)).unlabelled == 0
     regression = load_dnn(saved(brightness_model(), folder / "regression.keras"))
