@@ -405,6 +405,7 @@ def test_the_contact_sheet_has_a_row_for_each_cause(tmp_path):
     assert sheet[-SIDE:, -SIDE:].any()  # the last place is filled
 
 
+@pytest.mark.slow
 def test_the_contact_sheet_of_people_has_a_row_for_each(tmp_path):
     path = tmp_path / "people.png"
     assert contact_sheet.main(["--people", str(path)]) == 0

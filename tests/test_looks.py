@@ -61,6 +61,7 @@ def people(fake_network, tmp_path) -> People:
     return found
 
 
+@pytest.mark.slow
 def test_looks_that_right_images_have_as_well_are_set_aside(people):
     clusters = generate_clusters(people.failing, people.out, SETTINGS)
     for rcc in range(clusters.n_rccs):  # none may be steady, since each person divides into stains

@@ -94,6 +94,7 @@ def test_the_command_line_offers_and_sets_aside(people, capsys):
     assert "--set-aside NAME" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_was_set_aside_is_kept_with_the_run_and_the_same_run_gives_the_same_bytes(people):
     settings = ASIDE._replace(set_aside=("person", "brightness", "hue_deg"))
     clusters = generate_clusters(people.failing, people.out, settings)

@@ -291,6 +291,7 @@ def test_of_several_seeds_the_model_with_the_median_accuracy_is_kept(case):
         assert (mine == theirs).all()
 
 
+@pytest.mark.slow
 def test_stopped_in_the_fourth_repetition_three_count(case):
     asked = []
     stop = in_repetition(4, lambda: asked.append(True))

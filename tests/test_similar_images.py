@@ -101,6 +101,7 @@ def test_of_very_many_improvement_images_a_part_is_compared_which_is_said(case, 
     assert others.paths == gather_improvement(clusters, unsafe, most=5).paths
 
 
+@pytest.mark.slow
 def test_what_is_set_aside_is_set_aside_from_other_images_as_well(fake_network, tmp_path):
     people = draw_people(tmp_path)
     aside = SETTINGS._replace(set_aside=("person",), parameters=people.parameters)

@@ -227,7 +227,7 @@ def test_a_line_of_pixels_is_measured_along_itself():
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
-@pytest.mark.parametrize("side", [60, 2400])
+@pytest.mark.parametrize("side", [60, pytest.param(2400, marks=pytest.mark.slow)])
 def test_an_image_that_exif_turns_is_measured_as_it_is_shown(kind, side):
     image = photo(side=side)
     for orientation, turned in ((1, False), (3, False), (6, True), (8, True)):

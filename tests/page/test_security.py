@@ -458,6 +458,7 @@ def test_server_functions_answer_forged_arguments_with_nothing(attacked, visitor
     assert visitor.client.get("/").status_code == 200
 
 
+@pytest.mark.slow
 def test_event_handlers_bear_forged_arguments(attacked, visitor):
     """Every handler is called with what no widget sends; the browser is told neither a traceback nor a file."""
     labels = (attacked.folder / "out" / "labels.txt").read_text()

@@ -125,7 +125,9 @@ def test_stopped_in_the_second_pass_the_first_one_is_the_result(dnn, data):
         np.testing.assert_array_equal(mine, theirs)
 
 
-@pytest.mark.parametrize("epochs", [3, 5, 8])
+@pytest.mark.parametrize(
+    "epochs", [pytest.param(3, marks=pytest.mark.slow), 5, pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_cut_off_in_either_pass_it_goes_on_and_comes_to_the_same(dnn, data, tmp_path, epochs):
     files = Checkpoints(tmp_path / CHECKPOINT_FILE, tmp_path / SECOND_CHECKPOINT_FILE)
     whole = fine_tune_twice(dnn, data, TWICE)
@@ -145,6 +147,7 @@ def test_cut_off_in_either_pass_it_goes_on_and_comes_to_the_same(dnn, data, tmp_
         np.testing.assert_array_equal(mine, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("last", "loss"), [("sigmoid", "binary_crossentropy"), ("linear", None), ("softmax", "categorical_crossentropy")]
 )
