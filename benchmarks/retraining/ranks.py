@@ -51,9 +51,12 @@ class Ranks(NamedTuple):
 
 
 def rank(cases: Sequence[CaseRuns], strategies: Sequence[str]) -> Ranks | None:
-    """Rank the strategies that were run in every block; None where there are too few of them, or of blocks."""
+    """Rank the strategies that were run in every block; None where there are too few of them, or of blocks.
+
+    A case with a number of labels is no block if fewer than `FEWEST_STRATEGIES` were run there.
+    """
     blocks = [(case, labels) for case in cases for labels in case.budgets]
-    blocks = [(case, labels) for case, labels in blocks if any(case.values(name, labels) for name in strategies)]
+    blocks = [block for block in blocks if _n_run(*block, strategies) >= FEWEST_STRATEGIES]
     common = [name for name in strategies if all(case.values(name, labels) for case, labels in blocks)]
     if len(common) < FEWEST_STRATEGIES or len(blocks) < FEWEST_BLOCKS:
         return None
@@ -72,6 +75,10 @@ def rank(cases: Sequence[CaseRuns], strategies: Sequence[str]) -> Ranks | None:
         critical,
         tuple(tuple(_worse(common[i], common, blocks)) for i in order),
     )
+
+
+def _n_run(case: CaseRuns, labels: int, strategies: Sequence[str]) -> int:
+    return sum(bool(case.values(name, labels)) for name in strategies)
 
 
 def _worse(name: str, others: Sequence[str], blocks: Sequence[tuple[CaseRuns, int]]) -> list[str]:

@@ -92,12 +92,12 @@ def _where(worse: tuple[str, ...], n_blocks: int) -> str:
 
 def _about_ranks(ranks: Ranks) -> str:
     return (
-        f"In each of the {len(ranks.blocks)} blocks, a case with a number of labels, the {len(ranks.strategies)} "
-        "strategies that use no label but those of the selected images, and were run in all blocks, are ranked by mean "
-        f"accuracy (1 is the best). Friedman's p is {ranks.p:.1g}; by Nemenyi's test, mean ranks less than "
-        f"{ranks.critical:.2f} apart may differ by chance (level {LEVEL:g}). The last column has the blocks in which a "
-        f"strategy is significantly worse than another (Mann–Whitney, p < {LEVEL:g}, not corrected for the many "
-        "comparisons)."
+        f"In each of the {len(ranks.blocks)} blocks, a case with a number of labels and three strategies or more, the "
+        f"{len(ranks.strategies)} strategies that use no label but those of the selected images, and were run in all "
+        f"blocks, are ranked by mean accuracy (1 is the best). Friedman's p is {ranks.p:.1g}; by Nemenyi's test, mean "
+        f"ranks less than {ranks.critical:.2f} apart may differ by chance (level {LEVEL:g}). The last column has the "
+        f"blocks in which a strategy is significantly worse than another (Mann–Whitney, p < {LEVEL:g}, not corrected "
+        "for the many comparisons)."
     )
 
 

@@ -302,6 +302,7 @@ def test_ranks_over_all_cases_are_those_of_the_means_and_say_where_a_strategy_is
         case_runs({"SAFE": good, "BL2": bad, "entropy": fair, "BL1": good}, name="gd"),
         case_runs({"SAFE": good, "BL2": fair, "entropy": bad}, name="oc"),
         case_runs({"SAFE": good, "BL2": bad, "entropy": fair}, name="hpd"),
+        case_runs({"SAFE": bad, "BL2": good}, name="fld"),  # too few to be ranked
     ]
     ranks = rank(cases, ["SAFE", "BL2", "entropy", "BL1"])
     assert ranks.strategies == ("SAFE", "entropy", "BL2")  # BL1 has no runs of oc and hpd
