@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dnn.failure_prediction import likely_wrong
 from dnn.failures import checked, examples_for
 from dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import Judgement, LabelledImages, Pixels, check_outputs, doubts, judge, run_model, skipped_of
@@ -43,6 +44,7 @@ from training.repetitions import Repeated, Resumption, Steps, repeat
 from training.result import Retraining, save_retraining
 from training.second_pass import (
     Checkpoints,
+    LikelyWrong,
     draw_unlabelled,
     fine_tune_twice,
     is_of_second_pass,
@@ -124,7 +126,7 @@ def retrain(
         def train_with(settings: Settings, progress: Progress) -> FineTuning:
             return fine_tune_twice(
                 material.dnn, data, settings, threshold=options.threshold, progress=progress, on_epoch=on_epoch,
-                should_stop=should_stop, checkpoints=unfinished,
+                should_stop=should_stop, checkpoints=unfinished, likely_wrong=_likely_wrong(before, answers),
             )  # fmt: skip
 
         share, tests = settings.original_share, []
@@ -344,6 +346,11 @@ def _run(material: _Material, model: Any, tested: Pixels, progress: Progress, wh
     answers = _Answers(*run_model(material.dnn, model, tested, np.arange(len(tested)), progress=progress, what=what))
     check_outputs(answers.outputs, material.dnn, material.test.root, skipped_of(tested, material.test.paths))
     return answers
+
+
+def _likely_wrong(before: Judgement, answers: _Answers) -> LikelyWrong:
+    """How likely the original network is wrong, by the test images that it answers most similarly."""
+    return lambda outputs: likely_wrong(np.nan_to_num(outputs), answers.outputs, ~before.right)
 
 
 def _judge(material: _Material, answers: _Answers) -> Judgement:

@@ -23,6 +23,7 @@ from tests.helpers.small_models import brightness_model, clusters_of, colour_mod
 from training.comparison import find_in_test_set
 from training.labels import Labelling
 from training.result import load_retraining
+from training.second_pass import fine_tune_twice
 from training.settings import Wishes
 
 TINTED = {"red": ("blue", 5), "green": ("red", 4)}
@@ -133,6 +134,20 @@ def test_on_request_there_is_one_pass(case):
     result = run(case, unlabelled=0)
     assert (result.unlabelled_size, len(result.history)) == (0, 1 + QUICK["epochs"])
     assert "pass" not in " ".join(result.assumptions)
+
+
+def test_the_second_pass_is_told_how_likely_the_given_model_is_wrong(case, monkeypatch):
+    given = []
+
+    def tune(*arguments, likely_wrong, **others):
+        given.append(likely_wrong)
+        return fine_tune_twice(*arguments, likely_wrong=likely_wrong, **others)
+
+    monkeypatch.setattr("retrain.fine_tune_twice", tune)
+    result = run(case, **SHORT)
+    # Of so few test images all are neighbours; what is no number is as unlike them as anything.
+    wrong = given[0](np.array([[1, 0, 0], [np.nan] * 3], np.float32))
+    assert wrong == pytest.approx(1 - result.accuracy_before)
 
 
 def test_images_that_are_not_known_to_be_improvement_images_take_no_part(case):

@@ -3,10 +3,10 @@
 In: the DNN, the images of a fine-tuning, and improvement images without labels. Out: the result of the second pass.
 
 Of an improvement set, only the unsafe set is labelled. What the other images should give is known well enough after a
-first pass: the mean of what the original network answers and what the retrained one does, which keeps the surer answer
-of the two (see `training/together.py`). The second pass begins with the original network again, and learns these
-answers beside the labels. Thus one network comes close to both together on images like those of the test set: it gets
-about as many right, and fewer wrong that were right (docs/decisions/048-second-pass.md).
+first pass: the mean of what the original network answers and what the retrained one does, in which the original one
+counts more where it is likely right. The second pass begins with the original network again, and learns these answers
+beside the labels. Thus one network gets about as many right as the retrained one, and fewer wrong that were right
+(docs/decisions/048-second-pass.md).
 
 Sources: Hinton et al., "Distilling the knowledge in a neural network", 2015; Xie et al., "Self-training with noisy
 student improves ImageNet classification", CVPR 2020 (a new network learns a finished one's answers for unlabelled
@@ -35,6 +35,9 @@ from training.finetuning import (
     original_outputs,
 )
 from training.settings import Settings
+
+LikelyWrong = Callable[[np.ndarray], np.ndarray]
+"""How likely the original network is wrong, shape (n,), where it answers with probabilities of shape (n, n_classes)."""
 
 
 class Checkpoints(NamedTuple):
@@ -65,6 +68,7 @@ def fine_tune_twice(
     on_epoch: OnEpoch = lambda history, passes: None,
     should_stop: Callable[[], bool] = lambda: False,
     checkpoints: Checkpoints | None = None,
+    likely_wrong: LikelyWrong | None = None,
 ) -> FineTuning:
     """Fine-tune as `training.finetuning.fine_tune` does, and once more with the images that have no label.
 
@@ -79,6 +83,8 @@ def fine_tune_twice(
         As of `fine_tune`; the epochs of the second pass follow those of the first in the history.
     checkpoints : Checkpoints, optional
         If they were written by the same fine-tuning, it resumes from there.
+    likely_wrong : callable, optional
+        As for `answers_together`.
 
     Raises
     ------
@@ -102,7 +108,9 @@ def fine_tune_twice(
     def joined(history: tuple[Epoch, ...]) -> tuple[Epoch, ...]:
         return (*first.history, *(one._replace(epoch=one.epoch + len(first.history) - 1) for one in history[1:]))
 
-    answers = answers_together(dnn, first.model, data, rest, settings.answers_share, progress=_of_pass(2, progress))
+    answers = answers_together(
+        dnn, first.model, data, rest, settings, likely_wrong=likely_wrong, progress=_of_pass(2, progress)
+    )
     second = tune(
         data._replace(answers=answers), settings, progress=_of_pass(2, progress), checkpoint=second_file,
         on_epoch=lambda history, _: on_epoch(joined(history), settings.passes),
@@ -120,7 +128,14 @@ def fine_tune_twice(
 
 
 def answers_together(
-    dnn: Dnn, retrained: Any, data: TrainingData, rest: np.ndarray, share: float, *, progress: Progress = no_progress
+    dnn: Dnn,
+    retrained: Any,
+    data: TrainingData,
+    rest: np.ndarray,
+    settings: Settings,
+    *,
+    likely_wrong: LikelyWrong | None = None,
+    progress: Progress = no_progress,
 ) -> np.ndarray:
     """What the images without a label are to give: the mean of both networks' probabilities.
 
@@ -128,8 +143,10 @@ def answers_together(
     ----------
     rest : ndarray of shape (n,), int
         The images, as indices into `data`.
-    share : float
-        Of the original network.
+    settings : Settings
+        `answers_share` is the original network's share. If `likely_wrong` is given, it is, for each image, the mean of
+        this and how likely the original network is right, weighted 1 - `by_right` and `by_right`.
+    likely_wrong : callable, optional
 
     Returns
     -------
@@ -137,9 +154,17 @@ def answers_together(
         Only the rows of readable images of `rest` are filled in.
     """
     answers = np.zeros((len(data.labels), dnn.n_classes), np.float32)
-    for model, weight in ((dnn.model, share), (retrained, 1 - share)):
-        given = Outputs(*run_model(dnn, model, data.pixels, rest, progress=progress, what="Asking both networks"))
-        answers[given.indices] += weight * given.outputs
+    before, after = (
+        Outputs(*run_model(dnn, model, data.pixels, rest, progress=progress, what="Asking both networks"))
+        for model in (dnn.model, retrained)
+    )
+    shares = np.zeros((len(data.labels), 1), np.float32)  # of the original network
+    shares[before.indices] = settings.answers_share
+    if likely_wrong and settings.by_right and len(before.indices):
+        right = 1 - likely_wrong(before.outputs)[:, None]
+        shares[before.indices] += settings.by_right * (right - settings.answers_share)
+    answers[before.indices] = shares[before.indices] * before.outputs
+    answers[after.indices] += (1 - shares[after.indices]) * after.outputs
     return answers
 
 

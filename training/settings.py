@@ -26,7 +26,7 @@ class Aim(NamedTuple):
 
     Attributes
     ----------
-    keep_unsafe, original_share, unlabelled, answers_share : float
+    keep_unsafe, original_share, unlabelled, answers_share, by_right : float
         As of `Settings`.
     """
 
@@ -34,10 +34,11 @@ class Aim(NamedTuple):
     original_share: float = 0.0
     unlabelled: float = 3.0
     answers_share: float = 0.3
+    by_right: float = 0.5
 
 
 AIMS = {
-    "accuracy": Aim(1, unlabelled=1.0, answers_share=0.2),
+    "accuracy": Aim(1, unlabelled=1.0, answers_share=0.2, by_right=0.0),
     "balance": Aim(3),
     "keep": Aim(3, original_share=0.3, unlabelled=4.0, answers_share=0.4),
 }
@@ -73,6 +74,9 @@ class Settings(NamedTuple):
         1 + keep. With 0 there is no second pass, as in older versions.
     answers_share : float
         Share of the original network in the answers that these images are to give.
+    by_right : float
+        How much of this share is not fixed, but how likely the original network is right (see
+        `training.second_pass.answers_together`), from 0 to 1. Files of older versions lack it; then it was 0.
     """
 
     learning_rate: float
@@ -86,6 +90,7 @@ class Settings(NamedTuple):
     original_share: float = 0.0
     unlabelled: float = 0.0
     answers_share: float = 0.0
+    by_right: float = 0.0
 
     @property
     def passes(self) -> tuple[int, ...]:
@@ -188,7 +193,7 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
         values[name] = int(number) if whole else number
     settings = Settings(**values)
     if not sizes or not sizes.unlabelled or not settings.unlabelled or dnn.task == "regression":
-        settings = settings._replace(unlabelled=0.0, answers_share=0.0)
+        settings = settings._replace(unlabelled=0.0, answers_share=0.0, by_right=0.0)
     if sizes and "epochs" not in given:
         settings = settings._replace(epochs=_epochs(settings, sizes))
     return settings

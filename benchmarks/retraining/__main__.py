@@ -88,6 +88,8 @@ class RetrainingCase(NamedTuple):
     train, improvement, test : Part
     pool : Pool
         What the strategies know about the improvement images.
+    tested : ndarray of shape (n_test, n_classes), float32
+        Outputs of the original model for the test images.
     right : ndarray of shape (n_test,), bool
         Whether the original model classifies the test image correctly.
     wishes : Wishes
@@ -103,6 +105,7 @@ class RetrainingCase(NamedTuple):
     improvement: Part
     test: Part
     pool: Pool
+    tested: np.ndarray
     right: np.ndarray
     wishes: Wishes
     training_images: int
@@ -249,7 +252,9 @@ def run_once(case: RetrainingCase, strategy: str, labels: int, seed: int) -> dic
         np.concatenate([case.train.labels[seen], source.labels[chosen], np.zeros(len(rest), int)]),
         np.concatenate([np.full(len(seen), TRAINING), rccs, np.full(len(rest), UNLABELLED)]),
     )
-    result = fine_tune_twice(case.dnn, data, settings)
+    result = fine_tune_twice(
+        case.dnn, data, settings, likely_wrong=lambda outputs: likely_wrong(outputs, case.tested, ~case.right)
+    )
     model = result.model
     if settings.original_share:
         model = answer_together(case.dnn, model, settings.original_share)
@@ -387,9 +392,10 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     )
 
     wishes = Wishes(epochs=options.epochs, aim=options.aim, unlabelled=0 if options.one_pass else None)
-    settings = choose_settings(dnn, wishes)._replace(
-        unlabelled=choose_settings(dnn, wishes, SetSizes(1, 1, 1)).unlabelled
-    )
+    of_two = choose_settings(dnn, wishes, SetSizes(1, 1, 1))
+    settings = choose_settings(dnn, wishes)
+    of_second = {name: getattr(of_two, name) for name in ("unlabelled", "answers_share", "by_right")}
+    settings = settings._replace(**of_second)
     training_images = min(options.training_images or len(folders["train"].labels), len(folders["train"].labels))
     size, _ = unsafe_set_size(float(right.mean()), int((~right).sum()), test_size=len(right))
     about = {
@@ -409,7 +415,7 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     model = hashlib.blake2b(Path(dnn.path).read_bytes(), digest_size=8).hexdigest()
     record = json.dumps([model, about, clusters.labels.tolist(), order.tolist()], sort_keys=True)
     setup = hashlib.blake2b(record.encode(), digest_size=8).hexdigest()
-    return RetrainingCase(dnn, parts["train"], improvement, parts["test"], pool, right, wishes, training_images,
+    return RetrainingCase(dnn, parts["train"], improvement, parts["test"], pool, tested, right, wishes, training_images,
                 {**about, "setup": setup})  # fmt: skip
 
 

@@ -69,11 +69,42 @@ def test_there_is_a_second_pass_whose_epochs_follow_those_of_the_first(dnn, data
 def test_the_second_pass_learns_what_both_networks_answer(dnn, data):
     rest = unlabelled_in(data)
     first = fine_tune(dnn, data, TWICE)
-    answers = answers_together(dnn, first.model, data, rest, SHARE)
+    answers = answers_together(dnn, first.model, data, rest, TWICE)
     _, before = run_model(dnn, dnn.model, data.pixels, rest)
     _, after = run_model(dnn, first.model, data.pixels, rest)
     np.testing.assert_allclose(answers[rest], SHARE * before + (1 - SHARE) * after, atol=1e-6)
     assert not answers[data.groups != UNLABELLED].any()
+
+
+def test_the_original_network_counts_more_where_it_is_likely_right(dnn, data):
+    rest = unlabelled_in(data)
+    first = fine_tune(dnn, data, TWICE)
+    _, before = run_model(dnn, dnn.model, data.pixels, rest)
+    _, after = run_model(dnn, first.model, data.pixels, rest)
+    wrong = np.linspace(0, 1, len(rest))
+    asked = []
+    settings = TWICE._replace(by_right=0.25)
+    answers = answers_together(
+        dnn, first.model, data, rest, settings, likely_wrong=lambda outputs: asked.append(outputs) or wrong
+    )
+    np.testing.assert_array_equal(asked, [before])
+    shares = (0.75 * SHARE + 0.25 * (1 - wrong))[:, None]
+    np.testing.assert_allclose(answers[rest], shares * before + (1 - shares) * after, atol=1e-6)
+
+
+def test_how_likely_the_original_network_is_wrong_reaches_the_second_pass(dnn, data):
+    trained = [
+        fine_tune_twice(
+            dnn, data, TWICE._replace(by_right=1.0), likely_wrong=lambda outputs, p=p: np.full(len(outputs), p)
+        ).model
+        for p in (0.0, 1.0)
+    ]
+    rest = unlabelled_in(data)
+    _, before = run_model(dnn, dnn.model, data.pixels, rest)
+    trusted, distrusted = (
+        np.abs(run_model(dnn, model, data.pixels, rest)[1] - before).sum(axis=1).mean() for model in trained
+    )
+    assert trusted < distrusted
 
 
 def test_what_images_without_a_label_are_to_give_is_learnt(dnn):
@@ -170,7 +201,7 @@ def test_an_image_that_cannot_be_read_takes_no_part(dnn, data):
     rest = unlabelled_in(data)
     data.pixels.unreadable[int(rest[0])] = "damaged"
     try:
-        answers = answers_together(dnn, dnn.model, data, rest, SHARE)
+        answers = answers_together(dnn, dnn.model, data, rest, TWICE)
         assert not answers[rest[0]].any()
         assert answers[rest[1:]].sum(axis=1) == pytest.approx(1)
         assert len(fine_tune_twice(dnn, data, TWICE).history) == 11
@@ -188,10 +219,10 @@ def test_of_many_images_as_many_are_drawn_as_there_are_training_images():
 
 def test_there_is_a_second_pass_by_default_for_classifiers_with_images_left(dnn, folder):
     sizes = SetSizes(1000, 50, 20)
-    assert choose_settings(dnn, sizes=sizes)[-2:] == (3, 0.3)
-    assert choose_settings(dnn, Wishes(aim="accuracy"), sizes)[-2:] == (1, 0.2)
+    assert choose_settings(dnn, sizes=sizes)[-3:] == (3, 0.3, 0.5)
+    assert choose_settings(dnn, Wishes(aim="accuracy"), sizes)[-3:] == (1, 0.2, 0)
     assert choose_settings(dnn, sizes=sizes).passes == 2 * (choose_settings(dnn, sizes=sizes).epochs,)
-    assert choose_settings(dnn, Wishes(unlabelled=0), sizes)[-2:] == (0, 0)
+    assert choose_settings(dnn, Wishes(unlabelled=0), sizes)[-3:] == (0, 0, 0)
     assert choose_settings(dnn, sizes=SetSizes(1000, 50)).unlabelled == 0
     regression = load_dnn(saved(brightness_model(), folder / "regression.keras"))
     assert choose_settings(regression, sizes=sizes).unlabelled == 0
