@@ -34,12 +34,12 @@ class Aim(NamedTuple):
     original_share: float = 0.0
     unlabelled: float = 3.0
     answers_share: float = 0.3
-    by_right: float = 0.5
+    by_right: float = 0.0
 
 
 AIMS = {
-    "accuracy": Aim(1, unlabelled=1.0, answers_share=0.2, by_right=0.0),
-    "balance": Aim(3),
+    "accuracy": Aim(1, unlabelled=1.0, answers_share=0.2),
+    "balance": Aim(3, by_right=0.5),
     "keep": Aim(3, original_share=0.3, unlabelled=4.0, answers_share=0.4),
 }
 KEEP_IN_A_REGRESSION = Aim(12)  # the mean of two numbers is no surer answer
