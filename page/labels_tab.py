@@ -175,18 +175,25 @@ class LabelsTab:
             updates = {**updates, self.marks: now, **self.show(fields["train"])}
         return updates or gr.skip()
 
+    def show_after(self, filled_in: gr.events.Dependency) -> None:
+        """Show the images to label after an event that may have filled in the training folder."""
+        filled_in.then(*self._shown, **VIEW, **ONE_BY_ONE)
+
+    @property
+    def _shown(self) -> tuple:
+        return self.on_given, [self.train, self.form.filled], [*self.outputs, self.form.filled]
+
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
-        shown = (self.on_given, [self.train, form.filled], [*self.outputs, form.filled])
         if self._settings.example:
             train = str(self._settings.example.folder / "train")
             filled_in = self.example.click(lambda: train, None, self.train, **VIEW)
-            filled_in.then(*shown, **VIEW, **ONE_BY_ONE)
-        gr.on([self.train.blur, self.train.submit, tab.select], *shown, **LATEST, **ONE_BY_ONE)
+            self.show_after(filled_in)
+        gr.on([self.train.blur, self.train.submit, tab.select], *self._shown, **LATEST, **ONE_BY_ONE)
         gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
         filled = loaded.then(self._first_look, None, [*form.outputs, form.filled, self.marks], **FOLLOW)
-        filled.then(*shown, **VIEW, **ONE_BY_ONE)  # the tab may have been in sight before the field was filled in
+        self.show_after(filled)  # the tab may have been in sight before the field was filled in
         news.folder(
             self.on_folder, [self.marks, form.filled, *form.widgets],
             [*form.outputs, form.filled, self.marks, *self.outputs], **LATEST, **EDITS,

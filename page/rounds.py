@@ -74,7 +74,9 @@ def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:
             return {there.train: typed, there.form.filled: {**filled, "train": typed}}  # not typed there: as filled in
 
         sent = [here.train, there.train, there.form.filled]
-        gr.on([here.train.blur, here.train.submit], given, sent, [there.train, there.form.filled], **VIEW)
+        filled_in = gr.on([here.train.blur, here.train.submit], given, sent, [there.train, there.form.filled], **VIEW)
+        if there is labels:  # the tab may have been opened before the field was filled in
+            labels.show_after(filled_in)
 
 
 def wire_next_round(failures: FailuresTab, retraining: RetrainingTab, tabs: gr.Tabs, settings: PageSettings) -> None:
