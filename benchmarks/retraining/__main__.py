@@ -392,10 +392,8 @@ def load_retraining_case(options: argparse.Namespace, work: Path) -> RetrainingC
     )
 
     wishes = Wishes(epochs=options.epochs, aim=options.aim, unlabelled=0 if options.one_pass else None)
-    of_two = choose_settings(dnn, wishes, SetSizes(1, 1, 1))
-    settings = choose_settings(dnn, wishes)
-    of_second = {name: getattr(of_two, name) for name in ("unlabelled", "answers_share", "by_right")}
-    settings = settings._replace(**of_second)
+    # With sizes, so that those of the second pass are among them; the epochs depend on the number of labels.
+    settings = choose_settings(dnn, wishes, SetSizes(1, 1, 1))._replace(epochs=choose_settings(dnn, wishes).epochs)
     training_images = min(options.training_images or len(folders["train"].labels), len(folders["train"].labels))
     size, _ = unsafe_set_size(float(right.mean()), int((~right).sum()), test_size=len(right))
     about = {
