@@ -25,11 +25,11 @@ REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt r
 run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 	$(BIN)/python SAFE_Tool.py ui --example $(EXAMPLE)
 
-# loadfile: one worker runs all tests of a file, so that its page or network is started once. Three workers on two cores,
-# since tests in a browser often wait; libraries that would each take both cores hold each other up. The slow tests measure
-# memory and time.
+# loadfile: one worker runs all tests of a file, so that its page or network is started once; in the order of
+# tests/conftest.py, not by their number. Three workers on two cores, since tests in a browser often wait; libraries that
+# would each take both cores hold each other up. The slow tests measure memory and time.
 test: $(VENV)/.installed-dev
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not case"

@@ -24,6 +24,12 @@ from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scene
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with tests in a browser first: they take longest, and would keep one worker busy while others are done."""
+    first = {item.path for item in items if "browser" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path not in first)
+
+
 @pytest.fixture(scope="session")
 def homes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Places for the caches of each test. (`mktemp` reads the names of all folders that it has made, each time.)"""

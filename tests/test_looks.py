@@ -94,6 +94,7 @@ def test_they_stay_set_aside_in_later_steps_and_the_same_run_gives_the_same_byte
     assert all(first[image.rcc] == int(image.image[3]) for image in unsafe.images)
 
 
+@pytest.mark.slow
 def test_they_are_offered_where_few_rccs_fail_more_often_and_stay_where_nothing_sets_failures_apart(
     fake_network, tmp_path, capsys
 ):

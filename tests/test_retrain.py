@@ -150,6 +150,7 @@ def test_the_second_pass_is_told_how_likely_the_given_model_is_wrong(case, monke
     assert wrong == pytest.approx(1 - result.accuracy_before)
 
 
+@pytest.mark.slow
 def test_images_that_are_not_known_to_be_improvement_images_take_no_part(case):
     (case / "improvement" / "red" / "linked.png").symlink_to(next((case / "test" / "red").iterdir()))
     (case / "improvement" / "red" / "again.png").symlink_to(next((case / "train" / "red").iterdir()))
@@ -163,6 +164,7 @@ def test_images_that_are_not_known_to_be_improvement_images_take_no_part(case):
     assert run(case).unlabelled_size == 0
 
 
+@pytest.mark.slow
 def test_with_the_aim_to_keep_the_original_network_answers_along(case):
     alone = run(case, aim="accuracy")
     together = run(case, aim="keep")

@@ -271,6 +271,7 @@ def results():
     return json.loads(json.dumps({"gd": result}))
 
 
+@pytest.mark.slow
 def test_all_methods_see_the_same_images_and_random_groups_have_safe_s_sizes(results):
     whole = results["gd"]["whole"]
     assert list(whole) == ["SAFE", "HUDD", "K-means", "random", "known causes"]
@@ -281,6 +282,7 @@ def test_all_methods_see_the_same_images_and_random_groups_have_safe_s_sizes(res
         assert sum(one["known causes"]["sizes"]) == 81
 
 
+@pytest.mark.slow
 def test_methods_that_find_the_causes_cover_their_value_and_random_groups_do_not(results):
     result = results["gd"]
     shares = {
@@ -291,6 +293,7 @@ def test_methods_that_find_the_causes_cover_their_value_and_random_groups_do_not
     assert covered_share(result, result["whole"]["known causes"]) == 1 / 2
 
 
+@pytest.mark.slow
 def test_the_report_tells_every_research_question_and_what_is_not_met(results):
     text = paper_section(results)
     for heading in ("RQ1", "RQ2", "RQ3", "Aims"):
@@ -309,6 +312,7 @@ def test_the_report_tells_every_research_question_and_what_is_not_met(results):
     assert "Even the known causes do not cover light 0.3, since they lie elsewhere." in paper_section(results)
 
 
+@pytest.mark.slow
 def test_a_regression_is_reported_without_hudd(results, tmp_path):
     def without(outcomes):
         return {method: outcome for method, outcome in outcomes.items() if method != "HUDD"}
@@ -328,6 +332,7 @@ def test_a_regression_is_reported_without_hudd(results, tmp_path):
     assert (tmp_path / "paper-coverage.png").is_file()
 
 
+@pytest.mark.slow
 def test_what_is_found_in_fewer_failures_stands_beside_what_is_found_in_all(results):
     sizes = by_size(results["gd"])
     assert {size: len(found) for size, found in sizes.items()} == {60: 4, 90: 1}
@@ -337,6 +342,7 @@ def test_what_is_found_in_fewer_failures_stands_beside_what_is_found_in_all(resu
     assert by_size({**results["gd"], "subsets": []}) == {}
 
 
+@pytest.mark.slow
 def test_growth_compares_safe_with_each_rival_at_the_most_images_that_it_was_run_on(results):
     assert list(growth_of(results["gd"]["growth"])) == [40, 80]
     text = growth_section(results)
@@ -347,6 +353,7 @@ def test_growth_compares_safe_with_each_rival_at_the_most_images_that_it_was_run
     assert "- Met: gd, 40 images: SAFE takes 0.05 of the time of HUDD, AlexNet, one by one (aim: 0.2)." in text
 
 
+@pytest.mark.slow
 def test_known_causes_that_vary_too_much_are_named(results):
     exact = results["gd"]["whole"]["known causes"]
     whole = {**results["gd"]["whole"], "known causes": {**exact, "reductions": [0.99, 0.83, 0.98]}}
@@ -354,11 +361,13 @@ def test_known_causes_that_vary_too_much_are_named(results):
     assert "would not reduce" not in paper_section(results)
 
 
+@pytest.mark.slow
 def test_without_costs_the_report_has_no_time_and_memory(results):
     bare = {"gd": {**results["gd"], "cost": {}, "growth": []}}
     assert cost_section(bare) == growth_section(bare) == ""
 
 
+@pytest.mark.slow
 def test_time_and_memory_alone_leave_the_other_sections_as_they_are(results, tmp_path, monkeypatch):
     written = {}
     monkeypatch.setattr(paper, "PLOTS", tmp_path / "plots")
@@ -369,6 +378,7 @@ def test_time_and_memory_alone_leave_the_other_sections_as_they_are(results, tmp
     assert list((tmp_path / "plots").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_the_inspected_share_is_compared_with_the_papers_where_there_are_as_many_failures(results):
     assert not any("inspected" in text for _, text in aims(results))
     large = {**results["gd"], "case": {**results["gd"]["case"], "failing": 4000}}
@@ -378,6 +388,7 @@ def test_the_inspected_share_is_compared_with_the_papers_where_there_are_as_many
     assert f"(gd-large {share:.1f} %; aim: 5.12 %)" in text
 
 
+@pytest.mark.slow
 def test_cases_with_as_many_failures_have_a_section_and_pictures_of_their_own(results, tmp_path, monkeypatch):
     written = {}
     monkeypatch.setattr(paper, "PLOTS", tmp_path / "plots")
@@ -397,6 +408,7 @@ def test_cases_with_as_many_failures_have_a_section_and_pictures_of_their_own(re
     assert list(written) == ["paper-large"]  # the others stay as they are
 
 
+@pytest.mark.slow
 def test_the_same_results_give_the_same_pictures(results, tmp_path):
     pytest.importorskip("matplotlib")
     written = []

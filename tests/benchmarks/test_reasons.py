@@ -189,6 +189,7 @@ def bright_halves(n: int = 40) -> tuple[np.ndarray, np.ndarray]:
     return pixels, np.arange(n) // 2 % 4 != 0
 
 
+@pytest.mark.slow
 def test_a_right_image_lies_in_the_region_of_the_failing_ones_with_like_heatmaps():
     keras = pytest.importorskip("keras")
     from benchmarks.rivals.lrp import prepare_lrp
@@ -265,6 +266,7 @@ class _Sized:
     dimension = 60
 
 
+@pytest.mark.slow
 def test_a_known_cause_is_found_and_persons_are_not_called_reasons(measured):
     rccs = measured["clusters"]["RCCs"]
     assert rccs["causes"] == ["dark"]
@@ -275,6 +277,7 @@ def test_a_known_cause_is_found_and_persons_are_not_called_reasons(measured):
     assert measured["clusters"]["K-means"]["rccs"] == rccs["rccs"]
 
 
+@pytest.mark.slow
 def test_conditions_name_the_cause_and_hold_for_unseen_images(measured):
     for method in ("weak spots", "decision tree"):
         one = measured["conditions"][method]
@@ -285,12 +288,14 @@ def test_conditions_name_the_cause_and_hold_for_unseen_images(measured):
     assert measured["conditions"]["weak spots"]["first"][0][0].startswith("light <")
 
 
+@pytest.mark.slow
 def test_shuffled_images_have_no_weak_spot(measured):
     (chance,) = measured["chance"]
     assert chance["conditions"]["weak spots"] == 0
     assert chance["clusters"]["RCCs"]["more"] == 0
 
 
+@pytest.mark.slow
 def test_further_cases_have_the_same_tables_without_the_definitions(measured):
     text = further_section({"drawn": measured})
     assert text.startswith("## Reasons: further cases\n")
@@ -300,6 +305,7 @@ def test_further_cases_have_the_same_tables_without_the_definitions(measured):
     assert "| shuffles |" not in further_section({"drawn": {**measured, "chance": []}})
 
 
+@pytest.mark.slow
 def test_the_section_has_a_row_for_each_case_and_method(measured):
     text = reasons_section({"drawn": measured})
     assert text.startswith("## Reasons, not looks\n")
@@ -311,6 +317,7 @@ def test_the_section_has_a_row_for_each_case_and_method(measured):
     assert min(rows) > 3
 
 
+@pytest.mark.slow
 def test_hudd_and_pysubgroup_have_rows_beside_the_others(measured, tmp_path):
     keras = pytest.importorskip("keras")
     from PIL import Image
@@ -349,6 +356,7 @@ def test_hudd_and_pysubgroup_have_rows_beside_the_others(measured, tmp_path):
     assert row == "| drawn | HUDD" + " | –" * 13 + " |"
 
 
+@pytest.mark.slow
 def test_a_case_without_weak_spots_is_said_to_have_none(measured):
     none = {**measured["conditions"]["weak spots"], "conditions": 0, "first": [], "rate": None}
     text = reasons_section({"drawn": {**measured, "conditions": {"weak spots": none}, "chance": []}})

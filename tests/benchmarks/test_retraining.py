@@ -335,6 +335,7 @@ def test_the_plot_is_drawn_and_the_same_each_time(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_copy_that_is_reused_trains_as_a_new_one_does(tmp_path):
     dnn = load_dnn(saved(colour_model(), tmp_path / "colours.keras"))
     draw = np.random.default_rng(0)

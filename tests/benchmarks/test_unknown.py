@@ -98,6 +98,7 @@ def test_the_default_is_what_the_tool_finds():
     assert clusters.labels.tolist() == find_root_cause_clusters(images).labels.tolist()
 
 
+@pytest.mark.slow
 def test_each_way_has_a_row_and_is_measured_once(case, tmp_path, monkeypatch):
     chosen = ["default", LOOKS_SET_ASIDE, "known", "α = 2"]
     results = measured(case, tmp_path, chosen=chosen)

@@ -53,6 +53,7 @@ def test_groups_are_found_again_with_confidence(three_groups):
     assert not is_core[~clustered].any()
 
 
+@pytest.mark.slow
 def test_the_result_is_the_same_with_any_number_of_threads(three_groups):
     points, _ = three_groups
     found = []

@@ -42,6 +42,7 @@ def test_components_are_those_of_scikit_learn(n, dimension, monkeypatch):
     np.testing.assert_allclose(np.abs(np.sum(found * expected, axis=1)), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_pca_holds_no_copy_of_the_features():
     features = np.random.default_rng(0).random((2000, DIMENSIONS["vgg16-conv"]), dtype=np.float32)
     fit_projection(features[:9], "vgg16-conv")  # imports what it needs

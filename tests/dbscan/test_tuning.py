@@ -142,6 +142,7 @@ def test_the_result_does_not_depend_on_the_size_of_a_block(monkeypatch, sizes):
     assert [setting[:-2] for setting in at_once.settings] == [setting[:-2] for setting in in_blocks.settings]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_square_of_the_points(monkeypatch):
     monkeypatch.setattr(neighbours, "BLOCK", 20_000)
     monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)

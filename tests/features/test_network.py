@@ -18,6 +18,7 @@ def conv_network():
     return load_network(_conv_extractor())
 
 
+@pytest.mark.slow
 def test_vgg16_conv_on_real_images_is_what_keras_computes_with_the_same_weights(conv_network, draw_folder, tmp_path):
     import keras
     import onnx

@@ -1,5 +1,7 @@
 """A drawn test set in class folders with a DNN's answers to it, as `failures` writes them."""
 
+import functools
+import io
 import shutil
 from pathlib import Path
 from typing import NamedTuple
@@ -67,9 +69,24 @@ def draw_person(person: int, dark: bool, rng: np.random.Generator) -> Image.Imag
     return Image.fromarray((pixels + noise).clip(0, 255).astype(np.uint8))
 
 
+@functools.cache
+def _faces() -> dict[str, bytes]:
+    """PNG files by name, drawn once: 40 test images of each person, the first half of them dark, and 4 others."""
+    rng = np.random.default_rng(0)
+    files = {}
+    for person in range(4):
+        dark = {f"face/p{person}_{i:02d}.png": i < 20 for i in range(40)} | {
+            f"q{person}_{i}.png": i < 2 for i in range(4)
+        }
+        for name, is_dark in dark.items():
+            stream = io.BytesIO()
+            draw_person(person, is_dark, rng).save(stream, "PNG")
+            files[name] = stream.getvalue()
+    return files
+
+
 def draw_people(root: Path) -> People:
     """Every person fails equally often: on 10 images that are dark, and on 10 that are not."""
-    rng = np.random.default_rng(0)
     test, failing, improvement = root / "test", root / "dnn" / "failures", root / "improvement"
     for folder in (test / "face", failing / "face", improvement):
         folder.mkdir(parents=True)
@@ -77,14 +94,13 @@ def draw_people(root: Path) -> People:
     for person in range(4):
         for i in range(40):
             name, wrong = f"face/p{person}_{i:02d}.png", i % 2 == 0
-            draw_person(person, i < 20, rng).save(test / name)
-            if wrong:
-                shutil.copyfile(test / name, failing / name)
+            for folder in (test, failing) if wrong else (test,):
+                (folder / name).write_bytes(_faces()[name])
             rows.append(f"{name},face,{'other' if wrong else 'face'}")
             known.append(f"{name},p{person},n{len(known)},here")
         for i in range(4):
             name = f"q{person}_{i}.png"
-            draw_person(person, i < 2, rng).save(improvement / name)
+            (improvement / name).write_bytes(_faces()[name])
             later += [f"{name},p{person}"] if i else []
     table, parameters = failing.parent / "predictions.csv", root / "parameters.csv"
     table.write_text("\n".join(rows) + "\n")

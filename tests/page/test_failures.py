@@ -65,6 +65,7 @@ def files_of(out: Path) -> dict[str, bytes]:
     return images | {name: (out / name).read_bytes() for name in names}
 
 
+@pytest.mark.slow
 def test_who_opens_the_page_with_nothing_is_told_where_failing_images_come_from(browser, given):
     with opened(browser, given.served) as page:
         expect(field(page, "images")).to_be_visible()  # who has failing images types their folder at once
@@ -138,6 +139,7 @@ def collected(given: Given, page: Page) -> Page:
     return page
 
 
+@pytest.mark.slow
 def test_a_cell_of_the_confusion_matrix_shows_its_images_and_again_all_that_fail(collected):
     page, title = collected, collected.locator("#failing-title")
     expect(title).to_contain_text("26 failing images")

@@ -159,6 +159,7 @@ def test_a_window_of_one_analysis_is_told_nothing_of_another(several):
     assert "24 failures" not in told
 
 
+@pytest.mark.slow
 def test_an_analysis_at_work_is_left_alone_and_another_one_waits(several):
     thread = threading.Thread(target=generate, args=(several, ODD, several.served.improvement))
     thread.start()

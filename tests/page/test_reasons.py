@@ -105,6 +105,7 @@ def test_a_weak_spot_that_is_clicked_shows_its_images_as_a_gif_in_the_grid_and_o
     expect(page.locator("#grid [aria-pressed=true]")).to_have_count(shown)
 
 
+@pytest.mark.slow
 def test_the_map_is_filtered_by_what_the_dnn_takes_images_for_and_what_is_shown_is_selected(page):
     canvas_of(page)
     page.locator("#map [data-do=filters]").click()
@@ -241,6 +242,7 @@ def test_notes_on_weak_spots_that_are_damaged_are_told_and_the_page_goes_on(brow
     assert (compared.served.out / SPOT_NOTES_FILE).read_text() == "x"
 
 
+@pytest.mark.slow
 def test_images_are_found_by_what_they_were_taken_for(page):
     field(page, "find").fill("label=snow predicted=wood")
     field(page, "find").press("Enter")
@@ -308,6 +310,7 @@ def test_what_does_not_matter_is_offered_and_set_aside_with_one_click(browser, t
             expect(page.locator("#set-aside")).to_contain_text("person")
 
 
+@pytest.mark.slow
 def test_a_note_typed_in_a_window_that_shows_an_earlier_run_is_kept_with_its_condition(fake_network, tmp_path):
     case = draw_case(tmp_path)
     settings = ClusteringSettings(extractor="vgg16-conv")

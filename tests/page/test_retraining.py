@@ -88,7 +88,12 @@ def label_all(page: Page) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "called"), [("model", "model"), ("train", "training folder"), ("test", "test folder")]
+    ("name", "called"),
+    [
+        ("model", "model"),
+        pytest.param("train", "training folder", marks=pytest.mark.slow),
+        pytest.param("test", "test folder", marks=pytest.mark.slow),
+    ],
 )
 def test_of_fields_left_empty_the_error_says_which(page, name, called):
     field(page, name).fill("")  # nothing was sent before, with which the page would fill it in again

@@ -9,6 +9,8 @@ from playwright.sync_api import Browser, Page, expect
 from rccs.review import load_review
 from tests.helpers.browsing import FAKED, Served, field, generate, opened, served_from, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:

@@ -786,6 +786,7 @@ def test_what_fails_further_in_is_a_sentence_and_a_traceback_in_the_log(capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_with_a_password_nothing_is_told_without_it(tmp_path):
     draw_images(tmp_path / "root" / "failing")
     # Gradio's default folder for files is shared by all programs of a machine that use it.

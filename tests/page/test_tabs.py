@@ -135,6 +135,7 @@ def sizes_in(folder: Path) -> list[int]:
 # --- Start-up ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_page_answers_with_less_than_twice_the_work_of_loading_gradio_and_without_tensorflow(start):
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     subprocess.run([sys.executable, "-c", "import gradio"], check=True)

@@ -27,6 +27,8 @@ from tests.helpers.browsing import (
 )
 from tests.helpers.small_models import colour_model, draw_set, saved
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
@@ -111,7 +113,6 @@ def test_where_both_have_changed_a_field_both_texts_are_shown_and_the_engineer_d
     assert noted(served, 0)[0] == "no light"
 
 
-@pytest.mark.slow
 def test_a_text_given_at_once_right_after_an_rcc_was_chosen_is_its_own_also_if_the_window_is_closed(browser, served):
     (served.out / NOTES_FILE).unlink(missing_ok=True)
     for turn in range(3):
@@ -151,7 +152,6 @@ def merge(page: Page, rcc: int, into: int) -> None:
     page.locator("#merge").click()
 
 
-@pytest.mark.slow
 def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, windows):
     a, b = windows
     say(a, 2, "trunks", "Hazard H7", "Unsafe")
@@ -208,7 +208,6 @@ def notes_of_runs(served: Served) -> list[dict]:
     return [load_notes(run) for run in sorted((served.out / RUNS_FOLDER).iterdir())]
 
 
-@pytest.mark.slow
 def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_about(browser, tmp_path):
     with (
         served_from(tmp_path, tool=FAKED, FAKE_DRAWING="4") as served,
@@ -288,7 +287,6 @@ def train(tmp_path: Path) -> Path:
     return tmp_path / "train"
 
 
-@pytest.mark.slow
 def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser, tmp_path, train):
     full = tmp_path / "full"
     with (
@@ -367,7 +365,6 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         expect(open_labelling(a, train).locator("progress + output")).to_have_text("2 / 12 labelled")
 
 
-@pytest.mark.slow
 def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it(browser, tmp_path):
     models = {"one": colour_model(), "two": colour_model("linear")}
     paths = {name: saved(model, tmp_path / "models" / f"{name}.keras") for name, model in models.items()}

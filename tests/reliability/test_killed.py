@@ -142,7 +142,7 @@ def one_kill(case: Case, step: str, tmp: Path, **kill) -> bool:
     return first["killed"]
 
 
-@pytest.mark.parametrize("step", ["cluster", "select"])
+@pytest.mark.parametrize("step", [pytest.param("cluster", marks=pytest.mark.slow), "select"])
 @pytest.mark.parametrize("some", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["some", "all"])
 def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_rerun_completes(
     case, tmp_path, step, some

@@ -92,6 +92,7 @@ def test_the_original_network_counts_more_where_it_is_likely_right(dnn, data):
     np.testing.assert_allclose(answers[rest], shares * before + (1 - shares) * after, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_how_likely_the_original_network_is_wrong_reaches_the_second_pass(dnn, data):
     trained = [
         fine_tune_twice(
@@ -189,6 +190,7 @@ def test_outputs_of_every_kind_have_a_second_pass(folder, last, loss):
     assert result.history[result.best].unsafe > 0.7
 
 
+@pytest.mark.slow
 def test_a_single_output_has_a_second_pass(folder):
     dnn = load_dnn(saved(red_model(), folder / "binary.keras"))
     data = with_unlabelled(dnn, data_for(dnn, unsafe=(("red", "blue", 0), ("blue", "red", 1))))
@@ -197,6 +199,7 @@ def test_a_single_output_has_a_second_pass(folder):
     assert result.best > 5
 
 
+@pytest.mark.slow
 def test_an_image_that_cannot_be_read_takes_no_part(dnn, data):
     rest = unlabelled_in(data)
     data.pixels.unreadable[int(rest[0])] = "damaged"
