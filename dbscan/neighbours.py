@@ -15,6 +15,7 @@ import numpy as np
 from dbscan.one_thread import one_thread
 
 BLOCK = 1_000_000  # numbers in a block: 4 MB in float32, 8 MB in float64
+PAIRS_BLOCK = 131_072  # numbers in a block of pairs: 1 MB; that of larger ones is asked anew from the system each time
 LEAST_ROWS = 64  # of a block, even if that makes it larger: products with fewer rows are slow
 THREADS = min(os.cpu_count() or 1, 8)  # each holds a few blocks at a time
 LISTED = 20  # nearest points stored for each point
@@ -39,6 +40,7 @@ class Points:
         # Centred, since rounding errors grow with the norms.
         self._centre = self.exact.mean(axis=0) if len(self.exact) else np.zeros(self.exact.shape[1])
         self._left, self._right, self._norms = self._factors(self.exact)
+        self._found: tuple[np.ndarray, np.ndarray] | None = None  # of the last search for the nearest to all points
 
     def _factors(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Matrices, float32, such that left @ right.T is |x|² - 2xy + |y|², and the norms |x|."""
@@ -71,6 +73,8 @@ class Points:
     ) -> tuple[np.ndarray, np.ndarray]:
         """The k nearest other points, nearest first. Ties are broken by index.
 
+        Those of all points are kept, for a further search with the same k or a smaller one.
+
         Parameters
         ----------
         k : int
@@ -89,6 +93,9 @@ class Points:
         lengths : ndarray of shape (n_rows, k), float32
             Their distances; infinite where `others` is filled up.
         """
+        of_all = rows is None and core_distances is None and component is None
+        if of_all and self._found and self._found[0].shape[1] >= k:
+            return self._found[0][:, :k], self._found[1][:, :k]
         rows = np.arange(len(self)) if rows is None else rows
         if k < 1 or not len(rows):
             return np.empty((len(rows), k), dtype=int), np.empty((len(rows), k), np.float32)
@@ -103,7 +110,10 @@ class Points:
         itself = others == rows[:, None]
         last = np.argsort(itself, axis=1, kind="stable")[:, :k]
         others, lengths = np.take_along_axis(others, last, axis=1), np.take_along_axis(lengths, last, axis=1)
-        return np.where(np.isfinite(lengths), others, rows[:, None]), lengths
+        others = np.where(np.isfinite(lengths), others, rows[:, None])
+        if of_all:
+            self._found = others, lengths
+        return others, lengths
 
     @cached_property
     def _first_equal(self) -> np.ndarray:
@@ -211,7 +221,7 @@ class Points:
 def _lengths(points: np.ndarray, rows: np.ndarray, others: np.ndarray, of_others: np.ndarray) -> np.ndarray:
     """Distances between pairs of rows of two arrays, float64, computed in blocks."""
     lengths = np.empty(len(rows))
-    step = max(1, BLOCK // (2 * max(points.shape[1], 1)))
+    step = max(1, PAIRS_BLOCK // max(points.shape[1], 1))
     for start in range(0, len(rows), step):
         pairs = slice(start, start + step)
         apart = points[rows[pairs]]

@@ -53,7 +53,7 @@ def relevant_directions(points: np.ndarray) -> np.ndarray:
     nearest, _ = Points(average_neighbours(points.astype(np.float32))).nearest(neighbourhood(n))
     with one_thread():
         # The variance of a difference of two points is twice that of each of them.
-        of_neighbours = sum(_covariance(points[others] - points) for others in nearest.T) / (2 * nearest.shape[1])
+        of_neighbours = _covariance_of_differences(points - points.mean(axis=0), nearest) / 2
         even = (of_neighbours.trace() + LEAST_DIFFERENCE * overall.trace()) / n_components
         of_neighbours = (1 - EVENNESS) * of_neighbours + EVENNESS * even * np.eye(n_components)
         _, directions = eigh(overall, of_neighbours)  # by ascending variance
@@ -64,7 +64,29 @@ def _covariance(differences: np.ndarray) -> np.ndarray:
     return differences.T @ differences / len(differences)
 
 
-def average_neighbours(points: np.ndarray) -> np.ndarray:
+def _covariance_of_differences(points: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """Covariance of the differences between points and each of their neighbours.
+
+    Their products sum up to Xᵀ L X, where L is the Laplacian of the graph of neighbours: one product of matrices, not
+    one for each neighbour.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n, n_components), float64
+        Centred, since rounding errors grow with their norms.
+    nearest : ndarray of shape (n, k), int
+    """
+    # Imported here so that the page starts faster.
+    from scipy.sparse import csr_array, diags_array
+
+    n, k = nearest.shape
+    is_neighbour = csr_array((np.ones(n * k), (np.repeat(np.arange(n), k), nearest.ravel())), shape=(n, n))
+    degrees = k + is_neighbour.sum(axis=0)
+    laplacian = (diags_array(degrees) - is_neighbour - is_neighbour.T).tocsr()
+    return points.T @ (laplacian @ points) / (n * k)
+
+
+def average_neighbours(points: np.ndarray | Points) -> np.ndarray:
     """Move each point to the mean of itself and its mutual nearest neighbours, twice.
 
     Images with one cause move together, and other differences, such as what they show, average out. Two points are
@@ -74,24 +96,25 @@ def average_neighbours(points: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    points : ndarray of shape (n_points, n_components), float32
+    points : ndarray of shape (n_points, n_components), float32, or Points
 
     Returns
     -------
-    ndarray of the same shape and dtype
+    ndarray of the same shape, float32
     """
     # Imported here so that the page starts faster.
     from scipy.sparse import csr_array, eye_array
 
-    n = len(points)
+    cloud = points if isinstance(points, Points) else Points(points)
+    n = len(cloud)
     k = neighbourhood(n)
+    moved = cloud.exact
     if k < 1:
-        return points
-    moved = points.astype(np.float64)
+        return moved.astype(np.float32)
     rows = np.repeat(np.arange(n), k)
     with one_thread():
-        for _ in range(AVERAGING_ROUNDS):
-            nearest = Points(moved).nearest(k)[0].ravel()
+        for i in range(AVERAGING_ROUNDS):
+            nearest = (Points(moved) if i else cloud).nearest(k)[0].ravel()
             among_nearest = csr_array((np.ones(n * k), (rows, nearest)), shape=(n, n))
             mutual = among_nearest.minimum(among_nearest.T) + eye_array(n, format="csr")
             moved = (mutual @ moved) / mutual.sum(axis=1).reshape(n, 1)

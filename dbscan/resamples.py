@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbscan.neighbours import THREADS
+from dbscan.neighbours import THREADS, Points
 from dbscan.one_thread import one_thread
 from dbscan.outcome import NOISE
 from dbscan.projection import scaled_anew
@@ -103,7 +103,7 @@ def cluster_samples(
     samples = draw_samples(names, wanted)
 
     def cluster(sample: np.ndarray) -> list[Scored]:
-        points = scaled_anew(coordinates[sample])
+        points = Points(scaled_anew(coordinates[sample]))
         averaged = average_neighbours(points)
         if reduced is None or known is None:
             return cluster_with_each(averaged, original=points, averaged=averaged)

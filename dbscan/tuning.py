@@ -52,7 +52,7 @@ class Scored(NamedTuple):
 def tune(
     points: np.ndarray,
     *,
-    original: np.ndarray | None = None,
+    original: np.ndarray | Points | None = None,
     averaged: np.ndarray | None = None,
     known: np.ndarray | None = None,
     progress: Progress = no_progress,
@@ -90,7 +90,7 @@ def tune(
     ----------
     points : ndarray of shape (n_points, n_components), float32
         The points to cluster.
-    original : ndarray of shape (n_points, any), float32, optional
+    original : ndarray of shape (n_points, any), float32, or Points, optional
         The same images before `average_neighbours` or UMAP, used for `kept`. By default `points`.
     averaged : ndarray of shape (n_points, any), float32, optional
         The same images after `average_neighbours`, used for the silhouette and for `apart`. By default `points`.
@@ -121,7 +121,7 @@ def tune(
 def cluster_with_each(
     points: np.ndarray,
     *,
-    original: np.ndarray | None = None,
+    original: np.ndarray | Points | None = None,
     averaged: np.ndarray | None = None,
     known: np.ndarray | None = None,
 ) -> list[Scored]:
@@ -142,11 +142,12 @@ def cluster_with_each(
 
 
 def _prepared(
-    points: np.ndarray, *, original: np.ndarray | None, averaged: np.ndarray | None, known: np.ndarray | None
+    points: np.ndarray, *, original: np.ndarray | Points | None, averaged: np.ndarray | None, known: np.ndarray | None
 ) -> tuple[Points, "_Images"]:
     cloud = Points(points)
+    before = cloud if original is None else original if isinstance(original, Points) else Points(original)
     images = _Images(
-        neighbours=(cloud if original is None else Points(original)).nearest(_n_neighbours(len(points)))[0],
+        neighbours=before.nearest(_n_neighbours(len(points)))[0],
         averaged=cloud if averaged is None or averaged is points else Points(averaged),
         known=known,
     )

@@ -22,12 +22,25 @@ def expected_nearest(distances, k):
 @pytest.mark.parametrize("k", [1, 4, 59])
 def test_the_nearest_are_those_of_all_distances_whatever_the_block(monkeypatch, block, k):
     monkeypatch.setattr(neighbours, "BLOCK", block)
+    monkeypatch.setattr(neighbours, "PAIRS_BLOCK", block // 4)
     monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
     points = cloud()
     others, lengths = Points(points).nearest(k)
     order, expected = expected_nearest(pairwise_distances(points), k)
     assert np.array_equal(others, order)
     assert np.array_equal(lengths, expected)
+
+
+def test_after_a_search_one_for_fewer_gives_the_first_and_one_for_more_all():
+    points, fresh = Points(cloud()), Points(cloud())
+    points.nearest(7)
+    for k in (3, 7, 9):
+        for one, other in zip(points.nearest(k), fresh.nearest(k, rows=np.arange(60)), strict=True):
+            assert np.array_equal(one, other)
+    # Not what was found among others, or by other distances
+    component = np.arange(60) % 2
+    others, _ = points.nearest(3, component=component)
+    assert (component[others] != component[:, None]).all()
 
 
 def test_points_that_float32_cannot_tell_apart_are_in_the_right_order():

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dbscan.relevance import average_neighbours, relevant_directions
+from dbscan.neighbours import Points
+from dbscan.relevance import _covariance_of_differences, average_neighbours, relevant_directions
 from tests.helpers.point_groups import groups
 
 
@@ -17,6 +18,14 @@ def test_what_neighbours_differ_in_counts_less():
         return np.linalg.norm(one.mean(axis=0) - other.mean(axis=0)) / np.linalg.norm(one.std(axis=0))
 
     assert apart_over_spread(scaled) > 1.5 * apart_over_spread(points)
+
+
+def test_the_covariance_of_neighbours_differences_is_the_mean_of_their_products():
+    points = np.random.default_rng(0).normal(3, 1, (40, 5))
+    nearest, _ = Points(points).nearest(4)
+    products = [np.outer(points[j] - points[i], points[j] - points[i]) for i in range(40) for j in nearest[i]]
+    found = _covariance_of_differences(points - points.mean(axis=0), nearest)
+    assert np.allclose(found, np.mean(products, axis=0), rtol=1e-12)
 
 
 def test_points_vary_most_along_the_first_direction_and_not_together_along_any_two():
