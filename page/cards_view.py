@@ -1,5 +1,6 @@
 """All RCCs as cards (the paper's Figure 4), sorted and filtered, from which the RCC at hand is chosen."""
 
+import math
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -107,9 +108,9 @@ def card(shown: Shown, rcc: int) -> dict[str, Any]:
     -------
     dict
         `rcc`; `number`; `images` and `share` (of all failing images); `words`, the first of what its images have in
-        common; `confusion`; `fails` (as `FAILS`); `rate`, `low`, `high` (None where not compared) and `base`; `steady`
-        (0 to 1, None where not measured), `loose`;
-        `spot`, the weak spot that holds most of its images, 0 if there is none.
+        common; `confusion`; `fails` (as `FAILS`); `rate`, `low`, `high` and `elsewhere`, with which it was compared
+        (None where unknown); `steady` (0 to 1, None where not measured), `loose`; `spot`, the weak spot that holds most
+        of its images, 0 if there is none.
     """
     clusters = shown.clusters
     images = len(clusters.members(rcc))
@@ -129,7 +130,7 @@ def card(shown: Shown, rcc: int) -> dict[str, Any]:
         "rate": rate.rate if rate else None,
         "low": rate.low if rate else None,
         "high": rate.high if rate else None,
-        "base": shown.reasons.base,
+        "elsewhere": rate.elsewhere if rate and not math.isnan(rate.elsewhere) else None,
         "steady": confidence(clusters, rcc),
         "loose": is_loose(clusters, rcc),
         "spot": 0 if spot is None else spot + 1,

@@ -40,7 +40,7 @@ function write(card, entry) {
   const words = entry.name && entry.words ? [made("span", "safe-card-words", entry.words)] : [];
   const confused = entry.confusion ? [made("span", "safe-card-words", entry.confusion)] : [];
   const rate = entry.rate === null ? [] : [
-    made("span", "safe-card-rate", rateBar(entry, entry.base), made("span", "", `${entry.fails}: ${percent(entry.rate)}`)),
+    made("span", "safe-card-rate", rateBar(entry, entry.elsewhere), made("span", "", `${entry.fails}: ${percent(entry.rate)}`)),
   ];
   const share = made("span", "safe-card-share");
   share.style.width = `${(100 * entry.share).toFixed(1)}%`;
@@ -52,7 +52,9 @@ function write(card, entry) {
   card.classList.toggle("loose", entry.loose);
   card.dataset.more = entry.more;
   const steady = entry.steady === null ? "" : `together in ${percent(entry.steady)} of the clusterings of random parts`;
-  card.title = [entry.number, entry.name, entry.size, entry.words, steady].filter(Boolean).join(" · ");
+  const compared = entry.elsewhere === null ? ""
+    : `${percent(entry.rate)} of such test images are wrong, elsewhere (the upright line) ${percent(entry.elsewhere)}`;
+  card.title = [entry.number, entry.name, entry.size, entry.words, compared, steady].filter(Boolean).join(" · ");
 }
 
 const cardOf = (rcc) => cards.get(Number(rcc));

@@ -6,15 +6,15 @@ function made(tag, name, ...content) {
   return part;
 }
 
-// A failure rate with its interval, and a line at the rate of the whole test set.
-function rateBar({ rate, low, high }, base) {
+// A failure rate with its interval, and a line at the rate beside which it stands; without one if that is null.
+function rateBar({ rate, low, high }, other) {
   const track = made("span", "safe-rate-bar"), at = (share) => `${(100 * share).toFixed(1)}%`;
   const fill = made("i", "safe-rate-fill"), range = made("i", "safe-rate-range"), line = made("i", "safe-rate-base");
   fill.style.width = at(rate);
   range.style.left = at(low);
   range.style.width = at(Math.max(high - low, 0.004));
-  line.style.left = at(base);
-  track.append(fill, range, line);
+  line.style.left = at(other);
+  track.append(fill, range, ...(other === null ? [] : [line]));
   track.setAttribute("aria-hidden", "true");  // the words beside it say it
   return track;
 }

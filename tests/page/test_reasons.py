@@ -1,6 +1,7 @@
 """Failure rates and weak spots on the real page, in a real browser."""
 
 import io
+import math
 import re
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -81,6 +82,21 @@ def test_the_rcc_that_fails_more_comes_first_and_says_how_often(page):
         "Fails more often than elsewhere: 100% of 12 tested images like these are wrong"
     )
     expect(page.locator("#rcc-heading .safe-confusion")).to_have_text("All are night taken for wood")
+
+
+def test_the_line_on_a_card_stands_at_the_rate_with_which_the_rcc_is_compared(page, compared):
+    out = compared.served.out
+    clusters = load_clusters(out)
+    rates = load_reasons(out, clusters).rates(clusters)
+    # Not at the rate of all test images: of several RCCs that all fail more often, some may fail less often than that.
+    assert rates[0].elsewhere < load_reasons(out, clusters).base
+    for rcc, rate in rates.items():
+        line = page.locator(f"#rcc-list [data-rcc='{rcc}'] .safe-rate-base")
+        if math.isnan(rate.elsewhere) or not rate.tested:
+            expect(line).to_have_count(0)
+        else:
+            left = line.evaluate("line => parseFloat(line.style.left)")
+            assert left == pytest.approx(100 * rate.elsewhere, abs=0.06)
 
 
 def test_the_table_says_what_is_taken_for_what(page):
