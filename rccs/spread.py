@@ -72,8 +72,18 @@ def spread(images: Sequence[UnsafeImage], quota: int, groups: Mapping[str, str])
 
 
 def spread_text(name: str, images: Sequence[UnsafeImage], groups: Mapping[str, str]) -> str:
-    """How many groups there are in the set."""
+    """How many groups there are in the set, or why they make no difference.
+
+    Parameters
+    ----------
+    groups : mapping of str to str
+        By path, of all improvement images.
+    """
+    known = set(groups.values()) - {""}
+    if len(groups) > 1 and set(groups.values()) == known and len(known) in (1, len(groups)):
+        why = "all improvement images have the same" if len(known) == 1 else "each improvement image has its own"
+        return f"not spread over {printable(name)}, of which {why}; the nearest images were taken"
     chosen = {groups[image.image] for image in images} - {""}
     unknown = sum(not groups[image.image] for image in images)
     missing = f"; of {count(unknown, 'image')} it is not recorded" if unknown else ""
-    return f"spread over {printable(name)}: {len(chosen):,} of {len(set(groups.values()) - {''}):,}{missing}"
+    return f"spread over {printable(name)}: {len(chosen):,} of {len(known):,}{missing}"

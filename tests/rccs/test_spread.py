@@ -47,6 +47,14 @@ def test_the_set_says_how_many_groups_it_holds():
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "why"), [("aaaa", "all improvement images have the same"), ("abcd", "each improvement image has its own")]
+)
+def test_it_is_told_where_a_column_makes_no_difference(text, why):
+    told = spread_text("drive", images(2), groups(text))
+    assert told == f"not spread over drive, of which {why}; the nearest images were taken"
+
+
 @pytest.fixture
 def listing(tmp_path):
     (tmp_path / "parameters.csv").write_text("image,drive,empty\n0.png,first,\n1.png,second,\n")
