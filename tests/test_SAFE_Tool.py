@@ -657,6 +657,7 @@ def test_the_name_of_a_file_steers_no_terminal_and_forges_no_line(fake_network, 
     assert printed.err.count("safe: skipped") == 3
 
 
+@pytest.mark.slow
 def test_output_that_nobody_reads_to_its_end_is_no_error(tmp_path, draw_folder):
     folder = draw_folder(tmp_path / "images", {"night": 6})
     command = [sys.executable, FAKED, "cluster", folder, "--out", tmp_path / "out"]

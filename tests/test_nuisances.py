@@ -178,6 +178,7 @@ def test_of_a_very_large_test_set_it_is_fitted_to_a_random_part(people, monkeypa
     assert purity(clusters, is_dark) > 0.95
 
 
+@pytest.mark.slow
 def test_no_category_is_offered_whose_values_fail_differently(people):
     rng = np.random.default_rng(0)
     for i in range(90):  # the DNN gets more images of the first person right

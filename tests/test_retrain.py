@@ -241,6 +241,7 @@ def test_rccs_weigh_the_same_in_training_only_where_they_got_the_same_number_of_
     assert set(weighed(dataclasses.replace(images, quota="size")).tolist()) == {0}
 
 
+@pytest.mark.slow
 def test_without_clusters_there_is_no_table_of_rccs(case):
     (case / "out" / "clusters.npz").unlink()
     assert run(case, epochs=1).per_rcc == ()

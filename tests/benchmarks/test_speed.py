@@ -39,6 +39,7 @@ def test_detections_are_counted_as_by_the_evaluation_of_coco(in_this_process, tm
     assert "Found and false are as many as in that evaluation." in text
 
 
+@pytest.mark.slow
 def test_every_stage_that_needs_no_network_runs_on_tiny_sizes(in_this_process, draw_folder, tmp_path):
     images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
     stages = ("--only", "tuning", "growth", "selection", "gifs", "--repeats", 2)
@@ -130,6 +131,7 @@ def test_a_cached_run_that_loads_a_network_is_told(monkeypatch, draw_folder, tmp
     assert found["networks"] == 1
 
 
+@pytest.mark.slow
 def test_a_measurement_runs_in_a_process_of_its_own_and_tells_its_peak_of_memory():
     found = speed.run_apart("tune_generated", 60)
     assert 30 < found["peak_mb"] < 1000

@@ -182,6 +182,7 @@ def test_ctrl_c_keeps_the_best_epoch_so_far(sets, out):
     assert json.loads((out / "retraining.json").read_text())["stopped"] == "on request"
 
 
+@pytest.mark.slow
 def test_tables_of_the_answers_before_and_after_give_the_result_of_the_retraining(sets, out, tmp_path, capsys):
     assert retraining(sets, out, "--improvement", sets / "improvement") == 0
     trained = load_retraining(out)

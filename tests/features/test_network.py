@@ -70,6 +70,7 @@ def test_vgg16_conv_tells_dark_from_bright_and_equal_from_different(conv_network
     assert np.abs(features[0] - features[1]).max() > 0.1
 
 
+@pytest.mark.slow
 def test_vgg16_conv_gives_an_image_the_same_features_alone_and_in_a_batch(conv_network):
     pixels = np.random.default_rng(0).integers(0, 256, (3, 224, 224, 3), dtype=np.uint8)
     np.testing.assert_array_equal(conv_network(pixels)[1], conv_network(pixels[1:2])[0])

@@ -185,6 +185,7 @@ def test_a_reload_shows_the_failures_and_the_form(collected, given):
     expect(field(collected, "failures-test")).to_have_value(str(given.case.test))
 
 
+@pytest.mark.slow
 def test_a_table_that_cannot_be_used_is_a_readable_error_and_replaces_nothing(collected, given, tmp_path):
     before = files_of(given.served.out)
     (tmp_path / "bad.csv").write_text("image,predicted\nnight/nowhere.png,<b>wood</b>\n")

@@ -88,6 +88,7 @@ def test_the_list_runs_no_script_and_a_name_is_text(several):
     assert several.post("delete", name=MARKED).status_code == 303
 
 
+@pytest.mark.slow
 def test_the_buttons_make_rename_copy_delete_and_restore(several):
     assert several.post("new", name="first").headers["location"] == "/a/first/"
     assert several.client.get("/a/first/").status_code == 200

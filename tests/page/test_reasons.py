@@ -99,6 +99,7 @@ def test_the_line_on_a_card_stands_at_the_rate_with_which_the_rcc_is_compared(pa
             assert left == pytest.approx(100 * rate.elsewhere, abs=0.06)
 
 
+@pytest.mark.slow
 def test_the_table_says_what_is_taken_for_what(page):
     page.locator("#taken").get_by_text("What is taken for what").click()
     expect(page.locator("#confusions")).to_contain_text("night")

@@ -604,6 +604,7 @@ def test_a_file_that_a_browser_claims_to_have_uploaded_is_not_served(attacked, v
 # --- Many at once -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_two_hundred_requests_at_once_are_all_answered(attacked, visitor):
     gif = attacked.folder / "out" / "gifs" / "RCC_00.gif"
 

@@ -54,6 +54,7 @@ def test_a_fine_tuning_that_is_cut_off_goes_on_and_comes_to_the_same(dnn, tmp_pa
     assert resumed.seconds >= sum(row.seconds for row in resumed.history[1:])
 
 
+@pytest.mark.slow
 def test_the_state_of_another_fine_tuning_is_not_taken(dnn, tmp_path):
     file = tmp_path / CHECKPOINT_FILE
     with pytest.raises(CutOff):

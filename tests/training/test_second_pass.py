@@ -145,6 +145,7 @@ def test_stopped_in_the_first_pass_its_best_epoch_is_kept_and_no_second_one_begi
     assert second_pass_text(result, TWICE, 16) == ""
 
 
+@pytest.mark.slow
 def test_stopped_in_the_second_pass_the_first_one_is_the_result(dnn, data):
     seen = []
     result = fine_tune_twice(

@@ -25,10 +25,10 @@ def outputs(dnn, model):
     "model",
     [
         lambda: colour_model(head="layer"),
-        lambda: colour_model("linear"),
+        pytest.param(lambda: colour_model("linear"), marks=pytest.mark.slow),
         lambda: colour_model("sigmoid", "binary_crossentropy"),
         lambda: red_model(),
-        lambda: red_model("linear"),
+        pytest.param(lambda: red_model("linear"), marks=pytest.mark.slow),
     ],
     ids=["softmax", "logits", "sigmoids", "one output", "one logit"],
 )
