@@ -40,7 +40,7 @@ class Points:
         # Centred, since rounding errors grow with the norms.
         self._centre = self.exact.mean(axis=0) if len(self.exact) else np.zeros(self.exact.shape[1])
         self._left, self._right, self._norms = self._factors(self.exact)
-        self._found: tuple[np.ndarray, np.ndarray] | None = None  # of the last search for the nearest to all points
+        self._found: tuple[np.ndarray, np.ndarray] | None = None  # the nearest to all points, as many as asked for
 
     def _factors(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Matrices, float32, such that left @ right.T is |x|² - 2xy + |y|², and the norms |x|."""
@@ -58,7 +58,7 @@ class Points:
     def __len__(self) -> int:
         return len(self.exact)
 
-    @cached_property
+    @property
     def neighbours(self) -> tuple[np.ndarray, np.ndarray]:
         """The `LISTED` nearest other points of each point, as returned by `nearest`; fewer if n is small."""
         return self.nearest(min(LISTED, len(self) - 1))

@@ -8,6 +8,8 @@ Source: Bar-Hillel, Hertz, Shental, Weinshall, JMLR 6, 2005 (relevant component 
 variance within given groups; here the groups are the neighbourhoods).
 """
 
+from typing import Any
+
 import numpy as np
 
 from dbscan.density import SAME_POINT
@@ -44,7 +46,8 @@ def relevant_directions(points: np.ndarray) -> np.ndarray:
     """
     points = np.asarray(points, dtype=np.float64)
     n, n_components = points.shape
-    overall = _covariance(points - points.mean(axis=0))
+    centred = points - points.mean(axis=0)
+    overall = _covariance(centred)
     if n < 2 or np.sqrt(overall.trace()) < SAME_POINT:  # all points are equal
         return np.eye(n_components)
     # Imported here so that the page starts faster.
@@ -53,7 +56,7 @@ def relevant_directions(points: np.ndarray) -> np.ndarray:
     nearest, _ = Points(average_neighbours(points.astype(np.float32))).nearest(neighbourhood(n))
     with one_thread():
         # The variance of a difference of two points is twice that of each of them.
-        of_neighbours = _covariance_of_differences(points - points.mean(axis=0), nearest) / 2
+        of_neighbours = _covariance_of_differences(centred, nearest) / 2
         even = (of_neighbours.trace() + LEAST_DIFFERENCE * overall.trace()) / n_components
         of_neighbours = (1 - EVENNESS) * of_neighbours + EVENNESS * even * np.eye(n_components)
         _, directions = eigh(overall, of_neighbours)  # by ascending variance
@@ -77,13 +80,22 @@ def _covariance_of_differences(points: np.ndarray, nearest: np.ndarray) -> np.nd
     nearest : ndarray of shape (n, k), int
     """
     # Imported here so that the page starts faster.
-    from scipy.sparse import csr_array, diags_array
+    from scipy.sparse import diags_array
 
     n, k = nearest.shape
-    is_neighbour = csr_array((np.ones(n * k), (np.repeat(np.arange(n), k), nearest.ravel())), shape=(n, n))
+    is_neighbour = _graph_of(nearest)
     degrees = k + is_neighbour.sum(axis=0)
     laplacian = (diags_array(degrees) - is_neighbour - is_neighbour.T).tocsr()
     return points.T @ (laplacian @ points) / (n * k)
+
+
+def _graph_of(nearest: np.ndarray) -> Any:
+    """Sparse matrix of shape (n, n), 1 where a column's point is among the `nearest` (of shape (n, k)) of a row's."""
+    # Imported here so that the page starts faster.
+    from scipy.sparse import csr_array
+
+    n, k = nearest.shape
+    return csr_array((np.ones(n * k), (np.repeat(np.arange(n), k), nearest.ravel())), shape=(n, n))
 
 
 def average_neighbours(points: np.ndarray | Points) -> np.ndarray:
@@ -103,7 +115,7 @@ def average_neighbours(points: np.ndarray | Points) -> np.ndarray:
     ndarray of the same shape, float32
     """
     # Imported here so that the page starts faster.
-    from scipy.sparse import csr_array, eye_array
+    from scipy.sparse import eye_array
 
     cloud = points if isinstance(points, Points) else Points(points)
     n = len(cloud)
@@ -111,11 +123,9 @@ def average_neighbours(points: np.ndarray | Points) -> np.ndarray:
     moved = cloud.exact
     if k < 1:
         return moved.astype(np.float32)
-    rows = np.repeat(np.arange(n), k)
     with one_thread():
         for i in range(AVERAGING_ROUNDS):
-            nearest = (Points(moved) if i else cloud).nearest(k)[0].ravel()
-            among_nearest = csr_array((np.ones(n * k), (rows, nearest)), shape=(n, n))
+            among_nearest = _graph_of((Points(moved) if i else cloud).nearest(k)[0])
             mutual = among_nearest.minimum(among_nearest.T) + eye_array(n, format="csr")
             moved = (mutual @ moved) / mutual.sum(axis=1).reshape(n, 1)
     return np.asarray(moved, dtype=np.float32)
