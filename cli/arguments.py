@@ -130,7 +130,8 @@ def _add_select(commands: Commands) -> None:
     select.add_argument(
         "--test-accuracy",
         metavar="A",
-        help="the DNN's accuracy on its test set, from 0 to 1; of a detector, the share that is found",
+        help="the DNN's accuracy on its test set, from 0 to 1; of a detector, the share that is found (default: by the "
+        "predictions that the clusters were found with)",
     )
     select.add_argument(
         "--test-size", metavar="N", help="images in the test set (default: failing images / (1 - accuracy))"
@@ -156,7 +157,7 @@ def _add_select(commands: Commands) -> None:
     select.add_argument(
         "--model", metavar="MODEL",
         help="the Keras or ONNX classifier, given with --test: half of the images are chosen among those that it is "
-        "likely to get wrong, and --test-accuracy is not needed",
+        "likely to get wrong",
     )  # fmt: skip
     select.add_argument("--test", metavar="DIR", help="its test images, in a folder per class")
     select.add_argument(

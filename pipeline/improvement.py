@@ -1,10 +1,13 @@
 """Steps 3 and 4 in an output folder: from the improvement images to the unsafe set."""
 
+import contextlib
 import dataclasses
 import functools
 import os
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from dnn.detector_failures import sources_of
 from dnn.failure_prediction import predict_failures, predict_failures_from_tables
@@ -61,6 +64,9 @@ def select_images(
 ) -> UnsafeSet:
     """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, with the engineer's edits; write it there.
 
+    If the settings have neither the accuracy on the test set nor the number of images, the accuracy is that of the
+    model if it is given, or else of the predictions that the clusters were found with.
+
     Parameters
     ----------
     leave_out_safe : bool
@@ -71,7 +77,7 @@ def select_images(
         A table of the improvement images' parameters is only read inside this folder.
     model, test, options
         As for `dnn.failure_prediction.predict_failures`. If both are given, half of each RCC's images are chosen among
-        those that the model is likely to get wrong, and the accuracy on the test set and its size need not be given.
+        those that the model is likely to get wrong.
     tables : AnswerTables, optional
         In place of the model; `test` is then the folder of the test images, if their table is given.
     weights, stream
@@ -98,9 +104,11 @@ def select_images(
             )
         elif model and test:
             prediction = predict_failures(model, test, options=options, progress=progress)
-        if prediction and settings.test_accuracy is None:
-            test_size = len(prediction.wrong) if settings.test_size is None else settings.test_size
-            settings = settings._replace(test_accuracy=prediction.accuracy, test_size=test_size)
+        if settings.test_accuracy is None and settings.size is None:
+            wrong = prediction.wrong if prediction else _wrong_when_tested(out, review.original, within)
+            if wrong is not None:
+                test_size = len(wrong) if settings.test_size is None else settings.test_size
+                settings = settings._replace(test_accuracy=float(1 - wrong.mean()), test_size=test_size)
         if sought and prediction:
             sought = sought._replace(predict=prediction.predicted)
         unsafe = select_unsafe_set(
@@ -138,6 +146,15 @@ def _check_likely_sources(
             "Expected the table of the answers to the test set and the test folder, or neither of them, to use what "
             f"the clusters were found with. Received only {tables.tested or test}."
         )
+
+
+def _wrong_when_tested(out: Path, clusters: RootCauseClusters, within: Path | None) -> np.ndarray | None:
+    """Which test images the DNN got wrong when the clusters were found, shape (n_images,), bool; None if not known."""
+    with contextlib.suppress(SAFEError):  # the engineer is asked for the accuracy instead
+        tested = answers_of_run(out, clusters, within)
+        if tested is not None and len(tested.paths):
+            return ~tested.right
+    return None
 
 
 def _tested_with(

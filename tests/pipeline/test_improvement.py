@@ -1,0 +1,47 @@
+"""The unsafe set of an output folder: how many images, where neither the accuracy nor the number is given."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.improvement import select_images
+from selection import SelectionSettings
+from support.errors import SAFEError
+from support.run_folder import PREDICTIONS_FILE
+from tests.helpers.answered import AnsweredCase, draw_case
+from tests.helpers.fake_network import FakeNetwork
+
+
+@pytest.fixture
+def case(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
+    """Failures beside predictions.csv: 26 of 74 test images."""
+    drawn = draw_case(tmp_path)
+    generate_clusters(drawn.failing, drawn.out, ClusteringSettings(extractor="vgg16-conv"))
+    return drawn
+
+
+def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(case):
+    unsafe = select_images(case.test, case.out, SelectionSettings())
+    assert unsafe.wanted == 15  # 0.3 · 74 · 48/74 = 14.4, rounded up
+    assert "74" in unsafe.formula
+
+
+@pytest.mark.parametrize(
+    ("settings", "wanted"),
+    [
+        (SelectionSettings(test_accuracy=0.5, test_size=100), 15),
+        (SelectionSettings(test_size=740), 144),
+        (SelectionSettings(size=4), 4),
+    ],
+)
+def test_what_is_given_comes_before_the_predictions(case, settings, wanted):
+    assert select_images(case.test, case.out, settings).wanted == wanted
+
+
+def test_predictions_that_have_changed_since_give_no_accuracy(case):
+    table = next(case.failing.parent.rglob(PREDICTIONS_FILE))
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[:-1]))
+    with pytest.raises(SAFEError, match="Expected the test accuracy, or the size"):
+        select_images(case.test, case.out, SelectionSettings())
