@@ -35,7 +35,7 @@ def _share(finding: Finding) -> str:
 
 
 def _range(finding: Finding) -> str:
-    """Where the RCC's values lie between the least and the greatest of all failing images.
+    """Where the RCC's values lie between the least and the greatest of all failing images, and a line at their median.
 
     An arc that goes beyond the end of the circle comes in two parts.
     """
@@ -45,7 +45,10 @@ def _range(finding: Finding) -> str:
     start, end = ((bound - low) / span for bound in (finding.usual_low, finding.usual_high))
     if finding.kind == "angle" and start > end:
         return _bar(_part(start, 1) + _part(0, end))
-    return _bar(_part(start, end))
+    line = ""
+    if finding.measured and not math.isnan(finding.overall_median):  # its word says on which side of most it lies
+        line = f"<i class='safe-rate-base' style='left:{(finding.overall_median - low) / span:.1%}'></i>"
+    return _bar(_part(start, end) + line)
 
 
 def _part(start: float, end: float) -> str:

@@ -10,7 +10,7 @@ from pipeline.run_record import parameters_source
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.gifs import gif_shows, write_gifs
 from rccs.parameters import find_parameters, read_parameters
-from rccs.profiles import REFERENCE, Profile, known_ranges, profile_clusters, profiles_text
+from rccs.profiles import REFERENCE, Profile, known_medians, known_ranges, profile_clusters, profiles_text
 from rccs.rates import rates_text
 from rccs.review import load_review, mend_labels
 from rccs.rounds import beside
@@ -55,6 +55,7 @@ def describe_rccs(
         "compared_with": REFERENCE,
         "measured": list(measured),
         "ranges": known_ranges(profiles),
+        "medians": known_medians(profiles),
         "profiles": {str(profile.rcc): profile.text for profile in profiles},
     }
     return profiles, {"parameters": record}

@@ -51,7 +51,7 @@ WORDS = {
 
 
 class Finding(NamedTuple):
-    """A parameter in an RCC; a row of `rcc_profiles.csv`, but for the last three fields.
+    """A parameter in an RCC; a row of `rcc_profiles.csv`, but for the last four fields.
 
     Attributes
     ----------
@@ -77,6 +77,8 @@ class Finding(NamedTuple):
         of `share` from `overall_share`. Orders the findings; 0 if `reduction` is NaN.
     overall_low, overall_high : float
         The range among all failing images. NaN for a category, and if unknown.
+    overall_median : float
+        Of a number, among all failing images. NaN if unknown.
     measured : bool
         Whether SAFE has measured the parameter in the images (see `features.attributes`).
     """
@@ -97,6 +99,7 @@ class Finding(NamedTuple):
     information: float = 0.0
     overall_low: float = math.nan
     overall_high: float = math.nan
+    overall_median: float = math.nan
     measured: bool = False
 
     @property
@@ -109,7 +112,8 @@ class Finding(NamedTuple):
     def text(self) -> str:
         """For example `eyewear = sunglasses (100%, 18% overall)` or `light 0.05–0.21 (all failures 0.01–0.99)`.
 
-        Of what SAFE has measured, the word comes first: `dark (brightness 0.02–0.08; all failures 0.02–0.61)`.
+        Of what SAFE has measured, the word comes first, and the median is told:
+        `dark (brightness 0.02–0.08; all failures 0.02–0.61, median 0.35)`.
         """
         shares = f"{_percent(self.share)}, {_percent(self.overall_share)} overall"
         if self.kind == "category":
@@ -119,6 +123,8 @@ class Finding(NamedTuple):
         if math.isnan(self.overall_low):  # runs of earlier versions did not record it
             return f"{own} ({shares})"
         overall = f"all failures {_range(self.overall_low, self.overall_high)}{unit}"
+        if self.measured and not math.isnan(self.overall_median):
+            overall += f", median {self.overall_median:.2g}"
         return f"{self.value} ({own}; {overall})" if self.value else f"{own} ({overall})"
 
     @property
@@ -136,7 +142,7 @@ class Finding(NamedTuple):
         return _range(self.usual_low, self.usual_high) + ("°" if self.kind == "angle" else "")
 
 
-COLUMNS = Finding._fields[:-3]  # of `rcc_profiles.csv`
+COLUMNS = Finding._fields[:-4]  # of `rcc_profiles.csv`
 
 
 class Profile(NamedTuple):
@@ -201,25 +207,41 @@ def profile_clusters(
     profiles = []
     for rcc in range(clusters.n_rccs):
         members = clusters.labels == rcc
-        findings = [
-            _finding(rcc, name, column, members)._replace(measured=name in measured) for name, column in columns.items()
-        ]
-        findings = [_in_a_word(finding) if finding.measured else finding for finding in findings]
+        findings = []
+        for name, column in columns.items():
+            finding = _finding(rcc, name, column, members)
+            if name in measured:
+                finding = _measured(finding._replace(measured=True), column, members)
+            findings.append(finding)
         findings.sort(key=lambda finding: (-round(finding.information, 9), finding.parameter))
         profiles.append(Profile(rcc, tuple(findings)))
     return tuple(profiles)
 
 
-def _in_a_word(finding: Finding) -> Finding:
-    """A measured number with a word for it, such as "dark"; a hue with its name, if most of its images share it."""
+def _measured(finding: Finding, column: np.ndarray, members: np.ndarray) -> Finding:
+    """What SAFE has measured: a number by its ranks, with a word if most of the RCC's images are on one side of others.
+
+    Measured values are skewed: a few images with much noise would make all others images of little noise, and hold
+    nearly all of the variance. A hue has its name, if most of the RCC's images share it.
+    """
     if finding.kind == "angle" and finding.known:
         wide = (finding.usual_high - finding.usual_low) % 360 > WIDEST_HUE
         return finding if wide else finding._replace(value=f"mostly {HUES[round(finding.mean % 360 / 60) % 6]}")
     if finding.kind != "number" or not finding.known:
         return finding
-    middle = (finding.usual_low + finding.usual_high) / 2
-    more = middle > (finding.overall_low + finding.overall_high) / 2
-    return finding._replace(value=WORDS.get(finding.parameter, ("", ""))[more])
+    known = ~np.isnan(column)
+    own, others = column[members & known], column[~members & known]
+    ordered = np.sort(column[known])
+    ranks, own_ranks = (
+        np.searchsorted(ordered, of, "left") + np.searchsorted(ordered, of, "right") for of in (ordered, own)
+    )
+    finding = _weighed(finding, own_ranks.var(), ranks.var())
+    if not len(others):
+        return finding
+    middle = np.median(others)
+    less, more = WORDS.get(finding.parameter, ("", ""))
+    sides = ((less, np.mean(own < middle)), (more, np.mean(own > middle)))
+    return finding._replace(value=next((word for word, share in sides if share >= LEAST_SHARE), ""))
 
 
 def _finding(rcc: int, name: str, column: np.ndarray, members: np.ndarray) -> Finding:
@@ -236,6 +258,7 @@ def _finding(rcc: int, name: str, column: np.ndarray, members: np.ndarray) -> Fi
     finding = Finding(
         rcc, name, "number", len(own), float(own.min()), float(own.max()), float(own.mean()), low, high,
         share=share, overall_share=overall_share, overall_low=float(overall.min()), overall_high=float(overall.max()),
+        overall_median=float(np.median(overall)),
     )  # fmt: skip
     return _weighed(finding, own.var(), overall.var())
 
@@ -341,6 +364,16 @@ def known_ranges(profiles: Iterable[Profile]) -> dict[str, tuple[float, float]]:
     }
 
 
+def known_medians(profiles: Iterable[Profile]) -> dict[str, float]:
+    """The median of each number among all failing images, for `run.json`."""
+    return {
+        finding.parameter: finding.overall_median
+        for profile in profiles
+        for finding in profile.findings
+        if not math.isnan(finding.overall_median)
+    }
+
+
 # --- The file ---------------------------------------------------------------------------------------------------
 
 
@@ -358,7 +391,7 @@ def profiles_text(profiles: Iterable[Profile]) -> str:
 
 
 def load_profiles(folder: Path) -> tuple[Profile, ...]:
-    """Read `rcc_profiles.csv`, and the ranges among all failing images from `run.json`; empty if there is no table.
+    """Read `rcc_profiles.csv`, and what is known of all failing images from `run.json`; empty if there is no table.
 
     Raises
     ------
@@ -373,12 +406,17 @@ def load_profiles(folder: Path) -> tuple[Profile, ...]:
         return ()
     except DAMAGED as error:
         raise SAFEError(f"{path} is damaged ({error}). Generate the clusters again.") from error
-    ranges, measured = _load_ranges(folder), _load_measured(folder)
+    ranges, medians, measured = _load_ranges(folder), _load_medians(folder), _load_measured(folder)
     by_rcc: dict[int, list[Finding]] = {}
     for finding in findings:
         low, high = ranges.get(finding.parameter, (math.nan, math.nan))
         by_rcc.setdefault(finding.rcc, []).append(
-            finding._replace(overall_low=low, overall_high=high, measured=finding.parameter in measured)
+            finding._replace(
+                overall_low=low,
+                overall_high=high,
+                overall_median=medians.get(finding.parameter, math.nan),
+                measured=finding.parameter in measured,
+            )
         )
     return tuple(Profile(rcc, tuple(of_rcc)) for rcc, of_rcc in sorted(by_rcc.items()))
 
@@ -399,6 +437,16 @@ def _load_measured(folder: Path) -> frozenset[str]:
     record = read_record(folder / RUN_FILE).get("parameters", {})
     names = record.get("measured", []) if isinstance(record, dict) else []
     return frozenset(names) if isinstance(names, list) and all(isinstance(n, str) for n in names) else frozenset()
+
+
+def _load_medians(folder: Path) -> dict[str, float]:
+    """What `known_medians` gave for the run in a folder; empty if `run.json` does not have it."""
+    try:
+        record = json.loads(regular(folder / RUN_FILE).read_text(encoding="utf-8"))
+        medians = {name: float(value) for name, value in record["parameters"]["medians"].items()}
+        return {name: value for name, value in medians.items() if math.isfinite(value)}
+    except DAMAGED:
+        return {}  # as for the ranges
 
 
 def _load_ranges(folder: Path) -> dict[str, tuple[float, float]]:

@@ -18,6 +18,7 @@ from rccs.parameters import Parameters
 from rccs.profiles import (
     circular_mean,
     circular_variance,
+    known_medians,
     known_ranges,
     load_profiles,
     profile_clusters,
@@ -146,7 +147,8 @@ def test_circular_statistics_of_known_angles():
 def test_what_is_saved_is_read_back(clusters, known, tmp_path):
     profiles = profile_clusters(clusters, known.columns)
     save_text(tmp_path, PROFILES_FILE, profiles_text(profiles))
-    (tmp_path / RUN_FILE).write_text(json.dumps({"parameters": {"ranges": known_ranges(profiles)}}))
+    record = {"ranges": known_ranges(profiles), "medians": known_medians(profiles)}
+    (tmp_path / RUN_FILE).write_text(json.dumps({"parameters": record}))
     read = load_profiles(tmp_path)
     assert [profile.text for profile in read] == [profile.text for profile in profiles]
     for ours, theirs in zip(profiles, read, strict=True):
@@ -242,13 +244,49 @@ def test_what_is_measured_is_told_in_a_word_and_after_what_is_recorded(clusters)
     }
     told, *_ = profile_clusters(clusters, columns, measured=("brightness", "sharpness"))
     assert re.fullmatch(
-        r"eyewear = sunglasses \(100%, 38% overall\); dark \(brightness 0\.0\d+–0\.0\d+; all failures 0\.\d+–0\.\d+\)",
+        r"eyewear = sunglasses \(100%, 38% overall\); dark \(brightness 0\.0\d+–0\.0\d+; all failures 0\.\d+–0\.\d+, "
+        r"median 0\.\d+\)",
         told.text,
     )
     bright = {"brightness": 1 - columns["brightness"]}
     assert profile_clusters(clusters, bright, measured=["brightness"])[0].text.startswith("bright (brightness 0.9")
     nothing = profile_clusters(clusters, {"sharpness": columns["sharpness"]}, measured=["sharpness"])
     assert [profile.text for profile in nothing] == ["", "", ""]
+
+
+def test_the_word_is_about_most_other_images_not_about_a_few_extreme_ones(clusters):
+    """Of skewed values, a range that is above the median may still be in the lower half of all that there is."""
+    night = clusters.labels == 0
+    rng = np.random.default_rng(0)
+    noise = np.where(night, rng.uniform(0.03, 0.05, 26), rng.uniform(0, 0.01, 26))
+    noise[np.flatnonzero(~night)[:2]] = 1
+    told = profile_clusters(clusters, {"noise": noise}, measured=["noise"])[0]
+    assert re.fullmatch(r"noisy \(noise 0\.03\d*–0\.0[45]\d*; all failures 0\.0+–1\.0+, median 0\.0\d+\)", told.text)
+    few = profile_clusters(clusters, {"noise": 1 - noise}, measured=["noise"])[0]
+    assert few.text.startswith("little noise (")
+
+
+def test_values_in_the_middle_of_the_others_have_no_word(clusters):
+    night = clusters.labels == 0
+    rng = np.random.default_rng(0)
+    others = np.concatenate([rng.uniform(0, 0.3, 8), rng.uniform(0.7, 1, 8)])
+    brightness = np.empty(26)
+    brightness[night], brightness[~night] = rng.uniform(0.45, 0.55, 10), others
+    middling = profile_clusters(clusters, {"brightness": brightness}, measured=["brightness"])[0]
+    assert middling.findings[0].reduction > 0.8
+    assert (middling.findings[0].value, middling.text) == ("", "")
+
+
+def test_an_rcc_with_most_of_the_failures_has_a_word(clusters):
+    most = dataclasses.replace(clusters, labels=np.where(clusters.labels == 0, 1, 0).astype(clusters.labels.dtype))
+    brightness = np.where(most.labels == 0, 0.1, 0.8) + np.random.default_rng(0).uniform(0, 0.1, 26)
+    assert profile_clusters(most, {"brightness": brightness}, measured=["brightness"])[0].findings[0].value == "dark"
+
+
+def test_without_other_images_there_is_no_word(clusters):
+    all_of_them = dataclasses.replace(clusters, labels=np.zeros_like(clusters.labels))
+    bright = {"brightness": np.linspace(0.8, 1, 26)}
+    assert profile_clusters(all_of_them, bright, measured=["brightness"])[0].text == ""
 
 
 def test_words_and_measured_parameters_are_read_again(fake_network, draw_folder, tmp_path):

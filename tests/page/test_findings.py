@@ -1,0 +1,29 @@
+"""What an RCC's images have in common, as drawn: where the values lie, and the median of all failing images."""
+
+import re
+
+from page.findings import findings_html
+from rccs.profiles import Finding, Profile
+
+DARK = Finding(
+    0, "brightness", "number", 40, 0.1, 0.3, 0.2, 0.1, 0.3, "dark", 1.0, 0.2, 0.9, 1.0,
+    overall_low=0.0, overall_high=1.0, overall_median=0.4, measured=True,
+)  # fmt: skip
+
+
+def lefts(html: str, part: str) -> list[str]:
+    return re.findall(rf"class='{part}' style='left:([\d.]+%)", html)
+
+
+def test_a_measured_range_has_a_line_at_the_median_of_all_failures():
+    html = findings_html(Profile(0, (DARK,)))
+    assert lefts(html, "safe-finding-own") == ["10.0%"]
+    assert lefts(html, "safe-rate-base") == ["40.0%"]
+    assert "all failures 0.0–1.0, median 0.4" in html
+
+
+def test_runs_that_did_not_record_the_median_have_no_line():
+    html = findings_html(Profile(0, (DARK._replace(overall_median=float("nan")),)))
+    assert lefts(html, "safe-finding-own") == ["10.0%"]
+    assert not lefts(html, "safe-rate-base")
+    assert "median" not in html
