@@ -25,23 +25,15 @@ def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(ca
     unsafe = select_images(case.test, case.out, SelectionSettings())
     assert unsafe.wanted == 15  # 0.3 · 74 · 48/74 = 14.4, rounded up
     assert "74" in unsafe.formula
-
-
-@pytest.mark.parametrize(
-    ("settings", "wanted"),
-    [
+    for given, wanted in (  # what is given comes first
         (SelectionSettings(test_accuracy=0.5, test_size=100), 15),
         (SelectionSettings(test_size=740), 144),
         (SelectionSettings(size=4), 4),
-    ],
-)
-def test_what_is_given_comes_before_the_predictions(case, settings, wanted):
-    assert select_images(case.test, case.out, settings).wanted == wanted
+    ):
+        assert select_images(case.test, case.out, given).wanted == wanted
 
-
-def test_predictions_that_have_changed_since_give_no_accuracy(case):
     table = next(case.failing.parent.rglob(PREDICTIONS_FILE))
     lines = table.read_text().splitlines(keepends=True)
-    table.write_text("".join(lines[:-1]))
+    table.write_text("".join(lines[:-1]))  # other predictions than those that the clusters were found with
     with pytest.raises(SAFEError, match="Expected the test accuracy, or the size"):
         select_images(case.test, case.out, SelectionSettings())
