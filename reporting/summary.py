@@ -3,6 +3,7 @@
 from collections import Counter
 
 from dbscan.outcome import NOISE
+from rccs.answers import commonest_confusion
 from rccs.clusters import RootCauseClusters, headline, rccs_of
 from rccs.confidence import confidence, is_changed, is_loose, loose_text, no_steady_groups_text, percent_down
 from rccs.notes import title
@@ -35,18 +36,19 @@ def summary_section(known: Material) -> str:
         was, now = known.retraining.accuracy_before, known.retraining.accuracy_after
         retrained = " retraining" if known.retraining.after is None else ""
         tiles.append((f"{was:.1%} → {now:.1%}", f"test accuracy before and after{retrained}"))
-    rows = []
+    rows, described_at_all = [], False
     per_rcc = Counter(image.rcc for image in known.unsafe.images) if known.unsafe else {}
     steady = ["Steadiness"] if clusters.steadiness and rccs else []
     for rcc in by_excess(clusters.groups, known.rates):
         size = int((clusters.labels == rcc).sum())
         selected = "–" if known.unsafe is None or rcc == NOISE else f"{per_rcc[rcc]:,}"
         name = known.review.notes[rcc].name if rcc in known.review.notes else ""
-        profile = known.profiles.get(rcc, "")
+        common = [known.profiles.get(rcc, ""), commonest_confusion(clusters.answers_of(rcc)) if rcc != NOISE else ""]
+        described_at_all = described_at_all or any(common)
         described = "<br>".join(
             [
                 *([f"<b>{escaped(name)}</b>"] if name else []),
-                *([f"<span class='soft small'>{escaped(profile)}</span>"] if profile else []),
+                *(f"<span class='soft small'>{escaped(text)}</span>" for text in common if text),
             ]
         )
         link = "noise" if rcc == NOISE else f"rcc-{rcc}"
@@ -63,7 +65,7 @@ def summary_section(known: Material) -> str:
                 selected,
             ]
         )
-    about = "Name, and what its images have in common" if known.profiles else "Name"
+    about = "Name, and what its images have in common" if described_at_all else "Name"
     rate = ["Fails there"] if known.rates else []
     headers = ["RCC", about, "Images", "Share", *steady, *rate, "Judged", "To label"]
     drawn = "".join(f"<div class='tile'><b>{escaped(n)}</b><span>{escaped(what)}</span></div>" for n, what in tiles)

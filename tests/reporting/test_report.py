@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from dbscan.outcome import NOISE
+from rccs.answers import Answers
 from rccs.clusters import fingerprint, save_clusters
 from rccs.conditions import Literal
 from rccs.edits import merge_rccs, move_images, undo_edit
@@ -68,6 +69,13 @@ class Page(html.parser.HTMLParser):
 def out(clusters, tmp_path):
     """An output folder with the clusters of the fixture in it."""
     folder = tmp_path / "out"
+    folder.mkdir()
+    save_clusters(clusters, folder)
+    return folder
+
+
+def saved(clusters, folder):
+    """A new output folder with these clusters in it."""
     folder.mkdir()
     save_clusters(clusters, folder)
     return folder
@@ -207,6 +215,19 @@ def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
         "Reviewed by",
     ):
         assert expected in text
+
+
+def test_the_table_of_rccs_says_what_they_are_taken_for(clusters, tmp_path):
+    assert "what its images have in common" not in section(report_html(saved(clusters, tmp_path / "plain")), "summary")
+    night = clusters.labels == 0
+    n = len(night)
+    answers = Answers(
+        np.where(night, "shirt", "bag"), np.where(night, "coat", "shoe"), np.full(n, 0.9, np.float32), "confidence"
+    )
+    table = section(report_html(saved(dataclasses.replace(clusters, answers=answers), tmp_path / "known")), "summary")
+    assert "Name, and what its images have in common" in table
+    assert table.count("All are shirt taken for coat") == 1
+    assert table.count("All are bag taken for shoe") == 2
 
 
 def test_names_notes_verdicts_and_edits_are_told(out):
