@@ -149,8 +149,11 @@ def said(note: RccNote | SpotNote) -> dict[str, str]:
 
 
 def _words(shown: Shown, rcc: int, spot: int | None) -> str:
-    """The weak spot that nearly all images of an RCC lie in, or the finding that says most about them."""
+    """The weak spot that nearly all images of an RCC lie in, or what says most of them: a parameter, or two words."""
     if spot is not None:
         return shown.reasons.spots[spot].where
     profile = shown.profiles.get(rcc)
-    return profile.mentioned[0].short if profile and profile.mentioned else ""
+    mentioned = profile.mentioned if profile else ()
+    # Several RCCs may be noisy, and one of them dark as well.
+    words = mentioned if all(finding.measured for finding in mentioned) else mentioned[:1]
+    return ", ".join(finding.short for finding in words)
