@@ -1,7 +1,11 @@
 """What an RCC's images have in common, as drawn: where the values lie, and the median of all failing images."""
 
 import re
+from types import SimpleNamespace
 
+import pytest
+
+from page.cards_view import card
 from page.findings import findings_html
 from rccs.profiles import Finding, Profile
 
@@ -27,3 +31,21 @@ def test_runs_that_did_not_record_the_median_have_no_line():
     assert lefts(html, "safe-finding-own") == ["10.0%"]
     assert not lefts(html, "safe-rate-base")
     assert "median" not in html
+
+
+NOISY = DARK._replace(parameter="noise", value="noisy")
+SUNGLASSES = Finding(0, "eyewear", "category", 40, value="sunglasses", share=1.0, overall_share=0.2, reduction=1.0)
+
+
+@pytest.mark.parametrize(
+    ("findings", "words"),
+    [
+        ((NOISY, DARK), "noisy, dark"),  # another RCC may be noisy and bright
+        ((DARK,), "dark"),
+        ((SUNGLASSES, DARK), "eyewear = sunglasses"),
+        ((), ""),
+    ],
+)
+def test_a_card_says_what_is_recorded_or_up_to_two_words(clusters, findings, words):
+    shown = SimpleNamespace(clusters=clusters, rates={}, spot_of={}, profiles={0: Profile(0, findings)})
+    assert card(shown, 0)["words"] == words
