@@ -31,6 +31,8 @@ from training.settings import (
 )
 
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
+# Of a dense layer that takes red for blue and blue for red at first, so that the epoch trained is better and kept
+RED_FOR_BLUE = [np.tile(np.eye(3), (SIDE * SIDE, 1)) / SIDE**2, np.zeros(3)]
 
 
 def data_for(dnn, plain=10, unsafe=(("red", "blue", 0), ("green", "red", 1)), each=4):
@@ -347,9 +349,8 @@ def test_frozen_layers_stay_frozen(folder):
         ]
     )
     model.add(layers.Dense(3, "softmax"))
-    # Takes red for blue and blue for red at first, so that the epoch trained is better and kept
     model.layers[1].set_weights([np.eye(3).reshape(1, 1, 3, 3), np.zeros(3)])
-    model.layers[3].set_weights([np.tile(np.eye(3), (SIDE * SIDE, 1)) / SIDE**2, np.zeros(3)])
+    model.layers[3].set_weights(RED_FOR_BLUE)
     dnn = load_dnn(saved(model, folder / "frozen.keras"))
     result = fine_tune(dnn, data_for(dnn), QUICK._replace(epochs=1))
     np.testing.assert_array_equal(result.model.get_weights()[0], dnn.model.get_weights()[0])
@@ -372,6 +373,7 @@ def test_a_trusted_model_with_a_lambda_layer_trains(folder):
     shape = (SIDE, SIDE, 3)
     scaled = layers.Lambda(lambda x: x / 255.0, output_shape=shape)
     model = keras.Sequential([keras.Input(shape), scaled, layers.Flatten(), layers.Dense(3, "softmax")])
+    model.layers[-1].set_weights(RED_FOR_BLUE)
     dnn = load_dnn(saved(model, folder / "lambda.keras"), rescale="none", trust=True)
     result = fine_tune(dnn, data_for(dnn), QUICK._replace(epochs=1))
     assert np.abs(result.model.get_weights()[0] - dnn.model.get_weights()[0]).max() > 0
