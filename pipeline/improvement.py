@@ -7,8 +7,6 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from dnn.detector_failures import sources_of
 from dnn.failure_prediction import predict_failures, predict_failures_from_tables
 from dnn.model import AS_IN_THE_FILE, DnnOptions
@@ -105,10 +103,13 @@ def select_images(
         elif model and test:
             prediction = predict_failures(model, test, options=options, progress=progress)
         if settings.test_accuracy is None and settings.size is None:
-            wrong = prediction.wrong if prediction else _wrong_when_tested(out, review.original, within)
-            if wrong is not None:
-                test_size = len(wrong) if settings.test_size is None else settings.test_size
-                settings = settings._replace(test_accuracy=float(1 - wrong.mean()), test_size=test_size)
+            if prediction:
+                accuracy, test_size = prediction.accuracy, len(prediction.wrong)
+            else:
+                accuracy, test_size = _accuracy_of_run(out, review.original, within)
+            if settings.test_size is not None:
+                test_size = settings.test_size
+            settings = settings._replace(test_accuracy=accuracy, test_size=test_size)
         if sought and prediction:
             sought = sought._replace(predict=prediction.predicted)
         unsafe = select_unsafe_set(
@@ -148,13 +149,13 @@ def _check_likely_sources(
         )
 
 
-def _wrong_when_tested(out: Path, clusters: RootCauseClusters, within: Path | None) -> np.ndarray | None:
-    """Which test images the DNN got wrong when the clusters were found, shape (n_images,), bool; None if not known."""
+def _accuracy_of_run(out: Path, clusters: RootCauseClusters, within: Path | None) -> tuple[float | None, int | None]:
+    """The accuracy on the test set when the clusters were found, and the size of the set; None where not known."""
     with contextlib.suppress(SAFEError):  # the engineer is asked for the accuracy instead
         tested = answers_of_run(out, clusters, within)
-        if tested is not None and len(tested.paths):
-            return ~tested.right
-    return None
+        if tested is not None and tested.paths:
+            return 1 - tested.failure_rate, len(tested.paths)
+    return None, None
 
 
 def _tested_with(

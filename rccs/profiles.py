@@ -10,7 +10,6 @@ cluster); Mardia & Jupp, Directional Statistics, 2000 (circular variance); Kullb
 
 import csv
 import io
-import json
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -207,50 +206,44 @@ def profile_clusters(
     profiles = []
     for rcc in range(clusters.n_rccs):
         members = clusters.labels == rcc
-        findings = []
-        for name, column in columns.items():
-            finding = _finding(rcc, name, column, members)
-            if name in measured:
-                finding = _measured(finding._replace(measured=True), column, members)
-            findings.append(finding)
+        findings = [_finding(rcc, name, column, members, measured=name in measured) for name, column in columns.items()]
         findings.sort(key=lambda finding: (-round(finding.information, 9), finding.parameter))
         profiles.append(Profile(rcc, tuple(findings)))
     return tuple(profiles)
 
 
-def _measured(finding: Finding, column: np.ndarray, members: np.ndarray) -> Finding:
-    """What SAFE has measured: a number by its ranks, with a word if most of the RCC's images are on one side of others.
-
-    Measured values are skewed: a few images with much noise would make all others images of little noise, and hold
-    nearly all of the variance. A hue has its name, if most of the RCC's images share it.
-    """
-    if finding.kind == "angle" and finding.known:
-        wide = (finding.usual_high - finding.usual_low) % 360 > WIDEST_HUE
-        return finding if wide else finding._replace(value=f"mostly {HUES[round(finding.mean % 360 / 60) % 6]}")
-    if finding.kind != "number" or not finding.known:
-        return finding
-    known = ~np.isnan(column)
-    own, others = column[members & known], column[~members & known]
-    ordered = np.sort(column[known])
-    ranks, own_ranks = (
-        np.searchsorted(ordered, of, "left") + np.searchsorted(ordered, of, "right") for of in (ordered, own)
-    )
-    finding = _weighed(finding, own_ranks.var(), ranks.var())
-    if not len(others):
-        return finding
-    middle = np.median(others)
-    less, more = WORDS.get(finding.parameter, ("", ""))
-    sides = ((less, np.mean(own < middle)), (more, np.mean(own > middle)))
-    return finding._replace(value=next((word for word, share in sides if share >= LEAST_SHARE), ""))
-
-
-def _finding(rcc: int, name: str, column: np.ndarray, members: np.ndarray) -> Finding:
+def _finding(rcc: int, name: str, column: np.ndarray, members: np.ndarray, *, measured: bool) -> Finding:
+    """One parameter in an RCC; what SAFE has measured has a word as well, such as "dark"."""
     if column.dtype.kind == "U":
-        return _category(rcc, name, column[column != ""], column[members & (column != "")])
+        finding = _category(rcc, name, column[column != ""], column[members & (column != "")])
+        return finding._replace(measured=measured)
     known = ~np.isnan(column)
-    overall, own = column[known], column[members & known]
+    overall, own, others = column[known], column[members & known], column[~members & known]
     if name.endswith(ANGLE_SUFFIX):
-        return _angle(rcc, name, overall, own)
+        finding = _angle(rcc, name, overall, own)
+        return finding._replace(measured=True, value=_hue(finding)) if measured else finding
+    finding = _number(rcc, name, overall, own, by_rank=measured)
+    return finding._replace(measured=True, value=_word(name, own, others)) if measured else finding
+
+
+def _hue(finding: Finding) -> str:
+    """The name of a hue, if most of the RCC's images share it."""
+    wide = (finding.usual_high - finding.usual_low) % 360 > WIDEST_HUE
+    return "" if wide or not finding.known else f"mostly {HUES[round(finding.mean % 360 / 60) % 6]}"
+
+
+def _word(name: str, own: np.ndarray, others: np.ndarray) -> str:
+    """The word for where most of an RCC's values lie, seen from the median of the others; empty if on both sides."""
+    if not len(own) or not len(others):
+        return ""
+    middle = np.median(others)
+    less, more = WORDS.get(name, ("", ""))
+    sides = ((less, np.mean(own < middle)), (more, np.mean(own > middle)))
+    return next((word for word, share in sides if share >= LEAST_SHARE), "")
+
+
+def _number(rcc: int, name: str, overall: np.ndarray, own: np.ndarray, *, by_rank: bool) -> Finding:
+    """A number; `by_rank` where values are skewed, so that a few extreme images would hold most of the variance."""
     if not len(own):
         return Finding(rcc, name, "number", 0)
     low, high = np.quantile(own, OUTER).tolist()
@@ -260,6 +253,11 @@ def _finding(rcc: int, name: str, column: np.ndarray, members: np.ndarray) -> Fi
         share=share, overall_share=overall_share, overall_low=float(overall.min()), overall_high=float(overall.max()),
         overall_median=float(np.median(overall)),
     )  # fmt: skip
+    if by_rank:
+        ordered = np.sort(overall)
+        own, overall = (
+            np.searchsorted(ordered, of, "left") + np.searchsorted(ordered, of, "right") for of in (own, overall)
+        )
     return _weighed(finding, own.var(), overall.var())
 
 
@@ -406,16 +404,17 @@ def load_profiles(folder: Path) -> tuple[Profile, ...]:
         return ()
     except DAMAGED as error:
         raise SAFEError(f"{path} is damaged ({error}). Generate the clusters again.") from error
-    ranges, medians, measured = _load_ranges(folder), _load_medians(folder), _load_measured(folder)
+    record = read_record(folder / RUN_FILE).get("parameters", {})
+    record = record if isinstance(record, dict) else {}
+    measured = _names_in(record.get("measured"))
+    ranges, medians = _figures_in(record.get("ranges"), _ends), _figures_in(record.get("medians"), float)
     by_rcc: dict[int, list[Finding]] = {}
     for finding in findings:
         low, high = ranges.get(finding.parameter, (math.nan, math.nan))
+        median = medians.get(finding.parameter, math.nan)
         by_rcc.setdefault(finding.rcc, []).append(
             finding._replace(
-                overall_low=low,
-                overall_high=high,
-                overall_median=medians.get(finding.parameter, math.nan),
-                measured=finding.parameter in measured,
+                overall_low=low, overall_high=high, overall_median=median, measured=finding.parameter in measured
             )
         )
     return tuple(Profile(rcc, tuple(of_rcc)) for rcc, of_rcc in sorted(by_rcc.items()))
@@ -425,35 +424,27 @@ def _from_row(row: dict[str, str]) -> Finding:
     kinds: dict[str, Callable[[str], Any]] = {
         "parameter": from_cell, "kind": str, "value": from_cell, "rcc": int, "known": int,
     }  # fmt: skip
-    return Finding(*(kinds.get(name, _number)(row[name]) for name in COLUMNS))
+    return Finding(*(kinds.get(name, _figure)(row[name]) for name in COLUMNS))
 
 
-def _number(text: str) -> float:
+def _figure(text: str) -> float:
     return float(text or "nan")
 
 
-def _load_measured(folder: Path) -> frozenset[str]:
-    """The parameters that SAFE has measured, of the run in a folder."""
-    record = read_record(folder / RUN_FILE).get("parameters", {})
-    names = record.get("measured", []) if isinstance(record, dict) else []
-    return frozenset(names) if isinstance(names, list) and all(isinstance(n, str) for n in names) else frozenset()
+def _names_in(entry: Any) -> frozenset[str]:
+    """The names in a list; none if it is damaged, since people may have edited `run.json`."""
+    return frozenset(entry) if isinstance(entry, list) and all(isinstance(n, str) for n in entry) else frozenset()
 
 
-def _load_medians(folder: Path) -> dict[str, float]:
-    """What `known_medians` gave for the run in a folder; empty if `run.json` does not have it."""
+def _figures_in(entry: Any, read: Callable[[Any], Any]) -> dict[str, Any]:
+    """The figures of each parameter; none if one is damaged, or not recorded, as in runs of earlier versions."""
     try:
-        record = json.loads(regular(folder / RUN_FILE).read_text(encoding="utf-8"))
-        medians = {name: float(value) for name, value in record["parameters"]["medians"].items()}
-        return {name: value for name, value in medians.items() if math.isfinite(value)}
+        figures = {name: read(of_one) for name, of_one in entry.items()}
     except DAMAGED:
-        return {}  # as for the ranges
+        return {}
+    return {name: of_one for name, of_one in figures.items() if np.isfinite(of_one).all()}
 
 
-def _load_ranges(folder: Path) -> dict[str, tuple[float, float]]:
-    """What `known_ranges` gave for the run in a folder; empty if `run.json` does not have it."""
-    try:
-        record = json.loads(regular(folder / RUN_FILE).read_text(encoding="utf-8"))
-        ranges = {name: (float(low), float(high)) for name, (low, high) in record["parameters"]["ranges"].items()}
-        return {name: ends for name, ends in ranges.items() if all(map(math.isfinite, ends))}
-    except DAMAGED:
-        return {}  # people may have edited run.json, and earlier versions did not record the ranges
+def _ends(entry: Any) -> tuple[float, float]:
+    low, high = entry
+    return float(low), float(high)

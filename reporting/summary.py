@@ -36,19 +36,18 @@ def summary_section(known: Material) -> str:
         was, now = known.retraining.accuracy_before, known.retraining.accuracy_after
         retrained = " retraining" if known.retraining.after is None else ""
         tiles.append((f"{was:.1%} → {now:.1%}", f"test accuracy before and after{retrained}"))
-    rows, described_at_all = [], False
+    rows = []
+    common = {rcc: _common(known, rcc) for rcc in clusters.groups}
     per_rcc = Counter(image.rcc for image in known.unsafe.images) if known.unsafe else {}
     steady = ["Steadiness"] if clusters.steadiness and rccs else []
     for rcc in by_excess(clusters.groups, known.rates):
         size = int((clusters.labels == rcc).sum())
         selected = "–" if known.unsafe is None or rcc == NOISE else f"{per_rcc[rcc]:,}"
         name = known.review.notes[rcc].name if rcc in known.review.notes else ""
-        common = [known.profiles.get(rcc, ""), commonest_confusion(clusters.answers_of(rcc)) if rcc != NOISE else ""]
-        described_at_all = described_at_all or any(common)
         described = "<br>".join(
             [
                 *([f"<b>{escaped(name)}</b>"] if name else []),
-                *(f"<span class='soft small'>{escaped(text)}</span>" for text in common if text),
+                *(f"<span class='soft small'>{escaped(text)}</span>" for text in common[rcc]),
             ]
         )
         link = "noise" if rcc == NOISE else f"rcc-{rcc}"
@@ -65,13 +64,19 @@ def summary_section(known: Material) -> str:
                 selected,
             ]
         )
-    about = "Name, and what its images have in common" if described_at_all else "Name"
+    about = "Name, and what its images have in common" if any(common.values()) else "Name"
     rate = ["Fails there"] if known.rates else []
     headers = ["RCC", about, "Images", "Share", *steady, *rate, "Judged", "To label"]
     drawn = "".join(f"<div class='tile'><b>{escaped(n)}</b><span>{escaped(what)}</span></div>" for n, what in tiles)
     nothing = f"<p class='warning'>{escaped(text)}</p>" if (text := no_steady_groups_text(clusters)) else ""
     first = f"<p class='lede'><b>{escaped(headline(clusters))}.</b></p>{nothing}<div class='tiles'>{drawn}</div>"
     return f"{first}{html_table(headers, rows, numbers=(2, 3, len(headers) - 1))}{drawn_map(known)}"
+
+
+def _common(known: Material, rcc: int) -> list[str]:
+    """What the images of a group have in common, and what most of an RCC's are taken for, as far as it is known."""
+    confusion = commonest_confusion(known.clusters.answers_of(rcc)) if rcc != NOISE else ""
+    return [text for text in (known.profiles.get(rcc, ""), confusion) if text]
 
 
 def _steady_cell(clusters: RootCauseClusters, rcc: int) -> str:

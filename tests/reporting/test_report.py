@@ -65,20 +65,17 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@pytest.fixture
-def out(clusters, tmp_path):
-    """An output folder with the clusters of the fixture in it."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    save_clusters(clusters, folder)
-    return folder
-
-
 def saved(clusters, folder):
     """A new output folder with these clusters in it."""
     folder.mkdir()
     save_clusters(clusters, folder)
     return folder
+
+
+@pytest.fixture
+def out(clusters, tmp_path):
+    """An output folder with the clusters of the fixture in it."""
+    return saved(clusters, tmp_path / "out")
 
 
 def select(found, folder, **changes) -> None:
