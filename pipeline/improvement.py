@@ -103,13 +103,15 @@ def select_images(
         elif model and test:
             prediction = predict_failures(model, test, options=options, progress=progress)
         if settings.test_accuracy is None and settings.size is None:
-            if prediction:
-                accuracy, test_size = prediction.accuracy, len(prediction.wrong)
-            else:
-                accuracy, test_size = _accuracy_of_run(out, review.original, within)
-            if settings.test_size is not None:
-                test_size = settings.test_size
-            settings = settings._replace(test_accuracy=accuracy, test_size=test_size)
+            known = (
+                (prediction.accuracy, len(prediction.wrong))
+                if prediction
+                else _accuracy_of_run(out, review.original, within)
+            )
+            if known:
+                accuracy, tested = known
+                test_size = tested if settings.test_size is None else settings.test_size
+                settings = settings._replace(test_accuracy=accuracy, test_size=test_size)
         if sought and prediction:
             sought = sought._replace(predict=prediction.predicted)
         unsafe = select_unsafe_set(
@@ -149,13 +151,13 @@ def _check_likely_sources(
         )
 
 
-def _accuracy_of_run(out: Path, clusters: RootCauseClusters, within: Path | None) -> tuple[float | None, int | None]:
-    """The accuracy on the test set when the clusters were found, and the size of the set; None where not known."""
+def _accuracy_of_run(out: Path, clusters: RootCauseClusters, within: Path | None) -> tuple[float, int] | None:
+    """The accuracy on the test set when the clusters were found, and the size of the set; None if not known."""
     with contextlib.suppress(SAFEError):  # the engineer is asked for the accuracy instead
         tested = answers_of_run(out, clusters, within)
         if tested is not None and tested.paths:
             return 1 - tested.failure_rate, len(tested.paths)
-    return None, None
+    return None
 
 
 def _tested_with(
