@@ -10,8 +10,8 @@ There are three extractors:
 - `vgg16`, the default where the weights are: both, from one pass; 8320 features. See
   docs/decisions/015-fc2-and-channel-means.md.
 
-`extract_features` is the entry point, and `stream_features` does the work; `stream_cached` only reads what is computed
-already. `features/` contains the parts. TensorFlow is imported only if an image is not in the feature cache.
+`extract_features` is the entry point, and `stream_features` does the work. `features/` contains the parts. TensorFlow
+is imported only if an image is not in the feature cache.
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); Simonyan & Zisserman, ICLR 2015 (VGG16);
 `keras.applications` (weights and preprocessing).
@@ -21,7 +21,6 @@ import contextlib
 import functools
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,22 +29,21 @@ import numpy as np
 from features.attributes import attribute_cache, measure
 from features.batches import (
     EXTRACTING,
-    LOADING_THREADS,
     FeatureBatch,
     Loaded,
     Stream,
     as_batch,
     compute_rows,
     decode_for_network,
-    in_batches,
     load_ahead,
+    load_image,
     pixels_of,
 )
-from features.cache import FeatureCache, content_key
+from features.cache import FeatureCache
 from features.extractor import Extractor
 from features.network import load_network
 from support.errors import SAFEError
-from support.images import UNREADABLE, ImageListing, Skipped, find_images, read_bytes, reason_for
+from support.images import ImageListing, Skipped, find_images
 from support.progress import Progress, no_progress
 from support.text import count
 
@@ -109,37 +107,23 @@ def extract_features(
 
 
 def stream_features(
-    listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress
+    listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress, compute: bool = True
 ) -> Iterator[FeatureBatch]:
     """Extract features batch by batch, in the order of the listing. Memory use does not depend on its length.
 
     While the network computes one batch, threads read, hash and decode the next one. Each batch is cached as soon as it
     is computed, and so is what its images show (`features.attributes`), for which they would have to be decoded again.
 
+    Parameters
+    ----------
+    compute : bool
+        If not, no network is loaded: an image whose features are not cached is skipped, for the reason `NOT_CACHED`.
+
     Raises
     ------
     SAFEError
         As for `extract_features`.
     """
-    yield from _stream(listing, extractor, progress, compute=True)
-
-
-def stream_cached(
-    listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress
-) -> Iterator[FeatureBatch]:
-    """The same without a network: an image whose features are not cached is skipped, for the reason `NOT_CACHED`.
-
-    Raises
-    ------
-    SAFEError
-        The cache folder cannot be used.
-    """
-    yield from _stream(listing, extractor, progress, compute=False)
-
-
-def _stream(
-    listing: ImageListing, extractor: Extractor, progress: Progress, *, compute: bool
-) -> Iterator[FeatureBatch]:
     total, doing = len(listing.paths), EXTRACTING if compute else READING
     network = None
     done = 0
@@ -147,10 +131,9 @@ def _stream(
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
         measured = opened.enter_context(contextlib.closing(attribute_cache()))
-        pool = ThreadPoolExecutor(LOADING_THREADS)
-        opened.callback(pool.shutdown, cancel_futures=True)
-        load = functools.partial(_load, listing.root, cache=cache, decode=compute)
-        for loaded in load_ahead(pool, in_batches(listing.paths), load):
+        decode = _decoded if compute else lambda path, key, _: Loaded(path, key, reason=NOT_CACHED)
+        load = functools.partial(load_image, root=listing.root, cache=cache, decode=decode)
+        for loaded in opened.enter_context(contextlib.closing(load_ahead(listing.paths, load))):
             new = {item.key: item.pixels for item in loaded if item.pixels is not None}  # equal images only once
             computed: dict[bytes, np.ndarray] = {}
             if new:
@@ -164,19 +147,6 @@ def _stream(
             yield as_batch(loaded, computed, extractor)
 
 
-def _load(root: Path, path: str, *, cache: FeatureCache, decode: bool) -> Loaded:
-    """Read an image; if its features are not cached, decode and measure it if wanted."""
-    try:
-        data = read_bytes(root / path)
-        key = content_key(data)
-        row = cache.get(key)
-        if row is not None:
-            return Loaded(path, key, row=row)
-        if not decode:
-            return Loaded(path, key, reason=NOT_CACHED)
-        image, size = decode_for_network(data)
-        return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))
-    except SAFEError:
-        raise
-    except UNREADABLE as error:
-        return Loaded(path, reason=reason_for(error))
+def _decoded(path: str, key: bytes, data: bytes) -> Loaded:
+    image, size = decode_for_network(data)
+    return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))

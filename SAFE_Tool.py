@@ -3,12 +3,18 @@
     python SAFE_Tool.py                      the web page on http://127.0.0.1:7860
     python SAFE_Tool.py failures MODEL TEST  before step 1: collect the images that a model gets wrong
     python SAFE_Tool.py cluster IMAGES       steps 1 and 2: group them into root cause clusters, drawn as GIFs
+    python SAFE_Tool.py confirm              what was found, on a fresh test set
+    python SAFE_Tool.py check REQUIREMENTS   whether requirements on how often the model may be wrong are shown to hold
     python SAFE_Tool.py select IMPROVEMENT   steps 3 and 4: select the images to label (the unsafe set)
     python SAFE_Tool.py retrain MODEL        steps 5 and 6: fine-tune the model with the labelled unsafe set
     python SAFE_Tool.py compare              step 6 for a network that was retrained elsewhere
     python SAFE_Tool.py beside OTHER         two models of one analysis or of two, on the same test images
+    python SAFE_Tool.py register             what is said of each reason, as a table that can be filled in
     python SAFE_Tool.py report               write all results to one HTML file, for the safety case
     python SAFE_Tool.py export               copy the images to a folder per RCC, with a table and the report
+    python SAFE_Tool.py evidence             write the digests of all results and of all that they rest on
+    python SAFE_Tool.py verify               check that nothing has changed since
+    python SAFE_Tool.py keys DIR             make a pair of keys to sign evidence with
 
 The page (`page/`) and the command line (`cli/`) call the same functions and write the same files; they share nothing
 but the output folder. Slow imports are local to the functions that need them, so `--help` answers at once.
@@ -19,33 +25,10 @@ import io
 import os
 import sys
 import warnings
+from pathlib import Path
 
-from cli.arguments import build_parser
+from cli.arguments import TypedPath, build_parser
 from support.errors import SAFEError
-
-PATHS = {
-    "out": "an output folder",
-    "images": "an image folder",
-    "improvement": "a folder of improvement images",
-    "model": "a Keras or ONNX model",
-    "test": "a test folder",
-    "train": "a training folder",
-    "weights": "a file with VGG16's weights",
-    "parameters": "parameters as a CSV file",
-    "predictions": "predictions as a CSV file",
-    "improvement_predictions": "predictions as a CSV file",
-    "before": "predictions as a CSV file",
-    "after": "predictions as a CSV file",
-    "tested": "the folder of test images",
-    "labels": "a table of labels (CSV)",
-    "targets": "a table of targets (CSV)",
-    "to": "a place to export to",
-    "labelled": "a folder to export to",
-    "other": "an output folder",
-    "root": "a folder (--root)",
-    "example": "a case study (--example)",
-}
-"""The arguments that are paths on this machine, and what each of them should be."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -55,7 +38,8 @@ def main(arguments: list[str] | None = None) -> int:
     -------
     int
         0 on success; 2, with one line on stderr, for an error that the engineer can correct; 1, also with one line,
-        for a defect of SAFE, whose traceback is logged (see `support/defects.py`); 130 if interrupted.
+        for a defect of SAFE, whose traceback is logged (see `support/defects.py`); 3 if `check` does not show that all
+        requirements hold; 130 if interrupted.
     """
     _replace_closed_streams()
     # The results are already written when they are printed: a name that the terminal cannot encode is no failure.
@@ -66,7 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = build_parser().parse_args(arguments if arguments is not None else (sys.argv[1:] or ["ui"]))
     try:
         _read_paths(options)
-        options.run(options)
+        if not getattr(options, "changes_nothing", False):
+            for folder in filter(None, (options.out, getattr(options, "other", None))):
+                _take_over(folder)
+        status = options.run(options.out, options)
         sys.stdout.flush()
     except SAFEError as error:
         from support.text import printable
@@ -87,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"safe: {describe_defect(error)}", file=sys.stderr)
         return 1
-    return 0
+    return status or 0
 
 
 def _replace_closed_streams() -> None:
@@ -104,9 +91,18 @@ def _read_paths(options: argparse.Namespace) -> None:
     """Convert the arguments that are paths to paths; a SAFEError if one is invalid."""
     from support.entries import path_of
 
-    for name, what in PATHS.items():
-        if (typed := getattr(options, name, None)) is not None:
-            setattr(options, name, path_of(typed, what))
+    for name, typed in vars(options).items():
+        if isinstance(typed, TypedPath):
+            setattr(options, name, path_of(typed, f"a path ({name.replace('_', ' ')})"))
+
+
+def _take_over(folder: Path) -> None:
+    """Take over what an earlier version wrote to an analysis that the command opens."""
+    from pipeline.migration import migrate
+    from support.text import printable
+
+    if sentence := migrate(folder):
+        print(f"safe: {printable(sentence)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

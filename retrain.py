@@ -15,41 +15,44 @@ import numpy as np
 
 from dnn.failure_prediction import likely_wrong
 from dnn.failures import checked, examples_for
+from dnn.held_out import HeldOut, held_out_of
 from dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, Dnn, DnnOptions, load_dnn, sized_for
-from dnn.predictions import Judgement, LabelledImages, Pixels, check_outputs, doubts, judge, run_model, skipped_of
+from dnn.predictions import (
+    Judgement,
+    LabelledImages,
+    Outputs,
+    Pixels,
+    check_outputs,
+    doubts,
+    judge,
+    predict,
+    run_model,
+    skipped_of,
+)
 from dnn.targets import read_targets
 from rccs.clusters import fingerprint
-from rccs.review import Review, load_review
+from rccs.review.review import Review, load_review
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
+from reasons.groups import KnownGroups, groups_of_test, notes_of
+from store.output_folder import check_own, working, writing
+from store.places import relative
+from store.runs import CLUSTERS, present_runs
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.images import Skipped, find_images
-from support.output_folder import check_own, working, writing
 from support.progress import Progress, no_progress
-from support.run_folder import (
-    CHECKPOINT_FILE,
-    CLUSTERS_FILE,
-    MODEL_FILE,
-    REPETITIONS_FILE,
-    RETRAINING_FILE,
-    SECOND_CHECKPOINT_FILE,
-)
-from support.text import some
-from training.checkpoint import remove_checkpoint, run_key
+from support.run_folder import FAILURES
+from support.text import count, some
+from training.checkpoint import CHECKPOINT_FILE, REPETITIONS_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoint, run_key
 from training.comparison import before_and_after
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData, copy_with
-from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels
+from training.independence import Overlap, overlaps
+from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
+from training.proof import final_test, refuse_used, used_elsewhere
 from training.repetitions import Repeated, Resumption, Steps, repeat
-from training.result import Retraining, save_retraining
-from training.second_pass import (
-    Checkpoints,
-    LikelyWrong,
-    draw_unlabelled,
-    fine_tune_twice,
-    is_of_second_pass,
-    second_pass_text,
-)
+from training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
+from training.second_pass import Checkpoints, draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
 from training.settings import (
     NO_WISHES,
     SetSizes,
@@ -74,6 +77,8 @@ def retrain(
     options: DnnOptions = AS_IN_THE_FILE,
     labelling: Labelling = AS_LABELLED,
     wishes: Wishes = NO_WISHES,
+    final: str | os.PathLike | None = None,
+    within: Path | None = None,
     progress: Progress = no_progress,
     on_epoch: OnEpoch = lambda history, passes: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -94,6 +99,11 @@ def retrain(
     wishes : Wishes
         Training settings that differ from the defaults. With several seeds, the model is fine-tuned once for each, and
         that whose test accuracy is the median is written (see `training/repetitions.py`).
+    final : path, optional
+        A test set of its own, which is looked at once, after the training; by default the images that were held out
+        when failures were collected, if there are any.
+    within : path, optional
+        A table of the test images' groups that is found beside them is only read inside this folder.
     on_epoch, should_stop
         As for `training.finetuning.fine_tune`; the history is that of the repetition at work.
 
@@ -103,57 +113,67 @@ def retrain(
         The inputs do not match, or a file cannot be read or written. The given model is unchanged.
     """
     options = checked(options)
-    _refuse_onnx(path_of(model, "a Keras model"))
+    file = path_of(model, "a Keras model")
     n_seeds = choose_seeds(wishes)
+    _check_model(file, path_of(out, "an output folder") / MODEL_FILE)
     out = prepare_folder(out)
-    _refuse_overwriting(path_of(model, "a Keras model"), out / MODEL_FILE)
     with working(out, "retraining"):
         check_own(out, MODEL_FILE, RETRAINING_FILE)
-        dnn = load_dnn(model, rescale=options.rescale, trust=options.trust, task=options.task)
+        dnn = load_dnn(file, rescale=options.rescale, trust=options.trust, task=options.task)
         choose_settings(dnn, wishes)  # what is wrong with them is reported before images are read
-        material = _gather(dnn, train, test, out, options, labelling)
+        material = _gather(dnn, train, test, out, options, labelling, final)
         sizes = SetSizes(len(material.train.paths), len(material.unsafe.images), len(material.unlabelled))
         settings = choose_settings(dnn, wishes, sizes)
         if not settings.unlabelled:
             material = material._replace(unlabelled=())
-        data = _training_data(material)
-        tested = Pixels(material.dnn, material.test.files)
+        common = _in_common(material, out, progress)
+        data, tested = _training_data(material), Pixels(material.dnn, material.test.files)
         answers = _run(material, material.dnn.model, tested, progress, "Testing the model")
-        before = _judge(material, answers)
+        share = settings.original_share
+        before = judge(material.dnn, material.test, *answers, threshold=material.threshold)
         unfinished = Checkpoints(out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE)
-        finished = out / REPETITIONS_FILE
 
         def train_with(settings: Settings, progress: Progress) -> FineTuning:
             return fine_tune_twice(
-                material.dnn, data, settings, threshold=options.threshold, progress=progress, on_epoch=on_epoch,
-                should_stop=should_stop, checkpoints=unfinished, likely_wrong=_likely_wrong(before, answers),
+                material.dnn, data, settings, threshold=material.threshold, progress=progress, on_epoch=on_epoch,
+                should_stop=should_stop, checkpoints=unfinished,
+                # By the test images that the original network answers most similarly
+                likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
             )  # fmt: skip
 
-        share, tests = settings.original_share, []
+        def outputs_of(model: Any, progress: Progress) -> Outputs:
+            return _run(material, model, tested, progress, "Testing the retrained model")
 
         def test_model(model: Any, progress: Progress) -> Judgement:
-            alone = _run(material, model, tested, progress, "Testing the retrained model")
-            mean = share * answers.outputs + (1 - share) * alone.outputs if share else alone.outputs
-            judgement = _judge(material, alone._replace(outputs=mean))
-            tests.append((judgement, alone.outputs))  # the median is known at the end
-            return judgement
+            indices, outputs = outputs_of(model, progress)
+            return judge(
+                material.dnn, material.test, indices, _mixed(answers.outputs, outputs, share),
+                threshold=material.threshold,
+            )  # fmt: skip
 
         steps = Steps(train_with, test_model, lambda weights: copy_with(material.dnn, weights))
-        resumption = _resumption(finished, material, data, settings, n_seeds) if n_seeds > 1 else None
+        finished = out / REPETITIONS_FILE
+        resumption = Resumption(finished, _key(material, data, settings, n_seeds)) if n_seeds > 1 else None
         repeated = repeat(
             steps, settings, n_seeds, before, resumption, progress=progress, on_epoch=on_epoch, should_stop=should_stop
         )
-        result = _compare(material, before, repeated, data, tested)
+        paths = [material.test.paths[i] for i in before.indices.tolist()]
+        known_groups = groups_of_test(out, material.test.root, paths, before.right, within=within)
+        result = _compare(material, before, repeated, data, tested, known_groups)
         retrained = repeated.tuning.model
+        if repeated.tuning.best and material.final:
+            judged = _looked_at_once(material, material.final, retrained, share, progress)
+            held_out = material.final.root == material.test.root
+            proof = final_test(out, material.final, *judged, held_out=held_out, within=within)
+            result = dataclasses.replace(result, final=proof)
         if repeated.tuning.best and material.dnn.task == "classification":
-            alone = next(outputs for judgement, outputs in tests if judgement is repeated.after)
-            labels = material.test.labels[before.indices]
-            result = dataclasses.replace(result, trade_off=trade_off(answers.outputs, alone, labels))
+            both = answers.outputs, outputs_of(retrained, progress).outputs
+            result = dataclasses.replace(result, trade_off=trade_off(*both, material.test.labels[before.indices]))
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
-        result = save_retraining(result, retrained, out)
-        for file in (*unfinished, finished):
-            remove_checkpoint(file)
+        result = save_retraining(dataclasses.replace(result, overlaps=common), retrained, out)
+        for left in (*unfinished, finished):
+            remove_checkpoint(left)
         return result
 
 
@@ -164,6 +184,7 @@ class _Material(NamedTuple):
     threshold: float | None
     train: LabelledImages
     test: LabelledImages
+    final: LabelledImages | None  # images that chose nothing
     unsafe: UnsafeSet
     unsafe_labels: np.ndarray
     unlabelled: tuple[Path, ...]
@@ -178,6 +199,7 @@ def _gather(
     out: Path,
     options: DnnOptions,
     labelling: Labelling,
+    final: str | os.PathLike | None,
 ) -> _Material:
     """Find the images and their labels; a SAFEError if they do not match."""
     training, of_training = examples_for(dnn, train, options=options)
@@ -187,7 +209,11 @@ def _gather(
             f"{some(training.empty)} in {training.root}."
         )
     testing, of_testing = examples_for(dnn, test, options=options, train=train)
-    _refuse_overlap(training, testing)
+    if _within(training.root, testing.root) or _within(testing.root, training.root):
+        raise SAFEError(
+            f"Expected the training and test sets in two folders, neither inside the other. Received: "
+            f"{training.root} and {testing.root}."
+        )
     unsafe, review = _labelled_unsafe_set(dnn, training, out, labelling)
     if dnn.task == "regression":
         unsafe, unsafe_labels = _unsafe_targets(unsafe, training, testing, options, labelling)
@@ -204,12 +230,65 @@ def _gather(
             "Expected no test images in the unsafe set, since the test would then prove nothing. Received "
             f"{some(inside, limit=2)} in {testing.root}. Select the unsafe set from a folder without the test set."
         )
+    own, _ = examples_for(dnn, final, options=options, train=train) if final else (None, ())
+    held_out = held_out_of(review.original.image_root if review else out / FAILURES)
+    testing, chosen_nothing, left_out = _set_apart(testing, own, training, unsafe, held_out)
     files = [*training.files, *(unsafe.improvement_root / image.image for image in unsafe.images)]
     dnn = sized_for(dnn, [*files, *testing.files])
     unlabelled = _without_label(unsafe, training, testing) if dnn.task == "classification" else ()
-    assumptions = (*dnn.assumptions, *dict.fromkeys((*of_training, *of_testing)), choose_loss(dnn)[1])
+    assumptions = (*dnn.assumptions, *dict.fromkeys((*of_training, *of_testing)), *left_out, choose_loss(dnn)[1])
     threshold = None if options.threshold is None else float(options.threshold)
-    return _Material(dnn, threshold, training, testing, unsafe, unsafe_labels, unlabelled, review, assumptions)
+    return _Material(
+        dnn, threshold, training, testing, chosen_nothing, unsafe, unsafe_labels, unlabelled, review, assumptions
+    )
+
+
+def _in_common(material: _Material, out: Path, progress: Progress) -> tuple[Overlap, ...]:
+    """Images that prove the gain, and are nearly the same as learned ones; a SAFEError if they are the same."""
+    root = material.unsafe.improvement_root
+    learned = {
+        "training": material.train.files,
+        "unsafe": [root / image.image for image in material.unsafe.images],
+        "improvement": material.unlabelled,
+    }
+    proving = {"test": material.test.files, "final test": material.final.files if material.final else ()}
+    return tuple(
+        one._replace(examples=tuple((relative(a, out), relative(b, out)) for a, b in one.examples))
+        for one in overlaps(learned, proving, progress=progress)
+    )
+
+
+def _set_apart(
+    testing: LabelledImages,
+    own: LabelledImages | None,
+    training: LabelledImages,
+    unsafe: UnsafeSet,
+    held_out: HeldOut | None,
+) -> tuple[LabelledImages, LabelledImages | None, tuple[str, ...]]:
+    """The test images that choose, those that chose nothing, and a sentence on images that did after all.
+
+    Raises
+    ------
+    SAFEError
+        A final test set has images that are used elsewhere.
+    """
+    held = held_out.among(testing.root, testing.paths) if held_out else np.zeros(len(testing.paths), bool)
+    final, rest = own or (testing.taken(held) if held.any() else None), testing.taken(~held)
+    if final is None:
+        return testing, None, ()
+    root, labelled = unsafe.improvement_root, [image.image for image in unsafe.images]
+    others = {
+        "test": (testing if own else rest).files,
+        "training": training.files,
+        "improvement": [root / path for path in (labelled if unsafe.listed else find_images(root).paths)],
+    }
+    used = used_elsewhere(final, others)
+    if own:
+        refuse_used(own, used)
+    again = np.any([*used.values()], axis=0) if used else np.zeros(len(final.paths), bool)
+    final = None if again.all() else final.taken(~again)
+    told = f"Held out, but left out of the proof, since their content is used elsewhere: {count(again.sum(), 'image')}."
+    return rest, final, (told,) if again.any() else ()
 
 
 def _labelled_unsafe_set(
@@ -217,10 +296,11 @@ def _labelled_unsafe_set(
 ) -> tuple[UnsafeSet, Review | None]:
     """The unsafe set with all labels that are known, which are saved, and the RCCs that it belongs to."""
     with writing(out):
+        take_typed_labels(out)
         unsafe = label_unsafe_set(
             load_unsafe_set(out), training.classes, improvement=labelling.improvement, labels=labelling.labels
         )
-        review = load_review(out) if (out / CLUSTERS_FILE).is_file() else None
+        review = load_review(out) if CLUSTERS in present_runs(out) else None
         if review is not None and unsafe.clusters != fingerprint(review.clusters):
             raise SAFEError(
                 "The unsafe set belongs to root cause clusters other than the current ones. Select it again; images "
@@ -239,26 +319,23 @@ def _unsafe_targets(
     labelling: Labelling,
 ) -> tuple[UnsafeSet, np.ndarray]:
     """The targets of the unsafe images, shape (n_images, n_targets), float32."""
-    if options.targets is None:
-        raise SAFEError("Expected a table of targets, since the model is a regression. Give it with --targets.")
-    targets = read_targets(options.targets)
-    keys = {image: targets.key(unsafe.improvement_root, image.image) for image in unsafe.images}
-    first = {targets.key(training.root, path) for path in training.paths}
-    second = {targets.key(testing.root, path) for path in testing.paths}
-    third = set(keys.values())
-    twice = {key for key in (first & second) | (first & third) | (second & third) if key is not None}
+    targets = read_targets(options.targets or "")  # there is one, or the training images would have none
+    row_of = targets.rows_of(unsafe.improvement_root, [image.image for image in unsafe.images])
+    first, second = (set(targets.rows_of(images.root, images.paths).values()) for images in (training, testing))
+    third = set(row_of.values())
+    twice = {targets.images[row] for row in (first & second) | (first & third) | (second & third)}
     if twice:
         raise SAFEError(
             f"Expected a row of {targets.file} for each image. Received a row that matches images of two folders: "
             f"{some(sorted(twice), limit=2)}. Name the images relative to the table's folder."
         )
-    missing = [image.image for image, key in keys.items() if key is None]
+    missing = [image.image for image in unsafe.images if image.image not in row_of]
     if missing and not labelling.only_labelled:
         raise SAFEError(
-            f"Expected a row of {targets.file} for each of the {len(keys)} images of the unsafe set. Received none for "
-            f"{len(missing)}: {some(missing)}. Add the rows, or retrain without these images (--only-labelled)."
+            f"Expected a row of {targets.file} for each of the {len(unsafe.images)} images of the unsafe set. Received "
+            f"none for {len(missing)}: {some(missing)}. Add the rows, or retrain without them (--only-labelled)."
         )
-    known = {image: targets.rows[key] for image, key in keys.items() if key is not None}
+    known = {image: targets.rows[row_of[image.image]] for image in unsafe.images if image.image in row_of}
     if not known:
         raise SAFEError(f"Expected images of the unsafe set in {targets.file}. Received none.")
     return dataclasses.replace(unsafe, images=tuple(known)), np.array(list(known.values()), np.float32)
@@ -278,28 +355,18 @@ def _without_label(unsafe: UnsafeSet, training: LabelledImages, testing: Labelle
     return tuple(files[i] for i in draw_unlabelled(len(files), len(training.paths)))
 
 
-def _refuse_onnx(model: Path) -> None:
+def _check_model(model: Path, new: Path) -> None:
+    """Make sure that a model can be trained, and is not the file that is to be written."""
     if model.suffix.lower() == ONNX_SUFFIX:
         raise SAFEError(
             f"Expected a Keras model, since an ONNX model cannot be trained. Received: {model}. Export the labelled "
             "images (export --labelled), train with the framework that the model is from, and compare its answers "
             "before and after (compare)."
         )
-
-
-def _refuse_overwriting(model: Path, new: Path) -> None:
     if new.exists() and model.exists() and new.samefile(model):
         raise SAFEError(
             f"Expected a model other than the file that retraining writes. Received: {model}. Copy it to another name, "
             "or choose another output folder with --out."
-        )
-
-
-def _refuse_overlap(training: LabelledImages, testing: LabelledImages) -> None:
-    if _within(training.root, testing.root) or _within(testing.root, training.root):
-        raise SAFEError(
-            f"Expected the training and test sets in two folders, neither inside the other. Received: "
-            f"{training.root} and {testing.root}."
         )
 
 
@@ -335,35 +402,47 @@ def weighed(unsafe: UnsafeSet) -> np.ndarray:
     return np.array([image.rcc if unsafe.quota == "equal" else 0 for image in unsafe.images], int)
 
 
-class _Answers(NamedTuple):
-    """A model's outputs for the readable test images (see `dnn.predictions.run_model`)."""
-
-    indices: np.ndarray
-    outputs: np.ndarray
-
-
-def _run(material: _Material, model: Any, tested: Pixels, progress: Progress, what: str) -> _Answers:
-    answers = _Answers(*run_model(material.dnn, model, tested, np.arange(len(tested)), progress=progress, what=what))
+def _run(material: _Material, model: Any, tested: Pixels, progress: Progress, what: str) -> Outputs:
+    """Run a model on the test images."""
+    answers = run_model(material.dnn, model, tested, np.arange(len(tested)), progress=progress, what=what)
     check_outputs(answers.outputs, material.dnn, material.test.root, skipped_of(tested, material.test.paths))
     return answers
 
 
-def _likely_wrong(before: Judgement, answers: _Answers) -> LikelyWrong:
-    """How likely the original network is wrong, by the test images that it answers most similarly."""
-    return lambda outputs: likely_wrong(np.nan_to_num(outputs), answers.outputs, ~before.right)
+def _mixed(original: np.ndarray, retrained: np.ndarray, share: float) -> np.ndarray:
+    """What both networks answer together, the original one with a share."""
+    return share * original + (1 - share) * retrained if share else retrained
 
 
-def _judge(material: _Material, answers: _Answers) -> Judgement:
-    """Compare a model's outputs with the labels; entry i belongs to the i-th readable test image."""
-    return judge(material.dnn, material.test, *answers, threshold=material.threshold)
-
-
-def _resumption(file: Path, material: _Material, data: TrainingData, settings: Settings, n_seeds: int) -> Resumption:
-    """Where finished repetitions are kept, for the same images, labels, model and settings."""
+def _key(material: _Material, data: TrainingData, settings: Settings, n_seeds: int) -> str:
+    """The same for the same images, labels, model and settings."""
     files = [*data.pixels.files, *material.test.files]
     labels = (data.labels, data.groups, material.test.labels)
-    key = run_key(material.dnn, files, settings, *labels, material.threshold, n_seeds)
-    return Resumption(file, key, [weights.shape for weights in material.dnn.model.get_weights()])
+    return run_key(material.dnn, files, settings, *labels, material.threshold, n_seeds)
+
+
+def _looked_at_once(
+    material: _Material, images: LabelledImages, retrained: Any, share: float, progress: Progress
+) -> tuple[Judgement, Judgement]:
+    """The judgements of both models on images that chose nothing: the one time that they are looked at.
+
+    Parameters
+    ----------
+    share : float
+        Of the original network in the answers.
+    """
+    before, after = (
+        predict(
+            material.dnn, images.root, images.paths, model=model, progress=progress,
+            what="Testing on images that chose nothing",
+        )
+        for model in (material.dnn.model, retrained)
+    )  # fmt: skip
+    first, second = (
+        judge(material.dnn, images, after.indices, outputs, threshold=material.threshold)
+        for outputs in (before.outputs, _mixed(before.outputs, after.outputs, share))
+    )
+    return first, second
 
 
 # --- Before and after -------------------------------------------------------------------------------------------
@@ -375,6 +454,7 @@ def _compare(
     repeated: Repeated,
     data: TrainingData,
     tested: Pixels,
+    known_groups: KnownGroups | None,
 ) -> Retraining:
     test, after, tuning = material.test, repeated.after, repeated.tuning
     files = _files(material)
@@ -383,12 +463,13 @@ def _compare(
     n_unlabelled = int((readable & (data.groups == UNLABELLED)).sum())
     settings = repeated.settings
     review = material.review
-    compared = before_and_after(review.clusters if review else None, test, before, after)
+    compared = before_and_after(review.clusters if review else None, test, before, after, known_groups)
     about_passes = second_pass_text(tuning, settings, n_unlabelled)
     return Retraining(
         **compared._asdict(),
         model=material.dnn.path,
         test_root=test.root,
+        train_root=material.train.root,
         task=material.dnn.task,
         train_size=int((readable & (data.groups == TRAINING)).sum()),
         unsafe_size=int((readable & (data.groups >= 0)).sum()),
@@ -399,6 +480,7 @@ def _compare(
         threshold=material.threshold,
         assumptions=(
             *material.assumptions,
+            *notes_of(known_groups),
             *doubts(material.dnn, tuning.history[0].validation, "the training images held out"),
             *filter(None, (together_text(settings.original_share), about_passes)),
         ),

@@ -3,7 +3,7 @@
 An improvement image is a candidate of the RCC of its nearest core point. From each RCC's candidates, the nearest ones
 are selected, in proportion to its failing images or, as in the paper, the same number for each RCC. If the DNN's likely
 errors are known, half of the images are chosen by them. On request, half of the set is selected by weak spots instead
-of RCCs (see `rccs/spot_candidates.py`). The unsafe set is written to `IS_filenames.txt`,
+of RCCs (see `rccs/spots/spot_candidates.py`). The unsafe set is written to `IS_filenames.txt`,
 `unsafe_set.csv` and `unsafe_set.json` (see `rccs/unsafe_set.py`).
 
 Source: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.4. The paper gives no formula for the size of the set; the
@@ -28,9 +28,9 @@ from FE import stream_features
 from features.batches import FeatureBatch, Stream
 from features.weights import recall_extractor
 from rccs.clusters import RootCauseClusters, fingerprint
-from rccs.known_values import nuisance_columns, recorded_texts
 from rccs.parameters import find_parameters
-from rccs.spot_candidates import SpotCandidates, SpotsSought
+from rccs.spots.known_values import nuisance_columns, recorded_texts
+from rccs.spots.spot_candidates import SpotCandidates, SpotsSought
 from rccs.spread import AMONG, groups_of, spread, spread_text
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from support.entries import number_of, path_of
@@ -87,28 +87,20 @@ def unsafe_set_size(
     else:
         images = n_failures / (1 - accuracy)
         source = f", with test-set size = {n_failures} failing images / (1 − accuracy)"
-    product = factor * images * accuracy
-    if product > MOST_IMAGES:
-        raise SAFEError(
-            f"The formula must give at most {MOST_IMAGES:,} images. Received: ⌈{factor:g} · {images:.0f} · "
-            f"{accuracy:g}⌉. Give a smaller factor, or the size of the unsafe set itself."
-        )
     # Rounded first: in floating point, 0.3 · 1000 · 0.9 is 270.00000000000006.
-    n = math.ceil(round(product, 6))
-    if n < 1:
+    n = math.ceil(round(min(factor * images * accuracy, MOST_IMAGES + 1), 6))
+    if not 1 <= n <= MOST_IMAGES:
         raise SAFEError(
-            f"The formula must give at least one image. Received: ⌈{factor:g} · {images:.0f} · {accuracy:g}⌉ = 0. "
-            "Give the size of the unsafe set itself."
+            f"The formula must give from 1 to {MOST_IMAGES:,} images. Received: ⌈{factor:g} · {images:.0f} · "
+            f"{accuracy:g}⌉. Give the size of the unsafe set itself."
         )
     return n, f"N = ⌈factor {factor:g} · test-set size {images:.0f} · accuracy {accuracy:g}⌉ = {n}{source}"
 
 
 def _images(name: str, value: object) -> int:
     number = number_of(value, name)
-    if number < 1 or number != int(number):
-        raise SAFEError(f"{name} must be a whole number of images, 1 or more. Received: {value}")
-    if number > MOST_IMAGES:
-        raise SAFEError(f"{name} must be at most {MOST_IMAGES:,} images. Received: {value}")
+    if not 1 <= number <= MOST_IMAGES or number != int(number):
+        raise SAFEError(f"{name} must be a whole number of images, from 1 to {MOST_IMAGES:,}. Received: {value}")
     return int(number)
 
 
@@ -250,16 +242,18 @@ def select_unsafe_set(
     by_reasons = spots.choose(wanted // 2) if spots else []
     for image in by_reasons:
         available[image.rcc] -= 1
-    taken = quotas(wanted - len(by_reasons), clusters.sizes, available, by=settings.quota)
-    candidates = _without({image.image for image in by_reasons}, [nearest.best(rcc) for rcc in range(len(taken))])
+    taken = quotas(wanted - len(by_reasons), clusters.sizes, available, by=settings.quota).tolist()
+    chosen_already = {image.image for image in by_reasons}
+    candidates = [
+        [image for image in nearest.best(rcc) if image.image not in chosen_already] for rcc in range(len(taken))
+    ]
     if groups:
-        candidates = [spread(images, n, groups) for images, n in zip(candidates, taken.tolist(), strict=True)]
+        candidates = [spread(images, n, groups) for images, n in zip(candidates, taken, strict=True)]
     if likely_wrong:
-        chosen = _choose_halves(candidates, taken.tolist(), lambda paths: likely_wrong(listing.root, paths))
+        chosen = _choose_halves(candidates, taken, lambda paths: likely_wrong(listing.root, paths))
     else:
         chosen = [image for images, most in zip(candidates, taken, strict=True) for image in images[:most]]
-    if by_reasons or groups:
-        chosen = sorted([*chosen, *by_reasons], key=lambda image: (image.rcc, image.distance, image.image))
+    chosen = sorted([*chosen, *by_reasons], key=lambda image: (image.rcc, image.distance, image.image))
     return UnsafeSet(
         improvement_root=listing.root,
         images=tuple(chosen),
@@ -307,11 +301,6 @@ class Aside:
             for name, n in self._unknown.items()
             if n
         )
-
-
-def _without(names: Collection[str], candidates: list[list[UnsafeImage]]) -> list[list[UnsafeImage]]:
-    """The candidates of each RCC, but for those that are selected already."""
-    return [[image for image in images if image.image not in names] for images in candidates]
 
 
 def _add_candidates(
@@ -409,16 +398,12 @@ def _choose_halves(
 def _left_out(clusters: RootCauseClusters, leave_out: Collection[int]) -> tuple[int, ...]:
     """The RCCs to leave out, sorted; a SAFEError if there are no RCCs, or none would be left."""
     present = {rcc for rcc in clusters.groups if rcc != NOISE}
-    if not present:
-        raise SAFEError(
-            "Expected at least one root cause cluster to select for. Received none: all failing images are in no "
-            "cluster. Generate clusters from more failing images."
-        )
     unknown = sorted(set(leave_out) - present)
     if unknown:
         raise SAFEError(f"Expected RCCs to leave out. Received {unknown[0]}, which does not exist.")
     if present <= set(leave_out):
-        raise SAFEError("Expected at least one root cause cluster to select for. Received none: all are left out.")
+        why = "all are left out" if present else "all failing images are in no cluster. Generate clusters from more"
+        raise SAFEError(f"Expected at least one root cause cluster to select for. Received none: {why}.")
     return tuple(sorted({int(rcc) for rcc in leave_out}))
 
 

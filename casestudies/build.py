@@ -1,26 +1,24 @@
-"""Build a case study: `python -m casestudies.build gd|oc|gd-people|oc-people|hpd|fld|od --out DIR`.
+"""Build a case study: `python -m casestudies.build gd|oc --out DIR`.
 
 Written to DIR: `train/`, `improvement/` and `test/`, with a folder per class; the DNN under test, `model.keras`; the
 test images that it gets wrong, `failures/` (again in class folders) and `failures.csv`; `predictions.csv`, its
 answers to all test images; `parameters.csv`, which describes every image; `causes.json`, the known root causes with the
 failures of each; `accuracy.json`, written last. A regression has no class folders, but `targets.csv`, the true numbers
-of every image, and `accuracy.json` has the threshold on the error. What is written of a detector is in `signs.build`.
-Everything is built under a hidden name beside DIR and renamed at the end, so a folder DIR is always a finished case.
-What a killed build leaves under the hidden name is removed by the next build.
+of every image, and `accuracy.json` has the threshold on the error. Everything is built under a hidden name beside DIR
+and renamed at the end, so a folder DIR is always a finished case. What a killed build leaves under the hidden name is
+removed by the next build.
 """
 
 import argparse
-import contextlib
 import csv
-import fcntl
 import importlib.metadata
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,9 +28,7 @@ from casestudies.cases import CASES, find_case
 from casestudies.causes import CAUSES_FILE, describe_causes
 from casestudies.networks import run_model, train_model
 from casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write_json
-from casestudies.signs.build import build_detector
 from casestudies.table import write_subjects
-from dnn.failures import DETECTION
 from dnn.predictions import errors_of
 from dnn.tested import predictions_text
 from rccs.answers import CONFIDENCE, ERROR, Answers
@@ -45,80 +41,14 @@ from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIO
 TARGETS_FILE = "targets.csv"
 
 
-def build_case(
-    name: str, out: str | os.PathLike, *, seed: int = 0, scale: float = 1.0, progress: Progress = no_progress
-) -> dict[str, Any]:
-    """Build a case study in a folder that is new or empty.
+class Build(Protocol):
+    """Builds a case in an empty folder; returns the content of `accuracy.json`."""
 
-    Parameters
-    ----------
-    name : str
-        One of `cases.CASES`.
-    seed : int
-        Determines the images and, on the same kind of machine, the DNN.
-    scale : float
-        Factor on the sizes of the sets, for quick trials.
-    progress : callable
-        `progress(what, done, total)`.
-
-    Returns
-    -------
-    dict
-        The content of `accuracy.json`.
-
-    Raises
-    ------
-    SAFEError
-        The name is unknown, or the folder is not empty or cannot be written.
-    """
-    case = find_case(name)
-    if scale <= 0:
-        raise SAFEError(f"scale must be above 0. Received: {scale}")
-    out = Path(out).expanduser().absolute()
-    parent = prepare_folder(out.parent)
-    try:
-        with _building(parent / f".{out.name}-building", out) as folder:
-            if out.exists() and (not out.is_dir() or any(out.iterdir())):
-                raise SAFEError(
-                    f"Expected a folder that does not exist or is empty. Received: {out}. Remove it, or choose another."
-                )
-            build = build_detector if case.parts else _build
-            accuracy = build(case, folder, seed=seed, scale=scale, progress=progress)
-            folder.replace(out)
-    except OSError as error:
-        raise SAFEError(f"Could not build the case {name} in {out}: {error.strerror or error}.") from error
-    return accuracy
+    def __call__(self, case: Case, folder: Path, *, seed: int, scale: float, progress: Progress) -> dict[str, Any]: ...
 
 
-@contextlib.contextmanager
-def _building(folder: Path, out: Path) -> Iterator[Path]:
-    """An empty, locked folder, so that nobody else builds there; removed afterwards unless it was renamed."""
-    folder.mkdir(exist_ok=True)
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        if not _lock(handle, folder):
-            raise SAFEError(f"Another build into {out} is in progress; wait for it, or choose another folder.")
-        try:
-            for leftover in folder.iterdir():
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-    finally:
-        os.close(handle)
-
-
-def _lock(handle: int, folder: Path) -> bool:
-    """Lock a folder for this process; the lock ends with the process, even if it is killed."""
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # The previous holder of the lock may have renamed the folder.
-        return os.path.samestat(os.fstat(handle), folder.stat())
-    except (BlockingIOError, FileNotFoundError):
-        return False
-
-
-def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progress) -> dict[str, Any]:
+def build_network(case: Case, folder: Path, *, seed: int, scale: float, progress: Progress) -> dict[str, Any]:
+    """Build a case with a classifier or a regression, as the module's docstring has it."""
     started = time.monotonic()
     sets = lay_out_all(case, seed=seed, scale=scale)
     rows = [row for part in sets.values() for row in part]
@@ -157,6 +87,62 @@ def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progr
         "versions": {name: importlib.metadata.version(name) for name in ("keras", "tensorflow", "numpy", "pillow")},
     }
     write_json(folder / ACCURACY_FILE, accuracy)
+    return accuracy
+
+
+def build_case(
+    name: str,
+    out: str | os.PathLike,
+    *,
+    cases: Mapping[str, Case] = CASES,
+    build: Build = build_network,
+    seed: int = 0,
+    scale: float = 1.0,
+    progress: Progress = no_progress,
+) -> dict[str, Any]:
+    """Build a case study in a folder that is new or empty.
+
+    Parameters
+    ----------
+    name : str
+        One of `cases`.
+    build : callable
+        Fills the folder.
+    seed : int
+        Determines the images and, on the same kind of machine, the DNN.
+    scale : float
+        Factor on the sizes of the sets, for quick trials.
+    progress : callable
+        `progress(what, done, total)`.
+
+    Returns
+    -------
+    dict
+        The content of `accuracy.json`.
+
+    Raises
+    ------
+    SAFEError
+        The name is unknown, or the folder is not empty or cannot be written.
+    """
+    case = find_case(name, cases)
+    if scale <= 0:
+        raise SAFEError(f"scale must be above 0. Received: {scale}")
+    out = Path(out).expanduser().absolute()
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise SAFEError(
+            f"Expected a folder that does not exist or is empty. Received: {out}. Remove it, or choose another."
+        )
+    folder = prepare_folder(out.parent) / f".{out.name}-building"
+    try:
+        shutil.rmtree(folder, ignore_errors=True)  # what a killed build left
+        folder.mkdir()
+        accuracy = build(case, folder, seed=seed, scale=scale, progress=progress)
+        folder.replace(out)
+    except OSError as error:
+        raise SAFEError(f"Could not build the case {name} in {out}: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return accuracy
 
 
@@ -213,31 +199,35 @@ def collect_failures(folder: Path, failing: Rows, answers: Answers) -> Rows:
     return collected
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(
+    arguments: Sequence[str] | None = None,
+    *,
+    program: str = "casestudies.build",
+    cases: Mapping[str, Case] = CASES,
+    build: Build = build_network,
+) -> int:
     """Run the command line; return 0 on success, 2 after an error that the user can correct (one line on stderr)."""
-    parser = argparse.ArgumentParser(
-        prog="python -m casestudies.build", description="Render a case study and train its DNN."
-    )
+    parser = argparse.ArgumentParser(prog=f"python -m {program}", description="Render a case study and train its DNN.")
     parser.add_argument(
-        "case", choices=list(CASES), help="; ".join(f"{case.name}: {case.title}" for case in CASES.values())
+        "case", choices=list(cases), help="; ".join(f"{case.name}: {case.title}" for case in cases.values())
     )
     parser.add_argument("--out", metavar="DIR", required=True, help="output folder, which must be new or empty")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of images and training (default: 0)")
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's messages would hide the progress
     try:
-        accuracy = build_case(options.case, options.out, seed=options.seed, progress=print_progress)
+        accuracy = build_case(
+            options.case, options.out, cases=cases, build=build, seed=options.seed, progress=print_progress
+        )
     except SAFEError as error:
         print(f"casestudies: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\ncasestudies: stopped; nothing was written.", file=sys.stderr)
         return 130
-    detector = accuracy.get("task") == DETECTION
-    what, tested = ("found", "objects and false detections") if detector else ("accuracy", "test images")
     print(
-        f"{options.out}: {what} {accuracy['test_accuracy']:.1%} of {accuracy['test_size']} {tested}, "
-        f"{accuracy['failures']} failures, {accuracy['seconds']:.0f} s"
+        f"{options.out}: accuracy {accuracy['test_accuracy']:.1%}, {accuracy['failures']} failures of "
+        f"{accuracy['test_size']}, {accuracy['seconds']:.0f} s"
     )
     return 0
 

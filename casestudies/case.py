@@ -16,11 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from casestudies.people import cast
-
 Ranges = Mapping[str, tuple[float, float]]
 Subject = Any
-"""The parameters of an image: a `parameters.Eye`, a `heads.parameters.Head` or a `signs.parameters.Scene`."""
+"""The parameters of an image, such as a `parameters.Eye`."""
 
 
 class Situation(NamedTuple):
@@ -122,8 +120,6 @@ class Case:
         Whether a person could label a subject; others are left out of all sets.
     sizes : mapping
         Number of images in the training, improvement and test set.
-    people : bool
-        Whether each image shows one of `people.PEOPLE`, instead of a face of its own.
     regression : Regression or None
         None for a classifier.
     parts : callable or None
@@ -142,7 +138,6 @@ class Case:
     root_causes: tuple[RootCause, ...]
     sizes: Mapping[str, int]
     epochs: int
-    people: bool = False
     regression: Regression | None = None
     parts: Callable[[Subject], Iterable[Subject]] | None = None
 
@@ -151,8 +146,6 @@ class Case:
         rng = np.random.default_rng([seed, sorted(self.sizes).index(part)])
         while count:
             subject = self._draw_subject(rng)
-            if self.people:
-                subject = cast(rng, subject)
             if not self.clear(subject):
                 continue
             if part == "train" and any(rng.random() >= cause.kept for cause in self.causes_of(subject)):

@@ -1,19 +1,13 @@
-"""The case studies: the two tasks of an eye, those of a head from `heads.cases`, and signs from `signs.cases`.
+"""The case studies: the two tasks of an eye.
 
 As in the paper, GD is the direction of a driver's gaze in eight classes, and OC is whether the eye is open or closed.
-
-`gd-people` and `oc-people` are the same tasks with 20 persons (see `people`). Light, pose and focus vary less, and the
-root causes change the looks of an image less than the person does: dusk instead of night, a soft instead of a missed
-focus. Failing images that look alike are mostly those of one person, and the person is never the reason.
 """
 
-import dataclasses
+from collections.abc import Mapping
 
 from casestudies.case import Case, Kind, RootCause, Situation
 from casestudies.eyes import render
-from casestudies.heads.cases import HEAD_CASES
 from casestudies.parameters import DERIVED, Eye, draw_eye
-from casestudies.signs.cases import SIGN_CASES
 from support.errors import SAFEError
 
 DIRECTIONS = ("right", "up_right", "up", "up_left", "left", "down_left", "down", "down_right")
@@ -149,74 +143,17 @@ CASES = {
         ),
     )
 }
-_PEOPLE_RANGES = {
-    "head_yaw_deg": (-5.0, 5.0),
-    "head_pitch_deg": (-3.0, 3.0),
-    "distance_cm": (58.0, 60.0),
-    "light_side_deg": (-8.0, 8.0),
-    "light_height_deg": (22.0, 32.0),
-    "light": (0.78, 0.92),
-    "blur_px": (0.2, 0.6),
-    "noise_levels": (1.0, 2.0),
-    "lens_tint": (0.0, 0.4),
-}
-_SOFT_FOCUS = {"blur_px": (2.4, 3.0)}
-_LIGHT_GLARE = {"lens_reflection": (0.65, 0.8)}
-_MIRROR_CHECK = {"head_yaw_deg": (36.0, 44.0)}
-_DIM = dataclasses.replace(
-    DARK,
-    description="the light is below 0.3, as at dusk; no training image is that dark",
-    holds=lambda eye: eye.light < 0.3,
-)
-CASES |= {
-    case.name: case
-    for case in (
-        dataclasses.replace(
-            CASES["gd"],
-            name="gd-people",
-            title="direction of gaze of 20 persons",
-            ranges={**CASES["gd"].ranges, **_PEOPLE_RANGES},
-            situations=(
-                Situation(0.04, {}, "sunglasses"),
-                Situation(0.03, _LIGHT_GLARE, "glasses"),
-                Situation(0.045, {"light": (0.14, 0.22)}),
-                Situation(0.1, _SOFT_FOCUS),
-                Situation(0.05, _MIRROR_CHECK),
-            ),
-            root_causes=tuple(_DIM if cause is DARK else cause for cause in CASES["gd"].root_causes),
-            sizes={**CASES["gd"].sizes, "test": 3000},
-            people=True,
-        ),
-        dataclasses.replace(
-            CASES["oc"],
-            name="oc-people",
-            title="eye of 20 persons open or closed",
-            ranges={**CASES["oc"].ranges, **_PEOPLE_RANGES, "openness": (0.2, 0.75)},
-            situations=(
-                Situation(0.03, {}, "sunglasses"),
-                Situation(0.05, _LIGHT_GLARE, "glasses"),
-                Situation(0.035, {"light": (0.2, 0.28)}),
-                Situation(0.07, _SOFT_FOCUS),
-            ),
-            root_causes=tuple(_DIM if cause is DARK else cause for cause in CASES["oc"].root_causes),
-            sizes={**CASES["oc"].sizes, "test": 3000},
-            people=True,
-        ),
-    )
-}
-CASES |= HEAD_CASES | SIGN_CASES
-KNOWN_ROOT_CAUSES = {name: case.root_causes for name, case in CASES.items()}
 
 
-def find_case(name: str) -> Case:
-    """The case with this name.
+def find_case(name: str, cases: Mapping[str, Case] = CASES) -> Case:
+    """The case with this name, of a table of them.
 
     Raises
     ------
     SAFEError
         There is no such case.
     """
-    if name not in CASES:
-        *others, last = CASES
+    if name not in cases:
+        *others, last = cases
         raise SAFEError(f"Expected a case study: {', '.join(others)} or {last}. Received: {name}")
-    return CASES[name]
+    return cases[name]

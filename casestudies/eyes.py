@@ -11,12 +11,12 @@ from casestudies import eyeball, eyewear, face
 from casestudies.camera import place_camera
 from casestudies.light import direction_of, expose
 from casestudies.parameters import Eye
-from casestudies.people import find_person
+from casestudies.people import NOBODY, Person
 from casestudies.scene import Scene
 
 
-def render(eye: Eye) -> np.ndarray:
-    """Render the image of an eye.
+def render(eye: Eye, person: Person = NOBODY) -> np.ndarray:
+    """Render the image of an eye, by default of nobody in particular.
 
     Returns
     -------
@@ -25,7 +25,7 @@ def render(eye: Eye) -> np.ndarray:
     """
     rng = np.random.default_rng(eye.seed)
     right, up = rng.uniform(-0.08, 0.08, 2).tolist()
-    scene = Scene(eye, place_camera(eye, (right, up)), direction_of(eye), rng, find_person(eye.person))
+    scene = Scene(eye, place_camera(eye, (right, up)), direction_of(eye), rng, person)
     lids = face.shape_lids(scene)
     picture = face.paint_skin(scene, lids)
     picture = eyeball.paint_eyeball(scene, lids, picture)

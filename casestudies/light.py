@@ -2,38 +2,18 @@
 
 import functools
 import math
-from typing import Protocol
 
 import numpy as np
 from PIL import Image, ImageFilter
 
 from casestudies.camera import SIDE
+from casestudies.case import Subject
 
 GAMMA = 2.2
 _NOISE_SIDE = 512
 
 
-class Exposed(Protocol):
-    """What has these parameters: an eye, a head or a scene."""
-
-    @property
-    def light(self) -> float: ...
-    @property
-    def blur_px(self) -> float: ...
-    @property
-    def noise_levels(self) -> float: ...
-
-
-class Lit(Protocol):
-    """What has these parameters: an eye, or a head."""
-
-    @property
-    def light_side_deg(self) -> float: ...
-    @property
-    def light_height_deg(self) -> float: ...
-
-
-def direction_of(lit: Lit) -> np.ndarray:
+def direction_of(lit: Subject) -> np.ndarray:
     """Unit vector to the lamp, in camera coordinates: float32 of shape (3,)."""
     side, height = math.radians(lit.light_side_deg), math.radians(lit.light_height_deg)
     return np.array(
@@ -41,7 +21,7 @@ def direction_of(lit: Lit) -> np.ndarray:
     )
 
 
-def expose(picture: np.ndarray, exposed: Exposed, rng: np.random.Generator) -> np.ndarray:
+def expose(picture: np.ndarray, exposed: Subject, rng: np.random.Generator) -> np.ndarray:
     """Turn light into pixels as the sensor does: brightness, defocus, gamma, noise.
 
     Parameters

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-EYEWEAR = ("none", "glasses", "sunglasses")
 IRISES = ("brown", "hazel", "green", "blue", "grey")
 HALF_WIDTH_MM = 15.0
 BORDER_DEG = 22.5  # the first border between two directions of gaze; the others follow every 45°
@@ -45,8 +44,6 @@ class Eye:
         Darkness of sunglasses, 0 to 1; without effect on other eyewear.
     skin_tone : float
         0 is the palest, 1 the darkest.
-    person : str
-        Name of one of `people.PEOPLE`; empty in the cases without persons.
     """
 
     seed: int
@@ -68,7 +65,6 @@ class Eye:
     iris: str
     pupil_mm: float
     brow_thickness: float
-    person: str = ""
 
     @property
     def gaze_vector(self) -> tuple[float, float, float]:

@@ -2,13 +2,10 @@
 
 import json
 import multiprocessing
-import multiprocessing.connection
 import os
 import signal
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing.pool import Pool, ThreadPool
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,6 @@ from support.files import write_text
 from support.progress import Progress, no_progress
 
 MODEL_FILE = "model.keras"
-AHEAD = 32  # images that are rendered before they are asked for
 FEWEST_FOR_PROCESSES = 500  # images; starting the processes takes seconds
 
 Rows = list[tuple[str, str, Subject]]  # path relative to the case, label, parameters
@@ -43,47 +39,27 @@ def render_images(case: Case, folder: Path, rows: Rows, *, progress: Progress = 
     """
     for parent in sorted({(folder / path).parent for path, _, _ in rows}):
         parent.mkdir(parents=True, exist_ok=True)
-    ahead: deque = deque()
+    tasks = ((case.kind.render, subject, folder / path) for path, _, subject in rows)
     with _pool(len(rows)) as pool:
-        try:
-            for done, (path, _, subject) in enumerate(rows, start=1):
-                ahead.append(pool.submit(_write, case.kind.render, subject, folder / path))
-                if len(ahead) >= AHEAD:
-                    yield ahead.popleft().result()
-                progress(f"Rendering {case.kind.name}", done, len(rows))
-            while ahead:
-                yield ahead.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        for done, pixels in enumerate(pool.imap(_write, tasks, chunksize=8), start=1):
+            progress(f"Rendering {case.kind.name}", done, len(rows))
+            yield pixels
 
 
-def _write(render: Callable[[Subject], np.ndarray], subject: Subject, file: Path) -> np.ndarray:
+def _write(task: tuple[Callable[[Subject], np.ndarray], Subject, Path]) -> np.ndarray:
+    render, subject, file = task
     pixels = render(subject)
     # Noise hardly compresses; a higher level would take as long as the rendering.
     Image.fromarray(pixels).save(file, compress_level=1)
     return pixels
 
 
-def _pool(images: int) -> Executor:
+def _pool(images: int) -> Pool:
     workers = os.cpu_count() or 1
     if images < FEWEST_FOR_PROCESSES or workers == 1:
-        return ThreadPoolExecutor(workers)
-    # Not forked: TensorFlow's threads may be running.
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_follow_parent)
-
-
-def _follow_parent() -> None:
-    """Leave interruptions to the parent, and end with it, even if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        raise RuntimeError("expected to run in a process of its own")
-
-    def end() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()
+        return ThreadPool(workers)
+    # Not forked: TensorFlow's threads may be running. Interruptions are the parent's.
+    return multiprocessing.get_context("spawn").Pool(workers, signal.signal, (signal.SIGINT, signal.SIG_IGN))
 
 
 def write_json(path: Path, content: object) -> None:

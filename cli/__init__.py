@@ -1,5 +1,5 @@
 """The command line. Slow imports are local to the functions that need them, so `--help` answers at once.
 
-The modules in order, each importing only from earlier ones: `holding` (answers at the page's address until the page is
-loaded), `terminal` (progress and Ctrl-C), `commands` (what each command does) and `arguments` (the options of each).
+The modules in order, each importing only from earlier ones: `terminal` (progress and Ctrl-C), `commands` (what each
+command does) and `arguments` (the options of each).
 """

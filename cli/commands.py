@@ -4,13 +4,15 @@ The page and the command line call the same functions. Slow imports are local to
 """
 
 import argparse
-import contextlib
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from cli.terminal import stoppable, terminal
 from support.errors import SAFEError
+
+NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
 
 
 def _stream(options: argparse.Namespace) -> Any:
@@ -28,13 +30,12 @@ def _dnn_options(options: argparse.Namespace) -> Any:
     """The options that describe the DNN; `select`, which accepts only classifiers, has fewer."""
     from dnn.model import DnnOptions
 
-    regression = (options.targets, options.threshold) if "targets" in options else ()
+    regression = (options.targets, options.threshold, options.partial) if "targets" in options else ()
     return DnnOptions(options.rescale, options.trust_model, *regression)
 
 
-def run_cluster(options: argparse.Namespace) -> None:
+def run_cluster(out: Path, options: argparse.Namespace) -> None:
     """Steps 1 and 2: root cause clusters."""
-    out = options.out
     from pipeline.comparison import explain_failures
     from pipeline.generation import ClusteringSettings, generate_clusters
     from pipeline.run_record import left_behind, not_measured, parameter_notes, prediction_notes, set_aside_notes
@@ -45,24 +46,21 @@ def run_cluster(options: argparse.Namespace) -> None:
     from rccs.profiles import load_profiles
     from support.text import count, printable
 
+    _take_typed_labels(out)
     with terminal() as progress:
         settings = ClusteringSettings(
             options.extractor, options.reducer, options.weights, options.precision, options.parameters,
-            options.predictions, options.tested, tuple(options.set_aside),
+            options.predictions, options.tested, tuple(options.set_aside), options.partial,
+            tuple(options.group),
         )  # fmt: skip
         clusters = generate_clusters(options.images, out, settings, stream=_stream(options), progress=progress)
     if clusters.notice:
         print(f"safe: {printable(clusters.notice)}", file=sys.stderr)
     _print_skipped(clusters.skipped)
-    for note in parameter_notes(out):
-        print(f"safe: parameters: {printable(note)}", file=sys.stderr)
-    for note in prediction_notes(out):
-        print(f"safe: predictions: {printable(note)}", file=sys.stderr)
-    for note in set_aside_notes(out):
-        print(f"safe: set aside: {printable(note)}", file=sys.stderr)
-    for note in (*gif_notes(clusters), left_behind(out)):
-        if note:
-            print(f"safe: {printable(note)}", file=sys.stderr)
+    readers = {"parameters: ": parameter_notes, "predictions: ": prediction_notes, "set aside: ": set_aside_notes}
+    notes = [f"{about}{note}" for about, notes_in in readers.items() for note in notes_in(out)]
+    for note in filter(None, (*notes, *gif_notes(clusters), left_behind(out))):
+        print(f"safe: {printable(note)}", file=sys.stderr)
     print(cluster_summary(clusters))
     if sentence := no_steady_groups_text(clusters):
         print(sentence)
@@ -77,26 +75,27 @@ def run_cluster(options: argparse.Namespace) -> None:
     print(f"How these were found: {how_found(clusters)}")
     if sentence := not_measured(out, clusters):
         print(sentence)
-    print(f"Written: labels.txt, clusters.npz, run.json, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
+    print(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
     with terminal() as progress:
         explained = explain_failures(out, weights=options.weights, stream=_stream(options), progress=progress)
     if explained:
         _print_reasons(out)
+    elif options.group:
+        print("safe: groups: not used, since it is not known what the network gets right", file=sys.stderr)
 
 
-def _print_reasons(out: Any) -> None:
+def _print_reasons(out: Path) -> None:
     """Failure rates and weak spots."""
-    from pathlib import Path
-
     from pipeline.run_record import nuisance_of
     from rccs.clusters import rccs_of
-    from rccs.rates import by_excess
-    from rccs.review import load_review
-    from reasons import load_reasons
+    from rccs.review.review import load_review
+    from rccs.spots.rates import by_excess
+    from rccs.spots.weak_spots import levels_of
+    from reasons.comparison import load_reasons
     from support.text import printable
 
-    review = load_review(Path(out))
-    reasons = load_reasons(Path(out), review.original)
+    review = load_review(out)
+    reasons = load_reasons(out, review.original)
     rates = reasons.rates(review.clusters)
     for note in reasons.comparison.notes if reasons.comparison else ():
         print(f"safe: {printable(note)}", file=sys.stderr)
@@ -110,14 +109,18 @@ def _print_reasons(out: Any) -> None:
         print("Weak spots: none, no condition on what is known of the images stands out")
     else:
         print("Weak spots: conditions under which the network fails more often than elsewhere")
-    for rank, spot in enumerate(reasons.spots, start=1):
-        print(f"  {rank}. {printable(spot.text)}")
-    print(f"Written: rcc_rates.csv, weak_spots.csv, comparison.npz in {out}")
+    for title, level in levels_of(reasons.spots):
+        if title:
+            print(f"  {title}:")
+        for index in level:
+            print(f"  {index + 1}. {printable(reasons.spots[index].text)}")
+    if unexplained := reasons.unexplained(review.clusters):
+        print(unexplained)
+    print(f"Written: rcc_rates.csv, weak_spots.csv in {out}")
 
 
-def run_select(options: argparse.Namespace) -> None:
+def run_select(out: Path, options: argparse.Namespace) -> None:
     """Steps 3 and 4: the unsafe set."""
-    out = options.out
     from pipeline.improvement import AnswerTables, select_images
     from pipeline.summaries import selection_summary
     from selection import SelectionSettings, chosen_by_model
@@ -127,7 +130,8 @@ def run_select(options: argparse.Namespace) -> None:
         raise SAFEError("--predictions requires --improvement-predictions. Received --predictions alone.")
     tables = None
     if options.improvement_predictions:
-        tables = AnswerTables(options.improvement_predictions, options.predictions)
+        tables = AnswerTables(options.improvement_predictions, options.predictions, options.partial)
+    _take_typed_labels(out)
     with terminal() as progress:
         unsafe = select_images(
             options.improvement,
@@ -157,14 +161,13 @@ def run_select(options: argparse.Namespace) -> None:
         print(printable(chosen_by_model(unsafe)))
     if unsafe.labels:
         print(unsafe.labels)
-    print(f"Written: IS_filenames.txt, unsafe_set.csv, unsafe_set.json in {out}")
+    print(f"Written: IS_filenames.txt, unsafe_set.csv in {out}")
 
 
-def run_failures(options: argparse.Namespace) -> None:
+def run_failures(out: Path, options: argparse.Namespace) -> None:
     """Before step 1: the images that the DNN gets wrong."""
-    out = options.out
     if options.coco or options.yolo:
-        _run_detector_failures(options)
+        _run_detector_failures(out, options)
         return
     if options.predictions and options.test is None:
         options.model, options.test = None, options.model  # the only one given is TEST
@@ -174,32 +177,36 @@ def run_failures(options: argparse.Namespace) -> None:
             "--yolo LABELS RESULTS IMAGES, which --iou and --score belong to."
         )
     from dnn.failures import collect_failures, find_failures
+    from dnn.held_out import hold_out_of
     from pipeline.summaries import failures_summary
 
     if options.predictions is not None and (options.rescale or options.trust_model):
         raise SAFEError(
             "Expected --rescale and --trust-model with a model only. Received one of them and --predictions."
         )
+    hold_out = hold_out_of(options.hold_out, options.group)
     dnn, train = _dnn_options(options), options.train
     with terminal() as progress:
         if options.predictions is not None:
-            failures = collect_failures(options.predictions, options.test, out, options=dnn, train=train)
+            failures = collect_failures(
+                options.predictions, options.test, out, options=dnn, train=train, hold_out=hold_out
+            )
         else:
-            failures = find_failures(options.model, options.test, out, options=dnn, train=train, progress=progress)
-    _print_skipped(failures.skipped)
-    _print_assumptions(failures.assumptions)
+            failures = find_failures(
+                options.model, options.test, out, options=dnn, train=train, hold_out=hold_out, progress=progress
+            )
+    _print_skipped(failures.skipped, failures.assumptions)
     print(failures_summary(failures))
     print(f"Written: failures/, failures.csv, predictions.csv, accuracy.json in {out}")
 
 
-def _run_detector_failures(options: argparse.Namespace) -> None:
+def _run_detector_failures(out: Path, options: argparse.Namespace) -> None:
     """Before step 1: what a detector misses and what it detects wrongly."""
-    out = options.out
-    names = ("model", "test", "predictions", "train", "targets", "threshold")
+    names = ("model", "test", "predictions", "train", "targets", "threshold", "hold_out", "group")
     of_classifier = any(getattr(options, name) for name in names)
     if of_classifier or (options.coco and options.yolo):
         raise SAFEError("Expected either --coco or --yolo, without MODEL, TEST and their options.")
-    from dnn.detector_failures import find_detection_failures
+    from dnn.detection.detector_failures import find_detection_failures
     from pipeline.summaries import failures_summary
 
     truth, results, images = options.coco or options.yolo
@@ -208,40 +215,34 @@ def _run_detector_failures(options: argparse.Namespace) -> None:
         failures = find_detection_failures(
             truth, results, images, out, **given, yolo=bool(options.yolo), progress=progress
         )
-    _print_skipped(failures.skipped)
-    _print_assumptions(failures.assumptions)
+    _print_skipped(failures.skipped, failures.assumptions)
     print(failures_summary(failures))
     print(f"Written: objects/, failures/, failures.csv, predictions.csv, parameters.csv, objects.csv in {out}")
 
 
-def run_crops(options: argparse.Namespace) -> None:
+def run_crops(out: Path, options: argparse.Namespace) -> None:
     """Before step 3: what a detector sees in improvement images."""
-    out = options.out
-    from dnn.seen_objects import cut_seen_objects
+    from dnn.detection.seen_objects import cut_seen_objects
     from support.text import count
 
     with terminal() as progress:
         seen = cut_seen_objects(
             options.info, options.results, options.images, out, score=options.score, progress=progress
         )
-    _print_skipped(seen.skipped)
-    _print_assumptions(seen.notes)
+    _print_skipped(seen.skipped, seen.notes)
     print(f"{count(seen.crops, 'detection')} cut out of {count(seen.images, 'image')}")
     print(f"Written: objects/, objects.csv, parameters.csv in {out}")
 
 
-def run_retrain(options: argparse.Namespace) -> None:
+def run_retrain(out: Path, options: argparse.Namespace) -> None:
     """Steps 5 and 6: labelling and retraining."""
-    out = options.out
-    from pipeline.summaries import retraining_details, retraining_summary
     from retrain import retrain
-    from support.text import printable
     from training.labels import Labelling
-    from training.repetitions import repetitions_text
     from training.settings import Wishes
 
     numbers = (options.learning_rate, options.epochs, options.batch_size, options.seed)
     wishes = Wishes(*numbers, seeds=options.seeds, aim=options.aim, unlabelled=0 if options.one_pass else None)
+    _take_typed_labels(out)
     with terminal() as progress, stoppable() as stopping:
         result = retrain(
             options.model,
@@ -251,53 +252,105 @@ def run_retrain(options: argparse.Namespace) -> None:
             options=_dnn_options(options),
             labelling=Labelling(options.improvement, options.labels, options.only_labelled),
             wishes=wishes,
+            final=options.final_test,
             progress=progress,
             on_epoch=stopping.on_epoch,
             should_stop=stopping.should_stop,
         )
-    _print_skipped(result.skipped)
-    _print_assumptions(result.assumptions)
-    print(retraining_summary(result))
-    if result.repetitions:
-        print(repetitions_text(result.repetitions, result.seed))
-    for line in retraining_details(result):
-        print(f"  {printable(line)}")
+    _print_skipped(result.skipped, result.assumptions)
+    _print_retraining(result)
     print(f"Written: retrained.keras, retraining.json in {out}")
 
 
-def run_compare(options: argparse.Namespace) -> None:
+def run_confirm(out: Path, options: argparse.Namespace) -> None:
+    """RCCs and weak spots on a fresh test set."""
+    from pipeline.confirmation import confirm
+    from support.text import printable
+
+    with terminal() as progress:
+        found = confirm(
+            out, options.predictions, options.tested, after=options.after, groups=options.group,
+            partial=options.partial, weights=options.weights, progress=progress,
+        )  # fmt: skip
+    for answer in found.answers:
+        print(printable(answer.text))
+    if not found.answers:
+        print("Nothing to confirm: no weak spot, and no RCC that fails more often")
+    if found.closures:
+        print("With the later model:")
+    for closure in found.closures:
+        print(f"  {printable(closure.text)}")
+    print(f"Written: confirmation.csv{', closure.csv' if found.closures else ''} in {out}")
+
+
+def run_register(out: Path, options: argparse.Namespace) -> None:
+    """What is said of each reason, as a table; or what such a table says that is not said yet."""
+    from reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
+    from support.text import count, printable
+
+    if not options.read:
+        entries = write_register(out)
+        for entry in entries:
+            if entry.missing:
+                print(printable(f"{entry.reason}: {'; '.join(entry.missing)}"))
+        print(f"Written: {REGISTER_FILE} in {out}, {count(len(entries), 'reason')}")
+        return
+    changes = changes_in(options.read, load_register(out))
+    for change in changes:
+        print(printable(change.text))
+    if options.apply:
+        take_over(out, changes)
+        print(f"Taken over: {count(len(changes), 'change')}")
+    else:
+        print(f"{count(len(changes), 'change')}; nothing was taken over (--apply)")
+
+
+def run_check(out: Path, options: argparse.Namespace) -> int:
+    """Whether a test set shows that requirements hold."""
+    from pipeline.checking import check_requirements
+    from reasons.requirements import HOLDS
+    from support.text import count, printable
+
+    with terminal() as progress:
+        checked = check_requirements(
+            options.requirements, out, options.predictions, options.tested, groups=options.group,
+            partial=options.partial, progress=progress,
+        )  # fmt: skip
+    for note in checked.notes:
+        print(f"safe: {printable(note)}", file=sys.stderr)
+    for finding in checked.findings:
+        print(printable(finding.text))
+    shown = sum(finding.verdict == HOLDS for finding in checked.findings)
+    print(f"{shown} of {count(len(checked.findings), 'requirement')} shown to hold")
+    return 0 if shown == len(checked.findings) else NOT_SHOWN
+
+
+def run_compare(out: Path, options: argparse.Namespace) -> None:
     """Step 6 for a network that was retrained elsewhere."""
-    out = options.out
     from dnn.failures import checked
     from dnn.model import DnnOptions
-    from pipeline.summaries import retraining_details, retraining_summary
-    from support.text import printable
     from training.compared import compare_answers
 
-    regression = checked(DnnOptions(targets=options.targets, threshold=options.threshold))
+    regression = checked(DnnOptions(targets=options.targets, threshold=options.threshold, partial=options.partial))
     result = compare_answers(options.before, options.after, options.test, out, options=regression)
-    _print_skipped(result.skipped)
-    _print_assumptions(result.assumptions)
-    print(retraining_summary(result))
-    for line in retraining_details(result):
-        print(f"  {printable(line)}")
+    _print_skipped(result.skipped, result.assumptions)
+    _print_retraining(result)
     print(f"Written: retraining.json in {out}")
 
 
-def run_beside(options: argparse.Namespace) -> None:
+def run_beside(out: Path, options: argparse.Namespace) -> None:
     """Two models side by side, of one analysis or of two."""
-    out = options.out
-    from rccs.review import load_review
-    from reasons import load_reasons
+    from rccs.review.review import load_review
+    from reasons.comparison import load_reasons
     from reporting.models import answers_of, known_model
     from reporting.two_models import compare_models, comparison_lines
-    from support.run_folder import CLUSTERS_FILE
+    from store.runs import CLUSTERS, present_runs
     from support.text import printable
 
     first = known_model(out, options.model_a)
     second = known_model(options.other, options.model_b, other_than=first)
     a, b = answers_of(first), answers_of(second)
-    if (out / CLUSTERS_FILE).is_file():
+    if CLUSTERS in present_runs(out):
         review = load_review(out)
         two = compare_models(a, b, review=review, reasons=load_reasons(out, review.original))
     else:
@@ -306,20 +359,59 @@ def run_beside(options: argparse.Namespace) -> None:
         print(printable(line))
 
 
-def run_report(options: argparse.Namespace) -> None:
+def run_report(out: Path, options: argparse.Namespace) -> None:
     """The report for the safety case."""
-    out = options.out
     from reporting.report import write_report
 
     with terminal() as progress:
         print(f"Written: {write_report(out, progress=progress)}")
 
 
-def run_export(options: argparse.Namespace) -> None:
+def run_evidence(out: Path, options: argparse.Namespace) -> None:
+    """What the results rest on, by digest."""
+    from reporting.evidence.writing import write_evidence
+
+    with terminal() as progress:
+        sets = write_evidence(out, sign=options.sign, progress=progress)
+    for name, known in sets.items():
+        if known["missing"] or not known["images"]:
+            print(f"safe: {name}: {known['missing'] or 'all'} of the images cannot be read", file=sys.stderr)
+    counted = [f"{name} {known['images']:,}" for name, known in sets.items()]
+    print(f"Images: {', '.join(counted) or 'none are known'}")
+    print(f"Written: evidence.json, evidence/{', evidence.dsse.json' if options.sign else ''} in {out}")
+
+
+def run_verify(out: Path, options: argparse.Namespace) -> None:
+    """Whether all is as it was when the evidence was written; an error if not."""
+    from reporting.evidence.verification import CONTINUED, verify
+    from support.text import count, printable
+
+    with terminal() as progress:
+        found = verify(out, images=options.images, key=options.key, progress=progress)
+    for finding in found:
+        print(printable(finding.text))
+    if wrong := sum(finding.kind != CONTINUED for finding in found):
+        raise SAFEError(f"Expected {out} as its evidence says. Received {count(wrong, 'difference')}, see above.")
+    unread = "" if options.images else "; images and other folders were not read (--images)"
+    print(
+        f"All is as the evidence says{unread}; {'' if options.key else 'who signed was not checked (--key)'}".rstrip(
+            "; "
+        )
+    )
+
+
+def run_keys(out: Path, options: argparse.Namespace) -> None:
+    """A pair of keys."""
+    from reporting.evidence.signature import make_keys
+
+    private, public = make_keys(out)
+    print(f"Written: {private}, to keep secret, and {public}, to give to whoever verifies")
+
+
+def run_export(out: Path, options: argparse.Namespace) -> None:
     """The images in a folder per RCC, or the labelled ones of the unsafe set in a folder per class."""
-    out = options.out
     from pipeline.exports import export_labelled_set, export_results
-    from support.run_folder import EXPORT_FOLDER
+    from reporting.export import EXPORT_FOLDER
     from support.text import count
     from training.labels import Labelling
 
@@ -329,6 +421,8 @@ def run_export(options: argparse.Namespace) -> None:
     if not options.labelled and (labelling.improvement or labelling.labels):
         raise SAFEError("--improvement and --labels require --labelled. Received one of them alone.")
     left_out = 0
+    if options.labelled:
+        _take_typed_labels(out)
     with terminal() as progress:
         if options.labelled:
             done, left_out = export_labelled_set(out, options.labelled, labelling, progress=progress)
@@ -341,30 +435,46 @@ def run_export(options: argparse.Namespace) -> None:
     print(f"Written: {done.path}")
 
 
-def _print_assumptions(assumptions: Iterable[str]) -> None:
-    from support.text import printable
+def _take_typed_labels(out: Path) -> None:
+    """Take over what was typed into `unsafe_set.csv`; said before the work, which may fail."""
+    from training.labels import take_typed_labels, typed_text
 
-    for line in assumptions:
+    if number := take_typed_labels(out):
+        print(f"safe: {typed_text(number)}", file=sys.stderr)
+
+
+def run_ui(out: Path, options: argparse.Namespace) -> None:
+    """The web page, until it is stopped."""
+    from page.app import serve
+
+    serve(
+        options.out,
+        host=options.host,
+        port=options.port,
+        root=options.root,
+        auth=options.auth,
+        weights=options.weights,
+        example=options.example,
+    )
+
+
+def _print_retraining(result: Any) -> None:
+    from pipeline.summaries import retraining_details, retraining_summary
+    from support.text import printable
+    from training.repetitions import repetitions_text
+
+    print(retraining_summary(result))
+    if result.repetitions:
+        print(repetitions_text(result.repetitions, result.seed))
+    for line in (*retraining_details(result), *(one.text for one in result.overlaps)):
         print(f"  {printable(line)}")
 
 
-def run_ui(options: argparse.Namespace) -> None:
-    """The web page, until it is stopped."""
-    from cli.holding import held
-
-    # Only on this machine: an address that others can reach must not answer before the password is set up.
-    local = options.host == "127.0.0.1"
-    with held(options.host, options.port) if local else contextlib.nullcontext(lambda: None) as free:
-        from page.app import serve
-
-        serve(
-            options.out, host=options.host, port=options.port, root=options.root, auth=options.auth,
-            weights=options.weights, example=options.example, free=free,
-        )  # fmt: skip
-
-
-def _print_skipped(skipped: Iterable[tuple[str, str]]) -> None:
+def _print_skipped(skipped: Iterable[tuple[str, str]], notes: Iterable[str] = ()) -> None:
+    """What was left out of some work, and what was assumed."""
     from support.text import printable
 
     for path, reason in skipped:
         print(f"safe: skipped {printable(path)!r}: {printable(reason)}", file=sys.stderr)
+    for note in notes:
+        print(f"  {printable(note)}")

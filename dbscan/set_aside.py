@@ -204,7 +204,8 @@ def fit_set_aside(features: np.ndarray, extractor: str, columns: Columns) -> Set
         check_column(name, column)
     factors = tuple(_factor(name, column) for name, column in columns.items())
     blocks = [slice(start, start + BLOCK_ROWS) for start in range(0, len(features), BLOCK_ROWS)]
-    centre = np.concatenate([_centre(factor, columns[factor.name]) for factor in factors])
+    known = [(factor, columns[factor.name]) for factor in factors]
+    centre = np.concatenate([_sums(factor, of) / np.count_nonzero(factor.known(of)) for factor, of in known])
     empty = SetAside(extractor, factors, centre, np.zeros((len(centre), 1), np.float32))
     products, answers, total = np.zeros((len(centre),) * 2), np.zeros((len(centre), features.shape[1])), 0.0
     with one_thread():
@@ -272,11 +273,6 @@ def _factor(name: str, column: np.ndarray) -> Factor:
     return Factor(name, ANGLE if angle else NUMBER, values if repeated else nothing, quantiles)
 
 
-def _centre(factor: Factor, column: np.ndarray) -> np.ndarray:
-    """Mean of each term over the images of which it is known."""
-    return _sums(factor, column) / np.count_nonzero(factor.known(column))
-
-
 def _sums(factor: Factor, column: np.ndarray) -> np.ndarray:
     """Sum of each term over images, block by block, since there may be many values."""
     total = np.zeros(factor.n_terms)
@@ -316,10 +312,3 @@ def check_column(name: str, column: np.ndarray) -> None:
         f"Expected a parameter to set aside {expected}. Received {printable(name)}, {what}. Set another one aside, or "
         "none."
     )
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Check that no column is named twice (SAFEError)."""
-    for name in names:
-        if names.count(name) > 1:
-            raise SAFEError(f"Expected different parameters to set aside. Received twice: {printable(name)}")

@@ -129,16 +129,13 @@ def cluster_with_each(
 
     Those with fewer than two RCCs, which `tune` never chooses, tell nothing apart and are all noise.
     """
-    n = len(points)
     cloud, images = _prepared(points, original=original, averaged=averaged, known=known)
     found = [_best_branches(Density(cloud, min_samples), images) for min_samples in MIN_SAMPLES_TRIED]
-    scored = []
-    for best, setting in zip(found, _settings(images.averaged, found), strict=True):
-        if setting.n_rccs > 1:
-            scored.append(Scored(best.labels, best.is_core, setting.score))
-        else:
-            scored.append(Scored(np.full(n, NOISE), np.zeros(n, dtype=bool), 0.0))
-    return scored
+    nothing = Scored(np.full(len(points), NOISE), np.zeros(len(points), dtype=bool), 0.0)
+    return [
+        Scored(best.labels, best.is_core, setting.score) if setting.n_rccs > 1 else nothing
+        for best, setting in zip(found, _settings(images.averaged, found), strict=True)
+    ]
 
 
 def _prepared(
@@ -259,7 +256,7 @@ def _textbook(density: Density) -> _Clustering:
 
 def _settings(points: Points, found: Sequence[_Clustering]) -> list[Setting]:
     silhouettes = balanced_silhouettes(points, [clustering.labels for clustering in found])
-    return [_setting(clustering, silhouette) for clustering, silhouette in zip(found, silhouettes, strict=True)]
+    return list(map(_setting, found, silhouettes))
 
 
 def _setting(clustering: _Clustering, silhouette: float) -> Setting:

@@ -9,10 +9,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.intervals import clopper_pearson
+from support.intervals import clopper_pearson
 from support.text import printable
 
 MOST_CLASSES = 20  # shown one by one; a larger matrix is no longer looked at
+ONE_ANOTHER = "one another"  # what the classes that are summed up are taken for in their own cell
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,10 @@ class ConfusionMatrix:
     rest : int
         How many further classes the last row and column sum up; 0 if there are none.
     row, column : ndarray of shape (n_images,), int64
-        Where each image is counted: by its true and by its predicted class.
+        Where each image is counted: by its true and by its predicted class. −1 if it is not: right images of further
+        classes, which would hide those that are taken for another of them.
     counts : ndarray of shape (n, n), int64
         Images by true class (row) and predicted class (column); n is `len(classes)`, and one more if there is a rest.
-    wrong : ndarray of shape (n, n), int64
-        How many of them are wrong: none on the diagonal but in the rest, where images of one class may be taken for
-        another, and all elsewhere.
     """
 
     classes: tuple[str, ...]
@@ -39,7 +38,14 @@ class ConfusionMatrix:
     row: np.ndarray
     column: np.ndarray
     counts: np.ndarray
-    wrong: np.ndarray
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """How many of the images in each cell are wrong: all, but on the diagonal of `classes` none."""
+        wrong = self.counts.copy()
+        shown = np.arange(len(self.classes))
+        wrong[shown, shown] = 0
+        return wrong
 
     @property
     def names(self) -> list[str]:
@@ -105,35 +111,34 @@ def confusion_matrix(label: np.ndarray, predicted: np.ndarray, *, most: int = MO
     rest = len(names) - len(shown)
     place = np.full(len(names), len(shown), np.int64)
     place[shown] = np.arange(len(shown))
-    row, column = place[true], place[said]
-    size = len(shown) + bool(rest)
-    counts, wrong = np.zeros((size, size), np.int64), np.zeros((size, size), np.int64)
-    np.add.at(counts, (row, column), 1)
-    np.add.at(wrong, (row[fails], column[fails]), 1)
-    return ConfusionMatrix(tuple(names[shown].tolist()), rest, row, column, counts, wrong)
+    hidden = ~fails & (place[true] == len(shown))
+    row, column = (np.where(hidden, -1, place[classes]) for classes in (true, said))
+    return _counted(tuple(names[shown].tolist()), rest, row, column)
+
+
+def _counted(classes: tuple[str, ...], rest: int, row: np.ndarray, column: np.ndarray) -> ConfusionMatrix:
+    size = len(classes) + bool(rest)
+    counts = np.zeros((size, size), np.int64)
+    np.add.at(counts, (row[row >= 0], column[row >= 0]), 1)
+    return ConfusionMatrix(classes, rest, row, column, counts)
 
 
 def confusion_matrices(
-    label: np.ndarray, before: np.ndarray, after: np.ndarray, *, most: int = MOST_CLASSES
+    label: np.ndarray, before: np.ndarray, after: np.ndarray
 ) -> tuple[ConfusionMatrix, ConfusionMatrix]:
     """Count test images by true and predicted class for two networks, with the same classes in the same order.
 
     Parameters
     ----------
     label, before, after : ndarray of shape (n_images,), str
-    most : int
-        As for `confusion_matrix`; the order is by the confusions of both networks together.
+        The order is by the confusions of both networks together.
     """
     n = len(label)
-    both = confusion_matrix(np.concatenate([label, label]), np.concatenate([before, after]), most=most)
-    matrices = []
-    for rows, said in ((slice(n), before), (slice(n, None), after)):
-        row, column, fails = both.row[rows], both.column[rows], label != said
-        counts, wrong = np.zeros_like(both.counts), np.zeros_like(both.wrong)
-        np.add.at(counts, (row, column), 1)
-        np.add.at(wrong, (row[fails], column[fails]), 1)
-        matrices.append(ConfusionMatrix(both.classes, both.rest, row, column, counts, wrong))
-    return matrices[0], matrices[1]
+    both = confusion_matrix(np.concatenate([label, label]), np.concatenate([before, after]))
+    return (
+        _counted(both.classes, both.rest, both.row[:n], both.column[:n]),
+        _counted(both.classes, both.rest, both.row[n:], both.column[n:]),
+    )
 
 
 def class_rates(label: np.ndarray, predicted: np.ndarray) -> list[ClassRate]:

@@ -18,14 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from dnn.answer_table import IMAGE, class_columns, read_answer_table
 from dnn.failures import examples_for
+from dnn.held_out import HeldOut
 from dnn.model import AS_IN_THE_FILE, DnnOptions, load_dnn, sized_for
 from dnn.predictions import Predictions, judge, predict
-from dnn.tested import AnsweredImages, probabilities_in
+from dnn.tested import AnsweredImages, class_columns, is_decided, probabilities_in, read_answer_table
 from support.entries import path_of
 from support.errors import SAFEError
-from support.images import Skipped, find_images
+from support.images import find_images
+from support.matching import check_matched
 from support.progress import Progress, no_progress
 from support.text import count, printable, some
 
@@ -76,14 +77,13 @@ class FailurePrediction:
             No image is readable, or an output is NaN or infinite.
         """
         predictions = self.run(root, paths, progress=progress, what="Running the model on candidates")
-        if not len(predictions.paths):
-            return np.zeros(len(paths))
-        shares = likely_wrong(predictions.outputs, self.outputs, self.wrong)
-        likelihood = dict(zip(predictions.paths, shares, strict=True))
-        return np.array([likelihood.get(path, 0.0) for path in paths])
+        likelihood = np.zeros(len(paths))
+        if len(predictions.indices):
+            likelihood[predictions.indices] = likely_wrong(predictions.outputs, self.outputs, self.wrong)
+        return likelihood
 
     def predicted(self, root: Path, paths: Sequence[str]) -> np.ndarray:
-        """The predicted class of each image: ndarray of shape (n_images,), str, empty if its outputs are not known.
+        """The predicted class of each image: ndarray of shape (n_images,), str, empty if it is not known.
 
         Raises
         ------
@@ -91,9 +91,10 @@ class FailurePrediction:
             As for `of`.
         """
         predictions = self.run(root, paths)
-        names = [self.classes[i] for i in predictions.outputs.argmax(axis=1).tolist()]
-        of_path = dict(zip(predictions.paths, names, strict=True))
-        return np.array([of_path.get(path, "") for path in paths], str)
+        decided = is_decided(predictions.outputs)
+        names = np.full(len(paths), len(self.classes))
+        names[predictions.indices[decided]] = predictions.outputs[decided].argmax(axis=1)
+        return np.array([*self.classes, ""], str)[names]
 
 
 def predict_failures(
@@ -101,6 +102,7 @@ def predict_failures(
     test: str | os.PathLike,
     *,
     options: DnnOptions = AS_IN_THE_FILE,
+    held_out: HeldOut | None = None,
     progress: Progress = no_progress,
 ) -> FailurePrediction:
     """Run a classifier on its test set, in order to predict its failures on other images.
@@ -113,6 +115,8 @@ def predict_failures(
         A folder of class folders.
     options : DnnOptions
         What the engineer specifies about the model.
+    held_out : HeldOut, optional
+        Images that it is not run on.
 
     Raises
     ------
@@ -126,16 +130,16 @@ def predict_failures(
             f"{dnn.path}. Select without the model."
         )
     images, _ = examples_for(dnn, test)
+    if held_out:
+        images = images.taken(~held_out.among(images.root, images.paths))
     dnn = sized_for(dnn, images.files)  # once, so that other images are compared at the same size
     predictions = predict(dnn, images.root, images.paths, progress=progress, what="Running the model on test images")
-    place = {path: i for i, path in enumerate(images.paths)}
-    indices = np.array([place[path] for path in predictions.paths])
-    wrong = ~judge(dnn, images, indices, predictions.outputs).right
+    wrong = ~judge(dnn, images, predictions.indices, predictions.outputs).right
     return FailurePrediction(dnn.path, predictions.outputs, wrong, images.classes, functools.partial(predict, dnn))
 
 
 def predict_failures_from_tables(
-    tested: AnsweredImages, table: str | os.PathLike, improvement: str | os.PathLike
+    tested: AnsweredImages, table: str | os.PathLike, improvement: str | os.PathLike, *, partial: bool = False
 ) -> FailurePrediction:
     """Do the same as `predict_failures` with tables of the DNN's probabilities in place of the DNN.
 
@@ -146,7 +150,9 @@ def predict_failures_from_tables(
     table : path
         A CSV file with the column `image` and a column of probabilities for each class (see `class_columns`).
     improvement : path
-        The images that the table is about: a folder, or a `.txt` file that lists them.
+        The images that the table is about, and perhaps others: a folder, or a `.txt` file that lists them.
+    partial : bool
+        Whether more than a tenth of the images may be without a row.
 
     Raises
     ------
@@ -168,25 +174,22 @@ def predict_failures_from_tables(
             "Write both tables with the same classes."
         )
     names = [columns[name] for name in tested.classes]
-    used, notes = cells.images_in(listing.root, listing.paths, names)
-    if not used:
-        raise SAFEError(
-            f"Expected rows about the images in {listing.root}. Received {cells.source}, whose first image is "
-            f"{printable(cells.text(IMAGE, 0)) if cells.rows else 'missing'}."
-        )
-    outputs = probabilities_in(cells, names, [row for _, row in used])
-    if missing := len(listing.paths) - len(used):
+    used, _, notes = cells.images_in(listing.root, listing.paths, names, partial=True)
+    row_of = dict(used)
+    missing = [path for path in listing.paths if path not in row_of]
+    if not partial:
+        check_matched(cells.source, listing.root, listing.paths, missing)
+    outputs = probabilities_in(cells, names, [*row_of.values()])
+    if missing:
         of = count(len(listing.paths), "improvement image")
-        notes.append(f"Without a row in {cells.source.name}: {missing:,} of {of}. They count as right.")
-    run = functools.partial(_look_up, {path: row for row, (path, _) in enumerate(used)}, outputs)
-    return FailurePrediction(cells.source, tested.probabilities, ~tested.right, tested.classes, run, tuple(notes))
+        notes.append(f"Without a row in {cells.source.name}: {len(missing):,} of {of}. They count as right.")
+    place = {path: row for row, path in enumerate(row_of)}
 
+    def look_up(root: Path, paths: Sequence[str], **_: object) -> Predictions:
+        known = np.array([i for i, path in enumerate(paths) if path in place], np.int64)
+        return Predictions(known, outputs[[place[paths[i]] for i in known.tolist()]], ())
 
-def _look_up(row_of: dict[str, int], outputs: np.ndarray, root: Path, paths: Sequence[str], **_: object) -> Predictions:
-    """The outputs in a table for those of some images that have a row."""
-    known = tuple(path for path in paths if path in row_of)
-    skipped = tuple(Skipped(path, "no row in its table of predictions") for path in paths if path not in row_of)
-    return Predictions(known, outputs[[row_of[path] for path in known]], skipped)
+    return FailurePrediction(cells.source, tested.probabilities, ~tested.right, tested.classes, look_up, tuple(notes))
 
 
 def likely_wrong(outputs: np.ndarray, tested: np.ndarray, wrong: np.ndarray) -> np.ndarray:

@@ -6,42 +6,32 @@ They are the input of step 1: `failures/` is its image folder. Writes `failures/
 
 import contextlib
 import csv
-import io
+import dataclasses
 import json
-import math
 import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from dnn.given_answers import read_answers
+from dnn.given_answers import GivenAnswers, read_answers
+from dnn.held_out import HOLD_OUT, HoldOut, draw
 from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, load_dnn, sized_for
-from dnn.predictions import (
-    Judgement,
-    LabelledImages,
-    Pixels,
-    check_classes,
-    check_outputs,
-    doubts,
-    judge,
-    labelled_images,
-    run_model,
-    skipped_of,
-)
+from dnn.predictions import Judgement, LabelledImages, check_classes, doubts, judge, labelled_images, predict
 from dnn.rounds import keep_round
 from dnn.targets import images_with_targets
 from dnn.tested import predictions_text
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.parameters import PARAMETERS_FILE
+from store.output_folder import check_own, save_files
+from store.places import absolute, relative
 from support.entries import number_of, path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, prepare_folder, put_back, regular, replacing_folder
 from support.images import Skipped
-from support.output_folder import check_own, save_files
 from support.progress import Progress, no_progress
 from support.run_folder import (
     ACCURACY_FILE,
@@ -52,7 +42,7 @@ from support.run_folder import (
     OBJECTS_FILE,
     PREDICTIONS_FILE,
 )
-from support.tables import cell, from_cell
+from support.tables import from_cell, table_text
 from support.text import some
 
 DETECTION = "detection"
@@ -101,6 +91,10 @@ class Failures:
     assumptions : tuple of str
         Assumptions about the model and the classes, a sentence each.
     skipped : tuple of Skipped
+    held_out : int
+        Number of further images that are held out, to prove a retraining.
+    group : tuple of str
+        The columns by which they are held out in groups.
     """
 
     test_root: Path
@@ -112,6 +106,8 @@ class Failures:
     threshold: float | None
     assumptions: tuple[str, ...]
     skipped: tuple[Skipped, ...]
+    held_out: int = 0
+    group: tuple[str, ...] = ()
 
     @property
     def accuracy(self) -> float:
@@ -126,6 +122,7 @@ def find_failures(
     *,
     options: DnnOptions = AS_IN_THE_FILE,
     train: str | os.PathLike | None = None,
+    hold_out: HoldOut | None = None,
     progress: Progress = no_progress,
 ) -> Failures:
     """Run a DNN on a test set; write the failing images and the accuracy to the folder `out`.
@@ -140,33 +137,29 @@ def find_failures(
         What the engineer specifies about the model.
     train : path, optional
         The training folder, if the test folder does not have a folder for every class.
+    hold_out : HoldOut, optional
+        A part of the images that the model is not run on, and nothing is chosen by: it is to prove a retraining.
 
     Raises
     ------
     SAFEError
-        The model cannot be loaded or does not match the classes, no image is readable, or `out` cannot be written or
-        has a folder `failures` that SAFE did not write.
+        The model cannot be loaded or does not match the classes, no image is readable, too much is held out, or `out`
+        cannot be written or has a folder `failures` that SAFE did not write.
     """
     options = checked(options)
     out = _checked_folder(out, test)
     dnn = load_dnn(model, rescale=options.rescale, trust=options.trust, task=options.task)
     images, assumptions = examples_for(dnn, test, options=options, train=train)
     dnn = sized_for(dnn, images.files)
-    threshold = options.threshold
-    judgement, skipped = run_on(dnn, images, threshold, progress, "Running the model")
-    failures = Failures(
-        test_root=images.root,
-        model=dnn.path,
-        task=dnn.task,
-        classes=images.classes,
-        failing=_failing(images, judgement),
-        test_size=len(judgement.indices),
-        threshold=threshold,
-        assumptions=(*dnn.assumptions, *assumptions, *doubts(dnn, judgement.accuracy, "the test images")),
-        skipped=tuple(sorted((*images.skipped, *skipped))),
-    )
-    save_failures(failures, out, predictions=predictions_text(*_tested(images, judgement), judgement.right))
-    return failures
+    held, sentences = draw(images, hold_out) if hold_out else (np.zeros(len(images.paths), bool), ())
+    held_out, images = images.taken(held).paths, images.taken(~held)
+    found = predict(dnn, images.root, images.paths, progress=progress)
+    judgement = judge(dnn, images, found.indices, found.outputs, threshold=options.threshold)
+    doubtful = doubts(dnn, judgement.accuracy, "the test images")
+    images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
+    said = (*dnn.assumptions, *assumptions, *doubtful, *sentences)
+    given = GivenAnswers(dnn.path, dnn.task, images, judgement, said, held_out=held_out)
+    return _write(given, out, options, hold_out)
 
 
 def collect_failures(
@@ -176,6 +169,7 @@ def collect_failures(
     *,
     options: DnnOptions = AS_IN_THE_FILE,
     train: str | os.PathLike | None = None,
+    hold_out: HoldOut | None = None,
 ) -> Failures:
     """Do the same as `find_failures` with a table of the DNN's answers in place of the model.
 
@@ -183,6 +177,8 @@ def collect_failures(
     ----------
     table, test, options, train
         As for `dnn.given_answers.read_answers`.
+    hold_out : HoldOut, optional
+        As for `find_failures`; of these images, the answers are not used.
 
     Raises
     ------
@@ -192,20 +188,50 @@ def collect_failures(
     options = checked(options)
     out = _checked_folder(out, test)
     given = read_answers(table, test, options=options, train=train)
-    images, judgement = given.images, given.judgement
+    if hold_out:
+        held, sentences = draw(given.images, hold_out, table=given.source)
+        rows = ~held[given.judgement.indices]
+        given = given._replace(
+            judgement=Judgement(*(column[rows] for column in given.judgement)),
+            assumptions=given.assumptions + sentences,
+            probabilities=None if given.probabilities is None else given.probabilities[rows],
+            held_out=(*given.held_out, *given.images.taken(held).paths),
+        )
+    return _write(given, out, options, hold_out)
+
+
+def _write(given: GivenAnswers, out: Path, options: DnnOptions, hold_out: HoldOut | None) -> Failures:
+    """Write the failures among judged answers, and the answers themselves."""
+    images, (indices, values, score, right) = given.images, given.judgement
+    paths = [images.paths[i] for i in indices.tolist()]
+    labels = [describe(images, value) for value in images.labels[indices]]
+    predicted = [describe(images, value) for value in values]
+    failing = np.flatnonzero(~right).tolist()
+    if given.held_out and not failing:
+        raise SAFEError(
+            f"Expected failing images among the {len(paths):,} that are not held out. Received none. Hold out "
+            "a smaller share, or nothing."
+        )
     failures = Failures(
         test_root=images.root,
         model=given.source,
         task=given.task,
         classes=images.classes,
-        failing=_failing(images, judgement),
-        test_size=len(judgement.indices),
+        failing=tuple(
+            Failure(f"{FAILURES}/{paths[i]}", paths[i], labels[i], predicted[i], round(float(score[i]), 4))
+            for i in failing
+        ),
+        test_size=len(paths),
         threshold=options.threshold if given.task == "regression" else None,
         assumptions=given.assumptions,
         skipped=tuple(sorted(images.skipped)),
+        held_out=len(given.held_out),
+        group=hold_out.group if hold_out else (),
     )
+    kind = ERROR if images.labels.ndim == 2 else CONFIDENCE
+    answers = Answers(np.array(labels, str), np.array(predicted, str), np.asarray(score, np.float32), kind)
     text = predictions_text(
-        *_tested(images, judgement), judgement.right, classes=given.classes, probabilities=given.probabilities
+        paths, answers, right, classes=given.classes, probabilities=given.probabilities, held_out=given.held_out
     )
     save_failures(failures, out, predictions=text)
     return failures
@@ -268,38 +294,6 @@ def checked(options: DnnOptions) -> DnnOptions:
     return options._replace(threshold=number)
 
 
-def run_on(
-    dnn: Dnn, images: LabelledImages, threshold: float | None, progress: Progress, what: str
-) -> tuple[Judgement, tuple[Skipped, ...]]:
-    """Run the DNN on labelled images streamed from disk; return its judgement and the unreadable images."""
-    pixels = Pixels(dnn, images.files, cache_bytes=0)
-    indices, outputs = run_model(dnn, dnn.model, pixels, np.arange(len(images.paths)), progress=progress, what=what)
-    skipped = skipped_of(pixels, images.paths)
-    check_outputs(outputs, dnn, images.root, skipped)
-    return judge(dnn, images, indices, outputs, threshold=threshold), skipped
-
-
-def _failing(images: LabelledImages, judgement: Judgement) -> tuple[Failure, ...]:
-    return tuple(_failure(images, judgement, i) for i in np.flatnonzero(~judgement.right).tolist())
-
-
-def _failure(images: LabelledImages, judgement: Judgement, i: int) -> Failure:
-    source = images.paths[judgement.indices[i]]
-    label, predicted = (
-        describe(images, value) for value in (images.labels[judgement.indices[i]], judgement.predicted[i])
-    )
-    return Failure(f"{FAILURES}/{source}", source, label, predicted, round(float(judgement.score[i]), 4))
-
-
-def _tested(images: LabelledImages, judgement: Judgement) -> tuple[list[str], Answers]:
-    """The readable images, and the DNN's answers to them."""
-    labels = [describe(images, value) for value in images.labels[judgement.indices]]
-    predicted = [describe(images, value) for value in judgement.predicted]
-    kind = ERROR if images.labels.ndim == 2 else CONFIDENCE
-    answers = Answers(np.array(labels, str), np.array(predicted, str), np.asarray(judgement.score, np.float32), kind)
-    return [images.paths[i] for i in judgement.indices], answers
-
-
 def describe(images: LabelledImages, value: np.ndarray | np.integer) -> str:
     """A label or prediction as text: the name of the class or, for a regression, the numbers."""
     if isinstance(value, np.ndarray):
@@ -326,13 +320,8 @@ def save_failures(
     """
     keep_round(folder)
     _copy_failures(failures, folder)
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
     score = ERROR if failures.task == "regression" else CONFIDENCE
-    writer.writerow([*Failure._fields[:-1], score])
-    writer.writerows(
-        [*map(cell, failure[:-1]), "" if math.isnan(failure.score) else failure.score] for failure in failures.failing
-    )
+    table = table_text([*Failure._fields[:-1], score], failures.failing)
     record = {
         "test_accuracy": failures.accuracy,
         "test_size": failures.test_size,
@@ -340,13 +329,14 @@ def save_failures(
         "classes": failures.classes,
         "task": failures.task,
         "threshold": failures.threshold,
-        "model": os.fspath(failures.model),
-        "test_root": os.fspath(failures.test_root),
+        "model": relative(failures.model, folder),
+        "test_root": relative(failures.test_root, folder),
         "assumptions": failures.assumptions,
         "skipped": [skip._asdict() for skip in failures.skipped],
+        **({HOLD_OUT: {"images": failures.held_out, "group": failures.group}} if failures.held_out else {}),
     }
     accuracy = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    files = {**(tables or {}), FAILURES_FILE: table.getvalue(), ACCURACY_FILE: accuracy}
+    files = {**(tables or {}), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     files |= {PREDICTIONS_FILE: predictions} if predictions else {}
     # Other parameters are the engineer's.
     of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if (folder / OBJECTS_FILE).is_file() else ()
@@ -367,30 +357,23 @@ def load_failures(folder: Path) -> Failures:
         record = json.loads(regular(folder / ACCURACY_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
         with regular(folder / FAILURES_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             _, *rows = csv.reader(file, strict=True)
+        # Older versions call detectors classification as well.
+        of_detector = Path(record["test_root"]).name == OBJECTS and (folder / OBJECTS_FILE).is_file()
         return Failures(
-            test_root=Path(record["test_root"]),
-            model=Path(record["model"]),
-            task=_task_of(record, folder),
+            test_root=Path(absolute(record["test_root"], folder)),
+            model=Path(absolute(record["model"], folder)),
+            task=DETECTION if of_detector else str(record["task"]),
             classes=tuple(record["classes"]),
-            failing=tuple(_failure_of(row) for row in rows),
+            failing=tuple(Failure._make([*map(from_cell, row[:4]), float(row[4] or "nan")]) for row in rows),
             test_size=int(record["test_size"]),
             threshold=record["threshold"],
             assumptions=tuple(record["assumptions"]),
             skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
+            held_out=int(record.get(HOLD_OUT, {}).get("images", 0)),
+            group=tuple(map(str, record.get(HOLD_OUT, {}).get("group", ()))),
         )
     except DAMAGED as error:
         raise SAFEError(f"The failures in {folder} are damaged ({error}). Collect them again.") from error
-
-
-def _task_of(record: Mapping[str, Any], folder: Path) -> str:
-    """The task; older versions call detectors classification as well."""
-    of_detector = Path(record["test_root"]).name == OBJECTS and (folder / OBJECTS_FILE).is_file()
-    return DETECTION if of_detector else str(record["task"])
-
-
-def _failure_of(row: list[str]) -> Failure:
-    image, source, label, predicted = map(from_cell, row[:4])
-    return Failure(image, source, label, predicted, float(row[4] or "nan"))
 
 
 def _copy_failures(failures: Failures, folder: Path) -> None:

@@ -4,23 +4,27 @@ In: a table (see `dnn.tested.read_predictions`) or, of a regression, one with th
 targets. Out: the same records that running a Keras model gives, so that nothing after this step needs to know.
 """
 
+import dataclasses
 import os
+import re
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from dnn.answer_table import IMAGE, LABEL, PREDICTED, AnswerTable, read_answer_table
 from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.predictions import Judgement, LabelledImages, class_folders, judge_regression
 from dnn.targets import images_with_targets
-from dnn.tested import AnsweredImages, read_predictions
-from support.entries import path_of
+from dnn.tested import LABEL, PREDICTED, AnsweredImages, AnswerTable, read_answer_table, read_predictions
+from rccs.answers import Answers
+from support.entries import existing_folder, path_of
 from support.errors import SAFEError
 from support.images import Skipped, find_images
 from support.text import count, printable, some
+
+_TAKEN = "Answers: from {}, taken as they are."
 
 
 class GivenAnswers(NamedTuple):
@@ -39,6 +43,8 @@ class GivenAnswers(NamedTuple):
     classes : tuple of str
         Those that the table has probabilities of; empty if it has none.
     probabilities : ndarray of shape (n_images, n_classes), float32, or None
+    held_out : tuple of str
+        Images that the table holds out already.
     """
 
     source: Path
@@ -48,6 +54,7 @@ class GivenAnswers(NamedTuple):
     assumptions: tuple[str, ...]
     classes: tuple[str, ...] = ()
     probabilities: np.ndarray | None = None
+    held_out: tuple[str, ...] = ()
 
 
 def read_answers(
@@ -80,39 +87,45 @@ def read_answers(
             f"Expected a table of targets with the threshold {options.threshold:g}, since it is one on the error of a "
             "regression. Give it with --targets."
         )
-    return _of_regression(table, test, options) if options.targets else _of_classifier(table, test, train)
+    if options.targets:
+        return _of_regression(table, test, options)
+    return _of_classifier(table, test, train, options.partial)
 
 
 # --- Classifiers ------------------------------------------------------------------------------------------------
 
 
-def _of_classifier(table: str | os.PathLike, test: str | os.PathLike, train: str | os.PathLike | None) -> GivenAnswers:
-    tested = read_predictions(table, test)
+def _of_classifier(
+    table: str | os.PathLike, test: str | os.PathLike, train: str | os.PathLike | None, partial: bool
+) -> GivenAnswers:
+    tested = read_predictions(table, test, partial=partial)
     labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
     _check_known(tested, labels, f"the class of each image, in class folders or in the column {LABEL}")
     _check_known(tested, predicted, f"a class for each image in the column {PREDICTED}")
     known = {*labels, *tested.classes, *_folders(tested, train)}
     unknown = _unknown_classes(tested, known)
     classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
+    given = in_classes(tested.source, tested.root, tested.paths, tested.answers, tested.right, classes)
+    return given._replace(
+        images=dataclasses.replace(given.images, skipped=_without_row(tested)),
+        assumptions=(_TAKEN.format(tested.source.name), *unknown, *tested.notes),
+        classes=tested.classes,
+        probabilities=tested.probabilities,
+        held_out=tested.held_out,
+    )
+
+
+def in_classes(
+    source: Path, root: Path, paths: Sequence[str], answers: Answers, right: np.ndarray, classes: Sequence[str] = ()
+) -> GivenAnswers:
+    """The answers of a classifier in words as indices into its classes, by default those that occur."""
+    classes = tuple(classes) or tuple(np.unique(np.concatenate([answers.label, answers.predicted])).tolist())
     index = {name: i for i, name in enumerate(classes)}
-    images = LabelledImages(
-        root=tested.root,
-        paths=tested.paths,
-        classes=classes,
-        labels=np.array([index[name] for name in labels]),
-        skipped=_without_row(tested),
+    labels, predicted = (
+        np.array([index[name] for name in names], int) for names in (answers.label.tolist(), answers.predicted.tolist())
     )
-    judgement = Judgement(
-        np.arange(len(tested.paths)),
-        np.array([index[name] for name in predicted]),
-        tested.answers.score,
-        tested.right,
-    )
-    source = f"Answers: from {tested.source.name}, taken as they are."
-    return GivenAnswers(
-        tested.source, "classification", images, judgement, (source, *unknown, *tested.notes), tested.classes,
-        tested.probabilities,
-    )  # fmt: skip
+    judgement = Judgement(np.arange(len(paths)), predicted, answers.score, right)
+    return GivenAnswers(source, "classification", LabelledImages(root, tuple(paths), classes, labels), judgement, ())
 
 
 def _check_known(tested: AnsweredImages, names: list[str], expected: str) -> None:
@@ -131,18 +144,15 @@ def _folders(tested: AnsweredImages, train: str | os.PathLike | None) -> list[st
     found = class_folders(tested.root) if by_folder else []
     if train is None:
         return found
-    folder = path_of(train, "the training folder")
-    if not folder.is_dir():
-        raise SAFEError(f"Expected the training folder. Received: {folder}, which is not a folder.")
-    return [*found, *class_folders(folder)]
+    return [*found, *class_folders(existing_folder(train, "the training folder"))]
 
 
 def _unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[str, ...]:
     """A sentence on predicted classes that are no labels; a SAFEError if they seem to be labels in another spelling."""
     unknown = Counter(name for name in tested.answers.predicted.tolist() if name not in known)
-    folded = {name.casefold(): name for name in known}
+    folded = {_spelt(name): name for name in known}
     for name in unknown:
-        if same := folded.get(name.casefold()):
+        if same := folded.get(_spelt(name)):
             raise SAFEError(
                 f"Expected predicted classes in the spelling of the labels, such as {printable(same)}. Received: "
                 f"{printable(name)} in {tested.source}. Use one spelling or, if these are two classes, add an empty "
@@ -159,8 +169,13 @@ def _unknown_classes(tested: AnsweredImages, known: Collection[str]) -> tuple[st
     return (f"Predicted in {tested.source.name}, but the class of no image: {of}{', …' if len(unknown) > 5 else ''}.",)
 
 
+def _spelt(name: str) -> str:
+    """A class in the spelling that others are compared in."""
+    return re.sub(r"[\W_]", "", name.casefold())
+
+
 def _without_row(tested: AnsweredImages) -> tuple[Skipped, ...]:
-    listing, known = find_images(tested.root), set(tested.paths)
+    listing, known = find_images(tested.root), {*tested.paths, *tested.held_out}
     missing = (path for path in listing.paths if path not in known)
     return (*listing.skipped, *(Skipped(path, f"no row in {tested.source.name}") for path in missing))
 
@@ -170,16 +185,9 @@ def _without_row(tested: AnsweredImages) -> tuple[Skipped, ...]:
 
 def _of_regression(table: str | os.PathLike, test: str | os.PathLike, options: DnnOptions) -> GivenAnswers:
     images, assumption = images_with_targets(test, options)
-    if options.threshold is None:
-        raise ValueError("expected a threshold on the error of a regression")
     cells = read_answer_table(path_of(table, "predictions as a CSV file"))
     names = _columns_of(cells, images.classes)
-    used, notes = cells.images_in(images.root, images.paths, names)
-    if not used:
-        raise SAFEError(
-            f"Expected rows about the images in {images.root}. Received {cells.source}, whose first image is "
-            f"{printable(cells.text(IMAGE, 0)) if cells.rows else 'missing'}."
-        )
+    used, held_out, notes = cells.images_in(images.root, images.paths, names, partial=options.partial)
     rows = [row for _, row in used]
     if names == (PREDICTED,):
         outputs = _several_in_a_cell(cells, rows, len(images.classes))
@@ -188,13 +196,11 @@ def _of_regression(table: str | os.PathLike, test: str | os.PathLike, options: D
     place = {path: i for i, path in enumerate(images.paths)}
     indices = np.array([place[path] for path, _ in used], np.int64)
     judgement = judge_regression(images, indices, outputs, options.threshold)
-    have_row = {path for path, _ in used}
+    have_row = {*(path for path, _ in used), *held_out}
     missing = tuple(Skipped(path, f"no row in {cells.source.name}") for path in images.paths if path not in have_row)
-    images = LabelledImages(
-        images.root, images.paths, images.classes, images.labels, (*images.skipped, *missing), images.empty
-    )
-    source = f"Answers: from {cells.source.name}, taken as they are."
-    return GivenAnswers(cells.source, "regression", images, judgement, (source, assumption, *notes))
+    images = dataclasses.replace(images, skipped=(*images.skipped, *missing))
+    assumptions = (_TAKEN.format(cells.source.name), assumption, *notes)
+    return GivenAnswers(cells.source, "regression", images, judgement, assumptions, held_out=held_out)
 
 
 def _columns_of(cells: AnswerTable, targets: tuple[str, ...]) -> tuple[str, ...]:

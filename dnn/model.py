@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from dnn.facts import ModelFacts
-from dnn.keras_model import read_keras
+from dnn.model_file import ModelFacts, read_keras
 from dnn.onnx_model import IMAGENET, WHOLE_NUMBERS, read_onnx
 from support.entries import path_of
 from support.errors import SAFEError
@@ -51,12 +50,15 @@ class DnnOptions(NamedTuple):
     threshold : float, optional
         For a regression: an error (see `predictions.errors_of`) above it is a failure. Text from a form or a command
         line is converted by `failures.checked`.
+    partial : bool
+        Whether a table of answers or targets may be about a part of the images (see `support.matching.check_matched`).
     """
 
     rescale: str | None = None
     trust: bool = False
     targets: str | os.PathLike | None = None
     threshold: float | None = None
+    partial: bool = False
 
     @property
     def task(self) -> str | None:
@@ -73,8 +75,8 @@ class Dnn:
 
     Attributes
     ----------
-    model : Runnable
-        A `keras.Model`, which can be trained as well, or an `OnnxModel`.
+    model : keras.Model or OnnxModel
+        Only the first can be trained as well.
     path : Path
         The file, absolute; only read, never written.
     height, width : int or None
@@ -139,13 +141,11 @@ def load_dnn(
     if rescale is not None and rescale not in SCALINGS:
         raise SAFEError(f"rescale must be one of {', '.join(SCALINGS)}. Received: {rescale}")
     file = path_of(path, "a Keras or ONNX model")
-    if file.suffix.lower() not in (*KERAS_SUFFIXES, ONNX_SUFFIX):
+    if file.suffix.lower() not in (*KERAS_SUFFIXES, ONNX_SUFFIX) or not file.is_file():
         raise SAFEError(
-            f"Expected a Keras model, a .keras or .h5 file, or an ONNX model, a .onnx file. Received: {file}. Save a "
-            "Keras model with model.save('model.keras')."
+            f"Expected a Keras model, a .keras or .h5 file, or an ONNX model, a .onnx file. Received: {file}"
+            f"{'' if file.is_file() else ', which is not a file'}. Save a Keras model with model.save('model.keras')."
         )
-    if not file.is_file():
-        raise SAFEError(f"Expected a Keras or ONNX model. Received: {file}, which is not a file.")
     facts = read_onnx(file) if file.suffix.lower() == ONNX_SUFFIX else read_keras(file, trust)
     scaling, why = (rescale, REQUESTED) if rescale else (facts.scaling, facts.why)
     _check_scaling(scaling, facts, file)

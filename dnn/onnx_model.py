@@ -1,22 +1,21 @@
 """An ONNX model: reading it without executing anything but its graph, and running it with onnxruntime.
 
-In: a `.onnx` file, self-contained and made of standard operators. Out: the model with a Keras model's face (see
-`dnn.facts.Runnable`), and what its graph says about its inputs and outputs. ONNX says neither how pixels are to be
-scaled nor what the model is for.
+In: a `.onnx` file, self-contained and made of standard operators. Out: the model with a Keras model's face, and what
+its graph says about its inputs and outputs. ONNX says neither how pixels are to be scaled nor what the model is for.
 
-onnx and onnxruntime are imported only inside the functions that need them (`requirements-onnx.txt`).
+onnx and onnxruntime are imported only inside the functions that need them (`requirements/onnx.txt`).
 
 Source: ONNX 1.17, `docs/IR.md` (graphs, functions, external data).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from dnn.facts import ModelFacts
+from dnn.model_file import ModelFacts
 from support.errors import SAFEError
 from support.files import regular
 from support.text import printable, some
@@ -40,6 +39,9 @@ _SHAPE_NODES = frozenset({"Identity", "Cast", "Flatten", "Reshape", "Squeeze", "
 
 class OnnxModel:
     """A model that onnxruntime runs, with the face of a Keras model: images have their channels last.
+
+    `inputs` is a list of one, with a `shape`: (None, height, width, channels) or, of grey images, without channels. It
+    is None where the model takes any.
 
     Parameters
     ----------
@@ -117,7 +119,7 @@ def read_onnx(file: Path) -> ModelFacts:
     except ImportError as error:
         raise SAFEError(
             f"Expected onnxruntime to be installed, to run {file}. Received an environment without it ({error}). "
-            "Install it: pip install -r requirements-onnx.txt"
+            "Install it: pip install -r requirements/onnx.txt"
         ) from error
     model = _checked(file, onnx)
     graph = model.graph
@@ -171,14 +173,16 @@ def _checked(file: Path, onnx: Any) -> Any:
         raise _damaged(file, error) from error
     if not model.graph.node:
         raise _damaged(file, ValueError("it has no graph"))
-    tensors = list(_tensors(model.graph, onnx))
+    parts = list(_messages(model.graph))
+    tensors = (part for part in parts if isinstance(part, onnx.TensorProto))
     elsewhere = [_text(tensor.name) for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
     if elsewhere:
         raise SAFEError(
             f"Expected an ONNX model in one file. Received: {file}, whose weights are in other files "
             f"({some(elsewhere, limit=2)}). Load it with onnx.load, and save it again with onnx.save."
         )
-    foreign = sorted({_text(node.op_type) for node in _nodes(model.graph, onnx) if node.domain not in _STANDARD})
+    nodes = (part for part in parts if isinstance(part, onnx.NodeProto))
+    foreign = sorted({_text(node.op_type) for node in nodes if node.domain not in _STANDARD})
     if foreign:
         raise SAFEError(
             f"Expected an ONNX model made of ONNX's own operators. Received: {file}, which needs custom operators "
@@ -188,33 +192,13 @@ def _checked(file: Path, onnx: Any) -> Any:
     return model
 
 
-def _nodes(graph: Any, onnx: Any) -> Iterator[Any]:
-    """All nodes, also those of the graphs inside of nodes."""
-    for node in graph.node:
-        yield node
-        for inner in _graphs_in(node, onnx):
-            yield from _nodes(inner, onnx)
-
-
-def _graphs_in(node: Any, onnx: Any) -> Iterator[Any]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs
-
-
-def _tensors(graph: Any, onnx: Any) -> Iterator[Any]:
-    """All tensors in a file: weights and constants, also those of the graphs inside of nodes."""
-    yield from graph.initializer
-    for sparse in graph.sparse_initializer:
-        yield from (sparse.values, sparse.indices)
-    for node in graph.node:
-        for attribute in node.attribute:
-            yield from (attribute.t, *attribute.tensors)
-            for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
-                yield from (sparse.values, sparse.indices)
-        for inner in _graphs_in(node, onnx):
-            yield from _tensors(inner, onnx)
+def _messages(message: Any) -> Iterator[Any]:
+    """A message of protobuf and all inside of it: nodes and tensors stand in graphs inside of nodes, too."""
+    yield message
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in value if isinstance(value, Sequence) else [value]:
+                yield from _messages(inner)
 
 
 def _faults() -> tuple[type[Exception], ...]:

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from dnn.model import SCALINGS, Dnn, sized_for
-from support.entries import path_of
+from support.entries import existing_folder
 from support.errors import SAFEError
 from support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from support.progress import Progress, no_progress
@@ -64,20 +64,40 @@ class LabelledImages:
         """The image files, in the order of `paths`."""
         return [self.root / path for path in self.paths]
 
+    def taken(self, rows: np.ndarray) -> "LabelledImages":
+        """Some of the images, for which the array of shape (n_images,), bool, is true."""
+        paths = tuple(path for path, taken in zip(self.paths, rows.tolist(), strict=True) if taken)
+        return dataclasses.replace(self, paths=paths, labels=self.labels[rows])
+
+
+class Outputs(NamedTuple):
+    """A model's outputs for the readable images among some.
+
+    Attributes
+    ----------
+    indices : ndarray of shape (n,), int64
+        The readable images, in the given order.
+    outputs : ndarray of shape (n, n_classes or n_outputs), float32
+        As in `Predictions`; not necessarily finite.
+    """
+
+    indices: np.ndarray
+    outputs: np.ndarray
+
 
 class Predictions(NamedTuple):
     """The DNN's outputs for images.
 
     Attributes
     ----------
-    paths : tuple of str
-        The readable images, in the given order.
+    indices : ndarray of shape (n_images,), int64
+        The readable images among those given, in their order.
     outputs : ndarray of shape (n_images, n_classes), float32
         Probabilities (of several sigmoids: each on its own). For a regression, outputs of shape (n_images, n_outputs).
     skipped : tuple of Skipped
     """
 
-    paths: tuple[str, ...]
+    indices: np.ndarray
     outputs: np.ndarray
     skipped: tuple[Skipped, ...]
 
@@ -151,8 +171,7 @@ def labelled_images(folder: str | os.PathLike, *, classes: Sequence[str] | None 
         `classes`.
     """
     listing = find_images(folder)
-    if not path_of(folder, "a folder with a folder for each class").is_dir():
-        raise SAFEError(f"Expected a folder with a folder for each class. Received the file: {folder}")
+    existing_folder(folder, "a folder with a folder for each class")
     pairs = [(path, path.split("/", 1)[0]) for path in listing.paths if "/" in path]
     loose = [Skipped(path, "not in a class folder") for path in listing.paths if "/" not in path]
     if not pairs:
@@ -222,6 +241,8 @@ class Pixels:
 
     Attributes
     ----------
+    files : sequence of Path
+        Empty for an array.
     unreadable : dict of int to str
         Index of each unreadable image, and the reason; filled as the images are read.
     """
@@ -231,7 +252,7 @@ class Pixels:
             raise ValueError("expected a DNN with a known input size, see sized_for")
         self.shape = (dnn.height, dnn.width, dnn.channels)
         self.unreadable: dict[int, str] = {}
-        self._files = files
+        self.files = files
         self._length = len(files)
         fits = len(files) * math.prod(self.shape) <= cache_bytes
         self._cache = np.empty((len(files), *self.shape), np.uint8) if fits else None
@@ -243,11 +264,6 @@ class Pixels:
         pixels = cls(dataclasses.replace(dnn, height=images.shape[1], width=images.shape[2]), (), cache_bytes=0)
         pixels._length, pixels._cache, pixels._known = len(images), images, np.ones(len(images), bool)
         return pixels
-
-    @property
-    def files(self) -> Sequence[Path]:
-        """The image files; empty for an array."""
-        return self._files
 
     def __len__(self) -> int:
         return self._length
@@ -275,7 +291,7 @@ class Pixels:
         if self._cache is not None and self._known[i]:
             return self._cache[i]
         try:
-            image = self._decode(self._files[i])
+            image = self._decode(self.files[i])
         except UNREADABLE as error:
             self.unreadable[i] = reason_for(error)
             return None
@@ -335,7 +351,7 @@ def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Any
 
 def run_model(
     dnn: Dnn, model: Any, pixels: Pixels, order: np.ndarray, *, progress: Progress = no_progress, what: str = ""
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Outputs:
     """Run a model with the same inputs and outputs as `dnn.model`.
 
     Parameters
@@ -344,13 +360,6 @@ def run_model(
         Indices of the images.
     what : str
         Description of the step, for `progress`.
-
-    Returns
-    -------
-    indices : ndarray of shape (n,), int64
-        The readable images of `order`.
-    outputs : ndarray of shape (n, n_classes or n_outputs), float32
-        As in `Predictions`; not necessarily finite.
     """
     indices, outputs = [np.empty(0, np.int64)], [np.empty((0, dnn.n_classes or dnn.n_outputs), np.float32)]
     done = 0
@@ -362,7 +371,7 @@ def run_model(
             indices.append(kept.numpy())
         done = min(done + BATCH_SIZE, len(order))
         progress(what, done, len(order))
-    return np.concatenate(indices), np.concatenate(outputs)
+    return Outputs(np.concatenate(indices), np.concatenate(outputs))
 
 
 def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndarray:
@@ -380,9 +389,15 @@ def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndar
 
 
 def predict(
-    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model"
+    dnn: Dnn,
+    root: Path,
+    paths: Sequence[str],
+    *,
+    model: Any = None,
+    progress: Progress = no_progress,
+    what: str = "Running the model",
 ) -> Predictions:
-    """Run the DNN on images streamed from disk.
+    """Run the DNN, or another model with the same inputs and outputs, on images streamed from disk.
 
     Raises
     ------
@@ -392,10 +407,10 @@ def predict(
     files = [root / path for path in paths]
     dnn = sized_for(dnn, files)
     pixels = Pixels(dnn, files, cache_bytes=0)
-    indices, outputs = run_model(dnn, dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
+    indices, outputs = run_model(dnn, model or dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
     skipped = skipped_of(pixels, paths)
     check_outputs(outputs, dnn, root, skipped)
-    return Predictions(tuple(paths[i] for i in indices), outputs, skipped)
+    return Predictions(indices, outputs, skipped)
 
 
 def skipped_of(pixels: Pixels, paths: Sequence[str]) -> tuple[Skipped, ...]:
@@ -430,15 +445,17 @@ def judge(
     """
     labels = images.labels[indices]
     if dnn.task == "regression":
-        if threshold is None:
-            raise ValueError("expected a threshold on the error of a regression")
         return judge_regression(images, indices, outputs, threshold)
     predicted = outputs.argmax(axis=1)
     return Judgement(indices, predicted, outputs.max(axis=1), predicted == labels)
 
 
-def judge_regression(images: LabelledImages, indices: np.ndarray, outputs: np.ndarray, threshold: float) -> Judgement:
+def judge_regression(
+    images: LabelledImages, indices: np.ndarray, outputs: np.ndarray, threshold: float | None
+) -> Judgement:
     """Compare the outputs of a regression with its targets."""
+    if threshold is None:
+        raise ValueError("expected a threshold on the error of a regression")
     error = errors_of(outputs, images.labels[indices])
     # An error of NaN is not correct.
     return Judgement(indices, outputs, error, error <= threshold)

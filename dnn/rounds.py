@@ -10,6 +10,7 @@ from pathlib import Path
 from rccs.clusters import load_clusters
 from rccs.parameters import PARAMETERS_FILE
 from rccs.rounds import names_in
+from store.runs import CLUSTERS, runs_of
 from support.errors import SAFEError
 from support.files import free_name, read_record, replacing_folder
 from support.run_folder import (
@@ -21,7 +22,6 @@ from support.run_folder import (
     OBJECTS_FILE,
     PREDICTIONS_FILE,
     ROUNDS_FOLDER,
-    RUNS_FOLDER,
 )
 
 _TABLES = (FAILURES_FILE, PREDICTIONS_FILE, OBJECTS_FILE, PARAMETERS_FILE)
@@ -41,7 +41,10 @@ def keep_round(folder: Path) -> None:
     names = names_in(folder / FAILURES)
     if not names or not _in_use(folder, names):
         return
-    target = folder / ROUNDS_FOLDER / _time_of(folder)
+    # The name of a round is when its failures were collected, in UTC.
+    collected = (folder / FAILURES / FAILURES_MARK).stat().st_mtime
+    time = datetime.datetime.fromtimestamp(collected, datetime.UTC)
+    target = folder / ROUNDS_FOLDER / time.strftime("%Y%m%d-%H%M%S")
     if target.exists():
         if names_in(target / FAILURES) == names:
             return  # by a run that did not get as far as replacing them
@@ -56,18 +59,12 @@ def keep_round(folder: Path) -> None:
 def _in_use(folder: Path, names: frozenset[str]) -> bool:
     """Whether clusters in a folder are of the failures there."""
     home = (folder / FAILURES).resolve()
-    for run in (folder, *(folder / RUNS_FOLDER).glob("*")):
+    for run in runs_of(folder, CLUSTERS):
         with contextlib.suppress(SAFEError):
-            clusters = load_clusters(run)
+            clusters = load_clusters(folder, run)
             if clusters.image_root == home and names.issuperset(clusters.paths):
                 return True
     return False
-
-
-def _time_of(folder: Path) -> str:
-    """When the failures in a folder were collected, in UTC: the name of their round."""
-    collected = (folder / FAILURES / FAILURES_MARK).stat().st_mtime
-    return datetime.datetime.fromtimestamp(collected, datetime.UTC).strftime("%Y%m%d-%H%M%S")
 
 
 def _copy_round(folder: Path, new: Path) -> None:
@@ -78,8 +75,11 @@ def _copy_round(folder: Path, new: Path) -> None:
     for name in _TABLES:
         if (folder / name).is_file():
             shutil.copy2(folder / name, new / name)
-    if names_in(new / OBJECTS) and record.get("test_root") == os.fspath(folder / OBJECTS):
-        record["test_root"] = OBJECTS  # its own
+    for name in ("test_root", "model"):
+        recorded = str(record.get(name, ""))
+        own = name == "test_root" and recorded == OBJECTS and names_in(new / OBJECTS)
+        if recorded and not own and not os.path.isabs(recorded):  # noqa: PTH117, a text
+            record[name] = os.path.relpath(folder / recorded, new)
     text = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
     (new / ACCURACY_FILE).write_text(text, encoding="utf-8", errors="surrogateescape")
 

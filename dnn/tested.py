@@ -1,41 +1,39 @@
 """The whole test set with the DNN's answers, right and wrong: the table `predictions.csv`.
 
 Failing images alone show what they look like. Why the DNN fails on them shows in comparison with the images that it
-gets right. `failures` writes the table; one from another framework serves as well.
+gets right. `failures` writes the table; one from another framework serves as well. Its columns are described in
+`read_predictions`.
 """
 
 import csv
-import io
+import dataclasses
 import json
+import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from dnn.answer_table import (
-    IMAGE,
-    LABEL,
-    PREDICTED,
-    RIGHT,
-    AnswerTable,
-    class_column,
-    class_columns,
-    missing_columns,
-    read_answer_table,
-)
 from dnn.predictions import class_folders
 from rccs.answers import CONFIDENCE, ERROR, Answers
-from rccs.parameters import rows_by_image
-from support.entries import path_of
+from store.places import absolute
+from support.entries import existing_folder, path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.images import find_images
+from support.matching import check_matched, rows_by_image
 from support.run_folder import ACCURACY_FILE, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
-from support.tables import cell, from_cell
+from support.tables import Table, from_cell, read_table, table_text
 from support.text import count, printable, some
 
+IMAGE, LABEL, PREDICTED, RIGHT = "image", "label", "predicted", "right"
+HELD_OUT = "held_out"
+"""`true` for a test image that is only looked at once a model was retrained: its row has no answers."""
+KNOWN_COLUMNS = frozenset({IMAGE, LABEL, PREDICTED, RIGHT, CONFIDENCE, ERROR, HELD_OUT})
+_OF_CLASS = re.compile(r"p\((.*)\)", re.DOTALL)
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
 ONE = 1.0001  # a probability of 1, as the rounding of another program may leave it
 
@@ -62,6 +60,8 @@ class AnsweredImages:
     classes : tuple of str
         Those that the table has probabilities of, in the order of its columns; empty if it has none.
     probabilities : ndarray of shape (n_images, n_classes), float32
+    held_out : tuple of str
+        Images that are none of these: they are only looked at once a model was retrained (see `dnn/held_out.py`).
     """
 
     source: Path
@@ -73,6 +73,19 @@ class AnsweredImages:
     digest: str = ""
     classes: tuple[str, ...] = ()
     probabilities: np.ndarray | None = None
+    held_out: tuple[str, ...] = ()
+
+    def without(self, held: np.ndarray) -> "AnsweredImages":
+        """The same with further images held out, for which the array of shape (n_images,), bool, is true."""
+        rows = np.flatnonzero(~held)
+        return dataclasses.replace(
+            self,
+            paths=tuple(self.paths[row] for row in rows.tolist()),
+            answers=self.answers.taken(rows),
+            right=self.right[rows],
+            probabilities=None if self.probabilities is None else self.probabilities[rows],
+            held_out=(*self.held_out, *(self.paths[row] for row in np.flatnonzero(held).tolist())),
+        )
 
     @property
     def failure_rate(self) -> float:
@@ -90,13 +103,13 @@ class AnsweredImages:
     def rows_of(self, image_root: Path, images: Sequence[str]) -> np.ndarray:
         """The row of each of some images, which may be copies in another folder; −1 where the table has none.
 
-        Images are matched by their names as in `rccs.parameters.read_parameters`.
+        Images are matched by their names as of `support.matching.rows_by_image`.
 
         Returns
         -------
         ndarray of shape (n_images,), int64
         """
-        found = rows_by_image(list(self.paths), self.root, image_root, images)
+        found = rows_by_image(self.paths, self.root, image_root, images, by_name=True)
         return np.array([found[image][0] if image in found else -1 for image in images], np.int64)
 
     def answers_to(self, rows: np.ndarray) -> Answers:
@@ -112,7 +125,141 @@ class AnsweredImages:
         )
 
 
-# --- The table --------------------------------------------------------------------------------------------------
+# --- A table of answers, whatever framework ran the DNN ---------------------------------------------------------
+
+
+class AnswerTable(Table):
+    """A table with the column `image`."""
+
+    def numbers(self, names: Sequence[str], rows: Sequence[int], what: str, *, most: float = math.inf) -> np.ndarray:
+        """Columns as numbers: ndarray of shape (n_rows, n_names), float32.
+
+        Parameters
+        ----------
+        what : str
+            What is expected, for the error message.
+        most : float
+            Numbers must be finite; if this is given, also at least 0 and at most this.
+
+        Raises
+        ------
+        SAFEError
+            A number is missing or out of range.
+        """
+        values = np.array([[self.number(name, row) for name in names] for row in rows], np.float64)
+        fine = np.isfinite(values) & ((most == math.inf) | ((values >= 0) & (values <= most)))
+        if not fine.all():
+            at, column = np.argwhere(~fine)[0].tolist()
+            received = self.text(names[column], rows[at]) or "nothing"
+            raise self.fault(rows[at], f"{what} under {names[column]}", received)
+        return values.astype(np.float32).reshape(len(rows), len(names))
+
+    def images_in(
+        self, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool
+    ) -> tuple[list[tuple[str, int]], tuple[str, ...], list[str]]:
+        """The images of a folder that have a row, sorted, each with its row; those that are held out, and sentences.
+
+        The sentences are on rows without an image.
+
+        Images are named as of `support.matching.rows_by_image`.
+
+        Parameters
+        ----------
+        images : sequence of str
+            Relative to `root`.
+        agreeing : collection of str
+            Columns in which several rows of an image must agree.
+        partial : bool
+            Whether more than a tenth of the images, or of the rows, may be without the other.
+
+        Raises
+        ------
+        SAFEError
+            Two rows of an image contradict each other, or the table and the folder are not about the same images, or no
+            image that is not held out has a row.
+        """
+        names = self.texts(IMAGE)
+        found = rows_by_image(names, self.source.parent, root, images)
+        for rows in found.values():
+            self._check_agreement(rows, agreeing)
+        used = {row for rows in found.values() for row in rows}
+        absent = [name for row, name in enumerate(names) if row not in used]
+        if found and not partial:
+            missing = [image for image in images if image not in found]
+            check_matched(self.source, root, images, missing, len(names), absent)
+        notes = []
+        if absent and found:
+            notes.append(
+                f"Left out, since their images are not in {root}: {count(len(absent), 'row')} of {self.source.name}, "
+                f"the first {printable(absent[0])}."
+            )
+        if repeated := len(used) - len(found):
+            notes.append(f"Repeated in {self.source.name}: {count(repeated, 'row')}.")
+        every = sorted((image, rows[0]) for image, rows in found.items())
+        held = {image for image, row in every if self.text(HELD_OUT, row).lower() == "true"}
+        if len(held) == len(every):
+            raise SAFEError(
+                f"Expected rows about the images in {root}. Received {self.source}, whose first image is "
+                f"{printable(names[0]) if names else 'missing'}. Name the folder that the table's images are in."
+            )
+        return [one for one in every if one[0] not in held], tuple(sorted(held)), notes
+
+    def _check_agreement(self, rows: Sequence[int], columns: Collection[str]) -> None:
+        first = rows[0]
+        for row in rows[1:]:
+            for column in columns:
+                values = self.text(column, first), self.text(column, row)
+                if column != IMAGE and values[0] != values[1]:
+                    raise SAFEError(
+                        f"Expected one row for {printable(self.text(IMAGE, row))} in {self.source}. Received lines "
+                        f"{self.lines[first]} and {self.lines[row]} with different values for {column}: "
+                        f"{printable(' and '.join(values))}. Remove the wrong one."
+                    )
+
+
+def read_answer_table(source: Path) -> AnswerTable:
+    """Read a table with the column `image`.
+
+    Raises
+    ------
+    SAFEError
+        The file cannot be read or is not such a table.
+    """
+    table = AnswerTable(**vars(read_table(source, "predictions")))
+    if IMAGE not in table.header:
+        raise missing_columns(source, table.header)
+    return table
+
+
+def missing_columns(source: Path, header: Iterable[str]) -> SAFEError:
+    """The error about a table without the columns that it needs."""
+    return SAFEError(
+        "Expected predictions as a CSV file with the columns image and predicted, or image and a column of "
+        f"probabilities for each class. Received {source} with the columns "
+        f"{printable(', '.join(header)) or 'of no table'}."
+    )
+
+
+def class_columns(table: AnswerTable, classes: Collection[str]) -> dict[str, str]:
+    """The columns of probabilities by class, in their order; empty if there are none.
+
+    They are named `p(class)` or, if none is, after the class. A class without a column is not among them.
+    """
+    marked = {match[1]: name for name in table.header if (match := _OF_CLASS.fullmatch(name))}
+    return marked or {name: name for name in table.header if name in classes and name not in KNOWN_COLUMNS}
+
+
+def is_decided(probabilities: np.ndarray) -> np.ndarray:
+    """Whether one class of each row is the likeliest, not several or none: ndarray of shape (n_rows,), bool."""
+    return (probabilities == probabilities.max(axis=1, keepdims=True)).sum(axis=1) == 1
+
+
+def class_column(name: str) -> str:
+    """The column of a class's probabilities as SAFE writes it, which is never taken for another one."""
+    return f"p({name})"
+
+
+# --- Its files --------------------------------------------------------------------------------------------------
 
 
 def predictions_text(
@@ -122,20 +269,23 @@ def predictions_text(
     *,
     classes: Sequence[str] = (),
     probabilities: np.ndarray | None = None,
+    held_out: Sequence[str] = (),
 ) -> str:
     """`predictions.csv`: a row per test image; the score is empty where it is unknown.
 
-    Probabilities of classes, if they are known, stand in further columns, which `read_predictions` finds again.
+    Probabilities of classes, if they are known, stand in further columns, which `read_predictions` finds again. If
+    images are held out, they have rows without answers, and the column `held_out` is true.
     """
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow([IMAGE, LABEL, PREDICTED, answers.kind, RIGHT, *(cell(class_column(name)) for name in classes)])
-    scores = ["" if np.isnan(score) else round(score, 4) for score in answers.score.tolist()]
+    extra = [HELD_OUT] if held_out else []
+    header = [IMAGE, LABEL, PREDICTED, answers.kind, RIGHT, *extra, *map(class_column, classes)]
     more = [[]] * len(paths) if probabilities is None else [[f"{p:.6g}" for p in row] for row in probabilities.tolist()]
-    columns = (answers.label.tolist(), answers.predicted.tolist(), scores, right.tolist(), more)
-    for path, label, predicted, score, is_right, further in zip(paths, *columns, strict=True):
-        writer.writerow([cell(path), cell(label), cell(predicted), score, "true" if is_right else "false", *further])
-    return table.getvalue()
+    known = (answers.label.tolist(), answers.predicted.tolist(), answers.score.tolist(), right.tolist(), more)
+    rows = [
+        [path, label, predicted, round(score, 4), "true" if is_right else "false", *("false" for _ in extra), *further]
+        for path, label, predicted, score, is_right, further in zip(paths, *known, strict=True)
+    ]
+    rows += [[path, "", "", "", "", "true", *("" for _ in classes)] for path in sorted(held_out)]
+    return table_text(header, rows)
 
 
 def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray]:
@@ -157,6 +307,8 @@ def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray
     try:
         with regular(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             header, *rows = csv.reader(file, strict=True)
+        if HELD_OUT in header:
+            rows = [row for row in rows if row[header.index(HELD_OUT)] != "true"]
         names, labels, predicted = ([from_cell(row[column]) for row in rows] for column in range(3))
         scores = np.array([float(row[3] or "nan") for row in rows], np.float32)
         right = np.array([{"true": True, "false": False}[row[4]] for row in rows], bool)
@@ -174,12 +326,12 @@ def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
         return None
     try:
         record = json.loads(regular(image_root.parent / ACCURACY_FILE).read_text("utf-8", errors="surrogateescape"))
-        return table, image_root.parent / str(record["test_root"])  # which may be relative to the table's folder
+        return table, Path(absolute(str(record["test_root"]), image_root.parent))
     except DAMAGED:
         return None
 
 
-def read_predictions(table: str | os.PathLike, tested: str | os.PathLike) -> AnsweredImages:
+def read_predictions(table: str | os.PathLike, tested: str | os.PathLike, *, partial: bool = False) -> AnsweredImages:
     """Read a DNN's answers to its test set.
 
     The table has the column `image`, see `AnswerTable.images_in` for the names; `predicted`; `label`, by default the
@@ -187,45 +339,40 @@ def read_predictions(table: str | os.PathLike, tested: str | os.PathLike) -> Ans
     label and prediction are the same.
 
     A classifier may have a column of probabilities for each class (see `class_columns`). By default, `predicted` is the
-    class of the largest one, and `confidence` the probability of the predicted class.
+    class of the largest one, of which there must be one, and `confidence` the probability of the predicted class.
 
     Parameters
     ----------
     table : path
-        A CSV file, UTF-8.
+        A CSV file (see `support.tables.read_table`).
     tested : path
         The folder of test images.
+    partial : bool
+        As for `AnswerTable.images_in`.
 
     Raises
     ------
     SAFEError
         The folder is gone, the file is not such a table, or its rows contradict themselves or each other.
     """
-    source, root = path_of(table, "predictions as a CSV file"), path_of(tested, "the folder of test images")
-    if not root.is_dir():
-        raise SAFEError(
-            f"Expected the folder of test images that {source.name} is about. Received: {root}, which is no folder. "
-            "Name the folder that the table's images are in."
-        )
-    root = root.resolve()
+    source = path_of(table, "predictions as a CSV file")
+    root = existing_folder(tested, f"the folder of the test images that {source.name} is about").resolve()
     cells = read_answer_table(source)
-    used, notes = cells.images_in(root, find_images(root).paths, (LABEL, PREDICTED))
-    if not used:
-        first = printable(cells.text(IMAGE, 0)) if cells.rows else "missing"
-        raise SAFEError(
-            f"Expected rows about the images in {root}. Received {source}, whose first image is {first}. Name the "
-            "folder that the table's images are in."
-        )
+    images = find_images(root).paths
+    agreeing = (LABEL, PREDICTED, RIGHT) if PREDICTED in cells.header else cells.header  # with all probabilities
+    used, held_out, notes = cells.images_in(root, images, agreeing, partial=partial)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
     rows = _Rows(cells, used, class_folders(root) if LABEL not in cells.header else ())
     detector = root.name == OBJECTS and (root.parent / OBJECTS_FILE).is_file()
     answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind, detector)
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
+    if len(used) + len(held_out) < len(images):
+        notes.append(f"All figures are of {len(used):,} of {count(len(images), 'image')}: others have no row.")
     if unlabelled := rows.labels.count(""):
         notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(used), 'image')}.")
     paths = tuple(path for path, _ in used)
     return AnsweredImages(
-        source, root, paths, answers, right, tuple(notes), cells.digest, rows.classes, rows.probabilities
+        source, root, paths, answers, right, tuple(notes), cells.digest, rows.classes, rows.probabilities, held_out
     )
 
 
@@ -258,14 +405,13 @@ class _Rows:
     def __init__(self, cells: AnswerTable, used: Sequence[tuple[str, int]], folders: Sequence[str]):
         self._cells = cells
         self._at = [row for _, row in used]
-        if LABEL in cells.header:
-            self.labels = self._texts(LABEL)
-        else:
+        self.labels = self._texts(LABEL)
+        if LABEL not in cells.header:
             self.labels = [path.split("/", 1)[0] if "/" in path else "" for path, _ in used]
         self.predicted = self._texts(PREDICTED)
-        known = {*self.labels, *self.predicted, *folders} - {""}
-        columns = class_columns(cells, known)
-        missing = sorted({*self.labels, *folders} - {""} - columns.keys())
+        labels = {*self.labels, *folders} - {""}
+        columns = class_columns(cells, {*labels, *self.predicted} - {""})
+        missing = sorted(labels - columns.keys())
         given = PREDICTED in cells.header or RIGHT in cells.header
         if not columns and not given:
             raise missing_columns(cells.source, cells.header)
@@ -279,7 +425,16 @@ class _Rows:
         if self.classes:
             self.probabilities = probabilities_in(cells, [*columns.values()], self._at)
             if PREDICTED not in cells.header:
+                self._check_largest(self.probabilities)
                 self.predicted = [self.classes[i] for i in self.probabilities.argmax(axis=1).tolist()]
+
+    def _check_largest(self, probabilities: np.ndarray) -> None:
+        tied = np.flatnonzero(~is_decided(probabilities)).tolist()
+        if tied:
+            lines = some([str(self._cells.lines[self._at[i]]) for i in tied], limit=3)
+            received = f"{some([f'{p:g}' for p in probabilities[tied[0]].tolist()])}; undecided: lines {lines}"
+            expected = "one probability above the others, or the class in a column predicted,"
+            raise self._cells.fault(self._at[tied[0]], expected, received)
 
     def _texts(self, column: str) -> list[str]:
         return [self._cells.text(column, row) for row in self._at]
@@ -287,21 +442,19 @@ class _Rows:
     def scores(self, kind: str) -> np.ndarray:
         """Confidences or errors, NaN where unknown: ndarray of shape (n_images,), float32."""
         if kind == CONFIDENCE and kind not in self._cells.header and self.probabilities is not None:
-            place = {name: i for i, name in enumerate(self.classes)}
-            found = [place.get(name, -1) for name in self.predicted]
-            rows = zip(found, self.probabilities.tolist(), strict=True)
-            return np.array([row[i] if i >= 0 else np.nan for i, row in rows], np.float32)
+            of_class = dict(zip(self.classes, self.probabilities.T, strict=True))
+            unknown = np.full(len(self._at), np.nan)
+            return np.array([of_class.get(name, unknown)[i] for i, name in enumerate(self.predicted)], np.float32)
         return np.array([self._score(kind, row) for row in self._at], np.float32)
 
     def _score(self, kind: str, row: int) -> float:
-        text = self._cells.text(kind, row)
+        text, most = self._cells.text(kind, row), ONE if kind == CONFIDENCE else np.finfo(np.float64).max
         if not text:
             return float("nan")
         number = self._cells.number(kind, row)
-        if kind == CONFIDENCE and not 0 <= number <= ONE:
-            raise self._cells.fault(row, "a confidence from 0 to 1, or none", text)
-        if not np.isfinite(number) or number < 0:
-            raise self._cells.fault(row, f"a number for the {kind}, or none", text)
+        if not 0 <= number <= most:
+            what = "a confidence from 0 to 1" if kind == CONFIDENCE else f"a number for the {kind}"
+            raise self._cells.fault(row, f"{what}, or none", text)
         return min(number, 1.0) if kind == CONFIDENCE else number
 
     def right(self, i: int, kind: str) -> bool:

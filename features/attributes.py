@@ -12,19 +12,18 @@ integers, so that a row is the same to the last bit on any machine and with any 
 The reasons, and what was tried: docs/decisions/014-image-attributes.md.
 """
 
+import contextlib
+import functools
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageChops
 
-from features.batches import LOADING_THREADS, Loaded, decode_for_network, in_batches, load_ahead
-from features.cache import FeatureCache, content_key
+from features.batches import Loaded, decode_for_network, load_ahead, load_image
+from features.cache import FeatureCache
 from features.extractor import INPUT_SIZE
-from support.errors import SAFEError
-from support.images import UNREADABLE, read_bytes, reason_for
 from support.progress import Progress, no_progress
 
 MEASURING = "Measuring images"
@@ -85,36 +84,22 @@ def measured_images(root: Path, paths: Sequence[str], *, progress: Progress = no
     rows = np.full((len(paths), len(ATTRIBUTES)), np.nan, np.float32)
     done = 0
     progress(MEASURING, 0, len(paths))
-    cache = attribute_cache()
-    pool = ThreadPoolExecutor(LOADING_THREADS)
-    try:
-        for loaded in load_ahead(pool, in_batches(tuple(paths)), lambda path: _load(root, path, cache)):
-            cache.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
-            for place, item in enumerate(loaded, start=done):
-                row = item.row if item.row is not None else item.attributes
-                if row is not None:
-                    rows[place] = row
-            done += len(loaded)
-            progress(MEASURING, done, len(paths))
-    finally:
-        pool.shutdown(cancel_futures=True)
-        cache.close()
+    with contextlib.closing(attribute_cache()) as cache:
+        load = functools.partial(load_image, root=root, cache=cache, decode=_measured)
+        with contextlib.closing(load_ahead(paths, load)) as batches:
+            for loaded in batches:
+                cache.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
+                for place, item in enumerate(loaded, start=done):
+                    row = item.row if item.row is not None else item.attributes
+                    if row is not None:
+                        rows[place] = row
+                done += len(loaded)
+                progress(MEASURING, done, len(paths))
     return rows
 
 
-def _load(root: Path, path: str, cache: FeatureCache) -> Loaded:
-    """Read an image; decode and measure it only if that is not cached."""
-    try:
-        data = read_bytes(root / path)
-        key = content_key(data)
-        row = cache.get(key)
-        if row is None:
-            return Loaded(path, key, attributes=measure(*decode_for_network(data)))
-        return Loaded(path, key, row=row)
-    except SAFEError:
-        raise
-    except UNREADABLE as error:
-        return Loaded(path, reason=reason_for(error))
+def _measured(path: str, key: bytes, data: bytes) -> Loaded:
+    return Loaded(path, key, attributes=measure(*decode_for_network(data)))
 
 
 def measure(image: Image.Image, size: tuple[int, int]) -> np.ndarray:

@@ -2,17 +2,19 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image
 
+from features.cache import FeatureCache, content_key
 from features.extractor import INPUT_SIZE, Extractor
 from features.network import BATCH_SIZE, Network
 from support.errors import SAFEError
-from support.images import ImageListing, Skipped, decode_with_size
+from support.images import UNREADABLE, ImageListing, Skipped, decode_with_size, read_bytes, reason_for
 from support.progress import Progress, no_progress
 
 EXTRACTING = "Extracting features"
@@ -44,11 +46,6 @@ class Loaded(NamedTuple):
     pixels: np.ndarray | None = None
     attributes: np.ndarray | None = None
     reason: str = ""
-
-
-def in_batches(paths: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """Split paths into batches of `BATCH_SIZE`."""
-    return [paths[i : i + BATCH_SIZE] for i in range(0, len(paths), BATCH_SIZE)]
 
 
 def decode_for_network(data: bytes) -> tuple[Image.Image, tuple[int, int]]:
@@ -104,14 +101,32 @@ def as_batch(loaded: list[Loaded], computed: dict[bytes, np.ndarray], extractor:
     )
 
 
-def load_ahead(
-    pool: ThreadPoolExecutor, batches: list[tuple[str, ...]], load: Callable[[str], Loaded]
-) -> Iterator[list[Loaded]]:
-    """Load batches in the pool and yield them in order; while one is in use, the next is being loaded."""
+def load_image(path: str, *, root: Path, cache: FeatureCache, decode: Callable[[str, bytes, bytes], Loaded]) -> Loaded:
+    """Read an image: its cached row or, if there is none, what `decode` makes of its path, key and content."""
+    try:
+        data = read_bytes(root / path)
+        key = content_key(data)
+        row = cache.get(key)
+        return decode(path, key, data) if row is None else Loaded(path, key, row=row)
+    except SAFEError:
+        raise
+    except UNREADABLE as error:
+        return Loaded(path, reason=reason_for(error))
+
+
+def load_ahead(paths: Sequence[str], load: Callable[[str], Loaded]) -> Generator[list[Loaded], None, None]:
+    """Load batches of `BATCH_SIZE` in threads and yield them in order; while one is in use, the next is being loaded.
+
+    To be closed (`contextlib.closing`) if it is not used up.
+    """
+    pool = ThreadPoolExecutor(LOADING_THREADS)
     pending: deque[list[Future]] = deque()
-    for batch in batches:
-        pending.append([pool.submit(load, path) for path in batch])
-        if len(pending) > 1:
+    try:
+        for start in range(0, len(paths), BATCH_SIZE):
+            pending.append([pool.submit(load, path) for path in paths[start : start + BATCH_SIZE]])
+            if len(pending) > 1:
+                yield [future.result() for future in pending.popleft()]
+        while pending:
             yield [future.result() for future in pending.popleft()]
-    while pending:
-        yield [future.result() for future in pending.popleft()]
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -21,7 +21,7 @@ CONV_LAYERS = {
     for block, (channels, n_layers) in enumerate(CONV_BLOCKS, start=1)
     for layer in range(1, n_layers + 1)
 }
-DENSE_LAYERS = {"fc1": (7 * 7 * 512, 4096), "fc2": (4096, 4096)}  # shapes of the kernels
+DENSE_LAYERS: dict[str, tuple[int, ...]] = {"fc1": (7 * 7 * 512, 4096), "fc2": (4096, 4096)}  # shapes of the kernels
 N_FC2, N_CONV = 4096, sum(CONV_LAYERS.values())
 DIMENSIONS = {"vgg16": N_FC2 + N_CONV, "vgg16-fc2": N_FC2, "vgg16-conv": N_CONV}
 FC2_WEIGHT = 0.125  # docs/decisions/015-fc2-and-channel-means.md

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from features.digests import sha256_of
-from features.extractor import CONV_LAYERS, INPUT_SIZE, Extractor
-from features.weights_file import conv_shapes, dense_shapes, read_weights
+from features.contents import digest_of
+from features.extractor import CONV_LAYERS, DENSE_LAYERS, INPUT_SIZE, Extractor
+from features.weights_file import conv_shapes, read_weights
 from support.errors import SAFEError
 from support.quiet import quiet_stderr
 
@@ -46,7 +46,7 @@ def load_network(extractor: Extractor) -> Network:
         import tensorflow as tf
 
     with_means, with_fc2 = extractor.name != "vgg16-fc2", extractor.name != "vgg16-conv"
-    weights = read_weights(extractor.weights, conv_shapes() | (dense_shapes() if with_fc2 else {}))
+    weights = read_weights(extractor.weights, conv_shapes() | (DENSE_LAYERS if with_fc2 else {}))
 
     # 1. The network, cut where the features are read
     applications = keras.applications.vgg16
@@ -58,7 +58,7 @@ def load_network(extractor: Extractor) -> Network:
         for name in CONV_LAYERS:
             trunk.get_layer(name).set_weights(weights.pop(name))
         dense = []
-        for name, (n_in, n_out) in dense_shapes().items() if with_fc2 else ():
+        for name, (n_in, n_out) in DENSE_LAYERS.items() if with_fc2 else ():
             dense.append(keras.layers.Dense(n_out, activation="relu", kernel_initializer="zeros", name=name))
             dense[-1].build((None, n_in))
             dense[-1].set_weights(weights.pop(name))
@@ -94,9 +94,9 @@ def load_network(extractor: Extractor) -> Network:
 
 
 def _check_weights(weights: Path, identity: str) -> None:
-    """Check that the file still has the digest in the identity, which may come from the cache of digests."""
+    """Check that the file still has the digest in the identity: it may have changed since."""
     try:
-        sha256 = sha256_of(weights)
+        sha256 = digest_of(weights)
     except OSError as error:
         raise SAFEError(f"Could not read VGG16's weights {weights}: {error.strerror}") from error
     if sha256[:16] not in identity.split("-"):

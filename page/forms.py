@@ -1,32 +1,60 @@
-"""What was last typed into the forms, kept in the output folder, so that a page opened again is filled in as before."""
+"""What was last typed into the forms, kept as entries, so that a page opened again is filled in as before."""
 
 import contextlib
-import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from store.database import changing, reading
+from store.entries import append, entries
+from store.places import absolute, relative
+from store.runs import CLUSTERS, present_runs
 from support.errors import SAFEError
-from support.files import read_record
-from support.output_folder import save_text, writing
-from support.run_folder import FORMS_FILE
 
 LONGEST = 4096
+FORM = "form"
+"""The kind of an entry: its subject is the tab, its value the fields."""
+HERE = "here"
+"""Of a path below the folder of the analysis, that relative to it."""
 
 
 def remember(out: Path, tab: str, fields: Mapping[str, str | bool | None]) -> None:
     """Keep the values of a tab's fields, by name, except those too long for a path or a number."""
     kept = {name: value for name, value in fields.items() if isinstance(value, bool) or len(value or "") < LONGEST}
     # If nothing can be written, the work itself reports it.
-    with contextlib.suppress(SAFEError, OSError), writing(out):
-        save_text(out, FORMS_FILE, json.dumps({**read_record(out / FORMS_FILE), tab: kept}, indent=1))
+    with contextlib.suppress(SAFEError, OSError):
+        if remembered(out, tab) != {name: value for name, value in kept.items() if value is not None}:
+            run = present_runs(out).get(CLUSTERS)
+            with changing(out) as db:
+                value = {name: _without_folder(typed, out) for name, typed in kept.items()}
+                append(db, FORM, tab, value, run=run.clusters if run else "")
 
 
 def remembered(out: Path, tab: str) -> dict[str, str | bool]:
-    """The values that were kept; empty if there are none or the file is damaged."""
-    fields = read_record(out / FORMS_FILE).get(tab)
-    if not isinstance(fields, dict):
-        return {}
-    return {name: value for name, value in fields.items() if isinstance(value, str | bool)}
+    """The values that were last kept for the present clusters; otherwise for others of the same images, or for none.
+
+    Empty if there are none.
+    """
+    run = present_runs(out).get(CLUSTERS)
+    clusters = run.clusters if run else ""
+    home = clusters.partition(" ")[2]
+    with reading(out) as db:
+        kept = [*entries(db, "kind = ? AND subject = ?", FORM, tab)]
+    mine = [entry.value for entry in kept if entry.run == clusters]
+    others = [entry.value for entry in kept if not (entry.run and home) or entry.run.partition(" ")[2] == home]
+    fields = [{}, *others, *mine][-1]
+    values = {name: _with_folder(value, out) for name, value in fields.items()}
+    return {name: value for name, value in values.items() if isinstance(value, str | bool)}
+
+
+def _without_folder(value: str | bool | None, out: Path) -> object:
+    if isinstance(value, str) and value.startswith(f"{out}{os.sep}"):
+        return {HERE: relative(value, out)}
+    return value
+
+
+def _with_folder(value: object, out: Path) -> object:
+    return absolute(value[HERE], out) if isinstance(value, dict) else value
 
 
 def renewed(

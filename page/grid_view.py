@@ -1,17 +1,23 @@
-"""A grid of images to look at, page by page, each with a line below it; a click enlarges one."""
+"""A grid of images, page by page, each with a line below it: to look at, where a click enlarges one, or to select.
+
+Counts of images open them in such a grid.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import gradio as gr
 
+from page.assets import script, scripted
+from page.jobs import LATEST, VIEW, warn
 from page.pictures import data_uri
+from reporting.markup import escaped
 from support.errors import SAFEError
 from support.text import printable
 
-HERE = Path(__file__).parent
 PER_PAGE = 60
+COUNTED = ("retraining/figures", "retraining/counts")  # widgets of counts that open images
 
 
 class GridView:
@@ -26,40 +32,49 @@ class GridView:
         SAFEError, TypeError, ValueError, OverflowError or IndexError: scripts may send anything.
     root : Path, optional
         If given, only pictures of images in this folder are shown.
+    looks : bool
+        Whether images are looked at; otherwise they are selected, and the grid itself has the name as its id.
+    below : str, optional
+        A script for what the enlarged image has below it.
+    functions : tuple of callable
+        What that script calls.
     """
 
-    def __init__(self, name: str, file_of: Callable[[object, str], Path], root: Path | None):
-        self._file_of, self._root = file_of, root
+    def __init__(
+        self,
+        name: str,
+        file_of: Callable[[object, str], Path],
+        root: Path | None,
+        *,
+        looks: bool = True,
+        below: str = "",
+        functions: tuple[Callable, ...] = (),
+    ):
+        self._file_of, self._root, self._looks = file_of, root, looks
 
         def grid_picture(sent: list) -> str:
-            return self._picture(sent)
+            return self.picture(sent, 720)
 
         self.title = gr.HTML(elem_id=f"{name}-title")
-        self.grid = gr.HTML(
-            [],
-            html_template=HERE.joinpath("grid.html").read_text(encoding="utf-8"),
-            js_on_load=HERE.joinpath("scripts", "grid.js").read_text(encoding="utf-8"),
-            server_functions=[grid_picture],
-            tiles=[],
-            seen="",
-            looks=True,
-            elem_id=f"{name}-grid",
-            elem_classes="safe-looked-at",
-        )
+        self.grid = scripted(
+            "widgets/grid", [], js_on_load=script("widgets/grid.js", *filter(None, [below])),
+            server_functions=[grid_picture, *functions], tiles=[], seen="", looks=looks,
+            elem_id=f"{name}-grid" if looks else name, elem_classes="safe-looked-at" if looks else None,
+        )  # fmt: skip
         with gr.Row(elem_classes="safe-pager"):
             self.back = gr.Button("Back", size="sm", min_width=80, elem_id=f"{name}-back")
             self.forth = gr.Button("Next", size="sm", min_width=80, elem_id=f"{name}-next")
         self.page = gr.State(0)
         self.outputs = [self.title, self.grid, self.back, self.forth, self.page]
 
-    def _picture(self, sent: object) -> str:
-        """Called by the script with a list of an image and the key of what the window shows.
+    def picture(self, sent: object, side: int) -> str:
+        """Called by a script with a list of an image and the key of what the window shows.
 
         The answer is an image of these, decoded here, and never a file.
         """
         try:
             index, key = sent if isinstance(sent, list) else (None, None)
-            return data_uri(self._file_of(index, str(key)), 720, self._root)
+            return data_uri(self._file_of(index, str(key)), side, self._root)
         except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
             return ""
 
@@ -71,6 +86,7 @@ class GridView:
         told: Callable[[int], Mapping[str, str]],
         file: Callable[[int], Path],
         key: str,
+        picked: Sequence[int] = (),
     ) -> dict:
         """A page of images.
 
@@ -81,11 +97,13 @@ class GridView:
         page : int
             The nearest page that there is is shown.
         told : callable
-            Of an index: `name` of the image and what is `told` of it.
+            Of an index: `name` of the image, and what is `told` of it and else (see grid.js).
         file : callable
             Of an index: the image.
         key : str
             By which later requests say what the window shows.
+        picked : sequence of int
+            The images that are selected.
         """
         pages = max(1, -(-len(rows) // PER_PAGE))
         page = min(max(page, 0), pages - 1)
@@ -94,11 +112,111 @@ class GridView:
             for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
         ]
         where = f"<span>· page {page + 1} of {pages}</span>" if pages > 1 else ""
+        pager = pages > 1 or not self._looks  # what is below a grid to select from stays in its place
         return {
-            self.title: f"<h3 class='safe-title'><span>{escape(printable(heading))}</span> {where}</h3>",
+            self.title: f"<h3 class='safe-title'><span>{escaped(heading)}</span> {where}</h3>",
             # `looks` again: the browser loses it where an update arrives before the tab is first opened
-            self.grid: gr.HTML([], tiles=tiles, seen=key, looks=True),
-            self.back: gr.Button(interactive=page > 0, visible=pages > 1),
-            self.forth: gr.Button(interactive=page < pages - 1, visible=pages > 1),
+            self.grid: gr.HTML([*picked], tiles=tiles, seen=key, looks=self._looks),
+            self.back: gr.Button(interactive=page > 0, visible=pager),
+            self.forth: gr.Button(interactive=page < pages - 1, visible=pager),
             self.page: page,
         }
+
+
+class Listed(NamedTuple):
+    """Images to show.
+
+    Attributes
+    ----------
+    heading : str
+        What they are, in words.
+    root : Path
+    paths : sequence of str
+        Below `root`.
+    told : callable
+        The line below the image in a place.
+    """
+
+    heading: str
+    root: Path
+    paths: Sequence[str]
+    told: Callable[[int], str]
+
+
+class ListedView:
+    """Lay out a grid of images that counts open; `outputs` are its widgets, `show` gives what they show.
+
+    Parameters
+    ----------
+    name, root
+        As for `GridView`.
+    images_of : callable
+        The images of what a window shows (`key`) and of what was chosen there, which may be any text; a SAFEError if
+        the folder holds something else by now.
+    """
+
+    def __init__(self, name: str, images_of: Callable[[str, str], Listed], root: Path | None):
+        self._name, self._images_of = name, images_of
+        self.grid = GridView(name, self._file_of, root)
+        self.key, self.chosen = gr.State(""), gr.State("")
+        self.outputs = [*self.grid.outputs, self.key, self.chosen]
+
+    def _file_of(self, place: object, seen: str) -> Path:
+        key, _, chosen = seen.rpartition(" ")
+        listed = self._images_of(key, chosen)
+        return listed.root / listed.paths[range(len(listed.paths))[int(place)]]  # type: ignore[call-overload]
+
+    def show(self, key: str, listed: Listed, chosen: str = "", page: int = 0) -> dict:
+        """A page of images, the nearest that there is; `images_of` gives the same ones for the key and the choice."""
+
+        def told(place: int) -> dict[str, str]:
+            return {"name": printable(listed.paths[place]), "told": printable(listed.told(place))}
+
+        def file(place: int) -> Path:
+            return listed.root / listed.paths[place]
+
+        shown = self.grid.show(listed.heading, range(len(listed.paths)), page, told, file, f"{key} {chosen}")
+        return {**shown, self.key: key, self.chosen: chosen}
+
+    def wire(self, counts: Mapping[gr.HTML, str], at_first: str = "") -> None:
+        """Connect the pager, and widgets whose counts open their images; the others then have none at hand.
+
+        Parameters
+        ----------
+        counts : mapping
+            Widgets, each with what its counts begin with in what is chosen.
+        at_first : str
+            What is chosen in the first widget where a count is left.
+        """
+
+        def on_turn(key: str, chosen: str, page: int) -> dict:
+            try:
+                return self.show(key, self._images_of(key, chosen), chosen, page)
+            except SAFEError as error:
+                warn("Out of date", error)
+                return gr.skip()
+
+        def on_count(key: str, count: object, widget: gr.HTML) -> dict:
+            others = {other: gr.HTML("") for other in counts if other is not widget}
+            if not count or not isinstance(count, str):
+                return {**others, next(iter(counts)): gr.HTML(at_first), **on_turn(key, at_first, 0)}
+            return {**others, **on_turn(key, counts[widget] + count, 0)}
+
+        listed = [self.key, self.chosen, self.grid.page]
+        self.grid.back.click(lambda key, chosen, page: on_turn(key, chosen, page - 1), listed, self.outputs, **VIEW)
+        self.grid.forth.click(lambda key, chosen, page: on_turn(key, chosen, page + 1), listed, self.outputs, **VIEW)
+        to_images = f"() => document.querySelector('#{self._name}-title')?.scrollIntoView({{ block: 'nearest' }})"
+        for widget in counts:
+            opened = widget.select(
+                lambda key, count, widget=widget: on_count(key, count, widget),
+                [self.key, widget],
+                [*counts, *self.outputs],
+                **LATEST,
+            )
+            opened.then(None, None, None, js=to_images)
+
+
+def scripted_widget(name: str, elem_id: str, **props: Any) -> gr.HTML:
+    """A widget of page/ with a template and a script: its value is what is at hand, an empty text if nothing."""
+    opens = ("widgets/opens.js",) if name in COUNTED else ()
+    return scripted(name, "", js_on_load=script(*opens, f"{name}.js"), elem_id=elem_id, **props)

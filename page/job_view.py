@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from page.assets import asset
 from page.jobs import AWAY, FOLLOW, STOPPED, VIEW, Job, PageSettings, done, failed, put_away, warn
 from page.steps import STEPS, Steps
 from support.errors import SAFEError
@@ -28,12 +28,20 @@ class News:
 
         self.widget = gr.HTML(
             html_template="<span></span>",
-            js_on_load=Path(__file__).parent.joinpath("scripts", "news.js").read_text(encoding="utf-8"),
+            js_on_load=asset("widgets/news.js"),
             server_functions=[latest_news],
             known="",
             elem_id="news",
             elem_classes=AWAY,
         )
+        # Something in the folder has changed. Handlers must take turns with edits (`jobs.EDITS`), or they could show
+        # something older than an edit has shown.
+        self.folder: Callable = self.widget.folder
+        # Notes have changed, and nothing else may have. An event of its own: with each event, Gradio's page copies all
+        # that its widgets hold, and notes change with every key and click of a review.
+        self.notes: Callable = self.widget.notes
+        # Something was said, in this window or another, while the list of edits is in sight.
+        self.edits: Callable = self.widget.edits
 
     def _now(self) -> dict[str, Any]:
         """The number of each tab's latest job, and what differs with the folder."""
@@ -50,18 +58,6 @@ class News:
         """Call a handler for each new job of a tab."""
         event = getattr(self.widget, tab)  # the script names the tabs as its events
         return event(handler, inputs, outputs, **(FOLLOW | {"trigger_mode": "always_last"}))
-
-    @property
-    def folder(self) -> Callable:
-        """The event that something in the folder has changed. Its handlers must take turns with edits (`jobs.EDITS`),
-        or they could show something older than an edit has shown."""
-        return self.widget.folder
-
-    @property
-    def notes(self) -> Callable:
-        """The event that notes have changed, and nothing else may have. An event of its own: with each event, Gradio's
-        page copies all that its widgets hold, and notes change with every key and click of a review."""
-        return self.widget.notes
 
 
 class JobView:

@@ -1,6 +1,6 @@
 """What the tabs share: the page's settings, long work in a thread of its own, and how its state is told."""
 
-import html
+import contextlib
 import itertools
 import json
 import os
@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from page.folders import as_named
 from page.results import Results
+from reporting.markup import escaped
 from support.defects import report_defect
 from support.entries import is_within, path_of, quoted
 from support.errors import SAFEError
@@ -20,6 +20,7 @@ from support.files import DAMAGED
 from support.progress import Pace
 from support.run_folder import ACCURACY_FILE
 from support.text import printable
+from training.labels import take_typed_labels, typed_text
 
 # Handlers that follow a job stay open as long as it runs, one per browser window.
 FOLLOW: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", "api_visibility": "private"}
@@ -112,7 +113,7 @@ class Job:
         told = "Stopping after this batch …" if self.cancelled() else self.state
         return (
             f"<div class='safe-status' role='status'><progress aria-label='Progress' {value}></progress>"
-            f"<span>{html.escape(printable(told))}</span></div>{self.drawing}"
+            f"<span>{escaped(told)}</span></div>{self.drawing}"
         )
 
 
@@ -122,7 +123,7 @@ class Turn:
     Attributes
     ----------
     lock : Lock
-        Whoever holds it can rely on that no job is started.
+        No job is started while somebody holds it.
     job : Job or None
         The one that was started last, finished or not.
     """
@@ -224,25 +225,18 @@ class PageSettings(NamedTuple):
         Raises
         ------
         SAFEError
-            It can lead nowhere (see `support.entries.path_of`), or to several places (see `page.folders.as_named`), or
-            it, or an image that it leads to, is outside the root.
+            It can lead nowhere (see `support.entries.path_of`), or it or an image that it leads to is outside the root.
         """
         source = (source or "").strip()
         if self.root is None:
-            if not source:
-                return ""  # the work says what it expects
-            return os.fspath(as_named(path_of(source, "a path"), None))
+            return os.fspath(path_of(source, "a path")) if source else ""  # the work says what it expects
         refused = f"Expected a path below {self.root}. Received: {quoted(source)}"
         try:
             path = path_of(source, "a path")
-        except SAFEError as error:
-            raise SAFEError(refused) from error  # whether or not there is one
-        path = as_named(path, self.root)
-        try:
             reached = itertools.chain([path], _led_to(path))
             outside = next((place for place in reached if not is_within(place, self.root)), None)
         except (OSError, ValueError, RuntimeError) as error:
-            raise SAFEError(refused) from error
+            raise SAFEError(refused) from error  # whether or not there is one
         if outside is not None:
             raise SAFEError(refused if outside == path else f"{refused}, which leads to {outside}")
         return os.fspath(path)
@@ -280,32 +274,39 @@ SHORT = 160  # characters: a line
 
 def done(summary: str, notice: str = "") -> str:
     """The summary of a result, and what else should be known: its first sentence, and the rest where it is opened."""
-    state = f"<div class='safe-status' role='status'><strong>{html.escape(printable(summary))}</strong></div>"
+    state = f"<div class='safe-status' role='status'><strong>{escaped(summary)}</strong></div>"
     first, more, rest = printable(notice).partition(". ")
     if not rest or len(notice) <= SHORT:
-        return state + (f"<p class='safe-notice'>{html.escape(printable(notice))}</p>" if notice else "")
-    return (
-        f"{state}<details class='safe-notice'><summary>{html.escape(first + more)}</summary>"
-        f"{html.escape(rest)}</details>"
-    )
+        return state + (f"<p class='safe-notice'>{escaped(notice)}</p>" if notice else "")
+    return f"{state}<details class='safe-notice'><summary>{escaped(first + more)}</summary>{escaped(rest)}</details>"
 
 
 def failed(error: SAFEError | str) -> str:
     """A readable error."""
-    return f"<div class='safe-status safe-error' role='alert'>{html.escape(printable(str(error)))}</div>"
+    return f"<div class='safe-status safe-error' role='alert'>{escaped(error)}</div>"
 
 
 def warn(what: str, why: SAFEError | str) -> None:
-    """Tell in passing why what was asked for has not happened. (Gradio's page shows no title of a warning.)"""
-    gr.Warning(f"<strong>{html.escape(what)}</strong><br>{html.escape(printable(str(why)))}")
+    """Say in a toast why a request was not carried out. (Gradio's page shows no title of a warning.)"""
+    gr.Warning(f"<strong>{escaped(what)}</strong><br>{escaped(why)}")
+
+
+def take_labels(out: Path) -> None:
+    """Take over what was typed into `unsafe_set.csv` in another program, and say so; before work that replaces it."""
+    with contextlib.suppress(SAFEError):  # damaged: the work is refused, with the reason
+        if number := take_typed_labels(out):
+            gr.Info(typed_text(number))
+
+
+def tell(what: str) -> None:
+    """Say in a toast what has happened."""
+    gr.Info(escaped(what))
 
 
 def empty(what: str, steps: list[tuple[str, str]]) -> str:
     """An empty pane: what is not there yet and how to get it, step by step, each with a heading and a sentence."""
-    items = "".join(
-        f"<li><b>{html.escape(heading)}</b><span>{html.escape(text)}</span></li>" for heading, text in steps
-    )
-    return f"<div class='safe-empty'><p>{html.escape(printable(what))}</p><ol>{items}</ol></div>"
+    items = "".join(f"<li><b>{escaped(heading)}</b><span>{escaped(text)}</span></li>" for heading, text in steps)
+    return f"<div class='safe-empty'><p>{escaped(what)}</p><ol>{items}</ol></div>"
 
 
 def pane(elem_id: str) -> gr.Column:

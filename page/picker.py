@@ -1,44 +1,35 @@
 """A dialog that shows the folders of this machine and puts the chosen path into a field, instead of typing it.
 
 There is one for the whole page; its script adds a button to each field of `FIELDS`. (Gradio's FileExplorer has one
-root, and no number of images.)
+root, follows links out of it, and sends all names of a folder.)
 """
 
-import html
 import json
-from pathlib import Path
 from typing import NamedTuple
 
-import gradio as gr
-
 from dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
+from page.assets import asset, scripted
 from page.folders import folder_at, list_folder
 from page.jobs import PageSettings
+from reporting.markup import escaped
 from support.text import printable
-
-HERE = Path(__file__).parent
 
 
 class Kind(NamedTuple):
-    """What a field takes: a folder or not, and files with these suffixes."""
+    """What a field takes, in words: a folder or not, and files with these suffixes."""
 
+    words: str
     folder: bool
     suffixes: tuple[str, ...] = ()
 
-    @property
-    def words(self) -> str:
-        """For example `a folder or a .txt file`."""
-        *others, last = self.suffixes or ("",)
-        either = f"{', '.join(others)} or " if others else ""
-        return " or ".join([*(["a folder"] if self.folder else []), *([f"a {either}{last} file"] if last else [])])
 
-
-FOLDER = Kind(True)
-IMAGES = Kind(True, (".txt",))
-TABLE = Kind(False, (".csv",))
-DETECTIONS = Kind(True, (".json",))
-KERAS_MODEL = Kind(False, KERAS_SUFFIXES)
-MODEL = Kind(False, (*KERAS_SUFFIXES, ONNX_SUFFIX))
+FOLDER = Kind("a folder", True)
+IMAGES = Kind("a folder or a .txt file", True, (".txt",))
+TABLE = Kind("a .csv file", False, (".csv",))
+DETECTIONS = Kind("a folder or a .json file", True, (".json",))
+KERAS_MODEL = Kind("a Keras model", False, KERAS_SUFFIXES)
+MODEL = Kind("a Keras or ONNX model", False, (*KERAS_SUFFIXES, ONNX_SUFFIX))
+MODEL_OR_TABLE = Kind("a model or a .csv file", False, (*MODEL.suffixes, *TABLE.suffixes))
 FIELDS = {
     "failures-model": MODEL,
     "failures-answers": TABLE,
@@ -50,14 +41,19 @@ FIELDS = {
     "images": IMAGES,
     "predictions": TABLE,
     "tested": FOLDER,
+    "parameters": TABLE,
     "improvement": IMAGES,
-    "select-model": Kind(False, (*MODEL.suffixes, *TABLE.suffixes)),
+    "select-model": MODEL_OR_TABLE,
     "select-test": FOLDER,
     "classes-folder": FOLDER,
     "labels-table": TABLE,
     "model": KERAS_MODEL,
     "train": FOLDER,
     "test": FOLDER,
+    "final-test": FOLDER,
+    "fresh-predictions": TABLE,
+    "fresh-tested": FOLDER,
+    "fresh-after": TABLE,
 }
 """Fields by the id of their widget."""
 
@@ -89,10 +85,5 @@ def lay_out_picker(settings: PageSettings) -> None:
             }
         )
 
-    template = HERE.joinpath("picker.html").read_text(encoding="utf-8")
-    gr.HTML(
-        html_template=template.replace("$FIELDS", html.escape(" ".join(FIELDS))),
-        js_on_load=HERE.joinpath("scripts", "picker.js").read_text(encoding="utf-8"),
-        server_functions=[listed_folder],
-        elem_id="picker",
-    )
+    template = asset("widgets/picker.html").replace("$FIELDS", escaped(" ".join(FIELDS)))
+    scripted("widgets/picker", "", html_template=template, server_functions=[listed_folder], elem_id="picker")

@@ -56,18 +56,18 @@ def picture_file(path: Path, side: int, within: Path | None) -> str:
     with replacing(file) as temporary:
         picture(path, side, within).save(temporary, "WEBP", **WEBP)
     if file.name.startswith("00"):  # of every 256 pictures or so, one looks at how many there are
-        _forget_oldest(file.parent)
+        for old in oldest(file.parent, but=MOST_PICTURES):
+            old.unlink(missing_ok=True)
     return str(file)
 
 
-def _forget_oldest(folder: Path) -> None:
-    """Remove the pictures that were not shown for longest, so that no more than `MOST_PICTURES` are left."""
-    used = []
-    for file in folder.iterdir():
+def oldest(folder: Path, *, but: int) -> list[Path]:
+    """What lies in a folder, without the latest files or folders."""
+    dated = []
+    for path in folder.iterdir():
         with contextlib.suppress(OSError):  # another window removes it too
-            used.append((file.stat().st_mtime_ns, file))
-    for _, file in sorted(used)[:-MOST_PICTURES]:
-        file.unlink(missing_ok=True)
+            dated.append((path.stat().st_mtime_ns, path))
+    return [path for _, path in sorted(dated)[: max(0, len(dated) - but)]]
 
 
 def data_uri(path: Path, side: int, within: Path | None) -> str:

@@ -14,43 +14,27 @@ from dnn.failures import load_failures
 from pipeline.descriptions import known_parameters
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from rccs.nearness import rcc_centres
-from rccs.notes import RccNote
-from rccs.profiles import Profile, load_profiles
-from rccs.rates import Rate, by_excess
-from rccs.review import CHANGED, Review, load_review
-from rccs.spot_notes import SpotNote, notes_of_run
-from rccs.unsafe_set import load_unsafe_set, selection_run
-from reasons import Reasons, load_reasons
-from reporting.freshness import PARTS, digest_of
+from rccs.profiles import PROFILES_FILE, Profile, load_profiles
+from rccs.review.journal import KINDS
+from rccs.review.notes import RccNote, SpotNote
+from rccs.review.review import CHANGED, Review, load_review
+from rccs.review.spot_notes import notes_of_run
+from rccs.spots.rates import Rate, by_excess
+from rccs.unsafe_set import LABEL, load_unsafe_set
+from reasons.comparison import Reasons, load_reasons
+from reporting.freshness import made_from
+from store.database import DATABASE_FILE
+from store.entries import last_number
+from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, RETRAINING, SELECTION, Run, present_runs, runs_of
 from support.entries import is_within
 from support.errors import SAFEError
-from support.run_folder import (
-    ACCURACY_FILE,
-    CLUSTERS_FILE,
-    COMPARISON_FILE,
-    EDITS_FILE,
-    FAILURES,
-    FAILURES_MARK,
-    NOTES_FILE,
-    PROFILES_FILE,
-    RETRAINING_FILE,
-    RUN_FILE,
-    RUNS_FOLDER,
-    SELECTION_FILE,
-    SPOT_NOTES_FILE,
-    WEAK_SPOTS_FILE,
-)
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK
 from training.result import load_retraining, retraining_of
 
-_NOTES = (NOTES_FILE, SPOT_NOTES_FILE)
 # Other failures have taken the place of those that the clusters are of where the mark has changed.
 _FAILURES = f"{FAILURES}/{FAILURES_MARK}"
-_CLUSTERS = (CLUSTERS_FILE, _FAILURES)
-_FILES = (CLUSTERS_FILE, EDITS_FILE, PROFILES_FILE, COMPARISON_FILE, _FAILURES, *_NOTES)
-# With each note, the journal of edits is written as well: whether edits were made, `Results.marks` says.
-_NOT_NOTES = (CLUSTERS_FILE, PROFILES_FILE, COMPARISON_FILE, _FAILURES, ACCURACY_FILE)
 
-_Stamps = Mapping[str, tuple[int, int] | None]
+_Stamps = Mapping[str, object]
 _Part = TypeVar("_Part")
 
 
@@ -116,8 +100,27 @@ class Marks(NamedTuple):
 
     run: str
     edits: int
-    selection: tuple[int, int] | None
-    retraining: tuple[int, int] | None
+    selection: int
+    retraining: int
+
+
+class _State(NamedTuple):
+    """What the database says.
+
+    Attributes
+    ----------
+    stamp : tuple
+        Of its files.
+    runs : mapping of str to Run
+        The present ones, by kind.
+    said, labelled : int
+        The last entries on RCCs and weak spots, and on images.
+    """
+
+    stamp: tuple
+    runs: Mapping[str, Run]
+    said: int
+    labelled: int
 
 
 class Results:
@@ -138,8 +141,7 @@ class Results:
         self._parts: dict[str, tuple[object, Any, str]] = {}
         self._shown: Shown | None = None
         self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
-        self._hashing = threading.Lock()
-        self._digests: dict[str, tuple[str, str]] = {}
+        self._known = _State((), {}, 0, 0)
 
     def shown(self, run: str | None = None) -> Shown:
         """The clusters, notes and profiles.
@@ -151,7 +153,9 @@ class Results:
         """
         with self._lock:
             at = time.monotonic_ns()
-            stamps = {name: self._stamp_of(name) for name in _FILES}
+            stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (CLUSTERS, COMPARISON)}
+            stamps |= {name: self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES)}
+            stamps["said"] = self._state().said
             if self._shown is None or stamps != self._stamps:
                 self._shown = self._read(stamps, at)
                 self._stamps = stamps
@@ -161,9 +165,9 @@ class Results:
 
     def _read(self, stamps: _Stamps, at: int) -> Shown:
         """What the folder holds; parts whose files are the same are not read again, since notes change all the time."""
-        of_clusters = tuple(stamps[name] for name in _CLUSTERS)
-        before, same = self._shown, self._shown is not None and of_clusters == tuple(map(self._stamps.get, _CLUSTERS))
-        review = load_review(self._out, original=before.review.original if before and same else None)
+        of_clusters = (stamps[CLUSTERS], stamps[_FAILURES])
+        same = of_clusters == (self._stamps.get(CLUSTERS), self._stamps.get(_FAILURES))
+        review = load_review(self._out, original=self._shown.review.original if self._shown and same else None)
         original, edits = review.original, (of_clusters, review.edits)
         if not same:
             _check_clusters(original, self._within, self._out)
@@ -171,22 +175,20 @@ class Results:
         def read_profiles() -> dict[int, Profile]:
             return {profile.rcc: profile for profile in load_profiles(self._out)}
 
-        profiles, *problems = self._part("profiles", stamps[PROFILES_FILE], read_profiles, dict[int, Profile]())
-        compared = (of_clusters, stamps[COMPARISON_FILE], self._stamp_of(WEAK_SPOTS_FILE))
-        reasons, problem = self._part("reasons", compared, lambda: load_reasons(self._out, original), Reasons())
-        problems.append(problem)
-        spots = (stamps[SPOT_NOTES_FILE], self._stamp_of(RUN_FILE))
-        spot_notes, problem = self._part("spot notes", spots, lambda: notes_of_run(self._out), dict[str, SpotNote]())
-        problems.append(problem)
-        rates, _ = self._part("rates", (edits, compared), lambda: reasons.rates(review.clusters), dict[int, Rate]())
-        spot_of, _ = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
-        centres, _ = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
-        run, _ = self._part("run", of_clusters, lambda: fingerprint(original), "")
-        told = " ".join(filter(None, problems))
-        return Shown(review, profiles, reasons, rates, spot_of, centres, spot_notes, told, run, at)
+        profiles = self._part("profiles", stamps[PROFILES_FILE], read_profiles, dict[int, Profile]())
+        compared = (of_clusters, stamps[COMPARISON])
+        reasons = self._part("reasons", compared, lambda: load_reasons(self._out, original), Reasons())
+        said = (stamps["said"], of_clusters)
+        spot_notes = self._part("spot notes", said, lambda: notes_of_run(self._out), dict[str, SpotNote]())
+        rates = self._part("rates", (edits, compared), lambda: reasons.rates(review.clusters), dict[int, Rate]())
+        spot_of = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
+        centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
+        run = self._part("run", of_clusters, lambda: fingerprint(original), "")
+        problems = " ".join(problem for *_, problem in self._parts.values() if problem)
+        return Shown(review, profiles, reasons, rates, spot_of, centres, spot_notes, problems, run, at)
 
-    def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> tuple[_Part, str]:
-        """A part of what is shown and, where it cannot be read, why; read only if its stamp is another one."""
+    def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> _Part:
+        """A part of what is shown, read only if its stamp is another one; nothing, with the reason, if it cannot be."""
         known = self._parts.get(name)
         if known is None or known[0] != stamp:
             try:
@@ -194,36 +196,25 @@ class Results:
             except SAFEError as error:
                 known = (stamp, nothing, str(error))
             self._parts[name] = known
-        return known[1], known[2]
+        part: _Part = known[1]
+        return part
 
     def parameters(self) -> Mapping[str, np.ndarray]:
         """What is known of each image: parameters (see `rccs.parameters.Parameters`) and the DNN's answers, by name."""
         shown = self.shown()
         with self._lock:
-            stamp = (shown.run, self._stamp_of(RUN_FILE))
+            stamp = (shown.run, self._number_of(CLUSTERS))
             if self._described[0] != stamp:
                 self._described = (stamp, known_parameters(self._out, shown.clusters, within=self._within))
             return self._described[1]
 
     def digests(self) -> dict[str, str]:
-        """What a report would be made from now, as `reporting.freshness.made_from` gives it.
-
-        A part is hashed again only where one of its files has changed: the clusters may have hundreds of megabytes.
-        """
-        with self._hashing:
-            for part, (_, names) in PARTS.items():
-                stamp = self.stamp_of(*names)
-                if part not in self._digests or self._digests[part][0] != stamp:
-                    self._digests[part] = (stamp, digest_of(self._out, part))
-            return {part: digest for part, (_, digest) in self._digests.items()}
+        """What a report would be made from now, as `reporting.freshness.made_from` gives it."""
+        return made_from(self._out)
 
     def holds_unsafe_set(self) -> bool:
-        """Whether the unsafe set in the folder belongs to the clusters there, or to none that could be others."""
-        try:
-            run = selection_run(self._out)
-            return not self.there or not run or run == self.shown().run
-        except SAFEError:
-            return False
+        """Whether there is an unsafe set for the present clusters."""
+        return self._number_of(SELECTION) > 0
 
     def holds_retraining(self) -> bool:
         """Whether there is a retraining in the folder that belongs to the clusters there."""
@@ -239,18 +230,34 @@ class Results:
             shown = self.shown() if self.there else None
         except SAFEError:
             shown = None
-        run, edits = (shown.run, len(shown.review.edits)) if shown else ("", 0)
-        return Marks(run, edits, self._stamp_of(SELECTION_FILE), self._stamp_of(RETRAINING_FILE))
+        run, edits = (shown.run, shown.review.last_number) if shown else ("", 0)
+        return Marks(run, edits, self._number_of(SELECTION), self._number_of(RETRAINING))
 
     @property
     def stamp(self) -> str:
-        """A text that differs where anything has changed that the windows show, but for the notes."""
-        return str([self.marks(), *(self._stamp_of(name) for name in _NOT_NOTES)])
+        """A text that differs where anything has changed that the windows show, but for what is said."""
+        runs = [self._number_of(kind) for kind in (CLUSTERS, COMPARISON)]
+        return str([self.marks(), *runs, *(self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES, ACCURACY_FILE))])
 
     @property
     def notes_stamp(self) -> str:
-        """A text that differs where a note on an RCC or a weak spot has changed."""
-        return self.stamp_of(*_NOTES)
+        """A text that differs where anything was said of an RCC or a weak spot, or edited."""
+        return str(self._state().said)
+
+    @property
+    def labels_stamp(self) -> str:
+        """A text that differs where an image of an unsafe set was labelled, or another set was selected."""
+        return str((self._number_of(SELECTION), self._state().labelled))
+
+    @property
+    def retraining_stamp(self) -> str:
+        """A text that differs where there is another retraining."""
+        return str(self._number_of(RETRAINING))
+
+    @property
+    def confirmation(self) -> Run | None:
+        """What a fresh test set has said of the present clusters; None if none was asked."""
+        return self._state().runs.get(CONFIRMATION)
 
     def stamp_of(self, *names: str) -> str:
         """A text that differs where any of some files has changed."""
@@ -259,7 +266,20 @@ class Results:
     @property
     def there(self) -> bool:
         """Whether there are clusters at all."""
-        return (self._out / CLUSTERS_FILE).is_file()
+        return self._number_of(CLUSTERS) > 0
+
+    def _number_of(self, kind: str) -> int:
+        """The number of the present run of a kind; 0 if there is none."""
+        run = self._state().runs.get(kind)
+        return run.number if run else 0
+
+    def _state(self) -> "_State":
+        """What the database says; it is asked only where its file has changed."""
+        stamp = tuple(self._stamp_of(f"{DATABASE_FILE}{end}") for end in ("", "-wal"))
+        if self._known.stamp != stamp:
+            said, labelled = (last_number(self._out, kinds) for kinds in (KINDS, (LABEL,)))
+            self._known = _State(stamp, present_runs(self._out), said, labelled)
+        return self._known
 
     def _stamp_of(self, name: str) -> tuple[int, int] | None:
         try:
@@ -281,12 +301,12 @@ def check_within(out: Path, within: Path | None) -> None:
     """
     if within is None:
         return
-    for folder in (out, *(out / RUNS_FOLDER).glob("*")):
+    for run in runs_of(out, CLUSTERS):
         try:
-            clusters = load_clusters(folder)
+            clusters = load_clusters(out, run)
         except SAFEError:
-            continue  # there are none, or they are damaged and not shown
-        _check_clusters(clusters, within, folder)
+            continue  # damaged, and not shown
+        _check_clusters(clusters, within, out)
     roots = []
     with contextlib.suppress(SAFEError):
         roots.append(load_unsafe_set(out).improvement_root)

@@ -5,19 +5,18 @@ from typing import Any
 
 import gradio as gr
 
-from page.clusters_tab import ClustersTab
-from page.failures_tab import TAB as FAILURES_TAB
-from page.failures_tab import FailuresTab
+from page.clusters.tab import ClustersTab
+from page.failures.tab import TAB as FAILURES_TAB
+from page.failures.tab import FailuresTab
 from page.forms import remembered
 from page.jobs import FOLLOW, VIEW, PageSettings, warn
-from page.labels_tab import LabelsTab
-from page.retraining_tab import TAB as RETRAINING_TAB
-from page.retraining_tab import RetrainingTab
-from pipeline.run_record import given_predictions
+from page.labels.tab import LabelsTab
+from page.retraining.tab import TAB as RETRAINING_TAB
+from page.retraining.tab import RetrainingTab
+from pipeline.run_record import given_parameters, given_predictions
 from support.errors import SAFEError
-from support.run_folder import MODEL_FILE
 from support.text import printable
-from training.result import retraining_of
+from training.result import MODEL_FILE, retraining_of
 
 CLUSTERS_TAB = "clusters"
 # In the browser: an answer of the server that others follow closely was once lost.
@@ -30,11 +29,9 @@ TO_CLUSTERS = f"""(...sent) => {{
 def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSettings) -> None:
     """Connect *Find the reasons*: the first tab's failing images become root cause clusters in the second."""
 
-    def on_find(
-        folder: str | None, reducer: str, predictions: str | None, tested: str | None, *others: Any
-    ) -> Iterator[dict]:
+    def on_find(*sent: Any) -> Iterator[dict]:
         """Generate RCCs, unless something was typed there that would be lost."""
-        *kept, filled_in = others
+        folder, reducer, predictions, tested, parameters, *kept, filled_in = sent
         failing = printable(str(failures.collected.folder))
         given = tuple(map(printable, given_predictions(settings.out)))
         # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
@@ -47,9 +44,12 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
             )
             yield clusters.show_form(folded=False)
             return
-        fields = {clusters.form.folder: failing, clusters.form.predictions: "", clusters.form.tested: ""}
+        if filled_in not in ("", failing) and parameters == printable(given_parameters(settings.out)):
+            parameters = ""  # about the images of an earlier run as well
+        form = clusters.form
+        fields = {form.folder: failing, form.predictions: "", form.tested: "", form.parameters: parameters}
         # A start that is refused, since other work is running, leaves the form filled in.
-        for updates in clusters.on_generate(failing, reducer, "", "", *kept):
+        for updates in clusters.on_generate(failing, reducer, "", "", parameters, *kept):
             yield {**fields, **updates}
             fields = {}
 
@@ -96,6 +96,7 @@ def wire_next_round(failures: FailuresTab, retraining: RetrainingTab, tabs: gr.T
             "model": printable(str(settings.out / MODEL_FILE)),
             "test": printable(str(result.test_root)),
             **{name: last[name] for name in ("train", "rescale") if name in last},
+            **{name: before[name] for name in ("hold_out", "group") if name in before},  # the same images again
         }
         # What was typed there and not sent stays.
         filled_in = failures.form.fill(failures.collected.key, before, failures.form.named(values), fields)

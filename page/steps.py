@@ -1,15 +1,15 @@
 """Which steps of the work are done, and which comes next: shown with the tabs, whichever of them is in sight."""
 
-import threading
+import functools
 from pathlib import Path
 from typing import Any
 
 from page.jobs import PageSettings
-from page.results import Results
 from rccs.unsafe_set import load_unsafe_set
+from reporting.export import REPORT_FILE
 from reporting.freshness import is_current
 from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE, REPORT_FILE, UNSAFE_SET_FILE
+from support.run_folder import ACCURACY_FILE
 from training.labels import unlabelled
 
 STEPS = ("failures", "clusters", "unsafe", "labels", "retraining", "report")  # the tabs, in the order of the work
@@ -27,8 +27,7 @@ class Steps:
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        self._lock = threading.Lock()
-        self._seen: tuple[str, dict[str, Any]] = ("", {})
+        self._look = functools.lru_cache(maxsize=1)(self._look_at)
 
     def now(self) -> dict[str, Any]:
         """What a browser shows.
@@ -40,20 +39,18 @@ class Steps:
             or an empty text; `text`, what there is to do there.
         """
         results = self._settings.results
-        stamp = results.stamp + results.notes_stamp + results.stamp_of(UNSAFE_SET_FILE, REPORT_FILE)
-        with self._lock:
-            if self._seen[0] != stamp:
-                self._seen = (stamp, self._look(results))
-            return self._seen[1]
+        stamp = results.stamp + results.notes_stamp + results.labels_stamp + results.stamp_of(REPORT_FILE)
+        return self._look(stamp)
 
-    def _look(self, results: Results) -> dict[str, Any]:
-        out = self._settings.out
+    def _look_at(self, stamp: str) -> dict[str, Any]:
+        """What a folder with a stamp holds."""
+        out, results = self._settings.out, self._settings.results
         done = []
         if (out / ACCURACY_FILE).is_file():
             done.append("failures")
         if results.there:
             done.append("clusters")
-            if (out / UNSAFE_SET_FILE).is_file() and results.holds_unsafe_set():
+            if results.holds_unsafe_set():
                 done.append("unsafe")
                 if _is_labelled(out):
                     done.append("labels")

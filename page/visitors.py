@@ -3,7 +3,7 @@
 import gradio as gr
 
 from page.results import Shown
-from rccs.edits import Maker
+from rccs.review.edits import Maker
 
 # The browser keeps the name; where it may not, the window has one for as long as it is open.
 _NAME = """() => {
@@ -27,7 +27,7 @@ class Window:
     run : State
         Fingerprint of the clusters as they were found.
     seen : State
-        How many entries of the journal of edits are shown.
+        The number of the last edit that is shown.
     """
 
     def __init__(self, app: gr.Blocks):
@@ -41,7 +41,7 @@ class Window:
 
     def show(self, shown: Shown) -> dict:
         """What is shown from now on."""
-        return {self.run: shown.run, self.seen: len(shown.review.edits)}
+        return {self.run: shown.run, self.seen: shown.review.last_number}
 
 
 def maker_of(visitor: object, run: object, seen: object) -> Maker:
@@ -50,5 +50,5 @@ def maker_of(visitor: object, run: object, seen: object) -> Maker:
 
 
 def visitor_of(sent: object) -> str:
-    """The name of a visitor that a browser has sent; empty where it is no such name."""
+    """The name of a visitor that a browser has sent; empty if it is something else."""
     return sent if isinstance(sent, str) and sent.isalnum() and len(sent) <= 64 else ""

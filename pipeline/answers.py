@@ -7,17 +7,18 @@ import dataclasses
 import os
 from pathlib import Path
 
+from dnn.held_out import held_out_of
 from dnn.tested import AnsweredImages, find_predictions, read_predictions
-from rccs.clusters import RootCauseClusters
+from rccs.clusters import RootCauseClusters, run_record
 from rccs.rounds import beside
 from support.entries import is_within
 from support.errors import SAFEError
-from support.files import read_record
-from support.run_folder import RUN_FILE
 from support.text import count
 
 
-def given_answers(predictions: str | os.PathLike | None, tested: str | os.PathLike | None) -> AnsweredImages | None:
+def given_answers(
+    predictions: str | os.PathLike | None, tested: str | os.PathLike | None, *, partial: bool = False
+) -> AnsweredImages | None:
     """The predictions that the engineer names; None if there are none.
 
     Raises
@@ -33,19 +34,26 @@ def given_answers(predictions: str | os.PathLike | None, tested: str | os.PathLi
             f"Expected the table of predictions (--predictions) and the folder of test images (--tested) together. "
             f"Received {given} without {missing}."
         )
-    return read_predictions(predictions, tested)
+    return read_predictions(predictions, tested, partial=partial)
+
+
+def without_held_out(tested: AnsweredImages, image_root: Path, within: Path | None) -> AnsweredImages:
+    """Answers without those to images that were held out when the failures in a folder were collected."""
+    held = held_out_of(image_root, within=within)
+    return tested.without(held.among(tested.root, tested.paths)) if held else tested
 
 
 def found_answers(image_root: Path, within: Path | None) -> tuple[AnsweredImages | None, dict[str, object]]:
     """The DNN's answers to its test set, found beside the image folder; or why there are none, for `run.json`.
 
-    Those that cannot be read only cause a note: the clusters do not need them.
+    Those that cannot be read, or are of a part of the test set, only cause a note: the clusters do not need them, and
+    SAFE has written them.
     """
     found = find_predictions(image_root)
     if found is None or not all(is_within(path, within) for path in found):
         return None, {}
     try:
-        tested = read_predictions(*found)
+        tested = read_predictions(*found, partial=True)
     except SAFEError as error:
         return None, {"predictions": {"source": os.fspath(found[0]), "notes": [str(error)]}}
     return (tested if _lies_within(tested, within) else None), {}
@@ -88,13 +96,13 @@ def answers_of_run(out: Path, clusters: RootCauseClusters, within: Path | None) 
     SAFEError
         They cannot be read, or are not the same any more.
     """
-    record = read_record(out / RUN_FILE).get("predictions", {})
-    if not isinstance(record, dict) or "digest" not in record:
+    record = run_record(out).get("predictions", {})
+    if "digest" not in record:
         return None
     source, root = (beside(str(record.get(key)), clusters.image_root) for key in ("source", "tested"))
     if not is_within(source, within) or not is_within(root, within):
         return None
-    tested = read_predictions(source, root)
+    tested = without_held_out(read_predictions(source, root, partial=True), clusters.image_root, within)
     if tested.digest != record["digest"]:
         raise SAFEError(f"{source} has changed since the clusters were found. Generate them again to compare with it.")
     return tested if _lies_within(tested, within) else None

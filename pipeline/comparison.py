@@ -1,26 +1,33 @@
 """After steps 1 and 2: RCCs in comparison with what the DNN gets right, and failing images beside others like them."""
 
-import json
 import os
 from pathlib import Path
 
 from features.batches import Stream
-from looks import looks_offer
-from nuisances import Offer, nuisance_offer
 from pipeline.answers import answers_of_run
-from pipeline.run_record import nuisance_source, parameters_source
-from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
+from pipeline.descriptions import show_reasons
+from pipeline.run_record import groups_of, nuisance_source, parameters_source
+from rccs.clusters import load_clusters, run_record
 from rccs.gifs import write_spot_gifs
-from rccs.review import load_review
 from rccs.unsafe_set import load_unsafe_set
-from reasons import Reasons, compare_with_right, known_of, reasons_files, reasons_of, weak_spots_of
-from similar_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
+from reasons.comparison import (
+    PREDICTED,
+    compare_with_right,
+    in_any_spot,
+    known_of,
+    reasons_of,
+    save_reasons,
+    weak_spots_of,
+)
+from reasons.groups import named_groups, suspected_groups, undecided
+from reasons.looks import looks_offer
+from reasons.nuisances import class_offer, nuisance_offer
+from reasons.similar_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
+from store.output_folder import working
+from store.runs import CLUSTERS, SELECTION, present_runs
 from support.entries import is_within
 from support.errors import SAFEError
-from support.files import read_record
-from support.output_folder import save_files, working, writing
 from support.progress import Progress, no_progress
-from support.run_folder import RUN_FILE, UNSAFE_SET_FILE
 
 
 def explain_failures(
@@ -53,31 +60,41 @@ def explain_failures(
         The predictions have changed since the clusters were found, or the test images cannot be read.
     """
     with working(out, "comparing"):
-        clusters = load_clusters(out)
+        run = present_runs(out).get(CLUSTERS)
+        clusters = load_clusters(out, run)
         tested = answers_of_run(out, clusters, within)
-        if tested is None or tested.right.all() or not tested.right.any():
+        if run is None or tested is None or tested.right.all() or not tested.right.any():
             return False
         parameters = parameters_source(out, clusters)
-        known = known_of(tested, parameters=parameters, within=within, progress=progress)
+        names = groups_of(out)
+        known = known_of(tested, parameters=parameters, within=within, groups=names, progress=progress)
         progress("Searching for weak spots", 0, 0)
-        reasons = reasons_of(clusters, tested, known, weak_spots_of(tested, known))
-        _save_reasons(out, clusters, reasons)
-        write_spot_gifs(clusters, out, reasons.images, progress=progress)
+        known_groups = named_groups(names, tested, parameters=parameters, within=within)
+        if known_groups is None:
+            known_groups = suspected_groups(tested, parameters=parameters, within=within)
+        spots = weak_spots_of(tested, known, known_groups)
+        if known_groups and known_groups.given:
+            recorded = {name: column for name, column in known.columns.items() if name not in known.measured}
+            recorded.pop(PREDICTED, None)
+            unclear = undecided(recorded, ~tested.right, known_groups.groups, spots)
+            known_groups = known_groups._replace(notes=(*known_groups.notes, *unclear))
+        reasons = reasons_of(clusters, tested, known, spots)
         offer = None
         if not clusters.contrast:  # looks are set aside alone
             offer = nuisance_offer(clusters, tested, parameters=parameters, within=within)
-        _save_offer(out, clusters, offer)
+        save_reasons(reasons, clusters, out, run, offer=offer._asdict() if offer else None)
+        show_reasons(out)
+        write_spot_gifs(clusters, out, reasons.images, progress=progress)
         comparison = compare_with_right(
-            clusters,
-            tested,
-            parameters=nuisance_source(out, clusters),
-            weights=weights,
-            stream=stream,
-            progress=progress,
-        )
-        _save_reasons(out, clusters, reasons._replace(comparison=comparison))
-        if offer is None and "set_aside" not in read_record(out / RUN_FILE):  # nor if it was tried in vain
-            _save_offer(out, clusters, looks_offer(comparison.rates(clusters)))
+            clusters, tested, parameters=nuisance_source(out, clusters),
+            in_spots=in_any_spot(spots, known, len(tested.paths)), known_groups=known_groups, weights=weights,
+            stream=stream, progress=progress,
+        )  # fmt: skip
+        if offer is None and "set_aside" not in run_record(out, run):  # nor if it was tried in vain
+            offer = class_offer(clusters) or looks_offer(comparison.rates(clusters))
+        reasons = reasons._replace(comparison=comparison)
+        save_reasons(reasons, clusters, out, run, offer=offer._asdict() if offer else None)
+        show_reasons(out)
     return True
 
 
@@ -90,7 +107,7 @@ def other_images(
     weights: str | os.PathLike | None = None,
     progress: Progress = no_progress,
 ) -> OtherImages:
-    """Images that the failing ones of the run in `out` are compared with one by one (see `similar_images.py`).
+    """Images that the failing ones of the run in `out` are compared with one by one (see `reasons/similar_images.py`).
 
     Parameters
     ----------
@@ -110,8 +127,8 @@ def other_images(
     """
     clusters = load_clusters(out)
     if kind == IMPROVEMENT:
-        unsafe = load_unsafe_set(out) if (out / UNSAFE_SET_FILE).is_file() else None
-        if unsafe is None or unsafe.run not in ("", fingerprint(clusters)):
+        unsafe = load_unsafe_set(out) if SELECTION in present_runs(out) else None
+        if unsafe is None:
             raise SAFEError(
                 "Expected the improvement images of these RCCs. Received none: no unsafe set has been selected for "
                 "them. Select it in the tab Unsafe set."
@@ -127,23 +144,3 @@ def other_images(
         )
     parameters = nuisance_source(out, clusters)
     return gather_right(clusters, tested, compute=compute, parameters=parameters, weights=weights, progress=progress)
-
-
-def _save_offer(out: Path, clusters: RootCauseClusters, offer: Offer | None) -> None:
-    """Keep an offer in `run.json`, unless the folder holds another run by now."""
-    with writing(out):
-        record = read_record(out / RUN_FILE)
-        if record.get("offer") != (offer._asdict() if offer else None) and fingerprint(
-            load_review(out).original
-        ) == fingerprint(clusters):
-            record.pop("offer", None)
-            record |= {"offer": offer._asdict()} if offer else {}
-            save_files(out, {RUN_FILE: json.dumps(record, indent=2) + "\n"})
-
-
-def _save_reasons(out: Path, clusters: RootCauseClusters, reasons: Reasons) -> None:
-    """Write what was found, unless the folder holds another run by now."""
-    with writing(out):
-        review = load_review(out)
-        if fingerprint(review.original) == fingerprint(clusters):
-            save_files(out, reasons_files(reasons, clusters, review.clusters))

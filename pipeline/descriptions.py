@@ -1,5 +1,6 @@
-"""What the images of each RCC have in common, and their GIFs: first for new clusters, then after each edit."""
+"""What RCCs have in common; and the files that show the present state of an analysis: the paper's, and tables."""
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,20 +8,32 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.run_record import parameters_source
-from rccs.clusters import RootCauseClusters, fingerprint
-from rccs.gifs import gif_shows, write_gifs
+from rccs.clusters import LABELS_FILE, RootCauseClusters, labels_text
+from rccs.gifs import gif_shows, write_gifs, write_spot_gifs
 from rccs.parameters import find_parameters, read_parameters
-from rccs.profiles import REFERENCE, Profile, known_medians, known_ranges, profile_clusters, profiles_text
-from rccs.rates import rates_text
-from rccs.review import load_review, mend_labels
-from rccs.rounds import beside
-from reasons import load_reasons
+from rccs.profiles import (
+    PROFILES_FILE,
+    REFERENCE,
+    Profile,
+    profile_clusters,
+    profiles_text,
+)
+from rccs.review.review import Review, load_review
+from rccs.spots.rates import RATES_FILE, rates_text
+from rccs.spots.weak_spots import WEAK_SPOTS_FILE, spots_text
+from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, load_unsafe_set, unsafe_table
+from reasons.comparison import Reasons, load_reasons
+from reasons.confirmation import CONFIRMATION_FILE
+from store.output_folder import Writer, foreign_files, is_edited, is_outdated, save_files, showing, writing
+from store.runs import CONFIRMATION, SELECTION, present_runs
 from support.entries import is_within, path_of
 from support.errors import SAFEError
-from support.files import read_record
-from support.output_folder import Writer, save_files, writing
 from support.progress import Progress, no_progress
-from support.run_folder import PROFILES_FILE, RATES_FILE, RUN_FILE
+from training.closure import CLOSURE_FILE
+from training.result import retraining_files, show_retraining
+
+_REASONS = (WEAK_SPOTS_FILE, RATES_FILE, CONFIRMATION_FILE, CLOSURE_FILE)
+_SELECTION = (FILENAMES_FILE, UNSAFE_SET_FILE, UNSAFE_IMAGES_FILE)
 
 
 def describe_rccs(
@@ -37,7 +50,7 @@ def describe_rccs(
     recorded: Mapping[str, np.ndarray] = {}
     record: dict[str, object] = {}
     if source:
-        record["source"] = os.fspath(source)
+        record |= {"source": os.fspath(source), **({"given": True} if given else {})}
         try:
             known = read_parameters(source, clusters.image_root, clusters.paths)
         except SAFEError as error:
@@ -54,8 +67,6 @@ def describe_rccs(
     record |= {
         "compared_with": REFERENCE,
         "measured": list(measured),
-        "ranges": known_ranges(profiles),
-        "medians": known_medians(profiles),
         "profiles": {str(profile.rcc): profile.text for profile in profiles},
     }
     return profiles, {"parameters": record}
@@ -71,49 +82,149 @@ def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | N
 
 
 def _recorded(out: Path, clusters: RootCauseClusters, within: Path | None) -> Mapping[str, np.ndarray]:
+    # Clusters of an earlier version may not name the table of the test images.
+    source = parameters_source(out, clusters) or find_parameters(clusters.image_root)
+    if source is None or not is_within(source, within):
+        return {}
     try:
-        source = beside(read_record(out / RUN_FILE).get("parameters", {})["source"], clusters.image_root)
-        if not is_within(source, within):
-            return {}
         return read_parameters(source, clusters.image_root, clusters.paths).columns
-    except (AttributeError, KeyError, OSError, TypeError, ValueError):
+    except (OSError, ValueError):
         return {}  # people may have edited run.json, and the file may be gone
 
 
-def profiles_file(profiles: tuple[Profile, ...]) -> dict[str, Writer]:
-    """`rcc_profiles.csv`, to be saved; nothing if there are no profiles: a file that is there is about other RCCs."""
-    return {PROFILES_FILE: profiles_text(profiles)} if profiles else {}
-
-
 def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> RootCauseClusters:
-    """Update GIFs and profiles to the engineer's edits; to be called after an edit or after restoring a run."""
-    review = load_review(out)
-    write_gifs(review.clusters, out, progress=progress)
-    try:
-        source = parameters_source(out, review.clusters)
-        profiles, _ = describe_rccs(review.clusters, parameters=source, within=within)
-    except SAFEError:
-        profiles = ()  # the parameters can no longer be read, and the old profiles are about other RCCs
-    with writing(out):
-        # Otherwise there is a later edit, whose own call of this function writes the profiles.
-        if fingerprint(load_review(out).clusters) == fingerprint(review.clusters):
-            rates = load_reasons(out, review.original).rates(review.clusters).values()
-            files = profiles_file(profiles) | ({RATES_FILE: rates_text(rates)} if rates else {})
-            save_files(out, files, remove=[PROFILES_FILE])
+    """Write what shows the present RCCs: GIFs, `labels.txt`, profiles, failure rates; to be called after an edit.
+
+    GIFs come last: one that is outdated tells `mend` that the others may be.
+    """
+    with showing(out):
+        with writing(out):
+            review = load_review(out)
+            files = {**_profiles_file(out, review, within), **_rcc_files(out, review)}
+            save_files(out, files, remove=(PROFILES_FILE, *_REASONS))
+        _draw(out, review, progress)
     return review.clusters
 
 
+def _draw(out: Path, review: Review, progress: Progress) -> None:
+    write_spot_gifs(review.clusters, out, _reasons(out, review).images, progress=progress)
+    write_gifs(review.clusters, out, progress=progress)
+
+
+def show_reasons(out: Path) -> None:
+    """Write `weak_spots.csv` and `rcc_rates.csv`, as they are for the present RCCs."""
+    with showing(out), writing(out):
+        save_files(out, _reasons_files(out, load_review(out)), remove=_REASONS)
+
+
+def show_unsafe_set(out: Path) -> None:
+    """Write `IS_filenames.txt`, `unsafe_set.csv` and `unsafe_images.csv`, as they are for the present RCCs.
+
+    A table that somebody has edited in another program stays until its labels are taken over.
+    """
+    with showing(out), writing(out):
+        files, gone = _unsafe_files(out)
+        save_files(out, files, remove=gone)
+
+
+def show_present(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> None:
+    """Write all that shows the present state of an analysis.
+
+    Raises
+    ------
+    SAFEError
+        A file cannot be written. What was computed is kept: the files are written when the analysis is next opened.
+    """
+    show_unsafe_set(out)
+    show_retraining(out)
+    refresh_rccs(out, within=within, progress=progress)
+
+
 def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> bool:
-    """Update `labels.txt`, GIFs and profiles that a killed process or a full disk has left outdated.
+    """Write again what a killed process or a full disk has left outdated; files of somebody else stay as they are.
 
     Returns
     -------
     bool
         Whether anything was outdated.
+
+    Raises
+    ------
+    SAFEError
+        A file cannot be written, or the database is damaged.
     """
-    behind = mend_labels(out)
-    clusters = load_review(out).clusters
-    if all(gif_shows(clusters, out, rcc) for rcc in clusters.groups):
-        return behind
-    refresh_rccs(out, within=within, progress=progress)
+    review = _review_in(out)
+    drawn = review is None or all(gif_shows(review.clusters, out, rcc) for rcc in review.clusters.groups)
+    files, gone = _texts_and_model(out, review)
+    if drawn and not is_outdated(out, files, remove=gone):
+        return False
+    with writing(out):
+        review = _review_in(out)
+        files, gone = _texts_and_model(out, review)
+        if review and not foreign_files(out, [PROFILES_FILE]):
+            files, gone = files | _profiles_file(out, review, within), [*gone, PROFILES_FILE]
+        save_files(out, files, remove=gone)
+    if review:
+        _draw(out, review, progress)
     return True
+
+
+def _review_in(out: Path) -> Review | None:
+    """None if there are no clusters, or damaged ones, which is told where they are read."""
+    try:
+        return load_review(out)
+    except SAFEError:
+        return None
+
+
+def _texts_and_model(out: Path, review: Review | None) -> tuple[dict[str, Writer], list[str]]:
+    """What shows the present state and can be compared with the files in no time, and the names of what is to go."""
+    unsafe, no_selection = _unsafe_files(out)
+    retraining, no_retraining = retraining_files(out)
+    gone = [*no_selection, *no_retraining, *(_REASONS if review else ())]
+    files = {**unsafe, **retraining, **(_rcc_files(out, review) if review else {})}
+    theirs = foreign_files(out, files)
+    return {name: content for name, content in files.items() if name not in theirs}, gone
+
+
+def _profiles_file(out: Path, review: Review, within: Path | None) -> dict[str, Writer]:
+    try:
+        source = parameters_source(out, review.clusters)
+        profiles, _ = describe_rccs(review.clusters, parameters=source, within=within)
+    except SAFEError:
+        return {}  # the parameters can no longer be read, and the old profiles are about other RCCs
+    return {PROFILES_FILE: profiles_text(profiles)} if profiles else {}
+
+
+def _rcc_files(out: Path, review: Review) -> dict[str, Writer]:
+    return {LABELS_FILE: labels_text(review.clusters), **_reasons_files(out, review)}
+
+
+def _reasons_files(out: Path, review: Review) -> dict[str, Writer]:
+    reasons = _reasons(out, review)
+    rates = reasons.rates(review.clusters).values()
+    files: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(reasons.spots)} if reasons.base else {}
+    run = present_runs(out).get(CONFIRMATION)
+    for name in (CONFIRMATION_FILE, CLOSURE_FILE):
+        if run and (path := run.folder / name).is_file():
+            files[name] = path.read_text(encoding="utf-8")
+    return files | ({RATES_FILE: rates_text(rates)} if rates else {})
+
+
+def _reasons(out: Path, review: Review) -> Reasons:
+    try:
+        return load_reasons(out, review.original)
+    except SAFEError:
+        return Reasons()  # damaged, which is told where they are read
+
+
+def _unsafe_files(out: Path) -> tuple[dict[str, Writer], list[str]]:
+    run, files = present_runs(out).get(SELECTION), dict[str, Writer]()
+    for name in (FILENAMES_FILE, UNSAFE_IMAGES_FILE):
+        if run and (run.folder / name).is_file():
+            files[name] = (run.folder / name).read_text(encoding="utf-8", errors="surrogateescape")
+    edited = is_edited(out, UNSAFE_SET_FILE)
+    if run and not edited:
+        with contextlib.suppress(SAFEError):  # damaged, which is told where it is read
+            files[UNSAFE_SET_FILE] = unsafe_table(load_unsafe_set(out))
+    return files, [name for name in _SELECTION if not (edited and name == UNSAFE_SET_FILE)]

@@ -6,16 +6,26 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dnn.predictions import class_folders
-from rccs.review import load_review
+from rccs.review.review import load_review
 from rccs.unsafe_set import load_unsafe_set
-from reporting.export import Export, check_target, export_rccs, export_zip
-from reporting.labelled import check_labelled, export_labelled
+from reasons.comparison import load_reasons
+from reporting.export import (
+    EXPORT_ZIP,
+    Export,
+    check_labelled,
+    check_target,
+    export_labelled,
+    export_rccs,
+    rcc_tables,
+    spot_rows,
+    write_copies,
+)
 from reporting.report import report_html
+from store.output_folder import check_own, save_files, writing
 from support.entries import path_of
-from support.output_folder import check_own, save_files, writing
+from support.errors import SAFEError
 from support.progress import Progress, no_progress
-from support.run_folder import EXPORT_ZIP
-from training.labels import AS_LABELLED, Labelling, label_unsafe_set, save_labels, unlabelled
+from training.labels import AS_LABELLED, Labelling, label_unsafe_set, save_labels, take_typed_labels, unlabelled
 
 
 def export_results(
@@ -32,9 +42,26 @@ def export_results(
     """
     review = load_review(out)
     check_target(to)
-    write = export_zip if os.fspath(to).strip().lower().endswith(".zip") else export_rccs
     report = "" if rccs else report_html(out, progress=progress)
-    return write(review.clusters, review.notes, to, what=rccs or None, report=report, progress=progress)
+    return export_rccs(review.clusters, review.notes, to, what=rccs or None, report=report, progress=progress)
+
+
+def export_spot(out: Path, rank: int, to: str | os.PathLike, *, progress: Progress = no_progress) -> Export:
+    """Copy the failing images in a weak spot of the run in `out` to a ZIP file, with a table that names their RCCs.
+
+    Raises
+    ------
+    SAFEError
+        There is no such weak spot, or as of `reporting.export.write_copies`.
+    """
+    review = load_review(out)
+    images = load_reasons(out, review.original).images
+    if not 0 < rank <= len(images):
+        raise SAFEError(f"Expected the rank of a weak spot, from 1 to {len(images)}. Received: {rank}.")
+    clusters = review.clusters
+    wanted = {clusters.paths[row] for row in images[rank - 1].tolist()}
+    rows = spot_rows(clusters, review.notes, rank, wanted)
+    return write_copies(to, clusters.image_root, rows, rcc_tables, progress=progress)
 
 
 def export_here(out: Path, *, progress: Progress = no_progress) -> Export:
@@ -54,7 +81,7 @@ def export_labelled_set(
     Parameters
     ----------
     to : path
-        As for `reporting.labelled.export_labelled`.
+        As for `reporting.export.export_labelled`.
     labelling : Labelling
         Sources of further labels, which are saved in `unsafe_set.csv`. Class folders are labels only in a folder that
         is given here: those of the improvement folder may be something else.
@@ -71,6 +98,7 @@ def export_labelled_set(
     if improvement is not None and path_of(improvement, "the improvement folder").is_dir():
         classes = class_folders(path_of(improvement, "the improvement folder"))
     with writing(out):
+        take_typed_labels(out)
         before = load_unsafe_set(out)
         unsafe = label_unsafe_set(before, classes, improvement=improvement, labels=labelling.labels)
         check_labelled(unsafe)

@@ -5,28 +5,29 @@ import dataclasses
 import functools
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from dnn.detector_failures import sources_of
-from dnn.failure_prediction import predict_failures, predict_failures_from_tables
+from dnn.detection.detector_failures import sources_of
+from dnn.detection.seen_objects import unsafe_images_text
+from dnn.failure_prediction import FailurePrediction, predict_failures, predict_failures_from_tables
+from dnn.held_out import held_out_of
 from dnn.model import AS_IN_THE_FILE, DnnOptions
-from dnn.seen_objects import unsafe_images_text
 from dnn.tested import AnsweredImages, read_predictions
 from features.batches import Stream
-from pipeline.answers import answers_of_run
+from pipeline.answers import answers_of_run, without_held_out
+from pipeline.descriptions import show_unsafe_set
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
-from rccs.review import load_review, rccs_marked_safe
-from rccs.spot_candidates import SpotsSought
-from rccs.unsafe_set import UnsafeSet
-from reasons import load_reasons
+from rccs.review.review import load_review, rccs_marked_safe
+from rccs.spots.spot_candidates import SpotsSought
+from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE, UnsafeSet
+from reasons.comparison import load_reasons
 from selection import SelectionSettings, select_unsafe_set
+from store.output_folder import Writer, check_own, working
 from support.entries import path_of
 from support.errors import SAFEError
-from support.output_folder import check_own, save_files, working
 from support.progress import Progress, no_progress
-from support.run_folder import FILENAMES_FILE, SELECTION_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE
 from support.text import count
-from training.labels import replace_unsafe_set
+from training.labels import replace_unsafe_set, take_typed_labels
 
 
 class AnswerTables(NamedTuple):
@@ -38,10 +39,13 @@ class AnswerTables(NamedTuple):
         As `table` of `dnn.failure_prediction.predict_failures_from_tables`.
     tested : path, optional
         As for `dnn.tested.read_predictions`; by default the predictions that the clusters were found with.
+    partial : bool
+        Whether they may be about a part of the images (see `support.matching.check_matched`).
     """
 
     improvement: str | os.PathLike
     tested: str | os.PathLike | None = None
+    partial: bool = False
 
 
 def select_images(
@@ -70,7 +74,7 @@ def select_images(
     leave_out_safe : bool
         Select no images for RCCs that the engineer has judged safe.
     reasons : bool
-        Select half of the images by weak spots instead of RCCs (see `rccs/spot_candidates.py`).
+        Select half of the images by weak spots instead of RCCs (see `rccs/spots/spot_candidates.py`).
     within : path, optional
         A table of the improvement images' parameters is only read inside this folder.
     model, test, options
@@ -91,27 +95,21 @@ def select_images(
     review = load_review(out)
     sources = sources_of(path_of(improvement, "an improvement folder"), within=within)
     with working(out, "selecting"):
-        check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE, *([UNSAFE_IMAGES_FILE] if sources else []))
+        check_own(out, FILENAMES_FILE, UNSAFE_SET_FILE, *([UNSAFE_IMAGES_FILE] if sources else []))
+        take_typed_labels(out)  # what is in a table that is about to be replaced; a damaged one is refused
         if leave_out_safe:
             settings = settings._replace(leave_out=rccs_marked_safe(out))
         sought = _spots_sought(out, review.original, within) if reasons else None
         prediction = None
         if tables:
             prediction = predict_failures_from_tables(
-                _tested_with(tables, test, out, within), tables.improvement, improvement
+                _tested_with(tables, test, out, within), tables.improvement, improvement, partial=tables.partial
             )
         elif model and test:
-            prediction = predict_failures(model, test, options=options, progress=progress)
+            held_out = held_out_of(review.original.image_root, within=within)
+            prediction = predict_failures(model, test, options=options, held_out=held_out, progress=progress)
         if settings.test_accuracy is None and settings.size is None:
-            known = (
-                (prediction.accuracy, len(prediction.wrong))
-                if prediction
-                else _accuracy_of_run(out, review.original, within)
-            )
-            if known:
-                accuracy, tested = known
-                test_size = tested if settings.test_size is None else settings.test_size
-                settings = settings._replace(test_accuracy=accuracy, test_size=test_size)
+            settings = settings._replace(**_known_accuracy(prediction, out, review.original, within, settings))
         if sought and prediction:
             sought = sought._replace(predict=prediction.predicted)
         unsafe = select_unsafe_set(
@@ -119,16 +117,19 @@ def select_images(
             within=within,
             likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None,
         )  # fmt: skip
-        table, n_whole = unsafe_images_text(unsafe.images, sources)
+        notes = [*unsafe.notes, *(prediction.notes if prediction else ())]
+        more: dict[str, Writer] = {}
         if sources:
-            whole = f"they are parts of {count(n_whole, 'whole image')} ({UNSAFE_IMAGES_FILE})"
-            unsafe = dataclasses.replace(unsafe, notes=(*unsafe.notes, whole))
-        unsafe = dataclasses.replace(unsafe, run=fingerprint(review.original))
-        if prediction:
-            notes = (*unsafe.notes, *prediction.notes)
-            unsafe = dataclasses.replace(unsafe, model=os.fspath(prediction.source), notes=notes)
-        unsafe = replace_unsafe_set(unsafe, out)
-        save_files(out, {UNSAFE_IMAGES_FILE: table} if sources else {}, remove=[UNSAFE_IMAGES_FILE])
+            more[UNSAFE_IMAGES_FILE], n_whole = unsafe_images_text(unsafe.images, sources)
+            notes.append(f"they are parts of {count(n_whole, 'whole image')} ({UNSAFE_IMAGES_FILE})")
+        unsafe = dataclasses.replace(
+            unsafe,
+            run=fingerprint(review.original),
+            model=os.fspath(prediction.source) if prediction else unsafe.model,
+            notes=tuple(notes),
+        )
+        unsafe = replace_unsafe_set(unsafe, out, more=more)
+        show_unsafe_set(out)
         return unsafe
 
 
@@ -136,43 +137,52 @@ def _check_likely_sources(
     model: str | os.PathLike | None, test: str | os.PathLike | None, tables: AnswerTables | None
 ) -> None:
     """Make sure that what likely errors are predicted from is complete, and given once."""
-    if tables is None:
-        if bool(model) != bool(test):
-            raise SAFEError(
-                "Expected a model and its test folder, to predict which images the model gets wrong, or neither of "
-                f"them. Received only the {f'model, {model}' if model else f'test folder, {test}'}."
-            )
-    elif model:
+    if tables and model:
         raise SAFEError(f"Expected a model or tables of its answers. Received both: {model} and {tables.improvement}.")
-    elif bool(tables.tested) != bool(test):
+    source, what = (tables.tested, "the table of the answers to the test set") if tables else (model, "a model")
+    if bool(source) != bool(test):
+        received = f"{'the table' if tables else 'the model'}, {source}" if source else f"the test folder, {test}"
         raise SAFEError(
-            "Expected the table of the answers to the test set and the test folder, or neither of them, to use what "
-            f"the clusters were found with. Received only {tables.tested or test}."
+            f"Expected {what} and the test folder, or neither of them. Received only {received}. Give both, to predict "
+            "which images are likely wrong."
         )
 
 
-def _accuracy_of_run(out: Path, clusters: RootCauseClusters, within: Path | None) -> tuple[float, int] | None:
-    """The accuracy on the test set when the clusters were found, and the size of the set; None if not known."""
-    with contextlib.suppress(SAFEError):  # the engineer is asked for the accuracy instead
-        tested = answers_of_run(out, clusters, within)
-        if tested is not None and tested.paths:
-            return 1 - tested.failure_rate, len(tested.paths)
-    return None
+def _known_accuracy(
+    prediction: FailurePrediction | None,
+    out: Path,
+    clusters: RootCauseClusters,
+    within: Path | None,
+    settings: SelectionSettings,
+) -> dict[str, Any]:
+    """The accuracy on the test set and its size, by the model or when the clusters were found; empty if not known."""
+    if prediction:
+        accuracy, n = prediction.accuracy, len(prediction.wrong)
+    else:
+        tested = None
+        with contextlib.suppress(SAFEError):  # the engineer is asked for the accuracy instead
+            tested = answers_of_run(out, clusters, within)
+        if tested is None or not tested.paths:
+            return {}
+        accuracy, n = 1 - tested.failure_rate, len(tested.paths)
+    return {"test_accuracy": accuracy, "test_size": n if settings.test_size is None else settings.test_size}
 
 
 def _tested_with(
     tables: AnswerTables, test: str | os.PathLike | None, out: Path, within: Path | None
 ) -> AnsweredImages:
     """The DNN's answers to its test set, as given or as the clusters were found with."""
+    clusters = load_clusters(out)
     if tables.tested and test:
-        return read_predictions(tables.tested, test)
-    tested = answers_of_run(out, load_clusters(out), within)
-    if tested is None:
+        tested = read_predictions(tables.tested, test, partial=tables.partial)
+        return without_held_out(tested, clusters.image_root, within)
+    known = answers_of_run(out, clusters, within)
+    if known is None:
         raise SAFEError(
             "Expected the answers to the test set, to predict which other images are likely wrong. Received none, and "
             f"the clusters in {out} were found without. Give the table (--predictions) and its folder (--test)."
         )
-    return tested
+    return known
 
 
 def _spots_sought(out: Path, clusters: RootCauseClusters, within: Path | None) -> SpotsSought:
@@ -180,12 +190,8 @@ def _spots_sought(out: Path, clusters: RootCauseClusters, within: Path | None) -
     reasons = load_reasons(out, clusters)
     if reasons.spots:
         return SpotsSought(reasons.spots, reasons.images, within=within)
-    if reasons.base:  # compared
-        raise SAFEError(
-            f"Expected weak spots to select images by. Received none in {out}: no condition on the test images stands "
-            "out. Select without weak spots."
-        )
     raise SAFEError(
-        f"Expected weak spots to select images by. Received none in {out}: they are found where the network's answers "
-        "to its test set are known. Generate the clusters with predictions, or select without weak spots."
+        f"Expected weak spots to select images by. Received none in {out}: either no condition on the test images "
+        "stands out, or the network's answers to them are not known. Generate the clusters with predictions, or select "
+        "without weak spots."
     )

@@ -1,19 +1,17 @@
-"""What `run.json` says of the run in an output folder. People may have edited it: what is not as expected is absent."""
+"""What `run.json` says of the run in an output folder."""
 
 from pathlib import Path
 
-from nuisances import Offer
-from rccs.clusters import RootCauseClusters
+from rccs.clusters import RootCauseClusters, run_record
 from rccs.confidence import why_unknown
 from rccs.rounds import beside
-from support.files import read_record
-from support.run_folder import RUN_FILE
+from reasons.groups import group_names
+from store.runs import COMPARISON, present_runs
 
 
 def left_behind(out: Path) -> str:
     """A sentence on names, notes and verdicts that the run in `out` did not take over; empty if it took all."""
-    text = read_record(out / RUN_FILE).get("left_behind", "")
-    return text if isinstance(text, str) else ""
+    return run_record(out).get("left_behind", "")
 
 
 def parameter_notes(out: Path) -> list[str]:
@@ -33,18 +31,22 @@ def set_aside_notes(out: Path) -> list[str]:
 
 def _notes_in(out: Path, entry: str) -> list[str]:
     """The notes in an entry of `run.json`."""
-    try:
-        return [str(note) for note in read_record(out / RUN_FILE).get(entry, {}).get("notes", [])]
-    except (AttributeError, TypeError):
-        return []  # people may have edited run.json
+    return run_record(out).get(entry, {}).get("notes", [])
 
 
 def given_predictions(out: Path) -> tuple[str, str]:
     """The table and the test folder that the engineer gave for the run in `out`; empty if SAFE found them, or none."""
-    record = read_record(out / RUN_FILE).get("predictions", {})
-    if not isinstance(record, dict) or record.get("given") is not True:
-        return "", ""
-    return str(record.get("source", "")), str(record.get("tested", ""))
+    return _given(out, "predictions", "source"), _given(out, "predictions", "tested")
+
+
+def given_parameters(out: Path) -> str:
+    """The table of parameters that the engineer gave for the run in `out`; empty if SAFE found one, or none."""
+    return _given(out, "parameters", "source")
+
+
+def _given(out: Path, entry: str, name: str) -> str:
+    record = run_record(out).get(entry, {})
+    return record.get(name, "") if record.get("given") else ""
 
 
 def nuisance_of(out: Path) -> tuple[str, str] | None:
@@ -52,10 +54,14 @@ def nuisance_of(out: Path) -> tuple[str, str] | None:
 
     None if there is none, or the images have not been compared with those that the DNN gets right.
     """
-    offer = read_record(out / RUN_FILE).get("offer")
-    if not isinstance(offer, dict) or not all(isinstance(offer.get(key), str) for key in Offer._fields):
-        return None
-    return offer["name"], offer["sentence"]
+    comparison = present_runs(out).get(COMPARISON)
+    offer = comparison.facts.get("offer") if comparison else None
+    return (offer["name"], offer["sentence"]) if offer else None
+
+
+def groups_of(out: Path) -> tuple[str, ...]:
+    """The columns by which images are of one group in the run in `out`."""
+    return group_names(run_record(out))
 
 
 def not_measured(out: Path, clusters: RootCauseClusters) -> str:
@@ -66,7 +72,7 @@ def not_measured(out: Path, clusters: RootCauseClusters) -> str:
     clusters : RootCauseClusters
         As the clustering found them.
     """
-    return why_unknown(clusters, read_record(out / RUN_FILE))
+    return why_unknown(clusters, run_record(out))
 
 
 def parameters_source(out: Path, clusters: RootCauseClusters) -> Path | None:
@@ -81,6 +87,5 @@ def nuisance_source(out: Path, clusters: RootCauseClusters) -> Path | None:
 
 def _source_in(out: Path, entry: str, clusters: RootCauseClusters) -> Path | None:
     """The table that an entry of `run.json` names, where it is by now."""
-    record = read_record(out / RUN_FILE).get(entry, {})
-    source = record.get("source") if isinstance(record, dict) else None
-    return beside(source, clusters.image_root) if isinstance(source, str) else None
+    source = run_record(out).get(entry, {}).get("source")
+    return beside(source, clusters.image_root) if source else None

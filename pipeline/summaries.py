@@ -2,12 +2,20 @@
 
 from dbscan.outcome import NOISE
 from dnn.failures import DETECTION, Failures
-from rccs.clusters import RootCauseClusters, explained_percent, headline
+from rccs.clusters import RootCauseClusters, headline
 from rccs.confidence import loose_text, no_steady_groups
 from rccs.unsafe_set import UnsafeSet
-from support.text import count, printable
-from training.certainty import class_lines, in_words, lost_in_words, right_intervals
-from training.result import Retraining, certainty_of, certainty_of_classes
+from support.text import count, percent, printable
+from training.certainty import (
+    class_lines,
+    gain_text,
+    in_words,
+    interval_text,
+    lost_in_words,
+    mcnemar_text,
+    right_intervals,
+)
+from training.result import Retraining, also_chosen, certainty_of, certainty_of_classes, claim_text
 from training.settings import AIMS
 from training.together import trade_off_text
 
@@ -18,7 +26,7 @@ def cluster_summary(clusters: RootCauseClusters) -> str:
     if no_steady_groups(clusters):
         text += ": no steady groups"
     elif clusters.noise_share:
-        text += f" · {100 - explained_percent(clusters)}% in no cluster"
+        text += f" · {100 - percent(1 - clusters.noise_share)}% in no cluster"
     if loose := loose_text(clusters):
         text += f" · {loose}"
     return text + (f" · {len(clusters.skipped):,} skipped" if clusters.skipped else "")
@@ -59,35 +67,59 @@ def failures_summary(failures: Failures) -> str:
     else:
         text = f"{count(len(failures.failing), 'failing image')} of {failures.test_size:,}"
         text += f" · test accuracy {failures.accuracy:.4f}"
+        if failures.skipped:
+            whole = failures.test_size + len(failures.skipped)
+            text += f" of {failures.test_size:,} of {count(whole, 'image')}"
+        text += f" · {failures.held_out:,} held out" if failures.held_out else ""
     return text + (f" · {len(failures.skipped):,} skipped" if failures.skipped else "")
 
 
 def retraining_summary(result: Retraining) -> str:
-    """One line: the accuracy before and after, how sure that is, how many images changed, and any epoch kept."""
+    """One line: what may be claimed of the gain; of the test set that also chose, the figures and what it chose."""
+    if result.final:
+        return result.final.text
+    sure = certainty_of(result)
+    parts = (in_words(sure) if sure else "", claim_text(result), _of_test_set(result))
+    return " · ".join(filter(None, parts))
+
+
+def of_choosing_images(result: Retraining) -> str:
+    """The figures of the test images that also chose, where others prove the gain; otherwise empty."""
+    sure = certainty_of(result)
+    if result.final is None or sure is None:
+        return ""
+    chosen = also_chosen(result)
+    which = f"On the test images that also chose {chosen}" if chosen else "On the other test images"
+    return f"{which}: {gain_text(sure)} points ({interval_text(sure)}; {mcnemar_text(sure)}) · {_of_test_set(result)}"
+
+
+def _of_test_set(result: Retraining) -> str:
     text = (
         f"test accuracy {result.accuracy_before:.4f} → {result.accuracy_after:.4f} · "
         f"{len(result.improved):,} improved, {len(result.worsened):,} worsened of {count(result.test_size, 'image')}"
     )
-    sure = certainty_of(result)
-    if sure is None:
+    if not result.is_other:
         text += " · no epoch was better than the given model, whose weights are kept"
-    else:
-        text = f"{in_words(sure)} · {text}"
-        text += f" · epoch {result.best} of {sum(result.settings.passes)} kept" if result.settings else ""
+    elif result.settings:
+        text += f" · epoch {result.best} of {sum(result.settings.passes)} kept"
     return text + (f" · stopped: {result.stopped}" if result.stopped else "")
 
 
 def retraining_details(result: Retraining) -> list[str]:
     """A line each on the images that are wrong now, on classes and on RCCs, with how sure it is."""
     sure = certainty_of(result)
-    lines = [lost_in_words(sure)] if sure and lost_in_words(sure) else []
+    lines = list(filter(None, (of_choosing_images(result), lost_in_words(sure) if sure else "")))
     lines += class_lines([share.name for share in result.per_class], certainty_of_classes(result))
     for share, (low, high) in zip(result.per_rcc, right_intervals(result.per_rcc), strict=True):
         name = "in no cluster" if share.name == str(NOISE) else f"RCC {share.name}"
         line = f"{name}: {share.after} of {count(share.images, 'failing image')} now right"
         lines.append(f"{line} (95% interval {low:.0%} to {high:.0%})" if share.images else line)
-    if result.settings:
-        shares = {"now": result.settings.original_share, "offered": AIMS["keep"].original_share}
-        along = trade_off_text(result.trade_off, result.test_size, **shares)
-        lines += [along] if along else []
-    return lines
+    return [*lines, *filter(None, [of_both_networks(result)])]
+
+
+def of_both_networks(result: Retraining) -> str:
+    """What the original network would keep if it answered along; empty where it does, or nothing is known."""
+    if not result.settings:
+        return ""
+    shares = {"now": result.settings.original_share, "offered": AIMS["keep"].original_share}
+    return trade_off_text(result.trade_off, result.test_size, **shares)

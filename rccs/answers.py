@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from support.text import printable
+from support.text import percent, printable
 
 CONFIDENCE, ERROR = "confidence", "error"
 NOTHING = "nothing"  # as a label: where there is no object, a detector sees one; as a prediction: it misses one
@@ -66,7 +66,7 @@ class Answers(NamedTuple):
             told = f"{label}, found"
         if np.isnan(score):
             return told
-        return f"{told} ({f'{_percent(score)}' if self.kind == CONFIDENCE else f'error {score:.3g}'})"
+        return f"{told} ({f'{percent(score)}%' if self.kind == CONFIDENCE else f'error {score:.3g}'})"
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
@@ -145,10 +145,4 @@ def _summed(found: Sequence[Confusion], field: str) -> dict[str, int]:
 
 
 def _share(share: float) -> str:
-    return "All are" if share == 1 else f"{_percent(share)} are"
-
-
-def _percent(share: float) -> str:
-    """In whole percent; 99.7% is not all."""
-    percent = int(100 * share) if share > 0.99 else round(100 * share)
-    return f"{percent}%"
+    return "All are" if share == 1 else f"{percent(share)}% are"

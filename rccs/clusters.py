@@ -1,15 +1,15 @@
 """The record of a run's root cause clusters (RCCs), and its files.
 
-`labels.txt` and `run.json` are for people and scripts, `clusters.npz` is for the later steps.
+`run.json` is for people and scripts, `clusters.npz` is for the later steps. `labels.txt` shows the present RCCs.
 """
 
+import contextlib
 import hashlib
 import json
-import math
-import os
 import platform
 import random
-from collections.abc import Mapping
+import sqlite3
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -22,22 +22,28 @@ from dbscan.contrast import LOOKS
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE, Setting, Steadiness
 from dbscan.projection import Projection
-from dbscan.set_aside import ANGLE, CATEGORY, NUMBER, Factor, SetAside
+from dbscan.set_aside import CATEGORY, Factor, SetAside
 from features.attributes import ATTRIBUTES
-from features.extractor import DIMENSIONS, Extractor
-from rccs.answers import CONFIDENCE, ERROR, Answers
+from features.extractor import Extractor
+from rccs.answers import Answers
 from rccs.rounds import home_of, place_of
+from store.output_folder import Writer
+from store.places import absolute, recorded, relative
+from store.runs import CLUSTERS, Run, add_run, present_runs, reading_file, run_file, runs_of
 from support.errors import SAFEError
-from support.files import DAMAGED, read_arrays
+from support.files import read_arrays, read_record
 from support.images import Skipped
-from support.output_folder import Writer, save_files, settle
-from support.run_folder import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
-from support.text import count
+from support.text import count, percent
 from support.version import VERSION
+
+CLUSTERS_FILE = "clusters.npz"
+RUN_FILE = "run.json"
+LABELS_FILE = "labels.txt"
 
 FORMAT_VERSION = 1
 REDUCERS = ("pca", "umap")
 INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper)
+_ENTRIES_WITH_PATHS = {"predictions", "parameters", "set_aside"}
 _STEADINESS = Steadiness._fields[:-1]  # its arrays
 _RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
 
@@ -198,20 +204,29 @@ def _nearest(among: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> np.n
     return distances[:, among].min(axis=1, initial=np.inf)
 
 
-def save_clusters(clusters: RootCauseClusters, folder: Path) -> None:
-    """Write `cluster_files` (SAFEError if a file cannot be written, or the file there is not SAFE's)."""
-    save_files(folder, cluster_files(clusters))
-
-
-def cluster_files(clusters: RootCauseClusters, *, more: Mapping[str, object] | None = None) -> dict[str, Writer]:
-    """The contents of `labels.txt`, `run.json` and `clusters.npz`, for `support.output_folder.save_files`.
+def save_clusters(
+    clusters: RootCauseClusters,
+    folder: Path,
+    *,
+    more: Mapping[str, object] | None = None,
+    time: str | None = None,
+    then: Callable[[sqlite3.Connection, int], object] | None = None,
+) -> Run:
+    """Write `run.json` and `clusters.npz` as a run of the analysis in a folder: it is the present one from then on.
 
     Parameters
     ----------
     more : mapping, optional
         Further entries of `run.json`.
+    time, then
+        As of `store.runs.add_run`.
+
+    Raises
+    ------
+    SAFEError
+        It cannot be written; nothing is changed.
     """
-    record = {**_run_record(clusters), **(more or {})}
+    record = {**_run_record(clusters, folder), **_with_paths(more or {}, folder, relative)}
     arrays: dict[str, Any] = {
         "format_version": np.array(FORMAT_VERSION),
         "labels": clusters.labels.astype(np.int64),
@@ -226,14 +241,14 @@ def cluster_files(clusters: RootCauseClusters, *, more: Mapping[str, object] | N
         "record": _as_bytes(
             json.dumps(
                 {
-                    "image_root": os.fspath(clusters.image_root),
+                    "image_root": relative(clusters.home, folder),
                     "reducer": clusters.reducer,
                     "eps": clusters.eps,
                     "min_samples": clusters.min_samples,
                     "extractor": clusters.extractor,
                     "extractor_identity": clusters.extractor_identity,
                     "notice": clusters.notice,
-                    "weights": clusters.weights,
+                    "weights": relative(clusters.weights, folder),
                     "knee": clusters.knee,
                     "skipped": clusters.skipped,
                 }
@@ -257,11 +272,48 @@ def cluster_files(clusters: RootCauseClusters, *, more: Mapping[str, object] | N
         arrays["set_aside_effects"] = clusters.set_aside.effects
     if clusters.contrast:
         arrays["contrast"] = np.array(clusters.contrast)
-    return {
-        LABELS_FILE: labels_text(clusters),
+    files: dict[str, Writer] = {
         RUN_FILE: json.dumps(record, indent=2) + "\n",
         CLUSTERS_FILE: lambda path: np.savez(path, **arrays),
     }
+    facts = {"settings": _settings_of(clusters, folder)}
+    return add_run(folder, CLUSTERS, files, clusters=run_of(clusters, folder), facts=facts, time=time, then=then)
+
+
+def run_record(folder: Path, run: Run | None = None) -> dict[str, Any]:
+    """What `run.json` says of a run, by default the present one; empty if there is none or it was changed.
+
+    Paths are those of now.
+    """
+    run = run or present_runs(folder).get(CLUSTERS)
+    with contextlib.suppress(SAFEError):  # it is for people, and the clusters do not need it
+        if run:
+            return _with_paths(read_record(run_file(run, RUN_FILE), errors="surrogateescape"), folder, absolute)
+    return {}
+
+
+def _with_paths(record: Mapping[str, Any], folder: Path, change: Callable[[str, Path], str]) -> dict[str, Any]:
+    """The entries of `run.json` with their paths changed."""
+    changed = dict(record)
+    for name in _ENTRIES_WITH_PATHS & record.keys():
+        entry = record[name] if isinstance(record[name], Mapping) else {}  # people may have edited what was migrated
+        paths = {key: change(str(entry[key]), folder) for key in ("source", "tested") if key in entry}
+        changed[name] = {**entry, **paths}
+    return changed
+
+
+def _settings_of(clusters: RootCauseClusters, folder: Path) -> str:
+    """A digest of all in which two runs that found the same clusters may differ, and be two runs."""
+    how = (
+        recorded(clusters.home, folder),
+        clusters.extractor_identity,
+        clusters.reducer,
+        clusters.eps,
+        clusters.min_samples,
+        clusters.skipped,
+        clusters.without,
+    )
+    return hashlib.blake2b(repr(how).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def labels_text(clusters: RootCauseClusters) -> str:
@@ -269,30 +321,36 @@ def labels_text(clusters: RootCauseClusters) -> str:
     return "".join(f"{label}\t{path}\n" for label, path in zip(clusters.labels, clusters.paths, strict=True))
 
 
-def load_clusters(folder: Path) -> RootCauseClusters:
-    """Read `clusters.npz`.
+def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
+    """Read the clusters of a run.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the analysis.
+    run : Run, optional
+        By default the present one.
 
     Raises
     ------
     SAFEError
-        The file is missing, damaged or of another version.
+        There are none, or the file is damaged or of another version.
     """
-    settle(folder)
-    path = folder / CLUSTERS_FILE
-    if not path.is_file():
+    run = run or present_runs(folder).get(CLUSTERS)
+    if run is None or not (run.folder / CLUSTERS_FILE).exists():
         raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")
-    again = "Generate the clusters again."
-    try:
+    with reading_file(run, CLUSTERS_FILE) as path:
         arrays = read_arrays(path)
-        version = int(arrays["format_version"].item())
-        if version != FORMAT_VERSION:
-            raise SAFEError(f"{path} must have format version {FORMAT_VERSION}. Received: {version}. {again}")
+        if (version := int(arrays["format_version"])) != FORMAT_VERSION:
+            raise SAFEError(
+                f"{path} must have format version {FORMAT_VERSION}. Received: {version}. Generate the clusters again."
+            )
         record = json.loads(_as_text(arrays["record"]))
-        paths = _as_text(arrays["paths"])
-        images = set(paths.split("\n")) - {""}
-        clusters = RootCauseClusters(
-            image_root=place_of(Path(record["image_root"]), images | {skip[0] for skip in record["skipped"]}),
-            paths=tuple(paths.split("\n")) if paths else (),
+        paths = tuple(filter(None, _as_text(arrays["paths"]).split("\n")))
+        skipped = tuple(Skipped(*skip) for skip in record["skipped"])
+        return RootCauseClusters(
+            image_root=place_of(Path(absolute(record["image_root"], folder)), {*paths, *(one.path for one in skipped)}),
+            paths=paths,
             labels=arrays["labels"],
             is_core=arrays["is_core"],
             points=arrays["points"],
@@ -303,33 +361,26 @@ def load_clusters(folder: Path) -> RootCauseClusters:
             projection=Projection(record["extractor"], arrays["projection_mean"], arrays["projection_components"]),
             extractor_identity=record["extractor_identity"],
             notice=record["notice"],
-            weights=record["weights"],
-            settings=tuple(_setting(row) for row in arrays["settings"]),
+            weights=absolute(record["weights"], folder),
+            settings=tuple(
+                Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
+                for eps, min_samples, at_knee, n_rccs, *rest in arrays["settings"].tolist()
+            ),
             k_distances=arrays["k_distances"],
             knee=record["knee"],
-            skipped=tuple(Skipped(*skip) for skip in record["skipped"]),
+            skipped=skipped,
             answers=_answers(arrays),
             attributes=arrays.get("attributes"),
             set_aside=_set_aside(arrays, record["extractor"]),
             contrast=int(arrays["contrast"]) if "contrast" in arrays else 0,
             steadiness=_steadiness(arrays),
         )
-        fault = _fault_of(clusters)
-    except DAMAGED as error:
-        if isinstance(error, SAFEError):
-            raise
-        raise SAFEError(f"{path} must be a complete file written by SAFE. {again}") from error
-    if fault:
-        raise SAFEError(f"{path} is damaged: {fault}. {again}")
-    return clusters
 
 
 def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:
     if "answers" not in arrays:
         return None
     labels, predicted, kind, *detector = json.loads(_as_text(arrays["answers"]))  # older versions say no detector
-    if kind not in (CONFIDENCE, ERROR) or not all(isinstance(text, str) for text in (*labels, *predicted)):
-        raise ValueError("invalid answers")
     return Answers(np.array(labels, str), np.array(predicted, str), arrays["answers_score"], kind, detector == [True])
 
 
@@ -337,7 +388,7 @@ def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:
     if "steadiness_n_samples" not in arrays:
         return None
     of_rccs, of_images, beside, of_beside = (arrays[f"steadiness_{name}"] for name in _STEADINESS)
-    return Steadiness(of_rccs, of_images, beside, of_beside, int(arrays["steadiness_n_samples"].item()))
+    return Steadiness(of_rccs, of_images, beside, of_beside, int(arrays["steadiness_n_samples"]))
 
 
 def _set_aside(arrays: Mapping[str, np.ndarray], extractor: str) -> SetAside | None:
@@ -345,95 +396,9 @@ def _set_aside(arrays: Mapping[str, np.ndarray], extractor: str) -> SetAside | N
         return None
     factors = []
     for name, kind, values, quantiles in json.loads(_as_text(arrays["set_aside"])):
-        if not isinstance(name, str) or kind not in (CATEGORY, NUMBER, ANGLE):
-            raise ValueError("invalid nuisances")
         typed = np.array(values, str if kind == CATEGORY else np.float64)
         factors.append(Factor(name, kind, typed, np.array(quantiles, np.float64)))
     return SetAside(extractor, tuple(factors), arrays["set_aside_centre"], arrays["set_aside_effects"])
-
-
-def _fault_of(clusters: RootCauseClusters) -> str:
-    """What is wrong with clusters that were read from a file; empty if nothing is."""
-    n, labels, points, projection = len(clusters.paths), clusters.labels, clusters.points, clusters.projection
-    if not (labels.shape == clusters.is_core.shape == points.shape[:1] == (n,)) or points.ndim != 2:
-        return "its arrays differ in length"
-    if labels.dtype.kind != "i" or (n and not -1 <= labels.min() <= labels.max() < n):
-        return "its labels are invalid"
-    answers = clusters.answers
-    if answers and not (answers.label.shape == answers.predicted.shape == answers.score.shape == (n,)):
-        return "its answers differ in length"
-    if answers and answers.score.dtype.kind != "f":
-        return "its answers are invalid"
-    attributes = clusters.attributes
-    if attributes is not None and (attributes.shape != (n, len(ATTRIBUTES)) or attributes.dtype.kind != "f"):
-        return "what its images show has the wrong shape"
-    if fault := _fault_of_steadiness(clusters.steadiness, n, clusters.n_rccs):
-        return fault
-    if fault := _fault_of_set_aside(clusters.set_aside, len(projection.mean)):
-        return fault
-    if clusters.is_core.dtype != bool:
-        return "its core points are invalid"
-    if clusters.reach.shape != (clusters.n_rccs,) or clusters.k_distances.ndim != 1:
-        return "its arrays differ in length"
-    if projection.components.shape[1:] != projection.mean.shape or len(projection.components) != points.shape[1]:
-        return "its projection has the wrong shape"
-    if projection.extractor not in DIMENSIONS or clusters.reducer not in REDUCERS:
-        return "its features are of an unknown kind"
-    numbers = (points, clusters.reach, clusters.k_distances, projection.mean, projection.components)
-    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in numbers):
-        return "its numbers are invalid"
-    if not np.isfinite(clusters.eps) or not (clusters.knee is None or isinstance(clusters.knee, int)):
-        return "its numbers are invalid"
-    texts = (
-        clusters.extractor_identity,
-        clusters.notice,
-        clusters.weights,
-        *(part for s in clusters.skipped for part in s),
-    )
-    if not all(isinstance(text, str) for text in texts):
-        return "its texts are invalid"
-    if len(set(clusters.paths)) < n or any(not path or "\0" in path for path in clusters.paths):
-        return "its paths are invalid"
-    return ""
-
-
-def _fault_of_steadiness(steadiness: Steadiness | None, n: int, n_rccs: int) -> str:
-    if not steadiness:
-        return ""
-    of_images = (steadiness.of_images, steadiness.beside, steadiness.of_beside)
-    if steadiness.of_rccs.shape != (n_rccs,) or any(part.shape != (n,) for part in of_images):
-        return "how steady its RCCs are differs in length"
-    shares = (steadiness.of_rccs, steadiness.of_images, steadiness.of_beside)
-    if not all(part.dtype.kind == "f" and bool(((part >= 0) & (part <= 1)).all()) for part in shares):
-        return "how steady its RCCs are is invalid"
-    beside = steadiness.beside
-    if beside.dtype.kind != "i" or (n and not NOISE <= beside.min() <= beside.max() < n_rccs):
-        return "how steady its RCCs are is invalid"
-    return ""
-
-
-def _fault_of_set_aside(set_aside: SetAside | None, dimension: int) -> str:
-    if not set_aside:
-        return ""
-    n_terms = sum(factor.n_terms for factor in set_aside.factors)
-    if set_aside.centre.shape != (n_terms,) or set_aside.effects.shape != (n_terms, dimension) or not n_terms:
-        return "its nuisances differ in length"
-    if any(f.kind == NUMBER and len(f.quantiles) < 2 for f in set_aside.factors):
-        return "its nuisances are invalid"
-    orders = [part for f in set_aside.factors for part in (f.values, f.quantiles)]
-    numbers = [set_aside.centre, set_aside.effects, *(part for part in orders if part.dtype.kind != "U")]
-    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in numbers):
-        return "its nuisances are invalid"
-    if not all(part.ndim == 1 and bool((part[1:] > part[:-1]).all()) for part in orders):
-        return "its nuisances are invalid"
-    return ""
-
-
-def _setting(row: np.ndarray) -> Setting:
-    if row.dtype.kind != "f":
-        raise ValueError("invalid settings")
-    eps, min_samples, at_knee, n_rccs, *rest = map(float, row)
-    return Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
 
 
 def _as_bytes(text: str) -> np.ndarray:
@@ -444,11 +409,11 @@ def _as_text(array: np.ndarray) -> str:
     return array.tobytes().decode("utf-8", "surrogateescape")
 
 
-def _run_record(clusters: RootCauseClusters) -> dict:
+def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
     """The contents of `run.json`: how the clusters were found, for people and programs."""
-    n = len(clusters.paths)
+    n, steadiness = len(clusters.paths), clusters.steadiness
     return {
-        "image_root": os.fspath(clusters.image_root),
+        "image_root": relative(clusters.home, folder),
         "extractor": {
             "name": clusters.extractor,
             "identity": clusters.extractor_identity,
@@ -462,7 +427,12 @@ def _run_record(clusters: RootCauseClusters) -> dict:
         },
         "rcc_sizes": clusters.sizes.tolist(),
         "inspect_percent": round(100 * float(np.minimum(clusters.sizes, INSPECTED_PER_RCC).sum()) / n, 2) if n else 0.0,
-        "steadiness": _steadiness_record(clusters.steadiness),
+        "steadiness": steadiness
+        and {
+            "samples": steadiness.n_samples,
+            "together": [round(float(share), 3) for share in steadiness.of_rccs],
+            "loose": np.flatnonzero(~steadiness.is_steady).tolist(),
+        },
         "components": len(clusters.projection.components),
         "reducer": clusters.reducer,
         "eps": clusters.eps,
@@ -470,22 +440,14 @@ def _run_record(clusters: RootCauseClusters) -> dict:
         "settings_tried": [setting._asdict() for setting in clusters.settings],
         "k_distance_knee": clusters.knee,
         "skipped": [skip._asdict() for skip in clusters.skipped],
-        "versions": {
-            "safe": VERSION,
-            "python": platform.python_version(),
-            **{name: _version(name) for name in _RECORDED_PACKAGES},
-        },
+        "versions": versions(),
     }
 
 
-def _steadiness_record(steadiness: Steadiness | None) -> dict | None:
-    if steadiness is None:
-        return None
-    return {
-        "samples": steadiness.n_samples,
-        "together": [round(float(share), 3) for share in steadiness.of_rccs],
-        "loose": np.flatnonzero(~steadiness.is_steady).tolist(),
-    }
+def versions() -> dict[str, str | None]:
+    """The versions of SAFE, Python and the packages that compute; None of one that is not installed."""
+    packages = {name: _version(name) for name in _RECORDED_PACKAGES}
+    return {"safe": VERSION, "python": platform.python_version(), **packages}
 
 
 def _version(package: str) -> str | None:
@@ -495,10 +457,10 @@ def _version(package: str) -> str | None:
         return None
 
 
-def sample(clusters: RootCauseClusters, rcc: int, *, size: int = INSPECTED_PER_RCC, seed: int = 0) -> list[str]:
-    """Paths of up to `size` images of an RCC, drawn at random, but always the same for a seed."""
+def sample(clusters: RootCauseClusters, rcc: int) -> list[str]:
+    """Paths of up to `INSPECTED_PER_RCC` images of an RCC, drawn at random, but always the same."""
     members = clusters.members(rcc)
-    return sorted(random.Random(f"{seed}/{rcc}").sample(members, min(size, len(members))))
+    return sorted(random.Random(f"0/{rcc}").sample(members, min(INSPECTED_PER_RCC, len(members))))
 
 
 def told_of(clusters: RootCauseClusters, rcc: int) -> dict[str, str]:
@@ -512,6 +474,26 @@ def fingerprint(clusters: RootCauseClusters) -> str:
     return hashlib.blake2b(lines.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
+def run_of(clusters: RootCauseClusters, folder: Path) -> str:
+    """What identifies clusters in an analysis: their images, where these are from, and the RCCs they were found in.
+
+    Parameters
+    ----------
+    clusters : RootCauseClusters
+        As the clustering found them.
+    folder : Path
+        Of the analysis.
+    """
+    return f"{fingerprint(clusters)} {recorded(clusters.home, folder)}"
+
+
+def find_clusters(folder: Path, clusters: str) -> Run | None:
+    """The run of an analysis with a fingerprint: the present one or, of others, the latest; None if there is none."""
+    found = [run for run in runs_of(folder, CLUSTERS) if run.clusters.startswith(f"{clusters} ")]
+    present = present_runs(folder).get(CLUSTERS)
+    return present if present in found else next(reversed(found), None)
+
+
 def headline(clusters: RootCauseClusters) -> str:
     """For example `7 root cause clusters explain 98% of 504 failures`, without a full stop."""
     n_rccs = len(rccs_of(clusters))
@@ -519,13 +501,7 @@ def headline(clusters: RootCauseClusters) -> str:
     if not n_rccs:
         return f"No root cause clusters in {failures}"
     verb = "explains" if n_rccs == 1 else "explain"
-    return f"{count(n_rccs, 'root cause cluster')} {verb} {explained_percent(clusters)}% of {failures}"
-
-
-def explained_percent(clusters: RootCauseClusters) -> int:
-    """Percentage of the images that are in an RCC; below 100 if any image is in no cluster."""
-    share = 1 - clusters.noise_share
-    return math.floor(100 * share) if share > 0.99 else round(100 * share)
+    return f"{count(n_rccs, 'root cause cluster')} {verb} {percent(1 - clusters.noise_share)}% of {failures}"
 
 
 def rccs_of(clusters: RootCauseClusters) -> list[int]:

@@ -118,16 +118,12 @@ def place_of(clusters: RootCauseClusters, row: int) -> Place:
     steadiness, rcc = clusters.steadiness, int(clusters.labels[row])
     if steadiness is None:
         return UNKNOWN
-    own = float(steadiness.of_images[row])
-    if rcc == NOISE and own > 0:
-        return UNKNOWN  # it was taken out of its RCC
-    if rcc != NOISE and confidence(clusters, rcc) is None:
+    own, beside = float(steadiness.of_images[row]), int(steadiness.beside[row])
+    # Of an image in no RCC: it was taken out of the one that it was in.
+    if own > 0 if rcc == NOISE else confidence(clusters, rcc) is None:
         return UNKNOWN
-    together = None if rcc == NOISE else own
-    beside = int(steadiness.beside[row])
-    if confidence(clusters, beside) is None:
-        return Place(together, None, None)
-    return Place(together, beside, float(steadiness.of_beside[row]))
+    place = Place(None if rcc == NOISE else own, beside, float(steadiness.of_beside[row]))
+    return place if confidence(clusters, beside) is not None else place._replace(beside=None, together_beside=None)
 
 
 def near_rcc(clusters: RootCauseClusters, row: int) -> int | None:

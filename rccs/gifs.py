@@ -17,14 +17,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dbscan.outcome import NOISE
-from rccs.clusters import RootCauseClusters
+from rccs.clusters import RootCauseClusters, told_of
 from rccs.rounds import home_of
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing
 from support.images import UNREADABLE, thumbnail
 from support.progress import Progress, no_progress
-from support.run_folder import GIF_FOLDER
 from support.text import printable
+
+GIF_FOLDER = "gifs"
 
 FRAME_MILLISECONDS = 500
 DRAWING_VERSION = 2  # increase it when frames look different, so that older GIFs are drawn again
@@ -62,7 +63,7 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, *, progress: Progress 
         A GIF that SAFE did not draw would be replaced, or a GIF cannot be written.
     """
     prepare_folder(folder / GIF_FOLDER)
-    drawings = {gif_path(folder, rcc, clusters.n_rccs): _captions(clusters, rcc) for rcc in clusters.groups}
+    drawings = {gif_path(folder, rcc, clusters.n_rccs): list(told_of(clusters, rcc).items()) for rcc in clusters.groups}
     _draw(clusters.image_root, drawings, progress)
     _remove_others(folder, ("RCC_*.gif", "noise.gif"), drawings)
     return list(drawings)
@@ -158,11 +159,6 @@ def _counted(frames: Iterator[Image.Image], progress: Progress, done: int, total
         yield frame
 
 
-def _captions(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, str]]:
-    """The images of an RCC, each with what the DNN took it for."""
-    return [(clusters.paths[row], clusters.told(row)) for row in np.flatnonzero(clusters.labels == rcc).tolist()]
-
-
 def _stamp(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
     """Identifies the content of a GIF: the images, followed by the sizes and times of their files."""
     digest = hashlib.blake2b(digest_size=16)
@@ -185,13 +181,17 @@ def _stamp_of_images(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
 def gif_shows(clusters: RootCauseClusters, folder: Path, rcc: int) -> bool:
     """Whether there is a GIF of an RCC that shows its current images; after a killed run, it may show others."""
     stamp = _stamp_of(gif_path(folder, rcc, clusters.n_rccs))
-    return stamp is not None and stamp.startswith(_stamp_of_images(clusters.image_root, _captions(clusters, rcc)))
+    return (stamp or b"").startswith(_stamp_of_images(clusters.image_root, list(told_of(clusters, rcc).items())))
+
+
+def _comment_of(path: Path) -> bytes | None:
+    with Image.open(path, formats=("GIF",)) as image:
+        return image.info.get("comment")
 
 
 def _stamp_of(path: Path) -> bytes | None:
     try:
-        with Image.open(path, formats=("GIF",)) as image:
-            return image.info.get("comment")
+        return _comment_of(path)
     except UNREADABLE:
         return None
 
@@ -199,8 +199,7 @@ def _stamp_of(path: Path) -> bytes | None:
 def _is_foreign(path: Path) -> bool:
     """Whether a file is a GIF that SAFE did not draw. An unreadable file is a damaged GIF of SAFE's, by its name."""
     try:
-        with Image.open(path, formats=("GIF",)) as image:
-            return not bytes(image.info.get("comment") or b"").startswith(b"SAFE ")
+        return not (_comment_of(path) or b"").startswith(b"SAFE ")
     except UNREADABLE:
         return False
 

@@ -22,14 +22,16 @@ from threadpoolctl import threadpool_limits
 from dbscan.umap_reducer import UMAP_NEIGHBOURS, load_umap
 from rccs.clusters import RootCauseClusters
 from rccs.confidence import place_text
-from rccs.notes import RccNote, title
 from rccs.parameters import ANGLE_SUFFIX
+from rccs.review.notes import RccNote, title
+from store.output_folder import Writer
+from store.runs import CLUSTERS, MAP, add_run, present_runs, remove_run, run_file
 from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays
-from support.output_folder import save_files
 from support.progress import Progress, no_progress
-from support.run_folder import MAP_FILE
 from support.text import display_name, printable
+
+MAP_FILE = "map.npz"
 
 MAP_VERSION = 1  # increase it when positions change, so that older maps are computed again
 # With UMAP's defaults, RCCs are too dense to point at an image (docs/decisions/021-map.md).
@@ -38,7 +40,7 @@ START_WIDTH = 1.0
 STEPS = 65535  # two bytes; still finer than a pixel where the map is magnified most
 BULK = (2, 98)  # percentiles between which the bulk of the images lies, in each direction
 SHORT_TAIL = 0.2  # of the bulk: what lies no further outside it is shown with it
-COLOURS = 7  # as many as people who are blind to red and green tell apart, see page/scripts/map_colours.js
+COLOURS = 7  # as many as people who are blind to red and green tell apart, see page/clusters/map_colours.js
 
 
 class MapPositions(NamedTuple):
@@ -148,9 +150,14 @@ def stored_map(folder: Path, clusters: RootCauseClusters, *, progress: Progress 
 
 
 def save_map(folder: Path, clusters: RootCauseClusters, positions: MapPositions) -> None:
-    """Write `map.npz` (SAFEError if it cannot be written, or the file there is not SAFE's)."""
+    """Write `map.npz` as a run (SAFEError if it cannot be written)."""
     stamp = np.array(_stamp(clusters, positions.method))
-    save_files(folder, {MAP_FILE: lambda path: np.savez(path, xy=positions.xy, stamp=stamp)})
+    files: dict[str, Writer] = {MAP_FILE: lambda path: np.savez(path, xy=positions.xy, stamp=stamp)}
+    runs = present_runs(folder)
+    if CLUSTERS in runs:
+        add_run(folder, MAP, files, clusters=runs[CLUSTERS].itself)
+        if MAP in runs:
+            remove_run(runs[MAP])
 
 
 def load_map(folder: Path, clusters: RootCauseClusters) -> MapPositions | None:
@@ -158,18 +165,12 @@ def load_map(folder: Path, clusters: RootCauseClusters) -> MapPositions | None:
 
     It does not depend on the labels, so edits do not change the map.
     """
-    path = folder / MAP_FILE
     try:
-        stored = read_arrays(path)
-        xy, stamp = stored["xy"], str(stored["stamp"])
+        stored = read_arrays(run_file(present_runs(folder)[MAP], MAP_FILE))
     except DAMAGED:
         return None  # it can be computed again
     method = map_method()
-    if stamp != _stamp(clusters, method) or xy.shape != (len(clusters.paths), 2):
-        return None
-    if xy.dtype.kind != "f" or not ((xy >= 0) & (xy <= 1)).all():
-        return None
-    return MapPositions(xy.astype(np.float32), method)
+    return MapPositions(stored["xy"], method) if str(stored["stamp"]) == _stamp(clusters, method) else None
 
 
 def _stamp(clusters: RootCauseClusters, method: str) -> str:
@@ -295,10 +296,8 @@ def map_shades(name: str, column: np.ndarray) -> dict:
         number's scale.
     """
     if column.dtype.kind == "U":
-        known, counts = np.unique(column[column != ""], return_counts=True)
-        names = [str(known[i]) for i in np.argsort(-counts, kind="stable")]
+        names, texts = commonest_first(column), column.tolist()
         place = {text: i for i, text in enumerate(names)}
-        texts = column.tolist()
         return {
             "name": printable(name),
             "kind": "category",
@@ -317,6 +316,12 @@ def map_shades(name: str, column: np.ndarray) -> dict:
         "low": f"{low:.3g}",
         "high": f"{high:.3g}",
     }
+
+
+def commonest_first(column: np.ndarray) -> list[str]:
+    """The known values of a category."""
+    known, counts = np.unique(column[column != ""], return_counts=True)
+    return known[np.argsort(-counts, kind="stable")].tolist()
 
 
 def _middle(xy: np.ndarray, rows: np.ndarray) -> int:

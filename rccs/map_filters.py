@@ -1,14 +1,14 @@
 """Step 2 of SAFE, what the map can be filtered by: a histogram of each parameter of the failing images.
 
 Parameters in; for each, the bin of every image out, a byte, so that the page has all of them at once and counts them
-itself whenever a bin is chosen. The page's script is `page/scripts/map_filters.js`.
+itself whenever a bin is chosen. The page's script is `page/clusters/map_filters.js`.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from rccs.image_map import packed
+from rccs.image_map import commonest_first, packed
 from support.text import printable
 
 BINS = 16  # of a number
@@ -42,10 +42,9 @@ def map_filters(columns: Mapping[str, np.ndarray]) -> list[dict]:
 
 
 def _category(column: np.ndarray) -> dict | None:
-    known, counts = np.unique(column[column != ""], return_counts=True)
-    if len(known) < 2:
+    names = commonest_first(column)
+    if len(names) < 2:
         return None
-    names = [str(known[i]) for i in np.argsort(-counts, kind="stable")]
     shown = names if len(names) <= MOST_CATEGORIES + 1 else names[:MOST_CATEGORIES]
     place = {text: min(i, len(shown)) for i, text in enumerate(names)} | {"": UNKNOWN}
     others = [] if len(shown) == len(names) else [f"{len(names) - len(shown):,} others"]

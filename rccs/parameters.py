@@ -4,21 +4,20 @@ Simulators record such parameters, and annotators provide them. SAFE describes R
 does not need them. Images and a CSV file in; a column per parameter out, in the order of the images.
 """
 
-import csv
 import math
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from rccs.rounds import source_folder_of
 from support.entries import is_within, path_of
 from support.errors import SAFEError
-from support.files import regular
-from support.tables import from_cell, open_table
+from support.matching import check_matched, rows_by_image
+from support.tables import number_in, read_table
 
 PARAMETERS_FILE = "parameters.csv"
 KEY = "image"
@@ -49,24 +48,28 @@ class Parameters:
 def find_parameters(image_root: Path, *, within: Path | None = None) -> Path | None:
     """`parameters.csv` in the image folder or, if it is not there, beside it; otherwise None.
 
+    Of failures that SAFE has collected, then in the folder of their test images or beside that.
+
     Parameters
     ----------
     within : path, optional
         A file that lies outside this folder, links followed, is not taken.
     """
-    for folder in (image_root, image_root.parent):
+    tested = source_folder_of(image_root)
+    for folder in (image_root, image_root.parent, *((tested, tested.parent) if tested else ())):
         found = folder / PARAMETERS_FILE
         if found.is_file():
             return found if is_within(found, within) else None
     return None
 
 
-def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[str]) -> Parameters:
+def read_parameters(
+    path: str | os.PathLike, image_root: Path, images: Sequence[str], *, partial: bool = True
+) -> Parameters:
     """Read the parameters of images from a CSV file.
 
-    The column `image` (or, if there is none, the first) names the image. The names of a file are all interpreted in
-    the same way, the first of these that matches an image: relative to the CSV's folder, or absolute; relative to the
-    image folder; the end of the path; the file name alone, if no two images have the same.
+    The column `image` (or, if there is none, the first) names the image (see `support.matching.rows_by_image`). The
+    file may be about other images as well, such as the whole test set.
 
     A column whose name ends in `_deg` contains angles in degrees. A column contains numbers if at least 90 % of its
     values are numbers, unless these are only two different ones, such as 0 and 1. Other columns contain categories.
@@ -76,13 +79,17 @@ def read_parameters(path: str | os.PathLike, image_root: Path, images: Sequence[
     image_root : Path
     images : sequence of str
         Relative to `image_root`.
+    partial : bool
+        Whether more than a tenth of the images may be without a row.
 
     Raises
     ------
     SAFEError
-        The file cannot be read or is not a table.
+        The file cannot be read or is not a table, or rows are missing.
     """
     table, notes = _table(path, image_root, images)
+    if not partial:
+        check_matched(table.source, image_root, images, table.without_row)
     columns = {}
     for name, texts in table.texts.items():
         column, note = _typed(name, texts)
@@ -106,96 +113,35 @@ def read_texts(path: str | os.PathLike, image_root: Path, images: Sequence[str])
 
 
 class _Table(NamedTuple):
-    """A file of parameters: the value of each image in each column, empty if unknown."""
+    """A file of parameters: the value of each image in each column, empty if unknown, and images without a row."""
 
     source: Path
     texts: dict[str, list[str]]
+    without_row: list[str]
 
 
 def _table(path: str | os.PathLike, image_root: Path, images: Sequence[str]) -> tuple[_Table, list[str]]:
     """Read the rows about images, and notes on what could not be used (errors as of `read_parameters`)."""
-    path = path_of(path, "parameters as a CSV file")
-    try:
-        with regular(path).open(encoding="utf-8-sig", newline="") as file:
-            header, rows = open_table(file)
-            header = list(map(from_cell, header))
-            if len(header) < 2:
-                raise SAFEError(
-                    f"Expected parameters as a CSV file with a header: {KEY}, then a column per parameter. Received: "
-                    f"{path}"
-                )
-            key = header.index(KEY) if KEY in header else 0
-            names = {PurePosixPath(image).name for image in images}
-            others, kept, notes = 0, [], []
-            for row in rows:
-                if len(row) > key and PurePosixPath(from_cell(row[key].strip()).replace("\\", "/")).name in names:
-                    kept.append(row)
-                else:
-                    others += bool(row)
-    except OSError as error:
-        raise SAFEError(f"Could not read the parameters in {path}: {error.strerror}.") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise SAFEError(f"Expected parameters as a CSV file (UTF-8). Received: {path} ({error}).") from error
-    if KEY not in header:
-        notes.append(f"There is no column {KEY}; the first column, {header[0]}, is used instead.")
-    described = rows_by_image([from_cell(row[key].strip()) for row in kept], path.parent, image_root, images)
-    used = sum(map(len, described.values()))
-    notes += _notes_on_rows(images, described, others + len(kept) - used)
+    table = read_table(path_of(path, "parameters as a CSV file"), "parameters")
+    header = table.header
+    if len(header) < 2:
+        raise SAFEError(
+            f"Expected parameters as a CSV file with a header: {KEY}, then a column per parameter. Received: {path}"
+        )
+    key, notes = (KEY if KEY in header else header[0]), []
+    if key != KEY:
+        notes.append(f"There is no column {KEY}; the first column, {key}, is used instead.")
+    # A copy of a test image, which has the same path in another folder, is described by either.
+    roots = filter(None, (image_root, source_folder_of(image_root)))
+    keys, folder = table.texts(key), table.source.parent
+    described = max((rows_by_image(keys, folder, root, images, by_name=True) for root in roots), key=len)
+    notes += _notes_on_rows(images, described, len(table.rows) - sum(map(len, described.values())))
     texts = {
-        name: [
-            from_cell(kept[at[0]][place].strip()) if (at := described.get(image)) and place < len(kept[at[0]]) else ""
-            for image in images
-        ]
-        for place, name in enumerate(header)
-        if place != key and name
+        name: [table.text(name, described[image][0]) if image in described else "" for image in images]
+        for name in header
+        if name not in ("", key)
     }
-    return _Table(path, texts), notes
-
-
-def rows_by_image(keys: list[str], folder: Path, image_root: Path, images: Sequence[str]) -> dict[str, list[int]]:
-    """The rows of each image, by the first interpretation of the names that matches an image.
-
-    Parameters
-    ----------
-    keys : list of str
-        The name in each row.
-    folder : Path
-        What the names may be relative to.
-    image_root, images
-        As for `read_parameters`.
-    """
-    keys = [os.path.normpath(key.strip().replace("\\", "/")) for key in keys]
-    in_folder: dict[str, list[int]] = {os.path.normpath(folder / key): [] for key in keys}
-    for row, key in enumerate(keys):
-        in_folder[os.path.normpath(folder / key)].append(row)
-    exact: dict[str, list[int]] = {}
-    endings: dict[str, list[int]] = {}
-    for row, key in enumerate(keys):
-        exact.setdefault(key, []).append(row)
-        parts = PurePosixPath(key).parts
-        for start in range(1, len(parts) - 1):
-            endings.setdefault("/".join(parts[start:]), []).append(row)
-    names: dict[str, list[int]] = {}
-    for row, key in enumerate(keys):
-        names.setdefault(PurePosixPath(key).name, []).append(row)
-    image_names = Counter(PurePosixPath(image).name for image in images)
-
-    def unambiguous(rows: list[int]) -> list[int]:
-        return rows if len({keys[row] for row in rows}) == 1 else []
-
-    readings = (
-        lambda image: in_folder.get(os.path.normpath(image_root / image), []),
-        lambda image: exact.get(image, []),
-        lambda image: unambiguous(endings.get(image, [])),
-        lambda image: (
-            unambiguous(names.get(PurePosixPath(image).name, [])) if image_names[PurePosixPath(image).name] == 1 else []
-        ),
-    )
-    for reading in readings:
-        found = {image: rows for image in images if (rows := reading(image))}
-        if found:
-            return found
-    return {}
+    return _Table(table.source, texts, [image for image in images if image not in described]), notes
 
 
 def _notes_on_rows(images: Sequence[str], described: dict[str, list[int]], others: int) -> Iterator[str]:
@@ -236,7 +182,8 @@ def column_of(name: str, texts: Sequence[str]) -> np.ndarray:
 
 def numbers_of(texts: Sequence[str]) -> np.ndarray:
     """Texts as numbers; NaN where a text is none."""
-    return np.array([_number(text) for text in texts], np.float64)
+    numbers = np.array([number_in(text) for text in texts], np.float64)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def typed_column(name: str, texts: list[str]) -> np.ndarray | None:
@@ -246,11 +193,3 @@ def typed_column(name: str, texts: list[str]) -> np.ndarray | None:
 
 def _is_flag(known: list[str]) -> bool:
     return len(set(known)) == 2 and len(known) > 5
-
-
-def _number(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        return math.nan
-    return number if math.isfinite(number) else math.nan

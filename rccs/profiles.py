@@ -9,7 +9,6 @@ cluster); Mardia & Jupp, Directional Statistics, 2000 (circular variance); Kullb
 """
 
 import csv
-import io
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -21,9 +20,11 @@ import numpy as np
 from rccs.clusters import RootCauseClusters
 from rccs.parameters import ANGLE_SUFFIX
 from support.errors import SAFEError
-from support.files import DAMAGED, read_record, regular
-from support.run_folder import PROFILES_FILE, RUN_FILE
-from support.tables import cell, from_cell
+from support.files import DAMAGED, regular
+from support.tables import from_cell, table_text
+from support.text import percent
+
+PROFILES_FILE = "rcc_profiles.csv"
 
 REFERENCE = "all failing images"  # what an RCC's variance is compared with
 
@@ -50,7 +51,7 @@ WORDS = {
 
 
 class Finding(NamedTuple):
-    """A parameter in an RCC; a row of `rcc_profiles.csv`, but for the last four fields.
+    """A parameter in an RCC; a row of `rcc_profiles.csv`.
 
     Attributes
     ----------
@@ -114,7 +115,7 @@ class Finding(NamedTuple):
         Of what SAFE has measured, the word comes first, and the median is told:
         `dark (brightness 0.02–0.08; all failures 0.02–0.61, median 0.35)`.
         """
-        shares = f"{_percent(self.share)}, {_percent(self.overall_share)} overall"
+        shares = f"{percent(self.share)}%, {percent(self.overall_share)}% overall"
         if self.kind == "category":
             return f"{self.parameter} = {self.value} ({shares})"
         unit = "°" if self.kind == "angle" else ""
@@ -141,7 +142,7 @@ class Finding(NamedTuple):
         return _range(self.usual_low, self.usual_high) + ("°" if self.kind == "angle" else "")
 
 
-COLUMNS = Finding._fields[:-4]  # of `rcc_profiles.csv`
+COLUMNS = Finding._fields  # of `rcc_profiles.csv`
 
 
 class Profile(NamedTuple):
@@ -170,12 +171,6 @@ class Profile(NamedTuple):
         if all(math.isnan(finding.reduction) for finding in recorded):
             return "The parameters of only one image are known: nothing to compare."
         return "No parameter stands out."
-
-
-def _percent(share: float) -> str:
-    # 99.7 % must not be rounded to all images.
-    percent = math.floor(100 * share) if share > 0.99 else round(100 * share)
-    return f"{percent}%"
 
 
 def _range(low: float, high: float) -> str:
@@ -214,27 +209,30 @@ def profile_clusters(
 
 def _finding(rcc: int, name: str, column: np.ndarray, members: np.ndarray, *, measured: bool) -> Finding:
     """One parameter in an RCC; what SAFE has measured has a word as well, such as "dark"."""
-    if column.dtype.kind == "U":
-        finding = _category(rcc, name, column[column != ""], column[members & (column != "")])
-        return finding._replace(measured=measured)
-    known = ~np.isnan(column)
+    kind = "category" if column.dtype.kind == "U" else "angle" if name.endswith(ANGLE_SUFFIX) else "number"
+    known = column != "" if kind == "category" else ~np.isnan(column)
     overall, own, others = column[known], column[members & known], column[~members & known]
-    if name.endswith(ANGLE_SUFFIX):
-        finding = _angle(rcc, name, overall, own)
-        return finding._replace(measured=True, value=_hue(finding)) if measured else finding
-    finding = _number(rcc, name, overall, own, by_rank=measured)
-    return finding._replace(measured=True, value=_word(name, own, others)) if measured else finding
+    finding = Finding(rcc, name, kind, len(own), measured=measured)
+    if not len(own):
+        return finding
+    if kind == "category":
+        return _category(finding, overall, own)
+    if kind == "angle":
+        finding = _angle(finding, overall, own)
+        return finding._replace(value=_hue(finding)) if measured else finding
+    finding = _number(finding, overall, own, by_rank=measured)
+    return finding._replace(value=_word(name, own, others)) if measured else finding
 
 
 def _hue(finding: Finding) -> str:
     """The name of a hue, if most of the RCC's images share it."""
     wide = (finding.usual_high - finding.usual_low) % 360 > WIDEST_HUE
-    return "" if wide or not finding.known else f"mostly {HUES[round(finding.mean % 360 / 60) % 6]}"
+    return "" if wide else f"mostly {HUES[round(finding.mean % 360 / 60) % 6]}"
 
 
 def _word(name: str, own: np.ndarray, others: np.ndarray) -> str:
     """The word for where most of an RCC's values lie, seen from the median of the others; empty if on both sides."""
-    if not len(own) or not len(others):
+    if not len(others):
         return ""
     middle = np.median(others)
     less, more = WORDS.get(name, ("", ""))
@@ -242,14 +240,12 @@ def _word(name: str, own: np.ndarray, others: np.ndarray) -> str:
     return next((word for word, share in sides if share >= LEAST_SHARE), "")
 
 
-def _number(rcc: int, name: str, overall: np.ndarray, own: np.ndarray, *, by_rank: bool) -> Finding:
+def _number(finding: Finding, overall: np.ndarray, own: np.ndarray, *, by_rank: bool) -> Finding:
     """A number; `by_rank` where values are skewed, so that a few extreme images would hold most of the variance."""
-    if not len(own):
-        return Finding(rcc, name, "number", 0)
     low, high = np.quantile(own, OUTER).tolist()
     share, overall_share = (float(np.mean((low <= values) & (values <= high))) for values in (own, overall))
-    finding = Finding(
-        rcc, name, "number", len(own), float(own.min()), float(own.max()), float(own.mean()), low, high,
+    finding = finding._replace(
+        low=float(own.min()), high=float(own.max()), mean=float(own.mean()), usual_low=low, usual_high=high,
         share=share, overall_share=overall_share, overall_low=float(overall.min()), overall_high=float(overall.max()),
         overall_median=float(np.median(overall)),
     )  # fmt: skip
@@ -261,9 +257,7 @@ def _number(rcc: int, name: str, overall: np.ndarray, own: np.ndarray, *, by_ran
     return _weighed(finding, own.var(), overall.var())
 
 
-def _angle(rcc: int, name: str, overall: np.ndarray, own: np.ndarray) -> Finding:
-    if not len(own):
-        return Finding(rcc, name, "angle", 0)
+def _angle(finding: Finding, overall: np.ndarray, own: np.ndarray) -> Finding:
     mean = circular_mean(own)
     away, overall_away = _differences(own, mean), _differences(overall, mean)
     usual = np.quantile(away, OUTER)
@@ -275,8 +269,8 @@ def _angle(rcc: int, name: str, overall: np.ndarray, own: np.ndarray) -> Finding
     if not signed:
         bounds = [bound % 360 for bound in bounds]
     overall_low, overall_high = _arc(overall, signed)
-    finding = Finding(
-        rcc, name, "angle", len(own), bounds[0], bounds[1], mean, bounds[2], bounds[3],
+    finding = finding._replace(
+        low=bounds[0], high=bounds[1], mean=mean, usual_low=bounds[2], usual_high=bounds[3],
         share=share, overall_share=overall_share, overall_low=overall_low, overall_high=overall_high,
     )  # fmt: skip
     return _weighed(finding, circular_variance(own), circular_variance(overall))
@@ -306,18 +300,14 @@ def _arc(degrees: np.ndarray, signed: bool) -> tuple[float, float]:
     return (mean + low) % 360, (mean + high) % 360
 
 
-def _category(rcc: int, name: str, overall: np.ndarray, own: np.ndarray) -> Finding:
-    if not len(own):
-        return Finding(rcc, name, "category", 0)
+def _category(finding: Finding, overall: np.ndarray, own: np.ndarray) -> Finding:
     counts, overall_counts = (Counter(values.tolist()) for values in (own, overall))
     commonest = sorted(counts, key=lambda value: (-counts[value], value))
     two = len(overall_counts) > 2 and len(commonest) > 1 and counts[commonest[0]] < LEAST_SHARE * len(own)
     values = commonest[: 2 if two else 1]
     share = sum(counts[value] for value in values) / len(own)
     overall_share = sum(overall_counts[value] for value in values) / len(overall)
-    finding = Finding(
-        rcc, name, "category", len(own), value=" or ".join(values), share=share, overall_share=overall_share
-    )
+    finding = finding._replace(value=" or ".join(values), share=share, overall_share=overall_share)
     return _weighed(finding, gini_impurity(counts), gini_impurity(overall_counts))
 
 
@@ -352,44 +342,16 @@ def circular_variance(degrees: np.ndarray) -> float:
     return max(1 - math.hypot(np.sin(radians).mean(), np.cos(radians).mean()), 0.0)
 
 
-def known_ranges(profiles: Iterable[Profile]) -> dict[str, tuple[float, float]]:
-    """The range of each number and angle among all failing images, for `run.json`."""
-    return {
-        finding.parameter: (finding.overall_low, finding.overall_high)
-        for profile in profiles
-        for finding in profile.findings
-        if not math.isnan(finding.overall_low)
-    }
-
-
-def known_medians(profiles: Iterable[Profile]) -> dict[str, float]:
-    """The median of each number among all failing images, for `run.json`."""
-    return {
-        finding.parameter: finding.overall_median
-        for profile in profiles
-        for finding in profile.findings
-        if not math.isnan(finding.overall_median)
-    }
-
-
 # --- The file ---------------------------------------------------------------------------------------------------
 
 
 def profiles_text(profiles: Iterable[Profile]) -> str:
     """`rcc_profiles.csv`: a row per RCC and parameter, the most informative first; undefined values are empty."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for profile in profiles:
-        for finding in profile.findings:
-            finding = finding._replace(parameter=cell(finding.parameter), value=cell(finding.value))
-            # NaN differs from itself.
-            writer.writerow("" if field != field else field for field in finding[: len(COLUMNS)])
-    return table.getvalue()
+    return table_text(COLUMNS, (finding for profile in profiles for finding in profile.findings))
 
 
 def load_profiles(folder: Path) -> tuple[Profile, ...]:
-    """Read `rcc_profiles.csv`, and what is known of all failing images from `run.json`; empty if there is no table.
+    """Read `rcc_profiles.csv`; empty if there is none. Those of version 1.0.0 lack the last columns.
 
     Raises
     ------
@@ -404,47 +366,15 @@ def load_profiles(folder: Path) -> tuple[Profile, ...]:
         return ()
     except DAMAGED as error:
         raise SAFEError(f"{path} is damaged ({error}). Generate the clusters again.") from error
-    record = read_record(folder / RUN_FILE).get("parameters", {})
-    record = record if isinstance(record, dict) else {}
-    measured = _names_in(record.get("measured"))
-    ranges, medians = _figures_in(record.get("ranges"), _ends), _figures_in(record.get("medians"), float)
-    by_rcc: dict[int, list[Finding]] = {}
-    for finding in findings:
-        low, high = ranges.get(finding.parameter, (math.nan, math.nan))
-        median = medians.get(finding.parameter, math.nan)
-        by_rcc.setdefault(finding.rcc, []).append(
-            finding._replace(
-                overall_low=low, overall_high=high, overall_median=median, measured=finding.parameter in measured
-            )
-        )
-    return tuple(Profile(rcc, tuple(of_rcc)) for rcc, of_rcc in sorted(by_rcc.items()))
+    rccs = sorted({finding.rcc for finding in findings})
+    return tuple(Profile(rcc, tuple(finding for finding in findings if finding.rcc == rcc)) for rcc in rccs)
 
 
-def _from_row(row: dict[str, str]) -> Finding:
+def _from_row(row: Mapping[str, str]) -> Finding:
     kinds: dict[str, Callable[[str], Any]] = {
-        "parameter": from_cell, "kind": str, "value": from_cell, "rcc": int, "known": int,
+        "parameter": from_cell, "kind": str, "value": from_cell, "rcc": int, "known": int, "measured": "True".__eq__,
     }  # fmt: skip
-    return Finding(*(kinds.get(name, _figure)(row[name]) for name in COLUMNS))
-
-
-def _figure(text: str) -> float:
-    return float(text or "nan")
-
-
-def _names_in(entry: Any) -> frozenset[str]:
-    """The names in a list; none if it is damaged, since people may have edited `run.json`."""
-    return frozenset(entry) if isinstance(entry, list) and all(isinstance(n, str) for n in entry) else frozenset()
-
-
-def _figures_in(entry: Any, read: Callable[[Any], Any]) -> dict[str, Any]:
-    """The figures of each parameter; none if one is damaged, or not recorded, as in runs of earlier versions."""
-    try:
-        figures = {name: read(of_one) for name, of_one in entry.items()}
-    except DAMAGED:
-        return {}
-    return {name: of_one for name, of_one in figures.items() if np.isfinite(of_one).all()}
-
-
-def _ends(entry: Any) -> tuple[float, float]:
-    low, high = entry
-    return float(low), float(high)
+    values: dict[str, Any] = {
+        name: kinds[name](text) if name in kinds else float(text or "nan") for name, text in row.items()
+    }
+    return Finding(**values)

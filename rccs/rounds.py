@@ -9,7 +9,9 @@ import os
 from collections.abc import Collection
 from pathlib import Path
 
-from support.run_folder import FAILURES, FAILURES_MARK, ROUNDS_FOLDER
+from store.places import absolute
+from support.files import read_record
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, ROUNDS_FOLDER
 
 
 def names_in(folder: Path) -> frozenset[str]:
@@ -62,6 +64,15 @@ def home_of(image_root: Path) -> Path:
     if image_root.name == FAILURES and image_root.parent.parent.name == ROUNDS_FOLDER:
         return image_root.parent.parent.parent / FAILURES
     return image_root
+
+
+def source_folder_of(image_root: Path) -> Path | None:
+    """The test folder, in which the copies in a folder of failures have the same paths; None if SAFE made none."""
+    folder = image_root.parent
+    if image_root.name != FAILURES or not (folder / FAILURES_FILE).is_file():
+        return None
+    root = read_record(folder / ACCURACY_FILE, errors="surrogateescape").get("test_root")
+    return Path(absolute(root, folder)) if isinstance(root, str) else None
 
 
 def beside(path: str | os.PathLike, image_root: Path) -> Path:

@@ -4,9 +4,7 @@ A word of the query is part of a path (`night_`) or a condition on a parameter: 
 `blur_px >= 2`. Names and values with spaces are quoted: `"my folder"`, `weather="light rain"`.
 """
 
-import math
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -59,35 +57,13 @@ def matching_images(text: str, paths: Sequence[str], columns: Mapping[str, np.nd
 
 
 def example_for(columns: Mapping[str, np.ndarray]) -> str:
-    """A query that matches at least one image, as a hint to the engineer: `eyewear=sunglasses light<0.8`.
-
-    It has a condition for the rarest value of the category with the fewest values, and one on the first number that is
-    not always an integer, since integers often only count images; it is empty if there is neither.
-    """
-    texts = {name: values for name, values in columns.items() if values.dtype.kind == "U" and values.any()}
-    numbers = {name: values for name, values in columns.items() if values.dtype.kind != "U"}
-    words: list[str] = []
-    among: slice | np.ndarray = slice(None)
-    if texts:
-        name = min(texts, key=lambda name: len(set(texts[name].tolist())))
-        (category, _), *_ = sorted(Counter(filter(None, texts[name].tolist())).items(), key=lambda pair: pair[::-1])
-        among = texts[name] == category
-        words.append(f"{_quoted(name)}={_quoted(category)}")
-    for name, values in numbers.items():
-        known = values[among][np.isfinite(values[among])]
-        if len(known) and (known % 1).any():
-            words.append(f"{_quoted(name)}<{_just_above(float(np.median(known)))}")
-            break
-    return " ".join(words)
-
-
-def _just_above(number: float) -> str:
-    """A number with few digits that is slightly above another one."""
-    for digits in range(2, 18):
-        text = f"{number + abs(number) * 10.0 ** (1 - digits):.{digits}g}"
-        if "e" not in text and float(text) > number:
-            return text
-    return repr(math.nextafter(number, math.inf))
+    """A query on the first parameter, as a hint to the engineer: `eyewear=sunglasses`; empty if there is none."""
+    for name, values in columns.items():
+        if values.dtype.kind == "U" and (known := sorted({*values.tolist()} - {""})):
+            return f"{_quoted(name)}={_quoted(known[0])}"
+        if values.dtype.kind != "U" and np.isfinite(values).any():
+            return f"{_quoted(name)}>={np.nanmin(values):.3g}"
+    return ""
 
 
 def _quoted(text: str) -> str:

@@ -4,23 +4,30 @@
 selection.
 """
 
-import csv
+import dataclasses
 import hashlib
-import io
 import json
 import math
-import os
-from collections.abc import Mapping, Sequence
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from rccs.clusters import find_clusters
+from store.database import reading
+from store.entries import present
+from store.output_folder import Writer
+from store.places import absolute, relative
+from store.runs import SELECTION, Run, add_run, present_runs, reading_file
 from support.errors import SAFEError
-from support.files import DAMAGED, read_record
 from support.images import Skipped
-from support.output_folder import Writer, save_files
-from support.run_folder import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
-from support.tables import cell, from_cell
+from support.tables import from_cell, number_in, read_table, table_text
+
+FILENAMES_FILE = "IS_filenames.txt"
+UNSAFE_SET_FILE = "unsafe_set.csv"
+UNSAFE_IMAGES_FILE = "unsafe_images.csv"
+SELECTION_FILE = "unsafe_set.json"
 
 COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
 # One more column each, of sets that were also selected by weak spots or by the DNN's likely errors
@@ -124,56 +131,57 @@ class UnsafeSet:
     listed: bool = False
 
 
+LABEL = "label"
+"""The kind of an entry on an image: its subject is the path and the folder, as JSON; its value `label`, `content`."""
+
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_unsafe_set(unsafe: UnsafeSet, folder: Path) -> None:
-    """Write the files of `unsafe_set_files`."""
-    save_files(folder, unsafe_set_files(unsafe))
+def save_unsafe_set(
+    unsafe: UnsafeSet,
+    folder: Path,
+    *,
+    more: Mapping[str, Writer] | None = None,
+    time: str | None = None,
+    then: Callable[[sqlite3.Connection, int], object] | None = None,
+) -> Run:
+    """Write `IS_filenames.txt`, `unsafe_set.csv` and `unsafe_set.json` as a run of the analysis in a folder.
 
+    Parameters
+    ----------
+    more : mapping, optional
+        Further files.
+    time, then
+        As of `store.runs.add_run`.
 
-def unsafe_set_files(unsafe: UnsafeSet) -> dict[str, Writer]:
-    """`IS_filenames.txt`, `unsafe_set.csv` and `unsafe_set.json`, by name."""
+    Raises
+    ------
+    SAFEError
+        They cannot be written; nothing is changed.
+    """
     record = {
-        "improvement_root": os.fspath(unsafe.improvement_root),
+        **{field.name: getattr(unsafe, field.name) for field in dataclasses.fields(unsafe)},
+        "improvement_root": relative(unsafe.improvement_root, folder),
         "selected": len(unsafe.images),
-        "wanted": unsafe.wanted,
-        "formula": unsafe.formula,
-        "n_improvement": unsafe.n_improvement,
-        "candidates": unsafe.candidates,
         "skipped": [skip._asdict() for skip in unsafe.skipped],
-        "clusters": unsafe.clusters,
-        "left_out": unsafe.left_out,
-        "quota": unsafe.quota,
-        "model": unsafe.model,
-        "run": unsafe.run,
-        "labels": unsafe.labels,
+        "model": relative(unsafe.model, folder),
         "images": _digest(unsafe.images),
-        **({"notes": unsafe.notes} if unsafe.notes else {}),
-        **({"listed": True} if unsafe.listed else {}),
     }
-    return {
+    files: dict[str, Writer] = {
         FILENAMES_FILE: "".join(f"{image.image}\n" for image in unsafe.images),
         UNSAFE_SET_FILE: unsafe_table(unsafe),
         SELECTION_FILE: json.dumps(record, indent=2) + "\n",
     }
+    found = find_clusters(folder, unsafe.run)
+    clusters = found.clusters if found else ""
+    return add_run(folder, SELECTION, {**files, **(more or {})}, clusters=clusters, time=time, then=then)
 
 
 def unsafe_table(unsafe: UnsafeSet) -> str:
-    """The content of `unsafe_set.csv`, the only file that labelling changes."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    more: dict[str, list] = {}
-    if any(image.reason for image in unsafe.images):
-        more[REASON] = [cell(image.reason) for image in unsafe.images]
-    if any(image.likely_wrong is not None for image in unsafe.images):
-        more[LIKELY_WRONG] = ["" if image.likely_wrong is None else image.likely_wrong for image in unsafe.images]
-    writer.writerow([*COLUMNS, *more])
-    for i, image in enumerate(unsafe.images):
-        within = str(image.within_eps).lower()
-        row = [cell(image.image), image.rcc, image.distance, within, cell(image.label)]
-        writer.writerow([*row, *(column[i] for column in more.values())])
-    return table.getvalue()
+    """The content of `unsafe_set.csv`."""
+    rows = [image._asdict() | {"within_eps": str(image.within_eps).lower()} for image in unsafe.images]
+    columns = [*COLUMNS, *(name for name in (REASON, LIKELY_WRONG) if any(row[name] not in ("", None) for row in rows))]
+    return table_text(columns, ([row[name] for name in columns] for row in rows))
 
 
 def set_key(unsafe: UnsafeSet) -> str:
@@ -187,69 +195,69 @@ def _digest(images: Sequence[UnsafeImage]) -> str:
     return hashlib.blake2b("".join(rows).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
-def load_unsafe_set(folder: Path) -> UnsafeSet:
-    """Read the unsafe set in a folder.
+def load_unsafe_set(folder: Path, run: Run | None = None) -> UnsafeSet:
+    """Read an unsafe set, with the labels that its images have now.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the analysis.
+    run : Run, optional
+        Of the selection; by default the present one.
 
     Raises
     ------
     SAFEError
         There is no unsafe set, or it is damaged.
     """
-    path = folder / UNSAFE_SET_FILE
-    if not path.is_file() or not (folder / SELECTION_FILE).is_file():
+    run = run or present_runs(folder).get(SELECTION)
+    if run is None or not run.folder.is_dir():
         raise SAFEError(f"Expected an unsafe set. Received none in {folder}. Select it first.")
-    try:
-        # Engineers fill in the labels with a spreadsheet, which may add a byte order mark and write TRUE for true.
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            rows = list(csv.DictReader(file, strict=True))
-        images = tuple(map(_image_of, rows))
-        if not images:
-            raise ValueError("no images")
-        if len({image.image for image in images}) < len(images):
-            raise ValueError("the same image twice")
-        record = json.loads((folder / SELECTION_FILE).read_text(encoding="utf-8"))
-        if "images" in record and record["images"] != _digest(images):
+    with reading_file(run, UNSAFE_SET_FILE) as path:
+        # As people edit it: an earlier version kept the labels in it.
+        table = read_table(path, "images of the unsafe set", own=True, code_page=None)
+        images = tuple(_image_of(row, decimal_comma=table.decimal_comma) for row in table.records())
+    with reading_file(run, SELECTION_FILE) as path:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record["images"] != _digest(images):
             raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
-        if record.get("quota", "equal") not in QUOTAS:
-            raise ValueError(f"an invalid quota: {record['quota']}")
-        candidates = tuple(map(int, record["candidates"]))
-        if max(image.rcc for image in images) >= len(candidates):
-            raise ValueError("an RCC that does not exist")
+        root, labels = record["improvement_root"], labels_at(folder, record["improvement_root"])
+        known = {field.name for field in dataclasses.fields(UnsafeSet)} & record.keys()
+        values: dict[str, Any] = {
+            name: tuple(record[name]) if isinstance(record[name], list) else record[name] for name in known
+        }
         return UnsafeSet(
-            improvement_root=Path(record["improvement_root"]),
-            images=images,
-            wanted=int(record["wanted"]),
-            formula=str(record["formula"]),
-            n_improvement=int(record["n_improvement"]),
-            candidates=candidates,
-            skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
-            clusters=str(record["clusters"]),
-            left_out=tuple(map(int, record.get("left_out", ()))),
-            quota=record.get("quota", "equal"),  # older versions had no other
-            model=str(record.get("model", "")),
-            run=str(record.get("run", "")),
-            labels=str(record.get("labels", "")),
-            notes=tuple(map(str, record.get("notes", ()))),
-            listed=bool(record.get("listed", False)),
+            **values
+            | {
+                "improvement_root": Path(absolute(root, folder)),
+                "images": tuple(image._replace(label=labels.get(image.image, image.label)) for image in images),
+                "skipped": tuple(Skipped(**skip) for skip in record["skipped"]),
+                "model": absolute(record.get("model", ""), folder),
+            }
         )
-    except DAMAGED as error:
-        raise SAFEError(f"The unsafe set in {folder} is damaged ({error}). Select it again.") from error
 
 
-def selection_run(folder: Path) -> str:
-    """Fingerprint of the unedited clusters that the unsafe set in a folder belongs to; empty if unknown."""
-    return str(read_record(folder / SELECTION_FILE).get("run", ""))
+def labels_at(folder: Path, root: str) -> dict[str, str]:
+    """The labels of the images of a folder, by their paths in it; an empty one was taken away.
+
+    Parameters
+    ----------
+    root : str
+        As the analysis records it (see `store.places.relative`).
+    """
+    with reading(folder) as db:
+        said = present(db, LABEL)
+    places = ((*json.loads(subject), value["label"]) for subject, value in said.items())
+    return {image: label for image, of, label in places if of == root}
 
 
-def _image_of(row: Mapping[str, str]) -> UnsafeImage:
+def _image_of(row: Mapping[str, str], *, decimal_comma: bool) -> UnsafeImage:
     """A row of `unsafe_set.csv`; a ValueError if it is invalid."""
-    image, label = from_cell(row["image"] or ""), from_cell((row["label"] or "").strip())
-    rcc, distance = int(row["rcc"]), float(row["distance"])
+    image, label = from_cell(row["image"]), from_cell(row["label"].strip())
+    rcc, distance = int(row["rcc"]), number_in(row["distance"], decimal_comma=decimal_comma)
     if not image or set(image) & set("\0\r\n") or rcc < 0 or not 0 <= distance < math.inf:
         raise ValueError(f"an invalid row: {image!r}, {rcc}, {distance}")
-    likely = (row.get(LIKELY_WRONG) or "").strip()
-    share = float(likely) if likely else None
-    if share is not None and not 0 <= share <= 1:
-        raise ValueError(f"an invalid row: {image!r}, {LIKELY_WRONG} {likely}")
-    within = row["within_eps"].strip().lower() == "true"
-    return UnsafeImage(image, rcc, distance, within, label, from_cell(row.get(REASON) or ""), share)
+    likely = row.get(LIKELY_WRONG, "").strip()
+    share = number_in(likely, decimal_comma=decimal_comma) if likely else None
+    within = row["within_eps"].strip().lower() == "true"  # spreadsheets write TRUE
+    return UnsafeImage(image, rcc, distance, within, label, from_cell(row.get(REASON, "")), share)

@@ -1,7 +1,7 @@
 """The outputs of SAFE: the report for the safety case, exported images, and the history of runs.
 
 The modules in order, each importing only from earlier ones: `markup` (HTML), `elbow` (the k-distance curve), `material`
-(what the report is written from); the report's sections in `summary` (with `drawn_map`), `wording`, `cards`,
-`weak_spots`, `improvement` and `provenance`, put in order by `sections`; `export`, `freshness` (whether a report or
-export is out of date), `report`, `labelled`, `history`, and `side_by_side` (two runs compared).
+(what the report is written from); the report's sections in `summary`, `cards`, `weak_spots`, `improvement` (with
+`confusions`) and `provenance`; `export`, `freshness` (whether a report or export is out of date), `report`, `history`,
+`side_by_side` (two runs compared), `models` and `two_models` (two models compared).
 """

@@ -7,18 +7,11 @@ import numpy as np
 from dbscan.outcome import NOISE
 from rccs.answers import commonest_confusion
 from rccs.clusters import rccs_of, sample, told_of
-from rccs.confidence import (
-    confidence_text,
-    is_loose,
-    near_text,
-    no_steady_groups,
-    no_steady_groups_text,
-    place_text,
-)
+from rccs.confidence import confidence_text, is_loose, near_text, no_steady_groups, no_steady_groups_text, place_text
 from rccs.nearness import nearest_rccs, rcc_centres
-from rccs.notes import title
-from rccs.rates import by_excess
-from reporting.markup import badge, escaped, fact_list, percent
+from rccs.review.notes import title
+from rccs.spots.rates import by_excess
+from reporting.markup import badge, escaped, fact_list, percent, warning
 from reporting.material import LOOSE, Material
 from support.text import count, display_name
 
@@ -34,16 +27,14 @@ def rccs_section(known: Material) -> str:
     centres = rcc_centres(known.clusters)
     cards = "".join(_card(known, rcc, centres) for rcc in rccs[:MOST_CARDS])
     rest = len(rccs) - MOST_CARDS
-    problem = f"<p class='warning'>{escaped(known.profiles_missing)}</p>" if known.profiles_missing else ""
-    fewer = f"<p class='warning'>Only in the table above: the smallest {count(rest, 'RCC')}.</p>" if rest > 0 else ""
-    return problem + cards + fewer
+    fewer = warning(f"Only in the table above: the smallest {count(rest, 'RCC')}." if rest > 0 else "")
+    return warning(known.missing.get("profiles", "")) + cards + fewer
 
 
 def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
     clusters = known.clusters
     size = int((clusters.labels == rcc).sum())
     share = size / len(clusters.paths)
-    note = known.review.notes.get(rcc)
     alike = ", ".join(
         f"<a href='#rcc-{other}'>{escaped(title(other, known.review.notes))}</a>"
         for other, _ in nearest_rccs(clusters, rcc, centres=centres)
@@ -51,13 +42,11 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
     confusion = commonest_confusion(clusters.answers_of(rcc))
     detector = clusters.answers is not None and clusters.answers.detector
     near = near_text(clusters, rcc)
+    taken = escaped(f"{confusion[0].lower()}{confusion[1:]}" if confusion else "")
     facts = [
         ("Steadiness", escaped(confidence_text(clusters, rcc)) + (f"; {escaped(near)}" if near else "")),
         ("Failure rate", escaped(known.reasons.text_of(clusters, rcc, known.rates))),
-        (
-            "Missed or false" if detector else "Taken for",
-            escaped(f"{confusion[0].lower()}{confusion[1:]}" if confusion else ""),
-        ),
+        ("Missed or false" if detector else "Taken for", taken),
         ("Parameters", escaped(known.profiles.get(rcc, ""))),
         ("Most like", alike),
     ]
@@ -71,7 +60,7 @@ def _card(known: Material, rcc: int, centres: Mapping[int, np.ndarray]) -> str:
         f"<p class='size'>{count(size, 'image')} · {percent(share)} of all failing images · "
         f"{count(int(clusters.is_core[clusters.labels == rcc].sum()), 'core image')}</p>"
         f"<div class='bar'><i style='width:{100 * share:.1f}%'></i></div>"
-        + (f"<p class='note'>{escaped(note.note)}</p>" if note and note.note else "")
+        + _note(known, rcc)
         + _five(known, rcc)
         + fact_list(facts)
         + "</article>"
@@ -83,8 +72,8 @@ def _five(known: Material, rcc: int) -> str:
     row_of = {known.clusters.paths[row]: row for row in np.flatnonzero(known.clusters.labels == rcc).tolist()}
     figures = "".join(
         f"<figure><img alt='{escaped(display_name(path))}' src='{known.images[path]}'>"
-        f"<figcaption>{escaped(display_name(path, longest=32))}{_told(told.get(path))}"
-        f"{_between(place_text(known.clusters, row_of[path]))}</figcaption></figure>"
+        f"<figcaption>{escaped(display_name(path, longest=32))}{_line(told.get(path), 'b')}"
+        f"{_line(place_text(known.clusters, row_of[path]))}</figcaption></figure>"
         for path in paths
         if path in known.images
     )
@@ -93,12 +82,13 @@ def _five(known: Material, rcc: int) -> str:
     return f"<div class='five'>{figures}</div>"
 
 
-def _between(text: str) -> str:
-    return f"<br>{escaped(text)}" if text else ""
+def _line(text: str | None, tag: str = "span") -> str:
+    return f"<br><{tag}>{escaped(text)}</{tag}>" if text else ""
 
 
-def _told(told: str | None) -> str:
-    return f"<br><b>{escaped(told)}</b>" if told else ""
+def _note(known: Material, rcc: int) -> str:
+    note = known.review.notes.get(rcc)
+    return f"<p class='note'>{escaped(note.note)}</p>" if note and note.note else ""
 
 
 def noise_section(known: Material) -> str:
@@ -107,7 +97,6 @@ def noise_section(known: Material) -> str:
     noise = clusters.members(NOISE)
     if not noise:
         return "<p>Every failing image is in an RCC.</p>"
-    note = known.review.notes.get(NOISE)
     if no_steady_groups(clusters):
         why = "No group of them is steady (see Summary). They have to be inspected one by one."
     else:
@@ -119,7 +108,5 @@ def noise_section(known: Material) -> str:
         )
     return (
         f"<article class='card'><p><b>{count(len(noise), 'image')}</b>, {percent(clusters.noise_share)} of all failing "
-        f"images. {why}</p>"
-        + (f"<p class='note'>{escaped(note.note)}</p>" if note and note.note else "")
-        + f"{_five(known, NOISE)}</article>"
+        f"images. {why}</p>" + f"{_note(known, NOISE)}{_five(known, NOISE)}</article>"
     )

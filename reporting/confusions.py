@@ -85,7 +85,7 @@ def _matrix(matrix: ConfusionMatrix, caption: str, most: int) -> str:
 
 def _cell(matrix: ConfusionMatrix, row: int, column: int, most: int) -> str:
     images, wrong = int(matrix.counts[row, column]), int(matrix.wrong[row, column])
-    kind = "right" if row == column else "wrong" if wrong else "none"
+    kind = "wrong" if wrong else "right" if row == column else "none"
     shade = f" style='--shade:{round(10 + 35 * wrong / most)}%'" if kind == "wrong" else ""
     return f"<td class='n {kind}'{shade}>{images:,}</td>"
 

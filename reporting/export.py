@@ -3,43 +3,48 @@
 RCC_03_sunglasses-at-night/   the images, under their own names
 no_cluster/
 labels.csv                    a row for each image, see `ExportedImage`
-labels.parquet                the same, if pyarrow is installed
 report.html                   if requested
 .safe-export                  names and digests of these files; `b2sum -l 128 -c .safe-export` checks them
+
+The labelled unsafe set, for training with another framework, has a folder for each class, and a row for each
+`LabelledImage` in the table.
 
 Only an export that has not been changed since SAFE wrote it is ever replaced. In a ZIP file, the comment shows that.
 """
 
-import csv
 import hashlib
-import importlib.util
 import io
 import os
 import re
 import unicodedata
 import zipfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters
 from rccs.confidence import confidence, place_of
 from rccs.nearness import by_closeness
-from rccs.notes import RccNote
+from rccs.review.notes import RccNote
+from rccs.unsafe_set import UnsafeSet
 from support.entries import path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, free_name, put_back, regular, replacing, replacing_folder
 from support.images import FORMATS, UNREADABLE, Skipped, read_bytes, reason_for
 from support.progress import Progress, no_progress
-from support.run_folder import EXPORT_MARK, REPORT_FILE
-from support.tables import cell
-from support.text import printable
+from support.run_folder import EXPORT_MARK
+from support.tables import table_text
+from support.text import printable, some
 
-LABELS_TABLE, PARQUET_TABLE = "labels.csv", "labels.parquet"
+REPORT_FILE = "report.html"
+EXPORT_FOLDER = "export"
+EXPORT_ZIP = "export.zip"
+"""The same as one file, which the page makes."""
+
+LABELS_TABLE = "labels.csv"
 NOISE_FOLDER = "no_cluster"
 LONGEST_SLUG = 40
 LONGEST_NAME = 150  # bytes; of the 260 characters of Windows' paths, this leaves some for the folders
@@ -137,42 +142,48 @@ def export_rows(
             "which have no images. Choose from those that are displayed."
         )
     row_of = {path: row for row, path in enumerate(clusters.paths)}
-    answers = _answers(clusters)
     rows = []
     for rcc in wanted:
         note = notes.get(rcc, RccNote(rcc))
         folder = folder_name(rcc, note.name, clusters.n_rccs)
         taken: set[str] = set()
         for path, distance in by_closeness(clusters, rcc):
-            file = f"{folder}/{unused_name(safe_name(Path(path).name), taken)}"
-            core, place = bool(clusters.is_core[row_of[path]]), place_of(clusters, row_of[path])
-            row = ExportedImage(path, rcc, note.name, note.verdict, core, round(distance, 6), file)
-            if path in answers:
-                row = row._replace(**answers[path])
-            rows.append(
-                row._replace(
-                    rcc_confidence=_rounded(confidence(clusters, rcc)),
-                    together=_rounded(place.together),
-                    beside=place.beside,
-                    together_beside=_rounded(place.together_beside),
-                )
-            )
+            row = row_of[path]
+            place = place_of(clusters, row)
+            exported = ExportedImage(
+                path, rcc, note.name, note.verdict, bool(clusters.is_core[row]), round(distance, 6),
+                file=f"{folder}/{unused_name(safe_name(Path(path).name), taken)}",
+                rcc_confidence=_rounded(confidence(clusters, rcc)),
+                together=_rounded(place.together),
+                beside=place.beside,
+                together_beside=_rounded(place.together_beside),
+            )  # fmt: skip
+            if clusters.answers is not None:
+                label, predicted, score = (column[row].item() for column in clusters.answers[:3])
+                exported = exported._replace(label=label, predicted=predicted, score=round(score, 6))
+            rows.append(exported)
     return rows
+
+
+def spot_rows(
+    clusters: RootCauseClusters, notes: Mapping[int, RccNote], rank: int, images: Collection[str]
+) -> list[ExportedImage]:
+    """The rows of the failing images in a weak spot, in the order of `export_rows`; all files are in one folder."""
+    folder, taken = spot_name(rank), set[str]()
+    return [
+        row._replace(file=f"{folder}/{unused_name(safe_name(Path(row.image).name), taken)}")
+        for row in export_rows(clusters, notes)
+        if row.image in images
+    ]
+
+
+def spot_name(rank: int) -> str:
+    """What the folder and the ZIP file of a weak spot's images are called."""
+    return f"weak_spot_{rank}"
 
 
 def _rounded(share: float | None) -> float | None:
     return None if share is None else round(share, 6)
-
-
-def _answers(clusters: RootCauseClusters) -> dict[str, dict[str, Any]]:
-    """Label, prediction and score of each image whose answer is known."""
-    if clusters.answers is None:
-        return {}
-    label, predicted, score, *_ = clusters.answers
-    scores = [None if np.isnan(one) else round(one, 6) for one in score.tolist()]
-    columns = zip(label.tolist(), predicted.tolist(), scores, strict=True)
-    answers = ({"label": one, "predicted": given, "score": how} for one, given, how in columns)
-    return dict(zip(clusters.paths, answers, strict=True))
 
 
 def folder_name(rcc: int, name: str, n_rccs: int) -> str:
@@ -219,12 +230,12 @@ def export_rccs(
     report: str = "",
     progress: Progress = no_progress,
 ) -> Export:
-    """Copy the images of RCCs to a folder, completely or not at all; an earlier export there is replaced.
+    """Copy the images of RCCs to a folder or ZIP file, completely or not at all; an earlier export there is replaced.
 
     Parameters
     ----------
     to : path
-        A folder that does not exist, is empty, or is an earlier export (see `check_target`).
+        As of `write_copies`.
     what : collection of int, optional
         The RCCs to export; by default all, and the images in no cluster.
     report : str
@@ -233,10 +244,10 @@ def export_rccs(
     Raises
     ------
     SAFEError
-        The folder contains something else or cannot be written to, or there is nothing to export.
+        There is something else, it cannot be written to, or there is nothing to export.
     """
     rows = export_rows(clusters, notes, what=what)
-    return write_copies(to, clusters.image_root, rows, lambda written: _tables(written, report), progress=progress)
+    return write_copies(to, clusters.image_root, rows, lambda written: rcc_tables(written, report), progress=progress)
 
 
 def write_copies(
@@ -247,10 +258,13 @@ def write_copies(
     *,
     progress: Progress = no_progress,
 ) -> Export:
-    """Copy images to a folder, completely or not at all; an earlier export there is replaced.
+    """Copy images to a folder or ZIP file, completely or not at all; an earlier export there is replaced.
 
     Parameters
     ----------
+    to : path
+        A folder that does not exist, is empty, or is an earlier export; or a name that ends in .zip (see
+        `check_target`).
     root : Path
         What the images' paths are relative to.
     rows : sequence of named tuples with the fields `image` and `file`
@@ -262,16 +276,38 @@ def write_copies(
     Raises
     ------
     SAFEError
-        The folder contains something else or cannot be written to.
+        There is something else, or it cannot be written to.
     """
     target = _target(to)
     check_target(target)
+    missing: list[Skipped] = []
+
+    def files() -> Iterator[tuple[str, bytes]]:
+        """Names and contents: the images, then what there is besides."""
+        written = []
+        for done, row in enumerate(rows, start=1):
+            try:
+                data = _image_bytes(root / row.image)
+            except UNREADABLE as error:
+                missing.append(Skipped(row.image, reason_for(error)))
+                written.append(row._replace(file=""))
+            else:
+                yield row.file, data
+                written.append(row)
+            progress("Copying images", done, len(rows))
+        yield from tables(written)
+
+    write = _write_zip if target.suffix.lower() == ".zip" else _write_folder
+    write(target, files())
+    return Export(target, len(rows) - len(missing), tuple(missing))
+
+
+def _write_folder(target: Path, files: Iterable[tuple[str, bytes]]) -> None:
     try:
         with replacing_folder(target) as building:
-            for folder in {Path(row.file).parent for row in rows}:
-                (building / folder).mkdir()
-            written, missing, digests = _copy(root, rows, building, progress)
-            for name, data in tables(written):
+            digests = {}
+            for name, data in files:
+                (building / name).parent.mkdir(exist_ok=True)
                 (building / name).write_bytes(data)
                 digests[name] = _digest(io.BytesIO(data))
             (building / EXPORT_MARK).write_bytes("".join(f"{d}  {name}\n" for name, d in digests.items()).encode())
@@ -280,52 +316,15 @@ def write_copies(
         raise SAFEError(
             f"Could not write the export to {target}: {error.strerror or error}. Choose another folder."
         ) from error
-    return Export(target, len(rows) - len(missing), missing)
 
 
-def export_zip(
-    clusters: RootCauseClusters,
-    notes: Mapping[int, RccNote],
-    to: str | os.PathLike,
-    *,
-    what: Collection[int] | None = None,
-    report: str = "",
-    progress: Progress = no_progress,
-) -> Export:
-    """Write the same as `export_rccs` to a ZIP file, which replaces an earlier export of that name.
-
-    Raises
-    ------
-    SAFEError
-        The name is taken by another file, the file cannot be written, or there is nothing to export.
-    """
-    rows = export_rows(clusters, notes, what=what)
-    target = _target(to)
-    if target.suffix.lower() != ".zip":
-        raise SAFEError(f"Expected a file name that ends in .zip. Received: {target.name}")
-    check_target(target)
-    written: list[ExportedImage] = []
-    missing: list[Skipped] = []
-    # Images are already compressed, so they are only stored. ZIP has no times before 1980: they become 1980.
-    with (
-        replacing(target) as temporary,
-        zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED, strict_timestamps=False) as archive,
-    ):
-        for done, row in enumerate(rows, start=1):
-            try:
-                data = _image_bytes(clusters.image_root / row.image)
-            except UNREADABLE as error:
-                missing.append(Skipped(row.image, reason_for(error)))
-                written.append(row._replace(file=""))
-            else:
-                archive.writestr(row.file, data)
-                written.append(row)
-            progress("Packing images", done, len(rows))
-        for name, data in _tables(written, report):
-            archive.writestr(name, data, zipfile.ZIP_DEFLATED)
+def _write_zip(target: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    with replacing(target) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, data in files:
+            # Images, which are in folders, are compressed already.
+            archive.writestr(name, data, zipfile.ZIP_STORED if "/" in name else zipfile.ZIP_DEFLATED)
         archive.comment = _zip_mark(archive)
         check_target(target)
-    return Export(target, len(rows) - len(missing), tuple(missing))
 
 
 def _target(to: str | os.PathLike) -> Path:
@@ -379,8 +378,11 @@ def _fault_of_folder(folder: Path) -> str:
                 continue
             if name not in written:
                 return f"{printable(name)} is not from SAFE"
-            if path.is_symlink() or _digest_of_file(path) != written[name]:
-                return f"{printable(name)} was changed"
+            if not path.is_symlink():
+                with regular(path).open("rb") as file:
+                    if _digest(file) == written[name]:
+                        continue
+            return f"{printable(name)} was changed"
     return ""
 
 
@@ -405,41 +407,7 @@ def _digest(file: io.BytesIO | io.BufferedReader) -> str:
     return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
-def _digest_of_file(path: Path) -> str:
-    with regular(path).open("rb") as file:
-        return _digest(file)
-
-
 # --- Copying ----------------------------------------------------------------------------------------------------
-
-
-def _copy(
-    root: Path, rows: Sequence[Any], folder: Path, progress: Progress
-) -> tuple[list[Any], tuple[Skipped, ...], dict[str, str]]:
-    """Copy the images (OSError if the disk is full).
-
-    Returns
-    -------
-    list
-        All rows; those that could not be copied have no file.
-    tuple of Skipped
-        Images that could not be copied.
-    dict of str to str
-        Digests of the files.
-    """
-    written, missing, digests = [], [], {}
-    for done, row in enumerate(rows, start=1):
-        try:
-            data = _image_bytes(root / row.image)
-        except UNREADABLE as error:
-            missing.append(Skipped(row.image, reason_for(error)))
-            written.append(row._replace(file=""))
-        else:
-            (folder / row.file).write_bytes(data)
-            digests[row.file] = _digest(io.BytesIO(data))
-            written.append(row)
-        progress("Copying images", done, len(rows))
-    return written, tuple(missing), digests
 
 
 def _image_bytes(path: Path) -> bytes:
@@ -449,39 +417,87 @@ def _image_bytes(path: Path) -> bytes:
         return data
 
 
-def _tables(rows: list[ExportedImage], report: str) -> Iterator[tuple[str, bytes]]:
+def rcc_tables(rows: list[ExportedImage], report: str = "") -> Iterator[tuple[str, bytes]]:
     """Names and contents of the files other than the images."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    for row in rows:
-        texts = {name: cell(getattr(row, name)) for name in ("image", "name", "label", "predicted")}
-        values = row._asdict() | texts | {"core": str(row.core).lower()}
-        writer.writerow(["" if value is None else value for value in values.values()])
-    yield LABELS_TABLE, table.getvalue().encode("utf-8", "surrogateescape")
-    if writes_parquet():
-        yield PARQUET_TABLE, _parquet(rows)
+    table = table_text(COLUMNS, (row._replace(core=str(row.core).lower()) for row in rows))  # type: ignore[arg-type]
+    yield LABELS_TABLE, table.encode("utf-8", "surrogateescape")
     if report:
         yield REPORT_FILE, report.encode("utf-8")
 
 
-def writes_parquet() -> bool:
-    """Whether exports also contain a Parquet table."""
-    return importlib.util.find_spec("pyarrow") is not None
+# --- The labelled unsafe set, for training with another framework ------------------------------------------------
 
 
-def _parquet(rows: list[ExportedImage]) -> bytes:
-    import pyarrow as arrow
-    from pyarrow import parquet
+class LabelledImage(NamedTuple):
+    """A row of `labels.csv`.
 
-    text, whole, number = arrow.string(), arrow.int32(), arrow.float64()
-    kinds = (text, whole, text, text, arrow.bool_(), number, text, text, text, number, number, number, whole, number)
-    schema = arrow.schema(list(zip(COLUMNS, kinds, strict=True)))
-    valid = (  # Parquet requires valid Unicode
-        row._replace(image=printable(row.image), label=printable(row.label), predicted=printable(row.predicted))
-        for row in rows
-    )
-    columns = [arrow.array(column, kind) for column, kind in zip(zip(*valid, strict=True), schema.types, strict=True)]
-    buffer = arrow.BufferOutputStream()
-    parquet.write_table(arrow.Table.from_arrays(columns, schema=schema), buffer)
-    return buffer.getvalue().to_pybytes()
+    Attributes
+    ----------
+    image : str
+        Path relative to the improvement folder, as in `IS_filenames.txt`.
+    label : str
+    rcc : int
+        The RCC that the image was selected for.
+    file : str
+        The copy, relative to the export; empty if the image could not be copied.
+    """
+
+    image: str
+    label: str
+    rcc: int
+    file: str
+
+
+def export_labelled(unsafe: UnsafeSet, to: str | os.PathLike, *, progress: Progress = no_progress) -> Export:
+    """Copy the images of the unsafe set that have a label to class folders, completely or not at all.
+
+    Parameters
+    ----------
+    to : path
+        A folder that does not exist, is empty, or is an earlier export.
+
+    Raises
+    ------
+    SAFEError
+        As of `check_labelled`, or the folder contains something else or cannot be written to.
+    """
+    check_labelled(unsafe)
+    return write_copies(to, unsafe.improvement_root, _labelled_rows(unsafe), _labelled_table, progress=progress)
+
+
+def check_labelled(unsafe: UnsafeSet) -> None:
+    """Make sure that there are labels, and that they can be the names of folders.
+
+    Raises
+    ------
+    SAFEError
+        No image has a label, or a label is not valid as the name of a folder.
+    """
+    labels = {image.label for image in unsafe.images if image.label}
+    if not labels:
+        raise SAFEError(
+            "Expected labelled images in the unsafe set. Received none. Label them on the page, or give --labels or "
+            "--improvement."
+        )
+    odd = sorted(label for label in labels if safe_name(label) != label or label.startswith("."))
+    if odd:
+        raise SAFEError(
+            f"Expected labels that are valid names of folders. Received: {printable(some(map(repr, odd)))}. Rename "
+            "them."
+        )
+
+
+def _labelled_rows(unsafe: UnsafeSet) -> list[LabelledImage]:
+    """By class, and within each as in the unsafe set."""
+    # Classes that differ only in case share a folder on some file systems, where their images must not either.
+    taken: dict[str, set[str]] = {}
+    rows = []
+    for image in sorted((image for image in unsafe.images if image.label), key=lambda image: image.label):
+        name = unused_name(safe_name(Path(image.image).name), taken.setdefault(image.label.casefold(), set()))
+        rows.append(LabelledImage(image.image, image.label, image.rcc, f"{image.label}/{name}"))
+    return rows
+
+
+def _labelled_table(rows: Sequence[LabelledImage]) -> Iterator[tuple[str, bytes]]:
+    table = table_text(LabelledImage._fields, rows)
+    yield LABELS_TABLE, table.encode("utf-8", "surrogateescape")

@@ -1,12 +1,11 @@
 """What a report was made from, and whether it has changed since.
 
-The report says in two `meta` elements when it was begun and which files it was made from, as digests. They are read
-from the beginning of the file, or of the `report.html` in an export.
+The report says in two `meta` elements when it was begun and which runs and entries it was made from. They are read from
+the beginning of the file, or of the `report.html` in an export.
 """
 
 import csv
 import datetime
-import hashlib
 import io
 import re
 import zipfile
@@ -14,30 +13,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from reporting.export import LABELS_TABLE
+from rccs.review.journal import KINDS
+from rccs.unsafe_set import LABEL
+from reporting.export import LABELS_TABLE, REPORT_FILE
+from store.entries import last_number
+from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, RETRAINING, SELECTION, present_runs
+from store.runs import KINDS as RUN_KINDS
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
-from support.run_folder import (
-    CLUSTERS_FILE,
-    COMPARISON_FILE,
-    EDITS_FILE,
-    NOTES_FILE,
-    REPORT_FILE,
-    RETRAINING_FILE,
-    SELECTION_FILE,
-    SPOT_NOTES_FILE,
-    UNSAFE_SET_FILE,
-    WEAK_SPOTS_FILE,
-)
 
-PARTS = {
-    "clusters": ("the root cause clusters", (CLUSTERS_FILE,)),
-    "judgements": ("names, judgements and edits", (EDITS_FILE, NOTES_FILE, SPOT_NOTES_FILE)),
-    "comparison": ("the failure rates and weak spots", (COMPARISON_FILE, WEAK_SPOTS_FILE)),
-    "unsafe-set": ("the unsafe set and its labels", (SELECTION_FILE, UNSAFE_SET_FILE)),
-    "model": ("the retrained model", (RETRAINING_FILE,)),
+PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "clusters": ("the root cause clusters", (CLUSTERS,)),
+    "judgements": ("names, judgements and edits", KINDS),
+    "comparison": ("the failure rates and weak spots", (COMPARISON,)),
+    "confirmation": ("what a fresh test set says", (CONFIRMATION,)),
+    "unsafe-set": ("the unsafe set and its labels", (SELECTION, LABEL)),
+    "model": ("the retrained model", (RETRAINING,)),
 }
-"""What a report is made from: the name of each part, in words and as files."""
+"""What a report is made from: the name of each part, in words and as kinds of entries."""
 _BEGINNING = 4096  # bytes, within which the elements stand
 
 
@@ -63,20 +56,15 @@ class Made(NamedTuple):
 
 
 def made_from(folder: Path) -> dict[str, str]:
-    """Digests of what a report on the run in a folder is made from, by part."""
-    return {part: digest_of(folder, part) for part in PARTS}
-
-
-def digest_of(folder: Path, part: str) -> str:
-    """A digest of the files of a part, those that are missing included."""
-    digest = hashlib.blake2b(digest_size=8)
-    for name in PARTS[part][1]:
-        try:
-            with regular(folder / name).open("rb") as data:
-                digest.update(hashlib.file_digest(data, "sha256").digest())
-        except OSError:
-            digest.update(b"missing")
-    return digest.hexdigest()
+    """What a report on the present state is made from, by part: the numbers of the runs and of the last entries."""
+    runs = present_runs(folder)
+    return {
+        part: "-".join(
+            str(runs[kind].number if kind in runs else 0) if kind in RUN_KINDS else str(last_number(folder, [kind]))
+            for kind in kinds
+        )
+        for part, (_, kinds) in PARTS.items()
+    }
 
 
 def made_elements(digests: dict[str, str], now: datetime.datetime) -> str:
@@ -121,12 +109,17 @@ def when_made(file: Path, digests: Callable[[], Mapping[str, str]]) -> Made | No
         raise SAFEError(f"{file} is damaged ({error}). Make it again.") from error
     text = beginning.decode("utf-8", "replace")
     then, listed = (_content(text, name) for name in ("safe-made", "safe-from"))
-    known = dict(pair.split("=", 1) for pair in listed.split() if "=" in pair)
-    if known.keys() != PARTS.keys() or not then:
-        return Made(datetime.datetime.fromtimestamp(state.st_mtime).astimezone(), state.st_size, None, missing)
-    now = digests()
-    changed = tuple(words for part, (words, _) in PARTS.items() if known[part] != now[part])
-    return Made(_time(then, state.st_mtime), state.st_size, changed, missing)
+    # Reports of earlier versions say nothing of a fresh test set, of which there was none.
+    known = {"confirmation": "0"} | dict(pair.split("=", 1) for pair in listed.split() if "=" in pair)
+    try:
+        time = datetime.datetime.fromisoformat(then)
+    except ValueError:
+        time, known = datetime.datetime.fromtimestamp(state.st_mtime), {}
+    changed = None
+    if known.keys() == PARTS.keys():
+        now = digests()
+        changed = tuple(words for part, (words, _) in PARTS.items() if known[part] != now[part])
+    return Made(time.astimezone(), state.st_size, changed, missing)
 
 
 def _missing(archive: zipfile.ZipFile) -> int:
@@ -141,13 +134,6 @@ def is_current(report: Path, digests: Callable[[], Mapping[str, str]]) -> bool:
     except SAFEError:
         return False
     return made is not None and made.changed == ()
-
-
-def _time(text: str, otherwise: float) -> datetime.datetime:
-    try:
-        return datetime.datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        return datetime.datetime.fromtimestamp(otherwise).astimezone()
 
 
 def _content(text: str, name: str) -> str:

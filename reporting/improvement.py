@@ -1,27 +1,21 @@
 """The report's sections on steps 3 to 6: the unsafe set, and what retraining changed."""
 
+import contextlib
 from pathlib import Path
 
 from rccs.clusters import rccs_of
-from rccs.notes import title
+from rccs.review.notes import title
 from reporting.confusions import confusions_html
-from reporting.markup import escaped, fact_list, html_table, more, path_text, percent
+from reporting.markup import escaped, fact_list, html_table, more, path_text, percent, picture_uri, warning
 from reporting.material import Material
 from selection import chosen_by_model
-from support.run_folder import RETRAINING_FILE
+from store.places import absolute
+from support.images import UNREADABLE
 from support.text import count
-from training.certainty import (
-    Certainty,
-    gain_text,
-    in_words,
-    interval_text,
-    lost_in_words,
-    p_text,
-    right_intervals,
-)
-from training.comparison import Changed, Share
+from training.certainty import Certainty, gain_text, in_words, interval_text, lost_in_words, p_text, right_intervals
+from training.comparison import Answered, Share
 from training.repetitions import repetitions_text
-from training.result import Retraining, certainty_of, certainty_of_classes
+from training.result import RETRAINING_FILE, Retraining, certainty_of, certainty_of_classes, claim_text
 from training.settings import aim_of
 
 AIM_TEXTS = {
@@ -30,13 +24,14 @@ AIM_TEXTS = {
     "keep": "keeping what was right before accuracy",
 }
 MOST_LISTED = 20  # images that retraining has changed
+MOST_PAIRS, PAIR = 6, (96, 78)  # of nearly the same images for each two sets; pixels and quality
 
 
 def unsafe_set_section(known: Material) -> str:
     """How many images were selected for each RCC, and how; or why there are none."""
     unsafe = known.unsafe
     if unsafe is None:
-        return f"<p class='warning'>{escaped(known.unsafe_missing)}</p>"
+        return warning(known.missing["unsafe"])
     rows = []
     for rcc in rccs_of(known.clusters):
         images = [image for image in unsafe.images if image.rcc == rcc]
@@ -53,19 +48,14 @@ def unsafe_set_section(known: Material) -> str:
     labelled = sum(bool(image.label) for image in unsafe.images)
     by_size = unsafe.quota == "size"
     share = "in proportion to its failing images" if by_size else "the same number for each RCC"
+    of_wanted = f" of {unsafe.wanted:,} wanted: all candidates" if len(unsafe.images) < unsafe.wanted else ""
+    root = f"{path_text(unsafe.improvement_root)}, {count(unsafe.n_improvement, 'readable image')}"
     facts = fact_list(
         [
-            (
-                "Improvement set",
-                f"{path_text(unsafe.improvement_root)}, {count(unsafe.n_improvement, 'readable image')}",
-            ),
+            ("Improvement set", root),
             ("Size", escaped(unsafe.formula)),
             ("Chosen with", path_text(Path(unsafe.model)) if unsafe.model else ""),
-            (
-                "Selected",
-                f"{len(unsafe.images):,}"
-                + (f" of {unsafe.wanted:,} wanted: all candidates" if len(unsafe.images) < unsafe.wanted else ""),
-            ),
+            ("Selected", f"{len(unsafe.images):,}{of_wanted}"),
             ("Labelled", f"{labelled:,}"),
             ("Skipped", f"{len(unsafe.skipped):,}" if unsafe.skipped else ""),
             ("Left out", escaped(", ".join(title(rcc, known.review.notes) for rcc in unsafe.left_out))),
@@ -84,12 +74,14 @@ def retraining_section(known: Material) -> str:
     """What retraining changed, how sure that is, and the images concerned; or why there is nothing."""
     result = known.retraining
     if result is None:
-        return f"<p class='warning'>{escaped(known.retraining_missing)}</p>"
+        return warning(known.missing["retraining"])
     was, now = result.accuracy_before, result.accuracy_after
     sure = certainty_of(result)
     facts = fact_list(
         [
             *_sources(result),
+            ("What may be claimed", f"<b>{escaped(claim_text(result))}</b>" if claim_text(result) else ""),
+            ("Final test set", path_text(result.final.root) if result.final else ""),
             ("Test set", f"{path_text(result.test_root)}, {count(result.test_size, 'image')}"),
             ("Test accuracy before", percent(was)),
             ("Test accuracy after", f"<b>{percent(now)}</b> ({100 * (now - was):+.1f} percentage points)"),
@@ -103,20 +95,39 @@ def retraining_section(known: Material) -> str:
         ]
     )
     assumed = "".join(f"<li>{escaped(assumption)}</li>" for assumption in result.assumptions)
-    # Older files do not name their clusters: the numbers and sizes of the RCCs show whether they are these.
-    sizes = {str(rcc): int((known.clusters.labels == rcc).sum()) for rcc in known.clusters.groups}
-    ours = all(share.images <= sizes.get(share.name, -1) for share in result.per_rcc)
     per_rcc = _shares("RCC", result.per_rcc, "Failing images of each RCC that were found in the test set")
     return (
         facts
         + (f"<h4>What was assumed</h4><ul>{assumed}</ul>" if assumed else "")
-        + (per_rcc if ours else "<p class='warning'>The shares per RCC are for other clusters and left out.</p>")
+        + _independence(known)
+        + per_rcc
         + _shares("Class", result.per_class, "Test images of each class")
         + _classes(result.per_class, certainty_of_classes(result))
         + confusions_html(result)
         + _trade_off(result)
         + _changes("Worsened: right before, wrong now", result.worsened)
         + _changes("Improved: wrong before, right now", result.improved)
+    )
+
+
+def _independence(known: Material) -> str:
+    """Images that prove the gain, and are nearly the same as learned ones, with examples side by side."""
+    if known.retraining is None or not known.retraining.overlaps:
+        return ""
+    told, pairs = [], []
+    for one in known.retraining.overlaps:
+        told.append(f"<li>{escaped(one.text)}</li>")
+        for pair in one.examples[:MOST_PAIRS]:
+            with contextlib.suppress(*UNREADABLE):
+                shown = "".join(
+                    f"<img src='{picture_uri(Path(absolute(path, known.folder)), *PAIR)}' alt='{escaped(path)}'>"
+                    for path in pair
+                )
+                pairs.append(f"<figure>{shown}<figcaption>{escaped(' · '.join(pair))}</figcaption></figure>")
+    return (
+        "<h4>Independence</h4><p>Copies of learned images, encoded again, resized, brightened, mirrored or cut, and "
+        "neighbouring frames, prove less than they seem to. A learned image, and one that is nearly the same:</p>"
+        f"<ul>{''.join(told)}</ul><div class='five'>{''.join(pairs)}</div>"
     )
 
 
@@ -209,7 +220,7 @@ def _classes(shares: tuple[Share, ...], sure: list[Certainty]) -> str:
     return html_table(headers, rows, caption=caption, numbers=range(1, 5))
 
 
-def _changes(what: str, images: tuple[Changed, ...]) -> str:
+def _changes(what: str, images: tuple[Answered, ...]) -> str:
     if not images:
         return ""
     rows = [

@@ -1,11 +1,22 @@
 """HTML for the report: text, tables and lists of facts. Text is escaped."""
 
+import base64
 import html
+import io
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+from support.images import thumbnail
 from support.text import printable
 
 VERDICT_WORDS = {"safe": "safe", "unsafe": "unsafe", "unclear": "unclear", "": "not judged"}
+
+
+def picture_uri(file: Path, side: int, quality: int) -> str:
+    """An image as the report holds it, a JPEG as a data URI."""
+    buffer = io.BytesIO()
+    thumbnail(file, side).save(buffer, "JPEG", quality=quality)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
 def escaped(value: object) -> str:
@@ -44,6 +55,11 @@ def path_text(path: object) -> str:
 def badge(verdict: str) -> str:
     """A verdict as a coloured word."""
     return f"<span class='verdict {verdict or 'none'}'>{VERDICT_WORDS[verdict]}</span>"
+
+
+def warning(text: str) -> str:
+    """A paragraph that stands out; empty without a text."""
+    return f"<p class='warning'>{escaped(text)}</p>" if text else ""
 
 
 def percent(share: float) -> str:

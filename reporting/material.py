@@ -1,14 +1,15 @@
 """What a report is written from, and what its sections have in common."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rccs.clusters import RootCauseClusters
-from rccs.rates import Rate
-from rccs.review import Review
-from rccs.spot_notes import SpotNote
+from rccs.review.journal import Edit
+from rccs.review.notes import SpotNote
+from rccs.review.review import Review
+from rccs.spots.rates import Rate
 from rccs.unsafe_set import UnsafeSet
-from reasons import Reasons
+from reasons.comparison import Reasons
 from training.result import Retraining
 
 LOOSE = "<span class='verdict unclear'>loose</span>"
@@ -21,48 +22,48 @@ class Material(NamedTuple):
     ----------
     folder : Path
     review : Review
+    edits : tuple of Edit
+        All that was done and said in it.
     profiles : dict of int to str
         A sentence per RCC, if the images' parameters are known.
-    profiles_missing : str
-        Why the profiles could not be read; otherwise empty.
     reasons : Reasons
         Weak spots, and what rates are computed from; empty if the DNN's answers to its test set are not known.
     rates : dict of int to Rate
         By RCC; empty if nothing was compared.
-    reasons_missing : str
-        Why they could not be read; otherwise empty.
+    confirmation : dict
+        What a fresh test set says of the reasons (see `pipeline.confirmation`); empty if none was asked.
     spot_notes : dict of str to SpotNote
         By conditions; also on those that are not among the weak spots.
-    spot_notes_missing : str
-        Why they could not be read; otherwise empty.
     unsafe : UnsafeSet or None
         Of these clusters.
-    unsafe_missing : str
-        Why there is none.
     retraining : Retraining or None
-    retraining_missing : str
-        Why there is none.
+    missing : dict of str to str
+        Why there are none of `profiles`, `reasons`, `unsafe` or `retraining`, or they could not be read.
     run : dict
         `run.json`.
+    found : str
+        When the clusters were found; ISO 8601.
     images : dict of str to str
         Data URIs by path, without images left out to keep the report small.
+    basis : str
+        The digest that `evidence.json` has of what the results rest on; empty without evidence.
     """
 
     folder: Path
     review: Review
+    edits: tuple[Edit, ...]
     profiles: dict[int, str]
-    profiles_missing: str
     reasons: Reasons
     rates: dict[int, Rate]
-    reasons_missing: str
+    confirmation: dict[str, Any]
     spot_notes: dict[str, SpotNote]
-    spot_notes_missing: str
     unsafe: UnsafeSet | None
-    unsafe_missing: str
     retraining: Retraining | None
-    retraining_missing: str
+    missing: dict[str, str]
     run: dict
+    found: str
     images: dict[str, str]
+    basis: str = ""
 
     @property
     def clusters(self) -> RootCauseClusters:

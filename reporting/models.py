@@ -13,24 +13,20 @@ from typing import NamedTuple
 import numpy as np
 
 from dnn.failures import DETECTION, load_failures
-from dnn.given_answers import GivenAnswers
+from dnn.given_answers import GivenAnswers, in_classes
 from dnn.predictions import Judgement, LabelledImages
 from dnn.tested import load_predictions, read_predictions
 from rccs.answers import CONFIDENCE, Answers
+from rccs.clusters import RUN_FILE, run_record
 from rccs.rounds import rounds_in
+from store.places import absolute
+from store.runs import RETRAINING, RUNS_FOLDER, Run, run_file, runs_of
 from support.entries import is_within
 from support.errors import SAFEError
 from support.files import read_record
-from support.run_folder import (
-    ACCURACY_FILE,
-    MODELS_FOLDER,
-    PREDICTIONS_FILE,
-    RETRAINING_FILE,
-    RUN_FILE,
-    RUNS_FOLDER,
-)
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK, PREDICTIONS_FILE
 from support.text import printable
-from training.result import Retraining, read_retraining
+from training.result import RETRAINING_FILE, Retraining, read_retraining
 
 CLASSIFICATION, REGRESSION = "classification", "regression"
 BEFORE = " before"  # ends the key of the model that a retraining began with
@@ -85,13 +81,14 @@ def models_of(folder: Path) -> list[KnownModel]:
     for place in (folder, *rounds_in(folder)):
         record = read_record(place / ACCURACY_FILE, errors="replace")
         if record.get("model") and (place / PREDICTIONS_FILE).is_file():
+            record |= {name: absolute(str(record.get(name, "")), place) for name in ("model", "test_root")}
             key = (place / ACCURACY_FILE).relative_to(folder).as_posix()
-            name = f"{_file_name(record['model'])}, tested {_date(_collected(place, folder))}"
+            name = f"{_file_name(record['model'])}, tested {_date(_collected(place))}"
             found.append(KnownModel(folder, key, name))
             tested.add(_network(record))
     found += _of_clusters(folder)
-    for path, record in _retrainings(folder):
-        found += _of_retraining(folder, path, record, tested)
+    for run, record in _retrainings(folder):
+        found += _of_retraining(folder, run, record, tested)
     return found
 
 
@@ -128,8 +125,8 @@ def known_model(folder: Path, key: str = "", *, other_than: KnownModel | None = 
 
 def _of_clusters(folder: Path) -> list[KnownModel]:
     """The model whose predictions the clusters were found with, unless these are of the failures in the folder."""
-    record = read_record(folder / RUN_FILE, errors="replace").get("predictions")
-    if not isinstance(record, dict) or not record.get("source") or not record.get("tested"):
+    record = run_record(folder).get("predictions", {})
+    if not record.get("source") or not record.get("tested"):
         return []
     source = Path(str(record["source"]))
     if source.resolve().is_relative_to(folder.resolve()):
@@ -138,24 +135,24 @@ def _of_clusters(folder: Path) -> list[KnownModel]:
     return [KnownModel(folder, RUN_FILE, name)]
 
 
-def _retrainings(folder: Path) -> Iterator[tuple[Path, dict]]:
-    """The records of all retrainings, the latest first, each once: they are kept with the models and with the runs."""
-    kept = [*(folder / MODELS_FOLDER).glob("*.json")]
-    others = [folder / RETRAINING_FILE, *(folder / RUNS_FOLDER).glob(f"*/{RETRAINING_FILE}")]
+def _retrainings(folder: Path) -> Iterator[tuple[Run, dict]]:
+    """All retrainings with their records, the latest first, each network once."""
     seen = set()
-    for path in [*sorted(kept, key=_modified, reverse=True), *sorted(others, key=_modified, reverse=True)]:
-        record = read_record(path, errors="replace")
+    for run in reversed(runs_of(folder, RETRAINING)):
+        record = read_record(run.folder / RETRAINING_FILE, errors="surrogateescape")
+        paths = [key for key in ("model", "test_root", "after") if record.get(key)]
+        record |= {key: absolute(str(record[key]), folder) for key in paths}
         # Of networks that were retrained elsewhere, the tables say which retraining it is.
         which = str(record.get("digest") or [record.get(name) for name in ("model", "after", "accuracy_after")])
         if record.get("model") and which not in seen:
             seen.add(which)
-            yield path, record
+            yield run, record
 
 
-def _of_retraining(folder: Path, path: Path, record: dict, tested: set[tuple[str, str]]) -> list[KnownModel]:
+def _of_retraining(folder: Path, run: Run, record: dict, tested: set[tuple[str, str]]) -> list[KnownModel]:
     """The model that a retraining led to, and the one that it began with, if that was not tested by itself."""
-    key = path.relative_to(folder).as_posix()
-    first, date = _file_name(record["model"]), _date(_modified(path))
+    key = f"{RUNS_FOLDER}/{run.number}/{RETRAINING_FILE}"
+    first, date = _file_name(record["model"]), _date(datetime.datetime.fromisoformat(run.time).timestamp())
     after, before = f"{first}, retrained {date}", f"{first}, before it was retrained {date}"
     if record.get("after"):
         after, before = (f"{name}, compared {date}" for name in (_file_name(record["after"]), first))
@@ -175,22 +172,12 @@ def _file_name(path: object) -> str:
     return printable(Path(str(path)).name)
 
 
-def _modified(path: Path) -> float:
+def _collected(place: Path) -> float:
+    """When failures were collected."""
     try:
-        return path.stat().st_mtime
+        return (place / FAILURES / FAILURES_MARK).stat().st_mtime
     except OSError:
         return 0.0
-
-
-def _collected(place: Path, folder: Path) -> float:
-    """When failures were collected: a round has the time, in UTC, as its name."""
-    if place != folder:
-        try:
-            time = datetime.datetime.strptime(place.name[:15], "%Y%m%d-%H%M%S")
-            return time.replace(tzinfo=datetime.UTC).timestamp()
-        except ValueError:
-            pass  # somebody has renamed it
-    return _modified(place / ACCURACY_FILE)
 
 
 def _date(seconds: float) -> str:
@@ -219,7 +206,8 @@ def answers_of(model: KnownModel, *, within: Path | None = None) -> ModelAnswers
     elif record == model.folder / RUN_FILE:
         answers = _of_predictions(model, within)
     else:
-        answers = _of_result(model, read_retraining(record))
+        files = (run_file(run, record.name) for run in runs_of(model.folder, RETRAINING) if run.folder == record.parent)
+        answers = _of_result(model, read_retraining(next(files, record), model.folder))
     if not is_within(answers.given.images.root, within):
         raise SAFEError(
             f"Expected a model that was tested on images below {within} (--root). Received: {model.name}, of "
@@ -238,11 +226,11 @@ def _of_failures(model: KnownModel, place: Path) -> ModelAnswers:
 
 
 def _of_predictions(model: KnownModel, within: Path | None) -> ModelAnswers:
-    record = read_record(model.folder / RUN_FILE, errors="replace")["predictions"]
+    record = run_record(model.folder)["predictions"]
     source, root = (Path(str(record[name])) for name in ("source", "tested"))
     if not is_within(source, within) or not is_within(root, within):
         raise SAFEError(f"Expected predictions of images below {within} (--root). Received: those of {model.name}.")
-    tested = read_predictions(source, root)
+    tested = read_predictions(source, root, partial=True)
     task = DETECTION if tested.answers.detector else CLASSIFICATION if tested.answers.kind == CONFIDENCE else ""
     if not task:
         raise SAFEError(
@@ -281,14 +269,10 @@ def _judged(
     targets: tuple[str, ...] = (),
 ) -> GivenAnswers:
     """Answers in words as those that a table gives."""
-    if task == REGRESSION:
-        classes = targets
-        labels, predicted = (_numbers(column, source) for column in (answers.label, answers.predicted))
-    else:
-        names = np.unique(np.concatenate([answers.label, answers.predicted]))
-        classes = tuple(names.tolist())
-        labels, predicted = (np.searchsorted(names, column) for column in (answers.label, answers.predicted))
-    images = LabelledImages(root, tuple(paths), classes, labels)
+    if task != REGRESSION:
+        return in_classes(source, root, paths, answers, right)._replace(task=task)
+    labels, predicted = (_numbers(column, source) for column in (answers.label, answers.predicted))
+    images = LabelledImages(root, tuple(paths), targets, labels)
     return GivenAnswers(source, task, images, Judgement(np.arange(len(paths)), predicted, answers.score, right), ())
 
 

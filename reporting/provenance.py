@@ -1,12 +1,11 @@
-"""The report's sections on how its RCCs came about: how they were found, changed by hand, and without which images."""
+"""The report's sections on how its RCCs came about: how they were found, reviewed, and without which images."""
 
-from rccs.clusters import rccs_of
+from rccs.clusters import RUN_FILE, RootCauseClusters, rccs_of
 from rccs.confidence import consensus_text, why_unknown
-from rccs.journal import describe_edit
+from rccs.review.journal import describe_edit
 from reporting.elbow import elbow_svg
 from reporting.markup import escaped, fact_list, html_table, more, path_text, percent
 from reporting.material import Material
-from support.run_folder import EDITS_FILE, RUN_FILE
 from support.text import count
 
 MOST_ROWS = 200  # of skipped images and of edits
@@ -25,8 +24,8 @@ def skipped_section(known: Material) -> str:
 
 
 def edits_section(known: Material) -> str:
-    """The engineer's merges, moves, new RCCs and undone edits."""
-    edits = known.review.edits
+    """What the engineer has done and said in the review, undone edits included."""
+    edits = known.edits
     if not edits:
         return "<p>Nothing: the RCCs are as they were found.</p>"
     rows = [
@@ -39,39 +38,40 @@ def edits_section(known: Material) -> str:
         f"<p>The clustering found {count(found, 'RCC')}; after the edits there are "
         f"{len(rccs_of(known.clusters)):,}, and {count(changed, 'image')} changed cluster. All edits are recorded, "
         f"including undone ones.</p>{html_table(['Time', 'Edit'], rows)}"
-        f"{more(len(edits), len(rows), EDITS_FILE)}"
+        + (f"<p class='soft small'>The last {len(rows):,} of {len(edits):,}.</p>" if len(rows) < len(edits) else "")
     )
 
 
 def run_section(known: Material) -> str:
     """The features, the settings tried and chosen, and how steady the RCCs are."""
     clusters = known.review.original
-    versions = known.run.get("versions")
-    facts = fact_list(
-        [
-            ("Features", escaped(clusters.extractor) + (f": {escaped(clusters.notice)}" if clusters.notice else "")),
-            ("Identity of the features", f"<code>{escaped(clusters.extractor_identity)}</code>"),
-            (
-                "Reduced by",
-                f"PCA to {clusters.points.shape[1]} components"
-                + (", then UMAP" if clusters.reducer == "umap" else ", then neighbour averaging"),
-            ),
-            (
-                "DBSCAN",
-                f"eps {clusters.eps:.4g}, min_samples {clusters.min_samples}"
-                if clusters.settings
-                else "nothing to tune: too few images, or all of them alike",
-            ),
-            ("Found", f"{count(len(rccs_of(clusters)), 'RCC')}, {percent(clusters.noise_share)} in no cluster"),
-            (
-                "Versions",
-                escaped(", ".join(f"{name} {version}" for name, version in versions.items() if version))
-                if isinstance(versions, dict)
-                else "",
-            ),
-        ]
-    )
+    components = f"PCA to {clusters.points.shape[1]} components"
+    averaging = "UMAP" if clusters.reducer == "umap" else "neighbour averaging"
+    dbscan = "nothing to tune: too few images, or all of them alike"
+    if clusters.settings:
+        dbscan = f"eps {clusters.eps:.4g}, min_samples {clusters.min_samples}"
+    versions = (f"{name} {version}" for name, version in known.run.get("versions", {}).items() if version)
+    facts = [
+        ("Features", escaped(clusters.extractor) + (f": {escaped(clusters.notice)}" if clusters.notice else "")),
+        ("Identity of the features", f"<code>{escaped(clusters.extractor_identity)}</code>"),
+        ("Reduced by", f"{components}, then {averaging}"),
+        ("DBSCAN", dbscan),
+        ("Found", f"{count(len(rccs_of(clusters)), 'RCC')}, {percent(clusters.noise_share)} in no cluster"),
+        ("Versions", escaped(", ".join(versions))),
+    ]
+    agreed = consensus_text(clusters) or why_unknown(clusters, known.run)
+    agreed = f"<p>{escaped(agreed)}</p>" if agreed else ""
+    what = f"Sorted distances of the images to neighbour number {clusters.min_samples}, with the knee and the eps used."
+    curve = elbow_svg(clusters)
+    figure = f"<div class='figure'>{curve}<p class='soft small'>{what}</p></div>" if curve else ""
+    return f"{fact_list(facts)}{agreed}{_tried(clusters)}{figure}"
+
+
+def _tried(clusters: RootCauseClusters) -> str:
+    """A table of the best settings that were tried."""
     best = sorted(clusters.settings, key=lambda setting: -setting.score)[:10]
+    if not best:
+        return ""
     rows = [
         [
             f"{s.eps:.4f}" + (" (knee)" if s.at_knee else ""),
@@ -84,20 +84,7 @@ def run_section(known: Material) -> str:
         ]
         for s in best
     ]
-    tried = (
-        html_table(
-            ["eps", "min_samples", "RCCs", "In no cluster", "Largest RCC", "Silhouette", "Score"],
-            rows,
-            caption=f"The best {len(best)} of {count(len(clusters.settings), 'setting')} tried; the first was used"
-            + (" for all images" if clusters.steadiness else ""),
-            numbers=range(7),
-        )
-        if rows
-        else ""
-    )
-    curve = elbow_svg(clusters)
-    what = f"Sorted distances of the images to neighbour number {clusters.min_samples}, with the knee and the eps used."
-    agreed = consensus_text(clusters) or why_unknown(clusters, known.run)
-    agreed = f"<p>{escaped(agreed)}</p>" if agreed else ""
-    figure = f"<div class='figure'>{curve}<p class='soft small'>{what}</p></div>" if curve else ""
-    return f"{facts}{agreed}{tried}{figure}"
+    caption = f"The best {len(best)} of {count(len(clusters.settings), 'setting')} tried; the first was used"
+    caption += " for all images" if clusters.steadiness else ""
+    headers = ["eps", "min_samples", "RCCs", "In no cluster", "Largest RCC", "Silhouette", "Score"]
+    return html_table(headers, rows, caption=caption, numbers=range(7))

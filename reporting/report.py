@@ -8,31 +8,39 @@ Sources: ISO 21448:2022 (safety of the intended functionality), clauses 7 and 8;
 2023, section 3.3 (five images suffice to recognize a root cause).
 """
 
-import base64
 import datetime
-import io
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from string import Template
+from typing import TypeVar
 
 from dbscan.outcome import NOISE
-from rccs.clusters import RootCauseClusters, fingerprint, rccs_of, sample
+from rccs.clusters import RootCauseClusters, fingerprint, rccs_of, run_record, sample
+from rccs.confidence import BOUND
 from rccs.profiles import load_profiles
-from rccs.review import Review, load_review
-from rccs.spot_notes import SpotNote, notes_of_run
+from rccs.review.review import Review, all_edits, load_review
+from rccs.review.spot_notes import notes_of_run
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from reasons import Reasons, load_reasons
-from reporting.cards import MOST_CARDS
+from reasons.comparison import Reasons, load_reasons
+from reporting.cards import MOST_CARDS, noise_section, rccs_section
+from reporting.evidence.statement import present_basis
+from reporting.export import REPORT_FILE
 from reporting.freshness import made_elements, made_from
-from reporting.markup import escaped
+from reporting.improvement import retraining_section, unsafe_set_section
+from reporting.markup import escaped, fact_list, html_table, path_text, picture_uri
 from reporting.material import Material
-from reporting.sections import SECTIONS, head, subject
+from reporting.provenance import edits_section, run_section, skipped_section
+from reporting.register import register_section
+from reporting.summary import summary_section
+from reporting.weak_spots import confirmation_section, weak_spots_section
+from store.output_folder import check_own, save_text
+from store.runs import CLUSTERS, CONFIRMATION, RETRAINING, SELECTION, present_runs, runs_of
 from support.errors import SAFEError
-from support.files import prepare_folder, read_record
-from support.images import thumbnail
-from support.output_folder import check_own, save_text
+from support.files import prepare_folder
 from support.progress import Progress, no_progress
-from support.run_folder import REPORT_FILE, RETRAINING_FILE, RUN_FILE, UNSAFE_SET_FILE
+from support.text import count
 from training.result import Retraining, retraining_of
 
 MOST_IMAGE_BYTES = 20 * 2**20
@@ -41,8 +49,83 @@ IMAGE_SIDES = ((300, 240, 82), (1000, 176, 78))
 SMALLEST_IMAGE = (128, 72)
 
 
-def write_report(folder: Path, *, progress: Progress = no_progress) -> Path:
+def subject(known: Material) -> str:
+    """The subject of the report: the end of the image folder's path."""
+    return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
+
+
+def head(known: Material, now: datetime.datetime) -> str:
+    """Title, dates, and the folders of images and results."""
+    clusters = known.clusters
+    written = datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo)
+    facts = fact_list(
+        [
+            ("Report written", escaped(now.strftime("%Y-%m-%d %H:%M %Z"))),
+            ("Clusters found", escaped(written.strftime("%Y-%m-%d %H:%M %Z"))),
+            ("Failing images", path_text(clusters.image_root)),
+            ("Results", path_text(known.folder)),
+            ("Fingerprint of the clusters", f"<code>{fingerprint(clusters)}</code>"),
+            *([("Digest of what this rests on (evidence.json)", f"<code>{known.basis}</code>")] * bool(known.basis)),
+        ]
+    )
+    return (
+        "<header><p class='kicker'>SAFE · safety analysis of a DNN's failures</p>"
+        f"<h1>Why the network fails: {escaped(subject(known))}</h1>"
+        f"<p class='lede'>{count(len(clusters.paths), 'image')} on which an image-processing DNN fails, grouped by "
+        "the reason for failing. The images of a group, a <em>root cause cluster</em> (RCC), look alike. Where this "
+        "report says so, an engineer has judged them.</p>"
+        f"{facts}</header>"
+    )
+
+
+def reading_section(known: Material) -> str:
+    """What the words of the report mean, and what it is evidence for."""
+    judged = "Its name, note and verdict are the engineer's." if known.review.notes else "No RCC has been judged yet."
+    return _filled_in("reading.html", judged=judged, bound=BOUND)
+
+
+def limits_section(known: Material) -> str:
+    """What the report does not show."""
+    noise = count(int((known.clusters.labels == NOISE).sum()), "image")
+    return _filled_in("limits.html", noise=noise, skipped=count(len(known.clusters.skipped), "skipped file"))
+
+
+def _filled_in(name: str, **values: object) -> str:
+    return Template((Path(__file__).parent / name).read_text(encoding="utf-8")).substitute(values).replace("\n", " ")
+
+
+def sign_off_section(known: Material) -> str:
+    """Lines to sign on."""
+    rows = [[role, "", "", ""] for role in ("Analysed by", "Reviewed by")]
+    return f"<div class='sign'>{html_table(['Role', 'Name', 'Date', 'Signature'], rows)}</div>"
+
+
+# The sections in order: key, title, and the function that writes it.
+SECTIONS = (
+    ("summary", "Summary", summary_section),
+    ("reading", "How to read this report", reading_section),
+    ("rccs", "Root cause clusters", rccs_section),
+    ("weak-spots", "Weak spots", weak_spots_section),
+    ("confirmation", "On a fresh test set", confirmation_section),
+    ("register", "Register", register_section),
+    ("noise", "Images in no cluster", noise_section),
+    ("skipped", "Skipped images", skipped_section),
+    ("edits", "What was changed by hand", edits_section),
+    ("unsafe-set", "The images to label (the unsafe set)", unsafe_set_section),
+    ("retraining", "Retraining", retraining_section),
+    ("run", "How the clusters were found", run_section),
+    ("limits", "Limits", limits_section),
+    ("sign-off", "Sign-off", sign_off_section),
+)
+
+
+def write_report(folder: Path, *, basis: str | None = None, progress: Progress = no_progress) -> Path:
     """Write `report.html` for the run in a folder, and return its path.
+
+    Parameters
+    ----------
+    basis : str, optional
+        As of `reporting.material.Material`; by default that of the present evidence.
 
     Raises
     ------
@@ -51,11 +134,11 @@ def write_report(folder: Path, *, progress: Progress = no_progress) -> Path:
     """
     prepare_folder(folder)
     check_own(folder, REPORT_FILE)
-    save_text(folder, REPORT_FILE, report_html(folder, progress=progress))
+    save_text(folder, REPORT_FILE, report_html(folder, basis=basis, progress=progress))
     return folder / REPORT_FILE
 
 
-def report_html(folder: Path, *, now: datetime.datetime | None = None, progress: Progress = no_progress) -> str:
+def report_html(folder: Path, *, basis: str | None = None, progress: Progress = no_progress) -> str:
     """The report of the run in a folder, an HTML document.
 
     Raises
@@ -64,8 +147,8 @@ def report_html(folder: Path, *, now: datetime.datetime | None = None, progress:
         There are no clusters, or one of the files is damaged.
     """
     digests = made_from(folder)  # before it is read: what changes meanwhile counts as changed since
-    known = _gather(folder, progress)
-    now = now or datetime.datetime.now().astimezone()
+    known = _gather(folder, progress)._replace(basis=present_basis(folder) if basis is None else basis)
+    now = datetime.datetime.now().astimezone()
     contents = "".join(f"<li><a href='#{key}'>{name}</a></li>" for key, name, _ in SECTIONS)
     body = "".join(
         f"<section id='{key}'><h2>{number}. {name}</h2>{content(known)}</section>"
@@ -87,67 +170,59 @@ def report_html(folder: Path, *, now: datetime.datetime | None = None, progress:
 # --- The material -----------------------------------------------------------------------------------------------
 
 
+T = TypeVar("T")
+
+
 def _gather(folder: Path, progress: Progress) -> Material:
     review = load_review(folder)
-    try:
-        profiles, profiles_missing = {profile.rcc: profile.text for profile in load_profiles(folder)}, ""
-    except SAFEError as error:
-        profiles, profiles_missing = {}, str(error)
-    try:
-        reasons, reasons_missing = load_reasons(folder, review.original), ""
-    except SAFEError as error:
-        reasons, reasons_missing = Reasons(), str(error)
-    spot_notes: dict[str, SpotNote] = {}
-    spot_notes_missing = ""
-    try:
-        spot_notes = notes_of_run(folder)
-    except SAFEError as error:
-        spot_notes_missing = str(error)
-    unsafe, unsafe_missing = _unsafe_set(folder, fingerprint(review.clusters))
-    retraining, retraining_missing = _retraining(folder, review)
+    missing: dict[str, str] = {}
+
+    def read(name: str, load: Callable[[], T], otherwise: T) -> T:
+        """What is read or, if that is not possible, something else and the reason in `missing`."""
+        try:
+            return load()
+        except SAFEError as error:
+            missing[name] = str(error)
+            return otherwise
+
+    reasons = read("reasons", lambda: load_reasons(folder, review.original), Reasons())
+    runs = present_runs(folder)
     return Material(
         folder=folder,
         review=review,
-        profiles=profiles,
-        profiles_missing=profiles_missing,
+        edits=all_edits(folder, review),
+        profiles=read("profiles", lambda: {profile.rcc: profile.text for profile in load_profiles(folder)}, {}),
         reasons=reasons,
         rates=reasons.rates(review.clusters),
-        reasons_missing=reasons_missing,
-        spot_notes=spot_notes,
-        spot_notes_missing=spot_notes_missing,
-        unsafe=unsafe,
-        unsafe_missing=unsafe_missing,
-        retraining=retraining,
-        retraining_missing=retraining_missing,
-        run=read_record(folder / RUN_FILE),
+        confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
+        spot_notes=notes_of_run(folder),
+        unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
+        retraining=read("retraining", lambda: _retraining(folder, review), None),
+        missing=missing,
+        run=run_record(folder),
+        found=runs[CLUSTERS].time,
         images=_images(review.clusters, progress),
     )
 
 
-def _unsafe_set(folder: Path, clusters: str) -> tuple[UnsafeSet | None, str]:
-    """The unsafe set of these clusters, or why there is none."""
-    if not (folder / UNSAFE_SET_FILE).is_file():
-        return None, "No images to label (unsafe set) have been selected."
-    try:
-        unsafe = load_unsafe_set(folder)
-    except SAFEError as error:
-        return None, str(error)
+def _unsafe_set(folder: Path, clusters: str) -> UnsafeSet | None:
+    """The unsafe set of these clusters; a SAFEError if there is none."""
+    if SELECTION not in present_runs(folder):
+        raise SAFEError("No images to label (unsafe set) have been selected.")
+    unsafe = load_unsafe_set(folder)
     if unsafe.clusters != clusters:
-        return None, (
+        raise SAFEError(
             "The unsafe set in this folder was selected for other clusters, or before these were last edited, and is "
             "not part of this report. Select it again."
         )
-    return unsafe, ""
+    return unsafe
 
 
-def _retraining(folder: Path, review: Review) -> tuple[Retraining | None, str]:
-    """The result of retraining with the unsafe set of these clusters, or why there is none."""
-    if not (folder / RETRAINING_FILE).is_file():
-        return None, "The network has not been retrained."
-    try:
-        return retraining_of(folder, review), ""
-    except SAFEError as error:
-        return None, str(error)
+def _retraining(folder: Path, review: Review) -> Retraining | None:
+    """The result of retraining with the unsafe set of these clusters; a SAFEError if there is none."""
+    if not runs_of(folder, RETRAINING):
+        raise SAFEError("The network has not been retrained.")
+    return retraining_of(folder, review)
 
 
 def _images(clusters: RootCauseClusters, progress: Progress) -> dict[str, str]:
@@ -157,9 +232,7 @@ def _images(clusters: RootCauseClusters, progress: Progress) -> dict[str, str]:
     side, quality = next((kind for most, *kind in IMAGE_SIDES if len(paths) <= most), SMALLEST_IMAGE)
 
     def uri(path: str) -> str:
-        buffer = io.BytesIO()
-        thumbnail(clusters.image_root / path, side).save(buffer, "JPEG", quality=quality)
-        return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+        return picture_uri(clusters.image_root / path, side, quality)
 
     images: dict[str, str] = {}
     used = 0

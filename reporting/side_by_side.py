@@ -8,23 +8,22 @@ from typing import NamedTuple
 import numpy as np
 
 from dbscan.outcome import NOISE
-from rccs.clusters import RootCauseClusters, rccs_of
-from rccs.rates import Rate
-from rccs.review import Review, load_review
-from reasons import load_reasons
-from reporting.history import Comparison, Run, compare_clusters, list_runs, run_folder
+from rccs.clusters import RootCauseClusters, load_clusters, rccs_of
+from rccs.review.review import Review, load_review
+from rccs.spots.rates import Rate
+from reasons.comparison import load_reasons
+from reporting.history import Comparison, Listed, compare_clusters, find_run, list_runs
 from support.errors import SAFEError
-from training.certainty import right_intervals
-from training.comparison import Share
+from training.certainty import accuracy_of
 from training.result import Retraining, retraining_of
 
 
 class Side(NamedTuple):
-    """One of two runs. All of it is the run's own: notes and verdicts of the other run are not carried over.
+    """One of two runs.
 
     Attributes
     ----------
-    run : Run
+    run : Listed
     review : Review
     rates : mapping of int to Rate
         By RCC; empty if nothing was compared with images that are right.
@@ -33,7 +32,7 @@ class Side(NamedTuple):
     retraining : Retraining or None
     """
 
-    run: Run
+    run: Listed
     review: Review
     rates: Mapping[int, Rate]
     base: float
@@ -50,10 +49,7 @@ class Side(NamedTuple):
         if result is None or not result.test_size:
             return None
         n = result.test_size
-        shares = (result.accuracy_before, result.accuracy_after)
-        intervals = right_intervals([Share("", n, 0, round(n * share)) for share in shares])
-        (low, high), (low_after, high_after) = intervals
-        return (shares[0], low, high), (shares[1], low_after, high_after)
+        return accuracy_of(round(n * result.accuracy_before), n), accuracy_of(round(n * result.accuracy_after), n)
 
 
 class Match(NamedTuple):
@@ -88,16 +84,16 @@ def sides(folder: Path, a: str, b: str) -> tuple[Side, Side, Comparison]:
     return one, other, compare_clusters(one.clusters, other.clusters)
 
 
-def _side(folder: Path, name: str, listed: Mapping[str, Run]) -> Side:
-    place = run_folder(folder, name)  # refuses what is not listed
-    review = load_review(place)
+def _side(folder: Path, name: str, listed: Mapping[str, Listed]) -> Side:
+    run = find_run(folder, name)
+    review = load_review(folder, original=load_clusters(folder, run))
     rates: Mapping[int, Rate] = {}
     base, retraining = 0.0, None
     with contextlib.suppress(SAFEError):  # the rest is worth showing without them
-        reasons = load_reasons(place, review.original)
+        reasons = load_reasons(folder, review.original, run)
         rates, base = reasons.rates(review.clusters), reasons.base
     with contextlib.suppress(SAFEError):
-        retraining = retraining_of(place, review)
+        retraining = retraining_of(folder, review, run)
     return Side(listed[name], review, rates, base, retraining)
 
 

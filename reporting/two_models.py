@@ -12,29 +12,28 @@ import numpy as np
 
 from dnn.failures import DETECTION, describe
 from dnn.predictions import Judgement, LabelledImages
-from rccs.notes import title
-from rccs.review import Review
-from reasons import Reasons
+from rccs.review.notes import title
+from rccs.review.review import Review
+from reasons.comparison import Reasons
+from reasons.groups import groups_of_test, notes_of
 from reporting.models import REGRESSION, ModelAnswers
 from support.errors import SAFEError
 from support.text import count, printable
 from training.certainty import (
     BETTER,
-    FEWEST,
     NOT_SHOWN,
     Certainty,
-    certainties,
+    accuracy_of,
     certainty,
-    count_classes,
+    class_certainties,
     count_pairs,
     gain_text,
     interval_text,
-    least_to_show,
-    p_text,
-    right_intervals,
+    mcnemar_text,
+    what_is_missing,
 )
 from training.compared import aligned
-from training.comparison import BeforeAfter, Outcome, Share, before_and_after
+from training.comparison import BeforeAfter, Outcome, before_and_after
 
 MOST_READ = 200  # images of the same name in two folders whose contents are compared
 # Lists of images by who gets them right.
@@ -108,12 +107,13 @@ class TwoModels(NamedTuple):
     @property
     def sure(self) -> Certainty:
         """How sure it is that B is better or worse."""
-        return certainty(count_pairs(self.a.right, self.b.right))
+        return certainty(count_pairs(self.a.right, self.b.right), self.found.by_group)
 
     @property
     def sure_of_classes(self) -> list[Certainty]:
         """The same for each class of `found.per_class`, with p corrected for their number."""
-        return certainties(count_classes(self.found.per_class, self.found.improved, self.found.worsened))
+        found = self.found
+        return class_certainties(found.per_class, found.improved, found.worsened, found.by_group)
 
     def of(self, which: str) -> np.ndarray:
         """Whether an image is in a list, such as `ONLY_A`: ndarray of shape (n_images,), bool."""
@@ -143,7 +143,12 @@ class ListedImages(NamedTuple):
 
 
 def compare_models(
-    a: ModelAnswers, b: ModelAnswers, *, review: Review | None = None, reasons: Reasons | None = None
+    a: ModelAnswers,
+    b: ModelAnswers,
+    *,
+    review: Review | None = None,
+    reasons: Reasons | None = None,
+    within: Path | None = None,
 ) -> TwoModels:
     """Compare two models by their answers.
 
@@ -153,6 +158,8 @@ def compare_models(
         The RCCs of the analysis at hand.
     reasons : Reasons, optional
         Its weak spots.
+    within : Path, optional
+        As for `reasons.groups.groups_of_test`; the analysis is that of A.
 
     Raises
     ------
@@ -163,7 +170,8 @@ def compare_models(
     images, first, second = aligned(a.given, b.given)
     notes = [_alone(a, b, len(images.paths)), _check_same_images(images, b)]
     clusters = review.clusters if review else None
-    found = before_and_after(clusters, images, first, second)
+    known_groups = groups_of_test(a.model.folder, images.root, images.paths, first.right, within=within)
+    found = before_and_after(clusters, images, first, second, known_groups)
     found = found._replace(per_class=tuple(share for share in found.per_class if share.images))
     return TwoModels(
         names=(a.model.name, b.model.name),
@@ -173,7 +181,7 @@ def compare_models(
         found=found,
         groups=tuple(_groups(review, reasons or Reasons(), found.outcomes)) if review else (),
         failing_root=clusters.image_root if clusters else images.root,
-        notes=tuple(filter(None, notes)),
+        notes=tuple(filter(None, (*notes, *notes_of(known_groups)))),
     )
 
 
@@ -187,21 +195,12 @@ def _check_comparable(a: ModelAnswers, b: ModelAnswers) -> None:
             "Expected classifiers or regressions: what a detector finds and misses is cut out as images of its own, "
             f"which no other one was run on. Received: {names}. Compare the reports of both."
         )
-    if tasks[0] != tasks[1]:
-        kinds = ("a regression" if task == REGRESSION else "a classifier" for task in tasks)
+    of_regression = [(one.threshold, len(one.given.images.classes)) for one in (a, b)]
+    if tasks[0] != tasks[1] or (tasks[0] == REGRESSION and of_regression[0] != of_regression[1]):
         raise SAFEError(
-            f"Expected two classifiers or two regressions. Received: {', and '.join(kinds)} ({names}). Choose models "
-            "of the same kind."
+            "Expected two classifiers, or two regressions with the same targets and threshold. Received: "
+            f"{names}. Choose models of the same kind."
         )
-    if tasks[0] != REGRESSION:
-        return
-    if a.threshold != b.threshold:
-        raise SAFEError(
-            f"Expected two regressions with the same threshold. Received: {a.threshold:g}, and {b.threshold:g} "
-            f"({names}). Collect the failures of both with the same one."
-        )
-    if len(a.given.images.classes) != len(b.given.images.classes):
-        raise SAFEError(f"Expected two regressions of the same targets. Received: {names}. Choose another model.")
 
 
 def _alone(a: ModelAnswers, b: ModelAnswers, both: int) -> str:
@@ -288,29 +287,17 @@ def _told(two: TwoModels, row: int) -> str:
 
 def accuracy_texts(two: TwoModels) -> tuple[str, str]:
     """The accuracy of A and of B, each with its interval: `92.1% (95% interval 91.0–93.1%)`."""
-    rights = [int(of.right.sum()) for of in (two.a, two.b)]
-    n = len(two.images.paths)
-    intervals = right_intervals([Share("", n, 0, right) for right in rights])
-    first, second = (
-        f"{right / n:.1%} (95% interval {100 * low:.1f}–{high:.1%})"
-        for right, (low, high) in zip(rights, intervals, strict=True)
-    )
+    both = (accuracy_of(int(of.right.sum()), len(two.images.paths)) for of in (two.a, two.b))
+    first, second = (f"{share:.1%} (95% interval {100 * low:.1f}–{high:.1%})" for share, low, high in both)
     return first, second
 
 
 def verdict_text(sure: Certainty) -> str:
     """Which model is better, with its figures; otherwise what it would take to show it."""
-    figures = f"{gain_text(sure)} points for B ({interval_text(sure)}; McNemar {p_text(sure.p)})"
+    figures = f"{gain_text(sure)} points for B ({interval_text(sure)}; {mcnemar_text(sure)})"
     if sure.verdict != NOT_SHOWN:
         return f"{'B' if sure.verdict == BETTER else 'A'} is better beyond doubt: {figures}"
-    differ = sure.counts.improved + sure.counts.worsened
-    if not differ:
-        return f"Not shown which is better: both are right on the same images ({interval_text(sure)})"
-    least = least_to_show(differ)
-    text = f"Not shown which is better: {figures}. They differ on {count(differ, 'image')}"
-    if least is None:
-        return f"{text}, and fewer than {FEWEST} cannot show anything"
-    return f"{text}, of which B gets {sure.counts.improved:,} right; {least:,} for one of them would show it"
+    return f"Not shown which is better: {figures}: {what_is_missing(sure)}"
 
 
 def class_verdict(sure: Certainty) -> str:

@@ -1,10 +1,13 @@
-"""The report's section of weak spots."""
+"""The report's sections of weak spots, and of what a fresh test set says."""
 
-from rccs.notes import title
-from rccs.spot_notes import SpotNote, notes_elsewhere
-from reporting.markup import badge, escaped, html_table, percent
+from collections.abc import Mapping
+from typing import Any
+
+from rccs.review.notes import SpotNote, title
+from rccs.review.spot_notes import notes_elsewhere
+from rccs.spots.weak_spots import levels_of
+from reporting.markup import badge, escaped, html_table, percent, warning
 from reporting.material import Material
-from support.run_folder import SPOT_NOTES_FILE
 from support.text import count
 
 MOST_OVERLAPS = 5  # RCCs named with a weak spot
@@ -13,46 +16,113 @@ MOST_OVERLAPS = 5  # RCCs named with a weak spot
 def weak_spots_section(known: Material) -> str:
     """A row for each weak spot with its rates and the engineer's judgement; or why there are none."""
     reasons = known.reasons
-    if known.reasons_missing:
-        return f"<p class='warning'>{escaped(known.reasons_missing)}</p>"
+    if "reasons" in known.missing:
+        return warning(known.missing["reasons"])
     if not reasons.base:
         return (
             "<p>Not searched for: the network's answers to its whole test set are not known. <code>failures</code> "
             "writes them to <code>predictions.csv</code>.</p>"
         )
+    unexplained = f" {text}" if (text := reasons.unexplained(known.clusters)) else ""
+    notes = " ".join(reasons.comparison.notes) if reasons.comparison else ""
+    notes = f"<p class='soft small'>{escaped(notes)}</p>" if notes else ""
     if not reasons.spots:
-        none = "<p>None: no condition on what is known of the test images stands out beyond chance.</p>"
-        return none + _noted_elsewhere(known)
+        none = "<p>None: no condition on what is known of the test images stands out beyond chance."
+        return f"{none}{unexplained}</p>{notes}{_noted_elsewhere(known)}"
+    levels = levels_of(reasons.spots)
+    tables = "".join((f"<h3>{text}</h3>" if text else "") + _table(known, level) for text, level in levels)
+    classes = (
+        " What makes failing likelier given the class stands out among images of the same classes: beside its rate "
+        "stands that which these classes alone would give."
+        if any(not spot.of_classes for spot in reasons.spots)
+        else ""
+    )
+    return (
+        "<p>Conditions on what is known of the test images under which the network fails more often than elsewhere: "
+        "than on all other test images. They are found in the whole test set, right and wrong. Each stands out among "
+        "the images that earlier ones leave, corrected for all conditions that were tried, and among all images. A "
+        "lower rate is to be expected of new images, since conditions were chosen for a high one; how much is told by "
+        "a search in half of the test set. Intervals are of 95 %."
+        f"{classes}</p>"
+        f"<p>Of all test images, {percent(reasons.base)} are wrong.{unexplained}</p>"
+        + tables
+        + notes
+        + _noted_elsewhere(known)
+    )
+
+
+def confirmation_section(known: Material) -> str:
+    """What a fresh test set says of RCCs and weak spots."""
+    found = known.confirmation
+    if not found:
+        return (
+            "<p>RCCs and weak spots have not been asked of a fresh test set, which they were not found with. "
+            "<code>confirm</code> does so.</p>"
+        )
+    return confirmation_html(found, changed=known.review.last_number != found["edits"])
+
+
+def confirmation_html(found: Mapping[str, Any], *, changed: bool) -> str:
+    """The facts of a confirmation (see `pipeline.confirmation`).
+
+    Parameters
+    ----------
+    changed : bool
+        RCCs were edited since.
+    """
+    told = "".join(f"<li>{escaped(text)}</li>" for text in found["told"])
+    edited = warning("RCCs have been edited since: their numbers may be others." if changed else "")
+    return (
+        f"<p>{count(found['images'], 'image')} that chose nothing, {found['wrong']:,} of them wrong. A reason is "
+        "<em>confirmed</em> if the network fails more often there than elsewhere, beyond chance, and not less often "
+        "than was expected; <em>weakened</em> if less often than that; <em>refuted</em> if less often, and not beyond "
+        f"chance; and <em>open</em> if these images do not tell.</p>{edited}<ul>{told}</ul>{_closed(found)}"
+        + "".join(f"<p class='soft small'>{escaped(note)}</p>" for note in found["notes"])
+    )
+
+
+def _closed(found: Mapping[str, Any]) -> str:
+    """What a later model makes of the reasons."""
+    if not (told := found.get("closed")):
+        return ""
+    return (
+        "<h3>With a later model</h3><p>A reason is <em>closed</em> if fewer images are wrong, beyond chance, and the "
+        "interval of the rate lies below the rate that the earlier model had elsewhere; <em>reduced</em> if fewer are "
+        "wrong, beyond chance; <em>worse</em> if more are (<em>new</em>, where no reason was found); and "
+        "<em>unchanged</em> if a difference is not shown.</p>"
+        f"<ul>{''.join(f'<li>{escaped(text)}</li>' for text in told)}</ul>"
+    )
+
+
+def _table(known: Material, level: range) -> str:
+    """A row for each of some weak spots, by index."""
+    spots = known.reasons.spots[level.start : level.stop]
+    given = any(not spot.of_classes for spot in spots)
     rows = []
-    for rank, spot in enumerate(reasons.spots, start=1):
+    for index, spot in zip(level, spots, strict=True):
         rccs = ", ".join(
             f"<a href='#rcc-{rcc}'>{escaped(title(rcc, known.review.notes))}</a> ({n:,})"
-            for rcc, n in reasons.overlaps(known.clusters, rank - 1)[:MOST_OVERLAPS]
+            for rcc, n in known.reasons.overlaps(known.clusters, index)[:MOST_OVERLAPS]
         )
         note = known.spot_notes.get(spot.conditions, SpotNote(spot.conditions, ""))
+        low, high = spot.interval
+        rate = spot.rate if spot.new_rate is None else spot.new_rate
         rows.append(
             [
-                str(rank),
+                str(index + 1),
                 _named(spot.where, note),
-                f"{spot.wrong:,} of {spot.tested:,}",
-                f"{spot.rate:.0%} ({100 * spot.low:.0f}–{spot.high:.0%})",
+                escaped(f"{spot.wrong:,} of {spot.tested:,}{spot.of_groups}, {spot.rate:.0%}"),
+                f"{rate:.0%} ({100 * low:.0f}–{high:.0%})",
                 f"{spot.elsewhere:.0%}",
+                *([f"{spot.expected:.0%}" if spot.expected is not None else "–"] if given else []),
                 badge(note.verdict),
                 rccs,
             ]
         )
-    notes = " ".join(reasons.comparison.notes) if reasons.comparison else ""
-    headers = ["", "Condition", "Wrong", "Rate", "Elsewhere", "Judged", "Failing images in"]
-    return (
-        "<p>Conditions on what is known of the test images under which the network fails more often than elsewhere; of "
-        f"all test images, {percent(reasons.base)} are wrong. They are found in the whole test set, right and wrong, "
-        "and each is significant after correction for all conditions that were tried. The interval is that of a rate, "
-        "and not corrected for the search.</p>"
-        + (f"<p class='warning'>{escaped(known.spot_notes_missing)}</p>" if known.spot_notes_missing else "")
-        + html_table(headers, rows, numbers=(0, 2, 3, 4))
-        + (f"<p class='soft small'>{escaped(notes)}</p>" if notes else "")
-        + _noted_elsewhere(known)
-    )
+    expected = ["Of its classes"] if given else []
+    rates = "Rate" if all(spot.new_rate is None for spot in spots) else "Of new images"
+    headers = ["", "Condition", "Wrong", rates, "Elsewhere", *expected, "Judged", "Failing images in"]
+    return html_table(headers, rows, numbers=(0, 2, 3, 4, 5)[: 4 + given])
 
 
 def _named(where: str, note: SpotNote) -> str:
@@ -67,6 +137,6 @@ def _noted_elsewhere(known: Material) -> str:
     if not n:
         return ""
     return (
-        f"<p class='soft small'>{count(n, 'note')} on conditions that are not among these weak spots: see "
-        f"{SPOT_NOTES_FILE}.</p>"
+        f"<p class='soft small'>{count(n, 'note')} on conditions that are not among these weak spots, to be shown when "
+        "they are found again.</p>"
     )

@@ -45,6 +45,20 @@ def path_of(typed: str | os.PathLike, what: str) -> Path:
     return path
 
 
+def existing_folder(typed: str | os.PathLike, what: str) -> Path:
+    """Parse the path of a folder that is there.
+
+    Raises
+    ------
+    SAFEError
+        As of `path_of`, or there is no such folder.
+    """
+    path = path_of(typed, what)
+    if not path.is_dir():
+        raise SAFEError(f"Expected {what}. Received: {path}, which is not a folder.")
+    return path
+
+
 def _check_reachable(path: Path) -> None:
     """Raise OSError or ValueError if a path cannot be looked up. A missing file is not an error."""
     with contextlib.suppress(FileNotFoundError, NotADirectoryError):

@@ -20,7 +20,7 @@ import tempfile
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -96,18 +96,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def replacing_together(
-    *paths: Path, rename: Callable[[list[tuple[Path, Path]]], None] | None = None
-) -> Iterator[tuple[Path, ...]]:
+def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
     """Replace files that belong together: none is renamed before all of them are on the disk.
 
     If the disk is full, all old files stay. Only a process killed between two of the renames, which immediately follow
     each other, leaves a mixture of old and new files.
-
-    Parameters
-    ----------
-    rename : callable, optional
-        Renames them, in another way than one after the other; it is given pairs of a temporary name and a path.
 
     Raises
     ------
@@ -118,17 +111,18 @@ def replacing_together(
     try:
         try:
             for path in paths:
-                _remove_left_over(path)
+                _remove_left_over(path.parent, f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}")
                 handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
                 os.close(handle)
                 temporaries.append(Path(name))
             yield tuple(temporaries)
             for temporary in temporaries:
                 # mkstemp creates files that only the owner can read; give results the usual permissions.
-                temporary.chmod(0o666 & ~_umask())
+                temporary.chmod(0o666 & ~umask())
                 with temporary.open("rb") as written:
                     os.fsync(written.fileno())
-            (rename or rename_all)(list(zip(temporaries, paths, strict=True)))
+            for temporary, path in zip(temporaries, paths, strict=True):
+                temporary.replace(path)
         finally:
             for temporary in temporaries:
                 temporary.unlink(missing_ok=True)
@@ -137,18 +131,13 @@ def replacing_together(
         raise SAFEError(f"Could not write {names}: {error.strerror or error}. Existing files are unchanged.") from error
 
 
-def rename_all(pairs: Iterable[tuple[Path, Path]]) -> None:
-    """Rename files, one after the other."""
-    for old, new in pairs:
-        old.replace(new)
-
-
-def _remove_left_over(path: Path) -> None:
-    """Remove temporary files of killed processes; younger ones may belong to a process that is still writing."""
-    for old in path.parent.glob(f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}"):
+def _remove_left_over(folder: Path, pattern: str) -> None:
+    """Remove what killed processes have left; what was changed recently may be of one that is still writing."""
+    for old in folder.glob(pattern):
         with contextlib.suppress(OSError):
-            if time.time() - old.stat().st_mtime > LEFT_OVER_SECONDS:
-                old.unlink()
+            changed = max(path.stat().st_mtime for path in (old, *old.rglob("*")))
+            if time.time() - changed > LEFT_OVER_SECONDS:
+                _remove_folder(old)
 
 
 @contextlib.contextmanager
@@ -166,18 +155,31 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         unchanged.
     """
     put_back(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left_over_folders(path)
-    building = Path(tempfile.mkdtemp(dir=path.parent, prefix=_hidden(path, "new")))
-    try:
+    with new_folder(path) as building:
         yield building
-        building.chmod(0o777 & ~_umask())  # mkdtemp creates folders that only the owner can read
         if not path.exists():
             building.rename(path)
         elif not _exchange(building, path):
             _replace_in_two_steps(building, path)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside a path, to fill and then to rename; what is left there, also by an exchange, is removed.
+
+    Raises
+    ------
+    OSError
+        The operating system refused to write.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_left_over(path.parent, f"{glob.escape(_hidden(path, 'new'))}????????")
+    building = Path(tempfile.mkdtemp(dir=path.parent, prefix=_hidden(path, "new")))
+    building.chmod(0o777 & ~umask())  # mkdtemp creates folders that only the owner can read
+    try:
+        yield building
     finally:
-        _remove_folder(building)  # an incomplete new folder or, after the exchange, the old one
+        _remove_folder(building)
 
 
 def put_back(path: Path) -> None:
@@ -219,31 +221,22 @@ def _aside(path: Path) -> Path:
     return path.with_name(_hidden(path, "old") + hashlib.blake2b(os.fsencode(path.name), digest_size=4).hexdigest())
 
 
-def _remove_left_over_folders(path: Path) -> None:
-    """Remove hidden folders of killed processes; a folder changed recently may belong to one that is still writing."""
-    for old in path.parent.glob(f"{glob.escape(_hidden(path, 'new'))}????????"):
-        with contextlib.suppress(OSError):
-            changed = max(Path(folder).stat().st_mtime for folder, _, _ in os.walk(old))
-            if time.time() - changed > LEFT_OVER_SECONDS:
-                _remove_folder(old)
-
-
 def _remove_folder(path: Path) -> None:
-    if path.is_symlink():
-        path.unlink()
-    else:
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
     """Replace a text file atomically (UTF-8; undecodable bytes of file names are preserved)."""
     with replacing(path) as temporary:
-        fill_text(temporary, text)
+        temporary.write_bytes(encoded(text))
 
 
-def fill_text(path: Path, text: str) -> None:
-    """Write a text file as `write_text` does, but directly, to a path given by `replacing_together`."""
-    path.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+def encoded(text: str) -> bytes:
+    """A text as files hold it."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def read_record(path: Path, *, errors: str = "strict") -> dict:
@@ -322,7 +315,8 @@ def _check_length(stored: IO[bytes], length: int) -> None:
         raise ValueError("an array is shorter than its header claims")
 
 
-def _umask() -> int:
+def umask() -> int:
+    """The permissions that new files of this process do not have."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,5 +1,6 @@
 """Names, numbers and lists as text that is safe to display anywhere."""
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -29,8 +30,13 @@ def printable(path: str) -> str:
 
 
 def count(n: int, noun: str) -> str:
-    """For example `1 image`, `1,200 images`."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+    """For example `1 image`, `1,200 images`, `3 series`."""
+    return f"{n:,} {noun}{'' if n == 1 or noun.endswith('series') else 's'}"
+
+
+def percent(share: float) -> int:
+    """In whole percent; 99.7 % is not all."""
+    return math.floor(100 * share) if share > 0.99 else round(100 * share)
 
 
 def some(names: Iterable[str], *, limit: int = 5) -> str:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import FE
 from FE import extract_features, stream_features
 from features.weights import recall_extractor
 from support.errors import SAFEError
@@ -72,13 +71,6 @@ def test_a_folder_without_a_readable_image_is_an_error_with_the_first_reason(fak
     assert fake_network.loads == 0
 
 
-def test_an_image_that_vanishes_after_it_was_listed_is_skipped(fake_network, draw_folder, tmp_path):
-    listing = find_images(draw_folder(tmp_path / "in", {"sea": 3}))
-    (listing.root / "sea_01.png").unlink()
-    (batch,) = stream_features(listing, fake_network.extractor)
-    assert batch.skipped == (("sea_01.png", "No such file or directory"),)
-
-
 def test_a_rerun_and_a_moved_folder_come_from_the_cache_without_a_network(fake_network, draw_folder, tmp_path):
     folder = draw_folder(tmp_path / "in", {"sea": 5, "snow": 5})
     first = extract_features(folder, fake_network.extractor)
@@ -88,27 +80,6 @@ def test_a_rerun_and_a_moved_folder_come_from_the_cache_without_a_network(fake_n
     assert (fake_network.loads, fake_network.images_seen) == (1, 10)
     np.testing.assert_array_equal(first.features, again.features)
     np.testing.assert_array_equal(first.features, moved.features)
-
-
-def test_an_added_and_a_changed_image_cost_only_themselves(fake_network, draw_folder, tmp_path):
-    folder = draw_folder(tmp_path / "in", {"sea": 5})
-    before = extract_features(folder, fake_network.extractor).features
-    draw_folder(folder, {"snow": 1}, seed=1)
-    Image.new("RGB", (10, 10), "red").save(folder / "sea_03.png")
-    after = extract_features(folder, fake_network.extractor).features
-    assert fake_network.images_seen == 5 + 2
-    np.testing.assert_array_equal(after[[0, 1, 2, 4]], before[[0, 1, 2, 4]])
-    assert not np.allclose(after[3], before[3])
-
-
-def test_equal_images_are_computed_once_and_keep_a_row_each(fake_network, draw_folder, tmp_path):
-    folder = draw_folder(tmp_path / "in", {"sea": 1})
-    for i in range(5):
-        shutil.copy(folder / "sea_00.png", folder / f"copy_{i}.png")
-    result = extract_features(folder, fake_network.extractor)
-    assert fake_network.images_seen == 1
-    assert result.features.shape == (6, fake_network.extractor.dimension)
-    assert (result.features == result.features[0]).all()
 
 
 def test_a_killed_extraction_goes_on_where_it_stopped(fake_network, draw_folder, tmp_path, monkeypatch):
@@ -125,16 +96,6 @@ def test_a_killed_extraction_goes_on_where_it_stopped(fake_network, draw_folder,
     resumed = extract_features(folder, fake_network.extractor)
     assert fake_network.images_seen == 20
     assert len(resumed.paths) == 20
-
-
-def test_features_that_are_not_finite_are_an_error_and_are_not_cached(fake_network, draw_folder, tmp_path, monkeypatch):
-    folder = draw_folder(tmp_path / "in", {"sea": 3})
-    with monkeypatch.context() as broken:
-        broken.setattr(FE, "load_network", lambda _: lambda pixels: np.full((len(pixels), 9), np.nan, np.float32))
-        with pytest.raises(SAFEError, match="must be finite"):
-            extract_features(folder, fake_network.extractor)
-    assert np.isfinite(extract_features(folder, fake_network.extractor).features).all()
-    assert fake_network.images_seen == 3
 
 
 def test_without_the_weights_cached_images_work_and_new_ones_are_an_error(fake_network, draw_folder, tmp_path):

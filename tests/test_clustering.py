@@ -30,10 +30,6 @@ def test_umap_finds_the_groups_too_and_always_the_same():
     assert find_root_cause_clusters(images, reducer="umap").labels.tolist() == found.labels.tolist()
 
 
-def test_umap_of_very_few_images_is_no_error():
-    assert find_root_cause_clusters(features_of((3, 3)), reducer="umap").points.shape == (6, 6)
-
-
 def test_an_unknown_reducer_is_refused():
     with pytest.raises(SAFEError, match="reducer must be one of pca, umap"):
         find_root_cause_clusters(features_of((3,)), reducer="tsne")

@@ -1,10 +1,6 @@
 """The documents agree with the code: commands, options, numbers, links, names of files, pictures, the version."""
 
-import argparse
-import importlib
 import re
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,27 +9,23 @@ from cli.arguments import build_parser
 from dbscan.projection import N_COMPONENTS
 from dbscan.relevance import AVERAGING_ROUNDS
 from dbscan.tuning import MIN_SAMPLES_TRIED, UPPER_END
-from docs import draw_method
 from features.extractor import CONV_LAYERS, DIMENSIONS, INPUT_SIZE
 from features.network import BATCH_SIZE
 from features.on_cluster import PER_THREAD, SENT
 from features.weights import FC2_BYTES
-from page import guard
-from page.pictures import MOST_PICTURES
-from page.runs_view import KEPT_EXPORTS
+from page.serving import guard
 from rccs.clusters import INSPECTED_PER_RCC
-from rccs.gifs import BYTES_PER_FRAME, BYTES_PER_PIXEL, CAPTION_HEIGHT, FRAME_SIDE, LARGEST_GIF
+from rccs.gifs import BYTES_PER_FRAME, BYTES_PER_PIXEL, CAPTION_HEIGHT, FRAME_SIDE, GIF_FOLDER, LARGEST_GIF
 from reporting.history import KEPT_RUNS
 from SAFE_Tool import main
 from selection import SELECTION_FACTOR, unsafe_set_size
-from support import defects, run_folder
+from support import defects
+from support.run_folder import EXPORT_MARK, FAILURES_MARK
 from support.version import VERSION
+from tests.helpers import written
+from tests.helpers.documents import COMMANDS, INLINE, LAB_COMMANDS, ROOT, TEXTS, accept, without_code
 from training.settings import VALIDATION_SHARE
 
-ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in DOCUMENTS}
-INLINE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
@@ -41,27 +33,7 @@ def each_document(*left_out: str):
     return pytest.mark.parametrize("name", [name for name in TEXTS if name not in left_out])
 
 
-def without_code(text: str) -> str:
-    return re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
-
-
 # --- Commands -----------------------------------------------------------------------------------------------------
-
-
-def commands_of(text: str) -> list[str]:
-    """Commands in blocks of code and, whole, in inline code; without comments and the environment's folder."""
-    blocks = "\n".join(re.findall(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL))
-    indented = re.findall(r"^ {4}(\S.*)$", text, re.MULTILINE)
-    lines = [*blocks.splitlines(), *indented, *INLINE.findall(without_code(text))]
-    lines = [part.split(" #")[0].strip().removeprefix(".venv/bin/") for line in lines for part in line.split("&&")]
-    return [line for line in lines if re.match(r"(python -m|python SAFE_Tool\.py|make|pip install) \S", line)]
-
-
-COMMANDS = sorted({(name, command) for name, text in TEXTS.items() for command in commands_of(text)})
-
-
-class Accepted(Exception):  # noqa: N818, no error
-    """Arguments were parsed."""
 
 
 def test_there_are_commands():
@@ -69,33 +41,9 @@ def test_there_are_commands():
     assert {command.split()[0] for _, command in COMMANDS} == {"python", "make", "pip"}
 
 
-@pytest.mark.parametrize(("name", "command"), COMMANDS)
+@pytest.mark.parametrize(("name", "command"), [each for each in COMMANDS if each not in LAB_COMMANDS])
 def test_each_command_of_a_document_is_accepted(name, command, monkeypatch):
-    program, *words = shlex.split(command)
-    if program == "make":
-        targets = [word for word in words if "=" not in word]
-        known = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
-        assert set(targets) <= set(known)
-    elif program == "pip":
-        assert all((ROOT / word).is_file() for word in words if word.startswith("requirements"))
-    elif words[0] == "SAFE_Tool.py":
-        assert callable(build_parser().parse_args(words[1:]).run)
-    elif words[1] == "pytest":
-        assert all((ROOT / word).exists() for word in words[2:] if "/" in word)
-    else:
-        parse = argparse.ArgumentParser.parse_args
-
-        def accept(parser: argparse.ArgumentParser, *arguments: object) -> None:
-            parse(parser, *arguments)
-            raise Accepted
-
-        module = importlib.import_module(
-            f"{words[1]}.__main__" if (ROOT / words[1].replace(".", "/")).is_dir() else words[1]
-        )
-        monkeypatch.setattr(argparse.ArgumentParser, "parse_args", accept)
-        monkeypatch.setattr(sys, "argv", words[1:])
-        with pytest.raises(Accepted):
-            module.main()
+    accept(command, monkeypatch)
 
 
 OPTIONS_OF_OTHERS = {"--check", "--strict", "--nworkers", "--nthreads"}
@@ -103,9 +51,7 @@ OPTIONS_OF_OTHERS = {"--check", "--strict", "--nworkers", "--nthreads"}
 
 @each_document()
 def test_each_option_of_a_document_exists(name):
-    sources = [
-        path for folder in ("cli", "benchmarks", "casestudies", "docs") for path in ROOT.glob(f"{folder}/**/*.py")
-    ]
+    sources = [path for folder in ("cli", "casestudies", "lab") for path in ROOT.glob(f"{folder}/**/*.py")]
     known = {
         option for path in sources for option in re.findall(r'"(--[a-z][a-z-]*)"', path.read_text(encoding="utf-8"))
     }
@@ -134,8 +80,8 @@ def test_each_link_of_a_document_leads_somewhere(name):
             assert anchor in anchors_of(path.read_text(encoding="utf-8")), link
 
 
-WRITTEN = {value for name, value in vars(run_folder).items() if name.isupper() and isinstance(value, str)}
-WRITTEN |= {"gifs/RCC_<id>.gif", "gifs/weak_spot_<rank>.gif", "gifs/noise.gif", "export", "defects.log", "causes.json"}
+GIFS = {"gifs/RCC_<id>.gif", "gifs/weak_spot_<rank>.gif", "gifs/noise.gif"}
+WRITTEN = written.WRITTEN | GIFS | {"export", "defects.log", "causes.json"}
 READ = {"parameters.csv", "classes.txt", "tests/", "NNN-title.md", "package/module.py"}
 
 
@@ -150,38 +96,9 @@ def test_each_file_that_a_document_names_is_there_or_is_read_or_written(name):
 
 def test_each_file_that_a_run_writes_is_described():
     files = TEXTS["docs/files.md"]
-    hidden = {run_folder.EXPORT_MARK, run_folder.FAILURES_MARK}
+    hidden = {EXPORT_MARK, FAILURES_MARK}
     described = {code.rstrip("/").removeprefix("gifs/") for code in INLINE.findall(files)}
-    names = {value for key, value in vars(run_folder).items() if key.isupper() and isinstance(value, str)}
-    assert names - described - hidden - {run_folder.GIF_FOLDER} == set()
-
-
-def test_the_pictures_of_the_method_are_those_that_the_script_draws():
-    shown = re.findall(r"!\[.+?\]\(method/(\w+)\.(\w+)\)", TEXTS["docs/method.md"])
-    assert dict(shown) == {name: draw_method.kind_of(name) for name in draw_method.PLOTS}
-    assert {path.name for path in draw_method.PICTURES.iterdir()} == {f"{name}.{kind}" for name, kind in shown}
-    assert all(path.stat().st_size < 300_000 for path in draw_method.PICTURES.iterdir())
-
-
-def test_the_picture_of_dbscan_shows_what_its_titles_say(tmp_path):
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    titles = [axis.get_title() for axis in draw_method.draw_dbscan(plt, None).axes]
-    plt.close("all")
-    assert [title.partition(":")[0] for title in titles] == ["eps = 0.4", "eps = 1.0", "SAFE"]
-    points = draw_method.groups_in_the_plane()
-    labels = draw_method.tune(points).labels
-    assert [len(set(labels[start:stop].tolist())) for start, stop in ((0, 26), (26, 50), (50, 84))] == [1, 1, 1]
-    assert len({labels[0], labels[26], labels[50]}) == 3
-    assert set(labels[84:].tolist()) == {-1}
-
-
-def test_without_the_example_the_script_says_how_to_build_it(tmp_path, capsys):
-    assert draw_method.main(["--case", str(tmp_path / "none"), "--work", str(tmp_path / "work")]) == 2
-    assert "python -m casestudies.build gd --out" in capsys.readouterr().err
+    assert written.WRITTEN - described - hidden - {GIF_FOLDER} == set()
 
 
 @pytest.mark.parametrize("name", sorted(name for name in TEXTS if re.match(r"docs/decisions/\d", name)))
@@ -206,15 +123,12 @@ NUMBERS = (
         "README.md",
         f"plus {CONV_BYTES / 1000:.0f} kB (`vgg16`: {JOINED_BYTES / 1000:.0f} kB) of features each",
     ),
-    ("README.md", f"with {WORDS[INSPECTED_PER_RCC]} of its images"),
     ("README.md", f"--port {build_parser().parse_args(['ui']).port}"),
     ("README.md", f"<http://{build_parser().parse_args(['ui']).host}:{build_parser().parse_args(['ui']).port}>"),
-    ("SECURITY.md", f"It listens on {build_parser().parse_args(['ui']).host} unless"),
-    ("SECURITY.md", f"up to {guard.LONGEST_DELAY:g} seconds"),
-    ("SECURITY.md", f"Up to {guard.LONGEST_LINE} attempts may wait"),
-    ("SECURITY.md", f"at most {2 * defects.LARGEST / 2**20:g} MiB"),
-    ("CHANGELOG.md", f"limited to {MOST_PICTURES:,} thumbnails and {KEPT_EXPORTS} exports"),
-    ("CHANGELOG.md", f"{DIMENSIONS['vgg16-conv']:,} features instead of"),
+    ("docs/SECURITY.md", f"It listens on {build_parser().parse_args(['ui']).host} unless"),
+    ("docs/SECURITY.md", f"by {guard.DELAY:g} seconds"),
+    ("docs/SECURITY.md", f"Up to {guard.LONGEST_LINE} attempts may wait"),
+    ("docs/SECURITY.md", f"at most {2 * defects.LARGEST / 2**20:g} MiB"),
     ("docs/architecture.md", f"{INPUT_SIZE[0]} × {INPUT_SIZE[1]} → VGG16"),
     ("docs/architecture.md", f"PCA to {N_COMPONENTS} components"),
     ("docs/evaluation.md", f"with a factor of {SELECTION_FACTOR}"),
@@ -252,7 +166,6 @@ def test_a_number_of_a_document_is_that_of_the_code(name, text):
 
 def test_other_numbers_that_documents_put_into_words():
     assert VALIDATION_SHARE == 0.1  # "A tenth of the training images is held out"
-    assert guard.FIRST_DELAY == 0.5  # "half a second at first"
 
 
 def test_the_size_of_the_modules_that_workers_get_is_about_right():
@@ -278,6 +191,14 @@ def test_the_changelog_keeps_its_format():
     assert headings[0] == "Unreleased"
     kinds = [heading for heading in headings if not re.match(r"\d|Unreleased", heading)]
     assert set(kinds) <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+def test_the_versions_of_the_changelog_are_newest_first_and_at_most_a_page_each():
+    _, *sections = re.split(r"^## ", TEXTS["CHANGELOG.md"], flags=re.MULTILINE)
+    assert all(len(section.split()) <= 350 for section in sections)
+    dated = [re.match(r"(\d+)\.(\d+)\.(\d+) - (\S+)", section).groups() for section in sections[1:]]
+    versions = [(date, int(major), int(minor), int(patch)) for major, minor, patch, date in dated]
+    assert versions == sorted(set(versions), reverse=True)
 
 
 def test_the_command_line_says_the_version(capsys):

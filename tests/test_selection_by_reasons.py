@@ -7,24 +7,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.failure_prediction import FailurePrediction
-from dnn.predictions import Predictions
 from features.attributes import measured_images
 from pipeline.comparison import explain_failures
+from pipeline.descriptions import show_unsafe_set
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.improvement import select_images
 from pipeline.summaries import selection_summary
 from rccs.clusters import RootCauseClusters, load_clusters
-from rccs.conditions import Literal
-from rccs.spot_candidates import SpotsSought
-from rccs.unsafe_set import COLUMNS, REASON, load_unsafe_set, save_unsafe_set
-from rccs.weak_spots import WeakSpot
-from reasons import load_reasons
+from rccs.spots.conditions import Literal
+from rccs.spots.spot_candidates import SpotsSought
+from rccs.spots.weak_spots import WeakSpot
+from rccs.unsafe_set import COLUMNS, FILENAMES_FILE, REASON, SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
+from reasons.comparison import load_reasons
 from SAFE_Tool import main
-from selection import SelectionSettings, chosen_by_model, select_unsafe_set
+from selection import SelectionSettings, select_unsafe_set
 from support.errors import SAFEError
-from support.run_folder import FILENAMES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
 from tests.helpers.answered import AnsweredCase, draw_case
+from tests.helpers.places import in_run
 from training.labels import label_images, replace_unsafe_set, save_labels
 
 SEA, WET = Literal("scene", "=", "sea"), Literal("rain", ">=", 0.5)
@@ -78,26 +77,6 @@ def test_half_of_the_set_is_selected_by_recorded_parameters_and_the_rest_for_rcc
     assert order == sorted(order)
 
 
-def test_an_image_belongs_to_the_rcc_of_its_nearest_core_point_and_keeps_its_distance(clusters, improvement):
-    everything = select_unsafe_set(improvement, clusters, SelectionSettings(size=99)).images
-    of = {image.image: image for image in everything}
-    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=9), sought=sought(clusters, (SEA,)))
-    assert [image._replace(reason="") for image in unsafe.images] == [of[image.image] for image in unsafe.images]
-
-
-def test_weak_spots_take_turns_with_the_images_nearest_to_their_failing_images(clusters, improvement):
-    nights = sought(clusters, (WET,), scene="night")
-    snows = sought(clusters, (WET,), scene="snow")
-    both = SpotsSought((spot(WET), spot(WET, WET)), nights.images + snows.images)
-    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=10), sought=both)
-    found = of_spots(unsafe)
-    assert [name[:5] for name in found[both.spots[0].where]] == ["night"] * 3  # the remainder to the first
-    assert [name[:4] for name in found[both.spots[1].where]] == ["snow"] * 2
-    assert all(int(name[-5]) % 2 for reason, names in found.items() if reason for name in names)
-    again = select_unsafe_set(improvement, clusters, SelectionSettings(size=10), sought=both)
-    assert again == unsafe
-
-
 def test_what_one_weak_spot_lacks_goes_to_the_others_and_then_to_rccs(clusters, improvement):
     rainy_seas = sought(clusters, (SEA, WET), (SEA,))
     unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=20), sought=rainy_seas)
@@ -126,23 +105,6 @@ def test_what_is_measured_is_checked_in_images_of_which_nothing_is_recorded(meas
     )
 
 
-def test_a_parameter_with_the_name_of_an_attribute_is_not_what_is_measured(measured, improvement):
-    """That the condition does not hold for what was measured in the failing images shows it."""
-    (improvement / "parameters.csv").unlink()
-    bright = sought(measured, (Literal("brightness", ">=", 100.0),), scene="night")
-    with pytest.raises(SAFEError, match=r"neither recorded nor measured of them is what `brightness >= 100` asks for"):
-        select_unsafe_set(improvement, measured, SelectionSettings(size=6), sought=bright)
-
-
-def test_a_recorded_value_counts_before_the_measured_one(measured, improvement):
-    names = [path.name for path in sorted(improvement.glob("*.png"))]
-    rows = [f"{name},{0.1 if name.startswith('wood') else 0.9}" for name in names]
-    (improvement / "parameters.csv").write_text("\n".join(["image,brightness", *rows]) + "\n")
-    dark = sought(measured, (DARK,), scene="night")
-    unsafe = select_unsafe_set(improvement, measured, SelectionSettings(size=4), sought=dark)
-    assert [name[:4] for name in of_spots(unsafe)["brightness < 0.15"]] == ["wood"] * 2
-
-
 def test_the_predicted_class_is_checked_with_the_model_on_images_for_which_all_else_holds(clusters, improvement):
     asked: list[str] = []
 
@@ -160,50 +122,6 @@ def test_the_predicted_class_is_checked_with_the_model_on_images_for_which_all_e
     assert "predicted = stop (weak spot 1)" in without.notes[1]
     with pytest.raises(SAFEError, match="give the model"):
         select_unsafe_set(improvement, clusters, SelectionSettings(size=8), sought=sought(clusters, (stop,)))
-
-
-def test_the_model_names_the_predicted_class():
-    outputs = np.array([[0.2, 0.8], [0.9, 0.1]], np.float32)
-    answers = Predictions(("b", "a"), outputs, ())
-    prediction = FailurePrediction(Path(), outputs, np.zeros(2, bool), ("go", "stop"), lambda *_: answers)
-    assert prediction.predicted(Path(), ["a", "unreadable", "b"]).tolist() == ["go", "", "stop"]
-
-
-def test_candidates_of_rccs_that_are_left_out_are_not_selected_by_weak_spots(clusters, improvement):
-    settings = SelectionSettings(size=10, leave_out=[0])
-    unsafe = select_unsafe_set(improvement, clusters, settings, sought=sought(clusters, (WET,), scene="night"))
-    assert sum(bool(image.reason) for image in unsafe.images) == 5
-    assert 0 not in {image.rcc for image in unsafe.images}
-
-
-def test_likely_errors_of_the_model_decide_on_the_half_of_the_rccs_alone(clusters, improvement):
-    def likely(_: Path, paths: list[str]) -> np.ndarray:
-        return np.array([float(path.endswith("7.png")) for path in paths])
-
-    unsafe = select_unsafe_set(
-        improvement, clusters, SelectionSettings(size=12), sought=sought(clusters, (SEA,)), likely_wrong=likely
-    )
-    found = of_spots(unsafe)
-    assert len(found["scene = sea"]) == 4
-    assert {"night_07.png", "snow_07.png"} <= set(found[""])
-    assert len(unsafe.images) == 12
-    text = chosen_by_model(dataclasses.replace(unsafe, model="m.keras"))
-    assert text.startswith("Half of the images selected for each RCC are the nearest")
-
-
-def test_few_candidates_are_kept_and_they_are_the_nearest(clusters, improvement, monkeypatch):
-    nights = sought(clusters, (WET,), (Literal("rain", "<", 0.5),), scene="night")
-    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=6), sought=nights)
-    monkeypatch.setattr("rccs.spot_candidates.SLACK", 0)
-    monkeypatch.setattr("selection.TOGETHER", 1)
-    monkeypatch.setattr("features.batches.BATCH_SIZE", 2)
-    assert select_unsafe_set(improvement, clusters, SelectionSettings(size=6), sought=nights) == unsafe
-
-
-def test_a_set_too_small_for_halves_is_that_of_the_rccs(clusters, improvement):
-    unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=1), sought=sought(clusters, (SEA,)))
-    assert [image.reason for image in unsafe.images] == [""]
-    assert unsafe.notes == ("0 selected by weak spots: 0 for weak spot 1",)
 
 
 def test_the_images_of_an_rcc_spread_over_a_recorded_parameter(clusters, improvement):
@@ -224,7 +142,7 @@ def test_the_images_of_an_rcc_spread_over_a_recorded_parameter(clusters, improve
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def test_the_reason_is_a_column_that_labels_keep_and_older_tables_lack(clusters, improvement, tmp_path):
+def test_the_reason_is_a_column_that_labels_keep_and_sets_without_reasons_lack(clusters, improvement, tmp_path):
     formula = sought(clusters, (Literal("=scene", "=", "sea"),))
     text = (improvement / "parameters.csv").read_text().replace("image,scene", "image,=scene")
     (improvement / "parameters.csv").write_text(text)
@@ -232,6 +150,7 @@ def test_the_reason_is_a_column_that_labels_keep_and_older_tables_lack(clusters,
     out = tmp_path / "out"
     out.mkdir()
     replace_unsafe_set(unsafe, out)
+    show_unsafe_set(out)
     assert load_unsafe_set(out) == unsafe
     header, *rows = (out / UNSAFE_SET_FILE).read_text().splitlines()
     assert header == ",".join([*COLUMNS, REASON])
@@ -241,9 +160,12 @@ def test_the_reason_is_a_column_that_labels_keep_and_older_tables_lack(clusters,
     assert load_unsafe_set(out) == labelled
     assert [image.reason for image in labelled.images] == [image.reason for image in unsafe.images]
     plain = select_unsafe_set(improvement, clusters, SelectionSettings(size=4))
-    save_unsafe_set(plain, out)
+    found = replace_unsafe_set(plain, out)
+    show_unsafe_set(out)
     assert (out / UNSAFE_SET_FILE).read_text().splitlines()[0] == ",".join(COLUMNS)
-    assert load_unsafe_set(out) == plain
+    assert [image._replace(label="") for image in found.images] == [*plain.images]
+    both = {image.image for image in plain.images} & {image.image for image in unsafe.images}
+    assert {image.image for image in found.images if image.label == "left"} == both
 
 
 # --- The whole --------------------------------------------------------------------------------------------------
@@ -269,14 +191,14 @@ def test_weak_spots_that_were_found_select_images_and_without_the_option_nothing
     files = (FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)
     command = ["select", str(improvement), "--size", "8", "--out", str(case.out)]
     assert main(command) == 0
-    before = [(case.out / name).read_bytes() for name in files]
+    before = [in_run(case.out, name).read_bytes() for name in files]
     with pytest.raises(SAFEError, match="Generate the clusters with predictions, or select without weak spots"):
         select_images(improvement, case.out, SelectionSettings(size=8), reasons=True)
     assert explain_failures(case.out)
     spots = load_reasons(case.out, load_clusters(case.out)).spots
     assert spots[0].where == "sky = black"
     assert main(command) == 0
-    assert [(case.out / name).read_bytes() for name in files] == before
+    assert [in_run(case.out, name).read_bytes() for name in files] == before
     capsys.readouterr()
     assert main([*command, "--reasons"]) == 0
     unsafe = load_unsafe_set(case.out)
@@ -287,21 +209,3 @@ def test_weak_spots_that_were_found_select_images_and_without_the_option_nothing
     chosen = {image.image for image in unsafe.images if image.reason == "sky = black"}
     assert chosen
     assert chosen <= black
-
-
-def test_a_test_set_without_weak_spots_is_told(case, monkeypatch):
-    generate_clusters(case.failing, case.out, ClusteringSettings(extractor="vgg16-conv"))
-    monkeypatch.setattr("reasons.find_weak_spots", lambda *_, **__: [])
-    explain_failures(case.out)
-    with pytest.raises(SAFEError, match="no condition on the test images stands out"):
-        select_images(case.test, case.out, SelectionSettings(size=8), reasons=True)
-
-
-def test_a_table_of_parameters_outside_the_root_is_not_read(clusters, improvement, tmp_path):
-    (tmp_path / "elsewhere.csv").write_text((improvement / "parameters.csv").read_text())
-    (improvement / "parameters.csv").unlink()
-    (improvement / "parameters.csv").symlink_to(tmp_path / "elsewhere.csv")
-    with pytest.raises(SAFEError, match="Received none: neither"):
-        select_unsafe_set(
-            improvement, clusters, SelectionSettings(size=6), sought=sought(clusters, (SEA,), within=improvement)
-        )

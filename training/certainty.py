@@ -6,11 +6,16 @@ with a continuity correction of half an image. Without it, coverage falls to 93 
 at least 95 % for each of 200 pairs of rates and seven numbers of images from 5 to 200.
 Where the exact test does not reject, the interval is extended to 0, so that interval and verdict agree.
 
-The images are taken as independent draws of those that the DNN will meet. Training again with another seed may give
-another model; nothing is said of it here.
+The images are taken as independent draws of those that the DNN will meet. Where they are of persons or drives, these
+are what is drawn: the difference is then a ratio of sums over groups, with the variance of leaving out each group in
+turn (jackknife) and Student's t with the effective number of groups, (Σ n)² / Σ n², less one. The larger p and the
+wider interval count, so that groups never add a verdict (docs/decisions/051-claims.md).
+
+Training again with another seed may give another model; nothing is said of it here.
 
 Sources: McNemar, Psychometrika 12(2), 1947 (the test; exact, as a sign test); Tango, Stat. Med. 17(8), 1998 (the
-interval); Clopper & Pearson, Biometrika 26(4), 1934 (intervals of shares); Holm, Scand. J. Stat. 6(2), 1979 (the
+interval); Clopper & Pearson, Biometrika 26(4), 1934 (intervals of shares); Obuchowski, Stat. Med. 17(13),
+1998 (McNemar's test of groups, here with the jackknife's variance); Holm, Scand. J. Stat. 6(2), 1979 (the
 correction for the number of classes).
 """
 
@@ -20,10 +25,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.intervals import LEFT_OUT, clopper_pearson
-from support.errors import SAFEError
+from rccs.spots.groups import Tally, effective_share
+from support.intervals import LEFT_OUT, clopper_pearson
 from support.text import count
-from training.comparison import Changed, Share
+from training.comparison import Answered, ByGroup, Share
 
 BETTER, WORSE, NOT_SHOWN = "better beyond doubt", "worse beyond doubt", "not shown"
 LEVEL = 0.05  # of the tests
@@ -66,6 +71,10 @@ class Certainty(NamedTuple):
         The first two only if p is below .05.
     lost_low, lost_high : float
         95 % interval of the share of images right before that are wrong now; 0 to 1 if none was right before.
+    groups : int
+        Of how many groups, such as persons, the images are; 0 if they count as independent.
+    group : str
+        What such a group is.
     """
 
     counts: Counts
@@ -76,6 +85,8 @@ class Certainty(NamedTuple):
     verdict: str
     lost_low: float
     lost_high: float
+    groups: int = 0
+    group: str = ""
 
 
 def count_pairs(before: np.ndarray, after: np.ndarray) -> Counts:
@@ -89,71 +100,96 @@ def count_pairs(before: np.ndarray, after: np.ndarray) -> Counts:
     return Counts(len(before), int(before.sum()), int((~before & after).sum()), int((before & ~after).sum()))
 
 
-def count_classes(shares: Iterable[Share], improved: Iterable[Changed], worsened: Iterable[Changed]) -> list[Counts]:
-    """The counts of each class, in order. `shares` are those of the classes."""
-    better, worse = (Counter(image.label for image in images) for images in (improved, worsened))
-    return [Counts(share.images, share.before, better[share.name], worse[share.name]) for share in shares]
-
-
-def check_counts(counts: Counts) -> None:
-    """Raise a SAFEError if there are no images with these counts."""
-    wrong_before = counts.images - counts.right_before
-    if not (0 <= counts.worsened <= counts.right_before and 0 <= counts.improved <= wrong_before):
-        raise SAFEError(
-            "Expected at most as many worsened images as were right before, and at most as many improved ones as were "
-            f"wrong. Received {counts.worsened:,} of {counts.right_before:,} and {counts.improved:,} of "
-            f"{wrong_before:,}. Retrain again."
-        )
-
-
-def certainty(counts: Counts) -> Certainty:
+def certainty(counts: Counts, by_group: ByGroup | None = None) -> Certainty:
     """How sure it is that the second model is better or worse.
 
-    Raises
-    ------
-    SAFEError
-        The counts contradict each other.
+    Parameters
+    ----------
+    by_group : ByGroup, optional
+        Of the same images, where they are not independent.
     """
-    return certainties([counts])[0]
+    return certainties([counts], by_group)[0]
 
 
-def certainties(groups: Sequence[Counts]) -> list[Certainty]:
-    """How sure it is for each of several groups of images, with p corrected for their number.
+def certainties(
+    classes: Sequence[Counts], by_group: ByGroup | None = None, names: Sequence[str | None] = (None,)
+) -> list[Certainty]:
+    """How sure it is for each of several classes of images, with p corrected for their number.
 
-    If the models are equally good in every group, the probability that any gets a verdict other than NOT_SHOWN is below
-    5 % (Holm). Groups without images do not count.
+    If the models are equally good in every class, the probability that any gets a verdict other than NOT_SHOWN is below
+    5 % (Holm). Classes without images do not count.
 
-    Raises
-    ------
-    SAFEError
-        The counts of a group contradict each other.
+    Parameters
+    ----------
+    by_group : ByGroup, optional
+        As for `certainty`.
+    names : sequence of str or None
+        Of the classes, by which `by_group` has them; None for all images.
     """
-    for counts in groups:
-        check_counts(counts)
-    if not groups:
+    if not classes:
         return []
-    table = np.array(groups, int)
+    table = np.array(classes, int)
     images, right, improved, worsened = table.T
     alone = mcnemar(improved, worsened)
+    low, high = difference_interval(images, improved, worsened)
+    parts = [_by_group(by_group, name) for name in names] if by_group else []
+    worth, groups = np.ones(len(table)), [0] * len(table)
+    for i, part in enumerate(parts):
+        if 1 < len(part) < images[i]:  # images of one group alone, or of a group each, count as independent
+            p_of_groups, low_of_groups, high_of_groups = clustered(part)
+            alone[i] = max(alone[i], p_of_groups)
+            low[i], high[i] = min(low[i], low_of_groups), max(high[i], high_of_groups)
+            was_right = part[part[:, 1] > 0]
+            correlation = Tally(was_right[:, 1], was_right[:, 3]).correlation
+            worth[i], groups[i] = effective_share(was_right[None, :, 1], correlation)[0], len(part)
     p = np.ones(len(table))
     p[images > 0] = holm(alone[images > 0])
-    low, high = difference_interval(images, improved, worsened)
-    lost_low, lost_high = clopper_pearson(worsened, right)
+    lost_low, lost_high = clopper_pearson(worth * worsened, worth * right)
     gain = (improved - worsened) / np.maximum(images, 1)
     verdicts = [NOT_SHOWN if p[i] >= LEVEL else BETTER if gain[i] > 0 else WORSE for i in range(len(table))]
-    return [
-        Certainty(
-            counts,
-            float(gain[i]),
-            float(low[i]),
-            float(high[i]),
-            float(p[i]),
-            verdicts[i],
-            float(lost_low[i]),
-            float(lost_high[i]),
-        )
-        for i, counts in enumerate(groups)
-    ]
+    name = by_group.name if by_group else ""
+    columns = (gain.tolist(), low.tolist(), high.tolist(), p.tolist(), verdicts, lost_low.tolist(), lost_high.tolist())
+    return [Certainty._make([*row, name]) for row in zip(classes, *columns, groups, strict=True)]
+
+
+def class_certainties(
+    shares: Sequence[Share], improved: Iterable[Answered], worsened: Iterable[Answered], by_group: ByGroup | None
+) -> list[Certainty]:
+    """`certainties` of the classes that shares are of, in their order."""
+    better, worse = (Counter(image.label for image in images) for images in (improved, worsened))
+    counts = [Counts(share.images, share.before, better[share.name], worse[share.name]) for share in shares]
+    return certainties(counts, by_group, [share.name for share in shares])
+
+
+def _by_group(by_group: ByGroup, name: str | None) -> np.ndarray:
+    """The counts of each group that has images of a class, or of all: ndarray of shape (n_groups, 4), int64."""
+    rows = [row for row in by_group.counts if name in (None, row.label)]
+    of, place = np.unique([row.group for row in rows], return_inverse=True)
+    table = np.zeros((len(of), 4), np.int64)
+    np.add.at(table, place, np.array([row[2:] for row in rows], np.int64).reshape(-1, 4))
+    return table
+
+
+def clustered(groups: np.ndarray) -> tuple[float, float, float]:
+    """The two-sided p of the difference of two accuracies, and its 95 % interval, of images of two groups or more.
+
+    The interval contains 0 if and only if p is at least .05.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n_groups, 4), int
+        As `Counts`, of each group.
+    """
+    from scipy.stats import t as t_distribution  # type: ignore[attr-defined]
+
+    size, change = groups[:, 0].astype(float), (groups[:, 2] - groups[:, 3]).astype(float)
+    images, gain = size.sum(), change.sum() / size.sum()
+    by_leaving_out = (change - size * gain) / (images - size)  # so much smaller is the gain without the group
+    error = np.sqrt((1 - 1 / len(size)) * (by_leaving_out**2).sum())
+    degrees = max(images**2 / (size**2).sum() - 1, 1)
+    p = 2 * t_distribution.sf(abs(gain) / error, degrees) if error else float(gain == 0)
+    half = error * t_distribution.isf(LEFT_OUT / 2, degrees)
+    return float(p), max(gain - half, -1.0), min(gain + half, 1.0)
 
 
 def mcnemar(improved: np.ndarray, worsened: np.ndarray) -> np.ndarray:
@@ -239,6 +275,12 @@ def _score(n: np.ndarray, improved: np.ndarray, worsened: np.ndarray, difference
     return np.maximum(np.abs(improved - worsened - n * d) - CORRECTION, 0) / error
 
 
+def accuracy_of(right: int, images: int) -> tuple[float, float, float]:
+    """An accuracy with the ends of its 95 % interval."""
+    low, high = clopper_pearson(np.array([right]), np.array([images]))
+    return right / images, float(low[0]), float(high[0])
+
+
 def right_intervals(shares: Sequence[Share]) -> list[tuple[float, float]]:
     """For each group, the 95 % interval of the share that is right after retraining; 0 to 1 without images."""
     low, high = clopper_pearson(np.array([s.after for s in shares], int), np.array([s.images for s in shares], int))
@@ -250,8 +292,15 @@ def right_intervals(shares: Sequence[Share]) -> list[tuple[float, float]]:
 
 def in_words(sure: Certainty) -> str:
     """The verdict with its figures, such as `Better beyond doubt: +18.4 points (95% interval 16.5 to 20.4; …)`."""
-    text = f"{sure.verdict.capitalize()}: {gain_text(sure)} points ({interval_text(sure)}; McNemar {p_text(sure.p)})"
-    return f"{text}: {what_is_missing(sure.counts)}" if sure.verdict == NOT_SHOWN else text
+    text = f"{sure.verdict.capitalize()}: {gain_text(sure)} points ({interval_text(sure)}; {mcnemar_text(sure)})"
+    return f"{text}: {what_is_missing(sure)}" if sure.verdict == NOT_SHOWN else text
+
+
+def mcnemar_text(sure: Certainty) -> str:
+    """The test with its p, such as `McNemar p = .034`, `McNemar by 18 persons p = .034`."""
+    if sure.group and not sure.groups:
+        return f"McNemar {p_text(sure.p)}; images of one {sure.group} counted as independent"
+    return f"McNemar {f'by {count(sure.groups, sure.group)} ' if sure.groups else ''}{p_text(sure.p)}"
 
 
 def gain_text(sure: Certainty) -> str:
@@ -273,25 +322,23 @@ def p_text(p: float) -> str:
     return f"p = {text.removeprefix('0')}"
 
 
-def what_is_missing(counts: Counts) -> str:
-    """What it would take to show a difference with as many changed images, for a verdict of NOT_SHOWN."""
-    changes = counts.improved + counts.worsened
-    if not changes:
-        return "no test image changed"
-    least = least_to_show(changes)
-    if least is None:
-        return f"only {count(changes, 'test image')} changed, and fewer than {FEWEST} cannot show anything"
+def what_is_missing(sure: Certainty) -> str:
+    """What it would take to show a difference between two models, for a verdict of NOT_SHOWN."""
+    counts = sure.counts
+    differ = counts.improved + counts.worsened
+    more = np.arange((differ + 1) // 2, differ + 1)  # so many of them have to change the same way
+    shown = more[mcnemar(more, differ - more) < LEVEL]
+    if not differ:
+        return "both are right on the same test images"
+    if not len(shown):
+        return f"both differ on only {count(differ, 'test image')}, and fewer than {FEWEST} cannot show anything"
+    least = int(shown[0])
+    if least <= max(counts.improved, counts.worsened):
+        return f"{count(sure.groups, sure.group)} differ too much from each other; more of them might show it"
     return (
-        f"{counts.improved:,} of the {changes:,} test images that changed improved; at least {least:,} improved would "
-        f"show that it is better, at most {changes - least:,} that it is worse"
+        f"both differ on {differ:,} test images, of which the second one gets {counts.improved:,} right; at least "
+        f"{least:,} would show that it is better, at most {differ - least:,} that it is worse"
     )
-
-
-def least_to_show(changes: int) -> int | None:
-    """The least number, of so many changed images, that have to change the same way; None if all are too few."""
-    more = np.arange((changes + 1) // 2, changes + 1)
-    shown = more[mcnemar(more, changes - more) < LEVEL]
-    return int(shown[0]) if len(shown) else None
 
 
 def lost_in_words(sure: Certainty) -> str:
@@ -323,11 +370,9 @@ def class_summary(sure: Sequence[Certainty]) -> str:
     """How many classes are better and how many worse beyond doubt; empty without classes."""
     verdicts = [one.verdict for one in sure if one.counts.images > 0]
     better, worse = verdicts.count(BETTER), verdicts.count(WORSE)
-    return (
-        f"Of {_classes(len(verdicts))}, {better or 'none'} better and {worse or 'none'} worse beyond doubt"
-        if verdicts
-        else ""
-    )
+    if not verdicts:
+        return ""
+    return f"Of {_classes(len(verdicts))}, {better or 'none'} better and {worse or 'none'} worse beyond doubt"
 
 
 def _classes(n: int) -> str:

@@ -4,9 +4,11 @@ In: the state of a fine-tuning after an epoch. Out: the same state, but only for
 the same images and settings.
 """
 
+import contextlib
 import hashlib
 import json
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,8 +20,11 @@ from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays, replacing
 from training.settings import Settings
 
-# Names of the arrays in the file; "said" is kept so that files of earlier versions can be read.
-_RECORD, _WEIGHTS, _KEPT = "said", "weights", "kept"
+CHECKPOINT_FILE = "retraining.npz"
+SECOND_CHECKPOINT_FILE = "retraining_second.npz"
+REPETITIONS_FILE = "retraining_seeds.npz"
+
+_RECORD = "record"  # the name of what is no array in the file
 
 
 class Checkpoint(NamedTuple):
@@ -27,8 +32,8 @@ class Checkpoint(NamedTuple):
 
     Attributes
     ----------
-    history : ndarray of shape (n_epochs + 1, 5), float64
-        The rows of `training.finetuning.Epoch`, including epoch 0.
+    history : sequence of (int, float, float, float, float)
+        As `training.finetuning.Epoch`, including epoch 0.
     best : int
         The best epoch.
     waiting : float
@@ -41,7 +46,7 @@ class Checkpoint(NamedTuple):
         The model's weights in the best epoch.
     """
 
-    history: np.ndarray
+    history: Sequence[Sequence[float]]
     best: int
     waiting: float
     rng: Mapping[str, Any]
@@ -109,34 +114,41 @@ def _plain(variable: Any) -> np.ndarray:
 
 def save_checkpoint(path: Path, key: str, state: Checkpoint) -> None:
     """Replace the file; raise a SAFEError if it cannot be written."""
-    record = {"key": key, "best": state.best, "waiting": state.waiting, "rng": state.rng}
-    arrays: dict[str, Any] = {_RECORD: np.array(json.dumps(record)), "history": state.history}
-    arrays |= {f"{_WEIGHTS} {i}": array for i, array in enumerate(state.weights)}
-    arrays |= {f"{_KEPT} {i}": array for i, array in enumerate(state.kept)}
-    with replacing(path) as temporary:
-        np.savez(temporary, **arrays)
+    *record, weights, kept = state
+    save_state(path, key, record, {"weights": weights, "kept": kept})
 
 
 def load_checkpoint(path: Path, key: str) -> Checkpoint | None:
     """The state saved under this key; None if it is missing, damaged or from another run."""
-    if not path.is_file():
-        return None
+    record, arrays = load_state(path, key)
     try:
-        arrays = read_arrays(path)
-        record = json.loads(str(arrays[_RECORD]))
-        if record["key"] != key:
-            return None
-        weights, kept = (
-            [arrays[f"{kind} {i}"] for i in range(sum(name.startswith(f"{kind} ") for name in arrays))]
-            for kind in (_WEIGHTS, _KEPT)
-        )
-        history, best = arrays["history"], int(record["best"])
-        if history.ndim != 2 or history.shape[1] != 5 or not 0 <= best < len(history):
-            return None
-        np.random.default_rng().bit_generator.state = record["rng"]  # raises an error for an invalid state
-        return Checkpoint(history.astype(float), best, float(record["waiting"]), record["rng"], weights, kept)
+        saved = Checkpoint._make([*record, arrays["weights"], arrays["kept"]])
+        np.random.default_rng().bit_generator.state = saved.rng  # raises an error for an invalid state
     except DAMAGED:
         return None
+    return saved
+
+
+def save_state(path: Path, key: str, record: Any, arrays: Mapping[str, Sequence[np.ndarray]]) -> None:
+    """Replace a file with a value of JSON and lists of arrays, by name; raise a SAFEError if it cannot be written."""
+    stored = {_RECORD: np.array(json.dumps({"key": key, "value": record}))}
+    stored |= {f"{name} {i}": array for name, many in arrays.items() for i, array in enumerate(many)}
+    with replacing(path) as temporary:
+        np.savez(temporary, **stored)  # type: ignore[arg-type]
+
+
+def load_state(path: Path, key: str) -> tuple[Any, dict[str, list[np.ndarray]]]:
+    """What was saved under this key; nothing if it is missing, damaged or from another run."""
+    arrays: dict[str, list[np.ndarray]] = defaultdict(list)
+    if path.is_file():
+        with contextlib.suppress(*DAMAGED):
+            stored = read_arrays(path)
+            record = json.loads(str(stored.pop(_RECORD)))
+            for name, array in stored.items():
+                arrays[name.partition(" ")[0]].append(array)
+            if record["key"] == key:
+                return record["value"], arrays
+    return (), {}
 
 
 def remove_checkpoint(path: Path) -> None:

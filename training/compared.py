@@ -6,22 +6,27 @@ the same record and file as after `retrain`, but for the model.
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
 from dnn.failures import describe
 from dnn.given_answers import GivenAnswers, read_answers
+from dnn.held_out import held_out_of
 from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.predictions import Judgement, LabelledImages
 from rccs.clusters import fingerprint
-from rccs.review import load_review
+from rccs.review.review import load_review
+from reasons.groups import groups_of_test, notes_of
+from store.output_folder import check_own, working
+from store.runs import CLUSTERS, present_runs
 from support.errors import SAFEError
 from support.files import prepare_folder
-from support.output_folder import check_own, working
-from support.run_folder import CLUSTERS_FILE, RETRAINING_FILE
+from support.run_folder import FAILURES
 from support.text import printable
 from training.comparison import before_and_after
-from training.result import Retraining, save_comparison
+from training.proof import final_test
+from training.result import RETRAINING_FILE, Retraining, save_comparison
 
 
 def compare_answers(
@@ -34,7 +39,8 @@ def compare_answers(
 ) -> Retraining:
     """Compare two networks by tables of their answers; write `retraining.json` to the folder `out`.
 
-    Images that only one of the tables has are left out, and named in `skipped`.
+    Images that only one of the tables has are left out, and named in `skipped`. Those that were held out when failures
+    were collected are compared by themselves (see `training/proof.py`).
 
     Parameters
     ----------
@@ -56,9 +62,17 @@ def compare_answers(
         first, second = (read_answers(table, test, options=options) for table in (before, after))
         if first.source.resolve() == second.source.resolve():
             raise SAFEError(f"Expected the tables of two networks. Received the same file twice: {first.source}.")
-        images, *judgements = aligned(first, second)
-        review = load_review(out) if (out / CLUSTERS_FILE).is_file() else None
-        compared = before_and_after(review.clusters if review else None, images, *judgements)
+        images, *both = aligned(first, second)
+        review = load_review(out) if CLUSTERS in present_runs(out) else None
+        clusters = review.clusters if review else None
+        held_out = held_out_of(clusters.image_root if clusters else out / FAILURES)
+        held = held_out.among(images.root, images.paths) if held_out else np.zeros(len(images.paths), bool)
+        final = None
+        if held.any():
+            final = final_test(out, images.taken(held), *_taken(both, held), held_out=True)
+        images, (before_it, after_it) = images.taken(~held), _taken(both, ~held)
+        known_groups = groups_of_test(out, images.root, images.paths, before_it.right)
+        compared = before_and_after(clusters, images, before_it, after_it, known_groups)
         # Classes that are predicted, but that no image has, are no groups of images.
         compared = compared._replace(per_class=tuple(share for share in compared.per_class if share.images))
         result = Retraining(
@@ -67,21 +81,18 @@ def compare_answers(
             after=second.source,
             test_root=images.root,
             task=first.task,
-            train_size=0,
-            unsafe_size=0,
-            history=(),
-            best=0,
-            settings=None,
             threshold=options.threshold if first.task == "regression" else None,
-            assumptions=tuple(dict.fromkeys((*first.assumptions, *second.assumptions))),
-            stopped="",
-            seconds=0.0,
-            waiting=0.0,
+            assumptions=tuple(dict.fromkeys((*first.assumptions, *second.assumptions, *notes_of(known_groups)))),
             skipped=tuple(sorted({*first.images.skipped, *second.images.skipped})),
             run=fingerprint(review.original) if review else "",
+            final=final,
         )
-        save_comparison(result, out)
-    return result
+        return save_comparison(result, out)
+
+
+def _taken(judgements: Sequence[Judgement], rows: np.ndarray) -> list[Judgement]:
+    """Judgements of some of the images, with the indices that these have among themselves."""
+    return [Judgement(np.arange(rows.sum()), *(column[rows] for column in judged[1:])) for judged in judgements]
 
 
 def aligned(first: GivenAnswers, second: GivenAnswers) -> tuple[LabelledImages, Judgement, Judgement]:

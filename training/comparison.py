@@ -1,33 +1,15 @@
 """The DNN before and after retraining: which test images improved or worsened, and the correct share of each RCC."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from dnn.failures import describe
 from dnn.predictions import Judgement, LabelledImages
-from features.cache import content_key
+from features.contents import content_of, size_of
 from rccs.clusters import RootCauseClusters
-from support.images import read_bytes
-
-
-class Changed(NamedTuple):
-    """A test image that only one of the two models, before and after, predicts correctly.
-
-    Attributes
-    ----------
-    image : str
-        Path relative to the test folder.
-    label, before, after : str
-        The class and the predictions; for a regression, numbers separated by spaces.
-    """
-
-    image: str
-    label: str
-    before: str
-    after: str
+from reasons.groups import KnownGroups
 
 
 class Answered(NamedTuple):
@@ -38,7 +20,7 @@ class Answered(NamedTuple):
     image : str
         Path relative to the test folder.
     label, before, after : str
-        The class and the predictions.
+        The class and the predictions; for a regression, numbers separated by spaces.
     """
 
     image: str
@@ -66,6 +48,42 @@ class Share(NamedTuple):
     after: int
 
 
+class GroupCount(NamedTuple):
+    """What both models get right of a class in a group of images that are not independent, such as those of a person.
+
+    Attributes
+    ----------
+    group : int
+        From 0.
+    label : str
+        The class; empty for a regression.
+    images, right_before, improved, worsened : int
+        As of `training.certainty.Counts`.
+    """
+
+    group: int
+    label: str
+    images: int
+    right_before: int
+    improved: int
+    worsened: int
+
+
+class ByGroup(NamedTuple):
+    """The test images by group.
+
+    Attributes
+    ----------
+    name : str
+        What a group is, such as `person`.
+    counts : tuple of GroupCount
+        Empty if images only look as if they were of such groups, and count as independent.
+    """
+
+    name: str
+    counts: tuple[GroupCount, ...]
+
+
 class Outcome(NamedTuple):
     """The results of both models on a failing image that is found in the test set.
 
@@ -90,7 +108,7 @@ class BeforeAfter(NamedTuple):
     accuracy_before, accuracy_after : float
     test_size : int
         Number of images that both were tested on.
-    improved, worsened : tuple of Changed
+    improved, worsened : tuple of Answered
         Wrong before and correct after, and vice versa. Sorted by path.
     per_rcc : tuple of Share
         For each RCC, noise last; empty if there are no clusters to compare with.
@@ -100,21 +118,28 @@ class BeforeAfter(NamedTuple):
         The results on the failing images of the RCCs.
     answers : tuple of Answered
         Of every test image; empty for a regression.
+    by_group : ByGroup or None
+        None if images are, as far as is known, independent.
     """
 
     accuracy_before: float
     accuracy_after: float
     test_size: int
-    improved: tuple[Changed, ...]
-    worsened: tuple[Changed, ...]
+    improved: tuple[Answered, ...]
+    worsened: tuple[Answered, ...]
     per_rcc: tuple[Share, ...]
     per_class: tuple[Share, ...]
     outcomes: tuple[Outcome, ...]
     answers: tuple[Answered, ...]
+    by_group: ByGroup | None = None
 
 
 def before_and_after(
-    clusters: RootCauseClusters | None, test: LabelledImages, before: Judgement, after: Judgement
+    clusters: RootCauseClusters | None,
+    test: LabelledImages,
+    before: Judgement,
+    after: Judgement,
+    known_groups: KnownGroups | None = None,
 ) -> BeforeAfter:
     """Compare the judgements of two models; entry i of both belongs to the same image.
 
@@ -122,41 +147,60 @@ def before_and_after(
     ----------
     clusters : RootCauseClusters or None
         The RCCs of the first model's failures, if they are known.
+    known_groups : KnownGroups or None
+        The group of entry i, if it is known.
     """
     found = outcomes(clusters, test, before, after) if clusters else ()
+    indices, is_classifier = before.indices, test.labels.ndim == 1
+    columns = zip(indices.tolist(), test.labels[indices], before.predicted, after.predicted, strict=True)
+    answers = tuple(Answered(test.paths[i], *(describe(test, one) for one in values)) for i, *values in columns)
+    improved, worsened = ~before.right & after.right, before.right & ~after.right
     return BeforeAfter(
         accuracy_before=before.accuracy,
         accuracy_after=after.accuracy,
         test_size=len(before.indices),
-        improved=changed(test, before, after, ~before.right & after.right),
-        worsened=changed(test, before, after, before.right & ~after.right),
+        improved=tuple(answers[row] for row in np.flatnonzero(improved).tolist()),
+        worsened=tuple(answers[row] for row in np.flatnonzero(worsened).tolist()),
         per_rcc=shares_by_rcc(clusters, found) if clusters else (),
-        per_class=shares_by_class(test, before, after) if test.labels.ndim == 1 else (),
+        per_class=shares_by_class(test, before, after) if is_classifier else (),
         outcomes=found,
-        answers=answered(test, before, after) if test.labels.ndim == 1 else (),
+        answers=answers if is_classifier else (),
+        by_group=_by_group(test, before, after, known_groups),
     )
 
 
-def answered(test: LabelledImages, before: Judgement, after: Judgement) -> tuple[Answered, ...]:
-    """What two classifiers say of every test image."""
-    columns = (of.tolist() for of in (before.indices, before.predicted, after.predicted))
-    return tuple(
-        Answered(test.paths[i], test.classes[int(test.labels[i])], test.classes[first], test.classes[second])
-        for i, first, second in zip(*columns, strict=True)
-    )
+def _by_group(
+    test: LabelledImages, before: Judgement, after: Judgement, known_groups: KnownGroups | None
+) -> ByGroup | None:
+    if known_groups is None:
+        return None
+    groups = known_groups.groups
+    if not known_groups.given:
+        return ByGroup(groups.name, ())
+    labels = test.labels[before.indices] if test.labels.ndim == 1 else np.zeros(len(before.indices), int)
+    names = test.classes if test.labels.ndim == 1 else ("",)
+    return ByGroup(groups.name, count_by_group(groups.of, labels, names, before.right, after.right))
 
 
-def changed(test: LabelledImages, before: Judgement, after: Judgement, which: np.ndarray) -> tuple[Changed, ...]:
-    """The test images for which the boolean array `which` is true."""
-    return tuple(
-        Changed(
-            test.paths[before.indices[i]],
-            describe(test, test.labels[before.indices[i]]),
-            describe(test, before.predicted[i]),
-            describe(test, after.predicted[i]),
-        )
-        for i in np.flatnonzero(which).tolist()
-    )
+def count_by_group(
+    groups: np.ndarray, labels: np.ndarray, names: Sequence[str], before: np.ndarray, after: np.ndarray
+) -> tuple[GroupCount, ...]:
+    """What both models get right of each class in each group.
+
+    Parameters
+    ----------
+    groups, labels : ndarray of shape (n_images,), int
+        The group of each image, and its class, as an index.
+    names : sequence of str
+        Of the classes.
+    before, after : ndarray of shape (n_images,), bool
+        Whether each model gets the image right.
+    """
+    cells, place = np.unique(np.column_stack([groups, labels]), axis=0, return_inverse=True)
+    counted = (before | True, before, ~before & after, before & ~after)
+    columns = np.column_stack([np.bincount(place.ravel(), of, len(cells)) for of in counted]).astype(int)
+    rows = zip(cells.tolist(), columns.tolist(), strict=True)
+    return tuple(GroupCount(group, names[label], *row) for (group, label), row in rows)
 
 
 def shares_by_class(test: LabelledImages, before: Judgement, after: Judgement) -> tuple[Share, ...]:
@@ -194,32 +238,18 @@ def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Outcome]) -> tupl
 
 def find_in_test_set(clusters: RootCauseClusters, test: LabelledImages) -> dict[str, int]:
     """Map each failing image that is found in the test set to the index of the test image."""
-    sizes = {path: _size(clusters.image_root / path) for path in clusters.paths}
+    sizes = {path: size_of(clusters.image_root / path) for path in clusters.paths}
     wanted = set(sizes.values()) - {None}
     by_content: dict[bytes | None, list[int]] = {}
     # Only files of the same size as a failing image can be equal to it, so only these are read.
     for i, file in enumerate(test.files):
-        if _size(file) in wanted:
-            by_content.setdefault(_key(file), []).append(i)
+        if size_of(file) in wanted:
+            by_content.setdefault(content_of(file), []).append(i)
     found = {}
     for path, size in sizes.items():
-        same = by_content.get(_key(clusters.image_root / path), []) if size is not None else []
+        same = by_content.get(content_of(clusters.image_root / path), []) if size is not None else []
         if same:
             found[path] = max(
                 same, key=lambda i: (test.paths[i] == path, test.paths[i].split("/")[0] == path.split("/")[0])
             )
     return found
-
-
-def _size(file: Path) -> int | None:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return None
-
-
-def _key(file: Path) -> bytes | None:
-    try:
-        return content_key(read_bytes(file))
-    except OSError:
-        return None

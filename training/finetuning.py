@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnn.model import Dnn
-from dnn.predictions import Judgement, LabelledImages, Pixels, batches, judge, run_model
+from dnn.predictions import Judgement, LabelledImages, Outputs, Pixels, batches, judge, run_model
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 from training.checkpoint import Checkpoint, load_checkpoint, restore_state, run_key, save_checkpoint, state_of
@@ -58,19 +58,6 @@ class TrainingData(NamedTuple):
     labels: np.ndarray
     groups: np.ndarray
     answers: np.ndarray | None = None
-
-
-class Outputs(NamedTuple):
-    """Outputs of a model for readable images, as `dnn.predictions.run_model` returns them.
-
-    Attributes
-    ----------
-    indices : ndarray of shape (n,), int64
-    outputs : ndarray of shape (n, n_classes) or (n, n_targets), float32
-    """
-
-    indices: np.ndarray
-    outputs: np.ndarray
 
 
 class Epoch(NamedTuple):
@@ -222,13 +209,8 @@ def fine_tune(
     steps = settings.epochs * ((len(always) + n_unsafe) // settings.batch_size)
     images = LabelledImages(Path(), (), (), data.labels)
     started = time.monotonic()
-    indices, outputs = original or original_outputs(dnn, data, progress=progress)
-    right = judge(dnn, images, indices, outputs, threshold=threshold).right
-    keep = np.where(data.groups == TRAINING, settings.keep, settings.keep_unsafe)
-    targets, weights = soft_targets(dnn, data.labels, indices, outputs, right, keep=keep)
-    if data.answers is not None:
-        targets[unlabelled] = data.answers[unlabelled][:, -targets.shape[1] :]
-        weights[unlabelled] = settings.unlabelled
+    original = original or original_outputs(dnn, data, progress=progress)
+    targets, weights = _targets(dnn, data, settings, original, judge(dnn, images, *original, threshold=threshold).right)
     model = _compiled_copy(dnn, settings, steps)
 
     def check(epoch: int, loss: float, began: float) -> Epoch:
@@ -241,7 +223,7 @@ def fine_tune(
     best, kept, stopped, waited = 0, model.get_weights(), "", 0.0
     key = run_key(dnn, data.pixels.files, settings, data.labels, data.groups, threshold) if checkpoint else ""
     if (saved := load_checkpoint(checkpoint, key) if checkpoint else None) and restore_state(model, saved):
-        history = [Epoch(int(row[0]), *row[1:].tolist()) for row in saved.history]
+        history = [Epoch(*row) for row in saved.history]  # type: ignore[arg-type]
         best, kept, waited, rng.bit_generator.state = saved.best, saved.kept, saved.waiting, saved.rng
         started -= sum(epoch.seconds for epoch in history[1:])
     on_epoch(tuple(history), (settings.epochs,))
@@ -259,7 +241,7 @@ def fine_tune(
         if is_better(history[-1], history[best], history[0]):
             best, kept = epoch, model.get_weights()
         if checkpoint:
-            state = Checkpoint(np.array(history, float), best, waited, rng.bit_generator.state, state_of(model), kept)
+            state = Checkpoint(history, best, waited, rng.bit_generator.state, state_of(model), kept)
             with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
                 save_checkpoint(checkpoint, key, state)
         on_epoch(tuple(history), (settings.epochs,))
@@ -270,7 +252,20 @@ def fine_tune(
 def original_outputs(dnn: Dnn, data: TrainingData, *, progress: Progress = no_progress) -> Outputs:
     """The outputs of the original model for the images with a label, from which `soft_targets` follow."""
     labelled = np.flatnonzero(data.groups != UNLABELLED)
-    return Outputs(*run_model(dnn, dnn.model, data.pixels, labelled, progress=progress, what=_RUNNING))
+    return run_model(dnn, dnn.model, data.pixels, labelled, progress=progress, what=_RUNNING)
+
+
+def _targets(
+    dnn: Dnn, data: TrainingData, settings: Settings, original: Outputs, right: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """What each image is to give, and its weight: `soft_targets`, or the answers for images without a label."""
+    keep = np.where(data.groups == TRAINING, settings.keep, settings.keep_unsafe)
+    targets, weights = soft_targets(dnn, data.labels, *original, right, keep=keep)
+    if data.answers is not None:
+        rest = data.groups == UNLABELLED
+        targets[rest] = data.answers[rest][:, -targets.shape[1] :]
+        weights[rest] = settings.unlabelled
+    return targets, weights
 
 
 def balanced_share(judgement: Judgement, groups: np.ndarray) -> float:
@@ -375,8 +370,11 @@ def copy_with(dnn: Dnn, weights: list[np.ndarray]) -> Any:
     import keras
 
     # A Lambda layer of a trusted model is shared, since Keras would refuse to rebuild it from its configuration.
+    def clone(layer: Any) -> Any:
+        return layer if type(layer).__name__ == "Lambda" else type(layer).from_config(layer.get_config())
+
     if any(type(layer).__name__ == "Lambda" for layer in dnn.model._flatten_layers()):
-        model = keras.models.clone_model(dnn.model, clone_function=_clone, recursive=True)
+        model = keras.models.clone_model(dnn.model, clone_function=clone, recursive=True)
     else:
         model = keras.models.clone_model(dnn.model)
     model.set_weights(weights)
@@ -395,7 +393,3 @@ def _compiled_copy(dnn: Dnn, settings: Settings, steps: int) -> Any:
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
     model.compile(optimizer=make_optimizer(dnn, learning_rate=rate), loss=choose_loss(dnn, dense=True)[0])
     return model
-
-
-def _clone(layer: Any) -> Any:
-    return layer if type(layer).__name__ == "Lambda" else type(layer).from_config(layer.get_config())

@@ -1,33 +1,43 @@
 """Step 5 of SAFE: the labels of the unsafe set.
 
 They come from the improvement set's class folders, from a table, or from the engineer, one image or one RCC at a time.
-All of them are stored in the column `label` of `unsafe_set.csv`. The labelling functions return a new `UnsafeSet`, so
-undoing a step means keeping the previous one.
+The labelling functions return a new `UnsafeSet`, so undoing a step means keeping the previous one.
 
-A label belongs to its image, identified by content and path, not to the selection: `image_labels.csv` keeps all labels
-that were ever given and restores them when an image is selected again. For the images of the current set its last row
-says what the table says; where they differ, somebody has edited the table.
+A label belongs to its image, identified by content and path, not to the selection: it is an entry of the database, and
+comes back when the image is selected again. The column `label` of `unsafe_set.csv` shows the present labels; what
+somebody types into it with a spreadsheet, `typed_labels` finds out.
 """
 
-import csv
+import contextlib
 import dataclasses
-import io
+import json
 import os
-import shutil
+import sqlite3
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from features.cache import content_key
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, unsafe_set_files, unsafe_table
-from support.entries import path_of
+from features.contents import content_of
+from rccs.unsafe_set import (
+    LABEL,
+    UNSAFE_SET_FILE,
+    UnsafeImage,
+    UnsafeSet,
+    load_unsafe_set,
+    save_unsafe_set,
+    unsafe_table,
+)
+from store.database import changing, reading
+from store.entries import append, entries
+from store.output_folder import Writer, is_edited, save_files, showing, writing
+from store.places import absolute, relative
+from store.runs import SELECTION, Run, runs_of
+from support.entries import existing_folder, path_of
 from support.errors import SAFEError
-from support.files import DAMAGED, free_name, read_record, regular
-from support.images import read_bytes
-from support.output_folder import Writer, own_files, save_files, save_text, writing
-from support.run_folder import KEPT_LABELS_FILE, SELECTION_FILE, UNSAFE_SET_FILE
-from support.tables import cell, from_cell, parse_table
+from support.files import write_text
+from support.matching import rows_by_image
+from support.tables import read_table
 from support.text import count, printable, some, steers
 
 LONGEST_LABEL = 255
@@ -68,20 +78,6 @@ def label_images(unsafe: UnsafeSet, images: Collection[str], label: str, classes
     return _with_labels(unsafe, dict.fromkeys(images, label))
 
 
-def label_rcc(
-    unsafe: UnsafeSet, rcc: int, label: str, classes: Sequence[str], *, only_unlabelled: bool = False
-) -> UnsafeSet:
-    """Set the same label for all images of an RCC or, with `only_unlabelled`, for its unlabelled images.
-
-    Raises
-    ------
-    SAFEError
-        The class does not exist.
-    """
-    images = [image.image for image in unsafe.images if image.rcc == rcc and not (only_unlabelled and image.label)]
-    return label_images(unsafe, images, label, classes)
-
-
 def unlabelled(unsafe: UnsafeSet) -> list[UnsafeImage]:
     """The images without a label, in the order of the set."""
     return [image for image in unsafe.images if not image.label]
@@ -112,19 +108,21 @@ def label_unsafe_set(
         The table or the folder cannot be read, or the table does not have any image of the set.
     """
     if improvement is not None:
-        root = path_of(improvement, "the improvement folder")
-        if not root.is_dir():
-            raise SAFEError(f"Expected the improvement folder. Received: {root}, which is not a folder.")
-        unsafe = dataclasses.replace(unsafe, improvement_root=root)
+        unsafe = dataclasses.replace(unsafe, improvement_root=existing_folder(improvement, "the improvement folder"))
     found = {image.image: image.label.strip() or _class_folder(image.image, classes) for image in unsafe.images}
     if labels is not None:
         table = read_labels(labels)
-        if not table.keys() & found.keys():
+        rows = rows_by_image([*table], path_of(labels, "").parent, unsafe.improvement_root, [*found])
+        if not rows:
             raise SAFEError(
                 f"Expected labels for images of the unsafe set, for example {unsafe.images[0].image}. Received none "
                 f"in {labels}. Name the images relative to the improvement folder."
             )
-        found = {image: table.get(image) or label for image, label in found.items()}
+        given = [*table.items()]
+        for image, of_image in rows.items():
+            found[image] = given[of_image[0]][1] or found[image]
+            for row in of_image:
+                _refuse_two_labels(image, given[of_image[0]][1], given[row][1], labels)
     return _with_labels(unsafe, found)
 
 
@@ -134,16 +132,20 @@ def _class_folder(image: str, classes: Sequence[str]) -> str:
 
 
 def _with_labels(unsafe: UnsafeSet, labels: Mapping[str, str]) -> UnsafeSet:
-    for label in set(labels.values()):
-        # A class is the name of a folder, which cannot be longer. A longer label would make the table unreadable.
-        if len(label) > LONGEST_LABEL or steers(label) or "\n" in label:
-            raise SAFEError(f"Expected labels of up to {LONGEST_LABEL} characters. Received: {printable(label)[:80]!r}")
+    _check_texts(labels.values())
     images = tuple(image._replace(label=labels.get(image.image, image.label)) for image in unsafe.images)
     return dataclasses.replace(unsafe, images=images)
 
 
+def _check_texts(labels: Iterable[str]) -> None:
+    for label in set(labels):
+        # A class is the name of a folder, which cannot be longer. A longer label would make the table unreadable.
+        if len(label) > LONGEST_LABEL or steers(label) or "\n" in label:
+            raise SAFEError(f"Expected labels of up to {LONGEST_LABEL} characters. Received: {printable(label)[:80]!r}")
+
+
 def read_labels(table: str | os.PathLike) -> dict[str, str]:
-    """Read a table (CSV, UTF-8) with the columns `image` and `label`; other columns are ignored.
+    """Read a table (CSV) with the columns `image` and `label`; other columns are ignored.
 
     Raises
     ------
@@ -151,24 +153,20 @@ def read_labels(table: str | os.PathLike) -> dict[str, str]:
         The file is missing, lacks a column, or has two different labels for an image.
     """
     file = path_of(table, "a table of labels (CSV)")
-    try:
-        header, rows, _ = parse_table(regular(file).read_bytes())
-    except (OSError, ValueError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise SAFEError(f"Expected a table of labels (CSV). Received: {file} ({reason}).") from error
-    missing = [name for name in ("image", "label") if name not in header]
+    cells = read_table(file, "labels")
+    missing = [name for name in ("image", "label") if name not in cells.header]
     if missing:
         raise SAFEError(f"Expected the columns image and label in {file}. The column '{missing[0]}' is missing.")
-    images, given = header.index("image"), header.index("label")
     labels: dict[str, str] = {}
-    for row in rows:
-        if len(row) <= max(images, given):
-            continue
-        name = from_cell(row[images]).replace("\\", "/").removeprefix("./")
-        label = from_cell(row[given].strip())
-        if labels.setdefault(name, label) != label:
-            raise SAFEError(f"Expected one label for {name} in {file}. Received: {labels[name]} and {label}.")
+    for row, image in enumerate(cells.texts("image")):
+        name, label = image.replace("\\", "/").removeprefix("./"), cells.text("label", row)
+        _refuse_two_labels(name, labels.setdefault(name, label), label, file)
     return labels
+
+
+def _refuse_two_labels(image: str, first: str, second: str, table: str | os.PathLike) -> None:
+    if first != second:
+        raise SAFEError(f"Expected one label for {image} in {table}. Received: {first} and {second}.")
 
 
 def check_labels(unsafe: UnsafeSet, classes: Sequence[str]) -> None:
@@ -197,7 +195,7 @@ def check_labels(unsafe: UnsafeSet, classes: Sequence[str]) -> None:
 
 
 class KeptLabel(NamedTuple):
-    """A row of `image_labels.csv`.
+    """A label that an image was given.
 
     Attributes
     ----------
@@ -206,7 +204,7 @@ class KeptLabel(NamedTuple):
     folder : str
         The improvement folder.
     content : str
-        Hash of the file's content (see `features.cache.content_key`), in hexadecimal; empty if it was unreadable.
+        Hash of the file's content (see `features.contents.content_of`), in hexadecimal; empty if it was unreadable.
     label : str
         Empty where it was taken away, or where the image has none since its content is another one.
     """
@@ -225,29 +223,81 @@ class KeptLabel(NamedTuple):
         """
         return self.image == image or _full(self.folder, self.image) == _full(folder, image)
 
-    def is_of(self, image: str, folder: str, content: str) -> bool:
-        """Whether it is the label of an image: of the same bytes, and in the same place."""
-        return self.content == content and self.is_at(image, folder)
 
+def save_labels(unsafe: UnsafeSet, folder: Path, *, by: str = "") -> None:
+    """Add those labels of the present unsafe set that are new, and write `unsafe_set.csv`.
 
-def save_labels(unsafe: UnsafeSet, folder: Path) -> None:
-    """Write the labels of the set in a folder: to `unsafe_set.csv`, and those that are new to `image_labels.csv`.
+    What was typed into that for other images stays in it until it is taken over.
+
+    Parameters
+    ----------
+    by : str
+        The author.
 
     Raises
     ------
     SAFEError
-        The kept labels cannot be read, or something cannot be written: nothing is changed.
+        They cannot be written: nothing is changed. Or the table cannot: the labels are kept then.
     """
     with writing(folder):
-        before, _ = _rows_of(folder)
-        new = {one.image: one.label for one in unsafe.images if one.label != before.get(one.image, "")}
-        # An image may be replaced later: its label is kept with the content that the engineer has seen.
-        kept = _given(load_kept_labels(folder), os.fspath(unsafe.improvement_root), new)
-        save_files(folder, {KEPT_LABELS_FILE: _kept_text(kept), UNSAFE_SET_FILE: unsafe_table(unsafe)})
+        try:
+            typed = typed_labels(folder)
+        except SAFEError:  # the table stays as it is, and those who read it are told why
+            add_labels(unsafe, folder, by=by)
+            return
+        new = add_labels(unsafe, folder, by=by)
+        with showing(folder):
+            if pending := {image: label for image, label in typed.items() if image not in new}:
+                # Not as SAFE's own text: what was typed is still to be taken over.
+                write_text(folder / UNSAFE_SET_FILE, unsafe_table(_with_labels(load_unsafe_set(folder), pending)))
+            else:
+                write_labels(folder)
 
 
-def replace_unsafe_set(unsafe: UnsafeSet, folder: Path) -> UnsafeSet:
+def write_labels(folder: Path) -> None:
+    """Write `unsafe_set.csv` with the present labels; what was typed into it and not taken over is dropped."""
+    save_files(folder, {UNSAFE_SET_FILE: unsafe_table(load_unsafe_set(folder))})
+
+
+def add_labels(unsafe: UnsafeSet, folder: Path, *, by: str = "", run: Run | None = None) -> dict[str, str]:
+    """Add those labels of an unsafe set that are new, and write no file; the new ones.
+
+    Parameters
+    ----------
+    run : Run, optional
+        Of the selection; by default the present one.
+    """
+    now = load_unsafe_set(folder, run)
+    before = {image.image: image.label for image in now.images}
+    new = {one.image: one.label for one in unsafe.images if one.label != before.get(one.image, "")}
+    if not new:
+        return new
+    # An image may be replaced later: its label is kept with the content that the engineer has seen.
+    kept = _by_name(load_kept_labels(folder))
+    root, rows = os.fspath(now.improvement_root), list[KeptLabel]()
+    for image, label in new.items():
+        here = [row.content for row in kept.get(Path(image).name, ()) if row.is_at(image, root)]
+        content = _content(unsafe.improvement_root / image) or next(reversed(here), "")  # as it was when last read
+        rows += _given(kept, image, root, content, label)
+    with changing(folder) as db:
+        _append(db, folder, rows, by)
+    return new
+
+
+def _given(kept: Mapping[str, list[KeptLabel]], image: str, root: str, content: str, label: str) -> list[KeptLabel]:
+    """The labels to add when an image gets one: also in other places where it is known to be the same image."""
+    rows = _rows_of_image(kept.get(Path(image).name, []), image, root, content)
+    others = [row._replace(label=label) for row in rows if row.label != label and row[:2] != (image, root)]
+    return [*others, KeptLabel(image, root, content, label)]
+
+
+def replace_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Mapping[str, Writer] | None = None) -> UnsafeSet:
     """Replace the unsafe set in a folder; images that were labelled before get their labels back.
+
+    Parameters
+    ----------
+    more
+        As of `rccs.unsafe_set.save_unsafe_set`.
 
     Returns
     -------
@@ -257,106 +307,64 @@ def replace_unsafe_set(unsafe: UnsafeSet, folder: Path) -> UnsafeSet:
     Raises
     ------
     SAFEError
-        The kept labels cannot be read, or a file cannot be written; the previous set is then unchanged.
+        A file cannot be written; the previous set is then unchanged.
     """
     with writing(folder):
         before = labels_of(folder)
-        unsafe, kept = _brought_back(unsafe, keep_labels(folder))
+        unsafe, rows = _brought_back(unsafe, load_kept_labels(folder))
         back = sum(image.label != "" and image.image in before for image in unsafe.images)
         if before:
             text = f"{back:,} of {len(before):,} labels of the previous set belong to images in this one"
-            aside = f"; {KEPT_LABELS_FILE} keeps the others until their images are selected again"
+            aside = "; the others are kept until their images are selected again"
             unsafe = dataclasses.replace(unsafe, labels=f"{text}{aside if back < len(before) else ''}.")
-        save_files(folder, {**_aside(folder), KEPT_LABELS_FILE: _kept_text(kept), **unsafe_set_files(unsafe)})
-        return unsafe
+        save_unsafe_set(unsafe, folder, more=more, then=lambda db, number: _append(db, folder, rows, "", number))
+        return load_unsafe_set(folder)
 
 
-def labels_brought_back(folder: Path, source: Path) -> dict[str, Writer]:
-    """What the unsafe set of an earlier run is to hold when it is opened again: the labels that were given since, too.
-
-    Parameters
-    ----------
-    folder : Path
-        The output folder, whose set is about to be replaced: its labels are kept.
-    source : Path
-        The folder of the earlier run.
-
-    Returns
-    -------
-    dict
-        Files for `support.output_folder.save_files`; no labels where that run has no unsafe set that can be read.
-    """
-    kept = keep_labels(folder)
-    try:
-        unsafe = load_unsafe_set(source)
-    except SAFEError:
-        return _aside(folder)
-    unsafe, kept = _brought_back(unsafe, kept, again=True)
-    return {**_aside(folder), KEPT_LABELS_FILE: _kept_text(kept), UNSAFE_SET_FILE: unsafe_table(unsafe)}
-
-
-def keep_labels(folder: Path) -> list[KeptLabel]:
-    """Add those labels of the set in a folder to `image_labels.csv` that were given elsewhere; all that it holds then.
-
-    These are labels typed into `unsafe_set.csv`, or of older versions of SAFE. One that was taken away there is taken
-    away here as well. One that was kept while its image could not be read is kept again, with the image's content.
-    """
-    with writing(folder):
-        kept = load_kept_labels(folder)
-        if not own_files(folder, [UNSAFE_SET_FILE]):
-            return kept
-        rows, root = _rows_of(folder)
-        if not rows:
-            return kept
-        near = _by_name(kept)
-        new = {}
-        for image, label in rows.items():
-            here = [one for one in near.get(Path(image).name, ()) if one.is_at(image, root)]
-            if label != (here[-1].label if here else "") or (label and not here[-1].content):
-                new[image] = label
-        now = _given(kept, root, new)
-        if now != kept:
-            save_text(folder, KEPT_LABELS_FILE, _kept_text(now))
-        return now
-
-
-def _given(kept: Sequence[KeptLabel], root: str, labels: Mapping[str, str]) -> list[KeptLabel]:
-    """The kept labels when images of a folder have got these; an empty one is kept as well, as one taken away."""
-    near = _by_name(kept)
-    for image, label in labels.items():
-        content = _content(Path(root, image))
-        rows = near.setdefault(Path(image).name, [])
-        same = {*_rows_of_image(rows, image, root, content)}
-        rows[:] = [one._replace(label=label) if one in same else one for one in rows]
-        _put_last(rows, KeptLabel(image, root, content, label))
-    return [one for rows in near.values() for one in rows]
-
-
-def _brought_back(
-    unsafe: UnsafeSet, kept: Sequence[KeptLabel], again: bool = False
-) -> tuple[UnsafeSet, list[KeptLabel]]:
-    """A set with the labels that its images were given before, and the kept labels: the last of each image is its own.
+def bring_back_labels(folder: Path, clusters: str, db: sqlite3.Connection, number: int) -> None:
+    """When earlier clusters become the present ones: images of their unsafe set get the labels that were given since.
 
     Parameters
     ----------
-    again : bool
-        Whether the set has labels already, as they were when its run was left: what was given since counts.
+    clusters : str
+        As of `rccs.clusters.run_of`.
+    db, number
+        The transaction, and the entry by which they become the present ones.
     """
+    selections = [run for run in runs_of(folder, SELECTION) if run.clusters == clusters]
+    for selection in selections[-1:]:
+        with contextlib.suppress(SAFEError):  # damaged, which is told where it is read
+            _, rows = _brought_back(load_unsafe_set(folder, selection), load_kept_labels(folder))
+            _append(db, folder, rows, "", number)
+
+
+def _append(
+    db: sqlite3.Connection, folder: Path, rows: Iterable[KeptLabel], by: str, part_of: int | None = None
+) -> None:
+    for image, root, content, label in rows:
+        subject = json.dumps([image, relative(root, folder)])
+        append(db, LABEL, subject, {"label": label, "content": content}, author=by, part_of=part_of)
+
+
+def _brought_back(unsafe: UnsafeSet, kept: Sequence[KeptLabel]) -> tuple[UnsafeSet, list[KeptLabel]]:
+    """A set with the labels that its images were given before, and the labels to add: the last of each is its own."""
     near = _by_name(kept)
     root = os.fspath(unsafe.improvement_root)
-    found = {}
-    for image, *_, label in unsafe.images:
+    found, added = {}, []
+    for image, *_ in unsafe.images:
         rows = near.get(Path(image).name, [])
         here = [one for one in rows if one.is_at(image, root)]
-        if not here or (label and not again):
+        if not here:
             continue
         content = _content(Path(root, image))
+        if not content:
+            continue  # nothing says that it is another image
         mine = _rows_of_image(rows, image, root, content)
-        if not mine and label and not any(_full(one.folder, one.image) == _full(root, image) for one in here):
-            continue  # a label from before they were kept; here are those of images of the same name elsewhere
         found[image] = mine[-1].label if mine else ""
-        _put_last(rows, KeptLabel(image, root, content, found[image]))
-    return _with_labels(unsafe, found), [one for rows in near.values() for one in rows]
+        own = KeptLabel(image, root, content, found[image])
+        if here[-1] != own:
+            added.append(own)
+    return _with_labels(unsafe, found), added
 
 
 def _rows_of_image(rows: Sequence[KeptLabel], image: str, root: str, content: str) -> list[KeptLabel]:
@@ -364,16 +372,10 @@ def _rows_of_image(rows: Sequence[KeptLabel], image: str, root: str, content: st
     found: set[KeptLabel] = set()
     places = [(image, root)]
     for place in places:
-        more = {one for one in rows if one not in found and one.is_of(*place, content)}
+        more = {one for one in rows if one not in found and one.content == content and one.is_at(*place)}
         found |= more
         places += [(one.image, one.folder) for one in more]
     return [one for one in rows if one in found]
-
-
-def _put_last(rows: list[KeptLabel], row: KeptLabel) -> None:
-    """Add a row, in place of the one on the same image in the same place."""
-    rows[:] = [one for one in rows if one[:3] != row[:3]]
-    rows.append(row)
 
 
 def _by_name(kept: Sequence[KeptLabel]) -> dict[str, list[KeptLabel]]:
@@ -387,77 +389,94 @@ def _full(folder: str, image: str) -> str:
     return os.path.join(folder, image)  # noqa: PTH118, texts: there may be very many
 
 
-def _kept_text(kept: Sequence[KeptLabel]) -> str:
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(KeptLabel._fields)
-    writer.writerows(map(cell, one) for one in kept)
-    return table.getvalue()
-
-
 def load_kept_labels(folder: Path) -> list[KeptLabel]:
-    """Read `image_labels.csv`, in the order in which the labels were given; empty if the file does not exist.
+    """The last label of each image, in the order in which they were given; of other contents in its place, too.
 
     Raises
     ------
     SAFEError
-        The file is damaged.
+        The database is damaged.
     """
-    path = folder / KEPT_LABELS_FILE
-    try:
-        with regular(path).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            rows = csv.DictReader(file, strict=True)
-            return [KeptLabel(*(from_cell(row[name] or "") for name in KeptLabel._fields)) for row in rows]
-    except FileNotFoundError:
-        return []
-    except DAMAGED as error:
-        raise SAFEError(
-            f"{path} must be the complete table of labels written by SAFE. Received something else ({error}). Repair "
-            "it, or move it away to continue without these labels."
-        ) from error
+    with reading(folder) as db:
+        latest = "SELECT max(number) FROM entry WHERE kind = ? GROUP BY subject, json_extract(value, '$.content')"
+        labels = [(*json.loads(entry.subject), entry.value) for entry in entries(db, f"number IN ({latest})", LABEL)]
+    return [KeptLabel(image, absolute(root, folder), of["content"], of["label"]) for image, root, of in labels]
 
 
 def labels_of(folder: Path) -> dict[str, str]:
-    """The labels of the unsafe set in a folder, by image; empty if there is no set."""
-    return {image: label for image, label in _rows_of(folder)[0].items() if label}
-
-
-def may_be_labelled(folder: Path) -> bool:
-    """Whether the unsafe set in a folder has labels, or cannot be read, so that it may have some."""
-    rows = _rows_of(folder)[0]
-    return any(rows.values()) or (not rows and _is_written(folder))
-
-
-def _rows_of(folder: Path) -> tuple[dict[str, str], str]:
-    """The images of the set in a folder with their labels, and the improvement folder, empty if unknown.
-
-    Engineers edit the table: a row that is otherwise invalid may still have a label.
-    """
+    """The labels of the present unsafe set, by image; empty if there is no set."""
     try:
-        with regular(folder / UNSAFE_SET_FILE).open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            rows = list(csv.DictReader(file))
-        table = {from_cell(row["image"] or ""): from_cell((row["label"] or "").strip()) for row in rows}
-    except DAMAGED:
-        return {}, ""
-    return table, str(read_record(folder / SELECTION_FILE).get("improvement_root", ""))
-
-
-def _aside(folder: Path) -> dict[str, Writer]:
-    """A copy of a table whose labels cannot be read, to be written when another one takes its place."""
-    if not _is_written(folder) or _rows_of(folder)[0]:
+        return {image.image: image.label for image in load_unsafe_set(folder).images if image.label}
+    except SAFEError:
         return {}
-    table = folder / UNSAFE_SET_FILE
-    aside = free_name(table.with_stem(f"{table.stem}-unreadable"), first=1)
-    return {aside.name: lambda path: shutil.copyfile(table, path)}
 
 
-def _is_written(folder: Path) -> bool:
-    """Whether there is a table of the unsafe set, readable or not, and it is not empty."""
-    return bool(own_files(folder, [UNSAFE_SET_FILE])) and (folder / UNSAFE_SET_FILE).stat().st_size > 0
+def may_be_labelled(folder: Path, run: Run) -> bool:
+    """Whether an unsafe set has labels, or cannot be read, so that it may have some."""
+    try:
+        return any(image.label for image in load_unsafe_set(folder, run).images)
+    except SAFEError:
+        return True
+
+
+# --- What was typed into unsafe_set.csv -------------------------------------------------------------------------
+
+
+def typed_labels(folder: Path) -> dict[str, str]:
+    """Labels that somebody has typed into `unsafe_set.csv` in another program, where they differ from what SAFE knows.
+
+    Returns
+    -------
+    dict of str to str
+        By image; an empty one was taken away.
+
+    Raises
+    ------
+    SAFEError
+        The table is damaged. It is left as it is.
+    """
+    unsafe = _edited_set(folder)
+    if unsafe is None:
+        return {}
+    table = read_labels(folder / UNSAFE_SET_FILE)
+    known = {image.image: image.label for image in unsafe.images}
+    typed = {image: table[image] for image, label in known.items() if table.get(image, label) != label}
+    _check_texts(typed.values())
+    return typed
+
+
+def _edited_set(folder: Path) -> UnsafeSet | None:
+    """The unsafe set whose table somebody has changed in another program; None if nobody has, or there is no set."""
+    if is_edited(folder, UNSAFE_SET_FILE):
+        with contextlib.suppress(SAFEError):  # to be selected again; the table stays until then
+            return load_unsafe_set(folder)
+    return None
+
+
+def typed_text(number: int) -> str:
+    """A sentence on labels that were taken over."""
+    verb = "was" if number == 1 else "were"
+    return f"{count(number, 'label')} typed into {UNSAFE_SET_FILE} in another program {verb} taken over."
+
+
+def take_typed_labels(folder: Path, *, by: str = "") -> int:
+    """Take over what `typed_labels` finds; how many labels these are.
+
+    Raises
+    ------
+    SAFEError
+        The table is damaged. It is left as it is.
+    """
+    if not is_edited(folder, UNSAFE_SET_FILE):
+        return 0
+    with writing(folder):
+        typed, unsafe = typed_labels(folder), _edited_set(folder)
+        if unsafe:
+            add_labels(_with_labels(unsafe, typed), folder, by=by)
+            with showing(folder):
+                write_labels(folder)
+        return len(typed)
 
 
 def _content(file: Path) -> str:
-    try:
-        return content_key(read_bytes(file)).hex()
-    except OSError:
-        return ""
+    return (content_of(file) or b"").hex()

@@ -8,7 +8,6 @@ chosen by the test set, and its accuracy be too high an estimate; the median is 
 
 import contextlib
 import gc
-import json
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,10 +17,11 @@ import numpy as np
 
 from dnn.predictions import Judgement
 from support.errors import SAFEError
-from support.files import DAMAGED, read_arrays, replacing
+from support.files import DAMAGED
 from support.progress import Progress
 from support.text import count
 from training.certainty import count_pairs
+from training.checkpoint import load_state, save_state
 from training.finetuning import ON_REQUEST, Epoch, FineTuning, OnEpoch
 from training.settings import Settings
 
@@ -52,15 +52,14 @@ class Finished(NamedTuple):
     figures : Repetition
     tuning : FineTuning
         Without its model.
-    weights : list of ndarray or None
-        None if this repetition can no longer be the median.
+    weights : list of ndarray
     after : Judgement or None
-        None also if an earlier process finished this repetition.
+        None if an earlier process finished this repetition.
     """
 
     figures: Repetition
     tuning: FineTuning
-    weights: list[np.ndarray] | None
+    weights: list[np.ndarray]
     after: Judgement | None
 
 
@@ -90,13 +89,10 @@ class Resumption(NamedTuple):
     file : Path
     key : str
         Identifies the request (see `training.checkpoint.run_key`).
-    shapes : list of tuple of int
-        Shapes of the model's weights.
     """
 
     file: Path
     key: str
-    shapes: list[tuple[int, ...]]
 
 
 class Repeated(NamedTuple):
@@ -125,22 +121,8 @@ class Repeated(NamedTuple):
 
 def median_of(accuracies: Sequence[float]) -> int:
     """Index of the median; of an even number, of the lower of the middle two. Of equal ones, the first comes first."""
-    return _ranked(accuracies)[(len(accuracies) - 1) // 2]
-
-
-def candidates(accuracies: Sequence[float], n: int) -> set[int]:
-    """Indices of those that can be the median once there are n, or if no more than some of the n come.
-
-    The rank of one that is at place i of k is from i to i + n - k in the end, so about half of them are candidates at
-    most.
-    """
-    last = (n - 1) // 2
-    first = max(0, last - (n - len(accuracies)))
-    return set(_ranked(accuracies)[first : last + 1])
-
-
-def _ranked(accuracies: Sequence[float]) -> list[int]:
-    return sorted(range(len(accuracies)), key=lambda i: (accuracies[i], i))
+    ranked = sorted(range(len(accuracies)), key=lambda i: (accuracies[i], i))
+    return ranked[(len(accuracies) - 1) // 2]
 
 
 # --- Repeating --------------------------------------------------------------------------------------------------
@@ -176,7 +158,7 @@ def repeat(
     SAFEError
         The first repetition failed.
     """
-    done = load_repetitions(resumption, settings, n) if resumption else []
+    done = load_repetitions(resumption) if resumption else []
     if done:
         on_epoch(done[-1].tuning.history, settings.passes)
     stopped = ""
@@ -195,7 +177,7 @@ def repeat(
             after = steps.test(tuning.model, report)
             if n == 1 or tuning.stopped == ON_REQUEST:
                 return Repeated(tuning, after, mine, ())
-            done = _without_needless([*done, _finished(mine.seed, tuning, before, after)], n)
+            done = [*done, _finished(mine.seed, tuning, before, after)]
         except _ends() as error:
             if not done:
                 raise
@@ -212,8 +194,6 @@ def repeat(
 
 def _kept(steps: Steps, settings: Settings, done: list[Finished], n: int, stopped: str, progress: Progress) -> Repeated:
     kept = done[median_of([one.figures.accuracy_after for one in done])]
-    if kept.weights is None:
-        raise ValueError("the weights of the median are missing")
     model = steps.copy(kept.weights)
     after = kept.after or steps.test(model, progress)
     finished = f"{len(done)} of {count(n, 'repetition')}"
@@ -241,12 +221,6 @@ def _finished(seed: int, tuning: FineTuning, before: Judgement, after: Judgement
     return Finished(figures, tuning._replace(model=None), tuning.model.get_weights(), after)
 
 
-def _without_needless(done: list[Finished], n: int) -> list[Finished]:
-    """Without the weights of those that cannot be the median."""
-    needed = candidates([one.figures.accuracy_after for one in done], n)
-    return [one if i in needed else one._replace(weights=None, after=None) for i, one in enumerate(done)]
-
-
 def _numbered(progress: Progress, number: int, n: int) -> Progress:
     if n == 1:
         return progress
@@ -270,60 +244,25 @@ def _reason(error: Exception) -> str:
 
 # --- What is known of a run that was killed ---------------------------------------------------------------------
 
-_RECORD = "record"
-
 
 def save_repetitions(resumption: Resumption, done: list[Finished]) -> None:
     """Replace the file; raise a SAFEError if it cannot be written."""
-    rows: list[dict[str, Any]] = [
-        {"figures": one.figures, **one.tuning._replace(model=None)._asdict(), "needed": one.weights is not None}
-        for one in done
-    ]
-    arrays: dict[str, Any] = {_RECORD: np.array(json.dumps({"key": resumption.key, "rows": rows}))}
-    arrays |= {f"{i} {j}": array for i, one in enumerate(done) for j, array in enumerate(one.weights or ())}
-    with replacing(resumption.file) as temporary:
-        np.savez(temporary, **arrays)
+    rows = [(one.figures, one.tuning) for one in done]
+    save_state(*resumption, rows, {str(i): one.weights for i, one in enumerate(done)})
 
 
-def load_repetitions(resumption: Resumption, settings: Settings, n: int) -> list[Finished]:
+def load_repetitions(resumption: Resumption) -> list[Finished]:
     """The finished repetitions of the same request; empty if there are none or the file is damaged."""
-    if not resumption.file.is_file():
-        return []
+    rows, arrays = load_state(*resumption)
     try:
-        arrays = read_arrays(resumption.file)
-        record = json.loads(str(arrays[_RECORD]))
-        if record["key"] != resumption.key or len(record["rows"]) > n:
-            return []
-        done = []
-        for i, row in enumerate(record["rows"]):
-            history = tuple(Epoch(int(epoch[0]), *map(float, epoch[1:])) for epoch in row["history"])
-            times = float(row["seconds"]), float(row["waiting"])
-            tuning = FineTuning(None, history, int(row["best"]), str(row["stopped"]), *times)
-            weights = [arrays[f"{i} {j}"] for j in range(len(resumption.shapes))] if row["needed"] else None
-            seed, accuracy, *changed = row["figures"]
-            figures = Repetition(int(seed), float(accuracy), *map(int, changed))
-            done.append(Finished(figures, tuning, weights, None))
-        return done if _is_whole(done, resumption.shapes, settings, n) else []
+        return [
+            Finished(
+                Repetition(*figures), FineTuning(None, tuple(Epoch(*one) for one in history), *rest), weights, None
+            )
+            for (figures, (_, history, *rest)), weights in zip(rows, arrays.values(), strict=True)
+        ]
     except DAMAGED:
         return []
-
-
-def _is_whole(done: list[Finished], shapes: list[tuple[int, ...]], settings: Settings, n: int) -> bool:
-    """Whether what was read can be a request's repetitions, with the weights of all that may be the median."""
-    for i in candidates([one.figures.accuracy_after for one in done], n):
-        weights = done[i].weights
-        if weights is None or [array.shape for array in weights] != shapes:
-            return False
-        if any(array.dtype.kind not in "biuf" for array in weights):
-            return False
-    return all(
-        one.figures.seed == settings.seed + i
-        and 0 <= one.figures.accuracy_after <= 1
-        and min(one.figures.improved, one.figures.worsened) >= 0
-        and 0 <= one.tuning.best < len(one.tuning.history)
-        and min(one.tuning.seconds, one.tuning.waiting) >= 0
-        for i, one in enumerate(done)
-    )
 
 
 # --- In words ---------------------------------------------------------------------------------------------------

@@ -8,31 +8,45 @@ is a copy of the last one, or of the one that belongs to the current run.
 """
 
 import dataclasses
-import hashlib
+import filecmp
+import functools
 import json
 import math
-import os
 import shutil
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rccs.clusters import fingerprint
-from rccs.review import Review
+from features.contents import digest_of
+from rccs.clusters import find_clusters
+from rccs.review.review import Review
+from store.output_folder import Writer, check_own, save_files, showing, writing
+from store.places import absolute, relative
+from store.runs import RETRAINING, Run, add_run, present_runs, run_file, runs_of
 from support.errors import SAFEError
-from support.files import DAMAGED, fill_text, prepare_folder, read_record, replacing, replacing_together
+from support.files import DAMAGED, prepare_folder, read_record, regular, replacing
 from support.images import Skipped
-from support.output_folder import check_own, own_files, save_files, writing
-from support.run_folder import CLUSTERS_FILE, MODEL_FILE, MODELS_FOLDER, RETRAINING_FILE
-from training.certainty import Certainty, Counts, certainties, certainty, check_counts, count_classes
-from training.comparison import Answered, Changed, Outcome, Share, shares_by_rcc
+from training.certainty import Certainty, Counts, certainty, class_certainties
+from training.comparison import Answered, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
 from training.finetuning import Epoch
+from training.independence import Overlap
+from training.proof import FinalTest
 from training.repetitions import Repetition
 from training.settings import Settings
 from training.together import TradeOff
 
+MODEL_FILE = "retrained.keras"
+RETRAINING_FILE = "retraining.json"
+MODELS_FOLDER = "retrained_models"
+_ROWS: dict[str, Any] = {
+    "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share, "history": Epoch,
+    "skipped": Skipped, "outcomes": Outcome, "repetitions": Repetition, "trade_off": TradeOff, "overlaps": Overlap,
+}  # fmt: skip
+"""Fields of a retraining that are lists of records in `retraining.json`."""
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Retraining:
     """The result of a retraining.
 
@@ -47,7 +61,7 @@ class Retraining:
     test_size, train_size, unsafe_size, unlabelled_size : int
         Number of readable images. The last ones, improvement images without a label, took part in a second pass; files
         of older versions lack them.
-    improved, worsened : tuple of Changed
+    improved, worsened : tuple of Answered
         Wrong before and correct after, and vice versa. Sorted by path.
     per_rcc : tuple of Share
         For each RCC, noise last; empty if there are no clusters to compare with.
@@ -87,6 +101,15 @@ class Retraining:
     answers : tuple of Answered
         What both models say of every test image, in the order of the test set; empty for a regression, and in results
         of versions that did not keep them.
+    by_group : ByGroup or None
+        The test images by person, drive or the like, if they are not independent.
+    final : FinalTest or None
+        What both models get right of images that chose nothing; None if there are none, and if the model is the
+        original one.
+    train_root : Path or None
+        The training images; None if SAFE trained nothing, and in files of older versions.
+    overlaps : tuple of Overlap
+        Images that prove the gain, and are nearly the same as learned ones; paths as of `store.places.relative`.
     """
 
     model: Path
@@ -95,20 +118,20 @@ class Retraining:
     accuracy_before: float
     accuracy_after: float
     test_size: int
-    train_size: int
-    unsafe_size: int
-    improved: tuple[Changed, ...]
-    worsened: tuple[Changed, ...]
+    train_size: int = 0
+    unsafe_size: int = 0
+    improved: tuple[Answered, ...]
+    worsened: tuple[Answered, ...]
     per_rcc: tuple[Share, ...]
     per_class: tuple[Share, ...]
-    history: tuple[Epoch, ...]
-    best: int
-    settings: Settings | None
+    history: tuple[Epoch, ...] = ()
+    best: int = 0
+    settings: Settings | None = None
     threshold: float | None
     assumptions: tuple[str, ...]
-    stopped: str
-    seconds: float
-    waiting: float
+    stopped: str = ""
+    seconds: float = 0.0
+    waiting: float = 0.0
     skipped: tuple[Skipped, ...]
     outcomes: tuple[Outcome, ...] = ()
     run: str = ""
@@ -118,6 +141,10 @@ class Retraining:
     after: Path | None = None
     answers: tuple[Answered, ...] = ()
     unlabelled_size: int = 0
+    by_group: ByGroup | None = None
+    final: FinalTest | None = None
+    train_root: Path | None = None
+    overlaps: tuple[Overlap, ...] = ()
 
     @property
     def seed(self) -> int:
@@ -130,16 +157,37 @@ class Retraining:
         return self.best > 0 or self.after is not None
 
 
+def also_chosen(result: Retraining) -> str:
+    """What the test images also chose, such as `the RCCs and the unsafe set`; empty if, as far as is known, nothing."""
+    rccs = bool(result.outcomes or result.per_rcc)
+    known = (rccs, rccs, result.unlabelled_size, result.repetitions)
+    chosen = ("the RCCs", "the unsafe set", "what the second pass learned", "which repetition is kept")
+    *others, last = [what for what, there in zip(chosen, known, strict=True) if there] or [""]
+    return f"{', '.join(others)} and {last}" if others else last
+
+
+def claim_text(result: Retraining) -> str:
+    """What may be claimed: the figure of images that chose nothing or, without any, what the test images also chose.
+
+    Empty if the model is the original one, or nothing is known to have been chosen.
+    """
+    if result.final:
+        return result.final.text
+    if not result.is_other or not (chosen := also_chosen(result)):
+        return ""
+    return f"These test images also chose {chosen}: the gain on other images may be smaller"
+
+
 def certainty_of(result: Retraining) -> Certainty | None:
     """How sure it is that the retrained model is better or worse; None if it is the original model."""
-    return certainty(_counts(result)) if result.is_other else None
+    return certainty(_counts(result), result.by_group) if result.is_other else None
 
 
 def certainty_of_classes(result: Retraining) -> list[Certainty]:
     """The same for each class of `per_class`, with p corrected for their number; empty for the original model."""
     if not result.is_other:
         return []
-    return certainties(count_classes(result.per_class, result.improved, result.worsened))
+    return class_certainties(result.per_class, result.improved, result.worsened, result.by_group)
 
 
 def _counts(result: Retraining) -> Counts:
@@ -151,7 +199,7 @@ def _counts(result: Retraining) -> Counts:
 
 
 def save_retraining(result: Retraining, model: Any, folder: Path) -> Retraining:
-    """Write `retrained.keras` and `retraining.json`, both or neither, and keep both in `retrained_models/`.
+    """Keep a model in `retrained_models/`, and `retraining.json` as a run of the analysis in a folder; show both there.
 
     Returns
     -------
@@ -161,92 +209,124 @@ def save_retraining(result: Retraining, model: Any, folder: Path) -> Retraining:
     Raises
     ------
     SAFEError
-        The disk is full or not writable; the previous files are unchanged.
+        The disk is full or not writable; what was there is unchanged.
     """
     with writing(folder):
         check_own(folder, MODEL_FILE, RETRAINING_FILE)
-        keep_model(folder)
         models = prepare_folder(folder / MODELS_FOLDER)
         new = models / MODEL_FILE
         with replacing(new) as temporary:
             model.save(temporary)
-        result = dataclasses.replace(result, digest=_digest(new))
-        kept, text = _kept(folder, result.digest), _retraining_text(result)
-        with replacing_together(kept, kept.with_suffix(".json")) as (weights, record):
-            new.replace(weights)
-            fill_text(record, text)
-        save_files(folder, {MODEL_FILE: lambda path: shutil.copyfile(kept, path), RETRAINING_FILE: text})
-        return result
+        result = dataclasses.replace(result, digest=digest_of(new))
+        new.replace(_kept(folder, result.digest))
+        return save_comparison(result, folder)
 
 
-def save_comparison(result: Retraining, folder: Path) -> None:
-    """Write `retraining.json` of a result without a model. An earlier `retrained.keras` stays in `retrained_models/`.
+def save_comparison(result: Retraining, folder: Path) -> Retraining:
+    """Write `retraining.json` of a result, with its model in `retrained_models/` if it has one, as a run; show both.
+
+    Returns
+    -------
+    Retraining
+        The result as it is kept.
 
     Raises
     ------
     SAFEError
-        The disk is full or not writable; the previous files are unchanged.
+        The disk is full or not writable; what was there is unchanged.
     """
     with writing(folder):
-        if own_files(folder, [MODEL_FILE]):
-            keep_model(folder)
-        save_files(folder, {RETRAINING_FILE: _retraining_text(result)}, remove=[MODEL_FILE])
+        if result.final:
+            final = _final_record(result.final, folder)
+            runs = (read_record(run.folder / RETRAINING_FILE) for run in runs_of(folder, RETRAINING))
+            records = (record.get("final") or {} for record in runs)
+            same = ("root", "held_out", "test_size", "right_before")
+            earlier = sum(all(one.get(name) == final[name] for name in same) for one in records)
+            result = dataclasses.replace(result, final=result.final._replace(earlier=earlier))
+        add_retraining(result, folder)
+        show_retraining(folder)
+    return result
 
 
-def _retraining_text(result: Retraining) -> str:
-    record = dataclasses.asdict(dataclasses.replace(result, answers=()))
-    del record["answers"]
-    record |= {"model": os.fspath(result.model), "test_root": os.fspath(result.test_root)}
-    rows = (
-        "improved",
-        "worsened",
-        "per_rcc",
-        "per_class",
-        "history",
-        "skipped",
-        "outcomes",
-        "repetitions",
-        "trade_off",
-    )
-    for name in rows:
-        record[name] = [row._asdict() for row in getattr(result, name)]
-    # So that earlier versions can read it
-    for name in ("repetitions", "unlabelled_size"):
-        if not record[name]:
-            del record[name]
-    if result.after is None:
-        del record["after"]
-    else:
-        record["after"] = os.fspath(result.after)
+def _final_record(final: FinalTest, folder: Path) -> dict[str, Any]:
+    names = ("test_size", *Counts._fields[1:])
+    return {
+        "root": relative(final.root, folder),
+        "held_out": final.held_out,
+        "accuracy_before": final.accuracy_before,
+        "accuracy_after": final.accuracy_after,
+        **dict(zip(names, final.counts, strict=True)),
+        "earlier": final.earlier,
+        "group": final.by_group.name if final.by_group else None,
+    }
+
+
+def _final_from(record: dict[str, Any], rows: Iterable[Any], folder: Path) -> FinalTest:
+    counts = Counts(record["test_size"], *(record[name] for name in Counts._fields[1:]))
+    by_group = _by_group_from(record["group"], rows)
+    return FinalTest(Path(absolute(record["root"], folder)), record["held_out"], counts, by_group, record["earlier"])
+
+
+def add_retraining(result: Retraining, folder: Path, *, time: str | None = None) -> None:
+    """Write `retraining.json` as a run, and nothing else (`time` and SAFEError as of `store.runs.add_run`)."""
+    clusters = find_clusters(folder, result.run)
+    files: dict[str, Writer] = {RETRAINING_FILE: _retraining_text(result, folder)}
+    add_run(folder, RETRAINING, files, clusters=clusters.clusters if clusters else "", time=time)
+
+
+def show_retraining(folder: Path) -> None:
+    """Write `retrained.keras` and `retraining.json`, as they are for the present clusters; or remove them."""
+    with showing(folder), writing(folder):
+        files, gone = retraining_files(folder)
+        save_files(folder, files, remove=gone)
+
+
+def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
+    """What `show_retraining` writes, without a model that is there already; and the names of what it removes."""
+    run, files = present_runs(folder).get(RETRAINING), dict[str, Writer]()
+    kept = kept_model(folder, run) if run else None
+    if run and (run.folder / RETRAINING_FILE).is_file():
+        files[RETRAINING_FILE] = (run.folder / RETRAINING_FILE).read_text(encoding="utf-8", errors="surrogateescape")
+    shown = folder / MODEL_FILE
+    if kept and not (shown.is_file() and filecmp.cmp(shown, kept)):
+        files[MODEL_FILE] = functools.partial(shutil.copy2, kept)
+    return files, [name for name, there in ((MODEL_FILE, kept), (RETRAINING_FILE, run)) if not there]
+
+
+def _retraining_text(result: Retraining, folder: Path) -> str:
+    record: dict[str, Any] = {"headline": text} if (text := claim_text(result)) else {}
+    for field in dataclasses.fields(result):
+        value = getattr(result, field.name)
+        if field.name in ("model", "test_root", "after", "train_root"):
+            record |= {field.name: relative(value, folder)} if value else {}
+        elif field.name in _ROWS:
+            record[field.name] = [row._asdict() for row in value]
+        elif field.name not in ("answers", "by_group", "final"):
+            record[field.name] = value
     for epoch in record["history"][:1]:
         epoch["loss"] = None  # JSON has no NaN
     record["settings"] = result.settings._asdict() if result.settings else None
+    of_final = result.final.by_group if result.final else None
+    if result.final:
+        record["final"] = _final_record(result.final, folder)
+    if result.by_group:
+        record["group"] = result.by_group.name
     text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-    if not result.answers:  # so that earlier versions can read it
-        return text + "\n"
-    lines = ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in result.answers)  # a line for each image
-    return f'{text.removesuffix("}").rstrip()},\n  "answers": [\n    {lines}\n  ]\n}}\n'
+    tables: dict[str, Sequence[Any]] = {
+        "groups": result.by_group.counts if result.by_group else (),
+        "final_groups": of_final.counts if of_final else (),
+        "answers": result.answers,
+    }
+    for name, of_table in tables.items():
+        if of_table:
+            lines = ",\n    ".join(json.dumps(row, ensure_ascii=False) for row in of_table)  # a line for each of many
+            text = f'{text.removesuffix("}").rstrip()},\n  "{name}": [\n    {lines}\n  ]\n}}'
+    return text + "\n"
 
 
-def keep_model(folder: Path) -> Path | None:
-    """Make sure that a folder's model is also in `retrained_models/`; return its path there, None without a model."""
-    model = folder / MODEL_FILE
-    if not model.is_file():
-        return None
-    try:
-        kept = _kept(folder, _digest(model))
-        if not kept.is_file():
-            prepare_folder(kept.parent)
-            with replacing(kept) as temporary:
-                shutil.copyfile(model, temporary)
-        return kept
-    except OSError as error:
-        raise SAFEError(f"Could not keep the earlier model {model}: {error.strerror or error}.") from error
-
-
-def kept_model(folder: Path, run: Path) -> Path | None:
-    """The kept model of the retraining in the folder of a run; None if it no longer exists."""
-    digest = _entry(run, "digest")
+def kept_model(folder: Path, run: Run) -> Path | None:
+    """The kept model of a retraining; None if it has none, or it no longer exists."""
+    digest = str(read_record(run.folder / RETRAINING_FILE, errors="replace").get("digest", ""))
     kept = _kept(folder, digest)
     return kept if len(digest) == 64 and digest.isalnum() and kept.is_file() else None
 
@@ -255,72 +335,56 @@ def _kept(folder: Path, digest: str) -> Path:
     return folder / MODELS_FOLDER / f"{digest[:16]}{Path(MODEL_FILE).suffix}"
 
 
-def _digest(file: Path) -> str:
-    with file.open("rb") as data:
-        return hashlib.file_digest(data, "sha256").hexdigest()
-
-
-def retraining_run(folder: Path) -> str:
-    """The fingerprint of the original clusters that the retraining in a folder was for; empty if unknown."""
-    return _entry(folder, "run")
-
-
-def _entry(folder: Path, name: str) -> str:
-    """An entry of `retraining.json`, whatever else in it may be damaged; empty if there is none."""
-    return str(read_record(folder / RETRAINING_FILE, errors="replace").get(name, ""))
-
-
-def retraining_of(folder: Path, review: Review | None) -> Retraining:
-    """The retraining in a folder, with the shares of the RCCs as they are now.
+def retraining_of(folder: Path, review: Review | None, run: Run | None = None) -> Retraining:
+    """The retraining for clusters, with the shares of the RCCs as they are now.
 
     Parameters
     ----------
     review : Review or None
-        The RCCs in the folder; None if there are none.
+        Of the clusters; None if there are none.
+    run : Run, optional
+        The clusters; by default the present ones.
 
     Raises
     ------
     SAFEError
-        The retraining is missing or damaged, or was for other clusters.
+        The retraining is missing or damaged.
     """
-    result = load_retraining(folder)
+    result = load_retraining(folder, run)
     if review is None:
         return result
-    ours = result.run == fingerprint(review.original) if result.run else _is_newer(folder)
-    if not ours:
-        raise SAFEError(
-            "The last retraining was for other root cause clusters. Open their run to see it (under Earlier runs), or "
-            "retrain."
-        )
     if result.outcomes:
         return dataclasses.replace(result, per_rcc=shares_by_rcc(review.clusters, result.outcomes))
     # Older versions stored only the shares, which are valid as long as no RCC was edited.
     return result if not review.edits else dataclasses.replace(result, per_rcc=())
 
 
-def _is_newer(folder: Path) -> bool:
-    """Whether a retraining by an older version, which does not record its clusters, is newer than the clusters."""
-    try:
-        return (folder / RETRAINING_FILE).stat().st_mtime >= (folder / CLUSTERS_FILE).stat().st_mtime
-    except OSError:
-        return False
-
-
-def load_retraining(folder: Path) -> Retraining:
-    """Read the files written by `save_retraining`.
+def load_retraining(folder: Path, clusters: Run | None = None) -> Retraining:
+    """The retraining for the present clusters, or others.
 
     Raises
     ------
     SAFEError
-        They are missing or damaged.
+        It is missing or damaged.
     """
-    if not (folder / RETRAINING_FILE).is_file():
-        raise SAFEError(f"Expected the result of a retraining in {folder}. Received none. Retrain first.")
-    return read_retraining(folder / RETRAINING_FILE)
+    run = present_runs(folder, clusters).get(RETRAINING)
+    if run is None or not run.folder.is_dir():
+        raise SAFEError(
+            "The last retraining was for other root cause clusters. Open their run to see it (under Earlier runs), or "
+            "retrain."
+            if runs_of(folder, RETRAINING)
+            else f"Expected the result of a retraining in {folder}. Received none. Retrain first."
+        )
+    return read_retraining(run_file(run, RETRAINING_FILE), folder)
 
 
-def read_retraining(path: Path) -> Retraining:
-    """Read `retraining.json`, or a copy of it in `retrained_models/` or of an earlier run.
+def read_retraining(path: Path, folder: Path) -> Retraining:
+    """Read `retraining.json`.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the analysis.
 
     Raises
     ------
@@ -328,50 +392,25 @@ def read_retraining(path: Path) -> Retraining:
         It is damaged.
     """
     try:
-        record = json.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
-        record |= {"model": Path(record["model"]), "test_root": Path(record["test_root"])}
-        kinds = {"improved": Changed, "worsened": Changed, "per_rcc": Share, "per_class": Share, "skipped": Skipped}
-        for name, kind in kinds.items():
-            record[name] = tuple(kind(**row) for row in record[name])
-        record["outcomes"] = tuple(Outcome(**row) for row in record.get("outcomes", ()))
-        record["repetitions"] = tuple(Repetition(**row) for row in record.get("repetitions", ()))
+        record = json.loads(regular(path).read_text(encoding="utf-8", errors="surrogateescape"))
+        record.pop("headline", None)  # for people
+        record |= {name: Path(absolute(record[name], folder)) for name in ("model", "test_root")}
+        for epoch in record["history"]:
+            epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]
+        for name, kind in _ROWS.items():
+            record[name] = tuple(kind(**row) for row in record.get(name, ()))
         record["answers"] = tuple(Answered(*map(str, row)) for row in record.get("answers", ()))
-        record["trade_off"] = tuple(TradeOff(**row) for row in record.get("trade_off", ()))
-        history = [{**row, "loss": math.nan if row["loss"] is None else row["loss"]} for row in record["history"]]
-        record["history"] = tuple(Epoch(**row) for row in history)
-        record["after"] = None if record.get("after") is None else Path(record["after"])
+        record["by_group"] = _by_group_from(record.pop("group", None), record.pop("groups", ()))
+        if "final" in record:
+            record["final"] = _final_from(record["final"], record.pop("final_groups", ()), folder)
+        for name in ("after", "train_root"):
+            record[name] = None if record.get(name) is None else Path(absolute(record[name], folder))
         record["settings"] = None if record["after"] else Settings(**record["settings"])
         record["assumptions"] = tuple(map(str, record["assumptions"]))
-        result = Retraining(**record)
-        _check_numbers(result)
-        return result
+        return Retraining(**record)
     except DAMAGED as error:
         raise SAFEError(f"{path} is damaged ({error}). Retrain again.") from error
 
 
-def _check_numbers(result: Retraining) -> None:
-    """Raise a ValueError or TypeError if a number of a retraining that was read from a file is invalid."""
-    of_shares = [number for share in (*result.per_rcc, *result.per_class) for number in share[1:]]
-    of_shares += [number for one in result.repetitions for number in (one.seed, one.improved, one.worsened)]
-    of_shares += [number for one in result.trade_off for number in (one.right, one.worsened)]
-    sizes = (result.test_size, result.train_size, result.unsafe_size, result.unlabelled_size, result.best, *of_shares)
-    if not all(isinstance(size, int) and size >= 0 for size in sizes):
-        raise ValueError("a size is invalid")
-    if any(max(one.right, one.worsened) > result.test_size for one in result.trade_off):
-        raise ValueError("a trade-off counts more images than there are")
-    if any(max(share.before, share.after) > share.images for share in (*result.per_rcc, *result.per_class)):
-        raise ValueError("a share is above 1")
-    accuracies = [one.accuracy_after for one in result.repetitions]
-    accuracies += [one.share for one in result.trade_off]
-    shares = (result.accuracy_before, result.accuracy_after, *accuracies)
-    if not all(0 <= share <= 1 for share in shares) or not all(t >= 0 for t in (result.seconds, result.waiting)):
-        raise ValueError("a number is invalid")
-    for counts in (_counts(result), *count_classes(result.per_class, result.improved, result.worsened)):
-        check_counts(counts)
-    if result.answers and len(result.answers) != result.test_size:
-        raise ValueError("answers are missing")
-    if not all(isinstance(text, str) for text in (result.run, result.digest)):
-        raise ValueError("a fingerprint is invalid")
-    numbers = [number for one in result.history for number in one]
-    if bool(result.history) == bool(result.after) or not all(isinstance(number, int | float) for number in numbers):
-        raise ValueError("the history is invalid")
+def _by_group_from(name: object, rows: Iterable[Any]) -> ByGroup | None:
+    return None if name is None else ByGroup(str(name), tuple(GroupCount(*row) for row in rows))

@@ -24,16 +24,7 @@ from dnn.model import Dnn
 from dnn.predictions import run_model
 from support.progress import Progress, no_progress
 from support.text import count
-from training.finetuning import (
-    UNLABELLED,
-    Epoch,
-    FineTuning,
-    OnEpoch,
-    Outputs,
-    TrainingData,
-    fine_tune,
-    original_outputs,
-)
+from training.finetuning import UNLABELLED, Epoch, FineTuning, OnEpoch, TrainingData, fine_tune, original_outputs
 from training.settings import Settings
 
 LikelyWrong = Callable[[np.ndarray], np.ndarray]
@@ -155,7 +146,7 @@ def answers_together(
     """
     answers = np.zeros((len(data.labels), dnn.n_classes), np.float32)
     before, after = (
-        Outputs(*run_model(dnn, model, data.pixels, rest, progress=progress, what="Asking both networks"))
+        run_model(dnn, model, data.pixels, rest, progress=progress, what="Asking both networks")
         for model in (dnn.model, retrained)
     )
     shares = np.zeros((len(data.labels), 1), np.float32)  # of the original network

@@ -46,6 +46,7 @@ KEEP_IN_A_REGRESSION = Aim(12)  # the mean of two numbers is no surer answer
 AIM = "balance"
 MOST_SEEDS = 99
 
+_LEAST = 1e-12  # of what must be above 0
 _WHOLE = ("epochs", "batch_size", "seed")
 _OPTIMIZERS = ("Adam", "AdamW", "Nadam", "Adamax", "RMSprop", "Lion", "SGD", "Adagrad", "Adadelta", "Ftrl")
 _ALIASES = {"mse": "meansquarederror", "mae": "meanabsoluteerror", "kld": "kldivergence", "logcosh": "logcosh"}
@@ -131,17 +132,20 @@ def choose_seeds(wishes: Wishes) -> int:
     """How often to fine-tune; a SAFEError if that is not a whole number from 1 to `MOST_SEEDS`."""
     if wishes.seeds is None:
         return 1
+    return int(_within("The number of repetitions (--seeds)", wishes.seeds, 1, MOST_SEEDS, whole=True))
+
+
+def _within(name: str, value: float | str, lowest: float, highest: float, *, whole: bool = False) -> float:
+    """A number in its range; a SAFEError if it is none."""
     try:
-        number = float(wishes.seeds)
-        n = int(number) if 1 <= number <= MOST_SEEDS and number == int(number) else 0
+        number = float(value)
+        fits = lowest <= number <= highest and not (whole and number != int(number))
     except (TypeError, ValueError):
-        n = 0
-    if not n:
-        raise SAFEError(
-            f"The number of repetitions (--seeds) must be a whole number from 1 to {MOST_SEEDS}. Received: "
-            f"{wishes.seeds}"
-        )
-    return n
+        fits = False
+    if not fits:
+        kind = "a whole number" if whole else "a number"
+        raise SAFEError(f"{name} must be {kind} from {lowest:g} to {highest:g}. Received: {value}")
+    return number
 
 
 def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None = None) -> Settings:
@@ -169,28 +173,14 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     weights = KEEP_IN_A_REGRESSION if aim == "keep" and dnn.task == "regression" else AIMS[aim]
     values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **weights._asdict(), **given}
     values = {name: value for name, value in values.items() if name in Settings._fields}
-    for name, lowest, highest in (
-        ("learning_rate", 0, 1),
-        ("epochs", 1, 10_000),
-        ("batch_size", 1, 65_536),
-        ("seed", 0, 2**31 - choose_seeds(wishes)),
-        ("validation_share", 0, 0.5),
-        ("unsafe_share", 0, 100),
-        ("keep", 0, 100),
-        ("unlabelled", 0, 100),
-    ):
-        if name not in values:
-            continue
-        value, whole = values[name], name in _WHOLE
-        try:
-            number = float(value)
-            fits = lowest <= number <= highest and not (whole and number != int(number))
-        except (TypeError, ValueError):
-            fits = False
-        if not fits or (name in ("learning_rate", "validation_share") and number == 0):
-            kind = "a whole number" if whole else "a number"
-            raise SAFEError(f"{name} must be {kind} from {lowest:g} to {highest:g}. Received: {value}")
-        values[name] = int(number) if whole else number
+    ranges = {
+        **{"learning_rate": (_LEAST, 1), "validation_share": (_LEAST, 0.5)},
+        **{"epochs": (1, 10_000), "batch_size": (1, 65_536), "seed": (0, 2**31 - choose_seeds(wishes))},
+        **dict.fromkeys(("unsafe_share", "keep", "unlabelled"), (0, 100)),
+    }
+    for name in ranges.keys() & values.keys():
+        number = _within(name, values[name], *ranges[name], whole=name in _WHOLE)
+        values[name] = int(number) if name in _WHOLE else number
     settings = Settings(**values)
     if not sizes or not sizes.unlabelled or not settings.unlabelled or dnn.task == "regression":
         settings = settings._replace(unlabelled=0.0, answers_share=0.0, by_right=0.0)

@@ -71,103 +71,87 @@ def test_everything_after_failures_works_from_a_table(fake_network, case, capsys
     printed = capsys.readouterr().out
     assert "26 failing images of 74 · test accuracy 0.6486" in printed
     assert "Answers: from test.csv, taken as they are." in printed
-    assert json.loads((case.out / "accuracy.json").read_text())["model"] == str(case.tested)
+    assert json.loads((case.out / "accuracy.json").read_text())["model"] == "../test.csv"
     assert safe("cluster", case.out / "failures", "--out", case.out) == 0
     printed = capsys.readouterr().out
     assert "Failure rates, compared with the images that the network gets right (35.1% of all are wrong):" in printed
     assert "All are night taken for wood" in printed
     assert "Weak spots: conditions under which the network fails more often than elsewhere\n  1. " in printed
+    assert "Not explained by any reason: " in printed
     assert {"rcc_rates.csv", "weak_spots.csv"} <= {path.name for path in case.out.iterdir()}
     assert safe("select", case.improvement, "--size", 6, "--out", case.out) == 0
     assert safe("report", "--out", case.out) == 0
     report = (case.out / "report.html").read_text()
     assert "night → wood (80%)" in report
+    assert "Not explained by any reason: " in report
+    assert "100% wrong <span class='soft small'>more than elsewhere, 23%</span>" in report
+    assert "more often</span>" not in report
 
 
-def test_likely_failures_are_selected_by_tables_alone(clustered, capsys):
+def test_the_unsafe_set_is_selected_by_tables_alone_unless_they_cannot_be_used(clustered, capsys):
     command = ("select", clustered.improvement, "--improvement-predictions", clustered.improved, "--out", clustered.out)
+    text = clustered.improved.read_text()
+    model = ("--model", "m.keras", "--test", clustered.test)
+    for edited, more, message in (
+        (text.replace("night,", "dark,"), (), "for each class of predictions.csv (night, snow, wood)"),
+        (text.replace("new/", "new/x_"), (), "whose first image is /data/new/x_night_00.png"),
+        (text.replace("0.8", "8"), (), "a probability from 0 to 1 (such as of a softmax) under night in line 2"),
+        ("\n".join(text.splitlines()[:-5]) + "\n", (), "Received a row for 19 of 24 images (not for wood_03.png, "),
+        (text, ("--predictions", clustered.tested), "the test folder, or neither of them"),
+        (text, model, "Expected a model or tables of its answers. Received both"),
+    ):
+        clustered.improved.write_text(edited)
+        assert safe(*command, *more) == 2
+        assert message in capsys.readouterr().err
+        assert not (clustered.out / "unsafe_set.csv").exists()
     assert safe(*command) == 0
     printed = capsys.readouterr().out
     assert "test-set size 74 · accuracy 0.648649" in printed
     assert "that the network is most likely to get wrong, by its answers in improvement.csv." in printed
-    by_tables = load_unsafe_set(clustered.out)
-    assert safe(*command, "--predictions", clustered.tested, "--test", clustered.test, "--size", 8) == 0
-    assert "8 of 24" in capsys.readouterr().out
-    assert by_tables.model == str(clustered.improved)
-
-
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (
-            ("--predictions", "{tested}"),
-            "the test folder, or neither of them, to use what the clusters were found with",
-        ),
-        (("--model", "m.keras", "--test", "{test}"), "Expected a model or tables of its answers. Received both"),
-    ],
-)
-def test_what_does_not_go_together_is_refused_in_a_line(clustered, capsys, more, message):
-    more = [text.format(**clustered._asdict()) for text in more]
-    command = ("select", clustered.improvement, "--improvement-predictions", clustered.improved, "--out", clustered.out)
-    assert safe(*command, *more) == 2
-    assert message in capsys.readouterr().err
-
-
-def test_labels_alone_are_not_enough_to_predict_failures(fake_network, case, capsys):
-    labels = [line.split(",")[0] for line in case.tested.read_text().splitlines()[1:]]
-    rows = [
-        f"{image},{TAKEN_FOR[image.split('/')[0]] if i % 2 else image.split('/')[0]}" for i, image in enumerate(labels)
-    ]
-    case.tested.write_text("\n".join(["image,predicted", *rows]) + "\n")
-    assert safe("failures", case.test, "--predictions", case.tested, "--out", case.out) == 0
-    assert safe("cluster", case.out / "failures", "--out", case.out) == 0
-    capsys.readouterr()
-    command = ("select", case.improvement, "--improvement-predictions", case.improved, "--out", case.out)
-    assert safe(*command) == 2
-    assert "Expected the probability of each class" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("edit", "message"),
-    [
-        (lambda text: text.replace("night,", "dark,"), "for each class of predictions.csv (night, snow, wood)"),
-        (lambda text: text.replace("new/", "new/x_"), "whose first image is /data/new/x_night_00.png"),
-        (
-            lambda text: text.replace("0.8", "8"),
-            "a probability from 0 to 1 (such as of a softmax) under night in row 2",
-        ),
-    ],
-)
-def test_a_bad_table_of_improvement_images_leaves_the_folder_as_it_was(clustered, capsys, edit, message):
-    clustered.improved.write_text(edit(clustered.improved.read_text()))
-    command = ("select", clustered.improvement, "--improvement-predictions", clustered.improved, "--out", clustered.out)
-    assert safe(*command) == 2
-    assert message in capsys.readouterr().err
-    assert not (clustered.out / "unsafe_set.csv").exists()
-
-
-def test_improvement_images_without_a_row_count_as_right_and_are_told(clustered, capsys):
-    lines = clustered.improved.read_text().splitlines()
-    clustered.improved.write_text("\n".join(lines[:-5]) + "\n")
-    command = ("select", clustered.improvement, "--improvement-predictions", clustered.improved, "--out", clustered.out)
-    assert safe(*command) == 0
-    assert (
-        "Without a row in improvement.csv: 5 of 24 improvement images. They count as right." in capsys.readouterr().out
+    assert load_unsafe_set(clustered.out).model == str(clustered.improved)
+    clustered.improved.write_text("\n".join(text.splitlines()[:-5]) + "\n")
+    assert safe(*command, "--partial") == 0
+    assert "Without a row in improvement.csv: 5 of 24 improvement images. They count as right." in (
+        capsys.readouterr().out
     )
+
+
+def test_figures_of_a_part_of_the_test_set_say_of_how_many_images(fake_network, case, capsys):
+    lines = case.tested.read_text().splitlines()
+    case.tested.write_text("\n".join(lines[:41]) + "\n")
+    command = ("failures", case.test, "--predictions", case.tested, "--out", case.out)
+    assert safe(*command) == 2
+    assert "Received a row for 40 of 74 images (not for " in capsys.readouterr().err
+    assert not (case.out / "failures").exists()
+    assert safe(*command, "--partial") == 0
+    printed = capsys.readouterr().out
+    assert " of 40 of 74 images · 34 skipped\n" in printed
+    assert "All figures are of 40 of 74 images: others have no row." in printed
+    assert safe("cluster", case.out / "failures", "--out", case.out) == 0  # what SAFE wrote is as it was accepted
+    assert "predictions: All figures are of 40 of 74 images: others have no row." in capsys.readouterr().err
+
+
+SUMMARY = "26 failing images of 74 · test accuracy 0.6486\n"
+
+
+def test_one_absolute_path_does_not_drop_the_other_rows(case, capsys):
+    for encoding in ("utf-8", "utf-16"):
+        lines = case.tested.read_text().splitlines()
+        lines[5] = f"{case.test}/{lines[5]}"
+        case.tested.with_name("odd.csv").write_text("sep=,\n" + "\n".join(lines) + "\n", encoding)
+        assert safe("failures", case.test, "--predictions", case.tested.with_name("odd.csv"), "--out", case.out) == 0
+        assert SUMMARY in capsys.readouterr().out
 
 
 NEITHER_NOR_BOTH = "Expected MODEL and TEST, or --predictions CSV and TEST or, for a detector"
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("{test}",), NEITHER_NOR_BOTH),
-        (("--predictions", "{tested}"), NEITHER_NOR_BOTH),
-        (("m.keras", "{test}", "--predictions", "{tested}"), NEITHER_NOR_BOTH),
-        (("{test}", "--predictions", "{tested}", "--rescale", "none"), "with a model only"),
-    ],
-)
-def test_failures_takes_a_model_or_a_table(case, capsys, arguments, message):
-    assert safe("failures", *(text.format(**case._asdict()) for text in arguments), "--out", case.out) == 2
-    assert message in capsys.readouterr().err
+def test_failures_takes_a_model_or_a_table(case, capsys):
+    for arguments, message in (
+        ((case.test,), NEITHER_NOR_BOTH),
+        (("--predictions", case.tested), NEITHER_NOR_BOTH),
+        (("m.keras", case.test, "--predictions", case.tested), NEITHER_NOR_BOTH),
+        ((case.test, "--predictions", case.tested, "--rescale", "none"), "with a model only"),
+    ):
+        assert safe("failures", *arguments, "--out", case.out) == 2
+        assert message in capsys.readouterr().err

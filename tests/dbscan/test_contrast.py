@@ -21,25 +21,11 @@ def test_what_only_failing_images_vary_in_is_found_and_what_all_do_is_not():
     assert (found[:, 3:5] ** 2).sum() == pytest.approx(2, abs=0.05)
 
 
-def test_the_first_direction_is_that_of_the_largest_difference():
-    failing, right = images(300, reasons=4, seed=0), images(900, reasons=0.5, seed=1)
-    failing[:, 4] *= 2
-    found = contrasting_directions(failing, right)
-    assert abs(found[0, 4]) > 0.95
-    assert abs(found[1, 3]) > 0.95
-
-
 @pytest.mark.parametrize("seed", range(5))
 def test_chance_gives_none(seed):
     assert contrasting_directions(
         images(150, reasons=4, seed=2 * seed), images(450, reasons=4, seed=2 * seed + 1)
     ).shape == (0, 20)
-
-
-@pytest.mark.parametrize(("n_failing", "n_right"), [(0, 9), (1, 9), (9, 0), (9, 1), (2, 2)])
-def test_too_few_images_give_none(n_failing, n_right):
-    found = contrasting_directions(images(n_failing, reasons=4, seed=0), images(n_right, reasons=0.5, seed=1))
-    assert found.shape == (0, 20)
 
 
 def test_equal_images_give_none():
@@ -74,8 +60,3 @@ def test_a_projection_to_them_is_one_matrix_for_every_extractor(extractor):
     spread = points[80:100].std(axis=0)
     assert np.abs(centres[0] - centres[1]).max() > 3 * spread.max()
     assert np.abs(centres[1] - centres[2]).max() > 3 * spread.max()
-
-
-def test_nothing_sets_images_apart_that_are_as_the_others():
-    features = features_of((60, 60)).features
-    assert directions_of_failing(features[::2], features[1::2], "vgg16-conv") is None

@@ -53,19 +53,6 @@ def test_equal_points_have_a_tree_of_the_least_length(min_samples):
     assert np.array_equal(np.sort(made.lengths), np.sort(lengths).astype(np.float32))
 
 
-@pytest.mark.parametrize(("n", "min_samples"), [(1, 1), (2, 2), (3, 1)])
-def test_few_points_have_a_tree(n, min_samples):
-    made = Density(Points(np.arange(n, dtype=np.float32)[:, None]), min_samples)
-    assert made.lengths.tolist() == [1.0] * (n - 1)
-    assert made.cluster(1.0)[0].tolist() == [0] * n
-
-
-@pytest.mark.parametrize("n", [4, 50])
-def test_more_min_samples_than_points_or_listed_neighbours_are_an_error(n):
-    with pytest.raises(ValueError, match="min_samples must be at most"):
-        Density(Points(groups((n,))[0]), min(n, 21) + 1)
-
-
 @pytest.mark.parametrize("min_samples", [2, 3, 5, 12])
 @pytest.mark.parametrize("seed", range(4))
 def test_density_agrees_with_scikit_learn(min_samples, seed):
@@ -94,17 +81,6 @@ def test_each_branch_is_a_cluster_of_dbscan_at_its_radius(min_samples, seed):
         assert members.tolist() == cores[theirs.labels_[cores] == theirs.labels_[members[0]]].tolist()
 
 
-def test_the_best_branches_are_worth_more_than_any_one_and_do_not_overlap():
-    points, _ = groups((80, 50, 30, 20), spread=0.4)
-    branches = Branches(Density(Points(points), 5))
-    worth = branches.sizes * branches.gap
-    best = branches.best(worth)
-    assert worth[best].sum() >= worth.max()
-    members = np.sum([branches.cluster([branch])[1] for branch in best], axis=0)
-    assert members.max() == 1
-    assert len(best) == branches.cluster(best)[0].max() + 1
-
-
 def test_eps_is_inclusive_and_min_samples_counts_the_point_itself():
     line = np.array([[0.0], [1.0], [2.0], [4.0]], np.float32)
     labels, is_core = Density(Points(line), 3).cluster(1.0)
@@ -118,48 +94,3 @@ def test_a_border_point_joins_its_nearest_core_point():
     labels, is_core = Density(Points(line), 4).cluster(0.9)
     assert not is_core[4]
     assert labels[4] == labels[5] != labels[3]
-
-
-def test_branches_know_which_neighbours_they_keep():
-    points, owner = groups((20, 30), spread=0.05)
-    branches = Branches(Density(Points(points), 3))
-    kept = branches.kept(Points(points).nearest(4)[0])
-    whole, pair = [kept[branches.sizes == size] for size in (50, 20)]
-    assert whole.tolist() == [1.0]
-    assert pair.tolist() == [1.0]
-    strangers = np.where(owner[:, None] == 0, [[20, 21]], [[0, 1]])
-    assert branches.kept(strangers)[branches.sizes == 20].tolist() == [0.0]
-
-
-def test_without_a_branch_there_is_no_cluster():
-    branches = Branches(Density(Points(np.arange(4, dtype=np.float32)[:, None]), 3))
-    assert branches.best(np.ones(0)) == []
-    assert branches.cluster([])[0].tolist() == [NOISE] * 4
-
-
-def test_how_far_branches_stand_apart_in_another_space_is_what_all_distances_say():
-    points, owner = groups((40, 30, 20), spread=0.1)
-    elsewhere = points.copy()
-    elsewhere[owner == 1] = elsewhere[owner == 0][:30] + np.random.default_rng(1).normal(0, 0.1, (30, 10))
-    branches = Branches(Density(Points(points), 3))
-    core, *_ = prim(elsewhere, 3)
-    reachability = np.maximum(np.maximum(pairwise_distances(elsewhere).astype(np.float32), core), core[:, None])
-    apart = branches.apart(Density(Points(elsewhere), 3))
-    seen = set()
-    for branch in range(len(apart)):
-        members = np.isin(np.arange(90), branches.members(branch))
-        if members.all():
-            continue
-        out = reachability[np.ix_(members, ~members)].min()
-        assert apart[branch] == pytest.approx(1 - np.minimum(core[members], out).mean() / out, abs=1e-5)
-        for group in range(3):
-            if np.array_equal(members, owner == group):
-                seen.add(group)
-                assert (apart[branch] > 0.5) == (group == 2)  # the others are among one another there
-    assert seen == {0, 1, 2}
-
-
-def test_equal_points_do_not_stand_apart():
-    points, _ = groups((20, 15))
-    branches = Branches(Density(Points(points), 3))
-    assert branches.apart(Density(Points(np.zeros_like(points)), 3)).tolist() == [0] * len(branches.sizes)

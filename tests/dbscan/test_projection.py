@@ -7,14 +7,9 @@ import pytest
 
 from clustering import find_root_cause_clusters
 from dbscan.projection import _Centred, _principal_components, fit_projection
-from features.extractor import DIMENSIONS, FC2_WEIGHT, blocks_of, comparable
+from features.extractor import DIMENSIONS, FC2_WEIGHT, comparable
 from rccs.clusters import load_clusters, save_clusters
 from tests.helpers.features import features_of
-
-
-def test_components_are_at_most_256_and_at_most_the_images():
-    assert len(fit_projection(features_of((5, 4)).features, "vgg16-conv")[0].components) == 9
-    assert len(fit_projection(features_of((150, 150)).features, "vgg16-conv")[0].components) == 256
 
 
 def test_equal_images_get_equal_points_in_any_batch():
@@ -55,12 +50,6 @@ def test_pca_holds_no_copy_of_the_features():
     assert peak < 2.5 * features.nbytes  # products of all pairs and a few blocks; with copies it was 5 times
 
 
-def test_directions_in_which_nothing_varies_are_left_out(monkeypatch):
-    features = np.random.default_rng(0).normal(size=(20, 3)) @ np.random.default_rng(1).normal(size=(3, 50))
-    found = principal_components(features, 10, monkeypatch)
-    assert np.linalg.norm(found, axis=1).round(6).tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 0, 0]
-
-
 # --- Blocks -----------------------------------------------------------------------------------------------------
 
 
@@ -79,40 +68,6 @@ def test_blocks_are_joined_as_written_down(monkeypatch):
     np.testing.assert_allclose(
         np.linalg.norm(points[:, None] - points, axis=2), np.linalg.norm(apart, axis=2), rtol=1e-4, atol=1e-5
     )
-
-
-@pytest.mark.parametrize("block", [0, 1])
-def test_a_block_that_does_not_vary_is_left_out(block):
-    features = features_of((20, 15), "vgg16").features
-    columns, other = (blocks_of("vgg16")[i].columns for i in (block, 1 - block))
-    features[:, columns] = features[0, columns]
-    features[:, columns] *= 1 + 1e-7 * np.random.default_rng(0).integers(-1, 2, (35, 1))  # rounding
-    projection, _ = fit_projection(features, "vgg16")
-    assert not projection.components[:, columns].any()
-    assert projection.components[:, other].any()
-    assert np.isfinite(projection.apply(features)).all()
-
-
-def test_later_images_are_joined_with_the_scales_of_the_first():
-    features = features_of((30, 30), "vgg16").features
-    projection, _ = fit_projection(features, "vgg16")
-    alone = projection.apply(features[3:4] * 5)  # of which no variance could be known
-    assert np.array_equal(alone[0], projection.apply(np.concatenate([features, features * 5]))[63])
-
-
-def test_how_fc2_counts_does_not_depend_on_how_much_it_varies():
-    """Weights of another origin may give features that vary more; the share of fc2 stays the same."""
-    features = features_of((30, 30), "vgg16").features
-    evened = features.copy()
-    fc2 = blocks_of("vgg16")[0].columns
-    evened[:, fc2] = features[:, fc2].mean(axis=0) + 0.1 * (features[:, fc2] - features[:, fc2].mean(axis=0))
-    spread = []
-    for given in (features, evened):
-        components = fit_projection(given, "vgg16")[0].components
-        part = (comparable(given, "vgg16") - comparable(given, "vgg16").mean(axis=0))[:, fc2] @ components[:, fc2].T
-        whole = fit_projection(given, "vgg16")[0].apply(given)
-        spread.append(part.var(axis=0).sum() / whole.var(axis=0).sum())
-    assert spread[0] == pytest.approx(spread[1], rel=0.2)
 
 
 @pytest.mark.parametrize("extractor", DIMENSIONS)

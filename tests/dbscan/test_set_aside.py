@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dbscan.projection import fit_projection
-from dbscan.set_aside import Nuisance, SetAside, check_column, check_names, fit_set_aside
+from dbscan.set_aside import Nuisance, SetAside, check_column, fit_set_aside
 from features.extractor import DIMENSIONS, comparable
 from support.errors import SAFEError
 
@@ -76,19 +76,6 @@ def test_the_mean_of_few_images_is_shrunk():
     assert share == pytest.approx(40 / (40 + 1), abs=0.05)
 
 
-def test_the_less_values_differ_the_more_their_means_are_shrunk():
-    rng = np.random.default_rng(0)
-    person = np.append(np.repeat([f"p{i}" for i in range(40)], 10), "once")
-    removed = {}
-    for spread in (0.5, 0.0):
-        looks = np.append(np.repeat(rng.normal(2, spread, (40, 30)), 10, axis=0), np.full((1, 30), 2.3), axis=0)
-        scaled = np.maximum(looks + rng.normal(0, 0.1, looks.shape), 0)
-        what = fit_set_aside(features_of(scaled), NAME, {"person": person})
-        removed[spread] = (scaled - applied(what, scaled, {"person": person}))[-1].mean()
-    assert removed[0.5] > 0.25
-    assert removed[0.0] < 0.1
-
-
 def test_angles_wrap_around():
     rng = np.random.default_rng(0)
     angle = rng.uniform(0, 360, 600)
@@ -117,17 +104,6 @@ def test_a_number_is_fitted_smoothly_and_values_beyond_those_fitted_do_not_run_a
     assert ends[2].tolist() == ends[3].tolist()
 
 
-def test_numbers_that_repeat_are_removed_like_categories_and_others_lie_between_them():
-    scaled, person, night = people(n_people=12)
-    number = np.array([float(name[1:]) for name in person])
-    what = fit_set_aside(features_of(scaled), NAME, {"camera": number})
-    left = applied(what, scaled, {"camera": number})
-    assert explained(left, person) < 0.02
-    assert explained(left, night) > 0.9
-    assert np.isfinite(what.terms({"camera": np.array([2.5])})).all()
-    assert what.known({"camera": np.array([2.5])}).all()
-
-
 def test_unknown_values_are_left_as_they_are():
     scaled, person, _ = people()
     person = person.copy()
@@ -142,32 +118,6 @@ def test_unknown_values_are_left_as_they_are():
     number = np.where(np.arange(len(person)) % 7 == 0, np.nan, scaled[:, 0])
     what = fit_set_aside(features_of(scaled), NAME, {"size": number})
     assert applied(what, scaled, {"size": number})[::7].tolist() == scaled[::7].tolist()
-
-
-def test_columns_are_fitted_together():
-    scaled, person, night = people()
-    light = np.where(night, "night", "day")
-    # Of some persons, most images are dark: separate means would take the night for a part of the person.
-    kept = np.random.default_rng(1).random(len(person)) < np.where((person < "p3") == night, 0.9, 0.3)
-    scaled, columns = scaled[kept], {"person": person[kept], "light": light[kept]}
-    what = fit_set_aside(features_of(scaled), NAME, columns)
-    assert what.names == ("person", "light")
-    left = applied(what, scaled, columns)
-    assert left.var(axis=0).sum() < 0.03 * scaled.var(axis=0).sum()
-    # What one column explains is removed where only that one is known.
-    only = {"person": columns["person"], "light": np.full(kept.sum(), "")}
-    left = applied(what, scaled, only)
-    assert explained(left, columns["light"]) > 0.9
-    difference = left[columns["light"] == "night"].mean(axis=0) - left[columns["light"] == "day"].mean(axis=0)
-    assert difference == pytest.approx(0.5, abs=0.06)
-
-
-def test_the_same_images_give_the_same_bytes():
-    scaled, person, _ = people()
-    features = features_of(scaled)
-    first, second = (fit_set_aside(features, NAME, {"person": person}) for _ in range(2))
-    assert first.effects.tobytes() == second.effects.tobytes()
-    assert first.effects.dtype == np.float32
 
 
 @pytest.mark.parametrize(
@@ -185,13 +135,3 @@ def test_columns_that_say_nothing_are_refused(column, message):
         check_column("person", column)
     with pytest.raises(SAFEError, match=message):
         fit_set_aside(np.zeros((10, DIMENSION), np.float32), NAME, {"person": column})
-
-
-def test_numbers_that_all_differ_can_be_set_aside():
-    check_column("size", np.arange(10.0))
-
-
-def test_a_name_that_is_given_twice_is_refused():
-    check_names(("person", "light"))
-    with pytest.raises(SAFEError, match="Received twice: person"):
-        check_names(("person", "light", "person"))

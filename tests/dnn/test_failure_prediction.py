@@ -4,8 +4,7 @@ import pytest
 from dnn.failure_prediction import FailurePrediction, likely_wrong, predict_failures, predict_failures_from_tables
 from dnn.predictions import labelled_images
 from dnn.tested import read_predictions
-from support.errors import SAFEError
-from tests.helpers.small_models import brightness_model, colour_model, draw_set, saved
+from tests.helpers.small_models import colour_model, draw_set, saved
 
 
 @pytest.fixture(scope="module")
@@ -32,14 +31,6 @@ def test_what_the_model_got_wrong_on_the_test_set_is_known(prediction, test_set)
     assert prediction.accuracy == pytest.approx(120 / 160)
 
 
-def test_images_like_those_that_were_wrong_are_told_from_the_others_without_labels(prediction, tmp_path):
-    folder = draw_set(tmp_path / "new", 5, {"red": ("blue", 5)}, seed=1)
-    paths = labelled_images(folder).paths
-    likelihood = dict(zip(paths, prediction.of(folder, paths), strict=True))
-    assert min(value for path, value in likelihood.items() if "in_blue" in path) > 0.9
-    assert max(value for path, value in likelihood.items() if "in_blue" not in path) < 0.1
-
-
 def test_an_image_that_cannot_be_read_counts_as_one_that_is_right(prediction, tmp_path):
     folder = draw_set(tmp_path / "new", 0, {"red": ("blue", 2)})
     (folder / "red" / "broken.png").write_bytes(b"none")
@@ -47,18 +38,6 @@ def test_an_image_that_cannot_be_read_counts_as_one_that_is_right(prediction, tm
     likelihood = prediction.of(folder, paths)
     assert likelihood[0] == 0
     assert likelihood[1] > 0.9
-
-
-def test_a_regression_is_refused(test_set, tmp_path):
-    with pytest.raises(SAFEError, match=r"Expected a classifier.*Received a regression.*Select without the model"):
-        predict_failures(saved(brightness_model(), tmp_path / "model.keras"), test_set)
-
-
-def test_a_model_of_other_classes_is_refused(model, tmp_path):
-    folder = draw_set(tmp_path / "test", 2)
-    (folder / "yellow").mkdir()
-    with pytest.raises(SAFEError, match="Expected a class folder for each of the model's 3 classes"):
-        predict_failures(model, folder)
 
 
 def test_the_share_is_that_of_the_nearest_test_images():

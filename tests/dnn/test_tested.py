@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dnn.tested import AnsweredImages, find_predictions, load_predictions, predictions_text, read_predictions
+from dnn.tested import AnsweredImages, predictions_text, read_predictions
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from support.errors import SAFEError
 
@@ -27,7 +27,7 @@ def read(tested: Path, tmp_path: Path) -> Read:
     def read(table: str, encoding: str = "utf-8") -> AnsweredImages:
         path = tmp_path / "predictions.csv"
         path.write_text(table, encoding=encoding)
-        return read_predictions(path, tested)
+        return read_predictions(path, tested, partial=True)
 
     return read
 
@@ -44,14 +44,14 @@ def test_what_is_written_is_read_again(tested, tmp_path):
     table = tmp_path / "predictions.csv"
     table.write_text(predictions_text(paths, answers, right))
     assert table.read_text().startswith("image,label,predicted,confidence,right\nstop/0.png,stop,stop,0.5,true\n")
-    found = read_predictions(table, tested)
+    found = read_predictions(table, tested, partial=True)
     assert found.paths == paths
     assert found.answers.label.tolist() == answers.label.tolist()
     assert found.answers.predicted.tolist() == answers.predicted.tolist()
     np.testing.assert_array_equal(found.answers.score, answers.score)
     assert found.right.tolist() == right.tolist()
     assert found.failure_rate == pytest.approx(1 / 3)
-    assert found.notes == ()
+    assert found.notes == ("All figures are of 3 of 6 images: others have no row.",)
 
 
 def test_labels_are_those_of_the_folders_where_there_is_no_column_and_right_is_compared(read):
@@ -60,10 +60,6 @@ def test_labels_are_those_of_the_folders_where_there_is_no_column_and_right_is_c
     assert found.answers.label.tolist() == ["stop", "stop"]
     assert found.right.tolist() == [True, False]
     assert np.isnan(found.answers.score).all()
-
-
-def test_names_may_be_relative_to_the_table(read):
-    assert read("image,predicted\ntest/stop/0.png,stop\ntest/stop/1.png,yield\n").paths == ("stop/0.png", "stop/1.png")
 
 
 def test_a_regression_has_errors_and_says_what_is_right(read):
@@ -81,11 +77,11 @@ def test_a_regression_has_errors_and_says_what_is_right(read):
         ("", "columns image and predicted"),
         ("image,label,predicted\n", "whose first image is missing"),
         ("image,label,predicted\nelse/0.png,stop,stop\n", "whose first image is else/0.png"),
-        ("image,predicted\nstop/0.png,stop\nstop/0.png,yield\n", "rows 2 and 3 with different values for predicted"),
-        ("image,predicted,right\nstop/0.png,stop,false\n", "agrees with itself in row 2"),
+        ("image,predicted\nstop/0.png,stop\nstop/0.png,yield\n", "lines 2 and 3 with different values for predicted"),
+        ("image,predicted,right\nstop/0.png,stop,false\n", "agrees with itself in line 2"),
         ("image,predicted,right\nstop/0.png,stop,perhaps\n", "Received: perhaps"),
-        ("image,predicted,confidence\nstop/0.png,stop,1.2\n", "a confidence from 0 to 1, or none in row 2"),
-        ("image,predicted,confidence\nstop/0.png,stop,high\n", "a confidence from 0 to 1, or none in row 2"),
+        ("image,predicted,confidence\nstop/0.png,stop,1.2\n", "a confidence from 0 to 1, or none in line 2"),
+        ("image,predicted,confidence\nstop/0.png,stop,high\n", "a confidence from 0 to 1, or none in line 2"),
         ("image,label,predicted\nstop/0.png,,stop\n", "true or false under right, or a label and a prediction"),
         ("image,label,predicted,error\nstop/0.png,1,2,3\n", "true or false under right"),
         ("image,label,predicted,error,right\nstop/0.png,1,2,-3,true\n", "a number for the error"),
@@ -106,25 +102,6 @@ def test_images_that_are_not_there_and_rows_that_repeat_are_told(read):
     assert found.notes[1] == "Repeated in predictions.csv: 1 row."
 
 
-@pytest.mark.parametrize(("predicted", "told"), [("stop", "gets wrong"), ("yield", "gets right")])
-def test_without_wrong_or_right_images_there_is_nothing_to_compare(read, predicted, told):
-    found = read(f"image,predicted\nstop/0.png,{predicted}\nstop/1.png,{predicted}\n")
-    assert told in found.one_sided
-    assert read("image,predicted\nstop/0.png,stop\nyield/1.png,stop\n").one_sided == ""
-
-
-def test_a_class_that_no_image_has_may_be_predicted(read):
-    assert read("image,predicted\nstop/0.png,speed 60\nyield/0.png,yield\n").right.tolist() == [False, True]
-
-
-def test_a_folder_that_is_gone_is_told(tmp_path):
-    (tmp_path / "predictions.csv").write_text("image,predicted\nstop/0.png,stop\n")
-    with pytest.raises(SAFEError, match="which is no folder"):
-        read_predictions(tmp_path / "predictions.csv", tmp_path / "gone")
-    with pytest.raises(SAFEError, match="Could not read"):
-        read_predictions(tmp_path / "none.csv", tmp_path)
-
-
 def test_copies_in_another_folder_are_found_by_their_names(read, tmp_path):
     found = read("image,predicted\nstop/0.png,yield\nyield/2.png,stop\nyield/1.png,yield\n")
     rows = found.rows_of(tmp_path / "failures", ["stop/0.png", "yield/2.png", "other/7.png"])
@@ -133,21 +110,23 @@ def test_copies_in_another_folder_are_found_by_their_names(read, tmp_path):
     assert found.answers_to(rows).text(2) == ""
 
 
-def test_predictions_beside_the_images_are_found_with_their_test_folder(tmp_path):
-    assert find_predictions(tmp_path / "failures") is None
-    (tmp_path / "predictions.csv").write_text("image,predicted\n")
-    assert find_predictions(tmp_path / "failures") is None
-    (tmp_path / "accuracy.json").write_text('{"test_root": "/data/test"}')
-    assert find_predictions(tmp_path / "failures") == (tmp_path / "predictions.csv", Path("/data/test"))
+# --- Rows and images ----------------------------------------------------------------------------------------------
+
+SIX = [(f"{name}/{i}.png", name) for name in ("stop", "yield") for i in range(3)]
 
 
-def test_what_failures_writes_is_read_again_without_the_test_images(tmp_path):
-    answers = Answers(np.array(["=a", "b"]), np.array(["b", "b"]), np.array([0.25, np.nan], np.float32), "confidence")
-    right = np.array([False, True])
-    (tmp_path / "predictions.csv").write_text(predictions_text(["=a/ 1.png", "b/2.png"], answers, right))
-    paths, read, read_right = load_predictions(tmp_path)
-    assert paths == ("=a/ 1.png", "b/2.png")
-    assert (read.label.tolist(), read.predicted.tolist(), read.kind) == (["=a", "b"], ["b", "b"], "confidence")
-    assert read.score[0] == 0.25
-    assert np.isnan(read.score[1])
-    assert read_right.tolist() == [False, True]
+@pytest.mark.parametrize(
+    ("rows", "received"),
+    [
+        (SIX[:5], "a row for 5 of 6 images (not for yield/2.png) and an image for 5 of 5 rows."),
+        ([*SIX, ("stop/9.png", "stop")], "a row for 6 of 6 images and an image for 6 of 7 rows (not for stop/9.png)."),
+        (SIX[:2], "(not for stop/2.png, yield/0.png, yield/1.png, … (4 in all))"),
+    ],
+)
+def test_a_table_about_other_images_than_the_folder_is_refused_with_examples(tested, tmp_path, rows, received):
+    (tmp_path / "answers.csv").write_text("\n".join(["image,predicted", *map(",".join, rows)]) + "\n")
+    with pytest.raises(SAFEError, match=r"Expected a row in .* for nine of ten images") as caught:
+        read_predictions(tmp_path / "answers.csv", tested)
+    assert received in str(caught.value)
+    assert "--partial" in str(caught.value)
+    assert len(read_predictions(tmp_path / "answers.csv", tested, partial=True).paths) == min(len(rows), 6)

@@ -1,30 +1,27 @@
 """Batches on their way to the network."""
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
 
-from features.batches import Loaded, in_batches, load_ahead
-from features.network import BATCH_SIZE
+import pytest
+
+from features.batches import Loaded, load_ahead
 
 
-def test_batches_are_full_but_for_the_last():
-    paths = tuple(f"{i}.png" for i in range(2 * BATCH_SIZE + 3))
-    batches = in_batches(paths)
-    assert [len(batch) for batch in batches] == [BATCH_SIZE, BATCH_SIZE, 3]
-    assert sum(batches, ()) == paths
-    assert in_batches(()) == []
+@pytest.fixture(autouse=True)
+def batches_of_two(monkeypatch):
+    monkeypatch.setattr("features.batches.BATCH_SIZE", 2)
 
 
 def test_batches_come_in_order_and_the_next_one_is_already_being_loaded():
-    asked = []
+    asked = threading.Event()
 
     def load(path):
-        asked.append(path)
+        if path == "c":
+            asked.set()
         return Loaded(path)
 
-    with ThreadPoolExecutor(1) as pool:
-        loaded = load_ahead(pool, [("a", "b"), ("c",), ("d",)], load)
-        assert asked == []
-        assert [item.path for item in next(loaded)] == ["a", "b"]
-        pool.submit(lambda: None).result()  # the one thread has finished what it was given before
-        assert asked == ["a", "b", "c"]
-        assert [[item.path for item in batch] for batch in loaded] == [["c"], ["d"]]
+    loaded = load_ahead(("a", "b", "c", "d", "e"), load)
+    assert [item.path for item in next(loaded)] == ["a", "b"]
+    assert asked.wait(10)
+    assert [[item.path for item in batch] for batch in loaded] == [["c", "d"], ["e"]]
+    assert list(load_ahead((), load)) == []

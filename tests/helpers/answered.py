@@ -45,6 +45,16 @@ def draw_case(root: Path) -> AnsweredCase:
     return AnsweredCase(test, failing, table, root / "out")
 
 
+def record_light(table: Path, folder: str = "") -> Path:
+    """A table of all test images: nights are dark."""
+    rows = ["image,light"]
+    for scene, wrong, right in SCENES:
+        light = 0.1 if scene == "night" else 0.8
+        rows += [f"{folder}{scene}/{scene}_{i:02d}.png,{light + i / 1000}" for i in range(wrong + right)]
+    table.write_text("\n".join(rows))
+    return table
+
+
 # --- Persons ---------------------------------------------------------------------------------------------------
 
 FRAMES = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40))  # one to a person

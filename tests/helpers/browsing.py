@@ -15,6 +15,11 @@ from urllib.parse import urlsplit
 import numpy as np
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from rccs.review.edits import undo_edit
+from rccs.review.journal import standing
+from rccs.review.notes import RccNote, SpotNote
+from rccs.review.review import load_review, set_note
+from rccs.review.spot_notes import load_spot_notes, set_spot_note
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scene
 
@@ -64,7 +69,7 @@ def draw(folder: Path, counts: dict[str, int], seed: int) -> Path:
 def served_from(
     folder: Path, *options: str | Path, tool: Path = TOOL, delay: float = 0, **variables: str
 ) -> Iterator[Served]:
-    """`SAFE_Tool.py ui` in a process of its own, on a free port, cut off from the internet, with drawn images.
+    """`SAFE_Tool.py ui` in a process of its own, on a free port, behind a proxy that leads nowhere, with drawn images.
 
     With `tool=FAKED` a stand-in for VGG16 needs no TensorFlow, and takes `delay` seconds for each batch;
     `variables` are those of `faked_tool.py`.
@@ -86,8 +91,7 @@ def served_from(
             "HTTPS_PROXY": nowhere,
             "http_proxy": nowhere,
             "https_proxy": nowhere,
-            "NO_PROXY": "127.0.0.1,localhost",
-            "no_proxy": "127.0.0.1,localhost",
+            "GRADIO_ROOT_PATH": "/elsewhere",  # none of Gradio's settings is taken from the environment
         }
     )
     log = folder / "stderr.txt"
@@ -180,6 +184,16 @@ def select_nine(page: Page, served: Served) -> None:
     page.get_by_text("the same of each (the paper)").click()
     page.locator("#select").click()
     expect(page.locator("#unsafe-status strong")).to_contain_text("9 of 18 improvement")
+
+
+def forget(out: Path) -> None:
+    """Take back all edits, and all that was said. (The page would not hear of a database that is gone.)"""
+    for number in reversed(standing(load_review(out).edits)[0]):
+        undo_edit(out, number=number)
+    for rcc in load_review(out).notes:
+        set_note(out, RccNote(rcc))
+    for note in load_spot_notes(out).values():
+        set_spot_note(out, SpotNote(*note[:2]))
 
 
 def asks_for_no_news(page: Page) -> None:

@@ -11,6 +11,7 @@
 import errno
 import os
 import re
+import sqlite3
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ def main() -> int:
     from pipeline import descriptions, generation
     from rccs import image_map
     from rccs.gifs import write_gifs
+    from store import database
     from tests.helpers.fake_network import FakeNetwork
 
     network = FakeNetwork()
@@ -54,6 +56,16 @@ def main() -> int:
         return make(*arguments, **named)
 
     tempfile.mkstemp = mkstemp
+    commit = database._commit
+
+    def commit_or_not(db):
+        if full and Path(full).exists():
+            error = sqlite3.OperationalError("database or disk is full")
+            error.sqlite_errorname = "SQLITE_FULL"
+            raise error
+        commit(db)
+
+    database._commit = commit_or_not
     if pictures := os.environ.get("FAKE_PICTURES"):
         import page.pictures
 

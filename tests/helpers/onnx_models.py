@@ -68,21 +68,6 @@ def onnx_of(
     return save(graph, path)
 
 
-def pooled_onnx(path: Path) -> Path:
-    """A graph of any size: the mean of each channel of a picture, in the order of the classes, as probabilities."""
-    kernel = np.zeros((3, 3, 4, 4), np.float32)
-    kernel[[0, 1, 2], [2, 1, 0]] = 1 / 16
-    nodes = [
-        helper.make_node("Conv", ["pixels", "kernel"], ["blurred"]),
-        helper.make_node("GlobalAveragePool", ["blurred"], ["means"]),
-        helper.make_node("Flatten", ["means"], ["row"]),
-        helper.make_node("Softmax", ["row"], ["outputs"]),
-    ]
-    inputs = [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, ("n", 3, "height", "width"))]
-    outputs = [helper.make_tensor_value_info("outputs", TensorProto.FLOAT, ("n", 3))]
-    return save(helper.make_graph(nodes, "pooled", inputs, outputs, [numpy_helper.from_array(kernel, "kernel")]), path)
-
-
 def save(graph: Any, path: Path, *, more_opsets: Sequence[Any] = (), functions: Sequence[Any] = ()) -> Path:
     """Save a graph as a model that older versions of onnxruntime read."""
     model = helper.make_model(graph, opset_imports=[*OPSET, *more_opsets], functions=functions)

@@ -1,9 +1,12 @@
 """Ports and folders."""
 
+import hashlib
 import socket
 from pathlib import Path
 
-from support.run_folder import LOCK_FILE, MARK_FILE, WORK_FILE
+from store.database import DATABASE_FILE
+from store.output_folder import LOCK_FILE, WORK_FILE
+from store.runs import RUNS_FOLDER, present_runs
 
 
 def closed_port() -> int:
@@ -13,9 +16,33 @@ def closed_port() -> int:
         return probe.getsockname()[1]
 
 
-OWN = {MARK_FILE, LOCK_FILE, WORK_FILE}
+OWN = {DATABASE_FILE, LOCK_FILE, WORK_FILE}
 
 
 def names_in(folder: Path) -> list[str]:
     """The names of what lies in a folder, sorted; those that every output folder has are left out."""
     return sorted(path.name for path in folder.iterdir() if path.name not in OWN)
+
+
+def in_run(folder: Path, name: str) -> Path:
+    """The file with this name in the present runs of an analysis; a test may damage it."""
+    file = next(run.folder / name for run in present_runs(folder).values() if (run.folder / name).is_file())
+    file.chmod(0o644)
+    return file
+
+
+def digests_of(folder: Path) -> dict[str, str]:
+    """Digests of all files below a folder, by path: whether anything there has changed."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def runs_as_they_are(folder: Path) -> dict[str, str]:
+    """Digests of all that was computed in an analysis."""
+    return digests_of(folder / RUNS_FOLDER)
+
+
+def shown_in(folder: Path) -> dict[str, bytes]:
+    """What people see in the output folder itself."""
+    files = (path for path in folder.iterdir() if path.is_file() and path.name[0] != ".")
+    return {path.name: path.read_bytes() for path in files if not path.name.startswith(DATABASE_FILE)}

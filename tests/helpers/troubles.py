@@ -1,18 +1,23 @@
 """A disk that gets full, and a process that is killed, in the middle of what it does, within this process.
 
-`Disk` stands between SAFE and the functions of `os` and `shutil` that change something. After the kill none of them
-does anything any more: what Python still runs in `finally` has no effect, as in a process that is no longer there.
+`Disk` stands between SAFE and the functions of `os` and `shutil` that change something, and the commits of the
+database. After the kill none of them does anything any more: what Python still runs in `finally` has no effect, as in a
+process that is no longer there.
 """
 
 import contextlib
 import errno
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from store import database
 
 CHANGES = ("replace", "rename", "unlink", "remove", "mkdir", "rmdir", "fsync")
 NEEDS_SPACE = ("mkdir", "fsync", "open", "copyfile")
@@ -40,6 +45,8 @@ class Disk:
             monkeypatch.setattr(os, name, self._watched(name, getattr(os, name)))
         monkeypatch.setattr(os, "open", self._watched("open", os.open))
         monkeypatch.setattr(shutil, "copyfile", self._watched("copyfile", shutil.copyfile))
+        monkeypatch.setattr(database, "_commit", self._watched_commit(database._commit))
+        monkeypatch.setattr(database, "_connect", _without_syncing(database._connect))
 
     @contextlib.contextmanager
     def trouble(self, trouble: Trouble | None) -> Iterator[None]:
@@ -54,15 +61,43 @@ class Disk:
     def _watched(self, name: str, real: Callable) -> Callable:
         def call(*arguments, **named):
             changes = name != "open" or arguments[1] & os.O_CREAT
-            if self._trouble and changes and threading.get_ident() == self._thread:
-                self._count += 1
-                if self._count > self._trouble.at:
-                    if self._trouble.kind == "killed":
-                        raise Killed
-                    if name in NEEDS_SPACE:
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if changes and self._strikes() and name in NEEDS_SPACE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             if name == "fsync":
                 return None  # the disk of a test need not outlive a power cut, and this is what takes time
             return real(*arguments, **named)
 
         return call
+
+    def _watched_commit(self, commit: Callable) -> Callable:
+        """A process may be killed before and after: nothing is kept then, or all."""
+
+        def call(db: sqlite3.Connection) -> None:
+            if self._strikes():
+                error = sqlite3.OperationalError("database or disk is full")
+                error.sqlite_errorname = "SQLITE_FULL"
+                raise error
+            commit(db)
+            self._strikes()
+
+        return call
+
+    def _strikes(self) -> bool:
+        """Count an operation; whether the disk is full by now. Raises `Killed` if the process is to be gone."""
+        if self._trouble is None or threading.get_ident() != self._thread:
+            return False
+        self._count += 1
+        if self._count > self._trouble.at and self._trouble.kind == "killed":
+            raise Killed
+        return self._count > self._trouble.at
+
+
+def _without_syncing(connect: Callable) -> Callable:
+    """As with `fsync`."""
+
+    def call(folder: Path) -> sqlite3.Connection:
+        db = connect(folder)
+        db.execute("PRAGMA synchronous = OFF")
+        return db
+
+    return call

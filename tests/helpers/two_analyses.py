@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dnn.failures import collect_failures
+from dnn.model import DnnOptions
 from rccs.clusters import save_clusters
 from tests.helpers.small_models import clusters_of, draw_set
 
@@ -31,7 +32,7 @@ def collect(out: Path, test: Path, wrong: Mapping[str, str], *, name: str, left_
     table = out.parent / f"{name}.csv"
     table.parent.mkdir(parents=True, exist_ok=True)
     table.write_text("\n".join(["image,predicted", *rows]) + "\n")
-    collect_failures(table, test, out)
+    collect_failures(table, test, out, options=DnnOptions(partial=True))
     return out
 
 

@@ -1,8 +1,8 @@
 """A process that has SAFE loaded and forks a child for each command, which can be killed at any point.
 
 Commands come as lines of JSON on stdin, answers go as lines of JSON to stdout: whether it was killed, the exit status,
-how many times a file was renamed, removed or brought to the disk or a batch of features kept, how many batches of
-features were computed, and how many epochs of training begun.
+how many times a file was renamed, removed or brought to the disk, a transaction or a batch of features kept, how many
+batches of features were computed, and how many epochs of training begun.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ def child(job: dict, counter: int) -> int:
     from features import batches as features_batches
     from features import weights
     from features.cache import FeatureCache
+    from store import database
     from tests.helpers.fake_network import FakeNetwork
     from tests.helpers.powers import bound_by_permissions
 
@@ -66,6 +67,7 @@ def child(job: dict, counter: int) -> int:
     weights.FC2_URL = "http://127.0.0.1:9/x"  # nobody listens there
     features_batches.BATCH_SIZE = 8
     FeatureCache.put = counted(FeatureCache.put)
+    database._commit = counted(database._commit)
     for name in WATCHED:
         setattr(os, name, counted(getattr(os, name)))
     if job.get("largest"):

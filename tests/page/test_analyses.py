@@ -3,7 +3,6 @@
 import asyncio
 import dataclasses
 import json
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,38 +16,32 @@ from fastapi import FastAPI
 from starlette.datastructures import URL
 
 from clustering import find_root_cause_clusters
-from page.analyses import TOP, address_of, checked_name, deleted_in, folder_of, names_in, split_address
+from page.forms import remember, remembered
 from page.jobs import Jobs, Turn
-from page.mounts import Mounts
-from page.moved import settle_in
-from page.shelf import delete, duplicate, make, rename, restore
-from page.summaries import Summaries, summary_of
-from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
-from rccs.rounds import rounds_in
-from support.errors import SAFEError
-from support.files import read_record
-from support.output_folder import save_text, working
-from support.run_folder import (
-    ACCURACY_FILE,
-    ANALYSIS_FILE,
+from page.serving.analyses import (
     BIN_FOLDER,
-    FAILURES,
-    FAILURES_FILE,
-    FAILURES_MARK,
-    FORMS_FILE,
-    GIF_FOLDER,
-    KEPT_LABELS_FILE,
-    LABELS_FILE,
-    MODELS_FOLDER,
-    RETRAINING_FILE,
-    ROUNDS_FOLDER,
-    RUN_FILE,
-    RUNS_FOLDER,
-    SELECTION_FILE,
-    UNSAFE_SET_FILE,
+    TOP,
+    address_of,
+    checked_name,
+    deleted_in,
+    folder_of,
+    names_in,
+    split_address,
 )
+from page.serving.mounts import Mounts
+from page.serving.shelf import delete, duplicate, make, rename, restore
+from page.serving.summaries import summary_of
+from rccs.clusters import LABELS_FILE, RUN_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
+from rccs.gifs import GIF_FOLDER
+from rccs.unsafe_set import UNSAFE_SET_FILE
+from store.database import DATABASE_FILE
+from store.output_folder import save_text, working
+from store.runs import CLUSTERS, RUNS_FOLDER, runs_of
+from support.errors import SAFEError
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
 from tests.helpers.browsing import wait_until
 from tests.helpers.features import features_of
+from training.result import RETRAINING_FILE
 
 ODD_NAMES = [
     "eyes, camera 2",
@@ -82,7 +75,8 @@ def fill(folder: Path, clusters: RootCauseClusters) -> Path:
     (folder / GIF_FOLDER).mkdir()
     (folder / GIF_FOLDER / "RCC_00.gif").write_bytes(b"GIF89a")
     save_clusters(dataclasses.replace(clusters, image_root=folder / FAILURES), folder)
-    save_text(folder, FORMS_FILE, json.dumps({"clusters": {"folder": str(folder / FAILURES), "aside": "/elsewhere"}}))
+    save_text(folder, LABELS_FILE, labels_text(clusters))
+    remember(folder, "clusters", {"folder": str(folder / FAILURES), "aside": "/elsewhere"})
     return folder
 
 
@@ -90,22 +84,27 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.endswith(".lock") and path.name != ANALYSIS_FILE
+        if path.is_file() and not path.name.endswith(".lock") and not path.name.startswith(DATABASE_FILE)
     }
 
 
 # --- Names and addresses ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ODD_NAMES)
-def test_an_odd_name_becomes_a_folder_and_an_address_that_leads_back_to_it(home, name):
-    assert make(home, f"  {name} ") == name
-    assert names_in(home) == [name]
-    address = address_of(name)
-    assert address.isascii()
-    sent = URL(f"http://127.0.0.1{address}")
-    assert (sent.query, sent.fragment) == ("", "")
-    assert split_address(unquote(sent.path) + "config") == (name, "/config")
+def test_an_odd_name_becomes_a_folder_and_an_address_that_leads_back_to_it(home):
+    for name in ODD_NAMES:
+        assert make(home, f"  {name} ") == name
+        address = address_of(name)
+        assert address.isascii()
+        sent = URL(f"http://127.0.0.1{address}")
+        assert (sent.query, sent.fragment) == ("", "")
+        assert split_address(unquote(sent.path) + "config") == (name, "/config")
+    assert names_in(home) == sorted(ODD_NAMES)
+    assert names_in(home, other_than=home / ODD_NAMES[0]) == sorted(ODD_NAMES[1:])  # as the example
+    assert [make(home, ""), make(home, " ")] == ["Analysis", "Analysis 2"]
+    make(home, "cafe\u0301")
+    with pytest.raises(SAFEError, match="already"):
+        make(home, "caf\u00e9")
 
 
 @pytest.mark.parametrize(
@@ -140,94 +139,58 @@ def test_a_name_that_is_none_for_a_folder_is_refused_in_one_sentence(home, typed
     assert sorted(home.rglob("*")) == before
 
 
-def test_a_name_with_accents_is_the_same_however_they_were_typed(home):
-    make(home, "cafe\u0301")
-    with pytest.raises(SAFEError, match="already"):
-        make(home, "caf\u00e9")
-
-
-def test_where_no_name_was_typed_there_is_one(home):
-    assert [make(home, ""), make(home, " "), make(home, "")] == ["Analysis", "Analysis 2", "Analysis 3"]
-
-
-@pytest.mark.parametrize("name", ["..", ".", ".safe-bin", "a/b", "a\0", "x" * 300, "\ud800", "link", "file", "plain"])
-def test_what_is_no_analysis_is_found_under_no_name(home, name):
+def test_what_is_no_analysis_is_found_under_no_name(home):
     make(home, "a")
     (home / "a" / "b").mkdir()
-    save_text(home / "a" / "b", ANALYSIS_FILE, "{}")
+    save_text(home / "a" / "b", LABELS_FILE, "")
     (home / "link").symlink_to(home / "a")
     (home / "file").write_text("")
     (home / "plain").mkdir()
-    assert folder_of(home, name) is None
     assert names_in(home) == ["a"]
-    for change in (lambda: rename(home, name, "new"), lambda: delete(home, name), lambda: duplicate(home, name)):
-        with pytest.raises(SAFEError, match="There is no analysis"):
-            change()
+    for name in ("..", ".", ".safe-bin", "a/b", "a\0", "x" * 300, "\ud800", "link", "file", "plain"):
+        assert folder_of(home, name) is None
+        for change in (rename, delete, duplicate):
+            assert "There is no analysis" in outcome(change, home, name, *(["new"] if change is rename else []))
 
 
-def test_the_example_is_not_listed(home):
-    make(home, "example")
-    assert names_in(home, other_than=home / "example") == []
+def test_the_folder_that_holds_the_others_stays_as_it_is(home, clusters):
+    before = contents(fill(home, clusters))
+    for change in (rename, delete, duplicate):
+        assert "There is no analysis" in outcome(change, home, TOP, *(["new"] if change is rename else []))
+    assert contents(home) == before
 
 
 # --- Changes ----------------------------------------------------------------------------------------------------
 
 
-def test_of_two_windows_that_make_the_same_analysis_one_is_refused(home):
-    with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: outcome(lambda: make(home, "eyes")), range(8)))
-    assert made.count("eyes") == 1
-    assert sum("already" in text for text in made) == 7
-
-
 def test_of_two_windows_that_rename_the_same_analysis_one_is_refused(home, clusters):
     before = contents(fill(home / "a", clusters))
     with ThreadPoolExecutor(2) as pool:
-        made = list(pool.map(lambda new: outcome(lambda: rename(home, "a", new)), ("b", "c")))
+        made = list(pool.map(lambda new: outcome(rename, home, "a", new), ("b", "c")))
     assert sum(text in ("b", "c") for text in made) == 1
     assert sum("no analysis" in text for text in made) == 1
     assert contents(home / names_in(home)[0]).keys() == before.keys()
 
 
-def outcome(change: Callable[[], str]) -> str:
+def outcome(change: Callable[..., str], *given: object) -> str:
     try:
-        return change()
+        return change(*given)
     except SAFEError as error:
         return str(error)
 
 
 def test_a_renamed_analysis_finds_its_own_images_and_keeps_its_dates(home, clusters):
     folder = fill(home / "a", clusters)
-    (folder / RUNS_FOLDER / "1").mkdir(parents=True)
-    save_clusters(dataclasses.replace(clusters, image_root=folder / FAILURES), folder / RUNS_FOLDER / "1")
-    save_text(folder, KEPT_LABELS_FILE, f"image,label,root\nx.png,a,{folder / FAILURES}\n")
-    dates = {name: (folder / name).stat().st_mtime_ns for name in (RUN_FILE, LABELS_FILE, FORMS_FILE)}
+    save_clusters(dataclasses.replace(clusters, image_root=folder / FAILURES, eps=0.5), folder)
+    dates = {name: (folder / name).stat().st_mtime_ns for name in contents(folder)}
     assert rename(home, "a", "b") == "b"
     assert names_in(home) == ["b"]
     new = home / "b"
-    assert load_clusters(new).image_root == new / FAILURES
-    assert load_clusters(new / RUNS_FOLDER / "1").image_root == new / FAILURES
-    assert read_record(new / RUN_FILE)["image_root"] == str(new / FAILURES)
-    assert read_record(new / FORMS_FILE)["clusters"] == {"folder": str(new / FAILURES), "aside": "/elsewhere"}
-    assert (new / KEPT_LABELS_FILE).read_text() == f"image,label,root\nx.png,a,{new / FAILURES}\n"
+    for run in runs_of(new, CLUSTERS):
+        assert load_clusters(new, run).image_root == new / FAILURES
+    assert remembered(new, "clusters") == {"folder": str(new / FAILURES), "aside": "/elsewhere"}
     assert {name: (new / name).stat().st_mtime_ns for name in dates} == dates
     np.testing.assert_array_equal(load_clusters(new).points, clusters.points)
-
-
-def test_an_analysis_that_was_moved_by_hand_finds_its_own_images_once_it_was_opened_before(home, clusters):
-    settle_in(fill(home / "a", clusters))
-    (home / "a").rename(home / "b")
-    settle_in(home / "b")
-    assert load_clusters(home / "b").image_root == home / "b" / FAILURES
-
-
-def test_images_outside_an_analysis_stay_where_they_are(home, clusters):
-    folder = home / "a"
-    save_clusters(dataclasses.replace(clusters, image_root=home / "a images"), folder)
-    before = contents(folder)
-    rename(home, "a", "b")
-    assert load_clusters(home / "b").image_root == home / "a images"
-    assert contents(home / "b").items() >= before.items() - {(".safe.json", before[".safe.json"])}
 
 
 def test_a_copy_shares_nothing_with_the_original(home, clusters):
@@ -243,17 +206,6 @@ def test_a_copy_shares_nothing_with_the_original(home, clusters):
     assert [path.name for path in (home / BIN_FOLDER).iterdir()] == ["a copy 2"]  # nothing half copied
 
 
-def test_what_cannot_be_copied_leaves_nothing_behind(home, clusters):
-    folder = fill(home / "a", clusters)
-    os.mkfifo(folder / "pipe")
-    before = contents(folder)
-    with pytest.raises(SAFEError, match="Could not copy"):
-        duplicate(home, "a")
-    assert names_in(home) == ["a"]
-    assert contents(folder).items() >= before.items() - {(".safe.json", before[".safe.json"])}
-    assert list((home / BIN_FOLDER).iterdir()) == []
-
-
 def test_what_was_deleted_is_in_the_bin_and_can_be_restored_whole(home, clusters):
     before = contents(fill(home / "a", clusters))
     delete(home, "a")
@@ -261,112 +213,24 @@ def test_what_was_deleted_is_in_the_bin_and_can_be_restored_whole(home, clusters
     ((name, when),) = deleted_in(home)
     assert name == "a"
     assert when.startswith("20")
-    assert restore(home, "a") == "a"
+    make(home, "a")  # another one of that name
+    assert restore(home, "a") == "a 2"
     assert deleted_in(home) == []
-    after = contents(home / "a")
-    assert after.keys() == before.keys()
-    assert {name for name in after if after[name] != before[name]} <= {".safe.json"}
+    assert contents(home / "a 2") == before
+    assert load_clusters(home / "a 2").image_root == home / "a 2" / FAILURES
     with pytest.raises(SAFEError, match="in the bin any more"):
         restore(home, "a")
 
 
-def test_several_of_one_name_are_kept_apart_in_the_bin_and_when_they_are_restored(home, clusters):
-    for _ in range(2):
-        fill(home / "a", clusters)
-        delete(home, "a")
-    make(home, "a")
-    assert {name for name, _ in deleted_in(home)} == {"a", "a 2"}
-    assert restore(home, "a 2") == "a 2"
-    assert restore(home, "a") == "a 3"
-    for name in ("a 2", "a 3"):
-        assert load_clusters(home / name).image_root == home / name / FAILURES
-
-
-def test_a_folder_that_holds_others_gives_away_only_what_safe_wrote_to_it(home, clusters):
-    fill(home, clusters)
-    make(home, "inner")
-    (home / "mine").mkdir()
-    (home / "mine" / "a.png").write_bytes(b"mine")
-    (home / GIF_FOLDER / "holiday.gif").write_bytes(b"mine")
-    (home / "thesis.txt").write_text("mine")
-    save_text(home, FORMS_FILE, json.dumps({"unsafe": {"improvement": str(home / "mine")}}))
-    assert rename(home, TOP, "eyes") == "eyes"
-    assert folder_of(home, TOP) is None
-    assert names_in(home) == ["eyes", "inner"]
-    assert contents(home / "eyes").keys() == {
-        ".safe.json", "clusters.npz", "run.json", "labels.txt", "forms.json", "gifs/RCC_00.gif", "failures/.safe",
-        "failures/a.png",
-    }  # fmt: skip
-    assert load_clusters(home / "eyes").image_root == home / "eyes" / FAILURES
-    assert read_record(home / "eyes" / FORMS_FILE)["unsafe"]["improvement"] == str(home / "mine")
-    rest = {"mine/a.png", "gifs/holiday.gif", "thesis.txt"}
-    assert {name for name in contents(home) if not name.startswith(("eyes/", "inner/"))} == rest
-
-
-def test_earlier_failures_go_with_the_analysis_in_a_folder_that_holds_others(home, clusters):
-    fill(home, clusters)
-    kept = home / ROUNDS_FOLDER / "20261127-120000"
-    (kept / FAILURES).mkdir(parents=True)
-    (kept / FAILURES / FAILURES_MARK).write_text("a.png")
-    (home / MODELS_FOLDER).mkdir()
-    (home / MODELS_FOLDER / "first.keras").write_bytes(b"a model")
-    (kept / ACCURACY_FILE).write_text(json.dumps({"model": str(home / MODELS_FOLDER / "first.keras")}))
-    (home / ROUNDS_FOLDER / "boxing.txt").write_text("mine")
-    settle_in(home)
-    rename(home, TOP, "eyes")
-    assert rounds_in(home) == [home / ROUNDS_FOLDER / "boxing.txt"]
-    (moved,) = rounds_in(home / "eyes")
-    assert (moved / FAILURES / FAILURES_MARK).is_file()
-    assert read_record(moved / ACCURACY_FILE)["model"] == str(home / "eyes" / MODELS_FOLDER / "first.keras")
-
-
-def test_a_folder_that_holds_others_is_copied_and_deleted_without_them(home, clusters):
-    fill(home, clusters)
-    make(home, "inner")
-    copy = duplicate(home, TOP)
-    assert copy == f"{home.name} copy"
-    assert not (home / copy / "inner").exists()
-    binned = delete(home, TOP)
-    assert folder_of(home, TOP) is None
-    assert set(names_in(home)) == {"inner", copy}
-    assert load_clusters(home / restore(home, binned)).image_root == home / home.name / FAILURES
-
-
-def test_a_hidden_folder_that_holds_others_has_no_hidden_copies(tmp_path, clusters):
-    home = fill(tmp_path / ".hidden", clusters)
-    copy, binned = duplicate(home, TOP), delete(home, TOP)
-    assert names_in(home) == [copy] == ["hidden copy"]
-    assert [name for name, _ in deleted_in(home)] == [binned]
-    assert restore(home, binned) == "hidden"
-
-
-@pytest.mark.parametrize("change", [rename, duplicate, delete], ids=lambda change: change.__name__)
-@pytest.mark.parametrize("name", ["a", TOP])
-def test_an_analysis_in_which_another_process_works_is_left_alone(home, clusters, change, name):
-    folder = fill(home / name, clusters)
-    before, refused = contents(folder), []
-
-    def run() -> None:  # locks are those of a thread
-        refused.append(outcome(lambda: change(home, name, "b") if change is rename else change(home, name)))
-
-    with working(folder, "retraining"):
-        thread = threading.Thread(target=run)
-        thread.start()
-        thread.join()
-    assert "Another SAFE job is running" in refused[0]
+def test_an_analysis_in_which_another_process_works_is_left_alone(home, clusters):
+    folder = fill(home / "a", clusters)
+    before = contents(folder)
+    with working(folder, "retraining"), ThreadPoolExecutor(1) as pool:  # locks are those of a thread
+        for change in (rename, duplicate, delete):
+            refused = pool.submit(outcome, change, home, "a", *(["b"] if change is rename else []))
+            assert "Another SAFE job is running" in refused.result()
     assert contents(folder) == before
     assert deleted_in(home) == []
-
-
-def test_what_an_open_window_leaves_under_an_old_name_does_not_take_it(home):
-    make(home, "a")
-    rename(home, "a", "b")
-    save_text(home / "a", FORMS_FILE, "{}")
-    for name in (FORMS_FILE, ".safe.json"):
-        (home / "a" / name).unlink()
-    assert (home / "a").is_dir()
-    assert make(home, "a") == "a"
-    rename(home, "a", "c")
 
 
 # --- Jobs -------------------------------------------------------------------------------------------------------
@@ -393,22 +257,16 @@ class Stub(NamedTuple):
     jobs: Jobs
 
 
-def test_pages_that_no_window_shows_are_closed_when_there_are_many(home, monkeypatch):
-    monkeypatch.setattr("page.mounts.MOST_OPEN", 3)
-    for i in range(6):
-        make(home, f"a{i}")
+def test_the_page_of_an_analysis_is_built_once_and_ends_with_it(home):
+    make(home, "a")
     built: list[str] = []
-    gate, working = asyncio.Event(), threading.Event()
-    turn = Turn()
+    turn, working = Turn(), threading.Event()
 
     def build(settings: Stub, title: str) -> FastAPI:
         built.append(title)
 
         async def page(scope, receive, send):
-            if title == "a0":
-                await gate.wait()  # a window of it is open
-            if title == "a1":
-                settings.jobs.start("clusters", lambda job: working.wait(10))
+            settings.jobs.start("clusters", lambda job: working.wait(10))
 
         host = FastAPI()
         host.mount("", page)
@@ -420,27 +278,16 @@ def test_pages_that_no_window_shows_are_closed_when_there_are_many(home, monkeyp
         async def ask(name: str) -> bool:
             return await mounts.answer(name, "/", {"type": "http", "method": "GET"}, None, None)
 
-        window = asyncio.create_task(ask("a0"))
-        await asyncio.sleep(0.1)
-        for name in ("a1", "a2", "a3", "a4", "a5"):
-            assert await ask(name)
         assert await ask("gone") is False
-        assert built == ["a0", "a1", "a2", "a3", "a4", "a5"]
-        for name in ("a1", "a5"):  # one with a job, and the latest
-            assert await ask(name)
-        assert len(built) == 6
-        assert await ask("a2")
-        assert built[6:] == ["a2"]
-        with pytest.raises(SAFEError, match="a1 is at work"), mounts.resting("a1"):
+        assert await asyncio.gather(ask("a"), ask("a")) == [True, True]
+        assert built == ["a"]
+        with pytest.raises(SAFEError, match="a is at work"), mounts.resting("a"):
             pytest.fail("a job runs in it")
-        monkeypatch.setattr("page.mounts.MOST_OPEN", 0)
-        assert await ask("a3")
-        assert len(built) == 8
-        assert await ask("a3")  # the latest stays, though all others cannot be closed
-        assert len(built) == 8
-        gate.set()
         working.set()
-        assert await window
+        rename(home, "a", "b")
+        assert await ask("a") is False
+        assert await ask("b")
+        assert built == ["a", "b"]
 
     asyncio.run(visit())
 
@@ -453,42 +300,26 @@ def test_the_summary_says_how_far_an_analysis_is_and_what_is_next(home, clusters
     assert summary_of(folder)[:5] == (None,) * 5
     assert "Collect the failures" in summary_of(folder).step
     save_text(folder, ACCURACY_FILE, json.dumps({"failures": 27}))
-    save_text(folder, FAILURES_FILE, "image\n" + "".join(f"failures/{i}.png\n" for i in range(27)))
     assert (summary_of(folder).failures, summary_of(folder).step) == (27, "Find the reasons")
-    assert [path.name for path in summary_of(folder).faces] == ["0.png", "6.png", "12.png", "18.png"]
     save_clusters(clusters, folder)
+    save_text(folder, LABELS_FILE, labels_text(clusters))
     summary = summary_of(folder)
     assert (summary.failures, summary.rccs) == (27, clusters.n_rccs)
-    assert len({path.parent.name for path in summary.faces}) == clusters.n_rccs  # of all, the largest first
-    assert summary.faces[0] == Path("/images") / clusters.members(clusters.groups[0])[0]
     assert summary.step == "Select the unsafe set"
-    save_text(folder, SELECTION_FILE, "{}")
     for labels, step in ((",", "Label 2 images"), ("x,", "Label 1 image"), ("x,y", "Retrain")):
         rows = zip("ab", labels.split(","), strict=True)
         save_text(folder, UNSAFE_SET_FILE, "image,label\n" + "".join(f"{image},{label}\n" for image, label in rows))
         assert summary_of(folder).step == step
-    save_text(folder, RETRAINING_FILE, json.dumps({"accuracy_before": 0.5, "accuracy_after": 0.75}))
-    assert summary_of(folder).accuracy == (0.5, 0.75)
+    save_text(folder, RETRAINING_FILE, json.dumps({"accuracy_before": 0.5, "accuracy_after": 0.75, "test_size": 8}))
+    assert summary_of(folder).accuracy == (0.5, 0.75, 8)
     assert "still wrong" in summary_of(folder).step
 
 
 @pytest.mark.parametrize(
-    "name", [LABELS_FILE, RUN_FILE, FAILURES_FILE, UNSAFE_SET_FILE, SELECTION_FILE, RETRAINING_FILE]
+    "name", [LABELS_FILE, f"{RUNS_FOLDER}/1/{RUN_FILE}", FAILURES_FILE, UNSAFE_SET_FILE, RETRAINING_FILE]
 )
-@pytest.mark.parametrize("damage", [b"", b"\xff\xfe\0", b"[1]", b'{"accuracy_before": []}', b"x\t\n"])
-def test_a_damaged_file_is_left_out_of_the_summary(home, clusters, name, damage):
+def test_a_damaged_file_is_left_out_of_the_summary(home, clusters, name):
     folder = fill(home / "a", clusters)
-    (folder / name).write_bytes(damage)
-    assert summary_of(folder).accuracy is None
-
-
-def test_a_summary_is_read_again_only_when_a_file_has_changed(home, clusters, monkeypatch):
-    folder, read = fill(home / "a", clusters), []
-    monkeypatch.setattr("page.summaries.summary_of", lambda folder: read.append(folder))
-    summaries = Summaries()
-    summaries.of(folder)
-    summaries.of(folder)
-    assert read == [folder]
-    save_text(folder, LABELS_FILE, "0\ta.png\n")
-    summaries.of(folder)
-    assert read == [folder] * 2
+    for damage in (b"", b"\xff\xfe\0", b"[1]", b'{"accuracy_before": []}', b"x\t\n"):
+        (folder / name).write_bytes(damage)
+        assert summary_of(folder).accuracy is None

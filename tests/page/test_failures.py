@@ -1,7 +1,6 @@
 """The first tab of the real page: from a network, or only its answers, to its failures and the reasons for them."""
 
 import json
-import re
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,15 +9,16 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from page.failures_tab import KINDS, NEEDED, STOPPED, FailuresTab
-from page.jobs import STOPPED as JOB_STOPPED
+from page.failures.tab import KINDS, NEEDED, FailuresTab
+from page.failures.view import images_of
 from page.jobs import Job, Jobs, PageSettings
 from page.results import Results, check_within
 from pipeline.generation import ClusteringSettings, generate_clusters
 from rccs.answers import MISSED, NO_OBJECT, NOTHING
+from store.runs import present_runs
 from support.errors import SAFEError
-from support.run_folder import ACCURACY_FILE, CLUSTERS_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
-from tests.helpers.answered import AnsweredCase, draw_case
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
+from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.browsing import FAKED, Served, field, opened, served_from, unfold
 from tests.helpers.detected import draw_detected
 from tests.helpers.laid_out import laid_out
@@ -37,6 +37,7 @@ class Given(NamedTuple):
 def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Given]:
     root = tmp_path_factory.mktemp("failures")
     case = draw_case(root / "case")
+    record_light(case.test / "parameters.csv")
     answers = root / "answers.csv"
     columns = (line.split(",") for line in case.table.read_text().splitlines())
     answers.write_text("".join(f"{image},{predicted}\n" for image, _, predicted, *_ in columns))
@@ -65,50 +66,13 @@ def files_of(out: Path) -> dict[str, bytes]:
     return images | {name: (out / name).read_bytes() for name in names}
 
 
-@pytest.mark.slow
-def test_who_opens_the_page_with_nothing_is_told_where_failing_images_come_from(browser, given):
-    with opened(browser, given.served) as page:
-        expect(field(page, "images")).to_be_visible()  # who has failing images types their folder at once
-        expect(page.locator("#clusters-status")).to_contain_text("None yet? The tab Failures collects them")
-        page.get_by_role("tab", name="Failures").click()
-        expect(page.locator("#failures-status .safe-empty li")).to_have_count(3)
-
-
-def test_of_fields_left_empty_a_sentence_says_which(page, given):
-    page.locator("#collect").click()
-    alert = page.locator("#failures-status [role=alert]")
-    expect(alert).to_have_text("Expected the model (.keras, .h5 or .onnx). Received: nothing.")
-    expect(page.locator("#failures-status .safe-empty li")).to_have_count(3)
-    assert not (given.served.out / ACCURACY_FILE).exists()
-
-
-@pytest.mark.slow
-def test_fields_that_a_network_does_not_need_are_out_of_sight(page):
-    page.locator("#failures-kind").get_by_text("Detector: COCO").click()
-    page.get_by_text("More options: classes").click()
-    expect(field(page, "failures-iou")).to_be_visible()
-    for name in ("model", "answers", "train", "rescale", "targets", "threshold"):
-        expect(page.locator(f"#failures-{name}")).to_be_hidden()
-    page.locator("#failures-kind").get_by_text("Model", exact=True).click()
-    expect(page.locator("#failures-rescale")).to_be_visible()
-    for name in ("answers", "truth", "results", "iou", "score"):
-        expect(page.locator(f"#failures-{name}")).to_be_hidden()
-
-
-def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_without_the_command_line(
-    browser, given, page
-):
-    with opened(browser, given.served) as other:
-        other.get_by_role("tab", name="Failures").click()
-        collect(page, given.answers, given.case.test)
-        for window in (page, other):
-            expect(window.locator("#failures-status strong")).to_contain_text("26 failing images of 74")
-            # 48 of 74 are right: 64.9%; the interval by Clopper and Pearson
-            expect(window.locator("#failures-figures")).to_contain_text("64.9%95% interval 52.9% to 75.6%")
-            expect(window.locator("#class-rates tbody tr").first).to_contain_text(
-                "night12 of 12100% (74–100%)wood (12)"
-            )
-            expect(window.locator("#failures-assumed li")).to_have_text("Answers: from answers.csv, taken as they are.")
+def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_without_the_command_line(given, page):
+    collect(page, given.answers, given.case.test)
+    expect(page.locator("#failures-status strong")).to_contain_text("26 failing images of 74")
+    # 48 of 74 are right: 64.9%; the interval by Clopper and Pearson
+    expect(page.locator("#failures-figures")).to_contain_text("64.9%95% interval 52.9% to 75.6%")
+    expect(page.locator("#class-rates tbody tr").first).to_contain_text("night12 of 12100% (74–100%)wood (12)")
+    expect(page.locator("#failures-assumed li")).to_have_text("Answers: from answers.csv, taken as they are.")
     assert len(files_of(given.served.out)) == 26 + 3
     page.locator("#find-reasons").click()
     expect(page.get_by_role("tab", name="Root cause clusters")).to_have_attribute("aria-selected", "true")
@@ -116,18 +80,6 @@ def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_wi
     expect(page.locator("#clusters-status strong")).to_contain_text("of 26 failures")
     expect(page.locator("#rcc-heading .safe-rate")).to_contain_text("100% of 12 tested images like these are wrong")
     expect(page.locator("#spots .safe-spot").first).to_be_visible()
-    expect(page.locator("#generate")).to_be_enabled()
-    page.get_by_role("tab", name="Unsafe set").click()
-    expect(field(page, "accuracy")).to_have_value("0.648649")
-    # What is typed instead, and used, stays.
-    field(page, "accuracy").fill("0.7")
-    field(page, "improvement").fill(str(given.case.test))
-    page.locator("#select").click()
-    expect(page.locator("#unsafe-status strong")).to_contain_text("improvement images selected")
-    page.reload()
-    page.get_by_role("tab", name="Unsafe set").click()
-    expect(field(page, "accuracy")).to_be_enabled()
-    expect(field(page, "accuracy")).to_have_value("0.7")
 
 
 @pytest.fixture
@@ -163,6 +115,13 @@ def test_a_cell_of_the_confusion_matrix_shows_its_images_and_again_all_that_fail
     page.keyboard.press("ArrowDown")  # to snow taken for wood
     page.keyboard.press("Enter")
     expect(title).to_contain_text("8 images: snow taken for wood")
+    assert serious(page) == []
+    # Fields that the kind of network does not need are out of sight.
+    page.locator("#failures-kind").get_by_text("Detector: COCO").click()
+    page.get_by_text("More options: classes").click()
+    expect(field(page, "failures-iou")).to_be_visible()
+    for name in ("model", "answers", "train", "rescale", "targets", "threshold"):
+        expect(page.locator(f"#failures-{name}")).to_be_hidden()
 
 
 @pytest.mark.slow
@@ -183,22 +142,24 @@ def test_a_reload_shows_the_failures_and_the_form(collected, given):
     expect(collected.locator("#failing-grid [data-index]")).to_have_count(8)
     expect(field(collected, "failures-answers")).to_be_visible()
     expect(field(collected, "failures-test")).to_have_value(str(given.case.test))
-
-
-@pytest.mark.slow
-def test_a_table_that_cannot_be_used_is_a_readable_error_and_replaces_nothing(collected, given, tmp_path):
-    before = files_of(given.served.out)
-    (tmp_path / "bad.csv").write_text("image,predicted\nnight/nowhere.png,<b>wood</b>\n")
-    collect(collected, tmp_path / "bad.csv", given.case.test)
-    expect(collected.locator("#failures-status [role=alert]")).to_contain_text("Expected rows about the images in")
-    expect(collected.locator("#failures-figures")).to_contain_text("64.9%")
-    expect(collected.locator("#collect")).to_be_enabled()
-    assert files_of(given.served.out) == before
+    # The accuracy is filled in where it is needed next; what is typed instead, and used, stays.
+    collected.locator("#find-reasons").click()
+    expect(collected.locator("#clusters-status strong")).to_contain_text("of 26 failures")
+    collected.get_by_role("tab", name="Unsafe set").click()
+    expect(field(collected, "accuracy")).to_have_value("0.648649")
+    field(collected, "accuracy").fill("0.7")
+    field(collected, "improvement").fill(str(given.case.test))
+    collected.locator("#select").click()
+    expect(collected.locator("#unsafe-status strong")).to_contain_text("improvement images selected")
+    collected.reload()
+    collected.get_by_role("tab", name="Unsafe set").click()
+    expect(field(collected, "accuracy")).to_be_enabled()
+    expect(field(collected, "accuracy")).to_have_value("0.7")
 
 
 @pytest.mark.slow
 def test_finding_the_reasons_takes_away_nothing_that_was_typed(collected, given):
-    before = (given.served.out / CLUSTERS_FILE).exists()
+    before = present_runs(given.served.out)
     collected.get_by_role("tab", name="Root cause clusters").click()
     unfold(collected)
     field(collected, "images").fill("/typed/and/not/sent")
@@ -208,21 +169,7 @@ def test_finding_the_reasons_takes_away_nothing_that_was_typed(collected, given)
     expect(field(collected, "images")).to_be_visible()
     expect(field(collected, "images")).to_have_value("/typed/and/not/sent")
     expect(collected.locator("#generate")).to_be_enabled()
-    assert (given.served.out / CLUSTERS_FILE).exists() == before
-
-
-@pytest.mark.slow
-def test_the_failures_have_no_serious_finding_in_light_or_dark(browser, given, collected):
-    for theme in ("light", "dark"):
-        window = browser.new_context(viewport={"width": 1280, "height": 900})
-        page = window.new_page()
-        page.goto(f"{given.served.url}/?__theme={theme}")
-        page.get_by_role("tab", name="Failures").click()
-        expect(page.locator("#failures-figures")).to_contain_text("64.9%")
-        page.locator("#matrix button[data-wrong=true]").first.click()
-        page.wait_for_timeout(400)
-        assert serious(page) == [], theme
-        window.close()
+    assert present_runs(given.served.out) == before
 
 
 # --- Without a browser --------------------------------------------------------------------------------------------
@@ -232,10 +179,12 @@ def tab_of(out: Path, root: Path | None = None) -> FailuresTab:
     return laid_out(lambda: FailuresTab(PageSettings(out, Jobs(), Results(out, root), root=root)))
 
 
-def run(tab: FailuresTab, *, cancelled: bool = False, **fields: object) -> SAFEError | str | None:
+def run(
+    tab: FailuresTab, *, cancelled: bool = False, partial: bool = False, **fields: object
+) -> SAFEError | str | None:
     """Collect with some fields of the form; what went wrong."""
     form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | fields
-    job = Job("failures", 1, lambda job: tab._collect(job, form, trust=True))
+    job = Job("failures", 1, lambda job: tab._collect(job, form, trust=True, partial=partial))
     if cancelled:
         job.cancel()
     job.start()
@@ -257,15 +206,6 @@ def test_each_field_that_is_needed_is_asked_for(tmp_path, kind):
         assert str(run(tab, kind=kind, **paths)) == f"Expected the {what}. Received: nothing."
 
 
-def test_what_is_stopped_changes_nothing(tmp_path):
-    case = draw_case(tmp_path)
-    tab = tab_of(case.out)
-    outcome = run(tab, kind="answers", answers=str(case.table), test=str(case.test), cancelled=True)
-    assert outcome == JOB_STOPPED
-    assert not (case.out / ACCURACY_FILE).exists()
-    assert STOPPED == "Stopped. Nothing was changed."
-
-
 def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
     pytest.importorskip("pycocotools")
     case = draw_detected(tmp_path)
@@ -281,8 +221,8 @@ def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
     nothing = matrix["nothing"]
     assert (matrix["rows"][nothing], matrix["columns"][nothing]) == (NO_OBJECT, MISSED)
     disc = matrix["rows"].index("disc")
-    titles = [str(tab.view._list(shown, f"{row},{column}")[tab.view.images.title]) for row, column in
-              ((disc, nothing), (nothing, disc), (disc, disc))]  # fmt: skip
+    cells = ((disc, nothing), (nothing, disc), (disc, disc))
+    titles = [images_of(shown, f"{row},{column}").heading for row, column in cells]
     for title, words in zip(titles, ("disc, missed", "false detections of disc", "disc that are found"), strict=True):
         assert words in title
     assert f"<td>{MISSED} (" in values["class-rates"]
@@ -308,16 +248,38 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first(tmp_path):
     assert "&gt; 70.5" in values["failures-figures"]
 
 
-def test_a_network_without_failures_has_no_reasons_to_find(tmp_path):
-    case = draw_case(tmp_path)
-    images = (path.relative_to(case.test) for path in case.test.rglob("*.png"))
-    (tmp_path / "answers.csv").write_text("image,predicted\n" + "".join(f"{path},{path.parent}\n" for path in images))
-    tab = tab_of(case.out)
-    assert run(tab, kind="answers", answers=str(tmp_path / "answers.csv"), test=str(case.test)) is None
-    values = values_of(tab)
-    assert "100.0%" in values["failures-figures"]
-    assert "No failing images" in values["failing-title"]
-    assert not values["find-reasons"].interactive
+def test_answers_to_a_part_of_the_test_set_are_refused_unless_accepted_and_figures_say_of_how_many(tmp_path):
+    case, answers, tab = draw_case(tmp_path / "case"), tmp_path / "answers.csv", tab_of(tmp_path / "out")
+    answers.write_text("\n".join(case.table.read_text().splitlines()[:41]) + "\n")
+    fields = {"kind": "answers", "answers": str(answers), "test": str(case.test)}
+    error = run(tab, **fields)
+    assert isinstance(error, SAFEError)
+    assert "Received a row for 40 of 74 images" in str(error)
+    assert not (tmp_path / "out" / FAILURES).exists()
+    assert run(tab, partial=True, **fields) is None
+    before = files_of(tmp_path / "out")
+    answers.write_text("image,predicted\nnight/nowhere.png,<b>wood</b>\n")
+    assert "Expected rows about the images in" in str(run(tab, **fields))
+    assert files_of(tmp_path / "out") == before
+    shown = values_of(tab)
+    assert "of 40 of 74 images" in shown["failures-status"]
+    assert "of 40 of 74 test images" in shown["failures-figures"]
+
+
+def test_a_share_is_held_out_in_groups_and_said(tmp_path):
+    case, tab = draw_case(tmp_path / "case"), tab_of(tmp_path / "out")
+    paths = sorted(path.relative_to(case.test).as_posix() for path in case.test.rglob("*.png"))
+    rows = [f"{path},p{i % 10}" for i, path in enumerate(paths)]
+    (case.test / "parameters.csv").write_text("\n".join(["image,person", *rows]))
+    fields = {"kind": "answers", "answers": str(case.table), "test": str(case.test), "hold_out": "0.3"}
+    assert run(tab, **fields, group=" person, ") is None
+    shown = values_of(tab)
+    assert "of 52 · test accuracy" in shown["failures-status"]
+    assert "22 held out" in shown["failures-status"]
+    assert "of 52 test images; 22 more held out" in shown["failures-figures"]
+    assert "22 of 74 images (3 of 10 persons)" in shown["failures-assumed"]
+    assert "above 0 and below 0.9" in str(run(tab, **{**fields, "hold_out": "30"}))
+    assert "Received groups without it: person" in str(run(tab, **{**fields, "hold_out": ""}, group="person"))
 
 
 def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, tmp_path):
@@ -328,8 +290,7 @@ def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, 
     generate_clusters(tab.collected.folder, case.out, ClusteringSettings(extractor="vgg16-conv"))
     assert "collected before" not in values_of(tab)["failures-status"]
     # A better network: the nights are right.
-    rows = [row for row in case.table.read_text().splitlines() if not row.startswith("night/")]
-    case.table.write_text("\n".join(rows) + "\n")
+    case.table.write_text(case.table.read_text().replace(",night,wood,0.9,false", ",night,night,0.9,true"))
     assert run(tab, **paths) is None
     assert "collected before: find the reasons again" in values_of(tab)["failures-status"]
 
@@ -339,11 +300,11 @@ def test_what_a_window_sends_that_shows_no_cell_shows_all_failures(tmp_path):
     tab = tab_of(case.out)
     assert run(tab, kind="answers", answers=str(case.table), test=str(case.test)) is None
     key = tab.collected.key
-    for cell in ("", "9,9", "-1,0", "1", "a,b", "0,0,0", None, 3, ["0,1"], "٣,0"):
-        assert "26 failing images" in tab.view._on_cell(cell, key)[tab.view.images.title], cell
-    for sent in ([0, "other"], [10**9, key], ["x", key], None, [None, None]):
-        assert tab.view.images._picture(sent) == ""
-    assert re.match("data:image/webp", tab.view.images._picture([0, key]))
+    for cell in ("", "9,9", "-1,0", "1", "a,b", "0,0,0", "٣,0"):
+        assert "26 failing images" in images_of(tab.collected.shown(), cell).heading, cell
+    for sent in ([0, "other"], [10**9, f"{key} "], ["x", f"{key} "], None, [None, None], [0, None, 1]):
+        assert tab.view.images.grid.picture(sent, 720) == ""
+    assert tab.view.images.grid.picture([0, f"{key} "], 720).startswith("data:image/webp")
 
 
 def test_with_a_root_neither_paths_nor_results_lie_outside_it(tmp_path):
@@ -380,16 +341,3 @@ def test_with_a_root_a_file_beside_a_detectors_folder_that_leads_outside_is_not_
     told = str(run(tab_of(root / "out", root), kind="coco", **paths))
     assert f"Expected a path below {root}" in told
     assert "read beside the folder" in told
-
-
-def test_predictions_of_other_failures_are_an_error(tmp_path):
-    case = draw_case(tmp_path)
-    tab = tab_of(case.out)
-    assert run(tab, kind="answers", answers=str(case.table), test=str(case.test)) is None
-    table = case.out / PREDICTIONS_FILE
-    table.write_text("\n".join(table.read_text().splitlines()[:-1]) + "\n")
-    with pytest.raises(SAFEError, match="of the same failures"):
-        tab.show()
-    table.write_text("image,label\n")
-    with pytest.raises(SAFEError, match="missing or damaged"):
-        tab.show()

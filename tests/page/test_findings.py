@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from page.cards_view import card
-from page.findings import findings_html
+from page.clusters.cards import card
+from page.clusters.findings import findings_html
 from rccs.profiles import Finding, Profile
 
 DARK = Finding(

@@ -1,16 +1,20 @@
 """What was typed into the page's forms is kept in the output folder."""
 
-import os
+import dataclasses
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from page import retraining_tab
+from clustering import find_root_cause_clusters
 from page.forms import LONGEST, remember, remembered, renewed
 from page.jobs import Job, Jobs, PageSettings
 from page.results import Results
-from support.run_folder import FORMS_FILE
+from page.retraining import tab as retraining_tab
+from rccs.clusters import save_clusters
+from store.runs import CLUSTERS, open_clusters, runs_of
+from tests.helpers.features import features_of
 from tests.helpers.laid_out import laid_out
 
 
@@ -28,26 +32,17 @@ def test_what_is_too_long_or_was_never_typed_is_not_kept(tmp_path):
     assert remembered(tmp_path, "unsafe") == {"factor": "0.3"}
 
 
-@pytest.mark.parametrize(
-    "content", ["", "{", "[]", "null", '{"unsafe": 3}', '{"unsafe": {"size": [1]}}', "[" * 100_000]
-)
-def test_a_damaged_file_holds_nothing_and_is_replaced(tmp_path, content):
+def test_another_run_has_its_own_fields_and_at_first_those_of_the_same_images(tmp_path):
+    clusters = find_root_cause_clusters(features_of([12, 9, 6]))
+    save_clusters(clusters, tmp_path)
     remember(tmp_path, "unsafe", {"size": "6"})
-    (tmp_path / FORMS_FILE).write_text(content)
-    assert remembered(tmp_path, "unsafe") == {}
+    save_clusters(dataclasses.replace(clusters, labels=np.where(clusters.labels == 0, 0, -1)), tmp_path)
+    assert remembered(tmp_path, "unsafe") == {"size": "6"}
     remember(tmp_path, "unsafe", {"size": "7"})
-    assert remembered(tmp_path, "unsafe") == {"size": "7"}
-
-
-def test_a_pipe_is_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / FORMS_FILE)
+    open_clusters(tmp_path, runs_of(tmp_path, CLUSTERS)[0].number)
+    assert remembered(tmp_path, "unsafe") == {"size": "6"}
+    save_clusters(dataclasses.replace(clusters, image_root=Path("/elsewhere")), tmp_path)
     assert remembered(tmp_path, "unsafe") == {}
-
-
-def test_a_file_that_another_program_wrote_stays(tmp_path):
-    (tmp_path / FORMS_FILE).write_text('{"fields": 3}')
-    remember(tmp_path, "unsafe", {"size": "7"})
-    assert (tmp_path / FORMS_FILE).read_text() == '{"fields": 3}'
 
 
 def test_with_another_run_fields_hold_what_it_was_made_with_but_for_what_was_typed_since():
@@ -58,15 +53,9 @@ def test_with_another_run_fields_hold_what_it_was_made_with_but_for_what_was_typ
     assert renewed({}, dict.fromkeys(after, "typed"), after) == {}
 
 
-def test_where_nothing_can_be_written_nothing_is_kept(tmp_path):
-    (tmp_path / "nowhere").touch()
-    remember(tmp_path / "nowhere", "unsafe", {"size": "7"})
-    assert remembered(tmp_path / "nowhere", "unsafe") == {}
-
-
 def test_tabs_that_keep_at_once_lose_nothing(tmp_path: Path):
     def keep(tab: str) -> None:
-        for number in range(30):
+        for number in range(8):
             remember(tmp_path, tab, {"size": str(number)})
 
     threads = [threading.Thread(target=keep, args=(tab,)) for tab in ("unsafe", "retraining")]
@@ -74,7 +63,7 @@ def test_tabs_that_keep_at_once_lose_nothing(tmp_path: Path):
         thread.start()
     for thread in threads:
         thread.join()
-    assert {remembered(tmp_path, tab)["size"] for tab in ("unsafe", "retraining")} == {"29"}
+    assert {remembered(tmp_path, tab)["size"] for tab in ("unsafe", "retraining")} == {"7"}
 
 
 @pytest.mark.parametrize(("checked", "unlabelled"), [(True, 0), (False, None), ("", None)])

@@ -2,7 +2,6 @@
 
 import html
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -12,11 +11,13 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
-from page.analyses import address_of, names_in
-from page.shelf import make
-from rccs.clusters import load_clusters
-from rccs.review import load_notes
-from support.run_folder import ANALYSIS_FILE, BIN_FOLDER, CLUSTERS_FILE, GIF_FOLDER
+from page.serving.analyses import BIN_FOLDER, address_of, names_in
+from page.serving.shelf import make
+from rccs.clusters import CLUSTERS_FILE
+from rccs.gifs import GIF_FOLDER
+from rccs.review.review import load_review
+from store.database import DATABASE_FILE
+from store.runs import CLUSTERS, present_runs
 from tests.helpers.browsing import FAKED, Served, field, served_from, wait_until
 from tests.helpers.visiting import SECONDS, Visitor
 from tests.page.test_accessibility import serious
@@ -57,7 +58,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Several]:
 
 def generate(several: Several, name: str, images: Path | None = None) -> str:
     visitor = several.visitor(name)
-    values = [str(images or several.served.images), "pca", "", "", [], "auto", "auto"]
+    values = [str(images or several.served.images), "pca", "", "", "", [], "auto", "auto", False, []]
     return visitor.fire(visitor.handler("generate", "click"), values)
 
 
@@ -71,10 +72,6 @@ def test_a_folder_of_analyses_is_opened_with_its_list(several):
     for text in (ODD, "24 failures", "3 RCCs", "Select the unsafe set", "empty", "Collect the failures"):
         assert html.escape(text) in answer.text
     assert f'href="{address_of(ODD)}"' in answer.text
-    source = html.unescape(answer.text.split('<img src="')[1].split('"')[0])
-    picture = several.client.get(source)
-    assert (picture.status_code, picture.headers["content-type"]) == (200, "image/webp")
-    assert several.client.get("/analyses/picture", params={"name": "empty"}).status_code == 404
 
 
 def test_the_list_runs_no_script_and_a_name_is_text(several):
@@ -86,22 +83,6 @@ def test_the_list_runs_no_script_and_a_name_is_text(several):
     assert "default-src 'none'" in answer.headers["content-security-policy"]
     assert "script-src" not in answer.headers["content-security-policy"]
     assert several.post("delete", name=MARKED).status_code == 303
-
-
-@pytest.mark.slow
-def test_the_buttons_make_rename_copy_delete_and_restore(several):
-    assert several.post("new", name="first").headers["location"] == "/a/first/"
-    assert several.client.get("/a/first/").status_code == 200
-    assert several.post("rename", name="first", new="second").headers["location"] == "/analyses"
-    assert several.client.get("/a/second/config").status_code == 200
-    assert several.post("duplicate", name="second").status_code == 303
-    assert {"second", "second copy"} < set(several.names())
-    for name in ("second", "second copy"):
-        assert several.post("delete", name=name).status_code == 303
-    assert "Bin (" in several.client.get("/analyses").text
-    assert several.post("restore", name="second").status_code == 303
-    assert several.client.get("/a/second/").status_code == 200
-    several.post("delete", name="second")
 
 
 def test_what_cannot_be_done_is_a_sentence_above_the_list(several):
@@ -146,7 +127,9 @@ def test_a_page_gives_out_the_gifs_of_its_own_analysis_and_no_others(several):
     assert several.client.get(f"{own}gradio_api/file={gif}").headers["content-type"] == "image/gif"
     for place in ("/", "/a/empty/", "/a/gone/", "/a/../", f"/a/{BIN_FOLDER}/"):
         assert several.client.get(f"{place}gradio_api/file={gif}").status_code == 404, place
-    for name in (f"{ODD}/labels.txt", f"{ODD}/gifs/../labels.txt", "empty/.safe.json", f"{ODD}/{ANALYSIS_FILE}"):
+    run = present_runs(out / ODD)[CLUSTERS].folder
+    names = (f"{ODD}/labels.txt", f"{ODD}/gifs/../labels.txt", f"{ODD}/{DATABASE_FILE}", run / CLUSTERS_FILE)
+    for name in names:
         for place in ("/", own, "/a/empty/"):
             assert several.client.get(f"{place}gradio_api/file={quote(str(out / name))}").status_code == 404
 
@@ -158,57 +141,6 @@ def test_a_window_of_one_analysis_is_told_nothing_of_another(several):
     assert "failures explain" not in told
     assert ODD not in told
     assert "24 failures" not in told
-
-
-@pytest.mark.slow
-def test_an_analysis_at_work_is_left_alone_and_another_one_waits(several):
-    thread = threading.Thread(target=generate, args=(several, ODD, several.served.improvement))
-    thread.start()
-    wait_until(lambda: "At work" in several.client.get("/analyses").text)
-    for action in ("rename", "delete"):
-        answer = several.post(action, name=ODD, new="x")
-        assert answer.status_code == 409
-        assert "is at work" in answer.text
-    assert several.post("duplicate", name=ODD).status_code == 409
-    told = generate(several, "empty")
-    assert "SAFE does one thing at a time, and is at work in another analysis" in told
-    thread.join()
-    assert len(load_clusters(several.served.out / ODD).paths) == 18
-    assert not (several.served.out / "empty" / CLUSTERS_FILE).exists()
-    assert several.names() == ["50% dark #1? 🚗", "empty"]
-    generate(several, ODD)
-
-
-# --- Other origins ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"origin": "http://evil.example"},
-        {"origin": "null"},
-        {"sec-fetch-site": "cross-site"},
-        {"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate"},
-        {"referer": "http://evil.example/x"},
-        {"host": "evil.example"},
-    ],
-    ids=lambda headers: " ".join(*headers.items()) if len(headers) == 1 else "a form of another port",
-)
-def test_other_pages_can_press_no_button_and_read_nothing(several, headers):
-    before = several.names()
-    for action in ("new", "rename", "duplicate", "delete", "restore"):
-        answer = several.client.post(f"/analyses/{action}", data={"name": "empty", "new": "x"}, headers=headers)
-        assert answer.status_code == 403, action
-    assert several.client.post("/a/empty/gradio_api/queue/join", json={}, headers=headers).status_code == 403
-    assert several.names() == before
-
-
-def test_a_link_from_elsewhere_leads_to_the_list_and_to_an_analysis(several):
-    followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
-    for path in ("/", "/analyses", "/a/empty", "/a/empty/", "/a/gone/"):
-        assert several.client.get(path, headers=followed).status_code in (200, 303, 307, 404), path
-    for path in ("/analyses/picture?name=empty", "/a/empty/config", "/a/empty/gradio_api/info"):
-        assert several.client.get(path, headers=followed).status_code == 403, path
 
 
 def test_only_the_routes_of_a_page_are_there_below_its_address(several):
@@ -238,7 +170,7 @@ def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Brows
     gif = page.evaluate("fetch(document.querySelector('img[src*=gifs]').src).then((answer) => answer.status)")
     assert gif == 200
     field(page, "rcc-name").fill("dark")
-    wait_until(lambda: 0 in (notes := load_notes(several.served.out / ODD)) and notes[0].name == "dark")
+    wait_until(lambda: 0 in (notes := load_review(several.served.out / ODD).notes) and notes[0].name == "dark")
     page.get_by_role("navigation", name="Analyses").get_by_role("link").click()
     page.get_by_label("Name of a new analysis").fill("new one")
     page.get_by_role("button", name="New analysis").click()
@@ -254,6 +186,22 @@ def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Brows
     page.get_by_label("New name of new one").fill("renamed")
     page.get_by_role("button", name="Rename", exact=True).click()
     expect(page.get_by_role("link", name="renamed")).to_be_visible()
-    page.get_by_role("button", name="Delete renamed").click()
+    page.get_by_role("button", name="Duplicate renamed").click()
+    expect(page.get_by_role("link", name="renamed copy")).to_be_visible()
+    page.get_by_role("button", name="Delete renamed copy").click()
+    page.get_by_role("button", name="Delete renamed", exact=True).click()
     expect(page.get_by_role("status")).to_contain_text("Moved to the bin")
     page.close()
+
+
+@pytest.mark.slow
+def test_a_page_starts_beside_tens_of_thousands_of_other_folders(tmp_path):
+    home = tmp_path / "out"
+    home.mkdir()
+    for i in range(60_000):
+        (home / f"recording_{i}").mkdir()
+    make(home, "eyes")
+    with served_from(tmp_path, tool=FAKED) as served:
+        response = httpx.get(f"{served.url}/", follow_redirects=True, trust_env=False, timeout=60)
+        assert response.status_code == 200
+        assert "eyes" in response.text

@@ -13,7 +13,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from page.jobs import Job, Jobs
-from support.run_folder import CLUSTERS_FILE, FILENAMES_FILE, LABELS_FILE, NOTES_FILE, SELECTION_FILE, UNSAFE_SET_FILE
+from rccs.clusters import CLUSTERS_FILE, LABELS_FILE
+from store.runs import CLUSTERS, add_run, present_runs
 from tests.helpers.browsing import FAKED, WAIT, Served, draw, field, generate, opened, served_from, unfold, wait_until
 from tests.helpers.scenes import draw_scene
 
@@ -140,90 +141,13 @@ def test_after_the_connection_was_lost_the_job_is_followed_again_and_nothing_is_
 
 
 @pytest.mark.slow
-def test_the_page_can_be_used_while_a_job_is_at_work(browser, served, tmp_path):
-    other = draw(tmp_path / "other", {"sea": 160, "snow": 160}, seed=6)
-    with opened(browser, served) as page:
-        expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
-        regenerate(page, other)
-        expect(page.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
-        page.locator("#rcc-list .safe-card").nth(1).click()
-        expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
-        field(page, "rcc-name").fill("kept while a job is at work")
-        field(page, "rcc-note").focus()
-        notes = served.out / NOTES_FILE
-        wait_until(lambda: notes.is_file() and "kept while" in notes.read_text())
-        expect(page.locator("#clusters-status progress")).to_be_visible()  # still
-        with opened(browser, served) as second:
-            expect(second.locator("#rcc-heading h2")).to_be_visible()
-            finish(second, 320)
-        finish(page, 320)
-
-
-@pytest.mark.slow
-def test_while_a_job_is_at_work_nothing_gets_narrower_and_cancel_is_clicked_once(browser, tmp_path):
-    with served_from(tmp_path, tool=FAKED, delay=5) as served, opened(browser, served) as page:
-        steps, cancel = page.locator("#clusters-status ol"), page.locator("#cancel-clusters")
-        expect(steps).to_be_visible(timeout=WAIT)
-        width = steps.bounding_box()["width"]
-        unfold(page)
-        field(page, "images").fill(str(served.images))
-        page.locator("#generate").click()
-        expect(cancel).to_be_enabled(timeout=WAIT)
-        assert steps.bounding_box()["width"] == width
-        bar, button = page.locator("#clusters-status [role=status]").bounding_box(), cancel.bounding_box()
-        assert bar["x"] + bar["width"] < button["x"]
-        assert button["x"] + button["width"] == pytest.approx(steps.bounding_box()["x"] + width, abs=1)
-        cancel.click()
-        expect(cancel).to_be_disabled()
-        expect(page.locator("#clusters-status strong")).to_contain_text("Stopped.")
-        expect(cancel).to_be_hidden()
-        expect(page.locator("#generate")).to_be_enabled()
-
-
-@pytest.mark.slow
-def test_a_window_that_is_open_follows_what_another_one_starts(browser, served, many, tmp_path):
-    few = draw(tmp_path / "few", {"night": 40, "wood": 50}, seed=7)
-    with opened(browser, served) as other, opened(browser, served) as page:
-        expect(other.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
-        regenerate(page, few)
-        for window in (page, other):
-            expect(window.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 90"))
-            expect(window.locator("#cancel-clusters")).to_be_visible()
-            expect(window.locator("#generate")).to_be_disabled()
-        for window in (page, other):
-            finish(window, 90)
-            expect(window.locator("#cancel-clusters")).to_be_hidden()
-            expect(window.locator("#rcc-list .safe-card")).not_to_have_count(0)
-            expect(window.locator("#map .safe-map-none")).to_be_hidden(timeout=WAIT)
-        # What it shows is of the present run: an edit is not refused.
-        field(other, "rcc-name").fill("seen here too")
-        field(other, "rcc-note").focus()
-        notes = served.out / NOTES_FILE
-        wait_until(lambda: notes.is_file() and "seen here too" in notes.read_text())
-        # An error is told in both, and so is the work of another tab.
-        regenerate(page, tmp_path / "nowhere")
-        for window in (page, other):
-            expect(window.locator("#clusters-status [role=alert]")).to_contain_text("nowhere")
-        for window in (page, other):
-            window.get_by_role("tab", name="Unsafe set").click()
-        field(page, "improvement").fill(str(served.improvement))
-        field(page, "accuracy").fill("0.5")
-        page.locator("#select").click()
-        for window in (page, other):
-            expect(window.locator("#unsafe-status strong")).to_contain_text("of 18 improvement images")
-    for name in (UNSAFE_SET_FILE, SELECTION_FILE, FILENAMES_FILE):  # other tests know none
-        (served.out / name).unlink()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("width", [1280, 820])
-def test_choosing_another_rcc_moves_nothing(browser, served, many, width):
+def test_choosing_another_rcc_moves_nothing_and_the_page_fits_a_tablet(browser, served, many):
     with opened(browser, served) as page:
         expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
         if "320 failures" not in page.locator("#clusters-status").inner_text():
             regenerate(page, many)
             finish(page, 320)
-        page.set_viewport_size({"width": width, "height": 1100})
+        page.set_viewport_size({"width": 820, "height": 1100})
         page.wait_for_timeout(1000)
         faces = page.locator("#rcc-list .safe-card")
         expect(faces.nth(2)).to_be_visible()
@@ -268,46 +192,15 @@ def test_the_grid_is_paged_and_begins_with_the_most_typical_image(browser, serve
 
 
 @pytest.mark.slow
-def test_three_images_are_shown_and_so_they_are_when_all_are_in_no_cluster(browser, served, tmp_path):
-    rng = np.random.default_rng(0)
-    few = tmp_path / "few"
-    few.mkdir()
-    for scene in ("night", "snow", "wood"):
-        draw_scene(scene, rng).save(few / f"{scene}.png")
-    with opened(browser, served) as page:
-        regenerate(page, few)
-        finish(page, 3)
-        expect(page.locator("#rcc-heading h2")).to_have_text(re.compile("RCC 0|No cluster"))
-        expect(page.locator("#map .safe-map-none")).to_be_hidden(timeout=WAIT)
-        expect(page.locator("#grid [data-index]")).to_have_count(3)
-        page.get_by_role("button", name="Select all shown").click()
-        expect(page.locator("#move-to")).to_contain_text("3 images selected")
-        page.locator("#move-to input").click()
-        page.get_by_role("option", name="No cluster").click()
-        page.locator("#move").click()
-        expect(page.locator("#clusters-status")).to_contain_text("No root cause clusters in")
-        expect(page.locator("#rcc-heading h2")).to_have_text("No cluster")
-        expect(page.locator("#merge")).to_be_disabled()
-        expect(page.locator("#grid-title")).to_contain_text("3 images, the most typical first")
-        page.get_by_role("tab", name="Report").click()
-        page.locator("#report").click()
-        expect(page.locator("#report-state b")).to_have_text("Up to date.", timeout=WAIT)
-        page.get_by_role("tab", name="Unsafe set").click()
-        field(page, "improvement").fill(str(served.improvement))
-        field(page, "accuracy").fill("0.5")
-        page.locator("#select").click()
-        alert = page.locator("#unsafe-status [role=alert]")
-        expect(alert).to_contain_text("all failing images are in no cluster")
-
-
-@pytest.mark.slow
 def test_results_of_another_version_are_told_and_can_be_replaced(browser, served):
+    earlier = present_runs(served.out).get(CLUSTERS)
     with opened(browser, served) as page:
         regenerate(page, served.images)
+        wait_until(lambda: present_runs(served.out).get(CLUSTERS) != earlier)
         finish(page, 24)
-    file = served.out / CLUSTERS_FILE
-    arrays = dict(np.load(file))
-    np.savez(file, **arrays | {"format_version": np.array(0)})
+    run = present_runs(served.out)[CLUSTERS]
+    arrays = dict(np.load(run.folder / CLUSTERS_FILE)) | {"format_version": np.array(0)}
+    add_run(served.out, CLUSTERS, {CLUSTERS_FILE: lambda path: np.savez(path, **arrays)}, clusters=run.clusters)
     with opened(browser, served) as page:
         alert = page.locator("#clusters-status [role=alert]")
         expect(alert).to_contain_text("must have format version 1. Received: 0. Generate the clusters again.")

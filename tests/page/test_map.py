@@ -1,4 +1,4 @@
-"""The map of all failing images: its script alone in a browser, and on the real page."""
+"""The map of all failing images: its script alone in a browser. (Other tests use it on the real page.)"""
 
 import itertools
 import re
@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from page.images_view import HERE, MAP_SCRIPTS
+from page.assets import asset, script
+from page.clusters.images import MAP_SCRIPTS
 from page.texts import as_text
 from rccs.image_map import COLOURS, STEPS, colour_apart, packed
 from rccs.map_filters import map_filters
-from tests.helpers.browsing import FAKED, WAIT, Served, canvas_of, field, generate, opened, served_from
 
 N = 20_000
 SMOOTH = 50  # milliseconds for a frame
@@ -64,14 +64,14 @@ def window(browser: Browser) -> Iterator[Page]:
 
 
 def show(window: Page, props: dict, width: int = 700) -> None:
-    style = HERE.joinpath("style.css").read_text()
-    body = HERE.joinpath("map.html").read_text()
+    style = asset("style.css")
+    body = asset("clusters/map.html")
     faults = []
     window.on("pageerror", lambda error: faults.append(str(error)))
     style += "* { box-sizing: border-box; } body { height: 3000px; }"
     window.set_content(f"<style>{style}</style><div id='map' style='width:{width}px'>{body}</div>")
-    script = "".join(HERE.joinpath("scripts", name).read_text() for name in MAP_SCRIPTS)
-    window.evaluate(ALONE, [script, props, PIXEL])
+    joined = script(*MAP_SCRIPTS)
+    window.evaluate(ALONE, [joined, props, PIXEL])
     expect(window.locator("#map .safe-map-none")).to_be_hidden()
     assert faults == []
 
@@ -101,9 +101,6 @@ def frames(page: Page) -> list[float]:
 
 def event(page: Page) -> list:
     return page.evaluate("() => window.shown.events.at(-1)")
-
-
-# --- The script alone -------------------------------------------------------------------------------------------
 
 
 def test_labels_are_names_cut_short_or_numbers_and_what_lies_outside_is_marked_until_it_is_fitted(square):
@@ -231,26 +228,7 @@ def test_the_wheel_scrolls_the_page_until_the_map_has_the_focus_and_dragging_mov
     expect(square.locator("#map .safe-map-outside")).to_have_text("3 outside")
 
 
-@pytest.mark.parametrize("width", [380, 500, 1000])
-def test_the_map_fits_its_place_with_and_without_its_filters(window, width):
-    show(window, of_points(SQUARE, LABELS, {"light": np.arange(5.0)}, {}), width)
-    area, pane = window.locator("#map .safe-map"), window.locator("#map .safe-map-filters")
-    assert area.bounding_box() | {"y": 0} == {"x": area.bounding_box()["x"], "y": 0, "width": width, "height": 520}
-    window.locator("#map [data-do=filters]").click()
-    beside, map_box = pane.bounding_box(), area.bounding_box()
-    assert (beside["x"] > map_box["x"], beside["y"] > map_box["y"]) == (width > 400, width < 400)
-    end = window.locator("#map").bounding_box()["x"] + width
-    assert max(beside["x"] + beside["width"], map_box["x"] + map_box["width"]) == pytest.approx(end)
-    buttons = [button.bounding_box() for button in window.locator("#map .safe-map-tools button").all()]
-    assert all(one["x"] + one["width"] <= two["x"] for one, two in itertools.pairwise(buttons))
-    assert buttons[-1]["x"] + buttons[-1]["width"] < map_box["x"] + map_box["width"]
-    window.evaluate("() => document.querySelector('#map').style.setProperty('--map-height', '300px')")
-    data(window, "zoom")
-    drawn = window.locator("#map canvas").evaluate("canvas => canvas.height")
-    assert drawn == pytest.approx(area.bounding_box()["height"], abs=2)
-    assert drawn < 310
-
-
+@pytest.mark.slow
 def test_twenty_thousand_images_in_400_rccs_and_twelve_parameters_stay_smooth_and_small(window, capsys):
     rng = np.random.default_rng(0)
     labels = np.repeat(np.arange(-1, 399), N // 400)
@@ -330,51 +308,13 @@ def lab(colour: str, sight: np.ndarray) -> np.ndarray:
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
-@pytest.mark.parametrize("sight", list(SIGHT))
 @pytest.mark.parametrize(("theme", "ground"), [("light", "#ffffff"), ("dark", "#0b0f19")])
-def test_the_colours_differ_from_each_other_from_grey_and_from_the_ground_for_everybody(theme, ground, sight):
-    script = HERE.joinpath("scripts", "map_colours.js").read_text()
-    colours = re.findall("#[0-9a-f]{6}", re.search(rf"{theme}: \[(\"#.*?)\]", script)[1])
-    grey = re.search(rf'GREY = {{.*?{theme}: "(#\w+)"', script)[1]
+def test_the_colours_differ_from_each_other_from_grey_and_from_the_ground_for_everybody(theme, ground):
+    colouring = asset("clusters/map_colours.js")
+    colours = re.findall("#[0-9a-f]{6}", re.search(rf"{theme}: \[(\"#.*?)\]", colouring)[1])
+    grey = re.search(rf'GREY = {{.*?{theme}: "(#\w+)"', colouring)[1]
     assert len(colours) == COLOURS
-    seen = [lab(colour, SIGHT[sight]) for colour in (*colours, grey, ground)]
-    for one, two in itertools.combinations(range(len(seen)), 2):
-        assert np.linalg.norm(seen[one] - seen[two]) > LEAST_DIFFERENCE, (one, two)
-
-
-# --- On the page ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with served_from(tmp_path_factory.mktemp("map"), tool=FAKED) as served:
-        names = sorted(path.name for path in served.images.iterdir())
-        rows = [f"{name},{'dark' if 'night' in name else 'bright'}" for name in names]
-        (served.images / "parameters.csv").write_text("\n".join(["image,<b>sky</b>", *rows]))
-        yield served
-
-
-@pytest.mark.slow  # most of it before the map is there; tests of the page's reasons filter it too
-def test_the_page_filters_selects_what_is_shown_names_and_shows_thumbnails(browser, served):
-    with opened(browser, served) as page:
-        generate(page, served)
-        canvas = canvas_of(page)
-        expect(canvas).to_have_attribute("data-shown", "24")
-        field(page, "rcc-name").fill("dark & <i>")
-        expect(canvas).to_have_attribute("data-labels", re.compile(r"dark & <i>"), timeout=WAIT)
-        page.locator("#map [data-do=filters]").click()
-        pane = page.locator("#map .safe-map-filters")
-        expect(pane.locator("section", has_text="brightness")).to_be_visible()
-        pane.locator("section", has_text="<b>sky</b>").get_by_role("button", name="dark: 10 of 10").click()
-        expect(pane.locator("header b")).to_have_text("10 of 24 shown")
-        pane.get_by_role("button", name="Select").click()
-        expect(page.locator("#grid-title")).to_contain_text("10 images selected on the map")
-        expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(10)
-        canvas.focus()
-        for _ in range(2):
-            page.keyboard.press("+")
-        page.keyboard.press("Space")
-        page.keyboard.press("0")
-        for _ in range(2):
-            page.keyboard.press("+")
-        page.wait_for_function("() => Number(document.querySelector('#map canvas').dataset.pictures) > 0")
+    for sight, seeing in SIGHT.items():
+        seen = [lab(colour, seeing) for colour in (*colours, grey, ground)]
+        for one, two in itertools.combinations(range(len(seen)), 2):
+            assert np.linalg.norm(seen[one] - seen[two]) > LEAST_DIFFERENCE, (sight, one, two)

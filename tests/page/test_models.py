@@ -1,25 +1,24 @@
 """Two models side by side on the real page: chosen by name, counted, and each count opens its images."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 
 from dnn.failures import collect_failures
-from page.analyses import TOP
 from page.jobs import Jobs, PageSettings
-from page.models_view import MOST_KEPT, ModelsView
 from page.results import Results
+from page.retraining.models import MOST_KEPT, ModelsView
+from page.serving.analyses import TOP
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE
 from tests.helpers.answered import AnsweredCase, draw_case
-from tests.helpers.browsing import FAKED, WAIT, Served, field, opened, served_from, unfold
+from tests.helpers.browsing import FAKED, Served, field, opened, served_from, unfold
 from tests.helpers.laid_out import laid_out
 from tests.helpers.two_analyses import WRONG_A, WRONG_B, collect, draw_test
+from tests.page.test_accessibility import serious
 
 BETA = "beta <b>2"  # markup in the name of a folder is text
 
@@ -91,43 +90,7 @@ def test_a_model_of_another_analysis_stands_beside_with_counts_that_open_their_i
     reason.locator("button").last.click()
     expect(title).to_contain_text(re.compile(r"12 images of RCC \d: B is right"))
     expect(tiles).to_have_count(12)
-    tiles.first.click()
-    expect(page.locator("#models-grid dialog img")).to_be_visible()
-    page.keyboard.press("Escape")
-    reason.get_by_role("link").click()  # the RCC itself
-    expect(page.locator("#rcc-heading")).to_be_visible(timeout=WAIT)
-
-
-@pytest.mark.slow
-def test_the_address_leads_back_to_a_comparison(browser, served, page):
-    page.locator("#compare-models").click()
-    expect(page.locator("#models-status strong")).to_contain_text("B is better beyond doubt")
-    expect(page).to_have_url(re.compile("models="))
-    link = page.url
-    page.get_by_role("tab", name="Report").click()
-    expect(page).to_have_url(re.compile("tab=report.*models="))
-    page.go_back()
-    expect(page).to_have_url(link)
-    with opened(browser, served) as other:
-        other.goto(link)
-        expect(other.locator("#models-status")).to_contain_text(f"B {BETA}: network_2.csv, tested", timeout=WAIT)
-        expect(other.locator("#models-figures")).to_contain_text("64.86% · 79.73%")
-        expect(field(other, "analysis-b")).to_have_value(BETA)
-        expect(other.locator("#models-status")).not_to_contain_text("The link was made")
-        other.reload()
-        expect(other.get_by_role("tab", name="Retraining")).to_have_attribute("aria-selected", "true")
-        expect(other.locator("#models-figures")).to_contain_text("64.86% · 79.73%", timeout=WAIT)
-
-
-@pytest.mark.slow
-def test_what_cannot_be_compared_is_a_sentence_and_the_pane_has_no_serious_finding(served, page):
-    page.locator("#compare-models").click()
-    expect(page.locator("#models-figures")).to_contain_text("Only B right")
-    for theme in ("", "dark"):
-        page.evaluate("theme => document.body.classList.toggle('dark', theme === 'dark')", theme)
-        page.wait_for_timeout(400)  # colours change slowly
-        found = Axe().run(page, context="#two-models", options={"resultTypes": ["violations"]}).response["violations"]
-        assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+    assert serious(page) == []
     page.locator("#analysis-b input").click()
     page.get_by_role("option", name="(this one)").click()
     expect(field(page, "model-b")).to_have_value("")  # there is no second one
@@ -161,47 +124,22 @@ def test_analyses_below_the_same_folder_are_offered_whichever_of_them_is_open(ho
         choices = view.on_choices(None, None, None)
         assert [value for _, value in choices[view._analysis].choices] == [name, other]
         assert choices[view._analysis].value == other
-        assert "only-b" in view.on_compare(ACCURACY_FILE, other, ACCURACY_FILE)[view._chosen]
+        assert "only-b" in view.on_compare(ACCURACY_FILE, other, ACCURACY_FILE)[view._images.chosen]
 
 
-def test_a_link_says_if_other_models_are_in_the_place_of_those_that_it_was_made_of(home):
+def test_what_is_no_analysis_and_images_outside_the_root_are_refused(home):
     view = view_of(home)
-    link = view.on_compare(ACCURACY_FILE, "beta", ACCURACY_FILE)[view._link]
-    found = view.on_link(link)
-    assert found[view._link] == link
-    assert "The link was made" not in found[view._status]
-    shutil.rmtree(home / "beta")
-    collect(home / "beta", home.parent / "test", WRONG_A, name="<b>third")
-    assert "The link was made when the models were first" in view.on_link(link)[view._status]
-    shutil.rmtree(home / "beta")
-    assert "There is no analysis beta any more" in view.on_link(link)[view._status]
-
-
-@pytest.mark.parametrize("link", ["", "[", "[]", '["a", "b", "c", "d", 5]', '{"a": 1}', None, "5", "[" * 5000])
-def test_what_is_no_link_is_refused(home, link):
-    view = view_of(home)
-    found = view.on_link(link)
-    assert "Expected a link that this page has made" in found[view._status]
-    assert view._link not in found
-
-
-@pytest.mark.parametrize("name", ["../test", "gone", "/", "..", "\0", 7, None])
-def test_what_is_no_analysis_is_refused(home, name):
-    view = view_of(home)
-    assert "There is no analysis" in status_of(view, ACCURACY_FILE, name, ACCURACY_FILE)
-
-
-def test_an_analysis_of_images_outside_the_root_is_refused(home):
-    view = view_of(home, root=home.resolve())
-    told = status_of(view, ACCURACY_FILE, "beta", ACCURACY_FILE)
+    for name in ("../test", "gone", "/", "..", "\0", 7, None):
+        assert "There is no analysis" in status_of(view, ACCURACY_FILE, name, ACCURACY_FILE)
+    told = status_of(view_of(home, root=home.resolve()), ACCURACY_FILE, "beta", ACCURACY_FILE)
     assert "Expected a model that was tested on images below" in told
 
 
 def test_only_the_last_comparisons_are_kept_and_an_older_one_says_so(home):
     view = view_of(home)
-    keys = [view.on_compare(ACCURACY_FILE, "beta", ACCURACY_FILE)[view._key] for _ in range(MOST_KEPT + 1)]
-    assert view._file_of(0, f"{keys[-1]} only-b").name == "plain_00.png"
+    keys = [view.on_compare(ACCURACY_FILE, "beta", ACCURACY_FILE)[view._images.key] for _ in range(MOST_KEPT + 1)]
+    assert view._images_of(keys[-1], "only-b").paths[0].endswith("plain_00.png")
+    assert view._images.grid.picture([0, f"{keys[-1]} only-b"], 720).startswith("data:image")
+    assert view._images.grid.picture([5, f"{keys[-1]} only-b"], 720) == ""
     with pytest.raises(SAFEError, match="Click Compare again"):
-        view._file_of(0, f"{keys[0]} only-b")
-    with pytest.raises(IndexError):
-        view._file_of(5, f"{keys[-1]} only-b")
+        view._images_of(keys[0], "only-b")

@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from page import pictures
-from page.pictures import picture_file
-from page.runs_view import _export_folder
+from page.clusters.runs import _export_folder
+from page.pictures import oldest, picture_file
 
 
 @pytest.fixture
@@ -53,26 +52,26 @@ def test_of_an_image_outside_the_root_or_gone_the_tile_is_shown(image, tmp_path)
     assert centre(tile)[0] < 250
 
 
-@pytest.mark.slow
-def test_no_more_pictures_are_kept_than_the_bound_and_those_shown_last_stay(image, monkeypatch):
-    monkeypatch.setattr(pictures, "MOST_PICTURES", 20)
-    Image.new("RGB", (2, 2), "red").save(image)
-    first = Path(picture_file(image, 2, None))
-    for time in range(10_000):
-        os.utime(image, ns=(0, time))
-        file = Path(picture_file(image, 2, None))
-        os.utime(first)  # as if it were shown again
-        if file.name.startswith("00"):
-            break
-    left = list(file.parent.iterdir())
-    assert len(left) == min(time + 2, 20)
-    assert {first, file} <= set(left)
-
-
-def test_the_last_exports_are_kept(tmp_path, monkeypatch):
+def test_the_last_exports_and_the_pictures_shown_last_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     made = []
     for time in range(25):
         made.append(_export_folder())
         os.utime(made[-1], (time, time))
-    assert sorted(made[-20:]) == sorted((tmp_path / "exports").iterdir())
+    exports = tmp_path / "exports"
+    assert sorted(made[-20:]) == sorted(exports.iterdir())
+    assert oldest(exports, but=18) == made[5:7]
+    assert oldest(exports, but=20) == oldest(exports, but=30) == []
+
+
+def test_no_more_pictures_are_kept_than_the_bound(image, monkeypatch):
+    monkeypatch.setattr("page.pictures.MOST_PICTURES", 5)
+    Image.new("RGB", (2, 2), "red").save(image)
+    for time in range(10_000):
+        os.utime(image, ns=(0, time))
+        file = Path(picture_file(image, 2, None))
+        if file.name.startswith("00"):  # one of 256
+            break
+    left = list(file.parent.iterdir())
+    assert len(left) == min(time + 1, 5)
+    assert file in left

@@ -5,13 +5,11 @@ import re
 
 import pytest
 
-from page.plots import MOST_BARS, class_bars, keeping, learning_curves, shares_right
-from page.retraining_view import listed_images
+from page.retraining.plots import MOST_BARS, class_bars, shares_right
+from page.retraining.view import listed_images
 from tests.helpers.small_models import retraining_for
 from training.certainty import Counts, certainties
-from training.comparison import Answered, Changed, Share
-from training.finetuning import Epoch
-from training.together import TradeOff
+from training.comparison import Answered, Share
 
 
 def shares(rccs: int, noise: int) -> list[Share]:
@@ -34,12 +32,6 @@ def test_what_has_no_bar_is_named_for_what_it_is(more, noise, rest):
     assert ("other RCC" in drawn) == bool(more)
 
 
-def test_a_thin_line_is_the_interval_of_the_share_that_is_right_now():
-    drawn = shares_right([Share("0", images=4, before=0, after=4), Share("1", images=400, before=0, after=200)], {})
-    assert "title='95% interval 40% to 100%'" in drawn
-    assert "title='95% interval 45% to 55%'" in drawn
-
-
 def test_rccs_of_which_most_is_still_wrong_come_first_and_lead_to_their_images():
     there = [Share("-1", images=90, before=0, after=0), Share("0", images=9, before=0, after=8)]
     drawn = shares_right([*there, Share("3", images=8, before=0, after=1)], {})
@@ -56,20 +48,12 @@ def test_classes_that_are_worse_come_first_then_those_that_changed_most():
     assert "89% → 56% of 90" in drawn
 
 
-def test_a_second_pass_is_a_line_of_its_own():
-    history = [Epoch(i, 0.5, 0.9, i / 8, 1.0) for i in range(7)]
-    assert learning_curves(history, 6, best=5).count("<polyline") == 2  # held out, unsafe set
-    drawn = learning_curves(history, 6, best=5, first_pass=3)
-    assert drawn.count("<polyline") == 4
-    assert drawn.count(">second pass<") == 1
-
-
 def test_the_images_of_a_tile_and_of_a_cell_are_listed_before_and_after():
     answers = (
         Answered("a.png", "sea", "sea", "sea"), Answered("b.png", "sea", "sky", "sea"),
         Answered("c.png", "sky", "sea", "sea"), Answered("d.png", "sky", "sea", "sky"),
     )  # fmt: skip
-    improved = tuple(Changed(*row) for row in (answers[1], answers[3]))
+    improved = tuple(Answered(*row) for row in (answers[1], answers[3]))
     result = dataclasses.replace(retraining_for(""), answers=answers, improved=improved)
     lists = {
         "improved": ("Improved: 2 images, wrong before and right now", "bd"),
@@ -84,16 +68,4 @@ def test_the_images_of_a_tile_and_of_a_cell_are_listed_before_and_after():
     for chosen, (heading, images) in lists.items():
         listed = listed_images(result, chosen)
         assert listed.heading == heading
-        assert [image.image for image in listed.images] == [f"{name}.png" for name in images]
-
-
-def test_what_both_networks_together_would_keep_is_a_row_for_each_share():
-    found = (TradeOff(0.0, 160, 8), TradeOff(0.3, 150, 2))
-    result = retraining_for("run")
-    result = dataclasses.replace(result, trade_off=found, test_size=200, accuracy_before=0.6)
-    drawn = keeping(result)
-    assert "<th scope='row'>0% (this model)</th><td>80.00% (+20.0)</td>" in drawn
-    assert "<th scope='row'>30%</th><td>75.00% (+15.0)</td>" in drawn
-    assert "2 (1.67%)" in drawn
-    assert "width:25.0%" in drawn
-    assert keeping(dataclasses.replace(result, trade_off=())) == ""
+        assert list(listed.paths) == [f"{name}.png" for name in images]

@@ -1,8 +1,8 @@
 """Failure rates and weak spots on the real page, in a real browser."""
 
 import io
-import math
 import re
+import zipfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -12,27 +12,21 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from page.jobs import Jobs, PageSettings
-from page.note_view import OnWeakSpots
-from page.results import Results
-from pipeline.comparison import explain_failures
-from pipeline.generation import ClusteringSettings, generate_clusters
-from rccs.clusters import fingerprint, load_clusters
-from rccs.conditions import Literal
-from rccs.review import load_notes
-from rccs.spot_notes import SpotNote, load_spot_notes, notes_of_run, set_spot_note
-from rccs.weak_spots import WeakSpot
-from reasons import load_reasons, reasons_files
-from support.errors import SAFEError
-from support.output_folder import save_files
-from support.run_folder import COMPARISON_FILE, SPOT_NOTES_FILE
-from tests.helpers.answered import AnsweredCase, draw_case, draw_people
+from pipeline.run_record import given_parameters, groups_of
+from rccs.clusters import load_clusters, run_record, save_clusters
+from rccs.review.notes import SpotNote
+from rccs.review.review import load_review
+from rccs.review.spot_notes import notes_of_run
+from rccs.spots.conditions import Literal
+from rccs.spots.weak_spots import WeakSpot
+from reasons.comparison import load_reasons, save_reasons
+from store.runs import CLUSTERS, COMPARISON, present_runs
+from tests.helpers.answered import AnsweredCase, draw_case, draw_people, record_light
 from tests.helpers.browsing import (
     FAKED,
     Served,
-    asks_for_no_news,
-    canvas_of,
     field,
+    forget,
     opened,
     served_from,
     unfold,
@@ -62,7 +56,7 @@ def compared(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
     with served_from(root, tool=FAKED) as served:
         with opened(browser, served) as page:
             generate(page, case)
-            wait_until((served.out / COMPARISON_FILE).is_file)
+            wait_until(lambda: COMPARISON in present_runs(served.out))
             expect(page.locator("#rcc-heading .safe-rate")).to_be_visible()
         yield Compared(served, case)
 
@@ -74,7 +68,7 @@ def page(browser: Browser, compared: Compared) -> Iterator[Page]:
         yield page
 
 
-def test_the_rcc_that_fails_more_comes_first_and_says_how_often(page):
+def test_rates_and_weak_spots_are_shown_and_a_weak_spot_that_is_clicked_shows_its_images(page, compared):
     first = page.locator("#rcc-list .safe-card").first
     expect(first).to_contain_text("fails more")
     expect(first).to_have_class(re.compile("selected"))
@@ -82,61 +76,54 @@ def test_the_rcc_that_fails_more_comes_first_and_says_how_often(page):
         "Fails more often than elsewhere: 100% of 12 tested images like these are wrong"
     )
     expect(page.locator("#rcc-heading .safe-confusion")).to_have_text("All are night taken for wood")
+    # The line on a card is at the rate of all other images: what is compared with must not hold the RCC itself.
+    clusters = load_clusters(compared.served.out)
+    reasons = load_reasons(compared.served.out, clusters)
+    elsewhere = reasons.rates(clusters)[0].elsewhere
+    assert elsewhere < reasons.base
+    left = first.locator(".safe-rate-base").evaluate("line => parseFloat(line.style.left)")
+    assert left == pytest.approx(100 * elsewhere, abs=0.06)
+    said = re.compile(r"are wrong: the upright line\. Not explained by any reason: \d+ of \d+ images wrong")
+    expect(page.locator("#spots .safe-spots-base")).to_contain_text(said)
 
-
-def test_the_line_on_a_card_stands_at_the_rate_with_which_the_rcc_is_compared(page, compared):
-    out = compared.served.out
-    clusters = load_clusters(out)
-    rates = load_reasons(out, clusters).rates(clusters)
-    # Not at the rate of all test images: of several RCCs that all fail more often, some may fail less often than that.
-    assert rates[0].elsewhere < load_reasons(out, clusters).base
-    for rcc, rate in rates.items():
-        line = page.locator(f"#rcc-list [data-rcc='{rcc}'] .safe-rate-base")
-        if math.isnan(rate.elsewhere) or not rate.tested:
-            expect(line).to_have_count(0)
-        else:
-            left = line.evaluate("line => parseFloat(line.style.left)")
-            assert left == pytest.approx(100 * rate.elsewhere, abs=0.06)
-
-
-@pytest.mark.slow
-def test_the_table_says_what_is_taken_for_what(page):
-    page.locator("#taken").get_by_text("What is taken for what").click()
-    expect(page.locator("#confusions")).to_contain_text("night")
-    expect(page.locator("#confusions")).to_contain_text("12")
-
-
-def test_a_weak_spot_that_is_clicked_shows_its_images_as_a_gif_in_the_grid_and_on_the_map(page, compared):
     spot = page.locator("#spots .safe-spot").first
     where = spot.locator("b").inner_text()
-    expect(spot).to_contain_text(re.compile(r"\d+ of \d+ test images are wrong: \d+%"))
+    shown = int(re.search(r"(\d+) of \d+ test images are wrong \(\d+%", spot.inner_text())[1])
     spot.click()
     expect(spot).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#grid-title")).to_contain_text(f"with {where}")
     expect(page.locator("#grid [data-index]").first).to_contain_text("night → wood (90%)")
-    source = page.locator("#spot-gif img").get_attribute("src")
-    assert "weak_spot_01.gif" in source
-    with Image.open(io.BytesIO(httpx.get(f"{compared.served.url}/{source}").content)) as gif:
-        shown = int(re.search(r"(\d+) of \d+ test images", spot.inner_text())[1])
-        assert gif.n_frames == shown
     expect(page.locator("#grid [aria-pressed=true]")).to_have_count(shown)
+    source = page.locator("#spot-gif img").get_attribute("src")
+    with Image.open(io.BytesIO(httpx.get(f"{compared.served.url}/{source}").content)) as gif:
+        assert gif.n_frames == shown
+
+
+def exported_names(page: Page, button: str, file: str) -> set[str]:
+    """The images in the ZIP file that is made of what is at hand."""
+    page.locator(button).click()
+    download = page.locator("#download")
+    expect(download).to_have_text(f"Download {file}")
+    with page.expect_download() as waiting:
+        download.click()
+    with zipfile.ZipFile(waiting.value.path()) as archive:
+        names = {name for name in archive.namelist() if name.endswith(".png")}
+    return {name.split("/")[-1] for name in names}
 
 
 @pytest.mark.slow
-def test_the_map_is_filtered_by_what_the_dnn_takes_images_for_and_what_is_shown_is_selected(page):
-    canvas_of(page)
-    page.locator("#map [data-do=filters]").click()
-    pane = page.locator("#map .safe-map-filters")
-    expect(pane.locator("header b")).to_have_text("26 of 26 shown")
-    predicted = pane.locator("section", has=page.get_by_text("predicted", exact=True))
-    wood = predicted.locator("[data-bin]").first
-    expect(wood).to_have_attribute("aria-label", re.compile(r"^wood: (\d+) of \1$"))
-    images = int(wood.locator("output").inner_text())
-    wood.click()
-    expect(pane.locator("header b")).to_have_text(f"{images} of 26 shown")
-    pane.get_by_role("button", name="Select").click()
-    expect(page.locator("#grid-title")).to_contain_text(f"{images} images selected on the map")
-    expect(page.locator("#grid [aria-pressed=true]")).to_have_count(images)
+def test_what_is_at_hand_is_exported(page, compared):
+    clusters = load_clusters(compared.served.out)
+    reasons = load_reasons(compared.served.out, clusters)
+    page.locator("#rcc-list [data-rcc='1']").click()
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
+    expect(page.locator("#export-spot")).to_be_hidden()
+    in_rcc = {path.split("/")[-1] for path in clusters.members(1)}
+    assert exported_names(page, "#export-one", "RCC_1.zip") == in_rcc
+    page.locator("#spots .safe-spot").first.click()
+    expect(page.locator("#export-one")).to_be_hidden()
+    in_spot = {clusters.paths[row].split("/")[-1] for row in reasons.images[0].tolist()}
+    assert exported_names(page, "#export-spot", "weak_spot_1.zip") == in_spot
 
 
 @pytest.fixture
@@ -148,14 +135,14 @@ def two_spots(compared: Compared) -> Iterator[list[WeakSpot]]:
     snow = WeakSpot((Literal("label", "=", "snow"),), 16, 8, 0.25, 0.75, 0.3)
     rows = np.flatnonzero(clusters.answers.label == "snow")
     two = reasons._replace(spots=(reasons.spots[0], snow), images=(reasons.images[0], rows))
-    save_files(out, reasons_files(two, clusters, clusters))
+    save_reasons(two, clusters, out, present_runs(out)[CLUSTERS])
     yield list(two.spots)
-    (out / SPOT_NOTES_FILE).unlink(missing_ok=True)
-    save_files(out, reasons_files(reasons, clusters, clusters))
+    forget(out)
+    save_reasons(reasons, clusters, out, present_runs(out)[CLUSTERS])
 
 
 def noted(compared: Compared, spot: WeakSpot) -> tuple[str, str, str]:
-    return notes_of_run(compared.served.out).get(spot.conditions, SpotNote(spot.conditions, ""))[2:]
+    return notes_of_run(compared.served.out).get(spot.conditions, SpotNote(spot.conditions, ""))[2:5]
 
 
 @pytest.mark.slow
@@ -183,30 +170,11 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
         expect(second).to_contain_text("snow")
         page.reload()
         expect(first).to_contain_text("<b>night</b>")
+        assert serious(page) == []
         expect(field(page, "spot-name")).to_have_value("snow")  # the address says which one was at hand
         first.click()
         expect(field(page, "spot-note")).to_have_value("hazard H3")
-    assert load_notes(compared.served.out) == {}
-
-
-@pytest.mark.slow
-def test_weak_spots_with_all_verdicts_have_no_serious_finding_in_light_or_dark(browser, compared, two_spots):
-    out, tested = compared.served.out, str(compared.case.test)
-    for spot, verdict in zip(two_spots, ("unclear", "safe"), strict=True):
-        set_spot_note(out, SpotNote(spot.conditions, tested, "name", "", verdict))
-    window = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = window.new_page()
-    for theme in ("light", "dark"):
-        page.goto(f"{compared.served.url}/?__theme={theme}")
-        for place, verdict in enumerate(("unclear", "safe")):
-            expect(page.locator("#spots .safe-spot-verdict").nth(place)).to_contain_text(verdict)
-        page.wait_for_timeout(400)
-        assert serious(page) == [], theme
-        set_spot_note(out, SpotNote(two_spots[0].conditions, tested, "name", "", "unsafe"))
-        expect(page.locator("#spots .safe-spot-verdict").nth(0)).to_contain_text("unsafe")
-        assert serious(page) == [], theme
-        set_spot_note(out, SpotNote(two_spots[0].conditions, tested, "name", "", "unclear"))
-    window.close()
+    assert load_review(compared.served.out).notes == {}
 
 
 @pytest.mark.slow
@@ -218,52 +186,11 @@ def test_a_weak_spot_at_hand_stays_while_more_is_found(browser, compared, two_sp
         field(page, "spot-name").fill("snow")
         two = load_reasons(out, clusters)
         reversed_ = two._replace(base=0.5, spots=two.spots[::-1], images=two.images[::-1])
-        save_files(out, reasons_files(reversed_, clusters, clusters))
+        save_reasons(reversed_, clusters, out, present_runs(out)[CLUSTERS])
         expect(page.locator("#spots .safe-spots-base")).to_contain_text("50.0% of all test images are wrong")
         expect(page.locator("#spots .safe-spot").nth(0)).to_have_attribute("aria-pressed", "true")
         expect(field(page, "spot-name")).to_have_value("snow")
         expect(page.locator("#spot-heading h2")).to_have_text("label = snow")
-
-
-@pytest.mark.slow
-def test_two_windows_that_name_a_weak_spot_differently_are_asked(browser, compared, two_spots):
-    night, _ = two_spots
-    with opened(browser, compared.served) as a, opened(browser, compared.served) as b:
-        for page in (a, b):
-            expect(page.locator("#spot-heading h2")).to_have_text(night.where)
-            page.locator("#spots .safe-spot").nth(0).click()
-        asks_for_no_news(b)
-        field(a, "spot-name").fill("night")
-        wait_until(lambda: noted(compared, night)[0] == "night")
-        field(b, "spot-name").fill("no light")
-        question = b.locator("#spot-says [role=status]")
-        expect(question).to_contain_text("Another window changed the name: “night”. Yours is not kept yet.")
-        expect(field(b, "spot-name")).to_have_value("no light")
-        assert noted(compared, night)[0] == "night"
-        question.get_by_text("Keep mine").click()
-        wait_until(lambda: noted(compared, night)[0] == "no light")
-        expect(field(a, "spot-name")).to_have_value("no light")
-
-
-@pytest.mark.slow
-def test_notes_on_weak_spots_that_are_damaged_are_told_and_the_page_goes_on(browser, compared, two_spots):
-    night, _ = two_spots
-    (compared.served.out / SPOT_NOTES_FILE).write_text("x")
-    with opened(browser, compared.served) as page:
-        expect(page.locator("#clusters-status")).to_contain_text("must begin with the column names conditions,where")
-        expect(page.locator("#spot-heading h2")).to_have_text(night.where)
-        page.locator("#spots .safe-spot").nth(0).click()
-        field(page, "spot-name").fill("typed all the same")
-        expect(page.locator("#spot-says [role=status]")).to_contain_text("Not kept: ")
-        expect(field(page, "spot-name")).to_have_value("typed all the same")
-    assert (compared.served.out / SPOT_NOTES_FILE).read_text() == "x"
-
-
-@pytest.mark.slow
-def test_images_are_found_by_what_they_were_taken_for(page):
-    field(page, "find").fill("label=snow predicted=wood")
-    field(page, "find").press("Enter")
-    expect(page.locator("#grid-title")).to_contain_text("8 images found")
 
 
 @pytest.mark.slow
@@ -273,75 +200,66 @@ def test_a_window_that_was_open_before_hears_of_the_comparison(browser, compared
         expect(watching.locator("#rcc-heading .safe-rate")).to_be_visible()
         watching.locator("#rcc-list .safe-card").nth(1).click()
         expect(watching.locator("#rcc-heading h2")).to_have_text("RCC 1")
-        comparison = compared.served.out / COMPARISON_FILE
-        kept = comparison.read_bytes()
-        comparison.unlink()
+        out = compared.served.out
+        clusters = load_clusters(out)
+        reasons = load_reasons(out, clusters)
+        run = save_clusters(clusters, out, more=run_record(out))  # found again, and not compared yet
         expect(watching.locator("#rcc-heading .safe-rate")).to_have_count(0)
         expect(watching.locator("#spots-pane")).to_be_hidden()
-        comparison.write_bytes(kept)
+        save_reasons(reasons, clusters, out, run)
         expect(watching.locator("#spots .safe-spot").first).to_be_visible()
         expect(watching.locator("#rcc-heading .safe-rate")).to_be_visible()
         expect(watching.locator("#rcc-heading h2")).to_have_text("RCC 1")
 
 
 @pytest.mark.slow
-def test_predictions_can_be_given_on_the_page_and_are_filled_in_again(browser, compared, tmp_path):
+def test_predictions_and_parameters_can_be_given_on_the_page_and_are_filled_in_again(browser, compared, tmp_path):
     case = compared.case
-    elsewhere = tmp_path / "elsewhere.csv"
-    elsewhere.write_bytes(case.table.read_bytes())
+    given = {"predictions": tmp_path / "elsewhere.csv", "parameters": record_light(tmp_path / "known.csv")}
+    given["predictions"].write_bytes(case.table.read_bytes())
     with opened(browser, compared.served) as page:
         unfold(page)
         page.get_by_text("More options").click()
-        field(page, "predictions").fill(str(elsewhere))
+        for name, table in given.items():
+            field(page, name).fill(str(table))
         page.locator("#generate").click()
         alert = page.locator("#clusters-status [role=alert]")
         expect(alert).to_contain_text("Expected the table of predictions (--predictions) and the folder of test images")
         field(page, "tested").fill(str(case.test))
         generate(page, case)
-        expect(page.locator("#rcc-heading .safe-rate")).to_be_visible()
+        wait_until(lambda: given_parameters(compared.served.out) == str(given["parameters"]))
+        wait_until(lambda: COMPARISON in present_runs(compared.served.out))
         expect(page.locator("#generate")).to_be_enabled()
+        field(page, "find").fill("light<0.4 predicted=wood")
+        field(page, "find").press("Enter")
+        expect(page.locator("#grid-title")).to_contain_text("12 images found")
     with opened(browser, compared.served) as page:
-        expect(field(page, "predictions")).to_have_value(str(elsewhere))
-        expect(field(page, "tested")).to_have_value(str(case.test))
+        for name, value in {**given, "tested": case.test}.items():
+            expect(field(page, name)).to_have_value(str(value))
 
 
 @pytest.mark.slow
-def test_what_does_not_matter_is_offered_and_set_aside_with_one_click(browser, tmp_path):
+def test_groups_are_named_and_what_does_not_matter_is_offered_and_set_aside_with_one_click(browser, tmp_path):
     people = draw_people(tmp_path / "people")
     (tmp_path / "page").mkdir()
     with served_from(tmp_path / "page", tool=FAKED) as served:
         with opened(browser, served) as page:
             unfold(page)
             field(page, "images").fill(str(people.failing))
+            page.get_by_text("More options").click()
+            page.locator("#group input").fill("person")
+            page.locator("#group input").press("Enter")
             page.locator("#generate").click()
             # Groups of ten images: two of them may be joined.
             expect(page.locator("#offer")).to_contain_text(re.compile(r"([78]) of \1 RCCs are one person each"))
+            expect(page.locator("#spots")).to_contain_text("The images are of 4 persons, with an intra-group")
             expect(page.locator("#generate")).to_be_enabled()
             page.get_by_role("button", name="Set person aside").click()
             expect(page.locator("#set-aside")).to_contain_text("person")
             expect(page.locator("#clusters-status strong")).to_contain_text("2 root cause clusters")
             expect(page.locator("#generate")).to_be_enabled()
             expect(page.locator("#offer")).to_be_hidden()
-            canvas_of(page)
+        assert groups_of(served.out) == ("person",)
         with opened(browser, served) as page:
-            expect(page.locator("#set-aside")).to_contain_text("person")
-
-
-@pytest.mark.slow
-def test_a_note_typed_in_a_window_that_shows_an_earlier_run_is_kept_with_its_condition(fake_network, tmp_path):
-    case = draw_case(tmp_path)
-    settings = ClusteringSettings(extractor="vgg16-conv")
-    first = fingerprint(generate_clusters(case.failing, case.out, settings))
-    explain_failures(case.out)
-    spot = load_reasons(case.out, load_clusters(case.out)).spots[0]
-    case.table.unlink()  # the next run knows of no test set
-    generate_clusters(case.failing / "night", case.out, settings)
-    subject = OnWeakSpots(PageSettings(case.out, Jobs(), Results(case.out)))
-    blank = subject.blank(spot.conditions)
-    kept = subject.keep(first, blank._replace(name="night"), [blank])
-    assert kept.notice.startswith("Kept. This condition is not among the new weak spots")
-    key = (spot.conditions, str(case.test))
-    assert load_spot_notes(case.out) == {key: SpotNote(*key, "night")}
-    with pytest.raises(SAFEError, match="generated again in another window"):
-        subject.keep("0" * 16, blank._replace(name="snow"), [blank])
-    assert load_spot_notes(case.out) == {key: SpotNote(*key, "night")}
+            for name in ("group", "set-aside"):
+                expect(page.locator(f"#{name}")).to_contain_text("person")

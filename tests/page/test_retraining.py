@@ -11,10 +11,17 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from dnn.predictions import labelled_images
-from support.run_folder import MODEL_FILE, RETRAINING_FILE, SELECTION_FILE, UNSAFE_SET_FILE
+from page.jobs import Job, Jobs, PageSettings
+from page.results import Results
+from page.retraining.tab import RetrainingTab
+from rccs.unsafe_set import UNSAFE_SET_FILE
+from support.errors import SAFEError
 from tests.helpers.browsing import FAKED, WAIT, Served, field, generate, opened, select_nine, served_from
+from tests.helpers.laid_out import laid_out
 from tests.helpers.scenes import draw_scene
+from tests.helpers.small_models import draw_set
 from training.compared import compare_answers
+from training.result import MODEL_FILE, RETRAINING_FILE
 
 CLASSES = ("night", "snow", "wood")
 
@@ -87,29 +94,7 @@ def label_all(page: Page) -> None:
         expect(labelling.locator("progress + output")).to_have_text(f"{3 * number} / 9 labelled")
 
 
-@pytest.mark.parametrize(
-    ("name", "called"),
-    [
-        ("model", "model"),
-        pytest.param("train", "training folder", marks=pytest.mark.slow),
-        pytest.param("test", "test folder", marks=pytest.mark.slow),
-    ],
-)
-def test_of_fields_left_empty_the_error_says_which(page, name, called):
-    field(page, name).fill("")  # nothing was sent before, with which the page would fill it in again
-    page.locator("#retrain").click()
-    alert = page.locator("#retraining-status [role=alert]")
-    expect(alert).to_have_text(f"Expected the {called}. Received: nothing.")
-
-
 @pytest.mark.slow
-def test_an_unlabelled_set_is_refused_with_what_to_do(served, page):
-    page.locator("#retrain").click()
-    alert = page.locator("#retraining-status [role=alert]")
-    expect(alert).to_contain_text("Expected a label for each of the 9 images", timeout=2 * WAIT)
-    assert not (served.out / MODEL_FILE).exists()
-
-
 def test_images_are_labelled_by_key_and_by_rcc_and_each_step_is_saved(served, page, given):
     # The folder that was given in the one tab is filled in in the other.
     field(page, "train").press("Tab")
@@ -134,6 +119,7 @@ def test_images_are_labelled_by_key_and_by_rcc_and_each_step_is_saved(served, pa
     expect(page.locator("#retrain")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_the_model_is_retrained_and_the_page_says_what_got_better(served, page, given):
     whole = given.model.read_bytes()
     page.get_by_text("How it is trained").click()
@@ -177,15 +163,11 @@ def opens_what_it_shows(page: Page, result: dict) -> None:
         page.locator(f"#retraining-figures [data-opens={kind}]").click()
         expect(title).to_contain_text(f"{kind.capitalize()}: {len(result[kind])} image")
         expect(tiles).to_have_count(len(result[kind]))
-    for side, place in (("before", 2), ("after", 3)):
-        cell = page.locator(f"#matrix-{side} button").first
-        number = int(cell.inner_text())
-        cell.click()
-        expect(title).to_contain_text(f"{number} image")
-        row, column = int(cell.get_attribute("data-row")), int(cell.get_attribute("data-column"))
-        names = page.locator(f"#matrix-{side} tbody th").all_inner_texts()
-        assert number == sum((one[1], one[place]) == (names[row], names[column]) for one in result["answers"])
-        expect(tiles).to_have_count(number)
+    cell = page.locator("#matrix-after button").first
+    number = int(cell.inner_text())
+    cell.click()
+    expect(title).to_contain_text(f"{number} image")
+    expect(tiles).to_have_count(number)
     expect(page.locator("#matrix-before [aria-pressed=true]")).to_have_count(0)  # one is at hand, or none
     tiles.first.click()
     expect(page.locator("#changed-grid dialog img")).to_be_visible()
@@ -193,75 +175,49 @@ def opens_what_it_shows(page: Page, result: dict) -> None:
     expect(page.locator("#classes-changed tbody tr")).to_have_count(len(CLASSES))
 
 
-@pytest.mark.slow
-def test_the_curve_of_a_training_that_is_stopped_has_room_for_all_epochs(served, page):
-    if not all(labels_in(served).values()):  # where the tests above did not run
-        page.get_by_role("tab", name="Labels").click()
-        label_all(page)
-        page.get_by_role("tab", name="Retraining").click()
-    epochs = field(page, "epochs")
-    if not epochs.is_visible():
-        page.get_by_text("How it is trained").click()
-    epochs.fill("9000")
-    page.locator("#retrain").click()
-    drawing = page.locator("#retraining-status svg[role=img]")
-    expect(drawing.get_by_text("9000", exact=True)).to_be_visible(timeout=3 * WAIT)
-    page.locator("#cancel-retraining").click()
-    told = page.locator("#retraining-status strong")
-    expect(told).to_contain_text("stopped: on request")
-    expect(page.locator("#retraining-status .safe-notice")).to_have_text(f"Written to {served.out / MODEL_FILE}.")
+# --- Without a browser --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_a_file_that_is_no_model_is_a_readable_error(served, page):
-    field(page, "model").fill(str(served.out / UNSAFE_SET_FILE))
-    page.locator("#retrain").click()
-    expect(page.locator("#retraining-status [role=alert]")).to_contain_text("Expected")
-    expect(page.locator("#retrain")).to_be_enabled()
-    page.get_by_role("tab", name="Unsafe set").click()
-    expect(page.locator("#unsafe-status")).to_be_visible()
-    page.get_by_role("tab", name="Retraining").click()
-    page.wait_for_timeout(1000)  # what was asked for is answered
-    expect(page.locator("#retraining-status [role=alert]")).to_contain_text("Expected")
+@pytest.fixture
+def tab(tmp_path) -> RetrainingTab:
+    """Of two tables of answers: of four woods, two became right and one wrong."""
+    test, out = draw_set(tmp_path / "test", 4), tmp_path / "out"
+    paths = labelled_images(test).paths
+    for name, wrong in (("before", "01"), ("after", "2")):
+        said = [f"{path},{'red' if path[:4] == 'blue' and path[-5] in wrong else path.split('/')[0]}" for path in paths]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["image,predicted", *said]) + "\n")
+    compare_answers(tmp_path / "before.csv", tmp_path / "after.csv", test, out)
+    return laid_out(lambda: RetrainingTab(PageSettings(out, Jobs(), Results(out))))
 
 
-@pytest.mark.slow
-def test_with_the_model_and_its_test_folder_the_set_holds_images_that_it_is_likely_to_get_wrong(served, given, page):
-    page.get_by_role("tab", name="Unsafe set").click()
-    field(page, "accuracy").fill("")
-    for name, text in (("set-size", ""), ("select-model", str(given.model)), ("select-test", "")):
-        field(page, name).fill(text)
-    page.locator("#select").click()
-    alert = page.locator("#unsafe-status [role=alert]")
-    expect(alert).to_contain_text("Received only the model")
-
-    field(page, "select-test").fill(str(given.test))
-    page.locator("#select").click()
-    status = page.locator("#unsafe-status")
-    expect(status).to_contain_text("test-set size 18 · accuracy", timeout=2 * WAIT)
-    expect(status).to_contain_text("given.keras is most likely to get wrong")
-    assert json.loads((served.out / SELECTION_FILE).read_text())["model"] == str(given.model)
-
-    page.reload()  # what was asked for is filled in again, and in sight
-    page.get_by_role("tab", name="Unsafe set").click()
-    expect(field(page, "select-model")).to_be_visible(timeout=WAIT)
-    expect(field(page, "select-model")).to_have_value(str(given.model))
+def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_trained(tab):
+    shown = {widget.elem_id: value for widget, value in tab.show().items() if widget.elem_id}
+    assert "SAFE has trained no model" in shown["retraining-status"]
+    assert MODEL_FILE not in shown["retraining-status"]
+    tiles = {tile["title"]: tile for tile in shown["retraining-figures"].props["tiles"]}
+    assert tiles["Accuracy before → after"]["figure"] == "83.33% → 91.67%"
+    assert (tiles["Improved"]["figure"], tiles["Worsened"]["figure"]) == ("2", "1")
+    assert "Trained on" not in tiles
+    assert shown["next-round"].visible is False
+    assert "<svg" not in shown["curves"]
+    assert "blue" in shown["classes-changed"]
+    assert "2 images, wrong before and right now" in shown["changed-title"]
+    assert [tile["told"] for tile in shown["changed-grid"].props["tiles"]] == ["red → blue"] * 2
 
 
-@pytest.mark.slow
-def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_trained(browser, served, given, tmp_path):
-    paths = labelled_images(given.test).paths
-    for name, wrong in (("before", "snow"), ("after", "night")):
-        rows = [f"{path},{wrong if path.startswith('wood') else path.split('/')[0]}" for path in paths]
-        (tmp_path / f"{name}.csv").write_text("\n".join(["image,predicted", *rows]) + "\n")
-    compare_answers(tmp_path / "before.csv", tmp_path / "after.csv", given.test, served.out)
-    with opened(browser, served) as page:
-        page.get_by_role("tab", name="Retraining").click()
-        status = page.locator("#retraining-status")
-        expect(status).to_contain_text("no test image changed", timeout=WAIT)
-        expect(status).to_contain_text("SAFE has trained no model")
-        expect(status).not_to_contain_text(MODEL_FILE)
-        expect(page.locator("#retraining-figures")).to_contain_text("Accuracy before → after")
-        expect(page.locator("#retraining-figures")).not_to_contain_text("Trained on")
-        expect(page.locator("#curves svg[role=img]")).to_have_count(0)
-        expect(page.locator("#matrix-after button").first).to_be_visible()
+def test_images_of_what_the_window_shows_are_given_out_and_no_others(tab):
+    images, key = tab.view.images, tab._key
+    assert images.grid.picture([0, f"{key} worsened"], 720).startswith("data:image")
+    for sent in ([1, f"{key} worsened"], [0, "other worsened"], [0, None], "x", None, [[], key]):
+        assert images.grid.picture(sent, 720) == ""
+    with pytest.raises(SAFEError, match="retrained in the meantime"):
+        tab._result("other")
+
+
+def test_of_fields_left_empty_the_error_says_which(tab):
+    form = dict.fromkeys(tab.form.named(tab.form.widgets), "x")
+    for name, what in (("model", "model"), ("train", "training folder"), ("test", "test folder")):
+        job = Job("retraining", 1, lambda job, name=name: tab._retrain(job, {**form, name: " "}, True))
+        job.start()
+        assert job.finished(60)
+        assert str(job.outcome) == f"Expected the {what}. Received: nothing."

@@ -3,11 +3,9 @@
 import asyncio
 import contextlib
 import dataclasses
-import io
 import json
 import re
 import socket
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -18,23 +16,24 @@ from typing import NamedTuple
 import httpx
 import numpy as np
 import pytest
-from PIL import Image
 from starlette.responses import PlainTextResponse
 
-from page.app import MOST_QUEUED, serve
-from page.guard import FIRST_DELAY, LONGEST_LINE, MAX_BODY, Guard
-from page.images_view import MOST_AT_ONCE
+from page.app import serve
+from page.clusters.images import MOST_AT_ONCE
+from page.clusters.runs import refreshed
 from page.jobs import Jobs, PageSettings
 from page.picker import FIELDS
 from page.pictures import picture
 from page.results import Results, check_within
-from page.runs_view import refreshed
-from page.shelf import delete, make
-from rccs.clusters import load_clusters, save_clusters
+from page.serving.analyses import names_in
+from page.serving.guard import DELAY, LONGEST_LINE, MAX_BODY, Guard
+from page.serving.shelf import delete, make
+from rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
+from reporting.export import EXPORT_ZIP, REPORT_FILE
+from store.output_folder import save_text
 from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError
 from support.files import cache_folder
-from support.run_folder import EXPORT_ZIP, REPORT_FILE
 from tests.helpers.scenes import draw_scene
 from tests.helpers.visiting import JSON, SECONDS, Visitor, serving
 
@@ -79,7 +78,8 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     with serving(folder, "--root", root, cwd=folder / "elsewhere") as url:
         visitor = Visitor(url, "first")
         told = visitor.fire(
-            visitor.handler("generate", "click"), [str(root / "failing"), "pca", "", "", [], "auto", "auto"]
+            visitor.handler("generate", "click"),
+            [str(root / "failing"), "pca", "", "", "", [], "auto", "auto", False, []],
         )
         assert "12 failures" in told
         told = visitor.send("select", improvement=str(root / "failing"), accuracy="0.5", set_size="6", quota="equal")
@@ -103,7 +103,6 @@ def outside(attacked: Attacked) -> list[str]:
     return [
         str(secret),
         f"{attacked.root}/../secret/{SECRET}",
-        f"{attacked.root}/failing/../../secret/{SECRET}",
         f"../secret/{SECRET}",
         f"secret/{SECRET}",
         str(attacked.root / "link"),
@@ -151,70 +150,45 @@ def test_no_way_to_say_a_path_outside_the_root_is_accepted(attacked):
     assert settings.accept(str(attacked.root)[:-4] + "secret/../root/failing")
 
 
-@pytest.mark.parametrize(
-    ("field", "button", "others"),
-    [
-        ("images", "generate", {}),
-        ("predictions", "generate", {"images": "IN", "tested": "IN"}),
-        ("tested", "generate", {"images": "IN", "predictions": "IN"}),
-        ("improvement", "select", {"accuracy": "0.5"}),
-        ("select-model", "select", {"improvement": "IN", "accuracy": "0.5", "select_test": "IN"}),
-        ("select-test", "select", {"improvement": "IN", "accuracy": "0.5", "select_model": "IN"}),
-        ("model", "retrain", {"train": "IN", "test": "IN"}),
-        ("train", "retrain", {"model": "IN", "test": "IN"}),
-        ("test", "retrain", {"model": "IN", "train": "IN"}),
-        ("labels-table", "take-labels", {}),
-        ("failures-model", "collect", {"failures_test": "IN"}),
-        ("failures-answers", "collect", {"failures_kind": "answers", "failures_test": "IN"}),
-        ("failures-truth", "collect", {"failures_kind": "coco", "failures_results": "IN", "failures_test": "IN"}),
-        ("failures-results", "collect", {"failures_kind": "yolo", "failures_truth": "IN", "failures_test": "IN"}),
-        ("failures-test", "collect", {"failures_model": "IN"}),
-        ("failures-train", "collect", {"failures_model": "IN", "failures_test": "IN"}),
-        ("failures-targets", "collect", {"failures_model": "IN", "failures_test": "IN"}),
-    ],
+PATH_FIELDS = (
+    ("images", "generate", {}),
+    ("predictions", "generate", {"images": "IN", "tested": "IN"}),
+    ("tested", "generate", {"images": "IN", "predictions": "IN"}),
+    ("parameters", "generate", {"images": "IN"}),
+    ("improvement", "select", {"accuracy": "0.5"}),
+    ("select-model", "select", {"improvement": "IN", "accuracy": "0.5", "select_test": "IN"}),
+    ("select-test", "select", {"improvement": "IN", "accuracy": "0.5", "select_model": "IN"}),
+    ("model", "retrain", {"train": "IN", "test": "IN"}),
+    ("train", "retrain", {"model": "IN", "test": "IN"}),
+    ("test", "retrain", {"model": "IN", "train": "IN"}),
+    ("final-test", "retrain", {"model": "IN", "train": "IN", "test": "IN"}),
+    ("labels-table", "take-labels", {}),
+    ("failures-model", "collect", {"failures_test": "IN"}),
+    ("failures-answers", "collect", {"failures_kind": "answers", "failures_test": "IN"}),
+    ("failures-truth", "collect", {"failures_kind": "coco", "failures_results": "IN", "failures_test": "IN"}),
+    ("failures-results", "collect", {"failures_kind": "yolo", "failures_truth": "IN", "failures_test": "IN"}),
+    ("failures-test", "collect", {"failures_model": "IN"}),
+    ("failures-train", "collect", {"failures_model": "IN", "failures_test": "IN"}),
+    ("failures-targets", "collect", {"failures_model": "IN", "failures_test": "IN"}),
 )
-def test_every_path_field_refuses_what_lies_outside_the_root(attacked, visitor, field, button, others):
+
+
+def test_every_path_field_refuses_what_lies_outside_the_root_and_can_be_chosen_for(attacked, visitor):
     inside = str(attacked.root / "failing")
     before = {path: path.stat().st_mtime_ns for path in (attacked.folder / "out").glob("*") if path.is_file()}
-    paths = outside(attacked)
-    given = {name: inside if value == "IN" else value for name, value in others.items()}
-    # Each is tried on PageSettings.accept above; over HTTP those that differ in kind.
-    for path in (paths[0], paths[1], paths[5], paths[9], paths[21], paths[23]):
+    for number, (field, button, others) in enumerate(PATH_FIELDS):
+        given = {name: inside if value == "IN" else value for name, value in others.items()}
+        path = outside(attacked)[(0, 1, 5, 9)[number % 4]]  # each is tried on PageSettings.accept above
         told = visitor.send(button, **(given | {field.replace("-", "_"): path}))
-        assert "Expected a path below" in told, (path, told[:500])
+        assert "Expected a path below" in told, (field, told[:500])
         assert "Traceback" not in told
-    after = {path: path.stat().st_mtime_ns for path in (attacked.folder / "out").glob("*") if path.is_file()}
-    assert after == before
-
-
-def test_the_folder_of_classes_is_refused_outside_the_root(attacked, visitor):
     told = visitor.fire(visitor.handler("classes-folder", "submit"), [str(attacked.secret / SECRET), None])
     assert "Expected a path below" in told
-
-
-def test_every_path_field_can_be_chosen_for(visitor):
+    after = {path: path.stat().st_mtime_ns for path in (attacked.folder / "out").glob("*") if path.is_file()}
+    assert after == before
     props = [part["props"] for part in visitor.client.get("/config").json()["components"]]
     paths = {part["elem_id"] for part in props if str(part.get("placeholder", "")).startswith("/path/to/")}
     assert paths == set(FIELDS)
-
-
-def test_whoever_looks_for_a_path_is_shown_nothing_outside_the_root(attacked, visitor):
-    for field in ("images", "labels-table"):
-        for typed in (*outside(attacked), str(attacked.root), f"{attacked.root}/failing"):
-            answer = json.loads(visitor.serve("picker", "listed_folder", [field, typed]).json())
-            shown = [answer["place"], *answer["above"], *answer["entries"]]
-            for entry in shown:
-                path = Path(entry["path"])
-                assert path.resolve() == path
-                assert path.is_relative_to(attacked.root), typed
-            assert SECRET not in json.dumps(shown)
-            assert answer["place"]["path"] != f"{attacked.root}/linked" or answer["place"]["holds"] == "no images"
-    answers = [
-        json.loads(visitor.serve("picker", "listed_folder", ["images", typed]).json())
-        for typed in (f"{attacked.secret}/{SECRET}", f"{attacked.secret}/is-not-there")
-    ]
-    assert answers[0] | {"notes": ""} == answers[1] | {"notes": ""}
-    assert answers[0]["notes"].replace(SECRET, "is-not-there") == answers[1]["notes"]
 
 
 def test_a_picture_of_a_file_outside_the_root_is_not_shown(attacked):
@@ -237,30 +211,25 @@ def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started
         Results(out, tmp_path).shown()
 
 
-def test_an_analysis_of_images_outside_the_root_is_neither_opened_nor_pictured(attacked, visitor):
+def test_an_analysis_of_images_outside_the_root_is_not_opened(attacked, visitor):
     out = attacked.folder / "out"
     inner = out / make(out, "foreign")
     clusters = dataclasses.replace(load_clusters(out), image_root=attacked.secret / SECRET)
     save_clusters(clusters, inner)
+    save_text(inner, LABELS_FILE, labels_text(clusters))
     try:
         answer = raw(attacked.url, "/a/foreign/")
         assert answer.status_code == 409
         assert "Expected results of images below" in answer.text
         assert raw(attacked.url, "/a/foreign/config").status_code == 409
-        shown = raw(attacked.url, "/analyses/picture?name=foreign").content
-        assert shown == raw(attacked.url, "/analyses/picture?name=foreign&v=2").content
-        faces = Image.open(io.BytesIO(shown)).convert("RGB").crop((0, 0, 160, 160))
-        tile = picture(Path("/no/such/file"), 160, None)
-        assert np.abs(np.asarray(faces, int) - np.asarray(tile, int)).mean() < 8
     finally:
         delete(out, "foreign")
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "myhost"])
-def test_another_address_demands_a_password_and_a_root(tmp_path, host):
+def test_another_address_demands_a_password_and_a_root(tmp_path):
     for given in ({}, {"root": str(tmp_path)}, {"auth": "a:b"}):
         with pytest.raises(SAFEError, match="expects --auth USER:PASSWORD and --root DIR"):
-            serve(tmp_path / "out", host=host, **given)
+            serve(tmp_path / "out", host="0.0.0.0", **given)
 
 
 # --- Routes -----------------------------------------------------------------------------------------------------
@@ -275,9 +244,14 @@ def raw(url: str, path: str, **more) -> httpx.Response:
 def test_no_route_gives_out_a_file_but_gifs(attacked):
     out = attacked.folder / "out"
     gif = out / "gifs" / "RCC_00.gif"
-    assert raw(attacked.url, f"/gradio_api/file={gif}").headers["content-type"] == "image/gif"
-    files = [attacked.secret / f"{SECRET}.txt", out / "labels.txt", out / "clusters.npz", Path("/etc/passwd")]
-    files += [attacked.root / "failing" / "night_0.png", attacked.root / "link" / "night_0.png"]
+    given = raw(attacked.url, f"/gradio_api/file={gif}")
+    assert given.headers["content-type"] == "image/gif"
+    assert "sandbox" in given.headers["content-security-policy"]
+    page = raw(attacked.url, "/").headers
+    assert (page["x-content-type-options"], page["x-frame-options"]) == ("nosniff", "DENY")
+    assert "frame-ancestors 'none'" in page["content-security-policy"]
+    files = [attacked.secret / f"{SECRET}.txt", out / "labels.txt", out / "analysis.db", Path("/etc/passwd")]
+    files += [*out.glob("runs/*/*"), attacked.root / "failing" / "night_0.png", attacked.root / "link" / "night_0.png"]
     names = [str(file) for file in files]
     names += [f"{gif}/../../labels.txt", f"{out}/gifs/../labels.txt", f"{out}/gifs/%2e%2e/labels.txt"]
     names += [f"{out}/gifs/%252e%252e/labels.txt", f"{out}/gifs//..//labels.txt", f"{gif}%00.txt", "%00"]
@@ -331,16 +305,6 @@ def test_nothing_can_be_uploaded(attacked, visitor):
     assert sorted(attacked.folder.rglob("*")) == before
 
 
-def test_the_headers_keep_other_pages_out(attacked):
-    answer = raw(attacked.url, "/")
-    assert answer.headers["x-content-type-options"] == "nosniff"
-    assert answer.headers["x-frame-options"] == "DENY"
-    assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
-    gif = raw(attacked.url, f"/gradio_api/file={attacked.folder / 'out' / 'gifs' / 'RCC_00.gif'}")
-    assert "sandbox" in gif.headers["content-security-policy"]
-    assert gif.headers["cross-origin-resource-policy"] == "same-origin"
-
-
 def test_an_image_that_leads_out_of_the_root_by_now_is_neither_exported_nor_reported_nor_drawn(attacked, visitor):
     visitor.fire(visitor.loads()[0], [])
     image = attacked.root / "failing" / "snow_3.png"
@@ -388,36 +352,30 @@ def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(at
 # --- Other origins ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"origin": "http://evil.example"},
-        {"origin": "null"},
-        {"origin": "http://["},
-        {"origin": ""},
-        {"referer": "http://["},
-        {"origin": "http://127.0.0.1:1"},
-        {"origin": "http://localhost.evil.example"},
-        {"sec-fetch-site": "cross-site"},
-        {"sec-fetch-site": "same-site"},
-        {"referer": "http://evil.example/x"},
-    ],
-    ids=lambda headers: " ".join(*headers.items()),
-)
-def test_requests_of_other_origins_are_refused(attacked, visitor, headers):
+def test_requests_of_other_origins_are_refused(attacked, visitor):
     sent = {
-        "data": ["x", "pca", "", "", [], "auto", "auto"],
+        "data": ["x", "pca", "", "", "", [], "auto", "auto", False, []],
         "fn_index": visitor.handler("generate", "click")["id"],
         "session_hash": "evil",
     }
-    for path in ("/gradio_api/queue/join", "/gradio_api/component_server", "/gradio_api/cancel", "/login"):
-        for kind in ("application/json", "text/plain"):
-            answer = CLIENT.post(
-                attacked.url + path, content=json.dumps(sent), headers={**headers, "content-type": kind}
-            )
+    paths = ("/gradio_api/queue/join", "/gradio_api/component_server", "/login", "/analyses/new", "/analyses/delete")
+    for headers in (
+        {"origin": "http://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://["},
+        {"origin": "http://127.0.0.1:1"},
+        {"origin": "http://localhost.evil.example"},
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site", "sec-fetch-mode": "navigate"},
+        {"referer": "http://["},
+        {"referer": "http://evil.example/x"},
+    ):
+        for path in paths:
+            answer = CLIENT.post(attacked.url + path, content=json.dumps(sent), headers={**headers, **JSON})
             assert (answer.status_code, answer.text) == (403, "Requests from other pages are refused.\n"), path
             # Gradio would let other pages of this machine read what they are told: that they are refused
             assert answer.headers.get("access-control-allow-origin") in (None, "http://127.0.0.1:1")
+    assert names_in(attacked.folder / "out") == []
 
 
 def test_a_name_that_leads_here_by_dns_is_refused_and_a_link_is_not(attacked):
@@ -430,8 +388,10 @@ def test_a_name_that_leads_here_by_dns_is_refused_and_a_link_is_not(attacked):
     for host in (f"localhost:{port}", "localhost", "[::1]:1"):  # a tunnel may change the port
         assert httpx.get(attacked.url + "/", headers={"host": host}).status_code == 200, host
     followed = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
-    assert httpx.get(attacked.url + "/", headers=followed).status_code == 200
-    assert httpx.get(attacked.url + "/config", headers=followed).status_code == 403
+    for path in ("/", "/analyses", "/a/gone/"):
+        assert httpx.get(attacked.url + path, headers=followed).status_code in (200, 404), path
+    for path in ("/config", "/a/gone/config"):
+        assert httpx.get(attacked.url + path, headers=followed).status_code == 403, path
 
 
 # --- Forged arguments -------------------------------------------------------------------------------------------
@@ -529,7 +489,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     failing, size = str(attacked.root / "failing"), {"accuracy": "0.5", "set_size": "6", "quota": "equal"}
     try:
         assert "15 failures" in other.fire(
-            other.handler("generate", "click"), [str(folder), "pca", "", "", [], "auto", "auto"]
+            other.handler("generate", "click"), [str(folder), "pca", "", "", "", [], "auto", "auto", False, []]
         )
         assert "6 of 15" in other.send("select", improvement=str(folder), **size)
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
@@ -554,18 +514,13 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
             assert "data:image" not in told
             assert "/pictures/" not in told
     finally:
-        other.fire(other.handler("generate", "click"), [failing, "pca", "", "", [], "auto", "auto"])
+        other.fire(other.handler("generate", "click"), [failing, "pca", "", "", "", [], "auto", "auto", False, []])
         other.send("select", improvement=failing, **size)
 
 
 def test_requests_that_are_none_are_refused_without_a_traceback(attacked, visitor):
-    generate = visitor.handler("generate", "click")["id"]
-    join = {"data": ["x", "pca", "", "", [], "auto", "auto"], "fn_index": generate, "session_hash": "odd"}
-    bodies = [b"[" * 200_000, b'{"a":' * 100_000, b"\xff\xfe", b"null", b"{}", b'{"data": [NaN], "fn_index": 1e999}']
-    bodies += [b'{"data": [' + b"1" * 100_000 + b'], "fn_index": 1, "session_hash": "x"}', b""]
-    for odd in ({"fn_index": -1}, {"fn_index": "0"}, {"session_hash": None}, {"session_hash": ["x"]}, {"data": {}}):
-        bodies.append(json.dumps(join | odd).encode())
-    for body in bodies:
+    odd = {"data": {}, "fn_index": "0", "session_hash": ["x"]}
+    for body in (b"[" * 200_000, b"\xff\xfe", b"null", b'{"data": [NaN], "fn_index": 1e999}', json.dumps(odd).encode()):
         for path in ("queue/join", "component_server", "cancel", "reset"):
             answer = CLIENT.post(f"{attacked.url}/gradio_api/{path}", content=body, headers=JSON | CLOSING)
             assert answer.status_code >= 400 or path == "queue/join", (path, body[:60])
@@ -574,12 +529,8 @@ def test_requests_that_are_none_are_refused_without_a_traceback(attacked, visito
     host = attacked.url.removeprefix("http://")
     name, port = host.split(":")
     for request in (
-        "GET / HTTP/1.1\r\n\r\n",
         f"GET / HTTP/1.1\r\nHost: {host}\r\nHost: evil.example\r\n\r\n",
         f"GET http://evil.example/config HTTP/1.1\r\nHost: {host}\r\n\r\n",
-        f"CONNECT evil.example:80 HTTP/1.1\r\nHost: {host}\r\n\r\n",
-        f"GET /gradio_api/file=/etc/passwd HTTP/1.0\r\nHost: {host}\r\n\r\n",
-        f"POST /login HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
         f"GET /{'a' * 200_000} HTTP/1.1\r\nHost: {host}\r\n\r\n",
         "\0" * 1000 + "\r\n\r\n",
     ):
@@ -588,88 +539,6 @@ def test_requests_that_are_none_are_refused_without_a_traceback(attacked, visito
             first = connection.recv(1000)
             assert not first or first[9:10] == b"4", (request[:60], first[:60])
     assert visitor.client.get("/").status_code == 200
-
-
-def test_a_file_that_a_browser_claims_to_have_uploaded_is_not_served(attacked, visitor):
-    secret = str(attacked.secret / f"{SECRET}.txt")
-    claimed = {"path": secret, "orig_name": "x.png", "meta": {"_type": "gradio.FileData"}}
-    for widget, event in (("generate", "click"), ("train", "submit"), ("merge", "click"), ("restore", "click")):
-        handler = visitor.handler(widget, event)
-        told = visitor.fire(handler, [claimed] * len(handler["inputs"]))
-        assert SECRET not in told.replace(secret, "")
-    for name in (secret, f"{attacked.folder}/out/labels.txt"):
-        assert raw(attacked.url, f"/gradio_api/file={name}").status_code == 404
-
-
-# --- Many at once -----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_two_hundred_requests_at_once_are_all_answered(attacked, visitor):
-    gif = attacked.folder / "out" / "gifs" / "RCC_00.gif"
-
-    def ask(i: int) -> int:
-        if i % 4 == 0:
-            return httpx.get(f"{attacked.url}/gradio_api/file={gif}", timeout=SECONDS).status_code
-        if i % 4 == 1:
-            return httpx.get(f"{attacked.url}/config", timeout=SECONDS).status_code
-        if i % 4 == 2:
-            return visitor.serve("labelling", "label_picture", [i, None]).status_code
-        return httpx.get(f"{attacked.url}/gradio_api/file={attacked.secret}", timeout=SECONDS).status_code
-
-    with ThreadPoolExecutor(200) as pool:
-        answers = list(pool.map(ask, range(200)))
-    assert answers == [200, 200, 200, 404] * 50
-
-
-def windows(attacked: Attacked, n: int) -> list[str]:
-    """What n windows that are opened at once are told by the first tab."""
-    first = Visitor(attacked.url, "counting")
-    load = first.loads()[0]
-    first.client.close()
-    told = [""] * n
-
-    def open_window(i: int) -> None:
-        window = Visitor.__new__(Visitor)
-        window.__dict__ |= first.__dict__ | {
-            "session": f"window {i}", "client": httpx.Client(base_url=attacked.url, timeout=2 * SECONDS),
-        }  # fmt: skip
-        with window.client, window.client.stream("GET", f"/gradio_api/heartbeat/{window.session}"):
-            told[i] = window.fire(load, [])
-
-    threads = [threading.Thread(target=open_window, args=(i,)) for i in range(n)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        began = time.monotonic()
-        assert httpx.get(attacked.url + "/gradio_api/app_id", timeout=SECONDS).status_code == 200
-        assert time.monotonic() - began < SECONDS / 2
-        time.sleep(0.1)
-    return told
-
-
-@pytest.mark.parametrize("n", [8, pytest.param(50, marks=pytest.mark.slow)])
-def test_many_windows_are_opened_at_once_and_the_page_answers_all_the_while(attacked, n):
-    for told in windows(attacked, n):
-        assert "12 failures" in told, (attacked.folder / "stderr.txt").read_text(errors="replace")[-3000:]
-
-
-@pytest.mark.slow  # the queue is worked off for a minute
-def test_more_clicks_than_the_queue_holds_are_refused_and_the_page_goes_on(attacked, visitor):
-    load = visitor.loads()[0]["id"]
-
-    def click(i: int) -> int:
-        sent = {"data": [], "fn_index": load, "session_hash": f"impatient {i}"}
-        return CLIENT.post(f"{attacked.url}/gradio_api/queue/join", content=json.dumps(sent), headers=JSON).status_code
-
-    with ThreadPoolExecutor(50) as pool:
-        answers = list(pool.map(click, range(3 * MOST_QUEUED)))
-    assert set(answers) == {200, 503}
-    assert answers.count(200) >= MOST_QUEUED
-    deadline = time.monotonic() + 5 * SECONDS
-    while "12 failures" not in (told := visitor.fire(visitor.loads()[0], [])):  # some are still waiting
-        assert time.monotonic() < deadline, told
-        time.sleep(0.5)
 
 
 # --- Passwords --------------------------------------------------------------------------------------------------
@@ -685,7 +554,7 @@ def guarded() -> httpx.AsyncClient:
         status = 307 if scope["path"] == "/login//" else 200 if b"password=right" in body else 400
         await PlainTextResponse("", status)(scope, receive, send)
 
-    guard = Guard(gradio, None, ())
+    guard = Guard(gradio, None, (), Path)
     return httpx.AsyncClient(transport=httpx.ASGITransport(guard, client=("10.0.0.9", 1)), base_url="http://any.name")
 
 
@@ -699,53 +568,12 @@ def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
         await real(0.01)
 
     real = asyncio.sleep
-    monkeypatch.setattr("page.guard.asyncio.sleep", sleep)
+    monkeypatch.setattr("page.serving.guard.asyncio.sleep", sleep)
     return waited
 
 
 async def attempt(client: httpx.AsyncClient, password: str, path: str = "/login") -> int:
     return (await client.post(path, data={"password": password})).status_code
-
-
-def test_a_wrong_password_takes_longer_each_time(waited):
-    async def attack() -> None:
-        async with guarded() as client:
-            for _ in range(6):
-                assert await attempt(client, "wrong") == 400
-            assert waited == [0.5, 1, 2, 4, 4, 4]
-
-    asyncio.run(attack())
-
-
-def test_what_is_neither_right_nor_wrong_does_not_shorten_the_wait(waited):
-    async def attack() -> None:
-        async with guarded() as client:
-            for _ in range(3):
-                await attempt(client, "wrong")
-            for path in ("/login//", "/login/"):
-                await attempt(client, "wrong", path)
-            assert await attempt(client, "right", "/login//") == 307
-            await attempt(client, "wrong")
-            assert waited == [0.5, 1, 2, 4, 4]
-
-    asyncio.run(attack())
-
-
-def test_a_visitor_who_logs_in_does_not_let_one_guess_who_shares_the_address(waited):
-    async def attack() -> None:
-        async with guarded() as client:
-            for _ in range(8):
-                await attempt(client, "wrong")
-            assert await attempt(client, "right") == 200
-            assert len(waited) == 8  # a right one does not wait
-            await attempt(client, "wrong")
-            assert waited[-1] == 4
-            for _ in range(5):
-                await attempt(client, "right")
-            await attempt(client, "wrong")
-            assert waited[-1] == 0.5  # of all that were mistyped once
-
-    asyncio.run(attack())
 
 
 def test_attempts_of_one_address_are_answered_in_turn_and_the_right_one_gets_in(waited):
@@ -759,7 +587,9 @@ def test_attempts_of_one_address_are_answered_in_turn_and_the_right_one_gets_in(
             passwords = ["wrong 1", "wrong 2", "right", "wrong 3"]
             await asyncio.gather(*(one(client, password) for password in passwords))
             assert answers == [("wrong 1", 400), ("wrong 2", 400), ("right", 200), ("wrong 3", 400)]
-            assert waited == [0.5, 1, 1]
+            assert waited == [DELAY] * 3  # a right one does not wait
+            assert await attempt(client, "wrong", "/login//") == 307
+            assert len(waited) == 3  # neither right nor wrong
 
     asyncio.run(attack())
 
@@ -798,9 +628,8 @@ def test_with_a_password_nothing_is_told_without_it(tmp_path):
         httpx.Client(base_url=url, timeout=SECONDS) as client,
     ):
         assert client.get("/config").status_code == 401
-        for path in ("queue/join", "component_server"):
-            assert client.post(f"/gradio_api/{path}", json={}).status_code == 401, path
-        for path in ("info", "queue/data?session_hash=x", "queue/status", f"file={tmp_path}/out/gifs/RCC_00.gif"):
+        assert client.post("/gradio_api/queue/join", json={}).status_code == 401
+        for path in ("info", "queue/data?session_hash=x", f"file={tmp_path}/out/gifs/RCC_00.gif"):
             assert client.get(f"/gradio_api/{path}").status_code == 401, path
         assert str(tmp_path) not in client.get("/").text
         for path in ("/analyses", "/a/inner/", "/a/gone/"):  # the question for the password, whatever the address
@@ -809,8 +638,7 @@ def test_with_a_password_nothing_is_told_without_it(tmp_path):
             assert "inner" not in answer.text
         for path in ("config", "gradio_api/info", f"gradio_api/file={tmp_path}/out/inner/gifs/RCC_00.gif"):
             assert client.get(f"/a/inner/{path}").status_code in (401, 404), path
-        for path in ("/a/inner/gradio_api/queue/join", "/a/inner/gradio_api/component_server"):
-            assert client.post(path, json={}).status_code == 401, path
+        assert client.post("/a/inner/gradio_api/queue/join", json={}).status_code == 401
         for path in ("/a/inner/login", "/a/inner/logout"):  # one door, at which attempts are counted
             assert client.post(path, data={"username": "ann", "password": "x"}).status_code == 404
         for action in ("new", "delete"):
@@ -828,13 +656,11 @@ def test_with_a_password_nothing_is_told_without_it(tmp_path):
 
         # Whatever address a visitor claims to have, one is checked at a time, and each holds up those behind it.
         def guess(i: int) -> int:
-            claimed = {"x-forwarded-for": f"10.0.0.{i}", "x-real-ip": f"10.0.0.{i}", "forwarded": f"for=10.0.0.{i}"}
-            return CLIENT.post(
-                f"{url}/login", data={"username": "ann", "password": str(i)}, headers=claimed
-            ).status_code
+            sent = {"username": "ann", "password": str(i)}
+            return CLIENT.post(f"{url}/login", data=sent, headers={"x-forwarded-for": f"10.0.0.{i}"}).status_code
 
         began = time.monotonic()
         with ThreadPoolExecutor(3) as pool:
             assert set(pool.map(guess, range(3))) == {400}
-            assert time.monotonic() - began > 3 * FIRST_DELAY
+            assert time.monotonic() - began > 3 * DELAY
     assert not list((tmp_path / "tmp").glob("safe-page-*"))  # the served files are gone with the page

@@ -3,52 +3,50 @@
 import re
 import shutil
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from page.clusters.similar_images import SimilarImages
 from page.jobs import Jobs, PageSettings
 from page.results import Results
-from page.similar_images import SimilarImages
 from pipeline.generation import ClusteringSettings, generate_clusters
 from rccs.clusters import fingerprint
-from support.run_folder import COMPARISON_FILE
+from store.runs import COMPARISON, present_runs
 from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.browsing import FAKED, Served, field, opened, served_from, unfold, wait_until
 from tests.page.test_accessibility import serious
 
 
-class Compared(NamedTuple):
-    """A page that is up, with RCCs of a test set that the DNN has answered, and an unsafe set."""
-
-    served: Served
-    case: AnsweredCase
-
-
 @pytest.fixture(scope="module")
-def compared(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Compared]:
+def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """With RCCs of a test set that the DNN has answered, and an unsafe set."""
     root = tmp_path_factory.mktemp("similar")
     case = draw_case(root / "answered")
     with served_from(root, tool=FAKED) as served:
         with opened(browser, served) as page:
-            unfold(page)
-            field(page, "images").fill(str(case.failing))
-            page.locator("#generate").click()
-            wait_until((served.out / COMPARISON_FILE).is_file)
-            expect(page.locator("#rcc-heading .safe-rate")).to_be_visible()
-            expect(page.locator("#generate")).to_be_enabled()
+            cluster(page, served, case)
             page.get_by_role("tab", name="Unsafe set").click()
             field(page, "improvement").fill(str(served.improvement))
             field(page, "accuracy").fill("0.6")
             page.locator("#select").click()
             expect(page.locator("#unsafe-status strong")).to_contain_text("improvement images selected")
-        yield Compared(served, case)
+        yield served
+
+
+def cluster(page: Page, served: Served, case: AnsweredCase) -> None:
+    """Generate RCCs, and wait until they are compared."""
+    unfold(page)
+    field(page, "images").fill(str(case.failing))
+    page.locator("#generate").click()
+    wait_until(lambda: COMPARISON in present_runs(served.out))
+    expect(page.locator("#rcc-heading .safe-rate")).to_be_visible()
+    expect(page.locator("#generate")).to_be_enabled()
 
 
 @pytest.fixture
-def page(browser: Browser, compared: Compared) -> Iterator[Page]:
-    with opened(browser, compared.served) as page:
+def page(browser: Browser, served: Served) -> Iterator[Page]:
+    with opened(browser, served) as page:
         expect(page.locator("#grid [data-index]").first).to_be_visible()
         yield page
 
@@ -68,7 +66,7 @@ def enlarge(page: Page, name: str):
 
 
 @pytest.mark.slow
-def test_right_images_are_shown_beside_a_failing_one_with_class_prediction_and_distance(page, compared):
+def test_right_and_improvement_images_are_shown_beside_a_failing_one_with_class_prediction_and_distance(page):
     dialog = enlarge(page, "snow_03")
     dialog.get_by_role("button", name="Right").click()
     tiles = dialog.locator(".safe-similar-list button")
@@ -92,18 +90,9 @@ def test_right_images_are_shown_beside_a_failing_one_with_class_prediction_and_d
     dialog.get_by_role("button", name="Right").click()
     expect(tiles).to_have_count(0)
     expect(beside).to_have_count(0)
-
-
-@pytest.mark.slow
-def test_failing_and_improvement_images_too(page):
-    dialog = enlarge(page, "night_02")
-    dialog.get_by_role("button", name="Failing").click()
-    expect(dialog.locator(".safe-lightbox-beside")).to_contain_text(
-        re.compile(r"night/.* · night → wood \(90%\) · RCC \d")
-    )
     dialog.get_by_role("button", name="Improvement").click()
     expect(dialog.locator(".safe-similar-told")).to_contain_text("Of 18 improvement images.")
-    expect(dialog.locator(".safe-lightbox-beside")).to_contain_text("night_")
+    expect(beside).to_contain_text("night_")
     expect(dialog.locator(".safe-similar-list")).to_contain_text("unsafe set: ")
 
 
@@ -111,12 +100,7 @@ def test_failing_and_improvement_images_too(page):
 def test_features_that_are_missing_are_computed_on_request_and_with_progress(browser, tmp_path):
     case = draw_case(tmp_path / "answered")
     with served_from(tmp_path, tool=FAKED, delay=0.5) as served, opened(browser, served) as page:
-        unfold(page)
-        field(page, "images").fill(str(case.failing))
-        page.locator("#generate").click()
-        wait_until((served.out / COMPARISON_FILE).is_file)
-        expect(page.locator("#rcc-heading .safe-rate")).to_be_visible(timeout=60_000)
-        expect(page.locator("#generate")).to_be_enabled()
+        cluster(page, served, case)
         shutil.rmtree(tmp_path / "cache")
         dialog = enlarge(page, "snow_01")
         dialog.get_by_role("button", name="Right").click()
@@ -136,20 +120,10 @@ def test_what_a_script_sends_is_checked_and_other_runs_are_refused(fake_network,
         draw_folder(tmp_path / "in", {"night": 10, "snow": 8}), out, ClusteringSettings(extractor="vgg16-conv")
     )
     similar, run = SimilarImages(PageSettings(out, Jobs(), Results(out))), fingerprint(clusters)
-    found = similar.ask([0, run, "failing", "look"])
-    assert len(found["images"]) == 12
-    assert similar.picture([0, run, "failing", 0]).startswith("data:image/webp")
-    for sent in (
-        None,
-        [],
-        [0, run],
-        [99, run, "failing", "look"],
-        ["0", run, "failing", "look"],
-        [0, run, "x", "look"],
-    ):
+    for sent in (None, [], [0, run], [99, run, "right", "look"], ["0", run, "right", "look"], [0, run, "x", "look"]):
         assert similar.ask(sent)["says"] == "The page asked for something other than similar images. Reload it."
         assert similar.picture(sent) == ""
-    assert "generated again in another window" in similar.ask([0, "0" * 16, "failing", "look"])["says"]
+    assert "generated again in another window" in similar.ask([0, "0" * 16, "right", "look"])["says"]
     assert similar.picture([0, run, "right", 0]) == ""  # not gathered
     answer = similar.ask([0, run, "right", "look"])
     assert answer["working"]

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from rccs.review import load_edits, load_notes, load_review, rccs_marked_safe
+from rccs.clusters import LABELS_FILE, load_clusters
+from rccs.review.review import load_review, rccs_marked_safe
 from rccs.unsafe_set import load_unsafe_set
+from reporting.history import list_runs
 from reporting.report import write_report
-from support.run_folder import LABELS_FILE, MODEL_FILE, NOTES_FILE, RUNS_FOLDER
 from tests.helpers.browsing import (
     FAKED,
     WAIT,
@@ -19,6 +20,7 @@ from tests.helpers.browsing import (
     asks_for_no_news,
     draw,
     field,
+    forget,
     generate,
     opened,
     served_from,
@@ -26,6 +28,7 @@ from tests.helpers.browsing import (
     wait_until,
 )
 from tests.helpers.small_models import colour_model, draw_set, saved
+from training.result import MODEL_FILE
 
 pytestmark = pytest.mark.slow
 
@@ -42,8 +45,7 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def windows(browser: Browser, served: Served) -> Iterator[tuple[Page, Page]]:
     """Two windows that show RCC 0, of which nothing has been said."""
-    for name in (NOTES_FILE, "rcc_edits.json"):
-        (served.out / name).unlink(missing_ok=True)
+    forget(served.out)
     with opened(browser, served) as a, opened(browser, served) as b:
         for page in (a, b):
             expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
@@ -52,7 +54,7 @@ def windows(browser: Browser, served: Served) -> Iterator[tuple[Page, Page]]:
 
 
 def noted(served: Served, rcc: int) -> tuple[str, str, str]:
-    note = load_notes(served.out).get(rcc)
+    note = load_review(served.out).notes.get(rcc)
     return (note.name, note.note, note.verdict) if note else ("", "", "")
 
 
@@ -114,7 +116,7 @@ def test_where_both_have_changed_a_field_both_texts_are_shown_and_the_engineer_d
 
 
 def test_a_text_given_at_once_right_after_an_rcc_was_chosen_is_its_own_also_if_the_window_is_closed(browser, served):
-    (served.out / NOTES_FILE).unlink(missing_ok=True)
+    forget(served.out)
     for turn in range(3):
         window = browser.new_context()
         page = window.new_page()
@@ -152,60 +154,132 @@ def merge(page: Page, rcc: int, into: int) -> None:
     page.locator("#merge").click()
 
 
-def test_a_merge_asks_where_the_verdicts_differ_and_no_hazard_is_lost(served, windows):
+def test_a_merge_keeps_what_was_said_of_both_and_is_undone_by_its_author_alone(served, windows):
     a, b = windows
     say(a, 2, "trunks", "Hazard H7", "Unsafe")
     say(a, 1, "snow", "harmless", "Safe")
     wait_until(lambda: noted(served, 1)[2] == "safe" and noted(served, 2)[2] == "unsafe")
     labels = (served.out / LABELS_FILE).read_bytes()
     merge(a, 2, into=1)
-    question = a.locator("#merge-question")
-    expect(question).to_contain_text("The notes on RCC 2 · trunks and RCC 1 · snow differ.")
-    expect(field(a, "merged-name")).to_have_value("snow")
-    expect(a.locator("#merged-verdict input:checked")).to_have_value("unsafe")
-    expect(field(a, "merged-note")).to_have_value("harmless\nHazard H7\nRCC 2 was “trunks”.\nRCC 1 was judged safe.")
-    choose(b, 1)
-    field(b, "rcc-note").fill("harmless?")
-    wait_until(lambda: noted(served, 1)[1] == "harmless?")
-    a.get_by_role("button", name="Merge as written here").click()
-    expect(a.get_by_text("was changed in another window since you were asked")).to_be_visible()
-    field(b, "rcc-note").fill("harmless")
-    wait_until(lambda: noted(served, 1)[1] == "harmless")
-    a.get_by_role("button", name="Do not merge").click()
-    expect(question).to_be_hidden()
-    assert (served.out / LABELS_FILE).read_bytes() == labels
-    assert load_edits(served.out) == ()
-    assert noted(served, 2) == ("trunks", "Hazard H7", "unsafe")
-
-    a.locator("#merge").click()
-    a.get_by_role("button", name="Merge as written here").click()
     expect(a.locator("#rcc-heading h2")).to_have_text("RCC 1")
     expect(a.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
+    expect(field(a, "rcc-note")).to_have_value("harmless\nHazard H7\nRCC 2 was “trunks”.\nRCC 1 was judged safe.")
+    assert noted(served, 1)[::2] == ("snow", "unsafe")
     assert (load_review(served.out).clusters.labels == 2).sum() == 0
-    assert noted(served, 1)[2] == "unsafe"
-    assert "Hazard H7" in noted(served, 1)[1]
     assert rccs_marked_safe(served.out) == ()
     assert "Hazard H7" in write_report(served.out).read_text()
 
     # The other window hears of it, and its Undo is not for what it has not made.
-    expect(b.locator("#edits")).to_contain_text("Edits (1)")
     expect(b.locator("#rcc-list [data-rcc='2']")).to_have_count(0)
     merged = (served.out / LABELS_FILE).read_bytes()
     b.locator("#undo").click()
-    expect(b.get_by_text("There is no edit to undo of yours; edits by others are listed under Edits.")).to_be_visible()
+    expect(b.get_by_text("There is no edit to undo of yours")).to_be_visible()
     assert (served.out / LABELS_FILE).read_bytes() == merged
+    choose(b, 0)
+    field(b, "rcc-name").fill("dark")  # which is the last that was done; its author alone takes it back
+    wait_until(lambda: noted(served, 0)[0] == "dark")
     a.locator("#undo").click()
-    expect(a.locator("#edits")).to_contain_text("Edits (2)")
+    expect(a.locator("#rcc-list [data-rcc='2']")).to_have_count(1)
     assert (served.out / LABELS_FILE).read_bytes() == labels
     assert noted(served, 1) == ("snow", "harmless", "safe")
     assert noted(served, 2) == ("trunks", "Hazard H7", "unsafe")
+
+
+# --- What is at hand --------------------------------------------------------------------------------------------
+
+
+def names_at_hand(page: Page, rcc: int) -> None:
+    """Title, card and address agree on the RCC at hand."""
+    expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {rcc}")
+    expect(page.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", str(rcc))
+    expect(page).to_have_url(re.compile(f"#rcc={rcc}$"))
+
+
+def test_what_is_at_hand_is_followed_by_its_images_through_the_edits_of_another_window(served, windows):
+    a, b = windows
+    for page in windows:
+        choose(page, 2)
+    merge(a, 2, into=1)
+    for page in windows:
+        names_at_hand(page, 1)
+    expect(b.get_by_text("RCC 2 was merged into RCC 1 in another window.")).to_be_visible()
+    expect(a.get_by_text("in another window")).to_have_count(0)
+    b.keyboard.press("s")  # what is on the screen
+    wait_until(lambda: noted(served, 1)[2] == "safe")
+    b.reload()
+    names_at_hand(b, 1)
+    a.locator("#undo").click()  # of the 14 images, 8 were snows
+    for page in windows:
+        expect(page.locator("#rcc-list [data-rcc='2']")).to_have_count(1)
+        names_at_hand(page, 1)
+
+
+def test_a_key_judges_nothing_whose_title_is_not_on_the_screen_yet(served, windows):
+    a, b = windows
+    for page in windows:
+        choose(page, 2)
+    # Whatever is drawn next, a key follows at once, before it is on the screen.
+    b.evaluate("""() => new MutationObserver((_, observer) => {
+        window.pressed = document.querySelector("#rcc-heading h2").textContent;
+        if (window.pressed === "RCC 2") return;
+        observer.disconnect();
+        document.dispatchEvent(new KeyboardEvent("keydown", { key: "s", bubbles: true }));
+    }).observe(document.querySelector("#rcc-heading"), { subtree: true, childList: true, characterData: true })""")
+    merge(a, 2, into=1)
+    names_at_hand(b, 1)
+    assert b.evaluate("window.pressed") == "RCC 1"
+    # Nor is one that was chosen, but of which the server has not answered.
+    answers = re.compile("gradio_api/queue/join")
+    b.route(answers, lambda route: (b.wait_for_timeout(500), route.continue_()))
+    b.locator("#rcc-list [data-rcc='0']").click()
+    expect(b.locator("#rcc-list .safe-card.selected")).to_have_attribute("data-rcc", "0")
+    expect(b.locator("#rcc-heading h2")).to_have_text("RCC 1")
+    b.keyboard.press("s")
+    b.unroute_all(behavior="wait")
+    names_at_hand(b, 0)
+    assert load_review(served.out).notes == {}
+    b.keyboard.press("u")
+    wait_until(lambda: noted(served, 0)[2] == "unsafe")
+
+
+def test_a_verdict_by_a_key_is_taken_back_at_once_in_every_window_and_listed(served, windows):
+    a, _ = windows
+    for page in windows:
+        page.get_by_role("button", name="Edits").click()
+        expect(page.locator("#edits table").first).to_be_visible()
+        page.evaluate("scrollTo(0, 0)")
+
+    def shows(verdict: str, last: str) -> None:
+        for page in windows:
+            expect(page.locator("#edits [role=gridcell][data-col='1']").first).to_have_text(last, timeout=10_000)
+            expect(page.locator(f"#rcc-verdict input[value='{verdict}']")).to_be_checked()
+            chip = page.locator("#rcc-list [data-rcc='0'] .safe-chip-safe")
+            expect(chip).to_have_count(1 if verdict == "safe" else 0)
+            unsafe = page.locator("#rcc-list [data-rcc='0'] .safe-chip-unsafe")
+            expect(unsafe).to_have_count(1 if verdict == "unsafe" else 0)
+
+    a.keyboard.press("u")
+    shows("unsafe", "Judged RCC 0 unsafe")
+    a.keyboard.press("s")
+    shows("safe", "Judged RCC 0 safe (was unsafe)")
+    a.locator("#undo").click()
+    shows("unsafe", "Undone: Judged RCC 0 safe (was unsafe)")
+    a.locator("#redo").click()
+    shows("safe", "Redone: Judged RCC 0 safe (was unsafe)")
+    a.locator("#undo").click()
+    shows("unsafe", "Undone: Judged RCC 0 safe (was unsafe)")
+    a.locator("#undo").click()
+    shows("", "Undone: Judged RCC 0 unsafe")
+    assert "Judged RCC 0 safe (was unsafe)" in write_report(served.out).read_text()
 
 
 # --- While the clusters are generated anew, and afterwards ------------------------------------------------------
 
 
 def notes_of_runs(served: Served) -> list[dict]:
-    return [load_notes(run) for run in sorted((served.out / RUNS_FOLDER).iterdir())]
+    """The notes of earlier runs."""
+    earlier = [listed.run for listed in list_runs(served.out) if not listed.current]
+    return [load_review(served.out, original=load_clusters(served.out, run)).notes for run in earlier]
 
 
 def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_about(browser, tmp_path):
@@ -333,34 +407,20 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
         full.touch()
         before = labels()
         give(a, a_labels, 0, "1")
-        expect(a_labels.locator("[role=status]")).to_contain_text("Not kept: Could not write")
-        expect(a_labels.locator("[role=status]")).to_contain_text("No space left on device")
+        expect(a_labels.locator("[role=status]")).to_contain_text("Not kept: Could not use")
+        expect(a_labels.locator("[role=status]")).to_contain_text("the disk is full. Make room.")
         expect(a_labels.locator("progress + output")).to_have_text("2 / 9 labelled")
         assert labels() == before
         a.get_by_role("tab", name="Root cause clusters").click()
         field(a, "rcc-name").fill("typed on a full disk")
-        expect(state_of(a)).to_contain_text("No space left on device")
+        expect(state_of(a)).to_contain_text("the disk is full. Make room.")
         expect(field(a, "rcc-name")).to_have_value("typed on a full disk")
         full.unlink()
         field(a, "rcc-note").focus()  # leaves the field
         expect(state_of(a)).to_be_hidden()
         assert noted(served, 0)[0] == "typed on a full disk"
 
-        # Selected again, in other numbers, and after a merge
-        for size in ("9", "12"):
-            select(a, served.improvement, size)
-            widget = open_labelling(a, train)
-            expect(widget.locator("progress + output")).to_have_text(f"2 / {size} labelled")
-            expect(a.locator("#label-pane")).not_to_contain_text("have no label yet")
-        a.get_by_role("tab", name="Root cause clusters").click()
-        merge(a, 2, into=1)
-        expect(a.locator("#edits")).to_contain_text("Edits (1)")
-        a.get_by_role("tab", name="Unsafe set").click()
-        expect(a.locator("#unsafe-status")).to_contain_text(
-            "The RCCs were changed after the last unsafe set was selected"
-        )
-        expect(a.locator("#unsafe-pane")).to_be_hidden()
-        expect(b.locator("#labelling")).not_to_contain_text("typed on a full disk")  # a name that is RCC 0's by now
+        # Selected again, in other numbers
         select(a, served.improvement, "12")
         expect(open_labelling(a, train).locator("progress + output")).to_have_text("2 / 12 labelled")
 
@@ -425,7 +485,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         expect(b.locator("#retraining-status")).to_contain_text("was for other clusters")
         for page in (b, a):
             shows_nothing_of_the_first(page)
-            for name in ("improvement", "model", "train", "test", *(("set-size", "epochs") if page is a else ())):
+            for name in ("improvement", "model", "train", "test"):
                 expect(field(page, name)).to_have_value("")
         assert field(b, "images").input_value() == str(other)
 
@@ -433,13 +493,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         b.get_by_role("tab", name="Labels").click()
         expect(b.locator("#labelling progress + output")).to_have_text("7 / 7 labelled")
         b.get_by_role("tab", name="Retraining").click()
-        fill_in_and_retrain(a, "two", "9000")
-        for page in (a, b):
-            expect(page.locator("#retraining-status progress")).to_be_visible(timeout=WAIT)
-            expect(page.locator("#retraining-pane")).to_be_hidden()
-        expect(a.locator("#retraining-status svg[role=img]")).to_be_visible(timeout=WAIT)  # an epoch is done
-        expect(b.locator("#retraining-pane")).to_be_hidden()
-        a.locator("#cancel-retraining").click()
+        fill_in_and_retrain(a, "two", "3")
         for page in (a, b):
             finished(page)
         assert (served.out / MODEL_FILE).read_bytes() != first

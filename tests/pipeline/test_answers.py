@@ -2,20 +2,14 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from pipeline.descriptions import known_parameters
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.run_record import prediction_notes
-from rccs.clusters import load_clusters
-from rccs.edits import merge_rccs
-from rccs.gifs import gif_path
-from rccs.review import load_review
+from rccs.clusters import load_clusters, run_record
+from rccs.review.review import load_review
 from support.errors import SAFEError
-from support.files import read_record
-from support.run_folder import RUN_FILE
 from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.fake_network import FakeNetwork
 
@@ -31,7 +25,7 @@ def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
     assert load_clusters(case.out).answers is not None
     assert clusters.told(0) == "night → wood (90%)"
-    record = read_record(case.out / RUN_FILE)["predictions"]
+    record = run_record(case.out)["predictions"]
     assert (record["source"], record["tested"]) == (str(case.table), str(case.test))
     assert (record["images"], record["wrong"], record["notes"]) == (74, 26, [])
     columns = known_parameters(case.out, clusters)
@@ -40,31 +34,6 @@ def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
     case.table.unlink()
     merged = load_review(case.out).clusters
     assert merged.told(0) == "night → wood (90%)"
-
-
-def test_answers_stay_with_their_images_when_rccs_are_merged(case):
-    clusters = generate_clusters(case.failing, case.out, SETTINGS)
-    assert clusters.n_rccs == 3
-    merge_rccs(case.out, 1, 0)
-    merged = load_review(case.out).clusters
-    answers = merged.answers_of(0)
-    assert sorted(answers.label.tolist()) == ["night"] * 12 + ["snow"] * 8
-
-
-def test_the_corner_of_a_frame_says_what_the_image_was_taken_for(case):
-    generate_clusters(case.failing, case.out, SETTINGS)
-    told = gif_path(case.out, 0, 3).read_bytes()
-    generate_clusters(case.failing, case.out / "plain", SETTINGS._replace(predictions=None))
-    case.table.unlink()
-    generate_clusters(case.failing, case.out, SETTINGS)
-    plain = gif_path(case.out, 0, 3)
-    assert plain.read_bytes() != told  # drawn again, since the captions are others
-    with Image.open(plain) as image:
-        without = np.asarray(image.convert("L"))[:20, :60]
-    with Image.open(gif_path(case.out / "plain", 0, 3)) as image:
-        corner = np.asarray(image.convert("L"))[:20, :60]
-    assert (corner > 230).sum() > 20  # letters on a dark ground
-    assert (corner != without).any()
 
 
 def test_predictions_can_be_given_and_must_be_given_with_the_test_folder(case, tmp_path):
@@ -79,7 +48,9 @@ def test_predictions_can_be_given_and_must_be_given_with_the_test_folder(case, t
 def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_note(case):
     case.table.write_text("image,predicted,confidence\nnight/night_00.png,wood,7\n")
     with pytest.raises(SAFEError, match="a confidence from 0 to 1"):
-        generate_clusters(case.failing, case.out, SETTINGS._replace(predictions=case.table, tested=case.test))
+        generate_clusters(
+            case.failing, case.out, SETTINGS._replace(predictions=case.table, tested=case.test, partial=True)
+        )
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
     assert clusters.answers is None
     assert "a confidence from 0 to 1" in prediction_notes(case.out)[0]
@@ -91,20 +62,8 @@ def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
     case.table.write_text("\n".join([*lines, "snow/snow_01.png,snow,snow,0.9,true"]) + "\n")
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
     assert prediction_notes(case.out) == [
+        "All figures are of 73 of 74 images: others have no row.",
         "Without a prediction: 1 of 26 images.",
         "Right according to the predictions: 1 of 26 images.",
     ]
     assert clusters.told(clusters.paths.index("night/night_03.png")) == ""
-
-
-def test_predictions_outside_of_the_pages_root_are_not_read(case):
-    clusters = generate_clusters(case.failing, case.out, SETTINGS, within=case.failing)
-    assert clusters.answers is None
-    assert prediction_notes(case.out) == []
-
-
-def test_clusters_without_answers_are_saved_and_read_as_before(case):
-    case.table.unlink()
-    clusters = generate_clusters(case.failing, case.out, SETTINGS)
-    assert load_clusters(case.out).answers is None
-    assert clusters.told(0) == ""

@@ -61,29 +61,9 @@ def test_what_a_detector_misses_or_sees_is_told_as_such(label, predicted, score,
     assert NOTHING not in crops.taken([0]).text(0)
 
 
-@pytest.mark.parametrize(
-    ("pairs", "told"),
-    [
-        ([("car", NOTHING)] * 3, "All are car, missed"),
-        ([(str(i), NOTHING) for i in range(9)] + [("a", "b")], "90% are missed"),
-        ([(NOTHING, "car")] * 3, "All are false detections of car"),
-        ([(NOTHING, str(i)) for i in range(9)] + [("a", "b")], "90% are false detections"),
-        ([("car", str(i)) for i in range(8)], "All are car, missed or taken for others"),
-        ([("car", "truck")] * 3, "All are car taken for truck"),
-    ],
-)
-def test_the_commonest_error_of_a_detector_is_missed_or_false(pairs, told):
-    assert commonest_confusion(answers(*pairs)._replace(detector=True)) == told
-
-
 def test_a_class_called_nothing_is_a_class_of_a_classifier():
     assert answers(("up", NOTHING)).text(0) == "up → nothing"
     assert commonest_confusion(answers(*[("up", NOTHING)] * 3)) == "All are up taken for nothing"
-
-
-def test_numbers_are_not_taken_for_each_other():
-    assert commonest_confusion(answers(*[("0.5", "0.7")] * 4, kind=ERROR)) == ""
-    assert commonest_confusion(None) == ""
 
 
 def test_columns_are_those_of_which_anything_is_known():

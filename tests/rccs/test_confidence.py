@@ -5,8 +5,7 @@ import pytest
 
 from dbscan.outcome import NOISE, STEADY
 from dbscan.resamples import FEWEST_IMAGES, MOST_IMAGES
-from pipeline.run_record import not_measured
-from pipeline.summaries import cluster_summary, how_found
+from pipeline.summaries import cluster_summary
 from rccs.answers import Answers
 from rccs.clusters import save_clusters
 from rccs.confidence import (
@@ -14,7 +13,6 @@ from rccs.confidence import (
     confidence,
     confidence_means,
     confidence_text,
-    consensus_text,
     is_changed,
     is_loose,
     loose_text,
@@ -27,9 +25,8 @@ from rccs.confidence import (
     place_text,
     why_unknown,
 )
-from rccs.edits import merge_rccs, move_images, undo_edit
-from rccs.image_map import MapPositions, map_record
-from rccs.review import active_clusters
+from rccs.review.edits import merge_rccs, undo_edit
+from rccs.review.review import load_review
 from tests.helpers.steadied import steadied, without_steady_groups
 
 
@@ -74,22 +71,6 @@ def test_a_figure_never_seems_to_reach_a_bound_that_it_does_not_reach():
     ]  # fmt: skip
 
 
-def test_an_rcc_exactly_at_the_bound_is_steady(clusters):
-    found = steadied(clusters, (STEADY, 0.7499, 0.8))
-    assert [is_loose(found, rcc) for rcc in range(3)] == [False, True, False]
-    assert "Steady: two of its images are together in 75% " in confidence_text(found, 0)
-    assert "only 74%" in confidence_text(found, 1)
-
-
-def test_the_summary_says_how_many_are_loose_and_of_how_many(known, clusters):
-    assert cluster_summary(known) == (
-        "3 root cause clusters explain 92% of 26 failures · 8% in no cluster · 1 of 3 is loose"
-    )
-    assert loose_text(steadied(clusters, (0.6, 0.6, 0.6))) == "3 of 3 are loose"
-    assert loose_text(steadied(clusters, (0.9, 0.9, 0.9))) == ""
-    assert how_found(known).endswith(" · consensus of 100 random parts")
-
-
 # --- Images -----------------------------------------------------------------------------------------------------
 
 
@@ -103,13 +84,6 @@ def test_an_image_between_two_rccs_says_so(known):
     assert (near_text(known, 1), near_text(known, 0), near_text(known, NOISE)) == ("1 also near another RCC", "", "")
 
 
-def test_an_image_counts_as_between_from_half_as_often_as_with_its_own(known):
-    *_, between = rows(known, "snow")
-    for often, expected in ((0.275, 0), (0.2749, None)):
-        known.steadiness.of_images[between], known.steadiness.of_beside[between] = 0.55, often
-        assert near_rcc(known, between) == expected
-
-
 def test_an_image_in_no_rcc_says_which_one_it_is_near(known):
     near, far = rows(known, "sea")
     assert place_text(known, near) == "nearest to RCC 2: together with its images in 30% of the clusterings"
@@ -121,28 +95,13 @@ def test_an_image_in_no_rcc_says_which_one_it_is_near(known):
     assert confidence_text(known, NOISE) == f"None of them is {words}"
 
 
-def test_an_image_that_is_never_with_another_rcc_is_not_near_one(known):
-    row = rows(known, "night")[0]
-    known.steadiness.beside[row], known.steadiness.of_beside[row] = NOISE, 0
-    assert place_of(known, row) == Place(pytest.approx(0.94), None, None)
-    assert near_rcc(known, row) is None
-
-
-def test_the_map_has_a_clause_on_each_image_that_is_near_another_rcc(known, clusters):
-    xy = np.zeros((26, 2), np.float32)
-    between, near = rows(known, "snow")[-1], rows(known, "sea")[0]
-    record = map_record(known, MapPositions(xy, "pca"), {})
-    assert record["between"] == {str(row): place_text(known, row) for row in (between, near)}
-    assert map_record(clusters, MapPositions(xy, "pca"), {})["between"] == {}
-
-
 # --- Edits ------------------------------------------------------------------------------------------------------
 
 
 def test_nothing_is_said_of_rccs_that_were_merged_nor_of_what_lies_beside_them(known, out):
     between = rows(known, "snow")[-1]
     merge_rccs(out, 2, 0)
-    after = active_clusters(out)
+    after = load_review(out).clusters
     assert confidence_text(after, 0) == "Changed by hand: how steady it is now is not known"
     assert is_changed(after, 0)
     assert not is_loose(after, 0)
@@ -152,29 +111,7 @@ def test_nothing_is_said_of_rccs_that_were_merged_nor_of_what_lies_beside_them(k
     assert confidence_text(after, NOISE).startswith("None of them is near an RCC")
     assert loose_text(after) == "1 of 2 is loose"
     undo_edit(out)
-    assert place_text(active_clusters(out), between) == place_text(known, between)
-
-
-def test_nothing_is_said_of_an_image_that_was_moved_nor_of_the_rccs_that_it_left_and_came_to(known, out):
-    between, sea = rows(known, "snow")[-1], rows(known, "sea")[0]
-    move_images(out, [known.paths[between]], NOISE)
-    after = active_clusters(out)
-    assert [is_changed(after, rcc) for rcc in (0, 1, 2, NOISE)] == [False, True, False, False]
-    assert place_of(after, between) == Place(None, None, None)  # what is known is about RCC 1
-    assert place_text(after, sea) == place_text(known, sea)
-    move_images(out, [known.paths[sea]], 2)
-    after = active_clusters(out)
-    assert place_of(after, sea) == Place(None, None, None)
-    assert place_of(after, rows(known, "wood")[0]) == Place(None, None, None)
-    assert loose_text(after) == ""
-
-
-def test_an_rcc_that_has_lost_its_number_is_no_longer_beside_anything(known, out):
-    sea = rows(known, "sea")[0]
-    merge_rccs(out, 2, 1)  # RCC 2 is the last one
-    after = active_clusters(out)
-    assert len(after.steadiness.of_rccs) == 2
-    assert place_of(after, sea) == Place(None, None, None)
+    assert place_text(load_review(out).clusters, between) == place_text(known, between)
 
 
 # --- The run ----------------------------------------------------------------------------------------------------
@@ -195,22 +132,6 @@ def test_a_run_without_steady_groups_says_so_and_what_to_do_next(clusters):
     assert [place_text(nothing, row) for row in range(26)] == [""] * 26
 
 
-def test_a_run_of_an_older_version_says_nothing(clusters, tmp_path):
-    assert clusters.steadiness is None
-    texts = [
-        confidence_means(clusters),
-        loose_text(clusters),
-        no_steady_groups_text(clusters),
-        consensus_text(clusters),
-    ]
-    texts += [confidence_text(clusters, rcc) for rcc in (0, 1, 2, NOISE)]
-    texts += [place_text(clusters, row) for row in range(26)]
-    assert texts == [""] * len(texts)
-    assert not any(is_loose(clusters, rcc) or is_changed(clusters, rcc) for rcc in range(3))
-    assert "consensus" not in how_found(clusters)
-    assert not_measured(tmp_path, clusters) == ""  # there is no run.json
-
-
 @pytest.mark.parametrize(
     ("n", "reason"),
     [
@@ -225,9 +146,3 @@ def test_a_run_in_which_nothing_was_measured_says_why(clusters, n, reason):
     one = dataclasses.replace(clusters, paths=paths, labels=np.zeros(n, int), is_core=np.ones(n, bool))
     assert why_unknown(one, {"steadiness": None}) == f"How steady RCCs are was not measured: {reason}."
     assert why_unknown(one, {}) == ""  # an older version
-
-
-def test_what_was_measured_needs_no_reason(known, out):
-    assert not_measured(out, known) == ""
-    assert "each 50% to 80% of them" in consensus_text(known)
-    assert "in 75% of the clusterings or more, and loose otherwise" in consensus_text(known)

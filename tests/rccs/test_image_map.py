@@ -10,23 +10,23 @@ import pytest
 
 from dbscan.outcome import NOISE
 from rccs import image_map as maps
+from rccs.clusters import save_clusters
 from rccs.image_map import (
     COLOURS,
+    MAP_FILE,
     STEPS,
     MapPositions,
-    bulk,
     colour_apart,
     load_map,
     map_points,
     map_record,
     map_shades,
-    rcc_words,
     stored_map,
 )
 from rccs.nearness import by_closeness, most_similar, nearest_rccs
-from rccs.notes import RccNote
+from rccs.review.notes import RccNote
 from support.errors import SAFEError
-from support.run_folder import MAP_FILE
+from tests.helpers.places import in_run
 
 
 def many(clusters, n: int, dimension: int = 5):
@@ -74,18 +74,6 @@ def test_every_image_has_a_place_in_the_unit_square_and_rccs_lie_apart(clusters,
     assert map_points(big, method=method).tolist() == xy.tolist()
 
 
-@pytest.mark.parametrize("n", [1, 2, 3, 15])
-def test_few_images_have_a_map_too(clusters, n):
-    rows = slice(0, n)
-    few = dataclasses.replace(
-        clusters, paths=clusters.paths[rows], labels=clusters.labels[rows], points=clusters.points[rows]
-    )
-    xy = map_points(few)
-    assert xy.shape == (n, 2)
-    assert np.isfinite(xy).all()
-    assert n > 1 or xy.tolist() == [[0.5, 0.5]]
-
-
 def test_equal_images_and_points_of_one_component_have_a_map(clusters):
     flat = dataclasses.replace(clusters, points=np.zeros((26, 1), np.float32))
     assert map_points(flat, method="pca").tolist() == [[0.5, 0.5]] * 26
@@ -96,6 +84,7 @@ def test_equal_images_and_points_of_one_component_have_a_map(clusters):
 
 def test_a_map_is_drawn_once_and_edits_leave_it_as_it_is(clusters, tmp_path, without_umap, monkeypatch):
     assert load_map(tmp_path, clusters) is None
+    save_clusters(clusters, tmp_path)
     drawn = stored_map(tmp_path, clusters)
     monkeypatch.setattr(maps, "map_points", lambda *_, **__: pytest.fail("drawn again"))
     assert stored_map(tmp_path, clusters).xy.tolist() == drawn.xy.tolist()
@@ -103,30 +92,18 @@ def test_a_map_is_drawn_once_and_edits_leave_it_as_it_is(clusters, tmp_path, wit
     assert load_map(tmp_path, edited).xy.tolist() == drawn.xy.tolist()
 
 
-def test_a_map_that_cannot_be_kept_is_drawn_all_the_same(clusters, tmp_path, without_umap):
-    no_folder = tmp_path / "file"
-    no_folder.write_text("")
-    assert len(stored_map(no_folder, clusters).xy) == len(clusters.paths)
-
-
 def test_a_map_of_other_images_or_damaged_is_drawn_anew(clusters, tmp_path, without_umap):
+    save_clusters(clusters, tmp_path)
     stored_map(tmp_path, clusters)
     assert load_map(tmp_path, dataclasses.replace(clusters, points=clusters.points + 1)) is None
     renamed = dataclasses.replace(clusters, paths=("other.png", *clusters.paths[1:]))
     assert load_map(tmp_path, renamed) is None
-    whole = (tmp_path / MAP_FILE).read_bytes()
-    for damage in (b"", b"PK", whole[: len(whole) // 2], b"\x80\x04N."):
-        (tmp_path / MAP_FILE).write_bytes(damage)
-        assert load_map(tmp_path, clusters) is None
+    kept = in_run(tmp_path, MAP_FILE)
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert load_map(tmp_path, clusters) is None
     assert stored_map(tmp_path, clusters).method == "pca"
     assert load_map(tmp_path, clusters) is not None
-
-
-def test_a_map_by_pca_is_drawn_anew_once_umap_is_installed(clusters, tmp_path, monkeypatch):
-    monkeypatch.setattr(maps, "map_method", lambda: "pca")
-    stored_map(tmp_path, clusters)
-    monkeypatch.setattr(maps, "map_method", lambda: "umap")
-    assert load_map(tmp_path, clusters) is None
+    assert not kept.exists()
 
 
 # --- For the page -----------------------------------------------------------------------------------------------
@@ -150,40 +127,6 @@ def test_the_record_says_of_every_image_where_it_lies_and_of_every_rcc_what_it_i
     assert [rcc["colour"] for rcc in record["rccs"]] == [0, 1, 2, 3]
     assert all(clusters.labels[rcc["at"]] == rcc["rcc"] for rcc in record["rccs"])
     json.dumps(record, allow_nan=False)
-
-
-def test_the_record_of_ten_thousand_images_with_long_names_is_below_one_megabyte(clusters):
-    big = many(clusters, 10_000)
-    record = map_record(big, MapPositions(map_points(big, method="pca"), "pca"), {})
-    text = json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode()
-    assert len(text) < 2**20
-    assert record["name"][4711].endswith("_04711.png")
-    assert len(record["name"][4711]) == 60
-
-
-def test_a_name_that_is_not_valid_unicode_is_shown(clusters):
-    odd = dataclasses.replace(clusters, paths=("a/\udcff.png", *clusters.paths[1:]))
-    record = map_record(odd, MapPositions(np.zeros((26, 2), np.float32), "pca"), {})
-    assert record["name"][0] == "\ufffd.png"
-
-
-def test_what_is_said_of_an_rcc_steers_no_text():
-    words = rcc_words(3, {3: RccNote(3, "a\u202eb", "", "unsafe")})
-    assert words == {"rcc": 3, "title": "RCC 3 · a\ufffdb", "name": "a\ufffdb", "verdict": "unsafe"}
-
-
-def test_the_bulk_leaves_out_a_few_images_that_lie_far_away_but_not_those_just_outside():
-    line = np.arange(1000)
-    grid = np.stack([line, line], axis=1)
-    assert bulk(grid) == [0, 0, 999, 999]
-    grid[:5] = (-5000, 2)
-    grid[-5:] = (990, 60_000)
-    left, low, right, high = bulk(grid)
-    assert (low, right) == (2, 994)
-    assert left == pytest.approx(20, abs=5)
-    assert high == pytest.approx(980, abs=5)
-    assert bulk(np.full((3, 2), 7)) == [7, 7, 7, 7]
-    assert bulk(np.zeros((0, 2), int)) == [0, 0, STEPS, STEPS]
 
 
 def test_rccs_of_the_same_colour_lie_far_apart():
@@ -232,17 +175,6 @@ def test_images_are_ordered_by_their_distance_from_the_middle_of_the_core(on_a_l
         by_closeness(on_a_line, 5)
 
 
-def test_images_in_no_cluster_are_ordered_by_how_near_they_are_to_any_core_point(on_a_line):
-    assert by_closeness(on_a_line, NOISE) == [("h", 3), ("i", 89)]
-
-
-def test_an_rcc_without_a_core_point_has_a_middle_too(on_a_line):
-    none = dataclasses.replace(on_a_line, is_core=np.zeros(9, bool))
-    assert by_closeness(none, 0)[0] == ("c", 0)
-    assert nearest_rccs(none, 0, n=1) == [(1, 8.25)]
-    assert [path for path, _ in by_closeness(none, NOISE)] == ["h", "i"]
-
-
 # --- Shades -----------------------------------------------------------------------------------------------------
 
 
@@ -270,10 +202,6 @@ def test_an_angle_is_shaded_round_the_circle_and_a_category_by_how_common_it_is(
         json.dumps(shades, allow_nan=False).encode("utf-8")
 
 
-def test_equal_numbers_are_shaded_alike():
-    assert map_shades("n", np.array([3.0, 3.0, 3.0]))["value"] == [0, 0, 0]
-
-
 @pytest.mark.slow  # a fresh interpreter, and numba compiles
 def test_umap_is_used_without_importing_tensorflow():
     pytest.importorskip("umap")
@@ -292,9 +220,3 @@ def test_the_images_most_like_one_begin_with_it_and_follow_by_distance(clusters)
     assert sorted(found[1:], key=lambda row: (distances[row], row)) == found[1:]
     assert max(distances[found]) <= np.delete(distances, found).min()
     assert sorted(most_similar(clusters, 5, 10_000)) == list(range(len(clusters.paths)))
-
-
-def test_an_image_comes_before_its_copies(clusters):
-    points = clusters.points.copy()
-    points[0] = points[5]
-    assert most_similar(dataclasses.replace(clusters, points=points), 5, 2) == [5, 0]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rccs.rounds import beside, home_of, names_in, place_of, rounds_in
+from rccs.rounds import beside, place_of
 from support.run_folder import FAILURES, FAILURES_MARK, ROUNDS_FOLDER
 
 
@@ -39,22 +39,6 @@ def out(tmp_path):
 )
 def test_images_are_in_the_round_that_has_exactly_them_else_in_one_that_has_them_all(out, images, place):
     assert place_of(out / FAILURES, images) == out / place
-
-
-def test_rounds_are_listed_from_the_latest_to_the_first(out):
-    assert [path.name for path in rounds_in(out)] == ["20240501-120000-2", "20240501-120000"]
-    assert rounds_in(out / FAILURES) == []
-
-
-def test_a_folder_of_another_name_is_where_it_is(out, tmp_path):
-    assert place_of(tmp_path / "images", {"1.png"}) == tmp_path / "images"
-    assert names_in(tmp_path / "images") == frozenset()
-
-
-def test_the_home_of_a_round_is_where_failures_are_collected(out):
-    kept = place_of(out / FAILURES, {"2.png"})
-    assert home_of(kept) == home_of(out / FAILURES) == out / FAILURES
-    assert home_of(out / "images") == out / "images"
 
 
 def test_what_lay_beside_the_failures_lies_beside_them_in_the_round(out):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from rccs.search import example_for, matching_images
+from rccs.search import matching_images
 from support.errors import SAFEError
 
 PATHS = ("night/Eye_0.png", "night/eye_1.png", "day/eye_2.png", "day/a=b.png")
@@ -60,16 +60,6 @@ def test_what_has_spaces_stands_in_quotes(text, expected):
     assert matching_images(text, ("night/driver's.png", "my night/b.png"), columns).tolist() == expected
 
 
-def test_the_example_of_a_query_fits_images():
-    assert example_for(COLUMNS) == "eyewear=glasses light<0.99"
-    for columns in (COLUMNS, {"light": COLUMNS["light"]}, {"eyewear": COLUMNS["eyewear"]}):
-        assert len(matching_images(example_for(columns), PATHS, columns))
-    odd = {"seed": np.array([5.0, 7.0]), "road type": np.array(['a "b"', ""]), "t": np.array([-0.123456789, 1e-9])}
-    assert example_for(odd) == """"road type"='a "b"' t<-0.11"""
-    assert matching_images(example_for(odd), ("a", "b"), odd).tolist() == [0]
-    assert example_for({}) == ""
-
-
 def test_without_parameters_a_sign_may_be_part_of_a_name():
     assert matching_images("a=b", PATHS, {}).tolist() == [3]
     with pytest.raises(SAFEError, match=r"Expected a parameter of these images \(none are known\). Received: light"):
@@ -89,7 +79,3 @@ def test_without_parameters_a_sign_may_be_part_of_a_name():
 def test_what_cannot_be_looked_for_is_told(text, message):
     with pytest.raises(SAFEError, match=message):
         matching_images(text, PATHS, COLUMNS)
-
-
-def test_no_images_are_none_found():
-    assert matching_images("x", (), {}).tolist() == []

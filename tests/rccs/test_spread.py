@@ -31,28 +31,11 @@ def test_one_group_or_one_for_each_image_changes_nothing(text):
     assert order(spread(images(6), 3, groups(text))) == [0, 1, 2, 3, 4, 5]
 
 
-def test_an_image_far_away_is_not_taken_because_of_its_group():
-    assert order(spread(images(12), 2, groups("aaaaaaaabbbb"))) == list(range(12))
-    assert order(spread(images(12), 3, groups("aaaaaaaabbbb")))[:3] == [0, 8, 1]
-
-
-def test_images_of_unknown_groups_are_one_group():
-    assert order(spread(images(5), 3, groups(["", "", "a", "", ""]))) == [0, 2, 1, 3, 4]
-
-
 def test_the_set_says_how_many_groups_it_holds():
     assert spread_text("drive", images(3), groups("aabc")) == "spread over drive: 2 of 3"
     assert (
         spread_text("drive", images(2), groups(["a", ""])) == "spread over drive: 1 of 1; of 1 image it is not recorded"
     )
-
-
-@pytest.mark.parametrize(
-    ("text", "why"), [("aaaa", "all improvement images have the same"), ("abcd", "each improvement image has its own")]
-)
-def test_it_is_told_where_a_column_makes_no_difference(text, why):
-    told = spread_text("drive", images(2), groups(text))
-    assert told == f"not spread over drive, of which {why}; the nearest images were taken"
 
 
 @pytest.fixture

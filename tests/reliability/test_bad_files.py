@@ -1,18 +1,24 @@
 """Numbers and files of any kind: refused in a sentence or used as they are, never a traceback, never a pickle."""
 
+import contextlib
 import csv
 import dataclasses
 import io
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
+import sqlite3
 import sys
 import tempfile
+import threading
+import time
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -22,62 +28,54 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 import FE
+import SAFE_Tool
 from clustering import find_root_cause_clusters
-from dbscan.outcome import NOISE
-from dbscan.relevance import average_neighbours
-from dbscan.tuning import tune
 from dnn.failures import Failure, Failures, load_failures, save_failures
 from dnn.model import load_dnn
-from dnn.targets import read_targets
+from page.results import Results
+from page.serving.shelf import duplicate
+from pipeline.descriptions import mend, show_unsafe_set
 from pipeline.run_record import parameter_notes
-from rccs.clusters import load_clusters, save_clusters
-from rccs.edits import merge_rccs
-from rccs.image_map import load_map, save_map, stored_map
-from rccs.notes import RccNote
+from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters, save_clusters
+from rccs.image_map import MAP_FILE, load_map, stored_map
 from rccs.parameters import PARAMETERS_FILE, read_parameters
-from rccs.profiles import load_profiles
-from rccs.review import load_review, set_note
-from rccs.spot_notes import SpotNote, load_spot_notes, set_spot_note
-from rccs.unsafe_set import QUOTAS, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
-from reporting.history import archive_run, list_runs, run_folder
-from selection import quotas, unsafe_set_size
-from support.errors import SAFEError
-from support.images import find_images
-from support.run_folder import (
-    ACCURACY_FILE,
-    CHECKPOINT_FILE,
-    CLUSTERS_FILE,
-    EDITS_FILE,
-    FAILURES_FILE,
-    MAP_FILE,
-    NOTES_FILE,
-    PROFILES_FILE,
-    RETRAINING_FILE,
-    RUN_FILE,
-    RUNS_FOLDER,
+from rccs.profiles import PROFILES_FILE, load_profiles
+from rccs.review.edits import merge_rccs
+from rccs.review.notes import RccNote, SpotNote
+from rccs.review.review import all_edits, load_review, set_note
+from rccs.review.spot_notes import load_spot_notes, set_spot_note
+from rccs.unsafe_set import (
     SELECTION_FILE,
-    SPOT_NOTES_FILE,
     UNSAFE_SET_FILE,
+    UnsafeImage,
+    UnsafeSet,
+    load_unsafe_set,
+    save_unsafe_set,
 )
+from reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
+from reporting.history import find_run, list_runs
+from store.database import DATABASE_FILE
+from store.entries import check_entries
+from store.runs import RUNS_FOLDER
+from support.errors import SAFEError
+from support.files import DAMAGED, read_arrays
+from support.run_folder import ACCURACY_FILE, FAILURES_FILE
 from support.tables import cell, from_cell
 from tests.helpers.fake_network import FakeNetwork
+from tests.helpers.powers import bound_by_permissions
 from tests.helpers.scenes import draw_scene
-from tests.helpers.small_models import colour_model, draw_set, saved
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from tests.helpers.small_models import FakeModel, colour_model, draw_set, saved
+from training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from training.comparison import Share
 from training.finetuning import Epoch
-from training.labels import read_labels
-from training.result import Retraining, load_retraining
+from training.labels import label_images, read_labels, save_labels, typed_labels
+from training.result import RETRAINING_FILE, Retraining, load_retraining, save_retraining
 from training.settings import Settings
 
 # The machine may be busy; the fixtures are read only.
 EXAMPLES = settings(
     max_examples=60, deadline=None, derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)  # fmt: skip
-ANY = some.one_of(
-    some.none(), some.booleans(), some.integers(), some.floats(), some.text(max_size=20), some.just("1e999"),
-    some.just("９"), some.just("1_0"), some.lists(some.integers(), max_size=2), some.binary(max_size=4),
 )  # fmt: skip
 JSON_VALUES = some.recursive(
     some.one_of(some.none(), some.booleans(), some.integers(), some.floats(), some.text(max_size=8)),
@@ -86,59 +84,6 @@ JSON_VALUES = some.recursive(
     ),
     max_leaves=5,
 )
-
-
-# --- Numbers ----------------------------------------------------------------------------------------------------
-
-
-@EXAMPLES
-@given(ANY, ANY, ANY)
-def test_the_size_of_the_unsafe_set_is_a_whole_number_or_a_sentence(accuracy, test_size, factor):
-    try:
-        n, formula = unsafe_set_size(accuracy, 10, test_size=test_size, factor=factor)
-    except SAFEError as error:
-        assert str(error)  # noqa: PT017
-    else:
-        assert isinstance(n, int)
-        assert n >= 1
-        assert formula.startswith("N = ")
-
-
-@EXAMPLES
-@given(
-    some.integers(0, 300), some.lists(some.tuples(some.integers(1, 50), some.integers(0, 60)), min_size=1, max_size=12)
-)
-def test_quotas_give_all_that_is_wanted_or_there(n, rccs):
-    sizes, available = np.array(rccs).T
-    for by in QUOTAS:
-        taken = quotas(n, sizes, available, by=by)
-        assert taken.sum() == min(n, available.sum())
-        assert (taken <= available).all()
-        # Every RCC that has candidates gets one before any gets two for its size
-        assert n < len(rccs) or (taken[available > 0] > 0).all()
-    # Equal ones differ by one at most
-    taken = quotas(n, sizes, available, by="equal")
-    still_open = taken[taken < available]
-    assert not len(still_open) or still_open.max() - still_open.min() <= 1
-    assert not len(still_open) or (taken <= still_open.min() + 1).all()
-
-
-@settings(EXAMPLES, max_examples=40)
-@given(some.data())
-def test_tuning_makes_clusters_of_any_finite_points(data):
-    n = data.draw(some.integers(1, 24))
-    width = data.draw(some.integers(1, 3))
-    number = some.one_of(some.sampled_from([0.0, 1.0, -1.0, 1e-30, 1e12, -1e12]), some.floats(-1e3, 1e3, width=32))
-    points = np.array(data.draw(some.lists(some.lists(number, min_size=width, max_size=width), min_size=n, max_size=n)))
-    points = points.astype(np.float32)
-    found = tune(average_neighbours(points), original=points)
-    assert found.labels.shape == found.is_core.shape == (n,)
-    assert found.labels.min() >= NOISE
-    sizes = np.bincount(found.labels[found.labels != NOISE])
-    assert (np.diff(sizes) <= 0).all()  # the largest first, none empty
-    assert not len(sizes) or sizes.min() > 0
-    assert not found.is_core[found.labels == NOISE].any()
-    assert all(rcc in found.labels[found.is_core] for rcc in range(len(sizes)))
 
 
 # --- Files ------------------------------------------------------------------------------------------------------
@@ -171,28 +116,35 @@ def written(tmp_path_factory, no_umap) -> Path:
     labels = np.array([("night", "snow", "wood").index(path.split("_")[0]) for path in clusters.paths])
     reach = np.full(3, 0.2, np.float32)
     clusters = dataclasses.replace(clusters, labels=labels, is_core=np.ones(24, bool), reach=reach)
-    save_clusters(clusters, folder)
+    run = save_clusters(clusters, folder, more={"parameters": {"source": "p.csv", "notes": ["a note"]}})
     set_note(folder, RccNote(0, "night", "dark", "unsafe"))
-    set_spot_note(folder, SpotNote('[["light", "<", 0.2]]', "/data/test", "night", "dark", "unsafe"))
+    spot = SpotNote('[["light", "<", 0.2]]', "/data/test", "night", "dark", "unsafe")
+    set_spot_note(folder, spot, run=load_review(folder).run)
     merge_rccs(folder, 2, 1)
-    images = tuple(UnsafeImage(f"night_{i:02d}.png", i % 2, i / 10, True, "") for i in range(4))
     shown = load_review(folder).original
-    save_unsafe_set(UnsafeSet(tmp_path, images, 4, "N = 4", 9, (3, 3, 3), (), "0" * 16), folder)
+    rows = np.arange(24)
+    save_reasons(Reasons((), (), Comparison(rows, rows, rows, ("a note",), None), 0.5), shown, folder, run)
+    images = tuple(UnsafeImage(f"night_{i:02d}.png", i % 2, i / 10, True, "") for i in range(4))
+    found = fingerprint(shown)
+    save_unsafe_set(UnsafeSet(tmp_path, images, 4, "N = 4", 9, (3, 3, 3), (), found, run=found), folder)
+    show_unsafe_set(folder)
     stored_map(folder, shown)
     folder.joinpath(PROFILES_FILE).write_text(
         "rcc,parameter,kind,known,low,high,mean,usual_low,usual_high,value,share,overall_share,reduction,information\n"
         "0,light,number,5,0.1,0.2,0.15,0.1,0.2,,1,0.5,0.9,1\n"
     )
     share, epoch = Share("0", 3, 0, 2), Epoch(0, 0.5, 0.5, 0.5, 1.0)
-    result = Retraining(tmp_path / "m.keras", tmp_path, "classification", 0.5, 0.75, 4, 8, 4, (), (), (share,),
-                        (share,), (epoch, epoch), 1, Settings(0.01), None, ("Input.",), "", 3.0, 0.1, ())  # fmt: skip
-    record = dataclasses.asdict(result) | {"model": "m", "test_root": "t", "settings": result.settings._asdict()}
-    record |= {name: [row._asdict() for row in getattr(result, name)] for name in ("per_rcc", "per_class", "history")}
-    folder.joinpath(RETRAINING_FILE).write_text(json.dumps(record))
+    result = Retraining(
+        model=tmp_path / "m.keras", test_root=tmp_path, task="classification", accuracy_before=0.5,
+        accuracy_after=0.75, test_size=4, train_size=8, unsafe_size=4, improved=(), worsened=(), per_rcc=(share,),
+        per_class=(share,), history=(epoch, epoch), best=1, settings=Settings(0.01), threshold=None,
+        assumptions=("Input.",), seconds=3.0, waiting=0.1, skipped=(), run=found,
+    )  # fmt: skip
+    save_retraining(result, FakeModel(b"weights"), folder)
     folder.joinpath(PARAMETERS_FILE).write_text("image,light\nnight_00.png,1\nnight_01.png,2\n")
     folder.joinpath(LABELS_TABLE).write_text("image,label\nnight_00.png,red\n")
     state = np.random.default_rng(0).bit_generator.state
-    save_checkpoint(folder / CHECKPOINT_FILE, "key", Checkpoint(np.zeros((2, 5)), 1, 0.5, state, [np.ones(3)], []))
+    save_checkpoint(folder / CHECKPOINT_FILE, "key", Checkpoint([[0.0] * 5] * 2, 1, 0.5, state, [np.ones(3)], []))
     failing = (Failure("failures/red/=1.png", "red/=1.png", "red", "blue", 0.5),)
     (tmp_path / "test" / "red").mkdir(parents=True)
     (tmp_path / "test" / "red" / "=1.png").write_bytes(b"any")
@@ -200,32 +152,51 @@ def written(tmp_path_factory, no_umap) -> Path:
     save_failures(
         Failures(tmp_path / "test", Path("m.keras"), "classification", names, failing, 4, None, (), ()), folder
     )
-    (folder / RUN_FILE).write_text(json.dumps({"parameters": {"source": "p.csv", "notes": ["a note"]}}))
     return folder
 
 
 @pytest.fixture
 def out(written, tmp_path) -> Path:
-    return shutil.copytree(written, tmp_path / "out")
+    return writable_copy(written, tmp_path / "out")
+
+
+def writable_copy(folder: Path, to: Path) -> Path:
+    """Files of runs are read-only, which keeps nobody from damaging them."""
+    shutil.copytree(folder, to)
+    for path in to.glob(f"{RUNS_FOLDER}/*/*"):
+        path.chmod(0o644)
+    return to
+
+
+def in_run(name: str) -> str:
+    """A pattern for a file of the only run that has it."""
+    return f"{RUNS_FOLDER}/*/{name}"
+
+
+def file_of(folder: Path, pattern: str) -> Path:
+    (file,) = folder.glob(pattern)
+    return file
 
 
 LABELS_TABLE = "labels.csv"
+CLUSTERS, COMPARISON, MAP, RUN = (in_run(name) for name in (CLUSTERS_FILE, COMPARISON_FILE, MAP_FILE, RUN_FILE))
+TABLE, SELECTION, RETRAINING = (in_run(name) for name in (UNSAFE_SET_FILE, SELECTION_FILE, RETRAINING_FILE))
 READERS: dict[str, Callable[[Path], object]] = {
-    CLUSTERS_FILE: load_clusters,
-    EDITS_FILE: load_review,
-    NOTES_FILE: load_review,
-    SPOT_NOTES_FILE: load_spot_notes,
-    UNSAFE_SET_FILE: load_unsafe_set,
-    SELECTION_FILE: load_unsafe_set,
+    CLUSTERS: load_clusters,
+    COMPARISON: lambda folder: load_reasons(folder, load_clusters(folder)),
+    DATABASE_FILE: lambda folder: [load_spot_notes(folder), all_edits(folder, load_review(folder))],
+    TABLE: load_unsafe_set,
+    SELECTION: load_unsafe_set,
+    UNSAFE_SET_FILE: typed_labels,
     PROFILES_FILE: load_profiles,
-    RETRAINING_FILE: load_retraining,
+    RETRAINING: load_retraining,
     PARAMETERS_FILE: lambda folder: read_parameters(folder / PARAMETERS_FILE, folder, ["night_00.png", "night_01.png"]),
-    MAP_FILE: lambda folder: load_map(folder, load_clusters(folder)),
+    MAP: lambda folder: load_map(folder, load_clusters(folder)),
     LABELS_TABLE: lambda folder: read_labels(folder / LABELS_TABLE),
     CHECKPOINT_FILE: lambda folder: load_checkpoint(folder / CHECKPOINT_FILE, "key"),
     FAILURES_FILE: load_failures,
     ACCURACY_FILE: load_failures,
-    RUN_FILE: lambda folder: parameter_notes(folder),
+    RUN: lambda folder: parameter_notes(folder),
 }
 
 
@@ -245,29 +216,31 @@ def test_every_reader_reads_what_was_written(out, name):
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_file_cut_off_anywhere_or_with_bytes_changed_is_refused_in_a_sentence_or_read(out, name):
-    whole = (out / name).read_bytes()
+    path = file_of(out, name)
+    whole = path.read_bytes()
     rng = np.random.default_rng(0)
     for place in np.linspace(0, len(whole) - 1, 40).astype(int):
-        (out / name).write_bytes(whole[:place])
+        path.write_bytes(whole[:place])
         read(out, name)
         changed = bytearray(whole)
         for at in rng.integers(len(whole), size=3):
             changed[at] = rng.integers(256)
         changed[place : place + int(rng.integers(1, 20))] = rng.bytes(int(rng.integers(0, 20)))
-        (out / name).write_bytes(changed)
+        path.write_bytes(changed)
         read(out, name)
 
 
 @pytest.mark.parametrize("name", READERS)
 def test_a_pipe_and_a_device_in_the_place_of_a_file_do_not_hold_its_reader(out, name, alarm):
-    (out / name).unlink()
-    os.mkfifo(out / name)
+    path = file_of(out, name)
+    path.unlink()
+    os.mkfifo(path)
     read(out, name)
-    (out / name).unlink()
-    (out / name).symlink_to("/dev/zero")
+    path.unlink()
+    path.symlink_to("/dev/zero")
     read(out, name)
-    (out / name).unlink()
-    (out / name).mkdir()
+    path.unlink()
+    path.mkdir()
     read(out, name)
 
 
@@ -289,30 +262,131 @@ def alarm():
     signal.signal(signal.SIGALRM, before)
 
 
-def test_a_list_or_table_that_is_a_pipe_or_device_is_refused(tmp_path, alarm):
-    for name, make in (("pipe.txt", os.mkfifo), ("endless.txt", lambda path: path.symlink_to("/dev/zero"))):
-        make(tmp_path / name)
-        for reader in (find_images, read_labels, read_targets, lambda path: read_parameters(path, tmp_path, ["a.png"])):
-            with pytest.raises(SAFEError, match="not a regular file"):
-                reader(tmp_path / name)
-
-
 def test_a_damaged_earlier_run_is_listed_as_damaged_whatever_is_in_its_files(out):
-    archive_run(out)
-    (name,) = [path.name for path in (out / RUNS_FOLDER).iterdir()]
-    earlier = out / RUNS_FOLDER / name
-    save_clusters(dataclasses.replace(load_clusters(out), eps=9.0, labels=load_clusters(out).labels[::-1].copy()), out)
+    earlier = file_of(out, CLUSTERS)
+    clusters = load_clusters(out)
+    save_clusters(dataclasses.replace(clusters, eps=9.0, labels=clusters.labels[::-1].copy()), out)
     assert [run.damaged for run in list_runs(out)] == ["", ""]
-    for file in (CLUSTERS_FILE, EDITS_FILE, NOTES_FILE):
-        whole = (earlier / file).read_bytes()
-        for content in (b"", whole[: len(whole) // 2], b"rcc\n\0", pickle.dumps(Danger())):
-            (earlier / file).write_bytes(content)
-            assert {run.name for run in list_runs(out)} >= {name}
-        (earlier / file).write_bytes(whole)
-    for odd in ("../..", "20240501-120000/..", ".", "", "20240501-1200000", "20249999-999999"):
+    whole = earlier.read_bytes()
+    for content in (b"", whole[: len(whole) // 2], b"rcc\n\0", pickle.dumps(Danger())):
+        earlier.write_bytes(content)
+        assert [len(run.damaged) > 20 for run in list_runs(out)] == [False, True]
+    earlier.write_bytes(whole)
+    for odd in ("../..", "1/..", ".", "", "01", "99", "1 "):
         with pytest.raises(SAFEError, match="Expected a run of"):
-            run_folder(out, odd)
+            find_run(out, odd)
     assert Danger.loaded == 0
+
+
+# --- The database, as the commands and the page meet it ---------------------------------------------------------
+
+
+def newer(out: Path) -> None:
+    with contextlib.closing(sqlite3.connect(out / DATABASE_FILE, isolation_level=None)) as db:
+        db.execute("PRAGMA user_version = 99")
+
+
+def cut_off(out: Path) -> None:
+    data = (out / DATABASE_FILE).read_bytes()
+    (out / DATABASE_FILE).write_bytes(data[: len(data) // 3])
+
+
+def changed(out: Path) -> None:
+    with contextlib.closing(sqlite3.connect(out / DATABASE_FILE, isolation_level=None)) as db:
+        db.execute("DROP TRIGGER entry_is_never_changed")
+        db.execute("UPDATE entry SET value = replace(value, 'dark', 'lamp') WHERE kind = 'rcc'")
+
+
+USES: dict[str, Callable[[Path], object]] = {
+    "report": lambda out: SAFE_Tool.main(["report", "--out", str(out)]),
+    "export": lambda out: SAFE_Tool.main(["export", "--out", str(out)]),
+    "cluster": lambda out: SAFE_Tool.main(["cluster", str(out.parent), "--out", str(out)]),
+    "look": lambda out: Results(out).shown(),
+    "note": lambda out: set_note(out, RccNote(1, "snow"), by="a visitor"),
+    "label": lambda out: save_labels(label_images(load_unsafe_set(out), ["night_00.png"], "red", ["red"]), out),
+    "mend": mend,
+}
+
+
+DAMAGES: tuple[tuple[Callable[[Path], None], str], ...] = (
+    (newer, r"was written by a newer version of SAFE: its format is 99.* Nothing was changed"),
+    (cut_off, r"it is damaged .*Put back a copy of it, or move it away"),
+    (changed, r"it is damaged \(entry 2 is not as it was written\)"),
+)
+
+
+@pytest.mark.parametrize(
+    ("damage", "why", "use"),
+    # Those that are left out do not read what was changed.
+    [
+        (*one, use)
+        for one in DAMAGES
+        for use in USES
+        if one[0] is not changed or use in ("report", "export", "look", "note")
+    ],
+)
+def test_a_database_that_cannot_be_read_is_a_sentence_and_stays(out, capsys, damage, why, use):
+    damage(out)
+    before = (out / DATABASE_FILE).read_bytes()
+    refused(USES[use], out, capsys, why)
+    assert (out / DATABASE_FILE).read_bytes() == before
+
+
+def test_a_folder_that_is_read_only_is_looked_at_and_not_changed(out, capsys):
+    files = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    for path in (out, *out.rglob("*")):
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    try:
+        with bound_by_permissions():
+            assert USES["look"](out).clusters.paths
+            for use in ("note", "label", "cluster"):
+                refused(USES[use], out, capsys, r"cannot be written|cannot be opened|SAFE can write to")
+    finally:
+        for path in (out, *out.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == files
+
+
+def refused(use: Callable[[Path], object], out: Path, capsys: pytest.CaptureFixture[str], why: str) -> None:
+    """A command ends with its status and one line; the page shows a sentence."""
+    capsys.readouterr()
+    try:
+        status = use(out)
+    except SAFEError as error:
+        told = str(error)
+    else:
+        assert status == 2
+        told = capsys.readouterr().err
+        assert told.startswith("safe: ")
+        assert told.count("\n") == 1
+    assert re.search(why, told), told
+
+
+def test_a_folder_that_is_copied_while_it_is_open_is_a_whole_analysis(out, tmp_path):
+    home = tmp_path / "home"
+    shutil.copytree(out, home / "a")
+    stopped = threading.Event()
+
+    def say() -> None:
+        while not stopped.is_set():
+            set_note(home / "a", RccNote(1, str(time.monotonic())))
+
+    with ThreadPoolExecutor(1) as pool:
+        said = pool.submit(say)
+        try:
+            names = [duplicate(home, "a") for _ in range(3)]
+        finally:
+            stopped.set()
+        said.result()
+    for name in names:
+        check_entries(home / name)
+        assert load_review(home / name).notes[0] == RccNote(0, "night", "dark", "unsafe")
+        assert load_unsafe_set(home / name).images
+        set_note(home / name, RccNote(1, "copied"))
+    assert load_review(home / "a").notes[1].name != "copied"
+
+
+# --- Tables -----------------------------------------------------------------------------------------------------
 
 
 @EXAMPLES
@@ -326,7 +400,8 @@ def test_no_text_in_a_table_is_a_formula_and_all_of_it_comes_back(text, start):
 
 @pytest.mark.parametrize("name", READERS)
 def test_another_files_content_a_pickle_and_nonsense_are_refused_in_a_sentence(out, name):
-    others = [(out / other).read_bytes() for other in READERS if other != name]
+    path = file_of(out, name)
+    others = [file_of(out, other).read_bytes() for other in READERS if other != name]
     nonsense = [
         b"",
         b"\0" * 100,
@@ -341,7 +416,7 @@ def test_another_files_content_a_pickle_and_nonsense_are_refused_in_a_sentence(o
     ]
     nonsense += [b"rcc\n" + b"9" * 10_000, b'{"clusters": ' + b"9" * 10_000 + b"}", b'image,x\n"' + b"a" * 200_000]
     for content in [*others, *nonsense, pickle.dumps(Danger())]:
-        (out / name).write_bytes(content)
+        path.write_bytes(content)
         read(out, name)
     assert Danger.loaded == 0
 
@@ -359,28 +434,27 @@ def _told() -> None:
     Danger.loaded += 1
 
 
-@pytest.mark.parametrize("name", [EDITS_FILE, SELECTION_FILE, RETRAINING_FILE])
 @EXAMPLES
 @given(data=some.data())
-def test_json_with_any_value_in_any_place_is_refused_in_a_sentence_or_read(out, name, data):
-    record = json.loads((out / name).read_text())
+def test_json_with_any_value_in_any_place_is_refused_in_a_sentence_or_read(out, data):
+    name = RETRAINING
+    record = json.loads(file_of(out, name).read_text())
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "out")
-        shutil.copytree(out, copy)
+        copy = shutil.copytree(out, Path(folder, "out"))
         holder, key = record, data.draw(some.sampled_from(sorted(record)))
         while isinstance(holder[key], (dict, list)) and holder[key] and data.draw(some.booleans()):
             holder = holder[key]
             key = data.draw(some.sampled_from(sorted(holder) if isinstance(holder, dict) else range(len(holder))))
         holder[key] = data.draw(JSON_VALUES)
-        (copy / name).write_text(json.dumps(record), encoding="utf-8")
+        file_of(copy, name).write_text(json.dumps(record), encoding="utf-8")
         read(copy, name)
 
 
-@pytest.mark.parametrize("name", [NOTES_FILE, SPOT_NOTES_FILE, UNSAFE_SET_FILE, PROFILES_FILE, PARAMETERS_FILE])
+@pytest.mark.parametrize("name", [UNSAFE_SET_FILE, PROFILES_FILE, PARAMETERS_FILE])
 @EXAMPLES
 @given(data=some.data())
 def test_a_table_with_any_text_in_any_cell_is_refused_in_a_sentence_or_read(out, name, data):
-    with (out / name).open(newline="") as file:
+    with file_of(out, name).open(newline="") as file:
         rows = list(csv.reader(file))
     row = data.draw(some.sampled_from(rows))
     text = some.text(some.characters(codec="utf-8"), max_size=12)
@@ -388,60 +462,23 @@ def test_a_table_with_any_text_in_any_cell_is_refused_in_a_sentence_or_read(out,
         some.one_of(text, some.sampled_from(["nan", "inf", "-1", "1e999", "9" * 30, "../../etc/passwd", "=1+1", "\0"]))
     )
     with tempfile.TemporaryDirectory() as folder:
-        copy = Path(folder, "out")
-        shutil.copytree(out, copy)
-        with (copy / name).open("w", newline="", encoding="utf-8") as file:
+        copy = shutil.copytree(out, Path(folder, "out"))
+        with file_of(copy, name).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows)
         read(copy, name)
 
 
-def arrays_of(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as stored:
-        return {name: stored[name] for name in stored.files}
-
-
-def hostile_arrays(good: np.ndarray) -> Iterator[np.ndarray]:
-    yield good[:-1] if good.ndim else good.astype(float) + 0.5
-    yield np.zeros((0,), good.dtype)
-    yield good.reshape(1, *good.shape)
-    yield np.full(good.shape, "x")
-    yield np.full(good.shape, 1j)
-    yield np.full(good.shape, np.nan)
-    yield np.full(good.shape, -7, np.int64)
-    yield np.full(good.shape, 2**62, np.int64)
-    yield np.zeros(good.shape, [("a", "i4")])
-    yield np.full(good.shape, b"x")
-
-
-def test_clusters_with_any_array_replaced_are_refused_or_read(out):
-    arrays = arrays_of(out / CLUSTERS_FILE)
-    for name, good in arrays.items():
-        for bad in hostile_arrays(good):
-            np.savez(out / CLUSTERS_FILE, **{**arrays, name: bad})
-            found = read(out, CLUSTERS_FILE)
-            if name in ("labels", "is_core", "points", "reach", "projection_mean"):
-                assert found is None, (name, bad.dtype, bad.shape)
-    np.savez(out / CLUSTERS_FILE, **{name: array for name, array in arrays.items() if name != "reach"})
-    with pytest.raises(SAFEError, match="complete"):
-        load_clusters(out)
-
-
-def test_objects_bombs_and_shapes_beyond_all_memory_are_refused(out):
-    arrays = arrays_of(out / CLUSTERS_FILE)
-    for name in (CLUSTERS_FILE, MAP_FILE):
-        np.savez(out / name, **{**arrays, "labels": np.array([Danger()], object)}, allow_pickle=True)
-        assert name == MAP_FILE or read(out, name) is None
-        np.savez_compressed(out / name, **{**arrays, "xy": np.zeros(10**7)})
-        assert name == MAP_FILE or read(out, name) is None
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**7)})
-        with zipfile.ZipFile(out / name, "w") as archive:
-            for part in (*arrays, "xy", "stamp"):
-                archive.writestr(f"{part}.npy", header.getvalue())
-        assert name == MAP_FILE or read(out, name) is None
+def test_objects_bombs_and_shapes_beyond_all_memory_are_refused(tmp_path):
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**7)})
+    np.savez(tmp_path / "object.npz", labels=np.array([Danger()], object), allow_pickle=True)
+    np.savez_compressed(tmp_path / "bomb.npz", xy=np.zeros(10**7))
+    with zipfile.ZipFile(tmp_path / "shape.npz", "w") as archive:
+        archive.writestr("xy.npy", header.getvalue())
+    for path in tmp_path.iterdir():
+        with pytest.raises(DAMAGED):
+            read_arrays(path)
     assert Danger.loaded == 0
-    with pytest.raises(SAFEError, match=r"clusters\.npz"):
-        load_review(out)
 
 
 def test_files_of_another_run_are_not_taken_for_this_ones(out, tmp_path):
@@ -450,25 +487,17 @@ def test_files_of_another_run_are_not_taken_for_this_ones(out, tmp_path):
     other.mkdir()
     images = tuple(UnsafeImage(f"snow_{i:02d}.png", 0, 0.5, True, "") for i in range(3))
     save_unsafe_set(UnsafeSet(tmp_path, images, 3, "N = 3", 9, (3, 3, 3), (), "1" * 16), other)
-    mine = (out / UNSAFE_SET_FILE).read_bytes()
-    shutil.copy(other / UNSAFE_SET_FILE, out)
-    with pytest.raises(SAFEError, match="have different images"):
+    mine = file_of(out, TABLE)
+    whole = mine.read_bytes()
+    mine.write_bytes(file_of(other, TABLE).read_bytes())
+    with pytest.raises(SAFEError, match="not as SAFE wrote it"):
         load_unsafe_set(out)
-    (out / UNSAFE_SET_FILE).write_bytes(mine)
+    mine.write_bytes(whole)
     changed = dataclasses.replace(clusters, paths=tuple(f"x{path}" for path in clusters.paths))
     save_clusters(changed, out)
     review = load_review(out)
     assert (review.notes, review.edits) == ({}, ())
     assert load_map(out, changed) is None
-    save_map(out, changed, stored_map(tmp_path / "elsewhere", changed))
-
-
-@pytest.mark.parametrize("version", [0, 2, 99, -1])
-def test_another_version_is_refused(out, version):
-    arrays = arrays_of(out / CLUSTERS_FILE)
-    np.savez(out / CLUSTERS_FILE, **{**arrays, "format_version": np.array(version)})
-    with pytest.raises(SAFEError, match="must have format version"):
-        load_clusters(out)
 
 
 def test_a_model_file_that_is_none_or_holds_code_is_refused_before_keras_sees_it(tmp_path):

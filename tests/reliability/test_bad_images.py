@@ -12,12 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image
 
 from FE import extract_features
-from rccs.clusters import load_clusters
-from support.images import UNREADABLE, decode, reason_for
-from support.run_folder import LABELS_FILE
+from rccs.clusters import LABELS_FILE, load_clusters
 from tests.helpers.encoding import encoded
 from tests.helpers.powers import bound_by_permissions
 from tests.helpers.scenes import draw_scene
@@ -194,23 +192,6 @@ def test_among_mutated_images_the_good_ones_are_as_without_them(fake_network, tm
     assert all(3 < len(skip.reason) < 300 and "\n" not in skip.reason for skip in found.skipped)
 
 
-@pytest.mark.parametrize("step", [100, pytest.param(10, marks=pytest.mark.slow)])
-def test_an_image_cut_off_at_every_tenth_byte_is_decoded_or_named_with_a_reason(step, capfd):
-    cut = unreadable = 0
-    for suffix, data in valid_images().values():
-        for end in range(step // 2, len(data), step):
-            cut += 1
-            try:
-                mode, reason = decode(data[:end]).mode, ""
-            except UNREADABLE as error:
-                mode, reason = "", reason_for(error)
-            assert mode == "RGB" or 3 < len(reason) < 300, suffix
-            unreadable += not mode
-    capfd.readouterr()  # what the decoders' C code says on stderr
-    print(f"{unreadable:,} of {cut:,} cut images were unreadable")
-    assert unreadable > cut / 2 > 200
-
-
 @pytest.mark.slow
 def test_a_whole_run_keeps_within_its_memory_and_clusters_the_good_ones_as_without_the_bad(tmp_path):
     rng = np.random.default_rng(0)
@@ -299,23 +280,3 @@ def test_files_and_folders_without_permission_are_skipped(fake_network, tmp_path
     assert [tuple(skip) for skip in found.skipped] == [
         ("locked.png", "Permission denied"), ("room", "folder not readable: Permission denied")
     ]  # fmt: skip
-
-
-def test_a_list_may_name_anything(fake_network, tmp_path):
-    write(tmp_path / "images", {"good": valid_images()["png RGB"]})
-    lines = [
-        "images/good.png",
-        "/dev/zero",
-        "/proc/self/mem",
-        "images",
-        "\0",
-        "~",
-        "x" * 5000,
-        "a/" * 3000,
-        "images/good.png",
-    ]
-    (tmp_path / "list.txt").write_text("\n".join(lines))
-    found = extract_features(tmp_path / "list.txt", fake_network.extractor)
-    assert found.paths == ("images/good.png",)
-    assert len(found.skipped) == 7
-    assert ImageFile.LOAD_TRUNCATED_IMAGES is False

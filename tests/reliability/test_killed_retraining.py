@@ -1,31 +1,27 @@
 """`retrain` is killed at any point: the old model or the new one is there, whole, and the same command goes on."""
 
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
 from dnn.predictions import labelled_images
+from pipeline.descriptions import mend, show_present
 from rccs.clusters import fingerprint, save_clusters
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
-from support.run_folder import (
-    CHECKPOINT_FILE,
-    LOCK_FILE,
-    MARK_FILE,
-    MODEL_FILE,
-    RETRAINING_FILE,
-    SECOND_CHECKPOINT_FILE,
-    UNSAFE_SET_FILE,
-    WORK_FILE,
-)
+from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from store.output_folder import LOCK_FILE, WORK_FILE
 from tests.helpers.killing import Zygote
 from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved
+from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
+from training.result import MODEL_FILE, RETRAINING_FILE
 
 pytestmark = pytest.mark.slow
 
@@ -42,11 +38,11 @@ class Case(NamedTuple):
     operations: int
     zygote: Zygote
 
-    def retrain(self, out: Path, epochs: int = EPOCHS, **more) -> dict:
+    def retrain(self, out: Path, epochs: int = EPOCHS, model: str = "model.keras", **more) -> dict:
         sets = ["--train", self.folder / "train", "--test", self.folder / "test"]
         labels = ["--improvement", self.folder / "improvement", "--epochs", epochs]
         how = ["--learning-rate", 0.05, "--batch-size", 8, "--out", out]
-        arguments = ["retrain", self.folder / "model.keras", *sets, *labels, *how]
+        arguments = ["retrain", self.folder / model, *sets, *labels, *how]
         return self.zygote.run(arguments, self.folder / "cache", network=True, **more)
 
 
@@ -61,11 +57,13 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
     clusters = clusters_of(folder / "test", failing)
     paths = [path for path in labelled_images(folder / "improvement").paths if "/in_" in path]  # others: second pass
     images = tuple(UnsafeImage(path, int(path[0] == "g"), 0.5, True) for path in paths)
-    unsafe = UnsafeSet(folder / "improvement", images, 8, "N = 8", 8, (4, 4), (), fingerprint(clusters))
+    run = fingerprint(clusters)
+    unsafe = UnsafeSet(folder / "improvement", images, 8, "N = 8", 8, (4, 4), (), run, run=run)
     old, new = folder / "old", folder / "new"
     old.mkdir()
     save_clusters(clusters, old)
     save_unsafe_set(unsafe, old)
+    show_present(old)
     with Zygote(folder) as zygote:
         case = Case(folder, old, new, 0, zygote)
         assert case.retrain(old, epochs=1)["status"] == 0, zygote.log
@@ -73,6 +71,15 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
         done = case.retrain(new)
         assert done["status"] == 0, zygote.log
         yield case._replace(operations=done["operations"])
+
+
+def large_model() -> Any:
+    """A model of which a file takes half a megabyte, more than the database."""
+    small = colour_model()
+    parts = [*small.layers[:-1], keras.layers.Dense(600), keras.layers.Dense(3, activation="softmax")]
+    model = keras.Sequential([keras.Input(small.input_shape[1:]), *parts])
+    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
+    return model
 
 
 def weights_in(folder: Path) -> dict[str, list]:
@@ -97,62 +104,65 @@ def result_in(folder: Path) -> dict:
     return record
 
 
+def found_in(folder: Path) -> tuple[dict, dict, set[str]]:
+    """The model, what it brought, and the labels of the unsafe set."""
+    return weights_in(folder), result_in(folder), {image.label for image in load_unsafe_set(folder).images}
+
+
+@pytest.fixture
+def out(case) -> Iterator[Path]:
+    """Where to copy an output folder to: beside the images, as before."""
+    out = case.folder / "out"
+    yield out
+    out.chmod(0o755)
+    shutil.rmtree(out)
+
+
 def one_kill(case: Case, out: Path, **kill) -> bool:
     """Kill a retraining, look at what it left, and run it again; whether it was killed at all."""
     shutil.rmtree(out, ignore_errors=True)
     shutil.copytree(case.old, out)
     first = case.retrain(out, **kill)
-    assert weights_in(out) in (weights_in(case.old), weights_in(case.new))
-    assert result_in(out) in (result_in(case.old), result_in(case.new))
+    mend(out)
+    assert found_in(out) in (found_in(case.old), found_in(case.new))
     finished = result_in(out) == result_in(case.new) and not (out / CHECKPOINT_FILE).exists()
-    assert {image.label for image in load_unsafe_set(out).images} == {"red", "green"}
     second = case.retrain(out)
     assert second["status"] == 0, case.zygote.log
     # At most one epoch was begun and not kept.
     assert first["epochs"] + second["epochs"] <= 2 * EPOCHS + 1 or finished
-    assert weights_in(out) == weights_in(case.new)
-    assert result_in(out) == result_in(case.new)
+    assert found_in(out) == found_in(case.new)
     assert (out / UNSAFE_SET_FILE).read_bytes() == (case.new / UNSAFE_SET_FILE).read_bytes()
     assert not (out / CHECKPOINT_FILE).exists()
     assert not (out / SECOND_CHECKPOINT_FILE).exists()
     return first["killed"]
 
 
-def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_rerun_completes(case, tmp_path):
+def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_rerun_completes(case, out):
     last = case.operations
     assert last > 20
     for point in range(last):
-        assert one_kill(case, tmp_path / "out", kill_at=point), point
+        assert one_kill(case, out, kill_at=point), point
 
 
-def test_killed_at_random_moments_the_old_or_the_new_is_there_and_a_rerun_completes(case, tmp_path):
+def test_killed_at_random_moments_the_old_or_the_new_is_there_and_a_rerun_completes(case, out):
     rng = np.random.default_rng(0)
-    killed = sum(one_kill(case, tmp_path / "out", after=float(rng.uniform(0.02, 1.5)), delay=0.1) for _ in range(30))
-    print(f"{killed} of 30 killed")
-    assert killed > 15
+    killed = sum(one_kill(case, out, after=float(rng.uniform(0.02, 1.5)), delay=0.1) for _ in range(12))
+    assert killed > 6
 
 
-@pytest.mark.parametrize("largest", [9000, 20_000])
-def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_model(case, tmp_path, largest):
-    out = tmp_path / "out"
+@pytest.mark.parametrize(
+    ("largest", "full"), [(9000, r"^safe: Could not use .*analysis\.db"), (200_000, r"epoch.*\nsafe: Could not ")]
+)
+def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_model(case, out, largest, full):
     shutil.copytree(case.old, out)
-    found = case.retrain(out, epochs=2, largest=largest)
+    saved(large_model(), case.folder / "large.keras")
+    found = case.retrain(out, epochs=2, model="large.keras", largest=largest)
     assert found["status"] == 2, case.zygote.log
     told = case.zygote.log
-    assert "\nsafe: Could not write" in told
+    assert re.search(full, told, re.DOTALL), told
     # Keras before 3.15 leaves its archive open, of which Python complains
     assert "Traceback" not in told.partition("Exception ignored in")[0]
     assert "this is a defect" not in told
-    assert weights_in(out) == weights_in(case.old)
-    assert result_in(out) == result_in(case.old)
-    assert {path.name for path in out.rglob(".*")} <= {LOCK_FILE, WORK_FILE, MARK_FILE}
-
-
-def test_an_output_folder_that_is_read_only_is_refused_before_the_work(case, tmp_path):
-    out = tmp_path / "out"
-    shutil.copytree(case.old, out)
-    out.chmod(0o555)
-    found = case.retrain(out, bound=True)
-    assert (found["status"], found["epochs"]) == (2, 0), case.zygote.log
-    assert case.zygote.log.startswith("safe: The output folder must be a folder that SAFE can write to.")
-    assert weights_in(out) == weights_in(case.old)
+    mend(out)
+    assert found_in(out) == found_in(case.old)
+    assert {path.name for path in out.rglob(".*")} <= {LOCK_FILE, WORK_FILE}

@@ -1,37 +1,30 @@
 import csv
 import dataclasses
-import hashlib
 import io
-import os
 import shutil
 import zipfile
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from dbscan.outcome import NOISE
 from rccs.answers import CONFIDENCE, Answers
 from rccs.clusters import save_clusters
-from rccs.edits import merge_rccs
 from rccs.nearness import by_closeness
-from rccs.notes import RccNote
-from rccs.review import active_clusters, set_note
-from reporting import export
-from reporting.export import COLUMNS, export_rccs, export_rows, export_zip, folder_name, safe_name
-from SAFE_Tool import main
+from rccs.review.edits import merge_rccs
+from rccs.review.notes import RccNote
+from rccs.review.review import load_review
+from reporting.export import (
+    COLUMNS,
+    export_rccs,
+    export_rows,
+    folder_name,
+)
 from support.errors import SAFEError
 from tests.helpers.places import names_in
 from tests.helpers.steadied import steadied
 
 NOTES = {0: RccNote(0, "sunglasses at night", "hazard", "unsafe"), 2: RccNote(2, "", "", "safe")}
 FOLDERS = ["RCC_00_sunglasses-at-night", "RCC_01", "RCC_02", "no_cluster"]
-
-
-@pytest.fixture(autouse=True)
-def without_pyarrow(monkeypatch):
-    """Whether it is installed here or not; one test puts it back."""
-    monkeypatch.setattr(export, "writes_parquet", lambda: False)
 
 
 def rows_of(text: str) -> list[dict]:
@@ -108,23 +101,9 @@ def test_how_steady_rccs_are_and_where_images_lie_between_them_is_exported_as_fa
     assert [of["sea_00.png"][name] for name in columns] == ["", "", "2", "0.3"]
     save_clusters(known, tmp_path)
     merge_rccs(tmp_path, 2, 0)
-    of = {row.image: row[-4:] for row in export_rows(active_clusters(tmp_path), {})}
+    of = {row.image: row[-4:] for row in export_rows(load_review(tmp_path).clusters, {})}
     assert of["snow_07.png"] == (0.52, 0.55, None, None)  # RCC 0 is no longer what it was beside
     assert of["night_03.png"] == of["sea_00.png"] == (None,) * 4
-
-
-def test_one_rcc_can_be_exported_alone(clusters, tmp_path):
-    done = export_rccs(clusters, NOTES, tmp_path / "out", what=[2])
-    assert done.images == 6
-    assert names_in(done.path) == [".safe-export", "RCC_02", "labels.csv"]
-    assert export_rccs(clusters, {}, tmp_path / "noise", what=[NOISE]).images == 2
-
-
-@pytest.mark.parametrize("what", [[7], [0, 7], []])
-def test_an_rcc_that_is_none_cannot_be_exported(clusters, tmp_path, what):
-    with pytest.raises(SAFEError, match=r"Expected RCCs to export. Received: (7|none)"):
-        export_rccs(clusters, NOTES, tmp_path / "out", what=what)
-    assert not (tmp_path / "out").exists()
 
 
 def test_an_earlier_export_is_replaced_and_an_empty_folder_filled(clusters, tmp_path):
@@ -168,48 +147,6 @@ def test_what_was_changed_since_it_was_exported_is_not_replaced(clusters, tmp_pa
         export_rccs(clusters, NOTES, out)
 
 
-def test_a_folder_of_the_engineers_own_with_images_and_a_table_of_them_is_not_replaced(clusters, tmp_path):
-    """Nor is an export of a version that left no mark: the two look the same."""
-    own = tmp_path / "own"
-    shutil.copytree(clusters.image_root, own)
-    table = "file,label\n" + "".join(f"{path},night\n" for path in clusters.paths)
-    (own / "labels.csv").write_text(table)
-    with pytest.raises(SAFEError, match=r"\(without SAFE's mark, \.safe-export\)\. Choose .* such as own-2\."):
-        export_rccs(clusters, NOTES, own)
-    assert names_in(own) == sorted([*clusters.paths, "labels.csv"])
-
-
-def test_what_comes_into_the_folder_while_images_are_copied_is_not_lost(clusters, tmp_path):
-    out = export_rccs(clusters, NOTES, tmp_path / "out").path
-    with pytest.raises(SAFEError, match=r"\(note\.txt is not from SAFE\)"):
-        export_rccs(clusters, NOTES, out, progress=lambda *_: (out / "note.txt").write_text("mine"))
-    assert (out / "note.txt").read_text() == "mine"
-    assert names_in(tmp_path) == ["failing", "out"]
-
-
-def test_the_mark_lists_what_was_written_as_b2sum_checks_it(clusters, tmp_path):
-    out = export_rccs(clusters, NOTES, tmp_path / "out", report="<html>").path
-    lines = dict(line.split("  ")[::-1] for line in (out / ".safe-export").read_text().splitlines())
-    files = {path.relative_to(out).as_posix(): path for path in out.rglob("*") if path.is_file()}
-    del files[".safe-export"]
-    digests = {name: hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest() for name, path in files.items()}
-    assert lines == digests
-
-
-def test_a_file_or_a_link_in_the_way_is_refused(clusters, tmp_path):
-    (tmp_path / "file").write_text("mine")
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
-    for to in (tmp_path / "file", tmp_path / "link", tmp_path / "nowhere"):
-        with pytest.raises(SAFEError, match=r"Received: .*\(not a folder\)"):
-            export_rccs(clusters, NOTES, to)
-    with pytest.raises(SAFEError, match="without SAFE's mark"):
-        export_rccs(clusters, NOTES, clusters.image_root)
-    with pytest.raises(SAFEError, match="Received: nothing"):
-        export_rccs(clusters, NOTES, "  ")
-
-
 def test_an_export_that_fails_leaves_what_was_there(clusters, tmp_path, monkeypatch):
     out = export_rccs(clusters, NOTES, tmp_path / "out").path
     before = sorted(path.relative_to(out) for path in out.rglob("*"))
@@ -228,7 +165,7 @@ def test_an_image_that_is_gone_is_told_and_the_others_are_exported(clusters, tmp
     (clusters.image_root / "snow_02.png").unlink()
     for done, table in (
         (export_rccs(clusters, NOTES, tmp_path / "out"), None),
-        (export_zip(clusters, NOTES, tmp_path / "out.zip"), None),
+        (export_rccs(clusters, NOTES, tmp_path / "out.zip"), None),
     ):
         assert done.images == 25
         assert done.missing == (("snow_02.png", "No such file or directory"),)
@@ -244,21 +181,19 @@ def test_an_image_that_is_gone_is_told_and_the_others_are_exported(clusters, tmp
 
 def test_a_zip_file_holds_the_same_as_the_folder(clusters, tmp_path):
     out = export_rccs(clusters, NOTES, tmp_path / "out", report="<html>").path
-    packed = export_zip(clusters, NOTES, tmp_path / "out.zip", report="<html>")
+    packed = export_rccs(clusters, NOTES, tmp_path / "out.zip", report="<html>")
     assert packed.images == 26
     with zipfile.ZipFile(packed.path) as archive:
         assert archive.testzip() is None
         files = {path.relative_to(out).as_posix(): path.read_bytes() for path in out.rglob("*") if path.is_file()}
         del files[".safe-export"]  # of a ZIP, the comment
         assert {name: archive.read(name) for name in archive.namelist()} == files
-    with pytest.raises(SAFEError, match=r"ends in \.zip. Received: out.tar"):
-        export_zip(clusters, NOTES, tmp_path / "out.tar")
 
 
 def test_only_a_zip_file_as_safe_wrote_it_is_replaced(clusters, tmp_path):
     target = tmp_path / "out.zip"
-    export_zip(clusters, NOTES, target)
-    export_zip(clusters, {}, target, what=[1])
+    export_rccs(clusters, NOTES, target)
+    export_rccs(clusters, {}, target, what=[1])
     assert len(zipfile.ZipFile(target).namelist()) == 9
     with zipfile.ZipFile(target, "a") as archive:
         archive.writestr("mine.txt", "mine")
@@ -274,7 +209,7 @@ def test_only_a_zip_file_as_safe_wrote_it_is_replaced(clusters, tmp_path):
         with pytest.raises(
             SAFEError, match=rf"Expected a new file, or an unchanged export .* Choose .* such as {free}\."
         ):
-            export_zip(clusters, NOTES, tmp_path / name)
+            export_rccs(clusters, NOTES, tmp_path / name)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.zip") if path.is_file()} == before
 
 
@@ -299,100 +234,7 @@ def test_a_folder_is_called_by_number_and_name_in_a_way_that_every_system_takes(
     assert folder_name(3, name, 12) == expected
 
 
-def test_numbers_are_padded_to_the_same_width():
-    assert folder_name(3, "", 101) == "RCC_003"
-    assert folder_name(0, "", 0) == "RCC_00"
-    assert folder_name(NOISE, "rest", 5) == "no_cluster"
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("image 1.PNG", "image 1.PNG"),
-        ('a:b"c?.png', "a_b_c_.png"),
-        ("NUL.png", "_NUL.png"),
-        ("com1.jpeg", "_com1.jpeg"),
-        ("company.png", "company.png"),
-        ("odd\udcff.png", "odd_.png"),
-        ("dots...", "dots"),
-        ("x" * 200 + ".png", "x" * 146 + ".png"),
-        ("夜" * 100 + ".png", "夜" * 48 + ".png"),
-    ],
-)
-def test_a_file_keeps_its_name_as_far_as_every_system_takes_it(name, expected):
-    assert safe_name(name) == expected
-
-
-def test_files_of_one_name_in_one_rcc_are_told_apart(clusters, tmp_path):
-    names = {"night_00.png": "a/x.png", "night_01.png": "b/x.png", "night_02.png": "c/X.png", "night_03.png": "x_2.png"}
-    odd = renamed(clusters, {**names, "snow_00.png": "a/snow.png"})
-    out = export_rccs(odd, {}, tmp_path / "out").path
-    assert len({name.lower() for name in names_in(out / "RCC_00")}) == 10
-    rows = {row["image"]: row["file"] for row in rows_of((out / "labels.csv").read_text())}
-    for image, file in rows.items():
-        assert (out / file).read_bytes() == (odd.image_root / image).read_bytes()
-    assert rows["a/snow.png"] == "RCC_01/snow.png"
-
-
-def test_names_that_are_long_or_not_unicode_are_exported(clusters, tmp_path):
-    odd = renamed(clusters, {"sea_00.png": "x" * 200 + ".png", "sea_01.png": "sea_\udcff.png"})
-    assert export_zip(odd, {}, tmp_path / "out.zip").missing == ()
-    out = export_rccs(odd, {}, tmp_path / "out").path
-    assert names_in(out / "no_cluster") == ["sea__.png", "x" * 146 + ".png"]
-    assert b"sea_\xff.png," in (out / "labels.csv").read_bytes()
-    export_rccs(odd, {}, out)  # and replaced
-
-
 # --- Parquet and progress ---------------------------------------------------------------------------------------
-
-
-def test_the_table_is_written_as_parquet_too_where_pyarrow_is_installed(clusters, tmp_path, monkeypatch):
-    from pyarrow import parquet
-
-    monkeypatch.setattr(export, "writes_parquet", lambda: True)
-    odd = steadied(renamed(clusters, {"sea_00.png": "sea_\udcff.png"}))
-    out = export_rccs(odd, NOTES, tmp_path / "out").path
-    table = parquet.read_table(out / "labels.parquet").to_pylist()
-    rows = [row._asdict() for row in export_rows(odd, NOTES)]
-    assert [row | {"image": row["image"].replace("\udcff", "\ufffd")} for row in rows] == table
-
-
-def test_progress_is_told_and_the_input_is_as_it_was(clusters, tmp_path):
-    steps = []
-    before = {path: (clusters.image_root / path).stat().st_mtime_ns for path in clusters.paths}
-    labels = clusters.labels.copy()
-    export_rccs(clusters, {}, tmp_path / "out", progress=lambda *step: steps.append(step))
-    export_zip(clusters, {}, tmp_path / "out.zip", progress=lambda *step: steps.append(step))
-    assert steps[25] == ("Copying images", 26, 26)
-    assert steps[-1] == ("Packing images", 26, 26)
-    assert before == {path: (clusters.image_root / path).stat().st_mtime_ns for path in clusters.paths}
-    assert np.array_equal(labels, clusters.labels)
-
-
-def test_the_command_line_exports_to_a_folder_or_a_zip_file_all_rccs_or_one(clusters, tmp_path, capsys):
-    out = tmp_path / "out"
-    out.mkdir()
-    save_clusters(clusters, out)
-    merge_rccs(out, 2, 1)
-    set_note(out, RccNote(1, "daylight"))
-    assert main(["export", "--out", str(out)]) == 0
-    assert capsys.readouterr().out == f"26 images exported\nWritten: {out / 'export'}\n"
-    exported = [".safe-export", "RCC_00", "RCC_01_daylight", "labels.csv", "no_cluster", "report.html"]
-    assert names_in(out / "export") == exported
-    assert main(["export", "--out", str(out), "--to", str(tmp_path / "one.zip"), "--rcc", "1"]) == 0
-    assert "14 images exported" in capsys.readouterr().out
-    assert len(zipfile.ZipFile(tmp_path / "one.zip").namelist()) == 15
-    for wrong in (["--rcc", "2"], ["--to", str(clusters.image_root)]):
-        assert main(["export", "--out", str(out), *wrong]) == 2
-        assert capsys.readouterr().err.startswith("safe: Expected ")
-
-
-def test_a_file_that_is_no_image_any_more_is_left_out_of_an_export(clusters, tmp_path):
-    (clusters.image_root / "snow_02.png").write_text("no image")
-    (clusters.image_root / "snow_03.png").unlink()
-    os.mkfifo(clusters.image_root / "snow_03.png")
-    for done in (export_rccs(clusters, {}, tmp_path / "x"), export_zip(clusters, {}, tmp_path / "x.zip")):
-        assert sorted(skip.path for skip in done.missing) == ["snow_02.png", "snow_03.png"]
 
 
 def test_no_name_or_note_is_a_formula_in_an_exported_table(clusters, tmp_path):

@@ -1,18 +1,25 @@
 """When a report was made, and what has changed since."""
 
+import dataclasses
 import datetime
 import functools
 
+import numpy as np
 import pytest
 
 from pipeline.exports import export_here
 from rccs.clusters import save_clusters
-from rccs.notes import RccNote
-from rccs.review import set_note
+from rccs.review.notes import RccNote
+from rccs.review.review import set_note
+from rccs.unsafe_set import load_unsafe_set
+from reasons.comparison import Reasons, save_reasons
+from reporting.export import EXPORT_ZIP, REPORT_FILE
 from reporting.freshness import is_current, made_from, when_made
+from reporting.history import restore_run
 from reporting.report import write_report
-from support.errors import SAFEError
-from support.run_folder import EXPORT_ZIP, REPORT_FILE, RETRAINING_FILE
+from store.runs import CLUSTERS, present_runs
+from tests.helpers.worked_on import DARK, retrain, select
+from training.labels import label_images, save_labels
 
 
 @pytest.fixture
@@ -36,10 +43,32 @@ def test_a_report_and_an_export_say_what_has_changed_since(out, now):
         assert begun <= made.time <= datetime.datetime.now().astimezone()
         assert made.size == file.stat().st_size
     set_note(out, RccNote(0, "night", "", ""))
-    (out / RETRAINING_FILE).write_text("{}")
+    retrain(out, b"weights")
     for file in files:
         assert when_made(file, now).changed == ("names, judgements and edits", "the retrained model")
     assert not is_current(out / REPORT_FILE, now)
+
+
+def test_each_part_of_a_report_may_change_and_an_earlier_run_opened_again_is_as_it_was(clusters, out, now, tmp_path):
+    def changed() -> tuple[str, ...]:
+        found = when_made(out / REPORT_FILE, now).changed
+        write_report(out)
+        return found
+
+    write_report(out)
+    select(out, tmp_path / "improvement", "red")
+    assert changed() == ("the unsafe set and its labels",)
+    save_labels(label_images(load_unsafe_set(out), ["0.png"], "", []), out)
+    assert changed() == ("the unsafe set and its labels",)
+    save_reasons(Reasons((DARK,), (np.arange(8),), None, 0.3), clusters, out, present_runs(out)[CLUSTERS])
+    assert changed() == ("the failure rates and weak spots",)
+    first = present_runs(out)[CLUSTERS]
+    save_clusters(dataclasses.replace(clusters, labels=np.roll(clusters.labels, 1)), out)
+    assert when_made(out / REPORT_FILE, now).changed[0] == "the root cause clusters"
+    restore_run(out, str(first.number))
+    assert is_current(out / REPORT_FILE, now)
+    out.rename(tmp_path / "moved")
+    assert is_current(tmp_path / "moved" / REPORT_FILE, functools.partial(made_from, tmp_path / "moved"))
 
 
 def test_an_export_says_how_many_images_it_lacks(out, now, clusters):
@@ -48,16 +77,3 @@ def test_an_export_says_how_many_images_it_lacks(out, now, clusters):
     (clusters.image_root / clusters.paths[0]).unlink()
     export_here(out)
     assert when_made(out / EXPORT_ZIP, now).missing == 1
-
-
-def test_of_a_report_by_an_older_version_nothing_is_claimed(out, now):
-    report = write_report(out)
-    report.write_text(report.read_text().replace("safe-from", "other"))
-    assert when_made(report, now).changed is None
-    assert not is_current(report, now)
-
-
-def test_a_damaged_export_is_told(out, now):
-    (out / EXPORT_ZIP).write_bytes(b"no archive")
-    with pytest.raises(SAFEError, match="is damaged"):
-        when_made(out / EXPORT_ZIP, now)

@@ -52,27 +52,6 @@ def test_labelled_images_are_copied_to_class_folders_with_a_table(out, tmp_path,
     assert export(out) == 0  # an unchanged export is replaced
 
 
-def test_class_folders_are_labels_only_if_they_are_given_as_such(out, tmp_path):
-    assert export(out, "--improvement", tmp_path / "improvement") == 0
-    assert len(rows(tmp_path / "labelled")) == 7
-    assert [image.label for image in load_unsafe_set(out).images] == ["blue", "blue", "blue", "green", "red", "red"]
-
-
-def test_labels_of_a_table_are_taken_and_kept(out, tmp_path):
-    (tmp_path / "labels.csv").write_text("image,label\ngreen/plain_01.png,green\ngreen/plain_00.png,green\n")
-    assert export(out, "--labels", tmp_path / "labels.csv") == 0
-    assert names_in(tmp_path / "labelled") == [".safe-export", "blue", "green", "labels.csv", "red"]
-    assert names_in(tmp_path / "labelled" / "green") == ["plain_00.png", "plain_01.png"]
-    assert sum(image.label == "green" for image in load_unsafe_set(out).images) == 2
-
-
-def test_an_image_that_is_gone_is_named_and_has_no_file_in_the_table(out, tmp_path, capsys):
-    (tmp_path / "improvement" / "blue" / "plain_00.png").unlink()
-    assert export(out) == 0
-    assert "skipped 'blue/plain_00.png'" in capsys.readouterr().err
-    assert rows(tmp_path / "labelled")[1] == ["blue/plain_00.png", "blue", "0", ""]
-
-
 @pytest.mark.parametrize("label", ["../up", "a/b", ".hidden", "con", "what?"])
 def test_a_label_that_is_no_name_of_a_folder_is_refused(out, tmp_path, capsys, label):
     (tmp_path / "labels.csv").write_text(f"image,label\ngreen/plain_01.png,{label}\n")
@@ -94,14 +73,3 @@ def test_a_set_without_labels_and_a_folder_of_others_are_refused(out, tmp_path, 
     save_unsafe_set(UnsafeSet(unsafe.improvement_root, bare, 6, "N = 6", 6, (6,), (), "clusters"), out)
     assert export(out) == 2
     assert "Expected labelled images in the unsafe set" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("more", [("--to", "there"), ("--rcc", 1)])
-def test_options_about_rccs_are_refused_with_labelled_images(out, capsys, more):
-    assert export(out, *more) == 2
-    assert "without --to and --rcc" in capsys.readouterr().err
-
-
-def test_labels_without_labelled_are_refused(out, tmp_path, capsys):
-    assert SAFE_Tool.main(["export", "--out", str(out), "--labels", str(tmp_path / "labels.csv")]) == 2
-    assert "require --labelled" in capsys.readouterr().err

@@ -4,7 +4,6 @@ import html.parser
 import json
 import os
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +13,25 @@ from PIL import Image
 from dbscan.outcome import NOISE
 from rccs.answers import Answers
 from rccs.clusters import fingerprint, save_clusters
-from rccs.conditions import Literal
-from rccs.edits import merge_rccs, move_images, undo_edit
-from rccs.notes import RccNote
-from rccs.review import load_review, set_note
-from rccs.spot_notes import SpotNote, set_spot_note
+from rccs.review.edits import merge_rccs, move_images, undo_edit
+from rccs.review.notes import RccNote, SpotNote
+from rccs.review.review import set_note
+from rccs.review.spot_notes import set_spot_note
+from rccs.spots.conditions import Literal
+from rccs.spots.weak_spots import WeakSpot
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
-from rccs.weak_spots import WeakSpot
-from reasons import Reasons, reasons_files
-from reporting import cards, material, provenance, report
+from reasons.comparison import Reasons, save_reasons
+from reporting import cards, material, report
 from reporting.report import report_html, write_report
 from SAFE_Tool import main
+from store.database import DATABASE_FILE
+from store.runs import CLUSTERS, RETRAINING, add_run, present_runs
 from support.errors import SAFEError
 from support.images import Skipped
-from support.output_folder import save_files
-from support.run_folder import CLUSTERS_FILE, PROFILES_FILE, RETRAINING_FILE, RUN_FILE, SPOT_NOTES_FILE, UNSAFE_SET_FILE
-from tests.helpers.steadied import steadied, without_steady_groups
+from tests.helpers.places import in_run
+from tests.helpers.steadied import steadied
 from training.finetuning import Epoch
+from training.result import RETRAINING_FILE
 from training.settings import Settings
 
 NOW = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
@@ -85,7 +86,8 @@ def select(found, folder, **changes) -> None:
         UnsafeImage("new/b.png", 0, 0.3, False),
         UnsafeImage("new/c.png", 2, 0.2, True),
     )
-    unsafe = UnsafeSet(folder, images, 4, "N = ⌈a <formula>⌉ = 4", 9, (5, 1, 3), (), fingerprint(found), (1,))
+    run = fingerprint(found)
+    unsafe = UnsafeSet(folder, images, 4, "N = ⌈a <formula>⌉ = 4", 9, (5, 1, 3), (), run, (1,), run=run)
     save_unsafe_set(dataclasses.replace(unsafe, **changes), folder)
 
 
@@ -116,7 +118,8 @@ def retrain(folder, **changes) -> None:
         "waiting": 0.0,
         "skipped": [],
     }
-    (folder / RETRAINING_FILE).write_text(json.dumps({**record, **changes}))
+    text = json.dumps({**record, **changes})
+    add_run(folder, RETRAINING, {RETRAINING_FILE: text}, clusters=present_runs(folder)[CLUSTERS].clusters)
 
 
 def test_the_report_is_one_file_that_loads_and_runs_nothing(out):
@@ -158,62 +161,6 @@ def test_the_report_says_how_steady_rccs_are_and_which_images_lie_between_two(cl
     assert "94%" not in text
 
 
-def test_the_report_of_a_run_without_steady_groups_says_so_and_what_to_do(clusters, tmp_path):
-    save_clusters(without_steady_groups(clusters), tmp_path)
-    text = Page(report_html(tmp_path)).text
-    assert text.count("No steady groups: in 100 random parts of the images") == 2
-    assert "No group of them is steady" in text
-    assert "for an individual or rare reason" not in text
-    assert "No root cause clusters in 26 failures." in text
-
-
-def test_the_report_of_an_older_run_says_nothing_of_steadiness(out):
-    run = json.loads((out / RUN_FILE).read_text())
-    del run["steadiness"]
-    (out / RUN_FILE).write_text(json.dumps(run))
-    text = report_html(out).split("</style>")[1]
-    for word in ("Steadiness", "steady", "Steady", "oose", "random parts"):
-        assert word not in text
-
-
-def test_the_report_says_why_it_was_not_measured(clusters, tmp_path):
-    one = dataclasses.replace(
-        clusters, labels=np.zeros(26, int), is_core=np.ones(26, bool), reach=np.ones(1, np.float32)
-    )
-    save_clusters(one, tmp_path)
-    assert "How steady RCCs are was not measured: there are fewer than 30 images." in report_html(tmp_path)
-
-
-def test_the_same_run_gives_the_same_report(out):
-    assert report_html(out, now=NOW) == report_html(out, now=NOW)
-    assert "2024-05-01 12:00 UTC" in report_html(out, now=NOW)
-
-
-def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
-    text = Page(report_html(out)).text
-    for expected in (
-        "3 root cause clusters explain 92% of 26 failures.",
-        "26 images on which",
-        "RCC 0",
-        "10 images · 38.5% of all failing images · 10 core images",
-        "RCC 1",
-        "8 images · 30.8% of all failing images · 7 core images",
-        "not judged",
-        "2 images , 7.7% of all failing images",
-        "None: all images were used.",
-        "Nothing: the RCCs are as they were found.",
-        "No images to label (unsafe set) have been selected.",
-        "The network has not been retrained.",
-        "vgg16-conv-fake-float32",
-        fingerprint(clusters),
-        os.fspath(clusters.image_root),
-        "numpy " + np.__version__,
-        "ISO 21448",
-        "Reviewed by",
-    ):
-        assert expected in text
-
-
 def test_the_table_of_rccs_says_what_they_are_taken_for(clusters, tmp_path):
     assert "what its images have in common" not in section(report_html(saved(clusters, tmp_path / "plain")), "summary")
     night = clusters.labels == 0
@@ -253,7 +200,7 @@ def test_the_unsafe_set_is_told_rcc_by_rcc(clusters, out):
     page = Page(report_html(out))
     for expected in ("N = ⌈a <formula>⌉ = 4", "3 of 4 wanted: all candidates", "9 readable images", "RCC 1 (left out)"):
         assert expected in page.text
-    rows = " ".join(page.text[page.text.index("8. The images to label (the unsafe set)", 500) :].split())
+    rows = " ".join(page.text[page.text.index("10. The images to label (the unsafe set)", 500) :].split())
     assert "RCC 0 5 2 1 1" in rows  # candidates, selected, within reach, labelled
     assert "RCC 2 3 1 1 0" in rows
     assert "nearest are selected, in proportion to its failing images, as far" in rows
@@ -264,15 +211,6 @@ def test_the_unsafe_set_is_told_rcc_by_rcc(clusters, out):
     text = " ".join(Page(report_html(out)).text.split())
     assert "Chosen with /models/<gaze>.keras" in text
     assert "are those of the next nearest that <gaze>.keras is most likely to get wrong." in text
-
-
-def test_an_unsafe_set_of_other_clusters_is_not_reported_as_of_these(clusters, out):
-    select(clusters, out, clusters="0" * 16)
-    text = Page(report_html(out)).text
-    assert "was selected for other clusters, or before these were last edited" in text
-    assert "<formula>" not in text
-    (out / UNSAFE_SET_FILE).write_text("damaged")
-    assert "is damaged" in Page(report_html(out)).text
 
 
 def test_what_retraining_brought_is_told(out):
@@ -298,34 +236,12 @@ def test_what_retraining_brought_is_told(out):
     assert "left/020.png" not in text
 
 
-def test_the_confusions_before_and_after_are_reported(out):
-    retrain(out, answers=[["a.png", "left", "up", "left"]] * 2400)
-    text = " ".join(Page(report_html(out)).text.split())
-    assert "What was taken for what before left up left 0 2,400 up 0 0" in text
-    assert "And what is now left up left 2,400 0 up 0 0" in text
-
-
-def test_why_a_retraining_was_stopped_is_told(out):
-    retrain(out, stopped="on request")
-    assert "epoch 1 was kept Stopped on request Settings" in Page(report_html(out)).text
-
-
-def test_the_spread_of_several_seeds_is_reported(out):
-    accuracies = (0.84, 0.845, 0.86)
-    rows = [{"seed": i, "accuracy_after": a, "improved": 25, "worsened": 2} for i, a in enumerate(accuracies)]
-    retrain(out, repetitions=rows)
-    assert "Seeds 3 repetitions: accuracy 0.840 to 0.860, mean 0.848; kept: seed" in Page(report_html(out)).text
-
-
-def test_a_retraining_of_other_clusters_or_damaged_is_said_to_be_so(out):
-    retrain(out, per_rcc=[{"name": "7", "images": 3, "before": 0, "after": 1}])
-    assert "The shares per RCC are for other clusters" in Page(report_html(out)).text
+def test_a_retraining_of_other_clusters_or_damaged_is_said_to_be_so(clusters, out):
     retrain(out)
-    newer = (out / RETRAINING_FILE).stat().st_mtime + 60
-    os.utime(out / CLUSTERS_FILE, (newer, newer))
+    save_clusters(dataclasses.replace(clusters, labels=np.roll(clusters.labels, 1)), out)
     assert "was for other root cause clusters" in Page(report_html(out)).text
-    os.utime(out / CLUSTERS_FILE, (newer - 120, newer - 120))
-    (out / RETRAINING_FILE).write_text("{}")
+    save_clusters(clusters, out)
+    in_run(out, RETRAINING_FILE).write_text("{}")
     assert "is damaged" in Page(report_html(out)).text
 
 
@@ -334,7 +250,7 @@ def find_spots(clusters, out) -> list[str]:
     dark, snow = Literal("light", "<", 0.2), Literal("label", "=", "snow")
     spots = tuple(WeakSpot((each,), 20, 8, 0.2, 0.6, 0.1) for each in (dark, snow))
     images = (np.arange(8), np.arange(10, 18))
-    save_files(out, reasons_files(Reasons(spots, images, None, 0.3), clusters, clusters))
+    save_reasons(Reasons(spots, images, None, 0.3), clusters, out, present_runs(out)[CLUSTERS])
     return [spot.conditions for spot in spots]
 
 
@@ -356,29 +272,6 @@ def test_weak_spots_have_the_engineers_name_verdict_and_note(clusters, out):
     assert "<div class='tile'><b>1</b><span>weak spots judged unsafe</span></div>" in section(document, "summary")
     assert "1 note on conditions that are not among these weak spots" in section(document, "weak-spots")
     assert "another test set" not in document
-
-
-def test_notes_on_weak_spots_that_are_damaged_are_told_and_the_report_goes_on(clusters, out):
-    find_spots(clusters, out)
-    (out / SPOT_NOTES_FILE).write_text("x")
-    found = section(report_html(out), "weak-spots")
-    assert "must begin with the column names conditions,where,name" in found
-    assert "light &lt; 0.2" in found
-
-
-def test_without_weak_spots_none_are_counted(out):
-    assert "weak spots judged" not in report_html(out)
-
-
-def test_skipped_images_are_listed_with_their_reasons_up_to_a_limit(clusters, out, monkeypatch):
-    monkeypatch.setattr(provenance, "MOST_ROWS", 3)
-    skipped = tuple(Skipped(f"bad_{i}.png", "truncated <file>") for i in range(5))
-    save_clusters(dataclasses.replace(clusters, skipped=skipped), out)
-    text = Page(report_html(out)).text
-    assert "5 files could not be used" in text
-    assert "bad_2.png truncated <file>" in re.sub(r"\s+", " ", text)
-    assert "bad_3.png" not in text
-    assert "2 more; run.json lists all." in text
 
 
 def test_markup_in_names_notes_and_files_is_shown_as_text(clusters, tmp_path):
@@ -409,17 +302,6 @@ def test_markup_in_names_notes_and_files_is_shown_as_text(clusters, tmp_path):
     assert "<a href='http://x'>note</a>" in page.text
     assert f"01{evil}" in page.text
     assert any(image["alt"].endswith(evil) for image in page.of("img"))
-
-
-def test_damaged_profiles_are_told_and_cost_no_report(out):
-    (out / PROFILES_FILE).write_text("rcc,parameter\n0,light\n")
-    assert f"{PROFILES_FILE} is damaged" in Page(report_html(out)).text
-
-
-def test_run_json_is_not_needed(out):
-    for damage in ("{", "[]", '{"versions": 3}'):
-        (out / "run.json").write_text(damage)
-        assert "10 images" in Page(report_html(out)).text
 
 
 def test_images_that_are_gone_and_names_that_are_not_unicode_are_no_obstacle(clusters, out):
@@ -462,18 +344,6 @@ def test_so_few_images_that_there_is_no_rcc_have_a_report(clusters, out, n):
     assert "nothing to tune" in text
 
 
-def test_without_clusters_the_error_says_to_generate_them_first(tmp_path):
-    with pytest.raises(SAFEError, match="Generate them first"):
-        write_report(tmp_path)
-
-
-def test_progress_is_told(out):
-    steps = []
-    write_report(out, progress=lambda *step: steps.append(step))
-    assert steps[-1] == ("Collecting images for the report", 17, 17)
-    assert load_review(out).edits == ()
-
-
 def test_the_command_line_writes_a_report(out, capsys):
     assert main(["report", "--out", str(out)]) == 0
     assert capsys.readouterr().out == f"Written: {out / 'report.html'}\n"
@@ -482,22 +352,33 @@ def test_the_command_line_writes_a_report(out, capsys):
     assert "Generate them first" in capsys.readouterr().err
 
 
-def test_a_report_that_is_cancelled_stops_at_once_and_writes_nothing(out, monkeypatch):
-    class CancelledError(Exception):
-        pass
+def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
+    text = Page(report_html(out)).text
+    for expected in (
+        "3 root cause clusters explain 92% of 26 failures.",
+        "26 images on which",
+        "RCC 0",
+        "10 images · 38.5% of all failing images · 10 core images",
+        "RCC 1",
+        "8 images · 30.8% of all failing images · 7 core images",
+        "not judged",
+        "2 images , 7.7% of all failing images",
+        "None: all images were used.",
+        "Nothing: the RCCs are as they were found.",
+        "No images to label (unsafe set) have been selected.",
+        "The network has not been retrained.",
+        "vgg16-conv-fake-float32",
+        fingerprint(clusters),
+        os.fspath(clusters.image_root),
+        "numpy " + np.__version__,
+        "ISO 21448",
+        "Reviewed by",
+    ):
+        assert expected in text
 
-    drawn = []
 
-    def slow(path, side):
-        drawn.append(path)
-        time.sleep(0.01)
-        return Image.new("RGB", (side, side))
-
-    def cancel(*_):
-        raise CancelledError
-
-    monkeypatch.setattr(report, "thumbnail", slow)
-    with pytest.raises(CancelledError):
-        write_report(out, progress=cancel)
-    assert len(drawn) < 12
-    assert not (out / "report.html").exists()
+def test_from_a_damaged_database_no_report_is_made_as_if_nothing_had_been_said(out):
+    set_spot_note(out, SpotNote('[["light", "<", 0.2]]', "", "night"))
+    (out / DATABASE_FILE).write_bytes((out / DATABASE_FILE).read_bytes().replace(b"night", b"nigh!"))
+    with pytest.raises(SAFEError, match=r"damaged \(entry 2 is not as it was written\)"):
+        report_html(out)

@@ -1,21 +1,19 @@
 import dataclasses
-import os
 
 import numpy as np
 import pytest
 
 from dbscan.outcome import NOISE
-from page.beside import beside_html
+from page.clusters.beside import beside_html
 from rccs.clusters import rccs_of, save_clusters
-from rccs.notes import RccNote
-from rccs.review import set_note
-from reporting.history import archive_run, compare_clusters, list_runs
+from rccs.review.notes import RccNote
+from rccs.review.review import set_note
+from reporting.history import compare_clusters, list_runs
 from reporting.side_by_side import Match, judged, matches, sides
 from support.errors import SAFEError
-from support.run_folder import CLUSTERS_FILE
 from tests.helpers.small_models import clusters_of, retraining_for
 
-EARLIER, PRESENT = "20240501-120000", "20240501-120500"
+EARLIER, PRESENT = "1", "4"
 
 
 def labelled(folder, *labels):
@@ -33,39 +31,32 @@ def test_each_rcc_is_matched_once_with_the_one_it_has_most_images_in_common_with
     ]
 
 
-def test_runs_without_an_image_or_an_rcc_in_common_have_no_pairs(tmp_path):
-    a, none = labelled(tmp_path, 0, 0, 1), labelled(tmp_path, NOISE, NOISE, NOISE)
-    assert matches(a, none, compare_clusters(a, none)) == [Match(0, None, 0, 0.0), Match(1, None, 0, 0.0)]
-    other = clusters_of(tmp_path, {"x.png": 0, "y.png": 0})
-    assert matches(a, other, compare_clusters(a, other))[-1] == Match(None, 0, 0, 0.0)
-
-
 @pytest.fixture
-def out(clusters, tmp_path):
-    """A run of noon whose first RCC is judged, and the present one, in which the same images are another RCC."""
+def out(clusters, tmp_path, monkeypatch):
+    """A run of noon of which two RCCs are judged, and the present one, in which one of them has the same images."""
     folder = tmp_path / "out"
     folder.mkdir()
+    monkeypatch.setattr("store.entries._now", lambda: "2024-05-01T12:00:00+00:00")
     save_clusters(clusters, folder)
-    os.utime(folder / CLUSTERS_FILE, (1714564800, 1714564800))
     set_note(folder, RccNote(0, "<b>dark</b>", "", "unsafe"))
-    present = dataclasses.replace(clusters, labels=np.where(clusters.labels < 0, NOISE, 2 - clusters.labels))
-    assert archive_run(folder, successor=present) == EARLIER
-    save_clusters(present, folder)
-    os.utime(folder / CLUSTERS_FILE, (1714565100, 1714565100))
-    (folder / "rcc_notes.csv").unlink()
-    (folder / "rcc_edits.json").unlink(missing_ok=True)
+    set_note(folder, RccNote(1, "bright", "", "safe"))
+    labels = np.where(clusters.labels < 0, NOISE, 2 - clusters.labels)
+    labels[clusters.paths.index("snow_07.png")] = NOISE
+    monkeypatch.setattr("store.entries._now", lambda: "2024-05-01T12:05:00+00:00")
+    save_clusters(dataclasses.replace(clusters, labels=labels), folder)
     return folder
 
 
-def test_each_side_has_its_own_names_and_verdicts(out):
+def test_each_side_has_the_names_and_verdicts_of_its_own_images(out):
     assert [run.name for run in list_runs(out)] == [PRESENT, EARLIER]
     one, other, found = sides(out, EARLIER, PRESENT)
-    assert (judged(one), judged(other)) == (1, 0)
+    assert (judged(one), judged(other)) == (2, 1)
     assert one.accuracy is None
     page = beside_html(one, other, found)
-    assert page.count("&lt;b&gt;dark&lt;/b&gt;") == 1
-    assert page.count("unsafe") == 1
-    assert f"1 of {len(rccs_of(one.clusters))}" in page
+    assert page.count("&lt;b&gt;dark&lt;/b&gt;") == page.count("unsafe") == 2
+    assert page.count("bright") == 1
+    assert f"2 of {len(rccs_of(one.clusters))}" in page
+    assert f"1 of {len(rccs_of(other.clusters))}" in page
     for name in ("2024-05-01 12:00:00", "2024-05-01 12:05:00 (present)"):
         assert page.count(name) == 2  # above both tables
     assert "Accuracy" not in page  # neither was retrained

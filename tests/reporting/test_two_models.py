@@ -7,10 +7,11 @@ import pytest
 
 from dnn.failures import DETECTION, collect_failures
 from dnn.model import DnnOptions
-from rccs.conditions import Literal
-from rccs.review import load_review
-from rccs.weak_spots import WeakSpot
-from reasons import Reasons
+from rccs.clusters import load_clusters, save_clusters
+from rccs.review.review import load_review
+from rccs.spots.conditions import Literal
+from rccs.spots.weak_spots import WeakSpot
+from reasons.comparison import Reasons
 from reporting.models import answers_of, models_of
 from reporting.two_models import (
     A_RIGHT,
@@ -21,7 +22,6 @@ from reporting.two_models import (
     ONLY_A,
     ONLY_B,
     compare_models,
-    comparison_lines,
     images_of_count,
     verdict_text,
 )
@@ -72,15 +72,6 @@ def test_each_image_is_right_for_both_for_one_or_for_none(a, b):
     ]  # fmt: skip
 
 
-def test_the_images_of_a_class_say_what_both_models_said(a, b):
-    two = compared(a, b)
-    green = two.images.classes.index("green")
-    listed = images_of_count(two, f"class:{green}/{ONLY_A}")
-    assert listed.heading == "1 image of green: only A is right"
-    assert listed.images == (("green/plain_00.png", "green · A: green · B: red"),)
-    assert (listed.root / listed.images[0][0]).is_file()
-
-
 def test_failing_images_of_rccs_and_weak_spots_are_counted_for_both(a, b):
     review = load_review(a)
     spot = WeakSpot((Literal("label", "=", "red"),), 2, 1, 0.1, 0.9, 0.1)
@@ -94,20 +85,6 @@ def test_failing_images_of_rccs_and_weak_spots_are_counted_for_both(a, b):
     assert listed.root == review.clusters.image_root
     assert images(two, f"rcc:0/{B_RIGHT}") == []
     assert images(two, f"spot:0/{EVERY}") == ["red/plain_00.png"]
-
-
-@pytest.mark.parametrize(
-    "chosen", ["", "x", "class:7/b", "class:-1/b", "rcc:9/b", "class:9999999999999/only-a", "//", "é:1/é"]
-)
-def test_what_no_widget_sends_lists_images_all_the_same(a, b, chosen):
-    assert set(images(compared(a, b), chosen)) <= set(images(compared(a, b), EVERY))
-
-
-def test_images_that_only_one_was_run_on_are_left_out_and_counted(a, tmp_path, test_set):
-    other = collect(tmp_path / "c", test_set, WRONG_B, name="third", left_out="red/plain_01.png")
-    two = compared(a, other)
-    assert len(images(two, EVERY)) == 5
-    assert two.notes == ("Left out, since only one of the models was run on them: 1 image of A.",)
 
 
 def test_a_copy_of_the_test_set_is_the_same_and_another_one_is_refused(a, tmp_path, test_set):
@@ -124,21 +101,11 @@ def test_a_copy_of_the_test_set_is_the_same_and_another_one_is_refused(a, tmp_pa
         compared(a, other)
 
 
-def test_test_sets_without_a_common_image_are_refused(a, tmp_path, test_set):
-    elsewhere = tmp_path / "elsewhere"
-    for path in test_set.rglob("*.png"):
-        target = elsewhere / path.parent.name / f"other_{path.name}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
-    with pytest.raises(SAFEError, match=r"Expected answers to the same images .* Received no image that is in both"):
-        compared(a, collect(tmp_path / "c", elsewhere, {}, name="third"))
-
-
 def test_the_same_model_a_detector_and_a_regression_beside_a_classifier_are_refused(a, tmp_path, test_set):
     with pytest.raises(SAFEError, match="Expected two different models"):
         compared(a, a)
     regression = regress(tmp_path / "r", test_set, threshold=2.0, errors={})
-    with pytest.raises(SAFEError, match="Received: a classifier, and a regression"):
+    with pytest.raises(SAFEError, match="Choose models of the same kind"):
         compared(a, regression)
     classifier, detector = (answers_of(models_of(folder)[0]) for folder in (a, regression))
     detector = detector._replace(given=detector.given._replace(task=DETECTION))
@@ -164,7 +131,7 @@ def test_two_regressions_are_compared_by_their_errors_if_their_thresholds_are_th
     assert two.found.per_class == ()
     assert two.sure_of_classes == []
     third = regress(tmp_path / "t", test_set, threshold=5.0, errors={"blue/plain_00.png": 6.0})
-    with pytest.raises(SAFEError, match=r"the same threshold\. Received: 2, and 5"):
+    with pytest.raises(SAFEError, match="with the same targets and threshold"):
         compared(first, third)
 
 
@@ -173,9 +140,8 @@ def test_two_regressions_are_compared_by_their_errors_if_their_thresholds_are_th
     [
         (Counts(100, 80, 15, 1), "B is better beyond doubt: +14.0 points for B (95% interval "),
         (Counts(100, 80, 1, 15), "A is better beyond doubt: -14.0 points for B (95% interval "),
-        (Counts(100, 80, 0, 0), "Not shown which is better: both are right on the same images (95% interval "),
-        (Counts(100, 80, 3, 2), "They differ on 5 images, and fewer than 6 cannot show anything"),
-        (Counts(100, 80, 6, 4), "They differ on 10 images, of which B gets 6 right; 9 for one of them would show it"),
+        (Counts(100, 80, 0, 0), "Not shown which is better: +0.0 points for B (95% interval "),
+        (Counts(100, 80, 6, 4), "both differ on 10 test images, of which the second one gets 6 right; at least 9 "),
     ],
 )
 def test_the_verdict_says_which_is_better_or_what_is_missing(counts, expected):
@@ -196,11 +162,15 @@ def test_the_command_prints_the_comparison(a, b, capsys):
     assert "Received: no other one" in capsys.readouterr().err
 
 
-def test_lines_name_classes_on_which_one_is_better_beyond_doubt(tmp_path):
-    test_set = draw_test(tmp_path / "test", 20)
-    wrong = {f"red/plain_{i:02d}.png": "blue" for i in range(18)}
-    a = collect(tmp_path / "a", test_set, wrong, name="first")
-    b = collect(tmp_path / "b", test_set, {"red/plain_00.png": "blue"}, name="second")
-    found = comparison_lines(compared(a, b))
-    assert any(line.startswith("Class red: B is better: +85.0 points for B (95% interval ") for line in found)
-    assert not any(line.startswith("Class blue") for line in found)
+def test_where_groups_are_known_models_are_compared_by_groups(a, b):
+    rows = [f"{path},p{i % 3}" for i, path in enumerate(compared(a, b).images.paths)]
+    (a / "persons.csv").write_text("\n".join(["image,person", *rows]))
+    source = {"source": str(a / "persons.csv")}
+    save_clusters(load_clusters(a), a, more={"group": ["person"], "parameters": source})
+    sure = compared(a, b).sure
+    assert (sure.groups, sure.group) == (3, "person")
+    assert "McNemar by 3 persons" in verdict_text(sure)
+    save_clusters(load_clusters(a), a, more={"group": ["driver"], "parameters": source})
+    two = compared(a, b)
+    assert (two.sure.groups, two.sure.group) == (0, "driver")
+    assert two.notes[0].startswith("Images count as independent: Expected a column")

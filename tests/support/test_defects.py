@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from support.defects import LARGEST, LOG_FILE, VISITOR_MESSAGE, describe_defect, report_defect
+from support.defects import LARGEST, LOG_FILE, describe_defect
 from support.files import cache_folder
 
 
@@ -42,8 +42,3 @@ def test_where_no_log_can_be_written_the_details_are_on_stderr(defect, tmp_path,
         monkeypatch.setenv("SAFE_CACHE", str(folder))
         assert "details are above" in describe_defect(defect)
         assert "1 // 0" in capsys.readouterr().err
-
-
-def test_visitors_are_told_nothing_of_this_machine(capsys):
-    assert report_defect(ValueError("/home/ann/\x1b[2J")) == VISITOR_MESSAGE
-    assert capsys.readouterr().err.startswith("safe: this is a defect in SAFE (ValueError: /home/ann/\ufffd[2J)")

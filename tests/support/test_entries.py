@@ -40,12 +40,6 @@ def test_what_can_lead_nowhere_is_an_error_that_says_what_was_expected(tmp_path)
         assert len(str(caught.value)) < LONGEST_QUOTED + 200, kind
 
 
-def test_a_path_of_which_nothing_is_there_is_no_error(tmp_path):
-    (tmp_path / "file").touch()
-    for path in (tmp_path / "gone" / "x", tmp_path / "file" / "x"):
-        assert path_of(str(path), "an image folder") == path
-
-
 def test_without_a_home_or_a_current_folder_there_is_a_sentence(tmp_path, monkeypatch):
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
@@ -56,11 +50,6 @@ def test_without_a_home_or_a_current_folder_there_is_a_sentence(tmp_path, monkey
     (tmp_path / "gone").rmdir()
     with pytest.raises(SAFEError, match=r"Expected an output folder\. Received: \. \("):
         path_of(".", "an output folder")
-
-
-@pytest.mark.parametrize(("typed", "number"), [("0.3", 0.3), (" 7 ", 7), (1e308, 1e308), (True, 1)])
-def test_a_number_is_read_from_text(typed, number):
-    assert number_of(typed, "factor") == number
 
 
 @pytest.mark.parametrize("typed", ["", "x", "1e309", "-inf", "nan", None, [], 10**400, "9" * 5000])

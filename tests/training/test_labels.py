@@ -2,19 +2,26 @@ from pathlib import Path
 
 import pytest
 
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from rccs.unsafe_set import (
+    FILENAMES_FILE,
+    SELECTION_FILE,
+    UNSAFE_SET_FILE,
+    UnsafeImage,
+    UnsafeSet,
+    load_unsafe_set,
+    save_unsafe_set,
+)
+from store.database import changing, reading
+from store.entries import entries_of
 from support.errors import SAFEError
-from support.run_folder import KEPT_LABELS_FILE, UNSAFE_SET_FILE
 from training.labels import (
     check_labels,
-    keep_labels,
     label_images,
-    label_rcc,
     label_unsafe_set,
-    read_labels,
     replace_unsafe_set,
     save_labels,
-    unlabelled,
+    take_typed_labels,
+    typed_labels,
 )
 
 CLASSES = ("blue", "green", "red")
@@ -35,19 +42,6 @@ def labels_of(unsafe):
     return [image.label for image in unsafe.images]
 
 
-def test_an_image_gets_a_label_and_loses_it_again(unsafe):
-    labelled = label_images(unsafe, ["a.png"], "blue", CLASSES)
-    assert labels_of(labelled) == ["blue", "red", ""]
-    assert labels_of(label_images(labelled, ["a.png"], "", CLASSES)) == ["", "red", ""]
-    assert labels_of(unsafe) == ["", "red", ""]
-
-
-def test_a_whole_rcc_gets_a_label(unsafe):
-    assert labels_of(label_rcc(unsafe, 0, "green", CLASSES)) == ["green", "green", ""]
-    assert labels_of(label_rcc(unsafe, 0, "green", CLASSES, only_unlabelled=True)) == ["green", "red", ""]
-    assert [image.image for image in unlabelled(unsafe)] == ["a.png", "c.png"]
-
-
 def test_what_is_no_class_or_not_in_the_set_is_refused(unsafe):
     with pytest.raises(SAFEError, match=r"one of the classes blue, green, red\. Received: violet"):
         label_images(unsafe, ["a.png"], "violet", CLASSES)
@@ -58,18 +52,6 @@ def test_what_is_no_class_or_not_in_the_set_is_refused(unsafe):
 def test_class_folders_label_what_has_no_label_yet():
     unsafe = unsafe_set(("red/a.png", 0, ""), ("red/b.png", 0, "blue"), ("other/c.png", 1, ""), ("green", 1, ""))
     assert labels_of(label_unsafe_set(unsafe, CLASSES)) == ["red", "blue", "", ""]
-
-
-def test_a_table_comes_before_what_is_known_already(tmp_path, unsafe):
-    table = tmp_path / "labels.csv"
-    table.write_text("\ufeffimage,label,note\n./a.png,blue,x\nb.png,green,\nzzz.png,red,\nc.png, ,\n", encoding="utf-8")
-    assert labels_of(label_unsafe_set(unsafe, CLASSES, labels=table)) == ["blue", "green", ""]
-
-
-def test_a_moved_improvement_folder_is_taken_note_of(tmp_path, unsafe):
-    assert label_unsafe_set(unsafe, CLASSES, improvement=tmp_path).improvement_root == tmp_path
-    with pytest.raises(SAFEError, match="is not a folder"):
-        label_unsafe_set(unsafe, CLASSES, improvement=tmp_path / "gone")
 
 
 @pytest.mark.parametrize(
@@ -86,11 +68,6 @@ def test_tables_that_do_not_fit_are_refused(tmp_path, unsafe, text, words):
         label_unsafe_set(unsafe, CLASSES, labels=tmp_path / "labels.csv")
 
 
-def test_a_missing_table_is_refused(tmp_path):
-    with pytest.raises(SAFEError, match="No such file"):
-        read_labels(tmp_path / "none.csv")
-
-
 def test_unlabelled_images_and_labels_that_are_no_class_are_told(unsafe):
     with pytest.raises(SAFEError, match=r"none for 2: a\.png, c\.png.*--only-labelled"):
         check_labels(unsafe, CLASSES)
@@ -100,13 +77,17 @@ def test_unlabelled_images_and_labels_that_are_no_class_are_told(unsafe):
     check_labels(unsafe_set(("a.png", 0, "red")), CLASSES)
 
 
-def test_saving_labels_changes_only_the_table(tmp_path, unsafe):
-    save_unsafe_set(unsafe, tmp_path)
-    others = {name: (tmp_path / name).read_bytes() for name in ("IS_filenames.txt", "unsafe_set.json")}
-    labelled = label_rcc(unsafe, 1, "green", CLASSES)
-    save_labels(labelled, tmp_path)
+def test_labels_are_entries_and_the_run_of_the_selection_stays_as_it_was_written(tmp_path, unsafe):
+    run = save_unsafe_set(unsafe, tmp_path)
+    before = {name: (run.folder / name).read_bytes() for name in (FILENAMES_FILE, UNSAFE_SET_FILE, SELECTION_FILE)}
+    labelled = label_images(unsafe, ["c.png"], "green", CLASSES)
+    save_labels(labelled, tmp_path, by="ann")
+    save_labels(labelled, tmp_path, by="bob")  # nothing new
     assert load_unsafe_set(tmp_path) == labelled
-    assert {name: (tmp_path / name).read_bytes() for name in others} == others
+    assert {name: (run.folder / name).read_bytes() for name in before} == before
+    assert "c.png,1,0.1,true,green" in (tmp_path / UNSAFE_SET_FILE).read_text()
+    with reading(tmp_path) as db:
+        assert [(entry.author, entry.value["label"]) for entry in entries_of(db, "", ["label"])] == [("ann", "green")]
 
 
 # --- From one unsafe set to the next ----------------------------------------------------------------------------
@@ -153,15 +134,10 @@ def out(improvement, tmp_path):
     return folder
 
 
-def test_images_that_are_selected_again_have_their_labels(out, improvement):
-    assert select(out, improvement, "a.png", "b.png", "sub/c.png") == {"a": "red", "b": "", "c": "blue"}
-    assert load_unsafe_set(out).labels == "2 of 2 labels of the previous set belong to images in this one."
-
-
 def test_labels_of_images_that_are_not_selected_come_back_when_they_are(out, improvement):
     assert select(out, improvement, "a.png", "b.png") == {"a": "red", "b": ""}
     assert "1 of 2 labels" in load_unsafe_set(out).labels
-    assert KEPT_LABELS_FILE in load_unsafe_set(out).labels
+    assert load_unsafe_set(out).labels.endswith("the others are kept until their images are selected again.")
     assert select(out, improvement, "b.png") == {"b": ""}
     assert select(out, improvement, "sub/c.png", "a.png") == {"c": "blue", "a": "red"}
 
@@ -176,21 +152,101 @@ def test_an_image_that_took_the_place_of_a_labelled_one_has_no_label_until_that_
     assert select(out, improvement, "a.png") == {"a": "green"}
 
 
-def test_a_label_that_was_not_brought_back_for_another_content_is_not_taken_for_one_taken_away(out, improvement):
-    write(improvement / "a.png", "another")
-    select(out, improvement, "a.png")
-    write(improvement / "a.png", "a.png")
-    assert select(out, improvement, "a.png") == {"a": "red"}
+def test_labels_stay_with_an_analysis_that_is_moved_with_its_images(out, improvement, tmp_path):
+    (tmp_path / "there").mkdir()
+    for folder in (out, improvement):
+        folder.rename(tmp_path / "there" / folder.name)
+    moved = tmp_path / "there" / "out"
+    assert load_unsafe_set(moved).improvement_root == tmp_path / "there" / "improvement"
+    assert of(moved) == {"a": "red", "b": "", "c": "blue"}
+    assert select(moved, tmp_path / "there" / "improvement", "a.png") == {"a": "red"}
 
 
-def test_the_place_of_an_image_may_be_named_from_another_folder_or_moved_as_a_whole(out, improvement, tmp_path):
-    assert select(out, tmp_path, "improvement/a.png", "improvement/sub/c.png") == {"a": "red", "c": "blue"}
-    assert select(out, improvement / "sub", "c.png") == {"c": "blue"}
-    improvement.rename(tmp_path / "moved")
-    assert select(out, tmp_path / "moved", "a.png", "sub/c.png") == {"a": "red", "c": "blue"}
+def test_labels_that_are_no_longer_as_they_were_written_are_told_and_the_set_stays(out, improvement):
+    with changing(out) as db:
+        db.execute("DROP TRIGGER entry_is_never_changed")
+        db.execute("UPDATE entry SET value = replace(value, 'red', 'blue')")
+    before = (out / UNSAFE_SET_FILE).read_bytes()
+    with pytest.raises(SAFEError, match="not as it was written"):
+        of(out)
+    with pytest.raises(SAFEError, match="not as it was written"):
+        select(out, improvement, "b.png")
+    assert (out / UNSAFE_SET_FILE).read_bytes() == before
+
+
+# --- What was typed into unsafe_set.csv -------------------------------------------------------------------------
+
+
+def typing(out, *changes):
+    """Change the table as somebody does in another program."""
+    text = (out / UNSAFE_SET_FILE).read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (out / UNSAFE_SET_FILE).write_text(text)
+
+
+TYPED = (("a.png,0,0.1,true,red", "a.png,0,0.1,true,"), ("b.png,0,0.1,true,", "b.png,0,0.1,true,green"))
+
+
+def test_labels_typed_into_the_table_or_taken_away_there_are_found_and_count_once_they_are_taken_over(out, improvement):
+    typing(out, *TYPED)
+    assert typed_labels(out) == {"a.png": "", "b.png": "green"}
+    assert of(out) == {"a": "red", "b": "", "c": "blue"}
+    assert take_typed_labels(out, by="ann") == 2
+    assert typed_labels(out) == {}
+    assert take_typed_labels(out) == 0
+    assert of(out) == {"a": "", "b": "green", "c": "blue"}
+    assert select(out, improvement, "sub/c.png") == {"c": "blue"}
+    assert select(out, improvement, "a.png", "b.png") == {"a": "", "b": "green"}
+
+
+def test_a_label_given_on_the_page_leaves_what_was_typed_for_other_images(out):
+    typing(out, *TYPED)
+    give(out, c="red", a="blue")
+    assert typed_labels(out) == {"b.png": "green"}
+    assert of(out) == {"a": "blue", "b": "", "c": "red"}
+    assert take_typed_labels(out) == 1
+    assert of(out) == {"a": "blue", "b": "green", "c": "red"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("b.png,0,0.1,true,", '"b.png,0,0.1,true,'), "line 3: a quotation mark"),
+        (("b.png,0,0.1,true,", "b.png,0,0.1,true,green,red"), "line 3: 6 cells under 5"),
+        (("image,rcc,distance,within_eps,label", "image,rcc,distance,within_eps,class"), "column 'label' is missing"),
+        (("b.png,0,0.1,true,", f"b.png,0,0.1,true,{'x' * 256}"), "labels of up to 255 characters"),
+    ],
+)
+def test_a_damaged_table_is_refused_and_kept_as_it_is_and_labels_are_given_all_the_same(out, change, message):
+    typing(out, change)
+    damaged = (out / UNSAFE_SET_FILE).read_bytes()
+    for read in (typed_labels, take_typed_labels):
+        with pytest.raises(SAFEError, match=message):
+            read(out)
     give(out, c="green")
-    (tmp_path / "moved").rename(improvement)
-    assert select(out, improvement / "sub", "c.png") == {"c": "green"}
+    assert of(out) == {"a": "red", "b": "", "c": "green"}
+    assert (out / UNSAFE_SET_FILE).read_bytes() == damaged
+
+
+# --- Tables of labels -------------------------------------------------------------------------------------------
+
+
+def test_of_a_table_of_labels_each_row_is_matched_by_itself_and_none_is_swallowed(out, improvement, tmp_path):
+    unsafe = load_unsafe_set(out)
+    rows = [(image.image, "red") for image in unsafe.images]
+    table = tmp_path / "labels.csv"
+    names = [str(improvement / rows[0][0]), f"C:\\new\\{rows[1][0]}", *(name for name, _ in rows[2:])]
+    table.write_text("sep=;\nimage;label\n" + "".join(f"{name};red\n" for name in names), "utf-16")
+    assert {image.label for image in label_unsafe_set(unsafe, (), labels=table).images} == {"red"}
+    for line, message in (('"a.png,red', "line 2: a quotation mark"), ("a.png,red,blue", "line 2: 3 cells under 2")):
+        table.write_text(f"image,label\n{line}\n" + "".join(f"{name},blue\n" for name, _ in rows))
+        with pytest.raises(SAFEError, match=message):
+            label_unsafe_set(unsafe, (), labels=table)
+    table.write_text(f"image,label\n{rows[0][0]},blue\n{improvement / rows[0][0]},red\n")
+    with pytest.raises(SAFEError, match=r"Expected one label for .* Received: (blue and red|red and blue)\."):
+        label_unsafe_set(unsafe, (), labels=table)
 
 
 def test_a_copy_elsewhere_is_another_image(out, improvement):
@@ -205,43 +261,3 @@ def test_a_label_that_was_taken_away_stays_away(out, improvement):
     assert select(out, improvement, "a.png", "sub/c.png") == {"a": "", "c": "blue"}
     assert select(out, improvement, "b.png") == {"b": ""}
     assert select(out, improvement, "a.png") == {"a": ""}
-
-
-def test_labels_that_were_typed_into_the_table_or_taken_away_there_are_kept_so(out, improvement):
-    lines = {"a.png,0,0.1,true,red": "a.png,0,0.1,true,", "b.png,0,0.1,true,": "b.png,0,0.1,true,green"}
-    typed = [lines.get(line, line) for line in (out / UNSAFE_SET_FILE).read_text().split("\n")]
-    (out / UNSAFE_SET_FILE).write_text("\n".join(typed))
-    assert of(out) == {"a": "", "b": "green", "c": "blue"}
-    assert select(out, improvement, "sub/c.png") == {"c": "blue"}
-    assert select(out, improvement, "a.png", "b.png") == {"a": "", "b": "green"}
-
-
-def test_a_table_that_cannot_be_read_is_put_aside_and_its_labels_come_back(out, improvement):
-    (out / UNSAFE_SET_FILE).write_text("image;label\na.png;red\n")
-    assert select(out, improvement, "a.png") == {"a": "red"}
-    assert (out / "unsafe_set-unreadable-1.csv").read_text() == "image;label\na.png;red\n"
-
-
-def test_kept_labels_that_cannot_be_read_are_told_and_nothing_is_changed(out, improvement):
-    (out / KEPT_LABELS_FILE).write_text("images\na.png\n")
-    with pytest.raises(SAFEError, match=r"image_labels\.csv must be the complete table of labels written by SAFE"):
-        select(out, improvement, "b.png")
-    assert of(out) == {"a": "red", "b": "", "c": "blue"}
-
-
-def test_a_label_kept_while_its_image_could_not_be_read_comes_back_with_the_image(out, improvement, tmp_path):
-    improvement.rename(tmp_path / "unplugged")
-    (out / UNSAFE_SET_FILE).write_text((out / UNSAFE_SET_FILE).read_text().replace("true,red", "true,green"))
-    keep_labels(out)
-    (tmp_path / "unplugged").rename(improvement)
-    assert select(out, improvement, "a.png", "sub/c.png") == {"a": "green", "c": "blue"}
-
-
-def test_a_table_of_labels_may_come_from_a_spreadsheet(tmp_path):
-    (tmp_path / "labels.csv").write_bytes(
-        "label;note;image\r\nred;x;.\\new\\a.png\r\nblue;;b.png\r\n".encode("utf-8-sig")
-    )
-    assert read_labels(tmp_path / "labels.csv") == {"new/a.png": "red", "b.png": "blue"}
-    (tmp_path / "labels.csv").write_text("image;name\na.png;red\n")
-    with pytest.raises(SAFEError, match="The column 'label' is missing"):
-        read_labels(tmp_path / "labels.csv")

@@ -5,14 +5,13 @@ import pytest
 
 from dnn.model import load_dnn
 from dnn.predictions import Pixels, run_model
-from support.run_folder import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
-from tests.helpers.small_models import NAMES, brightness_model, colour_model, draw_colour, red_model, saved
+from tests.helpers.small_models import NAMES, brightness_model, draw_colour, saved
 from tests.training.test_finetuning import QUICK, data_for
-from training.finetuning import UNLABELLED, Epoch, FineTuning, TrainingData, fine_tune
+from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
+from training.finetuning import UNLABELLED, TrainingData, fine_tune
 from training.second_pass import (
     Checkpoints,
     answers_together,
-    draw_unlabelled,
     fine_tune_twice,
     is_of_second_pass,
     second_pass_text,
@@ -66,16 +65,6 @@ def test_there_is_a_second_pass_whose_epochs_follow_those_of_the_first(dnn, data
     )
 
 
-def test_the_second_pass_learns_what_both_networks_answer(dnn, data):
-    rest = unlabelled_in(data)
-    first = fine_tune(dnn, data, TWICE)
-    answers = answers_together(dnn, first.model, data, rest, TWICE)
-    _, before = run_model(dnn, dnn.model, data.pixels, rest)
-    _, after = run_model(dnn, first.model, data.pixels, rest)
-    np.testing.assert_allclose(answers[rest], SHARE * before + (1 - SHARE) * after, atol=1e-6)
-    assert not answers[data.groups != UNLABELLED].any()
-
-
 def test_the_original_network_counts_more_where_it_is_likely_right(dnn, data):
     rest = unlabelled_in(data)
     first = fine_tune(dnn, data, TWICE)
@@ -93,74 +82,7 @@ def test_the_original_network_counts_more_where_it_is_likely_right(dnn, data):
 
 
 @pytest.mark.slow
-def test_how_likely_the_original_network_is_wrong_reaches_the_second_pass(dnn, data):
-    trained = [
-        fine_tune_twice(
-            dnn, data, TWICE._replace(by_right=1.0), likely_wrong=lambda outputs, p=p: np.full(len(outputs), p)
-        ).model
-        for p in (0.0, 1.0)
-    ]
-    rest = unlabelled_in(data)
-    _, before = run_model(dnn, dnn.model, data.pixels, rest)
-    trusted, distrusted = (
-        np.abs(run_model(dnn, model, data.pixels, rest)[1] - before).sum(axis=1).mean() for model in trained
-    )
-    assert trusted < distrusted
-
-
-def test_what_images_without_a_label_are_to_give_is_learnt(dnn):
-    data = with_unlabelled(dnn, data_for(dnn, unsafe=(("green", "red", 1),)), plain=())
-    red_in_blue, red = unlabelled_in(data), NAMES.index("red")
-    answers = np.zeros((len(data.labels), len(NAMES)), np.float32)
-    answers[red_in_blue, red] = 1
-    settings = TWICE._replace(epochs=10)
-    models = [fine_tune(dnn, given, settings).model for given in (data, data._replace(answers=answers))]
-    alone, taught = (run_model(dnn, model, data.pixels, red_in_blue)[1][:, red].mean() for model in models)
-    assert taught > alone + 0.2
-
-
-def test_images_without_a_label_play_no_part_in_the_first_pass(dnn, data):
-    alone = fine_tune(dnn, data_for(dnn), QUICK)
-    beside = fine_tune(dnn, data, QUICK)
-    assert [one[:4] for one in alone.history[1:]] == [one[:4] for one in beside.history[1:]]
-    for mine, theirs in zip(alone.model.get_weights(), beside.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-
-
-@pytest.mark.parametrize("case", ["no weight", "no images"])
-def test_without_a_weight_or_images_there_is_one_pass(dnn, data, case):
-    given, settings = (data, QUICK) if case == "no weight" else (data_for(dnn), TWICE)
-    result = fine_tune_twice(dnn, given, settings)
-    assert [one.epoch for one in result.history] == list(range(6))
-    assert not is_of_second_pass(result, settings)
-    assert second_pass_text(result, settings, 0) == ""
-
-
-def test_stopped_in_the_first_pass_its_best_epoch_is_kept_and_no_second_one_begins(dnn, data):
-    seen = []
-    result = fine_tune_twice(
-        dnn, data, TWICE, on_epoch=lambda history, _: seen.append(history), should_stop=lambda: len(seen[-1]) == 4
-    )
-    assert (len(result.history), result.stopped) == (4, "on request")
-    assert second_pass_text(result, TWICE, 16) == ""
-
-
-@pytest.mark.slow
-def test_stopped_in_the_second_pass_the_first_one_is_the_result(dnn, data):
-    seen = []
-    result = fine_tune_twice(
-        dnn, data, TWICE, on_epoch=lambda history, _: seen.append(history), should_stop=lambda: len(seen[-1]) == 9
-    )
-    first = fine_tune(dnn, data, TWICE)
-    assert (len(result.history), result.stopped, result.best) == (9, "on request", first.best)
-    assert "the model is that of the first one" in second_pass_text(result, TWICE, 16)
-    for mine, theirs in zip(result.model.get_weights(), first.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
-
-
-@pytest.mark.parametrize(
-    "epochs", [pytest.param(3, marks=pytest.mark.slow), 5, pytest.param(8, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize("epochs", [3, 8])
 def test_cut_off_in_either_pass_it_goes_on_and_comes_to_the_same(dnn, data, tmp_path, epochs):
     files = Checkpoints(tmp_path / CHECKPOINT_FILE, tmp_path / SECOND_CHECKPOINT_FILE)
     whole = fine_tune_twice(dnn, data, TWICE)
@@ -181,26 +103,6 @@ def test_cut_off_in_either_pass_it_goes_on_and_comes_to_the_same(dnn, data, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("last", "loss"), [("sigmoid", "binary_crossentropy"), ("linear", None), ("softmax", "categorical_crossentropy")]
-)
-def test_outputs_of_every_kind_have_a_second_pass(folder, last, loss):
-    dnn = load_dnn(saved(colour_model(last, loss), folder / f"{last}.keras"))
-    result = fine_tune_twice(dnn, with_unlabelled(dnn, data_for(dnn)), TWICE)
-    assert len(result.history) == 11
-    assert result.history[result.best].unsafe > 0.7
-
-
-@pytest.mark.slow
-def test_a_single_output_has_a_second_pass(folder):
-    dnn = load_dnn(saved(red_model(), folder / "binary.keras"))
-    data = with_unlabelled(dnn, data_for(dnn, unsafe=(("red", "blue", 0), ("blue", "red", 1))))
-    result = fine_tune_twice(dnn, data._replace(labels=data.labels // 2), TWICE._replace(learning_rate=0.5))
-    assert result.history[result.best].unsafe == 1
-    assert result.best > 5
-
-
-@pytest.mark.slow
 def test_an_image_that_cannot_be_read_takes_no_part(dnn, data):
     rest = unlabelled_in(data)
     data.pixels.unreadable[int(rest[0])] = "damaged"
@@ -213,14 +115,6 @@ def test_an_image_that_cannot_be_read_takes_no_part(dnn, data):
         del data.pixels.unreadable[int(rest[0])]
 
 
-def test_of_many_images_as_many_are_drawn_as_there_are_training_images():
-    assert draw_unlabelled(5, 9).tolist() == [0, 1, 2, 3, 4]
-    drawn = draw_unlabelled(1000, 30)
-    assert len(set(drawn.tolist())) == 30
-    assert drawn.tolist() == sorted(drawn.tolist()) == draw_unlabelled(1000, 30).tolist()
-    assert drawn.mean() == pytest.approx(500, abs=150)  # from all of them
-
-
 def test_there_is_a_second_pass_by_default_for_classifiers_with_images_left(dnn, folder):
     sizes = SetSizes(1000, 50, 20)
     assert choose_settings(dnn, sizes=sizes)[-3:] == (3, 0.3, 0.5)
@@ -230,8 +124,3 @@ def test_there_is_a_second_pass_by_default_for_classifiers_with_images_left(dnn,
     assert choose_settings(dnn, sizes=SetSizes(1000, 50)).unlabelled == 0
     regression = load_dnn(saved(brightness_model(), folder / "regression.keras"))
     assert choose_settings(regression, sizes=sizes).unlabelled == 0
-
-
-def test_a_second_pass_that_was_in_vain_is_told():
-    history = tuple(Epoch(i, 0.1, 1.0, 1.0, 0.1) for i in range(8))
-    assert "in vain" in second_pass_text(FineTuning(None, history, 4, "", 1.0, 0.0), TWICE, 16)

@@ -8,7 +8,7 @@ from dnn.predictions import Pixels, run_model
 from tests.helpers.small_models import NAMES, colour_model, draw_colour, red_model, saved
 from training.finetuning import copy_with
 from training.settings import compile_as_given
-from training.together import answer_together, trade_off
+from training.together import answer_together
 
 
 def images():
@@ -26,11 +26,9 @@ def outputs(dnn, model):
     [
         lambda: colour_model(head="layer"),
         pytest.param(lambda: colour_model("linear"), marks=pytest.mark.slow),
-        lambda: colour_model("sigmoid", "binary_crossentropy"),
         lambda: red_model(),
-        pytest.param(lambda: red_model("linear"), marks=pytest.mark.slow),
     ],
-    ids=["softmax", "logits", "sigmoids", "one output", "one logit"],
+    ids=["softmax", "logits", "one output"],
 )
 def test_the_answer_is_the_mean_of_both_also_once_it_is_saved_and_when_it_is_retrained_again(model, tmp_path):
     dnn = load_dnn(saved(model(), tmp_path / "given.keras"))
@@ -48,10 +46,3 @@ def test_the_answer_is_the_mean_of_both_also_once_it_is_saved_and_when_it_is_ret
     for whole in (again.model, copy_with(again, again.model.get_weights()), answer_together(again, again.model, 0.5)):
         assert outputs(again, whole) == pytest.approx(mean, abs=1e-5)
     assert outputs(dnn, dnn.model) == pytest.approx(original)  # neither network was changed
-
-
-def test_a_larger_share_of_the_original_keeps_more_of_what_it_gets_right():
-    before = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.9, 0.1]])
-    after = np.array([[0.2, 0.8], [0.45, 0.55], [0.1, 0.9], [0.2, 0.8]])
-    found = trade_off(before, after, np.array([0, 0, 1, 1]), shares=(0, 0.4, 0.5, 1))
-    assert [tuple(one) for one in found] == [(0, 2, 2), (0.4, 3, 1), (0.5, 3, 0), (1, 3, 0)]

@@ -1,1 +1,0 @@
-"""Clusters compared with injected root causes: `python -m benchmarks.clusters`."""

@@ -1,4 +1,0 @@
-"""Evaluation of the paper's research questions: `python -m benchmarks.paper`.
-
-In order: `cases`, `measures`, `figures`, `cost` (time and memory of a run), `plots` and `report`.
-"""

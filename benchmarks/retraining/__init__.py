@@ -1,1 +1,0 @@
-"""Whether selecting images by RCC improves retraining: `python -m benchmarks.retraining`."""

@@ -1,0 +1,258 @@
+"""Failures of a detector: the objects that it misses, and its false detections.
+
+Ground truth, results and images in; crops out, which are the input of step 1 as the failing images of a classifier are.
+`objects/` has a crop of every object and of every false detection, and takes the place of the test folder; `failures/`
+has copies of those that are wrong. What is known of them goes to `parameters.csv`, where each comes from to
+`objects.csv`.
+"""
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dnn.detection.coco import DetectorTest, read_coco
+from dnn.detection.crops import PARAMETERS, Crop, crops_of, cut_crops, files_of
+from dnn.detection.detections import FOUND, NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
+from dnn.detection.yolo import read_yolo
+from dnn.failures import DETECTION, Failure, Failures, check_replaceable, refuse_inside, replacing_images, save_failures
+from dnn.rounds import keep_round
+from dnn.tested import predictions_text
+from rccs.answers import CONFIDENCE, NOTHING, Answers
+from rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
+from store.output_folder import check_own
+from support.entries import existing_folder, is_within, path_of
+from support.errors import SAFEError
+from support.files import DAMAGED, prepare_folder, regular
+from support.images import Skipped
+from support.progress import Progress, no_progress
+from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
+from support.tables import from_cell, table_text
+from support.text import count, printable
+
+
+def find_detection_failures(
+    truth: str | os.PathLike,
+    results: str | os.PathLike,
+    images: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    iou: float | str = 0.5,
+    score: float | str = 0.5,
+    yolo: bool = False,
+    progress: Progress = no_progress,
+) -> Failures:
+    """Compare a detector's results with the ground truth; write crops of all objects and failures to the folder `out`.
+
+    Parameters
+    ----------
+    truth, results, score
+        As for `dnn.detection.coco.read_coco` or, with `yolo`, for `dnn.detection.yolo.read_yolo`.
+    images : path
+        The folder of the images that the ground truth names.
+    iou : float
+        As for `dnn.detection.detections.match`.
+
+    Raises
+    ------
+    SAFEError
+        The files cannot be used, no image can be read, or `out` cannot be written or has a folder `failures` or
+        `objects` that SAFE did not write.
+    """
+    root = image_folder(images, out)
+    iou = checked_iou(iou)
+    test = read_yolo(truth, results, root, score=score) if yolo else read_coco(truth, results, score=score)
+    out = prepare_folder(out)
+    check_own(out, FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE, PARAMETERS_FILE, OBJECTS_FILE)
+    check_replaceable(out / FAILURES)
+    check_replaceable(out / OBJECTS)
+    progress("Matching boxes", 0, 0)
+    matching = match(test, iou=iou)
+    cases = cases_of(test, matching, iou=iou)
+    crops = crops_of(test, cases)
+    keep_round(out)
+    cut = cut_into(test, crops, root, out / OBJECTS, progress)
+    kept = cut.crops
+    failures = Failures(
+        test_root=out / OBJECTS,
+        model=test.results,
+        task=DETECTION,
+        classes=(*test.classes, NOTHING),
+        failing=tuple(
+            Failure(f"{FAILURES}/{crop.name}", crop.name, crop.label, crop.predicted, round(crop.confidence, 4))
+            for crop in kept
+            if crop.type != FOUND
+        ),
+        test_size=len(kept),
+        threshold=None,
+        assumptions=(*_counts(test, matching, cases, iou), *cut.notes, *_not_cut(crops, kept)),
+        skipped=cut.skipped,
+    )
+    save_failures(failures, out, predictions=_predictions_text(kept), tables=cut.tables)
+    return failures
+
+
+def image_folder(images: str | os.PathLike, out: str | os.PathLike) -> Path:
+    """The folder of whole images; a SAFEError if it is none, or the output folder lies in it."""
+    root = existing_folder(images, "the folder of the images that the ground truth names")
+    refuse_inside(path_of(out, "an output folder"), root)
+    return root
+
+
+class Cut(NamedTuple):
+    """What was cut out.
+
+    Attributes
+    ----------
+    crops : list of Crop
+        Those with a file, by name.
+    tables : dict of str to str
+        `parameters.csv` and `objects.csv` of them.
+    notes : tuple of str
+        Sentences on what was left out.
+    skipped : tuple of Skipped
+        Images that could not be used.
+    """
+
+    crops: list[Crop]
+    tables: dict[str, str]
+    notes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def cut_into(
+    test: DetectorTest,
+    crops: Sequence[Crop],
+    root: Path,
+    target: Path,
+    progress: Progress,
+    *,
+    unknown: Collection[str] = (),
+) -> Cut:
+    """Cut the crops into a new folder that replaces `target`.
+
+    Parameters
+    ----------
+    unknown : collection of str
+        Parameters that are not known of these crops, and left empty.
+
+    Raises
+    ------
+    SAFEError
+        No image can be used, or the folder cannot be written.
+    """
+    files, skipped = files_of(root, test.images)
+    known: dict[str, dict[str, str]] = {}
+    try:
+        with replacing_images(target) as folder:
+            for found, unusable in cut_crops(test, crops, files, folder, progress=progress):
+                known |= found
+                skipped += unusable
+            if not known:
+                reason = f" The first: {printable(skipped[0].path)}, {skipped[0].reason}." if skipped else ""
+                raise SAFEError(f"Expected images with objects in {root}. Received none that can be used.{reason}")
+    except OSError as error:
+        raise SAFEError(f"Could not write {target}: {error.strerror or error}. Its content is unchanged.") from error
+    kept = sorted((crop for crop in crops if crop.name in known), key=lambda crop: crop.name)
+    of_images, unread = _parameters_of_images(root, test.images)
+    values = [[known[crop.name][name] if name not in unknown else "" for name in PARAMETERS] for crop in kept]
+    tables = {PARAMETERS_FILE: _parameters_text(kept, values, of_images), OBJECTS_FILE: _objects_text(test, kept)}
+    return Cut(kept, tables, (*test.notes, *unread), tuple(sorted(skipped)))
+
+
+def _parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The recorded parameters of the whole images, and a sentence if they cannot be read."""
+    source = find_parameters(root)
+    try:
+        texts = read_texts(source, root, names) if source else {}
+    except SAFEError as error:
+        return {}, [str(error)]
+    return {name: column for name, column in texts.items() if any(column) and name not in PARAMETERS}, []
+
+
+# --- The files ----------------------------------------------------------------------------------------------------
+
+
+def _parameters_text(
+    crops: Sequence[Crop], values: Sequence[Sequence[str]], of_images: Mapping[str, Sequence[str]]
+) -> str:
+    """`parameters.csv` of crops: what is known of the boxes, and the recorded parameters of their images."""
+    rows = (
+        [crop.name, *known, *(column[crop.image] for column in of_images.values())]
+        for crop, known in zip(crops, values, strict=True)
+    )
+    return table_text(["image", *PARAMETERS, *of_images], rows)
+
+
+def _objects_text(test: DetectorTest, crops: Sequence[Crop]) -> str:
+    """`objects.csv`: where each crop comes from."""
+    rows = (
+        (crop.name, test.images[crop.image], crop.type, *(round(n, 2) for n in crop.box.tolist()), round(crop.score, 4))
+        for crop in crops
+    )
+    return table_text(["image", "source", "type", "left", "top", "width", "height", "score"], rows)
+
+
+def sources_of(image_root: Path, *, within: Path | None = None) -> dict[str, str]:
+    """The image of which each crop in a folder is a part; empty if it is not a folder of crops.
+
+    Parameters
+    ----------
+    within : path, optional
+        The table beside the folder is only read inside this one.
+
+    Raises
+    ------
+    SAFEError
+        The table beside the folder is damaged.
+    """
+    path = image_root.parent / OBJECTS_FILE
+    if image_root.name != OBJECTS or not path.is_file() or not is_within(path, within):
+        return {}
+    try:
+        with regular(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return {from_cell(row["image"]): from_cell(row["source"]) for row in csv.DictReader(file, strict=True)}
+    except DAMAGED as error:
+        raise SAFEError(f"{path} is damaged ({error}). Cut out the objects again.") from error
+
+
+def _predictions_text(crops: Sequence[Crop]) -> str:
+    answers = Answers(
+        np.array([crop.label for crop in crops], str),
+        np.array([crop.predicted for crop in crops], str),
+        np.array([crop.confidence for crop in crops], np.float32),
+        CONFIDENCE,
+    )
+    right = np.array([crop.type == FOUND for crop in crops], bool)
+    return predictions_text([crop.name for crop in crops], answers, right)
+
+
+def _counts(test: DetectorTest, matching: Matching, cases: Cases, iou: float) -> Iterator[str]:
+    """How the detector does, counted as by the evaluation of COCO, and by type."""
+    n_objects = int((~test.objects.crowd).sum())
+    n_found, n_false = int((matching.found != NONE).sum()), int(matching.false.sum())
+    yield (
+        f"With a score from {test.least_score:g} and an overlap (IoU) from {iou:g}: {n_found:,} of "
+        f"{count(n_objects, 'object')} found, {n_objects - n_found:,} missed; {count(n_false, 'false detection')}."
+    )
+    if ignored := int(matching.ignored.sum()):
+        yield f"Neither right nor wrong, since in crowds: {count(ignored, 'detection')}."
+    types = Counter(cases.type.tolist())
+    if each := ", ".join(f"{name} {types[name]:,}" for name in TYPES if types[name]):
+        yield f"Failures by type: {each}. An object and the detection that mistakes it are one failure."
+    yield (
+        "The test images are crops, of all objects and of false detections. The share of them that is found takes the "
+        "place of the accuracy."
+    )
+
+
+def _not_cut(crops: Sequence[Crop], kept: Sequence[Crop]) -> Iterator[str]:
+    known = {crop.name for crop in kept}
+    left = [crop for crop in crops if crop.name not in known]
+    if left:
+        why = "Without a crop, since their images cannot be used or they lie outside of them"
+        yield f"{why}: {len(left):,}, the first {printable(left[0].name)}."

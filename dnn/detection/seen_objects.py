@@ -1,0 +1,107 @@
+"""What a detector sees in unlabelled improvement images, cut out of them: the improvement set of a detector's RCCs.
+
+RCCs of a detector are groups of crops, and so are the images near them. `select` on the crops names these; from them it
+follows which whole images to label (`unsafe_images.csv`). What is missed has no crop, but is often seen with a low
+score, so that lower scores count here than for failures.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from dnn.detection.coco import read_coco
+from dnn.detection.crops import crops_of
+from dnn.detection.detections import NONE, Cases
+from dnn.detection.detector_failures import cut_into, image_folder
+from dnn.failures import check_replaceable
+from rccs.parameters import PARAMETERS_FILE
+from rccs.unsafe_set import UnsafeImage
+from store.output_folder import check_own, save_files
+from support.errors import SAFEError
+from support.files import prepare_folder
+from support.images import Skipped
+from support.progress import Progress, no_progress
+from support.run_folder import FAILURES_FILE, OBJECTS, OBJECTS_FILE
+from support.tables import table_text
+
+SEEN = "seen"
+OF_TRUTH = ("near_by", "in_crowd", "type", "confused_with")  # parameters that only the ground truth tells
+
+
+class SeenObjects(NamedTuple):
+    """What was cut out.
+
+    Attributes
+    ----------
+    crops, images : int
+        How many crops, of how many images.
+    notes : tuple of str
+        Sentences on what was left out.
+    skipped : tuple of Skipped
+    """
+
+    crops: int
+    images: int
+    notes: tuple[str, ...]
+    skipped: tuple[Skipped, ...]
+
+
+def cut_seen_objects(
+    info: str | os.PathLike,
+    results: str | os.PathLike,
+    images: str | os.PathLike,
+    out: str | os.PathLike,
+    *,
+    score: float | str = 0.05,
+    progress: Progress = no_progress,
+) -> SeenObjects:
+    """Cut what a detector sees out of images; write `objects/`, `objects.csv` and `parameters.csv` to the folder `out`.
+
+    Parameters
+    ----------
+    info : path
+        A JSON file with the lists `images` and `categories`, as of COCO's ground truth; its annotations are not read.
+    results, score
+        As for `dnn.detection.coco.read_coco`.
+    images : path
+        The folder of the images.
+
+    Raises
+    ------
+    SAFEError
+        The files cannot be used, or `out` cannot be written, holds the failures of a DNN, or has a folder `objects`
+        that SAFE did not write.
+    """
+    root = image_folder(images, out)
+    test = read_coco(info, results, score=score, labelled=False)
+    out = prepare_folder(out)
+    if (out / FAILURES_FILE).exists():
+        raise SAFEError(f"Expected a folder without the failures of a DNN. Received: {out}. Choose another with --out.")
+    check_own(out, OBJECTS_FILE, PARAMETERS_FILE)
+    check_replaceable(out / OBJECTS)
+    rows = np.arange(len(test.detections.image))
+    nothing = np.full(len(rows), NONE)
+    crops = crops_of(test, Cases(nothing, rows, nothing, np.full(len(rows), SEEN)))
+    crops = [crop._replace(name=crop.name.partition("/")[2]) for crop in crops]  # not in folders of labels
+    cut = cut_into(test, crops, root, out / OBJECTS, progress, unknown=OF_TRUTH)
+    save_files(out, cut.tables)
+    return SeenObjects(len(cut.crops), len({crop.image for crop in cut.crops}), cut.notes, cut.skipped)
+
+
+def unsafe_images_text(selected: Sequence[UnsafeImage], sources: Mapping[str, str]) -> tuple[str, int]:
+    """`unsafe_images.csv`: the whole images to label, each with the crops that it was selected for; how many these are.
+
+    Parameters
+    ----------
+    selected : sequence of UnsafeImage
+        The crops, in the order of selection.
+    sources : mapping of str to str
+        As of `dnn.detection.detector_failures.sources_of`; a crop that it lacks is its own image.
+    """
+    crops: dict[str, list[UnsafeImage]] = {}
+    for crop in selected:
+        crops.setdefault(sources.get(crop.image, crop.image), []).append(crop)
+    rows = ((image, crop.image, crop.rcc, crop.distance) for image, own in crops.items() for crop in own)
+    return table_text(["image", "crop", "rcc", "distance"], rows), len(crops)

@@ -1,0 +1,250 @@
+"""Are weak spots and RCCs found where nothing matters but the person, track or series that an image is of?
+
+    python -m lab.benchmarks.calibration --data NAME=DIR:COLUMN ... --work DIR [--runs N] [--rccs N] [--write]
+
+A case is a folder with `test/`, class folders of images, and `parameters.csv` in or beside it; COLUMN says which images
+are of one group (A+B: two together). No network is needed: each group gets a failure rate, drawn from a beta
+distribution with mean .2 and an intra-group correlation of failing of 0 to .4; its images are wrong with this
+probability and for no other reason. Thus every weak spot and every RCC that is said to fail more often is a false one,
+unless it is a group. With --write, a section of lab/results/calibration.md is written.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from casestudies.build import print_progress
+from clustering import find_root_cause_clusters
+from dnn.tested import AnsweredImages
+from FE import ImageFeatures, extract_features
+from features.weights import choose_extractor
+from lab.benchmarks.kept import kept, key_of
+from lab.benchmarks.results import write_section
+from rccs.answers import CONFIDENCE, Answers
+from rccs.parameters import find_parameters
+from rccs.spots.groups import Groups, tally
+from rccs.spots.rates import nearest_failing
+from rccs.spots.weak_spots import find_weak_spots
+from reasons.comparison import PREDICTED, Comparison, Known, known_of
+from reasons.groups import named_groups
+from support.errors import SAFEError
+from support.files import prepare_folder
+from support.images import find_images
+
+CORRELATIONS = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
+MEAN = 0.2
+SOURCES = ("rccs/spots/groups.py",)
+SPOT_SOURCES = ("rccs/spots/weak_spots.py", "rccs/spots/conditions.py")
+RCC_SOURCES = ("rccs/spots/rates.py", "clustering.py", "dbscan/tuning.py", "dbscan/consensus.py")
+GAIN = 0.4  # by which failing is made likelier, to see whether it is found
+HELD = 0.25  # least share of the images where it is
+INTRODUCTION = f"""
+## Images that are not independent
+
+Written by `python -m lab.benchmarks.calibration`. Failing is drawn by a rate for each group (beta, mean {MEAN}) and by
+nothing else. *False* are the runs with a weak spot that is no group, in which groups are known, and in brackets those
+in which images count as independent; *RCCs* are the runs in which an RCC that is not nearly all of one group is said to
+fail more often, in the same way. *Found* are the runs in which a recorded parameter that varies within groups is found,
+where it makes failing likelier by {100 * GAIN:.0f} points.
+"""
+
+
+class Case(NamedTuple):
+    """A test set without answers, what is known of its images, and their groups."""
+
+    tested: AnsweredImages
+    known: Known
+    groups: Groups
+
+
+def load_tested(data: Path) -> AnsweredImages:
+    """The test set of a folder, with each answer right.
+
+    Raises
+    ------
+    SAFEError
+        There is none, or no table of parameters.
+    """
+    listing = find_images(data / "test")
+    table = find_parameters(listing.root)
+    if table is None:
+        raise SAFEError(f"Expected parameters.csv in or beside {listing.root}. Received none.")
+    label = np.array([path.partition("/")[0] for path in listing.paths])
+    answers = Answers(label, label, np.full(len(label), np.float32(np.nan)), CONFIDENCE)
+    return AnsweredImages(table, listing.root, listing.paths, answers, np.ones(len(label), bool))
+
+
+def load_case(data: Path, column: str) -> Case:
+    """The test set of a folder, and its groups (SAFEError if there is none, or the column is not known)."""
+    tested = load_tested(data)
+    names = column.split("+")
+    found = named_groups(names, tested, parameters=None)
+    if found is None:
+        raise SAFEError(f"Expected NAME=DIR:COLUMN. Received no column for {data}.")
+    return Case(tested, known_of(tested, groups=names, progress=print_progress), found.groups)
+
+
+def draw_rates(groups: Groups, correlation: float, rng: np.random.Generator) -> np.ndarray:
+    """A failure rate for each image, that of its group."""
+    n = int(groups.of.max()) + 1
+    if not correlation:
+        return np.full(len(groups.of), MEAN)
+    parts = 1 / correlation - 1
+    return np.asarray(rng.beta(MEAN * parts, (1 - MEAN) * parts, n)[groups.of])
+
+
+def spots_in_run(case: Case, correlation: float, seed: int) -> dict[str, bool]:
+    """Whether anything false is found, with groups and without, and whether a cause is that varies within groups."""
+    rng = np.random.default_rng(seed)
+    rates, chance = draw_rates(case.groups, correlation, rng), rng.random(len(case.groups.of))
+    columns = {name: column for name, column in case.known.columns.items() if name != PREDICTED}
+    result = {
+        name: any(
+            [literal.column for literal in spot.literals] != [case.groups.column]
+            for spot in find_weak_spots(columns, chance < rates, measured=case.known.measured, groups=groups)
+        )
+        for name, groups in (("false", case.groups), ("independent", None))
+    }
+    if cause := within_groups(case, rng):
+        name, holds = cause
+        wrong = chance < rates + GAIN * holds
+        spots = find_weak_spots(columns, wrong, measured=case.known.measured, groups=case.groups)
+        result["found"] = any(literal.column == name for spot in spots for literal in spot.literals)
+    return result
+
+
+def within_groups(case: Case, rng: np.random.Generator) -> tuple[str, np.ndarray] | None:
+    """A condition on a recorded parameter that holds in a part of most groups' images; None if there is none."""
+    told = tally(case.groups.of, np.zeros(len(case.groups.of), bool)).sizes
+    possible = []
+    for name, column in case.known.columns.items():
+        if name in case.known.measured or name in (case.groups.column, PREDICTED, "label"):
+            continue
+        if column.dtype.kind == "U":
+            values, counts = np.unique(column[column != ""], return_counts=True)
+            holds = column == values[np.argmax(counts >= np.sort(counts)[len(counts) // 2])]
+        else:
+            holds = column >= np.nanquantile(column, 1 - HELD)
+        part = np.bincount(case.groups.of, holds, minlength=len(told)) / told
+        if holds.any() and ((part > 0) & (part < 1)).mean() > 0.5:
+            possible.append((name, holds))
+    return possible[int(rng.integers(len(possible)))] if possible else None
+
+
+def rccs_in_run(case: Case, images: ImageFeatures, correlation: float, seed: int) -> dict[str, bool]:
+    """Whether any RCC is said to fail more often that is not of one group, with groups and without."""
+    rng = np.random.default_rng(seed)
+    wrong = rng.random(len(case.groups.of)) < draw_rates(case.groups, correlation, rng)
+    rows = np.flatnonzero(wrong)
+    failing = ImageFeatures(
+        images.root, tuple(images.paths[row] for row in rows.tolist()), images.features[rows], images.extractor, ()
+    )
+    clusters = find_root_cause_clusters(failing)
+    nearest = nearest_failing(clusters.points, clusters.projection.apply(images.features[~wrong]))
+    groups = case.groups.taken(np.concatenate([rows, np.flatnonzero(~wrong)]))
+    known = Comparison(np.arange(len(rows)), *nearest, groups=groups)
+    one = {rate.rcc for rate in known.rates(clusters) if rate.groups == 1}
+    return {
+        name: any(rate.verdict == "more" and rate.rcc not in one for rate in compared.rates(clusters))
+        for name, compared in (("false", known), ("independent", known._replace(groups=None)))
+    }
+
+
+def measure(case: Case, work: Path, extractor: Any, *, runs: int, rccs: int) -> dict[str, Any]:
+    """The shares of runs, by correlation; each is kept in `work` as soon as it is complete."""
+    by_correlation: dict[str, Any] = {}
+    images = extract_features(case.tested.root, extractor, progress=print_progress) if rccs else None
+    for correlation in CORRELATIONS:
+        key = key_of(case.groups.column, str(len(case.groups.of)), *SOURCES)
+        spots = [
+            kept(
+                prepare_folder(work / f"spots-{correlation}") / f"{seed}.json",
+                key_of(key, *SPOT_SOURCES),
+                partial(spots_in_run, case, correlation, seed),
+            )
+            for seed in range(runs)
+        ]
+        of_rccs = [
+            kept(
+                prepare_folder(work / f"rccs-{correlation}") / f"{seed}.json",
+                key_of(key, *RCC_SOURCES),
+                partial(rccs_in_run, case, images, correlation, seed),
+            )
+            for seed in range(rccs)
+            if images
+        ]
+        by_correlation[str(correlation)] = {"spots": spots, "rccs": of_rccs}
+    return {
+        "images": len(case.groups.of),
+        "groups": int(case.groups.of.max()) + 1,
+        "group": case.groups.name,
+        "runs": by_correlation,
+    }
+
+
+def section(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown: a row for each case and correlation."""
+    lines = [INTRODUCTION.strip(), "", "| case | correlation | false | found | RCCs |", "|---|---|---|---|---|"]
+    for name, result in results.items():
+        about = f"{name} ({result['images']:,} images, {result['groups']:,} groups by {result['group']})"
+        for correlation, run in result["runs"].items():
+            spots, rccs = run["spots"], run["rccs"]
+            cells = (
+                _share(spots, "false", "independent"),
+                _share(spots, "found"),
+                _share(rccs, "false", "independent"),
+            )
+            lines.append(f"| {about} | {correlation} | {' | '.join(cells)} |")
+            about = ""
+    return "\n".join(lines)
+
+
+def _share(runs: Sequence[Mapping[str, bool]], name: str, beside: str = "") -> str:
+    """For example `1 of 200 (140)`."""
+    those = [run for run in runs if name in run]
+    if not those:
+        return "–"
+    also = f" ({sum(run[beside] for run in those)})" if beside else ""
+    return f"{sum(run[name] for run in those)} of {len(those)}{also}"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.calibration", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", metavar="NAME=DIR:COLUMN", required=True, help="folders of the cases")
+    parser.add_argument("--work", metavar="DIR", required=True, help="folder for results")
+    parser.add_argument("--runs", type=int, default=200, metavar="N", help="default: 200")
+    parser.add_argument(
+        "--rccs", type=int, default=0, metavar="N", help="runs with RCCs, which take longer; default: 0"
+    )
+    parser.add_argument("--write", action="store_true", help="write lab/results/calibration.md instead of printing")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        extractor = choose_extractor("vgg16-conv", precision="float32") if options.rccs else None
+        results = {}
+        for given in options.data:
+            name, _, rest = given.partition("=")
+            folder, _, column = rest.rpartition(":")
+            case = load_case(Path(folder), column)
+            work = prepare_folder(Path(options.work) / name)
+            results[name] = measure(case, work, extractor, runs=options.runs, rccs=options.rccs)
+        text = section(results)
+        if not options.write:
+            print(text)
+            return 0
+        print(f"Written: {write_section('calibration', text)}")
+    except SAFEError as error:
+        print(f"calibration: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

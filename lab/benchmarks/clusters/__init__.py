@@ -1,0 +1,1 @@
+"""Clusters compared with injected root causes: `python -m lab.benchmarks.clusters`."""

@@ -1,0 +1,215 @@
+"""Do the rates that are expected of new images hold on new images?
+
+    python -m lab.benchmarks.new_images --data NAME=DIR[:COLUMN] ... --work DIR [--fresh N] [--runs N] [--write]
+
+A case is a classifier of `lab.casestudies.build`, of which as many fresh images are drawn as wanted, once, and its DNN
+is run on them; or a folder with `test/`, and `model.keras` or `train/`, whose test images are all there is. Weak spots
+are found in a part of the images, as large as the test set of a case study or half of all, and counted in the others.
+COLUMN says which images are of one group; of a folder, no group is then in both parts. With --write, a section of
+lab/results/calibration.md is written.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from casestudies.build import print_progress, true_answers
+from casestudies.networks import run_model
+from casestudies.sets import MODEL_FILE, lay_out, render_images
+from casestudies.table import write_subjects
+from dnn.tested import AnsweredImages, predictions_text, read_predictions
+from lab.benchmarks.kept import kept, key_of
+from lab.benchmarks.reasons.cases import answered_test
+from lab.benchmarks.results import write_section
+from lab.casestudies.cases import CASES
+from rccs.answers import CONFIDENCE, Answers
+from rccs.parameters import PARAMETERS_FILE
+from rccs.spots.weak_spots import WeakSpot
+from reasons.comparison import Known, known_of, weak_spots_of
+from reasons.groups import KnownGroups, named_groups
+from support.errors import SAFEError
+from support.files import prepare_folder, write_text
+from support.run_folder import ACCURACY_FILE, PREDICTIONS_FILE
+
+SEED = 1000  # of fresh images: no case study is built with it
+SOURCES = ("rccs/spots/new_images.py", "rccs/spots/weak_spots.py", "rccs/spots/search.py", "rccs/spots/groups.py")
+LEAST_NEW = 20  # new images under a condition; of fewer, the rate says little
+INTRODUCTION = f"""
+## Weak spots on new images
+
+Written by `python -m lab.benchmarks.new_images`. Weak spots are found in some images and counted in others: *fresh*
+images of a simulator, or the other half of a test set. *Seen*, *expected* and *new* are mean failure rates where they
+were found, as expected of new images, and in new images. *Held* are the weak spots whose 95 % interval holds the rate
+in new images: that of the counted rate, and that for new images. The rate in half of a test set is itself uncertain,
+so that hardly more than 83 % can hold it. Weak spots with fewer than {LEAST_NEW} new images are left out.
+"""
+
+
+class Pool(NamedTuple):
+    """Images with answers, of which some are searched and the others counted.
+
+    Attributes
+    ----------
+    searched : int
+        How many are searched at once.
+    groups : KnownGroups or None
+    apart : bool
+        Whether images of a group are all searched or all counted.
+    """
+
+    tested: AnsweredImages
+    known: Known
+    searched: int
+    groups: KnownGroups | None
+    apart: bool
+
+    def taken(self, rows: np.ndarray) -> tuple[AnsweredImages, Known, KnownGroups | None]:
+        """Some of the images."""
+        columns = {name: column[rows] for name, column in self.known.columns.items()}
+        groups = self.groups._replace(groups=self.groups.groups.taken(rows)) if self.groups else None
+        tested = AnsweredImages(
+            self.tested.source,
+            self.tested.root,
+            tuple(self.tested.paths[row] for row in rows.tolist()),
+            self.tested.answers.taken(rows),
+            self.tested.right[rows],
+        )
+        return tested, self.known._replace(columns=columns), groups
+
+
+def load_pool(data: Path, work: Path, column: str, *, fresh: int) -> Pool:
+    """The images of a case.
+
+    Raises
+    ------
+    SAFEError
+        The folder is no case, or the column is not known.
+    """
+    drawn = (data / ACCURACY_FILE).is_file()
+    tested = draw_images(data, work, fresh) if drawn else answered_test(data, work, None, print_progress)
+    names = column.split("+") if column else []
+    groups = named_groups(names, tested, parameters=None) if names else None
+    searched = len(tested.right) // 2
+    if drawn:
+        searched = min(searched, json.loads((data / ACCURACY_FILE).read_text(encoding="utf-8"))["test_size"])
+    return Pool(tested, known_of(tested, groups=names, progress=print_progress), searched, groups, not drawn)
+
+
+def draw_images(data: Path, work: Path, count: int) -> AnsweredImages:
+    """Fresh test images of a case study with the answers of its DNN, drawn once and kept in `work`."""
+    if not (work / PREDICTIONS_FILE).is_file():
+        import keras
+
+        case = CASES[json.loads((data / ACCURACY_FILE).read_text(encoding="utf-8"))["case"]]
+        model = keras.models.load_model(data / MODEL_FILE)
+        rows = list(lay_out(case, "test", count, SEED))
+        predicted = []
+        for start in range(0, count, 1000):  # all of them would not fit into memory
+            part = rows[start : start + 1000]
+            images = np.stack(list(render_images(case, work, part, progress=print_progress)))
+            predicted.append(run_model(model, images).argmax(axis=1))
+        classes, truth, answered = np.array(case.classes), true_answers(case, rows), np.concatenate(predicted)
+        answers = Answers(classes[truth], classes[answered], np.full(count, np.float32(np.nan)), CONFIDENCE)
+        write_subjects(work / PARAMETERS_FILE, rows, case.kind)
+        paths = [path.removeprefix("test/") for path, _, _ in rows]
+        write_text(work / PREDICTIONS_FILE, predictions_text(paths, answers, truth == answered))
+    return read_predictions(work / PREDICTIONS_FILE, work / "test")
+
+
+def parts(pool: Pool, run: int) -> tuple[np.ndarray, np.ndarray]:
+    """The rows that are searched and those that are counted: parts of one permutation after the other."""
+    of = pool.groups.groups.of if pool.groups and pool.apart else np.arange(len(pool.tested.right))
+    times = max(1, len(of) // pool.searched)
+    place = np.random.default_rng(run // times).permutation(int(of.max()) + 1)[of]
+    order, start = np.argsort(place, kind="stable"), (run % times) * pool.searched
+    searched = np.isin(of, of[order[start : start + pool.searched]])
+    return np.flatnonzero(searched), np.flatnonzero(~searched)
+
+
+def spots_in_run(pool: Pool, run: int) -> list[dict[str, Any]]:
+    """Each weak spot that is found in a part of the images, and its rate in the others."""
+    here, there = parts(pool, run)
+    new, known, _ = pool.taken(there)
+    return [_on_new_images(spot, new, known) for spot in weak_spots_of(*pool.taken(here))]
+
+
+def _on_new_images(spot: WeakSpot, new: AnsweredImages, known: Known) -> dict[str, Any]:
+    wrong = ~new.right[spot.holds(known.columns)]
+    figures = ("low", "high", "new_rate", "new_low", "new_high")
+    return {
+        "where": spot.where,
+        "seen": spot.rate,
+        **{name: getattr(spot, name) for name in figures},
+        "new": int(wrong.sum()),
+        "of": len(wrong),
+    }
+
+
+def section(results: Mapping[str, Mapping[str, Any]]) -> str:
+    """Markdown: a row for each case."""
+    lines = [
+        INTRODUCTION.strip(),
+        "",
+        "| case | searched | counted | runs | weak spots | seen | expected | new | held | held, new |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name, result in results.items():
+        spots = [spot for run in result["runs"] for spot in run if spot["of"] >= LEAST_NEW]
+        cells = [name, f"{result['searched']:,}", f"{result['counted']:,}", str(len(result["runs"])), str(len(spots))]
+        if spots:
+            rates = [np.mean([spot[key] for spot in spots]) for key in ("seen", "new_rate")]
+            rates.append(np.mean([spot["new"] / spot["of"] for spot in spots]))
+            cells += [f"{100 * rate:.1f} %" for rate in (*rates, _held(spots, ""), _held(spots, "new_"))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _held(spots: Sequence[Mapping[str, Any]], which: str) -> float:
+    """The share of weak spots whose interval holds the rate in new images."""
+    return float(np.mean([spot[f"{which}low"] <= spot["new"] / spot["of"] <= spot[f"{which}high"] for spot in spots]))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.new_images", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", metavar="NAME=DIR[:COLUMN]", required=True, help="folders of the cases")
+    parser.add_argument("--work", metavar="DIR", required=True, help="folder for fresh images and results")
+    parser.add_argument("--fresh", type=int, default=20_000, metavar="N", help="fresh images; default: 20000")
+    parser.add_argument("--runs", type=int, default=10, metavar="N", help="default: 10")
+    parser.add_argument("--write", action="store_true", help="write lab/results/calibration.md instead of printing")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        results = {}
+        for given in options.data:
+            name, _, rest = given.partition("=")
+            folder, _, column = rest.partition(":")
+            work = prepare_folder(Path(options.work) / name)
+            pool = load_pool(Path(folder), work, column, fresh=options.fresh)
+            key = key_of(str(len(pool.tested.right)), column, *SOURCES)
+            runs = [
+                kept(prepare_folder(work / "spots") / f"{run}.json", key, partial(spots_in_run, pool, run))
+                for run in range(options.runs)
+            ]
+            counted = len(pool.tested.right) - pool.searched
+            results[name] = {"searched": pool.searched, "counted": counted, "runs": runs}
+        text = section(results)
+        if not options.write:
+            print(text)
+            return 0
+        print(f"Written: {write_section('calibration-new-images', text)}")
+    except SAFEError as error:
+        print(f"new_images: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

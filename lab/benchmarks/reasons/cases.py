@@ -1,0 +1,128 @@
+"""The cases: a DNN with its answers to its whole test set, what is known of the images, and their features."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from casestudies.build import TARGETS_FILE
+from casestudies.causes import CAUSES_FILE
+from casestudies.sets import MODEL_FILE
+from dnn.failures import find_failures
+from dnn.model import AS_IN_THE_FILE, DnnOptions
+from dnn.tested import AnsweredImages, read_predictions
+from FE import extract_features
+from features.extractor import Extractor
+from lab.benchmarks.paper.cases import trained_cnn
+from reasons.comparison import Known, known_of
+from support.errors import SAFEError
+from support.files import prepare_folder
+from support.progress import Progress, no_progress
+from support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
+
+TEST = "test"
+
+
+class ReasonsCase(NamedTuple):
+    """A case that is ready to be measured.
+
+    Attributes
+    ----------
+    tested : AnsweredImages
+    known : Known
+    features : ndarray of shape (n_images, dimension), float32
+        In the order of `tested.paths`.
+    extractor : Extractor
+    causes : dict of str to ndarray of shape (n_images,), bool
+        The known root causes, and which failing images have them; empty if none is known.
+    parameters : dict of str to list of str
+        The columns by which an engineer would know each cause.
+    detector : bool
+        Whether the images are crops of a detector's objects and false detections.
+    """
+
+    name: str
+    tested: AnsweredImages
+    known: Known
+    features: np.ndarray
+    extractor: Extractor
+    causes: dict[str, np.ndarray]
+    parameters: dict[str, list[str]]
+    detector: bool = False
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """Which test images the DNN gets wrong."""
+        return ~self.tested.right
+
+
+def load_reasons_case(
+    name: str,
+    data: Path,
+    work: Path,
+    extractor: Extractor,
+    *,
+    model: Path | None = None,
+    progress: Progress = no_progress,
+) -> ReasonsCase:
+    """Load a case; what it lacks is prepared in the folder `work`.
+
+    Parameters
+    ----------
+    data : path
+        A case study of `lab.casestudies.build`, or a folder with `test/` and, if there is no model, `train/`: class
+        folders of photographs.
+    model : path, optional
+        By default `model.keras` in `data`; if there is none, a small CNN is trained.
+
+    Raises
+    ------
+    SAFEError
+        The folder is no case, or a test image cannot be read.
+    """
+    if not (data / TEST).is_dir():
+        raise SAFEError(f"Expected the case {name} with a folder {TEST}. Received: {data}")
+    tested = answered_test(data, work, model, progress)
+    images = extract_features(tested.root, extractor, progress=progress)
+    if images.paths != tested.paths:
+        raise SAFEError(
+            f"Expected the same {len(tested.paths):,} images in {tested.source} and in {images.root}. Received: "
+            f"{len(images.paths):,} readable ones. Remove {tested.source.parent} to run the DNN again."
+        )
+    causes, parameters = _causes(data / CAUSES_FILE, tested)
+    known = known_of(tested, progress=progress)
+    detector = (data / OBJECTS_FILE).is_file()
+    return ReasonsCase(name, tested, known, images.features, extractor, causes, parameters, detector)
+
+
+def answered_test(data: Path, work: Path, model: Path | None, progress: Progress) -> AnsweredImages:
+    """The test set with the DNN's answers; of a detector, its objects and false detections, as the case has them."""
+    if (data / OBJECTS_FILE).is_file():
+        return read_predictions(data / PREDICTIONS_FILE, data / OBJECTS)
+    model = model or data / MODEL_FILE
+    if not model.is_file():
+        model = trained_cnn(data / "train", work, progress)
+    out = prepare_folder(work / f"failures-{hashlib.blake2b(model.read_bytes(), digest_size=6).hexdigest()}")
+    if not (out / PREDICTIONS_FILE).is_file():
+        find_failures(model, data / TEST, out, options=_options(data), progress=progress)
+    return read_predictions(out / PREDICTIONS_FILE, data / TEST)
+
+
+def _options(data: Path) -> DnnOptions:
+    """The targets and the threshold of a regression."""
+    targets = data / TARGETS_FILE
+    if not targets.is_file():
+        return AS_IN_THE_FILE
+    accuracy = json.loads((data / ACCURACY_FILE).read_text(encoding="utf-8"))
+    return DnnOptions(targets=targets, threshold=accuracy["threshold"])
+
+
+def _causes(path: Path, tested: AnsweredImages) -> tuple[dict[str, np.ndarray], dict[str, list[str]]]:
+    if not path.is_file():
+        return {}, {}
+    described = json.loads(path.read_text(encoding="utf-8"))
+    held = {one["name"]: {image.removeprefix(f"{FAILURES}/") for image in one["failing"]} for one in described}
+    known = {name: np.isin(tested.paths, sorted(images)) & ~tested.right for name, images in held.items()}
+    return known, {one["name"]: one["parameters"] for one in described}

@@ -1,0 +1,1 @@
+"""Whether selecting images by RCC improves retraining: `python -m lab.benchmarks.retraining`."""

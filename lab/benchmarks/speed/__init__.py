@@ -1,0 +1,1 @@
+"""Time and memory compared with rivals: `python -m lab.benchmarks.speed`."""

@@ -1,0 +1,1 @@
+"""The pictures of the documents: of the method, and of the page."""

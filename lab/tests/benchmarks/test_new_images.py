@@ -1,0 +1,56 @@
+"""The benchmark of what is expected of new images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnn.tested import AnsweredImages
+from lab.benchmarks import new_images
+from lab.benchmarks.new_images import Pool, parts, section, spots_in_run
+from rccs.answers import CONFIDENCE, Answers
+from rccs.spots.groups import Groups
+from reasons.comparison import Known
+from reasons.groups import KnownGroups
+
+IMAGES = 800
+
+
+@pytest.fixture
+def pool():
+    rng = np.random.default_rng(0)
+    label = rng.choice(["open", "closed"], IMAGES)
+    dark = rng.random(IMAGES) < 0.2
+    right = rng.random(IMAGES) > np.where(dark, 0.8, 0.05)
+    predicted = np.where(right, label, np.where(label == "open", "closed", "open"))
+    answers = Answers(label, predicted, np.ones(IMAGES, np.float32), CONFIDENCE)
+    paths = tuple(f"{i:03d}.png" for i in range(IMAGES))
+    known = Known({"label": label, "predicted": predicted, "light": np.where(dark, "dark", "day")}, frozenset())
+    return Pool(AnsweredImages(Path("p.csv"), Path(), paths, answers, right), known, 300, None, False)
+
+
+def test_images_that_are_searched_are_not_counted_and_parts_do_not_overlap(pool):
+    first, second = parts(pool, 0), parts(pool, 1)
+    assert len(first[0]) == 300
+    assert sorted([*first[0], *first[1]]) == list(range(IMAGES))
+    assert not set(first[0]) & set(second[0])
+
+
+def test_a_group_is_searched_or_counted_as_a_whole(pool):
+    of = np.arange(IMAGES) // 40
+    grouped = pool._replace(groups=KnownGroups(Groups("person", of), True, ()), apart=True)
+    searched, counted = parts(grouped, 0)
+    assert not set(of[searched]) & set(of[counted])
+
+
+def test_weak_spots_are_counted_in_the_other_images_and_reported(pool):
+    searched, counted = parts(pool, 0)
+    (dark,) = [spot for spot in spots_in_run(pool, 0) if spot["where"] == "light = dark"]
+    holds, wrong = pool.known.columns["light"] == "dark", ~pool.tested.right
+    assert dark["seen"] == wrong[searched][holds[searched]].mean()
+    assert (dark["new"], dark["of"]) == ((holds & wrong)[counted].sum(), holds[counted].sum())
+    held = [dark | {"low": 0.0, "high": 1.0}, dark | {"of": new_images.LEAST_NEW - 1}]
+    line = section({"drawn": {"searched": 300, "counted": 500, "runs": [held, []]}}).splitlines()[-1]
+    assert line.startswith("| drawn | 300 | 500 | 2 | 1 | ")
+    assert "| 100.0 % |" in line
+    assert section({"drawn": {"searched": 300, "counted": 500, "runs": [[]]}}).endswith("| drawn | 300 | 500 | 1 | 0 |")

@@ -1,0 +1,377 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnn.tested import AnsweredImages
+from features.extractor import Extractor
+from lab.benchmarks.reasons import __main__ as reasons_benchmark
+from lab.benchmarks.reasons.cases import ReasonsCase, load_reasons_case
+from lab.benchmarks.reasons.measures import (
+    Condition,
+    causes_of_clusters,
+    causes_of_conditions,
+    counts,
+    first_of,
+    held_failures,
+    holding,
+    information,
+    of_one_value,
+    shared_information,
+)
+from lab.benchmarks.reasons.measuring import measure_case
+from lab.benchmarks.reasons.outside import hudd_regions, model_of, nearest_rows, with_rivals
+from lab.benchmarks.reasons.report import further_section, reasons_section
+from lab.benchmarks.reasons.rivals import slice_conditions, tree_conditions
+from rccs.answers import CONFIDENCE, Answers
+from reasons.comparison import Known
+from support.errors import SAFEError
+
+
+def condition(column: str, *rows: int, n: int = 10) -> Condition:
+    return Condition(column, frozenset([column]), np.isin(np.arange(n), rows))
+
+
+# --- Measures ---------------------------------------------------------------------------------------------------
+
+
+def test_a_partition_that_tells_right_from_wrong_has_the_whole_entropy():
+    bits, share = information(np.array([5000, 5000]), np.array([0, 5000]))
+    assert bits == pytest.approx(1, abs=1e-3)
+    assert share == pytest.approx(1, abs=1e-3)
+
+
+def test_a_quarter_of_wrong_images_in_one_half_is_known_by_hand():
+    # H(1/8) = .5436 bits; halves with 0 and 1/4 leave .8113 / 2 bits.
+    bits, share = information(np.array([4000, 0, 4000]), np.array([0, 0, 1000]))
+    assert bits == pytest.approx(0.5436 - 0.8113 / 2, abs=1e-3)
+    assert share == pytest.approx(bits / 0.5436, abs=1e-3)
+
+
+def test_random_cells_have_no_information_on_average():
+    rng = np.random.default_rng(0)
+    wrong = rng.random(1000) < 0.3
+    plain = [information(*counts(rng.integers(0, 40, 1000), wrong))[0] for _ in range(50)]
+    assert np.mean(plain) < 0.008  # without the correction .028
+
+
+@pytest.mark.parametrize(("tested", "wrong"), [([], []), ([0], [0]), ([7, 3], [7, 3]), ([7, 3], [0, 0])])
+def test_without_right_or_wrong_images_there_is_no_information(tested, wrong):
+    assert information(np.array(tested, int), np.array(wrong, int)) == (0, 0)
+
+
+def test_each_image_is_counted_for_the_first_condition_that_holds():
+    cells = first_of([condition("a", 0, 1), condition("b", 1, 2)], 4 + 6)
+    assert cells.tolist() == [0, 0, 1, *[-1] * 7]
+    wrong = np.isin(np.arange(10), [0, 2, 9])
+    tested, failing = counts(cells, wrong)
+    assert tested.tolist() == [7, 2, 1]
+    assert failing.tolist() == [1, 1, 1]
+
+
+def test_failures_are_held_once_however_many_conditions_hold():
+    wrong = np.isin(np.arange(10), [0, 1, 8, 9])
+    assert held_failures([condition("a", 0, 1, 2), condition("b", 1, 2, 3)], wrong) == (0.5, 0.5)
+    held, rate = held_failures([], wrong)
+    assert held == 0
+    assert np.isnan(rate)
+
+
+def test_a_cause_counts_if_an_rcc_that_is_called_is_almost_all_of_it():
+    labels = np.array([0] * 10 + [1] * 10 + [-1] * 5)
+    causes = {"night": np.arange(25) < 9, "blur": (np.arange(25) >= 12) & (np.arange(25) < 25)}
+    assert causes_of_clusters(labels, causes, [0, 1]) == ["night"]  # 9 of 10; blur has 8 of 10, and noise is no RCC
+    assert causes_of_clusters(labels, causes, [1]) == []
+
+
+def test_a_condition_names_a_cause_by_its_parameter_and_its_failures():
+    wrong = np.isin(np.arange(10), [0, 1, 2, 5, 6])
+    causes = {"night": np.isin(np.arange(10), [0, 1, 2])}
+    parameters = {"night": ["light"]}
+    assert causes_of_conditions([condition("light", 0, 1, 5, 8)], wrong, causes, parameters) == ["night"]
+    assert causes_of_conditions([condition("light", 0, 5, 8)], wrong, causes, parameters) == []  # half is not most
+    assert causes_of_conditions([condition("brightness", 0, 1)], wrong, causes, parameters) == []
+    assert causes_of_conditions([condition("light", 8, 9)], wrong, causes, parameters) == []  # no failure
+    late = [condition("seed", 9)] * 10 + [condition("light", 0, 1)]
+    assert causes_of_conditions(late, wrong, causes, parameters) == []
+
+
+def test_noise_does_not_count_for_what_rccs_and_persons_share():
+    labels = np.array([0, 0, 1, 1, -1, -1])
+    assert shared_information(labels, np.array(list("aabbab"))) == pytest.approx(1)
+    assert shared_information(labels, np.array(list("ababaa"))) == pytest.approx(0)
+    assert np.isnan(shared_information(np.array([-1]), np.array(["a"])))
+
+
+def test_rccs_of_one_person_and_intervals_are_counted():
+    labels = np.array([0] * 10 + [1] * 5 + [-1])
+    assert of_one_value(labels, np.array(["a"] * 9 + ["b"] * 3 + ["c"] * 4), 2) == [0]
+    assert holding([(0.1, 0.2), (0.2, 0.3), (0.3, 0.4)], 0.2) == 2
+
+
+# --- Rivals -----------------------------------------------------------------------------------------------------
+
+
+def dark_and_red(n: int = 600) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Images that fail if they are dark, or if they are red and large."""
+    rng = np.random.default_rng(1)
+    columns = {"light": rng.random(n), "size": rng.random(n), "colour": rng.choice(["red", "blue", "green"], n)}
+    wrong = (columns["light"] < 0.2) | ((columns["colour"] == "red") & (columns["size"] > 0.6))
+    return columns, wrong
+
+
+def test_a_tree_s_leaves_are_conditions_in_words():
+    columns, wrong = dark_and_red()
+    found = tree_conditions(columns, wrong, np.arange(len(wrong)))
+    assert held_failures(found, wrong) == (1, 1)
+    assert {one.columns for one in found} == {frozenset(["light"]), frozenset(["light", "size", "colour"])}
+    (dark,) = (one for one in found if one.where.count(" and ") == 0)
+    assert dark.where.startswith("light <= 0.")
+    assert np.array_equal(dark.holds, columns["light"] < 0.2)
+    (red,) = (one for one in found if "colour" in one.columns)
+    assert np.array_equal(red.holds, (columns["light"] >= 0.2) & wrong)
+
+
+def test_a_tree_that_sees_half_of_the_images_speaks_of_all():
+    columns, wrong = dark_and_red()
+    found = tree_conditions(columns, wrong, np.arange(0, len(wrong), 2))
+    held, rate = held_failures([found[0]], wrong)
+    assert found[0].holds[1::2].any()
+    assert rate > 0.9
+    assert held > 0.3
+
+
+def test_slices_are_read_back_as_conditions(tmp_path):
+    columns, wrong = dark_and_red()
+    columns = {"constant": np.full(len(wrong), 128.0), **columns}
+    columns["light"][:5] = np.nan
+    # A stand-in for the environment with sliceline: the slice "colour = red", and "light unknown".
+    answer = [[None, None, 3], [0, None, None]]
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\necho '{json.dumps(answer)}' > \"$3\"\n")
+    python.chmod(0o755)
+    red, unknown = slice_conditions(columns, wrong, np.arange(len(wrong)), python=python)
+    assert (red.where, red.columns) == ("colour = red", {"colour"})
+    assert np.array_equal(red.holds, columns["colour"] == "red")
+    assert unknown.where == "light unknown"
+    assert np.flatnonzero(unknown.holds).tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("package", ["sliceline", "pysubgroup"])
+def test_a_python_without_the_package_is_one_sentence(tmp_path, package):
+    columns, wrong = dark_and_red(40)
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "No module named, says $1" >&2\nexit 1\n')
+    python.chmod(0o755)
+    script = {"sliceline": "slices.py", "pysubgroup": "subgroups.py"}[package]
+    with pytest.raises(SAFEError, match=rf"a Python with the package {package}.*No module named, says .*{script}"):
+        slice_conditions(columns, wrong, np.arange(40), python=python, package=package)
+
+
+# --- HUDD's regions ---------------------------------------------------------------------------------------------
+
+
+def test_the_nearest_row_is_that_of_all_distances_also_far_from_the_origin():
+    rng = np.random.default_rng(3)
+    points, rows = rng.random((40, 30), dtype=np.float32) + 100, rng.random((25, 30), dtype=np.float32) + 100
+    apart = np.linalg.norm(points[:, None].astype(float) - rows[None], axis=2)
+    assert np.array_equal(nearest_rows(points, rows), apart.argmin(axis=1))
+    assert nearest_rows(rows[:3], np.concatenate([rows[:3], rows[:3]])).tolist() == [0, 1, 2]  # the first of equal ones
+
+
+def bright_halves(n: int = 40) -> tuple[np.ndarray, np.ndarray]:
+    """Images with one bright half, left in even rows and right in odd ones; every fourth pair is right."""
+    rng = np.random.default_rng(4)
+    pixels = 0.1 * rng.random((n, 4, 8, 1), dtype=np.float32)
+    pixels[::2, :, :4] += 1
+    pixels[1::2, :, 4:] += 1
+    return pixels, np.arange(n) // 2 % 4 != 0
+
+
+@pytest.mark.slow
+def test_a_right_image_lies_in_the_region_of_the_failing_ones_with_like_heatmaps():
+    keras = pytest.importorskip("keras")
+    from lab.benchmarks.rivals.lrp import prepare_lrp
+
+    keras.utils.set_random_seed(0)
+    layers = [keras.Input((4, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, kernel_initializer="ones")]
+    lrp = prepare_lrp(keras.Sequential(layers))
+    pixels, wrong = bright_halves()
+    hudd, compared = hudd_regions(lrp, lambda rows: iter(np.array_split(pixels[rows], 3)), wrong)
+    side = np.arange(len(wrong)) % 2
+    failing = np.flatnonzero(wrong)
+    assert hudd.layers[hudd.chosen].layer == "pixels"
+    assert all(len(set(hudd.labels[side[failing] == one])) == 1 for one in (0, 1))
+    assert len(set(hudd.labels)) == 2
+    assert np.array_equal(side[failing][compared.of_right], side[~wrong])
+    assert np.array_equal(side[failing][compared.of_failing], side[failing])
+    assert not np.any(compared.of_failing == np.arange(len(failing)))  # its own image is no neighbour
+    assert compared.failing.tolist() == list(range(len(failing)))
+
+
+def test_the_model_of_a_case_is_that_given_else_its_own(tmp_path):
+    own, given = tmp_path / "model.keras", tmp_path / "other.keras"
+    own.write_bytes(b"")
+    given.write_bytes(b"")
+    assert model_of(tmp_path, tmp_path / "work", None) == own
+    assert model_of(tmp_path, tmp_path / "work", given) == given
+
+
+# --- Whole cases ------------------------------------------------------------------------------------------------
+
+
+def looks_and_reasons(root: Path, n: int = 1000) -> ReasonsCase:
+    """Persons look different; the DNN fails on dark images, which look alike as well."""
+    rng = np.random.default_rng(2)
+    person, light = rng.integers(0, 4, n), rng.random(n)
+    dark = light < 0.15
+    wrong = np.where(dark, rng.random(n) < 0.95, rng.random(n) < 0.1)
+    centres = np.repeat(10 * np.eye(5), 12, axis=1)  # of four persons, and of dark images
+    features = (centres[np.where(dark, 4, person)] + rng.random((n, 60))).astype(np.float32)
+    label = rng.choice(["left", "right"], n)
+    predicted = np.where(wrong, np.where(label == "left", "right", "left"), label)
+    paths = tuple(f"{one}/{i:04d}.png" for i, one in enumerate(label))
+    for path in paths:
+        (root / path).parent.mkdir(exist_ok=True)
+        (root / path).write_bytes(b"")
+    answers = Answers(label, predicted, np.ones(n, np.float32), CONFIDENCE)
+    names = np.array([f"p{number}" for number in person])
+    known = Known({"label": label, "predicted": predicted, "light": light, "person": names}, frozenset())
+    tested = AnsweredImages(root / "predictions.csv", root, paths, answers, ~wrong)
+    extractor = Extractor("vgg16-fc2", "vgg16-fc2-60-0-float32", None)  # of any dimension
+    return ReasonsCase("drawn", tested, known, features, extractor, {"dark": dark & wrong}, {"dark": ["light"]})
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    from lab.benchmarks.reasons import measuring
+
+    root, work = tmp_path_factory.mktemp("test"), tmp_path_factory.mktemp("work")
+    case = looks_and_reasons(root)
+    original = measuring.compare_with_right
+
+    def from_memory(clusters, tested, stream=None):  # the features are not in the cache
+        return original(clusters, tested, stream=stream or measuring._stream_of(case))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measuring, "compare_with_right", from_memory)
+        patch.setattr("reasons.comparison.recall_extractor", lambda name, identity, weights=None: _Sized())
+        result = measure_case(case, work, nuisance="person", shuffles=1)
+        assert measure_case(case, work, nuisance="person", shuffles=1) == result
+    return result
+
+
+class _Sized:
+    dimension = 60
+
+
+@pytest.mark.slow
+def test_a_known_cause_is_found_and_persons_are_not_called_reasons(measured):
+    rccs = measured["clusters"]["RCCs"]
+    assert rccs["causes"] == ["dark"]
+    assert rccs["verdicts"]["more"] == 1
+    assert rccs["of one"] >= 3
+    assert rccs["of one, more"] == 0
+    assert rccs["information"][1] > 0.3
+    assert measured["clusters"]["K-means"]["rccs"] == rccs["rccs"]
+
+
+@pytest.mark.slow
+def test_conditions_name_the_cause_and_hold_for_unseen_images(measured):
+    for method in ("weak spots", "decision tree"):
+        one = measured["conditions"][method]
+        assert one["causes"] == ["dark"]
+        assert one["held"] > 0.5
+        assert one["rate"] > 0.8
+        assert one["unseen"][1] > 0.3
+    assert measured["conditions"]["weak spots"]["first"][0][0].startswith("light <")
+
+
+@pytest.mark.slow
+def test_shuffled_images_have_no_weak_spot(measured):
+    (chance,) = measured["chance"]
+    assert chance["conditions"]["weak spots"] == 0
+    assert chance["clusters"]["RCCs"]["more"] == 0
+
+
+@pytest.mark.slow
+def test_further_cases_have_the_same_tables_without_the_definitions(measured):
+    text = further_section({"drawn": measured})
+    assert text.startswith("## Reasons: further cases\n")
+    assert "as those above. SliceLine was not run: see --sliceline. pysubgroup was not run: see --pysubgroup.\n" in text
+    assert text.count("\n| drawn | ") == reasons_section({"drawn": measured}).count("\n| drawn | ") - 1  # no times
+    assert "is *named* if" not in text
+    assert "| shuffles |" not in further_section({"drawn": {**measured, "chance": []}})
+
+
+@pytest.mark.slow
+def test_the_section_has_a_row_for_each_case_and_method(measured):
+    text = reasons_section({"drawn": measured})
+    assert text.startswith("## Reasons, not looks\n")
+    assert text.count("\n| drawn | ") == 2 + 2 + 1 + 1
+    assert "| drawn | weak spots | " in text
+    assert "1. `light < " in text
+    assert "SliceLine was not run: see --sliceline. pysubgroup was not run: see --pysubgroup." in text
+    rows = [line.count("|") for line in text.split("\n") if line.startswith("| ")]
+    assert min(rows) > 3
+
+
+@pytest.mark.slow
+def test_hudd_and_pysubgroup_have_rows_beside_the_others(measured, tmp_path):
+    keras = pytest.importorskip("keras")
+    from PIL import Image
+
+    case = looks_and_reasons(tmp_path, n=200)
+    for path, person in zip(case.tested.paths, case.known.columns["person"], strict=True):
+        image = np.zeros((8, 8), np.uint8)
+        image[2 * int(person[1]) : 2 * int(person[1]) + 2] = 255  # what shows is the person
+        Image.fromarray(image).save(tmp_path / path)
+    layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2, kernel_initializer="ones")]
+    model, unsupported = tmp_path / "model.keras", tmp_path / "unsupported.keras"
+    keras.Sequential(layers).save(model)
+    keras.Sequential([*layers[:1], keras.layers.LayerNormalization(), *layers[1:]]).save(unsupported)
+    # A stand-in for the environment with pysubgroup: the subgroup of the darkest tenth.
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho '[[null, 1, null]]' > \"$3\"\n")
+    python.chmod(0o755)
+
+    result = with_rivals(measured, case, tmp_path, nuisance="person", model=model, pysubgroup=python)
+    hudd, subgroups = result["clusters"]["HUDD"], result["conditions"]["pysubgroup"]
+    assert hudd["layer"] == "pixels"
+    assert hudd["rccs"] >= 3
+    assert hudd["of one"] == hudd["rccs"]
+    assert hudd["verdicts"]["more"] == 0  # the DNN fails on all persons alike
+    assert subgroups["causes"] == ["dark"]
+    assert subgroups["first"][0][0].startswith("light from the lowest to ")
+    text = reasons_section({"drawn": result})
+    assert "| drawn | HUDD (pixels) | " in text
+    assert "| drawn | pysubgroup | 1 | 1 of 1 | " in text
+    assert "pysubgroup was not run" not in text
+
+    without = with_rivals(measured, case, tmp_path, nuisance="person", model=unsupported)
+    assert without["clusters"]["HUDD"] is None
+    assert "pysubgroup" not in without["conditions"]
+    (row,) = (line for line in reasons_section({"drawn": without}).split("\n") if "| HUDD |" in line)
+    assert row == "| drawn | HUDD" + " | –" * 13 + " |"
+
+
+@pytest.mark.slow
+def test_a_case_without_weak_spots_is_said_to_have_none(measured):
+    none = {**measured["conditions"]["weak spots"], "conditions": 0, "first": [], "rate": None}
+    text = reasons_section({"drawn": {**measured, "conditions": {"weak spots": none}, "chance": []}})
+    assert "drawn has no weak spot." in text
+
+
+# --- The program ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("data", ["gd", "gd=", "=/somewhere"])
+def test_a_case_without_folder_is_one_line(tmp_path, capsys, data):
+    assert reasons_benchmark.main(["--data", data, "--work", str(tmp_path)]) == 2
+    assert "--data must be NAME=DIR" in capsys.readouterr().err
+
+
+def test_a_folder_without_test_images_is_refused(tmp_path):
+    with pytest.raises(SAFEError, match="with a folder test"):
+        load_reasons_case("gd", tmp_path, tmp_path, Extractor("vgg16-conv", "x", None))

@@ -1,0 +1,34 @@
+"""The templates, scripts and styles of the page's widgets, which lie beside the modules that use them."""
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+PAGE = Path(__file__).parent
+
+
+def asset(*names: str) -> str:
+    """The texts of files, by their paths below `page/`, one after the other."""
+    return "".join(PAGE.joinpath(name).read_text(encoding="utf-8") for name in names)
+
+
+def script(*names: str) -> str:
+    """Scripts of a widget, behind what the scripts of all widgets are made of."""
+    return asset("widgets/parts.js", *names)
+
+
+def scripted(widget: str, value: object, **properties: Any) -> gr.HTML:
+    """A widget with its template and its script.
+
+    Parameters
+    ----------
+    widget : str
+        What both are called, for example `clusters/map`.
+    value : object
+        What the script gives to the server when it triggers an event.
+    properties
+        As for `gr.HTML`; those that it does not know are `props` of the script.
+    """
+    template = {"html_template": asset(f"{widget}.html"), "js_on_load": script(f"{widget}.js")}
+    return gr.HTML(value, **template | properties)

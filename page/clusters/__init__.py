@@ -1,0 +1,1 @@
+"""The tab Root cause clusters: cards, the RCC at hand, its note, the map, weak spots, earlier runs."""

@@ -1,0 +1,331 @@
+// The map of all failing images: a canvas, so that 20,000 points stay smooth. Last of the parts of its script, which are
+// joined in this order: parts.js, map_colours.js, map_drawing.js, map_filters.js, map_keys.js, map.js.
+// Gradio gives `element`, `props`, `watch`, `trigger` and `server`. Props: value (indices of the images selected), record
+// and shade (see rccs/image_map.py), filters (see rccs/map_filters.py), named (RCCs of which the name or verdict has
+// changed), chosen (an RCC), found (images looked for), seen (the run). Of these, record, filters, named, shade and found are
+// texts (JSON).
+// Events: select (images to be shown, or the RCC of a single one), input (images marked one after the other).
+const NEAR = 9, FAR = 5, MOST_ZOOM = 400, STEP = 40, MOST_PICTURES = 600;
+const BESIDE_FROM = 470;  // pixels; the filters are below a map that is narrower
+const given = (name) => JSON.parse(props[name] || "null");
+let map = null, view = { x: 0, y: 0, zoom: 1 }, inked = null, hovered = -1, walking = false;
+let lasso = null, dragged = null, byLasso = false, picked = new Set(), marked = new Uint8Array();
+const since = newest("rcc");
+let pictures = new Map(), asking = new Set(), resting = 0, waiting = 0, asked = false, hinting = 0;
+
+function load() {
+  const r = given("record"), before = map;
+  map = null;
+  hovered = -1;
+  walking = false;
+  tell(-1);
+  if (!r) { redraw(); return; }
+  const x = unpacked(r.x, Uint16Array), y = unpacked(r.y, Uint16Array), least = (of) => of.reduce((a, b) => Math.min(a, b));
+  const most = (of) => of.reduce((a, b) => Math.max(a, b));
+  map = { ...r, x, y, n: x.length, rcc: unpacked(r.rcc, Int32Array), whole: [least(x), least(y), most(x), most(y)] };
+  map.known = new Map(map.rccs.map((entry) => [entry.rcc, { ...entry, ys: [] }]));
+  map.rccs = [...map.known.values()];
+  for (let i = 0; i < map.n; i++) map.known.get(map.rcc[i]).ys.push(y[i]);
+  for (const entry of map.rccs) {  // how far it reaches up and down, but for a few of its images
+    const ys = entry.ys.sort((a, b) => a - b), cut = Math.floor(ys.length / 12);
+    entry.reach = [ys[ys.length - 1 - cut], ys[cut]];
+    delete entry.ys;
+  }
+  map.seen = props.seen;
+  inked = null;
+  mark([]);
+  const edited = before?.n === map.n && before.seen === map.seen;  // which leaves the view and the filters as they are
+  if (!edited) { view = fitted(); filters = []; }
+  renewFilters();
+  if (!edited) showChosen();
+  document.dispatchEvent(new CustomEvent("safe-map-drawn"));
+}
+
+function mark(rows) {
+  picked = new Set(rows);
+  marked = new Uint8Array(map?.n ?? 0);
+  for (const i of picked) marked[i] = 1;
+  if (map) showHidden();
+  redraw();
+}
+
+function redraw() {
+  if (asked) return;
+  asked = true;
+  requestAnimationFrame(() => {
+    asked = false;
+    const counts = stale && map;
+    if (counts) count();
+    draw();
+    if (counts) showCounts();  // last, or the browser would lay it all out before the map is drawn
+  });
+}
+
+// The image nearest to a place, if it is near and shown.
+function nearest(x, y, near = NEAR) {
+  const f = frame();
+  let best = -1, least = near * near;
+  for (let i = 0; i < map.n; i++) {
+    if (hides[i]) continue;
+    const px = (map.x[i] - view.x) * f.scale + f.x, py = (view.y - map.y[i]) * f.scale + f.y;
+    const d = (px - x) ** 2 + (py - y) ** 2;
+    if (d < least) { least = d; best = i; }
+  }
+  return best;
+}
+
+function inside(polygon, x, y) {
+  let within = false;
+  for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
+    const [xi, yi] = polygon[i], [xj, yj] = polygon[j];
+    if (yi > y !== yj > y && x < (xj - xi) * (y - yi) / (yj - yi) + xi) within = !within;
+  }
+  return within;
+}
+
+// --- Pictures: asked for in one batch, once the map is at rest --------------------------------------------------
+
+function wanted(rows) {
+  const missing = rows.filter((i) => !pictures.has(`${props.seen}/${i}`) && !asking.has(i));
+  if (!missing.length || resting) return;
+  resting = setTimeout(async () => {
+    resting = 0;
+    const seen = props.seen, now = inView.filter((i) => !pictures.has(`${seen}/${i}`) && !asking.has(i));
+    if (!now.length || inView.length > THUMBNAILS) return;
+    for (const i of now) asking.add(i);
+    try {
+      keep(seen, now, await server.map_pictures([now, seen]));
+    } finally {
+      for (const i of now) asking.delete(i);
+    }
+  }, 120);
+}
+
+function keep(seen, rows, sources) {
+  rows.forEach((i, k) => {
+    const image = new Image();
+    image.onload = redraw;
+    if (sources[k]) image.src = sources[k];
+    pictures.set(`${seen}/${i}`, image);
+  });
+  for (const key of pictures.keys()) {  // the oldest first
+    if (pictures.size <= MOST_PICTURES) break;
+    pictures.delete(key);
+  }
+}
+
+function wordsOn(i) {
+  const rcc = map.rcc[i], shade = inked?.shade ?? null;
+  const more = [map.name[i], map.told?.[i], map.between?.[i], shade && `${shade.name}: ${shade.told[i] || "unknown"}`];
+  return [map.known.get(rcc)?.title ?? "No cluster", more.filter(Boolean).join(" · ")];
+}
+
+async function tell(i, x, y) {
+  const tip = $(".safe-map-tip"), turn = ++waiting;
+  if (i < 0) { tip.hidden = true; return; }
+  const f = frame(), [title, words] = wordsOn(i), image = tip.querySelector("img"), key = `${props.seen}/${i}`;
+  tip.querySelector("b").textContent = title;
+  tip.querySelector("span").textContent = words;
+  tip.hidden = false;
+  const tall = tip.offsetHeight, wide = tip.offsetWidth, away = Number($("canvas").dataset.pictures) ? 46 : 14;
+  tip.style.left = `${Math.max(2, x + away + 2 + wide > f.width ? x - away - wide : x + away)}px`;
+  tip.style.top = `${Math.max(2, y + 16 + tall > f.height ? Math.min(y - 14, f.height - 2) - tall : y + 14)}px`;
+  image.style.visibility = pictures.get(key)?.src ? "" : "hidden";
+  if (!pictures.has(key)) {
+    const seen = props.seen;
+    await new Promise((resume) => setTimeout(resume, 40));
+    if (turn !== waiting) return;
+    keep(seen, [i], await server.map_pictures([[i], seen]));
+  }
+  const source = pictures.get(key)?.src;
+  if (turn === waiting && source) { image.src = source; image.style.visibility = ""; }
+}
+
+// --- View -------------------------------------------------------------------------------------------------------
+
+function zoom(factor, x, y) {
+  const f = frame(), least = whole().zoom, before = view.zoom;
+  view.zoom = Math.min(MOST_ZOOM, Math.max(least, before * factor));
+  const grown = 1 / f.scale - before / (f.scale * view.zoom);  // what is at (x, y) stays there
+  view.x += (x - f.x) * grown;
+  view.y -= (y - f.y) * grown;
+  moved();
+}
+
+function go(to) {
+  view = { ...to };
+  moved();
+}
+
+function moved() {
+  hovered = walking ? hovered : -1;
+  if (walking) follow(); else tell(-1);
+  redraw();
+}
+
+// Words below the map for some seconds; without any, none.
+function hint(words = "", seconds = 2.5) {
+  clearTimeout(hinting);
+  $(".safe-map-hint").hidden = !words;
+  $(".safe-map-hint").textContent = words;
+  if (words && seconds) hinting = setTimeout(hint, 1000 * seconds);
+}
+
+// --- Selection --------------------------------------------------------------------------------------------------
+
+function pick(rows, how = "select") {
+  mark(rows);
+  props.value = [...picked];
+  trigger(how);
+}
+
+const toggled = (i) => picked.has(i) ? [...picked].filter((other) => other !== i) : [...picked, i];
+const shownRows = () => [...Array(map.n).keys()].filter((i) => !hides[i]);
+
+function point(event) {
+  const box = $("canvas").getBoundingClientRect();
+  return [event.clientX - box.left, event.clientY - box.top];
+}
+
+const onArrow = (x, y) => arrows.some(([ax, ay]) => Math.hypot(ax - x, ay - y) < ARROW + 5);
+
+function click(event, [x, y]) {
+  const i = nearest(x, y), more = event.shiftKey || event.ctrlKey || event.metaKey;
+  if (onArrow(x, y)) go(whole());
+  else if (i >= 0) pick(more ? toggled(i) : [i], more ? "input" : "select");
+  else if (picked.size && !more) pick([]);
+}
+
+const onMap = (event) => map && event.target.tagName === "CANVAS";
+
+element.addEventListener("pointerdown", (event) => {
+  if (!onMap(event) || event.button) return;
+  event.target.setPointerCapture(event.pointerId);
+  const at = point(event);
+  walking = false;
+  hint();
+  if (byLasso || event.shiftKey) lasso = [at];
+  else dragged = { at, from: { ...view }, far: false };
+});
+element.addEventListener("pointermove", (event) => {
+  if (!onMap(event)) return;
+  const at = point(event);
+  if (dragged) {
+    const [right, down] = [at[0] - dragged.at[0], at[1] - dragged.at[1]];
+    if (!dragged.far && Math.hypot(right, down) <= FAR) return;
+    dragged.far = true;
+    const { scale } = frame();
+    event.target.style.cursor = "grabbing";
+    go({ ...view, x: dragged.from.x - right / scale, y: dragged.from.y + down / scale });
+  } else if (lasso) {
+    lasso.push(at);
+    redraw();
+  } else if (!walking) {
+    const i = nearest(...at), arrow = onArrow(...at);
+    event.target.style.cursor = byLasso ? "crosshair" : i >= 0 || arrow ? "pointer" : "";
+    if (i === hovered) return;
+    hovered = i;
+    tell(i, ...at);
+    redraw();
+  }
+});
+element.addEventListener("pointerup", (event) => {
+  if (!onMap(event)) return;
+  const drag = dragged, polygon = lasso;
+  dragged = lasso = null;
+  event.target.style.cursor = byLasso ? "crosshair" : "";
+  if (drag && !drag.far) click(event, drag.at);
+  if (!polygon) return;
+  const far = polygon.some(([x, y]) => Math.hypot(x - polygon[0][0], y - polygon[0][1]) > FAR);
+  if (!far) { click(event, polygon[0]); redraw(); return; }
+  const f = frame(), found = shownRows().filter((i) => inside(polygon, ...place(f, i)));
+  pick(event.ctrlKey || event.metaKey || (byLasso && event.shiftKey) ? [...picked, ...found] : found);
+});
+element.addEventListener("pointercancel", () => { dragged = lasso = null; redraw(); });
+element.addEventListener("pointerleave", (event) => {
+  if (!onMap(event) || walking || dragged || lasso) return;
+  hovered = -1;
+  tell(-1);
+  redraw();
+}, true);
+element.addEventListener("dblclick", (event) => { if (onMap(event)) zoom(2, ...point(event)); });
+element.addEventListener("wheel", (event) => {
+  if (!onMap(event)) return;
+  if (!event.ctrlKey && !event.metaKey && document.activeElement !== event.target) {
+    hint("Click the map first, or hold Ctrl, to zoom with the wheel");  // and the page scrolls
+    return;
+  }
+  event.preventDefault();
+  const turned = (event.deltaY || event.deltaX) * (event.deltaMode === 1 ? 33 : 1) * (event.ctrlKey ? 2 : 1);
+  zoom(Math.exp(-turned / 400), ...point(event));
+}, { passive: false });
+
+element.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-do]"), action = button?.dataset.do;
+  if (!map || !action) return;
+  const f = frame();
+  if (action === "lasso") {
+    byLasso = !byLasso;
+    button.setAttribute("aria-pressed", byLasso);
+    $("canvas").style.cursor = byLasso ? "crosshair" : "";
+  } else if (action === "in") zoom(1.5, f.x, f.y);
+  else if (action === "out") zoom(1 / 1.5, f.x, f.y);
+  else if (action === "fit") go(fitted());
+  else if (action === "whole") go(whole());
+  else if (action === "select-shown") pick(shownRows());
+  else if (action === "clear-filters") clearFilters();
+  else if (action === "filters") {
+    const pane = $(".safe-map-filters");
+    pane.hidden = !pane.hidden;
+    if (unmade) makeFilters();
+    button.setAttribute("aria-expanded", !pane.hidden);
+    showCounts();
+  }
+});
+
+element.addEventListener("keydown", onKey);
+element.addEventListener("focusin", (event) => { if (onMap(event) && event.target.matches(":focus-visible")) hint(MOVE, 6); });
+element.addEventListener("focusout", (event) => { if (onMap(event)) leave(); });
+
+// --- What comes from the server ---------------------------------------------------------------------------------
+
+function rename(news) {
+  const said = JSON.stringify(map?.rccs);
+  since.hear(news);
+  for (const entry of map ? since.of(news) : []) Object.assign(map.known.get(entry.rcc) ?? {}, entry);
+  if (said !== JSON.stringify(map?.rccs)) renewFilters();
+}
+
+// An RCC at hand that is not in sight is shown.
+function showChosen() {
+  const entry = map?.known.get(props.chosen), f = frame();
+  if (!entry || !f.width) return;
+  const [x, y] = place(f, entry.at);
+  if (x >= 0 && y >= 0 && x <= f.width && y <= f.height) return;
+  go(view.zoom > 1 ? { ...view, x: map.x[entry.at], y: map.y[entry.at] } : whole());
+}
+
+watch(["record", "seen"], load);
+watch("filters", () => {
+  if (!map) return;
+  renewFilters();
+  document.dispatchEvent(new CustomEvent("safe-map-drawn"));
+});
+document.addEventListener("safe-filter", ({ detail }) => { if (map) filterBy(detail.filters, detail.gone); });
+watch("named", () => { if (props.named) rename(given("named")); });
+document.addEventListener("safe-rcc-noted", ({ detail }) => rename(detail));
+watch("chosen", () => { mark([]); showChosen(); });
+watch("found", () => mark(given("found")?.rows ?? []));
+watch("shade", () => { shaded = given("shade"); hovered = -1; tell(-1); inked = null; legend(); redraw(); });
+new ResizeObserver(() => {
+  const area = $(".safe-map-area");
+  area.classList.toggle("narrow", area.clientWidth < BESIDE_FROM);
+  redraw();
+}).observe($(".safe-map-area"));
+new ResizeObserver(redraw).observe($(".safe-map"));
+new MutationObserver(() => { inked = null; legend(); redraw(); })
+  .observe(document.body, { attributes: true, attributeFilter: ["class"] });
+listenToFilters();
+shaded = given("shade");
+load();
+legend();

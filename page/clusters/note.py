@@ -1,0 +1,278 @@
+"""The engineer's note on the RCC or the weak spot at hand: its name, a note and a verdict, kept as they are typed."""
+
+import string
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
+
+import gradio as gr
+
+from page.assets import asset, scripted
+from page.clusters.cards import judgement, said
+from page.jobs import PageSettings
+from page.results import Shown
+from page.texts import as_text
+from page.visitors import visitor_of
+from rccs.clusters import find_clusters, load_clusters
+from rccs.image_map import rcc_words
+from rccs.review.notes import (
+    FIELDS,
+    LONGEST_NAME,
+    LONGEST_NOTE,
+    LONGEST_TEXT,
+    REGISTER,
+    VERDICTS,
+    Noted,
+    RccNote,
+    SpotNote,
+    title,
+)
+from rccs.review.review import CHANGED, load_review, set_note
+from rccs.review.spot_notes import checked_conditions, folder_tested, load_spot_notes, set_spot_note
+from rccs.review.subjects import subjects_of
+from rccs.spots.weak_spots import read_conditions
+from reporting.markup import escaped
+from store.output_folder import writing
+from store.runs import CLUSTERS, present_runs
+from support.errors import SAFEError
+from support.text import printable
+
+LENGTHS = {"name": LONGEST_NAME, "note": LONGEST_NOTE}
+LENGTHS |= {field: LONGEST_TEXT for field, known in REGISTER.items() if not known.choices}
+LONGEST_AHEAD = 2000  # characters of a note that a window is given before it is chosen what that is about
+
+_Note = TypeVar("_Note", RccNote, SpotNote)
+
+
+class KeptNote(NamedTuple):
+    """A note after a change, the fields that another window had changed too, and a sentence on where it is kept."""
+
+    note: Noted
+    conflicts: tuple[str, ...]
+    notice: str = ""
+
+
+class NoteView:
+    """Lay out the fields of notes on RCCs or weak spots; the widget is `widget`, `show` gives what it shows.
+
+    Each change is written at once, and the scripts of the lists that show it hear of it in the browser: an event of
+    Gradio's, for which its page copies what all of its widgets hold, would take longer than all else.
+
+    Not fields of Gradio's: those keep quiet about what is pasted into one right after it was filled in, and send the
+    values of all fields without saying which of them the engineer has changed.
+    """
+
+    def __init__(self, settings: PageSettings, subject: "OnRccs | OnWeakSpots"):
+        self._subject, self._results = subject, settings.results
+
+        # Called by the script with one value, a list; what is sent is checked as anything from outside.
+        def keep_note(sent: list) -> dict:
+            try:
+                key, run, seen, mine, visitor = sent
+                blank = subject.blank(key)
+                states, note = [_filled(blank, fields) for fields in seen[:2]], _filled(blank, mine)
+                if not states:
+                    raise ValueError("not seen")
+            except (TypeError, ValueError, KeyError):
+                return {"problem": "Not kept: the page sent something other than a note. Reload it."}
+            try:
+                with writing(settings.out):  # so that the run at hand stays the one at hand
+                    before = settings.results.notes_stamp
+                    kept = subject.keep(str(run), note, states, visitor_of(visitor))
+                    stamps = [before, settings.results.notes_stamp]
+            except SAFEError as error:
+                return {"problem": f"Not kept: {error}"}
+            return {
+                "kept": _fields(kept.note),
+                "conflicts": list(kept.conflicts),
+                "problem": kept.notice,
+                "at": time.monotonic_ns(),
+                "listed": self._listed(blank, str(run)),
+                "stamps": stamps,
+            }
+
+        words = {**subject.words, "about": subject.about, "register": _register_fields()}
+        template = string.Template(asset("clusters/note.html")).substitute(words)
+        self.widget = scripted(
+            "clusters/note", "", html_template=template, server_functions=[keep_note], said="",
+            elem_id=f"{subject.about}-says",
+        )  # fmt: skip
+
+    def _listed(self, blank: Any, run: str) -> dict[str, Any]:
+        """What the lists of a window that shows a run are to show of a note; nothing where the folder holds another."""
+        try:
+            shown = self._results.shown(run)
+        except SAFEError:
+            return {"run": run, "at": 0, "entries": []}  # kept with an earlier run
+        return {"run": run, "at": shown.at, "entries": self._subject.listed(shown, blank)}
+
+    def show(self, shown: Shown, key: int | str, forced: bool = True) -> gr.HTML:
+        """The note on what has a key.
+
+        Parameters
+        ----------
+        forced : bool
+            Whether it is shown even if another one was clicked meanwhile, of which the answer is still on its way.
+        """
+        subject = self._subject
+        notes: Mapping[Any, Noted] = subject.notes(shown)
+        said = _fields(notes[key] if key in notes else subject.blank(key))
+        said |= {"key": key, "run": shown.run, "title": printable(subject.title(shown, key)), "lengths": LENGTHS}
+        said["noun"] = subject.noun
+        said |= {"at": shown.at, "forced": forced, "component": self.widget._id}
+        # Of the others as well, for whoever types as soon as one is chosen.
+        said["notes"] = {str(other): _fields(one) for other, one in notes.items() if len(one.note) <= LONGEST_AHEAD}
+        return gr.HTML(said=as_text(said))
+
+
+class OnRccs:
+    """Notes on RCCs (`NOISE`: on the images in no cluster), which belong to a run.
+
+    Attributes
+    ----------
+    about : str
+        The beginning of the widgets' ids, and of the event that says which one was clicked (see note.js).
+    noun : str
+    words : mapping of str to str
+        The texts of note.html.
+    """
+
+    about, noun = "rcc", "RCC"
+    words: Mapping[str, str] = {
+        "name_means": "What its images have in common",
+        "name_example": "sunglasses at night",
+        "verdict_of": "Failing for this reason is",
+    }
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+
+    def blank(self, key: object) -> RccNote:
+        """An empty note on what a browser has named; a TypeError or ValueError if it is not a key."""
+        if not isinstance(key, int):
+            raise TypeError("no RCC")
+        return RccNote(key)
+
+    def title(self, shown: Shown, key: Any) -> str:
+        return title(key, shown.notes)
+
+    def notes(self, shown: Shown) -> Mapping[int, RccNote]:
+        """All notes, by key."""
+        return shown.notes
+
+    def listed(self, shown: Shown, note: RccNote) -> list[dict[str, Any]]:
+        """The entries of lists that show what a note is about."""
+        return [{**rcc_words(note.rcc, shown.notes), **judgement(shown, note.rcc)}]
+
+    def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
+        """Write a note that somebody typed when a window showed a run and the note had been in these states."""
+        out, shown = self._settings.out, self._settings.results.shown()
+        review, notice = shown.review, ""
+        if run != shown.run:
+            earlier = find_clusters(out, run)
+            if earlier is None:
+                raise SAFEError(CHANGED)
+            review = load_review(out, original=load_clusters(out, earlier))
+        theirs = review.notes.get(note.rcc, RccNote(note.rcc))
+        kept = set_note(out, note, seen=_before(states, theirs), by=by, original=review.original)
+        if run != shown.run:
+            subject = subjects_of(review.clusters, out)[note.rcc]
+            now = {there: rcc for rcc, there in subjects_of(shown.clusters, out).items()}
+            notice = "Kept with the earlier run, which these clusters belong to."
+            if subject in now:
+                notice = f"Kept with {title(now[subject])} of the new clusters, which has the same images."
+        return KeptNote(kept.note, kept.conflicts, notice)
+
+
+class OnWeakSpots:
+    """Notes on weak spots, which belong to a condition on a test set, whatever run has found it."""
+
+    about, noun = "spot", "weak spot"
+    words: Mapping[str, str] = {
+        "name_means": "The reason behind the condition",
+        "name_example": "driver wears sunglasses",
+        "verdict_of": "Failing under this condition is",
+    }
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+
+    def blank(self, key: object) -> SpotNote:
+        if not isinstance(key, str) or checked_conditions(key) != key:
+            raise TypeError("no weak spot")
+        return SpotNote(key, "")
+
+    def title(self, shown: Shown, key: Any) -> str:
+        return " and ".join(map(str, read_conditions(key)))
+
+    def notes(self, shown: Shown) -> Mapping[str, SpotNote]:
+        return shown.spot_notes
+
+    def listed(self, shown: Shown, note: SpotNote) -> list[dict[str, Any]]:
+        return named_spots(shown, note.conditions)
+
+    def keep(self, run: str, note: Any, states: Sequence[Any], by: str) -> KeptNote:
+        out, notice = self._settings.out, ""
+        shown = self._settings.results.shown()
+        present = present_runs(out).get(CLUSTERS)
+        about = present if run == shown.run else find_clusters(out, run)
+        if about is None:
+            raise SAFEError(CHANGED)
+        blank = SpotNote(note.conditions, folder_tested(out, about))
+        theirs = load_spot_notes(out).get(blank[:2], blank)
+        kept = set_spot_note(
+            out, note._replace(tested=blank.tested), seen=_before(states, theirs), by=by, run=about.clusters
+        )
+        if blank.tested != folder_tested(out) or note.conditions not in [s.conditions for s in shown.reasons.spots]:
+            notice = "Kept. This condition is not among the new weak spots; the note returns when it is found again."
+        return KeptNote(kept.note, kept.conflicts, notice)
+
+
+def named_spots(shown: Shown, key: object = None) -> list[dict[str, Any]]:
+    """What the list says of the weak spot with a key, or of all: `rank`, `key`, `said`."""
+    spots = enumerate((spot.conditions for spot in shown.reasons.spots), start=1)
+    return [
+        {"rank": rank, "key": conditions, "said": spot_judgement(shown, conditions)}
+        for rank, conditions in spots
+        if key in (None, conditions)
+    ]
+
+
+def spot_judgement(shown: Shown, conditions: str) -> dict[str, str]:
+    """What the engineer says of a weak spot (see `page.clusters.cards.said`)."""
+    return said(shown.spot_notes.get(conditions, SpotNote(conditions, "")))
+
+
+def _before(states: Sequence[_Note], theirs: _Note) -> _Note:
+    """What a change began from: of the states that a window has seen or sent, field by field, the one that there is."""
+    found: dict[str, Any] = {}
+    for field in FIELDS:
+        there = getattr(theirs, field)
+        known = any(getattr(state, field).split() == there.split() for state in states)
+        found[field] = there if known else getattr(states[0], field)
+    return theirs._replace(**found)
+
+
+def _fields(note: Noted) -> dict[str, Any]:
+    return {field: getattr(note, field) for field in FIELDS}
+
+
+def _filled(blank: Any, fields: object) -> Any:
+    """A note with the fields that a script has sent; a TypeError, ValueError or KeyError where it is no note."""
+    if not isinstance(fields, dict):
+        raise TypeError("no note")
+    texts = {field: fields[field] for field in FIELDS}
+    if not all(isinstance(text, str) for text in texts.values()) or texts["verdict"] not in VERDICTS:
+        raise ValueError("no texts")
+    return blank._replace(**texts)
+
+
+def _register_fields() -> str:
+    """The fields of the register as HTML, for note.html."""
+    shown = []
+    for field, known in REGISTER.items():
+        options = "".join(f"<option>{escaped(choice)}</option>" for choice in known.choices)
+        text = f"<input type='text' placeholder='{escaped(known.example)}' autocomplete='off' data-field='{field}'>"
+        choice = f"<select data-field='{field}'><option value=''>–</option>{options}</select>"
+        shown.append(f"<label><span>{escaped(known.title)}</span>{choice if known.choices else text}</label>")
+    return "".join(shown)

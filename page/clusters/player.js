@@ -1,0 +1,80 @@
+// The GIF of an RCC with play, pause, speed and a slider over its frames, where the browser can take GIFs apart
+// (ImageDecoder); elsewhere the GIF just plays. Props: source (address of the GIF), name, count (frames).
+const FRAME = 500;  // milliseconds, as in the file
+let decoder = null, frame = 0, playing = true, timer = 0, turn = 0;
+
+async function paint(number, mine) {
+  let image;
+  try { ({ image } = await decoder.decode({ frameIndex: number })); } catch (error) {
+    if (mine !== turn) return;  // another GIF is shown by now, and this one's decoder was closed
+    throw error;
+  }
+  if (mine !== turn) { image.close(); return; }
+  const canvas = $("canvas");
+  if (canvas.width !== image.displayWidth || canvas.height !== image.displayHeight) {
+    canvas.width = image.displayWidth;
+    canvas.height = image.displayHeight;
+  }
+  canvas.getContext("2d").drawImage(image, 0, 0);
+  image.close();
+  frame = number;
+  $("input").value = number;
+  $("output").textContent = `${number + 1} / ${props.count}`;
+  canvas.hidden = false;
+  $("img").hidden = true;
+}
+
+function go(mine) {
+  clearTimeout(timer);
+  if (!playing || !decoder) return;
+  timer = setTimeout(async () => {
+    if (mine !== turn) return;
+    await paint((frame + 1) % props.count, mine);
+    go(mine);
+  }, FRAME / Number($("select").value));
+}
+
+async function open() {
+  const mine = ++turn, image = $("img");
+  clearTimeout(timer);
+  decoder?.close();
+  decoder = null;
+  frame = 0;
+  $("canvas").hidden = true;
+  $(".safe-player-tools").hidden = true;
+  image.hidden = !props.source;
+  $("p").hidden = Boolean(props.source);
+  if (!props.source) { image.removeAttribute("src"); return; }
+  image.src = props.source;
+  image.alt = `${props.name}, its images one after the other`;
+  if (!("ImageDecoder" in window) || props.count < 2) return;
+  const answer = await fetch(props.source);
+  if (!answer.ok || mine !== turn) return;
+  const taken = new ImageDecoder({ data: await answer.arrayBuffer(), type: "image/gif" });
+  await taken.tracks.ready;
+  await taken.completed;
+  if (mine !== turn) { taken.close(); return; }
+  decoder = taken;
+  $("input").max = props.count - 1;
+  $(".safe-player-tools").hidden = false;
+  $("canvas").setAttribute("aria-label", image.alt);
+  await paint(0, mine);
+  go(mine);
+}
+
+function play(on) {
+  playing = on;
+  $("button").textContent = on ? "Pause" : "Play";
+  go(turn);
+}
+
+element.addEventListener("click", (event) => { if (event.target.closest("button")) play(!playing); });
+element.addEventListener("input", (event) => {
+  if (event.target.type !== "range") return;
+  play(false);
+  paint(Number(event.target.value), turn);
+});
+element.addEventListener("change", (event) => { if (event.target.tagName === "SELECT") go(turn); });
+watch("source", open);
+if (matchMedia("(prefers-reduced-motion: reduce)").matches) play(false);
+open();

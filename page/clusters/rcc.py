@@ -1,0 +1,192 @@
+"""The RCC at hand: its GIF, what its images have in common, five of them, and the engineer's notes; merging."""
+
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import gradio as gr
+
+from dbscan.outcome import NOISE
+from page.assets import scripted
+from page.clusters.findings import findings_html
+from page.clusters.note import NoteView, OnRccs
+from page.jobs import EDITS, VIEW, PageSettings
+from page.pictures import thumbnails
+from page.results import Shown
+from page.visitors import Window
+from rccs.answers import commonest_confusion
+from rccs.clusters import RootCauseClusters, sample, told_of
+from rccs.confidence import (
+    BOUND,
+    confidence,
+    confidence_means,
+    confidence_text,
+    is_loose,
+    n_near,
+    near_text,
+    no_steady_groups_text,
+    percent_down,
+)
+from rccs.gifs import gif_path, gif_shows
+from rccs.nearness import nearest_rccs
+from rccs.review.edits import merge_rccs
+from rccs.review.notes import title
+from reporting.markup import escaped
+from support.text import count, printable
+
+RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
+NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them noise"
+
+
+class RccView:
+    """Lay out the pane; `outputs` are its widgets, `show` gives what they show."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with gr.Column(elem_id="rcc-words"):
+            self.player = lay_out_player("rcc-gif")
+            self.heading = gr.HTML(elem_id="rcc-heading")
+            self.five = gr.Gallery(
+                show_label=False, columns=5, object_fit="contain", buttons=[], interactive=False, elem_id="rcc-sample",
+                elem_classes="safe-gallery",
+            )  # fmt: skip
+            with gr.Row(equal_height=True, elem_classes="safe-form"):
+                self.into = gr.Dropdown(
+                    label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
+                    elem_id="merge-into",
+                )  # fmt: skip
+                self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
+            self.note_view = NoteView(settings, OnRccs(settings))  # last: it stays in sight at the lower edge
+        # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
+        self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
+        self.outputs = [self.owner, self.player, self.heading, self.five, self.note_view.widget,
+                        self.into, self.merge]  # fmt: skip
+
+    def show(self, shown: Shown, rcc: int) -> dict:
+        """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
+        return {**self.show_words(shown, rcc), **self.show_pictures(shown, rcc)}
+
+    def show_words(self, shown: Shown, rcc: int, forced: bool = True) -> dict:
+        """The heading and the engineer's note (see `NoteView.show`)."""
+        return {
+            self.owner: rcc,
+            self.heading: _heading(shown, rcc),
+            self.note_view.widget: self.note_view.show(shown, rcc, forced),
+        }
+
+    def show_heading(self, shown: Shown, rcc: int) -> dict:
+        """The heading alone."""
+        return {self.heading: _heading(shown, rcc)}
+
+    def show_pictures(self, shown: Shown, rcc: int) -> dict:
+        """The rest of it."""
+        clusters = shown.clusters
+        path = gif_path(self._settings.out, rcc, clusters.n_rccs)
+        images = len(clusters.members(rcc)) if gif_shows(clusters, self._settings.out, rcc) else 0
+        others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs, centres=shown.centres)
+        return {
+            self.player: show_gif(path, title(rcc), images),
+            self.five: thumbnails(
+                clusters.image_root, sample(clusters, rcc), 240, self._settings.root, told_of(clusters, rcc)
+            ),
+            self.into: gr.Dropdown(
+                choices=[(title(other, shown.notes), other) for other, _ in others],
+                value=others[0][0] if others else None,
+                interactive=bool(others),
+            ),
+            self.merge: gr.Button(interactive=bool(others)),
+        }
+
+    def wire(self, window: Window, outputs: list, changed: Callable) -> None:
+        """Connect the widgets.
+
+        Parameters
+        ----------
+        window : Window
+            What the window shows, and whose it is.
+        outputs : list of components
+            What an edit may change: the whole tab.
+        changed : callable
+            From the RCC to go on with, the window's `window.parts`, an edit, which takes a
+            `rccs.review.edits.Maker`, and the weak spot at hand to the page's updates.
+        """
+        out = self._settings.out
+
+        def on_merge(rcc: int | None, into: int | None, *parts: object) -> dict:
+            if into is None or rcc is None:
+                return gr.skip()
+            return changed(int(into), parts, lambda maker: merge_rccs(out, int(rcc), int(into), maker=maker))
+
+        self.merge.click(on_merge, [self.owner, self.into, *window.parts], outputs, **VIEW, **EDITS)
+
+
+def lay_out_player(elem_id: str) -> gr.HTML:
+    """The player of a GIF."""
+    return scripted("clusters/player", "", source="", name="", count=0, elem_id=elem_id)
+
+
+def show_gif(path: Path, name: str, images: int) -> gr.HTML:
+    """A player with a GIF of some images; without any, there is no such GIF."""
+    source = f"gradio_api/file={quote(str(path))}?v={path.stat().st_mtime_ns}" if images else ""
+    return gr.HTML(source=source, name=name, count=images)
+
+
+def _heading(results: Shown, rcc: int) -> str:
+    clusters = results.clusters
+    size = len(clusters.members(rcc))
+    meaning = escaped(NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS)
+    parts = [f"<h2 data-key='{rcc}' title='{meaning}'>{escaped(title(rcc))}</h2>"]
+    facts = [count(size, "image"), f"{size / len(clusters.paths):.1%} of all failing images", near_text(clusters, rcc)]
+    parts.append(f"<p>{' · '.join(filter(None, facts))}</p>")
+    if reason := results.reasons.text_of(clusters, rcc, results.rates):
+        verdict = results.rates[rcc].verdict if rcc in results.rates else ""
+        parts.append(f"<p class='safe-rate' data-verdict='{verdict}'>{_led_by_verdict(printable(reason))}</p>")
+    if told := commonest_confusion(clusters.answers_of(rcc)):
+        parts.append(f"<p class='safe-confusion'>{escaped(told)}</p>")
+    if rcc in results.profiles:
+        parts.append(findings_html(results.profiles[rcc]))
+    parts.append(_steady(clusters, rcc))
+    if nothing := no_steady_groups_text(clusters):
+        return f"<div class='safe-rcc'>{''.join(parts)}<p class='safe-unsteady'>{escaped(nothing)}</p></div>"
+    line, tip = _most_like(results, rcc)
+    # One line: what does not fit is in the tooltip.
+    parts.append(f"<p class='safe-near' title='{escaped(tip)}'>{escaped(line)}</p>")
+    return f"<div class='safe-rcc'>{''.join(parts)}</div>"
+
+
+def _led_by_verdict(sentence: str) -> str:
+    """HTML of what the comparison found, with the verdict before the colon in bold."""
+    verdict, colon, figures = sentence.partition(": ")
+    return f"<b>{escaped(verdict)}:</b> {escaped(figures)}" if colon else escaped(sentence)
+
+
+def _steady(clusters: RootCauseClusters, rcc: int) -> str:
+    """How steady an RCC is, as a bar with the bound below which it is loose, and in words; empty if not measured.
+
+    Of the images in no cluster: how many are near an RCC.
+    """
+    text = confidence_text(clusters, rcc)
+    if not text:
+        return ""
+    share = confidence(clusters, rcc)
+    bar = "" if share is None else (
+        f"<span class='safe-steady-bar' aria-hidden='true'><i style='width:{percent_down(share)}'></i>"
+        f"<b style='left:{BOUND}'></b></span>"
+    )  # fmt: skip
+    loose = " data-loose" if is_loose(clusters, rcc) else ""
+    means = "" if rcc == NOISE else escaped(confidence_means(clusters))
+    return f"<p class='safe-steady'{loose} title='{means}'>{bar}<span>{escaped(text)}</span></p>"
+
+
+def _most_like(results: Shown, rcc: int) -> tuple[str, str]:
+    """The RCCs that an RCC is most like, and the same with their distances, for the tooltip."""
+    if rcc == NOISE:
+        who = "Each of the others" if n_near(results.clusters, NOISE) else "Each"
+        line = f"{who} fails for a reason of its own, or for a rare one"
+        return line, line
+    near = nearest_rccs(results.clusters, rcc, centres=results.centres)
+    if not near:
+        return "There is no other RCC", "There is no other RCC"
+    names = [title(other, results.notes) for other, _ in near]
+    distances = ", ".join(f"{name} ({distance:.2f})" for name, (_, distance) in zip(names, near, strict=True))
+    return f"Most like {', '.join(names)}", f"Distances between the centres: {distances}"

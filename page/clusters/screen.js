@@ -1,0 +1,101 @@
+// What belongs to the screen as a whole: whether an RCC or a weak spot is at hand, keys that go through them and judge, and
+// the address, which leads back to the one at hand.
+const onPage = (selector) => document.querySelector(selector);
+const dialog = $("dialog"), lost = $(".safe-screen-lost");
+const NOTES = { rcc: "#rcc-says", spot: "#spot-says" };
+const VERDICTS = { u: "unsafe", c: "unclear", s: "safe", x: "" };
+const LISTS = { rcc: "#rcc-list [data-rcc]:not([hidden])", spot: "#spots [data-rank]" };
+let kind = "rcc", waiting = inAddress();
+
+const entries = () => [...document.querySelectorAll(LISTS[kind])];
+const keyOf = (entry) => (kind === "rcc" ? entry.dataset.rcc : entry.dataset.key);
+const atHand = () => entries().findIndex((entry) => entry.getAttribute("aria-pressed") === "true");
+
+function show(which) {
+  kind = which;
+  const pane = onPage("#reason-at-hand");
+  if (pane) pane.dataset.kind = kind;
+}
+
+// The address says what is at hand; the browser's buttons go back and forth between them, without those that are gone.
+function address(key) {
+  const now = inAddress(), gone = now.has("rcc") && !onPage(`#rcc-list [data-rcc="${CSS.escape(now.get("rcc"))}"]`);
+  for (const other of Object.keys(LISTS)) now.delete(other);
+  now.set(kind, key);
+  putInAddress(now, gone ? "replaceState" : "pushState");
+  lost.textContent = "";
+}
+
+// Choose what the address names, as soon as it is listed.
+function follow(listed) {
+  for (const which of Object.keys(LISTS)) {
+    const key = waiting.get(which);
+    if (key === null || (listed && listed !== which)) continue;
+    const all = [...document.querySelectorAll(LISTS[which])];
+    if (!all.length) continue;
+    waiting = new URLSearchParams();
+    const entry = all.find(({ dataset }) => (which === "rcc" ? dataset.rcc : dataset.key) === key);
+    lost.textContent = entry ? "" : `The link leads to ${which === "rcc" ? `RCC ${key}` : "a weak spot"}, which is not there any more.`;
+    if (!entry) return;
+    if (entry.getAttribute("aria-pressed") === "true") show(which);
+    else entry.click();
+  }
+}
+
+function step(by) {
+  const all = entries(), at = atHand(), to = all[at < 0 ? 0 : at + by];
+  if (!to) return;
+  to.click();
+  to.scrollIntoView({ block: "nearest" });
+}
+
+function swap() {
+  const other = kind === "rcc" ? "spot" : "rcc", all = document.querySelectorAll(LISTS[other]);
+  if (!all.length) return;
+  show(other);
+  (all[Math.max(atHand(), 0)]).click();
+}
+
+// A key is about what its title on the screen says when it is pressed, and about nothing that is yet to be drawn.
+function judge(verdict, { timeStamp }) {
+  const { key, since } = onPage(`${NOTES[kind]} .safe-note`)?.dataset ?? {};
+  if (key !== onPage(`#${kind}-heading h2`)?.dataset.key || !(timeStamp >= Number(since))) return;
+  onPage(`${NOTES[kind]} [data-field="verdict"][value="${verdict}"]`)?.click();
+}
+
+function name() {
+  const field = onPage(`${NOTES[kind]} [data-field="name"]`);
+  field?.focus();
+  field?.select();
+}
+
+const editable = (target) => target.closest?.('textarea, select, [contenteditable="true"], input:not([type="radio"], [type="checkbox"], [type="range"])');
+
+document.addEventListener("keydown", (event) => {
+  if (!element.offsetParent) return;  // another tab is in sight
+  const inName = event.target.matches?.('[data-field="name"]');
+  if (inName && (event.key === "Escape" || event.key === "Enter")) event.target.blur();
+  if (event.ctrlKey || event.metaKey || event.altKey || editable(event.target) || onPage("dialog[open]")) return;
+  const act = {
+    j: () => step(1), k: () => step(-1), w: swap, n: name, "?": () => dialog.showModal(),
+    ...Object.fromEntries(Object.entries(VERDICTS).map(([key, verdict]) => [key, (event) => judge(verdict, event)])),
+  }[event.key];
+  if (!act) return;
+  event.preventDefault();
+  act(event);
+});
+element.addEventListener("click", (event) => { if (event.target.closest('[data-do="help"]')) dialog.showModal(); });
+document.addEventListener("safe-rcc", ({ detail }) => { show("rcc"); address(detail.key); });
+document.addEventListener("safe-spot", ({ detail }) => { show("spot"); address(detail.key); });
+document.addEventListener("safe-at-hand", ({ detail: { kind: which, key, first, chosen } }) => {
+  if (kind === "spot" && which === "rcc" && !chosen && onPage(LISTS.spot)) return;  // an edit of RCCs, while a weak spot is looked at
+  show(which);
+  if (!first) address(key);
+});
+document.addEventListener("safe-listed", ({ detail }) => follow(detail.kind));
+window.addEventListener("popstate", () => {
+  waiting = inAddress();
+  follow();
+});
+show("rcc");
+follow();

@@ -1,0 +1,162 @@
+"""Weak spots: conditions in words under which the network fails more often, with their images and the notes on them."""
+
+import gradio as gr
+
+from page.assets import scripted
+from page.clusters.note import NoteView, OnWeakSpots, named_spots, spot_judgement
+from page.clusters.rcc import lay_out_player, show_gif
+from page.jobs import PageSettings, pane, put_away, reveal
+from page.results import Shown
+from page.texts import as_news
+from rccs.gifs import spot_gif_path
+from rccs.review.notes import title
+from rccs.review.spot_notes import notes_elsewhere
+from rccs.spots.weak_spots import WeakSpot, levels_of
+from reporting.markup import escaped
+from support.text import count, printable
+
+MOST_OVERLAPS = 3  # RCCs named with a weak spot
+
+
+class SpotsView:
+    """Lay out the list and, elsewhere, the one at hand; `outputs` are the widgets, `show` gives what they show."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+
+    def lay_out_list(self) -> None:
+        """All weak spots, to choose from."""
+        with pane("spots-pane") as self.pane:
+            gr.HTML(
+                "<div class='safe-list-head'><h3 title='Conditions on class, parameters and measured properties of the "
+                "test images, found in comparison with the images that the network gets right'>Weak spots</h3></div>"
+            )
+            self.widget = scripted(
+                "clusters/spots", "", spots="", base=0.0, told="", named="", stays=False, elem_id="spots"
+            )
+
+    def lay_out_one(self) -> None:
+        """The GIF of the weak spot at hand, and the engineer's note on it."""
+        with gr.Column(elem_id="spot-words"):
+            self.player = lay_out_player("spot-gif")
+            self.heading = gr.HTML(elem_id="spot-heading")
+            with pane("spot-note-pane") as self.note_pane:
+                self.note_view = NoteView(self._settings, OnWeakSpots(self._settings))
+
+    @property
+    def outputs(self) -> list:
+        return [self.pane, self.player, self.widget, self.heading, self.note_pane, self.note_view.widget]
+
+    @property
+    def noted(self) -> list:
+        """Those that show the notes."""
+        return [self.widget, self.note_view.widget]
+
+    def show(self, shown: Shown, chosen: object = None) -> dict:
+        """All weak spots, one with its GIF and note; nothing where the network's right images are not known.
+
+        Parameters
+        ----------
+        chosen : str, optional
+            The conditions of the one at hand, which stays if it is found again; otherwise the first. It comes from a
+            browser, and may be older than a click that is on its way (see spots.js).
+        """
+        reasons = shown.reasons
+        if not reasons.spots and not reasons.base:
+            return {self.pane: put_away(), self.widget: gr.HTML("", spots="", stays=False)}
+        stays = rank_of(chosen, shown) > 0
+        rank = rank_of(chosen, shown) or min(1, len(reasons.spots))
+        told = [
+            f"{reasons.base:.1%} of all test images are wrong: the upright line."
+            if reasons.spots
+            else "None: no condition on what is known of the images stands out beyond chance.",
+            *(reasons.comparison.notes if reasons.comparison else ()),
+            reasons.unexplained(shown.clusters),
+        ]
+        if elsewhere := notes_elsewhere(shown.spot_notes, (spot.conditions for spot in reasons.spots)):
+            notes = f"{count(elsewhere, 'note')} on other conditions"
+            told.append(f"{notes} will be shown when these are found again.")
+        titles = {level[0] + 1: text for text, level in levels_of(reasons.spots)}
+        spots = [
+            {
+                "title": titles.get(place, ""),
+                "rank": place,
+                "key": spot.conditions,
+                "said": spot_judgement(shown, spot.conditions),
+                "where": printable(spot.where),
+                "rate": spot.rate,
+                "low": spot.interval[0],
+                "high": spot.interval[1],
+                "figures": _figures(spot),
+                "overlaps": _overlaps(shown, place),
+            }
+            for place, spot in enumerate(reasons.spots, start=1)
+        ]
+        return {
+            self.pane: reveal(),
+            self.widget: gr.HTML(
+                reasons.spots[rank - 1].conditions if rank else "",
+                spots=as_news(shown.run, shown.at, spots),
+                base=reasons.base,
+                told=" ".join(filter(None, told)),
+                named="",
+                stays=stays,
+            ),
+            self.note_pane: reveal() if rank else put_away(),
+            **self.show_one(shown, rank, forced=not stays),
+        }
+
+    def show_one(self, shown: Shown, rank: int, forced: bool = True) -> dict:
+        """A weak spot's GIF and note (see `NoteView.show`)."""
+        if not rank:
+            return {**self._show_gif(shown, rank), self.heading: ""}
+        heading = _heading(shown, rank)
+        return {**self._show_gif(shown, rank), self.heading: heading, **self._show_note(shown, rank, forced)}
+
+    def show_notes(self, shown: Shown, chosen: object) -> dict:
+        """What was said meanwhile, in this window or another; the one at hand, by its conditions, stays."""
+        rank = rank_of(chosen, shown)
+        if not rank:
+            return {}
+        named = as_news(shown.run, shown.at, named_spots(shown))
+        return {self.widget: gr.HTML(named=named), **self._show_note(shown, rank, forced=False)}
+
+    def _show_note(self, shown: Shown, rank: int, forced: bool) -> dict:
+        return {self.note_view.widget: self.note_view.show(shown, shown.reasons.spots[rank - 1].conditions, forced)}
+
+    def _show_gif(self, shown: Shown, rank: int) -> dict:
+        """The GIF of a weak spot."""
+        path = spot_gif_path(self._settings.out, rank)
+        images = len(shown.reasons.images[rank - 1]) if 0 < rank <= len(shown.reasons.images) else 0
+        return {self.player: show_gif(path, f"Weak spot {rank}", images if path.is_file() else 0)}
+
+
+def rank_of(conditions: object, shown: Shown) -> int:
+    """The rank of the weak spot that a browser has named by its conditions; 0 if there is none."""
+    ranks = (rank for rank, spot in enumerate(shown.reasons.spots, start=1) if spot.conditions == conditions)
+    return next(ranks, 0)
+
+
+def _figures(spot: WeakSpot) -> str:
+    return f"{spot.wrong:,} of {count(spot.tested, 'test image')}{spot.of_groups} are wrong {spot.rates}"
+
+
+def _heading(shown: Shown, rank: int) -> str:
+    """The weak spot at hand: its condition, its rate and the RCCs that it overlaps with."""
+    spot, overlaps = shown.reasons.spots[rank - 1], _overlaps(shown, rank)
+    key = escaped(spot.conditions)
+    parts = [f"<h2 data-key='{key}'>{escaped(spot.where)}</h2>", f"<p>weak spot {rank}</p>"]
+    parts.append(f"<p class='safe-rate' data-verdict='more'>{escaped(_figures(spot))}.</p>")
+    if overlaps:
+        parts.append(f"<p class='safe-confusion'>{escaped(overlaps)}</p>")
+    return f"<div class='safe-rcc'>{''.join(parts)}</div>"
+
+
+def _overlaps(shown: Shown, rank: int) -> str:
+    """The RCCs that have failing images in common with a weak spot."""
+    found = shown.reasons.overlaps(shown.clusters, rank - 1)
+    if not found:
+        return ""
+    named = [f"{n:,} in {printable(title(rcc, shown.notes))}" for rcc, n in found[:MOST_OVERLAPS]]
+    more = len(found) - MOST_OVERLAPS
+    return ", ".join(named) + (f", others in {count(more, 'RCC')}" if more > 0 else "")

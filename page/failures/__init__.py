@@ -1,0 +1,1 @@
+"""The tab Failures: what a DNN gets wrong."""

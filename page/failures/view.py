@@ -1,0 +1,220 @@
+"""What a network gets wrong: its accuracy, what it takes for what, the images of each confusion, and rates by class."""
+
+import html
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+
+from dnn.confusion import ONE_ANOTHER, ClassRate, ConfusionMatrix, class_rates, confusion_matrix
+from page.failures.collected import Collected, CollectedFailures
+from page.grid_view import Listed, ListedView, scripted_widget
+from page.jobs import VIEW, pane, put_away, reveal
+from page.tables import bulleted, rate_bar, rate_table
+from rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
+from support.errors import SAFEError
+from support.intervals import clopper_pearson
+from support.text import count, printable
+
+WIDE = 12  # classes, from which on the matrix takes the whole width
+
+
+class FailuresView:
+    """Lay out the pane; `outputs` are its widgets, `show` gives what they show.
+
+    Parameters
+    ----------
+    root : Path, optional
+        If given, only pictures of images in this folder are shown.
+    """
+
+    def __init__(self, collected: CollectedFailures, root: Path | None):
+        self._collected, self._root = collected, root
+        with pane("failures-pane") as self.pane:
+            with gr.Row(elem_classes="safe-form safe-next"):
+                self.figures = gr.HTML(elem_id="failures-figures", scale=1)
+                self.find = gr.Button(
+                    "Find the reasons", variant="primary", scale=0, min_width=190, elem_id="find-reasons"
+                )
+            with gr.Row(equal_height=False, elem_id="failures-images"):
+                with pane("matrix-pane") as self.matrix_pane:
+                    gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
+                    self.matrix = scripted_widget("widgets/matrix", "matrix", rows=[], columns=[], cells=[], nothing=-1)
+                with gr.Column(min_width=360):
+                    self.images = ListedView("failing", self._images_of, root)
+            with gr.Row(equal_height=False):
+                with pane("rates-pane") as self.rates_pane:
+                    gr.HTML("<h3 class='safe-title'>How often each class is wrong</h3>")
+                    self.rates = gr.HTML(elem_id="class-rates")
+                with gr.Column(min_width=360):
+                    gr.HTML("<h3 class='safe-title'>What was assumed</h3>")
+                    self.assumptions = gr.HTML(elem_id="failures-assumed")
+            with gr.Accordion("Skipped images", open=False, visible=False) as self.skipped_pane:
+                self.skipped = gr.Dataframe(
+                    headers=["image", "reason"],
+                    interactive=False,
+                    max_height=260,
+                    wrap=True,
+                    elem_id="failures-skipped",
+                )
+        self.outputs = [self.pane, self.figures, self.matrix_pane, self.matrix, self.rates_pane, self.rates, self.find,
+                        self.assumptions, self.skipped_pane, self.skipped, *self.images.outputs]  # fmt: skip
+
+    def _images_of(self, key: str, cell: str) -> Listed:
+        return images_of(self._collected.shown(key), cell)
+
+    def show(self, shown: Collected) -> dict:
+        """What the widgets show of failures: all failing images in the grid, and no cell at hand."""
+        failures = shown.failures
+        failing = bool(failures.failing)
+        skipped = failures.skipped
+        updates = {
+            self.pane: reveal(),
+            self.figures: _figures(shown),
+            self.find: gr.Button(interactive=failing),
+            self.matrix_pane: put_away(),
+            self.rates_pane: put_away(),
+            self.assumptions: bulleted(failures.assumptions),
+            self.skipped_pane: gr.update(label=f"Skipped images ({len(skipped):,})", visible=bool(skipped)),
+            self.skipped: [[printable(path), printable(reason)] for path, reason in skipped],
+            **self.images.show(shown.key, images_of(shown)),
+        }
+        if shown.regression:
+            return updates
+        wide = "safe-wide" if len(failures.classes) > WIDE else ""
+        return {
+            **updates,
+            self.matrix_pane: gr.update(elem_classes=wide),
+            **self._show_matrix(shown),
+            self.rates_pane: reveal(),
+            self.rates: _rates(shown),
+        }
+
+    def wire(self) -> None:
+        """Connect the matrix with the grid."""
+        # Gradio loses what is sent to widgets with scripts before their tab is first opened: the script asks for it.
+        self.matrix.opened(self._on_opened, self.images.key, [self.matrix, *self.images.outputs], **VIEW)
+        self.images.wire({self.matrix: ""})
+
+    def _on_opened(self, key: str) -> dict:
+        """The matrix and the grid, again."""
+        try:
+            shown = self._collected.shown(key)
+        except SAFEError:
+            return gr.skip()  # there is nothing to show, or soon something else
+        return {**self._show_matrix(shown), **self.images.show(key, images_of(shown))}
+
+    def _show_matrix(self, shown: Collected) -> dict:
+        """The confusion matrix, with no cell at hand; a regression has none."""
+        if shown.regression:
+            return {}
+        matrix = _matrix_of(shown)
+        rows, columns = _names(matrix, shown.detector)
+        cells = matrix_cells(matrix)
+        nothing = matrix.classes.index(NOTHING) if shown.detector and NOTHING in matrix.classes else -1
+        return {self.matrix: gr.HTML("", rows=rows, columns=columns, cells=cells, nothing=nothing)}
+
+
+def _matrix_of(shown: Collected) -> ConfusionMatrix:
+    return confusion_matrix(shown.answers.label, shown.answers.predicted)
+
+
+def matrix_cells(matrix: ConfusionMatrix) -> list[list[list[int]]]:
+    """For each row and column, the images and how many of them are wrong, for the script."""
+    return np.stack([matrix.counts, matrix.wrong], axis=2).tolist()
+
+
+def _names(matrix: ConfusionMatrix, detector: bool) -> tuple[list[str], list[str]]:
+    """What the matrix calls its rows and columns."""
+    named = matrix.names
+    if not detector:
+        return named, named
+    rows, columns = ([word if name == NOTHING else name for name in named] for word in (NO_OBJECT, MISSED))
+    return rows, columns
+
+
+def images_of(shown: Collected, cell: str = "") -> Listed:
+    """The images of a cell that a browser has sent as "row,column", or all that fail.
+
+    Wrong ones first, those of which the network is surest, or of a regression the largest errors.
+    """
+    answers = shown.answers
+    rows, heading = np.flatnonzero(~shown.right), ""
+    matrix = None if shown.regression else _matrix_of(shown)
+    if matrix and (at := cell_in(matrix, cell)):
+        names = matrix.names
+        rows = matrix.images_in(*at)
+        what = confused(names[at[0]], names[at[1]] if at[0] != at[1] else ONE_ANOTHER, detector=shown.detector)
+        if at[0] == at[1] < len(matrix.classes):
+            what = f"{names[at[0]]} that are {'found' if shown.detector else 'right'}"
+        heading = f"{count(len(rows), 'image')}: {what}"
+    elif len(rows):
+        known = bool(np.isfinite(answers.score[rows]).any())
+        order = "" if not known else ", largest error first" if shown.regression else ", the surest answer first"
+        heading = f"{count(len(rows), 'failing image')}{order}"
+    score = np.nan_to_num(answers.score[rows], nan=-1.0)
+    ordered = rows[np.lexsort((rows, -score, shown.right[rows]))].tolist()
+    paths = [shown.paths[row] for row in ordered]
+
+    def told(place: int) -> str:
+        return answers.text(ordered[place])
+
+    return Listed(heading or "No failing images", shown.failures.test_root, paths, told)
+
+
+def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
+    """The row and column of a cell that a browser has sent; None if it is no cell of the matrix."""
+    at = [int(part) for part in sent[:20].split(",") if part.isdecimal()]
+    return (at[0], at[1]) if len(at) == 2 and max(at) < len(matrix.names) else None
+
+
+# --- Figures and rates --------------------------------------------------------------------------------------------
+
+
+def _figures(shown: Collected) -> str:
+    failures = shown.failures
+    wrong, tested = len(failures.failing), failures.test_size
+    low, high = (float(end[0]) for end in clopper_pearson(np.array([wrong]), np.array([tested])))
+    name = "Found" if shown.detector else "Accuracy"
+    interval = f"95% interval {1 - high:.1%} to {1 - low:.1%}"
+    whole = "" if shown.detector or not failures.skipped else f" of {tested + len(failures.skipped):,}"
+    of = "crops, of objects and of false detections" if shown.detector else "test images"
+    of += f"; {failures.held_out:,} more held out" if failures.held_out else ""
+    rows = [
+        (name, f"{failures.accuracy:.1%}", interval),
+        ("Failures", f"{wrong:,}", f"of {tested:,}{whole} {of}"),
+    ]
+    if failures.threshold is not None:
+        rows.append(("A failure is", f"> {failures.threshold:g}", "error, in the unit of the targets"))
+    elif not shown.regression:
+        classes = len(failures.classes) - shown.detector
+        rows.append(("Classes", f"{classes:,}", printable(failures.model.name)))
+    cells = "".join(
+        f"<div><dt>{name}</dt><dd>{html.escape(value)}<small>{html.escape(more)}</small></dd></div>"
+        for name, value, more in rows
+    )
+    return f"<dl class='safe-figures safe-accuracy'>{cells}</dl>"
+
+
+def _rates(shown: Collected) -> str:
+    """A table of all classes: the failure rate as a bar with its interval and the rate of all images, and in words."""
+    answers = shown.answers
+    rates = class_rates(answers.label, answers.predicted)
+    if shown.detector:  # of what is no object, every detection is wrong
+        rates = [rate for rate in rates if rate.name != NOTHING]
+        rates = [rate._replace(taken_for=MISSED) if rate.taken_for == NOTHING else rate for rate in rates]
+    base = 1 - shown.failures.accuracy
+    mostly = "Mostly" if shown.detector else "Mostly taken for"
+    told = f"{base:.1%} of all are wrong: the dark line. The thin line is the 95% interval."
+    rows = [_rate_row(rate, base) for rate in rates]
+    table = rate_table("How often each class is wrong", ("Class", "Wrong", "Rate", mostly), rows)
+    return f"<p class='safe-spots-base'>{told}</p>{table}"
+
+
+def _rate_row(rate: ClassRate, base: float) -> str:
+    bar = rate_bar(rate.rate, rate.low, rate.high, base)
+    mostly = f"{html.escape(printable(rate.taken_for))} ({rate.taken:,})" if rate.taken else ""
+    return (
+        f"<tr><th scope='row'>{html.escape(printable(rate.name))}</th><td>{rate.wrong:,} of {rate.tested:,}</td>"
+        f"<td>{bar}<span>{rate.rate:.0%} ({100 * rate.low:.0f}–{rate.high:.0%})</span></td><td>{mostly}</td></tr>"
+    )

@@ -1,0 +1,232 @@
+"""Fourth tab, step 5: the images of the unsafe set get their labels, by hand, from a table or from class folders."""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dnn.failures import load_failures
+from dnn.predictions import class_folders
+from page.failures.collected import failures_of
+from page.form_view import FormView
+from page.forms import remember, remembered
+from page.job_view import News
+from page.jobs import EDITS, FOLLOW, LATEST, VIEW, PageSettings, done, empty, failed, pane, put_away, reveal
+from page.labels.class_examples import class_examples
+from page.labels.view import LabelView
+from page.results import Marks
+from rccs.clusters import fingerprint
+from rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
+from store.output_folder import writing
+from support.errors import SAFEError
+from support.text import count, printable
+from training.labels import label_unsafe_set, save_labels, take_typed_labels, typed_labels, write_labels
+
+TAB = "labels"
+RETRAINING = "retraining"  # the tab whose form has a training folder as well
+EMPTY = empty(
+    "No images to label yet.",
+    [
+        ("Select the unsafe set", "In the tab before: the improvement images that are most worth labelling."),
+        ("Give the classes", "They are the folders of the training folder, or what the failures were collected with."),
+        ("Label", "By key or click, an image or a whole RCC at a time. Each label is saved at once."),
+    ],
+)
+# No earlier answer comes after a later one.
+ONE_BY_ONE: dict[str, Any] = {"concurrency_id": "labels", "concurrency_limit": 1}
+NO_CLASSES = "Give the training folder: its folders are the classes."
+
+
+class LabelsTab:
+    """Lay out the tab; `wire` connects its widgets."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self.form = FormView(self._last_form)
+        with gr.Row(elem_classes="safe-form"):
+            classes = "A folder for each class: the classes to choose from"
+            self.train = self.form.path("train", "classes-folder", "Training folder", classes, "train")
+            self.table = gr.Textbox(
+                label="Labels from a table",
+                info="CSV with the columns image and label; or click below",
+                placeholder="/path/to/labels.csv",
+                scale=3,
+                min_width=220,
+                elem_id="labels-table",
+            )
+            self.example = gr.Button(
+                "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-classes"
+            )
+            self.take = gr.Button("Take labels", scale=1, min_width=150, elem_id="take-labels")
+        self.status = gr.HTML(EMPTY, elem_id="label-status")
+        with pane("typed-labels") as self.typed:
+            self.told = gr.HTML()
+            with gr.Row(elem_classes="safe-form"):
+                self.take_typed = gr.Button("Take them over", size="md", min_width=150, elem_id="take-typed")
+                self.write = gr.Button("Write the table again", size="md", min_width=170, elem_id="write-labels")
+        with pane("label-pane") as self.pane:
+            self.view = LabelView(settings, self._examples)
+        self.marks = gr.State(None)  # of the folder, as the window shows it
+        self.outputs = [self.pane, self.status, self.typed, self.told, self.take_typed, self.view.widget]
+
+    def show(self, train: str | None) -> dict:
+        """What the widgets show of the unsafe set, after taking the labels of images that lie in class folders."""
+        settings = self._settings
+        if not settings.results.holds_unsafe_set():
+            return {self.pane: put_away(), self.typed: put_away(), self.status: EMPTY}
+        typed, updates = self._show_typed()
+        try:
+            with writing(settings.out):
+                unsafe = load_unsafe_set(settings.out)
+                classes = self._classes(train, unsafe.improvement_root)
+                labelled = label_unsafe_set(unsafe, classes)
+                if labelled != unsafe and not typed:  # what was typed comes first
+                    save_labels(labelled, settings.out)
+        except SAFEError as error:
+            return {self.status: failed(error)}
+        if (train or "").strip():
+            remember(settings.out, TAB, {"train": train})
+        return {
+            self.pane: reveal(),
+            self.status: self._told(unsafe.clusters, classes),
+            **updates,
+            self.view.widget: self.view.show(list(classes), printable(train or "")),
+        }
+
+    def _show_typed(self) -> tuple[bool, dict]:
+        """Whether the table has labels that somebody typed in another program, and what the widgets show of them."""
+        try:
+            number = len(typed_labels(self._settings.out))
+        except SAFEError as error:
+            return True, {self.typed: reveal(), self.told: failed(error), self.take_typed: gr.Button(interactive=False)}
+        differ = f"{count(number, 'label')} {'differs' if number == 1 else 'differ'}"
+        return number > 0, {
+            self.typed: reveal() if number else put_away(),
+            self.told: done(f"{UNSAFE_SET_FILE} was changed in another program: {differ}."),
+            self.take_typed: gr.Button(interactive=True),
+        }
+
+    def _told(self, clusters: str, classes: tuple[str, ...]) -> str:
+        """What should be known of the set before it is labelled; empty if nothing. It is counted where it changes."""
+        results = self._settings.results
+        changed = results.there and fingerprint(results.shown().clusters) != clusters
+        since = "The RCCs were changed after the unsafe set was selected; its labels are kept." if changed else ""
+        if not classes:
+            return done(NO_CLASSES, since)
+        return f"<p class='safe-notice'>{since}</p>" if since else ""
+
+    def _classes(self, train: str | None, improvement: Path) -> tuple[str, ...]:
+        """The class folders in the training folder or, if that is not given, what else is known of the classes.
+
+        These are the classes of the failures that the RCCs are of, or the class folders in the improvement folder.
+
+        Raises
+        ------
+        SAFEError
+            The training folder cannot be read, or a class has a name that no label can have.
+        """
+        given = (train or "").strip()
+        if given:
+            try:
+                return tuple(class_folders(Path(self._settings.accept(given))))
+            except OSError as error:
+                raise SAFEError(
+                    f"Expected the training folder, with a folder for each class. Received: {given}"
+                ) from error
+        with contextlib.suppress(SAFEError):
+            failures = failures_of(self._settings.results.shown().review.original, self._settings.out)
+            if failures and failures.classes:
+                return tuple(name for name in failures.classes if name and name == printable(name).strip())
+        with contextlib.suppress(OSError):
+            return tuple(class_folders(improvement))
+        return ()
+
+    def _examples(self, train: object, classes: list[str]) -> dict[str, list[str]]:
+        """Pictures of classes, for the script of the labelling."""
+        folders = []
+        with contextlib.suppress(SAFEError):
+            if isinstance(train, str) and train.strip():
+                folders.append(Path(self._settings.accept(train)))
+        with contextlib.suppress(SAFEError):
+            folders.append(load_failures(self._settings.out).test_root)
+        return class_examples(folders, classes, self._settings)
+
+    def _last_form(self) -> dict[str, Any]:
+        """The folder that the classes were last from; before that, the one that the model was trained on."""
+        for tab in (TAB, RETRAINING, "failures"):
+            if train := remembered(self._settings.out, tab).get("train"):
+                return {"train": train}
+        return {}
+
+    def _first_look(self) -> dict:
+        marks = self._settings.results.marks()
+        return {**self.form.first_look(marks.run), self.marks: marks}
+
+    def on_given(self, train: str | None, before: dict) -> dict:
+        """Show the set with the classes of a folder. One that serves is as good as sent: it belongs to the run."""
+        updates = self.show(train)
+        return (
+            {**updates, self.form.filled: {**before, "train": train or ""}} if self.view.widget in updates else updates
+        )
+
+    def on_take(self, table: str | None, train: str | None) -> dict:
+        """Take labels from a table."""
+
+        def take(out: Path) -> None:
+            with writing(out):
+                unsafe = load_unsafe_set(out)
+                classes = self._classes(train, unsafe.improvement_root)
+                save_labels(label_unsafe_set(unsafe, classes, labels=self._settings.accept(table)), out)
+
+        return self._settle(take, train)
+
+    def on_typed(self, train: str | None) -> dict:
+        """Take over what was typed into the table."""
+        return self._settle(take_typed_labels, train)
+
+    def on_write(self, train: str | None) -> dict:
+        """Write the table again, without what was typed into it."""
+        return self._settle(write_labels, train)
+
+    def _settle(self, how: Callable[[Path], object], train: str | None) -> dict:
+        try:
+            how(self._settings.out)
+        except SAFEError as error:
+            return {self.status: failed(error)}
+        return self.show(train)
+
+    def on_folder(self, marks: Marks | None, before: dict, *values: Any) -> dict:
+        """Show what has changed in the folder: other clusters, edits, another set."""
+        now = self._settings.results.marks()
+        updates, fields = self.form.follow(now.run, before, self.form.named(values))
+        if now != marks:
+            updates = {**updates, self.marks: now, **self.show(fields["train"])}
+        return updates or gr.skip()
+
+    def show_after(self, filled_in: gr.events.Dependency) -> None:
+        """Show the images to label after an event that may have filled in the training folder."""
+        filled_in.then(*self._shown, **VIEW, **ONE_BY_ONE)
+
+    @property
+    def _shown(self) -> tuple:
+        return self.on_given, [self.train, self.form.filled], [*self.outputs, self.form.filled]
+
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
+        form = self.form
+        if self._settings.example:
+            train = str(self._settings.example.folder / "train")
+            filled_in = self.example.click(lambda: train, None, self.train, **VIEW)
+            self.show_after(filled_in)
+        gr.on([self.train.blur, self.train.submit, tab.select], *self._shown, **LATEST, **ONE_BY_ONE)
+        gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
+        self.take_typed.click(self.on_typed, self.train, self.outputs, **VIEW)
+        self.write.click(self.on_write, self.train, self.outputs, **VIEW)
+        filled = loaded.then(self._first_look, None, [*form.outputs, form.filled, self.marks], **FOLLOW)
+        self.show_after(filled)  # the tab may have been in sight before the field was filled in
+        news.folder(
+            self.on_folder, [self.marks, form.filled, *form.widgets],
+            [*form.outputs, form.filled, self.marks, *self.outputs], **LATEST, **EDITS,
+        )  # fmt: skip

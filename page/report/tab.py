@@ -1,0 +1,201 @@
+"""Last tab: what has been found, judged and improved leaves SAFE as a report and as an export."""
+
+import datetime
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import gradio as gr
+
+from page.job_view import JobView, News
+from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal
+from page.report.fresh import FreshTestSet
+from page.results import check_links
+from pipeline.exports import export_here
+from reporting.export import EXPORT_ZIP, REPORT_FILE
+from reporting.freshness import Made, when_made
+from reporting.markup import escaped
+from reporting.report import write_report
+from support.errors import SAFEError
+from support.text import count
+
+TAB = "report"
+EMPTY = empty(
+    "Nothing to report on yet.",
+    [
+        ("Generate RCCs", "In the tab Root cause clusters: the reasons for which the network fails."),
+        ("Judge them", "Name the reasons, and say whether they are a hazard. The report quotes you."),
+        ("Click Write the report", "One file for the safety case, and an export of all images by reason."),
+    ],
+)
+
+
+class _Product(NamedTuple):
+    """What the tab makes: a file, what it is and holds, what was done to make it, and whether a browser shows it."""
+
+    file: str
+    title: str
+    what: str
+    verb: str
+    opens: bool
+
+
+REPORT = _Product(
+    REPORT_FILE,
+    "Report",
+    "One HTML file for the safety case, which opens and prints anywhere: each reason with its images, failure rate and "
+    "your verdict, weak spots, the unsafe set, the network before and after retraining, and how all of it was found.",
+    "written",
+    opens=True,
+)
+EXPORT = _Product(
+    EXPORT_ZIP,
+    "Export",
+    "One ZIP file for work in other programs: all failing images, a folder for each reason, a table of them "
+    "(labels.csv), and the report.",
+    "packed",
+    opens=False,
+)
+
+
+class ReportTab:
+    """Lay out the tab; `wire` connects its widgets."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with gr.Row(elem_classes="safe-state"):
+            self.status = gr.HTML(EMPTY, elem_id="report-status", scale=1)
+            self.cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-report")
+        with pane("report-pane") as self.pane:
+            with gr.Row(equal_height=True):
+                with gr.Column(elem_classes="safe-product", min_width=360):
+                    gr.HTML(_described(REPORT))
+                    self.report_state = gr.HTML(elem_id="report-state")
+                    self.report = gr.Button("Write the report", variant="primary", elem_id="report")
+                with gr.Column(elem_classes="safe-product", min_width=360):
+                    gr.HTML(_described(EXPORT))
+                    self.export_state = gr.HTML(elem_id="export-state")
+                    self.export = gr.Button("Pack the export", elem_id="export-all")
+            self.fresh = FreshTestSet(settings)
+        self.run = gr.State("")  # the clusters that the window shows
+        self.seen = gr.State("")  # and the state of the folder
+        self.job_view = JobView(
+            settings, TAB, self.status, self.report, self.cancel,
+            guide=lambda: "" if settings.results.there else EMPTY, result=self.pane,
+            stopped="Stopped. Nothing was changed.", others=[self.export, self.fresh.ask],
+        )  # fmt: skip
+        self.outputs = [
+            *self.job_view.outputs, self.pane, self.report_state, self.export_state, self.run, self.seen,
+            *self.fresh.outputs,
+        ]  # fmt: skip
+
+    def show(self) -> dict:
+        """What the widgets show of the folder.
+
+        Raises
+        ------
+        SAFEError
+            The clusters are damaged.
+        """
+        results = self._settings.results.shown()
+        clusters = results.clusters
+        subject = f"{len(clusters.groups) - (-1 in clusters.groups)} RCCs of {len(clusters.paths):,} failures"
+        return {
+            self.status: done(f"{subject} · folder {clusters.image_root.name}"),
+            self.pane: reveal(),
+            self.report_state: state_of(REPORT, self._settings),
+            self.export_state: state_of(EXPORT, self._settings),
+            self.run: results.run,
+            self.seen: self._stamp(),
+            **self.fresh.show(),
+        }
+
+    def _stamp(self) -> str:
+        results = self._settings.results
+        files = results.stamp_of(REPORT_FILE, EXPORT_ZIP)
+        return results.stamp + results.notes_stamp + results.labels_stamp + files + self.fresh.stamp
+
+    def _make(self, work: Callable[[Job], object], run: str | None) -> Iterator[dict]:
+        def checked(job: Job) -> None:
+            # Refuses a window that shows other clusters, and images that lead out of the page's root by now.
+            check_links(self._settings.results.shown(run or None).clusters, self._settings.root)
+            work(job)
+
+        yield from self.job_view.start(checked, self.show)
+
+    def on_report(self, run: str | None) -> Iterator[dict]:
+        yield from self._make(lambda job: write_report(self._settings.out, progress=job.progress), run)
+
+    def on_export(self, run: str | None) -> Iterator[dict]:
+        yield from self._make(lambda job: export_here(self._settings.out, progress=job.progress), run)
+
+    def on_confirm(self, run: str | None, *fields: str | None) -> Iterator[dict]:
+        yield from self._make(lambda job: self.fresh.work(job, *fields), run)
+
+    def on_load(self) -> Iterator[dict]:
+        def found() -> dict:
+            return {**self.job_view.look(self.show), **self.fresh.form.first_look("")}
+
+        yield from self.job_view.load(found, self.show)
+
+    def on_look(self, followed: int, seen: str) -> dict:
+        """Look again if anything has changed since."""
+        return gr.skip() if self._stamp() == seen else self.job_view.look(self.show, followed)
+
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
+        looked = [self.job_view.followed, self.seen]
+        self.report.click(self.on_report, self.run, self.outputs, **FOLLOW)
+        self.export.click(self.on_export, self.run, self.outputs, **FOLLOW)
+        self.fresh.ask.click(self.on_confirm, [self.run, *self.fresh.form.widgets], self.outputs, **FOLLOW)
+        loaded.then(self.on_load, None, [*self.outputs, *self.fresh.form.widgets, self.fresh.form.filled], **FOLLOW)
+        tab.select(self.on_look, looked, self.outputs, **VIEW)
+        self.job_view.wire(news, self.show, self.outputs)
+        for event in (news.folder, news.notes):
+            event(self.on_look, looked, self.outputs, **LATEST, **EDITS)
+
+
+# --- In words -------------------------------------------------------------------------------------------------------
+
+
+def state_of(product: _Product, settings: PageSettings) -> str:
+    """When it was made, what has changed since, and links to it, as HTML."""
+    try:
+        made = when_made(settings.out / product.file, settings.results.digests)
+    except SAFEError as error:
+        return failed(error)
+    if made is None:
+        return f"<p class='safe-made'>Not {product.verb} yet.</p>"
+    opened = f"<a href='{product.file}' target='_blank' rel='noopener'>Open</a>" if product.opens else ""
+    gaps = (
+        f"<p class='safe-made'>{count(made.missing, 'image')} could not be read, and left out.</p>"
+        if made.missing
+        else ""
+    )
+    return (
+        f"<p class='safe-made' data-old='{str(made.changed != ()).lower()}'><b>{_age(made, product)}</b> "
+        f"{escaped(f'{_date(made.time)}, {_size(made.size)}')}</p><p class='safe-made-links'>{opened}"
+        f"<a href='{product.file}' download='{product.file}'>Download {product.file}</a></p>{gaps}"
+    )
+
+
+def _described(product: _Product) -> str:
+    return f"<h3>{product.title}</h3><p>{escaped(product.what)}</p>"
+
+
+def _age(made: Made, product: _Product) -> str:
+    """Whether it is as the folder is."""
+    if made.changed is None:
+        return f"Was {product.verb} by an earlier version: what has changed since is not known."
+    if not made.changed:
+        return "Up to date."
+    *others, last = made.changed
+    changed = f"{', '.join(others)} and {last}" if others else last
+    return f"Out of date: {changed} changed since."
+
+
+def _date(time: datetime.datetime) -> str:
+    return f"{time:%-d %B %Y, %H:%M}"
+
+
+def _size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{max(1, round(size / 1e3)):,} kB"

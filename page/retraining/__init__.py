@@ -1,0 +1,1 @@
+"""The tab Retraining: one model beside another."""

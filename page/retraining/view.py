@@ -1,0 +1,223 @@
+"""What a retraining improved and worsened: its figures, confusions before and after, classes, RCCs, and the images."""
+
+import html
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from dnn.confusion import ONE_ANOTHER
+from page.failures.view import WIDE, cell_in, matrix_cells
+from page.grid_view import Listed, ListedView, scripted_widget
+from page.jobs import VIEW, pane, put_away, reveal
+from page.retraining.plots import class_bars, learning_curves, shares_right
+from page.tables import bulleted
+from rccs.review.notes import RccNote
+from reporting.confusions import OLD, TAKEN_BEFORE, TAKEN_NOW, matrices_of
+from support.errors import SAFEError
+from support.text import count
+from training.certainty import class_summary, gain_text, interval_text, mcnemar_text
+from training.comparison import Answered
+from training.result import Retraining, also_chosen, certainty_of, certainty_of_classes
+
+IMPROVED, WORSENED, WRONG = "improved", "worsened", "wrong"  # the lists that tiles open
+BEFORE, AFTER = "before", "after"
+MEANINGS = {
+    IMPROVED: "wrong before and right now",
+    WORSENED: "right before and wrong now",
+    WRONG: "wrong before and after",
+}
+CURVES = (
+    "held out: training images that the model is not trained on, by which the best epoch is chosen. unsafe set: the "
+    "images that were labelled. A second pass begins with the original model again, and learns improvement images "
+    "without a label as well"
+)
+BARS = (
+    "RCC: root cause cluster, failing images that have something in common. The thin line is the 95% interval of the "
+    "share: how many images like these are right now"
+)
+CLASSES = "The bar is the share that is right now, the dark line the share before. Worse classes come first"
+
+
+class RetrainingView:
+    """Lay out the pane; `outputs` are its widgets, `show` gives what they show.
+
+    Parameters
+    ----------
+    root : Path, optional
+        If given, only pictures of images in this folder are shown.
+    load : callable
+        The retraining by its key; a SAFEError if the folder holds another one by now.
+    """
+
+    def __init__(self, root: Path | None, load: Callable[[str], Retraining]):
+        self._load = load
+        with pane("retraining-pane") as self.pane:
+            with gr.Row(elem_classes="safe-form safe-next"):
+                self.figures = scripted_widget("retraining/figures", "retraining-figures", scale=1, tiles=[])
+                self.next_round = gr.Button("Collect its failures", scale=0, min_width=190, elem_id="next-round")
+            with gr.Row(equal_height=False, elem_id="changed-images"):
+                with pane("confusions-pane") as self.matrix_pane:
+                    gr.HTML(heading(TAKEN_BEFORE))
+                    self.before = scripted_widget("widgets/matrix", "matrix-before", rows=[], columns=[], cells=[])
+                    gr.HTML(heading(TAKEN_NOW))
+                    self.after = scripted_widget("widgets/matrix", "matrix-after", rows=[], columns=[], cells=[])
+                with gr.Column(min_width=360):
+                    self.images = ListedView("changed", self._images_of, root)
+            with gr.Row(equal_height=False):
+                self.classes = gr.HTML(elem_id="classes-changed", min_width=430)
+                self.bars = gr.HTML(elem_id="bars", min_width=430)
+            self.curves = gr.HTML(elem_id="curves", min_width=430)
+            with gr.Accordion("What was assumed", open=False):
+                self.assumptions = gr.HTML(elem_id="assumed")
+        self._opened = [self.figures, self.before, self.after, *self.images.outputs]
+        self.outputs = [self.pane, self.next_round, self.matrix_pane, self.classes, self.curves,
+                        self.bars, self.assumptions, *self._opened]  # fmt: skip
+
+    def show(self, result: Retraining, key: str, notes: Mapping[int, RccNote]) -> dict:
+        """What the widgets show of a retraining, with the names that the engineer gave the RCCs."""
+        epochs = len(result.history) - 1
+        first = result.settings.epochs if result.settings and result.settings.epochs < epochs else None
+        curves = learning_curves(result.history, epochs, best=result.best, first_pass=first)
+        bars = shares_right(result.per_rcc, notes)
+        old = (OLD,) if result.task == "classification" and not result.answers else ()
+        return {
+            self.pane: reveal(),
+            # Of a network that was retrained elsewhere there is no model here.
+            self.next_round: gr.Button(visible=result.after is None),
+            self.matrix_pane: self._show_matrix_pane(result),
+            self.classes: _classes(result),
+            self.curves: titled("Accuracy by epoch", curves, CURVES),
+            self.bars: titled("Failing images of each RCC that are right now", bars, BARS),
+            self.assumptions: bulleted((*old, *(f"{one.text}." for one in result.overlaps), *result.assumptions)),
+            **self._show_all(result, key),
+        }
+
+    def _show_all(self, result: Retraining, key: str) -> dict:
+        """What widgets with scripts show: they lose it where it comes before their tab is first opened."""
+        chosen = IMPROVED if result.improved or not result.worsened else WORSENED
+        return {
+            **self._show_matrices(result),
+            **self.images.show(key, listed_images(result, chosen), chosen),
+            self.figures: gr.HTML(chosen, tiles=_tiles(result)),
+        }
+
+    def _show_matrix_pane(self, result: Retraining) -> dict[str, Any]:
+        if not result.answers:
+            return put_away()
+        names = {row.label for row in result.answers}
+        return gr.update(elem_classes="safe-wide" if len(names) > WIDE else "")
+
+    def _show_matrices(self, result: Retraining) -> dict:
+        if not result.answers:
+            return {}
+        shown = {}
+        for widget, matrix in zip((self.before, self.after), matrices_of(result), strict=True):
+            names = matrix.names
+            shown[widget] = gr.HTML("", rows=names, columns=names, cells=matrix_cells(matrix))
+        return shown
+
+    def _images_of(self, key: str, chosen: str) -> Listed:
+        return listed_images(self._load(key), chosen)
+
+    def wire(self) -> None:
+        """Connect tiles and matrices with the grid."""
+        self.figures.opened(self._on_opened, self.images.key, self._opened, **VIEW)
+        self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, IMPROVED)
+
+    def _on_opened(self, key: str) -> dict:
+        try:
+            return self._show_all(self._load(key), key)
+        except SAFEError:
+            return gr.skip()  # there is nothing to show, or soon something else
+
+
+def listed_images(result: Retraining, chosen: str) -> Listed:
+    """The images of a tile (`improved`, `worsened`, `wrong`), or of a cell of a matrix (`before:0,2`).
+
+    Anything else, which only a script of somebody else can have sent, is `improved`.
+    """
+    side, _, cell = chosen.partition(":")
+    matrix = matrices_of(result)[side == AFTER] if side in (BEFORE, AFTER) and result.answers else None
+    images: Sequence[Answered]
+    if matrix and (at := cell_in(matrix, cell)):
+        names = matrix.names
+        images = [result.answers[i] for i in matrix.images_in(*at).tolist()]
+        said = names[at[1]] if at[0] != at[1] else ONE_ANOTHER
+        right = at[0] == at[1] < len(matrix.classes)
+        what = f"{names[at[0]]}, right" if right else f"{names[at[0]]} taken for {said}"
+        text = f"{count(len(images), 'image')}: {what} {'before' if side == BEFORE else 'now'}"
+    else:
+        kind = chosen if chosen in MEANINGS else IMPROVED
+        images = result.improved if kind == IMPROVED else result.worsened
+        if kind == WRONG:
+            images = [row for row in result.answers if row.label not in (row.before, row.after)]
+        title = "Still wrong" if kind == WRONG else kind.capitalize()
+        text = f"{title}: {count(len(images), 'image')}, {MEANINGS[kind]}"
+    paths = [image.image for image in images]
+    return Listed(text, result.test_root, paths, lambda place: _change(images[place]))
+
+
+def heading(text: str, hint: str = "") -> str:
+    """A heading of a part of the pane, as HTML, with a hint as its tooltip."""
+    tooltip = f" title='{html.escape(hint)}'" if hint else ""
+    return f"<h3 class='safe-title'{tooltip}>{html.escape(text)}</h3>"
+
+
+def titled(text: str, drawing: str, hint: str = "") -> str:
+    """A drawing under its heading; empty if the drawing is."""
+    return heading(text, hint) + drawing if drawing else ""
+
+
+def _tiles(result: Retraining) -> list[dict[str, str]]:
+    rows = []
+    title, chosen = "Accuracy before → after", also_chosen(result) if result.is_other else ""
+    if final := result.final:
+        points = f"{gain_text(final.sure)} points, {interval_text(final.sure)}, {mcnemar_text(final.sure)}"
+        accuracy = f"{final.accuracy_before:.2%} → {final.accuracy_after:.2%}"
+        rows.append((title, accuracy, f"{points}; of {final.images_text}", ""))
+        title = "On the test images that chose"
+    gained = 100 * (result.accuracy_after - result.accuracy_before)
+    held = result.test_size * result.accuracy_before
+    sure = certainty_of(result)
+    rate = f"{len(result.worsened) / max(held, 1):.1%} of those right before"
+    if sure and sure.counts.right_before:
+        rate += f", 95% interval {sure.lost_low:.1%} to {sure.lost_high:.1%}"
+    interval = f", {interval_text(sure)}" if sure else ""
+    accuracy = f"{result.accuracy_before:.2%} → {result.accuracy_after:.2%}"
+    of_accuracy = f"{gained:+.2f} points{interval}; of {result.test_size:,} test images"
+    of_accuracy += f", which also chose {chosen}" if chosen else ""
+    still = result.test_size - round(result.test_size * result.accuracy_before) - len(result.improved)
+    rows += [
+        (title, accuracy, of_accuracy, ""),
+        ("Improved", f"{len(result.improved):,}", "wrong before, right now", IMPROVED),
+        ("Worsened", f"{len(result.worsened):,}", rate, WORSENED),
+        ("Still wrong", f"{still:,}", MEANINGS[WRONG], WRONG if result.answers else ""),
+    ]
+    if result.after is None:
+        waiting = f"{result.waiting / max(result.seconds, 1e-9):.0%} waiting for images"
+        images = f"{result.train_size:,} + {result.unsafe_size:,}"
+        others = f"; in a second pass {result.unlabelled_size:,} without a label" if result.unlabelled_size else ""
+        rows += [
+            ("Trained on", images, f"training and unsafe images{others}", ""),
+            ("Time", f"{result.seconds:.0f} s", waiting, ""),
+        ]
+    return [dict(zip(("title", "figure", "more", "opens"), row, strict=True)) for row in rows]
+
+
+def _classes(result: Retraining) -> str:
+    """Each class before and after, and how sure the difference is; empty for a regression."""
+    shares = [share for share in result.per_class if share.images]
+    if not shares:
+        return ""
+    sure = certainty_of_classes(result)
+    summary = f"<p class='safe-spots-base'>{html.escape(class_summary(sure))}.</p>" if sure else ""
+    by_name = {share.name: one for share, one in zip(result.per_class, sure, strict=False)}
+    return heading("Each class, before and after", CLASSES) + summary + class_bars(shares, by_name)
+
+
+def _change(image: Answered) -> str:
+    """The predictions before and after, and the class if it is neither of them."""
+    change = f"{image.before} → {image.after}" if image.before != image.after else f"{image.before}, as before"
+    return change if image.label in (image.before, image.after) else f"{image.label}: {change}"

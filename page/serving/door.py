@@ -1,0 +1,65 @@
+"""Where every event of the page enters and every answer leaves: a window gets an answer or a sentence, never less."""
+
+from typing import Any
+
+import gradio as gr
+import orjson
+
+from reporting.markup import escaped
+from support.defects import report_defect
+from support.errors import SAFEError
+
+NOT_OURS = "The page received something that none of its fields sends. Reload it and try again."
+
+
+class Page(gr.Blocks):
+    """Blocks whose every event ends in an answer that can be sent, or in a sentence that the window shows."""
+
+    async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """The one function of Gradio through which all events go, and each part of an answer that comes in several."""
+        try:
+            return _sendable(await super().process_api(*arguments, **named))
+        except gr.Error as refusal:  # Gradio's own, and those of `preprocess_data`
+            refusal.print_exception = False
+            raise
+        except SAFEError as error:
+            sentence = str(error)
+        except Exception as error:  # noqa: BLE001, the door: Gradio would show a toast without a word
+            sentence = report_defect(error)
+        raise gr.Error(escaped(sentence), title="Not done", print_exception=False)
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **named: Any) -> list[Any]:
+        """What a browser has sent becomes what handlers take: what no widget can have sent goes no further."""
+        for widget, sent in zip(block_fn.inputs, inputs, strict=False):
+            # Gradio lets a list pass where one choice is expected, if all of it are choices.
+            if isinstance(widget, gr.Dropdown) and not widget.multiselect and isinstance(sent, list):
+                raise gr.Error(NOT_OURS)
+        try:
+            return await super().preprocess_data(block_fn, inputs, *arguments, **named)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(NOT_OURS) from error
+
+
+def _sendable(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer as Gradio can send it: a name that is not valid Unicode would break off all that the window waits for.
+
+    Such names are rare, and to look for them in Python takes far longer than to try.
+    """
+    data = answer["data"]
+    try:
+        orjson.dumps(data, default=str)
+    except TypeError:
+        return answer | {"data": _valid(data)}
+    return answer
+
+
+def _valid(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    if isinstance(value, dict):
+        return {_valid(key): _valid(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_valid(inner) for inner in value]
+    return value

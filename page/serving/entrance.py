@@ -1,0 +1,88 @@
+"""Which page a request is for: the list of analyses, that of one of them, or that of the folder that holds them.
+
+The last of these is Gradio's application; this stands in front of it, behind `page/serving/guard.py`. A visitor who has
+not given the password meets nothing but that application's question for it, whatever the address.
+"""
+
+import asyncio
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from page.serving.analyses import TOP, address_of, split_address
+from page.serving.guard import GIVEN_OUT
+from page.serving.list_page import ADDRESS, ListPage
+from page.serving.mounts import Mounts
+from store.output_folder import own_files
+from support.errors import SAFEError
+
+
+class Entrance:
+    """ASGI middleware in front of the page of the folder itself.
+
+    Parameters
+    ----------
+    app : ASGI application
+    mounts : Mounts
+    listing : ListPage
+    """
+
+    def __init__(self, app: ASGIApp, mounts: Mounts, listing: ListPage):
+        self._app = app
+        self._mounts = mounts
+        self._listing = listing
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        name, path = split_address(scope["path"]) if scope["type"] == "http" else (TOP, "?")
+        listed = name == TOP and path.split("/")[1:2] == [ADDRESS.strip("/")]
+        given_out = path[1:] in GIVEN_OUT
+        if name == TOP and path != "/" and not listed and not given_out:
+            await self._app(scope, receive, send)
+        elif not path:
+            query = scope["query_string"].decode("latin-1")
+            await RedirectResponse(address_of(name) + (f"?{query}" if query else ""))(scope, receive, send)
+        elif not _is_let_in(scope):
+            await self._app({**scope, "path": "/" if listed or given_out else path}, receive, send)
+        elif listed:
+            await self._listing.answer(scope, receive, send)
+        elif given_out:
+            await (await self._file(name, path[1:]))(scope, receive, send)
+        elif name != TOP:
+            await self._answer(name, path, scope, receive, send)
+        elif await asyncio.to_thread(self._listing.stands_first):
+            await RedirectResponse(ADDRESS, 303)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _file(self, name: str, file: str) -> Response:
+        """The report or the export of an analysis, as SAFE wrote it."""
+        try:
+            folder = await self._mounts.folder(name)
+        except SAFEError as error:
+            return self._listing.shown(str(error), 409)
+        path = folder / file if folder and own_files(folder, [file]) else None
+        if path is None or path.is_symlink():
+            return PlainTextResponse("It has not been made yet, or is gone.\n", 404)
+        kind, place = ("application/zip", "attachment") if path.suffix == ".zip" else ("text/html", "inline")
+        fresh = {"Cache-Control": "no-cache"}
+        return FileResponse(path, headers=fresh, media_type=kind, filename=file, content_disposition_type=place)
+
+    async def _answer(self, name: str, path: str, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            if await self._mounts.answer(name, path, scope, receive, send):
+                return
+            status = 404
+            why = f"There is no analysis {self._listing.title(name)} any more. It was renamed or deleted."
+        except SAFEError as error:
+            status, why = 409, str(error)
+        await self._listing.shown(why, status)(scope, receive, send)
+
+
+def _is_let_in(scope: Scope) -> bool:
+    """Whether a visitor has given the password, or there is none."""
+    app, cookies = scope["app"], Request(scope).cookies
+    if app.auth is None:
+        return True
+    names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
+    return any(cookies.get(name) in app.tokens for name in names)

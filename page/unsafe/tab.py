@@ -1,0 +1,324 @@
+"""Third tab, steps 3 and 4: improvement images and the test accuracy give the images to label (the unsafe set)."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+
+from dbscan.outcome import NOISE
+from dnn.failures import Failures
+from page.failures.collected import failures_of, model_of
+from page.form_tab import FormTab
+from page.forms import remember, remembered
+from page.job_view import News
+from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, pane, reveal, take_labels, typed
+from page.pictures import thumbnails
+from page.results import Marks, Shown
+from pipeline.improvement import select_images
+from pipeline.summaries import selection_summary
+from rccs.clusters import fingerprint
+from rccs.review.notes import title
+from rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, set_key
+from reporting.markup import escaped
+from selection import SelectionSettings, chosen_by_model
+from store.runs import SELECTION, runs_of
+from support.errors import SAFEError
+from support.text import count, printable
+
+TAB = "unsafe"
+RUN = "run"  # in the form that is kept: the clusters that it was sent for
+# Parameters of `SelectionSettings`, and the fields that they are typed into
+NUMBERS = {"test_accuracy": "accuracy", "test_size": "test_size", "factor": "factor", "size": "size"}
+
+GALLERY_LIMIT = 120  # each image is decoded on the server and sent to the browser
+
+STEPS = [
+    ("Generate RCCs", "In the tab before: root cause clusters, the reasons for which the network fails."),
+    (
+        "Give the improvement images",
+        "A folder of images that the network was not trained on, and its test accuracy.",
+    ),
+    ("Click Select unsafe set", "You get the images to label (the unsafe set): those nearest to the RCCs."),
+]
+EMPTY = empty("No unsafe set yet.", STEPS)
+OUTDATED = empty("The last unsafe set belongs to earlier clusters.", STEPS[1:])
+CHANGED_SINCE = empty("The RCCs were changed after the last unsafe set was selected. Its labels are kept.", STEPS[1:])
+COLUMNS = (
+    "failing: images of the RCC. candidates: improvement images that are nearer to it than to any other RCC. selected: "
+    "those of them in the unsafe set. within eps: selected images that are near enough to belong to the RCC"
+)
+
+
+class UnsafeTab(FormTab):
+    """Lay out the tab; `wire` connects its widgets."""
+
+    def __init__(self, settings: PageSettings):
+        super().__init__(settings)
+        with gr.Row(elem_classes="safe-form"):
+            self.form.text(
+                "folder",
+                "improvement",
+                "Improvement folder",
+                "Images that the network was not trained on, labelled or not",
+                "/path/to/improvement/images",
+                scale=4,
+            )
+            info = "From 0 to 1; of a detector, the share found"
+            self.form.text("accuracy", "accuracy", "Test accuracy", info, "0.93", scale=1, min_width=150)
+            self._lay_out_start("improvement", "Select unsafe set", "select")
+        with self.form.options("How many images, and which"):
+            self._lay_out_options()
+        self._lay_out_state(TAB, EMPTY)
+        with pane("unsafe-pane") as self.pane:
+            self._lay_out_set()
+        self.key = gr.State("")  # of the unsafe set that the window shows
+        shown = [self.pane, self.key, self.per_rcc, self.rcc, self.heading, self.gallery, self.table]
+        self._show_in(TAB, self.pane, shown)
+
+    def _lay_out_options(self) -> None:
+        add, text = self.form.add, self.form.text
+        with gr.Row():
+            text("size", "set-size", "Number of images", "Instead of the formula")
+            text("factor", "factor", "Factor", "N = ⌈factor · test-set size · accuracy⌉", value="0.3")
+            text("test_size", "test-size", "Test-set size", "Empty: failing images / (1 − accuracy)")
+        with gr.Row():
+            quota = gr.Radio(
+                [("by its failing images", "size"), ("the same of each (the paper)", "equal")],
+                value=QUOTA,
+                label="Images for each RCC",
+                info="How the set is divided",
+                scale=2,
+                min_width=460,
+                elem_id="quota",
+            )
+            add("quota", quota)
+            for name, elem_id, label, info in (
+                ("leave_out", "leave-out", "Leave out RCCs marked safe", "No image is selected for them"),
+                ("reasons", "by-reasons", "Also by weak spots", "Half of the images, where their conditions hold"),
+            ):
+                add(name, gr.Checkbox(label=label, info=info, min_width=230, elem_id=elem_id))
+        with gr.Row():
+            column = "A column of the images' parameters.csv, such as the drive or the person"
+            text("spread", "spread-over", "Spread over", column, "person")
+            likely = "With it, half of the images are ones that it is likely to get wrong"
+            text("model", "select-model", "Model", likely, "/path/to/model.keras")
+            folders = "A folder for each class; gives the accuracy as well"
+            text("test", "select-test", "Test folder of the model", folders, "/path/to/test")
+
+    def _lay_out_set(self) -> None:
+        with gr.Row():
+            with gr.Column(scale=5, min_width=430):
+                gr.HTML(f"<h3 class='safe-title' title='{COLUMNS}'>By root cause cluster</h3>")
+                self.per_rcc = gr.Dataframe(
+                    headers=["RCC", "failing", "candidates", "selected", "within eps"],
+                    interactive=False,
+                    max_height=500,
+                    wrap=True,
+                    column_widths=["30%", "14%", "20%", "16%", "20%"],  # or a long name would hide the numbers
+                    buttons=[],
+                    elem_id="unsafe-rccs",
+                )
+            with gr.Column(scale=6, min_width=360):
+                self.rcc = gr.Dropdown(
+                    label="Images selected for", info="The largest RCC first", choices=[], elem_id="unsafe-rcc"
+                )
+                self.heading = gr.HTML()
+                self.gallery = gr.Gallery(
+                    show_label=False,
+                    columns=6,
+                    height=384,  # ends in the middle of a row, so that one sees that there are more
+                    object_fit="contain",
+                    buttons=[],
+                    interactive=False,
+                    elem_id="unsafe-gallery",
+                )
+        with gr.Accordion("All selected images", open=False):
+            self.table = gr.Dataframe(
+                headers=["image", "RCC", "distance", "within eps", "why"],
+                interactive=False,
+                max_height=420,
+                show_search="filter",
+                elem_id="unsafe-table",
+            )
+
+    def _guide(self) -> str:
+        """What to do where there is no unsafe set to show; empty where there is one."""
+        settings = self._settings
+        if not settings.results.holds_unsafe_set():
+            return OUTDATED if runs_of(settings.out, SELECTION) else EMPTY
+        try:
+            unsafe, current = load_unsafe_set(settings.out), settings.results.shown()
+        except SAFEError:
+            return ""  # `show` reports the error
+        if fingerprint(current.clusters) == unsafe.clusters:
+            return ""
+        return CHANGED_SINCE if unsafe.run == current.run else OUTDATED
+
+    def show(self) -> dict:
+        """What the widgets show of the unsafe set in the output folder.
+
+        Raises
+        ------
+        SAFEError
+            There is none, it is damaged, or it was selected for other clusters.
+        """
+        settings = self._settings
+        unsafe = load_unsafe_set(settings.out)
+        current = settings.results.shown()
+        if fingerprint(current.clusters) != unsafe.clusters:
+            raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
+        rccs = [k for k in current.clusters.groups if k != NOISE]
+        selected = {k: [image for image in unsafe.images if image.rcc == k] for k in rccs}
+        choices = [
+            (f"{title(k, current.notes)} · {count(len(images), 'image')}", k)
+            for k, images in selected.items()
+            if images
+        ]
+        return {
+            self.status: self._summary(unsafe),
+            self.pane: reveal(),
+            self.key: set_key(unsafe),
+            self.per_rcc: _rows_by_rcc(unsafe, current, selected),
+            self.rcc: gr.Dropdown(choices=choices, value=choices[0][1]),
+            self.table: [
+                [
+                    printable(image.image),
+                    image.rcc,
+                    f"{image.distance:.4f}",
+                    "yes" if image.within_eps else "no",
+                    printable(image.why),
+                ]
+                for image in unsafe.images
+            ],
+            **self._show_gallery(unsafe, choices[0][1]),
+        }
+
+    def _summary(self, unsafe: UnsafeSet) -> str:
+        written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
+        return done(
+            f"{selection_summary(unsafe)}. Next: label them, in the tab Labels.",
+            " ".join(filter(None, [unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
+        )
+
+    def _show_gallery(self, unsafe: UnsafeSet, rcc: int) -> dict:
+        images = [image.image for image in unsafe.images if image.rcc == rcc]
+        why = {image.image: _exception(image) for image in unsafe.images if image.rcc == rcc}
+        text = "Nearest first" if len(images) <= GALLERY_LIMIT else f"The {GALLERY_LIMIT} nearest of {len(images):,}"
+        return {
+            self.heading: f"<h3 class='safe-title'>{text}</h3>",
+            self.gallery: thumbnails(
+                unsafe.improvement_root, images[:GALLERY_LIMIT], 160, self._settings.root, told=why
+            ),
+        }
+
+    def _last_form(self) -> dict:
+        """The form as it was last sent, with the improvement folder of the set, which a command may have selected.
+
+        If the clusters are of failures that SAFE has collected, the accuracy is the one measured with them, and the
+        network and its test folder are those, unless others were sent for these clusters.
+        """
+        settings = self._settings
+        fields: dict[str, Any] = dict(remembered(settings.out, TAB))
+        with contextlib.suppress(SAFEError):
+            if settings.results.holds_unsafe_set():
+                fields["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
+        with contextlib.suppress(SAFEError):
+            shown = settings.results.shown()
+            sent = fields.get(RUN) == shown.run and fields.get("accuracy")
+            if not sent and (failures := failures_of(shown.review.original, settings.out)):
+                fields["accuracy"] = f"{failures.accuracy:.6g}"
+                fields |= self._network_of(failures)
+        return fields
+
+    def _network_of(self, failures: Failures) -> dict[str, str]:
+        """The fields of the network that failed: with it, images are chosen that it is likely to get wrong as well.
+
+        Those teach it more than the nearest alone (docs/decisions/020-quotas-by-size.md).
+        """
+        model = model_of(failures)
+        if model is None:
+            return {}
+        paths = {"model": printable(os.fspath(model)), "test": printable(os.fspath(failures.test_root))}
+        try:
+            for path in paths.values():
+                self._settings.accept(path)
+        except SAFEError:
+            return {}  # not for the visitors of this page
+        return paths
+
+    def _now(self) -> Marks:
+        return super()._now()._replace(retraining=0)
+
+    def _result_of(self, marks: Marks) -> tuple:
+        return marks.run, marks.selection
+
+    def on_select(self, *values: Any) -> Iterator[dict]:
+        """Select the unsafe set with the values of the form."""
+        settings, fields = self._settings, self.form.named(values)
+        numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
+        paths = typed(model=fields["model"], test=fields["test"])
+
+        def work(job: Job) -> None:
+            improvement = settings.accept(fields["folder"])
+            accepted: dict[str, Any] = {name: settings.accept(path) for name, path in paths.items()}
+            remember(settings.out, TAB, {**fields, RUN: settings.results.marks().run})
+            spread_over = (fields["spread"] or "").strip()
+            chosen = SelectionSettings(quota=fields["quota"], spread_over=spread_over, **numbers)
+            select_images(
+                improvement, settings.out, chosen,
+                leave_out_safe=bool(fields["leave_out"]), reasons=bool(fields["reasons"]), within=settings.root,
+                weights=settings.weights, progress=job.progress, **accepted,
+            )  # fmt: skip
+
+        take_labels(settings.out)
+        yield from self._work(fields, work)
+
+    def on_rcc(self, rcc: int, key: str) -> dict:
+        """Show the images selected for another RCC, if the folder still holds the set that the window shows."""
+        try:
+            unsafe = load_unsafe_set(self._settings.out)
+            if set_key(unsafe) != key:
+                raise SAFEError("Another unsafe set was selected in the meantime. Reload the page to see it.")
+        except SAFEError as error:
+            gr.Warning(escaped(error), title="Out of date")
+            return gr.skip()
+        return self._show_gallery(unsafe, rcc)
+
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
+        form = self.form
+        typed_into = ("folder", "accuracy", "test_size", "factor", "size", "model", "test")
+        submitted = [self.start.click, *(form[name].submit for name in typed_into)]
+        gr.on(submitted, self.on_select, form.widgets, self.outputs, **FOLLOW)
+        if self._settings.example:
+            case = self._settings.example
+            folder, model, test = (case.folder / name for name in ("improvement", "model.keras", "test"))
+            filled = (folder, case.accuracy, case.test_size, model, test)
+            fields = [form[name] for name in ("folder", "accuracy", "test_size", "model", "test")]
+            self.example.click(lambda: tuple(map(str, filled)), None, fields, **VIEW)
+        self.rcc.input(self.on_rcc, [self.rcc, self.key], [self.heading, self.gallery], **LATEST)
+        # Clusters generated again outdate the set: look again whenever the tab is opened.
+        self._wire(loaded, news, tab)
+
+
+def _exception(image: UnsafeImage) -> str:
+    """Why an image was selected, if it is not simply among the nearest."""
+    if image.reason:
+        return printable(f"weak spot: {image.reason}")
+    return "" if image.likely_wrong is None else f"likely wrong ({image.likely_wrong:.0%} of similar answers)"
+
+
+def _rows_by_rcc(unsafe: UnsafeSet, current: Shown, selected: dict[int, list[UnsafeImage]]) -> list[list]:
+    """The table by RCC: its name, and how many images are failing, candidates, selected, and within eps of it."""
+    return [
+        [
+            title(k, current.notes) + (" (left out)" if k in unsafe.left_out else ""),
+            int(current.clusters.sizes[k]),
+            unsafe.candidates[k],
+            len(images),
+            sum(image.within_eps for image in images),
+        ]
+        for k, images in selected.items()
+    ]

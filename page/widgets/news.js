@@ -1,0 +1,34 @@
+// Asks every few seconds which jobs were started last and whether the folder has changed, and tells the tabs. `known`:
+// what of this the window was filled in with; without it, the tabs are told once that something may have changed.
+const EVENTS = ["failures", "clusters", "unsafe", "retraining", "report", "folder", "notes"];
+const FIRST = 500, EVERY = 2000;  // milliseconds
+const told = {};
+const listsEdits = () => Boolean(document.querySelector("#edits table")?.checkVisibility());
+
+async function look(first) {
+  if (!document.hidden) {
+    try {
+      const latest = await server.latest_news([]);
+      document.dispatchEvent(new CustomEvent("safe-steps", { detail: latest.steps }));
+      for (const event of EVENTS) {
+        // At first the window is still being filled in, and would be filled in twice.
+        if (first || !latest[event] || latest[event] === told[event]) continue;
+        told[event] = latest[event];
+        trigger(event);
+        if (event === "notes" && listsEdits()) trigger("edits");
+      }
+    } catch {
+      // The connection is lost for a moment, or the analysis is gone: the page in its place says so.
+      const page = await fetch("./", { method: "HEAD" }).catch(() => null);
+      if (page?.status === 404) location.reload();
+    }
+  }
+  setTimeout(look, EVERY);
+}
+watch("known", () => { if (props.known && !Object.keys(told).length) Object.assign(told, JSON.parse(props.known)); });
+// What this window has written itself it shows already, but for the list of what was said.
+document.addEventListener("safe-kept", ({ detail: [before, after] }) => {
+  if (told.notes === before) told.notes = after;
+  if (listsEdits()) trigger("edits");
+});
+setTimeout(look, FIRST, true);

@@ -1,0 +1,54 @@
+// What the scripts of all widgets are made of; stands before them. Gradio gives each of them `element`, `props`, `watch`,
+// `trigger` and `server`.
+const $ = (selector) => element.querySelector(selector);
+
+// A new element: its properties and attributes (a text alone is its class), and what is in it.
+function made(tag, properties = {}, ...content) {
+  const part = document.createElement(tag), named = typeof properties === "string" ? { className: properties } : properties;
+  for (const [name, value] of Object.entries(named)) {
+    if (name in part) part[name] = value;
+    else part.setAttribute(name, value);
+  }
+  part.append(...content);
+  return part;
+}
+
+// A failure rate with its interval, and a line at the rate beside which it stands; without one if that is null.
+function rateBar({ rate, low, high }, other) {
+  const at = (share) => `${(100 * share).toFixed(1)}%`, part = (what, style) => made("i", { className: `safe-rate-${what}`, style });
+  return made("span", { className: "safe-rate-bar", ariaHidden: "true" },  // the words beside it say it
+    part("fill", `width: ${at(rate)}`), part("range", `left: ${at(low)}; width: ${at(Math.max(high - low, 0.004))}`),
+    ...(other === null ? [] : [part("base", `left: ${at(other)}`)]));
+}
+
+const textButton = (text, onclick) => made("button", { type: "button", onclick }, text);
+
+// What the address says behind `#`, by name; the browser's buttons lead back to what it said before.
+const inAddress = () => new URLSearchParams(location.hash.slice(1));
+
+function putInAddress(parameters, how = "pushState") {
+  const hash = `${parameters}` && `#${parameters}`;
+  if (hash !== location.hash) history[how](null, "", hash || location.pathname + location.search);
+}
+
+// What was said of the entries of a list since it was read: an answer that was on its way meanwhile is older. `news` has the
+// run that it is about, at: when it was read, and entries, each with a key.
+function newest(key) {
+  const since = new Map();
+  let run = "";
+  return {
+    hear(news) {
+      if (!news.entries.length) return;
+      if (news.run !== run) since.clear();
+      run = news.run;
+      for (const entry of news.entries) if (!(since.get(entry[key])?.at > news.at)) since.set(entry[key], { at: news.at, entry });
+    },
+    // Entries that were read, with what was said of them later.
+    of(news) {
+      return news.entries.map((entry) => {
+        const later = news.run === run ? since.get(entry[key]) : null;
+        return later?.at > news.at ? { ...entry, ...later.entry } : entry;
+      });
+    },
+  };
+}

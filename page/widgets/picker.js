@@ -1,0 +1,92 @@
+// The dialog that chooses a path, one for all fields: a button at each field opens it at what the field names.
+const dialog = $("dialog"), list = $("select"), taking = $('[data-do="take"]');
+let button = null;  // the one that opened it
+let shown = {}, asked = 0, last = "";
+
+const block = () => button.parentElement;
+const box = () => block().querySelector("textarea, input");
+const label = (field) => field.querySelector("[data-testid='block-info']")?.textContent.trim() || field.id;
+const say = (text) => { $("[role=status]").textContent = text; };
+
+function addButtons() {
+  for (const id of dialog.dataset.fields.split(" ")) {
+    const field = document.getElementById(id);
+    if (!field || field.querySelector(".safe-browse")) continue;
+    const browse = made("button", { type: "button", className: "safe-browse", ariaLabel: `Browse… ${label(field)}`, ariaHasPopup: "dialog" }, "Browse…");
+    browse.addEventListener("click", () => open(browse));
+    field.append(browse);
+  }
+}
+
+let waiting = 0;
+new MutationObserver(() => {  // Gradio mounts what is folded when it is opened
+  waiting ||= setTimeout(() => { waiting = 0; addButtons(); }, 100);
+}).observe(document.body, { childList: true, subtree: true });
+addButtons();
+
+function open(from) {
+  button = from;
+  if (box().disabled || dialog.open) return;
+  show({});
+  dialog.showModal();
+  go(box().value.trim() || last, box().value.trim());
+}
+
+// Show what is at a path; `from` is the entry to be at hand.
+async function go(path, from = "") {
+  const number = ++asked;
+  say("");
+  taking.disabled = true;
+  const answer = await server.listed_folder([block().id, path]).then(JSON.parse).catch(() => ({}));
+  if (number !== asked || !dialog.open) return;
+  if (answer.place) show(answer, from);
+  say(answer.place ? answer.notes : answer.problem || "SAFE does not answer. Try again.");
+}
+
+function show(answer, from = "") {
+  const { place, above = [], entries = [], wanted } = shown = answer;
+  $("h2").textContent = wanted ? `${label(block())}: choose ${wanted}` : label(block());
+  const crumb = ({ name, path }) => made("button", { type: "button", title: path, dir: "auto", onclick: () => go(path, place.path) }, name);
+  $("nav").replaceChildren(...above.map(crumb), ...(place ? [made("b", { title: place.path, dir: "auto" }, place.name)] : []));
+  list.replaceChildren(...entries.map(({ name, folder }) => made("option", { title: name, dir: "auto" }, folder ? `${name}/` : name)));
+  list.selectedIndex = entries.findIndex(({ path }) => path === from);
+  list.focus();
+  mark();
+}
+
+// What would be taken: the entry at hand or, where none is, the folder.
+const chosen = () => shown.entries?.[list.selectedIndex] || (shown.takesFolders ? shown.place : null);
+
+function mark() {
+  const one = chosen();
+  taking.textContent = one ? `${one.folder && !shown.takesFolders ? "Open" : "Use"} ${one.name}` : "Use";
+  taking.disabled = !one;
+}
+
+function take(one = chosen()) {
+  if (!one || taking.disabled) return;
+  if (one.folder && !shown.takesFolders) { go(one.path); return; }
+  const field = box(), kind = field.tagName === "TEXTAREA" ? HTMLTextAreaElement : HTMLInputElement;
+  Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(field, one.path);
+  field.dispatchEvent(new Event("input", { bubbles: true }));
+  setTimeout(() => field.dispatchEvent(new Event("blur")), 50);  // some fields are read when they are left
+  last = shown.place.path;
+  dialog.close();
+}
+
+function enter() {
+  const one = shown.entries?.[list.selectedIndex];
+  if (one?.folder) go(one.path); else take();
+}
+
+list.addEventListener("change", mark);
+list.addEventListener("dblclick", enter);
+list.addEventListener("keydown", (event) => {
+  if (event.key === "Enter") enter();
+  else if (event.key === "Backspace" && shown.above?.length) go(shown.above.at(-1).path, shown.place.path);
+  else return;
+  event.preventDefault();
+});
+$('[data-do="close"]').addEventListener("click", () => dialog.close());
+taking.addEventListener("click", () => take());
+dialog.addEventListener("close", () => { asked += 1; button?.focus({ preventScroll: true }); });

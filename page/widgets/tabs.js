@@ -1,0 +1,56 @@
+// The tabs: the address says which one is in sight, so that a reload, the browser's buttons and a link lead back to it;
+// those whose step is done have a tick.
+const FIRST = "clusters";  // in sight where the address says nothing
+const TICK = 100, STEADY = 5;  // milliseconds; how many of these a tab must stay in sight: Gradio sets its own at first
+const idOf = (tab) => tab.dataset.tabId;
+const all = () => [...document.querySelectorAll('.tab-container [role="tab"]')];
+const named = () => all().find((tab) => idOf(tab) === (inAddress().get("tab") || FIRST));
+const selected = (tab) => tab?.getAttribute("aria-selected") === "true";
+
+function follow() {
+  const tab = named();
+  if (tab && !selected(tab)) tab.click();
+}
+
+function keep() {
+  const tab = all().find(selected);
+  tick();
+  const now = inAddress();
+  if (!tab || (now.get("tab") || FIRST) === idOf(tab)) return;
+  if (idOf(tab) === FIRST) now.delete("tab");
+  else now.set("tab", idOf(tab));
+  putInAddress(now);
+}
+
+// What is done has a tick; the button beside the title leads to what comes next, unless that is in sight.
+const button = $("#next-step");
+let steps = { done: [], next: "", text: "" };
+
+function tick() {
+  for (const tab of all()) tab.toggleAttribute("data-done", steps.done.includes(idOf(tab)));
+  button.textContent = steps.text;
+  button.hidden = !steps.next || idOf(all().find(selected) || button) === steps.next;
+}
+
+button.addEventListener("click", () => all().find((tab) => idOf(tab) === steps.next)?.click());
+document.addEventListener("safe-steps", ({ detail }) => {
+  if (!detail) return;
+  steps = detail;
+  tick();
+});
+
+let asked = inAddress().has("tab");
+document.addEventListener("click", (event) => { if (event.isTrusted && event.target.closest?.('[role="tab"]')) asked = false; }, true);
+
+function begin(steady) {
+  if (!all().length || (asked && named() && steady < STEADY)) {
+    follow();
+    setTimeout(() => begin(selected(named()) ? steady + 1 : 0), TICK);
+    return;
+  }
+  keep();
+  new MutationObserver(keep).observe(all()[0].closest('[role="tablist"]'),
+    { subtree: true, attributes: true, attributeFilter: ["aria-selected"] });
+  window.addEventListener("popstate", follow);
+}
+begin(0);

@@ -1,0 +1,78 @@
+"""Requirements are checked on a test set, so that what decides about a model, such as CI, can ask."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.answers import answers_of_run, given_answers
+from pipeline.run_record import groups_of
+from rccs.clusters import load_clusters
+from rccs.parameters import find_parameters
+from reasons.comparison import known_of
+from reasons.groups import named_groups
+from reasons.requirements import Finding, findings, read_requirements
+from store.runs import CLUSTERS, present_runs
+from support.errors import SAFEError
+from support.progress import Progress, no_progress
+
+CHOSEN_BY = (
+    "These images also chose the weak spots and RCCs: a requirement that was written after them is shown by other "
+    "images alone (--predictions, --tested)."
+)
+
+
+class Checked(NamedTuple):
+    """What a test set says of requirements.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+    notes : tuple of str
+        Sentences on the images.
+    """
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+def check_requirements(
+    requirements: str | os.PathLike,
+    out: Path,
+    predictions: str | os.PathLike | None = None,
+    tested: str | os.PathLike | None = None,
+    *,
+    groups: Sequence[str] = (),
+    partial: bool = False,
+    progress: Progress = no_progress,
+) -> Checked:
+    """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
+
+    Parameters
+    ----------
+    requirements : path
+        As for `reasons.requirements.read_requirements`.
+    predictions, tested, partial
+        As for `pipeline.answers.given_answers`.
+    groups : sequence of str
+        As for `cluster`; by default those of the run in `out`, if there is one.
+
+    Raises
+    ------
+    SAFEError
+        A file cannot be read, there are no answers, or a requirement is about what is not known of the images.
+    """
+    required = read_requirements(requirements)  # what is wrong with them is said before the images are read
+    given, there = given_answers(predictions, tested, partial=partial), CLUSTERS in present_runs(out)
+    answered = given or (answers_of_run(out, load_clusters(out), None) if there else None)
+    if answered is None:
+        raise SAFEError(
+            "Expected the network's answers: --predictions CSV --tested DIR, or an analysis with them. Received: "
+            f"{out}, without."
+        )
+    names = tuple(groups) or (groups_of(out) if there else ())
+    found = named_groups(names, answered, parameters=find_parameters(answered.root))
+    known = known_of(answered, groups=names, progress=progress)
+    of_images = found.groups if found else None
+    told = findings(required, known.columns, ~answered.right, of_images)
+    return Checked(tuple(told), (*answered.notes, *(found.notes if found else ()), *(() if given else (CHOSEN_BY,))))

@@ -1,0 +1,145 @@
+"""After step 2: what was found is asked of a fresh test set, without searching again."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dbscan.neighbours import Points
+from dbscan.outcome import NOISE
+from dnn.tested import AnsweredImages, read_predictions
+from features.batches import Stream
+from features.contents import in_common
+from pipeline.answers import answers_of_run
+from pipeline.descriptions import show_reasons
+from pipeline.run_record import groups_of
+from rccs.answers import CONFIDENCE
+from rccs.parameters import find_parameters
+from rccs.review.review import Review, load_review
+from reasons.comparison import known_of, load_reasons, points_of_tested
+from reasons.confirmation import CONFIRMATION_FILE, Answer, answers_to, claims_of, confirmation_text
+from reasons.groups import named_groups
+from store.output_folder import working
+from store.places import relative
+from store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
+from support.errors import SAFEError
+from support.progress import Progress, no_progress
+from support.text import count, printable, some
+from training.closure import CLOSURE_FILE, Closure, closure_text, closures
+
+
+class Confirmation(NamedTuple):
+    """What fresh images say of what was found, and what a later model makes of it; empty without one."""
+
+    answers: tuple[Answer, ...]
+    closures: tuple[Closure, ...] = ()
+
+
+def confirm(
+    out: Path,
+    predictions: str | os.PathLike,
+    tested: str | os.PathLike,
+    *,
+    after: str | os.PathLike | None = None,
+    groups: Sequence[str] = (),
+    partial: bool = False,
+    weights: str | os.PathLike | None = None,
+    stream: Stream | None = None,
+    progress: Progress = no_progress,
+) -> Confirmation:
+    """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
+
+    Parameters
+    ----------
+    predictions, tested, partial
+        As for `dnn.tested.read_predictions`.
+    after : path, optional
+        What a later model says of the same images: then also which reasons are closed (see `training/closure.py`).
+    groups : sequence of str
+        As for `cluster`; by default those of the run.
+    weights, stream
+        As for `selection.select_unsafe_set`.
+
+    Raises
+    ------
+    SAFEError
+        Nothing was found, the fresh images have images or classes in common with the others that they must not have, or
+        a table or image cannot be read.
+    """
+    with working(out, "confirming"):
+        review, run = load_review(out), present_runs(out)[CLUSTERS]
+        reasons = load_reasons(out, review.original, run)
+        first = answers_of_run(out, review.original, None)
+        if first is None or reasons.comparison is None:
+            raise SAFEError(
+                f"Expected RCCs and weak spots found with the network's answers to a test set. Received: {out}, "
+                "without such answers. Find the failures and cluster them first."
+            )
+        fresh = read_predictions(predictions, tested, partial=partial)
+        _check_fresh(fresh, first, review)
+        later = _right_after(after, fresh, partial) if after else None
+        names = tuple(groups) or groups_of(out)
+        parameters = find_parameters(fresh.root)
+        found = named_groups(names, fresh, parameters=parameters)
+        columns = known_of(fresh, groups=names, progress=progress).columns
+        regions = np.full(len(fresh.paths), NOISE)  # also of images that cannot be read
+        points, read = points_of_tested(
+            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights, stream=stream,
+            progress=progress,
+        )  # fmt: skip
+        regions[read] = review.clusters.labels[Points(review.clusters.points).nearest_to(points)[0]]
+        claims = claims_of(reasons.spots, columns, reasons.rates(review.clusters), regions)
+        of = found.groups if found else None
+        answers = answers_to(claims, ~fresh.right, of)
+        closed = [] if later is None else closures(claims, fresh.right, later, of)
+        facts = {
+            "source": relative(fresh.source, out),
+            "tested": relative(fresh.root, out),
+            "images": len(fresh.paths),
+            "wrong": int((~fresh.right).sum()),
+            "edits": review.last_number,
+            "told": [answer.text for answer in answers],
+            "closed": [one.text for one in closed],
+            "notes": [*fresh.notes, *(found.notes if found else ())],
+        }
+        files = {CONFIRMATION_FILE: confirmation_text(answers)}
+        files |= {CLOSURE_FILE: closure_text(closed)} if closed else {}
+        add_run(out, CONFIRMATION, files, clusters=run.itself, facts=facts)
+        show_reasons(out)
+    return Confirmation(tuple(answers), tuple(closed))
+
+
+def _right_after(table: str | os.PathLike, fresh: AnsweredImages, partial: bool) -> np.ndarray:
+    """Whether a later model gets each fresh image right: ndarray of shape (n_fresh,), bool."""
+    later = read_predictions(table, fresh.root, partial=partial)
+    right = dict(zip(later.paths, later.right.tolist(), strict=True))
+    missing = [path for path in fresh.paths if path not in right]
+    if missing:
+        raise SAFEError(
+            f"Expected answers of both models to the same images. Received: {later.source}, without "
+            f"{count(len(missing), 'image')} of {fresh.source}, such as {printable(missing[0])}."
+        )
+    return np.array([right[path] for path in fresh.paths], bool)
+
+
+def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, review: Review) -> None:
+    """Make sure that the images have chosen nothing, and that the network tells the same classes apart."""
+    used = [
+        *(first.root / path for path in first.paths),
+        *(review.clusters.image_root / p for p in review.clusters.paths),
+    ]
+    same = np.flatnonzero(in_common([fresh.root / path for path in fresh.paths], used))
+    if len(same):
+        examples = printable(some([fresh.paths[row] for row in same[:3].tolist()]))
+        raise SAFEError(
+            f"Expected images that the RCCs and weak spots were not found with. Received {len(same):,} of "
+            f"{count(len(fresh.paths), 'image')} that were, such as {examples}. Leave them out."
+        )
+    others = set(fresh.answers.label) - set(first.answers.label) if first.answers.kind == CONFIDENCE else set()
+    if others or fresh.answers.kind != first.answers.kind:
+        raise SAFEError(
+            f"Expected answers of the same network, with the classes of {first.source}. Received: {fresh.source}"
+            f"{', also with ' + printable(some(sorted(others))) if others else ''}. Give images of the same classes."
+        )

@@ -1,0 +1,218 @@
+"""What the engineer has done in the review of a run, as the entries of the database say it. Step 2."""
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from dbscan.outcome import NOISE
+from rccs.review.notes import FIELDS, REGISTER, RccNote, SpotNote, title
+from rccs.spots.weak_spots import read_conditions
+from store.entries import Entry, append, entries_of
+from support.errors import SAFEError
+from support.text import printable
+
+MAKING = ("merge", "move", "new")  # they change which images an RCC has
+SAYING = ("rcc", "spot")  # the kinds of entries on an RCC and on a weak spot
+TURNING = ("undo", "redo")
+KINDS = (*MAKING, *SAYING, *TURNING)
+# Fields that are kept while they are typed
+TYPED = ("name", "note", *(field for field, known in REGISTER.items() if not known.choices))
+
+
+class Edit(NamedTuple):
+    """Something that the engineer has done.
+
+    Attributes
+    ----------
+    number : int
+        Of the entry.
+    time : str
+        ISO 8601, UTC.
+    kind : one of KINDS
+        "rcc" and "spot" change what is said of an RCC or a weak spot. An undo or redo has neither images, source nor
+        target. A new RCC is made of images of others.
+    images : tuple of str
+        The images moved; empty for a merge.
+    source : tuple of int
+        For a merge, the RCC that disappears; for a move and a new RCC, the previous RCC of each image.
+    target : int or None
+        The RCC that the images belong to afterwards, or `NOISE`. That of a new RCC was never used before.
+    by : str
+        The author: a window of the page; empty if unknown.
+    of : int or None
+        For an undo or redo, the number of the edit.
+    notes : tuple of RccNote, or of SpotNote
+        What was said before and afterwards: of a merge the notes on the target, and that on the source as the third.
+    reach : mapping of int to float, optional
+        That of the RCCs that edits have changed, with this one: computing it takes a second for one of 5,000 images.
+    """
+
+    number: int
+    time: str
+    kind: str
+    images: tuple[str, ...] = ()
+    source: tuple[int, ...] = ()
+    target: int | None = None
+    by: str = ""
+    of: int | None = None
+    notes: tuple[Any, ...] = ()
+    reach: Mapping[int, float] | None = None
+
+    @property
+    def about(self) -> object:
+        """What an edit of `SAYING` is about: an RCC, or a condition on a test set."""
+        after = self.notes[1]
+        return after[:2] if isinstance(after, SpotNote) else after.rcc
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """The fields that an edit of `SAYING` has changed."""
+        before, after = self.notes
+        return tuple(name for name in FIELDS if getattr(before, name) != getattr(after, name))
+
+
+def edits_in(db: sqlite3.Connection, run: str, kinds: Sequence[str] = KINDS) -> tuple[Edit, ...]:
+    """The edits of a run, oldest first; undos and redos only of edits of these kinds.
+
+    What is typed into a field comes in pieces, one after the other, and is one edit.
+    """
+    edits: list[Edit] = []
+    numbers: set[int | None] = set()
+    for entry in entries_of(db, run, (*kinds, *TURNING)):
+        edit = _edit_of(entry)
+        if edit.kind in TURNING and edit.of not in numbers:
+            continue
+        if edits and _goes_on(edits[-1], edit):
+            edit = edit._replace(notes=(edits.pop().notes[0], edit.notes[1]))
+            if not edit.changed:  # typed, and removed again
+                continue
+        edits.append(edit)
+        numbers.add(edit.number)
+    return tuple(edits)
+
+
+def _goes_on(before: Edit, edit: Edit) -> bool:
+    """Whether an edit goes on with what the one before it has typed."""
+    same = before.kind == edit.kind in SAYING and before.by == edit.by and before.about == edit.about
+    return same and before.changed == edit.changed and len(edit.changed) == 1 and edit.changed[0] in TYPED
+
+
+def add_edit(db: sqlite3.Connection, run: str, edit: Edit) -> int:
+    """Add the entry of an edit that makes, undoes or redoes something; its number."""
+    value: dict[str, Any] = {"of": edit.of} if edit.kind in TURNING else {"from": edit.source, "to": edit.target}
+    value |= {"images": edit.images} if edit.images else {}
+    value |= {"notes": edit.notes} if edit.notes else {}
+    value |= {} if edit.reach is None else {"reach": edit.reach}
+    return append(db, edit.kind, "", value, author=edit.by, run=run, time=edit.time)
+
+
+def _edit_of(entry: Entry) -> Edit:
+    value, edit = entry.value, Edit(entry.number, entry.time, entry.kind, by=entry.author)
+    if "reach" in value:
+        edit = edit._replace(reach={int(rcc): reach for rcc, reach in value["reach"].items()})
+    if entry.kind in TURNING:
+        return edit._replace(of=value["of"])
+    if entry.kind in SAYING:
+        note = RccNote if entry.kind == "rcc" else SpotNote
+        return edit._replace(notes=(note(*value["before"]), note(*value["after"])))
+    notes = tuple(RccNote(*note) for note in value.get("notes", ()))
+    return edit._replace(
+        images=tuple(value.get("images", ())), source=tuple(value["from"]), target=value["to"], notes=notes
+    )
+
+
+def standing(edits: Iterable[Edit]) -> tuple[list[int], list[tuple[int, str]]]:
+    """The edits that are in effect, and those that can be redone.
+
+    An edit that is redone counts as the last one. An undone edit can be redone until the author of the undo makes
+    another edit.
+
+    Returns
+    -------
+    done : list of int
+        Numbers of edits, in the order in which they apply.
+    undone : list of (int, str)
+        Numbers, and the authors of the undos, the last one last.
+
+    Raises
+    ------
+    SAFEError
+        An undo or redo is about an edit that cannot be undone or redone.
+    """
+    done: list[int] = []
+    undone: list[tuple[int, str]] = []
+    for edit in edits:
+        if edit.kind == "undo":
+            if edit.of not in done:
+                raise SAFEError("There is no edit to undo.")
+            done.remove(edit.of)
+            undone.append((edit.of, edit.by))
+        elif edit.kind == "redo":
+            if edit.of is None or edit.of not in [number for number, _ in undone]:
+                raise SAFEError("There is no undone edit to redo.")
+            undone = [(other, by) for other, by in undone if other != edit.of]
+            done.append(edit.of)
+        else:
+            done.append(edit.number)
+            undone = [(other, by) for other, by in undone if by != edit.by]
+    return done, undone
+
+
+def touches(a: Edit, b: Edit) -> bool:
+    """Whether two edits are about the same images, RCCs or fields of a note, so that their order matters."""
+    if a.kind in SAYING or b.kind in SAYING:
+        if a.kind == b.kind:
+            return a.about == b.about and not {*a.changed}.isdisjoint(b.changed)
+        said, made = (a, b) if a.kind in SAYING else (b, a)
+        return said.kind == "rcc" and made.kind == "merge" and said.about in (*made.source, made.target)
+    if "merge" not in (a.kind, b.kind):
+        made_rccs = {edit.target for edit in (a, b) if edit.kind == "new"}
+        shared = {*a.source, a.target} & {*b.source, b.target}
+        return not ({*a.images}.isdisjoint(b.images) and made_rccs.isdisjoint(shared))
+    return not ({*a.source, a.target} & {*b.source, b.target}) <= {NOISE}
+
+
+def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
+    """A plain sentence for a list of edits; `journal` has the edit that an undo or redo is about."""
+    if edit.kind in TURNING:
+        done = "Undone" if edit.kind == "undo" else "Redone"
+        of = next((other for other in journal if other.number == edit.of), None)
+        return f"{done}: {describe_edit(of)}" if of else f"{done}: an edit"
+    if edit.kind in SAYING:
+        return _describe_saying(edit)
+    if edit.kind == "merge":
+        return f"Merged {title(edit.source[0])} into {title(_target(edit))}"
+    what = printable(edit.images[0]) if len(edit.images) == 1 else f"{len(edit.images):,} images"
+    sources = ", ".join(title(rcc) for rcc in sorted(set(edit.source)))
+    if edit.kind == "new":
+        return f"Made {title(_target(edit))} of {what} from {sources}"
+    return f"Moved {what} from {sources} to {title(_target(edit))}"
+
+
+def _describe_saying(edit: Edit) -> str:
+    before, after = edit.notes
+    what = _where(after) if isinstance(after, SpotNote) else title(after.rcc)
+    told = []
+    for name in edit.changed:
+        old, new = (getattr(note, name) for note in (before, after))
+        if name == "verdict":
+            was = f" (was {old})" if old else ""
+            told.append(f"Judged {what} {new}{was}" if new else f"Took back that {what} is {old}")
+        elif name == "name":
+            was = f" (was “{old}”)" if old else ""
+            told.append(f"Named {what} “{new}”{was}" if new else f"Removed the name “{old}” of {what}")
+        elif name in REGISTER:
+            what_of, was = f"{REGISTER[name].title.lower()} of {what}", f" (was “{old}”)" if old else ""
+            told.append(f"Set the {what_of} to “{new}”{was}" if new else f"Removed the {what_of}, “{old}”")
+        else:
+            told.append(f"{'Changed' if old and new else 'Wrote' if new else 'Removed'} the note on {what}")
+    return "; ".join(told)
+
+
+def _where(note: SpotNote) -> str:
+    """Its condition in words."""
+    return printable(" and ".join(map(str, read_conditions(note.conditions))))
+
+
+def _target(edit: Edit) -> int:
+    return NOISE if edit.target is None else edit.target

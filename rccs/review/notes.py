@@ -1,0 +1,263 @@
+"""The engineer's notes on RCCs and weak spots, and what a safety case says of them: what each field may be. Step 2.
+
+The fields of the register follow the notions of ISO 21448 (functional insufficiencies and their triggering conditions)
+and ISO/PAS 8800 (kinds of causes, safety impact); no conformity is claimed.
+"""
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from dbscan.outcome import NOISE
+from store.entries import append
+from support.errors import SAFEError
+from support.text import printable
+
+VERDICTS = ("", "safe", "unsafe", "unclear")
+LONGEST_NAME = 80
+LONGEST_NOTE = 20_000
+LONGEST_TEXT = 300  # of a field of the register
+SAID = ("name", "note", "verdict")
+
+
+class Field(NamedTuple):
+    """A field of the register.
+
+    Attributes
+    ----------
+    title : str
+    example : str
+    choices : tuple of str
+        What it may be besides empty; empty for any text of one line.
+    """
+
+    title: str
+    example: str = ""
+    choices: tuple[str, ...] = ()
+
+
+REGISTER = {
+    "hazard": Field("Hazard", "H3 Gaze lost at night"),
+    "trigger": Field("Triggering condition", "light < 0.4 while the driver looks down"),
+    "insufficiency": Field("Insufficiency", choices=("sensor", "algorithm", "specification", "data", "interaction")),
+    "severity": Field("Severity or ASIL", "ASIL B"),
+    "exposure": Field("Exposure", "E3, a tenth of all drives"),
+    "criterion": Field("Acceptance criterion", "light < 0.4: at most 5 % wrong at 95 %"),
+    "measure": Field(
+        "Measure",
+        choices=("more data", "retraining", "redundancy", "monitoring", "restriction of use", "fallback"),
+    ),
+    "ticket": Field("Requirement or ticket", "REQ-117"),
+    "owner": Field("Owner", "J. Doe"),
+    "status": Field("Status", choices=("open", "in treatment", "closed", "accepted")),
+    "residual": Field("Residual risk", "gaze lost for up to 2 s below 10 lux"),
+}
+"""What a safety case says of a reason, by field."""
+FIELDS = (*SAID, *REGISTER)
+# From the least to the most serious: merged RCCs get the more serious verdict of the two, so that no hazard is lost.
+_GRAVITY = ("safe", "", "unclear", "unsafe")
+
+
+class RccNote(NamedTuple):
+    """The engineer's note on an RCC.
+
+    Attributes
+    ----------
+    rcc : int
+        `NOISE` for the images in no cluster.
+    name : str
+        One line, for example "sunglasses at night".
+    note : str
+        Any text, for example "hazard H3".
+    verdict : "", "safe", "unsafe" or "unclear"
+        Whether failures of this root cause are a hazard; empty if not judged yet.
+    hazard, trigger, insufficiency, severity, exposure, criterion, measure, ticket, owner, status, residual : str
+        The fields of `REGISTER`; empty where nothing is said.
+    """
+
+    rcc: int
+    name: str = ""
+    note: str = ""
+    verdict: str = ""
+    hazard: str = ""
+    trigger: str = ""
+    insufficiency: str = ""
+    severity: str = ""
+    exposure: str = ""
+    criterion: str = ""
+    measure: str = ""
+    ticket: str = ""
+    owner: str = ""
+    status: str = ""
+    residual: str = ""
+
+
+class SpotNote(NamedTuple):
+    """The engineer's note on a weak spot.
+
+    Attributes
+    ----------
+    conditions : str
+        As of `rccs.spots.weak_spots.canonical_conditions`.
+    tested : str
+        The folder of the test images, as the analysis records it: the same words are another condition in another test
+        set.
+    name, note, verdict, and the fields of `REGISTER` : str
+        As of `RccNote`.
+    """
+
+    conditions: str
+    tested: str
+    name: str = ""
+    note: str = ""
+    verdict: str = ""
+    hazard: str = ""
+    trigger: str = ""
+    insufficiency: str = ""
+    severity: str = ""
+    exposure: str = ""
+    criterion: str = ""
+    measure: str = ""
+    ticket: str = ""
+    owner: str = ""
+    status: str = ""
+    residual: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What it is about, in the database."""
+        return json.dumps([self.conditions, self.tested])
+
+
+Noted = RccNote | SpotNote
+"""What the engineer says of something, whatever it is about."""
+_Note = TypeVar("_Note", RccNote, SpotNote)
+
+
+class Kept(NamedTuple, Generic[_Note]):
+    """A note after a change.
+
+    Attributes
+    ----------
+    note : RccNote or SpotNote
+    conflicts : tuple of str
+        The fields that someone else had changed in the meantime and that were not changed.
+    """
+
+    note: _Note
+    conflicts: tuple[str, ...]
+
+
+def keep_note(
+    db: sqlite3.Connection,
+    kind: str,
+    subject: str,
+    mine: _Note,
+    theirs: _Note,
+    *,
+    seen: _Note | None,
+    by: str,
+    run: str,
+) -> Kept[_Note]:
+    """Say what a change leaves of a note, if it is another one than `theirs`, the present one.
+
+    Parameters
+    ----------
+    kind, subject, by, run
+        As of `store.entries.Entry`.
+    seen : RccNote or SpotNote, optional
+        The note as the author of the change last saw it: fields that are the same in `mine` are not changed, and fields
+        that someone else has changed in the meantime are conflicts. By default all fields are written.
+
+    Raises
+    ------
+    SAFEError
+        A field is too long, or not one of those that it may be.
+    """
+    kept, conflicts = combined(tidy_note(seen) if seen else theirs, tidy_note(mine), theirs)
+    if kept != theirs:
+        append(db, kind, subject, {"before": theirs, "after": kept}, author=by, run=run)
+    return Kept(kept, conflicts)
+
+
+def title(rcc: int, notes: Mapping[int, RccNote] | None = None) -> str:
+    """For example `RCC 3 · sunglasses at night`, `RCC 3`, `No cluster`; plain text."""
+    name = notes[rcc].name if notes and rcc in notes else ""
+    return ("No cluster" if rcc == NOISE else f"RCC {rcc}") + (f" · {name}" if name else "")
+
+
+def combined(seen: _Note, mine: _Note, theirs: _Note) -> tuple[_Note, tuple[str, ...]]:
+    """Combine two changes of the same note field by field.
+
+    Returns
+    -------
+    note : RccNote, or another record of a note
+    conflicts : tuple of str
+        Fields that both have changed, differently; `theirs` is kept.
+    """
+    conflicts = []
+    fields: dict[str, Any] = {}
+    for name in FIELDS:
+        before, here, there = (getattr(note, name) for note in (seen, mine, theirs))
+        fields[name] = there if here == before else here
+        if here not in (before, there) and there != before:
+            fields[name] = there
+            conflicts.append(name)
+    return theirs._replace(**fields), tuple(conflicts)
+
+
+def merged_note(source: RccNote, target: RccNote) -> RccNote:
+    """The note on an RCC after another RCC was merged into it; nothing of either note is lost.
+
+    The more serious verdict is kept; an RCC that is not judged yet does not become safe. The name is the target's or,
+    if it has none, the source's; so are the fields of the register. The text has both texts, and what was not kept.
+    """
+    name = target.name or source.name
+    verdict = max(source.verdict, target.verdict, key=_GRAVITY.index)
+    register: dict[str, Any] = {field: getattr(target, field) or getattr(source, field) for field in REGISTER}
+    lines = [target.note, source.note]
+    for note in (source, target):
+        was = f"“{note.name}”" if note.name and note.name != name else ""
+        was += f"{' and ' if was else ''}judged {note.verdict}" if note.verdict and note.verdict != verdict else ""
+        lines.append(f"{title(note.rcc)} was {was}." if was else "")
+        lines += [
+            f"{title(note.rcc)} had: {known.title}: {said}."
+            for field, known in REGISTER.items()
+            if (said := getattr(note, field)) and said != register[field]
+        ]
+    text = ""
+    for line in lines:
+        text += "" if line in text else f"{text and chr(10)}{line}"
+    return RccNote(target.rcc, name, text, verdict, **register)
+
+
+def says_something(note: Noted) -> bool:
+    """Whether any field of a note is filled in."""
+    return any(getattr(note, field) for field in FIELDS)
+
+
+def tidy_note(note: _Note) -> _Note:
+    """A note in the form in which it is saved; a SAFEError if it is invalid."""
+    name = printable(" ".join(note.name.split()))
+    text = printable(note.note.replace("\r\n", "\n").replace("\r", "\n").strip())
+    verdict = note.verdict.strip().lower()
+    if verdict not in VERDICTS:
+        raise SAFEError(f"verdict must be safe, unsafe, unclear or empty. Received: {note.verdict!r}")
+    for what, value, longest in (("name", name, LONGEST_NAME), ("note", text, LONGEST_NOTE)):
+        if len(value) > longest:
+            raise SAFEError(f"A {what} may have {longest:,} characters. Received: {len(value):,}")
+    register: dict[str, Any] = {field: tidy_field(field, getattr(note, field)) for field in REGISTER}
+    return note._replace(name=name, note=text, verdict=verdict, **register)
+
+
+def tidy_field(field: str, text: str) -> str:
+    """A field of the register in the form in which it is saved; a SAFEError if it is invalid."""
+    known, tidy = REGISTER[field], printable(" ".join(text.split()))
+    if tidy and known.choices:
+        tidy = tidy.lower()
+        if tidy not in known.choices:
+            raise SAFEError(f"{known.title} must be {', '.join(known.choices)} or empty. Received: {text[:80]!r}")
+    if len(tidy) > LONGEST_TEXT:
+        raise SAFEError(f"{known.title} may have {LONGEST_TEXT:,} characters. Received: {len(tidy):,}")
+    return tidy

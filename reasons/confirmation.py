@@ -1,0 +1,179 @@
+"""What was found, on a fresh test set: confirmed, weakened or refuted, without searching again.
+
+Weak spots and RCCs were chosen because the DNN fails there, in the images that they are told of. Here each is asked of
+images that have chosen nothing: whether the DNN fails more often where the condition holds, or in the region of the
+RCC, than on all other fresh images, and as often as was expected. Nothing is searched for, so that rates and intervals
+need no correction; the tests are corrected for their number (Holm, Scand. J. Stat. 6(2), 1979).
+
+Reasons and fresh answers in, `confirmation.csv` out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rccs.spots.groups import Groups, chance_of_more, counted, in_words, tally
+from rccs.spots.rates import LEVEL, Rate, corrected
+from rccs.spots.weak_spots import WeakSpot
+from support.errors import SAFEError
+from support.tables import table_text
+from support.text import count
+
+CONFIRMATION_FILE = "confirmation.csv"
+CONFIRMED, WEAKENED, REFUTED, OPEN = "confirmed", "weakened", "refuted", "open"
+COLUMNS = (
+    "reason", "where", "verdict", "tested", "wrong", "rate", "low", "high", "elsewhere", "p", "expected",
+    "expected_low", "expected_high", "groups", "group",
+)  # fmt: skip
+
+
+class Claim(NamedTuple):
+    """What was found: the rate to expect of new images, with its interval.
+
+    Attributes
+    ----------
+    reason : str
+        For example `weak spot 1` or `RCC 0`.
+    where : str
+        The condition; empty of an RCC.
+    holds : ndarray of shape (n_fresh,), bool, or None
+        The fresh images that it is about; None if that is not known of them.
+    """
+
+    reason: str
+    where: str
+    expected: float
+    low: float
+    high: float
+    holds: np.ndarray | None
+
+
+class Answer(NamedTuple):
+    """What the fresh images say of a claim.
+
+    Attributes
+    ----------
+    verdict : str
+        CONFIRMED: the DNN fails more often than elsewhere, beyond chance, and not less often than was expected.
+        WEAKENED: more often, but less often than was expected. REFUTED: not beyond chance, and less often than was
+        expected. OPEN: the fresh images do not tell.
+    tested, wrong : int
+    low, high : float
+        95 % interval of the rate.
+    elsewhere : float
+        Of all other fresh images; 0 if there are none.
+    p : float
+        Corrected.
+    groups : int
+        Of the tested images; 0 if groups are not known.
+    group : str
+    """
+
+    claim: Claim
+    verdict: str
+    tested: int
+    wrong: int
+    low: float
+    high: float
+    elsewhere: float
+    p: float
+    groups: int = 0
+    group: str = ""
+
+    @property
+    def rate(self) -> float | None:
+        """None if there are no such images."""
+        return self.wrong / self.tested if self.tested else None
+
+    @property
+    def text(self) -> str:
+        """For example `weak spot 1, light < 0.1: confirmed. 40 of 52 are wrong (77%, 63–87%), elsewhere 12%`."""
+        named = ", ".join(filter(None, (self.claim.reason, self.claim.where)))
+        if self.claim.holds is None:
+            return f"{named}: {self.verdict}. What it is about is not known of the fresh images."
+        if self.rate is None:
+            return f"{named}: {self.verdict}. There are no such fresh images."
+        expected = f"{self.claim.expected:.0%}, {100 * self.claim.low:.0f}–{self.claim.high:.0%}"
+        return (
+            f"{named}: {self.verdict}. {self.wrong:,} of {count(self.tested, 'fresh image')}"
+            f"{in_words(self.groups, self.group)} are wrong ({self.rate:.0%}, {100 * self.low:.0f}–{self.high:.0%}), "
+            f"elsewhere {self.elsewhere:.0%}; expected were {expected}."
+        )
+
+
+def claims_of(
+    spots: Sequence[WeakSpot],
+    columns: Mapping[str, np.ndarray],
+    rates: Mapping[int, Rate],
+    regions: np.ndarray,
+) -> list[Claim]:
+    """The weak spots, and the RCCs that fail more often, as claims on fresh images.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n_fresh,)
+        What is known of the fresh images.
+    rates : mapping of int to Rate
+    regions : ndarray of shape (n_fresh,), int
+        The RCC in whose region each fresh image lies.
+    """
+    claims = []
+    for rank, spot in enumerate(spots, 1):
+        try:
+            holds = spot.holds(columns)
+        except SAFEError:
+            holds = None
+        expected = spot.rate if spot.new_rate is None else spot.new_rate
+        claims.append(Claim(f"weak spot {rank}", spot.where, expected, *spot.interval, holds))
+    for rcc, rate in sorted(rates.items()):
+        if rate.verdict == "more":
+            claims.append(Claim(f"RCC {rcc}", "", rate.rate, rate.low, rate.high, regions == rcc))
+    return claims
+
+
+def answers_to(claims: Sequence[Claim], wrong: np.ndarray, groups: Groups | None = None) -> list[Answer]:
+    """What fresh images say of each claim.
+
+    Parameters
+    ----------
+    wrong : ndarray of shape (n_fresh,), bool
+    groups : Groups, optional
+        Of fresh images that are not independent.
+    """
+    from scipy.stats import hypergeom  # type: ignore[attr-defined]
+
+    of = groups.of if groups else np.arange(len(wrong))
+    told = tally(of, wrong)
+    correlation = told.correlation if groups else 0.0
+    answers = []
+    for claim in claims:
+        holds = np.zeros(len(wrong), bool) if claim.holds is None else claim.holds
+        tested, failing, low, high, elsewhere, n_groups = counted(holds, wrong, of, correlation)
+        named = (n_groups, groups.name) if groups else ()
+        p = float(hypergeom.sf(failing - 1, len(wrong), int(wrong.sum()), tested)) if tested else 1.0
+        if groups and tested:
+            held = np.bincount(of[holds], minlength=len(told.sizes))[None, :]
+            p = max(p, float(chance_of_more(held, np.array([failing]), told, correlation=correlation)[0]))
+        answers.append(Answer(claim, "", tested, failing, low, high, elsewhere, p, *named))
+    chances = corrected(np.array([answer.p for answer in answers])).tolist()
+    return [_judged(answer._replace(p=p)) for answer, p in zip(answers, chances, strict=True)]
+
+
+def _judged(answer: Answer) -> Answer:
+    less = answer.high < answer.claim.low
+    more = answer.p < LEVEL
+    verdict = (WEAKENED if less else CONFIRMED) if more else REFUTED if less and answer.tested else OPEN
+    return answer._replace(verdict=verdict)
+
+
+def confirmation_text(answers: Iterable[Answer]) -> str:
+    """`confirmation.csv`: a row for each claim; what is not known is empty."""
+    rows = (
+        (
+            one.claim.reason, one.claim.where, one.verdict, one.tested, one.wrong, one.rate, one.low, one.high,
+            one.elsewhere, one.p, one.claim.expected, one.claim.low, one.claim.high, one.groups or None, one.group,
+        )
+        for one in answers
+    )  # fmt: skip
+    return table_text(COLUMNS, rows)

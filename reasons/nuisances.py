@@ -1,0 +1,336 @@
+"""Beyond the paper: set aside what does not matter, and find what does.
+
+If RCCs are one person each and the DNN fails equally often on each person, the person is no reason for failing, but a
+*nuisance*: it hides what the failures have in common. `nuisance_offer` finds such a nuisance. `nuisance_values` reads
+its values before the long work, and `fit_nuisance` estimates what it explains of the features of tested images, right
+and wrong (`dbscan/set_aside.py`).
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dbscan.outcome import NOISE
+from dbscan.set_aside import CATEGORY, Columns, Nuisance, check_column, fit_set_aside, kind_of
+from dnn.tested import AnsweredImages
+from FE import ImageFeatures
+from features.attributes import ATTRIBUTES
+from features.batches import Stream
+from rccs.answers import CONFIDENCE
+from rccs.clusters import RootCauseClusters
+from rccs.parameters import column_of, find_parameters, read_texts
+from rccs.spots.known_values import attributes_of
+from reasons.comparison import LABEL, Compared, compared_images, features_of_tested, known_in
+from support.errors import SAFEError
+from support.images import ImageListing
+from support.progress import Progress, no_progress
+from support.text import count, printable, some
+
+LEAST_IMAGES = 5  # of an RCC that counts in an offer
+PURITY = 0.8  # least share of an RCC's images that have the same value
+FEW = 3  # values that an RCC may be made of where those of one value each are not enough
+OFTEN = 0.5  # a value that more of the failing images have is that of many RCCs by chance; of several, half as much
+MOST = 2 / 3  # least share of the images in RCCs that are in one of a single value
+MOSTLY_ONE = 0.5  # share of the failing images: if an RCC holds as many, the class is offered to be set aside
+LEVEL = 0.05  # of the chi-square test
+LITTLE = 0.05  # of the variance of right and wrong: values that explain less fail about equally often
+ALONE = (
+    "What is set aside is estimated from the failing images alone, since it is not known which images the network gets "
+    "right. A reason for failing that goes along with it is set aside as well."
+)
+
+
+class Values(NamedTuple):
+    """The values of nuisances, of all images that are needed.
+
+    Attributes
+    ----------
+    failing : mapping of str to ndarray of shape (n_failing,)
+        By name; see `dbscan.set_aside.Columns`.
+    paths : tuple of str
+        Those of the failing images.
+    tested : mapping of str to ndarray of shape (n_compared,)
+        Of the tested images `compared.rows`; the same as `failing` if it is not known which images are right.
+    compared : Compared or None
+    source : path or None
+        The table of the tested images' parameters.
+    """
+
+    failing: Columns
+    paths: tuple[str, ...]
+    tested: Columns
+    compared: Compared | None
+    source: str | os.PathLike | None
+
+
+# --- What is set aside ------------------------------------------------------------------------------------------
+
+
+def nuisance_values(
+    names: Sequence[str],
+    failing: ImageListing,
+    tested: AnsweredImages | None,
+    *,
+    parameters: str | os.PathLike | None = None,
+    within: Path | None = None,
+    progress: Progress = no_progress,
+) -> Values:
+    """Collect the values of nuisances: the class, recorded parameters, or measured attributes, in this order.
+
+    Parameters
+    ----------
+    tested : AnsweredImages or None
+        The whole test set, if the DNN's answers are known.
+    parameters : path, optional
+        As for `rccs.parameters.read_parameters`; by default those in or beside the image folders.
+    within : path, optional
+        A table that is found by itself is only read inside this folder.
+
+    Raises
+    ------
+    SAFEError
+        A name is unknown or given twice, its values say nothing about the images (see
+        `dbscan.set_aside.check_column`), or a table cannot be read.
+    """
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise SAFEError(f"Expected different parameters to set aside. Received twice: {printable(twice[0])}")
+    if tested is not None and not (tested.right.any() and not tested.right.all()):
+        tested = None
+    rows = tested.rows_of(failing.root, failing.paths) if tested else np.full(len(failing.paths), -1)
+    source = parameters or find_parameters(failing.root, within=within)
+    of_failing = read_texts(source, failing.root, failing.paths) if source else {}
+    of_tested: dict[str, list[str]] = {}
+    if tested:
+        source = parameters or find_parameters(tested.root, within=within) or source
+        of_tested = read_texts(source, tested.root, tested.paths) if source else {}
+        of_tested[LABEL] = tested.answers.label.tolist()
+        of_failing.pop(LABEL, None)
+    recorded = {name for texts in (of_failing, of_tested) for name, column in texts.items() if any(column)}
+    known = sorted(recorded) + [name for name in ATTRIBUTES if name not in recorded]
+    for name in names:
+        if name not in known:
+            raise SAFEError(
+                f"Expected the name of a recorded parameter, of a measured attribute, or {LABEL} to set aside. "
+                f"Received: {printable(name)}. Known are {printable(some(known, limit=30))}."
+            )
+    compared = compared_images(tested, failing.root, failing.paths) if tested else None
+    unrecorded = [name for name in names if name not in recorded]
+    values = attributes_of(unrecorded, failing.root, failing.paths, progress=progress)
+    fitted = dict(values)
+    if tested and compared and unrecorded:
+        paths = [tested.paths[row] for row in compared.rows.tolist()]
+        fitted = attributes_of(unrecorded, tested.root, paths, progress=progress)
+    for name in names:
+        if name in recorded:
+            # A failing image of which nothing is recorded is as its original in the test set.
+            own, whole = of_failing.get(name, [""] * len(rows)), of_tested.get(name, [])
+            own = [text or (whole[row] if whole and row >= 0 else "") for text, row in zip(own, rows, strict=True)]
+            column = column_of(name, own + whole)
+            values[name], fitted[name] = column[: len(own)], column[len(own) :] if tested else column
+        check_column(name, fitted[name])
+        if compared and name in recorded:
+            fitted[name] = fitted[name][compared.rows]
+    # In the order of the names, in which they are fitted.
+    values, fitted = ({name: columns[name] for name in names} for columns in (values, fitted))
+    return Values(values, failing.paths, fitted, compared, source)
+
+
+def fit_nuisance(
+    values: Values,
+    images: ImageFeatures,
+    tested: AnsweredImages | None,
+    *,
+    stream: Stream | None = None,
+    progress: Progress = no_progress,
+) -> tuple[Nuisance, dict[str, object]]:
+    """Estimate what nuisances explain of features, those of the images that the DNN gets right included.
+
+    Parameters
+    ----------
+    values : Values
+        Of `nuisance_values`.
+    images : ImageFeatures
+        The failing images.
+    stream : callable, optional
+        As for `FE.extract_features`.
+
+    Returns
+    -------
+    nuisance : Nuisance
+        Of the failing images.
+    record : dict
+        What `run.json` says of it.
+
+    Raises
+    ------
+    SAFEError
+        The features of the right images cannot be extracted.
+    """
+    place = {path: row for row, path in enumerate(values.paths)}
+    places = np.array([place[path] for path in images.paths], np.int64)
+    of_failing = {name: column[places] for name, column in values.failing.items()}
+    notes = []
+    if values.compared is None or tested is None:
+        features, columns, n_right = images.features, of_failing, 0
+        notes.append(ALONE)
+    else:
+        # The failing images are extracted already; copies of them are in the test set.
+        row_of = np.full(len(place), -1)
+        row_of[places] = np.arange(len(places))
+        failing = row_of[values.compared.failing]
+        n_failing = len(failing)
+        of_right, read = features_of_tested(
+            tested, values.compared.rows[n_failing:], images.extractor, stream=stream, progress=progress
+        )
+        n_right = len(of_right)
+        used = np.concatenate([failing >= 0, read])
+        features = np.concatenate([images.features[failing[failing >= 0]], of_right])
+        columns = {name: column[used] for name, column in values.tested.items()}
+    progress("Setting aside", 0, 0)
+    what = fit_set_aside(features, images.extractor.name, columns)
+    for factor in what.factors:
+        if unknown := int((~factor.known(of_failing[factor.name])).sum()):
+            notes.append(
+                f"{factor.name} is unknown of {unknown:,} of {count(len(places), 'image')}, and not set aside in them."
+            )
+    record: dict[str, object] = {
+        "names": list(what.names),
+        "source": os.fspath(values.source) if values.source else None,
+        "fitted_to": len(features),
+        "right": n_right,
+        "notes": notes,
+    }
+    return Nuisance(what, of_failing), record
+
+
+# --- What could be set aside ------------------------------------------------------------------------------------
+
+
+class Offer(NamedTuple):
+    """A category that most RCCs are one value of, and that is no reason for failing."""
+
+    name: str
+    sentence: str
+
+
+def nuisance_offer(
+    clusters: RootCauseClusters,
+    tested: AnsweredImages,
+    *,
+    parameters: str | os.PathLike | None = None,
+    within: Path | None = None,
+) -> Offer | None:
+    """Find a category to set aside: most RCCs are one value of it, but the DNN fails about equally often on each value.
+
+    Values that look alike may share RCCs, so up to `FEW` of them count as well, if these are few of all.
+
+    Parameters
+    ----------
+    parameters : path, optional
+        The table of the images' parameters; by default those in or beside the test folder.
+    within : path, optional
+        One that is not given is only read inside this folder.
+
+    Returns
+    -------
+    Offer or None
+        The category by whose values most images are grouped.
+    """
+    source = parameters or find_parameters(tested.root, within=within)
+    try:
+        texts = read_texts(source, tested.root, tested.paths) if source else {}
+    except SAFEError:
+        texts = {}  # the weak spots do without it as well
+    texts[LABEL] = tested.answers.label.tolist()
+    rows = tested.rows_of(clusters.image_root, clusters.paths)
+    taken = clusters.set_aside.names if clusters.set_aside else ()
+    found: list[tuple[float, Offer]] = []
+    for name in sorted(set(texts) - set(taken)):
+        column = column_of(name, texts[name])
+        try:
+            check_column(name, column)
+        except SAFEError:
+            continue
+        if kind_of(name, column) != CATEGORY or not known_in(column[tested.right]):
+            continue
+        if not fails_equally(column, ~tested.right):
+            continue
+        of_failing = np.where(rows >= 0, column[np.maximum(rows, 0)], "")
+        groups = _groups(clusters.labels, of_failing)
+        images = sum(size for size, _ in groups)
+        noun, n_values = printable(name), len(np.unique(column[column != ""]))
+        for few, each in ((1, f"one {noun} each"), (FEW, f"of at most {FEW} of the {n_values} values of {noun} each")):
+            told = [size for size, n_values in groups if n_values <= few]
+            if images and sum(told) >= MOST * images:
+                sentence = (
+                    f"{len(told)} of {count(len(groups), 'RCC')} are {each}, and the network fails about equally often "
+                    f"on each: set {noun} aside (--set-aside {noun}) to find what else the failures have in common."
+                )
+                found.append((sum(told) / images, Offer(name, sentence)))
+                break
+    return max(found, key=lambda one: one[0])[1] if found else None
+
+
+def class_offer(clusters: RootCauseClusters) -> Offer | None:
+    """Offer to set the class aside where one RCC holds most failing images: what sets others apart is hidden in it."""
+    sizes = np.bincount(clusters.labels[clusters.labels != NOISE], minlength=1)
+    share, known = sizes.max() / len(clusters.paths), clusters.answers
+    taken = clusters.set_aside.names if clusters.set_aside else ()
+    if share < MOSTLY_ONE or known is None or known.kind != CONFIDENCE or len(set(known.label)) < 2 or LABEL in taken:
+        return None
+    return Offer(
+        LABEL,
+        f"RCC {int(sizes.argmax())} holds {share:.0%} of the failing images: set the class aside (--set-aside {LABEL}) "
+        "to find what else they have in common. Weak spots given the class need no RCCs.",
+    )
+
+
+def _groups(labels: np.ndarray, column: np.ndarray) -> list[tuple[int, int]]:
+    """For each RCC that counts, its images, and how many values of a category it is made of.
+
+    These are the commonest that `PURITY` of its images have. An RCC of values that many of all failing images have is
+    of as many values as it has images: it is so by chance.
+
+    Returns
+    -------
+    list of (int, int)
+    """
+    groups = []
+    for rcc in range(int(labels.max(initial=NOISE)) + 1):
+        values, counts = np.unique(column[labels == rcc], return_counts=True)
+        size = int(counts.sum())
+        if size >= LEAST_IMAGES:
+            often = np.argsort(-counts, kind="stable")
+            n_values = int(np.searchsorted(np.cumsum(counts[often]), PURITY * size)) + 1
+            chosen = values[often[:n_values]]
+            most = OFTEN if n_values == 1 else OFTEN / 2
+            by_chance = "" in chosen or np.isin(column, chosen).mean() > most
+            groups.append((size, size if by_chance else n_values))
+    return groups
+
+
+def fails_equally(column: np.ndarray, wrong: np.ndarray) -> bool:
+    """Whether the DNN fails about equally often on all values of a category.
+
+    Either a chi-square test finds no difference, or the values explain less than `LITTLE` of the variance of right and
+    wrong, beyond what they would by chance.
+
+    Parameters
+    ----------
+    column : ndarray of shape (n_images,), str
+    wrong : ndarray of shape (n_images,), bool
+    """
+    from scipy.stats import chi2  # type: ignore[attr-defined]
+
+    known = column != ""
+    values, at = np.unique(column[known], return_inverse=True)
+    n, n_wrong = np.bincount(at), np.bincount(at, wrong[known])
+    base = n_wrong.sum() / n.sum()
+    if len(values) < 2 or base in (0, 1):
+        return True
+    statistic = float((((n_wrong - n * base) ** 2) / (n * base * (1 - base))).sum())
+    degrees = len(values) - 1
+    return bool(chi2.sf(statistic, degrees) >= LEVEL or (statistic - degrees) / n.sum() < LITTLE)

@@ -1,0 +1,217 @@
+"""The register: what is said of each reason, as a table that a spreadsheet can fill in, and what is missing.
+
+In: a review with its reasons. Out: `register.csv`, a row for each RCC and weak spot; or, of such a table that was
+filled in, what it would change, so that nothing is taken over in silence. A row is known by what it is about, its
+images or its condition, not by its number.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rccs.clusters import rccs_of
+from rccs.review.notes import FIELDS, REGISTER, Noted, RccNote, SpotNote, tidy_note
+from rccs.review.review import Review, load_review, set_note
+from rccs.review.spot_notes import folder_tested, notes_of_run, set_spot_note
+from rccs.review.subjects import subjects_of
+from rccs.spots.rates import Rate
+from reasons.comparison import Reasons, load_reasons
+from store.output_folder import check_own, is_edited, save_text
+from store.runs import CLUSTERS, present_runs
+from support.errors import SAFEError
+from support.files import prepare_folder
+from support.tables import read_table, table_text
+from support.text import count, some
+
+REGISTER_FILE = "register.csv"
+KEY = "id"
+FIGURES = ("reason", "where", "tested", "wrong", "rate", "low", "high", "missing")
+COLUMNS = (KEY, *FIGURES, *FIELDS)
+# What a reason lacks that was judged or decided about in some way: field, value, and the fields that go with it
+RULES = (
+    ("verdict", "unsafe", ("hazard", "trigger", "severity", "measure", "owner", "status")),
+    ("status", "closed", ("criterion",)),
+    ("status", "accepted", ("residual", "owner")),
+)
+
+
+class Entry(NamedTuple):
+    """A reason, with what is said of it.
+
+    Attributes
+    ----------
+    key : str
+        Of what it is about; the same as long as that is.
+    reason, where : str
+        For example `RCC 3`, or `weak spot 1` and its condition.
+    figures : tuple of float
+        Tested and wrong images, and the rate with its 95 % interval, of a weak spot that of new images; empty if the
+        network's answers to its test set are not known.
+    more : bool
+        Whether the network fails more often there.
+    note : RccNote or SpotNote
+    """
+
+    key: str
+    reason: str
+    where: str
+    figures: tuple[float, ...]
+    more: bool
+    note: Noted
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """What a safety case would ask for, in words."""
+        found = ["not judged"] if self.more and not self.note.verdict else []
+        for field, value, needed in RULES:
+            if getattr(self.note, field) == value:
+                found += [
+                    f"{value}, but no {REGISTER[name].title.lower()}" for name in needed if not getattr(self.note, name)
+                ]
+        return tuple(found)
+
+
+class Change(NamedTuple):
+    """What a table that was filled in would change: a field of an entry."""
+
+    entry: Entry
+    field: str
+    now: str
+
+    @property
+    def text(self) -> str:
+        """For example `RCC 3: status “open” → “closed”`."""
+        before = getattr(self.entry.note, self.field)
+        return f"{self.entry.reason}: {self.field} {f'“{before}”' if before else 'empty'} → “{self.now}”"
+
+
+def register_of(
+    review: Review,
+    subjects: Mapping[int, str],
+    reasons: Reasons,
+    rates: Mapping[int, Rate],
+    spot_notes: Mapping[str, SpotNote],
+    tested: str,
+) -> list[Entry]:
+    """The weak spots, and then the RCCs.
+
+    Parameters
+    ----------
+    subjects : mapping of int to str
+        As of `rccs.review.subjects.subjects_of`.
+    tested : str
+        As of `rccs.review.spot_notes.folder_tested`.
+    """
+    entries = []
+    for rank, spot in enumerate(reasons.spots, 1):
+        on_spot = spot_notes.get(spot.conditions, SpotNote(spot.conditions, tested))
+        expected = spot.rate if spot.new_rate is None else spot.new_rate
+        figures: tuple[float, ...] = (spot.tested, spot.wrong, expected, *spot.interval)
+        entries.append(Entry(_key(on_spot.subject), f"weak spot {rank}", spot.where, figures, True, on_spot))
+    for rcc in sorted(rccs_of(review.clusters)):
+        rate, on_rcc = rates.get(rcc), review.notes.get(rcc, RccNote(rcc))
+        figures = (rate.tested, rate.wrong, rate.rate, rate.low, rate.high) if rate else ()
+        more = rate is not None and rate.verdict == "more"
+        entries.append(Entry(_key(subjects[rcc]), f"RCC {rcc}", "", figures, more, on_rcc))
+    return entries
+
+
+def load_register(folder: Path) -> list[Entry]:
+    """The register of the present clusters of an analysis; a SAFEError if there are none."""
+    review = load_review(folder)
+    reasons = load_reasons(folder, review.original)
+    rates, subjects = reasons.rates(review.clusters), subjects_of(review.clusters, folder)
+    return register_of(review, subjects, reasons, rates, notes_of_run(folder), folder_tested(folder))
+
+
+def _key(subject: str) -> str:
+    return hashlib.sha256(subject.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+
+
+def register_text(entries: Iterable[Entry]) -> str:
+    """`register.csv`: a row for each entry, with what it lacks."""
+    rows = []
+    for one in entries:
+        figures = one.figures or (None,) * 5
+        said = (getattr(one.note, field) for field in FIELDS)
+        rows.append((one.key, one.reason, one.where, *figures, "; ".join(one.missing), *said))
+    return table_text(COLUMNS, rows)
+
+
+def write_register(folder: Path) -> list[Entry]:
+    """Write `register.csv` to the folder of an analysis; what it says.
+
+    Raises
+    ------
+    SAFEError
+        There are no clusters, the folder cannot be written to, or the table there has something that is not said yet.
+    """
+    entries = load_register(prepare_folder(folder))
+    check_own(folder, REGISTER_FILE)
+    if is_edited(folder, REGISTER_FILE) and (changes := changes_in(folder / REGISTER_FILE, entries)):
+        raise SAFEError(
+            f"{folder / REGISTER_FILE} has {count(len(changes), 'change')} that would be lost, the first: "
+            f"{changes[0].text}. Take them over (--read), or move the table away."
+        )
+    save_text(folder, REGISTER_FILE, register_text(entries))
+    return entries
+
+
+def changes_in(table: Path, entries: Sequence[Entry]) -> list[Change]:
+    """What a table that was filled in says that is not said yet. Columns and rows that are not there say nothing.
+
+    Raises
+    ------
+    SAFEError
+        It is no such table, has unknown columns or reasons, a reason twice, or what a field may not be.
+    """
+    read = read_table(table, "the register", own=True)
+    unknown = [name for name in read.header if name not in COLUMNS]
+    if KEY not in read.header or unknown:
+        fault = f"the columns {some(unknown, limit=3)}" if unknown else f"no column {KEY}"
+        raise SAFEError(f"Expected the columns of {REGISTER_FILE}: {', '.join(COLUMNS)}. Received {fault} in {table}.")
+    by_key, seen, changes = {one.key: one for one in entries}, set[str](), []
+    for row in range(len(read.rows)):
+        key = read.text(KEY, row)
+        entry = by_key.get(key)
+        if entry is None or key in seen:
+            raise read.fault(row, f"the {KEY} of a present reason, once", f"{key} twice" if entry else key or "nothing")
+        seen.add(key)
+        given: dict[str, Any] = {field: read.text(field, row) for field in FIELDS if field in read.header}
+        try:
+            filled: Any = entry.note._replace(**given)
+            tidy = tidy_note(filled)
+        except SAFEError as error:
+            raise SAFEError(f"{error} (line {read.lines[row]} of {table})") from error
+        changes += [
+            Change(entry, field, getattr(tidy, field))
+            for field in given
+            if getattr(tidy, field) != getattr(entry.note, field)
+        ]
+    return changes
+
+
+def take_over(folder: Path, changes: Iterable[Change], *, by: str = "") -> None:
+    """Say what a table says, as entries that can be undone.
+
+    Raises
+    ------
+    SAFEError
+        Somebody has changed one of the fields since; what came before it is kept.
+    """
+    of_entry: dict[str, list[Change]] = {}
+    for change in changes:
+        of_entry.setdefault(change.entry.key, []).append(change)
+    run = present_runs(folder)[CLUSTERS].clusters
+    for those in of_entry.values():
+        seen = those[0].entry.note
+        fields: dict[str, Any] = {change.field: change.now for change in those}
+        if isinstance(seen, RccNote):
+            conflicts = set_note(folder, seen._replace(**fields), seen=seen, by=by).conflicts
+        else:
+            conflicts = set_spot_note(folder, seen._replace(**fields), seen=seen, by=by, run=run).conflicts
+        if conflicts:
+            raise SAFEError(
+                f"{those[0].entry.reason} was changed meanwhile: {', '.join(conflicts)}. Look at the changes again."
+            )

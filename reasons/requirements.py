@@ -1,0 +1,255 @@
+"""Requirements on how often the network may be wrong, and whether a test set shows that they hold.
+
+A file of requirements has a line for each, in YAML: `light < 0.4: at most 5 % wrong at 95 %`. Before the colon stand
+conditions on what is known of the images, joined by *and*, or *all images*; after it, the rate that may not be exceeded
+and how sure that has to be (95 % by default). A requirement *holds* if the upper limit of the rate is not above it
+(Clopper & Pearson, one-sided: with n images of which none is wrong, 1 − (1 − C)^(1/n) at confidence C), is *broken* if
+the lower limit is above it, and is *open* otherwise. Images of one group count as fewer (see `rccs.spots.groups`); if
+none is wrong, as one for each group, since then nothing says how alike they are.
+"""
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from rccs.spots.conditions import Literal
+from rccs.spots.groups import Groups, in_words, share_for_limit, tally
+from support.entries import path_of, quoted
+from support.errors import SAFEError
+from support.files import regular
+from support.intervals import lower_limit, upper_limit
+from support.text import count, some
+
+HOLDS, BROKEN, OPEN = "holds", "broken", "open"
+ALL_IMAGES = "all images"
+CONFIDENCE = 0.95
+MOST_BYTES = 1_000_000
+MOST_NEEDED = 10_000_000
+_FORM = "light < 0.4: at most 5 % wrong at 95 %"
+_CONDITION = re.compile(r"(?P<column>.+?)\s*(?P<sign><=|>=|<|>|=| from )\s*(?P<value>.+)")
+_LIMIT = re.compile(r"at most (?P<most>[\d.]+) ?%(?: wrong)?(?: at (?P<sure>[\d.]+) ?%)?")
+
+
+class Requirement(NamedTuple):
+    """The network may be wrong on at most a share of the images for which all conditions hold.
+
+    Attributes
+    ----------
+    text : str
+        As it stands in the file.
+    conditions : tuple of Literal
+        Empty: all images.
+    most, confidence : float
+        Shares.
+    """
+
+    text: str
+    conditions: tuple[Literal, ...]
+    most: float
+    confidence: float
+
+
+class Finding(NamedTuple):
+    """What a test set says of a requirement.
+
+    Attributes
+    ----------
+    verdict : HOLDS, BROKEN or OPEN
+    tested, wrong : int
+    low, high : float
+        Between these, the rate lies above and below with the requirement's confidence, each on its own.
+    needed : int or None
+        How many such images would show that it holds, if as few of them were wrong; None if none would.
+    groups : int
+        Of the tested images; 0 if groups are not known.
+    group : str
+    """
+
+    requirement: Requirement
+    verdict: str
+    tested: int
+    wrong: int
+    low: float
+    high: float
+    needed: int | None
+    groups: int = 0
+    group: str = ""
+
+    @property
+    def text(self) -> str:
+        """For example `light < 0.4: at most 5 % wrong at 95 %: holds. 3 of 212 images are wrong (1.4%), …`."""
+        required = self.requirement
+        if not self.tested:
+            return f"{required.text}: {self.verdict}. There are no such images."
+        seen = f"{self.wrong:,} of {count(self.tested, 'image')}{in_words(self.groups, self.group)} are wrong"
+        limit = f"at least {self.low:.2%}" if self.verdict == BROKEN else f"at most {self.high:.2%}"
+        told = f"{required.text}: {self.verdict}. {seen} ({self.wrong / self.tested:.2%}), {limit} of new ones"
+        told += f" at {_percent(required.confidence)}."
+        if self.verdict == OPEN and self.needed:
+            told += f" About {self.needed:,} such images with as few wrong would show it."
+        return told
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.6g} %"
+
+
+def read_requirements(path: str | os.PathLike) -> tuple[Requirement, ...]:
+    """The requirements in a YAML file, in order.
+
+    Raises
+    ------
+    SAFEError
+        It cannot be read, has none, has one twice, or a line that is no requirement.
+    """
+    import yaml
+
+    file = path_of(path, "a file of requirements (YAML)")
+    try:
+        if (size := file.stat().st_size) > MOST_BYTES:
+            raise SAFEError(f"Expected requirements of at most {MOST_BYTES:,} bytes. Received: {file}, {size:,} bytes.")
+        # Only the tree: the keys of a mapping are not lost where two are the same, and no object is made.
+        tree = yaml.compose(regular(file).read_text(encoding="utf-8-sig"), yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        problem = " ".join(str(error).split())
+        raise SAFEError(f"Expected requirements as a YAML file. Received: {file} ({problem}).") from error
+    pairs = tree.value if isinstance(tree, yaml.MappingNode) else []
+    if not pairs or not all(isinstance(node, yaml.ScalarNode) for pair in pairs for node in pair):
+        raise SAFEError(f"Expected a line for each requirement, such as “{_FORM}”. Received: {file}, with none.")
+    found = [_requirement(key.value, value.value, f"{file}, line {key.start_mark.line + 1}") for key, value in pairs]
+    twice = [one.text for number, one in enumerate(found) if one.conditions in [o.conditions for o in found[:number]]]
+    if twice:
+        raise SAFEError(f"Expected each requirement once in {file}. Received twice: {some(twice, limit=3)}.")
+    return tuple(found)
+
+
+def _requirement(where: str, what: str, place: str) -> Requirement:
+    limit = _LIMIT.fullmatch(" ".join(what.split()))
+    if limit is None:
+        raise SAFEError(f"Expected a requirement such as “{_FORM}”. Received: {quoted(f'{where}: {what}')} ({place}).")
+    most, sure = (_share(text, place) for text in (limit["most"], limit["sure"] or f"{100 * CONFIDENCE:g}"))
+    text = f"{where}: at most {_percent(most)} wrong at {_percent(sure)}"
+    if " ".join(where.lower().split()) == ALL_IMAGES:
+        return Requirement(text, (), most, sure)
+    conditions = tuple(_condition(part.strip(), place) for part in re.split(r"\s+and\s+", where))
+    return Requirement(text, tuple(sorted(conditions, key=str)), most, sure)
+
+
+def _share(text: str, place: str) -> float:
+    try:
+        number = float(text) / 100
+    except ValueError:
+        number = math.nan
+    if not 0 < number < 1:
+        raise SAFEError(f"Expected a share above 0 and below 100 %. Received: {text} % ({place}).")
+    return number
+
+
+def _condition(text: str, place: str) -> Literal:
+    found = _CONDITION.fullmatch(text)
+    if found is None or found["sign"] in ("<=", ">"):
+        raise SAFEError(
+            f"Expected {ALL_IMAGES}, or conditions such as “light < 0.4”, “light >= 0.4”, “yaw_deg from 350 to 20” or "
+            f"“label = snow”, joined by “and”. Received: {quoted(text)} ({place})."
+        )
+    column, sign, value = found["column"], found["sign"].strip(), found["value"].strip()
+    if sign == "=":
+        return Literal(column, sign, value)
+    try:
+        if sign == "from":
+            low, high = (float(end) for end in value.split(" to "))
+            return Literal(column, sign, (low, high))
+        return Literal(column, sign, float(value))
+    except ValueError as error:
+        raise SAFEError(f"Expected a number after “{sign}”. Received: {quoted(text)} ({place}).") from error
+
+
+def check_known(requirements: Sequence[Requirement], columns: Mapping[str, np.ndarray]) -> None:
+    """Make sure that what requirements are about is known of the images.
+
+    Raises
+    ------
+    SAFEError
+        A column is unknown, or has texts where numbers are compared, or the other way round.
+    """
+    for one in requirements:
+        for condition in one.conditions:
+            column = columns.get(condition.column)
+            if column is None:
+                known = some(sorted(columns), limit=12)
+                raise SAFEError(f"Expected a column that is known of the images: {known}. Received: {one.text}")
+            if (column.dtype.kind in "fiub") == isinstance(condition.value, str):
+                kind = "a number" if isinstance(condition.value, str) else "no number"
+                raise SAFEError(f"{condition.column} is {kind} of these images. Received: {one.text}")
+
+
+def findings(
+    requirements: Sequence[Requirement],
+    columns: Mapping[str, np.ndarray],
+    wrong: np.ndarray,
+    groups: Groups | None = None,
+) -> list[Finding]:
+    """What a test set says of each requirement.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n_images,)
+        What is known of the images.
+    wrong : ndarray of shape (n_images,), bool
+    groups : Groups, optional
+        Of images that are not independent.
+
+    Raises
+    ------
+    SAFEError
+        As for `check_known`.
+    """
+    check_known(requirements, columns)
+    of = groups.of if groups else np.arange(len(wrong))
+    correlation = tally(of, wrong).correlation if groups else 0.0
+    return [_finding(one, columns, wrong, of, correlation, groups) for one in requirements]
+
+
+def _finding(
+    required: Requirement,
+    columns: Mapping[str, np.ndarray],
+    wrong: np.ndarray,
+    of: np.ndarray,
+    correlation: float,
+    groups: Groups | None,
+) -> Finding:
+    holds = np.ones(len(wrong), bool)
+    for condition in required.conditions:
+        holds &= condition.holds(columns[condition.column])
+    tested, failing = int(holds.sum()), int((holds & wrong).sum())
+    if not tested:
+        return Finding(required, OPEN, 0, 0, 0.0, 1.0, None)
+    sizes = np.unique(of[holds], return_counts=True)[1]
+    share = share_for_limit(sizes, failing, correlation)
+    high = upper_limit(share * failing, share * tested, required.confidence)
+    low = lower_limit(share * failing, share * tested, required.confidence)
+    verdict = HOLDS if high <= required.most else BROKEN if low > required.most else OPEN
+    needed = _needed(failing / tested, share, tested, required) if verdict == OPEN else None
+    named = (len(sizes), groups.name) if groups else ()
+    return Finding(required, verdict, tested, failing, low, high, needed, *named)
+
+
+def _needed(rate: float, share: float, tested: int, required: Requirement) -> int | None:
+    """How many images would show that a requirement holds, if as many of them were wrong, to two digits."""
+    if rate >= required.most:
+        return None
+    low, high = tested, tested
+    while upper_limit(share * rate * high, share * high, required.confidence) > required.most:
+        low, high = high, 2 * high
+        if high > MOST_NEEDED:
+            return None
+    while high - low > max(1, low // 100):
+        middle = (low + high) // 2
+        shown = upper_limit(share * rate * middle, share * middle, required.confidence) <= required.most
+        low, high = (low, middle) if shown else (middle, high)
+    digits = max(0, len(str(high)) - 2)
+    return math.ceil(high / 10**digits) * 10**digits

@@ -1,0 +1,126 @@
+"""Which row of a table is about which image: names in tables are written on other machines, and from other folders."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from support.errors import SAFEError
+from support.tables import in_code_page
+from support.text import count, printable, some
+
+UNMATCHED_OF = 10  # of so many images, or rows, one may be without the other
+_BEGIN = re.compile("/|[A-Za-z]:")  # of an absolute path, one on a drive of Windows, and any other
+IN_PLACE, AS_LISTED, BARE, BY_ENDING = range(4)  # how sure it is that a row is about an image
+
+
+def rows_by_image(
+    keys: Sequence[str], folder: Path, image_root: Path, images: Sequence[str], *, by_name: bool = False
+) -> dict[str, list[int]]:
+    """The rows of each image, the surest first. Each row is matched by itself, by the first of these that it can be:
+
+    1. its path, relative to the table's folder, or absolute;
+    2. its path relative to the image folder;
+    3. its name, if it has no folders and only one image has it;
+    4. the longest end of its path that is an image: the rest is a place on another machine, also with Windows.
+
+    By the end, `train/a/0.png` could be taken for `a/0.png` in `test`. So the rows from a place are not matched like
+    that if as many images are found in this one (1, 2), or that place is on this machine as well; and an image with
+    rows from several places and none from this one has none.
+
+    Parameters
+    ----------
+    keys : sequence of str
+        The name in each row.
+    folder : Path
+        The folder of the table.
+    image_root : Path
+    images : sequence of str
+        Relative to `image_root`.
+    by_name : bool
+        If no row is matched, whether a name alone is enough that only one image has, in whatever folder.
+    """
+    keys = [os.path.normpath(key.strip().replace("\\", "/")) for key in keys]
+    places = [key if key.startswith("/") else f"{folder}/{key}" for key in keys]
+    placed = {os.path.normpath(f"{image_root}/{image}"): image for image in images}
+    listed = {in_code_page(image): image for image in images} | {os.path.normpath(image): image for image in images}
+    names = Counter(PurePosixPath(image).name for image in images)
+    unique = {name: image for image in images if names[name := PurePosixPath(image).name] == 1}
+    found: dict[str, list[tuple[int, int]]] = {}
+    here: dict[str, set[str]] = {}  # images found in this place, by how their paths begin
+    elsewhere: dict[str, list[tuple[str, int]]] = {}  # by the place on another machine: images and rows
+    for row, (key, place) in enumerate(zip(keys, places, strict=True)):
+        if image := placed.get(os.path.normpath(place)) or listed.get(key):
+            how = IN_PLACE if os.path.normpath(place) in placed else AS_LISTED
+            found.setdefault(image, []).append((how, row))
+            here.setdefault(_begin(key), set()).add(image)
+        elif "/" not in key:
+            if image := unique.get(key):
+                found.setdefault(image, []).append((BARE, row))
+        else:
+            parts = key.split("/")
+            ends = ((start, listed.get("/".join(parts[start:]))) for start in range(1, len(parts)))
+            if end := next(((start, image) for start, image in ends if image), None):
+                elsewhere.setdefault("/".join(parts[: end[0]]), []).append((end[1], row))
+    for place, ended in elsewhere.items():
+        sure = len(here.get(_begin(f"{place}/"), ()))
+        if len({image for image, _ in ended}) > sure and not (sure and (folder / place).is_dir()):
+            for image, row in ended:
+                found.setdefault(image, []).append((BY_ENDING, row))
+    if by_name and not found:
+        for row, key in enumerate(keys):
+            if image := unique.get(PurePosixPath(key).name):
+                found.setdefault(image, []).append((BY_ENDING, row))
+    rows_of = {image: _rows_about(sorted(found[image]), keys, places) for image in images if image in found}
+    return {image: rows for image, rows in rows_of.items() if rows}
+
+
+def _begin(key: str) -> str:
+    return match[0] if (match := _BEGIN.match(key)) else ""
+
+
+def _rows_about(found: list[tuple[int, int]], keys: Sequence[str], places: Sequence[str]) -> list[int]:
+    surest = found[0][0]
+    if surest == BY_ENDING and len({keys[row] for _, row in found}) > 1:
+        return []
+    # A row that is less sure than another one is of another image if there is a file where it says.
+    return [row for how, row in found if how == surest or not os.path.lexists(places[row])]
+
+
+def check_matched(
+    source: Path,
+    root: Path,
+    images: Sequence[str],
+    without_row: Sequence[str],
+    rows: int = 0,
+    without_image: Sequence[str] = (),
+) -> None:
+    """Make sure that a table and a folder are about the same images.
+
+    Parameters
+    ----------
+    rows : int
+        How many rows the table has; 0 if it may be about other images as well.
+
+    Raises
+    ------
+    SAFEError
+        More than a tenth of the images have no row, or more than a tenth of the rows no image.
+    """
+    if len(without_row) * UNMATCHED_OF <= len(images) and len(without_image) * UNMATCHED_OF <= rows:
+        return
+    received = [f"a row for {_shares(len(images), 'image', without_row)}"]
+    if rows:
+        received.append(f"an image for {_shares(rows, 'row', without_image)}")
+    both = ", and an image for as many of its rows" if rows else ""
+    raise SAFEError(
+        f"Expected a row in {source} for nine of ten images in {root} or more{both}. Received "
+        f"{' and '.join(received)}. Correct the names or the folder, or accept a part (--partial)."
+    )
+
+
+def _shares(n: int, noun: str, missing: Sequence[str]) -> str:
+    """For example `15 of 71 images (not for a.png, b.png, c.png, … (56 in all))`."""
+    names = some([printable(name) or "an empty name" for name in missing], limit=3)
+    return f"{n - len(missing):,} of {count(n, noun)}{f' (not for {names})' if missing else ''}"

@@ -1,0 +1,44 @@
+"""`check`: the exit status says whether a test set shows that requirements hold."""
+
+import pytest
+
+from SAFE_Tool import main
+from tests.helpers.answered import draw_case, record_light
+
+
+@pytest.fixture
+def case(tmp_path):
+    case = draw_case(tmp_path)
+    record_light(case.test / "parameters.csv")
+    return case
+
+
+def check(case, *lines):
+    file = case.out.with_name("requirements.yaml")
+    file.write_text("\n".join(lines), encoding="utf-8")
+    case.out.mkdir(exist_ok=True)
+    given = ["--predictions", str(case.table), "--tested", str(case.test)]
+    return main(["check", str(file), *given, "--out", str(case.out)])
+
+
+def test_the_exit_status_says_whether_all_requirements_are_shown_to_hold(case, capsys):
+    assert check(case, "light >= 0.5: at most 40 % wrong at 95 %", "label = wood: at most 30 % wrong") == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[0].startswith(
+        "light >= 0.5: at most 40 % wrong at 95 %: holds. 14 of 62 images are wrong (22.58%), at"
+    )
+    assert printed[-1] == "2 of 2 requirements shown to hold"
+    assert check(case, "light >= 0.5: at most 40 %", "light < 0.5: at most 5 %") == 3
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[1].startswith(
+        "light < 0.5: at most 5 % wrong at 95 %: broken. 12 of 12 images are wrong (100.00%), at "
+    )
+    assert printed[-1] == "1 of 2 requirements shown to hold"
+
+
+def test_what_cannot_be_checked_is_an_error(case, capsys):
+    assert check(case, "rain = yes: at most 5 %") == 2
+    assert "Expected a column that is known of the images" in capsys.readouterr().err
+    file = str(case.out.with_name("requirements.yaml"))
+    assert main(["check", file, "--out", str(case.out)]) == 2
+    assert "Expected the network's answers" in capsys.readouterr().err

@@ -1,0 +1,140 @@
+"""Ground truth and results in COCO's format."""
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnn.detection.coco import DetectorTest, read_coco
+from support.errors import SAFEError
+from tests.helpers.detected import write_json
+
+TRUTH = {
+    "images": [
+        {"id": 7, "file_name": "day/000007.jpg", "width": 100, "height": 80},
+        {"id": 8, "file_name": "day/b.jpg"},
+    ],
+    "categories": [{"id": 3, "name": "car"}, {"id": 5, "name": "nothing"}],
+    "annotations": [
+        {"id": 0, "image_id": 7, "category_id": 3, "bbox": [1, 2, 30, 40]},
+        {"id": 1, "image_id": 8, "category_id": 5, "bbox": [0, 0, 50, 50], "iscrowd": 1},
+    ],
+}
+RESULT = {"image_id": 7, "category_id": 3, "bbox": [1.5, 2, 30, 40], "score": 0.9}
+
+
+@pytest.fixture
+def read(tmp_path):
+    def read(results: object, truth: object = TRUTH, **options: object) -> DetectorTest:
+        paths = [
+            write_json(tmp_path / name, content) for name, content in (("truth.json", truth), ("results.json", results))
+        ]
+        return read_coco(*paths, **options)
+
+    return read
+
+
+def changed(**entries: object) -> list[dict]:
+    return [RESULT, RESULT | entries]
+
+
+def test_boxes_refer_to_rows_of_images_and_classes(read):
+    test = read([RESULT, RESULT | {"image_id": 8, "category_id": 5, "score": 0.5}, RESULT | {"score": 0.4}])
+    assert test.images == ("day/000007.jpg", "day/b.jpg")
+    assert test.sizes.tolist() == [[100, 80], [0, 0]]
+    assert test.objects.image.tolist() == [0, 1]
+    assert test.objects.category.tolist() == [0, 1]
+    assert test.objects.crowd.tolist() == [False, True]
+    assert np.isnan(test.objects.score).all()
+    assert test.detections.image.tolist() == [0, 1]
+    assert test.detections.box.tolist() == [[1.5, 2, 30, 40]] * 2
+    assert test.detections.score.tolist() == [0.9, 0.5], "the least score counts, lower ones do not"
+    assert test.notes == ()
+
+
+@pytest.mark.parametrize("name", [7, "7", 7.0, "000007", "000007.jpg", "day/000007", "day/000007.jpg"])
+def test_a_result_names_its_image_by_number_or_file(read, name):
+    assert read([RESULT | {"image_id": name}]).detections.image.tolist() == [0]
+
+
+def test_the_name_of_the_file_counts_where_a_result_has_one(read):
+    """As Ultralytics writes it: the number is that in the name of the file, here of the other image."""
+    truth = TRUTH | {"images": [{"id": 1, "file_name": "0000.png"}, {"id": 2, "file_name": "0001.png"}]}
+    truth |= {"annotations": []}
+    test = read([RESULT | {"image_id": 1, "file_name": "0001.png"}, RESULT | {"image_id": 1, "file_name": None}], truth)
+    assert test.detections.image.tolist() == [1, 0]
+    test = read([RESULT | {"image_id": 1}, RESULT | {"image_id": 1, "file_name": "9.png"}], truth)
+    assert test.detections.image.tolist() == [0]
+    assert test.notes == ("Left out: 1 detection of an unknown image, the first '9.png', in results.json.",)
+
+
+@pytest.mark.parametrize(
+    ("entries", "note"),
+    [
+        ({"image_id": 99}, "Left out: 1 detection of an unknown image, the first 99, in results.json."),
+        ({"image_id": None}, "Left out: 1 detection of an unknown image, the first None, in results.json."),
+        ({"image_id": [7]}, "Left out: 1 detection of an unknown image, the first [7], in results.json."),
+        ({"category_id": 0}, "Left out: 1 detection of an unknown category, the first 0, in results.json."),
+        ({"bbox": [1, 2, 0, 4]}, "Left out: 1 detection without width or height, the first number 2."),
+        ({"bbox": [1, 2, 3, -4]}, "Left out: 1 detection without width or height, the first number 2."),
+    ],
+)
+def test_what_belongs_to_nothing_is_left_out_and_told(read, entries, note):
+    test = read(changed(**entries))
+    assert len(test.detections.image) == 1
+    assert test.notes == (note,)
+
+
+@pytest.mark.parametrize(
+    ("results", "expected"),
+    [
+        (changed(score=math.nan), r"a score from 0 to 1\. Received nan in .*results\.json, number 2"),
+        (changed(score=93), "a score from 0 to 1. Received 93"),
+        (changed(score="0.9"), "a score from 0 to 1. Received '0.9'"),
+        (changed(score=True), "a score from 0 to 1. Received True"),
+        (changed(bbox=[1, 2, 3]), "a bbox of four numbers"),
+        (changed(bbox=[1, 2, 3, math.inf]), "a bbox of four numbers"),
+        (changed(bbox=[1, 2, 3, None]), "a bbox of four numbers"),
+        (changed(bbox=None), "a bbox of four numbers"),
+        ([{key: RESULT[key] for key in RESULT if key != "bbox"} | {"segmentation": {"counts": "a", "size": [1, 1]}}],
+         r"Expected boxes \(bbox\)\. Received a segmentation without one"),
+        ([RESULT, "car"], "a detection with image_id, category_id and bbox. Received 'car'"),
+        (TRUTH, "which is no list. Is it the ground truth"),
+        (None, "which is no list"),
+        ([RESULT | {"image_id": 99}], "none in .* Are both files about the same images"),
+        ([RESULT | {"category_id": 0}], "the first 0, .* do they count categories alike"),
+    ],
+)  # fmt: skip
+def test_results_that_contradict_the_format_are_an_error_that_says_where(read, results, expected):
+    with pytest.raises(SAFEError, match=expected):
+        read(results)
+
+
+@pytest.mark.parametrize(
+    ("truth", "expected"),
+    [
+        ([], "without a list of images. Is it the file of results"),
+        (TRUTH | {"annotations": None}, "without a list of annotations"),
+        (TRUTH | {"categories": ["car"]}, "without a list of categories"),
+        (TRUTH | {"images": [{"id": 7}]}, "a text as file_name"),
+        (TRUTH | {"categories": [{"id": 3, "name": 4}]}, "a text as name"),
+        (TRUTH | {"categories": [{"id": 3, "name": "\ud800"}]}, "a text as name"),
+        (TRUTH | {"images": [{"id": 7, "file_name": "a\0.jpg"}]}, "a text as file_name"),
+        (TRUTH | {"images": TRUTH["images"][:1] * 2}, "images with an id each, a different one. Received 7"),
+        (TRUTH | {"images": [{"file_name": "a.jpg"}]}, "images with an id each, a different one. Received None"),
+        (TRUTH | {"annotations": [{"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1]}]}, "Received none in"),
+        (TRUTH | {"annotations": [{"image_id": 7, "category_id": 3, "segmentation": []}]}, "Received a segmentation"),
+    ],
+)
+def test_a_ground_truth_that_is_none_is_an_error(read, truth, expected):
+    with pytest.raises(SAFEError, match=expected):
+        read([RESULT], truth)
+
+
+@pytest.mark.slow
+def test_a_million_results_are_read(tmp_path: Path):
+    write_json(tmp_path / "truth.json", TRUTH)
+    (tmp_path / "results.json").write_text("[" + ",".join([json.dumps(RESULT)] * 1_000_000) + "]")
+    assert len(read_coco(tmp_path / "truth.json", tmp_path / "results.json").detections.image) == 1_000_000

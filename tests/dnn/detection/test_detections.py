@@ -1,0 +1,121 @@
+"""Matching and typing, compared with the library's own evaluation and by hand."""
+
+import numpy as np
+import pytest
+
+from dnn.detection.coco import DetectorTest, read_coco
+from dnn.detection.detections import NONE, cases_of, match
+from tests.helpers.detected import counted_by_the_library, write_json
+
+CAR, TRUCK = 1, 2
+A, B = [10, 10, 40, 40], [100, 10, 40, 40]
+
+
+def obj(image: int, category: int, box: list[float], crowd: int = 0) -> dict:
+    return {"image_id": image, "category_id": category, "bbox": box, "iscrowd": crowd}
+
+
+def det(image: int, category: int, box: list[float], score: float = 0.9) -> dict:
+    return {"image_id": image, "category_id": category, "bbox": box, "score": score}
+
+
+@pytest.fixture
+def compared(tmp_path):
+    """A detector's test by its objects and detections in a few images."""
+
+    def compared(objects: list[dict], detections: list[dict], n_images: int = 4) -> DetectorTest:
+        truth = {
+            "images": [{"id": i, "file_name": f"{i}.png", "width": 200, "height": 200} for i in range(n_images)],
+            "categories": [{"id": CAR, "name": "car"}, {"id": TRUCK, "name": "truck"}],
+            # Numbered from 1: for the library an object with the id 0 is never found.
+            "annotations": [
+                each | {"id": row, "area": each["bbox"][2] * each["bbox"][3]} for row, each in enumerate(objects, 1)
+            ],
+        }
+        write_json(tmp_path / "truth.json", truth)
+        write_json(tmp_path / "results.json", detections)
+        return read_coco(tmp_path / "truth.json", tmp_path / "results.json", score=0)
+
+    return compared
+
+
+def counted(test: DetectorTest, iou: float = 0.5) -> tuple[int, int, int]:
+    matching = match(test, iou=iou)
+    found = int((matching.finder != NONE).sum())
+    assert found == int((matching.found != NONE).sum())
+    return found, int((~test.objects.crowd).sum()) - found, int(matching.false.sum())
+
+
+def test_crowds_duplicates_and_empty_images_count_as_in_the_evaluation_of_coco(compared, tmp_path):
+    objects = [
+        obj(0, CAR, A),  # found, and once more
+        obj(0, TRUCK, B),  # taken for a car
+        obj(1, CAR, [0, 0, 100, 100], 1),  # a crowd
+        obj(1, CAR, [60, 60, 40, 40]),  # an object in it, missed
+    ]
+    detections = [
+        det(0, CAR, A, 0.9),
+        det(0, CAR, [12, 10, 40, 40], 0.8),
+        det(0, CAR, B, 0.7),
+        det(1, CAR, [5, 5, 30, 30], 0.6),  # in the crowd, as the next
+        det(1, CAR, [10, 40, 20, 30], 0.5),
+        det(1, TRUCK, [5, 5, 30, 30], 0.4),  # the crowd is of cars
+        det(2, CAR, A, 0.3),  # in an image without objects
+    ]
+    test = compared(objects, detections)
+    assert counted(test) == counted_by_the_library(tmp_path / "truth.json", tmp_path / "results.json", 0.5) == (1, 2, 4)
+    assert match(test).ignored.tolist() == [False] * 3 + [True] * 2 + [False] * 2
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("iou", [0.5, 0.75])
+def test_random_boxes_count_as_in_the_evaluation_of_coco(compared, tmp_path, seed, iou):
+    rng = np.random.default_rng(seed)
+
+    def boxes(n: int) -> list[list[int]]:
+        return np.hstack([rng.integers(0, 120, (n, 2)), rng.integers(20, 60, (n, 2))]).tolist()
+
+    objects = [obj(int(rng.integers(4)), int(rng.integers(1, 3)), box, int(rng.random() < 0.1)) for box in boxes(30)]
+    detections = [
+        det(
+            each["image_id"], int(rng.integers(1, 3)), [side + int(rng.integers(-4, 5)) for side in each["bbox"]], score
+        )
+        for each, score in zip(objects * 2, rng.permutation(60) / 60, strict=True)
+    ]
+    assert counted(compared(objects, detections), iou) == counted_by_the_library(
+        tmp_path / "truth.json", tmp_path / "results.json", iou
+    )
+
+
+def rows(test: DetectorTest) -> list[tuple[int, int, int, str]]:
+    cases = cases_of(test, match(test))
+    return list(zip(*(column.tolist() for column in cases), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("category", "box", "expected"),
+    [
+        (CAR, [100, 100, 40, 40], [(0, NONE, NONE, "missed"), (NONE, 0, NONE, "background")]),
+        (TRUCK, A, [(0, 0, NONE, "class")]),
+        (CAR, [30, 10, 40, 40], [(0, 0, NONE, "localisation")]),  # a third of both
+        (TRUCK, [30, 10, 40, 40], [(0, NONE, NONE, "missed"), (NONE, 0, 0, "both")]),
+        (TRUCK, [46, 10, 40, 40], [(0, NONE, NONE, "missed"), (NONE, 0, NONE, "background")]),  # 0.053
+        (TRUCK, [10, 10, 40, 4], [(0, NONE, NONE, "missed"), (NONE, 0, NONE, "background")]),  # 0.1, as in TIDE
+        (CAR, [10, 10, 40, 4], [(0, 0, NONE, "localisation")]),  # 0.1, as in TIDE
+    ],
+)
+def test_a_detection_and_an_object_that_do_not_match_have_the_types_of_tide(compared, category, box, expected):
+    assert rows(compared([obj(0, CAR, A)], [det(0, category, box)])) == expected
+
+
+def test_each_missed_object_and_each_false_detection_is_in_one_case(compared):
+    rng = np.random.default_rng(3)
+    boxes = np.hstack([rng.integers(0, 120, (200, 2)), rng.integers(20, 60, (200, 2))]).tolist()
+    objects = [obj(i % 4, 1 + i % 2, box) for i, box in enumerate(boxes[:80])]
+    test = compared(objects, [det(i % 4, 1 + i % 3 % 2, box, i / 200) for i, box in enumerate(boxes)])
+    matching = match(test)
+    cases = cases_of(test, matching)
+    assert sorted(cases.object[cases.object != NONE]) == list(range(80))
+    wrong = cases.type != "found"
+    assert sorted(cases.detection[wrong & (cases.detection != NONE)]) == np.flatnonzero(matching.false).tolist()
+    assert set(cases.type.tolist()) >= {"found", "class", "localisation", "background"}

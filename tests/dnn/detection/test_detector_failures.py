@@ -1,0 +1,148 @@
+"""From ground truth and results to the files of a detector's failures, and from these to RCCs and weak spots."""
+
+import csv
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import SAFE_Tool
+from dnn.detection.detector_failures import find_detection_failures
+from dnn.tested import find_predictions, read_predictions
+from support.errors import SAFEError
+from support.images import find_images
+from tests.helpers.detected import DetectedCase, draw_detected, write_json
+from tests.helpers.places import names_in
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory) -> DetectedCase:
+    return draw_detected(tmp_path_factory.mktemp("detected"), 12)
+
+
+@pytest.fixture
+def case(drawn, tmp_path) -> DetectedCase:
+    shutil.copytree(drawn.truth.parent, tmp_path, dirs_exist_ok=True)
+    return DetectedCase(tmp_path / "truth.json", tmp_path / "results.json", tmp_path / "images", tmp_path / "dnn")
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def changed(path: Path, change) -> None:
+    content = json.loads(path.read_text())
+    change(content)
+    write_json(path, content)
+
+
+def find(case: DetectedCase, **options):
+    return find_detection_failures(case.truth, case.results, case.images, case.out, **options)
+
+
+def test_the_crops_are_a_test_set_with_predictions(case):
+    failures = find(case)
+    truth, results = json.loads(case.truth.read_text()), json.loads(case.results.read_text())
+    assert names_in(case.out) == [
+        "accuracy.json", "failures", "failures.csv", "objects", "objects.csv", "parameters.csv", "predictions.csv"
+    ]  # fmt: skip
+    tested = read_predictions(*find_predictions(case.out / "failures"))
+    assert tested.notes == ()
+    assert tested.root == case.out / "objects"
+    assert tested.paths == find_images(case.out / "objects").paths
+    assert find_images(case.out / "failures").paths == tuple(failure.source for failure in failures.failing)
+    assert len(tested.paths) == failures.test_size
+    assert [path for path, right in zip(tested.paths, tested.right, strict=True) if not right] == [
+        failure.source for failure in failures.failing
+    ]
+    found = int(tested.right.sum())
+    assert f"{found} of {len(truth['annotations'])} objects found" in failures.assumptions[0]
+    assert f"{len(results) - found} false detections" in failures.assumptions[0]
+
+
+def test_each_crop_has_a_row_that_says_where_it_comes_from_and_one_of_parameters(case):
+    find(case)
+    images = find_images(case.out / "objects").paths
+    for table in ("objects.csv", "parameters.csv", "predictions.csv"):
+        assert tuple(row["image"] for row in rows(case.out / table)) == images
+    for row in rows(case.out / "objects.csv"):
+        assert (case.images / row["source"]).is_file()
+        assert Path(row["image"]).name.startswith(Path(row["source"]).stem)
+
+
+def test_images_that_cannot_be_used_are_skipped_and_told(case):
+    (case.images / "0000.png").unlink()
+    (case.images / "0001.png").write_bytes(b"no image")
+    Image.new("RGB", (80, 160)).save(case.images / "0002.png")
+    failures = find(case)
+    assert [(skip.path, skip.reason.split(",")[0]) for skip in failures.skipped] == [
+        ("0000.png", f"not in {case.images}"),
+        ("0001.png", "not an image"),
+        ("0002.png", "80 × 160 pixels"),
+    ]
+    assert "36 objects" in failures.assumptions[0], "they count as the evaluation counts them"
+    assert failures.assumptions[-1].startswith("Without a crop")
+    assert not any(Path(path).name < "0003" for path in find_images(case.out / "objects").paths)
+
+
+def test_a_run_that_is_stopped_leaves_what_there_was_and_cuts_no_more(case, monkeypatch):
+    find(case)
+    before = (case.out / "objects.csv").read_text()
+    cut: list[str] = []
+    monkeypatch.setattr(
+        "dnn.detection.crops._save_crop", lambda picture, crop, *_: cut.append(crop.name) or time.sleep(0.02)
+    )
+
+    def stop(what: str, done: int, total: int) -> None:
+        if what == "Cutting out objects":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        find(case, iou=0.9, progress=stop)
+    assert 0 < len(cut) < 36
+    assert (case.out / "objects.csv").read_text() == before
+    assert len(find_images(case.out / "objects").paths) == before.count("\n") - 1
+    assert not list(case.out.glob(".objects*"))
+
+
+def test_files_that_safe_did_not_write_are_kept(case, tmp_path):
+    case.out.mkdir()
+    (case.out / "parameters.csv").write_text("image,weather\n")
+    with pytest.raises(SAFEError, match=r"parameters\.csv .* to be missing or written by SAFE"):
+        find(case)
+    (case.out / "parameters.csv").unlink()
+    (case.out / "objects").mkdir()
+    (case.out / "objects" / "thesis.txt").write_text("mine")
+    with pytest.raises(SAFEError, match=r"other files \(thesis\.txt\)"):
+        find(case)
+    assert names_in(case.out / "objects") == ["thesis.txt"]
+    with pytest.raises(SAFEError, match="outside the test folder"):
+        find_detection_failures(case.truth, case.results, case.images, case.images / "out")
+
+
+# --- The command line, and the steps after it -----------------------------------------------------------------------
+
+
+def test_the_command_line_says_what_was_found(case, capsys):
+    assert SAFE_Tool.main([*map(str, case.arguments), "--iou", "0.6", "--score", "0.65"]) == 0
+    out = capsys.readouterr().out
+    assert "With a score from 0.65 and an overlap (IoU) from 0.6:" in out
+    assert "Failures by type: missed" in out
+    assert "Written: objects/, failures/" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "for a detector, --coco TRUTH RESULTS IMAGES"),
+        (["model.keras", "test", "--iou", "0.5"], "for a detector, --coco"),
+        (["model.keras", "--coco", "t", "r", "i"], "either --coco or --yolo, without MODEL, TEST and their options"),
+    ],
+)
+def test_arguments_of_a_classifier_and_of_a_detector_are_not_mixed(arguments, expected, capsys):
+    assert SAFE_Tool.main(["failures", *arguments]) == 2
+    assert expected in capsys.readouterr().err

@@ -1,0 +1,91 @@
+"""An analysis in which all was done that can be done, and what is known of it."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.descriptions import show_present
+from rccs.clusters import RootCauseClusters, fingerprint, save_clusters
+from rccs.image_map import MapPositions, load_map, map_method, map_points, save_map
+from rccs.review.edits import merge_rccs, move_images
+from rccs.review.notes import RccNote, SpotNote
+from rccs.review.review import all_edits, load_review, set_note
+from rccs.review.spot_notes import load_spot_notes, set_spot_note
+from rccs.spots.conditions import Literal
+from rccs.spots.weak_spots import WeakSpot
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
+from reasons.comparison import Reasons, load_reasons, save_reasons
+from tests.helpers.small_models import FakeModel, retraining_for
+from training.labels import replace_unsafe_set, save_labels
+from training.result import retraining_of, save_retraining
+
+DARK = WeakSpot((Literal("light", "<", 0.2),), 20, 8, 0.2, 0.6, 0.1)
+
+
+def compute(clusters: RootCauseClusters, folder: Path) -> None:
+    """RCCs with a map and a weak spot."""
+    run = save_clusters(clusters, folder)
+    save_reasons(Reasons((DARK,), (np.arange(8),), None, 0.3), clusters, folder, run)
+    save_map(folder, clusters, MapPositions(map_points(clusters, method="pca"), map_method()))
+
+
+def review(folder: Path) -> None:
+    """Names, judgements and edits."""
+    set_note(folder, RccNote(0, "night", "hazard H3", "unsafe"))
+    set_spot_note(folder, SpotNote(DARK.conditions, "", "dark", "", "unclear"), run=load_review(folder).run)
+    merge_rccs(folder, 2, 1)
+    move_images(folder, ["sea_00.png"], 1)
+
+
+def select(folder: Path, improvement: Path, *labels: str) -> None:
+    """An unsafe set of new images, with these labels."""
+    improvement.mkdir(exist_ok=True)
+    names = [f"{number}.png" for number in range(len(labels))]
+    for name in names:
+        (improvement / name).write_bytes(f"image {name} of {improvement.name}".encode())
+    reviewed = load_review(folder)
+    images = tuple(UnsafeImage(name, 0, 0.5, True) for name in names)
+    unsafe = UnsafeSet(
+        improvement, images, len(images), "", len(images), (3, 3, 3), (), fingerprint(reviewed.clusters),
+        run=fingerprint(reviewed.original),
+    )  # fmt: skip
+    unsafe = replace_unsafe_set(unsafe, folder)
+    labelled = [image._replace(label=label) for image, label in zip(unsafe.images, labels, strict=True)]
+    save_labels(dataclasses.replace(unsafe, images=tuple(labelled)), folder)
+
+
+def retrain(folder: Path, weights: bytes) -> None:
+    run = fingerprint(load_review(folder).original)
+    save_retraining(retraining_for(run), FakeModel(weights), folder)
+
+
+def work_on(clusters: RootCauseClusters, folder: Path, improvement: Path) -> None:
+    """All of it."""
+    compute(clusters, folder)
+    review(folder)
+    select(folder, improvement, "red", "", "blue")
+    retrain(folder, b"weights")
+    show_present(folder)
+
+
+def known_of(folder: Path) -> dict[str, Any]:
+    """All that is known of the present clusters, and where their images are as seen from the analysis."""
+    reviewed = load_review(folder)
+    unsafe = load_unsafe_set(folder)
+    reasons = load_reasons(folder, reviewed.original)
+    return {
+        "images": os.path.relpath(reviewed.clusters.image_root, folder),
+        "run": reviewed.run,
+        "labels": reviewed.clusters.labels.tolist(),
+        "notes": reviewed.notes,
+        "edits": all_edits(folder, reviewed),
+        "notes on weak spots": load_spot_notes(folder),
+        "weak spots": reasons.spots,
+        "map": load_map(folder, reviewed.original).xy.tolist(),
+        "improvement": os.path.relpath(unsafe.improvement_root, folder),
+        "unsafe set": unsafe.images,
+        "model": retraining_of(folder, reviewed).digest,
+    }

@@ -1,0 +1,95 @@
+"""`confirm`: a fresh test set is asked of RCCs and weak spots, kept as a run, and shown in table and report."""
+
+import csv
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.comparison import explain_failures
+from pipeline.confirmation import confirm
+from pipeline.descriptions import mend
+from pipeline.generation import ClusteringSettings, generate_clusters
+from rccs.review.edits import merge_rccs
+from reasons.confirmation import CONFIRMATION_FILE, CONFIRMED
+from reporting.report import report_html
+from SAFE_Tool import main
+from store.runs import CONFIRMATION, runs_of
+from support.errors import SAFEError
+from tests.helpers.answered import AnsweredCase, draw_case
+from training.closure import CLOSURE_FILE
+
+
+@pytest.fixture
+def case(fake_network, tmp_path) -> AnsweredCase:
+    case = draw_case(tmp_path)
+    generate_clusters(case.failing, case.out, ClusteringSettings(extractor="vgg16-conv"))
+    assert explain_failures(case.out)
+    return case
+
+
+@pytest.fixture
+def fresh(case, tmp_path) -> AnsweredCase:
+    """Other images of the same scenes, with the same answers."""
+    fresh = draw_case(tmp_path / "fresh")
+    rng = np.random.default_rng(1)
+    for file in fresh.test.rglob("*.png"):
+        pixels = np.array(Image.open(file)).astype(int) + rng.integers(-3, 4)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file)
+        with file.open("ab") as end:
+            end.write(b"fresh")  # after the end of the picture
+    return fresh
+
+
+def test_reasons_are_confirmed_kept_and_shown(case, fresh, capsys):
+    given = ["--predictions", str(fresh.table), "--tested", str(fresh.test), "--out", str(case.out)]
+    assert main(["confirm", *given]) == 0
+    told = capsys.readouterr().out
+    assert "weak spot 1, " in told
+    assert ": confirmed. 12 of 12 fresh images are wrong (100%, 74–100%), elsewhere " in told
+    with (case.out / CONFIRMATION_FILE).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["verdict"] == CONFIRMED
+    assert any(row["reason"].startswith("RCC ") for row in rows)
+    assert len(runs_of(case.out, CONFIRMATION)) == 1
+    (case.out / CONFIRMATION_FILE).unlink()
+    assert mend(case.out)
+    assert (case.out / CONFIRMATION_FILE).is_file()
+    assert "74 images that chose nothing, 26 of them wrong." in report_html(case.out)
+    assert "have been edited since" not in report_html(case.out)
+    merge_rccs(case.out, 1, 0)
+    assert "RCCs have been edited since" in report_html(case.out)
+
+
+def test_a_later_model_is_asked_which_reasons_are_left(case, fresh, capsys):
+    after = fresh.table.with_name("after.csv")  # all nights are right by now, and some of the woods wrong
+    text = fresh.table.read_text().replace("night,wood,0.9,false", "night,night,0.9,true")
+    after.write_text(text.replace("wood,wood,0.9,true", "wood,snow,0.9,false", 9))
+    given = ["--predictions", str(fresh.table), "--tested", str(fresh.test), "--out", str(case.out)]
+    assert main(["confirm", *given, "--after", str(after)]) == 0
+    told = capsys.readouterr().out
+    assert "  weak spot 1, label = night: reduced. Of 12 images, 12 were wrong and 0 are (0%, 0–26%)" in told
+    assert "  everything else: new. Of 62 images, 14 were wrong and 23 are" in told
+    with (case.out / CLOSURE_FILE).open(newline="") as file:
+        assert [row["state"] for row in csv.DictReader(file)][-1] == "new"
+    assert "label = night: reduced. Of 12 images" in report_html(case.out)
+    assert main(["confirm", *given]) == 0
+    assert not (case.out / CLOSURE_FILE).exists()
+    after.write_text("\n".join(text.splitlines()[:70]))
+    assert main(["confirm", *given, "--after", str(after), "--partial"]) == 2
+    assert "Expected answers of both models to the same images." in capsys.readouterr().err
+
+
+def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_refused(case, fresh):
+    with pytest.raises(SAFEError, match=r"Received 74 of 74 images that were, such as night/night_00\.png"):
+        confirm(case.out, case.table, case.test)
+    fresh.table.write_text(fresh.table.read_text().replace("night,wood", "fog,wood"))
+    with pytest.raises(SAFEError, match=r"also with fog\. Give images of the same classes"):
+        confirm(case.out, fresh.table, fresh.test)
+    assert not (case.out / CONFIRMATION_FILE).exists()
+    shutil.rmtree(case.out)
+    case.table.unlink()
+    generate_clusters(case.failing, case.out, ClusteringSettings(extractor="vgg16-conv"))
+    with pytest.raises(SAFEError, match="Find the failures and cluster them first"):
+        confirm(case.out, fresh.table, fresh.test)

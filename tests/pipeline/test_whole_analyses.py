@@ -1,0 +1,120 @@
+"""An analysis as a whole: what was computed never changes, and it can be moved and copied."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.descriptions import mend, refresh_rccs, show_present
+from rccs.clusters import load_clusters, save_clusters
+from rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
+from rccs.review.notes import RccNote, SpotNote
+from rccs.review.review import load_review, set_note
+from rccs.review.spot_notes import set_spot_note
+from rccs.unsafe_set import UNSAFE_SET_FILE
+from reporting.export import export_rccs
+from reporting.history import list_runs, prune_runs
+from reporting.report import write_report
+from store.output_folder import save_files
+from store.runs import CLUSTERS, open_clusters, present_runs
+from tests.helpers.places import runs_as_they_are, shown_in
+from tests.helpers.worked_on import DARK, compute, known_of, work_on
+from training.labels import load_kept_labels, take_typed_labels
+
+
+def test_in_a_run_nothing_changes_whatever_is_said_and_done(clusters, tmp_path):
+    out = tmp_path / "out"
+    work_on(clusters, out, tmp_path / "improvement")
+    computed = runs_as_they_are(out)
+    assert len(computed) == 2 + 2 + 1 + 3 + 1
+    for change in (
+        lambda: set_note(out, RccNote(0, "darkness", "hazard H4", "safe")),
+        lambda: set_note(out, RccNote(0)),
+        lambda: set_spot_note(out, SpotNote(DARK.conditions, "", "dusk")),
+        lambda: undo_edit(out),
+        lambda: redo_edit(out),
+        lambda: move_images(out, ["night_00.png"], 1),
+        lambda: new_rcc(out, ["night_01.png", "night_02.png"]),
+        lambda: merge_rccs(out, 1, 0),
+        lambda: _type(out / UNSAFE_SET_FILE),
+        lambda: take_typed_labels(out),
+        lambda: refresh_rccs(out),
+        lambda: show_present(out),
+        lambda: mend(out),
+        lambda: prune_runs(out),
+        lambda: write_report(out),
+    ):
+        change()
+        assert runs_as_they_are(out) == computed
+    assert load_kept_labels(out)[-1].label == "green"
+
+
+def _type(table: Path) -> None:
+    table.write_text(table.read_text().replace("blue", "green"))
+
+
+def test_what_a_killed_process_did_not_show_is_shown_when_the_analysis_is_next_opened(clusters, tmp_path):
+    out = tmp_path / "out"
+    work_on(clusters, out, tmp_path / "improvement")
+    first, of_first = present_runs(out)[CLUSTERS], shown_in(out)
+    compute(dataclasses.replace(clusters, labels=np.roll(clusters.labels, 1)), out)
+    show_present(out)
+    second, of_second = present_runs(out)[CLUSTERS], shown_in(out)
+    for run, before, after in ((first, of_second, of_first), (second, of_first, of_second)):
+        assert not mend(out)
+        open_clusters(out, run.number)
+        assert mend(out)
+        assert shown_in(out) == after
+        for name in before.keys() | after.keys():
+            if before.get(name) != after.get(name):
+                save_files(out, {name: before[name].decode()} if name in before else {}, remove=[name])
+                assert mend(out), name
+                assert shown_in(out) == after
+
+
+# --- An analysis that is moved or copied ------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["in", "beside"])
+def placed(request, clusters, tmp_path) -> tuple[Path, Path]:
+    """An analysis with its images in it or beside it, and the folder that holds all of both."""
+    home = tmp_path / "home"
+    out = home / "out"
+    images = out if request.param == "in" else home
+    images.mkdir(parents=True)
+    shutil.move(clusters.image_root, images / "failing")
+    work_on(dataclasses.replace(clusters, image_root=images / "failing"), out, images / "improvement")
+    return out, out if request.param == "in" else home
+
+
+@pytest.mark.parametrize("copied", [False, True], ids=["mv", "cp -a"])
+def test_an_analysis_that_is_moved_or_copied_with_its_images_is_the_same(placed, tmp_path, copied):
+    out, whole = placed
+    known, document = known_of(out), _report(out)
+    target = tmp_path / "elsewhere" / "deeper"
+    target.parent.mkdir()
+    if copied:
+        shutil.copytree(whole, target)
+        for image in [*whole.rglob("*.png")]:
+            image.unlink()  # the copy must not use those of the first
+    else:
+        whole.rename(target)
+    there = target / out.relative_to(whole)
+    assert known_of(there) == known
+    assert _report(there) == document.replace(str(whole), str(target))
+    clusters = load_clusters(there)
+    exported = export_rccs(clusters, {}, there / "export")
+    assert (exported.images, exported.missing) == (len(clusters.paths), ())
+    assert len(list_runs(there)) == 1
+    # It is the same analysis for what is computed and said from now on.
+    save_clusters(clusters, there)
+    assert (load_review(there).notes, load_review(there).run) == (known["notes"], known["run"])
+
+
+def _report(out: Path) -> str:
+    """The report, but for when it was made."""
+    text = write_report(out).read_text(encoding="utf-8")
+    lines = text.splitlines()
+    return "\n".join(line for line in lines if "UTC" not in line and "safe-made" not in line)

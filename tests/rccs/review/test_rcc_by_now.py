@@ -1,0 +1,38 @@
+"""Which RCC has the images of an earlier one by now."""
+
+from pathlib import Path
+
+import pytest
+
+from dbscan.outcome import NOISE
+from rccs.clusters import RootCauseClusters, save_clusters
+from rccs.review.edits import merge_rccs, move_images, new_rcc, undo_edit
+from rccs.review.review import load_review, rcc_by_now
+
+
+@pytest.fixture
+def out(clusters: RootCauseClusters, tmp_path: Path) -> Path:
+    """RCC 0: ten nights; RCC 1: eight snows; RCC 2: six woods."""
+    save_clusters(clusters, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_it_is_the_target_of_a_merge_and_where_most_images_are_after_that_is_undone(out):
+    last = merge_rccs(out, 2, 1).last_number
+    assert rcc_by_now(load_review(out), 2, seen=0) == 1
+    assert rcc_by_now(load_review(out), 1, seen=0) == 1
+    assert rcc_by_now(load_review(out), 0, seen=0) == 0
+    assert rcc_by_now(load_review(out), 2, seen=last) is None
+    undo_edit(out)
+    assert rcc_by_now(load_review(out), 1, seen=last) == 1  # eight of fourteen
+    assert rcc_by_now(load_review(out), 2, seen=0) == 2
+
+
+def test_it_follows_most_of_the_images_and_stays_where_half_of_them_are(out, clusters):
+    move_images(out, clusters.members(2)[:3], NOISE)
+    assert rcc_by_now(load_review(out), 2, seen=0) == 2
+    move_images(out, clusters.members(2)[3:4], NOISE)
+    assert rcc_by_now(load_review(out), 2, seen=0) == NOISE
+    review, made = new_rcc(out, clusters.members(0)[:2])
+    undo_edit(out)
+    assert rcc_by_now(load_review(out), made, seen=review.last_number) == 0

@@ -1,0 +1,553 @@
+import dataclasses
+import shutil
+import threading
+
+import numpy as np
+import pytest
+
+from dbscan.outcome import NOISE
+from pipeline.descriptions import mend
+from rccs.clusters import LABELS_FILE, labels_text, rccs_of, save_clusters
+from rccs.review.edited import reviewed
+from rccs.review.edits import Maker, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
+from rccs.review.journal import Edit, describe_edit, standing
+from rccs.review.notes import RccNote, SpotNote, title
+from rccs.review.review import (
+    Review,
+    all_edits,
+    load_review,
+    set_note,
+)
+from rccs.review.spot_notes import load_spot_notes, set_spot_note
+from store.entries import check_entries
+from store.output_folder import save_text
+from support.errors import SAFEError
+from tests.helpers.places import digests_of, runs_as_they_are
+
+
+@pytest.fixture
+def out(clusters, tmp_path):
+    """An output folder with the clusters of the fixture in it."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    save_clusters(clusters, folder)
+    save_text(folder, LABELS_FILE, labels_text(clusters))
+    return folder
+
+
+def merge(rcc: int, into: int) -> Edit:
+    return Edit(0, "2024-05-01T12:00:00+00:00", "merge", (), (rcc,), into)
+
+
+def move(path: str, source: int, to: int) -> Edit:
+    return Edit(0, "2024-05-01T12:00:00+00:00", "move", (path,), (source,), to)
+
+
+def undo(number: int) -> Edit:
+    return Edit(0, "2024-05-01T12:00:00+00:00", "undo", of=number)
+
+
+def redo(number: int) -> Edit:
+    return Edit(0, "2024-05-01T12:00:00+00:00", "redo", of=number)
+
+
+def journal(*edits: Edit) -> tuple[Edit, ...]:
+    """The edits, numbered from 1."""
+    return tuple(edit._replace(number=number) for number, edit in enumerate(edits, start=1))
+
+
+def notes_in(folder) -> dict[int, RccNote]:
+    return load_review(folder).notes
+
+
+def nth(folder, place: int) -> int:
+    """The number of what was done in this place, counted from 1."""
+    return all_edits(folder, load_review(folder))[place - 1].number
+
+
+def said_in(folder, by: str | None = None) -> list[str]:
+    """The list of all that was done and said; perhaps by one author alone."""
+    edits = all_edits(folder, load_review(folder))
+    return [describe_edit(edit, edits) for edit in edits if by in (None, edit.by)]
+
+
+# --- RCCs with edits applied ------------------------------------------------------------------------------------
+
+
+def test_a_merged_rcc_disappears_and_no_other_id_changes(clusters):
+    merged = reviewed(clusters, journal(merge(0, 1)))
+    assert merged.groups == [1, 2, NOISE]
+    assert rccs_of(merged) == [1, 2]
+    assert merged.members(1) == sorted([*clusters.members(0), *clusters.members(1)])
+    assert merged.members(2) == clusters.members(2)
+    assert merged.is_core.tolist() == clusters.is_core.tolist()
+    assert merged.sizes.tolist() == [0, 18, 6]
+    assert clusters.groups == [0, 1, 2, NOISE]  # the input is as it was
+
+
+def test_a_merged_rcc_reaches_to_its_farthest_image_and_the_others_as_far_as_before(clusters):
+    merged = reviewed(clusters, journal(merge(2, 1)))
+    rows = np.flatnonzero(np.isin(clusters.labels, (1, 2)))
+    cores = rows[clusters.is_core[rows]]
+    nearest = [
+        min(np.linalg.norm(clusters.points[row].astype(float) - clusters.points[core]) for core in cores if core != row)
+        for row in rows
+    ]
+    assert len(merged.reach) == merged.n_rccs == 2
+    assert merged.reach[1] == pytest.approx(max(nearest), abs=1e-4)
+    assert merged.reach[0] == clusters.reach[0]
+
+
+def test_an_image_moved_to_an_rcc_is_a_core_point_that_does_not_widen_its_reach(clusters):
+    plain = reviewed(clusters, journal(move("wood_00.png", 2, NOISE), move("wood_00.png", NOISE, 2)))
+    moved = reviewed(clusters, journal(move("sea_00.png", NOISE, 2), move("snow_07.png", 1, 2)))
+    for path in ("sea_00.png", "snow_07.png"):
+        row = moved.paths.index(path)
+        assert moved.labels[row] == 2
+        assert moved.is_core[row]
+    assert moved.reach[2] == plain.reach[2]
+
+
+def test_an_edit_that_is_undone_has_no_effect_until_it_is_redone(clusters):
+    edits = [merge(1, 0), move("sea_00.png", NOISE, 2), undo(2), undo(1), redo(1)]
+    labels = [reviewed(clusters, journal(*edits[:n])).labels.tolist() for n in range(6)]
+    assert labels[3] == labels[5] == labels[1] != labels[2]
+    assert labels[4] == labels[0]
+    assert reviewed(clusters, journal(*edits, redo(2))).labels.tolist() == labels[2]
+    for wrong in ([*edits, merge(2, 0), redo(2)], [*edits, redo(1)]):  # an edit since then; redone already
+        with pytest.raises(SAFEError, match="no undone edit to redo"):
+            reviewed(clusters, journal(*wrong))
+    for wrong in ([undo(1)], [merge(1, 0), undo(1), undo(1)]):
+        with pytest.raises(SAFEError, match="no edit to undo"):
+            reviewed(clusters, journal(*wrong))
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ([merge(1, 1)], "two RCCs to merge. Received RCC 1 twice"),
+        ([merge(NOISE, 1)], "Received the images in no cluster; move them instead"),
+        ([merge(1, 7)], "There is no RCC 7"),
+        ([merge(1, 0), merge(1, 2)], "There is no RCC 1; it may have been merged"),
+        ([merge(1, 0), move("sea_00.png", NOISE, 1)], "There is no RCC 1; it may have been merged"),
+        ([move("sea_00.png", NOISE, -2)], "There is no RCC -2"),
+        ([move("fire.png", NOISE, 1)], "images of this clustering. Received: fire.png"),
+        ([move("night_00.png", 0, 0)], "night_00.png is already in RCC 0"),
+        ([move("sea_00.png", NOISE, NOISE)], "sea_00.png is already in No cluster"),
+        ([Edit(1, "", "move", (), (), 1)], "Expected images to move. Received none"),
+    ],
+)
+def test_an_edit_that_cannot_be_is_an_error_that_says_why(clusters, edits, message):
+    with pytest.raises(SAFEError, match=message):
+        reviewed(clusters, journal(*edits))
+
+
+# --- What the engineer does -------------------------------------------------------------------------------------
+
+
+def test_an_edit_is_kept_recorded_and_written_to_labels_txt(clusters, out):
+    computed = runs_as_they_are(out)
+    merge_rccs(out, 2, 0)
+    review = move_images(out, ["sea_00.png", "snow_07.png"], 0)
+    assert standing(review.edits) == ([nth(out, 1), nth(out, 2)], [])
+    assert review.clusters.labels.tolist() == load_review(out).clusters.labels.tolist()
+    lines = [line.split("\t") for line in (out / LABELS_FILE).read_text().splitlines()]
+    assert [(int(label), path) for label, path in lines] == list(
+        zip(review.clusters.labels.tolist(), clusters.paths, strict=True)
+    )
+    assert runs_as_they_are(out) == computed
+    assert [describe_edit(edit) for edit in review.edits] == [
+        "Merged RCC 2 into RCC 0",
+        "Moved 2 images from No cluster, RCC 1 to RCC 0",
+    ]
+    assert all(edit.time.startswith("20") and edit.time.endswith("+00:00") for edit in review.edits)
+
+
+def test_images_of_several_rccs_become_a_new_one_that_attracts_others_and_can_be_taken_back(out, clusters):
+    n = clusters.n_rccs
+    images = [clusters.members(0)[0], *clusters.members(1)[:2]]
+    review, rcc = new_rcc(out, images)
+    assert rcc == n
+    assert sorted(review.clusters.members(rcc)) == sorted(images)
+    row_of = {path: row for row, path in enumerate(clusters.paths)}
+    rows = [row_of[path] for path in images]
+    assert review.clusters.is_core[rows].all()
+    distances = np.linalg.norm(clusters.points[rows][:, None] - clusters.points[rows], axis=2)
+    nearest = np.where(np.eye(3, dtype=bool), np.inf, distances).min(axis=1).max()
+    assert review.clusters.reach[rcc] == pytest.approx(nearest, rel=1e-4)
+    assert (out / LABELS_FILE).read_text().count(f"{n}\t") == 3
+    assert describe_edit(review.edits[-1]) == f"Made RCC {n} of 3 images from RCC 0, RCC 1"
+    set_note(out, RccNote(rcc, "odd ones"))
+    after = undo_edit(out, number=nth(out, 1))
+    assert (after.clusters.labels == clusters.labels).all()
+    assert (after.clusters.reach == clusters.reach).all()
+    other, another = new_rcc(out, clusters.members(0)[:2])
+    assert another == n + 1  # the note on the one that was taken back is not shown with it
+    assert title(another, other.notes) == f"RCC {another}"
+    assert sorted(rccs_of(other.clusters)) == [*range(n), another]
+
+
+def test_an_edit_that_cannot_be_changes_nothing(out):
+    merge_rccs(out, 1, 0)
+    before = digests_of(out)
+    for wrong in (
+        lambda: merge_rccs(out, 1, 0),
+        lambda: move_images(out, ["sea_00.png", "fire.png"], 0),
+        lambda: redo_edit(out),
+        lambda: set_note(out, RccNote(1, "merged away")),
+        lambda: set_note(out, RccNote(0, verdict="dangerous")),
+        lambda: set_note(out, RccNote(0, name="n" * 81)),
+    ):
+        with pytest.raises(SAFEError):
+            wrong()
+    assert digests_of(out) == before
+
+
+def test_two_tabs_that_click_at_once_lose_nothing(out):
+    moves = [threading.Thread(target=move_images, args=(out, [f"night_0{i}.png"], 2)) for i in range(4)]
+    notes = [threading.Thread(target=set_note, args=(out, RccNote(i, f"cause {i}"))) for i in range(3)]
+    for thread in (*moves, *notes):
+        thread.start()
+    for thread in (*moves, *notes):
+        thread.join()
+    review = load_review(out)
+    assert len(review.edits) == 4
+    assert review.clusters.sizes.tolist() == [6, 8, 10]
+    assert [note.name for note in review.notes.values()] == ["cause 0", "cause 1", "cause 2"]
+
+
+# --- Notes ------------------------------------------------------------------------------------------------------
+
+
+def test_notes_come_back_as_they_were_given(out):
+    note = RccNote(1, '  "sunglasses", <b>at</b>\nnight ', "hazard H3;\r\nsee §4, ümläut 夜", "Unsafe")
+    tidy = RccNote(1, '"sunglasses", <b>at</b> night', "hazard H3;\nsee §4, ümläut 夜", "unsafe")
+    assert set_note(out, note) == (tidy, ())
+    assert notes_in(out) == {1: tidy}
+    set_note(out, RccNote(NOISE, note="odd ones"))
+    assert list(notes_in(out)) == [NOISE, 1]
+    assert set_note(out, RccNote(1)) == (RccNote(1), ())
+    assert notes_in(out) == {NOISE: RccNote(NOISE, note="odd ones")}  # an empty one says nothing
+
+
+# --- Several visitors -------------------------------------------------------------------------------------------
+
+A, B = Maker("a"), Maker("b")
+
+
+def test_a_window_writes_only_the_field_that_was_changed_in_it(out):
+    """Two windows: one that was opened before names nothing, and takes nothing away."""
+    before = RccNote(0)
+    set_note(out, RccNote(0, "sunglasses", "hazard H3"), seen=before)
+    kept = set_note(out, before, seen=before)  # clicked in and out again
+    assert kept.note == RccNote(0, "sunglasses", "hazard H3")
+    kept = set_note(out, before._replace(verdict="unsafe"), seen=before)
+    assert kept == (RccNote(0, "sunglasses", "hazard H3", "unsafe"), ())
+
+
+def test_a_field_that_somebody_else_has_changed_meanwhile_is_a_conflict_and_the_others_are_kept(out):
+    before = RccNote(0, "dark")
+    set_note(out, before)
+    set_note(out, RccNote(0, "night"), seen=before)
+    kept = set_note(out, RccNote(0, "dusk", "hazard H3"), seen=before)
+    assert kept == (RccNote(0, "night", "hazard H3"), ("name",))
+    assert set_note(out, RccNote(0, "dusk"), seen=RccNote(0, "night")).note.name == "dusk"  # once it was seen
+    assert set_note(out, RccNote(0, "dusk"), seen=before).conflicts == ()  # both want the same
+
+
+def test_undo_takes_back_ones_own_last_edit_and_not_that_of_another_visitor(out):
+    move_images(out, ["sea_00.png"], 0, maker=A)
+    move_images(out, ["sea_01.png"], 1, maker=B)
+    review = undo_edit(out, maker=A)
+    assert "sea_00.png" in review.clusters.members(NOISE)
+    assert "sea_01.png" in review.clusters.members(1)
+    with pytest.raises(SAFEError, match=r"no edit to undo of yours; edits by others are listed under Edits"):
+        undo_edit(out, maker=A)
+    assert "sea_00.png" in redo_edit(out, maker=A).clusters.members(0)
+    undo_edit(out, number=nth(out, 2), maker=A)  # that of another, named
+    assert "sea_01.png" in load_review(out).clusters.members(NOISE)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        lambda out: move_images(out, ["sea_00.png"], 1, maker=B),
+        lambda out: merge_rccs(out, 0, 1, maker=B),
+        lambda out: merge_rccs(out, 2, 0, maker=B),
+    ],
+)
+def test_an_edit_that_a_later_one_builds_upon_is_not_taken_back(out, later):
+    move_images(out, ["sea_00.png"], 0, maker=A)
+    later(out)
+    before = said_in(out)
+    with pytest.raises(SAFEError, match=r"A later edit is about the same images or RCCs: (Moved|Merged).*first"):
+        undo_edit(out, maker=A)
+    assert said_in(out) == before
+    undo_edit(out, maker=B)
+    undo_edit(out, maker=A)
+
+
+def test_an_edit_of_rccs_that_somebody_else_has_changed_since_is_refused(out):
+    seen = load_review(out).last_number
+    move_images(out, ["wood_00.png"], 0, maker=A)
+    with pytest.raises(SAFEError, match=r"Someone else has changed these RCCs in the meantime: Moved wood_00\.png"):
+        merge_rccs(out, 2, 1, maker=Maker("b", seen=seen))
+    move_images(out, ["sea_01.png"], 1, maker=Maker("b", seen=seen))  # about other images
+    merge_rccs(out, 2, 0, maker=Maker("a", seen=seen))  # one's own edits are known
+    with pytest.raises(SAFEError, match="generated again in another window"):
+        merge_rccs(out, 1, 0, maker=Maker("a", run="0" * 16))
+
+
+# --- Merging what was judged ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "merged"),
+    [
+        (("sun", "H3", "unsafe"), ("light", "", "safe"),
+         ("light", "H3\nRCC 2 was “sun”.\nRCC 1 was judged safe.", "unsafe")),
+        (("", "", "safe"), ("", "", ""), ("", "RCC 2 was judged safe.", "")),
+        (("", "", ""), ("", "", "safe"), ("", "RCC 1 was judged safe.", "")),
+        (("sun", "", "unclear"), ("", "", ""), ("sun", "", "unclear")),
+        (("sun", "same", "safe"), ("sun", "same", "safe"), ("sun", "same", "safe")),
+        (("", "", ""), ("sun", "H1", "unsafe"), ("sun", "H1", "unsafe")),
+    ],
+)  # fmt: skip
+def test_a_merge_keeps_the_graver_verdict_and_both_notes_and_names(out, source, target, merged):
+    for rcc, said in ((2, source), (1, target)):
+        set_note(out, RccNote(rcc, *said))
+    before = notes_in(out)
+    merge_rccs(out, 2, 1)
+    assert notes_in(out).get(1, RccNote(1)) == RccNote(1, *merged)
+    undo_edit(out)
+    assert notes_in(out) == before
+    redo_edit(out)
+    assert notes_in(out).get(1, RccNote(1)) == RccNote(1, *merged)
+
+
+def test_what_was_said_after_a_merge_survives_its_undo(out):
+    set_note(out, RccNote(2, "sun", "H3", "unsafe"))
+    merge_rccs(out, 2, 1)
+    set_note(out, RccNote(1, "glare", "H3", "unsafe"))
+    undo_edit(out, number=nth(out, 2))
+    assert notes_in(out) == {1: RccNote(1, "glare"), 2: RccNote(2, "sun", "H3", "unsafe")}
+
+
+# --- When the disk is full, or the process killed ---------------------------------------------------------------
+
+
+def test_an_edit_for_which_labels_txt_has_no_room_is_kept_and_the_file_written_later(out, monkeypatch):
+    before = (out / LABELS_FILE).read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("support.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        merged = merge_rccs(out, 2, 1)
+        assert (out / LABELS_FILE).read_bytes() == before
+    assert load_review(out).edits == merged.edits
+    assert mend(out)
+    assert (out / LABELS_FILE).read_text().count("\n1\t") == 14
+
+
+# --- What was said meanwhile ------------------------------------------------------------------------------------
+
+
+def redone(out):
+    undo_edit(out)
+    return redo_edit(out)
+
+
+def test_a_merge_that_is_done_again_keeps_what_was_said_since_it_was_taken_back(out):
+    set_note(out, RccNote(2, "wood", verdict="safe"))
+    set_note(out, RccNote(1, "snow", verdict="safe"))
+    merge_rccs(out, 2, 1)
+    assert redone(out).notes[1] == RccNote(1, "snow", "RCC 2 was “wood”.", "safe")  # nothing was said meanwhile
+    undo_edit(out)
+    set_note(out, RccNote(2, "wood", "hazard H3", "unsafe"), by="b")
+    assert redo_edit(out).notes[1] == RccNote(
+        1, "snow", "RCC 2 was “wood”.\nhazard H3\nRCC 1 was judged safe.", "unsafe"
+    )
+    undo_edit(out, number=nth(out, 3))
+    set_note(out, RccNote(1, "ice", "hazard H4", "unclear"), by="b")
+    again = redo_edit(out).notes[1]
+    assert (again.name, again.verdict) == ("ice", "unsafe")
+    assert "hazard H4" in again.note
+    assert "hazard H3" in again.note
+
+
+# --- What was said is taken back --------------------------------------------------------------------------------
+
+
+def test_what_was_said_last_is_taken_back_and_said_again_field_by_field(out):
+    blank, seen = RccNote(0), [RccNote(0)]
+    for change in ({"verdict": "unsafe"}, {"name": "night"}, {"note": "hazard H3"}, {"verdict": "safe"}):
+        seen.append(set_note(out, seen[-1]._replace(**change), seen=seen[-1], by="a").note)
+    for note in reversed(seen[:-1]):
+        assert undo_edit(out, maker=A).notes.get(0, blank) == note
+    with pytest.raises(SAFEError, match="no edit to undo"):
+        undo_edit(out, maker=A)
+    for note in seen[1:]:
+        assert redo_edit(out, maker=A).notes.get(0, blank) == note
+    assert said_in(out)[:4] == [
+        "Judged RCC 0 unsafe",
+        "Named RCC 0 “night”",
+        "Wrote the note on RCC 0",
+        "Judged RCC 0 safe (was unsafe)",
+    ]
+    assert said_in(out)[4] == "Undone: Judged RCC 0 safe (was unsafe)"
+    assert said_in(out)[-1] == "Redone: Judged RCC 0 safe (was unsafe)"
+    check_entries(out)
+
+
+def test_what_somebody_else_has_changed_since_is_not_taken_back_in_silence(out):
+    set_note(out, RccNote(0, "night"), by="a")
+    set_note(out, RccNote(0, "night", verdict="unsafe"), by="b")  # another field
+    set_note(out, RccNote(0, "dusk", verdict="unsafe"), by="b")
+    with pytest.raises(SAFEError, match=r"A later edit.*Named RCC 0 “dusk” \(was “night”\)\. Undo that edit first"):
+        undo_edit(out, maker=A)
+    assert notes_in(out) == {0: RccNote(0, "dusk", verdict="unsafe")}
+    undo_edit(out, maker=B)
+    assert undo_edit(out, maker=A).notes == {0: RccNote(0, verdict="unsafe")}
+
+
+def test_letters_that_are_typed_one_after_the_other_are_one_edit(out):
+    for name in ("d", "da", "dar", "dark"):
+        set_note(out, RccNote(0, name), by="a")
+    set_note(out, RccNote(1, "x"), by="a")
+    for name in ("dark", "dark b", "dark blue"):
+        set_note(out, RccNote(0, name), by="a")
+    for note in ("h", "hazard"):
+        set_note(out, RccNote(0, "dark blue", note), by="a")
+    set_note(out, RccNote(0, "dark blue", "hazard H3"), by="b")
+    assert said_in(out) == [
+        "Named RCC 0 “dark”",
+        "Named RCC 1 “x”",
+        "Named RCC 0 “dark blue” (was “dark”)",
+        "Wrote the note on RCC 0",
+        "Changed the note on RCC 0",
+    ]
+    undo_edit(out, maker=B)
+    for note in (RccNote(0, "dark blue"), RccNote(0, "dark")):
+        assert undo_edit(out, maker=A).notes[0] == note
+
+
+def test_what_was_said_of_a_weak_spot_is_taken_back_too(out):
+    run = load_review(out).run
+    dark = SpotNote('[["light", "<", 0.2]]', "/data/test")
+    for change in ({"name": "night"}, {"verdict": "unsafe"}):
+        before = load_spot_notes(out).get(dark[:2], dark)
+        set_spot_note(out, before._replace(**change), seen=before, by="a", run=run)
+    assert said_in(out) == ["Named light < 0.2 “night”", "Judged light < 0.2 unsafe"]
+    undo_edit(out, maker=A)
+    assert load_spot_notes(out)[dark[:2]] == dark._replace(name="night")
+    undo_edit(out, maker=A)
+    assert load_spot_notes(out)[dark[:2]] == dark
+    redo_edit(out, maker=A)
+    set_spot_note(out, dark._replace(name="dusk"), by="b", run=run)
+    with pytest.raises(SAFEError, match=r"A later edit is about .*Named light < 0\.2 “dusk”"):
+        undo_edit(out, maker=A)
+
+
+# --- A note goes along with the images --------------------------------------------------------------------------
+
+
+def test_a_note_goes_along_when_images_are_moved_and_when_that_is_undone(out, clusters):
+    said = {0: RccNote(0, "night"), 1: RccNote(1, "snow"), NOISE: RccNote(NOISE, "odd")}
+    for note in said.values():
+        set_note(out, note)
+    assert move_images(out, ["sea_00.png", "night_00.png"], 1).notes == said
+    assert undo_edit(out).notes == said
+    assert redo_edit(out).notes == said
+    set_note(out, RccNote(1, "ice"))
+    assert undo_edit(out, number=nth(out, 4)).notes == {**said, 1: RccNote(1, "ice")}
+    assert new_rcc(out, clusters.members(1)[:3])[0].notes == {**said, 1: RccNote(1, "ice")}
+    assert undo_edit(out).notes == {**said, 1: RccNote(1, "ice")}
+
+
+# --- From one clustering to the next ----------------------------------------------------------------------------
+
+
+def again(clusters, out, *, less: bool = False) -> Review:
+    """Other settings: RCC 0 is called 2, and perhaps an image of RCC 1 is in no cluster."""
+    labels = np.array([2, 1, 0, NOISE])[clusters.labels]
+    if less:
+        labels[clusters.paths.index("snow_07.png")] = NOISE
+    save_clusters(dataclasses.replace(clusters, labels=labels), out)
+    return load_review(out)
+
+
+def test_the_same_clusters_keep_notes_and_edits(clusters, out):
+    set_note(out, RccNote(0, "night"))
+    merge_rccs(out, 2, 1)
+    previous = load_review(out)
+    again(clusters, out)
+    assert mend(out)
+    save_clusters(clusters, out)
+    now = load_review(out)
+    assert (now.notes, now.edits, now.run) == (previous.notes, previous.edits, previous.run)
+    assert mend(out)
+    assert (out / LABELS_FILE).read_text().count("\n1\t") == 14
+
+
+def test_a_new_clustering_has_the_notes_on_rccs_with_the_same_images_and_no_other(clusters, out):
+    merge_rccs(out, 2, 1)
+    for note in (RccNote(0, "night"), RccNote(1, "daylight"), RccNote(NOISE, "odd")):
+        set_note(out, note)
+    now = again(clusters, out)
+    assert now.notes == {2: RccNote(2, "night"), NOISE: RccNote(NOISE, "odd")}  # RCC 1 was the merged one
+    assert now.edits == ()
+    assert all_edits(out, now) == ()
+    assert NOISE not in again(clusters, out, less=True).notes
+    labels = np.where(clusters.labels == 2, 1, clusters.labels)
+    save_clusters(dataclasses.replace(clusters, labels=labels, reach=clusters.reach[:2]), out)
+    assert notes_in(out)[1].name == "daylight"  # found by itself, what the engineer had merged
+
+
+def test_what_is_said_in_a_later_run_holds_in_the_earlier_one_too_also_that_it_is_taken_back(clusters, out):
+    for rcc in (0, 1):
+        set_note(out, RccNote(rcc, f"first {rcc}", verdict="safe"))
+    again(clusters, out, less=True)
+    set_note(out, RccNote(2, "night", verdict="unsafe"))
+    set_note(out, RccNote(1, "less snow"))
+    save_clusters(clusters, out)
+    assert notes_in(out) == {0: RccNote(0, "night", verdict="unsafe"), 1: RccNote(1, "first 1", verdict="safe")}
+    again(clusters, out)
+    set_note(out, RccNote(2))
+    undo_edit(out)
+    assert notes_in(out)[2].verdict == "unsafe"
+    redo_edit(out)
+    save_clusters(clusters, out)
+    assert notes_in(out) == {1: RccNote(1, "first 1", verdict="safe")}
+
+
+def test_images_of_the_same_names_in_another_folder_are_other_images(clusters, out, tmp_path):
+    set_note(out, RccNote(0, "night"))
+    merge_rccs(out, 2, 1)
+    save_clusters(dataclasses.replace(clusters, image_root=tmp_path / "elsewhere"), out)
+    elsewhere = load_review(out)
+    assert (elsewhere.notes, elsewhere.edits) == ({}, ())
+    assert elsewhere.clusters.labels.tolist() == clusters.labels.tolist()
+
+
+def test_an_analysis_that_was_moved_with_its_images_keeps_all_that_was_said(out, tmp_path):
+    set_note(out, RccNote(0, "night"))
+    merge_rccs(out, 2, 1)
+    before = load_review(out)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for name in ("out", "failing"):
+        shutil.move(tmp_path / name, moved / name)
+    now = load_review(moved / "out")
+    assert now.clusters.image_root == moved / "failing"
+    assert (now.notes, now.edits) == (before.notes, before.edits)
+    check_entries(moved / "out")
+
+
+def test_file_names_that_are_not_valid_unicode_survive_an_edit(clusters, out):
+    odd = "sea_\udcff.png"
+    changed = dataclasses.replace(clusters, paths=tuple(odd if p == "sea_00.png" else p for p in clusters.paths))
+    save_clusters(changed, out)
+    review = move_images(out, [odd], 1)
+    assert odd in review.clusters.members(1)
+    assert review.edits[0].images == (odd,)
+    describe_edit(review.edits[0]).encode("utf-8")
+    set_note(out, RccNote(1, "snow"))
+    assert undo_edit(out, number=nth(out, 1)).notes == {1: RccNote(1, "snow")}

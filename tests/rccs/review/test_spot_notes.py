@@ -1,0 +1,165 @@
+"""Notes on weak spots: about conditions, whatever run finds them."""
+
+import dataclasses
+import os
+
+import numpy as np
+import pytest
+
+from rccs.clusters import save_clusters
+from rccs.review.notes import SpotNote
+from rccs.review.spot_notes import (
+    has_spot_notes,
+    load_spot_notes,
+    notes_elsewhere,
+    notes_of_run,
+    set_spot_note,
+)
+from rccs.spots.conditions import Literal
+from rccs.spots.weak_spots import WeakSpot
+from reasons.comparison import Reasons, save_reasons
+from reporting import history
+from reporting.history import list_runs, prune_runs
+from store.database import DATABASE_FILE
+from store.entries import last_number
+from store.runs import CLUSTERS, Run, present_runs
+from support.errors import SAFEError
+
+DARK = (Literal("light", "<", 0.2),)
+SHADES = (Literal("eyewear", "=", "sunglasses"), Literal("head_deg", "from", (350.0, 20.0)))
+TEST, OTHER_TEST = "/data/test", "/data/other"
+
+
+def other(clusters, shift: int):
+    return dataclasses.replace(clusters, labels=np.roll(clusters.labels, shift))
+
+
+def spot(literals) -> WeakSpot:
+    return WeakSpot(literals, 20, 12, 0.4, 0.8, 0.1)
+
+
+def key(literals) -> str:
+    return spot(literals).conditions
+
+
+def find(clusters, folder, *conditions, tested: str = TEST) -> None:
+    """Clusters, and the weak spots that were found with them."""
+    run = save_clusters(clusters, folder, more={"predictions": {"tested": tested}})
+    spots = tuple(spot(each) for each in conditions)
+    save_reasons(Reasons(spots, tuple(np.arange(2) for _ in spots), None, 0.3), clusters, folder, run)
+
+
+@pytest.fixture
+def out(clusters, tmp_path):
+    """A run that has found that darkness and sunglasses make the network fail."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    find(clusters, folder, DARK, SHADES)
+    return folder
+
+
+def present(folder) -> Run:
+    return present_runs(folder)[CLUSTERS]
+
+
+def note(literals=DARK, *, tested: str = TEST, **fields) -> SpotNote:
+    return SpotNote(key(literals), tested, **fields)
+
+
+def replace(clusters, folder, *conditions, tested: str = TEST) -> str:
+    """A new run, as `pipeline.generation.generate_clusters` makes one; the name of the one that it follows."""
+    name = str(present(folder).number)
+    find(clusters, folder, *conditions, tested=tested)
+    prune_runs(folder)
+    return name
+
+
+# --- What a note is about ---------------------------------------------------------------------------------------
+
+
+def test_a_note_is_kept_with_its_conditions(out):
+    kept = set_spot_note(out, note(name="night ", note="hazard H3", verdict="unsafe"))
+    assert kept == (note(name="night", note="hazard H3", verdict="unsafe"), ())
+    assert notes_of_run(out) == {key(DARK): kept.note}
+
+
+def test_the_conditions_are_the_same_in_any_order_and_whole_or_not_whole_numbers():
+    assert key(SHADES) == key(SHADES[::-1]) == '[["eyewear", "=", "sunglasses"], ["head_deg", "from", [350.0, 20.0]]]'
+    assert key(DARK) != key((Literal("light", "<", 0.21),))
+    assert key((Literal("größe", "=", "\udce9"),)).isascii()
+
+
+def test_a_note_comes_back_whenever_the_condition_is_found_again_at_whatever_rank(clusters, out):
+    set_spot_note(out, note(SHADES, name="shades"))
+    replace(other(clusters, 1), out, SHADES[::-1], DARK)
+    assert notes_of_run(out) == {key(SHADES): note(SHADES, name="shades")}
+    assert has_spot_notes(out, present(out))
+
+
+def test_a_note_on_a_condition_that_is_not_found_any_more_is_kept_and_comes_back(clusters, out):
+    set_spot_note(out, note(name="night"))
+    replace(other(clusters, 1), out, SHADES)
+    assert not has_spot_notes(out, present(out))
+    assert notes_elsewhere(notes_of_run(out), [key(SHADES)]) == 1
+    set_spot_note(out, note(SHADES, name="shades"))
+    replace(other(clusters, 2), out, DARK)
+    assert notes_of_run(out)[key(DARK)].name == "night"
+    assert notes_of_run(out)[key(SHADES)].name == "shades"
+
+
+def test_the_same_words_about_another_test_set_are_another_condition(clusters, out):
+    set_spot_note(out, note(name="night"))
+    replace(other(clusters, 1), out, DARK, tested=OTHER_TEST)
+    assert notes_of_run(out) == {}
+    set_spot_note(out, note(tested=OTHER_TEST, name="fog"))
+    replace(other(clusters, 2), out, DARK)
+    assert notes_of_run(out)[key(DARK)].name == "night"
+
+
+# --- Changes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("wrong", "why"),
+    [
+        (note(verdict="fatal"), "verdict must be"),
+        (note(name="x" * 81), "A name may have 80"),
+        (SpotNote("[]", TEST, "x"), "conditions must be"),
+        (SpotNote("x", TEST, "x"), "conditions must be"),
+        (SpotNote("[" * 100_000, TEST, "x"), "conditions must be"),
+        (SpotNote('[["light", "<", 1' + "0" * 400 + "]]", TEST, "x"), "conditions must be"),
+    ],
+)
+def test_what_is_no_note_is_refused(out, wrong, why):
+    with pytest.raises(SAFEError, match=why):
+        set_spot_note(out, wrong)
+    assert not (out / DATABASE_FILE).exists() or last_number(out, ("spot",)) == 0
+
+
+# --- Earlier runs -----------------------------------------------------------------------------------------------
+
+
+def test_a_run_with_notes_on_its_weak_spots_is_never_removed_to_make_room(clusters, out, monkeypatch):
+    monkeypatch.setattr(history, "KEPT_RUNS", 1)
+    set_spot_note(out, note(name="night"))
+    found = [(SHADES,), (SHADES,), (DARK,), (SHADES,), (SHADES,)]
+    names = [replace(other(clusters, i + 1), out, *conditions) for i, conditions in enumerate(found)]
+    there = {run.name for run in list_runs(out)}
+    assert {names[0], names[3]} <= there, "darkness was found there"
+    assert not {names[1], names[2]} & there
+
+
+def test_conditions_and_notes_may_hold_anything(out):
+    evil = (Literal('=1+cmd, "größe"', "=", "a\0\udce9"),)
+    said = note(evil, tested="/data/caf\udce9", name="=HYPERLINK(1)", note="@x\n-y 夜", verdict="safe")
+    set_spot_note(out, said)
+    assert load_spot_notes(out) == {(key(evil), "/data/caf\udce9"): said}
+
+
+def test_a_test_set_beside_the_analysis_is_the_same_where_both_were_moved_to(clusters, out, tmp_path):
+    find(clusters, out, DARK, tested=os.fspath(tmp_path / "test"))
+    set_spot_note(out, note(tested="../test", name="night"))
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    out.rename(moved / "out")
+    assert notes_of_run(moved / "out") == {key(DARK): note(tested="../test", name="night")}

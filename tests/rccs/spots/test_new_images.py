@@ -1,0 +1,96 @@
+"""What is expected of new images, against what is drawn anew."""
+
+import math
+
+import numpy as np
+import pytest
+
+from rccs.spots import new_images
+from rccs.spots.conditions import Literal
+from rccs.spots.groups import Groups
+from rccs.spots.new_images import with_new_rates
+from rccs.spots.weak_spots import WeakSpot, find_weak_spots
+
+VALUES = 6
+RUNS = range(700, 712)
+
+
+def draw(images: int, seed: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Categories of which each matters a little, as in reality, and how likely each image is wrong."""
+    effects = np.random.default_rng(0).normal(0, 0.35, (12, VALUES))
+    values = np.random.default_rng(seed).integers(0, VALUES, (images, len(effects)))
+    logit = -1.5 + effects[np.arange(len(effects)), values].sum(axis=1)
+    return {f"c{i}": column.astype(str) for i, column in enumerate(values.T)}, 1 / (1 + np.exp(-logit))
+
+
+def search(columns, wrong, groups=None) -> list[WeakSpot]:
+    return find_weak_spots(columns, wrong, groups=groups)
+
+
+def test_intervals_hold_the_rate_of_new_images_where_those_of_the_counted_rate_do_not():
+    new, likely = draw(20_000, seed=99)
+    counted, expected, off = [], [], []
+    for seed in RUNS:
+        columns, chance = draw(3000, seed)
+        wrong = np.random.default_rng(seed).random(3000) < chance
+        for spot in with_new_rates(search(columns, wrong), columns, wrong, search):
+            truth = likely[spot.holds(new)].mean()
+            counted.append(spot.low <= truth <= spot.high)
+            expected.append(spot.new_low <= truth <= spot.new_high)
+            off.append((spot.rate - truth, spot.new_rate - truth))
+    assert len(counted) > 20
+    assert np.mean(expected) >= 0.93 > np.mean(counted)
+    assert abs(np.mean(off, axis=0)[1]) < np.mean(off, axis=0)[0] * 0.6
+
+
+def two_spots(columns, wrong, groups=None) -> list[WeakSpot]:
+    """What a search would find that always takes the same conditions."""
+    spots = []
+    for literals in ((Literal("x", "=", "a"),), (Literal("x", "=", "b"), Literal("y", "=", "c"))):
+        spot = WeakSpot(literals, 0, 0, 0.0, 1.0, 0.0)
+        holds = spot.holds(columns)
+        spots.append(spot._replace(tested=int(holds.sum()), wrong=int((holds & wrong).sum())))
+    return spots
+
+
+def alike(images: int) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Both conditions hold for half of the images, and half of these are wrong."""
+    number = np.arange(images)
+    return {"x": np.where(number % 2, "a", "b"), "y": np.full(images, "c")}, number % 4 < 2
+
+
+def test_a_rate_that_loses_nothing_in_the_other_half_is_hardly_corrected():
+    columns, wrong = alike(4000)
+    usual = 0.25 * math.sqrt(0.25 / 2000)
+    one, two = with_new_rates(two_spots(columns, wrong), columns, wrong, two_spots)
+    assert 0 <= one.rate - one.new_rate < usual
+    assert two.rate - two.new_rate == pytest.approx(2.8 * (one.rate - one.new_rate), rel=0.01)
+    assert one.new_low < one.new_rate < one.rate < one.new_high
+
+
+def test_without_halves_the_usual_loss_is_taken():
+    columns, wrong = alike(4000)
+    groups = Groups("person", np.zeros(4000, int))
+    one, _ = with_new_rates(two_spots(columns, wrong), columns, wrong, two_spots, groups=groups)
+    assert one.rate - one.new_rate == pytest.approx(0.25 * math.sqrt(0.25 / 2000), rel=0.01)
+
+
+def test_halves_have_no_group_in_common_and_are_bounded(monkeypatch):
+    of = np.random.default_rng(0).integers(0, 30, 2000)
+    monkeypatch.setattr(new_images, "MOST_CROSSED", 1000)
+    here, there = new_images._halves(of)
+    assert len(here) + len(there) == 1000
+    assert 400 < len(here) < 600
+    assert not set(of[here]) & set(of[there]) or not len(there)
+    assert [half.tolist() for half in new_images._halves(of)] == [here.tolist(), there.tolist()]
+
+
+def test_groups_make_intervals_for_new_images_wider():
+    rng = np.random.default_rng(0)
+    person = rng.integers(0, 30, 1500)
+    columns = {"night": rng.choice(["yes", "no"], 1500, p=[0.3, 0.7])}
+    wrong = rng.random(1500) < np.where(columns["night"] == "yes", 0.6, 0.05) + rng.uniform(-0.3, 0.3, 30)[person]
+    groups = Groups("person", person)
+    (alone,) = with_new_rates(search(columns, wrong), columns, wrong, search)
+    (grouped,) = with_new_rates(search(columns, wrong, groups), columns, wrong, search, groups=groups)
+    assert grouped.new_high - grouped.new_low > 1.2 * (alone.new_high - alone.new_low)

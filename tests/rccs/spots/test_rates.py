@@ -1,0 +1,245 @@
+import math
+
+import numpy as np
+import pytest
+
+from dbscan.outcome import NOISE
+from dbscan.projection import fit_projection
+from dbscan.relevance import average_neighbours
+from dbscan.tuning import tune
+from rccs.spots.rates import (
+    COLUMNS,
+    LEVEL,
+    Rate,
+    failure_rates,
+    nearest_failing,
+    rates_text,
+    regions,
+)
+from support.intervals import clopper_pearson
+
+EXTRACTOR = "vgg16-fc2"  # features of any dimension
+
+
+def placed(failing: np.ndarray, labels: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The regions of failing and of right images."""
+    of_failing, of_right = nearest_failing(failing, right)
+    return regions(of_failing, labels), regions(of_right, labels)
+
+
+def line(*places: float) -> np.ndarray:
+    """Points on a line."""
+    return np.array(places, dtype=np.float32).reshape(-1, 1)
+
+
+def rates_for(tested: list[int], wrong: list[int], *, outside: tuple[int, int] = (0, 0)) -> tuple[Rate, ...]:
+    """Rates of regions with so many tested images, of which so many are wrong, and the same for the images outside."""
+    rccs = [*range(len(tested)), NOISE]
+    wrong = [*wrong, outside[1]]
+    right = [n - k for n, k in zip([*tested, outside[0]], wrong, strict=True)]
+    labels = np.repeat(rccs, wrong)
+    return failure_rates(labels, np.repeat(rccs, right), len(tested), labels=labels)
+
+
+def groups_of(rng: np.random.Generator, sizes: list[int], *, dimension: int = 48, inner: int = 4) -> np.ndarray:
+    """Features of groups of images that look alike, each of which varies in a few directions of its own."""
+    blocks = []
+    for size in sizes:
+        middle = rng.normal(0, 1, dimension)
+        directions = rng.normal(0, 0.25, (inner, dimension))
+        blocks.append(middle + rng.normal(size=(size, inner)) @ directions + rng.normal(0, 0.1, (size, dimension)))
+    return np.exp(np.concatenate(blocks)).astype(np.float32)
+
+
+def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...], np.ndarray]:
+    """The rates of RCCs that are found among wrong images as `clustering.py` finds them, and the RCCs' labels."""
+    projection, _ = fit_projection(features[wrong], EXTRACTOR)
+    points = projection.apply(features[wrong])
+    averaged = average_neighbours(points)
+    labels = tune(averaged, original=points, averaged=averaged).labels
+    of_failing, of_right = placed(points, labels, projection.apply(features[~wrong]))
+    n_rccs = int(labels.max(initial=NOISE)) + 1
+    return failure_rates(of_failing, of_right, n_rccs, labels=labels), labels
+
+
+# --- Regions ----------------------------------------------------------------------------------------------------
+
+
+def test_each_image_lies_in_the_region_of_the_nearest_other_failing_image():
+    failing, labels = line(0, 1, 10, 11, 20), np.array([0, 0, 1, 1, NOISE])
+    of_failing, of_right = placed(failing, labels, line(0.4, 9, 10.6, 19))
+    assert of_right.tolist() == [0, 1, 1, NOISE]
+    assert of_failing.tolist() == [0, 0, 1, 1, 1]  # the last one is placed by the fourth, not by itself
+
+
+def test_regions_agree_with_a_search_image_by_image():
+    rng = np.random.default_rng(3)
+    failing, right = rng.normal(size=(40, 5)).astype(np.float32), rng.normal(size=(130, 5)).astype(np.float32)
+    labels = rng.integers(-1, 4, 40)
+    points = np.concatenate([failing, right]).astype(float)
+    expected = []
+    for i, point in enumerate(points):
+        _, nearest = min((math.dist(point, other), j) for j, other in enumerate(points[:40]) if j != i)
+        expected.append(labels[nearest])
+    of_failing, of_right = placed(failing, labels, right)
+    assert [*of_failing, *of_right] == expected
+
+
+@pytest.mark.parametrize(("n_failing", "n_right"), [(0, 0), (0, 3), (1, 0), (2, 0)])
+def test_regions_of_hardly_any_images_are_defined(n_failing, n_right):
+    of_failing, of_right = placed(np.zeros((n_failing, 2)), np.zeros(n_failing, int), np.ones((n_right, 2)))
+    assert of_failing.tolist() == [0 if n_failing > 1 else NOISE] * n_failing
+    assert of_right.tolist() == [NOISE] * n_right
+
+
+# --- Calibration and power --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sizes", "share", "dimension", "most"),
+    [([12] * 40, 0.2, 48, 1), ([6] * 80, 0.3, 300, 3)],
+    ids=["small-groups", "tiny-groups"],
+)
+def test_no_rcc_fails_more_often_if_right_and_wrong_are_dealt_out_at_random(sizes, share, dimension, most):
+    """In at least 95 % of 20 times. Tiny groups are the hardest, and at the limit: 2 of 20, and 2 of 40.
+
+    Without `DEFINING` it would be 5 of 20, and with images of other RCCs as evidence 11.
+    """
+    features = groups_of(np.random.default_rng(7), sizes, dimension=dimension, inner=4 if dimension < 300 else 5)
+    n = len(features)
+    found, holds = 0, []
+    for seed in range(20):
+        wrong = np.zeros(n, bool)
+        wrong[np.random.default_rng(seed).permutation(n)[: round(share * n)]] = True
+        rates, _ = rates_of(features, wrong)
+        found += any(rate.verdict == "more" for rate in rates)
+        holds += [rate.low <= wrong.mean() <= rate.high for rate in rates if rate.tested]
+    assert len(holds) >= 20
+    assert found <= most
+    assert np.mean(holds) >= 0.95
+
+
+def test_reasons_are_told_from_looks():
+    """Six groups of images that look alike: the DNN fails on most of two of them, and on a fifth of each other one."""
+    rng = np.random.default_rng(11)
+    sizes = [60, 60, 150, 150, 150, 150]
+    features, group = groups_of(rng, sizes), np.repeat(np.arange(6), sizes)
+    wrong = rng.random(len(group)) < np.where(group < 2, 0.8, 0.2)
+    rates, labels = rates_of(features, wrong)
+    verdicts: dict[int, list[str]] = {}
+    for rate in rates:
+        verdicts.setdefault(int(np.bincount(group[wrong][labels == rate.rcc]).argmax()), []).append(rate.verdict)
+    assert verdicts.keys() == set(range(6))
+    assert {verdict for of_group in (0, 1) for verdict in verdicts[of_group]} == {"more"}
+    assert "more" not in {verdict for of_group in range(2, 6) for verdict in verdicts[of_group]}
+
+
+# --- Rates ------------------------------------------------------------------------------------------------------
+
+
+def test_the_interval_is_that_of_clopper_and_pearson():
+    low, high = clopper_pearson(np.array([0, 5, 10, 0]), np.array([10, 10, 10, 0]))
+    end = 0.025**0.1  # where 10 of 10 have a probability of 2.5 %
+    assert low.tolist() == pytest.approx([0, 0.1871, end, 0], abs=1e-4)
+    assert high.tolist() == pytest.approx([1 - end, 0.8129, 1, 1], abs=1e-4)
+
+
+def test_p_is_counted_by_hand():
+    """Two of the wrong images are no evidence. Of the other 8, 4 in the region are wrong: one of C(8, 4) = 70 ways."""
+    (rate,) = rates_for([6], [6], outside=(4, 0))
+    assert rate.p == pytest.approx(1 / 70)
+    assert (rate.verdict, rate.rate, rate.elsewhere, rate.excess) == ("more", 1.0, 0.0, 6.0)
+    assert (rate.low, rate.high) == (pytest.approx(0.025**0.25), 1.0)
+
+
+def test_p_is_corrected_for_the_number_of_rccs():
+    first, *others = rates_for([6, 1, 1, 1], [6, 0, 0, 0], outside=(1, 0))
+    assert first.p == pytest.approx(4 / 70)
+    assert first.verdict == "too few"
+    assert [(rate.p, rate.verdict) for rate in others] == [(1.0, "too few")] * 3
+
+
+def test_images_that_define_an_rcc_are_no_evidence_of_a_rate():
+    (rate,) = rates_for([3], [3], outside=(500, 100))
+    assert (rate.rate, rate.verdict) == (1.0, "too few")
+    assert rate.low == pytest.approx(0.025)
+    assert rate.p == pytest.approx(101 / 501)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_verdict_never_contradicts_the_rate_of_all_other_images(seed):
+    rng = np.random.default_rng(seed)
+    tested = rng.integers(3, 300, 12)
+    wrong = rng.binomial(tested, rng.uniform(0, 1, 12))
+    rates = rates_for(tested.tolist(), wrong.tolist(), outside=(200, 20))
+    for rate, n, k in zip(rates, tested, wrong, strict=True):
+        assert rate.elsewhere == pytest.approx((wrong.sum() + 20 - k) / (tested.sum() + 200 - n))
+        assert rate.verdict != "more" or rate.rate > rate.elsewhere
+        assert rate.verdict != "less" or rate.rate < rate.elsewhere
+    assert {"more", "less"} <= {rate.verdict for rate in rates}
+
+
+def test_rates_like_elsewhere_and_below_it_are_called_so():
+    usual, rare, unknown = rates_for([200, 200, 3], [40, 10, 1], outside=(500, 100))
+    assert (usual.verdict, rare.verdict, unknown.verdict) == ("as often", "less", "too few")
+    assert rare.p < LEVEL
+    assert rare.high < rare.elsewhere
+    assert usual.elsewhere == pytest.approx((10 + 1 + 100) / 703)
+
+
+# --- Text and file ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (
+            Rate(0, 41, 32, 0.62, 0.89, 0.15, 1e-9, "more"),
+            "Fails more often than elsewhere: 78% of 41 tested images like these are wrong (62–89%), elsewhere 15%.",
+        ),
+        (
+            Rate(0, 1034, 114, 0.092, 0.131, 0.188, 1e-9, "less"),
+            "These images look alike, but the network fails on them less often than on others (11%, elsewhere 19%).",
+        ),
+        (
+            Rate(0, 100, 35, 0.26, 0.45, 0.36, 1.0, "as often"),
+            "These images look alike, but the network does not clearly fail on them more often than on others "
+            "(35%, elsewhere 36%).",
+        ),
+        (
+            Rate(0, 3, 1, 0.01, 0.91, 0.998, 1.0, "too few"),
+            "Too few tested images to be sure: of 3 tested images like these, 1 is wrong, elsewhere 99.8%.",
+        ),
+        (
+            Rate(0, 1, 0, 0, 1, 0.001, 1.0, "too few"),
+            "Too few tested images to be sure: of 1 tested image like these, none is wrong, elsewhere 0.1%.",
+        ),
+        (
+            Rate(0, 2223, 178, 0.07, 0.09, 0.001, 1.0, "too few"),
+            "Looks alone do not tell: of 2,223 tested images like these, 178 are wrong, elsewhere 0.1%.",
+        ),
+        (Rate(0, 0, 0, 0, 1, 0.2, 1.0, "too few"), "No other tested image looks like these: nothing to compare."),
+    ],
+)
+def test_the_rate_is_said_in_plain_words(rate, text):
+    assert rate.text == text
+
+
+def test_the_table_has_a_row_per_rcc_and_empty_cells_for_what_is_undefined():
+    rates = rates_for([250, 100, 0, 3], [230, 30, 0, 1], outside=(600, 30))
+    header, _, _, empty, _ = rates_text(rates).splitlines()
+    assert header == ",".join(COLUMNS) == "rcc,tested,wrong,rate,low,high,elsewhere,p,verdict,groups,group,expected"
+    assert empty.startswith("2,0,0,,0.0,1.0,")
+
+
+def test_the_rate_that_the_classes_of_a_region_alone_would_give_is_told():
+    # Class 0 is wrong in 3 of 4 images, class 1 in 1 of 4; the region of RCC 0 has three of class 0 and one of class 1.
+    of_failing, of_right = np.array([0, 0, 1, 1]), np.array([0, 1, 1, 0])
+    classes = np.array([0, 0, 0, 1, 0, 1, 1, 1])
+    first, second = failure_rates(of_failing, of_right, 2, labels=of_failing, classes=classes)
+    assert first.expected == pytest.approx((3 * 3 / 4 + 1 / 4) / 4)
+    assert second.expected == pytest.approx((3 / 4 + 3 * 1 / 4) / 4)
+    rate = Rate(0, 100, 90, 0.82, 0.95, 0.2, 1e-9, "more", expected=0.5)
+    assert rate.text.endswith("are wrong (82–95%), elsewhere 20%, 50% expected of these classes.")
+    rate = rate._replace(expected=0.88)
+    assert rate.text.endswith("elsewhere 20%; no more than their classes do (88%).")

@@ -1,0 +1,46 @@
+"""What is known of tested images, and what only says that they are wrong."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from dnn.tested import AnsweredImages, read_predictions
+from rccs.answers import NOTHING
+from reasons.comparison import known_of
+from tests.helpers.answered import draw_case
+
+
+@pytest.fixture
+def tested(tmp_path) -> AnsweredImages:
+    case = draw_case(tmp_path)
+    return read_predictions(case.table, case.test)
+
+
+def test_a_parameter_that_is_known_only_of_failing_images_is_no_reason(tested):
+    places = zip(tested.paths, tested.right.tolist(), strict=True)
+    rows = [f"{path},{row % 3},{'' if right else row % 2}" for row, (path, right) in enumerate(places)]
+    (tested.root / "parameters.csv").write_text("\n".join(["image,weather,remark", *rows]))
+    columns = known_of(tested).columns
+    assert "weather" in columns
+    assert "remark" not in columns
+
+
+def test_where_a_detector_finds_or_misses_nothing_the_class_is_unknown(tested):
+    table = (
+        tested.source.read_text().replace("snow,wood,", f"snow,{NOTHING},").replace("wood,snow,", f"{NOTHING},snow,")
+    )
+    tested.source.write_text(table)
+    missed = read_predictions(tested.source, tested.root)
+    known = known_of(missed)
+    assert (missed.answers.predicted == NOTHING).sum() == 8
+    assert (missed.answers.label == NOTHING).sum() == 6
+    assert {*known.columns["label"]} == {"night", "snow", "wood", ""}
+    assert {*known.columns["predicted"]} == {"snow", "wood", ""}
+
+
+def test_nothing_may_be_the_name_of_a_class(tested):
+    label, predicted = (np.where(c == "wood", NOTHING, c) for c in (tested.answers.label, tested.answers.predicted))
+    answers = tested.answers._replace(label=label, predicted=predicted)
+    columns = known_of(dataclasses.replace(tested, answers=answers)).columns
+    assert columns["predicted"].tolist() == predicted.tolist()

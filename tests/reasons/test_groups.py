@@ -1,0 +1,152 @@
+"""Which test images belong together: named by the engineer, offered where it looks like it, and kept with the run."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dnn.tested import AnsweredImages
+from pipeline.comparison import explain_failures
+from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.run_record import groups_of
+from rccs.answers import CONFIDENCE, Answers
+from rccs.clusters import load_clusters
+from rccs.spots.groups import Groups
+from rccs.spots.weak_spots import find_weak_spots
+from reasons.comparison import load_reasons
+from reasons.groups import named_groups, suspected_groups, undecided
+from support.errors import SAFEError
+from tests.helpers.answered import People, draw_people
+from tests.helpers.fake_network import FakeNetwork
+
+SETTINGS = ClusteringSettings(extractor="vgg16-conv")
+
+
+@pytest.fixture
+def people(fake_network: FakeNetwork, tmp_path: Path) -> People:
+    return draw_people(tmp_path)
+
+
+def draw_tested(folder: Path, paths: list[str], right: np.ndarray, *columns: str) -> tuple[AnsweredImages, Path]:
+    """A test set whose images are nowhere, with a table of parameters: a text for each image, after the header."""
+    table = folder / "parameters.csv"
+    header, *rows = columns
+    table.write_text("\n".join([f"image,{header}", *(f"{p},{row}" for p, row in zip(paths, rows, strict=True))]))
+    label = np.array([path.partition("/")[0] for path in paths])
+    answers = Answers(label, np.where(right, label, "other"), np.full(len(label), np.float32(0.5)), CONFIDENCE)
+    predictions = folder / "predictions.csv"
+    predictions.write_text("\n".join(["image,predicted,site", *(f"{path},x,s{i % 6}" for i, path in enumerate(paths))]))
+    return AnsweredImages(predictions, folder, tuple(paths), answers, right), table
+
+
+def of_persons(folder: Path, *, persons: int = 10, each: int = 20, column: str = "person") -> tuple:
+    """Half of the persons fail on 15 of 20 images, the others on 1."""
+    paths = [f"a/{i:04d}.png" for i in range(persons * each)]
+    person = np.arange(persons * each) // each
+    right = np.arange(persons * each) % each >= np.where(person % 2, 15 * each // 20, 1)
+    return draw_tested(folder, paths, right, column, *(f"p{i}" for i in person))
+
+
+def test_the_groups_are_the_values_of_a_column(tmp_path):
+    tested, table = of_persons(tmp_path)
+    known = named_groups(["person"], tested, parameters=table)
+    assert (known.given, known.groups.name, known.groups.column) == (True, "person", "person")
+    assert np.bincount(known.groups.of).tolist() == [20] * 10
+    assert known.notes[0].startswith("The images are of 10 persons, with an intra-group correlation of failing of 0.5")
+    assert named_groups([], tested, parameters=table) is None
+
+
+def test_several_columns_combine_those_of_the_predictions_too(tmp_path):
+    tested, table = of_persons(tmp_path)
+    known = named_groups(["person", "site"], tested, parameters=table)
+    assert (known.groups.name, known.groups.column) == ("person-site", "")
+    assert len(np.unique(known.groups.of)) == 60
+
+
+def test_an_unknown_column_is_an_error_that_names_those_that_are_known(tmp_path):
+    tested, table = of_persons(tmp_path)
+    with pytest.raises(SAFEError, match=r"Received: persona\. Known are person, site\."):
+        named_groups(["persona"], tested, parameters=table)
+
+
+@pytest.mark.parametrize("column", ["person", "subject_id", "Patient", "track"])
+def test_a_column_that_is_named_like_a_group_is_offered_if_failing_depends_on_it(tmp_path, column):
+    tested, table = of_persons(tmp_path, column=column)
+    (sentence,) = suspected_groups(tested, parameters=table).notes
+    noun = column.removesuffix("_id")
+    assert sentence.startswith(f"Images of one {noun} are not independent (10 {noun}s, intra-group correlation of ")
+    assert f"(--group {column})" in sentence
+
+
+def test_few_groups_single_images_and_independent_ones_are_not_offered(tmp_path):
+    for tested, table in (of_persons(tmp_path, persons=4), of_persons(tmp_path, persons=40, each=1)):
+        assert suspected_groups(tested, parameters=table) is None
+    paths = [f"a/{i:04d}.png" for i in range(200)]
+    right = np.random.default_rng(0).random(200) < 0.8
+    tested, table = draw_tested(tmp_path, paths, right, "person", *(f"p{i // 20}" for i in range(200)))
+    assert suspected_groups(tested, parameters=table) is None
+
+
+def test_names_of_files_may_say_it(tmp_path):
+    """Numbers begin anew in each folder; a name goes on in the next."""
+    paths = [f"{label}/{track:05d}_{i:05d}.png" for label in "ab" for track in range(5) for i in range(10)]
+    right = np.arange(100) // 10 % 2 == 0
+    tested, table = draw_tested(tmp_path, paths, right, "light", *["1"] * 100)
+    assert (
+        "(10 sequences, intra-group correlation of failing 1.00): name the group (--group prefix)"
+        in (suspected_groups(tested, parameters=table).notes[0])
+    )
+    named, _ = draw_tested(tmp_path, [path.replace("/", "/cam") for path in paths], right, "light", *["1"] * 100)
+    assert len(np.unique(named_groups(["prefix"], named, parameters=table).groups.of)) == 5
+    deeper, _ = draw_tested(
+        tmp_path, [f"{p[0]}/{i // 10}/{i}.png" for i, p in enumerate(paths)], right, "x", *["1"] * 100
+    )
+    assert "--group folder" in suspected_groups(deeper, parameters=table).notes[0]
+
+
+def test_what_so_few_groups_cannot_show_is_said_with_how_many_could(tmp_path):
+    rng = np.random.default_rng(0)
+    person = np.repeat(np.arange(18), 75)
+    glasses = np.where(person < 7, "yes", "no")
+    wrong = rng.random(len(person)) < rng.beta(1.8, 7.2, 18)[person] + 0.3 * (person < 7)
+    groups, columns = Groups("person", person, "person"), {"glasses": glasses, "light": rng.random(len(person))}
+    assert any("glasses" in spot.where for spot in find_weak_spots(columns, wrong))
+    assert find_weak_spots(columns, wrong, groups=groups) == []
+    (sentence,) = undecided(columns, wrong, groups, ())
+    assert sentence.startswith("18 persons cannot show whether glasses = yes matters (")
+    assert 18 < int(sentence.split("about ")[1].split(" ")[0]) < 200
+    assert undecided(columns, wrong, groups._replace(of=np.zeros(len(person), int)), ()) == ()
+    assert undecided(columns, rng.permutation(wrong), groups, ()) == ()
+
+
+@pytest.mark.slow
+def test_groups_are_kept_with_the_run_and_in_its_rates(people):
+    named = SETTINGS._replace(parameters=people.parameters, group=("person",))
+    clusters = generate_clusters(people.failing, people.out, named)
+    assert groups_of(people.out) == ("person",)
+    explain_failures(people.out)
+    reasons = load_reasons(people.out, load_clusters(people.out))
+    assert (reasons.comparison.groups.name, len(np.unique(reasons.comparison.groups.of))) == ("person", 4)
+    assert len(reasons.comparison.groups.of) == len(reasons.comparison.of_failing) + len(reasons.comparison.of_right)
+    assert reasons.comparison.notes[0].startswith("The images are of 4 persons")
+    rates = reasons.rates(clusters)
+    assert all(rate.groups == 1 for rate in rates.values())  # each RCC is one person
+    generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
+    explain_failures(people.out)
+    again = load_reasons(people.out, load_clusters(people.out))
+    assert groups_of(people.out) == ()
+    assert (again.comparison.groups, again.comparison.suspected) == (None, "")
+
+
+@pytest.mark.slow
+def test_what_is_suspected_is_kept_and_said_with_every_rate(people, monkeypatch):
+    monkeypatch.setattr("reasons.groups.LEAST_GROUPS", 4)
+    monkeypatch.setattr("reasons.groups.LEVEL", 1.1)
+    monkeypatch.setattr("reasons.groups.LEAST_LOSS", 1.0)
+    clusters = generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
+    explain_failures(people.out)
+    reasons = load_reasons(people.out, load_clusters(people.out))
+    assert reasons.comparison.suspected == "person"
+    assert any("(--group person)" in note for note in reasons.comparison.notes)
+    told = [rate.text for rate in reasons.rates(clusters).values() if rate.verdict in ("more", "too few")]
+    assert all("(those of one person counted as independent)" in text for text in told)

@@ -1,0 +1,151 @@
+"""What does not matter is offered, set aside, and stays so in later steps."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.comparison import explain_failures
+from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.improvement import select_images
+from pipeline.run_record import nuisance_of, set_aside_notes
+from pipeline.summaries import how_found, selection_summary
+from rccs.answers import CONFIDENCE, Answers
+from rccs.clusters import RootCauseClusters, load_clusters, run_record
+from rccs.unsafe_set import load_unsafe_set
+from reasons.comparison import load_reasons
+from reasons.nuisances import class_offer, fails_equally
+from selection import SelectionSettings
+from support.errors import SAFEError
+from tests.helpers.answered import People, draw_people
+from tests.helpers.fake_network import FakeNetwork
+
+SETTINGS = ClusteringSettings(extractor="vgg16-conv")
+
+
+@pytest.fixture
+def people(fake_network: FakeNetwork, tmp_path: Path) -> People:
+    return draw_people(tmp_path)
+
+
+ASIDE = SETTINGS._replace(set_aside=("person",))
+
+
+def purity(clusters: RootCauseClusters, of: Callable[[str], object]) -> float:
+    """Share of the images in RCCs that have the commonest value of their RCC."""
+    groups = [[of(path) for path in clusters.members(rcc)] for rcc in range(clusters.n_rccs)]
+    return sum(max(map(group.count, group)) for group in groups) / sum(map(len, groups))
+
+
+def person_of(path: str) -> str:
+    return path[5:7]
+
+
+def is_dark(path: str) -> bool:
+    return int(path[8:10]) < 20
+
+
+@pytest.mark.slow
+def test_what_hides_the_reason_is_offered_and_set_aside(people):
+    clusters = generate_clusters(people.failing, people.out, SETTINGS._replace(parameters=people.parameters))
+    assert purity(clusters, person_of) > 0.9
+    assert nuisance_of(people.out) is None  # the rates are not known yet
+    explain_failures(people.out)
+    name, sentence = nuisance_of(people.out)
+    assert name == "person"
+    n_rccs = clusters.n_rccs
+    assert sentence == (
+        f"{n_rccs} of {n_rccs} RCCs are one person each, and the network fails about equally often on each: set person "
+        "aside (--set-aside person) to find what else the failures have in common."
+    )
+    clusters = generate_clusters(people.failing, people.out, ASIDE._replace(parameters=people.parameters))
+    assert nuisance_of(people.out) is None
+    assert purity(clusters, person_of) < 0.5
+    assert purity(clusters, is_dark) > 0.95
+    assert "without person" in how_found(clusters)
+    assert set_aside_notes(people.out) == []
+    record = run_record(people.out)["set_aside"]
+    assert (record["names"], record["fitted_to"], record["right"]) == (["person"], 160, 80)
+    explain_failures(people.out)
+    assert nuisance_of(people.out) is None
+    rates = load_reasons(people.out, load_clusters(people.out)).rates(clusters)
+    assert len(rates) == clusters.n_rccs
+    assert all(rate.rate == pytest.approx(0.5, abs=0.2) for rate in rates.values())
+
+
+@pytest.mark.slow
+def test_improvement_images_are_treated_in_the_same_way_where_the_nuisance_is_known(people):
+    clusters = generate_clusters(people.failing, people.out, ASIDE._replace(parameters=people.parameters))
+    unsafe = select_images(people.improvement, people.out, SelectionSettings(size=16))
+    assert load_unsafe_set(people.out) == unsafe
+    assert unsafe.notes == ("person was not set aside in 4 images, of which it is not known",)
+    assert unsafe.notes[0] in selection_summary(unsafe)
+    dark = {rcc: is_dark(clusters.members(rcc)[0]) for rcc in range(clusters.n_rccs)}
+    for image in unsafe.images:
+        number = int(image.image[3])
+        if number:  # otherwise the person is not known
+            assert dark[image.rcc] == (number < 2)
+    known = max(image.distance for image in unsafe.images if image.image[3] != "0")
+    assert known < min(image.distance for image in unsafe.images if image.image[3] == "0")
+    (people.improvement / "parameters.csv").unlink()
+    people.parameters.unlink()
+    unsafe = select_images(people.improvement, people.out, SelectionSettings(size=16))
+    assert unsafe.notes == ("person was not set aside in 16 images, of which it is not known",)
+
+
+def test_without_predictions_it_is_fitted_to_the_failing_images_alone_and_this_is_told(people):
+    people.table.unlink()
+    settings = ASIDE._replace(parameters=people.parameters)
+    clusters = generate_clusters(people.failing, people.out, settings)
+    assert purity(clusters, is_dark) > 0.95
+    assert "from the failing images alone" in set_aside_notes(people.out)[0]
+    assert run_record(people.out)["set_aside"]["fitted_to"] == 80
+    with pytest.raises(SAFEError, match="Received: label"):
+        generate_clusters(people.failing, people.out, settings._replace(set_aside=("label",)))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("persona", r"Received: persona\. Known are .*person, .*brightness"),
+        ("site", "that differs between images. Received site, which is the same for all 160 images"),
+        ("label", "that differs between images. Received label"),
+        ("serial", "whose values several images have in common. Received serial, which has 160 different values"),
+        ("width_px", "that differs between images. Received width_px"),
+        ("age", "known of more than half of the images. Received age, which is unknown of 120 of 160 images"),
+    ],
+)
+def test_what_cannot_be_set_aside_is_told_before_the_long_work(people, fake_network, name, message):
+    header, *rows = people.parameters.read_text().splitlines()
+    rows = [f"{row},{i % 9 if i < 40 else ''}" for i, row in enumerate(rows)]
+    people.parameters.write_text("\n".join([f"{header},age", *rows]) + "\n")
+    settings = ASIDE._replace(parameters=people.parameters, set_aside=(name,))
+    with pytest.raises(SAFEError, match=message):
+        generate_clusters(people.failing, people.out, settings)
+    with pytest.raises(SAFEError, match="Received twice: person"):
+        generate_clusters(people.failing, people.out, settings._replace(set_aside=("person", "person")))
+    assert fake_network.images_seen == 0
+
+
+def test_rates_of_values_are_compared_beyond_chance():
+    rng = np.random.default_rng(0)
+    column = np.repeat([f"p{i}" for i in range(50)], 30)
+    wrong = rng.random(1500) < 0.36
+    assert fails_equally(column, wrong)
+    assert fails_equally(column, np.where(rng.random(1500) < 0.1, column < "p3", wrong))
+    assert not fails_equally(column, wrong | (column < "p2"))
+    assert fails_equally(np.append(column, [""] * 500), np.append(wrong, [True] * 500))  # unknown values do not count
+
+
+def test_the_class_is_offered_to_be_set_aside_where_one_rcc_holds_most_failing_images(clusters):
+    n = len(clusters.paths)
+    label = np.array([f"sign {i % 2}" for i in range(n)])
+    answers = Answers(label, np.roll(label, 1), np.full(n, np.float32(0.5)), CONFIDENCE)
+    one = dataclasses.replace(clusters, answers=answers, labels=np.where(np.arange(n) < n // 2, 0, 1))
+    assert class_offer(one).sentence.startswith("RCC 0 holds 50% of the failing images: set the class aside")
+    assert class_offer(dataclasses.replace(one, labels=np.arange(n) % 3)) is None
+    assert class_offer(dataclasses.replace(one, answers=None)) is None
+    same = answers._replace(label=np.full(n, "sign"))
+    assert class_offer(dataclasses.replace(one, answers=same)) is None

@@ -1,0 +1,122 @@
+"""The register: filled in on the page or in a spreadsheet, read back without surprise, and kept as all that is said."""
+
+import csv
+
+import pytest
+
+from pipeline.comparison import explain_failures
+from pipeline.generation import ClusteringSettings, generate_clusters
+from rccs.review.edits import merge_rccs, undo_edit
+from rccs.review.journal import describe_edit
+from rccs.review.notes import LONGEST_TEXT, REGISTER, RccNote
+from rccs.review.review import all_edits, load_review, set_note
+from reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
+from reporting.report import report_html
+from SAFE_Tool import main
+from support.errors import SAFEError
+from tests.helpers.answered import draw_case
+
+
+@pytest.fixture
+def out(fake_network, tmp_path):
+    case = draw_case(tmp_path)
+    generate_clusters(case.failing, case.out, ClusteringSettings(extractor="vgg16-conv"))
+    assert explain_failures(case.out)
+    return case.out
+
+
+def filled_in(out, **fields):
+    """`register.csv` as a spreadsheet leaves it: fields of rows by their reason."""
+    file = out / REGISTER_FILE
+    with file.open(newline="") as opened:
+        header, *rows = csv.reader(opened)
+    for row in rows:
+        said = fields.get(row[header.index("reason")].replace(" ", "_"), {})
+        for field, text in said.items():
+            row[header.index(field)] = text
+    with file.open("w", newline="") as opened:
+        csv.writer(opened).writerows([header, *rows])
+    return file
+
+
+def test_a_table_that_was_filled_in_says_what_it_would_change_and_is_taken_over_on_request(out, capsys):
+    assert main(["register", "--out", str(out)]) == 0
+    assert "weak spot 1: not judged" in capsys.readouterr().out
+    said = {"verdict": "unsafe", "hazard": "H3 Gaze lost at night", "measure": "More data", "note": "two\nlines"}
+    table = filled_in(out, weak_spot_1=said, RCC_0={"status": "closed", "owner": "=J. Doe"})
+    with pytest.raises(SAFEError, match="has 6 changes that would be lost, the first: weak spot 1: "):
+        write_register(out)
+    assert main(["register", "--read", str(table), "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert "weak spot 1: hazard empty → “H3 Gaze lost at night”" in told
+    assert told.endswith("6 changes; nothing was taken over (--apply)\n")
+    assert not load_review(out).notes
+    assert main(["register", "--read", str(table), "--apply", "--out", str(out)]) == 0
+    spot, *_ = load_register(out)
+    assert (spot.note.verdict, spot.note.measure, spot.note.note) == ("unsafe", "more data", "two\nlines")
+    assert spot.missing == tuple(
+        f"unsafe, but no {what}" for what in ("triggering condition", "severity or asil", "owner", "status")
+    )
+    assert load_review(out).notes[0].owner == "=J. Doe"
+    assert changes_in(table, load_register(out)) == []
+    assert "Hazard: H3 Gaze lost at night" in report_html(out)
+    write_register(out)
+    assert "closed, but no acceptance criterion" in (out / REGISTER_FILE).read_text()
+
+
+def test_what_is_said_is_listed_undone_and_merged_as_all_else(out):
+    note = RccNote(1, hazard="H1", status="open", measure="retraining")
+    set_note(out, note)
+    set_note(out, RccNote(0, hazard="H2"))
+    *_, edit = [describe_edit(edit) for edit in all_edits(out, load_review(out)) if edit.notes[1].rcc == 1]
+    assert edit.split("; ") == [
+        "Set the hazard of RCC 1 to “H1”",
+        "Set the measure of RCC 1 to “retraining”",
+        "Set the status of RCC 1 to “open”",
+    ]
+    merged = merge_rccs(out, 1, 0).notes[0]
+    assert (merged.hazard, merged.status, merged.measure) == ("H2", "open", "retraining")
+    assert "RCC 1 had: Hazard: H1." in merged.note
+    assert undo_edit(out).notes[1] == note
+    assert load_review(out).notes[0].hazard == "H2"
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ({"status": "done"}, "Status must be open, in treatment, closed, accepted or empty. Received: 'done' .line 2"),
+        ({"hazard": "H" * (LONGEST_TEXT + 1)}, "Hazard may have 300 characters. Received: 301 .line 2"),
+        ({"id": "0123"}, "the id of a present reason, once in line 2"),
+    ],
+)
+def test_a_table_that_cannot_be_taken_over_is_refused_with_its_line(out, said, problem):
+    write_register(out)
+    with pytest.raises(SAFEError, match=problem):
+        changes_in(filled_in(out, weak_spot_1=said), load_register(out))
+    with pytest.raises(SAFEError, match=r"of a present reason|must be|may have"):
+        write_register(out)
+
+
+def test_an_unknown_column_and_a_reason_twice_are_refused(out):
+    write_register(out)
+    file, text = out / REGISTER_FILE, (out / REGISTER_FILE).read_text()
+    file.write_text(text.replace("hazard", "danger", 1))
+    with pytest.raises(SAFEError, match=r"Received the columns danger in .*register\.csv"):
+        changes_in(file, load_register(out))
+    file.write_text(text + text.splitlines()[1] + "\n")
+    with pytest.raises(SAFEError, match=r"Received: \w+ twice"):
+        changes_in(file, load_register(out))
+
+
+def test_what_somebody_else_changed_meanwhile_is_not_overwritten(out):
+    write_register(out)
+    table = filled_in(out, RCC_0={"hazard": "mine"})
+    changes = changes_in(table, load_register(out))
+    set_note(out, RccNote(0, hazard="theirs"))
+    with pytest.raises(SAFEError, match="RCC 0 was changed meanwhile: hazard"):
+        take_over(out, changes)
+    assert load_review(out).notes[0].hazard == "theirs"
+
+
+def test_every_field_has_a_name_and_an_example_or_choices():
+    assert all(field.title and bool(field.example) != bool(field.choices) for field in REGISTER.values())

@@ -1,0 +1,85 @@
+"""Images that look like a failing one, among those that the DNN gets right and among improvement images."""
+
+import numpy as np
+import pytest
+
+from FE import stream_features
+from pipeline.comparison import explain_failures, other_images
+from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.improvement import select_images
+from rccs.clusters import load_clusters
+from rccs.unsafe_set import load_unsafe_set
+from reasons.similar_images import IMPROVEMENT, RIGHT, nearest_others
+from selection import SelectionSettings
+from support.images import find_images
+from tests.helpers.answered import AnsweredCase, draw_case
+
+SETTINGS = ClusteringSettings(extractor="vgg16-conv")
+
+
+@pytest.fixture
+def case(fake_network, tmp_path) -> AnsweredCase:
+    found = draw_case(tmp_path)
+    generate_clusters(found.failing, found.out, SETTINGS)
+    return found
+
+
+@pytest.fixture
+def improvement(case, draw_folder, tmp_path):
+    """Improvement images in class folders, from which an unsafe set was selected."""
+    for name, seed in (("snow", 7), ("wood", 8)):
+        draw_folder(tmp_path / "new" / name, {name: 6}, seed=seed)
+    select_images(tmp_path / "new", case.out, SelectionSettings(size=4))
+    return tmp_path / "new"
+
+
+def test_right_images_have_their_distances_in_the_space_of_pca_the_nearest_first(case, fake_network):
+    explain_failures(case.out)
+    seen = fake_network.images_seen
+    others = other_images(case.out, RIGHT)
+    assert fake_network.images_seen == seen  # all features were computed for the failure rates
+    assert (others.missing, others.unreadable, others.notes) == (0, 0, ())
+    clusters = load_clusters(case.out)
+    row = clusters.paths.index("snow/snow_00.png")
+    found = nearest_others(others, clusters.points[row], 5)
+    by_hand = {}
+    for batch in stream_features(find_images(case.test), fake_network.extractor):
+        points = clusters.projection.apply(batch.features)
+        by_hand |= dict(zip(batch.paths, np.linalg.norm(points - clusters.points[row], axis=1).tolist(), strict=True))
+    right = [f"snow/snow_{i:02d}.png" for i in range(8, 16)] + [f"wood/wood_{i:02d}.png" for i in range(6, 46)]
+    assert sorted(others.paths) == right
+    nearest = sorted(right, key=by_hand.__getitem__)[:5]
+    assert [others.paths[other] for other, _ in found] == nearest
+    assert [distance for _, distance in found] == pytest.approx([by_hand[path] for path in nearest], abs=1e-3)
+    assert all(path.startswith("snow/") for path in nearest)
+    assert others.told[found[0][0]] == "snow → snow (90%)"
+
+
+def test_features_that_are_not_computed_yet_are_counted_and_computed_only_on_request(case, fake_network):
+    seen = fake_network.images_seen
+    others = other_images(case.out, RIGHT)
+    assert (len(others.paths), others.missing) == (0, 48)
+    assert nearest_others(others, load_clusters(case.out).points[0], 5) == []
+    assert fake_network.images_seen == seen
+    told = []
+    others = other_images(case.out, RIGHT, compute=True, progress=lambda *report: told.append(report))
+    assert (len(others.paths), others.missing) == (48, 0)
+    assert fake_network.images_seen == seen + 48
+    assert ("Extracting features", 48, 48) in told
+    assert len(other_images(case.out, RIGHT).paths) == 48
+
+
+def test_improvement_images_lie_where_the_selection_has_them(case, improvement, fake_network):
+    seen = fake_network.images_seen
+    others = other_images(case.out, IMPROVEMENT)
+    assert fake_network.images_seen == seen
+    assert others.root == improvement
+    clusters, unsafe = load_clusters(case.out), load_unsafe_set(case.out)
+    cores = clusters.points[clusters.is_core].astype(float)
+    for image in unsafe.images:
+        place = others.paths.index(image.image)
+        assert np.linalg.norm(cores - others.points[place], axis=1).min() == pytest.approx(image.distance, abs=1e-4)
+        scene = image.image.split("/")[0]
+        assert others.told[place] == f"{scene} · unsafe set: among the nearest to RCC {image.rcc}"
+    rest = set(others.paths) - {image.image for image in unsafe.images}
+    assert {others.told[others.paths.index(path)] for path in rest} <= {"snow", "wood"}

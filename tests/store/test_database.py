@@ -1,0 +1,263 @@
+"""The database of an analysis: all or nothing, one state at a time, and one sentence where something is refused."""
+
+import contextlib
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from store import database
+from store.database import DATABASE_FILE, changing, reading
+from store.entries import append, check_entries
+from support.errors import SAFEError
+
+ROOT = Path(__file__).parents[2]
+
+
+def texts(folder: Path) -> list[str]:
+    """What was said, in order, in numbers without gaps."""
+    with reading(folder) as db:
+        rows = db.execute("SELECT number, subject FROM entry ORDER BY number").fetchall()
+    assert [number for number, _ in rows] == list(range(1, len(rows) + 1))
+    return [subject for _, subject in rows]
+
+
+def say(folder: Path, *subjects: str) -> None:
+    with changing(folder) as db:
+        for subject in subjects:
+            append(db, "note", subject, {"note": subject})
+
+
+def say_half(folder: Path, error: type[BaseException]) -> None:
+    with changing(folder) as db:
+        append(db, "note", "half", {})
+        raise error
+
+
+def process(code: str, *arguments: object) -> subprocess.Popen:
+    """Another process that has the functions of this file."""
+    begin = (
+        "import sys; from pathlib import Path; from tests.store.test_database import *; folder = Path(sys.argv[1])\n"
+    )
+    return subprocess.Popen([sys.executable, "-c", begin + code, *map(str, arguments)], cwd=ROOT)
+
+
+@pytest.fixture
+def plain(tmp_path):
+    """Another connection, with which to do to the file what SAFE does not."""
+    say(tmp_path, "first", "second")
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as db:
+        yield db
+
+
+# --- Transactions -----------------------------------------------------------------------------------------------
+
+
+def test_nothing_of_a_block_that_raises_is_kept(tmp_path):
+    say(tmp_path, "before")
+    for error in (ZeroDivisionError, KeyboardInterrupt):
+        with pytest.raises(error):
+            say_half(tmp_path, error)
+    assert texts(tmp_path) == ["before"]
+    say(tmp_path, "after")
+    assert texts(tmp_path) == ["before", "after"]
+
+
+IN_THE_BLOCK = """
+with changing(folder) as db:
+    for i in range(50):
+        append(db, 'note', f'lost {i}', {})
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+BEFORE_THE_COMMIT = """
+database._commit = lambda db: os.kill(os.getpid(), signal.SIGKILL)
+say(folder, 'lost')
+"""
+AFTER_THE_COMMIT = """
+with changing(folder) as db:
+    append(db, 'note', 'kept', {})
+    db.execute('COMMIT')  # and the connection is not closed: the log is what has it
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(IN_THE_BLOCK, []), (BEFORE_THE_COMMIT, []), (AFTER_THE_COMMIT, ["kept"])],
+    ids=["in the block", "before the commit", "after the commit"],
+)
+def test_a_process_that_is_killed_leaves_all_of_a_transaction_or_nothing(tmp_path, code, expected):
+    say(tmp_path, "before")
+    assert process(code, tmp_path).wait() == -signal.SIGKILL
+    assert texts(tmp_path) == ["before", *expected]
+    check_entries(tmp_path)
+    say(tmp_path, "after")
+    assert texts(tmp_path) == ["before", *expected, "after"]
+
+
+def test_a_process_that_is_killed_while_it_makes_the_database_leaves_one_that_is_made_anew(tmp_path):
+    assert process(BEFORE_THE_COMMIT, tmp_path).wait() == -signal.SIGKILL
+    assert (tmp_path / DATABASE_FILE).exists()
+    assert texts(tmp_path) == []
+    say(tmp_path, "after")
+    assert texts(tmp_path) == ["after"]
+
+
+def test_of_two_processes_that_write_at_once_no_entry_is_lost(tmp_path):
+    code = "for i in range(200): say(folder, f'{sys.argv[2]} {i}')"
+    writers = [process(code, tmp_path, name) for name in ("ann", "bob")]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    said = texts(tmp_path)
+    assert len(said) == 400
+    for name in ("ann", "bob"):
+        assert [text for text in said if text.startswith(name)] == [f"{name} {i}" for i in range(200)]
+    check_entries(tmp_path)
+
+
+def test_a_reader_sees_one_state_and_waits_for_nobody(tmp_path):
+    say(tmp_path, "first")
+    with changing(tmp_path) as writer:
+        append(writer, "note", "not yet", {})
+        assert texts(tmp_path) == ["first"]
+    with reading(tmp_path) as db:
+        assert db.execute("SELECT count(*) FROM entry").fetchone() == (2,)
+        say(tmp_path, "meanwhile")
+        assert db.execute("SELECT count(*) FROM entry").fetchone() == (2,)
+    assert len(texts(tmp_path)) == 3
+
+
+def test_where_nothing_was_said_reading_finds_nothing_and_leaves_no_file(tmp_path):
+    assert texts(tmp_path) == []
+    check_entries(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("statement", ["UPDATE entry SET author = 'me'", "DELETE FROM entry WHERE number = 2"])
+def test_entries_are_neither_changed_nor_removed_by_mistake(tmp_path, plain, statement):
+    with pytest.raises(sqlite3.IntegrityError, match="entries are never"):
+        plain.execute(statement)
+
+
+# --- What cannot be ---------------------------------------------------------------------------------------------
+
+
+def refused(folder: Path, why: str, *, read: bool = True) -> None:
+    """Neither changed nor (unless it says so) read, and told in a sentence."""
+    with pytest.raises(SAFEError, match=why) as told, changing(folder) as db:
+        append(db, "note", "lost", {})
+    assert "Traceback" not in str(told.value)
+    assert str(folder) in str(told.value)
+    if read:
+        with pytest.raises(SAFEError, match=why):
+            texts(folder)
+
+
+def test_a_database_of_a_newer_version_is_left_alone(tmp_path, plain):
+    plain.execute(f"PRAGMA user_version = {len(database.MIGRATIONS) + 1}")
+    plain.execute("ALTER TABLE entry ADD COLUMN mood TEXT")
+    refused(tmp_path, r"analysis\.db was written by a newer version of SAFE: its format is 2, .* up to 1\. Nothing")
+    plain.execute(f"PRAGMA user_version = {len(database.MIGRATIONS)}")
+    assert texts(tmp_path) == ["first", "second"]
+
+
+def test_a_database_of_an_older_version_is_brought_up_to_date_or_left_as_it_was(tmp_path, monkeypatch):
+    say(tmp_path, "first")
+    faulty = (*database.MIGRATIONS, ("CREATE TABLE mood (entry INTEGER)", "CREATE TABLE entry (number INTEGER)"))
+    monkeypatch.setattr(database, "MIGRATIONS", faulty)
+    refused(tmp_path, "already exists")
+    monkeypatch.setattr(database, "MIGRATIONS", (*faulty[:1], ("CREATE TABLE mood (entry INTEGER)",)))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(SAFEError, match=r"of an older version, and cannot be written to\. Work on a copy"):
+        texts(tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(database, "MIGRATIONS", (*faulty[:1], ("CREATE TABLE mood (entry INTEGER)",)))
+    assert texts(tmp_path) == ["first"]
+    with reading(tmp_path) as db:
+        assert db.execute("SELECT count(*) FROM mood").fetchone() == (0,)
+        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+
+
+def test_the_database_of_another_program_is_left_alone(tmp_path):
+    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as db:
+        db.executescript("CREATE TABLE entry (number INTEGER); INSERT INTO entry VALUES (7)")
+    before = (tmp_path / DATABASE_FILE).read_bytes()
+    refused(tmp_path, "missing or written by SAFE. Received another program's database; it is left unchanged")
+    assert (tmp_path / DATABASE_FILE).read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"a table, say\n" * 500, b"SQLite format 3\0", b"SQLite format 3\0" + b"x" * 9000])
+def test_what_is_no_database_is_left_alone(tmp_path, content):
+    (tmp_path / DATABASE_FILE).write_bytes(content)
+    refused(tmp_path, r"Could not use .*analysis\.db: .*(it is damaged|cannot be)")
+    assert (tmp_path / DATABASE_FILE).read_bytes() == content
+
+
+def test_a_database_of_which_the_end_is_missing_is_damaged(tmp_path):
+    say(tmp_path, *(f"{i} {'x' * 500}" for i in range(50)))
+    data = (tmp_path / DATABASE_FILE).read_bytes()
+    (tmp_path / DATABASE_FILE).write_bytes(data[: len(data) // 2])
+    with pytest.raises(SAFEError, match=r"it is damaged .*Put back a copy of it, or move it away"):
+        check_entries(tmp_path)
+
+
+def test_what_is_said_while_another_process_writes_for_long_is_refused_and_can_be_said_again(
+    tmp_path, plain, monkeypatch
+):
+    monkeypatch.setattr(database, "PATIENCE", 0.05)
+    plain.execute("BEGIN IMMEDIATE")
+    refused(tmp_path, "another SAFE process has been writing for more than 0 seconds. Try again", read=False)
+    assert texts(tmp_path) == ["first", "second"]
+    plain.execute("ROLLBACK")
+    say(tmp_path, "third")
+    assert texts(tmp_path) == ["first", "second", "third"]
+
+
+def full(monkeypatch) -> None:
+    """A disk that has no room for another page."""
+    connect = database._connect
+
+    def connected(folder: Path) -> sqlite3.Connection:
+        db = connect(folder)
+        db.execute("PRAGMA max_page_count = 1")  # as many as there are
+        return db
+
+    monkeypatch.setattr(database, "_connect", connected)
+
+
+def test_on_a_full_disk_nothing_is_lost_and_it_goes_on_once_there_is_room(tmp_path, monkeypatch):
+    say(tmp_path, "first")
+    with monkeypatch.context() as patch:
+        full(patch)
+        with pytest.raises(SAFEError, match=r"analysis\.db: the disk is full. Make room. Nothing was changed"):
+            say(tmp_path, "second", "x" * 100_000)
+        assert texts(tmp_path) == ["first"]
+    check_entries(tmp_path)
+    say(tmp_path, "second")
+    assert texts(tmp_path) == ["first", "second"]
+
+
+def test_a_folder_that_cannot_be_written_to_is_read_and_left_without_a_trace(tmp_path, monkeypatch):
+    say(tmp_path, "first")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert texts(tmp_path) == ["first"]
+    check_entries(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [DATABASE_FILE]
+
+
+def test_what_a_killed_process_has_left_in_the_log_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):
+    say(tmp_path, "first")
+    with changing(tmp_path) as db:
+        append(db, "note", "in the log", {})
+        db.execute("COMMIT")
+        copy = tmp_path / "copy é 100%"
+        copy.mkdir()
+        for name in (DATABASE_FILE, f"{DATABASE_FILE}-wal"):
+            shutil.copyfile(tmp_path / name, copy / name)
+        db.execute("BEGIN")
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert texts(copy) == ["first", "in the log"]

@@ -1,0 +1,137 @@
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from pipeline.generation import generate_clusters
+from rccs.clusters import LABELS_FILE
+from store import output_folder
+from store.output_folder import is_edited, save_files, save_text, working
+from support.errors import SAFEError
+from tests.helpers.places import names_in
+from tests.helpers.troubles import Disk, Killed, Trouble
+
+
+def elsewhere(code: str, folder: Path) -> subprocess.Popen:
+    """Another process that runs some code with `folder` in its hands; it says when it has come to `ready()`."""
+    module = output_folder.__name__
+    start = f"import sys\nfrom pathlib import Path\nfrom {module} import *\nfolder = Path({str(folder)!r})\n"
+    start += "def ready():\n    print('ready', flush=True)\n    sys.stdin.readline()\n"
+    command = [sys.executable, "-c", start + textwrap.dedent(code)]
+    root = Path(output_folder.__file__).parents[module.count(".")]
+    return subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+# --- One writer -------------------------------------------------------------------------------------------------
+
+
+def test_long_work_in_a_folder_where_another_process_is_at_work_is_refused_in_words(tmp_path):
+    other = elsewhere("with working(folder, 'clustering'):\n    ready()", tmp_path)
+    try:
+        assert other.stdout.readline() == "ready\n"
+        message = rf"job is running in .*\(clustering since .*process {other.pid}\).*--out"
+        with pytest.raises(SAFEError, match=message), working(tmp_path, "selecting"):
+            pytest.fail("two at work")
+        save_text(tmp_path, "note.txt", "changes are made all the same")
+    finally:
+        other.kill()
+        other.communicate()
+    with working(tmp_path, "selecting"):  # it was killed: nothing holds the folder any more
+        pass
+
+
+def test_a_change_that_waits_too_long_is_refused_in_words_and_changes_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(output_folder, "PATIENCE", 0.2)
+    other = elsewhere("with writing(folder):\n    ready()", tmp_path)
+    try:
+        assert other.stdout.readline() == "ready\n"
+        with pytest.raises(SAFEError, match="Nothing was changed"):
+            save_text(tmp_path, "note.txt", "x")
+    finally:
+        other.communicate("go\n")
+    assert not (tmp_path / "note.txt").exists()
+
+
+# --- Only SAFE's own files --------------------------------------------------------------------------------------
+
+
+def test_files_of_another_program_are_never_replaced_or_removed(clusters, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / LABELS_FILE).write_text("0\tcat\n")
+    for write in (
+        lambda: save_text(out, LABELS_FILE, "1\tdog\n"),
+        lambda: generate_clusters(clusters.image_root, out),
+        lambda: save_files(out, {"a.txt": "1", LABELS_FILE: "1\tdog\n"}),
+    ):
+        with pytest.raises(SAFEError, match=rf"{LABELS_FILE} in .* did not write.*--out .*safe-1"):
+            write()
+    save_files(out, {}, remove=[LABELS_FILE])
+    assert (out / LABELS_FILE).read_text() == "0\tcat\n"
+    assert names_in(out) == [LABELS_FILE]
+
+
+def test_a_text_that_was_changed_in_another_program_is_known(tmp_path):
+    assert not is_edited(tmp_path, "a.txt")
+    save_files(tmp_path, {"a.txt": "caf\udce9\n", "b.bin": lambda path: path.write_text("1")})
+    assert not is_edited(tmp_path, "a.txt")
+    (tmp_path / "a.txt").write_text("mine")
+    (tmp_path / "foreign.txt").write_text("mine")
+    assert is_edited(tmp_path, "a.txt")
+    assert not is_edited(tmp_path, "foreign.txt")
+    save_text(tmp_path, "a.txt", "another")
+    assert not is_edited(tmp_path, "a.txt")
+
+
+def test_files_that_belong_together_are_written_all_or_none(tmp_path):
+    save_files(tmp_path, {"a.txt": "1", "b.txt": "1"})
+
+    def full(path: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(SAFEError, match=r"No space left.*unchanged"):
+        save_files(tmp_path, {"a.txt": "2", "b.txt": full, "c.txt": "2"})
+    assert [(tmp_path / name).read_text() for name in ("a.txt", "b.txt")] == ["1", "1"]
+    assert not (tmp_path / "c.txt").exists()
+
+
+def test_files_that_go_with_a_change_go_only_if_they_are_safes_own(tmp_path):
+    save_files(tmp_path, {"a.txt": "1", "b.txt": "1"})
+    (tmp_path / "mine.txt").write_text("mine")
+    save_files(tmp_path, {"a.txt": "2"}, remove=("a.txt", "b.txt", "mine.txt", "nothing.txt"))
+    assert {path.name: path.read_text() for path in tmp_path.glob("*.txt")} == {"a.txt": "2", "mine.txt": "mine"}
+
+
+def change_and_kill(folder: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> bool:
+    """Change two files and remove one; the process is killed at an operation on files. Whether it came so far."""
+    with monkeypatch.context() as patch:
+        disk = Disk(patch)
+        with disk.trouble(Trouble("killed", at)):
+            try:
+                save_files(folder, {"a.txt": "2", "b.txt": "2"}, remove=["c.txt"])
+            except Killed:
+                return True
+    return False
+
+
+def test_a_process_that_is_killed_leaves_each_file_as_it_was_or_as_it_is_to_be_and_none_is_taken_for_another_programs(
+    tmp_path, monkeypatch
+):
+    outcomes = []
+    for at in range(100):
+        folder = tmp_path / str(at)
+        save_files(folder, dict.fromkeys(("a.txt", "b.txt", "c.txt"), "1"))
+        killed = change_and_kill(folder, monkeypatch, at)
+        found = {path.name: path.read_text() for path in folder.glob("[!.]*.txt")}
+        assert {found["a.txt"], found["b.txt"], found.get("c.txt", "1")} <= {"1", "2"}
+        assert not [name for name in found if is_edited(folder, name)]
+        outcomes.append(found)
+        save_files(folder, {"a.txt": "3", "b.txt": "3"}, remove=["c.txt"])  # what SAFE does when it next opens it
+        assert {path.name: path.read_text() for path in folder.glob("[!.]*.txt")} == {"a.txt": "3", "b.txt": "3"}
+        if not killed:
+            break
+    assert not killed
+    assert outcomes[0] == dict.fromkeys(("a.txt", "b.txt", "c.txt"), "1")
+    assert outcomes[-1] == {"a.txt": "2", "b.txt": "2"}

@@ -1,0 +1,128 @@
+"""Runs: each put in place as a whole, never changed, and found by what it rests on."""
+
+import json
+
+import pytest
+
+from rccs.clusters import find_clusters, fingerprint, load_clusters, save_clusters
+from store.entries import check_entries
+from store.runs import (
+    CLUSTERS,
+    RETRAINING,
+    RUNS_FOLDER,
+    SELECTION,
+    add_run,
+    open_clusters,
+    present_runs,
+    remove_run,
+    run_file,
+    runs_of,
+)
+from support.errors import SAFEError
+from tests.helpers.places import names_in, runs_as_they_are
+from tests.helpers.troubles import Disk, Killed, Trouble
+
+
+def found(out, clusters, text="1"):
+    """Clusters with an identity."""
+    return add_run(out, CLUSTERS, {"a.txt": text}, clusters=clusters)
+
+
+def numbers(runs):
+    return {kind: run.number for kind, run in runs.items()}
+
+
+def test_a_run_has_its_files_its_facts_and_the_number_of_its_entry(tmp_path):
+    files = {"a.txt": "caf\udce9\n", "b.bin": lambda path: path.write_bytes(b"\0\1")}
+    run = add_run(tmp_path, CLUSTERS, files, clusters="abc .", facts={"settings": "s"})
+    assert run.folder == tmp_path / RUNS_FOLDER / str(run.number)
+    assert (run.folder / "a.txt").read_bytes() == b"caf\xe9\n"
+    assert (run.folder / "b.bin").read_bytes() == b"\0\1"
+    assert run[:2] == (1, CLUSTERS)
+    assert run[3:5] == ("abc .", {"settings": "s"})
+    assert run.time.endswith("+00:00")
+    assert present_runs(tmp_path) == {CLUSTERS: run}
+    assert runs_of(tmp_path, CLUSTERS) == (run,)
+
+
+def test_a_file_that_was_changed_or_removed_is_not_read(tmp_path):
+    run = found(tmp_path, "one")
+    assert run_file(run, "a.txt").read_text() == "1"
+    (run.folder / "a.txt").chmod(0o644)
+    (run.folder / "a.txt").write_text("2")
+    with pytest.raises(SAFEError, match=r"a\.txt is damaged: it is not as SAFE wrote it\. Generate the clusters again"):
+        run_file(run, "a.txt")
+    (run.folder / "a.txt").unlink()
+    with pytest.raises(SAFEError, match="cannot be read"):
+        run_file(run, "a.txt")
+
+
+def test_the_present_runs_are_the_latest_clusters_and_what_rests_on_them(tmp_path):
+    first = found(tmp_path, "one")
+    add_run(tmp_path, SELECTION, {}, clusters="one")
+    selection = add_run(tmp_path, SELECTION, {}, clusters="one")
+    retraining = add_run(tmp_path, RETRAINING, {}, clusters="one")
+    assert numbers(present_runs(tmp_path)) == {CLUSTERS: 1, SELECTION: 3, RETRAINING: 4}
+    second = found(tmp_path, "two")
+    assert present_runs(tmp_path) == {CLUSTERS: second}
+    assert numbers(present_runs(tmp_path, first)) == {
+        CLUSTERS: 1, SELECTION: selection.number, RETRAINING: retraining.number,
+    }  # fmt: skip
+
+
+def test_earlier_clusters_are_opened_with_all_that_rests_on_them_and_later_ones_stay(tmp_path):
+    first, selection = found(tmp_path, "one"), add_run(tmp_path, SELECTION, {"b.txt": "1"}, clusters="one")
+    second = found(tmp_path, "two")
+    before = runs_as_they_are(tmp_path)
+    open_clusters(tmp_path, first.number)
+    assert present_runs(tmp_path) == {CLUSTERS: first, SELECTION: selection}
+    assert runs_of(tmp_path, CLUSTERS) == (first, second)
+    open_clusters(tmp_path, second.number)
+    assert present_runs(tmp_path) == {CLUSTERS: second}
+    assert runs_as_they_are(tmp_path) == before
+
+
+def add_two_files(folder):
+    add_run(folder, CLUSTERS, {"a.txt": "2", "b.txt": "2"}, clusters="two")
+
+
+@pytest.mark.parametrize("kind", ["killed", "full"])
+def test_a_run_is_there_as_a_whole_or_not_at_all_whenever_the_disk_is_full_or_the_process_killed(
+    tmp_path, monkeypatch, kind
+):
+    outcomes = []
+    for at in range(100):
+        folder = tmp_path / str(at)
+        first = found(folder, "one")
+        before = runs_as_they_are(folder)
+        ended = False
+        with monkeypatch.context() as patch, Disk(patch).trouble(Trouble(kind, at)):
+            try:
+                add_two_files(folder)
+                ended = True
+            except (Killed, SAFEError):
+                pass
+        present = present_runs(folder)[CLUSTERS]
+        outcomes.append(present.clusters)
+        assert before.items() <= runs_as_they_are(folder).items()
+        assert present == first or names_in(present.folder) == ["a.txt", "b.txt"]
+        assert kind == "killed" or ended == (present != first)
+        add_two_files(folder)  # nothing stands in the way of the next one
+        assert names_in(present_runs(folder)[CLUSTERS].folder) == ["a.txt", "b.txt"]
+        check_entries(folder)
+        if ended:
+            break
+    assert ended
+    assert outcomes[0] == "one"
+    assert outcomes[-1] == "two"
+
+
+def test_clusters_are_found_by_their_fingerprint_the_latest_first(clusters, tmp_path):
+    out = tmp_path / "out"
+    first, second = save_clusters(clusters, out), save_clusters(clusters, out)
+    assert find_clusters(out, fingerprint(clusters)) == second
+    remove_run(second)
+    assert find_clusters(out, fingerprint(clusters)) == first
+    assert find_clusters(out, "0" * 16) is None
+    assert json.loads((first.folder / "run.json").read_text())["image_root"] == "../failing"
+    assert load_clusters(out, first).image_root == tmp_path / "failing"

@@ -1,0 +1,74 @@
+"""Which rows of a table are about which images."""
+
+from pathlib import Path
+
+import pytest
+
+from support.errors import SAFEError
+from support.matching import check_matched, rows_by_image
+
+TABLES, TEST = Path("/tables"), Path("/tables/test")
+IMAGES = ("a/0.png", "a/1.png", "b/2.png")
+
+
+def matched(*keys: str, images: tuple[str, ...] = IMAGES, root: Path = TEST, by_name: bool = False) -> dict:
+    return rows_by_image(keys, TABLES, root, images, by_name=by_name)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["a/0.png", "./a/0.png", "test/a/0.png", "/tables/test/a/0.png", "/data/val/a/0.png", "C:\\val\\a\\0.png",
+     "val/a/0.png", "../val/a/0.png", "0.png", " a\\0.png "],
+)  # fmt: skip
+def test_each_row_is_matched_by_itself(key):
+    assert matched(key) == {"a/0.png": [0]}
+    assert matched("b/2.png", key, "x.png", "") == {"a/0.png": [1], "b/2.png": [0]} or key.startswith(("val", "../val"))
+
+
+def test_a_name_alone_is_enough_for_copies_if_nothing_else_matches():
+    assert matched("other/0.png", "x/1.png", by_name=True) == {"a/0.png": [0], "a/1.png": [1]}
+    assert matched("other/0.png", "a/1.png", by_name=True) == {"a/1.png": [1]}
+    assert matched("x/0.png", "y/0.png", by_name=True) == {}
+    assert matched("0.png", images=("a/0.png", "b/0.png"), by_name=True) == {}
+
+
+def test_rows_from_a_place_are_of_another_set_if_as_many_images_are_found_in_this_one():
+    assert matched("test/a/0.png", "test/a/1.png", "train/b/2.png") == {"a/0.png": [0], "a/1.png": [1]}
+    assert matched("a/0.png", "val/a/1.png", "val/b/2.png") == {"a/0.png": [0], "a/1.png": [1], "b/2.png": [2]}
+    assert matched("train/a/0.png", "val/a/0.png", "val/a/1.png") == {"a/1.png": [2]}
+
+
+def test_rows_from_a_place_on_this_machine_are_of_the_images_there(tmp_path):
+    (tmp_path / "train").mkdir()
+    keys = ("test/a/0.png", "train/a/1.png", "train/b/2.png")
+    assert rows_by_image(keys, tmp_path, tmp_path / "test", IMAGES) == {"a/0.png": [0]}
+    (tmp_path / "train").rmdir()
+    assert len(rows_by_image(keys, tmp_path, tmp_path / "test", IMAGES)) == 3
+
+
+def test_of_two_rows_the_surer_comes_first_and_that_of_another_file_is_none(tmp_path):
+    keys = ("a/0.png", "test/a/0.png")
+    assert rows_by_image(keys, tmp_path, tmp_path / "test", IMAGES) == {"a/0.png": [1, 0]}
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "0.png").touch()
+    assert rows_by_image(keys, tmp_path, tmp_path / "test", IMAGES) == {"a/0.png": [1]}
+
+
+def test_bytes_that_are_no_utf_8_are_found_in_a_table_that_is_none():
+    assert matched("caf\udce9.png", images=("caf\udce9.png",)) == {"caf\udce9.png": [0]}
+    assert matched("café.png", images=("caf\udce9.png",)) == {"caf\udce9.png": [0]}
+    both = ("café.png", "caf\udce9.png")
+    assert matched(*both, images=both) == {"café.png": [0], "caf\udce9.png": [1]}
+    assert matched("Ã©.png", images=("Ã©.png", "é.png")) == {"Ã©.png": [0]}
+
+
+def test_a_tenth_may_be_without_the_other():
+    images = [f"{i}.png" for i in range(20)]
+    check_matched(TABLES / "t.csv", TEST, images, images[:2], 10, ["x.png"])
+    check_matched(TABLES / "t.csv", TEST, images, [])
+    with pytest.raises(SAFEError, match=r"Received a row for 17 of 20 images \(not for 0\.png, 1\.png, 2\.png\)\."):
+        check_matched(TABLES / "t.csv", TEST, images, images[:3])
+    with pytest.raises(
+        SAFEError, match=r"20 of 20 images and an image for 8 of 10 rows \(not for x\.png, an empty name\)"
+    ):
+        check_matched(TABLES / "t.csv", TEST, images, [], 10, ["x.png", ""])

@@ -1,0 +1,79 @@
+"""A later model on the reasons of an earlier one: closed, reduced, unchanged, worse or new, and at what certainty."""
+
+import csv
+import io
+
+import numpy as np
+import pytest
+
+from rccs.spots.groups import Groups
+from reasons.confirmation import Claim
+from training.closure import CLOSED, NEW, REDUCED, UNCHANGED, WORSENED, closure_text, closures
+
+N = 400
+
+
+def claim(rows: slice, reason: str = "weak spot 1") -> Claim:
+    holds = np.zeros(N, bool)
+    holds[rows] = True
+    return Claim(reason, "light < 0.1", 0.5, 0.4, 0.6, holds)
+
+
+def right(**wrong: slice) -> np.ndarray:
+    """All right but for some images."""
+    found = np.ones(N, bool)
+    for rows in wrong.values():
+        found[rows] = False
+    return found
+
+
+BEFORE = {"dark": slice(0, 50), "others": slice(100, 130)}  # 50 of 100 in the dark, 30 of 300 elsewhere: 10 %
+
+
+@pytest.mark.parametrize(
+    ("after", "states"),
+    [
+        ({"dark": slice(0, 1), "others": slice(100, 130)}, (CLOSED, UNCHANGED)),
+        ({"dark": slice(0, 20), "others": slice(100, 130)}, (REDUCED, UNCHANGED)),
+        ({"dark": slice(0, 48), "others": slice(100, 130)}, (UNCHANGED, UNCHANGED)),
+        ({"dark": slice(0, 80), "others": slice(100, 130)}, (WORSENED, UNCHANGED)),
+        ({"dark": slice(0, 1), "others": slice(100, 160)}, (CLOSED, NEW)),
+    ],
+)
+def test_a_reason_is_closed_if_nothing_stands_out_any_more(after, states):
+    found = closures([claim(slice(0, 100))], right(**BEFORE), right(**after))
+    assert tuple(one.state for one in found) == states
+    assert (found[0].tested, found[0].wrong_before, found[0].elsewhere) == (100, 50, 0.1)
+    assert [row["state"] for row in csv.DictReader(io.StringIO(closure_text(found)))] == list(states)
+
+
+def test_without_a_failure_each_group_counts_once():
+    groups = Groups("person", np.arange(N) // 10)
+    found = closures([claim(slice(0, 100))], right(**BEFORE), right(), groups)
+    assert found[0].limit == pytest.approx(1 - 0.05 ** (1 / 10))
+    assert "Of 100 images (of 10 persons), 50 were wrong and 0 are" in found[0].text
+
+
+def test_what_is_not_known_of_the_images_is_no_reason_and_none_is_in_two_rests():
+    unknown = claim(slice(0, 0))._replace(holds=None)
+    found = closures([unknown, claim(slice(0, 100), "RCC 3")], right(**BEFORE), right(**BEFORE))
+    assert [one.claim.reason if one.claim else "rest" for one in found] == ["RCC 3", "rest"]
+    assert [one.tested for one in found] == [100, 300]
+    assert [one.tested for one in closures([], right(), right())] == [N]
+
+
+def test_a_model_that_is_equally_good_seldom_closes_or_worsens_anything():
+    """Of persons that are alike within, too: images that change are drawn by person."""
+    groups, claims = Groups("person", np.arange(N) // 10), [claim(slice(0, 100)), claim(slice(150, 260), "weak spot 2")]
+    changed = 0
+    for seed in range(300):
+        rng = np.random.default_rng(seed)
+        before = rng.random(N) < np.repeat(rng.beta(4, 2, N // 10), 10)
+        flips, share = np.repeat(rng.beta(0.8, 3, N // 10), 10), np.repeat(rng.beta(2, 2, N // 10), 10)
+        swapped = rng.random(N) < flips
+        both = np.where(swapped, rng.random(N) < share, before)
+        first = np.where(swapped, ~both, before)
+        if rng.random() < 0.5:
+            first, both = both, first
+        changed += any(one.state != UNCHANGED for one in closures(claims, first, both, groups))
+    assert changed <= 300 * 0.08

@@ -1,0 +1,94 @@
+"""What may be claimed: the headline, what is refused, and the record of it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from dnn.predictions import labelled_images
+from pipeline.summaries import of_choosing_images, retraining_summary
+from support.errors import SAFEError
+from tests.helpers.small_models import draw_set, retraining_for
+from training.certainty import Counts
+from training.comparison import ByGroup, GroupCount, Outcome
+from training.proof import FinalTest, refuse_used, used_elsewhere
+from training.repetitions import Repetition
+from training.result import RETRAINING_FILE, also_chosen, claim_text, read_retraining, save_comparison
+
+PERSONS = ByGroup("person", tuple(GroupCount(i, "", 10, 5, 3 + i % 2, i % 2) for i in range(8)))
+FINAL = FinalTest(Path("test"), True, Counts(80, 40, 28, 4), PERSONS)
+
+
+def retrained(**changes):
+    given = {"accuracy_after": 0.5, "after": Path("after.csv"), "settings": None, "history": ()} | changes
+    return dataclasses.replace(retraining_for("run"), **given)
+
+
+def test_the_headline_is_the_gain_on_images_that_chose_nothing():
+    result = retrained(final=FINAL, outcomes=(Outcome("a.png", False, True),))
+    assert retraining_summary(result) == (
+        "Better beyond doubt: +30.0 points (95% interval 16.8 to 42.8; McNemar by 8 persons p < .0001) · "
+        "accuracy 0.5000 → 0.8000 on 80 images that were held out and chose nothing"
+    )
+    assert of_choosing_images(result).startswith("On the test images that also chose the RCCs and the unsafe set: +0.0")
+    own = FINAL._replace(held_out=False, earlier=2)
+    assert own.text.endswith(
+        "80 images that are a test set of their own and chose nothing; they were looked at after 2 earlier retrainings "
+        "as well: choose no model by them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "chosen"),
+    [
+        ({}, ""),
+        ({"outcomes": (Outcome("a.png", False, True),)}, "the RCCs and the unsafe set"),
+        ({"unlabelled_size": 9}, "what the second pass learned"),
+        (
+            {
+                "outcomes": (Outcome("a.png", False, True),),
+                "unlabelled_size": 9,
+                "repetitions": (Repetition(0, 0.5, 0, 0),),
+            },
+            "the RCCs, the unsafe set, what the second pass learned and which repetition is kept",
+        ),
+    ],
+)
+def test_without_such_images_the_headline_says_what_the_test_images_also_chose(known, chosen):
+    result = retrained(**known)
+    assert also_chosen(result) == chosen
+    said = f"These test images also chose {chosen}: the gain on other images may be smaller"
+    assert (f" · {said} · test accuracy" in retraining_summary(result)) == bool(chosen)
+    assert claim_text(dataclasses.replace(result, after=None)) == ""  # the original model gains nothing
+
+
+def test_what_is_kept_is_read_again_and_says_how_often_the_images_were_looked_at(tmp_path):
+    final = FINAL._replace(root=tmp_path / "test")
+    paths = {name: tmp_path / name for name in ("model", "test_root", "after")}
+    given = retrained(final=final, by_group=ByGroup("track", (GroupCount(0, "a", 4, 2, 0, 0),)), **paths)
+    for earlier in range(3):
+        kept = save_comparison(given, tmp_path)
+        assert kept.final.earlier == earlier
+    assert read_retraining(tmp_path / RETRAINING_FILE, tmp_path) == kept
+    record = json.loads((tmp_path / RETRAINING_FILE).read_text())
+    assert record["headline"] == kept.final.text
+    assert (record["final"]["accuracy_before"], record["final"]["accuracy_after"]) == (0.5, 0.8)
+    other = final._replace(counts=Counts(81, 40, 28, 4), by_group=None)
+    save_comparison(dataclasses.replace(given, final=other), tmp_path)
+    assert read_retraining(tmp_path / RETRAINING_FILE, tmp_path).final.earlier == 0
+
+
+def test_a_final_test_set_with_images_of_other_sets_is_refused_by_content(tmp_path):
+    draw_set(tmp_path / "test", 2, seed=1)
+    draw_set(tmp_path / "final", 3, seed=2)
+    for i, path in enumerate(("blue/plain_00.png", "red/plain_01.png")):
+        (tmp_path / "final" / "red" / f"copy_{i}.png").write_bytes((tmp_path / "test" / path).read_bytes())
+    final, test = (labelled_images(tmp_path / name) for name in ("final", "test"))
+    used = used_elsewhere(final, {"test": test.files, "training": []})
+    expected = (
+        r"Received 2 that are test images as well, by their content, of 11 images in .*: red/copy_0.png, red/copy_1"
+    )
+    with pytest.raises(SAFEError, match=expected):
+        refuse_used(final, used)
+    refuse_used(final, used_elsewhere(final, {"test": [tmp_path / "gone.png"]}))
