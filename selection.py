@@ -37,7 +37,7 @@ from support.entries import number_of, path_of
 from support.errors import SAFEError
 from support.images import ImageListing, Skipped, find_images
 from support.progress import Progress, no_progress
-from support.text import count, printable
+from support.text import count, printable, some
 
 SELECTION_FACTOR = 0.3
 MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number must be a typing error
@@ -69,20 +69,20 @@ def unsafe_set_size(
     SAFEError
         A number is invalid or out of range.
     """
-    accuracy = number_of(test_accuracy, "test_accuracy")
+    accuracy = number_of(test_accuracy, "The test accuracy")
     if not 0 <= accuracy <= 1:
         hint = "; a percentage?" if 1 < accuracy <= 100 else ""
-        raise SAFEError(f"test_accuracy must be between 0 and 1. Received: {test_accuracy}{hint}")
-    factor = number_of(factor, "factor")
+        raise SAFEError(f"The test accuracy must be between 0 and 1. Received: {test_accuracy}{hint}")
+    factor = number_of(factor, "The factor")
     if factor <= 0:
-        raise SAFEError(f"factor must be above 0. Received: {factor}")
+        raise SAFEError(f"The factor must be above 0. Received: {factor}")
     images: float
     if test_size is not None:
-        images = _images("test_size", test_size)
+        images = _images("The test-set size", test_size)
         source = ""
     elif accuracy == 1:
         raise SAFEError(
-            "A test_accuracy of 1 leaves no failing images to derive the test set's size from. Give test_size."
+            "A test accuracy of 1 leaves no failing images to derive the test set's size from. Give that size."
         )
     else:
         images = n_failures / (1 - accuracy)
@@ -269,6 +269,7 @@ def select_unsafe_set(
             *(aside.notes if aside else ()),
             *(spots.notes if spots else ()),
             *([spread_text(settings.spread_over, chosen, groups)] if groups else []),
+            *_lacking(clusters, nearest, left_out),
         ),
         listed=not path_of(improvement, "an image folder").is_dir(),
     )
@@ -331,7 +332,7 @@ def _add_candidates(
 def _wanted(settings: SelectionSettings, n_failures: int) -> tuple[int, str]:
     """The size of the set, and in words where it is from."""
     if settings.size is not None:
-        return _images("size", settings.size), f"N = {settings.size}, as requested"
+        return _images("The number of images", settings.size), f"N = {settings.size}, as requested"
     if settings.test_accuracy is None:
         raise SAFEError("Expected the test accuracy, or the size of the unsafe set. Received neither.")
     return unsafe_set_size(settings.test_accuracy, n_failures, test_size=settings.test_size, factor=settings.factor)
@@ -447,3 +448,12 @@ class _Nearest:
     def best(self, rcc: int) -> list[UnsafeImage]:
         """The candidates of an RCC that are kept, nearest first."""
         return sorted(self._kept[rcc], key=lambda image: (image.distance, image.image))[: self._keep]
+
+
+def _lacking(clusters: RootCauseClusters, nearest: _Nearest, left_out: Collection[int]) -> Iterator[str]:
+    """A sentence on RCCs of which there are no improvement images: nothing can be selected that repairs them."""
+    wanted = [rcc for rcc in clusters.groups if rcc != NOISE and rcc not in left_out]
+    lacking = [rcc for rcc in wanted if not any(image.within_eps for image in nearest.best(rcc))]
+    if lacking:
+        named = [f"RCC {rcc} ({count(len(clusters.members(rcc)), 'failing image')})" for rcc in lacking]
+        yield f"no improvement image is like those of {some(named)}: record images like these"

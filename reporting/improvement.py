@@ -57,6 +57,7 @@ def unsafe_set_section(known: Material) -> str:
             ("Chosen with", path_text(Path(unsafe.model)) if unsafe.model else ""),
             ("Selected", f"{len(unsafe.images):,}{of_wanted}"),
             ("Labelled", f"{labelled:,}"),
+            ("Noted", escaped("; ".join(unsafe.notes))),
             ("Skipped", f"{len(unsafe.skipped):,}" if unsafe.skipped else ""),
             ("Left out", escaped(", ".join(title(rcc, known.review.notes) for rcc in unsafe.left_out))),
         ]

@@ -7,11 +7,13 @@ input and no typing mistake ends in a traceback.
 import contextlib
 import math
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from support.errors import SAFEError
 
+_DECIMAL_COMMA = re.compile(r"-?(0?,\d{1,50}|\d{1,50},(\d\d?|\d{4,50}))")
 LONGEST_QUOTED = 200  # characters of the input that an error message repeats
 
 
@@ -66,11 +68,12 @@ def _check_reachable(path: Path) -> None:
 
 
 def number_of(typed: Any, what: str) -> float:
-    """Parse a number.
+    """Parse a number, also one with a decimal comma.
 
     Parameters
     ----------
     typed : str, number or anything else
+        `1,000` is no number: it could be read in two ways.
     what : str
         Its name, for the error message, e.g. "factor".
 
@@ -79,6 +82,8 @@ def number_of(typed: Any, what: str) -> float:
     SAFEError
         Not a finite number.
     """
+    if isinstance(typed, str) and _DECIMAL_COMMA.fullmatch(typed.strip()):
+        typed = typed.replace(",", ".")
     try:
         number = float(typed)
     except (TypeError, ValueError, OverflowError):

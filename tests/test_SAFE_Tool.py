@@ -324,10 +324,10 @@ def test_options_that_cannot_be_used_are_one_line_and_keep_the_last_set(clustere
     capsys.readouterr()
     for options, message in (
         ([], "Expected the test accuracy, or the size of the unsafe set. Received neither."),
-        (["--test-accuracy", "93"], "test_accuracy must be between 0 and 1. Received: 93; a percentage?"),
-        (["--test-accuracy", "abc"], "test_accuracy must be a number. Received: 'abc'"),
+        (["--test-accuracy", "93"], "The test accuracy must be between 0 and 1. Received: 93; a percentage?"),
+        (["--test-accuracy", "abc"], "The test accuracy must be a number. Received: 'abc'"),
         (["--test-accuracy", "0.9", "--test-size", "1e308"], "from 1 to 1,000,000,000"),
-        (["--size", "1" * 400], "size must be "),
+        (["--size", "1" * 400], "The number of images must be "),
         (["--size", "5", "--model", "x"], "Expected a model and the test folder"),
         (["--size", "5", "--dask-images", "/mnt"], "--dask-images requires --dask. Received without it: /mnt"),
     ):

@@ -55,19 +55,19 @@ def test_the_size_is_factor_times_test_size_times_accuracy_rounded_up(
     [
         ({"test_accuracy": 93}, r"between 0 and 1\. Received: 93; a percentage\?$"),
         ({"test_accuracy": -1}, r"between 0 and 1\. Received: -1$"),
-        ({"test_accuracy": "abc"}, r"test_accuracy must be a number\. Received: 'abc'"),
-        ({"test_accuracy": float("nan")}, "test_accuracy must be a number"),
-        ({"test_accuracy": 1}, r"no failing images to derive .*Give test_size"),
+        ({"test_accuracy": "abc"}, r"The test accuracy must be a number\. Received: 'abc'"),
+        ({"test_accuracy": float("nan")}, "The test accuracy must be a number"),
+        ({"test_accuracy": 1}, r"no failing images to derive .*Give that size"),
         ({"test_accuracy": 0, "test_size": 100}, r"must give from 1 to .*0\.3 · 100 · 0⌉"),
         (
             {"test_accuracy": 0.9, "test_size": 0},
-            r"test_size must be a whole number of images, from 1 to .*Received: 0",
+            r"The test-set size must be a whole number of images, from 1 to .*Received: 0",
         ),
-        ({"test_accuracy": 0.9, "test_size": 2.5}, r"test_size must be a whole number.*Received: 2\.5"),
-        ({"test_accuracy": 0.9, "test_size": "many"}, "test_size must be a number"),
-        ({"test_accuracy": 0.9, "factor": 0}, "factor must be above 0"),
-        ({"test_accuracy": 0.9, "factor": -0.3}, "factor must be above 0"),
-        ({"test_accuracy": 0.9, "factor": "x"}, "factor must be a number"),
+        ({"test_accuracy": 0.9, "test_size": 2.5}, r"The test-set size must be a whole number.*Received: 2\.5"),
+        ({"test_accuracy": 0.9, "test_size": "many"}, "The test-set size must be a number"),
+        ({"test_accuracy": 0.9, "factor": 0}, "The factor must be above 0"),
+        ({"test_accuracy": 0.9, "factor": -0.3}, "The factor must be above 0"),
+        ({"test_accuracy": 0.9, "factor": "x"}, "The factor must be a number"),
     ],
 )
 def test_a_number_out_of_range_is_an_error_that_repeats_it(numbers, message):
@@ -223,6 +223,17 @@ def test_unreadable_improvement_images_are_skipped_and_named(clusters, improveme
     unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=5))
     assert [skip.path for skip in unsafe.skipped] == ["bad.png", "line\nbreak.png"]
     assert unsafe.n_improvement == 30
+
+
+def test_an_rcc_without_improvement_images_like_its_own_is_told(clusters, draw_folder, tmp_path):
+    without_snow = draw_folder(tmp_path / "improvement", {"night": 8, "wood": 8}, seed=7)
+    unsafe = select_unsafe_set(without_snow, clusters, SelectionSettings(size=9))
+    snow = next(rcc for rcc in range(3) if clusters.members(rcc)[0].startswith("snow"))
+    n = len(clusters.members(snow))
+    assert unsafe.notes == (
+        f"no improvement image is like those of RCC {snow} ({n} failing images): record images like these",
+    )
+    assert select_unsafe_set(without_snow, clusters, SelectionSettings(size=9, leave_out=[snow])).notes == ()
 
 
 def test_rccs_that_are_left_out_get_no_images_and_the_others_share_theirs(clusters, improvement):

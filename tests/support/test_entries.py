@@ -52,7 +52,16 @@ def test_without_a_home_or_a_current_folder_there_is_a_sentence(tmp_path, monkey
         path_of(".", "an output folder")
 
 
-@pytest.mark.parametrize("typed", ["", "x", "1e309", "-inf", "nan", None, [], 10**400, "9" * 5000])
+@pytest.mark.parametrize(
+    ("typed", "number"), [("0,93", 0.93), (" ,5 ", 0.5), ("0,001", 0.001), ("12,5", 12.5), ("1e-3", 0.001)]
+)
+def test_a_number_may_have_a_decimal_comma(typed, number):
+    assert number_of(typed, "factor") == number
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "x", "1,000", "1,2,3", "1.2,3", "1e309", "-inf", "nan", None, [], 10**400, "9" * 5000]
+)
 def test_what_is_no_finite_number_is_an_error(typed):
     with pytest.raises(SAFEError, match=r"^factor must be a number\. Received: ") as caught:
         number_of(typed, "factor")
