@@ -43,10 +43,6 @@ class ClustersForm:
                     label="Image folder", placeholder="/path/to/failing/images", scale=4, elem_id="images",
                     info="The failing images: a folder on this machine, or a .txt file that lists them",
                 )  # fmt: skip
-                self.reducer = gr.Radio(
-                    [("PCA", "pca"), ("PCA + UMAP", "umap")], value="pca", label="Features reduced by",
-                    info="UMAP: the authors' study of 2024", scale=2, min_width=230, elem_id="reducer",
-                )  # fmt: skip
                 self.example = gr.Button(
                     "Example", scale=0, min_width=110, visible=self._settings.example is not None,
                     elem_id="example-images",
@@ -89,6 +85,10 @@ class ClustersForm:
                     [(f"{name}: {meaning}", name) for name, meaning in EXTRACTOR_MEANINGS.items()], value="auto",
                     label="Features", info="What of VGG16 describes an image", elem_id="extractor",
                 )  # fmt: skip
+                self.reducer = gr.Radio(
+                    [("PCA: as in the paper", "pca"), ("PCA, then UMAP: the authors' study of 2024", "umap")],
+                    value="pca", label="Features reduced by", elem_id="reducer",
+                )  # fmt: skip
                 self.precision = gr.Radio(
                     [(f"{name}: {meaning}", name) for name, meaning in PRECISION_MEANINGS.items()], value="auto",
                     label="Precision", info="Number format of the network", elem_id="precision",
@@ -129,7 +129,14 @@ class ClustersForm:
         predictions, tested = (printable(text) for text in given_predictions(out))
         parameters = printable(given_parameters(out))
         extractor, precision = requested_extractor(clusters), requested_precision(clusters)
-        opened = predictions or parameters or groups or clusters.without or {extractor, precision} != {"auto"}
+        opened = (
+            predictions
+            or parameters
+            or groups
+            or clusters.without
+            or {extractor, precision} != {"auto"}
+            or clusters.reducer != "pca"
+        )
         hidden = clusters.answers.columns if clusters.answers else {}
         known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
         values = {

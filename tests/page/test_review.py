@@ -192,7 +192,8 @@ def test_an_earlier_run_is_compared_and_opened_again(served, browser):
         field(page, "rcc-name").fill("<b>dark</b>")
         wait_until(lambda: "<b>dark</b>" in {note.name for note in notes_of(served).values()})
         unfold(page)
-        page.locator("#reducer").get_by_text("PCA + UMAP").click()
+        page.get_by_role("button", name="More options").click()
+        page.locator("#reducer").get_by_text("then UMAP").click()
         generate(page, served)
         expect(page.locator("#clusters-status progress")).to_have_count(0, timeout=2 * WAIT)
         page.get_by_role("button", name="Earlier runs").click()
@@ -214,6 +215,8 @@ def test_an_earlier_run_is_compared_and_opened_again(served, browser):
             page.locator("#restore").click()
         how_found.click()
         expect(page.locator("#why")).to_contain_text("PCA, then neighbour averaging")
+        unfold(page)
+        page.get_by_role("button", name="More options").click()
         expect(page.locator("#reducer input[value=pca]")).to_be_checked(timeout=WAIT)
         expect(field(page, "rcc-name")).to_have_value("<b>dark</b>")
 
