@@ -87,7 +87,7 @@ class ClustersForm:
                 )  # fmt: skip
                 self.reducer = gr.Radio(
                     [("PCA: as in the paper", "pca"), ("PCA, then UMAP: the authors' study of 2024", "umap")],
-                    value="pca", label="Features reduced by", elem_id="reducer",
+                    value="pca", label="Features reduced by", info="To 256, before clustering", elem_id="reducer",
                 )  # fmt: skip
                 self.precision = gr.Radio(
                     [(f"{name}: {meaning}", name) for name, meaning in PRECISION_MEANINGS.items()], value="auto",

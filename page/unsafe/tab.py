@@ -22,7 +22,7 @@ from rccs.clusters import fingerprint
 from rccs.review.notes import title
 from rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, set_key
 from reporting.markup import escaped
-from selection import SelectionSettings, chosen_by_model
+from selection import SelectionSettings, chosen_by_model, unsafe_set_size
 from store.runs import SELECTION, runs_of
 from support.errors import SAFEError
 from support.text import count, printable
@@ -65,6 +65,7 @@ class UnsafeTab(FormTab):
                 "/path/to/improvement/images",
                 scale=4,
             )
+            self.form.text("size", "set-size", "Number of images", "To label", scale=1, min_width=150)
             info = "From 0 to 1; of a detector, the share found"
             self.form.text("accuracy", "accuracy", "Test accuracy", info, "0.93", scale=1, min_width=150)
             self._lay_out_start("improvement", "Select unsafe set", "select")
@@ -80,8 +81,8 @@ class UnsafeTab(FormTab):
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
         with gr.Row():
-            text("size", "set-size", "Number of images", "Instead of the formula")
-            text("factor", "factor", "Factor", "N = ⌈factor · test-set size · accuracy⌉", value="0.3")
+            by_formula = "Without a number of images: N = ⌈factor · test-set size · accuracy⌉"
+            text("factor", "factor", "Factor", by_formula, value="0.3")
             text("test_size", "test-size", "Test-set size", "Empty: failing images / (1 − accuracy)")
         with gr.Row():
             quota = gr.Radio(
@@ -202,6 +203,14 @@ class UnsafeTab(FormTab):
             " ".join(filter(None, [unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
         )
 
+    def _by_formula(self, accuracy: str, test_size: str, factor: str) -> gr.Textbox:
+        """What the number of images would be if it is left empty."""
+        n = ""
+        with contextlib.suppress(SAFEError):
+            failing = len(self._settings.results.shown().clusters.paths)
+            n = f"{unsafe_set_size(accuracy, failing, test_size=test_size or None, factor=factor)[0]:,}, by the formula"
+        return gr.Textbox(placeholder=n)
+
     def _show_gallery(self, unsafe: UnsafeSet, rcc: int) -> dict:
         images = [image.image for image in unsafe.images if image.rcc == rcc]
         why = {image.image: _exception(image) for image in unsafe.images if image.rcc == rcc}
@@ -298,6 +307,8 @@ class UnsafeTab(FormTab):
             filled = (folder, case.accuracy, case.test_size, model, test)
             fields = [form[name] for name in ("folder", "accuracy", "test_size", "model", "test")]
             self.example.click(lambda: tuple(map(str, filled)), None, fields, **VIEW)
+        numbers = [form[name] for name in ("accuracy", "test_size", "factor")]
+        gr.on([number.change for number in numbers], self._by_formula, numbers, form["size"], **VIEW)
         self.rcc.input(self.on_rcc, [self.rcc, self.key], [self.heading, self.gallery], **LATEST)
         # Clusters generated again outdate the set: look again whenever the tab is opened.
         self._wire(loaded, news, tab)

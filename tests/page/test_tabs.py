@@ -230,6 +230,7 @@ def test_an_improvement_folder_becomes_the_unsafe_set_that_the_table_and_the_lis
     open_unsafe_tab(page)
     select(page, generated.improvement, "0.5")
     # 24 failing images are half of 48; 0.3 · 48 · 0.5 = 7.2
+    expect(field(page, "set-size")).to_have_attribute("placeholder", "8, by the formula")
     expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18 improvement images selected")
     expect(page.locator("#unsafe-status")).to_contain_text("N = ⌈factor 0.3 · test-set size 48 · accuracy 0.5⌉ = 8")
     expect(page.locator("#unsafe-status")).to_contain_text(str(generated.out / FILENAMES_FILE))

@@ -335,8 +335,6 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
 def select(page: Page, improvement: Path, size: str) -> None:
     """The unsafe set, in the second tab."""
     page.get_by_role("tab", name="Unsafe set").click()
-    if not field(page, "set-size").is_visible():
-        page.get_by_text("How many images").click()
     field(page, "improvement").fill(str(improvement))
     field(page, "set-size").fill(size)
     page.locator("#select").click()
