@@ -97,6 +97,9 @@ def test_rates_and_weak_spots_are_shown_and_a_weak_spot_that_is_clicked_shows_it
     source = page.locator("#spot-gif img").get_attribute("src")
     with Image.open(io.BytesIO(httpx.get(f"{compared.served.url}/{source}").content)) as gif:
         assert gif.n_frames == shown
+    page.set_viewport_size({"width": 1024, "height": 768})  # where all stand one below the other
+    page.evaluate("scrollTo(0, 0)")
+    assert page.locator("#spot-gif").bounding_box()["y"] < 768 - 150  # so that a click changes something in sight
 
 
 def exported_names(page: Page, button: str, file: str) -> set[str]:
