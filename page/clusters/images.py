@@ -28,6 +28,7 @@ from rccs.nearness import by_closeness, most_similar
 from rccs.review.edits import Maker, move_images, new_rcc
 from rccs.review.notes import title
 from rccs.search import example_for, matching_images
+from support.errors import SAFEError
 from support.text import count, printable
 
 MOST_AT_ONCE = 60  # pictures that the map asks for
@@ -246,11 +247,15 @@ class ImagesView:
 
     def _on_find(self, text: str | None, run: str) -> dict:
         results = self._settings.results.shown(run)
-        found = matching_images(text or "", results.clusters.paths, self._settings.results.parameters()).tolist()
-        if not found:
-            warn("Nothing found", f"No failing image matches {text}")
-            return gr.skip()
-        return self.show_found(results, found, "found")
+        why: SAFEError | str = f"No failing image matches {text}"
+        try:
+            found = matching_images(text or "", results.clusters.paths, self._settings.results.parameters()).tolist()
+        except SAFEError as error:
+            found, why = [], error
+        if found:
+            return self.show_found(results, found, "found")
+        warn("Nothing found", why)
+        return {**self._list(results, [], "Nothing found"), self.map: gr.HTML(found=_found([]))}
 
     def on_colour_of_link(self, name: str | None, run: str) -> dict:
         """Colour the map as an address says, which may name what is not known any more."""

@@ -69,8 +69,6 @@ function name() {
   field?.select();
 }
 
-const editable = (target) => target.closest?.('textarea, select, [contenteditable="true"], input:not([type="radio"], [type="checkbox"], [type="range"])');
-
 document.addEventListener("keydown", (event) => {
   if (!element.offsetParent) return;  // another tab is in sight
   const inName = event.target.matches?.('[data-field="name"]');

@@ -200,7 +200,9 @@ element.addEventListener("change", (event) => {
   if (event.target.tagName === "SELECT") { say(""); load(Number(event.target.value)); }
   else if (event.target.dataset.do === "unlabelled" && state) show(state, first);
 });
-element.addEventListener("keydown", (event) => {
+// Also before anything in the pane is clicked; what is typed elsewhere stays there.
+document.addEventListener("keydown", (event) => {
+  if (!element.offsetParent || (editable(event.target) && !element.contains(event.target))) return;
   if (event.ctrlKey || event.metaKey || event.altKey || !state || event.target.tagName === "SELECT") return;
   if (event.target.type === "search") return typed(event);
   const key = keyOf(event), i = KEYS.indexOf(key);

@@ -21,6 +21,9 @@ function rateBar({ rate, low, high }, other) {
     ...(other === null ? [] : [part("base", `left: ${at(other)}`)]));
 }
 
+// Whether keys are typed into an element.
+const editable = (target) => target.closest?.('textarea, select, [contenteditable="true"], input:not([type="radio"], [type="checkbox"], [type="range"])');
+
 const textButton = (text, onclick) => made("button", { type: "button", onclick }, text);
 
 // What the address says behind `#`, by name; the browser's buttons lead back to what it said before.
