@@ -47,12 +47,12 @@ class FormView:
         return self._fields[name]
 
     @contextlib.contextmanager
-    def options(self, title: str, elem_id: str | None = None) -> Iterator[None]:
-        """Fold away the fields that are laid out in the block, until one of them differs from its default."""
+    def options(self, title: str, elem_id: str | None = None, known: Iterable[str] = ()) -> Iterator[None]:
+        """Fold away the fields laid out in the block, until one differs from its default, but for those `known` here."""
         others = set(self._fields)
         with gr.Accordion(title, open=False, elem_id=elem_id) as self._options:
             yield
-        self._optional = set(self._fields) - others
+        self._optional = set(self._fields) - others - set(known)
 
     @property
     def widgets(self) -> list[gr.components.Component]:

@@ -69,7 +69,7 @@ class UnsafeTab(FormTab):
             info = "From 0 to 1; of a detector, the share found"
             self.form.text("accuracy", "accuracy", "Test accuracy", info, "0.93", scale=1, min_width=150)
             self._lay_out_start("improvement", "Select unsafe set", "select")
-        with self.form.options("How many images, and which"):
+        with self.form.options("How many images, and which", known=("model", "test")):
             self._lay_out_options()
         self._lay_out_state(TAB, EMPTY)
         with pane("unsafe-pane") as self.pane:
