@@ -374,6 +374,7 @@ def test_labels_come_back_undo_is_each_ones_own_and_a_full_disk_is_told(browser,
             return [image.label for image in load_unsafe_set(served.out).images]
 
         def give(page: Page, widget: Locator, place: int, key: str) -> None:
+            expect(widget.locator(".safe-label")).not_to_have_attribute("aria-busy", "true")  # it takes no other
             widget.locator("[data-index]").nth(place).click()
             page.keyboard.press(key)
 
