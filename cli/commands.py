@@ -4,6 +4,7 @@ The page and the command line call the same functions. Slow imports are local to
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -446,13 +447,17 @@ def _take_typed_labels(out: Path) -> None:
 def run_ui(out: Path, options: argparse.Namespace) -> None:
     """The web page, until it is stopped."""
     from page.app import serve
+    from support.files import read_text
 
+    if options.password_file and options.auth:
+        raise SAFEError("Expected either --auth or --password-file. Received both.")
+    auth = read_text(options.password_file).rstrip("\r\n") if options.password_file else None
     serve(
         options.out,
         host=options.host,
         port=options.port,
         root=options.root,
-        auth=options.auth,
+        auth=auth or options.auth or os.environ.get("SAFE_AUTH"),
         weights=options.weights,
         example=options.example,
     )

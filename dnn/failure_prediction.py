@@ -20,8 +20,9 @@ import numpy as np
 
 from dnn.failures import examples_for
 from dnn.held_out import HeldOut
-from dnn.model import AS_IN_THE_FILE, DnnOptions, load_dnn, sized_for
-from dnn.predictions import Predictions, judge, predict
+from dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
+from dnn.model_process import load_apart, predict_apart
+from dnn.predictions import Predictions, judge
 from dnn.tested import AnsweredImages, class_columns, is_decided, probabilities_in, read_answer_table
 from support.entries import path_of
 from support.errors import SAFEError
@@ -49,7 +50,7 @@ class FailurePrediction:
     classes : tuple of str
         In the order of the outputs.
     run : callable
-        The outputs for other images, given by a folder and paths in it: `predict` without the DNN, or what a table has.
+        The outputs for other images, by a folder and paths in it: `predict_apart` of the DNN, or what a table has.
     notes : tuple of str
         Sentences on images whose outputs are not known.
     """
@@ -123,7 +124,7 @@ def predict_failures(
     SAFEError
         The model does not load, is a regression or does not fit the classes, or no image is readable.
     """
-    dnn = load_dnn(model, rescale=options.rescale, trust=options.trust)
+    dnn = load_apart(model, options, progress=progress)
     if dnn.task == "regression":
         raise SAFEError(
             "Expected a classifier, since its likely failures are to be predicted. Received a regression: "
@@ -133,9 +134,12 @@ def predict_failures(
     if held_out:
         images = images.taken(~held_out.among(images.root, images.paths))
     dnn = sized_for(dnn, images.files)  # once, so that other images are compared at the same size
-    predictions = predict(dnn, images.root, images.paths, progress=progress, what="Running the model on test images")
+    what = "Running the model on test images"
+    predictions = predict_apart(dnn, images.root, images.paths, progress=progress, what=what)
     wrong = ~judge(dnn, images, predictions.indices, predictions.outputs).right
-    return FailurePrediction(dnn.path, predictions.outputs, wrong, images.classes, functools.partial(predict, dnn))
+    return FailurePrediction(
+        dnn.path, predictions.outputs, wrong, images.classes, functools.partial(predict_apart, dnn)
+    )
 
 
 def predict_failures_from_tables(

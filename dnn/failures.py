@@ -19,8 +19,9 @@ import numpy as np
 
 from dnn.given_answers import GivenAnswers, read_answers
 from dnn.held_out import HOLD_OUT, HoldOut, draw
-from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, load_dnn, sized_for
-from dnn.predictions import Judgement, LabelledImages, check_classes, doubts, judge, labelled_images, predict
+from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
+from dnn.model_process import load_apart, predict_apart
+from dnn.predictions import Judgement, LabelledImages, check_classes, doubts, judge, labelled_images
 from dnn.rounds import keep_round
 from dnn.targets import images_with_targets
 from dnn.tested import predictions_text
@@ -148,12 +149,12 @@ def find_failures(
     """
     options = checked(options)
     out = _checked_folder(out, test)
-    dnn = load_dnn(model, rescale=options.rescale, trust=options.trust, task=options.task)
+    dnn = load_apart(model, options, task=options.task, progress=progress)
     images, assumptions = examples_for(dnn, test, options=options, train=train)
     dnn = sized_for(dnn, images.files)
     held, sentences = draw(images, hold_out) if hold_out else (np.zeros(len(images.paths), bool), ())
     held_out, images = images.taken(held).paths, images.taken(~held)
-    found = predict(dnn, images.root, images.paths, progress=progress)
+    found = predict_apart(dnn, images.root, images.paths, progress=progress)
     judgement = judge(dnn, images, found.indices, found.outputs, threshold=options.threshold)
     doubtful = doubts(dnn, judgement.accuracy, "the test images")
     images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))

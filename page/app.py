@@ -5,7 +5,6 @@ import hmac
 import os
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -31,6 +30,7 @@ from page.results import Results, check_within
 from page.retraining.tab import RetrainingTab
 from page.rounds import CLUSTERS_TAB, FAILURES_TAB, wire_classes, wire_next_round, wire_reasons
 from page.serving.analyses import BIN_FOLDER, TOP, folder_of, title_of
+from page.serving.connections import answer, listen
 from page.serving.door import Page
 from page.serving.entrance import Entrance
 from page.serving.guard import Guard
@@ -47,7 +47,6 @@ from support.text import printable
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up to five
-LAST_ANSWERS = 0.5  # seconds; otherwise an open window would keep the server running for ever
 MOST_SESSIONS = 100  # each holds about 1 MiB; the least recently used one is dropped
 
 
@@ -147,17 +146,9 @@ def serve(
     check_within(folder, within)
     offered = find_example(path_of(example, "a case study (--example)")) if example else None
     settings = PageSettings(folder, Jobs(), Results(folder, within), weights, within, offered)
-    # Attempts at a password are counted by the address that the connection comes from, whatever its headers say. With
-    # the address of a proxy in this variable, they are counted by visitor.
-    os.environ.setdefault("FORWARDED_ALLOW_IPS", "")
-    os.environ.pop("GRADIO_ROOT_PATH", None)  # by which the pages of analyses would not be found
-    # Gradio asks its own address whether it answers, which no proxy can.
-    for name in ("no_proxy", "NO_PROXY"):
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), *LOOPBACK, host)))
     with _served_files() as files:
         # A page with a password needs no check of the host name: browsers do not send its cookie to another name.
         names = None if credentials else frozenset(LOOPBACK)
-        app = build_app(settings)
         gr.set_static_paths(files / PICTURE_FOLDER)
         mounts = Mounts(folder, settings, lambda inner, turn: _settings_of(inner, turn, settings), _mounted)
         listing = ListPage(folder, mounts, offered.folder if offered else None)
@@ -165,32 +156,12 @@ def serve(
             Middleware(Guard, hosts=names, folders=(files.resolve(),), of_analysis=lambda name: _gifs_of(folder, name)),
             Middleware(Entrance, mounts=mounts, listing=listing),
         ]
+        check = _password_check(credentials) if credentials else None
+        app = _mounted(settings, auth=check, app_kwargs={"middleware": middleware})
         listing.stands_first()  # looks at all folders: the first time takes seconds where there are 60,000
-        try:
-            _try_address(host, port)
-            app.queue(max_size=MOST_QUEUED, api_open=False).launch(
-                server_name=host,
-                server_port=port,
-                auth=_password_check(credentials) if credentials else None,
-                app_kwargs={"middleware": middleware},
-                state_session_capacity=MOST_SESSIONS,
-                quiet=True,
-                prevent_thread_lock=True,
-                **_look(folder),
-                # Set explicitly, or Gradio reads the environment: no tunnel, no other server in front
-                share=False,
-                num_workers=0,
-            )
-        except (OSError, OverflowError, ValueError) as error:
-            raise SAFEError(
-                f"Could not listen on {host}, port {port}. Is it in use? Choose another with --port."
-            ) from error
-        print(f"SAFE is on http://{host}:{port}  (results in {folder}; Ctrl-C ends it)", flush=True)
-        try:
-            app.block_thread()
-        finally:
-            app.server.should_exit = True  # requests in progress end before the pictures are deleted
-            app.server.thread.join(timeout=LAST_ANSWERS)
+        with listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
+            print(f"SAFE is on http://{host}:{port}  (results in {folder}; Ctrl-C ends it)", flush=True)
+            answer(app, listener)
 
 
 def _look(folder: Path) -> dict[str, Any]:
@@ -201,6 +172,7 @@ def _look(folder: Path) -> dict[str, Any]:
         "allowed_paths": [str(folder / GIF_FOLDER)],
         "max_file_size": 1,  # nothing is uploaded; the guard refuses uploads first
         "footer_links": [],
+        "root_path": "",
         "ssr_mode": False,
         "mcp_server": False,
         "run_history": False,
@@ -223,11 +195,11 @@ def _settings_of(folder: Path, turn: Turn, top: PageSettings) -> PageSettings:
     return top._replace(out=folder, home=top.out, jobs=Jobs(turn), results=Results(folder, top.root))
 
 
-def _mounted(settings: PageSettings, title: str) -> FastAPI:
-    """The page of an analysis as an application that is served below an address of its own."""
+def _mounted(settings: PageSettings, title: str = "", **more: Any) -> FastAPI:
+    """The page of an analysis as an application; `more` is as for `gr.mount_gradio_app`."""
     app = build_app(settings, title=title).queue(max_size=MOST_QUEUED, api_open=False)
     app.state_session_capacity = MOST_SESSIONS
-    return gr.mount_gradio_app(FastAPI(openapi_url=None), app, path="", **_look(settings.out))
+    return gr.mount_gradio_app(FastAPI(openapi_url=None), app, path="", **_look(settings.out), **more)
 
 
 def _gifs_of(home: Path, name: str) -> Path:
@@ -247,12 +219,6 @@ def _served_files() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _try_address(host: str, port: int) -> None:
-    """Raise an OSError or ValueError if the address cannot be used; the server would print a long message instead."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    socket.create_server((host, port), family=family).close()
 
 
 def _credentials(auth: str | None) -> tuple[str, str] | None:

@@ -295,6 +295,11 @@ def write_copies(
                 yield row.file, data
                 written.append(row)
             progress("Copying images", done, len(rows))
+        if len(missing) == len(rows) > 0:
+            raise SAFEError(
+                f"Expected the images that the results are of. Received none of {len(rows):,} in {root}; the first, "
+                f"{missing[0].path}: {missing[0].reason}. Were they moved or deleted?"
+            )
         yield from tables(written)
 
     write = _write_zip if target.suffix.lower() == ".zip" else _write_folder
@@ -328,7 +333,10 @@ def _write_zip(target: Path, files: Iterable[tuple[str, bytes]]) -> None:
 
 
 def _target(to: str | os.PathLike) -> Path:
-    return path_of(to, "a place to export to")
+    target = path_of(to, "a place to export to")
+    if not target.name:
+        raise SAFEError(f"Expected a new folder to export to. Received: {target}. Choose one below it.")
+    return target
 
 
 # --- What may be replaced ---------------------------------------------------------------------------------------

@@ -234,6 +234,20 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_bytes(encoded(text))
 
 
+def read_text(path: Path) -> str:
+    """A text file that somebody else wrote (UTF-8).
+
+    Raises
+    ------
+    SAFEError
+        It cannot be read, or is no such file.
+    """
+    try:
+        return regular(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SAFEError(f"Could not read {path}: {getattr(error, 'strerror', None) or error}.") from error
+
+
 def encoded(text: str) -> bytes:
     """A text as files hold it."""
     return text.encode("utf-8", "surrogateescape")

@@ -5,8 +5,11 @@ import dataclasses
 import itertools
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +18,7 @@ import FE
 from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
 from dbscan.resamples import FEWEST_SAMPLES
+from dnn import model_process
 from features.extractor import Extractor
 from features.network import load_network
 from features.weights import FC2_VARIABLE
@@ -74,6 +78,23 @@ def few_samples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def all_samples() -> None:
     """The random parts of a real run."""
+
+
+@pytest.fixture(autouse=True)
+def models_in_a_thread(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models are run in a thread: a process of its own would import TensorFlow each time, which takes seconds."""
+
+    def start(*arguments: Any) -> SimpleNamespace:
+        threading.Thread(target=model_process._serve, args=arguments, daemon=True).start()
+        return SimpleNamespace(kill=lambda: None, join=lambda: None)
+
+    if "models_in_processes" not in request.fixturenames:
+        monkeypatch.setattr("dnn.model_process._start", start)
+
+
+@pytest.fixture
+def models_in_processes() -> None:
+    """Models are run as they are in the product."""
 
 
 @pytest.fixture(autouse=True)

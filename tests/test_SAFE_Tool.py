@@ -81,6 +81,20 @@ def clustered(fake_network, clustered_folder, failing, out, capsys) -> Path:
 # --- As a process -----------------------------------------------------------------------------------------------
 
 
+def test_a_password_is_read_from_a_file_or_the_environment(tmp_path, monkeypatch, capsys):
+    served, ui = [], ["ui", "--out", str(tmp_path)]
+    monkeypatch.setattr("page.app.serve", lambda out, **given: served.append(given["auth"]))
+    (tmp_path / "password").write_text("ann:wörd \n", encoding="utf-8")
+    assert SAFE_Tool.main([*ui, "--password-file", str(tmp_path / "password")]) == 0
+    monkeypatch.setenv("SAFE_AUTH", "bob:x")
+    assert SAFE_Tool.main(ui) == 0
+    assert SAFE_Tool.main([*ui, "--auth", "cem:y"]) == 0
+    assert served == ["ann:wörd ", "bob:x", "cem:y"]
+    assert SAFE_Tool.main([*ui, "--auth", "a:b", "--password-file", str(tmp_path / "password")]) == 2
+    assert SAFE_Tool.main([*ui, "--password-file", str(tmp_path / "none")]) == 2
+    assert "Expected either --auth or --password-file. Received both." in capsys.readouterr().err
+
+
 def test_an_error_of_the_engineer_is_one_plain_line_and_exit_code_2(tmp_path):
     run = in_a_process("cluster", tmp_path / "gone", "--extractor", "vgg16-conv", "--out", tmp_path / "out")
     assert run.returncode == 2

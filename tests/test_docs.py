@@ -4,6 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 from cli.arguments import build_parser
 from dbscan.projection import N_COMPONENTS
@@ -82,7 +84,7 @@ def test_each_link_of_a_document_leads_somewhere(name):
 
 GIFS = {"gifs/RCC_<id>.gif", "gifs/weak_spot_<rank>.gif", "gifs/noise.gif"}
 WRITTEN = written.WRITTEN | GIFS | {"export", "defects.log", "causes.json"}
-READ = {"parameters.csv", "classes.txt", "tests/", "NNN-title.md", "package/module.py"}
+READ = {"parameters.csv", "classes.txt", "sbom.json", "tests/", "NNN-title.md", "package/module.py"}
 
 
 @each_document("CHANGELOG.md")
@@ -175,6 +177,26 @@ def test_the_size_of_the_modules_that_workers_get_is_about_right():
 
 
 # --- The version --------------------------------------------------------------------------------------------------
+
+
+def test_each_promise_of_safety_names_a_test_that_is_there():
+    named = re.findall(r"`([^`]+\.py)::(test_\w+)`", TEXTS["docs/SECURITY.md"])
+    assert len(named) > 30
+    for file, test in named:
+        assert f"\ndef {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), test
+
+
+def test_the_lock_is_of_what_the_requirements_allow_with_a_hash_each_and_no_address():
+    text = (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8")
+    packages = re.findall(r"^([\w.-]+)==(\S+)(?: ;.*)? \\\n    --hash=sha256:", text, re.MULTILINE)
+    assert len(packages) == len(re.findall(r"^\w", text, re.MULTILINE)) > 50
+    assert "//" not in text
+    assert not re.search(r"^(-|.* @ )", text, re.MULTILINE)
+    versions = {name.lower(): Version(version) for name, version in packages}
+    for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            needed = Requirement(line)
+            assert versions[needed.name] in needed.specifier, line
 
 
 def test_the_changelog_and_the_citation_have_the_version():

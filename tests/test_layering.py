@@ -26,7 +26,7 @@ HOUSE = {
     "clustering": "",
     "selection": "",
     "dnn": (
-        "model_file onnx_model model predictions targets tested group_columns held_out "
+        "model_file onnx_model model predictions model_process targets tested group_columns held_out "
         "confusion given_answers rounds failures detection.coco detection.yolo detection.detections detection.crops "
         "detection.detector_failures detection.seen_objects failure_prediction"
     ),
@@ -46,13 +46,13 @@ HOUSE = {
         "migration"
     ),
     "page": (
-        "assets serving.analyses serving.shelf serving.summaries serving.door forms serving.guard tables "
-        "retraining.plots results folders jobs failures.collected picker pictures serving.mounts serving.list_page "
-        "serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings clusters.cards "
-        "form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note clusters.beside "
-        "clusters.rcc clusters.how_found clusters.spots clusters.runs clusters.views clusters.views_bar "
-        "failures.view failures.tab labels.tab retraining.view retraining.counts retraining.models retraining.tab "
-        "unsafe.tab report.fresh report.tab clusters.form clusters.tab rounds app"
+        "assets serving.analyses serving.shelf serving.summaries serving.connections serving.door forms serving.guard "
+        "tables retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
+        "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
+        "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
+        "clusters.beside clusters.rcc clusters.how_found clusters.spots clusters.runs clusters.views "
+        "clusters.views_bar failures.view failures.tab labels.tab retraining.view retraining.counts retraining.models "
+        "retraining.tab unsafe.tab report.fresh report.tab clusters.form clusters.tab rounds app"
     ),
     "cli": "terminal commands arguments",
     "SAFE_Tool": "",

@@ -22,7 +22,7 @@ from support.progress import Progress, no_progress
 
 MARGIN, LEAST_MARGIN = 0.25, 8  # context on each side: a share of the longer side, and pixels
 BORDER = 1.0  # pixels: so near to it, a box is cut off by the image's border
-LONGEST_NAME = 80  # characters of a folder's or file's name; file systems allow 255 bytes
+LONGEST_NAME, LONGEST_BYTES = 80, 200  # of a folder's or file's name; file systems allow 255 bytes
 UNSAFE_IN_NAMES = '<>:"/\\|?*'
 PARAMETERS = ("object_px", "object_aspect", "truncated", "in_crowd", "near_by", "type", "confused_with")
 """The columns of `parameters.csv` that are about boxes; the last two are empty for what is right."""
@@ -106,7 +106,8 @@ def _stem(name: str) -> str:
 def _plain(name: str) -> str:
     """A name that each file system accepts, and that is no formula to a spreadsheet."""
     plain = "".join("_" if c in UNSAFE_IN_NAMES or not c.isprintable() else c for c in name)
-    return plain[:LONGEST_NAME].strip(". ").lstrip("=+-@'") or "_"
+    plain = plain[:LONGEST_NAME].encode()[:LONGEST_BYTES].decode(errors="ignore")
+    return plain.strip(". ").lstrip("=+-@'") or "_"
 
 
 def _class_folders(classes: Sequence[str]) -> dict[str, str]:

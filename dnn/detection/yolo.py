@@ -15,7 +15,7 @@ from PIL import Image
 from dnn.detection.coco import DetectorTest, detector_test, least_score
 from support.entries import path_of, quoted
 from support.errors import SAFEError
-from support.files import regular
+from support.files import read_text
 from support.images import FORMATS, SIDEWAYS, UNREADABLE, find_images
 from support.text import count, printable
 
@@ -47,13 +47,14 @@ def read_yolo(
     names = _class_names(folders[0])
     of_images, found, notes = [], [], []
     for folder, n_numbers in zip(folders, (5, 6), strict=True):
+        there = {Path(place, name) for place, _, names in os.walk(folder, onerror=_refuse) for name in names}
         files = [folder / PurePosixPath(path).with_suffix(".txt") for path in listing.paths]
         if not any(file.is_file() for file in files):
             raise SAFEError(
                 f"Expected a folder with a text file of YOLO for images in {listing.root}, such as {files[0].name}. "
                 f"Received none: {folder}"
             )
-        if strangers := sorted({*folder.rglob("*.txt")} - {*files, folder / CLASSES_FILE}):
+        if strangers := sorted({path for path in there if path.suffix == ".txt"} - {*files, folder / CLASSES_FILE}):
             notes.append(f"Left out: {count(len(strangers), 'file')} of no image, the first {strangers[0]}.")
         found.append([_lines(file, n_numbers) if os.path.lexists(file) else [] for file in files])
     boxes: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
@@ -73,25 +74,25 @@ def read_yolo(
     return dataclasses.replace(test, notes=(*notes, *test.notes))
 
 
+def _refuse(error: OSError) -> None:
+    if isinstance(error, PermissionError):  # or its images would count as without any object
+        raise SAFEError(
+            f"Expected a folder that can be read. Received: {error.filename} ({error.strerror})."
+        ) from error
+
+
 def _class_names(folder: Path) -> list[str]:
     """The names in `classes.txt` in a folder or beside it; none if there is no such file."""
     for path in (folder / CLASSES_FILE, folder.parent / CLASSES_FILE):
         if os.path.lexists(path):
-            return [line.strip() for line in _text(path).strip().splitlines()]
+            return [line.strip() for line in read_text(path).strip().splitlines()]
     return []
-
-
-def _text(path: Path) -> str:
-    try:
-        return regular(path).read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SAFEError(f"Could not read {path}: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def _lines(path: Path, n_numbers: int) -> list[list[float]]:
     """The numbers in each line of a file that is not empty."""
     found = []
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         words = line.split()
         if not words:
             continue

@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import json
 import re
+import select
 import socket
 import time
 import zipfile
@@ -26,6 +27,7 @@ from page.picker import FIELDS
 from page.pictures import picture
 from page.results import Results, check_within
 from page.serving.analyses import names_in
+from page.serving.connections import MOST_CONNECTIONS
 from page.serving.guard import DELAY, LONGEST_LINE, MAX_BODY, Guard
 from page.serving.shelf import delete, make
 from rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
@@ -131,6 +133,17 @@ def outside(attacked: Attacked) -> list[str]:
         "/dev/stdin",
         "/proc/self/environ",
     ]
+
+
+def test_an_address_that_holds_many_connections_loses_its_oldest_ones_and_keeps_nobody_out(attacked):
+    place = ("127.0.0.1", int(attacked.url.rpartition(":")[2]))
+    with contextlib.ExitStack() as held:
+        opened = [held.enter_context(socket.create_connection(place, 5, ("127.0.0.2", 0))) for _ in range(600)]
+        assert httpx.get(attacked.url, timeout=SECONDS).status_code == 200
+        ended = [connection for connection in opened if select.select([connection], [], [], 0)[0]]
+        assert len(ended) >= 600 - MOST_CONNECTIONS
+        assert opened[0] in ended
+        assert opened[-1] not in ended
 
 
 # --- Paths in fields --------------------------------------------------------------------------------------------

@@ -179,6 +179,15 @@ def test_an_image_that_is_gone_is_told_and_the_others_are_exported(clusters, tmp
 # --- A ZIP file -------------------------------------------------------------------------------------------------
 
 
+def test_nothing_is_exported_where_all_images_are_gone_or_to_the_root_of_all_folders(clusters, tmp_path):
+    with pytest.raises(SAFEError, match=r"Expected a new folder to export to\. Received: /\."):
+        export_rccs(clusters, NOTES, Path("/"))
+    shutil.rmtree(clusters.image_root)
+    with pytest.raises(SAFEError, match=r"Received none of 26 in .*night_04\.png: No such file"):
+        export_rccs(clusters, NOTES, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_zip_file_holds_the_same_as_the_folder(clusters, tmp_path):
     out = export_rccs(clusters, NOTES, tmp_path / "out", report="<html>").path
     packed = export_rccs(clusters, NOTES, tmp_path / "out.zip", report="<html>")

@@ -64,6 +64,15 @@ def test_the_crops_are_a_test_set_with_predictions(case):
     assert f"{len(results) - found} false detections" in failures.assumptions[0]
 
 
+def test_a_class_name_longer_than_names_of_folders_may_be_is_cut_off_there(case):
+    truth = json.loads(case.truth.read_text())
+    truth["categories"][0]["name"] = "😀" * 64
+    write_json(case.truth, truth)
+    failures = find_detection_failures(case.truth, case.results, case.images, case.out)
+    assert "😀" * 64 in failures.classes
+    assert (case.out / "objects" / ("😀" * 50)).is_dir()
+
+
 def test_each_crop_has_a_row_that_says_where_it_comes_from_and_one_of_parameters(case):
     find(case)
     images = find_images(case.out / "objects").paths

@@ -1,6 +1,8 @@
 """Text files of YOLO are read as the same boxes in COCO's format are."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +58,21 @@ def test_an_image_without_a_file_has_no_boxes_and_a_class_without_a_name_its_num
     assert 1 not in test.objects.image
     assert 2 not in test.detections.image
     assert test.notes == (f"Left out: 1 file of no image, the first {results / 'other.txt'}.",)
+
+
+def test_labels_in_a_folder_that_cannot_be_read_do_not_count_as_none(case, monkeypatch):
+    labels, results = as_yolo(case)
+    (labels / "inner").mkdir()
+    look = os.scandir
+
+    def scandir(path):
+        if Path(path).name == "inner":  # what its permissions would do, of which root takes no notice
+            raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
+        return look(path)
+
+    monkeypatch.setattr("os.scandir", scandir)
+    with pytest.raises(SAFEError, match=r"Expected a folder that can be read\. Received: .*inner \(Permission denied"):
+        read_yolo(labels, results, case.images)
 
 
 def test_the_size_is_that_of_the_image_as_it_is_shown(tmp_path):
