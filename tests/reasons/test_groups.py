@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dnn.tested import AnsweredImages
 from pipeline.comparison import explain_failures
@@ -102,6 +103,25 @@ def test_names_of_files_may_say_it(tmp_path):
         tmp_path, [f"{p[0]}/{i // 10}/{i}.png" for i, p in enumerate(paths)], right, "x", *["1"] * 100
     )
     assert "--group folder" in suspected_groups(deeper, parameters=table).notes[0]
+
+
+def test_chains_of_near_duplicates_are_offered_where_nothing_else_says_it(tmp_path):
+    """Eight scenes of five frames, in half of which most are wrong, and single images; files are named by chance."""
+    rng = np.random.default_rng(0)
+    scenes = rng.integers(0, 200, (28, 8, 8)).astype(np.uint8)
+    shown = np.r_[np.repeat(np.arange(8), 5), np.arange(8, 28)]
+    paths = [f"a/{number}.png" for number in rng.permutation(1000)[: len(shown)]]
+    (tmp_path / "a").mkdir()
+    for path, scene in zip(paths, shown, strict=True):
+        pixels = scenes[scene] + rng.integers(0, 8)
+        Image.fromarray(pixels.astype(np.uint8)).resize((96, 96), Image.Resampling.BICUBIC).save(tmp_path / path)
+    right = np.where(shown < 4, False, True)
+    tested, table = draw_tested(tmp_path, paths, right, "light", *["1"] * len(paths))
+    (sentence,) = suspected_groups(tested, parameters=table).notes
+    assert "(28 sequences, intra-group correlation of failing 1.00)" in sentence
+    assert "(--group near-duplicates)" in sentence
+    groups = named_groups(["near-duplicates"], tested, parameters=table).groups
+    assert len(set(zip(groups.of.tolist(), shown.tolist(), strict=True))) == 28
 
 
 def test_what_so_few_groups_cannot_show_is_said_with_how_many_could(tmp_path):
