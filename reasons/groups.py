@@ -56,8 +56,9 @@ class KnownGroups(NamedTuple):
 
 
 def named_groups(
-    names: Sequence[str], tested: AnsweredImages, *, parameters: Path | None, within: Path | None = None
-) -> KnownGroups | None:
+    names: Sequence[str], tested: AnsweredImages, *, parameters: Path | None, within: Path | None = None,
+    required: bool = True,
+) -> KnownGroups | None:  # fmt: skip
     """The groups by the values of columns together; None if no name is given.
 
     Parameters
@@ -68,6 +69,8 @@ def named_groups(
         The table of the test images' parameters; by default that in or beside their folder.
     within : path, optional
         One that is not given is only read inside this folder.
+    required : bool
+        Whether it is an error if there is no such column; otherwise images count as independent, and a note says so.
 
     Raises
     ------
@@ -76,10 +79,20 @@ def named_groups(
     """
     if not names:
         return None
-    columns = _columns_of(tested, parameters, within, names)
+    try:
+        chosen = chosen_columns(names, _columns_of(tested, parameters, within, names))
+    except SAFEError as error:
+        if required:
+            raise
+        return _alone(names, len(tested.paths), error)
     column = names[0] if len(names) == 1 and names[0] not in (PREFIX, FOLDER, ALIKE) else ""
-    groups, unknown = grouped(noun_of(names), chosen_columns(names, columns), column=column)
+    groups, unknown = grouped(noun_of(names), chosen, column=column)
     return KnownGroups(groups, True, tuple(_notes(groups, unknown, tested)))
+
+
+def _alone(names: Sequence[str], n_images: int, error: SAFEError) -> KnownGroups:
+    groups = Groups(noun_of(names), np.arange(n_images))
+    return KnownGroups(groups, False, (f"Images count as independent: {error}",))
 
 
 def _notes(groups: Groups, unknown: int, tested: AnsweredImages) -> list[str]:
@@ -178,8 +191,7 @@ def groups_of_test(
         columns = group_columns(root, paths, [*(tables if ours else ()), find_parameters(root, within=within)], names)
         chosen = chosen_columns(names, columns)
     except SAFEError as error:
-        alone = Groups(noun_of(names), np.arange(len(paths)))
-        return KnownGroups(alone, False, (f"Images count as independent: {error}",)) if names else None
+        return _alone(names, len(paths), error) if names else None
     return KnownGroups(grouped(noun_of(names), chosen)[0], True, ()) if names else _suspected(columns, ~right)
 
 

@@ -70,6 +70,27 @@ def test_an_unknown_column_is_an_error_that_names_those_that_are_known(tmp_path)
         named_groups(["persona"], tested, parameters=table)
 
 
+def test_groups_that_say_little_are_told_and_those_of_another_test_set_are_not_required(tmp_path):
+    """A group for each image, one group, unknown values, a group that determines the class, and no such column."""
+    paths = [f"{label}/{i}.png" for label in "ab" for i in range(30)]
+    right = np.random.default_rng(0).random(60) < 0.7
+    told = {
+        "Each image is of another lesion: images count as independent.": [str(i) for i in range(60)],
+        "All images are of one lesion: what is found may hold for this one alone.": ["x"] * 60,
+        "The lesion of 10 images is unknown: each counts as one of its own.": ["", *"xy", "z"] * 10 + ["z"] * 20,
+        "Each lesion has images of one class only, so that classes are compared between them alone.": [
+            str(i // 6) for i in range(60)
+        ],
+    }
+    for note, values in told.items():
+        tested, table = draw_tested(tmp_path, paths, right, "lesion", *values)
+        known = named_groups(["lesion"], tested, parameters=table)
+        assert note in known.notes
+        find_weak_spots({"light": np.arange(60.0)}, ~right, groups=known.groups)
+    (note,) = named_groups(["drive"], tested, parameters=table, required=False).notes
+    assert note.startswith("Images count as independent: Expected a column that says which images are of one group.")
+
+
 @pytest.mark.parametrize("column", ["person", "subject_id", "Patient", "track"])
 def test_a_column_that_is_named_like_a_group_is_offered_if_failing_depends_on_it(tmp_path, column):
     tested, table = of_persons(tmp_path, column=column)
