@@ -176,8 +176,8 @@ def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
 def _figures(shown: Collected, known: KnownGroups | None) -> str:
     failures = shown.failures
     wrong, tested = len(failures.failing), failures.test_size
-    of = known.groups.of if known and known.given else np.arange(tested)
-    _, _, low, high, _, _ = counted(np.ones(tested, bool), ~shown.right, of, 0.0)
+    groups = known.groups.of if known and known.given else np.arange(tested)
+    _, _, low, high, _, _ = counted(np.ones(tested, bool), ~shown.right, groups, 0.0)
     name = "Found" if shown.detector else "Accuracy"
     interval = f"95% interval {1 - high:.1%} to {1 - low:.1%}"
     whole = "" if shown.detector or not failures.skipped else f" of {tested + len(failures.skipped):,}"
