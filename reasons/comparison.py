@@ -427,20 +427,22 @@ class Reasons(NamedTuple):
     def in_a_row(self, clusters: RootCauseClusters) -> tuple[str, list[str]] | None:
         """Where RCCs say little: a sentence, and failing images from the most like right ones to the least.
 
-        None if RCCs that fail more often hold `MOST_OF_ALL` of the failing images, or there is no such order.
+        None if RCCs that fail more often hold `MOST_OF_ALL` of the failing images, and none more alone, or there is no
+        such order.
         """
         found = self.comparison
         more = [rcc for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"]
-        held = np.isin(clusters.labels, more).mean()
+        shares = [float((clusters.labels == rcc).mean()) for rcc in more]
+        held = sum(share for share in shares if share <= MOST_OF_ALL)
         if found is None or found.places is None or held >= MOST_OF_ALL:
             return None
         chosen = np.linspace(0, len(found.places) - 1, IN_A_ROW).round().astype(int)
         rows = found.failing[np.argsort(found.places, kind="stable")[chosen]].tolist()
         what = "one of its class" if found.classes is not None else "one"
         sentence = (
-            f"RCCs that fail more often hold {held:.0%} of the failing images. In a row instead, from what looks most "
-            f"like {what} that is right to what looks least like it: a direction that was fitted without them tells "
-            f"which of two such images is wrong in {found.told_apart:.0%} of pairs."
+            f"RCCs that fail more often, and do not hold most failing images alone, hold {held:.0%} of them. In a "
+            f"row instead, from what looks most like {what} that is right to what looks least like it: a direction "
+            f"that was fitted without them tells which of two such images is wrong in {found.told_apart:.0%} of pairs."
         )
         return sentence, [clusters.paths[row] for row in rows]
 

@@ -50,10 +50,12 @@ def test_the_row_goes_from_one_end_to_the_other_and_only_where_rccs_say_little(t
     nearest, right = np.roll(np.arange(40), 2), np.arange(40).repeat(10)  # both RCCs fail alike
     found = Reasons((), (), Comparison(np.arange(40), nearest, right, places=places, told_apart=0.8), 0.1)
     told, paths = found.in_a_row(clusters)
-    assert told.startswith("RCCs that fail more often hold 0% of the failing images. In a row instead, ")
+    assert told.startswith("RCCs that fail more often, and do not hold most failing images alone, hold 0% of them. ")
     assert told.endswith("tells which of two such images is wrong in 80% of pairs.")
     assert paths == [f"a{i:02d}.png" for i in (39, 34, 29, 24, 19, 15, 10, 5, 0)]
     assert paths[0] in row_html(told, dict.fromkeys(paths, "data:"))
     all_in_more = found._replace(comparison=found.comparison._replace(of_right=np.full(400, -1)))
     assert all_in_more.in_a_row(clusters) is None
+    one = clusters_of(tmp_path, {path: int(path < "a12") for path in clusters.paths})  # of which one holds most
+    assert "hold 30% of them" in all_in_more.in_a_row(one)[0]
     assert found._replace(comparison=found.comparison._replace(places=None)).in_a_row(clusters) is None
