@@ -141,7 +141,8 @@ def _add_cluster(commands: Commands) -> None:
     cluster.names("--set-aside", aside)
     groups = (
         "a column that says which test images are of one person, track or drive, and thus not independent; prefix: "
-        "what files' names begin with; folder: folders below those of classes (several: their values together)"
+        "what files' names begin with; folder: folders below those of classes; near-duplicates: chains of images that "
+        "are nearly the same (several: their values together)"
     )
     cluster.names("--group", groups)
     _add_dask_options(cluster)

@@ -106,6 +106,8 @@ def _print_reasons(out: Path) -> None:
             print(f"  RCC {rcc}: {printable(reasons.text_of(review.clusters, rcc, rates))}")
     if offer := nuisance_of(out):
         print(offer[1])
+    if row := reasons.in_a_row(review.clusters):
+        print("\n  ".join((row[0], *map(printable, row[1]))))
     if not reasons.spots:
         print("Weak spots: none, no condition on what is known of the images stands out")
     else:

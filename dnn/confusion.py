@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rccs.spots.groups import Groups, share_of, tally
 from support.intervals import clopper_pearson
 from support.text import printable
 
@@ -141,18 +142,25 @@ def confusion_matrices(
     )
 
 
-def class_rates(label: np.ndarray, predicted: np.ndarray) -> list[ClassRate]:
+def class_rates(label: np.ndarray, predicted: np.ndarray, groups: Groups | None = None) -> list[ClassRate]:
     """How often each class fails, those first of which this is surest (by the lower end of the interval).
 
     Parameters
     ----------
     label, predicted : ndarray of shape (n_images,), str
+    groups : Groups, optional
+        Of images that are not independent.
     """
     names, true = np.unique(label, return_inverse=True)
     fails = label != predicted
     tested = np.bincount(true, minlength=len(names))
     wrong = np.bincount(true[fails], minlength=len(names))
-    low, high = clopper_pearson(wrong, tested)
+    share = np.ones(len(names))
+    if groups:
+        correlation = tally(groups.of, fails).correlation
+        of_classes = [true == number for number in range(len(names))]
+        share = np.array([share_of(groups.of[one], fails[one], correlation) for one in of_classes])
+    low, high = clopper_pearson(share * wrong, share * tested)
     taken: list[Counter[str]] = [Counter() for _ in names]
     for at, said in zip(true[fails].tolist(), predicted[fails].tolist(), strict=True):
         taken[at][said] += 1

@@ -1,22 +1,27 @@
-"""What may say which images belong together: columns of tables, and the names and folders of files."""
+"""What may say which images belong together: columns of tables, the names and folders of files, and near-duplicates."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from dnn.tested import HELD_OUT, LABEL, PREDICTED
+from features.near_duplicates import near_duplicates, thumbnails
 from rccs.parameters import KEY, read_texts
 from support.errors import SAFEError
 from support.text import printable, some
 
-PREFIX, FOLDER = "prefix", "folder"
-"""Groups by the files' names up to a number at their end, and by the folders below those of classes."""
+PREFIX, FOLDER, ALIKE = "prefix", "folder", "near-duplicates"
+"""Groups by the files' names up to a number at their end, by the folders below those of classes, and by looks."""
 NUMBERED = re.compile(r"(.+?)[ _-]+\d+")
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
 NO_GROUPS = (KEY, LABEL, PREDICTED, HELD_OUT)
 
 
-def group_columns(root: Path, paths: Sequence[str], tables: Iterable[Path | None]) -> dict[str, list[str]]:
+def group_columns(
+    root: Path, paths: Sequence[str], tables: Iterable[Path | None], names: Sequence[str] = ()
+) -> dict[str, list[str]]:
     """The columns as texts, empty where unknown; what people wrote down comes first.
 
     Parameters
@@ -26,6 +31,8 @@ def group_columns(root: Path, paths: Sequence[str], tables: Iterable[Path | None
         The images, relative to `root`.
     tables : iterable of Path or None
         Of several that have a column, the first counts.
+    names : sequence of str
+        The columns that are asked for: near-duplicates are looked for only if they are among them.
 
     Raises
     ------
@@ -35,7 +42,8 @@ def group_columns(root: Path, paths: Sequence[str], tables: Iterable[Path | None
     columns: dict[str, list[str]] = {}
     for table in filter(None, tables):
         columns = read_texts(table, root, paths) | columns
-    columns = {PREFIX: _prefixes(paths), FOLDER: _folders(paths)} | columns
+    alike = {ALIKE: chains(root, paths)} if ALIKE in names and ALIKE not in columns else {}
+    columns = {PREFIX: _prefixes(paths), FOLDER: _folders(paths)} | alike | columns
     return {name: texts for name, texts in columns.items() if name not in NO_GROUPS and any(texts)}
 
 
@@ -52,7 +60,20 @@ def chosen_columns(names: Sequence[str], columns: Mapping[str, list[str]]) -> li
 
 def noun_of(names: Sequence[str]) -> str:
     """What a group is, such as `person` by the column `person_id`."""
-    return "-".join("sequence" if name in (PREFIX, FOLDER) else SUFFIX.sub("", name) for name in names)
+    return "-".join("sequence" if name in (PREFIX, FOLDER, ALIKE) else SUFFIX.sub("", name) for name in names)
+
+
+def chains(root: Path, paths: Sequence[str]) -> list[str]:
+    """The first image of the chain of near-duplicates, such as the frames of a drive, that each image is in."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = near_duplicates(thumbnails([root / path for path in paths]))
+    first, second = np.array([pair[:2] for pair in pairs], int).reshape(-1, 2).T
+    joined = coo_array((np.ones(len(pairs)), (first, second)), shape=(len(paths),) * 2)
+    of = connected_components(joined, directed=False)[1]
+    _, beginning, chain = np.unique(of, return_index=True, return_inverse=True)
+    return [paths[row] for row in beginning[chain].tolist()]
 
 
 def _prefixes(paths: Sequence[str]) -> list[str]:

@@ -98,7 +98,7 @@ def draw(images: LabelledImages, hold_out: HoldOut, *, table: Path | None = None
     names = list(images.paths)
     of, noun = np.arange(len(names)), "image"
     if hold_out.group:
-        columns = group_columns(images.root, names, (find_parameters(images.root), table))
+        columns = group_columns(images.root, names, (find_parameters(images.root), table), hold_out.group)
         values = chosen_columns(hold_out.group, columns)
         noun = noun_of(hold_out.group)
         of = grouped(noun, values)[0].of

@@ -48,7 +48,7 @@ class FormView:
 
     @contextlib.contextmanager
     def options(self, title: str, elem_id: str | None = None, known: Iterable[str] = ()) -> Iterator[None]:
-        """Fold away the fields laid out in the block, until one differs from its default, but for those `known` here."""
+        """Fold away the fields laid out in the block, until one differs from its default, but for those `known`."""
         others = set(self._fields)
         with gr.Accordion(title, open=False, elem_id=elem_id) as self._options:
             yield

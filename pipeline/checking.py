@@ -71,8 +71,8 @@ def check_requirements(
             f"{out}, without."
         )
     names = tuple(groups) or (groups_of(out) if there else ())
-    found = named_groups(names, answered, parameters=find_parameters(answered.root))
+    found = named_groups(names, answered, parameters=find_parameters(answered.root), required=bool(groups))
     known = known_of(answered, groups=names, progress=progress)
-    of_images = found.groups if found else None
+    of_images = found.groups if found and found.given else None
     told = findings(required, known.columns, ~answered.right, of_images)
     return Checked(tuple(told), (*answered.notes, *(found.notes if found else ()), *(() if given else (CHOSEN_BY,))))

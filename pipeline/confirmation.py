@@ -82,7 +82,7 @@ def confirm(
         later = _right_after(after, fresh, partial) if after else None
         names = tuple(groups) or groups_of(out)
         parameters = find_parameters(fresh.root)
-        found = named_groups(names, fresh, parameters=parameters)
+        found = named_groups(names, fresh, parameters=parameters, required=bool(groups))
         columns = known_of(fresh, groups=names, progress=progress).columns
         regions = np.full(len(fresh.paths), NOISE)  # also of images that cannot be read
         points, read = points_of_tested(
@@ -91,7 +91,7 @@ def confirm(
         )  # fmt: skip
         regions[read] = review.clusters.labels[Points(review.clusters.points).nearest_to(points)[0]]
         claims = claims_of(reasons.spots, columns, reasons.rates(review.clusters), regions)
-        of = found.groups if found else None
+        of = found.groups if found and found.given else None
         answers = answers_to(claims, ~fresh.right, of)
         closed = [] if later is None else closures(claims, fresh.right, later, of)
         facts = {

@@ -43,6 +43,7 @@ from rccs.spots.weak_spots import (
     spots_text,
 )
 from reasons.groups import KnownGroups, notes_of
+from reasons.order import order_of
 from store.output_folder import Writer
 from store.runs import COMPARISON, Run, add_run, present_runs, reading_file, remove_run
 from support.errors import SAFEError
@@ -55,6 +56,7 @@ COMPARISON_FILE = "comparison.npz"
 
 NEARLY_ALL = 0.8  # of an RCC's images, for a weak spot to be its reason
 MOST_OF_ALL = 0.5  # failing images in such a weak spot: one that holds most of them distinguishes no RCC
+IN_A_ROW = 9  # images that stand for an order
 MOST_COMPARED = 10_000  # tested images; of more, a random part is compared
 LABEL, PREDICTED = "label", "predicted"
 
@@ -80,6 +82,10 @@ class Comparison(NamedTuple):
         What images look like groups of, such as `person`, if groups are not known.
     classes : ndarray of int, or None
         As `groups.of`: the true class, or of what a detector finds where nothing is, that which it is taken for.
+    places : ndarray of shape (n_compared_failing,), float32, or None
+        Where failing images lie between right ones of their class and the least alike (see `order.Order`).
+    told_apart : float
+        As of `order.Order`.
     """
 
     failing: np.ndarray
@@ -90,6 +96,8 @@ class Comparison(NamedTuple):
     groups: Groups | None = None
     suspected: str = ""
     classes: np.ndarray | None = None
+    places: np.ndarray | None = None
+    told_apart: float = 0.0
 
     def rates(self, clusters: RootCauseClusters) -> tuple[Rate, ...]:
         """The failure rates of RCCs, as the engineer has edited them."""
@@ -178,6 +186,9 @@ def compare_with_right(
     rows = np.concatenate([compared.rows[: len(compared.failing)], right[read]])
     of_classes = classes_of(_answers_known(tested), (LABEL, PREDICTED)) if tested.answers.kind == CONFIDENCE else None
     given = known_groups and known_groups.given
+    of_groups = known_groups.groups.of[rows] if known_groups else None
+    of_rows = None if of_classes is None else of_classes[rows]
+    order = order_of(clusters.points[compared.failing], points, of_rows, of_groups)
     return Comparison(
         failing=compared.failing,
         of_failing=of_failing[compared.failing],
@@ -186,7 +197,8 @@ def compare_with_right(
         right_in_spots=None if in_spots is None else in_spots[right[read]],
         groups=known_groups.groups.taken(rows) if known_groups and given else None,
         suspected=known_groups.groups.name if known_groups and not given else "",
-        classes=None if of_classes is None else of_classes[rows],
+        classes=of_rows,
+        **(order._asdict() if order else {}),
     )
 
 
@@ -412,6 +424,28 @@ class Reasons(NamedTuple):
             return ""
         return f"Not explained by any reason: {wrong:,} of {count(tested, 'image')} wrong, {wrong / tested:.1%}."
 
+    def in_a_row(self, clusters: RootCauseClusters) -> tuple[str, list[str]] | None:
+        """Where RCCs say little: a sentence, and failing images from the most like right ones to the least.
+
+        None if RCCs that fail more often hold `MOST_OF_ALL` of the failing images, and none more alone, or there is no
+        such order.
+        """
+        found = self.comparison
+        more = [rcc for rcc, rate in self.rates(clusters).items() if rate.verdict == "more"]
+        shares = [float((clusters.labels == rcc).mean()) for rcc in more]
+        held = sum(share for share in shares if share <= MOST_OF_ALL)
+        if found is None or found.places is None or held >= MOST_OF_ALL:
+            return None
+        chosen = np.linspace(0, len(found.places) - 1, IN_A_ROW).round().astype(int)
+        rows = found.failing[np.argsort(found.places, kind="stable")[chosen]].tolist()
+        what = "one of its class" if found.classes is not None else "one"
+        sentence = (
+            f"RCCs that fail more often, and do not hold most failing images alone, hold {held:.0%} of them. In a "
+            f"row instead, from what looks most like {what} that is right to what looks least like it: a direction "
+            f"that was fitted without them tells which of two such images is wrong in {found.told_apart:.0%} of pairs."
+        )
+        return sentence, [clusters.paths[row] for row in rows]
+
     def spots_of(self, clusters: RootCauseClusters) -> dict[int, int]:
         """The weak spot, as an index, that holds nearly all images of each RCC and no most of all failing ones.
 
@@ -545,4 +579,6 @@ def _comparison_from(arrays: Mapping[str, np.ndarray]) -> Comparison | None:
         groups=groups,
         suspected="" if groups else name,
         classes=arrays.get("classes"),
+        places=arrays.get("places"),
+        told_apart=float(arrays.get("told_apart", 0.0)),
     )

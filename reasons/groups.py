@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dnn.group_columns import FOLDER, PREFIX, chosen_columns, group_columns, noun_of
+from dnn.group_columns import ALIKE, FOLDER, PREFIX, chains, chosen_columns, group_columns, noun_of
 from dnn.held_out import hold_out_record
 from dnn.tested import AnsweredImages
 from rccs.clusters import run_record
@@ -34,6 +34,7 @@ LEVEL = 0.01  # of the test whether groups differ
 LEAST_LOSS = 1.2  # by which factor images must be worth less than independent ones, to be spoken of
 MOSTLY = 0.1  # least share of a group's images in which a condition that varies within it differs from the others
 MOST_UNDECIDED = 3
+MOST_ALIKE = 10_000  # images that are searched for near-duplicates unasked: seconds
 TIMES = (2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 50, 100)  # so many times as many groups are tried out
 
 
@@ -55,18 +56,21 @@ class KnownGroups(NamedTuple):
 
 
 def named_groups(
-    names: Sequence[str], tested: AnsweredImages, *, parameters: Path | None, within: Path | None = None
-) -> KnownGroups | None:
+    names: Sequence[str], tested: AnsweredImages, *, parameters: Path | None, within: Path | None = None,
+    required: bool = True,
+) -> KnownGroups | None:  # fmt: skip
     """The groups by the values of columns together; None if no name is given.
 
     Parameters
     ----------
     names : sequence of str
-        Columns of the parameters or of the predictions, `PREFIX` or `FOLDER`.
+        Columns of the parameters or of the predictions, `PREFIX`, `FOLDER` or `ALIKE`.
     parameters : path, optional
         The table of the test images' parameters; by default that in or beside their folder.
     within : path, optional
         One that is not given is only read inside this folder.
+    required : bool
+        Whether it is an error if there is no such column; otherwise images count as independent, and a note says so.
 
     Raises
     ------
@@ -75,10 +79,20 @@ def named_groups(
     """
     if not names:
         return None
-    columns = _columns_of(tested, parameters, within)
-    column = names[0] if len(names) == 1 and names[0] not in (PREFIX, FOLDER) else ""
-    groups, unknown = grouped(noun_of(names), chosen_columns(names, columns), column=column)
+    try:
+        chosen = chosen_columns(names, _columns_of(tested, parameters, within, names))
+    except SAFEError as error:
+        if required:
+            raise
+        return _alone(names, len(tested.paths), error)
+    column = names[0] if len(names) == 1 and names[0] not in (PREFIX, FOLDER, ALIKE) else ""
+    groups, unknown = grouped(noun_of(names), chosen, column=column)
     return KnownGroups(groups, True, tuple(_notes(groups, unknown, tested)))
+
+
+def _alone(names: Sequence[str], n_images: int, error: SAFEError) -> KnownGroups:
+    groups = Groups(noun_of(names), np.arange(n_images))
+    return KnownGroups(groups, False, (f"Images count as independent: {error}",))
 
 
 def _notes(groups: Groups, unknown: int, tested: AnsweredImages) -> list[str]:
@@ -106,7 +120,7 @@ def suspected_groups(
     """What looks like groups whose images are not independent: of several, those that make images worth least.
 
     Columns count that are named like a group, and the names and folders of files, if there are at least `LEAST_GROUPS`
-    groups of two images or more on average.
+    groups of two images or more on average. If there are none, chains of near-duplicates count.
 
     Parameters
     ----------
@@ -114,24 +128,30 @@ def suspected_groups(
         As for `named_groups`.
     """
     try:
-        return _suspected(_columns_of(tested, parameters, within), ~tested.right)
+        found = _suspected(_columns_of(tested, parameters, within), ~tested.right)
     except SAFEError:
         return None  # the weak spots do without it as well
+    if found or len(tested.paths) > MOST_ALIKE:
+        return found
+    return _suspected({ALIKE: chains(tested.root, tested.paths)}, ~tested.right)
 
 
-def _columns_of(tested: AnsweredImages, parameters: Path | None, within: Path | None) -> dict[str, list[str]]:
+def _columns_of(
+    tested: AnsweredImages, parameters: Path | None, within: Path | None, names: Sequence[str] = ()
+) -> dict[str, list[str]]:
     source = parameters or find_parameters(tested.root, within=within)
-    return group_columns(tested.root, tested.paths, (source, tested.source))
+    return group_columns(tested.root, tested.paths, (source, tested.source), names)
 
 
 def _suspected(columns: Mapping[str, list[str]], wrong: np.ndarray) -> KnownGroups | None:
     found: tuple[float, KnownGroups] | None = None
     for name, values in sorted(columns.items(), key=lambda each: each[0] in (PREFIX, FOLDER)):
-        if not (name in (PREFIX, FOLDER) or LIKE_A_GROUP.search(name)):
+        if not (name in (PREFIX, FOLDER, ALIKE) or LIKE_A_GROUP.search(name)):
             continue
         groups, _ = grouped(noun_of([name]), [values])
         told = tally(groups.of, wrong)
-        if not LEAST_GROUPS <= len(told.sizes) <= len(groups.of) / 2 or told.chance > LEVEL:
+        most = len(groups.of) / (1 if name == ALIKE else 2)  # most images may have no near-duplicate
+        if not LEAST_GROUPS <= len(told.sizes) <= most or told.chance > LEVEL:
             continue
         loss = 1 + told.correlation * (float((told.sizes**2).sum() / told.sizes.sum()) - 1)
         if loss >= LEAST_LOSS and (found is None or loss > found[0]):
@@ -168,11 +188,10 @@ def groups_of_test(
     tested = [Path(str(entry["tested"])) for entry in entries if "tested" in entry]
     ours = not tested or tested[0].resolve() == root.resolve()
     try:
-        columns = group_columns(root, paths, [*(tables if ours else ()), find_parameters(root, within=within)])
+        columns = group_columns(root, paths, [*(tables if ours else ()), find_parameters(root, within=within)], names)
         chosen = chosen_columns(names, columns)
     except SAFEError as error:
-        alone = Groups(noun_of(names), np.arange(len(paths)))
-        return KnownGroups(alone, False, (f"Images count as independent: {error}",)) if names else None
+        return _alone(names, len(paths), error) if names else None
     return KnownGroups(grouped(noun_of(names), chosen)[0], True, ()) if names else _suspected(columns, ~right)
 
 

@@ -228,13 +228,12 @@ def _finding(
     tested, failing = int(holds.sum()), int((holds & wrong).sum())
     if not tested:
         return Finding(required, OPEN, 0, 0, 0.0, 1.0, None)
-    sizes = np.unique(of[holds], return_counts=True)[1]
-    share = share_for_limit(sizes, failing, correlation)
+    share = share_for_limit(of[holds], wrong[holds], correlation)
     high = upper_limit(share * failing, share * tested, required.confidence)
     low = lower_limit(share * failing, share * tested, required.confidence)
     verdict = HOLDS if high <= required.most else BROKEN if low > required.most else OPEN
     needed = _needed(failing / tested, share, tested, required) if verdict == OPEN else None
-    named = (len(sizes), groups.name) if groups else ()
+    named = (len(np.unique(of[holds])), groups.name) if groups else ()
     return Finding(required, verdict, tested, failing, low, high, needed, *named)
 
 

@@ -6,10 +6,11 @@ from typing import Any
 from rccs.review.notes import SpotNote, title
 from rccs.review.spot_notes import notes_elsewhere
 from rccs.spots.weak_spots import levels_of
-from reporting.markup import badge, escaped, html_table, percent, warning
+from reporting.markup import badge, escaped, html_table, percent, picture_uri, warning
 from reporting.material import Material
 from support.text import count
 
+SMALL = (96, 70)  # pixels and quality of pictures in a row
 MOST_OVERLAPS = 5  # RCCs named with a weak spot
 
 
@@ -28,7 +29,7 @@ def weak_spots_section(known: Material) -> str:
     notes = f"<p class='soft small'>{escaped(notes)}</p>" if notes else ""
     if not reasons.spots:
         none = "<p>None: no condition on what is known of the test images stands out beyond chance."
-        return f"{none}{unexplained}</p>{notes}{_noted_elsewhere(known)}"
+        return f"{none}{unexplained}</p>{_in_a_row(known)}{notes}{_noted_elsewhere(known)}"
     levels = levels_of(reasons.spots)
     tables = "".join((f"<h3>{text}</h3>" if text else "") + _table(known, level) for text, level in levels)
     classes = (
@@ -46,9 +47,27 @@ def weak_spots_section(known: Material) -> str:
         f"{classes}</p>"
         f"<p>Of all test images, {percent(reasons.base)} are wrong.{unexplained}</p>"
         + tables
+        + _in_a_row(known)
         + notes
         + _noted_elsewhere(known)
     )
+
+
+def row_html(told: str, pictures: Mapping[str, str]) -> str:
+    """Failing images in a row (see `reasons.comparison.Reasons.in_a_row`), each path with its picture's address."""
+    figures = "".join(
+        f"<figure><img src='{uri}' alt='{escaped(path)}' title='{escaped(path)}'></figure>"
+        for path, uri in pictures.items()
+    )
+    return f"<h3>In a row</h3><p>{escaped(told)}</p><div class='five nine'>{figures}</div>"
+
+
+def _in_a_row(known: Material) -> str:
+    row = known.reasons.in_a_row(known.clusters)
+    if row is None:
+        return ""
+    told, paths = row
+    return row_html(told, {path: picture_uri(known.clusters.image_root / path, *SMALL) for path in paths})
 
 
 def confirmation_section(known: Material) -> str:

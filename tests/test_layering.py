@@ -30,7 +30,7 @@ HOUSE = {
         "confusion given_answers rounds failures detection.coco detection.yolo detection.detections detection.crops "
         "detection.detector_failures detection.seen_objects failure_prediction"
     ),
-    "reasons": "groups comparison confirmation register requirements nuisances looks similar_images",
+    "reasons": "groups order comparison confirmation register requirements nuisances looks similar_images",
     "training": (
         "labels settings checkpoint finetuning second_pass together comparison certainty repetitions "
         "independence closure proof result compared"

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.spots.groups import Tally, effective_share
+from rccs.spots.groups import effective_share
 from support.intervals import LEFT_OUT, clopper_pearson
 from support.text import count
 from training.comparison import Answered, ByGroup, Share
@@ -140,8 +140,8 @@ def certainties(
             alone[i] = max(alone[i], p_of_groups)
             low[i], high[i] = min(low[i], low_of_groups), max(high[i], high_of_groups)
             was_right = part[part[:, 1] > 0]
-            correlation = Tally(was_right[:, 1], was_right[:, 3]).correlation
-            worth[i], groups[i] = effective_share(was_right[None, :, 1], correlation)[0], len(part)
+            worth[i] = effective_share(was_right[None, :, 1], was_right[None, :, 3], 0.0)[0]
+            groups[i] = len(part)
     p = np.ones(len(table))
     p[images > 0] = holm(alone[images > 0])
     lost_low, lost_high = clopper_pearson(worth * worsened, worth * right)

@@ -124,7 +124,7 @@ def _closure(
     elsewhere = float(np.mean(~before[~holds])) if not holds.all() else 0.0
     if not tested:
         return Closure(claim, UNCHANGED, 0, 0, 0.0, 1.0, 1.0, elsewhere, sure)
-    share = share_for_limit(np.unique(of[holds], return_counts=True)[1], wrong, correlation)
+    share = share_for_limit(of[holds], ~after[holds], correlation)
     low, high = (float(end[0]) for end in clopper_pearson(np.array([share * wrong]), np.array([share * tested])))
     limit = upper_limit(share * wrong, share * tested, CONFIDENCE)
     if sure.verdict == BETTER:

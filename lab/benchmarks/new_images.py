@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -31,11 +31,13 @@ from lab.benchmarks.results import write_section
 from lab.casestudies.cases import CASES
 from rccs.answers import CONFIDENCE, Answers
 from rccs.parameters import PARAMETERS_FILE
+from rccs.spots.groups import share_of, tally
 from rccs.spots.weak_spots import WeakSpot
-from reasons.comparison import Known, known_of, weak_spots_of
+from reasons.comparison import LABEL, PREDICTED, Known, known_of, weak_spots_of
 from reasons.groups import KnownGroups, named_groups
 from support.errors import SAFEError
 from support.files import prepare_folder, write_text
+from support.intervals import clopper_pearson
 from support.run_folder import ACCURACY_FILE, PREDICTIONS_FILE
 
 SEED = 1000  # of fresh images: no case study is built with it
@@ -48,8 +50,13 @@ Written by `python -m lab.benchmarks.new_images`. Weak spots are found in some i
 images of a simulator, or the other half of a test set. *Seen*, *expected* and *new* are mean failure rates where they
 were found, as expected of new images, and in new images. *Held* are the weak spots whose 95 % interval holds the rate
 in new images: that of the counted rate, and that for new images. The rate in half of a test set is itself uncertain,
-so that hardly more than 83 % can hold it. Weak spots with fewer than {LEAST_NEW} new images are left out.
+so that hardly more than 83 % can hold it; *both* is the share whose interval would, were it of as many images as the
+difference of both rates is worth. Weak spots with fewer than {LEAST_NEW} new images are left out, and those about
+classes where each group is of one, since halves have no class in common then.
 """
+
+
+Part: TypeAlias = tuple[AnsweredImages, Known, KnownGroups | None]
 
 
 class Pool(NamedTuple):
@@ -70,7 +77,7 @@ class Pool(NamedTuple):
     groups: KnownGroups | None
     apart: bool
 
-    def taken(self, rows: np.ndarray) -> tuple[AnsweredImages, Known, KnownGroups | None]:
+    def taken(self, rows: np.ndarray) -> Part:
         """Some of the images."""
         columns = {name: column[rows] for name, column in self.known.columns.items()}
         groups = self.groups._replace(groups=self.groups.groups.taken(rows)) if self.groups else None
@@ -135,21 +142,38 @@ def parts(pool: Pool, run: int) -> tuple[np.ndarray, np.ndarray]:
 
 def spots_in_run(pool: Pool, run: int) -> list[dict[str, Any]]:
     """Each weak spot that is found in a part of the images, and its rate in the others."""
-    here, there = parts(pool, run)
-    new, known, _ = pool.taken(there)
-    return [_on_new_images(spot, new, known) for spot in weak_spots_of(*pool.taken(here))]
+    here, there = (pool.taken(rows) for rows in parts(pool, run))
+    spots = weak_spots_of(*here)
+    if pool.apart and not set(here[1].columns[LABEL]) & set(there[1].columns[LABEL]):
+        spots = tuple(spot for spot in spots if not {LABEL, PREDICTED} & {one.column for one in spot.literals})
+    return [_on_new_images(spot, here, there) for spot in spots]
 
 
-def _on_new_images(spot: WeakSpot, new: AnsweredImages, known: Known) -> dict[str, Any]:
-    wrong = ~new.right[spot.holds(known.columns)]
+def _on_new_images(spot: WeakSpot, here: Part, there: Part) -> dict[str, Any]:
     figures = ("low", "high", "new_rate", "new_low", "new_high")
+    (_, worth), (wrong, worth_there) = _counted(spot, here), _counted(spot, there)
+    both = 1 / (1 / worth + 1 / max(worth_there, 1))
+    rates = np.array([spot.new_rate or spot.rate, spot.rate])
+    low, high = clopper_pearson(rates * both, np.full(2, both))
     return {
         "where": spot.where,
         "seen": spot.rate,
         **{name: getattr(spot, name) for name in figures},
+        "both_low": float(low[0]),
+        "both_high": float(high[1]),
         "new": int(wrong.sum()),
         "of": len(wrong),
     }
+
+
+def _counted(spot: WeakSpot, part: Part) -> tuple[np.ndarray, float]:
+    """Which images are wrong where a weak spot holds, and how many independent ones they are worth."""
+    tested, known, groups = part
+    holds = spot.holds(known.columns)
+    wrong, share = ~tested.right[holds], 1.0
+    if groups:
+        share = share_of(groups.groups.of[holds], wrong, tally(groups.groups.of, ~tested.right).correlation)
+    return wrong, share * len(wrong)
 
 
 def section(results: Mapping[str, Mapping[str, Any]]) -> str:
@@ -157,8 +181,8 @@ def section(results: Mapping[str, Mapping[str, Any]]) -> str:
     lines = [
         INTRODUCTION.strip(),
         "",
-        "| case | searched | counted | runs | weak spots | seen | expected | new | held | held, new |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| case | searched | counted | runs | weak spots | seen | expected | new | held | held, new | both |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name, result in results.items():
         spots = [spot for run in result["runs"] for spot in run if spot["of"] >= LEAST_NEW]
@@ -166,7 +190,8 @@ def section(results: Mapping[str, Mapping[str, Any]]) -> str:
         if spots:
             rates = [np.mean([spot[key] for spot in spots]) for key in ("seen", "new_rate")]
             rates.append(np.mean([spot["new"] / spot["of"] for spot in spots]))
-            cells += [f"{100 * rate:.1f} %" for rate in (*rates, _held(spots, ""), _held(spots, "new_"))]
+            rates += [_held(spots, which) for which in ("", "new_", "both_")]
+            cells += [f"{100 * rate:.1f} %" for rate in rates]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 

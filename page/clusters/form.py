@@ -6,7 +6,7 @@ from typing import Any
 import gradio as gr
 
 from dbscan.contrast import LOOKS
-from dnn.group_columns import FOLDER, PREFIX
+from dnn.group_columns import ALIKE, FOLDER, PREFIX
 from features.weights import choose_precision
 from page.jobs import PageSettings, typed
 from page.results import Shown
@@ -157,7 +157,7 @@ class ClustersForm:
                 value=[printable(name) for name in clusters.without], **more,
             ),
             self.group: gr.Dropdown(
-                choices=[*known, PREFIX, FOLDER], value=[printable(name) for name in groups], **more
+                choices=[*known, PREFIX, FOLDER, ALIKE], value=[printable(name) for name in groups], **more
             ),
             # Never closed behind the engineer
             **({self.more: gr.update(open=True)} if opened else {}),

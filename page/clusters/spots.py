@@ -6,6 +6,7 @@ from page.assets import scripted
 from page.clusters.note import NoteView, OnWeakSpots, named_spots, spot_judgement
 from page.clusters.rcc import lay_out_player, show_gif
 from page.jobs import PageSettings, pane, put_away, reveal
+from page.pictures import data_uri
 from page.results import Shown
 from page.texts import as_news
 from rccs.gifs import spot_gif_path
@@ -13,6 +14,7 @@ from rccs.review.notes import title
 from rccs.review.spot_notes import notes_elsewhere
 from rccs.spots.weak_spots import WeakSpot, levels_of
 from reporting.markup import escaped
+from reporting.weak_spots import row_html
 from support.text import count, printable
 
 MOST_OVERLAPS = 3  # RCCs named with a weak spot
@@ -34,6 +36,7 @@ class SpotsView:
             self.widget = scripted(
                 "clusters/spots", "", spots="", base=0.0, told="", named="", stays=False, elem_id="spots"
             )
+            self.row = gr.HTML(elem_id="in-a-row")
 
     def lay_out_one(self) -> None:
         """The GIF of the weak spot at hand, and the engineer's note on it."""
@@ -45,7 +48,7 @@ class SpotsView:
 
     @property
     def outputs(self) -> list:
-        return [self.pane, self.player, self.widget, self.heading, self.note_pane, self.note_view.widget]
+        return [self.pane, self.player, self.widget, self.row, self.heading, self.note_pane, self.note_view.widget]
 
     @property
     def noted(self) -> list:
@@ -102,9 +105,18 @@ class SpotsView:
                 named="",
                 stays=stays,
             ),
+            self.row: self._in_a_row(shown),
             self.note_pane: reveal() if rank else put_away(),
             **self.show_one(shown, rank, forced=not stays),
         }
+
+    def _in_a_row(self, shown: Shown) -> str:
+        row = shown.reasons.in_a_row(shown.clusters)
+        if row is None:
+            return ""
+        told, paths = row
+        root = shown.clusters.image_root
+        return row_html(told, {path: data_uri(root / path, 96, self._settings.root) for path in paths})
 
     def show_one(self, shown: Shown, rank: int, forced: bool = True) -> dict:
         """A weak spot's GIF and note (see `NoteView.show`)."""

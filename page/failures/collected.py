@@ -13,6 +13,7 @@ from dnn.tested import load_predictions
 from page.jobs import PageSettings
 from rccs.answers import ERROR, Answers
 from rccs.clusters import RootCauseClusters
+from reasons.groups import KnownGroups, groups_of_test
 from support.entries import is_within
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
@@ -74,6 +75,10 @@ class CollectedFailures:
     def key(self) -> str:
         """As of `Collected`; empty if there are none."""
         return self._results.stamp_of(*_FILES) if self.there else ""
+
+    def groups(self, shown: Collected) -> KnownGroups | None:
+        """Which test images are not independent, or may not be."""
+        return groups_of_test(self._out, shown.failures.test_root, shown.paths, shown.right, within=self._within)
 
     def shown(self, key: str | None = None) -> Collected:
         """Read the failures.

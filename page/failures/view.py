@@ -12,8 +12,9 @@ from page.grid_view import Listed, ListedView, scripted_widget
 from page.jobs import VIEW, pane, put_away, reveal
 from page.tables import bulleted, rate_bar, rate_table
 from rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
+from rccs.spots.groups import counted, in_words
+from reasons.groups import KnownGroups
 from support.errors import SAFEError
-from support.intervals import clopper_pearson
 from support.text import count, printable
 
 WIDE = 12  # classes, from which on the matrix takes the whole width
@@ -68,9 +69,10 @@ class FailuresView:
         failures = shown.failures
         failing = bool(failures.failing)
         skipped = failures.skipped
+        groups = self._collected.groups(shown)
         updates = {
             self.pane: reveal(),
-            self.figures: _figures(shown),
+            self.figures: _figures(shown, groups),
             self.find: gr.Button(interactive=failing),
             self.matrix_pane: put_away(),
             self.rates_pane: put_away(),
@@ -87,7 +89,7 @@ class FailuresView:
             self.matrix_pane: gr.update(elem_classes=wide),
             **self._show_matrix(shown),
             self.rates_pane: reveal(),
-            self.rates: _rates(shown),
+            self.rates: _rates(shown, groups),
         }
 
     def wire(self) -> None:
@@ -171,10 +173,11 @@ def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
 # --- Figures and rates --------------------------------------------------------------------------------------------
 
 
-def _figures(shown: Collected) -> str:
+def _figures(shown: Collected, known: KnownGroups | None) -> str:
     failures = shown.failures
     wrong, tested = len(failures.failing), failures.test_size
-    low, high = (float(end[0]) for end in clopper_pearson(np.array([wrong]), np.array([tested])))
+    groups = known.groups.of if known and known.given else np.arange(tested)
+    _, _, low, high, _, _ = counted(np.ones(tested, bool), ~shown.right, groups, 0.0)
     name = "Found" if shown.detector else "Accuracy"
     interval = f"95% interval {1 - high:.1%} to {1 - low:.1%}"
     whole = "" if shown.detector or not failures.skipped else f" of {tested + len(failures.skipped):,}"
@@ -196,16 +199,18 @@ def _figures(shown: Collected) -> str:
     return f"<dl class='safe-figures safe-accuracy'>{cells}</dl>"
 
 
-def _rates(shown: Collected) -> str:
+def _rates(shown: Collected, known: KnownGroups | None) -> str:
     """A table of all classes: the failure rate as a bar with its interval and the rate of all images, and in words."""
     answers = shown.answers
-    rates = class_rates(answers.label, answers.predicted)
+    groups = known.groups if known and known.given else None
+    rates = class_rates(answers.label, answers.predicted, groups)
     if shown.detector:  # of what is no object, every detection is wrong
         rates = [rate for rate in rates if rate.name != NOTHING]
         rates = [rate._replace(taken_for=MISSED) if rate.taken_for == NOTHING else rate for rate in rates]
     base = 1 - shown.failures.accuracy
     mostly = "Mostly" if shown.detector else "Mostly taken for"
-    told = f"{base:.1%} of all are wrong: the dark line. The thin line is the 95% interval."
+    of = in_words(len(np.unique(groups.of)) if groups else 0, known.groups.name if known else "")
+    told = f"{base:.1%} of all are wrong: the dark line. The thin line is the 95% interval{html.escape(of)}."
     rows = [_rate_row(rate, base) for rate in rates]
     table = rate_table("How often each class is wrong", ("Class", "Wrong", "Rate", mostly), rows)
     return f"<p class='safe-spots-base'>{told}</p>{table}"

@@ -172,15 +172,18 @@ def chance_within(held: np.ndarray, wrong: np.ndarray, of: Tally, effect: float 
     return np.where(known, hypergeom.sf(seen - 1, images, np.maximum(marked, 0), drawn), 1.0)
 
 
-def effective_share(held: np.ndarray, correlation: float) -> np.ndarray:
+def effective_share(held: np.ndarray, failing: np.ndarray, correlation: float) -> np.ndarray:
     """The effective number of images for the interval of a rate, as a share of the tested ones (Korn & Graubard).
 
-    Where groups are few, it is reduced by Student's t. Of a single group it is 1: then nothing is said of others.
+    Groups may differ more where a condition holds than elsewhere, so that the larger correlation counts. Where groups
+    are few, the share is reduced by Student's t. Of a single group it is 1: then nothing is said of others.
 
     Parameters
     ----------
-    held : ndarray of shape (n_rates, n_groups), int
-        Tested images of each group.
+    held, failing : ndarray of shape (n_rates, n_groups), int
+        Tested images of each group, and those of them that are wrong.
+    correlation : float
+        Of all images; 0 if they are independent.
 
     Returns
     -------
@@ -189,22 +192,22 @@ def effective_share(held: np.ndarray, correlation: float) -> np.ndarray:
     from scipy.stats import t as t_distribution  # type: ignore[attr-defined]
 
     tested, groups = held.sum(axis=1), (held > 0).sum(axis=1)
-    effect = 1 + correlation * ((held.astype(float) ** 2).sum(axis=1) / np.maximum(tested, 1) - 1)
+    here = [Tally(of[of > 0], wrong[of > 0]).correlation for of, wrong in zip(held, failing, strict=True)]
+    larger = np.maximum(here, correlation)
+    effect = 1 + larger * ((held.astype(float) ** 2).sum(axis=1) / np.maximum(tested, 1) - 1)
     of_images, of_groups = (t_distribution.isf(LEFT_OUT / 2, np.maximum(n - 1, 1)) for n in (tested, groups))
-    return np.where((groups > 1) & (correlation > 0), np.minimum((of_images / of_groups) ** 2 / effect, 1), 1.0)
+    return np.where((groups > 1) & (larger > 0), np.minimum((of_images / of_groups) ** 2 / effect, 1), 1.0)
 
 
-def share_for_limit(sizes: np.ndarray, wrong: int, correlation: float) -> float:
-    """As `effective_share`, for what may be claimed of new images: if none is wrong, each group counts as one image.
+def share_of(of: np.ndarray, wrong: np.ndarray, correlation: float) -> float:
+    """As `effective_share`, of some images: their groups, and whether they are wrong."""
+    told = tally(of, wrong)
+    return float(effective_share(told.sizes[None, :], told.wrong[None, :], correlation)[0])
 
-    Parameters
-    ----------
-    sizes : ndarray of shape (n_groups,), int
-        Tested images of each group that has any.
-    wrong : int
-        Those of all groups that are wrong.
-    """
-    return float(effective_share(sizes[None, :], correlation)[0]) if wrong else len(sizes) / float(sizes.sum())
+
+def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float) -> float:
+    """As `share_of`, for what may be claimed of new images: if none is wrong, each group counts as one image."""
+    return share_of(of, wrong, correlation) if wrong.any() else len(np.unique(of)) / len(of)
 
 
 class Counted(NamedTuple):
@@ -241,11 +244,11 @@ def counted(holds: np.ndarray, wrong: np.ndarray, of: np.ndarray, correlation: f
     correlation : float
         Of all images.
     """
-    tested, failing, sizes = int(holds.sum()), int((holds & wrong).sum()), np.bincount(of[holds])
-    share = effective_share(sizes[None, :], correlation) if tested else np.ones(1)
+    tested, failing = int(holds.sum()), int((holds & wrong).sum())
+    share = np.array([share_of(of[holds], wrong[holds], correlation)])
     low, high = (float(end[0]) for end in clopper_pearson(share * failing, share * tested))
     elsewhere = float(wrong[~holds].mean()) if tested < len(wrong) else 0.0
-    return Counted(tested, failing, low, high, elsewhere, int((sizes > 0).sum()))
+    return Counted(tested, failing, low, high, elsewhere, len(np.unique(of[holds])))
 
 
 def in_words(groups: int, name: str) -> str:

@@ -19,7 +19,7 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from rccs.spots.groups import Groups, effective_share, tally
+from rccs.spots.groups import Groups, share_of, tally
 from rccs.spots.weak_spots import MOST_SEARCHED, WeakSpot
 from support.intervals import clopper_pearson
 
@@ -148,7 +148,5 @@ def _halves(of: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _counts(spot: WeakSpot, columns: Columns, wrong: np.ndarray, groups: Groups | None, correlation: float) -> _Counts:
     holds = spot.holds(columns)
-    share = 1.0
-    if groups:
-        share = float(effective_share(np.bincount(groups.of[holds])[None, :], correlation)[0])
+    share = share_of(groups.of[holds], wrong[holds], correlation) if groups else 1.0
     return _Counts(share * np.count_nonzero(holds & wrong), share * np.count_nonzero(holds))

@@ -296,14 +296,15 @@ def _of_groups(
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray, np.ndarray]:
     """The tails of images that are not independent, what share of them is worth as much, and their groups."""
     held = _per_group(groups.of, regions, len(counts.tested))
-    own = _per_group(groups.of[: len(labels)], labels, len(counts.tested))
+    own = _per_group(groups.of, labels, len(counts.tested))
     one = own.max(axis=1, initial=0) >= OF_ONE * np.maximum(own.sum(axis=1), 1)
     told = tally(groups.of, np.arange(len(regions)) < len(labels))
     more = chance_of_more(held, counts.evident, told, correlation=told.correlation)
     less = chance_of_more(
         held, counts.tested - counts.wrong, told._replace(wrong=told.sizes - told.wrong), correlation=told.correlation
     )
-    share = np.where(one, 1.0, effective_share(held, told.correlation))
+    failing = _per_group(groups.of, regions[: len(labels)], len(counts.tested))
+    share = np.where(one, 1.0, effective_share(held, failing, told.correlation))
     crude_more, crude_less = tails
     tails = (
         np.where(one, crude_more, np.maximum(crude_more, more)),

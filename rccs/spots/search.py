@@ -130,7 +130,8 @@ class Search:
             new = np.count_nonzero(holds & self.open_to & self.wrong)
             if new >= LEAST_NEW * np.count_nonzero(holds & self.wrong) and self._counts_for_more(holds, places):
                 self._take_out(holds)
-                return tuple(self.literals[i] for i in places)
+                # Rounding, which depends on the number of threads, must not decide which comes first.
+                return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
         return None
 
     def _counts_for_more(self, holds: np.ndarray, places: tuple[int, ...]) -> bool:

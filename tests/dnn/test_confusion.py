@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from dnn.confusion import class_rates, confusion_matrices, confusion_matrix
+from rccs.spots.groups import Groups
 
 LABEL = np.array(["cat", "cat", "cat", "dog", "dog", "eel"])
 PREDICTED = np.array(["dog", "dog", "cat", "dog", "fox", "eel"])
@@ -52,6 +53,15 @@ def test_rates_by_class_begin_with_the_class_that_surely_fails_most():
     # Clopper and Pearson: 2 of 3, and 0 of 1
     assert (rates[0].low, rates[0].high) == pytest.approx((0.0943, 0.9916), abs=1e-4)
     assert (rates[2].low, rates[2].high) == pytest.approx((0, 0.975))
+
+
+def test_intervals_of_classes_are_wider_where_images_of_a_person_fail_together():
+    label, person = np.repeat(["cat", "dog"], 40), np.arange(80) // 10
+    predicted = np.where(person % 2, label, "eel")
+    alone, grouped = class_rates(label, predicted), class_rates(label, predicted, Groups("person", person))
+    assert [rate[:3] for rate in grouped] == [rate[:3] for rate in alone]
+    # 4 persons whose images fail together are worth 4 images, and fewer by Student's t
+    assert all(g.low < 0.1 < a.low < a.high < 0.9 < g.high for a, g in zip(alone, grouped, strict=True))
 
 
 def test_two_networks_are_counted_in_the_same_rows_and_columns():

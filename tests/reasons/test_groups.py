@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from dnn.tested import AnsweredImages
 from pipeline.comparison import explain_failures
@@ -69,6 +70,27 @@ def test_an_unknown_column_is_an_error_that_names_those_that_are_known(tmp_path)
         named_groups(["persona"], tested, parameters=table)
 
 
+def test_groups_that_say_little_are_told_and_those_of_another_test_set_are_not_required(tmp_path):
+    """A group for each image, one group, unknown values, a group that determines the class, and no such column."""
+    paths = [f"{label}/{i}.png" for label in "ab" for i in range(30)]
+    right = np.random.default_rng(0).random(60) < 0.7
+    told = {
+        "Each image is of another lesion: images count as independent.": [str(i) for i in range(60)],
+        "All images are of one lesion: what is found may hold for this one alone.": ["x"] * 60,
+        "The lesion of 10 images is unknown: each counts as one of its own.": ["", *"xy", "z"] * 10 + ["z"] * 20,
+        "Each lesion has images of one class only, so that classes are compared between them alone.": [
+            str(i // 6) for i in range(60)
+        ],
+    }
+    for note, values in told.items():
+        tested, table = draw_tested(tmp_path, paths, right, "lesion", *values)
+        known = named_groups(["lesion"], tested, parameters=table)
+        assert note in known.notes
+        find_weak_spots({"light": np.arange(60.0)}, ~right, groups=known.groups)
+    (note,) = named_groups(["drive"], tested, parameters=table, required=False).notes
+    assert note.startswith("Images count as independent: Expected a column that says which images are of one group.")
+
+
 @pytest.mark.parametrize("column", ["person", "subject_id", "Patient", "track"])
 def test_a_column_that_is_named_like_a_group_is_offered_if_failing_depends_on_it(tmp_path, column):
     tested, table = of_persons(tmp_path, column=column)
@@ -102,6 +124,25 @@ def test_names_of_files_may_say_it(tmp_path):
         tmp_path, [f"{p[0]}/{i // 10}/{i}.png" for i, p in enumerate(paths)], right, "x", *["1"] * 100
     )
     assert "--group folder" in suspected_groups(deeper, parameters=table).notes[0]
+
+
+def test_chains_of_near_duplicates_are_offered_where_nothing_else_says_it(tmp_path):
+    """Eight scenes of five frames, in half of which most are wrong, and single images; files are named by chance."""
+    rng = np.random.default_rng(0)
+    scenes = rng.integers(0, 200, (28, 8, 8)).astype(np.uint8)
+    shown = np.r_[np.repeat(np.arange(8), 5), np.arange(8, 28)]
+    paths = [f"a/{number}.png" for number in rng.permutation(1000)[: len(shown)]]
+    (tmp_path / "a").mkdir()
+    for path, scene in zip(paths, shown, strict=True):
+        pixels = scenes[scene] + rng.integers(0, 8)
+        Image.fromarray(pixels.astype(np.uint8)).resize((96, 96), Image.Resampling.BICUBIC).save(tmp_path / path)
+    right = np.where(shown < 4, False, True)
+    tested, table = draw_tested(tmp_path, paths, right, "light", *["1"] * len(paths))
+    (sentence,) = suspected_groups(tested, parameters=table).notes
+    assert "(28 sequences, intra-group correlation of failing 1.00)" in sentence
+    assert "(--group near-duplicates)" in sentence
+    groups = named_groups(["near-duplicates"], tested, parameters=table).groups
+    assert len(set(zip(groups.of.tolist(), shown.tolist(), strict=True))) == 28
 
 
 def test_what_so_few_groups_cannot_show_is_said_with_how_many_could(tmp_path):

@@ -17,6 +17,7 @@ from rccs.spots.groups import (
     design_effect,
     effective_share,
     in_words,
+    share_of,
     tally,
 )
 from rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
@@ -83,10 +84,14 @@ def test_the_sum_over_groups_is_as_likely_as_its_convolution(seed):
 
 def test_the_interval_is_that_of_the_effective_number_of_images():
     # 3 groups of 20: 1 + .25 · 19 = 5.75; Student's t for 59 degrees is 2.001, for 2 degrees 4.303
-    (share,) = effective_share(np.array([[20, 20, 20]]), 0.25)
-    assert share == pytest.approx((2.0010 / 4.3027) ** 2 / 5.75, rel=1e-3)
-    assert effective_share(np.array([[0, 60, 0], [1, 1, 0]]), 0.25).tolist() == pytest.approx([1.0, 1.0 / 1])
-    assert effective_share(np.array([[20, 20, 20]]), 0.0).tolist() == [1.0]
+    three, alike = np.array([[20, 20, 20]]), np.array([[5, 5, 5]])
+    of_groups = (2.0010 / 4.3027) ** 2
+    assert effective_share(three, alike, 0.25) == pytest.approx([of_groups / 5.75], rel=1e-3)
+    # Where the condition holds, groups differ more: all wrong, all wrong and all right
+    assert effective_share(three, np.array([[20, 20, 0]]), 0.25) == pytest.approx([of_groups / 20], rel=1e-3)
+    single = effective_share(np.array([[0, 60, 0], [1, 1, 0]]), np.array([[0, 9, 0], [1, 0, 0]]), 0.25)
+    assert single.tolist() == pytest.approx([1.0, 1.0])
+    assert effective_share(three, alike, 0.0).tolist() == [1.0]
     low, high = clopper_pearson(np.array([0.0, 2.5, 4.0]), np.array([4.0, 5.0, 4.0]))
     assert (low[0], high[2]) == (0, 1)
     assert 0 < low[1] < 0.5 < high[1] < 1
@@ -101,7 +106,7 @@ def test_intervals_hold_the_rate_of_other_persons(correlation):
         groups = Groups("person", np.repeat(np.arange(15), rng.integers(20, 130, 15)))
         wrong = rng.random(len(groups.of)) < failing(groups, correlation, rng)
         holds = rng.random(len(groups.of)) < 0.3
-        share = effective_share(np.bincount(groups.of[holds])[None, :], tally(groups.of, wrong).correlation)
+        share = np.array([share_of(groups.of[holds], wrong[holds], tally(groups.of, wrong).correlation)])
         low, high = clopper_pearson(share * np.count_nonzero(wrong & holds), share * np.count_nonzero(holds))
         held.append(low[0] <= 0.2 <= high[0])
     assert np.mean(held) > 0.93
