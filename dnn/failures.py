@@ -23,7 +23,7 @@ from dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import Judgement, LabelledImages, check_classes, doubts, judge, labelled_images, predict
 from dnn.rounds import keep_round
 from dnn.targets import images_with_targets
-from dnn.tested import predictions_text
+from dnn.tested import has_objects, predictions_text
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.parameters import PARAMETERS_FILE
 from store.output_folder import check_own, save_files
@@ -339,7 +339,7 @@ def save_failures(
     files = {**(tables or {}), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     files |= {PREDICTIONS_FILE: predictions} if predictions else {}
     # Other parameters are the engineer's.
-    of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if (folder / OBJECTS_FILE).is_file() else ()
+    of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if has_objects(folder) else ()
     save_files(folder, files, remove=of_detector)
 
 
@@ -358,7 +358,7 @@ def load_failures(folder: Path) -> Failures:
         with regular(folder / FAILURES_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             _, *rows = csv.reader(file, strict=True)
         # Older versions call detectors classification as well.
-        of_detector = Path(record["test_root"]).name == OBJECTS and (folder / OBJECTS_FILE).is_file()
+        of_detector = Path(record["test_root"]).name == OBJECTS and has_objects(folder)
         return Failures(
             test_root=Path(absolute(record["test_root"], folder)),
             model=Path(absolute(record["model"], folder)),
