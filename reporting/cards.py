@@ -22,8 +22,9 @@ def rccs_section(known: Material) -> Markup:
         return Markup("<p>{}</p>").format(none)
     return filled(
         "rccs.html", known=known, rccs=rccs[:MOST_CARDS], rest=len(rccs) - MOST_CARDS, loose=LOOSE,
-        centres=rcc_centres(known.clusters), common_confusion=commonest_confusion, confidence_text=confidence_text,
-        is_loose=is_loose, near_text=near_text, nearest_rccs=nearest_rccs,
+        centres=rcc_centres(known.clusters), selected=known.selected, row_of=_row_of(known), is_loose=is_loose,
+        common_confusion=commonest_confusion, confidence_text=confidence_text, near_text=near_text,
+        nearest_rccs=nearest_rccs,
     )  # fmt: skip
 
 
@@ -33,4 +34,8 @@ def noise_section(known: Material) -> Markup:
     if not size:
         return Markup("<p>Every failing image is in an RCC.</p>")
     near, steady = confidence_text(known.clusters, NOISE), not no_steady_groups(known.clusters)
-    return filled("noise.html", known=known, size=size, near=near, steady=steady)
+    return filled("noise.html", known=known, size=size, near=near, steady=steady, row_of=_row_of(known))
+
+
+def _row_of(known: Material) -> dict[str, int]:
+    return {path: row for row, path in enumerate(known.clusters.paths)}

@@ -7,6 +7,7 @@ from pathlib import Path
 from markupsafe import Markup
 
 from rccs.clusters import rccs_of
+from rccs.unsafe_set import UnsafeImage
 from reporting.confusions import confusions_html
 from reporting.markup import filled, picture_uri, warning
 from reporting.material import Material
@@ -34,8 +35,11 @@ def unsafe_set_section(known: Material) -> Markup:
     if unsafe is None:
         return warning(known.missing["unsafe"])
     left_out = [known.title(rcc) for rcc in unsafe.left_out]
+    by_rcc: dict[int, list[UnsafeImage]] = {rcc: [] for rcc in rccs_of(known.clusters)}
+    for image in unsafe.images:
+        by_rcc.get(image.rcc, []).append(image)
     return filled(
-        "unsafe_set.html", known=known, unsafe=unsafe, rccs=rccs_of(known.clusters), left_out=left_out,
+        "unsafe_set.html", known=known, unsafe=unsafe, by_rcc=by_rcc, left_out=left_out,
         chosen=chosen_by_model(unsafe),
     )  # fmt: skip
 

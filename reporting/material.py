@@ -1,5 +1,6 @@
 """What a report is written from, and what its sections have in common."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -75,6 +76,11 @@ class Material(NamedTuple):
     def verdict(self, rcc: int) -> str:
         """The engineer's verdict on an RCC; empty if there is none."""
         return self.review.notes[rcc].verdict if rcc in self.review.notes else ""
+
+    @property
+    def selected(self) -> Counter[int]:
+        """How many images of the unsafe set were selected for each RCC."""
+        return Counter(image.rcc for image in self.unsafe.images) if self.unsafe else Counter()
 
     def title(self, rcc: int) -> str:
         """The number of an RCC with the engineer's name for it."""

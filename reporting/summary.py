@@ -58,6 +58,7 @@ def summary_section(known: Material) -> Markup:
         "summary.html", known=known, tiles=tiles, headline=headline(clusters), nothing=no_steady_groups_text(clusters),
         rccs=by_excess(clusters.groups, known.rates), common=common, steady=bool(clusters.steadiness and rccs),
         confidence=confidence, is_changed=is_changed, is_loose=is_loose, percent_down=percent_down, loose=LOOSE,
+        selected=known.selected,
         **_map(known),
     )  # fmt: skip
 
