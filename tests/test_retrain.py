@@ -207,7 +207,7 @@ def test_an_unlabelled_image_is_refused_or_left_out(case):
     with pytest.raises(SAFEError, match=f"none for 2: {names[0]}, {names[1]}"):
         run(case, labels=case / "labels.csv")
     assert sum(bool(image.label) for image in load_unsafe_set(case / "out").images) == 7
-    assert run(case, only_labelled=True, epochs=1).unsafe_size == 7
+    assert run(case, only_labelled=True, epochs=1, unlabelled=0).unsafe_size == 7
 
 
 # --- What does not fit ------------------------------------------------------------------------------------------
