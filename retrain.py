@@ -44,13 +44,13 @@ from support.images import Skipped, find_images
 from support.progress import Progress, no_progress
 from support.run_folder import FAILURES
 from support.text import count, some
-from training.checkpoint import CHECKPOINT_FILE, REPETITIONS_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoint, run_key
+from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoint
 from training.comparison import before_and_after
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData, copy_with
 from training.independence import Overlap, overlaps
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
 from training.proof import final_test, refuse_used, used_elsewhere
-from training.repetitions import Repeated, Resumption, Steps, repeat
+from training.repetitions import Repeated, Steps, repeat
 from training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
 from training.second_pass import Checkpoints, draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
 from training.settings import (
@@ -152,11 +152,7 @@ def retrain(
             )  # fmt: skip
 
         steps = Steps(train_with, test_model, lambda weights: copy_with(material.dnn, weights))
-        finished = out / REPETITIONS_FILE
-        resumption = Resumption(finished, _key(material, data, settings, n_seeds)) if n_seeds > 1 else None
-        repeated = repeat(
-            steps, settings, n_seeds, before, resumption, progress=progress, on_epoch=on_epoch, should_stop=should_stop
-        )
+        repeated = repeat(steps, settings, n_seeds, before, progress=progress, should_stop=should_stop)
         paths = [material.test.paths[i] for i in before.indices.tolist()]
         known_groups = groups_of_test(out, material.test.root, paths, before.right, within=within)
         result = _compare(material, before, repeated, data, tested, known_groups)
@@ -172,7 +168,7 @@ def retrain(
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
         result = save_retraining(dataclasses.replace(result, overlaps=common), retrained, out)
-        for left in (*unfinished, finished):
+        for left in unfinished:
             remove_checkpoint(left)
         return result
 
@@ -412,13 +408,6 @@ def _run(material: _Material, model: Any, tested: Pixels, progress: Progress, wh
 def _mixed(original: np.ndarray, retrained: np.ndarray, share: float) -> np.ndarray:
     """What both networks answer together, the original one with a share."""
     return share * original + (1 - share) * retrained if share else retrained
-
-
-def _key(material: _Material, data: TrainingData, settings: Settings, n_seeds: int) -> str:
-    """The same for the same images, labels, model and settings."""
-    files = [*data.pixels.files, *material.test.files]
-    labels = (data.labels, data.groups, material.test.labels)
-    return run_key(material.dnn, files, settings, *labels, material.threshold, n_seeds)
 
 
 def _looked_at_once(

@@ -33,7 +33,7 @@ from rccs.spots.known_values import nuisance_columns, recorded_texts
 from rccs.spots.spot_candidates import SpotCandidates, SpotsSought
 from rccs.spread import AMONG, groups_of, spread, spread_text
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
-from support.entries import number_of, path_of
+from support.entries import number_of
 from support.errors import SAFEError
 from support.images import ImageListing, Skipped, find_images
 from support.progress import Progress, no_progress
@@ -271,7 +271,7 @@ def select_unsafe_set(
             *([spread_text(settings.spread_over, chosen, groups)] if groups else []),
             *_lacking(clusters, nearest, left_out),
         ),
-        listed=not path_of(improvement, "an image folder").is_dir(),
+        listed=listing.listed,
     )
 
 

@@ -13,7 +13,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from dnn.model_process import load_apart, predict_apart
 from dnn.predictions import Judgement, LabelledImages, check_classes, doubts, judge, labelled_images
 from dnn.rounds import keep_round
 from dnn.targets import images_with_targets
-from dnn.tested import predictions_text
+from dnn.tested import has_objects, predictions_text
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.parameters import PARAMETERS_FILE
 from store.output_folder import check_own, save_files
@@ -323,7 +323,17 @@ def save_failures(
     _copy_failures(failures, folder)
     score = ERROR if failures.task == "regression" else CONFIDENCE
     table = table_text([*Failure._fields[:-1], score], failures.failing)
-    record = {
+    accuracy = json.dumps(_record_of(failures, folder), indent=2, ensure_ascii=False) + "\n"
+    files = {**(tables or {}), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
+    files |= {PREDICTIONS_FILE: predictions} if predictions else {}
+    # Other parameters are the engineer's.
+    of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if has_objects(folder) else ()
+    save_files(folder, files, remove=of_detector)
+
+
+def _record_of(failures: Failures, folder: Path) -> dict[str, Any]:
+    """The contents of `accuracy.json`."""
+    return {
         "test_accuracy": failures.accuracy,
         "test_size": failures.test_size,
         "failures": len(failures.failing),
@@ -336,12 +346,6 @@ def save_failures(
         "skipped": [skip._asdict() for skip in failures.skipped],
         **({HOLD_OUT: {"images": failures.held_out, "group": failures.group}} if failures.held_out else {}),
     }
-    accuracy = json.dumps(record, indent=2, ensure_ascii=False) + "\n"
-    files = {**(tables or {}), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
-    files |= {PREDICTIONS_FILE: predictions} if predictions else {}
-    # Other parameters are the engineer's.
-    of_detector = (OBJECTS_FILE, PARAMETERS_FILE) if (folder / OBJECTS_FILE).is_file() else ()
-    save_files(folder, files, remove=of_detector)
 
 
 def load_failures(folder: Path) -> Failures:
@@ -358,23 +362,28 @@ def load_failures(folder: Path) -> Failures:
         record = json.loads(regular(folder / ACCURACY_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
         with regular(folder / FAILURES_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             _, *rows = csv.reader(file, strict=True)
-        # Older versions call detectors classification as well.
-        of_detector = Path(record["test_root"]).name == OBJECTS and (folder / OBJECTS_FILE).is_file()
-        return Failures(
-            test_root=Path(absolute(record["test_root"], folder)),
-            model=Path(absolute(record["model"], folder)),
-            task=DETECTION if of_detector else str(record["task"]),
-            classes=tuple(record["classes"]),
-            failing=tuple(Failure._make([*map(from_cell, row[:4]), float(row[4] or "nan")]) for row in rows),
-            test_size=int(record["test_size"]),
-            threshold=record["threshold"],
-            assumptions=tuple(record["assumptions"]),
-            skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
-            held_out=int(record.get(HOLD_OUT, {}).get("images", 0)),
-            group=tuple(map(str, record.get(HOLD_OUT, {}).get("group", ()))),
-        )
+        return _from_record(record, rows, folder)
     except DAMAGED as error:
         raise SAFEError(f"The failures in {folder} are damaged ({error}). Collect them again.") from error
+
+
+def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) -> Failures:
+    # Older versions call detectors classification as well.
+    of_detector = Path(record["test_root"]).name == OBJECTS and has_objects(folder)
+    held_out = record.get(HOLD_OUT, {})
+    return Failures(
+        test_root=Path(absolute(record["test_root"], folder)),
+        model=Path(absolute(record["model"], folder)),
+        task=DETECTION if of_detector else str(record["task"]),
+        classes=tuple(record["classes"]),
+        failing=tuple(Failure._make([*map(from_cell, row[:4]), float(row[4] or "nan")]) for row in rows),
+        test_size=int(record["test_size"]),
+        threshold=record["threshold"],
+        assumptions=tuple(record["assumptions"]),
+        skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
+        held_out=int(held_out.get("images", 0)),
+        group=tuple(map(str, held_out.get("group", ()))),
+    )
 
 
 def _copy_failures(failures: Failures, folder: Path) -> None:

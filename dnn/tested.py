@@ -288,6 +288,11 @@ def predictions_text(
     return table_text(header, rows)
 
 
+def has_objects(folder: Path) -> bool:
+    """Whether the failures in a folder are a detector's, of objects that were cut out."""
+    return (folder / OBJECTS_FILE).is_file()
+
+
 def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray]:
     """Read `predictions.csv` as `failures` has written it, whether or not the test images are still there.
 
@@ -315,7 +320,7 @@ def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray
         kind = {CONFIDENCE: CONFIDENCE, ERROR: ERROR}[header[3]]
     except DAMAGED as error:
         raise SAFEError(f"{path} is missing or damaged ({error}). Collect the failures again.") from error
-    detector = (folder / OBJECTS_FILE).is_file()
+    detector = has_objects(folder)
     return tuple(names), Answers(np.array(labels, str), np.array(predicted, str), scores, kind, detector), right
 
 
@@ -363,7 +368,7 @@ def read_predictions(table: str | os.PathLike, tested: str | os.PathLike, *, par
     used, held_out, notes = cells.images_in(root, images, agreeing, partial=partial)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
     rows = _Rows(cells, used, class_folders(root) if LABEL not in cells.header else ())
-    detector = root.name == OBJECTS and (root.parent / OBJECTS_FILE).is_file()
+    detector = root.name == OBJECTS and has_objects(root.parent)
     answers = Answers(np.array(rows.labels, str), np.array(rows.predicted, str), rows.scores(kind), kind, detector)
     right = np.array([rows.right(i, kind) for i in range(len(used))], bool)
     if len(used) + len(held_out) < len(images):

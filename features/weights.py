@@ -5,6 +5,7 @@ loaded here.
 """
 
 import contextlib
+import dataclasses
 import http.client
 import importlib.util
 import os
@@ -12,7 +13,6 @@ import threading
 import urllib.error
 import urllib.request
 from concurrent.futures import Future
-from dataclasses import replace
 from pathlib import Path
 
 from features.contents import digest_of
@@ -69,7 +69,7 @@ def choose_extractor(
     stem = extractor.identity.rsplit("-", 1)[0]
     # In bfloat16, means of activations are computed in another way (see `features.network`).
     how = "tiles-bfloat16" if precision == "bfloat16" and extractor.name != "vgg16-fc2" else precision
-    return replace(extractor, identity=f"{stem}-{how}")
+    return dataclasses.replace(extractor, identity=f"{stem}-{how}")
 
 
 def _find_extractor(name: str, weights: str | os.PathLike | None, progress: Progress) -> Extractor:
@@ -91,7 +91,7 @@ def _find_extractor(name: str, weights: str | os.PathLike | None, progress: Prog
         except SAFEError as missing:
             raise SAFEError(f"{fault} The substitute, vgg16-conv, is not usable either. {missing}") from missing
         notice = f"Using vgg16-conv instead of vgg16, without the paper's fc2 features. {fault}"
-        return replace(conv, notice=notice)
+        return dataclasses.replace(conv, notice=notice)
 
 
 def recall_extractor(name: str, identity: str, *, weights: str | os.PathLike | None = None) -> Extractor:

@@ -98,8 +98,7 @@ def list_folder(place: Path, root: Path | None, suffixes: Collection[str] = ()) 
     above = tuple(_entry(up) for up in reversed(place.parents) if root is None or up.is_relative_to(root))
     images, found = 0, list[tuple[bool, Path]]()  # whether it is a file, and which
     try:
-        with os.scandir(place) as entries:
-            names = [*itertools.islice(entries, MOST_NAMES + 1)]
+        names = _names_in(place)
     except OSError as error:
         return Listing(_entry(place), above, (), f"This folder cannot be read ({error.strerror}).")
     for entry in names[:MOST_NAMES]:
@@ -120,6 +119,11 @@ def list_folder(place: Path, root: Path | None, suffixes: Collection[str] = ()) 
         f"More than {MOST_NAMES:,} names are in this folder; these are of the first ones.": len(names) > MOST_NAMES,
     }
     return Listing(_entry(place), above, listed, " ".join(note for note, applies in notes.items() if applies))
+
+
+def _names_in(place: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(place) as entries:
+        return [*itertools.islice(entries, MOST_NAMES + 1)]
 
 
 def _is(kind: Callable[[], bool]) -> bool:

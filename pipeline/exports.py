@@ -22,7 +22,7 @@ from reporting.export import (
 )
 from reporting.report import report_html
 from store.output_folder import check_own, save_files, writing
-from support.entries import path_of
+from support.entries import existing_folder
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 from training.labels import AS_LABELLED, Labelling, label_unsafe_set, save_labels, take_typed_labels, unlabelled
@@ -94,9 +94,7 @@ def export_labelled_set(
     """
     check_target(to)
     improvement = labelling.improvement
-    classes: list[str] = []
-    if improvement is not None and path_of(improvement, "the improvement folder").is_dir():
-        classes = class_folders(path_of(improvement, "the improvement folder"))
+    classes = [] if improvement is None else class_folders(existing_folder(improvement, "the improvement folder"))
     with writing(out):
         take_typed_labels(out)
         before = load_unsafe_set(out)

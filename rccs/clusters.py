@@ -44,6 +44,8 @@ FORMAT_VERSION = 1
 REDUCERS = ("pca", "umap")
 INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper)
 _ENTRIES_WITH_PATHS = {"predictions", "parameters", "set_aside"}
+_ARRAYS = ("labels", "is_core", "points", "reach", "k_distances")  # kept as they are
+_RECORDED = ("reducer", "eps", "min_samples", "extractor_identity", "notice", "knee", "skipped")
 _STEADINESS = Steadiness._fields[:-1]  # its arrays
 _RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
 
@@ -227,33 +229,21 @@ def save_clusters(
         It cannot be written; nothing is changed.
     """
     record = {**_run_record(clusters, folder), **_with_paths(more or {}, folder, relative)}
+    known = {
+        **{name: getattr(clusters, name) for name in _RECORDED},
+        "image_root": relative(clusters.home, folder),
+        "extractor": clusters.extractor,
+        "weights": relative(clusters.weights, folder),
+    }
     arrays: dict[str, Any] = {
-        "format_version": np.array(FORMAT_VERSION),
+        **{name: getattr(clusters, name) for name in _ARRAYS},
         "labels": clusters.labels.astype(np.int64),
-        "is_core": clusters.is_core,
-        "points": clusters.points,
-        "reach": clusters.reach,
+        "format_version": np.array(FORMAT_VERSION),
         "projection_mean": clusters.projection.mean,
         "projection_components": clusters.projection.components,
-        "k_distances": clusters.k_distances,
         "paths": _as_bytes("\n".join(clusters.paths)),
         "settings": np.array(clusters.settings, dtype=np.float64).reshape(-1, len(Setting._fields)),
-        "record": _as_bytes(
-            json.dumps(
-                {
-                    "image_root": relative(clusters.home, folder),
-                    "reducer": clusters.reducer,
-                    "eps": clusters.eps,
-                    "min_samples": clusters.min_samples,
-                    "extractor": clusters.extractor,
-                    "extractor_identity": clusters.extractor_identity,
-                    "notice": clusters.notice,
-                    "weights": relative(clusters.weights, folder),
-                    "knee": clusters.knee,
-                    "skipped": clusters.skipped,
-                }
-            )
-        ),
+        "record": _as_bytes(json.dumps(known)),
     }
     if clusters.attributes is not None:
         arrays["attributes"] = clusters.attributes
@@ -345,36 +335,35 @@ def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
             raise SAFEError(
                 f"{path} must have format version {FORMAT_VERSION}. Received: {version}. Generate the clusters again."
             )
-        record = json.loads(_as_text(arrays["record"]))
-        paths = tuple(filter(None, _as_text(arrays["paths"]).split("\n")))
-        skipped = tuple(Skipped(*skip) for skip in record["skipped"])
-        return RootCauseClusters(
-            image_root=place_of(Path(absolute(record["image_root"], folder)), {*paths, *(one.path for one in skipped)}),
-            paths=paths,
-            labels=arrays["labels"],
-            is_core=arrays["is_core"],
-            points=arrays["points"],
-            reach=arrays["reach"],
-            reducer=record["reducer"],
-            eps=float(record["eps"]),
-            min_samples=int(record["min_samples"]),
-            projection=Projection(record["extractor"], arrays["projection_mean"], arrays["projection_components"]),
-            extractor_identity=record["extractor_identity"],
-            notice=record["notice"],
-            weights=absolute(record["weights"], folder),
-            settings=tuple(
+        return _from_arrays(arrays, folder)
+
+
+def _from_arrays(arrays: Mapping[str, np.ndarray], folder: Path) -> RootCauseClusters:
+    record = json.loads(_as_text(arrays["record"]))
+    paths = tuple(filter(None, _as_text(arrays["paths"]).split("\n")))
+    skipped = tuple(Skipped(*skip) for skip in record["skipped"])
+    values = {name: arrays[name] for name in _ARRAYS} | {name: record[name] for name in _RECORDED}
+    return RootCauseClusters(
+        **values
+        | {
+            "image_root": place_of(
+                Path(absolute(record["image_root"], folder)), {*paths, *(one.path for one in skipped)}
+            ),
+            "paths": paths,
+            "projection": Projection(record["extractor"], arrays["projection_mean"], arrays["projection_components"]),
+            "weights": absolute(record["weights"], folder),
+            "settings": tuple(
                 Setting(eps, int(min_samples), bool(at_knee), int(n_rccs), *rest)
                 for eps, min_samples, at_knee, n_rccs, *rest in arrays["settings"].tolist()
             ),
-            k_distances=arrays["k_distances"],
-            knee=record["knee"],
-            skipped=skipped,
-            answers=_answers(arrays),
-            attributes=arrays.get("attributes"),
-            set_aside=_set_aside(arrays, record["extractor"]),
-            contrast=int(arrays["contrast"]) if "contrast" in arrays else 0,
-            steadiness=_steadiness(arrays),
-        )
+            "skipped": skipped,
+            "answers": _answers(arrays),
+            "attributes": arrays.get("attributes"),
+            "set_aside": _set_aside(arrays, record["extractor"]),
+            "contrast": int(arrays["contrast"]) if "contrast" in arrays else 0,
+            "steadiness": _steadiness(arrays),
+        }
+    )
 
 
 def _answers(arrays: Mapping[str, np.ndarray]) -> Answers | None:

@@ -218,23 +218,26 @@ def load_unsafe_set(folder: Path, run: Run | None = None) -> UnsafeSet:
         table = read_table(path, "images of the unsafe set", own=True, code_page=None)
         images = tuple(_image_of(row, decimal_comma=table.decimal_comma) for row in table.records())
     with reading_file(run, SELECTION_FILE) as path:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record["images"] != _digest(images):
-            raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
-        root, labels = record["improvement_root"], labels_at(folder, record["improvement_root"])
-        known = {field.name for field in dataclasses.fields(UnsafeSet)} & record.keys()
-        values: dict[str, Any] = {
-            name: tuple(record[name]) if isinstance(record[name], list) else record[name] for name in known
+        return _from_record(json.loads(path.read_text(encoding="utf-8")), images, folder)
+
+
+def _from_record(record: dict[str, Any], images: Sequence[UnsafeImage], folder: Path) -> UnsafeSet:
+    if record["images"] != _digest(images):
+        raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
+    root, labels = record["improvement_root"], labels_at(folder, record["improvement_root"])
+    known = {field.name for field in dataclasses.fields(UnsafeSet)} & record.keys()
+    values: dict[str, Any] = {
+        name: tuple(record[name]) if isinstance(record[name], list) else record[name] for name in known
+    }
+    return UnsafeSet(
+        **values
+        | {
+            "improvement_root": Path(absolute(root, folder)),
+            "images": tuple(image._replace(label=labels.get(image.image, image.label)) for image in images),
+            "skipped": tuple(Skipped(**skip) for skip in record["skipped"]),
+            "model": absolute(record.get("model", ""), folder),
         }
-        return UnsafeSet(
-            **values
-            | {
-                "improvement_root": Path(absolute(root, folder)),
-                "images": tuple(image._replace(label=labels.get(image.image, image.label)) for image in images),
-                "skipped": tuple(Skipped(**skip) for skip in record["skipped"]),
-                "model": absolute(record.get("model", ""), folder),
-            }
-        )
+    )
 
 
 def labels_at(folder: Path, root: str) -> dict[str, str]:

@@ -96,35 +96,40 @@ def when_made(file: Path, digests: Callable[[], Mapping[str, str]]) -> Made | No
         state = regular(file).stat()
     except OSError:
         return None
-    missing = 0
     try:
-        if file.suffix == ".zip":
-            with zipfile.ZipFile(file) as archive, archive.open(REPORT_FILE) as report:
-                beginning = report.read(_BEGINNING)
-                missing = _missing(archive)
-        else:
-            with file.open("rb") as report:
-                beginning = report.read(_BEGINNING)
-    except (*DAMAGED, zipfile.BadZipFile) as error:
+        beginning, missing = _of_export(file) if file.suffix == ".zip" else (_beginning(file), 0)
+    except DAMAGED as error:
         raise SAFEError(f"{file} is damaged ({error}). Make it again.") from error
-    text = beginning.decode("utf-8", "replace")
+    return _made(beginning.decode("utf-8", "replace"), state.st_mtime, digests)._replace(
+        size=state.st_size, missing=missing
+    )
+
+
+def _beginning(file: Path) -> bytes:
+    with file.open("rb") as report:
+        return report.read(_BEGINNING)
+
+
+def _made(text: str, modified: float, digests: Callable[[], Mapping[str, str]]) -> Made:
     then, listed = (_content(text, name) for name in ("safe-made", "safe-from"))
     # Reports of earlier versions say nothing of a fresh test set, of which there was none.
     known = {"confirmation": "0"} | dict(pair.split("=", 1) for pair in listed.split() if "=" in pair)
     try:
         time = datetime.datetime.fromisoformat(then)
     except ValueError:
-        time, known = datetime.datetime.fromtimestamp(state.st_mtime), {}
+        time, known = datetime.datetime.fromtimestamp(modified), {}
     changed = None
     if known.keys() == PARTS.keys():
         now = digests()
         changed = tuple(words for part, (words, _) in PARTS.items() if known[part] != now[part])
-    return Made(time.astimezone(), state.st_size, changed, missing)
+    return Made(time.astimezone(), 0, changed)
 
 
-def _missing(archive: zipfile.ZipFile) -> int:
-    with archive.open(LABELS_TABLE) as table:
-        return sum(not row["file"] for row in csv.DictReader(io.TextIOWrapper(table, "utf-8-sig", newline="")))
+def _of_export(file: Path) -> tuple[bytes, int]:
+    """The beginning of an export's report, and how many images the export lacks."""
+    with zipfile.ZipFile(file) as archive, archive.open(REPORT_FILE) as report, archive.open(LABELS_TABLE) as table:
+        rows = csv.DictReader(io.TextIOWrapper(table, "utf-8-sig", newline=""))
+        return report.read(_BEGINNING), sum(not row["file"] for row in rows)
 
 
 def is_current(report: Path, digests: Callable[[], Mapping[str, str]]) -> bool:

@@ -1,13 +1,20 @@
-"""HTML for the report: text, tables and lists of facts. Text is escaped."""
+"""HTML: templates that are filled in, tables and lists of facts. Text is escaped, but what is Markup."""
 
 import base64
 import html
 import io
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from rccs.clusters import sample
+from rccs.confidence import place_text
+from rccs.review.notes import title
 from support.images import thumbnail
-from support.text import printable
+from support.text import count, display_name, printable
 
 VERDICT_WORDS = {"safe": "safe", "unsafe": "unsafe", "unclear": "unclear", "": "not judged"}
 
@@ -47,19 +54,19 @@ def fact_list(facts: Iterable[tuple[str, str]]) -> str:
     return f"<dl class='facts'>{''.join(f'<dt>{escaped(t)}</dt><dd>{v}</dd>' for t, v in facts if v)}</dl>"
 
 
-def path_text(path: object) -> str:
+def path_text(path: object) -> Markup:
     """A path, in a monospaced font."""
-    return f"<span class='path'>{escaped(path)}</span>"
+    return Markup(f"<span class='path'>{escaped(path)}</span>")
 
 
-def badge(verdict: str) -> str:
+def badge(verdict: str) -> Markup:
     """A verdict as a coloured word."""
-    return f"<span class='verdict {verdict or 'none'}'>{VERDICT_WORDS[verdict]}</span>"
+    return Markup(f"<span class='verdict {verdict or 'none'}'>{VERDICT_WORDS[verdict]}</span>")
 
 
-def warning(text: str) -> str:
+def warning(text: str) -> Markup:
     """A paragraph that stands out; empty without a text."""
-    return f"<p class='warning'>{escaped(text)}</p>" if text else ""
+    return Markup(f"<p class='warning'>{escaped(text)}</p>" if text else "")
 
 
 def percent(share: float) -> str:
@@ -67,6 +74,19 @@ def percent(share: float) -> str:
     return f"{share:.1%}"
 
 
-def more(total: int, shown: int, where: str) -> str:
-    """A line that names the file with the whole list; empty if the whole list is displayed."""
-    return f"<p class='soft small'>{total - shown:,} more; {escaped(where)} lists all.</p>" if total > shown else ""
+def filled(template: str, **values: object) -> Markup:
+    """A file of `templates/`, or one given from the root, with these values; text is escaped, but what is Markup."""
+    text = _TEMPLATES.get_template(template).render(values).strip()
+    # Between tags, a new line of the template is no space
+    return Markup(printable(re.sub(r">\s*\n\s*<", "><", text)))
+
+
+_HERE = Path(__file__).parent
+_TEMPLATES = Environment(
+    loader=FileSystemLoader([_HERE / "templates", _HERE.parent]), autoescape=True, trim_blocks=True, lstrip_blocks=True
+)
+_TEMPLATES.filters |= {"f": format, "n": "{:,}".format}
+_TEMPLATES.globals |= {
+    "badge": badge, "count": count, "display_name": display_name, "path": path_text, "percent": percent,
+    "place_text": place_text, "sample": sample, "title": title, "warning": warning,
+}  # fmt: skip

@@ -1,18 +1,21 @@
 """What a report is written from, and what its sections have in common."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from markupsafe import Markup
+
 from rccs.clusters import RootCauseClusters
 from rccs.review.journal import Edit
-from rccs.review.notes import SpotNote
+from rccs.review.notes import SpotNote, title
 from rccs.review.review import Review
 from rccs.spots.rates import Rate
 from rccs.unsafe_set import UnsafeSet
 from reasons.comparison import Reasons
 from training.result import Retraining
 
-LOOSE = "<span class='verdict unclear'>loose</span>"
+LOOSE = Markup("<span class='verdict unclear'>loose</span>")
 
 
 class Material(NamedTuple):
@@ -73,3 +76,12 @@ class Material(NamedTuple):
     def verdict(self, rcc: int) -> str:
         """The engineer's verdict on an RCC; empty if there is none."""
         return self.review.notes[rcc].verdict if rcc in self.review.notes else ""
+
+    @property
+    def selected(self) -> Counter[int]:
+        """How many images of the unsafe set were selected for each RCC."""
+        return Counter(image.rcc for image in self.unsafe.images) if self.unsafe else Counter()
+
+    def title(self, rcc: int) -> str:
+        """The number of an RCC with the engineer's name for it."""
+        return title(rcc, self.review.notes)

@@ -74,11 +74,14 @@ class ImageListing(NamedTuple):
     skipped : tuple of Skipped
         Files that are not regular files or whose names do not fit on a line of `labels.txt`, and folders of copies made
         by SAFE.
+    listed : bool
+        Whether a list names the images.
     """
 
     root: Path
     paths: tuple[str, ...]
     skipped: tuple[Skipped, ...]
+    listed: bool = False
 
 
 def find_images(source: str | os.PathLike) -> ImageListing:
@@ -144,7 +147,7 @@ def _read_list(path: Path) -> ImageListing:
         raise SAFEError(f"Could not read the list {path}: {error.strerror}") from error
     lines = (line.strip() for line in text.split("\n"))
     named = [_relative(path.parent / line, path.parent) for line in lines if line]
-    return _only_usable(path.parent, list(dict.fromkeys(named)), [])
+    return _only_usable(path.parent, list(dict.fromkeys(named)), [])._replace(listed=True)
 
 
 def _relative(path: Path, root: Path) -> str:

@@ -150,6 +150,24 @@ def clusters(fake_network: FakeNetwork, clustered_once: RootCauseClusters, tmp_p
     return dataclasses.replace(found, labels=labels, is_core=is_core, reach=reach, steadiness=None)
 
 
+@pytest.fixture(scope="session")
+def attested_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `attested` gives copies of, once it was asked for."""
+    return tmp_path_factory.mktemp("attested")
+
+
+@pytest.fixture
+def attested(clusters: RootCauseClusters, attested_once: Path, tmp_path: Path) -> Path:
+    """An analysis with evidence, of the RCCs of `clusters` (see `tests.helpers.attested`)."""
+    from tests.helpers.attested import attest  # here, since most tests need no evidence
+
+    if not (attested_once / "out").exists():
+        images = shutil.copytree(clusters.image_root, attested_once / "failing")
+        attest(dataclasses.replace(clusters, image_root=Path(images)), attested_once)
+    shutil.copytree(attested_once, tmp_path, dirs_exist_ok=True)
+    return tmp_path / "out"
+
+
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
     """Debian's Chromium."""

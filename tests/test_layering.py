@@ -47,7 +47,7 @@ HOUSE = {
     ),
     "page": (
         "assets serving.analyses serving.shelf serving.summaries serving.connections serving.door forms serving.guard "
-        "tables retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
+        "retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
         "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
         "clusters.beside clusters.rcc clusters.how_found clusters.spots clusters.runs clusters.views "

@@ -171,31 +171,7 @@ def test_stopping_at_once_writes_the_given_model_again(case):
 # --- Several seeds ----------------------------------------------------------------------------------------------
 
 
-class CutOff(Exception):  # noqa: N818, it stands for a process that is killed
-    pass
-
-
 SHORT = {"epochs": 1, "seed": 2}  # so short that the accuracy depends on the seed
-
-
-def in_repetition(number, act):
-    """An `on_epoch` that acts before the first epoch of a repetition."""
-    begun = []
-
-    def on_epoch(history, passes):
-        if len(history) == 1:
-            begun.append(True)
-            if len(begun) == number:
-                act()
-
-    return on_epoch
-
-
-def raising(error):
-    def act():
-        raise error
-
-    return act
 
 
 def accuracy_of_the_file(folder):
@@ -205,20 +181,6 @@ def accuracy_of_the_file(folder):
 
 def weights_in_the_file(folder):
     return load_dnn(folder / "out" / "retrained.keras").model.get_weights()
-
-
-@pytest.mark.slow
-def test_a_killed_run_does_not_repeat_what_it_has_finished(case):
-    whole = run(case, **SHORT, seeds=4)
-    (case / "out" / "retrained.keras").unlink()
-    with pytest.raises(CutOff):
-        run(case, **SHORT, seeds=4, on_epoch=in_repetition(3, raising(CutOff())))
-    steps = []
-    resumed = run(case, **SHORT, seeds=4, progress=lambda what, done, total: steps.append(what))
-    assert {what[:17] for what in steps if "Repetition" in what} == {"Repetition 3 of 4", "Repetition 4 of 4"}
-    assert resumed.repetitions == whole.repetitions
-    assert (resumed.settings, resumed.improved) == (whole.settings, whole.improved)
-    assert resumed.accuracy_after == pytest.approx(accuracy_of_the_file(case))
 
 
 # --- Labels -----------------------------------------------------------------------------------------------------
@@ -245,7 +207,7 @@ def test_an_unlabelled_image_is_refused_or_left_out(case):
     with pytest.raises(SAFEError, match=f"none for 2: {names[0]}, {names[1]}"):
         run(case, labels=case / "labels.csv")
     assert sum(bool(image.label) for image in load_unsafe_set(case / "out").images) == 7
-    assert run(case, only_labelled=True, epochs=1).unsafe_size == 7
+    assert run(case, only_labelled=True, epochs=1, unlabelled=0).unsafe_size == 7
 
 
 # --- What does not fit ------------------------------------------------------------------------------------------

@@ -4,11 +4,9 @@ In: the state of a fine-tuning after an epoch. Out: the same state, but only for
 the same images and settings.
 """
 
-import contextlib
 import hashlib
 import json
 import os
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +20,6 @@ from training.settings import Settings
 
 CHECKPOINT_FILE = "retraining.npz"
 SECOND_CHECKPOINT_FILE = "retraining_second.npz"
-REPETITIONS_FILE = "retraining_seeds.npz"
 
 _RECORD = "record"  # the name of what is no array in the file
 
@@ -115,40 +112,25 @@ def _plain(variable: Any) -> np.ndarray:
 def save_checkpoint(path: Path, key: str, state: Checkpoint) -> None:
     """Replace the file; raise a SAFEError if it cannot be written."""
     *record, weights, kept = state
-    save_state(path, key, record, {"weights": weights, "kept": kept})
-
-
-def load_checkpoint(path: Path, key: str) -> Checkpoint | None:
-    """The state saved under this key; None if it is missing, damaged or from another run."""
-    record, arrays = load_state(path, key)
-    try:
-        saved = Checkpoint._make([*record, arrays["weights"], arrays["kept"]])
-        np.random.default_rng().bit_generator.state = saved.rng  # raises an error for an invalid state
-    except DAMAGED:
-        return None
-    return saved
-
-
-def save_state(path: Path, key: str, record: Any, arrays: Mapping[str, Sequence[np.ndarray]]) -> None:
-    """Replace a file with a value of JSON and lists of arrays, by name; raise a SAFEError if it cannot be written."""
     stored = {_RECORD: np.array(json.dumps({"key": key, "value": record}))}
-    stored |= {f"{name} {i}": array for name, many in arrays.items() for i, array in enumerate(many)}
+    stored |= {
+        f"{name} {i}": array for name, many in (("weights", weights), ("kept", kept)) for i, array in enumerate(many)
+    }
     with replacing(path) as temporary:
         np.savez(temporary, **stored)  # type: ignore[arg-type]
 
 
-def load_state(path: Path, key: str) -> tuple[Any, dict[str, list[np.ndarray]]]:
-    """What was saved under this key; nothing if it is missing, damaged or from another run."""
-    arrays: dict[str, list[np.ndarray]] = defaultdict(list)
-    if path.is_file():
-        with contextlib.suppress(*DAMAGED):
-            stored = read_arrays(path)
-            record = json.loads(str(stored.pop(_RECORD)))
-            for name, array in stored.items():
-                arrays[name.partition(" ")[0]].append(array)
-            if record["key"] == key:
-                return record["value"], arrays
-    return (), {}
+def load_checkpoint(path: Path, key: str) -> Checkpoint | None:
+    """The state saved under this key; None if it is missing, damaged or from another run."""
+    try:
+        stored = read_arrays(path)
+        record = json.loads(str(stored.pop(_RECORD)))
+        weights, kept = ([stored[name] for name in stored if name.startswith(of)] for of in ("weights ", "kept "))
+        saved = Checkpoint._make([*record["value"], weights, kept])
+        np.random.default_rng().bit_generator.state = saved.rng  # raises an error for an invalid state
+    except DAMAGED:
+        return None
+    return saved if record["key"] == key else None
 
 
 def remove_checkpoint(path: Path) -> None:

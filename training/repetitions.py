@@ -6,23 +6,19 @@ of all. A single fine-tuning may be lucky or not; how much the accuracy depends 
 chosen by the test set, and its accuracy be too high an estimate; the median is not.
 """
 
-import contextlib
 import gc
 import statistics
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from dnn.predictions import Judgement
 from support.errors import SAFEError
-from support.files import DAMAGED
 from support.progress import Progress
 from support.text import count
 from training.certainty import count_pairs
-from training.checkpoint import load_state, save_state
-from training.finetuning import ON_REQUEST, Epoch, FineTuning, OnEpoch
+from training.finetuning import ON_REQUEST, FineTuning
 from training.settings import Settings
 
 
@@ -53,14 +49,13 @@ class Finished(NamedTuple):
     tuning : FineTuning
         Without its model.
     weights : list of ndarray
-    after : Judgement or None
-        None if an earlier process finished this repetition.
+    after : Judgement
     """
 
     figures: Repetition
     tuning: FineTuning
     weights: list[np.ndarray]
-    after: Judgement | None
+    after: Judgement
 
 
 class Steps(NamedTuple):
@@ -79,20 +74,6 @@ class Steps(NamedTuple):
     train: Callable[[Settings, Progress], FineTuning]
     test: Callable[[Any, Progress], Judgement]
     copy: Callable[[list[np.ndarray]], Any]
-
-
-class Resumption(NamedTuple):
-    """Where finished repetitions are kept in case the process is killed.
-
-    Attributes
-    ----------
-    file : Path
-    key : str
-        Identifies the request (see `training.checkpoint.run_key`).
-    """
-
-    file: Path
-    key: str
 
 
 class Repeated(NamedTuple):
@@ -129,15 +110,7 @@ def median_of(accuracies: Sequence[float]) -> int:
 
 
 def repeat(
-    steps: Steps,
-    settings: Settings,
-    n: int,
-    before: Judgement,
-    resumption: Resumption | None,
-    *,
-    progress: Progress,
-    on_epoch: OnEpoch,
-    should_stop: Callable[[], bool],
+    steps: Steps, settings: Settings, n: int, before: Judgement, *, progress: Progress, should_stop: Callable[[], bool]
 ) -> Repeated:
     """Fine-tune n times, with the seeds seed, seed + 1, …, and keep the one whose test accuracy is the median.
 
@@ -148,66 +121,53 @@ def repeat(
     ----------
     before : Judgement
         Predictions of the original model for the test set.
-    resumption : Resumption or None
-        None if only one is requested.
-    on_epoch, should_stop : callable
-        As given to the fine-tuning. Here, the former is called only for repetitions that an earlier process finished.
+    should_stop : callable
+        As given to the fine-tuning.
 
     Raises
     ------
     SAFEError
         The first repetition failed.
     """
-    done = load_repetitions(resumption) if resumption else []
-    if done:
-        on_epoch(done[-1].tuning.history, settings.passes)
+    done: list[Finished] = []
     stopped = ""
-    while len(done) < n:
-        if done and should_stop():
-            stopped = ON_REQUEST
-            break
+    while len(done) < n and not stopped:
         mine = settings._replace(seed=settings.seed + len(done))
         report = _numbered(progress, len(done) + 1, n)
         tuning: FineTuning | None = None
         try:
-            tuning = steps.train(mine, report)
-            if done and tuning.stopped == ON_REQUEST:
+            tuning = None if done and should_stop() else steps.train(mine, report)
+            if tuning is None or (done and tuning.stopped == ON_REQUEST):
                 stopped = ON_REQUEST
                 break
             after = steps.test(tuning.model, report)
             if n == 1 or tuning.stopped == ON_REQUEST:
                 return Repeated(tuning, after, mine, ())
-            done = [*done, _finished(mine.seed, tuning, before, after)]
+            done.append(_finished(mine.seed, tuning, before, after))
         except _ends() as error:
             if not done:
                 raise
             stopped = _reason(error)
-            break
         finally:
             tuning = None
             gc.collect()  # a Keras model refers to itself: without this, several would fill the memory
-        if resumption:
-            with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
-                save_repetitions(resumption, done)
-    return _kept(steps, settings, done, n, stopped, progress)
+    return _kept(steps, settings, done, n, stopped)
 
 
-def _kept(steps: Steps, settings: Settings, done: list[Finished], n: int, stopped: str, progress: Progress) -> Repeated:
+def _kept(steps: Steps, settings: Settings, done: list[Finished], n: int, stopped: str) -> Repeated:
     kept = done[median_of([one.figures.accuracy_after for one in done])]
-    model = steps.copy(kept.weights)
-    after = kept.after or steps.test(model, progress)
     finished = f"{len(done)} of {count(n, 'repetition')}"
     if stopped == ON_REQUEST:
         stopped = f"{ON_REQUEST}, after {finished}"
     elif stopped:
         stopped = f"after {finished}, since the next one failed ({stopped})"
     tuning = kept.tuning._replace(
-        model=model,
+        model=steps.copy(kept.weights),
         stopped="; ".join(filter(None, (kept.tuning.stopped, stopped))),
         seconds=sum(one.tuning.seconds for one in done),
         waiting=sum(one.tuning.waiting for one in done),
     )
-    return Repeated(tuning, after, settings._replace(seed=kept.figures.seed), tuple(one.figures for one in done))
+    return Repeated(tuning, kept.after, settings._replace(seed=kept.figures.seed), tuple(one.figures for one in done))
 
 
 def _finished(seed: int, tuning: FineTuning, before: Judgement, after: Judgement) -> Finished:
@@ -240,29 +200,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or str(error)
     return "memory ran out"  # TensorFlow's message is a page long
-
-
-# --- What is known of a run that was killed ---------------------------------------------------------------------
-
-
-def save_repetitions(resumption: Resumption, done: list[Finished]) -> None:
-    """Replace the file; raise a SAFEError if it cannot be written."""
-    rows = [(one.figures, one.tuning) for one in done]
-    save_state(*resumption, rows, {str(i): one.weights for i, one in enumerate(done)})
-
-
-def load_repetitions(resumption: Resumption) -> list[Finished]:
-    """The finished repetitions of the same request; empty if there are none or the file is damaged."""
-    rows, arrays = load_state(*resumption)
-    try:
-        return [
-            Finished(
-                Repetition(*figures), FineTuning(None, tuple(Epoch(*one) for one in history), *rest), weights, None
-            )
-            for (figures, (_, history, *rest)), weights in zip(rows, arrays.values(), strict=True)
-        ]
-    except DAMAGED:
-        return []
 
 
 # --- In words ---------------------------------------------------------------------------------------------------

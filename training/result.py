@@ -393,23 +393,27 @@ def read_retraining(path: Path, folder: Path) -> Retraining:
     """
     try:
         record = json.loads(regular(path).read_text(encoding="utf-8", errors="surrogateescape"))
-        record.pop("headline", None)  # for people
-        record |= {name: Path(absolute(record[name], folder)) for name in ("model", "test_root")}
-        for epoch in record["history"]:
-            epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]
-        for name, kind in _ROWS.items():
-            record[name] = tuple(kind(**row) for row in record.get(name, ()))
-        record["answers"] = tuple(Answered(*map(str, row)) for row in record.get("answers", ()))
-        record["by_group"] = _by_group_from(record.pop("group", None), record.pop("groups", ()))
-        if "final" in record:
-            record["final"] = _final_from(record["final"], record.pop("final_groups", ()), folder)
-        for name in ("after", "train_root"):
-            record[name] = None if record.get(name) is None else Path(absolute(record[name], folder))
-        record["settings"] = None if record["after"] else Settings(**record["settings"])
-        record["assumptions"] = tuple(map(str, record["assumptions"]))
-        return Retraining(**record)
+        return _from_record(record, folder)
     except DAMAGED as error:
         raise SAFEError(f"{path} is damaged ({error}). Retrain again.") from error
+
+
+def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
+    record.pop("headline", None)  # for people
+    record |= {name: Path(absolute(record[name], folder)) for name in ("model", "test_root")}
+    for epoch in record["history"]:
+        epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]
+    for name, kind in _ROWS.items():
+        record[name] = tuple(kind(**row) for row in record.get(name, ()))
+    record["answers"] = tuple(Answered(*map(str, row)) for row in record.get("answers", ()))
+    record["by_group"] = _by_group_from(record.pop("group", None), record.pop("groups", ()))
+    if "final" in record:
+        record["final"] = _final_from(record["final"], record.pop("final_groups", ()), folder)
+    for name in ("after", "train_root"):
+        record[name] = None if record.get(name) is None else Path(absolute(record[name], folder))
+    record["settings"] = None if record["after"] else Settings(**record["settings"])
+    record["assumptions"] = tuple(map(str, record["assumptions"]))
+    return Retraining(**record)
 
 
 def _by_group_from(name: object, rows: Iterable[Any]) -> ByGroup | None:

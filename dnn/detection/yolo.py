@@ -16,7 +16,7 @@ from dnn.detection.coco import DetectorTest, detector_test, least_score
 from support.entries import path_of, quoted
 from support.errors import SAFEError
 from support.files import read_text
-from support.images import FORMATS, SIDEWAYS, UNREADABLE, find_images
+from support.images import FORMATS, SIDEWAYS, UNREADABLE, ImageListing, find_images
 from support.text import count, printable
 
 CLASSES_FILE = "classes.txt"
@@ -45,18 +45,8 @@ def read_yolo(
     folders = path_of(labels, "a folder of labels"), path_of(results, "a folder of results")
     listing = find_images(images)
     names = _class_names(folders[0])
-    of_images, found, notes = [], [], []
-    for folder, n_numbers in zip(folders, (5, 6), strict=True):
-        there = {Path(place, name) for place, _, names in os.walk(folder, onerror=_refuse) for name in names}
-        files = [folder / PurePosixPath(path).with_suffix(".txt") for path in listing.paths]
-        if not any(file.is_file() for file in files):
-            raise SAFEError(
-                f"Expected a folder with a text file of YOLO for images in {listing.root}, such as {files[0].name}. "
-                f"Received none: {folder}"
-            )
-        if strangers := sorted({path for path in there if path.suffix == ".txt"} - {*files, folder / CLASSES_FILE}):
-            notes.append(f"Left out: {count(len(strangers), 'file')} of no image, the first {strangers[0]}.")
-        found.append([_lines(file, n_numbers) if os.path.lexists(file) else [] for file in files])
+    of_images, notes = [], list[str]()
+    found = [_all_lines(folder, listing, n, notes) for folder, n in zip(folders, (5, 6), strict=True)]
     boxes: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for row, (path, *both) in enumerate(zip(listing.paths, *found, strict=True)):
         width, height = _size(listing.root / path) if any(both) else (0, 0)
@@ -72,6 +62,20 @@ def read_yolo(
     }
     test = detector_test(record, boxes[1], *folders, score=least)
     return dataclasses.replace(test, notes=(*notes, *test.notes))
+
+
+def _all_lines(folder: Path, listing: ImageListing, n_numbers: int, notes: list[str]) -> list[list[list[float]]]:
+    """The lines of each image's file, and a note on files of no image."""
+    there = {Path(place, name) for place, _, names in os.walk(folder, onerror=_refuse) for name in names}
+    files = [folder / PurePosixPath(path).with_suffix(".txt") for path in listing.paths]
+    if not any(file.is_file() for file in files):
+        raise SAFEError(
+            f"Expected a folder with a text file of YOLO for images in {listing.root}, such as {files[0].name}. "
+            f"Received none: {folder}"
+        )
+    if strangers := sorted({path for path in there if path.suffix == ".txt"} - {*files, folder / CLASSES_FILE}):
+        notes.append(f"Left out: {count(len(strangers), 'file')} of no image, the first {strangers[0]}.")
+    return [_lines(file, n_numbers) if os.path.lexists(file) else [] for file in files]
 
 
 def _refuse(error: OSError) -> None:

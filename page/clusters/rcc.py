@@ -15,7 +15,7 @@ from page.pictures import thumbnails
 from page.results import Shown
 from page.visitors import Window
 from rccs.answers import commonest_confusion
-from rccs.clusters import RootCauseClusters, sample, told_of
+from rccs.clusters import sample, told_of
 from rccs.confidence import (
     BOUND,
     confidence,
@@ -31,8 +31,8 @@ from rccs.gifs import gif_path, gif_shows
 from rccs.nearness import nearest_rccs
 from rccs.review.edits import merge_rccs
 from rccs.review.notes import title
-from reporting.markup import escaped
-from support.text import count, printable
+from reporting.markup import filled
+from support.text import count
 
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
 NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them noise"
@@ -133,49 +133,19 @@ def show_gif(path: Path, name: str, images: int) -> gr.HTML:
 
 def _heading(results: Shown, rcc: int) -> str:
     clusters = results.clusters
-    size = len(clusters.members(rcc))
-    meaning = escaped(NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS)
-    parts = [f"<h2 data-key='{rcc}' title='{meaning}'>{escaped(title(rcc))}</h2>"]
-    facts = [count(size, "image"), f"{size / len(clusters.paths):.1%} of all failing images", near_text(clusters, rcc)]
-    parts.append(f"<p>{' · '.join(filter(None, facts))}</p>")
-    if reason := results.reasons.text_of(clusters, rcc, results.rates):
-        verdict = results.rates[rcc].verdict if rcc in results.rates else ""
-        parts.append(f"<p class='safe-rate' data-verdict='{verdict}'>{_led_by_verdict(printable(reason))}</p>")
-    if told := commonest_confusion(clusters.answers_of(rcc)):
-        parts.append(f"<p class='safe-confusion'>{escaped(told)}</p>")
-    if rcc in results.profiles:
-        parts.append(findings_html(results.profiles[rcc]))
-    parts.append(_steady(clusters, rcc))
-    if nothing := no_steady_groups_text(clusters):
-        return f"<div class='safe-rcc'>{''.join(parts)}<p class='safe-unsteady'>{escaped(nothing)}</p></div>"
-    line, tip = _most_like(results, rcc)
-    # One line: what does not fit is in the tooltip.
-    parts.append(f"<p class='safe-near' title='{escaped(tip)}'>{escaped(line)}</p>")
-    return f"<div class='safe-rcc'>{''.join(parts)}</div>"
-
-
-def _led_by_verdict(sentence: str) -> str:
-    """HTML of what the comparison found, with the verdict before the colon in bold."""
-    verdict, colon, figures = sentence.partition(": ")
-    return f"<b>{escaped(verdict)}:</b> {escaped(figures)}" if colon else escaped(sentence)
-
-
-def _steady(clusters: RootCauseClusters, rcc: int) -> str:
-    """How steady an RCC is, as a bar with the bound below which it is loose, and in words; empty if not measured.
-
-    Of the images in no cluster: how many are near an RCC.
-    """
-    text = confidence_text(clusters, rcc)
-    if not text:
-        return ""
-    share = confidence(clusters, rcc)
-    bar = "" if share is None else (
-        f"<span class='safe-steady-bar' aria-hidden='true'><i style='width:{percent_down(share)}'></i>"
-        f"<b style='left:{BOUND}'></b></span>"
+    size, steady = len(clusters.members(rcc)), confidence(clusters, rcc)
+    share = f"{size / len(clusters.paths):.1%} of all failing images"
+    return filled(
+        "page/clusters/heading.html", rcc=rcc, meaning=NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS,
+        facts=[count(size, "image"), share, near_text(clusters, rcc)],
+        reason=results.reasons.text_of(clusters, rcc, results.rates),
+        verdict=results.rates[rcc].verdict if rcc in results.rates else "",
+        confusion=commonest_confusion(clusters.answers_of(rcc)),
+        findings=findings_html(results.profiles[rcc]) if rcc in results.profiles else "",
+        steady=confidence_text(clusters, rcc), loose=is_loose(clusters, rcc), means=confidence_means(clusters),
+        width="" if steady is None else percent_down(steady), bound=BOUND, nothing=no_steady_groups_text(clusters),
+        like=_most_like(results, rcc),
     )  # fmt: skip
-    loose = " data-loose" if is_loose(clusters, rcc) else ""
-    means = "" if rcc == NOISE else escaped(confidence_means(clusters))
-    return f"<p class='safe-steady'{loose} title='{means}'>{bar}<span>{escaped(text)}</span></p>"
 
 
 def _most_like(results: Shown, rcc: int) -> tuple[str, str]:

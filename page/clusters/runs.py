@@ -137,7 +137,8 @@ class RunsView:
                 return failed(error)
             agreement = "" if found.ari is None else f" · agreement (adjusted Rand index) {found.ari:.2f}"
             alone = f"{found.only_a:,} only in the first, {found.only_b:,} only in the second"
-            return done(f"{found.common:,} images in common, {alone}{agreement}") + beside_html(one, other, found)
+            common = done(f"{found.common:,} images in common, {alone}{agreement}")
+            return f"{common}{beside_html(one, other, found)}"
 
         def on_restore(name: str | None) -> None:
             """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""

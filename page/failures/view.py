@@ -1,19 +1,19 @@
 """What a network gets wrong: its accuracy, what it takes for what, the images of each confusion, and rates by class."""
 
-import html
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
+from markupsafe import Markup
 
-from dnn.confusion import ONE_ANOTHER, ClassRate, ConfusionMatrix, class_rates, confusion_matrix
+from dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_matrix
 from page.failures.collected import Collected, CollectedFailures
 from page.grid_view import Listed, ListedView, scripted_widget
 from page.jobs import VIEW, pane, put_away, reveal
-from page.tables import bulleted, rate_bar, rate_table
 from rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
 from rccs.spots.groups import counted, in_words
 from reasons.groups import KnownGroups
+from reporting.markup import filled
 from support.errors import SAFEError
 from support.text import count, printable
 
@@ -76,7 +76,7 @@ class FailuresView:
             self.find: gr.Button(interactive=failing),
             self.matrix_pane: put_away(),
             self.rates_pane: put_away(),
-            self.assumptions: bulleted(failures.assumptions),
+            self.assumptions: filled("page/widgets/list.html", lines=failures.assumptions),
             self.skipped_pane: gr.update(label=f"Skipped images ({len(skipped):,})", visible=bool(skipped)),
             self.skipped: [[printable(path), printable(reason)] for path, reason in skipped],
             **self.images.show(shown.key, images_of(shown)),
@@ -173,7 +173,7 @@ def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
 # --- Figures and rates --------------------------------------------------------------------------------------------
 
 
-def _figures(shown: Collected, known: KnownGroups | None) -> str:
+def _figures(shown: Collected, known: KnownGroups | None) -> Markup:
     failures = shown.failures
     wrong, tested = len(failures.failing), failures.test_size
     groups = known.groups.of if known and known.given else np.arange(tested)
@@ -192,14 +192,10 @@ def _figures(shown: Collected, known: KnownGroups | None) -> str:
     elif not shown.regression:
         classes = len(failures.classes) - shown.detector
         rows.append(("Classes", f"{classes:,}", printable(failures.model.name)))
-    cells = "".join(
-        f"<div><dt>{name}</dt><dd>{html.escape(value)}<small>{html.escape(more)}</small></dd></div>"
-        for name, value, more in rows
-    )
-    return f"<dl class='safe-figures safe-accuracy'>{cells}</dl>"
+    return filled("page/failures/figures.html", rows=rows)
 
 
-def _rates(shown: Collected, known: KnownGroups | None) -> str:
+def _rates(shown: Collected, known: KnownGroups | None) -> Markup:
     """A table of all classes: the failure rate as a bar with its interval and the rate of all images, and in words."""
     answers = shown.answers
     groups = known.groups if known and known.given else None
@@ -207,19 +203,6 @@ def _rates(shown: Collected, known: KnownGroups | None) -> str:
     if shown.detector:  # of what is no object, every detection is wrong
         rates = [rate for rate in rates if rate.name != NOTHING]
         rates = [rate._replace(taken_for=MISSED) if rate.taken_for == NOTHING else rate for rate in rates]
-    base = 1 - shown.failures.accuracy
     mostly = "Mostly" if shown.detector else "Mostly taken for"
     of = in_words(len(np.unique(groups.of)) if groups else 0, known.groups.name if known else "")
-    told = f"{base:.1%} of all are wrong: the dark line. The thin line is the 95% interval{html.escape(of)}."
-    rows = [_rate_row(rate, base) for rate in rates]
-    table = rate_table("How often each class is wrong", ("Class", "Wrong", "Rate", mostly), rows)
-    return f"<p class='safe-spots-base'>{told}</p>{table}"
-
-
-def _rate_row(rate: ClassRate, base: float) -> str:
-    bar = rate_bar(rate.rate, rate.low, rate.high, base)
-    mostly = f"{html.escape(printable(rate.taken_for))} ({rate.taken:,})" if rate.taken else ""
-    return (
-        f"<tr><th scope='row'>{html.escape(printable(rate.name))}</th><td>{rate.wrong:,} of {rate.tested:,}</td>"
-        f"<td>{bar}<span>{rate.rate:.0%} ({100 * rate.low:.0f}–{rate.high:.0%})</span></td><td>{mostly}</td></tr>"
-    )
+    return filled("page/failures/rates.html", rates=rates, base=1 - shown.failures.accuracy, mostly=mostly, of=of)

@@ -1,6 +1,5 @@
 """Two models side by side: chosen by name, of this analysis or another one; each count opens its images."""
 
-import html
 import threading
 import uuid
 from collections import OrderedDict
@@ -14,6 +13,7 @@ from page.jobs import EDITS, LATEST, VIEW, PageSettings, failed, pane, put_away,
 from page.retraining.counts import classes_of_two, reasons_of_two, tiles_of
 from page.serving.analyses import TOP, address_of, folder_of, names_in, title_of
 from rccs.spots.rates import by_excess
+from reporting.markup import filled
 from reporting.models import KnownModel, answers_of, known_model, models_of
 from reporting.two_models import (
     BOTH,
@@ -27,7 +27,6 @@ from reporting.two_models import (
 )
 from support.entries import quoted
 from support.errors import SAFEError
-from support.text import printable
 
 MOST_KEPT = 8  # comparisons that windows show, of up to some megabytes each
 NONE = (
@@ -162,16 +161,11 @@ class ModelsView:
 
     def _told(self, two: TwoModels, analysis: str) -> str:
         """Which models these are, and which is better, as HTML."""
-        lines = "".join(
-            f"<li><b>{letter}</b> <a href='{html.escape(address_of(name))}'>"
-            f"<bdi>{html.escape(title_of(self._home, name))}</bdi></a>: {html.escape(model)}</li>"
+        sides = [
+            (letter, address_of(name), title_of(self._home, name), model)
             for letter, name, model in zip("AB", (self._name, analysis), two.names, strict=True)
-        )
-        notes = "".join(f"<p class='safe-notice'>{html.escape(printable(note))}</p>" for note in two.notes)
-        return (
-            f"<ul class='safe-two'>{lines}</ul><div class='safe-status' role='status'><strong>"
-            f"{html.escape(verdict_text(two.sure))}</strong></div>{notes}"
-        )
+        ]
+        return filled("page/retraining/two.html", sides=sides, verdict=verdict_text(two.sure), notes=two.notes)
 
     def _comparison(self, key: str) -> TwoModels:
         with self._lock:

@@ -1,20 +1,20 @@
 """What a retraining improved and worsened: its figures, confusions before and after, classes, RCCs, and the images."""
 
-import html
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from dnn.confusion import ONE_ANOTHER
 from page.failures.view import WIDE, cell_in, matrix_cells
 from page.grid_view import Listed, ListedView, scripted_widget
 from page.jobs import VIEW, pane, put_away, reveal
 from page.retraining.plots import class_bars, learning_curves, shares_right
-from page.tables import bulleted
 from rccs.review.notes import RccNote
 from reporting.confusions import OLD, TAKEN_BEFORE, TAKEN_NOW, matrices_of
+from reporting.markup import filled
 from support.errors import SAFEError
 from support.text import count
 from training.certainty import class_summary, gain_text, interval_text, mcnemar_text
@@ -82,6 +82,7 @@ class RetrainingView:
         curves = learning_curves(result.history, epochs, best=result.best, first_pass=first)
         bars = shares_right(result.per_rcc, notes)
         old = (OLD,) if result.task == "classification" and not result.answers else ()
+        assumed = (*old, *(f"{one.text}." for one in result.overlaps), *result.assumptions)
         return {
             self.pane: reveal(),
             # Of a network that was retrained elsewhere there is no model here.
@@ -90,7 +91,7 @@ class RetrainingView:
             self.classes: _classes(result),
             self.curves: titled("Accuracy by epoch", curves, CURVES),
             self.bars: titled("Failing images of each RCC that are right now", bars, BARS),
-            self.assumptions: bulleted((*old, *(f"{one.text}." for one in result.overlaps), *result.assumptions)),
+            self.assumptions: filled("page/widgets/list.html", lines=assumed),
             **self._show_all(result, key),
         }
 
@@ -159,10 +160,9 @@ def listed_images(result: Retraining, chosen: str) -> Listed:
     return Listed(text, result.test_root, paths, lambda place: _change(images[place]))
 
 
-def heading(text: str, hint: str = "") -> str:
-    """A heading of a part of the pane, as HTML, with a hint as its tooltip."""
-    tooltip = f" title='{html.escape(hint)}'" if hint else ""
-    return f"<h3 class='safe-title'{tooltip}>{html.escape(text)}</h3>"
+def heading(text: str, hint: str = "") -> Markup:
+    """A heading of a part of the pane, with a hint as its tooltip."""
+    return Markup("<h3 class='safe-title' title='{}'>{}</h3>").format(hint, text)
 
 
 def titled(text: str, drawing: str, hint: str = "") -> str:
@@ -212,9 +212,8 @@ def _classes(result: Retraining) -> str:
     if not shares:
         return ""
     sure = certainty_of_classes(result)
-    summary = f"<p class='safe-spots-base'>{html.escape(class_summary(sure))}.</p>" if sure else ""
     by_name = {share.name: one for share, one in zip(result.per_class, sure, strict=False)}
-    return heading("Each class, before and after", CLASSES) + summary + class_bars(shares, by_name)
+    return heading("Each class, before and after", CLASSES) + class_bars(shares, by_name, class_summary(sure))
 
 
 def _change(image: Answered) -> str:

@@ -6,12 +6,11 @@ import pytest
 
 from reporting.evidence.statement import EVIDENCE_FILE
 from SAFE_Tool import main
-from tests.helpers.attested import attest
 
 
 @pytest.fixture
-def out(clusters, tmp_path):
-    return attest(clusters, tmp_path)
+def out(attested):
+    return attested
 
 
 def run(*arguments: object) -> int:

@@ -246,12 +246,13 @@ def operations(monkeypatch: pytest.MonkeyPatch, act: Callable[[], object]) -> in
         return disk._count
 
 
+@pytest.mark.parametrize("points", [1, pytest.param(20, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["killed", "full"])
-def test_stopped_at_any_point_it_is_complete_after_the_next_time(packed, tmp_path, monkeypatch, kind):
+def test_stopped_at_any_point_it_is_complete_after_the_next_time(packed, tmp_path, monkeypatch, kind, points):
     whole = shutil.copytree(packed, tmp_path / "whole")
     n = operations(monkeypatch, lambda: migrate(whole))
     disk = Disk(monkeypatch)
-    for at in [*range(0, n, max(1, n // 5)), n - 2, n - 1]:
+    for at in {n // 3, n - 2, n - 1, *range(0, n, max(1, n // points))}:
         folder = shutil.copytree(packed, tmp_path / f"{kind}-{at}")
         names = {path.relative_to(folder) for path in folder.rglob("*")}
         try:

@@ -154,7 +154,7 @@ def test_killed_at_random_moments_the_old_or_the_new_is_and_a_rerun_completes(ca
 
 
 @pytest.mark.parametrize("step", ["cluster", "select"])
-@pytest.mark.parametrize("largest", [40_000, 400_000])
+@pytest.mark.parametrize("largest", [40_000, pytest.param(400_000, marks=pytest.mark.slow)])
 def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_or_the_new(case, out, step, largest):
     old, new = (case.old, case.new) if step == "cluster" else (case.new, case.selected)
     shutil.copytree(old, out)

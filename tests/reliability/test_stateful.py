@@ -904,7 +904,7 @@ def output_folder(tmp_path, monkeypatch) -> Callable[[], OutputFolder]:
     return lambda: OutputFolder(tmp_path, disk, fakes)
 
 
-@pytest.mark.parametrize("n", [6, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n", [3, pytest.param(200, marks=pytest.mark.slow)])
 def test_nothing_that_the_engineer_did_is_lost_or_shown_as_something_elses(n, output_folder, pytestconfig):
     # The same sequences each time, so that whoever sees a failure can see it again; --hypothesis-seed=N tries others.
     seed = pytestconfig.getoption("--hypothesis-seed")

@@ -18,14 +18,14 @@ from reporting.report import write_report
 from store.database import DATABASE_FILE
 from support.errors import SAFEError
 from tests.helpers import written
-from tests.helpers.attested import attest, retrain_again
+from tests.helpers.attested import retrain_again
 from tests.helpers.places import digests_of
 from training.result import MODELS_FOLDER, RETRAINING_FILE
 
 
 @pytest.fixture
-def out(clusters, tmp_path):
-    return attest(clusters, tmp_path)
+def out(attested):
+    return attested
 
 
 def found(folder: Path, **options) -> list[tuple[str, str]]:
@@ -127,12 +127,13 @@ def entry_damages(db: sqlite3.Connection, rng: random.Random) -> str:
     return what
 
 
-def test_each_of_300_random_damages_is_named(out):
+@pytest.mark.parametrize("n", [60, pytest.param(300, marks=pytest.mark.slow)])
+def test_each_random_damage_is_named(out, n):
     rng = random.Random(1)
     evidence = read_evidence(out)
     inside = [name for name in (*evidence.subjects, *evidence.files) if not name.startswith("../")]
     images = [f"../failing/{path.name}" for path in (out.parent / "failing").iterdir()] + ["../model.keras"]
-    for _ in range(300):
+    for _ in range(n):
         what = rng.choice(("file", "file", "image", "entry", "entry", "evidence"))
         name = {"file": rng.choice(inside), "image": rng.choice(images), "entry": DATABASE_FILE}.get(
             what, EVIDENCE_FILE

@@ -60,7 +60,7 @@ class Page(html.parser.HTMLParser):
 
     def handle_data(self, data):
         if "style" not in self.open:
-            self.text += data + " "
+            self.text += "".join(f"{word} " for word in data.split())
 
     def of(self, tag: str) -> list[dict]:
         return [attributes for name, attributes in self.tags if name == tag]

@@ -4,17 +4,7 @@ import pytest
 from dnn.predictions import Judgement
 from support.errors import SAFEError
 from training.finetuning import Epoch, FineTuning
-from training.repetitions import (
-    Finished,
-    Repetition,
-    Resumption,
-    Steps,
-    load_repetitions,
-    median_of,
-    repeat,
-    repetitions_text,
-    save_repetitions,
-)
+from training.repetitions import Repetition, Steps, median_of, repeat, repetitions_text
 from training.settings import Settings, Wishes, choose_seeds
 
 SETTINGS = Settings(0.1, seed=3)
@@ -46,26 +36,6 @@ def test_the_spread_is_told_in_a_line():
     assert repetitions_text([], 0) == ""
 
 
-def finished(seed: int, accuracy: float, weights: list) -> Finished:
-    history = (Epoch(0, float("nan"), 0.5, 0.5, 0.1), Epoch(1, 0.3, 0.6, 0.7, 0.2))
-    return Finished(Repetition(seed, accuracy, 2, 1), FineTuning(None, history, 1, "", 1.5, 0.5), weights, None)
-
-
-def test_finished_repetitions_are_read_back_only_for_the_same_request_and_whole(tmp_path):
-    kept = Resumption(tmp_path / "seeds.npz", "key")
-    done = [finished(3 + i, 0.5 + i / 10, [np.full((2, 3), i, np.float32), np.zeros(3)]) for i in range(2)]
-    save_repetitions(kept, done)
-    read = load_repetitions(kept)
-    assert [one.figures for one in read] == [one.figures for one in done]
-    assert [one.tuning.history[1] for one in read] == [one.tuning.history[1] for one in done]
-    assert (read[1].weights[0] == 1).all()
-    assert load_repetitions(kept._replace(key="other")) == []
-    whole = kept.file.read_bytes()
-    for place in np.linspace(0, len(whole) - 1, 25).astype(int):
-        kept.file.write_bytes(whole[:place])
-        assert load_repetitions(kept) == []
-
-
 def test_a_test_set_that_is_no_longer_read_whole_ends_the_repetitions_with_a_sentence():
     class Model:
         def get_weights(self):
@@ -78,7 +48,6 @@ def test_a_test_set_that_is_no_longer_read_whole_ends_the_repetitions_with_a_sen
     answers = iter([judged(0, 1, 2), judged(0, 1)])
     tuning = FineTuning(Model(), (Epoch(0, 0.0, 1.0, 1.0, 0.0),), 0, "", 1.0, 0.0)
     steps = Steps(lambda settings, progress: tuning, lambda model, progress: next(answers), lambda weights: Model())
-    callbacks = {"progress": print, "on_epoch": lambda history, passes: None, "should_stop": lambda: False}
-    result = repeat(steps, SETTINGS, 3, judged(0, 1, 2), None, **callbacks)
+    result = repeat(steps, SETTINGS, 3, judged(0, 1, 2), progress=print, should_stop=lambda: False)
     assert len(result.repetitions) == 1
     assert result.tuning.stopped.startswith("after 1 of 3 repetitions, since the next one failed (Expected the 3 test")
