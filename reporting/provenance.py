@@ -85,6 +85,7 @@ def _tried(clusters: RootCauseClusters) -> str:
         for s in best
     ]
     caption = f"The best {len(best)} of {count(len(clusters.settings), 'setting')} tried; the first was used"
-    caption += " for all images" if clusters.steadiness else ""
+    n = len(clusters.k_distances)  # fewer than all of very many
+    caption += f" for {'all' if n == len(clusters.paths) else f'{n:,} random'} images" if clusters.steadiness else ""
     headers = ["eps", "min_samples", "RCCs", "In no cluster", "Largest RCC", "Silhouette", "Score"]
     return html_table(headers, rows, caption=caption, numbers=range(7))

@@ -52,13 +52,13 @@ def generated_points(n: int) -> np.ndarray:
     return _generated(n)[0]
 
 
-def _generated(n: int, *, dimension: int = DIMENSION, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def _generated(n: int) -> tuple[np.ndarray, np.ndarray]:
     """The same, and the group of each."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     cause = rng.choice(CAUSES, n, p=rng.dirichlet(np.ones(CAUSES)))
-    fall = 0.95 ** np.arange(dimension)
-    centres, spread = rng.normal(size=(CAUSES, dimension)) * fall, rng.uniform(0.2, 0.8, CAUSES)
-    return (centres[cause] + rng.normal(size=(n, dimension)) * fall * spread[cause, None]).astype(np.float32), cause
+    fall = 0.95 ** np.arange(DIMENSION)
+    centres, spread = rng.normal(size=(CAUSES, DIMENSION)) * fall, rng.uniform(0.2, 0.8, CAUSES)
+    return (centres[cause] + rng.normal(size=(n, DIMENSION)) * fall * spread[cause, None]).astype(np.float32), cause
 
 
 # --- Tuning -----------------------------------------------------------------------------------------------------

@@ -176,7 +176,7 @@ def test_settings_that_differ_are_counted(tmp_path):
 
 def test_generated_points_are_the_same_each_time():
     assert np.array_equal(generated_points(50), generated_points(50))
-    assert generated_points(50, dimension=8).shape == (50, 8)
+    assert generated_points(50).shape == (50, 256)
 
 
 @pytest.mark.parametrize(("of_bare", "disturbed"), [(0.97, False), (1.2, True)])
