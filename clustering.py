@@ -15,17 +15,19 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.2 (PCA and DBSCAN);
 """
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from dbscan.consensus import agree
+from dbscan.consensus import agree, settled
+from dbscan.neighbours import Points, random_part
 from dbscan.outcome import NOISE, Steadiness, Tuning
 from dbscan.projection import directions_of_failing, fit_projection
 from dbscan.relevance import average_neighbours
-from dbscan.resamples import Votes, cluster_samples
+from dbscan.resamples import Votes, cluster_samples, in_places, placed
 from dbscan.set_aside import Nuisance
-from dbscan.tuning import tune
+from dbscan.tuning import largest_first, tune
 from dbscan.umap_reducer import reduced_by_umap
 from FE import ImageFeatures
 from rccs.clusters import REDUCERS, RootCauseClusters, rcc_reach
@@ -67,15 +69,7 @@ def find_root_cause_clusters(
     among = None if right is None else directions_of_failing(images.features, right, images.extractor.name)
     projection, coordinates = fit_projection(images.features, images.extractor.name, nuisance=nuisance, among=among)
     points = projection.apply(images.features, nuisance=nuisance)  # (n_images, at most 256)
-    averaged = average_neighbours(points)
-    tuning = tune(averaged, original=points, averaged=averaged, progress=progress)
-    votes = cluster_samples(coordinates, images.paths, progress=progress)
-    found = _found_again(tuning, votes)
-    if reducer == "umap":
-        reduced = reduced_by_umap(points, progress)  # (n_images, 10)
-        tuning = tune(reduced, original=points, averaged=averaged, known=found.labels, progress=progress)
-        more = cluster_samples(coordinates, images.paths, reduced=reduced, known=found.labels, progress=progress)
-        found = _found_again(tuning, votes.joined(more))
+    tuning, found = cluster_points(points, coordinates, images.paths, reducer=reducer, progress=progress)
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
         image_root=images.root,
@@ -101,25 +95,70 @@ def find_root_cause_clusters(
     )
 
 
-class _Found(NamedTuple):
+class Found(NamedTuple):
+    """RCCs: arrays of shape (n_images,), and how steady they are, if that is known."""
+
     labels: np.ndarray
     is_core: np.ndarray
     steadiness: Steadiness | None
 
 
-def _found_again(tuning: Tuning, votes: Votes) -> _Found:
+def cluster_points(
+    points: np.ndarray,
+    coordinates: np.ndarray,
+    names: Sequence[str],
+    *,
+    reducer: str = "pca",
+    progress: Progress = no_progress,
+) -> tuple[Tuning, Found]:
+    """Cluster images: once, by which the settings are shown, and in random parts, by which the RCCs are found.
+
+    Of more than `MOST_IMAGES`, a random part is clustered once. Time and memory then grow with their number, not with
+    its square.
+
+    Parameters
+    ----------
+    points, coordinates : ndarray of shape (n_images, n_components)
+        After PCA, scaled and as they are (see `dbscan.projection.fit_projection`).
+    names : sequence of str
+        See `cluster_samples`.
+    """
+    part = random_part(len(points))
+    original = Points(points[part])
+    averaged = average_neighbours(original)
+    tuning = tune(averaged, original=original, averaged=averaged, progress=progress)
+    enough = settled if reducer == "pca" else None  # after UMAP the same samples are clustered again
+    votes = cluster_samples(coordinates, names, enough=enough, progress=progress)
+    found = _found_again(_for_all(tuning, original, points, part), votes)
+    if reducer == "umap":
+        reduced = reduced_by_umap(points, progress)  # (n_images, 10)
+        known = largest_first(found.labels[part])
+        tuning = tune(reduced[part], original=original, averaged=averaged, known=known, progress=progress)
+        more = cluster_samples(coordinates, names, reduced=reduced, known=found.labels, progress=progress)
+        found = _found_again(_for_all(tuning, original, points, part), votes.joined(more))
+    return tuning, found
+
+
+def _for_all(tuning: Tuning, some: Points, points: np.ndarray, part: np.ndarray) -> Found:
+    """The clusters of a part of the images, and all other images placed among these."""
+    if len(part) == len(points):
+        return Found(tuning.labels, tuning.is_core, None)
+    places = placed(some, lambda rows: points[rows], len(points))
+    return Found(*in_places(tuning.labels, tuning.is_core, places), None)
+
+
+def _found_again(once: Found, votes: Votes) -> Found:
     """The RCCs on which clusterings of many random parts of the images agree, if at least one of them is steady.
 
     Without a steady one, all images are noise, rather than divided by chance. But if all images together were not
     divided either, they are one group and some outliers, and remain that.
     """
-    once = _Found(tuning.labels, tuning.is_core, None)
     if not votes.n_samples:
         return once
     labels, is_core, steadiness = agree(votes)
     if steadiness.is_steady.any():
-        return _Found(labels, is_core, steadiness)
-    if tuning.labels.max() < 1:
+        return Found(labels, is_core, steadiness)
+    if once.labels.max() < 1:
         return once
     nothing = np.full(len(labels), NOISE)
-    return _Found(nothing, nothing != NOISE, Steadiness.of_nothing(len(labels), votes.n_samples))
+    return Found(nothing, nothing != NOISE, Steadiness.of_nothing(len(labels), votes.n_samples))

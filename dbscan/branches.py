@@ -53,41 +53,42 @@ class Branches:
 
         Returns the eps at which each branch begins and ends.
         """
-        density, n = self.density, len(self._branch_of_point)
-        open_end = min(upper, float(density.lengths.max()) * 1.001)
-        parent, size, branch = list(range(n)), [1] * n, [-1] * n
-        loose = [[point] for point in range(n)]  # points of each component that are in no branch yet
+        merges, n = self.density.merges, len(self._branch_of_point)
+        merges = merges[merges[:, 2] <= upper]
+        joined = merges[:, :2].astype(int)
+        branch = [-1] * (n + len(merges))  # of each cluster of the tree
         begins: list[float] = []
         ends: list[float] = []
-
-        def component(point: int) -> int:
-            while parent[point] != point:
-                parent[point] = parent[parent[point]]
-                point = parent[point]
-            return point
-
-        order = np.argsort(density.lengths, kind="stable")
-        for (left, right), eps in zip(density.edges[order].tolist(), density.lengths[order].tolist(), strict=True):
-            if eps > upper:
-                break
-            a, b = component(left), component(right)
-            pair = tuple(branch[c] for c in (a, b) if branch[c] >= 0)
-            parent[b] = a
-            size[a] += size[b]
-            loose[a] += loose[b]
-            if not pair and size[a] < SMALLEST_BRANCH:
+        open_end = min(upper, float(self.density.merges[-1, 2]) * 1.001)
+        for row, (a, b) in enumerate(joined.tolist()):
+            one, other = branch[a], branch[b]
+            if one >= 0 and other >= 0:
+                ends[one] = ends[other] = merges[row, 2]
+                self._children.append((one, other))
+            elif one < 0 and other < 0:
+                if merges[row, 3] < SMALLEST_BRANCH:
+                    continue
+                self._children.append(())
+            else:
+                branch[n + row] = max(one, other)
                 continue
-            if len(pair) != 1:
-                for child in pair:
-                    ends[child] = eps
-                self._children.append(pair)
-                begins.append(eps)
-                ends.append(open_end)
-            branch[a] = pair[0] if len(pair) == 1 else len(ends) - 1
-            self._branch_of_point[loose[a]] = branch[a]
-            self._joins_at[loose[a]] = eps
-            loose[a] = []
+            branch[n + row] = len(ends)
+            begins.append(merges[row, 2])
+            ends.append(open_end)
+        self._join_points(joined, np.array(branch), merges[:, 2])
         return np.array(begins), np.array(ends)
+
+    def _join_points(self, joined: np.ndarray, branch: np.ndarray, eps: np.ndarray) -> None:
+        """Find for each point the smallest cluster of the tree around it that is, or is part of, a branch."""
+        n = len(self._branch_of_point)
+        around = np.full(n + len(joined), -1)
+        around[joined] = n + np.arange(len(joined))[:, None]
+        cluster = around[:n].copy()
+        for _ in range(SMALLEST_BRANCH):  # clusters in no branch are smaller
+            loose = np.flatnonzero((cluster >= 0) & (branch[cluster] < 0))
+            cluster[loose] = around[cluster[loose]]
+        found = cluster >= 0
+        self._branch_of_point[found], self._joins_at[found] = branch[cluster[found]], eps[cluster[found] - n]
 
     def _sort_points(self) -> None:
         """Order the points so that those of a branch, including its children, are `order[first:stop]`."""
@@ -116,13 +117,14 @@ class Branches:
         return self._order[self._first[branch] : self._stop[branch]]
 
     def _radii(self, begins: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        radius, gap = np.zeros(len(begins)), np.zeros(len(begins))
-        for branch, (begin, end) in enumerate(zip(begins, self._ends, strict=True)):
-            joins_at = np.maximum(self._joins_at[self.members(branch)], begin)
-            last = joins_at[joins_at < end].max(initial=begin)
-            radius[branch] = (last + end) / 2
-            gap[branch] = 1 - joins_at.mean() / max(end, SAME_POINT)
-        return radius, gap
+        inside = self._branch_of_point >= 0
+        branch, joins_at, n_branches = self._branch_of_point[inside], self._joins_at[inside], len(begins)
+        # Points of its children were joined when a branch begins.
+        children = self.sizes - np.bincount(branch, minlength=n_branches)
+        mean = (np.bincount(branch, joins_at, minlength=n_branches) + begins * children) / self.sizes
+        last, before = begins.copy(), joins_at < self._ends[branch]
+        np.maximum.at(last, branch[before], joins_at[before])
+        return (last + self._ends) / 2, 1 - mean / np.maximum(self._ends, SAME_POINT)
 
     def kept(self, neighbours: np.ndarray) -> np.ndarray:
         """For each branch, the share of its points' neighbours that are in the branch as well, shape (n_branches,).
@@ -135,8 +137,9 @@ class Branches:
         of_each = self._position[neighbours[self._order]]  # positions in the order
         kept = np.zeros(len(self._ends))
         for branch, (first, stop) in enumerate(zip(self._first, self._stop, strict=True)):
-            kept[branch] = np.mean((of_each[first:stop] >= first) & (of_each[first:stop] < stop))
-        return kept
+            there = of_each[first:stop]
+            kept[branch] = np.count_nonzero((there >= first) & (there < stop))
+        return kept / (self.sizes * neighbours.shape[1])
 
     def apart(self, elsewhere: Density) -> np.ndarray:
         """For each branch, how well its points are separated from all others in another space, shape (n_branches,).
@@ -146,15 +149,15 @@ class Branches:
         Parameters
         ----------
         elsewhere : Density
-            The same points in that space. Its spanning tree contains the shortest edge out of any set of points.
+            The same points in that space.
         """
-        ends = self._position[elsewhere.edges]
+        reachability = elsewhere.reachability()[np.ix_(self._order, self._order)]
         core_distances = elsewhere.core_distances[self._order]
-        longest = elsewhere.lengths.max(initial=0)
+        longest = elsewhere.merges[:, 2].max(initial=0)
         apart = np.zeros(len(self._ends))
         for branch, (first, stop) in enumerate(zip(self._first, self._stop, strict=True)):
-            within = (ends >= first) & (ends < stop)
-            out = elsewhere.lengths[within[:, 0] != within[:, 1]].min(initial=longest)
+            rows = reachability[first:stop]
+            out = min(rows[:, :first].min(initial=longest), rows[:, stop:].min(initial=longest))
             apart[branch] = (out - np.minimum(core_distances[first:stop], out).mean()) / max(out, SAME_POINT)
         return apart
 

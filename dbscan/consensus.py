@@ -5,24 +5,31 @@ score is beside the others of the same sample. The RCCs are the groups that agre
 images of an RCC are together, whatever the scores, is the confidence in it.
 
 Pure functions on arrays; read `agree` first. Votes are whole numbers, which sums in any order leave exact, so the
-result does not depend on the number of threads.
+result does not depend on the number of threads. Votes are kept by image and cluster; pairs of images are counted for
+at most `MOST_STORED` images, and the others join the groups of these.
 
 Sources: Fred & Jain, IEEE TPAMI 27(6), 2005 (evidence accumulation: how often two points are together, and average
 linkage); Bansal, Blum, Chawla, Machine Learning 56, 2004 (correlation clustering: the groups that agree best with
 pairwise votes).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from dbscan.branches import SMALLEST_BRANCH
+from dbscan.neighbours import random_part
+from dbscan.one_thread import one_thread
 from dbscan.outcome import NOISE, Steadiness
 from dbscan.resamples import LEFT_OUT, Votes
 from dbscan.tuning import largest_first
 
 TOGETHER = 42  # per cent of the votes from which two images rather belong together
 ROUNDS = 50  # of improvements; a few are enough
+BATCH = 5  # samples whose votes are compared with those of as many others
+DEVIATIONS = 2  # from what further samples are expected to say
+SETTLED = 0.05  # share of the images that further samples may move, if these are left out
+COLUMNS = 4096  # clusters whose votes are counted at a time
 
 
 def agree(votes: Votes) -> tuple[np.ndarray, np.ndarray, Steadiness]:
@@ -42,51 +49,140 @@ def agree(votes: Votes) -> tuple[np.ndarray, np.ndarray, Steadiness]:
         case the one of it that is so most often.
     steadiness : Steadiness
     """
-    counts = count_votes(votes)
-    # Sums of as many numbers would not be exact in float32.
-    worth = 100.0 * counts.weighted_together.astype(np.float64) - TOGETHER * counts.weighted_both
-    groups = _improved(_linked(counts.weighted_together, counts.weighted_both), worth)
-    sizes = np.bincount(groups)
-    labels = largest_first(np.where(sizes[groups] >= SMALLEST_BRANCH, groups, NOISE))
-    steadiness = measure_steadiness(labels, counts.together, counts.both, n_samples=votes.n_samples)
+    counted = Counted.of(votes)
+    part = random_part(votes.labels.shape[1])
+    with one_thread():
+        together, both = counted.of_pairs(part)
+        worth = 100.0 * together - TOGETHER * both  # in float64, since in float32 sums of them would not be exact
+        groups = _of_some_size(_improved(_linked(together, both), worth))
+        labels = np.full(votes.labels.shape[1], NOISE)
+        labels[part] = largest_first(groups)
+        if len(part) < len(labels):
+            labels = _of_some_size(_joined(labels, counted))
+        labels = largest_first(labels)
+        steadiness = measure_steadiness(labels, counted, n_samples=votes.n_samples)
+        steadiness = steadiness._replace(may_change=may_change(votes, labels))
     return labels, _cores(votes, labels), steadiness
 
 
-class Counts(NamedTuple):
-    """For each pair of images, votes of clusterings in which they are together, and in which both take part.
+def settled(votes: Votes) -> bool:
+    """Whether there are RCCs, and further samples would move few images between them (see `may_change`)."""
+    labels, _, steadiness = agree(votes)
+    return bool(labels.max(initial=NOISE) > NOISE and steadiness.may_change <= SETTLED)
 
-    Whole numbers in arrays of shape (n_images, n_images), float32; 0 on the diagonals of the first and the third.
+
+def may_change(votes: Votes, labels: np.ndarray) -> float:
+    """A bound on the share of the images that the further samples would move to another RCC, or out of theirs.
+
+    What an image's own RCC is worth to it, less the best other one, varies between batches of `BATCH` samples. An image
+    may move if that lead is lost when the further samples deviate from those seen by `DEVIATIONS`. See
+    docs/decisions/016-consensus.md.
+    """
+    if not votes.further:
+        return 0.0
+    n_batches, more = votes.n_samples // BATCH, votes.further / BATCH
+    leads = np.array([_lead(votes.taken(i * BATCH, (i + 1) * BATCH), labels) for i in range(n_batches)])
+    deviation = leads.std(axis=0, ddof=1) * np.sqrt(more + more**2 / n_batches)
+    least = (n_batches + more) * leads.mean(axis=0) - DEVIATIONS * deviation
+    return float(np.mean(least < 0))
+
+
+def _lead(votes: Votes, labels: np.ndarray) -> np.ndarray:
+    """What the RCC of each image, or to be in none, is worth to it, less the best other one; shape (n_images,)."""
+    together, both = Counted.of(votes).with_groups(labels, weighted=True)
+    gain = np.column_stack([100 * together - TOGETHER * both, np.zeros(len(labels))])  # the last column is `NOISE`
+    rows = np.arange(len(labels))
+    own = gain[rows, labels]
+    gain[rows, labels] = -np.inf
+    return own - gain.max(axis=1)
+
+
+def _of_some_size(groups: np.ndarray) -> np.ndarray:
+    """Groups without those of fewer than `SMALLEST_BRANCH` images, which are noise."""
+    sizes = np.append(np.bincount(groups[groups != NOISE]), 0)
+    return np.where(sizes[groups] >= SMALLEST_BRANCH, groups, NOISE)
+
+
+class Counted(NamedTuple):
+    """The votes, by image: in which clusters it is, and in which clusterings it takes part.
 
     Attributes
     ----------
-    weighted_together, weighted_both : ndarray
-        Each clustering counts with its weight.
-    together, both : ndarray
-        Each counts once.
+    inside : sparse array of shape (n_images, n_clusters), float32
+        1 if an image is in a cluster; the clusters of all clusterings.
+    takes_part : ndarray of shape (n_images, n_clusterings), float32
+    weights_inside, weights : ndarray of shape (n_clusters,) and (n_clusterings,), float32
+        Of the clusterings.
     """
 
-    weighted_together: np.ndarray
-    weighted_both: np.ndarray
-    together: np.ndarray
-    both: np.ndarray
+    inside: Any
+    takes_part: np.ndarray
+    weights_inside: np.ndarray
+    weights: np.ndarray
 
+    @classmethod
+    def of(cls, votes: Votes) -> "Counted":
+        """Those of some clusterings."""
+        # Imported here so that the page starts faster.
+        from scipy.sparse import csr_array
 
-def count_votes(votes: Votes) -> Counts:
-    """Count them."""
-    n = votes.labels.shape[1]
-    weighted, equal = np.zeros((n, n), np.float32), np.zeros((n, n), np.float32)
-    for one, weight in zip(votes.labels, votes.weights.tolist(), strict=True):
-        inside = np.flatnonzero(one > NOISE)
-        belongs = np.zeros((n, int(one.max(initial=NOISE)) + 1), np.float32)
-        belongs[inside, one[inside]] = 1
-        pairs = belongs @ belongs.T
-        equal += pairs
-        weighted += weight * pairs
-    for together in (weighted, equal):
+        n_clusters = votes.labels.max(axis=1, initial=NOISE).astype(int) + 1
+        image, clustering = np.nonzero(votes.labels.T > NOISE)
+        cluster = (np.cumsum(n_clusters) - n_clusters)[clustering] + votes.labels[clustering, image]
+        shape = (votes.labels.shape[1], int(n_clusters.sum()))
+        inside = csr_array((np.ones(len(image), np.float32), (image, cluster)), shape=shape)
+        takes_part = (votes.labels.T != LEFT_OUT).astype(np.float32)
+        weights = votes.weights.astype(np.float32)
+        return cls(inside, takes_part, np.repeat(weights, n_clusters), weights)
+
+    def of_pairs(self, part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For each pair of some images, votes of clusterings in which they are together, and in which both take part.
+
+        Whole numbers, two arrays of shape (n_part, n_part), float32; 0 on the diagonal of the first.
+        """
+        inside, takes_part = self.inside[part].tocsc(), self.takes_part[part]
+        together = np.zeros((len(part), len(part)), np.float32)
+        for start in range(0, inside.shape[1], COLUMNS):
+            columns = slice(start, start + COLUMNS)
+            members = inside[:, columns].toarray()
+            together += (members * self.weights_inside[columns]) @ members.T
         np.fill_diagonal(together, 0)
-    takes_part = (votes.labels != LEFT_OUT).astype(np.float32)
-    weights = votes.weights.astype(np.float32)[:, None]
-    return Counts(weighted, (weights * takes_part).T @ takes_part, equal, takes_part.T @ takes_part)
+        return together, (takes_part * self.weights) @ takes_part.T
+
+    def with_groups(self, labels: np.ndarray, *, weighted: bool) -> tuple[np.ndarray, np.ndarray]:
+        """For each image and group of images, the sums of these votes over the others of the group.
+
+        Two arrays of shape (n_images, n_groups), float64.
+
+        Parameters
+        ----------
+        labels : ndarray of shape (n_images,), int
+            Groups, and `NOISE`.
+        weighted : bool
+            Whether votes count by their weights, or each once.
+        """
+        rows = np.flatnonzero(labels != NOISE)
+        belongs = np.zeros((len(labels), int(labels.max(initial=NOISE)) + 1))
+        belongs[rows, labels[rows]] = 1
+        sums = []
+        for votes, weights in ((self.inside, self.weights_inside), (self.takes_part, self.weights)):
+            of_groups = votes.T @ belongs
+            of_itself = votes[rows] @ (weights if weighted else np.ones_like(weights))  # 1² = 1
+            if weighted:
+                of_groups *= weights[:, None]
+            sums.append(votes @ of_groups)
+            sums[-1][rows, labels[rows]] -= of_itself
+        return sums[0], sums[1]
+
+
+def _joined(labels: np.ndarray, counted: Counted) -> np.ndarray:
+    """Groups with all further images that are worth something in one; others stay `NOISE`."""
+    together, both = counted.with_groups(labels, weighted=True)
+    gain = 100 * together - TOGETHER * both
+    if not gain.shape[1]:
+        return labels
+    best = gain.argmax(axis=1)
+    return np.where((labels == NOISE) & (gain.max(axis=1) > 0), best, labels)
 
 
 def _linked(together: np.ndarray, both: np.ndarray) -> np.ndarray:
@@ -151,21 +247,18 @@ def _cores(votes: Votes, labels: np.ndarray) -> np.ndarray:
     return is_core
 
 
-def measure_steadiness(labels: np.ndarray, together: np.ndarray, both: np.ndarray, *, n_samples: int) -> Steadiness:
+def measure_steadiness(labels: np.ndarray, counted: Counted, *, n_samples: int) -> Steadiness:
     """How often the images of RCCs are together.
 
     Parameters
     ----------
     labels : ndarray of shape (n_images,), int
-    together, both : ndarray of shape (n_images, n_images), float32
-        Of `Counts`.
+    counted : Counted
     """
     n, n_rccs = len(labels), int(labels.max(initial=NOISE)) + 1
     inside = np.flatnonzero(labels != NOISE)
-    belongs = np.zeros((n, n_rccs), np.float32)
-    belongs[inside, labels[inside]] = 1
-    np.fill_diagonal(both, 0)  # an image does not vote with itself
-    share = (together @ belongs) / np.maximum(both @ belongs, 1)  # of each image with each RCC
+    together, both = counted.with_groups(labels, weighted=False)
+    share = together / np.maximum(both, 1)  # of each image with each RCC
     of_images = np.zeros(n, np.float32)
     of_images[inside] = share[inside, labels[inside]]
     share[inside, labels[inside]] = 0

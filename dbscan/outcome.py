@@ -69,6 +69,8 @@ class Steadiness(NamedTuple):
         How often it is together with the images of that RCC.
     n_samples : int
         Random samples of the images that were clustered.
+    may_change : float
+        Share of the images that further samples might have moved to another RCC; 0 if all were clustered.
     """
 
     of_rccs: np.ndarray
@@ -76,6 +78,7 @@ class Steadiness(NamedTuple):
     beside: np.ndarray
     of_beside: np.ndarray
     n_samples: int
+    may_change: float = 0.0
 
     @classmethod
     def of_nothing(cls, n_points: int, n_samples: int) -> "Steadiness":

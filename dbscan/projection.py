@@ -58,24 +58,6 @@ class Projection(NamedTuple):
         return points
 
 
-def scaled_anew(coordinates: np.ndarray) -> np.ndarray:
-    """Scale some of the images by how much neighbours among them differ, as `fit_projection` does with all of them.
-
-    PCA of these images would only turn the `coordinates`, and so is left out.
-
-    Parameters
-    ----------
-    coordinates : ndarray of shape (n, n_components), float64
-        Of these images (see `fit_projection`).
-
-    Returns
-    -------
-    ndarray of the same shape, float32
-    """
-    with one_thread():
-        return (coordinates @ relevant_directions(coordinates).T).astype(np.float32)
-
-
 def fit_projection(
     features: np.ndarray, extractor: str, *, nuisance: Nuisance | None = None, among: np.ndarray | None = None
 ) -> tuple[Projection, np.ndarray]:

@@ -8,12 +8,14 @@ Source: Bar-Hillel, Hertz, Shental, Weinshall, JMLR 6, 2005 (relevant component 
 variance within given groups; here the groups are the neighbourhoods).
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from dbscan.density import SAME_POINT
-from dbscan.neighbours import Points
+from dbscan.neighbours import Points, random_part
 from dbscan.one_thread import one_thread
 
 AVERAGING_ROUNDS = 2
@@ -38,33 +40,59 @@ def relevant_directions(points: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     points : ndarray of shape (n_points, n_components), float
+        Of more than `MOST_STORED`, a random part decides.
 
     Returns
     -------
     ndarray of shape (n_components, n_components), float64
         Directions as rows, for `points @ directions.T`, by decreasing variance of the result.
     """
-    points = np.asarray(points, dtype=np.float64)
-    n, n_components = points.shape
-    centred = points - points.mean(axis=0)
-    overall = _covariance(centred)
-    if n < 2 or np.sqrt(overall.trace()) < SAME_POINT:  # all points are equal
-        return np.eye(n_components)
     # Imported here so that the page starts faster.
     from scipy.linalg import eigh
 
-    nearest, _ = Points(average_neighbours(points.astype(np.float32))).nearest(neighbourhood(n))
+    points = points[random_part(len(points))]
+    centred = np.asarray(points - points.mean(axis=0), dtype=np.float64)
     with one_thread():
-        # The variance of a difference of two points is twice that of each of them.
-        of_neighbours = _covariance_of_differences(centred, nearest) / 2
-        even = (of_neighbours.trace() + LEAST_DIFFERENCE * overall.trace()) / n_components
-        of_neighbours = (1 - EVENNESS) * of_neighbours + EVENNESS * even * np.eye(n_components)
-        _, directions = eigh(overall, of_neighbours)  # by ascending variance
+        of_neighbours = _covariance_of_neighbours(Points(centred))
+        if of_neighbours is None:
+            return np.eye(points.shape[1])
+        _, directions = eigh(centred.T @ centred / len(centred), of_neighbours)  # by ascending variance
     return directions.T[::-1]
 
 
-def _covariance(differences: np.ndarray) -> np.ndarray:
-    return differences.T @ differences / len(differences)
+def relevant_scale(points: Points) -> Callable[[np.ndarray], np.ndarray]:
+    """What gives points the distances that `relevant_directions` gives them.
+
+    It does not turn them to these directions, which takes longer.
+
+    Returns
+    -------
+    callable
+        Of points, an ndarray of shape (any, n_components), float64, it gives one of the same shape, float32.
+    """
+    # Imported here so that the page starts faster.
+    from scipy.linalg import cholesky, solve_triangular
+
+    with one_thread():
+        of_neighbours = _covariance_of_neighbours(points)
+        if of_neighbours is None:
+            return partial(np.asarray, dtype=np.float32)
+        lower = cholesky(of_neighbours, lower=True)
+    return lambda points: solve_triangular(lower, points.T, lower=True).T.astype(np.float32)
+
+
+def _covariance_of_neighbours(points: Points) -> np.ndarray | None:
+    """(1 − e) N + e tr(N)/d I of `relevant_directions`; None if all points are equal."""
+    n, n_components = points.exact.shape
+    centred = points.exact - points.exact.mean(axis=0)
+    variance = np.einsum("ij,ij->", centred, centred) / n
+    if n < 2 or np.sqrt(variance) < SAME_POINT:
+        return None
+    nearest, _ = Points(average_neighbours(points)).nearest(neighbourhood(n))
+    # The variance of a difference of two points is twice that of each of them.
+    of_neighbours = _covariance_of_differences(centred, nearest) / 2
+    even = (of_neighbours.trace() + LEAST_DIFFERENCE * variance) / n_components
+    return (1 - EVENNESS) * of_neighbours + EVENNESS * even * np.eye(n_components)
 
 
 def _covariance_of_differences(points: np.ndarray, nearest: np.ndarray) -> np.ndarray:

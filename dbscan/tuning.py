@@ -101,7 +101,7 @@ def tune(
     if n < min(MIN_SAMPLES_TRIED):
         return _without_settings(np.full(n, NOISE))
     cloud, images = _prepared(points, original=original, averaged=averaged, known=known)
-    if _all_one_point(cloud):
+    if cloud.distances.max() < SAME_POINT:
         return _without_settings(np.zeros(n, dtype=int))
     found: list[_Clustering] = []
     tried = [k for k in MIN_SAMPLES_TRIED if k <= n]
@@ -157,13 +157,6 @@ def _n_neighbours(n: int) -> int:
     At least as many as the points of the smallest branch can share.
     """
     return min(max(SMALLEST_BRANCH - 1, n // 8), NEAREST, n - 1)
-
-
-def _all_one_point(points: Points) -> bool:
-    everything = np.arange(len(points))
-    if points.between(np.zeros_like(everything), everything).max() >= SAME_POINT:
-        return False
-    return max(points.per_block(everything, lambda _, distances: distances.max())) < SAME_POINT
 
 
 def _without_settings(labels: np.ndarray) -> Tuning:

@@ -83,8 +83,7 @@ def divide(
 
 def _nearest(images: Points, rows: np.ndarray, among: np.ndarray) -> np.ndarray:
     """For each of `rows`, the nearest of the images `among`, shape (n_rows,), int."""
-    found = images.per_block(rows, lambda block, distances: among[distances[:, among].argmin(axis=1)])
-    return np.concatenate([np.empty(0, dtype=int), *found])
+    return among[images.distances[np.ix_(rows, among)].argmin(axis=1)]
 
 
 def without_strays(labels: np.ndarray, is_core: np.ndarray, neighbours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -46,7 +46,7 @@ INSPECTED_PER_RCC = 5  # images of each RCC that an engineer inspects (the paper
 _ENTRIES_WITH_PATHS = {"predictions", "parameters", "set_aside"}
 _ARRAYS = ("labels", "is_core", "points", "reach", "k_distances")  # kept as they are
 _RECORDED = ("reducer", "eps", "min_samples", "extractor_identity", "notice", "knee", "skipped")
-_STEADINESS = Steadiness._fields[:-1]  # its arrays
+_STEADINESS = Steadiness._fields[:-2]  # its arrays
 _RECORDED_PACKAGES = ("numpy", "scikit-learn", "kneed", "umap-learn", "pillow", "tensorflow", "keras")
 
 
@@ -88,8 +88,8 @@ class RootCauseClusters:
         The number of directions in which alone the images were compared, since the failing ones vary more in them than
         right ones do: looks were set aside. 0 if they were not.
     steadiness : Steadiness or None
-        How often the images of each RCC are together again; None if there are too few images or too many to tell, or
-        if they are one group. It is about the RCCs as they were found: merging and moving do not change it.
+        How often the images of each RCC are together again; None if there are too few images to tell, or if they are
+        one group. It is about the RCCs as they were found: merging and moving do not change it.
     """
 
     image_root: Path
@@ -252,9 +252,9 @@ def save_clusters(
         arrays["answers"] = _as_bytes(json.dumps([label.tolist(), predicted.tolist(), *further]))
         arrays["answers_score"] = score.astype(np.float32)
     if clusters.steadiness:
-        *measured, samples = clusters.steadiness
+        *measured, samples, may_change = clusters.steadiness
         arrays |= {f"steadiness_{name}": part for name, part in zip(_STEADINESS, measured, strict=True)}
-        arrays["steadiness_n_samples"] = np.array(samples)
+        arrays["steadiness_n_samples"], arrays["steadiness_may_change"] = np.array(samples), np.array(may_change)
     if clusters.set_aside:
         factors = [(f.name, f.kind, f.values.tolist(), f.quantiles.tolist()) for f in clusters.set_aside.factors]
         arrays["set_aside"] = _as_bytes(json.dumps(factors))
@@ -377,7 +377,8 @@ def _steadiness(arrays: Mapping[str, np.ndarray]) -> Steadiness | None:
     if "steadiness_n_samples" not in arrays:
         return None
     of_rccs, of_images, beside, of_beside = (arrays[f"steadiness_{name}"] for name in _STEADINESS)
-    return Steadiness(of_rccs, of_images, beside, of_beside, int(arrays["steadiness_n_samples"]))
+    may_change = float(arrays.get("steadiness_may_change", 0))  # older versions never left out samples
+    return Steadiness(of_rccs, of_images, beside, of_beside, int(arrays["steadiness_n_samples"]), may_change)
 
 
 def _set_aside(arrays: Mapping[str, np.ndarray], extractor: str) -> SetAside | None:
@@ -419,6 +420,7 @@ def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
         "steadiness": steadiness
         and {
             "samples": steadiness.n_samples,
+            "may_change": round(steadiness.may_change, 3),
             "together": [round(float(share), 3) for share in steadiness.of_rccs],
             "loose": np.flatnonzero(~steadiness.is_steady).tolist(),
         },

@@ -186,11 +186,23 @@ def consensus_text(clusters: RootCauseClusters) -> str:
     """How RCCs follow from the clusterings, in sentences; empty if all images were clustered once."""
     if clusters.steadiness is None:
         return ""
+    n = len(clusters.paths)
+    each = f"each {SMALLEST_SHARE:.0%} to {LARGEST_SHARE:.0%} of them, were clustered in the same way"
+    if n > MOST_IMAGES:
+        smallest, largest = (round(share * MOST_IMAGES) for share in (SMALLEST_SHARE, LARGEST_SHARE))
+        each = (
+            f"each {smallest:,} to {largest:,} of the {n:,}, were clustered in the same way, and every other image was "
+            "put into the cluster of the image nearest to it. A cause of which such a part holds only a few images is "
+            f"not found. The settings are those tried on {MOST_IMAGES:,} random images"
+        )
+    may_change = math.ceil(100 * clusters.steadiness.may_change)
+    left_out = (
+        f" Further parts would hardly change that, for at most {may_change}% of the images." if may_change else ""
+    )
     return (
-        f"{_parts(clusters)}, each {SMALLEST_SHARE:.0%} to {LARGEST_SHARE:.0%} of them, were clustered in the same "
-        "way. Each clustering votes on every two images in it, and the RCCs are the groups that agree with the votes "
-        f"best. An RCC is steady if two of its images are together in {BOUND} of the clusterings or more, and loose "
-        "otherwise."
+        f"{_parts(clusters)}, {each}. Each clustering votes on every two images in it, and the RCCs are the groups "
+        f"that agree with the votes best.{left_out} An RCC is steady if two of its images are together in {BOUND} of "
+        "the clusterings or more, and loose otherwise."
     )
 
 
@@ -209,8 +221,6 @@ def why_unknown(clusters: RootCauseClusters, run: Mapping[str, object]) -> str:
     n = len(clusters.paths)
     if n < FEWEST_IMAGES:
         reason = f"there are fewer than {FEWEST_IMAGES} images"
-    elif n > MOST_IMAGES:
-        reason = f"there are more than {MOST_IMAGES:,} images"
     elif clusters.n_rccs <= 1:
         reason = "the images were not divided into groups"
     else:

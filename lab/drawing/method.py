@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.cluster.hierarchy import cophenet, leaves_list, linkage
+from scipy.spatial.distance import squareform
 
 from dbscan.branches import SMALLEST_BRANCH
 from dbscan.density import Density
@@ -194,10 +196,10 @@ def draw_distances(plt: Any, example: Example) -> Any:
 
 def radius_of(density: Density, members: np.ndarray, upper: float) -> float:
     """An eps at which DBSCAN finds a cluster: halfway between the longest step within it and the shortest out of it."""
-    inside = np.isin(density.edges, members)
-    within = density.lengths[inside.all(axis=1)].max(initial=0)
-    out = density.lengths[inside[:, 0] != inside[:, 1]].min(initial=upper)
-    return float(within + out) / 2
+    inside = np.isin(np.arange(len(density.points)), members)
+    reachability = density.reachability()
+    within = linkage(squareform(reachability[np.ix_(inside, inside)], checks=False), "single")[:, 2].max(initial=0)
+    return float(within + reachability[np.ix_(inside, ~inside)].min(initial=upper)) / 2
 
 
 def groups_in_the_plane() -> np.ndarray:
@@ -254,11 +256,11 @@ def draw_dbscan(plt: Any, example: Example | None) -> Any:
 def draw_tree(plt: Any, example: Example) -> Any:
     """The steps between the failing images and the clusters at each eps: RCCs are branches of the tree."""
     density, labels = example.density, example.clusters.labels
-    order = np.concatenate([[0], density.edges[:, 1]])
-    steps = np.concatenate([[np.nan], density.lengths])
+    order = leaves_list(density.merges)
+    steps = np.concatenate([[np.nan], squareform(cophenet(density.merges))[order[:-1], order[1:]]])
     place = np.argsort(order)
     knee = float(example.clusters.k_distances[example.clusters.knee or -1])
-    top = float(density.lengths.max()) * 1.06
+    top = float(density.merges[-1, 2]) * 1.06
     figure, (upper, lower) = plt.subplots(2, 1, figsize=(9, 6.6), sharex=True, height_ratios=(1, 1.25))
 
     upper.bar(np.arange(len(order)), steps, width=1, color=example.colours(labels[order]))

@@ -1,11 +1,13 @@
 """Clusters on which clusterings of many random parts of the images agree."""
 
+import threading
+
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from dbscan.consensus import TOGETHER, _linked, agree, count_votes
+from dbscan.consensus import TOGETHER, Counted, _linked, agree
 from dbscan.outcome import NOISE
 from dbscan.resamples import (
     FEWEST_IMAGES,
@@ -114,7 +116,7 @@ def test_the_groups_agree_with_the_votes_better_than_those_of_average_linkage():
     rng = np.random.default_rng(0)
     owner = np.repeat(np.arange(4), 15)
     found = np.where(rng.random((12, 60)) < 0.75, owner, rng.integers(0, 4, (12, 60)))
-    _, _, together, both = count_votes(votes(*found))
+    together, both = Counted.of(votes(*found)).of_pairs(np.arange(60))
     worth = 100.0 * together - TOGETHER * both
 
     def total(groups):
@@ -135,7 +137,7 @@ def test_votes_decide_by_their_weights_and_confidence_is_how_often_images_are_to
 
 @pytest.mark.parametrize(
     ("images", "samples"),
-    [(0, 0), (29, 0), (FEWEST_IMAGES, 100), (1000, 100), (2000, 50), (MOST_IMAGES, 20), (MOST_IMAGES + 1, 0)],
+    [(0, 0), (29, 0), (FEWEST_IMAGES, 100), (1000, 100), (2000, 50), (MOST_IMAGES, 20), (100_000, 20)],
 )
 def test_the_number_of_samples_follows_from_that_of_the_images(images, samples):
     assert n_samples(images) == samples
@@ -178,11 +180,38 @@ def test_a_cause_that_is_missing_from_some_samples_is_found_all_the_same():
     assert steadiness.of_rccs[rare[0]] > 0.5
 
 
-def test_a_cancelled_run_ends_at_once(three_groups):
+@pytest.fixture
+def small_samples(monkeypatch):
+    """As if 80 images were very many."""
+    monkeypatch.setattr("dbscan.resamples.MOST_IMAGES", 80)
+    monkeypatch.setattr("dbscan.neighbours.MOST_STORED", 80)
+    monkeypatch.setattr("dbscan.resamples.ROWS", 50)
+
+
+def test_of_very_many_images_all_take_part_in_samples_of_a_fixed_size(small_samples):
+    points, owner = groups((300, 300, 200, 1), spread=0.3)
+    points[-1] *= 20
+    found = cluster(points.astype(np.float64))
+    assert (found.labels != LEFT_OUT).all(axis=1).sum() > found.n_samples
+    labels, is_core, steadiness = agree(found)
+    clustered = labels != NOISE
+    assert clustered[:-1].mean() > 0.95
+    assert not clustered[-1]  # it stands apart
+    assert adjusted_rand_score(owner[clustered], labels[clustered]) == 1
+    assert steadiness.is_steady.all()
+    assert is_core[clustered].mean() > 0.9
+
+
+@pytest.mark.usefixtures("small_samples")
+@pytest.mark.parametrize("calls", [1, 4])
+def test_a_cancelled_run_ends_at_once(three_groups, calls):
     points, _ = three_groups
+    left = iter(range(calls - 1))
 
     def cancel(what, done, total):
-        raise InterruptedError
+        if next(left, None) is None:
+            raise InterruptedError
 
     with pytest.raises(InterruptedError):
         cluster(points, progress=cancel)
+    assert threading.active_count() == 1

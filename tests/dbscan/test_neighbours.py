@@ -19,10 +19,11 @@ def expected_nearest(distances, k):
 
 
 @pytest.mark.parametrize("block", [10**6, 150])  # one block, and two rows at a time
+@pytest.mark.parametrize("stored", [0, 60])  # in blocks, and with all distances
 @pytest.mark.parametrize("k", [1, 4, 59])
-def test_the_nearest_are_those_of_all_distances_whatever_the_block(monkeypatch, block, k):
+def test_the_nearest_are_those_of_all_distances_whatever_the_block(monkeypatch, block, stored, k):
     monkeypatch.setattr(neighbours, "BLOCK", block)
-    monkeypatch.setattr(neighbours, "PAIRS_BLOCK", block // 4)
+    monkeypatch.setattr(neighbours, "MOST_STORED", stored)
     monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
     points = cloud()
     others, lengths = Points(points).nearest(k)
@@ -31,16 +32,10 @@ def test_the_nearest_are_those_of_all_distances_whatever_the_block(monkeypatch, 
     assert np.array_equal(lengths, expected)
 
 
-def test_points_that_float32_cannot_tell_apart_are_in_the_right_order():
-    line = 1 + 1e-9 * np.random.default_rng(0).permutation(50)[:, None]
-    points = np.concatenate([line, [[5000.0]]])
-    others, _ = Points(points).nearest(6)
-    order, _ = expected_nearest(pairwise_distances(points), 6)
-    assert np.array_equal(others, order)
-
-
-def test_of_equally_near_points_the_first_are_taken():
-    points = np.zeros((40, 3), np.float32)
+@pytest.mark.parametrize("stored", [0, 40])
+def test_of_equally_near_points_the_first_are_taken(monkeypatch, stored):
+    monkeypatch.setattr(neighbours, "MOST_STORED", stored)
+    points = np.ones((40, 3), np.float32)
     others, lengths = Points(points).nearest(3)
     assert others[[0, 1, 2, 3, 39]].tolist() == [[1, 2, 3], [0, 2, 3], [0, 1, 3], [0, 1, 2], [0, 1, 2]]
     assert not lengths.any()
@@ -55,3 +50,9 @@ def test_the_nearest_to_other_points_are_those_of_all_distances(monkeypatch, blo
     expected = np.sqrt(np.square(others[:, None].astype(float) - points).sum(axis=2))
     assert np.array_equal(nearest, expected.argmin(axis=1))
     assert np.array_equal(distances, expected.min(axis=1).astype(np.float32))
+
+
+def test_some_of_the_points_have_the_distances_of_all():
+    some, rows = Points(cloud()), np.array([3, 5, 8, 40])
+    assert np.array_equal(some.among(rows).distances, some.distances[np.ix_(rows, rows)])
+    assert np.array_equal(some.distances, some.distances.T)

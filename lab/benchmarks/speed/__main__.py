@@ -72,11 +72,11 @@ def _parser() -> argparse.ArgumentParser:
         "--rival-repeats", type=_count, default=1, metavar="N",
         help="runs of scikit-learn in `tuning` and of the two largest sizes in `growth`, which are slow (default: 1)",
     )  # fmt: skip
-    parser.add_argument("--points", type=_count, default=10_000, metavar="N", help="of `tuning` (default: 10000)")
+    parser.add_argument("--points", type=_count, default=5_000, metavar="N", help="of `tuning` (default: 5000)")
     parser.add_argument("--settings", type=_count, default=102, metavar="N", help="of `tuning` (default: 102)")
     parser.add_argument(
-        "--growth", type=_count, nargs="+", default=[1_000, 5_000, 20_000, 50_000], metavar="N",
-        help="numbers of points in `growth` (default: 1000 5000 20000 50000)",
+        "--growth", type=_count, nargs="+", default=[1_000, 5_000, 20_000, 50_000, 100_000], metavar="N",
+        help="numbers of points in `growth` (default: 1000 5000 20000 50000 100000)",
     )  # fmt: skip
     parser.add_argument(
         "--improvement", type=_count, nargs="+", default=[1_000, 10_000, 100_000], metavar="N",
@@ -150,11 +150,11 @@ def run_tuning(options: argparse.Namespace, work: Path) -> dict:
 
 
 def run_growth(options: argparse.Namespace, work: Path) -> dict:
-    """Time and memory of tuning by number of points."""
+    """Time and memory of clustering by number of points."""
     sizes = sorted(options.growth)
     repeats = [options.rival_repeats if size in sizes[-2:] else options.repeats for size in sizes]
     runs = [
-        middle([run_apart("tune_generated", size) for _ in range(count)])
+        middle([run_apart("cluster_generated", size) for _ in range(count)])
         for size, count in zip(sizes, repeats, strict=True)
     ]
     return {"sizes": sizes, "repeats": repeats, "runs": runs}

@@ -55,7 +55,7 @@ def test_every_stage_that_needs_no_network_runs_on_tiny_sizes(in_this_process, d
     # One stage again: the others stay as they were measured.
     in_this_process.clear()
     assert run(tmp_path, "--only", "growth", "--growth", 100) == 0
-    assert set(in_this_process) == {"tune_generated"}
+    assert set(in_this_process) == {"cluster_generated"}
     text = (tmp_path / "results" / "speed.md").read_text(encoding="utf-8")
     assert "| 100 | 1 |" in text
     assert "In 9 of 9 settings" in text
@@ -131,9 +131,9 @@ def test_a_cached_run_that_loads_a_network_is_told(monkeypatch, draw_folder, tmp
 
 @pytest.mark.slow
 def test_a_measurement_runs_in_a_process_of_its_own_and_tells_its_peak_of_memory():
-    found = speed.run_apart("tune_generated", 60)
+    found = speed.run_apart("cluster_generated", 60)
     assert 30 < found["peak_mb"] < 1000
-    assert found["seconds"] >= found["averaging"] > 0
+    assert found["seconds"] > 0 < found["processor"]
 
 
 def test_missing_images_are_an_error_in_one_line(tmp_path, capsys):
@@ -176,7 +176,7 @@ def test_settings_that_differ_are_counted(tmp_path):
 
 def test_generated_points_are_the_same_each_time():
     assert np.array_equal(generated_points(50), generated_points(50))
-    assert generated_points(50, dimension=8).shape == (50, 8)
+    assert generated_points(50).shape == (50, 256)
 
 
 @pytest.mark.parametrize(("of_bare", "disturbed"), [(0.97, False), (1.2, True)])
