@@ -81,10 +81,10 @@ def section(results: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
         used, unused = (100 * np.array([run[half] for run in runs]) for half in ("used", "unused"))
         gains = [half[:, 1] - half[:, 0] for half in (used, unused)]
         halvings = (gains[0] - gains[1])[: len(runs) // 2 * 2].reshape(-1, 2).mean(axis=1)
-        error = halvings.std(ddof=1) / np.sqrt(len(halvings)) if len(halvings) > 1 else float("nan")
+        error = f" ± {halvings.std(ddof=1) / np.sqrt(len(halvings)):.1f}" if len(halvings) > 1 else ""
         labels = np.mean([run["labels"] for run in runs])
         figures = [f"{used[:, 0].mean():.1f} %", f"{gains[0].mean():+.1f}"]
-        figures += [f"{unused[:, 0].mean():.1f} %", f"{gains[1].mean():+.1f}", f"{halvings.mean():+.1f} ± {error:.1f}"]
+        figures += [f"{unused[:, 0].mean():.1f} %", f"{gains[1].mean():+.1f}", f"{halvings.mean():+.1f}{error}"]
         lines.append(f"| {name} | {len(runs)} | {labels:.0f} | {' | '.join(figures)} |")
     return "\n".join(lines)
 
