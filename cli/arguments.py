@@ -92,6 +92,9 @@ def _add_command(
     """A command with the options that all commands have."""
     command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
     command.set_defaults(run=run)
+    if run is not run_ui:  # there, each browser has a name
+        user = "your name, on all that this command says and makes (default: SAFE_USER, or the name of the login)"
+        command.text("--user", "NAME", user)
     command.path("--out", "DIR", f"{out} (default: the current folder)", default=".")
     return command
 

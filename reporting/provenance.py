@@ -2,7 +2,7 @@
 
 from rccs.clusters import RUN_FILE, RootCauseClusters, rccs_of
 from rccs.confidence import consensus_text, why_unknown
-from rccs.review.journal import describe_edit
+from rccs.review.journal import UNKNOWN, describe_edit
 from reporting.elbow import elbow_svg
 from reporting.markup import escaped, fact_list, html_table, more, path_text, percent
 from reporting.material import Material
@@ -29,7 +29,11 @@ def edits_section(known: Material) -> str:
     if not edits:
         return "<p>Nothing: the RCCs are as they were found.</p>"
     rows = [
-        [escaped(edit.time.replace("T", " ").replace("+00:00", " UTC")), escaped(describe_edit(edit, edits))]
+        [
+            escaped(edit.time.replace("T", " ").replace("+00:00", " UTC")),
+            escaped(edit.engineer or UNKNOWN),
+            escaped(describe_edit(edit, edits)),
+        ]
         for edit in edits[-MOST_ROWS:]
     ]
     found = len(rccs_of(known.review.original))
@@ -37,7 +41,7 @@ def edits_section(known: Material) -> str:
     return (
         f"<p>The clustering found {count(found, 'RCC')}; after the edits there are "
         f"{len(rccs_of(known.clusters)):,}, and {count(changed, 'image')} changed cluster. All edits are recorded, "
-        f"including undone ones.</p>{html_table(['Time', 'Edit'], rows)}"
+        f"including undone ones.</p>{html_table(['Time', 'Who', 'Edit'], rows)}"
         + (f"<p class='soft small'>The last {len(rows):,} of {len(edits):,}.</p>" if len(rows) < len(edits) else "")
     )
 

@@ -51,7 +51,9 @@ def test_a_table_that_was_filled_in_says_what_it_would_change_and_is_taken_over_
     assert "weak spot 1: hazard empty → “H3 Gaze lost at night”" in told
     assert told.endswith("6 changes; nothing was taken over (--apply)\n")
     assert not load_review(out).notes
-    assert main(["register", "--read", str(table), "--apply", "--out", str(out)]) == 0
+    assert main(["register", "--read", str(table), "--apply", "--user", "Ann", "--out", str(out)]) == 0
+    assert {edit.engineer for edit in all_edits(out, load_review(out))} == {"Ann"}
+    assert main(["register", "--user", " ", "--out", str(out)]) == 2
     spot, *_ = load_register(out)
     assert (spot.note.verdict, spot.note.measure, spot.note.note) == ("unsafe", "more data", "two\nlines")
     assert spot.missing == tuple(
