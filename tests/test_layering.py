@@ -52,7 +52,7 @@ HOUSE = {
         "form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note clusters.beside "
         "clusters.rcc clusters.how_found clusters.spots clusters.runs clusters.views clusters.views_bar "
         "failures.view failures.tab labels.tab retraining.view retraining.counts retraining.models retraining.tab "
-        "unsafe.tab report.fresh report.tab clusters.form clusters.tab rounds app"
+        "unsafe.tab report.fresh report.register report.tab clusters.form clusters.tab rounds app"
     ),
     "cli": "terminal commands arguments",
     "SAFE_Tool": "",
