@@ -166,6 +166,10 @@ def _add_check(commands: Commands) -> None:
     check.path("requirements", "YAML", "a line for each, such as “light < 0.4: at most 5 %% wrong at 95 %%”")
     check.path("--predictions", "CSV", "the network's answers, as for cluster (default: those of the analysis)")
     check.path("--tested", "DIR", "the folder of test images that --predictions is about")
+    learned = (
+        "images that the network has learned from: tells how many test images are nearly the same, refuses the same"
+    )
+    check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
     _add_partial(check)
 

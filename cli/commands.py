@@ -313,8 +313,8 @@ def run_check(out: Path, options: argparse.Namespace) -> int:
 
     with terminal() as progress:
         checked = check_requirements(
-            options.requirements, out, options.predictions, options.tested, groups=options.group,
-            partial=options.partial, progress=progress,
+            options.requirements, out, options.predictions, options.tested, learned=options.learned,
+            groups=options.group, partial=options.partial, progress=progress,
         )  # fmt: skip
     for note in checked.notes:
         print(f"safe: {printable(note)}", file=sys.stderr)
