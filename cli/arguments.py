@@ -19,6 +19,7 @@ from cli.commands import (
     run_register,
     run_report,
     run_retrain,
+    run_safety_case,
     run_select,
     run_ui,
     run_verify,
@@ -79,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_export(commands)
     _add_evidence(commands)
+    _add_safety_case(commands)
     return parser
 
 
@@ -318,6 +320,11 @@ def _add_evidence(commands: Commands) -> None:
     folder = "folder for safe-signing.key, which is private, and safe-signing.pub"
     keys.add_argument("out", metavar="DIR", type=TypedPath, help=folder)
     keys.set_defaults(run=run_keys, changes_nothing=True)
+
+
+def _add_safety_case(commands: Commands) -> None:
+    what = "write a safety argument (GSN), AMLAS's artefacts and the images by reason (COCO), for other programs"
+    _add_command(commands, "safety-case", run_safety_case, what)
 
 
 def _add_label_options(command: Command) -> None:

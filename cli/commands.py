@@ -381,6 +381,18 @@ def run_evidence(out: Path, options: argparse.Namespace) -> None:
     print(f"Written: evidence.json, evidence/{', evidence.dsse.json' if options.sign else ''} in {out}")
 
 
+def run_safety_case(out: Path, options: argparse.Namespace) -> None:
+    """What other tools of a safety case read."""
+    from reporting.safety_case import SAFETY_CASE_FOLDER, write_safety_case
+    from support.text import count
+
+    with terminal() as progress:
+        argument = write_safety_case(out, progress=progress)
+    undeveloped = sum(element.get("undeveloped", False) for element in argument.values())
+    print(f"{count(len(argument), 'element')} of an argument, {undeveloped:,} undeveloped")
+    print(f"Written: {SAFETY_CASE_FOLDER}/ in {out}")
+
+
 def run_verify(out: Path, options: argparse.Namespace) -> None:
     """Whether all is as it was when the evidence was written; an error if not."""
     from reporting.evidence.verification import CONTINUED, verify

@@ -39,7 +39,7 @@ HOUSE = {
     "reporting": (
         "markup elbow confusions material summary cards weak_spots register improvement provenance "
         "export freshness evidence.statement report evidence.basis evidence.signature evidence.writing "
-        "evidence.verification history side_by_side models two_models"
+        "evidence.verification safety_case history side_by_side models two_models"
     ),
     "pipeline": (
         "summaries run_record answers descriptions generation comparison confirmation checking improvement exports "
