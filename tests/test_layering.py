@@ -37,7 +37,7 @@ HOUSE = {
     ),
     "retrain": "",
     "reporting": (
-        "markup elbow confusions material summary cards weak_spots register improvement provenance "
+        "markup elbow confusions material first_page summary cards weak_spots register improvement provenance "
         "export freshness evidence.statement report evidence.basis evidence.signature evidence.writing "
         "evidence.verification safety_case history side_by_side models two_models"
     ),
