@@ -10,7 +10,7 @@ from reasons.register import Entry
 from reporting.markup import badge, escaped, html_table, percent, warning
 from reporting.material import Material
 from support.text import count, some
-from training.result import Retraining, also_chosen, claim_text
+from training.result import Retraining, claim_text
 
 MOST_REASONS, MOST_MISSING = 5, 3  # that a page has room for
 
@@ -50,12 +50,9 @@ def _tiles(known: Material) -> str:
 
 
 def _accuracy(result: Retraining) -> tuple[str, str]:
-    """The accuracy before and after retraining, and of which images."""
-    shown, of_images = result.final or result, count(result.test_size, "image")
-    if result.final:
-        of_images = result.final.images_text
-    elif chosen := also_chosen(result):
-        of_images += f" that also chose {chosen}"
+    """The accuracy before and after retraining; what its images also chose is said where it says what was done."""
+    shown = result.final or result
+    of_images = result.final.images_text if result.final else count(result.test_size, "image")
     retrained = " retraining" if result.after is None else ""
     figure = f"{shown.accuracy_before:.1%} → {shown.accuracy_after:.1%}"
     return figure, f"test accuracy before and after{retrained}, of {of_images}"
@@ -91,8 +88,8 @@ def _figures(entry: Entry) -> tuple[str, str]:
 def _done(known: Material) -> Iterator[str]:
     """What has been judged, changed, labelled, trained and checked."""
     entries, who = known.register, sorted({edit.engineer for edit in known.edits if edit.engineer})
-    by = f", by {some(who)}" if who else ""
-    yield f"{sum(bool(one.note.verdict) for one in entries):,} of {count(len(entries), 'reason')} judged{by}."
+    yield f"{sum(bool(one.note.verdict) for one in entries):,} of {count(len(entries), 'reason')} judged."
+    yield f"Said and changed by {some(who)}." if who else ""
     for status in ("in treatment", "closed", "accepted"):
         if n := sum(one.note.status == status for one in entries):
             yield f"{count(n, 'reason')} {status}."
