@@ -14,6 +14,7 @@
     python SAFE_Tool.py export               copy the images to a folder per RCC, with a table and the report
     python SAFE_Tool.py evidence             write the digests of all results and of all that they rest on
     python SAFE_Tool.py verify               check that nothing has changed since
+    python SAFE_Tool.py safety-case          a safety argument (GSN) and the images by reason, for other programs
     python SAFE_Tool.py keys DIR             make a pair of keys to sign evidence with
 
 The page (`page/`) and the command line (`cli/`) call the same functions and write the same files; they share nothing
@@ -21,6 +22,8 @@ but the output folder. Slow imports are local to the functions that need them, s
 """
 
 import argparse
+import contextlib
+import getpass
 import io
 import os
 import sys
@@ -53,7 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not getattr(options, "changes_nothing", False):
             for folder in filter(None, (options.out, getattr(options, "other", None))):
                 _take_over(folder)
-        status = options.run(options.out, options)
+        with _speaking(options):
+            status = options.run(options.out, options)
         sys.stdout.flush()
     except SAFEError as error:
         from support.text import printable
@@ -94,6 +98,19 @@ def _read_paths(options: argparse.Namespace) -> None:
     for name, typed in vars(options).items():
         if isinstance(typed, TypedPath):
             setattr(options, name, path_of(typed, f"a path ({name.replace('_', ' ')})"))
+
+
+def _speaking(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """What the command writes has the engineer's name."""
+    from store.entries import LONGEST_ENGINEER, speaking
+
+    given = getattr(options, "user", None)
+    if given is not None and not 0 < len(given.strip()) <= LONGEST_ENGINEER:
+        raise SAFEError(f"Expected a name of 1 to {LONGEST_ENGINEER} characters (--user). Received {len(given)}.")
+    name = given or os.environ.get("SAFE_USER", "")
+    with contextlib.suppress(OSError, KeyError, ImportError):  # a container may have no login
+        name = name or getpass.getuser()
+    return speaking(name)
 
 
 def _take_over(folder: Path) -> None:

@@ -19,6 +19,7 @@ from cli.commands import (
     run_register,
     run_report,
     run_retrain,
+    run_safety_case,
     run_select,
     run_ui,
     run_verify,
@@ -79,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(commands)
     _add_export(commands)
     _add_evidence(commands)
+    _add_safety_case(commands)
     return parser
 
 
@@ -92,6 +94,9 @@ def _add_command(
     """A command with the options that all commands have."""
     command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
     command.set_defaults(run=run)
+    if run is not run_ui:  # there, each browser has a name
+        user = "your name, on all that this command says and makes (default: SAFE_USER, or the name of the login)"
+        command.text("--user", "NAME", user)
     command.path("--out", "DIR", f"{out} (default: the current folder)", default=".")
     return command
 
@@ -165,6 +170,10 @@ def _add_check(commands: Commands) -> None:
     check.path("requirements", "YAML", "a line for each, such as “light < 0.4: at most 5 %% wrong at 95 %%”")
     check.path("--predictions", "CSV", "the network's answers, as for cluster (default: those of the analysis)")
     check.path("--tested", "DIR", "the folder of test images that --predictions is about")
+    learned = (
+        "images that the network has learned from: tells how many test images are nearly the same, refuses the same"
+    )
+    check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
     _add_partial(check)
 
@@ -313,6 +322,11 @@ def _add_evidence(commands: Commands) -> None:
     folder = "folder for safe-signing.key, which is private, and safe-signing.pub"
     keys.add_argument("out", metavar="DIR", type=TypedPath, help=folder)
     keys.set_defaults(run=run_keys, changes_nothing=True)
+
+
+def _add_safety_case(commands: Commands) -> None:
+    what = "write a safety argument (GSN), AMLAS's artefacts and the images by reason (COCO), for other programs"
+    _add_command(commands, "safety-case", run_safety_case, what)
 
 
 def _add_label_options(command: Command) -> None:

@@ -316,8 +316,8 @@ def run_check(out: Path, options: argparse.Namespace) -> int:
 
     with terminal() as progress:
         checked = check_requirements(
-            options.requirements, out, options.predictions, options.tested, groups=options.group,
-            partial=options.partial, progress=progress,
+            options.requirements, out, options.predictions, options.tested, learned=options.learned,
+            groups=options.group, partial=options.partial, progress=progress,
         )  # fmt: skip
     for note in checked.notes:
         print(f"safe: {printable(note)}", file=sys.stderr)
@@ -382,6 +382,18 @@ def run_evidence(out: Path, options: argparse.Namespace) -> None:
     counted = [f"{name} {known['images']:,}" for name, known in sets.items()]
     print(f"Images: {', '.join(counted) or 'none are known'}")
     print(f"Written: evidence.json, evidence/{', evidence.dsse.json' if options.sign else ''} in {out}")
+
+
+def run_safety_case(out: Path, options: argparse.Namespace) -> None:
+    """What other tools of a safety case read."""
+    from reporting.safety_case import SAFETY_CASE_FOLDER, write_safety_case
+    from support.text import count
+
+    with terminal() as progress:
+        argument = write_safety_case(out, progress=progress)
+    undeveloped = sum(element.get("undeveloped", False) for element in argument.values())
+    print(f"{count(len(argument), 'element')} of an argument, {undeveloped:,} undeveloped")
+    print(f"Written: {SAFETY_CASE_FOLDER}/ in {out}")
 
 
 def run_verify(out: Path, options: argparse.Namespace) -> None:

@@ -40,6 +40,7 @@ from page.unsafe.tab import UnsafeTab
 from pipeline.migration import migrate
 from rccs.gifs import GIF_FOLDER
 from reporting.markup import escaped
+from store.entries import LONGEST_ENGINEER
 from support.entries import existing_folder, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
@@ -68,8 +69,8 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
             "<header class='safe-header'><h1>SAFE</h1>"
             f"<nav aria-label='Analyses'><a href='{ADDRESS}'>Analyses</a><b dir='auto'>{name}</b></nav>"
             "<p>Why the network fails, and which images to label to repair it</p>"
-            "<button type='button' id='next-step' hidden></button></header>",
-            js_on_load=script("widgets/tabs.js"),
+            f"<button type='button' id='next-step' hidden></button>{_engineer(settings.login)}</header>",
+            js_on_load=script("widgets/tabs.js", "widgets/engineer.js"),
         )
         news = News(settings)
         lay_out_picker(settings)
@@ -97,6 +98,19 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
         wire_classes(labels, retraining)
         wire_next_round(failures, retraining, tabs, settings)
     return app
+
+
+def _engineer(login: str) -> str:
+    """Whose name is on what is said: the login's, or a field for it."""
+    name = (
+        f"<b dir='auto'>{escaped(login)}</b>"
+        if login
+        else (
+            f"<input type='text' dir='auto' placeholder='Your name' maxlength='{LONGEST_ENGINEER}' autocomplete='name' "
+            "title='It stands beside all that you judge, change and start, here and in the report'>"
+        )
+    )
+    return f"<label id='engineer'><span>Engineer</span>{name}</label>"
 
 
 def serve(
@@ -145,7 +159,8 @@ def serve(
     _take_over(folder)
     check_within(folder, within)
     offered = find_example(path_of(example, "a case study (--example)")) if example else None
-    settings = PageSettings(folder, Jobs(), Results(folder, within), weights, within, offered)
+    login = credentials[0] if credentials else ""
+    settings = PageSettings(folder, Jobs(), Results(folder, within), weights, within, offered, login=login)
     with _served_files() as files:
         # A page with a password needs no check of the host name: browsers do not send its cookie to another name.
         names = None if credentials else frozenset(LOOPBACK)
@@ -154,7 +169,7 @@ def serve(
         listing = ListPage(folder, mounts, offered.folder if offered else None)
         middleware = [
             Middleware(Guard, hosts=names, folders=(files.resolve(),), of_analysis=lambda name: _gifs_of(folder, name)),
-            Middleware(Entrance, mounts=mounts, listing=listing),
+            Middleware(Entrance, mounts=mounts, listing=listing, login=login),
         ]
         check = _password_check(credentials) if credentials else None
         app = _mounted(settings, auth=check, app_kwargs={"middleware": middleware})

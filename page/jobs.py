@@ -1,6 +1,7 @@
 """What the tabs share: the page's settings, long work in a thread of its own, and how its state is told."""
 
 import contextlib
+import contextvars
 import itertools
 import json
 import os
@@ -65,7 +66,9 @@ class Job:
 
     def start(self) -> None:
         # A daemon: work that is cut off when the page is shut down resumes from the cache.
-        threading.Thread(target=self._run, name=f"job {self.tab}", daemon=True).start()
+        # What it writes has the name of the engineer who started it.
+        run = contextvars.copy_context().run
+        threading.Thread(target=run, args=(self._run,), name=f"job {self.tab}", daemon=True).start()
 
     def _run(self) -> None:
         try:
@@ -207,6 +210,8 @@ class PageSettings(NamedTuple):
     example : Example or None
     home : Path or None
         The folder of the analyses, of which `out` is one; None if that is `out` itself.
+    login : str
+        The user name that the page asks for; empty if it asks for none.
     """
 
     out: Path
@@ -216,6 +221,7 @@ class PageSettings(NamedTuple):
     root: Path | None = None
     example: Example | None = None
     home: Path | None = None
+    login: str = ""
 
     def accept(self, source: str | None) -> str:
         """The path that was typed, absolute.

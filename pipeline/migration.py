@@ -43,7 +43,7 @@ from rccs.unsafe_set import (
 )
 from reasons.comparison import COMPARISON_FILE, load_reasons
 from store.database import DATABASE_FILE, changing, reading
-from store.entries import append, present
+from store.entries import append, present, speaking
 from store.output_folder import Writer, claim, working, writing
 from store.places import recorded, relative
 from store.runs import CLUSTERS, COMPARISON, MAP, RUNS_FOLDER, Run, add_run
@@ -96,7 +96,8 @@ def migrate(folder: Path) -> str:
         if kinds.get(MIGRATION) != json.dumps(DONE):
             _forget(folder)
             try:
-                _take_over(folder)
+                with speaking(""):  # who said it is not known
+                    _take_over(folder)
             except SAFEError:
                 _forget(folder)
                 raise

@@ -66,9 +66,9 @@ class Entry(NamedTuple):
         found = ["not judged"] if self.more and not self.note.verdict else []
         for field, value, needed in RULES:
             if getattr(self.note, field) == value:
-                found += [
-                    f"{value}, but no {REGISTER[name].title.lower()}" for name in needed if not getattr(self.note, name)
-                ]
+                titles = [REGISTER[name].title for name in needed if not getattr(self.note, name)]
+                lacking = ", ".join(f"{title[0].lower()}{title[1:]}" for title in titles)
+                found += [f"{value}, but without: {lacking}"] if lacking else []
         return tuple(found)
 
 

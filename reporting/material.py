@@ -13,6 +13,7 @@ from rccs.review.review import Review
 from rccs.spots.rates import Rate
 from rccs.unsafe_set import UnsafeSet
 from reasons.comparison import Reasons
+from reasons.register import Entry
 from training.result import Retraining
 
 LOOSE = Markup("<span class='verdict unclear'>loose</span>")
@@ -37,6 +38,8 @@ class Material(NamedTuple):
         What a fresh test set says of the reasons (see `pipeline.confirmation`); empty if none was asked.
     spot_notes : dict of str to SpotNote
         By conditions; also on those that are not among the weak spots.
+    register : list of Entry
+        What is said of each weak spot and RCC.
     unsafe : UnsafeSet or None
         Of these clusters.
     retraining : Retraining or None
@@ -60,6 +63,7 @@ class Material(NamedTuple):
     rates: dict[int, Rate]
     confirmation: dict[str, Any]
     spot_notes: dict[str, SpotNote]
+    register: list[Entry]
     unsafe: UnsafeSet | None
     retraining: Retraining | None
     missing: dict[str, str]

@@ -4,7 +4,7 @@ from markupsafe import Markup
 
 from rccs.clusters import rccs_of
 from rccs.confidence import consensus_text, why_unknown
-from rccs.review.journal import describe_edit
+from rccs.review.journal import UNKNOWN, describe_edit
 from reporting.elbow import elbow_svg
 from reporting.markup import filled
 from reporting.material import Material
@@ -24,8 +24,10 @@ def edits_section(known: Material) -> Markup:
     edits, found = known.edits, known.review.original
     if not edits:
         return Markup("<p>Nothing: the RCCs are as they were found.</p>")
-    times = (edit.time.replace("T", " ").replace("+00:00", " UTC") for edit in edits[-MOST_ROWS:])
-    rows = [*zip(times, (describe_edit(edit, edits) for edit in edits[-MOST_ROWS:]), strict=True)]
+    rows = [
+        (edit.time.replace("T", " ").replace("+00:00", " UTC"), edit.engineer or UNKNOWN, describe_edit(edit, edits))
+        for edit in edits[-MOST_ROWS:]
+    ]
     changed = int((found.labels != known.clusters.labels).sum())
     n_rccs, now = len(rccs_of(found)), len(rccs_of(known.clusters))
     return filled("edits.html", edits=edits, rows=rows, found=n_rccs, now=now, changed=changed)

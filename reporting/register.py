@@ -1,16 +1,14 @@
 """The report's section of the register: what is said of each reason, and what is missing."""
 
 from rccs.review.notes import REGISTER
-from rccs.review.subjects import subjects_of
-from reasons.register import Entry, register_of
+from reasons.register import Entry
 from reporting.markup import badge, escaped, html_table
 from reporting.material import Material
 
 
 def register_section(known: Material) -> str:
     """A row for each reason of which anything is said, and what a safety case would ask for."""
-    entries = register_of(known.review, subjects_of(known.clusters, known.folder), known.reasons, known.rates,
-                          known.spot_notes, "")  # fmt: skip
+    entries = known.register
     said = [entry for entry in entries if any(getattr(entry.note, field) for field in REGISTER)]
     missing = [f"<li>{escaped(f'{one.reason}: {text}')}</li>" for one in entries for text in one.missing]
     lacking = f"<h4>Missing</h4><ul>{''.join(missing)}</ul>" if missing else ""

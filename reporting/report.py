@@ -21,15 +21,18 @@ from rccs.clusters import RootCauseClusters, fingerprint, rccs_of, run_record, s
 from rccs.confidence import BOUND
 from rccs.profiles import load_profiles
 from rccs.review.review import Review, all_edits, load_review
-from rccs.review.spot_notes import notes_of_run
+from rccs.review.spot_notes import folder_tested, notes_of_run
+from rccs.review.subjects import subjects_of
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
+from reasons.register import register_of
 from reporting.cards import MOST_CARDS, noise_section, rccs_section
 from reporting.evidence.statement import present_basis
 from reporting.export import REPORT_FILE
+from reporting.first_page import first_page
 from reporting.freshness import made_elements, made_from
 from reporting.improvement import retraining_section, unsafe_set_section
-from reporting.markup import escaped, fact_list, html_table, path_text, picture_uri
+from reporting.markup import escaped, fact_list, path_text, picture_uri
 from reporting.material import Material
 from reporting.provenance import edits_section, run_section, skipped_section
 from reporting.register import register_section
@@ -71,9 +74,6 @@ def head(known: Material, now: datetime.datetime) -> str:
     return (
         "<header><p class='kicker'>SAFE · safety analysis of a DNN's failures</p>"
         f"<h1>Why the network fails: {escaped(subject(known))}</h1>"
-        f"<p class='lede'>{count(len(clusters.paths), 'image')} on which an image-processing DNN fails, grouped by "
-        "the reason for failing. The images of a group, a <em>root cause cluster</em> (RCC), look alike. Where this "
-        "report says so, an engineer has judged them.</p>"
         f"{facts}</header>"
     )
 
@@ -94,12 +94,6 @@ def _filled_in(name: str, **values: object) -> str:
     return Template((Path(__file__).parent / name).read_text(encoding="utf-8")).substitute(values).replace("\n", " ")
 
 
-def sign_off_section(known: Material) -> str:
-    """Lines to sign on."""
-    rows = [[role, "", "", ""] for role in ("Analysed by", "Reviewed by")]
-    return f"<div class='sign'>{html_table(['Role', 'Name', 'Date', 'Signature'], rows)}</div>"
-
-
 # The sections in order: key, title, and the function that writes it.
 SECTIONS = (
     ("summary", "Summary", summary_section),
@@ -115,7 +109,6 @@ SECTIONS = (
     ("retraining", "Retraining", retraining_section),
     ("run", "How the clusters were found", run_section),
     ("limits", "Limits", limits_section),
-    ("sign-off", "Sign-off", sign_off_section),
 )
 
 
@@ -163,7 +156,8 @@ def report_html(folder: Path, *, basis: str | None = None, progress: Progress = 
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
         f"{made_elements(digests, now)}"
         f"<title>SAFE report: {escaped(subject(known))}</title><style>{style}</style></head><body><main>"
-        f"{head(known, now)}<nav aria-label='Contents'><ol>{contents}</ol></nav>{body}</main></body></html>\n"
+        f"{head(known, now)}{first_page(known)}"
+        f"<nav aria-label='Contents'><ol>{contents}</ol></nav>{body}</main></body></html>\n"
     )
 
 
@@ -186,6 +180,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
             return otherwise
 
     reasons = read("reasons", lambda: load_reasons(folder, review.original), Reasons())
+    rates, spot_notes, tested = reasons.rates(review.clusters), notes_of_run(folder), folder_tested(folder)
     runs = present_runs(folder)
     return Material(
         folder=folder,
@@ -193,9 +188,10 @@ def _gather(folder: Path, progress: Progress) -> Material:
         edits=all_edits(folder, review),
         profiles=read("profiles", lambda: {profile.rcc: profile.text for profile in load_profiles(folder)}, {}),
         reasons=reasons,
-        rates=reasons.rates(review.clusters),
+        rates=rates,
         confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
-        spot_notes=notes_of_run(folder),
+        spot_notes=spot_notes,
+        register=register_of(review, subjects_of(review.clusters, folder), reasons, rates, spot_notes, tested),
         unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
         retraining=read("retraining", lambda: _retraining(folder, review), None),
         missing=missing,

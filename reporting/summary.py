@@ -1,6 +1,5 @@
-"""The report's first section: the numbers at a glance, a table of the RCCs and the map of their images."""
+"""The report's first section: a table of the RCCs and the map of their images."""
 
-from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -8,14 +7,12 @@ from markupsafe import Markup
 
 from dbscan.outcome import NOISE
 from rccs.answers import commonest_confusion
-from rccs.clusters import headline, rccs_of
-from rccs.confidence import confidence, is_changed, is_loose, loose_text, no_steady_groups_text, percent_down
+from rccs.clusters import rccs_of
+from rccs.confidence import confidence, is_changed, is_loose, percent_down
 from rccs.image_map import load_map, map_points
 from rccs.spots.rates import by_excess
-from reporting.markup import filled, percent
+from reporting.markup import filled
 from reporting.material import LOOSE, Material
-from support.text import count
-from training.result import also_chosen
 
 MOST_MAPPED = 4000  # points on the map
 MOST_NUMBERED = 20  # RCCs on the map
@@ -25,39 +22,14 @@ NOISE_COLOUR = "#8a94a0"
 
 
 def summary_section(known: Material) -> Markup:
-    """The numbers at a glance, a row for each RCC, and the map."""
+    """A row for each RCC, and the map."""
     clusters = known.clusters
     rccs = rccs_of(clusters)
-    verdicts = Counter(known.verdict(rcc) for rcc in rccs)
-    tiles = [
-        (f"{len(clusters.paths):,}", "failing images"),
-        (f"{len(rccs):,}", "root cause clusters"),
-        (percent(clusters.noise_share), "in no cluster"),
-        (f"{verdicts['unsafe']:,}", "RCCs judged unsafe"),
-        (f"{verdicts['']:,}", "RCCs not judged yet"),
-    ]
-    if loose_text(clusters):
-        tiles.append((f"{sum(is_loose(clusters, rcc) for rcc in rccs):,}", "loose RCCs"))
-    if known.reasons.spots:
-        judged = [known.spot_notes[s.conditions] for s in known.reasons.spots if s.conditions in known.spot_notes]
-        tiles.append((f"{sum(note.verdict == 'unsafe' for note in judged):,}", "weak spots judged unsafe"))
-    if known.unsafe:
-        tiles.append((f"{len(known.unsafe.images):,}", "images to label (the unsafe set)"))
-    if known.retraining:
-        shown = known.retraining.final or known.retraining
-        was, now = shown.accuracy_before, shown.accuracy_after
-        retrained = " retraining" if known.retraining.after is None else ""
-        of_images = count(known.retraining.test_size, "image")
-        if known.retraining.final:
-            of_images = known.retraining.final.images_text
-        elif chosen := also_chosen(known.retraining):
-            of_images += f" that also chose {chosen}"
-        tiles.append((f"{was:.1%} → {now:.1%}", f"test accuracy before and after{retrained}, of {of_images}"))
     common = {rcc: _common(known, rcc) for rcc in clusters.groups}
     return filled(
-        "summary.html", known=known, tiles=tiles, headline=headline(clusters), nothing=no_steady_groups_text(clusters),
-        rccs=by_excess(clusters.groups, known.rates), common=common, steady=bool(clusters.steadiness and rccs),
-        confidence=confidence, is_changed=is_changed, is_loose=is_loose, percent_down=percent_down, loose=LOOSE,
+        "summary.html", known=known, rccs=by_excess(clusters.groups, known.rates), common=common,
+        steady=bool(clusters.steadiness and rccs), confidence=confidence, is_changed=is_changed,
+        is_loose=is_loose, percent_down=percent_down, loose=LOOSE,
         selected=known.selected,
         **_map(known),
     )  # fmt: skip

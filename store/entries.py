@@ -5,15 +5,21 @@ that of the numbers, never that of a clock. An entry's digest covers the digest 
 changed, removed, added in between or exchanged is found (a hash chain; Haber & Stornetta, J. Cryptology 3(2), 1991).
 """
 
+import contextlib
 import datetime
 import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from store.database import DATABASE_FILE, reading
+from support.text import printable
+
+LONGEST_ENGINEER = 80  # characters of a name
+_ENGINEER: ContextVar[str] = ContextVar("engineer", default="")  # of the command, request or job at hand
 
 
 class Entry(NamedTuple):
@@ -26,7 +32,7 @@ class Entry(NamedTuple):
     time : str
         ISO 8601, UTC; for people.
     author : str
-        Empty if unknown.
+        The window, by a random token without blanks, and behind a blank the engineer's name; each empty if unknown.
     kind : str
         Of the statement, e.g. "verdict on an RCC"; what `value` holds depends on it.
     subject : str
@@ -48,6 +54,26 @@ class Entry(NamedTuple):
     value: Any
     part_of: int | None
 
+    @property
+    def window(self) -> str:
+        """The window that it was said in, by its token."""
+        return self.author.partition(" ")[0]
+
+    @property
+    def engineer(self) -> str:
+        """The name of whoever said it."""
+        return self.author.partition(" ")[2]
+
+
+@contextlib.contextmanager
+def speaking(engineer: str) -> Iterator[None]:
+    """What is said in the block has this engineer's name: one line of up to `LONGEST_ENGINEER` characters."""
+    token = _ENGINEER.set(printable(" ".join(engineer.split()))[:LONGEST_ENGINEER])
+    try:
+        yield
+    finally:
+        _ENGINEER.reset(token)
+
 
 def append(
     db: sqlite3.Connection,
@@ -66,9 +92,13 @@ def append(
     ----------
     subject : str
         Texts that may hold undecodable bytes of file names, which SQLite's cannot, are written as JSON by the caller.
+    author : str
+        The window; the engineer's name is that of `speaking`.
     time : str, optional
-        When it was said, of what is taken over from elsewhere.
+        When it was said, of what is taken over from elsewhere: by whom is not known.
     """
+    if (engineer := _ENGINEER.get()) and not time:
+        author = f"{author} {engineer}"
     number, before = db.execute("SELECT coalesce(max(number), 0) + 1 FROM entry").fetchone()[0], ""
     if number > 1:
         (before,) = db.execute("SELECT digest FROM entry WHERE number = ?", (number - 1,)).fetchone()

@@ -37,9 +37,9 @@ HOUSE = {
     ),
     "retrain": "",
     "reporting": (
-        "markup elbow confusions material summary cards weak_spots register improvement provenance "
+        "markup elbow confusions material first_page summary cards weak_spots register improvement provenance "
         "export freshness evidence.statement report evidence.basis evidence.signature evidence.writing "
-        "evidence.verification history side_by_side models two_models"
+        "evidence.verification safety_case history side_by_side models two_models"
     ),
     "pipeline": (
         "summaries run_record answers descriptions generation comparison confirmation checking improvement exports "
@@ -52,7 +52,7 @@ HOUSE = {
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
         "clusters.beside clusters.rcc clusters.how_found clusters.spots clusters.runs clusters.views "
         "clusters.views_bar failures.view failures.tab labels.tab retraining.view retraining.counts retraining.models "
-        "retraining.tab unsafe.tab report.fresh report.tab clusters.form clusters.tab rounds app"
+        "retraining.tab unsafe.tab report.fresh report.register report.tab clusters.form clusters.tab rounds app"
     ),
     "cli": "terminal commands arguments",
     "SAFE_Tool": "",

@@ -24,6 +24,7 @@ def test_the_readme_shows_commands():
         "export",
         "evidence",
         "verify",
+        "safety-case",
         "ui",
     }
 

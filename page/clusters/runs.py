@@ -20,7 +20,7 @@ from page.visitors import Window
 from pipeline.descriptions import refresh_rccs, show_present
 from pipeline.exports import export_results, export_spot
 from rccs.review.edits import redo_edit, undo_edit
-from rccs.review.journal import describe_edit, standing
+from rccs.review.journal import UNKNOWN, describe_edit, standing
 from rccs.review.review import Review, all_edits
 from reporting.export import Export, spot_name
 from reporting.history import Listed, list_runs, restore_run
@@ -54,8 +54,8 @@ class RunsView:
             )
         with gr.Accordion("Edits", open=False, elem_id="edits") as self._edits_pane:
             self.edits = gr.Dataframe(
-                headers=["time (UTC)", "what was done or said"], interactive=False, max_height=260, wrap=True,
-                buttons=[], column_widths=["18%", "82%"],
+                headers=["time (UTC)", "who", "what was done or said"], interactive=False, max_height=260, wrap=True,
+                buttons=[], column_widths=["16%", "14%", "70%"],
             )  # fmt: skip
             with gr.Row(elem_classes="safe-form"):
                 self.edit = gr.Dropdown(
@@ -83,7 +83,8 @@ class RunsView:
         described = {edit.number: printable(describe_edit(edit, edits)) for edit in edits}
         return {
             self.edits: [
-                [edit.time.removesuffix("+00:00").replace("T", " "), described[edit.number]] for edit in reversed(edits)
+                [edit.time.removesuffix("+00:00").replace("T", " "), edit.engineer or UNKNOWN, described[edit.number]]
+                for edit in reversed(edits)
             ],
             self.edit: gr.Dropdown(choices=[(described[number], number) for number in reversed(done)], value=None),
         }

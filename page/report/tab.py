@@ -1,7 +1,7 @@
 """Last tab: what has been found, judged and improved leaves SAFE as a report and as an export."""
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import gradio as gr
@@ -9,8 +9,12 @@ import gradio as gr
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal
 from page.report.fresh import FreshTestSet
+from page.report.register import lay_out_register
 from page.results import check_links
 from pipeline.exports import export_here
+from reporting.evidence.statement import EVIDENCE_FILE, present_basis
+from reporting.evidence.verification import Finding, verify
+from reporting.evidence.writing import write_evidence
 from reporting.export import EXPORT_ZIP, REPORT_FILE
 from reporting.freshness import Made, when_made
 from reporting.markup import escaped
@@ -19,6 +23,7 @@ from support.errors import SAFEError
 from support.text import count
 
 TAB = "report"
+MOST_FINDINGS = 100
 EMPTY = empty(
     "Nothing to report on yet.",
     [
@@ -75,17 +80,34 @@ class ReportTab:
                     gr.HTML(_described(EXPORT))
                     self.export_state = gr.HTML(elem_id="export-state")
                     self.export = gr.Button("Pack the export", elem_id="export-all")
+            with gr.Row(equal_height=True):
+                with gr.Column(elem_classes=["safe-product", "safe-evidence"], min_width=360):
+                    gr.HTML(
+                        "<h3>Evidence</h3><p>What the results rest on, by SHA-256: images, models, weights, tables and "
+                        "all that was said. Later, <em>Verify</em> names whatever has changed since.</p>"
+                    )
+                    self.evidence_state = gr.HTML(elem_id="evidence-state")
+                    self.images = gr.Checkbox(
+                        label="Verify every image and other folders, too", container=False, elem_id="verify-images",
+                        visible=settings.root is None,
+                    )  # fmt: skip
+                    with gr.Row():
+                        self.evidence = gr.Button("Write the evidence", elem_id="evidence")
+                        self.verify = gr.Button("Verify", elem_id="verify")
+                    self.verified = gr.HTML(elem_id="verified")
+                with gr.Column(elem_classes="safe-product", min_width=360):
+                    lay_out_register(settings)
             self.fresh = FreshTestSet(settings)
         self.run = gr.State("")  # the clusters that the window shows
         self.seen = gr.State("")  # and the state of the folder
         self.job_view = JobView(
             settings, TAB, self.status, self.report, self.cancel,
             guide=lambda: "" if settings.results.there else EMPTY, result=self.pane,
-            stopped="Stopped. Nothing was changed.", others=[self.export, self.fresh.ask],
+            stopped="Stopped. Nothing was changed.", others=[self.export, self.evidence, self.verify, self.fresh.ask],
         )  # fmt: skip
         self.outputs = [
-            *self.job_view.outputs, self.pane, self.report_state, self.export_state, self.run, self.seen,
-            *self.fresh.outputs,
+            *self.job_view.outputs, self.pane, self.report_state, self.export_state, self.evidence_state, self.verified,
+            self.run, self.seen, *self.fresh.outputs,
         ]  # fmt: skip
 
     def show(self) -> dict:
@@ -104,6 +126,7 @@ class ReportTab:
             self.pane: reveal(),
             self.report_state: state_of(REPORT, self._settings),
             self.export_state: state_of(EXPORT, self._settings),
+            self.evidence_state: evidence_state(self._settings),
             self.run: results.run,
             self.seen: self._stamp(),
             **self.fresh.show(),
@@ -111,22 +134,39 @@ class ReportTab:
 
     def _stamp(self) -> str:
         results = self._settings.results
-        files = results.stamp_of(REPORT_FILE, EXPORT_ZIP)
+        files = results.stamp_of(REPORT_FILE, EXPORT_ZIP, EVIDENCE_FILE)
         return results.stamp + results.notes_stamp + results.labels_stamp + files + self.fresh.stamp
 
-    def _make(self, work: Callable[[Job], object], run: str | None) -> Iterator[dict]:
+    def _make(
+        self, work: Callable[[Job], object], run: str | None, show: Callable[[], dict] | None = None
+    ) -> Iterator[dict]:
         def checked(job: Job) -> None:
             # Refuses a window that shows other clusters, and images that lead out of the page's root by now.
             check_links(self._settings.results.shown(run or None).clusters, self._settings.root)
             work(job)
 
-        yield from self.job_view.start(checked, self.show)
+        yield from self.job_view.start(checked, show or self.show)
 
     def on_report(self, run: str | None) -> Iterator[dict]:
         yield from self._make(lambda job: write_report(self._settings.out, progress=job.progress), run)
 
     def on_export(self, run: str | None) -> Iterator[dict]:
         yield from self._make(lambda job: export_here(self._settings.out, progress=job.progress), run)
+
+    def on_evidence(self, run: str | None) -> Iterator[dict]:
+        yield from self._make(lambda job: write_evidence(self._settings.out, progress=job.progress), run)
+
+    def on_verify(self, run: str | None, images: bool | None) -> Iterator[dict]:
+        found: list[list[Finding]] = []  # none if there is no answer
+        images = bool(images) and self._settings.root is None  # nothing outside the root is read for visitors
+
+        def work(job: Job) -> None:
+            found.append(verify(self._settings.out, images=images, progress=job.progress))
+
+        def show() -> dict:
+            return {**self.show(), self.verified: verified_html(*found, images=images) if found else ""}
+
+        yield from self._make(work, run, show)
 
     def on_confirm(self, run: str | None, *fields: str | None) -> Iterator[dict]:
         yield from self._make(lambda job: self.fresh.work(job, *fields), run)
@@ -146,6 +186,8 @@ class ReportTab:
         looked = [self.job_view.followed, self.seen]
         self.report.click(self.on_report, self.run, self.outputs, **FOLLOW)
         self.export.click(self.on_export, self.run, self.outputs, **FOLLOW)
+        self.evidence.click(self.on_evidence, self.run, self.outputs, **FOLLOW)
+        self.verify.click(self.on_verify, [self.run, self.images], self.outputs, **FOLLOW)
         self.fresh.ask.click(self.on_confirm, [self.run, *self.fresh.form.widgets], self.outputs, **FOLLOW)
         loaded.then(self.on_load, None, [*self.outputs, *self.fresh.form.widgets, self.fresh.form.filled], **FOLLOW)
         tab.select(self.on_look, looked, self.outputs, **VIEW)
@@ -176,6 +218,28 @@ def state_of(product: _Product, settings: PageSettings) -> str:
         f"{escaped(f'{_date(made.time)}, {_size(made.size)}')}</p><p class='safe-made-links'>{opened}"
         f"<a href='{product.file}' download='{product.file}'>Download {product.file}</a></p>{gaps}"
     )
+
+
+def evidence_state(settings: PageSettings) -> str:
+    """Whether there is evidence, and of the present state, as HTML."""
+    if not (settings.out / EVIDENCE_FILE).is_file():
+        return "<p class='safe-made'>Not written yet.</p>"
+    old = not present_basis(settings.out)
+    state = "Out of date: something was said or made since." if old else "Up to date."
+    return (
+        f"<p class='safe-made' data-old='{str(old).lower()}'><b>{state}</b></p><p class='safe-made-links'>"
+        f"<a href='{EVIDENCE_FILE}' download='{EVIDENCE_FILE}'>Download {EVIDENCE_FILE}</a></p>"
+    )
+
+
+def verified_html(found: Sequence[Finding], *, images: bool) -> str:
+    """What a verification has found."""
+    unread = "" if images else " Images and other folders were not read."
+    if not found:
+        return f"<p role='status'>All is as the evidence says.{unread}</p>"
+    listed = "".join(f"<li>{escaped(finding.text)}</li>" for finding in found[:MOST_FINDINGS])
+    left = f" The first {MOST_FINDINGS}:" if len(found) > MOST_FINDINGS else ""
+    return f"<p role='status'>{count(len(found), 'finding')}.{unread}{left}</p><ul>{listed}</ul>"
 
 
 def _described(product: _Product) -> str:

@@ -6,9 +6,12 @@ import gradio as gr
 import orjson
 
 from reporting.markup import escaped
+from store.entries import speaking
 from support.defects import report_defect
 from support.errors import SAFEError
 
+ENGINEER = "safe.engineer"
+"""In the scope of a request: the engineer's name."""
 NOT_OURS = "The page received something that none of its fields sends. Reload it and try again."
 
 
@@ -17,8 +20,10 @@ class Page(gr.Blocks):
 
     async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
         """The one function of Gradio through which all events go, and each part of an answer that comes in several."""
+        scope = getattr(getattr(named.get("request"), "request", None), "scope", {})
         try:
-            return _sendable(await super().process_api(*arguments, **named))
+            with speaking(scope.get(ENGINEER, "")):  # Gradio's queue answers in a context of its own
+                return _sendable(await super().process_api(*arguments, **named))
         except gr.Error as refusal:  # Gradio's own, and those of `preprocess_data`
             refusal.print_exception = False
             raise

@@ -5,17 +5,26 @@ not given the password meets nothing but that application's question for it, wha
 """
 
 import asyncio
+from urllib.parse import unquote
 
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from page.serving.analyses import TOP, address_of, split_address
+from page.serving.door import ENGINEER
 from page.serving.guard import GIVEN_OUT
 from page.serving.list_page import ADDRESS, ListPage
 from page.serving.mounts import Mounts
+from store.entries import speaking
 from store.output_folder import own_files
 from support.errors import SAFEError
+
+_KINDS = {
+    ".html": ("text/html", "inline"),
+    ".json": ("application/json", "attachment"),
+    ".zip": ("application/zip", "attachment"),
+}  # of what is given out
 
 
 class Entrance:
@@ -26,14 +35,23 @@ class Entrance:
     app : ASGI application
     mounts : Mounts
     listing : ListPage
+    login : str
+        The user name that is asked for: the engineer's name then; empty for the one typed in the browser.
     """
 
-    def __init__(self, app: ASGIApp, mounts: Mounts, listing: ListPage):
+    def __init__(self, app: ASGIApp, mounts: Mounts, listing: ListPage, login: str = ""):
         self._app = app
         self._mounts = mounts
         self._listing = listing
+        self._login = login
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        typed = Request(scope).cookies.get("safe-engineer", "") if scope["type"] == "http" else ""
+        scope[ENGINEER] = self._login or unquote(typed)
+        with speaking(scope[ENGINEER]):
+            await self._let_in(scope, receive, send)
+
+    async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         name, path = split_address(scope["path"]) if scope["type"] == "http" else (TOP, "?")
         listed = name == TOP and path.split("/")[1:2] == [ADDRESS.strip("/")]
         given_out = path[1:] in GIVEN_OUT
@@ -64,7 +82,7 @@ class Entrance:
         path = folder / file if folder and own_files(folder, [file]) else None
         if path is None or path.is_symlink():
             return PlainTextResponse("It has not been made yet, or is gone.\n", 404)
-        kind, place = ("application/zip", "attachment") if path.suffix == ".zip" else ("text/html", "inline")
+        kind, place = _KINDS[path.suffix]
         fresh = {"Cache-Control": "no-cache"}
         return FileResponse(path, headers=fresh, media_type=kind, filename=file, content_disposition_type=place)
 

@@ -19,11 +19,12 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from page.serving.analyses import TOP, split_address
+from reporting.evidence.statement import EVIDENCE_FILE
 from reporting.export import EXPORT_ZIP, REPORT_FILE
 from support.defects import report_defect
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
-GIVEN_OUT = frozenset({REPORT_FILE, EXPORT_ZIP})  # of the output folder
+GIVEN_OUT = frozenset({REPORT_FILE, EXPORT_ZIP, EVIDENCE_FILE})  # of the output folder
 ROUTES = GIVEN_OUT | {"", "assets", "config", "favicon.ico", "manifest.json", "static", "svelte", "theme.css"}
 # Those of no analysis: the list of all, and the password, of which there is one door.
 TOP_ROUTES = ROUTES | {"analyses", "login", "logout"}

@@ -15,6 +15,7 @@ MAKING = ("merge", "move", "new")  # they change which images an RCC has
 SAYING = ("rcc", "spot")  # the kinds of entries on an RCC and on a weak spot
 TURNING = ("undo", "redo")
 KINDS = (*MAKING, *SAYING, *TURNING)
+UNKNOWN = "unknown"  # the engineer
 # Fields that are kept while they are typed
 TYPED = ("name", "note", *(field for field, known in REGISTER.items() if not known.choices))
 
@@ -45,6 +46,8 @@ class Edit(NamedTuple):
         What was said before and afterwards: of a merge the notes on the target, and that on the source as the third.
     reach : mapping of int to float, optional
         That of the RCCs that edits have changed, with this one: computing it takes a second for one of 5,000 images.
+    engineer : str
+        The author's name; empty if unknown.
     """
 
     number: int
@@ -57,6 +60,7 @@ class Edit(NamedTuple):
     of: int | None = None
     notes: tuple[Any, ...] = ()
     reach: Mapping[int, float] | None = None
+    engineer: str = ""
 
     @property
     def about(self) -> object:
@@ -93,7 +97,8 @@ def edits_in(db: sqlite3.Connection, run: str, kinds: Sequence[str] = KINDS) -> 
 
 def _goes_on(before: Edit, edit: Edit) -> bool:
     """Whether an edit goes on with what the one before it has typed."""
-    same = before.kind == edit.kind in SAYING and before.by == edit.by and before.about == edit.about
+    same = before.kind == edit.kind in SAYING and before.about == edit.about
+    same = same and (before.by, before.engineer) == (edit.by, edit.engineer)
     return same and before.changed == edit.changed and len(edit.changed) == 1 and edit.changed[0] in TYPED
 
 
@@ -107,7 +112,7 @@ def add_edit(db: sqlite3.Connection, run: str, edit: Edit) -> int:
 
 
 def _edit_of(entry: Entry) -> Edit:
-    value, edit = entry.value, Edit(entry.number, entry.time, entry.kind, by=entry.author)
+    value, edit = entry.value, Edit(entry.number, entry.time, entry.kind, by=entry.window, engineer=entry.engineer)
     if "reach" in value:
         edit = edit._replace(reach={int(rcc): reach for rcc, reach in value["reach"].items()})
     if entry.kind in TURNING:

@@ -1,6 +1,10 @@
 """`check`: the exit status says whether a test set shows that requirements hold."""
 
+import re
+import shutil
+
 import pytest
+from PIL import Image
 
 from SAFE_Tool import main
 from tests.helpers.answered import draw_case, record_light
@@ -13,12 +17,12 @@ def case(tmp_path):
     return case
 
 
-def check(case, *lines):
+def check(case, *lines, options=()):
     file = case.out.with_name("requirements.yaml")
     file.write_text("\n".join(lines), encoding="utf-8")
     case.out.mkdir(exist_ok=True)
     given = ["--predictions", str(case.table), "--tested", str(case.test)]
-    return main(["check", str(file), *given, "--out", str(case.out)])
+    return main(["check", str(file), *given, *options, "--out", str(case.out)])
 
 
 def test_the_exit_status_says_whether_all_requirements_are_shown_to_hold(case, capsys):
@@ -34,6 +38,19 @@ def test_the_exit_status_says_whether_all_requirements_are_shown_to_hold(case, c
         "light < 0.5: at most 5 % wrong at 95 %: broken. 12 of 12 images are wrong (100.00%), at "
     )
     assert printed[-1] == "1 of 2 requirements shown to hold"
+
+
+def test_tested_images_that_were_learned_are_refused_and_near_copies_are_told(case, tmp_path, capsys):
+    learned, wood = tmp_path / "learned", case.test / "wood" / "wood_00.png"
+    learned.mkdir()
+    options = ("--learned", str(learned))
+    Image.open(wood).save(learned / "again.jpg", quality=90)
+    assert check(case, "label = wood: at most 30 % wrong", options=options) == 0
+    told = capsys.readouterr().err
+    assert re.search(r"of 74 test images (is|are) nearly the same as training images, and prove less", told)
+    shutil.copyfile(wood, learned / "same.png")
+    assert check(case, "label = wood: at most 30 % wrong", options=options) == 2
+    assert "1 test image that are training images as well" in capsys.readouterr().err
 
 
 def test_what_cannot_be_checked_is_an_error(case, capsys):

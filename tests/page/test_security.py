@@ -31,6 +31,7 @@ from page.serving.connections import MOST_CONNECTIONS
 from page.serving.guard import DELAY, LONGEST_LINE, MAX_BODY, Guard
 from page.serving.shelf import delete, make
 from rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
+from reporting.evidence.statement import EVIDENCE_FILE
 from reporting.export import EXPORT_ZIP, REPORT_FILE
 from store.output_folder import save_text
 from support.defects import LOG_FILE, VISITOR_MESSAGE
@@ -345,7 +346,8 @@ def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(at
     assert path, told[-500:]
     given = [(f"/gradio_api/file={path[1]}", "attachment")]
     out = attacked.folder / "out"
-    for widget, name, kind in (("report", REPORT_FILE, "inline"), ("export-all", EXPORT_ZIP, "attachment")):
+    made = (("report", REPORT_FILE), ("export-all", EXPORT_ZIP), ("evidence", EVIDENCE_FILE))
+    for (widget, name), kind in zip(made, ("inline", "attachment", "attachment"), strict=True):
         assert raw(attacked.url, f"/{name}").status_code == 404
         assert f"Download {name}" in visitor.fire(visitor.handler(widget, "click"), [None])
         given.append((f"/{name}", kind))
@@ -358,7 +360,7 @@ def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(at
     (out / REPORT_FILE).unlink()
     (out / REPORT_FILE).symlink_to(attacked.secret / f"{SECRET}.txt")
     assert raw(attacked.url, f"/{REPORT_FILE}").status_code == 404
-    for path in (out / REPORT_FILE, out / EXPORT_ZIP):
+    for path in (out / REPORT_FILE, out / EXPORT_ZIP, out / EVIDENCE_FILE):
         path.unlink()
 
 
@@ -419,6 +421,7 @@ def test_server_functions_answer_forged_arguments_with_nothing(attacked, visitor
         ("map", ["map_pictures"]),
         ("grid", ["grid_picture"]),
         ("picker", ["listed_folder"]),
+        ("register", ["register_table"]),
         ("labelling", ["label_state", "label_picture", "give_label", "undo_label", "class_pictures"]),
     ):
         for function in functions:

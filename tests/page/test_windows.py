@@ -251,7 +251,7 @@ def test_a_verdict_by_a_key_is_taken_back_at_once_in_every_window_and_listed(ser
 
     def shows(verdict: str, last: str) -> None:
         for page in windows:
-            expect(page.locator("#edits [role=gridcell][data-col='1']").first).to_have_text(last, timeout=10_000)
+            expect(page.locator("#edits [role=gridcell][data-col='2']").first).to_have_text(last, timeout=10_000)
             expect(page.locator(f"#rcc-verdict input[value='{verdict}']")).to_be_checked()
             chip = page.locator("#rcc-list [data-rcc='0'] .safe-chip-safe")
             expect(chip).to_have_count(1 if verdict == "safe" else 0)

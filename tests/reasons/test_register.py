@@ -51,17 +51,17 @@ def test_a_table_that_was_filled_in_says_what_it_would_change_and_is_taken_over_
     assert "weak spot 1: hazard empty → “H3 Gaze lost at night”" in told
     assert told.endswith("6 changes; nothing was taken over (--apply)\n")
     assert not load_review(out).notes
-    assert main(["register", "--read", str(table), "--apply", "--out", str(out)]) == 0
+    assert main(["register", "--read", str(table), "--apply", "--user", "Ann", "--out", str(out)]) == 0
+    assert {edit.engineer for edit in all_edits(out, load_review(out))} == {"Ann"}
+    assert main(["register", "--user", " ", "--out", str(out)]) == 2
     spot, *_ = load_register(out)
     assert (spot.note.verdict, spot.note.measure, spot.note.note) == ("unsafe", "more data", "two\nlines")
-    assert spot.missing == tuple(
-        f"unsafe, but no {what}" for what in ("triggering condition", "severity or asil", "owner", "status")
-    )
+    assert spot.missing == ("unsafe, but without: triggering condition, severity or ASIL, owner, status",)
     assert load_review(out).notes[0].owner == "=J. Doe"
     assert changes_in(table, load_register(out)) == []
     assert "Hazard: H3 Gaze lost at night" in report_html(out)
     write_register(out)
-    assert "closed, but no acceptance criterion" in (out / REGISTER_FILE).read_text()
+    assert "closed, but without: acceptance criterion" in (out / REGISTER_FILE).read_text()
 
 
 def test_what_is_said_is_listed_undone_and_merged_as_all_else(out):

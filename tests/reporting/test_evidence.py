@@ -15,6 +15,7 @@ from reporting.evidence.statement import EVIDENCE_FILE, RESULTS, digest_of_predi
 from reporting.evidence.verification import ADDED, CHANGED, CONTINUED, MISSING, SIGNED, verify
 from reporting.evidence.writing import write_evidence
 from reporting.report import write_report
+from reporting.safety_case import AMLAS_FILE, GSN_FILE, GSN_JSON_FILE, REASONS_FILE
 from store.database import DATABASE_FILE
 from support.errors import SAFEError
 from tests.helpers import written
@@ -83,6 +84,7 @@ def test_evidence_knows_every_file_that_safe_writes_to_the_output_folder():
     elsewhere = {"clusters.npz", "run.json", "map.npz", "comparison.npz", "unsafe_set.json", "defects.log"}
     unfinished = {"retraining.npz", "retraining_second.npz", "retraining_seeds.npz"}
     own = {DATABASE_FILE, EVIDENCE_FILE, ENVELOPE_FILE, PRIVATE_KEY_FILE, PUBLIC_KEY_FILE}
+    own |= {GSN_FILE, GSN_JSON_FILE, AMLAS_FILE, REASONS_FILE}  # which point to the evidence
     visible = {name for name in written.FILES if not name.startswith(".")} | {"objects.csv", "export.zip"}
     assert visible - elsewhere - unfinished - own == {name for name in RESULTS if "/" not in name}
 

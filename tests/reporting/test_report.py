@@ -1,9 +1,11 @@
+import csv
 import dataclasses
 import datetime
 import html.parser
 import json
 import os
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +13,18 @@ import pytest
 from PIL import Image
 
 from dbscan.outcome import NOISE
+from pipeline.descriptions import show_present
 from rccs.answers import Answers
-from rccs.clusters import fingerprint, save_clusters
+from rccs.clusters import LABELS_FILE, fingerprint, save_clusters
 from rccs.review.edits import merge_rccs, move_images, undo_edit
 from rccs.review.notes import RccNote, SpotNote
 from rccs.review.review import set_note
 from rccs.review.spot_notes import set_spot_note
 from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WeakSpot
-from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
 from reasons.comparison import Reasons, save_reasons
+from reasons.register import REGISTER_FILE, write_register
 from reporting import cards, material, report
 from reporting.report import report_html, write_report
 from SAFE_Tool import main
@@ -258,6 +262,39 @@ def section(document: str, key: str) -> str:
     return re.search(rf"<section id='{key}'>.*?</section>", document, re.DOTALL)[0]
 
 
+def test_each_figure_of_the_first_page_is_in_the_files(clusters, out):
+    dark, _ = find_spots(clusters, out)
+    set_note(out, RccNote(0, "night", verdict="unsafe", hazard="night", status="closed"))
+    set_spot_note(out, SpotNote(dark, "", verdict="unclear"))
+    select(clusters, out)
+    retrain(out, test_size=2413)
+    write_register(out)
+    show_present(out)
+    text = Page(section(write_report(out).read_text(encoding="utf-8"), "first-page")).text
+    with (out / REGISTER_FILE).open(newline="") as table:
+        register = list(csv.DictReader(table))
+    with (out / UNSAFE_SET_FILE).open(newline="") as table:
+        unsafe = list(csv.DictReader(table))
+    result = json.loads((out / RETRAINING_FILE).read_text())
+    of = Counter(line.split("\t")[0] for line in (out / LABELS_FILE).read_text().splitlines())
+    images, judged = of.total(), Counter(row["verdict"] for row in register)
+    known = {
+        f"{images:,}", f"{len(of) - 1}", f"{of['-1'] / images:.1%}", f"{of['-1']}", f"{len(register)}",
+        f"{1 - of['-1'] / images:.0%}", f"{sum(judged.values()) - judged['']}", f"{judged['unsafe']}",
+        f"{len(unsafe)}", f"{sum(bool(row['label']) for row in unsafe)}", f"{result['test_size']:,}",
+        f"{result['accuracy_before']:.1%}", f"{result['accuracy_after']:.1%}", "30.0%",  # as find_spots gives it
+        *(row["reason"].split()[-1] for row in register),
+        f"{sum(row['status'] == 'closed' for row in register)}", f"{judged['']}",
+    }  # fmt: skip
+    for row in register:
+        known |= {row["tested"], row["wrong"]} - {""}
+        rates = [f"{float(row[part]):.0%}" for part in ("rate", "low", "high") if row[part]]
+        known |= {*rates, *(rate.rstrip("%") for rate in rates)}
+    figures = [one.rstrip(".,") for one in re.findall(r"\d[\d,.]*%?", text.replace("light < 0.2", ""))]
+    assert len(figures) > 25
+    assert {*figures} <= known
+
+
 def test_weak_spots_have_the_engineers_name_verdict_and_note(clusters, out):
     dark, snow = find_spots(clusters, out)
     set_spot_note(out, SpotNote(dark, "", "<b>night", "hazard <H3>", "unsafe"))
@@ -269,7 +306,7 @@ def test_weak_spots_have_the_engineers_name_verdict_and_note(clusters, out):
     assert "<b>light &lt; 0.2</b><br>&lt;b&gt;night<p class='note'>hazard &lt;H3&gt;</p>" in first
     assert "<span class='verdict unsafe'>unsafe</span>" in first
     assert "<span class='verdict none'>not judged</span>" in second
-    assert "<div class='tile'><b>1</b><span>weak spots judged unsafe</span></div>" in section(document, "summary")
+    assert "<div class='tile'><b>1</b><span>weak spots judged unsafe</span></div>" in section(document, "first-page")
     assert "1 note on conditions that are not among these weak spots" in section(document, "weak-spots")
     assert "another test set" not in document
 
@@ -356,7 +393,7 @@ def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
     text = Page(report_html(out)).text
     for expected in (
         "3 root cause clusters explain 92% of 26 failures.",
-        "26 images on which",
+        "What is open",
         "RCC 0",
         "10 images · 38.5% of all failing images · 10 core images",
         "RCC 1",

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from store.database import DATABASE_FILE, changing, reading
-from store.entries import append, check_entries, entries_of, present
+from store.entries import append, check_entries, entries_of, present, speaking
 from support.errors import SAFEError
 
 KINDS = ("rcc", "merge")
@@ -38,6 +38,17 @@ def test_the_latest_entry_on_a_subject_counts_whoever_said_it_of_whatever_run(ou
         assert present(db, "rcc") == {"b": {"name": "snow, é \udce9"}, "a": {"name": "dusk"}}
         assert list(present(db, "rcc")) == ["b", "a"]  # in the order in which they were said
         assert present(db, "other") == {}
+
+
+def test_what_is_said_has_the_name_of_whoever_speaks_and_what_is_from_elsewhere_has_none(tmp_path):
+    with changing(tmp_path) as db, speaking(" Ann\n Lee"):
+        append(db, "rcc", "a", {}, author="window", run="one")
+        append(db, "rcc", "a", {}, author="old", run="one", time="2024-05-01T12:00:00+00:00")
+        with speaking(""):
+            append(db, "rcc", "a", {}, run="one")
+    with reading(tmp_path) as db:
+        spoken = [(entry.window, entry.engineer) for entry in entries_of(db, "one", ("rcc",))]
+    assert spoken == [("window", "Ann Lee"), ("old", ""), ("", "")]
 
 
 def test_the_entries_of_a_run_are_those_that_are_part_of_no_other(out):

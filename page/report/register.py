@@ -1,0 +1,54 @@
+"""On the tab Report: the register, as a table to save and to read back, and what is missing in it."""
+
+import base64
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from page.assets import scripted
+from page.jobs import PageSettings
+from page.visitors import visitor_of
+from reasons.register import REGISTER_FILE, Change, Entry, changes_in, load_register, register_text, take_over
+from support.errors import SAFEError
+from support.text import count, printable
+
+
+def lay_out_register(settings: PageSettings) -> gr.HTML:
+    """The widget; its script asks for what it shows."""
+
+    def register_table(sent: list) -> dict[str, Any]:
+        """Called by the script with one value, a list: what to do and, of a table, its bytes in base64, what was shown
+        of it, and who takes that over."""
+        try:
+            what, *given = sent
+            entries = load_register(settings.out)
+            if what == "save":
+                return {"text": register_text(entries).encode("utf-8", "replace").decode()}
+            if what == "missing":
+                return {"missing": [printable(f"{one.reason}: {text}") for one in entries for text in one.missing]}
+            changes = _read(base64.b64decode(given[0], validate=True), entries)
+            shown = [printable(change.text) for change in changes]
+            if what == "take" and shown == given[1]:
+                take_over(settings.out, changes, by=visitor_of(given[2]))
+                return {"news": f"Taken over: {count(len(changes), 'change')}."}
+        except SAFEError as error:
+            return {"problem": printable(str(error))}
+        except (TypeError, ValueError, IndexError):
+            return {"problem": "Not done: the page sent something other than a table. Reload it."}
+        news = f"{count(len(changes), 'change')}. Nothing is taken over yet." if changes else "It says nothing new."
+        return {"changes": shown, "news": f"Something was said meanwhile: {news}" if what == "take" else news}
+
+    return scripted("report/register", "", server_functions=[register_table], elem_id="register")
+
+
+def _read(table: bytes, entries: list[Entry]) -> list[Change]:
+    """What a table that was sent would change; a SAFEError as of `reasons.register.changes_in`."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, REGISTER_FILE)
+        file.write_bytes(table)
+        try:
+            return changes_in(file, entries)
+        except SAFEError as error:
+            raise SAFEError(str(error).replace(f"{file}", file.name)) from error

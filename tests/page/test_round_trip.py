@@ -1,0 +1,96 @@
+"""From failures to a safety case on the page, by two engineers; what a model that is retrained has closed, verified."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import expect
+
+from rccs.review.review import all_edits, load_review
+from reporting.evidence.statement import EVIDENCE_FILE
+from reporting.export import REPORT_FILE
+from reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER
+from SAFE_Tool import main
+from tests.helpers.answered import draw_case
+from tests.helpers.browsing import FAKED, WAIT, field, opened, select_nine, served_from, wait_until
+from tests.page.test_failures import collect
+from tests.page.test_retraining import Given, label_all
+from training.result import MODEL_FILE
+
+
+@pytest.mark.slow
+def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_path, capsys):
+    first, fresh, given = draw_case(tmp_path / "first"), draw_case(tmp_path / "fresh"), Given(tmp_path)
+    for file in fresh.test.rglob("*.png"):
+        pixels = np.array(Image.open(file)).astype(int) + 2
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(file)
+    after = fresh.table.with_name("after.csv")  # all nights are right by now
+    after.write_text(fresh.table.read_text().replace("night,wood,0.9,false", "night,night,0.9,true"))
+    requirements = tmp_path / "requirements.yaml"
+    requirements.write_text("label = wood: at most 30 % wrong\n")
+    (tmp_path / "page").mkdir()
+    with (
+        served_from(tmp_path / "page", tool=FAKED) as served,
+        opened(browser, served) as ann,
+        opened(browser, served) as bob,
+    ):
+        out = served.out
+        for page, name in ((ann, "Ann"), (bob, "Bob")):
+            page.locator("#engineer input").fill(name)
+        # Failures, and their reasons
+        ann.get_by_role("tab", name="Failures").click()
+        collect(ann, first.table, first.test)
+        expect(ann.locator("#failures-status strong")).to_contain_text("26 failing images of 74")
+        ann.locator("#find-reasons").click()
+        expect(ann.locator("#clusters-status strong")).to_contain_text("of 26 failures")
+        # Judgements of two engineers
+        ann.locator("#rcc-verdict").get_by_text("Unsafe", exact=True).click()
+        wait_until(lambda: load_review(out).notes)
+        expect(bob.locator("#rcc-verdict input[value=unsafe]")).to_be_checked()
+        bob.locator("#rcc-register summary").click()
+        bob.locator("#rcc-register [data-field=hazard]").fill("H3 Gaze lost at night")
+        bob.locator("#rcc-register [data-field=status]").select_option("closed")
+        wait_until(lambda: load_review(out).notes[0].status)
+        assert {edit.engineer for edit in all_edits(out, load_review(out))} == {"Ann", "Bob"}
+        # Labels and retraining
+        select_nine(ann, served)
+        ann.get_by_role("tab", name="Retraining").click()
+        for name, path in (("model", given.model), ("train", given.train), ("test", given.test)):
+            field(ann, name).fill(str(path))
+        field(ann, "train").press("Tab")
+        ann.get_by_role("tab", name="Labels").click()
+        label_all(ann)
+        ann.get_by_role("tab", name="Retraining").click()
+        ann.locator("#retrain").click()
+        expect(ann.locator("#retraining-status strong")).to_contain_text("test accuracy", timeout=3 * WAIT)
+        # Closure, on images that chose nothing
+        bob.get_by_role("tab", name="Report").click()
+        for name, path in (("predictions", fresh.table), ("tested", fresh.test), ("after", after)):
+            field(bob, f"fresh-{name}").fill(str(path))
+        bob.locator("#confirm").click()
+        expect(bob.locator("#confirmed")).to_contain_text("label = night: reduced. Of 12 images, 12 were wrong")
+        # Report, evidence, verification
+        bob.locator("#report").click()
+        expect(bob.locator("#report-state")).to_contain_text("Up to date.")
+        bob.locator("#evidence").click()
+        expect(bob.locator("#evidence-state")).to_contain_text("Up to date.")
+        bob.locator("#verify-images").get_by_text("Verify every image").click()
+        expect(bob.locator("#verify-images input")).to_be_checked()
+        bob.locator("#verify").click()
+        expect(bob.locator("#verified")).to_have_text("All is as the evidence says.")
+        report = (out / REPORT_FILE).read_text(encoding="utf-8")
+        assert all(f"<td>{name}</td>" in report for name in ("Ann", "Bob"))
+        model = (out / MODEL_FILE).read_bytes()
+        (out / MODEL_FILE).write_bytes(model[:-1] + bytes([model[-1] ^ 1]))
+        bob.locator("#verify").click()
+        expect(bob.locator("#verified")).to_contain_text(f"changed: {MODEL_FILE}.")
+        (out / MODEL_FILE).write_bytes(model)
+    assert (out / EVIDENCE_FILE).is_file()
+    assert main(["verify", "--images", "--out", str(out)]) == 0
+    assert main(["check", str(requirements), "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["safety-case", "--out", str(out)]) == 0
+    argument = json.loads((out / SAFETY_CASE_FOLDER / GSN_JSON_FILE).read_text())
+    [goal] = [one for one in argument.values() if one["text"].endswith("acceptable: RCC 0")]
+    assert goal["undeveloped"], "said to be closed, which the later model does not show"
