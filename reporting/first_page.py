@@ -22,7 +22,8 @@ def first_page(known: Material) -> Markup:
     shown = _fails(known)
     return filled(
         "first_page.html", headline=headline(known.clusters), nothing=no_steady_groups_text(known.clusters),
-        tiles=_tiles(known), base=known.reasons.base, reasons=shown[:MOST_REASONS], left=len(shown) - MOST_REASONS,
+        tiles=_tiles(known), base=known.reasons.base, profiles=known.profiles,
+        reasons=shown[:MOST_REASONS], left=len(shown) - MOST_REASONS,
         done=filter(None, _done(known)), open=filter(None, _open(known)),
     )  # fmt: skip
 
