@@ -13,7 +13,8 @@ ELSEWHERE = {
     "comparison.npz",
     "unsafe_set.json",
     "defects.log",
-}  # a run, the cache
+    *("gsn.yaml", "gsn.json", "amlas.csv", "reasons.json"),
+}  # a run, the cache, safety_case/
 
 
 @pytest.mark.parametrize("file", sorted((FILES - ELSEWHERE) | {DATABASE_FILE + end for end in ("-shm", "-wal")}))
