@@ -88,8 +88,8 @@ class ReportTab:
                     )
                     self.evidence_state = gr.HTML(elem_id="evidence-state")
                     self.images = gr.Checkbox(
-                        label="Verify every image and other folders, too", container=False, elem_id="verify-images",
-                        visible=settings.root is None,
+                        label="Verify every image and other folders, too", elem_id="verify-images",
+                        info="Otherwise only what lies in the output folder", visible=settings.root is None,
                     )  # fmt: skip
                     with gr.Row():
                         self.evidence = gr.Button("Write the evidence", elem_id="evidence")
