@@ -113,7 +113,7 @@ def served_from(
             server.terminate()
     said = log.read_text()
     # Ended while a window was still being answered
-    assert "this is a defect" not in said
+    assert "this is a defect" not in said, said
     assert "Traceback" not in said or "after interpreter shutdown" in said, said
 
 
