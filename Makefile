@@ -1,6 +1,6 @@
 # make run          the page on http://127.0.0.1:7860 (creates .venv, installs, and builds the example first)
-# make test         the fast tests, 5 to 8 minutes on two cores (creates .venv with the tools for development)
-# make test-slow    the slow tests, 50 minutes: the example's case study, reviews in a browser, kills, damaged images
+# make test         the fast tests, 2 to 5 minutes on two cores (creates .venv with the tools for development)
+# make test-slow    the slow tests, 20 to 40 minutes: the example's case study, reviews in a browser, kills, damaged images
 # make test-cases   the other case studies, half an hour: each is built and analysed
 # make test-all     all three, and the two of the laboratory
 # make test-lowest  the fast tests with the lowest versions that the requirements allow (Python 3.11 or 3.12)
