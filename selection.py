@@ -244,9 +244,8 @@ def select_unsafe_set(
         available[image.rcc] -= 1
     taken = quotas(wanted - len(by_reasons), clusters.sizes, available, by=settings.quota).tolist()
     chosen_already = {image.image for image in by_reasons}
-    candidates = [
-        [image for image in nearest.best(rcc) if image.image not in chosen_already] for rcc in range(len(taken))
-    ]
+    best = [nearest.best(rcc) for rcc in range(len(taken))]
+    candidates = [[image for image in images if image.image not in chosen_already] for images in best]
     if groups:
         candidates = [spread(images, n, groups) for images, n in zip(candidates, taken, strict=True)]
     if likely_wrong:
@@ -269,7 +268,7 @@ def select_unsafe_set(
             *(aside.notes if aside else ()),
             *(spots.notes if spots else ()),
             *([spread_text(settings.spread_over, chosen, groups)] if groups else []),
-            *_lacking(clusters, nearest, left_out),
+            *_lacking(clusters, best, left_out),
         ),
         listed=listing.listed,
     )
@@ -450,10 +449,12 @@ class _Nearest:
         return sorted(self._kept[rcc], key=lambda image: (image.distance, image.image))[: self._keep]
 
 
-def _lacking(clusters: RootCauseClusters, nearest: _Nearest, left_out: Collection[int]) -> Iterator[str]:
+def _lacking(
+    clusters: RootCauseClusters, best: Sequence[Sequence[UnsafeImage]], left_out: Collection[int]
+) -> Iterator[str]:
     """A sentence on RCCs of which there are no improvement images: nothing can be selected that repairs them."""
     wanted = [rcc for rcc in clusters.groups if rcc != NOISE and rcc not in left_out]
-    lacking = [rcc for rcc in wanted if not any(image.within_eps for image in nearest.best(rcc))]
+    lacking = [rcc for rcc in wanted if not any(image.within_eps for image in best[rcc])]
     if lacking:
         named = [f"RCC {rcc} ({count(len(clusters.members(rcc)), 'failing image')})" for rcc in lacking]
         yield f"no improvement image is like those of {some(named)}: record images like these"
