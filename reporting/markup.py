@@ -1,10 +1,10 @@
-"""HTML: templates that are filled in, tables and lists of facts. Text is escaped, but what is Markup."""
+"""HTML: templates that are filled in, and lists of facts. Text is escaped, but what is Markup."""
 
 import base64
 import html
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
@@ -29,24 +29,6 @@ def picture_uri(file: Path, side: int, quality: int) -> str:
 def escaped(value: object) -> str:
     """Any value as text in HTML; markup in it is displayed, not interpreted."""
     return html.escape(printable(str(value)), quote=True)
-
-
-def html_table(
-    headers: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", numbers: Iterable[int] = ()
-) -> str:
-    """A table of cells that are already HTML; `numbers` are the columns that contain numbers."""
-    right = set(numbers)
-
-    def cells(tag: str, row: Sequence[str]) -> str:
-        kind = " scope='col'" if tag == "th" else ""
-        return "".join(f"<{tag}{kind}{' class=n' if i in right else ''}>{cell}</{tag}>" for i, cell in enumerate(row))
-
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    head = f"<caption>{escaped(caption)}</caption>" if caption else ""
-    return (
-        f"<div class='scroll'><table>{head}<thead><tr>{cells('th', [escaped(name) for name in headers])}</tr></thead>"
-        f"<tbody>{body}</tbody></table></div>"
-    )
 
 
 def fact_list(facts: Iterable[tuple[str, str]]) -> str:
