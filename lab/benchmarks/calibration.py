@@ -25,7 +25,7 @@ from dnn.tested import AnsweredImages
 from FE import ImageFeatures, extract_features
 from features.weights import choose_extractor
 from lab.benchmarks.kept import kept, key_of
-from lab.benchmarks.results import write_section
+from lab.benchmarks.results import tell
 from rccs.answers import CONFIDENCE, Answers
 from rccs.parameters import find_parameters
 from rccs.spots.groups import Groups, tally
@@ -235,11 +235,7 @@ def main(arguments: list[str] | None = None) -> int:
             case = load_case(Path(folder), column)
             work = prepare_folder(Path(options.work) / name)
             results[name] = measure(case, work, extractor, runs=options.runs, rccs=options.rccs)
-        text = section(results)
-        if not options.write:
-            print(text)
-            return 0
-        print(f"Written: {write_section('calibration', text)}")
+        tell("calibration", section(results), write=options.write)
     except SAFEError as error:
         print(f"calibration: {error}", file=sys.stderr)
         return 2

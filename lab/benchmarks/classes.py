@@ -19,7 +19,7 @@ import numpy as np
 
 from lab.benchmarks.calibration import load_tested
 from lab.benchmarks.kept import kept, key_of
-from lab.benchmarks.results import write_section
+from lab.benchmarks.results import tell
 from rccs.spots.weak_spots import find_weak_spots, levels_of
 from reasons.comparison import LABEL, PREDICTED, Known, known_of
 from support.errors import SAFEError
@@ -118,11 +118,7 @@ def main(arguments: list[str] | None = None) -> int:
             results[f"{name} ({len(known.columns[LABEL]):,} images)"] = [
                 kept(work / f"{seed}.json", key, partial(in_run, known, seed)) for seed in range(options.runs)
             ]
-        text = section(results)
-        if not options.write:
-            print(text)
-            return 0
-        print(f"Written: {write_section('calibration-classes', text)}")
+        tell("calibration-classes", section(results), write=options.write)
     except SAFEError as error:
         print(f"classes: {error}", file=sys.stderr)
         return 2

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from PIL import Image, ImageEnhance, ImageOps
 
 from features.near_duplicates import near_duplicates, thumbnails
-from lab.benchmarks.results import write_section
+from lab.benchmarks.results import tell
 from support.errors import SAFEError
 from support.images import find_images
 
@@ -109,11 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         for given in options.data:
             name, _, folder = given.partition("=")
             cases[name] = measured(Path(folder), options.images)
-        text = section(cases)
-        if not options.write:
-            print(text)
-            return 0
-        print(f"Written: {write_section('calibration-near-duplicates', text)}")
+        tell("calibration-near-duplicates", section(cases), write=options.write)
     except SAFEError as error:
         print(f"near_duplicates: {error}", file=sys.stderr)
         return 2

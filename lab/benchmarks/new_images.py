@@ -27,7 +27,7 @@ from casestudies.table import write_subjects
 from dnn.tested import AnsweredImages, predictions_text, read_predictions
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.reasons.cases import answered_test
-from lab.benchmarks.results import write_section
+from lab.benchmarks.results import tell
 from lab.casestudies.cases import CASES
 from rccs.answers import CONFIDENCE, Answers
 from rccs.parameters import PARAMETERS_FILE
@@ -225,11 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
             ]
             counted = len(pool.tested.right) - pool.searched
             results[name] = {"searched": pool.searched, "counted": counted, "runs": runs}
-        text = section(results)
-        if not options.write:
-            print(text)
-            return 0
-        print(f"Written: {write_section('calibration-new-images', text)}")
+        tell("calibration-new-images", section(results), write=options.write)
     except SAFEError as error:
         print(f"new_images: {error}", file=sys.stderr)
         return 2

@@ -25,7 +25,7 @@ from dnn.failures import find_failures
 from lab.benchmarks.kept import kept, key_of
 from lab.benchmarks.new_images import Pool, load_pool, parts
 from lab.benchmarks.paper.cases import trained_cnn
-from lab.benchmarks.results import write_section
+from lab.benchmarks.results import tell
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.improvement import select_images
 from retrain import retrain
@@ -113,11 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
                 kept(prepare_folder(work / "proof") / f"{run}.json", key, partial(in_run, pool, data, model, work, run))
                 for run in range(options.runs)
             ]
-        text = section(results)
-        if not options.write:
-            print(text)
-            return 0
-        print(f"Written: {write_section('calibration-proof', text)}")
+        tell("calibration-proof", section(results), write=options.write)
     except SAFEError as error:
         print(f"proof: {error}", file=sys.stderr)
         return 2

@@ -14,6 +14,11 @@ RESULTS = Path(__file__).parents[1] / "results"
 PLOTS = RESULTS / "plots"
 
 
+def tell(name: str, text: str, *, write: bool) -> None:
+    """Write a section and say where, or print its text."""
+    print(f"Written: {write_section(name, text)}" if write else text)
+
+
 def write_section(name: str, text: str, *, folder: Path = RESULTS) -> Path:
     """Replace a section of its page, or append it. The page is replaced atomically.
 
