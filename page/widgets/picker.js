@@ -89,4 +89,4 @@ list.addEventListener("keydown", (event) => {
 });
 $('[data-do="close"]').addEventListener("click", () => dialog.close());
 taking.addEventListener("click", () => take());
-dialog.addEventListener("close", () => { asked += 1; button?.focus({ preventScroll: true }); });
+dialog.addEventListener("close", () => button?.focus({ preventScroll: true }));
