@@ -13,35 +13,29 @@ one used here is in `unsafe_set_size`.
 import math
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from dbscan.neighbours import Points
 from dbscan.outcome import NOISE
-from dbscan.projection import Projection
-from dbscan.set_aside import Nuisance, SetAside
 from FE import stream_features
-from features.batches import FeatureBatch, Stream
+from features.batches import Stream
 from features.weights import recall_extractor
 from rccs.clusters import RootCauseClusters, fingerprint
-from rccs.parameters import find_parameters
-from rccs.spots.known_values import nuisance_columns, recorded_texts
+from rccs.projected import Aside, Projected, project
 from rccs.spots.spot_candidates import SpotCandidates, SpotsSought
 from rccs.spread import AMONG, groups_of, spread, spread_text
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from support.entries import number_of
 from support.errors import SAFEError
-from support.images import ImageListing, Skipped, find_images
+from support.images import Skipped, find_images
 from support.progress import Progress, no_progress
-from support.text import count, printable, some
+from support.text import count, some
 
 SELECTION_FACTOR = 0.3
 MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number must be a typing error
-TOGETHER = 64  # batches of features that are compared with the core points at a time, about 25 MB
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")  # of the file of a DNN, not a table of its answers
 REACH = 4  # candidates that compete for each place given to images that the DNN is likely to get wrong
 
@@ -225,7 +219,8 @@ def select_unsafe_set(
     nearest = _Nearest(clusters, keep=keep)
     batches = (stream or stream_features)(listing, extractor, progress=progress)
     aside = Aside(clusters.set_aside, listing, within) if clusters.set_aside else None
-    n_improvement, unreadable = _add_candidates(nearest, spots, clusters.projection, batches, aside)
+    projected = project(batches, clusters.projection, aside.of if aside else None)
+    n_improvement, unreadable = _add_candidates(nearest, spots, projected)
     skipped = [*listing.skipped, *unreadable]
     if not n_improvement:
         raise SAFEError(
@@ -274,57 +269,19 @@ def select_unsafe_set(
     )
 
 
-class Aside:
-    """What was set aside from the failing images, to be set aside from improvement images as far as it is known."""
-
-    def __init__(self, what: SetAside, listing: ImageListing, within: Path | None) -> None:
-        self._what, self._root = what, listing.root
-        self._row = {path: row for row, path in enumerate(listing.paths)}
-        source = find_parameters(listing.root, within=within)
-        self._recorded = recorded_texts(what, listing.root, listing.paths, parameters=source)
-        self._unknown = dict.fromkeys(what.names, 0)
-
-    def of(self, paths: Sequence[str]) -> Nuisance:
-        """The same for some of the images."""
-        rows = [self._row[path] for path in paths]
-        recorded = {name: [texts[row] for row in rows] for name, texts in self._recorded.items()}
-        columns = nuisance_columns(self._what, self._root, paths, recorded)
-        for factor in self._what.factors:
-            self._unknown[factor.name] += int((~factor.known(columns[factor.name])).sum())
-        return Nuisance(self._what, columns)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """A sentence on each nuisance that is not known of some of the images so far."""
-        return tuple(
-            f"{printable(name)} was not set aside in {count(n, 'image')}, of which it is not known"
-            for name, n in self._unknown.items()
-            if n
-        )
-
-
 def _add_candidates(
-    nearest: "_Nearest",
-    spots: SpotCandidates | None,
-    projection: Projection,
-    batches: Iterator[FeatureBatch],
-    aside: "Aside | None",
+    nearest: "_Nearest", spots: SpotCandidates | None, projected: Iterator[Projected]
 ) -> tuple[int, list[Skipped]]:
     """Add all improvement images to the candidates; how many there are, and those that could not be read."""
     n_improvement = 0
     skipped: list[Skipped] = []
-    for group in together(batches):
-        paths = [path for batch in group for path in batch.paths]
-        n_improvement += len(paths)
-        skipped += [skip for batch in group for skip in batch.skipped]
-        if paths:
-            features = np.concatenate([batch.features for batch in group])
-            # One thread: several would spend more time waiting for each other than computing.
-            with threadpool_limits(limits=1):
-                points = projection.apply(features, nuisance=aside.of(paths) if aside else None)
-            images = nearest.add(paths, points)
+    for part in projected:
+        n_improvement += len(part.paths)
+        skipped += part.skipped
+        if part.paths:
+            images = nearest.add(part.paths, part.points)
             if spots:
-                spots.add(images, points)
+                spots.add(images, part.points)
     return n_improvement, skipped
 
 
@@ -405,12 +362,6 @@ def _left_out(clusters: RootCauseClusters, leave_out: Collection[int]) -> tuple[
         why = "all are left out" if present else "all failing images are in no cluster. Generate clusters from more"
         raise SAFEError(f"Expected at least one root cause cluster to select for. Received none: {why}.")
     return tuple(sorted({int(rcc) for rcc in leave_out}))
-
-
-def together(batches: Iterator[FeatureBatch]) -> Iterator[list[FeatureBatch]]:
-    """Batches in lists of `TOGETHER`: a single batch is too little work for one call of the projection."""
-    while group := list(islice(batches, TOGETHER)):
-        yield group
 
 
 class _Nearest:

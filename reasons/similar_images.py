@@ -1,6 +1,5 @@
 """Beyond the paper: what looks like a failing image, among images that the DNN gets right and improvement images.
 
-import functools
 An engineer who sees a failing image beside those that look alike but are predicted correctly sees what is different.
 Clusters and other images in, these as points out (`OtherImages`); then the nearest of them to a failing image.
 
@@ -17,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from dbscan.set_aside import Nuisance
 from dnn.tested import AnsweredImages
@@ -25,9 +23,9 @@ from FE import NOT_CACHED, stream_features
 from features.extractor import Extractor
 from features.weights import recall_extractor
 from rccs.clusters import RootCauseClusters
+from rccs.projected import Aside, project
 from rccs.unsafe_set import UnsafeSet
 from reasons.comparison import compared_images, nuisance_of_tested
-from selection import Aside, together
 from support.entries import is_within
 from support.images import ImageListing, find_images
 from support.progress import Progress, no_progress
@@ -154,7 +152,7 @@ def gather_improvement(
         notes = (f"Only {MOST:,} of {n_images:,} improvement images are compared, drawn at random.",)
     aside = Aside(clusters.set_aside, listing, within) if clusters.set_aside else None
     others = _gathered(
-        clusters, listing, aside.of if aside else lambda _: None, compute=compute, weights=weights, progress=progress
+        clusters, listing, aside.of if aside else None, compute=compute, weights=weights, progress=progress
     )
     told = _told_of_improvement(unsafe, others.paths, set(clusters.answers.label.tolist()) if clusters.answers else ())
     return others._replace(told=told, notes=notes)
@@ -175,13 +173,13 @@ def _told_of_improvement(unsafe: UnsafeSet, paths: Sequence[str], classes: Colle
 def _gathered(
     clusters: RootCauseClusters,
     listing: ImageListing,
-    nuisance_of: Callable[[Sequence[str]], Nuisance | None],
+    nuisance_of: Callable[[Sequence[str]], Nuisance | None] | None,
     *,
     compute: bool,
     weights: str | os.PathLike | None,
     progress: Progress,
 ) -> OtherImages:
-    """Images as points, batch by batch: all of their features would take 30 times the memory."""
+    """Images as points, and how many have none."""
     extractor = Extractor(clusters.extractor, clusters.extractor_identity, None)
     if compute:
         extractor = recall_extractor(extractor.name, extractor.identity, weights=weights or clusters.weights or None)
@@ -189,14 +187,10 @@ def _gathered(
     paths: list[str] = []
     points = [np.zeros((0, clusters.points.shape[1]), np.float32)]
     missing = unreadable = 0
-    for group in together(stream(listing, extractor, progress=progress)):
-        found = [path for batch in group for path in batch.paths]
-        skipped = [skip.reason for batch in group for skip in batch.skipped]
-        missing += skipped.count(NOT_CACHED)
-        unreadable += len(skipped) - skipped.count(NOT_CACHED)
-        if found:
-            features = np.concatenate([batch.features for batch in group])
-            with threadpool_limits(limits=1):
-                points.append(clusters.projection.apply(features, nuisance=nuisance_of(found)))
-            paths += found
+    for part in project(stream(listing, extractor, progress=progress), clusters.projection, nuisance_of):
+        paths += part.paths
+        points.append(part.points)
+        lacking = sum(skip.reason == NOT_CACHED for skip in part.skipped)
+        missing += lacking
+        unreadable += len(part.skipped) - lacking
     return OtherImages(listing.root, tuple(paths), np.concatenate(points), ("",) * len(paths), missing, unreadable)

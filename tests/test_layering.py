@@ -19,8 +19,8 @@ HOUSE = {
     ),
     "rccs": (
         "rounds answers clusters confidence unsafe_set parameters spots.known_values spots.conditions spots.groups "
-        "spots.classes spots.search spots.weak_spots spots.new_images spots.spot_candidates spread profiles search "
-        "nearness spots.rates gifs review.notes review.journal review.edited review.subjects review.review "
+        "spots.classes spots.search spots.weak_spots spots.new_images spots.spot_candidates projected spread profiles "
+        "search nearness spots.rates gifs review.notes review.journal review.edited review.subjects review.review "
         "review.spot_notes review.edits image_map map_filters"
     ),
     "clustering": "",
