@@ -15,6 +15,7 @@
     python SAFE_Tool.py evidence             write the digests of all results and of all that they rest on
     python SAFE_Tool.py verify               check that nothing has changed since
     python SAFE_Tool.py safety-case          a safety argument (GSN) and the images by reason, for other programs
+    python SAFE_Tool.py moved OLD NEW        where the images lie by now, whose folder was moved
     python SAFE_Tool.py keys DIR             make a pair of keys to sign evidence with
 
 The page (`page/`) and the command line (`cli/`) call the same functions and write the same files; they share nothing

@@ -16,6 +16,7 @@ from cli.commands import (
     run_export,
     run_failures,
     run_keys,
+    run_moved,
     run_register,
     run_report,
     run_retrain,
@@ -81,6 +82,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_export(commands)
     _add_evidence(commands)
     _add_safety_case(commands)
+    _add_moved(commands)
     return parser
 
 
@@ -327,6 +329,13 @@ def _add_evidence(commands: Commands) -> None:
 def _add_safety_case(commands: Commands) -> None:
     what = "write a safety argument (GSN), AMLAS's artefacts and the images by reason (COCO), for other programs"
     _add_command(commands, "safety-case", run_safety_case, what)
+
+
+def _add_moved(commands: Commands) -> None:
+    what = "say where images lie by now, whose folder was moved; a part of them is compared with what they were"
+    moved = _add_command(commands, "moved", run_moved, what)
+    moved.path("old", "OLD", "the folder in which they lay, or one above it")
+    moved.path("new", "NEW", "what is now in its place")
 
 
 def _add_label_options(command: Command) -> None:

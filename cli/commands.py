@@ -362,6 +362,14 @@ def run_beside(out: Path, options: argparse.Namespace) -> None:
         print(printable(line))
 
 
+def run_moved(out: Path, options: argparse.Namespace) -> None:
+    """Where images lie by now."""
+    from pipeline.moved import take_new_place
+
+    for sentence in take_new_place(out, options.old, options.new):
+        print(sentence)
+
+
 def run_report(out: Path, options: argparse.Namespace) -> None:
     """The report for the safety case."""
     from reporting.report import write_report

@@ -4,9 +4,15 @@ An analysis may lie among other things, in the folder in which SAFE was started,
 later: then what stayed is recorded as it was before.
 """
 
+import json
 import os
 from pathlib import Path
 
+from store.database import DATABASE_FILE, changing, reading
+from store.entries import append, present
+
+NEW_PLACE = "new place of a folder"
+"""The kind of an entry: what lay in a folder lies in another one by now."""
 MOVED_IN_FILE = ".safe-moved-in"
 """In an analysis that lay in the folder around it before, beside things that stayed there (see `store/places.py`)."""
 
@@ -32,7 +38,34 @@ def absolute(recorded_path: str, folder: Path) -> str:
         return ""
     home = os.path.abspath(folder)  # noqa: PTH100
     here, before = (os.path.abspath(Path(one, recorded_path)) for one in (home, _home_before(home)))  # noqa: PTH100
-    return before if os.path.lexists(before) and not os.path.lexists(here) else here
+    found = before if os.path.lexists(before) and not os.path.lexists(here) else here
+    if os.path.lexists(found):
+        return found
+    there = (_replaced(found, old, new) for old, new in _new_places(home))
+    return next((one for one in there if one and os.path.lexists(one)), found)
+
+
+def point(folder: Path, old: Path, new: Path) -> None:
+    """Record that what lay in a folder lies in another one by now."""
+    with changing(folder) as db:
+        append(db, NEW_PLACE, json.dumps(relative(old, folder)), relative(new, folder))
+
+
+def _new_places(home: str) -> list[tuple[str, str]]:
+    """The folders that lie elsewhere by now, the last said first: where each lay, and where it lies."""
+    kept_round = os.path.dirname(os.path.dirname(home))  # noqa: PTH120, of an analysis (see `rccs/rounds.py`)
+    home = next((one for one in (home, kept_round) if os.path.lexists(f"{one}/{DATABASE_FILE}")), "")
+    if not home:
+        return []
+    with reading(Path(home)) as db:
+        said = present(db, NEW_PLACE)
+    places = [(json.loads(old), said[old]) for old in reversed(said)]
+    return [(os.path.abspath(Path(home, old)), os.path.abspath(Path(home, new))) for old, new in places]  # noqa: PTH100
+
+
+def _replaced(path: str, first: str, second: str) -> str | None:
+    """A path in the first folder as one in the second; None if it is not in it."""
+    return second + path[len(first) :] if f"{path}/".startswith(f"{first}/") else None
 
 
 def _home_before(home: str) -> str:
@@ -40,5 +73,7 @@ def _home_before(home: str) -> str:
 
 
 def recorded(path: str | os.PathLike, folder: Path) -> str:
-    """As `relative`, with undecodable bytes of file names escaped: the text names a place, and is not opened."""
-    return relative(path, folder).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """What identifies a place: as `relative`, where it was first, with undecodable bytes of file names escaped."""
+    at, home = (os.path.abspath(one) for one in (path, folder))  # noqa: PTH100
+    first = next(filter(None, (_replaced(at, new, old) for old, new in _new_places(home))), at)
+    return relative(first, folder).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[1]
 # Each imports only from those above it, and the modules of a package only from those of it that stand before them.
 HOUSE = {
     "support": "version errors text intervals run_folder progress quiet entries files tables matching defects images",
-    "store": "database places entries output_folder runs",
+    "store": "database entries places output_folder runs",
     "features": "extractor cache contents near_duplicates weights weights_file network batches attributes on_cluster",
     "FE": "",
     "dbscan": (
@@ -42,8 +42,8 @@ HOUSE = {
         "evidence.verification safety_case history side_by_side models two_models"
     ),
     "pipeline": (
-        "summaries run_record answers descriptions generation comparison confirmation checking improvement exports "
-        "migration"
+        "summaries moved run_record answers descriptions generation comparison confirmation checking improvement "
+        "exports migration"
     ),
     "page": (
         "assets serving.analyses serving.shelf serving.summaries serving.connections serving.door forms serving.guard "
