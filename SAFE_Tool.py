@@ -22,16 +22,13 @@ The page (`page/`) and the command line (`cli/`) call the same functions and wri
 but the output folder. Slow imports are local to the functions that need them, so `--help` answers at once.
 """
 
-import argparse
-import contextlib
-import getpass
 import io
 import os
 import sys
 import warnings
-from pathlib import Path
 
-from cli.arguments import TypedPath, build_parser
+from cli.arguments import build_parser
+from cli.before import read_paths, speaking_of, take_over
 from support.errors import SAFEError
 
 
@@ -53,11 +50,11 @@ def main(arguments: list[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module=r"PIL\.")
     options = build_parser().parse_args(arguments if arguments is not None else (sys.argv[1:] or ["ui"]))
     try:
-        _read_paths(options)
+        read_paths(options)
         if not getattr(options, "changes_nothing", False):
             for folder in filter(None, (options.out, getattr(options, "other", None))):
-                _take_over(folder)
-        with _speaking(options):
+                take_over(folder)
+        with speaking_of(options):
             status = options.run(options.out, options)
         sys.stdout.flush()
     except SAFEError as error:
@@ -90,37 +87,6 @@ def _replace_closed_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115, PTH123, open until the process ends
-
-
-def _read_paths(options: argparse.Namespace) -> None:
-    """Convert the arguments that are paths to paths; a SAFEError if one is invalid."""
-    from support.entries import path_of
-
-    for name, typed in vars(options).items():
-        if isinstance(typed, TypedPath):
-            setattr(options, name, path_of(typed, f"a path ({name.replace('_', ' ')})"))
-
-
-def _speaking(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
-    """What the command writes has the engineer's name."""
-    from store.entries import LONGEST_ENGINEER, speaking
-
-    given = getattr(options, "user", None)
-    if given is not None and not 0 < len(given.strip()) <= LONGEST_ENGINEER:
-        raise SAFEError(f"Expected a name of 1 to {LONGEST_ENGINEER} characters (--user). Received {len(given)}.")
-    name = given or os.environ.get("SAFE_USER", "")
-    with contextlib.suppress(OSError, KeyError, ImportError):  # a container may have no login
-        name = name or getpass.getuser()
-    return speaking(name)
-
-
-def _take_over(folder: Path) -> None:
-    """Take over what an earlier version wrote to an analysis that the command opens."""
-    from pipeline.migration import migrate
-    from support.text import printable
-
-    if sentence := migrate(folder):
-        print(f"safe: {printable(sentence)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ HOUSE = {
         "clusters.views_bar failures.view failures.tab labels.tab retraining.view retraining.counts retraining.models "
         "retraining.tab unsafe.tab report.fresh report.register report.tab clusters.form clusters.tab rounds app"
     ),
-    "cli": "terminal commands arguments",
+    "cli": "terminal commands arguments before",
     "SAFE_Tool": "",
 }
 ANNEXES = ("casestudies", "tests", "lab")  # they import, and are not imported, except by those after them

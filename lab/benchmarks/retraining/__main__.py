@@ -57,7 +57,6 @@ from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from rccs.spots.spot_candidates import SpotsSought
 from reasons.comparison import known_of, reasons_of, weak_spots_of
 from selection import SelectionSettings, select_unsafe_set, unsafe_set_size
-from store.runs import CLUSTERS, present_runs
 from support.errors import SAFEError
 from support.files import prepare_folder, write_text
 from support.images import find_images
@@ -436,8 +435,9 @@ def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path, *, pre
     lines = "".join(f"{file}\n" for file, fine in zip(test.files, right, strict=True) if not fine)
     listed = work / "failures.txt"
     known = listed.is_file() and listed.read_text(encoding="utf-8") == lines
-    if known and CLUSTERS in present_runs(work):
-        return load_clusters(work)
+    if known:
+        with contextlib.suppress(SAFEError):  # a run that was ended had none yet
+            return load_clusters(work)
     write_text(listed, lines)
     extractor = choose_extractor("auto", precision=precision)
     clusters = find_root_cause_clusters(extract_features(listed, extractor, progress=print_progress))

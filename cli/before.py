@@ -1,0 +1,42 @@
+"""What comes before each command: its paths, the engineer's name, and analyses of earlier versions."""
+
+import argparse
+import contextlib
+import getpass
+import os
+import sys
+from pathlib import Path
+
+from cli.arguments import TypedPath
+from support.errors import SAFEError
+
+
+def read_paths(options: argparse.Namespace) -> None:
+    """Convert the arguments that are paths to paths; a SAFEError if one is invalid."""
+    from support.entries import path_of
+
+    for name, typed in vars(options).items():
+        if isinstance(typed, TypedPath):
+            setattr(options, name, path_of(typed, f"a path ({name.replace('_', ' ')})"))
+
+
+def speaking_of(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """What the command writes has the engineer's name."""
+    from store.entries import LONGEST_ENGINEER, speaking
+
+    given = getattr(options, "user", None)
+    if given is not None and not 0 < len(given.strip()) <= LONGEST_ENGINEER:
+        raise SAFEError(f"Expected a name of 1 to {LONGEST_ENGINEER} characters (--user). Received {len(given)}.")
+    name = given or os.environ.get("SAFE_USER", "")
+    with contextlib.suppress(OSError, KeyError, ImportError):  # a container may have no login
+        name = name or getpass.getuser()
+    return speaking(name)
+
+
+def take_over(folder: Path) -> None:
+    """Take over what an earlier version wrote to an analysis that the command opens."""
+    from pipeline.migration import migrate
+    from support.text import printable
+
+    if sentence := migrate(folder):
+        print(f"safe: {printable(sentence)}", file=sys.stderr)
