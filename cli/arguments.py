@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from cli.commands import (
-    run_beside,
     run_check,
     run_cluster,
     run_compare,
@@ -76,7 +75,6 @@ def build_parser() -> argparse.ArgumentParser:
     _add_crops(commands)
     _add_retrain(commands)
     _add_compare(commands)
-    _add_beside(commands)
     _add_register(commands)
     _add_report(commands)
     _add_export(commands)
@@ -277,15 +275,6 @@ def _add_compare(commands: Commands) -> None:
     compare.path("--after", "CSV", "the same of the retrained network", required=True)
     compare.path("--test", "DIR", "folder of test images, in a folder per class", required=True)
     _add_regression_options(compare)
-
-
-def _add_beside(commands: Commands) -> None:
-    what = "set a model of an analysis beside one of another, or of the same: what each gets right on the same images"
-    beside = _add_command(commands, "beside", run_beside, what)
-    beside.path("other", "OTHER", "output folder of the other analysis, or the same one again")
-    default = "(default: the one that was tested last; a NAME that there is not lists all)"
-    beside.text("--model-a", "NAME", f"the model of --out {default}", default="")
-    beside.text("--model-b", "NAME", "the model of OTHER, likewise", default="")
 
 
 def _add_register(commands: Commands) -> None:

@@ -341,27 +341,6 @@ def run_compare(out: Path, options: argparse.Namespace) -> None:
     print(f"Written: retraining.json in {out}")
 
 
-def run_beside(out: Path, options: argparse.Namespace) -> None:
-    """Two models side by side, of one analysis or of two."""
-    from rccs.review.review import load_review
-    from reasons.comparison import load_reasons
-    from reporting.models import answers_of, known_model
-    from reporting.two_models import compare_models, comparison_lines
-    from store.runs import CLUSTERS, present_runs
-    from support.text import printable
-
-    first = known_model(out, options.model_a)
-    second = known_model(options.other, options.model_b, other_than=first)
-    a, b = answers_of(first), answers_of(second)
-    if CLUSTERS in present_runs(out):
-        review = load_review(out)
-        two = compare_models(a, b, review=review, reasons=load_reasons(out, review.original))
-    else:
-        two = compare_models(a, b)
-    for line in comparison_lines(two):
-        print(printable(line))
-
-
 def run_moved(out: Path, options: argparse.Namespace) -> None:
     """Where images lie by now."""
     from pipeline.moved import take_new_place

@@ -39,7 +39,7 @@ HOUSE = {
     "reporting": (
         "markup elbow confusions material first_page summary cards weak_spots register improvement provenance "
         "export freshness evidence.statement report evidence.basis evidence.signature evidence.writing "
-        "evidence.verification safety_case history side_by_side models two_models"
+        "evidence.verification safety_case history side_by_side"
     ),
     "pipeline": (
         "summaries moved run_record answers descriptions generation comparison confirmation checking improvement "
@@ -51,7 +51,7 @@ HOUSE = {
         "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
         "clusters.beside clusters.rcc clusters.how_found clusters.spots clusters.runs clusters.views "
-        "clusters.views_bar failures.view failures.tab labels.tab retraining.view retraining.counts retraining.models "
+        "clusters.views_bar failures.view failures.tab labels.tab retraining.view "
         "retraining.tab unsafe.tab report.fresh report.register report.tab clusters.form clusters.tab rounds app"
     ),
     "cli": "terminal commands arguments before",

@@ -14,7 +14,6 @@ from page.forms import remember, remembered
 from page.job_view import News
 from page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, take_labels, typed
 from page.results import Marks
-from page.retraining.models import ModelsView
 from page.retraining.plots import learning_curves
 from page.retraining.view import RetrainingView, titled
 from pipeline.summaries import of_both_networks, of_choosing_images, retraining_summary
@@ -62,7 +61,6 @@ class RetrainingTab(FormTab):
         self._lay_out_state(TAB, EMPTY, "Stop")
         self._read: tuple[str, Retraining] | None = None  # the last one, by its key
         self.view = RetrainingView(settings.root, self._result)
-        self._models_view = ModelsView(settings)
         self._show_in(TAB, self.view.pane, self.view.outputs)
 
     def _lay_out_options(self) -> None:
@@ -205,5 +203,4 @@ class RetrainingTab(FormTab):
             paths = (str(case / "model.keras"), str(case / "train"), str(case / "test"))
             self.example.click(lambda: paths, None, [form["model"], self.train, form["test"]], **VIEW)
         self.view.wire()
-        self._models_view.wire(news.folder)
         self._wire(loaded, news, tab)

@@ -34,7 +34,6 @@ from rccs.review.spot_notes import load_spot_notes
 from rccs.unsafe_set import load_unsafe_set
 from reasons.comparison import load_reasons
 from reporting.history import list_runs, restore_run
-from reporting.models import models_of
 from store.database import DATABASE_FILE
 from store.entries import check_entries
 from store.output_folder import check_own
@@ -146,7 +145,6 @@ def check(folder: Path) -> None:
     tabs = {tab: remembered(folder, tab) for tab in expected["forms"]}
     assert tabs == expected["forms"]
     assert load_views(folder) == expected["views"]
-    assert [model.name for model in models_of(folder)] == expected["models"]
     assert [list(note[:5]) for note in load_spot_notes(folder).values()] == expected["spot_notes"]
     *kept, typed = [list(label) for label in load_kept_labels(folder)]  # the last one was typed into the table
     assert kept == [label for label in expected["kept_labels"] if label[:3] != typed[:3]]
@@ -292,7 +290,7 @@ def test_commands_take_it_over_and_say_so(before, capsys):
     assert SAFE_Tool.main(["report", "--out", str(before)]) in (0, 2)
     assert "was written by an earlier version of SAFE" in capsys.readouterr().err
     assert (before / DATABASE_FILE).is_file()
-    assert SAFE_Tool.main(["beside", str(before), "--out", str(before)]) == 0
+    assert SAFE_Tool.main(["register", "--out", str(before)]) == 0
     assert "earlier version" not in capsys.readouterr().err
 
 
