@@ -2,6 +2,5 @@
 
 The modules in order, each importing only from earlier ones: `markup` (HTML), `elbow` (the k-distance curve), `material`
 (what the report is written from); the report's sections in `summary`, `cards`, `weak_spots`, `improvement` (with
-`confusions`) and `provenance`; `export`, `freshness` (whether a report or export is out of date), `report`, `history`,
-`side_by_side` (two runs compared).
+`confusions`) and `provenance`; `export`, `freshness` (whether a report or export is out of date), `report`, `history`.
 """

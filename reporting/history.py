@@ -1,4 +1,4 @@
-"""Earlier runs: listed, compared, and opened again.
+"""Earlier runs: listed, and opened again.
 
 A run is never changed, so an earlier one comes back whole: with its unsafe set, labels and retraining, and with what
 the engineer has said of its images and conditions since. Runs that somebody has worked on are never removed, and
@@ -10,8 +10,6 @@ import os
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
 
 from dbscan.outcome import NOISE
 from rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, rccs_of
@@ -79,43 +77,6 @@ class Listed(NamedTuple):
         return datetime.datetime.fromisoformat(self.run.time)
 
 
-class Overlap(NamedTuple):
-    """Images that an RCC of the first run and one of the second have in common; `NOISE` stands for no cluster.
-
-    Attributes
-    ----------
-    share_a, share_b : float
-        Share of the RCC's images, of those that both runs have.
-    """
-
-    rcc_a: int
-    rcc_b: int
-    images: int
-    share_a: float
-    share_b: float
-
-
-class Comparison(NamedTuple):
-    """A comparison of two runs.
-
-    Attributes
-    ----------
-    common, only_a, only_b : int
-        Images, identified by their paths relative to the image folder.
-    ari : float or None
-        Adjusted Rand index on the common images, where those in no cluster count as one group: 1 for equal clusters,
-        near 0 for unrelated ones. None if fewer than two images are common.
-    overlaps : tuple of Overlap
-        The overlaps that are not empty; by RCC of the first run, noise last, the largest overlap first within each.
-    """
-
-    common: int
-    only_a: int
-    only_b: int
-    ari: float | None
-    overlaps: tuple[Overlap, ...]
-
-
 # --- Listing ----------------------------------------------------------------------------------------------------
 
 
@@ -160,35 +121,6 @@ def find_run(folder: Path, name: str) -> Run:
     if found is None:
         raise SAFEError(f"Expected a run of {folder}. Received: {name}. Choose one of the list under Earlier runs.")
     return found
-
-
-# --- Comparing --------------------------------------------------------------------------------------------------
-
-
-def compare_clusters(a: RootCauseClusters, b: RootCauseClusters) -> Comparison:
-    """Compare two clusterings."""
-    label_a = dict(zip(a.paths, a.labels.tolist(), strict=True))
-    label_b = dict(zip(b.paths, b.labels.tolist(), strict=True))
-    common = [path for path in a.paths if path in label_b]
-    pairs = np.array([(label_a[path], label_b[path]) for path in common], dtype=int).reshape(-1, 2)
-    cells, counts = np.unique(pairs, axis=0, return_counts=True)
-    of_a = {rcc: int((pairs[:, 0] == rcc).sum()) for rcc in set(pairs[:, 0].tolist())}
-    of_b = {rcc: int((pairs[:, 1] == rcc).sum()) for rcc in set(pairs[:, 1].tolist())}
-    overlaps = [
-        Overlap(rcc_a, rcc_b, n, n / of_a[rcc_a], n / of_b[rcc_b])
-        for (rcc_a, rcc_b), n in zip(cells.tolist(), counts.tolist(), strict=True)
-    ]
-    rank = {rcc: place for place, rcc in enumerate(a.groups)}
-    # Imported here because it takes a second, which would delay the start of the page.
-    from sklearn.metrics import adjusted_rand_score
-
-    return Comparison(
-        common=len(common),
-        only_a=len(a.paths) - len(common),
-        only_b=len(b.paths) - len(common),
-        ari=float(adjusted_rand_score(pairs[:, 0], pairs[:, 1])) if len(common) > 1 else None,
-        overlaps=tuple(sorted(overlaps, key=lambda o: (rank[o.rcc_a], -o.images, o.rcc_b))),
-    )
 
 
 # --- Opening, removing ------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ HOUSE = {
     "reporting": (
         "markup elbow confusions material first_page summary cards weak_spots register improvement provenance "
         "export freshness evidence.statement report evidence.basis evidence.signature evidence.writing "
-        "evidence.verification safety_case history side_by_side"
+        "evidence.verification safety_case history"
     ),
     "pipeline": (
         "summaries moved run_record answers descriptions generation comparison confirmation checking improvement "
@@ -50,7 +50,7 @@ HOUSE = {
         "retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
         "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
-        "clusters.beside clusters.rcc clusters.how_found clusters.spots clusters.runs clusters.views "
+        "clusters.rcc clusters.how_found clusters.spots clusters.runs clusters.views "
         "clusters.views_bar failures.view failures.tab labels.tab retraining.view "
         "retraining.tab unsafe.tab report.fresh report.register report.tab clusters.form clusters.tab rounds app"
     ),

@@ -275,12 +275,6 @@ def _score(n: np.ndarray, improved: np.ndarray, worsened: np.ndarray, difference
     return np.maximum(np.abs(improved - worsened - n * d) - CORRECTION, 0) / error
 
 
-def accuracy_of(right: int, images: int) -> tuple[float, float, float]:
-    """An accuracy with the ends of its 95 % interval."""
-    low, high = clopper_pearson(np.array([right]), np.array([images]))
-    return right / images, float(low[0]), float(high[0])
-
-
 def right_intervals(shares: Sequence[Share]) -> list[tuple[float, float]]:
     """For each group, the 95 % interval of the share that is right after retraining; 0 to 1 without images."""
     low, high = clopper_pearson(np.array([s.after for s in shares], int), np.array([s.images for s in shares], int))

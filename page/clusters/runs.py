@@ -1,4 +1,4 @@
-"""What is done with the results: an RCC is exported, edits are taken back, and earlier runs are set beside them."""
+"""What is done with the results: an RCC is exported, edits are taken back, and earlier runs are opened."""
 
 import shutil
 import tempfile
@@ -10,10 +10,9 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from page.clusters.beside import beside_html, run_title
 from page.clusters.spots import rank_of
 from page.job_view import News
-from page.jobs import EDITS, LATEST, VIEW, PageSettings, done, failed, take_labels, warn
+from page.jobs import EDITS, LATEST, VIEW, PageSettings, take_labels, warn
 from page.pictures import oldest
 from page.results import Shown, check_links
 from page.visitors import Window
@@ -24,7 +23,6 @@ from rccs.review.journal import UNKNOWN, describe_edit, standing
 from rccs.review.review import Review, all_edits
 from reporting.export import Export, spot_name
 from reporting.history import Listed, list_runs, restore_run
-from reporting.side_by_side import sides
 from support.errors import SAFEError
 from support.text import printable
 
@@ -69,12 +67,7 @@ class RunsView:
                 self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
                                        info="All that were reviewed, and the last 20 others")  # fmt: skip
                 self.restore = gr.Button("Open", scale=0, min_width=90, elem_id="restore")
-                self.other = gr.Dropdown(label="Beside", choices=[], scale=3, elem_id="other-run",
-                                         info="The present one, or another earlier one")  # fmt: skip
-                self.compare = gr.Button("Compare", scale=0, min_width=110, elem_id="compare")
-            self.compared = gr.HTML(elem_id="compared")
-        self.outputs = [self.file, self.edits, self.edit, self.runs, self.run,
-                        self.other, self.compare, self.restore, self.compared]  # fmt: skip
+        self.outputs = [self.file, self.edits, self.edit, self.runs, self.run, self.restore]
 
     def show_edits(self, review: Review) -> dict:
         """What was done and said, the latest first, and what of it can be taken back."""
@@ -98,16 +91,10 @@ class RunsView:
             **self.show_edits(results.review),
             self.runs: [_row(run) for run in runs],
             self.run: gr.Dropdown(
-                choices=[(run_title(run), run.name) for run in earlier], value=earlier[0].name if earlier else None,
+                choices=[(_title(run), run.name) for run in earlier], value=earlier[0].name if earlier else None,
                 interactive=bool(earlier),
             ),
-            self.other: gr.Dropdown(
-                choices=[(run_title(run), run.name) for run in runs],
-                value=next((run.name for run in runs if run.current), None), interactive=bool(earlier),
-            ),
-            self.compare: gr.Button(interactive=bool(earlier)),
             self.restore: gr.Button(interactive=bool(earlier)),
-            self.compared: "",
         }  # fmt: skip
 
     def wire(self, rcc: gr.State, spot: gr.HTML, window: Window, news: News, outputs: list, changed: Callable) -> None:
@@ -128,18 +115,6 @@ class RunsView:
                 warn("Nothing changed", "Choose the edit to take back.")
                 return gr.skip()
             return changed(rcc, parts, lambda maker: undo_edit(settings.out, number=int(number), maker=maker), spot)
-
-        def on_compare(a: str | None, b: str | None) -> str:
-            try:
-                one, other, found = sides(settings.out, a or "", b or "")
-                for side in (one, other):
-                    check_links(side.clusters, settings.root)
-            except SAFEError as error:
-                return failed(error)
-            agreement = "" if found.ari is None else f" · agreement (adjusted Rand index) {found.ari:.2f}"
-            alone = f"{found.only_a:,} only in the first, {found.only_b:,} only in the second"
-            common = done(f"{found.common:,} images in common, {alone}{agreement}")
-            return f"{common}{beside_html(one, other, found)}"
 
         def on_restore(name: str | None) -> None:
             """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
@@ -162,7 +137,6 @@ class RunsView:
         quietly = VIEW | {"show_progress": "minimal"}
         for button, chosen, export in ((self.one, rcc, self._export_rcc), (self.spot, spot, self._export_spot)):
             button.click(partial(self._export, export=export), [chosen, run], self.file, **quietly)
-        self.compare.click(on_compare, [self.run, self.other], self.compared, **VIEW)
         restored = self.restore.click(on_restore, self.run, None, **VIEW)
         restored.success(None, None, None, js="() => { location.reload(); }")
 
@@ -199,8 +173,12 @@ def refreshed(settings: PageSettings) -> None:
     refresh_rccs(settings.out, within=settings.root)
 
 
+def _title(run: Listed) -> str:
+    return f"{run.time:%Y-%m-%d %H:%M:%S}" + (" (present)" if run.current else "")
+
+
 def _row(run: Listed) -> list:
-    name = run_title(run)
+    name = _title(run)
     if run.damaged:
         return [name, "damaged", "", "", "", "", printable(run.damaged)]
     return [name, run.images, run.rccs, run.noise, run.reducer.upper(), run.named, printable(run.image_root)]

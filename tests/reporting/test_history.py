@@ -18,7 +18,7 @@ from rccs.review.notes import RccNote
 from rccs.review.review import Review, load_review, set_note
 from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_SET_FILE, load_unsafe_set
 from reporting import history
-from reporting.history import Overlap, compare_clusters, find_run, list_runs, prune_runs, restore_run
+from reporting.history import find_run, list_runs, prune_runs, restore_run
 from store.database import DATABASE_FILE
 from store.runs import CLUSTERS, RUNS_FOLDER, present_runs
 from support.errors import SAFEError
@@ -283,21 +283,6 @@ def test_what_was_said_of_the_same_images_since_a_run_was_left_counts_when_it_is
         2: RccNote(2, "since 0", "a hazard", "unsafe"),
     }
     assert [run.named for run in list_runs(out)] == [3, 3]
-
-
-def test_runs_are_compared_on_their_common_images(clusters, out, replace):
-    labels = np.where(clusters.labels == 2, 0, clusters.labels)
-    merged = dataclasses.replace(clusters, labels=labels, reach=clusters.reach[:2])
-    runs = [find_run(out, name) for name in (replace(merged, out), present_name(out))]
-    compared = compare_clusters(*(load_clusters(out, run) for run in runs))
-    assert (compared.common, compared.only_a, compared.only_b) == (26, 0, 0)
-    assert 0 < compared.ari < 1
-    assert compared.overlaps == (
-        Overlap(0, 0, 10, 1.0, 10 / 16),
-        Overlap(1, 1, 8, 1.0, 1.0),
-        Overlap(2, 0, 6, 1.0, 6 / 16),
-        Overlap(NOISE, NOISE, 2, 1.0, 1.0),
-    )
 
 
 def test_what_is_said_and_changed_while_gifs_are_drawn_is_kept(generate, monkeypatch):
