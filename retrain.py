@@ -46,11 +46,10 @@ from support.run_folder import FAILURES
 from support.text import count, some
 from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoint
 from training.comparison import before_and_after
-from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData, copy_with
+from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
 from training.independence import Overlap, overlaps
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
 from training.proof import final_test, refuse_used, used_elsewhere
-from training.repetitions import Repeated, Steps, repeat
 from training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
 from training.second_pass import Checkpoints, draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
 from training.settings import (
@@ -59,7 +58,6 @@ from training.settings import (
     Settings,
     Wishes,
     choose_loss,
-    choose_seeds,
     choose_settings,
     compile_as_given,
 )
@@ -97,15 +95,14 @@ def retrain(
     labelling : Labelling
         The sources of the labels, which are saved in `unsafe_set.csv`.
     wishes : Wishes
-        Training settings that differ from the defaults. With several seeds, the model is fine-tuned once for each, and
-        that whose test accuracy is the median is written (see `training/repetitions.py`).
+        Training settings that differ from the defaults.
     final : path, optional
         A test set of its own, which is looked at once, after the training; by default the images that were held out
         when failures were collected, if there are any.
     within : path, optional
         A table of the test images' groups that is found beside them is only read inside this folder.
     on_epoch, should_stop
-        As for `training.finetuning.fine_tune`; the history is that of the repetition at work.
+        As for `training.finetuning.fine_tune`.
 
     Raises
     ------
@@ -114,7 +111,6 @@ def retrain(
     """
     options = checked(options)
     file = path_of(model, "a Keras model")
-    n_seeds = choose_seeds(wishes)
     _check_model(file, path_of(out, "an output folder") / MODEL_FILE)
     out = prepare_folder(out)
     with working(out, "retraining"):
@@ -132,38 +128,26 @@ def retrain(
         share = settings.original_share
         before = judge(material.dnn, material.test, *answers, threshold=material.threshold)
         unfinished = Checkpoints(out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE)
-
-        def train_with(settings: Settings, progress: Progress) -> FineTuning:
-            return fine_tune_twice(
-                material.dnn, data, settings, threshold=material.threshold, progress=progress, on_epoch=on_epoch,
-                should_stop=should_stop, checkpoints=unfinished,
-                # By the test images that the original network answers most similarly
-                likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
-            )  # fmt: skip
-
-        def outputs_of(model: Any, progress: Progress) -> Outputs:
-            return _run(material, model, tested, progress, "Testing the retrained model")
-
-        def test_model(model: Any, progress: Progress) -> Judgement:
-            indices, outputs = outputs_of(model, progress)
-            return judge(
-                material.dnn, material.test, indices, _mixed(answers.outputs, outputs, share),
-                threshold=material.threshold,
-            )  # fmt: skip
-
-        steps = Steps(train_with, test_model, lambda weights: copy_with(material.dnn, weights))
-        repeated = repeat(steps, settings, n_seeds, before, progress=progress, should_stop=should_stop)
+        tuning = fine_tune_twice(
+            material.dnn, data, settings, threshold=material.threshold, progress=progress, on_epoch=on_epoch,
+            should_stop=should_stop, checkpoints=unfinished,
+            # By the test images that the original network answers most similarly
+            likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
+        )  # fmt: skip
+        retrained = tuning.model
+        again = _run(material, retrained, tested, progress, "Testing the retrained model")
+        mixed = _mixed(answers.outputs, again.outputs, share)
+        after = judge(material.dnn, material.test, again.indices, mixed, threshold=material.threshold)
         paths = [material.test.paths[i] for i in before.indices.tolist()]
         known_groups = groups_of_test(out, material.test.root, paths, before.right, within=within)
-        result = _compare(material, before, repeated, data, tested, known_groups)
-        retrained = repeated.tuning.model
-        if repeated.tuning.best and material.final:
+        result = _compare(material, before, after, tuning, settings, data, tested, known_groups)
+        if tuning.best and material.final:
             judged = _looked_at_once(material, material.final, retrained, share, progress)
             held_out = material.final.root == material.test.root
             proof = final_test(out, material.final, *judged, held_out=held_out, within=within)
             result = dataclasses.replace(result, final=proof)
-        if repeated.tuning.best and material.dnn.task == "classification":
-            both = answers.outputs, outputs_of(retrained, progress).outputs
+        if tuning.best and material.dnn.task == "classification":
+            both = answers.outputs, again.outputs
             result = dataclasses.replace(result, trade_off=trade_off(*both, material.test.labels[before.indices]))
             retrained = answer_together(material.dnn, retrained, share) if share else retrained
         compile_as_given(material.dnn, retrained)
@@ -440,17 +424,18 @@ def _looked_at_once(
 def _compare(
     material: _Material,
     before: Judgement,
-    repeated: Repeated,
+    after: Judgement,
+    tuning: FineTuning,
+    settings: Settings,
     data: TrainingData,
     tested: Pixels,
     known_groups: KnownGroups | None,
 ) -> Retraining:
-    test, after, tuning = material.test, repeated.after, repeated.tuning
+    test = material.test
     files = _files(material)
     unreadable = [Skipped(os.fspath(files[i]), reason) for i, reason in sorted(data.pixels.unreadable.items())]
     readable = np.isin(np.arange(len(data.groups)), list(data.pixels.unreadable), invert=True)
     n_unlabelled = int((readable & (data.groups == UNLABELLED)).sum())
-    settings = repeated.settings
     review = material.review
     compared = before_and_after(review.clusters if review else None, test, before, after, known_groups)
     about_passes = second_pass_text(tuning, settings, n_unlabelled)
@@ -478,5 +463,4 @@ def _compare(
         waiting=round(tuning.waiting, 1),
         skipped=(*material.train.skipped, *test.skipped, *skipped_of(tested, test.paths), *unreadable),
         run=fingerprint(review.original) if review else "",
-        repetitions=repeated.repetitions,
     )

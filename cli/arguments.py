@@ -263,8 +263,6 @@ def _add_retrain(commands: Commands) -> None:
     retrain.switch("--one-pass", "learn from labelled images only: half the time, but more that was right gets wrong")
     retrain.text("--batch-size", "N", "images per training step (default: 32)")
     retrain.text("--seed", "N", "determines the images drawn and their order (default: 0)")
-    repeated = "fine-tune N times, with the seeds from --seed on, and keep the model of median test accuracy"
-    retrain.text("--seeds", "N", f"{repeated} (default: 1)")
 
 
 def _add_compare(commands: Commands) -> None:

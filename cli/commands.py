@@ -244,7 +244,7 @@ def run_retrain(out: Path, options: argparse.Namespace) -> None:
     from training.settings import Wishes
 
     numbers = (options.learning_rate, options.epochs, options.batch_size, options.seed)
-    wishes = Wishes(*numbers, seeds=options.seeds, aim=options.aim, unlabelled=0 if options.one_pass else None)
+    wishes = Wishes(*numbers, aim=options.aim, unlabelled=0 if options.one_pass else None)
     _take_typed_labels(out)
     with terminal() as progress, stoppable() as stopping:
         result = retrain(
@@ -467,11 +467,8 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
 def _print_retraining(result: Any) -> None:
     from pipeline.summaries import retraining_details, retraining_summary
     from support.text import printable
-    from training.repetitions import repetitions_text
 
     print(retraining_summary(result))
-    if result.repetitions:
-        print(repetitions_text(result.repetitions, result.seed))
     for line in (*retraining_details(result), *(one.text for one in result.overlaps)):
         print(f"  {printable(line)}")
 

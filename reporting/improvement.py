@@ -16,7 +16,6 @@ from store.places import absolute
 from support.images import UNREADABLE
 from training import certainty
 from training.comparison import Share
-from training.repetitions import repetitions_text
 from training.result import Retraining, certainty_of, certainty_of_classes, claim_text
 from training.settings import aim_of
 
@@ -59,7 +58,7 @@ def retraining_section(known: Material) -> Markup:
     return filled(
         "retraining.html", result=result, claim=claim_text(result), sure=certainty_of(result), changed=changed,
         certainty=certainty, aim=AIM_TEXTS.get(aim_of(result.settings), "") if result.settings else "",
-        seeds=repetitions_text(result.repetitions, result.seed), confusions=confusions_html(result),
+        confusions=confusions_html(result),
         settings=", ".join(f"{name} {value:g}" for name, value in settings.items()), most_listed=MOST_LISTED,
         per_rcc=_with_intervals(result.per_rcc), per_class=_with_intervals(result.per_class),
         pairs=[*_pairs(result, known.folder)],

@@ -32,7 +32,7 @@ HOUSE = {
     ),
     "reasons": "groups order comparison confirmation register requirements nuisances looks similar_images",
     "training": (
-        "labels settings checkpoint finetuning second_pass together comparison certainty repetitions "
+        "labels settings checkpoint finetuning second_pass together comparison certainty "
         "independence closure proof result compared"
     ),
     "retrain": "",

@@ -2,6 +2,5 @@
 
 In order, each importing only from those before it: `labels` (of the unsafe set), `settings` (of the optimizer),
 `checkpoint`, `finetuning`, `together` (with the original network), `comparison` (of the model before and after),
-`repetitions` (with several seeds), `result` (the record, and its files) and `compared` (of a network that was retrained
-elsewhere).
+`result` (the record, and its files) and `compared` (of a network that was retrained elsewhere).
 """

@@ -32,7 +32,6 @@ from training.comparison import Answered, ByGroup, GroupCount, Outcome, Share, s
 from training.finetuning import Epoch
 from training.independence import Overlap
 from training.proof import FinalTest
-from training.repetitions import Repetition
 from training.settings import Settings
 from training.together import TradeOff
 
@@ -41,7 +40,7 @@ RETRAINING_FILE = "retraining.json"
 MODELS_FOLDER = "retrained_models"
 _ROWS: dict[str, Any] = {
     "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share, "history": Epoch,
-    "skipped": Skipped, "outcomes": Outcome, "repetitions": Repetition, "trade_off": TradeOff, "overlaps": Overlap,
+    "skipped": Skipped, "outcomes": Outcome, "trade_off": TradeOff, "overlaps": Overlap,
 }  # fmt: skip
 """Fields of a retraining that are lists of records in `retraining.json`."""
 
@@ -89,9 +88,6 @@ class Retraining:
         Fingerprint of the clusters, as originally found, that the unsafe set was selected for; empty without clusters.
     digest : str
         SHA-256 of the retrained model's file, in hexadecimal.
-    repetitions : tuple of Repetition
-        The finished ones, if several were requested. This is the result of the one with the seed in `settings`, but
-        `seconds` and `waiting` are those of all together.
     trade_off : tuple of TradeOff
         What both networks together would get right, by the share of the original one; empty for a regression, if no
         epoch was better, if SAFE trained nothing, and in files of older versions.
@@ -136,7 +132,6 @@ class Retraining:
     outcomes: tuple[Outcome, ...] = ()
     run: str = ""
     digest: str = ""
-    repetitions: tuple[Repetition, ...] = ()
     trade_off: tuple[TradeOff, ...] = ()
     after: Path | None = None
     answers: tuple[Answered, ...] = ()
@@ -147,11 +142,6 @@ class Retraining:
     overlaps: tuple[Overlap, ...] = ()
 
     @property
-    def seed(self) -> int:
-        """The seed of the model that is kept."""
-        return self.settings.seed if self.settings else 0
-
-    @property
     def is_other(self) -> bool:
         """Whether there is a second model, and not just the weights of the original one."""
         return self.best > 0 or self.after is not None
@@ -160,8 +150,8 @@ class Retraining:
 def also_chosen(result: Retraining) -> str:
     """What the test images also chose, such as `the RCCs and the unsafe set`; empty if, as far as is known, nothing."""
     rccs = bool(result.outcomes or result.per_rcc)
-    known = (rccs, rccs, result.unlabelled_size, result.repetitions)
-    chosen = ("the RCCs", "the unsafe set", "what the second pass learned", "which repetition is kept")
+    known = (rccs, rccs, result.unlabelled_size)
+    chosen = ("the RCCs", "the unsafe set", "what the second pass learned")
     *others, last = [what for what, there in zip(chosen, known, strict=True) if there] or [""]
     return f"{', '.join(others)} and {last}" if others else last
 
@@ -412,7 +402,10 @@ def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
     for name in ("after", "train_root"):
         record[name] = None if record.get(name) is None else Path(absolute(record[name], folder))
     record["settings"] = None if record["after"] else Settings(**record["settings"])
-    record["assumptions"] = tuple(map(str, record["assumptions"]))
+    # Earlier versions retrained with several seeds on request.
+    seeds = len(record.pop("repetitions", ()))
+    told = [f"Of {seeds} retrainings with other seeds, the model whose accuracy on the test images is the median."]
+    record["assumptions"] = (*map(str, record["assumptions"]), *(told if seeds else ()))
     return Retraining(**record)
 
 

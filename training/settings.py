@@ -44,7 +44,6 @@ AIMS = {
 }
 KEEP_IN_A_REGRESSION = Aim(12)  # the mean of two numbers is no surer answer
 AIM = "balance"
-MOST_SEEDS = 99
 
 _LEAST = 1e-12  # of what must be above 0
 _WHOLE = ("epochs", "batch_size", "seed")
@@ -108,10 +107,7 @@ class SetSizes(NamedTuple):
 
 
 class Wishes(NamedTuple):
-    """The settings requested by the engineer, numbers or text; None for the default.
-
-    `seeds` is no setting of a fine-tuning, but how many there are: with `seed`, `seed` + 1, …. `aim` is one of `AIMS`.
-    """
+    """The settings requested by the engineer, numbers or text; None for the default."""
 
     learning_rate: float | str | None = None
     epochs: int | str | None = None
@@ -121,18 +117,10 @@ class Wishes(NamedTuple):
     unsafe_share: float | None = None
     keep: float | None = None
     unlabelled: float | str | None = None
-    seeds: int | str | None = None
     aim: str | None = None
 
 
 NO_WISHES = Wishes()
-
-
-def choose_seeds(wishes: Wishes) -> int:
-    """How often to fine-tune; a SAFEError if that is not a whole number from 1 to `MOST_SEEDS`."""
-    if wishes.seeds is None:
-        return 1
-    return int(_within("The number of repetitions (--seeds)", wishes.seeds, 1, MOST_SEEDS, whole=True))
 
 
 def _within(name: str, value: float | str, lowest: float, highest: float, *, whole: bool = False) -> float:
@@ -175,7 +163,7 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     values = {name: value for name, value in values.items() if name in Settings._fields}
     ranges = {
         **{"learning_rate": (_LEAST, 1), "validation_share": (_LEAST, 0.5)},
-        **{"epochs": (1, 10_000), "batch_size": (1, 65_536), "seed": (0, 2**31 - choose_seeds(wishes))},
+        **{"epochs": (1, 10_000), "batch_size": (1, 65_536), "seed": (0, 2**31 - 1)},
         **dict.fromkeys(("unsafe_share", "keep", "unlabelled"), (0, 100)),
     }
     for name in ranges.keys() & values.keys():

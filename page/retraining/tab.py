@@ -23,7 +23,6 @@ from support.errors import SAFEError
 from support.text import printable
 from training.finetuning import Epoch
 from training.labels import Labelling
-from training.repetitions import repetitions_text
 from training.result import MODEL_FILE, Retraining, load_retraining, retraining_of
 from training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 
@@ -42,7 +41,7 @@ EARLIER = empty(
 )
 AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
 # Parameters of `Wishes`, and the fields that they are typed into
-NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed", "seeds": "seeds"}
+NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed"}
 
 
 class RetrainingTab(FormTab):
@@ -76,7 +75,6 @@ class RetrainingTab(FormTab):
             text("epochs", "epochs", "Epochs", "More if images are few", f"{EPOCHS} or more")
             text("batch", "batch", "Batch size", "Images for each step", str(BATCH_SIZE))
             text("seed", "seed", "Seed", "Of the images drawn", "0")
-            text("seeds", "seeds", "Repetitions", "With other seeds; the median is kept", "1")
         proof = (
             "Images that nothing was chosen by, to prove the gain: looked at once, after the training. By default, "
             "those that were held out in the tab Failures"
@@ -112,11 +110,10 @@ class RetrainingTab(FormTab):
         settings = self._settings
         review = settings.results.shown().review if settings.results.there else None
         result = retraining_of(settings.out, review)
-        repetitions = repetitions_text(result.repetitions, result.seed)
         written = f"Written to {settings.out / MODEL_FILE}."
         if result.after is not None:
             written = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model."
-        notices = (of_choosing_images(result), repetitions, of_both_networks(result), written)
+        notices = (of_choosing_images(result), of_both_networks(result), written)
         return {
             self.status: done(retraining_summary(result), ". ".join(filter(None, notices))),
             **self.view.show(result, self._key, review.notes if review else {}),

@@ -151,7 +151,6 @@ def test_a_damaged_table_is_refused_with_the_line_and_kept_as_it_is(sets, out, t
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        (("--seeds", "three"), "must be a whole number from 1 to 99. Received: three"),
         (("--learning-rate", "-1"), "learning_rate must be a number"),
         (("--rescale", "2/255"), "rescale must be one of"),
         (("--labels", "gone.csv"), "No such file"),

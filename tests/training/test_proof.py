@@ -13,7 +13,6 @@ from tests.helpers.small_models import draw_set, retraining_for
 from training.certainty import Counts
 from training.comparison import ByGroup, GroupCount, Outcome
 from training.proof import FinalTest, refuse_used, used_elsewhere
-from training.repetitions import Repetition
 from training.result import RETRAINING_FILE, also_chosen, claim_text, read_retraining, save_comparison
 
 PERSONS = ByGroup("person", tuple(GroupCount(i, "", 10, 5, 3 + i % 2, i % 2) for i in range(8)))
@@ -49,9 +48,8 @@ def test_the_headline_is_the_gain_on_images_that_chose_nothing():
             {
                 "outcomes": (Outcome("a.png", False, True),),
                 "unlabelled_size": 9,
-                "repetitions": (Repetition(0, 0.5, 0, 0),),
             },
-            "the RCCs, the unsafe set, what the second pass learned and which repetition is kept",
+            "the RCCs, the unsafe set and what the second pass learned",
         ),
     ],
 )
