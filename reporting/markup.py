@@ -1,10 +1,9 @@
-"""HTML: templates that are filled in, and lists of facts. Text is escaped, but what is Markup."""
+"""HTML: templates that are filled in. Text is escaped, but what is Markup."""
 
 import base64
 import html
 import io
 import re
-from collections.abc import Iterable
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
@@ -29,11 +28,6 @@ def picture_uri(file: Path, side: int, quality: int) -> str:
 def escaped(value: object) -> str:
     """Any value as text in HTML; markup in it is displayed, not interpreted."""
     return html.escape(printable(str(value)), quote=True)
-
-
-def fact_list(facts: Iterable[tuple[str, str]]) -> str:
-    """A list of terms and values; values are already HTML, and empty ones are left out."""
-    return f"<dl class='facts'>{''.join(f'<dt>{escaped(t)}</dt><dd>{v}</dd>' for t, v in facts if v)}</dl>"
 
 
 def path_text(path: object) -> Markup:

@@ -13,8 +13,9 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from string import Template
 from typing import TypeVar
+
+from markupsafe import Markup
 
 from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters, fingerprint, rccs_of, run_record, sample
@@ -32,7 +33,7 @@ from reporting.export import REPORT_FILE
 from reporting.first_page import first_page
 from reporting.freshness import made_elements, made_from
 from reporting.improvement import retraining_section, unsafe_set_section
-from reporting.markup import escaped, fact_list, path_text, picture_uri
+from reporting.markup import filled, picture_uri
 from reporting.material import Material
 from reporting.provenance import edits_section, run_section, skipped_section
 from reporting.register import register_section
@@ -57,41 +58,16 @@ def subject(known: Material) -> str:
     return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
 
 
-def head(known: Material, now: datetime.datetime) -> str:
-    """Title, dates, and the folders of images and results."""
-    clusters = known.clusters
-    written = datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo)
-    facts = fact_list(
-        [
-            ("Report written", escaped(now.strftime("%Y-%m-%d %H:%M %Z"))),
-            ("Clusters found", escaped(written.strftime("%Y-%m-%d %H:%M %Z"))),
-            ("Failing images", path_text(clusters.image_root)),
-            ("Results", path_text(known.folder)),
-            ("Fingerprint of the clusters", f"<code>{fingerprint(clusters)}</code>"),
-            *([("Digest of what this rests on (evidence.json)", f"<code>{known.basis}</code>")] * bool(known.basis)),
-        ]
-    )
-    return (
-        "<header><p class='kicker'>SAFE · safety analysis of a DNN's failures</p>"
-        f"<h1>Why the network fails: {escaped(subject(known))}</h1>"
-        f"{facts}</header>"
-    )
-
-
 def reading_section(known: Material) -> str:
     """What the words of the report mean, and what it is evidence for."""
-    judged = "Its name, note and verdict are the engineer's." if known.review.notes else "No RCC has been judged yet."
-    return _filled_in("reading.html", judged=judged, bound=BOUND)
+    return filled("reading.html", judged=known.review.notes, bound=BOUND).replace("\n", " ")
 
 
 def limits_section(known: Material) -> str:
     """What the report does not show."""
     noise = count(int((known.clusters.labels == NOISE).sum()), "image")
-    return _filled_in("limits.html", noise=noise, skipped=count(len(known.clusters.skipped), "skipped file"))
-
-
-def _filled_in(name: str, **values: object) -> str:
-    return Template((Path(__file__).parent / name).read_text(encoding="utf-8")).substitute(values).replace("\n", " ")
+    skipped = count(len(known.clusters.skipped), "skipped file")
+    return filled("limits.html", noise=noise, skipped=skipped).replace("\n", " ")
 
 
 # The sections in order: key, title, and the function that writes it.
@@ -142,23 +118,21 @@ def report_html(folder: Path, *, basis: str | None = None, progress: Progress = 
     digests = made_from(folder)  # before it is read: what changes meanwhile counts as changed since
     known = _gather(folder, progress)._replace(basis=present_basis(folder) if basis is None else basis)
     now = datetime.datetime.now().astimezone()
-    contents = "".join(f"<li><a href='#{key}'>{name}</a></li>" for key, name, _ in SECTIONS)
+    found = datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo)
+    beginning = filled(
+        "report.html", known=known, now=now, found=found, made=Markup(made_elements(digests, now)),
+        style=_style(), subject=subject(known),
+        fingerprint=fingerprint(known.clusters), first=first_page(known), sections=SECTIONS,
+    )  # fmt: skip
     body = "".join(
         f"<section id='{key}'><h2>{number}. {name}</h2>{content(known)}</section>"
         for number, (key, name, content) in enumerate(SECTIONS, start=1)
     )
-    style = Path(__file__).with_suffix(".css").read_text(encoding="utf-8")
-    return (
-        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'>"
-        # Even a defect of this module cannot make the report load or run anything.
-        "<meta http-equiv='Content-Security-Policy' content=\"default-src 'none'; img-src data:; "
-        "style-src 'unsafe-inline'\">"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"{made_elements(digests, now)}"
-        f"<title>SAFE report: {escaped(subject(known))}</title><style>{style}</style></head><body><main>"
-        f"{head(known, now)}{first_page(known)}"
-        f"<nav aria-label='Contents'><ol>{contents}</ol></nav>{body}</main></body></html>\n"
-    )
+    return f"{beginning}{body}</main></body></html>\n"
+
+
+def _style() -> Markup:
+    return Markup(Path(__file__).with_suffix(".css").read_text(encoding="utf-8"))
 
 
 # --- The material -----------------------------------------------------------------------------------------------
@@ -183,22 +157,15 @@ def _gather(folder: Path, progress: Progress) -> Material:
     rates, spot_notes, tested = reasons.rates(review.clusters), notes_of_run(folder), folder_tested(folder)
     runs = present_runs(folder)
     return Material(
-        folder=folder,
-        review=review,
-        edits=all_edits(folder, review),
+        folder=folder, review=review, edits=all_edits(folder, review),
         profiles=read("profiles", lambda: {profile.rcc: profile.text for profile in load_profiles(folder)}, {}),
-        reasons=reasons,
-        rates=rates,
+        reasons=reasons, rates=rates, spot_notes=spot_notes, missing=missing,
         confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
-        spot_notes=spot_notes,
         register=register_of(review, subjects_of(review.clusters, folder), reasons, rates, spot_notes, tested),
         unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
         retraining=read("retraining", lambda: _retraining(folder, review), None),
-        missing=missing,
-        run=run_record(folder),
-        found=runs[CLUSTERS].time,
-        images=_images(review.clusters, progress),
-    )
+        run=run_record(folder), found=runs[CLUSTERS].time, images=_images(review.clusters, progress),
+    )  # fmt: skip
 
 
 def _unsafe_set(folder: Path, clusters: str) -> UnsafeSet | None:
