@@ -51,8 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         read_paths(options)
         if not getattr(options, "changes_nothing", False):
-            for folder in filter(None, (options.out, getattr(options, "other", None))):
-                take_over(folder)
+            take_over(options.out)
         with speaking_of(options):
             status = options.run(options.out, options)
         sys.stdout.flush()
@@ -62,13 +61,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"safe: {printable(str(error))}".replace("\n", " "), file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of the output, for example `head`, has closed it; the files are written
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         return 0
     except KeyboardInterrupt:
-        print(
-            "safe: stopped. Extracted features are kept; run the same command again to continue from there.",
-            file=sys.stderr,
-        )
+        kept = "Extracted features are kept; run the same command again to continue from there."
+        print(f"safe: stopped. {kept}", file=sys.stderr)
         return 130
     except Exception as error:  # noqa: BLE001, the outermost handler: the engineer gets a line, not a traceback
         from support.defects import describe_defect
@@ -76,6 +73,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"safe: {describe_defect(error)}", file=sys.stderr)
         return 1
     return status or 0
+
+
+def _discard_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _replace_closed_streams() -> None:

@@ -5,25 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cli.commands import (
-    run_check,
-    run_cluster,
-    run_compare,
-    run_confirm,
-    run_crops,
-    run_evidence,
-    run_export,
-    run_failures,
-    run_keys,
-    run_moved,
-    run_register,
-    run_report,
-    run_retrain,
-    run_safety_case,
-    run_select,
-    run_ui,
-    run_verify,
-)
+from cli import commands as work
 from support.version import VERSION
 
 EXAMPLE = Path(__file__).parents[1] / "example"  # where `make run` builds the case study
@@ -66,44 +48,33 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"SAFE {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    _add_ui(commands)
-    _add_cluster(commands)
-    _add_confirm(commands)
-    _add_check(commands)
-    _add_select(commands)
-    _add_failures(commands)
-    _add_crops(commands)
-    _add_retrain(commands)
-    _add_compare(commands)
-    _add_register(commands)
-    _add_report(commands)
-    _add_export(commands)
-    _add_evidence(commands)
-    _add_safety_case(commands)
-    _add_moved(commands)
+    for add in (
+        _add_ui, _add_cluster, _add_confirm, _add_check, _add_select, _add_failures, _add_crops, _add_retrain,
+        _add_compare, _add_register, _add_export, _add_evidence, _add_moved,
+    ):  # fmt: skip
+        add(commands)
     return parser
 
 
 def _add_command(
-    commands: Commands,
-    name: str,
-    run: Callable[[Path, argparse.Namespace], int | None],
-    what: str,
-    out: str = "output folder",
+    commands: Commands, run: Callable[[Path, argparse.Namespace], int | None], out: str = "output folder"
 ) -> Command:
-    """A command with the options that all commands have."""
-    command = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+    """A command, called as the function that it runs, whose docstring is its help; with the options that all have."""
+    what = " ".join((run.__doc__ or "").split())
+    name = run.__name__.removeprefix("run_").replace("_", "-")
+    command = commands.add_parser(name, help=what[:1].lower() + what[1:].rstrip("."), description=what)
     command.set_defaults(run=run)
-    if run is not run_ui:  # there, each browser has a name
+    if out and run is not work.run_ui:  # there, each browser has a name
         user = "your name, on all that this command says and makes (default: SAFE_USER, or the name of the login)"
         command.text("--user", "NAME", user)
-    command.path("--out", "DIR", f"{out} (default: the current folder)", default=".")
+    if out:
+        command.path("--out", "DIR", f"{out} (default: the current folder)", default=".")
     return command
 
 
 def _add_ui(commands: Commands) -> None:
     out = "output folder, or a folder of several, which the page lists"
-    ui = _add_command(commands, "ui", run_ui, "serve the web page", out)
+    ui = _add_command(commands, work.run_ui, out)
     _add_weights(ui)
     ui.text("--host", "H", "address to listen on (default: 127.0.0.1, this machine only)", default="127.0.0.1")
     ui.text("--port", "P", "port (default: 7860)", type=int, default=7860)
@@ -115,7 +86,7 @@ def _add_ui(commands: Commands) -> None:
 
 
 def _add_cluster(commands: Commands) -> None:
-    cluster = _add_command(commands, "cluster", run_cluster, "group failing images into root cause clusters (RCCs)")
+    cluster = _add_command(commands, work.run_cluster)
     _add_weights(cluster)
     cluster.path("images", "IMAGES", "folder of failing images, or a .txt file that lists them")
     extractors = (
@@ -127,16 +98,16 @@ def _add_cluster(commands: Commands) -> None:
     cluster.choice("--precision", ("auto", "bfloat16", "float32"), formats)
     reducers = "pca (default), as in the paper, or umap: PCA, then UMAP, as the authors' study of 2024 recommends"
     cluster.choice("--reducer", ("pca", "umap"), reducers)
-    known = (
+    cluster.path(
+        "--parameters", "CSV",
         "known parameters of the images: columns image, and one for each (default: parameters.csv in or beside the "
-        "image folder; of collected failures also of the test set)"
-    )
-    cluster.path("--parameters", "CSV", known)
-    answers = (
+        "image folder; of collected failures also of the test set)",
+    )  # fmt: skip
+    cluster.path(
+        "--predictions", "CSV",
         "the DNN's answers to its whole test set: columns image, label, predicted and, if known, confidence (default: "
-        "predictions.csv beside the image folder, written by failures)"
-    )
-    cluster.path("--predictions", "CSV", answers)
+        "predictions.csv beside the image folder, written by failures)",
+    )  # fmt: skip
     cluster.path("--tested", "DIR", "the folder of test images that --predictions is about")
     _add_partial(cluster)
     aside = (
@@ -154,8 +125,7 @@ def _add_cluster(commands: Commands) -> None:
 
 
 def _add_confirm(commands: Commands) -> None:
-    what = "confirm or refute RCCs and weak spots on a fresh test set, which they were not found with"
-    confirm = _add_command(commands, "confirm", run_confirm, what)
+    confirm = _add_command(commands, work.run_confirm)
     confirm.path("--predictions", "CSV", "the network's answers to the fresh images, as for cluster", required=True)
     confirm.path("--tested", "DIR", "the fresh images", required=True)
     confirm.path("--after", "CSV", "what a later model says of the same images: which reasons it has closed")
@@ -165,8 +135,7 @@ def _add_confirm(commands: Commands) -> None:
 
 
 def _add_check(commands: Commands) -> None:
-    what = "check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3"
-    check = _add_command(commands, "check", run_check, what)
+    check = _add_command(commands, work.run_check)
     check.path("requirements", "YAML", "a line for each, such as “light < 0.4: at most 5 %% wrong at 95 %%”")
     check.path("--predictions", "CSV", "the network's answers, as for cluster (default: those of the analysis)")
     check.path("--tested", "DIR", "the folder of test images that --predictions is about")
@@ -179,7 +148,7 @@ def _add_check(commands: Commands) -> None:
 
 
 def _add_select(commands: Commands) -> None:
-    select = _add_command(commands, "select", run_select, "select the images to label (the unsafe set)")
+    select = _add_command(commands, work.run_select)
     _add_weights(select)
     select.path("improvement", "IMPROVEMENT", "folder of improvement images, or a .txt list")
     accuracy = "accuracy on the test set, from 0 to 1; of a detector, the share found (default: by the predictions)"
@@ -208,8 +177,7 @@ def _add_select(commands: Commands) -> None:
 
 
 def _add_failures(commands: Commands) -> None:
-    what = "run a Keras or ONNX model on a labelled test set and collect the images that it gets wrong"
-    failures = _add_command(commands, "failures", run_failures, what)
+    failures = _add_command(commands, work.run_failures)
     failures.path("model", "MODEL", "a Keras model, .keras or .h5, or an ONNX model, .onnx", nargs="?")
     failures.path("test", "TEST", "folder of test images, in a folder per class", nargs="?")
     table = (
@@ -233,8 +201,7 @@ def _add_failures(commands: Commands) -> None:
 
 
 def _add_crops(commands: Commands) -> None:
-    what = "cut out what a detector sees in improvement images, to select from"
-    crops = _add_command(commands, "crops", run_crops, what)
+    crops = _add_command(commands, work.run_crops)
     crops.path("info", "INFO", "the lists of images and categories in COCO's format")
     crops.path("results", "RESULTS", "the detector's results for these images, in COCO's format")
     crops.path("images", "IMAGES", "the folder of images")
@@ -242,8 +209,7 @@ def _add_crops(commands: Commands) -> None:
 
 
 def _add_retrain(commands: Commands) -> None:
-    what = "label the unsafe set and fine-tune the Keras model with it"
-    retrain = _add_command(commands, "retrain", run_retrain, what)
+    retrain = _add_command(commands, work.run_retrain)
     retrain.path("model", "MODEL", "a Keras model, .keras or .h5; it is not changed")
     retrain.path("--train", "DIR", "training images, in a folder per class", required=True)
     retrain.path("--test", "DIR", "test images, in a folder per class", required=True)
@@ -266,8 +232,7 @@ def _add_retrain(commands: Commands) -> None:
 
 
 def _add_compare(commands: Commands) -> None:
-    what = "compare a network before and after it was retrained elsewhere, by tables of its answers"
-    compare = _add_command(commands, "compare", run_compare, what)
+    compare = _add_command(commands, work.run_compare)
     table = "table of the network's answers to the test images, as for failures --predictions"
     compare.path("--before", "CSV", table, required=True)
     compare.path("--after", "CSV", "the same of the retrained network", required=True)
@@ -276,20 +241,14 @@ def _add_compare(commands: Commands) -> None:
 
 
 def _add_register(commands: Commands) -> None:
-    what = "write what is said of each reason to register.csv, for a safety case; or read back what was filled in there"
-    register = _add_command(commands, "register", run_register, what)
+    register = _add_command(commands, work.run_register)
     register.path("--read", "CSV", "show what this table says of the reasons that is not said yet")
     register.switch("--apply", "take over what --read shows")
 
 
-def _add_report(commands: Commands) -> None:
-    what = "write all results to one HTML file, for the safety case"
-    _add_weights(_add_command(commands, "report", run_report, what))
-
-
 def _add_export(commands: Commands) -> None:
-    what = "copy the images to a folder per RCC, with a table and the report"
-    export = _add_command(commands, "export", run_export, what)
+    _add_weights(_add_command(commands, work.run_report))
+    export = _add_command(commands, work.run_export)
     _add_weights(export)
     export.path("--to", "FOLDER", "destination; a name ending in .zip makes a ZIP file (default: export in --out)")
     export.text("--rcc", "N", "export only this RCC (-1: the images in no cluster)", type=int, action="append")
@@ -299,28 +258,21 @@ def _add_export(commands: Commands) -> None:
 
 
 def _add_evidence(commands: Commands) -> None:
-    what = "write the digests of all results and of all that they rest on (evidence.json)"
-    evidence = _add_command(commands, "evidence", run_evidence, what)
+    evidence = _add_command(commands, work.run_evidence)
     evidence.path("--sign", "KEY", "sign it with a private key that the command keys has made")
-    verify = _add_command(commands, "verify", run_verify, "check that nothing has changed since evidence was written")
+    verify = _add_command(commands, work.run_verify)
     verify.set_defaults(changes_nothing=True)
     verify.switch("--images", "read every image and all else elsewhere, too")
     verify.path("--key", "PUBLIC", "the public key of whoever must have signed the evidence")
-    what = "make a pair of keys to sign evidence with"
-    keys = commands.add_parser("keys", help=what, description=f"{what.capitalize()}.")
+    keys = _add_command(commands, work.run_keys, "")
     folder = "folder for safe-signing.key, which is private, and safe-signing.pub"
-    keys.add_argument("out", metavar="DIR", type=TypedPath, help=folder)
-    keys.set_defaults(run=run_keys, changes_nothing=True)
-
-
-def _add_safety_case(commands: Commands) -> None:
-    what = "write a safety argument (GSN), AMLAS's artefacts and the images by reason (COCO), for other programs"
-    _add_command(commands, "safety-case", run_safety_case, what)
+    keys.path("out", "DIR", folder)
+    keys.set_defaults(changes_nothing=True)
+    _add_command(commands, work.run_safety_case)
 
 
 def _add_moved(commands: Commands) -> None:
-    what = "say where images lie by now, whose folder was moved; a part of them is compared with what they were"
-    moved = _add_command(commands, "moved", run_moved, what)
+    moved = _add_command(commands, work.run_moved)
     moved.path("old", "OLD", "the folder in which they lay, or one above it")
     moved.path("new", "NEW", "what is now in its place")
 

@@ -1,4 +1,4 @@
-"""What each command does: it calls one function of SAFE and prints the result.
+"""What each command does: it calls one function of SAFE and prints the result. Its docstring is its help.
 
 The page and the command line call the same functions. Slow imports are local to the functions that need them.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 from cli.terminal import stoppable, terminal
 from support.errors import SAFEError
+from support.text import count, printable
 
 NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
 
@@ -36,16 +37,16 @@ def _dnn_options(options: argparse.Namespace) -> Any:
 
 
 def run_cluster(out: Path, options: argparse.Namespace) -> None:
-    """Steps 1 and 2: root cause clusters."""
+    """Group failing images into root cause clusters (RCCs)."""
     from pipeline.comparison import explain_failures
     from pipeline.generation import ClusteringSettings, generate_clusters
-    from pipeline.run_record import left_behind, not_measured, parameter_notes, prediction_notes, set_aside_notes
+    from pipeline.run_record import left_behind, parameter_notes, prediction_notes, set_aside_notes
     from pipeline.summaries import cluster_summary, how_found
     from rccs.answers import commonest_confusion
-    from rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down
+    from rccs.clusters import run_record
+    from rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
     from rccs.gifs import gif_notes
     from rccs.profiles import load_profiles
-    from support.text import count, printable
 
     _take_typed_labels(out)
     with terminal() as progress:
@@ -74,7 +75,7 @@ def run_cluster(out: Path, options: argparse.Namespace) -> None:
         told = "; ".join(filter(None, (loose, texts.get(rcc), confusion)))
         print(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
     print(f"How these were found: {how_found(clusters)}")
-    if sentence := not_measured(out, clusters):
+    if sentence := why_unknown(clusters, run_record(out)):
         print(sentence)
     print(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
     with terminal() as progress:
@@ -93,7 +94,6 @@ def _print_reasons(out: Path) -> None:
     from rccs.spots.rates import by_excess
     from rccs.spots.weak_spots import levels_of
     from reasons.comparison import load_reasons
-    from support.text import printable
 
     review = load_review(out)
     reasons = load_reasons(out, review.original)
@@ -123,40 +123,25 @@ def _print_reasons(out: Path) -> None:
 
 
 def run_select(out: Path, options: argparse.Namespace) -> None:
-    """Steps 3 and 4: the unsafe set."""
+    """Select the images to label (the unsafe set)."""
     from pipeline.improvement import AnswerTables, select_images
     from pipeline.summaries import selection_summary
     from selection import SelectionSettings, chosen_by_model
-    from support.text import printable
 
     if options.predictions and not options.improvement_predictions:
         raise SAFEError("--predictions requires --improvement-predictions. Received --predictions alone.")
     tables = None
     if options.improvement_predictions:
         tables = AnswerTables(options.improvement_predictions, options.predictions, options.partial)
+    names = ("test_accuracy", "test_size", "factor", "size", "quota", "spread_over")
+    settings = SelectionSettings(**{name: getattr(options, name) for name in names})
     _take_typed_labels(out)
     with terminal() as progress:
         unsafe = select_images(
-            options.improvement,
-            out,
-            SelectionSettings(
-                options.test_accuracy,
-                options.test_size,
-                options.factor,
-                options.size,
-                options.quota,
-                spread_over=options.spread_over,
-            ),
-            leave_out_safe=options.leave_out_safe,
-            reasons=options.reasons,
-            model=options.model,
-            test=options.test,
-            options=_dnn_options(options),
-            tables=tables,
-            weights=options.weights,
-            stream=_stream(options),
-            progress=progress,
-        )
+            options.improvement, out, settings, leave_out_safe=options.leave_out_safe, reasons=options.reasons,
+            model=options.model, test=options.test, options=_dnn_options(options), tables=tables,
+            weights=options.weights, stream=_stream(options), progress=progress,
+        )  # fmt: skip
     _print_skipped(unsafe.skipped)
     print(selection_summary(unsafe))
     print(unsafe.formula)
@@ -168,7 +153,7 @@ def run_select(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_failures(out: Path, options: argparse.Namespace) -> None:
-    """Before step 1: the images that the DNN gets wrong."""
+    """Run a Keras or ONNX model on a labelled test set and collect the images that it gets wrong."""
     if options.coco or options.yolo:
         _run_detector_failures(out, options)
         return
@@ -188,16 +173,12 @@ def run_failures(out: Path, options: argparse.Namespace) -> None:
             "Expected --rescale and --trust-model with a model only. Received one of them and --predictions."
         )
     hold_out = hold_out_of(options.hold_out, options.group)
-    dnn, train = _dnn_options(options), options.train
+    given: dict[str, Any] = {"options": _dnn_options(options), "train": options.train, "hold_out": hold_out}
     with terminal() as progress:
         if options.predictions is not None:
-            failures = collect_failures(
-                options.predictions, options.test, out, options=dnn, train=train, hold_out=hold_out
-            )
+            failures = collect_failures(options.predictions, options.test, out, **given)
         else:
-            failures = find_failures(
-                options.model, options.test, out, options=dnn, train=train, hold_out=hold_out, progress=progress
-            )
+            failures = find_failures(options.model, options.test, out, **given, progress=progress)
     _print_skipped(failures.skipped, failures.assumptions)
     print(failures_summary(failures))
     print(f"Written: failures/, failures.csv, predictions.csv, accuracy.json in {out}")
@@ -215,30 +196,27 @@ def _run_detector_failures(out: Path, options: argparse.Namespace) -> None:
     truth, results, images = options.coco or options.yolo
     given: dict[str, Any] = {name: value for name in ("iou", "score") if (value := getattr(options, name)) is not None}
     with terminal() as progress:
-        failures = find_detection_failures(
-            truth, results, images, out, **given, yolo=bool(options.yolo), progress=progress
-        )
+        given["yolo"] = bool(options.yolo)
+        failures = find_detection_failures(truth, results, images, out, **given, progress=progress)
     _print_skipped(failures.skipped, failures.assumptions)
     print(failures_summary(failures))
     print(f"Written: objects/, failures/, failures.csv, predictions.csv, parameters.csv, objects.csv in {out}")
 
 
 def run_crops(out: Path, options: argparse.Namespace) -> None:
-    """Before step 3: what a detector sees in improvement images."""
+    """Cut out what a detector sees in improvement images, to select from."""
     from dnn.detection.seen_objects import cut_seen_objects
-    from support.text import count
 
     with terminal() as progress:
-        seen = cut_seen_objects(
-            options.info, options.results, options.images, out, score=options.score, progress=progress
-        )
+        given = options.info, options.results, options.images
+        seen = cut_seen_objects(*given, out, score=options.score, progress=progress)
     _print_skipped(seen.skipped, seen.notes)
     print(f"{count(seen.crops, 'detection')} cut out of {count(seen.images, 'image')}")
     print(f"Written: objects/, objects.csv, parameters.csv in {out}")
 
 
 def run_retrain(out: Path, options: argparse.Namespace) -> None:
-    """Steps 5 and 6: labelling and retraining."""
+    """Label the unsafe set and fine-tune the Keras model with it."""
     from retrain import retrain
     from training.labels import Labelling
     from training.settings import Wishes
@@ -248,27 +226,18 @@ def run_retrain(out: Path, options: argparse.Namespace) -> None:
     _take_typed_labels(out)
     with terminal() as progress, stoppable() as stopping:
         result = retrain(
-            options.model,
-            options.train,
-            options.test,
-            out,
-            options=_dnn_options(options),
-            labelling=Labelling(options.improvement, options.labels, options.only_labelled),
-            wishes=wishes,
-            final=options.final_test,
-            progress=progress,
-            on_epoch=stopping.on_epoch,
-            should_stop=stopping.should_stop,
-        )
+            options.model, options.train, options.test, out, options=_dnn_options(options), wishes=wishes,
+            labelling=Labelling(options.improvement, options.labels, options.only_labelled), final=options.final_test,
+            progress=progress, on_epoch=stopping.on_epoch, should_stop=stopping.should_stop,
+        )  # fmt: skip
     _print_skipped(result.skipped, result.assumptions)
     _print_retraining(result)
     print(f"Written: retrained.keras, retraining.json in {out}")
 
 
 def run_confirm(out: Path, options: argparse.Namespace) -> None:
-    """RCCs and weak spots on a fresh test set."""
+    """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
     from pipeline.confirmation import confirm
-    from support.text import printable
 
     with terminal() as progress:
         found = confirm(
@@ -287,9 +256,8 @@ def run_confirm(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_register(out: Path, options: argparse.Namespace) -> None:
-    """What is said of each reason, as a table; or what such a table says that is not said yet."""
+    """Write what is said of each reason to register.csv, for a safety case; or read back what was filled in there."""
     from reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
-    from support.text import count, printable
 
     if not options.read:
         entries = write_register(out)
@@ -309,10 +277,9 @@ def run_register(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_check(out: Path, options: argparse.Namespace) -> int:
-    """Whether a test set shows that requirements hold."""
+    """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
     from pipeline.checking import check_requirements
     from reasons.requirements import HOLDS
-    from support.text import count, printable
 
     with terminal() as progress:
         checked = check_requirements(
@@ -329,7 +296,7 @@ def run_check(out: Path, options: argparse.Namespace) -> int:
 
 
 def run_compare(out: Path, options: argparse.Namespace) -> None:
-    """Step 6 for a network that was retrained elsewhere."""
+    """Compare a network before and after it was retrained elsewhere, by tables of its answers."""
     from dnn.failures import checked
     from dnn.model import DnnOptions
     from training.compared import compare_answers
@@ -342,7 +309,7 @@ def run_compare(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_moved(out: Path, options: argparse.Namespace) -> None:
-    """Where images lie by now."""
+    """Say where images lie by now, whose folder was moved; a part of them is compared with what they were."""
     from pipeline.moved import take_new_place
 
     for sentence in take_new_place(out, options.old, options.new):
@@ -350,7 +317,7 @@ def run_moved(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_report(out: Path, options: argparse.Namespace) -> None:
-    """The report for the safety case."""
+    """Write all results to one HTML file, for the safety case."""
     from reporting.report import write_report
 
     with terminal() as progress:
@@ -358,7 +325,7 @@ def run_report(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_evidence(out: Path, options: argparse.Namespace) -> None:
-    """What the results rest on, by digest."""
+    """Write the digests of all results and of all that they rest on (evidence.json)."""
     from reporting.evidence.writing import write_evidence
 
     with terminal() as progress:
@@ -372,9 +339,8 @@ def run_evidence(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_safety_case(out: Path, options: argparse.Namespace) -> None:
-    """What other tools of a safety case read."""
+    """Write a safety argument (GSN), AMLAS's artefacts and the images by reason (COCO), for other programs."""
     from reporting.safety_case import SAFETY_CASE_FOLDER, write_safety_case
-    from support.text import count
 
     with terminal() as progress:
         argument = write_safety_case(out, progress=progress)
@@ -384,9 +350,8 @@ def run_safety_case(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_verify(out: Path, options: argparse.Namespace) -> None:
-    """Whether all is as it was when the evidence was written; an error if not."""
+    """Check that nothing has changed since evidence was written."""
     from reporting.evidence.verification import CONTINUED, verify
-    from support.text import count, printable
 
     with terminal() as progress:
         found = verify(out, images=options.images, key=options.key, progress=progress)
@@ -395,15 +360,12 @@ def run_verify(out: Path, options: argparse.Namespace) -> None:
     if wrong := sum(finding.kind != CONTINUED for finding in found):
         raise SAFEError(f"Expected {out} as its evidence says. Received {count(wrong, 'difference')}, see above.")
     unread = "" if options.images else "; images and other folders were not read (--images)"
-    print(
-        f"All is as the evidence says{unread}; {'' if options.key else 'who signed was not checked (--key)'}".rstrip(
-            "; "
-        )
-    )
+    unsigned = "" if options.key else "; who signed was not checked (--key)"
+    print(f"All is as the evidence says{unread}{unsigned}")
 
 
 def run_keys(out: Path, options: argparse.Namespace) -> None:
-    """A pair of keys."""
+    """Make a pair of keys to sign evidence with."""
     from reporting.evidence.signature import make_keys
 
     private, public = make_keys(out)
@@ -411,10 +373,9 @@ def run_keys(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_export(out: Path, options: argparse.Namespace) -> None:
-    """The images in a folder per RCC, or the labelled ones of the unsafe set in a folder per class."""
+    """Copy the images to a folder per RCC, with a table and the report."""
     from pipeline.exports import export_labelled_set, export_results
     from reporting.export import EXPORT_FOLDER
-    from support.text import count
     from training.labels import Labelling
 
     labelling = Labelling(options.improvement, options.labels)
@@ -446,27 +407,20 @@ def _take_typed_labels(out: Path) -> None:
 
 
 def run_ui(out: Path, options: argparse.Namespace) -> None:
-    """The web page, until it is stopped."""
+    """Serve the web page."""
     from page.app import serve
     from support.files import read_text
 
     if options.password_file and options.auth:
         raise SAFEError("Expected either --auth or --password-file. Received both.")
     auth = read_text(options.password_file).rstrip("\r\n") if options.password_file else None
-    serve(
-        options.out,
-        host=options.host,
-        port=options.port,
-        root=options.root,
-        auth=auth or options.auth or os.environ.get("SAFE_AUTH"),
-        weights=options.weights,
-        example=options.example,
-    )
+    names = ("host", "port", "root", "weights", "example")
+    more = {name: getattr(options, name) for name in names}
+    serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), **more)
 
 
 def _print_retraining(result: Any) -> None:
     from pipeline.summaries import retraining_details, retraining_summary
-    from support.text import printable
 
     print(retraining_summary(result))
     for line in (*retraining_details(result), *(one.text for one in result.overlaps)):
@@ -475,8 +429,6 @@ def _print_retraining(result: Any) -> None:
 
 def _print_skipped(skipped: Iterable[tuple[str, str]], notes: Iterable[str] = ()) -> None:
     """What was left out of some work, and what was assumed."""
-    from support.text import printable
-
     for path, reason in skipped:
         print(f"safe: skipped {printable(path)!r}: {printable(reason)}", file=sys.stderr)
     for note in notes:

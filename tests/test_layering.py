@@ -50,7 +50,7 @@ HOUSE = {
         "retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
         "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
-        "clusters.rcc clusters.how_found clusters.spots clusters.runs clusters.views "
+        "clusters.rcc clusters.spots clusters.runs clusters.views "
         "clusters.views_bar failures.view failures.tab labels.tab retraining.view "
         "retraining.tab unsafe.tab report.fresh report.register report.tab clusters.form clusters.tab rounds app"
     ),
@@ -180,8 +180,8 @@ def test_what_loads_a_network_is_imported_only_inside_functions():
         assert node in inside_functions(parsed(path)), at(path, node)
 
 
-def test_the_command_line_imports_only_errors_and_the_version_until_it_knows_the_command():
-    light = ("cli.", "support.errors.", "support.defects.", "support.version.")
+def test_the_command_line_imports_only_errors_texts_and_the_version_until_it_knows_the_command():
+    light = ("cli.", "support.errors.", "support.defects.", "support.text.", "support.version.")
     for path, name, node in all_imports():
         if path in COMMAND_LINE and name.split(".")[0] in HOUSE and node not in inside_functions(parsed(path)):
             assert name.startswith(light), at(path, node)
