@@ -19,7 +19,6 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); 
 
 import contextlib
 import functools
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +41,7 @@ from features.batches import (
 from features.cache import FeatureCache
 from features.extractor import Extractor
 from features.network import load_network
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.images import ImageListing, Skipped, find_images
 from support.progress import Progress, no_progress
@@ -76,7 +76,7 @@ class ImageFeatures:
 
 
 def extract_features(
-    source: str | os.PathLike, extractor: Extractor, *, progress: Progress = no_progress, stream: Stream | None = None
+    source: StrPath, extractor: Extractor, *, progress: Progress = no_progress, stream: Stream | None = None
 ) -> ImageFeatures:
     """Extract the features of all images in a folder (or in a `.txt` list of images).
 

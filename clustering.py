@@ -31,6 +31,7 @@ from dbscan.tuning import largest_first, tune
 from dbscan.umap_reducer import reduced_by_umap
 from FE import ImageFeatures
 from rccs.clusters import REDUCERS, RootCauseClusters, rcc_reach
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 
@@ -39,7 +40,7 @@ def find_root_cause_clusters(
     images: ImageFeatures,
     *,
     reducer: str = "pca",
-    weights: str | os.PathLike | None = None,
+    weights: StrPath | None = None,
     nuisance: Nuisance | None = None,
     right: np.ndarray | None = None,
     progress: Progress = no_progress,
@@ -72,27 +73,14 @@ def find_root_cause_clusters(
     tuning, found = cluster_points(points, coordinates, images.paths, reducer=reducer, progress=progress)
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
-        image_root=images.root,
-        paths=images.paths,
-        labels=found.labels,
-        is_core=found.is_core,
-        points=points,
-        reach=rcc_reach(points, found.labels, found.is_core),
-        reducer=reducer,
-        eps=chosen.eps if chosen else 0.0,
-        min_samples=chosen.min_samples if chosen else 0,
-        projection=projection,
-        extractor_identity=images.extractor.identity,
-        notice=images.extractor.notice,
+        image_root=images.root, paths=images.paths, skipped=images.skipped, points=points, projection=projection,
+        **found._asdict(), reach=rcc_reach(points, found.labels, found.is_core),
+        reducer=reducer, eps=chosen.eps if chosen else 0.0, min_samples=chosen.min_samples if chosen else 0,
+        settings=tuning.settings, k_distances=tuning.k_distances, knee=tuning.knee,
+        extractor_identity=images.extractor.identity, notice=images.extractor.notice,
         weights=os.fspath(weights) if weights else "",
-        settings=tuning.settings,
-        k_distances=tuning.k_distances,
-        knee=tuning.knee,
-        skipped=images.skipped,
-        set_aside=nuisance.what if nuisance else None,
-        contrast=0 if among is None else len(among),
-        steadiness=found.steadiness,
-    )
+        set_aside=nuisance.what if nuisance else None, contrast=0 if among is None else len(among),
+    )  # fmt: skip
 
 
 class Found(NamedTuple):

@@ -37,7 +37,7 @@ from reasons.groups import KnownGroups, groups_of_test, notes_of
 from store.output_folder import check_own, working, writing
 from store.places import relative
 from store.runs import CLUSTERS, present_runs
-from support.entries import path_of
+from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.images import Skipped, find_images
@@ -52,30 +52,22 @@ from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_s
 from training.proof import final_test, refuse_used, used_elsewhere
 from training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
 from training.second_pass import Checkpoints, draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
-from training.settings import (
-    NO_WISHES,
-    SetSizes,
-    Settings,
-    Wishes,
-    choose_loss,
-    choose_settings,
-    compile_as_given,
-)
+from training.settings import NO_WISHES, SetSizes, Settings, Wishes, choose_loss, choose_settings, compile_as_given
 from training.together import answer_together, together_text, trade_off
 
 # --- Retraining -------------------------------------------------------------------------------------------------
 
 
 def retrain(
-    model: str | os.PathLike,
-    train: str | os.PathLike,
-    test: str | os.PathLike,
-    out: str | os.PathLike,
+    model: StrPath,
+    train: StrPath,
+    test: StrPath,
+    out: StrPath,
     *,
     options: DnnOptions = AS_IN_THE_FILE,
     labelling: Labelling = AS_LABELLED,
     wishes: Wishes = NO_WISHES,
-    final: str | os.PathLike | None = None,
+    final: StrPath | None = None,
     within: Path | None = None,
     progress: Progress = no_progress,
     on_epoch: OnEpoch = lambda history, passes: None,
@@ -173,13 +165,7 @@ class _Material(NamedTuple):
 
 
 def _gather(
-    dnn: Dnn,
-    train: str | os.PathLike,
-    test: str | os.PathLike,
-    out: Path,
-    options: DnnOptions,
-    labelling: Labelling,
-    final: str | os.PathLike | None,
+    dnn: Dnn, train: StrPath, test: StrPath, out: Path, options: DnnOptions, labelling: Labelling, final: StrPath | None
 ) -> _Material:
     """Find the images and their labels; a SAFEError if they do not match."""
     training, of_training = examples_for(dnn, train, options=options)
@@ -189,7 +175,7 @@ def _gather(
             f"{some(training.empty)} in {training.root}."
         )
     testing, of_testing = examples_for(dnn, test, options=options, train=train)
-    if _within(training.root, testing.root) or _within(testing.root, training.root):
+    if is_within(training.root, testing.root.resolve()) or is_within(testing.root, training.root.resolve()):
         raise SAFEError(
             f"Expected the training and test sets in two folders, neither inside the other. Received: "
             f"{training.root} and {testing.root}."
@@ -204,7 +190,7 @@ def _gather(
             raise SAFEError("Expected labelled images in the unsafe set. Received none. Label them first.")
         check_labels(unsafe, training.classes)
         unsafe_labels = np.array([training.classes.index(image.label) for image in unsafe.images])
-    inside = [i.image for i in unsafe.images if _within(unsafe.improvement_root / i.image, testing.root)]
+    inside = [i.image for i in unsafe.images if is_within(unsafe.improvement_root / i.image, testing.root.resolve())]
     if inside:
         raise SAFEError(
             "Expected no test images in the unsafe set, since the test would then prove nothing. Received "
@@ -292,11 +278,7 @@ def _labelled_unsafe_set(
 
 
 def _unsafe_targets(
-    unsafe: UnsafeSet,
-    training: LabelledImages,
-    testing: LabelledImages,
-    options: DnnOptions,
-    labelling: Labelling,
+    unsafe: UnsafeSet, training: LabelledImages, testing: LabelledImages, options: DnnOptions, labelling: Labelling
 ) -> tuple[UnsafeSet, np.ndarray]:
     """The targets of the unsafe images, shape (n_images, n_targets), float32."""
     targets = read_targets(options.targets or "")  # there is one, or the training images would have none
@@ -348,10 +330,6 @@ def _check_model(model: Path, new: Path) -> None:
             f"Expected a model other than the file that retraining writes. Received: {model}. Copy it to another name, "
             "or choose another output folder with --out."
         )
-
-
-def _within(path: Path, folder: Path) -> bool:
-    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _training_data(material: _Material) -> TrainingData:
@@ -440,27 +418,19 @@ def _compare(
     compared = before_and_after(review.clusters if review else None, test, before, after, known_groups)
     about_passes = second_pass_text(tuning, settings, n_unlabelled)
     return Retraining(
-        **compared._asdict(),
-        model=material.dnn.path,
-        test_root=test.root,
-        train_root=material.train.root,
-        task=material.dnn.task,
+        **compared._asdict(), model=material.dnn.path, task=material.dnn.task, threshold=material.threshold,
+        test_root=test.root, train_root=material.train.root,
         train_size=int((readable & (data.groups == TRAINING)).sum()),
         unsafe_size=int((readable & (data.groups >= 0)).sum()),
         unlabelled_size=n_unlabelled if is_of_second_pass(tuning, settings) else 0,
-        history=tuning.history,
-        best=tuning.best,
-        settings=settings,
-        threshold=material.threshold,
+        history=tuning.history, best=tuning.best, settings=settings,
         assumptions=(
             *material.assumptions,
             *notes_of(known_groups),
             *doubts(material.dnn, tuning.history[0].validation, "the training images held out"),
             *filter(None, (together_text(settings.original_share), about_passes)),
         ),
-        stopped=tuning.stopped,
-        seconds=round(tuning.seconds, 1),
-        waiting=round(tuning.waiting, 1),
+        stopped=tuning.stopped, seconds=round(tuning.seconds, 1), waiting=round(tuning.waiting, 1),
         skipped=(*material.train.skipped, *test.skipped, *skipped_of(tested, test.paths), *unreadable),
         run=fingerprint(review.original) if review else "",
-    )
+    )  # fmt: skip

@@ -11,7 +11,6 @@ one used here is in `unsafe_set_size`.
 """
 
 import math
-import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -28,7 +27,7 @@ from rccs.projected import Aside, Projected, project
 from rccs.spots.spot_candidates import SpotCandidates, SpotsSought
 from rccs.spread import AMONG, groups_of, spread, spread_text
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
-from support.entries import number_of
+from support.entries import StrPath, number_of
 from support.errors import SAFEError
 from support.images import Skipped, find_images
 from support.progress import Progress, no_progress
@@ -164,11 +163,11 @@ class SelectionSettings(NamedTuple):
 
 
 def select_unsafe_set(
-    improvement: str | os.PathLike,
+    improvement: StrPath,
     clusters: RootCauseClusters,
     settings: SelectionSettings,
     *,
-    weights: str | os.PathLike | None = None,
+    weights: StrPath | None = None,
     stream: Stream | None = None,
     likely_wrong: LikelyWrong | None = None,
     sought: SpotsSought | None = None,
@@ -248,25 +247,13 @@ def select_unsafe_set(
     else:
         chosen = [image for images, most in zip(candidates, taken, strict=True) for image in images[:most]]
     chosen = sorted([*chosen, *by_reasons], key=lambda image: (image.rcc, image.distance, image.image))
+    notes = [*(aside.notes if aside else ()), *(spots.notes if spots else ())]
+    notes += [spread_text(settings.spread_over, chosen, groups)] if groups else []
     return UnsafeSet(
-        improvement_root=listing.root,
-        images=tuple(chosen),
-        wanted=wanted,
-        formula=formula,
-        n_improvement=n_improvement,
-        candidates=tuple(nearest.counts.tolist()),
-        skipped=tuple(sorted(skipped)),
-        clusters=fingerprint(clusters),
-        left_out=left_out,
-        quota=settings.quota,
-        notes=(
-            *(aside.notes if aside else ()),
-            *(spots.notes if spots else ()),
-            *([spread_text(settings.spread_over, chosen, groups)] if groups else []),
-            *_lacking(clusters, best, left_out),
-        ),
-        listed=listing.listed,
-    )
+        listing.root, tuple(chosen), wanted, formula, n_improvement, tuple(nearest.counts.tolist()),
+        tuple(sorted(skipped)), fingerprint(clusters), left_out, settings.quota, listed=listing.listed,
+        notes=(*notes, *_lacking(clusters, best, left_out)),
+    )  # fmt: skip
 
 
 def _add_candidates(

@@ -11,7 +11,6 @@ figures.
 """
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +23,7 @@ from dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
 from dnn.model_process import load_apart, predict_apart
 from dnn.predictions import Predictions, judge
 from dnn.tested import AnsweredImages, class_columns, is_decided, probabilities_in, read_answer_table
-from support.entries import path_of
+from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.images import find_images
 from support.matching import check_matched
@@ -99,8 +98,8 @@ class FailurePrediction:
 
 
 def predict_failures(
-    model: str | os.PathLike,
-    test: str | os.PathLike,
+    model: StrPath,
+    test: StrPath,
     *,
     options: DnnOptions = AS_IN_THE_FILE,
     held_out: HeldOut | None = None,
@@ -143,7 +142,7 @@ def predict_failures(
 
 
 def predict_failures_from_tables(
-    tested: AnsweredImages, table: str | os.PathLike, improvement: str | os.PathLike, *, partial: bool = False
+    tested: AnsweredImages, table: StrPath, improvement: StrPath, *, partial: bool = False
 ) -> FailurePrediction:
     """Do the same as `predict_failures` with tables of the DNN's probabilities in place of the DNN.
 

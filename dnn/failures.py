@@ -5,10 +5,8 @@ They are the input of step 1: `failures/` is its image folder. Writes `failures/
 """
 
 import contextlib
-import csv
 import dataclasses
 import json
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -29,7 +27,7 @@ from rccs.answers import CONFIDENCE, ERROR, Answers
 from rccs.parameters import PARAMETERS_FILE
 from store.output_folder import check_own, save_files
 from store.places import absolute, relative
-from support.entries import number_of, path_of
+from support.entries import StrPath, number_of, path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, prepare_folder, put_back, regular, replacing_folder
 from support.images import Skipped
@@ -43,7 +41,7 @@ from support.run_folder import (
     OBJECTS_FILE,
     PREDICTIONS_FILE,
 )
-from support.tables import from_cell, table_text
+from support.tables import read_own, table_text
 from support.text import some
 
 DETECTION = "detection"
@@ -117,12 +115,12 @@ class Failures:
 
 
 def find_failures(
-    model: str | os.PathLike,
-    test: str | os.PathLike,
-    out: str | os.PathLike,
+    model: StrPath,
+    test: StrPath,
+    out: StrPath,
     *,
     options: DnnOptions = AS_IN_THE_FILE,
-    train: str | os.PathLike | None = None,
+    train: StrPath | None = None,
     hold_out: HoldOut | None = None,
     progress: Progress = no_progress,
 ) -> Failures:
@@ -164,12 +162,12 @@ def find_failures(
 
 
 def collect_failures(
-    table: str | os.PathLike,
-    test: str | os.PathLike,
-    out: str | os.PathLike,
+    table: StrPath,
+    test: StrPath,
+    out: StrPath,
     *,
     options: DnnOptions = AS_IN_THE_FILE,
-    train: str | os.PathLike | None = None,
+    train: StrPath | None = None,
     hold_out: HoldOut | None = None,
 ) -> Failures:
     """Do the same as `find_failures` with a table of the DNN's answers in place of the model.
@@ -214,21 +212,14 @@ def _write(given: GivenAnswers, out: Path, options: DnnOptions, hold_out: HoldOu
             "a smaller share, or nothing."
         )
     failures = Failures(
-        test_root=images.root,
-        model=given.source,
-        task=given.task,
-        classes=images.classes,
+        images.root, given.source, given.task, images.classes, test_size=len(paths),
         failing=tuple(
             Failure(f"{FAILURES}/{paths[i]}", paths[i], labels[i], predicted[i], round(float(score[i]), 4))
             for i in failing
         ),
-        test_size=len(paths),
-        threshold=options.threshold if given.task == "regression" else None,
-        assumptions=given.assumptions,
-        skipped=tuple(sorted(images.skipped)),
-        held_out=len(given.held_out),
-        group=hold_out.group if hold_out else (),
-    )
+        threshold=options.threshold if given.task == "regression" else None, assumptions=given.assumptions,
+        skipped=tuple(sorted(images.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
+    )  # fmt: skip
     kind = ERROR if images.labels.ndim == 2 else CONFIDENCE
     answers = Answers(np.array(labels, str), np.array(predicted, str), np.asarray(score, np.float32), kind)
     text = predictions_text(
@@ -238,7 +229,7 @@ def _write(given: GivenAnswers, out: Path, options: DnnOptions, hold_out: HoldOu
     return failures
 
 
-def _checked_folder(out: str | os.PathLike, test: str | os.PathLike) -> Path:
+def _checked_folder(out: StrPath, test: StrPath) -> Path:
     """The output folder, in which nothing of others would be replaced."""
     # Checked before anything is created: a new folder in the test folder would count as a class.
     refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
@@ -249,11 +240,7 @@ def _checked_folder(out: str | os.PathLike, test: str | os.PathLike) -> Path:
 
 
 def examples_for(
-    dnn: Dnn,
-    folder: str | os.PathLike,
-    *,
-    options: DnnOptions = AS_IN_THE_FILE,
-    train: str | os.PathLike | None = None,
+    dnn: Dnn, folder: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None
 ) -> tuple[LabelledImages, tuple[str, ...]]:
     """The labelled images of a folder, checked against the DNN, and the assumptions about them, a sentence each.
 
@@ -360,8 +347,7 @@ def load_failures(folder: Path) -> Failures:
         raise SAFEError(f"Expected the failures of a DNN in {folder}. Received none. Collect them first.")
     try:
         record = json.loads(regular(folder / ACCURACY_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
-        with regular(folder / FAILURES_FILE).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            _, *rows = csv.reader(file, strict=True)
+        _, *rows = read_own(folder / FAILURES_FILE)
         return _from_record(record, rows, folder)
     except DAMAGED as error:
         raise SAFEError(f"The failures in {folder} are damaged ({error}). Collect them again.") from error
@@ -372,31 +358,22 @@ def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) ->
     of_detector = Path(record["test_root"]).name == OBJECTS and has_objects(folder)
     held_out = record.get(HOLD_OUT, {})
     return Failures(
-        test_root=Path(absolute(record["test_root"], folder)),
-        model=Path(absolute(record["model"], folder)),
-        task=DETECTION if of_detector else str(record["task"]),
-        classes=tuple(record["classes"]),
-        failing=tuple(Failure._make([*map(from_cell, row[:4]), float(row[4] or "nan")]) for row in rows),
-        test_size=int(record["test_size"]),
-        threshold=record["threshold"],
-        assumptions=tuple(record["assumptions"]),
+        test_root=Path(absolute(record["test_root"], folder)), model=Path(absolute(record["model"], folder)),
+        task=DETECTION if of_detector else str(record["task"]), classes=tuple(record["classes"]),
+        failing=tuple(Failure._make([*row[:4], float(row[4] or "nan")]) for row in rows),
+        test_size=int(record["test_size"]), threshold=record["threshold"], assumptions=tuple(record["assumptions"]),
         skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
-        held_out=int(held_out.get("images", 0)),
-        group=tuple(map(str, held_out.get("group", ()))),
-    )
+        held_out=int(held_out.get("images", 0)), group=tuple(map(str, held_out.get("group", ()))),
+    )  # fmt: skip
 
 
 def _copy_failures(failures: Failures, folder: Path) -> None:
     """Copy the failing images to a new folder that then replaces `failures/`, so that it is never a mixture."""
-    target = folder / FAILURES
-    try:
-        with replacing_images(target) as new:
-            for failure in failures.failing:
-                copy = new / failure.source
-                copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(failures.test_root / failure.source, copy)
-    except OSError as error:
-        raise SAFEError(f"Could not write {target}: {error.strerror or error}. Its content is unchanged.") from error
+    with replacing_images(folder / FAILURES) as new:
+        for failure in failures.failing:
+            copy = new / failure.source
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(failures.test_root / failure.source, copy)
 
 
 @contextlib.contextmanager
@@ -406,16 +383,18 @@ def replacing_images(target: Path) -> Iterator[Path]:
     Raises
     ------
     SAFEError
-        `target` has files that SAFE did not write.
-    OSError
-        The operating system refused to write.
+        `target` has files that SAFE did not write, or cannot be written.
     """
     check_replaceable(target)
-    with replacing_folder(target) as new:
-        yield new
-        # The files written by SAFE, a path per line
-        names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if not path.is_dir())
-        (new / FAILURES_MARK).write_text("".join(f"{name}\n" for name in names), "utf-8", errors="surrogateescape")
+    try:
+        with replacing_folder(target) as new:
+            yield new
+            # The files written by SAFE, a path per line
+            names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if not path.is_dir())
+            text = "".join(f"{name}\n" for name in names)
+            (new / FAILURES_MARK).write_text(text, "utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise SAFEError(f"Could not write {target}: {error.strerror or error}. Its content is unchanged.") from error
 
 
 def check_replaceable(target: Path) -> None:

@@ -5,10 +5,9 @@ targets. Out: the same records that running a Keras model gives, so that nothing
 """
 
 import dataclasses
-import os
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +17,7 @@ from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.predictions import Judgement, LabelledImages, class_folders, judge_regression
 from dnn.targets import images_with_targets
 from dnn.tested import LABEL, PREDICTED, AnsweredImages, AnswerTable, read_answer_table, read_predictions
-from rccs.answers import Answers
-from support.entries import existing_folder, path_of
+from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
 from support.images import Skipped, find_images
 from support.text import count, printable, some
@@ -58,11 +56,7 @@ class GivenAnswers(NamedTuple):
 
 
 def read_answers(
-    table: str | os.PathLike,
-    test: str | os.PathLike,
-    *,
-    options: DnnOptions = AS_IN_THE_FILE,
-    train: str | os.PathLike | None = None,
+    table: StrPath, test: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None
 ) -> GivenAnswers:
     """Read a table of answers and judge them.
 
@@ -95,9 +89,7 @@ def read_answers(
 # --- Classifiers ------------------------------------------------------------------------------------------------
 
 
-def _of_classifier(
-    table: str | os.PathLike, test: str | os.PathLike, train: str | os.PathLike | None, partial: bool
-) -> GivenAnswers:
+def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial: bool) -> GivenAnswers:
     tested = read_predictions(table, test, partial=partial)
     labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
     _check_known(tested, labels, f"the class of each image, in class folders or in the column {LABEL}")
@@ -105,27 +97,13 @@ def _of_classifier(
     known = {*labels, *tested.classes, *_folders(tested, train)}
     unknown = _unknown_classes(tested, known)
     classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
-    given = in_classes(tested.source, tested.root, tested.paths, tested.answers, tested.right, classes)
-    return given._replace(
-        images=dataclasses.replace(given.images, skipped=_without_row(tested)),
-        assumptions=(_TAKEN.format(tested.source.name), *unknown, *tested.notes),
-        classes=tested.classes,
-        probabilities=tested.probabilities,
-        held_out=tested.held_out,
-    )
-
-
-def in_classes(
-    source: Path, root: Path, paths: Sequence[str], answers: Answers, right: np.ndarray, classes: Sequence[str] = ()
-) -> GivenAnswers:
-    """The answers of a classifier in words as indices into its classes, by default those that occur."""
-    classes = tuple(classes) or tuple(np.unique(np.concatenate([answers.label, answers.predicted])).tolist())
     index = {name: i for i, name in enumerate(classes)}
-    labels, predicted = (
-        np.array([index[name] for name in names], int) for names in (answers.label.tolist(), answers.predicted.tolist())
-    )
-    judgement = Judgement(np.arange(len(paths)), predicted, answers.score, right)
-    return GivenAnswers(source, "classification", LabelledImages(root, tuple(paths), classes, labels), judgement, ())
+    of_images, of_answers = (np.array([index[name] for name in names], int) for names in (labels, predicted))
+    images = LabelledImages(tested.root, tested.paths, classes, of_images, skipped=_without_row(tested))
+    judgement = Judgement(np.arange(len(tested.paths)), of_answers, tested.answers.score, tested.right)
+    assumptions = (_TAKEN.format(tested.source.name), *unknown, *tested.notes)
+    more = tested.classes, tested.probabilities, tested.held_out
+    return GivenAnswers(tested.source, "classification", images, judgement, assumptions, *more)
 
 
 def _check_known(tested: AnsweredImages, names: list[str], expected: str) -> None:
@@ -137,7 +115,7 @@ def _check_known(tested: AnsweredImages, names: list[str], expected: str) -> Non
         )
 
 
-def _folders(tested: AnsweredImages, train: str | os.PathLike | None) -> list[str]:
+def _folders(tested: AnsweredImages, train: StrPath | None) -> list[str]:
     """The class folders: of the training folder, and of the test folder if the images' labels are those folders."""
     labels = zip(tested.paths, tested.answers.label.tolist(), strict=True)
     by_folder = all(path.split("/", 1)[0] == label for path, label in labels)
@@ -183,7 +161,7 @@ def _without_row(tested: AnsweredImages) -> tuple[Skipped, ...]:
 # --- Regressions ------------------------------------------------------------------------------------------------
 
 
-def _of_regression(table: str | os.PathLike, test: str | os.PathLike, options: DnnOptions) -> GivenAnswers:
+def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> GivenAnswers:
     images, assumption = images_with_targets(test, options)
     cells = read_answer_table(path_of(table, "predictions as a CSV file"))
     names = _columns_of(cells, images.classes)

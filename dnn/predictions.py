@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from dnn.model import SCALINGS, Dnn, sized_for
-from support.entries import existing_folder
+from support.entries import StrPath, existing_folder
 from support.errors import SAFEError
 from support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from support.progress import Progress, no_progress
@@ -153,7 +153,7 @@ def class_folders(folder: Path) -> list[str]:
     return names
 
 
-def labelled_images(folder: str | os.PathLike, *, classes: Sequence[str] | None = None) -> LabelledImages:
+def labelled_images(folder: StrPath, *, classes: Sequence[str] | None = None) -> LabelledImages:
     """List the images of a folder of class folders.
 
     The class of an image is the first folder of its path. The sorted class names are in the order of the DNN's outputs,

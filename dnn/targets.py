@@ -1,7 +1,6 @@
 """Numeric targets of a regression, read from a table; they correspond to the class folders of a classifier."""
 
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,7 @@ import numpy as np
 
 from dnn.model import DnnOptions
 from dnn.predictions import LabelledImages
-from support.entries import existing_folder, path_of
+from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
 from support.images import Skipped, find_images
 from support.matching import check_matched, rows_by_image
@@ -60,7 +59,7 @@ class Targets(NamedTuple):
         return {image: rows[0] for image, rows in found.items()}
 
 
-def read_targets(table: str | os.PathLike) -> Targets:
+def read_targets(table: StrPath) -> Targets:
     """Read a table (CSV) whose first line names its columns: `image` and a numeric column for each target.
 
     Raises
@@ -82,7 +81,7 @@ def read_targets(table: str | os.PathLike) -> Targets:
     return Targets(file, names, tuple(cells.texts("image")), tuple(cells.lines), tuple(rows))
 
 
-def with_targets(folder: str | os.PathLike, targets: Targets, *, partial: bool = False) -> LabelledImages:
+def with_targets(folder: StrPath, targets: Targets, *, partial: bool = False) -> LabelledImages:
     """List the images of a folder that have a row in a table of targets, which may have others as well.
 
     Parameters
@@ -115,7 +114,7 @@ def with_targets(folder: str | os.PathLike, targets: Targets, *, partial: bool =
     )
 
 
-def images_with_targets(folder: str | os.PathLike, options: DnnOptions) -> tuple[LabelledImages, str]:
+def images_with_targets(folder: StrPath, options: DnnOptions) -> tuple[LabelledImages, str]:
     """The images of a regression, and the assumption about them as a sentence.
 
     Raises

@@ -5,11 +5,9 @@ gets right. `failures` writes the table; one from another framework serves as we
 `read_predictions`.
 """
 
-import csv
 import dataclasses
 import json
 import math
-import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -20,13 +18,13 @@ import numpy as np
 from dnn.predictions import class_folders
 from rccs.answers import CONFIDENCE, ERROR, Answers
 from store.places import absolute
-from support.entries import existing_folder, path_of
+from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.images import find_images
 from support.matching import check_matched, rows_by_image
 from support.run_folder import ACCURACY_FILE, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
-from support.tables import Table, from_cell, read_table, table_text
+from support.tables import Table, read_own, read_table, table_text
 from support.text import count, printable, some
 
 IMAGE, LABEL, PREDICTED, RIGHT = "image", "label", "predicted", "right"
@@ -78,14 +76,12 @@ class AnsweredImages:
     def without(self, held: np.ndarray) -> "AnsweredImages":
         """The same with further images held out, for which the array of shape (n_images,), bool, is true."""
         rows = np.flatnonzero(~held)
+        paths, out = (tuple(self.paths[row] for row in of.tolist()) for of in (rows, np.flatnonzero(held)))
+        probabilities = None if self.probabilities is None else self.probabilities[rows]
         return dataclasses.replace(
-            self,
-            paths=tuple(self.paths[row] for row in rows.tolist()),
-            answers=self.answers.taken(rows),
-            right=self.right[rows],
-            probabilities=None if self.probabilities is None else self.probabilities[rows],
-            held_out=(*self.held_out, *(self.paths[row] for row in np.flatnonzero(held).tolist())),
-        )
+            self, paths=paths, answers=self.answers.taken(rows), right=self.right[rows], probabilities=probabilities,
+            held_out=(*self.held_out, *out),
+        )  # fmt: skip
 
     @property
     def failure_rate(self) -> float:
@@ -310,11 +306,10 @@ def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray
     """
     path = folder / PREDICTIONS_FILE
     try:
-        with regular(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            header, *rows = csv.reader(file, strict=True)
+        header, *rows = read_own(path)
         if HELD_OUT in header:
             rows = [row for row in rows if row[header.index(HELD_OUT)] != "true"]
-        names, labels, predicted = ([from_cell(row[column]) for row in rows] for column in range(3))
+        names, labels, predicted = ([row[column] for row in rows] for column in range(3))
         scores = np.array([float(row[3] or "nan") for row in rows], np.float32)
         right = np.array([{"true": True, "false": False}[row[4]] for row in rows], bool)
         kind = {CONFIDENCE: CONFIDENCE, ERROR: ERROR}[header[3]]
@@ -336,7 +331,7 @@ def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
         return None
 
 
-def read_predictions(table: str | os.PathLike, tested: str | os.PathLike, *, partial: bool = False) -> AnsweredImages:
+def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) -> AnsweredImages:
     """Read a DNN's answers to its test set.
 
     The table has the column `image`, see `AnswerTable.images_in` for the names; `predicted`; `label`, by default the

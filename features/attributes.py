@@ -28,18 +28,9 @@ from support.progress import Progress, no_progress
 
 MEASURING = "Measuring images"
 ATTRIBUTES = (
-    "brightness",
-    "contrast",
-    "sharpness",
-    "noise",
-    "saturation",
-    "hue_deg",
-    "highlights",
-    "shadows",
-    "width_px",
-    "height_px",
-    "aspect",
-)
+    "brightness", "contrast", "sharpness", "noise", "saturation", "hue_deg", "highlights", "shadows", "width_px",
+    "height_px", "aspect",
+)  # fmt: skip
 IDENTITY = "attributes-1"
 """Names the cache file. A change to what is measured, or to decoding, needs a new one."""
 
@@ -150,22 +141,10 @@ def measure(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
     brightest, colour = int(np.sum(value, dtype=np.int64)), int(np.sum(chroma, dtype=np.int64))
     pixels = int(levels.sum())
     width, height = size
-    return np.array(
-        [
-            mean / 255,
-            math.sqrt(variance) / 255,
-            _sharpness(luma, variance),
-            _noise(luma) / 255,
-            colour / brightest if brightest else 0,
-            _dominant_hue(grid, chroma),
-            int(levels[LIGHTEST:].sum()) / pixels,
-            int(levels[: DARKEST + 1].sum()) / pixels,
-            width,
-            height,
-            width / height,
-        ],
-        np.float32,
-    )
+    shares = int(levels[LIGHTEST:].sum()) / pixels, int(levels[: DARKEST + 1].sum()) / pixels
+    coloured = colour / brightest if brightest else 0, _dominant_hue(grid, chroma)
+    texture = mean / 255, math.sqrt(variance) / 255, _sharpness(luma, variance), _noise(luma) / 255
+    return np.array([*texture, *coloured, *shares, width, height, width / height], np.float32)
 
 
 def _on_grid(image: Image.Image) -> Image.Image:

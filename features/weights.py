@@ -17,7 +17,7 @@ from pathlib import Path
 
 from features.contents import digest_of
 from features.extractor import DIMENSIONS, EXTRACTORS, PRECISIONS, Extractor
-from support.entries import path_of
+from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.files import replacing
 from support.progress import Progress, no_progress
@@ -37,11 +37,7 @@ _CONNECTION_FAULTS = (OSError, http.client.HTTPException)
 
 
 def choose_extractor(
-    name: str = "auto",
-    *,
-    weights: str | os.PathLike | None = None,
-    precision: str = "float32",
-    progress: Progress = no_progress,
+    name: str = "auto", *, weights: StrPath | None = None, precision: str = "float32", progress: Progress = no_progress
 ) -> Extractor:
     """Find the weights of an extractor; those of `vgg16` and `vgg16-fc2` are downloaded if they are missing.
 
@@ -72,7 +68,7 @@ def choose_extractor(
     return dataclasses.replace(extractor, identity=f"{stem}-{how}")
 
 
-def _find_extractor(name: str, weights: str | os.PathLike | None, progress: Progress) -> Extractor:
+def _find_extractor(name: str, weights: StrPath | None, progress: Progress) -> Extractor:
     wanted = "vgg16" if name == "auto" else name
     if named := weights or (os.environ.get(FC2_VARIABLE) if name != "vgg16-conv" else None):
         path = path_of(named, "a file with VGG16's weights")
@@ -94,7 +90,7 @@ def _find_extractor(name: str, weights: str | os.PathLike | None, progress: Prog
         return dataclasses.replace(conv, notice=notice)
 
 
-def recall_extractor(name: str, identity: str, *, weights: str | os.PathLike | None = None) -> Extractor:
+def recall_extractor(name: str, identity: str, *, weights: StrPath | None = None) -> Extractor:
     """Find the extractor of an earlier run again, so that new features are comparable with those of that run.
 
     If its weights are gone, the extractor that is returned has none: cached features can be used, and the first image
@@ -118,9 +114,9 @@ def recall_extractor(name: str, identity: str, *, weights: str | os.PathLike | N
     return recalled
 
 
-def weights_on_disk(name: str, identity: str, *, weights: str | os.PathLike | None = None) -> Path | None:
+def weights_on_disk(name: str, identity: str, *, weights: StrPath | None = None) -> Path | None:
     """The weights of an earlier extractor if this machine has them; parameters as of `recall_extractor`."""
-    places: list[str | os.PathLike | None] = [weights, os.environ.get(FC2_VARIABLE)]
+    places: list[StrPath | None] = [weights, os.environ.get(FC2_VARIABLE)]
     with contextlib.suppress(SAFEError):
         places.append(_in_keras())
         places.append(_conv_extractor().weights)

@@ -27,13 +27,9 @@ class News:
             return {**self._now(), "steps": steps.now()}
 
         self.widget = gr.HTML(
-            html_template="<span></span>",
-            js_on_load=asset("widgets/news.js"),
-            server_functions=[latest_news],
-            known="",
-            elem_id="news",
-            elem_classes=AWAY,
-        )
+            html_template="<span></span>", js_on_load=asset("widgets/news.js"), server_functions=[latest_news],
+            known="", elem_id="news", elem_classes=AWAY,
+        )  # fmt: skip
         # Something in the folder has changed. Handlers must take turns with edits (`jobs.EDITS`), or they could show
         # something older than an edit has shown.
         self.folder: Callable = self.widget.folder
@@ -189,11 +185,7 @@ class JobView:
                 **earlier,
             }
             wait = REFRESH_SECONDS
-        ready = {
-            self.followed: job.number,
-            **self._switch(interactive=True),
-            self._cancel: gr.Button(visible=False),
-        }
+        ready = {self.followed: job.number, **self._switch(interactive=True), self._cancel: gr.Button(visible=False)}
         if job.outcome is None:
             try:
                 yield {**show(), **ready}

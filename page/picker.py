@@ -30,31 +30,16 @@ DETECTIONS = Kind("a folder or a .json file", True, (".json",))
 KERAS_MODEL = Kind("a Keras model", False, KERAS_SUFFIXES)
 MODEL = Kind("a Keras or ONNX model", False, (*KERAS_SUFFIXES, ONNX_SUFFIX))
 MODEL_OR_TABLE = Kind("a model or a .csv file", False, (*MODEL.suffixes, *TABLE.suffixes))
-FIELDS = {
-    "failures-model": MODEL,
-    "failures-answers": TABLE,
-    "failures-truth": DETECTIONS,
-    "failures-results": DETECTIONS,
-    "failures-test": FOLDER,
-    "failures-train": FOLDER,
-    "failures-targets": TABLE,
-    "images": IMAGES,
-    "predictions": TABLE,
-    "tested": FOLDER,
-    "parameters": TABLE,
-    "improvement": IMAGES,
-    "select-model": MODEL_OR_TABLE,
-    "select-test": FOLDER,
-    "classes-folder": FOLDER,
-    "labels-table": TABLE,
-    "model": KERAS_MODEL,
-    "train": FOLDER,
-    "test": FOLDER,
-    "final-test": FOLDER,
-    "fresh-predictions": TABLE,
-    "fresh-tested": FOLDER,
-    "fresh-after": TABLE,
+_OF_KIND = {
+    FOLDER: "failures-test failures-train tested select-test classes-folder train test final-test fresh-tested",
+    IMAGES: "images improvement",
+    TABLE: "failures-answers failures-targets predictions parameters labels-table fresh-predictions fresh-after",
+    DETECTIONS: "failures-truth failures-results",
+    KERAS_MODEL: "model",
+    MODEL: "failures-model",
+    MODEL_OR_TABLE: "select-model",
 }
+FIELDS = {field: kind for kind, fields in _OF_KIND.items() for field in fields.split()}
 """Fields by the id of their widget."""
 
 

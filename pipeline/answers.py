@@ -11,13 +11,13 @@ from dnn.held_out import held_out_of
 from dnn.tested import AnsweredImages, find_predictions, read_predictions
 from rccs.clusters import RootCauseClusters, run_record
 from rccs.rounds import beside
-from support.entries import is_within
+from support.entries import StrPath, is_within
 from support.errors import SAFEError
 from support.text import count
 
 
 def given_answers(
-    predictions: str | os.PathLike | None, tested: str | os.PathLike | None, *, partial: bool = False
+    predictions: StrPath | None, tested: StrPath | None, *, partial: bool = False
 ) -> AnsweredImages | None:
     """The predictions that the engineer names; None if there are none.
 

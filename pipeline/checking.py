@@ -1,6 +1,5 @@
 """Requirements are checked on a test set, so that what decides about a model, such as CI, can ask."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from reasons.comparison import known_of
 from reasons.groups import named_groups
 from reasons.requirements import Finding, findings, read_requirements
 from store.runs import CLUSTERS, present_runs
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.images import find_images
 from support.progress import Progress, no_progress
@@ -40,12 +40,12 @@ class Checked(NamedTuple):
 
 
 def check_requirements(
-    requirements: str | os.PathLike,
+    requirements: StrPath,
     out: Path,
-    predictions: str | os.PathLike | None = None,
-    tested: str | os.PathLike | None = None,
+    predictions: StrPath | None = None,
+    tested: StrPath | None = None,
     *,
-    learned: str | os.PathLike | None = None,
+    learned: StrPath | None = None,
     groups: Sequence[str] = (),
     partial: bool = False,
     progress: Progress = no_progress,
@@ -87,7 +87,7 @@ def check_requirements(
     return Checked(tuple(told), notes)
 
 
-def _overlaps(learned: str | os.PathLike, tested: AnsweredImages, progress: Progress) -> list[str]:
+def _overlaps(learned: StrPath, tested: AnsweredImages, progress: Progress) -> list[str]:
     """How many tested images are nearly the same as learned ones, in words."""
     images = find_images(learned)
     proving = {"test": [tested.root / path for path in tested.paths]}

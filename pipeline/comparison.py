@@ -1,12 +1,11 @@
 """After steps 1 and 2: RCCs in comparison with what the DNN gets right, and failing images beside others like them."""
 
-import os
 from pathlib import Path
 
 from features.batches import Stream
 from pipeline.answers import answers_of_run
 from pipeline.descriptions import show_reasons
-from pipeline.run_record import groups_of, nuisance_source, parameters_source
+from pipeline.run_record import groups_of, table_of
 from rccs.clusters import load_clusters, run_record
 from rccs.gifs import write_spot_gifs
 from rccs.unsafe_set import load_unsafe_set
@@ -25,7 +24,7 @@ from reasons.nuisances import class_offer, nuisance_offer
 from reasons.similar_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
 from store.output_folder import working
 from store.runs import CLUSTERS, SELECTION, present_runs
-from support.entries import is_within
+from support.entries import StrPath, is_within
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 
@@ -34,7 +33,7 @@ def explain_failures(
     out: Path,
     *,
     within: Path | None = None,
-    weights: str | os.PathLike | None = None,
+    weights: StrPath | None = None,
     stream: Stream | None = None,
     progress: Progress = no_progress,
 ) -> bool:
@@ -65,7 +64,7 @@ def explain_failures(
         tested = answers_of_run(out, clusters, within)
         if run is None or tested is None or tested.right.all() or not tested.right.any():
             return False
-        parameters = parameters_source(out, clusters)
+        parameters = table_of(out, "parameters", clusters)
         names = groups_of(out)
         known = known_of(tested, parameters=parameters, within=within, groups=names, progress=progress)
         progress("Searching for weak spots", 0, 0)
@@ -86,7 +85,7 @@ def explain_failures(
         show_reasons(out)
         write_spot_gifs(clusters, out, reasons.images, progress=progress)
         comparison = compare_with_right(
-            clusters, tested, parameters=nuisance_source(out, clusters),
+            clusters, tested, parameters=table_of(out, "set_aside", clusters),
             in_spots=in_any_spot(spots, known, len(tested.paths)), known_groups=known_groups, weights=weights,
             stream=stream, progress=progress,
         )  # fmt: skip
@@ -104,7 +103,7 @@ def other_images(
     *,
     compute: bool = False,
     within: Path | None = None,
-    weights: str | os.PathLike | None = None,
+    weights: StrPath | None = None,
     progress: Progress = no_progress,
 ) -> OtherImages:
     """Images that the failing ones of the run in `out` are compared with one by one (see `reasons/similar_images.py`).
@@ -142,5 +141,5 @@ def other_images(
             "Expected test images that the network gets right. Received none: its answers to its whole test set are "
             "not known. Give them as predictions, and generate the RCCs again."
         )
-    parameters = nuisance_source(out, clusters)
+    parameters = table_of(out, "set_aside", clusters)
     return gather_right(clusters, tested, compute=compute, parameters=parameters, weights=weights, progress=progress)

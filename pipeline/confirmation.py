@@ -1,6 +1,5 @@
 """After step 2: what was found is asked of a fresh test set, without searching again."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +23,7 @@ from reasons.groups import named_groups
 from store.output_folder import working
 from store.places import relative
 from store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 from support.text import count, printable, some
@@ -39,13 +39,13 @@ class Confirmation(NamedTuple):
 
 def confirm(
     out: Path,
-    predictions: str | os.PathLike,
-    tested: str | os.PathLike,
+    predictions: StrPath,
+    tested: StrPath,
     *,
-    after: str | os.PathLike | None = None,
+    after: StrPath | None = None,
     groups: Sequence[str] = (),
     partial: bool = False,
-    weights: str | os.PathLike | None = None,
+    weights: StrPath | None = None,
     stream: Stream | None = None,
     progress: Progress = no_progress,
 ) -> Confirmation:
@@ -95,15 +95,11 @@ def confirm(
         answers = answers_to(claims, ~fresh.right, of)
         closed = [] if later is None else closures(claims, fresh.right, later, of)
         facts = {
-            "source": relative(fresh.source, out),
-            "tested": relative(fresh.root, out),
-            "images": len(fresh.paths),
-            "wrong": int((~fresh.right).sum()),
-            "edits": review.last_number,
-            "told": [answer.text for answer in answers],
-            "closed": [one.text for one in closed],
+            "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
+            "images": len(fresh.paths), "wrong": int((~fresh.right).sum()), "edits": review.last_number,
+            "told": [answer.text for answer in answers], "closed": [one.text for one in closed],
             "notes": [*fresh.notes, *(found.notes if found else ())],
-        }
+        }  # fmt: skip
         files = {CONFIRMATION_FILE: confirmation_text(answers)}
         files |= {CLOSURE_FILE: closure_text(closed)} if closed else {}
         add_run(out, CONFIRMATION, files, clusters=run.itself, facts=facts)
@@ -111,7 +107,7 @@ def confirm(
     return Confirmation(tuple(answers), tuple(closed))
 
 
-def _right_after(table: str | os.PathLike, fresh: AnsweredImages, partial: bool) -> np.ndarray:
+def _right_after(table: StrPath, fresh: AnsweredImages, partial: bool) -> np.ndarray:
     """Whether a later model gets each fresh image right: ndarray of shape (n_fresh,), bool."""
     later = read_predictions(table, fresh.root, partial=partial)
     right = dict(zip(later.paths, later.right.tolist(), strict=True))

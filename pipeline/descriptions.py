@@ -7,17 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.run_record import parameters_source
+from pipeline.run_record import table_of
 from rccs.clusters import LABELS_FILE, RootCauseClusters, labels_text
 from rccs.gifs import gif_shows, write_gifs, write_spot_gifs
 from rccs.parameters import find_parameters, read_parameters
-from rccs.profiles import (
-    PROFILES_FILE,
-    REFERENCE,
-    Profile,
-    profile_clusters,
-    profiles_text,
-)
+from rccs.profiles import PROFILES_FILE, REFERENCE, Profile, profile_clusters, profiles_text
 from rccs.review.review import Review, load_review
 from rccs.spots.rates import RATES_FILE, rates_text
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE, spots_text
@@ -25,8 +19,8 @@ from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE,
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import CONFIRMATION_FILE
 from store.output_folder import Writer, foreign_files, is_edited, is_outdated, save_files, showing, writing
-from store.runs import CONFIRMATION, SELECTION, present_runs
-from support.entries import is_within, path_of
+from store.runs import CONFIRMATION, SELECTION, present_runs, texts_of
+from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 from training.closure import CLOSURE_FILE
@@ -37,7 +31,7 @@ _SELECTION = (FILENAMES_FILE, UNSAFE_SET_FILE, UNSAFE_IMAGES_FILE)
 
 
 def describe_rccs(
-    clusters: RootCauseClusters, *, parameters: str | os.PathLike | None = None, within: Path | None = None
+    clusters: RootCauseClusters, *, parameters: StrPath | None = None, within: Path | None = None
 ) -> tuple[tuple[Profile, ...], dict]:
     """The RCCs' profiles, by recorded parameters and by what was measured, and the entries of `run.json` about them.
 
@@ -83,7 +77,7 @@ def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | N
 
 def _recorded(out: Path, clusters: RootCauseClusters, within: Path | None) -> Mapping[str, np.ndarray]:
     # Clusters of an earlier version may not name the table of the test images.
-    source = parameters_source(out, clusters) or find_parameters(clusters.image_root)
+    source = table_of(out, "parameters", clusters) or find_parameters(clusters.image_root)
     if source is None or not is_within(source, within):
         return {}
     try:
@@ -189,7 +183,7 @@ def _texts_and_model(out: Path, review: Review | None) -> tuple[dict[str, Writer
 
 def _profiles_file(out: Path, review: Review, within: Path | None) -> dict[str, Writer]:
     try:
-        source = parameters_source(out, review.clusters)
+        source = table_of(out, "parameters", review.clusters)
         profiles, _ = describe_rccs(review.clusters, parameters=source, within=within)
     except SAFEError:
         return {}  # the parameters can no longer be read, and the old profiles are about other RCCs
@@ -204,11 +198,8 @@ def _reasons_files(out: Path, review: Review) -> dict[str, Writer]:
     reasons = _reasons(out, review)
     rates = reasons.rates(review.clusters).values()
     files: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(reasons.spots)} if reasons.base else {}
-    run = present_runs(out).get(CONFIRMATION)
-    for name in (CONFIRMATION_FILE, CLOSURE_FILE):
-        if run and (path := run.folder / name).is_file():
-            files[name] = path.read_text(encoding="utf-8")
-    return files | ({RATES_FILE: rates_text(rates)} if rates else {})
+    files |= {RATES_FILE: rates_text(rates)} if rates else {}
+    return files | texts_of(present_runs(out).get(CONFIRMATION), CONFIRMATION_FILE, CLOSURE_FILE)
 
 
 def _reasons(out: Path, review: Review) -> Reasons:
@@ -219,10 +210,8 @@ def _reasons(out: Path, review: Review) -> Reasons:
 
 
 def _unsafe_files(out: Path) -> tuple[dict[str, Writer], list[str]]:
-    run, files = present_runs(out).get(SELECTION), dict[str, Writer]()
-    for name in (FILENAMES_FILE, UNSAFE_IMAGES_FILE):
-        if run and (run.folder / name).is_file():
-            files[name] = (run.folder / name).read_text(encoding="utf-8", errors="surrogateescape")
+    run = present_runs(out).get(SELECTION)
+    files: dict[str, Writer] = {**texts_of(run, FILENAMES_FILE, UNSAFE_IMAGES_FILE)}
     edited = is_edited(out, UNSAFE_SET_FILE)
     if run and not edited:
         with contextlib.suppress(SAFEError):  # damaged, which is told where it is read

@@ -1,6 +1,5 @@
 """The images of an output folder for use elsewhere: a folder for each RCC, and the labelled ones in class folders."""
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,22 +13,23 @@ from reporting.export import (
     Export,
     check_labelled,
     check_target,
-    export_labelled,
     export_rccs,
+    labelled_rows,
+    labelled_table,
     rcc_tables,
     spot_rows,
     write_copies,
 )
 from reporting.report import report_html
 from store.output_folder import check_own, save_files, writing
-from support.entries import existing_folder
+from support.entries import StrPath, existing_folder
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 from training.labels import AS_LABELLED, Labelling, label_unsafe_set, save_labels, take_typed_labels, unlabelled
 
 
 def export_results(
-    out: Path, to: str | os.PathLike, *, rccs: Sequence[int] | None = None, progress: Progress = no_progress
+    out: Path, to: StrPath, *, rccs: Sequence[int] | None = None, progress: Progress = no_progress
 ) -> Export:
     """Copy the images of the RCCs in the folder `out` to a folder per RCC, with a table; the engineer's edits count.
 
@@ -46,7 +46,7 @@ def export_results(
     return export_rccs(review.clusters, review.notes, to, what=rccs or None, report=report, progress=progress)
 
 
-def export_spot(out: Path, rank: int, to: str | os.PathLike, *, progress: Progress = no_progress) -> Export:
+def export_spot(out: Path, rank: int, to: StrPath, *, progress: Progress = no_progress) -> Export:
     """Copy the failing images in a weak spot of the run in `out` to a ZIP file, with a table that names their RCCs.
 
     Raises
@@ -74,14 +74,14 @@ def export_here(out: Path, *, progress: Progress = no_progress) -> Export:
 
 
 def export_labelled_set(
-    out: Path, to: str | os.PathLike, labelling: Labelling = AS_LABELLED, *, progress: Progress = no_progress
+    out: Path, to: StrPath, labelling: Labelling = AS_LABELLED, *, progress: Progress = no_progress
 ) -> tuple[Export, int]:
     """Copy the labelled images of the unsafe set in the folder `out` to class folders, for training elsewhere.
 
     Parameters
     ----------
     to : path
-        As for `reporting.export.export_labelled`.
+        As of `reporting.export.write_copies`.
     labelling : Labelling
         Sources of further labels, which are saved in `unsafe_set.csv`. Class folders are labels only in a folder that
         is given here: those of the improvement folder may be something else.
@@ -102,4 +102,6 @@ def export_labelled_set(
         check_labelled(unsafe)
         if unsafe.images != before.images:
             save_labels(unsafe, out)
-    return export_labelled(unsafe, to, progress=progress), len(unlabelled(unsafe))
+    rows = labelled_rows(unsafe)
+    done = write_copies(to, unsafe.improvement_root, rows, labelled_table, progress=progress)
+    return done, len(unlabelled(unsafe))

@@ -3,7 +3,6 @@ that was there before.
 """
 
 import dataclasses
-import os
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +27,7 @@ from reasons.looks import check_answers, looks_alone, looks_record, right_images
 from reasons.nuisances import fit_nuisance, nuisance_values
 from reporting.history import SHOWN, prune_runs
 from store.output_folder import check_own, working
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.images import find_images
@@ -62,11 +62,11 @@ class ClusteringSettings(NamedTuple):
 
     extractor: str = "auto"
     reducer: str = "pca"
-    weights: str | os.PathLike | None = None
+    weights: StrPath | None = None
     precision: str = "auto"
-    parameters: str | os.PathLike | None = None
-    predictions: str | os.PathLike | None = None
-    tested: str | os.PathLike | None = None
+    parameters: StrPath | None = None
+    predictions: StrPath | None = None
+    tested: StrPath | None = None
     set_aside: tuple[str, ...] = ()
     partial: bool = False
     group: tuple[str, ...] = ()
@@ -76,7 +76,7 @@ DEFAULTS = ClusteringSettings()
 
 
 def generate_clusters(
-    images: str | os.PathLike,
+    images: StrPath,
     out: Path,
     settings: ClusteringSettings = DEFAULTS,
     *,

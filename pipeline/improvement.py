@@ -23,7 +23,7 @@ from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE,
 from reasons.comparison import load_reasons
 from selection import SelectionSettings, select_unsafe_set
 from store.output_folder import Writer, check_own, working
-from support.entries import path_of
+from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 from support.text import count
@@ -43,24 +43,24 @@ class AnswerTables(NamedTuple):
         Whether they may be about a part of the images (see `support.matching.check_matched`).
     """
 
-    improvement: str | os.PathLike
-    tested: str | os.PathLike | None = None
+    improvement: StrPath
+    tested: StrPath | None = None
     partial: bool = False
 
 
 def select_images(
-    improvement: str | os.PathLike,
+    improvement: StrPath,
     out: Path,
     settings: SelectionSettings,
     *,
     leave_out_safe: bool = False,
     reasons: bool = False,
     within: Path | None = None,
-    model: str | os.PathLike | None = None,
-    test: str | os.PathLike | None = None,
+    model: StrPath | None = None,
+    test: StrPath | None = None,
     options: DnnOptions = AS_IN_THE_FILE,
     tables: AnswerTables | None = None,
-    weights: str | os.PathLike | None = None,
+    weights: StrPath | None = None,
     stream: Stream | None = None,
     progress: Progress = no_progress,
 ) -> UnsafeSet:
@@ -133,9 +133,7 @@ def select_images(
         return unsafe
 
 
-def _check_likely_sources(
-    model: str | os.PathLike | None, test: str | os.PathLike | None, tables: AnswerTables | None
-) -> None:
+def _check_likely_sources(model: StrPath | None, test: StrPath | None, tables: AnswerTables | None) -> None:
     """Make sure that what likely errors are predicted from is complete, and given once."""
     if tables and model:
         raise SAFEError(f"Expected a model or tables of its answers. Received both: {model} and {tables.improvement}.")
@@ -168,9 +166,7 @@ def _known_accuracy(
     return {"test_accuracy": accuracy, "test_size": n if settings.test_size is None else settings.test_size}
 
 
-def _tested_with(
-    tables: AnswerTables, test: str | os.PathLike | None, out: Path, within: Path | None
-) -> AnsweredImages:
+def _tested_with(tables: AnswerTables, test: StrPath | None, out: Path, within: Path | None) -> AnsweredImages:
     """The DNN's answers to its test set, as given or as the clusters were found with."""
     clusters = load_clusters(out)
     if tables.tested and test:

@@ -47,6 +47,7 @@ from store.entries import append, present, speaking
 from store.output_folder import Writer, claim, working, writing
 from store.places import recorded, relative
 from store.runs import CLUSTERS, COMPARISON, MAP, RUNS_FOLDER, Run, add_run
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.files import DAMAGED, free_name, prepare_folder, read_record, regular, replacing, write_text
 from support.run_folder import ACCURACY_FILE
@@ -84,10 +85,10 @@ def migrate(folder: Path) -> str:
     SAFEError
         A file is damaged, which the sentence names, or the folder cannot be written to: nothing is changed.
     """
-    if not (folder / EARLIER_MARK_FILE).is_file():
+    if not _is_earlier(folder):
         return ""
     with writing(folder), working(folder, "taking over the files of an earlier version"):
-        if not (folder / EARLIER_MARK_FILE).is_file():
+        if not _is_earlier(folder):
             return ""  # another process was faster
         with reading(folder) as db:
             kinds = dict(db.execute("SELECT kind, value FROM entry ORDER BY number").fetchall())
@@ -106,6 +107,10 @@ def migrate(folder: Path) -> str:
         f"{folder} was written by an earlier version of SAFE: all that it holds was taken over, and the files that are "
         f"no longer needed are in {BEFORE_FOLDER}."
     )
+
+
+def _is_earlier(folder: Path) -> bool:
+    return (folder / EARLIER_MARK_FILE).is_file()
 
 
 def _forget(folder: Path) -> None:
@@ -172,7 +177,7 @@ class _Move(NamedTuple):
         is_there = os.path.lexists(moved) if value != self.old else not os.path.lexists(self.old)
         return moved if is_there else value
 
-    def path(self, path: str | os.PathLike) -> Path:
+    def path(self, path: StrPath) -> Path:
         return Path(self.value(os.fspath(path)))
 
 
@@ -332,7 +337,12 @@ def _take_retrainings(old: _Old, places: list[Path]) -> None:
         model, test_root = old.move.path(result.model), old.move.path(result.test_root)
         result = dataclasses.replace(result, model=model, test_root=test_root, after=after)
         add_retraining(result, old.folder, time=_written(path))
-    if model_file := old.file(old.folder, MODEL_FILE):  # the model may be there alone
+    _keep_model(old)
+
+
+def _keep_model(old: _Old) -> None:
+    """The model, which may be there alone."""
+    if model_file := old.file(old.folder, MODEL_FILE):
         with model_file.open("rb") as data:
             digest = hashlib.file_digest(data, "sha256").hexdigest()
         model = prepare_folder(old.folder / MODELS_FOLDER) / f"{digest[:16]}{model_file.suffix}"

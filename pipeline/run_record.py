@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from rccs.clusters import RootCauseClusters, run_record
-from rccs.confidence import why_unknown
 from rccs.rounds import beside
 from reasons.groups import group_names
 from store.runs import COMPARISON, present_runs
@@ -64,28 +63,13 @@ def groups_of(out: Path) -> tuple[str, ...]:
     return group_names(run_record(out))
 
 
-def not_measured(out: Path, clusters: RootCauseClusters) -> str:
-    """Why it is not known how steady the RCCs of the run in `out` are, a sentence (see `why_unknown`); may be empty.
+def table_of(out: Path, entry: str, clusters: RootCauseClusters) -> Path | None:
+    """The table of parameters that an entry of `run.json` names, where it is by now.
 
     Parameters
     ----------
-    clusters : RootCauseClusters
-        As the clustering found them.
+    entry : str
+        `parameters`, with which the run was described, or `set_aside`, by which something was set aside.
     """
-    return why_unknown(clusters, run_record(out))
-
-
-def parameters_source(out: Path, clusters: RootCauseClusters) -> Path | None:
-    """The table of parameters with which the run in a folder was described."""
-    return _source_in(out, "parameters", clusters)
-
-
-def nuisance_source(out: Path, clusters: RootCauseClusters) -> Path | None:
-    """The table of the tested images' parameters by which something was set aside in the run in a folder."""
-    return _source_in(out, "set_aside", clusters)
-
-
-def _source_in(out: Path, entry: str, clusters: RootCauseClusters) -> Path | None:
-    """The table that an entry of `run.json` names, where it is by now."""
     source = run_record(out).get(entry, {}).get("source")
     return beside(source, clusters.image_root) if source else None

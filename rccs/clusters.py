@@ -294,21 +294,14 @@ def _with_paths(record: Mapping[str, Any], folder: Path, change: Callable[[str, 
 
 def _settings_of(clusters: RootCauseClusters, folder: Path) -> str:
     """A digest of all in which two runs that found the same clusters may differ, and be two runs."""
-    how = (
-        recorded(clusters.home, folder),
-        clusters.extractor_identity,
-        clusters.reducer,
-        clusters.eps,
-        clusters.min_samples,
-        clusters.skipped,
-        clusters.without,
-    )
+    found = (clusters.extractor_identity, clusters.reducer, clusters.eps, clusters.min_samples, clusters.skipped)
+    how = (recorded(clusters.home, folder), *found, clusters.without)
     return hashlib.blake2b(repr(how).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def labels_text(clusters: RootCauseClusters) -> str:
     """The contents of `labels.txt`: a line per image with the id of its cluster, a tab, and its path."""
-    return "".join(f"{label}\t{path}\n" for label, path in zip(clusters.labels, clusters.paths, strict=True))
+    return "".join(f"{label}\t{path}\n" for label, path in zip(clusters.labels.tolist(), clusters.paths, strict=True))
 
 
 def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
@@ -401,20 +394,11 @@ def _as_text(array: np.ndarray) -> str:
 
 def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
     """The contents of `run.json`: how the clusters were found, for people and programs."""
-    n, steadiness = len(clusters.paths), clusters.steadiness
+    n, steadiness, noise = len(clusters.paths), clusters.steadiness, int((clusters.labels == NOISE).sum())
     return {
         "image_root": relative(clusters.home, folder),
-        "extractor": {
-            "name": clusters.extractor,
-            "identity": clusters.extractor_identity,
-            "notice": clusters.notice,
-        },
-        "counts": {
-            "images": n,
-            "rccs": clusters.n_rccs,
-            "noise": int((clusters.labels == NOISE).sum()),
-            "skipped": len(clusters.skipped),
-        },
+        "extractor": {"name": clusters.extractor, "identity": clusters.extractor_identity, "notice": clusters.notice},
+        "counts": {"images": n, "rccs": clusters.n_rccs, "noise": noise, "skipped": len(clusters.skipped)},
         "rcc_sizes": clusters.sizes.tolist(),
         "inspect_percent": round(100 * float(np.minimum(clusters.sizes, INSPECTED_PER_RCC).sum()) / n, 2) if n else 0.0,
         "steadiness": steadiness
@@ -425,9 +409,7 @@ def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
             "loose": np.flatnonzero(~steadiness.is_steady).tolist(),
         },
         "components": len(clusters.projection.components),
-        "reducer": clusters.reducer,
-        "eps": clusters.eps,
-        "min_samples": clusters.min_samples,
+        **{name: getattr(clusters, name) for name in ("reducer", "eps", "min_samples")},
         "settings_tried": [setting._asdict() for setting in clusters.settings],
         "k_distance_knee": clusters.knee,
         "skipped": [skip._asdict() for skip in clusters.skipped],
@@ -461,8 +443,7 @@ def told_of(clusters: RootCauseClusters, rcc: int) -> dict[str, str]:
 
 def fingerprint(clusters: RootCauseClusters) -> str:
     """16 hexadecimal digits that identify the images and their RCCs."""
-    lines = "".join(f"{label}\t{path}\n" for label, path in zip(clusters.labels.tolist(), clusters.paths, strict=True))
-    return hashlib.blake2b(lines.encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
+    return hashlib.blake2b(labels_text(clusters).encode("utf-8", "surrogateescape"), digest_size=8).hexdigest()
 
 
 def run_of(clusters: RootCauseClusters, folder: Path) -> str:

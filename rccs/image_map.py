@@ -104,14 +104,9 @@ def _umap(points: np.ndarray, start: np.ndarray) -> np.ndarray:
         # It warns that new points cannot be added to the map; none will be.
         warnings.filterwarnings("ignore", message=r"precomputed_knn\[2\]")
         umap = UMAP(
-            UMAP_NEIGHBOURS,
-            2,
-            min_dist=MIN_DISTANCE,
-            init=start,
-            precomputed_knn=(neighbours, distances),
-            random_state=0,
-            n_jobs=1,
-        )
+            UMAP_NEIGHBOURS, 2, min_dist=MIN_DISTANCE, init=start, precomputed_knn=(neighbours, distances),
+            random_state=0, n_jobs=1,
+        )  # fmt: skip
         return umap.fit_transform(points)
 
 
@@ -299,23 +294,17 @@ def map_shades(name: str, column: np.ndarray) -> dict:
         names, texts = commonest_first(column), column.tolist()
         place = {text: i for i, text in enumerate(names)}
         return {
-            "name": printable(name),
-            "kind": "category",
-            "value": [place.get(text) for text in texts],
-            "told": [printable(text) for text in texts],
-            "names": [printable(text) for text in names],
-        }
+            "name": printable(name), "kind": "category", "value": [place.get(text) for text in texts],
+            "told": [*map(printable, texts)], "names": [*map(printable, names)],
+        }  # fmt: skip
     angle = name.endswith(ANGLE_SUFFIX)
     low, high = (0.0, 360.0) if angle else (float(end) for end in np.nanpercentile(column, (2, 98)))
     share = (column % 360) / 360 if angle else ((column - low) / ((high - low) or 1.0)).clip(0, 1)
     return {
-        "name": printable(name),
-        "kind": "angle" if angle else "number",
+        "name": printable(name), "kind": "angle" if angle else "number", "low": f"{low:.3g}", "high": f"{high:.3g}",
         "value": [None if np.isnan(value) else round(value, 3) for value in share.tolist()],
         "told": ["" if np.isnan(value) else f"{value:.3g}" for value in column.tolist()],
-        "low": f"{low:.3g}",
-        "high": f"{high:.3g}",
-    }
+    }  # fmt: skip
 
 
 def commonest_first(column: np.ndarray) -> list[str]:

@@ -5,7 +5,6 @@ does not need them. Images and a CSV file in; a column per parameter out, in the
 """
 
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rccs.rounds import source_folder_of
-from support.entries import is_within, path_of
+from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
 from support.matching import check_matched, rows_by_image
 from support.tables import number_in, read_table
@@ -63,9 +62,7 @@ def find_parameters(image_root: Path, *, within: Path | None = None) -> Path | N
     return None
 
 
-def read_parameters(
-    path: str | os.PathLike, image_root: Path, images: Sequence[str], *, partial: bool = True
-) -> Parameters:
+def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, partial: bool = True) -> Parameters:
     """Read the parameters of images from a CSV file.
 
     The column `image` (or, if there is none, the first) names the image (see `support.matching.rows_by_image`). The
@@ -101,7 +98,7 @@ def read_parameters(
     return Parameters(table.source, columns, tuple(notes))
 
 
-def read_texts(path: str | os.PathLike, image_root: Path, images: Sequence[str]) -> dict[str, list[str]]:
+def read_texts(path: StrPath, image_root: Path, images: Sequence[str]) -> dict[str, list[str]]:
     """Read all columns as texts, empty where unknown, of images that `read_parameters` would match.
 
     Raises
@@ -120,7 +117,7 @@ class _Table(NamedTuple):
     without_row: list[str]
 
 
-def _table(path: str | os.PathLike, image_root: Path, images: Sequence[str]) -> tuple[_Table, list[str]]:
+def _table(path: StrPath, image_root: Path, images: Sequence[str]) -> tuple[_Table, list[str]]:
     """Read the rows about images, and notes on what could not be used (errors as of `read_parameters`)."""
     table = read_table(path_of(path, "parameters as a CSV file"), "parameters")
     header = table.header

@@ -8,7 +8,6 @@ cluster); Mardia & Jupp, Directional Statistics, 2000 (circular variance); Kullb
 1951.
 """
 
-import csv
 import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -20,8 +19,8 @@ import numpy as np
 from rccs.clusters import RootCauseClusters
 from rccs.parameters import ANGLE_SUFFIX
 from support.errors import SAFEError
-from support.files import DAMAGED, regular
-from support.tables import from_cell, table_text
+from support.files import DAMAGED
+from support.tables import read_own, table_text
 from support.text import percent
 
 PROFILES_FILE = "rcc_profiles.csv"
@@ -37,17 +36,11 @@ WIDEST_HUE = 60  # degrees; a wider range of hues has no name
 MOST_MEASURED = 2  # measured attributes in a sentence
 # What a measured attribute is called if an RCC has less of it than all failing images, and if it has more.
 WORDS = {
-    "brightness": ("dark", "bright"),
-    "contrast": ("little contrast", "much contrast"),
-    "sharpness": ("blurred", "sharp"),
-    "noise": ("little noise", "noisy"),
-    "saturation": ("pale", "colourful"),
-    "highlights": ("", "highlights cut off"),
-    "shadows": ("", "shadows cut off"),
-    "width_px": ("small", "large"),
-    "height_px": ("low", "high"),
-    "aspect": ("tall", "wide"),
-}
+    "brightness": ("dark", "bright"), "contrast": ("little contrast", "much contrast"),
+    "sharpness": ("blurred", "sharp"), "noise": ("little noise", "noisy"), "saturation": ("pale", "colourful"),
+    "highlights": ("", "highlights cut off"), "shadows": ("", "shadows cut off"),
+    "width_px": ("small", "large"), "height_px": ("low", "high"), "aspect": ("tall", "wide"),
+}  # fmt: skip
 
 
 class Finding(NamedTuple):
@@ -360,8 +353,8 @@ def load_profiles(folder: Path) -> tuple[Profile, ...]:
     """
     path = folder / PROFILES_FILE
     try:
-        with regular(path).open(encoding="utf-8", newline="") as file:
-            findings = [_from_row(row) for row in csv.DictReader(file, strict=True)]
+        header, *rows = read_own(path) or [[]]
+        findings = [_from_row(dict(zip(header, row, strict=True))) for row in rows]
     except FileNotFoundError:
         return ()
     except DAMAGED as error:
@@ -372,7 +365,7 @@ def load_profiles(folder: Path) -> tuple[Profile, ...]:
 
 def _from_row(row: Mapping[str, str]) -> Finding:
     kinds: dict[str, Callable[[str], Any]] = {
-        "parameter": from_cell, "kind": str, "value": from_cell, "rcc": int, "known": int, "measured": "True".__eq__,
+        "parameter": str, "kind": str, "value": str, "rcc": int, "known": int, "measured": "True".__eq__,
     }  # fmt: skip
     values: dict[str, Any] = {
         name: kinds[name](text) if name in kinds else float(text or "nan") for name, text in row.items()

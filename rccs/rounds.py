@@ -10,6 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from store.places import absolute
+from support.entries import StrPath
 from support.files import read_record
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, ROUNDS_FOLDER
 
@@ -75,7 +76,7 @@ def source_folder_of(image_root: Path) -> Path | None:
     return Path(absolute(root, folder)) if isinstance(root, str) else None
 
 
-def beside(path: str | os.PathLike, image_root: Path) -> Path:
+def beside(path: StrPath, image_root: Path) -> Path:
     """A file or folder beside the failures that clusters are of, in the round that has their images by now."""
     path = Path(path)
     kept = image_root.parent / path.name

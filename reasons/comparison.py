@@ -11,7 +11,6 @@ RCCs and answers in; rates and weak spots out. `pipeline.comparison.explain_fail
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -46,6 +45,7 @@ from reasons.groups import KnownGroups, notes_of
 from reasons.order import order_of
 from store.output_folder import Writer
 from store.runs import COMPARISON, Run, add_run, present_runs, reading_file, remove_run
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.files import read_arrays
 from support.images import ImageListing
@@ -150,10 +150,10 @@ def compare_with_right(
     clusters: RootCauseClusters,
     tested: AnsweredImages,
     *,
-    parameters: str | os.PathLike | None = None,
+    parameters: StrPath | None = None,
     in_spots: np.ndarray | None = None,
     known_groups: KnownGroups | None = None,
-    weights: str | os.PathLike | None = None,
+    weights: StrPath | None = None,
     stream: Stream | None = None,
     progress: Progress = no_progress,
 ) -> Comparison:
@@ -190,16 +190,12 @@ def compare_with_right(
     of_rows = None if of_classes is None else of_classes[rows]
     order = order_of(clusters.points[compared.failing], points, of_rows, of_groups)
     return Comparison(
-        failing=compared.failing,
-        of_failing=of_failing[compared.failing],
-        of_right=of_right,
-        notes=tuple(filter(None, notes)),
+        compared.failing, of_failing[compared.failing], of_right, tuple(filter(None, notes)), classes=of_rows,
         right_in_spots=None if in_spots is None else in_spots[right[read]],
         groups=known_groups.groups.taken(rows) if known_groups and given else None,
         suspected=known_groups.groups.name if known_groups and not given else "",
-        classes=of_rows,
         **(order._asdict() if order else {}),
-    )
+    )  # fmt: skip
 
 
 def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[str]) -> Compared:
@@ -236,8 +232,8 @@ def points_of_tested(
     tested: AnsweredImages,
     rows: np.ndarray,
     *,
-    parameters: str | os.PathLike | None,
-    weights: str | os.PathLike | None = None,
+    parameters: StrPath | None,
+    weights: StrPath | None = None,
     stream: Stream | None = None,
     progress: Progress = no_progress,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -259,12 +255,7 @@ def points_of_tested(
 
 
 def nuisance_of_tested(
-    what: SetAside,
-    tested: AnsweredImages,
-    rows: np.ndarray,
-    *,
-    parameters: str | os.PathLike | None,
-    progress: Progress,
+    what: SetAside, tested: AnsweredImages, rows: np.ndarray, *, parameters: StrPath | None, progress: Progress
 ) -> Nuisance:
     """What is set aside from the features of tested images."""
     paths = [tested.paths[row] for row in rows.tolist()]
@@ -298,7 +289,7 @@ def features_of_tested(
 def known_of(
     tested: AnsweredImages,
     *,
-    parameters: str | os.PathLike | None = None,
+    parameters: StrPath | None = None,
     within: Path | None = None,
     groups: Sequence[str] = (),
     progress: Progress = no_progress,
@@ -570,15 +561,6 @@ def _comparison_from(arrays: Mapping[str, np.ndarray]) -> Comparison | None:
         return None
     name, *column = arrays["group"].tolist() if "group" in arrays else [""]
     groups = Groups(name, arrays["groups"], *column) if "groups" in arrays else None
-    return Comparison(
-        failing=arrays["failing"],
-        of_failing=arrays["of_failing"],
-        of_right=arrays["of_right"],
-        notes=tuple(json.loads(str(arrays["notes"]))),
-        right_in_spots=arrays.get("right_in_spots"),
-        groups=groups,
-        suspected="" if groups else name,
-        classes=arrays.get("classes"),
-        places=arrays.get("places"),
-        told_apart=float(arrays.get("told_apart", 0.0)),
-    )
+    known: dict[str, Any] = {name: arrays[name] for name in Comparison._fields if name in arrays}
+    known |= {"notes": tuple(json.loads(str(arrays["notes"]))), "told_apart": float(arrays.get("told_apart", 0.0))}
+    return Comparison(**known | {"groups": groups, "suspected": "" if groups else name})

@@ -103,10 +103,7 @@ class Answer(NamedTuple):
 
 
 def claims_of(
-    spots: Sequence[WeakSpot],
-    columns: Mapping[str, np.ndarray],
-    rates: Mapping[int, Rate],
-    regions: np.ndarray,
+    spots: Sequence[WeakSpot], columns: Mapping[str, np.ndarray], rates: Mapping[int, Rate], regions: np.ndarray
 ) -> list[Claim]:
     """The weak spots, and the RCCs that fail more often, as claims on fresh images.
 

@@ -92,13 +92,9 @@ def looks_record(clusters: RootCauseClusters, n_right: int) -> dict[str, object]
         f"gets right, beyond chance, so {LOOKS} were left as they are."
     )
     return {
-        "names": [LOOKS],
-        "source": None,
-        "fitted_to": n_right + len(clusters.paths),
-        "right": n_right,
-        "directions": clusters.contrast,
-        "notes": [] if clusters.contrast else [nothing],
-    }
+        "names": [LOOKS], "source": None, "fitted_to": n_right + len(clusters.paths), "right": n_right,
+        "directions": clusters.contrast, "notes": [] if clusters.contrast else [nothing],
+    }  # fmt: skip
 
 
 def looks_offer(rates: Sequence[Rate]) -> Offer | None:

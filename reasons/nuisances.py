@@ -24,6 +24,7 @@ from rccs.clusters import RootCauseClusters
 from rccs.parameters import column_of, find_parameters, read_texts
 from rccs.spots.known_values import attributes_of
 from reasons.comparison import LABEL, Compared, compared_images, features_of_tested, known_in
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.images import ImageListing
 from support.progress import Progress, no_progress
@@ -63,7 +64,7 @@ class Values(NamedTuple):
     paths: tuple[str, ...]
     tested: Columns
     compared: Compared | None
-    source: str | os.PathLike | None
+    source: StrPath | None
 
 
 # --- What is set aside ------------------------------------------------------------------------------------------
@@ -74,7 +75,7 @@ def nuisance_values(
     failing: ImageListing,
     tested: AnsweredImages | None,
     *,
-    parameters: str | os.PathLike | None = None,
+    parameters: StrPath | None = None,
     within: Path | None = None,
     progress: Progress = no_progress,
 ) -> Values:
@@ -196,13 +197,9 @@ def fit_nuisance(
             notes.append(
                 f"{factor.name} is unknown of {unknown:,} of {count(len(places), 'image')}, and not set aside in them."
             )
-    record: dict[str, object] = {
-        "names": list(what.names),
-        "source": os.fspath(values.source) if values.source else None,
-        "fitted_to": len(features),
-        "right": n_right,
-        "notes": notes,
-    }
+    source = os.fspath(values.source) if values.source else None
+    record: dict[str, object] = {"names": list(what.names), "source": source, "fitted_to": len(features)}
+    record |= {"right": n_right, "notes": notes}
     return Nuisance(what, of_failing), record
 
 
@@ -220,7 +217,7 @@ def nuisance_offer(
     clusters: RootCauseClusters,
     tested: AnsweredImages,
     *,
-    parameters: str | os.PathLike | None = None,
+    parameters: StrPath | None = None,
     within: Path | None = None,
 ) -> Offer | None:
     """Find a category to set aside: most RCCs are one value of it, but the DNN fails about equally often on each value.

@@ -9,16 +9,16 @@ none is wrong, as one for each group, since then nothing says how alike they are
 """
 
 import math
-import os
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from rccs.spots.conditions import Literal
 from rccs.spots.groups import Groups, in_words, share_for_limit, tally
-from support.entries import path_of, quoted
+from support.entries import StrPath, path_of, quoted
 from support.errors import SAFEError
 from support.files import regular
 from support.intervals import lower_limit, upper_limit
@@ -98,7 +98,7 @@ def _percent(share: float) -> str:
     return f"{100 * share:.6g} %"
 
 
-def read_requirements(path: str | os.PathLike) -> tuple[Requirement, ...]:
+def read_requirements(path: StrPath) -> tuple[Requirement, ...]:
     """The requirements in a YAML file, in order.
 
     Raises
@@ -109,14 +109,7 @@ def read_requirements(path: str | os.PathLike) -> tuple[Requirement, ...]:
     import yaml
 
     file = path_of(path, "a file of requirements (YAML)")
-    try:
-        if (size := file.stat().st_size) > MOST_BYTES:
-            raise SAFEError(f"Expected requirements of at most {MOST_BYTES:,} bytes. Received: {file}, {size:,} bytes.")
-        # Only the tree: the keys of a mapping are not lost where two are the same, and no object is made.
-        tree = yaml.compose(regular(file).read_text(encoding="utf-8-sig"), yaml.SafeLoader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        problem = " ".join(str(error).split())
-        raise SAFEError(f"Expected requirements as a YAML file. Received: {file} ({problem}).") from error
+    tree = _tree_of(file)
     pairs = tree.value if isinstance(tree, yaml.MappingNode) else []
     if not pairs or not all(isinstance(node, yaml.ScalarNode) for pair in pairs for node in pair):
         raise SAFEError(f"Expected a line for each requirement, such as “{_FORM}”. Received: {file}, with none.")
@@ -125,6 +118,19 @@ def read_requirements(path: str | os.PathLike) -> tuple[Requirement, ...]:
     if twice:
         raise SAFEError(f"Expected each requirement once in {file}. Received twice: {some(twice, limit=3)}.")
     return tuple(found)
+
+
+def _tree_of(file: Path) -> Any:
+    import yaml
+
+    try:
+        if (size := file.stat().st_size) > MOST_BYTES:
+            raise SAFEError(f"Expected requirements of at most {MOST_BYTES:,} bytes. Received: {file}, {size:,} bytes.")
+        # Only the tree: the keys of a mapping are not lost where two are the same, and no object is made.
+        return yaml.compose(regular(file).read_text(encoding="utf-8-sig"), yaml.SafeLoader)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        problem = " ".join(str(error).split())
+        raise SAFEError(f"Expected requirements as a YAML file. Received: {file} ({problem}).") from error
 
 
 def _requirement(where: str, what: str, place: str) -> Requirement:

@@ -10,7 +10,6 @@ Unless asked for, none are computed.
 """
 
 import functools
-import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +25,7 @@ from rccs.clusters import RootCauseClusters
 from rccs.projected import Aside, project
 from rccs.unsafe_set import UnsafeSet
 from reasons.comparison import compared_images, nuisance_of_tested
-from support.entries import is_within
+from support.entries import StrPath, is_within
 from support.images import ImageListing, find_images
 from support.progress import Progress, no_progress
 from support.text import count
@@ -81,8 +80,8 @@ def gather_right(
     tested: AnsweredImages,
     *,
     compute: bool = False,
-    parameters: str | os.PathLike | None = None,
-    weights: str | os.PathLike | None = None,
+    parameters: StrPath | None = None,
+    weights: StrPath | None = None,
     progress: Progress = no_progress,
 ) -> OtherImages:
     """The images that the DNN gets right, those with which failing ones are compared
@@ -124,7 +123,7 @@ def gather_improvement(
     *,
     compute: bool = False,
     within: Path | None = None,
-    weights: str | os.PathLike | None = None,
+    weights: StrPath | None = None,
     progress: Progress = no_progress,
 ) -> OtherImages:
     """The images in the folder that the unsafe set was selected from.
@@ -176,7 +175,7 @@ def _gathered(
     nuisance_of: Callable[[Sequence[str]], Nuisance | None] | None,
     *,
     compute: bool,
-    weights: str | os.PathLike | None,
+    weights: StrPath | None,
     progress: Progress,
 ) -> OtherImages:
     """Images as points, and how many have none."""

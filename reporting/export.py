@@ -30,7 +30,7 @@ from rccs.confidence import confidence, place_of
 from rccs.nearness import by_closeness
 from rccs.review.notes import RccNote
 from rccs.unsafe_set import UnsafeSet
-from support.entries import path_of
+from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.files import DAMAGED, free_name, put_back, regular, replacing, replacing_folder
 from support.images import FORMATS, UNREADABLE, Skipped, read_bytes, reason_for
@@ -224,7 +224,7 @@ def unused_name(name: str, taken: set[str]) -> str:
 def export_rccs(
     clusters: RootCauseClusters,
     notes: Mapping[int, RccNote],
-    to: str | os.PathLike,
+    to: StrPath,
     *,
     what: Collection[int] | None = None,
     report: str = "",
@@ -251,7 +251,7 @@ def export_rccs(
 
 
 def write_copies(
-    to: str | os.PathLike,
+    to: StrPath,
     root: Path,
     rows: Sequence[Any],
     tables: Callable[[list[Any]], Iterator[tuple[str, bytes]]],
@@ -332,7 +332,7 @@ def _write_zip(target: Path, files: Iterable[tuple[str, bytes]]) -> None:
         check_target(target)
 
 
-def _target(to: str | os.PathLike) -> Path:
+def _target(to: StrPath) -> Path:
     target = path_of(to, "a place to export to")
     if not target.name:
         raise SAFEError(f"Expected a new folder to export to. Received: {target}. Choose one below it.")
@@ -342,7 +342,7 @@ def _target(to: str | os.PathLike) -> Path:
 # --- What may be replaced ---------------------------------------------------------------------------------------
 
 
-def check_target(to: str | os.PathLike) -> None:
+def check_target(to: StrPath) -> None:
     """Check, before long work, that an export can be written to a folder or to a file name that ends in .zip.
 
     Raises
@@ -456,23 +456,6 @@ class LabelledImage(NamedTuple):
     file: str
 
 
-def export_labelled(unsafe: UnsafeSet, to: str | os.PathLike, *, progress: Progress = no_progress) -> Export:
-    """Copy the images of the unsafe set that have a label to class folders, completely or not at all.
-
-    Parameters
-    ----------
-    to : path
-        A folder that does not exist, is empty, or is an earlier export.
-
-    Raises
-    ------
-    SAFEError
-        As of `check_labelled`, or the folder contains something else or cannot be written to.
-    """
-    check_labelled(unsafe)
-    return write_copies(to, unsafe.improvement_root, _labelled_rows(unsafe), _labelled_table, progress=progress)
-
-
 def check_labelled(unsafe: UnsafeSet) -> None:
     """Make sure that there are labels, and that they can be the names of folders.
 
@@ -495,7 +478,7 @@ def check_labelled(unsafe: UnsafeSet) -> None:
         )
 
 
-def _labelled_rows(unsafe: UnsafeSet) -> list[LabelledImage]:
+def labelled_rows(unsafe: UnsafeSet) -> list[LabelledImage]:
     """By class, and within each as in the unsafe set."""
     # Classes that differ only in case share a folder on some file systems, where their images must not either.
     taken: dict[str, set[str]] = {}
@@ -506,6 +489,6 @@ def _labelled_rows(unsafe: UnsafeSet) -> list[LabelledImage]:
     return rows
 
 
-def _labelled_table(rows: Sequence[LabelledImage]) -> Iterator[tuple[str, bytes]]:
+def labelled_table(rows: Sequence[LabelledImage]) -> Iterator[tuple[str, bytes]]:
     table = table_text(LabelledImage._fields, rows)
     yield LABELS_TABLE, table.encode("utf-8", "surrogateescape")

@@ -123,12 +123,8 @@ def _connect_to_read(folder: Path) -> sqlite3.Connection:
         return _connect(folder)
     # Of a read-only file SQLite cannot make the index of the log; without a log there is nothing to index.
     logged = file.with_name(f"{file.name}-wal").exists()
-    db = sqlite3.connect(
-        f"file:{quote(os.fspath(file))}?mode=ro{'' if logged else '&immutable=1'}",
-        uri=True,
-        timeout=PATIENCE,
-        isolation_level=None,
-    )
+    place = f"file:{quote(os.fspath(file))}?mode=ro{'' if logged else '&immutable=1'}"
+    db = sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None)
     try:
         if _version_of(db, file) < len(MIGRATIONS):
             raise SAFEError(f"{file} is of an older version, and cannot be written to. Work on a copy of {folder}.")

@@ -29,12 +29,9 @@ CLUSTERS, COMPARISON, CONFIRMATION, MAP, SELECTION, RETRAINING = KINDS = (
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
 _AGAIN = {
-    CLUSTERS: "Generate the clusters again.",
-    COMPARISON: "Generate the clusters again.",
-    CONFIRMATION: "Confirm them again.",
-    MAP: "It is drawn again.",
-    SELECTION: "Select it again.",
-    RETRAINING: "Retrain again.",
+    **dict.fromkeys((CLUSTERS, COMPARISON), "Generate the clusters again."),
+    **{CONFIRMATION: "Confirm them again.", MAP: "It is drawn again."},
+    **{SELECTION: "Select it again.", RETRAINING: "Retrain again."},
 }
 
 
@@ -164,6 +161,13 @@ def run_file(run: Run, name: str) -> Path:
     if digest != run.files.get(name, digest):
         raise SAFEError(f"{path} is damaged: it is not as SAFE wrote it. {_AGAIN[run.kind]}")
     return path
+
+
+def texts_of(run: Run | None, *names: str) -> dict[str, str]:
+    """The texts of a run's files, as far as they are there, by name."""
+    paths = [run.folder / name for name in names] if run else []
+    there = (path for path in paths if path.is_file())
+    return {path.name: path.read_text(encoding="utf-8", errors="surrogateescape") for path in there}
 
 
 @contextlib.contextmanager

@@ -9,15 +9,18 @@ import math
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from support.errors import SAFEError
+
+StrPath: TypeAlias = str | os.PathLike
+"""A path as it is given."""
 
 _DECIMAL_COMMA = re.compile(r"-?(0?,\d{1,50}|\d{1,50},(\d\d?|\d{4,50}))")
 LONGEST_QUOTED = 200  # characters of the input that an error message repeats
 
 
-def path_of(typed: str | os.PathLike, what: str) -> Path:
+def path_of(typed: StrPath, what: str) -> Path:
     """Parse a path: absolute, with `~` and `~user` expanded. Nothing needs to exist there.
 
     Parameters
@@ -47,7 +50,7 @@ def path_of(typed: str | os.PathLike, what: str) -> Path:
     return path
 
 
-def existing_folder(typed: str | os.PathLike, what: str) -> Path:
+def existing_folder(typed: StrPath, what: str) -> Path:
     """Parse the path of a folder that is there.
 
     Raises

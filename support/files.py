@@ -27,7 +27,7 @@ from typing import IO
 import numpy as np
 import platformdirs
 
-from support.entries import path_of
+from support.entries import StrPath, path_of
 from support.errors import SAFEError
 
 LEFT_OVER_SECONDS = 3600
@@ -35,23 +35,13 @@ PARSING_ATTEMPTS = 5
 
 # What the readers of JSON, CSV and ZIP files raise on damaged or hostile input.
 DAMAGED = (
-    OSError,
-    EOFError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    ArithmeticError,
+    OSError, EOFError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, MemoryError,
     RuntimeError,  # nested too deeply, encrypted, or an unknown compression method
-    MemoryError,
-    csv.Error,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-)
+    csv.Error, struct.error, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
-def prepare_folder(folder: str | os.PathLike) -> Path:
+def prepare_folder(folder: StrPath) -> Path:
     """Create a folder for results and check that it is writable.
 
     Call it before a long computation, so that its results are not lost to a read-only disk.

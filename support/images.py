@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 
-from support.entries import path_of
+from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.files import put_back, regular
 from support.run_folder import EXPORT_MARK, FAILURES, FAILURES_MARK, OBJECTS
@@ -38,20 +38,9 @@ SIDEWAYS = (5, 6, 7, 8)  # values of EXIF's orientation that swap width and heig
 # What Pillow's decoders are known to raise on damaged files. KeyboardInterrupt, MemoryError and the like are not
 # included.
 UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    RuntimeError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-    Image.DecompressionBombWarning,
-)
+    OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, EOFError, RuntimeError,
+    struct.error, zlib.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
 
 
 class Skipped(NamedTuple):
@@ -84,7 +73,7 @@ class ImageListing(NamedTuple):
     listed: bool = False
 
 
-def find_images(source: str | os.PathLike) -> ImageListing:
+def find_images(source: StrPath) -> ImageListing:
     """List the images in a folder and its subfolders, or those listed in a text file, one path per line.
 
     Hidden files and folders are left out, and links to folders are not followed. Folders of copies made by SAFE
@@ -96,12 +85,7 @@ def find_images(source: str | os.PathLike) -> ImageListing:
         `source` is neither a folder nor a `.txt` file, cannot be read, or contains no images.
     """
     path = path_of(source, "an image folder")
-    try:
-        put_back(path)
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise SAFEError(f"Expected an image folder. Received: {path} ({error.strerror}).") from error
-    if stat.S_ISDIR(mode):
+    if _is_folder(path):
         listing = _walk(path)
     elif path.suffix.lower() == ".txt":
         listing = _read_list(path)
@@ -113,6 +97,14 @@ def find_images(source: str | os.PathLike) -> ImageListing:
             + (f" ({len(listing.skipped)} skipped, the first: {listing.skipped[0].reason})" if listing.skipped else "")
         )
     return listing
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        put_back(path)
+        return stat.S_ISDIR(path.stat().st_mode)
+    except OSError as error:
+        raise SAFEError(f"Expected an image folder. Received: {path} ({error.strerror}).") from error
 
 
 def _walk(root: Path) -> ImageListing:

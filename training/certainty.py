@@ -26,6 +26,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rccs.spots.groups import effective_share
+from rccs.spots.rates import corrected
 from support.intervals import LEFT_OUT, clopper_pearson
 from support.text import count
 from training.comparison import Answered, ByGroup, Share
@@ -143,7 +144,7 @@ def certainties(
             worth[i] = effective_share(was_right[None, :, 1], was_right[None, :, 3], 0.0)[0]
             groups[i] = len(part)
     p = np.ones(len(table))
-    p[images > 0] = holm(alone[images > 0])
+    p[images > 0] = corrected(alone[images > 0])
     lost_low, lost_high = clopper_pearson(worth * worsened, worth * right)
     gain = (improved - worsened) / np.maximum(images, 1)
     verdicts = [NOT_SHOWN if p[i] >= LEVEL else BETTER if gain[i] > 0 else WORSE for i in range(len(table))]
@@ -207,23 +208,6 @@ def mcnemar(improved: np.ndarray, worsened: np.ndarray) -> np.ndarray:
 
     fewer = np.minimum(improved, worsened).astype(float)
     return np.minimum(2 * bdtr(fewer, improved + worsened, 0.5), 1.0)
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Correct the p-values of several tests, such that the chance of any false rejection stays below the level.
-
-    Parameters
-    ----------
-    p : ndarray of shape (n,), float64
-
-    Returns
-    -------
-    ndarray of shape (n,), float64
-    """
-    order = np.argsort(p, kind="stable")
-    corrected = np.empty(len(p))
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
-    return corrected
 
 
 def difference_interval(

@@ -5,7 +5,6 @@ the same record and file as after `retrain`, but for the model.
 """
 
 import dataclasses
-import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +19,7 @@ from rccs.review.review import load_review
 from reasons.groups import groups_of_test, notes_of
 from store.output_folder import check_own, working
 from store.runs import CLUSTERS, present_runs
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.run_folder import FAILURES
@@ -30,12 +30,7 @@ from training.result import RETRAINING_FILE, Retraining, save_comparison
 
 
 def compare_answers(
-    before: str | os.PathLike,
-    after: str | os.PathLike,
-    test: str | os.PathLike,
-    out: str | os.PathLike,
-    *,
-    options: DnnOptions = AS_IN_THE_FILE,
+    before: StrPath, after: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE
 ) -> Retraining:
     """Compare two networks by tables of their answers; write `retraining.json` to the folder `out`.
 
@@ -76,17 +71,12 @@ def compare_answers(
         # Classes that are predicted, but that no image has, are no groups of images.
         compared = compared._replace(per_class=tuple(share for share in compared.per_class if share.images))
         result = Retraining(
-            **compared._asdict(),
-            model=first.source,
-            after=second.source,
-            test_root=images.root,
-            task=first.task,
+            **compared._asdict(), model=first.source, after=second.source, test_root=images.root, task=first.task,
             threshold=options.threshold if first.task == "regression" else None,
             assumptions=tuple(dict.fromkeys((*first.assumptions, *second.assumptions, *notes_of(known_groups)))),
             skipped=tuple(sorted({*first.images.skipped, *second.images.skipped})),
-            run=fingerprint(review.original) if review else "",
-            final=final,
-        )
+            run=fingerprint(review.original) if review else "", final=final,
+        )  # fmt: skip
         return save_comparison(result, out)
 
 

@@ -156,17 +156,14 @@ def before_and_after(
     answers = tuple(Answered(test.paths[i], *(describe(test, one) for one in values)) for i, *values in columns)
     improved, worsened = ~before.right & after.right, before.right & ~after.right
     return BeforeAfter(
-        accuracy_before=before.accuracy,
-        accuracy_after=after.accuracy,
-        test_size=len(before.indices),
+        before.accuracy, after.accuracy, len(before.indices),
         improved=tuple(answers[row] for row in np.flatnonzero(improved).tolist()),
         worsened=tuple(answers[row] for row in np.flatnonzero(worsened).tolist()),
         per_rcc=shares_by_rcc(clusters, found) if clusters else (),
         per_class=shares_by_class(test, before, after) if is_classifier else (),
-        outcomes=found,
-        answers=answers if is_classifier else (),
+        outcomes=found, answers=answers if is_classifier else (),
         by_group=_by_group(test, before, after, known_groups),
-    )
+    )  # fmt: skip
 
 
 def _by_group(

@@ -52,10 +52,7 @@ class Overlap(NamedTuple):
 
 
 def overlaps(
-    learned: Mapping[str, Sequence[Path]],
-    proving: Mapping[str, Sequence[Path]],
-    *,
-    progress: Progress = no_progress,
+    learned: Mapping[str, Sequence[Path]], proving: Mapping[str, Sequence[Path]], *, progress: Progress = no_progress
 ) -> tuple[Overlap, ...]:
     """What each learned set has in common with each proving one; only those that have anything.
 

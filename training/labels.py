@@ -33,7 +33,7 @@ from store.entries import append, entries
 from store.output_folder import Writer, is_edited, save_files, showing, writing
 from store.places import absolute, relative
 from store.runs import SELECTION, Run, runs_of
-from support.entries import existing_folder, path_of
+from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
 from support.files import write_text
 from support.matching import rows_by_image
@@ -54,8 +54,8 @@ class Labelling(NamedTuple):
         Leave out unlabelled images instead of raising an error.
     """
 
-    improvement: str | os.PathLike | None = None
-    labels: str | os.PathLike | None = None
+    improvement: StrPath | None = None
+    labels: StrPath | None = None
     only_labelled: bool = False
 
 
@@ -84,11 +84,7 @@ def unlabelled(unsafe: UnsafeSet) -> list[UnsafeImage]:
 
 
 def label_unsafe_set(
-    unsafe: UnsafeSet,
-    classes: Sequence[str],
-    *,
-    improvement: str | os.PathLike | None = None,
-    labels: str | os.PathLike | None = None,
+    unsafe: UnsafeSet, classes: Sequence[str], *, improvement: StrPath | None = None, labels: StrPath | None = None
 ) -> UnsafeSet:
     """Label as many images as possible without the engineer.
 
@@ -144,7 +140,7 @@ def _check_texts(labels: Iterable[str]) -> None:
             raise SAFEError(f"Expected labels of up to {LONGEST_LABEL} characters. Received: {printable(label)[:80]!r}")
 
 
-def read_labels(table: str | os.PathLike) -> dict[str, str]:
+def read_labels(table: StrPath) -> dict[str, str]:
     """Read a table (CSV) with the columns `image` and `label`; other columns are ignored.
 
     Raises
@@ -164,7 +160,7 @@ def read_labels(table: str | os.PathLike) -> dict[str, str]:
     return labels
 
 
-def _refuse_two_labels(image: str, first: str, second: str, table: str | os.PathLike) -> None:
+def _refuse_two_labels(image: str, first: str, second: str, table: StrPath) -> None:
     if first != second:
         raise SAFEError(f"Expected one label for {image} in {table}. Received: {first} and {second}.")
 

@@ -23,7 +23,7 @@ from rccs.clusters import find_clusters
 from rccs.review.review import Review
 from store.output_folder import Writer, check_own, save_files, showing, writing
 from store.places import absolute, relative
-from store.runs import RETRAINING, Run, add_run, present_runs, run_file, runs_of
+from store.runs import RETRAINING, Run, add_run, present_runs, run_file, runs_of, texts_of
 from support.errors import SAFEError
 from support.files import DAMAGED, prepare_folder, read_record, regular, replacing
 from support.images import Skipped
@@ -227,15 +227,20 @@ def save_comparison(result: Retraining, folder: Path) -> Retraining:
     """
     with writing(folder):
         if result.final:
-            final = _final_record(result.final, folder)
-            runs = (read_record(run.folder / RETRAINING_FILE) for run in runs_of(folder, RETRAINING))
-            records = (record.get("final") or {} for record in runs)
-            same = ("root", "held_out", "test_size", "right_before")
-            earlier = sum(all(one.get(name) == final[name] for name in same) for one in records)
-            result = dataclasses.replace(result, final=result.final._replace(earlier=earlier))
+            final = result.final._replace(earlier=_earlier(result.final, folder))
+            result = dataclasses.replace(result, final=final)
         add_retraining(result, folder)
         show_retraining(folder)
     return result
+
+
+def _earlier(final: FinalTest, folder: Path) -> int:
+    """After how many retrainings these images were looked at already."""
+    now = _final_record(final, folder)
+    runs = (read_record(run.folder / RETRAINING_FILE) for run in runs_of(folder, RETRAINING))
+    records = (record.get("final") or {} for record in runs)
+    same = ("root", "held_out", "test_size", "right_before")
+    return sum(all(one.get(name) == now[name] for name in same) for one in records)
 
 
 def _final_record(final: FinalTest, folder: Path) -> dict[str, Any]:
@@ -273,10 +278,9 @@ def show_retraining(folder: Path) -> None:
 
 def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
     """What `show_retraining` writes, without a model that is there already; and the names of what it removes."""
-    run, files = present_runs(folder).get(RETRAINING), dict[str, Writer]()
+    run = present_runs(folder).get(RETRAINING)
+    files: dict[str, Writer] = {**texts_of(run, RETRAINING_FILE)}
     kept = kept_model(folder, run) if run else None
-    if run and (run.folder / RETRAINING_FILE).is_file():
-        files[RETRAINING_FILE] = (run.folder / RETRAINING_FILE).read_text(encoding="utf-8", errors="surrogateescape")
     shown = folder / MODEL_FILE
     if kept and not (shown.is_file() and filecmp.cmp(shown, kept)):
         files[MODEL_FILE] = functools.partial(shutil.copy2, kept)
@@ -325,22 +329,20 @@ def _kept(folder: Path, digest: str) -> Path:
     return folder / MODELS_FOLDER / f"{digest[:16]}{Path(MODEL_FILE).suffix}"
 
 
-def retraining_of(folder: Path, review: Review | None, run: Run | None = None) -> Retraining:
+def retraining_of(folder: Path, review: Review | None) -> Retraining:
     """The retraining for clusters, with the shares of the RCCs as they are now.
 
     Parameters
     ----------
     review : Review or None
         Of the clusters; None if there are none.
-    run : Run, optional
-        The clusters; by default the present ones.
 
     Raises
     ------
     SAFEError
         The retraining is missing or damaged.
     """
-    result = load_retraining(folder, run)
+    result = load_retraining(folder)
     if review is None:
         return result
     if result.outcomes:
@@ -349,15 +351,15 @@ def retraining_of(folder: Path, review: Review | None, run: Run | None = None) -
     return result if not review.edits else dataclasses.replace(result, per_rcc=())
 
 
-def load_retraining(folder: Path, clusters: Run | None = None) -> Retraining:
-    """The retraining for the present clusters, or others.
+def load_retraining(folder: Path) -> Retraining:
+    """The retraining for the present clusters.
 
     Raises
     ------
     SAFEError
         It is missing or damaged.
     """
-    run = present_runs(folder, clusters).get(RETRAINING)
+    run = present_runs(folder).get(RETRAINING)
     if run is None or not run.folder.is_dir():
         raise SAFEError(
             "The last retraining was for other root cause clusters. Open their run to see it (under Earlier runs), or "

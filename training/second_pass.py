@@ -106,14 +106,9 @@ def fine_tune_twice(
         data._replace(answers=answers), settings, progress=_of_pass(2, progress), checkpoint=second_file,
         on_epoch=lambda history, _: on_epoch(joined(history), settings.passes),
     )  # fmt: skip
-    result = FineTuning(
-        second.model,
-        joined(second.history),
-        second.best + len(first.history) - 1,
-        second.stopped,
-        first.seconds + second.seconds,
-        first.waiting + second.waiting,
-    )
+    seconds, waiting = first.seconds + second.seconds, first.waiting + second.waiting
+    best = second.best + len(first.history) - 1
+    result = second._replace(history=joined(second.history), best=best, seconds=seconds, waiting=waiting)
     # An unfinished pass has not come to rest: its learning rate is still high.
     return result._replace(model=first.model, best=first.best) if second.stopped or not second.best else result
 

@@ -9,7 +9,6 @@ matches boxes would leave it out (see `detections.py`); what contradicts the for
 
 import json
 import math
-import os
 import re
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
@@ -20,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from rccs.answers import NOTHING
-from support.entries import number_of, path_of, quoted
+from support.entries import StrPath, number_of, path_of, quoted
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
 from support.text import count, printable
@@ -88,9 +87,7 @@ class DetectorTest:
     notes: tuple[str, ...] = ()
 
 
-def read_coco(
-    truth: str | os.PathLike, results: str | os.PathLike, *, score: float | str = 0.5, labelled: bool = True
-) -> DetectorTest:
+def read_coco(truth: StrPath, results: StrPath, *, score: float | str = 0.5, labelled: bool = True) -> DetectorTest:
     """Read ground truth and results.
 
     Parameters

@@ -253,13 +253,11 @@ def _measured(
     wrong = crop.type != FOUND
     return {
         "object_px": f"{np.sqrt((right - left) * (bottom - top)):.1f}",
-        "object_aspect": f"{(right - left) / (bottom - top):.3g}",
-        "truncated": "yes" if beyond else "no",
+        "object_aspect": f"{(right - left) / (bottom - top):.3g}", "truncated": "yes" if beyond else "no",
         "in_crowd": "yes" if _meet(boxes[crowd], ends).any() else "no",
         "near_by": str(int(_meet(boxes[~crowd], window).sum())),
-        "type": crop.type if wrong else "",
-        "confused_with": _confused_with(test, crop) if wrong else "",
-    }
+        "type": crop.type if wrong else "", "confused_with": _confused_with(test, crop) if wrong else "",
+    }  # fmt: skip
 
 
 def _meet(boxes: np.ndarray, ends: tuple[float, float, float, float]) -> np.ndarray:

@@ -6,8 +6,6 @@ has copies of those that are wrong. What is known of them goes to `parameters.cs
 `objects.csv`.
 """
 
-import csv
-import os
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,21 +23,21 @@ from dnn.tested import predictions_text
 from rccs.answers import CONFIDENCE, NOTHING, Answers
 from rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from store.output_folder import check_own
-from support.entries import existing_folder, is_within, path_of
+from support.entries import StrPath, existing_folder, is_within, path_of
 from support.errors import SAFEError
-from support.files import DAMAGED, prepare_folder, regular
+from support.files import DAMAGED, prepare_folder
 from support.images import Skipped
 from support.progress import Progress, no_progress
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
-from support.tables import from_cell, table_text
+from support.tables import read_own, table_text
 from support.text import count, printable
 
 
 def find_detection_failures(
-    truth: str | os.PathLike,
-    results: str | os.PathLike,
-    images: str | os.PathLike,
-    out: str | os.PathLike,
+    truth: StrPath,
+    results: StrPath,
+    images: StrPath,
+    out: StrPath,
     *,
     iou: float | str = 0.5,
     score: float | str = 0.5,
@@ -96,7 +94,7 @@ def find_detection_failures(
     return failures
 
 
-def image_folder(images: str | os.PathLike, out: str | os.PathLike) -> Path:
+def image_folder(images: StrPath, out: StrPath) -> Path:
     """The folder of whole images; a SAFEError if it is none, or the output folder lies in it."""
     root = existing_folder(images, "the folder of the images that the ground truth names")
     refuse_inside(path_of(out, "an output folder"), root)
@@ -147,16 +145,13 @@ def cut_into(
     """
     files, skipped = files_of(root, test.images)
     known: dict[str, dict[str, str]] = {}
-    try:
-        with replacing_images(target) as folder:
-            for found, unusable in cut_crops(test, crops, files, folder, progress=progress):
-                known |= found
-                skipped += unusable
-            if not known:
-                reason = f" The first: {printable(skipped[0].path)}, {skipped[0].reason}." if skipped else ""
-                raise SAFEError(f"Expected images with objects in {root}. Received none that can be used.{reason}")
-    except OSError as error:
-        raise SAFEError(f"Could not write {target}: {error.strerror or error}. Its content is unchanged.") from error
+    with replacing_images(target) as folder:
+        for found, unusable in cut_crops(test, crops, files, folder, progress=progress):
+            known |= found
+            skipped += unusable
+        if not known:
+            reason = f" The first: {printable(skipped[0].path)}, {skipped[0].reason}." if skipped else ""
+            raise SAFEError(f"Expected images with objects in {root}. Received none that can be used.{reason}")
     kept = sorted((crop for crop in crops if crop.name in known), key=lambda crop: crop.name)
     of_images, unread = _parameters_of_images(root, test.images)
     values = [[known[crop.name][name] if name not in unknown else "" for name in PARAMETERS] for crop in kept]
@@ -214,8 +209,9 @@ def sources_of(image_root: Path, *, within: Path | None = None) -> dict[str, str
     if image_root.name != OBJECTS or not path.is_file() or not is_within(path, within):
         return {}
     try:
-        with regular(path).open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            return {from_cell(row["image"]): from_cell(row["source"]) for row in csv.DictReader(file, strict=True)}
+        header, *rows = read_own(path) or [[]]
+        columns = [header.index(name) for name in ("image", "source")] if rows else []
+        return {row[columns[0]]: row[columns[1]] for row in rows}
     except DAMAGED as error:
         raise SAFEError(f"{path} is damaged ({error}). Cut out the objects again.") from error
 

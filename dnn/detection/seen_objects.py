@@ -5,7 +5,6 @@ follows which whole images to label (`unsafe_images.csv`). What is missed has no
 score, so that lower scores count here than for failures.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ from dnn.failures import check_replaceable
 from rccs.parameters import PARAMETERS_FILE
 from rccs.unsafe_set import UnsafeImage
 from store.output_folder import check_own, save_files
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.images import Skipped
@@ -49,10 +49,10 @@ class SeenObjects(NamedTuple):
 
 
 def cut_seen_objects(
-    info: str | os.PathLike,
-    results: str | os.PathLike,
-    images: str | os.PathLike,
-    out: str | os.PathLike,
+    info: StrPath,
+    results: StrPath,
+    images: StrPath,
+    out: StrPath,
     *,
     score: float | str = 0.05,
     progress: Progress = no_progress,

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image
 
 from dnn.detection.coco import DetectorTest, detector_test, least_score
-from support.entries import path_of, quoted
+from support.entries import StrPath, path_of, quoted
 from support.errors import SAFEError
 from support.files import read_text
 from support.images import FORMATS, SIDEWAYS, UNREADABLE, ImageListing, find_images
@@ -24,9 +24,7 @@ MOST_CLASSES = 10_000
 ORIENTATION = 0x0112  # of EXIF
 
 
-def read_yolo(
-    labels: str | os.PathLike, results: str | os.PathLike, images: str | os.PathLike, *, score: float | str = 0.5
-) -> DetectorTest:
+def read_yolo(labels: StrPath, results: StrPath, images: StrPath, *, score: float | str = 0.5) -> DetectorTest:
     """Read labels and results of the images in a folder; an image without a file has no boxes.
 
     Parameters

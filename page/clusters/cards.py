@@ -22,12 +22,7 @@ from support.text import count, printable
 FIRST_PICTURES = 12  # hundreds would hold up the page for seconds when they are first drawn
 MOST_AT_ONCE = 60  # pictures that the script asks for
 MARKS = {"safe": "✓", "unsafe": "⚠", "unclear": "?", "": ""}
-FAILS = {
-    "more": "fails more",
-    "as often": "as others",
-    "less": "fails less",
-    "too few": "too few tested",
-}
+FAILS = {"more": "fails more", "as often": "as others", "less": "fails less", "too few": "too few tested"}
 
 
 class CardsView:
@@ -96,23 +91,15 @@ def card(shown: Shown, rcc: int) -> dict[str, Any]:
     rate = rate if rate and rate.tested else None  # nothing was compared
     spot = shown.spot_of.get(rcc)
     return {
-        "rcc": rcc,
-        "number": title(rcc),
-        "images": images,
-        "share": images / len(clusters.paths),
-        "size": count(images, "image"),
+        "rcc": rcc, "number": title(rcc), "spot": 0 if spot is None else spot + 1,
+        "images": images, "share": images / len(clusters.paths), "size": count(images, "image"),
         "words": printable(_words(shown, rcc, spot)),
         "confusion": printable(commonest_confusion(clusters.answers_of(rcc))),
-        "fails": FAILS[rate.verdict] if rate else "",
-        "more": rate is not None and rate.verdict == "more",
-        "rate": rate.rate if rate else None,
-        "low": rate.low if rate else None,
-        "high": rate.high if rate else None,
+        "fails": FAILS[rate.verdict] if rate else "", "more": rate is not None and rate.verdict == "more",
+        **{name: getattr(rate, name) if rate else None for name in ("rate", "low", "high")},
         "elsewhere": rate.elsewhere if rate and not math.isnan(rate.elsewhere) else None,
-        "steady": confidence(clusters, rcc),
-        "loose": is_loose(clusters, rcc),
-        "spot": 0 if spot is None else spot + 1,
-    }
+        "steady": confidence(clusters, rcc), "loose": is_loose(clusters, rcc),
+    }  # fmt: skip
 
 
 def judgement(shown: Shown, rcc: int) -> dict[str, Any]:

@@ -26,6 +26,13 @@ PRECISION_MEANINGS = {
     "bfloat16": "half of the time or less, on such a processor; RCCs hardly differ",
     "float32": "the same features on every processor, up to rounding",
 }
+PATHS = (
+    ("Predictions", "predictions", "predictions.csv",
+     "CSV: image, label, predicted. By default predictions.csv beside the images"),
+    ("Test images", "tested", "test", "The folder that the predictions are about, right and wrong images"),
+    ("Parameters", "parameters", "parameters.csv",
+     "CSV: image, then any columns. By default parameters.csv beside the images"),
+)  # fmt: skip
 
 
 class ClustersForm:
@@ -55,20 +62,10 @@ class ClustersForm:
                 elem_id="more-options",
             ) as self.more:  # fmt: skip
                 with gr.Row():
-                    self.predictions = gr.Textbox(
-                        label="Predictions", placeholder="/path/to/predictions.csv",
-                        info="CSV: image, label, predicted. By default predictions.csv beside the images",
-                        elem_id="predictions",
-                    )  # fmt: skip
-                    self.tested = gr.Textbox(
-                        label="Test images", info="The folder that the predictions are about, right and wrong images",
-                        placeholder="/path/to/test", elem_id="tested",
-                    )  # fmt: skip
-                    self.parameters = gr.Textbox(
-                        label="Parameters", placeholder="/path/to/parameters.csv",
-                        info="CSV: image, then any columns. By default parameters.csv beside the images",
-                        elem_id="parameters",
-                    )  # fmt: skip
+                    self.predictions, self.tested, self.parameters = (
+                        gr.Textbox(label=label, info=info, placeholder=f"/path/to/{example}", elem_id=elem_id)
+                        for label, elem_id, example, info in PATHS
+                    )
                     self.group = gr.Dropdown(
                         [], multiselect=True, allow_custom_value=True, label="Groups", elem_id="group",
                         info="The parameter that says which images are of one person, track or drive",
@@ -129,26 +126,14 @@ class ClustersForm:
         predictions, tested = (printable(text) for text in given_predictions(out))
         parameters = printable(given_parameters(out))
         extractor, precision = requested_extractor(clusters), requested_precision(clusters)
-        opened = (
-            predictions
-            or parameters
-            or groups
-            or clusters.without
-            or {extractor, precision} != {"auto"}
-            or clusters.reducer != "pca"
-        )
+        unusual = {extractor, precision} != {"auto"} or clusters.reducer != "pca"
+        opened = predictions or parameters or groups or clusters.without or unusual
         hidden = clusters.answers.columns if clusters.answers else {}
         known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
         values = {
-            self.folder: home,
-            self.reducer: clusters.reducer,
-            self.predictions: predictions,
-            self.tested: tested,
-            self.parameters: parameters,
-            self.extractor: extractor,
-            self.precision: precision,
-            self.partial: False,
-        }
+            self.folder: home, self.reducer: clusters.reducer, self.predictions: predictions, self.tested: tested,
+            self.parameters: parameters, self.extractor: extractor, self.precision: precision, self.partial: False,
+        }  # fmt: skip
         return {
             **{field: gr.update(value=value, **more) for field, value in values.items()},
             self.root: home,

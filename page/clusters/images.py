@@ -33,13 +33,7 @@ from support.text import count, printable
 
 MOST_AT_ONCE = 60  # pictures that the map asks for
 # They share their names; the last one connects them.
-MAP_SCRIPTS = (
-    "clusters/map_colours.js",
-    "clusters/map_drawing.js",
-    "clusters/map_filters.js",
-    "clusters/map_keys.js",
-    "clusters/map.js",
-)
+MAP_SCRIPTS = [f"clusters/{name}.js" for name in ("map_colours", "map_drawing", "map_filters", "map_keys", "map")]
 BY_RCC = ("RCC", "")
 A_NEW_RCC = NOISE - 1  # among the RCCs that images can be moved to
 NO_CORE_POINT = "no core point: fewer than min_samples images lie within eps of it"
@@ -284,9 +278,8 @@ class ImagesView:
             return gr.skip()
         clusters = results.clusters
         similar = most_similar(clusters, rows[0], PER_PAGE)
-        heading = (
-            f"{printable(clusters.paths[rows[0]])}, then the {count(len(similar) - 1, 'failing image')} most like it"
-        )
+        others = count(len(similar) - 1, "failing image")
+        heading = f"{printable(clusters.paths[rows[0]])}, then the {others} most like it"
         return {**self._list(results, similar, heading, picked=rows), self.map: gr.HTML(found=_found(similar))}
 
     def _on_turn(self, rows: list[int], page: int, sent: object, heading: str, run: str, *, by: int) -> dict:
@@ -313,10 +306,7 @@ class ImagesView:
 
     def show_found(self, results: Shown, rows: list[int], how: str) -> dict:
         """Images that belong together for another reason than their RCC, in the grid and marked on the map."""
-        return {
-            **self._selected(results, rows, how),
-            self.map: gr.HTML(found=_found(rows)),
-        }
+        return {**self._selected(results, rows, how), self.map: gr.HTML(found=_found(rows))}
 
     def _selected(self, results: Shown, rows: list[int], how: str) -> dict:
         """Images that were selected or found together, with how many of them each RCC has."""
@@ -334,13 +324,10 @@ def _told(clusters: RootCauseClusters, row: int, known: Mapping[str, np.ndarray]
     """What the grid says of an image (see grid.js), with its parameters."""
     near = near_rcc(clusters, row)
     return {
-        "name": printable(clusters.paths[row]),
-        "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
-        "told": clusters.told(row),
-        "near": "" if near is None else f"near {title(near)}",
-        "between": place_text(clusters, row),
-        "known": _known_text(known, row),
-    }
+        "name": printable(clusters.paths[row]), "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
+        "told": clusters.told(row), "near": "" if near is None else f"near {title(near)}",
+        "between": place_text(clusters, row), "known": _known_text(known, row),
+    }  # fmt: skip
 
 
 def _known_text(columns: Mapping[str, np.ndarray], row: int) -> str:

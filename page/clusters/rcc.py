@@ -91,11 +91,10 @@ class RccView:
             ),
             self.into: gr.Dropdown(
                 choices=[(title(other, shown.notes), other) for other, _ in others],
-                value=others[0][0] if others else None,
-                interactive=bool(others),
+                value=others[0][0] if others else None, interactive=bool(others),
             ),
             self.merge: gr.Button(interactive=bool(others)),
-        }
+        }  # fmt: skip
 
     def wire(self, window: Window, outputs: list, changed: Callable) -> None:
         """Connect the widgets.

@@ -9,7 +9,6 @@ import gradio as gr
 from page.assets import scripted
 from page.clusters.cards import CardsView
 from page.clusters.form import ClustersForm
-from page.clusters.how_found import how_html
 from page.clusters.images import ImagesView
 from page.clusters.rcc import RccView
 from page.clusters.runs import RunsView, refreshed
@@ -39,20 +38,16 @@ from page.visitors import Window, maker_of
 from pipeline.comparison import explain_failures
 from pipeline.descriptions import mend
 from pipeline.generation import generate_clusters
-from pipeline.run_record import (
-    left_behind,
-    not_measured,
-    nuisance_of,
-    parameter_notes,
-    prediction_notes,
-    set_aside_notes,
-)
-from pipeline.summaries import cluster_summary
+from pipeline.run_record import left_behind, nuisance_of, parameter_notes, prediction_notes, set_aside_notes
+from pipeline.summaries import cluster_summary, how_found
+from rccs.clusters import run_record
+from rccs.confidence import consensus_text, why_unknown
 from rccs.gifs import gif_notes
 from rccs.review.edits import Maker
 from rccs.review.notes import title
 from rccs.review.review import Review, rcc_by_now
-from reporting.markup import escaped
+from reporting.elbow import elbow_svg
+from reporting.markup import escaped, filled
 from support.errors import SAFEError
 from support.text import printable
 
@@ -181,6 +176,10 @@ class ClustersTab:
         clusters = results.clusters
         rcc = chosen if chosen is not None and chosen in clusters.groups else results.groups[0]
         folder, skipped = clusters.image_root.name, clusters.skipped
+        how = filled(
+            "page/clusters/how_found.html", clusters=clusters, found=how_found(clusters), curve=elbow_svg(clusters),
+            consensus=consensus_text(clusters), missing=why_unknown(results.review.original, run_record(settings.out)),
+        )  # fmt: skip
         return {
             # With the folder: another window may have chosen it.
             self._status: done(f"{cluster_summary(clusters)} · folder {folder}", self._notes(results)),
@@ -191,7 +190,7 @@ class ClustersTab:
             **self._spots.show(results, spot),
             **self._show_offer(),
             self._compared: results.compared,
-            self._how: how_html(clusters, not_measured(settings.out, results.review.original)),
+            self._how: how,
             self._skipped_pane: gr.update(label=f"Skipped images ({len(skipped)})", visible=bool(skipped)),
             self._skipped: [[printable(path), printable(reason)] for path, reason in skipped],
             **self._runs_view.show(results),
@@ -229,11 +228,7 @@ class ClustersTab:
         return " ".join(filter(None, notes))
 
     def _show_rcc(self, results: Shown, chosen: int) -> dict:
-        return {
-            self._rcc: chosen,
-            **self._rcc_view.show(results, chosen),
-            **self.images_view.show(results, chosen),
-        }
+        return {self._rcc: chosen, **self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
 
     def _choose(self, results: Shown, chosen: int) -> dict:
         return {self._cards.widget: gr.HTML(chosen), **self._show_rcc(results, chosen)}
@@ -438,9 +433,6 @@ def _nothing(settings: PageSettings) -> str:
         [
             ("Give the failing images", f"Type the folder of images on which the network fails{example}. {none}"),
             ("Click Generate RCCs", "SAFE groups them by the reason for failing: root cause clusters, RCCs."),
-            (
-                "Name the reasons",
-                "Look through each cluster, name what its images share, and judge if it is a hazard.",
-            ),
+            ("Name the reasons", "Look through each cluster, name what its images share, and judge if it is a hazard."),
         ],
     )

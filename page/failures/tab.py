@@ -29,18 +29,13 @@ from support.text import printable
 
 TAB = "failures"
 RESCALE = [
-    ("Read from the model", ""),
-    ("0 to 255", "none"),
-    ("0 to 1", "1/255"),
-    ("−1 to 1", "signed"),
+    ("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed"),
     ("As torchvision and timm", "imagenet"),
-]
+]  # fmt: skip
 KINDS = [
-    ("Model", "model"),
-    ("Table of its answers", "answers"),
-    ("Detector: COCO files", "coco"),
+    ("Model", "model"), ("Table of its answers", "answers"), ("Detector: COCO files", "coco"),
     ("Detector: YOLO files", "yolo"),
-]
+]  # fmt: skip
 # What each kind needs, as an error names it
 DETECTOR = {"truth": "ground truth", "results": "results of the detector", "test": "folder of images"}
 NEEDED = {
@@ -76,13 +71,8 @@ class FailuresTab(FormTab):
         self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 
     def _lay_out_form(self) -> None:
-        kind = gr.Radio(
-            KINDS,
-            value="model",
-            label="The network",
-            info="SAFE runs a Keras or ONNX model itself; of any other network it takes the answers",
-            elem_id="failures-kind",
-        )
+        info = "SAFE runs a Keras or ONNX model itself; of any other network it takes the answers"
+        kind = gr.Radio(KINDS, value="model", label="The network", info=info, elem_id="failures-kind")
         self.form.add("kind", kind)
         with gr.Row(elem_classes="safe-form"):
             self._path("model", "Model", "Keras (.keras, .h5) or ONNX (.onnx); only read", "model.keras")
@@ -114,11 +104,8 @@ class FailuresTab(FormTab):
                 self._text("targets", "Targets of a regression", columns, "/path/to/targets.csv")
                 larger = "A larger error is a failure; in the unit of the targets"
                 self._text("threshold", "Threshold of a regression", larger)
-                self.partial = gr.Checkbox(
-                    label="Accept a part (--partial)",
-                    info="Tables without a row for more than a tenth of the images",
-                    elem_id="failures-partial",
-                )
+                info = "Tables without a row for more than a tenth of the images"
+                self.partial = gr.Checkbox(label="Accept a part (--partial)", info=info, elem_id="failures-partial")
             with gr.Row(elem_classes="for-classifier"):
                 proof = "To prove a retraining: these images take part in nothing else"
                 self._text("hold_out", "Hold out a share", proof, "0.3")

@@ -52,12 +52,9 @@ class FailuresView:
                     self.assumptions = gr.HTML(elem_id="failures-assumed")
             with gr.Accordion("Skipped images", open=False, visible=False) as self.skipped_pane:
                 self.skipped = gr.Dataframe(
-                    headers=["image", "reason"],
-                    interactive=False,
-                    max_height=260,
-                    wrap=True,
+                    headers=["image", "reason"], interactive=False, max_height=260, wrap=True,
                     elem_id="failures-skipped",
-                )
+                )  # fmt: skip
         self.outputs = [self.pane, self.figures, self.matrix_pane, self.matrix, self.rates_pane, self.rates, self.find,
                         self.assumptions, self.skipped_pane, self.skipped, *self.images.outputs]  # fmt: skip
 
@@ -183,10 +180,7 @@ def _figures(shown: Collected, known: KnownGroups | None) -> Markup:
     whole = "" if shown.detector or not failures.skipped else f" of {tested + len(failures.skipped):,}"
     of = "crops, of objects and of false detections" if shown.detector else "test images"
     of += f"; {failures.held_out:,} more held out" if failures.held_out else ""
-    rows = [
-        (name, f"{failures.accuracy:.1%}", interval),
-        ("Failures", f"{wrong:,}", f"of {tested:,}{whole} {of}"),
-    ]
+    rows = [(name, f"{failures.accuracy:.1%}", interval), ("Failures", f"{wrong:,}", f"of {tested:,}{whole} {of}")]
     if failures.threshold is not None:
         rows.append(("A failure is", f"> {failures.threshold:g}", "error, in the unit of the targets"))
     elif not shown.regression:

@@ -49,13 +49,9 @@ class LabelsTab:
             classes = "A folder for each class: the classes to choose from"
             self.train = self.form.path("train", "classes-folder", "Training folder", classes, "train")
             self.table = gr.Textbox(
-                label="Labels from a table",
-                info="CSV with the columns image and label; or click below",
-                placeholder="/path/to/labels.csv",
-                scale=3,
-                min_width=220,
-                elem_id="labels-table",
-            )
+                label="Labels from a table", info="CSV with the columns image and label; or click below",
+                placeholder="/path/to/labels.csv", scale=3, min_width=220, elem_id="labels-table",
+            )  # fmt: skip
             self.example = gr.Button(
                 "Example", scale=0, min_width=110, visible=settings.example is not None, elem_id="example-classes"
             )
@@ -132,9 +128,8 @@ class LabelsTab:
             try:
                 return tuple(class_folders(Path(self._settings.accept(given))))
             except OSError as error:
-                raise SAFEError(
-                    f"Expected the training folder, with a folder for each class. Received: {given}"
-                ) from error
+                wanted = "the training folder, with a folder for each class"
+                raise SAFEError(f"Expected {wanted}. Received: {given}") from error
         with contextlib.suppress(SAFEError):
             failures = failures_of(self._settings.results.shown().review.original, self._settings.out)
             if failures and failures.classes:

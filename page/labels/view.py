@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from page.assets import asset, script
+from page.assets import scripted
 from page.jobs import PageSettings
 from page.pictures import data_uri
 from page.visitors import visitor_of
@@ -68,15 +68,10 @@ class LabelView:
             train, names = _parts(sent, 2)
             return examples(train, _texts(names))
 
-        self.widget = gr.HTML(
-            html_template=asset("labels/label.html"),
-            js_on_load=script("labels/label.js"),
+        self.widget = scripted(
+            "labels/label", None, version="", classes=[], train="", elem_id="labelling",
             server_functions=[label_state, label_picture, give_label, undo_label, class_pictures],
-            version="",
-            classes=[],
-            train="",
-            elem_id="labelling",
-        )
+        )  # fmt: skip
 
     def show(self, classes: list[str], train: str) -> gr.HTML:
         """What the widget shows: the unsafe set in the output folder, to be labelled with these classes.
@@ -134,16 +129,12 @@ class LabelView:
                 steps = self._steps_of(visitor)
                 if steps and steps[-1].key == set_key(unsafe):
                     step = steps[-1]
-                    changed = [
-                        image for image in unsafe.images if step.after.get(image.image, image.label) != image.label
-                    ]
+                    changed = [one for one in unsafe.images if step.after.get(one.image, one.label) != one.label]
                     if changed:
                         steps.pop()  # it can never be undone; the one before may
                         raise SAFEError(_changed_since(changed))
-                    images = [
-                        image._replace(label=step.before.get(image.image, image.label)) for image in unsafe.images
-                    ]
-                    unsafe = dataclasses.replace(unsafe, images=tuple(images))
+                    back = (one._replace(label=step.before.get(one.image, one.label)) for one in unsafe.images)
+                    unsafe = dataclasses.replace(unsafe, images=tuple(back))
                     save_labels(unsafe, self._settings.out, by=visitor_of(visitor))
                     steps.pop()
                     undone = next(i for i, image in enumerate(unsafe.images) if image.image in step.before)
@@ -184,24 +175,17 @@ class LabelView:
             steps = self._steps.get(visitor_of(visitor))
             undo = steps is not None and bool(steps) and steps[-1].key == set_key(unsafe)
         return {
-            "problem": printable(problem),
-            "rcc": chosen,
-            "set": set_key(unsafe),
-            "classes": _texts(classes),
-            "undo": undo,
-            "rccs": [_count(unsafe, k, printable(title(k, notes))) for k in rccs],
+            "problem": printable(problem), "rcc": chosen, "set": set_key(unsafe), "classes": _texts(classes),
+            "undo": undo, "rccs": [_count(unsafe, k, printable(title(k, notes))) for k in rccs],
             "images": [
-                {
-                    "index": i,
-                    "name": printable(Path(image.image).name),
-                    "label": printable(image.label),
-                    "picture": data_uri(unsafe.improvement_root / image.image, 72, self._settings.root)
-                    if place < MOST_TILES
-                    else "",
-                }
-                for place, (i, image) in enumerate(members)
+                {"index": i, "name": printable(Path(one.image).name), "label": printable(one.label),
+                 "picture": self._tile(unsafe, one) if place < MOST_TILES else ""}
+                for place, (i, one) in enumerate(members)
             ],
-        }
+        }  # fmt: skip
+
+    def _tile(self, unsafe: UnsafeSet, image: UnsafeImage) -> str:
+        return data_uri(unsafe.improvement_root / image.image, 72, self._settings.root)
 
 
 def _image_at(unsafe: UnsafeSet, index: Any) -> UnsafeImage:
@@ -233,9 +217,8 @@ def _check_seen(images: list[UnsafeImage], seen: object) -> None:
 def _changed_since(images: list[UnsafeImage]) -> str:
     """A sentence that says which images were labelled in another window in the meantime."""
     first, *more = images
-    others = (
-        f", and so were {count(len(more), 'other image')}" if len(more) > 1 else ", and so was another" if more else ""
-    )
+    others = f", and so were {count(len(more), 'other image')}" if len(more) > 1 else ""
+    others = others or (", and so was another" if more else "")
     label = f"“{first.label}”" if first.label else "no label"
     return f"{printable(Path(first.image).name)} was changed meanwhile, to {printable(label)}{others}."
 

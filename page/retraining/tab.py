@@ -36,8 +36,7 @@ STEPS = [
 ]
 EMPTY = empty("Not retrained yet.", STEPS)
 EARLIER = empty(
-    "The last retraining was for other clusters. Open their run: Earlier runs, in the tab Root cause clusters.",
-    STEPS,
+    "The last retraining was for other clusters. Open their run: Earlier runs, in the tab Root cause clusters.", STEPS
 )
 AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
 # Parameters of `Wishes`, and the fields that they are typed into
@@ -176,19 +175,12 @@ class RetrainingTab(FormTab):
         final = settings.accept(fields["final"]) if (fields["final"] or "").strip() else None
         remember(settings.out, TAB, fields)
         retrain(
-            dnn,
-            train_folder,
-            test_folder,
-            settings.out,
+            dnn, train_folder, test_folder, settings.out, final=final, within=settings.root,
             options=DnnOptions(fields["rescale"] or None, trust and self._may_trust),
             labelling=Labelling(only_labelled=bool(fields["only_labelled"])),
-            final=final,
-            within=settings.root,
             wishes=Wishes(**numbers, aim=fields["aim"] or AIM, unlabelled=0 if fields["one_pass"] else None),
-            progress=job.tell,
-            on_epoch=on_epoch,
-            should_stop=job.cancelled,
-        )
+            progress=job.tell, on_epoch=on_epoch, should_stop=job.cancelled,
+        )  # fmt: skip
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""

@@ -36,10 +36,7 @@ GALLERY_LIMIT = 120  # each image is decoded on the server and sent to the brows
 
 STEPS = [
     ("Generate RCCs", "In the tab before: root cause clusters, the reasons for which the network fails."),
-    (
-        "Give the improvement images",
-        "A folder of images that the network was not trained on, and its test accuracy.",
-    ),
+    ("Give the improvement images", "A folder of images that the network was not trained on, and its test accuracy."),
     ("Click Select unsafe set", "You get the images to label (the unsafe set): those nearest to the RCCs."),
 ]
 EMPTY = empty("No unsafe set yet.", STEPS)
@@ -57,14 +54,9 @@ class UnsafeTab(FormTab):
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
         with gr.Row(elem_classes="safe-form"):
-            self.form.text(
-                "folder",
-                "improvement",
-                "Improvement folder",
-                "Images that the network was not trained on, labelled or not",
-                "/path/to/improvement/images",
-                scale=4,
-            )
+            info = "Images that the network was not trained on, labelled or not"
+            place = "/path/to/improvement/images"
+            self.form.text("folder", "improvement", "Improvement folder", info, place, scale=4)
             self.form.text("size", "set-size", "Number of images", "To label", scale=1, min_width=150)
             info = "From 0 to 1; of a detector, the share found"
             self.form.text("accuracy", "accuracy", "Test accuracy", info, "0.93", scale=1, min_width=150)
@@ -86,14 +78,9 @@ class UnsafeTab(FormTab):
             text("test_size", "test-size", "Test-set size", "Empty: failing images / (1 − accuracy)")
         with gr.Row():
             quota = gr.Radio(
-                [("by its failing images", "size"), ("the same of each (the paper)", "equal")],
-                value=QUOTA,
-                label="Images for each RCC",
-                info="How the set is divided",
-                scale=2,
-                min_width=460,
-                elem_id="quota",
-            )
+                [("by its failing images", "size"), ("the same of each (the paper)", "equal")], value=QUOTA, scale=2,
+                label="Images for each RCC", info="How the set is divided", min_width=460, elem_id="quota",
+            )  # fmt: skip
             add("quota", quota)
             for name, elem_id, label, info in (
                 ("leave_out", "leave-out", "Leave out RCCs marked safe", "No image is selected for them"),
@@ -113,36 +100,25 @@ class UnsafeTab(FormTab):
             with gr.Column(scale=5, min_width=430):
                 gr.HTML(f"<h3 class='safe-title' title='{COLUMNS}'>By root cause cluster</h3>")
                 self.per_rcc = gr.Dataframe(
-                    headers=["RCC", "failing", "candidates", "selected", "within eps"],
-                    interactive=False,
-                    max_height=500,
-                    wrap=True,
+                    headers=["RCC", "failing", "candidates", "selected", "within eps"], interactive=False,
                     column_widths=["30%", "14%", "20%", "16%", "20%"],  # or a long name would hide the numbers
-                    buttons=[],
-                    elem_id="unsafe-rccs",
-                )
+                    max_height=500, wrap=True, buttons=[], elem_id="unsafe-rccs",
+                )  # fmt: skip
             with gr.Column(scale=6, min_width=360):
                 self.rcc = gr.Dropdown(
                     label="Images selected for", info="The largest RCC first", choices=[], elem_id="unsafe-rcc"
                 )
                 self.heading = gr.HTML()
                 self.gallery = gr.Gallery(
-                    show_label=False,
-                    columns=6,
+                    show_label=False, columns=6, object_fit="contain", buttons=[], interactive=False,
                     height=384,  # ends in the middle of a row, so that one sees that there are more
-                    object_fit="contain",
-                    buttons=[],
-                    interactive=False,
                     elem_id="unsafe-gallery",
-                )
+                )  # fmt: skip
         with gr.Accordion("All selected images", open=False):
             self.table = gr.Dataframe(
-                headers=["image", "RCC", "distance", "within eps", "why"],
-                interactive=False,
-                max_height=420,
-                show_search="filter",
-                elem_id="unsafe-table",
-            )
+                headers=["image", "RCC", "distance", "within eps", "why"], interactive=False, max_height=420,
+                show_search="filter", elem_id="unsafe-table",
+            )  # fmt: skip
 
     def _guide(self) -> str:
         """What to do where there is no unsafe set to show; empty where there is one."""
@@ -172,11 +148,8 @@ class UnsafeTab(FormTab):
             raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
         rccs = [k for k in current.clusters.groups if k != NOISE]
         selected = {k: [image for image in unsafe.images if image.rcc == k] for k in rccs}
-        choices = [
-            (f"{title(k, current.notes)} · {count(len(images), 'image')}", k)
-            for k, images in selected.items()
-            if images
-        ]
+        named = ((f"{title(k, current.notes)} · {count(len(images), 'image')}", k) for k, images in selected.items())
+        choices = [choice for choice in named if selected[choice[1]]]
         return {
             self.status: self._summary(unsafe),
             self.pane: reveal(),
@@ -184,17 +157,12 @@ class UnsafeTab(FormTab):
             self.per_rcc: _rows_by_rcc(unsafe, current, selected),
             self.rcc: gr.Dropdown(choices=choices, value=choices[0][1]),
             self.table: [
-                [
-                    printable(image.image),
-                    image.rcc,
-                    f"{image.distance:.4f}",
-                    "yes" if image.within_eps else "no",
-                    printable(image.why),
-                ]
-                for image in unsafe.images
+                [printable(one.image), one.rcc, f"{one.distance:.4f}", "yes" if one.within_eps else "no",
+                 printable(one.why)]
+                for one in unsafe.images
             ],
             **self._show_gallery(unsafe, choices[0][1]),
-        }
+        }  # fmt: skip
 
     def _summary(self, unsafe: UnsafeSet) -> str:
         written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
@@ -323,13 +291,6 @@ def _exception(image: UnsafeImage) -> str:
 
 def _rows_by_rcc(unsafe: UnsafeSet, current: Shown, selected: dict[int, list[UnsafeImage]]) -> list[list]:
     """The table by RCC: its name, and how many images are failing, candidates, selected, and within eps of it."""
-    return [
-        [
-            title(k, current.notes) + (" (left out)" if k in unsafe.left_out else ""),
-            int(current.clusters.sizes[k]),
-            unsafe.candidates[k],
-            len(images),
-            sum(image.within_eps for image in images),
-        ]
-        for k, images in selected.items()
-    ]
+    sizes, near = current.clusters.sizes, {k: sum(one.within_eps for one in images) for k, images in selected.items()}
+    names = {k: title(k, current.notes) + (" (left out)" if k in unsafe.left_out else "") for k in selected}
+    return [[names[k], int(sizes[k]), unsafe.candidates[k], len(selected[k]), near[k]] for k in selected]

@@ -57,13 +57,8 @@ def reviewed(
         found = np.flatnonzero((labels == rcc) & ~moved)
         one = np.zeros(len(found), dtype=int)
         reach[rcc] = rcc_reach(clusters.points[found], one, is_core[found])[0] if len(found) else 0
-    return dataclasses.replace(
-        clusters,
-        labels=labels,
-        is_core=is_core,
-        reach=reach,
-        steadiness=_steadiness_left(clusters.steadiness, len(reach), touched),
-    )
+    steadiness = _steadiness_left(clusters.steadiness, len(reach), touched)
+    return dataclasses.replace(clusters, labels=labels, is_core=is_core, reach=reach, steadiness=steadiness)
 
 
 def labels_after(clusters: RootCauseClusters, edits: Iterable[Edit]) -> np.ndarray:

@@ -45,8 +45,7 @@ REGISTER = {
     "exposure": Field("Exposure", "E3, a tenth of all drives"),
     "criterion": Field("Acceptance criterion", "light < 0.4: at most 5 % wrong at 95 %"),
     "measure": Field(
-        "Measure",
-        choices=("more data", "retraining", "redundancy", "monitoring", "restriction of use", "fallback"),
+        "Measure", choices=("more data", "retraining", "redundancy", "monitoring", "restriction of use", "fallback")
     ),
     "ticket": Field("Requirement or ticket", "REQ-117"),
     "owner": Field("Owner", "J. Doe"),

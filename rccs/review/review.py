@@ -130,12 +130,7 @@ def rccs_marked_safe(folder: Path) -> tuple[int, ...]:
 
 
 def set_note(
-    folder: Path,
-    note: RccNote,
-    *,
-    seen: RccNote | None = None,
-    by: str = "",
-    original: RootCauseClusters | None = None,
+    folder: Path, note: RccNote, *, seen: RccNote | None = None, by: str = "", original: RootCauseClusters | None = None
 ) -> Kept[RccNote]:
     """Write the changed fields of the note on one RCC.
 

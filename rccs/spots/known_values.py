@@ -4,7 +4,6 @@ A nuisance is a recorded parameter or a measured attribute. A folder of images i
 the kind that it had when the clusters were found.
 """
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 from dbscan.set_aside import CATEGORY, SetAside
 from features.attributes import ATTRIBUTES, measured_images
 from rccs.parameters import numbers_of, read_texts
+from support.entries import StrPath
 from support.progress import Progress, no_progress
 
 
@@ -28,7 +28,7 @@ def attributes_of(
 
 
 def recorded_texts(
-    what: SetAside, root: Path, paths: Sequence[str], *, parameters: str | os.PathLike | None
+    what: SetAside, root: Path, paths: Sequence[str], *, parameters: StrPath | None
 ) -> dict[str, list[str]]:
     """The recorded values of nuisances, as texts; a nuisance of which nothing is recorded is left out.
 

@@ -47,12 +47,7 @@ class _Counts(NamedTuple):
 
 
 def with_new_rates(
-    spots: Sequence[WeakSpot],
-    columns: Columns,
-    wrong: np.ndarray,
-    search: Find,
-    *,
-    groups: Groups | None = None,
+    spots: Sequence[WeakSpot], columns: Columns, wrong: np.ndarray, search: Find, *, groups: Groups | None = None
 ) -> list[WeakSpot]:
     """The weak spots with the rate that is expected of new images (`new_rate`, `new_low`, `new_high`).
 

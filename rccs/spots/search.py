@@ -89,13 +89,7 @@ class Search:
     """
 
     def __init__(
-        self,
-        searched: Searched,
-        open_to: np.ndarray,
-        *,
-        level: float,
-        overall: float = 0.0,
-        only: Sequence[str] = (),
+        self, searched: Searched, open_to: np.ndarray, *, level: float, overall: float = 0.0, only: Sequence[str] = ()
     ):
         columns, wrong, never_together, self.groups, self.classes = searched
         tried = _tried(columns)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, multinomial, t
 
+from rccs.spots.rates import corrected
 from training.certainty import (
     BETTER,
     LEVEL,
@@ -18,7 +19,6 @@ from training.certainty import (
     class_summary,
     clustered,
     difference_interval,
-    holm,
     in_words,
     lost_in_words,
     mcnemar,
@@ -99,10 +99,9 @@ def test_of_many_classes_of_equal_models_none_differs_in_95_percent_of_draws():
 
 
 def test_holm_multiplies_each_p_by_the_number_of_those_that_are_left():
-    corrected = holm(np.array([0.04, 0.01, 0.02, 0.9]))
-    np.testing.assert_allclose(corrected, [0.08, 0.04, 0.06, 0.9])
-    assert holm(np.array([0.6, 0.7])).tolist() == [1.0, 1.0]
-    assert holm(np.array([])).tolist() == []
+    np.testing.assert_allclose(corrected(np.array([0.04, 0.01, 0.02, 0.9])), [0.08, 0.04, 0.06, 0.9])
+    assert corrected(np.array([0.6, 0.7])).tolist() == [1.0, 1.0]
+    assert corrected(np.array([])).tolist() == []
 
 
 # --- Images that are not independent ----------------------------------------------------------------------------
