@@ -59,20 +59,11 @@ from training.together import answer_together, together_text, trade_off
 
 
 def retrain(
-    model: StrPath,
-    train: StrPath,
-    test: StrPath,
-    out: StrPath,
-    *,
-    options: DnnOptions = AS_IN_THE_FILE,
-    labelling: Labelling = AS_LABELLED,
-    wishes: Wishes = NO_WISHES,
-    final: StrPath | None = None,
-    within: Path | None = None,
-    progress: Progress = no_progress,
-    on_epoch: OnEpoch = lambda history, passes: None,
+    model: StrPath, train: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE,
+    labelling: Labelling = AS_LABELLED, wishes: Wishes = NO_WISHES, final: StrPath | None = None,
+    within: Path | None = None, progress: Progress = no_progress, on_epoch: OnEpoch = lambda history, passes: None,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Retraining:
+) -> Retraining:  # fmt: skip
     """Fine-tune the DNN with the unsafe set in the folder `out`; write the new model and the comparison there.
 
     Parameters
@@ -400,15 +391,9 @@ def _looked_at_once(
 
 
 def _compare(
-    material: _Material,
-    before: Judgement,
-    after: Judgement,
-    tuning: FineTuning,
-    settings: Settings,
-    data: TrainingData,
-    tested: Pixels,
-    known_groups: KnownGroups | None,
-) -> Retraining:
+    material: _Material, before: Judgement, after: Judgement, tuning: FineTuning, settings: Settings,
+    data: TrainingData, tested: Pixels, known_groups: KnownGroups | None,
+) -> Retraining:  # fmt: skip
     test = material.test
     files = _files(material)
     unreadable = [Skipped(os.fspath(files[i]), reason) for i, reason in sorted(data.pixels.unreadable.items())]

@@ -163,17 +163,10 @@ class SelectionSettings(NamedTuple):
 
 
 def select_unsafe_set(
-    improvement: StrPath,
-    clusters: RootCauseClusters,
-    settings: SelectionSettings,
-    *,
-    weights: StrPath | None = None,
-    stream: Stream | None = None,
-    likely_wrong: LikelyWrong | None = None,
-    sought: SpotsSought | None = None,
-    within: Path | None = None,
-    progress: Progress = no_progress,
-) -> UnsafeSet:
+    improvement: StrPath, clusters: RootCauseClusters, settings: SelectionSettings, *, weights: StrPath | None = None,
+    stream: Stream | None = None, likely_wrong: LikelyWrong | None = None, sought: SpotsSought | None = None,
+    within: Path | None = None, progress: Progress = no_progress,
+) -> UnsafeSet:  # fmt: skip
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
     The folder is streamed: in memory are the features of `TOGETHER` batches and, for each RCC, at most 1,000 candidates

@@ -115,15 +115,9 @@ class Failures:
 
 
 def find_failures(
-    model: StrPath,
-    test: StrPath,
-    out: StrPath,
-    *,
-    options: DnnOptions = AS_IN_THE_FILE,
-    train: StrPath | None = None,
-    hold_out: HoldOut | None = None,
-    progress: Progress = no_progress,
-) -> Failures:
+    model: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None,
+    hold_out: HoldOut | None = None, progress: Progress = no_progress,
+) -> Failures:  # fmt: skip
     """Run a DNN on a test set; write the failing images and the accuracy to the folder `out`.
 
     Parameters

@@ -40,15 +40,9 @@ class GridView:
     """
 
     def __init__(
-        self,
-        name: str,
-        file_of: Callable[[object, str], Path],
-        root: Path | None,
-        *,
-        looks: bool = True,
-        below: str = "",
-        functions: tuple[Callable, ...] = (),
-    ):
+        self, name: str, file_of: Callable[[object, str], Path], root: Path | None, *, looks: bool = True,
+        below: str = "", functions: tuple[Callable, ...] = (),
+    ):  # fmt: skip
         self._file_of, self._root, self._looks = file_of, root, looks
 
         def grid_picture(sent: list) -> str:
@@ -78,15 +72,9 @@ class GridView:
             return ""
 
     def show(
-        self,
-        heading: str,
-        rows: Sequence[int],
-        page: int,
-        told: Callable[[int], Mapping[str, str]],
-        file: Callable[[int], Path],
-        key: str,
-        picked: Sequence[int] = (),
-    ) -> dict:
+        self, heading: str, rows: Sequence[int], page: int, told: Callable[[int], Mapping[str, str]],
+        file: Callable[[int], Path], key: str, picked: Sequence[int] = (),
+    ) -> dict:  # fmt: skip
         """A page of images.
 
         Parameters

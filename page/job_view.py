@@ -85,17 +85,9 @@ class JobView:
     """
 
     def __init__(
-        self,
-        settings: PageSettings,
-        tab: str,
-        status: gr.HTML,
-        button: gr.Button,
-        cancel: gr.Button,
-        guide: Callable[[], str],
-        result: gr.Column,
-        stopped: str = STOPPED,
-        others: Sequence[gr.Button] = (),
-    ):
+        self, settings: PageSettings, tab: str, status: gr.HTML, button: gr.Button, cancel: gr.Button,
+        guide: Callable[[], str], result: gr.Column, stopped: str = STOPPED, others: Sequence[gr.Button] = (),
+    ):  # fmt: skip
         self._buttons = (button, *others)
         self._jobs, self._tab, self._guide, self._result = settings.jobs, tab, guide, result
         self._stopped = stopped

@@ -40,16 +40,9 @@ class Checked(NamedTuple):
 
 
 def check_requirements(
-    requirements: StrPath,
-    out: Path,
-    predictions: StrPath | None = None,
-    tested: StrPath | None = None,
-    *,
-    learned: StrPath | None = None,
-    groups: Sequence[str] = (),
-    partial: bool = False,
-    progress: Progress = no_progress,
-) -> Checked:
+    requirements: StrPath, out: Path, predictions: StrPath | None = None, tested: StrPath | None = None, *,
+    learned: StrPath | None = None, groups: Sequence[str] = (), partial: bool = False, progress: Progress = no_progress,
+) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
 
     Parameters

@@ -38,17 +38,10 @@ class Confirmation(NamedTuple):
 
 
 def confirm(
-    out: Path,
-    predictions: StrPath,
-    tested: StrPath,
-    *,
-    after: StrPath | None = None,
-    groups: Sequence[str] = (),
-    partial: bool = False,
-    weights: StrPath | None = None,
-    stream: Stream | None = None,
+    out: Path, predictions: StrPath, tested: StrPath, *, after: StrPath | None = None, groups: Sequence[str] = (),
+    partial: bool = False, weights: StrPath | None = None, stream: Stream | None = None,
     progress: Progress = no_progress,
-) -> Confirmation:
+) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
 
     Parameters

@@ -49,21 +49,11 @@ class AnswerTables(NamedTuple):
 
 
 def select_images(
-    improvement: StrPath,
-    out: Path,
-    settings: SelectionSettings,
-    *,
-    leave_out_safe: bool = False,
-    reasons: bool = False,
-    within: Path | None = None,
-    model: StrPath | None = None,
-    test: StrPath | None = None,
-    options: DnnOptions = AS_IN_THE_FILE,
-    tables: AnswerTables | None = None,
-    weights: StrPath | None = None,
-    stream: Stream | None = None,
-    progress: Progress = no_progress,
-) -> UnsafeSet:
+    improvement: StrPath, out: Path, settings: SelectionSettings, *, leave_out_safe: bool = False,
+    reasons: bool = False, within: Path | None = None, model: StrPath | None = None, test: StrPath | None = None,
+    options: DnnOptions = AS_IN_THE_FILE, tables: AnswerTables | None = None, weights: StrPath | None = None,
+    stream: Stream | None = None, progress: Progress = no_progress,
+) -> UnsafeSet:  # fmt: skip
     """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, with the engineer's edits; write it there.
 
     If the settings have neither the accuracy on the test set nor the number of images, the accuracy is that of the

@@ -147,16 +147,10 @@ class Known(NamedTuple):
 
 
 def compare_with_right(
-    clusters: RootCauseClusters,
-    tested: AnsweredImages,
-    *,
-    parameters: StrPath | None = None,
-    in_spots: np.ndarray | None = None,
-    known_groups: KnownGroups | None = None,
-    weights: StrPath | None = None,
-    stream: Stream | None = None,
-    progress: Progress = no_progress,
-) -> Comparison:
+    clusters: RootCauseClusters, tested: AnsweredImages, *, parameters: StrPath | None = None,
+    in_spots: np.ndarray | None = None, known_groups: KnownGroups | None = None, weights: StrPath | None = None,
+    stream: Stream | None = None, progress: Progress = no_progress,
+) -> Comparison:  # fmt: skip
     """Extract the features of the images that are right, and find the nearest failing image of each tested image.
 
     Parameters
@@ -228,15 +222,9 @@ def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[st
 
 
 def points_of_tested(
-    clusters: RootCauseClusters,
-    tested: AnsweredImages,
-    rows: np.ndarray,
-    *,
-    parameters: StrPath | None,
-    weights: StrPath | None = None,
-    stream: Stream | None = None,
-    progress: Progress = no_progress,
-) -> tuple[np.ndarray, np.ndarray]:
+    clusters: RootCauseClusters, tested: AnsweredImages, rows: np.ndarray, *, parameters: StrPath | None,
+    weights: StrPath | None = None, stream: Stream | None = None, progress: Progress = no_progress,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Tested images as points of the clusters, in the order of `rows`, without unreadable ones; and which are readable.
 
     Parameters

@@ -76,16 +76,9 @@ def speaking(engineer: str) -> Iterator[None]:
 
 
 def append(
-    db: sqlite3.Connection,
-    kind: str,
-    subject: str,
-    value: object,
-    *,
-    author: str = "",
-    run: str = "",
-    part_of: int | None = None,
-    time: str | None = None,
-) -> int:
+    db: sqlite3.Connection, kind: str, subject: str, value: object, *, author: str = "", run: str = "",
+    part_of: int | None = None, time: str | None = None,
+) -> int:  # fmt: skip
     """Add an entry within a transaction (see `store.database.changing`); its number.
 
     Parameters

@@ -70,15 +70,9 @@ class Run(NamedTuple):
 
 
 def add_run(
-    folder: Path,
-    kind: str,
-    files: Mapping[str, Writer],
-    *,
-    clusters: str = "",
-    facts: Mapping[str, Any] | None = None,
-    time: str | None = None,
-    then: Callable[[sqlite3.Connection, int], object] | None = None,
-) -> Run:
+    folder: Path, kind: str, files: Mapping[str, Writer], *, clusters: str = "", facts: Mapping[str, Any] | None = None,
+    time: str | None = None, then: Callable[[sqlite3.Connection, int], object] | None = None,
+) -> Run:  # fmt: skip
     """Write a run; it is the present one of its kind from then on, all of it or nothing.
 
     Parameters

@@ -159,17 +159,10 @@ def draw_balanced(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.nd
 
 
 def fine_tune(
-    dnn: Dnn,
-    data: TrainingData,
-    settings: Settings,
-    *,
-    threshold: float | None = None,
-    progress: Progress = no_progress,
-    on_epoch: OnEpoch = lambda history, passes: None,
-    should_stop: Callable[[], bool] = lambda: False,
-    checkpoint: Path | None = None,
-    original: Outputs | None = None,
-) -> FineTuning:
+    dnn: Dnn, data: TrainingData, settings: Settings, *, threshold: float | None = None,
+    progress: Progress = no_progress, on_epoch: OnEpoch = lambda history, passes: None,
+    should_stop: Callable[[], bool] = lambda: False, checkpoint: Path | None = None, original: Outputs | None = None,
+) -> FineTuning:  # fmt: skip
     """Fine-tune a copy of the DNN; the same data and settings give the same images in the same order.
 
     Parameters
@@ -331,16 +324,9 @@ def _overall_progress(progress: Progress, epoch: int, epochs: int) -> Callable[[
 
 
 def _train_epoch(
-    dnn: Dnn,
-    model: Any,
-    pixels: Pixels,
-    targets: np.ndarray,
-    weights: np.ndarray,
-    order: np.ndarray,
-    batch_size: int,
-    progress: Callable[[int, int], None],
-    should_stop: Callable[[], bool],
-) -> tuple[float, float, str]:
+    dnn: Dnn, model: Any, pixels: Pixels, targets: np.ndarray, weights: np.ndarray, order: np.ndarray, batch_size: int,
+    progress: Callable[[int, int], None], should_stop: Callable[[], bool],
+) -> tuple[float, float, str]:  # fmt: skip
     """Train one epoch; return the mean loss, the seconds spent waiting for images, and why it stopped early, if so."""
     done, waited, total = 0, 0.0, 0.0
     progress(0, len(order))

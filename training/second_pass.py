@@ -50,17 +50,11 @@ def draw_unlabelled(n_images: int, n_training: int) -> np.ndarray:
 
 
 def fine_tune_twice(
-    dnn: Dnn,
-    data: TrainingData,
-    settings: Settings,
-    *,
-    threshold: float | None = None,
-    progress: Progress = no_progress,
-    on_epoch: OnEpoch = lambda history, passes: None,
-    should_stop: Callable[[], bool] = lambda: False,
-    checkpoints: Checkpoints | None = None,
+    dnn: Dnn, data: TrainingData, settings: Settings, *, threshold: float | None = None,
+    progress: Progress = no_progress, on_epoch: OnEpoch = lambda history, passes: None,
+    should_stop: Callable[[], bool] = lambda: False, checkpoints: Checkpoints | None = None,
     likely_wrong: LikelyWrong | None = None,
-) -> FineTuning:
+) -> FineTuning:  # fmt: skip
     """Fine-tune as `training.finetuning.fine_tune` does, and once more with the images that have no label.
 
     There is one pass only if `settings.unlabelled` is 0, no image is without a label, or no epoch of the first pass is
@@ -114,15 +108,9 @@ def fine_tune_twice(
 
 
 def answers_together(
-    dnn: Dnn,
-    retrained: Any,
-    data: TrainingData,
-    rest: np.ndarray,
-    settings: Settings,
-    *,
-    likely_wrong: LikelyWrong | None = None,
-    progress: Progress = no_progress,
-) -> np.ndarray:
+    dnn: Dnn, retrained: Any, data: TrainingData, rest: np.ndarray, settings: Settings, *,
+    likely_wrong: LikelyWrong | None = None, progress: Progress = no_progress,
+) -> np.ndarray:  # fmt: skip
     """What the images without a label are to give: the mean of both networks' probabilities.
 
     Parameters

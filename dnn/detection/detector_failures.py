@@ -34,16 +34,9 @@ from support.text import count, printable
 
 
 def find_detection_failures(
-    truth: StrPath,
-    results: StrPath,
-    images: StrPath,
-    out: StrPath,
-    *,
-    iou: float | str = 0.5,
-    score: float | str = 0.5,
-    yolo: bool = False,
-    progress: Progress = no_progress,
-) -> Failures:
+    truth: StrPath, results: StrPath, images: StrPath, out: StrPath, *, iou: float | str = 0.5,
+    score: float | str = 0.5, yolo: bool = False, progress: Progress = no_progress,
+) -> Failures:  # fmt: skip
     """Compare a detector's results with the ground truth; write crops of all objects and failures to the folder `out`.
 
     Parameters

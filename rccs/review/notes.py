@@ -149,16 +149,9 @@ class Kept(NamedTuple, Generic[_Note]):
 
 
 def keep_note(
-    db: sqlite3.Connection,
-    kind: str,
-    subject: str,
-    mine: _Note,
-    theirs: _Note,
-    *,
-    seen: _Note | None,
-    by: str,
+    db: sqlite3.Connection, kind: str, subject: str, mine: _Note, theirs: _Note, *, seen: _Note | None, by: str,
     run: str,
-) -> Kept[_Note]:
+) -> Kept[_Note]:  # fmt: skip
     """Say what a change leaves of a note, if it is another one than `theirs`, the present one.
 
     Parameters
