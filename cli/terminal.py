@@ -16,7 +16,7 @@ class stoppable:  # noqa: N801, used as a function
         return self
 
     def on_epoch(self, history: tuple[object, ...], passes: object) -> None:
-        self._epochs = max(self._epochs, len(history) - 1)  # another repetition starts from 0
+        self._epochs = len(history) - 1
 
     def should_stop(self) -> bool:
         return self._asked
