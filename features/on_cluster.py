@@ -101,8 +101,10 @@ def stream_on_cluster(
     done = 0
     progress(EXTRACTING, 0, total)
     root = images or os.fspath(listing.root)
-    named = {"name": extractor.name, "identity": extractor.identity, "weights": os.fspath(extractor.weights or "")}
-    work = functools.partial(_extract, root=root, **named)
+    work = functools.partial(
+        _extract, root=root, name=extractor.name, identity=extractor.identity,
+        weights=os.fspath(extractor.weights or ""),
+    )  # fmt: skip
     pending: deque[_Pending] = deque()
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))

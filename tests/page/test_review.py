@@ -203,14 +203,14 @@ def test_an_earlier_run_is_listed_and_opened_again(served, browser):
         expect(page.locator("#earlier-run input")).to_have_value(
             re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d"), timeout=WAIT
         )
-        assert serious(page) == []
         how_found = page.get_by_role("button", name="How these were found")
         how_found.click()  # Gradio draws what is within only now
-        expect(page.locator("#why")).to_contain_text("PCA, then UMAP")
+        expect(page.locator("#why")).to_contain_text("PCA, then UMAP", timeout=WAIT)
+        assert serious(page) == []
         with page.expect_navigation(timeout=WAIT):
             page.locator("#restore").click()
         how_found.click()
-        expect(page.locator("#why")).to_contain_text("PCA, then neighbour averaging")
+        expect(page.locator("#why")).to_contain_text("PCA, then neighbour averaging", timeout=WAIT)
         unfold(page)
         page.get_by_role("button", name="More options").click()
         expect(page.locator("#reducer input[value=pca]")).to_be_checked(timeout=WAIT)
