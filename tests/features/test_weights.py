@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import importlib.util
 import itertools
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,7 @@ from features.extractor import EXTRACTORS, Extractor
 from features.weights import (
     CONV_FILE,
     CONV_PACKAGE,
+    CONV_PLACE,
     CONV_SHA256,
     choose_extractor,
     recall_extractor,
@@ -30,6 +32,7 @@ from tests.helpers.places import names_in
 @pytest.fixture
 def conv_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installed package that holds no weights for vgg16-conv yet; the path where they belong."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "environment"))
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: SimpleNamespace(submodule_search_locations=[str(tmp_path / name)])
     )
@@ -91,6 +94,15 @@ def test_a_file_other_than_expected_is_not_used_for_vgg16_conv(conv_package):
     received = hashlib.sha256(b"something else").hexdigest()
     with pytest.raises(SAFEError, match=f"SHA-256 {CONV_SHA256}. Received: {received}"):
         choose_extractor("vgg16-conv")
+
+
+def test_weights_that_stand_alone_come_before_those_in_a_package(conv_package, monkeypatch):
+    conv_package.write_bytes(b"in the package")
+    monkeypatch.setattr("features.weights.CONV_SHA256", hashlib.sha256(b"alone").hexdigest())
+    alone = Path(sys.prefix, CONV_PLACE, CONV_PACKAGE, CONV_FILE)
+    alone.parent.mkdir(parents=True)
+    alone.write_bytes(b"alone")
+    assert choose_extractor("vgg16-conv").weights == alone
 
 
 def test_the_extractor_of_an_earlier_run_is_found_again(weights_file):

