@@ -100,6 +100,7 @@ def retrain(
         check_own(out, MODEL_FILE, RETRAINING_FILE)
         dnn = load_dnn(file, rescale=options.rescale, trust=options.trust, task=options.task)
         choose_settings(dnn, wishes)  # what is wrong with them is reported before images are read
+        progress("Reading labels", 0, 0)
         material = _gather(dnn, train, test, out, options, labelling, final)
         sizes = SetSizes(len(material.train.paths), len(material.unsafe.images), len(material.unlabelled))
         settings = choose_settings(dnn, wishes, sizes)

@@ -217,7 +217,7 @@ def run_crops(out: Path, options: argparse.Namespace) -> None:
 
 def run_retrain(out: Path, options: argparse.Namespace) -> None:
     """Label the unsafe set and fine-tune the Keras model with it."""
-    from retrain import retrain
+    from pipeline.retraining import retrain_apart
     from training.labels import Labelling
     from training.settings import Wishes
 
@@ -225,7 +225,7 @@ def run_retrain(out: Path, options: argparse.Namespace) -> None:
     wishes = Wishes(*numbers, aim=options.aim, unlabelled=0 if options.one_pass else None)
     _take_typed_labels(out)
     with terminal() as progress, stoppable() as stopping:
-        result = retrain(
+        result = retrain_apart(
             options.model, options.train, options.test, out, options=_dnn_options(options), wishes=wishes,
             labelling=Labelling(options.improvement, options.labels, options.only_labelled), final=options.final_test,
             progress=progress, on_epoch=stopping.on_epoch, should_stop=stopping.should_stop,

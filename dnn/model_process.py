@@ -1,7 +1,8 @@
 """The DNN under test in a process of its own, since its file may have been made by anyone.
 
-In: a model file, then images. Out: what `load_dnn` and `predict` give. A model that hangs, crashes or takes all memory
-ends with that process, in a sentence. Messages are JSON and bytes: nothing that comes from the model is unpickled.
+In: a model file, then images. Out: what `load_dnn` and `predict` give. Retraining is done likewise (see
+`pipeline/retraining.py`). A model that hangs, crashes or takes all memory ends with that process, in a sentence.
+Messages are JSON and bytes: nothing that comes from the model is unpickled.
 """
 
 import contextlib
@@ -14,10 +15,10 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import SimpleNamespace
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,10 +33,102 @@ from support.text import printable
 MOST_SECONDS = 300  # for loading, or for a batch
 MOST_MEMORY = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") * 3 // 4  # bytes
 TICK = 0.2  # seconds between two looks whether to go on
-_LOADING = ("Loading the model", 0, 0)
+LOADING = ("Loading the model", 0, 0)
+Report = tuple[str, int, int]
+Send = Callable[[str, Any], None]
+Others = Mapping[str, Callable[[Any], object]]
+Asked = Callable[[Report], bool]
 
 
-class ModelProcess:
+class ProcessOfItsOwn:
+    """Work on a model in another process, which ends with this object and reports its progress until it answers.
+
+    Parameters
+    ----------
+    file : path
+        The model.
+    work : callable
+        A function of a module: what the process does, given its end of the pipe and `arguments`. Its messages are a
+        kind and a content each: `progress`, `answer`, `error` (a sentence), `defect` (a traceback), or one of `others`.
+    arguments
+        Are pickled.
+    """
+
+    def __init__(self, file: str | os.PathLike, work: Callable[..., None], *arguments: Any):
+        self._file = file
+        self.pipe, other = multiprocessing.get_context("spawn").Pipe()
+        self._process = _start(other, work, *arguments)
+        self._end = weakref.finalize(self, _end, self._process, self.pipe)
+
+    def tell(self, message: Any) -> None:
+        with contextlib.suppress(OSError):  # it has ended, and the answer says how
+            self.pipe.send_bytes(json.dumps(message).encode())
+
+    def answer(
+        self,
+        report: Report,
+        progress: Progress,
+        *,
+        others: Others = MappingProxyType({}),
+        patient: Asked = lambda _: False,
+    ) -> Any:
+        """What the process answers; until then, its reports of progress are repeated, so that work can be stopped.
+
+        Parameters
+        ----------
+        report : tuple
+            What it does at first.
+        progress : callable
+            An exception from it ends the process.
+        others : mapping of str to callable
+            What to do with other kinds of messages.
+        patient : callable
+            Whether there is no limit to the time, by what it reported last.
+        """
+        try:
+            while True:
+                kind, content = json.loads(self._message(report, progress, patient))
+                if kind == "answer":
+                    return content
+                if kind == "error":
+                    raise SAFEError(content)
+                if kind == "defect":
+                    defect = RuntimeError("in the process of the model")
+                    defect.add_note(content)
+                    raise defect
+                if kind in others:
+                    others[kind](content)
+                else:
+                    report = tuple(content)
+                progress(*report)
+        except BaseException:
+            self._end()
+            raise
+
+    def _message(self, report: Report, progress: Progress, patient: Asked) -> bytes:
+        heard = time.monotonic()
+        while not self.pipe.poll(TICK):
+            progress(*report)
+            if patient(report):
+                heard = time.monotonic()
+            if time.monotonic() - heard > MOST_SECONDS:
+                raise self._fault(f"which has not answered within {MOST_SECONDS:,} seconds")
+        try:
+            return self.pipe.recv_bytes()
+        except (EOFError, OSError):
+            self._process.join(1)
+            code = self._process.exitcode or 0
+            reason = signal.Signals(-code).name if code < 0 else f"exit status {code}"
+            raise self._fault(f"which has crashed, or needed too much memory ({reason})") from None
+
+    def _fault(self, what: str) -> SAFEError:
+        return SAFEError(
+            f"Expected a model that can be run. Received: {self._file}, {what}. Use another one, or a table of its "
+            "answers."
+        )
+
+
+class ModelProcess(ProcessOfItsOwn):
     """The model of a `Dnn` that another process has loaded, with the face of a Keras model that cannot be trained.
 
     Parameters
@@ -48,66 +141,24 @@ class ModelProcess:
     """
 
     def __init__(self, file: str | os.PathLike, options: dict[str, Any], progress: Progress):
-        self._file = file
-        self._pipe, other = multiprocessing.get_context("spawn").Pipe()
-        self._process = _start(other, os.fspath(file), options, MOST_MEMORY)
-        self._end = weakref.finalize(self, _end, self._process, self._pipe)
-        self.facts = self._answer(_LOADING, progress)
+        super().__init__(file, _serve, os.fspath(file), options)
+        self.facts = self.answer(LOADING, progress)
         self.inputs = [SimpleNamespace(shape=tuple(self.facts.pop("shape")))]
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
         """As of `dnn.onnx_model.OnnxModel`."""
-        found = self._ask({"shape": input_shape}, _LOADING, no_progress)
-        if found is None:
+        self.tell({"shape": input_shape})
+        if (found := self.answer(LOADING, no_progress)) is None:
             raise ValueError("the model does not take images of this size")
         return tuple(found)
 
     def predict(self, question: dict[str, Any], progress: Progress, what: str) -> Predictions:
         """As of `predict_apart`."""
-        n, n_outputs, skipped = self._ask(question, (what, 0, 0), progress)
-        indices = np.frombuffer(self._pipe.recv_bytes(), np.int64)
-        outputs = np.frombuffer(self._pipe.recv_bytes(), np.float32).reshape(n, n_outputs)
+        self.tell(question)
+        n, n_outputs, skipped = self.answer((what, 0, 0), progress)
+        indices = np.frombuffer(self.pipe.recv_bytes(), np.int64)
+        outputs = np.frombuffer(self.pipe.recv_bytes(), np.float32).reshape(n, n_outputs)
         return Predictions(indices, outputs, tuple(Skipped(*one) for one in skipped))
-
-    def _ask(self, question: dict[str, Any], report: tuple[str, int, int], progress: Progress) -> Any:
-        with contextlib.suppress(OSError):  # it has ended, and the answer says how
-            self._pipe.send_bytes(json.dumps(question).encode())
-        return self._answer(report, progress)
-
-    def _answer(self, report: tuple[str, int, int], progress: Progress) -> Any:
-        """What the process answers; until then, its reports of progress are repeated, so that work can be stopped."""
-        try:
-            while True:
-                kind, content = json.loads(self._message(report, progress))
-                if kind == "answer":
-                    return content
-                if kind == "error":
-                    raise SAFEError(content)
-                report = tuple(content)
-                progress(*report)
-        except BaseException:
-            self._end()
-            raise
-
-    def _message(self, report: tuple[str, int, int], progress: Progress) -> bytes:
-        until = time.monotonic() + MOST_SECONDS
-        while not self._pipe.poll(TICK):
-            progress(*report)
-            if time.monotonic() > until:
-                raise self._fault(f"which has not answered within {MOST_SECONDS:,} seconds")
-        try:
-            return self._pipe.recv_bytes()
-        except (EOFError, OSError):
-            self._process.join(1)
-            code = self._process.exitcode or 0
-            reason = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-            raise self._fault(f"which has crashed, or needed too much memory ({reason})") from None
-
-    def _fault(self, what: str) -> SAFEError:
-        return SAFEError(
-            f"Expected a model that can be run. Received: {self._file}, {what}. Use another one, or a table of its "
-            "answers."
-        )
 
 
 def load_apart(
@@ -148,8 +199,10 @@ def predict_apart(
 # --- The process ------------------------------------------------------------------------------------------------
 
 
-def _start(pipe: Connection, *arguments: Any) -> Any:
-    process = multiprocessing.get_context("spawn").Process(target=_alone, args=(pipe, *arguments), daemon=True)
+def _start(pipe: Connection, work: Callable[..., None], *arguments: Any) -> Any:
+    process = multiprocessing.get_context("spawn").Process(
+        target=_alone, args=(pipe, MOST_MEMORY, work, *arguments), daemon=True
+    )
     process.start()
     pipe.close()
     return process
@@ -161,8 +214,8 @@ def _end(process: Any, pipe: Connection) -> None:
     pipe.close()
 
 
-def _alone(pipe: Connection, file: str, options: dict[str, Any], memory: int) -> None:
-    """Serve a model, silently, as long as the process lives that asks for it."""
+def _alone(pipe: Connection, memory: int, work: Callable[..., None], *arguments: Any) -> None:
+    """Work silently, as long as the process lives that asks for it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for that process
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -173,7 +226,7 @@ def _alone(pipe: Connection, file: str, options: dict[str, Any], memory: int) ->
         resource.setrlimit(resource.RLIMIT_DATA, (memory if hard < 0 else min(memory, hard), hard))
         Path("/proc/self/oom_score_adj").write_text("1000")  # where memory is short, this process goes first
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _serve(pipe, file, options, memory)
+    work(pipe, *arguments)
 
 
 def _end_with_parent() -> None:
@@ -182,17 +235,15 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _serve(pipe: Connection, file: str, options: dict[str, Any], _: int) -> None:
+def answering(pipe: Connection, file: str | os.PathLike, work: Callable[[Send], None]) -> None:
+    """Do work, given a function that sends a message; whatever it raises is a message as well."""
+
     def send(kind: str, content: Any) -> None:
         pipe.send_bytes(json.dumps([kind, content]).encode())
 
     with contextlib.suppress(EOFError, OSError):  # nobody asks any more
         try:
-            dnn = load_dnn(file, **options)
-            facts = {field.name: getattr(dnn, field.name) for field in dataclasses.fields(dnn) if field.name != "model"}
-            send("answer", facts | {"path": os.fspath(dnn.path), "shape": dnn.model.inputs[0].shape})
-            while True:
-                _answer_one(json.loads(pipe.recv_bytes()), dnn, pipe, send)
+            work(send)
         except SAFEError as error:
             send("error", str(error))
         except EOFError:
@@ -205,7 +256,18 @@ def _serve(pipe: Connection, file: str, options: dict[str, Any], _: int) -> None
             send("error", text)
 
 
-def _answer_one(question: dict[str, Any], dnn: Dnn, pipe: Connection, send: Any) -> None:
+def _serve(pipe: Connection, file: str, options: dict[str, Any]) -> None:
+    def serve(send: Send) -> None:
+        dnn = load_dnn(file, **options)
+        facts = {field.name: getattr(dnn, field.name) for field in dataclasses.fields(dnn) if field.name != "model"}
+        send("answer", facts | {"path": os.fspath(dnn.path), "shape": dnn.model.inputs[0].shape})
+        while True:
+            _answer_one(json.loads(pipe.recv_bytes()), dnn, pipe, send)
+
+    answering(pipe, file, serve)
+
+
+def _answer_one(question: dict[str, Any], dnn: Dnn, pipe: Connection, send: Send) -> None:
     if "shape" in question:
         found = None
         with contextlib.suppress(ValueError):

@@ -75,6 +75,11 @@ def speaking(engineer: str) -> Iterator[None]:
         _ENGINEER.reset(token)
 
 
+def present_engineer() -> str:
+    """The name that what is said has now."""
+    return _ENGINEER.get()
+
+
 def append(
     db: sqlite3.Connection, kind: str, subject: str, value: object, *, author: str = "", run: str = "",
     part_of: int | None = None, time: str | None = None,

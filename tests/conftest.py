@@ -18,7 +18,6 @@ import FE
 from clustering import find_root_cause_clusters
 from dbscan.outcome import NOISE
 from dbscan.resamples import FEWEST_SAMPLES
-from dnn import model_process
 from features.extractor import Extractor
 from features.network import load_network
 from features.weights import FC2_VARIABLE
@@ -84,8 +83,8 @@ def all_samples() -> None:
 def models_in_a_thread(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models are run in a thread: a process of its own would import TensorFlow each time, which takes seconds."""
 
-    def start(*arguments: Any) -> SimpleNamespace:
-        threading.Thread(target=model_process._serve, args=arguments, daemon=True).start()
+    def start(pipe: Any, work: Callable[..., None], *arguments: Any) -> SimpleNamespace:
+        threading.Thread(target=work, args=(pipe, *arguments), daemon=True).start()
         return SimpleNamespace(kill=lambda: None, join=lambda: None)
 
     if "models_in_processes" not in request.fixturenames:

@@ -43,7 +43,7 @@ HOUSE = {
     ),
     "pipeline": (
         "summaries moved run_record answers descriptions generation comparison confirmation checking improvement "
-        "exports migration"
+        "retraining exports migration"
     ),
     "page": (
         "assets serving.analyses serving.shelf serving.summaries serving.connections serving.door forms serving.guard "

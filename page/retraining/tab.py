@@ -16,8 +16,8 @@ from page.jobs import FOLLOW, VIEW, Job, PageSettings, done, empty, take_labels,
 from page.results import Marks
 from page.retraining.plots import learning_curves
 from page.retraining.view import RetrainingView, titled
+from pipeline.retraining import retrain_apart
 from pipeline.summaries import of_both_networks, of_choosing_images, retraining_summary
-from retrain import retrain
 from store.runs import RETRAINING, present_runs, runs_of
 from support.errors import SAFEError
 from support.text import printable
@@ -38,6 +38,7 @@ EMPTY = empty("Not retrained yet.", STEPS)
 EARLIER = empty(
     "The last retraining was for other clusters. Open their run: Earlier runs, in the tab Root cause clusters.", STEPS
 )
+STOPPED = "Stopped before the first epoch was over. The last result is unchanged."
 AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
 # Parameters of `Wishes`, and the fields that they are typed into
 NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed"}
@@ -59,7 +60,7 @@ class RetrainingTab(FormTab):
         self._lay_out_state(TAB, EMPTY, "Stop")
         self._read: tuple[str, Retraining] | None = None  # the last one, by its key
         self.view = RetrainingView(settings.root, self._result)
-        self._show_in(TAB, self.view.pane, self.view.outputs)
+        self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
@@ -164,7 +165,11 @@ class RetrainingTab(FormTab):
         settings = self._settings
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
 
+        kept = False  # an epoch is over: a model that can be kept
+
         def on_epoch(history: tuple[Epoch, ...], passes: tuple[int, ...]) -> None:
+            nonlocal kept
+            kept = kept or len(history) > 1
             # The second one is marked as soon as it has an epoch.
             first = passes[0] if len(history) > passes[0] + 1 else None
             curves = learning_curves(history, sum(passes), first_pass=first)
@@ -174,12 +179,13 @@ class RetrainingTab(FormTab):
         dnn, train_folder, test_folder = (given(fields[name], what, settings) for name, what in paths.items())
         final = settings.accept(fields["final"]) if (fields["final"] or "").strip() else None
         remember(settings.out, TAB, fields)
-        retrain(
+        retrain_apart(
             dnn, train_folder, test_folder, settings.out, final=final, within=settings.root,
             options=DnnOptions(fields["rescale"] or None, trust and self._may_trust),
             labelling=Labelling(only_labelled=bool(fields["only_labelled"])),
             wishes=Wishes(**numbers, aim=fields["aim"] or AIM, unlabelled=0 if fields["one_pass"] else None),
-            progress=job.tell, on_epoch=on_epoch, should_stop=job.cancelled,
+            progress=lambda *report: (job.tell if kept else job.progress)(*report), on_epoch=on_epoch,
+            should_stop=job.cancelled,
         )  # fmt: skip
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab, news: News) -> None:

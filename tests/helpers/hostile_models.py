@@ -80,3 +80,22 @@ def bomb(path: Path, depth: int = 40) -> Path:
     """Functions that each call the one before twice: 2 to the power of the depth operators, in 2 kB."""
     functions = [function("f0", ["Relu"]), *(function(f"f{i}", [f"f{i - 1}"] * 2) for i in range(1, depth))]
     return calling(path, functions, f"f{depth - 1}")
+
+
+def endless_rnn(path: Path, steps: int = 2**22) -> Path:
+    """A Keras classifier of three colours that loops over so many steps."""
+    return _of_many_steps(path, steps, lambda layers: layers.GRU(3))
+
+
+def vast_rows(path: Path, steps: int = 2**28) -> Path:
+    """The same that needs all of them at once."""
+    return _of_many_steps(path, steps, lambda layers: layers.GlobalMaxPooling1D())
+
+
+def _of_many_steps(path: Path, steps: int, reducing: Any) -> Path:
+    import keras
+
+    layers = keras.layers
+    before = [keras.Input((SIDE, SIDE, 3)), layers.GlobalAveragePooling2D(), layers.RepeatVector(steps)]
+    keras.Sequential([*before, reducing(layers), layers.Dense(3, activation="softmax")]).save(path)
+    return path

@@ -18,7 +18,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 # What the commands import, and then what SAFE imports only when it is needed
-STEPS = ("comparison", "exports", "generation", "improvement")
+STEPS = ("comparison", "exports", "generation", "improvement", "retraining")
 COMMANDS = ("SAFE_Tool", "retrain", *(f"pipeline.{step}" for step in STEPS))
 LATER = ("kneed", "scipy.sparse.csgraph", "sklearn.neighbors", "sklearn.metrics")
 WATCHED = ("replace", "rename", "unlink", "fsync", "mkdir", "rmdir")
@@ -58,8 +58,11 @@ def child(job: dict, counter: int) -> int:
         return train(*arguments)
 
     if job.get("network"):
+        import retrain
+        from pipeline import retraining
         from training import finetuning
 
+        retraining.retrain_apart = retrain.retrain  # this process is the one that is killed
         train, finetuning._train_epoch = finetuning._train_epoch, train_epoch
     FE.load_network = lambda extractor: run
     weights._conv_extractor = lambda: network.extractor

@@ -9,13 +9,14 @@ import pytest
 
 from clustering import find_root_cause_clusters
 from page.forms import LONGEST, remember, remembered, renewed
-from page.jobs import Job, Jobs, PageSettings
+from page.jobs import Job, Jobs, PageSettings, _Stopped
 from page.results import Results
 from page.retraining import tab as retraining_tab
 from rccs.clusters import save_clusters
 from store.runs import CLUSTERS, open_clusters, runs_of
 from tests.helpers.features import features_of
 from tests.helpers.laid_out import laid_out
+from training.finetuning import Epoch
 
 
 def test_each_tab_gets_back_what_it_kept_last(tmp_path):
@@ -69,8 +70,28 @@ def test_tabs_that_keep_at_once_lose_nothing(tmp_path: Path):
 @pytest.mark.parametrize(("checked", "unlabelled"), [(True, 0), (False, None), ("", None)])
 def test_labelled_images_only_are_what_the_box_asks_for(tmp_path, monkeypatch, checked, unlabelled):
     asked = []
-    monkeypatch.setattr(retraining_tab, "retrain", lambda *paths, wishes, **more: asked.append(wishes))
+    monkeypatch.setattr(retraining_tab, "retrain_apart", lambda *paths, wishes, **more: asked.append(wishes))
     tab = laid_out(lambda: retraining_tab.RetrainingTab(PageSettings(tmp_path, Jobs(), Results(tmp_path, None))))
     form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | {"model": "m", "train": "a", "test": "b"}
     tab._retrain(Job("retraining", 1, print), form | {"one_pass": checked}, trust=False)
     assert [wishes.unlabelled for wishes in asked] == [unlabelled]
+
+
+def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_path, monkeypatch):
+    def retrain(*paths, progress, on_epoch, should_stop, **more):
+        epochs = tuple(Epoch(i, 0.5, 0.5, 0.5, 0.1) for i in range(2))
+        on_epoch(epochs[:1], (1,))
+        progress("Retraining", 0, 1)
+        job.cancel()
+        with pytest.raises(_Stopped):
+            progress("Retraining", 0, 1)
+        on_epoch(epochs, (1,))
+        progress("Retraining", 1, 1)
+        stopped.append(should_stop())
+
+    stopped, job = [], Job("retraining", 1, print)
+    monkeypatch.setattr(retraining_tab, "retrain_apart", retrain)
+    tab = laid_out(lambda: retraining_tab.RetrainingTab(PageSettings(tmp_path, Jobs(), Results(tmp_path, None))))
+    form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | {"model": "m", "train": "a", "test": "b"}
+    tab._retrain(job, form, trust=False)
+    assert stopped == [True]
