@@ -83,6 +83,11 @@ def _add_ui(commands: Commands) -> None:
     ui.path("--example", "DIR", example, default=str(EXAMPLE))
     ui.text("--auth", "USER:PASSWORD", "require this user name and password (default: the variable SAFE_AUTH)")
     ui.path("--password-file", "FILE", "read USER:PASSWORD from a file, which no list of processes shows")
+    ui.text("--root-path", "PATH", "the path of the address that the page lies below, as /safe", default="")
+    proxy = "believe a proxy at this address who a visitor is (default: the variable FORWARDED_ALLOW_IPS)"
+    ui.text("--proxy", "ADDRESS", proxy)
+    ui.path("--certificate", "FILE", "encrypt with this certificate (TLS), a PEM file")
+    ui.path("--key", "FILE", "the certificate's private key, a PEM file without a password")
 
 
 def _add_cluster(commands: Commands) -> None:

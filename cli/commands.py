@@ -409,6 +409,7 @@ def _take_typed_labels(out: Path) -> None:
 def run_ui(out: Path, options: argparse.Namespace) -> None:
     """Serve the web page."""
     from page.app import serve
+    from page.serving.connections import Outside
     from support.files import read_text
 
     if options.password_file and options.auth:
@@ -416,7 +417,9 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
     auth = read_text(options.password_file).rstrip("\r\n") if options.password_file else None
     names = ("host", "port", "root", "weights", "example")
     more = {name: getattr(options, name) for name in names}
-    serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), **more)
+    proxy = options.proxy or os.environ.get("FORWARDED_ALLOW_IPS", "")
+    outside = Outside(options.root_path, proxy, options.certificate, options.key)
+    serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), outside=outside, **more)
 
 
 def _print_retraining(result: Any) -> None:

@@ -30,7 +30,8 @@ from page.results import Results, check_within
 from page.retraining.tab import RetrainingTab
 from page.rounds import CLUSTERS_TAB, FAILURES_TAB, wire_classes, wire_next_round, wire_reasons
 from page.serving.analyses import BIN_FOLDER, TOP, folder_of, title_of
-from page.serving.connections import answer, listen
+from page.serving.below import Below, checked_path
+from page.serving.connections import AT_THE_ROOT, Outside, answer, check_certificate, listen
 from page.serving.door import Page
 from page.serving.entrance import Entrance
 from page.serving.guard import Guard
@@ -67,7 +68,7 @@ def build_app(settings: PageSettings, *, title: str = "") -> gr.Blocks:
     with Page(title=window, analytics_enabled=False, fill_width=True, delete_cache=(3600, 86400)) as app:
         gr.HTML(
             "<header class='safe-header'><h1>SAFE</h1>"
-            f"<nav aria-label='Analyses'><a href='{ADDRESS}'>Analyses</a><b dir='auto'>{name}</b></nav>"
+            f"<nav aria-label='Analyses'><a href='{settings.up}{ADDRESS}'>Analyses</a><b dir='auto'>{name}</b></nav>"
             "<p>Why the network fails, and which images to label to repair it</p>"
             f"<button type='button' id='next-step' hidden></button>{_engineer(settings.login)}</header>",
             js_on_load=script("widgets/tabs.js", "widgets/engineer.js"),
@@ -122,6 +123,7 @@ def serve(
     auth: str | None = None,
     weights: str | None = None,
     example: str | os.PathLike | None = None,
+    outside: Outside = AT_THE_ROOT,
 ) -> None:
     """Serve the page until it is interrupted.
 
@@ -137,11 +139,14 @@ def serve(
         As for `features.weights.choose_extractor`.
     example : path, optional
         A case study (see `casestudies/`) that the page offers to fill in.
+    outside : Outside, optional
+        Its proxy, path and certificate.
 
     Raises
     ------
     SAFEError
-        The output folder, root, port or auth cannot be used, or others could reach the page without a password.
+        The output folder, root, port, auth, path or certificate cannot be used, or others could reach the page without
+        a password.
     """
     credentials = _credentials(auth)
     if host not in LOOPBACK and not (credentials and root):
@@ -149,6 +154,8 @@ def serve(
             "On an address that other machines can reach, SAFE expects --auth USER:PASSWORD and --root DIR. "
             f"Received: --host {host} without them."
         )
+    path = checked_path(outside.path)
+    check_certificate(outside)
     folder = prepare_folder(out)
     if printable(os.fspath(folder)) != os.fspath(folder):
         raise SAFEError(
@@ -165,18 +172,20 @@ def serve(
         # A page with a password needs no check of the host name: browsers do not send its cookie to another name.
         names = None if credentials else frozenset(LOOPBACK)
         gr.set_static_paths(files / PICTURE_FOLDER)
-        mounts = Mounts(folder, settings, lambda inner, turn: _settings_of(inner, turn, settings), _mounted)
-        listing = ListPage(folder, mounts, offered.folder if offered else None)
+        mounts = Mounts(folder, settings, lambda inner, turn: _settings_of(inner, turn, settings), _mounted, path)
+        listing = ListPage(folder, mounts, offered.folder if offered else None, path)
         middleware = [
+            Middleware(Below, path=path),
             Middleware(Guard, hosts=names, folders=(files.resolve(),), of_analysis=lambda name: _gifs_of(folder, name)),
-            Middleware(Entrance, mounts=mounts, listing=listing, login=login),
+            Middleware(Entrance, mounts=mounts, listing=listing, login=login, path=path),
         ]
         check = _password_check(credentials) if credentials else None
         app = _mounted(settings, auth=check, app_kwargs={"middleware": middleware})
         listing.stands_first()  # looks at all folders: the first time takes seconds where there are 60,000
         with listen(host, port) as listener, contextlib.suppress(KeyboardInterrupt):
-            print(f"SAFE is on http://{host}:{port}  (results in {folder}; Ctrl-C ends it)", flush=True)
-            answer(app, listener)
+            url = f"http{'s' if outside.certificate else ''}://{host}:{port}{path}"
+            print(f"SAFE is on {url}  (results in {folder}; Ctrl-C ends it)", flush=True)
+            answer(app, listener, outside)
 
 
 def _look(folder: Path) -> dict[str, Any]:

@@ -223,6 +223,11 @@ class PageSettings(NamedTuple):
     home: Path | None = None
     login: str = ""
 
+    @property
+    def up(self) -> str:
+        """From the page of `out` to that of its home, as the beginning of a link."""
+        return "." if self.home is None else "../.."
+
     def accept(self, source: str | None) -> str:
         """The path that was typed, absolute.
 

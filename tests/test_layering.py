@@ -46,8 +46,8 @@ HOUSE = {
         "retraining exports migration"
     ),
     "page": (
-        "assets serving.analyses serving.shelf serving.summaries serving.connections serving.door forms serving.guard "
-        "retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
+        "assets serving.analyses serving.shelf serving.summaries serving.connections serving.below serving.door forms "
+        "serving.guard retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
         "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
         "clusters.rcc clusters.spots clusters.runs clusters.views "

@@ -7,9 +7,10 @@ keeps others out.
 import os
 import resource
 import socket
+import ssl
 from collections import Counter
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -46,6 +47,45 @@ def _is_idle(connection: H11Protocol) -> bool:
     return connection.cycle is None or connection.cycle.response_complete
 
 
+class Outside(NamedTuple):
+    """How the page is reached from outside.
+
+    Attributes
+    ----------
+    path : str
+        The path of its address that it lies below (see `page/serving/below.py`).
+    proxy : str
+        The addresses of proxies that are believed who a visitor is, and whether the connection is encrypted, with
+        commas; any other's headers are ignored.
+    certificate, key : path, optional
+        PEM files for TLS; the first may have both.
+    """
+
+    path: str = ""
+    proxy: str = ""
+    certificate: str | os.PathLike | None = None
+    key: str | os.PathLike | None = None
+
+
+AT_THE_ROOT = Outside()
+
+
+def check_certificate(outside: Outside) -> None:
+    """Raise a SAFEError if the certificate and its key cannot be used."""
+    certificate, key = outside.certificate, outside.key
+    if not certificate and not key:
+        return
+    try:
+        # Without a password, the terminal would be asked for it.
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(certificate or "", key, password="")
+    except OSError as error:
+        files = " and ".join(os.fspath(file) for file in (certificate, key) if file)
+        raise SAFEError(
+            "Expected PEM files with a certificate (--certificate) and its key, without a password (--key). Received: "
+            f"{files} ({error.strerror or error})."
+        ) from error
+
+
 def listen(host: str, port: int) -> socket.socket:
     """A socket that listens on an address.
 
@@ -62,11 +102,8 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
-def answer(app: Any, listener: socket.socket) -> None:
-    """Answer requests until the process is interrupted.
-
-    With a proxy's address in the environment variable FORWARDED_ALLOW_IPS, that of a visitor is what the proxy says.
-    """
+def answer(app: Any, listener: socket.socket, outside: Outside) -> None:
+    """Answer requests until the process is interrupted."""
     config = uvicorn.Config(
         app,
         http=_Connection,
@@ -74,7 +111,9 @@ def answer(app: Any, listener: socket.socket) -> None:
         backlog=BACKLOG,
         # What fails in a request is in SAFE's own log. A line for each request that is none would fill the terminal.
         log_level="critical",
-        forwarded_allow_ips=os.environ.get("FORWARDED_ALLOW_IPS", ""),
+        forwarded_allow_ips=outside.proxy,
+        ssl_certfile=outside.certificate,
+        ssl_keyfile=outside.key,
         timeout_graceful_shutdown=LAST_ANSWERS,
     )
     uvicorn.Server(config).run([listener])

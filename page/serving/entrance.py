@@ -37,10 +37,13 @@ class Entrance:
     listing : ListPage
     login : str
         The user name that is asked for: the engineer's name then; empty for the one typed in the browser.
+    path : str
+        That the page lies below, as Gradio must know.
     """
 
-    def __init__(self, app: ASGIApp, mounts: Mounts, listing: ListPage, login: str = ""):
-        self._app = app
+    def __init__(self, app: ASGIApp, mounts: Mounts, listing: ListPage, login: str = "", path: str = ""):
+        self._inner = app
+        self._path = path
         self._mounts = mounts
         self._listing = listing
         self._login = login
@@ -50,6 +53,11 @@ class Entrance:
         scope[ENGINEER] = self._login or unquote(typed)
         with speaking(scope[ENGINEER]):
             await self._let_in(scope, receive, send)
+
+    async def _app(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            scope = {**scope, "root_path": self._path, "path": self._path + scope["path"]}
+        await self._inner(scope, receive, send)
 
     async def _let_in(self, scope: Scope, receive: Receive, send: Send) -> None:
         name, path = split_address(scope["path"]) if scope["type"] == "http" else (TOP, "?")

@@ -25,7 +25,7 @@ from support.text import count
 
 ADDRESS = "/analyses"
 _TEMPLATE = Path(__file__).with_name("list.html")
-_NONE = '<p class="empty">There are no analyses yet. <a href="/">Begin the first one</a>, or name it above.</p>'
+_NONE = '<p class="empty">There are no analyses yet. <a href="{path}/">Begin the first one</a>, or name it above.</p>'
 _FRESH = {"Cache-Control": "no-store"}
 
 
@@ -38,12 +38,15 @@ class ListPage:
     mounts : Mounts
     example : Path or None
         The folder of the example, which is not listed.
+    path : str
+        That the page lies below.
     """
 
-    def __init__(self, home: Path, mounts: Mounts, example: Path | None = None):
+    def __init__(self, home: Path, mounts: Mounts, example: Path | None = None, path: str = ""):
         self._home = home
         self._mounts = mounts
         self._example = example
+        self._path = path
         self._summaries = Summaries()
         self._template = Template(_TEMPLATE.read_text(encoding="utf-8"))
 
@@ -110,13 +113,14 @@ class ListPage:
         role = "status" if status == 200 else "alert"
         page = self._template.substitute(
             notice=f'<p role="{role}">{escaped(notice)}</p>' if notice else "",
-            cards=f'<ul class="cards">\n{cards}\n</ul>' if cards else _NONE,
+            cards=f'<ul class="cards">\n{cards}\n</ul>' if cards else _NONE.format(path=self._path),
             deleted=self._bin(),
+            path=self._path,
         )
         return HTMLResponse(page, status, headers=_FRESH)
 
     def _card(self, name: str, summary: Summary) -> str:
-        title, address = escaped(self.title(name)), html.escape(address_of(name))
+        title, address = escaped(self.title(name)), html.escape(self._path + address_of(name))
         state = self._mounts.at_work(name)
         following = f"<b>At work:</b> {escaped(state)}" if state else f"<b>Next:</b> {escaped(summary.step)}"
         facts = "".join(f"<li{kind}>{escaped(fact)}</li>" for fact, kind in _facts(summary))
@@ -129,10 +133,10 @@ class ListPage:
         """What can be done with an analysis; the folder that holds the others stays as it is."""
         value = html.escape(name)
         return f"""<div class="actions"><details><summary aria-label="Rename {title}">Rename</summary>
-<form class="row" method="post" action="{ADDRESS}/rename"><input type="hidden" name="name" value="{value}">
+<form class="row" method="post" action="{self._path}{ADDRESS}/rename"><input type="hidden" name="name" value="{value}">
 <input name="new" value="{title}" aria-label="New name of {title}" dir="auto" maxlength="300" autocomplete="off">
 <button>Rename</button></form></details>
-{_form("duplicate", name, "Duplicate", title)}{_form("delete", name, "Delete", title)}</div>"""
+{self._form("duplicate", name, "Duplicate", title)}{self._form("delete", name, "Delete", title)}</div>"""
 
     def _bin(self) -> str:
         deleted = deleted_in(self._home)
@@ -140,17 +144,17 @@ class ListPage:
             return ""
         rows = "\n".join(
             f'<li><bdi>{escaped(name)}</bdi><span class="note">{escaped(_deleted_on(when))}</span>'
-            f"{_form('restore', name, 'Restore', escaped(name))}</li>"
+            f"{self._form('restore', name, 'Restore', escaped(name))}</li>"
             for name, when in deleted
         )
         return f'<details class="bin"><summary>Bin ({len(deleted)})</summary><ul>{rows}</ul></details>'
 
-
-def _form(action: str, name: str, what: str, title: str) -> str:
-    return (
-        f'<form method="post" action="{ADDRESS}/{action}"><input type="hidden" name="name" value="{html.escape(name)}">'
-        f'<button aria-label="{what} {title}">{what}</button></form>'
-    )
+    def _form(self, action: str, name: str, what: str, title: str) -> str:
+        return (
+            f'<form method="post" action="{self._path}{ADDRESS}/{action}">'
+            f'<input type="hidden" name="name" value="{html.escape(name)}">'
+            f'<button aria-label="{what} {title}">{what}</button></form>'
+        )
 
 
 def _facts(summary: Summary) -> list[tuple[str, str]]:

@@ -60,6 +60,8 @@ class Mounts:
     build : callable
         Builds the page with these settings and a title, in the server's thread: Gradio keeps what is being built in
         variables of the process, and its other uses of them are in that thread.
+    path : str
+        That the page of `home` lies below.
     """
 
     def __init__(
@@ -68,11 +70,13 @@ class Mounts:
         top: PageSettings,
         prepare: Callable[[Path, Turn], PageSettings],
         build: Callable[[PageSettings, str], FastAPI],
+        path: str = "",
     ):
         self._home = home
         self._top = top
         self._prepare = prepare
         self._build = build
+        self._path = path
         self._opening = asyncio.Lock()
         self._open: dict[str, _Mounted] = {}  # of about 6 MiB each
 
@@ -89,7 +93,7 @@ class Mounts:
         mounted = self._open.get(name) or await self._mount(name)
         if mounted is None:
             return False
-        prefix = address_of(name).rstrip("/")  # encoded, as the page's own addresses are derived from it
+        prefix = self._path + address_of(name).rstrip("/")  # encoded, as the page's own addresses are derived from it
         await mounted.app({**scope, "root_path": prefix, "path": prefix + path}, receive, send)
         return True
 

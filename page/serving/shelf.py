@@ -21,6 +21,7 @@ from page.serving.analyses import (
     checked_name,
     deletion_of,
     folder_of,
+    names_in,
     title_of,
 )
 from store.database import changing
@@ -33,6 +34,7 @@ from support.text import printable
 
 _LOCKS = (LOCK_FILE, WORK_FILE)
 _COPY = ".copy-"
+MOST_ANALYSES = 1_000  # with those in the bin
 
 
 def make(home: Path, typed: str) -> str:
@@ -41,9 +43,11 @@ def make(home: Path, typed: str) -> str:
     Raises
     ------
     SAFEError
-        The name is taken or no name for an analysis (see `checked_name`), or the folder cannot be written to.
+        The name is taken or no name for an analysis (see `checked_name`), the folder cannot be written to, or there
+        are `MOST_ANALYSES`.
     """
     with _changing(home):
+        _check_room(home)
         folder = _untaken(home, checked_name(typed)) if typed.strip() else _free(home, "Analysis")
         folder.mkdir(exist_ok=True)
         claim(folder, {})  # a database: an empty analysis
@@ -74,9 +78,10 @@ def duplicate(home: Path, name: str) -> str:
     Raises
     ------
     SAFEError
-        As for `rename`.
+        As for `rename`; there are `MOST_ANALYSES`.
     """
     folder = _found(home, name)
+    _check_room(home)
     bin_folder = prepare_folder(home / BIN_FOLDER)
     _forget_left_over(bin_folder)
     building = Path(tempfile.mkdtemp(dir=bin_folder, prefix=_COPY))
@@ -146,6 +151,15 @@ def _explained(what: str, folder: Path) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or "some of it cannot be read, or the disk is full"
         raise SAFEError(f"Could not {what} {folder}: {reason}. Nothing was lost.") from error
+
+
+def _check_room(home: Path) -> None:
+    there = len(names_in(home)) + len(names_in(home / BIN_FOLDER))
+    if there >= MOST_ANALYSES:
+        raise SAFEError(
+            f"Expected up to {MOST_ANALYSES:,} analyses, with those in the bin. Received one more. Remove folders that "
+            f"are not needed from the output folder, or from {BIN_FOLDER} in it."
+        )
 
 
 def _found(home: Path, name: str) -> Path:

@@ -1,7 +1,7 @@
 
 // Whose name all that is said from this browser has: typed once, and sent with every request (see serving/entrance.py).
 const engineer = $("#engineer input"), NAME = "safe-engineer=";
-const LASTING = `; path=/; max-age=${400 * 24 * 3600}; samesite=strict`;
+const LASTING = `; path=${new URL("./", $("nav a").href).pathname}; max-age=${400 * 24 * 3600}; samesite=strict`;
 
 function known() {
   const kept = document.cookie.split("; ").find((cookie) => cookie.startsWith(NAME));

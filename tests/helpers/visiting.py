@@ -48,8 +48,8 @@ def served(folder: Path, *options: str | Path, cwd: Path | None = None, **variab
         try:
             assert server.stdout is not None
             first_line = server.stdout.readline()
-            assert first_line.startswith("SAFE is on http://"), (folder / "stderr.txt").read_text()
-            yield f"http://127.0.0.1:{port}", server.pid
+            assert first_line.startswith("SAFE is on http"), (folder / "stderr.txt").read_text()
+            yield first_line.split()[3], server.pid
         finally:
             server.terminate()
 

@@ -222,6 +222,17 @@ def test_what_was_deleted_is_in_the_bin_and_can_be_restored_whole(home, clusters
         restore(home, "a")
 
 
+def test_of_too_many_analyses_no_more_are_made_and_those_in_the_bin_count(home, monkeypatch):
+    monkeypatch.setattr("page.serving.shelf.MOST_ANALYSES", 3)
+    names = [make(home, "") for _ in range(3)]
+    gone = delete(home, names[0])
+    for more in (lambda: make(home, "x"), lambda: duplicate(home, names[1])):
+        with pytest.raises(SAFEError, match=r"^Expected up to 3 analyses, with those in the bin\."):
+            more()
+    assert names_in(home) == names[1:]
+    restore(home, gone)
+
+
 def test_an_analysis_in_which_another_process_works_is_left_alone(home, clusters):
     folder = fill(home / "a", clusters)
     before = contents(folder)

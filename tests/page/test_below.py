@@ -1,0 +1,149 @@
+"""The page lies below a path of its address, encrypted or behind a proxy, and believes no other proxy."""
+
+import asyncio
+import datetime
+import ipaddress
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.sync_api import expect
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse
+
+from page.serving.below import Below, checked_path
+from page.serving.connections import Outside, check_certificate
+from support.errors import SAFEError
+from tests.helpers.browsing import WAIT, draw, field, unfold
+from tests.helpers.visiting import SECONDS, served
+
+
+async def inner(scope, receive, send):
+    request = Request(scope)
+    response = JSONResponse({"path": scope["path"], "headers": list(request.headers)})
+    if scope["path"] == "/moved":
+        response = RedirectResponse("/a/x/")
+    response.set_cookie("token", "1", httponly=True)
+    await response(scope, receive, send)
+
+
+def asked(path: str, address: str, **headers: str) -> httpx.Response:
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(Below(inner, path))
+        async with httpx.AsyncClient(transport=transport, base_url="http://here", headers=headers) as client:
+            return await client.get(address)
+
+    return asyncio.run(ask())
+
+
+def test_below_a_path_the_page_sees_none_and_its_redirects_and_cookies_have_it():
+    assert asked("/safe", "/safe").headers["location"] == "/safe/"
+    assert asked("/safe", "/safer").status_code == asked("/safe", "/").status_code == 404
+    answer = asked("/safe", "/safe/a/x/config")
+    assert answer.json()["path"] == "/a/x/config"
+    assert answer.headers["set-cookie"].startswith("token=1; HttpOnly; Path=/safe/")
+    assert asked("/safe", "/safe/moved").headers["location"] == "/safe/a/x/"
+    assert asked("", "/moved").headers["location"] == "/a/x/"
+    assert "Path=/;" in asked("", "/").headers["set-cookie"] + ";"
+
+
+def test_what_a_visitor_says_of_proxies_goes_no_further():
+    names = {"x-forwarded-host": "evil", "x-forwarded-proto": "https", "forwarded": "host=evil", "x-gradio-server": "e"}
+    assert not {*asked("", "/", **names, accept="all").json()["headers"]} & {*names}
+
+
+@pytest.mark.parametrize("typed", ["safe", "/a b", "//x", "/../x", "/x?y", "/é", "http://x"])
+def test_what_is_no_path_is_refused(typed):
+    with pytest.raises(SAFEError, match=r"such as /safe \(--root-path\)"):
+        checked_path(typed)
+    assert checked_path("/tools/safe-1/") == "/tools/safe-1"
+    assert checked_path("/") == ""
+
+
+def certificate(folder: Path) -> tuple[Path, Path]:
+    """One of its own for 127.0.0.1, and its key."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    builder = builder.not_valid_before(now).not_valid_after(now + datetime.timedelta(days=1))
+    here = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    signed = builder.add_extension(here, critical=False).sign(key, hashes.SHA256())
+    (folder / "certificate.pem").write_bytes(signed.public_bytes(serialization.Encoding.PEM))
+    form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    for file, password in (
+        ("key.pem", serialization.NoEncryption()),
+        ("locked.pem", serialization.BestAvailableEncryption(b"x")),
+    ):
+        (folder / file).write_bytes(key.private_bytes(*form, password))
+    return folder / "certificate.pem", folder / "key.pem"
+
+
+def test_a_certificate_that_cannot_be_used_is_a_sentence(tmp_path):
+    good, key = certificate(tmp_path)
+    check_certificate(Outside(certificate=good, key=key))
+    (tmp_path / "other.pem").write_text("x")
+    for pair in (
+        (None, key),
+        (good, None),
+        (good, tmp_path / "gone.pem"),
+        (good, tmp_path / "locked.pem"),
+        (tmp_path / "other.pem", key),
+    ):
+        with pytest.raises(SAFEError, match=r"^Expected PEM files with a certificate .*\.pem.*\)\.$"):
+            check_certificate(Outside(certificate=pair[0], key=pair[1]))
+
+
+@pytest.mark.slow
+def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_path):
+    good, key = certificate(tmp_path)
+    images = draw(tmp_path / "failing", {"night": 10, "snow": 8, "wood": 6}, seed=0)
+    login = ("--auth", "ada:secret", "--root", tmp_path)
+    options = ("--root-path", "/safe", "--certificate", good, "--key", key, "--proxy", "127.0.0.1", *login)
+    requests, faults = [], []
+    with served(tmp_path, *options) as (url, _):
+        assert re.fullmatch(r"https://127\.0\.0\.1:\d+/safe", url)
+        window = browser.new_context(ignore_https_errors=True, viewport={"width": 1280, "height": 900})
+        page = window.new_page()
+        page.goto(url)
+        page.get_by_label("username").fill("ada")
+        page.get_by_label("password").fill("secret")
+        page.get_by_role("button", name="Login").click()
+        expect(page).to_have_title("SAFE")
+        page.on("request", lambda request: requests.append(request.url))
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        unfold(page)
+        field(page, "images").fill(str(images))
+        page.locator("#generate").click()
+        expect(page.locator("#clusters-status strong")).to_contain_text("24 failures", timeout=4 * WAIT)
+        page.wait_for_function(
+            "[...document.images].some((image) => image.src.includes('/gifs/') && image.naturalWidth)"
+        )
+        assert faults == []
+        page.get_by_role("link", name="Analyses").click()
+        page.get_by_label("Name of a new analysis").fill("eyes 2")
+        page.get_by_role("button", name="New analysis").click()
+        expect(page).to_have_title("eyes 2 – SAFE")
+        expect(page.locator("#generate")).to_be_visible()
+        page.get_by_role("link", name="Analyses").click()
+        page.get_by_role("button", name="Delete eyes 2").click()
+        expect(page.get_by_role("status")).to_contain_text("Moved to the bin")
+        assert page.url == f"{url}/analyses?deleted=1"
+        assert {cookie["path"] for cookie in window.cookies()} == {"/safe/"}
+        # The proxy is believed; it says that it is not asked by TLS.
+        told = httpx.get(f"{url}/config", headers={"x-forwarded-proto": "http"}, verify=False, timeout=SECONDS)
+        assert told.status_code == 401
+        cookies = {cookie["name"]: cookie["value"] for cookie in window.cookies()}
+        for said, scheme in (("http", "http"), ("https", "https")):
+            answer = httpx.get(
+                f"{url}/config", headers={"x-forwarded-proto": said}, cookies=cookies, verify=False, timeout=SECONDS
+            )
+            assert urlsplit(answer.json()["root"]).scheme == scheme
+        window.close()
+    assert requests
+    assert all(one.startswith(f"{url}/") for one in requests if urlsplit(one).scheme not in ("data", "blob"))
