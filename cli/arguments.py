@@ -49,8 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"SAFE {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
-        _add_ui, _add_cluster, _add_confirm, _add_check, _add_select, _add_failures, _add_crops, _add_retrain,
-        _add_compare, _add_register, _add_export, _add_evidence, _add_moved,
+        _add_ui, _add_cluster, _add_confirm, _add_check, _add_heatmaps, _add_select, _add_failures, _add_crops,
+        _add_retrain, _add_compare, _add_register, _add_export, _add_evidence, _add_moved,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -150,6 +150,14 @@ def _add_check(commands: Commands) -> None:
     check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
     _add_partial(check)
+
+
+def _add_heatmaps(commands: Commands) -> None:
+    heatmaps = _add_command(commands, work.run_heatmaps)
+    model = "the network, as for failures (default: the one whose failures were collected)"
+    heatmaps.path("model", "MODEL", model, nargs="?")
+    heatmaps.names("--reason", "an RCC or a weak spot, such as RCC_03 or weak_spot_01 (default: all)")
+    _add_loading_options(heatmaps)
 
 
 def _add_select(commands: Commands) -> None:

@@ -276,6 +276,19 @@ def run_register(out: Path, options: argparse.Namespace) -> None:
         print(f"{count(len(changes), 'change')}; nothing was taken over (--apply)")
 
 
+def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
+    """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
+    from pipeline.heatmaps import HEATMAPS_FOLDER, look
+    from support.text import count, printable
+
+    with terminal() as progress:
+        found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
+    for name, heatmap in found.items():
+        failing, right = heatmap.facts["n_failing"], heatmap.facts["n_right"]
+        print(f"{name}: {count(failing, 'failing image')}, {right:,} right; {printable(heatmap.told)}")
+    print(f"Written: {HEATMAPS_FOLDER}/ in {out}")
+
+
 def run_check(out: Path, options: argparse.Namespace) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
     from pipeline.checking import check_requirements

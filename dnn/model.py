@@ -154,7 +154,7 @@ def load_dnn(
     assumptions = (
         f"Input: {'any size' if any_size else f'{facts.width} × {facts.height} pixels'}, "
         f"{'RGB' if facts.channels == 3 else 'grey'}.",
-        f"Pixels: {_SCALING_WORDS[scaling]} ({why}).",
+        f"Pixels: {SCALING_WORDS[scaling]} ({why}).",
         outputs_text,
     )
     return Dnn(
@@ -170,7 +170,7 @@ def _check_scaling(scaling: str, facts: ModelFacts, file: Path) -> None:
         raise SAFEError(f"--rescale {scaling} gives fractions. Received: {file}, which takes whole numbers.")
 
 
-_SCALING_WORDS = {
+SCALING_WORDS = {
     "none": "from 0 to 255",
     "1/255": "divided by 255, from 0 to 1",
     "signed": "from -1 to 1",

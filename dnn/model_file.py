@@ -253,16 +253,16 @@ def _input_size(model: Any) -> tuple[int | None, int | None, int]:
     )
 
 
-def _flat_operations(model: Any) -> Iterator[Any]:
+def flat_operations(model: Any) -> Iterator[Any]:
     for operation in getattr(model, "operations", None) or model.layers:
         if hasattr(operation, "layers"):
-            yield from _flat_operations(operation)
+            yield from flat_operations(operation)
         else:
             yield operation
 
 
 def _find_scaling(model: Any) -> tuple[str, str]:
-    for layer in _flat_operations(model):
+    for layer in flat_operations(model):
         kind = type(layer).__name__
         if kind == "Normalization" and layer.mean is not None and float(np.abs(np.asarray(layer.mean)).max()) <= 1.5:
             return "1/255", "assumed, since the model's Normalization layer was adapted to such values"

@@ -23,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from dnn.heatmaps import GRID, WHAT, Heatmaps, heatmaps
 from dnn.model import Dnn, DnnOptions, load_dnn, sized_for
 from dnn.predictions import Predictions, predict
 from support.errors import SAFEError
@@ -154,11 +155,22 @@ class ModelProcess(ProcessOfItsOwn):
 
     def predict(self, question: dict[str, Any], progress: Progress, what: str) -> Predictions:
         """As of `predict_apart`."""
+        (n, n_outputs, skipped), indices, outputs = self._numbers(question, (what, 0, 0), progress)
+        return Predictions(indices, outputs.reshape(n, n_outputs), tuple(Skipped(*one) for one in skipped))
+
+    def heatmaps(self, question: dict[str, Any], progress: Progress) -> Heatmaps:
+        """As of `heatmaps_apart`."""
+        (how, skipped), indices, maps = self._numbers(question, (WHAT, 0, 0), progress)
+        return Heatmaps(how, indices, maps.reshape(-1, GRID, GRID), tuple(Skipped(*one) for one in skipped))
+
+    def _numbers(
+        self, question: dict[str, Any], report: Report, progress: Progress
+    ) -> tuple[list[Any], np.ndarray, np.ndarray]:
+        """Facts on images, which ones they are about, and numbers for each."""
         self.tell(question)
-        n, n_outputs, skipped = self.answer((what, 0, 0), progress)
+        facts = self.answer(report, progress)
         indices = np.frombuffer(self.pipe.recv_bytes(), np.int64)
-        outputs = np.frombuffer(self.pipe.recv_bytes(), np.float32).reshape(n, n_outputs)
-        return Predictions(indices, outputs, tuple(Skipped(*one) for one in skipped))
+        return facts, indices, np.frombuffer(self.pipe.recv_bytes(), np.float32)
 
 
 def load_apart(
@@ -191,9 +203,26 @@ def predict_apart(
     SAFEError
         As of `predict`, or the process has crashed or does not answer.
     """
-    dnn = sized_for(dnn, [root / path for path in paths])
-    question = {"height": dnn.height, "width": dnn.width, "root": os.fspath(root), "paths": list(paths), "what": what}
-    return dnn.model.predict(question, progress, what)
+    return dnn.model.predict(_about(dnn, root, paths) | {"what": what}, progress, what)
+
+
+def heatmaps_apart(
+    dnn: Dnn, root: Path, paths: Sequence[str], truth: Sequence[Any], *, progress: Progress = no_progress
+) -> Heatmaps:
+    """Do the same as `heatmaps` with a model of `load_apart`.
+
+    Raises
+    ------
+    SAFEError
+        As of `heatmaps`, or the process has crashed or does not answer.
+    """
+    return dnn.model.heatmaps(_about(dnn, root, paths) | {"truth": list(truth)}, progress)
+
+
+def _about(dnn: Dnn, root: Path, paths: Sequence[str]) -> dict[str, Any]:
+    """A question about images."""
+    sized = sized_for(dnn, [root / path for path in paths])
+    return {"height": sized.height, "width": sized.width, "root": os.fspath(root), "paths": list(paths)}
 
 
 # --- The process ------------------------------------------------------------------------------------------------
@@ -269,14 +298,21 @@ def _serve(pipe: Connection, file: str, options: dict[str, Any]) -> None:
 
 def _answer_one(question: dict[str, Any], dnn: Dnn, pipe: Connection, send: Send) -> None:
     if "shape" in question:
-        found = None
+        shape = None
         with contextlib.suppress(ValueError):
-            found = dnn.model.compute_output_shape(tuple(question["shape"]))
-        send("answer", found)
+            shape = dnn.model.compute_output_shape(tuple(question["shape"]))
+        send("answer", shape)
         return
     sized = dataclasses.replace(dnn, height=question["height"], width=question["width"])
-    root, paths, what = Path(question["root"]), question["paths"], question["what"]
-    found = predict(sized, root, paths, progress=lambda *report: send("progress", report), what=what)
-    send("answer", [*found.outputs.shape, found.skipped])
+    root, paths = Path(question["root"]), question["paths"]
+    found: Any
+    if "truth" in question:
+        found = heatmaps(sized, root, paths, question["truth"], progress=lambda *report: send("progress", report))
+        facts, numbers = [found.how, found.skipped], found.maps
+    else:
+        what = question["what"]
+        found = predict(sized, root, paths, progress=lambda *report: send("progress", report), what=what)
+        facts, numbers = [*found.outputs.shape, found.skipped], found.outputs
+    send("answer", facts)
     pipe.send_bytes(found.indices.astype(np.int64).tobytes())
-    pipe.send_bytes(found.outputs.astype(np.float32).tobytes())
+    pipe.send_bytes(numbers.astype(np.float32).tobytes())

@@ -32,6 +32,7 @@ from reporting.evidence.statement import present_basis
 from reporting.export import REPORT_FILE
 from reporting.first_page import first_page
 from reporting.freshness import made_elements, made_from
+from reporting.heatmaps import heatmaps_section
 from reporting.improvement import retraining_section, unsafe_set_section
 from reporting.markup import filled, picture_uri
 from reporting.material import Material
@@ -76,6 +77,7 @@ SECTIONS = (
     ("reading", "How to read this report", reading_section),
     ("rccs", "Root cause clusters", rccs_section),
     ("weak-spots", "Weak spots", weak_spots_section),
+    ("heatmaps", "Where the network looks", heatmaps_section),
     ("confirmation", "On a fresh test set", confirmation_section),
     ("register", "Register", register_section),
     ("noise", "Images in no cluster", noise_section),

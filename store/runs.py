@@ -26,12 +26,14 @@ RUNS_FOLDER = "runs"
 CLUSTERS, COMPARISON, CONFIRMATION, MAP, SELECTION, RETRAINING = KINDS = (
     "clusters", "comparison", "confirmation", "map", "selection", "retraining"
 )  # fmt: skip
+HEATMAP = "heatmap"
+"""The kind of a run beside these: there is one for each reason (see `reporting/heatmaps.py`)."""
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
 _AGAIN = {
     **dict.fromkeys((CLUSTERS, COMPARISON), "Generate the clusters again."),
     **{CONFIRMATION: "Confirm them again.", MAP: "It is drawn again."},
-    **{SELECTION: "Select it again.", RETRAINING: "Retrain again."},
+    **{SELECTION: "Select it again.", RETRAINING: "Retrain again.", HEATMAP: "Look again."},
 }
 
 

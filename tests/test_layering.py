@@ -26,7 +26,7 @@ HOUSE = {
     "clustering": "",
     "selection": "",
     "dnn": (
-        "model_file onnx_model model predictions model_process targets tested group_columns held_out "
+        "model_file onnx_model model predictions heatmaps model_process targets tested group_columns held_out "
         "confusion given_answers rounds failures detection.coco detection.yolo detection.detections detection.crops "
         "detection.detector_failures detection.seen_objects failure_prediction"
     ),
@@ -37,20 +37,20 @@ HOUSE = {
     ),
     "retrain": "",
     "reporting": (
-        "markup elbow confusions material first_page summary cards weak_spots register improvement provenance "
+        "markup elbow confusions material heatmaps first_page summary cards weak_spots register improvement provenance "
         "export freshness evidence.statement report evidence.basis evidence.signature evidence.writing "
         "evidence.verification safety_case history"
     ),
     "pipeline": (
-        "summaries moved run_record answers descriptions generation comparison confirmation checking improvement "
-        "retraining exports migration"
+        "summaries moved run_record answers heatmaps descriptions generation comparison confirmation checking "
+        "improvement retraining exports migration"
     ),
     "page": (
         "assets serving.analyses serving.shelf serving.summaries serving.connections serving.below serving.door forms "
         "serving.guard retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
         "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
-        "clusters.rcc clusters.spots clusters.runs clusters.views "
+        "clusters.looks clusters.rcc clusters.spots clusters.runs clusters.views "
         "clusters.views_bar failures.view failures.tab labels.tab retraining.view "
         "retraining.tab unsafe.tab report.fresh report.register report.tab clusters.form clusters.tab rounds app"
     ),

@@ -16,6 +16,7 @@ def test_the_readme_shows_commands():
         "cluster",
         "confirm",
         "check",
+        "heatmaps",
         "select",
         "retrain",
         "compare",

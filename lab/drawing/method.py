@@ -31,9 +31,12 @@ from dbscan.tuning import tune
 from FE import extract_features
 from features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
 from features.weights import choose_extractor
+from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER
 from rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
 from rccs.nearness import by_closeness
+from rccs.review.review import load_review
 from rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
+from reporting.heatmaps import heatmaps_in, known_by, panels
 from support.errors import SAFEError
 from support.files import replacing
 from support.run_folder import ACCURACY_FILE
@@ -59,7 +62,7 @@ STYLE: Any = {
     "legend.frameon": False,
     "savefig.dpi": 110,
 }
-PHOTOGRAPHS = ("rccs",)  # as JPEG, a fifth of the bytes
+PHOTOGRAPHS = ("rccs", "heatmaps")  # as JPEG, a fifth of the bytes
 SAVING: dict[str, dict[str, Any]] = {"png": {"optimize": True}, "jpg": {"quality": 90, "optimize": True}}
 NAMES = {  # what an engineer would call each RCC of the example, by the known cause of most of its images
     "sunglasses": "sunglasses",
@@ -70,6 +73,9 @@ NAMES = {  # what an engineer would call each RCC of the example, by the known c
     "looking up-left at the border": "gaze up-left",
     "looking down-right at the border": "gaze down-right",
 }
+
+LINES = ("wrong", "right,\nof the same\nclasses", "where less\nspeaks for\nthe truth")
+LOOKED_AT = ("glare on glasses", "head turned", "gaze up-left", "gaze down-right", "sunglasses")
 
 
 @dataclass(frozen=True)
@@ -340,6 +346,24 @@ def draw_rccs(plt: Any, example: Example) -> Any:
     return figure
 
 
+def draw_heatmaps(plt: Any, example: Example) -> Any:
+    """Where the network looks in the images of five RCCs, in right ones, and what the first lack."""
+    kept = heatmaps_in(example.work, load_review(example.work).run)
+    figure, axes = plt.subplots(3, len(LOOKED_AT), figsize=(9, 5.1), squeeze=False)
+    rcc_of = {name: rcc for rcc, name in example.names.items()}
+    for column, name in zip(axes.T, LOOKED_AT, strict=True):
+        pictures = [picture for _, picture in panels(kept[known_by(example.clusters.members(rcc_of[name]))])]
+        for axis, picture in zip(column, pictures, strict=True):
+            axis.imshow(np.asarray(picture))
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+        column[0].set_title(name)
+    for line, told in zip(axes, LINES, strict=True):
+        line[0].set_ylabel(told, rotation=0, ha="right", va="center")
+    figure.subplots_adjust(left=0.1, right=1, top=1, bottom=0, wspace=0.03, hspace=0.03)
+    return figure
+
+
 def draw_unsafe(plt: Any, example: Example) -> Any:
     """Improvement images by their distance to the nearest core point of an RCC, and the nearest, which are selected."""
     clusters, unsafe = example.clusters, load_unsafe_set(example.work)
@@ -405,6 +429,7 @@ PLOTS: Mapping[str, Callable[[Any, Example], Any]] = {
     "dbscan": draw_dbscan,
     "tree": draw_tree,
     "rccs": draw_rccs,
+    "heatmaps": draw_heatmaps,
     "unsafe": draw_unsafe,
     "retraining": draw_retraining,
 }
@@ -432,6 +457,7 @@ def run_steps(case: Path, work: Path) -> None:
     sets = ["--train", case / "train", "--test", case / "test", "--improvement", case / "improvement"]
     steps = (
         (LABELS_FILE, ["cluster", case / "failures", "--extractor", "vgg16-conv"]),
+        (f"{HEATMAPS_FOLDER}/{HEATMAPS_FILE}", ["heatmaps"]),
         (UNSAFE_SET_FILE, ["select", case / "improvement", *known]),
         (RETRAINING_FILE, ["retrain", case / "model.keras", *sets]),
     )

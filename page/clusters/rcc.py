@@ -9,6 +9,7 @@ import gradio as gr
 from dbscan.outcome import NOISE
 from page.assets import scripted
 from page.clusters.findings import findings_html
+from page.clusters.looks import LooksView
 from page.clusters.note import NoteView, OnRccs
 from page.jobs import EDITS, VIEW, PageSettings
 from page.pictures import thumbnails
@@ -45,6 +46,7 @@ class RccView:
         self._settings = settings
         with gr.Column(elem_id="rcc-words"):
             self.player = lay_out_player("rcc-gif")
+            self.looks = LooksView(settings, "rcc")
             self.heading = gr.HTML(elem_id="rcc-heading")
             self.five = gr.Gallery(
                 show_label=False, columns=5, object_fit="contain", buttons=[], interactive=False, elem_id="rcc-sample",
@@ -59,7 +61,7 @@ class RccView:
             self.note_view = NoteView(settings, OnRccs(settings))  # last: it stays in sight at the lower edge
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
-        self.outputs = [self.owner, self.player, self.heading, self.five, self.note_view.widget,
+        self.outputs = [self.owner, self.player, *self.looks.outputs, self.heading, self.five, self.note_view.widget,
                         self.into, self.merge]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
@@ -86,6 +88,7 @@ class RccView:
         others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs, centres=shown.centres)
         return {
             self.player: show_gif(path, title(rcc), images),
+            **self.looks.show(shown, [] if rcc == NOISE else clusters.members(rcc)),
             self.five: thumbnails(
                 clusters.image_root, sample(clusters, rcc), 240, self._settings.root, told_of(clusters, rcc)
             ),

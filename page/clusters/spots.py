@@ -3,6 +3,7 @@
 import gradio as gr
 
 from page.assets import scripted
+from page.clusters.looks import LooksView
 from page.clusters.note import NoteView, OnWeakSpots, named_spots, spot_judgement
 from page.clusters.rcc import lay_out_player, show_gif
 from page.jobs import PageSettings, pane, put_away, reveal
@@ -42,13 +43,15 @@ class SpotsView:
         """The GIF of the weak spot at hand, and the engineer's note on it."""
         with gr.Column(elem_id="spot-words"):
             self.player = lay_out_player("spot-gif")
+            self.looks = LooksView(self._settings, "spot")
             self.heading = gr.HTML(elem_id="spot-heading")
             with pane("spot-note-pane") as self.note_pane:
                 self.note_view = NoteView(self._settings, OnWeakSpots(self._settings))
 
     @property
     def outputs(self) -> list:
-        return [self.pane, self.player, self.widget, self.row, self.heading, self.note_pane, self.note_view.widget]
+        gif = (self.player, *self.looks.outputs)
+        return [self.pane, *gif, self.widget, self.row, self.heading, self.note_pane, self.note_view.widget]
 
     @property
     def noted(self) -> list:
@@ -139,8 +142,15 @@ class SpotsView:
     def _show_gif(self, shown: Shown, rank: int) -> dict:
         """The GIF of a weak spot."""
         path = spot_gif_path(self._settings.out, rank)
-        images = len(shown.reasons.images[rank - 1]) if 0 < rank <= len(shown.reasons.images) else 0
-        return {self.player: show_gif(path, f"Weak spot {rank}", images if path.is_file() else 0)}
+        paths = failing_in(shown, rank)
+        gif = show_gif(path, f"Weak spot {rank}", len(paths) if path.is_file() else 0)
+        return {self.player: gif, **self.looks.show(shown, paths)}
+
+
+def failing_in(shown: Shown, rank: int) -> list[str]:
+    """The failing images in a weak spot; none if there is no such."""
+    rows = shown.reasons.images[rank - 1].tolist() if 0 < rank <= len(shown.reasons.images) else []
+    return [shown.clusters.paths[row] for row in rows]
 
 
 def rank_of(conditions: object, shown: Shown) -> int:

@@ -6,13 +6,14 @@ from typing import Any
 
 import gradio as gr
 
+from dbscan.outcome import NOISE
 from page.assets import scripted
 from page.clusters.cards import CardsView
 from page.clusters.form import ClustersForm
 from page.clusters.images import ImagesView
 from page.clusters.rcc import RccView
 from page.clusters.runs import RunsView, refreshed
-from page.clusters.spots import SpotsView, rank_of
+from page.clusters.spots import SpotsView, failing_in, rank_of
 from page.clusters.views_bar import ViewsBar
 from page.job_view import JobView, News
 from page.jobs import (
@@ -38,11 +39,12 @@ from page.visitors import Window, maker_of
 from pipeline.comparison import explain_failures
 from pipeline.descriptions import mend
 from pipeline.generation import generate_clusters
+from pipeline.heatmaps import look
 from pipeline.run_record import left_behind, nuisance_of, parameter_notes, prediction_notes, set_aside_notes
 from pipeline.summaries import cluster_summary, how_found
 from rccs.clusters import run_record
 from rccs.confidence import consensus_text, why_unknown
-from rccs.gifs import gif_notes
+from rccs.gifs import gif_notes, gif_path, spot_gif_path
 from rccs.review.edits import Maker
 from rccs.review.notes import title
 from rccs.review.review import Review, rcc_by_now
@@ -140,6 +142,10 @@ class ClustersTab:
         self._fold.click(lambda folded: self.show_form(not folded), self._folded, self._fold_outputs, **VIEW)
         rcc_view.wire(window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
+        at_hand, looks = [window.run, rcc, self._spots.widget], (rcc_view.looks, self._spots.looks)
+        pictures = [widget for view in looks for widget in view.outputs]
+        for view, inputs in zip(looks, (at_hand[:2], at_hand), strict=True):
+            view.button.click(self._on_look, inputs, outputs, **FOLLOW).then(self._on_looked, at_hand, pictures, **VIEW)
         self._views_bar.wire(
             images_view.colour, images_view.on_colour_of_link, [images_view.map, images_view.colour], window
         )
@@ -175,14 +181,13 @@ class ClustersTab:
         results = settings.results.shown()
         clusters = results.clusters
         rcc = chosen if chosen is not None and chosen in clusters.groups else results.groups[0]
-        folder, skipped = clusters.image_root.name, clusters.skipped
+        skipped = clusters.skipped
         how = filled(
             "page/clusters/how_found.html", clusters=clusters, found=how_found(clusters), curve=elbow_svg(clusters),
             consensus=consensus_text(clusters), missing=why_unknown(results.review.original, run_record(settings.out)),
         )  # fmt: skip
         return {
-            # With the folder: another window may have chosen it.
-            self._status: done(f"{cluster_summary(clusters)} · folder {folder}", self._notes(results)),
+            self._status: self._state(results),
             self._pane: reveal(),
             self._fold: gr.Button(visible=True),
             **self._window.show(results),
@@ -217,6 +222,11 @@ class ClustersTab:
             self._offered: f"<p class='safe-offer'>{escaped(sentence)}</p>",
             self._accept: gr.Button(f"Set {name} aside"),
         }
+
+    def _state(self, results: Shown) -> str:
+        """What was found, with the folder: another window may have chosen it."""
+        summary = f"{cluster_summary(results.clusters)} · folder {results.clusters.image_root.name}"
+        return done(summary, self._notes(results))
 
     def _notes(self, results: Shown) -> str:
         """First the engineer's work that these clusters lack, since only its beginning is visible until opened."""
@@ -326,6 +336,24 @@ class ClustersTab:
         where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
         found = self.images_view.show_found(results, rows, f"with {where}")
         return {**self._spots.show_one(results, rank, forced=False), **found}
+
+    def _on_look(self, run: str, rcc: int, conditions: object = None) -> Iterator[dict]:
+        """Compute where the network looks in an RCC or, by its conditions, in a weak spot."""
+        settings, shown = self._settings, self._settings.results.shown
+        rank, n_rccs = rank_of(conditions, shown(run)), shown(run).clusters.n_rccs
+        file = (spot_gif_path(settings.out, rank) if rank else gif_path(settings.out, rcc, n_rccs)).stem
+        yield from self._job_view.start(
+            lambda job: look(settings.out, [file], within=settings.root, progress=job.progress),
+            lambda: {self._status: self._state(shown())},
+        )
+
+    def _on_looked(self, run: str, rcc: int, conditions: object) -> dict:
+        """What is kept of the RCC and the weak spot at hand, which may be others by now."""
+        shown = self._settings.results.shown(run)
+        return {
+            **self._rcc_view.looks.show(shown, shown.clusters.members(rcc) if rcc != NOISE else []),
+            **self._spots.looks.show(shown, failing_in(shown, rank_of(conditions, shown))),
+        }
 
     def _mended(self, chosen: int) -> dict:
         """Draw what a killed process did not."""

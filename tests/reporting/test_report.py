@@ -204,7 +204,7 @@ def test_the_unsafe_set_is_told_rcc_by_rcc(clusters, out):
     page = Page(report_html(out))
     for expected in ("N = ⌈a <formula>⌉ = 4", "3 of 4 wanted: all candidates", "9 readable images", "RCC 1 (left out)"):
         assert expected in page.text
-    rows = " ".join(page.text[page.text.index("10. The images to label (the unsafe set)", 500) :].split())
+    rows = " ".join(page.text[page.text.index("11. The images to label (the unsafe set)", 500) :].split())
     assert "RCC 0 5 2 1 1" in rows  # candidates, selected, within reach, labelled
     assert "RCC 2 3 1 1 0" in rows
     assert "nearest are selected, in proportion to its failing images, as far" in rows

@@ -13,8 +13,9 @@ ELSEWHERE = {
     "comparison.npz",
     "unsafe_set.json",
     "defects.log",
+    *("heatmap.npz", "heatmaps.json"),
     *("gsn.yaml", "gsn.json", "amlas.csv", "reasons.json"),
-}  # a run, the cache, safety_case/
+}  # a run, the cache, heatmaps/, safety_case/
 
 
 @pytest.mark.parametrize("file", sorted((FILES - ELSEWHERE) | {DATABASE_FILE + end for end in ("-shm", "-wal")}))

@@ -1,0 +1,141 @@
+"""Where the network looks, for each reason of an analysis: computed once, kept, and written as pictures."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dnn.failures import find_failures
+from dnn.tested import read_predictions
+from page.clusters.looks import LooksView
+from page.jobs import Jobs, PageSettings
+from page.results import Results
+from pipeline.answers import with_answers
+from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER, look, network_at_hand
+from rccs.clusters import save_clusters
+from reporting.heatmaps import heatmap_html
+from store.runs import HEATMAP, runs_of
+from support.errors import SAFEError
+from support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
+from tests.helpers.small_models import NAMES, SIDE, clusters_of, draw_set, saved
+
+
+def convolved():
+    """A model that says which colour is strongest on average, with a convolution before the mean."""
+    import keras
+
+    layers = keras.layers
+    model = keras.Sequential(
+        [
+            keras.Input((SIDE, SIDE, 3)), layers.Rescaling(1 / 255), layers.Conv2D(3, 1, name="colours"),
+            layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax"),
+        ]
+    )  # fmt: skip
+    model.layers[1].set_weights([np.eye(3).reshape(1, 1, 3, 3), np.zeros(3)])
+    model.layers[-1].set_weights([np.eye(3)[::-1] * 8, np.zeros(3)])
+    return model
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """An analysis of a network that takes red and green images for blue ones if all but the left is blue."""
+    folder = tmp_path_factory.mktemp("built")
+    test = draw_set(folder / "test", 6, {"red": ("blue", 4), "green": ("blue", 3)})
+    failures = find_failures(saved(convolved(), folder / "m.keras"), test, folder / "out")
+    out = folder / "out"
+    labels = {failure.source: int(failure.label == "red") for failure in failures.failing}
+    assert sorted(labels.values()) == [0, 0, 0, 1, 1, 1, 1]
+    clusters = clusters_of((out / FAILURES).resolve(), labels)
+    clusters, record = with_answers(clusters, read_predictions(out / PREDICTIONS_FILE, test), given=False)
+    save_clusters(clusters, out, more=record)
+    return folder
+
+
+@pytest.fixture
+def out(built, tmp_path):
+    return shutil.copytree(built, tmp_path / "copy") / "out"
+
+
+def test_what_failing_images_lack_is_where_their_cause_is(out):
+    found = look(out)
+    assert list(found) == ["RCC_00", "RCC_01"] or list(found) == ["RCC_01", "RCC_00"]
+    for heatmap in found.values():
+        lost = heatmap.failing - heatmap.right
+        assert lost[:, 16:].max() < 0
+        assert abs(lost[:, :4]).mean() < 0.1 * abs(lost[:, 16:]).mean()  # the left column has the true colour
+        assert heatmap.told == "m.keras: HiResCAM of the layer colours (8 × 8)."
+    assert (found["RCC_01"].facts["n_failing"], found["RCC_01"].facts["n_right"]) == (4, 4)
+    html = heatmap_html(found["RCC_01"])
+    assert "4 images that the network gets wrong" in html
+    assert html.count("data:image/jpeg") == 3
+
+
+def test_it_is_computed_again_only_if_the_model_or_an_image_has_changed(out):
+    look(out, ["RCC_01"])
+    assert len(runs_of(out, HEATMAP)) == 1
+    look(out)
+    assert len(runs_of(out, HEATMAP)) == 2
+    look(out)
+    assert len(runs_of(out, HEATMAP)) == 2
+    Image.new("RGB", (SIDE, SIDE)).save(out.parent / "test" / "red" / "in_blue_00.png")
+    look(out)
+    assert len(runs_of(out, HEATMAP)) == 3
+
+
+def test_pictures_and_their_table_are_those_of_the_present_reasons(out):
+    look(out, ["RCC_01"])
+    folder = out / HEATMAPS_FOLDER
+    told = json.loads((folder / HEATMAPS_FILE).read_text(encoding="utf-8"))
+    how = "HiResCAM of the layer colours (8 × 8)"
+    assert told == {"RCC_01": {"n_failing": 4, "n_right": 4, "model": "m.keras", "how": how}}
+    (folder / "mine.png").write_bytes(b"mine")
+    look(out)
+    assert sorted(path.name for path in folder.iterdir()) == ["RCC_00.png", "RCC_01.png", HEATMAPS_FILE, "mine.png"]
+    with Image.open(folder / "RCC_00.png") as picture:
+        assert picture.size == (3 * 240, 240)
+
+
+def test_what_is_missing_is_said(out):
+    with pytest.raises(SAFEError, match=r"^Expected reasons among RCC_0., RCC_0.\. Received: RCC_7\.$"):
+        look(out, ["RCC_7"])
+    record = json.loads((out / ACCURACY_FILE).read_text())
+    (out.parent / "m.keras").rename(out.parent / "other.keras")
+    assert network_at_hand(out / FAILURES) is None
+    with pytest.raises(SAFEError, match="give the file of the model"):
+        look(out)
+    assert look(out, model=out.parent / "other.keras")
+    (out / ACCURACY_FILE).write_text(json.dumps(record | {"classes": NAMES[:2]}))
+    (out.parent / "test" / "red" / "plain_00.png").write_bytes(b"no image")
+    with pytest.raises(SAFEError, match=r"^Expected the true class .* Received: red\. Is it the model"):
+        look(out, model=out.parent / "other.keras")
+
+
+def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_requested(out):
+    record = json.loads((out / ACCURACY_FILE).read_text())
+    told = ["Pixels: from -1 to 1 (as requested)."]
+    (out / ACCURACY_FILE).write_text(json.dumps(record | {"assumptions": told}))
+    file, options = network_at_hand(out / FAILURES)
+    assert (file, options.rescale) == (out.parent / "m.keras", "signed")
+    assert network_at_hand(out / FAILURES, within=out) is None
+
+
+def test_the_page_offers_it_where_the_network_is_at_hand_and_shows_what_is_kept(out):
+    view, shown = LooksView.__new__(LooksView), Results(out).shown()  # without its widgets
+    view._settings, view.button, view.pictures = PageSettings(out, Jobs(), Results(out)), "button", "pictures"
+    red = shown.clusters.members(1)
+
+    def seen(paths, shown=shown):
+        found = view.show(shown, paths)
+        return found["button"].visible, found["pictures"].visible
+
+    known = shown._replace(reasons=shown.reasons._replace(base=0.3))
+    assert seen(red) == (False, False)  # it is not known what the network gets right
+    assert seen(red, known) == (True, False)
+    assert seen([], known) == (False, False)
+    look(out, ["RCC_01"])
+    assert seen(red, known) == (True, True)
+    assert seen(shown.clusters.members(0), known) == (True, False)
+    (out.parent / "m.keras").unlink()
+    assert seen(red, known) == (False, True)
