@@ -255,7 +255,9 @@ def _add_compare(commands: Commands) -> None:
 
 def _add_register(commands: Commands) -> None:
     register = _add_command(commands, work.run_register)
-    register.path("--read", "CSV", "show what this table says of the reasons that is not said yet")
+    missing = "write nothing, but tell what a safety case would ask for; exit status 3 if there is any, or else 0"
+    register.switch("--missing", missing)
+    register.path("--read", "CSV", "show what this table says that is not said yet")
     register.switch("--apply", "take over what --read shows")
 
 

@@ -255,18 +255,22 @@ def run_confirm(out: Path, options: argparse.Namespace) -> None:
     print(f"Written: confirmation.csv{', closure.csv' if found.closures else ''} in {out}")
 
 
-def run_register(out: Path, options: argparse.Namespace) -> None:
-    """Write what is said of each reason to register.csv, for a safety case; or read back what was filled in there."""
-    from reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
+def run_register(out: Path, options: argparse.Namespace) -> int:
+    """Write what is said for a safety case, of each reason and of all (register.csv, scope.csv); or read it back."""
+    from reasons.register import REGISTER_FILE, changes_in, load_register, scope_entry, take_over, write_register
+    from support.text import count, printable
 
     if not options.read:
-        entries = write_register(out)
-        for entry in entries:
-            if entry.missing:
-                print(printable(f"{entry.reason}: {'; '.join(entry.missing)}"))
-        print(f"Written: {REGISTER_FILE} in {out}, {count(len(entries), 'reason')}")
-        return
-    changes = changes_in(options.read, load_register(out))
+        entries = load_register(out) if options.missing else write_register(out)
+        lacking = [entry for entry in entries if entry.missing]
+        for entry in lacking:
+            print(printable(f"{entry.reason}: {'; '.join(entry.missing)}"))
+        if options.missing:
+            print(f"{len(lacking)} of {count(len(entries), 'reason')} lack what a safety case would ask for")
+            return NOT_SHOWN if lacking else 0
+        print(f"Written: {REGISTER_FILE}, scope.csv in {out}, {count(len(entries), 'reason')}")
+        return 0
+    changes = changes_in(options.read, load_register(out), scope_entry(out))
     for change in changes:
         print(printable(change.text))
     if options.apply:
@@ -274,6 +278,7 @@ def run_register(out: Path, options: argparse.Namespace) -> None:
         print(f"Taken over: {count(len(changes), 'change')}")
     else:
         print(f"{count(len(changes), 'change')}; nothing was taken over (--apply)")
+    return 0
 
 
 def run_heatmaps(out: Path, options: argparse.Namespace) -> None:

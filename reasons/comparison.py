@@ -50,7 +50,7 @@ from support.errors import SAFEError
 from support.files import read_arrays
 from support.images import ImageListing
 from support.progress import Progress, no_progress
-from support.text import count
+from support.text import count, rate_text
 
 COMPARISON_FILE = "comparison.npz"
 
@@ -454,7 +454,9 @@ class Reasons(NamedTuple):
             who = "all" if share == 1 else f"{math.floor(100 * share)}%"
             contrary = rate is not None and rate.verdict in ("as often", "less")
             told = f"{'But ' if contrary else ''}{who} of them have {found.where}"
-            texts.append(f"{told[0].upper()}{told[1:]}, where {found.rate:.0%} are wrong (weak spot {spot + 1}).")
+            texts.append(
+                f"{told[0].upper()}{told[1:]}, where {rate_text(found.rate)} are wrong (weak spot {spot + 1})."
+            )
         return " ".join(texts)
 
     def overlaps(self, clusters: RootCauseClusters, spot: int) -> list[tuple[int, int]]:

@@ -13,12 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from rccs.review.review import Review
 from rccs.spots.groups import Groups, chance_of_more, counted, in_words, tally
 from rccs.spots.rates import LEVEL, Rate, corrected
 from rccs.spots.weak_spots import WeakSpot
+from store.runs import Run, reading_file
 from support.errors import SAFEError
-from support.tables import table_text
-from support.text import count
+from support.tables import read_table, table_text
+from support.text import count, range_text, rate_text
 
 CONFIRMATION_FILE = "confirmation.csv"
 CONFIRMED, WEAKENED, REFUTED, OPEN = "confirmed", "weakened", "refuted", "open"
@@ -94,11 +96,12 @@ class Answer(NamedTuple):
             return f"{named}: {self.verdict}. What it is about is not known of the fresh images."
         if self.rate is None:
             return f"{named}: {self.verdict}. There are no such fresh images."
-        expected = f"{self.claim.expected:.0%}, {100 * self.claim.low:.0f}–{self.claim.high:.0%}"
+        rate = f"{rate_text(self.rate)}, {range_text(self.low, self.high)}"
+        expected = f"{rate_text(self.claim.expected)}, {range_text(self.claim.low, self.claim.high)}"
         return (
             f"{named}: {self.verdict}. {self.wrong:,} of {count(self.tested, 'fresh image')}"
-            f"{in_words(self.groups, self.group)} are wrong ({self.rate:.0%}, {100 * self.low:.0f}–{self.high:.0%}), "
-            f"elsewhere {self.elsewhere:.0%}; expected were {expected}."
+            f"{in_words(self.groups, self.group)} are wrong ({rate}), "
+            f"elsewhere {rate_text(self.elsewhere)}; expected were {expected}."
         )
 
 
@@ -174,3 +177,12 @@ def confirmation_text(answers: Iterable[Answer]) -> str:
         for one in answers
     )  # fmt: skip
     return table_text(COLUMNS, rows)
+
+
+def asked(run: Run | None, review: Review, file: str = CONFIRMATION_FILE, column: str = "verdict") -> dict[str, str]:
+    """What a confirmation says of each reason, by its name; empty if there is none, or RCCs were edited since."""
+    if run is None or file not in run.files or run.facts["edits"] != review.last_number:
+        return {}
+    with reading_file(run, file) as path:
+        table = read_table(path, "what a fresh test set says", own=True)
+    return dict(zip(table.texts("reason"), table.texts(column), strict=True))

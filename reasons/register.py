@@ -2,7 +2,7 @@
 
 In: a review with its reasons. Out: `register.csv`, a row for each RCC and weak spot; or, of such a table that was
 filled in, what it would change, so that nothing is taken over in silence. A row is known by what it is about, its
-images or its condition, not by its number.
+images or its condition, not by its number. The scope, what is said of the analysis as a whole, is a table of its own.
 """
 
 import hashlib
@@ -11,33 +11,38 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rccs.clusters import rccs_of
-from rccs.review.notes import FIELDS, REGISTER, Noted, RccNote, SpotNote, tidy_note
+from rccs.review.notes import FIELDS, REGISTER, SCOPE, RccNote, Scope, SpotNote, tidy_note
 from rccs.review.review import Review, load_review, set_note
+from rccs.review.scope import load_scope, set_scope
 from rccs.review.spot_notes import folder_tested, notes_of_run, set_spot_note
 from rccs.review.subjects import subjects_of
 from rccs.spots.rates import Rate
 from reasons.comparison import Reasons, load_reasons
-from store.output_folder import check_own, is_edited, save_text
-from store.runs import CLUSTERS, present_runs
+from reasons.confirmation import asked
+from store.output_folder import check_own, is_edited, save_files
+from store.runs import CLUSTERS, CONFIRMATION, present_runs
 from support.errors import SAFEError
 from support.files import prepare_folder
-from support.tables import read_table, table_text
+from support.tables import Table, read_table, table_text
 from support.text import count, some
 
 REGISTER_FILE = "register.csv"
+SCOPE_FILE = "scope.csv"
 KEY = "id"
-FIGURES = ("reason", "where", "tested", "wrong", "rate", "low", "high", "missing")
+FIGURES = ("reason", "where", "tested", "wrong", "rate", "low", "high", "fresh", "missing")
 COLUMNS = (KEY, *FIGURES, *FIELDS)
+SCOPE_COLUMNS = ("field", "meaning", "said")
 # What a reason lacks that was judged or decided about in some way: field, value, and the fields that go with it
 RULES = (
     ("verdict", "unsafe", ("hazard", "trigger", "severity", "measure", "owner", "status")),
     ("status", "closed", ("criterion",)),
     ("status", "accepted", ("residual", "owner")),
+    ("belief", "confirmed", ("hypothesis", "refutation")),
 )
 
 
 class Entry(NamedTuple):
-    """A reason, with what is said of it.
+    """A reason, or the analysis as a whole, with what is said of it.
 
     Attributes
     ----------
@@ -50,7 +55,9 @@ class Entry(NamedTuple):
         network's answers to its test set are not known.
     more : bool
         Whether the network fails more often there.
-    note : RccNote or SpotNote
+    note : RccNote, SpotNote or Scope
+    fresh : str
+        The verdict of a fresh test set, as of `reasons.confirmation.asked`; empty without one.
     """
 
     key: str
@@ -58,18 +65,24 @@ class Entry(NamedTuple):
     where: str
     figures: tuple[float, ...]
     more: bool
-    note: Noted
+    note: Any
+    fresh: str = ""
+
+    @property
+    def lacks(self) -> dict[str, list[str]]:
+        """What a safety case would ask for: what is said, and what should be said with it but is not."""
+        found: dict[str, list[str]] = {"not judged": []} if self.more and not self.note.verdict else {}
+        for field, value, needed in RULES:
+            if getattr(self.note, field) == value:
+                nouns = [REGISTER[name].noun for name in needed if not getattr(self.note, name)]
+                said = f"hypothesis {value}" if field == "belief" else value
+                found |= {said: nouns} if nouns else {}
+        return found
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """What a safety case would ask for, in words."""
-        found = ["not judged"] if self.more and not self.note.verdict else []
-        for field, value, needed in RULES:
-            if getattr(self.note, field) == value:
-                titles = [REGISTER[name].title for name in needed if not getattr(self.note, name)]
-                lacking = ", ".join(f"{title[0].lower()}{title[1:]}" for title in titles)
-                found += [f"{value}, but without: {lacking}"] if lacking else []
-        return tuple(found)
+        """The same in words."""
+        return tuple(f"{said}, but without: {', '.join(it)}" if it else said for said, it in self.lacks.items())
 
 
 class Change(NamedTuple):
@@ -93,6 +106,7 @@ def register_of(
     rates: Mapping[int, Rate],
     spot_notes: Mapping[str, SpotNote],
     tested: str,
+    fresh: Mapping[str, str],
 ) -> list[Entry]:
     """The weak spots, and then the RCCs.
 
@@ -102,18 +116,21 @@ def register_of(
         As of `rccs.review.subjects.subjects_of`.
     tested : str
         As of `rccs.review.spot_notes.folder_tested`.
+    fresh : mapping of str to str
+        As of `reasons.confirmation.asked`.
     """
     entries = []
     for rank, spot in enumerate(reasons.spots, 1):
         on_spot = spot_notes.get(spot.conditions, SpotNote(spot.conditions, tested))
         expected = spot.rate if spot.new_rate is None else spot.new_rate
         figures: tuple[float, ...] = (spot.tested, spot.wrong, expected, *spot.interval)
-        entries.append(Entry(_key(on_spot.subject), f"weak spot {rank}", spot.where, figures, True, on_spot))
+        name = f"weak spot {rank}"
+        entries.append(Entry(_key(on_spot.subject), name, spot.where, figures, True, on_spot, fresh.get(name, "")))
     for rcc in sorted(rccs_of(review.clusters)):
         rate, on_rcc = rates.get(rcc), review.notes.get(rcc, RccNote(rcc))
         figures = (rate.tested, rate.wrong, rate.rate, rate.low, rate.high) if rate else ()
         more = rate is not None and rate.verdict == "more"
-        entries.append(Entry(_key(subjects[rcc]), f"RCC {rcc}", "", figures, more, on_rcc))
+        entries.append(Entry(_key(subjects[rcc]), f"RCC {rcc}", "", figures, more, on_rcc, fresh.get(f"RCC {rcc}", "")))
     return entries
 
 
@@ -122,7 +139,13 @@ def load_register(folder: Path) -> list[Entry]:
     review = load_review(folder)
     reasons = load_reasons(folder, review.original)
     rates, subjects = reasons.rates(review.clusters), subjects_of(review.clusters, folder)
-    return register_of(review, subjects, reasons, rates, notes_of_run(folder), folder_tested(folder))
+    fresh = asked(present_runs(folder).get(CONFIRMATION), review)
+    return register_of(review, subjects, reasons, rates, notes_of_run(folder), folder_tested(folder), fresh)
+
+
+def scope_entry(folder: Path) -> Entry:
+    """The analysis as a whole."""
+    return Entry("scope", "scope", "", (), False, load_scope(folder)[0])
 
 
 def _key(subject: str) -> str:
@@ -135,31 +158,44 @@ def register_text(entries: Iterable[Entry]) -> str:
     for one in entries:
         figures = one.figures or (None,) * 5
         said = (getattr(one.note, field) for field in FIELDS)
-        rows.append((one.key, one.reason, one.where, *figures, "; ".join(one.missing), *said))
+        rows.append((one.key, one.reason, one.where, *figures, one.fresh, "; ".join(one.missing), *said))
     return table_text(COLUMNS, rows)
 
 
+def scope_text(scope: Scope) -> str:
+    """`scope.csv`: a row for each field of the scope."""
+    return table_text(SCOPE_COLUMNS, ((field, SCOPE[field].title, text) for field, text in scope._asdict().items()))
+
+
 def write_register(folder: Path) -> list[Entry]:
-    """Write `register.csv` to the folder of an analysis; what it says.
+    """Write `register.csv` and `scope.csv` to the folder of an analysis; what the first one says.
 
     Raises
     ------
     SAFEError
-        There are no clusters, the folder cannot be written to, or the table there has something that is not said yet.
+        There are no clusters, the folder cannot be written to, or a table there has something that is not said yet.
     """
-    entries = load_register(prepare_folder(folder))
-    check_own(folder, REGISTER_FILE)
-    if is_edited(folder, REGISTER_FILE) and (changes := changes_in(folder / REGISTER_FILE, entries)):
-        raise SAFEError(
-            f"{folder / REGISTER_FILE} has {count(len(changes), 'change')} that would be lost, the first: "
-            f"{changes[0].text}. Take them over (--read), or move the table away."
-        )
-    save_text(folder, REGISTER_FILE, register_text(entries))
+    entries, scope = load_register(prepare_folder(folder)), scope_entry(folder)
+    check_own(folder, REGISTER_FILE, SCOPE_FILE)
+    for name in (REGISTER_FILE, SCOPE_FILE):
+        if is_edited(folder, name) and (changes := changes_in(folder / name, entries, scope)):
+            raise SAFEError(
+                f"{folder / name} has {count(len(changes), 'change')} that would be lost, the first: "
+                f"{changes[0].text}. Take them over (--read), or move the table away."
+            )
+    save_files(folder, {REGISTER_FILE: register_text(entries), SCOPE_FILE: scope_text(scope.note)})
     return entries
 
 
-def changes_in(table: Path, entries: Sequence[Entry]) -> list[Change]:
+def changes_in(table: Path, entries: Sequence[Entry], scope: Entry | None = None) -> list[Change]:
     """What a table that was filled in says that is not said yet. Columns and rows that are not there say nothing.
+
+    Parameters
+    ----------
+    entries : sequence of Entry
+        The register.
+    scope : Entry, optional
+        As of `scope_entry`: the table may be about it as well.
 
     Raises
     ------
@@ -167,6 +203,8 @@ def changes_in(table: Path, entries: Sequence[Entry]) -> list[Change]:
         It is no such table, has unknown columns or reasons, a reason twice, or what a field may not be.
     """
     read = read_table(table, "the register", own=True)
+    if scope and {*SCOPE_COLUMNS} >= {*read.header} >= {"field", "said"}:
+        return _scope_changes(read, scope)
     unknown = [name for name in read.header if name not in COLUMNS]
     if KEY not in read.header or unknown:
         fault = f"the columns {some(unknown, limit=3)}" if unknown else f"no column {KEY}"
@@ -178,18 +216,28 @@ def changes_in(table: Path, entries: Sequence[Entry]) -> list[Change]:
         if entry is None or key in seen:
             raise read.fault(row, f"the {KEY} of a present reason, once", f"{key} twice" if entry else key or "nothing")
         seen.add(key)
-        given: dict[str, Any] = {field: read.text(field, row) for field in FIELDS if field in read.header}
+        given = {field: read.text(field, row) for field in FIELDS if field in read.header}
         try:
-            filled: Any = entry.note._replace(**given)
-            tidy = tidy_note(filled)
+            changes += _changes(entry, given)
         except SAFEError as error:
             raise SAFEError(f"{error} (line {read.lines[row]} of {table})") from error
-        changes += [
-            Change(entry, field, getattr(tidy, field))
-            for field in given
-            if getattr(tidy, field) != getattr(entry.note, field)
-        ]
     return changes
+
+
+def _scope_changes(read: Table, scope: Entry) -> list[Change]:
+    given: dict[str, str] = {}
+    for row in range(len(read.rows)):
+        field = read.text("field", row)
+        if field not in SCOPE or field in given:
+            raise read.fault(row, f"one of the fields {', '.join(SCOPE)}, once", field or "nothing")
+        given[field] = read.text("said", row)
+    return _changes(scope, given)
+
+
+def _changes(entry: Entry, given: Mapping[str, str]) -> list[Change]:
+    tidy = tidy_note(entry.note._replace(**given))
+    now = ((field, getattr(tidy, field)) for field in given)
+    return [Change(entry, field, text) for field, text in now if text != getattr(entry.note, field)]
 
 
 def take_over(folder: Path, changes: Iterable[Change], *, by: str = "") -> None:
@@ -207,7 +255,9 @@ def take_over(folder: Path, changes: Iterable[Change], *, by: str = "") -> None:
     for those in of_entry.values():
         seen = those[0].entry.note
         fields: dict[str, Any] = {change.field: change.now for change in those}
-        if isinstance(seen, RccNote):
+        if isinstance(seen, Scope):
+            conflicts = set_scope(folder, seen._replace(**fields), seen=seen, by=by, run=run).conflicts
+        elif isinstance(seen, RccNote):
             conflicts = set_note(folder, seen._replace(**fields), seen=seen, by=by).conflicts
         else:
             conflicts = set_spot_note(folder, seen._replace(**fields), seen=seen, by=by, run=run).conflicts

@@ -7,21 +7,18 @@ from rccs.answers import commonest_confusion
 from rccs.clusters import rccs_of
 from rccs.confidence import confidence_text, is_loose, near_text, no_steady_groups, no_steady_groups_text
 from rccs.nearness import nearest_rccs, rcc_centres
-from rccs.spots.rates import by_excess
 from reporting.markup import filled
-from reporting.material import LOOSE, Material
-
-MOST_CARDS = 400  # RCCs with images; the others are in the table
+from reporting.material import LOOSE, Material, carded
 
 
 def rccs_section(known: Material) -> Markup:
-    """A card for each RCC, those on which the network fails most beyond the average first, as far as there is room."""
-    rccs = by_excess(rccs_of(known.clusters), known.rates)
+    """A card for each RCC that there is room for."""
+    rccs = carded(known.clusters, known.rates)
     if not rccs:
         none = no_steady_groups_text(known.clusters) or "There are none: all failing images are in no cluster."
         return Markup("<p>{}</p>").format(none)
     return filled(
-        "rccs.html", known=known, rccs=rccs[:MOST_CARDS], rest=len(rccs) - MOST_CARDS, loose=LOOSE,
+        "rccs.html", known=known, rccs=rccs, rest=len(rccs_of(known.clusters)) - len(rccs), loose=LOOSE,
         centres=rcc_centres(known.clusters), selected=known.selected, row_of=_row_of(known), is_loose=is_loose,
         common_confusion=commonest_confusion, confidence_text=confidence_text, near_text=near_text,
         nearest_rccs=nearest_rccs,

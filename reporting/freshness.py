@@ -24,7 +24,8 @@ from support.files import DAMAGED, regular
 
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "clusters": ("the root cause clusters", (CLUSTERS,)),
-    "judgements": ("names, judgements and edits", KINDS),
+    "judgements": ("names, judgements and edits", tuple(kind for kind in KINDS if kind != "scope")),
+    "scope": ("the scope", ("scope",)),
     "comparison": ("the failure rates and weak spots", (COMPARISON,)),
     "confirmation": ("what a fresh test set says", (CONFIRMATION,)),
     "unsafe-set": ("the unsafe set and its labels", (SELECTION, LABEL)),
@@ -112,8 +113,8 @@ def _beginning(file: Path) -> bytes:
 
 def _made(text: str, modified: float, digests: Callable[[], Mapping[str, str]]) -> Made:
     then, listed = (_content(text, name) for name in ("safe-made", "safe-from"))
-    # Reports of earlier versions say nothing of a fresh test set, of which there was none.
-    known = {"confirmation": "0"} | dict(pair.split("=", 1) for pair in listed.split() if "=" in pair)
+    # Reports of earlier versions say nothing of a fresh test set and a scope, of which there was none.
+    known = {"confirmation": "0", "scope": "0"} | dict(pair.split("=", 1) for pair in listed.split() if "=" in pair)
     try:
         time = datetime.datetime.fromisoformat(then)
     except ValueError:

@@ -1,21 +1,24 @@
 """What a report is written from, and what its sections have in common."""
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
 
-from rccs.clusters import RootCauseClusters
+from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.review.journal import Edit
-from rccs.review.notes import SpotNote, title
+from rccs.review.notes import Scope, SpotNote, title
 from rccs.review.review import Review
-from rccs.spots.rates import Rate
+from rccs.spots.rates import Rate, by_excess
 from rccs.unsafe_set import UnsafeSet
 from reasons.comparison import Reasons
 from reasons.register import Entry
+from store.entries import Entry as Statement
 from training.result import Retraining
 
+MOST_CARDS = 400  # RCCs with images; the others are in the table
 LOOSE = Markup("<span class='verdict unclear'>loose</span>")
 
 
@@ -38,6 +41,8 @@ class Material(NamedTuple):
         What a fresh test set says of the reasons (see `pipeline.confirmation`); empty if none was asked.
     spot_notes : dict of str to SpotNote
         By conditions; also on those that are not among the weak spots.
+    scope : Scope, and Entry or None
+        What is said of the analysis as a whole, and the entry that said the last of it.
     register : list of Entry
         What is said of each weak spot and RCC.
     unsafe : UnsafeSet or None
@@ -63,6 +68,7 @@ class Material(NamedTuple):
     rates: dict[int, Rate]
     confirmation: dict[str, Any]
     spot_notes: dict[str, SpotNote]
+    scope: tuple[Scope, Statement | None]
     register: list[Entry]
     unsafe: UnsafeSet | None
     retraining: Retraining | None
@@ -89,3 +95,8 @@ class Material(NamedTuple):
     def title(self, rcc: int) -> str:
         """The number of an RCC with the engineer's name for it."""
         return title(rcc, self.review.notes)
+
+
+def carded(clusters: RootCauseClusters, rates: Mapping[int, Rate]) -> list[int]:
+    """The RCCs for which there is room with images, those on which the network fails most beyond the average first."""
+    return by_excess(rccs_of(clusters), rates)[:MOST_CARDS]

@@ -1,11 +1,19 @@
-"""The report's section of the register: what is said of each reason, and what is missing."""
+"""The report's sections of the register: what is said of the analysis and of each reason, and what is missing."""
 
 from markupsafe import Markup
 
-from rccs.review.notes import REGISTER
+from rccs.review.journal import UNKNOWN
+from rccs.review.notes import REGISTER, SCOPE
 from reasons.register import Entry
 from reporting.markup import filled
 from reporting.material import Material
+
+
+def scope_section(known: Material) -> Markup:
+    """What is said of the analysis as a whole, by whom, and which fields say nothing."""
+    scope, last = known.scope
+    said = [(SCOPE[field], text) for field, text in scope._asdict().items()]
+    return filled("scope.html", said=said, last=last, unknown=UNKNOWN)
 
 
 def register_section(known: Material) -> Markup:
@@ -19,4 +27,4 @@ def register_section(known: Material) -> Markup:
 def _said(entry: Entry) -> list[tuple[str, str]]:
     """The fields that are filled in, each with its name."""
     said = ((known.title, getattr(entry.note, field)) for field, known in REGISTER.items() if field != "status")
-    return [(title, text) for title, text in said if text]
+    return [(title, text) for title, text in (*said, ("Fresh test set", entry.fresh)) if text]

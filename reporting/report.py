@@ -18,16 +18,18 @@ from typing import TypeVar
 from markupsafe import Markup
 
 from dbscan.outcome import NOISE
-from rccs.clusters import RootCauseClusters, fingerprint, rccs_of, run_record, sample
+from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
 from rccs.confidence import BOUND
 from rccs.profiles import load_profiles
 from rccs.review.review import Review, all_edits, load_review
+from rccs.review.scope import load_scope
 from rccs.review.spot_notes import folder_tested, notes_of_run
 from rccs.review.subjects import subjects_of
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
+from reasons.confirmation import asked
 from reasons.register import register_of
-from reporting.cards import MOST_CARDS, noise_section, rccs_section
+from reporting.cards import noise_section, rccs_section
 from reporting.evidence.statement import present_basis
 from reporting.export import REPORT_FILE
 from reporting.first_page import first_page
@@ -35,9 +37,10 @@ from reporting.freshness import made_elements, made_from
 from reporting.heatmaps import heatmaps_section
 from reporting.improvement import retraining_section, unsafe_set_section
 from reporting.markup import filled, picture_uri
-from reporting.material import Material
+from reporting.material import Material, carded
 from reporting.provenance import edits_section, run_section, skipped_section
-from reporting.register import register_section
+from reporting.register import register_section, scope_section
+from reporting.rounds import rounds_html
 from reporting.summary import summary_section
 from reporting.weak_spots import confirmation_section, weak_spots_section
 from store.output_folder import check_own, save_text
@@ -59,20 +62,20 @@ def subject(known: Material) -> str:
     return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
 
 
-def reading_section(known: Material) -> str:
+def reading_section(known: Material) -> Markup:
     """What the words of the report mean, and what it is evidence for."""
-    return filled("reading.html", judged=known.review.notes, bound=BOUND).replace("\n", " ")
+    return filled("reading.html", judged=known.review.notes, bound=BOUND)
 
 
-def limits_section(known: Material) -> str:
+def limits_section(known: Material) -> Markup:
     """What the report does not show."""
     noise = count(int((known.clusters.labels == NOISE).sum()), "image")
-    skipped = count(len(known.clusters.skipped), "skipped file")
-    return filled("limits.html", noise=noise, skipped=skipped).replace("\n", " ")
+    return filled("limits.html", noise=noise, skipped=count(len(known.clusters.skipped), "skipped file"))
 
 
 # The sections in order: key, title, and the function that writes it.
 SECTIONS = (
+    ("scope", "Scope and operating domain", scope_section),
     ("summary", "Summary", summary_section),
     ("reading", "How to read this report", reading_section),
     ("rccs", "Root cause clusters", rccs_section),
@@ -85,6 +88,7 @@ SECTIONS = (
     ("edits", "What was changed by hand", edits_section),
     ("unsafe-set", "The images to label (the unsafe set)", unsafe_set_section),
     ("retraining", "Retraining", retraining_section),
+    ("rounds", "Rounds", lambda known: rounds_html(known.folder)),
     ("run", "How the clusters were found", run_section),
     ("limits", "Limits", limits_section),
 )
@@ -120,21 +124,12 @@ def report_html(folder: Path, *, basis: str | None = None, progress: Progress = 
     digests = made_from(folder)  # before it is read: what changes meanwhile counts as changed since
     known = _gather(folder, progress)._replace(basis=present_basis(folder) if basis is None else basis)
     now = datetime.datetime.now().astimezone()
-    found = datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo)
-    beginning = filled(
-        "report.html", known=known, now=now, found=found, made=Markup(made_elements(digests, now)),
-        style=_style(), subject=subject(known),
-        fingerprint=fingerprint(known.clusters), first=first_page(known), sections=SECTIONS,
+    return filled(
+        "report.html", known=known, subject=subject(known), made=Markup(made_elements(digests, now)), now=now,
+        found=datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo),
+        fingerprint=fingerprint(known.clusters), first_page=first_page(known),
+        sections=[(key, name, content(known)) for key, name, content in SECTIONS],
     )  # fmt: skip
-    body = "".join(
-        f"<section id='{key}'><h2>{number}. {name}</h2>{content(known)}</section>"
-        for number, (key, name, content) in enumerate(SECTIONS, start=1)
-    )
-    return f"{beginning}{body}</main></body></html>\n"
-
-
-def _style() -> Markup:
-    return Markup(Path(__file__).with_suffix(".css").read_text(encoding="utf-8"))
 
 
 # --- The material -----------------------------------------------------------------------------------------------
@@ -163,10 +158,15 @@ def _gather(folder: Path, progress: Progress) -> Material:
         profiles=read("profiles", lambda: {profile.rcc: profile.text for profile in load_profiles(folder)}, {}),
         reasons=reasons, rates=rates, spot_notes=spot_notes, missing=missing,
         confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
-        register=register_of(review, subjects_of(review.clusters, folder), reasons, rates, spot_notes, tested),
+        register=register_of(
+            review, subjects_of(review.clusters, folder), reasons, rates, spot_notes, tested,
+            read("fresh", lambda: asked(runs.get(CONFIRMATION), review), {}),
+        ),
+        scope=load_scope(folder),
         unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
         retraining=read("retraining", lambda: _retraining(folder, review), None),
-        run=run_record(folder), found=runs[CLUSTERS].time, images=_images(review.clusters, progress),
+        run=run_record(folder), found=runs[CLUSTERS].time,
+        images=_images(review.clusters, carded(review.clusters, rates), progress),
     )  # fmt: skip
 
 
@@ -190,9 +190,9 @@ def _retraining(folder: Path, review: Review) -> Retraining | None:
     return retraining_of(folder, review)
 
 
-def _images(clusters: RootCauseClusters, progress: Progress) -> dict[str, str]:
-    """Data URIs of the samples, in the order of the RCCs' sizes, until the report would become too large."""
-    groups = [*rccs_of(clusters)[:MOST_CARDS], *([NOISE] if NOISE in clusters.groups else [])]
+def _images(clusters: RootCauseClusters, rccs: list[int], progress: Progress) -> dict[str, str]:
+    """Data URIs of the samples, in the order of the RCCs, until the report would become too large."""
+    groups = [*rccs, *([NOISE] if NOISE in clusters.groups else [])]
     paths = [path for rcc in groups for path in sample(clusters, rcc)]
     side, quality = next((kind for most, *kind in IMAGE_SIDES if len(paths) <= most), SMALLEST_IMAGE)
 

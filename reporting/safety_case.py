@@ -18,13 +18,14 @@ import yaml
 from PIL import Image
 
 from rccs.clusters import rccs_of
-from rccs.review.notes import title
+from rccs.review.notes import SCOPE, Scope, title
 from rccs.review.review import Review, load_review
+from rccs.review.scope import load_scope
 from rccs.spots.rates import RATES_FILE
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from rccs.unsafe_set import UNSAFE_SET_FILE
 from reasons.comparison import load_reasons
-from reasons.confirmation import CONFIRMATION_FILE
+from reasons.confirmation import CONFIRMATION_FILE, asked
 from reasons.register import REGISTER_FILE, Entry, load_register
 from reporting.evidence.basis import sha256_if_there
 from reporting.evidence.statement import EVIDENCE_FILE, LISTS_FOLDER
@@ -32,11 +33,11 @@ from reporting.export import REPORT_FILE
 from reporting.freshness import is_current, made_from
 from reporting.report import write_report
 from store.output_folder import save_files
-from store.runs import CONFIRMATION, Run, present_runs, reading_file
+from store.runs import CONFIRMATION, present_runs
 from support.files import prepare_folder
 from support.images import UNREADABLE
 from support.progress import Progress, no_progress
-from support.tables import read_table, table_text
+from support.tables import table_text
 from support.text import printable
 from training.closure import CLOSED, CLOSURE_FILE
 from training.result import MODEL_FILE, RETRAINING_FILE
@@ -59,6 +60,7 @@ AMLAS = (
     ("AA", "Verification log", (REGISTER_FILE, EVIDENCE_FILE)),
 )
 """Artefacts that SAFE makes or makes a part of: the identifier and title of AMLAS, and files of the analysis."""
+NO_SCOPE = Scope()
 Elements = dict[str, dict[str, Any]]
 
 
@@ -76,7 +78,9 @@ def write_safety_case(folder: Path, *, progress: Progress = no_progress) -> Elem
     review = load_review(folder)
     run = present_runs(folder).get(CONFIRMATION)
     digests = {REPORT_FILE: sha256_if_there(folder / REPORT_FILE)} | (run.files if run else {})
-    argument = argument_of(load_register(folder), _states(run, review), digests)
+    argument = argument_of(
+        load_register(folder), asked(run, review, CLOSURE_FILE, "state"), digests, load_scope(folder)[0]
+    )
     files = {
         GSN_FILE: yaml.safe_dump(argument, sort_keys=False, allow_unicode=True, width=120),
         GSN_JSON_FILE: json.dumps(argument, indent=2) + "\n",
@@ -88,7 +92,9 @@ def write_safety_case(folder: Path, *, progress: Progress = no_progress) -> Elem
     return argument
 
 
-def argument_of(entries: Iterable[Entry], states: Mapping[str, str], digests: Mapping[str, str]) -> Elements:
+def argument_of(
+    entries: Iterable[Entry], states: Mapping[str, str], digests: Mapping[str, str], scope: Scope = NO_SCOPE
+) -> Elements:
     """The elements of the argument by identifier; the first is its root.
 
     Parameters
@@ -100,10 +106,15 @@ def argument_of(entries: Iterable[Entry], states: Mapping[str, str], digests: Ma
         What a later model makes of reasons (see `training.closure`), by reason.
     digests : mapping of str to str
         Of the files that solutions are in.
+    scope : Scope
+        Each field of it is context.
     """
     made = _Argument({}, states, digests)
     root = made.add("G", "The failures that were found are acceptable")
-    context = made.add("A", "The test images are representative of the operating domain", "limits")
+    context = [made.add("A", "The test images are representative of the operating domain", "limits")]
+    context += [
+        made.add("C", f"{SCOPE[name].title}: {said}", "scope") for name, said in scope._asdict().items() if said
+    ]
     over_hazards = made.add("S", "Argument over each hazard, and over what no reason explains")
     hazards: dict[str, list[Entry]] = {}
     for entry in entries:
@@ -112,7 +123,7 @@ def argument_of(entries: Iterable[Entry], states: Mapping[str, str], digests: Ma
             hazards.setdefault(entry.note.hazard or UNSTATED, []).append(entry)
     goals = [made.hazard(hazard, those) for hazard, those in hazards.items()]
     goals.append(made.add("G", "Failures without a reason are acceptable", "noise", undeveloped=True))
-    made.elements[root] |= {"supportedBy": [over_hazards], "inContextOf": [context]}
+    made.elements[root] |= {"supportedBy": [over_hazards], "inContextOf": context}
     made.elements[over_hazards] |= {"supportedBy": goals}
     return made.elements
 
@@ -162,15 +173,6 @@ class _Argument:
         if note.status == "accepted" and note.owner and note.residual:
             shown.append((REPORT_FILE, "register", f"Accepted by {note.owner}, residual risk: {note.residual}"))
         return [self.add("Sn", f"{text}. {file}, SHA-256 {self.digests[file]}", at) for file, at, text in shown]
-
-
-def _states(run: Run | None, review: Review) -> dict[str, str]:
-    """What a later model makes of reasons; empty if none was asked, or RCCs were edited since."""
-    if run is None or CLOSURE_FILE not in run.files or run.facts["edits"] != review.last_number:
-        return {}
-    with reading_file(run, CLOSURE_FILE) as file:
-        table = read_table(file, "what a later model has closed", own=True)
-    return dict(zip(table.texts("reason"), table.texts("state"), strict=True))
 
 
 def _artefacts(folder: Path) -> Iterable[tuple[str, str, str, str]]:

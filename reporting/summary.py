@@ -12,7 +12,7 @@ from rccs.confidence import confidence, is_changed, is_loose, percent_down
 from rccs.image_map import load_map, map_points
 from rccs.spots.rates import by_excess
 from reporting.markup import filled
-from reporting.material import LOOSE, Material
+from reporting.material import LOOSE, Material, carded
 
 MOST_MAPPED = 4000  # points on the map
 MOST_NUMBERED = 20  # RCCs on the map
@@ -30,7 +30,7 @@ def summary_section(known: Material) -> Markup:
         "summary.html", known=known, rccs=by_excess(clusters.groups, known.rates), common=common,
         steady=bool(clusters.steadiness and rccs), confidence=confidence, is_changed=is_changed,
         is_loose=is_loose, percent_down=percent_down, loose=LOOSE,
-        selected=known.selected,
+        selected=known.selected, carded=set(carded(clusters, known.rates)),
         **_map(known),
     )  # fmt: skip
 

@@ -26,7 +26,7 @@ def weak_spots_section(known: Material) -> Markup:
         )
     levels = levels_of(reasons.spots) if reasons.spots else []
     return filled(
-        "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS, whole="{:.0%}".format,
+        "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS,
         row=_in_a_row(known),
         spots=[(text, [{"index": i, "spot": reasons.spots[i]} for i in level]) for text, level in levels],
         elsewhere=notes_elsewhere(known.spot_notes, (spot.conditions for spot in reasons.spots)),

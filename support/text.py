@@ -39,6 +39,18 @@ def percent(share: float) -> int:
     return math.floor(100 * share) if share > 0.99 else round(100 * share)
 
 
+def rate_text(share: float) -> str:
+    """For example `87%`; `99.7%`, which are not all, and `0.3%`, which is not none."""
+    if 0 < share < 0.01 or 0.99 < share < 1:
+        return f"{math.floor(1000 * share) / 10 if share > 0.5 else math.ceil(1000 * share) / 10}%"
+    return f"{round(100 * share)}%"
+
+
+def range_text(low: float, high: float) -> str:
+    """For example `79–93%`."""
+    return f"{rate_text(low)[:-1]}–{rate_text(high)}"
+
+
 def some(names: Iterable[str], *, limit: int = 5) -> str:
     """The first few names and, if there are more, their number: `a, b, … (7 in all)`."""
     names = list(names)

@@ -21,7 +21,7 @@ HOUSE = {
         "rounds answers clusters confidence unsafe_set parameters spots.known_values spots.conditions spots.groups "
         "spots.classes spots.search spots.weak_spots spots.new_images spots.spot_candidates projected spread profiles "
         "search nearness spots.rates gifs review.notes review.journal review.edited review.subjects review.review "
-        "review.spot_notes review.edits image_map map_filters"
+        "review.spot_notes review.scope review.edits image_map map_filters"
     ),
     "clustering": "",
     "selection": "",
@@ -38,7 +38,7 @@ HOUSE = {
     "retrain": "",
     "reporting": (
         "markup elbow confusions material heatmaps first_page summary cards weak_spots register improvement provenance "
-        "export freshness evidence.statement report evidence.basis evidence.signature evidence.writing "
+        "rounds export freshness evidence.statement report evidence.basis evidence.signature evidence.writing "
         "evidence.verification safety_case history"
     ),
     "pipeline": (
@@ -52,7 +52,8 @@ HOUSE = {
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
         "clusters.looks clusters.rcc clusters.spots clusters.runs clusters.views "
         "clusters.views_bar failures.view failures.tab labels.tab retraining.view "
-        "retraining.tab unsafe.tab report.fresh report.register report.tab clusters.form clusters.tab rounds app"
+        "retraining.tab unsafe.tab report.fresh report.register report.scope report.tab clusters.form clusters.tab "
+        "rounds app"
     ),
     "cli": "terminal commands arguments before",
     "SAFE_Tool": "",

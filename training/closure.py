@@ -14,7 +14,7 @@ from rccs.spots.groups import Groups, in_words, share_for_limit, tally
 from reasons.confirmation import Claim
 from support.intervals import clopper_pearson, upper_limit
 from support.tables import table_text
-from support.text import count
+from support.text import count, range_text, rate_text
 from training.certainty import BETTER, WORSE, Certainty, certainties, count_pairs, gain_text, interval_text
 from training.comparison import ByGroup, count_by_group
 
@@ -75,7 +75,7 @@ class Closure(NamedTuple):
         after = f"{self.wrong_after:,} {'is' if self.wrong_after == 1 else 'are'}"
         return (
             f"{named}: {self.state}. Of {images}, {self.wrong_before:,} were wrong and {after} "
-            f"({self.wrong_after / self.tested:.0%}, {100 * self.low:.0f}–{self.high:.0%}): {gain_text(self.sure)} "
+            f"({rate_text(self.wrong_after / self.tested)}, {range_text(self.low, self.high)}): {gain_text(self.sure)} "
             f"points ({interval_text(self.sure)}). Of new ones, at most {self.limit:.1%} at {CONFIDENCE:.0%}."
         )
 

@@ -1,24 +1,36 @@
-// The register: saved as a table, read back from one, and what is missing. What is taken over was shown before.
-const file = $("input"), take = $('[data-do="take"]'), missing = $("details");
-let read = "", shown = [];  // the table, as base64, and what it would change
-
-const list = (name, texts) => $(`[data-list="${name}"]`).replaceChildren(...texts.map((text) => made("li", "", text)));
+// The register: what is said of each reason, filtered by what is missing; saved as a table, and read back from one. What is
+// taken over was shown before.
+const file = $("input"), take = $('[data-do="take"]'), filter = $("[data-filter]");
+const ALL = "all reasons", LACKING = "all with something missing";
+let read = "", shown = [], rows = [];  // the table, as base64, what it would change, and what is said
 
 async function ask(what, ...sent) {
   let answer = { problem: "SAFE does not answer. Try again." };
   try { answer = await server.register_table([what, ...sent]); } catch { /* the connection is lost */ }
-  if (what !== "missing" || answer.problem) $("[role=status]").textContent = answer.problem || answer.news || "";
+  if (what !== "rows" || answer.problem) $("[role=status]").textContent = answer.problem || answer.news || "";
   return answer;
 }
 
 function show(changes = []) {
   shown = changes;
-  list("changes", shown);
-  take.hidden = !shown.length;
+  const list = $('[data-list="changes"]');
+  list.replaceChildren(...shown.map((text) => made("li", "", text)));
+  list.hidden = take.hidden = !shown.length;
+}
+
+function draw() {
+  const kinds = [...new Set(rows.flatMap((row) => row.lacks))], chosen = filter.value || ALL;
+  filter.replaceChildren(...[ALL, LACKING, ...kinds].map((kind) => made("option", { value: kind, selected: kind === chosen }, kind)));
+  const wanted = rows.filter((row) => filter.value === ALL || (filter.value === LACKING ? row.lacks.length : row.lacks.includes(filter.value)));
+  $("tbody").replaceChildren(...wanted.map((row) => made("tr", "",
+    made("th", { scope: "row" }, row.rcc === null ? row.reason : made("a", { href: `#rcc=${row.rcc}` }, row.reason), made("span", "", row.about)),
+    ...row.cells.map((text) => made("td", "", text)))));
 }
 
 async function look() {
-  if (missing.open) list("missing", (await ask("missing")).missing || []);
+  if (!element.getClientRects().length) return;
+  rows = (await ask("rows")).rows || rows;
+  draw();
 }
 
 $('[data-do="save"]').addEventListener("click", async () => {
@@ -28,7 +40,7 @@ $('[data-do="save"]').addEventListener("click", async () => {
   made("a", { href, download: "register.csv" }).click();
   setTimeout(() => URL.revokeObjectURL(href), 60_000);
 });
-missing.addEventListener("toggle", look);
+filter.addEventListener("change", draw);
 file.addEventListener("change", () => {
   const reader = new FileReader();
   reader.onload = async () => {
@@ -44,3 +56,4 @@ take.addEventListener("click", async () => {
   take.disabled = false;
   look();
 });
+new IntersectionObserver(([seen]) => { if (seen.isIntersecting) look(); }).observe(element);

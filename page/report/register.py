@@ -1,4 +1,4 @@
-"""On the tab Report: the register, as a table to save and to read back, and what is missing in it."""
+"""On the tab Report: the register, filtered by what is missing, and as a table to save and to read back."""
 
 import base64
 import tempfile
@@ -10,7 +10,18 @@ import gradio as gr
 from page.assets import scripted
 from page.jobs import PageSettings
 from page.visitors import visitor_of
-from reasons.register import REGISTER_FILE, Change, Entry, changes_in, load_register, register_text, take_over
+from rccs.review.notes import RccNote
+from reasons.register import (
+    REGISTER_FILE,
+    Change,
+    Entry,
+    changes_in,
+    load_register,
+    register_text,
+    scope_entry,
+    take_over,
+)
+from reporting.markup import VERDICT_WORDS
 from support.errors import SAFEError
 from support.text import count, printable
 
@@ -23,12 +34,12 @@ def lay_out_register(settings: PageSettings) -> gr.HTML:
         of it, and who takes that over."""
         try:
             what, *given = sent
-            entries = load_register(settings.out)
+            entries, scope = load_register(settings.out), scope_entry(settings.out)
             if what == "save":
                 return {"text": register_text(entries).encode("utf-8", "replace").decode()}
-            if what == "missing":
-                return {"missing": [printable(f"{one.reason}: {text}") for one in entries for text in one.missing]}
-            changes = _read(base64.b64decode(given[0], validate=True), entries)
+            if what == "rows":
+                return {"rows": [_row(one) for one in entries]}
+            changes = _read(base64.b64decode(given[0], validate=True), entries, scope)
             shown = [printable(change.text) for change in changes]
             if what == "take" and shown == given[1]:
                 take_over(settings.out, changes, by=visitor_of(given[2]))
@@ -43,12 +54,26 @@ def lay_out_register(settings: PageSettings) -> gr.HTML:
     return scripted("report/register", "", server_functions=[register_table], elem_id="register")
 
 
-def _read(table: bytes, entries: list[Entry]) -> list[Change]:
+def _row(one: Entry) -> dict[str, Any]:
+    """What the table shows of a reason, and what it is filtered by."""
+    note, lacks = one.note, one.lacks.items()
+    belief = f"{note.hypothesis} ({note.belief})" if note.hypothesis and note.belief else note.hypothesis or note.belief
+    cells = (VERDICT_WORDS[note.verdict], note.status, belief, one.fresh, "; ".join(one.missing))
+    return {
+        "reason": one.reason,
+        "rcc": note.rcc if isinstance(note, RccNote) else None,
+        "about": printable(", ".join(filter(None, (note.name, one.where)))),
+        "cells": [*map(printable, cells)],
+        "lacks": [text for said, those in lacks for text in ([f"{said}, but no {it}" for it in those] or [said])],
+    }
+
+
+def _read(table: bytes, entries: list[Entry], scope: Entry) -> list[Change]:
     """What a table that was sent would change; a SAFEError as of `reasons.register.changes_in`."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, REGISTER_FILE)
         file.write_bytes(table)
         try:
-            return changes_in(file, entries)
+            return changes_in(file, entries, scope)
         except SAFEError as error:
             raise SAFEError(str(error).replace(f"{file}", file.name)) from error

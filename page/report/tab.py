@@ -1,6 +1,5 @@
 """Last tab: what has been found, judged and improved leaves SAFE as a report and as an export."""
 
-import datetime
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -10,6 +9,7 @@ from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, failed, pane, reveal
 from page.report.fresh import FreshTestSet
 from page.report.register import lay_out_register
+from page.report.scope import lay_out_scope
 from page.results import check_links
 from pipeline.exports import export_here
 from reporting.evidence.statement import EVIDENCE_FILE, present_basis
@@ -17,10 +17,9 @@ from reporting.evidence.verification import Finding, verify
 from reporting.evidence.writing import write_evidence
 from reporting.export import EXPORT_ZIP, REPORT_FILE
 from reporting.freshness import Made, when_made
-from reporting.markup import escaped
+from reporting.markup import escaped, filled
 from reporting.report import write_report
 from support.errors import SAFEError
-from support.text import count
 
 TAB = "report"
 MOST_FINDINGS = 100
@@ -72,16 +71,15 @@ class ReportTab:
             self.cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-report")
         with pane("report-pane") as self.pane:
             with gr.Row(equal_height=True):
-                with gr.Column(elem_classes="safe-product", min_width=360):
+                with gr.Column(elem_classes="safe-product", min_width=300):
                     gr.HTML(_described(REPORT))
                     self.report_state = gr.HTML(elem_id="report-state")
                     self.report = gr.Button("Write the report", variant="primary", elem_id="report")
-                with gr.Column(elem_classes="safe-product", min_width=360):
+                with gr.Column(elem_classes="safe-product", min_width=300):
                     gr.HTML(_described(EXPORT))
                     self.export_state = gr.HTML(elem_id="export-state")
                     self.export = gr.Button("Pack the export", elem_id="export-all")
-            with gr.Row(equal_height=True):
-                with gr.Column(elem_classes=["safe-product", "safe-evidence"], min_width=360):
+                with gr.Column(elem_classes=["safe-product", "safe-evidence"], min_width=300):
                     gr.HTML(
                         "<h3>Evidence</h3><p>What the results rest on, by SHA-256: images, models, weights, tables and "
                         "all that was said. Later, <em>Verify</em> names whatever has changed since.</p>"
@@ -95,8 +93,10 @@ class ReportTab:
                         self.evidence = gr.Button("Write the evidence", elem_id="evidence")
                         self.verify = gr.Button("Verify", elem_id="verify")
                     self.verified = gr.HTML(elem_id="verified")
-                with gr.Column(elem_classes="safe-product", min_width=360):
-                    lay_out_register(settings)
+            with gr.Column(elem_classes="safe-product"):
+                lay_out_scope(settings)
+            with gr.Column(elem_classes="safe-product"):
+                lay_out_register(settings)
             self.fresh = FreshTestSet(settings)
         self.run = gr.State("")  # the clusters that the window shows
         self.seen = gr.State("")  # and the state of the folder
@@ -206,40 +206,26 @@ def state_of(product: _Product, settings: PageSettings) -> str:
     except SAFEError as error:
         return failed(error)
     if made is None:
-        return f"<p class='safe-made'>Not {product.verb} yet.</p>"
-    opened = f"<a href='{product.file}' target='_blank' rel='noopener'>Open</a>" if product.opens else ""
-    gaps = (
-        f"<p class='safe-made'>{count(made.missing, 'image')} could not be read, and left out.</p>"
-        if made.missing
-        else ""
-    )
-    return (
-        f"<p class='safe-made' data-old='{str(made.changed != ()).lower()}'><b>{_age(made, product)}</b> "
-        f"{escaped(f'{_date(made.time)}, {_size(made.size)}')}</p><p class='safe-made-links'>{opened}"
-        f"<a href='{product.file}' download='{product.file}'>Download {product.file}</a></p>{gaps}"
-    )
+        return filled("page/report/made.html", verb=product.verb)
+    when = f"{made.time:%-d %B %Y, %H:%M}, {_size(made.size)}"
+    return filled(
+        "page/report/made.html", file=product.file, old=made.changed != (), age=_age(made, product), when=when,
+        opens=product.opens, missing=made.missing,
+    )  # fmt: skip
 
 
 def evidence_state(settings: PageSettings) -> str:
     """Whether there is evidence, and of the present state, as HTML."""
     if not (settings.out / EVIDENCE_FILE).is_file():
-        return "<p class='safe-made'>Not written yet.</p>"
+        return filled("page/report/made.html", verb="written")
     old = not present_basis(settings.out)
-    state = "Out of date: something was said or made since." if old else "Up to date."
-    return (
-        f"<p class='safe-made' data-old='{str(old).lower()}'><b>{state}</b></p><p class='safe-made-links'>"
-        f"<a href='{EVIDENCE_FILE}' download='{EVIDENCE_FILE}'>Download {EVIDENCE_FILE}</a></p>"
-    )
+    age = "Out of date: something was said or made since." if old else "Up to date."
+    return filled("page/report/made.html", file=EVIDENCE_FILE, old=old, age=age)
 
 
 def verified_html(found: Sequence[Finding], *, images: bool) -> str:
     """What a verification has found."""
-    unread = "" if images else " Images and other folders were not read."
-    if not found:
-        return f"<p role='status'>All is as the evidence says.{unread}</p>"
-    listed = "".join(f"<li>{escaped(finding.text)}</li>" for finding in found[:MOST_FINDINGS])
-    left = f" The first {MOST_FINDINGS}:" if len(found) > MOST_FINDINGS else ""
-    return f"<p role='status'>{count(len(found), 'finding')}.{unread}{left}</p><ul>{listed}</ul>"
+    return filled("page/report/verified.html", found=found, images=images, most=MOST_FINDINGS)
 
 
 def _described(product: _Product) -> str:
@@ -255,10 +241,6 @@ def _age(made: Made, product: _Product) -> str:
     *others, last = made.changed
     changed = f"{', '.join(others)} and {last}" if others else last
     return f"Out of date: {changed} changed since."
-
-
-def _date(time: datetime.datetime) -> str:
-    return f"{time:%-d %B %Y, %H:%M}"
 
 
 def _size(size: int) -> str:

@@ -14,8 +14,9 @@ from dbscan.outcome import NOISE
 from rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
 from rccs.review.edited import reviewed
 from rccs.review.journal import MAKING, SAYING, Edit, add_edit, describe_edit, edits_in, standing, touches
-from rccs.review.notes import RccNote, SpotNote, combined, merged_note, tidy_note, title
+from rccs.review.notes import RccNote, Scope, SpotNote, combined, merged_note, tidy_note, title
 from rccs.review.review import CHANGED, Review, read_review
+from rccs.review.scope import read_scope
 from rccs.review.spot_notes import read_spot_note
 from rccs.review.subjects import subjects_of
 from store.database import changing
@@ -197,13 +198,16 @@ class _Editing:
         seen, mine = reversed(edit.notes) if kind == "undo" else edit.notes
         if edit.kind == "rcc" and mine.rcc not in self.review.clusters.groups:
             raise SAFEError(f"{title(mine.rcc)} has no images any more. Take back first what has moved them.")
-        now = read_spot_note(self.db, mine) if edit.kind == "spot" else self.note(mine.rcc)
+        now: Any = read_scope(self.db) if edit.kind == "scope" else None
+        now = now or (read_spot_note(self.db, mine) if edit.kind == "spot" else self.note(mine.rcc))
         self._say(now, combined(seen, mine, now)[0], part_of=number)
         return self._read()
 
-    def _say(self, before: RccNote | SpotNote, after: RccNote | SpotNote, *, part_of: int) -> None:
+    def _say(self, before: RccNote | SpotNote | Scope, after: RccNote | SpotNote | Scope, *, part_of: int) -> None:
         """Add an entry on what is said from now on, as part of an edit."""
-        if isinstance(after, SpotNote):
+        if isinstance(after, Scope):
+            kind, subject = "scope", ""
+        elif isinstance(after, SpotNote):
             kind, subject = "spot", after.subject
         else:
             kind, subject = "rcc", subjects_of(self.review.clusters, self.folder)[after.rcc]

@@ -5,19 +5,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from dbscan.outcome import NOISE
-from rccs.review.notes import FIELDS, REGISTER, RccNote, SpotNote, title
+from rccs.review.notes import REGISTER, SCOPE, RccNote, Scope, SpotNote, fields_of, title
 from rccs.spots.weak_spots import read_conditions
 from store.entries import Entry, append, entries_of
 from support.errors import SAFEError
 from support.text import printable
 
 MAKING = ("merge", "move", "new")  # they change which images an RCC has
-SAYING = ("rcc", "spot")  # the kinds of entries on an RCC and on a weak spot
+SAYING: dict[str, Any] = {"rcc": RccNote, "spot": SpotNote, "scope": Scope}
+"""The kinds of entries on an RCC, a weak spot and the whole analysis, with what they hold."""
 TURNING = ("undo", "redo")
 KINDS = (*MAKING, *SAYING, *TURNING)
 UNKNOWN = "unknown"  # the engineer
 # Fields that are kept while they are typed
-TYPED = ("name", "note", *(field for field, known in REGISTER.items() if not known.choices))
+TYPED = ("name", "note", *SCOPE, *(field for field, known in REGISTER.items() if not known.choices))
 
 
 class Edit(NamedTuple):
@@ -30,8 +31,8 @@ class Edit(NamedTuple):
     time : str
         ISO 8601, UTC.
     kind : one of KINDS
-        "rcc" and "spot" change what is said of an RCC or a weak spot. An undo or redo has neither images, source nor
-        target. A new RCC is made of images of others.
+        Those of `SAYING` change what is said of an RCC, a weak spot or the whole analysis. An undo or redo has neither
+        images, source nor target. A new RCC is made of images of others.
     images : tuple of str
         The images moved; empty for a merge.
     source : tuple of int
@@ -42,7 +43,7 @@ class Edit(NamedTuple):
         The author: a window of the page; empty if unknown.
     of : int or None
         For an undo or redo, the number of the edit.
-    notes : tuple of RccNote, or of SpotNote
+    notes : tuple of RccNote, of SpotNote or of Scope
         What was said before and afterwards: of a merge the notes on the target, and that on the source as the third.
     reach : mapping of int to float, optional
         That of the RCCs that edits have changed, with this one: computing it takes a second for one of 5,000 images.
@@ -64,15 +65,15 @@ class Edit(NamedTuple):
 
     @property
     def about(self) -> object:
-        """What an edit of `SAYING` is about: an RCC, or a condition on a test set."""
+        """What an edit of `SAYING` is about: an RCC, a condition on a test set, or the whole analysis."""
         after = self.notes[1]
-        return after[:2] if isinstance(after, SpotNote) else after.rcc
+        return after[:2] if isinstance(after, SpotNote) else after.rcc if isinstance(after, RccNote) else Scope
 
     @property
     def changed(self) -> tuple[str, ...]:
         """The fields that an edit of `SAYING` has changed."""
         before, after = self.notes
-        return tuple(name for name in FIELDS if getattr(before, name) != getattr(after, name))
+        return tuple(name for name in fields_of(after) if getattr(before, name) != getattr(after, name))
 
 
 def edits_in(db: sqlite3.Connection, run: str, kinds: Sequence[str] = KINDS) -> tuple[Edit, ...]:
@@ -118,7 +119,7 @@ def _edit_of(entry: Entry) -> Edit:
     if entry.kind in TURNING:
         return edit._replace(of=value["of"])
     if entry.kind in SAYING:
-        note = RccNote if entry.kind == "rcc" else SpotNote
+        note = SAYING[entry.kind]
         return edit._replace(notes=(note(*value["before"]), note(*value["after"])))
     notes = tuple(RccNote(*note) for note in value.get("notes", ()))
     return edit._replace(
@@ -196,7 +197,7 @@ def describe_edit(edit: Edit, journal: Sequence[Edit] = ()) -> str:
 
 def _describe_saying(edit: Edit) -> str:
     before, after = edit.notes
-    what = _where(after) if isinstance(after, SpotNote) else title(after.rcc)
+    what = _where(after) if isinstance(after, SpotNote) else title(after.rcc) if edit.kind == "rcc" else "the analysis"
     told = []
     for name in edit.changed:
         old, new = (getattr(note, name) for note in (before, after))
@@ -206,8 +207,8 @@ def _describe_saying(edit: Edit) -> str:
         elif name == "name":
             was = f" (was “{old}”)" if old else ""
             told.append(f"Named {what} “{new}”{was}" if new else f"Removed the name “{old}” of {what}")
-        elif name in REGISTER:
-            what_of, was = f"{REGISTER[name].title.lower()} of {what}", f" (was “{old}”)" if old else ""
+        elif known := REGISTER.get(name) or SCOPE.get(name):
+            what_of, was = f"{known.noun} of {what}", f" (was “{old}”)" if old else ""
             told.append(f"Set the {what_of} to “{new}”{was}" if new else f"Removed the {what_of}, “{old}”")
         else:
             told.append(f"{'Changed' if old and new else 'Wrote' if new else 'Removed'} the note on {what}")

@@ -1,4 +1,4 @@
-"""The engineer's notes on RCCs and weak spots, and what a safety case says of them: what each field may be. Step 2.
+"""The engineer's notes on RCCs, weak spots and the whole analysis, for a safety case: what each field may be. Step 2.
 
 The fields of the register follow the notions of ISO 21448 (functional insufficiencies and their triggering conditions)
 and ISO/PAS 8800 (kinds of causes, safety impact); no conformity is claimed.
@@ -18,11 +18,12 @@ VERDICTS = ("", "safe", "unsafe", "unclear")
 LONGEST_NAME = 80
 LONGEST_NOTE = 20_000
 LONGEST_TEXT = 300  # of a field of the register
+LONGEST_SCOPE = 2_000  # of a field of the scope
 SAID = ("name", "note", "verdict")
 
 
 class Field(NamedTuple):
-    """A field of the register.
+    """A field of the register or the scope.
 
     Attributes
     ----------
@@ -35,6 +36,11 @@ class Field(NamedTuple):
     title: str
     example: str = ""
     choices: tuple[str, ...] = ()
+
+    @property
+    def noun(self) -> str:
+        """The title within a sentence."""
+        return self.title[0].lower() + self.title[1:]
 
 
 REGISTER = {
@@ -51,8 +57,24 @@ REGISTER = {
     "owner": Field("Owner", "J. Doe"),
     "status": Field("Status", choices=("open", "in treatment", "closed", "accepted")),
     "residual": Field("Residual risk", "gaze lost for up to 2 s below 10 lux"),
+    "hypothesis": Field("Hypothesis", "lids hide the pupil, which few training images show"),
+    "refutation": Field("Refutation criterion", "as many failures with lids wide open"),
+    "belief": Field("State of the hypothesis", choices=("open", "confirmed", "refuted")),
 }
 """What a safety case says of a reason, by field."""
+SCOPE = {
+    "system": Field("System and function", "driver monitoring: warns when the gaze leaves the road for 2 s"),
+    "use": Field("Intended use", "passenger cars, as a warning alone; no control of the car"),
+    "domain": Field("Operational design domain", "day and night, with glasses; no sunglasses, 30 to 130 km/h"),
+    "training": Field("Source of the training images", "simulator v4, 12 persons, spring 2026"),
+    "tested": Field("Source of the test images", "simulator v4, 4 other persons"),
+    "improvement": Field("Source of the improvement images", "drives of October 2026, 31 persons, not labelled"),
+    "fresh": Field("Source of images that chose nothing", "drives of November 2026, 9 other persons"),
+    "hazards": Field("Hazard analysis", "HARA-12, revision 3"),
+    "responsible": Field("Responsible person", "J. Doe"),
+    "reviewer": Field("Reviewer", "A. Roe"),
+}
+"""What a safety case says of the analysis as a whole, by field."""
 FIELDS = (*SAID, *REGISTER)
 # From the least to the most serious: merged RCCs get the more serious verdict of the two, so that no hazard is lost.
 _GRAVITY = ("safe", "", "unclear", "unsafe")
@@ -71,7 +93,8 @@ class RccNote(NamedTuple):
         Any text, for example "hazard H3".
     verdict : "", "safe", "unsafe" or "unclear"
         Whether failures of this root cause are a hazard; empty if not judged yet.
-    hazard, trigger, insufficiency, severity, exposure, criterion, measure, ticket, owner, status, residual : str
+    hazard, trigger, insufficiency, severity, exposure, criterion, measure, ticket, owner, status, residual, \
+    hypothesis, refutation, belief : str
         The fields of `REGISTER`; empty where nothing is said.
     """
 
@@ -90,6 +113,9 @@ class RccNote(NamedTuple):
     owner: str = ""
     status: str = ""
     residual: str = ""
+    hypothesis: str = ""
+    refutation: str = ""
+    belief: str = ""
 
 
 class SpotNote(NamedTuple):
@@ -122,6 +148,9 @@ class SpotNote(NamedTuple):
     owner: str = ""
     status: str = ""
     residual: str = ""
+    hypothesis: str = ""
+    refutation: str = ""
+    belief: str = ""
 
     @property
     def subject(self) -> str:
@@ -129,9 +158,24 @@ class SpotNote(NamedTuple):
         return json.dumps([self.conditions, self.tested])
 
 
+class Scope(NamedTuple):
+    """What the engineer says of the analysis as a whole: the fields of `SCOPE`, empty where nothing is said."""
+
+    system: str = ""
+    use: str = ""
+    domain: str = ""
+    training: str = ""
+    tested: str = ""
+    improvement: str = ""
+    fresh: str = ""
+    hazards: str = ""
+    responsible: str = ""
+    reviewer: str = ""
+
+
 Noted = RccNote | SpotNote
-"""What the engineer says of something, whatever it is about."""
-_Note = TypeVar("_Note", RccNote, SpotNote)
+"""What the engineer says of a reason, whatever it is about."""
+_Note = TypeVar("_Note", RccNote, SpotNote, Scope)
 
 
 class Kept(NamedTuple, Generic[_Note]):
@@ -139,7 +183,7 @@ class Kept(NamedTuple, Generic[_Note]):
 
     Attributes
     ----------
-    note : RccNote or SpotNote
+    note : RccNote, SpotNote or Scope
     conflicts : tuple of str
         The fields that someone else had changed in the meantime and that were not changed.
     """
@@ -158,7 +202,7 @@ def keep_note(
     ----------
     kind, subject, by, run
         As of `store.entries.Entry`.
-    seen : RccNote or SpotNote, optional
+    seen : RccNote, SpotNote or Scope, optional
         The note as the author of the change last saw it: fields that are the same in `mine` are not changed, and fields
         that someone else has changed in the meantime are conflicts. By default all fields are written.
 
@@ -190,7 +234,7 @@ def combined(seen: _Note, mine: _Note, theirs: _Note) -> tuple[_Note, tuple[str,
     """
     conflicts = []
     fields: dict[str, Any] = {}
-    for name in FIELDS:
+    for name in fields_of(theirs):
         before, here, there = (getattr(note, name) for note in (seen, mine, theirs))
         fields[name] = there if here == before else here
         if here not in (before, there) and there != before:
@@ -224,6 +268,11 @@ def merged_note(source: RccNote, target: RccNote) -> RccNote:
     return RccNote(target.rcc, name, text, verdict, **register)
 
 
+def fields_of(note: Noted | Scope) -> tuple[str, ...]:
+    """What an engineer may say in a note."""
+    return note._fields if isinstance(note, Scope) else FIELDS
+
+
 def says_something(note: Noted) -> bool:
     """Whether any field of a note is filled in."""
     return any(getattr(note, field) for field in FIELDS)
@@ -231,14 +280,14 @@ def says_something(note: Noted) -> bool:
 
 def tidy_note(note: _Note) -> _Note:
     """A note in the form in which it is saved; a SAFEError if it is invalid."""
+    if isinstance(note, Scope):
+        return Scope(*(_tidy_text(SCOPE[field].title, text, LONGEST_SCOPE) for field, text in note._asdict().items()))
     name = printable(" ".join(note.name.split()))
-    text = printable(note.note.replace("\r\n", "\n").replace("\r", "\n").strip())
+    text = _tidy_text("A note", note.note, LONGEST_NOTE)
     verdict = note.verdict.strip().lower()
     if verdict not in VERDICTS:
         raise SAFEError(f"verdict must be safe, unsafe, unclear or empty. Received: {note.verdict!r}")
-    for what, value, longest in (("name", name, LONGEST_NAME), ("note", text, LONGEST_NOTE)):
-        if len(value) > longest:
-            raise SAFEError(f"A {what} may have {longest:,} characters. Received: {len(value):,}")
+    _check_length("A name", name, LONGEST_NAME)
     register: dict[str, Any] = {field: tidy_field(field, getattr(note, field)) for field in REGISTER}
     return note._replace(name=name, note=text, verdict=verdict, **register)
 
@@ -250,6 +299,17 @@ def tidy_field(field: str, text: str) -> str:
         tidy = tidy.lower()
         if tidy not in known.choices:
             raise SAFEError(f"{known.title} must be {', '.join(known.choices)} or empty. Received: {text[:80]!r}")
-    if len(tidy) > LONGEST_TEXT:
-        raise SAFEError(f"{known.title} may have {LONGEST_TEXT:,} characters. Received: {len(tidy):,}")
+    _check_length(known.title, tidy, LONGEST_TEXT)
     return tidy
+
+
+def _tidy_text(what: str, text: str, longest: int) -> str:
+    """A text of several lines in the form in which it is saved."""
+    tidy = printable(text.replace("\r\n", "\n").replace("\r", "\n").strip())
+    _check_length(what, tidy, longest)
+    return tidy
+
+
+def _check_length(what: str, text: str, longest: int) -> None:
+    if len(text) > longest:
+        raise SAFEError(f"{what} may have {longest:,} characters. Received: {len(text):,}")

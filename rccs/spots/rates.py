@@ -35,7 +35,7 @@ from dbscan.outcome import NOISE
 from rccs.spots.groups import Groups, chance_of_more, effective_share, in_words, tally
 from support.intervals import clopper_pearson
 from support.tables import table_text
-from support.text import count
+from support.text import count, range_text, rate_text
 
 RATES_FILE = "rcc_rates.csv"
 
@@ -96,7 +96,7 @@ class Rate(NamedTuple):
         """One sentence."""
         if not self.tested:
             return "No other tested image looks like these: nothing to compare."
-        elsewhere = "" if math.isnan(self.elsewhere) else f", elsewhere {_percent(self.elsewhere)}"
+        elsewhere = "" if math.isnan(self.elsewhere) else f", elsewhere {rate_text(self.elsewhere)}"
         if self.verdict == "too few":
             wrong = "none is" if not self.wrong else "1 is" if self.wrong == 1 else f"{self.wrong:,} are"
             images = count(self.tested, "tested image") + self._of_groups
@@ -105,13 +105,13 @@ class Rate(NamedTuple):
                 why = f"Images of {count(self.groups, self.group)} do not tell"
             return f"{why}: of {images} like these, {wrong} wrong{elsewhere}."
         if self.verdict == "more":
-            interval = f"{_percent(self.low)[:-1]}–{_percent(self.high)}"
+            interval = range_text(self.low, self.high)
             return (
-                f"Fails more often than elsewhere: {_percent(self.rate)} of {self.tested:,} tested images like these"
+                f"Fails more often than elsewhere: {rate_text(self.rate)} of {self.tested:,} tested images like these"
                 f"{self._of_groups} are wrong ({interval}){elsewhere}{self._of_classes}."
             )
         less = "fails on them less often" if self.verdict == "less" else "does not clearly fail on them more often"
-        return f"These images look alike, but the network {less} than on others ({_percent(self.rate)}{elsewhere})."
+        return f"These images look alike, but the network {less} than on others ({rate_text(self.rate)}{elsewhere})."
 
     @property
     def _of_groups(self) -> str:
@@ -123,19 +123,12 @@ class Rate(NamedTuple):
         if self.expected is None:
             return ""
         if self.low <= self.expected:
-            return f"; no more than their classes do ({_percent(self.expected)})"
-        return f", {_percent(self.expected)} expected of these classes"
+            return f"; no more than their classes do ({rate_text(self.expected)})"
+        return f", {rate_text(self.expected)} expected of these classes"
 
 
 # Of `rcc_rates.csv`
 COLUMNS = ("rcc", "tested", "wrong", "rate", "low", "high", "elsewhere", "p", "verdict", "groups", "group", "expected")
-
-
-def _percent(share: float) -> str:
-    # 99.7 % must not be rounded to all images, nor .3 % to none.
-    if 0 < share < 0.01 or 0.99 < share < 1:
-        return f"{math.floor(1000 * share) / 10 if share > 0.5 else math.ceil(1000 * share) / 10}%"
-    return f"{round(100 * share)}%"
 
 
 # --- Regions ----------------------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ from rccs.spots.search import ERROR_RATE, EXPONENT, MOST_SPOTS, Search, Searched
 from store.runs import Run, reading_file
 from support.errors import SAFEError
 from support.tables import from_cell, table_text
+from support.text import range_text, rate_text
 
 WEAK_SPOTS_FILE = "weak_spots.csv"
 
@@ -107,12 +108,11 @@ class WeakSpot(NamedTuple):
     @property
     def rates(self) -> str:
         """How often the DNN fails there, elsewhere and on new images, as in `text`."""
-        low, high = self.interval
-        ends = f"{100 * low:.0f}–{high:.0%}"
-        elsewhere = f"elsewhere {self.elsewhere:.0%}{self.given_class}"
+        ends, rate = range_text(*self.interval), rate_text(self.rate)
+        elsewhere = f"elsewhere {rate_text(self.elsewhere)}{self.given_class}"
         if self.new_rate is None:
-            return f"({self.rate:.0%}, {ends}), {elsewhere}"
-        return f"({self.rate:.0%}), {elsewhere}; expect {self.new_rate:.0%} ({ends}) of new images"
+            return f"({rate}, {ends}), {elsewhere}"
+        return f"({rate}), {elsewhere}; expect {rate_text(self.new_rate)} ({ends}) of new images"
 
     @property
     def interval(self) -> tuple[float, float]:
@@ -132,7 +132,7 @@ class WeakSpot(NamedTuple):
         if self.expected is None:
             return ""
         odds = f", {self.odds:.2g} times the odds" if self.odds is not None and self.odds < MANY else ""
-        return f", {self.expected:.0%} expected of these classes{odds}"
+        return f", {rate_text(self.expected)} expected of these classes{odds}"
 
     @property
     def of_groups(self) -> str:

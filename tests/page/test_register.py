@@ -1,15 +1,19 @@
-"""The register on the page: what a table says is shown, and taken over only as it was shown."""
+"""The register and the scope on the page: what is read back is taken over as it was shown, what is typed is kept."""
 
 import base64
 
 import pytest
+from playwright.sync_api import expect
 
 from page.jobs import Jobs, PageSettings
 from page.report.register import lay_out_register
+from page.report.scope import lay_out_scope
 from page.results import Results
 from rccs.clusters import save_clusters
-from rccs.review.notes import RccNote
+from rccs.review.notes import RccNote, Scope
 from rccs.review.review import load_review, set_note
+from rccs.review.scope import load_scope, set_scope
+from tests.helpers.browsing import FAKED, generate, opened, served_from, wait_until
 from tests.helpers.laid_out import laid_out
 
 
@@ -24,7 +28,7 @@ def register(clusters, tmp_path):
 def test_a_table_is_taken_over_as_it_was_shown_and_shown_again_if_something_was_said_meanwhile(register):
     out, ask = register
     header, *rows = ask(["save"])["text"].splitlines()
-    filled = [row.rsplit(",", 11)[0].rsplit(",", 1)[0] + ",unsafe" + "," * 11 for row in rows]
+    filled = [row.rsplit(",", 15)[0] + ",unsafe" + "," * 14 for row in rows]
     table = base64.b64encode("\n".join([header, *filled]).encode()).decode()
     answer = ask(["read", table])
     assert answer["changes"] == [f"RCC {rcc}: verdict empty → “unsafe”" for rcc in range(3)]
@@ -35,7 +39,9 @@ def test_a_table_is_taken_over_as_it_was_shown_and_shown_again_if_something_was_
     assert not load_review(out).notes[0].verdict
     assert ask(["take", table, again["changes"], "ann"]) == {"news": "Taken over: 4 changes."}
     assert [note.verdict for note in load_review(out).notes.values()] == ["unsafe"] * 3
-    assert ask(["missing"])["missing"][0].startswith("RCC 0: unsafe, but without: hazard, triggering condition")
+    row = ask(["rows"])["rows"][0]
+    assert (row["reason"], row["rcc"], row["cells"][0]) == ("RCC 0", 0, "unsafe")
+    assert row["lacks"][:2] == ["unsafe, but no hazard", "unsafe, but no triggering condition"]
     assert ask(["read", table]) == {"changes": [], "news": "It says nothing new."}
 
 
@@ -43,5 +49,48 @@ def test_what_is_no_table_is_refused_in_a_sentence(register):
     _, ask = register
     answer = ask(["read", base64.b64encode(b"a,b\n1,2\n").decode()])
     assert "Received the columns a, b in register.csv." in answer["problem"]
-    for sent in (None, 3, [], ["read"], ["read", 3], ["read", "é"], ["take", ""], [["x"], None]):
+    for sent in (None, 3, [], ["missing"], ["read"], ["read", 3], ["read", "é"], ["take", ""], [["x"], None]):
         assert "problem" in ask(sent), sent
+
+
+def test_a_scope_that_was_sent_is_kept_and_what_is_none_is_refused(clusters, tmp_path):
+    out = tmp_path / "out"
+    save_clusters(clusters, out)
+    ask = laid_out(lambda: lay_out_scope(PageSettings(out, Jobs(), Results(out)))).scope
+    blank = Scope()._asdict()
+    assert ask(["look"]) == {"said": blank}
+    answer = ask(["keep", blank, blank | {"use": " a warning "}, "ann"])
+    assert (answer["said"]["use"], answer["conflicts"]) == ("a warning", [])
+    answer = ask(["keep", blank, blank | {"use": "control", "system": "a camera"}, "bob"])
+    assert answer["conflicts"] == ["use"]
+    assert "Intended use was changed to “a warning” by somebody else." in answer["problem"]
+    assert load_scope(out)[0] == Scope(use="a warning", system="a camera")
+    assert "<td>1</td>" in ask(["rounds"])["html"]
+    for sent in (None, 3, [], ["keep"], ["keep", {}, {"other": ""}, ""], ["keep", 1, 2, 3]):
+        assert "problem" in ask(sent), sent
+
+
+@pytest.mark.slow
+def test_a_scope_is_kept_as_it_is_typed_and_reasons_are_filtered_by_what_is_missing(browser, tmp_path):
+    with served_from(tmp_path, tool=FAKED) as served, opened(browser, served) as page:
+        generate(page, served)
+        set_note(served.out, RccNote(0, "night", verdict="unsafe", hazard="H3"))
+        page.get_by_role("tab", name="Report").click()
+        rows = page.locator("#register tbody tr")
+        expect(rows.first).to_contain_text("RCC 0")
+        page.locator("#register select").select_option("unsafe, but no triggering condition")
+        expect(rows).to_have_count(1)
+        expect(rows).to_contain_text("night")
+        page.locator("#scope summary").get_by_text("Scope").click()
+        use = page.locator("#scope [data-field=use]")
+        use.fill("a warning")
+        wait_until(lambda: load_scope(served.out)[0].use)
+        set_scope(served.out, Scope(use="theirs", system="a camera"))
+        use.fill("a warning alone")
+        status = page.locator("#scope [role=status]")
+        expect(status).to_contain_text("Intended use was changed to “theirs” by somebody else.")
+        expect(use).to_have_value("a warning alone")
+        use.fill("a warning, no more")
+        wait_until(lambda: load_scope(served.out)[0] == Scope(use="a warning, no more", system="a camera"))
+        page.locator("#scope summary").get_by_text("Rounds").click()
+        expect(page.locator("#scope [data-rounds] td").first).to_have_text("1")

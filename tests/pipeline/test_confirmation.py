@@ -17,6 +17,7 @@ from reporting.report import report_html
 from SAFE_Tool import main
 from store.runs import CONFIRMATION, runs_of
 from support.errors import SAFEError
+from support.text import range_text, rate_text
 from tests.helpers.answered import AnsweredCase, draw_case
 from training.closure import CLOSURE_FILE
 
@@ -72,8 +73,16 @@ def test_a_later_model_is_asked_which_reasons_are_left(case, fresh, capsys):
     assert "  weak spot 1, label = night: reduced. Of 12 images, 12 were wrong and 0 are (0%, 0–26%)" in told
     assert "  everything else: new. Of 62 images, 14 were wrong and 23 are" in told
     with (case.out / CLOSURE_FILE).open(newline="") as file:
-        assert [row["state"] for row in csv.DictReader(file)][-1] == "new"
-    assert "label = night: reduced. Of 12 images" in report_html(case.out)
+        rows = list(csv.DictReader(file))
+    assert rows[-1]["state"] == "new"
+    document = report_html(case.out)
+    for row in rows:  # each figure of the report is that of the table
+        rate, limit = float(row["rate_after"]), float(row["limit"])
+        verb = "is" if row["wrong_after"] == "1" else "are"
+        counts = f"Of {row['tested']} images, {row['wrong_before']} were wrong and {row['wrong_after']} {verb}"
+        interval = range_text(float(row["low"]), float(row["high"]))
+        assert f"{row['state']}. {counts} ({rate_text(rate)}, {interval}): {100 * float(row['gain']):+.1f}" in document
+        assert f"Of new ones, at most {limit:.1%} at 95%." in document
     assert main(["confirm", *given]) == 0
     assert not (case.out / CLOSURE_FILE).exists()
     after.write_text("\n".join(text.splitlines()[:70]))

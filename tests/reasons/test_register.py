@@ -10,10 +10,14 @@ from rccs.review.edits import merge_rccs, undo_edit
 from rccs.review.journal import describe_edit
 from rccs.review.notes import LONGEST_TEXT, REGISTER, RccNote
 from rccs.review.review import all_edits, load_review, set_note
+from rccs.review.spot_notes import set_spot_note
+from reasons.confirmation import CONFIRMATION_FILE
 from reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
 from reporting.report import report_html
 from SAFE_Tool import main
+from store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
 from support.errors import SAFEError
+from support.tables import table_text
 from tests.helpers.answered import draw_case
 
 
@@ -62,6 +66,35 @@ def test_a_table_that_was_filled_in_says_what_it_would_change_and_is_taken_over_
     assert "Hazard: H3 Gaze lost at night" in report_html(out)
     write_register(out)
     assert "closed, but without: acceptance criterion" in (out / REGISTER_FILE).read_text()
+
+
+def test_what_is_missing_is_told_and_decides_about_the_exit_status(out, capsys):
+    ask = ["register", "--missing", "--out", str(out)]
+    assert main(ask) == 3
+    *lines, last = capsys.readouterr().out.splitlines()
+    assert "weak spot 1: not judged" in lines
+    assert last.startswith(f"{len(lines)} of ")
+    assert not (out / REGISTER_FILE).exists()
+    for entry in load_register(out):
+        judged = entry.note._replace(verdict="safe")
+        set_note(out, judged) if isinstance(judged, RccNote) else set_spot_note(out, judged)
+    assert main(ask) == 0
+
+
+def test_a_hypothesis_stands_beside_what_a_fresh_test_set_says_and_neither_overwrites_the_other(out):
+    run = present_runs(out)[CLUSTERS]
+    table = table_text(("reason", "verdict"), [("weak spot 1", "refuted"), ("RCC 0", "confirmed")])
+    facts = {"edits": 0, "told": [], "closed": [], "notes": [], "images": 1, "wrong": 1}
+    add_run(out, CONFIRMATION, {CONFIRMATION_FILE: table}, clusters=run.itself, facts=facts)
+    set_note(out, RccNote(0, hypothesis="glare hides the pupil", belief="confirmed"))
+    spot, *others = load_register(out)
+    [rcc] = [entry for entry in others if entry.reason == "RCC 0"]
+    assert (spot.fresh, rcc.fresh, rcc.note.belief) == ("refuted", "confirmed", "confirmed")
+    assert "hypothesis confirmed, but without: refutation criterion" in rcc.missing
+    document = report_html(out)
+    assert "Hypothesis: glare hides the pupil<br>State of the hypothesis: confirmed<br>Fresh test set: con" in document
+    merge_rccs(out, 1, 0)
+    assert not any(entry.fresh for entry in load_register(out)), "RCCs were edited since"
 
 
 def test_what_is_said_is_listed_undone_and_merged_as_all_else(out):

@@ -21,17 +21,20 @@ from rccs.review.notes import RccNote, SpotNote
 from rccs.review.review import set_note
 from rccs.review.spot_notes import set_spot_note
 from rccs.spots.conditions import Literal
-from rccs.spots.weak_spots import WeakSpot
+from rccs.spots.rates import RATES_FILE
+from rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot
 from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
-from reasons.comparison import Reasons, save_reasons
+from reasons.comparison import Comparison, Reasons, save_reasons
 from reasons.register import REGISTER_FILE, write_register
-from reporting import cards, material, report
+from reporting import material, report
 from reporting.report import report_html, write_report
 from SAFE_Tool import main
 from store.database import DATABASE_FILE
 from store.runs import CLUSTERS, RETRAINING, add_run, present_runs
 from support.errors import SAFEError
 from support.images import Skipped
+from support.intervals import clopper_pearson
+from support.text import rate_text
 from tests.helpers.places import in_run
 from tests.helpers.steadied import steadied
 from training.finetuning import Epoch
@@ -295,6 +298,74 @@ def test_each_figure_of_the_first_page_is_in_the_files(clusters, out):
     assert {*figures} <= known
 
 
+def table_in(document: str, key: str, number: int = 0) -> list[list[str]]:
+    """The cells of a table of a section, without its heads."""
+    table = re.findall(r"<table.*?</table>", section(document, key), re.DOTALL)[number]
+    rows = re.findall(r"<tr.*?</tr>", table, re.DOTALL)[1:]
+    return [[" ".join(Page(cell).text.split()) for cell in re.findall(r"<td.*?</td>", row, re.DOTALL)] for row in rows]
+
+
+def rows_in(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def rates_in(row: dict[str, str], *columns: str) -> list[str]:
+    return [rate_text(float(row[column])) for column in columns]
+
+
+def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
+    new = {"new_rate": 0.95, "new_low": 0.9, "new_high": 0.98}
+    dark = WeakSpot((Literal("light", "<", 0.2),), 400, 399, 0.98, 0.9999, 0.004, **new)
+    same = {rcc: np.flatnonzero(clusters.labels == rcc) for rcc in clusters.groups}
+    of_failing = np.array([next(row for row in same[rcc] if row != i) for i, rcc in enumerate(clusters.labels)])
+    of_right = np.repeat([same[0][0], same[1][0], same[2][0]], [2, 30, 700])
+    comparison = Comparison(np.arange(26), of_failing, of_right)
+    save_reasons(Reasons((dark,), (np.arange(8),), comparison, 26 / 758), clusters, out, present_runs(out)[CLUSTERS])
+    select(clusters, out)
+    show_present(out)
+    document = write_report(out).read_text(encoding="utf-8")
+    sizes = Counter(line.split("\t")[0] for line in (out / LABELS_FILE).read_text().splitlines())
+    unsafe, rates = rows_in(out / UNSAFE_SET_FILE), {row["rcc"]: row for row in rows_in(out / RATES_FILE)}
+    assert rates_in(rates["2"], "rate") == ["0.9%"], "which is neither 1 % nor none"
+    by_rcc = {cells[0].removeprefix("RCC "): cells for cells in table_in(document, "summary")}
+    for rcc, (_, _, size, share, fails, _, to_label) in by_rcc.items():
+        key = rcc if rcc != "No cluster" else "-1"
+        assert (size, share) == (f"{sizes[key]}", f"{sizes[key] / 26:.1%}")
+        if key in rates:
+            rate, elsewhere = rates_in(rates[key], "rate", "elsewhere")
+            assert re.fullmatch(rf"{rate} wrong .* elsewhere, {elsewhere}", fails)
+            assert to_label == f"{sum(row['rcc'] == key for row in unsafe)}"
+            card = Page(re.search(rf"<article class='card' id='rcc-{key}'>.*?</article>", document, re.DOTALL)[0]).text
+            assert f"{sizes[key]} images · {sizes[key] / 26:.1%} of all failing images" in card
+            assert {rate, elsewhere} <= {*re.findall(r"[\d.]+%", card)}
+    assert len(by_rcc) == 4
+    [spot], [cells] = rows_in(out / WEAK_SPOTS_FILE), table_in(document, "weak-spots")
+    rate, elsewhere, new, low, high = rates_in(spot, "rate", "elsewhere", "new_rate", "new_low", "new_high")
+    assert cells[2:5] == [f"{spot['wrong']} of {spot['tested']}, {rate}", f"{new} ({low[:-1]}–{high})", elsewhere]
+    assert (rate, elsewhere) == ("99.7%", "0.4%")
+    [shown] = [cells for cells in table_in(document, "first-page") if cells[0].startswith("weak spot 1")]
+    assert shown[1:3] == [f"{spot['wrong']} of {spot['tested']}", f"{new} ({low[:-1]}–{high})"]
+    selected = {cells[0]: cells[2:] for cells in table_in(document, "unsafe-set")}
+    for rcc in ("0", "2"):
+        mine = [row for row in unsafe if row["rcc"] == rcc]
+        counts = len(mine), sum(row["within_eps"] == "true" for row in mine), sum(bool(row["label"]) for row in mine)
+        assert selected[f"RCC {rcc}"] == [*map(str, counts)]
+
+
+def test_the_tables_of_retraining_have_the_figures_of_the_file(out):
+    retrain(out, trade_off=[{"share": 0.1, "right": 2000, "worsened": 7}])
+    document = report_html(out)
+    result = json.loads(in_run(out, RETRAINING_FILE).read_text())
+    for number, shares in enumerate((result["per_rcc"], result["per_class"])):
+        for cells, share in zip(table_in(document, "retraining", number), shares, strict=True):
+            n, before, after = share["images"], share["before"], share["after"]
+            low, high = clopper_pearson(np.array([after]), np.array([n]))
+            assert cells[1:] == [f"{n}", f"{before}", f"{after}", f"{after / n:.1%}", f"{low[0]:.1%} to {high[0]:.1%}"]
+    assert table_in(document, "retraining", 2) == [["10%", f"{2000 / result['test_size']:.1%}", "7"]]
+    assert f"{result['test_size']:,} images" in Page(section(document, "retraining")).text
+
+
 def test_weak_spots_have_the_engineers_name_verdict_and_note(clusters, out):
     dark, snow = find_spots(clusters, out)
     set_spot_note(out, SpotNote(dark, "", "<b>night", "hazard <H3>", "unsafe"))
@@ -350,10 +421,10 @@ def test_images_that_are_gone_and_names_that_are_not_unicode_are_no_obstacle(clu
 
 
 def test_very_many_rccs_are_cut_short_and_the_report_says_so(clusters, out, monkeypatch):
-    monkeypatch.setattr(cards, "MOST_CARDS", 2)
-    monkeypatch.setattr(report, "MOST_CARDS", 2)
+    monkeypatch.setattr(material, "MOST_CARDS", 2)
     page = Page(report_html(out))
-    assert "Only in the table above: the smallest 1 RCC." in page.text
+    assert "Only in the table above: 1 more RCC." in page.text
+    assert {attributes["id"] for _, attributes in page.tags if "id" in attributes} >= {"rcc-0", "rcc-1", "rcc-2"}
     assert len(page.of("img")) == 12
     monkeypatch.setattr(report, "MOST_IMAGE_BYTES", 10)
     page = Page(report_html(out))

@@ -1,0 +1,54 @@
+// The scope, kept as it is typed, and the rounds, read when they are looked at. A field is sent with what stood there before;
+// what somebody else has written meanwhile is told, and overwritten only by a change that is made after that.
+const PAUSE = 700, AGAIN = 4000;  // milliseconds without a key until a field is sent; until a lost connection is tried again
+const fields = Object.fromEntries([...element.querySelectorAll("[data-field]")].map((field) => [field.dataset.field, field]));
+const status = $("[role=status]"), [scope, rounds] = element.querySelectorAll("details");
+const open = new Set();  // fields that somebody else has changed as well: not sent until they are changed again
+let seen = Object.fromEntries(Object.keys(fields).map((name) => [name, ""])), timer = 0, busy = false;
+
+async function ask(...sent) {
+  try { return await server.scope(sent); } catch { return { lost: true, problem: "SAFE does not answer. This is tried again." }; }
+}
+
+function later(wait) {
+  clearTimeout(timer);
+  timer = setTimeout(keep, wait);
+}
+
+// What others have written is shown where nothing is typed.
+async function look() {
+  const { said = {}, problem = "" } = await ask("look");
+  status.textContent = problem;
+  for (const [name, text] of Object.entries(said)) {
+    if (fields[name].value !== seen[name]) continue;
+    fields[name].value = seen[name] = text;
+    seen[name] = fields[name].value;
+  }
+}
+
+async function keep() {
+  const mine = Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, open.has(name) ? seen[name] : field.value]));
+  if (Object.keys(mine).every((name) => mine[name] === seen[name])) return;
+  if (busy) return later(PAUSE);
+  busy = true;
+  const { said, conflicts = [], problem = "", lost } = await ask("keep", seen, mine, document.querySelector("#visitor textarea, #visitor input")?.value ?? "");
+  busy = false;
+  status.textContent = problem;
+  if (lost) return later(AGAIN);
+  if (!said) return;
+  for (const name of Object.keys(mine)) seen[name] = conflicts.includes(name) ? said[name] : mine[name];
+  conflicts.forEach((name) => open.add(name));
+}
+
+for (const [name, field] of Object.entries(fields)) {
+  field.addEventListener("input", () => { open.delete(name); later(PAUSE); });
+  field.addEventListener("change", () => later(0));
+}
+window.addEventListener("pagehide", keep);
+scope.addEventListener("toggle", () => { if (scope.open) look(); });
+rounds.addEventListener("toggle", async () => {
+  if (!rounds.open) return;
+  const { html, problem = "" } = await ask("rounds");
+  if (html === undefined) $("[data-rounds]").textContent = problem;
+  else $("[data-rounds]").innerHTML = html;
+});

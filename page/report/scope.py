@@ -1,0 +1,49 @@
+"""On the tab Report: what is said of the analysis as a whole, kept as it is typed, and its rounds."""
+
+import string
+from typing import Any
+
+import gradio as gr
+
+from page.assets import asset, scripted
+from page.jobs import PageSettings
+from page.visitors import visitor_of
+from rccs.review.notes import LONGEST_SCOPE, SCOPE, Scope
+from rccs.review.scope import load_scope, set_scope
+from reporting.markup import escaped
+from reporting.rounds import rounds_html
+from support.errors import SAFEError
+from support.text import printable
+
+
+def lay_out_scope(settings: PageSettings) -> gr.HTML:
+    """The widget; its script asks for what it shows, and sends what is typed."""
+
+    def scope(sent: list) -> dict[str, Any]:
+        """Called by the script with one value, a list: what to do and, of a change, what stood there before, what is
+        typed, and by whom."""
+        try:
+            what, *given = sent
+            if what == "rounds":
+                return {"html": rounds_html(settings.out)}
+            if what == "look":
+                return {"said": load_scope(settings.out)[0]._asdict()}
+            seen, mine = (Scope(**{field: str(text) for field, text in given[n].items()}) for n in (0, 1))
+            run = settings.results.shown().review.run
+            kept = set_scope(settings.out, mine, seen=seen, by=visitor_of(given[2]), run=run)
+        except SAFEError as error:
+            return {"problem": f"Not kept: {printable(str(error))}"}
+        except (TypeError, ValueError, IndexError, AttributeError):
+            return {"problem": "Not kept: the page sent something other than a scope. Reload it."}
+        theirs = (f"{SCOPE[field].title} was changed to “{getattr(kept.note, field)}”" for field in kept.conflicts)
+        told = f"{printable('; '.join(theirs))} by somebody else. Change yours again to overwrite it."
+        problem = told if kept.conflicts else ""
+        return {"said": kept.note._asdict(), "conflicts": list(kept.conflicts), "problem": problem}
+
+    fields = "".join(
+        f"<label><span>{escaped(known.title)}</span><textarea rows='2' maxlength='{LONGEST_SCOPE}' "
+        f"placeholder='{escaped(known.example)}' data-field='{field}'></textarea></label>"
+        for field, known in SCOPE.items()
+    )
+    template = string.Template(asset("report/scope.html")).substitute(fields=fields)
+    return scripted("report/scope", "", html_template=template, server_functions=[scope], elem_id="scope")

@@ -1,0 +1,93 @@
+"""The scope: said of the analysis as a whole; listed, undone, read back and shown as all else that is said."""
+
+import csv
+import json
+
+import pytest
+
+from rccs.clusters import save_clusters
+from rccs.review.edits import Maker, redo_edit, undo_edit
+from rccs.review.journal import describe_edit
+from rccs.review.notes import LONGEST_SCOPE, SCOPE, Scope
+from rccs.review.review import all_edits, load_review
+from rccs.review.scope import load_scope, set_scope
+from reporting.report import report_html
+from reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER, write_safety_case
+from SAFE_Tool import main
+from store.entries import speaking
+from support.errors import SAFEError
+
+
+@pytest.fixture
+def out(clusters, tmp_path):
+    save_clusters(clusters, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def say(out, by="ann", **fields):
+    seen = load_scope(out)[0]
+    return set_scope(out, seen._replace(**fields), seen=seen, by=by, run=load_review(out).run)
+
+
+def test_what_is_said_is_listed_undone_by_its_author_and_said_again(out):
+    with speaking("Ann"):
+        say(out, domain="day\r\nand night ", responsible="J. Doe")
+    say(out, "bob", domain="day")
+    edits = all_edits(out, load_review(out))
+    assert [(edit.engineer, describe_edit(edit)) for edit in edits] == [
+        ("Ann", "Set the operational design domain of the analysis to “day\nand night”; "
+                "Set the responsible person of the analysis to “J. Doe”"),
+        ("", "Set the operational design domain of the analysis to “day” (was “day\nand night”)"),
+    ]  # fmt: skip
+    with pytest.raises(SAFEError, match="A later edit is about the same"):
+        undo_edit(out, maker=Maker("ann"))
+    undo_edit(out, maker=Maker("bob"))
+    undo_edit(out, maker=Maker("ann"))
+    assert load_scope(out)[0] == Scope()
+    redo_edit(out, maker=Maker("ann"))
+    assert load_scope(out)[0] == Scope(domain="day\nand night", responsible="J. Doe")
+
+
+def test_what_somebody_else_has_said_meanwhile_is_not_overwritten(out):
+    say(out, use="mine")
+    kept = set_scope(out, Scope(use="yours", system="a camera"), seen=Scope())
+    assert (kept.note, kept.conflicts) == (Scope(use="mine", system="a camera"), ("use",))
+    with pytest.raises(SAFEError, match=r"Intended use may have 2,000 characters\. Received: 2,001"):
+        say(out, use="u" * (LONGEST_SCOPE + 1))
+
+
+def test_a_table_of_it_is_filled_in_and_read_back(out, capsys):
+    say(out, use="a warning alone")
+    assert main(["register", "--out", str(out)]) == 0
+    table = out / "scope.csv"
+    with table.open(newline="") as file:
+        rows = [row | {"said": "HARA-12"} if row["field"] == "hazards" else row for row in csv.DictReader(file)]
+    assert [row["meaning"] for row in rows] == [known.title for known in SCOPE.values()]
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    assert main(["register", "--out", str(out)]) == 2, "it would be lost"
+    capsys.readouterr()
+    assert main(["register", "--read", str(table), "--apply", "--user", "Ann", "--out", str(out)]) == 0
+    assert "scope: hazards empty → “HARA-12”" in capsys.readouterr().out
+    scope, last = load_scope(out)
+    assert (scope.use, scope.hazards, last.engineer) == ("a warning alone", "HARA-12", "Ann")
+    table.write_text("field,said\nsafety,none\n")
+    assert main(["register", "--read", str(table), "--out", str(out)]) == 2
+    assert "one of the fields system, use" in capsys.readouterr().err
+
+
+def test_the_report_and_the_safety_case_show_it(out):
+    assert "Nothing is said of: system and function" in report_html(out)
+    with speaking("Ann"):
+        say(out, domain="<day> & night", reviewer="A. Roe")
+    document = report_html(out)
+    assert "<dd>&lt;day&gt; &amp; night</dd>" in document
+    assert "Last changed by Ann" in document
+    assert "<td>Reviewed by</td><td>A. Roe</td>" in document
+    write_safety_case(out)
+    argument = json.loads((out / SAFETY_CASE_FOLDER / GSN_JSON_FILE).read_text())
+    context = [argument[key] for key in argument["G1"]["inContextOf"] if key.startswith("C")]
+    assert context[0] == {"text": "Operational design domain: <day> & night", "url": "../report.html#scope"}
+    assert len(context) == 2
