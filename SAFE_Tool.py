@@ -4,6 +4,7 @@
     python SAFE_Tool.py failures MODEL TEST  before step 1: collect the images that a model gets wrong
     python SAFE_Tool.py cluster IMAGES       steps 1 and 2: group them into root cause clusters, drawn as GIFs
     python SAFE_Tool.py confirm              what was found, on a fresh test set
+    python SAFE_Tool.py probe                what would change the answers: is a reason the cause, or its companion?
     python SAFE_Tool.py check REQUIREMENTS   whether requirements on how often the model may be wrong are shown to hold
     python SAFE_Tool.py select IMPROVEMENT   steps 3 and 4: select the images to label (the unsafe set)
     python SAFE_Tool.py retrain MODEL        steps 5 and 6: fine-tune the model with the labelled unsafe set

@@ -49,8 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"SAFE {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for add in (
-        _add_ui, _add_cluster, _add_confirm, _add_check, _add_heatmaps, _add_select, _add_failures, _add_crops,
-        _add_retrain, _add_compare, _add_register, _add_export, _add_evidence, _add_moved,
+        _add_ui, _add_cluster, _add_confirm, _add_check, _add_heatmaps, _add_probe, _add_select, _add_failures,
+        _add_crops, _add_retrain, _add_compare, _add_register, _add_export, _add_evidence, _add_moved,
     ):  # fmt: skip
         add(commands)
     return parser
@@ -137,6 +137,13 @@ def _add_confirm(commands: Commands) -> None:
     confirm.names("--group", "groups of fresh images, as for cluster (default: as the RCCs were found)")
     _add_partial(confirm)
     _add_weights(confirm)
+
+
+def _add_probe(commands: Commands) -> None:
+    probe = _add_command(commands, work.run_probe)
+    probe.path("model", "MODEL", "the network (default: that which the failures were collected with)", nargs="?")
+    probe.names("--reason", "such as “weak spot 1” or “RCC 0” (default: weak spots, and RCCs that fail more often)")
+    _add_loading_options(probe)
 
 
 def _add_check(commands: Commands) -> None:

@@ -255,6 +255,20 @@ def run_confirm(out: Path, options: argparse.Namespace) -> None:
     print(f"Written: confirmation.csv{', closure.csv' if found.closures else ''} in {out}")
 
 
+def run_probe(out: Path, options: argparse.Namespace) -> None:
+    """Change the pixels of images to what a reason says, to tell whether it is the cause of failing."""
+    from dnn.model import DnnOptions
+    from pipeline.probing import probe_reasons
+    from support.text import printable
+
+    dnn = DnnOptions(options.rescale, options.trust_model)
+    with terminal() as progress:
+        probes = probe_reasons(out, names=options.reason, model=options.model, options=dnn, progress=progress)
+    for found in probes:
+        print(printable(f"{', '.join(filter(None, (found.reason, found.where)))}: {found.text}"))
+    print(f"Written: probes.csv in {out}")
+
+
 def run_register(out: Path, options: argparse.Namespace) -> int:
     """Write what is said for a safety case, of each reason and of all (register.csv, scope.csv); or read it back."""
     from reasons.register import REGISTER_FILE, changes_in, load_register, scope_entry, take_over, write_register

@@ -94,6 +94,8 @@ class Failures:
         Number of further images that are held out, to prove a retraining.
     group : tuple of str
         The columns by which they are held out in groups.
+    rescale : str or None
+        As of `DnnOptions`.
     """
 
     test_root: Path
@@ -107,6 +109,7 @@ class Failures:
     skipped: tuple[Skipped, ...]
     held_out: int = 0
     group: tuple[str, ...] = ()
+    rescale: str | None = None
 
     @property
     def accuracy(self) -> float:
@@ -213,6 +216,7 @@ def _write(given: GivenAnswers, out: Path, options: DnnOptions, hold_out: HoldOu
         ),
         threshold=options.threshold if given.task == "regression" else None, assumptions=given.assumptions,
         skipped=tuple(sorted(images.skipped)), held_out=len(given.held_out), group=hold_out.group if hold_out else (),
+        rescale=options.rescale,
     )  # fmt: skip
     kind = ERROR if images.labels.ndim == 2 else CONFIDENCE
     answers = Answers(np.array(labels, str), np.array(predicted, str), np.asarray(score, np.float32), kind)
@@ -325,6 +329,7 @@ def _record_of(failures: Failures, folder: Path) -> dict[str, Any]:
         "test_root": relative(failures.test_root, folder),
         "assumptions": failures.assumptions,
         "skipped": [skip._asdict() for skip in failures.skipped],
+        **({"rescale": failures.rescale} if failures.rescale else {}),
         **({HOLD_OUT: {"images": failures.held_out, "group": failures.group}} if failures.held_out else {}),
     }
 
@@ -358,6 +363,7 @@ def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) ->
         test_size=int(record["test_size"]), threshold=record["threshold"], assumptions=tuple(record["assumptions"]),
         skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
         held_out=int(held_out.get("images", 0)), group=tuple(map(str, held_out.get("group", ()))),
+        rescale=record.get("rescale"),
     )  # fmt: skip
 
 

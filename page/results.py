@@ -22,10 +22,11 @@ from rccs.review.spot_notes import notes_of_run
 from rccs.spots.rates import Rate, by_excess
 from rccs.unsafe_set import LABEL, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
+from reasons.probes import Probe, load_probes
 from reporting.freshness import made_from
 from store.database import DATABASE_FILE
 from store.entries import last_number
-from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, RETRAINING, SELECTION, Run, present_runs, runs_of
+from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETRAINING, SELECTION, Run, present_runs, runs_of
 from support.entries import is_within
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK
@@ -62,6 +63,9 @@ class Shown(NamedTuple):
         Fingerprint of the clusters as they were found: windows that show another one are out of date.
     at : int
         When the folder was looked at, in nanoseconds of this machine's clock: of two looks the later one counts.
+    probes : list of Probe
+    probed : int
+        The number of the run that they are of.
     """
 
     review: Review
@@ -74,6 +78,8 @@ class Shown(NamedTuple):
     problem: str
     run: str
     at: int
+    probes: list[Probe]
+    probed: object
 
     @property
     def clusters(self) -> RootCauseClusters:
@@ -88,7 +94,7 @@ class Shown(NamedTuple):
     @property
     def compared(self) -> str:
         """A text that differs where more has been found in comparison."""
-        return f"{len(self.reasons.spots)} {self.reasons.base} {self.reasons.comparison is not None}"
+        return f"{len(self.reasons.spots)} {self.reasons.base} {self.reasons.comparison is not None} {self.probed}"
 
     @property
     def notes(self) -> Mapping[int, RccNote]:
@@ -153,7 +159,7 @@ class Results:
         """
         with self._lock:
             at = time.monotonic_ns()
-            stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (CLUSTERS, COMPARISON)}
+            stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)}
             stamps |= {name: self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES)}
             stamps["said"] = self._state().said
             if self._shown is None or stamps != self._stamps:
@@ -184,8 +190,10 @@ class Results:
         spot_of = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
         centres = self._part("centres", edits, lambda: rcc_centres(review.clusters), dict[int, np.ndarray]())
         run = self._part("run", of_clusters, lambda: fingerprint(original), "")
+        probed = stamps[PROBES]
+        probes = self._part("probes", probed, lambda: load_probes(self._state().runs.get(PROBES)), list[Probe]())
         problems = " ".join(problem for *_, problem in self._parts.values() if problem)
-        return Shown(review, profiles, reasons, rates, spot_of, centres, spot_notes, problems, run, at)
+        return Shown(review, profiles, reasons, rates, spot_of, centres, spot_notes, problems, run, at, probes, probed)
 
     def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> _Part:
         """A part of what is shown, read only if its stamp is another one; nothing, with the reason, if it cannot be."""
@@ -236,7 +244,7 @@ class Results:
     @property
     def stamp(self) -> str:
         """A text that differs where anything has changed that the windows show, but for what is said."""
-        runs = [self._number_of(kind) for kind in (CLUSTERS, COMPARISON)]
+        runs = [self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)]
         return str([self.marks(), *runs, *(self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES, ACCURACY_FILE))])
 
     @property

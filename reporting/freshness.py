@@ -17,7 +17,7 @@ from rccs.review.journal import KINDS
 from rccs.unsafe_set import LABEL
 from reporting.export import LABELS_TABLE, REPORT_FILE
 from store.entries import last_number
-from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, RETRAINING, SELECTION, present_runs
+from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs
 from store.runs import KINDS as RUN_KINDS
 from support.errors import SAFEError
 from support.files import DAMAGED, regular
@@ -28,6 +28,7 @@ PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "scope": ("the scope", ("scope",)),
     "comparison": ("the failure rates and weak spots", (COMPARISON,)),
     "confirmation": ("what a fresh test set says", (CONFIRMATION,)),
+    "probes": ("what would change the answers", (PROBES,)),
     "unsafe-set": ("the unsafe set and its labels", (SELECTION, LABEL)),
     "model": ("the retrained model", (RETRAINING,)),
 }
@@ -113,8 +114,9 @@ def _beginning(file: Path) -> bytes:
 
 def _made(text: str, modified: float, digests: Callable[[], Mapping[str, str]]) -> Made:
     then, listed = (_content(text, name) for name in ("safe-made", "safe-from"))
-    # Reports of earlier versions say nothing of a fresh test set and a scope, of which there was none.
-    known = {"confirmation": "0", "scope": "0"} | dict(pair.split("=", 1) for pair in listed.split() if "=" in pair)
+    # Reports of earlier versions say nothing of a fresh test set, probes and a scope, of which there were none.
+    known = dict.fromkeys(("confirmation", "probes", "scope"), "0")
+    known |= dict(pair.split("=", 1) for pair in listed.split() if "=" in pair)
     try:
         time = datetime.datetime.fromisoformat(then)
     except ValueError:

@@ -14,6 +14,7 @@ from rccs.review.review import Review
 from rccs.spots.rates import Rate, by_excess
 from rccs.unsafe_set import UnsafeSet
 from reasons.comparison import Reasons
+from reasons.probes import Probe
 from reasons.register import Entry
 from store.entries import Entry as Statement
 from training.result import Retraining
@@ -39,6 +40,7 @@ class Material(NamedTuple):
         By RCC; empty if nothing was compared.
     confirmation : dict
         What a fresh test set says of the reasons (see `pipeline.confirmation`); empty if none was asked.
+    probes : list of Probe
     spot_notes : dict of str to SpotNote
         By conditions; also on those that are not among the weak spots.
     scope : Scope, and Entry or None
@@ -67,6 +69,7 @@ class Material(NamedTuple):
     reasons: Reasons
     rates: dict[int, Rate]
     confirmation: dict[str, Any]
+    probes: list[Probe]
     spot_notes: dict[str, SpotNote]
     scope: tuple[Scope, Statement | None]
     register: list[Entry]

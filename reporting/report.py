@@ -28,6 +28,7 @@ from rccs.review.subjects import subjects_of
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked
+from reasons.probes import load_probes
 from reasons.register import register_of
 from reporting.cards import noise_section, rccs_section
 from reporting.evidence.statement import present_basis
@@ -44,7 +45,7 @@ from reporting.rounds import rounds_html
 from reporting.summary import summary_section
 from reporting.weak_spots import confirmation_section, weak_spots_section
 from store.output_folder import check_own, save_text
-from store.runs import CLUSTERS, CONFIRMATION, RETRAINING, SELECTION, present_runs, runs_of
+from store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of
 from support.errors import SAFEError
 from support.files import prepare_folder
 from support.progress import Progress, no_progress
@@ -158,6 +159,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
         profiles=read("profiles", lambda: {profile.rcc: profile.text for profile in load_profiles(folder)}, {}),
         reasons=reasons, rates=rates, spot_notes=spot_notes, missing=missing,
         confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
+        probes=read("probes", lambda: load_probes(runs.get(PROBES)), []),
         register=register_of(
             review, subjects_of(review.clusters, folder), reasons, rates, spot_notes, tested,
             read("fresh", lambda: asked(runs.get(CONFIRMATION), review), {}),

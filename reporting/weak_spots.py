@@ -1,14 +1,17 @@
 """The report's sections of weak spots, and of what a fresh test set says."""
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
 from markupsafe import Markup
 
 from rccs.review.spot_notes import notes_elsewhere
+from rccs.review.subjects import subjects_of
 from rccs.spots.weak_spots import levels_of
 from reporting.markup import filled, picture_uri, warning
 from reporting.material import Material
+from reporting.probes import probes_html
 
 SMALL = (96, 70)  # pixels and quality of pictures in a row
 MOST_OVERLAPS = 5  # RCCs named with a weak spot
@@ -26,11 +29,19 @@ def weak_spots_section(known: Material) -> Markup:
         )
     levels = levels_of(reasons.spots) if reasons.spots else []
     return filled(
-        "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS,
-        row=_in_a_row(known),
+        "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS, whole="{:.0%}".format,
+        row=_in_a_row(known), probes=_probes(known),
         spots=[(text, [{"index": i, "spot": reasons.spots[i]} for i in level]) for text, level in levels],
         elsewhere=notes_elsewhere(known.spot_notes, (spot.conditions for spot in reasons.spots)),
     )  # fmt: skip
+
+
+def _probes(known: Material) -> list[tuple[str, Markup]]:
+    """What probes say of the weak spots and RCCs that are there, with their names."""
+    names = {spot.conditions: spot.where for spot in known.reasons.spots}
+    names |= {subject: known.title(rcc) for rcc, subject in subjects_of(known.clusters, known.folder).items()}
+    by_subject = itertools.groupby(known.probes, lambda probe: probe.subject)
+    return [(names[subject], probes_html(list(own))) for subject, own in by_subject if subject in names]
 
 
 def row_html(told: str, pictures: Mapping[str, str]) -> Markup:

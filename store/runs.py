@@ -23,8 +23,8 @@ from support.files import DAMAGED, new_folder, regular, umask
 
 RUNS_FOLDER = "runs"
 
-CLUSTERS, COMPARISON, CONFIRMATION, MAP, SELECTION, RETRAINING = KINDS = (
-    "clusters", "comparison", "confirmation", "map", "selection", "retraining"
+CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS = (
+    "clusters", "comparison", "confirmation", "probes", "map", "selection", "retraining"
 )  # fmt: skip
 HEATMAP = "heatmap"
 """The kind of a run beside these: there is one for each reason (see `reporting/heatmaps.py`)."""
@@ -32,7 +32,7 @@ OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
 _AGAIN = {
     **dict.fromkeys((CLUSTERS, COMPARISON), "Generate the clusters again."),
-    **{CONFIRMATION: "Confirm them again.", MAP: "It is drawn again."},
+    **{CONFIRMATION: "Confirm them again.", MAP: "It is drawn again.", PROBES: "Probe the reasons again."},
     **{SELECTION: "Select it again.", RETRAINING: "Retrain again.", HEATMAP: "Look again."},
 }
 

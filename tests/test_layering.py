@@ -30,19 +30,19 @@ HOUSE = {
         "confusion given_answers rounds failures detection.coco detection.yolo detection.detections detection.crops "
         "detection.detector_failures detection.seen_objects failure_prediction"
     ),
-    "reasons": "groups order comparison confirmation register requirements nuisances looks similar_images",
+    "reasons": "groups order comparison confirmation probes register requirements nuisances looks similar_images",
     "training": (
         "labels settings checkpoint finetuning second_pass together comparison certainty "
         "independence closure proof result compared"
     ),
     "retrain": "",
     "reporting": (
-        "markup elbow confusions material heatmaps first_page summary cards weak_spots register improvement provenance "
-        "rounds export freshness evidence.statement report evidence.basis evidence.signature evidence.writing "
-        "evidence.verification safety_case history"
+        "markup elbow confusions material heatmaps first_page summary cards probes weak_spots register improvement "
+        "provenance rounds export freshness evidence.statement report evidence.basis evidence.signature "
+        "evidence.writing evidence.verification safety_case history"
     ),
     "pipeline": (
-        "summaries moved run_record answers heatmaps descriptions generation comparison confirmation checking "
+        "summaries moved run_record answers heatmaps descriptions generation comparison confirmation probing checking "
         "improvement retraining exports migration"
     ),
     "page": (
@@ -50,7 +50,7 @@ HOUSE = {
         "serving.guard retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
         "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
-        "clusters.looks clusters.rcc clusters.spots clusters.runs clusters.views "
+        "clusters.looks clusters.probes clusters.rcc clusters.spots clusters.runs clusters.views "
         "clusters.views_bar failures.view failures.tab labels.tab retraining.view "
         "retraining.tab unsafe.tab report.fresh report.register report.scope report.tab clusters.form clusters.tab "
         "rounds app"

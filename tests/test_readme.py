@@ -15,6 +15,7 @@ def test_the_readme_shows_commands():
         "failures",
         "cluster",
         "confirm",
+        "probe",
         "check",
         "heatmaps",
         "select",

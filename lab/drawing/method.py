@@ -36,7 +36,9 @@ from rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_rec
 from rccs.nearness import by_closeness
 from rccs.review.review import load_review
 from rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
+from reasons.probes import PROBES_FILE, changed_pixels, load_probes
 from reporting.heatmaps import heatmaps_in, known_by, panels
+from store.runs import PROBES, present_runs
 from support.errors import SAFEError
 from support.files import replacing
 from support.run_folder import ACCURACY_FILE
@@ -423,6 +425,50 @@ def draw_retraining(plt: Any, example: Example) -> Any:
     return figure
 
 
+def draw_probe(plt: Any, example: Example) -> Any:
+    """A right image darkened as far as dark failures, a failing one brightened, and what becomes of the answers."""
+    found = load_probes(present_runs(example.work)[PROBES])[0]
+    right, failing = Path(example.case / "test"), example.clusters.members(0)[0]
+    path = next(
+        path
+        for path in sorted(right.rglob("*.png"))
+        if not (example.case / "failures" / path.relative_to(right)).exists()
+    )
+    figure = plt.figure(figsize=(9, 4.4))
+    grid = figure.add_gridspec(
+        2, 7, height_ratios=(1, 1.7), width_ratios=(1, 1, 1, 1, 0.3, 1, 1), hspace=0.45, wspace=0.06
+    )
+    darkened = changed_pixels(np.asarray(Image.open(path).convert("RGB")), found, (1 / 3, 2 / 3, 1))[::2]
+    shown = [np.asarray(Image.open(path).convert("RGB")), *darkened, None, example.image(failing)]
+    shown += changed_pixels(example.image(failing), found, (-1,))[:1]
+    titles = ["right", "", "", "as dark as these", None, "failing", "brightened"]
+    for place, (image, title) in enumerate(zip(shown, titles, strict=True)):
+        if image is not None:
+            axis = figure.add_subplot(grid[0, place])
+            axis.imshow(image)
+            axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
+            axis.set_title(title)
+    axis = figure.add_subplot(grid[1, :])
+    values = [step.value for step in found.curve]
+    axis.axvspan(found.failing_low, found.failing_high, color=COLOURS[4], alpha=0.16, linewidth=0)
+    axis.plot(values, [1 - step.otherwise / step.tested for step in found.curve], color=COLOURS[7], linestyle="--")
+    axis.plot(
+        values, [1 - step.turned / step.tested for step in found.curve], color=COLOURS[4], linewidth=2.5, marker="o"
+    )
+    axis.annotate("dark failures", ((found.failing_low + found.failing_high) / 2, 0.5), ha="center", color=COLOURS[4])
+    axis.annotate("darkened", (values[1], 0.72), color=COLOURS[4])
+    axis.annotate("changed as much otherwise", (values[3], 0.76), ha="center", color=COLOURS[7])
+    axis.set(
+        xlabel="brightness",
+        ylabel="still right",
+        ylim=(0, 1.05),
+        yticks=[0, 0.5, 1],
+        yticklabels=["0", "50 %", "100 %"],
+    )
+    return figure
+
+
 PLOTS: Mapping[str, Callable[[Any, Example], Any]] = {
     "features": draw_features,
     "distances": draw_distances,
@@ -430,6 +476,7 @@ PLOTS: Mapping[str, Callable[[Any, Example], Any]] = {
     "tree": draw_tree,
     "rccs": draw_rccs,
     "heatmaps": draw_heatmaps,
+    "probe": draw_probe,
     "unsafe": draw_unsafe,
     "retraining": draw_retraining,
 }
@@ -458,6 +505,7 @@ def run_steps(case: Path, work: Path) -> None:
     steps = (
         (LABELS_FILE, ["cluster", case / "failures", "--extractor", "vgg16-conv"]),
         (f"{HEATMAPS_FOLDER}/{HEATMAPS_FILE}", ["heatmaps"]),
+        (PROBES_FILE, ["probe", "--reason", "weak spot 1"]),
         (UNSAFE_SET_FILE, ["select", case / "improvement", *known]),
         (RETRAINING_FILE, ["retrain", case / "model.keras", *sets]),
     )

@@ -11,6 +11,7 @@ from page.assets import scripted
 from page.clusters.findings import findings_html
 from page.clusters.looks import LooksView
 from page.clusters.note import NoteView, OnRccs
+from page.clusters.probes import ProbeView
 from page.jobs import EDITS, VIEW, PageSettings
 from page.pictures import thumbnails
 from page.results import Shown
@@ -32,6 +33,7 @@ from rccs.gifs import gif_path, gif_shows
 from rccs.nearness import nearest_rccs
 from rccs.review.edits import merge_rccs
 from rccs.review.notes import title
+from rccs.review.subjects import subjects_of
 from reporting.markup import filled
 from support.text import count
 
@@ -48,6 +50,7 @@ class RccView:
             self.player = lay_out_player("rcc-gif")
             self.looks = LooksView(settings, "rcc")
             self.heading = gr.HTML(elem_id="rcc-heading")
+            self.probes = ProbeView(settings, "probe-rcc")
             self.five = gr.Gallery(
                 show_label=False, columns=5, object_fit="contain", buttons=[], interactive=False, elem_id="rcc-sample",
                 elem_classes="safe-gallery",
@@ -61,7 +64,8 @@ class RccView:
             self.note_view = NoteView(settings, OnRccs(settings))  # last: it stays in sight at the lower edge
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
-        self.outputs = [self.owner, self.player, *self.looks.outputs, self.heading, self.five, self.note_view.widget,
+        self.outputs = [self.owner, self.player, *self.looks.outputs, self.heading, *self.probes.outputs, self.five,
+                        self.note_view.widget,
                         self.into, self.merge]  # fmt: skip
 
     def show(self, shown: Shown, rcc: int) -> dict:
@@ -72,13 +76,14 @@ class RccView:
         """The heading and the engineer's note (see `NoteView.show`)."""
         return {
             self.owner: rcc,
-            self.heading: _heading(shown, rcc),
+            **self.show_heading(shown, rcc),
             self.note_view.widget: self.note_view.show(shown, rcc, forced),
         }
 
     def show_heading(self, shown: Shown, rcc: int) -> dict:
-        """The heading alone."""
-        return {self.heading: _heading(shown, rcc)}
+        """The heading, and what probes say of the RCC."""
+        subject = "" if rcc == NOISE else subjects_of(shown.clusters, self._settings.out)[rcc]
+        return {self.heading: _heading(shown, rcc), **self.probes.show(shown, subject)}
 
     def show_pictures(self, shown: Shown, rcc: int) -> dict:
         """The rest of it."""

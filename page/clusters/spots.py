@@ -5,6 +5,7 @@ import gradio as gr
 from page.assets import scripted
 from page.clusters.looks import LooksView
 from page.clusters.note import NoteView, OnWeakSpots, named_spots, spot_judgement
+from page.clusters.probes import ProbeView
 from page.clusters.rcc import lay_out_player, show_gif
 from page.jobs import PageSettings, pane, put_away, reveal
 from page.pictures import data_uri
@@ -45,13 +46,14 @@ class SpotsView:
             self.player = lay_out_player("spot-gif")
             self.looks = LooksView(self._settings, "spot")
             self.heading = gr.HTML(elem_id="spot-heading")
+            self.probes = ProbeView(self._settings, "probe-spot")
             with pane("spot-note-pane") as self.note_pane:
                 self.note_view = NoteView(self._settings, OnWeakSpots(self._settings))
 
     @property
     def outputs(self) -> list:
-        gif = (self.player, *self.looks.outputs)
-        return [self.pane, *gif, self.widget, self.row, self.heading, self.note_pane, self.note_view.widget]
+        gif, heading = (self.player, *self.looks.outputs), (self.heading, *self.probes.outputs)
+        return [self.pane, *gif, self.widget, self.row, *heading, self.note_pane, self.note_view.widget]
 
     @property
     def noted(self) -> list:
@@ -124,9 +126,10 @@ class SpotsView:
     def show_one(self, shown: Shown, rank: int, forced: bool = True) -> dict:
         """A weak spot's GIF and note (see `NoteView.show`)."""
         if not rank:
-            return {**self._show_gif(shown, rank), self.heading: ""}
-        heading = _heading(shown, rank)
-        return {**self._show_gif(shown, rank), self.heading: heading, **self._show_note(shown, rank, forced)}
+            return {**self._show_gif(shown, rank), self.heading: "", **self.probes.show(shown, "")}
+        words = {self.heading: _heading(shown, rank), **self._show_note(shown, rank, forced)}
+        probes = self.probes.show(shown, shown.reasons.spots[rank - 1].conditions)
+        return {**self._show_gif(shown, rank), **words, **probes}
 
     def show_notes(self, shown: Shown, chosen: object) -> dict:
         """What was said meanwhile, in this window or another; the one at hand, by its conditions, stays."""

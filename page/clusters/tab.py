@@ -1,5 +1,6 @@
 """Second tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
 
+import functools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -95,6 +96,7 @@ class ClustersTab:
         self._job_view = JobView(
             settings, TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
+            others=[self._rcc_view.probes.button, self._spots.probes.button],
         )  # fmt: skip
         self._fold_outputs = [self.form.pane, self._folded, self._fold]
         self.outputs = [*self._job_view.outputs, *self._fold_outputs, self._pane, *self._window.outputs,
@@ -139,6 +141,9 @@ class ClustersTab:
             [*self._spots.outputs, *images_view.outputs], **LATEST, **IN_TURN,
         )  # fmt: skip
         cards.widget.select(self._on_select, [cards.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
+        rcc_view.probes.button.click(self._on_probe_rcc, [rcc_view.owner, window.run], outputs, **FOLLOW)
+        spot_at_hand = [self._spots.widget, window.run]
+        self._spots.probes.button.click(self._on_probe_spot, spot_at_hand, outputs, **FOLLOW)
         self._fold.click(lambda folded: self.show_form(not folded), self._folded, self._fold_outputs, **VIEW)
         rcc_view.wire(window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
@@ -354,6 +359,18 @@ class ClustersTab:
             **self._rcc_view.looks.show(shown, shown.clusters.members(rcc) if rcc != NOISE else []),
             **self._spots.looks.show(shown, failing_in(shown, rank_of(conditions, shown))),
         }
+
+    def _on_probe_rcc(self, rcc: int | None, run: str) -> Iterator[dict]:
+        yield from self._probe(f"RCC {rcc}", run)
+
+    def _on_probe_spot(self, conditions: object, run: str) -> Iterator[dict]:
+        yield from self._probe(f"weak spot {rank_of(conditions, self._settings.results.shown(run))}", run)
+
+    def _probe(self, reason: str, run: str) -> Iterator[dict]:
+        """Ask whether a reason is the cause; the answer is shown as what changes in the folder is."""
+        self._settings.results.shown(run)  # refuses a window that shows other clusters
+        work = functools.partial(self._rcc_view.probes.work, reason=reason)
+        yield from self._job_view.start(work, lambda: {self._status: done(f"Asked: is {reason} the cause?")})
 
     def _mended(self, chosen: int) -> dict:
         """Draw what a killed process did not."""

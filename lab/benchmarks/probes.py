@@ -1,0 +1,208 @@
+"""Do probes tell a cause that pixels make from what only comes with the cause?
+
+    python -m lab.benchmarks.probes --data NAME=DIR ... [--write]
+
+A case is a folder with `test/`, class folders of images, and `model.keras`. Planted *causes*: images that the network
+gets right are darkened, overexposed, hazed, defocused, made noisy or pale, by other means than those of the probes, as
+little as makes 30 % of them fail; those that do are the failing images, and others the right ones. Planted
+*companions*: the same change, as much of it as makes less than 5 % fail, in images that also get a logo which makes
+them fail. Thus the truth is known. With --write, a section of lab/results/reasons.md is written.
+"""
+
+import argparse
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from scipy.signal import fftconvolve
+
+from casestudies.sets import MODEL_FILE
+from dnn.model import Dnn, load_dnn, sized_for
+from dnn.predictions import Pixels, labelled_images, run_model
+from lab.benchmarks.results import tell
+from reasons.probes import CAUSE, COMPANION, MADE, OPEN, PARTLY, Ask, Asked, images_of, probe
+from support.errors import SAFEError
+
+DRAWN = 110  # images that get a change, and as many that do not
+LEAST_FAILING, MOST_ALONE = 0.3, 0.05
+LEAST_APART = 0.5  # of pairs, those in order less the others
+INTRODUCTION = """
+## Causes and companions, by probes
+
+Written by `python -m lab.benchmarks.probes`. Planted causes are changes of pixels that make right images fail; planted
+companions are changes that do not, in images that fail by a logo.
+"""
+
+
+def _dark(x: np.ndarray, by: float, rng: np.random.Generator) -> np.ndarray:
+    light = 255 * (x / 255) ** (1 + by) * (1 - by / 2)
+    return light + rng.normal(0, 1, x.shape) * np.sqrt(np.maximum(light, 0)) * 0.3
+
+
+def _overexposed(x: np.ndarray, by: float, _: np.random.Generator) -> np.ndarray:
+    return 255 * (x / 255) ** (1 / (1 + 2 * by)) * (1 + by)
+
+
+def _haze(x: np.ndarray, by: float, _: np.random.Generator) -> np.ndarray:
+    depth = by * np.linspace(1, 0.9, x.shape[0])[:, None, None]
+    return x * (1 - depth) + x.mean() * depth
+
+
+def _defocus(x: np.ndarray, by: float, _: np.random.Generator) -> np.ndarray:
+    radius = by * 0.1 * min(x.shape[:2])
+    at = np.arange(-int(radius) - 1, int(radius) + 2)
+    disk = np.clip(radius + 0.5 - np.hypot(at[:, None], at), 0, 1)
+    around = np.pad(x, ((len(at) // 2,) * 2, (len(at) // 2,) * 2, (0, 0)), mode="edge")
+    return fftconvolve(around, (disk / disk.sum())[..., None], mode="valid", axes=(0, 1))
+
+
+def _noise(x: np.ndarray, by: float, rng: np.random.Generator) -> np.ndarray:
+    return x + rng.uniform(-1, 1, x.shape) * 120 * by
+
+
+def _pale(x: np.ndarray, by: float, _: np.random.Generator) -> np.ndarray:
+    return x * (1 - by) + by * x.mean(axis=2, keepdims=True)
+
+
+PLANTED: dict[str, tuple[str, Callable[[np.ndarray, float, np.random.Generator], np.ndarray]]] = {
+    "dark": ("brightness", _dark),
+    "overexposed": ("brightness", _overexposed),
+    "haze": ("contrast", _haze),
+    "defocus": ("sharpness", _defocus),
+    "noise": ("noise", _noise),
+    "pale": ("saturation", _pale),
+}
+STRENGTHS = (0.08, 0.15, 0.25, 0.35, 0.5, 0.65, 0.8, 0.95)
+
+
+def _logo(x: np.ndarray) -> np.ndarray:
+    """A logo of two colours over the middle of an image."""
+    y, size = x.copy(), min(x.shape[:2])
+    top, left, side = x.shape[0] // 2 - size // 4, x.shape[1] // 2 - size // 4, size // 2
+    y[top : top + side, left : left + side] = (200, 40, 40)
+    y[top + side // 4 : top + side // 2, left + side // 4 : left + side] = (250, 250, 250)
+    return y
+
+
+class Pool(NamedTuple):
+    """Images that a network gets right, and the network."""
+
+    pixels: list[np.ndarray]
+    ask: Ask
+
+
+def load_pool(folder: Path) -> Pool:
+    """The network of a case, and test images that it gets right."""
+    dnn = load_dnn(folder / MODEL_FILE)
+    images = labelled_images(folder / "test", classes=labelled_images(folder / "train").classes)
+    dnn = sized_for(dnn, images.files)
+    drawn = np.random.default_rng(0).permutation(len(images.paths))[: 6 * DRAWN]
+    taken, kept = Pixels(dnn, images.files).take(drawn)
+    ask = _asking(dnn, images.labels, images.classes)
+    if taken.shape[-1] == 1:
+        taken = np.repeat(taken, 3, axis=3)
+    right = np.flatnonzero(ask(list(taken), kept.tolist()))
+    own = images.labels[kept[right]]
+    return Pool([taken[i] for i in right], _asking(dnn, own, images.classes))
+
+
+def _asking(dnn: Dnn, labels: np.ndarray, classes: Sequence[str]) -> Ask:
+    def ask(pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
+        stack = np.stack(pixels)
+        if dnn.channels == 1:
+            stack = np.rint(stack @ np.array([[0.299], [0.587], [0.114]])).astype(np.uint8)
+        found = run_model(dnn, dnn.model, Pixels.of_array(dnn, stack), np.arange(len(stack)))
+        return found.outputs.argmax(axis=1) == labels[list(rows)]
+
+    return ask
+
+
+def verdict_on(pool: Pool, name: str, companion: bool) -> str | None:
+    """What probes say of a planted reason; None if it cannot be planted."""
+    rng = np.random.default_rng(1)
+    attribute, plant = PLANTED[name]
+    rows = rng.permutation(len(pool.pixels))
+    own, others = rows[:DRAWN], rows[DRAWN : 2 * DRAWN]
+    alone = {by: _planted(pool, own, plant, by, rng) for by in STRENGTHS}
+    failing = {by: ~pool.ask(images, own.tolist()) for by, images in alone.items()}
+    if companion:
+        mild = [by for by in STRENGTHS if failing[by].mean() < MOST_ALONE]
+        if not mild:
+            return None
+        changed = [_logo(one) for one in alone[mild[-1]]]
+        wrong = ~pool.ask(changed, own.tolist())
+    else:
+        strong = [by for by in STRENGTHS if failing[by].mean() >= LEAST_FAILING]
+        if not strong:
+            return None
+        changed, wrong = alone[strong[0]], failing[strong[0]]
+    if wrong.mean() < LEAST_FAILING or len(others) < DRAWN // 2:
+        return None
+    bad = np.flatnonzero(wrong)[:40]
+    groups = np.arange(len(pool.pixels))
+    right_images = images_of(others[:80], [pool.pixels[i] for i in others[:80]], groups[others[:80]])
+    failing_images = images_of(own[bad], [changed[i] for i in bad], groups[own[bad]])
+    at = list(MADE).index(attribute)
+    if abs(np.sign(failing_images.measured[:, at, None] - right_images.measured[:, at]).mean()) < LEAST_APART:
+        return None  # nobody would take it for a reason
+    asked = Asked("planted", "", name, {attribute}, float(wrong.mean()), own, others)
+    found = probe(asked, right_images, failing_images, pool.ask)
+    print(name, companion, [one.text for one in found], file=sys.stderr)
+    return found[0].verdict
+
+
+def _planted(
+    pool: Pool, rows: np.ndarray, plant: Callable[..., np.ndarray], by: float, rng: np.random.Generator
+) -> list[np.ndarray]:
+    changed = (plant(pool.pixels[row].astype(float), by, rng) for row in rows.tolist())
+    return [np.rint(np.clip(one, 0, 255)).astype(np.uint8) for one in changed]
+
+
+def section(results: Mapping[str, Mapping[tuple[str, bool], str | None]]) -> str:
+    """Markdown: a row for each case, and the verdicts of all."""
+    lines = [INTRODUCTION.strip(), ""]
+    lines += ["| case | planted | " + " | ".join(PLANTED) + " |", "|---|---|" + "---|" * len(PLANTED)]
+    counts: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
+    for case, found in results.items():
+        for companion, what in ((False, "causes"), (True, "companions")):
+            own = [found[name, companion] for name in PLANTED]
+            counts[companion].update(filter(None, own))
+            lines.append(f"| {case} | {what} | {' | '.join(one or '–' for one in own)} |")
+    for companion, what in ((False, "causes"), (True, "companions")):
+        n = counts[companion].total()
+        said = ", ".join(f"{v} {counts[companion][v]}" for v in (CAUSE, PARTLY, COMPANION, OPEN))
+        lines.append(f"\nOf {n} planted {what}: {said}.")
+    return "\n".join(lines)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the benchmark; see the module's docstring."""
+    parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.probes", description=__doc__.split("\n")[0])
+    parser.add_argument("--data", nargs="+", metavar="NAME=DIR", required=True, help="folders of the cases")
+    parser.add_argument("--write", action="store_true", help="write lab/results/reasons.md instead of printing")
+    options = parser.parse_args(arguments)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        results = {}
+        for given in options.data:
+            name, _, folder = given.partition("=")
+            pool = load_pool(Path(folder))
+            results[name] = {
+                (planted, companion): verdict_on(pool, planted, companion)
+                for planted in PLANTED
+                for companion in (False, True)
+            }
+            print(f"{name}: {len(pool.pixels)} right images, {results[name]}", file=sys.stderr)
+        tell("reasons-probes", section(results), write=options.write)
+    except SAFEError as error:
+        print(f"probes: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,491 @@
+"""Is the condition of a reason what makes the DNN fail, or only found together with it?
+
+Right images are changed, by degrees, to what the failing images of a weak spot or RCC look like: darkened, blurred,
+made noisy. Failing ones are changed to what right ones look like, as far as that goes. If the condition is the cause,
+the answers change, and more of them than under other changes of the same size: the same change with its frequencies
+in random phase, which is as large in pixels (root mean square) and as coarse, and means nothing.
+
+Pixels of right and failing images, and the DNN, in; probes, with their verdicts in words, and `probes.csv` out.
+docs/decisions/056-probes.md has the evidence.
+"""
+
+import csv
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from features.attributes import ATTRIBUTES, measure
+from rccs.spots.groups import counted, share_of
+from store.runs import Run, reading_file
+from support.progress import Progress, no_progress
+from support.tables import from_cell, table_text
+
+PROBES_FILE = "probes.csv"
+CAUSE, PARTLY, COMPANION, OPEN, NOT_MADE = "cause", "partly", "companion", "open", "not by pixels"
+DEGREES = (0.25, 0.5, 0.75, 1.0)
+IMAGES = 40  # of each kind, for a probe
+MOST_CHANGES = 3  # that are tried alone
+LIKELY = 0.8  # of pairs of a failing and a right image that an attribute tells apart, for it to be tried unasked
+LEVEL = 0.05  # of the tests
+LEAST = 0.1  # by which share of the images a change must do more than another one, to be spoken of
+STEPS = 8  # halvings in the search for how far an image is changed
+
+Pixels = np.ndarray  # (height, width, 3), from 0 to 255
+Ask = Callable[[Sequence[Pixels], Sequence[int]], np.ndarray]
+"""Whether the DNN gets changed images right, given their pixels and the rows of the test set that they are made of."""
+
+
+class Making(NamedTuple):
+    """How pixels are given less or more of an attribute: by an amount between 0, as they are, and the most."""
+
+    make: Callable[[Pixels, float], Pixels]
+    most: float
+    how: str  # in words: what was done to them
+
+
+def _scaled(pixels: Pixels, by: float) -> Pixels:
+    return pixels * (1 + by)
+
+
+def _away_from(middle: Callable[[Pixels], Any]) -> Callable[[Pixels, float], Pixels]:
+    return lambda pixels, by: pixels + by * (pixels - middle(pixels))
+
+
+def _grey(pixels: Pixels) -> np.ndarray:
+    return pixels @ np.array([[0.299], [0.587], [0.114]])
+
+
+def _blurred(pixels: Pixels, by: float) -> Pixels:
+    from scipy.ndimage import gaussian_filter  # type: ignore[attr-defined]
+
+    return gaussian_filter(pixels, (by, by, 0))
+
+
+def _smoothed(pixels: Pixels) -> Pixels:
+    from scipy.ndimage import median_filter  # type: ignore[attr-defined]
+
+    return median_filter(pixels, (3, 3, 1))
+
+
+def _noisy(pixels: Pixels, by: float) -> Pixels:
+    return pixels + by * np.random.default_rng(int(pixels.sum())).standard_normal(pixels.shape)
+
+
+_FROM_MEAN = _away_from(lambda pixels: _grey(pixels).mean())
+_FROM_GREY = _away_from(_grey)
+# For each attribute what it is called, and how there is less and more of it.
+MADE: dict[str, tuple[str, Making, Making]] = {
+    "brightness": ("light", Making(_scaled, -1, "darkened"), Making(_scaled, 20, "brightened")),
+    "contrast": (
+        "contrast",
+        Making(_FROM_MEAN, -1, "given less contrast"),
+        Making(_FROM_MEAN, 10, "given more contrast"),
+    ),
+    "sharpness": (
+        "sharpness",
+        Making(_blurred, 12, "blurred"),
+        Making(_away_from(lambda pixels: _blurred(pixels, 1.5)), 8, "sharpened"),
+    ),
+    "noise": ("noise", Making(_away_from(_smoothed), -1, "smoothed"), Making(_noisy, 80, "made noisy")),
+    "saturation": (
+        "colours",
+        Making(_FROM_GREY, -1, "made paler"),
+        Making(_FROM_GREY, 10, "made more colourful"),
+    ),
+}
+
+
+class Step(NamedTuple):
+    """Images changed to a degree: the answers that have changed with it.
+
+    Attributes
+    ----------
+    degree : float
+        1 is as far as failing images; −1 are failing images, changed to right ones as far as that goes.
+    value : float
+        Mean of the attribute.
+    tested, turned : float
+        Images, and those whose answer has changed from right to wrong or, of failing ones, from wrong to right.
+    rate_low, rate_high : float
+        95 % interval of their share.
+    otherwise : float
+        Those whose answer changes under a random change of the same size.
+    more : float
+        The share that turns among those that the random change does not turn.
+    p : float
+        How likely a difference like that between the two is by chance: one-sided, of pairs (McNemar, 1947).
+    """
+
+    degree: float
+    value: float
+    tested: float
+    turned: float
+    rate_low: float
+    rate_high: float
+    otherwise: float
+    more: float
+    p: float
+
+    @property
+    def clear(self) -> bool:
+        """Whether it does more than a random change of the same size."""
+        return self.p < LEVEL and self.more >= LEAST
+
+    @property
+    def other(self) -> str:
+        """The share that a random change turns."""
+        return f"{self.otherwise / self.tested:.0%}"
+
+    @property
+    def text(self) -> str:
+        """For example `71% (55–84%) of 40`."""
+        return f"{self.turned / self.tested:.0%} ({100 * self.rate_low:.0f}–{self.rate_high:.0%}) of {self.tested:,.0f}"
+
+
+_NO_STEP = ("",) * len(Step._fields)
+
+
+class Probe(NamedTuple):
+    """What a change of one attribute says of a reason; several rows of `probes.csv`.
+
+    Attributes
+    ----------
+    reason : str
+        For example `weak spot 1` or `RCC 0`, as they were numbered.
+    subject : str
+        What the reason is, by content: its conditions, or its images (see `rccs.review.subjects`).
+    where : str
+        The condition in words; empty of an RCC.
+    verdict : str
+        CAUSE: the change gives right images half of the failure rate there or more or, undone, repairs half of the
+        failing ones. PARTLY: less. COMPANION: too few right ones fail, by the interval, and less than half is repaired.
+        OPEN: the images do not tell. NOT_MADE: pixels cannot make it.
+    attribute : str
+        What is changed; empty if there is nothing to change.
+    usual, failing : float
+        Its medians in right and in failing images.
+    failing_low, failing_high : float
+        From the 5th to the 95th percentile of the failing images.
+    steps : tuple of Step
+    """
+
+    reason: str
+    subject: str
+    where: str
+    verdict: str = OPEN
+    attribute: str = ""
+    usual: float = np.nan
+    failing: float = np.nan
+    failing_low: float = np.nan
+    failing_high: float = np.nan
+    steps: tuple[Step, ...] = ()
+
+    def making(self, *, undone: bool = False) -> Making:
+        """How the failing images' value is given to right images; undone, the right images' value to failing ones."""
+        _, less, more = MADE[self.attribute]
+        return more if (self.failing > self.usual) != undone else less
+
+    @property
+    def made(self) -> Step | None:
+        """Right images, changed as far as the failing ones."""
+        return next((step for step in self.steps if step.degree == 1), None)
+
+    @property
+    def undone(self) -> Step | None:
+        """Failing images, changed to right ones."""
+        return next((step for step in self.steps if step.degree < 0), None)
+
+    @property
+    def curve(self) -> list[Step]:
+        """Right images, from unchanged to as far as the failing ones."""
+        return [step for step in self.steps if step.degree >= 0]
+
+    @property
+    def limit(self) -> float | None:
+        """The attribute at which half of the right images fail; None if they do not."""
+        for one, other in itertools.pairwise(self.curve):
+            low, high = (step.turned / step.tested for step in (one, other))
+            if low < 0.5 <= high:
+                return one.value + (0.5 - low) / (high - low) * (other.value - one.value)
+        return None
+
+    @property
+    def text(self) -> str:
+        """The verdict, and the figures that it rests on, in a sentence or three."""
+        if self.verdict == NOT_MADE:
+            return _NOT_MADE.format(self.where or "what its images have in common")
+        if not self.steps:
+            return "There are too few images to tell."
+        how, back = (self.making(undone=undone).how for undone in (False, True))
+        said = []
+        if made := self.made:
+            said.append(f"{made.text} right images fail when {how} as far as these, {made.other} when changed as much "
+                        "otherwise")  # fmt: skip
+        if undone := self.undone:
+            said.append(f"{undone.text} failing images are right when {back}, {undone.other} otherwise")
+        text = f"{_SAID[self.verdict].format(MADE[self.attribute][0])}: {'; '.join(said)}."
+        if self.verdict == COMPANION:
+            return f"{text} Look for what comes with it."
+        if self.limit is None or self.verdict == OPEN:
+            return text
+        beyond = "above" if self.failing > self.usual else "below"
+        return f"{text} Half of the right images fail {beyond} {self.attribute} {self.limit:.2g}."
+
+
+_SAID = {
+    CAUSE: "It is the {}",
+    PARTLY: "It is partly the {}",
+    COMPANION: "It is not the {} alone",
+    OPEN: "These images do not tell whether it is the {}",
+}
+_NOT_MADE = (
+    "Changing pixels cannot make {}, and the light, contrast, sharpness, noise and colours of its failing images are "
+    "like those of right ones. Compare images that differ in nothing else: record or simulate the same scenes with and "
+    "without it."
+)
+
+
+class Asked(NamedTuple):
+    """A reason that is to be probed.
+
+    Attributes
+    ----------
+    reason, subject, where
+        As of `Probe`.
+    stated : set of str
+        Columns that its condition or card names; they are tried in any case.
+    rate : float
+        How often the DNN fails there.
+    failing, right : ndarray of int
+        Rows of the test set: failing images of it, and right ones that are not.
+    """
+
+    reason: str
+    subject: str
+    where: str
+    stated: set[str]
+    rate: float
+    failing: np.ndarray
+    right: np.ndarray
+
+
+class Images(NamedTuple):
+    """Images of the test set: rows, pixels, groups as of `rccs.spots.groups.Groups`, and the attributes of each."""
+
+    rows: np.ndarray
+    pixels: list[Pixels]
+    of: np.ndarray
+    measured: np.ndarray
+
+    def taken(self, which: np.ndarray) -> "Images":
+        """Some of them, by place."""
+        pixels = [self.pixels[i] for i in which.tolist()]
+        return Images(self.rows[which], pixels, self.of[which], self.measured[which])
+
+
+def images_of(rows: np.ndarray, pixels: list[Pixels], of: np.ndarray) -> Images:
+    """Measure images."""
+    measured = np.array([_values(one) for one in pixels]).reshape(len(pixels), len(MADE))
+    return Images(rows, pixels, of, measured)
+
+
+def spread_over(rows: np.ndarray, of: np.ndarray, most: int) -> np.ndarray:
+    """Up to so many of some rows, drawn at random, of as many groups as there are.
+
+    Parameters
+    ----------
+    of : ndarray of shape (n_rows,), int
+        Their groups.
+    """
+    drawn = np.random.default_rng(0).permutation(len(rows))
+    order = drawn[np.argsort(of[drawn], kind="stable")]
+    first = np.searchsorted(of[order], of[order])
+    return rows[order[np.argsort(np.arange(len(order)) - first, kind="stable")[:most]]]
+
+
+def probe(asked: Asked, right: Images, failing: Images, ask: Ask, *, progress: Progress = no_progress) -> list[Probe]:
+    """Change the pixels of right and failing images, and count the answers that change; the clearest probe first.
+
+    Parameters
+    ----------
+    right, failing : Images
+        Those that the DNN gets right, and wrong, as they are here.
+    """
+    if not len(right.rows) or not len(failing.rows):
+        return [Probe(*asked[:3])]
+    changes = changes_of(asked, right.measured, failing.measured)
+    probes = [_probed(change, asked.rate, right, failing, ask, progress) for change in changes]
+    order = [CAUSE, PARTLY, COMPANION, OPEN]
+    probes.sort(key=lambda one: (order.index(one.verdict), -max((step.more for step in one.steps), default=0)))
+    return probes or [Probe(*asked[:3], NOT_MADE)]
+
+
+def changes_of(asked: Asked, right: np.ndarray, failing: np.ndarray) -> list[Probe]:
+    """The attributes to change, yet without steps: those that are stated, and in which failing images differ most.
+
+    Parameters
+    ----------
+    right, failing : ndarray of shape (n_images, n_attributes), float64
+        As of `Images`.
+    """
+    found = []
+    for name, usual, own in zip(MADE, right.T, failing.T, strict=True):
+        apart = abs(float(np.sign(own[:, None] - usual).mean()))  # of pairs, twice the share above one half
+        low, middle, high = np.quantile(own, (0.05, 0.5, 0.95)).tolist()
+        change = Probe(*asked[:3], OPEN, name, float(np.median(usual)), middle, low, high)
+        if middle != change.usual and (name in asked.stated or apart >= 2 * LIKELY - 1):
+            found.append((name not in asked.stated, -apart, change))
+    return [change for *_, change in sorted(found)[:MOST_CHANGES]]
+
+
+def _probed(change: Probe, rate: float, right: Images, failing: Images, ask: Ask, progress: Progress) -> Probe:
+    own = right.measured[:, list(MADE).index(change.attribute)]
+    short = own < change.failing if change.failing > change.usual else own > change.failing
+    right = right.taken(np.flatnonzero(short)[:IMAGES])
+    steps = _steps(change, right, DEGREES, ask, progress)
+    if steps:
+        value = float(own[short][:IMAGES].mean())
+        steps.insert(0, Step(0.0, value, len(right.rows), 0, 0.0, 0.0, 0, 0.0, 1.0))
+    change = change._replace(steps=(*steps, *_steps(change, failing, (-1.0,), ask, progress)))
+    return change._replace(verdict=_verdict(change, rate))
+
+
+def _steps(change: Probe, images: Images, degrees: Sequence[float], ask: Ask, progress: Progress) -> list[Step]:
+    """What becomes of images that are changed to each degree."""
+    n = len(images.rows)
+    if not n:
+        return []
+    changed = []
+    with ThreadPoolExecutor() as pool:
+        for done, versions in enumerate(pool.map(lambda one: changed_pixels(one, change, degrees), images.pixels)):
+            progress(f"Changing images: {change.reason}, {change.attribute}", done, n)
+            changed.append(versions)
+    rows = np.repeat(images.rows, 2 * len(degrees)).tolist()
+    is_right = ask(list(itertools.chain.from_iterable(changed)), rows).reshape(n, len(degrees), 2)
+    turned = is_right == (degrees[0] < 0)
+    values = [np.mean([_value(change.attribute, own[2 * at]) for own in changed]) for at in range(len(degrees))]
+    return [_step(degree, float(values[at]), turned[:, at], images.of) for at, degree in enumerate(degrees)]
+
+
+def _step(degree: float, value: float, turned: np.ndarray, of: np.ndarray) -> Step:
+    own, other = turned.T
+    tested, n_turned, low, high, *_ = counted(np.ones(len(own), bool), own, of, 0.0)
+    more = float(own[~other].mean()) if not other.all() else 0.0
+    return Step(degree, value, tested, n_turned, low, high, int(other.sum()), more, _chance(own, other, of))
+
+
+def _chance(own: np.ndarray, other: np.ndarray, of: np.ndarray) -> float:
+    """As `Step.p`; of images that are not independent, with as many as they are worth."""
+    from scipy.stats import binom  # type: ignore[attr-defined]
+
+    apart = own != other
+    if not apart.any():
+        return 1.0
+    share = share_of(of[apart], own[apart], 0.0)
+    return float(binom.sf(int(share * (own & ~other).sum()) - 1, max(1, int(share * apart.sum())), 0.5))
+
+
+def _verdict(found: Probe, rate: float) -> str:
+    made, undone = found.made, found.undone
+    too_few = made is not None and made.rate_high < rate / 2  # right images that fail, for it to be the cause alone
+    if made and made.clear and made.more >= rate / 2:
+        return CAUSE
+    if undone and undone.clear and undone.more >= 1 / 2:
+        return PARTLY if too_few else CAUSE
+    if made and made.clear:
+        return PARTLY
+    return COMPANION if too_few else PARTLY if undone and undone.clear else OPEN
+
+
+# --- Pixels -------------------------------------------------------------------------------------------------------
+
+
+def changed_pixels(pixels: Pixels, change: Probe, degrees: Sequence[float]) -> list[Pixels]:
+    """An image changed to each degree, each followed by a random change of the same size."""
+    undone, pixels = degrees[0] < 0, pixels.astype(float)
+    make, most, _ = change.making(undone=undone)
+    wanted = change.usual if undone else change.failing
+    up = wanted > _value(change.attribute, pixels)
+    low, high = 0.0, most
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        enough = (_value(change.attribute, _clipped(make(pixels, middle))) >= wanted) == up
+        low, high = (low, middle) if enough else (middle, high)
+    versions = []
+    for degree in degrees:
+        image = _clipped(make(pixels, abs(degree) * (low + high) / 2))
+        versions += [np.rint(image).astype(np.uint8), _otherwise(pixels, image)]
+    return versions
+
+
+def _otherwise(pixels: Pixels, changed: Pixels) -> Pixels:
+    """Pixels with the same change in random phase, as large (root mean square of the difference) and as coarse."""
+    change = changed - pixels
+    size = np.sqrt((change**2).mean())
+    noise = np.random.default_rng(int(changed.sum())).standard_normal(change.shape[:2])
+    phases = np.exp(1j * np.angle(np.fft.fft2(noise)))[..., None]
+    scattered = np.fft.ifft2(np.abs(np.fft.fft2(change, axes=(0, 1))) * phases, axes=(0, 1)).real
+    factor = 1.0
+    for _ in range(4):  # what is cut off at black and white makes it smaller
+        image = _clipped(pixels + factor * scattered)
+        factor *= size / max(float(np.sqrt(((image - pixels) ** 2).mean())), 1e-6)
+    return np.rint(image).astype(np.uint8)
+
+
+def _clipped(pixels: Pixels) -> Pixels:
+    return np.clip(pixels, 0, 255)
+
+
+def _values(pixels: Pixels) -> list[float]:
+    return [_value("sharpness", pixels) if name == "sharpness" else one for name, one in _measured(pixels).items()]
+
+
+def _measured(pixels: Pixels, scale: int = 1) -> dict[str, float]:
+    image = Image.fromarray(np.rint(pixels).astype(np.uint8))
+    size = (-(-image.width // scale), -(-image.height // scale))
+    row = measure(image.resize(size, Image.Resampling.BILINEAR) if scale > 1 else image, size)
+    return {name: float(row[ATTRIBUTES.index(name)]) for name in MADE}
+
+
+def _value(attribute: str, pixels: Pixels) -> float:
+    """An attribute as it is measured; sharpness at half the size, where noise is no sharpness."""
+    return _measured(pixels, 2 if attribute == "sharpness" else 1)[attribute]
+
+
+# --- The file -----------------------------------------------------------------------------------------------------
+
+COLUMNS = (*Probe._fields[:-1], *Step._fields)
+
+
+def probes_text(probes: Iterable[Probe]) -> str:
+    """`probes.csv`: a row for each step of a probe; what there is not is empty."""
+    return table_text(COLUMNS, ((*found[:-1], *step) for found in probes for step in found.steps or [_NO_STEP]))
+
+
+def load_probes(run: Run | None) -> list[Probe]:
+    """Read `probes.csv` of a run; empty without one.
+
+    Raises
+    ------
+    SAFEError
+        The table is damaged.
+    """
+    if run is None:
+        return []
+    with reading_file(run, PROBES_FILE) as path, path.open(encoding="utf-8", newline="") as file:
+        rows = [_from_row(row) for row in csv.DictReader(file, strict=True)]
+    by_probe = itertools.groupby(rows, lambda row: row[0][:5])
+    return [_together(list(own)) for _, own in by_probe]
+
+
+def _from_row(row: Mapping[str, str]) -> tuple[Probe, Step]:
+    texts, numbers = [from_cell(row[name]) for name in COLUMNS[:5]], [float(row[c] or "nan") for c in COLUMNS[5:]]
+    return Probe._make([*texts, *numbers[:4], ()]), Step._make(numbers[4:])
+
+
+def _together(rows: Sequence[tuple[Probe, Step]]) -> Probe:
+    return rows[0][0]._replace(steps=tuple(step for _, step in rows if step.tested > 0))
