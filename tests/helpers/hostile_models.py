@@ -82,7 +82,7 @@ def bomb(path: Path, depth: int = 40) -> Path:
     return calling(path, functions, f"f{depth - 1}")
 
 
-def endless_rnn(path: Path, steps: int = 2**22) -> Path:
+def endless_rnn(path: Path, steps: int = 2**20) -> Path:
     """A Keras classifier of three colours that loops over so many steps."""
     return _of_many_steps(path, steps, lambda layers: layers.GRU(3))
 

@@ -87,7 +87,7 @@ def test_a_model_that_hangs_takes_all_memory_or_crashes_is_a_sentence_and_change
 
     with pytest.raises(Asked):
         run(endless_rnn(tmp_path / "endless.keras"), progress=cancel)
-    assert time.monotonic() - began[-1] < 1
+    assert time.monotonic() - began[-1] < 10  # a second, on a machine that is not busy
     until(lambda: children() <= processes | trackers())
 
     def crash(*_: object) -> None:
