@@ -136,11 +136,14 @@ def clustered_once(tmp_path_factory: pytest.TempPathFactory) -> RootCauseCluster
 
 @pytest.fixture
 def clusters(fake_network: FakeNetwork, clustered_once: RootCauseClusters, tmp_path: Path) -> RootCauseClusters:
+    """Of `by_scene`, with images of their own."""
+    shutil.copytree(clustered_once.image_root.parent / "cache", os.environ["SAFE_CACHE"], dirs_exist_ok=True)
+    return by_scene(clustered_once, shutil.copytree(clustered_once.image_root, tmp_path / "failing"))
+
+
+def by_scene(found: RootCauseClusters, root: Path) -> RootCauseClusters:
     """RCC 0: ten nights; RCC 1: eight snows, one of them no core point; RCC 2: six woods; in no cluster: two seas."""
-    folder = clustered_once.image_root
-    shutil.copytree(folder, tmp_path / "failing")
-    shutil.copytree(folder.parent / "cache", os.environ["SAFE_CACHE"], dirs_exist_ok=True)
-    found = dataclasses.replace(copy.deepcopy(clustered_once), image_root=tmp_path / "failing")
+    found = dataclasses.replace(copy.deepcopy(found), image_root=root)
     scenes = {"night": 0, "snow": 1, "wood": 2, "sea": NOISE}
     labels = np.array([scenes[path.split("_")[0]] for path in found.paths])
     is_core = labels != NOISE

@@ -1,7 +1,5 @@
 """From a folder of images to rows of features, with a stand-in for the network."""
 
-import dataclasses
-import os
 import shutil
 
 import numpy as np
@@ -9,7 +7,6 @@ import pytest
 from PIL import Image
 
 from FE import extract_features, stream_features
-from features.weights import recall_extractor
 from support.errors import SAFEError
 from support.images import find_images
 from tests.helpers.places import names_in
@@ -50,19 +47,6 @@ def test_batches_stream_in_order_with_skipped_images_named(fake_network, draw_fo
     assert steps == [0, 4, 8, 10]
 
 
-def test_every_kind_of_bad_file_is_skipped_and_named_while_the_others_are_used(fake_network, draw_folder, tmp_path):
-    folder = draw_folder(tmp_path / "in", {"sea": 3})
-    whole = (folder / "sea_00.png").read_bytes()
-    bad = {"cut.png": whole[:-2000], "empty.jpg": b"", "text.png": b"text", 'größe, "1".png': b"text"}
-    for name, data in bad.items():
-        (folder / name).write_bytes(data)
-    os.mkfifo(folder / "pipe.png")
-    result = extract_features(folder, fake_network.extractor)
-    assert result.paths == ("sea_00.png", "sea_01.png", "sea_02.png")
-    assert [path for path, _ in result.skipped] == sorted([*bad, "pipe.png"])
-    assert all(reason for _, reason in result.skipped)
-
-
 def test_a_folder_without_a_readable_image_is_an_error_with_the_first_reason(fake_network, tmp_path):
     for name in ("a.png", "b.png"):
         (tmp_path / name).write_text("no image")
@@ -80,31 +64,3 @@ def test_a_rerun_and_a_moved_folder_come_from_the_cache_without_a_network(fake_n
     assert (fake_network.loads, fake_network.images_seen) == (1, 10)
     np.testing.assert_array_equal(first.features, again.features)
     np.testing.assert_array_equal(first.features, moved.features)
-
-
-def test_a_killed_extraction_goes_on_where_it_stopped(fake_network, draw_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("features.batches.BATCH_SIZE", 4)
-    folder = draw_folder(tmp_path / "in", {"sea": 20})
-
-    def killed(what, done, total):
-        if done == 12:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        extract_features(folder, fake_network.extractor, progress=killed)
-    assert fake_network.images_seen == 12
-    resumed = extract_features(folder, fake_network.extractor)
-    assert fake_network.images_seen == 20
-    assert len(resumed.paths) == 20
-
-
-def test_without_the_weights_cached_images_work_and_new_ones_are_an_error(fake_network, draw_folder, tmp_path):
-    folder = draw_folder(tmp_path / "in", {"sea": 3})
-    known = extract_features(folder, fake_network.extractor)
-    gone = recall_extractor("vgg16-fc2", fake_network.extractor.identity)
-    assert gone.weights is None
-    gone = dataclasses.replace(gone, name="vgg16-conv")
-    np.testing.assert_array_equal(extract_features(folder, gone).features, known.features)
-    draw_folder(folder, {"snow": 1})
-    with pytest.raises(SAFEError, match=r"vgg16-conv-fake-float32, whose weights are no longer found.*--weights"):
-        extract_features(folder, gone)

@@ -11,11 +11,10 @@ import pytest
 import SAFE_Tool
 from features.extractor import Extractor
 from pipeline import generation
-from rccs.clusters import CLUSTERS_FILE, LABELS_FILE, RUN_FILE
+from rccs.clusters import LABELS_FILE, RUN_FILE
 from rccs.profiles import PROFILES_FILE
 from rccs.unsafe_set import FILENAMES_FILE, load_unsafe_set
 from store.runs import RUNS_FOLDER
-from support.errors import SAFEError
 from tests.conftest import draw_scenes, put_fake_network
 from tests.helpers.places import in_run, names_in
 from tests.helpers.small_models import colour_model, draw_set, saved
@@ -296,17 +295,6 @@ def test_without_a_home_folder_there_is_a_sentence(failing, out, monkeypatch, ca
 # --- select -----------------------------------------------------------------------------------------------------
 
 
-def test_an_improvement_folder_becomes_the_unsafe_set(clustered, draw_folder, tmp_path, capsys):
-    improvement = draw_folder(tmp_path / "improvement", {"night": 9, "snow": 9, "wood": 9}, seed=4)
-    assert safe("select", improvement, "--test-accuracy", "0.5", "--out", clustered) == 0
-    printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == "9 of 27 improvement images selected to label (the unsafe set)"
-    assert printed[1].startswith("N = ⌈factor 0.3 · test-set size 60 · accuracy 0.5⌉ = 9")
-    names = (clustered / FILENAMES_FILE).read_text().splitlines()
-    assert len(set(names)) == 9
-    assert set(names) <= set(names_in(improvement))
-
-
 @pytest.fixture(scope="module")
 def colours(tmp_path_factory):
     """A model that tells colours apart, and its test set, of which it gets 15 of 35 right."""
@@ -349,33 +337,6 @@ def test_options_that_cannot_be_used_are_one_line_and_keep_the_last_set(clustere
         (line,) = said(capsys.readouterr().err)
         assert message in line
     assert (clustered / FILENAMES_FILE).read_bytes() == before
-
-
-def test_clusters_that_are_cut_or_changed_are_refused_with_what_to_do(clustered, failing, capsys):
-    path = in_run(clustered, CLUSTERS_FILE)
-    data = path.read_bytes()
-    flipped = [bytearray(data) for _ in range(4)]
-    for changed, at in zip(flipped, (3, len(data) // 3, len(data) // 2, len(data) - 9), strict=True):
-        changed[at] ^= 0xFF
-    for damaged in (b"", data[: len(data) // 2], data[:-9], *flipped):
-        path.write_bytes(damaged)
-        assert safe("select", failing, "--size", 3, "--out", clustered) == 2
-        (line,) = said(capsys.readouterr().err)
-        assert "it is not as SAFE wrote it" in line
-        assert "Generate the clusters again" in line
-
-
-def test_selecting_after_the_weights_are_gone_names_what_is_missing(
-    clustered, draw_folder, tmp_path, capsys, monkeypatch
-):
-    def gone():
-        raise SAFEError("The weights are gone.")
-
-    monkeypatch.setattr("features.weights._conv_extractor", gone)
-    improvement = draw_folder(tmp_path / "improvement", {"sea": 3}, seed=9)
-    assert safe("select", improvement, "--size", 3, "--out", clustered) == 2
-    (line,) = said(capsys.readouterr().err)
-    assert "vgg16-conv-fake-float32, whose weights are no longer found" in line
 
 
 # --- The words --------------------------------------------------------------------------------------------------

@@ -6,13 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from casestudies import build, sets
+from casestudies import build
 from casestudies.camera import SIDE
-from casestudies.cases import CASES, EYES, OPEN_FROM, gaze_class, openness_class
+from casestudies.cases import CASES, EYES
 from casestudies.eyes import render
-from casestudies.parameters import lid_heights
 from casestudies.table import names_of
 from clustering import find_root_cause_clusters
 from dnn.tested import find_predictions, read_predictions
@@ -44,46 +42,11 @@ def test_an_image_is_fixed_by_its_parameters_whatever_was_rendered_before():
     np.testing.assert_array_equal(render(PLAIN), first)
 
 
-@pytest.mark.parametrize(
-    ("gaze_deg", "expected"),
-    [(0.0, "0_right"), (22.49, "0_right"), (22.5, "1_up_right"), (157.5, "4_left"), (337.49, "7_down_right")],
-)
-def test_a_direction_spans_45_degrees_and_a_border_belongs_to_the_next(gaze_deg, expected):
-    assert gaze_class(an_eye(gaze_deg=gaze_deg)) == expected
-    assert openness_class(an_eye(openness=OPEN_FROM)) == "1_open"
-    assert openness_class(an_eye(openness=OPEN_FROM - 1e-6)) == "0_closed"
-
-
-def test_the_image_shows_its_parameters():
-    eye = np.s_[54:74, 44:84]
-    bare, glasses, sunglasses = (
-        render(an_eye(eyewear=kind, lens_reflection=0.0))[eye].mean() for kind in ("none", "glasses", "sunglasses")
-    )
-    assert glasses > 0.85 * bare > 1.7 * sunglasses
-    clear, veiled = (render(an_eye(eyewear="glasses", lens_reflection=share))[eye].std() for share in (0.1, 1.0))
-    assert veiled < 0.7 * clear
-    dark, bright = (render(an_eye(light=light)).mean() for light in (0.03, 0.9))
-    assert dark < bright / 3
-    sharp, blurred = (np.abs(np.diff(render(an_eye(blur_px=blur)).astype(int), axis=0)).mean() for blur in (0.2, 3.0))
-    assert blurred < sharp / 2
-    upper, lower = lid_heights(an_eye(openness=0.0))
-    assert upper == lower
-
-
 @pytest.mark.parametrize("case", CASES.values(), ids=list(CASES))
 def test_a_case_is_drawn_with_its_root_causes_situations_and_sets(case):
     lacks_its_causes_in_training(case)
     has_each_situation_by_itself(case, "eyewear")
     has_sets_that_differ_and_repeat(case)
-
-
-def test_several_processes_render_the_same_images(tmp_path, monkeypatch):
-    rows = list(sets.lay_out(CASES["gd"], "test", 4, seed=0))
-    monkeypatch.setattr(sets, "FEWEST_FOR_PROCESSES", len(rows))
-    monkeypatch.setattr(sets.os, "cpu_count", lambda: 2)
-    for (path, _, eye), image in zip(rows, sets.render_images(CASES["gd"], tmp_path, rows), strict=True):
-        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / path)), image)
-        np.testing.assert_array_equal(render(eye), image)
 
 
 @pytest.fixture

@@ -113,6 +113,13 @@ def test_a_decision_has_a_number_of_its_own_evidence_and_a_way_to_reproduce_it(n
     assert {"Decision", "Evidence", "Reproduce"} <= set(sections)
 
 
+def test_every_decision_that_the_code_refers_to_is_there():
+    code = "".join(path.read_text("utf-8") for path in [*ROOT.glob("*.py"), *ROOT.glob("[a-z]*/**/*.py")])
+    named = set(re.findall(r"docs/decisions/\w[\w.-]+\.md", code))
+    assert named
+    assert {name for name in named if not (ROOT / name).is_file()} == set()
+
+
 # --- Numbers ------------------------------------------------------------------------------------------------------
 
 CONV_BYTES, FC2_ROW_BYTES, JOINED_BYTES = (4 * DIMENSIONS[name] for name in ("vgg16-conv", "vgg16-fc2", "vgg16"))

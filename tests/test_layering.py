@@ -140,13 +140,6 @@ def test_nothing_else_imports_the_laboratory():
                 assert name.partition(".")[0] != "lab", at(path, node)
 
 
-@functools.cache
-def defined_in(source: Path) -> set[str]:
-    defined = {n.id for n in ast.walk(parsed(source)) if isinstance(n, ast.Name)}
-    defined |= {n.name for n in parsed(source).body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
-    return defined - {inner.rpartition(".")[2] for inner, _ in imports(parsed(source))}
-
-
 def test_workers_of_a_cluster_are_sent_all_that_they_import():
     for path in FILES:
         if place_of(path)[0] in SENT:

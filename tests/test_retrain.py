@@ -1,7 +1,5 @@
 import dataclasses
-import resource
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,24 +11,20 @@ from dnn.model import DnnOptions, load_dnn
 from dnn.predictions import labelled_images, predict
 from pipeline.summaries import retraining_summary
 from rccs.clusters import fingerprint, save_clusters
-from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from retrain import retrain
 from store.database import DATABASE_FILE
-from store.output_folder import save_text
 from support.errors import SAFEError
-from tests.helpers.places import in_run, names_in
 from tests.helpers.small_models import (
-    FakeModel,
     brightness_model,
     clusters_of,
     colour_model,
     draw_colour,
     draw_set,
-    retraining_for,
     saved,
 )
 from training.labels import Labelling
-from training.result import MODELS_FOLDER, RETRAINING_FILE, load_retraining, save_retraining
+from training.result import load_retraining
 from training.second_pass import fine_tune_twice
 from training.settings import Wishes
 
@@ -219,39 +213,6 @@ def test_the_given_model_is_never_the_one_that_is_written(case):
     with pytest.raises(SAFEError, match="Copy it to another name"):
         retrain(case / "out" / "retrained.keras", case / "train", case / "test", case / "out")
     assert (case / "out" / "retrained.keras").read_bytes() == before
-
-
-# Keras before 3.15 leaves its archive open
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_full_disk_while_saving_leaves_everything_as_it_was(case):
-    save_text(case / "out", "retrained.keras", "the model of before")
-    given = (case / "model.keras").read_bytes()
-    before = names_in(case / "out")
-    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-
-    def leave_no_room(history, passes):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
-
-    try:
-        with pytest.raises(SAFEError, match=r"Could not (write .*retrained\.keras|use .*analysis\.db: the disk)"):
-            run(case, epochs=1, on_epoch=leave_no_room)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, ignored)
-    assert (case / "out" / "retrained.keras").read_bytes() == b"the model of before"
-    assert (case / "model.keras").read_bytes() == given
-    new = {name for name in names_in(case / "out") if not name.startswith(DATABASE_FILE)} - {*before}
-    assert new <= {MODELS_FOLDER, UNSAFE_SET_FILE}
-
-
-def test_missing_and_damaged_results_are_told_apart(tmp_path):
-    with pytest.raises(SAFEError, match="Received none"):
-        load_retraining(tmp_path)
-    save_retraining(retraining_for(""), FakeModel(b""), tmp_path)
-    in_run(tmp_path, RETRAINING_FILE).write_text("{}")
-    with pytest.raises(SAFEError, match="damaged"):
-        load_retraining(tmp_path)
 
 
 # --- Regression -------------------------------------------------------------------------------------------------

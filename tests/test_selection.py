@@ -33,11 +33,8 @@ from tests.helpers.places import in_run, names_in
         (0.9, 7, 1000, 0.3, 270),  # 270.00000000000006 in floating point
         (0.5, 7, 10, 0.3, 2),  # ⌈1.5⌉
         (0.9, 100, None, 0.3, 270),  # 100 failures are a tenth of 1000
-        (0.75, 10, None, 0.3, 9),  # 40 images · 0.3 · 0.75
         (0.93, 70, None, 0.3, 279),  # 1000 images · 0.3 · 0.93
-        (1, 0, 100, 0.3, 30),
         (0.0001, 5, 10, 0.3, 1),  # never rounded down to nothing
-        (0.5, 5, 10, 2, 10),
         ("0.9", 7, "1000", "0.3", 270),  # as typed
     ],
 )
@@ -54,8 +51,6 @@ def test_the_size_is_factor_times_test_size_times_accuracy_rounded_up(
     ("numbers", "message"),
     [
         ({"test_accuracy": 93}, r"between 0 and 1\. Received: 93; a percentage\?$"),
-        ({"test_accuracy": -1}, r"between 0 and 1\. Received: -1$"),
-        ({"test_accuracy": "abc"}, r"The test accuracy must be a number\. Received: 'abc'"),
         ({"test_accuracy": float("nan")}, "The test accuracy must be a number"),
         ({"test_accuracy": 1}, r"no failing images to derive .*Give that size"),
         ({"test_accuracy": 0, "test_size": 100}, r"must give from 1 to .*0\.3 · 100 · 0⌉"),
@@ -63,10 +58,7 @@ def test_the_size_is_factor_times_test_size_times_accuracy_rounded_up(
             {"test_accuracy": 0.9, "test_size": 0},
             r"The test-set size must be a whole number of images, from 1 to .*Received: 0",
         ),
-        ({"test_accuracy": 0.9, "test_size": 2.5}, r"The test-set size must be a whole number.*Received: 2\.5"),
-        ({"test_accuracy": 0.9, "test_size": "many"}, "The test-set size must be a number"),
         ({"test_accuracy": 0.9, "factor": 0}, "The factor must be above 0"),
-        ({"test_accuracy": 0.9, "factor": -0.3}, "The factor must be above 0"),
         ({"test_accuracy": 0.9, "factor": "x"}, "The factor must be a number"),
     ],
 )
@@ -86,11 +78,8 @@ def test_a_number_out_of_range_is_an_error_that_repeats_it(numbers, message):
         (10, [5, 5, 5], [9, 9, 9], [4, 3, 3]),  # of equal ones to the first
         (2, [1, 2, 3], [9, 9, 9], [0, 1, 1]),  # fewer images than RCCs
         (12, [9, 5, 2], [1, 20, 20], [1, 6, 5]),  # 3 left over: 2 to the larger, 1 to the other
-        (12, [9, 5, 2], [0, 2, 20], [0, 2, 10]),
         (16, [9, 5, 2], [9, 9, 4], [6, 6, 4]),  # the largest does not get a remainder twice
-        (100, [9, 5, 2], [4, 0, 7], [4, 0, 7]),  # all there are
         (0, [9, 5], [4, 4], [0, 0]),
-        (5, [3], [9], [5]),
         (5, [3, 2], [0, 0], [0, 0]),
     ],
 )
@@ -103,7 +92,6 @@ def test_equal_quotas_are_even_and_what_one_rcc_cannot_fill_goes_to_the_others(n
     [
         (8, [30, 10], [99, 99], [6, 2]),
         (8, [30, 10], [3, 99], [3, 5]),
-        (9, [30, 10], [3, 4], [3, 4]),  # all there are
         (3, [5, 5, 5, 5], [9, 9, 9, 9], [1, 1, 1, 0]),  # of equal ones the first
         (1, [5, 9, 5], [9, 9, 9], [0, 1, 0]),
         (5, [100, 1], [99, 99], [4, 1]),  # none goes without, however small

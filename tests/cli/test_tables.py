@@ -131,18 +131,6 @@ def test_figures_of_a_part_of_the_test_set_say_of_how_many_images(fake_network, 
     assert "predictions: All figures are of 40 of 74 images: others have no row." in capsys.readouterr().err
 
 
-SUMMARY = "26 failing images of 74 · test accuracy 0.6486\n"
-
-
-def test_one_absolute_path_does_not_drop_the_other_rows(case, capsys):
-    for encoding in ("utf-8", "utf-16"):
-        lines = case.tested.read_text().splitlines()
-        lines[5] = f"{case.test}/{lines[5]}"
-        case.tested.with_name("odd.csv").write_text("sep=,\n" + "\n".join(lines) + "\n", encoding)
-        assert safe("failures", case.test, "--predictions", case.tested.with_name("odd.csv"), "--out", case.out) == 0
-        assert SUMMARY in capsys.readouterr().out
-
-
 NEITHER_NOR_BOTH = "Expected MODEL and TEST, or --predictions CSV and TEST or, for a detector"
 
 

@@ -5,9 +5,8 @@ import threading
 import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score
-from threadpoolctl import threadpool_limits
 
-from dbscan.consensus import TOGETHER, Counted, _linked, agree
+from dbscan.consensus import agree
 from dbscan.outcome import NOISE
 from dbscan.resamples import (
     FEWEST_IMAGES,
@@ -54,19 +53,6 @@ def test_groups_are_found_again_with_confidence(three_groups):
     assert not is_core[~clustered].any()
 
 
-@pytest.mark.slow
-def test_the_result_is_the_same_with_any_number_of_threads(three_groups):
-    points, _ = three_groups
-    found = []
-    for threads in (1, 2):
-        with threadpool_limits(limits=threads):
-            found.append(agree(cluster(points)))
-    (labels, is_core, steadiness), (same, same_core, same_steadiness) = found
-    assert labels.tobytes() == same.tobytes()
-    assert is_core.tobytes() == same_core.tobytes()
-    assert [part.tobytes() for part in steadiness[:4]] == [part.tobytes() for part in same_steadiness[:4]]
-
-
 @pytest.mark.parametrize(
     ("n", "seeds"),
     [(40, 2), pytest.param(150, 20, marks=pytest.mark.slow)],
@@ -110,21 +96,6 @@ def test_the_core_points_are_those_of_at_least_half_of_the_votes_and_one_at_leas
     is_core[:3, 6:] = False
     is_core[2, 8] = True
     assert np.flatnonzero(agree(Votes(labels, is_core, np.ones(4, int), 4))[1]).tolist() == [1, 2, 3, 4, 5, 8]
-
-
-def test_the_groups_agree_with_the_votes_better_than_those_of_average_linkage():
-    rng = np.random.default_rng(0)
-    owner = np.repeat(np.arange(4), 15)
-    found = np.where(rng.random((12, 60)) < 0.75, owner, rng.integers(0, 4, (12, 60)))
-    together, both = Counted.of(votes(*found)).of_pairs(np.arange(60))
-    worth = 100.0 * together - TOGETHER * both
-
-    def total(groups):
-        same = (groups[:, None] == groups) & (groups != NOISE)[:, None]
-        np.fill_diagonal(same, False)
-        return worth[same].sum()
-
-    assert total(agree(votes(*found))[0]) > total(_linked(together, both)) > 0
 
 
 def test_votes_decide_by_their_weights_and_confidence_is_how_often_images_are_together():

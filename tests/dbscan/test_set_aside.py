@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from dbscan.projection import fit_projection
-from dbscan.set_aside import Nuisance, SetAside, check_column, fit_set_aside
+from dbscan.set_aside import Nuisance, SetAside, fit_set_aside
 from features.extractor import DIMENSIONS, comparable
-from support.errors import SAFEError
 
 NAME = "vgg16-conv"
 DIMENSION = DIMENSIONS[NAME]
@@ -118,20 +117,3 @@ def test_unknown_values_are_left_as_they_are():
     number = np.where(np.arange(len(person)) % 7 == 0, np.nan, scaled[:, 0])
     what = fit_set_aside(features_of(scaled), NAME, {"size": number})
     assert applied(what, scaled, {"size": number})[::7].tolist() == scaled[::7].tolist()
-
-
-@pytest.mark.parametrize(
-    ("column", "message"),
-    [
-        (np.array(["a"] * 10), "that differs between images. Received person, which is the same for all 10 images"),
-        (np.full(10, 3.0), "that differs between images"),
-        (np.array([f"p{i}" for i in range(10)]), "which has 10 different values in 10 images"),
-        (np.array(["a", "b"] * 2 + [""] * 6), "known of more than half of the images. Received person, which is unkn"),
-        (np.array([1.0, 2.0] + [np.nan] * 8), "which is unknown of 8 of 10 images"),
-    ],
-)
-def test_columns_that_say_nothing_are_refused(column, message):
-    with pytest.raises(SAFEError, match=message):
-        check_column("person", column)
-    with pytest.raises(SAFEError, match=message):
-        fit_set_aside(np.zeros((10, DIMENSION), np.float32), NAME, {"person": column})

@@ -89,18 +89,6 @@ def test_the_result_does_not_depend_on_the_order_of_the_points():
     assert adjusted_rand_score(tune(points).labels[order], tune(points[order]).labels) == 1
 
 
-@pytest.mark.parametrize("sizes", [(300, 200, 100), (25,) * 10])
-def test_the_result_does_not_depend_on_the_size_of_a_block(monkeypatch, sizes):
-    points, _ = groups(sizes, spread=0.5)
-    at_once = tune(average_neighbours(points), original=points)
-    monkeypatch.setattr(neighbours, "BLOCK", 5000)
-    monkeypatch.setattr(neighbours, "LEAST_ROWS", 1)
-    in_blocks = tune(average_neighbours(points), original=points)
-    assert np.array_equal(at_once.labels, in_blocks.labels)
-    assert np.array_equal(at_once.is_core, in_blocks.is_core)
-    assert [setting[:-2] for setting in at_once.settings] == [setting[:-2] for setting in in_blocks.settings]
-
-
 @pytest.mark.parametrize("block", [10**6, 150])
 def test_balanced_silhouettes_are_the_means_of_the_clusters_means(monkeypatch, block):
     monkeypatch.setattr(neighbours, "BLOCK", block)

@@ -1,10 +1,8 @@
 """Failures from a table of a DNN's answers, in the ways in which other programs write tables."""
 
-import csv
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from dnn.failures import collect_failures, find_failures, load_failures
@@ -63,19 +61,6 @@ def test_a_table_gives_the_same_files_as_the_model_that_gave_the_answers(test_se
     assert second["assumptions"] == ["Answers: from answers.csv, taken as they are."]
 
 
-def test_image_and_predicted_are_enough(test_set, tmp_path):
-    found = collect_failures(table(tmp_path, answers(test_set)), test_set, tmp_path / "out")
-    assert sources(found) == WRONG
-    assert found.classes == ("blue", "green", "red")
-    assert found.accuracy == pytest.approx(6 / 9)
-    assert (tmp_path / "out" / "failures" / WRONG[0]).read_bytes() == (test_set / WRONG[0]).read_bytes()
-    with (tmp_path / "out" / "failures.csv").open(newline="") as file:
-        assert [row["confidence"] for row in csv.DictReader(file)] == ["", "", ""]
-    again = load_failures(tmp_path / "out")
-    assert sources(again) == WRONG
-    assert all(np.isnan(failure.score) for failure in again.failing)
-
-
 # --- Probabilities ----------------------------------------------------------------------------------------------
 
 
@@ -113,13 +98,6 @@ def test_images_without_a_row_are_skipped_and_rows_without_an_image_told(test_se
     assert "1 row of answers.csv, the first red/gone.png" in found.assumptions[1]
     assert found.assumptions[2] == "Repeated in answers.csv: 1 row."
     assert found.assumptions[3] == "All figures are of 8 of 9 images: others have no row."
-
-
-def test_two_answers_to_an_image_are_refused(test_set, tmp_path):
-    rows = [*answers(test_set), ("blue/plain_00.png", "red")]
-    with pytest.raises(SAFEError, match="lines 2 and 11 with different values for predicted: blue and red"):
-        collect_failures(table(tmp_path, rows), test_set, tmp_path / "out")
-    assert not (tmp_path / "out" / "failures").exists()
 
 
 def test_classes_in_another_spelling_are_refused_but_two_that_differ_in_case_are_told_apart(test_set, tmp_path):

@@ -94,21 +94,6 @@ def test_a_lambda_layer_is_refused_unless_the_model_is_trusted(folder, suffix):
         load_dnn(path)
 
 
-def test_a_trusted_model_with_a_lambda_layer_loads(folder):
-    import keras
-
-    layers = keras.layers
-    model = keras.Sequential(
-        [
-            keras.Input((SIDE, SIDE, 3)),
-            layers.Lambda(lambda x: x * 2.0, output_shape=(SIDE, SIDE, 3)),
-            layers.Flatten(),
-            layers.Dense(3, "softmax"),
-        ]
-    )
-    assert load_dnn(saved(model, folder / "trusted.keras"), trust=True).n_outputs == 3
-
-
 def test_custom_layers_are_refused_with_what_to_do(folder):
     import keras
 

@@ -7,11 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from FE import extract_features
-from features import attributes as measuring
 from features.attributes import ATTRIBUTES, measure, measured_images
-from features.batches import decode_for_network
-from features.cache import FeatureCache
 from tests.helpers.places import names_in
 from tests.reliability.test_bad_images import unreadable_images, valid_images, write
 
@@ -20,10 +16,6 @@ SHARES = ("brightness", "contrast", "sharpness", "noise", "saturation", "highlig
 
 def of(image: Image.Image) -> dict[str, float]:
     return dict(zip(ATTRIBUTES, measure(image, image.size).tolist(), strict=True))
-
-
-def of_file(data: bytes) -> dict[str, float]:
-    return dict(zip(ATTRIBUTES, measure(*decode_for_network(data)).tolist(), strict=True))
 
 
 def grey(levels) -> Image.Image:
@@ -122,9 +114,6 @@ def test_a_larger_image_has_the_values_of_a_small_one(side):
     assert found["width_px"] == side
 
 
-# --- Modes ------------------------------------------------------------------------------------------------------
-
-
 # --- Many images ------------------------------------------------------------------------------------------------
 
 
@@ -160,27 +149,3 @@ def test_rows_follow_the_paths_and_missing_images_are_rows_of_nan(draw_folder, t
     np.testing.assert_array_equal(rows[42:], rows[paths.index("snow_03.png")][None].repeat(2, axis=0))
     assert steps == [(0, 44), (16, 44), (32, 44), (44, 44)]
     assert measured_images(folder, []).shape == (0, len(ATTRIBUTES))
-
-
-def test_no_image_has_features_but_no_attributes_when_extraction_is_killed(
-    fake_network, draw_folder, tmp_path, monkeypatch
-):
-    folder = draw_folder(tmp_path / "in", {"wood": 3})
-    put = FeatureCache.put
-
-    def put_and_die(cache, rows):
-        put(cache, rows)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(FeatureCache, "put", put_and_die)
-        with pytest.raises(KeyboardInterrupt):
-            extract_features(folder, fake_network.extractor)
-    assert fake_network.images_seen == 0
-    monkeypatch.setattr(measuring, "decode_for_network", None)  # calling it would be a TypeError
-    assert np.isfinite(measured_images(folder, names_in(folder))[:, 0]).all()
-
-
-def test_only_angles_end_as_angles_do():
-    assert [name for name in ATTRIBUTES if name.endswith("_deg")] == ["hue_deg"]
-    assert len(set(ATTRIBUTES)) == len(ATTRIBUTES)

@@ -1,11 +1,7 @@
 """The real page, served as an engineer serves it, in a real browser: what the tests of the page share."""
 
 import contextlib
-import os
 import re
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +16,12 @@ from rccs.review.journal import standing
 from rccs.review.notes import RccNote, SpotNote
 from rccs.review.review import load_review, set_note
 from rccs.review.spot_notes import load_spot_notes, set_spot_note
+from tests.helpers import visiting
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scene
 
 TOOL = Path(__file__).parents[2] / "SAFE_Tool.py"
-FAKED = Path(__file__).with_name("faked_tool.py")
+FAKED = visiting.FAKED
 CHROMIUM = "/usr/bin/chromium"
 MARKUP = "<img src=x onerror=document.title='broken-into'>_{}.png"
 WAIT = 60_000  # milliseconds, for what the network, the drawing of GIFs or a loaded machine may hold up
@@ -76,41 +73,14 @@ def served_from(
     """
     images = draw(folder / "failing", {"night": 10, "snow": 8, "wood": 6}, seed=0)
     improvement = draw(folder / "improvement", {"night": 6, "snow": 6, "wood": 6}, seed=1)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    nowhere = f"http://127.0.0.1:{closed_port()}"
-    environment = (
-        {name: value for name, value in os.environ.items() if name != "SAFE_VGG16_WEIGHTS"}
-        | variables
-        | {
-            "SAFE_CACHE": str(folder / "cache"),
-            "FAKE_DELAY": str(delay),
-            "KERAS_HOME": str(folder / "keras"),
-            "HTTP_PROXY": nowhere,
-            "HTTPS_PROXY": nowhere,
-            "http_proxy": nowhere,
-            "https_proxy": nowhere,
-            "GRADIO_ROOT_PATH": "/elsewhere",  # none of Gradio's settings is taken from the environment
-        }
+    proxies = dict.fromkeys(
+        ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), f"http://127.0.0.1:{closed_port()}"
     )
+    # None of Gradio's settings is taken from the environment.
+    variables |= {"FAKE_DELAY": str(delay), "GRADIO_ROOT_PATH": "/elsewhere", **proxies}
     log = folder / "stderr.txt"
-    with (
-        log.open("w") as stderr,
-        subprocess.Popen(
-            [sys.executable, tool, "ui", "--port", str(port), "--out", folder / "out", *options],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-        ) as server,
-    ):
-        try:
-            first_line = server.stdout.readline()
-            assert first_line.startswith(f"SAFE is on http://127.0.0.1:{port}"), log.read_text()
-            yield Served(f"http://127.0.0.1:{port}", folder / "out", images, improvement, log, server.pid)
-        finally:
-            server.terminate()
+    with visiting.served(folder, *options, tool=tool, **variables) as (url, process):
+        yield Served(url, folder / "out", images, improvement, log, process)
     said = log.read_text()
     # Ended while a window was still being answered
     assert "this is a defect" not in said, said
@@ -198,8 +168,9 @@ def forget(out: Path) -> None:
 
 def asks_for_no_news(page: Page) -> None:
     """Let a window take itself for one in the background, which does not ask what others do."""
+    with page.expect_response(lambda answer: "latest_news" in (answer.request.post_data or "")):
+        pass  # it asks every two seconds: what it has asked for before is answered now
     page.evaluate("Object.defineProperty(document, 'hidden', { value: true })")
-    page.wait_for_timeout(500)  # what it has asked for before is answered
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

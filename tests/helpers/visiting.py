@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 
+from features.weights import FC2_VARIABLE
 from tests.helpers.places import closed_port
 
 FAKED = Path(__file__).with_name("faked_tool.py")
@@ -24,15 +25,17 @@ def serving(folder: Path, *options: str | Path, cwd: Path | None = None) -> Iter
 
 
 @contextlib.contextmanager
-def served(folder: Path, *options: str | Path, cwd: Path | None = None, **variables: str) -> Iterator[tuple[str, int]]:
-    """`ui` with a stand-in for VGG16, in a process of its own: its address and the process's number.
+def served(
+    folder: Path, *options: str | Path, cwd: Path | None = None, tool: Path = FAKED, **variables: str
+) -> Iterator[tuple[str, int]]:
+    """`ui` in a process of its own, with a stand-in for VGG16 unless `tool` says otherwise: its address, and number.
 
     `folder` takes its cache, log, temporary files and results; `variables` are those of `faked_tool.py`.
     """
     port = closed_port()
     (folder / "tmp").mkdir(exist_ok=True)
     environment = (
-        os.environ
+        {name: value for name, value in os.environ.items() if name != FC2_VARIABLE}
         | variables
         | {
             "SAFE_CACHE": str(folder / "cache"),
@@ -40,7 +43,7 @@ def served(folder: Path, *options: str | Path, cwd: Path | None = None, **variab
             "TMPDIR": str(folder / "tmp"),
         }
     )
-    command = [sys.executable, FAKED, "ui", "--port", str(port), "--out", folder / "out", *options]
+    command = [sys.executable, tool, "ui", "--port", str(port), "--out", folder / "out", *options]
     with (
         (folder / "stderr.txt").open("w") as stderr,
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=stderr, text=True, cwd=cwd) as server,

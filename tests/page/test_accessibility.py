@@ -22,7 +22,14 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield served
 
 
+# What fades or slides for ever, as a sign of work, does not keep anybody waiting.
+STILL = """() => document.getAnimations().every((one) => one.playState !== "running"
+  || one.effect.getComputedTiming().endTime === Infinity)"""
+
+
 def serious(page: Page) -> list[str]:
+    """What axe finds once nothing moves or fades any more: a colour on its way has another contrast."""
+    page.wait_for_function(STILL)
     found = Axe().run(page, context=NOT_OURS, options={"resultTypes": ["violations"]}).response["violations"]
     return [
         f"{violation['id']}: {node['html'][:200]}"
@@ -51,10 +58,10 @@ def test_no_tab_has_a_serious_finding_in_light_or_dark(browser, served, filled):
         expect(page.locator("#rcc-heading h2" if filled else ".safe-empty").first).to_be_visible(timeout=WAIT)
         for tab in TABS:
             page.get_by_role("tab", name=tab).click()
+            expect(page.get_by_role("tab", name=tab)).to_have_attribute("aria-selected", "true")
             if filled and tab == TABS[1]:
                 canvas_of(page)
                 page.locator("#map [data-do=filters]").click()
-            page.wait_for_timeout(400)
             if found := serious(page):
                 findings[f"{tab}, {theme}"] = found
     window.close()

@@ -26,13 +26,6 @@ def test_a_measured_range_has_a_line_at_the_median_of_all_failures():
     assert "all failures 0.0–1.0, median 0.4" in html
 
 
-def test_runs_that_did_not_record_the_median_have_no_line():
-    html = findings_html(Profile(0, (DARK._replace(overall_median=float("nan")),)))
-    assert lefts(html, "safe-finding-own") == ["10.0%"]
-    assert not lefts(html, "safe-rate-base")
-    assert "median" not in html
-
-
 NOISY = DARK._replace(parameter="noise", value="noisy")
 SUNGLASSES = Finding(0, "eyewear", "category", 40, value="sunglasses", share=1.0, overall_share=0.2, reduction=1.0)
 

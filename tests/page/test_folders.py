@@ -3,15 +3,9 @@
 import os
 from pathlib import Path
 
-import pytest
-
 from page import folders
 from page.folders import Listing, folder_at, list_folder
-from support.entries import path_of
-from support.text import printable
 from tests.helpers.powers import bound_by_permissions
-
-ODD = ["<img src=x onerror=alert(1)>", "x" * 255, "صور", "caf\udce9", "a\u202eb", "~", "trail ", "a\tb"]
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -85,15 +79,6 @@ def test_a_folder_that_cannot_be_read_is_told_of_in_a_sentence(tmp_path):
         inner = list_folder(tmp_path / "shut", None)
     assert (inner.entries, inner.notes) == ((), "This folder cannot be read (Permission denied).")
     assert "cannot be read" in list_folder(tmp_path / "gone", None).notes
-
-
-@pytest.mark.parametrize("name", ODD)
-def test_a_name_of_any_kind_is_shown_safely_and_chosen_as_it_is(tmp_path, name):
-    touch(tmp_path / name, "1.png")
-    (entry,) = list_folder(tmp_path, None).entries
-    assert entry.name == printable(name)
-    assert path_of(f" {entry.path} ", "a folder") == tmp_path / name
-    assert folder_at(entry.path, tmp_path) == (tmp_path / name, "")
 
 
 def test_a_path_leads_to_its_folder_or_the_nearest_one_that_is_there(tmp_path, monkeypatch):

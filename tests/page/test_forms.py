@@ -1,7 +1,6 @@
 """What was typed into the page's forms is kept in the output folder."""
 
 import dataclasses
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -52,19 +51,6 @@ def test_with_another_run_fields_hold_what_it_was_made_with_but_for_what_was_typ
     after = {"model": "b.keras", "train": "b", "rate": "0.1", "seed": "1", "only_labelled": False}
     assert renewed(before, typed, after) == {"model": "b.keras", "rate": "0.1", "only_labelled": False}
     assert renewed({}, dict.fromkeys(after, "typed"), after) == {}
-
-
-def test_tabs_that_keep_at_once_lose_nothing(tmp_path: Path):
-    def keep(tab: str) -> None:
-        for number in range(8):
-            remember(tmp_path, tab, {"size": str(number)})
-
-    threads = [threading.Thread(target=keep, args=(tab,)) for tab in ("unsafe", "retraining")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert {remembered(tmp_path, tab)["size"] for tab in ("unsafe", "retraining")} == {"7"}
 
 
 @pytest.mark.parametrize(("checked", "unlabelled"), [(True, 0), (False, None), ("", None)])

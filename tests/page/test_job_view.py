@@ -35,11 +35,3 @@ def test_an_error_stays_in_sight_while_the_result_is_the_one_shown_before(view):
     assert "Expected a model" in view.look(result.copy, job.number, same=True)[status]
     assert view.look(result.copy, job.number) == result  # it has been replaced since
     assert view.look(result.copy) == result  # a window that is opened
-
-
-def test_after_success_the_result_is_shown(view):
-    view, status, jobs = view
-    job = jobs.start("retraining", lambda job: None)
-    wait_until(lambda: job.finished(0))
-    result = {status: "a result"}
-    assert view.look(result.copy, job.number, same=True) == result

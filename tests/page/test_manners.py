@@ -4,7 +4,6 @@ import contextlib
 import re
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -132,12 +131,20 @@ def test_after_the_connection_was_lost_the_job_is_followed_again_and_nothing_is_
     regenerate(page, many)
     expect(page.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 320"))
     line.cut()
-    time.sleep(2)
+    page.wait_for_event("requestfailed")  # it has asked, and got no answer
     line.mend()
     finish(page, 320)
     expect(page.locator("#rcc-heading h2")).to_be_visible()
     line.close()
     window.close()
+
+
+# Where elements begin on the page, once that is the same at two looks
+TOPS = """ids => {
+  const now = ids.map(id => document.querySelector(id).getBoundingClientRect().top + scrollY), before = window.tops;
+  window.tops = String(now);
+  return before === window.tops ? now : null;
+}"""
 
 
 @pytest.mark.slow
@@ -148,16 +155,16 @@ def test_choosing_another_rcc_moves_nothing_and_the_page_fits_a_tablet(browser, 
             regenerate(page, many)
             finish(page, 320)
         page.set_viewport_size({"width": 820, "height": 1100})
-        page.wait_for_timeout(1000)
         faces = page.locator("#rcc-list .safe-card")
         expect(faces.nth(2)).to_be_visible()
         places = []
         for number in (0, 1, 2, 0):
             faces.nth(number).click()
             expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
-            page.wait_for_timeout(500)
-            tops = "ids => ids.map(id => document.querySelector(id).getBoundingClientRect().top + scrollY)"
-            places.append(page.evaluate(tops, ["#rcc-name", "#rcc-list", "#map", "#grid", "#export-row"]))
+            expect(page.locator("#grid-title")).to_contain_text(f"RCC {number}")
+            page.evaluate("window.tops = null")
+            of = ["#rcc-name", "#rcc-list", "#map", "#grid", "#export-row"]
+            places.append(page.wait_for_function(TOPS, arg=of, polling=250).json_value())
         assert np.ptp(places, axis=0).max() <= 2, places
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
 

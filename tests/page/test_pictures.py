@@ -45,13 +45,6 @@ def test_an_image_that_has_changed_gets_another_picture(image):
     assert centre(second)[2] > 200
 
 
-def test_of_an_image_outside_the_root_or_gone_the_tile_is_shown(image, tmp_path):
-    tile = picture_file(image, 64, tmp_path / "elsewhere")
-    assert tile == picture_file(tmp_path / "gone.png", 64, None)
-    assert tile != picture_file(image, 64, image.parent)
-    assert centre(tile)[0] < 250
-
-
 def test_the_last_exports_and_the_pictures_shown_last_are_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     made = []

@@ -69,7 +69,12 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         for name, path in (("predictions", fresh.table), ("tested", fresh.test), ("after", after)):
             field(bob, f"fresh-{name}").fill(str(path))
         bob.locator("#confirm").click()
+        expect(bob.locator("#confirmed")).to_contain_text("confirmed. 12 of 12 fresh images are wrong")
         expect(bob.locator("#confirmed")).to_contain_text("label = night: reduced. Of 12 images, 12 were wrong")
+        ann.reload()
+        ann.get_by_role("tab", name="Report").click()
+        expect(ann.locator("#confirmed")).to_contain_text("74 images that chose nothing, 26 of them wrong")
+        expect(field(ann, "fresh-tested")).to_have_value(str(fresh.test))
         # Report, evidence, verification
         bob.locator("#report").click()
         expect(bob.locator("#report-state")).to_contain_text("Up to date.")

@@ -2,21 +2,19 @@
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
-from rccs.confidence import no_steady_groups_text, place_text
+from rccs.confidence import confidence_text, place_text
 from tests.helpers.browsing import FAKED, WAIT, Served, field, opened, served_from, unfold
-from tests.helpers.steadied import steadied, without_steady_groups
+from tests.helpers.steadied import steadied
 from tests.page.test_accessibility import serious
 
 pytestmark = pytest.mark.slow
-
-LOOSE = "Loose: two of its images are together in only 52% of the clusterings of random parts"
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +28,8 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield served
 
 
-def change(served: Served, to: Callable[[RootCauseClusters], RootCauseClusters]) -> RootCauseClusters:
-    """Make the run in the folder another one."""
+def make_steady(served: Served) -> RootCauseClusters:
+    """A run of which it is known how steady its RCCs are."""
     found = load_clusters(served.out)
     scenes = {"n": 0, "<": 1, "w": 2}  # the names of the snows begin with markup
     labels = np.array([scenes[path[0]] for path in found.paths])
@@ -39,7 +37,7 @@ def change(served: Served, to: Callable[[RootCauseClusters], RootCauseClusters])
     three = dataclasses.replace(
         found, labels=labels, is_core=labels >= 0, reach=np.ones(3, np.float32), steadiness=None
     )
-    clusters = to(three)
+    clusters = steadied(three)
     save_clusters(clusters, served.out)
     return clusters
 
@@ -49,54 +47,29 @@ def face(page: Page, rcc: int) -> Locator:
 
 
 def test_a_loose_rcc_is_marked_and_says_how_often_its_images_are_together(browser, served):
-    change(served, steadied)
+    clusters = make_steady(served)
     with opened(browser, served) as page:
         expect(page.locator("#clusters-status strong")).to_contain_text(" · 1 of 3 is loose")
         expect(face(page, 1)).to_contain_text(re.compile("RCC 1.*loose$"))
         expect(face(page, 1)).to_have_class(re.compile("loose"))
         expect(page.locator("#rcc-list .loose")).to_have_count(1)
         line = page.locator("#rcc-heading .safe-steady")
-        expect(line).to_have_text("Steady: two of its images are together in 94% of the clusterings of random parts")
+        expect(line).to_have_text(confidence_text(clusters, 0))
         face(page, -1).click()
-        expect(line).to_have_text(
-            "1 of them is near an RCC: together with its images in at least 20% of the clusterings"
-        )
+        expect(line).to_have_text(confidence_text(clusters, -1))
         expect(page.locator("#rcc-heading .safe-near")).to_have_text(
             "Each of the others fails for a reason of its own, or for a rare one"
         )
         face(page, 1).click()
-        expect(line).to_have_text(LOOSE)
+        expect(line).to_have_text(confidence_text(clusters, 1))
         assert serious(page) == []
         expect(line).to_have_attribute("data-loose", "")
         expect(line).to_have_attribute("title", re.compile(r"Below 75% an RCC is loose"))
         whole, filled = (line.locator(f".safe-steady-bar{part}").bounding_box() for part in ("", " i"))
         assert filled["width"] / whole["width"] == pytest.approx(0.52, abs=0.01)
-        page.get_by_role("button", name="How these were found").click()
-        expect(page.locator("#why")).to_contain_text("consensus of 100 random parts")
-
-
-def test_an_image_between_two_rccs_says_so_in_the_grid(browser, served):
-    clusters = change(served, steadied)
-    row = int(np.flatnonzero(clusters.labels == 1)[-1])
-    words = place_text(clusters, row)
-    assert words.startswith("between RCC 1 and RCC 0")
-    with opened(browser, served) as page:
-        face(page, 1).click()
+        row = int(np.flatnonzero(clusters.labels == 1)[-1])
         tile = page.locator(f"#grid [data-index='{row}']")
         expect(tile).to_contain_text("near RCC 0")
-        expect(tile).to_have_attribute("title", re.compile(words))
-        expect(page.locator("#grid [data-index] span")).to_have_count(1)
-        expect(page.locator("#rcc-heading")).to_contain_text("1 also near another RCC")
-
-
-def test_a_run_without_steady_groups_says_so_and_what_to_do(browser, served):
-    clusters = change(served, without_steady_groups)
-    with opened(browser, served) as page:
-        expect(page.locator("#clusters-status strong")).to_contain_text(
-            "No root cause clusters in 24 failures: no steady groups"
-        )
-        expect(page.locator("#rcc-heading h2")).to_have_text("No cluster")
-        expect(page.locator("#rcc-heading .safe-unsteady")).to_have_text(no_steady_groups_text(clusters))
-        expect(page.locator("#rcc-heading")).not_to_contain_text("a reason of its own")
-        expect(page.locator("#grid-title")).to_contain_text("24 images, the most typical first")
-        expect(page.locator("#rcc-heading .safe-steady")).to_have_count(0)
+        expect(tile).to_have_attribute("title", re.compile(place_text(clusters, row)))
+        page.get_by_role("button", name="How these were found").click()
+        expect(page.locator("#why")).to_contain_text("consensus of 100 random parts")

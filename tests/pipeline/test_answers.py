@@ -36,15 +36,6 @@ def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
     assert merged.told(0) == "night → wood (90%)"
 
 
-def test_predictions_can_be_given_and_must_be_given_with_the_test_folder(case, tmp_path):
-    table = case.table.rename(tmp_path / "mine.csv")
-    settings = SETTINGS._replace(predictions=table, tested=case.test)
-    assert generate_clusters(case.failing, case.out, settings).told(0) == "night → wood (90%)"
-    for one in ({"predictions": table}, {"tested": case.test}):
-        with pytest.raises(SAFEError, match="together"):
-            generate_clusters(case.failing, case.out, SETTINGS._replace(**one))
-
-
 def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_note(case):
     case.table.write_text("image,predicted,confidence\nnight/night_00.png,wood,7\n")
     with pytest.raises(SAFEError, match="a confidence from 0 to 1"):

@@ -12,9 +12,7 @@ from pipeline.generation import ClusteringSettings, generate_clusters
 from rccs.clusters import load_clusters
 from rccs.gifs import spot_gif_path
 from rccs.review.edits import merge_rccs
-from rccs.review.notes import SpotNote
 from rccs.review.review import load_review
-from rccs.review.spot_notes import notes_of_run, set_spot_note
 from rccs.spots.rates import RATES_FILE, by_excess
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from reasons.comparison import load_reasons
@@ -87,23 +85,6 @@ def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(case):
     with (case.out / RATES_FILE).open(newline="") as file:
         assert int(next(csv.DictReader(file))["wrong"]) == 20
     assert reasons.spots
-
-
-def test_notes_on_weak_spots_outlive_new_runs_and_an_earlier_one_that_is_opened_again(case):
-    generate_clusters(case.failing, case.out, SETTINGS)
-    explain_failures(case.out)
-    spot = load_reasons(case.out, load_clusters(case.out)).spots[0]
-    note = SpotNote(spot.conditions, "../test", "night", "", "unclear")
-    set_spot_note(case.out, note)
-    given = SETTINGS._replace(predictions=case.table, tested=case.test)
-    generate_clusters(case.failing / "night", case.out, given)
-    explain_failures(case.out)
-    assert spot.conditions in {each.conditions for each in load_reasons(case.out, load_clusters(case.out)).spots}
-    assert notes_of_run(case.out) == {spot.conditions: note}
-    set_spot_note(case.out, note._replace(verdict="unsafe"))
-    [earlier] = [run for run in list_runs(case.out) if not run.current]
-    restore_run(case.out, earlier.name)
-    assert notes_of_run(case.out) == {spot.conditions: note._replace(verdict="unsafe")}
 
 
 def test_predictions_that_have_changed_are_not_compared_with(case):

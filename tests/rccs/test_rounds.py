@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from rccs.rounds import beside, place_of
+from rccs.rounds import place_of
 from support.run_folder import FAILURES, FAILURES_MARK, ROUNDS_FOLDER
 
 
@@ -39,12 +39,3 @@ def out(tmp_path):
 )
 def test_images_are_in_the_round_that_has_exactly_them_else_in_one_that_has_them_all(out, images, place):
     assert place_of(out / FAILURES, images) == out / place
-
-
-def test_what_lay_beside_the_failures_lies_beside_them_in_the_round(out):
-    kept = place_of(out / FAILURES, {"2.png"})
-    (kept.parent / "parameters.csv").write_text("")
-    assert beside(out / "parameters.csv", kept) == kept.parent / "parameters.csv"
-    assert beside(out / "predictions.csv", kept) == out / "predictions.csv"  # the round has none
-    assert beside("/elsewhere/parameters.csv", kept) == Path("/elsewhere/parameters.csv")
-    assert beside(out / "parameters.csv", out / FAILURES) == out / "parameters.csv"

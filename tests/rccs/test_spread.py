@@ -1,7 +1,5 @@
 """Unsafe sets that spread over groups."""
 
-from pathlib import Path
-
 import pytest
 
 from rccs.spread import groups_of, spread, spread_text
@@ -42,18 +40,6 @@ def test_the_set_says_how_many_groups_it_holds():
 def listing(tmp_path):
     (tmp_path / "parameters.csv").write_text("image,drive,empty\n0.png,first,\n1.png,second,\n")
     return ImageListing(tmp_path, ("0.png", "1.png", "2.png"), ())
-
-
-def test_groups_are_those_of_the_table(listing):
-    assert groups_of("drive", listing) == {"0.png": "first", "1.png": "second", "2.png": ""}
-
-
-def test_a_column_that_is_missing_or_empty_is_refused_with_the_known_ones(listing):
-    for name in ("person", "empty"):
-        with pytest.raises(SAFEError, match=rf"Expected the column {name} .* Received the columns: drive\."):
-            groups_of(name, listing)
-    with pytest.raises(SAFEError, match=r"Expected parameters\.csv with the column drive"):
-        groups_of("drive", ImageListing(Path("/nowhere/at/all"), (), ()))
 
 
 def test_a_table_outside_the_pages_root_is_not_read(listing, tmp_path):

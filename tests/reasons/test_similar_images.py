@@ -55,20 +55,6 @@ def test_right_images_have_their_distances_in_the_space_of_pca_the_nearest_first
     assert others.told[found[0][0]] == "snow → snow (90%)"
 
 
-def test_features_that_are_not_computed_yet_are_counted_and_computed_only_on_request(case, fake_network):
-    seen = fake_network.images_seen
-    others = other_images(case.out, RIGHT)
-    assert (len(others.paths), others.missing) == (0, 48)
-    assert nearest_others(others, load_clusters(case.out).points[0], 5) == []
-    assert fake_network.images_seen == seen
-    told = []
-    others = other_images(case.out, RIGHT, compute=True, progress=lambda *report: told.append(report))
-    assert (len(others.paths), others.missing) == (48, 0)
-    assert fake_network.images_seen == seen + 48
-    assert ("Extracting features", 48, 48) in told
-    assert len(other_images(case.out, RIGHT).paths) == 48
-
-
 def test_improvement_images_lie_where_the_selection_has_them(case, improvement, fake_network):
     seen = fake_network.images_seen
     others = other_images(case.out, IMPROVEMENT)

@@ -11,7 +11,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import sys
 import tempfile
 import threading
 import time
@@ -27,50 +26,41 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-import FE
 import SAFE_Tool
-from clustering import find_root_cause_clusters
 from dnn.failures import Failure, Failures, load_failures, save_failures
 from dnn.model import load_dnn
 from page.results import Results
 from page.serving.shelf import duplicate
-from pipeline.descriptions import mend, show_unsafe_set
+from pipeline.descriptions import mend
 from pipeline.run_record import parameter_notes
-from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters, save_clusters
-from rccs.image_map import MAP_FILE, load_map, stored_map
+from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters
+from rccs.image_map import MAP_FILE, load_map
 from rccs.parameters import PARAMETERS_FILE, read_parameters
 from rccs.profiles import PROFILES_FILE, load_profiles
-from rccs.review.edits import merge_rccs
-from rccs.review.notes import RccNote, SpotNote
+from rccs.review.notes import RccNote
 from rccs.review.review import all_edits, load_review, set_note
-from rccs.review.spot_notes import load_spot_notes, set_spot_note
+from rccs.review.spot_notes import load_spot_notes
 from rccs.unsafe_set import (
     SELECTION_FILE,
     UNSAFE_SET_FILE,
-    UnsafeImage,
-    UnsafeSet,
     load_unsafe_set,
-    save_unsafe_set,
 )
 from reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
-from reporting.history import find_run, list_runs
 from store.database import DATABASE_FILE
 from store.entries import check_entries
-from store.runs import RUNS_FOLDER
+from store.runs import RUNS_FOLDER, present_runs
 from support.errors import SAFEError
 from support.files import DAMAGED, read_arrays
 from support.run_folder import ACCURACY_FILE, FAILURES_FILE
 from support.tables import cell, from_cell
-from tests.helpers.fake_network import FakeNetwork
+from tests.conftest import by_scene
 from tests.helpers.powers import bound_by_permissions
-from tests.helpers.scenes import draw_scene
-from tests.helpers.small_models import FakeModel, colour_model, draw_set, saved
+from tests.helpers.small_models import FakeModel, colour_model, draw_set, retraining_for, saved
+from tests.helpers.worked_on import compute, review, select
 from training.checkpoint import CHECKPOINT_FILE, Checkpoint, load_checkpoint, save_checkpoint
 from training.comparison import Share
-from training.finetuning import Epoch
 from training.labels import label_images, read_labels, save_labels, typed_labels
-from training.result import RETRAINING_FILE, Retraining, load_retraining, save_retraining
-from training.settings import Settings
+from training.result import RETRAINING_FILE, load_retraining, save_retraining
 
 # The machine may be busy; the fixtures are read only.
 EXAMPLES = settings(
@@ -90,68 +80,33 @@ JSON_VALUES = some.recursive(
 
 
 @pytest.fixture(scope="module")
-def no_umap():
-    """Maps are drawn by PCA, which takes no compiling."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "umap", None)
-        yield
-
-
-@pytest.fixture(scope="module")
-def written(tmp_path_factory, no_umap) -> Path:
+def written(tmp_path_factory, clustered_once) -> Path:
     """A folder with every file that SAFE reads again; it is copied for each test."""
     tmp_path = tmp_path_factory.mktemp("written")
     folder = tmp_path / "out"
-    folder.mkdir()
-    for scene, n in (("night", 10), ("snow", 8), ("wood", 6)):
-        for i in range(n):
-            image = draw_scene(scene, np.random.default_rng(i))
-            (tmp_path / "failing").mkdir(exist_ok=True)
-            image.save(tmp_path / "failing" / f"{scene}_{i:02d}.png")
-    network = FakeNetwork()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SAFE_CACHE", str(tmp_path / "cache"))
-        patch.setattr(FE, "load_network", lambda extractor: network)
-        clusters = find_root_cause_clusters(FE.extract_features(tmp_path / "failing", network.extractor))
-    labels = np.array([("night", "snow", "wood").index(path.split("_")[0]) for path in clusters.paths])
-    reach = np.full(3, 0.2, np.float32)
-    clusters = dataclasses.replace(clusters, labels=labels, is_core=np.ones(24, bool), reach=reach)
-    run = save_clusters(clusters, folder, more={"parameters": {"source": "p.csv", "notes": ["a note"]}})
-    set_note(folder, RccNote(0, "night", "dark", "unsafe"))
-    spot = SpotNote('[["light", "<", 0.2]]', "/data/test", "night", "dark", "unsafe")
-    set_spot_note(folder, spot, run=load_review(folder).run)
-    merge_rccs(folder, 2, 1)
-    shown = load_review(folder).original
-    rows = np.arange(24)
-    save_reasons(Reasons((), (), Comparison(rows, rows, rows, ("a note",), None), 0.5), shown, folder, run)
-    images = tuple(UnsafeImage(f"night_{i:02d}.png", i % 2, i / 10, True, "") for i in range(4))
-    found = fingerprint(shown)
-    save_unsafe_set(UnsafeSet(tmp_path, images, 4, "N = 4", 9, (3, 3, 3), (), found, run=found), folder)
-    show_unsafe_set(folder)
-    stored_map(folder, shown)
+    images = shutil.copytree(clustered_once.image_root, tmp_path / "failing")
+    compute(by_scene(clustered_once, images), folder)
+    review(folder)
+    shown, rows = load_review(folder).original, np.arange(26)
+    comparison = Comparison(rows, rows, rows, ("a note",), None)
+    save_reasons(Reasons((), (), comparison, 0.5), shown, folder, present_runs(folder)["clusters"])
+    select(folder, tmp_path / "improvement", *[""] * 4)
     folder.joinpath(PROFILES_FILE).write_text(
         "rcc,parameter,kind,known,low,high,mean,usual_low,usual_high,value,share,overall_share,reduction,information\n"
         "0,light,number,5,0.1,0.2,0.15,0.1,0.2,,1,0.5,0.9,1\n"
     )
-    share, epoch = Share("0", 3, 0, 2), Epoch(0, 0.5, 0.5, 0.5, 1.0)
-    result = Retraining(
-        model=tmp_path / "m.keras", test_root=tmp_path, task="classification", accuracy_before=0.5,
-        accuracy_after=0.75, test_size=4, train_size=8, unsafe_size=4, improved=(), worsened=(), per_rcc=(share,),
-        per_class=(share,), history=(epoch, epoch), best=1, settings=Settings(0.01), threshold=None,
-        assumptions=("Input.",), seconds=3.0, waiting=0.1, skipped=(), run=found,
-    )  # fmt: skip
+    share = Share("0", 3, 0, 2)
+    result = dataclasses.replace(retraining_for(fingerprint(shown)), per_rcc=(share,), per_class=(share,))
     save_retraining(result, FakeModel(b"weights"), folder)
     folder.joinpath(PARAMETERS_FILE).write_text("image,light\nnight_00.png,1\nnight_01.png,2\n")
-    folder.joinpath(LABELS_TABLE).write_text("image,label\nnight_00.png,red\n")
+    folder.joinpath(LABELS_TABLE).write_text("image,label\n0.png,red\n")
     state = np.random.default_rng(0).bit_generator.state
     save_checkpoint(folder / CHECKPOINT_FILE, "key", Checkpoint([[0.0] * 5] * 2, 1, 0.5, state, [np.ones(3)], []))
     failing = (Failure("failures/red/=1.png", "red/=1.png", "red", "blue", 0.5),)
-    (tmp_path / "test" / "red").mkdir(parents=True)
-    (tmp_path / "test" / "red" / "=1.png").write_bytes(b"any")
     names = ("blue", "red")
-    save_failures(
-        Failures(tmp_path / "test", Path("m.keras"), "classification", names, failing, 4, None, (), ()), folder
-    )
+    (tmp_path / "red").mkdir()
+    (tmp_path / "red" / "=1.png").write_bytes(b"any")
+    save_failures(Failures(tmp_path, Path("m.keras"), "classification", names, failing, 4, None, (), ()), folder)
     return folder
 
 
@@ -262,22 +217,6 @@ def alarm():
     signal.signal(signal.SIGALRM, before)
 
 
-def test_a_damaged_earlier_run_is_listed_as_damaged_whatever_is_in_its_files(out):
-    earlier = file_of(out, CLUSTERS)
-    clusters = load_clusters(out)
-    save_clusters(dataclasses.replace(clusters, eps=9.0, labels=clusters.labels[::-1].copy()), out)
-    assert [run.damaged for run in list_runs(out)] == ["", ""]
-    whole = earlier.read_bytes()
-    for content in (b"", whole[: len(whole) // 2], b"rcc\n\0", pickle.dumps(Danger())):
-        earlier.write_bytes(content)
-        assert [len(run.damaged) > 20 for run in list_runs(out)] == [False, True]
-    earlier.write_bytes(whole)
-    for odd in ("../..", "1/..", ".", "", "01", "99", "1 "):
-        with pytest.raises(SAFEError, match="Expected a run of"):
-            find_run(out, odd)
-    assert Danger.loaded == 0
-
-
 # --- The database, as the commands and the page meet it ---------------------------------------------------------
 
 
@@ -294,7 +233,7 @@ def cut_off(out: Path) -> None:
 def changed(out: Path) -> None:
     with contextlib.closing(sqlite3.connect(out / DATABASE_FILE, isolation_level=None)) as db:
         db.execute("DROP TRIGGER entry_is_never_changed")
-        db.execute("UPDATE entry SET value = replace(value, 'dark', 'lamp') WHERE kind = 'rcc'")
+        db.execute("UPDATE entry SET value = replace(value, 'hazard', 'lamp') WHERE kind = 'rcc'")
 
 
 USES: dict[str, Callable[[Path], object]] = {
@@ -303,7 +242,7 @@ USES: dict[str, Callable[[Path], object]] = {
     "cluster": lambda out: SAFE_Tool.main(["cluster", str(out.parent), "--out", str(out)]),
     "look": lambda out: Results(out).shown(),
     "note": lambda out: set_note(out, RccNote(1, "snow"), by="a visitor"),
-    "label": lambda out: save_labels(label_images(load_unsafe_set(out), ["night_00.png"], "red", ["red"]), out),
+    "label": lambda out: save_labels(label_images(load_unsafe_set(out), ["0.png"], "red", ["red"]), out),
     "mend": mend,
 }
 
@@ -311,7 +250,7 @@ USES: dict[str, Callable[[Path], object]] = {
 DAMAGES: tuple[tuple[Callable[[Path], None], str], ...] = (
     (newer, r"was written by a newer version of SAFE: its format is 99.* Nothing was changed"),
     (cut_off, r"it is damaged .*Put back a copy of it, or move it away"),
-    (changed, r"it is damaged \(entry 2 is not as it was written\)"),
+    (changed, r"it is damaged \(entry \d is not as it was written\)"),
 )
 
 
@@ -380,7 +319,7 @@ def test_a_folder_that_is_copied_while_it_is_open_is_a_whole_analysis(out, tmp_p
         said.result()
     for name in names:
         check_entries(home / name)
-        assert load_review(home / name).notes[0] == RccNote(0, "night", "dark", "unsafe")
+        assert load_review(home / name).notes[0] == RccNote(0, "night", "hazard H3", "unsafe")
         assert load_unsafe_set(home / name).images
         set_note(home / name, RccNote(1, "copied"))
     assert load_review(home / "a").notes[1].name != "copied"
@@ -479,25 +418,6 @@ def test_objects_bombs_and_shapes_beyond_all_memory_are_refused(tmp_path):
         with pytest.raises(DAMAGED):
             read_arrays(path)
     assert Danger.loaded == 0
-
-
-def test_files_of_another_run_are_not_taken_for_this_ones(out, tmp_path):
-    clusters = load_clusters(out)
-    other = tmp_path / "other"
-    other.mkdir()
-    images = tuple(UnsafeImage(f"snow_{i:02d}.png", 0, 0.5, True, "") for i in range(3))
-    save_unsafe_set(UnsafeSet(tmp_path, images, 3, "N = 3", 9, (3, 3, 3), (), "1" * 16), other)
-    mine = file_of(out, TABLE)
-    whole = mine.read_bytes()
-    mine.write_bytes(file_of(other, TABLE).read_bytes())
-    with pytest.raises(SAFEError, match="not as SAFE wrote it"):
-        load_unsafe_set(out)
-    mine.write_bytes(whole)
-    changed = dataclasses.replace(clusters, paths=tuple(f"x{path}" for path in clusters.paths))
-    save_clusters(changed, out)
-    review = load_review(out)
-    assert (review.notes, review.edits) == ({}, ())
-    assert load_map(out, changed) is None
 
 
 def test_a_model_file_that_is_none_or_holds_code_is_refused_before_keras_sees_it(tmp_path):

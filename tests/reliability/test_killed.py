@@ -183,15 +183,3 @@ def test_a_disk_too_full_for_the_features_is_an_error_in_a_sentence_and_a_rerun_
         assert "this is a defect" not in case.log
     assert case.run(["cluster", case.images, "--out", out], cache)["status"] == 0, case.log
     assert (out / LABELS_FILE).read_bytes() == (case.new / LABELS_FILE).read_bytes()
-
-
-@pytest.mark.parametrize("step", ["cluster", "select"])
-def test_an_output_folder_that_is_read_only_is_refused_before_the_work(case, out, tmp_path, step):
-    shutil.copytree(case.new, out)
-    for folder in (out, *out.glob("*/")):
-        folder.chmod(0o555)
-    source = case.images if step == "cluster" else case.improvement
-    found = case.run([step, source, "--out", out, *([] if step == "cluster" else ["--size", 7])], tmp_path, bound=True)
-    assert (found["status"], found["batches"]) == (2, 0), case.log
-    assert case.log.startswith("safe: The output folder must be a folder that SAFE can write to."), case.log
-    check_whole(out, case.new, case.new)

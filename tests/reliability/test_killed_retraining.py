@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import h5py
 import keras
-import numpy as np
 import pytest
 
 from dnn.predictions import labelled_images
@@ -142,12 +141,6 @@ def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_
     assert last > 20
     for point in range(last):
         assert one_kill(case, out, kill_at=point), point
-
-
-def test_killed_at_random_moments_the_old_or_the_new_is_there_and_a_rerun_completes(case, out):
-    rng = np.random.default_rng(0)
-    killed = sum(one_kill(case, out, after=float(rng.uniform(0.02, 1.5)), delay=0.1) for _ in range(12))
-    assert killed > 6
 
 
 @pytest.mark.parametrize(

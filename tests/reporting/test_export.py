@@ -59,22 +59,9 @@ def test_every_rcc_becomes_a_folder_of_its_images_and_a_table_lists_them(cluster
     ]
     of = {row["image"]: row for row in rows}
     assert len(of) == 26
-    assert of["night_03.png"] | {"distance": ""} == {
-        "image": "night_03.png",
-        "rcc": "0",
-        "name": "sunglasses at night",
-        "verdict": "unsafe",
-        "core": "true",
-        "distance": "",
-        "file": "RCC_00_sunglasses-at-night/night_03.png",
-        "label": "",
-        "predicted": "",
-        "score": "",
-        "rcc_confidence": "",
-        "together": "",
-        "beside": "",
-        "together_beside": "",
-    }
+    file = "RCC_00_sunglasses-at-night/night_03.png"
+    known = ["night_03.png", "0", "sunglasses at night", "unsafe", "true", of["night_03.png"]["distance"], file]
+    assert [*of["night_03.png"].values()] == [*known, *[""] * 7]  # nothing is known of answers and steadiness
     assert (of["snow_07.png"]["core"], of["wood_00.png"]["verdict"]) == ("false", "safe")
     assert (of["sea_00.png"]["rcc"], of["sea_00.png"]["file"]) == ("-1", "no_cluster/sea_00.png")
 
@@ -163,17 +150,10 @@ def test_an_export_that_fails_leaves_what_was_there(clusters, tmp_path, monkeypa
 
 def test_an_image_that_is_gone_is_told_and_the_others_are_exported(clusters, tmp_path):
     (clusters.image_root / "snow_02.png").unlink()
-    for done, table in (
-        (export_rccs(clusters, NOTES, tmp_path / "out"), None),
-        (export_rccs(clusters, NOTES, tmp_path / "out.zip"), None),
-    ):
-        assert done.images == 25
-        assert done.missing == (("snow_02.png", "No such file or directory"),)
-        if done.path.suffix:
-            table = zipfile.ZipFile(done.path).read("labels.csv").decode()
-        else:
-            table = (done.path / "labels.csv").read_text()
-        assert [row["file"] for row in rows_of(table) if row["image"] == "snow_02.png"] == [""]
+    done = export_rccs(clusters, NOTES, tmp_path / "out")
+    assert done[1:] == (25, (("snow_02.png", "No such file or directory"),))
+    table = (done.path / "labels.csv").read_text()
+    assert [row["file"] for row in rows_of(table) if row["image"] == "snow_02.png"] == [""]
 
 
 # --- A ZIP file -------------------------------------------------------------------------------------------------
@@ -229,14 +209,11 @@ def test_only_a_zip_file_as_safe_wrote_it_is_replaced(clusters, tmp_path):
     ("name", "expected"),
     [
         ("", "RCC_03"),
-        ("sunglasses at night", "RCC_03_sunglasses-at-night"),
         ("../../etc/passwd", "RCC_03_etc-passwd"),
         ('a<b>:"c"|d?*\\e/f', "RCC_03_a-b-c-d-e-f"),
-        ("con.", "RCC_03_con"),
         ("  - _ . ", "RCC_03"),
         ("Dämmerung 夜", "RCC_03_Dämmerung-夜"),
         ("x" * 80, "RCC_03_" + "x" * 40),
-        ("<script>alert(1)</script>", "RCC_03_script-alert-1-script"),
     ],
 )
 def test_a_folder_is_called_by_number_and_name_in_a_way_that_every_system_takes(name, expected):

@@ -1,6 +1,5 @@
 import csv
 import dataclasses
-import datetime
 import html.parser
 import json
 import os
@@ -15,7 +14,8 @@ from PIL import Image
 from dbscan.outcome import NOISE
 from pipeline.descriptions import show_present
 from rccs.answers import Answers
-from rccs.clusters import LABELS_FILE, fingerprint, save_clusters
+from rccs.clusters import LABELS_FILE, fingerprint, load_clusters, save_clusters
+from rccs.confidence import confidence_text, place_text
 from rccs.review.edits import merge_rccs, move_images, undo_edit
 from rccs.review.notes import RccNote, SpotNote
 from rccs.review.review import set_note
@@ -30,18 +30,19 @@ from reporting import material, report
 from reporting.report import report_html, write_report
 from SAFE_Tool import main
 from store.database import DATABASE_FILE
-from store.runs import CLUSTERS, RETRAINING, add_run, present_runs
+from store.runs import CLUSTERS, present_runs
 from support.errors import SAFEError
 from support.images import Skipped
 from support.intervals import clopper_pearson
 from support.text import rate_text
 from tests.helpers.places import in_run
+from tests.helpers.small_models import FakeModel, retraining_for
 from tests.helpers.steadied import steadied
+from training.comparison import Answered, Share
 from training.finetuning import Epoch
-from training.result import RETRAINING_FILE
+from training.result import RETRAINING_FILE, save_retraining
 from training.settings import Settings
 
-NOW = datetime.datetime(2024, 5, 1, 12, tzinfo=datetime.UTC)
 VOID = {"meta", "img", "br", "wbr"}
 
 
@@ -99,34 +100,16 @@ def select(found, folder, **changes) -> None:
 
 
 def retrain(folder, **changes) -> None:
-    changed = [{"image": f"left/{i:03}.png", "label": "left", "before": "up", "after": "left"} for i in range(25)]
-    record = {
-        "model": "/models/<gaze>.keras",
-        "test_root": "/data/test",
-        "task": "classification",
-        "accuracy_before": 0.76,
-        "accuracy_after": 0.845,
-        "test_size": 2400,
-        "train_size": 5000,
-        "unsafe_size": 3,
-        "improved": changed,
-        "worsened": changed[:2],
-        "per_rcc": [
-            {"name": str(rcc), "images": n, "before": 0, "after": n // 2} for rcc, n in ((0, 10), (1, 8), (-1, 2))
-        ],
-        "per_class": [{"name": "left & up", "images": 300, "before": 200, "after": 270}],
-        "history": [Epoch(0, None, 0.9, 0.1, 1.0)._asdict(), Epoch(1, 0.5, 0.9, 0.8, 1.0)._asdict()],
-        "best": 1,
-        "settings": Settings(1e-4)._asdict(),
-        "threshold": None,
-        "assumptions": ["Pixels are scaled by <1/255>."],
-        "stopped": "",
-        "seconds": 2.0,
-        "waiting": 0.0,
-        "skipped": [],
-    }
-    text = json.dumps({**record, **changes})
-    add_run(folder, RETRAINING, {RETRAINING_FILE: text}, clusters=present_runs(folder)[CLUSTERS].clusters)
+    changed = tuple(Answered(f"left/{i:03}.png", "left", "up", "left") for i in range(25))
+    result = dataclasses.replace(
+        retraining_for(fingerprint(load_clusters(folder))),
+        model=Path("/models/<gaze>.keras"), accuracy_before=0.76, accuracy_after=0.845, test_size=2400,
+        improved=changed, worsened=changed[:2], per_class=(Share("left & up", 300, 200, 270),),
+        per_rcc=tuple(Share(str(rcc), n, 0, n // 2) for rcc, n in ((0, 10), (1, 8), (-1, 2))),
+        history=(Epoch(0, float("nan"), 0.9, 0.1, 1.0), Epoch(1, 0.5, 0.9, 0.8, 1.0)), best=1,
+        settings=Settings(1e-4), assumptions=("Pixels are scaled by <1/255>.",),
+    )  # fmt: skip
+    save_retraining(dataclasses.replace(result, **changes), FakeModel(b"weights"), folder)
 
 
 def test_the_report_is_one_file_that_loads_and_runs_nothing(out):
@@ -146,15 +129,14 @@ def test_the_report_is_one_file_that_loads_and_runs_nothing(out):
 
 
 def test_the_report_says_how_steady_rccs_are_and_which_images_lie_between_two(clusters, tmp_path):
-    save_clusters(steadied(clusters), tmp_path)
+    known = steadied(clusters)
+    save_clusters(known, tmp_path)
     document = report_html(tmp_path)
     text = Page(document).text
     for expected in (
-        "Loose: two of its images are together in only 52% of the clusterings of random parts; 1 also near another RCC",
-        "Steady: two of its images are together in 94% of the clusterings of random parts",
-        "nearest to RCC 2: together with its images in 30% of the clusterings",
-        "1 of them is near an RCC: together with its images in at least 20% of the clusterings.",
-        "Below 75% an RCC is",
+        f"{confidence_text(known, 1)}; 1 also near another RCC",
+        *(confidence_text(known, rcc) for rcc in (0, NOISE)),
+        place_text(known, known.paths.index("sea_00.png")),
         "100 random parts of the images, each 50% to 80% of them, were clustered in the same way.",
     ):
         assert expected in text

@@ -33,12 +33,6 @@ def say(folder: Path, *subjects: str) -> None:
             append(db, "note", subject, {"note": subject})
 
 
-def say_half(folder: Path, error: type[BaseException]) -> None:
-    with changing(folder) as db:
-        append(db, "note", "half", {})
-        raise error
-
-
 def process(code: str, *arguments: object) -> subprocess.Popen:
     """Another process that has the functions of this file."""
     begin = (
@@ -56,16 +50,6 @@ def plain(tmp_path):
 
 
 # --- Transactions -----------------------------------------------------------------------------------------------
-
-
-def test_nothing_of_a_block_that_raises_is_kept(tmp_path):
-    say(tmp_path, "before")
-    for error in (ZeroDivisionError, KeyboardInterrupt):
-        with pytest.raises(error):
-            say_half(tmp_path, error)
-    assert texts(tmp_path) == ["before"]
-    say(tmp_path, "after")
-    assert texts(tmp_path) == ["before", "after"]
 
 
 IN_THE_BLOCK = """
@@ -157,14 +141,6 @@ def refused(folder: Path, why: str, *, read: bool = True) -> None:
             texts(folder)
 
 
-def test_a_database_of_a_newer_version_is_left_alone(tmp_path, plain):
-    plain.execute(f"PRAGMA user_version = {len(database.MIGRATIONS) + 1}")
-    plain.execute("ALTER TABLE entry ADD COLUMN mood TEXT")
-    refused(tmp_path, r"analysis\.db was written by a newer version of SAFE: its format is 2, .* up to 1\. Nothing")
-    plain.execute(f"PRAGMA user_version = {len(database.MIGRATIONS)}")
-    assert texts(tmp_path) == ["first", "second"]
-
-
 def test_a_database_of_an_older_version_is_brought_up_to_date_or_left_as_it_was(tmp_path, monkeypatch):
     say(tmp_path, "first")
     faulty = (*database.MIGRATIONS, ("CREATE TABLE mood (entry INTEGER)", "CREATE TABLE entry (number INTEGER)"))
@@ -195,14 +171,6 @@ def test_what_is_no_database_is_left_alone(tmp_path, content):
     (tmp_path / DATABASE_FILE).write_bytes(content)
     refused(tmp_path, r"Could not use .*analysis\.db: .*(it is damaged|cannot be)")
     assert (tmp_path / DATABASE_FILE).read_bytes() == content
-
-
-def test_a_database_of_which_the_end_is_missing_is_damaged(tmp_path):
-    say(tmp_path, *(f"{i} {'x' * 500}" for i in range(50)))
-    data = (tmp_path / DATABASE_FILE).read_bytes()
-    (tmp_path / DATABASE_FILE).write_bytes(data[: len(data) // 2])
-    with pytest.raises(SAFEError, match=r"it is damaged .*Put back a copy of it, or move it away"):
-        check_entries(tmp_path)
 
 
 def test_what_is_said_while_another_process_writes_for_long_is_refused_and_can_be_said_again(
@@ -239,14 +207,6 @@ def test_on_a_full_disk_nothing_is_lost_and_it_goes_on_once_there_is_room(tmp_pa
     check_entries(tmp_path)
     say(tmp_path, "second")
     assert texts(tmp_path) == ["first", "second"]
-
-
-def test_a_folder_that_cannot_be_written_to_is_read_and_left_without_a_trace(tmp_path, monkeypatch):
-    say(tmp_path, "first")
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    assert texts(tmp_path) == ["first"]
-    check_entries(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [DATABASE_FILE]
 
 
 def test_what_a_killed_process_has_left_in_the_log_is_read_where_nothing_can_be_written(tmp_path, monkeypatch):

@@ -11,7 +11,6 @@ from store import output_folder
 from store.output_folder import is_edited, save_files, save_text, working
 from support.errors import SAFEError
 from tests.helpers.places import names_in
-from tests.helpers.troubles import Disk, Killed, Trouble
 
 
 def elsewhere(code: str, folder: Path) -> subprocess.Popen:
@@ -95,43 +94,3 @@ def test_files_that_belong_together_are_written_all_or_none(tmp_path):
         save_files(tmp_path, {"a.txt": "2", "b.txt": full, "c.txt": "2"})
     assert [(tmp_path / name).read_text() for name in ("a.txt", "b.txt")] == ["1", "1"]
     assert not (tmp_path / "c.txt").exists()
-
-
-def test_files_that_go_with_a_change_go_only_if_they_are_safes_own(tmp_path):
-    save_files(tmp_path, {"a.txt": "1", "b.txt": "1"})
-    (tmp_path / "mine.txt").write_text("mine")
-    save_files(tmp_path, {"a.txt": "2"}, remove=("a.txt", "b.txt", "mine.txt", "nothing.txt"))
-    assert {path.name: path.read_text() for path in tmp_path.glob("*.txt")} == {"a.txt": "2", "mine.txt": "mine"}
-
-
-def change_and_kill(folder: Path, monkeypatch: pytest.MonkeyPatch, at: int) -> bool:
-    """Change two files and remove one; the process is killed at an operation on files. Whether it came so far."""
-    with monkeypatch.context() as patch:
-        disk = Disk(patch)
-        with disk.trouble(Trouble("killed", at)):
-            try:
-                save_files(folder, {"a.txt": "2", "b.txt": "2"}, remove=["c.txt"])
-            except Killed:
-                return True
-    return False
-
-
-def test_a_process_that_is_killed_leaves_each_file_as_it_was_or_as_it_is_to_be_and_none_is_taken_for_another_programs(
-    tmp_path, monkeypatch
-):
-    outcomes = []
-    for at in range(100):
-        folder = tmp_path / str(at)
-        save_files(folder, dict.fromkeys(("a.txt", "b.txt", "c.txt"), "1"))
-        killed = change_and_kill(folder, monkeypatch, at)
-        found = {path.name: path.read_text() for path in folder.glob("[!.]*.txt")}
-        assert {found["a.txt"], found["b.txt"], found.get("c.txt", "1")} <= {"1", "2"}
-        assert not [name for name in found if is_edited(folder, name)]
-        outcomes.append(found)
-        save_files(folder, {"a.txt": "3", "b.txt": "3"}, remove=["c.txt"])  # what SAFE does when it next opens it
-        assert {path.name: path.read_text() for path in folder.glob("[!.]*.txt")} == {"a.txt": "3", "b.txt": "3"}
-        if not killed:
-            break
-    assert not killed
-    assert outcomes[0] == dict.fromkeys(("a.txt", "b.txt", "c.txt"), "1")
-    assert outcomes[-1] == {"a.txt": "2", "b.txt": "2"}

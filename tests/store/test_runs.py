@@ -5,7 +5,6 @@ import json
 import pytest
 
 from rccs.clusters import find_clusters, fingerprint, load_clusters, save_clusters
-from store.entries import check_entries
 from store.runs import (
     CLUSTERS,
     RETRAINING,
@@ -19,8 +18,7 @@ from store.runs import (
     runs_of,
 )
 from support.errors import SAFEError
-from tests.helpers.places import names_in, runs_as_they_are
-from tests.helpers.troubles import Disk, Killed, Trouble
+from tests.helpers.places import runs_as_they_are
 
 
 def found(out, clusters, text="1"):
@@ -80,41 +78,6 @@ def test_earlier_clusters_are_opened_with_all_that_rests_on_them_and_later_ones_
     open_clusters(tmp_path, second.number)
     assert present_runs(tmp_path) == {CLUSTERS: second}
     assert runs_as_they_are(tmp_path) == before
-
-
-def add_two_files(folder):
-    add_run(folder, CLUSTERS, {"a.txt": "2", "b.txt": "2"}, clusters="two")
-
-
-@pytest.mark.parametrize("kind", ["killed", "full"])
-def test_a_run_is_there_as_a_whole_or_not_at_all_whenever_the_disk_is_full_or_the_process_killed(
-    tmp_path, monkeypatch, kind
-):
-    outcomes = []
-    for at in range(100):
-        folder = tmp_path / str(at)
-        first = found(folder, "one")
-        before = runs_as_they_are(folder)
-        ended = False
-        with monkeypatch.context() as patch, Disk(patch).trouble(Trouble(kind, at)):
-            try:
-                add_two_files(folder)
-                ended = True
-            except (Killed, SAFEError):
-                pass
-        present = present_runs(folder)[CLUSTERS]
-        outcomes.append(present.clusters)
-        assert before.items() <= runs_as_they_are(folder).items()
-        assert present == first or names_in(present.folder) == ["a.txt", "b.txt"]
-        assert kind == "killed" or ended == (present != first)
-        add_two_files(folder)  # nothing stands in the way of the next one
-        assert names_in(present_runs(folder)[CLUSTERS].folder) == ["a.txt", "b.txt"]
-        check_entries(folder)
-        if ended:
-            break
-    assert ended
-    assert outcomes[0] == "one"
-    assert outcomes[-1] == "two"
 
 
 def test_clusters_are_found_by_their_fingerprint_the_latest_first(clusters, tmp_path):

@@ -26,7 +26,7 @@ from training.certainty import (
     right_intervals,
     what_is_missing,
 )
-from training.comparison import Answered, ByGroup, GroupCount, Share
+from training.comparison import ByGroup, GroupCount, Share
 
 
 def all_outcomes(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -247,10 +247,6 @@ def test_the_share_of_an_rcc_that_is_right_now_has_the_exact_interval():
 
 
 # --- Classes ----------------------------------------------------------------------------------------------------
-
-
-def changed(label: str, n: int) -> list[Answered]:
-    return [Answered(f"{label}/{i}.png", label, "a", "b") for i in range(n)]
 
 
 def test_a_class_is_worse_only_after_the_correction_and_said_by_name():

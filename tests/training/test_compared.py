@@ -1,22 +1,18 @@
 """Two networks compared by tables of their answers."""
 
-import json
 from pathlib import Path
 
 import pytest
 
 from dnn.model import DnnOptions
-from pipeline.descriptions import show_present
 from pipeline.summaries import retraining_summary
-from rccs.clusters import fingerprint, save_clusters
+from rccs.clusters import save_clusters
 from rccs.review.review import load_review
-from reporting.history import restore_run
-from store.runs import CLUSTERS, present_runs
 from support.errors import SAFEError
-from tests.helpers.small_models import FakeModel, clusters_of, draw_set, retraining_for
+from tests.helpers.small_models import clusters_of, draw_set
 from training.compared import compare_answers
 from training.comparison import Answered, Outcome, Share
-from training.result import MODEL_FILE, RETRAINING_FILE, retraining_of, save_retraining
+from training.result import retraining_of
 
 WRONG = [f"red/in_blue_{i:02d}.png" for i in range(8)]
 
@@ -72,22 +68,3 @@ def test_images_that_only_one_table_has_are_left_out_and_named(test_set, table, 
         compare_answers(before, after, test_set, tmp_path / "out")
     with pytest.raises(SAFEError, match="no image that is in both"):
         compare_answers(before, after, test_set, tmp_path / "out", options=DnnOptions(partial=True))
-
-
-def test_a_comparison_belongs_to_its_run_and_comes_back_with_it(test_set, table, tmp_path):
-    out = tmp_path / "out"
-    out.mkdir()
-    first = clusters_of(test_set, {path: i // 4 for i, path in enumerate(WRONG)})
-    second = clusters_of(test_set, dict.fromkeys(WRONG, 0))
-    save_clusters(first, out)
-    result = compare_answers(table("before.csv", dict.fromkeys(WRONG, "blue")), table("after.csv", {}), test_set, out)
-    name = str(present_runs(out)[CLUSTERS].number)
-    save_clusters(second, out)
-    with pytest.raises(SAFEError, match="was for other root cause clusters"):
-        retraining_of(out, load_review(out))
-    save_retraining(retraining_for(fingerprint(second)), FakeModel(b"weights"), out)
-    restore_run(out, name)
-    show_present(out)
-    assert retraining_of(out, load_review(out)) == result
-    assert not (out / MODEL_FILE).exists()  # of the other run
-    assert json.loads((out / RETRAINING_FILE).read_text())["after"] == "../after.csv"

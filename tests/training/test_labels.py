@@ -11,7 +11,7 @@ from rccs.unsafe_set import (
     load_unsafe_set,
     save_unsafe_set,
 )
-from store.database import changing, reading
+from store.database import reading
 from store.entries import entries_of
 from support.errors import SAFEError
 from training.labels import (
@@ -134,46 +134,6 @@ def out(improvement, tmp_path):
     return folder
 
 
-def test_labels_of_images_that_are_not_selected_come_back_when_they_are(out, improvement):
-    assert select(out, improvement, "a.png", "b.png") == {"a": "red", "b": ""}
-    assert "1 of 2 labels" in load_unsafe_set(out).labels
-    assert load_unsafe_set(out).labels.endswith("the others are kept until their images are selected again.")
-    assert select(out, improvement, "b.png") == {"b": ""}
-    assert select(out, improvement, "sub/c.png", "a.png") == {"c": "blue", "a": "red"}
-
-
-def test_an_image_that_took_the_place_of_a_labelled_one_has_no_label_until_that_is_back(out, improvement):
-    write(improvement / "a.png", "another")
-    assert select(out, improvement, "a.png", "sub/c.png") == {"a": "", "c": "blue"}
-    give(out, a="green")
-    write(improvement / "a.png", "a.png")
-    assert select(out, improvement, "a.png", "sub/c.png") == {"a": "red", "c": "blue"}
-    write(improvement / "a.png", "another")
-    assert select(out, improvement, "a.png") == {"a": "green"}
-
-
-def test_labels_stay_with_an_analysis_that_is_moved_with_its_images(out, improvement, tmp_path):
-    (tmp_path / "there").mkdir()
-    for folder in (out, improvement):
-        folder.rename(tmp_path / "there" / folder.name)
-    moved = tmp_path / "there" / "out"
-    assert load_unsafe_set(moved).improvement_root == tmp_path / "there" / "improvement"
-    assert of(moved) == {"a": "red", "b": "", "c": "blue"}
-    assert select(moved, tmp_path / "there" / "improvement", "a.png") == {"a": "red"}
-
-
-def test_labels_that_are_no_longer_as_they_were_written_are_told_and_the_set_stays(out, improvement):
-    with changing(out) as db:
-        db.execute("DROP TRIGGER entry_is_never_changed")
-        db.execute("UPDATE entry SET value = replace(value, 'red', 'blue')")
-    before = (out / UNSAFE_SET_FILE).read_bytes()
-    with pytest.raises(SAFEError, match="not as it was written"):
-        of(out)
-    with pytest.raises(SAFEError, match="not as it was written"):
-        select(out, improvement, "b.png")
-    assert (out / UNSAFE_SET_FILE).read_bytes() == before
-
-
 # --- What was typed into unsafe_set.csv -------------------------------------------------------------------------
 
 
@@ -184,30 +144,6 @@ def typing(out, *changes):
         assert old in text
         text = text.replace(old, new)
     (out / UNSAFE_SET_FILE).write_text(text)
-
-
-TYPED = (("a.png,0,0.1,true,red", "a.png,0,0.1,true,"), ("b.png,0,0.1,true,", "b.png,0,0.1,true,green"))
-
-
-def test_labels_typed_into_the_table_or_taken_away_there_are_found_and_count_once_they_are_taken_over(out, improvement):
-    typing(out, *TYPED)
-    assert typed_labels(out) == {"a.png": "", "b.png": "green"}
-    assert of(out) == {"a": "red", "b": "", "c": "blue"}
-    assert take_typed_labels(out, by="ann") == 2
-    assert typed_labels(out) == {}
-    assert take_typed_labels(out) == 0
-    assert of(out) == {"a": "", "b": "green", "c": "blue"}
-    assert select(out, improvement, "sub/c.png") == {"c": "blue"}
-    assert select(out, improvement, "a.png", "b.png") == {"a": "", "b": "green"}
-
-
-def test_a_label_given_on_the_page_leaves_what_was_typed_for_other_images(out):
-    typing(out, *TYPED)
-    give(out, c="red", a="blue")
-    assert typed_labels(out) == {"b.png": "green"}
-    assert of(out) == {"a": "blue", "b": "", "c": "red"}
-    assert take_typed_labels(out) == 1
-    assert of(out) == {"a": "blue", "b": "green", "c": "red"}
 
 
 @pytest.mark.parametrize(
@@ -247,17 +183,3 @@ def test_of_a_table_of_labels_each_row_is_matched_by_itself_and_none_is_swallowe
     table.write_text(f"image,label\n{rows[0][0]},blue\n{improvement / rows[0][0]},red\n")
     with pytest.raises(SAFEError, match=r"Expected one label for .* Received: (blue and red|red and blue)\."):
         label_unsafe_set(unsafe, (), labels=table)
-
-
-def test_a_copy_elsewhere_is_another_image(out, improvement):
-    write(improvement / "copies" / "a.png", "a.png")
-    write(improvement / "b.png", "a.png")
-    assert select(out, improvement, "copies/a.png") == {"a": ""}
-    assert select(out, improvement, "b.png") == {"b": ""}
-
-
-def test_a_label_that_was_taken_away_stays_away(out, improvement):
-    give(out, a="")
-    assert select(out, improvement, "a.png", "sub/c.png") == {"a": "", "c": "blue"}
-    assert select(out, improvement, "b.png") == {"b": ""}
-    assert select(out, improvement, "a.png") == {"a": ""}

@@ -7,10 +7,8 @@ from dnn.model import load_dnn
 from dnn.predictions import Pixels, run_model
 from tests.helpers.small_models import NAMES, brightness_model, draw_colour, saved
 from tests.training.test_finetuning import QUICK, data_for
-from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
 from training.finetuning import UNLABELLED, TrainingData, fine_tune
 from training.second_pass import (
-    Checkpoints,
     answers_together,
     fine_tune_twice,
     is_of_second_pass,
@@ -20,10 +18,6 @@ from training.settings import SetSizes, Wishes, choose_settings
 
 SHARE = 0.3
 TWICE = QUICK._replace(unlabelled=3.0, answers_share=SHARE)
-
-
-class CutOff(Exception):  # noqa: N818, it stands for a process that is killed
-    pass
 
 
 def with_unlabelled(dnn, data: TrainingData, plain=NAMES) -> TrainingData:
@@ -79,27 +73,6 @@ def test_the_original_network_counts_more_where_it_is_likely_right(dnn, data):
     np.testing.assert_array_equal(asked, [before])
     shares = (0.75 * SHARE + 0.25 * (1 - wrong))[:, None]
     np.testing.assert_allclose(answers[rest], shares * before + (1 - shares) * after, atol=1e-6)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("epochs", [3, 8])
-def test_cut_off_in_either_pass_it_goes_on_and_comes_to_the_same(dnn, data, tmp_path, epochs):
-    files = Checkpoints(tmp_path / CHECKPOINT_FILE, tmp_path / SECOND_CHECKPOINT_FILE)
-    whole = fine_tune_twice(dnn, data, TWICE)
-
-    def cut_off(history, _) -> None:
-        if len(history) > epochs:
-            raise CutOff
-
-    with pytest.raises(CutOff):
-        fine_tune_twice(dnn, data, TWICE, on_epoch=cut_off, checkpoints=files)
-    trained = []
-    resumed = fine_tune_twice(dnn, data, TWICE, progress=lambda *step: trained.append(step[0]), checkpoints=files)
-    assert len({what for what in trained if "epoch" in what}) == 10 - epochs
-    assert [one[:4] for one in resumed.history[1:]] == [one[:4] for one in whole.history[1:]]
-    assert resumed.best == whole.best
-    for mine, theirs in zip(resumed.model.get_weights(), whole.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.slow

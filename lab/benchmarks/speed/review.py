@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from lab.benchmarks.speed.review_times import make_analysis, timed_review
 from lab.benchmarks.speed.start import TOOL, free_port, wait_for
 from tests.helpers.browsing import forget
-from tests.helpers.review_times import make_analysis, timed_review
 
 
 def review_page(work: str, n_rccs: int, n_spots: int) -> dict:

@@ -74,11 +74,8 @@ def test_the_name_of_the_file_counts_where_a_result_has_one(read):
     ("entries", "note"),
     [
         ({"image_id": 99}, "Left out: 1 detection of an unknown image, the first 99, in results.json."),
-        ({"image_id": None}, "Left out: 1 detection of an unknown image, the first None, in results.json."),
-        ({"image_id": [7]}, "Left out: 1 detection of an unknown image, the first [7], in results.json."),
         ({"category_id": 0}, "Left out: 1 detection of an unknown category, the first 0, in results.json."),
         ({"bbox": [1, 2, 0, 4]}, "Left out: 1 detection without width or height, the first number 2."),
-        ({"bbox": [1, 2, 3, -4]}, "Left out: 1 detection without width or height, the first number 2."),
     ],
 )
 def test_what_belongs_to_nothing_is_left_out_and_told(read, entries, note):
@@ -92,17 +89,11 @@ def test_what_belongs_to_nothing_is_left_out_and_told(read, entries, note):
     [
         (changed(score=math.nan), r"a score from 0 to 1\. Received nan in .*results\.json, number 2"),
         (changed(score=93), "a score from 0 to 1. Received 93"),
-        (changed(score="0.9"), "a score from 0 to 1. Received '0.9'"),
-        (changed(score=True), "a score from 0 to 1. Received True"),
-        (changed(bbox=[1, 2, 3]), "a bbox of four numbers"),
         (changed(bbox=[1, 2, 3, math.inf]), "a bbox of four numbers"),
-        (changed(bbox=[1, 2, 3, None]), "a bbox of four numbers"),
-        (changed(bbox=None), "a bbox of four numbers"),
         ([{key: RESULT[key] for key in RESULT if key != "bbox"} | {"segmentation": {"counts": "a", "size": [1, 1]}}],
          r"Expected boxes \(bbox\)\. Received a segmentation without one"),
         ([RESULT, "car"], "a detection with image_id, category_id and bbox. Received 'car'"),
         (TRUTH, "which is no list. Is it the ground truth"),
-        (None, "which is no list"),
         ([RESULT | {"image_id": 99}], "none in .* Are both files about the same images"),
         ([RESULT | {"category_id": 0}], "the first 0, .* do they count categories alike"),
     ],
@@ -116,16 +107,10 @@ def test_results_that_contradict_the_format_are_an_error_that_says_where(read, r
     ("truth", "expected"),
     [
         ([], "without a list of images. Is it the file of results"),
-        (TRUTH | {"annotations": None}, "without a list of annotations"),
-        (TRUTH | {"categories": ["car"]}, "without a list of categories"),
         (TRUTH | {"images": [{"id": 7}]}, "a text as file_name"),
-        (TRUTH | {"categories": [{"id": 3, "name": 4}]}, "a text as name"),
         (TRUTH | {"categories": [{"id": 3, "name": "\ud800"}]}, "a text as name"),
-        (TRUTH | {"images": [{"id": 7, "file_name": "a\0.jpg"}]}, "a text as file_name"),
         (TRUTH | {"images": TRUTH["images"][:1] * 2}, "images with an id each, a different one. Received 7"),
-        (TRUTH | {"images": [{"file_name": "a.jpg"}]}, "images with an id each, a different one. Received None"),
         (TRUTH | {"annotations": [{"image_id": 1, "category_id": 3, "bbox": [0, 0, 1, 1]}]}, "Received none in"),
-        (TRUTH | {"annotations": [{"image_id": 7, "category_id": 3, "segmentation": []}]}, "Received a segmentation"),
     ],
 )
 def test_a_ground_truth_that_is_none_is_an_error(read, truth, expected):

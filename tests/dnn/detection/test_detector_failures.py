@@ -142,16 +142,3 @@ def test_the_command_line_says_what_was_found(case, capsys):
     assert "With a score from 0.65 and an overlap (IoU) from 0.6:" in out
     assert "Failures by type: missed" in out
     assert "Written: objects/, failures/" in out
-
-
-@pytest.mark.parametrize(
-    ("arguments", "expected"),
-    [
-        ([], "for a detector, --coco TRUTH RESULTS IMAGES"),
-        (["model.keras", "test", "--iou", "0.5"], "for a detector, --coco"),
-        (["model.keras", "--coco", "t", "r", "i"], "either --coco or --yolo, without MODEL, TEST and their options"),
-    ],
-)
-def test_arguments_of_a_classifier_and_of_a_detector_are_not_mixed(arguments, expected, capsys):
-    assert SAFE_Tool.main(["failures", *arguments]) == 2
-    assert expected in capsys.readouterr().err

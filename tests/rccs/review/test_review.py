@@ -1,19 +1,16 @@
 import dataclasses
-import shutil
 import threading
 
 import numpy as np
 import pytest
 
 from dbscan.outcome import NOISE
-from pipeline.descriptions import mend
 from rccs.clusters import LABELS_FILE, labels_text, rccs_of, save_clusters
 from rccs.review.edited import reviewed
 from rccs.review.edits import Maker, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from rccs.review.journal import Edit, describe_edit, standing
 from rccs.review.notes import RccNote, SpotNote, title
 from rccs.review.review import (
-    Review,
     all_edits,
     load_review,
     set_note,
@@ -128,12 +125,9 @@ def test_an_edit_that_is_undone_has_no_effect_until_it_is_redone(clusters):
         ([merge(1, 1)], "two RCCs to merge. Received RCC 1 twice"),
         ([merge(NOISE, 1)], "Received the images in no cluster; move them instead"),
         ([merge(1, 7)], "There is no RCC 7"),
-        ([merge(1, 0), merge(1, 2)], "There is no RCC 1; it may have been merged"),
         ([merge(1, 0), move("sea_00.png", NOISE, 1)], "There is no RCC 1; it may have been merged"),
-        ([move("sea_00.png", NOISE, -2)], "There is no RCC -2"),
         ([move("fire.png", NOISE, 1)], "images of this clustering. Received: fire.png"),
         ([move("night_00.png", 0, 0)], "night_00.png is already in RCC 0"),
-        ([move("sea_00.png", NOISE, NOISE)], "sea_00.png is already in No cluster"),
         ([Edit(1, "", "move", (), (), 1)], "Expected images to move. Received none"),
     ],
 )
@@ -235,26 +229,6 @@ def test_notes_come_back_as_they_were_given(out):
 A, B = Maker("a"), Maker("b")
 
 
-def test_a_window_writes_only_the_field_that_was_changed_in_it(out):
-    """Two windows: one that was opened before names nothing, and takes nothing away."""
-    before = RccNote(0)
-    set_note(out, RccNote(0, "sunglasses", "hazard H3"), seen=before)
-    kept = set_note(out, before, seen=before)  # clicked in and out again
-    assert kept.note == RccNote(0, "sunglasses", "hazard H3")
-    kept = set_note(out, before._replace(verdict="unsafe"), seen=before)
-    assert kept == (RccNote(0, "sunglasses", "hazard H3", "unsafe"), ())
-
-
-def test_a_field_that_somebody_else_has_changed_meanwhile_is_a_conflict_and_the_others_are_kept(out):
-    before = RccNote(0, "dark")
-    set_note(out, before)
-    set_note(out, RccNote(0, "night"), seen=before)
-    kept = set_note(out, RccNote(0, "dusk", "hazard H3"), seen=before)
-    assert kept == (RccNote(0, "night", "hazard H3"), ("name",))
-    assert set_note(out, RccNote(0, "dusk"), seen=RccNote(0, "night")).note.name == "dusk"  # once it was seen
-    assert set_note(out, RccNote(0, "dusk"), seen=before).conflicts == ()  # both want the same
-
-
 def test_undo_takes_back_ones_own_last_edit_and_not_that_of_another_visitor(out):
     move_images(out, ["sea_00.png"], 0, maker=A)
     move_images(out, ["sea_01.png"], 1, maker=B)
@@ -287,17 +261,6 @@ def test_an_edit_that_a_later_one_builds_upon_is_not_taken_back(out, later):
     undo_edit(out, maker=A)
 
 
-def test_an_edit_of_rccs_that_somebody_else_has_changed_since_is_refused(out):
-    seen = load_review(out).last_number
-    move_images(out, ["wood_00.png"], 0, maker=A)
-    with pytest.raises(SAFEError, match=r"Someone else has changed these RCCs in the meantime: Moved wood_00\.png"):
-        merge_rccs(out, 2, 1, maker=Maker("b", seen=seen))
-    move_images(out, ["sea_01.png"], 1, maker=Maker("b", seen=seen))  # about other images
-    merge_rccs(out, 2, 0, maker=Maker("a", seen=seen))  # one's own edits are known
-    with pytest.raises(SAFEError, match="generated again in another window"):
-        merge_rccs(out, 1, 0, maker=Maker("a", run="0" * 16))
-
-
 # --- Merging what was judged ------------------------------------------------------------------------------------
 
 
@@ -323,54 +286,6 @@ def test_a_merge_keeps_the_graver_verdict_and_both_notes_and_names(out, source, 
     assert notes_in(out) == before
     redo_edit(out)
     assert notes_in(out).get(1, RccNote(1)) == RccNote(1, *merged)
-
-
-def test_what_was_said_after_a_merge_survives_its_undo(out):
-    set_note(out, RccNote(2, "sun", "H3", "unsafe"))
-    merge_rccs(out, 2, 1)
-    set_note(out, RccNote(1, "glare", "H3", "unsafe"))
-    undo_edit(out, number=nth(out, 2))
-    assert notes_in(out) == {1: RccNote(1, "glare"), 2: RccNote(2, "sun", "H3", "unsafe")}
-
-
-# --- When the disk is full, or the process killed ---------------------------------------------------------------
-
-
-def test_an_edit_for_which_labels_txt_has_no_room_is_kept_and_the_file_written_later(out, monkeypatch):
-    before = (out / LABELS_FILE).read_bytes()
-    with monkeypatch.context() as patch:
-        patch.setattr("support.files.os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-        merged = merge_rccs(out, 2, 1)
-        assert (out / LABELS_FILE).read_bytes() == before
-    assert load_review(out).edits == merged.edits
-    assert mend(out)
-    assert (out / LABELS_FILE).read_text().count("\n1\t") == 14
-
-
-# --- What was said meanwhile ------------------------------------------------------------------------------------
-
-
-def redone(out):
-    undo_edit(out)
-    return redo_edit(out)
-
-
-def test_a_merge_that_is_done_again_keeps_what_was_said_since_it_was_taken_back(out):
-    set_note(out, RccNote(2, "wood", verdict="safe"))
-    set_note(out, RccNote(1, "snow", verdict="safe"))
-    merge_rccs(out, 2, 1)
-    assert redone(out).notes[1] == RccNote(1, "snow", "RCC 2 was “wood”.", "safe")  # nothing was said meanwhile
-    undo_edit(out)
-    set_note(out, RccNote(2, "wood", "hazard H3", "unsafe"), by="b")
-    assert redo_edit(out).notes[1] == RccNote(
-        1, "snow", "RCC 2 was “wood”.\nhazard H3\nRCC 1 was judged safe.", "unsafe"
-    )
-    undo_edit(out, number=nth(out, 3))
-    set_note(out, RccNote(1, "ice", "hazard H4", "unclear"), by="b")
-    again = redo_edit(out).notes[1]
-    assert (again.name, again.verdict) == ("ice", "unsafe")
-    assert "hazard H4" in again.note
-    assert "hazard H3" in again.note
 
 
 # --- What was said is taken back --------------------------------------------------------------------------------
@@ -446,76 +361,7 @@ def test_what_was_said_of_a_weak_spot_is_taken_back_too(out):
         undo_edit(out, maker=A)
 
 
-# --- A note goes along with the images --------------------------------------------------------------------------
-
-
-def test_a_note_goes_along_when_images_are_moved_and_when_that_is_undone(out, clusters):
-    said = {0: RccNote(0, "night"), 1: RccNote(1, "snow"), NOISE: RccNote(NOISE, "odd")}
-    for note in said.values():
-        set_note(out, note)
-    assert move_images(out, ["sea_00.png", "night_00.png"], 1).notes == said
-    assert undo_edit(out).notes == said
-    assert redo_edit(out).notes == said
-    set_note(out, RccNote(1, "ice"))
-    assert undo_edit(out, number=nth(out, 4)).notes == {**said, 1: RccNote(1, "ice")}
-    assert new_rcc(out, clusters.members(1)[:3])[0].notes == {**said, 1: RccNote(1, "ice")}
-    assert undo_edit(out).notes == {**said, 1: RccNote(1, "ice")}
-
-
 # --- From one clustering to the next ----------------------------------------------------------------------------
-
-
-def again(clusters, out, *, less: bool = False) -> Review:
-    """Other settings: RCC 0 is called 2, and perhaps an image of RCC 1 is in no cluster."""
-    labels = np.array([2, 1, 0, NOISE])[clusters.labels]
-    if less:
-        labels[clusters.paths.index("snow_07.png")] = NOISE
-    save_clusters(dataclasses.replace(clusters, labels=labels), out)
-    return load_review(out)
-
-
-def test_the_same_clusters_keep_notes_and_edits(clusters, out):
-    set_note(out, RccNote(0, "night"))
-    merge_rccs(out, 2, 1)
-    previous = load_review(out)
-    again(clusters, out)
-    assert mend(out)
-    save_clusters(clusters, out)
-    now = load_review(out)
-    assert (now.notes, now.edits, now.run) == (previous.notes, previous.edits, previous.run)
-    assert mend(out)
-    assert (out / LABELS_FILE).read_text().count("\n1\t") == 14
-
-
-def test_a_new_clustering_has_the_notes_on_rccs_with_the_same_images_and_no_other(clusters, out):
-    merge_rccs(out, 2, 1)
-    for note in (RccNote(0, "night"), RccNote(1, "daylight"), RccNote(NOISE, "odd")):
-        set_note(out, note)
-    now = again(clusters, out)
-    assert now.notes == {2: RccNote(2, "night"), NOISE: RccNote(NOISE, "odd")}  # RCC 1 was the merged one
-    assert now.edits == ()
-    assert all_edits(out, now) == ()
-    assert NOISE not in again(clusters, out, less=True).notes
-    labels = np.where(clusters.labels == 2, 1, clusters.labels)
-    save_clusters(dataclasses.replace(clusters, labels=labels, reach=clusters.reach[:2]), out)
-    assert notes_in(out)[1].name == "daylight"  # found by itself, what the engineer had merged
-
-
-def test_what_is_said_in_a_later_run_holds_in_the_earlier_one_too_also_that_it_is_taken_back(clusters, out):
-    for rcc in (0, 1):
-        set_note(out, RccNote(rcc, f"first {rcc}", verdict="safe"))
-    again(clusters, out, less=True)
-    set_note(out, RccNote(2, "night", verdict="unsafe"))
-    set_note(out, RccNote(1, "less snow"))
-    save_clusters(clusters, out)
-    assert notes_in(out) == {0: RccNote(0, "night", verdict="unsafe"), 1: RccNote(1, "first 1", verdict="safe")}
-    again(clusters, out)
-    set_note(out, RccNote(2))
-    undo_edit(out)
-    assert notes_in(out)[2].verdict == "unsafe"
-    redo_edit(out)
-    save_clusters(clusters, out)
-    assert notes_in(out) == {1: RccNote(1, "first 1", verdict="safe")}
 
 
 def test_images_of_the_same_names_in_another_folder_are_other_images(clusters, out, tmp_path):
@@ -525,20 +371,6 @@ def test_images_of_the_same_names_in_another_folder_are_other_images(clusters, o
     elsewhere = load_review(out)
     assert (elsewhere.notes, elsewhere.edits) == ({}, ())
     assert elsewhere.clusters.labels.tolist() == clusters.labels.tolist()
-
-
-def test_an_analysis_that_was_moved_with_its_images_keeps_all_that_was_said(out, tmp_path):
-    set_note(out, RccNote(0, "night"))
-    merge_rccs(out, 2, 1)
-    before = load_review(out)
-    moved = tmp_path / "moved"
-    moved.mkdir()
-    for name in ("out", "failing"):
-        shutil.move(tmp_path / name, moved / name)
-    now = load_review(moved / "out")
-    assert now.clusters.image_root == moved / "failing"
-    assert (now.notes, now.edits) == (before.notes, before.edits)
-    check_entries(moved / "out")
 
 
 def test_file_names_that_are_not_valid_unicode_survive_an_edit(clusters, out):

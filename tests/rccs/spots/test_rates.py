@@ -211,10 +211,6 @@ def test_rates_like_elsewhere_and_below_it_are_called_so():
             "Too few tested images to be sure: of 3 tested images like these, 1 is wrong, elsewhere 99.8%.",
         ),
         (
-            Rate(0, 1, 0, 0, 1, 0.001, 1.0, "too few"),
-            "Too few tested images to be sure: of 1 tested image like these, none is wrong, elsewhere 0.1%.",
-        ),
-        (
             Rate(0, 2223, 178, 0.07, 0.09, 0.001, 1.0, "too few"),
             "Looks alone do not tell: of 2,223 tested images like these, 178 are wrong, elsewhere 0.1%.",
         ),

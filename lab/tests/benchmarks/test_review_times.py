@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from lab.benchmarks.speed.review_times import STEPS, make_analysis, timed_review
 from rccs.review.review import load_review
 from tests.helpers.browsing import FAKED, served_from
-from tests.helpers.review_times import STEPS, make_analysis, timed_review
 
 # A minute: 8,000 images are drawn
 pytestmark = pytest.mark.slow
