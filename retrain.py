@@ -33,7 +33,6 @@ from dnn.targets import read_targets
 from rccs.clusters import fingerprint
 from rccs.review.review import Review, load_review
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from reasons.groups import KnownGroups, groups_of_test, notes_of
 from store.output_folder import check_own, working, writing
 from store.places import relative
 from store.runs import CLUSTERS, present_runs
@@ -45,7 +44,7 @@ from support.progress import Progress, no_progress
 from support.run_folder import FAILURES
 from support.text import count, some
 from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoint
-from training.comparison import before_and_after
+from training.comparison import BeforeAfter, compare_in
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
 from training.independence import Overlap, overlaps
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
@@ -122,9 +121,9 @@ def retrain(
         again = _run(material, retrained, tested, progress, "Testing the retrained model")
         mixed = _mixed(answers.outputs, again.outputs, share)
         after = judge(material.dnn, material.test, again.indices, mixed, threshold=material.threshold)
-        paths = [material.test.paths[i] for i in before.indices.tolist()]
-        known_groups = groups_of_test(out, material.test.root, paths, before.right, within=within)
-        result = _compare(material, before, after, tuning, settings, data, tested, known_groups)
+        clusters = material.review.clusters if material.review else None
+        compared, of_groups = compare_in(out, clusters, material.test, before, after, within=within)
+        result = _with_facts(compared, of_groups, material, tuning, settings, data, tested)
         if tuning.best and material.final:
             judged = _looked_at_once(material, material.final, retrained, share, progress)
             held_out = material.final.root == material.test.root
@@ -391,9 +390,9 @@ def _looked_at_once(
 # --- Before and after -------------------------------------------------------------------------------------------
 
 
-def _compare(
-    material: _Material, before: Judgement, after: Judgement, tuning: FineTuning, settings: Settings,
-    data: TrainingData, tested: Pixels, known_groups: KnownGroups | None,
+def _with_facts(
+    compared: BeforeAfter, of_groups: tuple[str, ...], material: _Material, tuning: FineTuning, settings: Settings,
+    data: TrainingData, tested: Pixels,
 ) -> Retraining:  # fmt: skip
     test = material.test
     files = _files(material)
@@ -401,7 +400,6 @@ def _compare(
     readable = np.isin(np.arange(len(data.groups)), list(data.pixels.unreadable), invert=True)
     n_unlabelled = int((readable & (data.groups == UNLABELLED)).sum())
     review = material.review
-    compared = before_and_after(review.clusters if review else None, test, before, after, known_groups)
     about_passes = second_pass_text(tuning, settings, n_unlabelled)
     return Retraining(
         **compared._asdict(), model=material.dnn.path, task=material.dnn.task, threshold=material.threshold,
@@ -412,7 +410,7 @@ def _compare(
         history=tuning.history, best=tuning.best, settings=settings,
         assumptions=(
             *material.assumptions,
-            *notes_of(known_groups),
+            *of_groups,
             *doubts(material.dnn, tuning.history[0].validation, "the training images held out"),
             *filter(None, (together_text(settings.original_share), about_passes)),
         ),

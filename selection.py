@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbscan.neighbours import Points
-from dbscan.outcome import NOISE
 from FE import stream_features
 from features.batches import Stream
 from features.weights import recall_extractor
 from rccs.clusters import RootCauseClusters, fingerprint
+from rccs.dbscan.neighbours import Points
+from rccs.dbscan.outcome import NOISE
 from rccs.projected import Aside, Projected, project
 from rccs.spots.spot_candidates import SpotCandidates, SpotsSought
 from rccs.spread import AMONG, groups_of, spread, spread_text

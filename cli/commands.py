@@ -350,7 +350,7 @@ def run_moved(out: Path, options: argparse.Namespace) -> None:
 
 def run_report(out: Path, options: argparse.Namespace) -> None:
     """Write all results to one HTML file, for the safety case."""
-    from reporting.report import write_report
+    from pipeline.reporting.report import write_report
 
     with terminal() as progress:
         print(f"Written: {write_report(out, progress=progress)}")
@@ -358,7 +358,7 @@ def run_report(out: Path, options: argparse.Namespace) -> None:
 
 def run_evidence(out: Path, options: argparse.Namespace) -> None:
     """Write the digests of all results and of all that they rest on (evidence.json)."""
-    from reporting.evidence.writing import write_evidence
+    from pipeline.reporting.evidence.writing import write_evidence
 
     with terminal() as progress:
         sets = write_evidence(out, sign=options.sign, progress=progress)
@@ -372,7 +372,7 @@ def run_evidence(out: Path, options: argparse.Namespace) -> None:
 
 def run_safety_case(out: Path, options: argparse.Namespace) -> None:
     """Write a safety argument (GSN), AMLAS's artefacts and the images by reason (COCO), for other programs."""
-    from reporting.safety_case import SAFETY_CASE_FOLDER, write_safety_case
+    from pipeline.reporting.safety_case import SAFETY_CASE_FOLDER, write_safety_case
 
     with terminal() as progress:
         argument = write_safety_case(out, progress=progress)
@@ -383,7 +383,7 @@ def run_safety_case(out: Path, options: argparse.Namespace) -> None:
 
 def run_verify(out: Path, options: argparse.Namespace) -> None:
     """Check that nothing has changed since evidence was written."""
-    from reporting.evidence.verification import CONTINUED, verify
+    from pipeline.reporting.evidence.verification import CONTINUED, verify
 
     with terminal() as progress:
         found = verify(out, images=options.images, key=options.key, progress=progress)
@@ -398,7 +398,7 @@ def run_verify(out: Path, options: argparse.Namespace) -> None:
 
 def run_keys(out: Path, options: argparse.Namespace) -> None:
     """Make a pair of keys to sign evidence with."""
-    from reporting.evidence.signature import make_keys
+    from pipeline.reporting.evidence.signature import make_keys
 
     private, public = make_keys(out)
     print(f"Written: {private}, to keep secret, and {public}, to give to whoever verifies")
@@ -407,7 +407,7 @@ def run_keys(out: Path, options: argparse.Namespace) -> None:
 def run_export(out: Path, options: argparse.Namespace) -> None:
     """Copy the images to a folder per RCC, with a table and the report."""
     from pipeline.exports import export_labelled_set, export_results
-    from reporting.export import EXPORT_FOLDER
+    from pipeline.reporting.export import EXPORT_FOLDER
     from training.labels import Labelling
 
     labelling = Labelling(options.improvement, options.labels)

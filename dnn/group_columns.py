@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from dnn.tested import HELD_OUT, LABEL, PREDICTED
-from features.near_duplicates import near_duplicates, thumbnails
 from rccs.parameters import KEY, read_texts
 from support.errors import SAFEError
+from support.near_duplicates import near_duplicates, thumbnails
 from support.text import printable, some
 
 PREFIX, FOLDER, ALIKE = "prefix", "folder", "near-duplicates"

@@ -20,9 +20,9 @@ import numpy as np
 from dnn.group_columns import chosen_columns, group_columns, noun_of
 from dnn.predictions import LabelledImages
 from dnn.tested import find_predictions, read_predictions
-from features.contents import in_common
 from rccs.parameters import find_parameters
 from rccs.spots.groups import grouped
+from support.contents import in_common
 from support.entries import is_within, number_of
 from support.errors import SAFEError
 from support.files import read_record

@@ -10,9 +10,10 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from PIL import Image
 
-from features.cache import FeatureCache, content_key
+from features.cache import FeatureCache
 from features.extractor import INPUT_SIZE, Extractor
 from features.network import BATCH_SIZE, Network
+from support.contents import content_key
 from support.errors import SAFEError
 from support.images import UNREADABLE, ImageListing, Skipped, decode_with_size, read_bytes, reason_for
 from support.progress import Progress, no_progress

@@ -21,11 +21,6 @@ from support.files import cache_folder
 CHECKSUM_BYTES = 8
 
 
-def content_key(data: bytes) -> bytes:
-    """Digest of an image file's content, 16 bytes (BLAKE2b)."""
-    return hashlib.blake2b(data, digest_size=16).digest()
-
-
 def _checksum(key: bytes, row: bytes) -> bytes:
     """Checksum of a row and of the key that it belongs to (BLAKE2b)."""
     return hashlib.blake2b(row, key=key, digest_size=CHECKSUM_BYTES).digest()

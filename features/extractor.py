@@ -71,7 +71,7 @@ def blocks_of(extractor: str) -> tuple[Block, ...]:
     """The parts of an extractor's features that are joined when features are clustered; none if there is only one.
 
     Each block of `comparable` features is scaled such that the sum of its variances is `weight` squared. What that
-    takes depends on the images and on the network's weights, so `dbscan.projection` determines it.
+    takes depends on the images and on the network's weights, so `rccs.dbscan.projection` determines it.
     """
     if extractor == "vgg16":
         return Block(slice(0, N_FC2), FC2_WEIGHT), Block(slice(N_FC2, N_FC2 + N_CONV), 1.0)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from features.contents import digest_of
 from features.extractor import CONV_LAYERS, DENSE_LAYERS, INPUT_SIZE, Extractor
 from features.weights_file import conv_shapes, read_weights
+from support.contents import digest_of
 from support.errors import SAFEError
 from support.quiet import quiet_stderr
 

@@ -38,10 +38,11 @@ from features.batches import (
     load_image,
     pixels_of,
 )
-from features.cache import FeatureCache, content_key
+from features.cache import FeatureCache
 from features.extractor import Extractor
 from features.network import Network, load_network
 from features.weights import recall_extractor
+from support.contents import content_key
 from support.errors import SAFEError
 from support.images import UNREADABLE, ImageListing, read_bytes, reason_for
 from support.progress import Progress, no_progress

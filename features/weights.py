@@ -16,8 +16,8 @@ import urllib.request
 from concurrent.futures import Future
 from pathlib import Path
 
-from features.contents import digest_of
 from features.extractor import DIMENSIONS, EXTRACTORS, PRECISIONS, Extractor
+from support.contents import digest_of
 from support.entries import StrPath, path_of
 from support.errors import SAFEError
 from support.files import replacing

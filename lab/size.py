@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PARTS = {
-    "product": ("*.py", "support", "store", "features", "dbscan", "rccs", "dnn", "reasons", "training", "reporting",
+    "product": ("*.py", "support", "store", "features", "rccs", "dnn", "reasons", "training",
                 "pipeline", "page", "cli", "casestudies"),
     "its tests": ("tests",),
     "laboratory, with tests": ("lab",),

@@ -39,8 +39,8 @@ from page.serving.list_page import ADDRESS, ListPage
 from page.serving.mounts import Mounts
 from page.unsafe.tab import UnsafeTab
 from pipeline.migration import migrate
+from pipeline.reporting.markup import escaped
 from rccs.gifs import GIF_FOLDER
-from reporting.markup import escaped
 from store.entries import LONGEST_ENGINEER
 from support.entries import existing_folder, path_of
 from support.errors import SAFEError

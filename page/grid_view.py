@@ -12,7 +12,7 @@ import gradio as gr
 from page.assets import script, scripted
 from page.jobs import LATEST, VIEW, warn
 from page.pictures import data_uri
-from reporting.markup import escaped
+from pipeline.reporting.markup import escaped
 from support.errors import SAFEError
 from support.text import printable
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from page.results import Results
-from reporting.markup import escaped
+from pipeline.reporting.markup import escaped
 from support.defects import report_defect
 from support.entries import is_within, path_of, quoted
 from support.errors import SAFEError

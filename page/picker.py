@@ -11,7 +11,7 @@ from dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from page.assets import asset, scripted
 from page.folders import folder_at, list_folder
 from page.jobs import PageSettings
-from reporting.markup import escaped
+from pipeline.reporting.markup import escaped
 from support.text import printable
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from dnn.failures import load_failures
 from pipeline.descriptions import known_parameters
+from pipeline.reporting.freshness import made_from
 from rccs.clusters import RootCauseClusters, fingerprint, load_clusters
 from rccs.nearness import rcc_centres
 from rccs.profiles import PROFILES_FILE, Profile, load_profiles
@@ -23,7 +24,6 @@ from rccs.spots.rates import Rate, by_excess
 from rccs.unsafe_set import LABEL, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
 from reasons.probes import Probe, load_probes
-from reporting.freshness import made_from
 from store.database import DATABASE_FILE
 from store.entries import last_number
 from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETRAINING, SELECTION, Run, present_runs, runs_of
@@ -217,7 +217,7 @@ class Results:
             return self._described[1]
 
     def digests(self) -> dict[str, str]:
-        """What a report would be made from now, as `reporting.freshness.made_from` gives it."""
+        """What a report would be made from now, as `pipeline.reporting.freshness.made_from` gives it."""
         return made_from(self._out)
 
     def holds_unsafe_set(self) -> bool:

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from page.jobs import PageSettings
+from pipeline.reporting.export import REPORT_FILE
+from pipeline.reporting.freshness import is_current
 from rccs.unsafe_set import load_unsafe_set
-from reporting.export import REPORT_FILE
-from reporting.freshness import is_current
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE
 from training.labels import unlabelled

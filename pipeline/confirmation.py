@@ -6,15 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbscan.neighbours import Points
-from dbscan.outcome import NOISE
 from dnn.tested import AnsweredImages, read_predictions
 from features.batches import Stream
-from features.contents import in_common
 from pipeline.answers import answers_of_run
 from pipeline.descriptions import show_reasons
 from pipeline.run_record import groups_of
 from rccs.answers import CONFIDENCE
+from rccs.dbscan.neighbours import Points
+from rccs.dbscan.outcome import NOISE
 from rccs.parameters import find_parameters
 from rccs.review.review import Review, load_review
 from reasons.comparison import known_of, load_reasons, points_of_tested
@@ -23,6 +22,7 @@ from reasons.groups import named_groups
 from store.output_folder import working
 from store.places import relative
 from store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
+from support.contents import in_common
 from support.entries import StrPath
 from support.errors import SAFEError
 from support.progress import Progress, no_progress

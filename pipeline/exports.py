@@ -5,10 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dnn.predictions import class_folders
-from rccs.review.review import load_review
-from rccs.unsafe_set import load_unsafe_set
-from reasons.comparison import load_reasons
-from reporting.export import (
+from pipeline.reporting.export import (
     EXPORT_ZIP,
     Export,
     check_labelled,
@@ -20,7 +17,10 @@ from reporting.export import (
     spot_rows,
     write_copies,
 )
-from reporting.report import report_html
+from pipeline.reporting.report import report_html
+from rccs.review.review import load_review
+from rccs.unsafe_set import load_unsafe_set
+from reasons.comparison import load_reasons
 from store.output_folder import check_own, save_files, writing
 from support.entries import StrPath, existing_folder
 from support.errors import SAFEError
@@ -52,7 +52,7 @@ def export_spot(out: Path, rank: int, to: StrPath, *, progress: Progress = no_pr
     Raises
     ------
     SAFEError
-        There is no such weak spot, or as of `reporting.export.write_copies`.
+        There is no such weak spot, or as of `pipeline.reporting.export.write_copies`.
     """
     review = load_review(out)
     images = load_reasons(out, review.original).images
@@ -81,7 +81,7 @@ def export_labelled_set(
     Parameters
     ----------
     to : path
-        As of `reporting.export.write_copies`.
+        As of `pipeline.reporting.export.write_copies`.
     labelling : Labelling
         Sources of further labels, which are saved in `unsafe_set.csv`. Class folders are labels only in a folder that
         is given here: those of the improvement folder may be something else.

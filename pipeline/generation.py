@@ -15,6 +15,7 @@ from features.batches import Stream
 from features.weights import choose_extractor
 from pipeline.answers import found_answers, given_answers, with_answers, without_held_out
 from pipeline.descriptions import describe_rccs, show_present
+from pipeline.reporting.history import SHOWN, prune_runs
 from pipeline.run_record import left_behind
 from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from rccs.gifs import gif_notes, write_gifs
@@ -25,7 +26,6 @@ from rccs.review.subjects import subjects_of
 from reasons.groups import named_groups
 from reasons.looks import check_answers, looks_alone, looks_record, right_images
 from reasons.nuisances import fit_nuisance, nuisance_values
-from reporting.history import SHOWN, prune_runs
 from store.output_folder import check_own, working
 from support.entries import StrPath
 from support.errors import SAFEError

@@ -19,11 +19,11 @@ from dnn.model_process import heatmaps_apart, load_apart
 from dnn.predictions import class_folders
 from dnn.tested import AnsweredImages
 from pipeline.answers import answers_of_run
+from pipeline.reporting.evidence.basis import sha256_if_there
+from pipeline.reporting.heatmaps import SIDE, Heatmap, heatmaps_in, keep_heatmap, known_by, reasons_by_file, sheet
 from rccs.answers import ERROR
 from rccs.review.review import Review, load_review
 from reasons.comparison import load_reasons
-from reporting.evidence.basis import sha256_if_there
-from reporting.heatmaps import SIDE, Heatmap, heatmaps_in, keep_heatmap, known_by, reasons_by_file, sheet
 from store.output_folder import own_files, save_files, working
 from store.places import absolute
 from support.entries import is_within, path_of
@@ -81,7 +81,7 @@ def look(
     Parameters
     ----------
     reasons : collection of str
-        Names of files of RCCs and weak spots (see `reporting.heatmaps.reasons_by_file`); by default all.
+        Names of files of RCCs and weak spots (see `pipeline.reporting.heatmaps.reasons_by_file`); by default all.
     model, options
         As for `dnn.failures.find_failures`; by default what `network_at_hand` gives.
     within : path, optional

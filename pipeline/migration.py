@@ -22,8 +22,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dbscan.outcome import NOISE
 from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters, save_clusters
+from rccs.dbscan.outcome import NOISE
 from rccs.image_map import MAP_FILE
 from rccs.review.edited import reviewed
 from rccs.review.journal import MAKING, TURNING, Edit, add_edit

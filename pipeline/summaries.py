@@ -1,9 +1,9 @@
 """The results of the steps in a line each, for the page and the command line."""
 
-from dbscan.outcome import NOISE
 from dnn.failures import DETECTION, Failures
 from rccs.clusters import RootCauseClusters, headline
 from rccs.confidence import loose_text, no_steady_groups
+from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UnsafeSet
 from support.text import count, percent, printable
 from training.certainty import (

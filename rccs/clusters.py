@@ -18,14 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from dbscan.contrast import LOOKS
-from dbscan.neighbours import Points
-from dbscan.outcome import NOISE, Setting, Steadiness
-from dbscan.projection import Projection
-from dbscan.set_aside import CATEGORY, Factor, SetAside
 from features.attributes import ATTRIBUTES
 from features.extractor import Extractor
 from rccs.answers import Answers
+from rccs.dbscan.contrast import LOOKS
+from rccs.dbscan.neighbours import Points
+from rccs.dbscan.outcome import NOISE, Setting, Steadiness
+from rccs.dbscan.projection import Projection
+from rccs.dbscan.set_aside import CATEGORY, Factor, SetAside
 from rccs.rounds import home_of, place_of
 from store.output_folder import Writer
 from store.places import absolute, recorded, relative
@@ -62,7 +62,7 @@ class RootCauseClusters:
     labels : ndarray of shape (n_images,), int
     is_core : ndarray of shape (n_images,), bool
     points : ndarray of shape (n_images, n_components), float32
-        The images in the space of PCA, scaled by `dbscan.relevance.relevant_directions`.
+        The images in the space of PCA, scaled by `rccs.dbscan.relevance.relevant_directions`.
     reach : ndarray of shape (n_rccs,), float32
         How far each RCC reaches in that space (see `rcc_reach`).
     reducer : "pca" or "umap"

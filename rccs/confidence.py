@@ -1,8 +1,8 @@
 """Step 2 of SAFE: how steady the RCCs are, in words.
 
-`dbscan.consensus` measures how often images are together when random parts of them are clustered. It is about the RCCs
-as they were found: of one that the engineer has merged, or moved images into or out of, nothing is known, and nothing
-is said. Nor is anything of runs by versions that did not measure it.
+`rccs.dbscan.consensus` measures how often images are together when random parts of them are clustered. It is about the
+RCCs as they were found: of one that the engineer has merged, or moved images into or out of, nothing is known, and
+nothing is said. Nor is anything of runs by versions that did not measure it.
 """
 
 import math
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbscan.outcome import NOISE, STEADY
-from dbscan.resamples import FEWEST_IMAGES, LARGEST_SHARE, MOST_IMAGES, SMALLEST_SHARE
 from rccs.clusters import RootCauseClusters, rccs_of
+from rccs.dbscan.outcome import NOISE, STEADY
+from rccs.dbscan.resamples import FEWEST_IMAGES, LARGEST_SHARE, MOST_IMAGES, SMALLEST_SHARE
 from support.text import count
 
 BETWEEN = 0.5  # times as often with another RCC as with its own: an image is between the two
@@ -31,7 +31,7 @@ BOUND = percent_down(STEADY)
 
 
 def confidence(clusters: RootCauseClusters, rcc: int) -> float | None:
-    """How often two images of an RCC are together, from 0 to 1 (see `dbscan.outcome.Steadiness`); None if unknown."""
+    """How often two images of an RCC are together, from 0 to 1 (see `rccs.dbscan.outcome`); None if unknown."""
     steadiness = clusters.steadiness
     if steadiness is None or not 0 <= rcc < len(steadiness.of_rccs):
         return None

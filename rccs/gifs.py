@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters, told_of
+from rccs.dbscan.outcome import NOISE
 from rccs.rounds import home_of
 from support.errors import SAFEError
 from support.files import prepare_folder, replacing

@@ -19,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dbscan.umap_reducer import UMAP_NEIGHBOURS, load_umap
 from rccs.clusters import RootCauseClusters
 from rccs.confidence import place_text
+from rccs.dbscan.umap_reducer import UMAP_NEIGHBOURS, load_umap
 from rccs.parameters import ANGLE_SUFFIX
 from rccs.review.notes import RccNote, title
 from store.output_folder import Writer

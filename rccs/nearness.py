@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.outcome import NOISE
 from support.errors import SAFEError
 
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from dbscan.projection import Projection
-from dbscan.set_aside import Nuisance, SetAside
 from features.batches import FeatureBatch
+from rccs.dbscan.projection import Projection
+from rccs.dbscan.set_aside import Nuisance, SetAside
 from rccs.parameters import find_parameters
 from rccs.spots.known_values import nuisance_columns, recorded_texts
 from support.images import ImageListing, Skipped

@@ -17,8 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from dbscan.outcome import NOISE
-from dbscan.set_aside import Nuisance, SetAside
 from dnn.tested import AnsweredImages
 from FE import stream_features
 from features.attributes import ATTRIBUTES
@@ -27,6 +25,8 @@ from features.extractor import Extractor
 from features.weights import recall_extractor
 from rccs.answers import CONFIDENCE, NOTHING
 from rccs.clusters import RootCauseClusters, fingerprint
+from rccs.dbscan.outcome import NOISE
+from rccs.dbscan.set_aside import Nuisance, SetAside
 from rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column
 from rccs.spots.groups import Groups
 from rccs.spots.known_values import attributes_of, nuisance_columns, recorded_texts

@@ -3,18 +3,18 @@
 If few RCCs fail more often than elsewhere, most of them show what images look like rather than why the DNN fails.
 `looks_offer` says so. `right_images` collects the features of images that the DNN gets right, and
 `clustering.find_root_cause_clusters` compares the failing images only in what sets them apart from these
-(`dbscan/contrast.py`). Where the nuisance is recorded, setting it aside tells more (`reasons/nuisances.py`).
+(`rccs/dbscan/contrast.py`). Where the nuisance is recorded, setting it aside tells more (`reasons/nuisances.py`).
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 
-from dbscan.contrast import LOOKS
 from dnn.tested import AnsweredImages
 from FE import ImageFeatures
 from features.batches import Stream
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.contrast import LOOKS
 from rccs.spots.rates import Rate
 from reasons.comparison import compared_images, features_of_tested
 from reasons.nuisances import Offer

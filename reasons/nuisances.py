@@ -3,7 +3,7 @@
 If RCCs are one person each and the DNN fails equally often on each person, the person is no reason for failing, but a
 *nuisance*: it hides what the failures have in common. `nuisance_offer` finds such a nuisance. `nuisance_values` reads
 its values before the long work, and `fit_nuisance` estimates what it explains of the features of tested images, right
-and wrong (`dbscan/set_aside.py`).
+and wrong (`rccs/dbscan/set_aside.py`).
 """
 
 import os
@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbscan.outcome import NOISE
-from dbscan.set_aside import CATEGORY, Columns, Nuisance, check_column, fit_set_aside, kind_of
 from dnn.tested import AnsweredImages
 from FE import ImageFeatures
 from features.attributes import ATTRIBUTES
 from features.batches import Stream
 from rccs.answers import CONFIDENCE
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.outcome import NOISE
+from rccs.dbscan.set_aside import CATEGORY, Columns, Nuisance, check_column, fit_set_aside, kind_of
 from rccs.parameters import column_of, find_parameters, read_texts
 from rccs.spots.known_values import attributes_of
 from reasons.comparison import LABEL, Compared, compared_images, features_of_tested, known_in
@@ -50,7 +50,7 @@ class Values(NamedTuple):
     Attributes
     ----------
     failing : mapping of str to ndarray of shape (n_failing,)
-        By name; see `dbscan.set_aside.Columns`.
+        By name; see `rccs.dbscan.set_aside.Columns`.
     paths : tuple of str
         Those of the failing images.
     tested : mapping of str to ndarray of shape (n_compared,)
@@ -94,7 +94,7 @@ def nuisance_values(
     ------
     SAFEError
         A name is unknown or given twice, its values say nothing about the images (see
-        `dbscan.set_aside.check_column`), or a table cannot be read.
+        `rccs.dbscan.set_aside.check_column`), or a table cannot be read.
     """
     if twice := [name for name in names if names.count(name) > 1]:
         raise SAFEError(f"Expected different parameters to set aside. Received twice: {printable(twice[0])}")

@@ -16,12 +16,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbscan.set_aside import Nuisance
 from dnn.tested import AnsweredImages
 from FE import NOT_CACHED, stream_features
 from features.extractor import Extractor
 from features.weights import recall_extractor
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.set_aside import Nuisance
 from rccs.projected import Aside, project
 from rccs.unsafe_set import UnsafeSet
 from reasons.comparison import compared_images, nuisance_of_tested

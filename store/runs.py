@@ -27,7 +27,7 @@ CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS =
     "clusters", "comparison", "confirmation", "probes", "map", "selection", "retraining"
 )  # fmt: skip
 HEATMAP = "heatmap"
-"""The kind of a run beside these: there is one for each reason (see `reporting/heatmaps.py`)."""
+"""The kind of a run beside these: there is one for each reason (see `pipeline/reporting/heatmaps.py`)."""
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
 _AGAIN = {

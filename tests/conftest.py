@@ -16,12 +16,12 @@ import pytest
 
 import FE
 from clustering import find_root_cause_clusters
-from dbscan.outcome import NOISE
-from dbscan.resamples import FEWEST_SAMPLES
 from features.extractor import Extractor
 from features.network import load_network
 from features.weights import FC2_VARIABLE
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.outcome import NOISE
+from rccs.dbscan.resamples import FEWEST_SAMPLES
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scene
@@ -71,7 +71,7 @@ def draw_folder() -> Callable[..., Path]:
 def few_samples(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fifth of the random parts that RCCs must hold together in: enough for groups that lie apart."""
     if "all_samples" not in request.fixturenames:
-        monkeypatch.setattr("dbscan.resamples.MOST_SAMPLES", FEWEST_SAMPLES)
+        monkeypatch.setattr("rccs.dbscan.resamples.MOST_SAMPLES", FEWEST_SAMPLES)
 
 
 @pytest.fixture

@@ -8,17 +8,17 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 
 from cli.arguments import build_parser
-from dbscan.projection import N_COMPONENTS
-from dbscan.relevance import AVERAGING_ROUNDS
-from dbscan.tuning import MIN_SAMPLES_TRIED, UPPER_END
 from features.extractor import CONV_LAYERS, DIMENSIONS, INPUT_SIZE
 from features.network import BATCH_SIZE
 from features.on_cluster import PER_THREAD, SENT
 from features.weights import FC2_BYTES
 from page.serving import guard
+from pipeline.reporting.history import KEPT_RUNS
 from rccs.clusters import INSPECTED_PER_RCC
+from rccs.dbscan.projection import N_COMPONENTS
+from rccs.dbscan.relevance import AVERAGING_ROUNDS
+from rccs.dbscan.tuning import MIN_SAMPLES_TRIED, UPPER_END
 from rccs.gifs import BYTES_PER_FRAME, BYTES_PER_PIXEL, CAPTION_HEIGHT, FRAME_SIDE, GIF_FOLDER, LARGEST_GIF
-from reporting.history import KEPT_RUNS
 from SAFE_Tool import main
 from selection import SELECTION_FACTOR, unsafe_set_size
 from support import defects

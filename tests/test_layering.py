@@ -9,19 +9,21 @@ from features.on_cluster import SENT
 ROOT = Path(__file__).parents[1]
 # Each imports only from those above it, and the modules of a package only from those of it that stand before them.
 HOUSE = {
-    "support": "version errors text intervals run_folder progress quiet entries files tables matching defects images",
-    "store": "database entries places output_folder runs",
-    "features": "extractor cache contents near_duplicates weights weights_file network batches attributes on_cluster",
-    "FE": "",
-    "dbscan": (
-        "outcome one_thread neighbours density relevance set_aside contrast projection branches umap_check "
-        "silhouettes tuning resamples consensus umap_reducer"
+    "support": (
+        "version errors text intervals run_folder progress quiet entries files tables matching defects images "
+        "contents near_duplicates"
     ),
+    "store": "database entries places output_folder runs",
+    "features": ("extractor cache weights weights_file network batches attributes on_cluster"),
+    "FE": "",
     "rccs": (
-        "rounds answers clusters confidence unsafe_set parameters spots.known_values spots.conditions spots.groups "
-        "spots.classes spots.search spots.weak_spots spots.new_images spots.spot_candidates projected spread profiles "
-        "search nearness spots.rates gifs review.notes review.journal review.edited review.subjects review.review "
-        "review.spot_notes review.scope review.edits image_map map_filters"
+        "dbscan.outcome dbscan.one_thread dbscan.neighbours dbscan.density dbscan.relevance dbscan.set_aside "
+        "dbscan.contrast dbscan.projection dbscan.branches dbscan.umap_check dbscan.silhouettes dbscan.tuning "
+        "dbscan.resamples dbscan.consensus dbscan.umap_reducer rounds answers clusters confidence unsafe_set "
+        "parameters spots.known_values spots.conditions spots.groups spots.classes spots.search spots.weak_spots "
+        "spots.new_images spots.spot_candidates projected spread profiles search nearness spots.rates gifs "
+        "review.notes review.journal review.edited review.subjects review.review review.spot_notes review.scope "
+        "review.edits image_map map_filters"
     ),
     "clustering": "",
     "selection": "",
@@ -36,14 +38,14 @@ HOUSE = {
         "independence closure proof result compared"
     ),
     "retrain": "",
-    "reporting": (
-        "markup elbow confusions material heatmaps first_page summary cards probes weak_spots register improvement "
-        "provenance rounds export freshness evidence.statement report evidence.basis evidence.signature "
-        "evidence.writing evidence.verification safety_case history"
-    ),
     "pipeline": (
-        "summaries moved run_record answers heatmaps descriptions generation comparison confirmation probing checking "
-        "improvement retraining exports migration"
+        "reporting.markup reporting.elbow reporting.confusions reporting.material reporting.heatmaps "
+        "reporting.first_page reporting.summary reporting.cards reporting.probes reporting.weak_spots "
+        "reporting.register reporting.improvement reporting.provenance reporting.rounds reporting.export "
+        "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.basis "
+        "reporting.evidence.signature reporting.evidence.writing reporting.evidence.verification "
+        "reporting.safety_case reporting.history summaries moved run_record answers heatmaps descriptions "
+        "generation comparison confirmation probing checking improvement retraining exports migration"
     ),
     "page": (
         "assets serving.analyses serving.shelf serving.summaries serving.connections serving.below serving.door forms "

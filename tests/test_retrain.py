@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dbscan.outcome import NOISE
 from dnn.failures import find_failures
 from dnn.model import DnnOptions, load_dnn
 from dnn.predictions import labelled_images, predict
 from pipeline.summaries import retraining_summary
 from rccs.clusters import fingerprint, save_clusters
+from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from retrain import retrain
 from store.database import DATABASE_FILE

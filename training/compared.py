@@ -16,7 +16,6 @@ from dnn.model import AS_IN_THE_FILE, DnnOptions
 from dnn.predictions import Judgement, LabelledImages
 from rccs.clusters import fingerprint
 from rccs.review.review import load_review
-from reasons.groups import groups_of_test, notes_of
 from store.output_folder import check_own, working
 from store.runs import CLUSTERS, present_runs
 from support.entries import StrPath
@@ -24,7 +23,7 @@ from support.errors import SAFEError
 from support.files import prepare_folder
 from support.run_folder import FAILURES
 from support.text import printable
-from training.comparison import before_and_after
+from training.comparison import compare_in
 from training.proof import final_test
 from training.result import RETRAINING_FILE, Retraining, save_comparison
 
@@ -66,14 +65,13 @@ def compare_answers(
         if held.any():
             final = final_test(out, images.taken(held), *_taken(both, held), held_out=True)
         images, (before_it, after_it) = images.taken(~held), _taken(both, ~held)
-        known_groups = groups_of_test(out, images.root, images.paths, before_it.right)
-        compared = before_and_after(clusters, images, before_it, after_it, known_groups)
+        compared, of_groups = compare_in(out, clusters, images, before_it, after_it)
         # Classes that are predicted, but that no image has, are no groups of images.
         compared = compared._replace(per_class=tuple(share for share in compared.per_class if share.images))
         result = Retraining(
             **compared._asdict(), model=first.source, after=second.source, test_root=images.root, task=first.task,
             threshold=options.threshold if first.task == "regression" else None,
-            assumptions=tuple(dict.fromkeys((*first.assumptions, *second.assumptions, *notes_of(known_groups)))),
+            assumptions=tuple(dict.fromkeys((*first.assumptions, *second.assumptions, *of_groups))),
             skipped=tuple(sorted({*first.images.skipped, *second.images.skipped})),
             run=fingerprint(review.original) if review else "", final=final,
         )  # fmt: skip

@@ -1,15 +1,16 @@
 """The DNN before and after retraining: which test images improved or worsened, and the correct share of each RCC."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from dnn.failures import describe
 from dnn.predictions import Judgement, LabelledImages
-from features.contents import content_of, size_of
 from rccs.clusters import RootCauseClusters
-from reasons.groups import KnownGroups
+from reasons.groups import KnownGroups, groups_of_test, notes_of
+from support.contents import content_of, size_of
 
 
 class Answered(NamedTuple):
@@ -164,6 +165,27 @@ def before_and_after(
         outcomes=found, answers=answers if is_classifier else (),
         by_group=_by_group(test, before, after, known_groups),
     )  # fmt: skip
+
+
+def compare_in(
+    folder: Path,
+    clusters: RootCauseClusters | None,
+    test: LabelledImages,
+    before: Judgement,
+    after: Judgement,
+    *,
+    within: Path | None = None,
+) -> tuple[BeforeAfter, tuple[str, ...]]:
+    """As `before_and_after`, by the groups that are known of the images; and sentences on these groups.
+
+    Parameters
+    ----------
+    folder, within
+        As for `reasons.groups.groups_of_test`.
+    """
+    paths = [test.paths[i] for i in before.indices.tolist()]
+    known_groups = groups_of_test(folder, test.root, paths, before.right, within=within)
+    return before_and_after(clusters, test, before, after, known_groups), notes_of(known_groups)
 
 
 def _by_group(

@@ -1,7 +1,7 @@
 """Whether what proves a retraining is independent of what the network learns from.
 
 In: the images that are learned from, and those that prove what was learned, as sets with names. Out: how many of the
-latter are nearly the same as one of the former (see `features/near_duplicates.py`), with examples: they prove less than
+latter are nearly the same as one of the former (see `support/near_duplicates.py`), with examples: they prove less than
 they seem to. Images that are the same prove nothing, and are refused.
 """
 
@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from features.contents import in_common
-from features.near_duplicates import near_duplicates, thumbnails
+from support.contents import in_common
 from support.errors import SAFEError
+from support.near_duplicates import near_duplicates, thumbnails
 from support.progress import Progress, no_progress
 from support.text import count, printable, some
 

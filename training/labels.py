@@ -18,7 +18,6 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from features.contents import content_of
 from rccs.unsafe_set import (
     LABEL,
     UNSAFE_SET_FILE,
@@ -33,6 +32,7 @@ from store.entries import append, entries
 from store.output_folder import Writer, is_edited, save_files, showing, writing
 from store.places import absolute, relative
 from store.runs import SELECTION, Run, runs_of
+from support.contents import content_of
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
 from support.files import write_text
@@ -200,7 +200,7 @@ class KeptLabel(NamedTuple):
     folder : str
         The improvement folder.
     content : str
-        Hash of the file's content (see `features.contents.content_of`), in hexadecimal; empty if it was unreadable.
+        Hash of the file's content (see `support.contents.content_of`), in hexadecimal; empty if it was unreadable.
     label : str
         Empty where it was taken away, or where the image has none since its content is another one.
     """

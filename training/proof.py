@@ -12,12 +12,11 @@ from typing import NamedTuple
 import numpy as np
 
 from dnn.predictions import Judgement, LabelledImages
-from features.contents import in_common
-from reasons.groups import groups_of_test
+from support.contents import in_common
 from support.errors import SAFEError
 from support.text import count, printable, some
 from training.certainty import Certainty, Counts, certainty, count_pairs, in_words
-from training.comparison import ByGroup, before_and_after
+from training.comparison import ByGroup, compare_in
 
 
 class FinalTest(NamedTuple):
@@ -82,10 +81,8 @@ def final_test(
     folder, within
         As for `reasons.groups.groups_of_test`.
     """
-    paths = [images.paths[i] for i in before.indices.tolist()]
-    known_groups = groups_of_test(folder, images.root, paths, before.right, within=within)
-    by_group = before_and_after(None, images, before, after, known_groups).by_group
-    return FinalTest(images.root, held_out, count_pairs(before.right, after.right), by_group)
+    compared, _ = compare_in(folder, None, images, before, after, within=within)
+    return FinalTest(images.root, held_out, count_pairs(before.right, after.right), compared.by_group)
 
 
 def used_elsewhere(images: LabelledImages, others: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from features.contents import digest_of
 from rccs.clusters import find_clusters
 from rccs.review.review import Review
 from store.output_folder import Writer, check_own, save_files, showing, writing
 from store.places import absolute, relative
 from store.runs import RETRAINING, Run, add_run, present_runs, run_file, runs_of, texts_of
+from support.contents import digest_of
 from support.errors import SAFEError
 from support.files import DAMAGED, prepare_folder, read_record, regular, replacing
 from support.images import Skipped

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 from PIL import Image, ImageEnhance, ImageOps
 
-from features.near_duplicates import near_duplicates, thumbnails
 from lab.benchmarks.results import tell
 from support.errors import SAFEError
 from support.images import find_images
+from support.near_duplicates import near_duplicates, thumbnails
 
 COPIES = 300
 INTRODUCTION = f"""

@@ -28,7 +28,7 @@ from lab.benchmarks.paper.cases import trained_cnn
 from lab.benchmarks.results import tell
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.improvement import select_images
-from retrain import retrain
+from pipeline.retraining import retrain_apart
 from selection import SelectionSettings
 from support.errors import SAFEError
 from support.files import prepare_folder
@@ -56,7 +56,7 @@ def in_run(pool: Pool, data: Path, model: Path, work: Path, run: int) -> dict[st
     find_failures(model, used, out, train=data / "train")
     generate_clusters(out / "failures", out, ClusteringSettings(extractor="vgg16-conv"), progress=print_progress)
     unsafe = select_images(data / "improvement", out, SelectionSettings(), progress=print_progress)
-    result = retrain(
+    result = retrain_apart(
         model, data / "train", used, out, labelling=Labelling(improvement=data / "improvement"),
         wishes=Wishes(seed=run), final=unused,
     )  # fmt: skip

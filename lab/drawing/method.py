@@ -22,22 +22,22 @@ from PIL import Image
 from scipy.cluster.hierarchy import cophenet, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
-from dbscan.branches import SMALLEST_BRANCH
-from dbscan.density import Density
-from dbscan.neighbours import Points
-from dbscan.outcome import NOISE
-from dbscan.relevance import average_neighbours
-from dbscan.tuning import tune
 from FE import extract_features
 from features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
 from features.weights import choose_extractor
 from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER
+from pipeline.reporting.heatmaps import heatmaps_in, known_by, panels
 from rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
+from rccs.dbscan.branches import SMALLEST_BRANCH
+from rccs.dbscan.density import Density
+from rccs.dbscan.neighbours import Points
+from rccs.dbscan.outcome import NOISE
+from rccs.dbscan.relevance import average_neighbours
+from rccs.dbscan.tuning import tune
 from rccs.nearness import by_closeness
 from rccs.review.review import load_review
 from rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from reasons.probes import PROBES_FILE, changed_pixels, load_probes
-from reporting.heatmaps import heatmaps_in, known_by, panels
 from store.runs import PROBES, present_runs
 from support.errors import SAFEError
 from support.files import replacing

@@ -6,7 +6,6 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from dbscan.outcome import NOISE
 from page.assets import scripted
 from page.jobs import PageSettings
 from page.pictures import picture_file
@@ -14,6 +13,7 @@ from page.results import Shown
 from page.texts import as_news
 from rccs.answers import commonest_confusion
 from rccs.confidence import confidence, is_loose
+from rccs.dbscan.outcome import NOISE
 from rccs.nearness import representative
 from rccs.review.notes import RccNote, SpotNote, title
 from support.errors import SAFEError

@@ -2,8 +2,8 @@
 
 from markupsafe import Markup
 
+from pipeline.reporting.markup import filled
 from rccs.profiles import Profile
-from reporting.markup import filled
 
 
 def findings_html(profile: Profile) -> Markup:

@@ -5,7 +5,6 @@ from typing import Any
 
 import gradio as gr
 
-from dbscan.contrast import LOOKS
 from dnn.group_columns import ALIKE, FOLDER, PREFIX
 from features.weights import choose_precision
 from page.jobs import PageSettings, typed
@@ -13,6 +12,7 @@ from page.results import Shown
 from pipeline.generation import ClusteringSettings
 from pipeline.run_record import given_parameters, given_predictions, groups_of
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.contrast import LOOKS
 from support.text import printable
 
 EXTRACTOR_MEANINGS = {

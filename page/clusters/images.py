@@ -12,7 +12,6 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from dbscan.outcome import NOISE
 from page.assets import script, scripted
 from page.clusters.similar_images import SimilarImages
 from page.grid_view import PER_PAGE, GridView
@@ -22,6 +21,7 @@ from page.texts import as_news, as_text
 from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
+from rccs.dbscan.outcome import NOISE
 from rccs.image_map import MapPositions, load_map, map_record, map_shades, rcc_words, stored_map
 from rccs.map_filters import map_filters
 from rccs.nearness import by_closeness, most_similar

@@ -7,7 +7,7 @@ import gradio as gr
 from page.jobs import PageSettings
 from page.results import Shown
 from pipeline.heatmaps import network_at_hand
-from reporting.heatmaps import heatmap_html, heatmaps_in, known_by
+from pipeline.reporting.heatmaps import heatmap_html, heatmaps_in, known_by
 
 
 class LooksView:

@@ -5,7 +5,7 @@ import gradio as gr
 from page.jobs import Job, PageSettings
 from page.results import Shown
 from pipeline.probing import model_at_hand, probe_reasons
-from reporting.probes import probes_html
+from pipeline.reporting.probes import probes_html
 from support.errors import SAFEError
 
 

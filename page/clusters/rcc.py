@@ -6,7 +6,6 @@ from urllib.parse import quote
 
 import gradio as gr
 
-from dbscan.outcome import NOISE
 from page.assets import scripted
 from page.clusters.findings import findings_html
 from page.clusters.looks import LooksView
@@ -16,6 +15,7 @@ from page.jobs import EDITS, VIEW, PageSettings
 from page.pictures import thumbnails
 from page.results import Shown
 from page.visitors import Window
+from pipeline.reporting.markup import filled
 from rccs.answers import commonest_confusion
 from rccs.clusters import sample, told_of
 from rccs.confidence import (
@@ -29,12 +29,12 @@ from rccs.confidence import (
     no_steady_groups_text,
     percent_down,
 )
+from rccs.dbscan.outcome import NOISE
 from rccs.gifs import gif_path, gif_shows
 from rccs.nearness import nearest_rccs
 from rccs.review.edits import merge_rccs
 from rccs.review.notes import title
 from rccs.review.subjects import subjects_of
-from reporting.markup import filled
 from support.text import count
 
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"

@@ -18,11 +18,11 @@ from page.results import Shown, check_links
 from page.visitors import Window
 from pipeline.descriptions import refresh_rccs, show_present
 from pipeline.exports import export_results, export_spot
+from pipeline.reporting.export import Export, spot_name
+from pipeline.reporting.history import Listed, list_runs, restore_run
 from rccs.review.edits import redo_edit, undo_edit
 from rccs.review.journal import UNKNOWN, describe_edit, standing
 from rccs.review.review import Review, all_edits
-from reporting.export import Export, spot_name
-from reporting.history import Listed, list_runs, restore_run
 from support.errors import SAFEError
 from support.text import printable
 

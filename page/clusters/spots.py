@@ -11,12 +11,12 @@ from page.jobs import PageSettings, pane, put_away, reveal
 from page.pictures import data_uri
 from page.results import Shown
 from page.texts import as_news
+from pipeline.reporting.markup import escaped
+from pipeline.reporting.weak_spots import row_html
 from rccs.gifs import spot_gif_path
 from rccs.review.notes import title
 from rccs.review.spot_notes import notes_elsewhere
 from rccs.spots.weak_spots import WeakSpot, levels_of
-from reporting.markup import escaped
-from reporting.weak_spots import row_html
 from support.text import count, printable
 
 MOST_OVERLAPS = 3  # RCCs named with a weak spot

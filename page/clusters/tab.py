@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from dbscan.outcome import NOISE
 from page.assets import scripted
 from page.clusters.cards import CardsView
 from page.clusters.form import ClustersForm
@@ -41,16 +40,17 @@ from pipeline.comparison import explain_failures
 from pipeline.descriptions import mend
 from pipeline.generation import generate_clusters
 from pipeline.heatmaps import look
+from pipeline.reporting.elbow import elbow_svg
+from pipeline.reporting.markup import escaped, filled
 from pipeline.run_record import left_behind, nuisance_of, parameter_notes, prediction_notes, set_aside_notes
 from pipeline.summaries import cluster_summary, how_found
 from rccs.clusters import run_record
 from rccs.confidence import consensus_text, why_unknown
+from rccs.dbscan.outcome import NOISE
 from rccs.gifs import gif_notes, gif_path, spot_gif_path
 from rccs.review.edits import Maker
 from rccs.review.notes import title
 from rccs.review.review import Review, rcc_by_now
-from reporting.elbow import elbow_svg
-from reporting.markup import escaped, filled
 from support.errors import SAFEError
 from support.text import printable
 

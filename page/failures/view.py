@@ -10,10 +10,10 @@ from dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_m
 from page.failures.collected import Collected, CollectedFailures
 from page.grid_view import Listed, ListedView, scripted_widget
 from page.jobs import VIEW, pane, put_away, reveal
+from pipeline.reporting.markup import filled
 from rccs.answers import MISSED, NO_OBJECT, NOTHING, confused
 from rccs.spots.groups import counted, in_words
 from reasons.groups import KnownGroups
-from reporting.markup import filled
 from support.errors import SAFEError
 from support.text import count, printable
 

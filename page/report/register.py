@@ -10,6 +10,7 @@ import gradio as gr
 from page.assets import scripted
 from page.jobs import PageSettings
 from page.visitors import visitor_of
+from pipeline.reporting.markup import VERDICT_WORDS
 from rccs.review.notes import RccNote
 from reasons.register import (
     REGISTER_FILE,
@@ -21,7 +22,6 @@ from reasons.register import (
     scope_entry,
     take_over,
 )
-from reporting.markup import VERDICT_WORDS
 from support.errors import SAFEError
 from support.text import count, printable
 

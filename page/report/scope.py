@@ -8,10 +8,10 @@ import gradio as gr
 from page.assets import asset, scripted
 from page.jobs import PageSettings
 from page.visitors import visitor_of
+from pipeline.reporting.markup import escaped
+from pipeline.reporting.rounds import rounds_html
 from rccs.review.notes import LONGEST_SCOPE, SCOPE, Scope
 from rccs.review.scope import load_scope, set_scope
-from reporting.markup import escaped
-from reporting.rounds import rounds_html
 from support.errors import SAFEError
 from support.text import printable
 

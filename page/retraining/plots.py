@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from markupsafe import Markup
 
-from dbscan.outcome import NOISE
+from pipeline.reporting.markup import filled
+from rccs.dbscan.outcome import NOISE
 from rccs.review.notes import RccNote
-from reporting.markup import filled
 from support.text import count
 from training.certainty import NOT_SHOWN, WORSE, Certainty, right_intervals
 from training.comparison import Share

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from pipeline.migration import BEFORE_FOLDER, EARLIER_MARK_FILE
+from pipeline.reporting.export import EXPORT_FOLDER
 from rccs.gifs import GIF_FOLDER
-from reporting.export import EXPORT_FOLDER
 from store.database import DATABASE_FILE, reading
 from store.entries import last_entry
 from store.runs import RUNS_FOLDER

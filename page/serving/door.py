@@ -5,7 +5,7 @@ from typing import Any
 import gradio as gr
 import orjson
 
-from reporting.markup import escaped
+from pipeline.reporting.markup import escaped
 from store.entries import speaking
 from support.defects import report_defect
 from support.errors import SAFEError

@@ -19,8 +19,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from page.serving.analyses import TOP, split_address
-from reporting.evidence.statement import EVIDENCE_FILE
-from reporting.export import EXPORT_ZIP, REPORT_FILE
+from pipeline.reporting.evidence.statement import EVIDENCE_FILE
+from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
 from support.defects import report_defect
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB

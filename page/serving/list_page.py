@@ -19,7 +19,7 @@ from page.serving.analyses import TOP, address_of, deleted_in, folder_of, names_
 from page.serving.mounts import Mounts
 from page.serving.shelf import delete, duplicate, make, rename, restore
 from page.serving.summaries import Summaries, Summary
-from reporting.markup import escaped
+from pipeline.reporting.markup import escaped
 from support.errors import SAFEError
 from support.text import count
 

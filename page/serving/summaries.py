@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dbscan.outcome import NOISE
 from rccs.clusters import LABELS_FILE
+from rccs.dbscan.outcome import NOISE
 from rccs.unsafe_set import UNSAFE_SET_FILE
 from store.database import DATABASE_FILE
 from support.files import DAMAGED, read_record, regular

@@ -7,7 +7,6 @@ from typing import Any
 
 import gradio as gr
 
-from dbscan.outcome import NOISE
 from dnn.failures import Failures
 from page.failures.collected import failures_of, model_of
 from page.form_tab import FormTab
@@ -17,11 +16,12 @@ from page.jobs import FOLLOW, LATEST, VIEW, Job, PageSettings, done, empty, pane
 from page.pictures import thumbnails
 from page.results import Marks, Shown
 from pipeline.improvement import select_images
+from pipeline.reporting.markup import escaped
 from pipeline.summaries import selection_summary
 from rccs.clusters import fingerprint
+from rccs.dbscan.outcome import NOISE
 from rccs.review.notes import title
 from rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, set_key
-from reporting.markup import escaped
 from selection import SelectionSettings, chosen_by_model, unsafe_set_size
 from store.runs import SELECTION, runs_of
 from support.errors import SAFEError

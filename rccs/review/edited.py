@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from dbscan.outcome import NOISE, Steadiness
 from rccs.clusters import RootCauseClusters, rcc_reach
+from rccs.dbscan.outcome import NOISE, Steadiness
 from rccs.review.journal import Edit, standing
 from rccs.review.notes import title
 from support.errors import SAFEError

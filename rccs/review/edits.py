@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dbscan.outcome import NOISE
 from rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
+from rccs.dbscan.outcome import NOISE
 from rccs.review.edited import reviewed
 from rccs.review.journal import MAKING, SAYING, Edit, add_edit, describe_edit, edits_in, standing, touches
 from rccs.review.notes import RccNote, Scope, SpotNote, combined, merged_note, tidy_note, title

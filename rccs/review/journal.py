@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from dbscan.outcome import NOISE
+from rccs.dbscan.outcome import NOISE
 from rccs.review.notes import REGISTER, SCOPE, RccNote, Scope, SpotNote, fields_of, title
 from rccs.spots.weak_spots import read_conditions
 from store.entries import Entry, append, entries_of

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from dbscan.outcome import NOISE
+from rccs.dbscan.outcome import NOISE
 from store.entries import append
 from support.errors import SAFEError
 from support.text import printable

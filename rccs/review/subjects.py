@@ -8,8 +8,8 @@ import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.outcome import NOISE
 from store.places import recorded
 
 

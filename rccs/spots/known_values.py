@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dbscan.set_aside import CATEGORY, SetAside
 from features.attributes import ATTRIBUTES, measured_images
+from rccs.dbscan.set_aside import CATEGORY, SetAside
 from rccs.parameters import numbers_of, read_texts
 from support.entries import StrPath
 from support.progress import Progress, no_progress

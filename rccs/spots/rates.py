@@ -30,8 +30,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbscan.neighbours import Points
-from dbscan.outcome import NOISE
+from rccs.dbscan.neighbours import Points
+from rccs.dbscan.outcome import NOISE
 from rccs.spots.groups import Groups, chance_of_more, effective_share, in_words, tally
 from support.intervals import clopper_pearson
 from support.tables import table_text
@@ -39,7 +39,7 @@ from support.text import count, range_text, rate_text
 
 RATES_FILE = "rcc_rates.csv"
 
-DEFINING = 2  # wrong images of an RCC that are no evidence: a core point needs two others, see `dbscan.tuning`
+DEFINING = 2  # wrong images of an RCC that are no evidence: a core point needs two others, see `rccs.dbscan.tuning`
 LEVEL = 0.05  # of the tests
 OF_ONE = 0.8  # least share of an RCC's images that are of one group, for which the RCC stands then
 ENOUGH = 200  # tested images: if a verdict is not possible with these, they look like much of the test set

@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dbscan.neighbours import Points
 from features.attributes import ATTRIBUTES
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.neighbours import Points
 from rccs.parameters import find_parameters, numbers_of, read_texts
 from rccs.spots.conditions import Literal
 from rccs.spots.known_values import attributes_of

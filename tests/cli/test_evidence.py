@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from reporting.evidence.statement import EVIDENCE_FILE
+from pipeline.reporting.evidence.statement import EVIDENCE_FILE
 from SAFE_Tool import main
 
 

@@ -11,13 +11,13 @@ from dnn.tested import find_predictions, read_predictions
 from pipeline.comparison import explain_failures
 from pipeline.descriptions import known_parameters, refresh_rccs
 from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.reporting.export import export_rccs
+from pipeline.reporting.history import list_runs, restore_run
 from rccs.clusters import RootCauseClusters, load_clusters
 from rccs.gifs import gif_shows
 from rccs.review.notes import RccNote
 from rccs.review.review import load_review, set_note
 from rccs.rounds import rounds_in
-from reporting.export import export_rccs
-from reporting.history import list_runs, restore_run
 from support.run_folder import FAILURES, OBJECTS
 from tests.helpers.answered import AnsweredCase, draw_case
 from tests.helpers.detected import draw_detected, write_json

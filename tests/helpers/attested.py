@@ -5,10 +5,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from pipeline.reporting.evidence.writing import write_evidence
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.gifs import write_gifs
 from rccs.review.review import load_review
-from reporting.evidence.writing import write_evidence
 from tests.helpers.small_models import FakeModel, retraining_for
 from tests.helpers.worked_on import work_on
 from training.result import save_retraining

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dbscan.projection import Projection
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.projection import Projection
 from training.finetuning import Epoch
 from training.result import Retraining
 from training.settings import Settings

@@ -6,8 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from page.serving.entrance import Entrance
+from pipeline.reporting.report import report_html
 from rccs.review.review import all_edits, load_review
-from reporting.report import report_html
 from store.database import changing, reading
 from store.entries import LONGEST_ENGINEER, append, entries
 from store.runs import CLUSTERS, runs_of

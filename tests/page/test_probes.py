@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from dnn.failures import find_failures
 from pipeline.comparison import explain_failures
 from pipeline.generation import ClusteringSettings, generate_clusters
-from reporting.report import report_html
+from pipeline.reporting.report import report_html
 from SAFE_Tool import main
 from tests.helpers.browsing import FAKED, WAIT, opened, served_from, unfold
 from tests.helpers.small_models import red_model, saved

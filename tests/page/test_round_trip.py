@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from pipeline.reporting.evidence.statement import EVIDENCE_FILE
+from pipeline.reporting.export import REPORT_FILE
+from pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER
 from rccs.review.review import all_edits, load_review
-from reporting.evidence.statement import EVIDENCE_FILE
-from reporting.export import REPORT_FILE
-from reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER
 from SAFE_Tool import main
 from tests.helpers.answered import draw_case
 from tests.helpers.browsing import FAKED, WAIT, field, opened, select_nine, served_from, wait_until

@@ -30,9 +30,9 @@ from page.serving.analyses import names_in
 from page.serving.connections import MOST_CONNECTIONS
 from page.serving.guard import DELAY, LONGEST_LINE, MAX_BODY, Guard
 from page.serving.shelf import delete, make
+from pipeline.reporting.evidence.statement import EVIDENCE_FILE
+from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
 from rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
-from reporting.evidence.statement import EVIDENCE_FILE
-from reporting.export import EXPORT_ZIP, REPORT_FILE
 from store.output_folder import save_text
 from support.defects import LOG_FILE, VISITOR_MESSAGE
 from support.errors import SAFEError

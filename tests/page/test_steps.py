@@ -5,9 +5,9 @@ import pytest
 from page.jobs import Jobs, PageSettings
 from page.results import Results
 from page.steps import Steps
+from pipeline.reporting.report import write_report
 from rccs.clusters import fingerprint, save_clusters
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
-from reporting.report import write_report
 from support.run_folder import ACCURACY_FILE
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from pipeline.reporting.history import list_runs
+from pipeline.reporting.report import write_report
 from rccs.clusters import LABELS_FILE, load_clusters
 from rccs.review.review import load_review, rccs_marked_safe
 from rccs.unsafe_set import load_unsafe_set
-from reporting.history import list_runs
-from reporting.report import write_report
 from tests.helpers.browsing import (
     FAKED,
     WAIT,

@@ -9,6 +9,7 @@ from PIL import Image
 from pipeline.comparison import explain_failures
 from pipeline.descriptions import refresh_rccs, show_present
 from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.reporting.history import list_runs, restore_run
 from rccs.clusters import load_clusters
 from rccs.gifs import spot_gif_path
 from rccs.review.edits import merge_rccs
@@ -16,7 +17,6 @@ from rccs.review.review import load_review
 from rccs.spots.rates import RATES_FILE, by_excess
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from reasons.comparison import load_reasons
-from reporting.history import list_runs, restore_run
 from store.runs import COMPARISON, runs_of
 from support.errors import SAFEError
 from tests.helpers.answered import AnsweredCase, draw_case

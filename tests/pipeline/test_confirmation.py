@@ -11,9 +11,9 @@ from pipeline.comparison import explain_failures
 from pipeline.confirmation import confirm
 from pipeline.descriptions import mend
 from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.reporting.report import report_html
 from rccs.review.edits import merge_rccs
 from reasons.confirmation import CONFIRMATION_FILE, CONFIRMED
-from reporting.report import report_html
 from SAFE_Tool import main
 from store.runs import CONFIRMATION, runs_of
 from support.errors import SAFEError

@@ -14,8 +14,8 @@ from page.jobs import Jobs, PageSettings
 from page.results import Results
 from pipeline.answers import with_answers
 from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER, look, network_at_hand
+from pipeline.reporting.heatmaps import heatmap_html
 from rccs.clusters import save_clusters
-from reporting.heatmaps import heatmap_html
 from store.runs import HEATMAP, runs_of
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE

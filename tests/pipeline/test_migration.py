@@ -24,6 +24,7 @@ from page.serving.analyses import names_in
 from page.serving.shelf import delete, duplicate
 from pipeline.descriptions import mend
 from pipeline.migration import BEFORE_FOLDER, migrate
+from pipeline.reporting.history import list_runs, restore_run
 from pipeline.run_record import left_behind, nuisance_of
 from rccs.clusters import fingerprint, run_record
 from rccs.image_map import load_map
@@ -33,7 +34,6 @@ from rccs.review.review import all_edits, load_review
 from rccs.review.spot_notes import load_spot_notes
 from rccs.unsafe_set import load_unsafe_set
 from reasons.comparison import load_reasons
-from reporting.history import list_runs, restore_run
 from store.database import DATABASE_FILE
 from store.entries import check_entries
 from store.output_folder import check_own

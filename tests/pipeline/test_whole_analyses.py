@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from pipeline.descriptions import mend, refresh_rccs, show_present
+from pipeline.reporting.export import export_rccs
+from pipeline.reporting.history import list_runs, prune_runs
+from pipeline.reporting.report import write_report
 from rccs.clusters import load_clusters, save_clusters
 from rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from rccs.review.notes import RccNote, SpotNote
 from rccs.review.review import load_review, set_note
 from rccs.review.spot_notes import set_spot_note
 from rccs.unsafe_set import UNSAFE_SET_FILE
-from reporting.export import export_rccs
-from reporting.history import list_runs, prune_runs
-from reporting.report import write_report
 from store.output_folder import save_files
 from store.runs import CLUSTERS, open_clusters, present_runs
 from tests.helpers.places import runs_as_they_are, shown_in

@@ -3,8 +3,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dbscan.outcome import NOISE, STEADY
-from dbscan.resamples import FEWEST_IMAGES, MOST_IMAGES
 from pipeline.summaries import cluster_summary
 from rccs.answers import Answers
 from rccs.clusters import save_clusters
@@ -25,6 +23,8 @@ from rccs.confidence import (
     place_text,
     why_unknown,
 )
+from rccs.dbscan.outcome import NOISE, STEADY
+from rccs.dbscan.resamples import FEWEST_IMAGES, MOST_IMAGES
 from rccs.review.edits import merge_rccs, undo_edit
 from rccs.review.review import load_review
 from tests.helpers.steadied import steadied, without_steady_groups

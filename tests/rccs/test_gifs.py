@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
-from dbscan.outcome import NOISE
 from rccs.clusters import sample
+from rccs.dbscan.outcome import NOISE
 from rccs.gifs import FRAME_SIDE, GIF_FOLDER, LARGEST_GIF, frame_side, gif_path, write_gifs
 from rccs.nearness import representative
 from tests.helpers.places import names_in

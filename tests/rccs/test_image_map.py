@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dbscan.outcome import NOISE
 from rccs import image_map as maps
 from rccs.clusters import save_clusters
+from rccs.dbscan.outcome import NOISE
 from rccs.image_map import (
     COLOURS,
     MAP_FILE,
@@ -206,7 +206,7 @@ def test_an_angle_is_shaded_round_the_circle_and_a_category_by_how_common_it_is(
 def test_umap_is_used_without_importing_tensorflow():
     pytest.importorskip("umap")
     code = (
-        "import sys; from dbscan.umap_reducer import load_umap; import numpy as np; "
+        "import sys; from rccs.dbscan.umap_reducer import load_umap; import numpy as np; "
         "assert load_umap()(5, 2, n_epochs=2).fit_transform(np.eye(30)).shape == (30, 2); "
         "assert 'tensorflow' not in sys.modules; assert 'umap.parametric_umap' not in sys.modules"
     )

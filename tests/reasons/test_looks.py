@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dbscan.contrast import LOOKS
 from pipeline.comparison import explain_failures
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.run_record import nuisance_of, set_aside_notes
 from pipeline.summaries import how_found
 from rccs.clusters import LABELS_FILE, load_clusters, run_record
+from rccs.dbscan.contrast import LOOKS
 from rccs.spots.rates import Rate
 from reasons.looks import check_answers, looks_alone, looks_offer
 from SAFE_Tool import main

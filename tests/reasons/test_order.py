@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from pipeline.reporting.weak_spots import row_html
 from reasons.comparison import Comparison, Reasons
 from reasons.order import order_of
-from reporting.weak_spots import row_html
 from tests.helpers.small_models import clusters_of
 
 N = 600

@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.comparison import explain_failures
 from pipeline.generation import ClusteringSettings, generate_clusters
+from pipeline.reporting.report import report_html
 from rccs.review.edits import merge_rccs, undo_edit
 from rccs.review.journal import describe_edit
 from rccs.review.notes import LONGEST_TEXT, REGISTER, RccNote
@@ -13,7 +14,6 @@ from rccs.review.review import all_edits, load_review, set_note
 from rccs.review.spot_notes import set_spot_note
 from reasons.confirmation import CONFIRMATION_FILE
 from reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
-from reporting.report import report_html
 from SAFE_Tool import main
 from store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
 from support.errors import SAFEError

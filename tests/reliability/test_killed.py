@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from pipeline.descriptions import mend
+from pipeline.reporting.history import SHOWN
 from rccs.clusters import LABELS_FILE, fingerprint
 from rccs.review.notes import RccNote
 from rccs.review.review import load_review, set_note
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from reporting.history import SHOWN
 from store.entries import check_entries
 from store.output_folder import LOCK_FILE, WORK_FILE
 from store.runs import SELECTION, present_runs

@@ -25,9 +25,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from PIL import Image
 
-from dbscan.outcome import NOISE
-from features.cache import content_key
 from pipeline import descriptions, generation, improvement
+from pipeline.reporting import history
+from pipeline.reporting.history import list_runs, restore_run
 from rccs.clusters import (
     CLUSTERS_FILE,
     LABELS_FILE,
@@ -37,6 +37,7 @@ from rccs.clusters import (
     labels_text,
     load_clusters,
 )
+from rccs.dbscan.outcome import NOISE
 from rccs.review import edited, edits, review
 from rccs.review.edited import reviewed
 from rccs.review.edits import Maker, merge_rccs, move_images, redo_edit, undo_edit
@@ -44,14 +45,13 @@ from rccs.review.journal import MAKING, SAYING, Edit, standing, touches
 from rccs.review.notes import RccNote
 from rccs.review.review import CHANGED, Kept, Review, all_edits, load_review, set_note
 from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, unsafe_table
-from reporting import history
-from reporting.history import list_runs, restore_run
 from selection import SelectionSettings
 from store import database, entries
 from store.entries import check_entries
 from store.output_folder import foreign_files, writing
 from store.runs import CLUSTERS, RETRAINING, RUNS_FOLDER, SELECTION, present_runs, runs_of
 from store.runs import Run as StoredRun
+from support.contents import content_key
 from support.errors import SAFEError
 from tests.helpers.small_models import FakeModel, clusters_of, retraining_for
 from tests.helpers.troubles import Disk, Killed, Trouble

@@ -33,13 +33,13 @@ from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_
 
 from casestudies.build import print_progress
 from clustering import find_root_cause_clusters
-from dbscan.outcome import NOISE
 from FE import ImageFeatures, extract_features
 from features.extractor import EXTRACTORS, PRECISIONS, Extractor
 from features.weights import choose_extractor
 from lab.benchmarks.clusters.scenarios import SCENARIOS_FILE, make_mix
 from lab.benchmarks.results import write_section
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.outcome import NOISE
 from rccs.parameters import Parameters, read_parameters
 from rccs.profiles import profile_clusters
 from support.errors import SAFEError

@@ -50,8 +50,8 @@ SAFE_SOURCES = (
     "FE.py",
     *(f"features/{name}.py" for name in ("extractor", "weights", "network", "batches")),
     "clustering.py",
-    *(f"dbscan/{name}.py" for name in ("projection", "neighbours", "density", "relevance", "branches", "consensus")),
-    *(f"dbscan/{name}.py" for name in ("silhouettes", "tuning")),
+    *(f"rccs/dbscan/{name}.py" for name in ("projection", "neighbours", "density", "relevance", "branches")),
+    *(f"rccs/dbscan/{name}.py" for name in ("consensus", "silhouettes", "tuning")),
 )
 MEASURE_SOURCES = ("lab/benchmarks/paper/measures.py", "lab/benchmarks/paper/cases.py")
 ALEXNET_CASES = ("gd", "oc")  # in the paper, the DNN under test of these cases is AlexNet

@@ -19,7 +19,6 @@ import numpy as np
 
 from casestudies.build import print_progress
 from clustering import find_root_cause_clusters
-from dbscan.set_aside import Nuisance, SetAside, fit_set_aside
 from FE import ImageFeatures
 from features.extractor import Extractor, comparable
 from features.weights import choose_extractor
@@ -41,6 +40,7 @@ from lab.benchmarks.reasons.measuring import CLUSTER_SOURCES, rated_clusters
 from lab.benchmarks.reasons.outside import model_of
 from lab.benchmarks.reasons.report import _number, _percent, _table
 from rccs.clusters import INSPECTED_PER_RCC, RootCauseClusters
+from rccs.dbscan.set_aside import Nuisance, SetAside, fit_set_aside
 from rccs.spots.rates import nearest_failing
 from reasons.comparison import LABEL, PREDICTED, Comparison
 from support.errors import SAFEError
@@ -49,7 +49,7 @@ from support.files import prepare_folder
 DIMENSIONS = 512  # principal components of all tested images, in which they are compared
 POINTS = "points"
 LOOKS_SET_ASIDE = "looks set aside"  # the way that SAFE has
-LOOKS_SOURCES = ("dbscan/contrast.py",)
+LOOKS_SOURCES = ("rccs/dbscan/contrast.py",)
 RIVAL_SOURCES = ("lab/benchmarks/reasons/contrasts.py",)
 HEADER = (
     *("way", "RCCs", "inspect", "noise", "more", "causes", "NMI cause", "nuisance", "class", "predicted"),

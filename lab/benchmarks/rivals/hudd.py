@@ -29,8 +29,8 @@ from kneed import KneeLocator
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-from dbscan.outcome import NOISE
 from lab.benchmarks.rivals.lrp import Lrp, prepare_lrp
+from rccs.dbscan.outcome import NOISE
 from support.errors import SAFEError
 from support.progress import Progress, no_progress
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dbscan.projection import Projection
 from features.attributes import ATTRIBUTES
 from features.extractor import DIMENSIONS
 from pipeline.descriptions import describe_rccs, refresh_rccs
 from rccs.answers import CONFIDENCE, Answers
 from rccs.clusters import RootCauseClusters, save_clusters
+from rccs.dbscan.projection import Projection
 from rccs.image_map import stored_map
 from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WeakSpot

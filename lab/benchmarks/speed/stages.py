@@ -21,15 +21,8 @@ import numpy as np
 from PIL import Image
 
 from clustering import Found, cluster_points
-from dbscan.density import Density
-from dbscan.neighbours import Points
-from dbscan.outcome import NOISE
-from dbscan.projection import Projection, fit_projection
-from dbscan.relevance import relevant_directions
-from dbscan.silhouettes import balanced_silhouettes
-from dbscan.tuning import MIN_SAMPLES_TRIED
 from FE import extract_features, stream_features
-from features.cache import FeatureCache, content_key
+from features.cache import FeatureCache
 from features.extractor import DIMENSIONS, INPUT_SIZE
 from features.network import BATCH_SIZE, load_network
 from features.weights import choose_extractor, recall_extractor
@@ -37,8 +30,16 @@ from lab.benchmarks.memory import peak_resident_mb
 from lab.benchmarks.speed import detections, review, workers
 from lab.benchmarks.speed import start as speed_start
 from rccs.clusters import RootCauseClusters, load_clusters, rcc_reach, save_clusters
+from rccs.dbscan.density import Density
+from rccs.dbscan.neighbours import Points
+from rccs.dbscan.outcome import NOISE
+from rccs.dbscan.projection import Projection, fit_projection
+from rccs.dbscan.relevance import relevant_directions
+from rccs.dbscan.silhouettes import balanced_silhouettes
+from rccs.dbscan.tuning import MIN_SAMPLES_TRIED
 from rccs.gifs import write_gifs
 from selection import SelectionSettings, quotas, select_unsafe_set
+from support.contents import content_key
 from support.files import prepare_folder
 from support.images import find_images
 

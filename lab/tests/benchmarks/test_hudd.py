@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from dbscan.outcome import NOISE
 from lab.benchmarks.paper import cost
 from lab.benchmarks.rivals.hudd import (
     Hudd,
@@ -19,6 +18,7 @@ from lab.benchmarks.rivals.hudd import (
     spread_curve,
 )
 from lab.benchmarks.rivals.lrp import prepare_lrp
+from rccs.dbscan.outcome import NOISE
 from support.errors import SAFEError
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dbscan.outcome import NOISE
 from rccs.clusters import RootCauseClusters, save_clusters
+from rccs.dbscan.outcome import NOISE
 from rccs.review.edits import merge_rccs, move_images, new_rcc, undo_edit
 from rccs.review.review import load_review, rcc_by_now
 

@@ -4,8 +4,8 @@ import threading
 import numpy as np
 import pytest
 
-from dbscan.outcome import NOISE
 from rccs.clusters import LABELS_FILE, labels_text, rccs_of, save_clusters
+from rccs.dbscan.outcome import NOISE
 from rccs.review.edited import reviewed
 from rccs.review.edits import Maker, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from rccs.review.journal import Edit, describe_edit, standing

@@ -5,14 +5,14 @@ import json
 
 import pytest
 
+from pipeline.reporting.report import report_html
+from pipeline.reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER, write_safety_case
 from rccs.clusters import save_clusters
 from rccs.review.edits import Maker, redo_edit, undo_edit
 from rccs.review.journal import describe_edit
 from rccs.review.notes import LONGEST_SCOPE, SCOPE, Scope
 from rccs.review.review import all_edits, load_review
 from rccs.review.scope import load_scope, set_scope
-from reporting.report import report_html
-from reporting.safety_case import GSN_JSON_FILE, SAFETY_CASE_FOLDER, write_safety_case
 from SAFE_Tool import main
 from store.entries import speaking
 from support.errors import SAFEError

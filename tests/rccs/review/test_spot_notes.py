@@ -6,6 +6,8 @@ import os
 import numpy as np
 import pytest
 
+from pipeline.reporting import history
+from pipeline.reporting.history import list_runs, prune_runs
 from rccs.clusters import save_clusters
 from rccs.review.notes import SpotNote
 from rccs.review.spot_notes import (
@@ -18,8 +20,6 @@ from rccs.review.spot_notes import (
 from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WeakSpot
 from reasons.comparison import Reasons, save_reasons
-from reporting import history
-from reporting.history import list_runs, prune_runs
 from store.database import DATABASE_FILE
 from store.entries import last_number
 from store.runs import CLUSTERS, Run, present_runs

@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from dbscan.outcome import NOISE
-from dbscan.projection import fit_projection
-from dbscan.relevance import average_neighbours
-from dbscan.tuning import tune
+from rccs.dbscan.outcome import NOISE
+from rccs.dbscan.projection import fit_projection
+from rccs.dbscan.relevance import average_neighbours
+from rccs.dbscan.tuning import tune
 from rccs.spots.rates import (
     COLUMNS,
     LEVEL,

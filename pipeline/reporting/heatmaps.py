@@ -1,0 +1,147 @@
+"""Where the network looks, for a reason: heatmaps of its failing images beside those of right ones, as pictures.
+
+`pipeline/heatmaps.py` computes them. Each is kept as a run of the analysis, by the failing images that it is of: the
+same for an RCC as for a weak spot.
+"""
+
+import base64
+import hashlib
+import io
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from markupsafe import Markup
+from PIL import Image
+
+from pipeline.reporting.markup import filled
+from pipeline.reporting.material import Material
+from rccs.clusters import rccs_of
+from rccs.gifs import gif_path, spot_gif_path
+from rccs.review.notes import title
+from rccs.review.review import Review
+from reasons.comparison import Reasons
+from store.runs import HEATMAP, add_run, reading_file, runs_of
+from support.files import read_arrays
+from support.text import count
+
+HEATMAP_FILE = "heatmap.npz"
+SIDE = 240  # pixels of the longer side of a picture
+FOR, AGAINST = (0, 114, 255), (255, 110, 0)  # told apart by everybody, and from grey
+MOST_COLOUR = 0.8  # of a pixel, so that what is below it stays in sight
+
+
+class Heatmap(NamedTuple):
+    """Heatmaps of a reason, as means over images.
+
+    Attributes
+    ----------
+    failing, right : ndarray of shape (GRID, GRID), float32
+        As `dnn.heatmaps.Heatmaps.maps`; 0 if there are no such images.
+    grounds : ndarray of shape (2, height, width), uint8
+        The mean image, in grey, of each of both.
+    facts : mapping
+        `images`, what they are of (see `known_by`); `key`, what they rest on; `model`, its name; `how` they were made;
+        `n_failing`, `n_right`, of how many images; `regression`, whether the model is one.
+    """
+
+    failing: np.ndarray
+    right: np.ndarray
+    grounds: np.ndarray
+    facts: Mapping[str, Any]
+
+    @property
+    def told(self) -> str:
+        """What was computed, a sentence."""
+        return f"{self.facts['model']}: {self.facts['how']}."
+
+
+def known_by(paths: Iterable[str]) -> str:
+    """What identifies a reason: its failing images."""
+    return hashlib.blake2b("\n".join(sorted(paths)).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
+
+
+def reasons_by_file(review: Review, reasons: Reasons) -> dict[str, tuple[str, list[str]]]:
+    """Each RCC and weak spot, with its failing images, by the name that its files have."""
+    clusters = review.clusters
+    named = {
+        gif_path(Path(), rcc, clusters.n_rccs).stem: (title(rcc), clusters.members(rcc)) for rcc in rccs_of(clusters)
+    }
+    for rank, rows in enumerate(reasons.images, start=1):
+        images = [clusters.paths[row] for row in rows.tolist()]
+        named |= {spot_gif_path(Path(), rank).stem: (f"Weak spot {rank}", images)} if images else {}
+    return named
+
+
+def keep_heatmap(folder: Path, clusters: str, heatmap: Heatmap) -> None:
+    """Keep it; `clusters` as of `rccs.clusters.run_of`."""
+    arrays = {name: getattr(heatmap, name) for name in ("failing", "right", "grounds")}
+    add_run(folder, HEATMAP, {HEATMAP_FILE: lambda path: np.savez(path, **arrays)}, clusters=clusters,
+            facts=heatmap.facts)  # fmt: skip
+
+
+def heatmaps_in(folder: Path, clusters: str, *, only: str = "") -> dict[str, Heatmap]:
+    """The last heatmap of each reason, or of one, by what `known_by` gives.
+
+    Raises
+    ------
+    SAFEError
+        One is damaged.
+    """
+    runs = [run for run in runs_of(folder, HEATMAP) if run.clusters == clusters]
+    last = {run.facts["images"]: run for run in runs if only in ("", run.facts["images"])}
+    found = {}
+    for images, run in last.items():
+        with reading_file(run, HEATMAP_FILE) as path:
+            arrays = read_arrays(path)
+            found[images] = Heatmap(arrays["failing"], arrays["right"], arrays["grounds"], run.facts)
+    return found
+
+
+# --- Pictures ---------------------------------------------------------------------------------------------------
+
+
+def panels(heatmap: Heatmap) -> list[tuple[str, Image.Image]]:
+    """Three pictures with their captions: of failing images, of right ones, and what the first lack."""
+    failing, right = (count(heatmap.facts[name], "image") for name in ("n_failing", "n_right"))
+    most = max(float(np.abs(one).max()) for one in (heatmap.failing, heatmap.right)) or 1.0
+    lost = np.minimum(heatmap.failing - heatmap.right, 0)
+    of_failing, of_right = heatmap.grounds
+    return [
+        (f"{failing} that the network gets wrong", _coloured(heatmap.failing / most, of_failing)),
+        (f"{right} of these classes that are right", _coloured(heatmap.right / most, of_right)),
+        ("Where less speaks for the truth", _coloured(lost / (-float(lost.min()) or 1.0), of_failing)),
+    ]
+
+
+def _coloured(values: np.ndarray, ground: np.ndarray) -> Image.Image:
+    """A heatmap from -1 to 1 over a grey picture, whose black and white give way to the colours."""
+    height, width = ground.shape
+    spread = np.asarray(Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR))
+    share = np.minimum(np.abs(spread), 1)[..., None] * MOST_COLOUR
+    colour = np.where(spread[..., None] > 0, FOR, AGAINST)
+    return Image.fromarray(((80 + 0.55 * ground[..., None]) * (1 - share) + colour * share).astype(np.uint8))
+
+
+def sheet(heatmap: Heatmap) -> Image.Image:
+    """The three pictures beside each other."""
+    return Image.fromarray(np.hstack([np.asarray(picture) for _, picture in panels(heatmap)]))
+
+
+def heatmaps_section(known: Material) -> Markup:
+    """The report's section: the reasons whose heatmaps are kept."""
+    kept = heatmaps_in(known.folder, known.review.run)
+    reasons = reasons_by_file(known.review, known.reasons).values()
+    named = [(name, heatmap_html(kept[images])) for name, paths in reasons if (images := known_by(paths)) in kept]
+    return filled("heatmaps.html", named=named)
+
+
+def heatmap_html(heatmap: Heatmap) -> Markup:
+    """The three pictures with their captions, and what the colours mean."""
+    pictures = {}
+    for caption, picture in panels(heatmap):
+        data = io.BytesIO()
+        picture.save(data, "JPEG", quality=85)
+        pictures[caption] = "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+    return filled("heatmap.html", pictures=pictures, told=heatmap.told, regression=heatmap.facts["regression"])

@@ -1,0 +1,212 @@
+"""The report: all results of a run in one HTML file, for the safety case. A folder in, `report.html` out.
+
+It needs neither a network nor scripts, and can be printed. File names, notes and other files' contents are escaped.
+Limits on the number of cards, images and rows keep it at a size that a browser opens at once; if something is left out,
+the report says so.
+
+Sources: ISO 21448:2022 (safety of the intended functionality), clauses 7 and 8; Attaoui et al., ACM TOSEM 32(3):79,
+2023, section 3.3 (five images suffice to recognize a root cause).
+"""
+
+import datetime
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from markupsafe import Markup
+
+from pipeline.reporting.cards import noise_section, rccs_section
+from pipeline.reporting.evidence.statement import present_basis
+from pipeline.reporting.export import REPORT_FILE
+from pipeline.reporting.first_page import first_page
+from pipeline.reporting.freshness import made_elements, made_from
+from pipeline.reporting.heatmaps import heatmaps_section
+from pipeline.reporting.improvement import retraining_section, unsafe_set_section
+from pipeline.reporting.markup import filled, picture_uri
+from pipeline.reporting.material import Material, carded
+from pipeline.reporting.provenance import edits_section, run_section, skipped_section
+from pipeline.reporting.register import register_section, scope_section
+from pipeline.reporting.rounds import rounds_html
+from pipeline.reporting.summary import summary_section
+from pipeline.reporting.weak_spots import confirmation_section, weak_spots_section
+from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
+from rccs.confidence import BOUND
+from rccs.dbscan.outcome import NOISE
+from rccs.profiles import load_profiles
+from rccs.review.review import Review, all_edits, load_review
+from rccs.review.scope import load_scope
+from rccs.review.spot_notes import folder_tested, notes_of_run
+from rccs.review.subjects import subjects_of
+from rccs.unsafe_set import UnsafeSet, load_unsafe_set
+from reasons.comparison import Reasons, load_reasons
+from reasons.confirmation import asked
+from reasons.probes import load_probes
+from reasons.register import register_of
+from store.output_folder import check_own, save_text
+from store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of
+from support.errors import SAFEError
+from support.files import prepare_folder
+from support.progress import Progress, no_progress
+from support.text import count
+from training.result import Retraining, retraining_of
+
+MOST_IMAGE_BYTES = 20 * 2**20
+# Number of images up to which they have this side and JPEG quality, to keep the report of many RCCs small.
+IMAGE_SIDES = ((300, 240, 82), (1000, 176, 78))
+SMALLEST_IMAGE = (128, 72)
+
+
+def subject(known: Material) -> str:
+    """The subject of the report: the end of the image folder's path."""
+    return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
+
+
+def reading_section(known: Material) -> Markup:
+    """What the words of the report mean, and what it is evidence for."""
+    return filled("reading.html", judged=known.review.notes, bound=BOUND)
+
+
+def limits_section(known: Material) -> Markup:
+    """What the report does not show."""
+    noise = count(int((known.clusters.labels == NOISE).sum()), "image")
+    return filled("limits.html", noise=noise, skipped=count(len(known.clusters.skipped), "skipped file"))
+
+
+# The sections in order: key, title, and the function that writes it.
+SECTIONS = (
+    ("scope", "Scope and operating domain", scope_section),
+    ("summary", "Summary", summary_section),
+    ("reading", "How to read this report", reading_section),
+    ("rccs", "Root cause clusters", rccs_section),
+    ("weak-spots", "Weak spots", weak_spots_section),
+    ("heatmaps", "Where the network looks", heatmaps_section),
+    ("confirmation", "On a fresh test set", confirmation_section),
+    ("register", "Register", register_section),
+    ("noise", "Images in no cluster", noise_section),
+    ("skipped", "Skipped images", skipped_section),
+    ("edits", "What was changed by hand", edits_section),
+    ("unsafe-set", "The images to label (the unsafe set)", unsafe_set_section),
+    ("retraining", "Retraining", retraining_section),
+    ("rounds", "Rounds", lambda known: rounds_html(known.folder)),
+    ("run", "How the clusters were found", run_section),
+    ("limits", "Limits", limits_section),
+)
+
+
+def write_report(folder: Path, *, basis: str | None = None, progress: Progress = no_progress) -> Path:
+    """Write `report.html` for the run in a folder, and return its path.
+
+    Parameters
+    ----------
+    basis : str, optional
+        As of `pipeline.reporting.material.Material`; by default that of the present evidence.
+
+    Raises
+    ------
+    SAFEError
+        There are no clusters, one of the files is damaged, or the report cannot be written.
+    """
+    prepare_folder(folder)
+    check_own(folder, REPORT_FILE)
+    save_text(folder, REPORT_FILE, report_html(folder, basis=basis, progress=progress))
+    return folder / REPORT_FILE
+
+
+def report_html(folder: Path, *, basis: str | None = None, progress: Progress = no_progress) -> str:
+    """The report of the run in a folder, an HTML document.
+
+    Raises
+    ------
+    SAFEError
+        There are no clusters, or one of the files is damaged.
+    """
+    digests = made_from(folder)  # before it is read: what changes meanwhile counts as changed since
+    known = _gather(folder, progress)._replace(basis=present_basis(folder) if basis is None else basis)
+    now = datetime.datetime.now().astimezone()
+    return filled(
+        "report.html", known=known, subject=subject(known), made=Markup(made_elements(digests, now)), now=now,
+        found=datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo),
+        fingerprint=fingerprint(known.clusters), first_page=first_page(known),
+        sections=[(key, name, content(known)) for key, name, content in SECTIONS],
+    )  # fmt: skip
+
+
+# --- The material -----------------------------------------------------------------------------------------------
+
+
+T = TypeVar("T")
+
+
+def _gather(folder: Path, progress: Progress) -> Material:
+    review = load_review(folder)
+    missing: dict[str, str] = {}
+
+    def read(name: str, load: Callable[[], T], otherwise: T) -> T:
+        """What is read or, if that is not possible, something else and the reason in `missing`."""
+        try:
+            return load()
+        except SAFEError as error:
+            missing[name] = str(error)
+            return otherwise
+
+    reasons = read("reasons", lambda: load_reasons(folder, review.original), Reasons())
+    rates, spot_notes, tested = reasons.rates(review.clusters), notes_of_run(folder), folder_tested(folder)
+    runs = present_runs(folder)
+    return Material(
+        folder=folder, review=review, edits=all_edits(folder, review),
+        profiles=read("profiles", lambda: {profile.rcc: profile.text for profile in load_profiles(folder)}, {}),
+        reasons=reasons, rates=rates, spot_notes=spot_notes, missing=missing,
+        confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
+        probes=read("probes", lambda: load_probes(runs.get(PROBES)), []),
+        register=register_of(
+            review, subjects_of(review.clusters, folder), reasons, rates, spot_notes, tested,
+            read("fresh", lambda: asked(runs.get(CONFIRMATION), review), {}),
+        ),
+        scope=load_scope(folder),
+        unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
+        retraining=read("retraining", lambda: _retraining(folder, review), None),
+        run=run_record(folder), found=runs[CLUSTERS].time,
+        images=_images(review.clusters, carded(review.clusters, rates), progress),
+    )  # fmt: skip
+
+
+def _unsafe_set(folder: Path, clusters: str) -> UnsafeSet | None:
+    """The unsafe set of these clusters; a SAFEError if there is none."""
+    if SELECTION not in present_runs(folder):
+        raise SAFEError("No images to label (unsafe set) have been selected.")
+    unsafe = load_unsafe_set(folder)
+    if unsafe.clusters != clusters:
+        raise SAFEError(
+            "The unsafe set in this folder was selected for other clusters, or before these were last edited, and is "
+            "not part of this report. Select it again."
+        )
+    return unsafe
+
+
+def _retraining(folder: Path, review: Review) -> Retraining | None:
+    """The result of retraining with the unsafe set of these clusters; a SAFEError if there is none."""
+    if not runs_of(folder, RETRAINING):
+        raise SAFEError("The network has not been retrained.")
+    return retraining_of(folder, review)
+
+
+def _images(clusters: RootCauseClusters, rccs: list[int], progress: Progress) -> dict[str, str]:
+    """Data URIs of the samples, in the order of the RCCs, until the report would become too large."""
+    groups = [*rccs, *([NOISE] if NOISE in clusters.groups else [])]
+    paths = [path for rcc in groups for path in sample(clusters, rcc)]
+    side, quality = next((kind for most, *kind in IMAGE_SIDES if len(paths) <= most), SMALLEST_IMAGE)
+
+    def uri(path: str) -> str:
+        return picture_uri(clusters.image_root / path, side, quality)
+
+    images: dict[str, str] = {}
+    used = 0
+    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
+        for done, (path, data) in enumerate(zip(paths, pool.map(uri, paths), strict=True), start=1):
+            used += len(data)
+            if used <= MOST_IMAGE_BYTES:
+                images[path] = data
+            progress("Collecting images for the report", done, len(paths))
+    return images

@@ -1,0 +1,63 @@
+"""What files hold, whatever their names: which images are the same, and digests of large files."""
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from support.images import read_bytes
+
+
+def content_key(data: bytes) -> bytes:
+    """Digest of an image file's content, 16 bytes (BLAKE2b)."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def in_common(files: Sequence[Path], others: Sequence[Path]) -> np.ndarray:
+    """Whether each file has the content of one of the others: ndarray of shape (n_files,), bool.
+
+    Only files of equal sizes are read; those that cannot be read have nothing in common.
+    """
+    sizes, of_others = ([size_of(file) for file in each] for each in (files, others))
+    both = set(sizes) & set(of_others) - {None}
+    contents = {content_of(file) for file, size in zip(others, of_others, strict=True) if size in both} - {None}
+    same = (size in both and content_of(file) in contents for file, size in zip(files, sizes, strict=True))
+    return np.fromiter(same, bool, len(files))
+
+
+def size_of(file: Path) -> int | None:
+    """In bytes; None if it cannot be read."""
+    try:
+        return file.stat().st_size
+    except OSError:
+        return None
+
+
+def content_of(file: Path) -> bytes | None:
+    """A digest of the content; None if it cannot be read."""
+    try:
+        return content_key(read_bytes(file))
+    except OSError:
+        return None
+
+
+def digest_of(path: Path, kind: str = "sha256") -> str:
+    """The SHA-256, or MD5, of a file, in hexadecimal digits, computed once in a process.
+
+    As in git's index, one that is known is valid while the file's size, inode and times are unchanged.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    state = path.stat()
+    return _computed(path.absolute(), kind, (state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns))
+
+
+@functools.lru_cache
+def _computed(path: Path, kind: str, _: tuple[int, ...]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()

@@ -1,0 +1,161 @@
+import dataclasses
+import os
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pytest
+
+from pipeline.descriptions import show_present
+from pipeline.generation import generate_clusters
+from pipeline.reporting import history
+from pipeline.reporting.history import find_run, list_runs, prune_runs, restore_run
+from rccs.clusters import CLUSTERS_FILE, load_clusters, save_clusters
+from rccs.dbscan.outcome import NOISE
+from rccs.review.edits import merge_rccs
+from rccs.review.notes import RccNote
+from rccs.review.review import Review, load_review, set_note
+from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_SET_FILE, load_unsafe_set
+from store.database import DATABASE_FILE
+from store.runs import CLUSTERS, RUNS_FOLDER, present_runs
+from support.errors import SAFEError
+from tests.helpers.places import digests_of, in_run, names_in, runs_as_they_are, shown_in
+from tests.helpers.worked_on import known_of, select, work_on
+from training.result import MODEL_FILE, RETRAINING_FILE
+
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch):
+    """A clock that goes on by a minute with each run, from noon."""
+
+    class Clock:
+        now = NOON
+
+    monkeypatch.setattr("store.entries._now", lambda: Clock.now.isoformat())
+    return Clock
+
+
+@pytest.fixture
+def out(clusters, tmp_path):
+    """An output folder whose clusters were found at noon."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    save_clusters(clusters, folder)
+    return folder
+
+
+def other(clusters, shift: int = 1):
+    return dataclasses.replace(clusters, labels=np.roll(clusters.labels, shift))
+
+
+@pytest.fixture
+def replace(clock):
+    """A new run takes the place of the one in the folder, whose name is returned."""
+
+    def follow(clusters, folder) -> str:
+        name = present_name(folder)
+        clock.now += timedelta(minutes=1)
+        save_clusters(clusters, folder)
+        prune_runs(folder)
+        return name
+
+    return follow
+
+
+def present_name(folder) -> str:
+    return str(present_runs(folder)[CLUSTERS].number)
+
+
+def review_of(folder, name: str) -> Review:
+    """What was said and done of a run."""
+    return load_review(folder, original=load_clusters(folder, find_run(folder, name)))
+
+
+def test_the_same_clusters_found_again_in_the_same_way_are_one_run(clusters, out, replace, tmp_path):
+    set_note(out, RccNote(0, "night"))
+    replace(clusters, out)
+    assert [(run.name, run.current, run.named) for run in list_runs(out)] == [("3", True, 1)]
+    assert names_in(out / RUNS_FOLDER) == ["3"]
+    replace(dataclasses.replace(clusters, eps=clusters.eps + 1), out)  # in another way
+    assert [run.name for run in list_runs(out)] == ["4", "3"]
+    assert list_runs(tmp_path / "nothing") == ()
+
+
+def test_runs_are_listed_newest_first_with_what_they_found(clusters, out, replace):
+    set_note(out, RccNote(0, "night"))
+    merge_rccs(out, 2, 1)
+    name = replace(other(clusters), out)
+    current, earlier = list_runs(out)
+    assert (current.name, current.current, current.rccs, current.named) == (present_name(out), True, 3, 0)
+    assert (earlier.name, earlier.current, earlier.rccs, earlier.named) == (name, False, 2, 1)
+    assert (earlier.time, current.time) == (NOON, NOON + timedelta(minutes=1))
+    assert (earlier.images, earlier.noise, earlier.reducer) == (26, 2, "pca")
+    assert earlier.image_root == os.fspath(clusters.image_root)
+    assert review_of(out, earlier.name).notes[0].name == "night"
+    assert review_of(out, earlier.name).clusters.groups == [1, 0, NOISE]
+
+
+def test_an_earlier_run_that_is_opened_is_as_it_was_and_the_other_one_is_kept(clusters, out, replace, tmp_path):
+    work_on(clusters, out, tmp_path / "improvement")
+    shown, known, first = shown_in(out), known_of(out), present_name(out)
+    replace(other(clusters), out)
+    show_present(out)
+    assert not {UNSAFE_SET_FILE, FILENAMES_FILE, RETRAINING_FILE, MODEL_FILE} & {*names_in(out)}
+    select(out, tmp_path / "others", "green")
+    second, computed = present_name(out), runs_as_they_are(out)
+    assert restore_run(out, first).labels.tolist() == known["labels"]
+    show_present(out)
+    assert shown_in(out) == shown
+    assert known_of(out) == known
+    assert [(run.name, run.current) for run in list_runs(out)] == [(second, False), (first, True)]
+    # There and back again, with a note changed meanwhile: no run appears twice, and the note is kept.
+    set_note(out, RccNote(0, "darkness"))
+    restore_run(out, second)
+    show_present(out)
+    assert (out / FILENAMES_FILE).read_text() == "0.png\n"
+    assert [image.label for image in load_unsafe_set(out).images] == ["green"]
+    assert len(list_runs(out)) == 2
+    assert review_of(out, first).notes[0].name == "darkness"
+    assert restore_run(out, second).groups == [0, 1, 2, NOISE]  # the present one: nothing happens
+    assert runs_as_they_are(out) == computed
+
+
+def test_only_the_last_runs_are_kept_and_never_is_the_present_one_removed(clusters, out, replace, monkeypatch):
+    monkeypatch.setattr(history, "KEPT_RUNS", 3)
+    names = [replace(other(clusters, i), out) for i in range(1, 6)]
+    assert [run.name for run in list_runs(out)] == [present_name(out), *reversed(names[2:])]
+    assert names_in(out / RUNS_FOLDER) == [*names[2:], present_name(out)]
+    oldest = load_clusters(out, find_run(out, names[2])).labels.tolist()
+    assert restore_run(out, names[2]).labels.tolist() == oldest
+    prune_runs(out)
+    assert load_clusters(out).labels.tolist() == oldest
+
+
+def test_a_damaged_run_is_listed_as_damaged_and_cannot_take_the_place_of_a_good_one(clusters, out, replace):
+    file = in_run(out, CLUSTERS_FILE)
+    damaged, empty = replace(other(clusters), out), replace(other(clusters, 2), out)
+    file.write_bytes(file.read_bytes()[:1000])
+    (out / RUNS_FOLDER / empty / CLUSTERS_FILE).unlink()
+    before = digests_of(out / RUNS_FOLDER)
+    good, *bad = list_runs(out)
+    assert good.damaged == ""
+    assert [run.name for run in bad] == [empty, damaged]
+    assert "Received none" in bad[0].damaged
+    assert "not as SAFE wrote it" in bad[1].damaged
+    for run in bad:
+        with pytest.raises(SAFEError):
+            restore_run(out, run.name)
+    assert present_name(out) == good.name
+    assert digests_of(out / RUNS_FOLDER) == before
+
+
+def test_notes_that_cannot_be_read_are_told_before_a_new_run_and_not_overwritten(clusters, out, fake_network):
+    set_note(out, RccNote(0, "deadly"))
+    damaged = (out / DATABASE_FILE).read_bytes().replace(b"deadly", b"dead!y")
+    (out / DATABASE_FILE).write_bytes(damaged)
+    (clusters.image_root / "night_00.png").write_bytes(b"another image")
+    with pytest.raises(SAFEError, match=r"damaged \(entry 2 is not as it was written\)"):
+        generate_clusters(clusters.image_root, out)
+    assert fake_network.images_seen == 0
+    assert (out / DATABASE_FILE).read_bytes() == damaged

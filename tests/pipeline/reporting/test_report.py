@@ -1,0 +1,474 @@
+import csv
+import dataclasses
+import html.parser
+import json
+import os
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.descriptions import show_present
+from pipeline.reporting import material, report
+from pipeline.reporting.report import report_html, write_report
+from rccs.answers import Answers
+from rccs.clusters import LABELS_FILE, fingerprint, load_clusters, save_clusters
+from rccs.confidence import confidence_text, place_text
+from rccs.dbscan.outcome import NOISE
+from rccs.review.edits import merge_rccs, move_images, undo_edit
+from rccs.review.notes import RccNote, SpotNote
+from rccs.review.review import set_note
+from rccs.review.spot_notes import set_spot_note
+from rccs.spots.conditions import Literal
+from rccs.spots.rates import RATES_FILE
+from rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot
+from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, save_unsafe_set
+from reasons.comparison import Comparison, Reasons, save_reasons
+from reasons.register import REGISTER_FILE, write_register
+from SAFE_Tool import main
+from store.database import DATABASE_FILE
+from store.runs import CLUSTERS, present_runs
+from support.errors import SAFEError
+from support.images import Skipped
+from support.intervals import clopper_pearson
+from support.text import rate_text
+from tests.helpers.places import in_run
+from tests.helpers.small_models import FakeModel, retraining_for
+from tests.helpers.steadied import steadied
+from training.comparison import Answered, Share
+from training.finetuning import Epoch
+from training.result import RETRAINING_FILE, save_retraining
+from training.settings import Settings
+
+VOID = {"meta", "img", "br", "wbr"}
+
+
+class Page(html.parser.HTMLParser):
+    """An HTML document taken apart: its tags with attributes, its text, and whether every tag is closed in order."""
+
+    def __init__(self, document: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(document)
+        self.close()
+        assert self.open == [], "every tag is closed"
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.text += "".join(f"{word} " for word in data.split())
+
+    def of(self, tag: str) -> list[dict]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def saved(clusters, folder):
+    """A new output folder with these clusters in it."""
+    folder.mkdir()
+    save_clusters(clusters, folder)
+    return folder
+
+
+@pytest.fixture
+def out(clusters, tmp_path):
+    """An output folder with the clusters of the fixture in it."""
+    return saved(clusters, tmp_path / "out")
+
+
+def select(found, folder, **changes) -> None:
+    """An unsafe set of two images of RCC 0 and one of RCC 2, one of them labelled."""
+    images = (
+        UnsafeImage("new/a.png", 0, 0.1, True, "left"),
+        UnsafeImage("new/b.png", 0, 0.3, False),
+        UnsafeImage("new/c.png", 2, 0.2, True),
+    )
+    run = fingerprint(found)
+    unsafe = UnsafeSet(folder, images, 4, "N = ⌈a <formula>⌉ = 4", 9, (5, 1, 3), (), run, (1,), run=run)
+    save_unsafe_set(dataclasses.replace(unsafe, **changes), folder)
+
+
+def retrain(folder, **changes) -> None:
+    changed = tuple(Answered(f"left/{i:03}.png", "left", "up", "left") for i in range(25))
+    result = dataclasses.replace(
+        retraining_for(fingerprint(load_clusters(folder))),
+        model=Path("/models/<gaze>.keras"), accuracy_before=0.76, accuracy_after=0.845, test_size=2400,
+        improved=changed, worsened=changed[:2], per_class=(Share("left & up", 300, 200, 270),),
+        per_rcc=tuple(Share(str(rcc), n, 0, n // 2) for rcc, n in ((0, 10), (1, 8), (-1, 2))),
+        history=(Epoch(0, float("nan"), 0.9, 0.1, 1.0), Epoch(1, 0.5, 0.9, 0.8, 1.0)), best=1,
+        settings=Settings(1e-4), assumptions=("Pixels are scaled by <1/255>.",),
+    )  # fmt: skip
+    save_retraining(dataclasses.replace(result, **changes), FakeModel(b"weights"), folder)
+
+
+def test_the_report_is_one_file_that_loads_and_runs_nothing(out):
+    page = Page(write_report(out).read_text(encoding="utf-8"))
+    assert page.of("script") == page.of("link") == page.of("iframe") == []
+    images = page.of("img")
+    assert len(images) == 5 + 5 + 5 + 2
+    assert all(image["src"].startswith("data:image/jpeg;base64,") and image["alt"] for image in images)
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert all(link["href"].startswith("#") for link in page.of("a"))
+    assert "default-src 'none'" in page.of("meta")[1]["content"]
+    ids = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
+    assert {link["href"][1:] for link in page.of("a")} <= ids
+    style = (Path(report.__file__).with_suffix(".css")).read_text()
+    assert "url(" not in style
+    assert "@import" not in style
+
+
+def test_the_report_says_how_steady_rccs_are_and_which_images_lie_between_two(clusters, tmp_path):
+    known = steadied(clusters)
+    save_clusters(known, tmp_path)
+    document = report_html(tmp_path)
+    text = Page(document).text
+    for expected in (
+        f"{confidence_text(known, 1)}; 1 also near another RCC",
+        *(confidence_text(known, rcc) for rcc in (0, NOISE)),
+        place_text(known, known.paths.index("sea_00.png")),
+        "100 random parts of the images, each 50% to 80% of them, were clustered in the same way.",
+    ):
+        assert expected in text
+    assert re.search(r"52% +loose", text)
+    assert document.count(material.LOOSE) == 2  # in the table and with the RCC
+    assert "<b>1</b><span>loose RCCs</span>" in document
+    merge_rccs(tmp_path, 1, 0)
+    text = Page(report_html(tmp_path)).text
+    assert "Changed by hand: how steady it is now is not known" in text
+    assert "52%" not in text
+    assert "94%" not in text
+
+
+def test_the_table_of_rccs_says_what_they_are_taken_for(clusters, tmp_path):
+    assert "what its images have in common" not in section(report_html(saved(clusters, tmp_path / "plain")), "summary")
+    night = clusters.labels == 0
+    n = len(night)
+    answers = Answers(
+        np.where(night, "shirt", "bag"), np.where(night, "coat", "shoe"), np.full(n, 0.9, np.float32), "confidence"
+    )
+    table = section(report_html(saved(dataclasses.replace(clusters, answers=answers), tmp_path / "known")), "summary")
+    assert "Name, and what its images have in common" in table
+    assert table.count("All are shirt taken for coat") == 1
+    assert table.count("All are bag taken for shoe") == 2
+
+
+def test_names_notes_verdicts_and_edits_are_told(out):
+    set_note(out, RccNote(0, "night", "hazard H3", "unsafe"))
+    set_note(out, RccNote(NOISE, note="odd ones"))
+    merge_rccs(out, 2, 1)
+    move_images(out, ["sea_00.png"], 1)
+    undo_edit(out)
+    text = Page(report_html(out)).text
+    for expected in (
+        "RCC 0 · night",
+        "hazard H3",
+        "unsafe",
+        "odd ones",
+        "Merged RCC 2 into RCC 1",
+        "Moved sea_00.png from No cluster to RCC 1",
+        "Undone: Moved sea_00.png from No cluster to RCC 1",
+        "The clustering found 3 RCCs; after the edits there are 2, and 6 images changed cluster",
+    ):
+        assert expected in text
+    assert "RCC 2 6 images" not in text
+
+
+def test_the_unsafe_set_is_told_rcc_by_rcc(clusters, out):
+    select(clusters, out)
+    page = Page(report_html(out))
+    for expected in ("N = ⌈a <formula>⌉ = 4", "3 of 4 wanted: all candidates", "9 readable images", "RCC 1 (left out)"):
+        assert expected in page.text
+    rows = " ".join(page.text[page.text.index("12. The images to label (the unsafe set)", 500) :].split())
+    assert "RCC 0 5 2 1 1" in rows  # candidates, selected, within reach, labelled
+    assert "RCC 2 3 1 1 0" in rows
+    assert "nearest are selected, in proportion to its failing images, as far" in rows
+    select(clusters, out, quota="equal")
+    assert "nearest are selected, the same number for each RCC, as far" in " ".join(Page(report_html(out)).text.split())
+    assert "likely to get wrong" not in rows
+    select(clusters, out, model="/models/<gaze>.keras")
+    text = " ".join(Page(report_html(out)).text.split())
+    assert "Chosen with /models/<gaze>.keras" in text
+    assert "are those of the next nearest that <gaze>.keras is most likely to get wrong." in text
+
+
+def test_what_retraining_brought_is_told(out):
+    retrain(out)
+    text = Page(report_html(out)).text
+    for expected in (
+        "76.0% → 84.5%",
+        "+8.5 percentage points",
+        "Better beyond doubt: +1.0 points (95% interval 0.6 to 1.5; McNemar p < .0001)",
+        "Wrong now of 1,824 images right before: 2, 0.1% (95% interval 0.0% to 0.4%)",
+        "25 images that the network got wrong before",
+        "2 images that the network got right before",
+        "/models/<gaze>.keras",
+        "Pixels are scaled by <1/255>.",
+        "left & up",
+        "left/019.png",
+        "5 more; retraining.json lists all.",
+        "Training 1 epoch; epoch 1 was kept Settings",
+        "learning_rate 0.0001",
+        "the confusions cannot be shown",  # the result is as those of older versions
+    ):
+        assert expected in text
+    assert "left/020.png" not in text
+
+
+def test_a_retraining_of_other_clusters_or_damaged_is_said_to_be_so(clusters, out):
+    retrain(out)
+    save_clusters(dataclasses.replace(clusters, labels=np.roll(clusters.labels, 1)), out)
+    assert "was for other root cause clusters" in Page(report_html(out)).text
+    save_clusters(clusters, out)
+    in_run(out, RETRAINING_FILE).write_text("{}")
+    assert "is damaged" in Page(report_html(out)).text
+
+
+def find_spots(clusters, out) -> list[str]:
+    """Two weak spots in the folder; their conditions."""
+    dark, snow = Literal("light", "<", 0.2), Literal("label", "=", "snow")
+    spots = tuple(WeakSpot((each,), 20, 8, 0.2, 0.6, 0.1) for each in (dark, snow))
+    images = (np.arange(8), np.arange(10, 18))
+    save_reasons(Reasons(spots, images, None, 0.3), clusters, out, present_runs(out)[CLUSTERS])
+    return [spot.conditions for spot in spots]
+
+
+def section(document: str, key: str) -> str:
+    return re.search(rf"<section id='{key}'>.*?</section>", document, re.DOTALL)[0]
+
+
+def test_each_figure_of_the_first_page_is_in_the_files(clusters, out):
+    dark, _ = find_spots(clusters, out)
+    set_note(out, RccNote(0, "night", verdict="unsafe", hazard="night", status="closed"))
+    set_spot_note(out, SpotNote(dark, "", verdict="unclear"))
+    select(clusters, out)
+    retrain(out, test_size=2413)
+    write_register(out)
+    show_present(out)
+    text = Page(section(write_report(out).read_text(encoding="utf-8"), "first-page")).text
+    with (out / REGISTER_FILE).open(newline="") as table:
+        register = list(csv.DictReader(table))
+    with (out / UNSAFE_SET_FILE).open(newline="") as table:
+        unsafe = list(csv.DictReader(table))
+    result = json.loads((out / RETRAINING_FILE).read_text())
+    of = Counter(line.split("\t")[0] for line in (out / LABELS_FILE).read_text().splitlines())
+    images, judged = of.total(), Counter(row["verdict"] for row in register)
+    known = {
+        f"{images:,}", f"{len(of) - 1}", f"{of['-1'] / images:.1%}", f"{of['-1']}", f"{len(register)}",
+        f"{1 - of['-1'] / images:.0%}", f"{sum(judged.values()) - judged['']}", f"{judged['unsafe']}",
+        f"{len(unsafe)}", f"{sum(bool(row['label']) for row in unsafe)}", f"{result['test_size']:,}",
+        f"{result['accuracy_before']:.1%}", f"{result['accuracy_after']:.1%}", "30.0%",  # as find_spots gives it
+        *(row["reason"].split()[-1] for row in register),
+        f"{sum(row['status'] == 'closed' for row in register)}", f"{judged['']}",
+    }  # fmt: skip
+    for row in register:
+        known |= {row["tested"], row["wrong"]} - {""}
+        rates = [f"{float(row[part]):.0%}" for part in ("rate", "low", "high") if row[part]]
+        known |= {*rates, *(rate.rstrip("%") for rate in rates)}
+    figures = [one.rstrip(".,") for one in re.findall(r"\d[\d,.]*%?", text.replace("light < 0.2", ""))]
+    assert len(figures) > 25
+    assert {*figures} <= known
+
+
+def table_in(document: str, key: str, number: int = 0) -> list[list[str]]:
+    """The cells of a table of a section, without its heads."""
+    table = re.findall(r"<table.*?</table>", section(document, key), re.DOTALL)[number]
+    rows = re.findall(r"<tr.*?</tr>", table, re.DOTALL)[1:]
+    return [[" ".join(Page(cell).text.split()) for cell in re.findall(r"<td.*?</td>", row, re.DOTALL)] for row in rows]
+
+
+def rows_in(file: Path) -> list[dict[str, str]]:
+    with file.open(newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def rates_in(row: dict[str, str], *columns: str) -> list[str]:
+    return [rate_text(float(row[column])) for column in columns]
+
+
+def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
+    new = {"new_rate": 0.95, "new_low": 0.9, "new_high": 0.98}
+    dark = WeakSpot((Literal("light", "<", 0.2),), 400, 399, 0.98, 0.9999, 0.004, **new)
+    same = {rcc: np.flatnonzero(clusters.labels == rcc) for rcc in clusters.groups}
+    of_failing = np.array([next(row for row in same[rcc] if row != i) for i, rcc in enumerate(clusters.labels)])
+    of_right = np.repeat([same[0][0], same[1][0], same[2][0]], [2, 30, 700])
+    comparison = Comparison(np.arange(26), of_failing, of_right)
+    save_reasons(Reasons((dark,), (np.arange(8),), comparison, 26 / 758), clusters, out, present_runs(out)[CLUSTERS])
+    select(clusters, out)
+    show_present(out)
+    document = write_report(out).read_text(encoding="utf-8")
+    sizes = Counter(line.split("\t")[0] for line in (out / LABELS_FILE).read_text().splitlines())
+    unsafe, rates = rows_in(out / UNSAFE_SET_FILE), {row["rcc"]: row for row in rows_in(out / RATES_FILE)}
+    assert rates_in(rates["2"], "rate") == ["0.9%"], "which is neither 1 % nor none"
+    by_rcc = {cells[0].removeprefix("RCC "): cells for cells in table_in(document, "summary")}
+    for rcc, (_, _, size, share, fails, _, to_label) in by_rcc.items():
+        key = rcc if rcc != "No cluster" else "-1"
+        assert (size, share) == (f"{sizes[key]}", f"{sizes[key] / 26:.1%}")
+        if key in rates:
+            rate, elsewhere = rates_in(rates[key], "rate", "elsewhere")
+            assert re.fullmatch(rf"{rate} wrong .* elsewhere, {elsewhere}", fails)
+            assert to_label == f"{sum(row['rcc'] == key for row in unsafe)}"
+            card = Page(re.search(rf"<article class='card' id='rcc-{key}'>.*?</article>", document, re.DOTALL)[0]).text
+            assert f"{sizes[key]} images · {sizes[key] / 26:.1%} of all failing images" in card
+            assert {rate, elsewhere} <= {*re.findall(r"[\d.]+%", card)}
+    assert len(by_rcc) == 4
+    [spot], [cells] = rows_in(out / WEAK_SPOTS_FILE), table_in(document, "weak-spots")
+    rate, elsewhere, new, low, high = rates_in(spot, "rate", "elsewhere", "new_rate", "new_low", "new_high")
+    assert cells[2:5] == [f"{spot['wrong']} of {spot['tested']}, {rate}", f"{new} ({low[:-1]}–{high})", elsewhere]
+    assert (rate, elsewhere) == ("99.7%", "0.4%")
+    [shown] = [cells for cells in table_in(document, "first-page") if cells[0].startswith("weak spot 1")]
+    assert shown[1:3] == [f"{spot['wrong']} of {spot['tested']}", f"{new} ({low[:-1]}–{high})"]
+    selected = {cells[0]: cells[2:] for cells in table_in(document, "unsafe-set")}
+    for rcc in ("0", "2"):
+        mine = [row for row in unsafe if row["rcc"] == rcc]
+        counts = len(mine), sum(row["within_eps"] == "true" for row in mine), sum(bool(row["label"]) for row in mine)
+        assert selected[f"RCC {rcc}"] == [*map(str, counts)]
+
+
+def test_the_tables_of_retraining_have_the_figures_of_the_file(out):
+    retrain(out, trade_off=[{"share": 0.1, "right": 2000, "worsened": 7}])
+    document = report_html(out)
+    result = json.loads(in_run(out, RETRAINING_FILE).read_text())
+    for number, shares in enumerate((result["per_rcc"], result["per_class"])):
+        for cells, share in zip(table_in(document, "retraining", number), shares, strict=True):
+            n, before, after = share["images"], share["before"], share["after"]
+            low, high = clopper_pearson(np.array([after]), np.array([n]))
+            assert cells[1:] == [f"{n}", f"{before}", f"{after}", f"{after / n:.1%}", f"{low[0]:.1%} to {high[0]:.1%}"]
+    assert table_in(document, "retraining", 2) == [["10%", f"{2000 / result['test_size']:.1%}", "7"]]
+    assert f"{result['test_size']:,} images" in Page(section(document, "retraining")).text
+
+
+def test_weak_spots_have_the_engineers_name_verdict_and_note(clusters, out):
+    dark, snow = find_spots(clusters, out)
+    set_spot_note(out, SpotNote(dark, "", "<b>night", "hazard <H3>", "unsafe"))
+    set_spot_note(out, SpotNote('[["rain", ">=", 1.0]]', "", "rain", "", "unsafe"))  # found no more
+    set_spot_note(out, SpotNote(snow, "/other", "of another test set", "", "unsafe"))
+    document = report_html(out)
+    Page(document)
+    first, second = re.findall(r"<tr>.*?</tr>", section(document, "weak-spots"), re.DOTALL)[1:]
+    assert "<b>light &lt; 0.2</b><br>&lt;b&gt;night<p class='note'>hazard &lt;H3&gt;</p>" in first
+    assert "<span class='verdict unsafe'>unsafe</span>" in first
+    assert "<span class='verdict none'>not judged</span>" in second
+    assert "<div class='tile'><b>1</b><span>weak spots judged unsafe</span></div>" in section(document, "first-page")
+    assert "1 note on conditions that are not among these weak spots" in section(document, "weak-spots")
+    assert "another test set" not in document
+
+
+def test_markup_in_names_notes_and_files_is_shown_as_text(clusters, tmp_path):
+    evil = "<img src=x onerror=alert(1)>\"'&.png"
+    root = tmp_path / "a<b>&'\""
+    root.mkdir()
+    names = []
+    for i, path in enumerate(clusters.paths):
+        names.append(f"{i:02}{evil.replace('/', '')}" if i % 2 else path)
+        Image.open(clusters.image_root / path).save(root / names[-1])
+    odd = dataclasses.replace(
+        clusters,
+        image_root=root,
+        paths=tuple(names),
+        notice="</style><script>1</script>",
+        skipped=(Skipped(evil, "<b>reason</b>"),),
+    )
+    out = tmp_path / "out"
+    out.mkdir()
+    save_clusters(odd, out)
+    set_note(out, RccNote(0, "</title><script>alert(1)</script>", "<a href='http://x'>note</a>", "safe"))
+    move_images(out, [names[1]], 2 if names[1] not in odd.members(2) else 0)
+    page = Page(report_html(out))
+    assert page.of("script") == []
+    assert all(image["src"].startswith("data:") for image in page.of("img"))
+    assert all(link["href"].startswith("#") for link in page.of("a"))
+    assert "</title><script>alert(1)</script>" in page.text
+    assert "<a href='http://x'>note</a>" in page.text
+    assert f"01{evil}" in page.text
+    assert any(image["alt"].endswith(evil) for image in page.of("img"))
+
+
+def test_images_that_are_gone_and_names_that_are_not_unicode_are_no_obstacle(clusters, out):
+    paths = tuple("sea_\udcff.png" if path == "sea_00.png" else path for path in clusters.paths)
+    save_clusters(dataclasses.replace(clusters, paths=paths, image_root=out / "gone"), out)
+    page = Page(write_report(out).read_text(encoding="utf-8"))
+    assert len(page.of("img")) == 17
+    assert "sea_\ufffd.png" in page.text
+
+
+def test_very_many_rccs_are_cut_short_and_the_report_says_so(clusters, out, monkeypatch):
+    monkeypatch.setattr(material, "MOST_CARDS", 2)
+    page = Page(report_html(out))
+    assert "Only in the table above: 1 more RCC." in page.text
+    assert {attributes["id"] for _, attributes in page.tags if "id" in attributes} >= {"rcc-0", "rcc-1", "rcc-2"}
+    assert len(page.of("img")) == 12
+    monkeypatch.setattr(report, "MOST_IMAGE_BYTES", 10)
+    page = Page(report_html(out))
+    assert page.of("img") == []
+    assert "left out to keep this report small" in page.text
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_so_few_images_that_there_is_no_rcc_have_a_report(clusters, out, n):
+    rows = slice(0, n)
+    few = dataclasses.replace(
+        clusters,
+        paths=clusters.paths[rows],
+        labels=np.full(n, NOISE),
+        is_core=np.zeros(n, bool),
+        points=clusters.points[rows],
+        reach=np.zeros(0, np.float32),
+        settings=(),
+        k_distances=np.zeros(0, np.float32),
+        knee=None,
+    )
+    save_clusters(few, out)
+    text = Page(report_html(out)).text
+    assert "There are none: all failing images are in no cluster." in text
+    assert "nothing to tune" in text
+
+
+def test_the_command_line_writes_a_report(out, capsys):
+    assert main(["report", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"Written: {out / 'report.html'}\n"
+    assert "Why the network fails" in (out / "report.html").read_text(encoding="utf-8")
+    assert main(["report", "--out", str(out / "nothing")]) == 2
+    assert "Generate them first" in capsys.readouterr().err
+
+
+def test_a_report_says_what_was_found_and_what_is_not_there_yet(clusters, out):
+    text = Page(report_html(out)).text
+    for expected in (
+        "3 root cause clusters explain 92% of 26 failures.",
+        "What is open",
+        "RCC 0",
+        "10 images · 38.5% of all failing images · 10 core images",
+        "RCC 1",
+        "8 images · 30.8% of all failing images · 7 core images",
+        "not judged",
+        "2 images , 7.7% of all failing images",
+        "None: all images were used.",
+        "Nothing: the RCCs are as they were found.",
+        "No images to label (unsafe set) have been selected.",
+        "The network has not been retrained.",
+        "vgg16-conv-fake-float32",
+        fingerprint(clusters),
+        os.fspath(clusters.image_root),
+        "numpy " + np.__version__,
+        "ISO 21448",
+        "Reviewed by",
+    ):
+        assert expected in text
+
+
+def test_from_a_damaged_database_no_report_is_made_as_if_nothing_had_been_said(out):
+    set_spot_note(out, SpotNote('[["light", "<", 0.2]]', "", "night"))
+    (out / DATABASE_FILE).write_bytes((out / DATABASE_FILE).read_bytes().replace(b"night", b"nigh!"))
+    with pytest.raises(SAFEError, match=r"damaged \(entry 2 is not as it was written\)"):
+        report_html(out)
