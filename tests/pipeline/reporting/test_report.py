@@ -42,6 +42,7 @@ from training.comparison import Answered, Share
 from training.finetuning import Epoch
 from training.result import RETRAINING_FILE, save_retraining
 from training.settings import Settings
+from training.together import TradeOff
 
 VOID = {"meta", "img", "br", "wbr"}
 
@@ -336,7 +337,7 @@ def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
 
 
 def test_the_tables_of_retraining_have_the_figures_of_the_file(out):
-    retrain(out, trade_off=[{"share": 0.1, "right": 2000, "worsened": 7}])
+    retrain(out, trade_off=(TradeOff(0.1, 2000, 7),))
     document = report_html(out)
     result = json.loads(in_run(out, RETRAINING_FILE).read_text())
     for number, shares in enumerate((result["per_rcc"], result["per_class"])):
