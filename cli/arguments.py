@@ -140,10 +140,19 @@ def _add_confirm(commands: Commands) -> None:
 
 
 def _add_probe(commands: Commands) -> None:
-    probe = _add_command(commands, work.run_probe)
-    probe.path("model", "MODEL", "the network (default: that which the failures were collected with)", nargs="?")
-    probe.names("--reason", "such as “weak spot 1” or “RCC 0” (default: weak spots, and RCCs that fail more often)")
-    _add_loading_options(probe)
+    _add_asking(_add_command(commands, work.run_probe), "weak spots, and RCCs that fail more often")
+
+
+def _add_heatmaps(commands: Commands) -> None:
+    _add_asking(_add_command(commands, work.run_heatmaps), "all")
+
+
+def _add_asking(parser: Command, reasons: str) -> None:
+    """Whom to ask again, and about what."""
+    model = "the network, as for failures (default: the one whose failures were collected)"
+    parser.path("model", "MODEL", model, nargs="?")
+    parser.names("--reason", f"such as “weak spot 1” or “RCC 0”, also as files are named, RCC_00 (default: {reasons})")
+    _add_loading_options(parser)
 
 
 def _add_check(commands: Commands) -> None:
@@ -157,14 +166,6 @@ def _add_check(commands: Commands) -> None:
     check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
     _add_partial(check)
-
-
-def _add_heatmaps(commands: Commands) -> None:
-    heatmaps = _add_command(commands, work.run_heatmaps)
-    model = "the network, as for failures (default: the one whose failures were collected)"
-    heatmaps.path("model", "MODEL", model, nargs="?")
-    heatmaps.names("--reason", "an RCC or a weak spot, such as RCC_03 or weak_spot_01 (default: all)")
-    _add_loading_options(heatmaps)
 
 
 def _add_select(commands: Commands) -> None:

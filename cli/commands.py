@@ -257,13 +257,13 @@ def run_confirm(out: Path, options: argparse.Namespace) -> None:
 
 def run_probe(out: Path, options: argparse.Namespace) -> None:
     """Change the pixels of images to what a reason says, to tell whether it is the cause of failing."""
-    from dnn.model import DnnOptions
     from pipeline.probing import probe_reasons
     from support.text import printable
 
-    dnn = DnnOptions(options.rescale, options.trust_model)
     with terminal() as progress:
-        probes = probe_reasons(out, names=options.reason, model=options.model, options=dnn, progress=progress)
+        probes = probe_reasons(
+            out, options.reason, model=options.model, options=_dnn_options(options), progress=progress
+        )
     for found in probes:
         print(printable(f"{', '.join(filter(None, (found.reason, found.where)))}: {found.text}"))
     print(f"Written: probes.csv in {out}")

@@ -6,7 +6,7 @@ model or an image has changed.
 
 import functools
 import json
-import os
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,52 +14,29 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dnn.heatmaps import GRID
-from dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX, REQUESTED, SCALING_WORDS, DnnOptions
-from dnn.model_process import heatmaps_apart, load_apart
-from dnn.predictions import class_folders
+from dnn.model import AS_IN_THE_FILE, DnnOptions
+from dnn.model_process import heatmaps_apart
 from dnn.tested import AnsweredImages
-from pipeline.answers import answers_of_run
+from pipeline.asking import Asking, asking
 from pipeline.reporting.evidence.basis import sha256_if_there
-from pipeline.reporting.heatmaps import SIDE, Heatmap, heatmaps_in, keep_heatmap, known_by, reasons_by_file, sheet
-from rccs.answers import ERROR
-from rccs.review.review import Review, load_review
+from pipeline.reporting.heatmaps import SIDE, Heatmap, heatmaps_in, heatmaps_of, keep_heatmap, known_by, sheet
+from rccs.review.review import load_review
 from reasons.comparison import load_reasons
+from reasons.listed import Reason
 from store.output_folder import own_files, save_files, working
-from store.places import absolute
-from support.entries import is_within, path_of
-from support.errors import SAFEError
-from support.files import prepare_folder, read_record
+from support.entries import StrPath
+from support.files import prepare_folder
 from support.images import thumbnail
 from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE
 from support.text import printable
 
 HEATMAPS_FOLDER = "heatmaps"
 HEATMAPS_FILE = "heatmaps.json"
-OF_A_CASE = "model.keras"  # beside the failures of a case study
 FACTS = ("n_failing", "n_right", "model", "how")  # in the file
 MOST = 20  # failing images of a reason, and as many right ones
 
 
-def network_at_hand(image_root: Path, within: Path | None = None) -> tuple[Path, DnnOptions] | None:
-    """The network whose failures are in a folder, by what was recorded of them, or `model.keras` beside them.
-
-    None if it is not there any more.
-    """
-    folder, record = image_root.parent, _record_of(image_root)
-    file = Path(absolute(str(record.get("model") or OF_A_CASE), folder))
-    known = file.suffix.lower() in (*KERAS_SUFFIXES, ONNX_SUFFIX) and file.is_file() and is_within(file, within)
-    if not record or not known:
-        return None
-    told = next((text for text in record.get("assumptions", ()) if REQUESTED in text), "")
-    return file, DnnOptions(next((name for name, words in SCALING_WORDS.items() if words in told), None))
-
-
-def _record_of(image_root: Path) -> dict[str, Any]:
-    return read_record(image_root.parent / ACCURACY_FILE, errors="surrogateescape")
-
-
-class _Asked(NamedTuple):
+class _Wanted(NamedTuple):
     """The images of a reason to look at, as rows of the test set, and what their heatmap rests on."""
 
     failing: list[int]
@@ -68,70 +45,51 @@ class _Asked(NamedTuple):
 
 
 def look(
-    out: Path,
-    reasons: Collection[str] = (),
-    *,
-    model: str | os.PathLike | None = None,
-    options: DnnOptions | None = None,
-    within: Path | None = None,
-    progress: Progress = no_progress,
-) -> dict[str, Heatmap]:
+    out: Path, names: Collection[str] = (), *, model: StrPath | None = None, options: DnnOptions = AS_IN_THE_FILE,
+    within: Path | None = None, progress: Progress = no_progress,
+) -> dict[str, Heatmap]:  # fmt: skip
     """Compute where the network looks, keep it, and write `heatmaps/`.
 
     Parameters
     ----------
-    reasons : collection of str
-        Names of files of RCCs and weak spots (see `pipeline.reporting.heatmaps.reasons_by_file`); by default all.
-    model, options
-        As for `dnn.failures.find_failures`; by default what `network_at_hand` gives.
-    within : path, optional
-        Images and models are only read inside this folder.
+    names, model, options, within
+        As for `pipeline.asking.asking`.
 
     Returns
     -------
     dict of str to Heatmap
-        By these names.
+        By the names of the reasons' files.
 
     Raises
     ------
     SAFEError
-        There is no such reason, the network is not at hand or gives no heatmaps, or its answers are not known.
+        As of `asking`, or the network gives no heatmaps.
     """
     with working(out, "looking"):
         review = load_review(out)
-        root = review.original.image_root
-        network = (model, options or DnnOptions()) if model else network_at_hand(root, within)
-        tested = answers_of_run(out, review.original, within)
-        if network is None or tested is None:
-            missing = "its answers to its test set are not known" if network else "give the file of the model"
-            raise SAFEError(f"Expected the network and its answers, to see where it looks. Received one: {missing}.")
-        listed = reasons_by_file(review, load_reasons(out, review.original))
-        if unknown := sorted({*reasons} - {*listed}):
-            raise SAFEError(f"Expected reasons among {', '.join(listed) or 'none'}. Received: {', '.join(unknown)}.")
-        digest = sha256_if_there(path_of(network[0], "a Keras or ONNX model"))
-        wanted = [name for name in listed if not reasons or name in reasons]
-        asked = {known_by(listed[name][1]): _asked(tested, root, listed[name][1], digest) for name in wanted}
+        found = load_reasons(out, review.original)
+        asked = asking(out, review, found, names, model=model, options=options, within=within)
+        reasons, digest = [one for one in asked.reasons if one.images], sha256_if_there(asked.model)
+        wanted = {known_by(one.images): _wanted(asked, one, digest) for one in reasons}
         known = {images: heatmap.facts["key"] for images, heatmap in heatmaps_in(out, review.run).items()}
-        lacking = {images: one for images, one in asked.items() if known.get(images) != one.key}
-        for heatmap in _computed(network, tested, lacking, root, progress) if lacking else ():
+        lacking = {images: one for images, one in wanted.items() if known.get(images) != one.key}
+        for heatmap in _computed(asked, lacking, progress) if lacking else ():
             keep_heatmap(out, review.run, heatmap)
-        shown = write_heatmaps(out, review)
-        return {name: shown[name] for name in wanted}
+        shown = _write_heatmaps(out, heatmaps_of(asked.listed, out, review.run))
+        return {one.file: shown[one.file] for one in reasons}
 
 
-def _asked(tested: AnsweredImages, image_root: Path, paths: Sequence[str], model: str) -> _Asked:
+def _wanted(asked: Asking, reason: Reason, model: str) -> _Wanted:
     """Which images of a reason to look at: evenly spread, and for each a right one of the same class."""
-    rows = tested.rows_of(image_root, paths)
-    failing = _spread(rows[(rows >= 0) & ~tested.right[rows]], MOST)
+    tested, failing = asked.tested, _spread(asked.failing(reason), MOST)
     label, right = tested.answers.label, np.flatnonzero(tested.right)
-    if tested.answers.kind == ERROR:
+    if asked.regression:
         others = _spread(right, len(failing))
     else:
-        classes, counts = np.unique(label[failing], return_counts=True)
-        of_classes = zip(classes, counts.tolist(), strict=True)
+        of_classes = Counter(sorted(label[failing].tolist())).items()
         others = [row for name, n in of_classes for row in _spread(right[label[right] == name], n)]
     files = [sha256_if_there(tested.root / tested.paths[row]) for row in (*failing, *others)]
-    return _Asked(failing, others, known_by([model, *files]))
+    return _Wanted(failing, others, known_by([model, *files]))
 
 
 def _spread(rows: np.ndarray, n: int) -> list[int]:
@@ -140,28 +98,18 @@ def _spread(rows: np.ndarray, n: int) -> list[int]:
     return rows[places].tolist()
 
 
-def _computed(
-    network: tuple[Any, DnnOptions], tested: AnsweredImages, asked: Mapping[str, _Asked], root: Path, progress: Progress
-) -> list[Heatmap]:
+def _computed(asked: Asking, wanted: Mapping[str, _Wanted], progress: Progress) -> list[Heatmap]:
     """The heatmaps of reasons, by what they are known by."""
-    regression = tested.answers.kind == ERROR
-    dnn = load_apart(*network, task="regression" if regression else None, progress=progress)
-    rows = sorted({row for one in asked.values() for row in (*one.failing, *one.right)})
-    classes = tuple(_record_of(root).get("classes") or ()) or class_folders(tested.root)
-    labels = [str(tested.answers.label[row]) for row in rows]
-    if unknown := [label for label in labels if not (label if regression else label in classes)]:
-        raise SAFEError(
-            f"Expected the true {'numbers' if regression else 'class'} of each image as the model has them. Received: "
-            f"{printable(unknown[0]) or 'none'}. Is it the model of this analysis?"
-        )
-    truth = [[*map(float, label.split())] if regression else classes.index(label) for label in labels]
-    found = heatmaps_apart(dnn, tested.root, [tested.paths[row] for row in rows], truth, progress=progress)
+    dnn, tested = asked.load(progress), asked.tested
+    rows = sorted({row for one in wanted.values() for row in (*one.failing, *one.right)})
+    paths = [tested.paths[row] for row in rows]
+    found = heatmaps_apart(dnn, tested.root, paths, asked.truth(rows), progress=progress)
     maps = {rows[index]: one for index, one in zip(found.indices.tolist(), found.maps, strict=True)}
-    facts = {"model": printable(dnn.path.name), "how": found.how, "regression": regression}
-    return [_mean(one, maps, tested, {**facts, "images": images, "key": one.key}) for images, one in asked.items()]
+    facts = {"model": printable(dnn.path.name), "how": found.how, "regression": asked.regression}
+    return [_mean(one, maps, tested, {**facts, "images": images, "key": one.key}) for images, one in wanted.items()]
 
 
-def _mean(one: _Asked, maps: Mapping[int, np.ndarray], tested: AnsweredImages, facts: Mapping[str, Any]) -> Heatmap:
+def _mean(one: _Wanted, maps: Mapping[int, np.ndarray], tested: AnsweredImages, facts: Mapping[str, Any]) -> Heatmap:
     """The heatmap of a reason, from the maps of its images, by row."""
     failing, right = ([row for row in rows if row in maps] for rows in (one.failing, one.right))
     pictures = [[thumbnail(tested.root / tested.paths[row], SIDE) for row in rows] for rows in (failing, right)]
@@ -177,23 +125,13 @@ def _mean(one: _Asked, maps: Mapping[int, np.ndarray], tested: AnsweredImages, f
     return Heatmap(of_failing, of_right, grounds, {**facts, **numbers})
 
 
-def write_heatmaps(out: Path, review: Review) -> dict[str, Heatmap]:
-    """Write `heatmaps/`: pictures of all reasons whose heatmaps are kept, and what they are of; remove outdated ones.
-
-    Returns
-    -------
-    dict of str to Heatmap
-        By the names of the reasons' files.
-    """
-    known, files = heatmaps_in(out, review.run), dict[str, Any]()
-    listed = reasons_by_file(review, load_reasons(out, review.original))
-    images = {name: known_by(paths) for name, (_, paths) in listed.items()}
-    shown = {name: known[images[name]] for name in images if images[name] in known}
-    for name, heatmap in shown.items():
-        files[f"{HEATMAPS_FOLDER}/{name}.png"] = functools.partial(sheet(heatmap).save, format="PNG")
-    facts = {name: {fact: heatmap.facts[fact] for fact in FACTS} for name, heatmap in shown.items()}
-    folder = prepare_folder(out / HEATMAPS_FOLDER)
-    before = [f"{HEATMAPS_FOLDER}/{path.name}" for path in folder.glob("*.png")]
+def _write_heatmaps(out: Path, shown: Mapping[str, Heatmap]) -> Mapping[str, Heatmap]:
+    """Write `heatmaps/`: pictures of these reasons, and what they are of; remove outdated ones."""
+    facts = {name: {fact: one.facts[fact] for fact in FACTS} for name, one in shown.items()}
+    files: dict[str, Any] = {
+        f"{HEATMAPS_FOLDER}/{name}.png": functools.partial(sheet(one).save, format="PNG") for name, one in shown.items()
+    }
+    before = [f"{HEATMAPS_FOLDER}/{path.name}" for path in prepare_folder(out / HEATMAPS_FOLDER).glob("*.png")]
     files[f"{HEATMAPS_FOLDER}/{HEATMAPS_FILE}"] = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     save_files(out, files, remove=own_files(out, before))
     return shown

@@ -9,9 +9,8 @@ Pixels of right and failing images, and the DNN, in; probes, with their verdicts
 docs/decisions/056-probes.md has the evidence.
 """
 
-import csv
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -20,9 +19,10 @@ from PIL import Image
 
 from features.attributes import ATTRIBUTES, measure
 from rccs.spots.groups import counted, share_of
+from reasons.listed import Reason
 from store.runs import Run, reading_file
 from support.progress import Progress, no_progress
-from support.tables import from_cell, table_text
+from support.tables import read_own, table_text
 
 PROBES_FILE = "probes.csv"
 CAUSE, PARTLY, COMPANION, OPEN, NOT_MADE = "cause", "partly", "companion", "open", "not by pixels"
@@ -249,30 +249,6 @@ _NOT_MADE = (
 )
 
 
-class Asked(NamedTuple):
-    """A reason that is to be probed.
-
-    Attributes
-    ----------
-    reason, subject, where
-        As of `Probe`.
-    stated : set of str
-        Columns that its condition or card names; they are tried in any case.
-    rate : float
-        How often the DNN fails there.
-    failing, right : ndarray of int
-        Rows of the test set: failing images of it, and right ones that are not.
-    """
-
-    reason: str
-    subject: str
-    where: str
-    stated: set[str]
-    rate: float
-    failing: np.ndarray
-    right: np.ndarray
-
-
 class Images(NamedTuple):
     """Images of the test set: rows, pixels, groups as of `rccs.spots.groups.Groups`, and the attributes of each."""
 
@@ -307,7 +283,7 @@ def spread_over(rows: np.ndarray, of: np.ndarray, most: int) -> np.ndarray:
     return rows[order[np.argsort(np.arange(len(order)) - first, kind="stable")[:most]]]
 
 
-def probe(asked: Asked, right: Images, failing: Images, ask: Ask, *, progress: Progress = no_progress) -> list[Probe]:
+def probe(asked: Reason, right: Images, failing: Images, ask: Ask, *, progress: Progress = no_progress) -> list[Probe]:
     """Change the pixels of right and failing images, and count the answers that change; the clearest probe first.
 
     Parameters
@@ -324,7 +300,7 @@ def probe(asked: Asked, right: Images, failing: Images, ask: Ask, *, progress: P
     return probes or [Probe(*asked[:3], NOT_MADE)]
 
 
-def changes_of(asked: Asked, right: np.ndarray, failing: np.ndarray) -> list[Probe]:
+def changes_of(asked: Reason, right: np.ndarray, failing: np.ndarray) -> list[Probe]:
     """The attributes to change, yet without steps: those that are stated, and in which failing images differ most.
 
     Parameters
@@ -476,16 +452,12 @@ def load_probes(run: Run | None) -> list[Probe]:
     """
     if run is None:
         return []
-    with reading_file(run, PROBES_FILE) as path, path.open(encoding="utf-8", newline="") as file:
-        rows = [_from_row(row) for row in csv.DictReader(file, strict=True)]
-    by_probe = itertools.groupby(rows, lambda row: row[0][:5])
-    return [_together(list(own)) for _, own in by_probe]
+    with reading_file(run, PROBES_FILE) as path:
+        _, *rows = read_own(path)
+        return [_from_rows(list(own)) for _, own in itertools.groupby(rows, lambda row: row[:5])]
 
 
-def _from_row(row: Mapping[str, str]) -> tuple[Probe, Step]:
-    texts, numbers = [from_cell(row[name]) for name in COLUMNS[:5]], [float(row[c] or "nan") for c in COLUMNS[5:]]
-    return Probe._make([*texts, *numbers[:4], ()]), Step._make(numbers[4:])
-
-
-def _together(rows: Sequence[tuple[Probe, Step]]) -> Probe:
-    return rows[0][0]._replace(steps=tuple(step for _, step in rows if step.tested > 0))
+def _from_rows(rows: Sequence[Sequence[str]]) -> Probe:
+    numbers = [[float(text or "nan") for text in row[5:]] for row in rows]
+    steps = tuple(Step(*own[4:]) for own in numbers)
+    return Probe._make([*rows[0][:5], *numbers[0][:4], tuple(step for step in steps if step.tested > 0)])

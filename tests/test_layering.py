@@ -32,7 +32,9 @@ HOUSE = {
         "confusion given_answers rounds failures detection.coco detection.yolo detection.detections detection.crops "
         "detection.detector_failures detection.seen_objects failure_prediction"
     ),
-    "reasons": "groups order comparison confirmation probes register requirements nuisances looks similar_images",
+    "reasons": (
+        "groups order comparison confirmation listed probes register requirements nuisances looks similar_images"
+    ),
     "training": (
         "labels settings checkpoint finetuning second_pass together comparison certainty "
         "independence closure proof result compared"
@@ -44,7 +46,7 @@ HOUSE = {
         "reporting.register reporting.improvement reporting.provenance reporting.rounds reporting.export "
         "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.basis "
         "reporting.evidence.signature reporting.evidence.writing reporting.evidence.verification "
-        "reporting.safety_case reporting.history summaries moved run_record answers heatmaps descriptions "
+        "reporting.safety_case reporting.history summaries moved run_record answers asking heatmaps descriptions "
         "generation comparison confirmation probing checking improvement retraining exports migration"
     ),
     "page": (
@@ -52,7 +54,7 @@ HOUSE = {
         "serving.guard retraining.plots results folders jobs failures.collected picker pictures serving.mounts "
         "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
-        "clusters.looks clusters.probes clusters.rcc clusters.spots clusters.runs clusters.views "
+        "clusters.asked clusters.rcc clusters.spots clusters.runs clusters.views "
         "clusters.views_bar failures.view failures.tab labels.tab retraining.view "
         "retraining.tab unsafe.tab report.fresh report.register report.scope report.tab clusters.form clusters.tab "
         "rounds app"

@@ -103,12 +103,12 @@ def measured(
     others = [np.flatnonzero(tested.right & (tested.answers.label == name)) for name in label]
     right = [tested.paths[int(rng.choice(pool))] for pool in others]
     of = case.classes.index
-    maps = [
+    of_failing, of_right, of_predicted = (
         heatmaps(dnn, tested.root, paths, [of(name) for name in names])
         for paths, names in ((failing, label), (right, label), (failing, predicted))
-    ]
+    )
     masks = np.stack([cause_mask(case, subjects[f"test/{path}"], without) for path in failing])
-    return shares_of(*maps, masks)
+    return shares_of(of_failing, of_right, of_predicted, masks)
 
 
 def rows_of(name: str, folder: Path) -> list[tuple[str, str, Shares]]:

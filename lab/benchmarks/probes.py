@@ -18,13 +18,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.signal import fftconvolve
+from scipy.signal import fftconvolve  # type: ignore[attr-defined]
 
 from casestudies.sets import MODEL_FILE
 from dnn.model import Dnn, load_dnn, sized_for
 from dnn.predictions import Pixels, labelled_images, run_model
 from lab.benchmarks.results import tell
-from reasons.probes import CAUSE, COMPANION, MADE, OPEN, PARTLY, Ask, Asked, images_of, probe
+from reasons.listed import Reason
+from reasons.probes import CAUSE, COMPANION, MADE, OPEN, PARTLY, Ask, images_of, probe
 from support.errors import SAFEError
 
 DRAWN = 110  # images that get a change, and as many that do not
@@ -149,7 +150,7 @@ def verdict_on(pool: Pool, name: str, companion: bool) -> str | None:
     at = list(MADE).index(attribute)
     if abs(np.sign(failing_images.measured[:, at, None] - right_images.measured[:, at]).mean()) < LEAST_APART:
         return None  # nobody would take it for a reason
-    asked = Asked("planted", "", name, {attribute}, float(wrong.mean()), own, others)
+    asked = Reason("planted", "", name, stated={attribute}, rate=float(wrong.mean()))
     found = probe(asked, right_images, failing_images, pool.ask)
     print(name, companion, [one.text for one in found], file=sys.stderr)
     return found[0].verdict

@@ -7,10 +7,9 @@ from urllib.parse import quote
 import gradio as gr
 
 from page.assets import scripted
+from page.clusters.asked import LooksView, ProbeView
 from page.clusters.findings import findings_html
-from page.clusters.looks import LooksView
 from page.clusters.note import NoteView, OnRccs
-from page.clusters.probes import ProbeView
 from page.jobs import EDITS, VIEW, PageSettings
 from page.pictures import thumbnails
 from page.results import Shown
@@ -48,9 +47,10 @@ class RccView:
         self._settings = settings
         with gr.Column(elem_id="rcc-words"):
             self.player = lay_out_player("rcc-gif")
-            self.looks = LooksView(settings, "rcc")
+            self.looks = LooksView(settings, "rcc-look")
             self.heading = gr.HTML(elem_id="rcc-heading")
             self.probes = ProbeView(settings, "probe-rcc")
+            self.asked = self.looks, self.probes
             self.five = gr.Gallery(
                 show_label=False, columns=5, object_fit="contain", buttons=[], interactive=False, elem_id="rcc-sample",
                 elem_classes="safe-gallery",
@@ -82,8 +82,14 @@ class RccView:
 
     def show_heading(self, shown: Shown, rcc: int) -> dict:
         """The heading, and what probes say of the RCC."""
-        subject = "" if rcc == NOISE else subjects_of(shown.clusters, self._settings.out)[rcc]
-        return {self.heading: _heading(shown, rcc), **self.probes.show(shown, subject)}
+        return {self.heading: _heading(shown, rcc), **self.probes.show(shown, self._subject(shown, rcc))}
+
+    def show_looks(self, shown: Shown, rcc: int) -> dict:
+        """Where the network looks in the RCC."""
+        return self.looks.show(shown, self._subject(shown, rcc), shown.clusters.members(rcc))
+
+    def _subject(self, shown: Shown, rcc: int) -> str:
+        return "" if rcc == NOISE else subjects_of(shown.clusters, self._settings.out)[rcc]
 
     def show_pictures(self, shown: Shown, rcc: int) -> dict:
         """The rest of it."""
@@ -93,7 +99,7 @@ class RccView:
         others = [] if rcc == NOISE else nearest_rccs(clusters, rcc, n=clusters.n_rccs, centres=shown.centres)
         return {
             self.player: show_gif(path, title(rcc), images),
-            **self.looks.show(shown, [] if rcc == NOISE else clusters.members(rcc)),
+            **self.show_looks(shown, rcc),
             self.five: thumbnails(
                 clusters.image_root, sample(clusters, rcc), 240, self._settings.root, told_of(clusters, rcc)
             ),

@@ -3,9 +3,8 @@
 import gradio as gr
 
 from page.assets import scripted
-from page.clusters.looks import LooksView
+from page.clusters.asked import LooksView, ProbeView
 from page.clusters.note import NoteView, OnWeakSpots, named_spots, spot_judgement
-from page.clusters.probes import ProbeView
 from page.clusters.rcc import lay_out_player, show_gif
 from page.jobs import PageSettings, pane, put_away, reveal
 from page.pictures import data_uri
@@ -44,9 +43,10 @@ class SpotsView:
         """The GIF of the weak spot at hand, and the engineer's note on it."""
         with gr.Column(elem_id="spot-words"):
             self.player = lay_out_player("spot-gif")
-            self.looks = LooksView(self._settings, "spot")
+            self.looks = LooksView(self._settings, "spot-look")
             self.heading = gr.HTML(elem_id="spot-heading")
             self.probes = ProbeView(self._settings, "probe-spot")
+            self.asked = self.looks, self.probes
             with pane("spot-note-pane") as self.note_pane:
                 self.note_view = NoteView(self._settings, OnWeakSpots(self._settings))
 
@@ -125,11 +125,12 @@ class SpotsView:
 
     def show_one(self, shown: Shown, rank: int, forced: bool = True) -> dict:
         """A weak spot's GIF and note (see `NoteView.show`)."""
-        if not rank:
-            return {**self._show_gif(shown, rank), self.heading: "", **self.probes.show(shown, "")}
-        words = {self.heading: _heading(shown, rank), **self._show_note(shown, rank, forced)}
-        probes = self.probes.show(shown, shown.reasons.spots[rank - 1].conditions)
-        return {**self._show_gif(shown, rank), **words, **probes}
+        subject = shown.reasons.spots[rank - 1].conditions if rank else ""
+        paths = failing_in(shown, rank)
+        asked = {**self.looks.show(shown, subject if paths else "", paths), **self.probes.show(shown, subject)}
+        note = self._show_note(shown, rank, forced) if rank else {}
+        heading = _heading(shown, rank) if rank else ""
+        return {self.player: self._gif(rank, len(paths)), **asked, self.heading: heading, **note}
 
     def show_notes(self, shown: Shown, chosen: object) -> dict:
         """What was said meanwhile, in this window or another; the one at hand, by its conditions, stays."""
@@ -142,12 +143,9 @@ class SpotsView:
     def _show_note(self, shown: Shown, rank: int, forced: bool) -> dict:
         return {self.note_view.widget: self.note_view.show(shown, shown.reasons.spots[rank - 1].conditions, forced)}
 
-    def _show_gif(self, shown: Shown, rank: int) -> dict:
-        """The GIF of a weak spot."""
+    def _gif(self, rank: int, n: int) -> gr.HTML:
         path = spot_gif_path(self._settings.out, rank)
-        paths = failing_in(shown, rank)
-        gif = show_gif(path, f"Weak spot {rank}", len(paths) if path.is_file() else 0)
-        return {self.player: gif, **self.looks.show(shown, paths)}
+        return show_gif(path, f"Weak spot {rank}", n if path.is_file() else 0)
 
 
 def failing_in(shown: Shown, rank: int) -> list[str]:

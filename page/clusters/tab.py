@@ -8,12 +8,13 @@ from typing import Any
 import gradio as gr
 
 from page.assets import scripted
+from page.clusters.asked import AskedView
 from page.clusters.cards import CardsView
 from page.clusters.form import ClustersForm
 from page.clusters.images import ImagesView
 from page.clusters.rcc import RccView
 from page.clusters.runs import RunsView, refreshed
-from page.clusters.spots import SpotsView, failing_in, rank_of
+from page.clusters.spots import SpotsView, rank_of
 from page.clusters.views_bar import ViewsBar
 from page.job_view import JobView, News
 from page.jobs import (
@@ -39,15 +40,13 @@ from page.visitors import Window, maker_of
 from pipeline.comparison import explain_failures
 from pipeline.descriptions import mend
 from pipeline.generation import generate_clusters
-from pipeline.heatmaps import look
 from pipeline.reporting.elbow import elbow_svg
 from pipeline.reporting.markup import escaped, filled
 from pipeline.run_record import left_behind, nuisance_of, parameter_notes, prediction_notes, set_aside_notes
 from pipeline.summaries import cluster_summary, how_found
 from rccs.clusters import run_record
 from rccs.confidence import consensus_text, why_unknown
-from rccs.dbscan.outcome import NOISE
-from rccs.gifs import gif_notes, gif_path, spot_gif_path
+from rccs.gifs import gif_notes
 from rccs.review.edits import Maker
 from rccs.review.notes import title
 from rccs.review.review import Review, rcc_by_now
@@ -96,7 +95,7 @@ class ClustersTab:
         self._job_view = JobView(
             settings, TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
-            others=[self._rcc_view.probes.button, self._spots.probes.button],
+            others=[view.button for view in (*self._rcc_view.asked, *self._spots.asked)],
         )  # fmt: skip
         self._fold_outputs = [self.form.pane, self._folded, self._fold]
         self.outputs = [*self._job_view.outputs, *self._fold_outputs, self._pane, *self._window.outputs,
@@ -141,16 +140,12 @@ class ClustersTab:
             [*self._spots.outputs, *images_view.outputs], **LATEST, **IN_TURN,
         )  # fmt: skip
         cards.widget.select(self._on_select, [cards.widget, window.run], self._one_rcc, **LATEST, **IN_TURN)
-        rcc_view.probes.button.click(self._on_probe_rcc, [rcc_view.owner, window.run], outputs, **FOLLOW)
-        spot_at_hand = [self._spots.widget, window.run]
-        self._spots.probes.button.click(self._on_probe_spot, spot_at_hand, outputs, **FOLLOW)
+        for view, reason in ((rcc_view, rcc_view.owner), (self._spots, self._spots.widget)):
+            for asked in view.asked:
+                self._wire_asked(asked, reason, outputs)
         self._fold.click(lambda folded: self.show_form(not folded), self._folded, self._fold_outputs, **VIEW)
         rcc_view.wire(window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
-        at_hand, looks = [window.run, rcc, self._spots.widget], (rcc_view.looks, self._spots.looks)
-        pictures = [widget for view in looks for widget in view.outputs]
-        for view, inputs in zip(looks, (at_hand[:2], at_hand), strict=True):
-            view.button.click(self._on_look, inputs, outputs, **FOLLOW).then(self._on_looked, at_hand, pictures, **VIEW)
         self._views_bar.wire(
             images_view.colour, images_view.on_colour_of_link, [images_view.map, images_view.colour], window
         )
@@ -169,6 +164,15 @@ class ClustersTab:
         shown = [cards.widget, images_view.map, rcc_view.note_view.widget, *self._spots.noted]
         news.notes(self._on_notes, noted, shown, **LATEST, **EDITS)
         return loaded
+
+    def _wire_asked(self, asked: AskedView, reason: gr.Component, outputs: list) -> None:
+        def on_ask(*at_hand: Any) -> Iterator[dict]:
+            yield from self._on_ask(asked, *at_hand)
+
+        rcc_view, spots, run = self._rcc_view, self._spots, self._window.run
+        asking = asked.button.click(on_ask, [reason, run], outputs, **FOLLOW)
+        at_hand = [rcc_view.owner, spots.widget, run]
+        asking.then(self._on_answered, at_hand, [*rcc_view.outputs, *spots.outputs], **VIEW)
 
     # --- What the widgets show ----------------------------------------------------------------------------------
 
@@ -342,35 +346,20 @@ class ClustersTab:
         found = self.images_view.show_found(results, rows, f"with {where}")
         return {**self._spots.show_one(results, rank, forced=False), **found}
 
-    def _on_look(self, run: str, rcc: int, conditions: object = None) -> Iterator[dict]:
-        """Compute where the network looks in an RCC or, by its conditions, in a weak spot."""
-        settings, shown = self._settings, self._settings.results.shown
-        rank, n_rccs = rank_of(conditions, shown(run)), shown(run).clusters.n_rccs
-        file = (spot_gif_path(settings.out, rank) if rank else gif_path(settings.out, rcc, n_rccs)).stem
-        yield from self._job_view.start(
-            lambda job: look(settings.out, [file], within=settings.root, progress=job.progress),
-            lambda: {self._status: self._state(shown())},
-        )
+    def _on_ask(self, asked: AskedView, reason: object, run: str) -> Iterator[dict]:
+        """Ask the network about an RCC or, by its conditions, a weak spot."""
+        shown = self._settings.results.shown
+        name = f"RCC {reason}" if isinstance(reason, int) else f"weak spot {rank_of(reason, shown(run))}"
+        work = functools.partial(asked.work, reason=name)
+        yield from self._job_view.start(work, lambda: {self._status: self._state(shown())})
 
-    def _on_looked(self, run: str, rcc: int, conditions: object) -> dict:
+    def _on_answered(self, rcc: int | None, conditions: object, run: str) -> dict:
         """What is kept of the RCC and the weak spot at hand, which may be others by now."""
         shown = self._settings.results.shown(run)
-        return {
-            **self._rcc_view.looks.show(shown, shown.clusters.members(rcc) if rcc != NOISE else []),
-            **self._spots.looks.show(shown, failing_in(shown, rank_of(conditions, shown))),
-        }
-
-    def _on_probe_rcc(self, rcc: int | None, run: str) -> Iterator[dict]:
-        yield from self._probe(f"RCC {rcc}", run)
-
-    def _on_probe_spot(self, conditions: object, run: str) -> Iterator[dict]:
-        yield from self._probe(f"weak spot {rank_of(conditions, self._settings.results.shown(run))}", run)
-
-    def _probe(self, reason: str, run: str) -> Iterator[dict]:
-        """Ask whether a reason is the cause; the answer is shown as what changes in the folder is."""
-        self._settings.results.shown(run)  # refuses a window that shows other clusters
-        work = functools.partial(self._rcc_view.probes.work, reason=reason)
-        yield from self._job_view.start(work, lambda: {self._status: done(f"Asked: is {reason} the cause?")})
+        found = self._spots.show_one(shown, rank_of(conditions, shown), forced=False)
+        if isinstance(rcc, int) and rcc in shown.clusters.groups:
+            found |= {**self._rcc_view.show_heading(shown, rcc), **self._rcc_view.show_looks(shown, rcc)}
+        return found
 
     def _mended(self, chosen: int) -> dict:
         """Draw what a killed process did not."""

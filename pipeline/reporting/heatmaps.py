@@ -17,11 +17,7 @@ from PIL import Image
 
 from pipeline.reporting.markup import filled
 from pipeline.reporting.material import Material
-from rccs.clusters import rccs_of
-from rccs.gifs import gif_path, spot_gif_path
-from rccs.review.notes import title
-from rccs.review.review import Review
-from reasons.comparison import Reasons
+from reasons.listed import Reason, reasons_of
 from store.runs import HEATMAP, add_run, reading_file, runs_of
 from support.files import read_arrays
 from support.text import count
@@ -62,23 +58,11 @@ def known_by(paths: Iterable[str]) -> str:
     return hashlib.blake2b("\n".join(sorted(paths)).encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()
 
 
-def reasons_by_file(review: Review, reasons: Reasons) -> dict[str, tuple[str, list[str]]]:
-    """Each RCC and weak spot, with its failing images, by the name that its files have."""
-    clusters = review.clusters
-    named = {
-        gif_path(Path(), rcc, clusters.n_rccs).stem: (title(rcc), clusters.members(rcc)) for rcc in rccs_of(clusters)
-    }
-    for rank, rows in enumerate(reasons.images, start=1):
-        images = [clusters.paths[row] for row in rows.tolist()]
-        named |= {spot_gif_path(Path(), rank).stem: (f"Weak spot {rank}", images)} if images else {}
-    return named
-
-
 def keep_heatmap(folder: Path, clusters: str, heatmap: Heatmap) -> None:
     """Keep it; `clusters` as of `rccs.clusters.run_of`."""
-    arrays = {name: getattr(heatmap, name) for name in ("failing", "right", "grounds")}
-    add_run(folder, HEATMAP, {HEATMAP_FILE: lambda path: np.savez(path, **arrays)}, clusters=clusters,
-            facts=heatmap.facts)  # fmt: skip
+    arrays = heatmap._asdict()
+    facts = arrays.pop("facts")
+    add_run(folder, HEATMAP, {HEATMAP_FILE: lambda path: np.savez(path, **arrays)}, clusters=clusters, facts=facts)
 
 
 def heatmaps_in(folder: Path, clusters: str, *, only: str = "") -> dict[str, Heatmap]:
@@ -94,9 +78,14 @@ def heatmaps_in(folder: Path, clusters: str, *, only: str = "") -> dict[str, Hea
     found = {}
     for images, run in last.items():
         with reading_file(run, HEATMAP_FILE) as path:
-            arrays = read_arrays(path)
-            found[images] = Heatmap(arrays["failing"], arrays["right"], arrays["grounds"], run.facts)
+            found[images] = Heatmap(**read_arrays(path), facts=run.facts)
     return found
+
+
+def heatmaps_of(reasons: Iterable[Reason], folder: Path, clusters: str) -> dict[str, Heatmap]:
+    """The last heatmap of each of these reasons, by the name that its files have."""
+    kept = heatmaps_in(folder, clusters)
+    return {one.file: kept[images] for one in reasons if (images := known_by(one.images)) in kept}
 
 
 # --- Pictures ---------------------------------------------------------------------------------------------------
@@ -131,9 +120,9 @@ def sheet(heatmap: Heatmap) -> Image.Image:
 
 def heatmaps_section(known: Material) -> Markup:
     """The report's section: the reasons whose heatmaps are kept."""
-    kept = heatmaps_in(known.folder, known.review.run)
-    reasons = reasons_by_file(known.review, known.reasons).values()
-    named = [(name, heatmap_html(kept[images])) for name, paths in reasons if (images := known_by(paths)) in kept]
+    reasons = reasons_of(known.review, known.reasons, known.folder)
+    kept = heatmaps_of(reasons, known.folder, known.review.run)
+    named = [(one.title, heatmap_html(kept[one.file])) for one in reasons if one.file in kept]
     return filled("heatmaps.html", named=named)
 
 

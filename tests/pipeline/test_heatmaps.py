@@ -9,13 +9,16 @@ from PIL import Image
 
 from dnn.failures import find_failures
 from dnn.tested import read_predictions
-from page.clusters.looks import LooksView
+from page.clusters.asked import LooksView
 from page.jobs import Jobs, PageSettings
 from page.results import Results
 from pipeline.answers import with_answers
-from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER, look, network_at_hand
+from pipeline.asking import asking, model_at_hand
+from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER, look
 from pipeline.reporting.heatmaps import heatmap_html
 from rccs.clusters import save_clusters
+from rccs.review.review import load_review
+from reasons.comparison import Reasons
 from store.runs import HEATMAP, runs_of
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
@@ -98,11 +101,11 @@ def test_pictures_and_their_table_are_those_of_the_present_reasons(out):
 
 
 def test_what_is_missing_is_said(out):
-    with pytest.raises(SAFEError, match=r"^Expected reasons among RCC_0., RCC_0.\. Received: RCC_7\.$"):
+    with pytest.raises(SAFEError, match=r"^Expected reasons such as .* Received: RCC_7; there are RCC ., RCC .\.$"):
         look(out, ["RCC_7"])
     record = json.loads((out / ACCURACY_FILE).read_text())
     (out.parent / "m.keras").rename(out.parent / "other.keras")
-    assert network_at_hand(out / FAILURES) is None
+    assert model_at_hand(out / FAILURES) is None
     with pytest.raises(SAFEError, match="give the file of the model"):
         look(out)
     assert look(out, model=out.parent / "other.keras")
@@ -116,19 +119,20 @@ def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_reque
     record = json.loads((out / ACCURACY_FILE).read_text())
     told = ["Pixels: from -1 to 1 (as requested)."]
     (out / ACCURACY_FILE).write_text(json.dumps(record | {"assumptions": told}))
-    file, options = network_at_hand(out / FAILURES)
-    assert (file, options.rescale) == (out.parent / "m.keras", "signed")
-    assert network_at_hand(out / FAILURES, within=out) is None
+    asked = asking(out, load_review(out), Reasons(), ["RCC 1", "RCC_00"])
+    assert (asked.model, asked.options.rescale) == (out.parent / "m.keras", "signed")
+    assert {one.name for one in asked.reasons} == {"RCC 0", "RCC 1"}
+    assert model_at_hand(out / FAILURES, within=out) is None
 
 
 def test_the_page_offers_it_where_the_network_is_at_hand_and_shows_what_is_kept(out):
     view, shown = LooksView.__new__(LooksView), Results(out).shown()  # without its widgets
-    view._settings, view.button, view.pictures = PageSettings(out, Jobs(), Results(out)), "button", "pictures"
+    view._settings, view.button, view.answer = PageSettings(out, Jobs(), Results(out)), "button", "answer"
     red = shown.clusters.members(1)
 
     def seen(paths, shown=shown):
-        found = view.show(shown, paths)
-        return found["button"].visible, found["pictures"].visible
+        found = view.show(shown, "a reason" if paths else "", paths)
+        return found["button"].visible, found["answer"].visible
 
     known = shown._replace(reasons=shown.reasons._replace(base=0.3))
     assert seen(red) == (False, False)  # it is not known what the network gets right

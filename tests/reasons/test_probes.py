@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from reasons.listed import Reason
 from reasons.probes import (
     CAUSE,
     COMPANION,
@@ -12,7 +13,6 @@ from reasons.probes import (
     PARTLY,
     PROBES_FILE,
     Ask,
-    Asked,
     Probe,
     images_of,
     load_probes,
@@ -56,7 +56,7 @@ def asked_of(network) -> Ask:
 
 
 def probed(network, right: Drawn, failing: Drawn, of: np.ndarray | None = None, stated=frozenset()) -> list[Probe]:
-    asked = Asked("weak spot 1", "[]", "light < 0.4", set(stated), 0.9, np.zeros(0, int), np.zeros(0, int))
+    asked = Reason("weak spot 1", "[]", "light < 0.4", stated=set(stated), rate=0.9)
     groups = np.arange(len(right) + len(failing)) if of is None else of
     first, last = np.arange(len(right)), np.arange(len(right), len(right) + len(failing))
     images = images_of(first, right, groups[first]), images_of(last, failing, groups[last])
@@ -98,7 +98,7 @@ def test_each_attribute_is_made_and_undone_as_far_as_wanted(name):
     at = list(MADE).index(name)
     for wanted in (0.7, 1.3):
         failing = whole._replace(measured=whole.measured * np.where(np.arange(len(MADE)) == at, wanted, 1))
-        asked = Asked("RCC 0", "", "", {name}, 0.5, whole.rows, whole.rows)
+        asked = Reason("RCC 0", "", stated={name}, rate=0.5)
         found = next(p for p in probe(asked, whole, failing, asked_of(lambda _: True)) if p.attribute == name)
         assert found.made.value == pytest.approx(found.failing, rel=0.1)
 
@@ -111,7 +111,7 @@ def test_images_of_few_groups_tell_less():
     widths = []
     for of in (np.arange(28), np.arange(28) % 3):
         images = images_of(np.arange(16), right, of[:16]), images_of(np.arange(16, 28), failing, of[16:])
-        asked = Asked("RCC 0", "", "", {"brightness"}, 0.9, np.zeros(0, int), np.zeros(0, int))
+        asked = Reason("RCC 0", "", stated={"brightness"}, rate=0.9)
         made = next(one for one in probe(asked, *images, ask) if one.attribute == "brightness").made
         widths.append(made.rate_high - made.rate_low)
     assert widths[1] > 1.2 * widths[0]

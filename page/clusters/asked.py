@@ -1,0 +1,77 @@
+"""What the network says of the reason at hand when it is asked again: a button to ask it, and what is kept."""
+
+from collections.abc import Callable, Sequence
+
+import gradio as gr
+
+from page.jobs import Job, PageSettings
+from page.results import Shown
+from pipeline.asking import model_at_hand
+from pipeline.heatmaps import look
+from pipeline.probing import probe_reasons
+from pipeline.reporting.heatmaps import heatmap_html, heatmaps_in, known_by
+from pipeline.reporting.probes import probes_html
+from support.errors import SAFEError
+
+
+class AskedView:
+    """Lay out the button and the answer; `outputs` are both, `show` gives what they show.
+
+    Parameters
+    ----------
+    settings : PageSettings
+    elem_id : str
+        Of the button; that of the answer ends in `-answer`.
+    """
+
+    question: str
+    again: str
+    ask: Callable
+
+    def __init__(self, settings: PageSettings, elem_id: str):
+        self._settings = settings
+        self.button = gr.Button(self.question, size="sm", visible=False, elem_id=elem_id)
+        self.answer = gr.HTML(visible=False, elem_id=f"{elem_id}-answer")
+        self.outputs = [self.button, self.answer]
+
+    def show(self, shown: Shown, subject: str, images: Sequence[str] = ()) -> dict:
+        """What is kept of a reason, as of `reasons.listed.Reason`; nothing if it is empty."""
+        answer = self._kept(shown, subject, images) if subject else ""
+        there = subject and shown.reasons.base and model_at_hand(shown.clusters.image_root, self._settings.root)
+        return {
+            self.button: gr.Button(self.again if answer else self.question, visible=bool(there)),
+            self.answer: gr.HTML(answer, visible=bool(answer)),
+        }
+
+    def _kept(self, shown: Shown, subject: str, images: Sequence[str]) -> str:
+        raise NotImplementedError
+
+    def work(self, job: Job, reason: str) -> None:
+        """Ask about a reason, such as `RCC 0`."""
+
+        def progress(what: str, done: int, total: int) -> None:
+            job.tell(what, done, total)
+            if job.cancelled():
+                raise SAFEError("Stopped. This answer is not kept, earlier ones are.")
+
+        self.ask(self._settings.out, [reason], within=self._settings.root, progress=progress)
+
+
+class LooksView(AskedView):
+    """Where the network looks, below a GIF."""
+
+    question, again, ask = "Where it looks", "Look again", staticmethod(look)
+
+    def _kept(self, shown: Shown, subject: str, images: Sequence[str]) -> str:
+        key = known_by(images)
+        kept = heatmaps_in(self._settings.out, shown.review.run, only=key).get(key)
+        return heatmap_html(kept) if kept else ""
+
+
+class ProbeView(AskedView):
+    """Whether the condition of a reason is the cause, below its heading."""
+
+    question, again, ask = "Is it the cause?", "Ask again", staticmethod(probe_reasons)
+
+    def _kept(self, shown: Shown, subject: str, images: Sequence[str]) -> str:
+        return probes_html([probe for probe in shown.probes if probe.subject == subject])

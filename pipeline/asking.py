@@ -1,0 +1,147 @@
+"""An analysis whose DNN is asked again: the DNN, its reasons, and the truth of its images."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from dnn.model import AS_IN_THE_FILE, KERAS_SUFFIXES, ONNX_SUFFIX, REQUESTED, SCALING_WORDS, Dnn, DnnOptions
+from dnn.model_process import load_apart
+from dnn.predictions import class_folders
+from dnn.tested import AnsweredImages, has_objects
+from pipeline.answers import answers_of_run
+from rccs.answers import ERROR
+from rccs.profiles import Profile
+from rccs.review.review import Review
+from reasons.comparison import Reasons
+from reasons.listed import Reason, chosen, reasons_of
+from store.places import absolute
+from support.entries import StrPath, is_within, path_of
+from support.errors import SAFEError
+from support.files import read_record
+from support.progress import Progress
+from support.run_folder import ACCURACY_FILE
+from support.text import printable
+
+OF_A_CASE = "model.keras"  # beside the failures of a case study
+
+
+def _record_of(image_root: Path) -> dict:
+    return read_record(image_root.parent / ACCURACY_FILE, errors="surrogateescape")
+
+
+def model_at_hand(image_root: Path, within: Path | None = None) -> Path | None:
+    """The file of the DNN whose failures are in a folder, as it was recorded, or `model.keras` beside them.
+
+    None if it cannot be asked again: it is not there any more, or a detector, or was a table of answers.
+    """
+    record = _record_of(image_root)
+    file = Path(absolute(str(record.get("model") or OF_A_CASE), image_root.parent))
+    known = file.suffix.lower() in (*KERAS_SUFFIXES, ONNX_SUFFIX) and file.is_file() and is_within(file, within)
+    return file if record and known and not has_objects(image_root.parent) else None
+
+
+def _scaling(record: dict) -> str | None:
+    """How pixels are scaled, as requested; earlier versions only say so in a sentence."""
+    told = next((text for text in record.get("assumptions", ()) if REQUESTED in text), "")
+    return record.get("rescale") or next((name for name, words in SCALING_WORDS.items() if words in told), None)
+
+
+class Asking(NamedTuple):
+    """Whom to ask, and about what.
+
+    Attributes
+    ----------
+    review : Review
+    listed, reasons : list of Reason
+        All of the analysis, and those to ask about.
+    tested : AnsweredImages
+        The test set, with the answers that the DNN has given.
+    model : Path
+    options : DnnOptions
+    classes : tuple of str
+        In the order of the model's outputs.
+    threshold : float or None
+        Of a regression: an error above it is a failure.
+    """
+
+    review: Review
+    listed: list[Reason]
+    reasons: list[Reason]
+    tested: AnsweredImages
+    model: Path
+    options: DnnOptions
+    classes: tuple[str, ...]
+    threshold: float | None
+
+    @property
+    def regression(self) -> bool:
+        return self.tested.answers.kind == ERROR
+
+    def load(self, progress: Progress) -> Dnn:
+        """The DNN, in a process of its own."""
+        task = "regression" if self.regression else None
+        return load_apart(self.model, self.options, task=task, progress=progress)
+
+    def failing(self, reason: Reason) -> np.ndarray:
+        """The failing images of a reason that are in the test set, as rows of it."""
+        rows = self.tested.rows_of(self.review.clusters.image_root, reason.images)
+        return rows[(rows >= 0) & ~self.tested.right[rows]]
+
+    def truth(self, rows: Sequence[int]) -> list:
+        """Of images: the index of the true class; of a regression, the true numbers.
+
+        Raises
+        ------
+        SAFEError
+            The model does not have such a class.
+        """
+        labels = self.tested.answers.label[rows].tolist()
+        if unknown := [label for label in labels if not (label if self.regression else label in self.classes)]:
+            raise SAFEError(
+                f"Expected the true {'numbers' if self.regression else 'class'} of each image as the model has them. "
+                f"Received: {printable(unknown[0]) or 'none'}. Is it the model of this analysis?"
+            )
+        return [[*map(float, label.split())] if self.regression else self.classes.index(label) for label in labels]
+
+
+def asking(
+    out: Path, review: Review, found: Reasons, names: Collection[str], *, model: StrPath | None = None,
+    options: DnnOptions = AS_IN_THE_FILE, within: Path | None = None, profiles: Sequence[Profile] = (),
+) -> Asking:  # fmt: skip
+    """The DNN of an analysis and what it can be asked about.
+
+    Parameters
+    ----------
+    names : collection of str
+        As for `reasons.listed.chosen`; by default all reasons.
+    model : path, optional
+        By default what `model_at_hand` gives.
+    options : DnnOptions
+        What the engineer specifies about the model; by default pixels are scaled as they were for its answers.
+    within : path, optional
+        Images and models are only read inside this folder.
+    profiles : sequence of Profile
+        As for `reasons.listed.reasons_of`.
+
+    Raises
+    ------
+    SAFEError
+        There is no such reason, the model is not at hand, or its answers are not known.
+    """
+    root = review.clusters.image_root
+    tested, record = answers_of_run(out, review.original, within), _record_of(root)
+    file = path_of(model, "a model") if model else model_at_hand(root, within)
+    if file is None or tested is None or tested.answers.detector:
+        raise SAFEError(
+            "Expected the answers of a classifier or regression to its test set, and the model itself. Received: "
+            f"{out}, without {'them' if file else 'the model'}. Collect the failures with a model and cluster "
+            "them, or give the file of the model."
+        )
+    listed = reasons_of(review, found, out, profiles)
+    return Asking(
+        review, listed, chosen(listed, names) if names else listed, tested, file,
+        options._replace(rescale=options.rescale or _scaling(record)),
+        tuple(record.get("classes") or class_folders(tested.root)), record.get("threshold"),
+    )  # fmt: skip
