@@ -1,4 +1,4 @@
-"""Is it the cause? On the page, of a model that fails in the dark: a button, a cancel, an answer that is kept."""
+"""Is it the cause, and where does it look? Asked on the page, by keyboard, of a model that fails in the dark."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,8 @@ from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.reporting.report import report_html
 from SAFE_Tool import main
 from tests.helpers.browsing import FAKED, WAIT, opened, served_from, unfold
-from tests.helpers.small_models import red_model, saved
+from tests.helpers.small_models import saved
+from tests.page.test_accessibility import serious
 
 SIDE, COLOURS = 8, {"blue": (40, 40, 200), "red": (200, 40, 40)}
 
@@ -26,29 +27,51 @@ def draw(folder, name, n, light, seed):
         Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / name / f"{light}_{i:02d}.png")
 
 
+def model_that_fails_in_the_dark():
+    """Red, if there is enough of it."""
+    import keras
+
+    layers = keras.layers
+    red, enough = layers.Conv2D(1, 1), layers.Dense(1, activation="sigmoid")
+    given, mean = layers.Rescaling(1 / 255), layers.GlobalAveragePooling2D()
+    model = keras.Sequential([keras.Input((SIDE, SIDE, 3)), given, red, mean, enough])
+    red.set_weights([np.reshape([8.0, 0, -8], (1, 1, 3, 1)), np.zeros(1)])
+    enough.set_weights([np.ones((1, 1)), np.array([-2.0])])
+    return model
+
+
+def ask(page, name):
+    """By keyboard."""
+    button = page.locator(f"#{name}")
+    expect(button).to_be_enabled(timeout=4 * WAIT)
+    button.press("Enter")
+    return page.locator(f"#{name}-answer")
+
+
 @pytest.mark.slow
 def test_a_reason_is_probed_and_the_answer_is_kept(browser, fake_network, tmp_path, capsys):
-    model = red_model()
-    kernel, _ = model.layers[-1].get_weights()
-    model.layers[-1].set_weights([kernel, np.array([-2.0])])  # red, if there is enough of it
     test = tmp_path / "test"
     for name, light, n in (("blue", 1.0, 20), ("blue", 0.2, 10), ("red", 1.0, 20), ("red", 0.2, 12)):
         draw(test, name, n, light, n)
     out = tmp_path / "page" / "out"
-    find_failures(saved(model, tmp_path / "model.keras"), test, out)
+    find_failures(saved(model_that_fails_in_the_dark(), tmp_path / "model.keras"), test, out)
     generate_clusters(out / "failures", out, ClusteringSettings(extractor="vgg16-conv"))
     explain_failures(out)
     with served_from(out.parent, tool=FAKED) as served:
         with opened(browser, served) as page:
             unfold(page)
             page.locator("#spots [data-rank]").first.click()
-            page.locator("#probe-spot").click()
-            answer = page.locator("#probe-spot-answer")
+            answer = ask(page, "probe-spot")
             expect(answer).to_contain_text("It is the light", timeout=4 * WAIT)  # a process loads TensorFlow
             expect(answer.locator("svg").first).to_be_visible()
+            looks = ask(page, "spot-look")
+            expect(looks).to_contain_text("images that the network gets wrong", timeout=4 * WAIT)
+            expect(looks.locator("img")).to_have_count(3)
+            assert serious(page) == []
         with opened(browser, served) as page:
             page.locator("#spots [data-rank]").first.click()
             expect(page.locator("#probe-spot-answer")).to_contain_text("It is the light")
+            expect(page.locator("#spot-look-answer img")).to_have_count(3)
     assert "It is the light" in report_html(out)
     assert (out / "probes.csv").is_file()
     assert main(["probe", "--out", str(out), "--reason", "RCC 99"]) == 2
