@@ -13,8 +13,8 @@ from dnn.tested import AnsweredImages, has_objects
 from pipeline.answers import answers_of_run
 from rccs.answers import ERROR
 from rccs.profiles import Profile
-from rccs.review.review import Review
-from reasons.comparison import Reasons
+from rccs.review.review import Review, load_review
+from reasons.comparison import load_reasons
 from reasons.listed import Reason, chosen, reasons_of
 from store.places import absolute
 from support.entries import StrPath, is_within, path_of
@@ -60,10 +60,8 @@ class Asking(NamedTuple):
         The test set, with the answers that the DNN has given.
     model : Path
     options : DnnOptions
-    classes : tuple of str
-        In the order of the model's outputs.
-    threshold : float or None
-        Of a regression: an error above it is a failure.
+    record : dict
+        Of the failures that were collected; empty if there is none.
     """
 
     review: Review
@@ -72,12 +70,16 @@ class Asking(NamedTuple):
     tested: AnsweredImages
     model: Path
     options: DnnOptions
-    classes: tuple[str, ...]
-    threshold: float | None
+    record: dict
 
     @property
     def regression(self) -> bool:
         return self.tested.answers.kind == ERROR
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """In the order of the model's outputs."""
+        return tuple(self.record.get("classes") or class_folders(self.tested.root))
 
     def load(self, progress: Progress) -> Dnn:
         """The DNN, in a process of its own."""
@@ -97,18 +99,18 @@ class Asking(NamedTuple):
         SAFEError
             The model does not have such a class.
         """
-        labels = self.tested.answers.label[rows].tolist()
-        if unknown := [label for label in labels if not (label if self.regression else label in self.classes)]:
+        labels, classes = self.tested.answers.label[rows].tolist(), () if self.regression else self.classes
+        if unknown := [label for label in labels if not (label if self.regression else label in classes)]:
             raise SAFEError(
                 f"Expected the true {'numbers' if self.regression else 'class'} of each image as the model has them. "
                 f"Received: {printable(unknown[0]) or 'none'}. Is it the model of this analysis?"
             )
-        return [[*map(float, label.split())] if self.regression else self.classes.index(label) for label in labels]
+        return [[*map(float, label.split())] if self.regression else classes.index(label) for label in labels]
 
 
 def asking(
-    out: Path, review: Review, found: Reasons, names: Collection[str], *, model: StrPath | None = None,
-    options: DnnOptions = AS_IN_THE_FILE, within: Path | None = None, profiles: Sequence[Profile] = (),
+    out: Path, names: Collection[str], *, model: StrPath | None = None, options: DnnOptions = AS_IN_THE_FILE,
+    within: Path | None = None, profiles: Sequence[Profile] = (),
 ) -> Asking:  # fmt: skip
     """The DNN of an analysis and what it can be asked about.
 
@@ -130,18 +132,15 @@ def asking(
     SAFEError
         There is no such reason, the model is not at hand, or its answers are not known.
     """
-    root = review.clusters.image_root
+    review = load_review(out)
+    root, listed = review.clusters.image_root, reasons_of(review, load_reasons(out, review.original), out, profiles)
     tested, record = answers_of_run(out, review.original, within), _record_of(root)
     file = path_of(model, "a model") if model else model_at_hand(root, within)
     if file is None or tested is None or tested.answers.detector:
         raise SAFEError(
             "Expected the answers of a classifier or regression to its test set, and the model itself. Received: "
-            f"{out}, without {'them' if file else 'the model'}. Collect the failures with a model and cluster "
-            "them, or give the file of the model."
+            f"{out}, without {'them' if file else 'the model'}. Collect the failures with a model and cluster them, or "
+            "give the file of the model."
         )
-    listed = reasons_of(review, found, out, profiles)
-    return Asking(
-        review, listed, chosen(listed, names) if names else listed, tested, file,
-        options._replace(rescale=options.rescale or _scaling(record)),
-        tuple(record.get("classes") or class_folders(tested.root)), record.get("threshold"),
-    )  # fmt: skip
+    options = options._replace(rescale=options.rescale or _scaling(record))
+    return Asking(review, listed, chosen(listed, names) if names else listed, tested, file, options, record)

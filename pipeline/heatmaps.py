@@ -20,8 +20,6 @@ from dnn.tested import AnsweredImages
 from pipeline.asking import Asking, asking
 from pipeline.reporting.evidence.basis import sha256_if_there
 from pipeline.reporting.heatmaps import SIDE, Heatmap, heatmaps_in, heatmaps_of, keep_heatmap, known_by, sheet
-from rccs.review.review import load_review
-from reasons.comparison import load_reasons
 from reasons.listed import Reason
 from store.output_folder import own_files, save_files, working
 from support.entries import StrPath
@@ -66,16 +64,15 @@ def look(
         As of `asking`, or the network gives no heatmaps.
     """
     with working(out, "looking"):
-        review = load_review(out)
-        found = load_reasons(out, review.original)
-        asked = asking(out, review, found, names, model=model, options=options, within=within)
-        reasons, digest = [one for one in asked.reasons if one.images], sha256_if_there(asked.model)
+        asked = asking(out, names, model=model, options=options, within=within)
+        run, digest = asked.review.run, sha256_if_there(asked.model)
+        reasons = [one for one in asked.reasons if one.images]
         wanted = {known_by(one.images): _wanted(asked, one, digest) for one in reasons}
-        known = {images: heatmap.facts["key"] for images, heatmap in heatmaps_in(out, review.run).items()}
+        known = {images: heatmap.facts["key"] for images, heatmap in heatmaps_in(out, run).items()}
         lacking = {images: one for images, one in wanted.items() if known.get(images) != one.key}
         for heatmap in _computed(asked, lacking, progress) if lacking else ():
-            keep_heatmap(out, review.run, heatmap)
-        shown = _write_heatmaps(out, heatmaps_of(asked.listed, out, review.run))
+            keep_heatmap(out, run, heatmap)
+        shown = _write_heatmaps(out, heatmaps_of(asked.listed, out, run))
         return {one.file: shown[one.file] for one in reasons}
 
 

@@ -18,8 +18,6 @@ from pipeline.asking import Asking, asking
 from pipeline.descriptions import show_reasons
 from pipeline.run_record import groups_of, table_of
 from rccs.profiles import load_profiles
-from rccs.review.review import load_review
-from reasons.comparison import load_reasons
 from reasons.groups import named_groups
 from reasons.listed import Reason
 from reasons.probes import IMAGES, PROBES_FILE, Images, Probe, images_of, load_probes, probe, probes_text, spread_over
@@ -51,12 +49,11 @@ def probe_reasons(
         As of `asking`, or the model does not give these answers.
     """
     with working(out, "probing"):
-        review, run = load_review(out), present_runs(out)[CLUSTERS]
-        found = load_reasons(out, review.original, run)
-        asked = asking(
-            out, review, found, names, model=model, options=options, within=within, profiles=load_profiles(out)
-        )
-        if not found.base or (asked.regression and asked.threshold is None):
+        run = present_runs(out)[CLUSTERS]
+        asked = asking(out, names, model=model, options=options, within=within, profiles=load_profiles(out))
+        if any(one.rate != one.rate for one in asked.listed) or (
+            asked.regression and asked.record.get("threshold") is None
+        ):
             raise SAFEError(
                 "Expected an analysis that compares failing images with right ones and, of a regression, knows the "
                 f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."
@@ -114,7 +111,7 @@ class Sources(NamedTuple):
             for file, one in zip(images.files, pixels, strict=True):
                 Image.fromarray(one).save(file, compress_level=1)
             found = predict_apart(self.dnn, images.root, names, progress=self.progress)
-        return judge(self.dnn, images, found.indices, found.outputs, threshold=asked.threshold).right
+        return judge(self.dnn, images, found.indices, found.outputs, threshold=asked.record.get("threshold")).right
 
 
 def _sources(out: Path, asked: Asking, within: Path | None, progress: Progress) -> Sources:

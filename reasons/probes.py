@@ -42,9 +42,9 @@ Ask = Callable[[Sequence[Pixels], Sequence[int]], np.ndarray]
 class Making(NamedTuple):
     """How pixels are given less or more of an attribute: by an amount between 0, as they are, and the most."""
 
+    how: str  # in words: what was done to them
     make: Callable[[Pixels, float], Pixels]
     most: float
-    how: str  # in words: what was done to them
 
 
 def _scaled(pixels: Pixels, by: float) -> Pixels:
@@ -75,28 +75,18 @@ def _noisy(pixels: Pixels, by: float) -> Pixels:
     return pixels + by * np.random.default_rng(int(pixels.sum())).standard_normal(pixels.shape)
 
 
-_FROM_MEAN = _away_from(lambda pixels: _grey(pixels).mean())
-_FROM_GREY = _away_from(_grey)
+_from_mean, _from_grey = _away_from(lambda pixels: _grey(pixels).mean()), _away_from(_grey)
+_from_smooth, _from_blurred = _away_from(_smoothed), _away_from(lambda pixels: _blurred(pixels, 1.5))
 # For each attribute what it is called, and how there is less and more of it.
-MADE: dict[str, tuple[str, Making, Making]] = {
-    "brightness": ("light", Making(_scaled, -1, "darkened"), Making(_scaled, 20, "brightened")),
+MADE = {
+    "brightness": ("light", Making("darkened", _scaled, -1), Making("brightened", _scaled, 20)),
     "contrast": (
-        "contrast",
-        Making(_FROM_MEAN, -1, "given less contrast"),
-        Making(_FROM_MEAN, 10, "given more contrast"),
+        "contrast", Making("given less contrast", _from_mean, -1), Making("given more contrast", _from_mean, 10)
     ),
-    "sharpness": (
-        "sharpness",
-        Making(_blurred, 12, "blurred"),
-        Making(_away_from(lambda pixels: _blurred(pixels, 1.5)), 8, "sharpened"),
-    ),
-    "noise": ("noise", Making(_away_from(_smoothed), -1, "smoothed"), Making(_noisy, 80, "made noisy")),
-    "saturation": (
-        "colours",
-        Making(_FROM_GREY, -1, "made paler"),
-        Making(_FROM_GREY, 10, "made more colourful"),
-    ),
-}
+    "sharpness": ("sharpness", Making("blurred", _blurred, 12), Making("sharpened", _from_blurred, 8)),
+    "noise": ("noise", Making("smoothed", _from_smooth, -1), Making("made noisy", _noisy, 80)),
+    "saturation": ("colours", Making("made paler", _from_grey, -1), Making("made more colourful", _from_grey, 10)),
+}  # fmt: skip
 
 
 class Step(NamedTuple):
@@ -265,8 +255,8 @@ class Images(NamedTuple):
 
 def images_of(rows: np.ndarray, pixels: list[Pixels], of: np.ndarray) -> Images:
     """Measure images."""
-    measured = np.array([_values(one) for one in pixels]).reshape(len(pixels), len(MADE))
-    return Images(rows, pixels, of, measured)
+    measured = [list((_measured(one) | {"sharpness": _value("sharpness", one)}).values()) for one in pixels]
+    return Images(rows, pixels, of, np.reshape(measured, (len(pixels), len(MADE))))
 
 
 def spread_over(rows: np.ndarray, of: np.ndarray, most: int) -> np.ndarray:
@@ -383,7 +373,7 @@ def _verdict(found: Probe, rate: float) -> str:
 def changed_pixels(pixels: Pixels, change: Probe, degrees: Sequence[float]) -> list[Pixels]:
     """An image changed to each degree, each followed by a random change of the same size."""
     undone, pixels = degrees[0] < 0, pixels.astype(float)
-    make, most, _ = change.making(undone=undone)
+    _, make, most = change.making(undone=undone)
     wanted = change.usual if undone else change.failing
     up = wanted > _value(change.attribute, pixels)
     low, high = 0.0, most
@@ -414,10 +404,6 @@ def _otherwise(pixels: Pixels, changed: Pixels) -> Pixels:
 
 def _clipped(pixels: Pixels) -> Pixels:
     return np.clip(pixels, 0, 255)
-
-
-def _values(pixels: Pixels) -> list[float]:
-    return [_value("sharpness", pixels) if name == "sharpness" else one for name, one in _measured(pixels).items()]
 
 
 def _measured(pixels: Pixels, scale: int = 1) -> dict[str, float]:

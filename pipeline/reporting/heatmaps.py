@@ -4,9 +4,7 @@
 same for an RCC as for a weak spot.
 """
 
-import base64
 import hashlib
-import io
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +13,7 @@ import numpy as np
 from markupsafe import Markup
 from PIL import Image
 
-from pipeline.reporting.markup import filled
+from pipeline.reporting.markup import filled, jpeg_uri
 from pipeline.reporting.material import Material
 from reasons.listed import Reason, reasons_of
 from store.runs import HEATMAP, add_run, reading_file, runs_of
@@ -128,9 +126,5 @@ def heatmaps_section(known: Material) -> Markup:
 
 def heatmap_html(heatmap: Heatmap) -> Markup:
     """The three pictures with their captions, and what the colours mean."""
-    pictures = {}
-    for caption, picture in panels(heatmap):
-        data = io.BytesIO()
-        picture.save(data, "JPEG", quality=85)
-        pictures[caption] = "data:image/jpeg;base64," + base64.b64encode(data.getvalue()).decode("ascii")
+    pictures = {caption: jpeg_uri(picture, 85) for caption, picture in panels(heatmap)}
     return filled("heatmap.html", pictures=pictures, told=heatmap.told, regression=heatmap.facts["regression"])

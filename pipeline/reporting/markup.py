@@ -8,6 +8,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
+from PIL import Image
 
 from rccs.clusters import sample
 from rccs.confidence import place_text
@@ -19,9 +20,14 @@ VERDICT_WORDS = {"safe": "safe", "unsafe": "unsafe", "unclear": "unclear", "": "
 
 
 def picture_uri(file: Path, side: int, quality: int) -> str:
-    """An image as the report holds it, a JPEG as a data URI."""
+    """An image as the report holds it (see `jpeg_uri`)."""
+    return jpeg_uri(thumbnail(file, side), quality)
+
+
+def jpeg_uri(image: Image.Image, quality: int) -> str:
+    """A picture as a data URI."""
     buffer = io.BytesIO()
-    thumbnail(file, side).save(buffer, "JPEG", quality=quality)
+    image.save(buffer, "JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 

@@ -17,8 +17,6 @@ from pipeline.asking import asking, model_at_hand
 from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER, look
 from pipeline.reporting.heatmaps import heatmap_html
 from rccs.clusters import save_clusters
-from rccs.review.review import load_review
-from reasons.comparison import Reasons
 from store.runs import HEATMAP, runs_of
 from support.errors import SAFEError
 from support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
@@ -119,7 +117,7 @@ def test_the_network_at_hand_is_the_recorded_one_with_the_scaling_that_was_reque
     record = json.loads((out / ACCURACY_FILE).read_text())
     told = ["Pixels: from -1 to 1 (as requested)."]
     (out / ACCURACY_FILE).write_text(json.dumps(record | {"assumptions": told}))
-    asked = asking(out, load_review(out), Reasons(), ["RCC 1", "RCC_00"])
+    asked = asking(out, ["RCC 1", "RCC_00"])
     assert (asked.model, asked.options.rescale) == (out.parent / "m.keras", "signed")
     assert {one.name for one in asked.reasons} == {"RCC 0", "RCC 1"}
     assert model_at_hand(out / FAILURES, within=out) is None
