@@ -153,17 +153,7 @@ class ModelProcess(ProcessOfItsOwn):
             raise ValueError("the model does not take images of this size")
         return tuple(found)
 
-    def predict(self, question: dict[str, Any], progress: Progress, what: str) -> Predictions:
-        """As of `predict_apart`."""
-        (n, n_outputs, skipped), indices, outputs = self._numbers(question, (what, 0, 0), progress)
-        return Predictions(indices, outputs.reshape(n, n_outputs), tuple(Skipped(*one) for one in skipped))
-
-    def heatmaps(self, question: dict[str, Any], progress: Progress) -> Heatmaps:
-        """As of `heatmaps_apart`."""
-        (how, skipped), indices, maps = self._numbers(question, (WHAT, 0, 0), progress)
-        return Heatmaps(how, indices, maps.reshape(-1, GRID, GRID), tuple(Skipped(*one) for one in skipped))
-
-    def _numbers(
+    def numbers(
         self, question: dict[str, Any], report: Report, progress: Progress
     ) -> tuple[list[Any], np.ndarray, np.ndarray]:
         """Facts on images, which ones they are about, and numbers for each."""
@@ -203,7 +193,9 @@ def predict_apart(
     SAFEError
         As of `predict`, or the process has crashed or does not answer.
     """
-    return dnn.model.predict(_about(dnn, root, paths) | {"what": what}, progress, what)
+    question = _about(dnn, root, paths) | {"what": what}
+    (n, n_outputs, skipped), indices, outputs = dnn.model.numbers(question, (what, 0, 0), progress)
+    return Predictions(indices, outputs.reshape(n, n_outputs), tuple(Skipped(*one) for one in skipped))
 
 
 def heatmaps_apart(
@@ -216,7 +208,9 @@ def heatmaps_apart(
     SAFEError
         As of `heatmaps`, or the process has crashed or does not answer.
     """
-    return dnn.model.heatmaps(_about(dnn, root, paths) | {"truth": list(truth)}, progress)
+    question = _about(dnn, root, paths) | {"truth": list(truth)}
+    (how, skipped), indices, maps = dnn.model.numbers(question, (WHAT, 0, 0), progress)
+    return Heatmaps(how, indices, maps.reshape(-1, GRID, GRID), tuple(Skipped(*one) for one in skipped))
 
 
 def _about(dnn: Dnn, root: Path, paths: Sequence[str]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from dnn.model_process import heatmaps_apart
 from dnn.tested import AnsweredImages
 from pipeline.asking import Asking, asking
 from pipeline.reporting.evidence.basis import sha256_if_there
-from pipeline.reporting.heatmaps import SIDE, Heatmap, heatmaps_in, heatmaps_of, keep_heatmap, known_by, sheet
+from pipeline.reporting.heatmaps import SIDE, Heatmap, heatmaps_of, keep_heatmap, known_by, sheet
 from reasons.listed import Reason
 from store.output_folder import own_files, save_files, working
 from support.entries import StrPath
@@ -66,14 +66,17 @@ def look(
     with working(out, "looking"):
         asked = asking(out, names, model=model, options=options, within=within)
         run, digest = asked.review.run, sha256_if_there(asked.model)
-        reasons = [one for one in asked.reasons if one.images]
-        wanted = {known_by(one.images): _wanted(asked, one, digest) for one in reasons}
-        known = {images: heatmap.facts["key"] for images, heatmap in heatmaps_in(out, run).items()}
-        lacking = {images: one for images, one in wanted.items() if known.get(images) != one.key}
-        for heatmap in _computed(asked, lacking, progress) if lacking else ():
+        reasons = {known_by(one.images): one for one in asked.reasons if one.images}
+        wanted = {images: _wanted(asked, one, digest) for images, one in reasons.items()}
+        known = heatmaps_of(out, run, {images: one.images for images, one in reasons.items()})
+        for images in known:
+            if known[images].facts["key"] == wanted[images].key:
+                del wanted[images]
+        for heatmap in _computed(asked, wanted, progress) if wanted else ():
             keep_heatmap(out, run, heatmap)
-        shown = _write_heatmaps(out, heatmaps_of(asked.listed, out, run))
-        return {one.file: shown[one.file] for one in reasons}
+        shown = heatmaps_of(out, run, {one.file: one.images for one in asked.listed})
+        _write_heatmaps(out, shown)
+        return {one.file: shown[one.file] for one in asked.reasons if one.images}
 
 
 def _wanted(asked: Asking, reason: Reason, model: str) -> _Wanted:
@@ -122,7 +125,7 @@ def _mean(one: _Wanted, maps: Mapping[int, np.ndarray], tested: AnsweredImages, 
     return Heatmap(of_failing, of_right, grounds, {**facts, **numbers})
 
 
-def _write_heatmaps(out: Path, shown: Mapping[str, Heatmap]) -> Mapping[str, Heatmap]:
+def _write_heatmaps(out: Path, shown: Mapping[str, Heatmap]) -> None:
     """Write `heatmaps/`: pictures of these reasons, and what they are of; remove outdated ones."""
     facts = {name: {fact: one.facts[fact] for fact in FACTS} for name, one in shown.items()}
     files: dict[str, Any] = {
@@ -131,4 +134,3 @@ def _write_heatmaps(out: Path, shown: Mapping[str, Heatmap]) -> Mapping[str, Hea
     before = [f"{HEATMAPS_FOLDER}/{path.name}" for path in prepare_folder(out / HEATMAPS_FOLDER).glob("*.png")]
     files[f"{HEATMAPS_FOLDER}/{HEATMAPS_FILE}"] = json.dumps(facts, indent=1, ensure_ascii=False) + "\n"
     save_files(out, files, remove=own_files(out, before))
-    return shown

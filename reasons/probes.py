@@ -379,11 +379,11 @@ def changed_pixels(pixels: Pixels, change: Probe, degrees: Sequence[float]) -> l
     low, high = 0.0, most
     for _ in range(STEPS):
         middle = (low + high) / 2
-        enough = (_value(change.attribute, _clipped(make(pixels, middle))) >= wanted) == up
+        enough = (_value(change.attribute, make(pixels, middle).clip(0, 255)) >= wanted) == up
         low, high = (low, middle) if enough else (middle, high)
     versions = []
     for degree in degrees:
-        image = _clipped(make(pixels, abs(degree) * (low + high) / 2))
+        image = make(pixels, abs(degree) * (low + high) / 2).clip(0, 255)
         versions += [np.rint(image).astype(np.uint8), _otherwise(pixels, image)]
     return versions
 
@@ -397,13 +397,9 @@ def _otherwise(pixels: Pixels, changed: Pixels) -> Pixels:
     scattered = np.fft.ifft2(np.abs(np.fft.fft2(change, axes=(0, 1))) * phases, axes=(0, 1)).real
     factor = 1.0
     for _ in range(4):  # what is cut off at black and white makes it smaller
-        image = _clipped(pixels + factor * scattered)
+        image = (pixels + factor * scattered).clip(0, 255)
         factor *= size / max(float(np.sqrt(((image - pixels) ** 2).mean())), 1e-6)
     return np.rint(image).astype(np.uint8)
-
-
-def _clipped(pixels: Pixels) -> Pixels:
-    return np.clip(pixels, 0, 255)
 
 
 def _measured(pixels: Pixels, scale: int = 1) -> dict[str, float]:

@@ -26,7 +26,7 @@ from FE import extract_features
 from features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
 from features.weights import choose_extractor
 from pipeline.heatmaps import HEATMAPS_FILE, HEATMAPS_FOLDER
-from pipeline.reporting.heatmaps import heatmaps_in, known_by, panels
+from pipeline.reporting.heatmaps import heatmaps_of, panels
 from rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
 from rccs.dbscan.branches import SMALLEST_BRANCH
 from rccs.dbscan.density import Density
@@ -350,11 +350,12 @@ def draw_rccs(plt: Any, example: Example) -> Any:
 
 def draw_heatmaps(plt: Any, example: Example) -> Any:
     """Where the network looks in the images of five RCCs, in right ones, and what the first lack."""
-    kept = heatmaps_in(example.work, load_review(example.work).run)
-    figure, axes = plt.subplots(3, len(LOOKED_AT), figsize=(9, 5.1), squeeze=False)
     rcc_of = {name: rcc for rcc, name in example.names.items()}
+    members = {name: example.clusters.members(rcc_of[name]) for name in LOOKED_AT}
+    kept = heatmaps_of(example.work, load_review(example.work).run, members)
+    figure, axes = plt.subplots(3, len(LOOKED_AT), figsize=(9, 5.1), squeeze=False)
     for column, name in zip(axes.T, LOOKED_AT, strict=True):
-        pictures = [picture for _, picture in panels(kept[known_by(example.clusters.members(rcc_of[name]))])]
+        pictures = [picture for _, picture in panels(kept[name])]
         for axis, picture in zip(column, pictures, strict=True):
             axis.imshow(np.asarray(picture))
             axis.set(xticks=[], yticks=[])

@@ -9,7 +9,7 @@ from page.results import Shown
 from pipeline.asking import model_at_hand
 from pipeline.heatmaps import look
 from pipeline.probing import probe_reasons
-from pipeline.reporting.heatmaps import heatmap_html, heatmaps_in, known_by
+from pipeline.reporting.heatmaps import heatmap_html, heatmaps_of
 from pipeline.reporting.probes import probes_html
 from support.errors import SAFEError
 
@@ -27,6 +27,7 @@ class AskedView:
     question: str
     again: str
     ask: Callable
+    _kept: Callable[..., str]
 
     def __init__(self, settings: PageSettings, elem_id: str):
         self._settings = settings
@@ -42,9 +43,6 @@ class AskedView:
             self.button: gr.Button(self.again if answer else self.question, visible=bool(there)),
             self.answer: gr.HTML(answer, visible=bool(answer)),
         }
-
-    def _kept(self, shown: Shown, subject: str, images: Sequence[str]) -> str:
-        raise NotImplementedError
 
     def work(self, job: Job, reason: str) -> None:
         """Ask about a reason, such as `RCC 0`."""
@@ -63,9 +61,8 @@ class LooksView(AskedView):
     question, again, ask = "Where it looks", "Look again", staticmethod(look)
 
     def _kept(self, shown: Shown, subject: str, images: Sequence[str]) -> str:
-        key = known_by(images)
-        kept = heatmaps_in(self._settings.out, shown.review.run, only=key).get(key)
-        return heatmap_html(kept) if kept else ""
+        kept = heatmaps_of(self._settings.out, shown.review.run, {subject: images})
+        return heatmap_html(kept[subject]) if kept else ""
 
 
 class ProbeView(AskedView):

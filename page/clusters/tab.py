@@ -166,8 +166,13 @@ class ClustersTab:
         return loaded
 
     def _wire_asked(self, asked: AskedView, reason: gr.Component, outputs: list) -> None:
-        def on_ask(*at_hand: Any) -> Iterator[dict]:
-            yield from self._on_ask(asked, *at_hand)
+        """Ask the network about an RCC or, by its conditions, a weak spot, and show its answer."""
+        shown = self._settings.results.shown
+
+        def on_ask(at_hand: object, run: str) -> Iterator[dict]:
+            rank = rank_of(at_hand, shown(run))  # refuses a window that shows other clusters
+            work = functools.partial(asked.work, reason=f"weak spot {rank}" if rank else f"RCC {at_hand}")
+            yield from self._job_view.start(work, lambda: {self._status: self._state(shown())})
 
         rcc_view, spots, run = self._rcc_view, self._spots, self._window.run
         asking = asked.button.click(on_ask, [reason, run], outputs, **FOLLOW)
@@ -345,13 +350,6 @@ class ClustersTab:
         where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
         found = self.images_view.show_found(results, rows, f"with {where}")
         return {**self._spots.show_one(results, rank, forced=False), **found}
-
-    def _on_ask(self, asked: AskedView, reason: object, run: str) -> Iterator[dict]:
-        """Ask the network about an RCC or, by its conditions, a weak spot."""
-        shown = self._settings.results.shown
-        name = f"RCC {reason}" if isinstance(reason, int) else f"weak spot {rank_of(reason, shown(run))}"
-        work = functools.partial(asked.work, reason=name)
-        yield from self._job_view.start(work, lambda: {self._status: self._state(shown())})
 
     def _on_answered(self, rcc: int | None, conditions: object, run: str) -> dict:
         """What is kept of the RCC and the weak spot at hand, which may be others by now."""

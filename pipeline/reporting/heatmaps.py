@@ -5,7 +5,7 @@ same for an RCC as for a weak spot.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from pipeline.reporting.markup import filled, jpeg_uri
 from pipeline.reporting.material import Material
-from reasons.listed import Reason, reasons_of
+from reasons.listed import reasons_of
 from store.runs import HEATMAP, add_run, reading_file, runs_of
 from support.files import read_arrays
 from support.text import count
@@ -63,27 +63,26 @@ def keep_heatmap(folder: Path, clusters: str, heatmap: Heatmap) -> None:
     add_run(folder, HEATMAP, {HEATMAP_FILE: lambda path: np.savez(path, **arrays)}, clusters=clusters, facts=facts)
 
 
-def heatmaps_in(folder: Path, clusters: str, *, only: str = "") -> dict[str, Heatmap]:
-    """The last heatmap of each reason, or of one, by what `known_by` gives.
+def heatmaps_of(folder: Path, clusters: str, reasons: Mapping[str, Sequence[str]]) -> dict[str, Heatmap]:
+    """The last heatmap of each of some reasons, by any name, that has one.
+
+    Parameters
+    ----------
+    reasons : mapping of str to sequence of str
+        Their failing images.
 
     Raises
     ------
     SAFEError
         One is damaged.
     """
-    runs = [run for run in runs_of(folder, HEATMAP) if run.clusters == clusters]
-    last = {run.facts["images"]: run for run in runs if only in ("", run.facts["images"])}
+    last = {run.facts["images"]: run for run in runs_of(folder, HEATMAP) if run.clusters == clusters}
     found = {}
-    for images, run in last.items():
-        with reading_file(run, HEATMAP_FILE) as path:
-            found[images] = Heatmap(**read_arrays(path), facts=run.facts)
+    for name, images in reasons.items():
+        if run := last.get(known_by(images)):
+            with reading_file(run, HEATMAP_FILE) as path:
+                found[name] = Heatmap(**read_arrays(path), facts=run.facts)
     return found
-
-
-def heatmaps_of(reasons: Iterable[Reason], folder: Path, clusters: str) -> dict[str, Heatmap]:
-    """The last heatmap of each of these reasons, by the name that its files have."""
-    kept = heatmaps_in(folder, clusters)
-    return {one.file: kept[images] for one in reasons if (images := known_by(one.images)) in kept}
 
 
 # --- Pictures ---------------------------------------------------------------------------------------------------
@@ -119,9 +118,8 @@ def sheet(heatmap: Heatmap) -> Image.Image:
 def heatmaps_section(known: Material) -> Markup:
     """The report's section: the reasons whose heatmaps are kept."""
     reasons = reasons_of(known.review, known.reasons, known.folder)
-    kept = heatmaps_of(reasons, known.folder, known.review.run)
-    named = [(one.title, heatmap_html(kept[one.file])) for one in reasons if one.file in kept]
-    return filled("heatmaps.html", named=named)
+    kept = heatmaps_of(known.folder, known.review.run, {one.title: one.images for one in reasons})
+    return filled("heatmaps.html", named=[(name, heatmap_html(heatmap)) for name, heatmap in kept.items()])
 
 
 def heatmap_html(heatmap: Heatmap) -> Markup:
