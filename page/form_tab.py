@@ -5,7 +5,7 @@ from typing import Any
 
 import gradio as gr
 
-from page.form_view import FormView
+from page.form_view import Fold, FormView
 from page.job_view import JobView, News
 from page.jobs import EDITS, FOLLOW, LATEST, VIEW, Job, PageSettings
 from page.results import Marks
@@ -16,6 +16,7 @@ class FormTab:
     """A tab in whose form work is started, and whose pane shows the result.
 
     A tab lays out its form, then `_lay_out_state`, then its pane, and calls `_show_in`; `wire` connects its widgets.
+    The form is folded once its work has a result.
     """
 
     def __init__(self, settings: PageSettings):
@@ -29,18 +30,21 @@ class FormTab:
         self.example = gr.Button("Example", scale=0, min_width=110, visible=there, elem_id=f"example-{name}")
         self.start = gr.Button(title, variant="primary", scale=1, min_width=min_width, elem_id=elem_id)
 
-    def _lay_out_state(self, name: str, guide: str, cancel: str = "Cancel") -> None:
-        """Lay out what says how far the work is, with a button to stop it."""
+    def _lay_out_state(self, name: str, guide: str, form: gr.Column, onward: gr.Button | None = None) -> None:
+        """Lay out what says how far the work is, and buttons: to stop it, to show the form, and to go on from there."""
         with gr.Row(elem_classes="safe-state"):
             self.status = gr.HTML(guide, elem_id=f"{name}-status", scale=1)
-            self.cancel = gr.Button(cancel, scale=0, min_width=110, visible=False, elem_id=f"cancel-{name}")
+            self.fold = Fold(form)
+            if onward:
+                onward.render()
+            self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id=f"cancel-{name}")
 
     def _show_in(self, tab: str, result: gr.Column, outputs: list, **more: Any) -> None:
         """Follow the work of a tab; `outputs` are the widgets of its pane."""
         self.job_view = JobView(
             self._settings, tab, self.status, self.start, self.cancel, guide=self._guide, result=result, **more
         )
-        self.outputs = [*self.job_view.outputs, self.marks, self.form.filled, *outputs]
+        self.outputs = [*self.job_view.outputs, *self.fold.outputs, self.marks, self.form.filled, *outputs]
 
     # --- What each tab says ---------------------------------------------------------------------------------------
 
@@ -73,11 +77,12 @@ class FormTab:
     def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object]) -> Iterator[dict]:
         """Start work with the fields that were sent, and follow it."""
         yield self.form.sent(self._now().run, fields)
-        yield from self.job_view.start(work, self._shown)
+        yield from self.job_view.start(work, lambda: {**self._shown(), **self.fold.show(folded=True)})
 
     def _first_look(self) -> dict:
         marks = self._now()
-        return {**self.job_view.look(self._shown), **self.form.first_look(marks.run), self.marks: marks}
+        looked = {**self.job_view.look(self._shown), **self.form.first_look(marks.run)}
+        return {**looked, **self.fold.show(folded=True), self.marks: marks}
 
     def on_load(self) -> Iterator[dict]:
         yield from self.job_view.load(self._first_look, self._shown)

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from page.forms import renewed
+from page.jobs import VIEW
 
 Field = TypeVar("Field", bound=gr.components.Component)
+OPEN_FORM, CLOSE_FORM = "Other inputs or options", "Hide the form"
 
 
 class FormView:
@@ -101,3 +103,22 @@ class FormView:
         differs = any((values[name] or "") != self._defaults[name] for name in self._optional if name in values)
         opened = {self._options: gr.update(open=True)} if differs and self._options else {}
         return {**opened, **{self._fields[name]: value for name, value in values.items()}}
+
+
+class Fold:
+    """A form that leaves the room to the result, and the button that shows it again.
+
+    Where there is no result, the style shows the form all the same, without the button.
+    """
+
+    def __init__(self, form: gr.Column):
+        self._form, self._folded = form, gr.State(False)
+        self._button = gr.Button(CLOSE_FORM, size="sm", scale=0, elem_classes="safe-fold")
+        self.outputs = [form, self._folded, self._button]
+        self._button.click(lambda folded: self.show(folded=not folded), self._folded, self.outputs, **VIEW)
+
+    def show(self, *, folded: bool) -> dict:
+        """Updates that show the form, or only the button."""
+        classes = ["safe-folded"] if folded else []
+        button = gr.Button(OPEN_FORM if folded else CLOSE_FORM)
+        return {self._form: gr.update(elem_classes=classes), self._folded: folded, self._button: button}

@@ -90,6 +90,7 @@ class JobView:
     ):  # fmt: skip
         self._buttons = (button, *others)
         self._jobs, self._tab, self._guide, self._result = settings.jobs, tab, guide, result
+        self._where = settings.where
         self._stopped = stopped
         self._status, self._cancel = status, cancel
         self.followed = gr.State(0)
@@ -97,13 +98,12 @@ class JobView:
         cancel.click(self._stop, None, None, **VIEW)
 
     def start(self, work: Callable[[Job], object], show: Callable[[], dict]) -> Iterator[dict]:
-        """Start work and follow it; if other work is running, say so, and follow that if it is this tab's."""
-        job = self._jobs.start(self._tab, work)
+        """Start work and follow it; if this analysis is at work, say so, and follow that if it is this tab's."""
+        job = self._jobs.start(self._tab, work, self._where)
         if job is None:
-            running = self._jobs.turn.running
-            where = "" if running is self._jobs.running else " in another analysis"
-            what = f"{where} ({running.state})" if running else ""
-            warn("Busy", f"SAFE does one thing at a time, and is at work{what}. Wait for it, or cancel it.")
+            running = self._jobs.running
+            what = f" ({running.state})" if running else ""
+            warn("Busy", f"An analysis does one thing at a time, and is at work{what}. Wait for it, or stop it.")
             job = running if running and running is self._jobs.latest(self._tab) else None
         yield from self._follow(job, show)
 

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from page.results import Results
+from page.serving.analyses import TOP, address_of, title_of
 from pipeline.reporting.markup import escaped
 from support.defects import report_defect
 from support.entries import is_within, path_of, quoted
@@ -28,16 +29,34 @@ FOLLOW: dict[str, Any] = {"concurrency_limit": None, "show_progress": "hidden", 
 VIEW: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # Of clicks that come faster than they are answered, the last counts; Gradio by default drops all but the first.
 LATEST: dict[str, Any] = VIEW | {"trigger_mode": "always_last"}
+# Each click counts, also one that comes before an earlier one is answered.
+EACH: dict[str, Any] = VIEW | {"trigger_mode": "multiple"}
 # What changes the images that are listed is done one after the other: no earlier answer comes after a later one.
 IN_TURN: dict[str, Any] = {"concurrency_id": "listed images", "concurrency_limit": 1}
 # Edits of the clusters, and what shows those of others: one after the other.
 EDITS: dict[str, Any] = {"concurrency_id": "edits", "concurrency_limit": 1}
 AWAY = "safe-away"  # in style.css
+WAITING = "Waiting for another analysis"
 STOPPED = "Stopped. What was extracted is kept: the same click goes on from there."
 
 
 class _Stopped(Exception):  # noqa: N818, it is no error
     """Raised in a job's thread, by its next report of progress, once it was cancelled."""
+
+
+class Where(NamedTuple):
+    """The page of an analysis: the way up to that of its home, for a link; its address below that; and its title."""
+
+    up: str = "."
+    address: str = "/"
+    title: str = ""
+
+    def link(self, other: "Where") -> str:
+        """From this page to another, as HTML."""
+        return f"<a href='{self.up}{escaped(other.address)}'>{escaped(other.title)}</a>"
+
+
+NOWHERE = Where()
 
 
 class Job:
@@ -51,9 +70,13 @@ class Job:
         Of the page's jobs, from 1.
     drawing : str
         HTML to show below the progress; the work may set it.
+    where : Where
+        The page of its analysis.
     """
 
-    def __init__(self, tab: str, number: int, work: Callable[["Job"], object]):
+    def __init__(
+        self, tab: str, number: int, work: Callable[["Job"], object], turn: "Turn | None" = None, where: Where = NOWHERE
+    ):
         self.tab = tab
         self.number = number
         self.drawing = ""
@@ -63,6 +86,8 @@ class Job:
         self._cancelled = threading.Event()
         self._finished = threading.Event()
         self._work = work
+        self._turn = turn
+        self.where = where
 
     def start(self) -> None:
         # A daemon: work that is cut off when the page is shut down resumes from the cache.
@@ -72,6 +97,9 @@ class Job:
 
     def _run(self) -> None:
         try:
+            while self._before():
+                self.progress(WAITING, 0, 0)
+                self._cancelled.wait(0.1)
             self._work(self)
         except SAFEError as error:
             self.outcome = error
@@ -81,6 +109,11 @@ class Job:
             self.outcome = report_defect(error)
         finally:
             self._finished.set()
+
+    def _before(self) -> list["Job"]:
+        """The jobs of other analyses that are done first."""
+        line = [job for job in self._turn.line if not job.finished(0)] if self._turn else []
+        return line[: line.index(self)] if self in line else []
 
     def progress(self, what: str, done: int, total: int) -> None:
         """Take a report of progress (see `support.progress.Progress`)."""
@@ -113,10 +146,12 @@ class Job:
         """The same as HTML."""
         _, done, total = self._latest
         value = f"max='{total}' value='{done}'" if total else ""
-        told = "Stopping after this batch …" if self.cancelled() else self.state
+        told = escaped("Stopping after this batch …" if self.cancelled() else self.state)
+        if before := self._before():
+            told = "Waiting for " + ", ".join(f"{self.where.link(job.where)} ({escaped(job.state)})" for job in before)
         return (
             f"<div class='safe-status' role='status'><progress aria-label='Progress' {value}></progress>"
-            f"<span>{escaped(told)}</span></div>{self.drawing}"
+            f"<span>{told}</span></div>{self.drawing}"
         )
 
 
@@ -127,21 +162,17 @@ class Turn:
     ----------
     lock : Lock
         No job is started while somebody holds it.
-    job : Job or None
-        The one that was started last, finished or not.
+    line : tuple of Job
+        The one that runs, then those that wait for it, at most one for each analysis; some may be finished.
     """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.job: Job | None = None
-
-    @property
-    def running(self) -> Job | None:
-        return self.job if self.job and not self.job.finished(0) else None
+        self.line: tuple[Job, ...] = ()
 
 
 class Jobs:
-    """The jobs of a page: one at a time, whichever tab or visitor starts it.
+    """The jobs of a page: one at a time, whichever tab or visitor starts it, after those of other analyses.
 
     Parameters
     ----------
@@ -163,8 +194,8 @@ class Jobs:
         """The job of a tab that was started last, finished or not."""
         return self._latest.get(tab)
 
-    def start(self, tab: str, work: Callable[[Job], object]) -> Job | None:
-        """Start a job; None where one is running, in this analysis or another one.
+    def start(self, tab: str, work: Callable[[Job], object], where: Where = NOWHERE) -> Job | None:
+        """Start a job, which waits for those of other analyses; None where one of this analysis is running or waiting.
 
         Raises
         ------
@@ -174,10 +205,11 @@ class Jobs:
         with self.turn.lock:
             if self._gone:
                 raise SAFEError("This analysis was renamed or deleted. Reload the page.")
-            if self.turn.running:
+            if self.running:
                 return None
             self._started += 1
-            job = self.turn.job = self._latest[tab] = Job(tab, self._started, work)
+            job = self._latest[tab] = Job(tab, self._started, work, self.turn, where)
+            self.turn.line = (*(other for other in self.turn.line if not other.finished(0)), job)
             job.start()
             return job
 
@@ -227,6 +259,12 @@ class PageSettings(NamedTuple):
     def up(self) -> str:
         """From the page of `out` to that of its home, as the beginning of a link."""
         return "." if self.home is None else "../.."
+
+    @property
+    def where(self) -> Where:
+        """The page of this analysis."""
+        name = self.out.name if self.home else TOP
+        return Where(self.up, address_of(name), title_of(self.out, name))
 
     def accept(self, source: str | None) -> str:
         """The path that was typed, absolute.

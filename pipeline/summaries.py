@@ -83,6 +83,12 @@ def retraining_summary(result: Retraining) -> str:
     return " · ".join(filter(None, parts))
 
 
+def retraining_verdict(result: Retraining) -> str:
+    """The same without the figures of the test set, where they stand beside it, and without what that chose."""
+    sure = certainty_of(result)
+    return retraining_summary(result) if result.final or sure is None else f"{in_words(sure)}{_of_epochs(result)}"
+
+
 def of_choosing_images(result: Retraining) -> str:
     """The figures of the test images that also chose, where others prove the gain; otherwise empty."""
     sure = certainty_of(result)
@@ -98,10 +104,15 @@ def _of_test_set(result: Retraining) -> str:
         f"test accuracy {result.accuracy_before:.4f} → {result.accuracy_after:.4f} · "
         f"{len(result.improved):,} improved, {len(result.worsened):,} worsened of {count(result.test_size, 'image')}"
     )
+    return text + _of_epochs(result)
+
+
+def _of_epochs(result: Retraining) -> str:
+    text = ""
     if not result.is_other:
-        text += " · no epoch was better than the given model, whose weights are kept"
+        text = " · no epoch was better than the given model, whose weights are kept"
     elif result.settings:
-        text += f" · epoch {result.best} of {sum(result.settings.passes)} kept"
+        text = f" · epoch {result.best} of {sum(result.settings.passes)} kept"
     return text + (f" · stopped: {result.stopped}" if result.stopped else "")
 
 

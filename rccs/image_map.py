@@ -179,8 +179,18 @@ def _stamp(clusters: RootCauseClusters, method: str) -> str:
 # --- For the page -----------------------------------------------------------------------------------------------
 
 
-def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapping[int, RccNote]) -> dict:
+def map_record(
+    clusters: RootCauseClusters,
+    positions: MapPositions,
+    notes: Mapping[int, RccNote],
+    original: RootCauseClusters | None = None,
+) -> dict:
     """The map for JSON: 10,000 images take less than 1 MB, however long their names are.
+
+    Parameters
+    ----------
+    original : RootCauseClusters, optional
+        Before the engineer's edits. RCCs that it has keep the colours that they had there.
 
     Returns
     -------
@@ -196,9 +206,9 @@ def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapp
     grid = np.rint(positions.xy * STEPS).astype("<u2")
     groups = clusters.groups
     middles = [_middle(positions.xy, np.flatnonzero(clusters.labels == rcc)) for rcc in groups]
+    colour_of = _colours(clusters, original or clusters, positions.xy)
     sizes = np.unique(clusters.labels, return_counts=True)
     size_of = dict(zip(*(part.tolist() for part in sizes), strict=True))
-    described = zip(groups, middles, colour_apart(positions.xy[middles]), strict=True)
     return {
         "method": positions.method,
         "steps": STEPS,
@@ -210,7 +220,8 @@ def map_record(clusters: RootCauseClusters, positions: MapPositions, notes: Mapp
         "between": {str(row): text for row in range(len(clusters.paths)) if (text := place_text(clusters, row))},
         "bulk": bulk(grid),
         "rccs": [
-            {"size": size_of[rcc], "at": at, "colour": colour, **rcc_words(rcc, notes)} for rcc, at, colour in described
+            {"size": size_of[rcc], "at": at, "colour": colour_of[rcc], **rcc_words(rcc, notes)}
+            for rcc, at in zip(groups, middles, strict=True)
         ],
     }
 
@@ -272,6 +283,14 @@ def colour_apart(places: np.ndarray) -> list[int]:
         np.minimum.at(nearest, np.array(given, int), distances)
         given.append(int(nearest.argmax()))
     return given
+
+
+def _colours(clusters: RootCauseClusters, original: RootCauseClusters, xy: np.ndarray) -> dict[int, int]:
+    """The colour of each RCC: as it was before the edits; those that were made since come after, in their order."""
+    made = sorted({*clusters.groups} - {*original.groups})
+    found = [(rcc, original) for rcc in original.groups] + [(rcc, clusters) for rcc in made]
+    middles = [_middle(xy, np.flatnonzero(where.labels == rcc)) for rcc, where in found]
+    return dict(zip([rcc for rcc, _ in found], colour_apart(xy[middles]), strict=True))
 
 
 def map_shades(name: str, column: np.ndarray) -> dict:

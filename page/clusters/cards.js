@@ -5,9 +5,11 @@ const list = $(".safe-cards"), told = $("output");
 const choice = (name) => $(`[data-choice="${name}"]`);
 const given = (name) => JSON.parse(props[name] || '{"entries": []}'), since = newest("rcc");
 const known = new Map(), cards = new Map();  // by RCC: what its card says, and the card
-let marked = null, filled = false;
+const ticked = new Set();  // RCCs
+let marked = null, filled = false, several = false, shownRun = "";
 let listed = null;  // the RCC at hand when all were listed last
 const AT_ONCE = 40;  // pictures
+const SEARCHED_FROM = 12;  // cards
 const AGAIN = 4000;  // milliseconds until a connection that was lost is tried again
 const percent = (share) => `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 
@@ -18,6 +20,7 @@ const SHOWN = {
   more: ({ more }) => more,
   loose: ({ loose }) => loose,
 };
+const textOf = ({ number, name, words, confusion, mark }) => [number, name, words, confusion, mark].join(" ").toLowerCase();
 // The images in no cluster come last in every order.
 const ORDERED = {
   place: (a, b) => a.place - b.place,
@@ -29,6 +32,7 @@ const ORDERED = {
 function chips(entry) {
   const found = [];
   const chip = (text, kind) => found.push(made("span", `safe-chip safe-chip-${kind}`, text));
+  if (ticked.has(entry.rcc)) chip("✓ ticked", "ticked");
   if (entry.verdict) chip(entry.mark, entry.verdict);
   if (entry.loose) chip("loose", "loose");
   if (entry.spot && !entry.more) chip(`weak spot ${entry.spot}`, "spot");
@@ -50,6 +54,7 @@ function write(card, entry) {
   );
   card.querySelector(".safe-card-share").replaceWith(share);
   card.classList.toggle("loose", entry.loose);
+  card.classList.toggle("ticked", ticked.has(entry.rcc));
   card.dataset.more = entry.more;
   const steady = entry.steady === null ? "" : `together in ${percent(entry.steady)} of the clusterings of random parts`;
   const compared = entry.elsewhere === null ? ""
@@ -82,6 +87,9 @@ async function askForPictures() {
 }
 
 function build() {
+  const { run } = given("cards");
+  if (run !== shownRun) tick([...ticked]);  // a number is another RCC in another run
+  shownRun = run;
   known.clear();
   cards.clear();
   wanted.clear();
@@ -100,6 +108,11 @@ function build() {
   const loose = [...known.values()].some((entry) => entry.loose);
   choice("show").querySelector('[value="loose"]').hidden = !loose;
   choice("show").querySelector('[value="more"]').hidden = ![...known.values()].some((entry) => entry.more);
+  const rated = [...known.values()].some(({ rate }) => rate !== null);
+  choice("order").querySelector('[value="place"]').textContent = rated ? "most failures above expected" : "largest";
+  choice("order").querySelector('[value="images"]').hidden = !rated;
+  choice("search").hidden = known.size <= SEARCHED_FROM;
+  tick([...ticked].filter((rcc) => !known.has(rcc)));
   arrange();
   mark();
   listed = props.value;
@@ -108,7 +121,9 @@ function build() {
 
 // In the order chosen; only those that match, and the one at hand: it stays in sight when a judgement makes it match no more.
 function arrange() {
-  const order = ORDERED[choice("order").value], shows = SHOWN[choice("show").value];
+  const order = ORDERED[choice("order").value], kept = SHOWN[choice("show").value];
+  const sought = choice("search").value.toLowerCase().split(/\s+/);
+  const shows = (entry) => kept(entry) && sought.every((word) => textOf(entry).includes(word));
   const entries = [...known.values()].sort((a, b) => (a.rcc < 0) - (b.rcc < 0) || order(a, b) || a.place - b.place);
   // Only what differs is touched: with hundreds of cards, to lay them all out again takes longer than all else.
   for (const [place, entry] of entries.entries()) {
@@ -154,6 +169,16 @@ function rename(news) {
   if (changed) arrange();
 }
 
+// Tick RCCs, or untick those that are.
+function tick(rccs) {
+  for (const rcc of rccs.filter((rcc) => rcc >= 0)) {
+    if (!ticked.delete(rcc)) ticked.add(rcc);
+    const card = cardOf(rcc);
+    if (card) write(card, known.get(rcc));
+  }
+  document.dispatchEvent(new CustomEvent("safe-ticked", { detail: [...ticked] }));
+}
+
 function choose(card) {
   props.value = Number(card.dataset.rcc);
   mark();
@@ -165,8 +190,16 @@ function choose(card) {
 
 list.addEventListener("click", (event) => {
   const card = event.target.closest("[data-rcc]");
-  if (card) choose(card);
+  if (card && (several || event.ctrlKey || event.metaKey) && event.isTrusted) tick([Number(card.dataset.rcc)]);
+  else if (card) choose(card);
 });
+$('[data-do="several"]').addEventListener("click", ({ target }) => {
+  several = !several;
+  target.setAttribute("aria-pressed", several);
+});
+document.addEventListener("safe-untick", () => tick([...ticked]));
+document.addEventListener("safe-tick", () => tick([Number(props.value)]));
+choice("search").addEventListener("input", arrange);
 list.addEventListener("keydown", (event) => {
   const all = inSight(), at = all.indexOf(event.target.closest("[data-rcc]"));
   const steps = { ArrowRight: at + 1, ArrowDown: at + 1, ArrowLeft: at - 1, ArrowUp: at - 1, Home: 0, End: all.length - 1 };
@@ -178,7 +211,7 @@ list.addEventListener("keydown", (event) => {
   choose(all[to]);
 });
 element.addEventListener("change", (event) => {
-  if (!event.target.closest("[data-choice]")) return;
+  if (!event.target.matches("select")) return;
   arrange();
   const detail = { show: choice("show").value, order: choice("order").value };
   document.dispatchEvent(new CustomEvent("safe-cards-shown", { detail }));

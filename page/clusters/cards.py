@@ -93,7 +93,7 @@ def card(shown: Shown, rcc: int) -> dict[str, Any]:
     return {
         "rcc": rcc, "number": title(rcc), "spot": 0 if spot is None else spot + 1,
         "images": images, "share": images / len(clusters.paths), "size": count(images, "image"),
-        "words": printable(_words(shown, rcc, spot)),
+        "words": printable(words_of(shown, rcc)),
         "confusion": printable(commonest_confusion(clusters.answers_of(rcc))),
         "fails": FAILS[rate.verdict] if rate else "", "more": rate is not None and rate.verdict == "more",
         **{name: getattr(rate, name) if rate else None for name in ("rate", "low", "high")},
@@ -113,8 +113,9 @@ def said(note: RccNote | SpotNote) -> dict[str, str]:
     return {"name": printable(note.name), "verdict": note.verdict, "mark": mark}
 
 
-def _words(shown: Shown, rcc: int, spot: int | None) -> str:
+def words_of(shown: Shown, rcc: int) -> str:
     """The weak spot that nearly all images of an RCC lie in, or what says most of them: a parameter, or two words."""
+    spot = shown.spot_of.get(rcc)
     if spot is not None:
         return shown.reasons.spots[spot].where
     profile = shown.profiles.get(rcc)

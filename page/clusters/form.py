@@ -21,6 +21,10 @@ EXTRACTOR_MEANINGS = {
     "vgg16-fc2": "the paper's 4,096 features alone, which say most about what an image shows",
     "vgg16-conv": "the mean of each channel of the convolutional layers, for machines without internet access",
 }
+REDUCER_MEANINGS = {
+    "pca": "as in the paper",
+    "umap": "PCA, then UMAP, the authors' study of 2024: may part what PCA leaves together",
+}
 PRECISION_MEANINGS = {
     "auto": "bfloat16 if the processor multiplies it, otherwise float32",
     "bfloat16": "half of the time or less, on such a processor; RCCs hardly differ",
@@ -78,18 +82,18 @@ class ClustersForm:
                         [], multiselect=True, allow_custom_value=True, label="Set aside", elem_id="set-aside",
                         info="Parameters such as the person, removed before PCA; or looks: those of right images",
                     )  # fmt: skip
-                self.extractor = gr.Radio(
-                    [(f"{name}: {meaning}", name) for name, meaning in EXTRACTOR_MEANINGS.items()], value="auto",
-                    label="Features", info="What of VGG16 describes an image", elem_id="extractor",
-                )  # fmt: skip
-                self.reducer = gr.Radio(
-                    [("PCA: as in the paper", "pca"), ("PCA, then UMAP: the authors' study of 2024", "umap")],
-                    value="pca", label="Features reduced by", info="To 256, before clustering", elem_id="reducer",
-                )  # fmt: skip
-                self.precision = gr.Radio(
-                    [(f"{name}: {meaning}", name) for name, meaning in PRECISION_MEANINGS.items()], value="auto",
-                    label="Precision", info="Number format of the network", elem_id="precision",
-                )  # fmt: skip
+                with gr.Row():
+                    self.extractor, self.reducer, self.precision = (
+                        gr.Dropdown(
+                            [(f"{name}: {meaning}", name) for name, meaning in meanings.items()],
+                            value=next(iter(meanings)), label=label, info=info, elem_id=elem_id,
+                        )
+                        for elem_id, label, info, meanings in (
+                            ("extractor", "Features", "What of VGG16 describes an image", EXTRACTOR_MEANINGS),
+                            ("reducer", "Features reduced by", "To 256, before clustering", REDUCER_MEANINGS),
+                            ("precision", "Precision", "Number format of the network", PRECISION_MEANINGS),
+                        )
+                    )  # fmt: skip
             self.fields = [
                 self.folder, self.reducer, self.predictions, self.tested, self.parameters, self.aside, self.extractor,
                 self.precision, self.partial, self.group,

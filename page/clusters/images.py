@@ -159,7 +159,7 @@ class ImagesView:
         """A map as the widgets show it; the other parameters as for `show_map`."""
         columns = self._settings.results.parameters()
         example = example_for(columns)
-        record = map_record(results.clusters, positions, results.notes)
+        record = map_record(results.clusters, positions, results.notes, results.review.original)
         props: dict[str, Any] = {"record": as_text({**record, "at": results.at}), "seen": results.run}
         value: dict[str, Any] = {}
         if chosen is not None:

@@ -8,8 +8,10 @@ import gradio as gr
 
 from page.assets import scripted
 from page.clusters.asked import LooksView, ProbeView
+from page.clusters.cards import words_of
 from page.clusters.findings import findings_html
 from page.clusters.note import NoteView, OnRccs
+from page.clusters.split import SplitView
 from page.jobs import EDITS, VIEW, PageSettings
 from page.pictures import thumbnails
 from page.results import Shown
@@ -34,7 +36,7 @@ from rccs.nearness import nearest_rccs
 from rccs.review.edits import merge_rccs
 from rccs.review.notes import title
 from rccs.review.subjects import subjects_of
-from support.text import count
+from support.text import count, printable
 
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
 NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them noise"
@@ -61,6 +63,7 @@ class RccView:
                     elem_id="merge-into",
                 )  # fmt: skip
                 self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
+                self.split = SplitView(settings)
             self.note_view = NoteView(settings, OnRccs(settings))  # last: it stays in sight at the lower edge
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
@@ -104,7 +107,7 @@ class RccView:
                 clusters.image_root, sample(clusters, rcc), 240, self._settings.root, told_of(clusters, rcc)
             ),
             self.into: gr.Dropdown(
-                choices=[(title(other, shown.notes), other) for other, _ in others],
+                choices=[(_named(shown, other), other) for other, _ in others],
                 value=others[0][0] if others else None, interactive=bool(others),
             ),
             self.merge: gr.Button(interactive=bool(others)),
@@ -131,6 +134,7 @@ class RccView:
             return changed(int(into), parts, lambda maker: merge_rccs(out, int(rcc), int(into), maker=maker))
 
         self.merge.click(on_merge, [self.owner, self.into, *window.parts], outputs, **VIEW, **EDITS)
+        self.split.wire(self.owner, window, outputs, changed)
 
 
 def lay_out_player(elem_id: str) -> gr.HTML:
@@ -159,6 +163,12 @@ def _heading(results: Shown, rcc: int) -> str:
         width="" if steady is None else percent_down(steady), bound=BOUND, nothing=no_steady_groups_text(clusters),
         like=_most_like(results, rcc),
     )  # fmt: skip
+
+
+def _named(results: Shown, rcc: int) -> str:
+    """What the card of an RCC says it is."""
+    words = "" if rcc in results.notes and results.notes[rcc].name else words_of(results, rcc)
+    return " · ".join(filter(None, [title(rcc, results.notes), printable(words)]))
 
 
 def _most_like(results: Shown, rcc: int) -> tuple[str, str]:

@@ -12,7 +12,7 @@ from gradio.utils import get_upload_folder
 
 from page.clusters.spots import rank_of
 from page.job_view import News
-from page.jobs import EDITS, LATEST, VIEW, PageSettings, take_labels, warn
+from page.jobs import EACH, EDITS, LATEST, VIEW, PageSettings, take_labels, warn
 from page.pictures import oldest
 from page.results import Shown, check_links
 from page.visitors import Window
@@ -132,7 +132,7 @@ class RunsView:
         for listen in (self._edits_pane.expand, news.edits):
             listen(on_edits, run, [self.edits, self.edit], **LATEST)
         for step, edit in ((self.undo, undo_edit), (self.redo, redo_edit)):
-            step.click(partial(on_step, edit=edit), [rcc, spot, *window.parts], outputs, **VIEW, **EDITS)
+            step.click(partial(on_step, edit=edit), [rcc, spot, *window.parts], outputs, **EACH, **EDITS)
         self.take_back.click(on_take_back, [rcc, spot, self.edit, *window.parts], outputs, **VIEW, **EDITS)
         quietly = VIEW | {"show_progress": "minimal"}
         for button, chosen, export in ((self.one, rcc, self._export_rcc), (self.spot, spot, self._export_spot)):

@@ -69,20 +69,33 @@ function name() {
   field?.select();
 }
 
+const BRIGHT = [1, 2, 4, 8];
+let bright = 0;
+
+function brighten() {
+  bright = (bright + 1) % BRIGHT.length;
+  document.body.style.setProperty("--safe-bright", BRIGHT[bright]);
+  $('[data-do="bright"] span').textContent = bright ? `Brightened ×${BRIGHT[bright]}` : "Brighten";
+}
+
 document.addEventListener("keydown", (event) => {
   if (!element.offsetParent) return;  // another tab is in sight
   const inName = event.target.matches?.('[data-field="name"]');
   if (inName && (event.key === "Escape" || event.key === "Enter")) event.target.blur();
   if (event.ctrlKey || event.metaKey || event.altKey || editable(event.target) || onPage("dialog[open]")) return;
   const act = {
-    j: () => step(1), k: () => step(-1), w: swap, n: name, "?": () => dialog.showModal(),
+    j: () => step(1), k: () => step(-1), w: swap, n: name, b: brighten, "?": () => dialog.showModal(),
+    t: () => { if (kind === "rcc") document.dispatchEvent(new CustomEvent("safe-tick")); },
     ...Object.fromEntries(Object.entries(VERDICTS).map(([key, verdict]) => [key, (event) => judge(verdict, event)])),
   }[event.key];
   if (!act) return;
   event.preventDefault();
   act(event);
 });
-element.addEventListener("click", (event) => { if (event.target.closest('[data-do="help"]')) dialog.showModal(); });
+element.addEventListener("click", (event) => {
+  if (event.target.closest('[data-do="help"]')) dialog.showModal();
+  else if (event.target.closest('[data-do="bright"]')) brighten();
+});
 document.addEventListener("safe-rcc", ({ detail }) => { show("rcc"); address(detail.key); });
 document.addEventListener("safe-spot", ({ detail }) => { show("spot"); address(detail.key); });
 document.addEventListener("safe-at-hand", ({ detail: { kind: which, key, first, chosen } }) => {

@@ -141,11 +141,11 @@ class SimilarImages:
             with self._lock:
                 self._gathered[key.kind] = key, others
 
-        job = settings.jobs.start(TAB, work)
+        job = settings.jobs.start(TAB, work, settings.where)
         if job is None:
-            running = settings.jobs.turn.running
+            running = settings.jobs.running
             what = f" ({running.state})" if running else ""
-            raise SAFEError(f"SAFE does one thing at a time, and is at work{what}. Ask again when it is done.")
+            raise SAFEError(f"An analysis does one thing at a time, and is at work{what}. Ask again when it is done.")
         self._last = key, job
 
 

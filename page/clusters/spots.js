@@ -1,6 +1,6 @@
 // The weak spots, each with a bar of its failure rate. Props: value (key of the one at hand, "" if none), base (the
 // failure rate of the whole test set), spots (rank, key, title of the level that it begins, where, rate, low, high, figures, overlaps, said), stays (whether
-// the one at hand is meant to stay at hand), named (rank, key, said: what the engineer says of those that have changed).
+// the one at hand is meant to stay at hand), told and more (sentences above the list), named (rank, key, said: what the engineer says of those that have changed).
 // spots and named are texts (JSON).
 let clicked = "";  // key
 const given = (name) => JSON.parse(props[name] || '{"entries": []}'), since = newest("key");
@@ -23,7 +23,11 @@ function rename(news) {
 
 function build() {
   const list = $(".safe-spots-list");
-  $(".safe-spots-base").textContent = props.told || "";
+  $("p").textContent = props.told || "";
+  const [first, ...rest] = (props.more || "").split(/(?<=\.) (?=[A-Z])/);
+  $("details").hidden = !first;
+  $("summary").textContent = first;
+  $("details p").textContent = rest.join(" ");
   list.replaceChildren(...since.of(given("spots")).flatMap((spot) => {
     const line = made("span", "safe-spot-says");
     says(line, spot.said);
@@ -61,7 +65,7 @@ element.addEventListener("click", (event) => {
   const button = event.target.closest("[data-rank]");
   if (button) choose(button);
 });
-watch(["spots", "base", "told"], build);
+watch(["spots", "base", "told", "more"], build);
 watch("named", () => rename(given("named")));
 document.addEventListener("safe-spot-noted", ({ detail }) => rename(detail));
 watch("value", mark);

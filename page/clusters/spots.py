@@ -1,5 +1,7 @@
 """Weak spots: conditions in words under which the network fails more often, with their images and the notes on them."""
 
+import re
+
 import gradio as gr
 
 from page.assets import scripted
@@ -35,7 +37,7 @@ class SpotsView:
                 "test images, found in comparison with the images that the network gets right'>Weak spots</h3></div>"
             )
             self.widget = scripted(
-                "clusters/spots", "", spots="", base=0.0, told="", named="", stays=False, elem_id="spots"
+                "clusters/spots", "", spots="", base=0.0, told="", more="", named="", stays=False, elem_id="spots"
             )
             self.row = gr.HTML(elem_id="in-a-row")
 
@@ -74,16 +76,15 @@ class SpotsView:
             return {self.pane: put_away(), self.widget: gr.HTML("", spots="", stays=False)}
         stays = rank_of(chosen, shown) > 0
         rank = rank_of(chosen, shown) or min(1, len(reasons.spots))
-        told = [
-            f"{reasons.base:.1%} of all test images are wrong: the upright line."
-            if reasons.spots
-            else "None: no condition on what is known of the images stands out beyond chance.",
-            *(reasons.comparison.notes if reasons.comparison else ()),
-            reasons.unexplained(shown.clusters),
-        ]
+        told = "None: no condition on what is known of the images stands out beyond chance."
+        if reasons.spots:
+            told = f"{reasons.base:.1%} of all test images are wrong: the upright line."
+        notes = reasons.comparison.notes if reasons.comparison else ()
+        # Options are for the command line.
+        more = [*(re.sub(r" \(--group [^)]*\)", "", note) for note in notes), reasons.unexplained(shown.clusters)]
         if elsewhere := notes_elsewhere(shown.spot_notes, (spot.conditions for spot in reasons.spots)):
-            notes = f"{count(elsewhere, 'note')} on other conditions"
-            told.append(f"{notes} will be shown when these are found again.")
+            kept = f"{count(elsewhere, 'note')} on other conditions"
+            more.append(f"{kept} will be shown when these are found again.")
         titles = {level[0] + 1: text for text, level in levels_of(reasons.spots)}
         spots = [
             {
@@ -106,7 +107,8 @@ class SpotsView:
                 reasons.spots[rank - 1].conditions if rank else "",
                 spots=as_news(shown.run, shown.at, spots),
                 base=reasons.base,
-                told=" ".join(filter(None, told)),
+                told=told,
+                more=" ".join(filter(None, more)),
                 named="",
                 stays=stays,
             ),

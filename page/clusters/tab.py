@@ -14,8 +14,10 @@ from page.clusters.form import ClustersForm
 from page.clusters.images import ImagesView
 from page.clusters.rcc import RccView
 from page.clusters.runs import RunsView, refreshed
+from page.clusters.several import SeveralView
 from page.clusters.spots import SpotsView, rank_of
 from page.clusters.views_bar import ViewsBar
+from page.form_view import Fold
 from page.job_view import JobView, News
 from page.jobs import (
     EDITS,
@@ -59,7 +61,6 @@ WHEN_IDLE = """() => new Promise((go_on) => {
   const idle = window.requestIdleCallback ?? ((then) => setTimeout(then, 100));
   idle(() => go_on([]), { timeout: 1000 });
 })"""
-OPEN_FORM, CLOSE_FORM = "Other images or options", "Hide the form"
 
 
 class ClustersTab:
@@ -72,11 +73,10 @@ class ClustersTab:
         self._settings = settings
         self._nothing = _nothing(settings)
         self.form = ClustersForm(settings)
-        self._folded = gr.State(False)
         with gr.Row(elem_classes="safe-state"):
             self._status = gr.HTML(self._nothing, elem_id="clusters-status", scale=1)
-            self._fold = gr.Button(CLOSE_FORM, size="sm", scale=0, visible=False, elem_id="fold")
-            self._cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
+            self._fold = Fold(self.form.pane)
+            self._cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
         with pane("offer") as self._offer, gr.Row(elem_classes="safe-form"):
             self._offered = gr.HTML()
             self._accept = gr.Button("Set aside", scale=0, min_width=150, elem_id="accept-offer")
@@ -97,8 +97,7 @@ class ClustersTab:
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
             others=[view.button for view in (*self._rcc_view.asked, *self._spots.asked)],
         )  # fmt: skip
-        self._fold_outputs = [self.form.pane, self._folded, self._fold]
-        self.outputs = [*self._job_view.outputs, *self._fold_outputs, self._pane, *self._window.outputs,
+        self.outputs = [*self._job_view.outputs, *self._fold.outputs, self._pane, *self._window.outputs,
                          *self._one_rcc, self._cards.widget, *self._spots.outputs, self._compared, self._offer,
                          self._offered, self._accept, *self._runs_view.outputs, self._how,
                          self._skipped_pane, self._skipped]  # fmt: skip
@@ -110,11 +109,12 @@ class ClustersTab:
         with gr.Row(elem_id="screen"):
             with gr.Column(elem_id="reasons"):
                 self._cards.lay_out()
+                self._several = SeveralView(settings)
                 self._spots.lay_out_list()
             with gr.Column(elem_id="map-column"):
                 scripted("clusters/screen", "", elem_id="screen-bar")
-                self._views_bar = ViewsBar(settings)
                 self.images_view.lay_out_map()
+                self._views_bar = ViewsBar(settings)
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)
                 self._spots.lay_out_one()
@@ -143,8 +143,8 @@ class ClustersTab:
         for view, reason in ((rcc_view, rcc_view.owner), (self._spots, self._spots.widget)):
             for asked in view.asked:
                 self._wire_asked(asked, reason, outputs)
-        self._fold.click(lambda folded: self.show_form(not folded), self._folded, self._fold_outputs, **VIEW)
         rcc_view.wire(window, outputs, self._edited)
+        self._several.wire(rcc, self._spots.widget, window, outputs, self._edited)
         images_view.wire(rcc, window, outputs, self._edited, self._choose)
         self._views_bar.wire(
             images_view.colour, images_view.on_colour_of_link, [images_view.map, images_view.colour], window
@@ -203,7 +203,6 @@ class ClustersTab:
         return {
             self._status: self._state(results),
             self._pane: reveal(),
-            self._fold: gr.Button(visible=True),
             **self._window.show(results),
             self._cards.widget: self._cards.show(results, rcc),
             **self._spots.show(results, spot),
@@ -220,9 +219,8 @@ class ClustersTab:
         }
 
     def show_form(self, folded: bool) -> dict:
-        """The form, or only the button that shows it: there is a result, which needs the room."""
-        button = gr.Button(OPEN_FORM if folded else CLOSE_FORM, visible=True)
-        return {self.form.pane: put_away() if folded else reveal(), self._folded: folded, self._fold: button}
+        """The form, or only the button that shows it."""
+        return self._fold.show(folded=folded)
 
     def _show_offer(self) -> dict:
         """What most RCCs are made of though it does not matter, and a button that sets it aside."""

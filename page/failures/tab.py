@@ -13,7 +13,7 @@ from dnn.failures import DETECTION, collect_failures, find_failures, load_failur
 from dnn.held_out import hold_out_of
 from dnn.model import DnnOptions
 from page.failures.collected import CollectedFailures, failures_of
-from page.failures.view import FailuresView
+from page.failures.view import FailuresView, interval_text
 from page.form_tab import FormTab, given
 from page.forms import remember, remembered
 from page.job_view import News
@@ -63,11 +63,12 @@ class FailuresTab(FormTab):
         super().__init__(settings)
         self._may_trust = settings.root is None  # visitors of a page for others must not run code on this machine
         self.collected = CollectedFailures(settings)
-        with gr.Column(elem_id="failures-form"):
+        with gr.Column(elem_id="failures-form") as form:
             self._lay_out_form()
             self._lay_out_options()
-        self._lay_out_state(TAB, EMPTY)
         self.view = FailuresView(self.collected, settings.root)
+        self._lay_out_state(TAB, EMPTY, form, self.view.find)
+        self.view.lay_out()
         self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 
     def _lay_out_form(self) -> None:
@@ -134,8 +135,9 @@ class FailuresTab(FormTab):
         """
         shown = self.collected.shown()
         written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
-        notices = " ".join(filter(None, (self._changed_below(), written)))
-        return {self.status: done(failures_summary(shown.failures), notices), **self.view.show(shown)}
+        groups = self.collected.groups(shown)
+        summary = f"{failures_summary(shown.failures)} · {interval_text(shown, groups)}"
+        return {self.status: done(summary, self._changed_below()), **self.view.show(shown, groups, written)}
 
     def _changed_below(self) -> str:
         """A sentence if root cause clusters are of failures that were collected before."""

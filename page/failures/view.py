@@ -31,18 +31,19 @@ class FailuresView:
 
     def __init__(self, collected: CollectedFailures, root: Path | None):
         self._collected, self._root = collected, root
+        self.find = gr.Button(
+            "Find the reasons", variant="primary", scale=0, min_width=190, elem_id="find-reasons", render=False
+        )
+
+    def lay_out(self) -> None:
+        """The pane, below the state of things, in which `find` is."""
         with pane("failures-pane") as self.pane:
-            with gr.Row(elem_classes="safe-form safe-next"):
-                self.figures = gr.HTML(elem_id="failures-figures", scale=1)
-                self.find = gr.Button(
-                    "Find the reasons", variant="primary", scale=0, min_width=190, elem_id="find-reasons"
-                )
             with gr.Row(equal_height=False, elem_id="failures-images"):
                 with pane("matrix-pane") as self.matrix_pane:
                     gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
                     self.matrix = scripted_widget("widgets/matrix", "matrix", rows=[], columns=[], cells=[], nothing=-1)
                 with gr.Column(min_width=360):
-                    self.images = ListedView("failing", self._images_of, root)
+                    self.images = ListedView("failing", self._images_of, self._root)
             with gr.Row(equal_height=False):
                 with pane("rates-pane") as self.rates_pane:
                     gr.HTML("<h3 class='safe-title'>How often each class is wrong</h3>")
@@ -55,25 +56,31 @@ class FailuresView:
                     headers=["image", "reason"], interactive=False, max_height=260, wrap=True,
                     elem_id="failures-skipped",
                 )  # fmt: skip
-        self.outputs = [self.pane, self.figures, self.matrix_pane, self.matrix, self.rates_pane, self.rates, self.find,
+        self.outputs = [self.pane, self.matrix_pane, self.matrix, self.rates_pane, self.rates, self.find,
                         self.assumptions, self.skipped_pane, self.skipped, *self.images.outputs]  # fmt: skip
 
     def _images_of(self, key: str, cell: str) -> Listed:
         return images_of(self._collected.shown(key), cell)
 
-    def show(self, shown: Collected) -> dict:
-        """What the widgets show of failures: all failing images in the grid, and no cell at hand."""
+    def show(self, shown: Collected, groups: KnownGroups | None, written: str) -> dict:
+        """What the widgets show of failures: all failing images in the grid, and no cell at hand.
+
+        Parameters
+        ----------
+        groups : KnownGroups, optional
+            Which test images are not independent.
+        written : str
+            A sentence on the files.
+        """
         failures = shown.failures
         failing = bool(failures.failing)
         skipped = failures.skipped
-        groups = self._collected.groups(shown)
         updates = {
             self.pane: reveal(),
-            self.figures: _figures(shown, groups),
             self.find: gr.Button(interactive=failing),
             self.matrix_pane: put_away(),
             self.rates_pane: put_away(),
-            self.assumptions: filled("page/widgets/list.html", lines=failures.assumptions),
+            self.assumptions: filled("page/widgets/list.html", lines=[*failures.assumptions, written]),
             self.skipped_pane: gr.update(label=f"Skipped images ({len(skipped):,})", visible=bool(skipped)),
             self.skipped: [[printable(path), printable(reason)] for path, reason in skipped],
             **self.images.show(shown.key, images_of(shown)),
@@ -167,26 +174,13 @@ def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
     return (at[0], at[1]) if len(at) == 2 and max(at) < len(matrix.names) else None
 
 
-# --- Figures and rates --------------------------------------------------------------------------------------------
-
-
-def _figures(shown: Collected, known: KnownGroups | None) -> Markup:
-    failures = shown.failures
-    wrong, tested = len(failures.failing), failures.test_size
-    groups = known.groups.of if known and known.given else np.arange(tested)
-    _, _, low, high, _, _ = counted(np.ones(tested, bool), ~shown.right, groups, 0.0)
-    name = "Found" if shown.detector else "Accuracy"
-    interval = f"95% interval {1 - high:.1%} to {1 - low:.1%}"
-    whole = "" if shown.detector or not failures.skipped else f" of {tested + len(failures.skipped):,}"
-    of = "crops, of objects and of false detections" if shown.detector else "test images"
-    of += f"; {failures.held_out:,} more held out" if failures.held_out else ""
-    rows = [(name, f"{failures.accuracy:.1%}", interval), ("Failures", f"{wrong:,}", f"of {tested:,}{whole} {of}")]
-    if failures.threshold is not None:
-        rows.append(("A failure is", f"> {failures.threshold:g}", "error, in the unit of the targets"))
-    elif not shown.regression:
-        classes = len(failures.classes) - shown.detector
-        rows.append(("Classes", f"{classes:,}", printable(failures.model.name)))
-    return filled("page/failures/figures.html", rows=rows)
+def interval_text(shown: Collected, known: KnownGroups | None) -> str:
+    """The interval of the accuracy and, of a regression, what counts as a failure."""
+    failures, n = shown.failures, shown.failures.test_size
+    groups = known.groups.of if known and known.given else np.arange(n)
+    _, _, low, high, _, _ = counted(np.ones(n, bool), ~shown.right, groups, 0.0)
+    text = f"95% interval {1 - high:.3f} to {1 - low:.3f}"
+    return text if failures.threshold is None else f"{text} · a failure is an error above {failures.threshold:g}"
 
 
 def _rates(shown: Collected, known: KnownGroups | None) -> Markup:

@@ -68,7 +68,7 @@ class ReportTab:
         self._settings = settings
         with gr.Row(elem_classes="safe-state"):
             self.status = gr.HTML(EMPTY, elem_id="report-status", scale=1)
-            self.cancel = gr.Button("Cancel", scale=0, min_width=110, visible=False, elem_id="cancel-report")
+            self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-report")
         with pane("report-pane") as self.pane:
             with gr.Row(equal_height=True):
                 with gr.Column(elem_classes="safe-product", min_width=300):

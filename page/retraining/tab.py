@@ -17,13 +17,13 @@ from page.results import Marks
 from page.retraining.plots import learning_curves
 from page.retraining.view import RetrainingView, titled
 from pipeline.retraining import retrain_apart
-from pipeline.summaries import of_both_networks, of_choosing_images, retraining_summary
+from pipeline.summaries import of_both_networks, of_choosing_images, retraining_verdict
 from store.runs import RETRAINING, present_runs, runs_of
 from support.errors import SAFEError
 from support.text import printable
 from training.finetuning import Epoch
 from training.labels import Labelling
-from training.result import MODEL_FILE, Retraining, load_retraining, retraining_of
+from training.result import MODEL_FILE, Retraining, claim_text, load_retraining, retraining_of
 from training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 
 TAB = "retraining"
@@ -50,16 +50,18 @@ class RetrainingTab(FormTab):
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
         self._may_trust = settings.root is None  # visitors of a page for others must not run code on this machine
-        with gr.Row(elem_classes="safe-form"):
-            self.form.path("model", "model", "Model", "Keras, .keras or .h5; only read", "model.keras")
-            self.train = self.form.path("train", "train", "Training folder", "A folder for each class", "train")
-            self.form.path("test", "test", "Test folder", "Never trained on", "test")
-            self._lay_out_start("model", "Retrain", "retrain", 150)
-        with self.form.options("How it is trained", "training-options"):
-            self._lay_out_options()
-        self._lay_out_state(TAB, EMPTY, "Stop")
+        with gr.Column() as form:
+            with gr.Row(elem_classes="safe-form"):
+                self.form.path("model", "model", "Model", "Keras, .keras or .h5; only read", "model.keras")
+                self.train = self.form.path("train", "train", "Training folder", "A folder for each class", "train")
+                self.form.path("test", "test", "Test folder", "Never trained on", "test")
+                self._lay_out_start("model", "Retrain", "retrain", 150)
+            with self.form.options("How it is trained", "training-options"):
+                self._lay_out_options()
         self._read: tuple[str, Retraining] | None = None  # the last one, by its key
         self.view = RetrainingView(settings.root, self._result)
+        self._lay_out_state(TAB, EMPTY, form, self.view.next_round)
+        self.view.lay_out()
         self._show_in(TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
 
     def _lay_out_options(self) -> None:
@@ -113,9 +115,10 @@ class RetrainingTab(FormTab):
         written = f"Written to {settings.out / MODEL_FILE}."
         if result.after is not None:
             written = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model."
-        notices = (of_choosing_images(result), of_both_networks(result), written)
+        claim = "" if result.final else claim_text(result)
+        notices = (claim, of_choosing_images(result), of_both_networks(result), written)
         return {
-            self.status: done(retraining_summary(result), ". ".join(filter(None, notices))),
+            self.status: done(retraining_verdict(result), ". ".join(filter(None, notices))),
             **self.view.show(result, self._key, review.notes if review else {}),
         }
 

@@ -17,9 +17,9 @@ from pipeline.reporting.markup import filled
 from rccs.review.notes import RccNote
 from support.errors import SAFEError
 from support.text import count
-from training.certainty import class_summary, gain_text, interval_text, mcnemar_text
+from training.certainty import class_summary
 from training.comparison import Answered
-from training.result import Retraining, also_chosen, certainty_of, certainty_of_classes
+from training.result import Retraining, certainty_of, certainty_of_classes
 
 IMPROVED, WORSENED, WRONG = "improved", "worsened", "wrong"  # the lists that tiles open
 BEFORE, AFTER = "before", "after"
@@ -52,11 +52,13 @@ class RetrainingView:
     """
 
     def __init__(self, root: Path | None, load: Callable[[str], Retraining]):
-        self._load = load
+        self._root, self._load = root, load
+        self.next_round = gr.Button("Collect its failures", scale=0, min_width=190, elem_id="next-round", render=False)
+
+    def lay_out(self) -> None:
+        """The pane, below the state of things, in which `next_round` is."""
         with pane("retraining-pane") as self.pane:
-            with gr.Row(elem_classes="safe-form safe-next"):
-                self.figures = scripted_widget("retraining/figures", "retraining-figures", scale=1, tiles=[])
-                self.next_round = gr.Button("Collect its failures", scale=0, min_width=190, elem_id="next-round")
+            self.figures = scripted_widget("retraining/figures", "retraining-figures", tiles=[])
             with gr.Row(equal_height=False, elem_id="changed-images"):
                 with pane("confusions-pane") as self.matrix_pane:
                     gr.HTML(heading(TAKEN_BEFORE))
@@ -64,7 +66,7 @@ class RetrainingView:
                     gr.HTML(heading(TAKEN_NOW))
                     self.after = scripted_widget("widgets/matrix", "matrix-after", rows=[], columns=[], cells=[])
                 with gr.Column(min_width=360):
-                    self.images = ListedView("changed", self._images_of, root)
+                    self.images = ListedView("changed", self._images_of, self._root)
             with gr.Row(equal_height=False):
                 self.classes = gr.HTML(elem_id="classes-changed", min_width=430)
                 self.bars = gr.HTML(elem_id="bars", min_width=430)
@@ -172,37 +174,24 @@ def titled(text: str, drawing: str, hint: str = "") -> str:
 
 def _tiles(result: Retraining) -> list[dict[str, str]]:
     rows = []
-    title, chosen = "Accuracy before → after", also_chosen(result) if result.is_other else ""
+    title = "Accuracy before → after"
     if final := result.final:
-        points = f"{gain_text(final.sure)} points, {interval_text(final.sure)}, {mcnemar_text(final.sure)}"
         accuracy = f"{final.accuracy_before:.2%} → {final.accuracy_after:.2%}"
-        rows.append((title, accuracy, f"{points}; of {final.images_text}", ""))
+        rows.append((title, accuracy, f"of {final.images_text}", ""))
         title = "On the test images that chose"
-    gained = 100 * (result.accuracy_after - result.accuracy_before)
     held = result.test_size * result.accuracy_before
     sure = certainty_of(result)
     rate = f"{len(result.worsened) / max(held, 1):.1%} of those right before"
     if sure and sure.counts.right_before:
         rate += f", 95% interval {sure.lost_low:.1%} to {sure.lost_high:.1%}"
-    interval = f", {interval_text(sure)}" if sure else ""
     accuracy = f"{result.accuracy_before:.2%} → {result.accuracy_after:.2%}"
-    of_accuracy = f"{gained:+.2f} points{interval}; of {result.test_size:,} test images"
-    of_accuracy += f", which also chose {chosen}" if chosen else ""
     still = result.test_size - round(result.test_size * result.accuracy_before) - len(result.improved)
     rows += [
-        (title, accuracy, of_accuracy, ""),
+        (title, accuracy, f"of {result.test_size:,} test images", ""),
         ("Improved", f"{len(result.improved):,}", "wrong before, right now", IMPROVED),
         ("Worsened", f"{len(result.worsened):,}", rate, WORSENED),
         ("Still wrong", f"{still:,}", MEANINGS[WRONG], WRONG if result.answers else ""),
     ]
-    if result.after is None:
-        waiting = f"{result.waiting / max(result.seconds, 1e-9):.0%} waiting for images"
-        images = f"{result.train_size:,} + {result.unsafe_size:,}"
-        others = f"; in a second pass {result.unlabelled_size:,} without a label" if result.unlabelled_size else ""
-        rows += [
-            ("Trained on", images, f"training and unsafe images{others}", ""),
-            ("Time", f"{result.seconds:.0f} s", waiting, ""),
-        ]
     return [dict(zip(("title", "figure", "more", "opens"), row, strict=True)) for row in rows]
 
 

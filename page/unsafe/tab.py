@@ -44,7 +44,7 @@ OUTDATED = empty("The last unsafe set belongs to earlier clusters.", STEPS[1:])
 CHANGED_SINCE = empty("The RCCs were changed after the last unsafe set was selected. Its labels are kept.", STEPS[1:])
 COLUMNS = (
     "failing: images of the RCC. candidates: improvement images that are nearer to it than to any other RCC. selected: "
-    "those of them in the unsafe set. within eps: selected images that are near enough to belong to the RCC"
+    "those of them in the unsafe set"
 )
 
 
@@ -53,17 +53,17 @@ class UnsafeTab(FormTab):
 
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
-        with gr.Row(elem_classes="safe-form"):
-            info = "Images that the network was not trained on, labelled or not"
-            place = "/path/to/improvement/images"
-            self.form.text("folder", "improvement", "Improvement folder", info, place, scale=4)
-            self.form.text("size", "set-size", "Number of images", "To label", scale=1, min_width=150)
-            info = "From 0 to 1; of a detector, the share found"
-            self.form.text("accuracy", "accuracy", "Test accuracy", info, "0.93", scale=1, min_width=150)
-            self._lay_out_start("improvement", "Select unsafe set", "select")
-        with self.form.options("How many images, and which", known=("model", "test")):
-            self._lay_out_options()
-        self._lay_out_state(TAB, EMPTY)
+        with gr.Column() as form:
+            with gr.Row(elem_classes="safe-form"):
+                what = "Images that the network was not trained on, labelled or not"
+                self.form.text(
+                    "folder", "improvement", "Improvement folder", what, "/path/to/improvement/images", scale=4
+                )
+                self.form.text("size", "set-size", "Number of images", "To label", scale=1, min_width=150)
+                self._lay_out_start("improvement", "Select unsafe set", "select")
+            with self.form.options("How many images, and which", known=("accuracy", "model", "test")):
+                self._lay_out_options()
+        self._lay_out_state(TAB, EMPTY, form)
         with pane("unsafe-pane") as self.pane:
             self._lay_out_set()
         self.key = gr.State("")  # of the unsafe set that the window shows
@@ -73,6 +73,8 @@ class UnsafeTab(FormTab):
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
         with gr.Row():
+            info = "From 0 to 1; of a detector, the share found"
+            text("accuracy", "accuracy", "Test accuracy", info, "0.93")
             by_formula = "Without a number of images: N = ⌈factor · test-set size · accuracy⌉"
             text("factor", "factor", "Factor", by_formula, value="0.3")
             text("test_size", "test-size", "Test-set size", "Empty: failing images / (1 − accuracy)")
@@ -100,8 +102,8 @@ class UnsafeTab(FormTab):
             with gr.Column(scale=5, min_width=430):
                 gr.HTML(f"<h3 class='safe-title' title='{COLUMNS}'>By root cause cluster</h3>")
                 self.per_rcc = gr.Dataframe(
-                    headers=["RCC", "failing", "candidates", "selected", "within eps"], interactive=False,
-                    column_widths=["30%", "14%", "20%", "16%", "20%"],  # or a long name would hide the numbers
+                    headers=["RCC", "failing", "candidates", "selected"], interactive=False,
+                    column_widths=["36%", "18%", "24%", "22%"],  # or a long name would hide the numbers
                     max_height=500, wrap=True, buttons=[], elem_id="unsafe-rccs",
                 )  # fmt: skip
             with gr.Column(scale=6, min_width=360):
@@ -116,7 +118,7 @@ class UnsafeTab(FormTab):
                 )  # fmt: skip
         with gr.Accordion("All selected images", open=False):
             self.table = gr.Dataframe(
-                headers=["image", "RCC", "distance", "within eps", "why"], interactive=False, max_height=420,
+                headers=["image", "RCC", "distance", "why"], interactive=False, max_height=420,
                 show_search="filter", elem_id="unsafe-table",
             )  # fmt: skip
 
@@ -124,7 +126,8 @@ class UnsafeTab(FormTab):
         """What to do where there is no unsafe set to show; empty where there is one."""
         settings = self._settings
         if not settings.results.holds_unsafe_set():
-            return OUTDATED if runs_of(settings.out, SELECTION) else EMPTY
+            steps = STEPS[1:] if settings.results.there else STEPS
+            return OUTDATED if runs_of(settings.out, SELECTION) else empty("No unsafe set yet.", steps)
         try:
             unsafe, current = load_unsafe_set(settings.out), settings.results.shown()
         except SAFEError:
@@ -157,9 +160,7 @@ class UnsafeTab(FormTab):
             self.per_rcc: _rows_by_rcc(unsafe, current, selected),
             self.rcc: gr.Dropdown(choices=choices, value=choices[0][1]),
             self.table: [
-                [printable(one.image), one.rcc, f"{one.distance:.4f}", "yes" if one.within_eps else "no",
-                 printable(one.why)]
-                for one in unsafe.images
+                [printable(one.image), one.rcc, f"{one.distance:.4f}", printable(one.why)] for one in unsafe.images
             ],
             **self._show_gallery(unsafe, choices[0][1]),
         }  # fmt: skip
@@ -167,7 +168,7 @@ class UnsafeTab(FormTab):
     def _summary(self, unsafe: UnsafeSet) -> str:
         written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
         return done(
-            f"{selection_summary(unsafe)}. Next: label them, in the tab Labels.",
+            f"{selection_summary(unsafe)}.",
             " ".join(filter(None, [unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written])),
         )
 
@@ -290,7 +291,7 @@ def _exception(image: UnsafeImage) -> str:
 
 
 def _rows_by_rcc(unsafe: UnsafeSet, current: Shown, selected: dict[int, list[UnsafeImage]]) -> list[list]:
-    """The table by RCC: its name, and how many images are failing, candidates, selected, and within eps of it."""
-    sizes, near = current.clusters.sizes, {k: sum(one.within_eps for one in images) for k, images in selected.items()}
+    """The table by RCC: its name, and how many images are failing, candidates and selected."""
+    sizes = current.clusters.sizes
     names = {k: title(k, current.notes) + (" (left out)" if k in unsafe.left_out else "") for k in selected}
-    return [[names[k], int(sizes[k]), unsafe.candidates[k], len(selected[k]), near[k]] for k in selected]
+    return [[names[k], int(sizes[k]), unsafe.candidates[k], len(images)] for k, images in selected.items()]

@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 from rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
 from rccs.dbscan.outcome import NOISE
 from rccs.review.edited import reviewed
-from rccs.review.journal import MAKING, SAYING, Edit, add_edit, describe_edit, edits_in, standing, touches
+from rccs.review.journal import (
+    MAKING,
+    SAYING,
+    Edit,
+    add_edit,
+    describe_edit,
+    edits_in,
+    made_as_one,
+    standing,
+    touches,
+)
 from rccs.review.notes import RccNote, Scope, SpotNote, combined, merged_note, tidy_note, title
 from rccs.review.review import CHANGED, Review, read_review
 from rccs.review.scope import read_scope
@@ -46,19 +56,37 @@ class Maker(NamedTuple):
 NOBODY = Maker()
 
 
-def merge_rccs(folder: Path, rcc: int, into: int, *, maker: Maker = NOBODY) -> Review:
-    """Merge an RCC into another one, whose note then has what both say (see `rccs.review.notes.merged_note`).
+def merge_rccs(folder: Path, rcc: int, into: int, *more: int, maker: Maker = NOBODY) -> Review:
+    """Merge an RCC, and `more`, into another one, whose note then has what all say (see `merged_note`).
 
     Raises
     ------
     SAFEError
         The RCCs are the same, one does not exist, the note is too long, or someone else has changed one of them.
     """
-    rcc, into = int(rcc), int(into)
+    into, first = int(into), None
     with _editing(folder, maker) as editing:
-        source, target = (editing.note(one) for one in (rcc, into))
-        after = tidy_note(merged_note(source, target))
-        return editing.make("merge", source=(rcc,), target=into, notes=(target, after, source))
+        for one in map(int, (rcc, *more)):
+            source, target = (editing.note(which) for which in (one, into))
+            after = tidy_note(merged_note(source, target))
+            editing.make("merge", source=(one,), target=into, notes=(target, after, source), first=first)
+            first = first or editing.review.last_number
+        return editing.review
+
+
+def judge_rccs(folder: Path, rccs: Sequence[int], verdict: str, *, maker: Maker = NOBODY) -> Review:
+    """Give several RCCs the same verdict (SAFEError if one does not exist, or there is no such verdict)."""
+    first = None
+    with _editing(folder, maker) as editing:
+        for rcc in rccs:
+            if rcc not in editing.review.clusters.groups:
+                raise SAFEError(f"There is no {title(rcc)} to judge. Choose one that is displayed.")
+            before = editing.note(rcc)
+            after = tidy_note(before._replace(verdict=verdict))
+            if after != before:
+                number = editing.say(before, after, first=first)
+                first = first or number
+        return editing.read()
 
 
 def move_images(folder: Path, paths: Sequence[str], to: int, *, maker: Maker = NOBODY) -> Review:
@@ -119,25 +147,32 @@ def undo_edit(folder: Path, *, number: int | None = None, maker: Maker | None = 
             number = max((one for one in done if maker is None or by_number[one].by == maker.by), default=None)
         if number not in done:
             raise SAFEError(_none("edit to undo", maker, edits))
-        edit = by_number[number]
-        later = [by_number[other] for other in done[done.index(number) + 1 :]]
-        # What was said of a merged RCC since is kept when the merge is undone.
-        over = [one for one in later if touches(one, edit) and not (edit.kind in MAKING and one.kind in SAYING)]
-        if over:
-            raise SAFEError(
-                f"A later edit is about the same images or RCCs: {describe_edit(over[0])}. Undo that edit first."
-            )
-        return editing.turn("undo", edit)
+        together = made_as_one(by_number[number], map(by_number.__getitem__, done))
+        for edit in together:
+            later = [by_number[other] for other in done[done.index(edit.number) + 1 :]]
+            # What was said of a merged RCC since is kept when the merge is undone.
+            over = [one for one in later if touches(one, edit) and not (edit.kind in MAKING and one.kind in SAYING)]
+            if over := [one for one in over if one not in together]:
+                raise SAFEError(
+                    f"A later edit is about the same images or RCCs: {describe_edit(over[0])}. Undo that edit first."
+                )
+        for edit in reversed(together):
+            editing.turn("undo", edit)
+        return editing.review
 
 
 def redo_edit(folder: Path, *, maker: Maker | None = None) -> Review:
     """Redo the last edit that was undone (SAFEError if there is none, or an edit has been made since)."""
     with _editing(folder, maker or NOBODY) as editing:
         edits = editing.edits
-        undone = [one for one, who in standing(edits)[1] if maker is None or who == maker.by]
-        if not undone:
+        numbers = [one for one, who in standing(edits)[1] if maker is None or who == maker.by]
+        if not numbers:
             raise SAFEError(_none("undone edit to redo", maker, edits))
-        return editing.turn("redo", next(edit for edit in edits if edit.number == undone[-1]))
+        undone = [edit for edit in edits if edit.number in numbers]
+        last = next(edit for edit in undone if edit.number == numbers[-1])
+        for edit in made_as_one(last, undone):
+            editing.turn("redo", edit)
+        return editing.review
 
 
 def _none(what: str, maker: Maker | None, edits: Sequence[Edit]) -> str:
@@ -200,21 +235,28 @@ class _Editing:
             raise SAFEError(f"{title(mine.rcc)} has no images any more. Take back first what has moved them.")
         now: Any = read_scope(self.db) if edit.kind == "scope" else None
         now = now or (read_spot_note(self.db, mine) if edit.kind == "spot" else self.note(mine.rcc))
-        self._say(now, combined(seen, mine, now)[0], part_of=number)
-        return self._read()
+        self.say(now, combined(seen, mine, now)[0], part_of=number)
+        return self.read()
 
-    def _say(self, before: RccNote | SpotNote | Scope, after: RccNote | SpotNote | Scope, *, part_of: int) -> None:
-        """Add an entry on what is said from now on, as part of an edit."""
+    def say(
+        self,
+        before: RccNote | SpotNote | Scope,
+        after: RccNote | SpotNote | Scope,
+        *,
+        part_of: int | None = None,
+        first: int | None = None,
+    ) -> int:
+        """Add an entry on what is said from now on, by itself or as part of an edit; its number."""
         if isinstance(after, Scope):
             kind, subject = "scope", ""
         elif isinstance(after, SpotNote):
             kind, subject = "spot", after.subject
         else:
             kind, subject = "rcc", subjects_of(self.review.clusters, self.folder)[after.rcc]
-        value = {"before": before, "after": after}
-        append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
+        value = {"before": before, "after": after, **({"first": first} if first else {})}
+        return append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
 
-    def _read(self) -> Review:
+    def read(self) -> Review:
         self.review = read_review(self.db, self.folder, self.review.original)
         return self.review
 
@@ -234,7 +276,7 @@ class _Editing:
             for rcc, subject in subjects_of(before.clusters, self.folder).items()
             if subject in said and (said[subject].run == before.run or said[subject].number > since)
         }
-        self._read()
+        self.read()
         # Also that it is empty by now, if it was not always: images may have had a note where they go back to.
         news = [
             (now, note)
@@ -244,8 +286,8 @@ class _Editing:
             and (note.rcc in spoken or about.notes)
         ]
         for now, note in news:
-            self._say(now, note, part_of=number)
-        return self._read() if news else self.review
+            self.say(now, note, part_of=number)
+        return self.read() if news else self.review
 
 
 def _notes_after(kind: str, about: Edit, before: Review) -> list[RccNote]:

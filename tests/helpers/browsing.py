@@ -133,8 +133,22 @@ def unfold(page: Page) -> None:
     """Show the form of the second tab, which is folded where there is a result."""
     expect(field(page, "images")).to_be_enabled()  # the window has heard whether there is
     if not page.locator("#generate").is_visible():
-        page.locator("#fold").click()
+        unfold_in_sight(page)
         expect(page.locator("#generate")).to_be_visible()
+
+
+def unfold_in_sight(page: Page) -> None:
+    """Show the form of the tab in sight, if it is folded."""
+    for button in page.get_by_role("button", name="Other inputs or options").all():
+        if button.is_visible():
+            button.click()
+            expect(page.get_by_role("button", name="Hide the form")).to_be_visible()
+
+
+def chosen(page: Page, name: str, option: str) -> None:
+    """Choose from a dropdown by the id of its widget."""
+    field(page, name).click()
+    page.get_by_role("option", name=option).click()
 
 
 def generate(page: Page, served: Served) -> None:
@@ -145,12 +159,20 @@ def generate(page: Page, served: Served) -> None:
     expect(page.locator("#clusters-status strong")).to_contain_text("of 24 failures")
 
 
+def give_accuracy(page: Page, accuracy: str) -> None:
+    """In the third tab: what decides the number of images if none is given."""
+    unfold_in_sight(page)
+    if not field(page, "accuracy").is_visible():
+        page.get_by_text("How many images").click()
+    field(page, "accuracy").fill(accuracy)
+
+
 def select_nine(page: Page, served: Served) -> None:
     """In the second tab: an unsafe set of 9 images without labels, 3 of each RCC."""
     page.get_by_role("tab", name="Unsafe set").click()
     field(page, "improvement").fill(str(served.improvement))
-    page.get_by_text("How many images").click()
     field(page, "set-size").fill("9")
+    page.get_by_text("How many images").click()
     page.get_by_text("the same of each (the paper)").click()
     page.locator("#select").click()
     expect(page.locator("#unsafe-status strong")).to_contain_text("9 of 18 improvement")

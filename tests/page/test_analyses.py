@@ -17,7 +17,7 @@ from starlette.datastructures import URL
 
 from clustering import find_root_cause_clusters
 from page.forms import remember, remembered
-from page.jobs import Jobs, Turn
+from page.jobs import STOPPED, WAITING, Jobs, Turn, Where
 from page.serving.analyses import (
     BIN_FOLDER,
     TOP,
@@ -250,12 +250,20 @@ def test_an_analysis_in_which_another_process_works_is_left_alone(home, clusters
 def test_jobs_of_all_analyses_take_turns_and_none_begins_in_one_that_is_gone():
     turn, gate = Turn(), threading.Event()
     a, b = Jobs(turn), Jobs(turn)
-    job = a.start("clusters", lambda job: gate.wait(10))
-    assert b.start("clusters", lambda job: None) is None
-    assert (a.running, b.running, turn.running) == (job, None, job)
+    job = a.start("clusters", lambda job: gate.wait(10), Where("../..", "/a/a/", "<a>"))
+    assert a.start("unsafe", lambda job: None) is None
+    done: list[str] = []
+    following = b.start("clusters", lambda job: done.append("b"), Where("../..", "/a/b/", "b"))
+    stopped = Jobs(turn).start("clusters", lambda job: done.append("c"), Where(".", "/", "top"))
+    wait_until(lambda: following.state.startswith(WAITING))
+    assert "Waiting for <a href='../../a/a/'>&lt;a&gt;</a> (Starting …)</span>" in following.bar
+    assert f"(Starting …), <a href='./a/b/'>b</a> ({WAITING} …)" in stopped.bar
+    stopped.cancel()
+    wait_until(lambda: stopped.finished(0))
+    assert (stopped.outcome, done, a.running, b.running) == (STOPPED, [], job, following)
     gate.set()
-    wait_until(lambda: job.finished(0))
-    assert b.start("clusters", lambda job: None)
+    wait_until(lambda: following.finished(0))
+    assert (following.outcome, done) == (None, ["b"])
     with turn.lock:
         a.end()
     with pytest.raises(SAFEError, match="renamed or deleted"):

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from page.job_view import JobView
-from page.jobs import Jobs
+from page.jobs import NOWHERE, Jobs
 from support.errors import SAFEError
 from tests.helpers.browsing import wait_until
 
@@ -19,7 +19,7 @@ class Widget:
 def view(monkeypatch):
     monkeypatch.setattr("page.job_view.gr.State", lambda value: None)
     status, button, cancel, result = (Widget() for _ in range(4))
-    settings = SimpleNamespace(jobs=Jobs())
+    settings = SimpleNamespace(jobs=Jobs(), where=NOWHERE)
     return JobView(settings, "retraining", status, button, cancel, lambda: "", result), status, settings.jobs
 
 

@@ -15,6 +15,7 @@ from tests.helpers.browsing import (
     WAIT,
     Served,
     canvas_of,
+    chosen,
     draw,
     field,
     generate,
@@ -196,7 +197,7 @@ def test_an_earlier_run_is_listed_and_opened_again(served, browser):
         wait_until(lambda: "<b>dark</b>" in {note.name for note in notes_of(served).values()})
         unfold(page)
         page.get_by_role("button", name="More options").click()
-        page.locator("#reducer").get_by_text("then UMAP").click()
+        chosen(page, "reducer", "umap: ")
         generate(page, served)
         expect(page.locator("#clusters-status progress")).to_have_count(0, timeout=2 * WAIT)
         page.get_by_role("button", name="Earlier runs").click()
@@ -213,7 +214,7 @@ def test_an_earlier_run_is_listed_and_opened_again(served, browser):
         expect(page.locator("#why")).to_contain_text("PCA, then neighbour averaging", timeout=WAIT)
         unfold(page)
         page.get_by_role("button", name="More options").click()
-        expect(page.locator("#reducer input[value=pca]")).to_be_checked(timeout=WAIT)
+        expect(field(page, "reducer")).to_have_value("pca: as in the paper", timeout=WAIT)
         expect(field(page, "rcc-name")).to_have_value("<b>dark</b>")
 
 
@@ -227,7 +228,7 @@ def test_a_job_is_followed_in_every_window_and_cancelled(served, browser, tmp_pa
         expect(second.locator("#clusters-status progress")).to_be_visible(timeout=WAIT)
         second.get_by_role("tab", name="Unsafe set").click()
         second.locator("#select").click()  # other work
-        expect(second.get_by_text("SAFE does one thing at a time").first).to_be_visible(timeout=WAIT)
+        expect(second.get_by_text("An analysis does one thing at a time").first).to_be_visible(timeout=WAIT)
         second.get_by_role("tab", name="Root cause clusters").click()
         expect(first.locator("#clusters-status")).to_contain_text(re.compile(r"\d+ / 300"))
         second.locator("#cancel-clusters").click()

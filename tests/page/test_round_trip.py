@@ -63,7 +63,7 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         label_all(ann)
         ann.get_by_role("tab", name="Retraining").click()
         ann.locator("#retrain").click()
-        expect(ann.locator("#retraining-status strong")).to_contain_text("test accuracy", timeout=3 * WAIT)
+        expect(ann.locator("#retraining-status strong")).to_contain_text("points", timeout=3 * WAIT)
         # Closure, on images that chose nothing
         bob.get_by_role("tab", name="Report").click()
         for name, path in (("predictions", fresh.table), ("tested", fresh.test), ("after", after)):

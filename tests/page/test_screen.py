@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from rccs.review.review import load_review
 from tests.helpers.browsing import FAKED, Served, field, generate, opened, served_from, wait_until
+from tests.page.test_accessibility import serious
 
 pytestmark = pytest.mark.slow
 
@@ -130,3 +131,31 @@ def test_an_image_is_enlarged_brightened_and_followed_by_the_next(page):
     expect(name).to_have_text(first)
     page.keyboard.press("Escape")
     expect(dialog).to_be_hidden()
+
+
+def test_several_rccs_are_ticked_and_merged_and_what_was_merged_is_split_again(served, page):
+    cards, bar = page.locator("#rcc-list .safe-card:not([data-rcc='-1'])"), page.locator("#several")
+    expect(cards.first).to_be_visible()
+    n = cards.count()
+    page.keyboard.press("t")
+    page.locator("#rcc-list [data-rcc='1']").click(modifiers=["Control"])
+    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")  # what is ticked is not chosen
+    expect(bar.locator("b")).to_have_text("2 ticked")
+    assert serious(page) == []
+    bar.get_by_role("button", name="Merge").click()
+    expect(cards).to_have_count(n - 1)
+    expect(bar.locator("b")).to_be_hidden()
+    page.locator("#split-rcc").click()
+    dialog = page.get_by_role("dialog", name=re.compile("^Split .*RCC 0.* into two"))
+    expect(dialog.locator("section")).to_have_count(2)
+    assert serious(page) == []
+    dialog.get_by_role("button", name="Split").click()
+    expect(cards).to_have_count(n)
+    clusters = load_review(served.out).clusters
+    assert sorted(len(clusters.members(rcc)) for rcc in (0, max(clusters.groups))) == [8, 10]
+    for left in (n - 1, n):
+        page.locator("#undo").click()
+        expect(cards).to_have_count(left)
+    assert load_review(served.out).clusters.n_rccs == n
+    page.keyboard.press("b")
+    expect(page.locator("#rcc-gif canvas")).to_have_css("filter", "brightness(2)")

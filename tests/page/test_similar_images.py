@@ -14,7 +14,7 @@ from pipeline.generation import ClusteringSettings, generate_clusters
 from rccs.clusters import fingerprint
 from store.runs import COMPARISON, present_runs
 from tests.helpers.answered import AnsweredCase, draw_case
-from tests.helpers.browsing import FAKED, Served, field, opened, served_from, unfold, wait_until
+from tests.helpers.browsing import FAKED, Served, field, give_accuracy, opened, served_from, unfold, wait_until
 from tests.page.test_accessibility import serious
 
 
@@ -28,7 +28,7 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             cluster(page, served, case)
             page.get_by_role("tab", name="Unsafe set").click()
             field(page, "improvement").fill(str(served.improvement))
-            field(page, "accuracy").fill("0.6")
+            give_accuracy(page, "0.6")
             page.locator("#select").click()
             expect(page.locator("#unsafe-status strong")).to_contain_text("improvement images selected")
         yield served

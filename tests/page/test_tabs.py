@@ -19,7 +19,20 @@ from features.extractor import EXTRACTORS, PRECISIONS
 from page.clusters.form import EXTRACTOR_MEANINGS, PRECISION_MEANINGS, requested_extractor, requested_precision
 from rccs.clusters import LABELS_FILE, run_record
 from rccs.unsafe_set import FILENAMES_FILE
-from tests.helpers.browsing import FAKED, MARKUP, WAIT, Served, field, generate, opened, served_from, unfold, wait_until
+from tests.helpers.browsing import (
+    FAKED,
+    MARKUP,
+    WAIT,
+    Served,
+    chosen,
+    field,
+    generate,
+    give_accuracy,
+    opened,
+    served_from,
+    unfold,
+    wait_until,
+)
 from tests.helpers.places import names_in
 
 
@@ -97,8 +110,8 @@ def open_unsafe_tab(page: Page) -> None:
 
 def select(page: Page, folder: Path, accuracy: str) -> None:
     """Fill in the second tab, and click."""
+    give_accuracy(page, accuracy)
     field(page, "improvement").fill(str(folder))
-    field(page, "accuracy").fill(accuracy)
     page.locator("#select").click()
 
 
@@ -199,9 +212,9 @@ def test_an_extractor_and_a_precision_chosen_under_more_options_are_those_that_a
     expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
     unfold(page)
     page.get_by_role("button", name="More options").click()
-    expect(page.locator("#precision input[value=auto]")).to_be_checked()
-    page.locator("#precision").get_by_text("bfloat16: half of the time").click()
-    page.locator("#extractor").get_by_text("vgg16-conv: the mean of each channel").click()
+    expect(field(page, "precision")).to_have_value(re.compile("^auto: "))
+    chosen(page, "precision", "bfloat16: half of the time")
+    chosen(page, "extractor", "vgg16-conv: the mean of each channel")
     page.locator("#generate").click()
     wait_until(lambda: "bfloat16" in run_record(generated.out)["extractor"]["identity"])
     expect(page.locator("#generate")).to_be_enabled(timeout=WAIT)

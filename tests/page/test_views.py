@@ -50,6 +50,8 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def bar(page: Page, name: str):
+    if page.locator("#views details[open]").count() == 0:
+        page.locator("#views summary").click()
     return page.locator("#views").get_by_role("button", name=name, exact=True)
 
 
@@ -90,6 +92,7 @@ def test_filters_colour_and_order_are_in_the_address_and_saved_and_chosen_by_nam
 
         canvas_of(other)
         saved = other.locator("#views select")
+        other.locator("#views summary").click()
         saved.focus()
         expect(saved.locator("option")).to_have_text(["not a saved one", "dark, by sky"])
         saved.select_option("dark, by sky")

@@ -25,6 +25,7 @@ from tests.helpers.browsing import (
     opened,
     served_from,
     unfold,
+    unfold_in_sight,
     wait_until,
 )
 from tests.helpers.small_models import colour_model, draw_set, saved
@@ -335,6 +336,7 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
 def select(page: Page, improvement: Path, size: str) -> None:
     """The unsafe set, in the second tab."""
     page.get_by_role("tab", name="Unsafe set").click()
+    unfold_in_sight(page)
     field(page, "improvement").fill(str(improvement))
     field(page, "set-size").fill(size)
     page.locator("#select").click()
@@ -440,7 +442,9 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
         page.locator("#retrain").click()
 
     def finished(page: Page) -> None:
-        expect(page.locator("#retraining-status strong")).to_contain_text("accuracy", timeout=4 * WAIT)
+        expect(page.locator("#retraining-status strong")).to_contain_text(
+            re.compile("points|accuracy"), timeout=4 * WAIT
+        )
         expect(page.locator("#retraining-pane")).to_be_visible()
 
     with (

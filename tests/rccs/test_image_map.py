@@ -129,6 +129,18 @@ def test_the_record_says_of_every_image_where_it_lies_and_of_every_rcc_what_it_i
     json.dumps(record, allow_nan=False)
 
 
+def test_rccs_keep_their_colours_when_others_are_merged_or_made(clusters):
+    xy = np.tile(np.linspace(0, 1, 26, dtype=np.float32)[:, None], 2)
+    labels = np.where(clusters.labels == 0, 1, clusters.labels)  # RCC 0 was merged into 1, and 3 was made of part of 2
+    labels[np.flatnonzero(labels == 2)[:3]] = 3
+    edited = dataclasses.replace(clusters, labels=labels)
+
+    def colours(of):
+        return {rcc["rcc"]: rcc["colour"] for rcc in map_record(of, MapPositions(xy, "pca"), {}, clusters)["rccs"]}
+
+    assert colours(edited) == {rcc: colour for rcc, colour in colours(clusters).items() if rcc} | {3: 4}
+
+
 def test_rccs_of_the_same_colour_lie_far_apart():
     places = np.random.default_rng(0).random((40, 2))
     colours = colour_apart(places)

@@ -7,7 +7,7 @@ import pytest
 from rccs.clusters import LABELS_FILE, labels_text, rccs_of, save_clusters
 from rccs.dbscan.outcome import NOISE
 from rccs.review.edited import reviewed
-from rccs.review.edits import Maker, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
+from rccs.review.edits import Maker, judge_rccs, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from rccs.review.journal import Edit, describe_edit, standing
 from rccs.review.notes import RccNote, SpotNote, title
 from rccs.review.review import (
@@ -240,6 +240,33 @@ def test_undo_takes_back_ones_own_last_edit_and_not_that_of_another_visitor(out)
     assert "sea_00.png" in redo_edit(out, maker=A).clusters.members(0)
     undo_edit(out, number=nth(out, 2), maker=A)  # that of another, named
     assert "sea_01.png" in load_review(out).clusters.members(NOISE)
+
+
+def test_several_rccs_are_judged_or_merged_at_once_and_that_is_undone_and_redone_at_once(out, clusters):
+    mine = Maker("ann")
+    set_note(out, RccNote(1, "snow", "", "safe"), by="ann")
+    judge_rccs(out, [0, 1, 2], "unsafe", maker=mine)
+    assert {rcc: note.verdict for rcc, note in notes_in(out).items()} == dict.fromkeys(range(3), "unsafe")
+    assert said_in(out)[-2:] == ["Judged RCC 1 unsafe (was safe)", "Judged RCC 2 unsafe"]
+    judged = notes_in(out)
+    assert rccs_of(merge_rccs(out, 1, 0, 2, maker=mine).clusters) == [0]
+    undo_edit(out, maker=mine)
+    assert load_review(out).clusters.labels.tolist() == clusters.labels.tolist()
+    assert notes_in(out) == judged
+    undo_edit(out, maker=mine)
+    assert notes_in(out) == {1: RccNote(1, "snow", "", "safe")}
+    redo_edit(out, maker=mine)
+    assert notes_in(out) == judged
+    assert rccs_of(redo_edit(out, maker=mine).clusters) == [0]
+    undo_edit(out, number=standing(all_edits(out, load_review(out)))[0][-1])  # chosen in the list: all the same
+    assert rccs_of(load_review(out).clusters) == [0, 1, 2]
+    before = said_in(out)
+    for rccs, verdict in (([0, 7], "safe"), ([0], "perhaps")):
+        with pytest.raises(SAFEError):
+            judge_rccs(out, rccs, verdict)
+    with pytest.raises(SAFEError):
+        merge_rccs(out, 1, 0, 7)
+    assert said_in(out) == before  # all of it, or nothing
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,16 @@
+// What is done with all RCCs that are ticked among the cards (see cards.js). Value: what is done, then the RCCs.
+let ticked = [];
+
+document.addEventListener("safe-ticked", ({ detail }) => {
+  ticked = detail;
+  $(".safe-several").hidden = !ticked.length;
+  $("b").textContent = `${ticked.length} ticked`;
+  $('[data-do="merge"]').disabled = ticked.length < 2;
+});
+element.addEventListener("click", (event) => {
+  const what = event.target.closest("[data-do]")?.dataset.do;
+  if (what === undefined) return;
+  props.value = [what, ...ticked];
+  document.dispatchEvent(new CustomEvent("safe-untick"));
+  if (what) trigger("select");
+});

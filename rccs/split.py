@@ -1,0 +1,59 @@
+"""Step 2 of SAFE: the two parts into which an RCC falls first, for the engineer who finds it loose.
+
+The paper leaves open what to do with an RCC that shows two reasons. The parts are those of DBSCAN's tree (see
+`rccs.dbscan.density.Density`) of the RCC's images alone: the last merge of two clusters that both have enough images.
+"""
+
+import math
+
+import numpy as np
+
+from rccs.clusters import RootCauseClusters
+from rccs.dbscan.density import Density
+from rccs.dbscan.neighbours import LISTED, Points
+
+LEAST_IMAGES, LEAST_SHARE = 5, 0.1  # of the RCC's images, in each part
+MOST_IMAGES = 5000  # the tree takes memory by their square
+
+
+def parts_of(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, ...]]:
+    """The paths of the images of both parts, the larger first; empty if there are none."""
+    rows = np.flatnonzero(clusters.labels == rcc)
+    least = max(LEAST_IMAGES, math.ceil(LEAST_SHARE * len(rows)))
+    if not 2 * least <= len(rows) <= MOST_IMAGES:
+        return []
+    points = Points(clusters.points[rows])
+    merges = Density(points, max(1, min(clusters.min_samples, LISTED + 1, least))).merges
+    sides = _last_merge(merges, least)
+    if not sides:
+        return []
+    first, second = (_leaves(merges, side) for side in sides)
+    part = np.zeros(len(rows), bool)
+    part[second] = True
+    known = np.sort([*first, *second])
+    others = np.setdiff1d(np.arange(len(rows)), known)  # they joined later: with what is nearest
+    part[others] = part[known[points.distances[np.ix_(others, known)].argmin(axis=1)]]
+    found = [tuple(clusters.paths[row] for row in rows[which]) for which in (~part, part)]
+    return sorted(found, key=len, reverse=True)
+
+
+def _last_merge(merges: np.ndarray, least: int) -> tuple[int, int] | None:
+    """The clusters of the last merge in which both have at least so many points."""
+    n = len(merges) + 1
+    sizes = np.append(np.ones(n), merges[:, 3])
+    for one, other in merges[::-1, :2].astype(int).tolist():
+        if min(sizes[one], sizes[other]) >= least:
+            return one, other
+    return None
+
+
+def _leaves(merges: np.ndarray, cluster: int) -> list[int]:
+    """The points of a cluster of the tree."""
+    n, found, waiting = len(merges) + 1, [], [cluster]
+    while waiting:
+        one = waiting.pop()
+        if one < n:
+            found.append(one)
+        else:
+            waiting += merges[one - n, :2].astype(int).tolist()
+    return found
