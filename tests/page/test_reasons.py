@@ -83,8 +83,9 @@ def test_rates_and_weak_spots_are_shown_and_a_weak_spot_that_is_clicked_shows_it
     assert elsewhere < reasons.base
     left = first.locator(".safe-rate-base").evaluate("line => parseFloat(line.style.left)")
     assert left == pytest.approx(100 * elsewhere, abs=0.06)
-    said = re.compile(r"are wrong: the upright line\. Not explained by any reason: \d+ of \d+ images wrong")
-    expect(page.locator("#spots .safe-spots-base")).to_contain_text(said)
+    expect(page.locator("#spots p.safe-spots-base")).to_contain_text("are wrong: the upright line.")
+    said = re.compile(r"Not explained by any reason: \d+ of \d+ images wrong")
+    expect(page.locator("#spots details.safe-spots-base")).to_contain_text(said)
 
     spot = page.locator("#spots .safe-spot").first
     where = spot.locator("b").inner_text()
