@@ -1,7 +1,7 @@
 // The GIF of an RCC with play, pause, speed and a slider over its frames, where the browser can take GIFs apart
-// (ImageDecoder); elsewhere the GIF just plays. Props: source (address of the GIF), name, count (frames).
+// (ImageDecoder); elsewhere the GIF just plays. Props: source (address of the GIF), name, count (images).
 const FRAME = 500;  // milliseconds, as in the file
-let decoder = null, frame = 0, playing = true, timer = 0, turn = 0;
+let decoder = null, frames = 0, frame = 0, playing = true, timer = 0, turn = 0;
 
 async function paint(number, mine) {
   let image;
@@ -19,7 +19,7 @@ async function paint(number, mine) {
   image.close();
   frame = number;
   $("input").value = number;
-  $("output").textContent = `${number + 1} / ${props.count}`;
+  $("output").textContent = `${number + 1} / ${frames}`;
   canvas.hidden = false;
   $("img").hidden = true;
 }
@@ -29,7 +29,7 @@ function go(mine) {
   if (!playing || !decoder) return;
   timer = setTimeout(async () => {
     if (mine !== turn) return;
-    await paint((frame + 1) % props.count, mine);
+    await paint((frame + 1) % frames, mine);
     go(mine);
   }, FRAME / Number($("select").value));
 }
@@ -55,7 +55,8 @@ async function open() {
   await taken.completed;
   if (mine !== turn) { taken.close(); return; }
   decoder = taken;
-  $("input").max = props.count - 1;
+  frames = taken.tracks.selectedTrack.frameCount;  // the file may have been drawn anew since `count` was said
+  $("input").max = frames - 1;
   $(".safe-player-tools").hidden = false;
   $("canvas").setAttribute("aria-label", image.alt);
   await paint(0, mine);

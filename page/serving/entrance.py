@@ -96,13 +96,13 @@ class Entrance:
 
     async def _answer(self, name: str, path: str, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            if await self._mounts.answer(name, path, scope, receive, send):
-                return
-            status = 404
-            why = f"There is no analysis {self._listing.title(name)} any more. It was renamed or deleted."
+            page: ASGIApp | None = await self._mounts.page(name, path)
         except SAFEError as error:
-            status, why = 409, str(error)
-        await self._listing.shown(why, status)(scope, receive, send)
+            page = self._listing.shown(str(error), 409)
+        if page is None:
+            why = f"There is no analysis {self._listing.title(name)} any more. It was renamed or deleted."
+            page = self._listing.shown(why, 404)
+        await page(scope, receive, send)  # an error from it is no reason to answer again
 
 
 def _is_let_in(scope: Scope) -> bool:

@@ -22,6 +22,7 @@ from page.serving.analyses import TOP, split_address
 from pipeline.reporting.evidence.statement import EVIDENCE_FILE
 from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
 from support.defects import report_defect
+from support.errors import SAFEError
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
 GIVEN_OUT = frozenset({REPORT_FILE, EXPORT_ZIP, EVIDENCE_FILE})  # of the output folder
@@ -122,6 +123,8 @@ class Guard:
             await self._answer(scope, receive, sending)
         except ClientDisconnect:  # or its body was too long
             status, why = 400, "The request ended early."
+        except SAFEError as error:  # of an analysis that is deleted or changed meanwhile
+            status, why = 409, str(error)
         except Exception as error:  # noqa: BLE001, the door: what is wrong is in the log, not in the answer
             if isinstance(error.__cause__, HTTPException):
                 return  # a refusal amid an answer: a window of an earlier start of SAFE asks for its events

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from fastapi import FastAPI
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from page.jobs import Jobs, PageSettings, Turn
 from page.serving.analyses import TOP, address_of, folder_of, title_of
@@ -80,8 +80,8 @@ class Mounts:
         self._opening = asyncio.Lock()
         self._open: dict[str, _Mounted] = {}  # of about 6 MiB each
 
-    async def answer(self, name: str, path: str, scope: Scope, receive: Receive, send: Send) -> bool:
-        """Let the page of an analysis answer a request for a path on it; False where there is no such analysis.
+    async def page(self, name: str, path: str) -> ASGIApp | None:
+        """The page of an analysis, to answer a request for a path on it; None where there is no such analysis.
 
         Raises
         ------
@@ -92,10 +92,13 @@ class Mounts:
             self.close(name)
         mounted = self._open.get(name) or await self._mount(name)
         if mounted is None:
-            return False
+            return None
         prefix = self._path + address_of(name).rstrip("/")  # encoded, as the page's own addresses are derived from it
-        await mounted.app({**scope, "root_path": prefix, "path": prefix + path}, receive, send)
-        return True
+
+        async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+            await mounted.app({**scope, "root_path": prefix, "path": prefix + path}, receive, send)
+
+        return answer
 
     async def folder(self, name: str) -> Path | None:
         """The folder of an analysis; None where there is no such analysis.

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 from urllib.parse import unquote
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 from starlette.datastructures import URL
+from starlette.responses import PlainTextResponse
 
 from clustering import find_root_cause_clusters
 from page.forms import remember, remembered
@@ -28,6 +30,8 @@ from page.serving.analyses import (
     names_in,
     split_address,
 )
+from page.serving.entrance import Entrance
+from page.serving.guard import Guard
 from page.serving.mounts import Mounts
 from page.serving.shelf import delete, duplicate, make, rename, restore
 from page.serving.summaries import summary_of
@@ -276,6 +280,34 @@ class Stub(NamedTuple):
     jobs: Jobs
 
 
+def test_a_page_that_has_answered_and_raises_an_error_is_answered_no_second_time(home):
+    """Gradio's does, for example where the analysis is deleted while it is read."""
+    make(home, "a")
+    sent: list[str] = []
+
+    async def send(message: dict) -> None:
+        sent.append(message["type"])
+
+    async def page(scope, receive, send):
+        await PlainTextResponse("sorry", 500)(scope, receive, send)
+        raise SAFEError("The folder is gone.")
+
+    def build(settings: Stub, title: str) -> FastAPI:
+        host = FastAPI()
+        host.mount("", page)
+        return host
+
+    async def visit() -> None:
+        mounts = Mounts(home, Stub(Jobs(Turn())), lambda folder, turn: Stub(Jobs(turn)), build)
+        listing = SimpleNamespace(shown=lambda why, status: PlainTextResponse(why, status))
+        guard = Guard(Entrance(page, mounts, listing), None, (), lambda name: home / name)
+        about = {"app": SimpleNamespace(auth=None), "headers": [(b"host", b"localhost")], "query_string": b""}
+        await guard({"type": "http", "path": address_of("a"), "method": "GET", **about}, None, send)
+
+    asyncio.run(visit())
+    assert sent == ["http.response.start", "http.response.body"]
+
+
 def test_the_page_of_an_analysis_is_built_once_and_ends_with_it(home):
     make(home, "a")
     built: list[str] = []
@@ -295,7 +327,9 @@ def test_the_page_of_an_analysis_is_built_once_and_ends_with_it(home):
         mounts = Mounts(home, Stub(Jobs(turn)), lambda folder, turn: Stub(Jobs(turn)), build)
 
         async def ask(name: str) -> bool:
-            return await mounts.answer(name, "/", {"type": "http", "method": "GET"}, None, None)
+            if page := await mounts.page(name, "/"):
+                await page({"type": "http", "method": "GET"}, None, None)
+            return page is not None
 
         assert await ask("gone") is False
         assert await asyncio.gather(ask("a"), ask("a")) == [True, True]

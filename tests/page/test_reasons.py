@@ -191,7 +191,7 @@ def test_a_weak_spot_at_hand_stays_while_more_is_found(browser, compared, two_sp
         two = load_reasons(out, clusters)
         reversed_ = two._replace(base=0.5, spots=two.spots[::-1], images=two.images[::-1])
         save_reasons(reversed_, clusters, out, present_runs(out)[CLUSTERS])
-        expect(page.locator("#spots .safe-spots-base")).to_contain_text("50.0% of all test images are wrong")
+        expect(page.locator("#spots p.safe-spots-base")).to_contain_text("50.0% of all test images are wrong")
         expect(page.locator("#spots .safe-spot").nth(0)).to_have_attribute("aria-pressed", "true")
         expect(field(page, "spot-name")).to_have_value("snow")
         expect(page.locator("#spot-heading h2")).to_have_text("label = snow")

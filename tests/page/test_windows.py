@@ -490,7 +490,7 @@ def test_nothing_of_a_run_is_shown_with_another_and_all_of_it_comes_back_with_it
             shows_nothing_of_the_first(page)
             for name in ("improvement", "model", "train", "test"):
                 expect(field(page, name)).to_have_value("")
-        assert field(b, "images").input_value() == str(other)
+        expect(field(b, "images")).to_have_value(str(other))
 
         select(a, improvement, "7")
         b.get_by_role("tab", name="Labels").click()
