@@ -50,7 +50,7 @@ def take_new_place(out: Path, old: Path, new: Path) -> list[str]:
         )
     for images in moved:
         place = new / images.root.relative_to(old)
-        step = max(1, len(images.paths) // LOOKED_AT)
+        step = max(1, -(-len(images.paths) // LOOKED_AT))
         lacking = [path for path in images.paths if not (place / path).is_file()]
         others = lacking or images.others(place, images.paths[::step])
         if others:
@@ -81,10 +81,12 @@ def _image_folders(out: Path) -> list[_Images]:
 
 
 def _by_attributes(clusters: RootCauseClusters) -> Callable[[Path, Sequence[str]], Sequence[str]]:
+    row_of = {path: row for row, path in enumerate(clusters.paths)}
+
     def others(root: Path, paths: Sequence[str]) -> list[str]:
         if clusters.attributes is None:
             return []
-        rows = [clusters.paths.index(path) for path in paths]
+        rows = [row_of[path] for path in paths]
         same = np.isclose(measured_images(root, paths), clusters.attributes[rows], equal_nan=True).all(axis=1)
         return [path for path, known in zip(paths, same.tolist(), strict=True) if not known]
 

@@ -15,20 +15,13 @@ from pipeline.descriptions import show_unsafe_set
 from rccs.clusters import fingerprint, save_clusters
 from rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from tests.helpers.places import names_in
-from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved
+from tests.helpers.small_models import clusters_of, draw_set, draw_sets, saved
 from training.result import certainty_of, load_retraining
-
-TINTED = {"red": ("blue", 4), "green": ("red", 4)}
 
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sets")
-    saved(colour_model(), folder / "model.keras")
-    draw_set(folder / "train", 10, seed=1)
-    draw_set(folder / "improvement", 0, TINTED, seed=2)
-    draw_set(folder / "test", 6, TINTED, seed=3)
-    return folder
+    return draw_sets(tmp_path_factory.mktemp("sets"))
 
 
 @pytest.fixture

@@ -104,6 +104,16 @@ def saved(model: Any, path: Path) -> Path:
     return path
 
 
+def draw_sets(folder: Path) -> Path:
+    """A folder with `model.keras` and its sets; some red images, tinted blue, and green ones, tinted red, are wrong."""
+    tinted = {"red": ("blue", 4), "green": ("red", 4)}
+    saved(colour_model(), folder / "model.keras")
+    draw_set(folder / "train", 10, seed=1)
+    draw_set(folder / "improvement", 0, tinted, seed=2)
+    draw_set(folder / "test", 6, tinted, seed=3)
+    return folder
+
+
 def clusters_of(root: Path, labels: Mapping[str, int]) -> RootCauseClusters:
     """RCCs of the images of a folder, given as {path: label}."""
     paths = tuple(sorted(labels))

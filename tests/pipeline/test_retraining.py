@@ -14,14 +14,12 @@ from store.runs import RETRAINING, runs_of
 from support.errors import SAFEError
 from tests.dnn.test_model_process import children, trackers, until
 from tests.helpers.hostile_models import endless_rnn, vast_rows
-from tests.helpers.small_models import colour_model, draw_set, saved
+from tests.helpers.small_models import draw_sets
 from training.labels import Labelling
 from training.result import MODEL_FILE, load_retraining
 from training.settings import Wishes
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("models_in_processes")]
-
-TINTED = {"red": ("blue", 4), "green": ("red", 4)}
 
 
 class Asked(Exception):  # noqa: N818, it is no error
@@ -30,12 +28,7 @@ class Asked(Exception):  # noqa: N818, it is no error
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sets")
-    saved(colour_model(), folder / "model.keras")
-    draw_set(folder / "train", 10, seed=1)
-    draw_set(folder / "improvement", 0, TINTED, seed=2)
-    draw_set(folder / "test", 6, TINTED, seed=3)
-    return folder
+    return draw_sets(tmp_path_factory.mktemp("sets"))
 
 
 @pytest.fixture
