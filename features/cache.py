@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from support.errors import SAFEError
-from support.files import cache_folder
+from support.files import cache_folder, log_ahead
 
 CHECKSUM_BYTES = 8
+PATIENCE = 30.0  # seconds that a process waits for another one's batch
 
 
 def _checksum(key: bytes, row: bytes) -> bytes:
@@ -68,10 +69,10 @@ class FeatureCache:
 
     def _open(self) -> sqlite3.Connection:
         # check_same_thread=False is safe because every use holds the lock.
-        connection = sqlite3.connect(self._path, timeout=30, check_same_thread=False)
+        connection = sqlite3.connect(self._path, timeout=PATIENCE, check_same_thread=False)
         try:
             # A write-ahead log survives a killed process without waiting for the disk after each batch.
-            connection.execute("PRAGMA journal_mode=WAL")
+            log_ahead(connection, PATIENCE)
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("CREATE TABLE IF NOT EXISTS features (content BLOB PRIMARY KEY, row BLOB NOT NULL)")
             connection.commit()

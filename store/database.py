@@ -8,12 +8,12 @@ import contextlib
 import itertools
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 from support.errors import SAFEError
+from support.files import log_ahead
 
 DATABASE_FILE = "analysis.db"
 """What people say (see `store/`)."""
@@ -157,7 +157,7 @@ def _version_of(db: sqlite3.Connection, file: Path) -> int:
 
 
 def _migrate(db: sqlite3.Connection, file: Path) -> None:
-    _log_ahead(db)
+    log_ahead(db, PATIENCE)
     db.execute("BEGIN IMMEDIATE")
     for number in range(_version_of(db, file), len(MIGRATIONS)):  # another process may have done it meanwhile
         for statement in MIGRATIONS[number]:
@@ -165,22 +165,6 @@ def _migrate(db: sqlite3.Connection, file: Path) -> None:
         db.execute(f"PRAGMA user_version = {number + 1}")
     db.execute(f"PRAGMA application_id = {APPLICATION}")
     _commit(db)
-
-
-def _log_ahead(db: sqlite3.Connection) -> None:
-    """Switch to WAL mode, which stays with the file; where that is not possible, SQLite takes another one.
-
-    For this alone SQLite does not wait for a process that is making the same database.
-    """
-    until = time.monotonic() + PATIENCE
-    while True:
-        try:
-            db.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
-                raise
-            time.sleep(0.01)
 
 
 @contextlib.contextmanager

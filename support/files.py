@@ -14,6 +14,7 @@ import json
 import math
 import os
 import shutil
+import sqlite3
 import stat
 import struct
 import tempfile
@@ -341,3 +342,19 @@ def cache_folder() -> Path:
         except RuntimeError:  # no home folder; older versions of platformdirs return a path that starts with ~
             named = "~"
     return path_of(named, "a folder for SAFE's cache (set the environment variable SAFE_CACHE)")
+
+
+def log_ahead(db: sqlite3.Connection, patience: float) -> None:
+    """Switch a database to WAL mode, which stays with the file; where that is not possible, SQLite takes another one.
+
+    For this alone SQLite does not wait for a process that is making the same database; up to `patience` seconds.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)

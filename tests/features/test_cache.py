@@ -1,3 +1,7 @@
+import contextlib
+import sqlite3
+import threading
+
 import numpy as np
 import pytest
 
@@ -38,6 +42,15 @@ def test_a_batch_is_put_as_a_whole_or_not_at_all(open_cache):
     with pytest.raises(KeyboardInterrupt):
         cache.put(rows())
     assert cache.get(b"first") is None
+
+
+def test_a_cache_that_another_process_is_just_making_is_waited_for(open_cache):
+    with contextlib.closing(sqlite3.connect(cache_folder() / "net.sqlite", check_same_thread=False)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        ready = threading.Timer(0.2, other.commit)
+        ready.start()
+        assert open_cache("net").get(b"key") is None
+        ready.join()
 
 
 def test_a_row_whose_bytes_were_damaged_is_as_good_as_none_until_it_is_put_again(open_cache):
