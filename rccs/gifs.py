@@ -38,7 +38,7 @@ SMALLEST_FRAME_SIDE = 80
 LARGEST_GIF = 100_000_000  # bytes
 # What a frame takes at most, approximately: bytes per pixel, and for its palette (docs/decisions/022-size-of-gifs.md).
 BYTES_PER_PIXEL, BYTES_PER_FRAME = 1.2, 800
-_SPREAD = sum((np.arange(256) >> bit & 1) << 3 * bit for bit in range(8))  # a bit for every third place
+_SPREAD = np.sum([(np.arange(256) >> bit & 1) << 3 * bit for bit in range(8)], axis=0)  # a bit for every third place
 
 
 def gif_path(folder: Path, rcc: int, n_rccs: int) -> Path:
