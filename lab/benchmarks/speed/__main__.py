@@ -20,6 +20,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -227,6 +228,9 @@ def run_extraction(options: argparse.Namespace, work: Path) -> dict:
         ):
             runs.setdefault(name, []).append(run_apart(function, *given, *more))
         runs.setdefault("gemm", []).append(run_apart("multiply_matrices"))
+        with ThreadPoolExecutor(2) as pool:  # each waits for a process of its own
+            at_once = [pool.submit(run_apart, "extract_images", *given, "float32", str(work)) for _ in range(2)]
+            runs.setdefault("at_once", []).append(middle([future.result() for future in at_once]))
     return {
         "extractor": options.extractor,
         "repeats": options.repeats,

@@ -137,7 +137,8 @@ def _extraction(result: dict) -> str:
         + f"\nSAFE reaches {result['of_bare']:.2f} of the bare network's speed. An image takes {theirs['gflop']:.1f} "
         f"GFLOP: in float32 SAFE computes {used:,.0f} GFLOP/s, {used / result['gemm']['gflops']:.2f} of the "
         f"{result['gemm']['gflops']:,.0f} GFLOP/s at which TensorFlow multiplies large matrices. Peak memory: "
-        f"{ours['peak_mb']:,.0f} MB."
+        f"{ours['peak_mb']:,.0f} MB. Two extractions at once take "
+        f"{result['at_once']['seconds'] / ours['seconds'] / 2:.2f} times as long as one after the other."
         + (
             " SAFE cannot be faster than its own network: a value above 1 means that other work disturbed this "
             "measurement.\n"

@@ -1,5 +1,6 @@
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -74,14 +75,16 @@ def test_extraction_counts_its_images(in_this_process, draw_folder, fake_network
     monkeypatch.setitem(MEASURED, "extract_images_with_pytorch", lambda *_: {"images": 4, "seconds": 1.0})
     monkeypatch.setitem(MEASURED, "multiply_matrices", lambda: {"gflops": 200.0})
     monkeypatch.setenv("SAFE_CACHE", os.environ["SAFE_CACHE"])  # the measurement takes another
+    monkeypatch.setattr(speed, "ThreadPoolExecutor", lambda _: ThreadPoolExecutor(1))  # in this process they share it
     assert run(tmp_path, "--only", "extraction", "--images", images, "--extracted", 4, "--repeats", 1) == 0
     text = (tmp_path / "results" / "speed.md").read_text(encoding="utf-8")
     assert "4 images, vgg16-conv" in text
     assert "one `predict` per image | 2.00 | 1.00 |" in text
     assert "batches | 4.00 | 2.00 |" in text
     assert "30.7 GFLOP" in text
-    # In both precisions: to warm up, the bare network before and after, and SAFE's
-    assert fake_network.images_seen == 2 * 4 * 4
+    assert "Two extractions at once take" in text
+    # In both precisions and two at once: to warm up, the bare network before and after, and SAFE's
+    assert fake_network.images_seen == 4 * 4 * 4
 
 
 def test_the_work_of_vgg16_for_an_image_is_that_of_its_layers():
@@ -182,6 +185,6 @@ def test_generated_points_are_the_same_each_time():
 @pytest.mark.parametrize(("of_bare", "disturbed"), [(0.97, False), (1.2, True)])
 def test_a_share_of_the_bare_network_above_1_is_told_to_be_noise(of_bare, disturbed):
     run = {"images": 4, "seconds": 1.0, "bare": of_bare, "peak_mb": 1.0, "gflop": 30.7}
-    measured = {"ours": run, "theirs": run, "bfloat16": run, "gemm": {"gflops": 200.0}}
+    measured = {"ours": run, "theirs": run, "bfloat16": run, "at_once": run, "gemm": {"gflops": 200.0}}
     result = {"extractor": "vgg16-conv", "repeats": 1, "of_bare": of_bare, **measured}
     assert ("other work disturbed" in SECTIONS["extraction"](result)) is disturbed
