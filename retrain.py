@@ -414,7 +414,7 @@ def _with_facts(
             *doubts(material.dnn, tuning.history[0].validation, "the training images held out"),
             *filter(None, (together_text(settings.original_share), about_passes)),
         ),
-        stopped=tuning.stopped, seconds=round(tuning.seconds, 1), waiting=round(tuning.waiting, 1),
+        stopped=tuning.stopped, seconds=round(tuning.seconds, 1),
         skipped=(*material.train.skipped, *test.skipped, *skipped_of(tested, test.paths), *unreadable),
         run=fingerprint(review.original) if review else "",
     )  # fmt: skip

@@ -133,7 +133,7 @@ def run_select(out: Path, options: argparse.Namespace) -> None:
     tables = None
     if options.improvement_predictions:
         tables = AnswerTables(options.improvement_predictions, options.predictions, options.partial)
-    names = ("test_accuracy", "test_size", "factor", "size", "quota", "spread_over")
+    names = ("test_accuracy", "test_size", "factor", "size", "quota")
     settings = SelectionSettings(**{name: getattr(options, name) for name in names})
     _take_typed_labels(out)
     with terminal() as progress:

@@ -101,7 +101,6 @@ def other_images(
     out: Path,
     kind: str,
     *,
-    compute: bool = False,
     within: Path | None = None,
     weights: StrPath | None = None,
     progress: Progress = no_progress,
@@ -112,8 +111,6 @@ def other_images(
     ----------
     kind : RIGHT or IMPROVEMENT
         Test images that the DNN gets right, or the images that the unsafe set was selected from.
-    compute : bool
-        Whether to compute the features that are not cached.
     within : path, optional
         Images and tables are only read inside this folder.
     weights
@@ -134,7 +131,7 @@ def other_images(
             )
         if not is_within(unsafe.improvement_root, within):
             raise SAFEError(f"Expected improvement images below {within} (--root). Received: others.")
-        return gather_improvement(clusters, unsafe, compute=compute, within=within, weights=weights, progress=progress)
+        return gather_improvement(clusters, unsafe, within=within, weights=weights, progress=progress)
     tested = answers_of_run(out, clusters, within)
     if tested is None or not tested.right.any():
         raise SAFEError(
@@ -142,4 +139,4 @@ def other_images(
             "not known. Give them as predictions, and generate the RCCs again."
         )
     parameters = table_of(out, "set_aside", clusters)
-    return gather_right(clusters, tested, compute=compute, parameters=parameters, weights=weights, progress=progress)
+    return gather_right(clusters, tested, parameters=parameters, weights=weights, progress=progress)

@@ -141,9 +141,6 @@ def _take_over(folder: Path) -> None:
     _take_labels(old)
     if found := sets[folder]:
         add_labels(found[0], folder, run=found[1])  # also those that were typed into the table
-    with changing(folder) as db:
-        for name, view in _texts(old.record(folder, _VIEWS).get("views")).items():
-            append(db, "view", name, view, time=_written(folder / _VIEWS))
     table = old.file(folder, UNSAFE_SET_FILE)
     texts = {UNSAFE_SET_FILE: table.read_bytes().decode("utf-8", "surrogateescape")} if table else {}
     claim(folder, {name: texts.get(name, _as_it_is) for name in sorted(old.listed - {*_GONE})})

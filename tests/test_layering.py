@@ -21,7 +21,7 @@ HOUSE = {
         "dbscan.contrast dbscan.projection dbscan.branches dbscan.umap_check dbscan.silhouettes dbscan.tuning "
         "dbscan.resamples dbscan.consensus dbscan.umap_reducer rounds answers clusters confidence unsafe_set "
         "parameters spots.known_values spots.conditions spots.groups spots.classes spots.search spots.weak_spots "
-        "spots.new_images spots.spot_candidates projected spread profiles search nearness split spots.rates "
+        "spots.new_images spots.spot_candidates projected profiles search nearness split spots.rates "
         "gifs review.notes review.journal review.edited review.subjects review.review review.spot_notes review.scope "
         "review.edits image_map map_filters"
     ),
@@ -55,7 +55,7 @@ HOUSE = {
         "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
         "clusters.asked clusters.split clusters.rcc clusters.several clusters.spots clusters.runs "
-        "clusters.views clusters.views_bar failures.view failures.tab labels.tab retraining.view "
+        "clusters.views_bar failures.view failures.tab labels.tab retraining.view "
         "retraining.tab unsafe.tab report.fresh report.register report.scope report.tab clusters.form clusters.tab "
         "rounds app"
     ),

@@ -78,8 +78,8 @@ class Retraining:
         Assumptions about the model, the classes and the training, a sentence each.
     stopped : str
         The reason if the training stopped early, otherwise empty.
-    seconds, waiting : float
-        Time of the training, and the part of it spent waiting for images.
+    seconds : float
+        Time of the training.
     skipped : tuple of Skipped
         Images that could not be used.
     outcomes : tuple of Outcome
@@ -127,7 +127,6 @@ class Retraining:
     assumptions: tuple[str, ...]
     stopped: str = ""
     seconds: float = 0.0
-    waiting: float = 0.0
     skipped: tuple[Skipped, ...]
     outcomes: tuple[Outcome, ...] = ()
     run: str = ""
@@ -391,7 +390,8 @@ def read_retraining(path: Path, folder: Path) -> Retraining:
 
 
 def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
-    record.pop("headline", None)  # for people
+    for name in ("headline", "waiting"):  # for people, and of earlier versions
+        record.pop(name, None)
     record |= {name: Path(absolute(record[name], folder)) for name in ("model", "test_root")}
     for epoch in record["history"]:
         epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]

@@ -114,7 +114,7 @@ class ClustersTab:
             with gr.Column(elem_id="map-column"):
                 scripted("clusters/screen", "", elem_id="screen-bar")
                 self.images_view.lay_out_map()
-                self._views_bar = ViewsBar(settings)
+                self._views_bar = ViewsBar()
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)
                 self._spots.lay_out_one()

@@ -101,7 +101,7 @@ def written(tmp_path_factory, clustered_once) -> Path:
     folder.joinpath(PARAMETERS_FILE).write_text("image,light\nnight_00.png,1\nnight_01.png,2\n")
     folder.joinpath(LABELS_TABLE).write_text("image,label\n0.png,red\n")
     state = np.random.default_rng(0).bit_generator.state
-    save_checkpoint(folder / CHECKPOINT_FILE, "key", Checkpoint([[0.0] * 5] * 2, 1, 0.5, state, [np.ones(3)], []))
+    save_checkpoint(folder / CHECKPOINT_FILE, "key", Checkpoint([[0.0] * 5] * 2, 1, state, [np.ones(3)], []))
     failing = (Failure("failures/red/=1.png", "red/=1.png", "red", "blue", 0.5),)
     names = ("blue", "red")
     (tmp_path / "red").mkdir()
