@@ -46,9 +46,8 @@ from support.text import count, some
 from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoint
 from training.comparison import BeforeAfter, compare_in
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
-from training.independence import Overlap, overlaps
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
-from training.proof import final_test, refuse_used, used_elsewhere
+from training.proof import Overlap, final_test, overlaps, refuse_used, used_elsewhere
 from training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
 from training.second_pass import Checkpoints, draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
 from training.settings import NO_WISHES, SetSizes, Settings, Wishes, choose_loss, choose_settings, compile_as_given

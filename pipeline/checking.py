@@ -17,7 +17,7 @@ from support.entries import StrPath
 from support.errors import SAFEError
 from support.images import find_images
 from support.progress import Progress, no_progress
-from training.independence import overlaps
+from training.proof import overlaps
 
 CHOSEN_BY = (
     "These images also chose the weak spots and RCCs: a requirement that was written after them is shown by other "

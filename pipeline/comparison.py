@@ -19,8 +19,7 @@ from reasons.comparison import (
     weak_spots_of,
 )
 from reasons.groups import named_groups, suspected_groups, undecided
-from reasons.looks import looks_offer
-from reasons.nuisances import class_offer, nuisance_offer
+from reasons.nuisances import class_offer, looks_offer, nuisance_offer
 from reasons.similar_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
 from store.output_folder import working
 from store.runs import CLUSTERS, SELECTION, present_runs

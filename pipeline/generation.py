@@ -24,8 +24,7 @@ from rccs.review.notes import title
 from rccs.review.review import Review, load_review
 from rccs.review.subjects import subjects_of
 from reasons.groups import named_groups
-from reasons.looks import check_answers, looks_alone, looks_record, right_images
-from reasons.nuisances import fit_nuisance, nuisance_values
+from reasons.nuisances import check_answers, fit_nuisance, looks_alone, looks_record, nuisance_values, right_images
 from store.output_folder import check_own, working
 from support.entries import StrPath
 from support.errors import SAFEError

@@ -23,7 +23,7 @@ HOUSE = {
         "parameters spots.known_values spots.conditions spots.groups spots.classes spots.search spots.weak_spots "
         "spots.new_images spots.spot_candidates projected profiles search nearness split spots.rates "
         "gifs review.notes review.journal review.edited review.subjects review.review review.spot_notes review.scope "
-        "review.edits image_map map_filters"
+        "review.edits image_map"
     ),
     "clustering": "",
     "selection": "",
@@ -32,18 +32,15 @@ HOUSE = {
         "confusion given_answers rounds failures detection.coco detection.yolo detection.detections detection.crops "
         "detection.detector_failures detection.seen_objects failure_prediction"
     ),
-    "reasons": (
-        "groups order comparison confirmation listed probes register requirements nuisances looks similar_images"
-    ),
+    "reasons": ("groups order comparison confirmation listed probes register requirements nuisances similar_images"),
     "training": (
-        "labels settings checkpoint finetuning second_pass together comparison certainty "
-        "independence closure proof result compared"
+        "labels settings checkpoint finetuning second_pass together comparison certainty closure proof result compared"
     ),
     "retrain": "",
     "pipeline": (
         "reporting.markup reporting.elbow reporting.confusions reporting.material reporting.heatmaps "
-        "reporting.first_page reporting.summary reporting.cards reporting.probes reporting.weak_spots "
-        "reporting.register reporting.improvement reporting.provenance reporting.rounds reporting.export "
+        "reporting.first_page reporting.summary reporting.probes reporting.weak_spots "
+        "reporting.improvement reporting.provenance reporting.rounds reporting.export "
         "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.basis "
         "reporting.evidence.signature reporting.evidence.writing reporting.evidence.verification "
         "reporting.safety_case reporting.history summaries moved run_record answers asking heatmaps descriptions "

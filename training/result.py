@@ -30,8 +30,7 @@ from support.images import Skipped
 from training.certainty import Certainty, Counts, certainty, class_certainties
 from training.comparison import Answered, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
 from training.finetuning import Epoch
-from training.independence import Overlap
-from training.proof import FinalTest
+from training.proof import FinalTest, Overlap
 from training.settings import Settings
 from training.together import TradeOff
 

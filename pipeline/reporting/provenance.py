@@ -1,4 +1,4 @@
-"""The report's sections on how its RCCs came about: how they were found, reviewed, and without which images."""
+"""The report's sections on how its RCCs came about, and on what is said of them and of the analysis: the register."""
 
 from markupsafe import Markup
 
@@ -8,6 +8,8 @@ from pipeline.reporting.material import Material
 from rccs.clusters import rccs_of
 from rccs.confidence import consensus_text, why_unknown
 from rccs.review.journal import UNKNOWN, describe_edit
+from rccs.review.notes import REGISTER, SCOPE
+from reasons.register import Entry
 
 MOST_ROWS = 200  # of skipped images and of edits
 
@@ -42,3 +44,24 @@ def run_section(known: Material) -> Markup:
         agreed=consensus_text(clusters) or why_unknown(clusters, known.run), curve=elbow_svg(clusters),
         best=sorted(clusters.settings, key=lambda setting: -setting.score)[:10],
     )  # fmt: skip
+
+
+def scope_section(known: Material) -> Markup:
+    """What is said of the analysis as a whole, by whom, and which fields say nothing."""
+    scope, last = known.scope
+    said = [(SCOPE[field], text) for field, text in scope._asdict().items()]
+    return filled("scope.html", said=said, last=last, unknown=UNKNOWN)
+
+
+def register_section(known: Material) -> Markup:
+    """A row for each reason of which anything is said, and what a safety case would ask for."""
+    entries = known.register
+    said = [(one, _said(one)) for one in entries if any(getattr(one.note, field) for field in REGISTER)]
+    missing = [f"{one.reason}: {text}" for one in entries for text in one.missing]
+    return filled("register.html", said=said, missing=missing)
+
+
+def _said(entry: Entry) -> list[tuple[str, str]]:
+    """The fields that are filled in, each with its name."""
+    said = ((known.title, getattr(entry.note, field)) for field, known in REGISTER.items() if field != "status")
+    return [(title, text) for title, text in (*said, ("Fresh test set", entry.fresh)) if text]

@@ -13,7 +13,7 @@ from pipeline.summaries import how_found
 from rccs.clusters import LABELS_FILE, load_clusters, run_record
 from rccs.dbscan.contrast import LOOKS
 from rccs.spots.rates import Rate
-from reasons.looks import check_answers, looks_alone, looks_offer
+from reasons.nuisances import check_answers, looks_alone, looks_offer
 from SAFE_Tool import main
 from support.errors import SAFEError
 from tests.helpers.answered import People, draw_people, draw_person
