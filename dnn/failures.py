@@ -29,7 +29,7 @@ from store.output_folder import check_own, save_files
 from store.places import absolute, relative
 from support.entries import StrPath, number_of, path_of
 from support.errors import SAFEError
-from support.files import DAMAGED, prepare_folder, put_back, regular, replacing_folder
+from support.files import intact, prepare_folder, put_back, read_json, replacing_folder
 from support.images import Skipped
 from support.progress import Progress, no_progress
 from support.run_folder import (
@@ -344,12 +344,9 @@ def load_failures(folder: Path) -> Failures:
     """
     if not (folder / ACCURACY_FILE).is_file() or not (folder / FAILURES_FILE).is_file():
         raise SAFEError(f"Expected the failures of a DNN in {folder}. Received none. Collect them first.")
-    try:
-        record = json.loads(regular(folder / ACCURACY_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
+    with intact(folder / FAILURES_FILE, f"Or {ACCURACY_FILE} is. Collect the failures again."):
         _, *rows = read_own(folder / FAILURES_FILE)
-        return _from_record(record, rows, folder)
-    except DAMAGED as error:
-        raise SAFEError(f"The failures in {folder} are damaged ({error}). Collect them again.") from error
+        return _from_record(read_json(folder / ACCURACY_FILE), rows, folder)
 
 
 def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) -> Failures:

@@ -68,7 +68,7 @@ def _in_use(folder: Path, names: frozenset[str]) -> bool:
 
 
 def _copy_round(folder: Path, new: Path) -> None:
-    record = read_record(folder / ACCURACY_FILE, errors="surrogateescape")
+    record = read_record(folder / ACCURACY_FILE)
     for name in (FAILURES, OBJECTS):
         if names_in(folder / name):
             shutil.copytree(folder / name, new / name, copy_function=_link)

@@ -49,7 +49,7 @@ from store.places import recorded, relative
 from store.runs import CLUSTERS, COMPARISON, MAP, RUNS_FOLDER, Run, add_run
 from support.entries import StrPath
 from support.errors import SAFEError
-from support.files import DAMAGED, free_name, prepare_folder, read_record, regular, replacing, write_text
+from support.files import DAMAGED, free_name, prepare_folder, read_json, read_record, regular, replacing, write_text
 from support.run_folder import ACCURACY_FILE
 from support.tables import from_cell, read_table
 from training.labels import KeptLabel, add_labels
@@ -202,7 +202,7 @@ class _Old(NamedTuple):
         if path is None:
             return {}
         with _intact(path):
-            return dict(self.move.value(json.loads(regular(path).read_text("utf-8", "surrogateescape"))))
+            return dict(self.move.value(read_json(path)))
 
 
 @contextlib.contextmanager
@@ -490,7 +490,7 @@ def _put_aside(folder: Path) -> None:
 
 
 def _make_relative(path: Path, move: _Move) -> None:
-    record = read_record(path, errors="surrogateescape")
+    record = read_record(path)
     absolute = {name: value for name, value in _texts(record).items() if name in ("model", "test_root")}
     changed = {name: relative(move.path(value), path.parent) for name, value in absolute.items() if value[:1] == "/"}
     if changed != {name: value for name, value in absolute.items() if name in changed}:

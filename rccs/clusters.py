@@ -278,7 +278,7 @@ def run_record(folder: Path, run: Run | None = None) -> dict[str, Any]:
     run = run or present_runs(folder).get(CLUSTERS)
     with contextlib.suppress(SAFEError):  # it is for people, and the clusters do not need it
         if run:
-            return _with_paths(read_record(run_file(run, RUN_FILE), errors="surrogateescape"), folder, absolute)
+            return _with_paths(read_record(run_file(run, RUN_FILE)), folder, absolute)
     return {}
 
 
@@ -320,7 +320,7 @@ def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
         There are none, or the file is damaged or of another version.
     """
     run = run or present_runs(folder).get(CLUSTERS)
-    if run is None or not (run.folder / CLUSTERS_FILE).exists():
+    if run is None:
         raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")
     with reading_file(run, CLUSTERS_FILE) as path:
         arrays = read_arrays(path)

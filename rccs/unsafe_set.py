@@ -211,7 +211,7 @@ def load_unsafe_set(folder: Path, run: Run | None = None) -> UnsafeSet:
         There is no unsafe set, or it is damaged.
     """
     run = run or present_runs(folder).get(SELECTION)
-    if run is None or not run.folder.is_dir():
+    if run is None:
         raise SAFEError(f"Expected an unsafe set. Received none in {folder}. Select it first.")
     with reading_file(run, UNSAFE_SET_FILE) as path:
         # As people edit it: an earlier version kept the labels in it.

@@ -25,7 +25,7 @@ from store.places import absolute, relative
 from store.runs import RETRAINING, Run, add_run, present_runs, run_file, runs_of, texts_of
 from support.contents import digest_of
 from support.errors import SAFEError
-from support.files import DAMAGED, prepare_folder, read_record, regular, replacing
+from support.files import intact, prepare_folder, read_json, read_record, replacing
 from support.images import Skipped
 from training.certainty import Certainty, Counts, certainty, class_certainties
 from training.comparison import Answered, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
@@ -318,7 +318,7 @@ def _retraining_text(result: Retraining, folder: Path) -> str:
 
 def kept_model(folder: Path, run: Run) -> Path | None:
     """The kept model of a retraining; None if it has none, or it no longer exists."""
-    digest = str(read_record(run.folder / RETRAINING_FILE, errors="replace").get("digest", ""))
+    digest = str(read_record(run.folder / RETRAINING_FILE).get("digest", ""))
     kept = _kept(folder, digest)
     return kept if len(digest) == 64 and digest.isalnum() and kept.is_file() else None
 
@@ -358,7 +358,7 @@ def load_retraining(folder: Path) -> Retraining:
         It is missing or damaged.
     """
     run = present_runs(folder).get(RETRAINING)
-    if run is None or not run.folder.is_dir():
+    if run is None:
         raise SAFEError(
             "The last retraining was for other root cause clusters. Open their run to see it (under Earlier runs), or "
             "retrain."
@@ -381,11 +381,8 @@ def read_retraining(path: Path, folder: Path) -> Retraining:
     SAFEError
         It is damaged.
     """
-    try:
-        record = json.loads(regular(path).read_text(encoding="utf-8", errors="surrogateescape"))
-        return _from_record(record, folder)
-    except DAMAGED as error:
-        raise SAFEError(f"{path} is damaged ({error}). Retrain again.") from error
+    with intact(path, "Retrain again."):
+        return _from_record(read_json(path), folder)
 
 
 def _from_record(record: dict[str, Any], folder: Path) -> Retraining:

@@ -25,7 +25,7 @@ from rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from store.output_folder import check_own
 from support.entries import StrPath, existing_folder, is_within, path_of
 from support.errors import SAFEError
-from support.files import DAMAGED, prepare_folder
+from support.files import intact, prepare_folder
 from support.images import Skipped
 from support.progress import Progress, no_progress
 from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
@@ -201,12 +201,10 @@ def sources_of(image_root: Path, *, within: Path | None = None) -> dict[str, str
     path = image_root.parent / OBJECTS_FILE
     if image_root.name != OBJECTS or not path.is_file() or not is_within(path, within):
         return {}
-    try:
+    with intact(path, "Cut out the objects again."):
         header, *rows = read_own(path) or [[]]
         columns = [header.index(name) for name in ("image", "source")] if rows else []
         return {row[columns[0]]: row[columns[1]] for row in rows}
-    except DAMAGED as error:
-        raise SAFEError(f"{path} is damaged ({error}). Cut out the objects again.") from error
 
 
 def _predictions_text(crops: Sequence[Crop]) -> str:

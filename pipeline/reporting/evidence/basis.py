@@ -97,7 +97,7 @@ def _known(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Place]
         tables = {name: record.get(name, {}).get("source") for name in ("predictions", "parameters", "set_aside")}
         files |= {name: beside(table, clusters.image_root) for name, table in tables.items() if table}
         files["weights"] = weights_on_disk(clusters.extractor, clusters.extractor_identity, weights=clusters.weights)
-    known, place = read_record(accuracy, errors="surrogateescape"), accuracy.parent
+    known, place = read_record(accuracy), accuracy.parent
     files["model under test"] = absolute(str(known.get("model", "")), place)
     roots["tested"] = roots.get("tested") or absolute(str(known.get("test_root", "")), place)
     if CONFIRMATION in runs:
@@ -156,7 +156,7 @@ def sha256_if_there(file: Path) -> str:
 
 def _settings(runs: dict[str, Run]) -> dict[str, dict[str, Any]]:
     there = {kind: run_file(runs[kind], name) for kind, name in _RECORDS.items() if kind in runs}
-    records = {kind: read_record(file, errors="surrogateescape") for kind, file in there.items()}
+    records = {kind: read_record(file) for kind, file in there.items()}
     return {kind: {name: record[name] for name in _SETTINGS if name in record} for kind, record in records.items()}
 
 
