@@ -19,7 +19,6 @@ import numpy as np
 
 from FE import stream_features
 from features.batches import Stream
-from features.weights import recall_extractor
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE
@@ -196,8 +195,7 @@ def select_unsafe_set(
         raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {settings.quota}")
     wanted, formula = _wanted(settings, len(clusters.paths))
     listing = find_images(improvement)
-    named = weights or clusters.weights or None
-    extractor = recall_extractor(clusters.extractor, clusters.extractor_identity, weights=named)
+    extractor = clusters.recalled_extractor(weights)
 
     spots = SpotCandidates(sought, clusters, listing, keep=wanted // 2, leave_out=left_out) if sought else None
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)

@@ -40,7 +40,7 @@ def run_cluster(out: Path, options: argparse.Namespace) -> None:
     """Group failing images into root cause clusters (RCCs)."""
     from pipeline.comparison import explain_failures
     from pipeline.generation import ClusteringSettings, generate_clusters
-    from pipeline.run_record import left_behind, parameter_notes, prediction_notes, set_aside_notes
+    from pipeline.run_record import left_behind, notes_of
     from pipeline.summaries import cluster_summary, how_found
     from rccs.answers import commonest_confusion
     from rccs.clusters import run_record
@@ -59,9 +59,7 @@ def run_cluster(out: Path, options: argparse.Namespace) -> None:
     if clusters.notice:
         print(f"safe: {printable(clusters.notice)}", file=sys.stderr)
     _print_skipped(clusters.skipped)
-    readers = {"parameters: ": parameter_notes, "predictions: ": prediction_notes, "set aside: ": set_aside_notes}
-    notes = [f"{about}{note}" for about, notes_in in readers.items() for note in notes_in(out)]
-    for note in filter(None, (*notes, *gif_notes(clusters), left_behind(out))):
+    for note in filter(None, (*notes_of(out), *gif_notes(clusters), left_behind(out))):
         print(f"safe: {printable(note)}", file=sys.stderr)
     print(cluster_summary(clusters))
     if sentence := no_steady_groups_text(clusters):
@@ -258,7 +256,6 @@ def run_confirm(out: Path, options: argparse.Namespace) -> None:
 def run_probe(out: Path, options: argparse.Namespace) -> None:
     """Change the pixels of images to what a reason says, to tell whether it is the cause of failing."""
     from pipeline.probing import probe_reasons
-    from support.text import printable
 
     with terminal() as progress:
         probes = probe_reasons(
@@ -272,7 +269,6 @@ def run_probe(out: Path, options: argparse.Namespace) -> None:
 def run_register(out: Path, options: argparse.Namespace) -> int:
     """Write what is said for a safety case, of each reason and of all (register.csv, scope.csv); or read it back."""
     from reasons.register import REGISTER_FILE, changes_in, load_register, scope_entry, take_over, write_register
-    from support.text import count, printable
 
     if not options.read:
         entries = load_register(out) if options.missing else write_register(out)
@@ -298,7 +294,6 @@ def run_register(out: Path, options: argparse.Namespace) -> int:
 def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
     from pipeline.heatmaps import HEATMAPS_FOLDER, look
-    from support.text import count, printable
 
     with terminal() as progress:
         found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)

@@ -20,6 +20,7 @@ import numpy as np
 
 from features.attributes import ATTRIBUTES
 from features.extractor import Extractor
+from features.weights import recall_extractor
 from rccs.answers import Answers
 from rccs.dbscan.contrast import LOOKS
 from rccs.dbscan.neighbours import Points
@@ -30,6 +31,7 @@ from rccs.rounds import home_of, place_of
 from store.output_folder import Writer
 from store.places import absolute, recorded, relative
 from store.runs import CLUSTERS, Run, add_run, present_runs, reading_file, run_file, runs_of
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.files import read_arrays, read_record
 from support.images import Skipped
@@ -119,6 +121,11 @@ class RootCauseClusters:
     def extractor(self) -> str:
         """Name of the extractor."""
         return self.projection.extractor
+
+    def recalled_extractor(self, weights: StrPath | None = None) -> Extractor:
+        """The extractor, found again for further images (see `features.weights.recall_extractor`)."""
+        named = weights or self.weights or None
+        return recall_extractor(self.extractor, self.extractor_identity, weights=named)
 
     @property
     def precision(self) -> str:

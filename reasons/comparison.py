@@ -22,7 +22,6 @@ from FE import stream_features
 from features.attributes import ATTRIBUTES
 from features.batches import Stream
 from features.extractor import Extractor
-from features.weights import recall_extractor
 from rccs.answers import CONFIDENCE, NOTHING
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.dbscan.outcome import NOISE
@@ -232,18 +231,16 @@ def points_of_tested(
     parameters, weights, stream
         As for `compare_with_right`.
     """
-    extractor = recall_extractor(
-        clusters.extractor, clusters.extractor_identity, weights=weights or clusters.weights or None
-    )
+    extractor = clusters.recalled_extractor(weights)
     features, read = features_of_tested(tested, rows, extractor, stream=stream, progress=progress)
     nuisance = None
     if clusters.set_aside:
-        nuisance = nuisance_of_tested(clusters.set_aside, tested, rows[read], parameters=parameters, progress=progress)
+        nuisance = _nuisance_of_tested(clusters.set_aside, tested, rows[read], parameters, progress)
     return clusters.projection.apply(features, nuisance=nuisance), read
 
 
-def nuisance_of_tested(
-    what: SetAside, tested: AnsweredImages, rows: np.ndarray, *, parameters: StrPath | None, progress: Progress
+def _nuisance_of_tested(
+    what: SetAside, tested: AnsweredImages, rows: np.ndarray, parameters: StrPath | None, progress: Progress
 ) -> Nuisance:
     """What is set aside from the features of tested images."""
     paths = [tested.paths[row] for row in rows.tolist()]

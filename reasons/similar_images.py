@@ -16,7 +16,6 @@ import numpy as np
 
 from dnn.tested import AnsweredImages
 from FE import stream_features
-from features.weights import recall_extractor
 from rccs.clusters import RootCauseClusters
 from rccs.projected import Aside, project
 from rccs.unsafe_set import UnsafeImage, UnsafeSet
@@ -128,10 +127,8 @@ def gather_improvement(
         paths = [paths[row] for row in np.sort(np.random.default_rng(0).permutation(n_images)[:MOST]).tolist()]
         notes = (f"Only {MOST:,} of {n_images:,} improvement images are compared, drawn at random.",)
     listing = listing._replace(paths=tuple(paths))
-    named = weights or clusters.weights or None
-    extractor = recall_extractor(clusters.extractor, clusters.extractor_identity, weights=named)
     aside = Aside(clusters.set_aside, listing, within) if clusters.set_aside else None
-    batches = stream_features(listing, extractor, progress=progress)
+    batches = stream_features(listing, clusters.recalled_extractor(weights), progress=progress)
     parts = list(project(batches, clusters.projection, aside.of if aside else None))
     points = np.concatenate([np.zeros((0, clusters.points.shape[1]), np.float32), *(part.points for part in parts)])
     read = tuple(path for part in parts for path in part.paths)

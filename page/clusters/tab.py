@@ -44,7 +44,7 @@ from pipeline.descriptions import mend
 from pipeline.generation import generate_clusters
 from pipeline.reporting.elbow import elbow_svg
 from pipeline.reporting.markup import escaped, filled
-from pipeline.run_record import left_behind, nuisance_of, parameter_notes, prediction_notes, set_aside_notes
+from pipeline.run_record import left_behind, notes_of, nuisance_of
 from pipeline.summaries import cluster_summary, how_found
 from rccs.clusters import run_record
 from rccs.confidence import consensus_text, why_unknown
@@ -243,10 +243,8 @@ class ClustersTab:
     def _notes(self, results: Shown) -> str:
         """First the engineer's work that these clusters lack, since only its beginning is visible until opened."""
         clusters, out = results.clusters, self._settings.out
-        parameters = [f"Parameters: {note}" for note in parameter_notes(out)]
-        predictions = [f"Predictions: {note}" for note in prediction_notes(out)]
-        predictions += [f"Set aside: {note}" for note in set_aside_notes(out)]
-        notes = [left_behind(out), clusters.notice, results.problem, *parameters, *predictions, *gif_notes(clusters)]
+        told = [f"{note[0].upper()}{note[1:]}" for note in notes_of(out)]
+        notes = [left_behind(out), clusters.notice, results.problem, *told, *gif_notes(clusters)]
         return " ".join(filter(None, notes))
 
     def _show_rcc(self, results: Shown, chosen: int) -> dict:

@@ -305,14 +305,12 @@ def levels_of(spots: Sequence[WeakSpot]) -> list[tuple[str, range]]:
 
 def spots_text(spots: Sequence[WeakSpot]) -> str:
     """The text of `weak_spots.csv`."""
-    rows = (
-        (
-            rank, spot.where, spot.tested, spot.wrong, spot.rate, spot.low, spot.high, spot.elsewhere,
-            json.dumps(spot.literals, ensure_ascii=False), spot.groups or None, spot.group, spot.expected, spot.odds,
-            spot.new_rate, spot.new_low, spot.new_high,
-        )
-        for rank, spot in enumerate(spots, 1)
-    )  # fmt: skip
+    rows = []
+    for rank, spot in enumerate(spots, 1):
+        conditions = json.dumps(spot.literals, ensure_ascii=False)
+        further = {"rank": rank, "where": spot.where, "rate": spot.rate, "conditions": conditions}
+        known = spot._asdict() | further | {"groups": spot.groups or None}
+        rows.append([known[name] for name in COLUMNS])
     return table_text(COLUMNS, rows)
 
 

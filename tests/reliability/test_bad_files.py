@@ -32,7 +32,7 @@ from dnn.model import load_dnn
 from page.results import Results
 from page.serving.shelf import duplicate
 from pipeline.descriptions import mend
-from pipeline.run_record import parameter_notes
+from pipeline.run_record import notes_of
 from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters
 from rccs.image_map import MAP_FILE, load_map
 from rccs.parameters import PARAMETERS_FILE, read_parameters
@@ -151,7 +151,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     CHECKPOINT_FILE: lambda folder: load_checkpoint(folder / CHECKPOINT_FILE, "key"),
     FAILURES_FILE: load_failures,
     ACCURACY_FILE: load_failures,
-    RUN: lambda folder: parameter_notes(folder),
+    RUN: lambda folder: notes_of(folder),
 }
 
 
