@@ -22,14 +22,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters, save_clusters
+from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters, save_clusters, subjects_of
 from rccs.dbscan.outcome import NOISE
 from rccs.image_map import MAP_FILE
 from rccs.review.edited import reviewed
 from rccs.review.journal import MAKING, TURNING, Edit, add_edit
 from rccs.review.notes import SAID, RccNote, SpotNote, tidy_note
 from rccs.review.spot_notes import checked_conditions
-from rccs.review.subjects import subjects_of
 from rccs.rounds import rounds_in
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE, load_spots
 from rccs.unsafe_set import (

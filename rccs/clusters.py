@@ -9,7 +9,7 @@ import json
 import platform
 import random
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -486,3 +486,22 @@ def headline(clusters: RootCauseClusters) -> str:
 def rccs_of(clusters: RootCauseClusters) -> list[int]:
     """The RCCs that have images, the largest first. They may be fewer than `n_rccs`, which counts ids."""
     return [rcc for rcc in clusters.groups if rcc != NOISE]
+
+
+def subjects_of(clusters: RootCauseClusters, folder: Path) -> dict[int, str]:
+    """What identifies each RCC, and `NOISE`, in what is said of it: its images, and where they are from.
+
+    Thus a statement holds wherever the same images form an RCC again: after another run with other settings, after a
+    merge that is undone, when an earlier run is opened again, and when the analysis is moved with its images.
+    """
+    home = recorded(clusters.home, folder)
+    members: dict[int, list[str]] = {rcc: [] for rcc in clusters.groups}
+    for path, rcc in zip(clusters.paths, clusters.labels.tolist(), strict=True):
+        members[rcc].append(path)
+    return {rcc: f"{_digest(rcc, paths)} {home}" for rcc, paths in members.items()}
+
+
+def _digest(rcc: int, paths: Sequence[str]) -> str:
+    what = "no cluster" if rcc == NOISE else "RCC"
+    text = "\0".join((what, *paths))
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

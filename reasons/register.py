@@ -10,12 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rccs.clusters import rccs_of
+from rccs.clusters import rccs_of, subjects_of
 from rccs.review.notes import FIELDS, REGISTER, SCOPE, RccNote, Scope, SpotNote, tidy_note
-from rccs.review.review import Review, load_review, set_note
-from rccs.review.scope import load_scope, set_scope
+from rccs.review.review import Review, load_review, load_scope, set_note, set_scope
 from rccs.review.spot_notes import folder_tested, notes_of_run, set_spot_note
-from rccs.review.subjects import subjects_of
 from rccs.spots.rates import Rate
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked
@@ -113,7 +111,7 @@ def register_of(
     Parameters
     ----------
     subjects : mapping of int to str
-        As of `rccs.review.subjects.subjects_of`.
+        As of `rccs.clusters.subjects_of`.
     tested : str
         As of `rccs.review.spot_notes.folder_tested`.
     fresh : mapping of str to str

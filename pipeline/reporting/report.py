@@ -29,14 +29,12 @@ from pipeline.reporting.provenance import edits_section, register_section, run_s
 from pipeline.reporting.rounds import rounds_html
 from pipeline.reporting.summary import noise_section, rccs_section, summary_section
 from pipeline.reporting.weak_spots import confirmation_section, weak_spots_section
-from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
+from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample, subjects_of
 from rccs.confidence import BOUND
 from rccs.dbscan.outcome import NOISE
 from rccs.profiles import load_profiles
-from rccs.review.review import Review, all_edits, load_review
-from rccs.review.scope import load_scope
+from rccs.review.review import Review, all_edits, load_review, load_scope
 from rccs.review.spot_notes import folder_tested, notes_of_run
-from rccs.review.subjects import subjects_of
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked

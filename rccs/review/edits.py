@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
+from rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters, subjects_of
 from rccs.dbscan.outcome import NOISE
 from rccs.review.edited import reviewed
 from rccs.review.journal import (
@@ -25,10 +25,8 @@ from rccs.review.journal import (
     touches,
 )
 from rccs.review.notes import RccNote, Scope, SpotNote, combined, merged_note, tidy_note, title
-from rccs.review.review import CHANGED, Review, read_review
-from rccs.review.scope import read_scope
+from rccs.review.review import CHANGED, Review, read_review, read_scope
 from rccs.review.spot_notes import read_spot_note
-from rccs.review.subjects import subjects_of
 from store.database import changing
 from store.entries import append, present_entries
 from store.output_folder import save_files, writing

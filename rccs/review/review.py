@@ -1,7 +1,7 @@
 """Step 2 of SAFE, the review: the engineer's names, notes, verdicts and edits of RCCs. RCCs in, reviewed RCCs out.
 
 `clusters.npz` is not changed by a review. What the engineer says and does are entries of the database (see `store/`),
-about images and runs as `subjects.py` identifies them; the present state follows from them on reading.
+about images and runs as `rccs/clusters.py` identifies them; the present state follows from them on reading.
 
 In the paper, the engineer recognizes the root causes by inspecting the RCCs (Attaoui et al., ACM TOSEM 32(3):79, 2023,
 section 3.3); it does not say what follows from that. Edits are made in `edits.py`, and their effect is defined in
@@ -14,13 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.clusters import RootCauseClusters, load_clusters, rccs_of, run_of
+from rccs.clusters import RootCauseClusters, load_clusters, rccs_of, run_of, subjects_of
 from rccs.review.edited import labels_after, reviewed
 from rccs.review.journal import MAKING, Edit, edits_in
-from rccs.review.notes import Kept, RccNote, keep_note, says_something
-from rccs.review.subjects import subjects_of
+from rccs.review.notes import Kept, RccNote, Scope, keep_note, says_something
 from store.database import changing, reading
-from store.entries import present
+from store.entries import Entry, present, present_entries
 from support.errors import SAFEError
 
 CHANGED = "The clusters have been generated again in another window. Reload the page to see the new ones."
@@ -155,3 +154,21 @@ def set_note(
             raise SAFEError(f"There is no RCC {note.rcc} to write a note on. Choose one that is displayed.")
         theirs, subject = review.notes.get(note.rcc, RccNote(note.rcc)), subjects_of(review.clusters, folder)[note.rcc]
         return keep_note(db, "rcc", subject, note, theirs, seen=seen, by=by, run=review.run)
+
+
+def load_scope(folder: Path) -> tuple[Scope, Entry | None]:
+    """What is said, and the entry that said the last of it (SAFEError if the database is damaged)."""
+    with reading(folder) as db:
+        return read_scope(db), present_entries(db, "scope").get("")
+
+
+def set_scope(folder: Path, scope: Scope, *, seen: Scope | None = None, by: str = "", run: str = "") -> Kept[Scope]:
+    """Write the changed fields; `seen` and `by` as for `rccs.review.notes.keep_note`, `run` as for a weak spot."""
+    with changing(folder) as db:
+        return keep_note(db, "scope", "", scope, read_scope(db), seen=seen, by=by, run=run)
+
+
+def read_scope(db: sqlite3.Connection) -> Scope:
+    """As `load_scope`, within a transaction."""
+    said = present_entries(db, "scope").get("")
+    return Scope(*said.value["after"]) if said else Scope()

@@ -26,9 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rccs.spots.classes import given_class
 from rccs.spots.conditions import Literal
-from rccs.spots.groups import Groups, counted, in_words, tally
+from rccs.spots.groups import Groups, counted, given_class, in_words, tally
 from rccs.spots.search import ERROR_RATE, EXPONENT, MOST_SPOTS, Search, Searched, SearchWithinClasses
 from store.runs import Run, reading_file
 from support.errors import SAFEError

@@ -53,8 +53,8 @@ def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
     case.table.write_text("\n".join([*lines, "snow/snow_01.png,snow,snow,0.9,true"]) + "\n")
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
     assert notes_of(case.out) == [
-        "All figures are of 73 of 74 images: others have no row.",
-        "Without a prediction: 1 of 26 images.",
-        "Right according to the predictions: 1 of 26 images.",
+        "predictions: All figures are of 73 of 74 images: others have no row.",
+        "predictions: Without a prediction: 1 of 26 images.",
+        "predictions: Right according to the predictions: 1 of 26 images.",
     ]
     assert clusters.told(clusters.paths.index("night/night_03.png")) == ""

@@ -68,7 +68,7 @@ def test_looks_that_right_images_have_as_well_are_set_aside(people):
     assert purity(clusters, reason_of) > 0.95
     assert purity(clusters, person_of) < 0.5
     assert "without looks" in how_found(clusters)
-    assert notes_of(people.out) == []
+    assert not any(note.startswith("set aside: ") for note in notes_of(people.out))
     record = run_record(people.out)["set_aside"]
     assert (record["names"], record["fitted_to"], record["right"]) == ([LOOKS], 240, 120)
     assert record["directions"] == clusters.contrast
