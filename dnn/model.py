@@ -140,12 +140,7 @@ def load_dnn(
     """
     if rescale is not None and rescale not in SCALINGS:
         raise SAFEError(f"rescale must be one of {', '.join(SCALINGS)}. Received: {rescale}")
-    file = path_of(path, "a Keras or ONNX model")
-    if file.suffix.lower() not in (*KERAS_SUFFIXES, ONNX_SUFFIX) or not file.is_file():
-        raise SAFEError(
-            f"Expected a Keras model, a .keras or .h5 file, or an ONNX model, a .onnx file. Received: {file}"
-            f"{'' if file.is_file() else ', which is not a file'}. Save a Keras model with model.save('model.keras')."
-        )
+    file = _model_file(path)
     facts = read_onnx(file) if file.suffix.lower() == ONNX_SUFFIX else read_keras(file, trust)
     scaling, why = (rescale, REQUESTED) if rescale else (facts.scaling, facts.why)
     _check_scaling(scaling, facts, file)
@@ -161,6 +156,17 @@ def load_dnn(
         facts.model, file, facts.height, facts.width, facts.channels, scaling, task, activation, facts.n_outputs,
         facts.compiled, assumptions,
     )  # fmt: skip
+
+
+def _model_file(path: str | os.PathLike) -> Path:
+    """The file of a model; a SAFEError if it is missing, or neither of Keras nor of ONNX."""
+    file = path_of(path, "a Keras or ONNX model")
+    if file.suffix.lower() not in (*KERAS_SUFFIXES, ONNX_SUFFIX) or not file.is_file():
+        raise SAFEError(
+            f"Expected a Keras model, a .keras or .h5 file, or an ONNX model, a .onnx file. Received: {file}"
+            f"{'' if file.is_file() else ', which is not a file'}. Save a Keras model with model.save('model.keras')."
+        )
+    return file
 
 
 def _check_scaling(scaling: str, facts: ModelFacts, file: Path) -> None:

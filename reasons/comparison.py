@@ -532,7 +532,7 @@ def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = No
         A file is damaged.
     """
     found = present_runs(folder, run).get(COMPARISON)
-    if found is None or not (found.folder / COMPARISON_FILE).is_file():
+    if found is None:
         return Reasons()
     spots = load_spots(found)
     with reading_file(found, COMPARISON_FILE) as path:

@@ -6,6 +6,7 @@ score, so that lower scores count here than for failures.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -75,9 +76,7 @@ def cut_seen_objects(
     """
     root = existing_folder(images, IMAGES)
     test = read_coco(info, results, score=score, labelled=False)
-    out = checked_folder(out, root, OBJECTS_FILE, PARAMETERS_FILE, folders=(OBJECTS,))
-    if (out / FAILURES_FILE).exists():
-        raise SAFEError(f"Expected a folder without the failures of a DNN. Received: {out}. Choose another with --out.")
+    out = _without_failures(checked_folder(out, root, OBJECTS_FILE, PARAMETERS_FILE, folders=(OBJECTS,)))
     rows = np.arange(len(test.detections.image))
     nothing = np.full(len(rows), NONE)
     crops = crops_of(test, Cases(nothing, rows, nothing, np.full(len(rows), SEEN)))
@@ -85,6 +84,12 @@ def cut_seen_objects(
     cut = cut_into(test, crops, root, out / OBJECTS, progress, unknown=OF_TRUTH)
     save_files(out, cut.tables)
     return SeenObjects(len(cut.crops), len({crop.image for crop in cut.crops}), cut.notes, cut.skipped)
+
+
+def _without_failures(out: Path) -> Path:
+    if (out / FAILURES_FILE).exists():
+        raise SAFEError(f"Expected a folder without the failures of a DNN. Received: {out}. Choose another with --out.")
+    return out
 
 
 def unsafe_images_text(selected: Sequence[UnsafeImage], sources: Mapping[str, str]) -> tuple[str, int]:

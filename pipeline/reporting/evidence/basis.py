@@ -61,12 +61,7 @@ def basis_of(folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str
     number, digest = last_of(digests_of(folder))
     present, files = present_runs(folder), dict[str, str]()
     for run in (run for kind in KINDS for run in runs_of(folder, kind)):
-        for name, of_file in run.files.items():
-            run_file(run, name)  # raises if it is not as it was written
-            files[f"{RUNS_FOLDER}/{run.number}/{name}"] = of_file
-        if not run.files:  # of a version that kept no digests of them
-            there = sorted(path for path in run.folder.glob("*") if path.is_file())
-            files |= {f"{RUNS_FOLDER}/{run.number}/{path.name}": sha256_if_there(path) for path in there}
+        files |= {f"{RUNS_FOLDER}/{run.number}/{name}": of_file for name, of_file in _files_of(run).items()}
     sets, others = _known(folder, present)
     images, lists = _images(folder, sets, progress)
     files |= {name: hashlib.sha256(encoded(text)).hexdigest() for name, text in lists.items()}
@@ -81,6 +76,16 @@ def basis_of(folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str
         "made_by": versions() | {"commit": _commit()},
     }
     return predicate, lists
+
+
+def _files_of(run: Run) -> dict[str, str]:
+    """The digests of a run's files; a SAFEError if one is not as it was written."""
+    for name in run.files:
+        run_file(run, name)
+    if run.files:
+        return run.files
+    # Of a version that kept no digests of them
+    return {path.name: sha256_if_there(path) for path in sorted(run.folder.glob("*")) if path.is_file()}
 
 
 def _known(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Place]]:
