@@ -25,8 +25,7 @@ from typing import Any, NamedTuple
 from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters, save_clusters, subjects_of
 from rccs.dbscan.outcome import NOISE
 from rccs.image_map import MAP_FILE
-from rccs.review.edited import reviewed
-from rccs.review.journal import MAKING, TURNING, Edit, add_edit
+from rccs.review.journal import MAKING, TURNING, Edit, add_edit, reviewed
 from rccs.review.notes import SAID, RccNote, SpotNote, tidy_note
 from rccs.review.spot_notes import checked_conditions
 from rccs.rounds import rounds_in

@@ -27,8 +27,8 @@ from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.set_aside import Nuisance, SetAside
 from rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column
+from rccs.projected import attributes_of, nuisance_columns, recorded_texts
 from rccs.spots.groups import Groups
-from rccs.spots.known_values import attributes_of, nuisance_columns, recorded_texts
 from rccs.spots.new_images import with_new_rates
 from rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
 from rccs.spots.weak_spots import (

@@ -26,7 +26,7 @@ from rccs.dbscan.contrast import LOOKS
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.set_aside import CATEGORY, Columns, Nuisance, check_column, fit_set_aside, kind_of
 from rccs.parameters import column_of, find_parameters, read_texts
-from rccs.spots.known_values import attributes_of
+from rccs.projected import attributes_of
 from rccs.spots.rates import Rate
 from reasons.comparison import LABEL, Compared, compared_images, features_of_tested, known_in
 from support.entries import StrPath

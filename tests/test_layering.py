@@ -14,15 +14,15 @@ HOUSE = {
         "contents near_duplicates"
     ),
     "store": "database entries places output_folder runs",
-    "features": ("extractor cache weights weights_file network batches attributes on_cluster"),
+    "features": "extractor cache weights network batches attributes on_cluster",
     "FE": "",
     "rccs": (
         "dbscan.outcome dbscan.one_thread dbscan.neighbours dbscan.density dbscan.relevance dbscan.set_aside "
         "dbscan.contrast dbscan.projection dbscan.branches dbscan.umap_check dbscan.tuning "
         "dbscan.resamples dbscan.consensus dbscan.umap_reducer rounds answers clusters confidence unsafe_set "
-        "parameters spots.known_values spots.conditions spots.groups spots.search spots.weak_spots "
-        "spots.new_images spots.spot_candidates projected profiles search nearness split spots.rates "
-        "gifs review.notes review.journal review.edited review.review review.spot_notes "
+        "parameters projected spots.conditions spots.groups spots.search spots.weak_spots "
+        "spots.new_images spots.spot_candidates profiles search nearness split spots.rates "
+        "gifs review.notes review.journal review.review review.spot_notes "
         "review.edits image_map"
     ),
     "clustering": "",
@@ -38,7 +38,7 @@ HOUSE = {
     ),
     "retrain": "",
     "pipeline": (
-        "reporting.markup reporting.confusions reporting.material reporting.heatmaps "
+        "reporting.markup reporting.material reporting.heatmaps "
         "reporting.first_page reporting.summary reporting.probes reporting.weak_spots "
         "reporting.improvement reporting.provenance reporting.rounds reporting.export "
         "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.basis "

@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters, subjects_of
 from rccs.dbscan.outcome import NOISE
-from rccs.review.edited import reviewed
 from rccs.review.journal import (
     MAKING,
     SAYING,
@@ -21,6 +20,7 @@ from rccs.review.journal import (
     describe_edit,
     edits_in,
     made_as_one,
+    reviewed,
     standing,
     touches,
 )

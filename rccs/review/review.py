@@ -5,7 +5,7 @@ about images and runs as `rccs/clusters.py` identifies them; the present state f
 
 In the paper, the engineer recognizes the root causes by inspecting the RCCs (Attaoui et al., ACM TOSEM 32(3):79, 2023,
 section 3.3); it does not say what follows from that. Edits are made in `edits.py`, and their effect is defined in
-`edited.py`.
+`journal.py`.
 """
 
 import sqlite3
@@ -15,8 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from rccs.clusters import RootCauseClusters, load_clusters, rccs_of, run_of, subjects_of
-from rccs.review.edited import labels_after, reviewed
-from rccs.review.journal import MAKING, Edit, edits_in
+from rccs.review.journal import MAKING, Edit, edits_in, labels_after, reviewed
 from rccs.review.notes import Kept, RccNote, Scope, keep_note, says_something
 from store.database import changing, reading
 from store.entries import Entry, present, present_entries

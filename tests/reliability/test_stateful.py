@@ -39,9 +39,8 @@ from rccs.clusters import (
 )
 from rccs.dbscan.outcome import NOISE
 from rccs.review import edited, edits, review
-from rccs.review.edited import reviewed
 from rccs.review.edits import Maker, merge_rccs, move_images, redo_edit, undo_edit
-from rccs.review.journal import MAKING, SAYING, Edit, standing, touches
+from rccs.review.journal import MAKING, SAYING, Edit, reviewed, standing, touches
 from rccs.review.notes import RccNote
 from rccs.review.review import CHANGED, Kept, Review, all_edits, load_review, set_note
 from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, unsafe_table
