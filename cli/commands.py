@@ -305,7 +305,7 @@ def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
 
 def run_check(out: Path, options: argparse.Namespace) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
-    from pipeline.checking import check_requirements
+    from pipeline.confirmation import check_requirements
     from reasons.requirements import HOLDS
 
     with terminal() as progress:
@@ -353,7 +353,7 @@ def run_report(out: Path, options: argparse.Namespace) -> None:
 
 def run_evidence(out: Path, options: argparse.Namespace) -> None:
     """Write the digests of all results and of all that they rest on (evidence.json)."""
-    from pipeline.reporting.evidence.writing import write_evidence
+    from pipeline.reporting.evidence.basis import write_evidence
 
     with terminal() as progress:
         sets = write_evidence(out, sign=options.sign, progress=progress)

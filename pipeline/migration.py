@@ -27,7 +27,7 @@ from rccs.dbscan.outcome import NOISE
 from rccs.image_map import MAP_FILE
 from rccs.review.journal import MAKING, TURNING, Edit, add_edit, reviewed
 from rccs.review.notes import SAID, RccNote, SpotNote, tidy_note
-from rccs.review.spot_notes import checked_conditions
+from rccs.review.review import checked_conditions
 from rccs.rounds import rounds_in
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE, load_spots
 from rccs.unsafe_set import (

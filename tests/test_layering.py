@@ -22,8 +22,7 @@ HOUSE = {
         "dbscan.resamples dbscan.consensus dbscan.umap_reducer rounds answers clusters confidence unsafe_set "
         "parameters projected spots.conditions spots.groups spots.search spots.weak_spots "
         "spots.new_images spots.spot_candidates profiles search nearness split spots.rates "
-        "gifs review.notes review.journal review.review review.spot_notes "
-        "review.edits image_map"
+        "gifs review.notes review.journal review.review review.edits image_map"
     ),
     "clustering": "",
     "selection": "",
@@ -41,10 +40,10 @@ HOUSE = {
         "reporting.markup reporting.material reporting.heatmaps "
         "reporting.first_page reporting.summary reporting.probes reporting.weak_spots "
         "reporting.improvement reporting.provenance reporting.rounds reporting.export "
-        "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.basis "
-        "reporting.evidence.signature reporting.evidence.writing reporting.evidence.verification "
+        "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.signature "
+        "reporting.evidence.basis reporting.evidence.verification "
         "reporting.safety_case reporting.history summaries moved run_record answers asking heatmaps descriptions "
-        "generation comparison confirmation probing checking improvement retraining exports migration"
+        "generation comparison confirmation probing improvement retraining exports migration"
     ),
     "page": (
         "assets serving.analyses serving.shelf serving.summaries serving.connections serving.below serving.door forms "

@@ -33,8 +33,7 @@ from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample, su
 from rccs.confidence import BOUND
 from rccs.dbscan.outcome import NOISE
 from rccs.profiles import load_profiles
-from rccs.review.review import Review, all_edits, load_review, load_scope
-from rccs.review.spot_notes import folder_tested, notes_of_run
+from rccs.review.review import Review, all_edits, folder_tested, load_review, load_scope, notes_of_run
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked

@@ -25,8 +25,7 @@ from rccs.review.journal import (
     touches,
 )
 from rccs.review.notes import RccNote, Scope, SpotNote, combined, merged_note, tidy_note, title
-from rccs.review.review import CHANGED, Review, read_review, read_scope
-from rccs.review.spot_notes import read_spot_note
+from rccs.review.review import CHANGED, Review, read_review, read_scope, read_spot_note
 from store.database import changing
 from store.entries import append, present_entries
 from store.output_folder import save_files, writing

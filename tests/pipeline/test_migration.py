@@ -29,8 +29,7 @@ from rccs.clusters import fingerprint, run_record
 from rccs.image_map import load_map
 from rccs.review.edits import Maker, redo_edit, undo_edit
 from rccs.review.journal import MAKING, standing
-from rccs.review.review import all_edits, load_review
-from rccs.review.spot_notes import load_spot_notes
+from rccs.review.review import all_edits, load_review, load_spot_notes
 from rccs.unsafe_set import load_unsafe_set
 from reasons.comparison import load_reasons
 from store.database import DATABASE_FILE

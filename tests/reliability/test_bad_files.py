@@ -38,8 +38,7 @@ from rccs.image_map import MAP_FILE, load_map
 from rccs.parameters import PARAMETERS_FILE, read_parameters
 from rccs.profiles import PROFILES_FILE, load_profiles
 from rccs.review.notes import RccNote
-from rccs.review.review import all_edits, load_review, set_note
-from rccs.review.spot_notes import load_spot_notes
+from rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from rccs.unsafe_set import (
     SELECTION_FILE,
     UNSAFE_SET_FILE,

@@ -2,6 +2,9 @@
 
 All of it by SHA-256: images, models, weights, tables, the files of all runs, and the last entry of the chain, which
 covers all entries. It has no time of its own: the same state gives the same predicate.
+
+`write_evidence` writes it: first what the results rest on, then the report, which names that by its digest, then the
+evidence, which names the report by its digest. So each names the other, and nothing names itself.
 """
 
 import contextlib
@@ -14,11 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from features.weights import weights_on_disk
-from pipeline.reporting.evidence.statement import LISTS_FOLDER, last_of
+from pipeline.reporting.evidence.signature import ENVELOPE_FILE, envelope_text, signer_of
+from pipeline.reporting.evidence.statement import (
+    EVIDENCE_FILE,
+    LISTS_FOLDER,
+    digest_of_predicate,
+    last_of,
+    results_in,
+    statement_text,
+)
+from pipeline.reporting.export import REPORT_FILE
+from pipeline.reporting.freshness import is_current, made_from
+from pipeline.reporting.report import write_report
 from rccs.clusters import RUN_FILE, load_clusters, run_record, versions
 from rccs.rounds import beside
 from rccs.unsafe_set import SELECTION_FILE, load_unsafe_set
-from store.entries import digests_of
+from store.database import DATABASE_FILE
+from store.entries import check_entries, digests_of
+from store.output_folder import check_own, is_outdated, save_files, working
 from store.places import absolute, relative
 from store.runs import (
     CLUSTERS,
@@ -33,9 +49,9 @@ from store.runs import (
     runs_of,
 )
 from support.errors import SAFEError
-from support.files import encoded, read_record, regular
+from support.files import encoded, prepare_folder, read_record, regular
 from support.images import find_images
-from support.progress import Progress
+from support.progress import Progress, no_progress
 from support.run_folder import ACCURACY_FILE
 from training.result import MODELS_FOLDER, RETRAINING_FILE, load_retraining
 
@@ -173,3 +189,47 @@ def _commit() -> str | None:
         if (root / ".git").exists():
             return subprocess.run(command, capture_output=True, check=True, text=True, timeout=30).stdout.strip()
     return None
+
+
+def write_evidence(folder: Path, *, sign: Path | None = None, progress: Progress = no_progress) -> dict[str, Any]:
+    """Write `evidence.json` of the present state, and the report before if it is out of date or names something else.
+
+    Parameters
+    ----------
+    sign : path, optional
+        A private key; `evidence.dsse.json` is then the evidence with a signature.
+
+    Returns
+    -------
+    dict
+        What the predicate says of each set of images.
+
+    Raises
+    ------
+    SAFEError
+        There is no analysis, something in it is damaged, or the evidence cannot be signed or written.
+    """
+    if not (folder / DATABASE_FILE).is_file():
+        raise SAFEError(f"Expected the output folder of an analysis. Received: {folder}, without {DATABASE_FILE}.")
+    signer = signer_of(sign) if sign else None
+    with working(folder, "writing the evidence"):
+        check_own(folder, EVIDENCE_FILE, ENVELOPE_FILE)
+        check_entries(folder)
+        predicate, lists = basis_of(folder, progress)
+        if CLUSTERS in present_runs(folder):
+            _report(folder, digest_of_predicate(predicate), progress)
+        subjects = {name: sha256_if_there(folder / name) for name in results_in(folder)}
+        files = {EVIDENCE_FILE: statement_text(subjects, predicate), **lists}
+        gone = [path.relative_to(folder).as_posix() for path in prepare_folder(folder / LISTS_FOLDER).iterdir()]
+        if is_outdated(folder, {EVIDENCE_FILE: files[EVIDENCE_FILE]}):
+            gone.append(ENVELOPE_FILE)  # it signs another one
+        if signer:
+            files[ENVELOPE_FILE] = envelope_text(files[EVIDENCE_FILE], signer)
+        save_files(folder, files, remove=gone)
+    return predicate["images"]
+
+
+def _report(folder: Path, basis: str, progress: Progress) -> None:
+    report = folder / REPORT_FILE
+    if not is_current(report, lambda: made_from(folder)) or basis.encode() not in report.read_bytes():
+        write_report(folder, basis=basis, progress=progress)

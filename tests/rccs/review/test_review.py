@@ -12,9 +12,10 @@ from rccs.review.notes import RccNote, SpotNote, title
 from rccs.review.review import (
     all_edits,
     load_review,
+    load_spot_notes,
     set_note,
+    set_spot_note,
 )
-from rccs.review.spot_notes import load_spot_notes, set_spot_note
 from store.entries import check_entries
 from store.output_folder import save_text
 from support.errors import SAFEError
