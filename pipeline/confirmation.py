@@ -10,7 +10,6 @@ from typing import NamedTuple
 import numpy as np
 
 from dnn.tested import AnsweredImages, read_predictions
-from features.batches import Stream
 from pipeline.answers import answers_of_run, given_answers
 from pipeline.descriptions import show_reasons
 from pipeline.run_record import groups_of
@@ -46,8 +45,7 @@ class Confirmation(NamedTuple):
 
 def confirm(
     out: Path, predictions: StrPath, tested: StrPath, *, after: StrPath | None = None, groups: Sequence[str] = (),
-    partial: bool = False, weights: StrPath | None = None, stream: Stream | None = None,
-    progress: Progress = no_progress,
+    partial: bool = False, weights: StrPath | None = None, progress: Progress = no_progress,
 ) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
 
@@ -59,7 +57,7 @@ def confirm(
         What a later model says of the same images: then also which reasons are closed (see `training/closure.py`).
     groups : sequence of str
         As for `cluster`; by default those of the run.
-    weights, stream
+    weights
         As for `selection.select_unsafe_set`.
 
     Raises
@@ -86,7 +84,7 @@ def confirm(
         columns = known_of(fresh, groups=names, progress=progress).columns
         regions = np.full(len(fresh.paths), NOISE)  # also of images that cannot be read
         points, read = points_of_tested(
-            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights, stream=stream,
+            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights,
             progress=progress,
         )  # fmt: skip
         regions[read] = review.clusters.labels[Points(review.clusters.points).nearest_to(points)[0]]

@@ -13,7 +13,6 @@ import csv
 import dataclasses
 import datetime
 import functools
-import hashlib
 import json
 import os
 import re
@@ -45,6 +44,7 @@ from store.entries import append, present, speaking
 from store.output_folder import Writer, claim, working, writing
 from store.places import recorded, relative
 from store.runs import CLUSTERS, COMPARISON, MAP, RUNS_FOLDER, Run, add_run
+from support.contents import digest_of
 from support.entries import StrPath
 from support.errors import SAFEError
 from support.files import DAMAGED, free_name, prepare_folder, read_json, read_record, regular, replacing, write_text
@@ -338,9 +338,7 @@ def _take_retrainings(old: _Old, places: list[Path]) -> None:
 def _keep_model(old: _Old) -> None:
     """The model, which may be there alone."""
     if model_file := old.file(old.folder, MODEL_FILE):
-        with model_file.open("rb") as data:
-            digest = hashlib.file_digest(data, "sha256").hexdigest()
-        model = prepare_folder(old.folder / MODELS_FOLDER) / f"{digest[:16]}{model_file.suffix}"
+        model = prepare_folder(old.folder / MODELS_FOLDER) / f"{digest_of(model_file)[:16]}{model_file.suffix}"
         if not model.is_file():
             with replacing(model) as temporary:
                 shutil.copyfile(model_file, temporary)

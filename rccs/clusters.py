@@ -327,7 +327,7 @@ def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
         There are none, or the file is damaged or of another version.
     """
     run = run or present_runs(folder).get(CLUSTERS)
-    if run is None:
+    if run is None or not (run.folder / CLUSTERS_FILE).exists():
         raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")
     with reading_file(run, CLUSTERS_FILE) as path:
         arrays = read_arrays(path)

@@ -455,7 +455,7 @@ def typed_text(number: int) -> str:
     return f"{count(number, 'label')} typed into {UNSAFE_SET_FILE} in another program {verb} taken over."
 
 
-def take_typed_labels(folder: Path, *, by: str = "") -> int:
+def take_typed_labels(folder: Path) -> int:
     """Take over what `typed_labels` finds; how many labels these are.
 
     Raises
@@ -468,7 +468,7 @@ def take_typed_labels(folder: Path, *, by: str = "") -> int:
     with writing(folder):
         typed, unsafe = typed_labels(folder), _edited_set(folder)
         if unsafe:
-            add_labels(_with_labels(unsafe, typed), folder, by=by)
+            add_labels(_with_labels(unsafe, typed), folder)
             with showing(folder):
                 write_labels(folder)
         return len(typed)
