@@ -401,7 +401,7 @@ def _with_facts(
     review = material.review
     about_passes = second_pass_text(tuning, settings, n_unlabelled)
     return Retraining(
-        **compared._asdict(), model=material.dnn.path, task=material.dnn.task, threshold=material.threshold,
+        **vars(compared), model=material.dnn.path, task=material.dnn.task, threshold=material.threshold,
         test_root=test.root, train_root=material.train.root,
         train_size=int((readable & (data.groups == TRAINING)).sum()),
         unsafe_size=int((readable & (data.groups >= 0)).sum()),

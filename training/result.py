@@ -28,7 +28,7 @@ from support.errors import SAFEError
 from support.files import intact, prepare_folder, read_json, read_record, replacing
 from support.images import Skipped
 from training.certainty import Certainty, Counts, certainty, class_certainties
-from training.comparison import Answered, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
+from training.comparison import Answered, BeforeAfter, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
 from training.finetuning import Epoch
 from training.proof import FinalTest, Overlap
 from training.settings import Settings
@@ -37,6 +37,7 @@ from training.together import TradeOff
 MODEL_FILE = "retrained.keras"
 RETRAINING_FILE = "retraining.json"
 MODELS_FOLDER = "retrained_models"
+_PATHS = ("model", "test_root", "after", "train_root")
 _ROWS: dict[str, Any] = {
     "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share, "history": Epoch,
     "skipped": Skipped, "outcomes": Outcome, "trade_off": TradeOff, "overlaps": Overlap,
@@ -45,8 +46,8 @@ _ROWS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retraining:
-    """The result of a retraining.
+class Retraining(BeforeAfter):
+    """The result of a retraining, and what `BeforeAfter` says of both models.
 
     Attributes
     ----------
@@ -54,17 +55,9 @@ class Retraining:
         The original model; the table of its answers if both models were given as tables.
     test_root : Path
     task : "classification" or "regression"
-    accuracy_before, accuracy_after : float
-        On the test set.
-    test_size, train_size, unsafe_size, unlabelled_size : int
+    train_size, unsafe_size, unlabelled_size : int
         Number of readable images. The last ones, improvement images without a label, took part in a second pass; files
         of older versions lack them.
-    improved, worsened : tuple of Answered
-        Wrong before and correct after, and vice versa. Sorted by path.
-    per_rcc : tuple of Share
-        For each RCC, noise last; empty if there are no clusters to compare with.
-    per_class : tuple of Share
-        Empty for a regression.
     history : tuple of Epoch
         Epoch 0 is the original model. Empty if SAFE trained nothing.
     best : int
@@ -81,8 +74,6 @@ class Retraining:
         Time of the training.
     skipped : tuple of Skipped
         Images that could not be used.
-    outcomes : tuple of Outcome
-        The results of both models on the failing images of the RCCs.
     run : str
         Fingerprint of the clusters, as originally found, that the unsafe set was selected for; empty without clusters.
     digest : str
@@ -93,11 +84,6 @@ class Retraining:
     after : Path or None
         The table of the second model's answers, if both models were given as tables: SAFE trained nothing, and there is
         no file of a model. None after a retraining.
-    answers : tuple of Answered
-        What both models say of every test image, in the order of the test set; empty for a regression, and in results
-        of versions that did not keep them.
-    by_group : ByGroup or None
-        The test images by person, drive or the like, if they are not independent.
     final : FinalTest or None
         What both models get right of images that chose nothing; None if there are none, and if the model is the
         original one.
@@ -110,15 +96,8 @@ class Retraining:
     model: Path
     test_root: Path
     task: str
-    accuracy_before: float
-    accuracy_after: float
-    test_size: int
     train_size: int = 0
     unsafe_size: int = 0
-    improved: tuple[Answered, ...]
-    worsened: tuple[Answered, ...]
-    per_rcc: tuple[Share, ...]
-    per_class: tuple[Share, ...]
     history: tuple[Epoch, ...] = ()
     best: int = 0
     settings: Settings | None = None
@@ -127,14 +106,11 @@ class Retraining:
     stopped: str = ""
     seconds: float = 0.0
     skipped: tuple[Skipped, ...]
-    outcomes: tuple[Outcome, ...] = ()
     run: str = ""
     digest: str = ""
     trade_off: tuple[TradeOff, ...] = ()
     after: Path | None = None
-    answers: tuple[Answered, ...] = ()
     unlabelled_size: int = 0
-    by_group: ByGroup | None = None
     final: FinalTest | None = None
     train_root: Path | None = None
     overlaps: tuple[Overlap, ...] = ()
@@ -287,14 +263,12 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
 
 def _retraining_text(result: Retraining, folder: Path) -> str:
     record: dict[str, Any] = {"headline": text} if (text := claim_text(result)) else {}
-    for field in dataclasses.fields(result):
-        value = getattr(result, field.name)
-        if field.name in ("model", "test_root", "after", "train_root"):
-            record |= {field.name: relative(value, folder)} if value else {}
-        elif field.name in _ROWS:
-            record[field.name] = [row._asdict() for row in value]
-        elif field.name not in ("answers", "by_group", "final"):
-            record[field.name] = value
+    record |= {name: relative(value, folder) for name in _PATHS if (value := getattr(result, name))}
+    for name, value in vars(result).items():
+        if name in _ROWS:
+            record[name] = [row._asdict() for row in value]
+        elif name not in ("answers", "by_group", "final", *_PATHS):
+            record[name] = value
     for epoch in record["history"][:1]:
         epoch["loss"] = None  # JSON has no NaN
     record["settings"] = result.settings._asdict() if result.settings else None

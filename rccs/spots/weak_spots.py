@@ -10,7 +10,7 @@ chance, and this is the rate that a weak spot is shown with.
 
 Some classes are wrong more often than others, and whatever goes with such a class goes with failing. Thus there are two
 levels: what the classes say, and what makes failing likelier in comparison with images of the same class (see
-`classes.py`). For the second level the search begins anew, since a class that was found holds what happens inside it.
+`groups.py`). For the second level the search begins anew, since a class that was found holds what happens inside it.
 
 Images of one person or drive are not independent. If it is known which are, both comparisons are also made between
 groups or within them (see `groups.py`), which leaves out what only holds for persons on whom the DNN fails anyway.
@@ -65,7 +65,7 @@ class WeakSpot(NamedTuple):
     group : str
         What a group is, such as `person`. If groups are not known, what they may be.
     expected, odds : float
-        As in `classes.GivenClass`. None if there are no classes, or if the condition is about nothing else.
+        As in `groups.GivenClass`. None if there are no classes, or if the condition is about nothing else.
     new_rate, new_low, new_high : float
         The rate that is expected of new images, and its 95 % interval (see `new_images.py`). None if unknown.
     """
