@@ -130,6 +130,16 @@ class UnsafeSet:
     notes: tuple[str, ...] = ()
     listed: bool = False
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the images, relative to the improvement folder."""
+        return tuple(image.image for image in self.images)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the images."""
+        return [self.improvement_root / path for path in self.paths]
+
 
 LABEL = "label"
 """The kind of an entry on an image: its subject is the path and the folder, as JSON; its value `label`, `content`."""

@@ -72,7 +72,7 @@ def label_images(unsafe: UnsafeSet, images: Collection[str], label: str, classes
     """
     if label and label not in classes:
         raise SAFEError(f"Expected one of the classes {some(classes)}. Received: {label}")
-    unknown = set(images) - {image.image for image in unsafe.images}
+    unknown = set(images) - {*unsafe.paths}
     if unknown:
         raise SAFEError(f"Expected images of the unsafe set. Received: {some(sorted(unknown))}")
     return _with_labels(unsafe, dict.fromkeys(images, label))

@@ -127,7 +127,7 @@ def _known(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Place]
     if SELECTION in runs:
         unsafe = load_unsafe_set(folder)
         files["selected by"] = unsafe.model
-        sets["unsafe"] = (unsafe.improvement_root, [image.image for image in unsafe.images])
+        sets["unsafe"] = (unsafe.improvement_root, unsafe.paths)
         if not unsafe.listed:  # otherwise the list is not known, and the folder may hold others
             roots["improvement"] = unsafe.improvement_root
     if RETRAINING in runs:
