@@ -47,9 +47,6 @@ from support.images import ImageListing, Skipped, find_images
 from support.progress import Progress, no_progress
 from support.text import count
 
-READING = "Reading the features that are computed already"
-NOT_CACHED = "its features are not computed yet"
-
 
 @dataclass(frozen=True)
 class ImageFeatures:
@@ -107,32 +104,24 @@ def extract_features(
 
 
 def stream_features(
-    listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress, compute: bool = True
+    listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress
 ) -> Iterator[FeatureBatch]:
     """Extract features batch by batch, in the order of the listing. Memory use does not depend on its length.
 
     While the network computes one batch, threads read, hash and decode the next one. Each batch is cached as soon as it
     is computed, and so is what its images show (`features.attributes`), for which they would have to be decoded again.
 
-    Parameters
-    ----------
-    compute : bool
-        If not, no network is loaded: an image whose features are not cached is skipped, for the reason `NOT_CACHED`.
-
     Raises
     ------
     SAFEError
         As for `extract_features`.
     """
-    total, doing = len(listing.paths), EXTRACTING if compute else READING
-    network = None
-    done = 0
-    progress(doing, 0, total)
+    total, done, network = len(listing.paths), 0, None
+    progress(EXTRACTING, 0, total)
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(contextlib.closing(FeatureCache(extractor.identity, extractor.dimension)))
         measured = opened.enter_context(contextlib.closing(attribute_cache()))
-        decode = _decoded if compute else lambda path, key, _: Loaded(path, key, reason=NOT_CACHED)
-        load = functools.partial(load_image, root=listing.root, cache=cache, decode=decode)
+        load = functools.partial(load_image, root=listing.root, cache=cache, decode=_decoded)
         for loaded in opened.enter_context(contextlib.closing(load_ahead(listing.paths, load))):
             new = {item.key: item.pixels for item in loaded if item.pixels is not None}  # equal images only once
             computed: dict[bytes, np.ndarray] = {}
@@ -143,7 +132,7 @@ def stream_features(
                 computed = dict(zip(new, compute_rows(network, list(new.values()), extractor), strict=True))
                 cache.put(computed.items())
             done += len(loaded)
-            progress(doing, done, total)
+            progress(EXTRACTING, done, total)
             yield as_batch(loaded, computed, extractor)
 
 

@@ -39,16 +39,15 @@ from store.runs import CLUSTERS, present_runs
 from support.entries import StrPath, is_within, path_of
 from support.errors import SAFEError
 from support.files import prepare_folder
-from support.images import Skipped, find_images
+from support.images import find_images
 from support.progress import Progress, no_progress
 from support.run_folder import FAILURES
 from support.text import count, some
 from training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoint
 from training.comparison import BeforeAfter, compare_in
 from training.finetuning import TRAINING, UNLABELLED, FineTuning, OnEpoch, TrainingData
-from training.independence import Overlap, overlaps
 from training.labels import AS_LABELLED, Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
-from training.proof import final_test, refuse_used, used_elsewhere
+from training.proof import Overlap, final_test, overlaps, refuse_used, used_elsewhere
 from training.result import MODEL_FILE, RETRAINING_FILE, Retraining, save_retraining
 from training.second_pass import Checkpoints, draw_unlabelled, fine_tune_twice, is_of_second_pass, second_pass_text
 from training.settings import NO_WISHES, SetSizes, Settings, Wishes, choose_loss, choose_settings, compile_as_given
@@ -181,7 +180,7 @@ def _gather(
             raise SAFEError("Expected labelled images in the unsafe set. Received none. Label them first.")
         check_labels(unsafe, training.classes)
         unsafe_labels = np.array([training.classes.index(image.label) for image in unsafe.images])
-    inside = [i.image for i in unsafe.images if is_within(unsafe.improvement_root / i.image, testing.root.resolve())]
+    inside = [path for path in unsafe.paths if is_within(unsafe.improvement_root / path, testing.root.resolve())]
     if inside:
         raise SAFEError(
             "Expected no test images in the unsafe set, since the test would then prove nothing. Received "
@@ -190,8 +189,7 @@ def _gather(
     own, _ = examples_for(dnn, final, options=options, train=train) if final else (None, ())
     held_out = held_out_of(review.original.image_root if review else out / FAILURES)
     testing, chosen_nothing, left_out = _set_apart(testing, own, training, unsafe, held_out)
-    files = [*training.files, *(unsafe.improvement_root / image.image for image in unsafe.images)]
-    dnn = sized_for(dnn, [*files, *testing.files])
+    dnn = sized_for(dnn, [*training.files, *unsafe.files, *testing.files])
     unlabelled = _without_label(unsafe, training, testing) if dnn.task == "classification" else ()
     assumptions = (*dnn.assumptions, *dict.fromkeys((*of_training, *of_testing)), *left_out, choose_loss(dnn)[1])
     threshold = None if options.threshold is None else float(options.threshold)
@@ -202,12 +200,8 @@ def _gather(
 
 def _in_common(material: _Material, out: Path, progress: Progress) -> tuple[Overlap, ...]:
     """Images that prove the gain, and are nearly the same as learned ones; a SAFEError if they are the same."""
-    root = material.unsafe.improvement_root
-    learned = {
-        "training": material.train.files,
-        "unsafe": [root / image.image for image in material.unsafe.images],
-        "improvement": material.unlabelled,
-    }
+    unsafe = material.unsafe.files
+    learned = {"training": material.train.files, "unsafe": unsafe, "improvement": material.unlabelled}
     proving = {"test": material.test.files, "final test": material.final.files if material.final else ()}
     return tuple(
         one._replace(examples=tuple((relative(a, out), relative(b, out)) for a, b in one.examples))
@@ -233,11 +227,11 @@ def _set_apart(
     final, rest = own or (testing.taken(held) if held.any() else None), testing.taken(~held)
     if final is None:
         return testing, None, ()
-    root, labelled = unsafe.improvement_root, [image.image for image in unsafe.images]
+    root = unsafe.improvement_root
     others = {
         "test": (testing if own else rest).files,
         "training": training.files,
-        "improvement": [root / path for path in (labelled if unsafe.listed else find_images(root).paths)],
+        "improvement": [root / path for path in (unsafe.paths if unsafe.listed else find_images(root).paths)],
     }
     used = used_elsewhere(final, others)
     if own:
@@ -273,7 +267,7 @@ def _unsafe_targets(
 ) -> tuple[UnsafeSet, np.ndarray]:
     """The targets of the unsafe images, shape (n_images, n_targets), float32."""
     targets = read_targets(options.targets or "")  # there is one, or the training images would have none
-    row_of = targets.rows_of(unsafe.improvement_root, [image.image for image in unsafe.images])
+    row_of = targets.rows_of(unsafe.improvement_root, unsafe.paths)
     first, second = (set(targets.rows_of(images.root, images.paths).values()) for images in (training, testing))
     third = set(row_of.values())
     twice = {targets.images[row] for row in (first & second) | (first & third) | (second & third)}
@@ -282,7 +276,7 @@ def _unsafe_targets(
             f"Expected a row of {targets.file} for each image. Received a row that matches images of two folders: "
             f"{some(sorted(twice), limit=2)}. Name the images relative to the table's folder."
         )
-    missing = [image.image for image in unsafe.images if image.image not in row_of]
+    missing = [path for path in unsafe.paths if path not in row_of]
     if missing and not labelling.only_labelled:
         raise SAFEError(
             f"Expected a row of {targets.file} for each of the {len(unsafe.images)} images of the unsafe set. Received "
@@ -301,7 +295,7 @@ def _without_label(unsafe: UnsafeSet, training: LabelledImages, testing: Labelle
     """
     if unsafe.listed:
         return ()
-    root, labelled = unsafe.improvement_root, {image.image for image in unsafe.images}
+    root, labelled = unsafe.improvement_root, {*unsafe.paths}
     files = [root / path for path in find_images(root).paths if path not in labelled]
     others = [testing.root.resolve(), training.root.resolve()]  # a link may lead there
     files = [file for file in files if not any(map(file.resolve().is_relative_to, others))]
@@ -328,17 +322,10 @@ def _training_data(material: _Material) -> TrainingData:
     no_labels = np.zeros((n_unlabelled, *material.unsafe_labels.shape[1:]), material.unsafe_labels.dtype)
     groups = np.full(len(material.train.paths), TRAINING), weighed(material.unsafe), np.full(n_unlabelled, UNLABELLED)
     return TrainingData(
-        pixels=Pixels(material.dnn, _files(material)),
+        pixels=Pixels(material.dnn, [*material.train.files, *material.unsafe.files, *material.unlabelled]),
         labels=np.concatenate([material.train.labels, material.unsafe_labels, no_labels]),
         groups=np.concatenate(groups),
     )
-
-
-def _files(material: _Material) -> list[Path]:
-    """The files of the training images, of the unsafe images, and of those without a label."""
-    root = material.unsafe.improvement_root
-    unsafe = (root / image.image for image in material.unsafe.images)
-    return [*material.train.files, *unsafe, *material.unlabelled]
 
 
 def weighed(unsafe: UnsafeSet) -> np.ndarray:
@@ -395,14 +382,13 @@ def _with_facts(
     data: TrainingData, tested: Pixels,
 ) -> Retraining:  # fmt: skip
     test = material.test
-    files = _files(material)
-    unreadable = [Skipped(os.fspath(files[i]), reason) for i, reason in sorted(data.pixels.unreadable.items())]
+    unreadable = skipped_of(data.pixels, list(map(os.fspath, data.pixels.files)))
     readable = np.isin(np.arange(len(data.groups)), list(data.pixels.unreadable), invert=True)
     n_unlabelled = int((readable & (data.groups == UNLABELLED)).sum())
     review = material.review
     about_passes = second_pass_text(tuning, settings, n_unlabelled)
     return Retraining(
-        **compared._asdict(), model=material.dnn.path, task=material.dnn.task, threshold=material.threshold,
+        **vars(compared), model=material.dnn.path, task=material.dnn.task, threshold=material.threshold,
         test_root=test.root, train_root=material.train.root,
         train_size=int((readable & (data.groups == TRAINING)).sum()),
         unsafe_size=int((readable & (data.groups >= 0)).sum()),
@@ -414,7 +400,7 @@ def _with_facts(
             *doubts(material.dnn, tuning.history[0].validation, "the training images held out"),
             *filter(None, (together_text(settings.original_share), about_passes)),
         ),
-        stopped=tuning.stopped, seconds=round(tuning.seconds, 1), waiting=round(tuning.waiting, 1),
+        stopped=tuning.stopped, seconds=round(tuning.seconds, 1),
         skipped=(*material.train.skipped, *test.skipped, *skipped_of(tested, test.paths), *unreadable),
         run=fingerprint(review.original) if review else "",
     )  # fmt: skip

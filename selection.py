@@ -19,13 +19,11 @@ import numpy as np
 
 from FE import stream_features
 from features.batches import Stream
-from features.weights import recall_extractor
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE
 from rccs.projected import Aside, Projected, project
 from rccs.spots.spot_candidates import SpotCandidates, SpotsSought
-from rccs.spread import AMONG, groups_of, spread, spread_text
 from rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from support.entries import StrPath, number_of
 from support.errors import SAFEError
@@ -148,9 +146,6 @@ class SelectionSettings(NamedTuple):
     leave_out : collection of int
         RCCs to select no images for, for example because their failures are no hazard. Their candidates are not
         selected for another RCC either.
-    spread_over : str
-        A column of the improvement images' parameters, such as the drive or the person: each RCC's images are taken
-        from its values in turn (see `rccs.spread`). Empty: the nearest are taken, whatever they have in common.
     """
 
     test_accuracy: float | str | None = None
@@ -159,7 +154,6 @@ class SelectionSettings(NamedTuple):
     size: int | str | None = None
     quota: str = QUOTA
     leave_out: Collection[int] = ()
-    spread_over: str = ""
 
 
 def select_unsafe_set(
@@ -194,21 +188,17 @@ def select_unsafe_set(
     SAFEError
         A number is out of range, there are no RCCs or no images, all RCCs are left out, or the network of the
         clustering is not available. Something was set aside, or images are selected by weak spots, and the table of
-        improvement parameters cannot be read. No weak spot's conditions can be checked. There is no column to spread
-        over.
+        improvement parameters cannot be read. No weak spot's conditions can be checked.
     """
     left_out = _left_out(clusters, settings.leave_out)
     if settings.quota not in QUOTAS:
         raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {settings.quota}")
     wanted, formula = _wanted(settings, len(clusters.paths))
     listing = find_images(improvement)
-    named = weights or clusters.weights or None
-    extractor = recall_extractor(clusters.extractor, clusters.extractor_identity, weights=named)
+    extractor = clusters.recalled_extractor(weights)
 
-    groups = groups_of(settings.spread_over, listing, within=within) if settings.spread_over else None
     spots = SpotCandidates(sought, clusters, listing, keep=wanted // 2, leave_out=left_out) if sought else None
-    keep = max(contested(wanted).stop if likely_wrong else wanted, AMONG * wanted if groups else 0)
-    nearest = _Nearest(clusters, keep=keep)
+    nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
     batches = (stream or stream_features)(listing, extractor, progress=progress)
     aside = Aside(clusters.set_aside, listing, within) if clusters.set_aside else None
     projected = project(batches, clusters.projection, aside.of if aside else None)
@@ -233,15 +223,12 @@ def select_unsafe_set(
     chosen_already = {image.image for image in by_reasons}
     best = [nearest.best(rcc) for rcc in range(len(taken))]
     candidates = [[image for image in images if image.image not in chosen_already] for images in best]
-    if groups:
-        candidates = [spread(images, n, groups) for images, n in zip(candidates, taken, strict=True)]
     if likely_wrong:
         chosen = _choose_halves(candidates, taken, lambda paths: likely_wrong(listing.root, paths))
     else:
         chosen = [image for images, most in zip(candidates, taken, strict=True) for image in images[:most]]
     chosen = sorted([*chosen, *by_reasons], key=lambda image: (image.rcc, image.distance, image.image))
     notes = [*(aside.notes if aside else ()), *(spots.notes if spots else ())]
-    notes += [spread_text(settings.spread_over, chosen, groups)] if groups else []
     return UnsafeSet(
         listing.root, tuple(chosen), wanted, formula, n_improvement, tuple(nearest.counts.tolist()),
         tuple(sorted(skipped)), fingerprint(clusters), left_out, settings.quota, listed=listing.listed,

@@ -179,8 +179,6 @@ def _add_select(commands: Commands) -> None:
     select.text("--size", "N", "number of images, instead of factor · test size · accuracy")
     quotas = "images per RCC: in proportion to its failing images (default), or equal, the same number, as in the paper"
     select.choice("--quota", ("size", "equal"), quotas)
-    spread = "a column of IMPROVEMENT's parameters.csv, such as the drive: an RCC's images are taken from each in turn"
-    select.text("--spread-over", "NAME", spread, default="")
     select.switch("--leave-out-safe", "no images for RCCs judged safe on the page")
     select.switch(
         "--reasons", "half of the images by weak spots instead of RCCs, where their conditions can be checked"

@@ -40,7 +40,7 @@ def run_cluster(out: Path, options: argparse.Namespace) -> None:
     """Group failing images into root cause clusters (RCCs)."""
     from pipeline.comparison import explain_failures
     from pipeline.generation import ClusteringSettings, generate_clusters
-    from pipeline.run_record import left_behind, parameter_notes, prediction_notes, set_aside_notes
+    from pipeline.run_record import left_behind, notes_of
     from pipeline.summaries import cluster_summary, how_found
     from rccs.answers import commonest_confusion
     from rccs.clusters import run_record
@@ -59,9 +59,7 @@ def run_cluster(out: Path, options: argparse.Namespace) -> None:
     if clusters.notice:
         print(f"safe: {printable(clusters.notice)}", file=sys.stderr)
     _print_skipped(clusters.skipped)
-    readers = {"parameters: ": parameter_notes, "predictions: ": prediction_notes, "set aside: ": set_aside_notes}
-    notes = [f"{about}{note}" for about, notes_in in readers.items() for note in notes_in(out)]
-    for note in filter(None, (*notes, *gif_notes(clusters), left_behind(out))):
+    for note in filter(None, (*notes_of(out), *gif_notes(clusters), left_behind(out))):
         print(f"safe: {printable(note)}", file=sys.stderr)
     print(cluster_summary(clusters))
     if sentence := no_steady_groups_text(clusters):
@@ -133,7 +131,7 @@ def run_select(out: Path, options: argparse.Namespace) -> None:
     tables = None
     if options.improvement_predictions:
         tables = AnswerTables(options.improvement_predictions, options.predictions, options.partial)
-    names = ("test_accuracy", "test_size", "factor", "size", "quota", "spread_over")
+    names = ("test_accuracy", "test_size", "factor", "size", "quota")
     settings = SelectionSettings(**{name: getattr(options, name) for name in names})
     _take_typed_labels(out)
     with terminal() as progress:
@@ -258,7 +256,6 @@ def run_confirm(out: Path, options: argparse.Namespace) -> None:
 def run_probe(out: Path, options: argparse.Namespace) -> None:
     """Change the pixels of images to what a reason says, to tell whether it is the cause of failing."""
     from pipeline.probing import probe_reasons
-    from support.text import printable
 
     with terminal() as progress:
         probes = probe_reasons(
@@ -272,7 +269,6 @@ def run_probe(out: Path, options: argparse.Namespace) -> None:
 def run_register(out: Path, options: argparse.Namespace) -> int:
     """Write what is said for a safety case, of each reason and of all (register.csv, scope.csv); or read it back."""
     from reasons.register import REGISTER_FILE, changes_in, load_register, scope_entry, take_over, write_register
-    from support.text import count, printable
 
     if not options.read:
         entries = load_register(out) if options.missing else write_register(out)
@@ -298,7 +294,6 @@ def run_register(out: Path, options: argparse.Namespace) -> int:
 def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
     from pipeline.heatmaps import HEATMAPS_FOLDER, look
-    from support.text import count, printable
 
     with terminal() as progress:
         found = look(out, options.reason, model=options.model, options=_dnn_options(options), progress=progress)
@@ -310,7 +305,7 @@ def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
 
 def run_check(out: Path, options: argparse.Namespace) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
-    from pipeline.checking import check_requirements
+    from pipeline.confirmation import check_requirements
     from reasons.requirements import HOLDS
 
     with terminal() as progress:
@@ -358,7 +353,7 @@ def run_report(out: Path, options: argparse.Namespace) -> None:
 
 def run_evidence(out: Path, options: argparse.Namespace) -> None:
     """Write the digests of all results and of all that they rest on (evidence.json)."""
-    from pipeline.reporting.evidence.writing import write_evidence
+    from pipeline.reporting.evidence.basis import write_evidence
 
     with terminal() as progress:
         sets = write_evidence(out, sign=options.sign, progress=progress)

@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from store.output_folder import check_own, save_files
 from store.places import absolute, relative
 from support.entries import StrPath, number_of, path_of
 from support.errors import SAFEError
-from support.files import DAMAGED, prepare_folder, put_back, regular, replacing_folder
+from support.files import intact, prepare_folder, put_back, read_json, replacing_folder
 from support.images import Skipped
 from support.progress import Progress, no_progress
 from support.run_folder import (
@@ -45,6 +45,7 @@ from support.tables import read_own, table_text
 from support.text import some
 
 DETECTION = "detection"
+TABLES = (FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE)
 
 
 class Failure(NamedTuple):
@@ -143,7 +144,7 @@ def find_failures(
         cannot be written or has a folder `failures` that SAFE did not write.
     """
     options = checked(options)
-    out = _checked_folder(out, test)
+    out = checked_folder(out, test, *TABLES)
     dnn = load_apart(model, options, task=options.task, progress=progress)
     images, assumptions = examples_for(dnn, test, options=options, train=train)
     dnn = sized_for(dnn, images.files)
@@ -182,7 +183,7 @@ def collect_failures(
         The table cannot be used, or as of `find_failures`.
     """
     options = checked(options)
-    out = _checked_folder(out, test)
+    out = checked_folder(out, test, *TABLES)
     given = read_answers(table, test, options=options, train=train)
     if hold_out:
         held, sentences = draw(given.images, hold_out, table=given.source)
@@ -227,13 +228,14 @@ def _write(given: GivenAnswers, out: Path, options: DnnOptions, hold_out: HoldOu
     return failures
 
 
-def _checked_folder(out: StrPath, test: StrPath) -> Path:
-    """The output folder, in which nothing of others would be replaced."""
+def checked_folder(out: StrPath, test: StrPath, *files: str, folders: Sequence[str] = (FAILURES,)) -> Path:
+    """The output folder, in which nothing of others would be replaced, neither files nor folders of images."""
     # Checked before anything is created: a new folder in the test folder would count as a class.
     refuse_inside(path_of(out, "an output folder"), path_of(test, "a test folder"))
     out = prepare_folder(out)
-    check_own(out, FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE)
-    check_replaceable(out / FAILURES)
+    check_own(out, *files)
+    for name in folders:
+        check_replaceable(out / name)
     return out
 
 
@@ -344,12 +346,9 @@ def load_failures(folder: Path) -> Failures:
     """
     if not (folder / ACCURACY_FILE).is_file() or not (folder / FAILURES_FILE).is_file():
         raise SAFEError(f"Expected the failures of a DNN in {folder}. Received none. Collect them first.")
-    try:
-        record = json.loads(regular(folder / ACCURACY_FILE).read_text(encoding="utf-8", errors="surrogateescape"))
+    with intact(folder / FAILURES_FILE, f"Or {ACCURACY_FILE} is. Collect the failures again."):
         _, *rows = read_own(folder / FAILURES_FILE)
-        return _from_record(record, rows, folder)
-    except DAMAGED as error:
-        raise SAFEError(f"The failures in {folder} are damaged ({error}). Collect them again.") from error
+        return _from_record(read_json(folder / ACCURACY_FILE), rows, folder)
 
 
 def _from_record(record: dict[str, Any], rows: list[list[str]], folder: Path) -> Failures:

@@ -154,5 +154,5 @@ def held_out_of(image_root: Path, *, within: Path | None = None) -> HeldOut | No
 
 def hold_out_record(image_root: Path) -> dict:
     """What `accuracy.json` beside a folder of failures says of what was held out; empty if nothing was."""
-    record = read_record(image_root.parent / ACCURACY_FILE, errors="surrogateescape").get(HOLD_OUT)
+    record = read_record(image_root.parent / ACCURACY_FILE).get(HOLD_OUT)
     return record if isinstance(record, dict) else {}

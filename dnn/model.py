@@ -70,40 +70,21 @@ AS_IN_THE_FILE = DnnOptions()
 
 
 @dataclass(frozen=True)
-class Dnn:
-    """A model with its inputs and outputs.
+class Dnn(ModelFacts):
+    """A model with its inputs and outputs: as of its file, but with the scaling that is used.
 
     Attributes
     ----------
-    model : keras.Model or OnnxModel
-        Only the first can be trained as well.
     path : Path
         The file, absolute; only read, never written.
-    height, width : int or None
-        Size of the input; None if the model takes any (see `sized_for`).
-    channels : 1 or 3
-        Grey or RGB.
-    scaling : key of SCALINGS
-        How pixels from 0 to 255 are scaled for the model.
     task : "classification" or "regression"
     activation : "softmax", "sigmoid" or "logits"; for a regression, the name of the last activation
-    n_outputs : int
-    compiled : dict
-        `optimizer` and `loss` that the model was compiled with, as Keras serialises them; empty if not compiled.
     assumptions : tuple of str
         Assumptions about size, scaling, channels and outputs, a sentence each.
     """
 
-    model: Any
     path: Path
-    height: int | None
-    width: int | None
-    channels: int
-    scaling: str
     task: str
-    activation: str
-    n_outputs: int
-    compiled: dict
     assumptions: tuple[str, ...]
 
     @property
@@ -140,12 +121,7 @@ def load_dnn(
     """
     if rescale is not None and rescale not in SCALINGS:
         raise SAFEError(f"rescale must be one of {', '.join(SCALINGS)}. Received: {rescale}")
-    file = path_of(path, "a Keras or ONNX model")
-    if file.suffix.lower() not in (*KERAS_SUFFIXES, ONNX_SUFFIX) or not file.is_file():
-        raise SAFEError(
-            f"Expected a Keras model, a .keras or .h5 file, or an ONNX model, a .onnx file. Received: {file}"
-            f"{'' if file.is_file() else ', which is not a file'}. Save a Keras model with model.save('model.keras')."
-        )
+    file = _model_file(path)
     facts = read_onnx(file) if file.suffix.lower() == ONNX_SUFFIX else read_keras(file, trust)
     scaling, why = (rescale, REQUESTED) if rescale else (facts.scaling, facts.why)
     _check_scaling(scaling, facts, file)
@@ -157,10 +133,19 @@ def load_dnn(
         f"Pixels: {SCALING_WORDS[scaling]} ({why}).",
         outputs_text,
     )
-    return Dnn(
-        facts.model, file, facts.height, facts.width, facts.channels, scaling, task, activation, facts.n_outputs,
-        facts.compiled, assumptions,
-    )  # fmt: skip
+    used = vars(facts) | {"scaling": scaling, "why": why, "activation": activation}
+    return Dnn(**used, path=file, task=task, assumptions=assumptions)
+
+
+def _model_file(path: str | os.PathLike) -> Path:
+    """The file of a model; a SAFEError if it is missing, or neither of Keras nor of ONNX."""
+    file = path_of(path, "a Keras or ONNX model")
+    if file.suffix.lower() not in (*KERAS_SUFFIXES, ONNX_SUFFIX) or not file.is_file():
+        raise SAFEError(
+            f"Expected a Keras model, a .keras or .h5 file, or an ONNX model, a .onnx file. Received: {file}"
+            f"{'' if file.is_file() else ', which is not a file'}. Save a Keras model with model.save('model.keras')."
+        )
+    return file
 
 
 def _check_scaling(scaling: str, facts: ModelFacts, file: Path) -> None:

@@ -10,8 +10,9 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -40,24 +41,27 @@ _NEUTRAL_LAYERS = frozenset({"InputLayer", "Resizing", "CenterCrop", "ZeroPaddin
 _SHAPE_LAYERS = frozenset({"Dropout", "Flatten", "Reshape", "Identity", "Squeeze"})
 
 
-class ModelFacts(NamedTuple):
+@dataclass(frozen=True)
+class ModelFacts:
     """What was found out about a model from its file, whatever its format.
 
     Attributes
     ----------
     model : keras.Model or OnnxModel
+        Only the first can be trained as well.
     height, width : int or None
-        Size of the input; None if the model takes any.
+        Size of the input; None if the model takes any (see `dnn.model.sized_for`).
     channels : 1 or 3
+        Grey or RGB.
     scaling : key of `dnn.model.SCALINGS`
-        How pixels are to be scaled, as far as the file says.
+        How pixels from 0 to 255 are to be scaled, as far as the file says.
     why : str
         Why it is that scaling.
     activation : str
         Of the last layer, "linear" if it has none.
     n_outputs : int
     compiled : dict
-        `optimizer` and `loss` that a Keras model was compiled with; empty if not compiled.
+        `optimizer` and `loss` that a Keras model was compiled with, as Keras serialises them; empty if not compiled.
     """
 
     model: Any

@@ -121,7 +121,7 @@ def read_onnx(file: Path) -> ModelFacts:
             f"Expected onnxruntime to be installed, to run {file}. Received an environment without it ({error}). "
             "Install it: pip install -r requirements/onnx.txt"
         ) from error
-    model = _checked(file, onnx)
+    model = _checked(_read(file, onnx), file, onnx)
     graph = model.graph
     weights = {tensor.name for tensor in (*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer))}
     channels_first, shape, batch = _input_of(file, [one for one in graph.input if one.name not in weights])
@@ -161,8 +161,8 @@ def _session(file: Path, model: Any, onnxruntime: Any) -> tuple[Any, str, str]:
 # --- What may be in the file ------------------------------------------------------------------------------------
 
 
-def _checked(file: Path, onnx: Any) -> Any:
-    """The model in a file, with its own functions put in place; a SAFEError if it needs anything but the file."""
+def _read(file: Path, onnx: Any) -> Any:
+    """The model in a file, with its own functions put in place; a SAFEError if it is damaged."""
     from google.protobuf.message import DecodeError
 
     try:
@@ -173,6 +173,11 @@ def _checked(file: Path, onnx: Any) -> Any:
         raise _damaged(file, error) from error
     if not model.graph.node:
         raise _damaged(file, ValueError("it has no graph"))
+    return model
+
+
+def _checked(model: Any, file: Path, onnx: Any) -> Any:
+    """The model; a SAFEError if it needs anything but its file."""
     parts = list(_messages(model.graph))
     tensors = (part for part in parts if isinstance(part, onnx.TensorProto))
     elsewhere = [_text(tensor.name) for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]

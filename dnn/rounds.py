@@ -41,19 +41,21 @@ def keep_round(folder: Path) -> None:
     names = names_in(folder / FAILURES)
     if not names or not _in_use(folder, names):
         return
-    # The name of a round is when its failures were collected, in UTC.
-    collected = (folder / FAILURES / FAILURES_MARK).stat().st_mtime
-    time = datetime.datetime.fromtimestamp(collected, datetime.UTC)
-    target = folder / ROUNDS_FOLDER / time.strftime("%Y%m%d-%H%M%S")
-    if target.exists():
-        if names_in(target / FAILURES) == names:
-            return  # by a run that did not get as far as replacing them
-        target = free_name(target)
+    target = folder / ROUNDS_FOLDER / _name_of(folder)
+    if names_in(target / FAILURES) == names:
+        return  # by a run that did not get as far as replacing them
+    target = free_name(target) if os.path.lexists(target) else target
     try:
         with replacing_folder(target) as new:
             _copy_round(folder, new)
     except OSError as error:
         raise SAFEError(f"Could not keep the earlier failures in {target}: {error.strerror or error}.") from error
+
+
+def _name_of(folder: Path) -> str:
+    """The name of a round is when its failures were collected, in UTC."""
+    collected = (folder / FAILURES / FAILURES_MARK).stat().st_mtime
+    return datetime.datetime.fromtimestamp(collected, datetime.UTC).strftime("%Y%m%d-%H%M%S")
 
 
 def _in_use(folder: Path, names: frozenset[str]) -> bool:
@@ -68,7 +70,7 @@ def _in_use(folder: Path, names: frozenset[str]) -> bool:
 
 
 def _copy_round(folder: Path, new: Path) -> None:
-    record = read_record(folder / ACCURACY_FILE, errors="surrogateescape")
+    record = read_record(folder / ACCURACY_FILE)
     for name in (FAILURES, OBJECTS):
         if names_in(folder / name):
             shutil.copytree(folder / name, new / name, copy_function=_link)

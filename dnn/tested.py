@@ -6,7 +6,6 @@ gets right. `failures` writes the table; one from another framework serves as we
 """
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Collection, Iterable, Sequence
@@ -17,13 +16,13 @@ import numpy as np
 
 from dnn.predictions import class_folders
 from rccs.answers import CONFIDENCE, ERROR, Answers
-from store.places import absolute
+from rccs.rounds import tested_by
 from support.entries import StrPath, existing_folder, path_of
 from support.errors import SAFEError
-from support.files import DAMAGED, regular
+from support.files import intact
 from support.images import find_images
 from support.matching import check_matched, rows_by_image
-from support.run_folder import ACCURACY_FILE, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
+from support.run_folder import OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
 from support.tables import Table, read_own, read_table, table_text
 from support.text import count, printable, some
 
@@ -305,7 +304,7 @@ def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray
         It is missing or damaged.
     """
     path = folder / PREDICTIONS_FILE
-    try:
+    with intact(path, "Collect the failures again."):
         header, *rows = read_own(path)
         if HELD_OUT in header:
             rows = [row for row in rows if row[header.index(HELD_OUT)] != "true"]
@@ -313,22 +312,14 @@ def load_predictions(folder: Path) -> tuple[tuple[str, ...], Answers, np.ndarray
         scores = np.array([float(row[3] or "nan") for row in rows], np.float32)
         right = np.array([{"true": True, "false": False}[row[4]] for row in rows], bool)
         kind = {CONFIDENCE: CONFIDENCE, ERROR: ERROR}[header[3]]
-    except DAMAGED as error:
-        raise SAFEError(f"{path} is missing or damaged ({error}). Collect the failures again.") from error
     detector = has_objects(folder)
     return tuple(names), Answers(np.array(labels, str), np.array(predicted, str), scores, kind, detector), right
 
 
 def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
     """`predictions.csv` beside an image folder, and the test folder that `accuracy.json` there names; or None."""
-    table = image_root.parent / PREDICTIONS_FILE
-    if not table.is_file():
-        return None
-    try:
-        record = json.loads(regular(image_root.parent / ACCURACY_FILE).read_text("utf-8", errors="surrogateescape"))
-        return table, Path(absolute(str(record["test_root"]), image_root.parent))
-    except DAMAGED:
-        return None
+    table, tested = image_root.parent / PREDICTIONS_FILE, tested_by(image_root.parent)
+    return (table, tested) if tested and table.is_file() else None
 
 
 def read_predictions(table: StrPath, tested: StrPath, *, partial: bool = False) -> AnsweredImages:

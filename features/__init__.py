@@ -1,8 +1,7 @@
 """Step 1, first half: the parts of feature extraction (`FE.py`).
 
 The modules in order, each importing only from those before it: `extractor` (the networks, and how their features are
-scaled), `cache` (of features), `digests` (cached digests of weights files), `weights` (finding, checking and
-downloading them), `weights_file` (reading them, in every form of Keras), `network` (VGG16 in TensorFlow), `batches`
-(loading images ahead of the network), `attributes` (what images show: brightness, noise, size and others) and
-`on_cluster` (extraction on a Dask cluster).
+scaled), `cache` (of features), `weights` (finding, checking and downloading them), `network` (reading them, in every
+form of Keras, and VGG16 in TensorFlow), `batches` (loading images ahead of the network), `attributes` (what images
+show: brightness, noise, size and others) and `on_cluster` (extraction on a Dask cluster).
 """

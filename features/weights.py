@@ -49,7 +49,7 @@ def choose_extractor(
     ----------
     name : one of EXTRACTORS
     weights : path, optional
-        A file with VGG16's weights (see `features.weights_file`), for example a local copy of
+        A file with VGG16's weights (see `features.network`), for example a local copy of
         `vgg16_weights_tf_dim_ordering_tf_kernels.h5`. By default, `vgg16-conv` uses those of its package; the others
         use the file that the environment variable `SAFE_VGG16_WEIGHTS` names, and Keras's own cache if it names none.
     precision : one of PRECISIONS

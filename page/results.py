@@ -18,8 +18,7 @@ from rccs.nearness import rcc_centres
 from rccs.profiles import PROFILES_FILE, Profile, load_profiles
 from rccs.review.journal import KINDS
 from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import CHANGED, Review, load_review
-from rccs.review.spot_notes import notes_of_run
+from rccs.review.review import CHANGED, Review, load_review, notes_of_run
 from rccs.spots.rates import Rate, by_excess
 from rccs.unsafe_set import LABEL, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons

@@ -28,7 +28,7 @@ OF_A_CASE = "model.keras"  # beside the failures of a case study
 
 
 def _record_of(image_root: Path) -> dict:
-    return read_record(image_root.parent / ACCURACY_FILE, errors="surrogateescape")
+    return read_record(image_root.parent / ACCURACY_FILE)
 
 
 def model_at_hand(image_root: Path, within: Path | None = None) -> Path | None:

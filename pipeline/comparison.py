@@ -19,8 +19,7 @@ from reasons.comparison import (
     weak_spots_of,
 )
 from reasons.groups import named_groups, suspected_groups, undecided
-from reasons.looks import looks_offer
-from reasons.nuisances import class_offer, nuisance_offer
+from reasons.nuisances import class_offer, looks_offer, nuisance_offer
 from reasons.similar_images import IMPROVEMENT, OtherImages, gather_improvement, gather_right
 from store.output_folder import working
 from store.runs import CLUSTERS, SELECTION, present_runs
@@ -101,7 +100,6 @@ def other_images(
     out: Path,
     kind: str,
     *,
-    compute: bool = False,
     within: Path | None = None,
     weights: StrPath | None = None,
     progress: Progress = no_progress,
@@ -112,8 +110,6 @@ def other_images(
     ----------
     kind : RIGHT or IMPROVEMENT
         Test images that the DNN gets right, or the images that the unsafe set was selected from.
-    compute : bool
-        Whether to compute the features that are not cached.
     within : path, optional
         Images and tables are only read inside this folder.
     weights
@@ -134,7 +130,7 @@ def other_images(
             )
         if not is_within(unsafe.improvement_root, within):
             raise SAFEError(f"Expected improvement images below {within} (--root). Received: others.")
-        return gather_improvement(clusters, unsafe, compute=compute, within=within, weights=weights, progress=progress)
+        return gather_improvement(clusters, unsafe, within=within, weights=weights, progress=progress)
     tested = answers_of_run(out, clusters, within)
     if tested is None or not tested.right.any():
         raise SAFEError(
@@ -142,4 +138,4 @@ def other_images(
             "not known. Give them as predictions, and generate the RCCs again."
         )
     parameters = table_of(out, "set_aside", clusters)
-    return gather_right(clusters, tested, compute=compute, parameters=parameters, weights=weights, progress=progress)
+    return gather_right(clusters, tested, parameters=parameters, weights=weights, progress=progress)

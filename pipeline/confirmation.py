@@ -1,4 +1,7 @@
-"""After step 2: what was found is asked of a fresh test set, without searching again."""
+"""After step 2, without searching again: what was found is asked of a fresh test set, and requirements are checked.
+
+So that what decides about a model, such as CI, can ask as well.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,11 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from dnn.tested import AnsweredImages, read_predictions
-from features.batches import Stream
-from pipeline.answers import answers_of_run
+from pipeline.answers import answers_of_run, given_answers
 from pipeline.descriptions import show_reasons
 from pipeline.run_record import groups_of
 from rccs.answers import CONFIDENCE
+from rccs.clusters import load_clusters
 from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE
 from rccs.parameters import find_parameters
@@ -19,15 +22,18 @@ from rccs.review.review import Review, load_review
 from reasons.comparison import known_of, load_reasons, points_of_tested
 from reasons.confirmation import CONFIRMATION_FILE, Answer, answers_to, claims_of, confirmation_text
 from reasons.groups import named_groups
+from reasons.requirements import Finding, findings, read_requirements
 from store.output_folder import working
 from store.places import relative
 from store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
 from support.contents import in_common
 from support.entries import StrPath
 from support.errors import SAFEError
+from support.images import find_images
 from support.progress import Progress, no_progress
 from support.text import count, printable, some
 from training.closure import CLOSURE_FILE, Closure, closure_text, closures
+from training.proof import overlaps
 
 
 class Confirmation(NamedTuple):
@@ -39,8 +45,7 @@ class Confirmation(NamedTuple):
 
 def confirm(
     out: Path, predictions: StrPath, tested: StrPath, *, after: StrPath | None = None, groups: Sequence[str] = (),
-    partial: bool = False, weights: StrPath | None = None, stream: Stream | None = None,
-    progress: Progress = no_progress,
+    partial: bool = False, weights: StrPath | None = None, progress: Progress = no_progress,
 ) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
 
@@ -52,7 +57,7 @@ def confirm(
         What a later model says of the same images: then also which reasons are closed (see `training/closure.py`).
     groups : sequence of str
         As for `cluster`; by default those of the run.
-    weights, stream
+    weights
         As for `selection.select_unsafe_set`.
 
     Raises
@@ -79,7 +84,7 @@ def confirm(
         columns = known_of(fresh, groups=names, progress=progress).columns
         regions = np.full(len(fresh.paths), NOISE)  # also of images that cannot be read
         points, read = points_of_tested(
-            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights, stream=stream,
+            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights,
             progress=progress,
         )  # fmt: skip
         regions[read] = review.clusters.labels[Points(review.clusters.points).nearest_to(points)[0]]
@@ -132,3 +137,72 @@ def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, review: Review) -
             f"Expected answers of the same network, with the classes of {first.source}. Received: {fresh.source}"
             f"{', also with ' + printable(some(sorted(others))) if others else ''}. Give images of the same classes."
         )
+
+
+CHOSEN_BY = (
+    "These images also chose the weak spots and RCCs: a requirement that was written after them is shown by other "
+    "images alone (--predictions, --tested)."
+)
+
+
+class Checked(NamedTuple):
+    """What a test set says of requirements.
+
+    Attributes
+    ----------
+    findings : tuple of Finding
+    notes : tuple of str
+        Sentences on the images.
+    """
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
+
+
+def check_requirements(
+    requirements: StrPath, out: Path, predictions: StrPath | None = None, tested: StrPath | None = None, *,
+    learned: StrPath | None = None, groups: Sequence[str] = (), partial: bool = False, progress: Progress = no_progress,
+) -> Checked:  # fmt: skip
+    """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
+
+    Parameters
+    ----------
+    requirements : path
+        As for `reasons.requirements.read_requirements`.
+    predictions, tested, partial
+        As for `pipeline.answers.given_answers`.
+    learned : path, optional
+        Images that the network has learned from: the notes then tell how many tested ones are nearly the same.
+    groups : sequence of str
+        As for `cluster`; by default those of the run in `out`, if there is one.
+
+    Raises
+    ------
+    SAFEError
+        A file cannot be read, there are no answers, a requirement is about what is not known of the images, or tested
+        images are learned ones.
+    """
+    required = read_requirements(requirements)  # what is wrong with them is said before the images are read
+    given, there = given_answers(predictions, tested, partial=partial), CLUSTERS in present_runs(out)
+    answered = given or (answers_of_run(out, load_clusters(out), None) if there else None)
+    if answered is None:
+        raise SAFEError(
+            "Expected the network's answers: --predictions CSV --tested DIR, or an analysis with them. Received: "
+            f"{out}, without."
+        )
+    shared = _overlaps(learned, answered, progress) if learned else ()
+    names = tuple(groups) or (groups_of(out) if there else ())
+    found = named_groups(names, answered, parameters=find_parameters(answered.root), required=bool(groups))
+    known = known_of(answered, groups=names, progress=progress)
+    of_images = found.groups if found and found.given else None
+    told = findings(required, known.columns, ~answered.right, of_images)
+    notes = (*answered.notes, *shared, *(found.notes if found else ()), *(() if given else (CHOSEN_BY,)))
+    return Checked(tuple(told), notes)
+
+
+def _overlaps(learned: StrPath, tested: AnsweredImages, progress: Progress) -> list[str]:
+    """How many tested images are nearly the same as learned ones, in words."""
+    images = find_images(learned)
+    proving = {"test": [tested.root / path for path in tested.paths]}
+    found = overlaps({"training": [images.root / path for path in images.paths]}, proving, progress=progress)
+    return [f"{one.text}, and prove less than they seem to, such as {one.examples[0][1]}." for one in found]

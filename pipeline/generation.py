@@ -17,15 +17,13 @@ from pipeline.answers import found_answers, given_answers, with_answers, without
 from pipeline.descriptions import describe_rccs, show_present
 from pipeline.reporting.history import SHOWN, prune_runs
 from pipeline.run_record import left_behind
-from rccs.clusters import RootCauseClusters, load_clusters, save_clusters
+from rccs.clusters import RootCauseClusters, load_clusters, save_clusters, subjects_of
 from rccs.gifs import gif_notes, write_gifs
 from rccs.parameters import read_parameters
 from rccs.review.notes import title
 from rccs.review.review import Review, load_review
-from rccs.review.subjects import subjects_of
 from reasons.groups import named_groups
-from reasons.looks import check_answers, looks_alone, looks_record, right_images
-from reasons.nuisances import fit_nuisance, nuisance_values
+from reasons.nuisances import check_answers, fit_nuisance, looks_alone, looks_record, nuisance_values, right_images
 from store.output_folder import check_own, working
 from support.entries import StrPath
 from support.errors import SAFEError

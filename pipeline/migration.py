@@ -13,7 +13,6 @@ import csv
 import dataclasses
 import datetime
 import functools
-import hashlib
 import json
 import os
 import re
@@ -22,14 +21,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters, save_clusters
+from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters, save_clusters, subjects_of
 from rccs.dbscan.outcome import NOISE
 from rccs.image_map import MAP_FILE
-from rccs.review.edited import reviewed
-from rccs.review.journal import MAKING, TURNING, Edit, add_edit
+from rccs.review.journal import MAKING, TURNING, Edit, add_edit, reviewed
 from rccs.review.notes import SAID, RccNote, SpotNote, tidy_note
-from rccs.review.spot_notes import checked_conditions
-from rccs.review.subjects import subjects_of
+from rccs.review.review import checked_conditions
 from rccs.rounds import rounds_in
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE, load_spots
 from rccs.unsafe_set import (
@@ -47,9 +44,10 @@ from store.entries import append, present, speaking
 from store.output_folder import Writer, claim, working, writing
 from store.places import recorded, relative
 from store.runs import CLUSTERS, COMPARISON, MAP, RUNS_FOLDER, Run, add_run
+from support.contents import digest_of
 from support.entries import StrPath
 from support.errors import SAFEError
-from support.files import DAMAGED, free_name, prepare_folder, read_record, regular, replacing, write_text
+from support.files import DAMAGED, free_name, prepare_folder, read_json, read_record, regular, replacing, write_text
 from support.run_folder import ACCURACY_FILE
 from support.tables import from_cell, read_table
 from training.labels import KeptLabel, add_labels
@@ -141,9 +139,6 @@ def _take_over(folder: Path) -> None:
     _take_labels(old)
     if found := sets[folder]:
         add_labels(found[0], folder, run=found[1])  # also those that were typed into the table
-    with changing(folder) as db:
-        for name, view in _texts(old.record(folder, _VIEWS).get("views")).items():
-            append(db, "view", name, view, time=_written(folder / _VIEWS))
     table = old.file(folder, UNSAFE_SET_FILE)
     texts = {UNSAFE_SET_FILE: table.read_bytes().decode("utf-8", "surrogateescape")} if table else {}
     claim(folder, {name: texts.get(name, _as_it_is) for name in sorted(old.listed - {*_GONE})})
@@ -205,7 +200,7 @@ class _Old(NamedTuple):
         if path is None:
             return {}
         with _intact(path):
-            return dict(self.move.value(json.loads(regular(path).read_text("utf-8", "surrogateescape"))))
+            return dict(self.move.value(read_json(path)))
 
 
 @contextlib.contextmanager
@@ -343,9 +338,7 @@ def _take_retrainings(old: _Old, places: list[Path]) -> None:
 def _keep_model(old: _Old) -> None:
     """The model, which may be there alone."""
     if model_file := old.file(old.folder, MODEL_FILE):
-        with model_file.open("rb") as data:
-            digest = hashlib.file_digest(data, "sha256").hexdigest()
-        model = prepare_folder(old.folder / MODELS_FOLDER) / f"{digest[:16]}{model_file.suffix}"
+        model = prepare_folder(old.folder / MODELS_FOLDER) / f"{digest_of(model_file)[:16]}{model_file.suffix}"
         if not model.is_file():
             with replacing(model) as temporary:
                 shutil.copyfile(model_file, temporary)
@@ -493,7 +486,7 @@ def _put_aside(folder: Path) -> None:
 
 
 def _make_relative(path: Path, move: _Move) -> None:
-    record = read_record(path, errors="surrogateescape")
+    record = read_record(path)
     absolute = {name: value for name, value in _texts(record).items() if name in ("model", "test_root")}
     changed = {name: relative(move.path(value), path.parent) for name, value in absolute.items() if value[:1] == "/"}
     if changed != {name: value for name, value in absolute.items() if name in changed}:

@@ -71,8 +71,7 @@ def _image_folders(out: Path) -> list[_Images]:
         found.append(_Images("failing images", clusters.image_root, clusters.paths, _by_attributes(clusters)))
     if SELECTION in runs:
         unsafe = load_unsafe_set(out)
-        chosen = [image.image for image in unsafe.images]
-        found.append(_Images("improvement images", unsafe.improvement_root, chosen, lambda *_: []))
+        found.append(_Images("improvement images", unsafe.improvement_root, unsafe.paths, lambda *_: []))
     if (out / FAILURES_FILE).is_file():
         failures = load_failures(out)
         sources = [one.source for one in failures.failing]

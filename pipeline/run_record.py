@@ -13,24 +13,11 @@ def left_behind(out: Path) -> str:
     return run_record(out).get("left_behind", "")
 
 
-def parameter_notes(out: Path) -> list[str]:
-    """Sentences on parameters that could not be used in the run in `out`."""
-    return _notes_in(out, "parameters")
-
-
-def prediction_notes(out: Path) -> list[str]:
-    """Sentences on predictions that could not be used in the run in `out`."""
-    return _notes_in(out, "predictions")
-
-
-def set_aside_notes(out: Path) -> list[str]:
-    """Sentences on what could not be set aside in the run in `out`."""
-    return _notes_in(out, "set_aside")
-
-
-def _notes_in(out: Path, entry: str) -> list[str]:
-    """The notes in an entry of `run.json`."""
-    return run_record(out).get(entry, {}).get("notes", [])
+def notes_of(out: Path) -> list[str]:
+    """Sentences on parameters and predictions that could not be used in the run in `out`, or not be set aside."""
+    record = run_record(out)
+    entries = ("parameters", "predictions", "set_aside")
+    return [f"{name.replace('_', ' ')}: {note}" for name in entries for note in record.get(name, {}).get("notes", [])]
 
 
 def given_predictions(out: Path) -> tuple[str, str]:

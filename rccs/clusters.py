@@ -9,7 +9,7 @@ import json
 import platform
 import random
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import metadata
@@ -20,6 +20,7 @@ import numpy as np
 
 from features.attributes import ATTRIBUTES
 from features.extractor import Extractor
+from features.weights import recall_extractor
 from rccs.answers import Answers
 from rccs.dbscan.contrast import LOOKS
 from rccs.dbscan.neighbours import Points
@@ -30,6 +31,7 @@ from rccs.rounds import home_of, place_of
 from store.output_folder import Writer
 from store.places import absolute, recorded, relative
 from store.runs import CLUSTERS, Run, add_run, present_runs, reading_file, run_file, runs_of
+from support.entries import StrPath
 from support.errors import SAFEError
 from support.files import read_arrays, read_record
 from support.images import Skipped
@@ -119,6 +121,11 @@ class RootCauseClusters:
     def extractor(self) -> str:
         """Name of the extractor."""
         return self.projection.extractor
+
+    def recalled_extractor(self, weights: StrPath | None = None) -> Extractor:
+        """The extractor, found again for further images (see `features.weights.recall_extractor`)."""
+        named = weights or self.weights or None
+        return recall_extractor(self.extractor, self.extractor_identity, weights=named)
 
     @property
     def precision(self) -> str:
@@ -278,7 +285,7 @@ def run_record(folder: Path, run: Run | None = None) -> dict[str, Any]:
     run = run or present_runs(folder).get(CLUSTERS)
     with contextlib.suppress(SAFEError):  # it is for people, and the clusters do not need it
         if run:
-            return _with_paths(read_record(run_file(run, RUN_FILE), errors="surrogateescape"), folder, absolute)
+            return _with_paths(read_record(run_file(run, RUN_FILE)), folder, absolute)
     return {}
 
 
@@ -479,3 +486,22 @@ def headline(clusters: RootCauseClusters) -> str:
 def rccs_of(clusters: RootCauseClusters) -> list[int]:
     """The RCCs that have images, the largest first. They may be fewer than `n_rccs`, which counts ids."""
     return [rcc for rcc in clusters.groups if rcc != NOISE]
+
+
+def subjects_of(clusters: RootCauseClusters, folder: Path) -> dict[int, str]:
+    """What identifies each RCC, and `NOISE`, in what is said of it: its images, and where they are from.
+
+    Thus a statement holds wherever the same images form an RCC again: after another run with other settings, after a
+    merge that is undone, when an earlier run is opened again, and when the analysis is moved with its images.
+    """
+    home = recorded(clusters.home, folder)
+    members: dict[int, list[str]] = {rcc: [] for rcc in clusters.groups}
+    for path, rcc in zip(clusters.paths, clusters.labels.tolist(), strict=True):
+        members[rcc].append(path)
+    return {rcc: f"{_digest(rcc, paths)} {home}" for rcc, paths in members.items()}
+
+
+def _digest(rcc: int, paths: Sequence[str]) -> str:
+    what = "no cluster" if rcc == NOISE else "RCC"
+    text = "\0".join((what, *paths))
+    return hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=16).hexdigest()

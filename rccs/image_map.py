@@ -1,8 +1,9 @@
 """Step 2 of SAFE, the map: the failing images as points in the plane, similar images close together.
 
-RCCs in; a position for each image out, computed once and kept in `map.npz`. The map is for viewing only: its distances
-are roughly right between neighbours and mean little between distant images. Distances in the space of PCA are in
-`nearness.py`.
+RCCs in; a position for each image out, computed once and kept in `map.npz`; and for each parameter a histogram, by
+which the page filters: the bin of every image, a byte, so that the page counts by itself whenever a bin is chosen. The
+map is for viewing only: its distances are roughly right between neighbours and mean little between distant images.
+Distances in the space of PCA are in `nearness.py`.
 
 Sources: McInnes et al., arXiv 1802.03426 (UMAP). The paper has no map; it is common in tools such as FiftyOne.
 """
@@ -41,6 +42,10 @@ STEPS = 65535  # two bytes; still finer than a pixel where the map is magnified 
 BULK = (2, 98)  # percentiles between which the bulk of the images lies, in each direction
 SHORT_TAIL = 0.2  # of the bulk: what lies no further outside it is shown with it
 COLOURS = 7  # as many as people who are blind to red and green tell apart, see page/clusters/map_colours.js
+BINS = 16  # of a number, in a histogram
+MOST_CATEGORIES = 60  # the others, which are rarer, share a bar
+MOST_FILTERS = 40  # 20,000 images with as many are 1 MB
+UNKNOWN = 255
 
 
 class MapPositions(NamedTuple):
@@ -335,3 +340,56 @@ def commonest_first(column: np.ndarray) -> list[str]:
 def _middle(xy: np.ndarray, rows: np.ndarray) -> int:
     """The row, among those given, that is nearest to their median."""
     return int(rows[np.linalg.norm(xy[rows] - np.median(xy[rows], axis=0), axis=1).argmin()])
+
+
+def map_filters(columns: Mapping[str, np.ndarray]) -> list[dict]:
+    """Histograms of parameters, for JSON.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n_images,)
+        Of `rccs.parameters.Parameters`. A parameter that is the same for all images, or unknown, is left out, and so
+        are those after the first `MOST_FILTERS`.
+
+    Returns
+    -------
+    list of dict
+        `name`; `kind` ("number" or "category"); `bins`, the bin of each image, `packed` as uint8, `UNKNOWN` if there
+        is none; for a category `names`, the bins as text, the commonest first; for a number `low` and `high`, the ends
+        of each bin as text.
+    """
+    found = []
+    for name, column in columns.items():
+        one = _category(column) if column.dtype.kind == "U" else _number(column)
+        if one is not None:
+            found.append({"name": printable(name), **one})
+    return found[:MOST_FILTERS]
+
+
+def _category(column: np.ndarray) -> dict | None:
+    names = commonest_first(column)
+    if len(names) < 2:
+        return None
+    shown = names if len(names) <= MOST_CATEGORIES + 1 else names[:MOST_CATEGORIES]
+    place = {text: min(i, len(shown)) for i, text in enumerate(names)} | {"": UNKNOWN}
+    others = [] if len(shown) == len(names) else [f"{len(names) - len(shown):,} others"]
+    bins = np.array([place[text] for text in column.tolist()], np.uint8)
+    return {"kind": "category", "bins": packed(bins), "names": [*map(printable, shown), *others]}
+
+
+def _number(column: np.ndarray) -> dict | None:
+    """Bins of equal width between the 1st and 99th percentiles; what lies outside is in the first or the last one."""
+    known = column[np.isfinite(column)]
+    if not len(known) or known.min() == known.max():
+        return None
+    low, high = np.percentile(known, (1, 99))
+    if low == high:  # almost all are the same, and the others are what is looked for
+        low, high = known.min(), known.max()
+    whole = bool((known % 1 == 0).all()) and high - low < BINS  # few integers have a bin each
+    edges = np.arange(np.floor(low), np.ceil(high) + 2) if whole else np.linspace(low, high, BINS + 1)
+    bins = np.searchsorted(edges[1:-1], column, side="right").astype(np.uint8)
+    bins[~np.isfinite(column)] = UNKNOWN
+    lows, highs = edges[:-1].copy(), edges[1:] - whole
+    lows[0], highs[-1] = min(lows[0], known.min()), max(highs[-1], known.max())
+    ends = {name: [f"{end:.4g}" for end in part.tolist()] for name, part in (("low", lows), ("high", highs))}
+    return {"kind": "number", "bins": packed(bins), **ends}

@@ -18,8 +18,7 @@ import numpy as np
 
 from rccs.clusters import RootCauseClusters
 from rccs.parameters import ANGLE_SUFFIX
-from support.errors import SAFEError
-from support.files import DAMAGED
+from support.files import intact
 from support.tables import read_own, table_text
 from support.text import percent
 
@@ -352,13 +351,11 @@ def load_profiles(folder: Path) -> tuple[Profile, ...]:
         The table is damaged.
     """
     path = folder / PROFILES_FILE
-    try:
+    if not path.is_file():
+        return ()
+    with intact(path, "Generate the clusters again."):
         header, *rows = read_own(path) or [[]]
         findings = [_from_row(dict(zip(header, row, strict=True))) for row in rows]
-    except FileNotFoundError:
-        return ()
-    except DAMAGED as error:
-        raise SAFEError(f"{path} is damaged ({error}). Generate the clusters again.") from error
     rccs = sorted({finding.rcc for finding in findings})
     return tuple(Profile(rcc, tuple(finding for finding in findings if finding.rcc == rcc)) for rcc in rccs)
 

@@ -69,10 +69,13 @@ def home_of(image_root: Path) -> Path:
 
 def source_folder_of(image_root: Path) -> Path | None:
     """The test folder, in which the copies in a folder of failures have the same paths; None if SAFE made none."""
-    folder = image_root.parent
-    if image_root.name != FAILURES or not (folder / FAILURES_FILE).is_file():
-        return None
-    root = read_record(folder / ACCURACY_FILE, errors="surrogateescape").get("test_root")
+    made = image_root.name == FAILURES and (image_root.parent / FAILURES_FILE).is_file()
+    return tested_by(image_root.parent) if made else None
+
+
+def tested_by(folder: Path) -> Path | None:
+    """The test folder that `accuracy.json` in a folder of failures names; None if there is none."""
+    root = read_record(folder / ACCURACY_FILE).get("test_root")
     return Path(absolute(root, folder)) if isinstance(root, str) else None
 
 

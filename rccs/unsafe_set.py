@@ -130,6 +130,16 @@ class UnsafeSet:
     notes: tuple[str, ...] = ()
     listed: bool = False
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Of the images, relative to the improvement folder."""
+        return tuple(image.image for image in self.images)
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the images."""
+        return [self.improvement_root / path for path in self.paths]
+
 
 LABEL = "label"
 """The kind of an entry on an image: its subject is the path and the folder, as JSON; its value `label`, `content`."""
@@ -211,7 +221,7 @@ def load_unsafe_set(folder: Path, run: Run | None = None) -> UnsafeSet:
         There is no unsafe set, or it is damaged.
     """
     run = run or present_runs(folder).get(SELECTION)
-    if run is None or not run.folder.is_dir():
+    if run is None:
         raise SAFEError(f"Expected an unsafe set. Received none in {folder}. Select it first.")
     with reading_file(run, UNSAFE_SET_FILE) as path:
         # As people edit it: an earlier version kept the labels in it.

@@ -22,14 +22,13 @@ from FE import stream_features
 from features.attributes import ATTRIBUTES
 from features.batches import Stream
 from features.extractor import Extractor
-from features.weights import recall_extractor
 from rccs.answers import CONFIDENCE, NOTHING
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.set_aside import Nuisance, SetAside
 from rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column
+from rccs.projected import attributes_of, nuisance_columns, recorded_texts
 from rccs.spots.groups import Groups
-from rccs.spots.known_values import attributes_of, nuisance_columns, recorded_texts
 from rccs.spots.new_images import with_new_rates
 from rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
 from rccs.spots.weak_spots import (
@@ -232,18 +231,16 @@ def points_of_tested(
     parameters, weights, stream
         As for `compare_with_right`.
     """
-    extractor = recall_extractor(
-        clusters.extractor, clusters.extractor_identity, weights=weights or clusters.weights or None
-    )
+    extractor = clusters.recalled_extractor(weights)
     features, read = features_of_tested(tested, rows, extractor, stream=stream, progress=progress)
     nuisance = None
     if clusters.set_aside:
-        nuisance = nuisance_of_tested(clusters.set_aside, tested, rows[read], parameters=parameters, progress=progress)
+        nuisance = _nuisance_of_tested(clusters.set_aside, tested, rows[read], parameters, progress)
     return clusters.projection.apply(features, nuisance=nuisance), read
 
 
-def nuisance_of_tested(
-    what: SetAside, tested: AnsweredImages, rows: np.ndarray, *, parameters: StrPath | None, progress: Progress
+def _nuisance_of_tested(
+    what: SetAside, tested: AnsweredImages, rows: np.ndarray, parameters: StrPath | None, progress: Progress
 ) -> Nuisance:
     """What is set aside from the features of tested images."""
     paths = [tested.paths[row] for row in rows.tolist()]
@@ -535,7 +532,7 @@ def load_reasons(folder: Path, clusters: RootCauseClusters, run: Run | None = No
         A file is damaged.
     """
     found = present_runs(folder, run).get(COMPARISON)
-    if found is None or not (found.folder / COMPARISON_FILE).is_file():
+    if found is None:
         return Reasons()
     spots = load_spots(found)
     with reading_file(found, COMPARISON_FILE) as path:

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.clusters import rccs_of
+from rccs.clusters import rccs_of, subjects_of
 from rccs.gifs import gif_path, spot_gif_path
 from rccs.profiles import Profile
 from rccs.review.review import Review
-from rccs.review.subjects import subjects_of
 from reasons.comparison import Reasons
 from support.errors import SAFEError
 from support.text import some
@@ -25,7 +24,7 @@ class Reason(NamedTuple):
     name : str
         For example `weak spot 1` or `RCC 0`, as they are numbered.
     subject : str
-        What it is, by content: its conditions, or its images (see `rccs.review.subjects`).
+        What it is, by content: its conditions, or its images (see `rccs.clusters.subjects_of`).
     where : str
         The condition in words; empty of an RCC.
     file : str

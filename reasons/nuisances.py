@@ -4,6 +4,9 @@ If RCCs are one person each and the DNN fails equally often on each person, the 
 *nuisance*: it hides what the failures have in common. `nuisance_offer` finds such a nuisance. `nuisance_values` reads
 its values before the long work, and `fit_nuisance` estimates what it explains of the features of tested images, right
 and wrong (`rccs/dbscan/set_aside.py`).
+
+Where it is not known what the nuisance is, *looks* are set aside: all in which failing images do not vary more than
+right ones (`rccs/dbscan/contrast.py`). `looks_offer` says when that helps (docs/decisions/032-unknown-nuisances.md).
 """
 
 import os
@@ -19,10 +22,12 @@ from features.attributes import ATTRIBUTES
 from features.batches import Stream
 from rccs.answers import CONFIDENCE
 from rccs.clusters import RootCauseClusters
+from rccs.dbscan.contrast import LOOKS
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.set_aside import CATEGORY, Columns, Nuisance, check_column, fit_set_aside, kind_of
 from rccs.parameters import column_of, find_parameters, read_texts
-from rccs.spots.known_values import attributes_of
+from rccs.projected import attributes_of
+from rccs.spots.rates import Rate
 from reasons.comparison import LABEL, Compared, compared_images, features_of_tested, known_in
 from support.entries import StrPath
 from support.errors import SAFEError
@@ -37,6 +42,8 @@ OFTEN = 0.5  # a value that more of the failing images have is that of many RCCs
 MOST = 2 / 3  # least share of the images in RCCs that are in one of a single value
 MOSTLY_ONE = 0.5  # share of the failing images: if an RCC holds as many, the class is offered to be set aside
 LEVEL = 0.05  # of the chi-square test
+FEW_MORE = 0.5  # share of the RCCs: if no more fail more often than elsewhere, looks are offered to be set aside
+LEAST_RCCS = 4
 LITTLE = 0.05  # of the variance of right and wrong: values that explain less fail about equally often
 ALONE = (
     "What is set aside is estimated from the failing images alone, since it is not known which images the network gets "
@@ -331,3 +338,93 @@ def fails_equally(column: np.ndarray, wrong: np.ndarray) -> bool:
     statistic = float((((n_wrong - n * base) ** 2) / (n * base * (1 - base))).sum())
     degrees = len(values) - 1
     return bool(chi2.sf(statistic, degrees) >= LEVEL or (statistic - degrees) / n.sum() < LITTLE)
+
+
+def looks_alone(names: Sequence[str]) -> bool:
+    """Whether looks are to be set aside.
+
+    Raises
+    ------
+    SAFEError
+        Something else is as well.
+    """
+    if LOOKS in names and len(names) > 1:
+        others = printable(", ".join(name for name in names if name != LOOKS)) or f"{LOOKS} twice"
+        raise SAFEError(
+            f"Expected {LOOKS} alone to be set aside, or other parameters without it. Received as well: {others}. "
+            "Set recorded parameters aside first: that tells more."
+        )
+    return LOOKS in names
+
+
+def check_answers(tested: AnsweredImages | None) -> AnsweredImages:
+    """Check that it is known which images the DNN gets right (SAFEError)."""
+    if tested is None or not tested.right.any() or tested.right.all():
+        received = "none" if tested is None else "one of right images only" if tested.right.all() else "one without any"
+        raise SAFEError(
+            f"Expected a table of predictions that tells which test images the network gets right, to set {LOOKS} "
+            f"aside. Received {received}. Find the failures with SAFE, or give --predictions and --tested."
+        )
+    return tested
+
+
+def right_images(
+    images: ImageFeatures,
+    tested: AnsweredImages | None,
+    *,
+    stream: Stream | None = None,
+    progress: Progress = no_progress,
+) -> np.ndarray:
+    """Features of the images that the DNN gets right; of a very large test set, of a random part.
+
+    Parameters
+    ----------
+    images : ImageFeatures
+        The failing images.
+    stream : callable, optional
+        As for `FE.extract_features`.
+
+    Returns
+    -------
+    ndarray of shape (n_right, dimension), float32
+
+    Raises
+    ------
+    SAFEError
+        It is not known which images are right, or their features cannot be extracted.
+    """
+    known = check_answers(tested)
+    compared = compared_images(known, images.root, images.paths)
+    rows = compared.rows[len(compared.failing) :]
+    return features_of_tested(known, rows, images.extractor, stream=stream, progress=progress)[0]
+
+
+def looks_record(clusters: RootCauseClusters, n_right: int) -> dict[str, object]:
+    """What `run.json` says of looks that were set aside, or of why they were not."""
+    nothing = (
+        f"nothing that VGG16 sees in the failing images sets them apart from {count(n_right, 'image')} that it "
+        f"gets right, beyond chance, so {LOOKS} were left as they are."
+    )
+    return {
+        "names": [LOOKS], "source": None, "fitted_to": n_right + len(clusters.paths), "right": n_right,
+        "directions": clusters.contrast, "notes": [] if clusters.contrast else [nothing],
+    }  # fmt: skip
+
+
+def looks_offer(rates: Sequence[Rate]) -> Offer | None:
+    """Offer to set looks aside where few RCCs fail more often than elsewhere.
+
+    Parameters
+    ----------
+    rates : sequence of Rate
+        Of all RCCs.
+    """
+    more = sum(rate.verdict == "more" for rate in rates)
+    if len(rates) < LEAST_RCCS or more > FEW_MORE * len(rates):
+        return None
+    return Offer(
+        LOOKS,
+        f"{more or 'None'} of {len(rates)} RCCs fail{'s' if more == 1 else ''} clearly more often than elsewhere: most "
+        f"show what images look like. Set {LOOKS} aside (--set-aside {LOOKS}) to leave out what images look like that "
+        "the network gets right.",
+    )

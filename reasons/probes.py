@@ -147,7 +147,7 @@ class Probe(NamedTuple):
     reason : str
         For example `weak spot 1` or `RCC 0`, as they were numbered.
     subject : str
-        What the reason is, by content: its conditions, or its images (see `rccs.review.subjects`).
+        What the reason is, by content: its conditions, or its images (see `rccs.clusters.subjects_of`).
     where : str
         The condition in words; empty of an RCC.
     verdict : str

@@ -10,12 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rccs.clusters import rccs_of
+from rccs.clusters import rccs_of, subjects_of
 from rccs.review.notes import FIELDS, REGISTER, SCOPE, RccNote, Scope, SpotNote, tidy_note
-from rccs.review.review import Review, load_review, set_note
-from rccs.review.scope import load_scope, set_scope
-from rccs.review.spot_notes import folder_tested, notes_of_run, set_spot_note
-from rccs.review.subjects import subjects_of
+from rccs.review.review import (
+    Review,
+    folder_tested,
+    load_review,
+    load_scope,
+    notes_of_run,
+    set_note,
+    set_scope,
+    set_spot_note,
+)
 from rccs.spots.rates import Rate
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked
@@ -113,9 +119,9 @@ def register_of(
     Parameters
     ----------
     subjects : mapping of int to str
-        As of `rccs.review.subjects.subjects_of`.
+        As of `rccs.clusters.subjects_of`.
     tested : str
-        As of `rccs.review.spot_notes.folder_tested`.
+        As of `rccs.review.review.folder_tested`.
     fresh : mapping of str to str
         As of `reasons.confirmation.asked`.
     """

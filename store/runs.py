@@ -19,7 +19,7 @@ from store.database import changing, reading
 from store.entries import Entry, append, entries, last_entry, marks
 from store.output_folder import Writer, fill
 from support.errors import SAFEError
-from support.files import DAMAGED, new_folder, regular, umask
+from support.files import intact, new_folder, regular, umask
 
 RUNS_FOLDER = "runs"
 
@@ -130,7 +130,8 @@ def present_runs(folder: Path, clusters: Run | None = None) -> dict[str, Run]:
         rests_on = (clusters.clusters, clusters.itself) if clusters else ("", "")
         latest = f"SELECT max(number) FROM entry WHERE run IN (?, ?) AND kind IN {marks(KINDS[1:])} GROUP BY kind"
         others = entries(db, f"number IN ({latest})", *rests_on, *KINDS[1:])
-        return found | {entry.kind: _run_of(entry, folder) for entry in others}
+        found |= {entry.kind: _run_of(entry, folder) for entry in others}
+    return {kind: run for kind, run in found.items() if run.folder.is_dir()}
 
 
 def runs_of(folder: Path, kind: str) -> tuple[Run, ...]:
@@ -170,12 +171,8 @@ def texts_of(run: Run | None, *names: str) -> dict[str, str]:
 def reading_file(run: Run, name: str) -> Iterator[Path]:
     """A file of a run, to be read in the block; what fails there (`DAMAGED`) is a SAFEError, as of `run_file`."""
     path = run_file(run, name)
-    try:
+    with intact(path, _AGAIN[run.kind]):
         yield path
-    except SAFEError:
-        raise
-    except DAMAGED as error:
-        raise SAFEError(f"{path} is damaged ({error}). {_AGAIN[run.kind]}") from error
 
 
 def open_clusters(

@@ -23,7 +23,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import platformdirs
@@ -244,13 +244,24 @@ def encoded(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def read_record(path: Path, *, errors: str = "strict") -> dict:
-    """Read a JSON object that its reader can do without, since it is written for people or can be made again.
+def read_json(path: Path) -> Any:
+    """What a JSON file holds; one of `DAMAGED` if it cannot be read. Undecodable bytes of file names are preserved."""
+    return json.loads(regular(path).read_text(encoding="utf-8", errors="surrogateescape"))
 
-    Parameters
-    ----------
-    errors : str
-        How invalid UTF-8 is read, as for `str.decode`.
+
+@contextlib.contextmanager
+def intact(path: Path, again: str) -> Iterator[None]:
+    """Say in a SAFEError that a file is damaged, and what to do, where what is read in the block is (`DAMAGED`)."""
+    try:
+        yield
+    except SAFEError:
+        raise
+    except DAMAGED as error:
+        raise SAFEError(f"{path} is damaged ({error}). {again}") from error
+
+
+def read_record(path: Path) -> dict:
+    """Read a JSON object that its reader can do without, since it is written for people or can be made again.
 
     Returns
     -------
@@ -258,7 +269,7 @@ def read_record(path: Path, *, errors: str = "strict") -> dict:
         Empty if the file is missing, damaged or not an object.
     """
     try:
-        record = json.loads(regular(path).read_text(encoding="utf-8", errors=errors))
+        record = read_json(path)
     except DAMAGED:
         return {}
     return record if isinstance(record, dict) else {}

@@ -14,16 +14,15 @@ HOUSE = {
         "contents near_duplicates"
     ),
     "store": "database entries places output_folder runs",
-    "features": ("extractor cache weights weights_file network batches attributes on_cluster"),
+    "features": "extractor cache weights network batches attributes on_cluster",
     "FE": "",
     "rccs": (
         "dbscan.outcome dbscan.one_thread dbscan.neighbours dbscan.density dbscan.relevance dbscan.set_aside "
-        "dbscan.contrast dbscan.projection dbscan.branches dbscan.umap_check dbscan.silhouettes dbscan.tuning "
+        "dbscan.contrast dbscan.projection dbscan.branches dbscan.umap_check dbscan.tuning "
         "dbscan.resamples dbscan.consensus dbscan.umap_reducer rounds answers clusters confidence unsafe_set "
-        "parameters spots.known_values spots.conditions spots.groups spots.classes spots.search spots.weak_spots "
-        "spots.new_images spots.spot_candidates projected spread profiles search nearness split spots.rates "
-        "gifs review.notes review.journal review.edited review.subjects review.review review.spot_notes review.scope "
-        "review.edits image_map map_filters"
+        "parameters projected spots.conditions spots.groups spots.search spots.weak_spots "
+        "spots.new_images spots.spot_candidates profiles search nearness split spots.rates "
+        "gifs review.notes review.journal review.review review.edits image_map"
     ),
     "clustering": "",
     "selection": "",
@@ -32,22 +31,19 @@ HOUSE = {
         "confusion given_answers rounds failures detection.coco detection.yolo detection.detections detection.crops "
         "detection.detector_failures detection.seen_objects failure_prediction"
     ),
-    "reasons": (
-        "groups order comparison confirmation listed probes register requirements nuisances looks similar_images"
-    ),
+    "reasons": ("groups order comparison confirmation listed probes register requirements nuisances similar_images"),
     "training": (
-        "labels settings checkpoint finetuning second_pass together comparison certainty "
-        "independence closure proof result compared"
+        "labels settings checkpoint finetuning second_pass together comparison certainty closure proof result compared"
     ),
     "retrain": "",
     "pipeline": (
-        "reporting.markup reporting.elbow reporting.confusions reporting.material reporting.heatmaps "
-        "reporting.first_page reporting.summary reporting.cards reporting.probes reporting.weak_spots "
-        "reporting.register reporting.improvement reporting.provenance reporting.rounds reporting.export "
-        "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.basis "
-        "reporting.evidence.signature reporting.evidence.writing reporting.evidence.verification "
+        "reporting.markup reporting.material reporting.heatmaps "
+        "reporting.first_page reporting.summary reporting.probes reporting.weak_spots "
+        "reporting.improvement reporting.provenance reporting.rounds reporting.export "
+        "reporting.freshness reporting.evidence.statement reporting.report reporting.evidence.signature "
+        "reporting.evidence.basis reporting.evidence.verification "
         "reporting.safety_case reporting.history summaries moved run_record answers asking heatmaps descriptions "
-        "generation comparison confirmation probing checking improvement retraining exports migration"
+        "generation comparison confirmation probing improvement retraining exports migration"
     ),
     "page": (
         "assets serving.analyses serving.shelf serving.summaries serving.connections serving.below serving.door forms "
@@ -55,7 +51,7 @@ HOUSE = {
         "serving.list_page serving.entrance visitors grid_view steps labels.class_examples texts clusters.findings "
         "clusters.cards form_view clusters.similar_images clusters.images job_view form_tab labels.view clusters.note "
         "clusters.asked clusters.split clusters.rcc clusters.several clusters.spots clusters.runs "
-        "clusters.views clusters.views_bar failures.view failures.tab labels.tab retraining.view "
+        "clusters.views_bar failures.view failures.tab labels.tab retraining.view "
         "retraining.tab unsafe.tab report.fresh report.register report.scope report.tab clusters.form clusters.tab "
         "rounds app"
     ),

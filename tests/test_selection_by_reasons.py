@@ -124,21 +124,6 @@ def test_the_predicted_class_is_checked_with_the_model_on_images_for_which_all_e
         select_unsafe_set(improvement, clusters, SelectionSettings(size=8), sought=sought(clusters, (stop,)))
 
 
-def test_the_images_of_an_rcc_spread_over_a_recorded_parameter(clusters, improvement):
-    plain = select_unsafe_set(improvement, clusters, SelectionSettings(size=6))
-    settings = SelectionSettings(size=6, spread_over="rain")
-    unsafe = select_unsafe_set(improvement, clusters, settings)
-    assert [image.rcc for image in unsafe.images] == [image.rcc for image in plain.images]  # the quotas stay
-    nights = [image.image for image in unsafe.images if image.image.startswith("night")]
-    assert len(nights) >= 2
-    assert abs(sum(int(name[-5]) % 2 for name in nights) - len(nights) / 2) <= 0.5
-    assert unsafe.notes == ("spread over rain: 2 of 2",)
-    both = select_unsafe_set(improvement, clusters, settings, sought=sought(clusters, (SEA,)))
-    assert len(both.images) == 6
-    with pytest.raises(SAFEError, match=r"Expected the column person .* columns: rain, scene"):
-        select_unsafe_set(improvement, clusters, settings._replace(spread_over="person"))
-
-
 # --- The files --------------------------------------------------------------------------------------------------
 
 

@@ -33,8 +33,6 @@ class Checkpoint(NamedTuple):
         As `training.finetuning.Epoch`, including epoch 0.
     best : int
         The best epoch.
-    waiting : float
-        Seconds spent waiting for images.
     rng : mapping
         State of the generator that draws the images.
     weights : list of ndarray
@@ -45,7 +43,6 @@ class Checkpoint(NamedTuple):
 
     history: Sequence[Sequence[float]]
     best: int
-    waiting: float
     rng: Mapping[str, Any]
     weights: list[np.ndarray]
     kept: list[np.ndarray]
@@ -126,7 +123,8 @@ def load_checkpoint(path: Path, key: str) -> Checkpoint | None:
         stored = read_arrays(path)
         record = json.loads(str(stored.pop(_RECORD)))
         weights, kept = ([stored[name] for name in stored if name.startswith(of)] for of in ("weights ", "kept "))
-        saved = Checkpoint._make([*record["value"], weights, kept])
+        history, best, *_, rng = record["value"]  # earlier versions kept one figure more
+        saved = Checkpoint(history, best, rng, weights, kept)
         np.random.default_rng().bit_generator.state = saved.rng  # raises an error for an invalid state
     except DAMAGED:
         return None

@@ -67,9 +67,10 @@ def compare_answers(
         images, (before_it, after_it) = images.taken(~held), _taken(both, ~held)
         compared, of_groups = compare_in(out, clusters, images, before_it, after_it)
         # Classes that are predicted, but that no image has, are no groups of images.
-        compared = compared._replace(per_class=tuple(share for share in compared.per_class if share.images))
+        kept = tuple(share for share in compared.per_class if share.images)
+        compared = dataclasses.replace(compared, per_class=kept)
         result = Retraining(
-            **compared._asdict(), model=first.source, after=second.source, test_root=images.root, task=first.task,
+            **vars(compared), model=first.source, after=second.source, test_root=images.root, task=first.task,
             threshold=options.threshold if first.task == "regression" else None,
             assumptions=tuple(dict.fromkeys((*first.assumptions, *second.assumptions, *of_groups))),
             skipped=tuple(sorted({*first.images.skipped, *second.images.skipped})),

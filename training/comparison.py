@@ -1,6 +1,7 @@
 """The DNN before and after retraining: which test images improved or worsened, and the correct share of each RCC."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -101,7 +102,8 @@ class Outcome(NamedTuple):
     after: bool
 
 
-class BeforeAfter(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class BeforeAfter:
     """What two models get right on the same test set.
 
     Attributes
@@ -118,9 +120,10 @@ class BeforeAfter(NamedTuple):
     outcomes : tuple of Outcome
         The results on the failing images of the RCCs.
     answers : tuple of Answered
-        Of every test image; empty for a regression.
+        What both models say of every test image, in the order of the test set; empty for a regression, and in results
+        of versions that did not keep them.
     by_group : ByGroup or None
-        None if images are, as far as is known, independent.
+        The test images by person, drive or the like; None if they are, as far as is known, independent.
     """
 
     accuracy_before: float
@@ -130,8 +133,8 @@ class BeforeAfter(NamedTuple):
     worsened: tuple[Answered, ...]
     per_rcc: tuple[Share, ...]
     per_class: tuple[Share, ...]
-    outcomes: tuple[Outcome, ...]
-    answers: tuple[Answered, ...]
+    outcomes: tuple[Outcome, ...] = ()
+    answers: tuple[Answered, ...] = ()
     by_group: ByGroup | None = None
 
 
@@ -157,7 +160,7 @@ def before_and_after(
     answers = tuple(Answered(test.paths[i], *(describe(test, one) for one in values)) for i, *values in columns)
     improved, worsened = ~before.right & after.right, before.right & ~after.right
     return BeforeAfter(
-        before.accuracy, after.accuracy, len(before.indices),
+        accuracy_before=before.accuracy, accuracy_after=after.accuracy, test_size=len(before.indices),
         improved=tuple(answers[row] for row in np.flatnonzero(improved).tolist()),
         worsened=tuple(answers[row] for row in np.flatnonzero(worsened).tolist()),
         per_rcc=shares_by_rcc(clusters, found) if clusters else (),

@@ -94,8 +94,8 @@ class FineTuning(NamedTuple):
         The best epoch, whose weights are kept.
     stopped : str
         The reason if it stopped before the last epoch, otherwise empty.
-    seconds, waiting : float
-        Total time, and the part of it spent waiting for images.
+    seconds : float
+        Total time.
     """
 
     model: Any
@@ -103,7 +103,6 @@ class FineTuning(NamedTuple):
     best: int
     stopped: str
     seconds: float
-    waiting: float
 
 
 # --- Which images -----------------------------------------------------------------------------------------------
@@ -213,33 +212,32 @@ def fine_tune(
         return Epoch(epoch, loss, on_validation.accuracy, share, round(time.monotonic() - began, 2))
 
     history = [check(0, math.nan, started)]
-    best, kept, stopped, waited = 0, model.get_weights(), "", 0.0
+    best, kept, stopped = 0, model.get_weights(), ""
     key = run_key(dnn, data.pixels.files, settings, data.labels, data.groups, threshold) if checkpoint else ""
     if (saved := load_checkpoint(checkpoint, key) if checkpoint else None) and restore_state(model, saved):
         history = [Epoch(*row) for row in saved.history]  # type: ignore[arg-type]
-        best, kept, waited, rng.bit_generator.state = saved.best, saved.kept, saved.waiting, saved.rng
+        best, kept, rng.bit_generator.state = saved.best, saved.kept, saved.rng
         started -= sum(epoch.seconds for epoch in history[1:])
     on_epoch(tuple(history), (settings.epochs,))
     for epoch in range(len(history), settings.epochs + 1):
         began = time.monotonic()
         order = rng.permutation(np.concatenate([always, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
         in_epoch = _overall_progress(progress, epoch, settings.epochs)
-        loss, waiting, stopped = _train_epoch(
+        loss, stopped = _train_epoch(
             dnn, model, data.pixels, targets, weights, order, settings.batch_size, in_epoch, should_stop
         )
-        waited += waiting
         if stopped:
             break
         history.append(check(epoch, loss, began))
         if is_better(history[-1], history[best], history[0]):
             best, kept = epoch, model.get_weights()
         if checkpoint:
-            state = Checkpoint(history, best, waited, rng.bit_generator.state, state_of(model), kept)
+            state = Checkpoint(history, best, rng.bit_generator.state, state_of(model), kept)
             with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
                 save_checkpoint(checkpoint, key, state)
         on_epoch(tuple(history), (settings.epochs,))
     model.set_weights(kept)
-    return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started, waited)
+    return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started)
 
 
 def original_outputs(dnn: Dnn, data: TrainingData, *, progress: Progress = no_progress) -> Outputs:
@@ -326,29 +324,23 @@ def _overall_progress(progress: Progress, epoch: int, epochs: int) -> Callable[[
 def _train_epoch(
     dnn: Dnn, model: Any, pixels: Pixels, targets: np.ndarray, weights: np.ndarray, order: np.ndarray, batch_size: int,
     progress: Callable[[int, int], None], should_stop: Callable[[], bool],
-) -> tuple[float, float, str]:  # fmt: skip
-    """Train one epoch; return the mean loss, the seconds spent waiting for images, and why it stopped early, if so."""
-    done, waited, total = 0, 0.0, 0.0
+) -> tuple[float, str]:  # fmt: skip
+    """Train one epoch; return the mean loss, and why it stopped early, if so."""
+    done, total = 0, 0.0
     progress(0, len(order))
-    stream = iter(batches(dnn, pixels, order, batch_size))
-    while True:
-        asked = time.monotonic()
-        batch = next(stream, None)
-        waited += time.monotonic() - asked
-        if batch is None:
-            return total / max(done, 1), waited, ""
+    for inputs, indices in batches(dnn, pixels, order, batch_size):
         if should_stop():
-            return math.nan, waited, ON_REQUEST
-        inputs, indices = batch
+            return math.nan, ON_REQUEST
         rows = indices.numpy()
         if len(rows):
             model.reset_metrics()  # the loss of this batch alone
             loss = float(model.train_on_batch(inputs, targets[rows], weights[rows], return_dict=True)["loss"])
             if not math.isfinite(loss):
-                return loss, waited, "the loss became infinite or NaN; a smaller learning rate may help"
+                return loss, "the loss became infinite or NaN; a smaller learning rate may help"
             total += loss * min(batch_size, len(order) - done)
         done = min(done + batch_size, len(order))
         progress(done, len(order))
+    return total / max(done, 1), ""
 
 
 def copy_with(dnn: Dnn, weights: list[np.ndarray]) -> Any:

@@ -72,7 +72,7 @@ def label_images(unsafe: UnsafeSet, images: Collection[str], label: str, classes
     """
     if label and label not in classes:
         raise SAFEError(f"Expected one of the classes {some(classes)}. Received: {label}")
-    unknown = set(images) - {image.image for image in unsafe.images}
+    unknown = set(images) - {*unsafe.paths}
     if unknown:
         raise SAFEError(f"Expected images of the unsafe set. Received: {some(sorted(unknown))}")
     return _with_labels(unsafe, dict.fromkeys(images, label))
@@ -455,7 +455,7 @@ def typed_text(number: int) -> str:
     return f"{count(number, 'label')} typed into {UNSAFE_SET_FILE} in another program {verb} taken over."
 
 
-def take_typed_labels(folder: Path, *, by: str = "") -> int:
+def take_typed_labels(folder: Path) -> int:
     """Take over what `typed_labels` finds; how many labels these are.
 
     Raises
@@ -468,7 +468,7 @@ def take_typed_labels(folder: Path, *, by: str = "") -> int:
     with writing(folder):
         typed, unsafe = typed_labels(folder), _edited_set(folder)
         if unsafe:
-            add_labels(_with_labels(unsafe, typed), folder, by=by)
+            add_labels(_with_labels(unsafe, typed), folder)
             with showing(folder):
                 write_labels(folder)
         return len(typed)

@@ -25,19 +25,19 @@ from store.places import absolute, relative
 from store.runs import RETRAINING, Run, add_run, present_runs, run_file, runs_of, texts_of
 from support.contents import digest_of
 from support.errors import SAFEError
-from support.files import DAMAGED, prepare_folder, read_record, regular, replacing
+from support.files import intact, prepare_folder, read_json, read_record, replacing
 from support.images import Skipped
 from training.certainty import Certainty, Counts, certainty, class_certainties
-from training.comparison import Answered, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
+from training.comparison import Answered, BeforeAfter, ByGroup, GroupCount, Outcome, Share, shares_by_rcc
 from training.finetuning import Epoch
-from training.independence import Overlap
-from training.proof import FinalTest
+from training.proof import FinalTest, Overlap
 from training.settings import Settings
 from training.together import TradeOff
 
 MODEL_FILE = "retrained.keras"
 RETRAINING_FILE = "retraining.json"
 MODELS_FOLDER = "retrained_models"
+_PATHS = ("model", "test_root", "after", "train_root")
 _ROWS: dict[str, Any] = {
     "improved": Answered, "worsened": Answered, "per_rcc": Share, "per_class": Share, "history": Epoch,
     "skipped": Skipped, "outcomes": Outcome, "trade_off": TradeOff, "overlaps": Overlap,
@@ -46,8 +46,8 @@ _ROWS: dict[str, Any] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retraining:
-    """The result of a retraining.
+class Retraining(BeforeAfter):
+    """The result of a retraining, and what `BeforeAfter` says of both models.
 
     Attributes
     ----------
@@ -55,17 +55,9 @@ class Retraining:
         The original model; the table of its answers if both models were given as tables.
     test_root : Path
     task : "classification" or "regression"
-    accuracy_before, accuracy_after : float
-        On the test set.
-    test_size, train_size, unsafe_size, unlabelled_size : int
+    train_size, unsafe_size, unlabelled_size : int
         Number of readable images. The last ones, improvement images without a label, took part in a second pass; files
         of older versions lack them.
-    improved, worsened : tuple of Answered
-        Wrong before and correct after, and vice versa. Sorted by path.
-    per_rcc : tuple of Share
-        For each RCC, noise last; empty if there are no clusters to compare with.
-    per_class : tuple of Share
-        Empty for a regression.
     history : tuple of Epoch
         Epoch 0 is the original model. Empty if SAFE trained nothing.
     best : int
@@ -78,12 +70,10 @@ class Retraining:
         Assumptions about the model, the classes and the training, a sentence each.
     stopped : str
         The reason if the training stopped early, otherwise empty.
-    seconds, waiting : float
-        Time of the training, and the part of it spent waiting for images.
+    seconds : float
+        Time of the training.
     skipped : tuple of Skipped
         Images that could not be used.
-    outcomes : tuple of Outcome
-        The results of both models on the failing images of the RCCs.
     run : str
         Fingerprint of the clusters, as originally found, that the unsafe set was selected for; empty without clusters.
     digest : str
@@ -94,11 +84,6 @@ class Retraining:
     after : Path or None
         The table of the second model's answers, if both models were given as tables: SAFE trained nothing, and there is
         no file of a model. None after a retraining.
-    answers : tuple of Answered
-        What both models say of every test image, in the order of the test set; empty for a regression, and in results
-        of versions that did not keep them.
-    by_group : ByGroup or None
-        The test images by person, drive or the like, if they are not independent.
     final : FinalTest or None
         What both models get right of images that chose nothing; None if there are none, and if the model is the
         original one.
@@ -111,15 +96,8 @@ class Retraining:
     model: Path
     test_root: Path
     task: str
-    accuracy_before: float
-    accuracy_after: float
-    test_size: int
     train_size: int = 0
     unsafe_size: int = 0
-    improved: tuple[Answered, ...]
-    worsened: tuple[Answered, ...]
-    per_rcc: tuple[Share, ...]
-    per_class: tuple[Share, ...]
     history: tuple[Epoch, ...] = ()
     best: int = 0
     settings: Settings | None = None
@@ -127,16 +105,12 @@ class Retraining:
     assumptions: tuple[str, ...]
     stopped: str = ""
     seconds: float = 0.0
-    waiting: float = 0.0
     skipped: tuple[Skipped, ...]
-    outcomes: tuple[Outcome, ...] = ()
     run: str = ""
     digest: str = ""
     trade_off: tuple[TradeOff, ...] = ()
     after: Path | None = None
-    answers: tuple[Answered, ...] = ()
     unlabelled_size: int = 0
-    by_group: ByGroup | None = None
     final: FinalTest | None = None
     train_root: Path | None = None
     overlaps: tuple[Overlap, ...] = ()
@@ -289,14 +263,12 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
 
 def _retraining_text(result: Retraining, folder: Path) -> str:
     record: dict[str, Any] = {"headline": text} if (text := claim_text(result)) else {}
-    for field in dataclasses.fields(result):
-        value = getattr(result, field.name)
-        if field.name in ("model", "test_root", "after", "train_root"):
-            record |= {field.name: relative(value, folder)} if value else {}
-        elif field.name in _ROWS:
-            record[field.name] = [row._asdict() for row in value]
-        elif field.name not in ("answers", "by_group", "final"):
-            record[field.name] = value
+    record |= {name: relative(value, folder) for name in _PATHS if (value := getattr(result, name))}
+    for name, value in vars(result).items():
+        if name in _ROWS:
+            record[name] = [row._asdict() for row in value]
+        elif name not in ("answers", "by_group", "final", *_PATHS):
+            record[name] = value
     for epoch in record["history"][:1]:
         epoch["loss"] = None  # JSON has no NaN
     record["settings"] = result.settings._asdict() if result.settings else None
@@ -320,7 +292,7 @@ def _retraining_text(result: Retraining, folder: Path) -> str:
 
 def kept_model(folder: Path, run: Run) -> Path | None:
     """The kept model of a retraining; None if it has none, or it no longer exists."""
-    digest = str(read_record(run.folder / RETRAINING_FILE, errors="replace").get("digest", ""))
+    digest = str(read_record(run.folder / RETRAINING_FILE).get("digest", ""))
     kept = _kept(folder, digest)
     return kept if len(digest) == 64 and digest.isalnum() and kept.is_file() else None
 
@@ -360,7 +332,7 @@ def load_retraining(folder: Path) -> Retraining:
         It is missing or damaged.
     """
     run = present_runs(folder).get(RETRAINING)
-    if run is None or not run.folder.is_dir():
+    if run is None:
         raise SAFEError(
             "The last retraining was for other root cause clusters. Open their run to see it (under Earlier runs), or "
             "retrain."
@@ -383,15 +355,13 @@ def read_retraining(path: Path, folder: Path) -> Retraining:
     SAFEError
         It is damaged.
     """
-    try:
-        record = json.loads(regular(path).read_text(encoding="utf-8", errors="surrogateescape"))
-        return _from_record(record, folder)
-    except DAMAGED as error:
-        raise SAFEError(f"{path} is damaged ({error}). Retrain again.") from error
+    with intact(path, "Retrain again."):
+        return _from_record(read_json(path), folder)
 
 
 def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
-    record.pop("headline", None)  # for people
+    for name in ("headline", "waiting"):  # for people, and of earlier versions
+        record.pop(name, None)
     record |= {name: Path(absolute(record[name], folder)) for name in ("model", "test_root")}
     for epoch in record["history"]:
         epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]

@@ -100,9 +100,8 @@ def fine_tune_twice(
         data._replace(answers=answers), settings, progress=_of_pass(2, progress), checkpoint=second_file,
         on_epoch=lambda history, _: on_epoch(joined(history), settings.passes),
     )  # fmt: skip
-    seconds, waiting = first.seconds + second.seconds, first.waiting + second.waiting
-    best = second.best + len(first.history) - 1
-    result = second._replace(history=joined(second.history), best=best, seconds=seconds, waiting=waiting)
+    seconds, best = first.seconds + second.seconds, second.best + len(first.history) - 1
+    result = second._replace(history=joined(second.history), best=best, seconds=seconds)
     # An unfinished pass has not come to rest: its learning rate is still high.
     return result._replace(model=first.model, best=first.best) if second.stopped or not second.best else result
 

@@ -7,6 +7,7 @@ import math
 from typing import Any, NamedTuple
 
 from dnn.model import Dnn, loss_name
+from support.entries import number_of
 from support.errors import SAFEError
 
 LEARNING_RATE = 7e-4
@@ -125,12 +126,8 @@ NO_WISHES = Wishes()
 
 def _within(name: str, value: float | str, lowest: float, highest: float, *, whole: bool = False) -> float:
     """A number in its range; a SAFEError if it is none."""
-    try:
-        number = float(value)
-        fits = lowest <= number <= highest and not (whole and number != int(number))
-    except (TypeError, ValueError):
-        fits = False
-    if not fits:
+    number = number_of(value, name)
+    if not lowest <= number <= highest or (whole and number != int(number)):
         kind = "a whole number" if whole else "a number"
         raise SAFEError(f"{name} must be {kind} from {lowest:g} to {highest:g}. Received: {value}")
     return number

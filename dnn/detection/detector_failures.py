@@ -17,20 +17,21 @@ from dnn.detection.coco import DetectorTest, read_coco
 from dnn.detection.crops import PARAMETERS, Crop, crops_of, cut_crops, files_of
 from dnn.detection.detections import FOUND, NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
 from dnn.detection.yolo import read_yolo
-from dnn.failures import DETECTION, Failure, Failures, check_replaceable, refuse_inside, replacing_images, save_failures
+from dnn.failures import DETECTION, TABLES, Failure, Failures, checked_folder, replacing_images, save_failures
 from dnn.rounds import keep_round
 from dnn.tested import predictions_text
 from rccs.answers import CONFIDENCE, NOTHING, Answers
 from rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
-from store.output_folder import check_own
-from support.entries import StrPath, existing_folder, is_within, path_of
+from support.entries import StrPath, existing_folder, is_within
 from support.errors import SAFEError
-from support.files import DAMAGED, prepare_folder
+from support.files import intact
 from support.images import Skipped
 from support.progress import Progress, no_progress
-from support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, OBJECTS, OBJECTS_FILE, PREDICTIONS_FILE
+from support.run_folder import FAILURES, OBJECTS, OBJECTS_FILE
 from support.tables import read_own, table_text
 from support.text import count, printable
+
+IMAGES = "the folder of the images that the ground truth names"
 
 
 def find_detection_failures(
@@ -54,13 +55,10 @@ def find_detection_failures(
         The files cannot be used, no image can be read, or `out` cannot be written or has a folder `failures` or
         `objects` that SAFE did not write.
     """
-    root = image_folder(images, out)
+    root = existing_folder(images, IMAGES)
     iou = checked_iou(iou)
     test = read_yolo(truth, results, root, score=score) if yolo else read_coco(truth, results, score=score)
-    out = prepare_folder(out)
-    check_own(out, FAILURES_FILE, ACCURACY_FILE, PREDICTIONS_FILE, PARAMETERS_FILE, OBJECTS_FILE)
-    check_replaceable(out / FAILURES)
-    check_replaceable(out / OBJECTS)
+    out = checked_folder(out, root, *TABLES, PARAMETERS_FILE, OBJECTS_FILE, folders=(FAILURES, OBJECTS))
     progress("Matching boxes", 0, 0)
     matching = match(test, iou=iou)
     cases = cases_of(test, matching, iou=iou)
@@ -85,13 +83,6 @@ def find_detection_failures(
     )
     save_failures(failures, out, predictions=_predictions_text(kept), tables=cut.tables)
     return failures
-
-
-def image_folder(images: StrPath, out: StrPath) -> Path:
-    """The folder of whole images; a SAFEError if it is none, or the output folder lies in it."""
-    root = existing_folder(images, "the folder of the images that the ground truth names")
-    refuse_inside(path_of(out, "an output folder"), root)
-    return root
 
 
 class Cut(NamedTuple):
@@ -201,12 +192,10 @@ def sources_of(image_root: Path, *, within: Path | None = None) -> dict[str, str
     path = image_root.parent / OBJECTS_FILE
     if image_root.name != OBJECTS or not path.is_file() or not is_within(path, within):
         return {}
-    try:
+    with intact(path, "Cut out the objects again."):
         header, *rows = read_own(path) or [[]]
         columns = [header.index(name) for name in ("image", "source")] if rows else []
         return {row[columns[0]]: row[columns[1]] for row in rows}
-    except DAMAGED as error:
-        raise SAFEError(f"{path} is damaged ({error}). Cut out the objects again.") from error
 
 
 def _predictions_text(crops: Sequence[Crop]) -> str:

@@ -6,6 +6,7 @@ score, so that lower scores count here than for failures.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -13,14 +14,13 @@ import numpy as np
 from dnn.detection.coco import read_coco
 from dnn.detection.crops import crops_of
 from dnn.detection.detections import NONE, Cases
-from dnn.detection.detector_failures import cut_into, image_folder
-from dnn.failures import check_replaceable
+from dnn.detection.detector_failures import IMAGES, cut_into
+from dnn.failures import checked_folder
 from rccs.parameters import PARAMETERS_FILE
 from rccs.unsafe_set import UnsafeImage
-from store.output_folder import check_own, save_files
-from support.entries import StrPath
+from store.output_folder import save_files
+from support.entries import StrPath, existing_folder
 from support.errors import SAFEError
-from support.files import prepare_folder
 from support.images import Skipped
 from support.progress import Progress, no_progress
 from support.run_folder import FAILURES_FILE, OBJECTS, OBJECTS_FILE
@@ -74,13 +74,9 @@ def cut_seen_objects(
         The files cannot be used, or `out` cannot be written, holds the failures of a DNN, or has a folder `objects`
         that SAFE did not write.
     """
-    root = image_folder(images, out)
+    root = existing_folder(images, IMAGES)
     test = read_coco(info, results, score=score, labelled=False)
-    out = prepare_folder(out)
-    if (out / FAILURES_FILE).exists():
-        raise SAFEError(f"Expected a folder without the failures of a DNN. Received: {out}. Choose another with --out.")
-    check_own(out, OBJECTS_FILE, PARAMETERS_FILE)
-    check_replaceable(out / OBJECTS)
+    out = _without_failures(checked_folder(out, root, OBJECTS_FILE, PARAMETERS_FILE, folders=(OBJECTS,)))
     rows = np.arange(len(test.detections.image))
     nothing = np.full(len(rows), NONE)
     crops = crops_of(test, Cases(nothing, rows, nothing, np.full(len(rows), SEEN)))
@@ -88,6 +84,12 @@ def cut_seen_objects(
     cut = cut_into(test, crops, root, out / OBJECTS, progress, unknown=OF_TRUTH)
     save_files(out, cut.tables)
     return SeenObjects(len(cut.crops), len({crop.image for crop in cut.crops}), cut.notes, cut.skipped)
+
+
+def _without_failures(out: Path) -> Path:
+    if (out / FAILURES_FILE).exists():
+        raise SAFEError(f"Expected a folder without the failures of a DNN. Received: {out}. Choose another with --out.")
+    return out
 
 
 def unsafe_images_text(selected: Sequence[UnsafeImage], sources: Mapping[str, str]) -> tuple[str, int]:

@@ -31,7 +31,7 @@ GAIN = 0.3
 HELD = (0.15, 0.4)  # share of the class's images that have it
 FIRST = 5  # of the weak spots given the class
 SOURCES = (
-    "rccs/spots/classes.py", "rccs/spots/groups.py", "rccs/spots/search.py", "rccs/spots/weak_spots.py",
+    "rccs/spots/groups.py", "rccs/spots/search.py", "rccs/spots/weak_spots.py",
     "rccs/spots/conditions.py", "lab/benchmarks/classes.py",
 )  # fmt: skip
 INTRODUCTION = f"""

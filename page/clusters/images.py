@@ -22,8 +22,7 @@ from page.visitors import Window
 from rccs.clusters import RootCauseClusters, rccs_of
 from rccs.confidence import near_rcc, place_text
 from rccs.dbscan.outcome import NOISE
-from rccs.image_map import MapPositions, load_map, map_record, map_shades, rcc_words, stored_map
-from rccs.map_filters import map_filters
+from rccs.image_map import MapPositions, load_map, map_filters, map_record, map_shades, rcc_words, stored_map
 from rccs.nearness import by_closeness, most_similar
 from rccs.review.edits import Maker, move_images, new_rcc
 from rccs.review.notes import title

@@ -1,7 +1,7 @@
 // The map of all failing images: a canvas, so that 20,000 points stay smooth. Last of the parts of its script, which are
 // joined in this order: parts.js, map_colours.js, map_drawing.js, map_filters.js, map_keys.js, map.js.
 // Gradio gives `element`, `props`, `watch`, `trigger` and `server`. Props: value (indices of the images selected), record
-// and shade (see rccs/image_map.py), filters (see rccs/map_filters.py), named (RCCs of which the name or verdict has
+// and shade (see rccs/image_map.py), filters (see rccs/image_map.py), named (RCCs of which the name or verdict has
 // changed), chosen (an RCC), found (images looked for), seen (the run). Of these, record, filters, named, shade and found are
 // texts (JSON).
 // Events: select (images to be shown, or the RCC of a single one), input (images marked one after the other).

@@ -14,7 +14,7 @@ from page.results import Shown
 from page.texts import as_text
 from page.visitors import visitor_of
 from pipeline.reporting.markup import escaped
-from rccs.clusters import find_clusters, load_clusters
+from rccs.clusters import find_clusters, load_clusters, subjects_of
 from rccs.image_map import rcc_words
 from rccs.review.notes import (
     FIELDS,
@@ -28,9 +28,15 @@ from rccs.review.notes import (
     SpotNote,
     title,
 )
-from rccs.review.review import CHANGED, load_review, set_note
-from rccs.review.spot_notes import checked_conditions, folder_tested, load_spot_notes, set_spot_note
-from rccs.review.subjects import subjects_of
+from rccs.review.review import (
+    CHANGED,
+    checked_conditions,
+    folder_tested,
+    load_review,
+    load_spot_notes,
+    set_note,
+    set_spot_note,
+)
 from rccs.spots.weak_spots import read_conditions
 from store.output_folder import writing
 from store.runs import CLUSTERS, present_runs

@@ -18,7 +18,7 @@ from page.results import Shown
 from page.visitors import Window
 from pipeline.reporting.markup import filled
 from rccs.answers import commonest_confusion
-from rccs.clusters import sample, told_of
+from rccs.clusters import sample, subjects_of, told_of
 from rccs.confidence import (
     BOUND,
     confidence,
@@ -35,7 +35,6 @@ from rccs.gifs import gif_path, gif_shows
 from rccs.nearness import nearest_rccs
 from rccs.review.edits import merge_rccs
 from rccs.review.notes import title
-from rccs.review.subjects import subjects_of
 from support.text import count, printable
 
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"

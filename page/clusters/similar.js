@@ -14,11 +14,9 @@ async function ask(asked) {
   const mine = ++turned, of = large;
   const answer = await server.similar_to([of, props.seen, kind, asked]).catch(() => null);
   if (mine !== turned || large !== of) return;  // another image or kind was chosen meanwhile
-  const { says, images, missing, working } = answer || { says: "SAFE does not answer. Ask again.", images: [] };
+  const { says, images, working } = answer || { says: "SAFE does not answer. Ask again.", images: [] };
   told.textContent = says;
-  const compute = `Compute the features of ${missing === 1 ? "this image" : `these ${missing} images`}`;
-  work.replaceChildren(...(working ? [textButton("Stop", () => ask("stop"))] : []),
-    ...(missing ? [textButton(compute, () => ask("compute"))] : []));
+  work.replaceChildren(...(working ? [textButton("Stop", () => ask("stop"))] : []));
   list(images);
   if (working) setTimeout(() => { if (mine === turned) ask("wait"); }, AGAIN);
 }

@@ -1,7 +1,7 @@
 """What the enlarged image answers when it is asked for similar images: images that are right, improvement images.
 
-They are gathered once for each run, by a job with progress, and kept in memory, 1 kB for each. It reads only features
-that are in the cache; those that are not are computed if the engineer says so. (Failing images are listed in the grid.)
+They are gathered once for each run, by a job with progress, and kept in memory, 1 kB for each. (Failing images are
+listed in the grid.)
 """
 
 import threading
@@ -18,7 +18,7 @@ from support.text import count, printable
 TAB = "similar"  # of its jobs, which no tab follows: the enlarged image does
 KINDS = {RIGHT: "images that the network gets right", IMPROVEMENT: "improvement images"}
 N_SIMILAR = 12
-LOOK, COMPUTE, STOP = "look", "compute", "stop"  # what a window asks for; anything else: how far the work is
+LOOK, STOP = "look", "stop"  # what a window asks for; anything else: how far the work is
 ORDER = "Nearest first, by the distance in the space of PCA, which the selection of the unsafe set uses."
 NOT_SENT = (TypeError, ValueError, OverflowError, IndexError)  # scripts may send anything
 
@@ -46,14 +46,14 @@ class SimilarImages:
         Parameters
         ----------
         sent : list
-            The image's row, the run, the kind of images (of `KINDS`), and LOOK to find them with what is computed
-            already, COMPUTE to compute the rest, STOP to end that, or something else to hear how far it is.
+            The image's row, the run, the kind of images (of `KINDS`), and LOOK to find them, STOP to end that, or
+            something else to hear how far it is.
 
         Returns
         -------
         dict
             `says`, a sentence; `images`, each with its `index` among those compared, `name`, `told`, `distance` and a
-            `picture`; `missing`, of how many images the features are not computed; `working`, whether to ask again.
+            `picture`; `working`, whether to ask again.
         """
         try:
             shown, row, kind, asked = self._read(sent)
@@ -65,9 +65,9 @@ class SimilarImages:
         job = self._job(key)
         if asked == STOP and job:
             job.cancel()
-        elif not _runs(job) and (asked == COMPUTE or (asked == LOOK and self._known(key) is None)):
+        elif asked == LOOK and not _runs(job) and self._known(key) is None:
             try:
-                self._start(key, compute=asked == COMPUTE)
+                self._start(key)
             except SAFEError as error:
                 return _only(str(error))
             return _only("Starting …", working=True)
@@ -88,7 +88,7 @@ class SimilarImages:
             for index, distance in nearest_others(others, shown.clusters.points[row], N_SIMILAR)
         ]
         says = problem or _summary(others, KINDS[kind])
-        return {"says": says, "images": images, "missing": others.missing, "working": False}
+        return {"says": says, "images": images, "working": False}
 
     def picture(self, sent: object) -> str:
         """One of them, larger, as a data URI; empty if there is no such image. `sent`: row, run, kind and index."""
@@ -128,15 +128,14 @@ class SimilarImages:
         last = self._last
         return last[1] if last and last[0] == key else None
 
-    def _start(self, key: Key, *, compute: bool) -> None:
+    def _start(self, key: Key) -> None:
         """Gather images in a job; a SAFEError where other work is running."""
         settings = self._settings
 
         def work(job: Job) -> None:
             others = other_images(
-                settings.out, key.kind, compute=compute, within=settings.root, weights=settings.weights,
-                progress=job.progress,
-            )  # fmt: skip
+                settings.out, key.kind, within=settings.root, weights=settings.weights, progress=job.progress
+            )
             settings.results.shown(key.run)  # raises if they are of another run
             with self._lock:
                 self._gathered[key.kind] = key, others
@@ -155,13 +154,12 @@ def _runs(job: Job | None) -> bool:
 
 def _only(says: str, *, working: bool = False) -> dict[str, Any]:
     """An answer without images."""
-    return {"says": printable(says), "images": [], "missing": 0, "working": working}
+    return {"says": printable(says), "images": [], "working": working}
 
 
 def _summary(others: OtherImages, about: str) -> str:
     """How many images are compared, and which are not."""
     compared = f"Of {len(others.paths):,} {about}. {ORDER}" if others.paths else ""
-    missing = f"Not compared yet: {count(others.missing, 'image')}, whose features are not computed."
     unreadable = f"{count(others.unreadable, 'image')} could not be read."
-    parts = [compared, missing if others.missing else "", unreadable if others.unreadable else "", *others.notes]
+    parts = [compared, unreadable if others.unreadable else "", *others.notes]
     return " ".join(filter(None, parts))

@@ -16,7 +16,7 @@ from pipeline.reporting.markup import escaped
 from pipeline.reporting.weak_spots import row_html
 from rccs.gifs import spot_gif_path
 from rccs.review.notes import title
-from rccs.review.spot_notes import notes_elsewhere
+from rccs.review.review import notes_elsewhere
 from rccs.spots.weak_spots import WeakSpot, levels_of
 from support.text import count, printable
 

@@ -42,9 +42,9 @@ from page.visitors import Window, maker_of
 from pipeline.comparison import explain_failures
 from pipeline.descriptions import mend
 from pipeline.generation import generate_clusters
-from pipeline.reporting.elbow import elbow_svg
 from pipeline.reporting.markup import escaped, filled
-from pipeline.run_record import left_behind, nuisance_of, parameter_notes, prediction_notes, set_aside_notes
+from pipeline.reporting.provenance import elbow_svg
+from pipeline.run_record import left_behind, notes_of, nuisance_of
 from pipeline.summaries import cluster_summary, how_found
 from rccs.clusters import run_record
 from rccs.confidence import consensus_text, why_unknown
@@ -114,7 +114,7 @@ class ClustersTab:
             with gr.Column(elem_id="map-column"):
                 scripted("clusters/screen", "", elem_id="screen-bar")
                 self.images_view.lay_out_map()
-                self._views_bar = ViewsBar(settings)
+                self._views_bar = ViewsBar()
             with gr.Column(elem_id="reason-at-hand"):
                 self._rcc_view = RccView(settings)
                 self._spots.lay_out_one()
@@ -243,10 +243,8 @@ class ClustersTab:
     def _notes(self, results: Shown) -> str:
         """First the engineer's work that these clusters lack, since only its beginning is visible until opened."""
         clusters, out = results.clusters, self._settings.out
-        parameters = [f"Parameters: {note}" for note in parameter_notes(out)]
-        predictions = [f"Predictions: {note}" for note in prediction_notes(out)]
-        predictions += [f"Set aside: {note}" for note in set_aside_notes(out)]
-        notes = [left_behind(out), clusters.notice, results.problem, *parameters, *predictions, *gif_notes(clusters)]
+        told = [f"{note[0].upper()}{note[1:]}" for note in notes_of(out)]
+        notes = [left_behind(out), clusters.notice, results.problem, *told, *gif_notes(clusters)]
         return " ".join(filter(None, notes))
 
     def _show_rcc(self, results: Shown, chosen: int) -> dict:

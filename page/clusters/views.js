@@ -1,10 +1,9 @@
 // What the map and the cards show, in the address: filters and colouring of the map, which cards are shown and in which
-// order. A reload, the browser's buttons, a link and a saved view lead back to it. `tab`, `rcc` and `spot`, and `models` are
-// of tabs.js and screen.js. Value: what the address colours the map by.
+// order. A reload, the browser's buttons and a link lead back to it. `tab`, `rcc` and `spot` are of tabs.js and screen.js.
+// Value: what the address colours the map by.
 const DEFAULTS = { show: "all", order: "place", colour: "", filters: "{}" };
-const ELSEWHERE = ["tab", "models"];  // stay as they are whichever view is chosen
 const QUIET = 300;  // milliseconds: of a range that is dragged, the last one counts
-let changes = {}, timer = 0, views = {}, asked = "", coloured = "", lost = {};
+let changes = {}, timer = 0, coloured = "", lost = {};
 
 const say = (text) => { $("p").textContent = text; };
 
@@ -25,7 +24,6 @@ function write() {
   lost = {};
   say("");
   putInAddress(address);
-  mark();
 }
 
 document.addEventListener("safe-cards-shown", ({ detail }) => { keep("show", detail.show); keep("order", detail.order); });
@@ -41,7 +39,6 @@ function tell(event, detail) {
   lost = { ...lost, [event]: gone };
   const all = Object.values(lost).flat();
   say(all.length ? `The link asks for ${all.join(", ")}, which is not there any more.` : "");
-  mark();
 }
 
 const part = (name) => inAddress().get(name) ?? DEFAULTS[name];
@@ -65,66 +62,5 @@ document.addEventListener("safe-listed", ({ detail }) => { if (detail.kind === "
 document.addEventListener("safe-map-drawn", () => applyToMap(true));
 window.addEventListener("popstate", () => { applyToCards(); applyToMap(false); });
 
-// --- Saved views ------------------------------------------------------------------------------------------------
-
-function state() {
-  const address = inAddress();
-  for (const other of ELSEWHERE) address.delete(other);
-  return `${address}`;
-}
-
-// The one of which all is as it was saved is the one chosen.
-function mark() {
-  const here = state(), name = Object.keys(views).find((one) => views[one] === here);
-  $("select").value = name === undefined ? "" : `+${name}`;
-  $('[data-do="delete"]').hidden = name === undefined;
-}
-
-function list(answer) {
-  if (answer?.views) views = answer.views;
-  $("select").replaceChildren(new Option(Object.keys(views).length ? "not a saved one" : "none saved yet", ""),
-    ...Object.keys(views).map((name) => new Option(name, `+${name}`)));
-  mark();
-  say(answer ? answer.problem || "" : "SAFE does not answer. Try again.");
-  return Boolean(answer) && !answer.problem;
-}
-
-async function ask(...sent) {
-  try { return list(await server.saved_views(sent)); } catch { return list(null); }
-}
-
-function open(form) {
-  $("form").hidden = !form;
-  $('[data-do="name"]').hidden = form;
-  asked = "";
-  if (form) $("input").select();
-}
-
-async function save() {
-  if (timer) { clearTimeout(timer); write(); }
-  const name = $("input").value.trim().replace(/\s+/g, " "), again = asked === name;
-  const done = await ask("save", name, state(), again ? views[name] ?? "" : "");
-  asked = name;
-  if (done) { open(false); $('[data-do="name"]').focus(); say(`Saved as ${name}.`); }
-}
-
-$("select").addEventListener("change", (event) => {
-  const view = views[event.target.value.slice(1)];
-  if (!event.target.value || view === undefined) { mark(); return; }
-  const address = new URLSearchParams(view);
-  for (const other of ELSEWHERE) if (inAddress().has(other)) address.set(other, inAddress().get(other));
-  putInAddress(address);
-  window.dispatchEvent(new PopStateEvent("popstate"));
-});
-$("form").addEventListener("submit", (event) => { event.preventDefault(); save(); });
-$("form").addEventListener("keydown", (event) => { if (event.key === "Escape") { open(false); $('[data-do="name"]').focus(); } });
-element.addEventListener("focusin", (event) => { if (event.target.tagName === "SELECT") ask("list", "", "", ""); });
-element.addEventListener("click", (event) => {
-  const action = event.target.closest("[data-do]")?.dataset.do;
-  if (action === "name") open(true);
-  else if (action === "close") open(false);
-  else if (action === "delete") ask("delete", $("select").value.slice(1), "", "");
-});
-ask("list", "", "", "");
 applyToCards();
 if (document.querySelector("#map canvas")?.dataset.shown) applyToMap(true);

@@ -11,7 +11,7 @@ from page.visitors import visitor_of
 from pipeline.reporting.markup import escaped
 from pipeline.reporting.rounds import rounds_html
 from rccs.review.notes import LONGEST_SCOPE, SCOPE, Scope
-from rccs.review.scope import load_scope, set_scope
+from rccs.review.review import load_scope, set_scope
 from support.errors import SAFEError
 from support.text import printable
 

@@ -12,9 +12,9 @@ from page.report.register import lay_out_register
 from page.report.scope import lay_out_scope
 from page.results import check_links
 from pipeline.exports import export_here
+from pipeline.reporting.evidence.basis import write_evidence
 from pipeline.reporting.evidence.statement import EVIDENCE_FILE, present_basis
 from pipeline.reporting.evidence.verification import Finding, verify
-from pipeline.reporting.evidence.writing import write_evidence
 from pipeline.reporting.export import EXPORT_ZIP, REPORT_FILE
 from pipeline.reporting.freshness import Made, when_made
 from pipeline.reporting.markup import escaped, filled

@@ -12,7 +12,7 @@ from page.failures.view import WIDE, cell_in, matrix_cells
 from page.grid_view import Listed, ListedView, scripted_widget
 from page.jobs import VIEW, pane, put_away, reveal
 from page.retraining.plots import class_bars, learning_curves, shares_right
-from pipeline.reporting.confusions import OLD, TAKEN_BEFORE, TAKEN_NOW, matrices_of
+from pipeline.reporting.improvement import OLD, TAKEN_BEFORE, TAKEN_NOW, matrices_of
 from pipeline.reporting.markup import filled
 from rccs.review.notes import RccNote
 from support.errors import SAFEError

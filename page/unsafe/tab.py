@@ -90,8 +90,6 @@ class UnsafeTab(FormTab):
             ):
                 add(name, gr.Checkbox(label=label, info=info, min_width=230, elem_id=elem_id))
         with gr.Row():
-            column = "A column of the images' parameters.csv, such as the drive or the person"
-            text("spread", "spread-over", "Spread over", column, "person")
             likely = "With it, half of the images are ones that it is likely to get wrong"
             text("model", "select-model", "Model", likely, "/path/to/model.keras")
             folders = "A folder for each class; gives the accuracy as well"
@@ -242,8 +240,7 @@ class UnsafeTab(FormTab):
             improvement = settings.accept(fields["folder"])
             accepted: dict[str, Any] = {name: settings.accept(path) for name, path in paths.items()}
             remember(settings.out, TAB, {**fields, RUN: settings.results.marks().run})
-            spread_over = (fields["spread"] or "").strip()
-            chosen = SelectionSettings(quota=fields["quota"], spread_over=spread_over, **numbers)
+            chosen = SelectionSettings(quota=fields["quota"], **numbers)
             select_images(
                 improvement, settings.out, chosen,
                 leave_out_safe=bool(fields["leave_out"]), reasons=bool(fields["reasons"]), within=settings.root,

@@ -278,8 +278,7 @@ def write_copies(
     SAFEError
         There is something else, or it cannot be written to.
     """
-    target = _target(to)
-    check_target(target)
+    target = check_target(to)
     missing: list[Skipped] = []
 
     def files() -> Iterator[tuple[str, bytes]]:
@@ -332,18 +331,11 @@ def _write_zip(target: Path, files: Iterable[tuple[str, bytes]]) -> None:
         check_target(target)
 
 
-def _target(to: StrPath) -> Path:
-    target = path_of(to, "a place to export to")
-    if not target.name:
-        raise SAFEError(f"Expected a new folder to export to. Received: {target}. Choose one below it.")
-    return target
-
-
 # --- What may be replaced ---------------------------------------------------------------------------------------
 
 
-def check_target(to: StrPath) -> None:
-    """Check, before long work, that an export can be written to a folder or to a file name that ends in .zip.
+def check_target(to: StrPath) -> Path:
+    """The folder, or the file whose name ends in .zip, to export to; checked before long work.
 
     Raises
     ------
@@ -351,10 +343,12 @@ def check_target(to: StrPath) -> None:
         It exists and is not an unchanged export by SAFE. Exports by versions that left no mark cannot be distinguished
         from the engineer's own folders.
     """
-    target = _target(to)
+    target = path_of(to, "a place to export to")
+    if not target.name:
+        raise SAFEError(f"Expected a new folder to export to. Received: {target}. Choose one below it.")
     put_back(target)
     if not os.path.lexists(target):
-        return
+        return target
     is_zip = target.suffix.lower() == ".zip"
     try:
         fault = _fault_of_zip(target) if is_zip else _fault_of_folder(target)
@@ -365,6 +359,7 @@ def check_target(to: StrPath) -> None:
             f"Expected a new {'file' if is_zip else 'or empty folder'}, or an unchanged export by SAFE. Received: "
             f"{target} ({fault}). Choose another name, such as {free_name(target).name}."
         )
+    return target
 
 
 def _fault_of_folder(folder: Path) -> str:

@@ -20,7 +20,7 @@ from store.entries import last_number
 from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs
 from store.runs import KINDS as RUN_KINDS
 from support.errors import SAFEError
-from support.files import DAMAGED, regular
+from support.files import intact, regular
 
 PARTS: dict[str, tuple[str, tuple[str, ...]]] = {
     "clusters": ("the root cause clusters", (CLUSTERS,)),
@@ -98,10 +98,8 @@ def when_made(file: Path, digests: Callable[[], Mapping[str, str]]) -> Made | No
         state = regular(file).stat()
     except OSError:
         return None
-    try:
+    with intact(file, "Make it again."):
         beginning, missing = _of_export(file) if file.suffix == ".zip" else (_beginning(file), 0)
-    except DAMAGED as error:
-        raise SAFEError(f"{file} is damaged ({error}). Make it again.") from error
     return _made(beginning.decode("utf-8", "replace"), state.st_mtime, digests)._replace(
         size=state.st_size, missing=missing
     )

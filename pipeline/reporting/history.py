@@ -14,8 +14,7 @@ from typing import NamedTuple
 from rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, rccs_of
 from rccs.dbscan.outcome import NOISE
 from rccs.profiles import PROFILES_FILE
-from rccs.review.review import load_review
-from rccs.review.spot_notes import has_spot_notes
+from rccs.review.review import has_spot_notes, load_review
 from rccs.spots.rates import RATES_FILE
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_IMAGES_FILE, UNSAFE_SET_FILE

@@ -1,19 +1,28 @@
-"""The report's sections on steps 3 to 6: the unsafe set, and what retraining changed."""
+"""The report's sections on steps 3 to 6: the unsafe set, and what retraining changed.
+
+What was taken for what before and after is shown by both confusion matrices or, of many classes, by the confusions with
+the most images. `matrices_of` gives the matrices of the page as well.
+"""
 
 import contextlib
+import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 from markupsafe import Markup
 
-from pipeline.reporting.confusions import confusions_html
-from pipeline.reporting.markup import filled, picture_uri, warning
+from dnn.confusion import ConfusionMatrix, confusion_matrices
+from pipeline.reporting.markup import escaped, filled, picture_uri, warning
 from pipeline.reporting.material import Material
 from rccs.clusters import rccs_of
 from rccs.unsafe_set import UnsafeImage
 from selection import chosen_by_model
 from store.places import absolute
 from support.images import UNREADABLE
+from support.text import count
 from training import certainty
 from training.comparison import Share
 from training.result import Retraining, certainty_of, certainty_of_classes, claim_text
@@ -75,3 +84,61 @@ def _pairs(result: Retraining, folder: Path) -> Iterator[tuple[tuple[str, str], 
         for pair in one.examples[:MOST_PAIRS]:
             with contextlib.suppress(*UNREADABLE):
                 yield pair, [picture_uri(Path(absolute(path, folder)), *PAIR) for path in pair]
+
+
+MOST_IN_MATRIX = 10  # classes; a larger matrix does not fit on a printed page
+MOST_CONFUSIONS = 20  # listed where there are more classes
+TAKEN_BEFORE, TAKEN_NOW = "What was taken for what before", "And what is now"
+TAKEN_BOTH = "What was taken for what before, and what is now"
+OLD = "The retraining is of an earlier version, which did not keep all answers: the confusions cannot be shown."
+
+
+class Confused(NamedTuple):
+    """How many images of a class were taken for another one before, and are now."""
+
+    label: str
+    predicted: str
+    before: int
+    now: int
+
+
+def matrices_of(result: Retraining) -> tuple[ConfusionMatrix, ConfusionMatrix]:
+    """The confusion matrices before and after, with the same classes in the same order; there must be answers."""
+    _, label, before, after = (np.array(column) for column in zip(*result.answers, strict=True))
+    return confusion_matrices(label, before, after)
+
+
+def confused_before_and_now(result: Retraining) -> list[Confused]:
+    """Every confusion, those with the most images before and now together first, ties by name."""
+    before = Counter((row.label, row.before) for row in result.answers if row.label != row.before)
+    now = Counter((row.label, row.after) for row in result.answers if row.label != row.after)
+    found = [Confused(*pair, before[pair], now[pair]) for pair in before.keys() | now.keys()]
+    return sorted(found, key=lambda one: (-one.before - one.now, one.label, one.predicted))
+
+
+def confusions_html(result: Retraining) -> Markup:
+    """The confusions before and after; empty for a regression."""
+    if result.task != "classification":
+        return Markup("")
+    if not result.answers:
+        return Markup("<p class='soft small'>{}</p>").format(OLD)
+    if len({name for row in result.answers for name in row[1:]}) > MOST_IN_MATRIX:
+        return _list(confused_before_and_now(result))
+    before, now = matrices_of(result)
+    return filled(
+        "confusions.html",
+        matrices=[(TAKEN_BEFORE, before), (TAKEN_NOW, now)],
+        # Long names are broken where they have parts
+        names=[Markup(re.sub("([_/-])", r"\1<wbr>", escaped(name))) for name in before.names],
+        most=int(max(before.wrong.max(), now.wrong.max(), 1)),
+    )
+
+
+def _list(confused: list[Confused]) -> Markup:
+    listed, rest = confused[:MOST_CONFUSIONS], confused[MOST_CONFUSIONS:]
+    caption = TAKEN_BOTH
+    if rest:
+        sums = (sum(numbers) for numbers in zip(*(one[2:] for one in rest), strict=True))
+        listed.append(Confused(count(len(rest), "other confusion"), "", *sums))
+        caption += f": the {MOST_CONFUSIONS} confusions with the most images, before and now together"
+    return filled("confusions.html", listed=listed, caption=caption)

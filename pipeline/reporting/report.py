@@ -17,7 +17,6 @@ from typing import TypeVar
 
 from markupsafe import Markup
 
-from pipeline.reporting.cards import noise_section, rccs_section
 from pipeline.reporting.evidence.statement import present_basis
 from pipeline.reporting.export import REPORT_FILE
 from pipeline.reporting.first_page import first_page
@@ -26,19 +25,15 @@ from pipeline.reporting.heatmaps import heatmaps_section
 from pipeline.reporting.improvement import retraining_section, unsafe_set_section
 from pipeline.reporting.markup import filled, picture_uri
 from pipeline.reporting.material import Material, carded
-from pipeline.reporting.provenance import edits_section, run_section, skipped_section
-from pipeline.reporting.register import register_section, scope_section
+from pipeline.reporting.provenance import edits_section, register_section, run_section, scope_section, skipped_section
 from pipeline.reporting.rounds import rounds_html
-from pipeline.reporting.summary import summary_section
+from pipeline.reporting.summary import noise_section, rccs_section, summary_section
 from pipeline.reporting.weak_spots import confirmation_section, weak_spots_section
-from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample
+from rccs.clusters import RootCauseClusters, fingerprint, run_record, sample, subjects_of
 from rccs.confidence import BOUND
 from rccs.dbscan.outcome import NOISE
 from rccs.profiles import load_profiles
-from rccs.review.review import Review, all_edits, load_review
-from rccs.review.scope import load_scope
-from rccs.review.spot_notes import folder_tested, notes_of_run
-from rccs.review.subjects import subjects_of
+from rccs.review.review import Review, all_edits, folder_tested, load_review, load_scope, notes_of_run
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked

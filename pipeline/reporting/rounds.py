@@ -159,7 +159,7 @@ def _who(folder: Path, run: Run) -> tuple[str, ...]:
 def _model(image_root: Path) -> Path | None:
     """The model whose failures lie in a folder, or the table of its answers; None if SAFE did not collect them."""
     place = image_root.parent
-    record = read_record(place / ACCURACY_FILE, errors="surrogateescape") if image_root.name == FAILURES else {}
+    record = read_record(place / ACCURACY_FILE) if image_root.name == FAILURES else {}
     return Path(absolute(str(record["model"]), place)) if record.get("model") else None
 
 

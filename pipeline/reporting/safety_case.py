@@ -24,8 +24,7 @@ from pipeline.reporting.freshness import is_current, made_from
 from pipeline.reporting.report import write_report
 from rccs.clusters import rccs_of
 from rccs.review.notes import SCOPE, Scope, title
-from rccs.review.review import Review, load_review
-from rccs.review.scope import load_scope
+from rccs.review.review import Review, load_review, load_scope
 from rccs.spots.rates import RATES_FILE
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from rccs.unsafe_set import UNSAFE_SET_FILE

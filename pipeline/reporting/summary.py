@@ -1,4 +1,4 @@
-"""The report's first section: a table of the RCCs and the map of their images."""
+"""The report's sections of the RCCs: a table and the map of their images, and a card for each with five images."""
 
 from typing import Any
 
@@ -9,9 +9,19 @@ from pipeline.reporting.markup import filled
 from pipeline.reporting.material import LOOSE, Material, carded
 from rccs.answers import commonest_confusion
 from rccs.clusters import rccs_of
-from rccs.confidence import confidence, is_changed, is_loose, percent_down
+from rccs.confidence import (
+    confidence,
+    confidence_text,
+    is_changed,
+    is_loose,
+    near_text,
+    no_steady_groups,
+    no_steady_groups_text,
+    percent_down,
+)
 from rccs.dbscan.outcome import NOISE
 from rccs.image_map import load_map, map_points
+from rccs.nearness import nearest_rccs, rcc_centres
 from rccs.spots.rates import by_excess
 
 MOST_MAPPED = 4000  # points on the map
@@ -68,3 +78,30 @@ def _filled(places: np.ndarray, width: int, height: int, edge: int) -> np.ndarra
     room = np.array([width - 2 * edge, height - 2 * edge])
     extent = np.where(high > low, high - low, np.inf)
     return np.where(high > low, edge + (places - low) / extent * room, places)
+
+
+def rccs_section(known: Material) -> Markup:
+    """A card for each RCC that there is room for."""
+    rccs = carded(known.clusters, known.rates)
+    if not rccs:
+        none = no_steady_groups_text(known.clusters) or "There are none: all failing images are in no cluster."
+        return Markup("<p>{}</p>").format(none)
+    return filled(
+        "rccs.html", known=known, rccs=rccs, rest=len(rccs_of(known.clusters)) - len(rccs), loose=LOOSE,
+        centres=rcc_centres(known.clusters), selected=known.selected, row_of=_row_of(known), is_loose=is_loose,
+        common_confusion=commonest_confusion, confidence_text=confidence_text, near_text=near_text,
+        nearest_rccs=nearest_rccs,
+    )  # fmt: skip
+
+
+def noise_section(known: Material) -> Markup:
+    """The images in no cluster, and why they are in none."""
+    size = len(known.clusters.members(NOISE))
+    if not size:
+        return Markup("<p>Every failing image is in an RCC.</p>")
+    near, steady = confidence_text(known.clusters, NOISE), not no_steady_groups(known.clusters)
+    return filled("noise.html", known=known, size=size, near=near, steady=steady, row_of=_row_of(known))
+
+
+def _row_of(known: Material) -> dict[str, int]:
+    return {path: row for row, path in enumerate(known.clusters.paths)}

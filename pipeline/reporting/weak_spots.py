@@ -9,8 +9,8 @@ from markupsafe import Markup
 from pipeline.reporting.markup import filled, picture_uri, warning
 from pipeline.reporting.material import Material
 from pipeline.reporting.probes import probes_html
-from rccs.review.spot_notes import notes_elsewhere
-from rccs.review.subjects import subjects_of
+from rccs.clusters import subjects_of
+from rccs.review.review import notes_elsewhere
 from rccs.spots.weak_spots import levels_of
 
 SMALL = (96, 70)  # pixels and quality of pictures in a row

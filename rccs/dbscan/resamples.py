@@ -69,13 +69,8 @@ class Votes(NamedTuple):
 
     def joined(self, others: "Votes") -> "Votes":
         """These votes and those of other clusterings of the same samples."""
-        return Votes(
-            np.concatenate([self.labels, others.labels]),
-            np.concatenate([self.is_core, others.is_core]),
-            np.concatenate([self.weights, others.weights]),
-            self.n_samples,
-            self.further,
-        )
+        labels, is_core, weights = map(np.concatenate, zip(self[:3], others[:3], strict=True))
+        return self._replace(labels=labels, is_core=is_core, weights=weights)
 
 
 def n_samples(n_images: int) -> int:

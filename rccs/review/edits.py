@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
+from rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters, subjects_of
 from rccs.dbscan.outcome import NOISE
-from rccs.review.edited import reviewed
 from rccs.review.journal import (
     MAKING,
     SAYING,
@@ -21,14 +20,12 @@ from rccs.review.journal import (
     describe_edit,
     edits_in,
     made_as_one,
+    reviewed,
     standing,
     touches,
 )
 from rccs.review.notes import RccNote, Scope, SpotNote, combined, merged_note, tidy_note, title
-from rccs.review.review import CHANGED, Review, read_review
-from rccs.review.scope import read_scope
-from rccs.review.spot_notes import read_spot_note
-from rccs.review.subjects import subjects_of
+from rccs.review.review import CHANGED, Review, read_review, read_scope, read_spot_note
 from store.database import changing
 from store.entries import append, present_entries
 from store.output_folder import save_files, writing

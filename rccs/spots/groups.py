@@ -1,4 +1,4 @@
-"""Images that are not independent: those of one person, track, drive or lesion tend to fail together.
+"""Images that are not independent, those of one person, track or drive; and failing given the class.
 
 100 images of a person say less about sunglasses than one image of each of 100 persons. Groups of images and what the
 DNN gets wrong in; how likely a higher rate is by chance, and intervals of rates, out. Two tests are made:
@@ -12,11 +12,17 @@ DNN gets wrong in; how likely a higher rate is by chance, and intervals of rates
 A condition may be of either kind, so that the better one counts, at half the error rate. What was tried:
 docs/decisions/033-groups.md.
 
+*Given the class*: where classes are wrong at different rates, whatever goes with a class goes with failing. In
+comparison with images of the same class this is left out. The rate that is *expected* under a condition is that of its
+images if each class failed there as often as everywhere (indirect standardisation). The odds of failing are compared
+within classes, and the chance of so many failures is that of drawing as many images from each class.
+
 Sources: Donner & Klar, "Design and Analysis of Cluster Randomization Trials", 2000 (the correlation by analysis of
 variance); Rao & Scott, Biometrics 48(2), 1992 (the number of images); Mantel & Haenszel, J. Natl. Cancer Inst. 22(4),
-1959 (within groups); Korn & Graubard, Survey Methodology 24(2), 1998 (the interval).
+1959 (within groups and classes); Korn & Graubard, Survey Methodology 24(2), 1998 (the interval).
 """
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -272,3 +278,73 @@ def grouped(name: str, values: Sequence[Sequence[str]], *, column: str = "") -> 
     unknown = of < 0
     of[unknown] = len(known) + np.arange(unknown.sum())
     return Groups(name, of, column), int(unknown.sum())
+
+
+class GivenClass(NamedTuple):
+    """Failing under a condition, in comparison with images of the same classes.
+
+    Attributes
+    ----------
+    expected : float
+        The rate that the classes alone would give.
+    odds : float
+        The odds of failing where the condition holds, over those of images of the same class elsewhere; infinite if
+        all are wrong there, None if no class has images of both kinds.
+    """
+
+    expected: float
+    odds: float | None
+
+
+def given_class(classes: np.ndarray, wrong: np.ndarray, holds: np.ndarray) -> GivenClass:
+    """Compare the images for which a condition holds with others of their classes.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_images,), int
+        From 0.
+    wrong, holds : ndarray of shape (n_images,), bool
+        `holds` of at least one image.
+    """
+    sizes, failing = np.bincount(classes), np.bincount(classes, wrong)
+    there = np.bincount(classes[holds], minlength=len(sizes))
+    wrong_there = np.bincount(classes[holds & wrong], minlength=len(sizes))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = np.nansum(there * failing / sizes) / there.sum()
+        right_elsewhere = sizes - failing - (there - wrong_there)
+        for_it = np.nansum(wrong_there * right_elsewhere / sizes)
+        against = np.nansum((there - wrong_there) * (failing - wrong_there) / sizes)
+        odds = float(for_it / against)
+    return GivenClass(float(expected), None if math.isnan(odds) else odds)
+
+
+def chance_given_class(
+    classes: np.ndarray, wrong: np.ndarray, holds: np.ndarray, groups: np.ndarray | None = None
+) -> float:
+    """How likely as many images are wrong where a condition holds, if within each class it does not matter.
+
+    Parameters
+    ----------
+    classes, wrong, holds
+        As for `given_class`.
+    groups : ndarray of shape (n_images,), int, optional
+        Of images that are not independent. As in `groups.chance_of_more`, the better counts of two comparisons at half
+        the error rate: one within groups, and one of so many images as the difference is worth.
+    """
+    seen = np.array([np.count_nonzero(wrong & holds)])
+    if groups is None:
+        return _chance(classes, wrong, holds, seen)
+    told = tally(groups, wrong)
+    there = _counted(groups, holds)
+    effect = float(design_effect(there, told, told.correlation)[0])
+    cells = classes * (int(groups.max()) + 1) + groups
+    return min(2 * min(_chance(classes, wrong, holds, seen, effect), _chance(cells, wrong, holds, seen)), 1.0)
+
+
+def _chance(of: np.ndarray, wrong: np.ndarray, holds: np.ndarray, seen: np.ndarray, effect: float = 1.0) -> float:
+    return float(chance_within(_counted(of, holds), seen, tally(of, wrong), effect)[0])
+
+
+def _counted(of: np.ndarray, holds: np.ndarray) -> np.ndarray:
+    """Images where a condition holds of each group, or class, that has any images: shape (1, n_groups)."""
+    return np.bincount(of, holds)[None, np.bincount(of) > 0]

@@ -16,9 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rccs.spots.classes import chance_given_class, given_class
 from rccs.spots.conditions import LEAST_TESTED, Literal, Tried, literals_of
-from rccs.spots.groups import Groups, Tally, chance_of_more
+from rccs.spots.groups import Groups, Tally, chance_given_class, chance_of_more, given_class
 
 MOST_SPOTS = 15
 ERROR_RATE = 0.05  # chance to find anything where right and wrong are independent of everything

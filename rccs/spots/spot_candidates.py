@@ -19,8 +19,8 @@ from features.attributes import ATTRIBUTES
 from rccs.clusters import RootCauseClusters
 from rccs.dbscan.neighbours import Points
 from rccs.parameters import find_parameters, numbers_of, read_texts
+from rccs.projected import attributes_of
 from rccs.spots.conditions import Literal
-from rccs.spots.known_values import attributes_of
 from rccs.spots.weak_spots import WeakSpot
 from rccs.unsafe_set import UnsafeImage
 from support.errors import SAFEError

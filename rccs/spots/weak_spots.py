@@ -10,7 +10,7 @@ chance, and this is the rate that a weak spot is shown with.
 
 Some classes are wrong more often than others, and whatever goes with such a class goes with failing. Thus there are two
 levels: what the classes say, and what makes failing likelier in comparison with images of the same class (see
-`classes.py`). For the second level the search begins anew, since a class that was found holds what happens inside it.
+`groups.py`). For the second level the search begins anew, since a class that was found holds what happens inside it.
 
 Images of one person or drive are not independent. If it is known which are, both comparisons are also made between
 groups or within them (see `groups.py`), which leaves out what only holds for persons on whom the DNN fails anyway.
@@ -26,9 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from rccs.spots.classes import given_class
 from rccs.spots.conditions import Literal
-from rccs.spots.groups import Groups, counted, in_words, tally
+from rccs.spots.groups import Groups, counted, given_class, in_words, tally
 from rccs.spots.search import ERROR_RATE, EXPONENT, MOST_SPOTS, Search, Searched, SearchWithinClasses
 from store.runs import Run, reading_file
 from support.errors import SAFEError
@@ -66,7 +65,7 @@ class WeakSpot(NamedTuple):
     group : str
         What a group is, such as `person`. If groups are not known, what they may be.
     expected, odds : float
-        As in `classes.GivenClass`. None if there are no classes, or if the condition is about nothing else.
+        As in `groups.GivenClass`. None if there are no classes, or if the condition is about nothing else.
     new_rate, new_low, new_high : float
         The rate that is expected of new images, and its 95 % interval (see `new_images.py`). None if unknown.
     """
@@ -305,14 +304,12 @@ def levels_of(spots: Sequence[WeakSpot]) -> list[tuple[str, range]]:
 
 def spots_text(spots: Sequence[WeakSpot]) -> str:
     """The text of `weak_spots.csv`."""
-    rows = (
-        (
-            rank, spot.where, spot.tested, spot.wrong, spot.rate, spot.low, spot.high, spot.elsewhere,
-            json.dumps(spot.literals, ensure_ascii=False), spot.groups or None, spot.group, spot.expected, spot.odds,
-            spot.new_rate, spot.new_low, spot.new_high,
-        )
-        for rank, spot in enumerate(spots, 1)
-    )  # fmt: skip
+    rows = []
+    for rank, spot in enumerate(spots, 1):
+        conditions = json.dumps(spot.literals, ensure_ascii=False)
+        further = {"rank": rank, "where": spot.where, "rate": spot.rate, "conditions": conditions}
+        known = spot._asdict() | further | {"groups": spot.groups or None}
+        rows.append([known[name] for name in COLUMNS])
     return table_text(COLUMNS, rows)
 
 

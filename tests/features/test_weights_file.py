@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from features.extractor import CONV_LAYERS
-from features.weights_file import read_weights
+from features.network import read_weights
 from support.errors import SAFEError
 
 BLOCKS = ((2, 2), (3, 2), (4, 3), (5, 3), (5, 3))  # (channels, layers) of each block

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from pipeline.reporting.evidence.writing import write_evidence
+from pipeline.reporting.evidence.basis import write_evidence
 from rccs.clusters import RootCauseClusters, fingerprint
 from rccs.gifs import write_gifs
 from rccs.review.review import load_review

@@ -14,8 +14,7 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from rccs.review.edits import undo_edit
 from rccs.review.journal import standing
 from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import load_review, set_note
-from rccs.review.spot_notes import load_spot_notes, set_spot_note
+from rccs.review.review import load_review, load_spot_notes, set_note, set_spot_note
 from tests.helpers import visiting
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scene

@@ -12,8 +12,7 @@ from rccs.clusters import RootCauseClusters, fingerprint, save_clusters
 from rccs.image_map import MapPositions, load_map, map_method, map_points, save_map
 from rccs.review.edits import merge_rccs, move_images
 from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import all_edits, load_review, set_note
-from rccs.review.spot_notes import load_spot_notes, set_spot_note
+from rccs.review.review import all_edits, load_review, load_spot_notes, set_note, set_spot_note
 from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WeakSpot
 from rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set

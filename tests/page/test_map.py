@@ -11,8 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from page.assets import asset, script
 from page.clusters.images import MAP_SCRIPTS
 from page.texts import as_text
-from rccs.image_map import COLOURS, STEPS, colour_apart, packed
-from rccs.map_filters import map_filters
+from rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed
 
 N = 20_000
 SMOOTH = 50  # milliseconds for a frame

@@ -15,8 +15,7 @@ from playwright.sync_api import Browser, Page, expect
 from pipeline.run_record import given_parameters, groups_of
 from rccs.clusters import load_clusters, run_record, save_clusters
 from rccs.review.notes import SpotNote
-from rccs.review.review import load_review
-from rccs.review.spot_notes import notes_of_run
+from rccs.review.review import load_review, notes_of_run
 from rccs.spots.conditions import Literal
 from rccs.spots.weak_spots import WeakSpot
 from reasons.comparison import load_reasons, save_reasons

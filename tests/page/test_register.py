@@ -11,8 +11,7 @@ from page.report.scope import lay_out_scope
 from page.results import Results
 from rccs.clusters import save_clusters
 from rccs.review.notes import RccNote, Scope
-from rccs.review.review import load_review, set_note
-from rccs.review.scope import load_scope, set_scope
+from rccs.review.review import load_review, load_scope, set_note, set_scope
 from tests.helpers.browsing import FAKED, generate, opened, served_from, wait_until
 from tests.helpers.laid_out import laid_out
 

@@ -97,7 +97,7 @@ def test_right_and_improvement_images_are_shown_beside_a_failing_one_with_class_
 
 
 @pytest.mark.slow
-def test_features_that_are_missing_are_computed_on_request_and_with_progress(browser, tmp_path):
+def test_features_that_are_missing_are_computed_with_progress(browser, tmp_path):
     case = draw_case(tmp_path / "answered")
     with served_from(tmp_path, tool=FAKED, delay=0.5) as served, opened(browser, served) as page:
         cluster(page, served, case)
@@ -105,13 +105,9 @@ def test_features_that_are_missing_are_computed_on_request_and_with_progress(bro
         dialog = enlarge(page, "snow_01")
         dialog.get_by_role("button", name="Right").click()
         told = dialog.locator(".safe-similar-told")
-        expect(told).to_contain_text("Not compared yet: 48 images, whose features are not computed.")
-        expect(dialog.locator(".safe-similar-list button")).to_have_count(0)
-        dialog.get_by_role("button", name="Compute the features of these 48 images").click()
         expect(dialog.get_by_role("button", name="Stop")).to_be_visible()
         expect(told).to_contain_text("Extracting features")
         expect(dialog.locator(".safe-similar-list button")).to_have_count(12)
-        expect(told).not_to_contain_text("Not compared yet")
 
 
 def test_what_a_script_sends_is_checked_and_other_runs_are_refused(fake_network, draw_folder, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.descriptions import known_parameters
 from pipeline.generation import ClusteringSettings, generate_clusters
-from pipeline.run_record import prediction_notes
+from pipeline.run_record import notes_of
 from rccs.clusters import load_clusters, run_record
 from rccs.review.review import load_review
 from support.errors import SAFEError
@@ -44,7 +44,7 @@ def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_n
         )
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
     assert clusters.answers is None
-    assert "a confidence from 0 to 1" in prediction_notes(case.out)[0]
+    assert "a confidence from 0 to 1" in notes_of(case.out)[0]
 
 
 def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
@@ -52,9 +52,9 @@ def test_images_without_a_prediction_and_images_that_are_right_are_told(case):
     lines = [line for line in lines if "night_03" not in line and "snow_01" not in line]
     case.table.write_text("\n".join([*lines, "snow/snow_01.png,snow,snow,0.9,true"]) + "\n")
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
-    assert prediction_notes(case.out) == [
-        "All figures are of 73 of 74 images: others have no row.",
-        "Without a prediction: 1 of 26 images.",
-        "Right according to the predictions: 1 of 26 images.",
+    assert notes_of(case.out) == [
+        "predictions: All figures are of 73 of 74 images: others have no row.",
+        "predictions: Without a prediction: 1 of 26 images.",
+        "predictions: Right according to the predictions: 1 of 26 images.",
     ]
     assert clusters.told(clusters.paths.index("night/night_03.png")) == ""

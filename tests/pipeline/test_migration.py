@@ -3,7 +3,7 @@
 `tests/data/analysis-before.tar.gz` was written by that version in the folder `/tmp/safe-example/analysis`, and
 `analysis-before.json` says what its own functions read there. Three runs, the first of which was opened again: with
 names, verdicts, edits that were taken back and done again, labels, one of which was typed into the table, three
-retrainings, two rounds of failures, forms and views. The GIFs were left out.
+retrainings, two rounds of failures and forms. The GIFs were left out.
 """
 
 import json
@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 import SAFE_Tool
-from page.clusters.views import load_views
 from page.forms import remembered
 from page.serving.analyses import names_in
 from page.serving.shelf import delete, duplicate
@@ -30,8 +29,7 @@ from rccs.clusters import fingerprint, run_record
 from rccs.image_map import load_map
 from rccs.review.edits import Maker, redo_edit, undo_edit
 from rccs.review.journal import MAKING, standing
-from rccs.review.review import all_edits, load_review
-from rccs.review.spot_notes import load_spot_notes
+from rccs.review.review import all_edits, load_review, load_spot_notes
 from rccs.unsafe_set import load_unsafe_set
 from reasons.comparison import load_reasons
 from store.database import DATABASE_FILE
@@ -144,7 +142,6 @@ def check(folder: Path) -> None:
     expected = moved(EXPECTED, folder)
     tabs = {tab: remembered(folder, tab) for tab in expected["forms"]}
     assert tabs == expected["forms"]
-    assert load_views(folder) == expected["views"]
     assert [list(note[:5]) for note in load_spot_notes(folder).values()] == expected["spot_notes"]
     *kept, typed = [list(label) for label in load_kept_labels(folder)]  # the last one was typed into the table
     assert kept == [label for label in expected["kept_labels"] if label[:3] != typed[:3]]
@@ -206,12 +203,12 @@ def test_edits_can_be_undone_and_redone_as_before(before):
 def test_files_of_somebody_else_are_neither_read_nor_moved(before):
     mark = before / ".safe.json"
     record = json.loads(mark.read_text())
-    record["files"].remove("views.json")
+    record["files"].remove("forms.json")
     mark.write_text(json.dumps(record))
     (before / "map.npz.txt").write_text("mine")
     migrate(before)
-    assert load_views(before) == {}
-    assert {"views.json", "map.npz.txt"} <= names_in_folder(before)
+    assert remembered(before, "retraining") != moved(EXPECTED, before)["forms"]["retraining"]
+    assert {"forms.json", "map.npz.txt"} <= names_in_folder(before)
 
 
 def test_what_that_version_had_begun_to_rename_is_completed(before):
@@ -265,7 +262,7 @@ def test_stopped_at_any_point_it_is_complete_after_the_next_time(packed, tmp_pat
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("name", [*OF_RUNS, "image_labels.csv", "views.json", ".safe.json"])
+@pytest.mark.parametrize("name", [*OF_RUNS, "image_labels.csv", ".safe.json"])
 def test_a_damaged_file_is_named_and_the_rest_can_be_opened_without_it(before, name):
     whole = (before / name).read_bytes()
     (before / name).write_bytes(b"\xff{broken" if name.endswith((".npz", ".json")) else b'rcc,"broken\n')

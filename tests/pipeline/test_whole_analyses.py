@@ -14,8 +14,7 @@ from pipeline.reporting.report import write_report
 from rccs.clusters import load_clusters, save_clusters
 from rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import load_review, set_note
-from rccs.review.spot_notes import set_spot_note
+from rccs.review.review import load_review, set_note, set_spot_note
 from rccs.unsafe_set import UNSAFE_SET_FILE
 from store.output_folder import save_files
 from store.runs import CLUSTERS, open_clusters, present_runs

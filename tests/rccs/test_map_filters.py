@@ -3,7 +3,7 @@ import json
 
 import numpy as np
 
-from rccs.map_filters import BINS, MOST_FILTERS, UNKNOWN, map_filters
+from rccs.image_map import BINS, MOST_FILTERS, UNKNOWN, map_filters
 
 
 def only(column) -> dict:

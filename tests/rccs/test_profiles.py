@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pipeline.generation import ClusteringSettings, generate_clusters
-from pipeline.run_record import parameter_notes
+from pipeline.run_record import notes_of
 from rccs.parameters import Parameters
 from rccs.profiles import (
     PROFILES_FILE,
@@ -137,7 +137,7 @@ def test_a_run_describes_its_rccs_by_the_table_beside_the_images(fake_network, d
     (tmp_path / "case" / "parameters.csv").write_bytes(b"\xff\xfe")
     generate_clusters(folder, out, progress=lambda *step: None)
     assert not any(f.parameter == "scene" for profile in load_profiles(out) for f in profile.findings)
-    assert "Expected parameters" in parameter_notes(out)[0]
+    assert "Expected parameters" in notes_of(out)[0]
 
     # One that was named is refused before the long work.
     before = fake_network.images_seen

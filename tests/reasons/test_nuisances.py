@@ -10,7 +10,7 @@ import pytest
 from pipeline.comparison import explain_failures
 from pipeline.generation import ClusteringSettings, generate_clusters
 from pipeline.improvement import select_images
-from pipeline.run_record import nuisance_of, set_aside_notes
+from pipeline.run_record import notes_of, nuisance_of
 from pipeline.summaries import how_found, selection_summary
 from rccs.answers import CONFIDENCE, Answers
 from rccs.clusters import RootCauseClusters, load_clusters, run_record
@@ -65,7 +65,7 @@ def test_what_hides_the_reason_is_offered_and_set_aside(people):
     assert purity(clusters, person_of) < 0.5
     assert purity(clusters, is_dark) > 0.95
     assert "without person" in how_found(clusters)
-    assert set_aside_notes(people.out) == []
+    assert not any(note.startswith("set aside: ") for note in notes_of(people.out))
     record = run_record(people.out)["set_aside"]
     assert (record["names"], record["fitted_to"], record["right"]) == (["person"], 160, 80)
     explain_failures(people.out)
@@ -104,7 +104,7 @@ def test_without_predictions_it_is_fitted_to_the_failing_images_alone_and_this_i
     settings = ASIDE._replace(parameters=people.parameters)
     clusters = generate_clusters(people.failing, people.out, settings)
     assert purity(clusters, is_dark) > 0.95
-    assert "from the failing images alone" in set_aside_notes(people.out)[0]
+    assert "from the failing images alone" in notes_of(people.out)[-1]
     assert run_record(people.out)["set_aside"]["fitted_to"] == 80
     with pytest.raises(SAFEError, match="Received: label"):
         generate_clusters(people.failing, people.out, settings._replace(set_aside=("label",)))

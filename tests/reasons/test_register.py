@@ -10,8 +10,7 @@ from pipeline.reporting.report import report_html
 from rccs.review.edits import merge_rccs, undo_edit
 from rccs.review.journal import describe_edit
 from rccs.review.notes import LONGEST_TEXT, REGISTER, RccNote
-from rccs.review.review import all_edits, load_review, set_note
-from rccs.review.spot_notes import set_spot_note
+from rccs.review.review import all_edits, load_review, set_note, set_spot_note
 from reasons.confirmation import CONFIRMATION_FILE
 from reasons.register import REGISTER_FILE, changes_in, load_register, take_over, write_register
 from SAFE_Tool import main

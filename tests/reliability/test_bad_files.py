@@ -32,14 +32,13 @@ from dnn.model import load_dnn
 from page.results import Results
 from page.serving.shelf import duplicate
 from pipeline.descriptions import mend
-from pipeline.run_record import parameter_notes
+from pipeline.run_record import notes_of
 from rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters
 from rccs.image_map import MAP_FILE, load_map
 from rccs.parameters import PARAMETERS_FILE, read_parameters
 from rccs.profiles import PROFILES_FILE, load_profiles
 from rccs.review.notes import RccNote
-from rccs.review.review import all_edits, load_review, set_note
-from rccs.review.spot_notes import load_spot_notes
+from rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from rccs.unsafe_set import (
     SELECTION_FILE,
     UNSAFE_SET_FILE,
@@ -101,7 +100,7 @@ def written(tmp_path_factory, clustered_once) -> Path:
     folder.joinpath(PARAMETERS_FILE).write_text("image,light\nnight_00.png,1\nnight_01.png,2\n")
     folder.joinpath(LABELS_TABLE).write_text("image,label\n0.png,red\n")
     state = np.random.default_rng(0).bit_generator.state
-    save_checkpoint(folder / CHECKPOINT_FILE, "key", Checkpoint([[0.0] * 5] * 2, 1, 0.5, state, [np.ones(3)], []))
+    save_checkpoint(folder / CHECKPOINT_FILE, "key", Checkpoint([[0.0] * 5] * 2, 1, state, [np.ones(3)], []))
     failing = (Failure("failures/red/=1.png", "red/=1.png", "red", "blue", 0.5),)
     names = ("blue", "red")
     (tmp_path / "red").mkdir()
@@ -151,7 +150,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     CHECKPOINT_FILE: lambda folder: load_checkpoint(folder / CHECKPOINT_FILE, "key"),
     FAILURES_FILE: load_failures,
     ACCURACY_FILE: load_failures,
-    RUN: lambda folder: parameter_notes(folder),
+    RUN: lambda folder: notes_of(folder),
 }
 
 

@@ -38,10 +38,9 @@ from rccs.clusters import (
     load_clusters,
 )
 from rccs.dbscan.outcome import NOISE
-from rccs.review import edited, edits, review
-from rccs.review.edited import reviewed
+from rccs.review import edits, journal, review
 from rccs.review.edits import Maker, merge_rccs, move_images, redo_edit, undo_edit
-from rccs.review.journal import MAKING, SAYING, Edit, standing, touches
+from rccs.review.journal import MAKING, SAYING, Edit, reviewed, standing, touches
 from rccs.review.notes import RccNote
 from rccs.review.review import CHANGED, Kept, Review, all_edits, load_review, set_note
 from rccs.unsafe_set import FILENAMES_FILE, UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, unsafe_table
@@ -850,7 +849,7 @@ class Fakes:
             monkeypatch.setattr(drawing, "write_gifs", self._write_gifs)
         monkeypatch.setattr(descriptions, "gif_shows", lambda *_: True)
         monkeypatch.setattr(improvement, "select_unsafe_set", _select)
-        monkeypatch.setattr(edited, "rcc_reach", lambda *_: [0.0])
+        monkeypatch.setattr(journal, "rcc_reach", lambda *_: [0.0])
         self._loaded: dict[bytes, RootCauseClusters] = {}
         for module in (history, review, edits, generation):
             monkeypatch.setattr(module, "load_clusters", self._load_clusters)

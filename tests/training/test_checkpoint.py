@@ -88,7 +88,7 @@ def test_a_damaged_or_hostile_state_is_not_taken(dnn, tmp_path):
     for place in np.linspace(0, len(whole) - 1, 25).astype(int):
         file.write_bytes(whole[:place])
         assert load_checkpoint(file, "any") is None
-    state = Checkpoint([[0, 0.5, 0.5, 0.5, 0.1]], 0, 0.0, np.random.default_rng().bit_generator.state, [], [])
+    state = Checkpoint([[0, 0.5, 0.5, 0.5, 0.1]], 0, np.random.default_rng().bit_generator.state, [], [])
     save_checkpoint(file, "k", state)
     assert load_checkpoint(file, "k") is not None
     assert load_checkpoint(file, "other") is None

@@ -16,8 +16,8 @@ import h5py
 import numpy as np
 
 from features.extractor import DENSE_LAYERS
+from features.network import LayerWeights, conv_shapes, read_weights
 from features.weights import choose_extractor
-from features.weights_file import LayerWeights, conv_shapes, read_weights
 from support.errors import SAFEError
 from support.files import replacing
 

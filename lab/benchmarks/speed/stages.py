@@ -35,8 +35,7 @@ from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.projection import Projection, fit_projection
 from rccs.dbscan.relevance import relevant_directions
-from rccs.dbscan.silhouettes import balanced_silhouettes
-from rccs.dbscan.tuning import MIN_SAMPLES_TRIED
+from rccs.dbscan.tuning import MIN_SAMPLES_TRIED, balanced_silhouettes
 from rccs.gifs import write_gifs
 from selection import SelectionSettings, quotas, select_unsafe_set
 from support.contents import content_key

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from features.network import conv_shapes, read_weights
 from features.weights import choose_extractor
-from features.weights_file import conv_shapes, read_weights
 from lab.benchmarks.clusters.__main__ import RIVALS, main, measure_quality, oracle, run_methods
 from lab.benchmarks.clusters.scenarios import SCENARIOS, SMALLEST_SHARE, disturb, draw_shares, make_mix
 from lab.benchmarks.clusters.stand_in import main as write_stand_in

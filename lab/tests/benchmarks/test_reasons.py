@@ -256,7 +256,7 @@ def measured(tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measuring, "compare_with_right", from_memory)
-        patch.setattr("reasons.comparison.recall_extractor", lambda name, identity, weights=None: _Sized())
+        patch.setattr("rccs.clusters.recall_extractor", lambda name, identity, weights=None: _Sized())
         result = measure_case(case, work, nuisance="person", shuffles=1)
         assert measure_case(case, work, nuisance="person", shuffles=1) == result
     return result

@@ -2,6 +2,9 @@
 
 All of it by SHA-256: images, models, weights, tables, the files of all runs, and the last entry of the chain, which
 covers all entries. It has no time of its own: the same state gives the same predicate.
+
+`write_evidence` writes it: first what the results rest on, then the report, which names that by its digest, then the
+evidence, which names the report by its digest. So each names the other, and nothing names itself.
 """
 
 import contextlib
@@ -14,11 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from features.weights import weights_on_disk
-from pipeline.reporting.evidence.statement import LISTS_FOLDER, last_of
+from pipeline.reporting.evidence.signature import ENVELOPE_FILE, envelope_text, signer_of
+from pipeline.reporting.evidence.statement import (
+    EVIDENCE_FILE,
+    LISTS_FOLDER,
+    digest_of_predicate,
+    last_of,
+    results_in,
+    statement_text,
+)
+from pipeline.reporting.export import REPORT_FILE
+from pipeline.reporting.freshness import is_current, made_from
+from pipeline.reporting.report import write_report
 from rccs.clusters import RUN_FILE, load_clusters, run_record, versions
 from rccs.rounds import beside
 from rccs.unsafe_set import SELECTION_FILE, load_unsafe_set
-from store.entries import digests_of
+from store.database import DATABASE_FILE
+from store.entries import check_entries, digests_of
+from store.output_folder import check_own, is_outdated, save_files, working
 from store.places import absolute, relative
 from store.runs import (
     CLUSTERS,
@@ -33,9 +49,9 @@ from store.runs import (
     runs_of,
 )
 from support.errors import SAFEError
-from support.files import encoded, read_record, regular
+from support.files import encoded, prepare_folder, read_record, regular
 from support.images import find_images
-from support.progress import Progress
+from support.progress import Progress, no_progress
 from support.run_folder import ACCURACY_FILE
 from training.result import MODELS_FOLDER, RETRAINING_FILE, load_retraining
 
@@ -61,12 +77,7 @@ def basis_of(folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str
     number, digest = last_of(digests_of(folder))
     present, files = present_runs(folder), dict[str, str]()
     for run in (run for kind in KINDS for run in runs_of(folder, kind)):
-        for name, of_file in run.files.items():
-            run_file(run, name)  # raises if it is not as it was written
-            files[f"{RUNS_FOLDER}/{run.number}/{name}"] = of_file
-        if not run.files:  # of a version that kept no digests of them
-            there = sorted(path for path in run.folder.glob("*") if path.is_file())
-            files |= {f"{RUNS_FOLDER}/{run.number}/{path.name}": sha256_if_there(path) for path in there}
+        files |= {f"{RUNS_FOLDER}/{run.number}/{name}": of_file for name, of_file in _files_of(run).items()}
     sets, others = _known(folder, present)
     images, lists = _images(folder, sets, progress)
     files |= {name: hashlib.sha256(encoded(text)).hexdigest() for name, text in lists.items()}
@@ -83,6 +94,16 @@ def basis_of(folder: Path, progress: Progress) -> tuple[dict[str, Any], dict[str
     return predicate, lists
 
 
+def _files_of(run: Run) -> dict[str, str]:
+    """The digests of a run's files; a SAFEError if one is not as it was written."""
+    for name in run.files:
+        run_file(run, name)
+    if run.files:
+        return run.files
+    # Of a version that kept no digests of them
+    return {path.name: sha256_if_there(path) for path in sorted(run.folder.glob("*")) if path.is_file()}
+
+
 def _known(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Place]]:
     """The sets of images, and the models, weights and tables by what they are, as far as the analysis knows them.
 
@@ -97,7 +118,7 @@ def _known(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Place]
         tables = {name: record.get(name, {}).get("source") for name in ("predictions", "parameters", "set_aside")}
         files |= {name: beside(table, clusters.image_root) for name, table in tables.items() if table}
         files["weights"] = weights_on_disk(clusters.extractor, clusters.extractor_identity, weights=clusters.weights)
-    known, place = read_record(accuracy, errors="surrogateescape"), accuracy.parent
+    known, place = read_record(accuracy), accuracy.parent
     files["model under test"] = absolute(str(known.get("model", "")), place)
     roots["tested"] = roots.get("tested") or absolute(str(known.get("test_root", "")), place)
     if CONFIRMATION in runs:
@@ -106,7 +127,7 @@ def _known(folder: Path, runs: dict[str, Run]) -> tuple[_Sets, dict[str, _Place]
     if SELECTION in runs:
         unsafe = load_unsafe_set(folder)
         files["selected by"] = unsafe.model
-        sets["unsafe"] = (unsafe.improvement_root, [image.image for image in unsafe.images])
+        sets["unsafe"] = (unsafe.improvement_root, unsafe.paths)
         if not unsafe.listed:  # otherwise the list is not known, and the folder may hold others
             roots["improvement"] = unsafe.improvement_root
     if RETRAINING in runs:
@@ -156,7 +177,7 @@ def sha256_if_there(file: Path) -> str:
 
 def _settings(runs: dict[str, Run]) -> dict[str, dict[str, Any]]:
     there = {kind: run_file(runs[kind], name) for kind, name in _RECORDS.items() if kind in runs}
-    records = {kind: read_record(file, errors="surrogateescape") for kind, file in there.items()}
+    records = {kind: read_record(file) for kind, file in there.items()}
     return {kind: {name: record[name] for name in _SETTINGS if name in record} for kind, record in records.items()}
 
 
@@ -168,3 +189,47 @@ def _commit() -> str | None:
         if (root / ".git").exists():
             return subprocess.run(command, capture_output=True, check=True, text=True, timeout=30).stdout.strip()
     return None
+
+
+def write_evidence(folder: Path, *, sign: Path | None = None, progress: Progress = no_progress) -> dict[str, Any]:
+    """Write `evidence.json` of the present state, and the report before if it is out of date or names something else.
+
+    Parameters
+    ----------
+    sign : path, optional
+        A private key; `evidence.dsse.json` is then the evidence with a signature.
+
+    Returns
+    -------
+    dict
+        What the predicate says of each set of images.
+
+    Raises
+    ------
+    SAFEError
+        There is no analysis, something in it is damaged, or the evidence cannot be signed or written.
+    """
+    if not (folder / DATABASE_FILE).is_file():
+        raise SAFEError(f"Expected the output folder of an analysis. Received: {folder}, without {DATABASE_FILE}.")
+    signer = signer_of(sign) if sign else None
+    with working(folder, "writing the evidence"):
+        check_own(folder, EVIDENCE_FILE, ENVELOPE_FILE)
+        check_entries(folder)
+        predicate, lists = basis_of(folder, progress)
+        if CLUSTERS in present_runs(folder):
+            _report(folder, digest_of_predicate(predicate), progress)
+        subjects = {name: sha256_if_there(folder / name) for name in results_in(folder)}
+        files = {EVIDENCE_FILE: statement_text(subjects, predicate), **lists}
+        gone = [path.relative_to(folder).as_posix() for path in prepare_folder(folder / LISTS_FOLDER).iterdir()]
+        if is_outdated(folder, {EVIDENCE_FILE: files[EVIDENCE_FILE]}):
+            gone.append(ENVELOPE_FILE)  # it signs another one
+        if signer:
+            files[ENVELOPE_FILE] = envelope_text(files[EVIDENCE_FILE], signer)
+        save_files(folder, files, remove=gone)
+    return predicate["images"]
+
+
+def _report(folder: Path, basis: str, progress: Progress) -> None:
+    report = folder / REPORT_FILE
+    if not is_current(report, lambda: made_from(folder)) or basis.encode() not in report.read_bytes():
+        write_report(folder, basis=basis, progress=progress)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from store.entries import digests_of
 from support.errors import SAFEError
-from support.files import DAMAGED, regular
+from support.files import intact, read_json
 
 EVIDENCE_FILE = "evidence.json"
 LISTS_FOLDER = "evidence"
@@ -82,15 +82,13 @@ def read_evidence(folder: Path) -> Evidence:
         raise SAFEError(
             f"Expected {file}. Received an analysis without evidence: nothing says what it was. Run: {again}"
         )
-    try:
-        statement = json.loads(regular(file).read_bytes())
+    with intact(file, f"Put back a copy, or write it anew: {again}"):
+        statement = read_json(file)
         kind, _, version = statement["predicateType"].rpartition(":")
         if (statement["_type"], kind) != (_TYPE, _KIND):
             raise ValueError("it is about something else")
         if int(version) == _VERSION:
             return _evidence_from(statement["subject"], statement["predicate"])
-    except DAMAGED as error:
-        raise SAFEError(f"{file} is damaged ({error}). Put back a copy, or write it anew: {again}") from error
     raise SAFEError(f"{file} has version {version}; this SAFE reads version {_VERSION}. Use a newer SAFE.")
 
 

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from pipeline.reporting.confusions import Confused, confused_before_and_now, confusions_html, matrices_of
+from pipeline.reporting.improvement import Confused, confused_before_and_now, confusions_html, matrices_of
 from tests.helpers.small_models import retraining_for
 from training.comparison import Answered
 

@@ -20,8 +20,7 @@ from rccs.confidence import confidence_text, place_text
 from rccs.dbscan.outcome import NOISE
 from rccs.review.edits import merge_rccs, move_images, undo_edit
 from rccs.review.notes import RccNote, SpotNote
-from rccs.review.review import set_note
-from rccs.review.spot_notes import set_spot_note
+from rccs.review.review import set_note, set_spot_note
 from rccs.spots.conditions import Literal
 from rccs.spots.rates import RATES_FILE
 from rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot

@@ -8,8 +8,7 @@ from rccs.dbscan import neighbours, tuning
 from rccs.dbscan.neighbours import Points
 from rccs.dbscan.outcome import NOISE
 from rccs.dbscan.relevance import average_neighbours
-from rccs.dbscan.silhouettes import balanced_silhouettes
-from rccs.dbscan.tuning import largest_first, tune
+from rccs.dbscan.tuning import balanced_silhouettes, largest_first, tune
 from tests.helpers.point_groups import groups
 
 

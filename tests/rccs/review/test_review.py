@@ -6,16 +6,16 @@ import pytest
 
 from rccs.clusters import LABELS_FILE, labels_text, rccs_of, save_clusters
 from rccs.dbscan.outcome import NOISE
-from rccs.review.edited import reviewed
 from rccs.review.edits import Maker, judge_rccs, merge_rccs, move_images, new_rcc, redo_edit, undo_edit
-from rccs.review.journal import Edit, describe_edit, standing
+from rccs.review.journal import Edit, describe_edit, reviewed, standing
 from rccs.review.notes import RccNote, SpotNote, title
 from rccs.review.review import (
     all_edits,
     load_review,
+    load_spot_notes,
     set_note,
+    set_spot_note,
 )
-from rccs.review.spot_notes import load_spot_notes, set_spot_note
 from store.entries import check_entries
 from store.output_folder import save_text
 from support.errors import SAFEError

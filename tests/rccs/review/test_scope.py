@@ -11,8 +11,7 @@ from rccs.clusters import save_clusters
 from rccs.review.edits import Maker, redo_edit, undo_edit
 from rccs.review.journal import describe_edit
 from rccs.review.notes import LONGEST_SCOPE, SCOPE, Scope
-from rccs.review.review import all_edits, load_review
-from rccs.review.scope import load_scope, set_scope
+from rccs.review.review import all_edits, load_review, load_scope, set_scope
 from SAFE_Tool import main
 from store.entries import speaking
 from support.errors import SAFEError

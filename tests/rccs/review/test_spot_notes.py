@@ -10,7 +10,7 @@ from pipeline.reporting import history
 from pipeline.reporting.history import list_runs, prune_runs
 from rccs.clusters import save_clusters
 from rccs.review.notes import SpotNote
-from rccs.review.spot_notes import (
+from rccs.review.review import (
     has_spot_notes,
     load_spot_notes,
     notes_elsewhere,
