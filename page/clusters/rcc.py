@@ -48,23 +48,24 @@ class RccView:
     def __init__(self, settings: PageSettings):
         self._settings = settings
         with gr.Column(elem_id="rcc-words"):
-            self.player = lay_out_player("rcc-gif")
-            self.looks = LooksView(settings, "rcc-look")
-            self.heading = gr.HTML(elem_id="rcc-heading")
-            self.probes = ProbeView(settings, "probe-rcc")
-            self.asked = self.looks, self.probes
-            self.five = gr.Gallery(
-                show_label=False, columns=5, object_fit="contain", buttons=[], interactive=False, elem_id="rcc-sample",
-                elem_classes="safe-gallery",
-            )  # fmt: skip
-            with gr.Row(equal_height=True, elem_classes="safe-form"):
-                self.into = gr.Dropdown(
-                    label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
-                    elem_id="merge-into",
+            with gr.Column(elem_classes="safe-above"):
+                self.player = lay_out_player("rcc-gif")
+                self.five = gr.Gallery(
+                    show_label=False, columns=2, object_fit="contain", buttons=[], interactive=False,
+                    elem_id="rcc-sample", elem_classes="safe-gallery",
                 )  # fmt: skip
-                self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
-                self.split = SplitView(settings)
-            self.note_view = NoteView(settings, OnRccs(settings))  # last: it stays in sight at the lower edge
+                self.heading = gr.HTML(elem_id="rcc-heading")
+                self.looks = LooksView(settings, "rcc-look")
+                self.probes = ProbeView(settings, "probe-rcc")
+                self.asked = self.looks, self.probes
+                with gr.Row(equal_height=True, elem_classes="safe-form"):
+                    self.into = gr.Dropdown(
+                        label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
+                        elem_id="merge-into",
+                    )  # fmt: skip
+                    self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
+                    self.split = SplitView(settings)
+            self.note_view = NoteView(settings, OnRccs(settings))
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
         self.outputs = [self.owner, self.player, *self.looks.outputs, self.heading, *self.probes.outputs, self.five,

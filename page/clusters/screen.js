@@ -24,6 +24,7 @@ function address(key) {
   now.set(kind, key);
   putInAddress(now, gone ? "replaceState" : "pushState");
   lost.textContent = "";
+  for (const above of document.querySelectorAll(".safe-above")) above.scrollTop = 0;
 }
 
 // Choose what the address names, as soon as it is listed.

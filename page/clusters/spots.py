@@ -44,10 +44,11 @@ class SpotsView:
     def lay_out_one(self) -> None:
         """The GIF of the weak spot at hand, and the engineer's note on it."""
         with gr.Column(elem_id="spot-words"):
-            self.player = lay_out_player("spot-gif")
-            self.looks = LooksView(self._settings, "spot-look")
-            self.heading = gr.HTML(elem_id="spot-heading")
-            self.probes = ProbeView(self._settings, "probe-spot")
+            with gr.Column(elem_classes="safe-above"):
+                self.player = lay_out_player("spot-gif")
+                self.heading = gr.HTML(elem_id="spot-heading")
+                self.looks = LooksView(self._settings, "spot-look")
+                self.probes = ProbeView(self._settings, "probe-spot")
             self.asked = self.looks, self.probes
             with pane("spot-note-pane") as self.note_pane:
                 self.note_view = NoteView(self._settings, OnWeakSpots(self._settings))
