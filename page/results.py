@@ -24,7 +24,7 @@ from rccs.spots.rates import Rate, by_excess
 from rccs.unsafe_set import LABEL, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
 from reasons.probes import Probe, load_probes
-from store.database import DATABASE_FILE
+from store.database import DATABASE_FILE, reading
 from store.entries import last_number
 from store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETRAINING, SELECTION, Run, present_runs, runs_of
 from support.entries import is_within
@@ -119,13 +119,14 @@ class _State(NamedTuple):
         Of its files.
     runs : mapping of str to Run
         The present ones, by kind.
-    said, labelled : int
-        The last entries on RCCs and weak spots, and on images.
+    said, spots, labelled : int
+        The last entries on RCCs and weak spots, on weak spots alone, and on images.
     """
 
     stamp: tuple
     runs: Mapping[str, Run]
     said: int
+    spots: int
     labelled: int
 
 
@@ -147,7 +148,7 @@ class Results:
         self._parts: dict[str, tuple[object, Any, str]] = {}
         self._shown: Shown | None = None
         self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
-        self._known = _State((), {}, 0, 0)
+        self._known = _State((), {}, 0, 0, 0)
 
     def shown(self, run: str | None = None) -> Shown:
         """The clusters, notes and profiles.
@@ -184,7 +185,7 @@ class Results:
         profiles = self._part("profiles", stamps[PROFILES_FILE], read_profiles, dict[int, Profile]())
         compared = (of_clusters, stamps[COMPARISON])
         reasons = self._part("reasons", compared, lambda: load_reasons(self._out, original), Reasons())
-        said = (stamps["said"], of_clusters)
+        said = (self._state().spots, of_clusters)
         spot_notes = self._part("spot notes", said, lambda: notes_of_run(self._out), dict[str, SpotNote]())
         rates = self._part("rates", (edits, compared), lambda: reasons.rates(review.clusters), dict[int, Rate]())
         spot_of = self._part("spots", (edits, compared), lambda: reasons.spots_of(review.clusters), dict[int, int]())
@@ -285,8 +286,9 @@ class Results:
         """What the database says; it is asked only where its file has changed."""
         stamp = tuple(self._stamp_of(f"{DATABASE_FILE}{end}") for end in ("", "-wal"))
         if self._known.stamp != stamp:
-            said, labelled = (last_number(self._out, kinds) for kinds in (KINDS, (LABEL,)))
-            self._known = _State(stamp, present_runs(self._out), said, labelled)
+            with reading(self._out) as db:
+                said, spots, labelled = (last_number(db, *kinds) for kinds in (KINDS, ("spot",), (LABEL,)))
+            self._known = _State(stamp, present_runs(self._out), said, spots, labelled)
         return self._known
 
     def _stamp_of(self, name: str) -> tuple[int, int] | None:

@@ -166,17 +166,19 @@ function rename(news) {
     write(cardOf(entry.rcc), after);
     changed = true;
   }
-  if (changed) arrange();
+  if (!changed) return;
+  arrange();
+  tick([]);  // with the verdicts that are seen from now on
 }
 
-// Tick RCCs, or untick those that are.
+// Tick RCCs, or untick those that are, and tell which are.
 function tick(rccs) {
   for (const rcc of rccs.filter((rcc) => rcc >= 0)) {
     if (!ticked.delete(rcc)) ticked.add(rcc);
     const card = cardOf(rcc);
     if (card) write(card, known.get(rcc));
   }
-  document.dispatchEvent(new CustomEvent("safe-ticked", { detail: [...ticked] }));
+  document.dispatchEvent(new CustomEvent("safe-ticked", { detail: [...ticked].map((rcc) => [rcc, known.get(rcc)?.verdict ?? ""]) }));
 }
 
 function choose(card) {

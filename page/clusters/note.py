@@ -30,7 +30,6 @@ from rccs.review.notes import (
 )
 from rccs.review.review import CHANGED, load_review, set_note
 from rccs.review.spot_notes import checked_conditions, folder_tested, load_spot_notes, set_spot_note
-from rccs.review.subjects import subjects_of
 from rccs.spots.weak_spots import read_conditions
 from store.output_folder import writing
 from store.runs import CLUSTERS, present_runs
@@ -176,8 +175,7 @@ class OnRccs:
         theirs = review.notes.get(note.rcc, RccNote(note.rcc))
         kept = set_note(out, note, seen=_before(states, theirs), by=by, original=review.original)
         if run != shown.run:
-            subject = subjects_of(review.clusters, out)[note.rcc]
-            now = {there: rcc for rcc, there in subjects_of(shown.clusters, out).items()}
+            subject, now = review.subjects[note.rcc], {there: rcc for rcc, there in shown.review.subjects.items()}
             notice = "Kept with the earlier run, which these clusters belong to."
             if subject in now:
                 notice = f"Kept with {title(now[subject])} of the new clusters, which has the same images."

@@ -35,7 +35,6 @@ from rccs.gifs import gif_path, gif_shows
 from rccs.nearness import nearest_rccs
 from rccs.review.edits import merge_rccs
 from rccs.review.notes import title
-from rccs.review.subjects import subjects_of
 from support.text import count, printable
 
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
@@ -93,7 +92,7 @@ class RccView:
         return self.looks.show(shown, self._subject(shown, rcc), shown.clusters.members(rcc))
 
     def _subject(self, shown: Shown, rcc: int) -> str:
-        return "" if rcc == NOISE else subjects_of(shown.clusters, self._settings.out)[rcc]
+        return "" if rcc == NOISE else shown.review.subjects[rcc]
 
     def show_pictures(self, shown: Shown, rcc: int) -> dict:
         """The rest of it."""

@@ -1,4 +1,5 @@
-// What is done with all RCCs that are ticked among the cards (see cards.js). Value: what is done, then the RCCs.
+// What is done with all RCCs that are ticked among the cards (see cards.js). Value: what is done, then the RCCs, each with
+// the verdict on its card.
 let ticked = [];
 
 document.addEventListener("safe-ticked", ({ detail }) => {

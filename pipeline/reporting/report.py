@@ -38,7 +38,6 @@ from rccs.profiles import load_profiles
 from rccs.review.review import Review, all_edits, load_review
 from rccs.review.scope import load_scope
 from rccs.review.spot_notes import folder_tested, notes_of_run
-from rccs.review.subjects import subjects_of
 from rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from reasons.comparison import Reasons, load_reasons
 from reasons.confirmation import asked
@@ -161,7 +160,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
         confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
         probes=read("probes", lambda: load_probes(runs.get(PROBES)), []),
         register=register_of(
-            review, subjects_of(review.clusters, folder), reasons, rates, spot_notes, tested,
+            review, reasons, rates, spot_notes, tested,
             read("fresh", lambda: asked(runs.get(CONFIRMATION), review), {}),
         ),
         scope=load_scope(folder),

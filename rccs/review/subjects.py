@@ -6,16 +6,14 @@ that is undone, when an earlier run is opened again, and when the analysis is mo
 
 import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from rccs.clusters import RootCauseClusters
 from rccs.dbscan.outcome import NOISE
-from store.places import recorded
 
 
-def subjects_of(clusters: RootCauseClusters, folder: Path) -> dict[int, str]:
-    """What identifies each RCC, and `NOISE`: its images, and where they are from."""
-    home = recorded(clusters.home, folder)
+def subjects_of(clusters: RootCauseClusters, run: str) -> dict[int, str]:
+    """What identifies each RCC, and `NOISE`: its images, and where they are from, which a run says as well."""
+    home = run.partition(" ")[2]
     members: dict[int, list[str]] = {rcc: [] for rcc in clusters.groups}
     for path, rcc in zip(clusters.paths, clusters.labels.tolist(), strict=True):
         members[rcc].append(path)
