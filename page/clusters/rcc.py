@@ -8,8 +8,7 @@ import gradio as gr
 
 from page.assets import scripted
 from page.clusters.asked import LooksView, ProbeView
-from page.clusters.cards import words_of
-from page.clusters.findings import findings_html
+from page.clusters.cards import named
 from page.clusters.note import NoteView, OnRccs
 from page.clusters.split import SplitView
 from page.jobs import EDITS, VIEW, PageSettings
@@ -35,7 +34,7 @@ from rccs.gifs import gif_path, gif_shows
 from rccs.nearness import nearest_rccs
 from rccs.review.edits import merge_rccs
 from rccs.review.notes import title
-from support.text import count, printable
+from support.text import count
 
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
 NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them noise"
@@ -107,7 +106,7 @@ class RccView:
                 clusters.image_root, sample(clusters, rcc), 240, self._settings.root, told_of(clusters, rcc)
             ),
             self.into: gr.Dropdown(
-                choices=[(_named(shown, other), other) for other, _ in others],
+                choices=[(named(shown, other), other) for other, _ in others],
                 value=others[0][0] if others else None, interactive=bool(others),
             ),
             self.merge: gr.Button(interactive=bool(others)),
@@ -158,17 +157,11 @@ def _heading(results: Shown, rcc: int) -> str:
         reason=results.reasons.text_of(clusters, rcc, results.rates),
         verdict=results.rates[rcc].verdict if rcc in results.rates else "",
         confusion=commonest_confusion(clusters.answers_of(rcc)),
-        findings=findings_html(results.profiles[rcc]) if rcc in results.profiles else "",
+        profile=results.profiles.get(rcc),
         steady=confidence_text(clusters, rcc), loose=is_loose(clusters, rcc), means=confidence_means(clusters),
         width="" if steady is None else percent_down(steady), bound=BOUND, nothing=no_steady_groups_text(clusters),
         like=_most_like(results, rcc),
     )  # fmt: skip
-
-
-def _named(results: Shown, rcc: int) -> str:
-    """What the card of an RCC says it is."""
-    words = "" if rcc in results.notes and results.notes[rcc].name else words_of(results, rcc)
-    return " · ".join(filter(None, [title(rcc, results.notes), printable(words)]))
 
 
 def _most_like(results: Shown, rcc: int) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 // the verdict on its card.
 let ticked = [];
 
-document.addEventListener("safe-ticked", ({ detail }) => {
+hears("safe-ticked", (detail) => {
   ticked = detail;
   $(".safe-several").hidden = !ticked.length;
   $("b").textContent = `${ticked.length} ticked`;
@@ -12,6 +12,6 @@ element.addEventListener("click", (event) => {
   const what = event.target.closest("[data-do]")?.dataset.do;
   if (what === undefined) return;
   props.value = [what, ...ticked];
-  document.dispatchEvent(new CustomEvent("safe-untick"));
+  announce("safe-untick");
   if (what) trigger("select");
 });

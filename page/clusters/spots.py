@@ -89,34 +89,23 @@ class SpotsView:
         titles = {level[0] + 1: text for text, level in levels_of(reasons.spots)}
         spots = [
             {
-                "title": titles.get(place, ""),
-                "rank": place,
-                "key": spot.conditions,
-                "said": spot_judgement(shown, spot.conditions),
-                "where": printable(spot.where),
-                "rate": spot.rate,
-                "low": spot.interval[0],
-                "high": spot.interval[1],
-                "figures": _figures(spot),
+                "title": titles.get(place, ""), "rank": place, "key": spot.conditions,
+                "said": spot_judgement(shown, spot.conditions), "where": printable(spot.where), "rate": spot.rate,
+                "low": spot.interval[0], "high": spot.interval[1], "figures": _figures(spot),
                 "overlaps": _overlaps(shown, place),
             }
             for place, spot in enumerate(reasons.spots, start=1)
-        ]
+        ]  # fmt: skip
         return {
             self.pane: reveal(),
             self.widget: gr.HTML(
-                reasons.spots[rank - 1].conditions if rank else "",
-                spots=as_news(shown.run, shown.at, spots),
-                base=reasons.base,
-                told=told,
-                more=" ".join(filter(None, more)),
-                named="",
-                stays=stays,
+                reasons.spots[rank - 1].conditions if rank else "", spots=as_news(shown.run, shown.at, spots),
+                base=reasons.base, told=told, more=" ".join(filter(None, more)), named="", stays=stays,
             ),
             self.row: self._in_a_row(shown),
             self.note_pane: reveal() if rank else put_away(),
             **self.show_one(shown, rank, forced=not stays),
-        }
+        }  # fmt: skip
 
     def _in_a_row(self, shown: Shown) -> str:
         row = shown.reasons.in_a_row(shown.clusters)
