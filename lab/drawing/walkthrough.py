@@ -2,7 +2,7 @@
 
     python -m lab.drawing.walkthrough [--work .solar-cells]
 
-Needs the images: `python -m pip install --no-deps elpv-dataset==1.0.0.post1` (92 MB). The first run takes about ten
+Needs the images: `python -m pip install elpv-dataset==1.0.0.post1` (92 MB). The first run takes about ten
 minutes on two cores; later ones find the network and the results in place. The images may not be copied into a document
 under another licence (theirs is CC BY-NC-SA 4.0), so that the picture is a chart.
 """
@@ -49,7 +49,7 @@ def lay_out_cells(work: Path) -> None:
     if found is None or not found.submodule_search_locations:
         raise SAFEError(
             "Expected the images of solar cells. Received: no package elpv_dataset. Install it: "
-            "python -m pip install --no-deps elpv-dataset==1.0.0.post1"
+            "python -m pip install elpv-dataset==1.0.0.post1"
         )
     data = Path(found.submodule_search_locations[0], "data")
     rng, rows = np.random.default_rng(0), ["image,kind,probability"]

@@ -35,4 +35,4 @@ def test_without_the_example_the_script_says_how_to_build_it(tmp_path, capsys):
 def test_without_the_public_images_the_walk_through_says_how_to_install_them(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(walkthrough.importlib.util, "find_spec", lambda name: None)
     assert walkthrough.main(["--work", str(tmp_path)]) == 2
-    assert "pip install --no-deps elpv-dataset" in capsys.readouterr().err
+    assert "pip install elpv-dataset" in capsys.readouterr().err
