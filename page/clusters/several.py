@@ -1,6 +1,7 @@
 """Several RCCs that are ticked among the cards: judged or merged at once, and undone at once."""
 
 from collections.abc import Callable
+from typing import Any
 
 import gradio as gr
 
@@ -26,7 +27,8 @@ class SeveralView:
         """Connect the bar (see `RunsView.wire`)."""
 
         def on_several(sent: object, rcc: int, spot: object, *parts: object) -> dict:
-            what, *ticked = sent if isinstance(sent, list) and sent else [""]
+            parts_sent: list[Any] = sent if isinstance(sent, list) and sent else [""]
+            what, *ticked = parts_sent
             try:
                 seen = {int(one): str(verdict) for one, verdict in ticked if int(one) > NOISE}
             except (TypeError, ValueError):

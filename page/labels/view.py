@@ -54,8 +54,10 @@ class LabelView:
         def class_pictures(train: object, names: object) -> dict:
             return examples(train, _texts(names))
 
-        called = {"label_state": (self._state, 3), "label_picture": (self._picture, 2), "give_label": (self._give, 7),
-                  "undo_label": (self._undo, 4), "class_pictures": (class_pictures, 2)}  # fmt: skip
+        called: dict[str, tuple[Callable[..., Any], int]] = {
+            "label_state": (self._state, 3), "label_picture": (self._picture, 2), "give_label": (self._give, 7),
+            "undo_label": (self._undo, 4), "class_pictures": (class_pictures, 2),
+        }  # fmt: skip
         self.widget = scripted(
             "labels/label", None, version="", classes=[], train="", elem_id="labelling",
             server_functions=[_called(name, *one) for name, one in called.items()],
